@@ -1,0 +1,205 @@
+//! Records stored on the device that they describe.
+//!
+//! ```text
+//!  device   | reserve      | free                                   | data …
+//!  pfn      base_pfn       base_pfn+reserve                         base_pfn+reserve+free
+//!           info block     blocks handed out, naturally aligned     described by the records in `free`
+//! ```
+//! Source: `struct vmem_altmap`, `altmap_alloc_block_buf` (`mm/sparse-vmemmap.c`).
+//!
+//! The kernel gives pages back by lowering `alloc` alone, which is right as long as a mapping is torn down whole. Here
+//! ranges come and go singly, so a block is handed out again only once all have come back.
+
+use crate::backing::{DaxDevice, DaxError};
+use crate::geometry::Geometry;
+use crate::page::PAGE_RECORD_BYTES;
+use crate::pfn::PfnRange;
+use crate::store::BackedSections;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pages of a device set aside for the records of its range.
+#[derive(Debug)]
+pub struct Altmap {
+    device: Arc<DaxDevice>,
+    page_shift: u32,
+    base_pfn: u64,
+    reserve: u64,
+    free: u64,
+    used: Mutex<Used>,
+}
+
+/// Pages handed out and pages lost to alignment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Pages that hold records now.
+    pub alloc: u64,
+    /// Pages skipped for alignment since the altmap was last empty.
+    pub align: u64,
+    /// Pages that came back while others stayed.
+    returned: u64,
+}
+
+impl Used {
+    fn next(&self) -> u64 {
+        self.alloc + self.returned + self.align
+    }
+}
+
+impl Altmap {
+    /// The altmap of a range that begins at `base_pfn`: its first `reserve` pages are never used, the `free` pages
+    /// after them hold records.
+    ///
+    /// # Errors
+    /// The device has fewer than `reserve + free` pages.
+    pub fn new<G: Geometry>(device: Arc<DaxDevice>, base_pfn: u64, reserve: u64, free: u64) -> Result<Self, DaxError> {
+        let need = reserve.saturating_add(free).saturating_mul(G::PAGE_SIZE);
+        if need > device.len_bytes() {
+            return Err(DaxError::TooSmall { name: device.name().to_owned(), len: device.len_bytes(), need });
+        }
+        Ok(Self { device, page_shift: G::PAGE_SHIFT, base_pfn, reserve, free, used: Mutex::default() })
+    }
+
+    /// The altmap that the driver of a device would make for `range`: two pages for the info block, then room for the
+    /// records of its backed sections, a naturally aligned block each; never more than the range itself.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn for_range<G: Geometry>(
+        device: Arc<DaxDevice>,
+        range: PfnRange,
+        backed: &BackedSections,
+    ) -> Result<Self, DaxError> {
+        const RESERVE: u64 = 2;
+        let chunks = range.split_at_multiples(G::PAGES_PER_SECTION);
+        let first = range.start() + RESERVE;
+        let end = chunks.filter(|chunk| backed.contains(G::section_nr(chunk.start()))).fold(first, |next, chunk| {
+            let nr_pages = (chunk.nr_pages() * PAGE_RECORD_BYTES).div_ceil(G::PAGE_SIZE);
+            next.next_multiple_of(natural_alignment(nr_pages)) + nr_pages
+        });
+        let free = (end - first).min(range.nr_pages().saturating_sub(RESERVE));
+        Self::new::<G>(device, range.start(), RESERVE, free)
+    }
+
+    /// First pfn of the range that the altmap belongs to.
+    pub fn base_pfn(&self) -> u64 {
+        self.base_pfn
+    }
+
+    /// Pages from the base that are not data: `reserve + free`.
+    pub fn offset_pages(&self) -> u64 {
+        self.reserve + self.free
+    }
+
+    /// Pages handed out and lost.
+    pub fn used(&self) -> Used {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<DaxDevice> {
+        &self.device
+    }
+
+    /// Pages that could still be handed out, one by one.
+    pub fn nr_free(&self) -> u64 {
+        self.free - self.used().next()
+    }
+
+    /// A block of `nr_pages`, aligned to the lowest set bit of its size; the pfn of its first page.
+    pub fn alloc_block(&self, nr_pages: u64) -> Option<u64> {
+        if nr_pages == 0 {
+            return None;
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let next_pfn = self.base_pfn + self.reserve + used.next();
+        let skip = next_pfn.next_multiple_of(natural_alignment(nr_pages)) - next_pfn;
+        if nr_pages.checked_add(skip)? > self.free - used.next() {
+            return None;
+        }
+        used.alloc += nr_pages;
+        used.align += skip;
+        Some(next_pfn + skip)
+    }
+
+    /// Gives `nr_pages` back. The place is used again once every page has come back.
+    pub fn free_block(&self, nr_pages: u64) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(used.alloc >= nr_pages, "more pages given back than were handed out");
+        used.alloc -= nr_pages;
+        used.returned += nr_pages;
+        if used.alloc == 0 {
+            *used = Used::default();
+        }
+    }
+
+    /// Puts the counts back to what [`used`](Self::used) said before a failed addition.
+    pub(crate) fn restore(&self, before: Used) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = before;
+    }
+
+    /// Where a page of the altmap lies on the device, in bytes.
+    pub(crate) fn device_offset(&self, pfn: u64) -> u64 {
+        (pfn - self.base_pfn) << self.page_shift
+    }
+}
+
+/// The lowest set bit of a block's size.
+fn natural_alignment(nr_pages: u64) -> u64 {
+    1 << nr_pages.trailing_zeros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::X86_64;
+    use std::path::Path;
+
+    fn altmap(free: u64) -> Altmap {
+        let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 30).unwrap();
+        Altmap::new::<X86_64>(Arc::new(device), 0x100000, 2, free).unwrap()
+    }
+
+    #[test]
+    fn blocks_are_naturally_aligned_and_never_forced() {
+        let small = altmap(510);
+        assert_eq!(small.alloc_block(512), None);
+        assert_eq!(small.alloc_block(1), Some(0x100002));
+
+        let large = altmap(1022);
+        assert_eq!(large.alloc_block(512), Some(0x100200));
+        assert_eq!((large.used().alloc, large.used().align), (512, 510));
+        assert_eq!(large.alloc_block(1), None);
+
+        let mixed = altmap(1022);
+        assert_eq!(mixed.alloc_block(1), Some(0x100002));
+        assert_eq!(mixed.alloc_block(512), Some(0x100200));
+        assert_eq!(mixed.used().align, 509);
+        assert_eq!(altmap(10).alloc_block(3), Some(0x100002), "odd sizes need no alignment");
+        assert_eq!(altmap(10).alloc_block(0), None);
+        assert_eq!(altmap(10).alloc_block(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_block_is_handed_out_twice_only_after_all_have_come_back() {
+        let map = altmap(64);
+        let first = map.alloc_block(8).unwrap();
+        let second = map.alloc_block(8).unwrap();
+        map.free_block(8);
+        let third = map.alloc_block(8).unwrap();
+        assert!(third > second, "the second block still holds records");
+        map.free_block(16);
+        assert_eq!(map.used(), Used::default());
+        assert_eq!(map.alloc_block(8), Some(first));
+    }
+
+    #[test]
+    fn it_cannot_claim_more_than_the_device_has() {
+        let device = Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap());
+        assert!(Altmap::new::<X86_64>(Arc::clone(&device), 0, 2, 254).is_ok());
+        assert!(matches!(
+            Altmap::new::<X86_64>(Arc::clone(&device), 0, 2, 255),
+            Err(DaxError::TooSmall { need: 1_052_672, .. })
+        ));
+        assert!(Altmap::new::<X86_64>(device, 0, u64::MAX, u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! A device that is mapped, not read and written: `/dev/daxX.Y`, or a tmpfs file in its place.
+
+use super::tmpfs::{TmpfsError, unnamed_tmpfs_file};
+use crate::bytes::Bytes;
+use memmap2::MmapOptions;
+use rustix::fs::FileType;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a device cannot hold records.
+#[derive(Debug, Error)]
+pub enum DaxError {
+    /// It cannot be opened or asked.
+    #[error("cannot use {} as a DAX device: {what}: {source}", path.display())]
+    Io {
+        /// The device.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Not a character device of the dax bus.
+    #[error(
+        "{} is not a DAX device ({found}); name a character device such as /dev/dax0.0 (`daxctl list` shows them), \
+         or leave the choice to a tmpfs file",
+        path.display()
+    )]
+    NotDax {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Its mapping unit is too large.
+    #[error(
+        "{} maps in units of {}; records of a sub-section are 32 KiB, so its alignment must be 4 KiB \
+         (`daxctl create-device --align=4096`)",
+        path.display(), Bytes(*align)
+    )]
+    AlignTooLarge {
+        /// The device.
+        path: PathBuf,
+        /// Its mapping unit in bytes.
+        align: u64,
+    },
+    /// It holds fewer bytes than are claimed.
+    #[error("{name} has {}, {} are needed", Bytes(*len), Bytes(*need))]
+    TooSmall {
+        /// The device.
+        name: String,
+        /// Its size in bytes.
+        len: u64,
+        /// Bytes claimed.
+        need: u64,
+    },
+    /// No tmpfs to stand in for a device.
+    #[error(transparent)]
+    Tmpfs(#[from] TmpfsError),
+}
+
+/// A mappable device of known size.
+#[derive(Debug)]
+pub struct DaxDevice {
+    file: File,
+    name: String,
+    len: u64,
+    on_tmpfs: bool,
+}
+
+impl DaxDevice {
+    /// Opens `/dev/daxX.Y`.
+    ///
+    /// Such a node reports length 0: size and alignment come from sysfs (`/sys/dev/char/MAJOR:MINOR/{size,align}`), and
+    /// every mapping must be a multiple of the alignment.
+    ///
+    /// # Errors
+    /// [`DaxError`].
+    pub fn open(path: &Path) -> Result<Self, DaxError> {
+        let io = |what| move |source: io::Error| DaxError::Io { path: path.to_owned(), what, source };
+        let not_dax = |found| DaxError::NotDax { path: path.to_owned(), found };
+        let status = rustix::fs::stat(path).map_err(|e| io("stat")(e.into()))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::CharacterDevice => {}
+            FileType::RegularFile => return Err(not_dax("a regular file")),
+            FileType::Directory => return Err(not_dax("a directory")),
+            FileType::BlockDevice => return Err(not_dax("a block device")),
+            _ => return Err(not_dax("neither a file nor a device")),
+        }
+        let number = (rustix::fs::major(status.st_rdev), rustix::fs::minor(status.st_rdev));
+        let sysfs = PathBuf::from(format!("/sys/dev/char/{}:{}", number.0, number.1));
+        let of_dax_bus = fs::canonicalize(sysfs.join("subsystem")).is_ok_and(|bus| bus.ends_with("dax"));
+        if !of_dax_bus {
+            return Err(not_dax("a character device of another kind"));
+        }
+        let len = sysfs_number(&sysfs.join("size")).map_err(io("size in sysfs"))?;
+        // Kernels before 5.10 have no `align` attribute here and map in units of 2 MiB.
+        let align = sysfs_number(&sysfs.join("align")).unwrap_or(2 << 20);
+        if align > rustix::param::page_size() as u64 {
+            return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
+        }
+        let file = File::options().read(true).write(true).open(path).map_err(io("open"))?;
+        let device = Self { file, name: path.display().to_string(), len, on_tmpfs: false };
+        device.probe().map_err(io("map"))?;
+        Ok(device)
+    }
+
+    /// A device of `len` bytes played by an unnamed file on the tmpfs of `dir`.
+    ///
+    /// # Errors
+    /// [`DaxError::Tmpfs`].
+    pub fn on_tmpfs(dir: &Path, len: u64) -> Result<Self, DaxError> {
+        let file = unnamed_tmpfs_file(dir, len)?;
+        Ok(Self { file, name: format!("a file on {}", dir.display()), len, on_tmpfs: true })
+    }
+
+    /// Maps the first unit once: a device that opens need not map.
+    fn probe(&self) -> io::Result<()> {
+        let unit = rustix::param::page_size();
+        MmapOptions::new().len(unit).map_raw(&self.file).map(drop)
+    }
+
+    /// Size in bytes.
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Path or description, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `dax` for a real device, `dax-on-tmpfs` for a file in its place.
+    pub fn kind(&self) -> &'static str {
+        if self.on_tmpfs { "dax-on-tmpfs" } else { "dax" }
+    }
+
+    /// True if blocks must be reserved before they are mapped.
+    pub(crate) fn is_tmpfs(&self) -> bool {
+        self.on_tmpfs
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// A number as sysfs prints it: decimal, or hexadecimal with `0x`.
+fn sysfs_number(path: &Path) -> io::Result<u64> {
+    let text = fs::read_to_string(path)?;
+    let text = text.trim();
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    number.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {text:?}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_dax_device_is_refused_by_name() {
+        for (path, says) in [
+            ("/dev/null", "of another kind"),
+            ("/dev/shm", "a directory"),
+            ("/proc/self/status", "a regular file"),
+            ("/does/not/exist", "No such file"),
+        ] {
+            let error = DaxDevice::open(Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_dax_device_of_this_machine_opens() {
+        let devices: Vec<_> = fs::read_dir("/sys/bus/dax/drivers/device_dax")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("dax"))
+            .collect();
+        if devices.is_empty() {
+            eprintln!("skipped: this machine has no device bound to device_dax");
+        }
+        for entry in devices {
+            let path = Path::new("/dev").join(entry.file_name());
+            match DaxDevice::open(&path) {
+                Ok(device) => assert!(device.len_bytes() > 0),
+                Err(DaxError::AlignTooLarge { align, .. }) => assert!(align > 4096),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Readers and grace periods: a writer that has hidden something waits until nobody can still be looking at it.
+//!
+//! This stands where the kernel has RCU, and like the sched flavour of RCU it costs a reader two stores to memory of
+//! its own. There are no deferred call-backs: [`Grace::synchronize`] waits, so that what a removal costs is seen where
+//! it arises. It follows the two-phase scheme of user-space RCU (Desnoyers et al., IEEE TPDS 2012):
+//!
+//! ```text
+//!              reader                                 writer
+//!   phase := Domain.phase                      hide the thing (clear bits)
+//!   slot.active[phase] += 1                    fence
+//!   fence                                      wait until every slot.active[not phase] was 0
+//!   look, follow, read                         flip Domain.phase, fence
+//!   slot.active[phase] -= 1   (release)        wait until every slot.active[old phase] was 0, fence
+//!                                              nobody who saw the thing is left: take it apart
+//! ```
+//!
+//! Either the reader's fence comes first, then the writer sees its count and waits; or the writer's comes first, then
+//! the reader no longer finds the thing. New readers count in the other phase and cannot hold the writer up.
+//!
+//! Every thread has a slot of its own in each domain. Slots grow with the number of threads, are never shared between
+//! living threads, and are handed on when a thread ends with its counts at zero.
+//!
+//! **A forgotten reader** (`mem::forget`, `Box::leak`) counts for ever, and rightly so: a leaked reader may have given
+//! out references that live as long as the layout. Removal from the same thread answers
+//! [`GraceError::ReaderHeld`], removal from other threads waits while the thread lives and answers
+//! [`GraceError::ReaderLeaked`] once it has ended. Nothing is freed in either case.
+
+use crate::sync::{AtomicU32, AtomicUsize, Ordering, fence, yield_now};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why a grace period cannot end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraceError {
+    /// The calling thread itself holds a reader and would wait for itself.
+    #[error("this thread holds a reader of the layout, so waiting for readers would never end; drop the reader first")]
+    ReaderHeld,
+    /// A thread ended without dropping its reader.
+    #[error("a thread ended without dropping its reader of the layout, so what it could see can never be retired")]
+    ReaderLeaked,
+}
+
+/// State of a slot: no thread has it, a living thread has it, or its thread ended with a count above zero.
+const FREE: u32 = 0;
+const OWNED: u32 = 1;
+const LEAKED: u32 = 2;
+
+/// The counts of one thread. Alone on its cache lines, so that readers do not disturb each other.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot {
+    /// Readers of this thread that live, by the phase they began in. Only the owner writes.
+    active: [AtomicU32; 2],
+    state: AtomicU32,
+}
+
+impl Slot {
+    fn owned() -> Self {
+        Self { active: [AtomicU32::new(0), AtomicU32::new(0)], state: AtomicU32::new(OWNED) }
+    }
+
+    fn enter(&self, phase: usize) {
+        let active = &self.active[phase];
+        active.store(active.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Pairs with the fences of `Domain::synchronize`.
+        fence(Ordering::SeqCst);
+    }
+
+    fn leave(&self, phase: usize) {
+        let active = &self.active[phase];
+        // Release: the reads made under this reader happen before the writer that sees the count go down.
+        active.store(active.load(Ordering::Relaxed) - 1, Ordering::Release);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.active.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+    }
+
+    /// The owner goes. Called on the owner's thread only.
+    fn abandon(&self) {
+        // Release: a later owner starts from the counts that this one left.
+        self.state.store(if self.is_idle() { FREE } else { LEAKED }, Ordering::Release);
+    }
+}
+
+/// The phase and the slots.
+#[derive(Debug)]
+struct Domain {
+    phase: AtomicUsize,
+    slots: Mutex<Vec<Arc<Slot>>>,
+}
+
+impl Domain {
+    fn new() -> Self {
+        Self { phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
+    }
+
+    /// A slot for a thread that has none yet.
+    fn register(&self) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = slots
+            .iter()
+            .find(|slot| slot.state.compare_exchange(FREE, OWNED, Ordering::Acquire, Ordering::Relaxed).is_ok());
+        if let Some(slot) = free {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::owned());
+        slots.push(Arc::clone(&slot));
+        slot
+    }
+
+    fn phase(&self) -> usize {
+        self.phase.load(Ordering::Relaxed) & 1
+    }
+
+    /// Waits for the readers of before. One caller at a time (the layout's writer lock).
+    fn synchronize(&self) -> Result<(), GraceError> {
+        // A copy: a thread that comes from now on cannot see what was hidden, and need not wait to register.
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let phase = self.phase();
+        fence(Ordering::SeqCst);
+        Self::wait(&slots, phase ^ 1)?;
+        self.phase.store(phase ^ 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        Self::wait(&slots, phase)?;
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn wait(slots: &[Arc<Slot>], phase: usize) -> Result<(), GraceError> {
+        for slot in slots {
+            let mut patience = Patience::default();
+            // Acquire pairs with the release of `Slot::leave`.
+            while slot.active[phase].load(Ordering::Acquire) != 0 {
+                if slot.state.load(Ordering::Acquire) == LEAKED {
+                    return Err(GraceError::ReaderLeaked);
+                }
+                patience.pause();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits a little longer each time: most batches end within a microsecond.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    fn pause(&mut self) {
+        self.0 = self.0.saturating_add(1);
+        #[cfg(not(loom))]
+        match self.0 {
+            0..64 => return std::hint::spin_loop(),
+            64..256 => {}
+            _ => return std::thread::sleep(std::time::Duration::from_micros(50)),
+        }
+        yield_now();
+    }
+}
+
+thread_local! {
+    /// This thread's slots: one a domain it has read.
+    static MINE: RefCell<Slots> = const { RefCell::new(Slots(Vec::new())) };
+}
+
+struct Slots(Vec<(Arc<Domain>, Arc<Slot>)>);
+
+impl Slots {
+    fn of(&self, domain: &Arc<Domain>) -> Option<&Arc<Slot>> {
+        self.0.iter().find(|(known, _)| Arc::ptr_eq(known, domain)).map(|(_, slot)| slot)
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        for (_, slot) in &self.0 {
+            slot.abandon();
+        }
+    }
+}
+
+/// The readers of one layout.
+#[derive(Debug)]
+pub struct Grace {
+    domain: Arc<Domain>,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self { domain: Arc::new(Domain::new()) }
+    }
+}
+
+impl Grace {
+    /// Begins a reader on this thread. While it lives, nothing that it can see is retired.
+    ///
+    /// Cost: two stores and a fence, about 4 ns on a current x86-64; nothing is shared with other readers.
+    pub fn read(&self) -> ReadGuard<'_> {
+        let slot = MINE.with_borrow_mut(|mine| {
+            if let Some(slot) = mine.of(&self.domain) {
+                return Arc::as_ptr(slot);
+            }
+            // Slots of domains that are gone (nobody but this thread knows them) make room.
+            mine.0.retain(|(domain, _)| Arc::strong_count(domain) > 1);
+            let slot = self.domain.register();
+            let address = Arc::as_ptr(&slot);
+            mine.0.push((Arc::clone(&self.domain), slot));
+            address
+        });
+        // SAFETY: the domain keeps every slot it ever gave out, and `self` keeps the domain for the guard's lifetime.
+        let slot: &Slot = unsafe { &*slot };
+        let phase = self.domain.phase();
+        slot.enter(phase);
+        ReadGuard { slot, phase, not_send: PhantomData }
+    }
+
+    /// True if the calling thread holds a reader.
+    pub fn held_by_this_thread(&self) -> bool {
+        MINE.with_borrow(|mine| mine.of(&self.domain).is_some_and(|slot| !slot.is_idle()))
+    }
+
+    /// Returns when every reader that began before the call has gone. Calls must be serialised by the caller.
+    ///
+    /// # Errors
+    /// [`GraceError`], at once and with nothing changed, when a reader of before can never go.
+    pub fn synchronize(&self) -> Result<(), GraceError> {
+        if self.held_by_this_thread() {
+            return Err(GraceError::ReaderHeld);
+        }
+        self.domain.synchronize()
+    }
+}
+
+/// A reader's promise of life. Neither `Send` nor `Sync`: the count lies in the slot of the thread that began it.
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// let grace = memmap_layouts::grace::Grace::default();
+/// send(grace.read());
+/// ```
+/// The same without the bound compiles, so it is the bound that fails:
+/// ```
+/// fn send<T>(_: T) {}
+/// let grace = memmap_layouts::grace::Grace::default();
+/// send(grace.read());
+/// ```
+#[derive(Debug)]
+pub struct ReadGuard<'a> {
+    slot: &'a Slot,
+    phase: usize,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        self.slot.leave(self.phase);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_writer_waits_for_the_reader_of_before_and_for_no_other() {
+        let grace = Grace::default();
+        let retired = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (began, wait_began) = mpsc::channel();
+            let (end, wait_end) = mpsc::channel::<()>();
+            let (grace, retired) = (&grace, &retired);
+            scope.spawn(move || {
+                let guard = grace.read();
+                began.send(()).unwrap();
+                wait_end.recv().unwrap();
+                assert!(!retired.load(Ordering::SeqCst), "retired under a living reader");
+                drop(guard);
+            });
+            wait_began.recv().unwrap();
+            let writer = scope.spawn(move || {
+                grace.synchronize().unwrap();
+                retired.store(true, Ordering::SeqCst);
+            });
+            // Readers that come while the writer waits, one after another, must not hold it up nor be held up.
+            for _ in 0..1000 {
+                drop(grace.read());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!retired.load(Ordering::SeqCst));
+            end.send(()).unwrap();
+            writer.join().unwrap();
+        });
+        assert!(retired.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn waiting_for_oneself_is_refused() {
+        let grace = Grace::default();
+        let outer = grace.read();
+        let inner = grace.read();
+        assert_eq!(grace.synchronize(), Err(GraceError::ReaderHeld));
+        drop(outer);
+        assert_eq!(grace.synchronize(), Err(GraceError::ReaderHeld));
+        drop(inner);
+        assert_eq!(grace.synchronize(), Ok(()));
+        let other = Grace::default();
+        let _of_another_layout = other.read();
+        assert_eq!(grace.synchronize(), Ok(()));
+    }
+
+    #[test]
+    fn a_slot_is_handed_on_only_when_its_counts_are_zero() {
+        let grace = Grace::default();
+        let slots = || grace.domain.slots.lock().unwrap().len();
+        for _ in 0..4 {
+            std::thread::scope(|scope| scope.spawn(|| drop(grace.read())).join().unwrap());
+        }
+        assert_eq!(slots(), 1, "one thread after another needs one slot");
+        std::thread::scope(|scope| scope.spawn(|| std::mem::forget(grace.read())).join().unwrap());
+        assert_eq!(grace.synchronize(), Err(GraceError::ReaderLeaked));
+        std::thread::scope(|scope| scope.spawn(|| drop(grace.read())).join().unwrap());
+        assert_eq!(slots(), 2, "the slot of a forgotten reader is not used again");
+        assert_eq!(grace.synchronize(), Err(GraceError::ReaderLeaked));
+    }
+
+    #[test]
+    fn threads_do_not_keep_the_slots_of_layouts_that_are_gone() {
+        for _ in 0..100 {
+            drop(Grace::default().read());
+        }
+        assert!(MINE.with_borrow(|mine| mine.0.len()) <= 2);
+    }
+}
+
+/// Run with `RUSTFLAGS="--cfg loom" cargo test -p memmap-layouts --release --lib grace`.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::atomic::AtomicBool;
+
+    /// A reader that finds the bit must find the thing alive, whatever the interleaving.
+    fn race(rounds: usize, wait: fn(&Domain) -> Result<(), GraceError>) {
+        loom::model(move || {
+            let domain = Arc::new(Domain::new());
+            let slot = domain.register();
+            let bit = loom::sync::Arc::new(AtomicBool::new(true));
+            let alive = loom::sync::Arc::new(AtomicBool::new(true));
+            let reader = loom::thread::spawn({
+                let (domain, bit, alive) = (Arc::clone(&domain), bit.clone(), alive.clone());
+                move || {
+                    for _ in 0..rounds {
+                        let phase = domain.phase();
+                        slot.enter(phase);
+                        if bit.load(Ordering::Acquire) {
+                            assert!(alive.load(Ordering::Relaxed), "read after retirement");
+                        }
+                        slot.leave(phase);
+                    }
+                }
+            });
+            bit.store(false, Ordering::Release);
+            wait(&domain).unwrap();
+            alive.store(false, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn nothing_is_retired_under_a_reader() {
+        race(1, Domain::synchronize);
+    }
+
+    #[test]
+    fn nor_under_its_second_reader() {
+        race(2, Domain::synchronize);
+    }
+
+    #[test]
+    #[should_panic(expected = "read after retirement")]
+    fn without_a_grace_period_the_model_finds_the_fault() {
+        race(1, |_| Ok(()));
+    }
+
+    /// Two grace periods in a row: a reader that took the phase of before the first must not slip past the second.
+    #[test]
+    fn a_late_reader_is_waited_for_by_the_second_grace_period() {
+        loom::model(|| {
+            let domain = Arc::new(Domain::new());
+            let slot = domain.register();
+            let bit = loom::sync::Arc::new(AtomicBool::new(true));
+            let alive = loom::sync::Arc::new(AtomicBool::new(true));
+            let reader = loom::thread::spawn({
+                let (domain, bit, alive) = (Arc::clone(&domain), bit.clone(), alive.clone());
+                move || {
+                    let phase = domain.phase();
+                    slot.enter(phase);
+                    if bit.load(Ordering::Acquire) {
+                        assert!(alive.load(Ordering::Relaxed), "read after retirement");
+                    }
+                    slot.leave(phase);
+                }
+            });
+            domain.synchronize().unwrap();
+            bit.store(false, Ordering::Release);
+            domain.synchronize().unwrap();
+            alive.store(false, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
+}

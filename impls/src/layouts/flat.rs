@@ -1,0 +1,206 @@
+//! FLATMEM: one array from the first pfn to the last, holes included.
+//!
+//! Source: `include/asm-generic/memory_model.h`, `alloc_node_mem_map` of `mm/mm_init.c`; x86 up to 5.x (32 bit), still
+//! the model of small machines.
+//!
+//! ```text
+//!  mem_map ──▶ | RAM | hole | RAM | RAM | … hole … | RAM |
+//!              ARCH_PFN_OFFSET                     max_pfn
+//! ```
+//!
+//! **Load chain.** The reader holds the base of the array and the number of entries (the kernel's globals `mem_map` and
+//! `max_mapnr`). `pfn_valid`: no load, one or two compares. `pfn_to_page`: no load. `page_to_pfn`: no load.
+//!
+//! **Cost.** No index. Records: 64 B for every pfn below the highest, holes included, rounded to 4 MiB of memory:
+//! 16 MiB/GiB of span; a span of 64 TiB takes 1 TiB.
+//!
+//! **Hotplug.** None: the array cannot grow, and the type has no `Hotplug`.
+
+use crate::error::BootError;
+use crate::geometry::{Geometry, X86_64};
+use crate::memmap::{BootMap, Capabilities, Config, Footprint, Lookup, Memmap, Validity};
+use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+use crate::pfn::{Pfn, PfnRange};
+use crate::store::{BackedSections, RecordStore};
+use crate::vmem::{Stretch, Vmem};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// The array is rounded to whole blocks of the largest order of the buddy allocator.
+const MAX_ORDER_NR_PAGES: u64 = 1024;
+
+/// FLATMEM.
+#[derive(Debug)]
+pub struct Flat<G: Geometry = X86_64> {
+    mem_map: Vmem,
+    max_mapnr: u64,
+    backed: BackedSections,
+    geometry: PhantomData<G>,
+}
+
+/// Pfns of the array: from the architecture's first to the rounded last.
+fn span<G: Geometry>(map: &BootMap) -> PfnRange {
+    let start = G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1);
+    let end = map.end_pfn().max(start).next_multiple_of(MAX_ORDER_NR_PAGES);
+    PfnRange::new(start, end).expect("the end is rounded up from the start or above")
+}
+
+impl<G: Geometry> Memmap for Flat<G> {
+    const ID: &'static str = "flat";
+    const ABOUT: &'static str = "FLATMEM: one array over the whole span, holes included; no hotplug";
+    const CAPS: Capabilities = Capabilities {
+        validity: Validity::Span,
+        hotplug_granule_pages: None,
+        records_on_device: false,
+        page_to_pfn_reads_record: false,
+    };
+    type Geometry = G;
+    type Reader<'a> = FlatReader<'a, G>;
+
+    fn boot(map: &BootMap, _: &Config, store: RecordStore) -> Result<Self, BootError> {
+        map.check::<G>()?;
+        let span = span::<G>(map);
+        let need_bytes = Self::boot_record_bytes(map);
+        let have_bytes = map.nr_pages() << G::PAGE_SHIFT;
+        if need_bytes > have_bytes {
+            return Err(BootError::WouldNotBoot { need_bytes, have_bytes });
+        }
+        let mem_map = Vmem::reserve(need_bytes, &store.backing, store.budget)?;
+        let max_mapnr = map.end_pfn().saturating_sub(G::ARCH_PFN_OFFSET);
+        let flat = Self { mem_map, max_mapnr, backed: store.backed, geometry: PhantomData };
+        for part in span.split_at_multiples(G::PAGES_PER_SECTION) {
+            if flat.backed.contains(G::section_nr(part.start())) {
+                let offset = (part.start() - span.start()) * PAGE_RECORD_BYTES;
+                flat.mem_map.populate(Stretch { offset, len: part.nr_pages() * PAGE_RECORD_BYTES })?;
+                let node = map.ranges().iter().find(|r| r.range.end() > part.start()).map_or(0, |r| r.node);
+                for pfn in part.start()..part.end() {
+                    // SAFETY: the pfn lies in the span, so its record lies in the array, which was just backed.
+                    let page = unsafe { flat.record(pfn).as_ref() };
+                    page.init(PageLinks::new(node, Zone::Normal), Pfn(pfn), Life::BOOT);
+                }
+            }
+        }
+        Ok(flat)
+    }
+
+    fn reader(&self) -> FlatReader<'_, G> {
+        FlatReader { mem_map: self.record(G::ARCH_PFN_OFFSET), max_mapnr: self.max_mapnr, flat: PhantomData }
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            reserved_bytes: self.mem_map.len_bytes(),
+            index_bytes: 0,
+            page_table_bytes: self.mem_map.page_table_bytes(),
+            ram_record_bytes: self.mem_map.ram_bytes(),
+            device_record_bytes: 0,
+        }
+    }
+
+    fn backed(&self) -> &BackedSections {
+        &self.backed
+    }
+
+    fn boot_record_bytes(map: &BootMap) -> u64 {
+        if map.ranges().is_empty() { 0 } else { span::<G>(map).nr_pages() * PAGE_RECORD_BYTES }
+    }
+}
+
+impl<G: Geometry> Flat<G> {
+    /// Where the record of a pfn of the span lies.
+    fn record(&self, pfn: u64) -> NonNull<Page> {
+        let index = pfn - (G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1));
+        // SAFETY: the array reaches from the rounded offset over the span; the caller's pfn lies in it.
+        unsafe { self.mem_map.base().cast::<Page>().add(index as usize) }
+    }
+}
+
+/// Reads a flat array: there is nothing to wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct FlatReader<'a, G> {
+    mem_map: NonNull<Page>,
+    max_mapnr: u64,
+    flat: PhantomData<&'a G>,
+}
+
+// SAFETY: a valid pfn is below max_mapnr, so its record lies in the array, which lives and stays as long as the layout.
+unsafe impl<G: Geometry> Lookup for FlatReader<'_, G> {
+    #[inline(always)]
+    fn pfn_valid(&self, pfn: Pfn) -> bool {
+        // One compare in two: below the offset the subtraction wraps to a number above any map.
+        pfn.0.wrapping_sub(G::ARCH_PFN_OFFSET) < self.max_mapnr
+    }
+
+    #[inline(always)]
+    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
+        // SAFETY: the pfn is valid, so the index is inside the array.
+        unsafe { self.mem_map.add((pfn.0 - G::ARCH_PFN_OFFSET) as usize) }
+    }
+
+    #[inline(always)]
+    unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
+        // SAFETY: the page came from this array.
+        Pfn(unsafe { page.offset_from_unsigned(self.mem_map) } as u64 + G::ARCH_PFN_OFFSET)
+    }
+
+    fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
+        let first = from.0.max(G::ARCH_PFN_OFFSET);
+        (first < end.0.min(G::ARCH_PFN_OFFSET + self.max_mapnr)).then_some(Pfn(first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memmap::BootRange;
+    use crate::subsection_map::BitWords;
+
+    /// A machine whose memory does not begin at 0.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct FromMegabyteOne;
+    impl Geometry for FromMegabyteOne {
+        const ID: &'static str = "offset";
+        const PAGE_SHIFT: u32 = 12;
+        const SECTION_SIZE_BITS: u32 = 27;
+        const MAX_PHYSMEM_BITS: u32 = 46;
+        const ARCH_PFN_OFFSET: u64 = 0x100;
+        type SubsectionMap = BitWords<1>;
+    }
+
+    fn boot<G: Geometry>(ranges: &[(u64, u64)]) -> Result<Flat<G>, BootError> {
+        let ranges =
+            ranges.iter().map(|&(start, end)| BootRange { range: PfnRange::new(start, end).unwrap(), node: 0 });
+        Flat::boot(&BootMap::new(ranges)?, &Config::default(), RecordStore::unlimited())
+    }
+
+    #[test]
+    fn the_span_is_valid_from_the_offset_on_holes_included() {
+        let flat = boot::<FromMegabyteOne>(&[(0x100, 0x400), (0x800, 0x1100)]).unwrap();
+        let reader = flat.reader();
+        for (pfn, valid) in
+            [(0xff, false), (0x100, true), (0x7ff, true), (0x10ff, true), (0x1100, false), (u64::MAX, false)]
+        {
+            assert_eq!(reader.pfn_valid(Pfn(pfn)), valid, "{pfn:#x}");
+        }
+        for pfn in 0x100..0x1100 {
+            let page = reader.valid_to_page(Pfn(pfn)).unwrap();
+            assert!(page.is_of(Pfn(pfn)));
+            // SAFETY: the page is the reader's.
+            assert_eq!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(pfn));
+        }
+    }
+
+    #[test]
+    fn a_span_that_outgrows_the_memory_would_not_boot() {
+        // 512 MiB at 64 TiB less 512 MiB: the array would take 1 TiB.
+        let error = boot::<X86_64>(&[((1 << 34) - (1 << 17), 1 << 34)]).unwrap_err();
+        assert!(matches!(error, BootError::WouldNotBoot { need_bytes, .. } if need_bytes == 1 << 40), "{error}");
+    }
+
+    #[test]
+    fn a_machine_without_memory_boots_and_knows_no_page() {
+        let flat = boot::<X86_64>(&[]).unwrap();
+        assert!(!flat.reader().pfn_valid(Pfn(0)));
+        assert_eq!(flat.footprint().ram_record_bytes, 0);
+    }
+}

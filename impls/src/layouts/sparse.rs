@@ -1,0 +1,448 @@
+//! Classic SPARSEMEM_EXTREME: a section's records lie anywhere, and its descriptor says where.
+//!
+//! Source: `include/asm-generic/memory_model.h`, `include/linux/mmzone.h`, `mm/sparse.c` without VMEMMAP.
+//!
+//! ```text
+//!  root table ──▶ root page ──▶ section word = coded pointer | flags ──▶ slots of 2 MiB, packed, in shuffled order
+//!                                                                        | section 9 | section 2 | section 33 | …
+//! ```
+//! The slots are shuffled on purpose: in one linear array all coded pointers would be equal, and a wrong section number
+//! would still give the right record.
+//!
+//! **Load chain.** The reader holds the root table. `pfn_valid`: root pointer, section word (2 loads, 2 lines).
+//! `pfn_to_page`: the same two. `page_to_pfn`: `page->flags` (the record's own line), root pointer, section word.
+//!
+//! **Cost.** Index: 16 KiB of root pointers, 4 KiB a touched 32 GiB, a usage of 48 B a section. Records: 2 MiB a touched
+//! section. A span of 64 TiB that holds 1 TiB in 8192 scattered sections: about 8.5 MiB of index.
+//!
+//! **Hotplug.** Whole sections of 128 MiB.
+
+use crate::error::{BootError, HotplugError};
+use crate::geometry::{Geometry, X86_64};
+use crate::grace::{Grace, ReadGuard};
+use crate::memmap::*;
+use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+use crate::pfn::{Pfn, PfnRange};
+use crate::request::{Grid, check_altmap};
+use crate::section::*;
+use crate::store::{BackedSections, RecordStore};
+use crate::subsection_map::NoSubsections;
+use crate::vmem::{Stretch, Vmem};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Slots that are shuffled together.
+const SLOTS_PER_DEAL: u64 = 256;
+
+/// Classic SPARSEMEM_EXTREME.
+#[derive(Debug)]
+pub struct Sparse<G: Geometry = X86_64> {
+    table: SectionTable<G, NoSubsections>,
+    arena: Vmem,
+    backed: BackedSections,
+    grace: Grace,
+    writer: Mutex<Writer>,
+}
+
+/// What the writer alone needs.
+#[derive(Debug)]
+struct Writer {
+    slots: Slots,
+    life: Life,
+}
+
+/// Places for section maps: those given back first, then a freshly shuffled deal of the next ones.
+#[derive(Debug)]
+struct Slots {
+    free: Vec<u64>,
+    dealt: u64,
+    rng: Pcg64Mcg,
+}
+
+impl Slots {
+    fn take(&mut self) -> u64 {
+        if self.free.is_empty() {
+            self.free.extend(self.dealt..self.dealt + SLOTS_PER_DEAL);
+            self.free.shuffle(&mut self.rng);
+            self.dealt += SLOTS_PER_DEAL;
+        }
+        self.free.pop().expect("a deal is not empty")
+    }
+}
+
+/// Bytes of the records of one section: a slot.
+fn slot_bytes<G: Geometry>() -> u64 {
+    G::PAGES_PER_SECTION * PAGE_RECORD_BYTES
+}
+
+fn decode(word: u64, pfn: u64) -> *mut Page {
+    let address = (word & SECTION_MAP_MASK).wrapping_add(pfn.wrapping_mul(PAGE_RECORD_BYTES));
+    std::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+const GRID: &str = "classic SPARSEMEM adds and removes whole sections";
+
+impl<G: Geometry> Memmap for Sparse<G> {
+    const ID: &'static str = "sparse";
+    const ABOUT: &'static str = "classic SPARSEMEM_EXTREME: two-level table, coded map pointers, 128 MiB hotplug";
+    const CAPS: Capabilities = Capabilities {
+        validity: Validity::Section,
+        hotplug_granule_pages: Some(G::PAGES_PER_SECTION),
+        records_on_device: false,
+        page_to_pfn_reads_record: true,
+    };
+    type Geometry = G;
+    type Reader<'a> = SparseReader<'a, G>;
+
+    fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
+        map.check::<G>()?;
+        let sections = map.sections::<G>();
+        // Room for every section the machine can have, and for the deal that is begun last.
+        let arena_bytes = (G::NR_MEM_SECTIONS + SLOTS_PER_DEAL) * slot_bytes::<G>();
+        let arena = Vmem::reserve(arena_bytes, &store.backing, store.budget)?;
+        // Coded pointers carry the address through an integer, so the array's provenance is exposed once.
+        arena.base().as_ptr().expose_provenance();
+        let sparse = Self {
+            table: SectionTable::new(sections.len()),
+            arena,
+            backed: store.backed,
+            grace: Grace::default(),
+            writer: Mutex::new(Writer {
+                slots: Slots { free: Vec::new(), dealt: 0, rng: Pcg64Mcg::seed_from_u64(config.seed) },
+                life: Life::BOOT,
+            }),
+        };
+        let mut writer = sparse.writer();
+        for (index, (nr, node)) in sections.into_iter().enumerate() {
+            let section = sparse
+                .table
+                .section_or_new_root(nr)
+                .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
+            let slot = writer.slots.take();
+            sparse.back(nr, slot)?;
+            sparse.init_records(nr, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
+            section.set_usage(sparse.table.boot_usage(index));
+            let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
+            section.set_word(sparse.coded(nr, slot) | flags);
+        }
+        drop(writer);
+        Ok(sparse)
+    }
+
+    fn reader(&self) -> SparseReader<'_, G> {
+        SparseReader { roots: self.table.roots(), _guard: self.grace.read() }
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            reserved_bytes: self.arena.len_bytes(),
+            index_bytes: self.table.index_bytes(),
+            page_table_bytes: self.arena.page_table_bytes(),
+            ram_record_bytes: self.arena.ram_bytes(),
+            device_record_bytes: 0,
+        }
+    }
+
+    fn backed(&self) -> &BackedSections {
+        &self.backed
+    }
+
+    fn boot_record_bytes(map: &BootMap) -> u64 {
+        map.sections::<G>().len() as u64 * slot_bytes::<G>()
+    }
+}
+
+impl<G: Geometry> Sparse<G> {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stretch(slot: u64) -> Stretch {
+        Stretch { offset: slot * slot_bytes::<G>(), len: slot_bytes::<G>() }
+    }
+
+    fn slot_base(&self, slot: u64) -> NonNull<Page> {
+        // SAFETY: slots are dealt below the number the arena was reserved for.
+        unsafe { self.arena.base().add((slot * slot_bytes::<G>()) as usize).cast() }
+    }
+
+    /// The address that the record of pfn 0 would have.
+    fn coded(&self, nr: u64, slot: u64) -> u64 {
+        let base = self.slot_base(slot).as_ptr().addr() as u64;
+        base.wrapping_sub(G::section_start(nr).wrapping_mul(PAGE_RECORD_BYTES))
+    }
+
+    fn slot_of(&self, nr: u64, word: u64) -> u64 {
+        let base = decode(word, G::section_start(nr)).addr() - self.arena.base().as_ptr().addr();
+        base as u64 / slot_bytes::<G>()
+    }
+
+    fn back(&self, nr: u64, slot: u64) -> Result<(), crate::vmem::VmemError> {
+        if self.backed.contains(nr) { self.arena.populate(Self::stretch(slot)) } else { Ok(()) }
+    }
+
+    fn unback(&self, nr: u64, slot: u64) -> Result<(), crate::vmem::VmemError> {
+        if self.backed.contains(nr) { self.arena.depopulate(Self::stretch(slot)) } else { Ok(()) }
+    }
+
+    fn init_records(&self, nr: u64, slot: u64, links: PageLinks, life: Life) {
+        if !self.backed.contains(nr) {
+            return;
+        }
+        let links = links.with_section(nr, G::SECTIONS_WIDTH);
+        for index in 0..G::PAGES_PER_SECTION {
+            // SAFETY: the slot holds this many records and was just backed.
+            let page = unsafe { self.slot_base(slot).add(index as usize).as_ref() };
+            page.init(links, Pfn(G::section_start(nr) + index), life);
+        }
+    }
+
+    /// Adds whole sections, all or nothing.
+    fn add_sections(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        let span = range.phys(G::PAGE_SHIFT);
+        let mut writer = self.writer();
+        let numbers = G::section_nr(range.start())..G::section_nr(range.end());
+        let roots = self.table.roots();
+        for nr in numbers.clone() {
+            if roots.section(nr).is_some_and(|section| section.word() & SECTION_MARKED_PRESENT != 0) {
+                let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+                return Err(HotplugError::Overlaps { span, at: at.phys(G::PAGE_SHIFT) });
+            }
+        }
+        let mut added: Vec<(u64, u64, *mut SectionUsage<NoSubsections>)> = Vec::new();
+        let undo = |writer: &mut Writer, added: &[(u64, u64, *mut SectionUsage<NoSubsections>)], backed: usize| {
+            for &(nr, slot, _) in &added[..backed] {
+                let undone = self.unback(nr, slot);
+                debug_assert!(undone.is_ok(), "{undone:?}");
+            }
+            for &(_, slot, usage) in added.iter().rev() {
+                writer.slots.free.push(slot);
+                // SAFETY: not published yet; a boot usage is left alone.
+                unsafe { self.table.retire_usage(usage) };
+            }
+        };
+        for nr in numbers.clone() {
+            let reserved = self.table.section_or_new_root(nr).and_then(|section| match section.usage_ptr() {
+                usage if usage.is_null() => self.table.new_heap_usage(),
+                boot_usage => Ok(boot_usage),
+            });
+            match reserved {
+                Ok(usage) => added.push((nr, writer.slots.take(), usage)),
+                Err(no) => {
+                    undo(&mut writer, &added, 0);
+                    return Err(HotplugError::NoMemory { span, what: no.0 });
+                }
+            }
+        }
+        phases.ended(Phase::Reserve);
+        for backed in 0..added.len() {
+            let (nr, slot, _) = added[backed];
+            if let Err(source) = self.back(nr, slot) {
+                undo(&mut writer, &added, backed);
+                return Err(HotplugError::Vmem { span, source });
+            }
+        }
+        phases.ended(Phase::Populate);
+        writer.life = writer.life.next();
+        let zone = match how.kind {
+            MemoryKind::Ram => Zone::Normal,
+            MemoryKind::Device => Zone::Device,
+        };
+        for &(nr, slot, _) in &added {
+            self.init_records(nr, slot, PageLinks::new(how.node, zone), writer.life);
+        }
+        phases.ended(Phase::Initialise);
+        for (nr, slot, usage) in added {
+            let section = roots.section(nr).expect("its root was made above");
+            section.set_usage(usage);
+            section.set_word(self.coded(nr, slot) | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP);
+        }
+        phases.ended(Phase::Publish);
+        Ok(())
+    }
+}
+
+impl<G: Geometry> Hotplug for Sparse<G> {
+    fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        Grid { granule_pages: G::PAGES_PER_SECTION, rule: GRID }.check::<G>(range)?;
+        check_altmap::<G>(range, how)?;
+        match how.mode {
+            AddMode::Transactional => self.add_sections(range, how, phases),
+            AddMode::Faithful => range
+                .split_at_multiples(G::PAGES_PER_SECTION)
+                .try_for_each(|section| self.add_sections(section, how, phases)),
+        }
+    }
+
+    fn remove(&self, range: PfnRange, _: &RemoveParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        Grid { granule_pages: G::PAGES_PER_SECTION, rule: GRID }.check::<G>(range)?;
+        let span = range.phys(G::PAGE_SHIFT);
+        if self.grace.held_by_this_thread() {
+            return Err(crate::grace::GraceError::ReaderHeld.into());
+        }
+        let mut writer = self.writer();
+        let mut sections = Vec::new();
+        for nr in G::section_nr(range.start())..G::section_nr(range.end()) {
+            match self.table.roots().section(nr).filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0) {
+                Some(section) => sections.push((nr, section, section.word())),
+                None => {
+                    let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+                    return Err(HotplugError::NotPresent { span, at: at.phys(G::PAGE_SHIFT) });
+                }
+            }
+        }
+        for (_, section, word) in &sections {
+            section.set_word(word & !SECTION_HAS_MEM_MAP);
+        }
+        phases.ended(Phase::Unpublish);
+        if let Err(error) = self.grace.synchronize() {
+            for (_, section, word) in &sections {
+                section.set_word(*word);
+            }
+            return Err(error.into());
+        }
+        phases.ended(Phase::Grace);
+        for (done, (nr, section, word)) in sections.iter().enumerate() {
+            let slot = self.slot_of(*nr, *word);
+            if let Err(source) = self.unback(*nr, slot) {
+                // What is gone is gone; the rest is put back.
+                for (_, section, word) in &sections[done..] {
+                    section.set_word(*word);
+                }
+                return Err(HotplugError::Vmem { span, source });
+            }
+            writer.slots.free.push(slot);
+            let usage = section.usage_ptr();
+            if self.table.usage_kind(usage) == Some(UsageKind::Heap) {
+                section.set_usage(std::ptr::null_mut());
+                // SAFETY: hidden since the word changed, and a grace period has passed.
+                unsafe { self.table.retire_usage(usage) };
+            }
+            section.set_word(0);
+        }
+        phases.ended(Phase::Depopulate);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<(), HotplugError> {
+        let _one_at_a_time = self.writer();
+        Ok(self.grace.synchronize()?)
+    }
+}
+
+impl<G: Geometry> Inspect for Sparse<G> {
+    fn section_state(&self, nr: u64) -> Option<SectionState> {
+        let _at_rest = self.writer();
+        self.table.state(nr)
+    }
+
+    fn accounting(&self) -> Accounting {
+        Accounting {
+            roots: self.table.nr_roots(),
+            heap_usages: self.table.nr_heap_usages(),
+            ram_record_bytes: self.arena.ram_bytes(),
+            device_record_bytes: 0,
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        let _at_rest = self.writer();
+        self.table.digest(&self.accounting())
+    }
+}
+
+/// Reads sections.
+#[derive(Debug)]
+pub struct SparseReader<'a, G: Geometry> {
+    roots: Roots<'a, G, NoSubsections>,
+    _guard: ReadGuard<'a>,
+}
+
+// SAFETY: a section with a map keeps its records until its word was cleared and a grace period has passed, and this
+// reader holds that up.
+unsafe impl<G: Geometry> Lookup for SparseReader<'_, G> {
+    #[inline(always)]
+    fn pfn_valid(&self, pfn: Pfn) -> bool {
+        self.roots.section_of_any(pfn.0).is_some_and(|section| section.word() & SECTION_HAS_MEM_MAP != 0)
+    }
+
+    #[inline(always)]
+    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
+        match self.roots.section(G::section_nr(pfn.0)) {
+            // SAFETY: the pfn is valid, so the word decodes to a record of the arena, which is not at 0.
+            Some(section) => unsafe { NonNull::new_unchecked(decode(section.word(), pfn.0)) },
+            // The kernel's checks are kept, and its answer is a pointer that must not be followed.
+            None => NonNull::dangling(),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
+        // SAFETY: the page is a live record of this reader.
+        let nr = unsafe { page.as_ref() }.section_nr(G::SECTIONS_WIDTH);
+        let base = self.roots.section(nr).map_or(0, |section| section.word() & SECTION_MAP_MASK);
+        Pfn((page.as_ptr().addr() as u64).wrapping_sub(base) / PAGE_RECORD_BYTES)
+    }
+
+    fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
+        let mut pfn = from.0;
+        while pfn < end.0.min(G::NR_PFNS) {
+            if self.pfn_valid(Pfn(pfn)) {
+                return Some(Pfn(pfn));
+            }
+            pfn = G::section_start(G::section_nr(pfn) + 1);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = X86_64::PAGES_PER_SECTION;
+
+    fn range(section: u64, nr: u64) -> PfnRange {
+        PfnRange::from_len(section * S, nr * S).unwrap()
+    }
+
+    #[test]
+    fn the_maps_of_neighbours_are_not_neighbours() {
+        let map = BootMap::new([BootRange { range: range(0, 8), node: 0 }]).unwrap();
+        let store = RecordStore { backed: BackedSections::only([]), ..RecordStore::unlimited() };
+        let sparse = <Sparse>::boot(&map, &Config::default(), store).unwrap();
+        let coded: Vec<_> =
+            (0..8).map(|nr| sparse.section_state(nr).unwrap().section_mem_map & SECTION_MAP_MASK).collect();
+        assert!(coded.windows(2).any(|pair| pair[0] != pair[1]), "{coded:x?}");
+        let mut distinct = coded.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert!(distinct.len() > 6, "a wrong section number must show: {coded:x?}");
+    }
+
+    #[test]
+    fn a_wrong_section_number_in_a_record_gives_a_wrong_pfn() {
+        let sparse = <Sparse>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+        sparse.add(range(4, 2), &AddParams::default(), &mut ()).unwrap();
+        let reader = sparse.reader();
+        let page = reader.valid_to_page(Pfn(4 * S + 7)).unwrap();
+        // SAFETY: the page is the reader's.
+        assert_eq!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(4 * S + 7));
+        page.init(PageLinks::new(0, Zone::Device).with_section(5, X86_64::SECTIONS_WIDTH), Pfn(4 * S + 7), Life::BOOT);
+        // SAFETY: as above.
+        assert_ne!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(4 * S + 7));
+    }
+
+    #[test]
+    fn slots_are_used_again() {
+        let sparse = <Sparse>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+        for _ in 0..3 * SLOTS_PER_DEAL / 100 {
+            sparse.add(range(4, 2), &AddParams::default(), &mut ()).unwrap();
+            sparse.remove(range(4, 2), &RemoveParams::default(), &mut ()).unwrap();
+        }
+        assert_eq!(sparse.writer().slots.dealt, SLOTS_PER_DEAL);
+    }
+}

@@ -1,0 +1,55 @@
+//! The ways an operating system finds the record of a physical page ("memmap layouts"), behind one set of traits, over
+//! real mappings.
+//!
+//! Linux keeps a 64-byte `struct page` for every physical page. This crate builds, in user space, the tables by which
+//! it is found: [FLATMEM](layouts::Flat), [classic SPARSEMEM](layouts::Sparse), [SPARSEMEM_VMEMMAP with
+//! sub-sections](layouts::Subsection), and the same [with the records on the device](layouts::Dax).
+//!
+//! Finding is apart from managing: a walker needs [`Lookup`] alone, and memory comes and goes through [`Hotplug`].
+//!
+//! ```
+//! use memmap_layouts::*;
+//! use memmap_layouts::layouts::Subsection;
+//!
+//! // A machine with 256 MiB of memory, and 16 MiB of a device added at 4 GiB.
+//! let ram = BootRange { range: PfnRange::new(0, 0x10000).unwrap(), node: 0 };
+//! let layout: Subsection = Subsection::boot(&BootMap::new([ram])?, &Config::default(), RecordStore::unlimited())?;
+//! let device = PfnRange::from_len(0x100000, 8 * 512).unwrap();
+//! layout.add(device, &AddParams::default(), &mut ())?;
+//!
+//! let reader = layout.reader();
+//! assert!(reader.valid_to_page(Pfn(0x100000)).is_some());
+//! assert!(reader.valid_to_page(Pfn(0x100000 + 8 * 512)).is_none());
+//! drop(reader);
+//! layout.remove(device, &RemoveParams::default(), &mut ())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
+pub mod altmap;
+pub mod backing;
+mod bytes;
+pub mod conformance;
+pub mod error;
+mod geometry;
+pub mod grace;
+pub mod layouts;
+mod memmap;
+pub mod oracle;
+mod page;
+mod pfn;
+pub mod placement;
+mod request;
+pub mod section;
+pub mod store;
+pub mod subsection_map;
+mod sync;
+pub mod vmem;
+
+pub use bytes::Bytes;
+pub use error::{BootError, HotplugError};
+pub use geometry::{Geometry, X86_64};
+pub use memmap::*;
+pub use page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+pub use pfn::{Pfn, PfnRange, PhysSpan};
+pub use store::{BackedSections, RecordBudget, RecordStore};

@@ -1,0 +1,211 @@
+//! The naive model that every layout is compared with: sets of numbers, no tables, no atomics, no memory.
+
+use crate::geometry::Geometry;
+use crate::memmap::{BootMap, Lookup, Validity};
+use crate::pfn::{Pfn, PfnRange};
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+/// Which sub-sections are there, and which sections were there at boot.
+#[derive(Clone, Debug)]
+pub struct Oracle<G> {
+    /// Active sub-sections in runs `[start, end)`, counted from pfn 0; sorted, apart from each other.
+    active: Vec<(u64, u64)>,
+    /// Sections of boot memory that were never emptied.
+    early: BTreeSet<u64>,
+    /// FLATMEM's span.
+    span: (u64, u64),
+    geometry: PhantomData<G>,
+}
+
+/// An answer that is not the oracle's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The pfn that was asked about.
+    pub pfn: Pfn,
+    /// The oracle's answer.
+    pub expected: bool,
+}
+
+impl<G: Geometry> Oracle<G> {
+    /// The state after boot.
+    pub fn boot(map: &BootMap) -> Self {
+        let mut oracle = Self {
+            active: Vec::new(),
+            early: map.sections::<G>().into_iter().map(|(nr, _)| nr).collect(),
+            span: (G::ARCH_PFN_OFFSET, map.end_pfn().max(G::ARCH_PFN_OFFSET)),
+            geometry: PhantomData,
+        };
+        for boot in map.ranges() {
+            oracle.insert(Self::subsections(boot.range));
+        }
+        oracle
+    }
+
+    fn subsections(range: PfnRange) -> (u64, u64) {
+        let whole = range.round_out(G::PAGES_PER_SUBSECTION);
+        (whole.start() >> G::PFN_SUBSECTION_SHIFT, whole.end() >> G::PFN_SUBSECTION_SHIFT)
+    }
+
+    /// Runs that touch `[start, end)`, as positions in `active`.
+    fn touching(&self, (start, end): (u64, u64)) -> std::ops::Range<usize> {
+        let first = self.active.partition_point(|run| run.1 < start);
+        first..first + self.active[first..].partition_point(|run| run.0 <= end)
+    }
+
+    fn insert(&mut self, mut new: (u64, u64)) {
+        let at = self.touching(new);
+        for run in &self.active[at.clone()] {
+            new = (new.0.min(run.0), new.1.max(run.1));
+        }
+        self.active.splice(at, [new]);
+    }
+
+    fn is_active(&self, subsection: u64) -> bool {
+        let at = self.active.partition_point(|run| run.1 <= subsection);
+        self.active.get(at).is_some_and(|run| run.0 <= subsection)
+    }
+
+    /// True if any sub-section of a range is there.
+    pub fn any_active(&self, range: PfnRange) -> bool {
+        let (start, end) = Self::subsections(range);
+        let at = self.active.partition_point(|run| run.1 <= start);
+        self.active.get(at).is_some_and(|run| run.0 < end)
+    }
+
+    /// True if every sub-section of a range is there.
+    pub fn all_active(&self, range: PfnRange) -> bool {
+        let (start, end) = Self::subsections(range);
+        let at = self.active.partition_point(|run| run.1 <= start);
+        start == end || self.active.get(at).is_some_and(|run| run.0 <= start && end <= run.1)
+    }
+
+    /// Adds a range that is not there; false, and nothing changed, if any of it is.
+    pub fn add(&mut self, range: PfnRange) -> bool {
+        let free = !range.is_empty() && !self.any_active(range);
+        if free {
+            self.insert(Self::subsections(range));
+        }
+        free
+    }
+
+    /// Removes a range that is there; false, and nothing changed, if any of it is not.
+    pub fn remove(&mut self, range: PfnRange) -> bool {
+        if range.is_empty() || !self.all_active(range) {
+            return false;
+        }
+        let (start, end) = Self::subsections(range);
+        let at = self.active.partition_point(|run| run.1 <= start);
+        let run = self.active[at];
+        let left = [(run.0, start), (end, run.1)];
+        self.active.splice(at..=at, left.into_iter().filter(|run| run.0 < run.1));
+        for section in range.split_at_multiples(G::PAGES_PER_SECTION) {
+            let nr = G::section_nr(section.start());
+            let whole = section.round_out(G::PAGES_PER_SECTION);
+            if !self.any_active(whole) {
+                self.early.remove(&nr);
+            }
+        }
+        true
+    }
+
+    /// Is a pfn valid for a layout with this validity?
+    pub fn pfn_valid(&self, validity: Validity, pfn: Pfn) -> bool {
+        if pfn.0 >= G::NR_PFNS {
+            return false;
+        }
+        let nr = G::section_nr(pfn.0);
+        let section = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+        match validity {
+            Validity::Span => self.span.0 <= pfn.0 && pfn.0 < self.span.1,
+            Validity::Section => self.any_active(section),
+            Validity::Subsection { early_is_whole } => {
+                early_is_whole && self.early.contains(&nr) || self.is_active(pfn.0 >> G::PFN_SUBSECTION_SHIFT)
+            }
+        }
+    }
+
+    /// Pfns at which an answer could be wrong: the first, middle and last of every section that holds something and of
+    /// those beside it, the edges of each sub-section where a section is there in part, and the edges of the number
+    /// space. Grows with the memory, not with the physical space.
+    pub fn probes(&self) -> Vec<Pfn> {
+        let mut sections = BTreeSet::new();
+        for &(start, end) in &self.active {
+            let first = G::section_nr(start << G::PFN_SUBSECTION_SHIFT);
+            let last = G::section_nr((end << G::PFN_SUBSECTION_SHIFT) - 1);
+            sections.extend(first.saturating_sub(1)..=last + 1);
+        }
+        let (s, u) = (G::PAGES_PER_SECTION, G::PAGES_PER_SUBSECTION);
+        let mut probes = vec![0, 1, self.span.1, G::NR_PFNS - 1, G::NR_PFNS, 1 << 52, 1 << 63, u64::MAX];
+        for nr in sections {
+            let start = G::section_start(nr);
+            let whole = PfnRange::from_len(start, s).expect("inside the space");
+            let in_part = self.any_active(whole) && !self.all_active(whole);
+            let step = if in_part { u } else { s / 2 };
+            // A copy of each number beyond the space: it must not be taken for the real one.
+            probes.push(start | 1 << 53);
+            probes.extend((start..start + s).step_by(step as usize).flat_map(|at| [at, at + 1, at + step - 1]));
+        }
+        probes.into_iter().map(Pfn).collect()
+    }
+
+    /// Compares a reader's `pfn_valid` at the given pfns.
+    pub fn compare(&self, validity: Validity, reader: &impl Lookup, probes: &[Pfn]) -> Result<(), Disagreement> {
+        let wrong = probes.iter().map(|&pfn| (pfn, self.pfn_valid(validity, pfn)));
+        let mut wrong = wrong.filter(|&(pfn, expected)| reader.pfn_valid(pfn) != expected);
+        wrong.next().map_or(Ok(()), |(pfn, expected)| Err(Disagreement { pfn, expected }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::X86_64;
+    use crate::memmap::BootRange;
+    use proptest::prelude::*;
+
+    type Model = Oracle<X86_64>;
+
+    proptest! {
+        /// The runs against a plain set of sub-sections.
+        #[test]
+        fn runs_are_a_set(ops in prop::collection::vec((any::<bool>(), 0u64..200, 1u64..40), 1..60)) {
+            let mut model = Model::boot(&BootMap::default());
+            let mut set = BTreeSet::new();
+            for (add, start, len) in ops {
+                let range = PfnRange::from_len(start * 512, len * 512).unwrap();
+                let subs: Vec<u64> = (start..start + len).collect();
+                if add {
+                    let free = subs.iter().all(|sub| !set.contains(sub));
+                    prop_assert_eq!(model.add(range), free);
+                    if free { set.extend(subs) }
+                } else {
+                    let there = subs.iter().all(|sub| set.contains(sub));
+                    prop_assert_eq!(model.remove(range), there);
+                    if there { subs.iter().for_each(|sub| { set.remove(sub); }) }
+                }
+                for sub in 0..250 {
+                    prop_assert_eq!(model.is_active(sub), set.contains(&sub), "{}", sub);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_kinds_of_validity_differ_where_they_should() {
+        let boot = BootRange { range: PfnRange::new(0x100000, 0x1fc000).unwrap(), node: 0 };
+        let model = Model::boot(&BootMap::new([boot]).unwrap());
+        let sub = |early_is_whole| Validity::Subsection { early_is_whole };
+        for (pfn, span, section, whole, bits) in [
+            (0x1fbfff, true, true, true, true),
+            (0x1fc000, false, true, true, false),
+            (0x1fffff, false, true, true, false),
+            (0x200000, false, false, false, false),
+            (0x0, true, false, false, false),
+        ] {
+            let answers =
+                [Validity::Span, Validity::Section, sub(true), sub(false)].map(|v| model.pfn_valid(v, Pfn(pfn)));
+            assert_eq!(answers, [span, section, whole, bits], "{pfn:#x}");
+        }
+    }
+}

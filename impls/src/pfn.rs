@@ -1,0 +1,166 @@
+//! Page-frame numbers and ranges of them.
+
+use crate::bytes::Bytes;
+use std::fmt;
+
+/// A page-frame number: a physical address divided by the page size of a [`Geometry`](crate::Geometry).
+///
+/// Any `u64` may be asked about; a lookup answers "not valid" for numbers that no machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Pfn(pub u64);
+
+impl fmt::Display for Pfn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pfn {:#x}", self.0)
+    }
+}
+
+/// Page frames from `start` (included) to `end` (excluded). Never runs backwards and never wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PfnRange {
+    start: u64,
+    end: u64,
+}
+
+impl PfnRange {
+    /// The range `[start, end)`; `None` if it would run backwards.
+    pub const fn new(start: u64, end: u64) -> Option<Self> {
+        if start <= end { Some(Self { start, end }) } else { None }
+    }
+
+    /// `nr_pages` frames from `start` on; `None` if they would run past the last number.
+    pub const fn from_len(start: u64, nr_pages: u64) -> Option<Self> {
+        match start.checked_add(nr_pages) {
+            Some(end) => Some(Self { start, end }),
+            None => None,
+        }
+    }
+
+    /// First frame.
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// One past the last frame.
+    pub const fn end(self) -> u64 {
+        self.end
+    }
+
+    /// Number of frames.
+    pub const fn nr_pages(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// True if there is no frame in it.
+    pub const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// True if `pfn` lies in the range.
+    pub const fn contains(self, pfn: Pfn) -> bool {
+        self.start <= pfn.0 && pfn.0 < self.end
+    }
+
+    /// True if both ranges share a frame.
+    pub const fn overlaps(self, other: PfnRange) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// The frames in both ranges, if any.
+    pub fn intersect(self, other: PfnRange) -> Option<PfnRange> {
+        let both = PfnRange { start: self.start.max(other.start), end: self.end.min(other.end) };
+        (both.start < both.end).then_some(both)
+    }
+
+    /// The range widened to multiples of `granule_pages` (a power of two); saturates at the last number.
+    pub const fn round_out(self, granule_pages: u64) -> PfnRange {
+        let mask = granule_pages - 1;
+        let end = match self.end.checked_add(mask) {
+            Some(end) => end & !mask,
+            None => !mask,
+        };
+        PfnRange { start: self.start & !mask, end }
+    }
+
+    /// The range narrowed to multiples of `granule_pages` (a power of two); `None` if nothing is left.
+    pub fn round_in(self, granule_pages: u64) -> Option<PfnRange> {
+        let mask = granule_pages - 1;
+        let start = self.start.checked_add(mask)? & !mask;
+        let end = self.end & !mask;
+        (start < end).then_some(PfnRange { start, end })
+    }
+
+    /// The pieces of the range between multiples of `granule_pages` (a power of two), in order.
+    pub fn split_at_multiples(self, granule_pages: u64) -> impl DoubleEndedIterator<Item = PfnRange> + Clone {
+        let first = self.start / granule_pages;
+        let last = if self.is_empty() { first } else { (self.end - 1) / granule_pages + 1 };
+        (first..last).map(move |nr| {
+            let from = nr * granule_pages;
+            PfnRange { start: self.start.max(from), end: self.end.min(from.saturating_add(granule_pages)) }
+        })
+    }
+
+    /// The range in bytes of physical address space, for messages.
+    pub const fn phys(self, page_shift: u32) -> PhysSpan {
+        PhysSpan { range: self, page_shift }
+    }
+}
+
+impl fmt::Display for PfnRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pfns {:#x}..{:#x}", self.start, self.end)
+    }
+}
+
+/// A [`PfnRange`] that prints as physical addresses, last byte included, and a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhysSpan {
+    /// The frames.
+    pub range: PfnRange,
+    /// log2 of the page size in bytes.
+    pub page_shift: u32,
+}
+
+impl fmt::Display for PhysSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Wide: a range of frames near u64::MAX has no 64-bit address.
+        let start = u128::from(self.range.start) << self.page_shift;
+        let end = u128::from(self.range.end) << self.page_shift;
+        let size = u64::try_from(end - start).unwrap_or(u64::MAX);
+        if start == end {
+            write!(f, "{start:#x} (empty)")
+        } else {
+            write!(f, "{start:#x}-{:#x} ({})", end - 1, Bytes(size))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_never_wrap() {
+        assert_eq!(PfnRange::new(2, 1), None);
+        assert_eq!(PfnRange::from_len(u64::MAX, 2), None);
+        let edge = PfnRange::from_len(u64::MAX - 1, 1).unwrap();
+        assert_eq!(edge.round_out(512).end(), !511);
+        assert_eq!(edge.round_in(512), None);
+        assert_eq!(edge.split_at_multiples(512).count(), 1);
+    }
+
+    #[test]
+    fn pieces_cover_the_range_and_stop_at_multiples() {
+        let range = PfnRange::new(700, 2000).unwrap();
+        let pieces: Vec<_> = range.split_at_multiples(512).map(|p| (p.start(), p.end())).collect();
+        assert_eq!(pieces, [(700, 1024), (1024, 1536), (1536, 2000)]);
+        assert_eq!(PfnRange::new(5, 5).unwrap().split_at_multiples(512).count(), 0);
+    }
+
+    #[test]
+    fn spans_print_like_iomem_with_a_size() {
+        let span = PfnRange::from_len(0x140000, 512).unwrap().phys(12);
+        assert_eq!(span.to_string(), "0x140000000-0x1401fffff (2 MiB)");
+    }
+}

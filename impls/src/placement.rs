@@ -1,0 +1,263 @@
+//! Where the records of hot-added memory lie: in RAM, or on the device that is added.
+
+use crate::altmap::Altmap;
+use crate::vmem::{Stretch, Vmem, VmemError};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Decides where records lie. A type, not a switch: lookups are the same either way and pay for neither.
+pub trait Placement: Debug + Default + Send + 'static {
+    /// Name of the VMEMMAP layout that places its records so.
+    const LAYOUT_ID: &'static str;
+    /// One line for people.
+    const ABOUT: &'static str;
+    /// Records can lie on the device.
+    const ON_DEVICE: bool;
+
+    /// Backs the records of a stretch.
+    ///
+    /// # Errors
+    /// [`PlaceError`]; the stretch is then reserved as before, and the altmap's counts are what they were.
+    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError>;
+
+    /// Takes the records of a stretch away, wherever they lie.
+    ///
+    /// # Errors
+    /// The kernel refuses a mapping; every record is then still there, with what was written to it.
+    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError>;
+}
+
+/// Why records found no place.
+#[derive(Debug)]
+pub enum PlaceError {
+    /// The altmap has too few pages left.
+    AltmapExhausted {
+        /// Pages of the next block.
+        need: u64,
+        /// Pages left.
+        left: u64,
+    },
+    /// Memory or address space.
+    Vmem(VmemError),
+}
+
+impl From<VmemError> for PlaceError {
+    fn from(error: VmemError) -> Self {
+        Self::Vmem(error)
+    }
+}
+
+/// Records in RAM, whatever altmap is given.
+#[derive(Debug, Default)]
+pub struct InMemory;
+
+impl Placement for InMemory {
+    const LAYOUT_ID: &'static str = "subsection";
+    const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the sub-section map: one virtual array, 2 MiB hotplug";
+    const ON_DEVICE: bool = false;
+
+    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, _: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
+        Ok(vmem.populate(stretch)?)
+    }
+
+    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError> {
+        vmem.depopulate(stretch)
+    }
+}
+
+/// Records on the device when an altmap is given, else in RAM.
+#[derive(Debug, Default)]
+pub struct OnDevice {
+    /// What is mapped from devices, by the offset of the first byte of records.
+    extents: BTreeMap<u64, Extent>,
+}
+
+/// Records in one piece on one device.
+#[derive(Clone, Debug)]
+struct Extent {
+    len: u64,
+    altmap: Arc<Altmap>,
+    /// First page of the altmap that holds them.
+    pfn: u64,
+}
+
+impl Extent {
+    fn device_offset(&self) -> u64 {
+        self.altmap.device_offset(self.pfn)
+    }
+
+    /// The part from `skip` bytes on, `len` bytes long.
+    fn part(&self, skip: u64, len: u64, page_bytes: u64) -> Extent {
+        Extent { len, altmap: Arc::clone(&self.altmap), pfn: self.pfn + skip / page_bytes }
+    }
+}
+
+fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+impl OnDevice {
+    /// The extents that touch a stretch, cut to it, with their offsets.
+    fn cut(&self, stretch: Stretch) -> Vec<(u64, Extent)> {
+        // The extent that begins before the stretch may reach into it.
+        let from = self.extents.range(..=stretch.offset).next_back().map_or(stretch.offset, |(&offset, _)| offset);
+        let touching = self.extents.range(from..stretch.end());
+        let cut = touching.filter_map(|(&offset, extent)| {
+            let start = offset.max(stretch.offset);
+            let end = (offset + extent.len).min(stretch.end());
+            (start < end).then(|| (start, extent.part(start - offset, end - start, page_bytes())))
+        });
+        cut.collect()
+    }
+
+    /// Forgets a piece that [`cut`](Self::cut) gave; what is left of its extent on either side stays.
+    fn forget(&mut self, offset: u64, len: u64) {
+        let Some((&start, _)) = self.extents.range(..=offset).next_back() else { return };
+        let Some(whole) = self.extents.remove(&start) else { return };
+        if start < offset {
+            self.extents.insert(start, whole.part(0, offset - start, page_bytes()));
+        }
+        let (end, whole_end) = (offset + len, start + whole.len);
+        if end < whole_end {
+            self.extents.insert(end, whole.part(end - start, whole_end - end, page_bytes()));
+        }
+    }
+
+    /// Blocks for `nr_pages`, in as few pieces as the altmap allows: one aligned block, else page by page, as arm64
+    /// falls back to base pages. Neighbouring pages are one piece, since each mapping costs more than its pages.
+    fn blocks(altmap: &Altmap, nr_pages: u64) -> Result<Vec<(u64, u64)>, PlaceError> {
+        if let Some(pfn) = altmap.alloc_block(nr_pages) {
+            return Ok(vec![(pfn, nr_pages)]);
+        }
+        let left = altmap.nr_free();
+        if left < nr_pages {
+            return Err(PlaceError::AltmapExhausted { need: nr_pages, left });
+        }
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        for _ in 0..nr_pages {
+            let pfn = altmap.alloc_block(1).ok_or(PlaceError::AltmapExhausted { need: 1, left: 0 })?;
+            match pieces.last_mut() {
+                Some((first, len)) if *first + *len == pfn => *len += 1,
+                _ => pieces.push((pfn, 1)),
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+impl Placement for OnDevice {
+    const LAYOUT_ID: &'static str = "dax";
+    const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the records of a device on the device itself (altmap)";
+    const ON_DEVICE: bool = true;
+
+    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
+        let Some(altmap) = altmap else { return Ok(vmem.populate(stretch)?) };
+        let before = altmap.used();
+        let mut mapped: Vec<(u64, Extent)> = Vec::new();
+        let result = Self::blocks(altmap, stretch.len / page_bytes()).and_then(|pieces| {
+            let mut offset = stretch.offset;
+            for (pfn, nr_pages) in pieces {
+                let len = nr_pages * page_bytes();
+                let extent = Extent { len, altmap: Arc::clone(altmap), pfn };
+                vmem.map_device(Stretch { offset, len }, altmap.device(), extent.device_offset())?;
+                mapped.push((offset, extent));
+                offset += len;
+            }
+            Ok(())
+        });
+        match result {
+            Ok(()) => self.extents.extend(mapped),
+            Err(_) => {
+                for (offset, extent) in mapped {
+                    // Back to the mappings there were a moment ago: there is room for those.
+                    let undone = vmem.unmap_device(Stretch { offset, len: extent.len });
+                    debug_assert!(undone.is_ok(), "{undone:?}");
+                }
+                altmap.restore(before);
+            }
+        }
+        result
+    }
+
+    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError> {
+        let on_device = self.cut(stretch);
+        for (done, (offset, extent)) in on_device.iter().enumerate() {
+            if let Err(error) = vmem.unmap_device(Stretch { offset: *offset, len: extent.len }) {
+                for (offset, extent) in &on_device[..done] {
+                    // The device kept the records; the mappings of a moment ago have room.
+                    let stretch = Stretch { offset: *offset, len: extent.len };
+                    let again = vmem.map_device(stretch, extent.altmap.device(), extent.device_offset());
+                    debug_assert!(again.is_ok(), "{again:?}");
+                }
+                return Err(error);
+            }
+        }
+        // What lies in RAM goes last: it cannot be brought back.
+        let mut from = stretch.offset;
+        for (offset, extent) in on_device {
+            if from < offset {
+                vmem.depopulate(Stretch { offset: from, len: offset - from })?;
+            }
+            from = offset + extent.len;
+            self.forget(offset, extent.len);
+            extent.altmap.free_block(extent.len / page_bytes());
+        }
+        if from < stretch.end() {
+            vmem.depopulate(Stretch { offset: from, len: stretch.end() - from })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::{DaxDevice, RamBacking};
+    use crate::geometry::X86_64;
+    use crate::store::RecordBudget;
+    use std::path::Path;
+
+    const PAGE: u64 = 4096;
+
+    fn vmem() -> Vmem {
+        Vmem::reserve(1 << 30, &RamBacking::Anon, RecordBudget::new(u64::MAX)).unwrap()
+    }
+
+    fn altmap(free: u64) -> Arc<Altmap> {
+        let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 16 << 20).unwrap();
+        Arc::new(Altmap::new::<X86_64>(Arc::new(device), 0, 0, free).unwrap())
+    }
+
+    #[test]
+    fn the_middle_of_an_extent_can_go_first() {
+        let (vmem, altmap, mut place) = (vmem(), altmap(64), OnDevice::default());
+        let stretch = |page, nr| Stretch { offset: page * PAGE, len: nr * PAGE };
+        place.populate(&vmem, stretch(0, 16), Some(&altmap)).unwrap();
+        vmem.populate(stretch(16, 8)).unwrap();
+        place.depopulate(&vmem, stretch(4, 4)).unwrap();
+        assert_eq!((altmap.used().alloc, place.extents.len()), (12, 2));
+        place.depopulate(&vmem, stretch(8, 16)).unwrap();
+        place.depopulate(&vmem, stretch(0, 4)).unwrap();
+        assert_eq!((altmap.used().alloc, vmem.device_bytes(), vmem.ram_bytes()), (0, 0, 0));
+        assert!(place.extents.is_empty());
+    }
+
+    #[test]
+    fn without_an_aligned_block_single_pages_serve() {
+        let (vmem, altmap, mut place) = (vmem(), altmap(9), OnDevice::default());
+        altmap.alloc_block(1).unwrap();
+        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, Some(&altmap)).unwrap();
+        assert_eq!((altmap.used().alloc, place.extents.len()), (9, 1), "neighbouring pages are one piece");
+    }
+
+    #[test]
+    fn an_exhausted_altmap_changes_nothing() {
+        let (vmem, altmap, mut place) = (vmem(), altmap(12), OnDevice::default());
+        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, Some(&altmap)).unwrap();
+        let before = altmap.used();
+        let error = place.populate(&vmem, Stretch { offset: 8 * PAGE, len: 8 * PAGE }, Some(&altmap)).unwrap_err();
+        assert!(matches!(error, PlaceError::AltmapExhausted { need: 8, left: 4 }), "{error:?}");
+        assert_eq!((altmap.used(), vmem.device_bytes()), (before, 8 * PAGE));
+    }
+}

@@ -1,0 +1,51 @@
+//! What every layout tests before it adds or removes a range.
+
+use crate::error::HotplugError;
+use crate::geometry::Geometry;
+use crate::memmap::AddParams;
+use crate::pfn::PfnRange;
+
+/// The grid on which ranges may be added and removed.
+pub(crate) struct Grid {
+    /// Multiples of this many page frames.
+    pub(crate) granule_pages: u64,
+    /// Whose rule it is, for messages.
+    pub(crate) rule: &'static str,
+}
+
+impl Grid {
+    /// A range that is not empty, on the grid and inside the physical space: `check_pfn_span`.
+    pub(crate) fn check<G: Geometry>(&self, range: PfnRange) -> Result<(), HotplugError> {
+        let span = range.phys(G::PAGE_SHIFT);
+        if range.is_empty() {
+            return Err(HotplugError::Empty { span });
+        }
+        if range.end() > G::NR_PFNS {
+            return Err(HotplugError::BeyondPhysicalSpace { span, bits: G::MAX_PHYSMEM_BITS });
+        }
+        let off = |pfn: u64| (pfn % self.granule_pages) << G::PAGE_SHIFT;
+        if off(range.start()) != 0 || off(range.end()) != 0 {
+            return Err(HotplugError::Misaligned {
+                span,
+                granule_bytes: self.granule_pages << G::PAGE_SHIFT,
+                rule: self.rule,
+                start_off_bytes: off(range.start()),
+                end_off_bytes: off(range.end()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The altmap of an addition, if any, belongs to the range: the first checks of `__add_pages`.
+pub(crate) fn check_altmap<G: Geometry>(range: PfnRange, how: &AddParams) -> Result<(), HotplugError> {
+    let Some(altmap) = &how.altmap else { return Ok(()) };
+    let span = range.phys(G::PAGE_SHIFT);
+    if altmap.base_pfn() != range.start() {
+        return Err(HotplugError::AltmapElsewhere { span, altmap_base: altmap.base_pfn() });
+    }
+    if altmap.offset_pages() > range.nr_pages() {
+        return Err(HotplugError::AltmapTooLarge { span, claimed: altmap.offset_pages() });
+    }
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! Section descriptors, usage objects and the two-level table that finds them: shared by the sparse family.
+//!
+//! ```text
+//!  roots: NR_SECTION_ROOTS pointers        a root: one page of descriptors           usage object (56 bytes)
+//!  ┌───┬───┬───┬───┐                       ┌──────────────────────┬─────────┐        ┌────────────────────┐
+//!  │ · │ 0 │ · │ 0 │  root = nr / 256  ──▶ │ section_mem_map word │ usage · ├──────▶ │ rcu (16)           │
+//!  └───┴───┴───┴───┘                       ├──────────────────────┼─────────┤        │ subsection_map (8) │
+//!                                          │ …          nr % 256  │         │        │ pageblock_flags(32)│
+//!                                          └──────────────────────┴─────────┘        └────────────────────┘
+//! ```
+//!
+//! Life of the word:
+//!
+//! | state | value |
+//! | --- | --- |
+//! | never seen, or emptied | 0 |
+//! | boot | coded pointer, PRESENT, HAS_MEM_MAP, IS_ONLINE, IS_EARLY |
+//! | hot-added | coded pointer, PRESENT, HAS_MEM_MAP |
+//! | being removed, readers may still be there | as before without HAS_MEM_MAP |
+//!
+//! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives its record.
+//! Source: `include/linux/mmzone.h`, `mm/sparse.c`.
+
+use crate::geometry::Geometry;
+use crate::memmap::{Accounting, SectionState, UsageKind};
+use crate::subsection_map::SubsectionMap;
+use std::alloc::{self, Layout};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// Section known to exist.
+pub const SECTION_MARKED_PRESENT: u64 = 1 << 0;
+/// Map and usage may be used.
+pub const SECTION_HAS_MEM_MAP: u64 = 1 << 1;
+/// Boot memory, or onlined through a memory block.
+pub const SECTION_IS_ONLINE: u64 = 1 << 2;
+/// Created at boot.
+pub const SECTION_IS_EARLY: u64 = 1 << 3;
+/// Bits of the word that are not the coded pointer.
+pub const SECTION_MAP_MASK: u64 = !((1 << 6) - 1);
+
+/// `struct mem_section_usage`.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct SectionUsage<M: SubsectionMap> {
+    /// `rcu_head`: the kernel frees usages late. Here the remover waits, but the object keeps its shape.
+    rcu: [AtomicU64; 2],
+    /// Active sub-sections.
+    pub subsection_map: M,
+    /// 4 bits for each pageblock of 2 MiB; 256 bits on x86-64.
+    pageblock_flags: [AtomicU64; 4],
+}
+
+/// `struct mem_section`.
+#[derive(Debug)]
+#[repr(C)]
+pub struct MemSection<M: SubsectionMap> {
+    section_mem_map: AtomicU64,
+    usage: AtomicPtr<SectionUsage<M>>,
+}
+
+const _: () = assert!(size_of::<MemSection<crate::subsection_map::BitWords<1>>>() == 16);
+const _: () = assert!(size_of::<SectionUsage<crate::subsection_map::BitWords<1>>>() == 56);
+
+impl<M: SubsectionMap> MemSection<M> {
+    /// The word; what it announces is visible to who reads it.
+    #[inline(always)]
+    pub fn word(&self) -> u64 {
+        self.section_mem_map.load(Ordering::Acquire)
+    }
+
+    /// The usage object, if any.
+    ///
+    /// # Safety
+    /// The caller is a reader of the layout or its writer: the object is not freed meanwhile.
+    #[inline(always)]
+    pub unsafe fn usage(&self) -> Option<&SectionUsage<M>> {
+        // SAFETY: the pointer is null or was published after the object was built; the caller keeps it alive.
+        unsafe { self.usage.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Publishes a word: everything written before is visible to who reads it.
+    pub fn set_word(&self, word: u64) {
+        self.section_mem_map.store(word, Ordering::Release);
+    }
+
+    /// Publishes a usage object, or null.
+    pub fn set_usage(&self, usage: *mut SectionUsage<M>) {
+        self.usage.store(usage, Ordering::Release);
+    }
+
+    /// The usage pointer, to keep it over a change or to free it.
+    pub fn usage_ptr(&self) -> *mut SectionUsage<M> {
+        self.usage.load(Ordering::Relaxed)
+    }
+}
+
+/// What a pfn is found through: the root table as a reader holds it. The kernel loads this pointer from a global.
+#[derive(Debug)]
+pub struct Roots<'a, G: Geometry, M: SubsectionMap> {
+    table: NonNull<AtomicPtr<MemSection<M>>>,
+    lifetime: PhantomData<(&'a M, G)>,
+}
+
+impl<G: Geometry, M: SubsectionMap> Clone for Roots<'_, G, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<G: Geometry, M: SubsectionMap> Copy for Roots<'_, G, M> {}
+
+impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
+    /// The descriptor of section `nr`: `__nr_to_section`. Loads: the root pointer. Checks: the number, the root.
+    #[inline(always)]
+    pub fn section(self, nr: u64) -> Option<&'a MemSection<M>> {
+        if nr >= G::NR_MEM_SECTIONS {
+            return None;
+        }
+        let (root, index) = (nr / G::SECTIONS_PER_ROOT, nr % G::SECTIONS_PER_ROOT);
+        // SAFETY: nr is below NR_MEM_SECTIONS, so root is below NR_SECTION_ROOTS, the length of the table.
+        let root = unsafe { self.table.add(root as usize).as_ref() }.load(Ordering::Acquire);
+        if root.is_null() {
+            return None;
+        }
+        // SAFETY: a root holds SECTIONS_PER_ROOT descriptors, is published after it was zeroed and lives as long as the
+        // table, which outlives 'a.
+        Some(unsafe { &*root.add(index as usize) })
+    }
+
+    /// The descriptor of a pfn that any caller may ask about: `pfn_to_section` behind the checks of `pfn_valid`.
+    #[inline(always)]
+    pub fn section_of_any(self, pfn: u64) -> Option<&'a MemSection<M>> {
+        // PHYS_PFN(PFN_PHYS(pfn)) != pfn
+        if pfn << G::PAGE_SHIFT >> G::PAGE_SHIFT != pfn {
+            return None;
+        }
+        self.section(G::section_nr(pfn))
+    }
+}
+
+/// A root or usage could not be allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory(pub &'static str);
+
+/// The table with its roots and usages: what the writer manages.
+#[derive(Debug)]
+pub struct SectionTable<G: Geometry, M: SubsectionMap> {
+    roots: Box<[AtomicPtr<MemSection<M>>]>,
+    /// Usages of boot sections: one block, never freed singly.
+    boot_usages: Box<[SectionUsage<M>]>,
+    nr_roots: AtomicU64,
+    nr_heap_usages: AtomicU64,
+    geometry: PhantomData<G>,
+}
+
+impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
+    /// An empty table with usages for `nr_boot_sections`, which [`boot_usage`](Self::boot_usage) hands out.
+    pub fn new(nr_boot_sections: usize) -> Self {
+        Self {
+            roots: std::iter::repeat_with(AtomicPtr::default).take(G::NR_SECTION_ROOTS as usize).collect(),
+            boot_usages: std::iter::repeat_with(SectionUsage::default).take(nr_boot_sections).collect(),
+            nr_roots: AtomicU64::new(0),
+            nr_heap_usages: AtomicU64::new(0),
+            geometry: PhantomData,
+        }
+    }
+
+    /// The view of a reader.
+    pub fn roots(&self) -> Roots<'_, G, M> {
+        // SAFETY: a slice pointer is not null.
+        let table = unsafe { NonNull::new_unchecked(self.roots.as_ptr().cast_mut()) };
+        Roots { table, lifetime: PhantomData }
+    }
+
+    /// The `index`-th usage of the boot block.
+    pub fn boot_usage(&self, index: usize) -> *mut SectionUsage<M> {
+        // Everything in it is changed through atomics, so the shared origin of the pointer is enough.
+        ptr::from_ref(&self.boot_usages[index]).cast_mut()
+    }
+
+    fn root_layout() -> Layout {
+        Layout::from_size_align(G::PAGE_SIZE as usize, G::PAGE_SIZE as usize).expect("a page is a valid layout")
+    }
+
+    /// The descriptor of section `nr`, with its root allocated if need be: `sparse_index_init`. A root, once there,
+    /// stays. Writer only; `nr` lies in the physical space.
+    ///
+    /// # Errors
+    /// No memory for the root.
+    pub fn section_or_new_root(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
+        assert!(nr < G::NR_MEM_SECTIONS, "section {nr} was checked against the physical space");
+        let slot = &self.roots[(nr / G::SECTIONS_PER_ROOT) as usize];
+        if slot.load(Ordering::Relaxed).is_null() {
+            // SAFETY: the layout is one page, not empty.
+            let root = unsafe { alloc::alloc_zeroed(Self::root_layout()) }.cast::<MemSection<M>>();
+            if root.is_null() {
+                return Err(NoMemory("a page of section descriptors"));
+            }
+            // Zero is a descriptor never seen: word 0, no usage.
+            slot.store(root, Ordering::Release);
+            self.nr_roots.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.roots().section(nr).expect("the root was just made sure of"))
+    }
+
+    /// A zeroed usage object on the heap.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new_heap_usage(&self) -> Result<*mut SectionUsage<M>, NoMemory> {
+        // SAFETY: the layout of a non-empty type; zero is a value for every field (atomics).
+        let usage = unsafe { alloc::alloc_zeroed(Layout::new::<SectionUsage<M>>()) }.cast::<SectionUsage<M>>();
+        if usage.is_null() {
+            return Err(NoMemory("a section usage object"));
+        }
+        self.nr_heap_usages.fetch_add(1, Ordering::Relaxed);
+        Ok(usage)
+    }
+
+    /// Where a usage came from. By provenance, not by the section's flags: a boot section that was emptied and added
+    /// again is an ordinary section with a boot usage.
+    pub fn usage_kind(&self, usage: *const SectionUsage<M>) -> Option<UsageKind> {
+        if usage.is_null() {
+            None
+        } else if self.boot_usages.as_ptr_range().contains(&usage) {
+            Some(UsageKind::Boot)
+        } else {
+            Some(UsageKind::Heap)
+        }
+    }
+
+    /// Frees a usage from the heap; leaves one of the boot block alone.
+    ///
+    /// # Safety
+    /// No reader can reach it: it was never published, or hidden and a grace period has passed.
+    pub unsafe fn retire_usage(&self, usage: *mut SectionUsage<M>) {
+        if self.usage_kind(usage) == Some(UsageKind::Heap) {
+            // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody can reach it.
+            unsafe { alloc::dealloc(usage.cast(), Layout::new::<SectionUsage<M>>()) };
+            self.nr_heap_usages.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of root pages.
+    pub fn nr_roots(&self) -> u64 {
+        self.nr_roots.load(Ordering::Relaxed)
+    }
+
+    /// Number of usages on the heap.
+    pub fn nr_heap_usages(&self) -> u64 {
+        self.nr_heap_usages.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of roots, descriptors and usages.
+    pub fn index_bytes(&self) -> u64 {
+        let roots = size_of_val(&*self.roots) as u64 + self.nr_roots() * G::PAGE_SIZE;
+        let heap = self.nr_heap_usages() * size_of::<SectionUsage<M>>() as u64;
+        roots + size_of_val(&*self.boot_usages) as u64 + heap
+    }
+
+    /// Every descriptor of every root, with its number. Writer, or where nothing changes.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &MemSection<M>)> {
+        let present = |&(_, root): &(usize, &AtomicPtr<MemSection<M>>)| !root.load(Ordering::Acquire).is_null();
+        self.roots.iter().enumerate().filter(present).flat_map(move |(root, _)| {
+            let first = root as u64 * G::SECTIONS_PER_ROOT;
+            let end = (first + G::SECTIONS_PER_ROOT).min(G::NR_MEM_SECTIONS);
+            (first..end).filter_map(|nr| self.roots().section(nr).map(|section| (nr, section)))
+        })
+    }
+
+    /// A descriptor taken apart; `None` if it was never seen. Writer, or where nothing changes.
+    pub fn state(&self, nr: u64) -> Option<SectionState> {
+        let section = self.roots().section(nr)?;
+        // SAFETY: the caller is the writer or sees a layout at rest, so no usage is freed meanwhile.
+        let subsection_map = unsafe { section.usage() }.map_or_else(Vec::new, |u| u.subsection_map.words());
+        let usage = self.usage_kind(section.usage_ptr());
+        let section_mem_map = section.word();
+        (section_mem_map != 0 || usage.is_some()).then_some(SectionState { section_mem_map, usage, subsection_map })
+    }
+
+    /// A number made from every descriptor that is not blank, and from the accounts. Root pages are left out: they
+    /// stay once made, also when the addition that needed them failed. Writer, or where nothing changes.
+    pub fn digest(&self, accounting: &Accounting) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (nr, _) in self.iter() {
+            if let Some(state) = self.state(nr) {
+                (nr, state).hash(&mut hasher);
+            }
+        }
+        Accounting { roots: 0, ..*accounting }.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
+    fn drop(&mut self) {
+        for root in &self.roots {
+            let root = root.load(Ordering::Relaxed);
+            if root.is_null() {
+                continue;
+            }
+            for index in 0..G::SECTIONS_PER_ROOT as usize {
+                // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is left.
+                unsafe { self.retire_usage((*root.add(index)).usage_ptr()) };
+            }
+            // SAFETY: allocated by `section_or_new_root` with this layout.
+            unsafe { alloc::dealloc(root.cast(), Self::root_layout()) };
+        }
+        debug_assert_eq!(self.nr_heap_usages(), 0, "every usage belongs to one section");
+    }
+}
+
+/// The bits of the sub-sections that a range of pfns inside one section touches.
+pub fn subsection_bits<G: Geometry>(first_pfn: u64, end_pfn: u64) -> Range<u32> {
+    debug_assert!(first_pfn < end_pfn && G::section_nr(first_pfn) == G::section_nr(end_pfn - 1));
+    G::subsection_index(first_pfn)..G::subsection_index(end_pfn - 1) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::X86_64;
+    use crate::subsection_map::BitWords;
+
+    type Table = SectionTable<X86_64, BitWords<1>>;
+
+    #[test]
+    fn numbers_outside_the_physical_space_have_no_section() {
+        let table = Table::new(0);
+        table.section_or_new_root(0).unwrap();
+        for pfn in [1 << 34, 1 << 52, u64::MAX, 1 << 63] {
+            assert!(table.roots().section_of_any(pfn).is_none(), "{pfn:#x}");
+        }
+        assert!(table.roots().section_of_any((1 << 34) - 1).is_none(), "no root there");
+        assert!(table.roots().section_of_any(0).is_some());
+        assert_eq!(table.nr_roots(), 1, "asking allocates nothing");
+    }
+
+    #[test]
+    fn roots_are_made_once_and_hold_256_sections() {
+        let table = Table::new(0);
+        for nr in [0, 1, 255, 256, 0] {
+            table.section_or_new_root(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
+        }
+        assert_eq!(table.nr_roots(), 2);
+        assert_eq!(table.iter().filter(|(_, s)| s.word() != 0).map(|(nr, _)| nr).collect::<Vec<_>>(), [0, 1, 255, 256]);
+    }
+
+    #[test]
+    fn a_boot_usage_is_known_by_where_it_lies_and_never_freed_singly() {
+        let table = Table::new(2);
+        let section = table.section_or_new_root(8).unwrap();
+        section.set_usage(table.boot_usage(1));
+        section.set_word(SECTION_MARKED_PRESENT);
+        assert_eq!(table.state(8).unwrap().usage, Some(UsageKind::Boot));
+        // SAFETY: there are no readers.
+        unsafe { table.retire_usage(section.usage_ptr()) };
+        let heap = table.new_heap_usage().unwrap();
+        assert_eq!((table.usage_kind(heap), table.nr_heap_usages()), (Some(UsageKind::Heap), 1));
+        // SAFETY: it was never published.
+        unsafe { table.retire_usage(heap) };
+        assert_eq!(table.nr_heap_usages(), 0);
+    }
+
+    #[test]
+    fn bits_round_outwards() {
+        assert_eq!(subsection_bits::<X86_64>(0x10000, 0x10064), 0..1);
+        assert_eq!(subsection_bits::<X86_64>(0x81ff, 0x8201), 0..2);
+        assert_eq!(subsection_bits::<X86_64>(0x8000, 0x10000), 0..64);
+    }
+}

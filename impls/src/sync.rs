@@ -1,0 +1,12 @@
+//! The atomics of the publication and grace protocol: loom's under `--cfg loom`, else the standard library's.
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence},
+    thread::yield_now,
+};
+#[cfg(not(loom))]
+pub(crate) use std::{
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence},
+    thread::yield_now,
+};

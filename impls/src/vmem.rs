@@ -1,0 +1,520 @@
+//! Reserved address space for records, and the memory behind it.
+//!
+//! One mapping, readable and writable from the start but without memory (`MAP_NORESERVE`): 1 TiB for the records of a
+//! 46-bit physical space. Memory comes with `MADV_POPULATE_WRITE` and goes with `MADV_DONTNEED` (private memory) or
+//! `MADV_REMOVE` (tmpfs). A range that is reserved without access and opened by `mprotect` would cost half as much
+//! again a hot-add, and stop at `max_map_count` islands.
+//!
+//! | state of a page | private | tmpfs | device |
+//! | --- | --- | --- | --- |
+//! | reserved | untouched, reads the zero page | hole in the file | as private or tmpfs |
+//! | backed | `MADV_POPULATE_WRITE` | `fallocate`, then populate | device mapped over it |
+//! | reserved again | `MADV_DONTNEED` | `MADV_REMOVE` | a fresh reservation mapped over it |
+
+use crate::backing::{DaxDevice, RamBacking, TmpfsError, unnamed_tmpfs_file};
+use crate::bytes::Bytes;
+use crate::store::{BudgetExceeded, RecordBudget};
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
+use thiserror::Error;
+
+/// Alignment of the array: a section's records fill exactly one last-level page table.
+const BASE_ALIGN: u64 = 2 << 20;
+
+/// Why address space or memory was refused.
+#[derive(Debug, Error)]
+pub enum VmemError {
+    /// The kernel gives no address space.
+    #[error("cannot reserve {} of address space for records: {source}{hint}", Bytes(*len))]
+    Reserve {
+        /// Bytes asked for.
+        len: u64,
+        /// The cause.
+        source: io::Error,
+        /// Which limit it was, and the command that lifts it.
+        hint: String,
+    },
+    /// The kernel gives no memory.
+    #[error("cannot back {} of records with memory: {source}", Bytes(*len))]
+    Populate {
+        /// Bytes asked for.
+        len: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// This kernel cannot populate on request.
+    #[error("this kernel does not know MADV_POPULATE_WRITE; Linux 5.14 or later is needed")]
+    NoPopulate,
+    /// The tmpfs is full.
+    #[error(
+        "the tmpfs of {} has no room for {} of records; enlarge it (mount -o remount,size=…), name another with \
+         --backing tmpfs:DIR, or lower --records-limit",
+        place, Bytes(*len)
+    )]
+    TmpfsFull {
+        /// The tmpfs.
+        place: String,
+        /// Bytes asked for.
+        len: u64,
+    },
+    /// No file on a tmpfs.
+    #[error(transparent)]
+    Tmpfs(#[from] TmpfsError),
+    /// The limit for all layouts together.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
+    /// Device mappings make islands, and the kernel allows only so many.
+    #[error(
+        "the process has as many mappings as vm.max_map_count allows ({limit}); each separate range on a device needs \
+         two (sysctl vm.max_map_count=…)"
+    )]
+    TooManyMappings {
+        /// `vm.max_map_count`.
+        limit: u64,
+    },
+    /// A device could not be mapped.
+    #[error("cannot map {} of {device}: {source}", Bytes(*len))]
+    MapDevice {
+        /// The device.
+        device: String,
+        /// Bytes to be mapped.
+        len: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The host's pages are larger than the records of a sub-section.
+    #[error("the pages of this machine ({}) are larger than the {} to be backed at once", Bytes(*page), Bytes(*len))]
+    HostPage {
+        /// The host's page size.
+        page: u64,
+        /// Bytes to be backed.
+        len: u64,
+    },
+}
+
+/// A stretch of the reserved range, in bytes from its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl Stretch {
+    /// One past the last byte.
+    pub fn end(self) -> u64 {
+        self.offset + self.len
+    }
+}
+
+/// Who unmaps the range.
+#[derive(Debug)]
+enum Mapping {
+    Owned(MmapRaw),
+    Hinted { ptr: *mut c_void, len: usize },
+}
+
+impl Mapping {
+    fn ptr(&self) -> *mut u8 {
+        match self {
+            Self::Owned(map) => map.as_mut_ptr(),
+            Self::Hinted { ptr, .. } => ptr.cast(),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Self::Hinted { ptr, len } = *self {
+            // SAFETY: the range was mapped by `reserve_hinted` and nobody else unmaps it.
+            let unmapped = unsafe { rustix::mm::munmap(ptr, len) };
+            debug_assert!(unmapped.is_ok(), "munmap of an own range");
+        }
+    }
+}
+
+/// Reserved address space, backed piece by piece.
+#[derive(Debug)]
+pub struct Vmem {
+    mapping: Mapping,
+    base: NonNull<u8>,
+    len: u64,
+    /// The tmpfs file behind the range, with its place for messages; `None` for private memory.
+    file: Option<(File, PathBuf)>,
+    budget: RecordBudget,
+    ram_bytes: AtomicU64,
+    device_bytes: AtomicU64,
+    /// One bit a last-level page table that was ever needed; the kernel keeps them until the range is unmapped.
+    tables: Box<[AtomicU64]>,
+    nr_tables: AtomicU64,
+}
+
+// SAFETY: the range is plain memory that is only accessed through atomics or by system calls; the bookkeeping is atomic.
+unsafe impl Send for Vmem {}
+// SAFETY: as above.
+unsafe impl Sync for Vmem {}
+
+impl Vmem {
+    /// Reserves `len` bytes of address space.
+    ///
+    /// # Errors
+    /// No address space (`ulimit -v`, strict overcommit), or no file on the tmpfs.
+    pub fn reserve(len: u64, backing: &RamBacking, budget: RecordBudget) -> Result<Self, VmemError> {
+        let len = len.max(1).next_multiple_of(BASE_ALIGN);
+        let refused = |source: io::Error| VmemError::Reserve { len, hint: reservation_hint(len), source };
+        let too_large = || refused(io::ErrorKind::OutOfMemory.into());
+        // One unit more, so that the base can be aligned.
+        let mapped_len = usize::try_from(len + BASE_ALIGN).map_err(|_| too_large())?;
+        let (mapping, file) = match backing {
+            RamBacking::Anon => (reserve_anon(mapped_len).map_err(refused)?, None),
+            RamBacking::Tmpfs(dir) => {
+                let file = unnamed_tmpfs_file(dir, mapped_len as u64)?;
+                let map = MmapOptions::new().len(mapped_len).no_reserve_swap().map_raw(&file).map_err(refused)?;
+                (Mapping::Owned(map), Some((file, dir.clone())))
+            }
+        };
+        let start = mapping.ptr();
+        let pad = start.addr().next_multiple_of(BASE_ALIGN as usize) - start.addr();
+        // SAFETY: the mapping is BASE_ALIGN longer than `len`, and `pad` is less than BASE_ALIGN.
+        let base = unsafe { NonNull::new_unchecked(start.add(pad)) };
+        let words = (len / BASE_ALIGN).div_ceil(64) as usize;
+        let vmem = Self {
+            mapping,
+            base,
+            len,
+            file,
+            budget,
+            ram_bytes: AtomicU64::new(0),
+            device_bytes: AtomicU64::new(0),
+            tables: std::iter::repeat_with(|| AtomicU64::new(0)).take(words).collect(),
+            nr_tables: AtomicU64::new(0),
+        };
+        // Records are measured in base pages, whatever the machine's default for huge pages. EINVAL: there are none.
+        let _ = vmem.advise(Stretch { offset: 0, len }, Advice::LinuxNoHugepage);
+        Ok(vmem)
+    }
+
+    /// First byte of the range; aligned to 2 MiB.
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes of address space.
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes backed by RAM.
+    pub fn ram_bytes(&self) -> u64 {
+        self.ram_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes mapped from devices.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed.
+    pub fn page_table_bytes(&self) -> u64 {
+        self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
+    }
+
+    /// Backs a stretch with zeroed RAM.
+    ///
+    /// # Errors
+    /// Over budget, tmpfs full, no memory. The stretch is then reserved as before.
+    pub fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.check(stretch)?;
+        self.budget.charge(stretch.len)?;
+        if let Err(error) = self.back_with_ram(stretch) {
+            // Whatever part was backed goes back; the range was reserved before, so this cannot fail.
+            let _ = self.unback_ram(stretch);
+            self.budget.release(stretch.len);
+            return Err(error);
+        }
+        self.ram_bytes.fetch_add(stretch.len, Ordering::Relaxed);
+        self.note_tables(stretch);
+        Ok(())
+    }
+
+    /// Gives the RAM of a stretch back; it is reserved again.
+    ///
+    /// # Errors
+    /// The kernel refuses to drop pages, e.g. because the process locked its memory (`mlockall`).
+    pub fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.unback_ram(stretch).map_err(|e| VmemError::Populate { len: stretch.len, source: e.into() })?;
+        self.ram_bytes.fetch_sub(stretch.len, Ordering::Relaxed);
+        self.budget.release(stretch.len);
+        Ok(())
+    }
+
+    /// Maps a piece of a device over a stretch.
+    ///
+    /// # Errors
+    /// Over budget, no room on the tmpfs that plays the device, too many mappings. The stretch is then reserved as
+    /// before.
+    pub fn map_device(&self, stretch: Stretch, device: &DaxDevice, device_offset: u64) -> Result<(), VmemError> {
+        self.check(stretch)?;
+        self.budget.charge(stretch.len)?;
+        let mapped = self.map_device_uncharged(stretch, device, device_offset);
+        match mapped {
+            Ok(()) => {
+                self.device_bytes.fetch_add(stretch.len, Ordering::Relaxed);
+                self.note_tables(stretch);
+            }
+            Err(_) => self.budget.release(stretch.len),
+        }
+        mapped
+    }
+
+    /// Maps a fresh reservation over a stretch that a device was mapped to.
+    ///
+    /// # Errors
+    /// Too many mappings; the device then stays mapped.
+    pub fn unmap_device(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.reserve_over(stretch)?;
+        self.device_bytes.fetch_sub(stretch.len, Ordering::Relaxed);
+        self.budget.release(stretch.len);
+        Ok(())
+    }
+
+    fn check(&self, stretch: Stretch) -> Result<(), VmemError> {
+        assert!(stretch.offset.checked_add(stretch.len).is_some_and(|end| end <= self.len), "{stretch:?} is outside");
+        let page = rustix::param::page_size() as u64;
+        if !(stretch.offset | stretch.len).is_multiple_of(page) {
+            return Err(VmemError::HostPage { page, len: stretch.len });
+        }
+        Ok(())
+    }
+
+    fn address(&self, stretch: Stretch) -> *mut c_void {
+        // SAFETY: `check` held: the stretch lies in the mapping.
+        unsafe { self.base.as_ptr().add(stretch.offset as usize).cast() }
+    }
+
+    fn advise(&self, stretch: Stretch, advice: Advice) -> Result<(), Errno> {
+        loop {
+            // SAFETY: the stretch lies in our own mapping. Advice that discards data is given only for stretches whose
+            // records no reader can reach any more (the caller's duty, see `grace`).
+            match unsafe { rustix::mm::madvise(self.address(stretch), stretch.len as usize, advice) } {
+                Err(Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn back_with_ram(&self, stretch: Stretch) -> Result<(), VmemError> {
+        if let Some((file, dir)) = &self.file {
+            // Blocks first: a full tmpfs then says ENOSPC, where populating would say EFAULT.
+            reserve_blocks(file, self.file_offset(stretch), stretch.len, &dir.display().to_string())?;
+        }
+        self.advise(stretch, Advice::LinuxPopulateWrite).map_err(|errno| match errno {
+            Errno::INVAL => VmemError::NoPopulate,
+            errno => VmemError::Populate { len: stretch.len, source: errno.into() },
+        })
+    }
+
+    fn unback_ram(&self, stretch: Stretch) -> Result<(), Errno> {
+        let advice = if self.file.is_some() { Advice::LinuxRemove } else { Advice::LinuxDontNeed };
+        self.advise(stretch, advice)
+    }
+
+    fn file_offset(&self, stretch: Stretch) -> u64 {
+        (self.base.as_ptr().addr() - self.mapping.ptr().addr()) as u64 + stretch.offset
+    }
+
+    fn map_device_uncharged(&self, stretch: Stretch, device: &DaxDevice, offset: u64) -> Result<(), VmemError> {
+        if device.is_tmpfs() {
+            reserve_blocks(device.file(), offset, stretch.len, device.name())?;
+        }
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
+        let (address, len) = (self.address(stretch), stretch.len as usize);
+        // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a reader can reach.
+        let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags, device.file(), offset) };
+        mapped.map_err(|errno| {
+            self.too_many_mappings(errno).unwrap_or_else(|| VmemError::MapDevice {
+                device: device.name().to_owned(),
+                len: stretch.len,
+                source: errno.into(),
+            })
+        })?;
+        match self.advise(stretch, Advice::LinuxPopulateWrite) {
+            // A driver may not support it; the blocks are there and writing the records maps them.
+            Ok(()) | Err(Errno::INVAL | Errno::FAULT) => Ok(()),
+            Err(errno) => {
+                let _ = self.reserve_over(stretch);
+                Err(VmemError::Populate { len: stretch.len, source: errno.into() })
+            }
+        }
+    }
+
+    fn reserve_over(&self, stretch: Stretch) -> Result<(), VmemError> {
+        let (prot, fixed) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
+        let (address, len) = (self.address(stretch), stretch.len as usize);
+        let mapped = match &self.file {
+            // SAFETY: MAP_FIXED replaces part of our own range, which holds no record that a reader can reach.
+            None => unsafe { rustix::mm::mmap_anonymous(address, len, prot, fixed | MapFlags::PRIVATE) },
+            Some((file, _)) => {
+                let offset = self.file_offset(stretch);
+                // SAFETY: as above.
+                unsafe { rustix::mm::mmap(address, len, prot, fixed | MapFlags::SHARED, file, offset) }
+            }
+        };
+        mapped.map_err(|errno| {
+            let source = errno.into();
+            self.too_many_mappings(errno).unwrap_or(VmemError::Populate { len: stretch.len, source })
+        })?;
+        // With the same advice as its neighbours it merges with them into one mapping.
+        let _ = self.advise(stretch, Advice::LinuxNoHugepage);
+        Ok(())
+    }
+
+    /// ENOMEM from a fixed mapping is the limit on their number if the process is at it.
+    fn too_many_mappings(&self, errno: Errno) -> Option<VmemError> {
+        let limit: u64 = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()?;
+        let now = fs::read_to_string("/proc/self/maps").ok()?.lines().count() as u64;
+        (errno == Errno::NOMEM && now + 2 >= limit).then_some(VmemError::TooManyMappings { limit })
+    }
+
+    fn note_tables(&self, stretch: Stretch) {
+        for table in stretch.offset / BASE_ALIGN..stretch.end().div_ceil(BASE_ALIGN) {
+            let (word, bit) = (&self.tables[(table / 64) as usize], 1 << (table % 64));
+            if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                self.nr_tables.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Vmem {
+    fn drop(&mut self) {
+        self.budget.release(self.ram_bytes() + self.device_bytes());
+    }
+}
+
+/// Reserves private address space. Valgrind refuses 64 GiB and more at an address of its own choice, but grants hints.
+fn reserve_anon(len: usize) -> io::Result<Mapping> {
+    match MmapOptions::new().len(len).no_reserve_swap().map_anon() {
+        Ok(map) => Ok(Mapping::Owned(map.into())),
+        Err(first) => [16, 32, 48].into_iter().find_map(|tib| reserve_hinted(len, tib << 40).ok()).ok_or(first),
+    }
+}
+
+fn reserve_hinted(len: usize, hint: usize) -> io::Result<Mapping> {
+    let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+    // SAFETY: without MAP_FIXED the address is a wish; nothing that exists is replaced.
+    let ptr = unsafe { rustix::mm::mmap_anonymous(ptr::without_provenance_mut(hint), len, prot, flags)? };
+    Ok(Mapping::Hinted { ptr, len })
+}
+
+fn reserve_blocks(file: &File, offset: u64, len: u64, place: &str) -> Result<(), VmemError> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC) => return Err(VmemError::TmpfsFull { place: place.to_owned(), len }),
+            Err(errno) => return Err(VmemError::Populate { len, source: errno.into() }),
+        }
+    }
+}
+
+/// Which limit refused `len` bytes of address space, and the command that lifts it.
+fn reservation_hint(len: u64) -> String {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {
+        return format!("; the address space of this process is limited to {} (ulimit -v unlimited)", Bytes(limit));
+    }
+    let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
+    if strict {
+        return "; vm.overcommit_memory is 2, which counts reserved address space as memory (sysctl \
+                vm.overcommit_memory=0)"
+            .to_owned();
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const UNIT: u64 = 32 << 10;
+
+    fn vmem(backing: &RamBacking, limit: u64) -> Vmem {
+        Vmem::reserve(1 << 40, backing, RecordBudget::new(limit)).unwrap()
+    }
+
+    fn tmpfs() -> RamBacking {
+        RamBacking::Tmpfs("/dev/shm".into())
+    }
+
+    fn word(vmem: &Vmem, offset: u64) -> &AtomicU64 {
+        // SAFETY: the offset is inside the range and aligned; the range is readable and writable throughout.
+        unsafe { vmem.base().add(offset as usize).cast().as_ref() }
+    }
+
+    #[test]
+    fn what_was_given_back_reads_as_zero_and_costs_nothing() {
+        for backing in [RamBacking::Anon, tmpfs()] {
+            let vmem = vmem(&backing, u64::MAX);
+            let stretch = Stretch { offset: (1 << 39) + UNIT, len: UNIT };
+            vmem.populate(stretch).unwrap();
+            assert_eq!(word(&vmem, stretch.offset).swap(7, Ordering::Relaxed), 0);
+            assert_eq!((vmem.ram_bytes(), vmem.page_table_bytes()), (UNIT, 4096));
+            vmem.depopulate(stretch).unwrap();
+            assert_eq!((vmem.ram_bytes(), vmem.budget.used()), (0, 0));
+            vmem.populate(stretch).unwrap();
+            assert_eq!(word(&vmem, stretch.offset).load(Ordering::Relaxed), 0, "{backing}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_kept_and_given_back() {
+        let vmem = vmem(&RamBacking::Anon, UNIT);
+        let budget = vmem.budget.clone();
+        vmem.populate(Stretch { offset: 0, len: UNIT }).unwrap();
+        let error = vmem.populate(Stretch { offset: UNIT, len: UNIT }).unwrap_err();
+        assert!(matches!(error, VmemError::Budget(_)), "{error}");
+        assert_eq!(vmem.ram_bytes(), UNIT);
+        drop(vmem);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_device_comes_and_goes_over_the_reservation() {
+        for backing in [RamBacking::Anon, tmpfs()] {
+            let vmem = vmem(&backing, u64::MAX);
+            let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap();
+            let stretch = Stretch { offset: 2 << 20, len: UNIT };
+            for kept in [0, 9] {
+                vmem.map_device(stretch, &device, UNIT).unwrap();
+                assert_eq!(word(&vmem, stretch.offset).swap(9, Ordering::Relaxed), kept, "the device keeps its data");
+                assert_eq!(vmem.device_bytes(), UNIT);
+                vmem.unmap_device(stretch).unwrap();
+                assert_eq!(word(&vmem, stretch.offset).load(Ordering::Relaxed), 0);
+            }
+            assert_eq!((vmem.device_bytes(), vmem.budget.used()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn more_address_space_than_there_is_is_an_error() {
+        let error = Vmem::reserve(1 << 50, &RamBacking::Anon, RecordBudget::new(0)).unwrap_err();
+        assert!(error.to_string().contains("cannot reserve 1 PiB of address space"), "{error}");
+    }
+
+    #[test]
+    fn a_hinted_reservation_works_like_any() {
+        let mapping = reserve_hinted(1 << 30, 32 << 40).unwrap();
+        assert!(!mapping.ptr().is_null());
+    }
+}
