@@ -50,10 +50,10 @@ macro_rules! check {
     };
 }
 
-/// Runs every case on every layout.
-pub fn run_all() -> Vec<Run> {
+/// Runs every case on every layout of an architecture.
+pub fn run_all<G: Geometry>() -> Vec<Run> {
     let mut suite = Suite { runs: Vec::new() };
-    visit(&mut suite);
+    visit::<G>(&mut suite);
     suite.runs
 }
 
@@ -85,8 +85,8 @@ const HOTPLUG_CASES: [&str; 6] = [
     "random_operations_agree_with_the_oracle",
 ];
 
-impl Visitor for Suite {
-    fn fixed<L: Memmap>(&mut self) {
+impl<G: Geometry> Visitor<G> for Suite {
+    fn fixed<L: Memmap<Geometry = G>>(&mut self) {
         self.any::<L>();
         for case in HOTPLUG_CASES {
             let outcome = Outcome::Skipped("the layout has no hotplug");
@@ -94,7 +94,7 @@ impl Visitor for Suite {
         }
     }
 
-    fn hotplug<L: Hotplug + Inspect>(&mut self) {
+    fn hotplug<L: Hotplug<Geometry = G> + Inspect>(&mut self) {
         self.any::<L>();
         let checks = [
             added_memory_appears_and_disappears::<L>(),
@@ -426,10 +426,11 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::X86_64;
 
     #[test]
     fn every_layout_conforms() {
-        let runs = run_all();
+        let runs = run_all::<X86_64>();
         let failed: Vec<_> = runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed(_))).collect();
         assert!(failed.is_empty(), "{failed:#?}");
         let skipped = runs.iter().filter(|run| matches!(run.outcome, Outcome::Skipped(_)));

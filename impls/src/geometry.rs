@@ -78,6 +78,31 @@ impl Geometry for X86_64 {
     type SubsectionMap = BitWords<1>;
 }
 
+/// x86-64 with 5-level page tables: the same sections in 52 bits of physical address. The records of the whole space take
+/// 64 TiB of addresses, so a process holds one layout of it at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct X86_64La57;
+
+impl Geometry for X86_64La57 {
+    const ID: &'static str = "x86-64-la57";
+    const PAGE_SHIFT: u32 = 12;
+    const SECTION_SIZE_BITS: u32 = 27;
+    const MAX_PHYSMEM_BITS: u32 = 52;
+    type SubsectionMap = BitWords<1>;
+}
+
+/// arm64 with 4 KiB pages, since Linux 5.12: sections of 128 MiB, 48 bits of physical address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arm64Pages4K;
+
+impl Geometry for Arm64Pages4K {
+    const ID: &'static str = "arm64-4k";
+    const PAGE_SHIFT: u32 = 12;
+    const SECTION_SIZE_BITS: u32 = 27;
+    const MAX_PHYSMEM_BITS: u32 = 48;
+    type SubsectionMap = BitWords<1>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,7 +48,7 @@ pub mod vmem;
 
 pub use bytes::Bytes;
 pub use error::{BootError, HotplugError};
-pub use geometry::{Geometry, X86_64};
+pub use geometry::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
 pub use memmap::*;
 pub use page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 pub use pfn::{Pfn, PfnRange, PhysSpan};

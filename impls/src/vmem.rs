@@ -100,6 +100,13 @@ pub enum VmemError {
     },
 }
 
+impl VmemError {
+    /// True if the limit on records refused, not the machine.
+    pub fn is_budget(&self) -> bool {
+        matches!(self, Self::Budget(_))
+    }
+}
+
 /// A stretch of the reserved range, in bytes from its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

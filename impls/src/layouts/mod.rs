@@ -10,35 +10,36 @@ pub use flat::Flat;
 pub use sparse::Sparse;
 pub use subsection::Subsection;
 
+use crate::geometry::Geometry;
 use crate::memmap::{Hotplug, Inspect, Memmap};
 
-/// Calls a macro with every layout, in the order of reports: `name => Type, is what it is;`. `fixed` layouts have no
-/// hotplug. Tests, benches, the command line and the report are made from this list; a new layout is a file, its `mod`
-/// line, and a line here.
+/// Calls a macro with every layout, in the order of reports, as `Type is kind;`. `fixed` layouts have no hotplug. Tests,
+/// benches, the command line and the report are made from this list; a new layout is a file, its `mod` and `use` lines,
+/// and a line here. The types take a [`Geometry`], and the caller has them in scope.
 #[macro_export]
 macro_rules! for_each_layout {
     ($callback:ident) => {
         $callback! {
-            flat => $crate::layouts::Flat, fixed;
-            sparse => $crate::layouts::Sparse, hotplug;
-            subsection => $crate::layouts::Subsection, hotplug;
-            dax => $crate::layouts::Dax, hotplug;
+            Flat is fixed;
+            Sparse is hotplug;
+            Subsection is hotplug;
+            Dax is hotplug;
         }
     };
 }
 
-/// Work to be done for every layout, generic over its type.
-pub trait Visitor {
+/// Work to be done for every layout of an architecture, generic over its type.
+pub trait Visitor<G: Geometry> {
     /// A layout without hotplug.
-    fn fixed<L: Memmap>(&mut self);
+    fn fixed<L: Memmap<Geometry = G>>(&mut self);
     /// A layout whose memory can come and go.
-    fn hotplug<L: Hotplug + Inspect>(&mut self);
+    fn hotplug<L: Hotplug<Geometry = G> + Inspect>(&mut self);
 }
 
-/// Shows a visitor every layout of the list.
-pub fn visit(visitor: &mut impl Visitor) {
+/// Shows a visitor every layout of the list, for one architecture.
+pub fn visit<G: Geometry>(visitor: &mut impl Visitor<G>) {
     macro_rules! each {
-        ($($name:ident => $layout:ty, $kind:ident;)*) => { $( visitor.$kind::<$layout>(); )* };
+        ($($layout:ident is $kind:ident;)*) => { $( visitor.$kind::<$layout<G>>(); )* };
     }
     for_each_layout!(each);
 }

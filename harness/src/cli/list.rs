@@ -1,0 +1,79 @@
+//! `pfnbench list`.
+
+use super::{Answer, Json, print, print_json};
+use crate::contestant::entries;
+use crate::map::builtin;
+use crate::probe::lookup::LookupOp;
+use crate::queries::Pattern;
+use crate::race::HOTPLUG_SIZES;
+use clap::Args;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use memmap_layouts::{Bytes, Geometry, Validity, X86_64};
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    json: Json,
+}
+
+fn validity(validity: Validity) -> &'static str {
+    match validity {
+        Validity::Span => "span",
+        Validity::Section => "section",
+        Validity::Subsection { early_is_whole: true } => "sub-section (boot sections as a whole)",
+        Validity::Subsection { early_is_whole: false } => "sub-section",
+    }
+}
+
+impl ListArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let layouts = entries::<X86_64>();
+        let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
+        let lookups = LookupOp::ALL.map(LookupOp::name);
+        let backings = ["anon", "tmpfs", "tmpfs:DIR", "dax:/dev/daxX.Y"];
+        if self.json.json {
+            let layouts: Vec<Value> = layouts
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "id": entry.id,
+                        "about": entry.about,
+                        "validity": validity(entry.caps.validity),
+                        "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
+                        "records_on_device": entry.caps.records_on_device,
+                    })
+                })
+                .collect();
+            print_json(&json!({
+                "layouts": layouts,
+                "lookups": lookups,
+                "patterns": Pattern::ALL,
+                "sections": ["boot", "hot"],
+                "hotplug_sizes_bytes": HOTPLUG_SIZES,
+                "maps": builtin::names().collect::<Vec<_>>(),
+                "backings": backings,
+            }))?;
+            return Ok(Answer::Yes);
+        }
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
+        for entry in &layouts {
+            let hotplug = entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| Bytes(granule(p)).to_string());
+            let records = if entry.caps.records_on_device { "on the device" } else { "in RAM" };
+            table.add_row([entry.id, entry.about, validity(entry.caps.validity), &hotplug, records]);
+        }
+        print(table)?;
+        print(format!(
+            "lookups   {}, each on boot and on hot-added sections, sequential and random",
+            lookups.join(", ")
+        ))?;
+        print(format!("hotplug   add and remove of {}", HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ")))?;
+        let maps: Vec<_> = builtin::names().map(|name| format!("builtin:{name}")).collect();
+        print(format!("maps      this machine's, a file, - (standard input), {}", maps.join(", ")))?;
+        print(format!("backings  {}", backings.join(", ")))?;
+        Ok(Answer::Yes)
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line.
+
+mod completions;
+mod doctor;
+mod list;
+mod run;
+mod verify;
+
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupted};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use memmap_layouts::backing::{DaxDevice, RamBacking};
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+const EXAMPLES: &str = "\
+Examples:
+  pfnbench                                   race the layouts on this machine's memory map
+  pfnbench run --tier smoke                  the same in a few seconds
+  pfnbench run --map iomem.txt --op pfn_valid
+  ssh server sudo cat /proc/iomem | pfnbench verify --map -
+  pfnbench run --backing dax:/dev/dax0.0
+  pfnbench doctor                            what this machine can measure
+
+Exit codes: 0 done, 1 the answer is no (a layout failed), 2 cannot judge or bad usage.";
+
+/// Races the ways an operating system finds the record of a physical page.
+///
+/// Without a command: verifies the layouts, races them on this machine's own physical memory map, prints the table, and
+/// writes a run folder with a report. It takes less than a minute.
+#[derive(Debug, Parser)]
+#[command(name = "pfnbench", version = version(), after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Version and commit.
+fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure.
+    Run(run::RunArgs),
+    /// Show what there is: layouts, operations, maps, backings.
+    List(list::ListArgs),
+    /// Check every layout against the oracle on a map, without timing.
+    Verify(verify::VerifyArgs),
+    /// What this machine can measure, what it cannot and why, and the command that mends it.
+    Doctor(doctor::DoctorArgs),
+    /// Print completions for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// How a command ended, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let answer = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+        Command::Run(args) => args.run(),
+        Command::List(args) => args.run(),
+        Command::Verify(args) => args.run(),
+        Command::Doctor(args) => args.run(),
+        Command::Completions(args) => args.run(),
+    };
+    match answer {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<Interrupted>().is_some() || is_interrupted(&error) => {
+            eprintln!("pfnbench: {Interrupted}");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("pfnbench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The reader of our output has seen enough, e.g. `head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    error.chain().any(<dyn Error + 'static>::is::<Interrupted>)
+}
+
+/// Prints text or JSON to standard output.
+fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(serde_json::to_string_pretty(value)?)
+}
+
+/// Where records lie.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+enum BackingArg {
+    #[default]
+    Anon,
+    Tmpfs(PathBuf),
+    Dax(PathBuf),
+}
+
+impl FromStr for BackingArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "anon" => Ok(Self::Anon),
+            None if text == "tmpfs" => Ok(Self::Tmpfs("/dev/shm".into())),
+            Some(("tmpfs", dir)) if !dir.is_empty() => Ok(Self::Tmpfs(dir.into())),
+            Some(("dax", device)) if !device.is_empty() => Ok(Self::Dax(device.into())),
+            _ => Err("backings are anon, tmpfs, tmpfs:DIR and dax:/dev/daxX.Y".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for BackingArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anon => f.write_str("anon"),
+            Self::Tmpfs(dir) if dir == Path::new("/dev/shm") => f.write_str("tmpfs"),
+            Self::Tmpfs(dir) => write!(f, "tmpfs:{}", dir.display()),
+            Self::Dax(device) => write!(f, "dax:{}", device.display()),
+        }
+    }
+}
+
+impl BackingArg {
+    /// Memory for records in RAM, and the device if one was named.
+    fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
+        Ok(match self {
+            Self::Anon => (RamBacking::Anon, None),
+            Self::Tmpfs(dir) => (RamBacking::Tmpfs(dir.clone()), None),
+            Self::Dax(path) => (RamBacking::Anon, Some(Arc::new(DaxDevice::open(path)?))),
+        })
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+enum Tier {
+    /// Under 10 seconds: shows that everything works.
+    Smoke,
+    /// Under 60 seconds: what `pfnbench` alone runs.
+    #[default]
+    Default,
+}
+
+/// Output for programs.
+#[derive(Clone, Copy, Debug, Default, Args)]
+struct Json {
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}

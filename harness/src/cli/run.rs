@@ -1,0 +1,252 @@
+//! `pfnbench run`, and `pfnbench` alone.
+
+use super::{Answer, BackingArg, Json, Tier, print, print_json};
+use crate::doctor::{Verdict, examine};
+use crate::environment::{self, Environment};
+use crate::interrupt::Interrupt;
+use crate::map::PhysicalMap;
+use crate::map::builtin;
+use crate::map::source::Source;
+use crate::probe::lookup::LookupOp;
+use crate::race::{self, Effort, Outcome, Progress, RaceError, Settings};
+use crate::report::{self, plot};
+use crate::row::Sections;
+use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
+use crate::summary::Summary;
+use crate::table;
+use crate::units::parse_size;
+use crate::verify::{self, MapOutcome, Means, on_map};
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use memmap_layouts::{Arm64Pages4K, Geometry, X86_64};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// How much to measure.
+    #[arg(long, value_enum, default_value_t)]
+    tier: Tier,
+    /// Race only this layout; may be given several times.
+    #[arg(long, value_name = "ID")]
+    layout: Vec<String>,
+    /// Race only this lookup; may be given several times. Hotplug is always measured.
+    #[arg(long, value_name = "LOOKUP")]
+    op: Vec<LookupOp>,
+    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
+    #[arg(long, value_name = "FILE")]
+    map: Option<Source>,
+    /// Bytes of records that all layouts together may take; by default 1 GiB, or an eighth of the available memory if that
+    /// is less.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    records_limit: Option<u64>,
+    /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y (for the layouts that can use a device).
+    #[arg(long, default_value_t)]
+    backing: BackingArg,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for run folders.
+    #[arg(short, long, value_name = "DIR", default_value = "results")]
+    output: PathBuf,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Default for RunArgs {
+    fn default() -> Self {
+        Self {
+            tier: Tier::default(),
+            layout: Vec::new(),
+            op: Vec::new(),
+            map: None,
+            records_limit: None,
+            backing: BackingArg::default(),
+            seed: 1,
+            output: "results".into(),
+            json: Json::default(),
+        }
+    }
+}
+
+/// 1 GiB, or an eighth of what is available.
+fn default_limit() -> u64 {
+    environment::available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30))
+}
+
+/// A bar with the time left on a terminal, nothing elsewhere.
+struct Bar {
+    bar: ProgressBar,
+    begin: Instant,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {bar:24} {prefix} left")
+            .expect("a valid template")
+            .progress_chars("━╸ ");
+        let bar = ProgressBar::new(1000).with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, begin: Instant::now() }
+    }
+}
+
+impl Progress for Bar {
+    fn stage(&mut self, what: &str, left: Duration) {
+        let done = self.begin.elapsed().as_secs_f64();
+        self.bar.set_position((1000.0 * done / (done + left.as_secs_f64()).max(1e-3)) as u64);
+        self.bar.set_prefix(format!("{:>2.0} s", left.as_secs_f64()));
+        self.bar.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl RunArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let interrupt = Interrupt::listen()?;
+        let started = now();
+        let environment = Environment::look();
+        let doctor_before = examine(&environment);
+        let map = self.map.clone().unwrap_or_default().load()?;
+        for warning in &map.warnings {
+            eprintln!("pfnbench: warning: {warning}");
+        }
+        let (backing, device) = self.backing.open()?;
+        let settings = Settings {
+            effort: match self.tier {
+                Tier::Smoke => Effort::SMOKE,
+                Tier::Default => Effort::DEFAULT,
+            },
+            seed: self.seed,
+            records_limit: self.records_limit.unwrap_or_else(default_limit),
+            backing,
+            device,
+            layouts: self.layout.clone(),
+            ops: self.op.clone(),
+            map_name: map.name.clone(),
+            machine: environment.machine_id.clone(),
+            doctor: doctor_before.verdict().to_string(),
+        };
+        let folder = RunFolder::begin(&self.output, &environment.machine_id)?;
+        let mut bar = Bar::new();
+        let raced = self.race(&map, &settings, &interrupt, &mut bar);
+        drop(bar);
+        let (outcome, geometry) = raced?;
+        interrupt.check()?;
+        let manifest = Manifest {
+            schema: SCHEMA,
+            tool: Tool::THIS,
+            command: self.command(&map, settings.records_limit),
+            seed: self.seed,
+            processes: 1,
+            started,
+            ended: now(),
+            doctor_after: examine(&environment),
+            environment,
+            doctor_before,
+            records_limit: settings.records_limit,
+            geometry,
+            map,
+        };
+        let summary = Summary::of(&outcome.rows);
+        let path = write(folder, &outcome, &summary, &manifest)?;
+        let report = path.join("report.html");
+        if self.json.json {
+            print_json(&json!({ "summary": summary, "run": path, "report": report }))?;
+        } else {
+            print(format!("{}: {}", manifest.map.name, manifest.map.summary()))?;
+            print(table::draw(&summary))?;
+            for line in table::legend(&summary) {
+                print(line)?;
+            }
+            if manifest.doctor_before.verdict() != Verdict::Ok {
+                let verdict = manifest.doctor_before.verdict();
+                print(format!("This machine is {verdict} for measuring; pfnbench doctor says why."))?;
+            }
+            print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
+        }
+        Ok(Answer::Yes)
+    }
+
+    /// Verifies, then races, for the architecture whose space holds the map.
+    fn race(
+        &self,
+        map: &PhysicalMap,
+        settings: &Settings,
+        interrupt: &Interrupt,
+        bar: &mut Bar,
+    ) -> anyhow::Result<(Outcome, &'static str)> {
+        match verify::width(map) {
+            ..=46 => self.race_as::<X86_64>(map, settings, interrupt, bar),
+            47..=48 => self.race_as::<Arm64Pages4K>(map, settings, interrupt, bar),
+            bits => bail!(
+                "the map {} reaches beyond the physical space of 48 bits (it needs {bits}): the records of a 52-bit space \
+                 take 64 TiB of addresses a layout, so layouts do not fit one process side by side; check it with \
+                 pfnbench verify --map",
+                map.name
+            ),
+        }
+    }
+
+    fn race_as<G: Geometry>(
+        &self,
+        map: &PhysicalMap,
+        settings: &Settings,
+        interrupt: &Interrupt,
+        bar: &mut Bar,
+    ) -> anyhow::Result<(Outcome, &'static str)> {
+        race::chosen::<G>(&settings.layouts)?;
+        bar.stage("verifying a map with holes", settings.effort.estimate(4));
+        let means = Means { backing: settings.backing.clone(), device: settings.device.clone() };
+        for check in on_map(&builtin::with_holes(), &means, interrupt)? {
+            if let MapOutcome::Failed { reason } = check.outcome {
+                return Err(RaceError::WrongAnswer(format!("{} on {}: {reason}", check.layout, check.map)).into());
+            }
+        }
+        let boot = map.boot_map().with_context(|| format!("map {}", map.name))?;
+        Ok((race::race::<G>(boot, map.end(), settings, interrupt, bar)?, G::ID))
+    }
+
+    /// A command that makes the run again. Names of files only: folders may name people.
+    fn command(&self, map: &PhysicalMap, records_limit: u64) -> String {
+        let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.seed);
+        if self.tier == Tier::Smoke {
+            command.push_str(" --tier smoke");
+        }
+        if self.backing != BackingArg::Anon {
+            command.push_str(&format!(" --backing {}", self.backing));
+        }
+        self.layout.iter().for_each(|id| command.push_str(&format!(" --layout {id}")));
+        self.op.iter().for_each(|op| command.push_str(&format!(" --op {op}")));
+        match &self.map {
+            None => {}
+            Some(Source::Builtin(name)) => command.push_str(&format!(" --map builtin:{name}")),
+            Some(Source::Stdin) => command.push_str(" --map -"),
+            Some(_) => command.push_str(&format!(" --map {}", map.name)),
+        }
+        command
+    }
+}
+
+fn write(folder: RunFolder, outcome: &Outcome, summary: &Summary, manifest: &Manifest) -> anyhow::Result<PathBuf> {
+    folder.write_manifest(manifest)?;
+    folder.write_rows(&outcome.rows)?;
+    folder.write_histograms(&outcome.histograms)?;
+    for (name, svg) in [
+        ("lookups-boot.svg", plot::lookups(summary, Sections::Boot, plot::Ground::White)?),
+        ("lookups-hot.svg", plot::lookups(summary, Sections::Hot, plot::Ground::White)?),
+        ("hot-add.svg", plot::hotplug(summary, "hot_add", plot::Ground::White)?),
+        ("hot-remove.svg", plot::hotplug(summary, "hot_remove", plot::Ground::White)?),
+    ] {
+        folder.write(name, svg.as_bytes())?;
+    }
+    folder.write("report.html", report::page(summary, manifest)?.as_bytes())?;
+    Ok(folder.finish()?)
+}

@@ -1,0 +1,75 @@
+//! `pfnbench verify`.
+
+use super::{Answer, BackingArg, Json, print, print_json};
+use crate::interrupt::Interrupt;
+use crate::map::builtin;
+use crate::map::source::Source;
+use crate::verify::{MapOutcome, Means, conformance, on_map};
+use clap::Args;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
+    ///
+    /// Understood are /proc/iomem and dmesg (e820, SRAT, early node ranges); `#` starts a comment, a line `---` a new part.
+    #[arg(long, value_name = "FILE")]
+    map: Option<Source>,
+    /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y.
+    #[arg(long, default_value_t)]
+    backing: BackingArg,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl VerifyArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let interrupt = Interrupt::listen()?;
+        let (backing, device) = self.backing.open()?;
+        let means = Means { backing, device };
+        let map = self.map.clone().unwrap_or_default().load()?;
+        for warning in &map.warnings {
+            eprintln!("pfnbench: warning: {warning}");
+        }
+        let mut maps = vec![map];
+        // A map without holes hides errors of the sub-section map, so one with holes is always there.
+        let holes = builtin::with_holes();
+        if maps[0].name != holes.name {
+            maps.push(holes);
+        }
+        let mut checks = Vec::new();
+        for map in &maps {
+            checks.extend(on_map(map, &means, &interrupt)?);
+        }
+        interrupt.check()?;
+        let cases = conformance();
+        let wrong = checks.iter().filter(|check| matches!(check.outcome, MapOutcome::Failed { .. })).count();
+        let failed: usize = cases.iter().map(|check| check.failed.len()).sum();
+        if self.json.json {
+            print_json(&json!({ "maps": checks, "layouts": cases }))?;
+        } else {
+            for map in &maps {
+                print(format!("{}: {}", map.name, map.summary()))?;
+                for check in checks.iter().filter(|check| check.map == map.name) {
+                    print(format!("  {:<12} {} ({})", check.layout, check.outcome.describe(), check.geometry))?;
+                }
+            }
+            print("conformance suite")?;
+            for check in &cases {
+                let (run, skipped) = (check.run.len(), check.skipped.len());
+                print(format!(
+                    "  {:<12} {run} passed, {} failed, {skipped} skipped",
+                    check.layout,
+                    check.failed.len()
+                ))?;
+                if let Some(skipped) = check.skipped.first() {
+                    print(format!("  {:<12}   skipped: {}", "", skipped.reason))?;
+                }
+                for failed in &check.failed {
+                    print(format!("  {:<12}   FAILED {}: {}", "", failed.case, failed.reason))?;
+                }
+            }
+        }
+        Ok(if wrong + failed == 0 { Answer::Yes } else { Answer::No })
+    }
+}

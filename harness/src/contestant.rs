@@ -1,0 +1,250 @@
+//! Layouts of different types side by side: the type is erased once a slice, never a lookup.
+
+use crate::probe::hotplug::{self, HotplugProbeError, Latencies};
+use crate::probe::lookup::{self, LookupOp, Prepared};
+use memmap_layouts::backing::{DaxDevice, DaxError};
+use memmap_layouts::layouts::{Visitor, visit};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{
+    BootError, BootMap, Capabilities, Config, Footprint, Geometry, Hotplug, HotplugError, Inspect, Lookup, Memmap, Pfn,
+    PfnRange, RecordStore, RemoveParams,
+};
+use std::sync::Arc;
+
+/// A layout that was booted for a race.
+pub trait Contestant<G: Geometry> {
+    /// Its name.
+    fn id(&self) -> &'static str;
+    /// What it can do.
+    fn caps(&self) -> Capabilities;
+    /// The bytes it occupies.
+    fn footprint(&self) -> Footprint;
+    /// Compares its answers with the oracle's, and the records of backed sections with their pfns.
+    ///
+    /// # Errors
+    /// The first wrong answer.
+    fn agree(&self, oracle: &Oracle<G>) -> Result<(), String>;
+    /// Checks queries one by one before they are timed.
+    ///
+    /// # Errors
+    /// The first wrong answer.
+    fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
+    /// Runs queries; the sum of the answers.
+    fn run(&self, prepared: &Prepared, passes: u64) -> u64;
+    /// Its hotplug, if it has any.
+    fn hotplug(&self) -> Option<&dyn HotplugContestant>;
+}
+
+/// The hotplug of a layout in a race.
+pub trait HotplugContestant {
+    /// Adds a window that stays, its records on `device` if the layout can.
+    ///
+    /// # Errors
+    /// The layout or the device refuses.
+    fn add_window(&self, window: PfnRange, device: Option<&Arc<DaxDevice>>) -> Result<(), HotplugProbeError>;
+    /// Removes it.
+    ///
+    /// # Errors
+    /// The layout refuses.
+    fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError>;
+    /// The range of a size at the start of a window, if the layout can add it.
+    fn timed_range(&self, window: PfnRange, size_bytes: u64) -> Option<PfnRange>;
+    /// Adds and removes a range once, timed.
+    ///
+    /// # Errors
+    /// The layout or the device refuses.
+    fn time(
+        &self,
+        range: PfnRange,
+        device: Option<&Arc<DaxDevice>>,
+        into: &mut Latencies,
+    ) -> Result<(), HotplugProbeError>;
+    /// A number made from all its state.
+    fn digest(&self) -> u64;
+}
+
+struct Fixed<L>(L);
+struct Plugged<L>(L);
+
+/// Answers as the oracle, and records that are their pfns' own. For verification: every probe is looked at.
+pub fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Result<(), String> {
+    let reader = layout.reader();
+    let probes = oracle.probes();
+    oracle
+        .compare(L::CAPS.validity, &reader, &probes)
+        .map_err(|wrong| format!("{}: pfn_valid({:#x}) should be {}", L::ID, wrong.pfn.0, wrong.expected))?;
+    let valid: Vec<Pfn> = probes.into_iter().filter(|&pfn| reader.pfn_valid(pfn)).collect();
+    drop(reader);
+    let backed = |pfn: Pfn| layout.backed().contains(L::Geometry::section_nr(pfn.0));
+    lookup::prepare(layout, LookupOp::PfnToPage, &valid, backed).map(drop)
+}
+
+fn prepare<L: Memmap>(layout: &L, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
+    lookup::prepare(layout, op, pfns, |pfn| layout.backed().contains(L::Geometry::section_nr(pfn.0)))
+}
+
+impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Fixed<L> {
+    fn id(&self) -> &'static str {
+        L::ID
+    }
+    fn caps(&self) -> Capabilities {
+        L::CAPS
+    }
+    fn footprint(&self) -> Footprint {
+        self.0.footprint()
+    }
+    fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
+        agree(&self.0, oracle)
+    }
+    fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
+        prepare(&self.0, op, pfns)
+    }
+    fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
+        lookup::run(&self.0, prepared, passes)
+    }
+    fn hotplug(&self) -> Option<&dyn HotplugContestant> {
+        None
+    }
+}
+
+impl<G: Geometry, L: Hotplug<Geometry = G> + Inspect> Contestant<G> for Plugged<L> {
+    fn id(&self) -> &'static str {
+        L::ID
+    }
+    fn caps(&self) -> Capabilities {
+        L::CAPS
+    }
+    fn footprint(&self) -> Footprint {
+        self.0.footprint()
+    }
+    fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
+        agree(&self.0, oracle)
+    }
+    fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
+        prepare(&self.0, op, pfns)
+    }
+    fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
+        lookup::run(&self.0, prepared, passes)
+    }
+    fn hotplug(&self) -> Option<&dyn HotplugContestant> {
+        Some(self)
+    }
+}
+
+impl<L: Hotplug + Inspect> HotplugContestant for Plugged<L> {
+    fn add_window(&self, window: PfnRange, device: Option<&Arc<DaxDevice>>) -> Result<(), HotplugProbeError> {
+        let how = hotplug::add_params(window, device, &self.0)?;
+        Ok(self.0.add(window, &how, &mut ())?)
+    }
+    fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError> {
+        self.0.remove(window, &RemoveParams::default(), &mut ())
+    }
+    fn timed_range(&self, window: PfnRange, size_bytes: u64) -> Option<PfnRange> {
+        hotplug::timed_range::<L>(window, size_bytes)
+    }
+    fn time(
+        &self,
+        range: PfnRange,
+        device: Option<&Arc<DaxDevice>>,
+        into: &mut Latencies,
+    ) -> Result<(), HotplugProbeError> {
+        hotplug::add_and_remove(&self.0, range, device, into)
+    }
+    fn digest(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
+/// What a layout is, without booting it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<G: Geometry> {
+    /// Its name.
+    pub id: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// What it can do.
+    pub caps: Capabilities,
+    /// Bytes of records that a machine with this map needs to boot.
+    pub boot_record_bytes: fn(&BootMap) -> u64,
+    boot: fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>,
+}
+
+impl<G: Geometry> Entry<G> {
+    /// Boots it.
+    ///
+    /// # Errors
+    /// [`BootError`].
+    pub fn boot(
+        &self,
+        map: &BootMap,
+        config: &Config,
+        store: RecordStore,
+    ) -> Result<Box<dyn Contestant<G>>, BootError> {
+        (self.boot)(map, config, store)
+    }
+}
+
+struct Collect<G: Geometry>(Vec<Entry<G>>);
+
+impl<G: Geometry> Collect<G> {
+    fn push<L: Memmap<Geometry = G>>(
+        &mut self,
+        boot: fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>,
+    ) {
+        let (id, about, caps) = (L::ID, L::ABOUT, L::CAPS);
+        self.0.push(Entry { id, about, caps, boot_record_bytes: L::boot_record_bytes, boot });
+    }
+}
+
+impl<G: Geometry> Visitor<G> for Collect<G> {
+    fn fixed<L: Memmap<Geometry = G>>(&mut self) {
+        self.push::<L>(|map, config, store| Ok(Box::new(Fixed(L::boot(map, config, store)?))));
+    }
+    fn hotplug<L: Hotplug<Geometry = G> + Inspect>(&mut self) {
+        self.push::<L>(|map, config, store| Ok(Box::new(Plugged(L::boot(map, config, store)?))));
+    }
+}
+
+/// Every layout of the list, for one architecture, in the order of reports.
+pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
+    let mut collect = Collect(Vec::new());
+    visit::<G>(&mut collect);
+    collect.0
+}
+
+/// A device for the records of `window`, if any layout can use one: `given`, or a file on the tmpfs of `dir`.
+///
+/// # Errors
+/// No tmpfs.
+pub fn device_for<G: Geometry>(
+    given: Option<&Arc<DaxDevice>>,
+    dir: &std::path::Path,
+    window: PfnRange,
+) -> Result<Arc<DaxDevice>, DaxError> {
+    match given {
+        Some(device) => Ok(Arc::clone(device)),
+        // As large as the memory it stands for; sparse, so it takes what its records take.
+        None => Ok(Arc::new(DaxDevice::on_tmpfs(dir, window.nr_pages() << G::PAGE_SHIFT)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::{Arm64Pages4K, X86_64};
+
+    #[test]
+    fn the_list_has_every_layout_once() {
+        let ids: Vec<_> = entries::<X86_64>().iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, ["flat", "sparse", "subsection", "dax"]);
+        assert_eq!(entries::<Arm64Pages4K>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_contestant_is_of_the_architecture_asked_for() {
+        for entry in entries::<Arm64Pages4K>() {
+            let layout = entry.boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+            assert_eq!(layout.hotplug().is_some(), entry.caps.hotplug_granule_pages.is_some(), "{}", layout.id());
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What this machine is: facts that explain a figure, and nothing that names a person or a host.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
+
+/// A cache of the first processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// 1, 2, 3.
+    pub level: u32,
+    /// `Data`, `Instruction` or `Unified`.
+    pub kind: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// Facts about the machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Environment {
+    /// Id made from the hardware facts: the same for the same kind of machine.
+    pub machine_id: String,
+    /// Architecture of the binary.
+    pub arch: String,
+    /// Processor, as it calls itself.
+    pub cpu: String,
+    /// Processors that this process may use.
+    pub cpus: usize,
+    /// Caches of the first processor.
+    pub caches: Vec<Cache>,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Page size in bytes.
+    pub page_bytes: u64,
+    /// Kernel release.
+    pub kernel: String,
+    /// `none`, or that there is a hypervisor.
+    pub virtualisation: String,
+    /// Setting of transparent huge pages.
+    pub transparent_hugepages: String,
+    /// Frequency governor; `unknown` where there is none to see.
+    pub governor: String,
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A value of `/proc/cpuinfo` or `/proc/meminfo`.
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// `512K`, `1024 kB`, `3M` in bytes.
+fn size(text: &str) -> Option<u64> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = match text[digits.len()..].trim().chars().next() {
+        None => 1,
+        Some('K' | 'k') => 1 << 10,
+        Some('M') => 1 << 20,
+        Some('G') => 1 << 30,
+        Some(_) => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+fn caches() -> Vec<Cache> {
+    let index = |n| Path::new("/sys/devices/system/cpu/cpu0/cache").join(format!("index{n}"));
+    let cache = |n: u32| {
+        let dir = index(n);
+        let level = read(dir.join("level"))?.parse().ok()?;
+        Some(Cache { level, kind: read(dir.join("type"))?, bytes: size(&read(dir.join("size"))?)? })
+    };
+    (0..8).map_while(cache).collect()
+}
+
+/// Memory that could be taken without swapping, in bytes.
+pub fn available_memory() -> Option<u64> {
+    size(&field(&read("/proc/meminfo")?, "MemAvailable")?)
+}
+
+/// The chosen word of a setting such as `always [madvise] never`.
+pub fn chosen(setting: &str) -> Option<&str> {
+    setting.split_once('[')?.1.split_once(']').map(|(word, _)| word)
+}
+
+impl Environment {
+    /// Looks at this machine.
+    pub fn look() -> Self {
+        let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
+        let cpu = ["model name", "Processor", "uarch", "cpu"].iter().find_map(|name| field(&cpuinfo, name));
+        let flags = field(&cpuinfo, "flags").unwrap_or_default();
+        let memory_bytes = read("/proc/meminfo").and_then(|text| size(&field(&text, "MemTotal")?)).unwrap_or(0);
+        let virtualisation = match flags.split_whitespace().any(|flag| flag == "hypervisor") {
+            true => "hypervisor",
+            false if flags.is_empty() => "unknown",
+            false => "none",
+        };
+        let mut environment = Self {
+            machine_id: String::new(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cpu: cpu.unwrap_or_else(|| "unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            caches: caches(),
+            memory_bytes,
+            page_bytes: rustix::param::page_size() as u64,
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            virtualisation: virtualisation.to_owned(),
+            transparent_hugepages: read("/sys/kernel/mm/transparent_hugepage/enabled")
+                .and_then(|setting| chosen(&setting).map(str::to_owned))
+                .unwrap_or_else(|| "unknown".to_owned()),
+            governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+                .unwrap_or_else(|| "unknown".to_owned()),
+        };
+        environment.machine_id = environment.id();
+        environment
+    }
+
+    /// Architecture, processors and memory in words, and a hash over the facts that do not change with the day.
+    fn id(&self) -> String {
+        // Rounded up: firmware and kernel take a little, and not always the same.
+        let gib = self.memory_bytes.div_ceil(1 << 30);
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{}|{}|{}|{gib}|{}", self.arch, self.cpu, self.cpus, self.page_bytes));
+        for cache in &self.caches {
+            hasher.update(format!("|{}{}{}", cache.level, cache.kind, cache.bytes));
+        }
+        let hash: String = hasher.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}cpu-{gib}g-{hash}", self.arch, self.cpus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_settings_are_read() {
+        assert_eq!(
+            (size("512K"), size("1024 kB"), size("7"), size("x")),
+            (Some(512 << 10), Some(1 << 20), Some(7), None)
+        );
+        assert_eq!(chosen("always [madvise] never"), Some("madvise"));
+        assert_eq!(field("a : 1\nb:  2 3\n", "b").as_deref(), Some("2 3"));
+    }
+
+    #[test]
+    fn the_same_machine_has_the_same_id() {
+        let (one, two) = (Environment::look(), Environment::look());
+        assert_eq!(one.machine_id, two.machine_id);
+        assert!(one.machine_id.starts_with(std::env::consts::ARCH) && one.memory_bytes > 0);
+    }
+}

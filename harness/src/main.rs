@@ -1,0 +1,5 @@
+//! The `pfnbench` command.
+
+fn main() -> std::process::ExitCode {
+    pfnbench::cli::main()
+}

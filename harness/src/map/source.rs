@@ -1,0 +1,156 @@
+//! Where a map comes from: this machine, a file, standard input, or the maps that are built in.
+
+use super::{MapError, PhysicalMap, builtin, read};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Which map to use.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Source {
+    /// `/proc/iomem` of this machine; without root, a built-in map.
+    #[default]
+    ThisMachine,
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+    /// A built-in map, by name.
+    Builtin(String),
+}
+
+impl FromStr for Source {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.strip_prefix("builtin:") {
+            Some(name) => Self::Builtin(name.to_owned()),
+            None if text == "-" => Self::Stdin,
+            None => Self::File(text.into()),
+        })
+    }
+}
+
+/// Why there is no map.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The text could not be read.
+    #[error("cannot read the map {from}: {source}")]
+    Io {
+        /// File or stream.
+        from: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The text could not be understood.
+    #[error("{from}: {source}")]
+    Map {
+        /// File or stream.
+        from: String,
+        /// The cause.
+        source: MapError,
+    },
+    /// No built-in map of this name.
+    #[error("there is no built-in map {name:?}; there are {known}")]
+    NoSuchBuiltin {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+/// The name of a map file, without folder and ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
+}
+
+impl Source {
+    /// Gets and reads the map.
+    ///
+    /// # Errors
+    /// [`SourceError`]. That this machine hides its map is none: a built-in one is taken, and a warning says so.
+    pub fn load(&self) -> Result<PhysicalMap, SourceError> {
+        match self {
+            Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
+            Self::Stdin => {
+                let mut bytes = Vec::new();
+                let from = "standard input".to_owned();
+                match io::stdin().read_to_end(&mut bytes) {
+                    Ok(_) => parse("stdin", &from, bytes),
+                    Err(source) => Err(SourceError::Io { from, source }),
+                }
+            }
+            Self::File(path) => {
+                let from = path.display().to_string();
+                let bytes = std::fs::read(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
+                parse(&stem(path), &from, bytes)
+            }
+            Self::Builtin(name) => builtin::by_name(name).ok_or_else(|| SourceError::NoSuchBuiltin {
+                name: name.clone(),
+                known: builtin::names().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+fn parse(name: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
+    // Logs hold stray bytes; in a range they are an error with its line like any other wrong character.
+    let text = String::from_utf8_lossy(&bytes);
+    read(name, from, &text).map_err(|source| SourceError::Map { from: from.to_owned(), source })
+}
+
+fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
+    let io = |source| SourceError::Io { from: iomem.display().to_string(), source };
+    let reason = match std::fs::read(iomem) {
+        Ok(bytes) => match parse("this-machine", &iomem.display().to_string(), bytes) {
+            Err(SourceError::Map { source: MapError::Hidden, .. }) => "shows no addresses without root",
+            other => return other,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "does not exist",
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => "cannot be read by this user",
+        Err(error) => return Err(io(error)),
+    };
+    let mut map = builtin::fallback();
+    let instead = format!(
+        "{} {reason}: using the built-in map {} ({}) instead; run as root, or give a map with --map FILE",
+        iomem.display(),
+        map.name,
+        map.summary()
+    );
+    map.warnings.insert(0, instead);
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_hidden_map_is_replaced_by_a_real_one_and_it_says_so() {
+        let mut hidden = tempfile::NamedTempFile::new().unwrap();
+        writeln!(hidden, "00000000-00000000 : Reserved\n00000000-00000000 : System RAM").unwrap();
+        let map = this_machine(hidden.path()).unwrap();
+        assert_eq!(map.name, builtin::fallback().name);
+        assert!(map.warnings[0].contains("without root") && map.warnings[0].contains(&map.name), "{:?}", map.warnings);
+        assert!(this_machine(Path::new("/does/not/exist")).unwrap().warnings[0].contains("does not exist"));
+    }
+
+    #[test]
+    fn a_hidden_file_is_an_error_with_the_way_out() {
+        let error = parse("x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
+        assert!(error.contains("x.txt") && error.contains("as root"), "{error}");
+    }
+
+    #[test]
+    fn names_tell_the_source() {
+        let parse = |text: &str| text.parse::<Source>().unwrap();
+        assert_eq!(parse("-"), Source::Stdin);
+        assert_eq!(parse("builtin:x"), Source::Builtin("x".into()));
+        assert_eq!(parse("dir/x.txt"), Source::File("dir/x.txt".into()));
+        let error = parse("builtin:nowhere").load().unwrap_err().to_string();
+        assert!(error.contains("nowhere") && error.contains(&builtin::fallback().name), "{error}");
+    }
+}

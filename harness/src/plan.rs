@@ -1,0 +1,158 @@
+//! What is raced where: which sections of the map have records behind them, and where memory is hot-added.
+
+use memmap_layouts::{BackedSections, BootMap, Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
+use thiserror::Error;
+
+/// Sections of the window in which hotplug is timed: 1 GiB.
+const LATENCY_SECTIONS: u64 = 8;
+
+/// The windows for hot-added memory begin on a multiple of this, above everything in the map.
+const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
+
+/// A race that cannot be laid out.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// Not even one section a layout for boot and hot-added memory.
+    #[error(
+        "--records-limit {} is too small: {layouts} layouts need at least {} (records of one boot and one hot-added section each)",
+        Bytes(*limit), Bytes(*need)
+    )]
+    LimitTooSmall {
+        /// The limit in bytes.
+        limit: u64,
+        /// The least that would do.
+        need: u64,
+        /// Layouts that live together.
+        layouts: usize,
+    },
+}
+
+/// Layout of a race. Section numbers are sorted.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Memory at boot.
+    pub boot: BootMap,
+    /// Sections that hold boot memory.
+    pub boot_sections: Vec<u64>,
+    /// Those of them that have records.
+    pub backed_boot: Vec<u64>,
+    /// Memory that is hot-added for lookups: as many whole sections as there are at boot, if the space has room.
+    pub hot: Option<PfnRange>,
+    /// Sections of `hot` that have records.
+    pub backed_hot: Vec<u64>,
+    /// 1 GiB in which additions and removals are timed.
+    pub latency: Option<PfnRange>,
+    /// All sections with records.
+    pub backed: BackedSections,
+}
+
+/// `count` of `items`, evenly spread.
+fn spread(items: &[u64], count: u64) -> Vec<u64> {
+    let len = items.len() as u64;
+    let count = count.min(len);
+    (0..count).map(|i| items[(u128::from(i) * u128::from(len) / u128::from(count)) as usize]).collect()
+}
+
+impl Plan {
+    /// Lays out a race of `layouts` layouts whose records together take at most `limit` bytes. Memory of devices in the
+    /// map (`map_end` is the end of all of it) is left alone: the windows lie above it.
+    ///
+    /// # Errors
+    /// The limit is too small.
+    pub fn new<G: Geometry>(boot: BootMap, map_end: u64, limit: u64, layouts: usize) -> Result<Self, PlanError> {
+        let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
+        let per_layout = limit / section_bytes / layouts.max(1) as u64;
+        if per_layout < 2 {
+            return Err(PlanError::LimitTooSmall { limit, need: 2 * section_bytes * layouts as u64, layouts });
+        }
+        let boot_sections: Vec<u64> = boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect();
+        let nr_boot = boot_sections.len() as u64;
+
+        let window_align = (WINDOW_ALIGN_BYTES >> G::SECTION_SIZE_BITS).max(1);
+        let above = |nr: u64| nr.next_multiple_of(window_align);
+        let section_bytes_phys = 1u64 << G::SECTION_SIZE_BITS;
+        // First the small window for timing, so that a full physical space costs lookups some sections, not hotplug all.
+        let latency_start = above(map_end.div_ceil(section_bytes_phys));
+        let latency = window::<G>(latency_start, LATENCY_SECTIONS)
+            .filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == LATENCY_SECTIONS);
+        let hot_start = above(latency_start + LATENCY_SECTIONS);
+        let hot = window::<G>(hot_start, nr_boot.max(1));
+        let hot_sections: Vec<u64> = hot.map_or_else(Vec::new, |w| sections::<G>(w).collect());
+
+        // The hot-added sections go before hotplug is timed, so the two take turns in the same share.
+        let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
+        let backed_boot = spread(&boot_sections, per_layout - hot_share);
+        let backed_hot = spread(&hot_sections, hot_share);
+        let timed = latency.map(|w| sections::<G>(w)).into_iter().flatten();
+        let backed = BackedSections::only(backed_boot.iter().chain(&backed_hot).copied().chain(timed));
+        Ok(Self { boot, boot_sections, backed_boot, hot, backed_hot, latency, backed })
+    }
+
+    /// True if not every section that lookups are driven over has records.
+    pub fn is_sampled(&self) -> bool {
+        self.backed_boot.len() < self.boot_sections.len()
+    }
+
+    /// Numbers of the hot-added sections.
+    pub fn hot_sections<G: Geometry>(&self) -> Vec<u64> {
+        self.hot.map_or_else(Vec::new, |window| sections::<G>(window).collect())
+    }
+}
+
+/// Up to `count` sections from `start` on, as far as the physical space reaches.
+fn window<G: Geometry>(start: u64, count: u64) -> Option<PfnRange> {
+    let end = start.checked_add(count)?.min(G::NR_MEM_SECTIONS);
+    let range = PfnRange::new(G::section_start(start), G::section_start(end))?;
+    (!range.is_empty()).then_some(range)
+}
+
+fn sections<G: Geometry>(window: PfnRange) -> impl Iterator<Item = u64> {
+    G::section_nr(window.start())..G::section_nr(window.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::{BootRange, X86_64};
+
+    fn boot(start: u64, end: u64) -> BootMap {
+        BootMap::new([BootRange { range: PfnRange::new(start >> 12, end >> 12).unwrap(), node: 0 }]).unwrap()
+    }
+
+    #[test]
+    fn what_is_backed_keeps_to_the_limit_and_spreads() {
+        let limit = 1 << 30;
+        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, 4).unwrap();
+        assert!(plan.is_sampled());
+        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 64, 64));
+        assert_eq!(plan.hot.unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
+        assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] == 3));
+        assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
+        assert!(!plan.hot.unwrap().overlaps(plan.latency.unwrap()));
+    }
+
+    #[test]
+    fn a_small_machine_is_backed_as_a_whole() {
+        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 4).unwrap();
+        assert!(!plan.is_sampled());
+        assert_eq!((plan.backed_boot.len(), plan.backed_hot.len()), (8, 8));
+    }
+
+    #[test]
+    fn at_the_top_of_the_space_there_is_nothing_to_add() {
+        let top = 1u64 << 46;
+        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, 4).unwrap();
+        assert_eq!((plan.hot, plan.latency), (None, None));
+        let below = top - (3 << 30);
+        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, 4).unwrap();
+        assert_eq!(plan.hot.unwrap().end(), top >> 12, "as many as fit");
+        assert!(plan.latency.is_some());
+    }
+
+    #[test]
+    fn too_small_a_limit_is_refused_with_the_least_that_would_do() {
+        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 15 << 20, 4).unwrap_err();
+        assert!(error.to_string().contains("at least 16 MiB"), "{error}");
+        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 16 << 20, 4).is_ok());
+    }
+}

@@ -1,0 +1,98 @@
+//! One row a sample and metric: what `samples.jsonl` holds, and what every table and picture is made from.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the rows.
+pub const SCHEMA: u32 = 1;
+
+/// How a row came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Measured in this run.
+    Ok,
+    /// The layout cannot do it; `reason` says why.
+    NotOffered,
+    /// Too few samples for a percentile; `n_ops` says how many.
+    TooFew,
+    /// A machine with this map could not hold the records; `value` is the bytes needed.
+    WouldNotBoot,
+    /// It went wrong; `reason` says how.
+    Error,
+}
+
+/// Boot memory or hot-added memory: Linux answers for the two by different paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sections {
+    /// Memory of boot.
+    Boot,
+    /// Memory added later.
+    Hot,
+}
+
+impl Sections {
+    /// Both, in the order of reports.
+    pub const ALL: [Sections; 2] = [Sections::Boot, Sections::Hot];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sections::Boot => "boot",
+            Sections::Hot => "hot",
+        }
+    }
+}
+
+/// A row. Fields that do not apply are left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// [`SCHEMA`].
+    pub v: u32,
+    /// Id of the layout.
+    pub layout: String,
+    /// `pfn_valid`, …, `hot_add`, `hot_remove`, `footprint`.
+    pub op: String,
+    /// How lookups depend on each other: `independent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Boot or hot-added sections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sections: Option<Sections>,
+    /// Order of queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Size of a hotplug operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Name of the map.
+    pub map: String,
+    /// What the records were made of.
+    pub backing: String,
+    /// True if only a sample of sections has records.
+    pub sampled: bool,
+    /// Which process of the run.
+    pub process: u32,
+    /// Which slice of the process; layouts with the same number ran next to each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
+    /// What the value is.
+    pub metric: String,
+    /// Its unit: `ns/op`, `ns`, `bytes`, `ratio`.
+    pub unit: String,
+    /// The value; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Operations behind the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_ops: Option<u64>,
+    /// How it came about.
+    pub status: Status,
+    /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Fingerprint of the machine.
+    pub machine: String,
+    /// The doctor's verdict on it before the run.
+    pub doctor: String,
+}

@@ -1,0 +1,321 @@
+//! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
+
+use crate::race::REFERENCE;
+use crate::row::{Row, Sections, Status};
+use serde::Serialize;
+
+/// A lookup of one layout.
+#[derive(Clone, Debug, Serialize)]
+pub struct LookupCell {
+    /// The layout.
+    pub layout: String,
+    /// Median over slices, in ns an operation.
+    pub median_ns: Option<f64>,
+    /// Lower and upper quartile over slices.
+    pub quartiles_ns: Option<(f64, f64)>,
+    /// Median of the ratios to the reference layout in neighbouring slices.
+    pub ratio: Option<f64>,
+    /// Why there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One lookup on one kind of sections in one order.
+#[derive(Clone, Debug, Serialize)]
+pub struct LookupLine {
+    /// The lookup.
+    pub op: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Order of queries.
+    pub pattern: String,
+    /// The loop without a lookup, in ns an operation.
+    pub floor_ns: Option<f64>,
+    /// By layout.
+    pub cells: Vec<LookupCell>,
+}
+
+/// A percentile.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Percentile {
+    /// `p50` … `max`.
+    pub name: String,
+    /// In nanoseconds; absent if there are too few samples.
+    pub ns: Option<f64>,
+}
+
+/// Hotplug of one layout.
+#[derive(Clone, Debug, Serialize)]
+pub struct HotplugCell {
+    /// The layout.
+    pub layout: String,
+    /// Operations timed.
+    pub samples: u64,
+    /// `p50`, `p90`, `p99`, `p99.9`, `max`; empty if not offered.
+    pub percentiles: Vec<Percentile>,
+    /// Why there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl HotplugCell {
+    /// A percentile by name, in nanoseconds.
+    pub fn ns(&self, name: &str) -> Option<f64> {
+        self.percentiles.iter().find(|p| p.name == name)?.ns
+    }
+}
+
+/// Additions or removals of one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct HotplugLine {
+    /// `hot_add` or `hot_remove`.
+    pub op: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// By layout.
+    pub cells: Vec<HotplugCell>,
+}
+
+/// Bytes of one layout.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Bytes {
+    /// The layout.
+    pub layout: String,
+    /// Records that a machine with this map needs at boot.
+    pub records_needed: Option<f64>,
+    /// Of them, records backed here.
+    pub records_backed: Option<f64>,
+    /// Tables at boot.
+    pub index: Option<f64>,
+    /// Tables with as much memory again hot-added.
+    pub index_with_hot: Option<f64>,
+    /// Last-level page tables that map the backed records.
+    pub page_tables: Option<f64>,
+    /// Why it did not boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_not_boot: Option<String>,
+}
+
+/// Hot-add of 2 MiB against what it cannot do without.
+#[derive(Clone, Debug, Serialize)]
+pub struct OwnCost {
+    /// The layout.
+    pub layout: String,
+    /// Median of the addition, in ns.
+    pub add_ns: f64,
+    /// Median of a bare populate and the same records written, in ns.
+    pub bare_ns: f64,
+    /// One over the other.
+    pub ratio: f64,
+}
+
+/// A run in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Layouts, in the order of the rows.
+    pub layouts: Vec<String>,
+    /// The layout that ratios refer to.
+    pub reference: &'static str,
+    /// True if only a sample of sections had records.
+    pub sampled: bool,
+    /// Lookups.
+    pub lookups: Vec<LookupLine>,
+    /// Hotplug.
+    pub hotplug: Vec<HotplugLine>,
+    /// Bytes.
+    pub bytes: Vec<Bytes>,
+    /// What hotplug adds to the unavoidable.
+    pub own_cost: Option<OwnCost>,
+}
+
+/// The value in the middle of a sorted list, by linear interpolation.
+fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = q * last as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    Some(low + (high - low) * at.fract())
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+impl Summary {
+    /// Reads rows.
+    pub fn of(rows: &[Row]) -> Self {
+        let mut layouts = Vec::new();
+        let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
+        booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
+        Self {
+            reference: REFERENCE,
+            sampled: rows.iter().any(|row| row.sampled),
+            lookups: lookups(rows, &layouts),
+            hotplug: hotplug(rows, &layouts),
+            bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
+            own_cost: own_cost(rows),
+            layouts,
+        }
+    }
+
+    /// The line of a lookup.
+    pub fn lookup(&self, op: &str, sections: Sections, pattern: &str) -> Option<&LookupLine> {
+        self.lookups.iter().find(|line| line.op == op && line.sections == sections && line.pattern == pattern)
+    }
+}
+
+fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
+    let timed: Vec<&Row> = rows.iter().filter(|row| row.metric == "time" && row.pattern.is_some()).collect();
+    let mut keys = Vec::new();
+    for row in &timed {
+        if let (Some(sections), Some(pattern)) = (row.sections, row.pattern.clone()) {
+            push_new(&mut keys, (row.op.clone(), sections, pattern));
+        }
+    }
+    keys.sort_by_key(|(op, sections, _)| (rows.iter().position(|row| row.op == *op), *sections));
+    let line = |(op, sections, pattern): (String, Sections, String)| {
+        let group =
+            |row: &&&Row| row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
+        let group: Vec<&Row> = timed.iter().filter(group).copied().collect();
+        let reference = |sample| {
+            let mut reference = group.iter().filter(|row| row.layout == REFERENCE && row.sample == sample);
+            reference.next().and_then(|row| row.value)
+        };
+        let cells = layouts.iter().filter_map(|layout| {
+            let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
+            let first = of_layout.first()?;
+            let values = sorted(of_layout.iter().filter_map(|row| row.value));
+            let ratios = of_layout.iter().filter_map(|row| Some(row.value? / reference(row.sample)?));
+            Some(LookupCell {
+                layout: layout.clone(),
+                median_ns: quantile(&values, 0.5),
+                quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
+                ratio: quantile(&sorted(ratios), 0.5),
+                reason: first.reason.clone(),
+            })
+        });
+        let floor = rows.iter().find(|row| {
+            let same = row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
+            same && row.metric == "floor"
+        });
+        LookupLine { cells: cells.collect(), floor_ns: floor.and_then(|row| row.value), op, sections, pattern }
+    };
+    keys.into_iter().map(line).collect()
+}
+
+fn hotplug(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
+    let timed = || rows.iter().filter(|row| row.op == "hot_add" || row.op == "hot_remove");
+    let mut keys = Vec::new();
+    timed().for_each(|row| push_new(&mut keys, (row.op.clone(), row.size_bytes.unwrap_or(0))));
+    keys.sort();
+    let line = |(op, size_bytes): (String, u64)| {
+        let cell = |layout: &String| {
+            let of_layout: Vec<&Row> = timed()
+                .filter(|row| row.op == op && row.size_bytes == Some(size_bytes) && row.layout == *layout)
+                .collect();
+            let first = of_layout.first()?;
+            let offered = of_layout.iter().filter(|row| row.status != Status::NotOffered);
+            let percentile = |row: &&Row| Percentile { name: row.metric.clone(), ns: row.value };
+            Some(HotplugCell {
+                layout: layout.clone(),
+                samples: first.n_ops.unwrap_or(0),
+                percentiles: offered.map(percentile).collect(),
+                reason: first.reason.clone(),
+            })
+        };
+        HotplugLine { cells: layouts.iter().filter_map(cell).collect(), op, size_bytes }
+    };
+    keys.into_iter().map(line).collect()
+}
+
+fn bytes(rows: &[Row], layout: &str) -> Bytes {
+    let of_layout = || rows.iter().filter(|row| row.layout == layout);
+    let value = |sections, metric: &str| {
+        let mut found =
+            of_layout().filter(|r| r.op == "footprint" && r.sections == Some(sections) && r.metric == metric);
+        found.next().and_then(|row| row.value)
+    };
+    let refused = of_layout().find(|row| row.status == Status::WouldNotBoot);
+    Bytes {
+        layout: layout.to_owned(),
+        records_needed: value(Sections::Boot, "records_needed").or_else(|| refused.and_then(|row| row.value)),
+        records_backed: value(Sections::Boot, "records_backed"),
+        index: value(Sections::Boot, "index"),
+        index_with_hot: value(Sections::Hot, "index"),
+        page_tables: value(Sections::Boot, "page_tables"),
+        would_not_boot: refused.and_then(|row| row.reason.clone()),
+    }
+}
+
+fn own_cost(rows: &[Row]) -> Option<OwnCost> {
+    let value = |metric: &str| rows.iter().find(|row| row.op == "own_cost" && row.metric == metric);
+    let ratio = value("add_over_bare")?;
+    Some(OwnCost {
+        layout: ratio.layout.clone(),
+        add_ns: value("add_p50")?.value?,
+        bare_ns: value("bare_p50")?.value?,
+        ratio: ratio.value?,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn row(layout: &str, op: &str, metric: &str, value: Option<f64>) -> Row {
+        let json = serde_json::json!({
+            "v": 1, "layout": layout, "op": op, "map": "m", "backing": "anon", "sampled": false, "process": 0,
+            "metric": metric, "unit": "ns", "value": value, "status": "ok", "machine": "x", "doctor": "ok",
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn slice(layout: &str, sample: u32, value: f64) -> Row {
+        Row {
+            sections: Some(Sections::Boot),
+            pattern: Some("random".into()),
+            sample: Some(sample),
+            ..row(layout, "pfn_valid", "time", Some(value))
+        }
+    }
+
+    #[test]
+    fn ratios_are_of_neighbours_not_of_medians() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row(REFERENCE, "footprint", "index", Some(2.0))];
+        // A machine that gets ten times slower half way: neighbours still differ by 2.
+        for (sample, base) in [(0, 1.0), (1, 1.0), (2, 1.0), (3, 10.0), (4, 10.0)] {
+            rows.push(slice(REFERENCE, sample, base));
+            rows.push(slice("a", sample, 2.0 * base));
+        }
+        let summary = Summary::of(&rows);
+        let cell = &summary.lookup("pfn_valid", Sections::Boot, "random").unwrap().cells[0];
+        assert_eq!((cell.layout.as_str(), cell.median_ns, cell.ratio), ("a", Some(2.0), Some(2.0)));
+    }
+
+    #[test]
+    fn too_few_samples_stay_without_a_value() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
+        for (metric, value) in [("p50", Some(5.0)), ("p99", None), ("max", Some(9.0))] {
+            let mut row = row("a", "hot_add", metric, value);
+            (row.size_bytes, row.n_ops) = (Some(2 << 20), Some(40));
+            rows.push(row);
+        }
+        let summary = Summary::of(&rows);
+        let cell = &summary.hotplug[0].cells[0];
+        assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn quantiles_interpolate() {
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
+        assert_eq!(quantile(&[7.0], 0.75), Some(7.0));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}

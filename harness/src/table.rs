@@ -1,0 +1,164 @@
+//! A run as one table in the terminal.
+
+use crate::race::REFERENCE;
+use crate::row::Sections;
+use crate::summary::{HotplugCell, LookupCell, Summary};
+use crate::units::{bytes, three_digits, time};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+
+/// Draws the table. Colours go only where the terminal has them.
+pub fn draw(summary: &Summary) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
+    table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
+    for line in &summary.lookups {
+        let fastest = line.cells.iter().filter_map(|cell| cell.median_ns).fold(f64::INFINITY, f64::min);
+        let labels = [line.op.clone(), line.sections.name().to_owned(), line.pattern.clone()];
+        let cells = summary.layouts.iter().map(|layout| {
+            let cell = line.cells.iter().find(|cell| cell.layout == *layout);
+            cell.map_or_else(|| Cell::new(""), |cell| lookup(cell, fastest))
+        });
+        table.add_row(labels.into_iter().map(Cell::new).chain(cells));
+    }
+    for line in &summary.hotplug {
+        let names: Vec<String> = line
+            .cells
+            .iter()
+            .map(|cell| cell.percentiles.iter().map(|p| p.name.clone()).collect::<Vec<_>>())
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
+        let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
+        let cells = summary.layouts.iter().map(|layout| {
+            let cell = line.cells.iter().find(|cell| cell.layout == *layout);
+            cell.map_or_else(|| Cell::new(""), hotplug)
+        });
+        table.add_row(labels.into_iter().map(Cell::new).chain(cells));
+    }
+    type Column = fn(&crate::summary::Bytes) -> Option<f64>;
+    let columns: [(&str, &str, Column); 3] = [
+        ("index", "boot", |b| b.index),
+        ("index", "boot+hot", |b| b.index_with_hot),
+        ("records", "boot", |b| b.records_needed),
+    ];
+    for (label, on, value) in columns {
+        let cells = summary.bytes.iter().map(|of| {
+            let text = match (value(of), &of.would_not_boot) {
+                (Some(v), Some(_)) => format!("{} (would not boot)", bytes(v)),
+                (Some(v), None) => bytes(v),
+                (None, _) => "–".to_owned(),
+            };
+            Cell::new(text).set_alignment(CellAlignment::Right)
+        });
+        table.add_row([label, on, "bytes"].map(Cell::new).into_iter().chain(cells));
+    }
+    table
+}
+
+fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
+    let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
+    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
+    let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);
+    if ns <= fastest { drawn.fg(Color::Green) } else { drawn }
+}
+
+fn hotplug(cell: &HotplugCell) -> Cell {
+    if cell.percentiles.is_empty() {
+        return Cell::new("not offered").fg(Color::DarkGrey);
+    }
+    let line = |p: &crate::summary::Percentile| p.ns.map_or_else(|| format!("– ({} samples)", cell.samples), time);
+    let lines: Vec<String> = cell.percentiles.iter().map(line).collect();
+    Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
+}
+
+/// What the table means, below it.
+pub fn legend(summary: &Summary) -> Vec<String> {
+    let mut lines = vec![format!(
+        "Lookups: median over slices, independent queries; × is the median ratio to {REFERENCE} in neighbouring slices. \
+         One process, so no interval."
+    )];
+    let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
+    if let Some(floor) = floors.reduce(f64::min) {
+        lines.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
+    }
+    if summary.sampled {
+        lines.push(
+            "Sampled: records of the whole map do not fit --records-limit, so page_to_pfn and valid_to_page are driven \
+             over evenly spread sections; the index is complete."
+                .to_owned(),
+        );
+    }
+    if let Some(cost) = &summary.own_cost {
+        lines.push(format!(
+            "Hot-add of 2 MiB to {}: {} against {} for a bare populate and the same 512 records written: {:.3}×.",
+            cost.layout,
+            time(cost.add_ns),
+            time(cost.bare_ns),
+            cost.ratio
+        ));
+    }
+    for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
+        lines.push(format!("{}: {}.", of.0, of.1));
+    }
+    lines.extend(findings(summary));
+    lines
+}
+
+/// The result in sentences, made from the data.
+pub fn findings(summary: &Summary) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for sections in Sections::ALL {
+        let Some(line) = summary.lookup("pfn_valid", sections, "random") else { continue };
+        let mut timed: Vec<(&str, f64)> =
+            line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.median_ns?))).collect();
+        timed.sort_by(|a, b| a.1.total_cmp(&b.1));
+        if let [first, .., last] = timed[..] {
+            let memory = if sections == Sections::Boot { "boot memory" } else { "hot-added memory" };
+            sentences.push(format!(
+                "On {memory} at random, {} answers pfn_valid first with {}, {} last with {} ({:.1} times as long).",
+                first.0,
+                time(first.1),
+                last.0,
+                time(last.1),
+                last.1 / first.1
+            ));
+        }
+    }
+    for line in summary.hotplug.iter().filter(|line| line.op == "hot_add") {
+        let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));
+        let mut timed: Vec<_> = cells.collect();
+        timed.sort_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((layout, ns)) = timed.first().filter(|_| line.size_bytes == 2 << 20) {
+            sentences.push(format!("The fastest hot-add of 2 MiB is that of {layout}: {} in the median.", time(*ns)));
+        }
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Row, Status};
+    use crate::summary::tests::row;
+
+    #[test]
+    fn what_is_not_offered_or_too_few_is_said_not_printed_as_zero() {
+        let mut rows = vec![row("flat", "footprint", "index", Some(0.0))];
+        let hot = |metric: &str, status, value| Row {
+            size_bytes: Some(1 << 30),
+            n_ops: Some(40),
+            status,
+            ..row("flat", "hot_add", metric, value)
+        };
+        rows.push(hot("p50", Status::Ok, Some(5000.0)));
+        rows.push(hot("p99", Status::TooFew, None));
+        let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
+        rows.push(row("sparse", "footprint", "index", Some(16384.0)));
+        rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
+        let text = draw(&Summary::of(&rows)).to_string();
+        for expected in ["5.00 µs", "– (40 samples)", "not offered", "16 KiB", "1 GiB"] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Figures as people read them.
+
+use memmap_layouts::Bytes;
+
+/// Nanoseconds with three digits and the unit that fits.
+pub fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e3 => (ns, "ns"),
+        ns if ns < 1e6 => (ns / 1e3, "µs"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
+/// A number with three digits.
+pub fn three_digits(value: f64) -> String {
+    match value.abs() {
+        v if v < 10.0 => format!("{value:.2}"),
+        v if v < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// Bytes that were kept as a number.
+pub fn bytes(value: f64) -> String {
+    Bytes(value as u64).to_string()
+}
+
+/// `2M`, `512MiB`, `1g`: a size from the command line.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = text[digits.len()..].trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(format!("{text:?} is not a size; write 512M or 1G")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size; write 512M or 1G"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits() {
+        assert_eq!(time(0.6123), "0.61 ns");
+        assert_eq!(time(14_240.0), "14.2 µs");
+        assert_eq!(time(9_876_543.0), "9.88 ms");
+        assert_eq!(time(2.5e9), "2.50 s");
+        assert_eq!(time(123.4), "123 ns");
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, size) in
+            [("0", 0), ("4096", 4096), ("64K", 64 << 10), ("2MiB", 2 << 20), ("1g", 1 << 30), ("3TB", 3 << 40)]
+        {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for text in ["", "x", "M", "1Q", "-1", "1.5G", "99999999999999999999", "18446744073709551615T"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

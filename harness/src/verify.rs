@@ -1,0 +1,357 @@
+//! Checking layouts on a map, without timing.
+
+use crate::contestant::{Contestant, Entry, device_for, entries};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::map::PhysicalMap;
+use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
+use memmap_layouts::conformance::{self, Outcome};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{
+    Arm64Pages4K, BackedSections, BootError, Bytes, Config, Geometry, PfnRange, RecordBudget, RecordStore, X86_64,
+    X86_64La57,
+};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Sections that are backed while a map is verified: enough to see records, and little enough for any machine.
+const BACKED_SECTIONS: usize = 24;
+
+/// How a layout did on a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum MapOutcome {
+    /// Every answer was right.
+    Agrees {
+        /// Ranges of the map that were hot-added and removed again.
+        hot_added: usize,
+    },
+    /// A machine with this map could not hold the records.
+    WouldNotBoot {
+        /// Bytes of records.
+        need_bytes: u64,
+        /// Bytes of memory.
+        have_bytes: u64,
+    },
+    /// A wrong answer, or a layout that did not come up.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A layout on a map.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapCheck {
+    /// The map.
+    pub map: String,
+    /// The architecture that was taken for it.
+    pub geometry: &'static str,
+    /// The layout.
+    pub layout: &'static str,
+    /// How it did.
+    #[serde(flatten)]
+    pub outcome: MapOutcome,
+}
+
+/// A case of the conformance suite on a layout.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaseCheck {
+    /// The layout.
+    pub layout: &'static str,
+    /// Cases that passed.
+    pub run: Vec<&'static str>,
+    /// Cases that do not apply, and why.
+    pub skipped: Vec<Skipped>,
+    /// Cases that failed, and how.
+    pub failed: Vec<Failed>,
+}
+
+/// A case that does not apply.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    /// The case.
+    pub case: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A case that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failed {
+    /// The case.
+    pub case: &'static str,
+    /// How.
+    pub reason: String,
+}
+
+/// Verification that could not be carried out.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// Memory beyond every architecture, or overlapping.
+    #[error("map {map}: {source}")]
+    Map {
+        /// The map.
+        map: String,
+        /// The cause.
+        source: BootError,
+    },
+    /// No device for the records of hot-added memory.
+    #[error(transparent)]
+    Device(#[from] DaxError),
+    /// Address space or memory was refused, which says nothing about a layout.
+    #[error("{layout} on map {map}: {source}")]
+    Machine {
+        /// The layout.
+        layout: &'static str,
+        /// The map.
+        map: String,
+        /// The cause.
+        source: BootError,
+    },
+}
+
+/// Runs the conformance suite on every layout; results by layout.
+pub fn conformance() -> Vec<CaseCheck> {
+    let mut checks: Vec<CaseCheck> = Vec::new();
+    for conformance::Run { layout, case, outcome } in conformance::run_all::<X86_64>() {
+        if checks.last().is_none_or(|check| check.layout != layout) {
+            checks.push(CaseCheck { layout, run: Vec::new(), skipped: Vec::new(), failed: Vec::new() });
+        }
+        let check = checks.last_mut().expect("pushed above");
+        match outcome {
+            Outcome::Passed => check.run.push(case),
+            Outcome::Skipped(reason) => check.skipped.push(Skipped { case, reason }),
+            Outcome::Failed(reason) => check.failed.push(Failed { case, reason }),
+        }
+    }
+    checks
+}
+
+/// Where the layouts of a verification get their memory.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Memory of records in RAM.
+    pub backing: RamBacking,
+    /// A DAX device, if there is one.
+    pub device: Option<Arc<DaxDevice>>,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self { backing: RamBacking::Anon, device: None }
+    }
+}
+
+/// Verifies every layout on a map: boot, then each range that the map adds later, then their removal, compared with the
+/// oracle after each. One layout lives at a time.
+///
+/// The architecture is the first whose physical space holds the map: x86-64 (46 bits), arm64 (48), x86-64 with 5 levels
+/// (52).
+///
+/// # Errors
+/// [`VerifyError`]; wrong answers are results, not errors.
+pub fn on_map(map: &PhysicalMap, means: &Means, interrupt: &Interrupt) -> Result<Vec<MapCheck>, VerifyError> {
+    match width(map) {
+        ..=46 => on_map_as::<X86_64>(map, means, interrupt),
+        47..=48 => on_map_as::<Arm64Pages4K>(map, means, interrupt),
+        _ => on_map_as::<X86_64La57>(map, means, interrupt),
+    }
+}
+
+/// Bits of the highest address of a map.
+pub fn width(map: &PhysicalMap) -> u32 {
+    map.end().saturating_sub(1).checked_ilog2().map_or(1, |bit| bit + 1)
+}
+
+fn on_map_as<G: Geometry>(
+    map: &PhysicalMap,
+    means: &Means,
+    interrupt: &Interrupt,
+) -> Result<Vec<MapCheck>, VerifyError> {
+    let mut checks = Vec::new();
+    for entry in entries::<G>() {
+        interrupt.check()?;
+        let outcome = layout_on_map(&entry, map, means, interrupt)?;
+        checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
+    }
+    Ok(checks)
+}
+
+fn layout_on_map<G: Geometry>(
+    entry: &Entry<G>,
+    map: &PhysicalMap,
+    means: &Means,
+    interrupt: &Interrupt,
+) -> Result<MapOutcome, VerifyError> {
+    let of_map = |source| VerifyError::Map { map: map.name.clone(), source };
+    let boot = map.boot_map().map_err(of_map)?;
+    let granule = entry.caps.hotplug_granule_pages;
+    let added: Vec<PfnRange> = map.added().into_iter().filter_map(|range| range.round_in(granule?)).collect();
+    let store = RecordStore {
+        backing: means.backing.clone(),
+        budget: RecordBudget::new(u64::MAX),
+        backed: sample::<G>(boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect(), &added),
+    };
+    let layout = match entry.boot(&boot, &Config::default(), store) {
+        Ok(layout) => layout,
+        Err(BootError::WouldNotBoot { need_bytes, have_bytes }) => {
+            return Ok(MapOutcome::WouldNotBoot { need_bytes, have_bytes });
+        }
+        Err(source @ BootError::Vmem(_)) => {
+            return Err(VerifyError::Machine { layout: entry.id, map: map.name.clone(), source });
+        }
+        Err(source) => return Err(of_map(source)),
+    };
+    let mut oracle = Oracle::<G>::boot(&boot);
+    let failed = |reason: String| Ok(MapOutcome::Failed { reason });
+    if let Err(wrong) = layout.agree(&oracle) {
+        return failed(format!("after boot: {wrong}"));
+    }
+    match add_and_remove(&*layout, &mut oracle, &added, means, interrupt)? {
+        Ok(hot_added) => Ok(MapOutcome::Agrees { hot_added }),
+        Err(reason) => failed(reason),
+    }
+}
+
+/// Adds the ranges one by one, then removes them; how many there were, or what went wrong.
+fn add_and_remove<G: Geometry>(
+    layout: &dyn Contestant<G>,
+    oracle: &mut Oracle<G>,
+    added: &[PfnRange],
+    means: &Means,
+    interrupt: &Interrupt,
+) -> Result<Result<usize, String>, VerifyError> {
+    let Some(hotplug) = layout.hotplug() else { return Ok(Ok(0)) };
+    let mut there = Vec::new();
+    let digest = hotplug.digest();
+    for &range in added {
+        interrupt.check()?;
+        // A device of its own for each: what one altmap hands out must not lie on another's.
+        let device = match layout.caps().records_on_device {
+            true => Some(device_for::<G>(None, tmpfs_dir(&means.backing), range)?),
+            false => None,
+        };
+        // A range that shares a granule with memory of boot, or with another, is refused, and by the oracle too. Classic
+        // sections belong to whoever was there first.
+        let free = oracle.clone().add(range)
+            && layout.caps().hotplug_granule_pages.is_none_or(|pages| !oracle.any_active(range.round_out(pages)));
+        match (hotplug.add_window(range, device.as_ref()), free) {
+            (Ok(()), true) => {
+                oracle.add(range);
+                there.push(range);
+            }
+            (Err(_), false) => {}
+            (Ok(()), false) => return Ok(Err(format!("{range} was added twice"))),
+            (Err(error), true) => return Ok(Err(format!("{range} was not added: {error}"))),
+        }
+        if let Err(wrong) = layout.agree(oracle) {
+            return Ok(Err(format!("after adding {range}: {wrong}")));
+        }
+    }
+    for &range in &there {
+        interrupt.check()?;
+        if let Err(error) = hotplug.remove_window(range) {
+            return Ok(Err(format!("{range} was not removed: {error}")));
+        }
+        oracle.remove(range);
+    }
+    if let Err(wrong) = layout.agree(oracle) {
+        return Ok(Err(format!("after removal: {wrong}")));
+    }
+    if hotplug.digest() != digest {
+        return Ok(Err("after removal the tables are not what they were".to_owned()));
+    }
+    Ok(Ok(there.len()))
+}
+
+/// The tmpfs that plays devices.
+pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
+    match backing {
+        RamBacking::Tmpfs(dir) => dir,
+        RamBacking::Anon => Path::new("/dev/shm"),
+    }
+}
+
+/// Sections at both ends and spread between: the edges are where records go wrong.
+fn sample<G: Geometry>(mut sections: Vec<u64>, added: &[PfnRange]) -> BackedSections {
+    for range in added {
+        sections.extend(G::section_nr(range.start())..=G::section_nr(range.end() - 1));
+    }
+    sections.sort_unstable();
+    sections.dedup();
+    let edges = added.iter().take(8).flat_map(|range| [G::section_nr(range.start()), G::section_nr(range.end() - 1)]);
+    let step = (sections.len() / BACKED_SECTIONS).max(1);
+    let spread = sections.iter().copied().step_by(step).chain(sections.last().copied());
+    BackedSections::only(spread.chain(edges))
+}
+
+impl MapOutcome {
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Agrees { hot_added: 0 } => "agrees with the oracle".to_owned(),
+            Self::Agrees { hot_added } => format!("agrees with the oracle, {hot_added} ranges hot-added and removed"),
+            Self::WouldNotBoot { need_bytes, have_bytes } => {
+                format!("would not boot: records of {} on a machine with {}", Bytes(*need_bytes), Bytes(*have_bytes))
+            }
+            Self::Failed { reason } => format!("FAILED: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{builtin, read};
+
+    fn outcomes(map: &PhysicalMap) -> Vec<(&'static str, MapOutcome)> {
+        let checks = on_map(map, &Means::default(), &Interrupt::default()).unwrap();
+        checks.into_iter().map(|check| (check.layout, check.outcome)).collect()
+    }
+
+    #[test]
+    fn every_layout_agrees_on_the_built_in_maps() {
+        for name in builtin::names() {
+            for (layout, outcome) in outcomes(&builtin::by_name(name).unwrap()) {
+                assert!(matches!(outcome, MapOutcome::Agrees { .. }), "{layout} on {name}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn devices_that_share_a_section_are_added_by_those_who_can() {
+        let text = "100000000-607bffffff : System RAM\n607c000000-9f7bffffff : Persistent Memory\n\
+                    9f7c000000-de7bffffff : Persistent Memory\n";
+        let agrees = |hot_added| MapOutcome::Agrees { hot_added };
+        let map = read("issue-76", "test", text).unwrap();
+        assert_eq!(
+            outcomes(&map),
+            [("flat", agrees(0)), ("sparse", agrees(2)), ("subsection", agrees(2)), ("dax", agrees(2))]
+        );
+    }
+
+    #[test]
+    fn wide_maps_find_their_architecture_and_flat_says_what_it_would_need() {
+        let map = read("wide", "test", "400000000000-40003fffffff : System RAM\n").unwrap();
+        let checks = on_map(&map, &Means::default(), &Interrupt::default()).unwrap();
+        assert!(checks.iter().all(|check| check.geometry == "arm64-4k"));
+        let need = (1u64 << 40) + (16 << 20);
+        assert!(matches!(checks[0].outcome, MapOutcome::WouldNotBoot { need_bytes, .. } if need_bytes == need));
+        assert!(checks[1..].iter().all(|check| matches!(check.outcome, MapOutcome::Agrees { .. })), "{checks:?}");
+        let map = read("wider", "test", "8000000000000-800003fffffff : System RAM\n").unwrap();
+        let checks = on_map(&map, &Means::default(), &Interrupt::default()).unwrap();
+        assert!(checks.iter().all(|check| check.geometry == "x86-64-la57"));
+        assert!(checks[1..].iter().all(|check| matches!(check.outcome, MapOutcome::Agrees { .. })), "{checks:?}");
+    }
+
+    #[test]
+    fn an_empty_map_agrees() {
+        let map = read("empty", "test", "# nothing\n").unwrap();
+        assert!(outcomes(&map).iter().all(|(_, outcome)| matches!(outcome, MapOutcome::Agrees { .. })));
+    }
+}

@@ -1,0 +1,314 @@
+//! The command as a user meets it.
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const SMALL_MAP: &str = "\
+00001000-0009ffff : System RAM
+00100000-13ffffff : System RAM
+  01000000-01556eb4 : Kernel code
+";
+
+fn pfnbench() -> Command {
+    Command::cargo_bin("pfnbench").unwrap()
+}
+
+/// An empty folder to run in.
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn file(dir: &TempDir, name: &str, contents: &str) -> String {
+    let path = dir.path().join(name);
+    fs::write(&path, contents).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn json(command: &mut Command) -> Value {
+    let output = command.assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).unwrap()
+}
+
+/// A smoke run over a small map in `dir`.
+fn smoke(dir: &TempDir, more: &[&str]) -> Command {
+    let map = file(dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    command.current_dir(dir).args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", &map]).args(more);
+    command
+}
+
+fn run_folders(dir: &Path) -> Vec<std::path::PathBuf> {
+    let machines = fs::read_dir(dir.join("results")).into_iter().flatten().flatten();
+    machines.flat_map(|machine| fs::read_dir(machine.path()).unwrap()).map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn list_names_the_layouts() {
+    let list = json(pfnbench().args(["list", "--json"]));
+    let ids: Vec<_> = list["layouts"].as_array().unwrap().iter().map(|layout| layout["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["flat", "sparse", "subsection", "dax"]);
+    assert_eq!(list["layouts"][0]["hotplug_granule_bytes"], Value::Null);
+    assert_eq!(list["layouts"][2]["hotplug_granule_bytes"], 2 << 20);
+    pfnbench().arg("list").assert().success().stdout(contains("FLATMEM").and(contains("dax:/dev/daxX.Y")));
+}
+
+#[test]
+fn verify_reports_by_map_and_by_layout() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let verdict = json(pfnbench().args(["verify", "--json", "--map", &map]));
+    let maps = verdict["maps"].as_array().unwrap();
+    assert_eq!(maps.len(), 8, "four layouts on the map and on the one with holes");
+    assert!(maps.iter().all(|check| check["status"] == "agrees"), "{maps:#?}");
+    let layouts = verdict["layouts"].as_array().unwrap();
+    assert_eq!(layouts.len(), 4);
+    for layout in layouts {
+        assert!(!layout["run"].as_array().unwrap().is_empty() && layout["failed"].as_array().unwrap().is_empty());
+    }
+    assert!(!layouts[0]["skipped"].as_array().unwrap().is_empty(), "flat has no hotplug");
+}
+
+#[test]
+fn verify_takes_standard_input_and_empty_maps() {
+    pfnbench().args(["verify", "--map", "-"]).write_stdin(SMALL_MAP).assert().success().stdout(contains("stdin"));
+    let empty = pfnbench().args(["verify", "--map", "-"]).write_stdin("# nothing\n").assert().success();
+    empty.stderr(contains("there is no memory in this map"));
+}
+
+#[test]
+fn doctor_finds_and_never_fails_unless_asked() {
+    let examination = json(pfnbench().args(["doctor", "--json"]));
+    assert!(examination["findings"].as_array().unwrap().len() > 10);
+    let strict = pfnbench().args(["doctor", "--strict"]).assert();
+    let expected = if examination["verdict"] == "ok" { 0 } else { 1 };
+    strict.code(expected);
+}
+
+#[test]
+fn a_run_leaves_a_folder_that_checks_out() {
+    let dir = folder();
+    let result = json(smoke(&dir, &["--json"]).stderr(Stdio::null()));
+    let path = dir.path().join(result["run"].as_str().unwrap());
+    assert_eq!(run_folders(dir.path()), [path.clone()]);
+    for name in ["manifest.json", "samples.jsonl", "latency.hlog", "report.html", "lookups-boot.svg", "hot-add.svg"] {
+        assert!(path.join(name).is_file(), "{name}");
+    }
+    let check = Process::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&path).status();
+    assert!(check.unwrap().success());
+    let manifest: Value = serde_json::from_str(&fs::read_to_string(path.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["map"]["name"], "small");
+    assert!(!manifest.to_string().contains(dir.path().to_str().unwrap()), "folders of the user stay out");
+
+    // Every layout has a row for every lookup, on boot and on hot-added sections, measured or refused.
+    let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for layout in ["flat", "sparse", "subsection", "dax"] {
+        for op in ["pfn_valid", "pfn_to_page", "page_to_pfn", "valid_to_page"] {
+            for sections in ["boot", "hot"] {
+                let of = |row: &&Value| row["layout"] == layout && row["op"] == op && row["sections"] == sections;
+                let measured = rows.iter().filter(of).filter(|row| row["status"] == "ok").count();
+                let offered = !(layout == "flat" && sections == "hot");
+                assert_eq!(measured > 0, offered, "{layout} {op} {sections}");
+            }
+        }
+    }
+    assert!(rows.iter().all(|row| row["status"] != "ok" || row["value"].as_f64().is_some_and(|v| v >= 0.0)));
+    let own_cost = rows.iter().find(|row| row["metric"] == "add_over_bare").unwrap();
+    assert!(own_cost["value"].as_f64().unwrap() > 0.5, "{own_cost}");
+
+    // One file, nothing from a network, figures in it.
+    let report = fs::read_to_string(path.join("report.html")).unwrap();
+    assert!(report.matches("<svg role=\"img\"").count() >= 2);
+    let without_facts = report.replace("http://www.w3.org/2000/svg", "");
+    assert!(!["src=", "href=", "url(", "@import"].iter().any(|outside| without_facts.contains(outside)));
+}
+
+#[test]
+fn one_layout_and_one_lookup_can_be_chosen() {
+    let dir = folder();
+    let result = json(smoke(&dir, &["--json", "--layout", "sparse", "--op", "pfn_valid"]).stderr(Stdio::null()));
+    assert_eq!(result["summary"]["layouts"], serde_json::json!(["sparse"]));
+    let lookups = result["summary"]["lookups"].as_array().unwrap();
+    assert!(lookups.iter().all(|line| line["op"] == "pfn_valid"));
+    assert_eq!(result["summary"]["own_cost"], Value::Null, "the reference did not run");
+}
+
+#[test]
+fn the_smallest_machines_run() {
+    // A map whose flat array would not fit the machine, and one without memory.
+    let dir = folder();
+    let far = file(&dir, "far.txt", "4000000000-400fffffff : System RAM\n");
+    let args = ["run", "--tier", "smoke", "--records-limit", "64M", "--op", "pfn_valid", "--map"];
+    let far = pfnbench().current_dir(&dir).args(args).arg(far).assert().success();
+    far.stdout(contains("would not boot"));
+    let none = file(&dir, "none.txt", "# nothing\n");
+    pfnbench().current_dir(&dir).args(args).arg(none).assert().success().stderr(contains("no memory in this map"));
+}
+
+/// A refusal: exit code 2, one paragraph that says the words, and nothing left in the folder.
+fn refused(dir: &TempDir, command: &mut Command, words: &[&str]) {
+    let before: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let assert = command.current_dir(dir).assert().code(2);
+    let output = assert.get_output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+    let errors = said.lines().filter(|line| !line.contains("warning")).count();
+    assert!(errors <= 1 || said.contains("Usage") || said.contains("--help"), "one paragraph: {said}");
+    assert!(output.stdout.is_empty());
+    let after: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(after, before, "something was left behind");
+}
+
+#[test]
+fn bad_maps_are_refused() {
+    for (name, contents, words) in [
+        ("words.txt", "hello\nworld\n", &["words.txt", "line 1", "not a memory range"][..]),
+        ("late.txt", "00001000-0009ffff : System RAM\nhello\n", &["late.txt", "line 2"]),
+        ("back.txt", "0009ffff-00001000 : System RAM\n", &["line 1", "before its start"]),
+        ("twice.txt", "1000-9fff : System RAM\n5000-ffff : System RAM\n", &["line 2", "overlaps"]),
+        ("wide.txt", "1000-1fffffffffffff : System RAM\n", &["line 1", "52 bits"]),
+        ("hidden.txt", "00000000-00000000 : System RAM\n", &["as root"]),
+    ] {
+        let dir = folder();
+        let path = file(&dir, name, contents);
+        refused(&dir, pfnbench().args(["run", "--map", &path]), words);
+        refused(&dir, pfnbench().args(["verify", "--map", &path]), words);
+    }
+    let dir = folder();
+    refused(&dir, pfnbench().args(["run", "--map", "missing.txt"]), &["missing.txt", "No such file"]);
+    refused(&dir, pfnbench().args(["run", "--map", "/"]), &["cannot read the map /"]);
+    refused(&dir, pfnbench().args(["run", "--map", "builtin:nowhere"]), &["nowhere", "surface-pro-7-16g"]);
+    let wide = file(&dir, "wide.txt", "8000000000000-800003fffffff : System RAM\n");
+    refused(&dir, pfnbench().args(["run", "--map", &wide]), &["beyond the physical space", "pfnbench verify"]);
+}
+
+#[test]
+fn bad_backings_are_refused() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut run = |backing: &str, words: &[&str]| {
+        refused(&dir, pfnbench().args(["run", "--tier", "smoke", "--map", &map, "--backing", backing]), words);
+    };
+    run("dax:/dev/null", &["/dev/null is not a DAX device", "daxctl list"]);
+    run("dax:/does/not/exist", &["/does/not/exist", "No such file"]);
+    run("dax:/dev/shm", &["a directory"]);
+    run("tmpfs:/proc", &["/proc is not on a tmpfs"]);
+    run("tmpfs:/does/not/exist", &["/does/not/exist"]);
+    run("floppy", &["backings are anon, tmpfs"]);
+}
+
+#[test]
+fn bad_arguments_are_refused() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    refused(&dir, pfnbench().args(["run", "--map", &map, "--layout", "holey"]), &["\"holey\"", "flat, sparse"]);
+    refused(&dir, pfnbench().args(["run", "--op", "pfn_invalid"]), &["pfn_invalid", "pfn_valid, pfn_to_page"]);
+    refused(&dir, pfnbench().args(["run", "--records-limit", "lots"]), &["lots"]);
+    refused(&dir, pfnbench().args(["run", "--map", &map, "--records-limit", "1M"]), &["too small", "16 MiB"]);
+    refused(&dir, pfnbench().args(["run", "--map", &map, "-o", "/proc/x"]), &["/proc/x"]);
+    refused(&dir, pfnbench().args(["frobnicate"]), &["frobnicate"]);
+}
+
+#[test]
+fn too_little_address_space_is_explained() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    for arguments in [["run", "--tier", "smoke", "--map"].as_slice(), &["verify", "--map"]] {
+        let mut command = Command::new("bash");
+        command.args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pfnbench")]);
+        refused(&dir, command.args(arguments).arg(&map), &["address space", "ulimit -v unlimited"]);
+    }
+}
+
+#[test]
+fn a_tmpfs_that_is_too_small_is_named() {
+    let dir = folder();
+    let mount = dir.path().join("tmpfs");
+    fs::create_dir(&mount).unwrap();
+    let mounted = Process::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&mount).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this user may not mount a tmpfs");
+        return;
+    }
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let backing = format!("tmpfs:{}", mount.display());
+    let mut command = pfnbench();
+    command.args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", &map, "--backing", &backing]);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        refused(&dir, &mut command, &["the tmpfs of", "no room", "remount,size="]);
+        let left = fs::read_dir(&mount).unwrap().count();
+        let used = rustix::fs::statvfs(&mount).map(|fs| fs.f_blocks - fs.f_bfree).unwrap();
+        assert_eq!((left, used), (0, 0), "something stayed on the tmpfs");
+    }));
+    assert!(Process::new("umount").arg(&mount).status().unwrap().success());
+    result.unwrap();
+}
+
+/// Waits for a child; kills it after a minute.
+fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    // At different moments: while verifying, booting, timing.
+    for after in [30, 200, 600, 1500] {
+        let dir = folder();
+        let map = file(&dir, "small.txt", SMALL_MAP);
+        let mut child = Process::new(env!("CARGO_BIN_EXE_pfnbench"))
+            .args(["run", "--records-limit", "64M", "--map", &map])
+            .current_dir(&dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(after));
+        let interrupted = Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(interrupted.success(), "it had ended already");
+        let status = wait(&mut child);
+        // Before the handler stands, the signal itself ends the process.
+        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
+        assert!(status.code() == Some(130) || by_signal, "after {after} ms: {status}");
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["small.txt"], "after {after} ms");
+    }
+}
+
+#[test]
+fn the_same_seed_asks_the_same_and_help_has_examples() {
+    pfnbench().arg("--help").assert().success().stdout(contains("Examples:").and(contains("Exit codes:")));
+    pfnbench().args(["run", "--help"]).assert().success().stdout(contains("--records-limit"));
+    pfnbench().arg("--version").assert().success().stdout(contains("pfnbench 0."));
+    for shell in ["bash", "zsh", "fish"] {
+        pfnbench().args(["completions", shell]).assert().success().stdout(contains("verify"));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let status = Process::new("bash")
+        .args(["-c", "set -o pipefail; \"$0\" list | head -1 >/dev/null", env!("CARGO_BIN_EXE_pfnbench")])
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(status.status.success() && status.stderr.is_empty(), "{status:?}");
+}
