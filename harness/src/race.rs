@@ -105,8 +105,8 @@ pub struct Outcome {
 /// Why there was no race.
 #[derive(Debug, Error)]
 pub enum RaceError {
-    /// The user asked to stop.
-    #[error(transparent)]
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
     Interrupted(#[from] Interrupted),
     /// It cannot be laid out.
     #[error(transparent)]

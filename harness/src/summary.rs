@@ -118,6 +118,8 @@ pub struct Summary {
     pub reference: &'static str,
     /// True if only a sample of sections had records.
     pub sampled: bool,
+    /// True if a layout kept records of hot-added memory on a device.
+    pub on_device: bool,
     /// Lookups.
     pub lookups: Vec<LookupLine>,
     /// Hotplug.
@@ -157,6 +159,7 @@ impl Summary {
         Self {
             reference: REFERENCE,
             sampled: rows.iter().any(|row| row.sampled),
+            on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
             lookups: lookups(rows, &layouts),
             hotplug: hotplug(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),

@@ -56,11 +56,16 @@ pub fn draw(summary: &Summary) -> Table {
     table
 }
 
+/// As fast as the fastest, as far as one process can tell.
+pub fn is_best(ns: f64, fastest: f64) -> bool {
+    ns <= fastest * 1.03
+}
+
 fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
     let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);
-    if ns <= fastest { drawn.fg(Color::Green) } else { drawn }
+    if is_best(ns, fastest) { drawn.fg(Color::Green) } else { drawn }
 }
 
 fn hotplug(cell: &HotplugCell) -> Cell {
@@ -86,6 +91,13 @@ pub fn legend(summary: &Summary) -> Vec<String> {
         lines.push(
             "Sampled: records of the whole map do not fit --records-limit, so page_to_pfn and valid_to_page are driven \
              over evenly spread sections; the index is complete."
+                .to_owned(),
+        );
+    }
+    if summary.on_device {
+        lines.push(
+            "Records on a device: its blocks are reused from one addition to the next, so no block is made anew while \
+             timed."
                 .to_owned(),
         );
     }
@@ -116,7 +128,7 @@ pub fn findings(summary: &Summary) -> Vec<String> {
         if let [first, .., last] = timed[..] {
             let memory = if sections == Sections::Boot { "boot memory" } else { "hot-added memory" };
             sentences.push(format!(
-                "On {memory} at random, {} answers pfn_valid first with {}, {} last with {} ({:.1} times as long).",
+                "On {memory} in random order, {} answers pfn_valid fastest, in {}; {} is slowest with {}, {:.1} times as long.",
                 first.0,
                 time(first.1),
                 last.0,
@@ -154,7 +166,7 @@ mod tests {
         rows.push(hot("p50", Status::Ok, Some(5000.0)));
         rows.push(hot("p99", Status::TooFew, None));
         let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
-        rows.push(row("sparse", "footprint", "index", Some(16384.0)));
+        rows.push(Row { sections: Some(Sections::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
         rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
         let text = draw(&Summary::of(&rows)).to_string();
         for expected in ["5.00 µs", "– (40 samples)", "not offered", "16 KiB", "1 GiB"] {

@@ -89,8 +89,8 @@ pub struct Failed {
 /// Verification that could not be carried out.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// The user asked to stop.
-    #[error(transparent)]
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
     Interrupted(#[from] Interrupted),
     /// Memory beyond every architecture, or overlapping.
     #[error("map {map}: {source}")]
@@ -295,7 +295,7 @@ impl MapOutcome {
     pub fn describe(&self) -> String {
         match self {
             Self::Agrees { hot_added: 0 } => "agrees with the oracle".to_owned(),
-            Self::Agrees { hot_added } => format!("agrees with the oracle, {hot_added} ranges hot-added and removed"),
+            Self::Agrees { hot_added } => format!("agrees with the oracle; ranges hot-added and removed: {hot_added}"),
             Self::WouldNotBoot { need_bytes, have_bytes } => {
                 format!("would not boot: records of {} on a machine with {}", Bytes(*need_bytes), Bytes(*have_bytes))
             }

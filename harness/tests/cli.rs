@@ -94,7 +94,7 @@ fn doctor_finds_and_never_fails_unless_asked() {
 #[test]
 fn a_run_leaves_a_folder_that_checks_out() {
     let dir = folder();
-    let result = json(smoke(&dir, &["--json"]).stderr(Stdio::null()));
+    let result = json(&mut smoke(&dir, &["--json"]));
     let path = dir.path().join(result["run"].as_str().unwrap());
     assert_eq!(run_folders(dir.path()), [path.clone()]);
     for name in ["manifest.json", "samples.jsonl", "latency.hlog", "report.html", "lookups-boot.svg", "hot-add.svg"] {
@@ -133,7 +133,7 @@ fn a_run_leaves_a_folder_that_checks_out() {
 #[test]
 fn one_layout_and_one_lookup_can_be_chosen() {
     let dir = folder();
-    let result = json(smoke(&dir, &["--json", "--layout", "sparse", "--op", "pfn_valid"]).stderr(Stdio::null()));
+    let result = json(&mut smoke(&dir, &["--json", "--layout", "sparse", "--op", "pfn_valid"]));
     assert_eq!(result["summary"]["layouts"], serde_json::json!(["sparse"]));
     let lookups = result["summary"]["lookups"].as_array().unwrap();
     assert!(lookups.iter().all(|line| line["op"] == "pfn_valid"));
@@ -195,7 +195,7 @@ fn bad_maps_are_refused() {
 fn bad_backings_are_refused() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
-    let mut run = |backing: &str, words: &[&str]| {
+    let run = |backing: &str, words: &[&str]| {
         refused(&dir, pfnbench().args(["run", "--tier", "smoke", "--map", &map, "--backing", backing]), words);
     };
     run("dax:/dev/null", &["/dev/null is not a DAX device", "daxctl list"]);

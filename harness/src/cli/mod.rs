@@ -9,7 +9,6 @@ mod verify;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupted};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
-use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,15 +77,28 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if error.downcast_ref::<Interrupted>().is_some() || is_interrupted(&error) => {
+        Err(error) if is_interrupted(&error) => {
             eprintln!("pfnbench: {Interrupted}");
             ExitCode::from(EXIT_INTERRUPTED)
         }
         Err(error) => {
-            eprintln!("pfnbench: {error:#}");
+            eprintln!("pfnbench: {}", in_one_line(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// An error and its causes, each said once: many name their cause themselves.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// The reader of our output has seen enough, e.g. `head`.
@@ -95,7 +107,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_interrupted(error: &anyhow::Error) -> bool {
-    error.chain().any(<dyn Error + 'static>::is::<Interrupted>)
+    error.chain().any(|cause| cause.is::<Interrupted>())
 }
 
 /// Prints text or JSON to standard output.

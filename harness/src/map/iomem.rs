@@ -1,6 +1,6 @@
 //! `/proc/iomem`: inclusive ends, children indented below their parents.
 
-use super::{Found, Kind, Line, MapError, Part, Table, inclusive, memory};
+use super::{Found, Kind, Line, MapError, Part, Table, inclusive, memory, not_a_range};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -35,9 +35,10 @@ pub(super) fn read(lines: &[Line<'_>]) -> Result<Part, MapError> {
     let mut part = Part::default();
     let mut found: Vec<Found> = Vec::new();
     let mut shown = 0;
-    for &Line { number, text } in lines {
+    for &line in lines {
+        let Line { number, text } = line;
         let Some(fields) = RANGE.captures(text) else {
-            return Err(MapError::NotARange { line: number, text: text.trim().to_owned() });
+            return Err(not_a_range(line));
         };
         let ends = inclusive(number, &fields[1], &fields[2])?;
         // Resources that are not assigned, and all of them for users other than root.

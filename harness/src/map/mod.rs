@@ -217,7 +217,7 @@ pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapErro
     ranges.extend(best_table(added));
     if let Some(line) = unknown {
         if ranges.is_empty() && warnings.is_empty() {
-            return Err(MapError::NotARange { line: line.number, text: line.text.trim().to_owned() });
+            return Err(not_a_range(line));
         }
         warnings.push(format!("line {}: a part without ranges of a known format is left out", line.number));
     }
@@ -230,6 +230,17 @@ pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapErro
         warnings.push(format!("ranges left out because they hold no whole page: {tiny}"));
     }
     Ok(PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings })
+}
+
+/// The error for a line, of which a long one is shown in part.
+fn not_a_range(line: Line<'_>) -> MapError {
+    const SHOWN: usize = 60;
+    let text = line.text.trim();
+    let text = match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    };
+    MapError::NotARange { line: line.number, text }
 }
 
 /// The lines of each part, without comments and blank lines.
@@ -342,9 +353,23 @@ impl PhysicalMap {
         BootMap::new(boot.filter_map(|range| Some(BootRange { range: range.pages()?, node: range.node.unwrap_or(0) })))
     }
 
+    /// Ranges that are added after boot, without those that lie in another: RAM that a driver made of a device is memory of
+    /// that device.
+    fn outermost_added(&self) -> impl Iterator<Item = &MapRange> {
+        let added = || self.ranges.iter().filter(|range| range.kind.is_added());
+        added().filter(move |inner| {
+            let is_around = |outer: &MapRange| {
+                let larger = outer.end - outer.start > inner.end - inner.start;
+                let device_of = outer.kind != Kind::HotplugRam && inner.kind == Kind::HotplugRam;
+                outer.start <= inner.start && inner.end <= outer.end && (larger || device_of)
+            };
+            !added().any(is_around)
+        })
+    }
+
     /// The ranges that are added after boot, in whole pages.
     pub fn added(&self) -> Vec<PfnRange> {
-        self.ranges.iter().filter(|range| range.kind.is_added()).filter_map(MapRange::pages).collect()
+        self.outermost_added().filter_map(MapRange::pages).collect()
     }
 
     /// One past the highest byte of memory.
@@ -360,7 +385,7 @@ impl PhysicalMap {
 
     /// What it is, in a few words.
     pub fn summary(&self) -> String {
-        let added: u64 = self.ranges.iter().filter(|r| r.kind.is_added()).map(|r| r.end - r.start).sum();
+        let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();
         let ram = format!("{} of RAM below {}", Bytes(self.ram_bytes()), Bytes(self.end()));
         if added == 0 { ram } else { format!("{ram}, {} added later", Bytes(added)) }
     }

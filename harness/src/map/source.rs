@@ -78,14 +78,16 @@ impl Source {
                 let mut bytes = Vec::new();
                 let from = "standard input".to_owned();
                 match io::stdin().read_to_end(&mut bytes) {
-                    Ok(_) => parse("stdin", &from, bytes),
+                    Ok(_) => parse("stdin", &from, &from, bytes),
                     Err(source) => Err(SourceError::Io { from, source }),
                 }
             }
             Self::File(path) => {
                 let from = path.display().to_string();
                 let bytes = std::fs::read(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
-                parse(&stem(path), &from, bytes)
+                // The name without the folder: maps go into run folders, and folders may name people.
+                let name = stem(path);
+                parse(&name, &format!("the file {name}"), &from, bytes)
             }
             Self::Builtin(name) => builtin::by_name(name).ok_or_else(|| SourceError::NoSuchBuiltin {
                 name: name.clone(),
@@ -95,16 +97,16 @@ impl Source {
     }
 }
 
-fn parse(name: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
+fn parse(name: &str, origin: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
     // Logs hold stray bytes; in a range they are an error with its line like any other wrong character.
     let text = String::from_utf8_lossy(&bytes);
-    read(name, from, &text).map_err(|source| SourceError::Map { from: from.to_owned(), source })
+    read(name, origin, &text).map_err(|source| SourceError::Map { from: from.to_owned(), source })
 }
 
 fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
     let io = |source| SourceError::Io { from: iomem.display().to_string(), source };
     let reason = match std::fs::read(iomem) {
-        Ok(bytes) => match parse("this-machine", &iomem.display().to_string(), bytes) {
+        Ok(bytes) => match parse("this-machine", "this machine", &iomem.display().to_string(), bytes) {
             Err(SourceError::Map { source: MapError::Hidden, .. }) => "shows no addresses without root",
             other => return other,
         },
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_hidden_file_is_an_error_with_the_way_out() {
-        let error = parse("x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
+        let error = parse("x", "x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
         assert!(error.contains("x.txt") && error.contains("as root"), "{error}");
     }
 

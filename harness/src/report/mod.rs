@@ -6,7 +6,7 @@ use crate::doctor::Verdict;
 use crate::row::Sections;
 use crate::run_folder::Manifest;
 use crate::summary::Summary;
-use crate::table::{findings, legend};
+use crate::table::{findings, is_best, legend};
 use crate::units::{bytes, three_digits, time};
 use askama::Template;
 
@@ -98,7 +98,7 @@ fn lookup_lines(summary: &Summary) -> Vec<HtmlLine> {
                     Some(ratio) => format!("{} ({}×)", time(*ns), three_digits(*ratio)),
                     None => time(*ns),
                 },
-                class: if *ns <= fastest { "best" } else { "" },
+                class: if is_best(*ns, fastest) { "best" } else { "" },
                 title: quartiles_ns.map_or_else(String::new, |(low, high)| {
                     format!("quartiles over slices: {} to {}", time(low), time(high))
                 }),

@@ -51,6 +51,9 @@ const COLOURS: [RGBColor; 8] = [
 const SIZE: (u32, u32) = (760, 380);
 const FONT: &str = "sans-serif";
 
+/// Where the bars of lookups begin: no lookup takes less, the loop around it does not.
+const FLOOR: f64 = 0.1;
+
 fn colour(layout: usize) -> RGBColor {
     COLOURS[layout % COLOURS.len()]
 }
@@ -80,7 +83,7 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
     let groups: Vec<_> =
         summary.lookups.iter().filter(|line| line.sections == sections && line.pattern == "random").collect();
     let medians = groups.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
-    let top = medians.fold(0.0, f64::max).max(0.1) * 1.18;
+    let top = medians.fold(0.0, f64::max).max(1.0) * 2.5;
     let mut svg = String::new();
     {
         let area = prepare(&mut svg, ground)?;
@@ -90,14 +93,15 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             .margin(10)
             .x_label_area_size(30)
             .y_label_area_size(56)
-            .build_cartesian_2d(0.0..groups.len().max(1) as f64, 0.0..top)?;
+            .build_cartesian_2d(0.0..groups.len().max(1) as f64, (FLOOR..top).log_scale())?;
         let names = |x: &f64| groups.get(x.floor() as usize).map_or_else(String::new, |line| line.op.clone());
         chart
             .configure_mesh()
             .disable_x_mesh()
             .disable_x_axis()
             .x_labels(0)
-            .y_desc("ns per operation")
+            .y_desc("ns per operation (logarithmic)")
+            .y_labels(6)
             .y_label_formatter(&|y| three_digits(*y))
             .axis_desc_style((FONT, 13))
             .label_style((FONT, 13))
@@ -112,21 +116,21 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             });
             let bars: Vec<_> = bars.collect();
             let fill = colour(at).filled();
-            let rectangles = bars.iter().map(|&(x, ns)| Rectangle::new([(x, 0.0), (x + width * 0.92, ns)], fill));
+            let rectangles =
+                bars.iter().map(|&(x, ns)| Rectangle::new([(x, FLOOR), (x + width * 0.92, ns.max(FLOOR))], fill));
             chart
                 .draw_series(rectangles)?
                 .label(layout)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], fill));
             let style = (FONT, 12).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
-            chart.draw_series(
-                bars.iter()
-                    .map(|&(x, ns)| Text::new(three_digits(ns), (x + width * 0.46, ns + top * 0.01), style.clone())),
-            )?;
+            chart.draw_series(bars.iter().map(|&(x, ns)| {
+                Text::new(three_digits(ns), (x + width * 0.46, ns.max(FLOOR) * 1.04), style.clone())
+            }))?;
         }
         let style = (FONT, 14).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Top));
         let plot = chart.plotting_area();
         for group in 0..groups.len() {
-            let centre = plot.map_coordinate(&(group as f64 + 0.5, 0.0));
+            let centre = plot.map_coordinate(&(group as f64 + 0.5, FLOOR));
             area.draw(&Text::new(names(&(group as f64)), (centre.0, centre.1 + 8), style.clone()))?;
         }
         legend(&mut chart, SeriesLabelPosition::UpperLeft, ground)?;
@@ -164,6 +168,7 @@ pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, Pl
             .configure_mesh()
             .disable_x_mesh()
             .x_labels(0)
+            .x_label_formatter(&|_| String::new())
             .x_desc("memory added or removed at once")
             .y_desc("time for one operation")
             .y_labels(8)
