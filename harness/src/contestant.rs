@@ -155,6 +155,8 @@ impl<L: Hotplug + Inspect> HotplugContestant for Plugged<L> {
     }
 }
 
+type Boot<G> = fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
+
 /// What a layout is, without booting it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<G: Geometry> {
@@ -166,7 +168,7 @@ pub struct Entry<G: Geometry> {
     pub caps: Capabilities,
     /// Bytes of records that a machine with this map needs to boot.
     pub boot_record_bytes: fn(&BootMap) -> u64,
-    boot: fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>,
+    boot: Boot<G>,
 }
 
 impl<G: Geometry> Entry<G> {
@@ -187,10 +189,7 @@ impl<G: Geometry> Entry<G> {
 struct Collect<G: Geometry>(Vec<Entry<G>>);
 
 impl<G: Geometry> Collect<G> {
-    fn push<L: Memmap<Geometry = G>>(
-        &mut self,
-        boot: fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>,
-    ) {
+    fn push<L: Memmap<Geometry = G>>(&mut self, boot: Boot<G>) {
         let (id, about, caps) = (L::ID, L::ABOUT, L::CAPS);
         self.0.push(Entry { id, about, caps, boot_record_bytes: L::boot_record_bytes, boot });
     }

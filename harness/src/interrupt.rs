@@ -33,6 +33,12 @@ impl Interrupt {
         Ok(Self(asked))
     }
 
+    /// As if the user had asked already.
+    #[cfg(test)]
+    pub(crate) fn asked() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
     /// To be asked between slices.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
 //! pfnbench: races the ways an operating system finds the record of a physical page.
 //!
 //! The layouts are in [`memmap_layouts`]; this crate reads physical memory maps, checks the layouts on them, measures
-//! them, and writes down what it found. Data goes one way: [`map`] → [`plan`] → [`race`] (through [`contestant`] and
-//! [`probe`]) → [`row`] → [`summary`] → [`table`] and [`report`].
+//! them, and writes down what it found. Data goes one way: [`map`] → [`plan`] → [`field`] → [`race`] (through
+//! [`contestant`] and [`probe`]) → [`row`] → [`summary`] → [`table`] and [`report`].
 
 pub mod cli;
 pub mod contestant;
 pub mod doctor;
 pub mod environment;
+pub mod field;
 pub mod interrupt;
 pub mod map;
 pub mod plan;

@@ -54,12 +54,19 @@ fn spread(items: &[u64], count: u64) -> Vec<u64> {
 }
 
 impl Plan {
-    /// Lays out a race of `layouts` layouts whose records together take at most `limit` bytes. Memory of devices in the
-    /// map (`map_end` is the end of all of it) is left alone: the windows lie above it.
+    /// Lays out a race of `layouts` layouts whose records together take at most `limit` bytes, and those of hot-added memory
+    /// at most `device_bytes` each. Memory of devices in the map (`map_end` is the end of all of it) is left alone: the
+    /// windows lie above it.
     ///
     /// # Errors
     /// The limit is too small.
-    pub fn new<G: Geometry>(boot: BootMap, map_end: u64, limit: u64, layouts: usize) -> Result<Self, PlanError> {
+    pub fn new<G: Geometry>(
+        boot: BootMap,
+        map_end: u64,
+        limit: u64,
+        device_bytes: u64,
+        layouts: usize,
+    ) -> Result<Self, PlanError> {
         let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
         let per_layout = limit / section_bytes / layouts.max(1) as u64;
         if per_layout < 2 {
@@ -81,8 +88,10 @@ impl Plan {
 
         // The hot-added sections go before hotplug is timed, so the two take turns in the same share.
         let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
+        // A device also holds an info block, and its first block is aligned.
+        let on_device = (device_bytes / section_bytes).saturating_sub(1);
         let backed_boot = spread(&boot_sections, per_layout - hot_share);
-        let backed_hot = spread(&hot_sections, hot_share);
+        let backed_hot = spread(&hot_sections, hot_share.min(on_device));
         let timed = latency.map(|w| sections::<G>(w)).into_iter().flatten();
         let backed = BackedSections::only(backed_boot.iter().chain(&backed_hot).copied().chain(timed));
         Ok(Self { boot, boot_sections, backed_boot, hot, backed_hot, latency, backed })
@@ -122,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_backed_keeps_to_the_limit_and_spreads() {
         let limit = 1 << 30;
-        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4).unwrap();
         assert!(plan.is_sampled());
         assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 64, 64));
         assert_eq!(plan.hot.unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
@@ -133,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_is_backed_as_a_whole() {
-        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4).unwrap();
         assert!(!plan.is_sampled());
         assert_eq!((plan.backed_boot.len(), plan.backed_hot.len()), (8, 8));
     }
@@ -141,18 +150,24 @@ mod tests {
     #[test]
     fn at_the_top_of_the_space_there_is_nothing_to_add() {
         let top = 1u64 << 46;
-        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4).unwrap();
         assert_eq!((plan.hot, plan.latency), (None, None));
         let below = top - (3 << 30);
-        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4).unwrap();
         assert_eq!(plan.hot.unwrap().end(), top >> 12, "as many as fit");
         assert!(plan.latency.is_some());
     }
 
     #[test]
+    fn a_small_device_backs_few_hot_sections() {
+        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4).unwrap();
+        assert_eq!((plan.backed_boot.len(), plan.backed_hot.len(), plan.hot_sections::<X86_64>().len()), (8, 2, 8));
+    }
+
+    #[test]
     fn too_small_a_limit_is_refused_with_the_least_that_would_do() {
-        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 15 << 20, 4).unwrap_err();
+        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 15 << 20, u64::MAX, 4).unwrap_err();
         assert!(error.to_string().contains("at least 16 MiB"), "{error}");
-        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 16 << 20, 4).is_ok());
+        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 16 << 20, u64::MAX, 4).is_ok());
     }
 }

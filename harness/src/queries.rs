@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn queries_are_memory_and_repeat_with_their_seed() {
-        let is_memory = |pfn: Pfn| pfn.0 % 2 == 0 && pfn.0 != 0;
+        let is_memory = |pfn: Pfn| pfn.0.is_multiple_of(2) && pfn.0 != 0;
         for pattern in Pattern::ALL {
             let make = |seed| queries::<X86_64>(pattern, &[0, 7], seed, is_memory);
             assert_eq!(make(3).len(), NR_QUERIES);

@@ -3,7 +3,7 @@
 use crate::contestant::{Contestant, Entry, device_for, entries};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::PhysicalMap;
-use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
+use memmap_layouts::backing::{DaxError, RamBacking};
 use memmap_layouts::conformance::{self, Outcome};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
@@ -12,7 +12,6 @@ use memmap_layouts::{
 };
 use serde::Serialize;
 use std::path::Path;
-use std::sync::Arc;
 use thiserror::Error;
 
 /// Sections that are backed while a map is verified: enough to see records, and little enough for any machine.
@@ -132,21 +131,6 @@ pub fn conformance() -> Vec<CaseCheck> {
     checks
 }
 
-/// Where the layouts of a verification get their memory.
-#[derive(Clone, Debug)]
-pub struct Means {
-    /// Memory of records in RAM.
-    pub backing: RamBacking,
-    /// A DAX device, if there is one.
-    pub device: Option<Arc<DaxDevice>>,
-}
-
-impl Default for Means {
-    fn default() -> Self {
-        Self { backing: RamBacking::Anon, device: None }
-    }
-}
-
 /// Verifies every layout on a map: boot, then each range that the map adds later, then their removal, compared with the
 /// oracle after each. One layout lives at a time.
 ///
@@ -155,11 +139,11 @@ impl Default for Means {
 ///
 /// # Errors
 /// [`VerifyError`]; wrong answers are results, not errors.
-pub fn on_map(map: &PhysicalMap, means: &Means, interrupt: &Interrupt) -> Result<Vec<MapCheck>, VerifyError> {
+pub fn on_map(map: &PhysicalMap, backing: &RamBacking, interrupt: &Interrupt) -> Result<Vec<MapCheck>, VerifyError> {
     match width(map) {
-        ..=46 => on_map_as::<X86_64>(map, means, interrupt),
-        47..=48 => on_map_as::<Arm64Pages4K>(map, means, interrupt),
-        _ => on_map_as::<X86_64La57>(map, means, interrupt),
+        ..=46 => on_map_as::<X86_64>(map, backing, interrupt),
+        47..=48 => on_map_as::<Arm64Pages4K>(map, backing, interrupt),
+        _ => on_map_as::<X86_64La57>(map, backing, interrupt),
     }
 }
 
@@ -170,13 +154,13 @@ pub fn width(map: &PhysicalMap) -> u32 {
 
 fn on_map_as<G: Geometry>(
     map: &PhysicalMap,
-    means: &Means,
+    backing: &RamBacking,
     interrupt: &Interrupt,
 ) -> Result<Vec<MapCheck>, VerifyError> {
     let mut checks = Vec::new();
     for entry in entries::<G>() {
         interrupt.check()?;
-        let outcome = layout_on_map(&entry, map, means, interrupt)?;
+        let outcome = layout_on_map(&entry, map, backing, interrupt)?;
         checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
     }
     Ok(checks)
@@ -185,7 +169,7 @@ fn on_map_as<G: Geometry>(
 fn layout_on_map<G: Geometry>(
     entry: &Entry<G>,
     map: &PhysicalMap,
-    means: &Means,
+    backing: &RamBacking,
     interrupt: &Interrupt,
 ) -> Result<MapOutcome, VerifyError> {
     let of_map = |source| VerifyError::Map { map: map.name.clone(), source };
@@ -193,7 +177,7 @@ fn layout_on_map<G: Geometry>(
     let granule = entry.caps.hotplug_granule_pages;
     let added: Vec<PfnRange> = map.added().into_iter().filter_map(|range| range.round_in(granule?)).collect();
     let store = RecordStore {
-        backing: means.backing.clone(),
+        backing: backing.clone(),
         budget: RecordBudget::new(u64::MAX),
         backed: sample::<G>(boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect(), &added),
     };
@@ -212,7 +196,7 @@ fn layout_on_map<G: Geometry>(
     if let Err(wrong) = layout.agree(&oracle) {
         return failed(format!("after boot: {wrong}"));
     }
-    match add_and_remove(&*layout, &mut oracle, &added, means, interrupt)? {
+    match add_and_remove(&*layout, &mut oracle, &added, backing, interrupt)? {
         Ok(hot_added) => Ok(MapOutcome::Agrees { hot_added }),
         Err(reason) => failed(reason),
     }
@@ -223,7 +207,7 @@ fn add_and_remove<G: Geometry>(
     layout: &dyn Contestant<G>,
     oracle: &mut Oracle<G>,
     added: &[PfnRange],
-    means: &Means,
+    backing: &RamBacking,
     interrupt: &Interrupt,
 ) -> Result<Result<usize, String>, VerifyError> {
     let Some(hotplug) = layout.hotplug() else { return Ok(Ok(0)) };
@@ -233,7 +217,7 @@ fn add_and_remove<G: Geometry>(
         interrupt.check()?;
         // A device of its own for each: what one altmap hands out must not lie on another's.
         let device = match layout.caps().records_on_device {
-            true => Some(device_for::<G>(None, tmpfs_dir(&means.backing), range)?),
+            true => Some(device_for::<G>(None, tmpfs_dir(backing), range)?),
             false => None,
         };
         // A range that shares a granule with memory of boot, or with another, is refused, and by the oracle too. Classic
@@ -310,7 +294,7 @@ mod tests {
     use crate::map::{builtin, read};
 
     fn outcomes(map: &PhysicalMap) -> Vec<(&'static str, MapOutcome)> {
-        let checks = on_map(map, &Means::default(), &Interrupt::default()).unwrap();
+        let checks = on_map(map, &RamBacking::Anon, &Interrupt::default()).unwrap();
         checks.into_iter().map(|check| (check.layout, check.outcome)).collect()
     }
 
@@ -338,13 +322,13 @@ mod tests {
     #[test]
     fn wide_maps_find_their_architecture_and_flat_says_what_it_would_need() {
         let map = read("wide", "test", "400000000000-40003fffffff : System RAM\n").unwrap();
-        let checks = on_map(&map, &Means::default(), &Interrupt::default()).unwrap();
+        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
         assert!(checks.iter().all(|check| check.geometry == "arm64-4k"));
         let need = (1u64 << 40) + (16 << 20);
         assert!(matches!(checks[0].outcome, MapOutcome::WouldNotBoot { need_bytes, .. } if need_bytes == need));
         assert!(checks[1..].iter().all(|check| matches!(check.outcome, MapOutcome::Agrees { .. })), "{checks:?}");
         let map = read("wider", "test", "8000000000000-800003fffffff : System RAM\n").unwrap();
-        let checks = on_map(&map, &Means::default(), &Interrupt::default()).unwrap();
+        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
         assert!(checks.iter().all(|check| check.geometry == "x86-64-la57"));
         assert!(checks[1..].iter().all(|check| matches!(check.outcome, MapOutcome::Agrees { .. })), "{checks:?}");
     }

@@ -96,7 +96,7 @@ fn a_run_leaves_a_folder_that_checks_out() {
     let dir = folder();
     let result = json(&mut smoke(&dir, &["--json"]));
     let path = dir.path().join(result["run"].as_str().unwrap());
-    assert_eq!(run_folders(dir.path()), [path.clone()]);
+    assert_eq!(run_folders(dir.path()), std::slice::from_ref(&path));
     for name in ["manifest.json", "samples.jsonl", "latency.hlog", "report.html", "lookups-boot.svg", "hot-add.svg"] {
         assert!(path.join(name).is_file(), "{name}");
     }

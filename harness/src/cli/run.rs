@@ -2,20 +2,21 @@
 
 use super::{Answer, BackingArg, Json, Tier, print, print_json};
 use crate::doctor::{Verdict, examine};
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
+use crate::field::{FieldError, Means, default_records_limit};
 use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
-use crate::race::{self, Effort, Outcome, Progress, RaceError, Settings};
+use crate::race::{self, Effort, Outcome, Progress, Settings};
 use crate::report::{self, plot};
 use crate::row::Sections;
 use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
 use crate::summary::Summary;
 use crate::table;
 use crate::units::parse_size;
-use crate::verify::{self, MapOutcome, Means, on_map};
+use crate::verify::{self, MapOutcome, on_map};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -71,11 +72,6 @@ impl Default for RunArgs {
     }
 }
 
-/// 1 GiB, or an eighth of what is available.
-fn default_limit() -> u64 {
-    environment::available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30))
-}
-
 /// A bar with the time left on a terminal, nothing elsewhere.
 struct Bar {
     bar: ProgressBar,
@@ -124,10 +120,12 @@ impl RunArgs {
                 Tier::Smoke => Effort::SMOKE,
                 Tier::Default => Effort::DEFAULT,
             },
-            seed: self.seed,
-            records_limit: self.records_limit.unwrap_or_else(default_limit),
-            backing,
-            device,
+            means: Means {
+                backing,
+                device,
+                records_limit: self.records_limit.unwrap_or_else(default_records_limit),
+                seed: self.seed,
+            },
             layouts: self.layout.clone(),
             ops: self.op.clone(),
             map_name: map.name.clone(),
@@ -143,7 +141,7 @@ impl RunArgs {
         let manifest = Manifest {
             schema: SCHEMA,
             tool: Tool::THIS,
-            command: self.command(&map, settings.records_limit),
+            command: self.command(&map, settings.means.records_limit),
             seed: self.seed,
             processes: 1,
             started,
@@ -151,7 +149,7 @@ impl RunArgs {
             doctor_after: examine(&environment),
             environment,
             doctor_before,
-            records_limit: settings.records_limit,
+            records_limit: settings.means.records_limit,
             geometry,
             map,
         };
@@ -204,10 +202,10 @@ impl RunArgs {
     ) -> anyhow::Result<(Outcome, &'static str)> {
         race::chosen::<G>(&settings.layouts)?;
         bar.stage("verifying a map with holes", settings.effort.estimate(4));
-        let means = Means { backing: settings.backing.clone(), device: settings.device.clone() };
-        for check in on_map(&builtin::with_holes(), &means, interrupt)? {
+        for check in on_map(&builtin::with_holes(), &settings.means.backing, interrupt)? {
             if let MapOutcome::Failed { reason } = check.outcome {
-                return Err(RaceError::WrongAnswer(format!("{} on {}: {reason}", check.layout, check.map)).into());
+                let wrong = format!("{} on {}: {reason}", check.layout, check.map);
+                return Err(FieldError::WrongAnswer(wrong).into());
             }
         }
         let boot = map.boot_map().with_context(|| format!("map {}", map.name))?;

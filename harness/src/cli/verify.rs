@@ -1,12 +1,18 @@
 //! `pfnbench verify`.
 
 use super::{Answer, BackingArg, Json, print, print_json};
+use crate::contestant::entries;
+use crate::field::{Field, Means};
 use crate::interrupt::Interrupt;
+use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::verify::{MapOutcome, Means, conformance, on_map};
+use crate::verify::{MapOutcome, conformance, on_map};
 use clap::Args;
+use memmap_layouts::X86_64;
+use memmap_layouts::backing::{DaxDevice, RamBacking};
 use serde_json::json;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -22,11 +28,27 @@ pub(super) struct VerifyArgs {
     json: Json,
 }
 
+/// Boots the layouts on a map and hot-adds memory whose records lie on a device, checking every answer.
+fn on_device(
+    map: &PhysicalMap,
+    backing: &RamBacking,
+    device: Arc<DaxDevice>,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let name = device.name().to_owned();
+    let means = Means { backing: backing.clone(), device: Some(device), records_limit: 256 << 20, seed: 1 };
+    let mut field = Field::<X86_64>::boot(map.boot_map()?, map.end(), &entries::<X86_64>(), &means, interrupt)?;
+    if field.add_hot_window(interrupt)? {
+        field.remove_hot_window(interrupt)?;
+    }
+    eprintln!("pfnbench: records on {name} agree with the oracle");
+    Ok(())
+}
+
 impl VerifyArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let interrupt = Interrupt::listen()?;
         let (backing, device) = self.backing.open()?;
-        let means = Means { backing, device };
         let map = self.map.clone().unwrap_or_default().load()?;
         for warning in &map.warnings {
             eprintln!("pfnbench: warning: {warning}");
@@ -39,7 +61,10 @@ impl VerifyArgs {
         }
         let mut checks = Vec::new();
         for map in &maps {
-            checks.extend(on_map(map, &means, &interrupt)?);
+            checks.extend(on_map(map, &backing, &interrupt)?);
+        }
+        if let Some(device) = device {
+            on_device(&maps[0], &backing, device, &interrupt)?;
         }
         interrupt.check()?;
         let cases = conformance();

@@ -139,7 +139,7 @@ pub fn timed_range<L: Hotplug>(window: PfnRange, size_bytes: u64) -> Option<PfnR
     let nr_pages = size_bytes >> L::Geometry::PAGE_SHIFT;
     let granule = L::CAPS.hotplug_granule_pages?;
     let range = PfnRange::from_len(window.start(), nr_pages)?;
-    (nr_pages > 0 && nr_pages % granule == 0 && range.end() <= window.end()).then_some(range)
+    (nr_pages > 0 && nr_pages.is_multiple_of(granule) && range.end() <= window.end()).then_some(range)
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ fn opaque(mut value: u64) -> u64 {
 
 /// The same for the address of a record.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "the template does not look at what the pointer points to")]
 fn opaque_page(page: NonNull<Page>) -> NonNull<Page> {
     let mut address = page.as_ptr();
     // SAFETY: as in `opaque`.

@@ -1,0 +1,114 @@
+//! `cargo bench --bench hotplug`: additions and removals, as percentiles.
+
+use anyhow::{Context, bail};
+use hdrhistogram::Histogram;
+use memmap_layouts::Bytes;
+use pfnbench::probe::hotplug::{Latencies, PERCENTILES, percentile};
+use pfnbench::units::{three_digits, time};
+use pfnbench_benches::{HotplugCase, Mode, Start, field, hotplug_cases};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A case stops at this many samples, or after this long.
+const SAMPLES: u64 = 10_000;
+const TIME: Duration = Duration::from_secs(3);
+
+fn main() -> anyhow::Result<()> {
+    let start = Start::new()?;
+    let cases: Vec<HotplugCase> = hotplug_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    if start.mode == Mode::List {
+        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        return Ok(());
+    }
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let baseline = start.arguments.baseline.as_deref().map(load).transpose()?;
+    let field = field(start.mode)?;
+    let Some(window) = field.plan.latency else {
+        eprintln!("skipped: the physical space has no room for hot-added memory above the map");
+        return Ok(());
+    };
+    let device = field.device(window)?;
+    let mut medians: BTreeMap<String, f64> = BTreeMap::new();
+    for case in &cases {
+        let Some(layout) = field.layouts.iter().find(|layout| layout.id() == case.layout) else { continue };
+        let hotplug = layout.hotplug().context("cases have hotplug")?;
+        let range = hotplug.timed_range(window, case.size).context("cases are offered")?;
+        let mut latencies = Latencies::default();
+        // Page tables and the blocks of a device are made once; that is not what is timed.
+        if let Err(error) = hotplug.time(range, device.as_ref(), &mut Latencies::default()) {
+            eprintln!("skipped: {}: {error}", case.name());
+            continue;
+        }
+        let (samples, limit) = if start.mode == Mode::Bench { (SAMPLES, TIME) } else { (1, TIME) };
+        let begin = Instant::now();
+        while latencies.add.len() < samples && begin.elapsed() < limit {
+            hotplug.time(range, device.as_ref(), &mut latencies)?;
+        }
+        if start.mode == Mode::Bench {
+            print(case, "add", &latencies.add, &baseline, &mut medians);
+            print(case, "remove", &latencies.remove, &baseline, &mut medians);
+        }
+    }
+    match (start.mode, &start.arguments.save_baseline) {
+        (Mode::Bench, Some(name)) => save(name, &medians)?,
+        (Mode::Bench, None) => {}
+        _ => println!("{} hotplug cases verified", cases.len()),
+    }
+    Ok(())
+}
+
+fn print(
+    case: &HotplugCase,
+    op: &str,
+    histogram: &Histogram<u64>,
+    baseline: &Option<BTreeMap<String, f64>>,
+    medians: &mut BTreeMap<String, f64>,
+) {
+    let name = format!("{}/{op}", case.name());
+    let known = |p| percentile(histogram, p).map_or_else(|n| format!("– ({n})"), |ns| time(ns as f64));
+    let percentiles: Vec<String> = PERCENTILES.iter().map(|(label, p)| format!("{label} {}", known(*p))).collect();
+    let max = time(histogram.max() as f64);
+    print!("{name:<34} {}  max {max}  ({} samples)", percentiles.join("  "), histogram.len());
+    let Ok(median) = percentile(histogram, 0.5) else {
+        println!();
+        return;
+    };
+    medians.insert(name.clone(), median as f64);
+    match baseline.as_ref().and_then(|baseline| baseline.get(&name)) {
+        Some(before) => println!("  {}× the baseline's p50", three_digits(median as f64 / before)),
+        None => println!(),
+    }
+}
+
+/// Where baselines lie: beside criterion's.
+fn path(name: &str) -> anyhow::Result<PathBuf> {
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        bail!("{name:?} cannot be the name of a baseline");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"));
+    Ok(target.join("pfnbench-hotplug").join(name))
+}
+
+fn load(name: &str) -> anyhow::Result<BTreeMap<String, f64>> {
+    let path = path(name)?;
+    let text = fs::read_to_string(&path).with_context(|| format!("there is no baseline {name:?} of hotplug"))?;
+    let line = |line: &str| {
+        let (name, median) = line.split_once('\t').context("a baseline holds a name and a number a line")?;
+        Ok((name.to_owned(), median.parse()?))
+    };
+    text.lines().map(line).collect()
+}
+
+fn save(name: &str, medians: &BTreeMap<String, f64>) -> anyhow::Result<()> {
+    let path = path(name)?;
+    fs::create_dir_all(path.parent().context("a baseline lies in a folder")?)?;
+    let lines: Vec<String> = medians.iter().map(|(name, median)| format!("{name}\t{median}")).collect();
+    fs::write(&path, lines.join("\n"))?;
+    println!("saved {} medians as baseline {name} ({})", medians.len(), Bytes(fs::metadata(&path)?.len()));
+    Ok(())
+}

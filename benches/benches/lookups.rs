@@ -1,0 +1,83 @@
+//! `cargo bench --bench lookups`: lookups through criterion, on this machine's map.
+
+use criterion::Criterion;
+use pfnbench::contestant::Contestant;
+use pfnbench::interrupt::Interrupt;
+use pfnbench::probe::lookup::Prepared;
+use pfnbench::row::Sections;
+use pfnbench_benches::{LookupCase, Mode, Start, field, lookup_cases};
+use std::time::{Duration, Instant};
+
+fn main() -> anyhow::Result<()> {
+    let start = Start::new()?;
+    let cases: Vec<LookupCase> = lookup_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    if start.mode == Mode::List {
+        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        return Ok(());
+    }
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let mut field = field(start.mode)?;
+    let mut criterion = match start.mode {
+        Mode::Bench => Criterion::default()
+            .warm_up_time(Duration::from_millis(200))
+            .measurement_time(Duration::from_millis(800))
+            .sample_size(40)
+            .configure_from_args(),
+        _ => Criterion::default(),
+    };
+    for sections in Sections::ALL {
+        if sections == Sections::Hot && !field.add_hot_window(&Interrupt::default())? {
+            eprintln!("skipped: the physical space has no room for hot-added memory above the map");
+            continue;
+        }
+        for case in cases.iter().filter(|case| case.sections == sections) {
+            let Some(layout) = field.layouts.iter().find(|layout| layout.id() == case.layout) else {
+                let refused = field.refused.iter().find(|refused| refused.layout == case.layout);
+                eprintln!("skipped: {}: {}", case.name(), refused.map_or("not booted", |refused| &refused.reason));
+                continue;
+            };
+            let pfns = field.queries(case.op, case.pattern, sections);
+            let prepared = layout.prepare(case.op, &pfns).map_err(anyhow::Error::msg)?;
+            if prepared.is_empty() {
+                eprintln!("skipped: {}: the map leaves no memory to look up", case.name());
+                continue;
+            }
+            match start.mode {
+                Mode::Bench => bench(&mut criterion, case, &**layout, &prepared),
+                _ => {
+                    time(&**layout, &prepared, 1);
+                }
+            }
+        }
+    }
+    field.remove_hot_window(&Interrupt::default())?;
+    match start.mode {
+        Mode::Bench => criterion.final_summary(),
+        _ => println!("{} lookup cases verified", cases.len()),
+    }
+    Ok(())
+}
+
+/// Whole passes over the queries, checked; as much of the time as belongs to `lookups` of them.
+fn time<G: memmap_layouts::Geometry>(layout: &dyn Contestant<G>, prepared: &Prepared, lookups: u64) -> Duration {
+    let passes = lookups.div_ceil(prepared.len());
+    let begin = Instant::now();
+    let sum = layout.run(prepared, passes);
+    let elapsed = begin.elapsed();
+    assert_eq!(sum, prepared.expected(passes), "{}: wrong answer", layout.id());
+    elapsed.mul_f64(lookups as f64 / (passes * prepared.len()) as f64)
+}
+
+fn bench<G: memmap_layouts::Geometry>(
+    criterion: &mut Criterion,
+    case: &LookupCase,
+    layout: &dyn Contestant<G>,
+    prepared: &Prepared,
+) {
+    let mut group = criterion.benchmark_group(case.group());
+    // An iteration is one lookup, so criterion's times are times a lookup.
+    group.bench_function(case.layout, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));
+    group.finish();
+}

@@ -1,0 +1,293 @@
+//! The common start of the `cargo bench` targets: arguments, names, and the layouts on this machine's map.
+//!
+//! `cargo bench` hands the same arguments to every target, so each must bear those that another one knows, and a filter
+//! is judged against the names of all of them. Without `--bench` (`cargo test --all-targets`) a target verifies its cases
+//! once and writes nothing.
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use memmap_layouts::backing::RamBacking;
+use memmap_layouts::{Bytes, Geometry, X86_64};
+use pfnbench::contestant::entries;
+use pfnbench::field::{Field, Means};
+use pfnbench::interrupt::Interrupt;
+use pfnbench::map::PhysicalMap;
+use pfnbench::map::source::Source;
+use pfnbench::probe::lookup::LookupOp;
+use pfnbench::queries::Pattern;
+use pfnbench::race::HOTPLUG_SIZES;
+use pfnbench::row::Sections;
+use regex::Regex;
+
+/// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
+/// filter.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --", disable_version_flag = true)]
+pub struct Arguments {
+    /// Run only the cases whose name this regular expression finds.
+    filter: Option<String>,
+    /// The filter is a whole name.
+    #[arg(long)]
+    exact: bool,
+    /// Print the names of the cases and do nothing.
+    #[arg(long)]
+    list: bool,
+    /// Save the results under a name; write it as --save-baseline=NAME.
+    #[arg(long, value_name = "NAME")]
+    pub save_baseline: Option<String>,
+    /// Compare with the results of that name.
+    #[arg(long, value_name = "NAME")]
+    pub baseline: Option<String>,
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[arg(long, hide = true)]
+    test: bool,
+    #[command(flatten)]
+    criterion: Criterion,
+}
+
+/// Options of criterion alone.
+#[derive(Debug, clap::Args)]
+#[allow(dead_code, reason = "criterion reads them from the process's arguments itself")]
+struct Criterion {
+    #[arg(long, hide = true)]
+    warm_up_time: Option<String>,
+    #[arg(long, hide = true)]
+    measurement_time: Option<String>,
+    #[arg(long, hide = true)]
+    sample_size: Option<String>,
+    #[arg(long, hide = true)]
+    nresamples: Option<String>,
+    #[arg(long, hide = true)]
+    noise_threshold: Option<String>,
+    #[arg(long, hide = true)]
+    confidence_level: Option<String>,
+    #[arg(long, hide = true)]
+    significance_level: Option<String>,
+    #[arg(long, hide = true)]
+    profile_time: Option<String>,
+    #[arg(long, hide = true)]
+    load_baseline: Option<String>,
+    #[arg(long, hide = true)]
+    baseline_lenient: Option<String>,
+    #[arg(long, hide = true)]
+    plotting_backend: Option<String>,
+    #[arg(long, hide = true)]
+    output_format: Option<String>,
+    #[arg(long, hide = true)]
+    format: Option<String>,
+    #[arg(long, hide = true)]
+    color: Option<String>,
+    #[arg(long, hide = true)]
+    noplot: bool,
+    #[arg(long, hide = true)]
+    quick: bool,
+    #[arg(long, hide = true)]
+    discard_baseline: bool,
+    #[arg(long, short, hide = true)]
+    quiet: bool,
+    #[arg(long, short, hide = true)]
+    verbose: bool,
+    #[arg(long, short = 'n', hide = true)]
+    ignored: bool,
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    #[arg(long, hide = true)]
+    show_output: bool,
+    /// For `cargo test`, whose runner takes it.
+    #[arg(long, hide = true)]
+    test_threads: Option<String>,
+}
+
+/// A lookup case.
+#[derive(Clone, Copy, Debug)]
+pub struct LookupCase {
+    /// The lookup.
+    pub op: LookupOp,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Order of queries.
+    pub pattern: Pattern,
+    /// The layout.
+    pub layout: &'static str,
+}
+
+impl LookupCase {
+    /// `pfn_valid/boot/random`: what layouts are compared in.
+    pub fn group(&self) -> String {
+        format!("{}/{}/{}", self.op, self.sections.name(), self.pattern)
+    }
+
+    /// `pfn_valid/boot/random/flat`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.group(), self.layout)
+    }
+}
+
+/// A hotplug case: additions and removals of one size.
+#[derive(Clone, Copy, Debug)]
+pub struct HotplugCase {
+    /// Size in bytes.
+    pub size: u64,
+    /// The layout.
+    pub layout: &'static str,
+}
+
+impl HotplugCase {
+    /// `hotplug/2MiB/dax`.
+    pub fn name(&self) -> String {
+        format!("hotplug/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
+    }
+}
+
+/// Every lookup case, from the one list of layouts.
+pub fn lookup_cases() -> Vec<LookupCase> {
+    let mut cases = Vec::new();
+    for op in LookupOp::ALL {
+        for sections in Sections::ALL {
+            for pattern in Pattern::ALL {
+                let layouts = entries::<X86_64>();
+                let can =
+                    layouts.iter().filter(|e| sections == Sections::Boot || e.caps.hotplug_granule_pages.is_some());
+                cases.extend(can.map(|entry| LookupCase { op, sections, pattern, layout: entry.id }));
+            }
+        }
+    }
+    cases
+}
+
+/// Every hotplug case.
+pub fn hotplug_cases() -> Vec<HotplugCase> {
+    let layouts = entries::<X86_64>();
+    let offered = |size: u64| {
+        let can = move |pages: u64| (size >> X86_64::PAGE_SHIFT).is_multiple_of(pages);
+        layouts.iter().filter(move |e| e.caps.hotplug_granule_pages.is_some_and(can))
+    };
+    HOTPLUG_SIZES
+        .into_iter()
+        .flat_map(|size| offered(size).map(move |entry| HotplugCase { size, layout: entry.id }))
+        .collect()
+}
+
+/// What a target is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Print names.
+    List,
+    /// Verify once, write nothing.
+    Test,
+    /// Measure.
+    Bench,
+}
+
+/// Which cases of a target to run, and how.
+#[derive(Debug)]
+pub struct Start {
+    /// The arguments.
+    pub arguments: Arguments,
+    /// What to do.
+    pub mode: Mode,
+    filter: Option<Regex>,
+}
+
+impl Start {
+    /// Reads the process's arguments.
+    ///
+    /// # Errors
+    /// A filter that is no regular expression, or finds no case in any target.
+    pub fn new() -> anyhow::Result<Self> {
+        Self::from(Arguments::parse())
+    }
+
+    fn from(arguments: Arguments) -> anyhow::Result<Self> {
+        let mode = match (arguments.list, arguments.bench && !arguments.test) {
+            (true, _) => Mode::List,
+            (false, true) => Mode::Bench,
+            (false, false) => Mode::Test,
+        };
+        let pattern = arguments.filter.as_ref().map(|filter| match arguments.exact {
+            true => format!("^{}$", regex::escape(filter)),
+            false => filter.clone(),
+        });
+        let filter = pattern.map(|p| Regex::new(&p).with_context(|| format!("the filter {p:?}"))).transpose()?;
+        let start = Self { arguments, mode, filter };
+        let lookups = lookup_cases().into_iter().map(|case| case.name());
+        let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
+        // In a test run the filter is meant for the tests of the workspace.
+        if mode != Mode::Test && !names.into_iter().any(|name| start.wants(&name)) {
+            bail!(
+                "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat and \
+                 hotplug/2MiB/subsection, and --list prints them",
+                start.arguments.filter.as_deref().unwrap_or_default()
+            );
+        }
+        Ok(start)
+    }
+
+    /// Is a case to run?
+    pub fn wants(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    }
+}
+
+/// This machine's map with the layouts booted on it. In test mode a small part of it has records.
+///
+/// # Errors
+/// A layout does not come up, or the map reaches beyond what is benched here.
+pub fn field(mode: Mode) -> anyhow::Result<Field<X86_64>> {
+    let map: PhysicalMap = Source::ThisMachine.load()?;
+    for warning in &map.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let records_limit = if mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit() };
+    let means = Means { backing: RamBacking::Anon, device: None, records_limit, seed: 1 };
+    Ok(Field::boot(map.boot_map()?, map.end(), &entries::<X86_64>(), &means, &Interrupt::default())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(arguments: &[&str]) -> anyhow::Result<Start> {
+        let all = std::iter::once(&"bench").chain(arguments);
+        Start::from(Arguments::try_parse_from(all)?)
+    }
+
+    #[test]
+    fn names_are_distinct_and_every_layout_has_some() {
+        let mut names: Vec<_> = lookup_cases().iter().map(LookupCase::name).collect();
+        names.extend(hotplug_cases().iter().map(HotplugCase::name));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for entry in entries::<X86_64>() {
+            assert!(names.iter().any(|name| name.ends_with(entry.id)), "{}", entry.id);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_selects_nothing_anywhere_is_an_error() {
+        let error = start(&["--bench", "nothing_like_it"]).unwrap_err().to_string();
+        assert!(error.contains("nothing_like_it") && error.contains("selects no case"), "{error}");
+        assert!(start(&["--bench", "["]).is_err());
+        let hotplug_only = start(&["--bench", "hotplug/2MiB"]).unwrap();
+        assert!(lookup_cases().iter().all(|case| !hotplug_only.wants(&case.name())));
+        assert!(start(&["some_unit_test"]).unwrap().mode == Mode::Test, "tests of the workspace may be filtered");
+    }
+
+    #[test]
+    fn arguments_of_the_other_target_are_borne() {
+        let start = start(&["--bench", "--sample-size", "20", "--noplot", "--save-baseline=x", "pfn_valid"]).unwrap();
+        assert_eq!(start.arguments.save_baseline.as_deref(), Some("x"));
+        assert_eq!(start.arguments.filter.as_deref(), Some("pfn_valid"));
+        assert_eq!(start.mode, Mode::Bench);
+        assert!(Arguments::try_parse_from(["bench", "--no-such-option"]).is_err());
+    }
+
+    #[test]
+    fn exact_names_match_alone() {
+        let start = start(&["--bench", "--exact", "pfn_valid/boot/random/flat"]).unwrap();
+        assert!(start.wants("pfn_valid/boot/random/flat") && !start.wants("pfn_valid/boot/random/flatter"));
+    }
+}

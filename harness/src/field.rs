@@ -1,0 +1,205 @@
+//! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
+
+use crate::contestant::{Contestant, Entry, HotplugContestant, device_for};
+use crate::environment::available_memory;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::plan::{Plan, PlanError};
+use crate::probe::hotplug::HotplugProbeError;
+use crate::probe::lookup::LookupOp;
+use crate::queries::{Pattern, queries};
+use crate::row::Sections;
+use crate::verify::tmpfs_dir;
+use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{BootError, BootMap, Config, Geometry, Pfn, PfnRange, RecordBudget, RecordStore, Validity};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What the layouts are made of.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Memory of records in RAM.
+    pub backing: RamBacking,
+    /// A DAX device for the layouts that can use one; otherwise a file on a tmpfs.
+    pub device: Option<Arc<DaxDevice>>,
+    /// Bytes of records of all layouts together.
+    pub records_limit: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// 1 GiB, or an eighth of the available memory if that is less.
+pub fn default_records_limit() -> u64 {
+    available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30))
+}
+
+/// Why there is no field.
+#[derive(Debug, Error)]
+pub enum FieldError {
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// It cannot be laid out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A layout did not come up.
+    #[error("{layout}: {source}")]
+    Boot {
+        /// The layout.
+        layout: &'static str,
+        /// The cause.
+        source: BootError,
+    },
+    /// A layout gave a wrong answer. Nothing that follows could be trusted.
+    #[error("wrong answer: {0}")]
+    WrongAnswer(String),
+    /// A layout refused what it should do.
+    #[error("{layout}: {source}")]
+    Hotplug {
+        /// The layout.
+        layout: &'static str,
+        /// The cause.
+        source: HotplugProbeError,
+    },
+    /// No device for the records of hot-added memory.
+    #[error(transparent)]
+    Device(#[from] DaxError),
+}
+
+/// A layout that a machine with the map could not boot.
+#[derive(Debug)]
+pub struct Refused {
+    /// The layout.
+    pub layout: &'static str,
+    /// Bytes of records it would need.
+    pub need_bytes: u64,
+    /// In words.
+    pub reason: String,
+}
+
+/// Layouts on one map.
+pub struct Field<G: Geometry> {
+    /// What lies where.
+    pub plan: Plan,
+    /// Those that booted, in the order of reports.
+    pub layouts: Vec<Box<dyn Contestant<G>>>,
+    /// Those that would not.
+    pub refused: Vec<Refused>,
+    means: Means,
+    oracle: Oracle<G>,
+}
+
+impl<G: Geometry> Field<G> {
+    /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all memory in the map, in bytes.
+    ///
+    /// # Errors
+    /// [`FieldError`]; everything that was mapped is gone. A layout that would not boot is none.
+    pub fn boot(
+        boot: BootMap,
+        map_end: u64,
+        entries: &[Entry<G>],
+        means: &Means,
+        interrupt: &Interrupt,
+    ) -> Result<Self, FieldError> {
+        let device_bytes = means.device.as_ref().map_or(u64::MAX, |device| device.len_bytes());
+        let plan = Plan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len())?;
+        let oracle = Oracle::<G>::boot(&plan.boot);
+        let mut field = Self { plan, layouts: Vec::new(), refused: Vec::new(), means: means.clone(), oracle };
+        let budget = RecordBudget::new(means.records_limit);
+        for entry in entries {
+            interrupt.check()?;
+            let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
+            let store = RecordStore { backing, budget: budget.clone(), backed };
+            match entry.boot(&field.plan.boot, &Config { seed: means.seed }, store) {
+                Ok(layout) => field.layouts.push(layout),
+                Err(error @ BootError::WouldNotBoot { need_bytes, .. }) => {
+                    field.refused.push(Refused { layout: entry.id, need_bytes, reason: error.to_string() });
+                }
+                Err(source) => return Err(FieldError::Boot { layout: entry.id, source }),
+            }
+        }
+        field.verify(|_| true, interrupt)?;
+        Ok(field)
+    }
+
+    /// Compares the layouts that `which` picks with the oracle.
+    fn verify(&self, which: impl Fn(&dyn Contestant<G>) -> bool, interrupt: &Interrupt) -> Result<(), FieldError> {
+        for layout in self.layouts.iter().filter(|layout| which(&***layout)) {
+            interrupt.check()?;
+            layout.agree(&self.oracle).map_err(FieldError::WrongAnswer)?;
+        }
+        Ok(())
+    }
+
+    /// The layouts with hotplug, and their places.
+    pub fn plugged(&self) -> impl Iterator<Item = (usize, &dyn HotplugContestant)> {
+        self.layouts.iter().enumerate().filter_map(|(at, layout)| Some((at, layout.hotplug()?)))
+    }
+
+    /// Hot-adds as many sections as there are at boot, to the layouts that can; false if the physical space has no room.
+    ///
+    /// # Errors
+    /// A layout refuses, or answers wrongly afterwards.
+    pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
+        let Some(window) = self.plan.hot else { return Ok(false) };
+        let device = self.device(window)?;
+        for (at, hotplug) in self.plugged() {
+            interrupt.check()?;
+            let layout = self.layouts[at].id();
+            hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
+        }
+        self.oracle.add(window);
+        // Layouts without hotplug know nothing of what was added.
+        self.verify(|layout| layout.caps().validity != Validity::Span, interrupt)?;
+        Ok(true)
+    }
+
+    /// Removes them again.
+    ///
+    /// # Errors
+    /// A layout refuses, or answers wrongly afterwards.
+    pub fn remove_hot_window(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
+        let Some(window) = self.plan.hot else { return Ok(()) };
+        for (at, hotplug) in self.plugged() {
+            let layout = self.layouts[at].id();
+            hotplug.remove_window(window).map_err(|error| FieldError::Hotplug { layout, source: error.into() })?;
+        }
+        self.oracle.remove(window);
+        self.verify(|_| true, interrupt)
+    }
+
+    /// A device for the records of `window`, if any layout can use one.
+    ///
+    /// # Errors
+    /// No tmpfs to play it.
+    pub fn device(&self, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
+        if !self.layouts.iter().any(|layout| layout.caps().records_on_device) {
+            return Ok(None);
+        }
+        let dir = tmpfs_dir(&self.means.backing);
+        Ok(Some(device_for::<G>(self.means.device.as_ref(), dir, window)?))
+    }
+
+    /// What a layout's records are made of.
+    pub fn backing_of(&self, layout: &str) -> String {
+        let on_device = self.layouts.iter().any(|l| l.id() == layout && l.caps().records_on_device);
+        match (&self.means.device, on_device) {
+            (Some(device), true) => format!("{}+{}", self.means.backing, device.kind()),
+            (None, true) => format!("{}+dax-on-tmpfs", self.means.backing),
+            (_, false) => self.means.backing.to_string(),
+        }
+    }
+
+    /// The page frames that every layout is asked for; empty if the map has none.
+    pub fn queries(&self, op: LookupOp, pattern: Pattern, sections: Sections) -> Vec<Pfn> {
+        let numbers = match (sections, op.reads_records()) {
+            (Sections::Boot, true) => self.plan.backed_boot.clone(),
+            (Sections::Boot, false) => self.plan.boot_sections.clone(),
+            (Sections::Hot, true) => self.plan.backed_hot.clone(),
+            (Sections::Hot, false) => self.plan.hot_sections::<G>(),
+        };
+        // Valid for every layout: a flat array ends with the last page, inside a section that others have whole.
+        let end = if sections == Sections::Boot { self.plan.boot.end_pfn() } else { u64::MAX };
+        queries::<G>(pattern, &numbers, self.means.seed, |pfn| pfn.0 < end)
+    }
+}
