@@ -19,14 +19,15 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut field = field(start.mode)?;
-    let mut criterion = match start.mode {
-        Mode::Bench => Criterion::default()
+    let mut criterion = (start.mode == Mode::Bench).then(|| {
+        Criterion::default()
+            // Plots would take as long as the measuring; `pfnbench` has its own.
+            .without_plots()
             .warm_up_time(Duration::from_millis(200))
             .measurement_time(Duration::from_millis(800))
             .sample_size(40)
-            .configure_from_args(),
-        _ => Criterion::default(),
-    };
+            .configure_from_args()
+    });
     for sections in Sections::ALL {
         if sections == Sections::Hot && !field.add_hot_window(&Interrupt::default())? {
             eprintln!("skipped: the physical space has no room for hot-added memory above the map");
@@ -44,18 +45,18 @@ fn main() -> anyhow::Result<()> {
                 eprintln!("skipped: {}: the map leaves no memory to look up", case.name());
                 continue;
             }
-            match start.mode {
-                Mode::Bench => bench(&mut criterion, case, &**layout, &prepared),
-                _ => {
+            match &mut criterion {
+                Some(criterion) => bench(criterion, case, &**layout, &prepared),
+                None => {
                     time(&**layout, &prepared, 1);
                 }
             }
         }
     }
     field.remove_hot_window(&Interrupt::default())?;
-    match start.mode {
-        Mode::Bench => criterion.final_summary(),
-        _ => println!("{} lookup cases verified", cases.len()),
+    match criterion {
+        Some(criterion) => criterion.final_summary(),
+        None => println!("{} lookup cases verified", cases.len()),
     }
     Ok(())
 }
