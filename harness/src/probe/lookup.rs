@@ -181,71 +181,71 @@ pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, passes: u64) -> u64 {
     sum
 }
 
+/// Adds up `lookup` over a batch, four written out at a time: of a loop of three instructions, one would time where the
+/// compiler happened to place it. More than four would spill what a reader keeps in registers.
+#[inline(always)]
+fn sum_of<T: Copy>(batch: &[T], mut lookup: impl FnMut(T) -> u64) -> u64 {
+    let mut sum = 0u64;
+    let (fours, rest) = batch.as_chunks::<4>();
+    for &[a, b, c, d] in fours {
+        sum = sum.wrapping_add(lookup(a));
+        sum = sum.wrapping_add(lookup(b));
+        sum = sum.wrapping_add(lookup(c));
+        sum = sum.wrapping_add(lookup(d));
+    }
+    for &one in rest {
+        sum = sum.wrapping_add(lookup(one));
+    }
+    sum
+}
+
+/// The same over all queries, with a reader of its own for each batch.
+#[inline(always)]
+fn sum_in_batches<L: Memmap, T: Copy>(layout: &L, all: &[T], lookup: impl Fn(&L::Reader<'_>, T) -> u64) -> u64 {
+    let mut sum = 0u64;
+    for batch in all.chunks(BATCH) {
+        let reader = layout.reader();
+        sum = sum.wrapping_add(sum_of(batch, |query| lookup(&reader, query)));
+    }
+    sum
+}
+
 /// The loop alone, without a lookup: what every figure contains.
 #[inline(never)]
 pub fn floor(prepared: &Prepared, passes: u64) -> u64 {
-    let mut sum = 0u64;
-    for _ in 0..passes {
-        for pfn in &prepared.pfns {
-            sum = sum.wrapping_add(opaque(opaque(pfn.0)));
-        }
-    }
-    sum
+    let pass = |_| sum_of(&prepared.pfns, |pfn| opaque(opaque(pfn.0)));
+    (0..passes).map(pass).fold(0, u64::wrapping_add)
 }
 
 #[inline(never)]
 fn pfn_valid<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let mut sum = 0u64;
-    for batch in pfns.chunks(BATCH) {
-        let reader = layout.reader();
-        for pfn in batch {
-            sum += opaque(u64::from(reader.pfn_valid(Pfn(opaque(pfn.0)))));
-        }
-    }
-    sum
+    sum_in_batches(layout, pfns, |reader, pfn| opaque(u64::from(reader.pfn_valid(Pfn(opaque(pfn.0))))))
 }
 
 #[inline(never)]
 fn pfn_to_page<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let mut sum = 0u64;
-    for batch in pfns.chunks(BATCH) {
-        let reader = layout.reader();
-        for pfn in batch {
-            // SAFETY: `prepare` saw every one of them valid, and nothing is removed while lookups are timed.
-            let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0))) };
-            sum = sum.wrapping_add(opaque(page.as_ptr().addr() as u64));
-        }
-    }
-    sum
+    sum_in_batches(layout, pfns, |reader, pfn| {
+        // SAFETY: `prepare` saw every one of them valid, and nothing is removed while lookups are timed.
+        let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0))) };
+        opaque(page.as_ptr().addr() as u64)
+    })
 }
 
 #[inline(never)]
 fn page_to_pfn<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
-    let mut sum = 0u64;
-    for batch in pages.chunks(BATCH) {
-        let reader = layout.reader();
-        for page in batch {
-            // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and nothing is removed
-            // while lookups are timed.
-            let pfn = unsafe { reader.page_to_pfn(opaque_page(*page)) };
-            sum = sum.wrapping_add(opaque(pfn.0));
-        }
-    }
-    sum
+    sum_in_batches(layout, pages, |reader, page| {
+        // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and nothing is removed while
+        // lookups are timed.
+        let pfn = unsafe { reader.page_to_pfn(opaque_page(page)) };
+        opaque(pfn.0)
+    })
 }
 
 #[inline(never)]
 fn valid_to_page<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let mut sum = 0u64;
-    for batch in pfns.chunks(BATCH) {
-        let reader = layout.reader();
-        for pfn in batch {
-            if let Some(page) = reader.valid_to_page(Pfn(opaque(pfn.0))) {
-                sum = sum.wrapping_add(opaque(page.flags()));
-            }
-        }
-    }
-    sum
+    sum_in_batches(layout, pfns, |reader, pfn| {
+        reader.valid_to_page(Pfn(opaque(pfn.0))).map_or(0, |page| opaque(page.flags()))
+    })
 }
 
 #[cfg(test)]
