@@ -48,7 +48,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb8, 0xa8, 0x00),
 ];
 
-const SIZE: (u32, u32) = (760, 380);
+const SIZE: (u32, u32) = (620, 350);
 const FONT: &str = "sans-serif";
 
 /// Where the bars of lookups begin: no lookup takes less, the loop around it does not.
@@ -92,7 +92,7 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             .caption(format!("ns per lookup on {memory}, random order"), (FONT, 17))
             .margin(10)
             .x_label_area_size(30)
-            .y_label_area_size(56)
+            .y_label_area_size(60)
             .build_cartesian_2d(0.0..groups.len().max(1) as f64, (FLOOR..top).log_scale())?;
         let names = |x: &f64| groups.get(x.floor() as usize).map_or_else(String::new, |line| line.op.clone());
         chart
@@ -103,8 +103,8 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             .y_desc("ns per operation (logarithmic)")
             .y_labels(6)
             .y_label_formatter(&|y| three_digits(*y))
-            .axis_desc_style((FONT, 13))
-            .label_style((FONT, 13))
+            .axis_desc_style((FONT, 14))
+            .label_style((FONT, 14))
             .light_line_style(TRANSPARENT)
             .draw()?;
         let nr = summary.layouts.len().max(1) as f64;
@@ -122,7 +122,7 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
                 .draw_series(rectangles)?
                 .label(layout)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], fill));
-            let style = (FONT, 12).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
+            let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
             chart.draw_series(bars.iter().map(|&(x, ns)| {
                 Text::new(three_digits(ns), (x + width * 0.46, ns.max(FLOOR) * 1.04), style.clone())
             }))?;
@@ -161,7 +161,7 @@ pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, Pl
             .margin(10)
             .margin_right(24)
             .x_label_area_size(44)
-            .y_label_area_size(70)
+            .y_label_area_size(76)
             .build_cartesian_2d((first..last).log_scale(), (low..high).log_scale())?;
         let ticks: Vec<f64> = lines.iter().map(|line| line.size_bytes as f64).collect();
         chart
@@ -169,12 +169,13 @@ pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, Pl
             .disable_x_mesh()
             .x_labels(0)
             .x_label_formatter(&|_| String::new())
+            .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
             .x_desc("memory added or removed at once")
             .y_desc("time for one operation")
             .y_labels(8)
             .y_label_formatter(&|y| time(*y))
-            .axis_desc_style((FONT, 13))
-            .label_style((FONT, 13))
+            .axis_desc_style((FONT, 14))
+            .label_style((FONT, 14))
             .light_line_style(TRANSPARENT)
             .draw()?;
         for (at, layout) in summary.layouts.iter().enumerate() {
@@ -257,7 +258,7 @@ where
     chart
         .configure_series_labels()
         .position(position)
-        .label_font((FONT, 13))
+        .label_font((FONT, 14))
         .background_style(ground)
         .border_style(TRANSPARENT)
         .draw()?;
