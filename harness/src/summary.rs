@@ -204,10 +204,8 @@ fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
                 reason: first.reason.clone(),
             })
         });
-        let floor = rows.iter().find(|row| {
-            let same = row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
-            same && row.metric == "floor"
-        });
+        let floor =
+            rows.iter().find(|row| row.metric == "floor" && row.op == op && row.pattern.as_ref() == Some(&pattern));
         LookupLine { cells: cells.collect(), floor_ns: floor.and_then(|row| row.value), op, sections, pattern }
     };
     keys.into_iter().map(line).collect()

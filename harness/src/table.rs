@@ -137,6 +137,17 @@ pub fn findings(summary: &Summary) -> Vec<String> {
             ));
         }
     }
+    let reference = |sections| {
+        let line = summary.lookup("pfn_valid", sections, "random")?;
+        line.cells.iter().find(|cell| cell.layout == REFERENCE)?.median_ns
+    };
+    if let (Some(boot), Some(hot)) = (reference(Sections::Boot), reference(Sections::Hot)) {
+        sentences.push(format!(
+            "For {REFERENCE} that is {:.2} times as long on hot-added memory, where the sub-section map is read, as on boot \
+             memory, where it is not.",
+            hot / boot
+        ));
+    }
     for line in summary.hotplug.iter().filter(|line| line.op == "hot_add") {
         let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));
         let mut timed: Vec<_> = cells.collect();

@@ -17,38 +17,50 @@ struct Lane {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// All lookups on boot or hot-added sections.
-    pub(super) fn lookups(&mut self, sections: Sections) -> Result<(), RaceError> {
+    /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too.
+    pub(super) fn lookups(&mut self, has_hot: bool) -> Result<(), RaceError> {
         let chosen = &self.settings.ops;
         let ops: Vec<LookupOp> =
             LookupOp::ALL.into_iter().filter(|op| chosen.is_empty() || chosen.contains(op)).collect();
         for op in ops {
             for pattern in Pattern::ALL {
-                self.stage(&format!("{op}, {pattern}, {} sections", sections.name()));
+                self.stage(&format!("{op}, {pattern}"));
                 let begin = Instant::now();
-                self.lookup_group(op, pattern, sections)?;
+                self.lookup_group(op, pattern, has_hot)?;
                 self.spent(begin);
             }
         }
         Ok(())
     }
 
-    fn lookup_group(&mut self, op: LookupOp, pattern: Pattern, sections: Sections) -> Result<(), RaceError> {
-        let pfns = self.field.queries(op, pattern, sections);
+    /// A lane for each layout and kind of sections, with the row that its figures go into; those that cannot take part
+    /// are told.
+    fn lanes(&mut self, op: LookupOp, pattern: Pattern, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
         let mut lanes = Vec::new();
-        for layout in 0..self.field.layouts.len() {
-            let contestant = &self.field.layouts[layout];
-            let mut blank = self.row(contestant.id(), op.name(), "time", "ns/op");
-            (blank.sections, blank.pattern) = (Some(sections), Some(pattern.to_string()));
-            if sections == Sections::Hot && contestant.hotplug().is_none() {
-                self.not_offered(blank, "the layout has no hotplug");
-            } else if pfns.is_empty() {
-                self.not_offered(blank, "the map leaves no memory to look up");
-            } else {
-                let prepared = contestant.prepare(op, &pfns).map_err(FieldError::WrongAnswer)?;
-                lanes.push((Lane { layout, prepared, passes: 1 }, blank));
+        for sections in Sections::ALL {
+            let is_hot = sections == Sections::Hot;
+            let pfns = if is_hot && !has_hot { Vec::new() } else { self.field.queries(op, pattern, sections) };
+            for layout in 0..self.field.layouts.len() {
+                let contestant = &self.field.layouts[layout];
+                let mut blank = self.row(contestant.id(), op.name(), "time", "ns/op");
+                (blank.sections, blank.pattern) = (Some(sections), Some(pattern.to_string()));
+                if is_hot && contestant.hotplug().is_none() {
+                    self.not_offered(blank, "the layout has no hotplug");
+                } else if is_hot && !has_hot {
+                    self.not_offered(blank, "the physical space has no room above the map");
+                } else if pfns.is_empty() {
+                    self.not_offered(blank, "the map leaves no memory to look up");
+                } else {
+                    let prepared = contestant.prepare(op, &pfns).map_err(FieldError::WrongAnswer)?;
+                    lanes.push((Lane { layout, prepared, passes: 1 }, blank));
+                }
             }
         }
+        Ok(lanes)
+    }
+
+    fn lookup_group(&mut self, op: LookupOp, pattern: Pattern, has_hot: bool) -> Result<(), RaceError> {
+        let mut lanes = self.lanes(op, pattern, has_hot)?;
         let slice = self.settings.effort.slice;
         for (lane, _) in &mut lanes {
             lane.passes = self.calibrate(lane, slice)?;

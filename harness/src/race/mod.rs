@@ -157,13 +157,13 @@ pub fn race<G: Geometry>(
         left,
     };
     race.footprint_of_boot(&entries);
-    race.lookups(Sections::Boot)?;
     race.stage("hot-adding memory");
-    if race.field.add_hot_window(interrupt)? {
+    let has_hot = race.field.add_hot_window(interrupt)?;
+    if has_hot {
         race.footprint_of_hot();
-        race.lookups(Sections::Hot)?;
-        race.field.remove_hot_window(interrupt)?;
     }
+    race.lookups(has_hot)?;
+    race.field.remove_hot_window(interrupt)?;
     race.latencies()?;
     race.own_cost()?;
     Ok(race.outcome)
