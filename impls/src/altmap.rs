@@ -15,7 +15,7 @@ use crate::geometry::Geometry;
 use crate::page::PAGE_RECORD_BYTES;
 use crate::pfn::PfnRange;
 use crate::store::BackedSections;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Pages of a device set aside for the records of its range.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Altmap {
     reserve: u64,
     free: u64,
     used: Mutex<Used>,
+    /// The layout that it serves, once it serves one.
+    owner: OnceLock<u64>,
 }
 
 /// Pages handed out and pages lost to alignment.
@@ -49,14 +51,30 @@ impl Altmap {
     /// The altmap of a range that begins at `base_pfn`: its first `reserve` pages are never used, the `free` pages
     /// after them hold records.
     ///
+    /// One altmap at a time uses a device: each counts its pages from the device's first.
+    ///
     /// # Errors
-    /// The device has fewer than `reserve + free` pages.
+    /// The device has fewer than `reserve + free` pages, or serves another altmap; the range leaves the physical space; the
+    /// host's pages are not the geometry's.
     pub fn new<G: Geometry>(device: Arc<DaxDevice>, base_pfn: u64, reserve: u64, free: u64) -> Result<Self, DaxError> {
-        let need = reserve.saturating_add(free).saturating_mul(G::PAGE_SIZE);
-        if need > device.len_bytes() {
-            return Err(DaxError::TooSmall { name: device.name().to_owned(), len: device.len_bytes(), need });
+        let host = rustix::param::page_size() as u64;
+        if host != G::PAGE_SIZE {
+            return Err(DaxError::HostPage { host, page: G::PAGE_SIZE });
         }
-        Ok(Self { device, page_shift: G::PAGE_SHIFT, base_pfn, reserve, free, used: Mutex::default() })
+        let claimed = reserve.saturating_add(free);
+        if base_pfn.saturating_add(claimed) > G::NR_PFNS {
+            return Err(DaxError::BeyondPhysicalSpace { base_pfn });
+        }
+        let need = claimed * G::PAGE_SIZE;
+        let name = || device.name().to_owned();
+        if need > device.len_bytes() {
+            return Err(DaxError::TooSmall { name: name(), len: device.len_bytes(), need });
+        }
+        if !device.claim() {
+            return Err(DaxError::InUse { name: name() });
+        }
+        let (used, owner) = (Mutex::default(), OnceLock::new());
+        Ok(Self { device, page_shift: G::PAGE_SHIFT, base_pfn, reserve, free, used, owner })
     }
 
     /// The altmap that the driver of a device would make for `range`: two pages for the info block, then room for the
@@ -70,6 +88,9 @@ impl Altmap {
         backed: &BackedSections,
     ) -> Result<Self, DaxError> {
         const RESERVE: u64 = 2;
+        if range.end() > G::NR_PFNS {
+            return Err(DaxError::BeyondPhysicalSpace { base_pfn: range.start() });
+        }
         let chunks = range.split_at_multiples(G::PAGES_PER_SECTION);
         let first = range.start() + RESERVE;
         let end = chunks.filter(|chunk| backed.contains(G::section_nr(chunk.start()))).fold(first, |next, chunk| {
@@ -106,7 +127,7 @@ impl Altmap {
     }
 
     /// A block of `nr_pages`, aligned to the lowest set bit of its size; the pfn of its first page.
-    pub fn alloc_block(&self, nr_pages: u64) -> Option<u64> {
+    pub(crate) fn alloc_block(&self, nr_pages: u64) -> Option<u64> {
         if nr_pages == 0 {
             return None;
         }
@@ -122,7 +143,7 @@ impl Altmap {
     }
 
     /// Gives `nr_pages` back. The place is used again once every page has come back.
-    pub fn free_block(&self, nr_pages: u64) {
+    pub(crate) fn free_block(&self, nr_pages: u64) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         debug_assert!(used.alloc >= nr_pages, "more pages given back than were handed out");
         used.alloc -= nr_pages;
@@ -137,9 +158,21 @@ impl Altmap {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
+    /// Binds the altmap to a layout for good: what one takes and gives back must not be another's. False if it serves
+    /// another.
+    pub(crate) fn bind(&self, layout: u64) -> bool {
+        *self.owner.get_or_init(|| layout) == layout
+    }
+
     /// Where a page of the altmap lies on the device, in bytes.
     pub(crate) fn device_offset(&self, pfn: u64) -> u64 {
         (pfn - self.base_pfn) << self.page_shift
+    }
+}
+
+impl Drop for Altmap {
+    fn drop(&mut self) {
+        self.device.release_claim();
     }
 }
 
@@ -193,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn a_device_serves_one_altmap_at_a_time_and_an_altmap_one_layout() {
+        let device = Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap());
+        let first = Altmap::new::<X86_64>(Arc::clone(&device), 0x40000, 2, 8).unwrap();
+        let second = Altmap::new::<X86_64>(Arc::clone(&device), 0x40200, 2, 8);
+        assert!(matches!(second, Err(DaxError::InUse { .. })), "{second:?}");
+        assert!(first.bind(1) && first.bind(1) && !first.bind(2));
+        drop(first);
+        assert!(Altmap::new::<X86_64>(device, 0x40200, 2, 8).is_ok());
+    }
+
+    #[test]
     fn it_cannot_claim_more_than_the_device_has() {
         let device = Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap());
         assert!(Altmap::new::<X86_64>(Arc::clone(&device), 0, 2, 254).is_ok());
@@ -200,6 +244,9 @@ mod tests {
             Altmap::new::<X86_64>(Arc::clone(&device), 0, 2, 255),
             Err(DaxError::TooSmall { need: 1_052_672, .. })
         ));
-        assert!(Altmap::new::<X86_64>(device, 0, u64::MAX, u64::MAX).is_err());
+        assert!(Altmap::new::<X86_64>(Arc::clone(&device), 0, u64::MAX, u64::MAX).is_err());
+        assert!(Altmap::new::<X86_64>(Arc::clone(&device), u64::MAX, 1, 1).is_err());
+        let edge = PfnRange::from_len(u64::MAX - 1, 1).unwrap();
+        assert!(Altmap::for_range::<X86_64>(device, edge, &BackedSections::All).is_err());
     }
 }

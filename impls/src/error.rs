@@ -110,6 +110,12 @@ pub enum HotplugError {
         /// First pfn of the altmap.
         altmap_base: u64,
     },
+    /// The altmap serves another layout.
+    #[error("{span} is refused: its altmap holds records of another layout")]
+    AltmapOfAnother {
+        /// The range.
+        span: PhysSpan,
+    },
     /// The altmap claims more pages than are added.
     #[error("{span} is refused: its altmap claims {claimed} pages (reserve and free) of the {} that are added", span.range.nr_pages())]
     AltmapTooLarge {
@@ -149,6 +155,9 @@ pub enum HotplugError {
     /// A reader of before never goes.
     #[error(transparent)]
     Grace(#[from] GraceError),
+    /// A phase sink panicked in the middle of an earlier operation.
+    #[error("an earlier operation was cut short by a panic, so the layout can no longer be changed")]
+    Poisoned,
 }
 
 impl HotplugError {
@@ -160,11 +169,13 @@ impl HotplugError {
             | Self::Misaligned { .. }
             | Self::NotPresent { .. }
             | Self::AltmapElsewhere { .. }
+            | Self::AltmapOfAnother { .. }
             | Self::AltmapTooLarge { .. } => Errno::INVAL,
             Self::BeyondPhysicalSpace { .. } => Errno::RANGE,
             Self::Overlaps { .. } => Errno::EXIST,
             Self::AltmapExhausted { .. } | Self::NoMemory { .. } | Self::Vmem { .. } => Errno::NOMEM,
             Self::Grace(_) => Errno::DEADLK,
+            Self::Poisoned => Errno::NOTRECOVERABLE,
         }
         .raw_os_error()
     }

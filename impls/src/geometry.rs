@@ -6,7 +6,12 @@ use std::fmt::Debug;
 /// How an architecture divides its physical address space. A zero-sized type, so that no lookup pays for the choice.
 ///
 /// Source: `include/linux/mmzone.h` and each architecture's `sparsemem.h`.
-pub trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
+///
+/// # Safety
+/// Tables are sized and walked by these constants. Those with a default are derived from the others and must be left as
+/// they are (but for `ARCH_PFN_OFFSET`); `SubsectionMap` has `SUBSECTIONS_PER_SECTION` bits; `SECTION_SIZE_BITS` is above
+/// `SUBSECTION_SHIFT`, which is above `PAGE_SHIFT`, and `MAX_PHYSMEM_BITS` is at most 52.
+pub unsafe trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
     /// Name in reports, e.g. `x86-64`.
     const ID: &'static str;
     /// log2 of the page size in bytes.
@@ -70,7 +75,8 @@ pub trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct X86_64;
 
-impl Geometry for X86_64 {
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+unsafe impl Geometry for X86_64 {
     const ID: &'static str = "x86-64";
     const PAGE_SHIFT: u32 = 12;
     const SECTION_SIZE_BITS: u32 = 27;
@@ -83,7 +89,8 @@ impl Geometry for X86_64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct X86_64La57;
 
-impl Geometry for X86_64La57 {
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+unsafe impl Geometry for X86_64La57 {
     const ID: &'static str = "x86-64-la57";
     const PAGE_SHIFT: u32 = 12;
     const SECTION_SIZE_BITS: u32 = 27;
@@ -95,7 +102,8 @@ impl Geometry for X86_64La57 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm64Pages4K;
 
-impl Geometry for Arm64Pages4K {
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+unsafe impl Geometry for Arm64Pages4K {
     const ID: &'static str = "arm64-4k";
     const PAGE_SHIFT: u32 = 12;
     const SECTION_SIZE_BITS: u32 = 27;

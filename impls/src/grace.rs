@@ -50,14 +50,15 @@ const LEAKED: u32 = 2;
 #[derive(Debug)]
 #[repr(align(128))]
 struct Slot {
-    /// Readers of this thread that live, by the phase they began in. Only the owner writes.
-    active: [AtomicU32; 2],
+    /// Readers of this thread that live, by the phase they began in. Only the owner writes. As wide as a pointer: forgotten
+    /// readers count for ever, and 2^64 of them are out of reach.
+    active: [AtomicUsize; 2],
     state: AtomicU32,
 }
 
 impl Slot {
     fn owned() -> Self {
-        Self { active: [AtomicU32::new(0), AtomicU32::new(0)], state: AtomicU32::new(OWNED) }
+        Self { active: [AtomicUsize::new(0), AtomicUsize::new(0)], state: AtomicU32::new(OWNED) }
     }
 
     fn enter(&self, phase: usize) {
@@ -87,13 +88,15 @@ impl Slot {
 /// The phase and the slots.
 #[derive(Debug)]
 struct Domain {
+    /// The layout is gone; threads may forget their slots of it.
+    closed: AtomicU32,
     phase: AtomicUsize,
     slots: Mutex<Vec<Arc<Slot>>>,
 }
 
 impl Domain {
     fn new() -> Self {
-        Self { phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
+        Self { closed: AtomicU32::new(0), phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
     }
 
     /// A slot for a thread that has none yet.
@@ -193,6 +196,12 @@ impl Default for Grace {
     }
 }
 
+impl Drop for Grace {
+    fn drop(&mut self) {
+        self.domain.closed.store(1, Ordering::Relaxed);
+    }
+}
+
 impl Grace {
     /// Begins a reader on this thread. While it lives, nothing that it can see is retired.
     ///
@@ -202,8 +211,8 @@ impl Grace {
             if let Some(slot) = mine.of(&self.domain) {
                 return Arc::as_ptr(slot);
             }
-            // Slots of domains that are gone (nobody but this thread knows them) make room.
-            mine.0.retain(|(domain, _)| Arc::strong_count(domain) > 1);
+            // Slots of layouts that are gone make room.
+            mine.0.retain(|(domain, _)| domain.closed.load(Ordering::Relaxed) == 0);
             let slot = self.domain.register();
             let address = Arc::as_ptr(&slot);
             mine.0.push((Arc::clone(&self.domain), slot));
@@ -214,6 +223,11 @@ impl Grace {
         let phase = self.domain.phase();
         slot.enter(phase);
         ReadGuard { slot, phase, not_send: PhantomData }
+    }
+
+    /// A number that no other living layout has.
+    pub(crate) fn id(&self) -> u64 {
+        Arc::as_ptr(&self.domain).addr() as u64
     }
 
     /// True if the calling thread holds a reader.
@@ -330,10 +344,26 @@ mod tests {
 
     #[test]
     fn threads_do_not_keep_the_slots_of_layouts_that_are_gone() {
+        // Another thread that has read the same layouts must not keep them either.
+        let (to_other, layouts) = mpsc::channel::<Arc<Grace>>();
+        let (done, other_done) = mpsc::channel();
+        let other = std::thread::spawn(move || {
+            for grace in layouts {
+                drop(grace.read());
+                drop(grace);
+                done.send(MINE.with_borrow(|mine| mine.0.len())).unwrap();
+            }
+        });
         for _ in 0..100 {
-            drop(Grace::default().read());
+            let grace = Arc::new(Grace::default());
+            drop(grace.read());
+            to_other.send(Arc::clone(&grace)).unwrap();
+            assert!(other_done.recv().unwrap() <= 2);
+            drop(grace);
+            assert!(MINE.with_borrow(|mine| mine.0.len()) <= 2);
         }
-        assert!(MINE.with_borrow(|mine| mine.0.len()) <= 2);
+        drop(to_other);
+        other.join().unwrap();
     }
 }
 

@@ -226,6 +226,18 @@ impl BootMap {
         self.ranges.iter().map(|r| r.range.nr_pages()).sum()
     }
 
+    /// Number of sections that hold memory, without listing them: any map may be asked.
+    pub fn nr_sections<G: Geometry>(&self) -> u64 {
+        let (mut count, mut next) = (0, 0);
+        for boot in &self.ranges {
+            let first = G::section_nr(boot.range.start()).max(next);
+            let end = G::section_nr(boot.range.end() - 1) + 1;
+            count += end.saturating_sub(first);
+            next = next.max(end);
+        }
+        count
+    }
+
     /// The sections that hold memory, in order, each with the node of its first page. Bounded by the memory, not by
     /// the physical space.
     pub fn sections<G: Geometry>(&self) -> Vec<(u64, u8)> {
@@ -313,6 +325,9 @@ pub enum Phase {
 }
 
 /// Is told when a phase ends. `()` does nothing and costs nothing.
+///
+/// It is called in the middle of an operation, under the layout's writer lock: it must not call the layout, and if it
+/// panics the layout can no longer be changed ([`HotplugError::Poisoned`]).
 pub trait PhaseSink {
     /// `phase` has just ended.
     fn ended(&mut self, phase: Phase);

@@ -21,11 +21,11 @@ pub trait Placement: Debug + Default + Send + 'static {
     /// [`PlaceError`]; the stretch is then reserved as before, and the altmap's counts are what they were.
     fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError>;
 
-    /// Takes the records of a stretch away, wherever they lie.
+    /// Takes the records of stretches away, wherever they lie.
     ///
     /// # Errors
     /// The kernel refuses a mapping; every record is then still there, with what was written to it.
-    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError>;
+    fn depopulate(&mut self, vmem: &Vmem, stretches: &[Stretch]) -> Result<(), VmemError>;
 }
 
 /// Why records found no place.
@@ -61,8 +61,8 @@ impl Placement for InMemory {
         Ok(vmem.populate(stretch)?)
     }
 
-    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError> {
-        vmem.depopulate(stretch)
+    fn depopulate(&mut self, vmem: &Vmem, stretches: &[Stretch]) -> Result<(), VmemError> {
+        stretches.iter().try_for_each(|&stretch| vmem.depopulate(stretch))
     }
 }
 
@@ -154,6 +154,7 @@ impl Placement for OnDevice {
     fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
         let Some(altmap) = altmap else { return Ok(vmem.populate(stretch)?) };
         let before = altmap.used();
+        vmem.charge_device(stretch.len)?;
         let mut mapped: Vec<(u64, Extent)> = Vec::new();
         let result = Self::blocks(altmap, stretch.len / page_bytes()).and_then(|pieces| {
             let mut offset = stretch.offset;
@@ -174,39 +175,63 @@ impl Placement for OnDevice {
                     let undone = vmem.unmap_device(Stretch { offset, len: extent.len });
                     debug_assert!(undone.is_ok(), "{undone:?}");
                 }
+                vmem.release_device(stretch.len);
                 altmap.restore(before);
             }
         }
         result
     }
 
-    fn depopulate(&mut self, vmem: &Vmem, stretch: Stretch) -> Result<(), VmemError> {
-        let on_device = self.cut(stretch);
+    fn depopulate(&mut self, vmem: &Vmem, stretches: &[Stretch]) -> Result<(), VmemError> {
+        // First what lies on devices: until the last of it is unmapped, all of it can be mapped again, for the devices keep
+        // the records.
+        let on_device: Vec<(u64, Extent)> = stretches.iter().flat_map(|&stretch| self.cut(stretch)).collect();
         for (done, (offset, extent)) in on_device.iter().enumerate() {
             if let Err(error) = vmem.unmap_device(Stretch { offset: *offset, len: extent.len }) {
-                for (offset, extent) in &on_device[..done] {
-                    // The device kept the records; the mappings of a moment ago have room.
-                    let stretch = Stretch { offset: *offset, len: extent.len };
-                    let again = vmem.map_device(stretch, extent.altmap.device(), extent.device_offset());
-                    debug_assert!(again.is_ok(), "{again:?}");
-                }
+                Self::map_again(vmem, &on_device[..done]);
                 return Err(error);
             }
         }
-        // What lies in RAM goes last: it cannot be brought back.
-        let mut from = stretch.offset;
-        for (offset, extent) in on_device {
-            if from < offset {
-                vmem.depopulate(Stretch { offset: from, len: offset - from })?;
+        // Then what lies in RAM, which the kernel drops in one way or another.
+        for (done, stretch) in self.in_ram(stretches).into_iter().enumerate() {
+            if let Err(error) = vmem.depopulate(stretch) {
+                debug_assert!(done == 0, "{stretch:?}: {error}");
+                Self::map_again(vmem, &on_device);
+                return Err(error);
             }
-            from = offset + extent.len;
+        }
+        for (offset, extent) in on_device {
             self.forget(offset, extent.len);
+            vmem.release_device(extent.len);
             extent.altmap.free_block(extent.len / page_bytes());
         }
-        if from < stretch.end() {
-            vmem.depopulate(Stretch { offset: from, len: stretch.end() - from })?;
-        }
         Ok(())
+    }
+}
+
+impl OnDevice {
+    /// The parts of stretches that no extent covers.
+    fn in_ram(&self, stretches: &[Stretch]) -> Vec<Stretch> {
+        let mut in_ram = Vec::new();
+        for &stretch in stretches {
+            let mut from = stretch.offset;
+            for (offset, extent) in self.cut(stretch) {
+                in_ram.push(Stretch { offset: from, len: offset - from });
+                from = offset + extent.len;
+            }
+            in_ram.push(Stretch { offset: from, len: stretch.end() - from });
+        }
+        in_ram.retain(|stretch| stretch.len > 0);
+        in_ram
+    }
+
+    /// Undoes unmapping. The mappings of a moment ago have room.
+    fn map_again(vmem: &Vmem, extents: &[(u64, Extent)]) {
+        for (offset, extent) in extents {
+            let stretch = Stretch { offset: *offset, len: extent.len };
+            let again = vmem.map_device(stretch, extent.altmap.device(), extent.device_offset());
+            debug_assert!(again.is_ok(), "{again:?}");
+        }
     }
 }
 
@@ -235,10 +260,9 @@ mod tests {
         let stretch = |page, nr| Stretch { offset: page * PAGE, len: nr * PAGE };
         place.populate(&vmem, stretch(0, 16), Some(&altmap)).unwrap();
         vmem.populate(stretch(16, 8)).unwrap();
-        place.depopulate(&vmem, stretch(4, 4)).unwrap();
+        place.depopulate(&vmem, &[stretch(4, 4)]).unwrap();
         assert_eq!((altmap.used().alloc, place.extents.len()), (12, 2));
-        place.depopulate(&vmem, stretch(8, 16)).unwrap();
-        place.depopulate(&vmem, stretch(0, 4)).unwrap();
+        place.depopulate(&vmem, &[stretch(8, 16), stretch(0, 4)]).unwrap();
         assert_eq!((altmap.used().alloc, vmem.device_bytes(), vmem.ram_bytes()), (0, 0, 0));
         assert!(place.extents.is_empty());
     }

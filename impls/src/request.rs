@@ -2,8 +2,10 @@
 
 use crate::error::HotplugError;
 use crate::geometry::Geometry;
+use crate::grace::{Grace, GraceError};
 use crate::memmap::AddParams;
 use crate::pfn::PfnRange;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// The grid on which ranges may be added and removed.
 pub(crate) struct Grid {
@@ -38,7 +40,7 @@ impl Grid {
 }
 
 /// The altmap of an addition, if any, belongs to the range: the first checks of `__add_pages`.
-pub(crate) fn check_altmap<G: Geometry>(range: PfnRange, how: &AddParams) -> Result<(), HotplugError> {
+pub(crate) fn check_altmap<G: Geometry>(range: PfnRange, how: &AddParams, layout: &Grace) -> Result<(), HotplugError> {
     let Some(altmap) = &how.altmap else { return Ok(()) };
     let span = range.phys(G::PAGE_SHIFT);
     if altmap.base_pfn() != range.start() {
@@ -47,5 +49,19 @@ pub(crate) fn check_altmap<G: Geometry>(range: PfnRange, how: &AddParams) -> Res
     if altmap.offset_pages() > range.nr_pages() {
         return Err(HotplugError::AltmapTooLarge { span, claimed: altmap.offset_pages() });
     }
+    if !altmap.bind(layout.id()) {
+        return Err(HotplugError::AltmapOfAnother { span });
+    }
     Ok(())
+}
+
+/// The writer's lock. A thread that holds a reader does not wait for it: the one who has it may be waiting for that reader.
+pub(crate) fn lock_writer<'a, T>(writer: &'a Mutex<T>, grace: &Grace) -> Result<MutexGuard<'a, T>, HotplugError> {
+    if !grace.held_by_this_thread() {
+        return writer.lock().map_err(|_| HotplugError::Poisoned);
+    }
+    writer.try_lock().map_err(|error| match error {
+        TryLockError::Poisoned(_) => HotplugError::Poisoned,
+        TryLockError::WouldBlock => GraceError::ReaderHeld.into(),
+    })
 }

@@ -311,7 +311,6 @@ impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
             // SAFETY: allocated by `section_or_new_root` with this layout.
             unsafe { alloc::dealloc(root.cast(), Self::root_layout()) };
         }
-        debug_assert_eq!(self.nr_heap_usages(), 0, "every usage belongs to one section");
     }
 }
 

@@ -175,12 +175,14 @@ impl Vmem {
     ///
     /// # Errors
     /// No address space (`ulimit -v`, strict overcommit), or no file on the tmpfs.
-    pub fn reserve(len: u64, backing: &RamBacking, budget: RecordBudget) -> Result<Self, VmemError> {
-        let len = len.max(1).next_multiple_of(BASE_ALIGN);
+    pub(crate) fn reserve(len: u64, backing: &RamBacking, budget: RecordBudget) -> Result<Self, VmemError> {
         let refused = |source: io::Error| VmemError::Reserve { len, hint: reservation_hint(len), source };
         let too_large = || refused(io::ErrorKind::OutOfMemory.into());
+        let whole = len.max(1).checked_next_multiple_of(BASE_ALIGN).ok_or_else(too_large)?;
         // One unit more, so that the base can be aligned.
-        let mapped_len = usize::try_from(len + BASE_ALIGN).map_err(|_| too_large())?;
+        let mapped_len =
+            whole.checked_add(BASE_ALIGN).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_large)?;
+        let len = whole;
         let (mapping, file) = match backing {
             RamBacking::Anon => (reserve_anon(mapped_len).map_err(refused)?, None),
             RamBacking::Tmpfs(dir) => {
@@ -211,27 +213,27 @@ impl Vmem {
     }
 
     /// First byte of the range; aligned to 2 MiB.
-    pub fn base(&self) -> NonNull<u8> {
+    pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
 
     /// Bytes of address space.
-    pub fn len_bytes(&self) -> u64 {
+    pub(crate) fn len_bytes(&self) -> u64 {
         self.len
     }
 
     /// Bytes backed by RAM.
-    pub fn ram_bytes(&self) -> u64 {
+    pub(crate) fn ram_bytes(&self) -> u64 {
         self.ram_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes mapped from devices.
-    pub fn device_bytes(&self) -> u64 {
+    pub(crate) fn device_bytes(&self) -> u64 {
         self.device_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed.
-    pub fn page_table_bytes(&self) -> u64 {
+    pub(crate) fn page_table_bytes(&self) -> u64 {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
 
@@ -239,7 +241,7 @@ impl Vmem {
     ///
     /// # Errors
     /// Over budget, tmpfs full, no memory. The stretch is then reserved as before.
-    pub fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
+    pub(crate) fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
         self.check(stretch)?;
         self.budget.charge(stretch.len)?;
         if let Err(error) = self.back_with_ram(stretch) {
@@ -256,29 +258,46 @@ impl Vmem {
     /// Gives the RAM of a stretch back; it is reserved again.
     ///
     /// # Errors
-    /// The kernel refuses to drop pages, e.g. because the process locked its memory (`mlockall`).
-    pub fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
-        self.unback_ram(stretch).map_err(|e| VmemError::Populate { len: stretch.len, source: e.into() })?;
+    /// The kernel refuses to drop the pages in any way.
+    pub(crate) fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.check(stretch)?;
+        self.unback_ram(stretch)?;
         self.ram_bytes.fetch_sub(stretch.len, Ordering::Relaxed);
         self.budget.release(stretch.len);
         Ok(())
     }
 
-    /// Maps a piece of a device over a stretch.
+    /// Counts bytes of a device against the limit, before they are mapped.
     ///
     /// # Errors
-    /// Over budget, no room on the tmpfs that plays the device, too many mappings. The stretch is then reserved as
-    /// before.
-    pub fn map_device(&self, stretch: Stretch, device: &DaxDevice, device_offset: u64) -> Result<(), VmemError> {
+    /// Over budget.
+    pub(crate) fn charge_device(&self, len: u64) -> Result<(), VmemError> {
+        self.budget.charge(len)?;
+        self.device_bytes.fetch_add(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes them off again, after they were unmapped. Apart from mapping, so that what is unmapped can be mapped again
+    /// without another layout having taken its share.
+    pub(crate) fn release_device(&self, len: u64) {
+        self.device_bytes.fetch_sub(len, Ordering::Relaxed);
+        self.budget.release(len);
+    }
+
+    /// Maps a piece of a device over a stretch. The bytes were counted by [`charge_device`](Self::charge_device).
+    ///
+    /// # Errors
+    /// No room on the tmpfs that plays the device, too many mappings. The stretch is then reserved as before.
+    pub(crate) fn map_device(&self, stretch: Stretch, device: &DaxDevice, device_offset: u64) -> Result<(), VmemError> {
         self.check(stretch)?;
-        self.budget.charge(stretch.len)?;
-        let mapped = self.map_device_uncharged(stretch, device, device_offset);
-        match mapped {
-            Ok(()) => {
-                self.device_bytes.fetch_add(stretch.len, Ordering::Relaxed);
-                self.note_tables(stretch);
-            }
-            Err(_) => self.budget.release(stretch.len),
+        if device.is_tmpfs() {
+            reserve_blocks(device.file(), device_offset, stretch.len, device.name())?;
+        }
+        let mapped = self.map_device_over(stretch, device, device_offset);
+        match &mapped {
+            Ok(()) => self.note_tables(stretch),
+            // A driver that refuses does so after the kernel has taken the reservation away.
+            Err(_) => self.reserve_over(stretch)?,
         }
         mapped
     }
@@ -287,11 +306,22 @@ impl Vmem {
     ///
     /// # Errors
     /// Too many mappings; the device then stays mapped.
-    pub fn unmap_device(&self, stretch: Stretch) -> Result<(), VmemError> {
-        self.reserve_over(stretch)?;
-        self.device_bytes.fetch_sub(stretch.len, Ordering::Relaxed);
-        self.budget.release(stretch.len);
-        Ok(())
+    pub(crate) fn unmap_device(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.check(stretch)?;
+        self.reserve_over(stretch)
+    }
+
+    /// Makes a stretch that will never be backed readable without taking memory: records of sections outside the sample.
+    /// Private memory is so already; on a tmpfs a look at a hole would take a page, or end in SIGBUS on a full one.
+    ///
+    /// # Errors
+    /// Too many mappings.
+    pub(crate) fn leave_unbacked(&self, stretch: Stretch) -> Result<(), VmemError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        self.check(stretch)?;
+        self.map_reservation(stretch, None)
     }
 
     fn check(&self, stretch: Stretch) -> Result<(), VmemError> {
@@ -330,19 +360,30 @@ impl Vmem {
         })
     }
 
-    fn unback_ram(&self, stretch: Stretch) -> Result<(), Errno> {
+    /// Locked pages are unlocked first, and what the kernel will not drop on advice goes with its mapping.
+    fn unback_ram(&self, stretch: Stretch) -> Result<(), VmemError> {
         let advice = if self.file.is_some() { Advice::LinuxRemove } else { Advice::LinuxDontNeed };
-        self.advise(stretch, advice)
+        if self.advise(stretch, advice).is_ok() {
+            return Ok(());
+        }
+        // SAFETY: the stretch lies in our own mapping, and unlocking changes no contents.
+        let unlocked = unsafe { rustix::mm::munlock(self.address(stretch), stretch.len as usize) };
+        if unlocked.is_ok() && self.advise(stretch, advice).is_ok() {
+            return Ok(());
+        }
+        if let Some((file, _)) = &self.file {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let punched = rustix::fs::fallocate(file, hole, self.file_offset(stretch), stretch.len);
+            return punched.map_err(|e| VmemError::Populate { len: stretch.len, source: e.into() });
+        }
+        self.reserve_over(stretch)
     }
 
     fn file_offset(&self, stretch: Stretch) -> u64 {
         (self.base.as_ptr().addr() - self.mapping.ptr().addr()) as u64 + stretch.offset
     }
 
-    fn map_device_uncharged(&self, stretch: Stretch, device: &DaxDevice, offset: u64) -> Result<(), VmemError> {
-        if device.is_tmpfs() {
-            reserve_blocks(device.file(), offset, stretch.len, device.name())?;
-        }
+    fn map_device_over(&self, stretch: Stretch, device: &DaxDevice, offset: u64) -> Result<(), VmemError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
         let (address, len) = (self.address(stretch), stretch.len as usize);
         // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a reader can reach.
@@ -356,21 +397,23 @@ impl Vmem {
         })?;
         match self.advise(stretch, Advice::LinuxPopulateWrite) {
             // A driver may not support it; the blocks are there and writing the records maps them.
-            Ok(()) | Err(Errno::INVAL | Errno::FAULT) => Ok(()),
-            Err(errno) => {
-                let _ = self.reserve_over(stretch);
-                Err(VmemError::Populate { len: stretch.len, source: errno.into() })
-            }
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(VmemError::Populate { len: stretch.len, source: errno.into() }),
         }
     }
 
+    /// A fresh reservation over a stretch, of the kind that the range began with.
     fn reserve_over(&self, stretch: Stretch) -> Result<(), VmemError> {
+        self.map_reservation(stretch, self.file.as_ref().map(|(file, _)| file))
+    }
+
+    fn map_reservation(&self, stretch: Stretch, file: Option<&File>) -> Result<(), VmemError> {
         let (prot, fixed) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         let (address, len) = (self.address(stretch), stretch.len as usize);
-        let mapped = match &self.file {
+        let mapped = match file {
             // SAFETY: MAP_FIXED replaces part of our own range, which holds no record that a reader can reach.
             None => unsafe { rustix::mm::mmap_anonymous(address, len, prot, fixed | MapFlags::PRIVATE) },
-            Some((file, _)) => {
+            Some(file) => {
                 let offset = self.file_offset(stretch);
                 // SAFETY: as above.
                 unsafe { rustix::mm::mmap(address, len, prot, fixed | MapFlags::SHARED, file, offset) }
@@ -505,16 +548,62 @@ mod tests {
             for kept in [0, 9] {
                 vmem.map_device(stretch, &device, UNIT).unwrap();
                 assert_eq!(word(&vmem, stretch.offset).swap(9, Ordering::Relaxed), kept, "the device keeps its data");
-                assert_eq!(vmem.device_bytes(), UNIT);
                 vmem.unmap_device(stretch).unwrap();
                 assert_eq!(word(&vmem, stretch.offset).load(Ordering::Relaxed), 0);
             }
-            assert_eq!((vmem.device_bytes(), vmem.budget.used()), (0, 0));
         }
     }
 
     #[test]
+    fn a_device_that_will_not_map_leaves_the_reservation() {
+        let vmem = vmem(&RamBacking::Anon, u64::MAX);
+        let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap();
+        let stretch = Stretch { offset: 2 << 20, len: UNIT };
+        // An offset that is not on a page is refused by mmap.
+        assert!(vmem.map_device(stretch, &device, 1).is_err());
+        assert_eq!(word(&vmem, stretch.offset).load(Ordering::Relaxed), 0, "still readable");
+    }
+
+    #[test]
+    fn locked_memory_is_given_back_too() {
+        for backing in [RamBacking::Anon, tmpfs()] {
+            let vmem = vmem(&backing, u64::MAX);
+            let stretch = Stretch { offset: 0, len: 2 * UNIT };
+            vmem.populate(stretch).unwrap();
+            word(&vmem, UNIT).store(7, Ordering::Relaxed);
+            // Only the second half: the first is dropped before the kernel meets what it may not drop.
+            let half = Stretch { offset: UNIT, len: UNIT };
+            // SAFETY: the stretch is backed.
+            if unsafe { rustix::mm::mlock(vmem.address(half), UNIT as usize) }.is_err() {
+                eprintln!("skipped: this user may not lock memory");
+                continue;
+            }
+            vmem.depopulate(stretch).unwrap();
+            assert_eq!((word(&vmem, UNIT).load(Ordering::Relaxed), vmem.ram_bytes()), (0, 0), "{backing}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_unbacked_reads_as_zero_and_takes_nothing_of_a_tmpfs() {
+        let vmem = vmem(&tmpfs(), u64::MAX);
+        vmem.leave_unbacked(Stretch { offset: 0, len: 2 << 20 }).unwrap();
+        for offset in (0..2 << 20).step_by(4096) {
+            assert_eq!(word(&vmem, offset).load(Ordering::Relaxed), 0);
+        }
+        let (file, _) = vmem.file.as_ref().unwrap();
+        assert_eq!(rustix::fs::fstat(file).unwrap().st_blocks, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "is outside")]
+    fn a_stretch_outside_the_range_is_never_touched() {
+        let vmem = vmem(&RamBacking::Anon, u64::MAX);
+        let _ = vmem.depopulate(Stretch { offset: vmem.len_bytes(), len: 4096 });
+    }
+
+    #[test]
     fn more_address_space_than_there_is_is_an_error() {
+        assert!(Vmem::reserve(u64::MAX, &RamBacking::Anon, RecordBudget::new(0)).is_err());
         let error = Vmem::reserve(1 << 50, &RamBacking::Anon, RecordBudget::new(0)).unwrap_err();
         assert!(error.to_string().contains("cannot reserve 1 PiB of address space"), "{error}");
     }

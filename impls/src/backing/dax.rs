@@ -7,6 +7,7 @@ use rustix::fs::FileType;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 /// Why a device cannot hold records.
@@ -56,6 +57,26 @@ pub enum DaxError {
         /// Bytes claimed.
         need: u64,
     },
+    /// Another altmap uses it.
+    #[error("{name} already holds the records of another range")]
+    InUse {
+        /// The device.
+        name: String,
+    },
+    /// A range that no machine has.
+    #[error("a range at pfn {base_pfn:#x} with an altmap would leave the physical space")]
+    BeyondPhysicalSpace {
+        /// First pfn of the range.
+        base_pfn: u64,
+    },
+    /// Blocks of the altmap are pages of the geometry, mappings are pages of the host.
+    #[error("the pages of this machine ({}) are not those of the layout ({}), so its records cannot be mapped from a device", Bytes(*host), Bytes(*page))]
+    HostPage {
+        /// The host's page size.
+        host: u64,
+        /// The layout's page size.
+        page: u64,
+    },
     /// No tmpfs to stand in for a device.
     #[error(transparent)]
     Tmpfs(#[from] TmpfsError),
@@ -68,6 +89,8 @@ pub struct DaxDevice {
     name: String,
     len: u64,
     on_tmpfs: bool,
+    /// An altmap hands out its blocks.
+    claimed: AtomicBool,
 }
 
 impl DaxDevice {
@@ -102,7 +125,8 @@ impl DaxDevice {
             return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
         }
         let file = File::options().read(true).write(true).open(path).map_err(io("open"))?;
-        let device = Self { file, name: path.display().to_string(), len, on_tmpfs: false };
+        let device =
+            Self { file, name: path.display().to_string(), len, on_tmpfs: false, claimed: AtomicBool::new(false) };
         device.probe().map_err(io("map"))?;
         Ok(device)
     }
@@ -113,13 +137,24 @@ impl DaxDevice {
     /// [`DaxError::Tmpfs`].
     pub fn on_tmpfs(dir: &Path, len: u64) -> Result<Self, DaxError> {
         let file = unnamed_tmpfs_file(dir, len)?;
-        Ok(Self { file, name: format!("a file on {}", dir.display()), len, on_tmpfs: true })
+        let name = format!("a file on {}", dir.display());
+        Ok(Self { file, name, len, on_tmpfs: true, claimed: AtomicBool::new(false) })
     }
 
     /// Maps the first unit once: a device that opens need not map.
     fn probe(&self) -> io::Result<()> {
         let unit = rustix::param::page_size();
         MmapOptions::new().len(unit).map_raw(&self.file).map(drop)
+    }
+
+    /// Takes the device for an altmap; false if another has it.
+    pub(crate) fn claim(&self) -> bool {
+        !self.claimed.swap(true, Ordering::Acquire)
+    }
+
+    /// Gives it back.
+    pub(crate) fn release_claim(&self) {
+        self.claimed.store(false, Ordering::Release);
     }
 
     /// Size in bytes.

@@ -41,8 +41,7 @@ pub struct Flat<G: Geometry = X86_64> {
 /// Pfns of the array: from the architecture's first to the rounded last.
 fn span<G: Geometry>(map: &BootMap) -> PfnRange {
     let start = G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1);
-    let end = map.end_pfn().max(start).next_multiple_of(MAX_ORDER_NR_PAGES);
-    PfnRange::new(start, end).expect("the end is rounded up from the start or above")
+    PfnRange::new(start, map.end_pfn().max(start)).expect("the end is the start or above").round_out(MAX_ORDER_NR_PAGES)
 }
 
 impl<G: Geometry> Memmap for Flat<G> {
@@ -69,9 +68,12 @@ impl<G: Geometry> Memmap for Flat<G> {
         let max_mapnr = map.end_pfn().saturating_sub(G::ARCH_PFN_OFFSET);
         let flat = Self { mem_map, max_mapnr, backed: store.backed, geometry: PhantomData };
         for part in span.split_at_multiples(G::PAGES_PER_SECTION) {
-            if flat.backed.contains(G::section_nr(part.start())) {
-                let offset = (part.start() - span.start()) * PAGE_RECORD_BYTES;
-                flat.mem_map.populate(Stretch { offset, len: part.nr_pages() * PAGE_RECORD_BYTES })?;
+            let offset = (part.start() - span.start()) * PAGE_RECORD_BYTES;
+            let stretch = Stretch { offset, len: part.nr_pages() * PAGE_RECORD_BYTES };
+            if !flat.backed.contains(G::section_nr(part.start())) {
+                flat.mem_map.leave_unbacked(stretch)?;
+            } else {
+                flat.mem_map.populate(stretch)?;
                 let node = map.ranges().iter().find(|r| r.range.end() > part.start()).map_or(0, |r| r.node);
                 for pfn in part.start()..part.end() {
                     // SAFETY: the pfn lies in the span, so its record lies in the array, which was just backed.
@@ -102,7 +104,7 @@ impl<G: Geometry> Memmap for Flat<G> {
     }
 
     fn boot_record_bytes(map: &BootMap) -> u64 {
-        if map.ranges().is_empty() { 0 } else { span::<G>(map).nr_pages() * PAGE_RECORD_BYTES }
+        if map.ranges().is_empty() { 0 } else { span::<G>(map).nr_pages().saturating_mul(PAGE_RECORD_BYTES) }
     }
 }
 
@@ -158,7 +160,8 @@ mod tests {
     /// A machine whose memory does not begin at 0.
     #[derive(Clone, Copy, Debug, Default)]
     struct FromMegabyteOne;
-    impl Geometry for FromMegabyteOne {
+    // SAFETY: the derived constants are left alone, and the map has 64 bits for 64 sub-sections.
+    unsafe impl Geometry for FromMegabyteOne {
         const ID: &'static str = "offset";
         const PAGE_SHIFT: u32 = 12;
         const SECTION_SIZE_BITS: u32 = 27;

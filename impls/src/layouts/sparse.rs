@@ -23,7 +23,7 @@ use crate::grace::{Grace, ReadGuard};
 use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
-use crate::request::{Grid, check_altmap};
+use crate::request::{Grid, check_altmap, lock_writer};
 use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::NoSubsections;
@@ -32,7 +32,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Slots that are shuffled together.
 const SLOTS_PER_DEAL: u64 = 256;
@@ -115,7 +115,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 life: Life::BOOT,
             }),
         };
-        let mut writer = sparse.writer();
+        let mut writer = sparse.writer().expect("nobody else has it yet");
         for (index, (nr, node)) in sections.into_iter().enumerate() {
             let section = sparse
                 .table
@@ -151,13 +151,13 @@ impl<G: Geometry> Memmap for Sparse<G> {
     }
 
     fn boot_record_bytes(map: &BootMap) -> u64 {
-        map.sections::<G>().len() as u64 * slot_bytes::<G>()
+        map.nr_sections::<G>().saturating_mul(slot_bytes::<G>())
     }
 }
 
 impl<G: Geometry> Sparse<G> {
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, HotplugError> {
+        lock_writer(&self.writer, &self.grace)
     }
 
     fn stretch(slot: u64) -> Stretch {
@@ -181,7 +181,10 @@ impl<G: Geometry> Sparse<G> {
     }
 
     fn back(&self, nr: u64, slot: u64) -> Result<(), crate::vmem::VmemError> {
-        if self.backed.contains(nr) { self.arena.populate(Self::stretch(slot)) } else { Ok(()) }
+        match self.backed.contains(nr) {
+            true => self.arena.populate(Self::stretch(slot)),
+            false => self.arena.leave_unbacked(Self::stretch(slot)),
+        }
     }
 
     fn unback(&self, nr: u64, slot: u64) -> Result<(), crate::vmem::VmemError> {
@@ -203,7 +206,7 @@ impl<G: Geometry> Sparse<G> {
     /// Adds whole sections, all or nothing.
     fn add_sections(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         let span = range.phys(G::PAGE_SHIFT);
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let numbers = G::section_nr(range.start())..G::section_nr(range.end());
         let roots = self.table.roots();
         for nr in numbers.clone() {
@@ -268,7 +271,7 @@ impl<G: Geometry> Sparse<G> {
 impl<G: Geometry> Hotplug for Sparse<G> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Grid { granule_pages: G::PAGES_PER_SECTION, rule: GRID }.check::<G>(range)?;
-        check_altmap::<G>(range, how)?;
+        check_altmap::<G>(range, how, &self.grace)?;
         match how.mode {
             AddMode::Transactional => self.add_sections(range, how, phases),
             AddMode::Faithful => range
@@ -283,7 +286,7 @@ impl<G: Geometry> Hotplug for Sparse<G> {
         if self.grace.held_by_this_thread() {
             return Err(crate::grace::GraceError::ReaderHeld.into());
         }
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let mut sections = Vec::new();
         for nr in G::section_nr(range.start())..G::section_nr(range.end()) {
             match self.table.roots().section(nr).filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0) {
@@ -328,14 +331,15 @@ impl<G: Geometry> Hotplug for Sparse<G> {
     }
 
     fn synchronize(&self) -> Result<(), HotplugError> {
-        let _one_at_a_time = self.writer();
+        let _one_at_a_time = self.writer()?;
         Ok(self.grace.synchronize()?)
     }
 }
 
 impl<G: Geometry> Inspect for Sparse<G> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
-        let _at_rest = self.writer();
+        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        let _guard = self.grace.read();
         self.table.state(nr)
     }
 
@@ -349,7 +353,8 @@ impl<G: Geometry> Inspect for Sparse<G> {
     }
 
     fn digest(&self) -> u64 {
-        let _at_rest = self.writer();
+        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        let _guard = self.grace.read();
         self.table.digest(&self.accounting())
     }
 }
@@ -443,6 +448,6 @@ mod tests {
             sparse.add(range(4, 2), &AddParams::default(), &mut ()).unwrap();
             sparse.remove(range(4, 2), &RemoveParams::default(), &mut ()).unwrap();
         }
-        assert_eq!(sparse.writer().slots.dealt, SLOTS_PER_DEAL);
+        assert_eq!(sparse.writer().unwrap().slots.dealt, SLOTS_PER_DEAL);
     }
 }

@@ -36,13 +36,13 @@ use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::placement::{InMemory, PlaceError, Placement};
-use crate::request::{Grid, check_altmap};
+use crate::request::{Grid, check_altmap, lock_writer};
 use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::SubsectionMap;
 use crate::vmem::{Stretch, Vmem};
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// SPARSEMEM_VMEMMAP with sub-sections, for an architecture and a place of records.
 #[derive(Debug)]
@@ -77,8 +77,8 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
     const GRID: Grid =
         Grid { granule_pages: G::PAGES_PER_SUBSECTION, rule: "VMEMMAP adds and removes sub-sections, since Linux 5.3" };
 
-    fn writer(&self) -> MutexGuard<'_, Writer<P>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> Result<MutexGuard<'_, Writer<P>>, HotplugError> {
+        lock_writer(&self.writer, &self.grace)
     }
 
     fn record(&self, pfn: u64) -> NonNull<Page> {
@@ -123,7 +123,7 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
     /// Adds a range that lies on the grid, all or nothing.
     fn add_range(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         let span = range.phys(G::PAGE_SHIFT);
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let roots = self.table.roots();
         for chunk in range.split_at_multiples(G::PAGES_PER_SECTION) {
             let section = roots.section(G::section_nr(chunk.start()));
@@ -179,7 +179,7 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
         Ok(Chunk { pfns, section, new_usage })
     }
 
-    /// Records of unbacked sections are not there, except that an addition to an unbacked boot section brings its own.
+    /// Records of sections outside the sample are not there.
     fn is_recorded(&self, chunk: &Chunk<'_, G::SubsectionMap>) -> bool {
         self.backed.contains(G::section_nr(chunk.pfns.start()))
     }
@@ -191,7 +191,10 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
         how: &AddParams,
     ) -> Result<(), PlaceError> {
         let nr = G::section_nr(chunk.pfns.start());
-        if !self.is_recorded(chunk) || self.has_boot_records(chunk.section, nr) {
+        if !self.is_recorded(chunk) {
+            return Ok(self.vmemmap.leave_unbacked(stretch(chunk.pfns))?);
+        }
+        if self.has_boot_records(chunk.section, nr) {
             return Ok(());
         }
         writer.placement.populate(&self.vmemmap, stretch(chunk.pfns), how.altmap.as_ref())
@@ -208,7 +211,7 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
         for chunk in &chunks[..populated] {
             let nr = G::section_nr(chunk.pfns.start());
             if self.is_recorded(chunk) && !self.has_boot_records(chunk.section, nr) {
-                let undone = writer.placement.depopulate(&self.vmemmap, stretch(chunk.pfns));
+                let undone = writer.placement.depopulate(&self.vmemmap, &[stretch(chunk.pfns)]);
                 debug_assert!(undone.is_ok(), "{undone:?}");
             }
         }
@@ -307,14 +310,16 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),
         };
-        let mut writer = layout.writer();
+        let mut writer = layout.writer().expect("nobody else has it yet");
         for (index, &(nr, node)) in sections.iter().enumerate() {
             let section = layout
                 .table
                 .section_or_new_root(nr)
                 .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
             let whole = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
-            if layout.backed.contains(nr) {
+            if !layout.backed.contains(nr) {
+                layout.vmemmap.leave_unbacked(stretch(whole))?;
+            } else {
                 match writer.placement.populate(&layout.vmemmap, stretch(whole), None) {
                     Ok(()) => layout.init_records(whole, PageLinks::new(node, Zone::Normal), Life::BOOT),
                     Err(PlaceError::Vmem(error)) => return Err(error.into()),
@@ -359,14 +364,14 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
     }
 
     fn boot_record_bytes(map: &BootMap) -> u64 {
-        map.sections::<G>().len() as u64 * G::PAGES_PER_SECTION * PAGE_RECORD_BYTES
+        map.nr_sections::<G>().saturating_mul(G::PAGES_PER_SECTION * PAGE_RECORD_BYTES)
     }
 }
 
 impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Self::GRID.check::<G>(range)?;
-        check_altmap::<G>(range, how)?;
+        check_altmap::<G>(range, how, &self.grace)?;
         match how.mode {
             AddMode::Transactional => self.add_range(range, how, phases),
             AddMode::Faithful => {
@@ -381,7 +386,7 @@ impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
         if self.grace.held_by_this_thread() {
             return Err(GraceError::ReaderHeld.into());
         }
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let roots = self.table.roots();
         let chunks = range.split_at_multiples(G::PAGES_PER_SECTION);
         for chunk in chunks.clone() {
@@ -402,16 +407,10 @@ impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
             return Err(error.into());
         }
         phases.ended(Phase::Grace);
-        for (done, chunk) in leaving.iter().enumerate() {
-            let Some(records) = self.records_that_go(chunk) else { continue };
-            if let Err(source) = writer.placement.depopulate(&self.vmemmap, stretch(records)) {
-                // What is gone is gone (with locked memory the first piece fails, and nothing is); the rest comes back.
-                Self::publish_again(&leaving[done..]);
-                for gone in &leaving[..done] {
-                    self.retire(gone);
-                }
-                return Err(HotplugError::Vmem { span, source });
-            }
+        let going: Vec<Stretch> = leaving.iter().filter_map(|chunk| self.records_that_go(chunk)).map(stretch).collect();
+        if let Err(source) = writer.placement.depopulate(&self.vmemmap, &going) {
+            Self::publish_again(&leaving);
+            return Err(HotplugError::Vmem { span, source });
         }
         for chunk in &leaving {
             self.retire(chunk);
@@ -421,7 +420,7 @@ impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
     }
 
     fn synchronize(&self) -> Result<(), HotplugError> {
-        let _one_at_a_time = self.writer();
+        let _one_at_a_time = self.writer()?;
         Ok(self.grace.synchronize()?)
     }
 }
@@ -444,7 +443,8 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
 
 impl<G: Geometry, P: Placement> Inspect for Subsection<G, P> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
-        let _at_rest = self.writer();
+        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        let _guard = self.grace.read();
         self.table.state(nr)
     }
 
@@ -458,7 +458,8 @@ impl<G: Geometry, P: Placement> Inspect for Subsection<G, P> {
     }
 
     fn digest(&self) -> u64 {
-        let _at_rest = self.writer();
+        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        let _guard = self.grace.read();
         self.table.digest(&self.accounting())
     }
 }
