@@ -18,7 +18,6 @@ fn main() {
     // A new commit moves one of these; where there is no repository, nothing changes.
     if let Some(git) = output("git", &["rev-parse", "--absolute-git-dir"]) {
         println!("cargo::rerun-if-changed={git}/HEAD");
-        println!("cargo::rerun-if-changed={git}/index");
         println!("cargo::rerun-if-changed={git}/logs/HEAD");
     }
 }

@@ -4,19 +4,26 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Exit status of a process that stopped on request: 128 + SIGINT.
-pub const EXIT_INTERRUPTED: u8 = 130;
-
-/// Set once the user wants the work to stop.
+/// The number of the signal that asked the work to stop; 0 until then.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicUsize>);
 
 /// The user asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted; nothing was written")]
-pub struct Interrupted;
+pub struct Interrupted {
+    /// The signal.
+    pub signal: u8,
+}
+
+impl Interrupted {
+    /// Exit status of a process that a signal ended, as shells tell it.
+    pub fn exit_status(self) -> u8 {
+        128 + self.signal
+    }
+}
 
 impl Interrupt {
     /// Listens to SIGINT and SIGTERM.
@@ -24,11 +31,12 @@ impl Interrupt {
     /// # Errors
     /// The handlers cannot be installed.
     pub fn listen() -> io::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
+        let (asked, again) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the second signal finds the flag set and ends the process.
-            flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED.into(), Arc::clone(&asked))?;
-            flag::register(signal, Arc::clone(&asked))?;
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))?;
+            flag::register(signal, Arc::clone(&again))?;
+            flag::register_usize(signal, Arc::clone(&asked), signal as usize)?;
         }
         Ok(Self(asked))
     }
@@ -36,7 +44,7 @@ impl Interrupt {
     /// As if the user had asked already.
     #[cfg(test)]
     pub(crate) fn asked() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(Arc::new(AtomicUsize::new(SIGINT as usize)))
     }
 
     /// To be asked between slices.
@@ -44,6 +52,9 @@ impl Interrupt {
     /// # Errors
     /// [`Interrupted`] once the user asked to stop.
     pub fn check(&self) -> Result<(), Interrupted> {
-        if self.0.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => Err(Interrupted { signal: signal as u8 }),
+        }
     }
 }

@@ -14,7 +14,7 @@ const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 pub enum PlanError {
     /// Not even one section a layout for boot and hot-added memory.
     #[error(
-        "--records-limit {} is too small: {layouts} layouts need at least {} (records of one boot and one hot-added section each)",
+        "--records-limit {} is too small: {layouts} layouts need at least {} (records of one boot and one hot-added section each); raise it, or race fewer layouts with --layout",
         Bytes(*limit), Bytes(*need)
     )]
     LimitTooSmall {

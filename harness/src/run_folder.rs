@@ -87,7 +87,7 @@ pub struct Manifest {
 
 /// A run folder that could not be written.
 #[derive(Debug, Error)]
-#[error("cannot write the run folder {}: {source}", path.display())]
+#[error("cannot write the run folder {}: {source}; choose another place with --output", path.display())]
 pub struct FolderError {
     path: PathBuf,
     source: io::Error,

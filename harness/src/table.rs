@@ -18,7 +18,7 @@ pub fn draw(summary: &Summary) -> Table {
         let labels = [line.op.clone(), line.sections.name().to_owned(), line.pattern.clone()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(|| Cell::new(""), |cell| lookup(cell, fastest))
+            cell.map_or_else(not_booted, |cell| lookup(cell, fastest))
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
@@ -32,15 +32,17 @@ pub fn draw(summary: &Summary) -> Table {
         let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(|| Cell::new(""), hotplug)
+            cell.map_or_else(not_booted, hotplug)
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
     type Column = fn(&crate::summary::Bytes) -> Option<f64>;
-    let columns: [(&str, &str, Column); 3] = [
+    let columns: [(&str, &str, Column); 5] = [
         ("index", "boot", |b| b.index),
         ("index", "boot+hot", |b| b.index_with_hot),
-        ("records", "boot", |b| b.records_needed),
+        ("records", "needed", |b| b.records_needed),
+        ("records", "backed", |b| b.records_backed),
+        ("page tables", "backed", |b| b.page_tables),
     ];
     for (label, on, value) in columns {
         let cells = summary.bytes.iter().map(|of| {
@@ -54,6 +56,11 @@ pub fn draw(summary: &Summary) -> Table {
         table.add_row([label, on, "bytes"].map(Cell::new).into_iter().chain(cells));
     }
     table
+}
+
+/// A layout without rows: a machine with this map could not hold its records.
+fn not_booted() -> Cell {
+    Cell::new("would not boot").fg(Color::DarkGrey)
 }
 
 /// As fast as the fastest, as far as one process can tell.
@@ -96,8 +103,8 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     }
     if summary.on_device {
         lines.push(
-            "Records on a device: its blocks are reused from one addition to the next, so no block is made anew while \
-             timed."
+            "Records on a device: its blocks are reused from one addition to the next, where RAM is allocated and zeroed \
+             anew; hot-add on a device and in RAM differ by that too."
                 .to_owned(),
         );
     }
@@ -122,18 +129,24 @@ pub fn findings(summary: &Summary) -> Vec<String> {
     let mut sentences = Vec::new();
     for sections in Sections::ALL {
         let Some(line) = summary.lookup("pfn_valid", sections, "random") else { continue };
-        let mut timed: Vec<(&str, f64)> =
+        let timed: Vec<(&str, f64)> =
             line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.median_ns?))).collect();
-        timed.sort_by(|a, b| a.1.total_cmp(&b.1));
-        if let [first, .., last] = timed[..] {
+        let low = timed.iter().map(|(_, ns)| *ns).fold(f64::INFINITY, f64::min);
+        let high = timed.iter().map(|(_, ns)| *ns).fold(0.0, f64::max);
+        // Layouts that one process cannot tell apart are named together.
+        let near = |ns: f64| {
+            let names = timed.iter().filter(|(_, other)| is_best(*other, ns) && is_best(ns, *other));
+            names.map(|(layout, _)| *layout).collect::<Vec<_>>().join(" and ")
+        };
+        if timed.len() > 1 && !is_best(high, low) {
             let memory = if sections == Sections::Boot { "boot memory" } else { "hot-added memory" };
             sentences.push(format!(
-                "On {memory} in random order, {} answers pfn_valid fastest, in {}; {} is slowest with {}, {:.1} times as long.",
-                first.0,
-                time(first.1),
-                last.0,
-                time(last.1),
-                last.1 / first.1
+                "On {memory} in random order, pfn_valid takes {} with {}, the fastest, and {} with {}: {:.1} times as long.",
+                time(low),
+                near(low),
+                time(high),
+                near(high),
+                high / low
             ));
         }
     }

@@ -103,12 +103,10 @@ pub enum VerifyError {
     #[error(transparent)]
     Device(#[from] DaxError),
     /// Address space or memory was refused, which says nothing about a layout.
-    #[error("{layout} on map {map}: {source}")]
+    #[error("{layout}: {source}")]
     Machine {
         /// The layout.
         layout: &'static str,
-        /// The map.
-        map: String,
         /// The cause.
         source: BootError,
     },
@@ -145,6 +143,20 @@ pub fn on_map(map: &PhysicalMap, backing: &RamBacking, interrupt: &Interrupt) ->
         47..=48 => on_map_as::<Arm64Pages4K>(map, backing, interrupt),
         _ => on_map_as::<X86_64La57>(map, backing, interrupt),
     }
+}
+
+/// What is to be said of a map that x86-64 with 4 levels cannot have, since a map does not tell its architecture.
+pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
+    let (taken, bits) = match width(map) {
+        ..=46 => return None,
+        47..=48 => (Arm64Pages4K::ID, Arm64Pages4K::MAX_PHYSMEM_BITS),
+        _ => (X86_64La57::ID, X86_64La57::MAX_PHYSMEM_BITS),
+    };
+    Some(format!(
+        "the map {} reaches beyond the 46 bits of physical address of {}; the layouts are those of {taken} ({bits} bits)",
+        map.name,
+        X86_64::ID
+    ))
 }
 
 /// Bits of the highest address of a map.
@@ -187,7 +199,7 @@ fn layout_on_map<G: Geometry>(
             return Ok(MapOutcome::WouldNotBoot { need_bytes, have_bytes });
         }
         Err(source @ BootError::Vmem(_)) => {
-            return Err(VerifyError::Machine { layout: entry.id, map: map.name.clone(), source });
+            return Err(VerifyError::Machine { layout: entry.id, source });
         }
         Err(source) => return Err(of_map(source)),
     };

@@ -481,7 +481,10 @@ fn reserve_blocks(file: &File, offset: u64, len: u64, place: &str) -> Result<(),
 fn reservation_hint(len: u64) -> String {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {
-        return format!("; the address space of this process is limited to {} (ulimit -v unlimited)", Bytes(limit));
+        return format!(
+            "; the address space of this process is limited to {}; lift it with ulimit -v unlimited, in a shell whose hard limit allows it",
+            Bytes(limit)
+        );
     }
     let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
     if strict {

@@ -6,7 +6,8 @@ mod list;
 mod run;
 mod verify;
 
-use crate::interrupt::{EXIT_INTERRUPTED, Interrupted};
+use crate::interrupt::Interrupted;
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use std::io::{self, Write};
@@ -77,14 +78,16 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if is_interrupted(&error) => {
-            eprintln!("pfnbench: {Interrupted}");
-            ExitCode::from(EXIT_INTERRUPTED)
-        }
-        Err(error) => {
-            eprintln!("pfnbench: {}", in_one_line(&error));
-            ExitCode::from(2)
-        }
+        Err(error) => match error.chain().find_map(|cause| cause.downcast_ref::<Interrupted>()) {
+            Some(interrupted) => {
+                eprintln!("pfnbench: {interrupted}");
+                ExitCode::from(interrupted.exit_status())
+            }
+            None => {
+                eprintln!("pfnbench: {}", in_one_line(&error));
+                ExitCode::from(2)
+            }
+        },
     }
 }
 
@@ -106,13 +109,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
-fn is_interrupted(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Interrupted>())
-}
-
 /// Prints text or JSON to standard output.
 fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{text}")?)
+    writeln!(io::stdout().lock(), "{text}").context("cannot write to standard output")
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
 use crate::summary::Summary;
 use crate::table;
 use crate::units::parse_size;
-use crate::verify::{self, MapOutcome, on_map};
+use crate::verify::{self, MapOutcome, architecture_note, on_map};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -106,14 +106,18 @@ impl Drop for Bar {
 
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let map = self.map.clone().unwrap_or_default().load()?;
+        for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
+            eprintln!("pfnbench: warning: {warning}");
+        }
+        if map.boot_map()?.ranges().is_empty() {
+            bail!("the map {} has no memory that is there at boot, so there is nothing to race on", map.name);
+        }
+        // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
         let started = now();
         let environment = Environment::look();
         let doctor_before = examine(&environment);
-        let map = self.map.clone().unwrap_or_default().load()?;
-        for warning in &map.warnings {
-            eprintln!("pfnbench: warning: {warning}");
-        }
         let (backing, device) = self.backing.open()?;
         let settings = Settings {
             effort: match self.tier {

@@ -7,7 +7,7 @@ use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::verify::{MapOutcome, conformance, on_map};
+use crate::verify::{MapOutcome, architecture_note, conformance, on_map};
 use clap::Args;
 use memmap_layouts::X86_64;
 use memmap_layouts::backing::{DaxDevice, RamBacking};
@@ -47,10 +47,11 @@ fn on_device(
 
 impl VerifyArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let interrupt = Interrupt::listen()?;
+        // Nothing that outlives the process is made here, so Ctrl-C may simply end it.
+        let interrupt = Interrupt::default();
         let (backing, device) = self.backing.open()?;
         let map = self.map.clone().unwrap_or_default().load()?;
-        for warning in &map.warnings {
+        for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
             eprintln!("pfnbench: warning: {warning}");
         }
         let mut maps = vec![map];
@@ -75,6 +76,9 @@ impl VerifyArgs {
         } else {
             for map in &maps {
                 print(format!("{}: {}", map.name, map.summary()))?;
+                if map.ranges.is_empty() {
+                    print("  no memory, so nothing to verify but that no page is known")?;
+                }
                 for check in checks.iter().filter(|check| check.map == map.name) {
                     print(format!("  {:<12} {} ({})", check.layout, check.outcome.describe(), check.geometry))?;
                 }

@@ -5,7 +5,7 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 static RANGE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*((?:0[xX])?[0-9a-fA-F]+)-((?:0[xX])?[0-9a-fA-F]+) : (.+)$").expect("a valid pattern")
+    Regex::new(r"^\s*((?:0[xX])?[0-9a-fA-F]+)-((?:0[xX])?[0-9a-fA-F]+)\s+:\s+(.+)$").expect("a valid pattern")
 });
 
 /// Has the line the form of a range, whatever its numbers?

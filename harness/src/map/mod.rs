@@ -107,7 +107,9 @@ pub enum MapError {
         text: String,
     },
     /// A number that is none.
-    #[error("line {line}: {text:?} is not an address of at most {MAX_PHYS_BITS} bits")]
+    #[error(
+        "line {line}: {text:?} is not an address of at most {MAX_PHYS_BITS} bits, the widest that a machine has; correct it or leave the line out"
+    )]
     BadAddress {
         /// Line number, from 1.
         line: usize,
@@ -115,7 +117,9 @@ pub enum MapError {
         text: String,
     },
     /// The end lies before the start.
-    #[error("line {line}: the range ends at {end:#x}, before its start at {start:#x}; ends are inclusive")]
+    #[error(
+        "line {line}: the range ends at {end:#x}, before its start at {start:#x}; the form is start-end with the last byte as end: correct it or leave the line out"
+    )]
     Backwards {
         /// Line number, from 1.
         line: usize,

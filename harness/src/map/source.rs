@@ -1,10 +1,15 @@
 //! Where a map comes from: this machine, a file, standard input, or the maps that are built in.
 
 use super::{MapError, PhysicalMap, builtin, read};
+use memmap_layouts::Bytes;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
+
+/// A log of a large machine has a few megabytes.
+const MAX_MAP_BYTES: u64 = 64 << 20;
 
 /// Which map to use.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -36,12 +41,18 @@ impl FromStr for Source {
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The text could not be read.
-    #[error("cannot read the map {from}: {source}")]
+    #[error("cannot read the map {from}: {source}; give a text file, - for standard input, or builtin:NAME")]
     Io {
         /// File or stream.
         from: String,
         /// The cause.
         source: io::Error,
+    },
+    /// It does not end where a map does.
+    #[error("the map {from} is larger than {}, which no memory map is", Bytes(MAX_MAP_BYTES))]
+    TooLarge {
+        /// File or stream.
+        from: String,
     },
     /// The text could not be understood.
     #[error("{from}: {source}")]
@@ -75,16 +86,13 @@ impl Source {
         match self {
             Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
             Self::Stdin => {
-                let mut bytes = Vec::new();
-                let from = "standard input".to_owned();
-                match io::stdin().read_to_end(&mut bytes) {
-                    Ok(_) => parse("stdin", &from, &from, bytes),
-                    Err(source) => Err(SourceError::Io { from, source }),
-                }
+                let from = "standard input";
+                parse("stdin", from, from, read_all(io::stdin(), from)?)
             }
             Self::File(path) => {
                 let from = path.display().to_string();
-                let bytes = std::fs::read(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
+                let file = File::open(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
+                let bytes = read_all(file, &from)?;
                 // The name without the folder: maps go into run folders, and folders may name people.
                 let name = stem(path);
                 parse(&name, &format!("the file {name}"), &from, bytes)
@@ -97,10 +105,20 @@ impl Source {
     }
 }
 
+fn read_all(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    match source.take(MAX_MAP_BYTES + 1).read_to_end(&mut bytes) {
+        Err(source) => Err(SourceError::Io { from: from.to_owned(), source }),
+        Ok(_) if bytes.len() as u64 > MAX_MAP_BYTES => Err(SourceError::TooLarge { from: from.to_owned() }),
+        Ok(_) => Ok(bytes),
+    }
+}
+
 fn parse(name: &str, origin: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
     // Logs hold stray bytes; in a range they are an error with its line like any other wrong character.
     let text = String::from_utf8_lossy(&bytes);
-    read(name, origin, &text).map_err(|source| SourceError::Map { from: from.to_owned(), source })
+    read(name, origin, text.trim_start_matches('\u{feff}'))
+        .map_err(|source| SourceError::Map { from: from.to_owned(), source })
 }
 
 fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
@@ -144,6 +162,13 @@ mod tests {
     fn a_hidden_file_is_an_error_with_the_way_out() {
         let error = parse("x", "x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
         assert!(error.contains("x.txt") && error.contains("as root"), "{error}");
+    }
+
+    #[test]
+    fn a_source_without_end_is_refused() {
+        let error = Source::File("/dev/zero".into()).load().unwrap_err().to_string();
+        assert!(error.contains("/dev/zero is larger than 64 MiB"), "{error}");
+        assert!(parse("x", "x", "x", "\u{feff}1000-1fff : System RAM\n".into()).is_ok(), "a byte order mark");
     }
 
     #[test]

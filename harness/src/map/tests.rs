@@ -73,6 +73,14 @@ fn an_iomem_part_holds_ranges_only() {
 }
 
 #[test]
+fn tabs_and_line_ends_of_other_systems_are_borne() {
+    assert_eq!(
+        ranges("\t00001000-0009ffff\t:\tSystem RAM\r\n  2000-2fff : Kernel code\r\n"),
+        [(0x1000, 0xa0000, Kind::Ram)]
+    );
+}
+
+#[test]
 fn comments_and_parts() {
     let text = "\
 # a comment

@@ -14,7 +14,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DaxError {
     /// It cannot be opened or asked.
-    #[error("cannot use {} as a DAX device: {what}: {source}", path.display())]
+    #[error("cannot use {} as a DAX device: {what}: {source}; it must be a character device of the dax bus that you may write to (`daxctl list` shows them)", path.display())]
     Io {
         /// The device.
         path: PathBuf,

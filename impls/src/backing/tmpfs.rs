@@ -16,7 +16,7 @@ pub enum TmpfsError {
     #[error("{} is not on a tmpfs; name a directory of one, e.g. /dev/shm", .0.display())]
     NotTmpfs(PathBuf),
     /// The directory or the file could not be opened.
-    #[error("cannot make a file on the tmpfs at {}: {source}", dir.display())]
+    #[error("cannot make a file on the tmpfs at {}: {source}; name a directory of a tmpfs that you may write to, e.g. /dev/shm", dir.display())]
     Io {
         /// The directory.
         dir: PathBuf,
