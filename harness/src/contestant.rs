@@ -63,8 +63,11 @@ pub trait HotplugContestant {
     fn digest(&self) -> u64;
 }
 
-struct Fixed<L>(L);
-struct Plugged<L>(L);
+/// A booted layout, and its hotplug if it has any.
+struct Booted<L> {
+    layout: L,
+    hotplug: fn(&L) -> Option<&dyn HotplugContestant>,
+}
 
 /// Answers as the oracle, and records that are their pfns' own. For verification: every probe is looked at.
 pub fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Result<(), String> {
@@ -83,7 +86,7 @@ fn prepare<L: Memmap>(layout: &L, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared
     lookup::prepare(layout, op, pfns, |pfn| layout.backed().contains(L::Geometry::section_nr(pfn.0)))
 }
 
-impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Fixed<L> {
+impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn id(&self) -> &'static str {
         L::ID
     }
@@ -91,53 +94,29 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Fixed<L> {
         L::CAPS
     }
     fn footprint(&self) -> Footprint {
-        self.0.footprint()
+        self.layout.footprint()
     }
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
-        agree(&self.0, oracle)
+        agree(&self.layout, oracle)
     }
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-        prepare(&self.0, op, pfns)
+        prepare(&self.layout, op, pfns)
     }
     fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
-        lookup::run(&self.0, prepared, passes)
+        lookup::run(&self.layout, prepared, passes)
     }
     fn hotplug(&self) -> Option<&dyn HotplugContestant> {
-        None
+        (self.hotplug)(&self.layout)
     }
 }
 
-impl<G: Geometry, L: Hotplug<Geometry = G> + Inspect> Contestant<G> for Plugged<L> {
-    fn id(&self) -> &'static str {
-        L::ID
-    }
-    fn caps(&self) -> Capabilities {
-        L::CAPS
-    }
-    fn footprint(&self) -> Footprint {
-        self.0.footprint()
-    }
-    fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
-        agree(&self.0, oracle)
-    }
-    fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-        prepare(&self.0, op, pfns)
-    }
-    fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
-        lookup::run(&self.0, prepared, passes)
-    }
-    fn hotplug(&self) -> Option<&dyn HotplugContestant> {
-        Some(self)
-    }
-}
-
-impl<L: Hotplug + Inspect> HotplugContestant for Plugged<L> {
+impl<L: Hotplug + Inspect> HotplugContestant for L {
     fn add_window(&self, window: PfnRange, device: Option<&Arc<DaxDevice>>) -> Result<(), HotplugProbeError> {
-        let how = hotplug::add_params(window, device, &self.0)?;
-        Ok(self.0.add(window, &how, &mut ())?)
+        let how = hotplug::add_params(window, device, self)?;
+        Ok(Hotplug::add(self, window, &how, &mut ())?)
     }
     fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError> {
-        self.0.remove(window, &RemoveParams::default(), &mut ())
+        Hotplug::remove(self, window, &RemoveParams::default(), &mut ())
     }
     fn timed_range(&self, window: PfnRange, size_bytes: u64) -> Option<PfnRange> {
         hotplug::timed_range::<L>(window, size_bytes)
@@ -148,10 +127,10 @@ impl<L: Hotplug + Inspect> HotplugContestant for Plugged<L> {
         device: Option<&Arc<DaxDevice>>,
         into: &mut Latencies,
     ) -> Result<(), HotplugProbeError> {
-        hotplug::add_and_remove(&self.0, range, device, into)
+        hotplug::add_and_remove(self, range, device, into)
     }
     fn digest(&self) -> u64 {
-        self.0.digest()
+        Inspect::digest(self)
     }
 }
 
@@ -197,10 +176,14 @@ impl<G: Geometry> Collect<G> {
 
 impl<G: Geometry> Visitor<G> for Collect<G> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
-        self.push::<L>(|map, config, store| Ok(Box::new(Fixed(L::boot(map, config, store)?))));
+        self.push::<L>(|map, config, store| {
+            Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |_| None }))
+        });
     }
     fn hotplug<L: Hotplug<Geometry = G> + Inspect>(&mut self) {
-        self.push::<L>(|map, config, store| Ok(Box::new(Plugged(L::boot(map, config, store)?))));
+        self.push::<L>(|map, config, store| {
+            Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
+        });
     }
 }
 

@@ -115,6 +115,9 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
                 Some((group as f64 + 0.08 + at as f64 * width, ns))
             });
             let bars: Vec<_> = bars.collect();
+            if bars.is_empty() {
+                continue;
+            }
             let fill = colour(at).filled();
             let rectangles =
                 bars.iter().map(|&(x, ns)| Rectangle::new([(x, FLOOR), (x + width * 0.92, ns.max(FLOOR))], fill));
