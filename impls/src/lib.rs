@@ -2,8 +2,9 @@
 //! real mappings.
 //!
 //! Linux keeps a 64-byte `struct page` for every physical page. This crate builds, in user space, the tables by which
-//! it is found: [FLATMEM](layouts::Flat), [classic SPARSEMEM](layouts::Sparse), [SPARSEMEM_VMEMMAP with
-//! sub-sections](layouts::Subsection), and the same [with the records on the device](layouts::Dax).
+//! it is found: [FLATMEM](layouts::Flat), [classic SPARSEMEM](layouts::Sparse), SPARSEMEM_VMEMMAP
+//! [before](layouts::VmemmapSection) and [with](layouts::Subsection) sub-sections, and the same
+//! [with the records on the device](layouts::Dax).
 //!
 //! Finding is apart from managing: a walker needs [`Lookup`] alone, and memory comes and goes through [`Hotplug`].
 //!
@@ -40,6 +41,7 @@ mod page;
 mod pfn;
 mod placement;
 mod request;
+pub mod rules;
 mod section;
 pub mod store;
 mod subsection_map;

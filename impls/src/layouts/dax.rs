@@ -20,9 +20,10 @@
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
 use crate::placement::OnDevice;
+use crate::rules::Merged;
 
 /// SPARSEMEM_VMEMMAP with sub-sections and records on the device.
-pub type Dax<G = X86_64> = Subsection<G, OnDevice>;
+pub type Dax<G = X86_64> = Subsection<G, Merged, OnDevice>;
 
 #[cfg(test)]
 mod tests {

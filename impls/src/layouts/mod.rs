@@ -4,11 +4,13 @@ mod dax;
 mod flat;
 mod sparse;
 mod subsection;
+mod vmemmap_section;
 
 pub use dax::Dax;
 pub use flat::Flat;
 pub use sparse::Sparse;
 pub use subsection::Subsection;
+pub use vmemmap_section::VmemmapSection;
 
 use crate::geometry::Geometry;
 use crate::memmap::{Hotplug, Inspect, Memmap};
@@ -22,6 +24,7 @@ macro_rules! for_each_layout {
         $callback! {
             Flat is fixed;
             Sparse is hotplug;
+            VmemmapSection is hotplug;
             Subsection is hotplug;
             Dax is hotplug;
         }

@@ -37,21 +37,24 @@ use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::placement::{InMemory, PlaceError, Placement};
 use crate::request::{Grid, check_altmap, lock_writer};
+use crate::rules::{Merged, Rules};
 use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::SubsectionMap;
 use crate::vmem::{Stretch, Vmem};
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard};
 
-/// SPARSEMEM_VMEMMAP with sub-sections, for an architecture and a place of records.
+/// SPARSEMEM_VMEMMAP, for an architecture, the rules of a time and a place of records.
 #[derive(Debug)]
-pub struct Subsection<G: Geometry = X86_64, P: Placement = InMemory> {
+pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, P: Placement = InMemory> {
     table: SectionTable<G, G::SubsectionMap>,
     vmemmap: Vmem,
     backed: BackedSections,
     grace: Grace,
     writer: Mutex<Writer<P>>,
+    rules: PhantomData<R>,
 }
 
 /// What the writer alone needs: `mem_hotplug_lock` and what it protects.
@@ -73,9 +76,11 @@ fn stretch(pfns: PfnRange) -> Stretch {
     Stretch { offset: pfns.start() * PAGE_RECORD_BYTES, len: pfns.nr_pages() * PAGE_RECORD_BYTES }
 }
 
-impl<G: Geometry, P: Placement> Subsection<G, P> {
-    const GRID: Grid =
-        Grid { granule_pages: G::PAGES_PER_SUBSECTION, rule: "VMEMMAP adds and removes sub-sections, since Linux 5.3" };
+impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
+    const GRID: Grid = Grid {
+        granule_pages: if R::WHOLE_SECTIONS { G::PAGES_PER_SECTION } else { G::PAGES_PER_SUBSECTION },
+        rule: R::GRID,
+    };
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer<P>>, HotplugError> {
         lock_writer(&self.writer, &self.grace)
@@ -249,7 +254,7 @@ struct Leaving<'a, M: SubsectionMap> {
     empty: bool,
 }
 
-impl<G: Geometry, P: Placement> Subsection<G, P> {
+impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     /// Hides a chunk: bits, then HAS_MEM_MAP if none is left.
     fn unpublish<'a>(
         section: &'a MemSection<G::SubsectionMap>,
@@ -287,17 +292,23 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
     }
 }
 
-impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
-    const ID: &'static str = P::LAYOUT_ID;
-    const ABOUT: &'static str = P::ABOUT;
+impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
+    const ID: &'static str = match R::LAYOUT_ID {
+        Some(id) => id,
+        None => P::LAYOUT_ID,
+    };
+    const ABOUT: &'static str = match R::LAYOUT_ID {
+        Some(_) => R::ABOUT,
+        None => P::ABOUT,
+    };
     const CAPS: Capabilities = Capabilities {
-        validity: Validity::Subsection { early_is_whole: true },
-        hotplug_granule_pages: Some(G::PAGES_PER_SUBSECTION),
+        validity: R::VALIDITY,
+        hotplug_granule_pages: Some(Self::GRID.granule_pages),
         records_on_device: P::ON_DEVICE,
         page_to_pfn_reads_record: false,
     };
     type Geometry = G;
-    type Reader<'a> = SubsectionReader<'a, G>;
+    type Reader<'a> = SubsectionReader<'a, G, R>;
 
     fn boot(map: &BootMap, _: &Config, store: RecordStore) -> Result<Self, BootError> {
         map.check::<G>()?;
@@ -309,6 +320,7 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),
+            rules: PhantomData,
         };
         let mut writer = layout.writer().expect("nobody else has it yet");
         for (index, &(nr, node)) in sections.iter().enumerate() {
@@ -330,7 +342,9 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
         }
         // Several ranges may touch one section, so bits are added; a sub-section that is there in part counts.
         for boot in map.ranges() {
-            for part in boot.range.split_at_multiples(G::PAGES_PER_SECTION) {
+            // Before the series a section was there or not.
+            let range = if R::WHOLE_SECTIONS { boot.range.round_out(G::PAGES_PER_SECTION) } else { boot.range };
+            for part in range.split_at_multiples(G::PAGES_PER_SECTION) {
                 let section = layout.table.roots().section(G::section_nr(part.start()));
                 // SAFETY: there are no readers yet.
                 let usage = section.and_then(|section| unsafe { section.usage() }).expect("made above");
@@ -345,8 +359,13 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
         Ok(layout)
     }
 
-    fn reader(&self) -> SubsectionReader<'_, G> {
-        SubsectionReader { roots: self.table.roots(), vmemmap: self.record(0), _guard: self.grace.read() }
+    fn reader(&self) -> SubsectionReader<'_, G, R> {
+        SubsectionReader {
+            roots: self.table.roots(),
+            vmemmap: self.record(0),
+            rules: PhantomData,
+            _guard: self.grace.read(),
+        }
     }
 
     fn footprint(&self) -> Footprint {
@@ -368,7 +387,7 @@ impl<G: Geometry, P: Placement> Memmap for Subsection<G, P> {
     }
 }
 
-impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
+impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Self::GRID.check::<G>(range)?;
         check_altmap::<G>(range, how, &self.grace)?;
@@ -425,7 +444,7 @@ impl<G: Geometry, P: Placement> Hotplug for Subsection<G, P> {
     }
 }
 
-impl<G: Geometry, P: Placement> Subsection<G, P> {
+impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     /// Blanks the descriptor of a section that became empty. Its usage goes if it came from the heap.
     fn retire(&self, chunk: &Leaving<'_, G::SubsectionMap>) {
         if !chunk.empty {
@@ -441,7 +460,7 @@ impl<G: Geometry, P: Placement> Subsection<G, P> {
     }
 }
 
-impl<G: Geometry, P: Placement> Inspect for Subsection<G, P> {
+impl<G: Geometry, R: Rules, P: Placement> Inspect for Subsection<G, R, P> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
         // A reader, not the lock: usages stay, and a thread that holds a reader may look.
         let _guard = self.grace.read();
@@ -466,18 +485,21 @@ impl<G: Geometry, P: Placement> Inspect for Subsection<G, P> {
 
 /// Reads sections and sub-section maps.
 #[derive(Debug)]
-pub struct SubsectionReader<'a, G: Geometry> {
+pub struct SubsectionReader<'a, G: Geometry, R: Rules> {
     roots: Roots<'a, G, G::SubsectionMap>,
     vmemmap: NonNull<Page>,
+    rules: PhantomData<R>,
     _guard: ReadGuard<'a>,
 }
 
-impl<G: Geometry> SubsectionReader<'_, G> {
+impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
     /// A section with a map answers for a pfn: `early_section(ms) || pfn_section_valid(ms, pfn)`.
     #[inline(always)]
     fn answers(section: &MemSection<G::SubsectionMap>, word: u64, pfn: u64) -> bool {
-        if word & SECTION_IS_EARLY != 0 {
-            return true;
+        match R::VALIDITY {
+            Validity::Span | Validity::Section => return true,
+            Validity::Subsection { early_is_whole } if early_is_whole && word & SECTION_IS_EARLY != 0 => return true,
+            Validity::Subsection { .. } => {}
         }
         // SAFETY: a usage is freed after a grace period, which this reader holds up. Read once: it may become null.
         match unsafe { section.usage() } {
@@ -489,7 +511,7 @@ impl<G: Geometry> SubsectionReader<'_, G> {
 
 // SAFETY: records are backed and written before their bits are set, and stay until the bits were cleared and a grace
 // period has passed, which this reader holds up. A boot section keeps its records as long as its word says EARLY.
-unsafe impl<G: Geometry> Lookup for SubsectionReader<'_, G> {
+unsafe impl<G: Geometry, R: Rules> Lookup for SubsectionReader<'_, G, R> {
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
