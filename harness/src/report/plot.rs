@@ -1,10 +1,11 @@
 //! Pictures as SVG. One colour and one marker a layout, everywhere; the colours are Okabe and Ito's, which colour-blind
 //! readers can tell apart.
 
+use crate::contestant::entries;
 use crate::row::Sections;
 use crate::summary::{HotplugCell, Summary};
 use crate::units::{three_digits, time};
-use memmap_layouts::Bytes;
+use memmap_layouts::{Bytes, X86_64};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -48,14 +49,20 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb8, 0xa8, 0x00),
 ];
 
-const SIZE: (u32, u32) = (620, 350);
+const SIZE: (u32, u32) = (700, 370);
 const FONT: &str = "sans-serif";
 
 /// Where the bars of lookups begin: no lookup takes less, the loop around it does not.
 const FLOOR: f64 = 0.1;
 
-fn colour(layout: usize) -> RGBColor {
-    COLOURS[layout % COLOURS.len()]
+fn colour(place: usize) -> RGBColor {
+    COLOURS[place % COLOURS.len()]
+}
+
+/// The place of a layout in the list, whichever of them a run has: its colour and marker are the same in every picture.
+fn place(layout: &str) -> usize {
+    let all = entries::<X86_64>();
+    all.iter().position(|entry| entry.id == layout).unwrap_or(all.len())
 }
 
 fn prepare<'a>(
@@ -118,14 +125,16 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             if bars.is_empty() {
                 continue;
             }
-            let fill = colour(at).filled();
+            let fill = colour(place(layout)).filled();
             let rectangles =
                 bars.iter().map(|&(x, ns)| Rectangle::new([(x, FLOOR), (x + width * 0.92, ns.max(FLOOR))], fill));
             chart
                 .draw_series(rectangles)?
                 .label(layout)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], fill));
-            let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
+            // As wide as its bar.
+            let size = if summary.layouts.len() > 4 { 11 } else { 13 };
+            let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
             chart.draw_series(bars.iter().map(|&(x, ns)| {
                 Text::new(three_digits(ns), (x + width * 0.46, ns.max(FLOOR) * 1.04), style.clone())
             }))?;
@@ -225,27 +234,29 @@ fn series(
     if points.is_empty() {
         return Ok(());
     }
-    let stroke = colour(at).stroke_width(2);
+    let place = place(layout);
+    let stroke = colour(place).stroke_width(2);
     chart.draw_series(points.iter().map(|&(x, p50, high)| PathElement::new([(x, p50), (x, high)], stroke)))?;
     let path = points.iter().map(|&(x, p50, _)| (x, p50)).collect::<Vec<_>>();
     chart
-        .draw_series(std::iter::once(DashedPathElement::new(path.clone(), 4, 3, colour(at).stroke_width(1))))?
+        .draw_series(std::iter::once(DashedPathElement::new(path.clone(), 4, 3, colour(place).stroke_width(1))))?
         .label(layout)
-        .legend(move |(x, y)| EmptyElement::at((x + 6, y)) + marker(at, (0, 0)));
-    chart.draw_series(path.into_iter().map(|point| EmptyElement::at(point) + marker(at, (0, 0))))?;
+        .legend(move |(x, y)| EmptyElement::at((x + 6, y)) + marker(place, (0, 0)));
+    chart.draw_series(path.into_iter().map(|point| EmptyElement::at(point) + marker(place, (0, 0))))?;
     Ok(())
 }
 
 /// The marker of a layout: a shape of its own beside its colour.
-fn marker(layout: usize, at: (i32, i32)) -> Polygon<(i32, i32)> {
-    let shape: &[(i32, i32)] = match layout % 4 {
+fn marker(place: usize, at: (i32, i32)) -> Polygon<(i32, i32)> {
+    let shape: &[(i32, i32)] = match place % 5 {
         0 => &[(-5, -5), (5, -5), (5, 5), (-5, 5)],
         1 => &[(0, -6), (6, 5), (-6, 5)],
         2 => &[(-2, -6), (2, -6), (6, -2), (6, 2), (2, 6), (-2, 6), (-6, 2), (-6, -2)],
-        _ => &[(0, -7), (7, 0), (0, 7), (-7, 0)],
+        3 => &[(0, -7), (7, 0), (0, 7), (-7, 0)],
+        _ => &[(0, 6), (6, -5), (-6, -5)],
     };
     let points = shape.iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect::<Vec<_>>();
-    Polygon::new(points, colour(layout).filled())
+    Polygon::new(points, colour(place).filled())
 }
 
 fn legend<'a, X, Y>(
@@ -266,4 +277,19 @@ where
         .border_style(TRANSPARENT)
         .draw()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layout_has_a_colour_of_its_own_whichever_run_it_is_in() {
+        let mut colours: Vec<_> = entries::<X86_64>().iter().map(|entry| colour(place(entry.id)).0).collect();
+        let count = colours.len();
+        colours.sort_unstable();
+        colours.dedup();
+        assert_eq!(colours.len(), count);
+        assert_eq!(place("subsection"), entries::<X86_64>().iter().position(|e| e.id == "subsection").unwrap());
+    }
 }
