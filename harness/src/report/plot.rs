@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn every_layout_has_a_colour_of_its_own_whichever_run_it_is_in() {
-        let mut colours: Vec<_> = entries::<X86_64>().iter().map(|entry| colour(place(entry.id)).0).collect();
+        let of = |RGBColor(red, green, blue)| (red, green, blue);
+        let mut colours: Vec<_> = entries::<X86_64>().iter().map(|entry| of(colour(place(entry.id)))).collect();
         let count = colours.len();
         colours.sort_unstable();
         colours.dedup();
