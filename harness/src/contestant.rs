@@ -7,7 +7,7 @@ use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     BootError, BootMap, Capabilities, Config, Footprint, Geometry, Hotplug, HotplugError, Inspect, Lookup, Memmap, Pfn,
-    PfnRange, RecordStore, RemoveParams,
+    PfnRange, RecordStore, RemoveParams, SectionFlags,
 };
 use std::sync::Arc;
 
@@ -180,7 +180,7 @@ impl<G: Geometry> Visitor<G> for Collect<G> {
             Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |_| None }))
         });
     }
-    fn hotplug<L: Hotplug<Geometry = G> + Inspect>(&mut self) {
+    fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
         self.push::<L>(|map, config, store| {
             Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
         });

@@ -9,6 +9,7 @@ use crate::probe::lookup::LookupOp;
 use crate::queries::{Pattern, queries};
 use crate::row::Sections;
 use crate::verify::tmpfs_dir;
+use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{BootError, BootMap, Config, Geometry, Pfn, PfnRange, RecordBudget, RecordStore, Validity};
@@ -109,7 +110,7 @@ impl<G: Geometry> Field<G> {
         for entry in entries {
             interrupt.check()?;
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
-            let store = RecordStore { backing, budget: budget.clone(), backed };
+            let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
             match entry.boot(&field.plan.boot, &Config { seed: means.seed }, store) {
                 Ok(layout) => field.layouts.push(layout),
                 Err(error @ BootError::WouldNotBoot { need_bytes, .. }) => {
@@ -173,7 +174,7 @@ impl<G: Geometry> Field<G> {
     /// # Errors
     /// No tmpfs to play it.
     pub fn device(&self, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
-        if !self.layouts.iter().any(|layout| layout.caps().records_on_device) {
+        if !self.layouts.iter().any(|layout| layout.caps().records_on_device.any()) {
             return Ok(None);
         }
         let dir = tmpfs_dir(&self.means.backing);
@@ -182,7 +183,7 @@ impl<G: Geometry> Field<G> {
 
     /// What a layout's records are made of.
     pub fn backing_of(&self, layout: &str) -> String {
-        let on_device = self.layouts.iter().any(|l| l.id() == layout && l.caps().records_on_device);
+        let on_device = self.layouts.iter().any(|l| l.id() == layout && l.caps().records_on_device.any());
         match (&self.means.device, on_device) {
             (Some(device), true) => format!("{}+{}", self.means.backing, device.kind()),
             (None, true) => format!("{}+dax-on-tmpfs", self.means.backing),
@@ -200,6 +201,11 @@ impl<G: Geometry> Field<G> {
         };
         // Valid for every layout: a flat array ends with the last page, inside a section that others have whole.
         let end = if sections == Sections::Boot { self.plan.boot.end_pfn() } else { u64::MAX };
-        queries::<G>(pattern, &numbers, self.means.seed, |pfn| pfn.0 < end)
+        // The records of an info block are there and never initialised.
+        let reserve = self.plan.hot.map_or(0, |window| window.start());
+        let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
+        queries::<G>(pattern, &numbers, self.means.seed, |pfn| {
+            pfn.0 < end && !(sections == Sections::Hot && is_reserve(pfn))
+        })
     }
 }

@@ -4,7 +4,7 @@ use crate::contestant::{Contestant, Entry, device_for, entries};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::PhysicalMap;
 use memmap_layouts::backing::{DaxError, RamBacking};
-use memmap_layouts::conformance::{self, Outcome};
+use memmap_layouts::conformance::{self, FoilVerdict, Outcome};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     Arm64Pages4K, BackedSections, BootError, Bytes, Config, Geometry, PfnRange, RecordBudget, RecordStore, X86_64,
@@ -54,17 +54,28 @@ pub struct MapCheck {
     pub outcome: MapOutcome,
 }
 
-/// A case of the conformance suite on a layout.
-#[derive(Clone, Debug, Serialize)]
+/// The conformance suite on a layout.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct CaseCheck {
     /// The layout.
     pub layout: &'static str,
-    /// Cases that passed.
+    /// Numbered cases that passed.
     pub run: Vec<&'static str>,
-    /// Cases that do not apply, and why.
+    /// Numbered cases that do not apply, and why.
     pub skipped: Vec<Skipped>,
     /// Cases that failed, and how.
     pub failed: Vec<Failed>,
+    /// What is promised beyond the numbered cases.
+    pub beyond: Beyond,
+}
+
+/// Cases without a number.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Beyond {
+    /// Those that passed.
+    pub run: Vec<&'static str>,
+    /// Those that do not apply, and why.
+    pub skipped: Vec<Skipped>,
 }
 
 /// A case that does not apply.
@@ -81,8 +92,33 @@ pub struct Skipped {
 pub struct Failed {
     /// The case.
     pub case: &'static str,
+    /// Its name.
+    pub name: &'static str,
     /// How.
     pub reason: String,
+}
+
+/// The series as posted, which the suite must see through.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FoilCheck {
+    /// Cases that it fails where it must, with the bug that fails it.
+    pub fails_as_it_must: Vec<FoilFailure>,
+    /// Cases that it passes where it may.
+    pub passes: Vec<&'static str>,
+    /// Cases that it should have failed and passed, or the other way round.
+    pub unexpected: Vec<FoilFailure>,
+}
+
+/// A case on the foil.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoilFailure {
+    /// The case.
+    pub case: &'static str,
+    /// The bug; what is unexpected has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// What the case found.
+    pub found: String,
 }
 
 /// Verification that could not be carried out.
@@ -115,18 +151,52 @@ pub enum VerifyError {
 /// Runs the conformance suite on every layout; results by layout.
 pub fn conformance() -> Vec<CaseCheck> {
     let mut checks: Vec<CaseCheck> = Vec::new();
-    for conformance::Run { layout, case, outcome } in conformance::run_all::<X86_64>() {
-        if checks.last().is_none_or(|check| check.layout != layout) {
-            checks.push(CaseCheck { layout, run: Vec::new(), skipped: Vec::new(), failed: Vec::new() });
+    for run in conformance::run_all() {
+        if checks.last().is_none_or(|check| check.layout != run.layout) {
+            checks.push(CaseCheck { layout: run.layout, ..CaseCheck::default() });
         }
         let check = checks.last_mut().expect("pushed above");
-        match outcome {
-            Outcome::Passed => check.run.push(case),
-            Outcome::Skipped(reason) => check.skipped.push(Skipped { case, reason }),
-            Outcome::Failed(reason) => check.failed.push(Failed { case, reason }),
+        let (passed, skipped) = match run.is_numbered() {
+            true => (&mut check.run, &mut check.skipped),
+            false => (&mut check.beyond.run, &mut check.beyond.skipped),
+        };
+        match run.outcome {
+            Outcome::Passed => passed.push(run.case),
+            Outcome::Skipped(reason) => skipped.push(Skipped { case: run.case, reason }),
+            Outcome::Failed(reason) => check.failed.push(Failed { case: run.case, name: run.name, reason }),
         }
     }
     checks
+}
+
+/// Runs the suite on the series as posted.
+pub fn foil() -> FoilCheck {
+    let mut check = FoilCheck::default();
+    for conformance::FoilRun { case, verdict } in conformance::run_foil() {
+        match verdict {
+            FoilVerdict::FailsAsItMust { rule, found } => {
+                check.fails_as_it_must.push(FoilFailure { case, rule: Some(rule), found });
+            }
+            FoilVerdict::Passes => check.passes.push(case),
+            FoilVerdict::Skipped(_) => {}
+            FoilVerdict::Unexpected(found) => check.unexpected.push(FoilFailure { case, rule: None, found }),
+        }
+    }
+    check
+}
+
+impl CaseCheck {
+    /// Cases that do not apply, by reason.
+    pub fn skipped_by_reason(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+        for skipped in &self.skipped {
+            match by_reason.iter_mut().find(|(reason, _)| *reason == skipped.reason) {
+                Some((_, cases)) => cases.push(skipped.case),
+                None => by_reason.push((skipped.reason, vec![skipped.case])),
+            }
+        }
+        by_reason
+    }
 }
 
 /// Verifies every layout on a map: boot, then each range that the map adds later, then their removal, compared with the
@@ -192,6 +262,7 @@ fn layout_on_map<G: Geometry>(
         backing: backing.clone(),
         budget: RecordBudget::new(u64::MAX),
         backed: sample::<G>(boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect(), &added),
+        ..RecordStore::unlimited()
     };
     let layout = match entry.boot(&boot, &Config::default(), store) {
         Ok(layout) => layout,
@@ -228,7 +299,7 @@ fn add_and_remove<G: Geometry>(
     for &range in added {
         interrupt.check()?;
         // A device of its own for each: what one altmap hands out must not lie on another's.
-        let device = match layout.caps().records_on_device {
+        let device = match layout.caps().records_on_device.any() {
             true => Some(device_for::<G>(None, tmpfs_dir(backing), range)?),
             false => None,
         };

@@ -30,6 +30,9 @@ pub struct Altmap {
     owner: OnceLock<u64>,
 }
 
+/// Pages that the driver of a device keeps for its info block: never used, their records never initialised.
+pub const INFO_BLOCK_PAGES: u64 = 2;
+
 /// Pages handed out and pages lost to alignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
@@ -87,18 +90,17 @@ impl Altmap {
         range: PfnRange,
         backed: &BackedSections,
     ) -> Result<Self, DaxError> {
-        const RESERVE: u64 = 2;
         if range.end() > G::NR_PFNS {
             return Err(DaxError::BeyondPhysicalSpace { base_pfn: range.start() });
         }
         let chunks = range.split_at_multiples(G::PAGES_PER_SECTION);
-        let first = range.start() + RESERVE;
+        let first = range.start() + INFO_BLOCK_PAGES;
         let end = chunks.filter(|chunk| backed.contains(G::section_nr(chunk.start()))).fold(first, |next, chunk| {
             let nr_pages = (chunk.nr_pages() * PAGE_RECORD_BYTES).div_ceil(G::PAGE_SIZE);
             next.next_multiple_of(natural_alignment(nr_pages)) + nr_pages
         });
-        let free = (end - first).min(range.nr_pages().saturating_sub(RESERVE));
-        Self::new::<G>(device, range.start(), RESERVE, free)
+        let free = (end - first).min(range.nr_pages().saturating_sub(INFO_BLOCK_PAGES));
+        Self::new::<G>(device, range.start(), INFO_BLOCK_PAGES, free)
     }
 
     /// First pfn of the range that the altmap belongs to.
@@ -109,6 +111,11 @@ impl Altmap {
     /// Pages from the base that are not data: `reserve + free`.
     pub fn offset_pages(&self) -> u64 {
         self.reserve + self.free
+    }
+
+    /// First pfn after the reserve, first pfn of data.
+    pub(crate) fn data_borders(&self) -> (u64, u64) {
+        (self.base_pfn + self.reserve, self.base_pfn + self.offset_pages())
     }
 
     /// Pages handed out and lost.

@@ -171,6 +171,7 @@ impl HotplugError {
             | Self::AltmapElsewhere { .. }
             | Self::AltmapOfAnother { .. }
             | Self::AltmapTooLarge { .. } => Errno::INVAL,
+            Self::Vmem { source: VmemError::DeviceUnit { .. }, .. } => Errno::INVAL,
             Self::BeyondPhysicalSpace { .. } => Errno::RANGE,
             Self::Overlaps { .. } => Errno::EXIST,
             Self::AltmapExhausted { .. } | Self::NoMemory { .. } | Self::Vmem { .. } => Errno::NOMEM,

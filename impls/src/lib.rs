@@ -32,9 +32,11 @@ pub mod backing;
 mod bytes;
 pub mod conformance;
 pub mod error;
+pub mod fault;
 mod geometry;
 pub mod grace;
 pub mod layouts;
+pub mod machine;
 mod memmap;
 pub mod oracle;
 mod page;
@@ -50,10 +52,16 @@ mod vmem;
 
 pub use bytes::Bytes;
 pub use error::{BootError, HotplugError};
-pub use geometry::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
+pub use geometry::{
+    Arm64Pages4K, Arm64Pages4KOf2019, Arm64Pages16K, Arm64Pages64K, Geometry, GeometryVisitor, Ppc64Pages4K,
+    Ppc64Pages64K, RiscV64, S390, X86_64, X86_64La57, for_each_geometry,
+};
 pub use memmap::*;
 pub use page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 pub use pfn::{Pfn, PfnRange, PhysSpan};
+pub use section::{
+    SECTION_HAS_MEM_MAP, SECTION_IS_EARLY, SECTION_IS_ONLINE, SECTION_MARKED_PRESENT, SECTION_TAINT_ZONE_DEVICE,
+};
 pub use store::{BackedSections, RecordBudget, RecordStore};
 pub use subsection_map::BitWords;
 pub use vmem::VmemError;

@@ -5,6 +5,7 @@ use crate::error::{BootError, HotplugError};
 use crate::geometry::Geometry;
 use crate::page::Page;
 use crate::pfn::{Pfn, PfnRange};
+use crate::rules::Rules;
 use crate::store::{BackedSections, RecordStore};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -80,6 +81,13 @@ pub unsafe trait Lookup {
         }
     }
 
+    /// The flags of the page frame's section (`SECTION_…`, the low bits of its word); 0 if it has none.
+    fn section_flags(&self, pfn: Pfn) -> u64;
+
+    /// Is the page frame itself there, whatever its section says? Source: `pfn_section_valid`: the truth for boot sections,
+    /// whose holes are valid too.
+    fn pfn_section_valid(&self, pfn: Pfn) -> bool;
+
     /// The first valid page frame of `[from, end)`.
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
         (from.0..end.0).map(Pfn).find(|&pfn| self.pfn_valid(pfn))
@@ -130,6 +138,22 @@ pub trait Hotplug: Memmap {
     /// # Errors
     /// [`HotplugError::Grace`] when one of them never can.
     fn synchronize(&self) -> Result<(), HotplugError>;
+
+    /// True if the calling thread holds a reader: a change would wait for itself.
+    fn held_by_this_thread(&self) -> bool;
+}
+
+/// The flags that the rules of a machine keep in a section: online. That device memory shares a section with other memory
+/// (the taint) is noted by the layout itself when such memory is added, before it is seen (D-3).
+pub trait SectionFlags: Memmap {
+    /// The rules of the time, which a machine with this layout follows too.
+    type Rules: Rules;
+
+    /// Marks whole sections online or offline. Source: `online_mem_sections`, `offline_mem_sections`.
+    ///
+    /// # Errors
+    /// A range off the grid of sections, or a section that is not there; nothing is changed.
+    fn set_online(&self, sections: PfnRange, online: bool) -> Result<(), HotplugError>;
 }
 
 /// The view that tests and verification need. Not for hot paths.
@@ -149,10 +173,28 @@ pub struct Capabilities {
     pub validity: Validity,
     /// Smallest range, and alignment, that can be hot-added, in page frames; `None` if it has no hotplug.
     pub hotplug_granule_pages: Option<u64>,
-    /// Records of hot-added memory can lie on the device that is added, through an [`Altmap`].
-    pub records_on_device: bool,
+    /// Which records of hot-added memory can lie on the device that is added, through an [`Altmap`].
+    pub records_on_device: DeviceRecords,
     /// `page_to_pfn` reads the record, so it may only be driven over backed sections.
     pub page_to_pfn_reads_record: bool,
+}
+
+/// Which records can lie on the device that they describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRecords {
+    /// None: all lie in RAM.
+    Never,
+    /// Those of whole sections; the others lie in RAM.
+    WholeSections,
+    /// All.
+    Always,
+}
+
+impl DeviceRecords {
+    /// True if any can.
+    pub fn any(self) -> bool {
+        self != Self::Never
+    }
 }
 
 /// What a layout calls a valid pfn: the oracle asks.
@@ -298,12 +340,17 @@ pub struct AddParams {
     pub kind: MemoryKind,
     /// What a failure leaves behind.
     pub mode: AddMode,
+    /// The range will get memory blocks (`MHP_MEMBLOCK_API`). No rule set reads it on addition; it is kept for the removal.
+    pub memblock_api: bool,
 }
 
 /// How to remove. The layout remembers where the records of a range lie, so there is no altmap to forget.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct RemoveParams {}
+pub struct RemoveParams {
+    /// The range has memory blocks (`MHP_MEMBLOCK_API`): v6 then refuses parts of sections. Since then the kernel looks it up.
+    pub memblock_api: bool,
+}
 
 /// A stretch of a hotplug operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -364,6 +411,9 @@ pub struct Accounting {
     pub ram_record_bytes: u64,
     /// Bytes of records on a device.
     pub device_record_bytes: u64,
+    /// Bytes of records that were given up although pages need them, ever. 0 but for the foil
+    /// [`V6`](crate::rules::V6), which keeps them and counts.
+    pub records_lost_bytes: u64,
 }
 
 /// Where a section's usage object came from. Kept apart from the section's flags: a boot section that was emptied and

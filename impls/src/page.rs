@@ -46,24 +46,31 @@ pub struct PageLinks(u64);
 impl PageLinks {
     const ZONE_SHIFT: u32 = 32;
     const NODE_SHIFT: u32 = 35;
+    const NODE_WIDTH: u32 = 8;
+    const ZONE_MASK: u64 = 0b111 << Self::ZONE_SHIFT;
 
     /// Links of a page of `node` in `zone`, without a section number.
     pub const fn new(node: u8, zone: Zone) -> Self {
         Self((node as u64) << Self::NODE_SHIFT | (zone as u64) << Self::ZONE_SHIFT)
     }
 
-    /// The same, with the section number in the top `width` bits.
+    /// The same, with the section number in the top `width` bits. Where that leaves no room for the node, it is left out, as
+    /// by a kernel that then keeps nodes in a table of their own (`NODE_NOT_IN_PAGE_FLAGS`).
     pub const fn with_section(self, nr: u64, width: u32) -> Self {
-        Self(self.0 | nr << (64 - width))
+        let node_fits = 64 - width >= Self::NODE_SHIFT + Self::NODE_WIDTH;
+        let node_and_zone = if node_fits { self.0 } else { self.0 & ((1 << Self::NODE_SHIFT) - 1) };
+        Self(node_and_zone | nr << (64 - width))
     }
 }
 
 /// Zones, as numbered in `page->flags`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Zone {
     /// Ordinary memory.
     Normal = 2,
+    /// Memory whose pages can be moved away, so that it can go offline again.
+    Movable = 3,
     /// Memory of a device, never onlined.
     Device = 4,
 }
@@ -83,6 +90,66 @@ impl Page {
         self.mapcount.store(-1, Ordering::Relaxed);
         self.refcount.store(1, Ordering::Relaxed);
         self.check.store(Self::check_word(pfn, life), Ordering::Relaxed);
+    }
+
+    /// `PG_reserved`: the page belongs to the system, not to the allocator.
+    pub const PG_RESERVED: u64 = 1 << 14;
+
+    /// Marks an initialised record reserved.
+    pub fn set_reserved(&self) {
+        self.flags.fetch_or(Self::PG_RESERVED, Ordering::Relaxed);
+    }
+
+    /// True if the record is marked reserved.
+    pub fn is_reserved(&self) -> bool {
+        !self.is_poisoned() && self.flags() & Self::PG_RESERVED != 0
+    }
+
+    /// `PG_hwpoison`: the memory of the page fails.
+    pub const PG_HWPOISON: u64 = 1 << 22;
+
+    /// Marks the memory of the page as failing.
+    pub fn set_hwpoison(&self) {
+        self.flags.fetch_or(Self::PG_HWPOISON, Ordering::Relaxed);
+    }
+
+    /// The NUMA node in the links. Layouts whose section numbers leave no room for it have 0 there.
+    pub fn node(&self) -> u8 {
+        (self.flags() >> PageLinks::NODE_SHIFT) as u8
+    }
+
+    /// Moves the page to another zone. Source: `set_page_links`, when a range is onlined.
+    pub fn set_zone(&self, zone: Zone) {
+        let others = self.flags() & !PageLinks::ZONE_MASK;
+        self.flags.store(others | (zone as u64) << PageLinks::ZONE_SHIFT, Ordering::Relaxed);
+    }
+
+    /// The zone in the links; `None` if the record was never initialised.
+    pub fn zone(&self) -> Option<Zone> {
+        if self.is_poisoned() {
+            return None;
+        }
+        let number = (self.flags() & PageLinks::ZONE_MASK) >> PageLinks::ZONE_SHIFT;
+        [Zone::Normal, Zone::Movable, Zone::Device].into_iter().find(|&zone| zone as u64 == number)
+    }
+
+    /// Fills the record with ones: there, but not initialised. Source: `page_init_poison`.
+    pub fn poison(&self) {
+        for word in self.words() {
+            word.store(u64::MAX, Ordering::Relaxed);
+        }
+        self.mapcount.store(-1, Ordering::Relaxed);
+        self.refcount.store(-1, Ordering::Relaxed);
+    }
+
+    /// True if the record was poisoned and not initialised since.
+    pub fn is_poisoned(&self) -> bool {
+        self.words().into_iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
+    }
+
+    fn words(&self) -> [&AtomicU64; 7] {
+        let [next, previous] = &self.lru;
+        [&self.flags, next, previous, &self.mapping, &self.index, &self.private, &self.check]
     }
 
     fn check_word(pfn: Pfn, life: Life) -> u64 {
@@ -154,6 +221,25 @@ mod tests {
         let first = page.check();
         page.init(links, Pfn(0x3_ffff_ffff), Life::BOOT.next());
         assert_ne!(page.check(), first, "another life, another word");
+    }
+
+    #[test]
+    fn a_poisoned_record_is_of_no_page_until_it_is_initialised() {
+        let page = zeroed();
+        page.poison();
+        assert!(page.is_poisoned() && !page.is_of(Pfn(7)) && !page.is_reserved() && page.zone().is_none());
+        page.init(PageLinks::new(1, Zone::Device), Pfn(7), Life::BOOT);
+        page.set_reserved();
+        assert!(page.is_of(Pfn(7)) && page.is_reserved() && page.zone() == Some(Zone::Device));
+        page.set_zone(Zone::Movable);
+        assert_eq!((page.zone(), page.is_reserved()), (Some(Zone::Movable), true));
+    }
+
+    #[test]
+    fn a_wide_section_number_pushes_the_node_out_and_leaves_the_zone() {
+        let page = zeroed();
+        page.init(PageLinks::new(255, Zone::Device).with_section(5, 29), Pfn(7), Life::BOOT);
+        assert_eq!((page.section_nr(29), page.zone()), (5, Some(Zone::Device)));
     }
 
     #[test]

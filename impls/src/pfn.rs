@@ -67,6 +67,11 @@ impl PfnRange {
         self.start < other.end && other.start < self.end
     }
 
+    /// True if every frame of `other` lies in the range.
+    pub const fn contains_range(self, other: PfnRange) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
     /// The frames in both ranges, if any.
     pub fn intersect(self, other: PfnRange) -> Option<PfnRange> {
         let both = PfnRange { start: self.start.max(other.start), end: self.end.min(other.end) };

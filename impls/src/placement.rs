@@ -1,9 +1,19 @@
 //! Where the records of hot-added memory lie: in RAM, or on the device that is added.
+//!
+//! Architectures differ in what they take from an altmap (`mm/sparse-vmemmap.c` and each `vmemmap_populate`):
+//!
+//! | | whole section | part of a section |
+//! | --- | --- | --- |
+//! | arm64 ([`AnyPart`]) | one block; else base pages of the altmap | base pages of the altmap |
+//! | x86-64 ([`WholeSections`]) | one block of 2 MiB, no fallback | RAM |
 
 use crate::altmap::Altmap;
+use crate::fault::Seam;
+use crate::memmap::DeviceRecords;
 use crate::vmem::{Stretch, Vmem, VmemError};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Decides where records lie. A type, not a switch: lookups are the same either way and pay for neither.
@@ -12,14 +22,20 @@ pub trait Placement: Debug + Default + Send + 'static {
     const LAYOUT_ID: &'static str;
     /// One line for people.
     const ABOUT: &'static str;
-    /// Records can lie on the device.
-    const ON_DEVICE: bool;
+    /// Which records can lie on the device.
+    const ON_DEVICE: DeviceRecords;
 
-    /// Backs the records of a stretch.
+    /// Backs the records of a stretch, which are those of a `whole_section` or of a part.
     ///
     /// # Errors
     /// [`PlaceError`]; the stretch is then reserved as before, and the altmap's counts are what they were.
-    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError>;
+    fn populate(
+        &mut self,
+        vmem: &Vmem,
+        stretch: Stretch,
+        whole_section: bool,
+        altmap: Option<&Arc<Altmap>>,
+    ) -> Result<(), PlaceError>;
 
     /// Takes the records of stretches away, wherever they lie.
     ///
@@ -55,9 +71,9 @@ pub struct InMemory;
 impl Placement for InMemory {
     const LAYOUT_ID: &'static str = "subsection";
     const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the sub-section map: one virtual array, 2 MiB hotplug";
-    const ON_DEVICE: bool = false;
+    const ON_DEVICE: DeviceRecords = DeviceRecords::Never;
 
-    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, _: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
+    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, _: bool, _: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
         Ok(vmem.populate(stretch)?)
     }
 
@@ -66,11 +82,47 @@ impl Placement for InMemory {
     }
 }
 
-/// Records on the device when an altmap is given, else in RAM.
+/// What an architecture takes from an altmap.
+pub trait AltmapPolicy: Debug + Default + Send + 'static {
+    /// Name of the VMEMMAP layout that follows it.
+    const LAYOUT_ID: &'static str;
+    /// One line for people.
+    const ABOUT: &'static str;
+    /// Which records it puts there.
+    const SERVES: DeviceRecords;
+    /// Base pages where there is no aligned block.
+    const BASE_PAGES: bool;
+}
+
+/// Every record, in base pages if need be, as on arm64.
 #[derive(Debug, Default)]
-pub struct OnDevice {
+pub struct AnyPart;
+
+impl AltmapPolicy for AnyPart {
+    const LAYOUT_ID: &'static str = "dax";
+    const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the records of a device on the device itself (altmap)";
+    const SERVES: DeviceRecords = DeviceRecords::Always;
+    const BASE_PAGES: bool = true;
+}
+
+/// Records of whole sections only, a block of 2 MiB each, as on x86-64.
+#[derive(Debug, Default)]
+pub struct WholeSections;
+
+impl AltmapPolicy for WholeSections {
+    const LAYOUT_ID: &'static str = "dax-x86";
+    const ABOUT: &'static str =
+        "as dax by the rules of x86: whole sections from the altmap, the records of sub-sections from RAM";
+    const SERVES: DeviceRecords = DeviceRecords::WholeSections;
+    const BASE_PAGES: bool = false;
+}
+
+/// Records on the device when an altmap is given, as far as a policy goes; else in RAM.
+#[derive(Debug, Default)]
+pub struct OnDevice<A: AltmapPolicy = AnyPart> {
     /// What is mapped from devices, by the offset of the first byte of records.
     extents: BTreeMap<u64, Extent>,
+    policy: PhantomData<A>,
 }
 
 /// Records in one piece on one device.
@@ -97,7 +149,7 @@ fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-impl OnDevice {
+impl<A: AltmapPolicy> OnDevice<A> {
     /// The extents that touch a stretch, cut to it, with their offsets.
     fn cut(&self, stretch: Stretch) -> Vec<(u64, Extent)> {
         // The extent that begins before the stretch may reach into it.
@@ -126,12 +178,15 @@ impl OnDevice {
 
     /// Blocks for `nr_pages`, in as few pieces as the altmap allows: one aligned block, else page by page, as arm64
     /// falls back to base pages. Neighbouring pages are one piece, since each mapping costs more than its pages.
-    fn blocks(altmap: &Altmap, nr_pages: u64) -> Result<Vec<(u64, u64)>, PlaceError> {
+    fn blocks(vmem: &Vmem, altmap: &Altmap, nr_pages: u64) -> Result<Vec<(u64, u64)>, PlaceError> {
+        if !vmem.faults().allow(Seam::AltmapBlock) {
+            return Err(PlaceError::AltmapExhausted { need: nr_pages, left: altmap.nr_free() });
+        }
         if let Some(pfn) = altmap.alloc_block(nr_pages) {
             return Ok(vec![(pfn, nr_pages)]);
         }
         let left = altmap.nr_free();
-        if left < nr_pages {
+        if left < nr_pages || !A::BASE_PAGES {
             return Err(PlaceError::AltmapExhausted { need: nr_pages, left });
         }
         let mut pieces: Vec<(u64, u64)> = Vec::new();
@@ -146,17 +201,26 @@ impl OnDevice {
     }
 }
 
-impl Placement for OnDevice {
-    const LAYOUT_ID: &'static str = "dax";
-    const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the records of a device on the device itself (altmap)";
-    const ON_DEVICE: bool = true;
+impl<A: AltmapPolicy> Placement for OnDevice<A> {
+    const LAYOUT_ID: &'static str = A::LAYOUT_ID;
+    const ABOUT: &'static str = A::ABOUT;
+    const ON_DEVICE: DeviceRecords = A::SERVES;
 
-    fn populate(&mut self, vmem: &Vmem, stretch: Stretch, altmap: Option<&Arc<Altmap>>) -> Result<(), PlaceError> {
-        let Some(altmap) = altmap else { return Ok(vmem.populate(stretch)?) };
+    fn populate(
+        &mut self,
+        vmem: &Vmem,
+        stretch: Stretch,
+        whole_section: bool,
+        altmap: Option<&Arc<Altmap>>,
+    ) -> Result<(), PlaceError> {
+        // A page that several owners share must not come from the altmap of one of them (B-16).
+        let alone = stretch.round_in(vmem.unit_bytes()) == Some(stretch);
+        let served = alone && (whole_section || A::SERVES == DeviceRecords::Always);
+        let Some(altmap) = altmap.filter(|_| served) else { return Ok(vmem.populate(stretch)?) };
         let before = altmap.used();
         vmem.charge_device(stretch.len)?;
         let mut mapped: Vec<(u64, Extent)> = Vec::new();
-        let result = Self::blocks(altmap, stretch.len / page_bytes()).and_then(|pieces| {
+        let result = Self::blocks(vmem, altmap, stretch.len / page_bytes()).and_then(|pieces| {
             let mut offset = stretch.offset;
             for (pfn, nr_pages) in pieces {
                 let len = nr_pages * page_bytes();
@@ -209,7 +273,7 @@ impl Placement for OnDevice {
     }
 }
 
-impl OnDevice {
+impl<A: AltmapPolicy> OnDevice<A> {
     /// The parts of stretches that no extent covers.
     fn in_ram(&self, stretches: &[Stretch]) -> Vec<Stretch> {
         let mut in_ram = Vec::new();
@@ -238,15 +302,15 @@ impl OnDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backing::{DaxDevice, RamBacking};
+    use crate::backing::DaxDevice;
     use crate::geometry::X86_64;
-    use crate::store::RecordBudget;
+    use crate::store::RecordStore;
     use std::path::Path;
 
     const PAGE: u64 = 4096;
 
     fn vmem() -> Vmem {
-        Vmem::reserve(1 << 30, &RamBacking::Anon, RecordBudget::new(u64::MAX)).unwrap()
+        Vmem::reserve(1 << 30, PAGE, &RecordStore::unlimited()).unwrap()
     }
 
     fn altmap(free: u64) -> Arc<Altmap> {
@@ -256,9 +320,9 @@ mod tests {
 
     #[test]
     fn the_middle_of_an_extent_can_go_first() {
-        let (vmem, altmap, mut place) = (vmem(), altmap(64), OnDevice::default());
+        let (vmem, altmap, mut place) = (vmem(), altmap(64), <OnDevice>::default());
         let stretch = |page, nr| Stretch { offset: page * PAGE, len: nr * PAGE };
-        place.populate(&vmem, stretch(0, 16), Some(&altmap)).unwrap();
+        place.populate(&vmem, stretch(0, 16), false, Some(&altmap)).unwrap();
         vmem.populate(stretch(16, 8)).unwrap();
         place.depopulate(&vmem, &[stretch(4, 4)]).unwrap();
         assert_eq!((altmap.used().alloc, place.extents.len()), (12, 2));
@@ -269,18 +333,33 @@ mod tests {
 
     #[test]
     fn without_an_aligned_block_single_pages_serve() {
-        let (vmem, altmap, mut place) = (vmem(), altmap(9), OnDevice::default());
+        let (vmem, altmap, mut place) = (vmem(), altmap(9), <OnDevice>::default());
         altmap.alloc_block(1).unwrap();
-        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, Some(&altmap)).unwrap();
+        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, false, Some(&altmap)).unwrap();
         assert_eq!((altmap.used().alloc, place.extents.len()), (9, 1), "neighbouring pages are one piece");
     }
 
     #[test]
+    fn by_the_rules_of_x86_the_altmap_serves_whole_sections_in_one_block() {
+        let (vmem, altmap, mut place) = (vmem(), altmap(1024), OnDevice::<WholeSections>::default());
+        let section = Stretch { offset: 2 << 20, len: 2 << 20 };
+        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, false, Some(&altmap)).unwrap();
+        assert_eq!((altmap.used().alloc, vmem.ram_bytes()), (0, 8 * PAGE), "a part comes from RAM");
+        place.populate(&vmem, section, true, Some(&altmap)).unwrap();
+        assert_eq!((altmap.used().alloc, vmem.device_bytes()), (512, 2 << 20));
+        altmap.alloc_block(1).unwrap();
+        let next = Stretch { offset: 4 << 20, ..section };
+        let error = place.populate(&vmem, next, true, Some(&altmap)).unwrap_err();
+        assert!(matches!(error, PlaceError::AltmapExhausted { need: 512, left: 511 }), "no fallback: {error:?}");
+    }
+
+    #[test]
     fn an_exhausted_altmap_changes_nothing() {
-        let (vmem, altmap, mut place) = (vmem(), altmap(12), OnDevice::default());
-        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, Some(&altmap)).unwrap();
+        let (vmem, altmap, mut place) = (vmem(), altmap(12), <OnDevice>::default());
+        place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, false, Some(&altmap)).unwrap();
         let before = altmap.used();
-        let error = place.populate(&vmem, Stretch { offset: 8 * PAGE, len: 8 * PAGE }, Some(&altmap)).unwrap_err();
+        let error =
+            place.populate(&vmem, Stretch { offset: 8 * PAGE, len: 8 * PAGE }, false, Some(&altmap)).unwrap_err();
         assert!(matches!(error, PlaceError::AltmapExhausted { need: 8, left: 4 }), "{error:?}");
         assert_eq!((altmap.used(), vmem.device_bytes()), (before, 8 * PAGE));
     }

@@ -16,13 +16,19 @@
 //! | never seen, or emptied | 0 |
 //! | boot | coded pointer, PRESENT, HAS_MEM_MAP, IS_ONLINE, IS_EARLY |
 //! | hot-added | coded pointer, PRESENT, HAS_MEM_MAP |
+//! | its block onlined, offlined | with IS_ONLINE, without |
+//! | device memory begins or ends inside | with TAINT_ZONE_DEVICE, until it is empty |
 //! | being removed, readers may still be there | as before without HAS_MEM_MAP |
 //!
 //! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives its record.
 //! Source: `include/linux/mmzone.h`, `mm/sparse.c`.
 
+use crate::error::HotplugError;
+use crate::fault::{Faults, Seam};
 use crate::geometry::Geometry;
 use crate::memmap::{Accounting, SectionState, UsageKind};
+use crate::pfn::PfnRange;
+use crate::request::Grid;
 use crate::subsection_map::SubsectionMap;
 use std::alloc::{self, Layout};
 use std::collections::hash_map::DefaultHasher;
@@ -40,7 +46,11 @@ pub const SECTION_HAS_MEM_MAP: u64 = 1 << 1;
 pub const SECTION_IS_ONLINE: u64 = 1 << 2;
 /// Created at boot.
 pub const SECTION_IS_EARLY: u64 = 1 << 3;
-/// Bits of the word that are not the coded pointer.
+/// Memory of a device shares the section with other memory (Linux 5.12).
+pub const SECTION_TAINT_ZONE_DEVICE: u64 = 1 << 4;
+/// The flags.
+pub const SECTION_FLAGS: u64 = !SECTION_MAP_MASK;
+/// The coded pointer; 6 low bits are flags.
 pub const SECTION_MAP_MASK: u64 = !((1 << 6) - 1);
 
 /// `struct mem_section_usage`.
@@ -147,25 +157,45 @@ impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory(pub &'static str);
 
+/// Why a section cannot take an addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReserveError {
+    /// This sub-section is active.
+    Active(u32),
+    /// No usage object.
+    NoMemory(NoMemory),
+}
+
+impl From<NoMemory> for ReserveError {
+    fn from(no: NoMemory) -> Self {
+        Self::NoMemory(no)
+    }
+}
+
 /// The table with its roots and usages: what the writer manages.
 #[derive(Debug)]
 pub struct SectionTable<G: Geometry, M: SubsectionMap> {
     roots: Box<[AtomicPtr<MemSection<M>>]>,
     /// Usages of boot sections: one block, never freed singly.
     boot_usages: Box<[SectionUsage<M>]>,
+    /// `__highest_present_section_nr`, plus one: grows, never shrinks.
+    end_section: AtomicU64,
     nr_roots: AtomicU64,
     nr_heap_usages: AtomicU64,
+    faults: Faults,
     geometry: PhantomData<G>,
 }
 
 impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// An empty table with usages for `nr_boot_sections`, which [`boot_usage`](Self::boot_usage) hands out.
-    pub fn new(nr_boot_sections: usize) -> Self {
+    pub fn new(nr_boot_sections: usize, faults: Faults) -> Self {
         Self {
             roots: std::iter::repeat_with(AtomicPtr::default).take(G::NR_SECTION_ROOTS as usize).collect(),
             boot_usages: std::iter::repeat_with(SectionUsage::default).take(nr_boot_sections).collect(),
+            end_section: AtomicU64::new(0),
             nr_roots: AtomicU64::new(0),
             nr_heap_usages: AtomicU64::new(0),
+            faults,
             geometry: PhantomData,
         }
     }
@@ -175,6 +205,11 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         // SAFETY: a slice pointer is not null.
         let table = unsafe { NonNull::new_unchecked(self.roots.as_ptr().cast_mut()) };
         Roots { table, lifetime: PhantomData }
+    }
+
+    /// One past the highest section that was ever present: where a walk may stop.
+    pub fn end_section(&self) -> &AtomicU64 {
+        &self.end_section
     }
 
     /// The `index`-th usage of the boot block.
@@ -196,6 +231,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         assert!(nr < G::NR_MEM_SECTIONS, "section {nr} was checked against the physical space");
         let slot = &self.roots[(nr / G::SECTIONS_PER_ROOT) as usize];
         if slot.load(Ordering::Relaxed).is_null() {
+            if !self.faults.allow(Seam::Root) {
+                return Err(NoMemory("a page of section descriptors"));
+            }
             // SAFETY: the layout is one page, not empty.
             let root = unsafe { alloc::alloc_zeroed(Self::root_layout()) }.cast::<MemSection<M>>();
             if root.is_null() {
@@ -205,6 +243,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             slot.store(root, Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
+        self.end_section.fetch_max(nr + 1, Ordering::Relaxed);
         Ok(self.roots().section(nr).expect("the root was just made sure of"))
     }
 
@@ -213,6 +252,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// # Errors
     /// No memory.
     pub fn new_heap_usage(&self) -> Result<*mut SectionUsage<M>, NoMemory> {
+        if !self.faults.allow(Seam::Usage) {
+            return Err(NoMemory("a section usage object"));
+        }
         // SAFETY: the layout of a non-empty type; zero is a value for every field (atomics).
         let usage = unsafe { alloc::alloc_zeroed(Layout::new::<SectionUsage<M>>()) }.cast::<SectionUsage<M>>();
         if usage.is_null() {
@@ -220,6 +262,31 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         }
         self.nr_heap_usages.fetch_add(1, Ordering::Relaxed);
         Ok(usage)
+    }
+
+    /// What an addition needs of a section before it is published: that none of `bits` is active, and a usage object. The
+    /// first half of `section_activate`; all or nothing. Null if the section has a usage already.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; a usage that was allocated for it is gone again.
+    pub fn reserve_usage(
+        &self,
+        section: &MemSection<M>,
+        bits: Range<u32>,
+        new_usage: impl FnOnce() -> Result<*mut SectionUsage<M>, NoMemory>,
+    ) -> Result<*mut SectionUsage<M>, ReserveError> {
+        let present = section.usage_ptr();
+        let new = if present.is_null() { new_usage()? } else { ptr::null_mut() };
+        let usage = if present.is_null() { new } else { present };
+        // SAFETY: the writer asks: the usage of the section is freed by nobody else, and a new one is ours.
+        match unsafe { &*usage }.subsection_map.find(bits, true) {
+            None => Ok(new),
+            Some(bit) => {
+                // SAFETY: not published; null is left alone.
+                unsafe { self.retire_usage(new) };
+                Err(ReserveError::Active(bit))
+            }
+        }
     }
 
     /// Where a usage came from. By provenance, not by the section's flags: a boot section that was emptied and added
@@ -244,6 +311,27 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             unsafe { alloc::dealloc(usage.cast(), Layout::new::<SectionUsage<M>>()) };
             self.nr_heap_usages.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Marks whole sections online or offline. Writer only.
+    ///
+    /// # Errors
+    /// Off the grid of sections, or a section that is not there; nothing is changed.
+    pub fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
+        const RULE: &str = "sections go online and offline as a whole";
+        Grid { granule_pages: G::PAGES_PER_SECTION, rule: RULE }.check::<G>(range)?;
+        let (roots, span) = (self.roots(), range.phys(G::PAGE_SHIFT));
+        let there = |part: PfnRange| {
+            let section = roots.section(G::section_nr(part.start()));
+            let section = section.filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0);
+            section.ok_or(HotplugError::NotPresent { span, at: part.phys(G::PAGE_SHIFT) })
+        };
+        let sections = range.split_at_multiples(G::PAGES_PER_SECTION).map(there).collect::<Result<Vec<_>, _>>()?;
+        for section in sections {
+            let word = section.word() & !SECTION_IS_ONLINE;
+            section.set_word(if online { word | SECTION_IS_ONLINE } else { word });
+        }
+        Ok(())
     }
 
     /// Number of root pages.
@@ -273,10 +361,10 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         })
     }
 
-    /// A descriptor taken apart; `None` if it was never seen. Writer, or where nothing changes.
+    /// A descriptor taken apart; `None` if it was never seen. The caller is the writer, or holds a reader of the layout.
     pub fn state(&self, nr: u64) -> Option<SectionState> {
         let section = self.roots().section(nr)?;
-        // SAFETY: the caller is the writer or sees a layout at rest, so no usage is freed meanwhile.
+        // SAFETY: the caller is the writer or holds a reader, so no usage is freed meanwhile.
         let subsection_map = unsafe { section.usage() }.map_or_else(Vec::new, |u| u.subsection_map.words());
         let usage = self.usage_kind(section.usage_ptr());
         let section_mem_map = section.word();
@@ -314,12 +402,6 @@ impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
     }
 }
 
-/// The bits of the sub-sections that a range of pfns inside one section touches.
-pub fn subsection_bits<G: Geometry>(first_pfn: u64, end_pfn: u64) -> Range<u32> {
-    debug_assert!(first_pfn < end_pfn && G::section_nr(first_pfn) == G::section_nr(end_pfn - 1));
-    G::subsection_index(first_pfn)..G::subsection_index(end_pfn - 1) + 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,7 +412,7 @@ mod tests {
 
     #[test]
     fn numbers_outside_the_physical_space_have_no_section() {
-        let table = Table::new(0);
+        let table = Table::new(0, Faults::none());
         table.section_or_new_root(0).unwrap();
         for pfn in [1 << 34, 1 << 52, u64::MAX, 1 << 63] {
             assert!(table.roots().section_of_any(pfn).is_none(), "{pfn:#x}");
@@ -342,7 +424,7 @@ mod tests {
 
     #[test]
     fn roots_are_made_once_and_hold_256_sections() {
-        let table = Table::new(0);
+        let table = Table::new(0, Faults::none());
         for nr in [0, 1, 255, 256, 0] {
             table.section_or_new_root(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
         }
@@ -352,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_boot_usage_is_known_by_where_it_lies_and_never_freed_singly() {
-        let table = Table::new(2);
+        let table = Table::new(2, Faults::none());
         let section = table.section_or_new_root(8).unwrap();
         section.set_usage(table.boot_usage(1));
         section.set_word(SECTION_MARKED_PRESENT);
@@ -366,10 +448,24 @@ mod tests {
         assert_eq!(table.nr_heap_usages(), 0);
     }
 
+    /// T-16: the first addition to an empty section finds its bits taken. From outside this cannot be reached, so the new
+    /// usage comes with bits that are set.
     #[test]
-    fn bits_round_outwards() {
-        assert_eq!(subsection_bits::<X86_64>(0x10000, 0x10064), 0..1);
-        assert_eq!(subsection_bits::<X86_64>(0x81ff, 0x8201), 0..2);
-        assert_eq!(subsection_bits::<X86_64>(0x8000, 0x10000), 0..64);
+    fn t_16_a_conflict_on_the_first_addition_leaves_the_section_blank() {
+        let table = Table::new(0, Faults::none());
+        let section = table.section_or_new_root(8).unwrap();
+        let preset = || {
+            let usage = table.new_heap_usage()?;
+            // SAFETY: just allocated, and ours.
+            unsafe { &*usage }.subsection_map.set(12..13);
+            Ok(usage)
+        };
+        assert_eq!(table.reserve_usage(section, 10..14, preset), Err(ReserveError::Active(12)));
+        assert_eq!((table.state(8), section.word(), table.nr_heap_usages()), (None, 0, 0));
+        // What does not conflict is reserved.
+        let usage = table.reserve_usage(section, 13..14, preset).unwrap();
+        assert!(!usage.is_null() && table.nr_heap_usages() == 1);
+        section.set_usage(usage);
+        assert_eq!(table.reserve_usage(section, 13..14, || unreachable!("it has one")), Ok(ptr::null_mut()));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backing::RamBacking;
 use crate::bytes::Bytes;
+use crate::fault::Faults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,12 +15,19 @@ pub struct RecordStore {
     pub budget: RecordBudget,
     /// The sections whose records are backed.
     pub backed: BackedSections,
+    /// Allocations that fail on purpose.
+    pub faults: Faults,
 }
 
 impl RecordStore {
     /// Private anonymous memory without a limit, every section backed.
     pub fn unlimited() -> Self {
-        Self { backing: RamBacking::Anon, budget: RecordBudget::new(u64::MAX), backed: BackedSections::All }
+        Self {
+            backing: RamBacking::Anon,
+            budget: RecordBudget::new(u64::MAX),
+            backed: BackedSections::All,
+            faults: Faults::none(),
+        }
     }
 }
 

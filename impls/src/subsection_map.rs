@@ -1,7 +1,7 @@
 //! The bitmap of a section's active sub-sections.
 
+use crate::sync::{AtomicU64, Ordering};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One bit a sub-section. One writer at a time (the caller holds the layout's writer lock), any number of readers.
 ///
@@ -32,7 +32,7 @@ pub struct BitWords<const WORDS: usize>([AtomicU64; WORDS]);
 
 impl<const WORDS: usize> Default for BitWords<WORDS> {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; WORDS])
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 }
 

@@ -5,6 +5,11 @@
 //! `MADV_REMOVE` (tmpfs). A range that is reserved without access and opened by `mprotect` would cost half as much
 //! again a hot-add, and stop at `max_map_count` islands.
 //!
+//! Memory comes and goes in units: pages of the architecture, or of the host where those are larger. The records of a
+//! sub-section may be less than a unit (2 KiB of 64 KiB pages), so that a unit has several owners: [`Units`] counts what is
+//! in use of it, and it goes with the last of them. What is given up in a unit that stays is filled with 0xFD, as the
+//! kernel marks unused parts of a leaf.
+//!
 //! | state of a page | private | tmpfs | device |
 //! | --- | --- | --- | --- |
 //! | reserved | untouched, reads the zero page | hole in the file | as private or tmpfs |
@@ -13,21 +18,27 @@
 
 use crate::backing::{DaxDevice, RamBacking, TmpfsError, unnamed_tmpfs_file};
 use crate::bytes::Bytes;
-use crate::store::{BudgetExceeded, RecordBudget};
+use crate::fault::{Faults, Seam};
+use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 /// Alignment of the array: a section's records fill exactly one last-level page table.
 const BASE_ALIGN: u64 = 2 << 20;
+
+/// What fills the unused part of a unit. Source: `PAGE_UNUSED` of `mm/sparse-vmemmap.c` and `arch/x86/mm/init_64.c`.
+const PAGE_UNUSED: u64 = 0xfdfd_fdfd_fdfd_fdfd;
 
 /// Why address space or memory was refused.
 #[derive(Debug, Error)]
@@ -90,12 +101,22 @@ pub enum VmemError {
         /// The cause.
         source: io::Error,
     },
-    /// The host's pages are larger than the records of a sub-section.
-    #[error("the pages of this machine ({}) are larger than the {} to be backed at once", Bytes(*page), Bytes(*len))]
-    HostPage {
-        /// The host's page size.
-        page: u64,
-        /// Bytes to be backed.
+    /// A device does not map in pieces so small.
+    #[error("{device} maps in units of {}, and {} of records at {offset:#x} of it are no whole units", Bytes(*align), Bytes(*len))]
+    DeviceUnit {
+        /// The device.
+        device: String,
+        /// Its mapping unit in bytes.
+        align: u64,
+        /// Where on the device.
+        offset: u64,
+        /// Bytes to be mapped.
+        len: u64,
+    },
+    /// A fault on purpose.
+    #[error("memory for {} of records was refused on purpose", Bytes(*len))]
+    Injected {
+        /// Bytes asked for.
         len: u64,
     },
 }
@@ -120,6 +141,87 @@ impl Stretch {
     /// One past the last byte.
     pub fn end(self) -> u64 {
         self.offset + self.len
+    }
+
+    fn from_to(offset: u64, end: u64) -> Option<Self> {
+        (offset < end).then(|| Self { offset, len: end - offset })
+    }
+
+    /// The whole units inside; `None` if there are none.
+    pub fn round_in(self, unit: u64) -> Option<Self> {
+        Self::from_to(self.offset.next_multiple_of(unit), self.end() / unit * unit)
+    }
+}
+
+/// What is in use of units that have several owners.
+///
+/// | units of a stretch | in the table |
+/// | --- | --- |
+/// | none, or all of a unit, in use | absent |
+/// | in part | bytes in use |
+#[derive(Debug)]
+struct Units {
+    len: u64,
+    used: BTreeMap<u64, u64>,
+}
+
+impl Units {
+    fn new(len: u64) -> Self {
+        Self { len, used: BTreeMap::new() }
+    }
+
+    /// The units that a stretch fills in part, at most its first and last: number and bytes.
+    fn edges(&self, stretch: Stretch) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let unit = self.len;
+        let (first, last) = (stretch.offset / unit, stretch.end().saturating_sub(1) / unit);
+        let head = stretch.end().min((first + 1) * unit) - stretch.offset;
+        let tail = stretch.end() - stretch.offset.max(last * unit);
+        let edges = [(first, head), (last, tail)];
+        edges.into_iter().take(if first == last { 1 } else { 2 }).filter(move |&(_, bytes)| bytes < unit)
+    }
+
+    /// The whole units of a stretch, less those at its edges that `stays` says are another's too.
+    fn whole(&self, stretch: Stretch, stays: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
+        let unit = self.len;
+        let (mut from, mut to) = (stretch.offset / unit, stretch.end().div_ceil(unit));
+        for (edge, bytes) in self.edges(stretch) {
+            if stays(edge, bytes) {
+                // One edge that is both first and last leaves nothing.
+                (from, to) = if edge == from { (from + 1, to) } else { (from, to - 1) };
+            }
+        }
+        Stretch::from_to(from * unit, to * unit)
+    }
+
+    /// The units that must be backed before a stretch is used.
+    fn to_back(&self, stretch: Stretch) -> Option<Stretch> {
+        self.whole(stretch, |edge, _| self.used.contains_key(&edge))
+    }
+
+    /// The units that nobody uses once a stretch is given up.
+    fn to_drop(&self, stretch: Stretch) -> Option<Stretch> {
+        self.whole(stretch, |edge, bytes| self.used.get(&edge).unwrap_or(&self.len) > &bytes)
+    }
+
+    /// A stretch is in use from now on; it was not.
+    fn enter(&mut self, stretch: Stretch) {
+        for (edge, bytes) in self.edges(stretch) {
+            let used = self.used.remove(&edge).unwrap_or(0) + bytes;
+            debug_assert!(used <= self.len, "unit {edge} is used twice");
+            if used < self.len {
+                self.used.insert(edge, used);
+            }
+        }
+    }
+
+    /// A stretch is in use no more; it was.
+    fn leave(&mut self, stretch: Stretch) {
+        for (edge, bytes) in self.edges(stretch) {
+            let used = self.used.remove(&edge).unwrap_or(self.len) - bytes;
+            if used > 0 {
+                self.used.insert(edge, used);
+            }
+        }
     }
 }
 
@@ -158,6 +260,8 @@ pub struct Vmem {
     /// The tmpfs file behind the range, with its place for messages; `None` for private memory.
     file: Option<(File, PathBuf)>,
     budget: RecordBudget,
+    faults: Faults,
+    units: Mutex<Units>,
     ram_bytes: AtomicU64,
     device_bytes: AtomicU64,
     /// One bit a last-level page table that was ever needed; the kernel keeps them until the range is unmapped.
@@ -171,11 +275,12 @@ unsafe impl Send for Vmem {}
 unsafe impl Sync for Vmem {}
 
 impl Vmem {
-    /// Reserves `len` bytes of address space.
+    /// Reserves `len` bytes of address space, to be backed in units of `unit` bytes (a power of two) or of the host's pages,
+    /// whichever are larger.
     ///
     /// # Errors
     /// No address space (`ulimit -v`, strict overcommit), or no file on the tmpfs.
-    pub(crate) fn reserve(len: u64, backing: &RamBacking, budget: RecordBudget) -> Result<Self, VmemError> {
+    pub(crate) fn reserve(len: u64, unit: u64, store: &RecordStore) -> Result<Self, VmemError> {
         let refused = |source: io::Error| VmemError::Reserve { len, hint: reservation_hint(len), source };
         let too_large = || refused(io::ErrorKind::OutOfMemory.into());
         let whole = len.max(1).checked_next_multiple_of(BASE_ALIGN).ok_or_else(too_large)?;
@@ -183,7 +288,7 @@ impl Vmem {
         let mapped_len =
             whole.checked_add(BASE_ALIGN).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_large)?;
         let len = whole;
-        let (mapping, file) = match backing {
+        let (mapping, file) = match &store.backing {
             RamBacking::Anon => (reserve_anon(mapped_len).map_err(refused)?, None),
             RamBacking::Tmpfs(dir) => {
                 let file = unnamed_tmpfs_file(dir, mapped_len as u64)?;
@@ -201,7 +306,9 @@ impl Vmem {
             base,
             len,
             file,
-            budget,
+            budget: store.budget.clone(),
+            faults: store.faults.clone(),
+            units: Mutex::new(Units::new(unit.max(rustix::param::page_size() as u64))),
             ram_bytes: AtomicU64::new(0),
             device_bytes: AtomicU64::new(0),
             tables: std::iter::repeat_with(|| AtomicU64::new(0)).take(words).collect(),
@@ -237,34 +344,75 @@ impl Vmem {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
 
-    /// Backs a stretch with zeroed RAM.
+    /// Bytes that are backed and given back at once.
+    pub(crate) fn unit_bytes(&self) -> u64 {
+        self.units().len
+    }
+
+    fn units(&self) -> MutexGuard<'_, Units> {
+        // Whoever panicked under it left it whole: it is changed in one step.
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The faults of the layout.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Backs a stretch that is not in use with RAM: zeroed, but for units that another stretch shares.
     ///
     /// # Errors
     /// Over budget, tmpfs full, no memory. The stretch is then reserved as before.
     pub(crate) fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
-        self.check(stretch)?;
-        self.budget.charge(stretch.len)?;
-        if let Err(error) = self.back_with_ram(stretch) {
-            // Whatever part was backed goes back; the range was reserved before, so this cannot fail.
-            let _ = self.unback_ram(stretch);
-            self.budget.release(stretch.len);
-            return Err(error);
+        self.check(stretch);
+        let mut units = self.units();
+        if !self.faults.allow(Seam::Records) {
+            return Err(VmemError::Injected { len: stretch.len });
         }
-        self.ram_bytes.fetch_add(stretch.len, Ordering::Relaxed);
-        self.note_tables(stretch);
+        if let Some(new) = units.to_back(stretch) {
+            self.budget.charge(new.len)?;
+            if let Err(error) = self.back_with_ram(new) {
+                // Whatever part was backed goes back; the range was reserved before, so this cannot fail.
+                let _ = self.unback_ram(new);
+                self.budget.release(new.len);
+                return Err(error);
+            }
+            self.ram_bytes.fetch_add(new.len, Ordering::Relaxed);
+            self.note_tables(new);
+        }
+        units.enter(stretch);
         Ok(())
     }
 
-    /// Gives the RAM of a stretch back; it is reserved again.
+    /// Gives the RAM of a stretch back, but for units that another stretch shares: there it is filled with 0xFD.
     ///
     /// # Errors
-    /// The kernel refuses to drop the pages in any way.
+    /// The kernel refuses to drop the pages in any way; the stretch is then in use as before.
     pub(crate) fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
-        self.check(stretch)?;
-        self.unback_ram(stretch)?;
-        self.ram_bytes.fetch_sub(stretch.len, Ordering::Relaxed);
-        self.budget.release(stretch.len);
+        self.check(stretch);
+        let mut units = self.units();
+        let gone = units.to_drop(stretch);
+        if let Some(gone) = gone {
+            self.unback_ram(gone)?;
+            self.ram_bytes.fetch_sub(gone.len, Ordering::Relaxed);
+            self.budget.release(gone.len);
+        }
+        // What stays of the stretch lies before and after what went.
+        let (left, right) = gone.map_or((stretch.end(), stretch.end()), |gone| (gone.offset, gone.end()));
+        let kept = [Stretch::from_to(stretch.offset, left), Stretch::from_to(right, stretch.end())];
+        kept.into_iter().flatten().for_each(|kept| self.mark_unused(kept));
+        units.leave(stretch);
         Ok(())
+    }
+
+    /// Fills a stretch of a unit that stays: whoever reads it sees that no record is there.
+    fn mark_unused(&self, stretch: Stretch) {
+        let word = size_of::<AtomicU64>() as u64;
+        for offset in (stretch.offset..stretch.end()).step_by(word as usize) {
+            // SAFETY: the stretch lies in the range, is backed, and consists of whole words, as records do.
+            let word = unsafe { self.base.add(offset as usize).cast::<AtomicU64>().as_ref() };
+            word.store(PAGE_UNUSED, Ordering::Relaxed);
+        }
     }
 
     /// Counts bytes of a device against the limit, before they are mapped.
@@ -289,7 +437,11 @@ impl Vmem {
     /// # Errors
     /// No room on the tmpfs that plays the device, too many mappings. The stretch is then reserved as before.
     pub(crate) fn map_device(&self, stretch: Stretch, device: &DaxDevice, device_offset: u64) -> Result<(), VmemError> {
-        self.check(stretch)?;
+        self.check(stretch);
+        if !(stretch.offset | stretch.len | device_offset).is_multiple_of(device.align()) {
+            let (align, offset, len) = (device.align(), device_offset, stretch.len);
+            return Err(VmemError::DeviceUnit { device: device.name().to_owned(), align, offset, len });
+        }
         if device.is_tmpfs() {
             reserve_blocks(device.file(), device_offset, stretch.len, device.name())?;
         }
@@ -307,7 +459,7 @@ impl Vmem {
     /// # Errors
     /// Too many mappings; the device then stays mapped.
     pub(crate) fn unmap_device(&self, stretch: Stretch) -> Result<(), VmemError> {
-        self.check(stretch)?;
+        self.check(stretch);
         self.reserve_over(stretch)
     }
 
@@ -320,17 +472,15 @@ impl Vmem {
         if self.file.is_none() {
             return Ok(());
         }
-        self.check(stretch)?;
-        self.map_reservation(stretch, None)
+        self.check(stretch);
+        match stretch.round_in(self.unit_bytes()) {
+            Some(units) => self.map_reservation(units, None),
+            None => Ok(()),
+        }
     }
 
-    fn check(&self, stretch: Stretch) -> Result<(), VmemError> {
+    fn check(&self, stretch: Stretch) {
         assert!(stretch.offset.checked_add(stretch.len).is_some_and(|end| end <= self.len), "{stretch:?} is outside");
-        let page = rustix::param::page_size() as u64;
-        if !(stretch.offset | stretch.len).is_multiple_of(page) {
-            return Err(VmemError::HostPage { page, len: stretch.len });
-        }
-        Ok(())
     }
 
     fn address(&self, stretch: Stretch) -> *mut c_void {
@@ -502,8 +652,12 @@ mod tests {
 
     const UNIT: u64 = 32 << 10;
 
+    fn store(backing: &RamBacking, limit: u64) -> RecordStore {
+        RecordStore { backing: backing.clone(), budget: RecordBudget::new(limit), ..RecordStore::unlimited() }
+    }
+
     fn vmem(backing: &RamBacking, limit: u64) -> Vmem {
-        Vmem::reserve(1 << 40, backing, RecordBudget::new(limit)).unwrap()
+        Vmem::reserve(1 << 40, 4096, &store(backing, limit)).unwrap()
     }
 
     fn tmpfs() -> RamBacking {
@@ -606,9 +760,63 @@ mod tests {
 
     #[test]
     fn more_address_space_than_there_is_is_an_error() {
-        assert!(Vmem::reserve(u64::MAX, &RamBacking::Anon, RecordBudget::new(0)).is_err());
-        let error = Vmem::reserve(1 << 50, &RamBacking::Anon, RecordBudget::new(0)).unwrap_err();
+        assert!(Vmem::reserve(u64::MAX, 4096, &RecordStore::unlimited()).is_err());
+        let error = Vmem::reserve(1 << 50, 4096, &RecordStore::unlimited()).unwrap_err();
         assert!(error.to_string().contains("cannot reserve 1 PiB of address space"), "{error}");
+    }
+
+    /// T-37: records of 56 bytes make the map of a section 1.75 MiB, so sections share leaves of 2 MiB.
+    #[test]
+    fn t_37_records_of_56_bytes_share_leaves() {
+        let vmem = Vmem::reserve(1 << 30, 2 << 20, &RecordStore::unlimited()).unwrap();
+        let section = |nr: u64| Stretch { offset: nr * 0x8000 * 56, len: 0x8000 * 56 };
+        let (one, two) = (section(1), section(2));
+        assert!(two.offset % (2 << 20) != 0 && one.end() == two.offset, "they meet inside a leaf");
+        vmem.populate(one).unwrap();
+        assert_eq!(vmem.ram_bytes(), 4 << 20, "leaves 0 and 1");
+        vmem.populate(two).unwrap();
+        assert_eq!(vmem.ram_bytes(), 6 << 20, "and 2; leaf 1 is there already");
+        for offset in (two.offset..two.end()).step_by(8) {
+            word(&vmem, offset).store(offset, Ordering::Relaxed);
+        }
+        vmem.depopulate(one).unwrap();
+        assert_eq!(vmem.ram_bytes(), 4 << 20, "leaf 0 went, leaf 1 has another owner");
+        assert_eq!(word(&vmem, two.offset - 8).load(Ordering::Relaxed), PAGE_UNUSED, "given up, and marked so");
+        for offset in (two.offset..two.end()).step_by(8) {
+            assert_eq!(word(&vmem, offset).load(Ordering::Relaxed), offset);
+        }
+        vmem.populate(one).unwrap();
+        vmem.depopulate(two).unwrap();
+        vmem.depopulate(one).unwrap();
+        assert_eq!((vmem.ram_bytes(), vmem.units().used.len()), (0, 0));
+    }
+
+    /// Any sequence of stretches: a unit is backed as long as any of it is in use.
+    #[test]
+    fn a_unit_goes_with_its_last_owner() {
+        const PIECES: u64 = 40;
+        let vmem = Vmem::reserve(1 << 20, 16 << 10, &RecordStore::unlimited()).unwrap();
+        let piece = 3 << 10;
+        let mut used = [false; PIECES as usize];
+        // A walk that visits every piece many times, in runs of 1 to 11 pieces.
+        let mut at = 7;
+        for step in 0..5000u64 {
+            at = (at * 5 + 13) % PIECES;
+            let nr = (step % 11 + 1).min(PIECES - at);
+            let run = at as usize..(at + nr) as usize;
+            let stretch = Stretch { offset: at * piece, len: nr * piece };
+            if used[run.clone()].iter().all(|used| !used) {
+                vmem.populate(stretch).unwrap();
+                used[run].fill(true);
+            } else if used[run.clone()].iter().all(|used| *used) {
+                vmem.depopulate(stretch).unwrap();
+                used[run].fill(false);
+            }
+            let backed = (0..PIECES * piece).step_by(16 << 10).filter(|unit| {
+                (unit / piece..(unit + (16 << 10)).div_ceil(piece).min(PIECES)).any(|piece| used[piece as usize])
+            });
+            assert_eq!(vmem.ram_bytes(), backed.count() as u64 * (16 << 10), "step {step}");
+        }
     }
 
     #[test]

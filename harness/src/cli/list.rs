@@ -9,7 +9,7 @@ use crate::race::HOTPLUG_SIZES;
 use clap::Args;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
-use memmap_layouts::{Bytes, Geometry, Validity, X86_64};
+use memmap_layouts::{Bytes, DeviceRecords, Geometry, Validity, X86_64};
 use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
@@ -24,6 +24,15 @@ fn validity(validity: Validity) -> &'static str {
         Validity::Section => "section",
         Validity::Subsection { early_is_whole: true } => "sub-section (boot sections as a whole)",
         Validity::Subsection { early_is_whole: false } => "sub-section",
+    }
+}
+
+/// Which records can lie on a device, for programs.
+fn records(on_device: DeviceRecords) -> &'static str {
+    match on_device {
+        DeviceRecords::Never => "never",
+        DeviceRecords::WholeSections => "whole-sections",
+        DeviceRecords::Always => "always",
     }
 }
 
@@ -42,7 +51,7 @@ impl ListArgs {
                         "about": entry.about,
                         "validity": validity(entry.caps.validity),
                         "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
-                        "records_on_device": entry.caps.records_on_device,
+                        "records_on_device": records(entry.caps.records_on_device),
                     })
                 })
                 .collect();
@@ -62,7 +71,11 @@ impl ListArgs {
         table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
         for entry in &layouts {
             let hotplug = entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| Bytes(granule(p)).to_string());
-            let records = if entry.caps.records_on_device { "on the device" } else { "in RAM" };
+            let records = match entry.caps.records_on_device {
+                DeviceRecords::Never => "in RAM",
+                DeviceRecords::WholeSections => "whole sections on the device",
+                DeviceRecords::Always => "on the device",
+            };
             table.add_row([entry.id, entry.about, validity(entry.caps.validity), &hotplug, records]);
         }
         print(table)?;

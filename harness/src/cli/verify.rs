@@ -7,7 +7,7 @@ use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::verify::{MapOutcome, architecture_note, conformance, on_map};
+use crate::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use clap::Args;
 use memmap_layouts::X86_64;
 use memmap_layouts::backing::{DaxDevice, RamBacking};
@@ -68,37 +68,53 @@ impl VerifyArgs {
             on_device(&maps[0], &backing, device, &interrupt)?;
         }
         interrupt.check()?;
-        let cases = conformance();
+        let (cases, foil) = (conformance(), foil());
         let wrong = checks.iter().filter(|check| matches!(check.outcome, MapOutcome::Failed { .. })).count();
         let failed: usize = cases.iter().map(|check| check.failed.len()).sum();
         if self.json.json {
-            print_json(&json!({ "maps": checks, "layouts": cases }))?;
+            print_json(&json!({ "maps": checks, "layouts": cases, "foil": foil }))?;
         } else {
-            for map in &maps {
-                print(format!("{}: {}", map.name, map.summary()))?;
-                if map.ranges.is_empty() {
-                    print("  no memory, so nothing to verify but that no page is known")?;
-                }
-                for check in checks.iter().filter(|check| check.map == map.name) {
-                    print(format!("  {:<12} {} ({})", check.layout, check.outcome.describe(), check.geometry))?;
-                }
-            }
+            maps.iter().try_for_each(|map| print_map(map, &checks))?;
             print("conformance suite")?;
-            for check in &cases {
-                let (run, skipped) = (check.run.len(), check.skipped.len());
-                print(format!(
-                    "  {:<12} {run} passed, {} failed, {skipped} skipped",
-                    check.layout,
-                    check.failed.len()
-                ))?;
-                if let Some(skipped) = check.skipped.first() {
-                    print(format!("  {:<12}   skipped: {}", "", skipped.reason))?;
-                }
-                for failed in &check.failed {
-                    print(format!("  {:<12}   FAILED {}: {}", "", failed.case, failed.reason))?;
-                }
-            }
+            cases.iter().try_for_each(print_cases)?;
+            print_foil(&foil)?;
         }
-        Ok(if wrong + failed == 0 { Answer::Yes } else { Answer::No })
+        Ok(if wrong + failed + foil.unexpected.len() == 0 { Answer::Yes } else { Answer::No })
     }
+}
+
+fn print_map(map: &PhysicalMap, checks: &[MapCheck]) -> anyhow::Result<()> {
+    print(format!("{}: {}", map.name, map.summary()))?;
+    if map.ranges.is_empty() {
+        print("  no memory, so nothing to verify but that no page is known")?;
+    }
+    for check in checks.iter().filter(|check| check.map == map.name) {
+        print(format!("  {:<16} {} ({})", check.layout, check.outcome.describe(), check.geometry))?;
+    }
+    Ok(())
+}
+
+fn print_cases(check: &CaseCheck) -> anyhow::Result<()> {
+    let (run, beyond, skipped) = (check.run.len(), check.beyond.run.len(), check.skipped.len());
+    let failed = check.failed.len();
+    print(format!(
+        "  {:<16} {run} numbered and {beyond} other cases passed, {failed} failed, {skipped} skipped",
+        check.layout
+    ))?;
+    for (reason, cases) in check.skipped_by_reason() {
+        print(format!("  {:<16}   skipped, {reason}: {}", "", cases.join(" ")))?;
+    }
+    for failed in &check.failed {
+        print(format!("  {:<16}   FAILED {} ({}): {}", "", failed.case, failed.name, failed.reason))?;
+    }
+    Ok(())
+}
+
+fn print_foil(foil: &FoilCheck) -> anyhow::Result<()> {
+    let cases: Vec<_> = foil.fails_as_it_must.iter().map(|failure| failure.case).collect();
+    print(format!("  {:<16} as posted, fails where it must: {}", "v6", cases.join(" ")))?;
+    for unexpected in &foil.unexpected {
+        print(format!("  {:<16}   UNEXPECTED {}: {}", "", unexpected.case, unexpected.found))?;
+    }
+    Ok(())
 }

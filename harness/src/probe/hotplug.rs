@@ -94,7 +94,7 @@ pub fn add_params<L: Hotplug>(
     device: Option<&Arc<DaxDevice>>,
     layout: &L,
 ) -> Result<AddParams, DaxError> {
-    let device = device.filter(|_| L::CAPS.records_on_device);
+    let device = device.filter(|_| L::CAPS.records_on_device.any());
     let altmap = device.map(|device| Altmap::for_range::<L::Geometry>(Arc::clone(device), range, layout.backed()));
     Ok(AddParams { altmap: altmap.transpose()?.map(Arc::new), ..AddParams::default() })
 }

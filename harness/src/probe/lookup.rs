@@ -118,7 +118,8 @@ pub fn prepare<L: Memmap>(
         if backed(pfn) {
             // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.
             let record = unsafe { page.as_ref() };
-            if !record.is_of(pfn) {
+            // What the info block of a device reserves has records that are never initialised.
+            if !(record.is_of(pfn) || L::CAPS.records_on_device.any() && record.is_poisoned()) {
                 return Err(format!("{}: pfn_to_page({:#x}) is the record of {:?}", L::ID, pfn.0, record.identity()));
             }
             // SAFETY: as above.

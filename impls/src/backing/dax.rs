@@ -37,8 +37,8 @@ pub enum DaxError {
     },
     /// Its mapping unit is too large.
     #[error(
-        "{} maps in units of {}; records of a sub-section are 32 KiB, so its alignment must be 4 KiB \
-         (`daxctl create-device --align=4096`)",
+        "{} maps in units of {}; the records of a section are 2 MiB and those of a sub-section 32 KiB, so its alignment \
+         must be 4 KiB, or 2 MiB for the layout dax-x86 alone (`daxctl create-device --align=4096`)",
         path.display(), Bytes(*align)
     )]
     AlignTooLarge {
@@ -82,12 +82,16 @@ pub enum DaxError {
     Tmpfs(#[from] TmpfsError),
 }
 
+/// The largest mapping unit that can serve any layout: the records of a section.
+const LARGEST_UNIT: u64 = 2 << 20;
+
 /// A mappable device of known size.
 #[derive(Debug)]
 pub struct DaxDevice {
     file: File,
     name: String,
     len: u64,
+    align: u64,
     on_tmpfs: bool,
     /// An altmap hands out its blocks.
     claimed: AtomicBool,
@@ -121,12 +125,12 @@ impl DaxDevice {
         let len = sysfs_number(&sysfs.join("size")).map_err(io("size in sysfs"))?;
         // Kernels before 5.10 have no `align` attribute here and map in units of 2 MiB.
         let align = sysfs_number(&sysfs.join("align")).unwrap_or(2 << 20);
-        if align > rustix::param::page_size() as u64 {
+        if align > LARGEST_UNIT {
             return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
         }
         let file = File::options().read(true).write(true).open(path).map_err(io("open"))?;
-        let device =
-            Self { file, name: path.display().to_string(), len, on_tmpfs: false, claimed: AtomicBool::new(false) };
+        let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
+        let device = Self { file, name, len, align, on_tmpfs: false, claimed };
         device.probe().map_err(io("map"))?;
         Ok(device)
     }
@@ -138,13 +142,13 @@ impl DaxDevice {
     pub fn on_tmpfs(dir: &Path, len: u64) -> Result<Self, DaxError> {
         let file = unnamed_tmpfs_file(dir, len)?;
         let name = format!("a file on {}", dir.display());
-        Ok(Self { file, name, len, on_tmpfs: true, claimed: AtomicBool::new(false) })
+        let align = rustix::param::page_size() as u64;
+        Ok(Self { file, name, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) })
     }
 
     /// Maps the first unit once: a device that opens need not map.
     fn probe(&self) -> io::Result<()> {
-        let unit = rustix::param::page_size();
-        MmapOptions::new().len(unit).map_raw(&self.file).map(drop)
+        MmapOptions::new().len(self.align as usize).map_raw(&self.file).map(drop)
     }
 
     /// Takes the device for an altmap; false if another has it.
@@ -160,6 +164,11 @@ impl DaxDevice {
     /// Size in bytes.
     pub fn len_bytes(&self) -> u64 {
         self.len
+    }
+
+    /// Bytes in which it can be mapped: offsets, lengths and addresses must be multiples.
+    pub fn align(&self) -> u64 {
+        self.align
     }
 
     /// Path or description, for messages.
@@ -225,7 +234,7 @@ mod tests {
             let path = Path::new("/dev").join(entry.file_name());
             match DaxDevice::open(&path) {
                 Ok(device) => assert!(device.len_bytes() > 0),
-                Err(DaxError::AlignTooLarge { align, .. }) => assert!(align > 4096),
+                Err(DaxError::AlignTooLarge { align, .. }) => assert!(align > LARGEST_UNIT),
                 Err(error) => panic!("{error}"),
             }
         }

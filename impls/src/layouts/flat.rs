@@ -18,7 +18,7 @@
 
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
-use crate::memmap::{BootMap, Capabilities, Config, Footprint, Lookup, Memmap, Validity};
+use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, Lookup, Memmap, Validity};
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
@@ -50,7 +50,7 @@ impl<G: Geometry> Memmap for Flat<G> {
     const CAPS: Capabilities = Capabilities {
         validity: Validity::Span,
         hotplug_granule_pages: None,
-        records_on_device: false,
+        records_on_device: DeviceRecords::Never,
         page_to_pfn_reads_record: false,
     };
     type Geometry = G;
@@ -64,7 +64,7 @@ impl<G: Geometry> Memmap for Flat<G> {
         if need_bytes > have_bytes {
             return Err(BootError::WouldNotBoot { need_bytes, have_bytes });
         }
-        let mem_map = Vmem::reserve(need_bytes, &store.backing, store.budget)?;
+        let mem_map = Vmem::reserve(need_bytes, G::PAGE_SIZE, &store)?;
         let max_mapnr = map.end_pfn().saturating_sub(G::ARCH_PFN_OFFSET);
         let flat = Self { mem_map, max_mapnr, backed: store.backed, geometry: PhantomData };
         for part in span.split_at_multiples(G::PAGES_PER_SECTION) {
@@ -143,6 +143,14 @@ unsafe impl<G: Geometry> Lookup for FlatReader<'_, G> {
     unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
         // SAFETY: the page came from this array.
         Pfn(unsafe { page.offset_from_unsigned(self.mem_map) } as u64 + G::ARCH_PFN_OFFSET)
+    }
+
+    fn section_flags(&self, _: Pfn) -> u64 {
+        0
+    }
+
+    fn pfn_section_valid(&self, pfn: Pfn) -> bool {
+        self.pfn_valid(pfn)
     }
 
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {

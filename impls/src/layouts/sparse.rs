@@ -24,6 +24,7 @@ use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::request::{Grid, check_altmap, lock_writer};
+use crate::rules::Merged;
 use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::NoSubsections;
@@ -32,6 +33,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Slots that are shuffled together.
@@ -91,7 +93,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
     const CAPS: Capabilities = Capabilities {
         validity: Validity::Section,
         hotplug_granule_pages: Some(G::PAGES_PER_SECTION),
-        records_on_device: false,
+        records_on_device: DeviceRecords::Never,
         page_to_pfn_reads_record: true,
     };
     type Geometry = G;
@@ -101,12 +103,12 @@ impl<G: Geometry> Memmap for Sparse<G> {
         map.check::<G>()?;
         let sections = map.sections::<G>();
         // Room for every section the machine can have, and for the deal that is begun last.
-        let arena_bytes = (G::NR_MEM_SECTIONS + SLOTS_PER_DEAL) * slot_bytes::<G>();
-        let arena = Vmem::reserve(arena_bytes, &store.backing, store.budget)?;
+        let arena_bytes = G::NR_PFNS * PAGE_RECORD_BYTES + SLOTS_PER_DEAL * slot_bytes::<G>();
+        let arena = Vmem::reserve(arena_bytes, G::PAGE_SIZE, &store)?;
         // Coded pointers carry the address through an integer, so the array's provenance is exposed once.
         arena.base().as_ptr().expose_provenance();
         let sparse = Self {
-            table: SectionTable::new(sections.len()),
+            table: SectionTable::new(sections.len(), store.faults.clone()),
             arena,
             backed: store.backed,
             grace: Grace::default(),
@@ -133,7 +135,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
     }
 
     fn reader(&self) -> SparseReader<'_, G> {
-        SparseReader { roots: self.table.roots(), _guard: self.grace.read() }
+        SparseReader { roots: self.table.roots(), end_section: self.table.end_section(), _guard: self.grace.read() }
     }
 
     fn footprint(&self) -> Footprint {
@@ -334,6 +336,19 @@ impl<G: Geometry> Hotplug for Sparse<G> {
         let _one_at_a_time = self.writer()?;
         Ok(self.grace.synchronize()?)
     }
+
+    fn held_by_this_thread(&self) -> bool {
+        self.grace.held_by_this_thread()
+    }
+}
+
+impl<G: Geometry> SectionFlags for Sparse<G> {
+    type Rules = Merged;
+
+    fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
+        let _writer = self.writer()?;
+        self.table.set_online(range, online)
+    }
 }
 
 impl<G: Geometry> Inspect for Sparse<G> {
@@ -349,6 +364,7 @@ impl<G: Geometry> Inspect for Sparse<G> {
             heap_usages: self.table.nr_heap_usages(),
             ram_record_bytes: self.arena.ram_bytes(),
             device_record_bytes: 0,
+            records_lost_bytes: 0,
         }
     }
 
@@ -363,6 +379,7 @@ impl<G: Geometry> Inspect for Sparse<G> {
 #[derive(Debug)]
 pub struct SparseReader<'a, G: Geometry> {
     roots: Roots<'a, G, NoSubsections>,
+    end_section: &'a AtomicU64,
     _guard: ReadGuard<'a>,
 }
 
@@ -392,9 +409,18 @@ unsafe impl<G: Geometry> Lookup for SparseReader<'_, G> {
         Pfn((page.as_ptr().addr() as u64).wrapping_sub(base) / PAGE_RECORD_BYTES)
     }
 
+    fn section_flags(&self, pfn: Pfn) -> u64 {
+        self.roots.section_of_any(pfn.0).map_or(0, |section| section.word() & SECTION_FLAGS)
+    }
+
+    fn pfn_section_valid(&self, pfn: Pfn) -> bool {
+        self.pfn_valid(pfn)
+    }
+
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
+        let end = end.0.min(G::section_start(self.end_section.load(Ordering::Relaxed)));
         let mut pfn = from.0;
-        while pfn < end.0.min(G::NR_PFNS) {
+        while pfn < end {
             if self.pfn_valid(Pfn(pfn)) {
                 return Some(Pfn(pfn));
             }

@@ -1,0 +1,374 @@
+//! What is promised beyond single cases: random operations against the oracle (T-39), the walk (T-70), and that whatever is
+//! refused, or fails, changes nothing.
+
+use super::adding::six_in_section_1;
+use super::blocks::machine_refuses;
+use super::*;
+use crate::fault::{Faults, Seam};
+use crate::machine::{AddMemory, PagemapKind, PagemapSpec};
+use crate::page::Zone;
+use crate::store::RecordBudget;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+pub(super) fn t_39_random_operations<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    random_operations_agree_with_the_oracle::<L>(1000, 1)
+}
+
+pub(super) fn t_70_walk<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let (s, u) = (s::<L>(), u::<L>());
+    let layout = boot::<L>(&boot_map(&[(2 * s, 2 * s + 10 * u)]))?;
+    six_in_section_1(&layout)?;
+    walk_agrees(&layout, 0, 4 * s)?;
+    // From the middle of a sub-section that is not there; to the middle of one that is.
+    walk_agrees(&layout, s + 9 * u + u / 2, s + 12 * u + u / 2)?;
+    let reader = layout.reader();
+    let beyond = reader.next_valid_pfn(Pfn(3 * s), Pfn(u64::MAX));
+    check!(beyond.is_none(), "the walk finds {beyond:?} beyond the last section");
+    Ok(())
+}
+
+pub(super) fn added_memory_appears_and_disappears<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let map = small_machine();
+    let layout = boot::<L>(&map)?;
+    let mut oracle = Oracle::boot(&map);
+    let unit = granule::<L>();
+    let start = L::Geometry::section_start(8);
+    let empty = accounts(&layout);
+    // Alone in its section; then neighbours before and after it, across section borders.
+    let ranges = [range(start, unit), range(start + 2 * unit, 140 * unit), range(start - unit, unit)];
+    for range in ranges {
+        add(&layout, range).map_err(|e| e.to_string())?;
+        oracle.add(range);
+        agree(&layout, &oracle)?;
+    }
+    let on_device = layout.footprint().device_record_bytes > 0;
+    let whole_section_added = ranges[1].round_in(L::Geometry::PAGES_PER_SECTION).is_some();
+    let expected = match L::CAPS.records_on_device {
+        DeviceRecords::Never => false,
+        DeviceRecords::WholeSections => whole_section_added,
+        DeviceRecords::Always => true,
+    };
+    check!(on_device == expected, "records are not where they were asked for");
+    walk_agrees(&layout, start - unit - 1, start + 3 * unit)?;
+    for range in ranges {
+        remove(&layout, range).map_err(|e| e.to_string())?;
+        oracle.remove(range);
+        agree(&layout, &oracle)?;
+    }
+    let after = accounts(&layout);
+    check!(after == empty, "left behind: {after:?}, before: {empty:?}");
+    Ok(())
+}
+
+pub(super) fn refusals_change_nothing<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&small_machine())?;
+    let (unit, top) = (granule::<L>(), L::Geometry::NR_PFNS);
+    let start = L::Geometry::section_start(16);
+    add(&layout, range(start, unit)).map_err(|e| e.to_string())?;
+    let before = layout.digest();
+    let adds = [
+        (range(start + unit, 0), EINVAL),
+        (range(start + unit + 1, unit), EINVAL),
+        (range(start + unit, unit + 1), EINVAL),
+        (range(start + unit, unit / 2), EINVAL),
+        (range(start, unit), EEXIST),
+        (range(start - unit, 3 * unit), EEXIST),
+        (range(0, unit), EEXIST),
+        (range(top - unit, 2 * unit), ERANGE),
+        (range(top, unit), ERANGE),
+        (range(u64::MAX - 2 * unit + 1, unit), ERANGE),
+        (range(u64::MAX - 1, 1), ERANGE),
+    ];
+    for (range, errno) in adds {
+        // Without an altmap: the range is refused whatever its records would lie on.
+        let Err(error) = layout.add(range, &AddParams::default(), &mut ()) else {
+            return Err(format!("{range} was added"));
+        };
+        check!(error.errno() == errno, "adding {range}: errno {} ({error}), not {errno}", error.errno());
+        check!(layout.digest() == before, "adding {range} was refused and changed something");
+    }
+    let removes = [
+        range(start, 0),
+        range(start + 1, unit),
+        range(start, 2 * unit),
+        range(start + unit, unit),
+        range(top, unit),
+        range(u64::MAX - 1, 1),
+    ];
+    for range in removes {
+        let Err(error) = remove(&layout, range) else { return Err(format!("{range} was removed")) };
+        let errno = error.errno();
+        check!([EINVAL, ERANGE].contains(&errno), "removing {range}: errno {errno} ({error})");
+        check!(layout.digest() == before, "removing {range} was refused and changed something");
+    }
+    // Nor the records.
+    let mut oracle = Oracle::boot(&small_machine());
+    oracle.add(range(start, unit));
+    agree(&layout, &oracle)
+}
+
+pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + Inspect + SectionFlags>(
+    _: &Held,
+) -> Check {
+    let layout = boot::<L>(&small_machine())?;
+    let added = range(L::Geometry::section_start(16), granule::<L>());
+    add(&layout, added).map_err(|e| e.to_string())?;
+    let before = layout.digest();
+    let reader = layout.reader();
+    let errors = [remove(&layout, added).map_err(|e| e.errno()), layout.synchronize().map_err(|e| e.errno())];
+    check!(errors == [Err(EDEADLK), Err(EDEADLK)], "with a reader on this thread: {errors:?}, not EDEADLK");
+    check!(layout.digest() == before, "a refused removal changed something");
+    drop(reader);
+    writers_under_a_waiting_removal_are_told(&layout, added)?;
+    add(&layout, added).map_err(|e| e.to_string())?;
+    std::thread::scope(|scope| {
+        let reader = layout.reader();
+        let last = Pfn(added.end() - 1);
+        let page = reader.valid_to_page(last).ok_or("the page is gone")?;
+        let remover = scope.spawn(|| remove(&layout, added).map_err(|e| e.to_string()));
+        // The bits go at once, the memory stays as long as the reader does.
+        while reader.pfn_valid(Pfn(added.start())) && !remover.is_finished() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let alive = page.is_of(last) && !remover.is_finished();
+        drop(reader);
+        remover.join().map_err(|_| "the remover panicked".to_owned())??;
+        check!(alive, "the record went while its reader lived");
+        Ok(())
+    })?;
+    check!(!layout.reader().pfn_valid(Pfn(added.start())), "still valid after removal");
+    layout.synchronize().map_err(|e| e.to_string())
+}
+
+/// While another thread's removal waits for our reader, we may look, but changing anything would wait for ourselves.
+fn writers_under_a_waiting_removal_are_told<L: Hotplug + Inspect>(layout: &L, added: PfnRange) -> Check {
+    std::thread::scope(|scope| {
+        let reader = layout.reader();
+        let remover = scope.spawn(|| remove(layout, added).map_err(|e| e.to_string()));
+        while reader.pfn_valid(Pfn(added.start())) && !remover.is_finished() {
+            std::thread::yield_now();
+        }
+        let elsewhere = range(added.end(), added.nr_pages());
+        let adding = layout.add(elsewhere, &AddParams::default(), &mut ()).map_err(|e| e.errno());
+        let waiting = layout.synchronize().map_err(|e| e.errno());
+        layout.digest();
+        drop(reader);
+        remover.join().map_err(|_| "the remover panicked".to_owned())??;
+        check!((adding, waiting) == (Err(EDEADLK), Err(EDEADLK)), "{adding:?} and {waiting:?}, not EDEADLK");
+        Ok(())
+    })
+}
+
+pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    let added = range(L::Geometry::section_start(3), granule::<L>());
+    let mut lives = Vec::new();
+    for _ in 0..4 {
+        add(&layout, added).map_err(|e| e.to_string())?;
+        let reader = layout.reader();
+        for pfn in added.start()..added.end() {
+            let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("{pfn:#x} is not there"))?;
+            check!(is_right::<L>(page, Pfn(pfn)), "the record of {pfn:#x} says {:?}", page.identity());
+        }
+        lives.extend(reader.valid_to_page(Pfn(added.end() - 1)).map(|page| page.identity().1));
+        drop(reader);
+        remove(&layout, added).map_err(|e| e.to_string())?;
+    }
+    lives.dedup();
+    check!(lives.len() == 4, "lives {lives:?}");
+    Ok(())
+}
+
+pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let budget = RecordBudget::new(5 << 20);
+    let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..RecordStore::unlimited() })?;
+    let before = layout.digest();
+    // Records of 6 MiB: the third section finds no room.
+    let three = range(L::Geometry::section_start(40), 3 * L::Geometry::PAGES_PER_SECTION);
+    let Err(error) = add(&layout, three) else { return Err("added beyond the limit".into()) };
+    check!(error.errno() == 12 && error.to_string().contains("limit of 5 MiB"), "{error}");
+    check!(layout.digest() == before, "a failed addition left something behind");
+    agree(&layout, &Oracle::boot(&BootMap::default()))?;
+    let two = range(three.start(), 2 * L::Geometry::PAGES_PER_SECTION);
+    add(&layout, two).map_err(|e| format!("after a failed addition: {e}"))
+}
+
+/// Random additions and removals, checked against the oracle after each.
+pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations: u64, seed: u64) -> Check {
+    let map = small_machine();
+    let layout = boot::<L>(&map)?;
+    let mut oracle = Oracle::<L::Geometry>::boot(&map);
+    let booted = layout.accounting();
+    let unit = granule::<L>();
+    let per_section = L::Geometry::PAGES_PER_SECTION / unit;
+    // From the last boot section on, so that early sections are extended and emptied too. Whole sections of which boot
+    // memory fills a part are one thing to a layout without sub-sections and another to the oracle.
+    let base = L::Geometry::section_start(if per_section > 1 { 1 } else { 2 });
+    let nr_granules = 4 * per_section.max(4) + per_section + 2;
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let mut there: Vec<PfnRange> = Vec::new();
+    for step in 0..operations {
+        let nr = if rng.random_ratio(1, 50) { rng.random_range(1..=per_section + 2) } else { rng.random_range(1..=4) };
+        let range = range(base + rng.random_range(0..4 * per_section.max(4)) * unit, nr * unit);
+        let (done, expected) = if rng.random_bool(0.5) {
+            let done = add(&layout, range);
+            let expected = oracle.add(range);
+            there.extend(expected.then_some(range));
+            (done, expected)
+        } else if !there.is_empty() && rng.random_bool(0.7) {
+            let range = there.swap_remove(rng.random_range(0..there.len()));
+            let expected = oracle.remove(range);
+            (remove(&layout, range), expected)
+        } else {
+            let expected = oracle.remove(range);
+            (remove(&layout, range), expected)
+        };
+        check!(done.is_ok() == expected, "step {step}, {range}: {done:?}, the oracle says {expected}");
+        let errno = done.map_or_else(|error| error.errno(), |()| 0);
+        check!([0, 17, 22].contains(&errno), "step {step}, {range}: errno {errno}");
+        let reader = layout.reader();
+        for granule in 0..nr_granules {
+            let pfn = Pfn(base + granule * unit);
+            let valid = oracle.pfn_valid(L::CAPS.validity, pfn);
+            check!(reader.pfn_valid(pfn) == valid, "step {step}: pfn_valid({pfn}) should be {valid}");
+        }
+        for edge in [range.start(), range.end()] {
+            for pfn in [edge - 1, edge, edge + 1] {
+                let valid = oracle.pfn_valid(L::CAPS.validity, Pfn(pfn));
+                check!(reader.pfn_valid(Pfn(pfn)) == valid, "step {step}: pfn_valid({pfn:#x}) should be {valid}");
+                if let Some(page) = reader.valid_to_page(Pfn(pfn)) {
+                    check!(
+                        is_right::<L>(page, Pfn(pfn)),
+                        "step {step}: the record of {pfn:#x} says {:?}",
+                        page.identity()
+                    );
+                }
+            }
+        }
+        drop(reader);
+        if step % 250 == 0 {
+            agree(&layout, &oracle)?;
+        }
+    }
+    let left = base..base + nr_granules * unit;
+    for granule in (left.start..left.end).step_by(unit as usize) {
+        let part = range(granule, unit);
+        if oracle.remove(part) {
+            remove(&layout, part).map_err(|e| e.to_string())?;
+        }
+    }
+    agree(&layout, &oracle)?;
+    let after = layout.accounting();
+    check!(
+        (after.heap_usages, after.device_record_bytes) == (0, 0) && after.ram_record_bytes <= booted.ram_record_bytes,
+        "after all was removed: {after:?}, at boot {booted:?}"
+    );
+    Ok(())
+}
+
+/// What an operation does with allocations: each of them may fail, and then everything is what it was.
+pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    // Over two borders, with a part before and after where there can be parts; a usage is there already in the middle.
+    let (s, unit) = (s::<L>(), granule::<L>());
+    let over_borders = match unit < s {
+        true => range(9 * s - 4 * unit, s + 8 * unit),
+        false => range(8 * s, 3 * s),
+    };
+    let fresh = || -> Result<(L, Faults), String> {
+        let faults = Faults::planned();
+        let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+        let layout = boot_with::<L>(&small_machine(), store)?;
+        if unit < s {
+            add(&layout, range(10 * s + 40 * unit, unit)).map_err(text)?;
+        }
+        Ok((layout, faults))
+    };
+    let (layout, faults) = fresh()?;
+    let before = Seam::ALL.map(|seam| faults.asked(seam));
+    add(&layout, over_borders).map_err(text)?;
+    let mut tried = 0;
+    for (seam, before) in Seam::ALL.into_iter().zip(before) {
+        for nth in 0..faults.asked(seam) - before {
+            let (layout, faults) = fresh()?;
+            faults.fail(seam, nth);
+            let what = format!("adding with {seam:?} {nth} failing");
+            refused(&layout, &what, ENOMEM, || add(&layout, over_borders))?;
+            agree(&layout, &{
+                let mut oracle = Oracle::boot(&small_machine());
+                (unit < s).then(|| oracle.add(range(10 * s + 40 * unit, unit)));
+                oracle
+            })?;
+            add(&layout, over_borders).map_err(|error| format!("after {what}: {error}"))?;
+            all_readable(&layout, over_borders)?;
+            tried += 1;
+        }
+    }
+    check!(tried >= 4, "only {tried} allocations were made to fail");
+    Ok(())
+}
+
+/// Refusals of the machine's front, each with its error number and without a trace.
+pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    const E2BIG: i32 = 7;
+    let (s, top) = (s::<L>(), L::Geometry::NR_PFNS);
+    let config = MachineConfig { mem_limit_bytes: Some(64 << 30), ..MachineConfig::default() };
+    let store = RecordStore::unlimited();
+    let machine = Machine::<L>::boot(&boot_map(&[(s, 2 * s)]), config, &Config::default(), store).map_err(text)?;
+    let plain = AddMemory::default();
+    let on_node = |node| AddMemory { node, ..AddMemory::default() };
+    let named = |name: &str| AddMemory { driver_name: Some(name.to_owned()), ..AddMemory::default() };
+    let adding = |range, how: &AddMemory, errno| {
+        machine_refuses(&machine, format!("adding {range}"), errno, || machine.add_memory(range, how))
+    };
+    adding(range(s, s), &plain, EEXIST)?;
+    adding(range(0, 2 * s), &plain, EEXIST)?;
+    adding(range(8 * s, s), &on_node(9), EINVAL)?;
+    adding(range(8 * s, s), &named("kmem"), EINVAL)?;
+    adding(range(8 * s, s), &named("System RAM ()"), EINVAL)?;
+    adding(range((64 << 30) / 4096, s), &plain, E2BIG)?;
+    adding(range(top, s), &plain, E2BIG)?;
+    adding(range(u64::MAX - 2 * s + 1, s), &plain, E2BIG)?;
+    adding(range(u64::MAX - 1, 1), &plain, EINVAL)?;
+    machine_refuses(&machine, "probing off a block", EINVAL, || machine.probe((8 << 27) + 4096))?;
+    machine_refuses(&machine, "probing the last byte", EINVAL, || machine.probe(u64::MAX))?;
+    machine_refuses(&machine, "no such block", EINVAL, || machine.write_state(u64::MAX, "online"))?;
+    machine_refuses(&machine, "a word", EINVAL, || machine.write_auto_online("maybe"))?;
+    let over = [(vec![], PagemapKind::Generic, EINVAL), (vec![range(top, s)], PagemapKind::Generic, ERANGE)];
+    let private = (vec![range(16 * s, s)], PagemapKind::Private { has_owner: false }, EINVAL);
+    // Of two ranges the second is RAM: the first does not stay.
+    let second_is_ram = (vec![range(16 * s, s), range(s, s)], PagemapKind::Generic, 6);
+    let second_overlaps = (vec![range(16 * s, 2 * s), range(17 * s, s)], PagemapKind::Generic, 16);
+    for (ranges, kind, errno) in over.into_iter().chain([private, second_is_ram, second_overlaps]) {
+        let before = machine.digest().map_err(text)?;
+        let spec = PagemapSpec { name: "dax0.0".into(), ranges: ranges.clone(), kind, altmap: None, node: 0 };
+        let refused = machine.memremap_pages(spec).map(drop).map_err(|error| error.errno());
+        check!(refused == Err(errno), "mapping {ranges:?}: {refused:?}, not errno {errno}");
+        check!(machine.digest().map_err(text)? == before, "mapping {ranges:?} changed something");
+    }
+    // Device-private memory does not raise max_pfn (B-25), RAM does.
+    let kind = PagemapKind::Private { has_owner: true };
+    let private = PagemapSpec { kind, ..PagemapSpec::device(range(16 * s, s)) };
+    let private = machine.memremap_pages(private).map_err(text)?;
+    check!(machine.max_pfn().map_err(text)? == 2 * s, "max_pfn is {:#x}", machine.max_pfn().map_err(text)?);
+    machine.memunmap_pages(&private).map_err(text)?;
+    // With a reader on this thread every change is refused, and so is taking down a mapping.
+    let pagemap = machine.memremap_pages(PagemapSpec::device(range(16 * s, s))).map_err(text)?;
+    let reader = machine.layout().reader();
+    let errors = [
+        machine.add_memory(range(8 * s, s), &plain).map_err(|error| error.errno()),
+        machine.write_state(1, "offline").map_err(|error| error.errno()),
+        machine.memunmap_pages(&pagemap).map_err(|error| error.errno()),
+    ];
+    check!(errors == [Err(EDEADLK); 3], "with a reader on this thread: {errors:?}");
+    drop(reader);
+    check!(machine.get_dev_pagemap(Pfn(16 * s)).is_some(), "a refused unmapping left the mapping dying");
+    machine.memunmap_pages(&pagemap).map_err(text)?;
+    machine.add_memory(range(24 * s, s), &named("System RAM (kmem)")).map_err(text)?;
+    check!(machine.max_pfn().map_err(text)? == 25 * s, "max_pfn is {:#x}", machine.max_pfn().map_err(text)?);
+    machine.remove_memory(range(24 * s, s)).map_err(text)?;
+    let normal = machine.zone((0, Zone::Normal)).map_err(text)?;
+    check!(normal.present_pages == s && normal.present_early_pages == s, "{normal:?}");
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Cases of RAM in memory blocks: T-10, T-53 to T-56, T-73.
+
+use super::*;
+use crate::machine::{AddMemory, BlockSizeAdvice, MachineError, PagemapSpec, probe_block_size};
+use crate::page::Zone;
+
+const EBUSY: i32 = 16;
+
+/// A refusal by the machine: this error number, and it is what it was.
+pub(super) fn machine_refuses<L: Hotplug + Inspect + SectionFlags>(
+    machine: &Machine<L>,
+    what: impl std::fmt::Display,
+    errno: i32,
+    change: impl FnOnce() -> Result<(), MachineError>,
+) -> Check {
+    let before = machine.digest().map_err(text)?;
+    match change() {
+        Ok(()) => Err(format!("{what} succeeded, not errno {errno}")),
+        Err(error) if error.errno() != errno => Err(format!("{what}: errno {} ({error}), not {errno}", error.errno())),
+        Err(_) if machine.digest().map_err(text)? != before => Err(format!("{what} was refused and changed something")),
+        Err(_) => Ok(()),
+    }
+}
+
+pub(super) fn t_10_online_pages_come_and_go<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = machine::<L>(&BootMap::default())?;
+    let s = s::<L>();
+    machine.add_memory(range(8 * s, s), &AddMemory::default()).map_err(text)?;
+    let online = || machine.pfn_to_online_page(&machine.layout().reader(), Pfn(8 * s + 7)).is_some();
+    check!(!online(), "online before its block is");
+    machine.write_state(8, "online").map_err(text)?;
+    check!(online(), "not online after its block is");
+    machine.write_state(8, "offline").map_err(text)?;
+    check!(!online(), "online after its block went offline");
+    machine.remove_memory(range(8 * s, s)).map_err(text)?;
+    check!(!online() && !valid(machine.layout(), 8 * s), "there after its removal");
+    Ok(())
+}
+
+pub(super) fn t_53_ram_comes_in_blocks<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = machine::<L>(&BootMap::default())?;
+    let (s, plain) = (s::<L>(), AddMemory::default());
+    check!(machine.block_size_text() == "8000000", "block_size_bytes is {}", machine.block_size_text());
+    let part = range(8 * s, 8 * u::<L>());
+    machine_refuses(&machine, "adding 16 MiB of RAM", EINVAL, || machine.add_memory(part, &plain))?;
+    machine_refuses(&machine, "adding no RAM", EINVAL, || machine.add_memory(range(8 * s, 0), &plain))?;
+    let block = range(8 * s, s);
+    machine.add_memory(block, &plain).map_err(text)?;
+    let state = machine.read_state(8).map_err(text)?;
+    check!(state == "offline", "the new block is {state}");
+    machine_refuses(&machine, "adding it again", EEXIST, || machine.add_memory(block, &plain))?;
+    machine.write_state(8, "online\n").map_err(text)?;
+    machine_refuses(&machine, "removing it online", EBUSY, || machine.remove_memory(block))?;
+    machine_refuses(&machine, "removing a part", EINVAL, || machine.remove_memory(part))?;
+    machine.write_state(8, "offline").map_err(text)?;
+    machine.remove_memory(block).map_err(text)?;
+    machine_refuses(&machine, "removing it again", EINVAL, || machine.remove_memory(block))?;
+    check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
+    Ok(())
+}
+
+/// The scene in the comments of the series: 16 MiB in a block, put online by a kernel without a check at the front.
+pub(super) fn t_54_block_that_is_not_whole_stays_offline<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = machine::<L>(&BootMap::default())?;
+    let forced = range(8 * s::<L>() + 16 * u::<L>(), 8 * u::<L>());
+    let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
+    machine.layout().add(forced, &how, &mut ()).map_err(text)?;
+    let block = machine.force_block(forced, 0).map_err(text)?;
+    for word in ["online", "online_kernel", "online_movable"] {
+        let Err(error) = machine.write_state(block, word) else { return Err(format!("{word} succeeded")) };
+        check!([EBUSY, EINVAL].contains(&error.errno()), "{word}: errno {} ({error})", error.errno());
+        let state = machine.read_state(block).map_err(text)?;
+        check!(state == "offline", "after a failed {word} the block is {state}");
+    }
+    let reader = machine.layout().reader();
+    check!(machine.pfn_to_online_page(&reader, Pfn(forced.start())).is_none(), "its pages are online");
+    Ok(())
+}
+
+pub(super) fn t_55_block_with_holes_stays_online<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
+    let s = s::<L>();
+    let machine = machine::<L>(&boot_map(&[(s, s + s / 2)]))?;
+    machine_refuses(&machine, "offlining over a hole", EINVAL, || machine.write_state(1, "offline"))?;
+    if held.caps.hotplug_granule_pages < Some(s) {
+        machine.memremap_pages(PagemapSpec::device(range(s + s / 2, s / 2))).map_err(text)?;
+        machine_refuses(&machine, "offlining over a device", EINVAL, || machine.write_state(1, "offline"))?;
+    }
+    machine_refuses(&machine, "onlining what is online", EINVAL, || machine.write_state(1, "online"))?;
+    machine_refuses(&machine, "an unknown state", EINVAL, || machine.write_state(1, "on-line"))?;
+    machine_refuses(&machine, "a block that is not there", EINVAL, || machine.write_state(9, "online"))?;
+    check!(machine.read_state(1).map_err(text)? == "online", "the block did not stay online");
+    Ok(())
+}
+
+pub(super) fn t_56_block_size<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let section = s::<L>() << L::Geometry::PAGE_SHIFT;
+    let gib = 1 << 30;
+    let probe = |end, bare_metal, advice| probe_block_size(section, end, bare_metal, advice);
+    for (size, expected) in [
+        (probe(32 * gib, true, None), section),
+        (probe(64 * gib, true, None), 2 * gib),
+        (probe(65 * gib, false, None), gib),
+        (probe(64 * gib + (512 << 20), false, None), 512 << 20),
+        (probe(128 * gib, true, Some(256 << 20)), 256 << 20),
+    ] {
+        check!(size == expected, "a block of {size:#x} bytes, not {expected:#x}");
+    }
+    let mut advice = BlockSizeAdvice::default();
+    let errno = |advised: Result<(), crate::machine::BlockSizeError>| advised.map_err(|error| error.errno());
+    check!(errno(advice.advise(3)) == Err(EINVAL), "advice of 3 bytes was taken");
+    check!(advice.settle().is_none() && errno(advice.advise(gib)) == Err(EBUSY), "late advice was taken");
+    Ok(())
+}
+
+pub(super) fn t_73_memmap_on_memory<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = machine::<L>(&BootMap::default())?;
+    let s = s::<L>();
+    let how = AddMemory { memmap_on_memory: Some("/dev/shm".into()), ..AddMemory::default() };
+    machine.add_memory(range(8 * s, 2 * s), &how).map_err(text)?;
+    let accounting = machine.layout().accounting();
+    check!((accounting.ram_record_bytes, accounting.device_record_bytes) == (0, 4 << 20), "{accounting:?}");
+    let blocks = machine.blocks().map_err(text)?;
+    let bases: Vec<_> =
+        [8, 9].iter().filter_map(|nr| blocks.get(nr)?.altmap.as_ref()).map(|altmap| altmap.base_pfn()).collect();
+    check!(bases == [8 * s, 9 * s], "altmaps at {bases:x?}");
+    let reader = machine.layout().reader();
+    for block in [8, 9] {
+        let reserved = |pfn| reader.valid_to_page(Pfn(pfn)).is_some_and(|page| page.is_reserved());
+        let count = (block * s..(block + 1) * s).take_while(|&pfn| reserved(pfn)).count();
+        check!(count == 512, "the records of block {block} take {count} pages of it");
+    }
+    drop(reader);
+    for block in [8, 9] {
+        machine.write_state(block, "online_movable").map_err(text)?;
+        machine.write_state(block, "offline").map_err(text)?;
+        machine.remove_memory(range(block * s, s)).map_err(text)?;
+    }
+    check!(machine.zone((0, Zone::Movable)).map_err(text)?.span.spanned == 0, "the zone still spans");
+    check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
+    Ok(())
+}

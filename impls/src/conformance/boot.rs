@@ -1,0 +1,118 @@
+//! Cases of geometry and of memory that is there at boot: T-01, T-02, T-04, T-06 to T-09.
+
+use super::*;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+pub(super) fn t_01_numbers_of_the_geometry<L: Memmap>(_: &Held) -> Check {
+    check!(L::Geometry::section_nr(0x1c0000) == 56, "section of 0x1c0000");
+    check!(L::Geometry::subsection_index(0x1c0200) == 1, "sub-section of 0x1c0200");
+    check!(L::Geometry::subsection_index(0x1c7fff) == 63, "sub-section of 0x1c7fff");
+    check!(L::Geometry::SUBSECTIONS_PER_SECTION == 64, "sub-sections of a section");
+    check!(records_of(u::<L>()) == 32768, "bytes of records of a sub-section");
+    Ok(())
+}
+
+pub(super) fn t_02_empty_machine_knows_no_page<L: Memmap>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    let before = layout.footprint();
+    let reader = layout.reader();
+    for pfn in [0, L::Geometry::NR_PFNS - 1, L::Geometry::NR_PFNS, 1 << 52, u64::MAX] {
+        check!(!reader.pfn_valid(Pfn(pfn)), "pfn_valid({pfn:#x}) on a machine without memory");
+        check!(reader.section_flags(Pfn(pfn)) == 0 && !reader.pfn_section_valid(Pfn(pfn)), "{pfn:#x} has a section");
+    }
+    check!(reader.next_valid_pfn(Pfn(0), Pfn(u64::MAX)).is_none(), "the walk finds a page");
+    check!(layout.footprint() == before, "asking took memory");
+    Ok(())
+}
+
+pub(super) fn t_04_flat_is_valid_over_its_span<L: Memmap>(_: &Held) -> Check {
+    let layout = boot::<L>(&boot_map(&[(0x100, 0x400), (0x800, 0x1100)]))?;
+    let reader = layout.reader();
+    for (pfn, expected) in [(0xff, false), (0x100, true), (0x10ff, true), (0x1100, false), (u64::MAX, false)] {
+        check!(reader.pfn_valid(Pfn(pfn)) == expected, "pfn_valid({pfn:#x}) should be {expected}");
+    }
+    check!((0x400..0x800).all(|pfn| reader.pfn_valid(Pfn(pfn))), "a hole inside the span is not valid");
+    check!(L::CAPS.hotplug_granule_pages.is_none(), "the span can grow");
+    drop(reader);
+    all_readable(&layout, range(0x100, 0x1000))
+}
+
+pub(super) fn t_06_round_trips<L: Memmap>(_: &Held) -> Check {
+    let layout = boot::<L>(&boot_map(&[(0, 0xa0), (0x100, 4 * s::<L>())]))?;
+    let reader = layout.reader();
+    let mut rng = Pcg64Mcg::seed_from_u64(6);
+    let mut base = None;
+    for _ in 0..100_000 {
+        let pfn = Pfn(rng.random_range(0x100..4 * s::<L>()));
+        let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
+        check!(page.is_of(pfn), "the record of {pfn} says {:?}", page.identity());
+        // SAFETY: the page came from this reader for a valid pfn; every section is backed.
+        let back = unsafe { reader.page_to_pfn(page.into()) };
+        check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
+        if !L::CAPS.page_to_pfn_reads_record {
+            // One array: the address is the base and 64 bytes a page.
+            let base_now = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of(pfn.0));
+            check!(*base.get_or_insert(base_now) == base_now, "the record of {pfn} is not at base + 64 * pfn");
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn t_07_boot_range_that_ends_inside_a_section<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
+    let machine = machine::<L>(&ram_before_a_device())?;
+    let layout = machine.layout();
+    check!(map(layout, 0x3f) == 0xffff_ffff, "map(0x3f) is {:#x}", map(layout, 0x3f));
+    let reader = layout.reader();
+    let hole = Pfn(0x1fc000);
+    check!(reader.pfn_valid(hole) == held.early_is_whole, "pfn_valid of the hole should be {}", held.early_is_whole);
+    check!(!reader.pfn_section_valid(hole), "the hole is there");
+    check!(machine.pfn_to_online_page(&reader, hole).is_none(), "the hole is online");
+    check!(machine.pfn_to_online_page(&reader, Pfn(0x1fbfff)).is_some(), "the last page of RAM is not online");
+    Ok(())
+}
+
+pub(super) fn t_08_boot_ranges_add_up<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&boot_map(&[(0, 0xa0), (0x100, 0x1400), (0x2800, 0x8000)]))?;
+    check!(map(&layout, 0) == 0xffff_ffff_fff0_03ff, "map(0) is {:#x}", map(&layout, 0));
+    Ok(())
+}
+
+pub(super) fn t_09_boot_range_rounds_outwards<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
+    let layout = boot::<L>(&boot_map(&[(0, 0x10064)]))?;
+    check!(map(&layout, 2) == 1, "map(2) is {:#x}", map(&layout, 2));
+    check!(valid(&layout, 0x17fff) == held.early_is_whole, "pfn_valid(0x17fff) should be {}", held.early_is_whole);
+    refused(&layout, "adding what is there in part", EEXIST, || add(&layout, range(0x10000, u::<L>())))?;
+    add(&layout, range(0x10200, u::<L>())).map_err(text)
+}
+
+pub(super) fn boot_map_is_answered_as_by_the_oracle<L: Memmap>(_: &Held) -> Check {
+    let map = small_machine();
+    let layout = boot::<L>(&map)?;
+    agree(&layout, &Oracle::boot(&map))?;
+    walk_agrees(&layout, 0, 4 * s::<L>())?;
+    walk_agrees(&layout, 0x27ff, 0x6a70)
+}
+
+pub(super) fn memory_beyond_the_space_does_not_boot<L: Memmap>(_: &Held) -> Check {
+    let top = L::Geometry::NR_PFNS;
+    let Err(error) = L::boot(&boot_map(&[(top - 512, top + 512)]), &Config::default(), RecordStore::unlimited()) else {
+        return Err("booted with memory beyond the physical space".into());
+    };
+    check!(error.to_string().contains("beyond the physical space"), "{error}");
+    Ok(())
+}
+
+pub(super) fn only_backed_sections_take_memory<L: Memmap>(_: &Held) -> Check {
+    let map = small_machine();
+    let store = RecordStore { backed: BackedSections::only([1]), ..RecordStore::unlimited() };
+    let budget = store.budget.clone();
+    let layout = boot_with::<L>(&map, store)?;
+    agree(&layout, &Oracle::boot(&map))?;
+    let records = layout.footprint().ram_record_bytes;
+    check!(records > 0 && records <= 2 << 20, "one section is backed, {records} bytes are");
+    check!(budget.used() == records, "the budget counts {} bytes, the footprint {records}", budget.used());
+    drop(layout);
+    check!(budget.used() == 0, "{} bytes are not given back", budget.used());
+    Ok(())
+}

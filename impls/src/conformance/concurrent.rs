@@ -1,0 +1,244 @@
+//! Cases of readers beside a writer: T-40 to T-42.
+//!
+//! A writer toggles memory and dwells between; readers look on. Index and records are atomics, so no tool and no crash tells a
+//! record that is not ready from one that is: the check word does, which names its pfn and its life. Threads are plain (spawn
+//! and join) and print nothing, so that sanitizers have nothing but the layout to look at.
+
+use super::*;
+use crate::page::Life;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Reads of a valid record without which a case has shown nothing.
+const VALID_READS: u64 = 10_000;
+/// Toggles likewise.
+const TOGGLES: u64 = 50;
+/// How long a case may take to get there.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two toggles, so that readers see both states.
+const DWELL: Duration = Duration::from_micros(100);
+
+/// What one batch of a reader found: how often a record was valid.
+type Batch<L> = fn(&L, PfnRange) -> Result<u64, String>;
+
+/// Readers that look on until they are told to stop, or see something wrong.
+struct Onlookers {
+    stop: Arc<AtomicBool>,
+    valid_reads: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<Check>>,
+}
+
+impl Onlookers {
+    /// As many as there are processors, less one for the writer.
+    fn begin<L: Memmap>(layout: &Arc<L>, seen: PfnRange, batch: Batch<L>) -> Self {
+        let (stop, valid_reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let nr = thread::available_parallelism().map_or(1, |nr| nr.get() - 1).clamp(1, 8);
+        let threads = (0..nr).map(|_| {
+            let (layout, stop, valid_reads) = (Arc::clone(layout), Arc::clone(&stop), Arc::clone(&valid_reads));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    valid_reads.fetch_add(batch(&layout, seen)?, Ordering::Relaxed);
+                }
+                Ok(())
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, valid_reads, threads }
+    }
+
+    /// Enough was seen, or one of them has stopped by itself.
+    fn done(&self) -> bool {
+        self.valid_reads.load(Ordering::Relaxed) >= VALID_READS || self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    fn end(self) -> Check {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().map_err(|_| "a reader panicked".to_owned())??;
+        }
+        let valid_reads = self.valid_reads.load(Ordering::Relaxed);
+        check!(valid_reads >= VALID_READS, "only {valid_reads} valid reads: nothing is shown");
+        Ok(())
+    }
+}
+
+/// Toggles `toggled` under the eyes of readers of `seen` until they have seen enough.
+fn toggle<L: Hotplug>(layout: &Arc<L>, toggled: PfnRange, seen: PfnRange, batch: Batch<L>) -> Check {
+    // One device for all lives, so that an earlier life's records are still on it.
+    let device = if L::CAPS.records_on_device.any() { Some(device::<L>(toggled)?) } else { None };
+    let onlookers = Onlookers::begin(layout, seen, batch);
+    let began = Instant::now();
+    let mut toggles = 0;
+    let toggled = loop {
+        if toggles >= TOGGLES && onlookers.done() || began.elapsed() > PATIENCE {
+            break Ok(());
+        }
+        if let Err(error) = toggle_once(&**layout, toggled, device.as_ref()) {
+            break Err(error);
+        }
+        toggles += 1;
+    };
+    onlookers.end()?;
+    toggled
+}
+
+fn toggle_once<L: Hotplug>(layout: &L, toggled: PfnRange, device: Option<&Arc<DaxDevice>>) -> Check {
+    let altmap = device.map(|device| Altmap::for_range::<L::Geometry>(Arc::clone(device), toggled, layout.backed()));
+    let altmap = altmap.transpose().map_err(text)?.map(Arc::new);
+    let how = AddParams { altmap, ..AddParams::default() };
+    layout.add(toggled, &how, &mut ()).map_err(text)?;
+    thread::sleep(DWELL);
+    layout.remove(toggled, &RemoveParams::default(), &mut ()).map_err(text)?;
+    thread::sleep(DWELL);
+    Ok(())
+}
+
+/// The life of a record that must be ready; `None` for one that was never to be initialised.
+fn life<L: Memmap>(page: &Page, pfn: Pfn) -> Result<Option<Life>, String> {
+    match page.identity() {
+        _ if page.is_of(pfn) => Ok(Some(page.identity().1)),
+        _ if is_right::<L>(page, pfn) => Ok(None),
+        (of, life) => Err(format!("the record of {pfn} is of {of}, {life:?}")),
+    }
+}
+
+/// Some page frames of a range, of every part of it.
+fn some(seen: PfnRange) -> impl Iterator<Item = Pfn> {
+    (seen.start()..seen.end()).step_by((seen.nr_pages() / 16).max(1) as usize).map(|pfn| Pfn(pfn + 5))
+}
+
+/// Every look finds the memory there.
+fn always_there<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
+    let reader = layout.reader();
+    let mut valid_reads = 0;
+    for pfn in some(seen) {
+        let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
+        life::<L>(page, pfn)?;
+        valid_reads += 1;
+    }
+    Ok(valid_reads)
+}
+
+/// What is there is ready, and stays what it is as long as the reader lives.
+fn there_or_not<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
+    let reader = layout.reader();
+    let mut lives = Vec::with_capacity(32);
+    for pfn in some(seen) {
+        if let Some(page) = reader.valid_to_page(pfn) {
+            lives.push((page, pfn, life::<L>(page, pfn)?));
+        }
+    }
+    // Long enough for a writer that does not wait to take them away.
+    (0..200).for_each(|_| std::hint::spin_loop());
+    for &(page, pfn, before) in &lives {
+        let after = life::<L>(page, pfn)?;
+        check_lives(pfn, before, after)?;
+    }
+    Ok(lives.len() as u64)
+}
+
+fn check_lives(pfn: Pfn, before: Option<Life>, after: Option<Life>) -> Check {
+    check!(before == after, "the record of {pfn} went from {before:?} to {after:?} under its reader");
+    Ok(())
+}
+
+/// The usage of the section may go at any time.
+fn asked_only<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
+    let reader = layout.reader();
+    let mut valid_reads = 0;
+    for pfn in some(seen) {
+        valid_reads += u64::from(reader.pfn_valid(pfn));
+        std::hint::black_box(reader.pfn_section_valid(pfn));
+    }
+    Ok(valid_reads)
+}
+
+pub(super) fn t_40_neighbour_stays_while_another_toggles<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = Arc::new(boot::<L>(&BootMap::default())?);
+    let (s, u) = (s::<L>(), u::<L>());
+    let neighbour = range(8 * s + 5 * u, u);
+    add(&*layout, neighbour).map_err(text)?;
+    toggle(&layout, range(8 * s + 6 * u, u), neighbour, always_there::<L>)
+}
+
+pub(super) fn t_41_toggled_memory_is_never_seen_half<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    toggled_is_never_seen_half::<L>()
+}
+
+/// In a live section where there can be one: there the kernel itself is weaker (D-1, D-2).
+fn toggled_is_never_seen_half<L: Hotplug + Inspect>() -> Check {
+    let layout = Arc::new(boot::<L>(&BootMap::default())?);
+    let (start, unit) = (8 * s::<L>(), granule::<L>());
+    if unit < s::<L>() {
+        add(&*layout, range(start, unit)).map_err(text)?;
+    }
+    let toggled = range(start + unit, unit);
+    toggle(&layout, toggled, toggled, there_or_not::<L>)
+}
+
+pub(super) fn t_42_usage_goes_while_it_is_asked<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    usage_goes_while_it_is_asked::<L>()
+}
+
+fn usage_goes_while_it_is_asked<L: Hotplug + Inspect>() -> Check {
+    let layout = Arc::new(boot::<L>(&BootMap::default())?);
+    let toggled = range(8 * s::<L>(), granule::<L>());
+    toggle(&layout, toggled, toggled, asked_only::<L>)?;
+    check!(accounts(&*layout).heap_usages == 0, "{:?}", layout.accounting());
+    Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::layouts::{Sparse, Subsection};
+    use crate::placement::InMemory;
+    use crate::rules::{RuleSet, Rules};
+
+    /// The kernel's order in a live section: the bit, then the records (D-1).
+    #[derive(Clone, Copy, Debug, Default)]
+    struct PublishFirst;
+
+    impl Rules for PublishFirst {
+        const LAYOUT_ID: Option<&'static str> = Some("publish-first");
+        const ABOUT: &'static str = "a twin that the suite must see through";
+        const SET: RuleSet = RuleSet { populate_first: false, ..RuleSet::MERGED };
+    }
+
+    /// The kernel's way to take records away: at once (D-2).
+    #[derive(Clone, Copy, Debug, Default)]
+    struct NoGrace;
+
+    impl Rules for NoGrace {
+        const LAYOUT_ID: Option<&'static str> = Some("no-grace");
+        const ABOUT: &'static str = "a twin that the suite must see through";
+        const SET: RuleSet = RuleSet { grace_for_records: false, ..RuleSet::MERGED };
+    }
+
+    /// A twin is wrong only where a reader and its writer meet, which is likely, not certain: several tries.
+    fn is_caught<R: Rules>() -> String {
+        let caught = (0..20).find_map(|_| toggled_is_never_seen_half::<Subsection<X86_64, R, InMemory>>().err());
+        caught.expect("readers did not notice in 20 tries")
+    }
+
+    #[test]
+    fn a_twin_that_publishes_before_it_populates_is_caught_by_the_check_word() {
+        let caught = is_caught::<PublishFirst>();
+        assert!(caught.contains("the record of"), "{caught}");
+    }
+
+    #[test]
+    fn a_twin_that_does_not_wait_for_readers_is_caught_by_the_check_word() {
+        let caught = is_caught::<NoGrace>();
+        assert!(caught.contains("the record of"), "{caught}");
+    }
+
+    #[test]
+    fn real_layouts_under_readers() {
+        usage_goes_while_it_is_asked::<Subsection>().unwrap();
+        toggled_is_never_seen_half::<Subsection>().unwrap();
+        usage_goes_while_it_is_asked::<Sparse>().unwrap();
+        toggled_is_never_seen_half::<Sparse>().unwrap();
+    }
+}

@@ -1,0 +1,102 @@
+//! Cases of mappings of devices: T-24, T-57 to T-59.
+
+use super::*;
+use crate::machine::{PagemapError, PagemapSpec, Resource, ResourceKind};
+use crate::rules::Rules;
+use std::time::Duration;
+
+const ENXIO: i32 = 6;
+const EIO: i32 = 5;
+
+/// A mapping that is refused: this error number, and the machine is what it was.
+fn mapping_refused<L: Hotplug + Inspect + SectionFlags>(machine: &Machine<L>, mapped: PfnRange, errno: i32) -> Check {
+    let before = machine.digest().map_err(text)?;
+    match machine.memremap_pages(PagemapSpec::device(mapped)) {
+        Ok(_) => Err(format!("mapping {mapped} succeeded, not errno {errno}")),
+        Err(error) if error.errno() != errno => Err(format!("mapping {mapped}: errno {} ({error})", error.errno())),
+        Err(_) if machine.digest().map_err(text)? != before => Err(format!("mapping {mapped} changed something")),
+        Err(_) => Ok(()),
+    }
+}
+
+pub(super) fn t_24_device_pages_of_a_mixed_section_are_not_online<L: Hotplug + Inspect + SectionFlags>(
+    _: &Held,
+) -> Check {
+    let machine = machine::<L>(&ram_before_a_device())?;
+    let pagemap = machine.memremap_pages(PagemapSpec::device(the_device())).map_err(text)?;
+    let online = |pfn| machine.pfn_to_online_page(&machine.layout().reader(), Pfn(pfn)).is_some();
+    check!(!online(0x1fc000), "a page of the device is online");
+    check!(online(0x1f8000), "a page of RAM in the same section is not online");
+    check!(!online(0x200000), "a page of a section of the device is online");
+    let soft_offline = |pfn| machine.soft_offline(Pfn(pfn)).map_err(|error| error.errno());
+    check!(soft_offline(0x1fc000) == Err(EIO), "soft_offline of a page of the device: {:?}", soft_offline(0x1fc000));
+    check!(soft_offline(0x1f8000).is_ok(), "soft_offline of a page of RAM: {:?}", soft_offline(0x1f8000));
+    machine.memunmap_pages(&pagemap).map_err(text)?;
+    check!(!online(0x1fc000) && online(0x1f8000), "after unmapping");
+    Ok(())
+}
+
+pub(super) fn t_57_mappings_do_not_overlap<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = machine::<L>(&BootMap::default())?;
+    let u = u::<L>();
+    let first = range(0x100000, 8 * u);
+    let pagemap = machine.memremap_pages(PagemapSpec::device(first)).map_err(text)?;
+    mapping_refused(&machine, range(first.end() - u, u), ENOMEM)?;
+    let beside = machine.memremap_pages(PagemapSpec::device(range(first.end(), u))).map_err(text)?;
+    // One that contains the first: found although both of its ends are free.
+    mapping_refused(&machine, range(first.start() - 4 * u, 16 * u), ENOMEM)?;
+    let found = machine.get_dev_pagemap(Pfn(first.start()));
+    check!(found.is_some_and(|found| Arc::ptr_eq(found.pagemap(), &pagemap)), "the first mapping is lost");
+    all_readable(machine.layout(), first)?;
+    machine.memunmap_pages(&beside).map_err(text)?;
+    check!(machine.get_dev_pagemap(Pfn(first.end())).is_none(), "the second is looked up after it went");
+    check!(machine.get_dev_pagemap(Pfn(first.end() - 1)).is_some(), "the first went with the second");
+    Ok(())
+}
+
+pub(super) fn t_58_ram_is_not_mapped<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let (s, unit) = (s::<L>(), granule::<L>());
+    let machine = machine::<L>(&boot_map(&[(s, 2 * s)]))?;
+    // RAM of one page, and below another resource.
+    let window = Resource::new(range(8 * s, 4 * s), ResourceKind::Window, "CXL Window 0", false);
+    machine.insert_resource(window).map_err(text)?;
+    let one_page = range(9 * s, 1);
+    let kmem = Resource::new(one_page, ResourceKind::SystemRam, "System RAM (kmem)", true);
+    machine.insert_resource(kmem).map_err(text)?;
+    mapping_refused(&machine, range(2 * s - unit, 2 * unit), ENXIO)?;
+    mapping_refused(&machine, range(9 * s - unit, unit + unit), ENXIO)?;
+    let off_the_grid = range(16 * s + 256, unit);
+    match <L::Rules as Rules>::SET.whole_sections {
+        // Rounded to the sections around it; the price is a section more.
+        true => machine.memremap_pages(PagemapSpec::device(off_the_grid)).map(drop).map_err(text)?,
+        false => mapping_refused(&machine, off_the_grid, EINVAL)?,
+    }
+    machine.memremap_pages(PagemapSpec::device(range(2 * s, unit))).map(drop).map_err(text)
+}
+
+pub(super) fn t_59_unmapping_waits_for_references<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let machine = Arc::new(machine::<L>(&BootMap::default())?);
+    let mapped = range(16 * s::<L>(), granule::<L>());
+    let first = Pfn(mapped.start());
+    let pagemap = machine.memremap_pages(PagemapSpec::device(mapped)).map_err(text)?;
+    let reference = machine.get_dev_pagemap(first).ok_or("no mapping to refer to")?;
+    let unmapping = std::thread::spawn({
+        let (machine, pagemap) = (Arc::clone(&machine), Arc::clone(&pagemap));
+        move || machine.memunmap_pages(&pagemap).map_err(text)
+    });
+    // Once it is dying there are no new references, and nothing of it is gone.
+    while machine.get_dev_pagemap(first).is_some() && !unmapping.is_finished() {
+        std::thread::yield_now();
+    }
+    std::thread::sleep(Duration::from_millis(5));
+    let waits = !unmapping.is_finished() && valid(machine.layout(), first.0);
+    let twice = machine.memunmap_pages(&pagemap);
+    drop(reference);
+    unmapping.join().map_err(|_| "the unmapping thread panicked".to_owned())??;
+    check!(waits, "the mapping went under a reference");
+    check!(matches!(twice, Err(PagemapError::NotMapped)), "unmapping twice: {twice:?}");
+    check!(machine.get_dev_pagemap(first).is_none(), "looked up after it went");
+    check!(!valid(machine.layout(), first.0), "valid after it went");
+    check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
+    Ok(())
+}

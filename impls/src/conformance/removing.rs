@@ -1,0 +1,191 @@
+//! Cases of removing: T-27 to T-36, T-38.
+
+use super::adding::{four_in_section_1, six_in_section_1};
+use super::*;
+
+pub(super) fn t_27_last_part_blanks_the_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    four_in_section_1(&layout)?;
+    let added = range(s::<L>() + 10 * u::<L>(), 4 * u::<L>());
+    remove(&layout, added).map_err(text)?;
+    let left = layout.section_state(1);
+    check!(left.is_none(), "section 1 is {left:x?}");
+    check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
+    check!((s::<L>()..2 * s::<L>()).all(|pfn| !valid(&layout, pfn)), "a page is valid");
+    Ok(())
+}
+
+pub(super) fn t_28_part_goes_neighbours_stay<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    let (s, u) = (s::<L>(), u::<L>());
+    four_in_section_1(&layout)?;
+    add(&layout, range(s + 14 * u, 2 * u)).map_err(text)?;
+    let before = record_bytes(&layout);
+    remove(&layout, range(s + 12 * u, 2 * u)).map_err(text)?;
+    check!(map(&layout, 1) == 0xcc00, "map(1) is {:#x}", map(&layout, 1));
+    check!(layout.accounting().heap_usages == 1, "the usage went with a part");
+    check!(before - record_bytes(&layout) == 16 * 4096, "{} bytes of records", record_bytes(&layout));
+    all_readable(&layout, range(s + 10 * u, 2 * u))?;
+    all_readable(&layout, range(s + 14 * u, 2 * u))
+}
+
+pub(super) fn t_29_partly_inactive_range_is_refused_whole<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    six_in_section_1(&layout)?;
+    let (s, u) = (s::<L>(), u::<L>());
+    refused(&layout, "removing what is there in part", EINVAL, || remove(&layout, range(s + 9 * u, 2 * u)))?;
+    check!(map(&layout, 1) == 0xfc00, "map(1) is {:#x}", map(&layout, 1));
+    // Over sections too: the first has all of it, the second nothing.
+    refused(&layout, "removing over a border", EINVAL, || remove(&layout, range(s + 15 * u, s)))
+}
+
+pub(super) fn t_30_twice_never_misaligned<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let layout = boot::<L>(&BootMap::default())?;
+    let (s, unit) = (s::<L>(), granule::<L>());
+    let (first, second) = (range(s, unit), range(2 * s, unit));
+    for range in [first, second] {
+        add(&layout, range).map_err(text)?;
+    }
+    remove(&layout, first).map_err(text)?;
+    refused(&layout, "removing twice", EINVAL, || remove(&layout, first))?;
+    refused(&layout, "removing what never was", EINVAL, || remove(&layout, range(40 * s, unit)))?;
+    refused(&layout, "removing what no root knows", EINVAL, || remove(&layout, range(4000 * s, unit)))?;
+    for (start, nr_pages) in [(2 * s + 1, unit), (2 * s, unit - 1), (2 * s, unit / 2), (2 * s, 0)] {
+        let part = range(start, nr_pages);
+        refused(&layout, format!("removing {part}"), EINVAL, || remove(&layout, part))?;
+    }
+    Ok(())
+}
+
+/// The state of T-31: the device of T-23 came and went. The accounts of before and after.
+fn device_came_and_went<L: Hotplug + Inspect + SectionFlags>() -> Result<(L, Accounting, Accounting), String> {
+    let layout = boot::<L>(&ram_before_a_device())?;
+    let before = accounts(&layout);
+    add(&layout, the_device()).map_err(text)?;
+    remove(&layout, the_device()).map_err(text)?;
+    let after = accounts(&layout);
+    Ok((layout, before, after))
+}
+
+pub(super) fn t_31_remove_from_a_boot_section<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
+    let (layout, before, after) = device_came_and_went::<L>()?;
+    check!(map(&layout, 0x3f) == 0xffff_ffff, "map(0x3f) is {:#x}", map(&layout, 0x3f));
+    let hole = 0x1fc000;
+    check!(valid(&layout, hole) == held.early_is_whole, "pfn_valid of the hole should be {}", held.early_is_whole);
+    check!(!layout.reader().pfn_section_valid(Pfn(hole)), "the hole is there");
+    check!(!valid(&layout, 0x200000), "a section of the device is valid");
+    check!(after == before, "accounts {after:?}, before {before:?}");
+    Ok(())
+}
+
+pub(super) fn t_32_add_to_it_again<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let (layout, before, _) = device_came_and_went::<L>()?;
+    add(&layout, the_device()).map_err(text)?;
+    let in_boot_section = range(0x1fc000, 0x4000);
+    {
+        let reader = layout.reader();
+        for pfn in (in_boot_section.start()..in_boot_section.end()).map(Pfn) {
+            reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?.set_reserved();
+        }
+    }
+    // Records that were freed would be somebody else's by now: take memory, write it, look again.
+    let other = boot::<L>(&boot_map(&[(0, 4 * s::<L>())]))?;
+    all_readable(&other, range(0, 4 * s::<L>()))?;
+    all_readable(&layout, in_boot_section)?;
+    let reader = layout.reader();
+    let kept = |pfn| reader.valid_to_page(Pfn(pfn)).is_some_and(|page| page.is_poisoned() || page.is_reserved());
+    check!((in_boot_section.start()..in_boot_section.end()).all(kept), "what was written is lost");
+    drop(reader);
+    remove(&layout, the_device()).map_err(text)?;
+    check!(accounts(&layout) == before, "accounts {:?}, before {before:?}", accounts(&layout));
+    Ok(())
+}
+
+pub(super) fn t_33_boot_section_goes_whole<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let s = s::<L>();
+    let layout = boot::<L>(&boot_map(&[(8 * s, 10 * s)]))?;
+    remove(&layout, range(8 * s, s)).map_err(text)?;
+    check!(!valid(&layout, 8 * s) && valid(&layout, 9 * s), "the wrong section went");
+    let state = layout.section_state(8).ok_or("the boot usage is gone")?;
+    check!(state.section_mem_map == 0, "the word is {:#x}", state.section_mem_map);
+    check!(state.usage == Some(UsageKind::Boot), "the usage is {:?}", state.usage);
+    check!(state.subsection_map.iter().all(|&word| word == 0), "the map is {:x?}", state.subsection_map);
+    check!(record_bytes(&layout) == 512 * 4096, "{} bytes of records, one section is left", record_bytes(&layout));
+    Ok(())
+}
+
+pub(super) fn t_34_emptied_boot_section_is_an_ordinary_one<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let (s, u) = (s::<L>(), u::<L>());
+    let layout = boot::<L>(&boot_map(&[(8 * s, 9 * s)]))?;
+    remove(&layout, range(8 * s, s)).map_err(text)?;
+    for round in 0..100 {
+        add(&layout, range(8 * s, 2 * u)).map_err(text)?;
+        check!(flags(&layout, 8) & crate::section::SECTION_IS_EARLY == 0, "round {round}: early again");
+        check!(valid(&layout, 8 * s) && !valid(&layout, 8 * s + 2 * u), "round {round}: pfn_valid");
+        all_readable(&layout, range(8 * s, 2 * u))?;
+        remove(&layout, range(8 * s, 2 * u)).map_err(text)?;
+        let usage = layout.section_state(8).and_then(|state| state.usage);
+        check!(usage == Some(UsageKind::Boot), "round {round}: the usage is {usage:?}");
+    }
+    check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
+    Ok(())
+}
+
+pub(super) fn t_35_part_of_a_boot_section<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
+    let (s, u) = (s::<L>(), u::<L>());
+    let layout = boot::<L>(&boot_map(&[(8 * s, 9 * s)]))?;
+    let before = accounts(&layout);
+    remove(&layout, range(8 * s + 3 * u, 2 * u)).map_err(text)?;
+    check!(map(&layout, 8) == !(0b11 << 3), "map(8) is {:#x}", map(&layout, 8));
+    check!(accounts(&layout) == before, "accounts {:?}, before {before:?}", accounts(&layout));
+    let gone = 8 * s + 3 * u;
+    check!(valid(&layout, gone) == held.early_is_whole, "pfn_valid should be {}", held.early_is_whole);
+    check!(!layout.reader().pfn_section_valid(Pfn(gone)), "the part is there");
+    Ok(())
+}
+
+/// Stated against the unit in which records are backed: what is accounted follows the halves.
+pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let s = s::<L>();
+    let layout = boot::<L>(&BootMap::default())?;
+    let (lower, upper) = (range(s, s / 2), range(s + s / 2, s / 2));
+    add(&layout, range(s, s)).map_err(text)?;
+    check!(record_bytes(&layout) == 2 << 20, "{} bytes of a section", record_bytes(&layout));
+    remove(&layout, lower).map_err(text)?;
+    check!(record_bytes(&layout) == 1 << 20, "{} bytes of a half", record_bytes(&layout));
+    all_readable(&layout, upper)?;
+    remove(&layout, upper).map_err(text)?;
+    check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
+    add(&layout, lower).map_err(text)?;
+    check!(record_bytes(&layout) == 1 << 20, "{} bytes of a half", record_bytes(&layout));
+    all_readable(&layout, lower)
+}
+
+/// Records of a sub-section are 2 KiB, a page of records 64 KiB.
+pub(super) fn t_38_shared_page_of_records<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    let (s, u) = (s::<L>(), u::<L>());
+    let layout = boot::<L>(&BootMap::default())?;
+    let (first, second) = (range(s, u), range(s + u, u));
+    let page = L::Geometry::PAGE_SIZE;
+    add(&layout, first).map_err(text)?;
+    add(&layout, second).map_err(text)?;
+    check!(record_bytes(&layout) == page, "{} bytes of records", record_bytes(&layout));
+    remove(&layout, first).map_err(text)?;
+    check!(record_bytes(&layout) == page, "the page went under the second sub-section");
+    check!(!valid(&layout, first.start()), "the first is valid");
+    all_readable(&layout, second)?;
+    add(&layout, first).map_err(text)?;
+    all_readable(&layout, range(s, 2 * u))?;
+    remove(&layout, second).map_err(text)?;
+    all_readable(&layout, first)?;
+    remove(&layout, first).map_err(text)?;
+    check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
+    // A boot section shares its last page of records with nobody: a whole section fills pages.
+    let layout = boot::<L>(&boot_map(&[(0, s)]))?;
+    let before = accounts(&layout);
+    add(&layout, second).map_err(text)?;
+    remove(&layout, second).map_err(text)?;
+    all_readable(&layout, range(0, s))?;
+    check!(accounts(&layout) == before, "{:?}", layout.accounting());
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! Additions and removals of [`Subsection`].
+
+use super::{Divided, Subsection, Writer, stretch, whole_section};
+use crate::altmap::Used;
+use crate::error::HotplugError;
+use crate::geometry::Geometry;
+use crate::grace::GraceError;
+use crate::memmap::*;
+use crate::page::{PageLinks, Zone};
+use crate::pfn::{Pfn, PfnRange, PhysSpan};
+use crate::placement::{PlaceError, Placement};
+use crate::request::{Grid, check_altmap};
+use crate::rules::Rules;
+use crate::section::*;
+use crate::subsection_map::SubsectionMap;
+use crate::vmem::Stretch;
+use std::ops::Range;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// The part of a request that lies in one section, and what was reserved for it.
+struct Chunk<'a, M: SubsectionMap> {
+    pfns: PfnRange,
+    bits: Range<u32>,
+    nr: u64,
+    section: &'a MemSection<M>,
+    /// Allocated for this addition; null if the section has one.
+    new_usage: *mut SectionUsage<M>,
+}
+
+/// A section that a removal touches: its part of the range, its word of before, and whether nothing is left in it.
+struct Leaving<'a, M: SubsectionMap> {
+    pfns: PfnRange,
+    bits: Range<u32>,
+    nr: u64,
+    section: &'a MemSection<M>,
+    usage: &'a SectionUsage<M>,
+    word: u64,
+    empty: bool,
+}
+
+/// What goes with the parts that leave.
+#[derive(Default)]
+struct Going {
+    stretches: Vec<Stretch>,
+    /// Bytes that the foil gives up although pages need them.
+    lost_bytes: u64,
+}
+
+impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
+    fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        Self::GRID.check::<G>(range)?;
+        check_altmap::<G>(range, how, &self.grace)?;
+        if how.mode == AddMode::Transactional && R::SET.overlap_is_an_error {
+            return self.add_range(range, how, phases);
+        }
+        range.split_at_multiples(G::PAGES_PER_SECTION).try_for_each(|part| match self.add_range(part, how, phases) {
+            Err(HotplugError::Overlaps { .. }) if !R::SET.overlap_is_an_error => Ok(()),
+            done => done,
+        })
+    }
+
+    fn remove(&self, range: PfnRange, how: &RemoveParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        Self::GRID.check::<G>(range)?;
+        if R::SET.removal_takes_restrictions && how.memblock_api {
+            const RULE: &str = "v6 removes whole sections where there are memory blocks";
+            Grid { granule_pages: G::PAGES_PER_SECTION, rule: RULE }.check::<G>(range)?;
+        }
+        if self.grace.held_by_this_thread() {
+            return Err(GraceError::ReaderHeld.into());
+        }
+        let mut writer = self.writer()?;
+        let leaving = self.unpublish(range)?;
+        phases.ended(Phase::Unpublish);
+        let going = self.records_that_go(&leaving);
+        let depopulate = |writer: &mut Writer<P>| match writer.placement.depopulate(&self.vmemmap, &going.stretches) {
+            Ok(()) => Ok(()),
+            Err(source) => {
+                Self::publish_again(&leaving);
+                Err(HotplugError::Vmem { span: range.phys(G::PAGE_SHIFT), source })
+            }
+        };
+        if !R::SET.grace_for_records {
+            depopulate(&mut writer)?;
+        }
+        if let Err(error) = self.grace.synchronize() {
+            Self::publish_again(&leaving);
+            return Err(error.into());
+        }
+        phases.ended(Phase::Grace);
+        if R::SET.grace_for_records {
+            depopulate(&mut writer)?;
+        }
+        self.records_lost_bytes.fetch_add(going.lost_bytes, Ordering::Relaxed);
+        leaving.iter().for_each(|part| self.retire(part));
+        phases.ended(Phase::Depopulate);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<(), HotplugError> {
+        let _one_at_a_time = self.writer()?;
+        Ok(self.grace.synchronize()?)
+    }
+
+    fn held_by_this_thread(&self) -> bool {
+        self.grace.held_by_this_thread()
+    }
+}
+
+impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
+    /// Is every record of a section backed since boot? Then additions to it need no memory, and removals give none back
+    /// until the section is empty.
+    fn has_boot_records(&self, section: &MemSection<G::SubsectionMap>, nr: u64) -> bool {
+        section.word() & SECTION_IS_EARLY != 0 && self.backed.contains(nr)
+    }
+
+    fn at(nr: u64, bit: u32) -> PhysSpan {
+        let start = G::section_start(nr) + u64::from(bit) * Divided::<G, R>::PAGES;
+        PfnRange::from_len(start, Divided::<G, R>::PAGES).expect("inside the space").phys(G::PAGE_SHIFT)
+    }
+
+    /// The parts of a range, by section, as they are tracked.
+    fn parts(range: PfnRange) -> impl Iterator<Item = (u64, PfnRange, Range<u32>)> + Clone {
+        range.split_at_multiples(G::PAGES_PER_SECTION).map(|part| {
+            let pfns = Divided::<G, R>::tracked(part);
+            (G::section_nr(pfns.start()), pfns, Divided::<G, R>::bits(pfns))
+        })
+    }
+
+    /// The first of `bits` that is (not) active.
+    fn find(section: Option<&MemSection<G::SubsectionMap>>, bits: Range<u32>, active: bool) -> Option<u32> {
+        // SAFETY: the writer asks, and only the writer frees usages.
+        match section.and_then(|section| unsafe { section.usage() }) {
+            Some(usage) => usage.subsection_map.find(bits, active),
+            None => (!active).then_some(bits.start),
+        }
+    }
+
+    /// Adds a range, all or nothing.
+    fn add_range(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        let span = range.phys(G::PAGE_SHIFT);
+        let mut writer = self.writer()?;
+        for (nr, _, bits) in Self::parts(range) {
+            if let Some(bit) = Self::find(self.table.roots().section(nr), bits, true) {
+                return Err(HotplugError::Overlaps { span, at: Self::at(nr, bit) });
+            }
+        }
+        let altmap_before = how.altmap.as_ref().map(|altmap| altmap.used());
+        let mut chunks: Vec<Chunk<'_, G::SubsectionMap>> = Vec::new();
+        for (nr, pfns, bits) in Self::parts(range) {
+            match self.reserve(nr, pfns, bits) {
+                Ok(chunk) => chunks.push(chunk),
+                Err(no) => {
+                    self.undo_add(&mut writer, &chunks, 0, how, altmap_before);
+                    return Err(match no {
+                        ReserveError::Active(bit) => HotplugError::Overlaps { span, at: Self::at(nr, bit) },
+                        ReserveError::NoMemory(no) => HotplugError::NoMemory { span, what: no.0 },
+                    });
+                }
+            }
+        }
+        phases.ended(Phase::Reserve);
+        if !R::SET.populate_first {
+            chunks.iter().for_each(|chunk| self.publish(chunk, how));
+        }
+        for done in 0..chunks.len() {
+            if let Err(error) = self.populate(&mut writer, &chunks[done], how) {
+                self.undo_add(&mut writer, &chunks, done, how, altmap_before);
+                return Err(match error {
+                    PlaceError::AltmapExhausted { need, left } => HotplugError::AltmapExhausted { span, need, left },
+                    PlaceError::Vmem(source) => HotplugError::Vmem { span, source },
+                });
+            }
+        }
+        phases.ended(Phase::Populate);
+        writer.life = writer.life.next();
+        for chunk in chunks.iter().filter(|chunk| self.backed.contains(chunk.nr)) {
+            self.init_records(chunk.pfns, how, &writer);
+        }
+        phases.ended(Phase::Initialise);
+        if R::SET.populate_first {
+            chunks.iter().for_each(|chunk| self.publish(chunk, how));
+        }
+        phases.ended(Phase::Publish);
+        Ok(())
+    }
+
+    /// Descriptor and usage of a chunk.
+    fn reserve(&self, nr: u64, pfns: PfnRange, bits: Range<u32>) -> Result<Chunk<'_, G::SubsectionMap>, ReserveError> {
+        let section = self.table.section_or_new_root(nr)?;
+        let new_usage = self.table.reserve_usage(section, bits.clone(), || self.table.new_heap_usage())?;
+        Ok(Chunk { pfns, bits, nr, section, new_usage })
+    }
+
+    fn populate(
+        &self,
+        writer: &mut Writer<P>,
+        chunk: &Chunk<'_, G::SubsectionMap>,
+        how: &AddParams,
+    ) -> Result<(), PlaceError> {
+        // Records of sections outside the sample are not there.
+        if !self.backed.contains(chunk.nr) {
+            return Ok(self.vmemmap.leave_unbacked(stretch(chunk.pfns))?);
+        }
+        if self.has_boot_records(chunk.section, chunk.nr) {
+            return Ok(());
+        }
+        let whole_section = chunk.pfns.nr_pages() == G::PAGES_PER_SECTION;
+        writer.placement.populate(&self.vmemmap, stretch(chunk.pfns), whole_section, how.altmap.as_ref())
+    }
+
+    /// Writes records. What an altmap reserves at the base is never initialised, and the pages that hold records are marked
+    /// reserved. Source: `memmap_init_range`, `memmap_init_zone_device`.
+    fn init_records(&self, pfns: PfnRange, how: &AddParams, writer: &Writer<P>) {
+        let zone = match how.kind {
+            MemoryKind::Ram => Zone::Normal,
+            MemoryKind::Device => Zone::Device,
+        };
+        let links = PageLinks::new(how.node, zone);
+        let (reserve_end, records_end) = how.altmap.as_ref().map_or((0, 0), |altmap| altmap.data_borders());
+        for pfn in pfns.start()..pfns.end() {
+            // SAFETY: the caller backed these records; they are atomics, so readers of a boot section may look on.
+            let page = unsafe { self.record(pfn).as_ref() };
+            if pfn < reserve_end {
+                page.poison();
+                continue;
+            }
+            page.init(links, Pfn(pfn), writer.life);
+            if pfn < records_end {
+                page.set_reserved();
+            }
+        }
+    }
+
+    fn undo_add(
+        &self,
+        writer: &mut Writer<P>,
+        chunks: &[Chunk<'_, G::SubsectionMap>],
+        populated: usize,
+        how: &AddParams,
+        altmap_before: Option<Used>,
+    ) {
+        for chunk in &chunks[..populated] {
+            if self.backed.contains(chunk.nr) && !self.has_boot_records(chunk.section, chunk.nr) {
+                let undone = writer.placement.depopulate(&self.vmemmap, &[stretch(chunk.pfns)]);
+                debug_assert!(undone.is_ok(), "{undone:?}");
+            }
+        }
+        for chunk in chunks {
+            // SAFETY: not published yet; null is left alone.
+            unsafe { self.table.retire_usage(chunk.new_usage) };
+        }
+        if let (Some(altmap), Some(before)) = (&how.altmap, altmap_before) {
+            altmap.restore(before);
+        }
+    }
+
+    /// The records are there and written: usage, taint, bits, word, in the order in which a reader follows them back.
+    fn publish(&self, chunk: &Chunk<'_, G::SubsectionMap>, how: &AddParams) {
+        let in_part = chunk.pfns.nr_pages() < G::PAGES_PER_SECTION;
+        let taint = match R::SET.taints_mixed_sections && in_part && how.kind == MemoryKind::Device {
+            true => SECTION_TAINT_ZONE_DEVICE,
+            false => 0,
+        };
+        if !chunk.new_usage.is_null() {
+            chunk.section.set_usage(chunk.new_usage);
+        }
+        let word = chunk.section.word();
+        let lives = word & SECTION_HAS_MEM_MAP != 0;
+        if lives && word & taint != taint {
+            chunk.section.set_word(word | taint);
+        }
+        // SAFETY: only the writer frees usages.
+        let usage = unsafe { chunk.section.usage() }.expect("reserved before");
+        usage.subsection_map.set(chunk.bits.clone());
+        if !lives {
+            let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint;
+            chunk.section.set_word(self.coded(chunk.nr) | flags);
+        }
+    }
+
+    /// Hides a range: bits, then HAS_MEM_MAP of sections in which none is left. All or nothing.
+    fn unpublish(&self, range: PfnRange) -> Result<Vec<Leaving<'_, G::SubsectionMap>>, HotplugError> {
+        let roots = self.table.roots();
+        for (nr, _, bits) in Self::parts(range) {
+            if let Some(bit) = Self::find(roots.section(nr), bits, false) {
+                return Err(HotplugError::NotPresent { span: range.phys(G::PAGE_SHIFT), at: Self::at(nr, bit) });
+            }
+        }
+        let hide = |(nr, pfns, bits): (u64, PfnRange, Range<u32>)| {
+            let section = roots.section(nr).expect("found above");
+            // SAFETY: only the writer frees usages, and it does so at the end of the removal.
+            let usage = unsafe { section.usage() }.expect("found above");
+            let word = section.word();
+            usage.subsection_map.clear(bits.clone());
+            let empty = usage.subsection_map.is_empty();
+            if empty {
+                section.set_word(word & !SECTION_HAS_MEM_MAP);
+            }
+            Leaving { pfns, bits, nr, section, usage, word, empty }
+        };
+        Ok(Self::parts(range).map(hide).collect())
+    }
+
+    fn publish_again(leaving: &[Leaving<'_, G::SubsectionMap>]) {
+        for part in leaving {
+            part.usage.subsection_map.set(part.bits.clone());
+            part.section.set_word(part.word);
+        }
+    }
+
+    /// The records that go with the parts of a range: their own; a whole section's when a boot section is emptied; none when a
+    /// boot section lives on.
+    fn records_that_go(&self, leaving: &[Leaving<'_, G::SubsectionMap>]) -> Going {
+        let mut going = Going::default();
+        for part in leaving.iter().filter(|part| self.backed.contains(part.nr)) {
+            if part.word & SECTION_IS_EARLY == 0 {
+                going.stretches.push(stretch(part.pfns));
+            } else if part.empty {
+                going.stretches.push(stretch(whole_section::<G>(part.nr)));
+            } else if !R::SET.boot_records_go_whole {
+                going.lost_bytes += stretch(part.pfns).len;
+            }
+        }
+        going
+    }
+
+    /// Blanks the descriptor of a section that became empty. Its usage goes if it came from the heap.
+    fn retire(&self, part: &Leaving<'_, G::SubsectionMap>) {
+        if !part.empty {
+            return;
+        }
+        let usage = part.section.usage_ptr();
+        if self.table.usage_kind(usage) == Some(UsageKind::Heap) {
+            part.section.set_usage(ptr::null_mut());
+            // SAFETY: hidden since HAS_MEM_MAP was cleared, and a grace period has passed.
+            unsafe { self.table.retire_usage(usage) };
+        }
+        part.section.set_word(if R::SET.word_is_kept_right { 0 } else { self.coded(part.nr) });
+    }
+}

@@ -1,0 +1,241 @@
+//! Memory blocks: the unit in which user space sees RAM come online and go offline (`/sys/devices/system/memory`).
+//!
+//! Source: `drivers/base/memory.c`, `arch/x86/mm/init_64.c` (`probe_memory_block_size`).
+
+use crate::altmap::Altmap;
+use crate::bytes::Bytes;
+use crate::page::Zone;
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use thiserror::Error;
+
+const GIB: u64 = 1 << 30;
+/// `MAX_BLOCK_SIZE` of x86.
+const MAX_BLOCK_BYTES: u64 = 2 * GIB;
+/// `MEM_SIZE_FOR_LARGE_BLOCK`: machines with less memory have small blocks.
+const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
+
+/// Why a block size is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BlockSizeError {
+    /// Not a power of two.
+    #[error("a block size of {} is refused: it must be a power of two", Bytes(*bytes))]
+    NotPowerOfTwo {
+        /// The size asked for.
+        bytes: u64,
+    },
+    /// Smaller than a section.
+    #[error("a block size of {} is refused: a block has whole sections, of {} each", Bytes(*bytes), Bytes(*section_bytes))]
+    BelowSection {
+        /// The size asked for.
+        bytes: u64,
+        /// Bytes of a section.
+        section_bytes: u64,
+    },
+    /// The size is fixed once it has been asked for.
+    #[error("advice of {} comes too late: the block size is in use", Bytes(*bytes))]
+    TooLate {
+        /// The size advised.
+        bytes: u64,
+    },
+}
+
+impl BlockSizeError {
+    /// The kernel's error number.
+    pub fn errno(self) -> i32 {
+        match self {
+            Self::TooLate { .. } => Errno::BUSY,
+            Self::NotPowerOfTwo { .. } | Self::BelowSection { .. } => Errno::INVAL,
+        }
+        .raw_os_error()
+    }
+}
+
+/// The largest block size that drivers ask for, until the machine has settled on one (Linux 6.15).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockSizeAdvice {
+    least: Option<u64>,
+    settled: bool,
+}
+
+impl BlockSizeAdvice {
+    /// Advises a maximum; of several the least holds. Source: `memory_block_advise_max_size`.
+    ///
+    /// # Errors
+    /// Not a power of two, or too late.
+    pub fn advise(&mut self, bytes: u64) -> Result<(), BlockSizeError> {
+        if !bytes.is_power_of_two() {
+            return Err(BlockSizeError::NotPowerOfTwo { bytes });
+        }
+        if self.settled {
+            return Err(BlockSizeError::TooLate { bytes });
+        }
+        self.least = Some(self.least.map_or(bytes, |least| least.min(bytes)));
+        Ok(())
+    }
+
+    /// What was advised; from now on it is too late.
+    pub fn settle(&mut self) -> Option<u64> {
+        self.settled = true;
+        self.least
+    }
+
+    /// The advice that a CXL window of physical bytes `[start, end)` gives: the alignment of its ends, from 256 MiB on.
+    pub fn of_cxl_window(start: u64, end: u64) -> Option<u64> {
+        let ends = start | end;
+        (ends != 0).then(|| 1 << ends.trailing_zeros()).filter(|&bytes| bytes >= 256 << 20)
+    }
+}
+
+/// The block size of an x86 machine whose RAM ends at `end_of_ram` (bytes). Source: `probe_memory_block_size`.
+pub fn probe_block_size(section_bytes: u64, end_of_ram: u64, bare_metal: bool, advice: Option<u64>) -> u64 {
+    if end_of_ram < MEM_SIZE_FOR_LARGE_BLOCK {
+        return section_bytes;
+    }
+    let most = match advice {
+        Some(advice) => advice.min(MAX_BLOCK_BYTES).max(section_bytes),
+        None if bare_metal => return MAX_BLOCK_BYTES.max(section_bytes),
+        None => MAX_BLOCK_BYTES.max(section_bytes),
+    };
+    let sizes = std::iter::successors(Some(most), |&bytes| Some(bytes / 2));
+    sizes
+        .take_while(|&bytes| bytes > section_bytes)
+        .find(|bytes| end_of_ram.is_multiple_of(*bytes))
+        .unwrap_or(section_bytes)
+}
+
+/// A size that a user chose on the command line (`memory_block_size=`).
+///
+/// # Errors
+/// Not a power of two, or less than a section.
+pub fn check_block_size(section_bytes: u64, bytes: u64) -> Result<u64, BlockSizeError> {
+    match bytes {
+        bytes if !bytes.is_power_of_two() => Err(BlockSizeError::NotPowerOfTwo { bytes }),
+        bytes if bytes < section_bytes => Err(BlockSizeError::BelowSection { bytes, section_bytes }),
+        bytes => Ok(bytes),
+    }
+}
+
+/// What is written to a block's `state`, or to `auto_online_blocks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// Take it away from the system.
+    Offline,
+    /// Put it to use, in the zone that the kernel chooses.
+    Online,
+    /// In a zone of the kernel's own.
+    OnlineKernel,
+    /// In ZONE_MOVABLE, so that it can go offline again.
+    OnlineMovable,
+}
+
+impl Transition {
+    const ALL: [Transition; 4] = [Self::Offline, Self::Online, Self::OnlineKernel, Self::OnlineMovable];
+
+    /// The word of sysfs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+            Self::OnlineKernel => "online_kernel",
+            Self::OnlineMovable => "online_movable",
+        }
+    }
+
+    /// The zone that pages go to; `None` for going offline.
+    pub fn zone(self) -> Option<Zone> {
+        match self {
+            Self::Offline => None,
+            Self::Online | Self::OnlineKernel => Some(Zone::Normal),
+            Self::OnlineMovable => Some(Zone::Movable),
+        }
+    }
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Transition {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let word = text.trim_end_matches('\n');
+        Self::ALL.into_iter().find(|transition| transition.word() == word).ok_or(())
+    }
+}
+
+/// A block of RAM.
+#[derive(Clone, Debug)]
+pub struct MemoryBlock {
+    /// The zone its pages are in; `None` while it is offline.
+    pub zone: Option<Zone>,
+    /// NUMA node.
+    pub node: u8,
+    /// It was there at boot.
+    pub early: bool,
+    /// Where its records lie, if they lie in the block itself (`memmap_on_memory`).
+    pub altmap: Option<Arc<Altmap>>,
+}
+
+impl MemoryBlock {
+    /// `state` of sysfs.
+    pub fn state(&self) -> &'static str {
+        if self.zone.is_some() { "online" } else { "offline" }
+    }
+}
+
+/// Blocks by number: `phys / block size`.
+pub type Blocks = BTreeMap<u64, MemoryBlock>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTION: u64 = 128 << 20;
+
+    #[test]
+    fn the_size_follows_the_machine_and_the_advice() {
+        let probe = |end, bare_metal, advice| probe_block_size(SECTION, end, bare_metal, advice);
+        assert_eq!(probe(32 * GIB, true, Some(256 << 20)), SECTION, "a small machine hears no advice");
+        assert_eq!(probe(64 * GIB, false, None), 2 * GIB);
+        assert_eq!(probe(64 * GIB + (256 << 20), false, None), 256 << 20);
+        assert_eq!(probe(64 * GIB + (64 << 20), false, None), SECTION, "no less than a section");
+        assert_eq!(probe(128 * GIB, true, Some(64 << 20)), SECTION);
+        assert_eq!(probe(128 * GIB, true, Some(8 * GIB)), 2 * GIB);
+    }
+
+    #[test]
+    fn of_several_pieces_of_advice_the_least_holds() {
+        let mut advice = BlockSizeAdvice::default();
+        advice.advise(1 << 30).unwrap();
+        advice.advise(256 << 20).unwrap();
+        advice.advise(512 << 20).unwrap();
+        assert_eq!(advice.settle(), Some(256 << 20));
+        assert_eq!(advice.advise(1 << 30).unwrap_err().errno(), 16);
+        assert_eq!(BlockSizeAdvice::of_cxl_window(0xc0_5000_0000, 0xc0_5000_0000 + (8 << 30)), Some(256 << 20));
+        assert_eq!(BlockSizeAdvice::of_cxl_window(128 << 20, 1 << 30), None, "too small to advise");
+        assert_eq!(BlockSizeAdvice::of_cxl_window(0, 0), None);
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_is_refused() {
+        assert_eq!(check_block_size(SECTION, 3 << 27).unwrap_err().errno(), 22);
+        assert_eq!(check_block_size(SECTION, 64 << 20).unwrap_err().errno(), 22);
+        assert_eq!(check_block_size(SECTION, 0).unwrap_err().errno(), 22);
+        assert_eq!(check_block_size(SECTION, 1 << 30), Ok(1 << 30));
+    }
+
+    #[test]
+    fn the_words_are_those_of_sysfs() {
+        for transition in Transition::ALL {
+            assert_eq!(format!("{transition}\n").parse(), Ok(transition));
+        }
+        assert!("on-line".parse::<Transition>().is_err() && "".parse::<Transition>().is_err());
+    }
+}

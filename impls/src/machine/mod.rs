@@ -1,0 +1,575 @@
+//! A machine around a layout: physical address ranges, zones, memory blocks, mappings of devices.
+//!
+//! ```text
+//!   RAM:     add_memory ─▶ resource ─▶ records ─▶ blocks (offline) ─▶ online ─▶ zone, IS_ONLINE
+//!   devices: memremap_pages ─▶ conflicts? RAM? ─▶ records, TAINT ─▶ ZONE_DEVICE        (never a block, never online)
+//! ```
+//! Source: `mm/memory_hotplug.c`, `drivers/base/memory.c`, `mm/memremap.c`. The rules of the time come from the layout
+//! ([`SectionFlags::Rules`]).
+//!
+//! One lock serialises all changes, as `device_hotplug_lock` and `mem_hotplug_lock` together do. A thread that holds a reader
+//! of the layout is refused (EDEADLK): the change would wait for that reader.
+//!
+//! Zones are read off records, so every section that a machine manages must be backed
+//! ([`BackedSections::All`](crate::BackedSections::All)).
+
+mod block;
+mod error;
+mod pgmap;
+mod resource;
+mod zone;
+
+pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, check_block_size, probe_block_size};
+pub use error::{MachineError, PagemapError};
+pub use pgmap::{Pagemap, PagemapKind, PagemapRef, PagemapSpec};
+pub use resource::{Intersection, Resource, ResourceKind, ResourceTree};
+pub use zone::{ShrinkRules, Span, ZoneId, ZoneState, Zones};
+
+use crate::altmap::Altmap;
+use crate::backing::DaxDevice;
+use crate::error::HotplugError;
+use crate::geometry::Geometry;
+use crate::grace::GraceError;
+use crate::memmap::*;
+use crate::page::{PAGE_RECORD_BYTES, Page, Zone};
+use crate::pfn::{Pfn, PfnRange};
+use crate::rules::Rules;
+use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
+use crate::store::RecordStore;
+use pgmap::Pgmaps;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A machine, before it boots.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineConfig {
+    /// Bytes of a memory block, as chosen on the command line; otherwise the machine's own choice.
+    pub block_bytes: Option<u64>,
+    /// Not a guest of a hypervisor.
+    pub bare_metal: bool,
+    /// What drivers advised as block size.
+    pub block_advice: BlockSizeAdvice,
+    /// `mem=`: RAM beyond this many bytes is not taken.
+    pub mem_limit_bytes: Option<u64>,
+    /// NUMA nodes that are possible.
+    pub nodes: u8,
+}
+
+impl Default for MachineConfig {
+    fn default() -> Self {
+        let block_advice = BlockSizeAdvice::default();
+        Self { block_bytes: None, bare_metal: true, block_advice, mem_limit_bytes: None, nodes: 4 }
+    }
+}
+
+/// How RAM is added.
+#[derive(Clone, Debug, Default)]
+pub struct AddMemory {
+    /// NUMA node.
+    pub node: u8,
+    /// `System RAM (kmem)` and the like for RAM that a driver manages; plain RAM without.
+    pub driver_name: Option<String>,
+    /// Keep the records of each block in the block (`MHP_MEMMAP_ON_MEMORY`); the tmpfs at this folder plays its memory. Silently
+    /// not done where it cannot be, as since Linux 6.8.
+    pub memmap_on_memory: Option<PathBuf>,
+}
+
+/// A machine whose memory comes and goes.
+#[derive(Debug)]
+pub struct Machine<L> {
+    layout: L,
+    config: MachineConfig,
+    block_pages: u64,
+    state: Mutex<State>,
+    pgmaps: Pgmaps,
+}
+
+/// What the hotplug lock protects.
+#[derive(Clone, Debug)]
+struct State {
+    resources: ResourceTree,
+    zones: Zones,
+    blocks: Blocks,
+    auto_online: Transition,
+    max_pfn: u64,
+}
+
+impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
+    /// Boots a machine with the memory of `map`.
+    ///
+    /// # Errors
+    /// The layout does not boot, or the block size cannot be.
+    pub fn boot(
+        map: &BootMap,
+        mut config: MachineConfig,
+        layout: &Config,
+        store: RecordStore,
+    ) -> Result<Self, MachineError> {
+        let shift = L::Geometry::PAGE_SHIFT;
+        let section_bytes = L::Geometry::PAGES_PER_SECTION << shift;
+        let block_bytes = match config.block_bytes {
+            Some(bytes) => check_block_size(section_bytes, bytes)?,
+            None => {
+                let advice = config.block_advice.settle();
+                probe_block_size(section_bytes, map.end_pfn() << shift, config.bare_metal, advice)
+            }
+        };
+        config.block_advice.settle();
+        let layout = L::boot(map, layout, store)?;
+        let mut state = State {
+            resources: ResourceTree::default(),
+            zones: Zones::default(),
+            blocks: Blocks::new(),
+            auto_online: Transition::Offline,
+            max_pfn: map.end_pfn(),
+        };
+        let block_pages = block_bytes >> shift;
+        for boot in map.ranges() {
+            let ram = Resource::new(boot.range, ResourceKind::SystemRam, "System RAM", true);
+            state.resources.insert(ram).expect("a boot map does not overlap");
+            state.zones.grow((boot.node, Zone::Normal), boot.range);
+            state.zones.add_present((boot.node, Zone::Normal), boot.range.nr_pages(), true);
+        }
+        for (nr, node) in map.sections::<L::Geometry>() {
+            let block = L::Geometry::section_start(nr) / block_pages;
+            let early = MemoryBlock { zone: Some(Zone::Normal), node, early: true, altmap: None };
+            state.blocks.entry(block).or_insert(early);
+        }
+        Ok(Self { layout, config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &L {
+        &self.layout
+    }
+
+    /// Bytes of a memory block.
+    pub fn block_bytes(&self) -> u64 {
+        self.block_pages << L::Geometry::PAGE_SHIFT
+    }
+
+    /// `block_size_bytes` of sysfs: hexadecimal without `0x`.
+    pub fn block_size_text(&self) -> String {
+        format!("{:x}", self.block_bytes())
+    }
+
+    /// A zone.
+    ///
+    /// # Errors
+    /// The calling thread holds a reader, or an earlier change panicked; so for every look at the state.
+    pub fn zone(&self, id: ZoneId) -> Result<ZoneState, HotplugError> {
+        Ok(self.lock()?.zones.get(id))
+    }
+
+    /// The span of a node: that of its zones.
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn node_span(&self, node: u8) -> Result<Span, HotplugError> {
+        Ok(self.lock()?.zones.node_span(node))
+    }
+
+    /// One past the highest page of RAM or mapped memory; device-private memory does not count (B-25).
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn max_pfn(&self) -> Result<u64, HotplugError> {
+        Ok(self.lock()?.max_pfn)
+    }
+
+    /// The memory blocks, by number.
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn blocks(&self) -> Result<Blocks, HotplugError> {
+        Ok(self.lock()?.blocks.clone())
+    }
+
+    /// The resources.
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn resources(&self) -> Result<ResourceTree, HotplugError> {
+        Ok(self.lock()?.resources.clone())
+    }
+
+    /// A number made from everything that is known of the machine: equal before and after a change that was refused.
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn digest(&self) -> Result<u64, HotplugError> {
+        let state = self.lock()?;
+        let mut hasher = DefaultHasher::new();
+        (self.layout.digest(), &state.resources, &state.zones, state.max_pfn, state.auto_online).hash(&mut hasher);
+        for (number, block) in &state.blocks {
+            let altmap = block.altmap.as_ref().map(|altmap| altmap.base_pfn());
+            (number, block.zone, block.node, block.early, altmap).hash(&mut hasher);
+        }
+        self.pgmaps.ranges().hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+
+    /// Names a range, e.g. what the firmware calls persistent memory.
+    ///
+    /// # Errors
+    /// Something is in the way.
+    pub fn insert_resource(&self, resource: Resource) -> Result<(), MachineError> {
+        let span = resource.range.phys(L::Geometry::PAGE_SHIFT);
+        let mut state = self.lock()?;
+        state.resources.insert(resource).map_err(|at| Self::busy(span, &at))
+    }
+
+    fn busy(span: crate::pfn::PhysSpan, at: &Resource) -> MachineError {
+        MachineError::ResourceBusy { span, at: at.range.phys(span.page_shift), name: at.name.clone() }
+    }
+
+    /// The lock; refused to a thread that holds a reader.
+    fn lock(&self) -> Result<MutexGuard<'_, State>, HotplugError> {
+        if self.layout.held_by_this_thread() {
+            return Err(GraceError::ReaderHeld.into());
+        }
+        self.state.lock().map_err(|_| HotplugError::Poisoned)
+    }
+
+    fn block_range(&self, block: u64) -> PfnRange {
+        PfnRange::from_len(block * self.block_pages, self.block_pages).expect("blocks lie in the physical space")
+    }
+
+    fn block_numbers(&self, range: PfnRange) -> std::ops::Range<u64> {
+        range.start() / self.block_pages..range.end() / self.block_pages
+    }
+
+    /// Source: `check_hotplug_memory_range`.
+    fn check_blocks(&self, range: PfnRange) -> Result<(), MachineError> {
+        let shift = L::Geometry::PAGE_SHIFT;
+        let off = |pfn: u64| (pfn % self.block_pages) << shift;
+        let (start_off_bytes, end_off_bytes) = (off(range.start()), off(range.end()));
+        if range.is_empty() || start_off_bytes != 0 || end_off_bytes != 0 {
+            let (span, block_bytes) = (range.phys(shift), self.block_bytes());
+            return Err(MachineError::NotBlocks { span, block_bytes, start_off_bytes, end_off_bytes });
+        }
+        Ok(())
+    }
+
+    fn check_mappable(&self, range: PfnRange) -> Result<(), MachineError> {
+        let shift = L::Geometry::PAGE_SHIFT;
+        let space = u128::from(L::Geometry::NR_PFNS) << shift;
+        let limit = self.config.mem_limit_bytes.map_or(space, |bytes| space.min(bytes.into()));
+        let end = u128::from(range.end()) << shift;
+        if end <= limit {
+            return Ok(());
+        }
+        let beyond_bytes = u64::try_from(end - limit).unwrap_or(u64::MAX);
+        Err(MachineError::BeyondMappable { span: range.phys(shift), limit, beyond_bytes })
+    }
+
+    /// Hot-adds RAM: whole memory blocks, offline unless `auto_online_blocks` says otherwise. All or nothing.
+    ///
+    /// Source: `add_memory_resource`.
+    ///
+    /// # Errors
+    /// [`MachineError`]; nothing is changed.
+    pub fn add_memory(&self, range: PfnRange, how: &AddMemory) -> Result<(), MachineError> {
+        let span = range.phys(L::Geometry::PAGE_SHIFT);
+        self.check_blocks(range)?;
+        if how.node >= self.config.nodes {
+            return Err(MachineError::NoSuchNode { node: how.node, nodes: self.config.nodes });
+        }
+        let name = how.driver_name.as_deref().unwrap_or("System RAM");
+        let of_driver = name.strip_prefix("System RAM (").and_then(|rest| rest.strip_suffix(')'));
+        if how.driver_name.is_some() && of_driver.is_none_or(str::is_empty) {
+            return Err(MachineError::ResourceName { name: name.to_owned() });
+        }
+        self.check_mappable(range)?;
+        let mut state = self.lock()?;
+        if let Some(busy) = state.resources.first_busy(range) {
+            return Err(Self::busy(span, busy));
+        }
+        if let Some(block) = self.block_numbers(range).find(|block| state.blocks.contains_key(block)) {
+            return Err(MachineError::BlockExists { block });
+        }
+        let ram = Resource::new(range, ResourceKind::SystemRam, name, true);
+        state.resources.insert(ram).map_err(|at| Self::busy(span, &at))?;
+        let altmaps = self.add_records(range, how).inspect_err(|_| {
+            state.resources.remove(range, ResourceKind::SystemRam);
+        })?;
+        state.max_pfn = state.max_pfn.max(range.end());
+        for (block, altmap) in self.block_numbers(range).zip(altmaps) {
+            state.blocks.insert(block, MemoryBlock { zone: None, node: how.node, early: false, altmap });
+        }
+        if state.auto_online != Transition::Offline {
+            let transition = state.auto_online;
+            for block in self.block_numbers(range) {
+                self.change_state(&mut state, block, transition)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records for new RAM, block by block where each holds its own; the altmap of each block.
+    fn add_records(&self, range: PfnRange, how: &AddMemory) -> Result<Vec<Option<Arc<Altmap>>>, MachineError> {
+        let params = AddParams { node: how.node, kind: MemoryKind::Ram, memblock_api: true, ..AddParams::default() };
+        let blocks = self.block_numbers(range);
+        let dir = how.memmap_on_memory.as_ref().filter(|_| self.can_hold_own_records());
+        let Some(dir) = dir else {
+            self.layout.add(range, &params, &mut ())?;
+            return Ok(vec![None; (blocks.end - blocks.start) as usize]);
+        };
+        let mut altmaps = Vec::new();
+        for block in blocks.clone() {
+            let own = self.block_range(block);
+            let added = self.own_altmap(own, dir).and_then(|altmap| {
+                let params = AddParams { altmap: Some(Arc::clone(&altmap)), ..params.clone() };
+                self.layout.add(own, &params, &mut ())?;
+                Ok(altmap)
+            });
+            match added {
+                Ok(altmap) => altmaps.push(Some(altmap)),
+                Err(error) => {
+                    for done in blocks.start..block {
+                        // With the same altmap (B-28): the layout remembers where records lie.
+                        let undone = self.layout.remove(self.block_range(done), &RemoveParams::default(), &mut ());
+                        debug_assert!(undone.is_ok(), "{undone:?}");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(altmaps)
+    }
+
+    /// Can a block hold its own records, with pageblocks to spare? Source: `mhp_supports_memmap_on_memory`.
+    fn can_hold_own_records(&self) -> bool {
+        const PMD_BYTES: u64 = 2 << 20;
+        let records = self.block_pages * PAGE_RECORD_BYTES;
+        let host = rustix::param::page_size() as u64;
+        L::CAPS.records_on_device.any()
+            && host == L::Geometry::PAGE_SIZE
+            && records.is_multiple_of(PMD_BYTES)
+            && records < self.block_bytes()
+    }
+
+    fn own_altmap(&self, block: PfnRange, dir: &std::path::Path) -> Result<Arc<Altmap>, MachineError> {
+        let records = block.nr_pages() * PAGE_RECORD_BYTES;
+        let span = block.phys(L::Geometry::PAGE_SHIFT);
+        let failed = |source| MachineError::MemmapOnMemory { span, source };
+        let memory = DaxDevice::on_tmpfs(dir, records).map_err(failed)?;
+        let free = records >> L::Geometry::PAGE_SHIFT;
+        Ok(Arc::new(Altmap::new::<L::Geometry>(Arc::new(memory), block.start(), 0, free).map_err(failed)?))
+    }
+
+    /// Removes RAM: whole memory blocks, all of them offline.
+    ///
+    /// Source: `remove_memory`, `try_remove_memory`.
+    ///
+    /// # Errors
+    /// [`MachineError`]; nothing is changed.
+    pub fn remove_memory(&self, range: PfnRange) -> Result<(), MachineError> {
+        self.check_blocks(range)?;
+        let mut state = self.lock()?;
+        for block in self.block_numbers(range) {
+            match state.blocks.get(&block) {
+                None => return Err(MachineError::NoSuchBlock { block }),
+                Some(MemoryBlock { zone: Some(_), .. }) => return Err(MachineError::BlockOnline { block }),
+                Some(_) => {}
+            }
+        }
+        self.layout.remove(range, &RemoveParams { memblock_api: true }, &mut ())?;
+        for block in self.block_numbers(range) {
+            state.blocks.remove(&block);
+        }
+        state.release_ram(range);
+        Ok(())
+    }
+
+    /// `state` of a block.
+    ///
+    /// # Errors
+    /// No such block.
+    pub fn read_state(&self, block: u64) -> Result<&'static str, MachineError> {
+        let state = self.lock()?;
+        state.blocks.get(&block).map(MemoryBlock::state).ok_or(MachineError::NoSuchBlock { block })
+    }
+
+    /// Writes to the `state` of a block: `offline`, `online`, `online_kernel`, `online_movable`.
+    ///
+    /// # Errors
+    /// [`MachineError`]; the block stays what it was.
+    pub fn write_state(&self, block: u64, word: &str) -> Result<(), MachineError> {
+        let transition = word.parse().map_err(|()| MachineError::UnknownState { word: word.trim_end().to_owned() })?;
+        let mut state = self.lock()?;
+        self.change_state(&mut state, block, transition)
+    }
+
+    /// Writes to `auto_online_blocks`: what becomes of blocks that are added.
+    ///
+    /// # Errors
+    /// Not a state.
+    pub fn write_auto_online(&self, word: &str) -> Result<(), MachineError> {
+        let transition = word.parse().map_err(|()| MachineError::UnknownState { word: word.trim_end().to_owned() })?;
+        self.lock()?.auto_online = transition;
+        Ok(())
+    }
+
+    /// Writes an address to `probe`: adds the block of RAM that begins there.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn probe(&self, address: u64) -> Result<(), MachineError> {
+        let (block_bytes, shift) = (self.block_bytes(), L::Geometry::PAGE_SHIFT);
+        let off_bytes = address % block_bytes;
+        let range = PfnRange::from_len(address >> shift, self.block_pages).filter(|_| off_bytes == 0);
+        let range = range.ok_or(MachineError::ProbeMisaligned { address, block_bytes, off_bytes })?;
+        self.add_memory(range, &AddMemory::default())
+    }
+
+    fn change_state(&self, state: &mut State, number: u64, transition: Transition) -> Result<(), MachineError> {
+        let block = state.blocks.get(&number).ok_or(MachineError::NoSuchBlock { block: number })?.clone();
+        if block.zone.is_some() == transition.zone().is_some() {
+            return Err(MachineError::AlreadyInState { block: number, state: block.state(), asked: transition });
+        }
+        let range = self.block_range(number);
+        self.check_holes(state, number, transition)?;
+        match (transition.zone(), block.zone) {
+            (Some(zone), _) => {
+                let id = (block.node, zone);
+                self.set_zone(range, zone);
+                self.layout.set_online(range, true)?;
+                state.zones.grow(id, range);
+                state.zones.add_present(id, range.nr_pages(), block.early);
+            }
+            (None, Some(zone)) => {
+                let id = (block.node, zone);
+                self.layout.set_online(range, false)?;
+                state.zones.sub_present(id, range.nr_pages(), block.early);
+                self.shrink_zone(state, id, range);
+            }
+            (None, None) => unreachable!("an offline block does not go offline"),
+        }
+        state.blocks.insert(number, MemoryBlock { zone: transition.zone(), ..block });
+        Ok(())
+    }
+
+    /// A block goes online and offline as a whole: every page of it must be RAM that is there. Source: `offline_pages`; in
+    /// kernels of the series' time `pages_correctly_probed`.
+    fn check_holes(&self, state: &State, block: u64, transition: Transition) -> Result<(), MachineError> {
+        let (range, reader) = (self.block_range(block), self.layout.reader());
+        let granule = L::Geometry::PAGES_PER_SUBSECTION;
+        let is_there = |part: &PfnRange| reader.pfn_section_valid(Pfn(part.start()));
+        let there: u64 = range.split_at_multiples(granule).filter(is_there).map(PfnRange::nr_pages).sum();
+        let ram = state.resources.nr_pages(range, ResourceKind::SystemRam).min(there);
+        if ram == range.nr_pages() {
+            return Ok(());
+        }
+        let (ram_bytes, block_bytes) = (ram << L::Geometry::PAGE_SHIFT, self.block_bytes());
+        let busy = transition != Transition::Offline && <L::Rules as Rules>::SET.block_with_holes_is_busy;
+        Err(MachineError::Holes { block, ram_bytes, block_bytes, busy })
+    }
+
+    fn set_zone(&self, range: PfnRange, zone: Zone) {
+        let reader = self.layout.reader();
+        for pfn in range.start()..range.end() {
+            if let Some(page) = reader.valid_to_page(Pfn(pfn)) {
+                page.set_zone(zone);
+            }
+        }
+    }
+
+    /// Takes a range out of a zone's span. Source: `remove_pfn_range_from_zone`; in 5.3 `shrink_zone_span`.
+    fn shrink_zone(&self, state: &mut State, id: ZoneId, range: PfnRange) {
+        let set = <L::Rules as Rules>::SET;
+        let rules = ShrinkRules {
+            step_pages: match set.whole_sections {
+                true => L::Geometry::PAGES_PER_SECTION,
+                false => L::Geometry::PAGES_PER_SUBSECTION,
+            },
+            device_only_grows: set.device_zone_only_grows,
+        };
+        let reader = self.layout.reader();
+        let blocks = &state.blocks;
+        let belongs = |pfn: u64| {
+            let pfn = Pfn(pfn);
+            let page = match id.1 {
+                Zone::Device => reader.valid_to_page(pfn),
+                _ => self.pfn_to_online_page(&reader, pfn),
+            };
+            // The node of RAM is its block's: flags have no room for it everywhere.
+            let node = |page: &Page| match id.1 {
+                Zone::Device => Some(page.node()),
+                _ => blocks.get(&(pfn.0 / self.block_pages)).map(|block| block.node),
+            };
+            page.is_some_and(|page| page.zone() == Some(id.1) && node(page) == Some(id.0))
+        };
+        state.zones.shrink(id, range, rules, belongs);
+    }
+
+    /// Shrinks a zone by a range while its records can still be read, then removes them.
+    fn remove_from_zone(&self, state: &mut State, id: ZoneId, range: PfnRange) -> Result<(), HotplugError> {
+        let before = state.zones.clone();
+        self.shrink_zone(state, id, range);
+        self.layout.remove(range, &RemoveParams::default(), &mut ()).inspect_err(|_| state.zones = before)
+    }
+
+    /// The record of a page that is online: in use by the system, and initialised. `None` for memory of devices, also where it
+    /// shares a section with RAM.
+    ///
+    /// Source: `pfn_to_online_page`. It asks which ranges are mapped, not whether a mapping is alive, so that pages of one
+    /// that is being taken down do not look online.
+    pub fn pfn_to_online_page<'r>(&self, reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
+        let flags = reader.section_flags(pfn);
+        if flags & SECTION_IS_ONLINE == 0 {
+            return None;
+        }
+        if !<L::Rules as Rules>::SET.taints_mixed_sections {
+            return reader.valid_to_page(pfn);
+        }
+        if !reader.pfn_section_valid(pfn) || flags & SECTION_TAINT_ZONE_DEVICE != 0 && self.pgmaps.covers(pfn) {
+            return None;
+        }
+        reader.valid_to_page(pfn)
+    }
+
+    /// Takes a page out of use because its memory fails. Source: `soft_offline_page`.
+    ///
+    /// # Errors
+    /// The page is not online: memory of a device is not the system's to retire (B-06).
+    pub fn soft_offline(&self, pfn: Pfn) -> Result<(), MachineError> {
+        let reader = self.layout.reader();
+        let page = self.pfn_to_online_page(&reader, pfn).ok_or(MachineError::NotOnline { pfn })?;
+        page.set_hwpoison();
+        Ok(())
+    }
+
+    /// A block without the memory: what a kernel without checks at the front could be talked into. For the scene of the
+    /// series in which it was.
+    pub(crate) fn force_block(&self, range: PfnRange, node: u8) -> Result<u64, MachineError> {
+        let number = range.start() / self.block_pages;
+        let mut state = self.lock()?;
+        state.blocks.insert(number, MemoryBlock { zone: None, node, early: false, altmap: None });
+        Ok(number)
+    }
+
+    /// Takes a part of boot RAM away below the level of blocks, as `arch_remove_memory` does for who calls it.
+    pub(crate) fn take_away(&self, range: PfnRange, id: ZoneId) -> Result<(), MachineError> {
+        Ok(self.remove_from_zone(&mut *self.lock()?, id, range)?)
+    }
+}
+
+impl State {
+    /// Takes RAM out of the resources; what was one resource may have been removed block by block.
+    fn release_ram(&mut self, range: PfnRange) {
+        let whole: Vec<Resource> =
+            self.resources.iter().filter(|r| r.kind == ResourceKind::SystemRam).cloned().collect();
+        for ram in whole {
+            let Some(part) = ram.range.intersect(range) else { continue };
+            self.resources.remove(ram.range, ResourceKind::SystemRam);
+            let left = [(ram.range.start(), part.start()), (part.end(), ram.range.end())];
+            for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
+            {
+                let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
+                self.resources.insert(rest).expect("a part of what was there");
+            }
+        }
+    }
+}

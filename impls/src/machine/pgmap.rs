@@ -1,0 +1,302 @@
+//! Mappings of device memory: `memremap_pages` and its taking down.
+//!
+//! | state | looked up | `get_dev_pagemap` |
+//! | --- | --- | --- |
+//! | live | yes | a reference |
+//! | dying: no new references, the last is waited for | yes | none |
+//! | gone | no | none |
+//!
+//! Source: `mm/memremap.c`. Unlike the kernel, which looks for other mappings at the two ends of a range only, the whole range
+//! is tested before anything is changed (D-4).
+
+use super::{Intersection, Machine, PagemapError, Resource, ResourceKind, State};
+use crate::altmap::Altmap;
+use crate::geometry::Geometry;
+use crate::memmap::*;
+use crate::page::Zone;
+use crate::pfn::{Pfn, PfnRange};
+use crate::rules::Rules;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// What a mapping is for. Source: `enum memory_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagemapKind {
+    /// Memory that processors cannot reach; pages migrate back to RAM. It has no direct map and does not raise `max_pfn`.
+    Private {
+        /// The driver has an owner and can migrate pages back.
+        has_owner: bool,
+    },
+    /// Memory of an accelerator that processors can reach.
+    Coherent,
+    /// A file system on persistent memory.
+    FsDax,
+    /// A DAX device.
+    Generic,
+    /// A window of a PCI device.
+    PciP2pDma,
+}
+
+/// What is to be mapped. Source: `struct dev_pagemap`.
+#[derive(Clone, Debug)]
+pub struct PagemapSpec {
+    /// As in `/proc/iomem`.
+    pub name: String,
+    /// The page frames.
+    pub ranges: Vec<PfnRange>,
+    /// What for.
+    pub kind: PagemapKind,
+    /// Where the records shall lie, if not in RAM; for one range only.
+    pub altmap: Option<Arc<Altmap>>,
+    /// NUMA node.
+    pub node: u8,
+}
+
+impl PagemapSpec {
+    /// One range of a DAX device on node 0, records in RAM.
+    pub fn device(range: PfnRange) -> Self {
+        Self { name: "dax0.0".into(), ranges: vec![range], kind: PagemapKind::Generic, altmap: None, node: 0 }
+    }
+}
+
+/// A mapping.
+#[derive(Debug)]
+pub struct Pagemap {
+    spec: PagemapSpec,
+    references: Mutex<References>,
+    idle: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct References {
+    count: u64,
+    dying: bool,
+}
+
+impl Pagemap {
+    /// What is mapped.
+    pub fn spec(&self) -> &PagemapSpec {
+        &self.spec
+    }
+
+    fn references(&self) -> MutexGuard<'_, References> {
+        // Counts are changed in one step, so a panic under the lock leaves them right.
+        self.references.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reference, unless the mapping is being taken down.
+    fn get(self: &Arc<Self>) -> Option<PagemapRef> {
+        let mut references = self.references();
+        if references.dying {
+            return None;
+        }
+        references.count += 1;
+        drop(references);
+        Some(PagemapRef(Arc::clone(self)))
+    }
+
+    /// No more references; false if somebody else has said so.
+    fn kill(&self) -> bool {
+        !std::mem::replace(&mut self.references().dying, true)
+    }
+
+    fn revive(&self) {
+        self.references().dying = false;
+    }
+
+    fn wait_until_idle(&self) {
+        let mut references = self.references();
+        while references.count > 0 {
+            references = self.idle.wait(references).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Is there a data page at `pfn`? The pages before the data of an altmap are not data. Source: `pgmap_pfn_valid`.
+    pub fn pfn_valid(&self, pfn: Pfn) -> bool {
+        let first_data = self.spec.altmap.as_ref().map_or(0, |altmap| altmap.data_borders().1);
+        self.spec.ranges.iter().any(|range| range.contains(pfn)) && pfn.0 >= first_data
+    }
+}
+
+/// A reference to a mapping: while it lives, the mapping is not taken down. A thread that takes the mapping down while it holds
+/// one waits for itself, as in the kernel.
+#[derive(Debug)]
+pub struct PagemapRef(Arc<Pagemap>);
+
+impl PagemapRef {
+    /// The mapping.
+    pub fn pagemap(&self) -> &Arc<Pagemap> {
+        &self.0
+    }
+}
+
+impl Drop for PagemapRef {
+    fn drop(&mut self) {
+        let mut references = self.0.references();
+        references.count -= 1;
+        if references.count == 0 {
+            self.0.idle.notify_all();
+        }
+    }
+}
+
+/// Which ranges are mapped, by first page frame.
+#[derive(Debug, Default)]
+pub(super) struct Pgmaps(RwLock<BTreeMap<u64, (PfnRange, Arc<Pagemap>)>>);
+
+impl Pgmaps {
+    fn find(&self, range: PfnRange) -> Option<(PfnRange, Arc<Pagemap>)> {
+        let ranges = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, last) = ranges.range(..range.end()).next_back()?;
+        last.0.overlaps(range).then(|| last.clone())
+    }
+
+    /// Is a page of a mapping at `pfn`?
+    pub(super) fn covers(&self, pfn: Pfn) -> bool {
+        PfnRange::from_len(pfn.0, 1).is_some_and(|page| self.find(page).is_some())
+    }
+
+    /// Every mapped range.
+    pub(super) fn ranges(&self) -> Vec<PfnRange> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().map(|(range, _)| *range).collect()
+    }
+
+    fn insert(&self, range: PfnRange, pagemap: &Arc<Pagemap>) {
+        let mut ranges = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ranges.insert(range.start(), (range, Arc::clone(pagemap)));
+    }
+
+    fn remove(&self, range: PfnRange) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&range.start());
+    }
+}
+
+impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
+    /// The page frames that are added for a range: itself; before the series whole sections around it.
+    fn added_for(range: PfnRange) -> PfnRange {
+        match <L::Rules as Rules>::SET.whole_sections {
+            true => range.round_out(L::Geometry::PAGES_PER_SECTION),
+            false => range,
+        }
+    }
+
+    /// Maps memory of a device: records, ZONE_DEVICE, and who to ask about its pages. No block, never online.
+    ///
+    /// # Errors
+    /// [`PagemapError`]; nothing is changed.
+    pub fn memremap_pages(&self, spec: PagemapSpec) -> Result<Arc<Pagemap>, PagemapError> {
+        if spec.ranges.is_empty() {
+            return Err(PagemapError::NoRange);
+        }
+        if spec.kind == (PagemapKind::Private { has_owner: false }) {
+            return Err(PagemapError::PrivateWithoutOwner);
+        }
+        if spec.altmap.is_some() && spec.ranges.len() > 1 {
+            return Err(PagemapError::AltmapNeedsOneRange { nr_ranges: spec.ranges.len() });
+        }
+        let mut state = self.lock()?;
+        for &range in &spec.ranges {
+            self.check_conflicts(&state, range)?;
+        }
+        self.claim(&mut state, &spec)?;
+        let params = AddParams { node: spec.node, altmap: spec.altmap.clone(), ..AddParams::default() };
+        let pagemap = Arc::new(Pagemap { spec, references: Mutex::default(), idle: Condvar::new() });
+        for (done, &range) in pagemap.spec.ranges.iter().enumerate() {
+            // Before its pages are seen, so that none of them looks online.
+            self.pgmaps.insert(range, &pagemap);
+            if let Err(error) = self.layout.add(Self::added_for(range), &params, &mut ()) {
+                self.pgmaps.remove(range);
+                for &range in &pagemap.spec.ranges[..done] {
+                    let undone = self.layout.remove(Self::added_for(range), &RemoveParams::default(), &mut ());
+                    debug_assert!(undone.is_ok(), "{undone:?}");
+                    self.pgmaps.remove(range);
+                }
+                Self::release(&mut state, &pagemap.spec.ranges);
+                return Err(error.into());
+            }
+        }
+        for &range in &pagemap.spec.ranges {
+            state.zones.grow((pagemap.spec.node, Zone::Device), Self::added_for(range));
+            if !matches!(pagemap.spec.kind, PagemapKind::Private { .. }) {
+                state.max_pfn = state.max_pfn.max(range.end());
+            }
+        }
+        Ok(pagemap)
+    }
+
+    /// Claims the ranges of a mapping among the resources, all or none.
+    fn claim(&self, state: &mut State, spec: &PagemapSpec) -> Result<(), PagemapError> {
+        for (done, &range) in spec.ranges.iter().enumerate() {
+            let claim = Resource::new(range, ResourceKind::Other, spec.name.clone(), true);
+            if let Err(at) = state.resources.insert(claim) {
+                Self::release(state, &spec.ranges[..done]);
+                let span = range.phys(L::Geometry::PAGE_SHIFT);
+                return Err(PagemapError::Claimed { span, at: at.range.phys(span.page_shift), name: at.name });
+            }
+        }
+        Ok(())
+    }
+
+    fn release(state: &mut State, ranges: &[PfnRange]) {
+        for &range in ranges {
+            state.resources.remove(range, ResourceKind::Other);
+        }
+    }
+
+    /// No other mapping and no RAM in the whole range, as it will be added.
+    fn check_conflicts(&self, state: &State, range: PfnRange) -> Result<(), PagemapError> {
+        let shift = L::Geometry::PAGE_SHIFT;
+        let (span, added) = (range.phys(shift), Self::added_for(range));
+        let rounded = added != range;
+        if let Some((at, _)) = self.pgmaps.find(added) {
+            let why = if rounded { ", in the same section" } else { "" };
+            return Err(PagemapError::Conflict { span, at: at.phys(shift), why });
+        }
+        if state.resources.region_intersects(added, ResourceKind::SystemRam) != Intersection::Disjoint {
+            let ram = state.resources.first(added, ResourceKind::SystemRam).and_then(|ram| ram.range.intersect(added));
+            let why = if rounded { ", in the same section" } else { "" };
+            return Err(PagemapError::OverlapsRam { span, at: ram.unwrap_or(added).phys(shift), why });
+        }
+        Ok(())
+    }
+
+    /// Takes a mapping down: no new references, then the last one gone, then zone, records and look-up, range by range.
+    ///
+    /// Waits for references without an end.
+    ///
+    /// # Errors
+    /// Not mapped, or being taken down by another thread; a reader that can never go. Of a mapping with several ranges those
+    /// before the failing one are then gone.
+    pub fn memunmap_pages(&self, pagemap: &Arc<Pagemap>) -> Result<(), PagemapError> {
+        // Found out before anything is stopped: the layout would refuse a thread that holds a reader.
+        drop(self.lock()?);
+        let mapped = |range: &PfnRange| self.pgmaps.find(*range).is_some_and(|(_, found)| Arc::ptr_eq(&found, pagemap));
+        if !pagemap.spec.ranges.iter().any(mapped) || !pagemap.kill() {
+            return Err(PagemapError::NotMapped);
+        }
+        pagemap.wait_until_idle();
+        let mut state = match self.lock() {
+            Ok(state) => state,
+            Err(error) => {
+                pagemap.revive();
+                return Err(error.into());
+            }
+        };
+        for &range in pagemap.spec.ranges.iter().filter(|range| mapped(range)) {
+            let (added, id) = (Self::added_for(range), (pagemap.spec.node, Zone::Device));
+            if let Err(error) = self.remove_from_zone(&mut state, id, added) {
+                pagemap.revive();
+                return Err(error.into());
+            }
+            self.pgmaps.remove(range);
+            Self::release(&mut state, &[range]);
+        }
+        Ok(())
+    }
+
+    /// A reference to the mapping that a page belongs to; `None` if there is none, or it is being taken down.
+    pub fn get_dev_pagemap(&self, pfn: Pfn) -> Option<PagemapRef> {
+        let page = PfnRange::from_len(pfn.0, 1)?;
+        self.pgmaps.find(page)?.1.get()
+    }
+}

@@ -1,0 +1,243 @@
+//! The tree of physical address ranges, as `/proc/iomem` shows it.
+//!
+//! Source: `kernel/resource.c`. Siblings do not overlap, children lie inside their parent.
+
+use crate::pfn::PfnRange;
+use std::fmt;
+
+/// What a range is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// System RAM, of boot, hot-added, or given by a driver (`System RAM (kmem)`).
+    SystemRam,
+    /// Persistent Memory.
+    PersistentMemory,
+    /// A window in which memory may appear (CXL Window).
+    Window,
+    /// Anything else.
+    Other,
+}
+
+/// A range of physical memory, and what lies in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Resource {
+    /// The page frames.
+    pub range: PfnRange,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// As in `/proc/iomem`.
+    pub name: String,
+    /// Claimed: nothing may be put inside.
+    pub busy: bool,
+    children: Vec<Resource>,
+}
+
+impl Resource {
+    /// A resource without children.
+    pub fn new(range: PfnRange, kind: ResourceKind, name: impl Into<String>, busy: bool) -> Self {
+        Self { range, kind, name: name.into(), busy, children: Vec::new() }
+    }
+
+    /// This resource and all below it.
+    fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Resource)) {
+        visit(self);
+        self.children.iter().for_each(|child| child.walk(visit));
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}", self.name, self.range)
+    }
+}
+
+/// How a range and a kind of memory meet. Source: `region_intersects`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intersection {
+    /// There is none of the kind in the range.
+    Disjoint,
+    /// There is some, and nothing else. Holes are nothing.
+    Intersects,
+    /// There is some, and something else.
+    Mixed,
+}
+
+/// All ranges of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ResourceTree {
+    top: Vec<Resource>,
+}
+
+impl ResourceTree {
+    /// Inserts a resource below the smallest one that contains it. Resources that it contains become its children.
+    ///
+    /// # Errors
+    /// The resource that is in the way: one that it overlaps in part, or a busy one that contains it; nothing is changed.
+    pub fn insert(&mut self, new: Resource) -> Result<(), Resource> {
+        Self::insert_into(&mut self.top, new)
+    }
+
+    fn insert_into(siblings: &mut Vec<Resource>, mut new: Resource) -> Result<(), Resource> {
+        let at = siblings.partition_point(|sibling| sibling.range.end() <= new.range.start());
+        let touched = at + siblings[at..].partition_point(|sibling| sibling.range.start() < new.range.end());
+        if let [only] = &mut siblings[at..touched]
+            && only.range.contains_range(new.range)
+        {
+            return match only.busy {
+                true => Err(only.clone()),
+                false => Self::insert_into(&mut only.children, new),
+            };
+        }
+        match siblings[at..touched].iter().find(|sibling| sibling.busy || !new.range.contains_range(sibling.range)) {
+            Some(in_the_way) => Err(in_the_way.clone()),
+            None => {
+                new.children = siblings.drain(at..touched).collect();
+                siblings.insert(at, new);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the resource of exactly this range and kind; its children take its place. False if there is none.
+    pub fn remove(&mut self, range: PfnRange, kind: ResourceKind) -> bool {
+        fn remove_from(siblings: &mut Vec<Resource>, range: PfnRange, kind: ResourceKind) -> bool {
+            let Some(at) = siblings.iter().position(|sibling| sibling.range.contains_range(range)) else {
+                return false;
+            };
+            let sibling = &mut siblings[at];
+            // Of two with the same range, the inner one goes.
+            if remove_from(&mut sibling.children, range, kind) {
+                return true;
+            }
+            if sibling.range != range || sibling.kind != kind {
+                return false;
+            }
+            let children = std::mem::take(&mut sibling.children);
+            siblings.splice(at..=at, children);
+            true
+        }
+        remove_from(&mut self.top, range, kind)
+    }
+
+    /// Every resource, parents before children.
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        let mut all = Vec::new();
+        self.top.iter().for_each(|resource| resource.walk(&mut |resource| all.push(resource)));
+        all.into_iter()
+    }
+
+    /// The first resource of a kind that shares a page with `range`, however deep.
+    pub fn first(&self, range: PfnRange, kind: ResourceKind) -> Option<&Resource> {
+        self.iter().find(|resource| resource.kind == kind && resource.range.overlaps(range))
+    }
+
+    /// The first busy resource that shares a page with `range`.
+    pub fn first_busy(&self, range: PfnRange) -> Option<&Resource> {
+        self.iter().find(|resource| resource.busy && resource.range.overlaps(range))
+    }
+
+    /// Page frames of `range` that are of a kind.
+    pub fn nr_pages(&self, range: PfnRange, kind: ResourceKind) -> u64 {
+        let mut end = range.start();
+        let mut nr_pages = 0;
+        // Nested ones of the same kind count once.
+        for part in self.iter().filter(|resource| resource.kind == kind).filter_map(|r| r.range.intersect(range)) {
+            nr_pages += part.end().saturating_sub(part.start().max(end));
+            end = end.max(part.end());
+        }
+        nr_pages
+    }
+
+    /// What of a kind lies in `range`, and whether anything else does. Resources of the kind are found below others too, and
+    /// an outer one that they cover is nothing else (B-24).
+    pub fn region_intersects(&self, range: PfnRange, kind: ResourceKind) -> Intersection {
+        let (mut found, mut other) = (false, false);
+        for top in &self.top {
+            let Some(part) = top.range.intersect(range) else { continue };
+            let mut covered_to = part.start();
+            top.walk(&mut |resource| {
+                let Some(inner) = resource.range.intersect(part).filter(|_| resource.kind == kind) else { return };
+                found = true;
+                if inner.start() <= covered_to {
+                    covered_to = covered_to.max(inner.end());
+                }
+            });
+            other |= covered_to < part.end();
+        }
+        match (found, other) {
+            (false, _) => Intersection::Disjoint,
+            (true, false) => Intersection::Intersects,
+            (true, true) => Intersection::Mixed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ResourceKind::*;
+
+    fn range(start: u64, end: u64) -> PfnRange {
+        PfnRange::new(start, end).unwrap()
+    }
+
+    fn tree(resources: &[(u64, u64, ResourceKind)]) -> ResourceTree {
+        let mut tree = ResourceTree::default();
+        for &(start, end, kind) in resources {
+            tree.insert(Resource::new(range(start, end), kind, "r", kind == SystemRam)).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn ranges_nest_whatever_their_order() {
+        let outer_first = tree(&[(0, 100, Window), (10, 20, Other), (12, 14, SystemRam)]);
+        let inner_first = tree(&[(12, 14, SystemRam), (30, 40, Other)]);
+        assert_eq!(outer_first.iter().map(|r| r.range.start()).collect::<Vec<_>>(), [0, 10, 12]);
+        let mut other = inner_first.clone();
+        // A busy resource is not taken in by a later one.
+        assert_eq!(other.insert(Resource::new(range(0, 100), Window, "w", false)).unwrap_err().range, range(12, 14));
+        assert_eq!(other, inner_first, "refused, nothing changed");
+        let mut tree = tree(&[(30, 40, Other)]);
+        tree.insert(Resource::new(range(0, 100), Window, "w", false)).unwrap();
+        assert!(tree.remove(range(0, 100), Window) && !tree.remove(range(0, 100), Window));
+        assert_eq!(tree.iter().map(|r| r.range.start()).collect::<Vec<_>>(), [30]);
+    }
+
+    #[test]
+    fn partial_overlaps_and_busy_ranges_are_in_the_way() {
+        let mut tree = tree(&[(10, 20, SystemRam)]);
+        let before = tree.clone();
+        for (start, end) in [(5, 15), (15, 25), (12, 14), (10, 20)] {
+            let in_the_way = tree.insert(Resource::new(range(start, end), Other, "n", false)).unwrap_err();
+            assert_eq!(in_the_way.range, range(10, 20));
+        }
+        assert_eq!(tree, before);
+    }
+
+    #[test]
+    fn regions_are_disjoint_intersect_or_mixed() {
+        let tree = tree(&[
+            (0, 100, SystemRam),
+            (100, 110, PersistentMemory),
+            (200, 300, Window),
+            (200, 250, SystemRam),
+            (400, 500, Window),
+            (400, 500, SystemRam),
+        ]);
+        for (start, end, expected) in [
+            (110, 200, Intersection::Disjoint),
+            (100, 110, Intersection::Disjoint),
+            (50, 100, Intersection::Intersects),
+            (90, 110, Intersection::Mixed),
+            // A hole between 110 and 200 is nothing, a window without RAM is something.
+            (220, 250, Intersection::Intersects),
+            (220, 260, Intersection::Mixed),
+            (260, 300, Intersection::Disjoint),
+            (450, 600, Intersection::Intersects),
+        ] {
+            assert_eq!(tree.region_intersects(range(start, end), SystemRam), expected, "{start}..{end}");
+        }
+        assert_eq!(tree.nr_pages(range(90, 460), SystemRam), 10 + 50 + 60);
+    }
+}

@@ -1,0 +1,189 @@
+//! Zones and nodes: the spans that hold pages, and how they grow and shrink.
+//!
+//! Source: `mm/memory_hotplug.c`: `resize_zone_range`, `shrink_zone_span`, `update_pgdat_span`.
+
+use crate::page::Zone;
+use crate::pfn::PfnRange;
+use std::collections::BTreeMap;
+
+/// Pages from `start` on, `spanned` of them; 0 and 0 if there are none. Pfn 0 cannot be the start of a span that shrank to it:
+/// the kernel uses it for "nothing found", and so does this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// `zone_start_pfn`.
+    pub start: u64,
+    /// `spanned_pages`.
+    pub spanned: u64,
+}
+
+impl Span {
+    /// One past the last page.
+    pub fn end(self) -> u64 {
+        self.start + self.spanned
+    }
+
+    fn of(start: u64, end: u64) -> Self {
+        Self { start, spanned: end - start }
+    }
+
+    /// The span widened by a range.
+    fn grown(self, range: PfnRange) -> Self {
+        match self.spanned {
+            0 => Self::of(range.start(), range.end()),
+            _ => Self::of(self.start.min(range.start()), self.end().max(range.end())),
+        }
+    }
+}
+
+/// One zone of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ZoneState {
+    /// From its first to its last page, holes included.
+    pub span: Span,
+    /// Pages that are online; stays 0 for memory of devices.
+    pub present_pages: u64,
+    /// Of them, pages of boot sections.
+    pub present_early_pages: u64,
+}
+
+/// Which zone of which node.
+pub type ZoneId = (u8, Zone);
+
+/// How spans shrink.
+#[derive(Clone, Copy, Debug)]
+pub struct ShrinkRules {
+    /// Page frames from one probe to the next: where answers can change.
+    pub step_pages: u64,
+    /// The span of ZONE_DEVICE is left alone (since 5.6).
+    pub device_only_grows: bool,
+}
+
+/// The zones of every node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Zones {
+    zones: BTreeMap<(u8, u8), ZoneState>,
+}
+
+impl Zones {
+    /// A zone; empty if it never had a page.
+    pub fn get(&self, (node, zone): ZoneId) -> ZoneState {
+        self.zones.get(&(node, zone as u8)).copied().unwrap_or_default()
+    }
+
+    fn entry(&mut self, (node, zone): ZoneId) -> &mut ZoneState {
+        self.zones.entry((node, zone as u8)).or_default()
+    }
+
+    /// The union of a node's zones that are not empty.
+    pub fn node_span(&self, node: u8) -> Span {
+        let zones = self.zones.range((node, 0)..=(node, u8::MAX)).map(|(_, zone)| zone.span);
+        let ranges = zones.filter(|span| span.spanned > 0).filter_map(|span| PfnRange::new(span.start, span.end()));
+        ranges.fold(Span::default(), Span::grown)
+    }
+
+    /// Widens a zone. Source: `move_pfn_range_to_zone`.
+    pub fn grow(&mut self, id: ZoneId, range: PfnRange) {
+        let zone = self.entry(id);
+        zone.span = zone.span.grown(range);
+    }
+
+    /// Counts pages that went online.
+    pub fn add_present(&mut self, id: ZoneId, nr_pages: u64, early: bool) {
+        let zone = self.entry(id);
+        zone.present_pages += nr_pages;
+        zone.present_early_pages += if early { nr_pages } else { 0 };
+    }
+
+    /// Counts pages that went offline.
+    pub fn sub_present(&mut self, id: ZoneId, nr_pages: u64, early: bool) {
+        let zone = self.entry(id);
+        zone.present_pages -= nr_pages;
+        zone.present_early_pages -= if early { nr_pages } else { 0 };
+    }
+
+    /// Narrows a zone from which `range` was taken. `belongs` tells whether a page is one of the zone's; it is asked about pages
+    /// outside the range only. A range in the middle of a zone leaves its span alone.
+    ///
+    /// Cost: grows with the stretch from the range to the next page of the zone.
+    pub fn shrink(&mut self, id: ZoneId, range: PfnRange, rules: ShrinkRules, belongs: impl Fn(u64) -> bool) {
+        let span = self.get(id).span;
+        if span.spanned == 0 || id.1 == Zone::Device && rules.device_only_grows {
+            return;
+        }
+        let step = rules.step_pages;
+        let shrunk = if range.start() <= span.start {
+            // `find_smallest_section_pfn`
+            let first = (range.end()..span.end()).step_by(step as usize).find(|&pfn| belongs(pfn));
+            first.map_or(Span::default(), |pfn| Span::of(pfn, span.end()))
+        } else if range.end() >= span.end() {
+            // `find_biggest_section_pfn`: the last page of a step answers for it.
+            let last =
+                (1..).map_while(|nr| (range.start()).checked_sub((nr - 1) * step + 1)).take_while(|&p| p >= span.start);
+            last.into_iter().find(|&pfn| belongs(pfn)).map_or(Span::default(), |pfn| Span::of(span.start, pfn + 1))
+        } else {
+            return;
+        };
+        self.entry(id).span = shrunk;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NORMAL: ZoneId = (0, Zone::Normal);
+    const RULES: ShrinkRules = ShrinkRules { step_pages: 512, device_only_grows: true };
+
+    fn range(start: u64, end: u64) -> PfnRange {
+        PfnRange::new(start * 512, end * 512).unwrap()
+    }
+
+    fn span(zones: &Zones, id: ZoneId) -> (u64, u64) {
+        let span = zones.get(id).span;
+        assert!((span.start | span.spanned).is_multiple_of(512));
+        (span.start / 512, span.spanned / 512)
+    }
+
+    #[test]
+    fn spans_grow_over_holes_and_shrink_to_the_next_page_that_is_theirs() {
+        let mut zones = Zones::default();
+        zones.grow(NORMAL, range(10, 20));
+        zones.grow(NORMAL, range(30, 40));
+        assert_eq!(span(&zones, NORMAL), (10, 30));
+        let there = |parts: &'static [(u64, u64)]| {
+            move |pfn: u64| parts.iter().any(|&(from, to)| from * 512 <= pfn && pfn < to * 512)
+        };
+        zones.shrink(NORMAL, range(10, 20), RULES, there(&[(30, 40)]));
+        assert_eq!(span(&zones, NORMAL), (30, 10));
+        zones.shrink(NORMAL, range(34, 36), RULES, there(&[(30, 34), (36, 40)]));
+        assert_eq!(span(&zones, NORMAL), (30, 10), "a range in the middle");
+        zones.shrink(NORMAL, range(36, 40), RULES, there(&[(30, 34)]));
+        assert_eq!(span(&zones, NORMAL), (30, 4), "down to the hole that was made before");
+        zones.shrink(NORMAL, range(30, 34), RULES, there(&[]));
+        assert_eq!(span(&zones, NORMAL), (0, 0));
+        zones.shrink(NORMAL, range(30, 34), RULES, there(&[]));
+        assert_eq!(span(&zones, NORMAL), (0, 0), "an empty zone stays empty");
+    }
+
+    #[test]
+    fn zone_device_shrinks_by_sub_sections_in_the_series_and_not_at_all_since_5_6() {
+        let device = (0, Zone::Device);
+        for (device_only_grows, expected) in [(true, (8, 8)), (false, (9, 7))] {
+            let mut zones = Zones::default();
+            zones.grow(device, range(8, 16));
+            let rules = ShrinkRules { device_only_grows, ..RULES };
+            zones.shrink(device, range(8, 9), rules, |pfn| (9 * 512..16 * 512).contains(&pfn));
+            assert_eq!(span(&zones, device), expected);
+        }
+    }
+
+    #[test]
+    fn a_node_spans_its_zones_and_no_others() {
+        let mut zones = Zones::default();
+        zones.grow((1, Zone::Normal), range(10, 20));
+        zones.grow((1, Zone::Device), range(50, 60));
+        zones.grow((2, Zone::Normal), range(90, 99));
+        assert_eq!(zones.node_span(1), Span { start: 10 * 512, spanned: 50 * 512 });
+        assert_eq!(zones.node_span(3), Span::default());
+    }
+}
