@@ -1,0 +1,257 @@
+//! The load chains that the layouts' files claim, read off the machine code of their lookups.
+//!
+//! Each lookup is compiled as a leaf that takes a reader and a number. The leaf is disassembled where it lies in memory, and
+//! every path through it is followed: which loads it makes, in which order, and which earlier load each address comes from.
+//! Loads from the stack are the compiler's, not the layout's; and a build with debug assertions has paths of its own, which
+//! end in a call. `.ci/run` runs this in the release profile too, which is the code that is measured.
+#![cfg(target_arch = "x86_64")]
+
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Formatter, Instruction, InstructionInfoFactory, IntelFormatter,
+    OpAccess, Register,
+};
+use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, VmemmapSection};
+use memmap_layouts::{Lookup, Memmap, Page, Pfn};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ptr::NonNull;
+
+/// Longest leaf that is looked at.
+const LEAF_BYTES: usize = 4096;
+
+/// A load: the loads that its address comes from, and where it reads relative to its base.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Load {
+    from: BTreeSet<usize>,
+    of_reader: bool,
+    displacement: u64,
+}
+
+/// A path through a leaf.
+#[derive(Clone, Debug, Default)]
+struct Walk {
+    loads: Vec<Load>,
+    /// Loads that a register's value comes from.
+    origin: BTreeMap<Register, BTreeSet<usize>>,
+    /// Registers that still hold the leaf's first argument, or an address made from it alone.
+    reader: BTreeSet<Register>,
+}
+
+struct Leaf {
+    instructions: BTreeMap<u64, Instruction>,
+    entry: u64,
+}
+
+impl Leaf {
+    /// Decodes what can be reached from the entry.
+    fn at(entry: usize) -> Self {
+        // SAFETY: the leaf is code of this program, which is readable; more than the leaf is read, but less than the text
+        // segment holds after it: this file's functions are followed by those of the library and the standard library.
+        let bytes = unsafe { std::slice::from_raw_parts(entry as *const u8, LEAF_BYTES) };
+        let mut leaf = Self { instructions: BTreeMap::new(), entry: entry as u64 };
+        let mut to_do = vec![entry as u64];
+        while let Some(mut at) = to_do.pop() {
+            while !leaf.instructions.contains_key(&at) {
+                let offset = (at - leaf.entry) as usize;
+                let mut decoder = Decoder::with_ip(64, &bytes[offset..], at, DecoderOptions::NONE);
+                let instruction = decoder.decode();
+                assert!(!instruction.is_invalid(), "{at:#x} is no instruction");
+                leaf.instructions.insert(at, instruction);
+                match instruction.flow_control() {
+                    FlowControl::Return => break,
+                    FlowControl::UnconditionalBranch => to_do.push(instruction.near_branch_target()),
+                    FlowControl::ConditionalBranch => to_do.push(instruction.near_branch_target()),
+                    FlowControl::Next => {}
+                    _ if cfg!(debug_assertions) => break,
+                    other => panic!("a leaf calls nothing and never traps, this one has {other:?}:{}", leaf.text()),
+                }
+                if instruction.flow_control() == FlowControl::UnconditionalBranch {
+                    break;
+                }
+                at = instruction.next_ip();
+            }
+        }
+        leaf
+    }
+
+    fn text(&self) -> String {
+        let mut formatter = IntelFormatter::new();
+        let line = |instruction: &Instruction| {
+            let mut line = String::new();
+            formatter.format(instruction, &mut line);
+            format!("\n  {:#x} {line}", instruction.ip())
+        };
+        self.instructions.values().map(line).collect()
+    }
+
+    /// Every path from the entry to a return. Leaves have no loops.
+    fn walks(&self) -> Vec<Walk> {
+        let mut factory = InstructionInfoFactory::new();
+        let first = Walk { reader: [Register::RDI].into(), ..Walk::default() };
+        let (mut to_do, mut done) = (vec![(self.entry, first)], Vec::new());
+        while let Some((at, mut walk)) = to_do.pop() {
+            assert!(to_do.len() + done.len() < 1000, "a loop in a leaf: {}", self.text());
+            let instruction = &self.instructions[&at];
+            walk.step(instruction, &mut factory);
+            match instruction.flow_control() {
+                FlowControl::Return => done.push(walk),
+                FlowControl::UnconditionalBranch => to_do.push((instruction.near_branch_target(), walk)),
+                FlowControl::ConditionalBranch => {
+                    to_do.push((instruction.near_branch_target(), walk.clone()));
+                    to_do.push((instruction.next_ip(), walk));
+                }
+                // A failed debug assertion.
+                flow if flow != FlowControl::Next => {}
+                _ => to_do.push((instruction.next_ip(), walk)),
+            }
+        }
+        done
+    }
+}
+
+fn is_stack(register: Register) -> bool {
+    matches!(register, Register::RSP | Register::RBP)
+}
+
+impl Walk {
+    fn step(&mut self, instruction: &Instruction, factory: &mut InstructionInfoFactory) {
+        let info = factory.info(instruction).clone();
+        let reads = |access| {
+            matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+        };
+        let writes =
+            |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+        let mut origin = BTreeSet::new();
+        let mut of_reader = false;
+        for used in info.used_registers().iter().filter(|used| reads(used.access())) {
+            let register = used.register().full_register();
+            origin.extend(self.origin.get(&register).into_iter().flatten().copied());
+            of_reader |= self.reader.contains(&register);
+        }
+        for memory in info.used_memory().iter().filter(|memory| !is_stack(memory.base().full_register())) {
+            assert!(!writes(memory.access()), "a lookup writes: {instruction:?}");
+            if reads(memory.access()) {
+                let parts = [memory.base(), memory.index()].map(Register::full_register);
+                let from = parts.iter().filter_map(|part| self.origin.get(part)).flatten().copied().collect();
+                let of_reader = self.reader.contains(&parts[0]);
+                origin = [self.loads.len()].into();
+                self.loads.push(Load { from, of_reader, displacement: memory.displacement() });
+            }
+        }
+        let loaded = info.used_memory().iter().any(|memory| reads(memory.access()));
+        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+            let register = used.register().full_register();
+            self.origin.insert(register, origin.clone());
+            // A copy of the reader's address is the reader's address; anything else is not.
+            if of_reader && !loaded && instruction.code() == Code::Mov_r64_rm64 {
+                self.reader.insert(register);
+            } else {
+                self.reader.remove(&register);
+            }
+        }
+    }
+}
+
+/// The paths of a leaf by the loads that each address comes from: `[[], [0], [1]]` is a chain of three, the first from the
+/// reader.
+fn chains(address: usize) -> BTreeSet<Vec<Vec<usize>>> {
+    let leaf = Leaf::at(address);
+    let shape = |walk: Walk| {
+        let first_of_reader = walk.loads.iter().all(|load| load.of_reader == load.from.is_empty());
+        assert!(first_of_reader, "a load from elsewhere: {:?}{}", walk.loads, leaf.text());
+        walk.loads.into_iter().map(|load| load.from.into_iter().collect()).collect()
+    };
+    leaf.walks().into_iter().map(shape).collect()
+}
+
+fn longest(chains: &BTreeSet<Vec<Vec<usize>>>) -> Vec<Vec<usize>> {
+    chains.iter().max_by_key(|chain| chain.len()).cloned().unwrap_or_default()
+}
+
+#[inline(never)]
+fn pfn_valid<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> bool {
+    reader.pfn_valid(Pfn(pfn))
+}
+
+#[inline(never)]
+fn pfn_to_page<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> NonNull<Page> {
+    // SAFETY: never called, only looked at.
+    unsafe { reader.pfn_to_page(Pfn(pfn)) }
+}
+
+#[inline(never)]
+fn page_to_pfn<L: Memmap>(reader: &L::Reader<'_>, page: NonNull<Page>) -> u64 {
+    // SAFETY: never called, only looked at.
+    unsafe { reader.page_to_pfn(page) }.0
+}
+
+#[inline(never)]
+fn valid_to_page<'r, L: Memmap>(reader: &'r L::Reader<'_>, pfn: u64) -> Option<&'r Page> {
+    reader.valid_to_page(Pfn(pfn))
+}
+
+fn of_pfn_valid<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
+    chains(pfn_valid::<L> as fn(&L::Reader<'_>, u64) -> bool as usize)
+}
+
+fn of_pfn_to_page<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
+    chains(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<Page> as usize)
+}
+
+fn of_page_to_pfn<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
+    chains(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize)
+}
+
+/// Root table (the kernel's global), root, section word, usage, map word. The word and the usage lie in one descriptor, so
+/// both addresses come from the root.
+fn chain() -> Vec<Vec<usize>> {
+    vec![vec![], vec![0], vec![1], vec![1], vec![3]]
+}
+
+#[test]
+fn pfn_valid_of_the_merged_series_makes_the_kernels_loads_in_the_kernels_order() {
+    let paths = of_pfn_valid::<Subsection>();
+    assert_eq!(longest(&paths), chain());
+    for path in &paths {
+        assert_eq!(**path, chain()[..path.len()], "every other path stops earlier: {paths:?}");
+    }
+    // Too large a number: no load. No root, no HAS_MEM_MAP or EARLY, no usage, or the bit.
+    let lengths: BTreeSet<usize> = paths.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [0, 2, 3, 4, 5].into());
+    assert_eq!(longest(&of_pfn_valid::<DaxX86>()), chain(), "where records lie does not matter");
+}
+
+#[test]
+fn v6_reads_the_map_for_boot_memory_too_and_the_kernel_before_never() {
+    assert_eq!(longest(&of_pfn_valid::<SubsectionV6>()), chain());
+    assert_eq!(longest(&of_pfn_valid::<VmemmapSection>()), chain()[..3]);
+    assert_eq!(longest(&of_pfn_valid::<Sparse>()), chain()[..3]);
+    assert_eq!(of_pfn_valid::<Flat>(), [vec![vec![]]].into(), "max_mapnr alone");
+}
+
+#[test]
+fn the_virtual_array_needs_its_base_alone() {
+    let base_alone: BTreeSet<_> = [vec![vec![]]].into();
+    assert_eq!(of_pfn_to_page::<Subsection>(), base_alone);
+    assert_eq!(of_page_to_pfn::<Subsection>(), base_alone);
+    assert_eq!(of_pfn_to_page::<VmemmapSection>(), base_alone);
+    assert_eq!(of_pfn_to_page::<Flat>(), base_alone);
+    // With debug assertions the pointer that the word decodes to is checked by a call.
+    if !cfg!(debug_assertions) {
+        assert_eq!(longest(&of_pfn_to_page::<Sparse>()), chain()[..3], "classic: root table, root, word");
+    }
+}
+
+/// A select instead of the branch would make the address wait for the loads of validity.
+#[test]
+fn valid_to_page_keeps_its_branch() {
+    fn selects<L: Memmap>() -> (bool, String) {
+        let leaf = Leaf::at(valid_to_page::<L> as for<'r> fn(&'r L::Reader<'_>, u64) -> Option<&'r Page> as usize);
+        let is_select = |instruction: &Instruction| format!("{:?}", instruction.mnemonic()).starts_with("Cmov");
+        (leaf.instructions.values().any(is_select), leaf.text())
+    }
+    for (selects, text) in
+        [selects::<Flat>(), selects::<VmemmapSection>(), selects::<Subsection>(), selects::<Sparse>()]
+    {
+        assert!(!selects, "{text}");
+    }
+}
