@@ -31,10 +31,10 @@ fn main() -> anyhow::Result<()> {
         eprintln!("skipped: the physical space has no room for hot-added memory above the map");
         return Ok(());
     };
-    let device = field.device(window)?;
     let mut medians: BTreeMap<String, f64> = BTreeMap::new();
     for case in &cases {
-        let Some(layout) = field.layouts.iter().find(|layout| layout.id() == case.layout) else { continue };
+        let Some(at) = field.layouts.iter().position(|layout| layout.id() == case.layout) else { continue };
+        let (layout, device) = (&field.layouts[at], field.device(at, window)?);
         let hotplug = layout.hotplug().context("cases have hotplug")?;
         let range = hotplug.timed_range(window, case.size).context("cases are offered")?;
         let mut latencies = Latencies::default();

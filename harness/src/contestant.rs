@@ -6,8 +6,8 @@ use memmap_layouts::backing::{DaxDevice, DaxError};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    BootError, BootMap, Capabilities, Config, Footprint, Geometry, Hotplug, HotplugError, Inspect, Lookup, Memmap, Pfn,
-    PfnRange, RecordStore, RemoveParams, SectionFlags,
+    BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
+    Inspect, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
 };
 use std::sync::Arc;
 
@@ -194,20 +194,23 @@ pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     collect.0
 }
 
-/// A device for the records of `window`, if any layout can use one: `given`, or a file on the tmpfs of `dir`.
+/// A file on the tmpfs of `dir` that plays the device of `window`: as large as the memory it stands for; sparse, so it takes
+/// what its records take.
 ///
 /// # Errors
 /// No tmpfs.
-pub fn device_for<G: Geometry>(
-    given: Option<&Arc<DaxDevice>>,
-    dir: &std::path::Path,
-    window: PfnRange,
-) -> Result<Arc<DaxDevice>, DaxError> {
-    match given {
-        Some(device) => Ok(Arc::clone(device)),
-        // As large as the memory it stands for; sparse, so it takes what its records take.
-        None => Ok(Arc::new(DaxDevice::on_tmpfs(dir, window.nr_pages() << G::PAGE_SHIFT)?)),
-    }
+pub fn device_on_tmpfs<G: Geometry>(dir: &std::path::Path, window: PfnRange) -> Result<Arc<DaxDevice>, DaxError> {
+    Ok(Arc::new(DaxDevice::on_tmpfs(dir, window.nr_pages() << G::PAGE_SHIFT)?))
+}
+
+/// Why a device cannot hold the records of a layout that would put them there; `None` if it can, or need not.
+pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<String> {
+    let smallest = entry.caps.hotplug_granule_pages? * PAGE_RECORD_BYTES;
+    let too_coarse = entry.caps.records_on_device == DeviceRecords::Always && !smallest.is_multiple_of(device.align());
+    too_coarse.then(|| {
+        let (align, name) = (Bytes(device.align()), device.name());
+        format!("{name} maps in units of {align}, and the records of the smallest addition are {}", Bytes(smallest))
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
 
-use crate::contestant::{Contestant, Entry, HotplugContestant, device_for};
+use crate::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
 use crate::environment::available_memory;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::plan::{Plan, PlanError};
@@ -87,6 +87,8 @@ pub struct Field<G: Geometry> {
     /// Those that would not.
     pub refused: Vec<Refused>,
     means: Means,
+    /// A part of the device that was given, for each layout that puts records there.
+    parts: Vec<Option<Arc<DaxDevice>>>,
     oracle: Oracle<G>,
 }
 
@@ -102,17 +104,27 @@ impl<G: Geometry> Field<G> {
         means: &Means,
         interrupt: &Interrupt,
     ) -> Result<Self, FieldError> {
-        let device_bytes = means.device.as_ref().map_or(u64::MAX, |device| device.len_bytes());
+        let nr_on_device = entries.iter().filter(|entry| entry.caps.records_on_device.any()).count().max(1) as u64;
+        let mut parts = match &means.device {
+            Some(device) => device.split(nr_on_device)?,
+            None => Vec::new(),
+        };
+        let device_bytes = parts.first().map_or(u64::MAX, DaxDevice::len_bytes);
         let plan = Plan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len())?;
         let oracle = Oracle::<G>::boot(&plan.boot);
-        let mut field = Self { plan, layouts: Vec::new(), refused: Vec::new(), means: means.clone(), oracle };
+        let (layouts, refused) = (Vec::new(), Vec::new());
+        let mut field = Self { plan, layouts, refused, means: means.clone(), parts: Vec::new(), oracle };
         let budget = RecordBudget::new(means.records_limit);
         for entry in entries {
             interrupt.check()?;
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
             let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
             match entry.boot(&field.plan.boot, &Config { seed: means.seed }, store) {
-                Ok(layout) => field.layouts.push(layout),
+                Ok(layout) => {
+                    let part = if entry.caps.records_on_device.any() { parts.pop() } else { None };
+                    field.layouts.push(layout);
+                    field.parts.push(part.map(Arc::new));
+                }
                 Err(error @ BootError::WouldNotBoot { need_bytes, .. }) => {
                     field.refused.push(Refused { layout: entry.id, need_bytes, reason: error.to_string() });
                 }
@@ -143,10 +155,10 @@ impl<G: Geometry> Field<G> {
     /// A layout refuses, or answers wrongly afterwards.
     pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
         let Some(window) = self.plan.hot else { return Ok(false) };
-        let device = self.device(window)?;
         for (at, hotplug) in self.plugged() {
             interrupt.check()?;
             let layout = self.layouts[at].id();
+            let device = self.device(at, window)?;
             hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
         }
         self.oracle.add(window);
@@ -169,16 +181,19 @@ impl<G: Geometry> Field<G> {
         self.verify(|_| true, interrupt)
     }
 
-    /// A device for the records of `window`, if any layout can use one.
+    /// A device for the records of `window` in the layout at a place, if it can use one: its part of the device that was given,
+    /// or a file.
     ///
     /// # Errors
     /// No tmpfs to play it.
-    pub fn device(&self, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
-        if !self.layouts.iter().any(|layout| layout.caps().records_on_device.any()) {
+    pub fn device(&self, at: usize, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
+        if !self.layouts[at].caps().records_on_device.any() {
             return Ok(None);
         }
-        let dir = tmpfs_dir(&self.means.backing);
-        Ok(Some(device_for::<G>(self.means.device.as_ref(), dir, window)?))
+        match &self.parts[at] {
+            Some(part) => Ok(Some(Arc::clone(part))),
+            None => Ok(Some(device_on_tmpfs::<G>(tmpfs_dir(&self.means.backing), window)?)),
+        }
     }
 
     /// What a layout's records are made of.

@@ -443,7 +443,7 @@ impl Vmem {
             return Err(VmemError::DeviceUnit { device: device.name().to_owned(), align, offset, len });
         }
         if device.is_tmpfs() {
-            reserve_blocks(device.file(), device_offset, stretch.len, device.name())?;
+            reserve_blocks(device.file(), device.file_offset(device_offset), stretch.len, device.name())?;
         }
         let mapped = self.map_device_over(stretch, device, device_offset);
         match &mapped {
@@ -537,7 +537,7 @@ impl Vmem {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
         let (address, len) = (self.address(stretch), stretch.len as usize);
         // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a reader can reach.
-        let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags, device.file(), offset) };
+        let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags, device.file(), device.file_offset(offset)) };
         mapped.map_err(|errno| {
             self.too_many_mappings(errno).unwrap_or_else(|| VmemError::MapDevice {
                 device: device.name().to_owned(),

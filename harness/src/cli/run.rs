@@ -9,7 +9,7 @@ use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
-use crate::race::{self, Effort, Outcome, Progress, Settings};
+use crate::race::{self, Effort, Outcome, Progress, Served, Settings};
 use crate::report::{self, plot};
 use crate::row::Sections;
 use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
@@ -204,7 +204,13 @@ impl RunArgs {
         interrupt: &Interrupt,
         bar: &mut Bar,
     ) -> anyhow::Result<(Outcome, &'static str)> {
-        race::chosen::<G>(&settings.layouts)?;
+        let served = Served::of(race::chosen::<G>(&settings.layouts)?, &settings.means);
+        for (id, reason) in &served.left_out {
+            eprintln!("pfnbench: warning: {id} is left out: {reason}");
+        }
+        if served.entries.is_empty() {
+            bail!("none of the layouts asked for can have its records on this device");
+        }
         bar.stage("verifying a map with holes", settings.effort.estimate(4));
         for check in on_map(&builtin::with_holes(), &settings.means.backing, interrupt)? {
             if let MapOutcome::Failed { reason } = check.outcome {

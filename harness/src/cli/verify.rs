@@ -7,6 +7,7 @@ use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
+use crate::race::Served;
 use crate::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use clap::Args;
 use memmap_layouts::X86_64;
@@ -37,7 +38,11 @@ fn on_device(
 ) -> anyhow::Result<()> {
     let name = device.name().to_owned();
     let means = Means { backing: backing.clone(), device: Some(device), records_limit: 256 << 20, seed: 1 };
-    let mut field = Field::<X86_64>::boot(map.boot_map()?, map.end(), &entries::<X86_64>(), &means, interrupt)?;
+    let served = Served::of(entries::<X86_64>(), &means);
+    for (id, reason) in &served.left_out {
+        eprintln!("pfnbench: warning: {id} is left out: {reason}");
+    }
+    let mut field = Field::<X86_64>::boot(map.boot_map()?, map.end(), &served.entries, &means, interrupt)?;
     if field.add_hot_window(interrupt)? {
         field.remove_hot_window(interrupt)?;
     }

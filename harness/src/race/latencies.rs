@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 struct Lane {
     layout: usize,
     range: PfnRange,
+    /// Where its records lie, if on a device: the same from one addition to the next.
+    device: Option<Arc<DaxDevice>>,
     latencies: Latencies,
     spent: Duration,
     /// Why it cannot take part after all: too large for this run, not wrong.
@@ -24,11 +26,12 @@ impl<G: Geometry> Race<'_, G> {
     /// Additions and removals of every size.
     pub(super) fn latencies(&mut self) -> Result<(), RaceError> {
         let window = self.field.plan.latency;
-        let device = window.map(|window| self.field.device(window)).transpose()?.flatten();
+        let device = |at| window.map_or(Ok(None), |window| self.field.device(at, window));
+        let devices = (0..self.field.layouts.len()).map(device).collect::<Result<Vec<_>, _>>()?;
         for size in HOTPLUG_SIZES {
             self.stage(&format!("hot-add and hot-remove of {}", Bytes(size)));
             let begin = Instant::now();
-            self.latency_group(size, window, device.as_ref())?;
+            self.latency_group(size, window, &devices)?;
             self.spent(begin);
         }
         Ok(())
@@ -38,7 +41,7 @@ impl<G: Geometry> Race<'_, G> {
         &mut self,
         size: u64,
         window: Option<PfnRange>,
-        device: Option<&Arc<DaxDevice>>,
+        devices: &[Option<Arc<DaxDevice>>],
     ) -> Result<(), RaceError> {
         let mut lanes: Vec<Lane> = Vec::new();
         let mut refused: Vec<(usize, String)> = Vec::new();
@@ -48,6 +51,7 @@ impl<G: Geometry> Race<'_, G> {
                 (Some(range), _) => lanes.push(Lane {
                     layout: at,
                     range,
+                    device: devices[at].clone(),
                     latencies: Latencies::default(),
                     spent: Duration::ZERO,
                     too_large: None,
@@ -62,7 +66,7 @@ impl<G: Geometry> Race<'_, G> {
             }
         }
         lanes.shuffle(&mut self.rng);
-        self.take_turns(&mut lanes, device)?;
+        self.take_turns(&mut lanes)?;
         for lane in lanes {
             match lane.too_large {
                 Some(reason) => refused.push((lane.layout, reason)),
@@ -80,7 +84,7 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     /// Rounds of slices, forwards and backwards, until every lane has its samples or its time.
-    fn take_turns(&self, lanes: &mut [Lane], device: Option<&Arc<DaxDevice>>) -> Result<(), RaceError> {
+    fn take_turns(&self, lanes: &mut [Lane]) -> Result<(), RaceError> {
         let effort = self.settings.effort;
         let is_open = |lane: &Lane| {
             let more = lane.latencies.add.len() < effort.hotplug_samples && lane.spent < effort.hotplug_time;
@@ -88,20 +92,20 @@ impl<G: Geometry> Race<'_, G> {
         };
         while lanes.iter().any(is_open) {
             for lane in lanes.iter_mut().filter(|lane| is_open(lane)) {
-                self.slice_of_hotplug(lane, device)?;
+                self.slice_of_hotplug(lane)?;
             }
             lanes.reverse();
         }
         Ok(())
     }
 
-    fn slice_of_hotplug(&self, lane: &mut Lane, device: Option<&Arc<DaxDevice>>) -> Result<(), RaceError> {
+    fn slice_of_hotplug(&self, lane: &mut Lane) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let hotplug = layout.hotplug().expect("lanes have hotplug");
         let begin = Instant::now();
         while begin.elapsed() < 2 * self.settings.effort.slice {
             self.interrupt.check()?;
-            match hotplug.time(lane.range, device, &mut lane.latencies) {
+            match hotplug.time(lane.range, lane.device.as_ref(), &mut lane.latencies) {
                 Ok(()) => {}
                 Err(error) if is_too_large(&error) && lane.latencies.add.is_empty() => {
                     lane.too_large = Some(error.to_string());

@@ -7,7 +7,7 @@ mod latencies;
 mod lookups;
 mod own_cost;
 
-use crate::contestant::{Entry, entries};
+use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::probe::bare::BareError;
@@ -133,6 +133,28 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
     Ok(all.into_iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.id)).collect())
 }
 
+/// Layouts by whether the device that was given can hold their records.
+pub struct Served<G: Geometry> {
+    /// Those that can be raced.
+    pub entries: Vec<Entry<G>>,
+    /// The others, with the reason.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
+impl<G: Geometry> Served<G> {
+    /// Sorts layouts out.
+    pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
+        let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
+        for entry in entries {
+            match means.device.as_ref().and_then(|device| unserved(&entry, device)) {
+                Some(reason) => served.left_out.push((entry.id, reason)),
+                None => served.entries.push(entry),
+            }
+        }
+        served
+    }
+}
+
 /// Runs a race on a machine with the memory of `boot`; `map_end` is the end of all memory in its map, in bytes.
 ///
 /// # Errors
@@ -144,7 +166,7 @@ pub fn race<G: Geometry>(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<Outcome, RaceError> {
-    let entries = chosen::<G>(&settings.layouts)?;
+    let Served { entries, left_out } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
     let left = settings.effort.estimate(entries.len());
     progress.stage("booting and verifying the layouts", left);
     let mut race = Race {
@@ -157,6 +179,10 @@ pub fn race<G: Geometry>(
         left,
     };
     race.footprint_of_boot(&entries);
+    for (id, reason) in left_out {
+        let blank = race.row(id, "boot", "records_needed", "bytes");
+        race.not_offered(blank, &reason);
+    }
     race.stage("hot-adding memory");
     let has_hot = race.field.add_hot_window(interrupt)?;
     if has_hot {

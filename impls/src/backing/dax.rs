@@ -7,6 +7,7 @@ use rustix::fs::FileType;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
@@ -88,8 +89,10 @@ const LARGEST_UNIT: u64 = 2 << 20;
 /// A mappable device of known size.
 #[derive(Debug)]
 pub struct DaxDevice {
-    file: File,
+    file: Arc<File>,
     name: String,
+    /// Where it begins, if it is a part of a device.
+    base: u64,
     len: u64,
     align: u64,
     on_tmpfs: bool,
@@ -130,7 +133,7 @@ impl DaxDevice {
         }
         let file = File::options().read(true).write(true).open(path).map_err(io("open"))?;
         let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
-        let device = Self { file, name, len, align, on_tmpfs: false, claimed };
+        let device = Self { file: Arc::new(file), name, base: 0, len, align, on_tmpfs: false, claimed };
         device.probe().map_err(io("map"))?;
         Ok(device)
     }
@@ -140,15 +143,38 @@ impl DaxDevice {
     /// # Errors
     /// [`DaxError::Tmpfs`].
     pub fn on_tmpfs(dir: &Path, len: u64) -> Result<Self, DaxError> {
-        let file = unnamed_tmpfs_file(dir, len)?;
+        let file = Arc::new(unnamed_tmpfs_file(dir, len)?);
         let name = format!("a file on {}", dir.display());
         let align = rustix::param::page_size() as u64;
-        Ok(Self { file, name, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) })
+        Ok(Self { file, name, base: 0, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) })
     }
 
     /// Maps the first unit once: a device that opens need not map.
     fn probe(&self) -> io::Result<()> {
-        MmapOptions::new().len(self.align as usize).map_raw(&self.file).map(drop)
+        MmapOptions::new().len(self.align as usize).map_raw(&*self.file).map(drop)
+    }
+
+    /// The device in `parts` pieces of one size, each of which serves an altmap of its own: whole units of 2 MiB, so that
+    /// blocks can be aligned.
+    ///
+    /// # Errors
+    /// A piece would be empty.
+    pub fn split(&self, parts: u64) -> Result<Vec<DaxDevice>, DaxError> {
+        let len = self.len / parts.max(1) / LARGEST_UNIT * LARGEST_UNIT;
+        if len == 0 {
+            let need = parts.saturating_mul(LARGEST_UNIT);
+            return Err(DaxError::TooSmall { name: self.name.clone(), len: self.len, need });
+        }
+        let part = |nr: u64| Self {
+            file: Arc::clone(&self.file),
+            name: if parts > 1 { format!("{} (part {} of {parts})", self.name, nr + 1) } else { self.name.clone() },
+            base: self.base + nr * len,
+            len,
+            align: self.align,
+            on_tmpfs: self.on_tmpfs,
+            claimed: AtomicBool::new(false),
+        };
+        Ok((0..parts).map(part).collect())
     }
 
     /// Takes the device for an altmap; false if another has it.
@@ -189,6 +215,11 @@ impl DaxDevice {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
+
+    /// Where an offset of the device lies in the file.
+    pub(crate) fn file_offset(&self, offset: u64) -> u64 {
+        self.base + offset
+    }
 }
 
 /// A number as sysfs prints it: decimal, or hexadecimal with `0x`.
@@ -217,6 +248,16 @@ mod tests {
             let error = DaxDevice::open(Path::new(path)).unwrap_err().to_string();
             assert!(error.contains(path) && error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn parts_of_a_device_do_not_overlap() {
+        let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 15 << 20).unwrap();
+        let parts = device.split(3).unwrap();
+        let places: Vec<_> = parts.iter().map(|part| (part.file_offset(0), part.len_bytes())).collect();
+        assert_eq!(places, [(0, 4 << 20), (4 << 20, 4 << 20), (8 << 20, 4 << 20)]);
+        assert!(parts[0].claim() && parts[1].claim() && !parts[0].claim());
+        assert!(matches!(device.split(8), Err(DaxError::TooSmall { .. })));
     }
 
     #[test]
