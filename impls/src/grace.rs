@@ -416,6 +416,63 @@ mod loom_tests {
         race(1, |_| Ok(()));
     }
 
+    /// A record as the protocol has it: what lies in it, and whether memory is behind it.
+    #[derive(Default)]
+    struct Record {
+        check: loom::sync::atomic::AtomicU64,
+    }
+
+    const READY: u64 = 7;
+    const GONE: u64 = 0xfd;
+
+    /// The protocol of a sub-section's life, with the map that the layouts use: records are written, then the bit is set; the
+    /// bit is cleared, readers are waited for, then the records go. Whoever finds the bit must find the record ready, from
+    /// its first look to its last.
+    fn life_of_a_sub_section(publish_first: bool) {
+        use crate::subsection_map::{BitWords, SubsectionMap};
+        loom::model(move || {
+            let domain = Arc::new(Domain::new());
+            let slot = domain.register();
+            let map = loom::sync::Arc::new(BitWords::<1>::default());
+            let record = loom::sync::Arc::new(Record::default());
+            let reader = loom::thread::spawn({
+                let (domain, map, record) = (Arc::clone(&domain), map.clone(), record.clone());
+                move || {
+                    let phase = domain.phase();
+                    slot.enter(phase);
+                    if map.test(5) {
+                        for _ in 0..2 {
+                            assert_eq!(record.check.load(Ordering::Relaxed), READY, "a record that is not ready");
+                        }
+                    }
+                    slot.leave(phase);
+                }
+            });
+            if publish_first {
+                map.set(5..6);
+                record.check.store(READY, Ordering::Relaxed);
+            } else {
+                record.check.store(READY, Ordering::Relaxed);
+                map.set(5..6);
+            }
+            map.clear(5..6);
+            domain.synchronize().unwrap();
+            record.check.store(GONE, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_reader_that_finds_the_bit_finds_the_record_ready() {
+        life_of_a_sub_section(false);
+    }
+
+    #[test]
+    #[should_panic(expected = "a record that is not ready")]
+    fn with_the_bit_first_the_model_finds_the_fault() {
+        life_of_a_sub_section(true);
+    }
+
     /// Two grace periods in a row: a reader that took the phase of before the first must not slip past the second.
     #[test]
     fn a_late_reader_is_waited_for_by_the_second_grace_period() {

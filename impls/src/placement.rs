@@ -10,7 +10,8 @@
 use crate::altmap::Altmap;
 use crate::fault::Seam;
 use crate::memmap::DeviceRecords;
-use crate::vmem::{Stretch, Vmem, VmemError};
+use crate::units::Stretch;
+use crate::vmem::{Vmem, VmemError};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;

@@ -20,11 +20,11 @@ use crate::backing::{DaxDevice, RamBacking, TmpfsError, unnamed_tmpfs_file};
 use crate::bytes::Bytes;
 use crate::fault::{Faults, Seam};
 use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
+use crate::units::{Stretch, Units};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::{self, File};
 use std::io;
@@ -125,103 +125,6 @@ impl VmemError {
     /// True if the limit on records refused, not the machine.
     pub fn is_budget(&self) -> bool {
         matches!(self, Self::Budget(_))
-    }
-}
-
-/// A stretch of the reserved range, in bytes from its base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// First byte.
-    pub offset: u64,
-    /// Length in bytes.
-    pub len: u64,
-}
-
-impl Stretch {
-    /// One past the last byte.
-    pub fn end(self) -> u64 {
-        self.offset + self.len
-    }
-
-    fn from_to(offset: u64, end: u64) -> Option<Self> {
-        (offset < end).then(|| Self { offset, len: end - offset })
-    }
-
-    /// The whole units inside; `None` if there are none.
-    pub fn round_in(self, unit: u64) -> Option<Self> {
-        Self::from_to(self.offset.next_multiple_of(unit), self.end() / unit * unit)
-    }
-}
-
-/// What is in use of units that have several owners.
-///
-/// | units of a stretch | in the table |
-/// | --- | --- |
-/// | none, or all of a unit, in use | absent |
-/// | in part | bytes in use |
-#[derive(Debug)]
-struct Units {
-    len: u64,
-    used: BTreeMap<u64, u64>,
-}
-
-impl Units {
-    fn new(len: u64) -> Self {
-        Self { len, used: BTreeMap::new() }
-    }
-
-    /// The units that a stretch fills in part, at most its first and last: number and bytes.
-    fn edges(&self, stretch: Stretch) -> impl Iterator<Item = (u64, u64)> + use<> {
-        let unit = self.len;
-        let (first, last) = (stretch.offset / unit, stretch.end().saturating_sub(1) / unit);
-        let head = stretch.end().min((first + 1) * unit) - stretch.offset;
-        let tail = stretch.end() - stretch.offset.max(last * unit);
-        let edges = [(first, head), (last, tail)];
-        edges.into_iter().take(if first == last { 1 } else { 2 }).filter(move |&(_, bytes)| bytes < unit)
-    }
-
-    /// The whole units of a stretch, less those at its edges that `stays` says are another's too.
-    fn whole(&self, stretch: Stretch, stays: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
-        let unit = self.len;
-        let (mut from, mut to) = (stretch.offset / unit, stretch.end().div_ceil(unit));
-        for (edge, bytes) in self.edges(stretch) {
-            if stays(edge, bytes) {
-                // One edge that is both first and last leaves nothing.
-                (from, to) = if edge == from { (from + 1, to) } else { (from, to - 1) };
-            }
-        }
-        Stretch::from_to(from * unit, to * unit)
-    }
-
-    /// The units that must be backed before a stretch is used.
-    fn to_back(&self, stretch: Stretch) -> Option<Stretch> {
-        self.whole(stretch, |edge, _| self.used.contains_key(&edge))
-    }
-
-    /// The units that nobody uses once a stretch is given up.
-    fn to_drop(&self, stretch: Stretch) -> Option<Stretch> {
-        self.whole(stretch, |edge, bytes| self.used.get(&edge).unwrap_or(&self.len) > &bytes)
-    }
-
-    /// A stretch is in use from now on; it was not.
-    fn enter(&mut self, stretch: Stretch) {
-        for (edge, bytes) in self.edges(stretch) {
-            let used = self.used.remove(&edge).unwrap_or(0) + bytes;
-            debug_assert!(used <= self.len, "unit {edge} is used twice");
-            if used < self.len {
-                self.used.insert(edge, used);
-            }
-        }
-    }
-
-    /// A stretch is in use no more; it was.
-    fn leave(&mut self, stretch: Stretch) {
-        for (edge, bytes) in self.edges(stretch) {
-            let used = self.used.remove(&edge).unwrap_or(self.len) - bytes;
-            if used > 0 {
-                self.used.insert(edge, used);
-            }
-        }
     }
 }
 
@@ -346,7 +249,7 @@ impl Vmem {
 
     /// Bytes that are backed and given back at once.
     pub(crate) fn unit_bytes(&self) -> u64 {
-        self.units().len
+        self.units().unit_bytes()
     }
 
     fn units(&self) -> MutexGuard<'_, Units> {
@@ -788,7 +691,7 @@ mod tests {
         vmem.populate(one).unwrap();
         vmem.depopulate(two).unwrap();
         vmem.depopulate(one).unwrap();
-        assert_eq!((vmem.ram_bytes(), vmem.units().used.len()), (0, 0));
+        assert_eq!((vmem.ram_bytes(), vmem.units().nr_shared()), (0, 0));
     }
 
     /// Any sequence of stretches: a unit is backed as long as any of it is in use.

@@ -22,7 +22,8 @@ use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, Loo
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
-use crate::vmem::{Stretch, Vmem};
+use crate::units::Stretch;
+use crate::vmem::Vmem;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 

@@ -13,7 +13,7 @@ use crate::request::{Grid, check_altmap};
 use crate::rules::Rules;
 use crate::section::*;
 use crate::subsection_map::SubsectionMap;
-use crate::vmem::Stretch;
+use crate::units::Stretch;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering;
