@@ -12,7 +12,7 @@ use memmap_layouts::{
 use std::sync::Arc;
 
 /// A layout that was booted for a race.
-pub trait Contestant<G: Geometry> {
+pub trait Contestant<G: Geometry>: Sync {
     /// Its name.
     fn id(&self) -> &'static str;
     /// What it can do.
@@ -36,7 +36,7 @@ pub trait Contestant<G: Geometry> {
 }
 
 /// The hotplug of a layout in a race.
-pub trait HotplugContestant {
+pub trait HotplugContestant: Sync {
     /// Adds a window that stays, its records on `device` if the layout can.
     ///
     /// # Errors

@@ -109,6 +109,24 @@ pub struct OwnCost {
     pub ratio: f64,
 }
 
+/// Readers of one layout beside a writer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadersCell {
+    /// The layout.
+    pub layout: String,
+    /// Lookups a second of all readers beside a writer, median over slices.
+    pub beside_a_writer: f64,
+    /// Beside a thread that is as busy and touches no layout.
+    pub beside_a_busy_thread: f64,
+    /// Median of the ratios of neighbouring slices.
+    pub ratio: f64,
+    /// How many read.
+    pub mode: String,
+    /// Why the figure is not what it seems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A run in figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -128,6 +146,8 @@ pub struct Summary {
     pub bytes: Vec<Bytes>,
     /// What hotplug adds to the unavoidable.
     pub own_cost: Option<OwnCost>,
+    /// Readers beside a writer.
+    pub readers: Vec<ReadersCell>,
 }
 
 /// The value in the middle of a sorted list, by linear interpolation.
@@ -164,6 +184,7 @@ impl Summary {
             hotplug: hotplug(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
             own_cost: own_cost(rows),
+            readers: layouts.iter().filter_map(|layout| readers(rows, layout)).collect(),
             layouts,
         }
     }
@@ -266,6 +287,25 @@ fn own_cost(rows: &[Row]) -> Option<OwnCost> {
     })
 }
 
+fn readers(rows: &[Row], layout: &str) -> Option<ReadersCell> {
+    let of = |metric: &'static str| {
+        rows.iter().filter(move |row| row.op == "readers" && row.layout == layout && row.metric == metric)
+    };
+    let (writer, busy) = ("beside_a_writer", "beside_a_busy_thread");
+    let neighbour = |sample| of(busy).find(|row| row.sample == sample)?.value;
+    let median = |metric| quantile(&sorted(of(metric).filter_map(|row| row.value)), 0.5);
+    let ratios = of(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
+    let first = of(writer).next()?;
+    Some(ReadersCell {
+        layout: layout.to_owned(),
+        beside_a_writer: median(writer)?,
+        beside_a_busy_thread: median(busy)?,
+        ratio: quantile(&sorted(ratios), 0.5)?,
+        mode: first.mode.clone().unwrap_or_default(),
+        reason: first.reason.clone(),
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -311,6 +351,18 @@ pub(crate) mod tests {
         let summary = Summary::of(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn readers_are_compared_with_their_neighbours() {
+        let of = |metric: &str, sample, value| Row { sample: Some(sample), ..row("a", "readers", metric, Some(value)) };
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
+        for (sample, base) in [(0, 100.0), (1, 100.0), (2, 10.0)] {
+            rows.push(of("beside_a_writer", sample, 0.9 * base));
+            rows.push(of("beside_a_busy_thread", sample, base));
+        }
+        let cell = &Summary::of(&rows).readers[0];
+        assert!((cell.ratio - 0.9).abs() < 1e-9 && cell.beside_a_writer == 90.0, "{cell:?}");
     }
 
     #[test]

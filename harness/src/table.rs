@@ -2,7 +2,7 @@
 
 use crate::race::REFERENCE;
 use crate::row::Sections;
-use crate::summary::{HotplugCell, LookupCell, Summary};
+use crate::summary::{HotplugCell, LookupCell, ReadersCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
@@ -86,6 +86,8 @@ fn hotplug(cell: &HotplugCell) -> Cell {
 
 /// The layout that is the reference without its sub-section map.
 const WITHOUT_MAP: &str = "vmemmap-section";
+/// The one that reads it for boot memory too, as the series did when it was posted.
+const AS_POSTED: &str = "subsection-v6";
 
 /// What the table means, below it.
 pub fn legend(summary: &Summary) -> Vec<String> {
@@ -118,6 +120,16 @@ pub fn legend(summary: &Summary) -> Vec<String> {
             time(cost.add_ns),
             time(cost.bare_ns),
             cost.ratio
+        ));
+    }
+    if let Some(first) = summary.readers.first() {
+        let each = |of: &ReadersCell| format!("{} {}", of.layout, three_digits(of.ratio));
+        lines.push(format!(
+            "Readers beside a writer that adds and removes 100 times a second, against readers beside a thread as busy that \
+             touches no layout, throughput ({}): {}.{}",
+            first.mode,
+            summary.readers.iter().map(each).collect::<Vec<_>>().join(", "),
+            first.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})")),
         ));
     }
     for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
@@ -153,16 +165,23 @@ pub fn findings(summary: &Summary) -> Vec<String> {
             ));
         }
     }
-    let map_cost = |sections| {
+    // Ratios are to the reference in neighbouring slices.
+    let to_reference = |sections, layout: &str| {
         let line = summary.lookup("pfn_valid", sections, "random")?;
-        // The ratio is to the reference, which has the map; asked is the inverse.
-        line.cells.iter().find(|cell| cell.layout == WITHOUT_MAP)?.ratio.map(f64::recip)
+        line.cells.iter().find(|cell| cell.layout == layout)?.ratio
     };
+    let map_cost = |sections| to_reference(sections, WITHOUT_MAP).map(f64::recip);
     if let (Some(boot), Some(hot)) = (map_cost(Sections::Boot), map_cost(Sections::Hot)) {
         sentences.push(format!(
             "What the sub-section map costs pfn_valid: with {REFERENCE} it takes {hot:.2} times as long as with {WITHOUT_MAP} \
              on hot-added memory, where the map is read, and {boot:.2} times on boot memory, where it is not."
         ));
+        if let Some(posted) = to_reference(Sections::Boot, AS_POSTED) {
+            sentences.push(format!(
+                "As the series was posted ({AS_POSTED}), boot memory read the map too: {:.2} times as long there.",
+                posted * boot
+            ));
+        }
     }
     for line in summary.hotplug.iter().filter(|line| line.op == "hot_add") {
         let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));

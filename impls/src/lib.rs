@@ -48,6 +48,9 @@ mod section;
 pub mod store;
 mod subsection_map;
 mod sync;
+#[cfg(all(test, twin))]
+mod twins;
+mod units;
 mod vmem;
 
 pub use bytes::Bytes;

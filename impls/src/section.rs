@@ -243,7 +243,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             slot.store(root, Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
-        self.end_section.fetch_max(nr + 1, Ordering::Relaxed);
+        if self.end_section.load(Ordering::Relaxed) <= nr {
+            self.end_section.store(nr + 1, Ordering::Relaxed);
+        }
         Ok(self.roots().section(nr).expect("the root was just made sure of"))
     }
 

@@ -29,9 +29,9 @@ impl Stretch {
         (offset < end).then(|| Self { offset, len: end - offset })
     }
 
-    /// The whole units inside; `None` if there are none.
+    /// The whole units (a power of two) inside; `None` if there are none.
     pub fn round_in(self, unit: u64) -> Option<Self> {
-        Self::from_to(self.offset.next_multiple_of(unit), self.end() / unit * unit)
+        Self::from_to((self.offset + (unit - 1)) & !(unit - 1), self.end() & !(unit - 1))
     }
 }
 
@@ -48,9 +48,15 @@ pub struct Units {
 }
 
 impl Units {
-    /// A table for units of `len` bytes.
+    /// A table for units of `len` bytes, a power of two.
     pub fn new(len: u64) -> Self {
+        debug_assert!(len.is_power_of_two());
         Self { len, used: BTreeMap::new() }
+    }
+
+    /// A stretch of whole units shares none: the usual case, and the cheap one.
+    fn shares_none(&self, stretch: Stretch) -> bool {
+        (stretch.offset | stretch.len) & (self.len - 1) == 0
     }
 
     /// Bytes of a unit.
@@ -76,6 +82,9 @@ impl Units {
 
     /// The whole units of a stretch, less those at its edges that `stays` says are another's too.
     fn whole(&self, stretch: Stretch, stays: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
+        if self.shares_none(stretch) {
+            return Some(stretch);
+        }
         let unit = self.len;
         let (mut from, mut to) = (stretch.offset / unit, stretch.end().div_ceil(unit));
         for (edge, bytes) in self.edges(stretch) {
@@ -99,6 +108,9 @@ impl Units {
 
     /// A stretch is in use from now on; it was not.
     pub fn enter(&mut self, stretch: Stretch) {
+        if self.shares_none(stretch) {
+            return;
+        }
         for (edge, bytes) in self.edges(stretch) {
             let used = self.used.remove(&edge).unwrap_or(0) + bytes;
             debug_assert!(used <= self.len, "unit {edge} is used twice");
@@ -110,6 +122,9 @@ impl Units {
 
     /// A stretch is in use no more; it was.
     pub fn leave(&mut self, stretch: Stretch) {
+        if self.shares_none(stretch) {
+            return;
+        }
         for (edge, bytes) in self.edges(stretch) {
             let used = self.used.remove(&edge).unwrap_or(self.len) - bytes;
             if used > 0 {

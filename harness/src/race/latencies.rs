@@ -147,7 +147,7 @@ impl<G: Geometry> Race<'_, G> {
 }
 
 /// The records do not fit the limit of this run, or the device.
-fn is_too_large(error: &HotplugProbeError) -> bool {
+pub(super) fn is_too_large(error: &HotplugProbeError) -> bool {
     match error {
         HotplugProbeError::Device(error) => matches!(error, DaxError::TooSmall { .. }),
         HotplugProbeError::Hotplug(HotplugError::Vmem { source, .. }) => source.is_budget(),

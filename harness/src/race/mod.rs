@@ -6,6 +6,7 @@
 mod latencies;
 mod lookups;
 mod own_cost;
+mod readers;
 
 use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
@@ -38,6 +39,10 @@ pub struct Effort {
     pub hotplug_samples: u64,
     /// or after this long.
     pub hotplug_time: Duration,
+    /// Length of a slice of readers beside a writer.
+    pub readers_slice: Duration,
+    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
+    pub readers_rounds: u32,
 }
 
 impl Effort {
@@ -46,7 +51,9 @@ impl Effort {
         slice: Duration::from_millis(2),
         rounds: 40,
         hotplug_samples: 10_000,
-        hotplug_time: Duration::from_millis(2500),
+        hotplug_time: Duration::from_millis(1500),
+        readers_slice: Duration::from_millis(100),
+        readers_rounds: 6,
     };
     /// Under ten seconds: shows that everything works.
     pub const SMOKE: Effort = Effort {
@@ -54,13 +61,16 @@ impl Effort {
         rounds: 6,
         hotplug_samples: 1_000,
         hotplug_time: Duration::from_millis(250),
+        readers_slice: Duration::from_millis(50),
+        readers_rounds: 2,
     };
 
     /// An upper estimate for the timed part.
     pub fn estimate(&self, layouts: usize) -> Duration {
         let groups = (LookupOp::ALL.len() * Pattern::ALL.len() * Sections::ALL.len()) as u32;
         let layouts = layouts as u32;
-        self.slice * self.rounds * groups * layouts + self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 1) * layouts
+        let hotplug = self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 1) * layouts;
+        self.slice * self.rounds * groups * layouts + hotplug + self.readers_slice * self.readers_rounds * 2 * layouts
     }
 }
 
@@ -191,6 +201,7 @@ pub fn race<G: Geometry>(
     race.lookups(has_hot)?;
     race.field.remove_hot_window(interrupt)?;
     race.latencies()?;
+    race.readers()?;
     race.own_cost()?;
     Ok(race.outcome)
 }
@@ -313,6 +324,8 @@ mod tests {
             rounds: 2,
             hotplug_samples: 20,
             hotplug_time: Duration::from_millis(20),
+            readers_slice: Duration::from_millis(20),
+            readers_rounds: 1,
         };
         let means = Means { backing: RamBacking::Anon, device: None, records_limit: 64 << 20, seed: 1 };
         let (layouts, ops) = (Vec::new(), Vec::new());

@@ -217,18 +217,19 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
             MemoryKind::Device => Zone::Device,
         };
         let links = PageLinks::new(how.node, zone);
+        // SAFETY: the caller backed these records; they are atomics, so readers of a boot section may look on.
+        let page = |pfn| unsafe { self.record(pfn).as_ref() };
         let (reserve_end, records_end) = how.altmap.as_ref().map_or((0, 0), |altmap| altmap.data_borders());
-        for pfn in pfns.start()..pfns.end() {
-            // SAFETY: the caller backed these records; they are atomics, so readers of a boot section may look on.
-            let page = unsafe { self.record(pfn).as_ref() };
-            if pfn < reserve_end {
-                page.poison();
-                continue;
-            }
-            page.init(links, Pfn(pfn), writer.life);
-            if pfn < records_end {
-                page.set_reserved();
-            }
+        let [reserve_end, records_end] = [reserve_end, records_end].map(|end| end.clamp(pfns.start(), pfns.end()));
+        for pfn in pfns.start()..reserve_end {
+            page(pfn).poison();
+        }
+        // One loop without a question in it, for it is most of what an addition costs.
+        for pfn in reserve_end..pfns.end() {
+            page(pfn).init(links, Pfn(pfn), writer.life);
+        }
+        for pfn in reserve_end..records_end {
+            page(pfn).set_reserved();
         }
     }
 

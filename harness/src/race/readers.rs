@@ -1,0 +1,191 @@
+//! What a writer costs readers: page-frame walkers beside a thread that adds and removes memory a hundred times a second, and
+//! beside one that is as busy and touches no layout, in turn.
+
+use super::latencies::is_too_large;
+use super::{HOTPLUG_SIZES, Race, RaceError};
+use crate::contestant::{Contestant, HotplugContestant};
+use crate::field::FieldError;
+use crate::probe::hotplug::Latencies;
+use crate::probe::lookup::{LookupOp, Prepared};
+use crate::queries::Pattern;
+use crate::row::{Row, Sections, Status};
+use memmap_layouts::backing::DaxDevice;
+use memmap_layouts::{Geometry, Pfn, PfnRange};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Additions and removals a second, one of each a turn.
+const TURNS_A_SECOND: u32 = 100;
+
+/// What the other thread does in a slice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Writer,
+    Busy,
+}
+
+/// What a slice gave.
+struct Slice {
+    lookups: u64,
+    elapsed: Duration,
+    /// Time the other thread worked, and how often it did.
+    worked: Duration,
+    turns: u64,
+}
+
+impl Slice {
+    fn per_second(&self) -> f64 {
+        self.lookups as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// A layout under its readers.
+struct Walked<'a, G: Geometry> {
+    layout: &'a dyn Contestant<G>,
+    hotplug: &'a dyn HotplugContestant,
+    range: PfnRange,
+    device: Option<Arc<DaxDevice>>,
+    pfns: &'a [Pfn],
+    readers: usize,
+    length: Duration,
+}
+
+impl<G: Geometry> Walked<'_, G> {
+    /// Readers for a slice, with company that works a turn every ten milliseconds. `turn` is how long a turn of the writer
+    /// takes: the busy thread spins as long.
+    fn slice(&self, company: Company, turn: Duration) -> Result<Slice, FieldError> {
+        let (stop, lookups) = (AtomicBool::new(false), AtomicU64::new(0));
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..self.readers).map(|_| scope.spawn(|| self.read(&stop, &lookups))).collect();
+            let (mut worked, mut turns) = (Duration::ZERO, 0);
+            let mut outcome = Ok(());
+            while begin.elapsed() < self.length {
+                let turn_begin = Instant::now();
+                match company {
+                    Company::Writer => {
+                        let time = self.hotplug.time(self.range, self.device.as_ref(), &mut Latencies::default());
+                        if let Err(source) = time {
+                            outcome = Err(FieldError::Hotplug { layout: self.layout.id(), source });
+                            break;
+                        }
+                    }
+                    Company::Busy => {
+                        while turn_begin.elapsed() < turn {
+                            std::hint::spin_loop();
+                        }
+                    }
+                }
+                worked += turn_begin.elapsed();
+                turns += 1;
+                thread::sleep((Duration::from_secs(1) / TURNS_A_SECOND).saturating_sub(turn_begin.elapsed()));
+            }
+            let elapsed = begin.elapsed();
+            let lookups_at_the_end = lookups.load(Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
+            for reader in readers {
+                reader.join().map_err(|_| FieldError::WrongAnswer("a reader panicked".to_owned()))??;
+            }
+            outcome.map(|()| Slice { lookups: lookups_at_the_end, elapsed, worked, turns })
+        })
+    }
+
+    /// Walks until it is told to stop; every pass must add up.
+    fn read(&self, stop: &AtomicBool, lookups: &AtomicU64) -> Result<(), FieldError> {
+        let prepared: Prepared =
+            self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer)?;
+        while !stop.load(Ordering::Relaxed) {
+            if self.layout.run(&prepared, 1) != prepared.expected(1) {
+                let id = self.layout.id();
+                return Err(FieldError::WrongAnswer(format!("{id}: valid_to_page beside a writer does not add up")));
+            }
+            lookups.fetch_add(prepared.len(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Queries of a pass: few, so that a pass is short beside a slice.
+const QUERIES: usize = 8192;
+
+impl<G: Geometry> Race<'_, G> {
+    /// Readers of every layout beside a writer, in its smallest addition.
+    pub(super) fn readers(&mut self) -> Result<(), RaceError> {
+        self.stage("readers beside a writer");
+        let begin = Instant::now();
+        let Some(window) = self.field.plan.latency else { return Ok(()) };
+        let mut pfns = self.field.queries(LookupOp::ValidToPage, Pattern::Random, Sections::Boot);
+        pfns.truncate(QUERIES);
+        if pfns.is_empty() {
+            return Ok(());
+        }
+        for at in 0..self.field.layouts.len() {
+            self.interrupt.check()?;
+            let rows = self.readers_of(at, window, &pfns)?;
+            self.outcome.rows.extend(rows);
+        }
+        self.spent(begin);
+        Ok(())
+    }
+
+    fn readers_of(&self, at: usize, window: PfnRange, pfns: &[Pfn]) -> Result<Vec<Row>, RaceError> {
+        let layout = &*self.field.layouts[at];
+        let Some(hotplug) = layout.hotplug() else { return Ok(Vec::new()) };
+        let Some((size, range)) =
+            HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let walked = Walked {
+            layout,
+            hotplug,
+            range,
+            device: self.field.device(at, window)?,
+            pfns,
+            readers: processors.saturating_sub(1).max(1),
+            length: self.settings.effort.readers_slice,
+        };
+        let blank = |metric: &str, unit: &str| {
+            let mut row = self.row(layout.id(), "readers", metric, unit);
+            (row.size_bytes, row.sections) = (Some(size), Some(Sections::Boot));
+            row.mode = Some(format!("{} reading", walked.readers));
+            // Readers and company together need a processor each.
+            row.reason = (processors < 2).then(|| "oversubscribed: one processor for a reader and a writer".to_owned());
+            row
+        };
+        let mut rows = Vec::new();
+        let mut turn = Duration::ZERO;
+        for round in 0..self.settings.effort.readers_rounds {
+            self.interrupt.check()?;
+            // The writer comes first, to tell how long a turn of it takes; then in turn (ABBA).
+            let order = match round % 2 {
+                0 => [Company::Writer, Company::Busy],
+                _ => [Company::Busy, Company::Writer],
+            };
+            for company in order {
+                let slice = match walked.slice(company, turn) {
+                    Err(FieldError::Hotplug { source, .. }) if is_too_large(&source) && rows.is_empty() => {
+                        let refused = blank("throughput", "lookups/s");
+                        let reason = Some(source.to_string());
+                        return Ok(vec![Row { status: Status::NotOffered, reason, ..refused }]);
+                    }
+                    slice => slice?,
+                };
+                if company == Company::Writer {
+                    turn = slice.worked / u32::try_from(slice.turns.max(1)).unwrap_or(u32::MAX);
+                }
+                let metric = if company == Company::Writer { "beside_a_writer" } else { "beside_a_busy_thread" };
+                rows.push(Row {
+                    sample: Some(round),
+                    value: Some(slice.per_second()),
+                    n_ops: Some(slice.turns),
+                    ..blank(metric, "lookups/s")
+                });
+            }
+        }
+        Ok(rows)
+    }
+}

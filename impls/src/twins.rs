@@ -1,0 +1,133 @@
+//! Twins of the publication and grace protocol, wrong on purpose: what `scripts/sanitize` must see reported. Each stands beside
+//! the same thing done right, of which nothing may be reported. Only under `--cfg twin`: they are undefined behaviour.
+//!
+//! Threads are plain (spawn and join) and print nothing, as in `conformance::concurrent`.
+
+use crate::fault::Faults;
+use crate::geometry::X86_64;
+use crate::grace::Grace;
+use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionTable};
+use crate::subsection_map::{BitWords, SubsectionMap};
+use std::cell::UnsafeCell;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The sub-section that comes or goes.
+const BIT: u32 = 5;
+
+/// A record with a plain word, as the kernel's are, and the map that announces it. The real records are atomics throughout, so
+/// that on them no order of memory would be missed.
+#[derive(Default)]
+struct Published<M> {
+    map: M,
+    record: UnsafeCell<u64>,
+}
+
+// SAFETY: it holds for maps that release and acquire: the record is written before its bit is set and read by who saw the
+// bit. The twin breaks this.
+unsafe impl<M: Sync> Sync for Published<M> {}
+
+/// A writer that populates and then publishes, beside a reader that looks before it reads.
+fn publish<M: Default + Send + Sync + 'static>(set: fn(&M), test: fn(&M) -> bool) {
+    let published = Arc::new(Published::<M>::default());
+    let reader = thread::spawn({
+        let published = Arc::clone(&published);
+        move || {
+            while !test(&published.map) {
+                thread::yield_now();
+            }
+            // SAFETY: as for `Sync`.
+            unsafe { *published.record.get() }
+        }
+    });
+    // SAFETY: as for `Sync`.
+    unsafe { *published.record.get() = 7 };
+    set(&published.map);
+    assert_eq!(reader.join().unwrap(), 7);
+}
+
+#[test]
+fn right_a_record_is_published_by_the_map() {
+    publish::<BitWords<1>>(|map| map.set(BIT..BIT + 1), |map| map.test(BIT));
+}
+
+/// Wrong: nothing orders the record before a bit that is set with a relaxed store, however the reader looks.
+#[test]
+fn wrong_a_record_is_published_with_a_relaxed_store() {
+    publish::<AtomicU64>(
+        |map| map.store(map.load(Ordering::Relaxed) | 1 << BIT, Ordering::Relaxed),
+        |map| map.load(Ordering::Acquire) >> BIT & 1 != 0,
+    );
+}
+
+/// A section as the layouts have it: found through the table, looked at under grace.
+struct Machine {
+    table: SectionTable<X86_64, BitWords<1>>,
+    grace: Grace,
+    /// The reader holds the usage.
+    followed: AtomicBool,
+    freed: AtomicBool,
+}
+
+impl Machine {
+    /// Section 8, as if hot-added.
+    fn section(&self) -> &MemSection<BitWords<1>> {
+        self.table.section_or_new_root(8).unwrap()
+    }
+
+    /// A reader, correct in itself, that is slow between finding the usage and testing the bit.
+    fn look(&self) -> bool {
+        let _guard = self.grace.read();
+        let section = self.table.roots().section_of_any(8 << 15).unwrap();
+        assert_ne!(section.word() & SECTION_HAS_MEM_MAP, 0);
+        // SAFETY: a usage is freed after a grace period, which the guard holds up. The twin breaks this.
+        let usage = unsafe { section.usage() }.unwrap();
+        self.followed.store(true, Ordering::Release);
+        // A writer that waits for this reader frees nothing meanwhile, so not for ever.
+        let began = Instant::now();
+        while !self.freed.load(Ordering::Acquire) && began.elapsed() < Duration::from_millis(200) {
+            thread::yield_now();
+        }
+        usage.subsection_map.test(BIT)
+    }
+}
+
+/// A writer that hides a section, waits, and frees its usage, beside a reader that found it before.
+fn retire(wait: fn(&Grace)) {
+    let table = SectionTable::new(0, Faults::none());
+    let (followed, freed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let machine = Arc::new(Machine { table, grace: Grace::default(), followed, freed });
+    let (section, usage) = (machine.section(), machine.table.new_heap_usage().unwrap());
+    // SAFETY: just allocated, and ours.
+    unsafe { &*usage }.subsection_map.set(BIT..BIT + 1);
+    section.set_usage(usage);
+    section.set_word(SECTION_HAS_MEM_MAP);
+    let reader = thread::spawn({
+        let machine = Arc::clone(&machine);
+        move || machine.look()
+    });
+    while !machine.followed.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    section.set_word(0);
+    section.set_usage(ptr::null_mut());
+    wait(&machine.grace);
+    // SAFETY: hidden, and a grace period has passed. The twin breaks this.
+    unsafe { machine.table.retire_usage(usage) };
+    machine.freed.store(true, Ordering::Release);
+    assert!(reader.join().unwrap());
+}
+
+#[test]
+fn right_a_usage_is_freed_after_grace() {
+    retire(|grace| grace.synchronize().unwrap());
+}
+
+/// Wrong: who found the usage before it was hidden may still follow it, and only a grace period would tell that it does not.
+#[test]
+fn wrong_a_usage_is_freed_without_grace() {
+    retire(|_| ());
+}
