@@ -368,7 +368,30 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     machine.add_memory(range(24 * s, s), &named("System RAM (kmem)")).map_err(text)?;
     check!(machine.max_pfn().map_err(text)? == 25 * s, "max_pfn is {:#x}", machine.max_pfn().map_err(text)?);
     machine.remove_memory(range(24 * s, s)).map_err(text)?;
+    own_records_fail_halfway::<L>()?;
     let normal = machine.zone((0, Zone::Normal)).map_err(text)?;
     check!(normal.present_pages == s && normal.present_early_pages == s, "{normal:?}");
+    Ok(())
+}
+
+/// RAM of several blocks that hold their own records, where one of them fails: the blocks before it are undone with the altmaps
+/// they were added with (B-28).
+fn own_records_fail_halfway<L: Hotplug + Inspect + SectionFlags>() -> Check {
+    if !L::CAPS.records_on_device.any() {
+        return Ok(());
+    }
+    let s = s::<L>();
+    let how = AddMemory { memmap_on_memory: Some("/dev/shm".into()), ..AddMemory::default() };
+    for nth in 0..3 {
+        let faults = Faults::planned();
+        let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+        let machine = Machine::<L>::boot(&BootMap::default(), MachineConfig::default(), &Config::default(), store);
+        let machine = machine.map_err(text)?;
+        faults.fail(Seam::AltmapBlock, nth);
+        let adding = || machine.add_memory(range(8 * s, 3 * s), &how);
+        machine_refuses(&machine, format!("adding with the altmap of block {nth} exhausted"), ENOMEM, adding)?;
+        check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
+        machine.add_memory(range(8 * s, 3 * s), &how).map_err(text)?;
+    }
     Ok(())
 }

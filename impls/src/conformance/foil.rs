@@ -82,6 +82,43 @@ pub fn run_foil() -> Vec<FoilRun> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::geometry::Arm64Pages4KOf2019;
+    use crate::rules::Merged;
+
+    type With<G, R> = Subsection<G, R, InMemory>;
+
+    /// Patch 6 as posted: who removes says whether memory blocks are concerned, and then parts of sections are refused. The
+    /// merged series looks it up, so a lie changes nothing.
+    #[test]
+    fn v6_takes_the_callers_word_for_memory_blocks() {
+        fn part_with_blocks<R: crate::rules::Rules>() -> Result<(), i32> {
+            let layout = boot::<With<X86_64, R>>(&BootMap::default()).unwrap();
+            let part = range(0x8000, 0x200);
+            add(&layout, part).unwrap();
+            let how = RemoveParams { memblock_api: true };
+            layout.remove(part, &how, &mut ()).map_err(|error| error.errno())
+        }
+        assert_eq!(part_with_blocks::<V6>(), Err(EINVAL));
+        assert_eq!(part_with_blocks::<Merged>(), Ok(()));
+    }
+
+    /// The scene in the comments of the series: arm64 with sections of 1 GiB, 16 MiB of a device given as RAM in the block
+    /// that begins at 7 GiB. v6 tracks it (its sub-sections are 64ths), the merged series too; onlining fails for both, as
+    /// it should, and the block stays offline.
+    #[test]
+    fn sixteen_mebibytes_of_a_gibibyte_do_not_go_online() {
+        fn scene<R: crate::rules::Rules>() -> (u64, Result<(), i32>, &'static str) {
+            let machine = machine::<With<Arm64Pages4KOf2019, R>>(&BootMap::default()).unwrap();
+            let part = range(0x1c0000 + 0x3000, 0x1000);
+            let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
+            machine.layout().add(part, &how, &mut ()).unwrap();
+            let block = machine.force_block(part, 0).unwrap();
+            let online = machine.write_state(block, "online_movable").map_err(|error| error.errno());
+            (map(machine.layout(), 7), online, machine.read_state(block).unwrap())
+        }
+        assert_eq!(scene::<V6>(), (1 << 3, Err(16), "offline"));
+        assert_eq!(scene::<Merged>(), (0xff << 24, Err(22), "offline"));
+    }
 
     #[test]
     fn v6_fails_exactly_where_it_must() {
