@@ -533,6 +533,31 @@ mod tests {
         assert_eq!(ids, numbered(), "each once");
     }
 
+    /// The table that says which file implements a patch and which cases prove it names files and cases that exist.
+    #[test]
+    fn the_readme_names_files_and_cases_that_exist() {
+        let readme = include_str!("../../README.md");
+        let patches = readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+        assert_eq!(patches.count(), 12);
+        let known: Vec<String> = numbered().into_iter().chain(["T-16".into(), "T-37".into()]).collect();
+        let words = |text: &'static str| {
+            text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_./".contains(c)))
+                .map(|word| word.trim_end_matches('.'))
+        };
+        let named: Vec<&str> = words(readme).filter(|word| word.starts_with("T-")).collect();
+        for case in &named {
+            assert!(known.iter().any(|known| known == case), "{case} is no case");
+        }
+        for case in ["T-01", "T-37", "T-59", "T-70", "T-73"] {
+            assert!(named.contains(&case), "{case} proves nothing");
+        }
+        for file in words(readme).filter(|word| word.ends_with(".rs") && word.len() > 3) {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let there = ["src", "."].iter().any(|dir| root.join(dir).join(file).is_file());
+            assert!(there, "{file} is not there");
+        }
+    }
+
     #[test]
     fn every_layout_has_every_case_once() {
         let runs = run_all_names();
