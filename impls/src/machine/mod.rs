@@ -501,7 +501,17 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             };
             page.is_some_and(|page| page.zone() == Some(id.1) && node(page) == Some(id.0))
         };
-        state.zones.shrink(id, range, rules, belongs);
+        let populated = |rest: PfnRange| -> Vec<PfnRange> {
+            match id.1 {
+                Zone::Device => self.pgmaps.ranges().into_iter().map(Self::added_for).collect(),
+                _ => {
+                    let nrs = rest.start() / self.block_pages..rest.end().div_ceil(self.block_pages);
+                    let of_block = |(nr, _): (&u64, &_)| PfnRange::from_len(nr * self.block_pages, self.block_pages);
+                    blocks.range(nrs).filter_map(of_block).collect()
+                }
+            }
+        };
+        state.zones.shrink(id, range, rules, |rest| populated(rest).into_iter(), belongs);
     }
 
     /// Shrinks a zone by a range while its records can still be read, then removes them.

@@ -173,7 +173,7 @@ impl Pgmaps {
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// The page frames that are added for a range: itself; before the series whole sections around it.
-    fn added_for(range: PfnRange) -> PfnRange {
+    pub(super) fn added_for(range: PfnRange) -> PfnRange {
         match <L::Rules as Rules>::SET.whole_sections {
             true => range.round_out(L::Geometry::PAGES_PER_SECTION),
             false => range,

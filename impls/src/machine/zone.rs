@@ -102,10 +102,18 @@ impl Zones {
     }
 
     /// Narrows a zone from which `range` was taken. `belongs` tells whether a page is one of the zone's; it is asked about pages
-    /// outside the range only. A range in the middle of a zone leaves its span alone.
+    /// outside the range only, within the stretches of memory that `populated` gives, in order. A range in the middle of a zone
+    /// leaves its span alone.
     ///
-    /// Cost: grows with the stretch from the range to the next page of the zone.
-    pub fn shrink(&mut self, id: ZoneId, range: PfnRange, rules: ShrinkRules, belongs: impl Fn(u64) -> bool) {
+    /// Cost: grows with the memory from the range to the next page of the zone. The kernel walks the holes too.
+    pub fn shrink<I: DoubleEndedIterator<Item = PfnRange>>(
+        &mut self,
+        id: ZoneId,
+        range: PfnRange,
+        rules: ShrinkRules,
+        populated: impl FnOnce(PfnRange) -> I,
+        belongs: impl Fn(u64) -> bool,
+    ) {
         let span = self.get(id).span;
         if span.spanned == 0 || id.1 == Zone::Device && rules.device_only_grows {
             return;
@@ -113,13 +121,22 @@ impl Zones {
         let step = rules.step_pages;
         let shrunk = if range.start() <= span.start {
             // `find_smallest_section_pfn`
-            let first = (range.end()..span.end()).step_by(step as usize).find(|&pfn| belongs(pfn));
+            let rest = PfnRange::new(range.end().max(span.start), span.end());
+            let first = rest.and_then(|rest| {
+                let probes = populated(rest).filter_map(|part| part.intersect(rest));
+                probes.flat_map(|part| (part.start()..part.end()).step_by(step as usize)).find(|&pfn| belongs(pfn))
+            });
             first.map_or(Span::default(), |pfn| Span::of(pfn, span.end()))
         } else if range.end() >= span.end() {
             // `find_biggest_section_pfn`: the last page of a step answers for it.
-            let last =
-                (1..).map_while(|nr| (range.start()).checked_sub((nr - 1) * step + 1)).take_while(|&p| p >= span.start);
-            last.into_iter().find(|&pfn| belongs(pfn)).map_or(Span::default(), |pfn| Span::of(span.start, pfn + 1))
+            let rest = PfnRange::new(span.start, range.start());
+            let last = rest.and_then(|rest| {
+                let probes = populated(rest).rev().filter_map(|part| part.intersect(rest));
+                let lasts =
+                    |part: PfnRange| (0..part.nr_pages()).step_by(step as usize).map(move |at| part.end() - 1 - at);
+                probes.flat_map(lasts).find(|&pfn| belongs(pfn))
+            });
+            last.map_or(Span::default(), |pfn| Span::of(span.start, pfn + 1))
         } else {
             return;
         };
@@ -130,6 +147,9 @@ impl Zones {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pfn::Pfn;
+    use std::cell::Cell;
+    use std::iter::once;
 
     const NORMAL: ZoneId = (0, Zone::Normal);
     const RULES: ShrinkRules = ShrinkRules { step_pages: 512, device_only_grows: true };
@@ -150,19 +170,35 @@ mod tests {
         zones.grow(NORMAL, range(10, 20));
         zones.grow(NORMAL, range(30, 40));
         assert_eq!(span(&zones, NORMAL), (10, 30));
-        let there = |parts: &'static [(u64, u64)]| {
-            move |pfn: u64| parts.iter().any(|&(from, to)| from * 512 <= pfn && pfn < to * 512)
+        let mut shrink = |from, to, rest: &[(u64, u64)]| {
+            let belongs = |pfn: u64| rest.iter().any(|&(from, to)| from * 512 <= pfn && pfn < to * 512);
+            zones.shrink(NORMAL, range(from, to), RULES, once, belongs);
+            span(&zones, NORMAL)
         };
-        zones.shrink(NORMAL, range(10, 20), RULES, there(&[(30, 40)]));
-        assert_eq!(span(&zones, NORMAL), (30, 10));
-        zones.shrink(NORMAL, range(34, 36), RULES, there(&[(30, 34), (36, 40)]));
-        assert_eq!(span(&zones, NORMAL), (30, 10), "a range in the middle");
-        zones.shrink(NORMAL, range(36, 40), RULES, there(&[(30, 34)]));
-        assert_eq!(span(&zones, NORMAL), (30, 4), "down to the hole that was made before");
-        zones.shrink(NORMAL, range(30, 34), RULES, there(&[]));
-        assert_eq!(span(&zones, NORMAL), (0, 0));
-        zones.shrink(NORMAL, range(30, 34), RULES, there(&[]));
-        assert_eq!(span(&zones, NORMAL), (0, 0), "an empty zone stays empty");
+        assert_eq!(shrink(10, 20, &[(30, 40)]), (30, 10));
+        assert_eq!(shrink(34, 36, &[(30, 34), (36, 40)]), (30, 10), "a range in the middle");
+        assert_eq!(shrink(36, 40, &[(30, 34)]), (30, 4), "down to the hole that was made before");
+        assert_eq!(shrink(30, 34, &[]), (0, 0));
+        assert_eq!(shrink(30, 34, &[]), (0, 0), "an empty zone stays empty");
+    }
+
+    /// However wide the hole, as many probes as there are sub-sections of memory to look through.
+    #[test]
+    fn holes_are_not_walked() {
+        let (near, far, between) = (range(0, 2), range(1 << 31, (1 << 31) + 3), range(9, 10));
+        for (taken, stays) in [(near, far), (far, near)] {
+            let mut zones = Zones::default();
+            zones.grow(NORMAL, near);
+            zones.grow(NORMAL, far);
+            let asked = Cell::new(0);
+            let belongs = |pfn| {
+                asked.set(asked.get() + 1);
+                stays.contains(Pfn(pfn))
+            };
+            zones.shrink(NORMAL, taken, RULES, |_| [near, between, far].into_iter(), belongs);
+            assert_eq!(zones.get(NORMAL).span, Span { start: stays.start(), spanned: stays.nr_pages() });
+            assert_eq!(asked.get(), 2, "the stretch that is not the zone's, and the first that is");
+        }
     }
 
     #[test]
@@ -172,7 +208,7 @@ mod tests {
             let mut zones = Zones::default();
             zones.grow(device, range(8, 16));
             let rules = ShrinkRules { device_only_grows, ..RULES };
-            zones.shrink(device, range(8, 9), rules, |pfn| (9 * 512..16 * 512).contains(&pfn));
+            zones.shrink(device, range(8, 9), rules, once, |pfn| (9 * 512..16 * 512).contains(&pfn));
             assert_eq!(span(&zones, device), expected);
         }
     }
