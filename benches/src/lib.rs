@@ -140,6 +140,22 @@ impl HotplugCase {
     }
 }
 
+/// A case of the physical space: additions and removals of one size, in a space of 46 bits and in one of 52.
+#[derive(Clone, Copy, Debug)]
+pub struct SpaceCase {
+    /// Size in bytes.
+    pub size: u64,
+    /// The layout.
+    pub layout: &'static str,
+}
+
+impl SpaceCase {
+    /// `space/2MiB/dax`.
+    pub fn name(&self) -> String {
+        format!("space/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
+    }
+}
+
 /// Every lookup case, from the one list of layouts.
 pub fn lookup_cases() -> Vec<LookupCase> {
     let mut cases = Vec::new();
@@ -167,6 +183,16 @@ pub fn hotplug_cases() -> Vec<HotplugCase> {
         .into_iter()
         .flat_map(|size| offered(size).map(move |entry| HotplugCase { size, layout: entry.id }))
         .collect()
+}
+
+/// A case of the physical space for every layout with hotplug: the smallest addition, where anything that grows with the
+/// space shows most.
+pub fn space_cases() -> Vec<SpaceCase> {
+    let cases = entries::<X86_64>().into_iter().filter_map(|entry| {
+        let size = entry.caps.hotplug_granule_pages? << X86_64::PAGE_SHIFT;
+        Some(SpaceCase { size, layout: entry.id })
+    });
+    cases.collect()
 }
 
 /// What a target is to do.
@@ -213,11 +239,12 @@ impl Start {
         let start = Self { arguments, mode, filter };
         let lookups = lookup_cases().into_iter().map(|case| case.name());
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
+        let names = names.chain(space_cases().into_iter().map(|case| case.name()));
         // In a test run the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(&name)) {
             bail!(
-                "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat and \
-                 hotplug/2MiB/subsection, and --list prints them",
+                "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
+                 hotplug/2MiB/subsection and space/2MiB/subsection, and --list prints them",
                 start.arguments.filter.as_deref().unwrap_or_default()
             );
         }
@@ -257,6 +284,7 @@ mod tests {
     fn names_are_distinct_and_every_layout_has_some() {
         let mut names: Vec<_> = lookup_cases().iter().map(LookupCase::name).collect();
         names.extend(hotplug_cases().iter().map(HotplugCase::name));
+        names.extend(space_cases().iter().map(SpaceCase::name));
         let count = names.len();
         names.sort();
         names.dedup();

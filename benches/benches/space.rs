@@ -1,0 +1,96 @@
+//! `cargo bench --bench space`: does an addition cost more where the physical space is larger? 46 and 52 bits, in turns.
+
+use anyhow::Context;
+use hdrhistogram::Histogram;
+use memmap_layouts::backing::{DaxDevice, RamBacking};
+use memmap_layouts::{BootMap, Config, Geometry, PfnRange, RecordStore, X86_64, X86_64La57};
+use pfnbench::contestant::{Contestant, device_on_tmpfs, entries};
+use pfnbench::probe::hotplug::{Latencies, percentile};
+use pfnbench::units::{three_digits, time};
+use pfnbench::verify::tmpfs_dir;
+use pfnbench_benches::{Mode, SpaceCase, Start, space_cases};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Samples of each space, or this long for both.
+const SAMPLES: u64 = 5_000;
+const TIME: Duration = Duration::from_secs(2);
+
+/// Additions of one space before it is the other's turn.
+const TURN: u64 = 8;
+
+fn main() -> anyhow::Result<()> {
+    let start = Start::new()?;
+    let cases: Vec<SpaceCase> = space_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    if start.mode == Mode::List {
+        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        return Ok(());
+    }
+    for case in &cases {
+        let (small, large) = (Side::<X86_64>::boot(case)?, Side::<X86_64La57>::boot(case)?);
+        let mut latencies = [Latencies::default(), Latencies::default()];
+        let begin = Instant::now();
+        let samples = if start.mode == Mode::Bench { SAMPLES } else { 1 };
+        // The first turn makes page tables, and is forgotten.
+        let mut warm = false;
+        while latencies[0].add.len() < samples && begin.elapsed() < TIME {
+            small.turn(case, &mut latencies[0])?;
+            large.turn(case, &mut latencies[1])?;
+            if !std::mem::replace(&mut warm, true) {
+                latencies = Default::default();
+            }
+        }
+        if start.mode == Mode::Bench {
+            let [small, large] = &latencies;
+            print(case, "add", [&small.add, &large.add]);
+            print(case, "remove", [&small.remove, &large.remove]);
+        }
+    }
+    if start.mode == Mode::Test {
+        println!("{} cases of the physical space verified", cases.len());
+    }
+    Ok(())
+}
+
+/// A machine without memory, and the end of its physical space.
+struct Side<G: Geometry> {
+    layout: Box<dyn Contestant<G>>,
+    last_section: PfnRange,
+    device: Arc<DaxDevice>,
+}
+
+impl<G: Geometry> Side<G> {
+    fn boot(case: &SpaceCase) -> anyhow::Result<Self> {
+        let entry =
+            entries::<G>().into_iter().find(|entry| entry.id == case.layout).context("cases are of the list")?;
+        let layout = entry.boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+        let last_section = PfnRange::from_len(G::NR_PFNS - G::PAGES_PER_SECTION, G::PAGES_PER_SECTION);
+        let last_section = last_section.context("a space has sections")?;
+        let device = device_on_tmpfs::<G>(tmpfs_dir(&RamBacking::Anon), last_section)?;
+        Ok(Self { layout, last_section, device })
+    }
+
+    fn turn(&self, case: &SpaceCase, into: &mut Latencies) -> anyhow::Result<()> {
+        let hotplug = self.layout.hotplug().context("cases have hotplug")?;
+        let range = hotplug.timed_range(self.last_section, case.size).context("cases are offered")?;
+        for _ in 0..TURN {
+            hotplug.time(range, Some(&self.device), into).with_context(|| case.name())?;
+        }
+        Ok(())
+    }
+}
+
+fn print(case: &SpaceCase, op: &str, [small, large]: [&Histogram<u64>; 2]) {
+    let name = format!("{}/{op}", case.name());
+    match (percentile(small, 0.5), percentile(large, 0.5)) {
+        (Ok(small_ns), Ok(large_ns)) => println!(
+            "{name:<34} p50 {} in 46 bits, {} in 52 bits: {}×  ({} and {} samples)",
+            time(small_ns as f64),
+            time(large_ns as f64),
+            three_digits(large_ns as f64 / small_ns as f64),
+            small.len(),
+            large.len(),
+        ),
+        (Err(few), _) | (_, Err(few)) => println!("{name:<34} too few samples for a p50 ({few})"),
+    }
+}
