@@ -125,10 +125,11 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     if let Some(first) = summary.readers.first() {
         let each = |of: &ReadersCell| format!("{} {}", of.layout, three_digits(of.ratio));
         lines.push(format!(
-            "Readers beside a writer that adds and removes 100 times a second, against readers beside a thread as busy that \
-             touches no layout, throughput ({}): {}.{}",
+            "Readers of the memory next to what a writer adds and removes 100 times a second, against readers beside a thread \
+             as busy that touches no layout, throughput ({}): {}.{}{}",
             first.mode,
             summary.readers.iter().map(each).collect::<Vec<_>>().join(", "),
+            disturbed(&summary.readers),
             first.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})")),
         ));
     }
@@ -137,6 +138,14 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     }
     lines.extend(findings(summary));
     lines
+}
+
+/// Readers keep at least this share of their throughput, or the table says that they do not.
+const UNDISTURBED: f64 = 0.95;
+
+fn disturbed(readers: &[ReadersCell]) -> String {
+    let below: Vec<&str> = readers.iter().filter(|of| of.ratio < UNDISTURBED).map(|of| of.layout.as_str()).collect();
+    if below.is_empty() { String::new() } else { format!(" Below {UNDISTURBED}: {}.", below.join(", ")) }
 }
 
 /// The result in sentences, made from the data.
@@ -199,6 +208,17 @@ mod tests {
     use super::*;
     use crate::row::{Row, Status};
     use crate::summary::tests::row;
+
+    #[test]
+    fn a_writer_that_disturbs_its_readers_is_named() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row("b", "footprint", "index", Some(1.0))];
+        for (layout, throughput) in [("a", 96.0), ("b", 90.0)] {
+            rows.push(row(layout, "readers", "beside_a_writer", Some(throughput)));
+            rows.push(row(layout, "readers", "beside_a_busy_thread", Some(100.0)));
+        }
+        let said = legend(&Summary::of(&rows)).join("\n");
+        assert!(said.contains("a 0.96, b 0.90. Below 0.95: b."), "{said}");
+    }
 
     #[test]
     fn what_is_not_offered_or_too_few_is_said_not_printed_as_zero() {

@@ -1,5 +1,8 @@
 //! What a writer costs readers: page-frame walkers beside a thread that adds and removes memory a hundred times a second, and
 //! beside one that is as busy and touches no layout, in turn.
+//!
+//! They walk the memory next to the one that comes and goes, in the same section where there can be parts: of all memory that is
+//! where a writer could disturb them most, for they read the map that it writes.
 
 use super::latencies::is_too_large;
 use super::{HOTPLUG_SIZES, Race, RaceError};
@@ -7,10 +10,11 @@ use crate::contestant::{Contestant, HotplugContestant};
 use crate::field::FieldError;
 use crate::probe::hotplug::Latencies;
 use crate::probe::lookup::{LookupOp, Prepared};
-use crate::queries::Pattern;
 use crate::row::{Row, Sections, Status};
 use memmap_layouts::backing::DaxDevice;
 use memmap_layouts::{Geometry, Pfn, PfnRange};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -116,41 +120,60 @@ impl<G: Geometry> Race<'_, G> {
         self.stage("readers beside a writer");
         let begin = Instant::now();
         let Some(window) = self.field.plan.latency else { return Ok(()) };
-        let mut pfns = self.field.queries(LookupOp::ValidToPage, Pattern::Random, Sections::Boot);
-        pfns.truncate(QUERIES);
-        if pfns.is_empty() {
-            return Ok(());
-        }
         for at in 0..self.field.layouts.len() {
             self.interrupt.check()?;
-            let rows = self.readers_of(at, window, &pfns)?;
+            let Some(hotplug) = self.field.layouts[at].hotplug() else { continue };
+            let offered = HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)));
+            let Some((size, range)) = offered else { continue };
+            let neighbour = PfnRange::from_len(range.end(), range.nr_pages());
+            let Some(neighbour) = neighbour.filter(|neighbour| neighbour.end() <= window.end()) else { continue };
+            let id = self.field.layouts[at].id();
+            let failed = |source| FieldError::Hotplug { layout: id, source };
+            let rows = match hotplug.add_window(neighbour, None) {
+                Err(source) if is_too_large(&source) => {
+                    let reason = Some(source.to_string());
+                    vec![Row {
+                        status: Status::NotOffered,
+                        reason,
+                        ..self.row(id, "readers", "throughput", "lookups/s")
+                    }]
+                }
+                Err(source) => return Err(failed(source).into()),
+                Ok(()) => {
+                    let rows = self.readers_of(at, hotplug, (size, range), neighbour);
+                    hotplug.remove_window(neighbour).map_err(|error| failed(error.into()))?;
+                    rows?
+                }
+            };
             self.outcome.rows.extend(rows);
         }
         self.spent(begin);
         Ok(())
     }
 
-    fn readers_of(&self, at: usize, window: PfnRange, pfns: &[Pfn]) -> Result<Vec<Row>, RaceError> {
+    fn readers_of(
+        &self,
+        at: usize,
+        hotplug: &dyn HotplugContestant,
+        (size, range): (u64, PfnRange),
+        neighbour: PfnRange,
+    ) -> Result<Vec<Row>, RaceError> {
         let layout = &*self.field.layouts[at];
-        let Some(hotplug) = layout.hotplug() else { return Ok(Vec::new()) };
-        let Some((size, range)) =
-            HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)))
-        else {
-            return Ok(Vec::new());
-        };
+        let mut rng = Pcg64Mcg::seed_from_u64(self.settings.means.seed);
+        let pfns: Vec<Pfn> = (0..QUERIES).map(|_| Pfn(rng.random_range(neighbour.start()..neighbour.end()))).collect();
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let walked = Walked {
             layout,
             hotplug,
             range,
-            device: self.field.device(at, window)?,
-            pfns,
+            device: self.field.device(at, range)?,
+            pfns: &pfns,
             readers: processors.saturating_sub(1).max(1),
             length: self.settings.effort.readers_slice,
         };
         let blank = |metric: &str, unit: &str| {
             let mut row = self.row(layout.id(), "readers", metric, unit);
-            (row.size_bytes, row.sections) = (Some(size), Some(Sections::Boot));
+            (row.size_bytes, row.sections) = (Some(size), Some(Sections::Hot));
             row.mode = Some(format!("{} reading", walked.readers));
             // Readers and company together need a processor each.
             row.reason = (processors < 2).then(|| "oversubscribed: one processor for a reader and a writer".to_owned());
