@@ -15,7 +15,7 @@ use crate::geometry::Geometry;
 use crate::page::PAGE_RECORD_BYTES;
 use crate::pfn::PfnRange;
 use crate::store::BackedSections;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Pages of a device set aside for the records of its range.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Altmap {
     reserve: u64,
     free: u64,
     used: Mutex<Used>,
-    /// The layout that it serves, once it serves one.
-    owner: OnceLock<u64>,
+    /// The layout that it serves, if any.
+    owner: Mutex<Owner>,
 }
 
 /// Pages that the driver of a device keeps for its info block: never used, their records never initialised.
@@ -76,8 +76,15 @@ impl Altmap {
         if !device.claim() {
             return Err(DaxError::InUse { name: name() });
         }
-        let (used, owner) = (Mutex::default(), OnceLock::new());
-        Ok(Self { device, page_shift: G::PAGE_SHIFT, base_pfn, reserve, free, used, owner })
+        Ok(Self {
+            device,
+            page_shift: G::PAGE_SHIFT,
+            base_pfn,
+            reserve,
+            free,
+            used: Mutex::default(),
+            owner: Mutex::default(),
+        })
     }
 
     /// The altmap that the driver of a device would make for `range`: two pages for the info block, then room for the
@@ -165,15 +172,46 @@ impl Altmap {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
-    /// Binds the altmap to a layout for good: what one takes and gives back must not be another's. False if it serves
-    /// another.
-    pub(crate) fn bind(&self, layout: u64) -> bool {
-        *self.owner.get_or_init(|| layout) == layout
+    /// Binds the altmap to a layout: what one takes and gives back must not be another's. `None` if it serves another. What is
+    /// bound stays bound, unless nothing has been handed out when the addition is over.
+    pub(crate) fn bind(&self, layout: u64) -> Option<Binding<'_>> {
+        let mut owner = self.owner();
+        if owner.layout.is_some_and(|bound| bound != layout) {
+            return None;
+        }
+        owner.layout = Some(layout);
+        owner.additions += 1;
+        Some(Binding(self))
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Owner> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a page of the altmap lies on the device, in bytes.
     pub(crate) fn device_offset(&self, pfn: u64) -> u64 {
         (pfn - self.base_pfn) << self.page_shift
+    }
+}
+
+/// Whose altmap it is.
+#[derive(Debug, Default)]
+struct Owner {
+    layout: Option<u64>,
+    /// Additions that are going on.
+    additions: u64,
+}
+
+/// Keeps an altmap bound during an addition.
+pub(crate) struct Binding<'a>(&'a Altmap);
+
+impl Drop for Binding<'_> {
+    fn drop(&mut self) {
+        let mut owner = self.0.owner();
+        owner.additions -= 1;
+        if owner.additions == 0 && self.0.used() == Used::default() {
+            owner.layout = None;
+        }
     }
 }
 
@@ -238,7 +276,16 @@ mod tests {
         let first = Altmap::new::<X86_64>(Arc::clone(&device), 0x40000, 2, 8).unwrap();
         let second = Altmap::new::<X86_64>(Arc::clone(&device), 0x40200, 2, 8);
         assert!(matches!(second, Err(DaxError::InUse { .. })), "{second:?}");
-        assert!(first.bind(1) && first.bind(1) && !first.bind(2));
+        let (one, again) = (first.bind(1), first.bind(1));
+        assert!(one.is_some() && again.is_some() && first.bind(2).is_none());
+        drop(one);
+        assert!(first.bind(2).is_none(), "an addition is going on");
+        drop(again);
+        assert!(first.bind(2).is_some(), "nothing was handed out");
+        let taking = first.bind(1).unwrap();
+        first.alloc_block(1).unwrap();
+        drop(taking);
+        assert!(first.bind(2).is_none(), "a block holds records of the first");
         drop(first);
         assert!(Altmap::new::<X86_64>(device, 0x40200, 2, 8).is_ok());
     }

@@ -79,12 +79,14 @@ pub enum HotplugError {
         end_off_bytes: u64,
     },
     /// Above the top of the physical space.
-    #[error("{span} ends beyond the physical space, which ends at {:#x} ({bits} bits)", 1u128 << bits)]
+    #[error("{span} ends {} beyond the physical space, which ends at {:#x} ({bits} bits)", Bytes(*beyond_bytes), 1u128 << bits)]
     BeyondPhysicalSpace {
         /// The range.
         span: PhysSpan,
         /// Width of a physical address.
         bits: u32,
+        /// How far.
+        beyond_bytes: u64,
     },
     /// Some of it is there already.
     #[error("{span} is refused: {at} is there already")]
@@ -100,6 +102,14 @@ pub enum HotplugError {
         /// The range.
         span: PhysSpan,
         /// The first part that is not there.
+        at: PhysSpan,
+    },
+    /// Not all of a section is RAM that is there.
+    #[error("{span} does not go online: {at} is not there as a whole, or a device shares it")]
+    NotWholeRam {
+        /// The range.
+        span: PhysSpan,
+        /// The first such section.
         at: PhysSpan,
     },
     /// The altmap belongs to another range.
@@ -168,6 +178,7 @@ impl HotplugError {
             Self::Empty { .. }
             | Self::Misaligned { .. }
             | Self::NotPresent { .. }
+            | Self::NotWholeRam { .. }
             | Self::AltmapElsewhere { .. }
             | Self::AltmapOfAnother { .. }
             | Self::AltmapTooLarge { .. } => Errno::INVAL,

@@ -263,6 +263,12 @@ impl BootMap {
         self.ranges.last().map_or(0, |r| r.range.end())
     }
 
+    /// The NUMA node of a page of memory.
+    pub fn node_of(&self, pfn: Pfn) -> Option<u8> {
+        let at = self.ranges.partition_point(|boot| boot.range.end() <= pfn.0);
+        self.ranges.get(at).filter(|boot| boot.range.contains(pfn)).map(|boot| boot.node)
+    }
+
     /// Pages of memory.
     pub fn nr_pages(&self) -> u64 {
         self.ranges.iter().map(|r| r.range.nr_pages()).sum()
@@ -301,7 +307,7 @@ impl BootMap {
         match self.ranges.iter().find(|r| r.range.end() > G::NR_PFNS) {
             Some(r) => Err(BootError::BeyondPhysicalSpace {
                 span: r.range.phys(G::PAGE_SHIFT),
-                bits: G::MAX_PHYSMEM_BITS,
+                bits: G::VMEMMAP_BITS,
                 geometry: G::ID,
             }),
             None => Ok(()),
@@ -340,8 +346,6 @@ pub struct AddParams {
     pub kind: MemoryKind,
     /// What a failure leaves behind.
     pub mode: AddMode,
-    /// The range will get memory blocks (`MHP_MEMBLOCK_API`). No rule set reads it on addition; it is kept for the removal.
-    pub memblock_api: bool,
 }
 
 /// How to remove. The layout remembers where the records of a range lie, so there is no altmap to forget.

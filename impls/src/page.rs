@@ -113,6 +113,11 @@ impl Page {
         self.flags.fetch_or(Self::PG_HWPOISON, Ordering::Relaxed);
     }
 
+    /// True for a page whose memory fails.
+    pub fn is_hwpoison(&self) -> bool {
+        !self.is_poisoned() && self.flags() & Self::PG_HWPOISON != 0
+    }
+
     /// The NUMA node in the links. Layouts whose section numbers leave no room for it have 0 there.
     pub fn node(&self) -> u8 {
         (self.flags() >> PageLinks::NODE_SHIFT) as u8

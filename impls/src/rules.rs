@@ -6,7 +6,7 @@
 use crate::memmap::Validity;
 use std::fmt::Debug;
 
-/// Rules of a time.
+/// Rules of a time. A set of one's own begins as [`RuleSet::MERGED`] and changes fields of it.
 pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
     /// Name of the layout that follows them with records in RAM; `None` for the rules of today, which need no name.
     const LAYOUT_ID: Option<&'static str>;
@@ -45,10 +45,11 @@ pub struct RuleSet {
     pub device_zone_only_grows: bool,
     /// Putting a block online that is not whole fails with EBUSY (`pages_correctly_probed`, until 5.6), since then EINVAL.
     pub block_with_holes_is_busy: bool,
-    /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1).
-    pub populate_first: bool,
-    /// Records go after the readers of before have gone; the kernel unmaps them at once (D-2).
-    pub grace_for_records: bool,
+    /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
+    /// to be chosen from outside: lookups lean on it.
+    pub(crate) populate_first: bool,
+    /// Records go after the readers of before have gone; the kernel unmaps them at once (D-2). As above.
+    pub(crate) grace_for_records: bool,
 }
 
 impl RuleSet {

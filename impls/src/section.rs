@@ -103,6 +103,25 @@ impl<M: SubsectionMap> MemSection<M> {
         self.usage.store(usage, Ordering::Release);
     }
 
+    /// Shows sub-sections whose records are there and written, in the order in which a reader follows back: usage (null if
+    /// there is one), taint of a live section (D-3), bits, word of a blank one. Writer only.
+    pub fn publish(&self, new_usage: *mut SectionUsage<M>, bits: Range<u32>, taint: u64, coded_map: u64) {
+        if !new_usage.is_null() {
+            self.set_usage(new_usage);
+        }
+        let word = self.word();
+        let lives = word & SECTION_HAS_MEM_MAP != 0;
+        if lives && word & taint != taint {
+            self.set_word(word | taint);
+        }
+        // SAFETY: only the writer frees usages.
+        let usage = unsafe { self.usage() }.expect("a section is published with a usage");
+        usage.subsection_map.set(bits);
+        if !lives {
+            self.set_word(coded_map | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint);
+        }
+    }
+
     /// The usage pointer, to keep it over a change or to free it.
     pub fn usage_ptr(&self) -> *mut SectionUsage<M> {
         self.usage.load(Ordering::Relaxed)
@@ -243,10 +262,15 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             slot.store(root, Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(self.roots().section(nr).expect("the root was just made sure of"))
+    }
+
+    /// Tells walks how far to go, before section `nr` is seen. Writer only. Source: `section_mark_present`, which keeps
+    /// `__highest_present_section_nr` so.
+    pub fn note_present(&self, nr: u64) {
         if self.end_section.load(Ordering::Relaxed) <= nr {
             self.end_section.store(nr + 1, Ordering::Relaxed);
         }
-        Ok(self.roots().section(nr).expect("the root was just made sure of"))
     }
 
     /// A zeroed usage object on the heap.
@@ -315,18 +339,26 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         }
     }
 
-    /// Marks whole sections online or offline. Writer only.
+    /// Marks whole sections online or offline. Writer only. A section goes online if every one of `whole`, the bits of its map,
+    /// is set, and no device shares it.
     ///
     /// # Errors
-    /// Off the grid of sections, or a section that is not there; nothing is changed.
-    pub fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
+    /// Off the grid of sections, a section that is not there, or not as a whole; nothing is changed.
+    pub fn set_online(&self, range: PfnRange, online: bool, whole: Range<u32>) -> Result<(), HotplugError> {
         const RULE: &str = "sections go online and offline as a whole";
         Grid { granule_pages: G::PAGES_PER_SECTION, rule: RULE }.check::<G>(range)?;
         let (roots, span) = (self.roots(), range.phys(G::PAGE_SHIFT));
         let there = |part: PfnRange| {
             let section = roots.section(G::section_nr(part.start()));
             let section = section.filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0);
-            section.ok_or(HotplugError::NotPresent { span, at: part.phys(G::PAGE_SHIFT) })
+            let section = section.ok_or(HotplugError::NotPresent { span, at: part.phys(G::PAGE_SHIFT) })?;
+            // SAFETY: only the writer frees usages.
+            let usage = unsafe { section.usage() };
+            let has_hole = usage.is_some_and(|usage| usage.subsection_map.find(whole.clone(), false).is_some());
+            match online && (has_hole || section.word() & SECTION_TAINT_ZONE_DEVICE != 0) {
+                true => Err(HotplugError::NotWholeRam { span, at: part.phys(G::PAGE_SHIFT) }),
+                false => Ok(section),
+            }
         };
         let sections = range.split_at_multiples(G::PAGES_PER_SECTION).map(there).collect::<Result<Vec<_>, _>>()?;
         for section in sections {
@@ -431,6 +463,10 @@ mod tests {
             table.section_or_new_root(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
         }
         assert_eq!(table.nr_roots(), 2);
+        let end = || table.end_section().load(Ordering::Relaxed);
+        assert_eq!(end(), 0, "a root alone does not lengthen walks");
+        [300, 3].into_iter().for_each(|nr| table.note_present(nr));
+        assert_eq!(end(), 301);
         assert_eq!(table.iter().filter(|(_, s)| s.word() != 0).map(|(nr, _)| nr).collect::<Vec<_>>(), [0, 1, 255, 256]);
     }
 
@@ -448,6 +484,52 @@ mod tests {
         // SAFETY: it was never published.
         unsafe { table.retire_usage(heap) };
         assert_eq!(table.nr_heap_usages(), 0);
+    }
+
+    /// A map that notes the word of its section when its bits are set.
+    #[derive(Default)]
+    struct Spy(BitWords<1>);
+
+    thread_local! {
+        static SPIED: std::cell::Cell<*const MemSection<Spy>> = const { std::cell::Cell::new(ptr::null()) };
+        static SEEN: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+    }
+
+    impl SubsectionMap for Spy {
+        const BITS: u32 = 64;
+        fn test(&self, bit: u32) -> bool {
+            self.0.test(bit)
+        }
+        fn set(&self, bits: Range<u32>) {
+            // SAFETY: the test keeps the section as long as it publishes.
+            SEEN.set(Some(unsafe { &*SPIED.get() }.word()));
+            self.0.set(bits);
+        }
+        fn clear(&self, bits: Range<u32>) {
+            self.0.clear(bits);
+        }
+        fn find(&self, bits: Range<u32>, value: bool) -> Option<u32> {
+            self.0.find(bits, value)
+        }
+        fn words(&self) -> Vec<u64> {
+            self.0.words()
+        }
+    }
+
+    /// D-3: whoever sees a sub-section of a device in a live section must see the section marked, so that it asks whose it is.
+    #[test]
+    fn a_section_is_marked_before_its_new_bits_and_a_blank_one_announced_after_them() {
+        let usage = SectionUsage::<Spy>::default();
+        let section = MemSection { section_mem_map: AtomicU64::new(0), usage: AtomicPtr::default() };
+        SPIED.set(&section);
+        let new = ptr::from_ref(&usage).cast_mut();
+        section.publish(new, 0..4, 0, 0x1000);
+        assert_eq!(SEEN.take(), Some(0), "the word announced bits that were not set");
+        let live = 0x1000 | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP;
+        assert_eq!(section.word(), live);
+        section.publish(ptr::null_mut(), 4..8, SECTION_TAINT_ZONE_DEVICE, 0x1000);
+        assert_eq!(SEEN.take(), Some(live | SECTION_TAINT_ZONE_DEVICE), "bits were set before the mark");
+        assert_eq!(usage.subsection_map.words(), [0xff]);
     }
 
     /// T-16: the first addition to an empty section finds its bits taken. From outside this cannot be reached, so the new

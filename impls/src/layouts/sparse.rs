@@ -57,22 +57,31 @@ struct Writer {
     life: Life,
 }
 
-/// Places for section maps: those given back first, then a freshly shuffled deal of the next ones.
+/// Places for section maps: those given back first, then a freshly shuffled deal of the next ones. A place that was left
+/// without memory stays so: on a tmpfs something else is mapped there.
 #[derive(Debug)]
 struct Slots {
     free: Vec<u64>,
+    unbacked: Vec<u64>,
     dealt: u64,
     rng: Pcg64Mcg,
 }
 
 impl Slots {
-    fn take(&mut self) -> u64 {
+    fn take(&mut self, backed: bool) -> u64 {
+        if !backed && let Some(slot) = self.unbacked.pop() {
+            return slot;
+        }
         if self.free.is_empty() {
             self.free.extend(self.dealt..self.dealt + SLOTS_PER_DEAL);
             self.free.shuffle(&mut self.rng);
             self.dealt += SLOTS_PER_DEAL;
         }
         self.free.pop().expect("a deal is not empty")
+    }
+
+    fn give_back(&mut self, slot: u64, backed: bool) {
+        if backed { self.free.push(slot) } else { self.unbacked.push(slot) }
     }
 }
 
@@ -114,7 +123,12 @@ impl<G: Geometry> Memmap for Sparse<G> {
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer {
-                slots: Slots { free: Vec::new(), dealt: 0, rng: Pcg64Mcg::seed_from_u64(config.seed) },
+                slots: Slots {
+                    free: Vec::new(),
+                    unbacked: Vec::new(),
+                    dealt: 0,
+                    rng: Pcg64Mcg::seed_from_u64(config.seed),
+                },
                 life: Life::BOOT,
             }),
         };
@@ -124,9 +138,10 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 .table
                 .section_or_new_root(nr)
                 .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
-            let slot = writer.slots.take();
+            let slot = writer.slots.take(sparse.backed.contains(nr));
             sparse.back(nr, slot)?;
             sparse.init_records(nr, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
+            sparse.table.note_present(nr);
             section.set_usage(sparse.table.boot_usage(index));
             let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
             section.set_word(sparse.coded(nr, slot) | flags);
@@ -224,8 +239,8 @@ impl<G: Geometry> Sparse<G> {
                 let undone = self.unback(nr, slot);
                 debug_assert!(undone.is_ok(), "{undone:?}");
             }
-            for &(_, slot, usage) in added.iter().rev() {
-                writer.slots.free.push(slot);
+            for &(nr, slot, usage) in added.iter().rev() {
+                writer.slots.give_back(slot, self.backed.contains(nr));
                 // SAFETY: not published yet; a boot usage is left alone.
                 unsafe { self.table.retire_usage(usage) };
             }
@@ -236,7 +251,7 @@ impl<G: Geometry> Sparse<G> {
                 boot_usage => Ok(boot_usage),
             });
             match reserved {
-                Ok(usage) => added.push((nr, writer.slots.take(), usage)),
+                Ok(usage) => added.push((nr, writer.slots.take(self.backed.contains(nr)), usage)),
                 Err(no) => {
                     undo(&mut writer, &added, 0);
                     return Err(HotplugError::NoMemory { span, what: no.0 });
@@ -263,6 +278,7 @@ impl<G: Geometry> Sparse<G> {
         phases.ended(Phase::Initialise);
         for (nr, slot, usage) in added {
             let section = roots.section(nr).expect("its root was made above");
+            self.table.note_present(nr);
             section.set_usage(usage);
             section.set_word(self.coded(nr, slot) | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP);
         }
@@ -274,7 +290,7 @@ impl<G: Geometry> Sparse<G> {
 impl<G: Geometry> Hotplug for Sparse<G> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Grid { granule_pages: G::PAGES_PER_SECTION, rule: GRID }.check::<G>(range)?;
-        check_altmap::<G>(range, how, &self.grace)?;
+        let _bound = check_altmap::<G>(range, how, &self.grace)?;
         match how.mode {
             AddMode::Transactional => self.add_sections(range, how, phases),
             AddMode::Faithful => range
@@ -314,13 +330,14 @@ impl<G: Geometry> Hotplug for Sparse<G> {
         for (done, (nr, section, word)) in sections.iter().enumerate() {
             let slot = self.slot_of(*nr, *word);
             if let Err(source) = self.unback(*nr, slot) {
-                // What is gone is gone; the rest is put back.
+                // The first is put back whole. After it nothing fails: the kernel drops memory in one way or another.
+                debug_assert!(done == 0, "section {nr}: {source}");
                 for (_, section, word) in &sections[done..] {
                     section.set_word(*word);
                 }
                 return Err(HotplugError::Vmem { span, source });
             }
-            writer.slots.free.push(slot);
+            writer.slots.give_back(slot, self.backed.contains(*nr));
             let usage = section.usage_ptr();
             if self.table.usage_kind(usage) == Some(UsageKind::Heap) {
                 section.set_usage(std::ptr::null_mut());
@@ -348,7 +365,7 @@ impl<G: Geometry> SectionFlags for Sparse<G> {
 
     fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
         let _writer = self.writer()?;
-        self.table.set_online(range, online)
+        self.table.set_online(range, online, 0..0)
     }
 }
 
@@ -466,6 +483,26 @@ mod tests {
         page.init(PageLinks::new(0, Zone::Device).with_section(5, X86_64::SECTIONS_WIDTH), Pfn(4 * S + 7), Life::BOOT);
         // SAFETY: as above.
         assert_ne!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(4 * S + 7));
+    }
+
+    /// On a tmpfs something else is mapped where nothing is backed, so records there would be private memory that nobody counts
+    /// and nobody gives back.
+    #[test]
+    fn a_place_without_memory_is_never_backed_later() {
+        let backing = crate::backing::RamBacking::Tmpfs("/dev/shm".into());
+        let store = RecordStore { backing, backed: BackedSections::only([4]), ..RecordStore::unlimited() };
+        let sparse = <Sparse>::boot(&BootMap::default(), &Config::default(), store).unwrap();
+        let slot = |nr| sparse.slot_of(nr, sparse.section_state(nr).unwrap().section_mem_map);
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            sparse.add(range(8, 4), &AddParams::default(), &mut ()).unwrap();
+            without.extend((8..12).map(slot));
+            sparse.remove(range(8, 4), &RemoveParams::default(), &mut ()).unwrap();
+            sparse.add(range(4, 1), &AddParams::default(), &mut ()).unwrap();
+            with.push(slot(4));
+            sparse.remove(range(4, 1), &RemoveParams::default(), &mut ()).unwrap();
+        }
+        assert!(with.iter().all(|slot| !without.contains(slot)), "{with:?} {without:?}");
     }
 
     #[test]

@@ -230,6 +230,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
                     unsafe { self.record(pfn).as_ref() }.init(links, Pfn(pfn), Life::BOOT);
                 }
             }
+            self.table.note_present(nr);
             section.set_usage(self.table.boot_usage(index));
         }
         Ok(())
@@ -258,7 +259,7 @@ impl<G: Geometry, R: Rules, P: Placement> SectionFlags for Subsection<G, R, P> {
 
     fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
         let _writer = self.writer()?;
-        self.table.set_online(range, online)
+        self.table.set_online(range, online, 0..Divided::<G, R>::PER_SECTION)
     }
 }
 

@@ -170,13 +170,15 @@ impl FromStr for Transition {
     }
 }
 
-/// A block of RAM.
-#[derive(Clone, Debug)]
+/// A block of RAM; offline by default.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryBlock {
     /// The zone its pages are in; `None` while it is offline.
     pub zone: Option<Zone>,
-    /// NUMA node.
+    /// NUMA node; of a block with pages of several nodes that of the first.
     pub node: u8,
+    /// Boot memory of several nodes lies in it. Such a block never goes offline.
+    pub several_nodes: bool,
     /// It was there at boot.
     pub early: bool,
     /// Where its records lie, if they lie in the block itself (`memmap_on_memory`).

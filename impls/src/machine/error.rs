@@ -32,8 +32,10 @@ pub enum MachineError {
         end_off_bytes: u64,
     },
     /// No such node.
-    #[error("node {node} is not possible; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
+    #[error("{span} is refused: node {node} is not possible; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
     NoSuchNode {
+        /// The range.
+        span: PhysSpan,
         /// The node.
         node: u8,
         /// Nodes of the machine.
@@ -66,8 +68,10 @@ pub enum MachineError {
         name: String,
     },
     /// The block is there.
-    #[error("memory block {block} exists")]
+    #[error("memory block {block} ({span}) exists")]
     BlockExists {
+        /// Its range.
+        span: PhysSpan,
         /// Its number.
         block: u64,
     },
@@ -78,8 +82,10 @@ pub enum MachineError {
         block: u64,
     },
     /// RAM is removed offline.
-    #[error("memory block {block} is online; write offline to its state first")]
+    #[error("memory block {block} ({span}) is online; write offline to its state first")]
     BlockOnline {
+        /// Its range.
+        span: PhysSpan,
         /// Its number.
         block: u64,
     },
@@ -90,8 +96,10 @@ pub enum MachineError {
         word: String,
     },
     /// Nothing to do.
-    #[error("memory block {block} is {state} already, so {asked} is refused")]
+    #[error("memory block {block} ({span}) is {state} already, so {asked} is refused")]
     AlreadyInState {
+        /// Its range.
+        span: PhysSpan,
         /// Its number.
         block: u64,
         /// What it is.
@@ -99,12 +107,22 @@ pub enum MachineError {
         /// What was asked for.
         asked: Transition,
     },
+    /// Pages of more than one node. Source: `offline_pages`, which takes one zone at a time.
+    #[error("memory block {block} ({span}) has pages of several nodes, and goes offline as a whole or not at all")]
+    SeveralNodes {
+        /// Its range.
+        span: PhysSpan,
+        /// Its number.
+        block: u64,
+    },
     /// A part of the block is no RAM: memory holes, a device, or never added.
     #[error(
-        "memory block {block} has memory holes: {} of its {} are RAM, and a block goes online and offline as a whole",
+        "memory block {block} ({span}) has memory holes: {} of its {} are RAM, and a block goes online and offline as a whole",
         Bytes(*ram_bytes), Bytes(*block_bytes)
     )]
     Holes {
+        /// Its range.
+        span: PhysSpan,
         /// Its number.
         block: u64,
         /// Bytes of RAM.
@@ -156,6 +174,7 @@ impl MachineError {
             | Self::AlreadyInState { .. }
             | Self::ProbeMisaligned { .. }
             | Self::NoSuchBlock { .. }
+            | Self::SeveralNodes { .. }
             | Self::Holes { busy: false, .. } => Errno::INVAL,
             Self::Holes { busy: true, .. } | Self::BlockOnline { .. } => Errno::BUSY,
             Self::BeyondMappable { .. } => Errno::TOOBIG,
@@ -174,8 +193,13 @@ pub enum PagemapError {
     #[error("a mapping needs a range")]
     NoRange,
     /// Device-private memory needs its owner's operations.
-    #[error("a mapping of device-private memory needs an owner who can migrate its pages back to RAM")]
-    PrivateWithoutOwner,
+    #[error(
+        "{span} is refused: a mapping of device-private memory needs an owner who can migrate its pages back to RAM"
+    )]
+    PrivateWithoutOwner {
+        /// The first range.
+        span: PhysSpan,
+    },
     /// One altmap, one range.
     #[error("a mapping with an altmap has one range, this one has {nr_ranges}")]
     AltmapNeedsOneRange {
@@ -213,8 +237,11 @@ pub enum PagemapError {
         name: String,
     },
     /// Not mapped, or being taken down by another.
-    #[error("the mapping is not there any more")]
-    NotMapped,
+    #[error("{span} is not mapped any more, or is being taken down")]
+    NotMapped {
+        /// The first range.
+        span: PhysSpan,
+    },
     /// The layout refused.
     #[error(transparent)]
     Layout(#[from] HotplugError),
@@ -225,9 +252,10 @@ impl PagemapError {
     pub fn errno(&self) -> i32 {
         match self {
             Self::Layout(error) => return error.errno(),
-            Self::NoRange | Self::PrivateWithoutOwner | Self::AltmapNeedsOneRange { .. } | Self::NotMapped => {
-                Errno::INVAL
-            }
+            Self::NoRange
+            | Self::PrivateWithoutOwner { .. }
+            | Self::AltmapNeedsOneRange { .. }
+            | Self::NotMapped { .. } => Errno::INVAL,
             // The kernel's choice.
             Self::Conflict { .. } => Errno::NOMEM,
             Self::OverlapsRam { .. } => Errno::NXIO,

@@ -32,7 +32,7 @@ use crate::geometry::Geometry;
 use crate::grace::GraceError;
 use crate::memmap::*;
 use crate::page::{PAGE_RECORD_BYTES, Page, Zone};
-use crate::pfn::{Pfn, PfnRange};
+use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::rules::Rules;
 use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
 use crate::store::RecordStore;
@@ -79,6 +79,7 @@ pub struct AddMemory {
 #[derive(Debug)]
 pub struct Machine<L> {
     layout: L,
+    boot: BootMap,
     config: MachineConfig,
     block_pages: u64,
     state: Mutex<State>,
@@ -130,13 +131,15 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             state.resources.insert(ram).expect("a boot map does not overlap");
             state.zones.grow((boot.node, Zone::Normal), boot.range);
             state.zones.add_present((boot.node, Zone::Normal), boot.range.nr_pages(), true);
+            let (first, last) = (boot.range.start() / block_pages, (boot.range.end() - 1) / block_pages);
+            for block in first..=last {
+                let (zone, node) = (Some(Zone::Normal), boot.node);
+                let early = MemoryBlock { zone, node, several_nodes: false, early: true, altmap: None };
+                let block = state.blocks.entry(block).or_insert(early);
+                block.several_nodes |= block.node != node;
+            }
         }
-        for (nr, node) in map.sections::<L::Geometry>() {
-            let block = L::Geometry::section_start(nr) / block_pages;
-            let early = MemoryBlock { zone: Some(Zone::Normal), node, early: true, altmap: None };
-            state.blocks.entry(block).or_insert(early);
-        }
-        Ok(Self { layout, config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
+        Ok(Self { layout, boot: map.clone(), config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
     }
 
     /// The layout.
@@ -204,7 +207,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         (self.layout.digest(), &state.resources, &state.zones, state.max_pfn, state.auto_online).hash(&mut hasher);
         for (number, block) in &state.blocks {
             let altmap = block.altmap.as_ref().map(|altmap| altmap.base_pfn());
-            (number, block.zone, block.node, block.early, altmap).hash(&mut hasher);
+            (number, block.zone, block.node, block.several_nodes, block.early, altmap).hash(&mut hasher);
         }
         self.pgmaps.ranges().hash(&mut hasher);
         Ok(hasher.finish())
@@ -216,11 +219,14 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// Something is in the way.
     pub fn insert_resource(&self, resource: Resource) -> Result<(), MachineError> {
         let span = resource.range.phys(L::Geometry::PAGE_SHIFT);
+        if resource.range.is_empty() {
+            return Err(HotplugError::Empty { span }.into());
+        }
         let mut state = self.lock()?;
         state.resources.insert(resource).map_err(|at| Self::busy(span, &at))
     }
 
-    fn busy(span: crate::pfn::PhysSpan, at: &Resource) -> MachineError {
+    fn busy(span: PhysSpan, at: &Resource) -> MachineError {
         MachineError::ResourceBusy { span, at: at.range.phys(span.page_shift), name: at.name.clone() }
     }
 
@@ -234,6 +240,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
 
     fn block_range(&self, block: u64) -> PfnRange {
         PfnRange::from_len(block * self.block_pages, self.block_pages).expect("blocks lie in the physical space")
+    }
+
+    fn block_span(&self, block: u64) -> PhysSpan {
+        self.block_range(block).phys(L::Geometry::PAGE_SHIFT)
     }
 
     fn block_numbers(&self, range: PfnRange) -> std::ops::Range<u64> {
@@ -264,7 +274,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Err(MachineError::BeyondMappable { span: range.phys(shift), limit, beyond_bytes })
     }
 
-    /// Hot-adds RAM: whole memory blocks, offline unless `auto_online_blocks` says otherwise. All or nothing.
+    /// Hot-adds RAM: whole memory blocks, all or nothing; then puts them online if `auto_online_blocks` says so.
     ///
     /// Source: `add_memory_resource`.
     ///
@@ -274,7 +284,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         let span = range.phys(L::Geometry::PAGE_SHIFT);
         self.check_blocks(range)?;
         if how.node >= self.config.nodes {
-            return Err(MachineError::NoSuchNode { node: how.node, nodes: self.config.nodes });
+            return Err(MachineError::NoSuchNode { span, node: how.node, nodes: self.config.nodes });
         }
         let name = how.driver_name.as_deref().unwrap_or("System RAM");
         let of_driver = name.strip_prefix("System RAM (").and_then(|rest| rest.strip_suffix(')'));
@@ -287,16 +297,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             return Err(Self::busy(span, busy));
         }
         if let Some(block) = self.block_numbers(range).find(|block| state.blocks.contains_key(block)) {
-            return Err(MachineError::BlockExists { block });
+            return Err(MachineError::BlockExists { span: self.block_span(block), block });
         }
         let ram = Resource::new(range, ResourceKind::SystemRam, name, true);
-        state.resources.insert(ram).map_err(|at| Self::busy(span, &at))?;
+        state.resources.request(ram).map_err(|at| Self::busy(span, &at))?;
         let altmaps = self.add_records(range, how).inspect_err(|_| {
             state.resources.remove(range, ResourceKind::SystemRam);
         })?;
         state.max_pfn = state.max_pfn.max(range.end());
         for (block, altmap) in self.block_numbers(range).zip(altmaps) {
-            state.blocks.insert(block, MemoryBlock { zone: None, node: how.node, early: false, altmap });
+            state.blocks.insert(block, MemoryBlock { node: how.node, altmap, ..MemoryBlock::default() });
         }
         if state.auto_online != Transition::Offline {
             let transition = state.auto_online;
@@ -309,7 +319,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
 
     /// Records for new RAM, block by block where each holds its own; the altmap of each block.
     fn add_records(&self, range: PfnRange, how: &AddMemory) -> Result<Vec<Option<Arc<Altmap>>>, MachineError> {
-        let params = AddParams { node: how.node, kind: MemoryKind::Ram, memblock_api: true, ..AddParams::default() };
+        let params = AddParams { node: how.node, kind: MemoryKind::Ram, ..AddParams::default() };
         let blocks = self.block_numbers(range);
         let dir = how.memmap_on_memory.as_ref().filter(|_| self.can_hold_own_records());
         let Some(dir) = dir else {
@@ -371,7 +381,9 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         for block in self.block_numbers(range) {
             match state.blocks.get(&block) {
                 None => return Err(MachineError::NoSuchBlock { block }),
-                Some(MemoryBlock { zone: Some(_), .. }) => return Err(MachineError::BlockOnline { block }),
+                Some(MemoryBlock { zone: Some(_), .. }) => {
+                    return Err(MachineError::BlockOnline { span: self.block_span(block), block });
+                }
                 Some(_) => {}
             }
         }
@@ -427,7 +439,11 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     fn change_state(&self, state: &mut State, number: u64, transition: Transition) -> Result<(), MachineError> {
         let block = state.blocks.get(&number).ok_or(MachineError::NoSuchBlock { block: number })?.clone();
         if block.zone.is_some() == transition.zone().is_some() {
-            return Err(MachineError::AlreadyInState { block: number, state: block.state(), asked: transition });
+            let (span, state) = (self.block_span(number), block.state());
+            return Err(MachineError::AlreadyInState { span, block: number, state, asked: transition });
+        }
+        if block.several_nodes && transition == Transition::Offline {
+            return Err(MachineError::SeveralNodes { span: self.block_span(number), block: number });
         }
         let range = self.block_range(number);
         self.check_holes(state, number, transition)?;
@@ -464,7 +480,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
         let (ram_bytes, block_bytes) = (ram << L::Geometry::PAGE_SHIFT, self.block_bytes());
         let busy = transition != Transition::Offline && <L::Rules as Rules>::SET.block_with_holes_is_busy;
-        Err(MachineError::Holes { block, ram_bytes, block_bytes, busy })
+        let span = self.block_span(block);
+        Err(MachineError::Holes { span, block, ram_bytes, block_bytes, busy })
     }
 
     fn set_zone(&self, range: PfnRange, zone: Zone) {
@@ -494,10 +511,11 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 Zone::Device => reader.valid_to_page(pfn),
                 _ => self.pfn_to_online_page(&reader, pfn),
             };
-            // The node of RAM is its block's: flags have no room for it everywhere.
-            let node = |page: &Page| match id.1 {
-                Zone::Device => Some(page.node()),
-                _ => blocks.get(&(pfn.0 / self.block_pages)).map(|block| block.node),
+            // The node of RAM is that of its block, or of boot: flags have no room for it everywhere.
+            let node = |page: &Page| match (id.1, blocks.get(&(pfn.0 / self.block_pages))) {
+                (Zone::Device, _) => Some(page.node()),
+                (_, Some(block)) if block.several_nodes => self.boot.node_of(pfn),
+                (_, block) => block.map(|block| block.node),
             };
             page.is_some_and(|page| page.zone() == Some(id.1) && node(page) == Some(id.0))
         };
@@ -556,7 +574,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     pub(crate) fn force_block(&self, range: PfnRange, node: u8) -> Result<u64, MachineError> {
         let number = range.start() / self.block_pages;
         let mut state = self.lock()?;
-        state.blocks.insert(number, MemoryBlock { zone: None, node, early: false, altmap: None });
+        state.blocks.insert(number, MemoryBlock { node, ..MemoryBlock::default() });
         Ok(number)
     }
 
@@ -578,7 +596,8 @@ impl State {
             for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
             {
                 let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
-                self.resources.insert(rest).expect("a part of what was there");
+                // RAM is busy, so nothing lies below it that could be in the way.
+                self.resources.request(rest).expect("a part of what was there");
             }
         }
     }

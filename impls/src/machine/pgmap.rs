@@ -15,6 +15,7 @@ use crate::geometry::Geometry;
 use crate::memmap::*;
 use crate::page::Zone;
 use crate::pfn::{Pfn, PfnRange};
+use crate::request::check_space;
 use crate::rules::Rules;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -185,14 +186,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// # Errors
     /// [`PagemapError`]; nothing is changed.
     pub fn memremap_pages(&self, spec: PagemapSpec) -> Result<Arc<Pagemap>, PagemapError> {
-        if spec.ranges.is_empty() {
-            return Err(PagemapError::NoRange);
-        }
+        let Some(first) = spec.ranges.first() else { return Err(PagemapError::NoRange) };
         if spec.kind == (PagemapKind::Private { has_owner: false }) {
-            return Err(PagemapError::PrivateWithoutOwner);
+            return Err(PagemapError::PrivateWithoutOwner { span: first.phys(L::Geometry::PAGE_SHIFT) });
         }
         if spec.altmap.is_some() && spec.ranges.len() > 1 {
             return Err(PagemapError::AltmapNeedsOneRange { nr_ranges: spec.ranges.len() });
+        }
+        // Of its place, before anybody is asked about it: rounding could make an empty range of one beyond all places.
+        for &range in &spec.ranges {
+            check_space::<L::Geometry>(range)?;
         }
         let mut state = self.lock()?;
         for &range in &spec.ranges {
@@ -228,7 +231,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     fn claim(&self, state: &mut State, spec: &PagemapSpec) -> Result<(), PagemapError> {
         for (done, &range) in spec.ranges.iter().enumerate() {
             let claim = Resource::new(range, ResourceKind::Other, spec.name.clone(), true);
-            if let Err(at) = state.resources.insert(claim) {
+            if let Err(at) = state.resources.request(claim) {
                 Self::release(state, &spec.ranges[..done]);
                 let span = range.phys(L::Geometry::PAGE_SHIFT);
                 return Err(PagemapError::Claimed { span, at: at.range.phys(span.page_shift), name: at.name });
@@ -272,7 +275,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         drop(self.lock()?);
         let mapped = |range: &PfnRange| self.pgmaps.find(*range).is_some_and(|(_, found)| Arc::ptr_eq(&found, pagemap));
         if !pagemap.spec.ranges.iter().any(mapped) || !pagemap.kill() {
-            return Err(PagemapError::NotMapped);
+            let span = pagemap.spec.ranges[0].phys(L::Geometry::PAGE_SHIFT);
+            return Err(PagemapError::NotMapped { span });
         }
         pagemap.wait_until_idle();
         let mut state = match self.lock() {

@@ -69,15 +69,28 @@ pub struct ResourceTree {
 }
 
 impl ResourceTree {
-    /// Inserts a resource below the smallest one that contains it. Resources that it contains become its children.
+    /// Inserts a resource below the smallest one that contains it. Resources that it contains become its children. Source:
+    /// `insert_resource`.
     ///
     /// # Errors
-    /// The resource that is in the way: one that it overlaps in part, or a busy one that contains it; nothing is changed.
+    /// The resource that is in the way: one that it overlaps in part, or a busy one that contains it; an empty one is in its
+    /// own way. Nothing is changed.
     pub fn insert(&mut self, new: Resource) -> Result<(), Resource> {
-        Self::insert_into(&mut self.top, new)
+        Self::insert_into(&mut self.top, new, true)
     }
 
-    fn insert_into(siblings: &mut Vec<Resource>, mut new: Resource) -> Result<(), Resource> {
+    /// Claims a range below the smallest resource that contains it. Source: `__request_region`.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), and a resource that the range contains.
+    pub fn request(&mut self, new: Resource) -> Result<(), Resource> {
+        Self::insert_into(&mut self.top, new, false)
+    }
+
+    fn insert_into(siblings: &mut Vec<Resource>, mut new: Resource, takes_in: bool) -> Result<(), Resource> {
+        if new.range.is_empty() {
+            return Err(new);
+        }
         let at = siblings.partition_point(|sibling| sibling.range.end() <= new.range.start());
         let touched = at + siblings[at..].partition_point(|sibling| sibling.range.start() < new.range.end());
         if let [only] = &mut siblings[at..touched]
@@ -85,10 +98,11 @@ impl ResourceTree {
         {
             return match only.busy {
                 true => Err(only.clone()),
-                false => Self::insert_into(&mut only.children, new),
+                false => Self::insert_into(&mut only.children, new, takes_in),
             };
         }
-        match siblings[at..touched].iter().find(|sibling| sibling.busy || !new.range.contains_range(sibling.range)) {
+        let in_the_way = |sibling: &&Resource| !takes_in || sibling.busy || !new.range.contains_range(sibling.range);
+        match siblings[at..touched].iter().find(in_the_way) {
             Some(in_the_way) => Err(in_the_way.clone()),
             None => {
                 new.children = siblings.drain(at..touched).collect();
@@ -212,7 +226,24 @@ mod tests {
             let in_the_way = tree.insert(Resource::new(range(start, end), Other, "n", false)).unwrap_err();
             assert_eq!(in_the_way.range, range(10, 20));
         }
+        for (start, end) in [(12, 12), (20, 20), (30, 30)] {
+            assert!(tree.insert(Resource::new(range(start, end), Other, "empty", false)).is_err());
+        }
         assert_eq!(tree, before);
+    }
+
+    #[test]
+    fn what_is_claimed_takes_nothing_in() {
+        let mut tree = tree(&[(0, 100, Window), (40, 60, Other)]);
+        let before = tree.clone();
+        for (start, end) in [(30, 70), (50, 70), (50, 200)] {
+            let in_the_way = tree.request(Resource::new(range(start, end), SystemRam, "n", true)).unwrap_err();
+            assert_eq!((in_the_way.kind, tree == before), (if end == 200 { Window } else { Other }, true));
+        }
+        // In what is free of a window, and in all of it.
+        tree.request(Resource::new(range(60, 70), SystemRam, "n", true)).unwrap();
+        tree.request(Resource::new(range(40, 60), SystemRam, "n", true)).unwrap();
+        assert_eq!(tree.iter().count(), 4);
     }
 
     #[test]

@@ -50,7 +50,7 @@ struct Going {
 impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Self::GRID.check::<G>(range)?;
-        check_altmap::<G>(range, how, &self.grace)?;
+        let _bound = check_altmap::<G>(range, how, &self.grace)?;
         if how.mode == AddMode::Transactional && R::SET.overlap_is_an_error {
             return self.add_range(range, how, phases);
         }
@@ -256,28 +256,15 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
     }
 
-    /// The records are there and written: usage, taint, bits, word, in the order in which a reader follows them back.
+    /// The records are there and written.
     fn publish(&self, chunk: &Chunk<'_, G::SubsectionMap>, how: &AddParams) {
         let in_part = chunk.pfns.nr_pages() < G::PAGES_PER_SECTION;
         let taint = match R::SET.taints_mixed_sections && in_part && how.kind == MemoryKind::Device {
             true => SECTION_TAINT_ZONE_DEVICE,
             false => 0,
         };
-        if !chunk.new_usage.is_null() {
-            chunk.section.set_usage(chunk.new_usage);
-        }
-        let word = chunk.section.word();
-        let lives = word & SECTION_HAS_MEM_MAP != 0;
-        if lives && word & taint != taint {
-            chunk.section.set_word(word | taint);
-        }
-        // SAFETY: only the writer frees usages.
-        let usage = unsafe { chunk.section.usage() }.expect("reserved before");
-        usage.subsection_map.set(chunk.bits.clone());
-        if !lives {
-            let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint;
-            chunk.section.set_word(self.coded(chunk.nr) | flags);
-        }
+        self.table.note_present(chunk.nr);
+        chunk.section.publish(chunk.new_usage, chunk.bits.clone(), taint, self.coded(chunk.nr));
     }
 
     /// Hides a range: bits, then HAS_MEM_MAP of sections in which none is left. All or nothing.
