@@ -15,9 +15,17 @@ fn altmap<L: Memmap>(free: u64) -> Result<Altmap, String> {
     Altmap::new::<L::Geometry>(device::<L>(range(base, free + 2))?, base, 2, free).map_err(text)
 }
 
+/// A block that cannot be had, and the counts stay.
+fn not_served(altmap: &Altmap, nr_pages: u64) -> Check {
+    let before = altmap.used();
+    check!(altmap.alloc_block(nr_pages).is_none(), "a block of {nr_pages} pages was served");
+    check!(altmap.used() == before, "a refused block changed {before:?} to {:?}", altmap.used());
+    Ok(())
+}
+
 pub(super) fn t_43_no_room_for_a_block<L: Memmap>(_: &Held) -> Check {
     let altmap = altmap::<L>(510)?;
-    check!(altmap.alloc_block(BLOCK).is_none(), "2 MiB of 510 pages");
+    not_served(&altmap, BLOCK)?;
     let page = altmap.alloc_block(1);
     check!(page == Some(0x100002), "the first page is {page:x?}");
     Ok(())
@@ -29,7 +37,7 @@ pub(super) fn t_44_block_is_aligned<L: Memmap>(_: &Held) -> Check {
     check!(block == Some(0x100200), "the block is at {block:x?}");
     let used = block_first.used();
     check!((used.alloc, used.align) == (512, 510), "{used:?}");
-    check!(block_first.alloc_block(1).is_none(), "a page after the last");
+    not_served(&block_first, 1)?;
     let page_first = altmap::<L>(1022)?;
     let got = (page_first.alloc_block(1), page_first.alloc_block(BLOCK));
     check!(got == (Some(0x100002), Some(0x100200)), "{got:x?}");
@@ -44,8 +52,8 @@ pub(super) fn t_45_odd_sizes<L: Memmap>(_: &Held) -> Check {
     check!(odd == Some(0x100002), "3 pages need no alignment, they are at {odd:x?}");
     let even = altmap.alloc_block(6);
     check!(even == Some(0x100006), "6 pages are aligned to 2, they are at {even:x?}");
-    check!(altmap.alloc_block(0).is_none() && altmap.alloc_block(u64::MAX).is_none(), "sizes that cannot be");
-    Ok(())
+    not_served(&altmap, 0)?;
+    not_served(&altmap, u64::MAX)
 }
 
 pub(super) fn t_46_altmap_must_fit_its_range<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
@@ -67,7 +75,12 @@ pub(super) fn t_46_altmap_must_fit_its_range<L: Hotplug + Inspect + SectionFlags
     let too_large = how(added.nr_pages() - 1)?;
     refused(&layout, "an altmap one page too large", EINVAL, || layout.add(added, &too_large, &mut ()))?;
     check!(too_large.altmap.is_some_and(|altmap| altmap.used().alloc == 0), "a failed addition took pages");
-    Ok(())
+    // A refused addition does not make the altmap the layout's.
+    add(&layout, added).map_err(text)?;
+    let wanted = how(64)?;
+    refused(&layout, "adding what is there", EEXIST, || layout.add(added, &wanted, &mut ()))?;
+    let other = boot::<L>(&BootMap::default())?;
+    other.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that nobody uses: {error}"))
 }
 
 pub(super) fn t_47_x86_takes_whole_sections<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {

@@ -2,10 +2,9 @@
 //! refused, or fails, changes nothing.
 
 use super::adding::six_in_section_1;
-use super::blocks::machine_refuses;
 use super::*;
 use crate::fault::{Faults, Seam};
-use crate::machine::{AddMemory, PagemapKind, PagemapSpec};
+use crate::machine::{AddMemory, PagemapKind, PagemapSpec, Resource, ResourceKind};
 use crate::page::Zone;
 use crate::store::RecordBudget;
 use rand::{RngExt, SeedableRng};
@@ -66,7 +65,6 @@ pub(super) fn refusals_change_nothing<L: Hotplug + Inspect + SectionFlags>(_: &H
     let (unit, top) = (granule::<L>(), L::Geometry::NR_PFNS);
     let start = L::Geometry::section_start(16);
     add(&layout, range(start, unit)).map_err(|e| e.to_string())?;
-    let before = layout.digest();
     let adds = [
         (range(start + unit, 0), EINVAL),
         (range(start + unit + 1, unit), EINVAL),
@@ -82,25 +80,18 @@ pub(super) fn refusals_change_nothing<L: Hotplug + Inspect + SectionFlags>(_: &H
     ];
     for (range, errno) in adds {
         // Without an altmap: the range is refused whatever its records would lie on.
-        let Err(error) = layout.add(range, &AddParams::default(), &mut ()) else {
-            return Err(format!("{range} was added"));
-        };
-        check!(error.errno() == errno, "adding {range}: errno {} ({error}), not {errno}", error.errno());
-        check!(layout.digest() == before, "adding {range} was refused and changed something");
+        refused(&layout, format!("adding {range}"), errno, || layout.add(range, &AddParams::default(), &mut ()))?;
     }
     let removes = [
-        range(start, 0),
-        range(start + 1, unit),
-        range(start, 2 * unit),
-        range(start + unit, unit),
-        range(top, unit),
-        range(u64::MAX - 1, 1),
+        (range(start, 0), EINVAL),
+        (range(start + 1, unit), EINVAL),
+        (range(start, 2 * unit), EINVAL),
+        (range(start + unit, unit), EINVAL),
+        (range(top, unit), ERANGE),
+        (range(u64::MAX - 1, 1), ERANGE),
     ];
-    for range in removes {
-        let Err(error) = remove(&layout, range) else { return Err(format!("{range} was removed")) };
-        let errno = error.errno();
-        check!([EINVAL, ERANGE].contains(&errno), "removing {range}: errno {errno} ({error})");
-        check!(layout.digest() == before, "removing {range} was refused and changed something");
+    for (range, errno) in removes {
+        refused(&layout, format!("removing {range}"), errno, || remove(&layout, range))?;
     }
     // Nor the records.
     let mut oracle = Oracle::boot(&small_machine());
@@ -114,11 +105,9 @@ pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + 
     let layout = boot::<L>(&small_machine())?;
     let added = range(L::Geometry::section_start(16), granule::<L>());
     add(&layout, added).map_err(|e| e.to_string())?;
-    let before = layout.digest();
     let reader = layout.reader();
-    let errors = [remove(&layout, added).map_err(|e| e.errno()), layout.synchronize().map_err(|e| e.errno())];
-    check!(errors == [Err(EDEADLK), Err(EDEADLK)], "with a reader on this thread: {errors:?}, not EDEADLK");
-    check!(layout.digest() == before, "a refused removal changed something");
+    refused(&layout, "removing with a reader on this thread", EDEADLK, || remove(&layout, added))?;
+    refused(&layout, "synchronising with a reader on this thread", EDEADLK, || layout.synchronize())?;
     drop(reader);
     writers_under_a_waiting_removal_are_told(&layout, added)?;
     add(&layout, added).map_err(|e| e.to_string())?;
@@ -151,13 +140,14 @@ fn writers_under_a_waiting_removal_are_told<L: Hotplug + Inspect>(layout: &L, ad
             std::thread::yield_now();
         }
         let elsewhere = range(added.end(), added.nr_pages());
-        let adding = layout.add(elsewhere, &AddParams::default(), &mut ()).map_err(|e| e.errno());
-        let waiting = layout.synchronize().map_err(|e| e.errno());
-        layout.digest();
+        // The bits have gone, and the removal stands still: what is seen from here on is what it leaves while it waits.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let plain = AddParams::default();
+        let adding = refused(layout, "adding", EDEADLK, || layout.add(elsewhere, &plain, &mut ()));
+        let waiting = refused(layout, "synchronising", EDEADLK, || layout.synchronize());
         drop(reader);
         remover.join().map_err(|_| "the remover panicked".to_owned())??;
-        check!((adding, waiting) == (Err(EDEADLK), Err(EDEADLK)), "{adding:?} and {waiting:?}, not EDEADLK");
-        Ok(())
+        adding.and(waiting)
     })
 }
 
@@ -184,12 +174,13 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
 pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let budget = RecordBudget::new(5 << 20);
     let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..RecordStore::unlimited() })?;
-    let before = layout.digest();
     // Records of 6 MiB: the third section finds no room.
     let three = range(L::Geometry::section_start(40), 3 * L::Geometry::PAGES_PER_SECTION);
-    let Err(error) = add(&layout, three) else { return Err("added beyond the limit".into()) };
-    check!(error.errno() == 12 && error.to_string().contains("limit of 5 MiB"), "{error}");
-    check!(layout.digest() == before, "a failed addition left something behind");
+    let mut said = String::new();
+    refused(&layout, "adding beyond the limit", ENOMEM, || {
+        add(&layout, three).inspect_err(|error| said = error.to_string())
+    })?;
+    check!(said.contains("limit of 5 MiB"), "{said}");
     agree(&layout, &Oracle::boot(&BootMap::default()))?;
     let two = range(three.start(), 2 * L::Geometry::PAGES_PER_SECTION);
     add(&layout, two).map_err(|e| format!("after a failed addition: {e}"))
@@ -205,13 +196,15 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
     let per_section = L::Geometry::PAGES_PER_SECTION / unit;
     // From the last boot section on, so that early sections are extended and emptied too. Whole sections of which boot
     // memory fills a part are one thing to a layout without sub-sections and another to the oracle.
-    let base = L::Geometry::section_start(if per_section > 1 { 1 } else { 2 });
+    let last = L::Geometry::section_nr(map.end_pfn() - 1);
+    let base = L::Geometry::section_start(if per_section > 1 { last } else { last + 1 });
     let nr_granules = 4 * per_section.max(4) + per_section + 2;
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut there: Vec<PfnRange> = Vec::new();
     for step in 0..operations {
         let nr = if rng.random_ratio(1, 50) { rng.random_range(1..=per_section + 2) } else { rng.random_range(1..=4) };
         let range = range(base + rng.random_range(0..4 * per_section.max(4)) * unit, nr * unit);
+        let before = layout.digest();
         let (done, expected) = if rng.random_bool(0.5) {
             let done = add(&layout, range);
             let expected = oracle.add(range);
@@ -226,6 +219,7 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
             (remove(&layout, range), expected)
         };
         check!(done.is_ok() == expected, "step {step}, {range}: {done:?}, the oracle says {expected}");
+        check!(expected || layout.digest() == before, "step {step}, {range}: was refused and changed something");
         let errno = done.map_or_else(|error| error.errno(), |()| 0);
         check!([0, 17, 22].contains(&errno), "step {step}, {range}: errno {errno}");
         let reader = layout.reader();
@@ -302,11 +296,45 @@ pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: 
             })?;
             add(&layout, over_borders).map_err(|error| format!("after {what}: {error}"))?;
             all_readable(&layout, over_borders)?;
+            let (layout, faults) = fresh()?;
+            let kept = faithful_failure_keeps_whole_parts(&layout, &faults, (seam, nth), over_borders)?;
+            let (twin, _) = fresh()?;
+            if !kept.is_empty() {
+                add(&twin, kept).map_err(text)?;
+            }
+            let (left, should) = (accounts(&layout), accounts(&twin));
+            check!(left == should, "faithfully {what} left {left:?}, not {should:?}");
             tried += 1;
         }
     }
     check!(tried >= 4, "only {tried} allocations were made to fail");
     Ok(())
+}
+
+/// The same in the kernel's mode: the sections before the failing one stay, and the failing one is what it was. What stayed.
+fn faithful_failure_keeps_whole_parts<L: Hotplug + Inspect>(
+    layout: &L,
+    faults: &Faults,
+    (seam, nth): (Seam, u64),
+    over_borders: PfnRange,
+) -> Result<PfnRange, String> {
+    let parts: Vec<PfnRange> = over_borders.split_at_multiples(s::<L>()).collect();
+    let states = || parts.iter().map(|part| layout.section_state(L::Geometry::section_nr(part.start())));
+    let before: Vec<_> = states().collect();
+    let mode = AddMode::Faithful;
+    let how = AddParams { mode, ..params_if_possible::<L>(over_borders, layout.backed()) };
+    faults.fail(seam, nth);
+    let what = format!("faithfully adding with {seam:?} {nth} failing");
+    is_refused(&what, ENOMEM, layout.add(over_borders, &how, &mut ()))?;
+    let is_there = |part: &&PfnRange| layout.reader().pfn_section_valid(Pfn(part.start()));
+    let nr_kept = parts.iter().take_while(is_there).count();
+    let after: Vec<_> = states().collect();
+    check!(before[nr_kept..] == after[nr_kept..], "{what}: {before:x?} became {after:x?}");
+    check!(nr_kept < parts.len(), "{what}: all is there");
+    let end = parts[nr_kept].start();
+    let kept = range(over_borders.start(), end - over_borders.start());
+    all_readable(layout, kept)?;
+    Ok(kept)
 }
 
 /// Refusals of the machine's front, each with its error number and without a trace.
@@ -320,7 +348,7 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     let on_node = |node| AddMemory { node, ..AddMemory::default() };
     let named = |name: &str| AddMemory { driver_name: Some(name.to_owned()), ..AddMemory::default() };
     let adding = |range, how: &AddMemory, errno| {
-        machine_refuses(&machine, format!("adding {range}"), errno, || machine.add_memory(range, how))
+        refused(&machine, format!("adding {range}"), errno, || machine.add_memory(range, how))
     };
     adding(range(s, s), &plain, EEXIST)?;
     adding(range(0, 2 * s), &plain, EEXIST)?;
@@ -331,22 +359,29 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     adding(range(top, s), &plain, E2BIG)?;
     adding(range(u64::MAX - 2 * s + 1, s), &plain, E2BIG)?;
     adding(range(u64::MAX - 1, 1), &plain, EINVAL)?;
-    machine_refuses(&machine, "probing off a block", EINVAL, || machine.probe((8 << 27) + 4096))?;
-    machine_refuses(&machine, "probing the last byte", EINVAL, || machine.probe(u64::MAX))?;
-    machine_refuses(&machine, "no such block", EINVAL, || machine.write_state(u64::MAX, "online"))?;
-    machine_refuses(&machine, "a word", EINVAL, || machine.write_auto_online("maybe"))?;
-    let over = [(vec![], PagemapKind::Generic, EINVAL), (vec![range(top, s)], PagemapKind::Generic, ERANGE)];
+    refused(&machine, "probing off a block", EINVAL, || machine.probe((8 << 27) + 4096))?;
+    refused(&machine, "probing the last byte", EINVAL, || machine.probe(u64::MAX))?;
+    refused(&machine, "no such block", EINVAL, || machine.write_state(u64::MAX, "online"))?;
+    refused(&machine, "a word", EINVAL, || machine.write_auto_online("maybe"))?;
+    let over = [
+        (vec![], PagemapKind::Generic, EINVAL),
+        (vec![range(top, s)], PagemapKind::Generic, ERANGE),
+        (vec![range(u64::MAX - 1, 1)], PagemapKind::Generic, ERANGE),
+        (vec![range(2 * s, 0)], PagemapKind::Generic, EINVAL),
+        (vec![range(s + 5, 0)], PagemapKind::Generic, EINVAL),
+        (vec![range(16 * s, s), range(32 * s, 0)], PagemapKind::Generic, EINVAL),
+    ];
     let private = (vec![range(16 * s, s)], PagemapKind::Private { has_owner: false }, EINVAL);
     // Of two ranges the second is RAM: the first does not stay.
     let second_is_ram = (vec![range(16 * s, s), range(s, s)], PagemapKind::Generic, 6);
     let second_overlaps = (vec![range(16 * s, 2 * s), range(17 * s, s)], PagemapKind::Generic, 16);
     for (ranges, kind, errno) in over.into_iter().chain([private, second_is_ram, second_overlaps]) {
-        let before = machine.digest().map_err(text)?;
-        let spec = PagemapSpec { name: "dax0.0".into(), ranges: ranges.clone(), kind, altmap: None, node: 0 };
-        let refused = machine.memremap_pages(spec).map(drop).map_err(|error| error.errno());
-        check!(refused == Err(errno), "mapping {ranges:?}: {refused:?}, not errno {errno}");
-        check!(machine.digest().map_err(text)? == before, "mapping {ranges:?} changed something");
+        let what = format!("mapping {ranges:?}");
+        let spec = PagemapSpec { name: "dax0.0".into(), ranges, kind, altmap: None, node: 0 };
+        refused(&machine, what, errno, || machine.memremap_pages(spec))?;
     }
+    machine_claims_are_its_own::<L>()?;
+    second_range_fails::<L>()?;
     // Device-private memory does not raise max_pfn (B-25), RAM does.
     let kind = PagemapKind::Private { has_owner: true };
     let private = PagemapSpec { kind, ..PagemapSpec::device(range(16 * s, s)) };
@@ -355,14 +390,17 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     machine.memunmap_pages(&private).map_err(text)?;
     // With a reader on this thread every change is refused, and so is taking down a mapping.
     let pagemap = machine.memremap_pages(PagemapSpec::device(range(16 * s, s))).map_err(text)?;
+    // An empty mapping at its start does not take its place.
+    let empty = PagemapSpec::device(range(16 * s, 0));
+    refused(&machine, "mapping nothing at a mapping", EINVAL, || machine.memremap_pages(empty))?;
+    let before = machine.digest().map_err(text)?;
     let reader = machine.layout().reader();
-    let errors = [
-        machine.add_memory(range(8 * s, s), &plain).map_err(|error| error.errno()),
-        machine.write_state(1, "offline").map_err(|error| error.errno()),
-        machine.memunmap_pages(&pagemap).map_err(|error| error.errno()),
-    ];
-    check!(errors == [Err(EDEADLK); 3], "with a reader on this thread: {errors:?}");
+    is_refused("adding with a reader on this thread", EDEADLK, machine.add_memory(range(8 * s, s), &plain))?;
+    is_refused("offlining with a reader on this thread", EDEADLK, machine.write_state(1, "offline"))?;
+    is_refused("unmapping with a reader on this thread", EDEADLK, machine.memunmap_pages(&pagemap))?;
+    is_refused("looking with a reader on this thread", EDEADLK, machine.digest())?;
     drop(reader);
+    check!(machine.digest().map_err(text)? == before, "refused with a reader, and changed something");
     check!(machine.get_dev_pagemap(Pfn(16 * s)).is_some(), "a refused unmapping left the mapping dying");
     machine.memunmap_pages(&pagemap).map_err(text)?;
     machine.add_memory(range(24 * s, s), &named("System RAM (kmem)")).map_err(text)?;
@@ -372,6 +410,52 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     let normal = machine.zone((0, Zone::Normal)).map_err(text)?;
     check!(normal.present_pages == s && normal.present_early_pages == s, "{normal:?}");
     Ok(())
+}
+
+/// What the machine claims takes in nothing that is named in a part of it: RAM could not be released block by block.
+fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
+    let s = s::<L>();
+    let machine = machine::<L>(&BootMap::default())?;
+    let window = |start| Resource::new(range(start, s), ResourceKind::Window, "CXL Window 0", false);
+    refused(&machine, "naming nothing", EINVAL, || {
+        machine.insert_resource(Resource::new(range(s, 0), ResourceKind::Other, "nothing", false))
+    })?;
+    machine.insert_resource(window(8 * s + s / 2)).map_err(text)?;
+    let (over, plain) = (range(8 * s, 2 * s), AddMemory::default());
+    refused(&machine, "adding RAM over a window", EEXIST, || machine.add_memory(over, &plain))?;
+    refused(&machine, "mapping over a window", EBUSY, || machine.memremap_pages(PagemapSpec::device(over)))?;
+    // Inside a window RAM goes block by block.
+    machine
+        .insert_resource(Resource::new(range(16 * s, 4 * s), ResourceKind::Window, "CXL Window 1", false))
+        .map_err(text)?;
+    machine.add_memory(range(16 * s, 3 * s), &plain).map_err(text)?;
+    machine.remove_memory(range(17 * s, s)).map_err(text)?;
+    let resources = machine.resources().map_err(text)?;
+    let nr_pages = resources.nr_pages(range(16 * s, 4 * s), ResourceKind::SystemRam);
+    check!(nr_pages == 2 * s, "{nr_pages:#x} pages of RAM in the window");
+    Ok(())
+}
+
+/// A mapping of two ranges, where a range has no memory for its records.
+fn second_range_fails<L: Hotplug + Inspect + SectionFlags>() -> Check {
+    let s = s::<L>();
+    let faults = Faults::planned();
+    let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+    let machine = Machine::<L>::boot(&BootMap::default(), MachineConfig::default(), &Config::default(), store);
+    let machine = machine.map_err(text)?;
+    let spec = PagemapSpec { ranges: vec![range(16 * s, s), range(20 * s, s)], ..PagemapSpec::device(range(0, s)) };
+    for nth in 0..2 {
+        faults.fail(Seam::Records, nth);
+        let what = format!("mapping without records for range {nth}");
+        refused(&machine, what, ENOMEM, || machine.memremap_pages(spec.clone()))?;
+        check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
+        for pfn in [16 * s, 20 * s] {
+            check!(!valid(machine.layout(), pfn), "{pfn:#x} is there");
+            check!(machine.get_dev_pagemap(Pfn(pfn)).is_none(), "{pfn:#x} is mapped");
+        }
+        check!(machine.resources().map_err(text)?.iter().count() == 0, "a claim is left");
+    }
+    machine.memremap_pages(spec).map(drop).map_err(text)
 }
 
 /// RAM of several blocks that hold their own records, where one of them fails: the blocks before it are undone with the altmaps
@@ -389,7 +473,7 @@ fn own_records_fail_halfway<L: Hotplug + Inspect + SectionFlags>() -> Check {
         let machine = machine.map_err(text)?;
         faults.fail(Seam::AltmapBlock, nth);
         let adding = || machine.add_memory(range(8 * s, 3 * s), &how);
-        machine_refuses(&machine, format!("adding with the altmap of block {nth} exhausted"), ENOMEM, adding)?;
+        refused(&machine, format!("adding with the altmap of block {nth} exhausted"), ENOMEM, adding)?;
         check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
         machine.add_memory(range(8 * s, 3 * s), &how).map_err(text)?;
     }

@@ -1,26 +1,9 @@
 //! Cases of RAM in memory blocks: T-10, T-53 to T-56, T-73.
 
 use super::*;
-use crate::machine::{AddMemory, BlockSizeAdvice, MachineError, PagemapSpec, probe_block_size};
+use crate::machine::{AddMemory, BlockSizeAdvice, PagemapSpec, probe_block_size};
 use crate::page::Zone;
-
-const EBUSY: i32 = 16;
-
-/// A refusal by the machine: this error number, and it is what it was.
-pub(super) fn machine_refuses<L: Hotplug + Inspect + SectionFlags>(
-    machine: &Machine<L>,
-    what: impl std::fmt::Display,
-    errno: i32,
-    change: impl FnOnce() -> Result<(), MachineError>,
-) -> Check {
-    let before = machine.digest().map_err(text)?;
-    match change() {
-        Ok(()) => Err(format!("{what} succeeded, not errno {errno}")),
-        Err(error) if error.errno() != errno => Err(format!("{what}: errno {} ({error}), not {errno}", error.errno())),
-        Err(_) if machine.digest().map_err(text)? != before => Err(format!("{what} was refused and changed something")),
-        Err(_) => Ok(()),
-    }
-}
+use crate::rules::Rules;
 
 pub(super) fn t_10_online_pages_come_and_go<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let machine = machine::<L>(&BootMap::default())?;
@@ -42,19 +25,19 @@ pub(super) fn t_53_ram_comes_in_blocks<L: Hotplug + Inspect + SectionFlags>(_: &
     let (s, plain) = (s::<L>(), AddMemory::default());
     check!(machine.block_size_text() == "8000000", "block_size_bytes is {}", machine.block_size_text());
     let part = range(8 * s, 8 * u::<L>());
-    machine_refuses(&machine, "adding 16 MiB of RAM", EINVAL, || machine.add_memory(part, &plain))?;
-    machine_refuses(&machine, "adding no RAM", EINVAL, || machine.add_memory(range(8 * s, 0), &plain))?;
+    refused(&machine, "adding 16 MiB of RAM", EINVAL, || machine.add_memory(part, &plain))?;
+    refused(&machine, "adding no RAM", EINVAL, || machine.add_memory(range(8 * s, 0), &plain))?;
     let block = range(8 * s, s);
     machine.add_memory(block, &plain).map_err(text)?;
     let state = machine.read_state(8).map_err(text)?;
     check!(state == "offline", "the new block is {state}");
-    machine_refuses(&machine, "adding it again", EEXIST, || machine.add_memory(block, &plain))?;
+    refused(&machine, "adding it again", EEXIST, || machine.add_memory(block, &plain))?;
     machine.write_state(8, "online\n").map_err(text)?;
-    machine_refuses(&machine, "removing it online", EBUSY, || machine.remove_memory(block))?;
-    machine_refuses(&machine, "removing a part", EINVAL, || machine.remove_memory(part))?;
+    refused(&machine, "removing it online", EBUSY, || machine.remove_memory(block))?;
+    refused(&machine, "removing a part", EINVAL, || machine.remove_memory(part))?;
     machine.write_state(8, "offline").map_err(text)?;
     machine.remove_memory(block).map_err(text)?;
-    machine_refuses(&machine, "removing it again", EINVAL, || machine.remove_memory(block))?;
+    refused(&machine, "removing it again", EINVAL, || machine.remove_memory(block))?;
     check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
     Ok(())
 }
@@ -66,29 +49,47 @@ pub(super) fn t_54_block_that_is_not_whole_stays_offline<L: Hotplug + Inspect + 
     let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
     machine.layout().add(forced, &how, &mut ()).map_err(text)?;
     let block = machine.force_block(forced, 0).map_err(text)?;
+    let errno = if <L::Rules as Rules>::SET.block_with_holes_is_busy { EBUSY } else { EINVAL };
     for word in ["online", "online_kernel", "online_movable"] {
-        let Err(error) = machine.write_state(block, word) else { return Err(format!("{word} succeeded")) };
-        check!([EBUSY, EINVAL].contains(&error.errno()), "{word}: errno {} ({error})", error.errno());
+        refused(&machine, word, errno, || machine.write_state(block, word))?;
         let state = machine.read_state(block).map_err(text)?;
         check!(state == "offline", "after a failed {word} the block is {state}");
     }
     let reader = machine.layout().reader();
     check!(machine.pfn_to_online_page(&reader, Pfn(forced.start())).is_none(), "its pages are online");
-    Ok(())
+    drop(reader);
+    // Nor below the front.
+    let whole = range(8 * s::<L>(), s::<L>());
+    refused(&machine, "onlining the section itself", EINVAL, || machine.layout().set_online(whole, true))
 }
 
 pub(super) fn t_55_block_with_holes_stays_online<L: Hotplug + Inspect + SectionFlags>(held: &Held) -> Check {
     let s = s::<L>();
     let machine = machine::<L>(&boot_map(&[(s, s + s / 2)]))?;
-    machine_refuses(&machine, "offlining over a hole", EINVAL, || machine.write_state(1, "offline"))?;
+    refused(&machine, "offlining over a hole", EINVAL, || machine.write_state(1, "offline"))?;
     if held.caps.hotplug_granule_pages < Some(s) {
         machine.memremap_pages(PagemapSpec::device(range(s + s / 2, s / 2))).map_err(text)?;
-        machine_refuses(&machine, "offlining over a device", EINVAL, || machine.write_state(1, "offline"))?;
+        refused(&machine, "offlining over a device", EINVAL, || machine.write_state(1, "offline"))?;
     }
-    machine_refuses(&machine, "onlining what is online", EINVAL, || machine.write_state(1, "online"))?;
-    machine_refuses(&machine, "an unknown state", EINVAL, || machine.write_state(1, "on-line"))?;
-    machine_refuses(&machine, "a block that is not there", EINVAL, || machine.write_state(9, "online"))?;
+    refused(&machine, "onlining what is online", EINVAL, || machine.write_state(1, "online"))?;
+    refused(&machine, "an unknown state", EINVAL, || machine.write_state(1, "on-line"))?;
+    refused(&machine, "a block that is not there", EINVAL, || machine.write_state(9, "online"))?;
     check!(machine.read_state(1).map_err(text)? == "online", "the block did not stay online");
+    block_of_two_nodes_stays_online::<L>()
+}
+
+/// Zones are of one node, and a block goes offline from one zone.
+fn block_of_two_nodes_stays_online<L: Hotplug + Inspect + SectionFlags>() -> Check {
+    let s = s::<L>();
+    let on = |node, start, nr_pages| BootRange { range: range(start, nr_pages), node };
+    let map = BootMap::new([on(0, s, s / 2), on(1, s + s / 2, s / 2), on(1, 2 * s, s)]).map_err(text)?;
+    let machine = machine::<L>(&map)?;
+    refused(&machine, "offlining two nodes", EINVAL, || machine.write_state(1, "offline"))?;
+    // The zone of node 1 shrinks to its half of the shared block, and no further.
+    machine.write_state(2, "offline").map_err(text)?;
+    let spans = [0, 1].map(|node| machine.zone((node, Zone::Normal)).map(|zone| (zone.span.start, zone.span.spanned)));
+    let spans = spans.into_iter().collect::<Result<Vec<_>, _>>().map_err(text)?;
+    check!(spans == [(s, s / 2), (s + s / 2, s / 2)], "zones {spans:x?}");
     Ok(())
 }
 

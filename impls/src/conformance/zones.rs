@@ -52,6 +52,15 @@ pub(super) fn t_51_zone_of_sub_sections<L: Hotplug + Inspect + SectionFlags>(_: 
     machine.take_away(range(s, u), NORMAL).map_err(text)?;
     let span = machine.zone(NORMAL).map_err(text)?.span;
     check!(span == Span { start: s + u, spanned: s - u }, "without its first 2 MiB the zone is {span:x?}");
+    // From the end, over a hole of one sub-section: the step is a sub-section, not a section.
+    machine.take_away(range(2 * s - 3 * u, u), NORMAL).map_err(text)?;
+    machine.take_away(range(2 * s - 2 * u, 2 * u), NORMAL).map_err(text)?;
+    let span = machine.zone(NORMAL).map_err(text)?.span;
+    check!(span == Span { start: s + u, spanned: s - 4 * u }, "without its last 6 MiB the zone is {span:x?}");
+    machine.take_away(range(s + 2 * u, u), NORMAL).map_err(text)?;
+    machine.take_away(range(s + u, u), NORMAL).map_err(text)?;
+    let span = machine.zone(NORMAL).map_err(text)?.span;
+    check!(span == Span { start: s + 3 * u, spanned: s - 6 * u }, "without its first 6 MiB the zone is {span:x?}");
     let device = range(16 * s + 3 * u, 8 * u);
     let pagemap = machine.memremap_pages(PagemapSpec::device(device)).map_err(text)?;
     let beside = range(device.end(), 4 * u);
