@@ -38,7 +38,7 @@ enum Op {
     Write { block: u64, word: &'static str },
     Map { at: u64, nr: u64, altmap: bool, off_the_grid: bool },
     Unmap { which: usize },
-    Add { at: u64, nr: u64 },
+    Add { at: u64, nr: u64, faithful: bool },
     Remove { at: u64, nr: u64 },
 }
 
@@ -54,7 +54,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (at.clone(), nr.clone(), any::<bool>(), prop::bool::weighted(0.05))
             .prop_map(|(at, nr, altmap, off_the_grid)| Op::Map { at, nr, altmap, off_the_grid }),
         3 => any::<usize>().prop_map(|which| Op::Unmap { which }),
-        3 => (at.clone(), nr.clone()).prop_map(|(at, nr)| Op::Add { at, nr }),
+        3 => (at.clone(), nr.clone(), prop::bool::weighted(0.3))
+            .prop_map(|(at, nr, faithful)| Op::Add { at, nr, faithful }),
         4 => (at, nr).prop_map(|(at, nr)| Op::Remove { at, nr }),
     ]
 }
@@ -78,6 +79,8 @@ struct Model {
     boot: BTreeSet<u64>,
     /// Sections whose word says online.
     online: BTreeSet<u64>,
+    /// Sections with a part of a device, until they are empty.
+    tainted: BTreeSet<u64>,
     /// RAM by page frames.
     ram: Vec<(u64, u64)>,
     /// Blocks, and whether they are online.
@@ -102,6 +105,7 @@ impl Model {
             early: sections.clone(),
             boot: sections.clone(),
             online: sections.clone(),
+            tainted: BTreeSet::new(),
             ram: map.ranges().iter().map(|boot| (boot.range.start(), boot.range.end())).collect(),
             blocks: sections.into_iter().map(|nr| (nr, true)).collect(),
             mapped: Vec::new(),
@@ -139,7 +143,7 @@ impl Model {
         if self.rules.whole_sections { range.round_out(S) } else { range }
     }
 
-    fn layout_add(&mut self, range: PfnRange) -> Result<(), i32> {
+    fn layout_add(&mut self, range: PfnRange, kind: MemoryKind) -> Result<(), i32> {
         if !self.is_on_grid(range) {
             return Err(EINVAL);
         }
@@ -147,6 +151,10 @@ impl Model {
             return Err(EEXIST);
         }
         self.active.extend(self.units(range));
+        if kind == MemoryKind::Device && self.rules.taints_mixed_sections {
+            let parts = range.split_at_multiples(S).filter(|part| part.nr_pages() < S);
+            self.tainted.extend(parts.map(|part| part.start() / S));
+        }
         Ok(())
     }
 
@@ -162,6 +170,7 @@ impl Model {
             if !self.any_active(whole(nr)) {
                 self.early.remove(&nr);
                 self.online.remove(&nr);
+                self.tainted.remove(&nr);
             }
         }
         Ok(())
@@ -173,7 +182,7 @@ impl Model {
         if taken || blocks.clone().any(|block| self.blocks.contains_key(&block)) {
             return Err(EEXIST);
         }
-        self.layout_add(range)?;
+        self.layout_add(range, MemoryKind::Ram)?;
         self.ram.push((range.start(), range.end()));
         self.blocks.extend(blocks.map(|block| (block, false)));
         Ok(())
@@ -206,6 +215,9 @@ impl Model {
         if self.ram_in(whole(block)).min(there) < S {
             return Err(if online && self.rules.block_with_holes_is_busy { EBUSY } else { EINVAL });
         }
+        if online && self.tainted.contains(&block) {
+            return Err(EINVAL);
+        }
         self.blocks.insert(block, online);
         if online {
             self.online.insert(block)
@@ -223,7 +235,7 @@ impl Model {
         if self.ram_in(added) > 0 {
             return Err(ENXIO);
         }
-        self.layout_add(added)
+        self.layout_add(added, MemoryKind::Device)
     }
 
     fn unmap(&mut self, which: usize) -> Result<(), i32> {
@@ -321,10 +333,17 @@ impl<L: Hotplug<Geometry = G> + Inspect + SectionFlags> Pair<L> {
                 let done = self.machine.memunmap_pages(&pagemap);
                 (done.map_err(|error| error.errno()), self.model.unmap(which))
             }
-            Op::Add { at, nr } => {
+            Op::Add { at, nr, faithful } => {
                 let range = self.range(at, nr);
-                let done = self.machine.layout().add(range, &AddParams::default(), &mut ());
-                (done.map_err(|error| error.errno()), self.model.layout_add(range))
+                let mode = if faithful { AddMode::Faithful } else { AddMode::Transactional };
+                let done = self.machine.layout().add(range, &AddParams { mode, ..AddParams::default() }, &mut ());
+                let mut add = |part| self.model.layout_add(part, MemoryKind::Device);
+                let expected = match faithful {
+                    // Section by section, and those before the failing one stay.
+                    true => range.split_at_multiples(S).try_for_each(add),
+                    false => add(range),
+                };
+                (done.map_err(|error| error.errno()), expected)
             }
             Op::Remove { at, nr } => {
                 let range = self.range(at, nr);
@@ -333,7 +352,7 @@ impl<L: Hotplug<Geometry = G> + Inspect + SectionFlags> Pair<L> {
             }
         };
         prop_assert_eq!(done, expected, "{:?}", op);
-        if done.is_err() {
+        if done.is_err() && !matches!(op, Op::Add { faithful: true, .. }) {
             prop_assert_eq!(self.machine.digest().unwrap(), digest, "{:?} was refused and changed something", op);
         }
         self.check(&format!("{op:?}"))
@@ -388,7 +407,7 @@ impl<L: Hotplug<Geometry = G> + Inspect + SectionFlags> Pair<L> {
             let missing: Vec<u64> = units.filter(|nr| !self.model.active.contains(nr)).collect();
             for nr in missing {
                 self.machine.layout().add(part(nr), &AddParams::default(), &mut ()).unwrap();
-                self.model.layout_add(part(nr)).unwrap();
+                self.model.layout_add(part(nr), MemoryKind::Device).unwrap();
             }
             self.step(&Op::Unmap { which: 0 })?;
         }

@@ -476,7 +476,15 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         let there: u64 = range.split_at_multiples(granule).filter(is_there).map(PfnRange::nr_pages).sum();
         let ram = state.resources.nr_pages(range, ResourceKind::SystemRam).min(there);
         if ram == range.nr_pages() {
-            return Ok(());
+            let sections = || range.split_at_multiples(L::Geometry::PAGES_PER_SECTION);
+            let shared = |part: &PfnRange| reader.section_flags(Pfn(part.start())) & SECTION_TAINT_ZONE_DEVICE != 0;
+            return match sections().find(shared).filter(|_| transition != Transition::Offline) {
+                Some(at) => {
+                    let (span, at) = (self.block_span(block), at.phys(L::Geometry::PAGE_SHIFT));
+                    Err(HotplugError::NotWholeRam { span, at }.into())
+                }
+                None => Ok(()),
+            };
         }
         let (ram_bytes, block_bytes) = (ram << L::Geometry::PAGE_SHIFT, self.block_bytes());
         let busy = transition != Transition::Offline && <L::Rules as Rules>::SET.block_with_holes_is_busy;
