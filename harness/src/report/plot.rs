@@ -114,17 +114,19 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             .label_style((FONT, 14))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        let nr = summary.layouts.len().max(1) as f64;
-        let width = 0.84 / nr;
-        for (at, layout) in summary.layouts.iter().enumerate() {
+        let has_bar = |layout: &&String| {
+            let cells = groups.iter().flat_map(|line| &line.cells);
+            cells.filter(|cell| cell.layout == **layout).any(|cell| cell.median_ns.is_some())
+        };
+        let shown: Vec<&String> = summary.layouts.iter().filter(has_bar).collect();
+        let width = 0.84 / shown.len().max(1) as f64;
+        let bar_pixels = chart.plotting_area().dim_in_pixel().0 as f64 / groups.len().max(1) as f64 * width;
+        for (at, &layout) in shown.iter().enumerate() {
             let bars = groups.iter().enumerate().filter_map(|(group, line)| {
                 let ns = line.cells.iter().find(|cell| cell.layout == *layout)?.median_ns?;
                 Some((group as f64 + 0.08 + at as f64 * width, ns))
             });
             let bars: Vec<_> = bars.collect();
-            if bars.is_empty() {
-                continue;
-            }
             let fill = colour(place(layout)).filled();
             let rectangles =
                 bars.iter().map(|&(x, ns)| Rectangle::new([(x, FLOOR), (x + width * 0.92, ns.max(FLOOR))], fill));
@@ -132,8 +134,8 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
                 .draw_series(rectangles)?
                 .label(layout)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], fill));
-            // As wide as its bar.
-            let size = if summary.layouts.len() > 4 { 11 } else { 13 };
+            // As wide as its bar: four digits of about 0.6 of their height.
+            let size = (bar_pixels / (4.0 * 0.6)).clamp(7.0, 13.0);
             let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Bottom));
             chart.draw_series(bars.iter().map(|&(x, ns)| {
                 Text::new(three_digits(ns), (x + width * 0.46, ns.max(FLOOR) * 1.04), style.clone())
