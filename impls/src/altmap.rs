@@ -34,7 +34,7 @@ pub struct Altmap {
 pub const INFO_BLOCK_PAGES: u64 = 2;
 
 /// Pages handed out and pages lost to alignment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Used {
     /// Pages that hold records now.
     pub alloc: u64,
@@ -172,11 +172,12 @@ impl Altmap {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
-    /// Binds the altmap to a layout: what one takes and gives back must not be another's. `None` if it serves another. What is
-    /// bound stays bound, unless nothing has been handed out when the addition is over.
+    /// Binds the altmap to a layout during an addition: what one takes and gives back must not be another's. `None` if it serves
+    /// another. It stays bound as long as a page of it is handed out.
     pub(crate) fn bind(&self, layout: u64) -> Option<Binding<'_>> {
         let mut owner = self.owner();
-        if owner.layout.is_some_and(|bound| bound != layout) {
+        let is_free = owner.additions == 0 && self.used() == Used::default();
+        if !is_free && owner.layout.is_some_and(|bound| bound != layout) {
             return None;
         }
         owner.layout = Some(layout);
@@ -207,11 +208,7 @@ pub(crate) struct Binding<'a>(&'a Altmap);
 
 impl Drop for Binding<'_> {
     fn drop(&mut self) {
-        let mut owner = self.0.owner();
-        owner.additions -= 1;
-        if owner.additions == 0 && self.0.used() == Used::default() {
-            owner.layout = None;
-        }
+        self.0.owner().additions -= 1;
     }
 }
 
@@ -286,6 +283,8 @@ mod tests {
         first.alloc_block(1).unwrap();
         drop(taking);
         assert!(first.bind(2).is_none(), "a block holds records of the first");
+        first.free_block(1);
+        assert!(first.bind(2).is_some(), "all have come back");
         drop(first);
         assert!(Altmap::new::<X86_64>(device, 0x40200, 2, 8).is_ok());
     }

@@ -88,6 +88,8 @@ impl Slot {
 /// The phase and the slots.
 #[derive(Debug)]
 struct Domain {
+    /// No other layout of the process has or had it.
+    id: u64,
     /// The layout is gone; threads may forget their slots of it.
     closed: AtomicU32,
     phase: AtomicUsize,
@@ -96,7 +98,10 @@ struct Domain {
 
 impl Domain {
     fn new() -> Self {
-        Self { closed: AtomicU32::new(0), phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
+        // Not a part of the protocol, so not one of loom's.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Self { id, closed: AtomicU32::new(0), phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
     }
 
     /// A slot for a thread that has none yet.
@@ -225,9 +230,9 @@ impl Grace {
         ReadGuard { slot, phase, not_send: PhantomData }
     }
 
-    /// A number that no other living layout has.
+    /// A number that no other layout of the process has or had.
     pub(crate) fn id(&self) -> u64 {
-        Arc::as_ptr(&self.domain).addr() as u64
+        self.domain.id
     }
 
     /// True if the calling thread holds a reader.

@@ -8,7 +8,7 @@ use super::latencies::is_too_large;
 use super::{HOTPLUG_SIZES, Race, RaceError};
 use crate::contestant::{Contestant, HotplugContestant};
 use crate::field::FieldError;
-use crate::probe::hotplug::Latencies;
+use crate::probe::hotplug::{HotplugProbeError, Latencies};
 use crate::probe::lookup::{LookupOp, Prepared};
 use crate::row::{Row, Sections, Status};
 use memmap_layouts::backing::DaxDevice;
@@ -114,6 +114,15 @@ impl<G: Geometry> Walked<'_, G> {
 /// Queries of a pass: few, so that a pass is short beside a slice.
 const QUERIES: usize = 8192;
 
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// As many as there are processors, less one for their company.
+fn nr_readers() -> usize {
+    processors().saturating_sub(1).max(1)
+}
+
 impl<G: Geometry> Race<'_, G> {
     /// Readers of every layout beside a writer, in its smallest addition.
     pub(super) fn readers(&mut self) -> Result<(), RaceError> {
@@ -125,30 +134,45 @@ impl<G: Geometry> Race<'_, G> {
             let Some(hotplug) = self.field.layouts[at].hotplug() else { continue };
             let offered = HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)));
             let Some((size, range)) = offered else { continue };
-            let neighbour = PfnRange::from_len(range.end(), range.nr_pages());
-            let Some(neighbour) = neighbour.filter(|neighbour| neighbour.end() <= window.end()) else { continue };
+            // The window is 1 GiB, and the smallest addition of any layout a section.
+            let neighbour = PfnRange::from_len(range.end(), range.nr_pages()).expect("the window goes on");
             let id = self.field.layouts[at].id();
             let failed = |source| FieldError::Hotplug { layout: id, source };
             let rows = match hotplug.add_window(neighbour, None) {
-                Err(source) if is_too_large(&source) => {
-                    let reason = Some(source.to_string());
-                    vec![Row {
-                        status: Status::NotOffered,
-                        reason,
-                        ..self.row(id, "readers", "throughput", "lookups/s")
-                    }]
-                }
+                Err(source) if is_too_large(&source) => vec![self.no_readers(id, size, &source)],
                 Err(source) => return Err(failed(source).into()),
                 Ok(()) => {
                     let rows = self.readers_of(at, hotplug, (size, range), neighbour);
-                    hotplug.remove_window(neighbour).map_err(|error| failed(error.into()))?;
-                    rows?
+                    let removed = hotplug.remove_window(neighbour).map_err(|error| failed(error.into()));
+                    let rows = rows?;
+                    removed?;
+                    rows
                 }
             };
             self.outcome.rows.extend(rows);
         }
         self.spent(begin);
         Ok(())
+    }
+
+    /// A row of readers beside additions of a size. What they read lies in RAM, whatever the layout does with its records.
+    fn readers_row(&self, id: &str, size: u64, metric: &str) -> Row {
+        let crowded = processors() < 2;
+        Row {
+            size_bytes: Some(size),
+            sections: Some(Sections::Hot),
+            mode: Some(format!("{} reading", nr_readers())),
+            backing: self.settings.means.backing.to_string(),
+            // Readers and company together need a processor each.
+            reason: crowded.then(|| "oversubscribed: one processor for a reader and a writer".to_owned()),
+            ..self.row(id, "readers", metric, "lookups/s")
+        }
+    }
+
+    /// Why there are none.
+    fn no_readers(&self, id: &str, size: u64, why: &HotplugProbeError) -> Row {
+        let (status, reason) = (Status::NotOffered, Some(why.to_string()));
+        Row { status, reason, ..self.readers_row(id, size, "throughput") }
     }
 
     fn readers_of(
@@ -161,23 +185,14 @@ impl<G: Geometry> Race<'_, G> {
         let layout = &*self.field.layouts[at];
         let mut rng = Pcg64Mcg::seed_from_u64(self.settings.means.seed);
         let pfns: Vec<Pfn> = (0..QUERIES).map(|_| Pfn(rng.random_range(neighbour.start()..neighbour.end()))).collect();
-        let processors = thread::available_parallelism().map_or(1, usize::from);
         let walked = Walked {
             layout,
             hotplug,
             range,
             device: self.field.device(at, range)?,
             pfns: &pfns,
-            readers: processors.saturating_sub(1).max(1),
+            readers: nr_readers(),
             length: self.settings.effort.readers_slice,
-        };
-        let blank = |metric: &str, unit: &str| {
-            let mut row = self.row(layout.id(), "readers", metric, unit);
-            (row.size_bytes, row.sections) = (Some(size), Some(Sections::Hot));
-            row.mode = Some(format!("{} reading", walked.readers));
-            // Readers and company together need a processor each.
-            row.reason = (processors < 2).then(|| "oversubscribed: one processor for a reader and a writer".to_owned());
-            row
         };
         let mut rows = Vec::new();
         let mut turn = Duration::ZERO;
@@ -191,9 +206,7 @@ impl<G: Geometry> Race<'_, G> {
             for company in order {
                 let slice = match walked.slice(company, turn) {
                     Err(FieldError::Hotplug { source, .. }) if is_too_large(&source) && rows.is_empty() => {
-                        let refused = blank("throughput", "lookups/s");
-                        let reason = Some(source.to_string());
-                        return Ok(vec![Row { status: Status::NotOffered, reason, ..refused }]);
+                        return Ok(vec![self.no_readers(layout.id(), size, &source)]);
                     }
                     slice => slice?,
                 };
@@ -205,7 +218,7 @@ impl<G: Geometry> Race<'_, G> {
                     sample: Some(round),
                     value: Some(slice.per_second()),
                     n_ops: Some(slice.turns),
-                    ..blank(metric, "lookups/s")
+                    ..self.readers_row(layout.id(), size, metric)
                 });
             }
         }

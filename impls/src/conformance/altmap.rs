@@ -80,7 +80,11 @@ pub(super) fn t_46_altmap_must_fit_its_range<L: Hotplug + Inspect + SectionFlags
     let wanted = how(64)?;
     refused(&layout, "adding what is there", EEXIST, || layout.add(added, &wanted, &mut ()))?;
     let other = boot::<L>(&BootMap::default())?;
-    other.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that nobody uses: {error}"))
+    other.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that nobody uses: {error}"))?;
+    // Nor does it stay another's once all has come back.
+    remove(&layout, added).map_err(text)?;
+    remove(&other, added).map_err(text)?;
+    layout.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that was used: {error}"))
 }
 
 pub(super) fn t_47_x86_takes_whole_sections<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {

@@ -365,8 +365,8 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     refused(&machine, "a word", EINVAL, || machine.write_auto_online("maybe"))?;
     let over = [
         (vec![], PagemapKind::Generic, EINVAL),
-        (vec![range(top, s)], PagemapKind::Generic, ERANGE),
-        (vec![range(u64::MAX - 1, 1)], PagemapKind::Generic, ERANGE),
+        (vec![range(top, s)], PagemapKind::Generic, EINVAL),
+        (vec![range(u64::MAX - 1, 1)], PagemapKind::Generic, EINVAL),
         (vec![range(2 * s, 0)], PagemapKind::Generic, EINVAL),
         (vec![range(s + 5, 0)], PagemapKind::Generic, EINVAL),
         (vec![range(16 * s, s), range(32 * s, 0)], PagemapKind::Generic, EINVAL),
@@ -433,7 +433,28 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let resources = machine.resources().map_err(text)?;
     let nr_pages = resources.nr_pages(range(16 * s, 4 * s), ResourceKind::SystemRam);
     check!(nr_pages == 2 * s, "{nr_pages:#x} pages of RAM in the window");
-    Ok(())
+    // RAM that only has a name is no window for RAM to be cut out of, and no RAM of a block.
+    let named = Resource::new(range(32 * s, 4 * s), ResourceKind::SystemRam, "a name", false);
+    machine.insert_resource(named).map_err(text)?;
+    for block in [32, 33] {
+        machine.add_memory(range(block * s, s), &plain).map_err(text)?;
+    }
+    machine.remove_memory(range(32 * s, s)).map_err(text)?;
+    machine.remove_memory(range(33 * s, s)).map_err(text)?;
+    name_in_a_hole_is_no_ram::<L>()
+}
+
+/// Boot memory ends in the middle of a block, and the rest is called RAM by somebody.
+fn name_in_a_hole_is_no_ram<L: Hotplug + Inspect + SectionFlags>() -> Check {
+    let s = s::<L>();
+    let machine = machine::<L>(&boot_map(&[(s, s + s / 2)]))?;
+    let hole = range(s + s / 2, s / 2);
+    machine.insert_resource(Resource::new(hole, ResourceKind::SystemRam, "a name", true)).map_err(text)?;
+    if granule::<L>() < s {
+        let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
+        machine.layout().add(hole, &how, &mut ()).map_err(text)?;
+    }
+    refused(&machine, "offlining what is named RAM", EINVAL, || machine.write_state(1, "offline"))
 }
 
 /// A mapping of two ranges, where a range has no memory for its records.

@@ -33,6 +33,7 @@
 
 mod hotplug;
 
+use crate::backing::RamBacking;
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
 use crate::grace::{Grace, ReadGuard};
@@ -158,8 +159,18 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
     type Geometry = G;
     type Reader<'a> = SubsectionReader<'a, G, R>;
 
-    fn boot(map: &BootMap, _: &Config, store: RecordStore) -> Result<Self, BootError> {
+    fn boot(map: &BootMap, _: &Config, mut store: RecordStore) -> Result<Self, BootError> {
+        const {
+            let whole = matches!(R::SET.validity, Validity::Section);
+            assert!(whole == R::SET.whole_sections, "what is valid is what comes and goes");
+            assert!(!matches!(R::SET.validity, Validity::Span) && (R::SET.checks_grid || !R::SET.whole_sections));
+        }
         map.check::<G>()?;
+        if !R::SET.checks_grid {
+            // Off the grid pages are valid whose records were never backed. Of private memory they read as zeroes; a hole of a
+            // full tmpfs would be a fault.
+            store.backing = RamBacking::Anon;
+        }
         let sections = map.sections::<G>();
         let layout = Self {
             table: SectionTable::new(sections.len(), store.faults.clone()),
@@ -320,7 +331,8 @@ impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
 }
 
 // SAFETY: records are backed and written before their bits are set, and stay until the bits were cleared and a grace
-// period has passed, which this reader holds up. A boot section keeps its records as long as its word says EARLY.
+// period has passed, which this reader holds up. A boot section keeps its records as long as its word says EARLY. Rules that
+// make more valid than is backed keep records in private memory, of which all can be read (see `boot`).
 unsafe impl<G: Geometry, R: Rules> Lookup for SubsectionReader<'_, G, R> {
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {

@@ -179,6 +179,8 @@ pub struct MemoryBlock {
     pub node: u8,
     /// Boot memory of several nodes lies in it. Such a block never goes offline.
     pub several_nodes: bool,
+    /// Pages of RAM in it; fewer than a block has if boot memory begins or ends inside.
+    pub ram_pages: u64,
     /// It was there at boot.
     pub early: bool,
     /// Where its records lie, if they lie in the block itself (`memmap_on_memory`).

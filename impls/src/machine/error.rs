@@ -206,6 +206,14 @@ pub enum PagemapError {
         /// Ranges asked for.
         nr_ranges: usize,
     },
+    /// Beyond what can be mapped.
+    #[error("{span} is refused: it ends {} beyond the last byte that can be mapped", Bytes(*beyond_bytes))]
+    BeyondMappable {
+        /// The range.
+        span: PhysSpan,
+        /// How far.
+        beyond_bytes: u64,
+    },
     /// Another mapping is there.
     #[error("{span} is refused: {at} is mapped already{why}")]
     Conflict {
@@ -253,6 +261,7 @@ impl PagemapError {
         match self {
             Self::Layout(error) => return error.errno(),
             Self::NoRange
+            | Self::BeyondMappable { .. }
             | Self::PrivateWithoutOwner { .. }
             | Self::AltmapNeedsOneRange { .. }
             | Self::NotMapped { .. } => Errno::INVAL,

@@ -134,9 +134,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             let (first, last) = (boot.range.start() / block_pages, (boot.range.end() - 1) / block_pages);
             for block in first..=last {
                 let (zone, node) = (Some(Zone::Normal), boot.node);
-                let early = MemoryBlock { zone, node, several_nodes: false, early: true, altmap: None };
-                let block = state.blocks.entry(block).or_insert(early);
-                block.several_nodes |= block.node != node;
+                let early = MemoryBlock { zone, node, early: true, ..MemoryBlock::default() };
+                let of_block = state.blocks.entry(block).or_insert(early);
+                of_block.several_nodes |= of_block.node != node;
+                let ram =
+                    PfnRange::from_len(block * block_pages, block_pages).and_then(|all| all.intersect(boot.range));
+                of_block.ram_pages += ram.map_or(0, PfnRange::nr_pages);
             }
         }
         Ok(Self { layout, boot: map.clone(), config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
@@ -197,7 +200,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.resources.clone())
     }
 
-    /// A number made from everything that is known of the machine: equal before and after a change that was refused.
+    /// A number made from everything that is known of the machine, but for what is written in records: equal before and after a
+    /// change that was refused.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -206,10 +210,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         let mut hasher = DefaultHasher::new();
         (self.layout.digest(), &state.resources, &state.zones, state.max_pfn, state.auto_online).hash(&mut hasher);
         for (number, block) in &state.blocks {
-            let altmap = block.altmap.as_ref().map(|altmap| altmap.base_pfn());
+            let altmap = block.altmap.as_ref().map(|altmap| (altmap.base_pfn(), altmap.used()));
             (number, block.zone, block.node, block.several_nodes, block.early, altmap).hash(&mut hasher);
         }
-        self.pgmaps.ranges().hash(&mut hasher);
+        self.pgmaps.digest(&mut hasher);
         Ok(hasher.finish())
     }
 
@@ -274,7 +278,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Err(MachineError::BeyondMappable { span: range.phys(shift), limit, beyond_bytes })
     }
 
-    /// Hot-adds RAM: whole memory blocks, all or nothing; then puts them online if `auto_online_blocks` says so.
+    /// Hot-adds RAM: whole memory blocks, all or nothing; then puts them online if `auto_online_blocks` says so, as far as they
+    /// go online.
     ///
     /// Source: `add_memory_resource`.
     ///
@@ -306,12 +311,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         })?;
         state.max_pfn = state.max_pfn.max(range.end());
         for (block, altmap) in self.block_numbers(range).zip(altmaps) {
-            state.blocks.insert(block, MemoryBlock { node: how.node, altmap, ..MemoryBlock::default() });
+            state.blocks.insert(
+                block,
+                MemoryBlock { node: how.node, altmap, ram_pages: self.block_pages, ..MemoryBlock::default() },
+            );
         }
         if state.auto_online != Transition::Offline {
             let transition = state.auto_online;
             for block in self.block_numbers(range) {
-                self.change_state(&mut state, block, transition)?;
+                // As in the kernel, memory that was added stays: a block that does not go online can be asked again.
+                let _ = self.change_state(&mut state, block, transition);
             }
         }
         Ok(())
@@ -446,12 +455,17 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             return Err(MachineError::SeveralNodes { span: self.block_span(number), block: number });
         }
         let range = self.block_range(number);
-        self.check_holes(state, number, transition)?;
+        self.check_holes(&block, number, transition)?;
         match (transition.zone(), block.zone) {
             (Some(zone), _) => {
                 let id = (block.node, zone);
+                let before = self.layout.reader().valid_to_page(Pfn(range.start())).and_then(Page::zone);
                 self.set_zone(range, zone);
-                self.layout.set_online(range, true)?;
+                self.layout.set_online(range, true).inspect_err(|_| {
+                    if let Some(before) = before {
+                        self.set_zone(range, before);
+                    }
+                })?;
                 state.zones.grow(id, range);
                 state.zones.add_present(id, range.nr_pages(), block.early);
             }
@@ -469,12 +483,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
 
     /// A block goes online and offline as a whole: every page of it must be RAM that is there. Source: `offline_pages`; in
     /// kernels of the series' time `pages_correctly_probed`.
-    fn check_holes(&self, state: &State, block: u64, transition: Transition) -> Result<(), MachineError> {
+    fn check_holes(&self, of: &MemoryBlock, block: u64, transition: Transition) -> Result<(), MachineError> {
         let (range, reader) = (self.block_range(block), self.layout.reader());
         let granule = L::Geometry::PAGES_PER_SUBSECTION;
         let is_there = |part: &PfnRange| reader.pfn_section_valid(Pfn(part.start()));
         let there: u64 = range.split_at_multiples(granule).filter(is_there).map(PfnRange::nr_pages).sum();
-        let ram = state.resources.nr_pages(range, ResourceKind::SystemRam).min(there);
+        let ram = of.ram_pages.min(there);
         if ram == range.nr_pages() {
             let sections = || range.split_at_multiples(L::Geometry::PAGES_PER_SECTION);
             let shared = |part: &PfnRange| reader.section_flags(Pfn(part.start())) & SECTION_TAINT_ZONE_DEVICE != 0;
@@ -519,7 +533,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 Zone::Device => reader.valid_to_page(pfn),
                 _ => self.pfn_to_online_page(&reader, pfn),
             };
-            // The node of RAM is that of its block, or of boot: flags have no room for it everywhere.
+            // The node of RAM is that of its block, or of boot: flags have no room for it everywhere. Pages of a device are asked
+            // themselves, as in 5.3, also where they are not initialised (B-05).
             let node = |page: &Page| match (id.1, blocks.get(&(pfn.0 / self.block_pages))) {
                 (Zone::Device, _) => Some(page.node()),
                 (_, Some(block)) if block.several_nodes => self.boot.node_of(pfn),
@@ -527,17 +542,18 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             };
             page.is_some_and(|page| page.zone() == Some(id.1) && node(page) == Some(id.0))
         };
-        let populated = |rest: PfnRange| -> Vec<PfnRange> {
-            match id.1 {
-                Zone::Device => self.pgmaps.ranges().into_iter().map(Self::added_for).collect(),
-                _ => {
-                    let nrs = rest.start() / self.block_pages..rest.end().div_ceil(self.block_pages);
-                    let of_block = |(nr, _): (&u64, &_)| PfnRange::from_len(nr * self.block_pages, self.block_pages);
-                    blocks.range(nrs).filter_map(of_block).collect()
-                }
-            }
-        };
-        state.zones.shrink(id, range, rules, |rest| populated(rest).into_iter(), belongs);
+        let populated = |rest: PfnRange| self.populated(blocks, id.1, rest).into_iter();
+        state.zones.shrink(id, range, rules, populated, belongs);
+    }
+
+    /// Where memory of a zone can be, in order.
+    fn populated(&self, blocks: &Blocks, zone: Zone, within: PfnRange) -> Vec<PfnRange> {
+        if zone == Zone::Device {
+            return self.pgmaps.ranges().into_iter().map(Self::added_for).collect();
+        }
+        let nrs = within.start() / self.block_pages..within.end().div_ceil(self.block_pages);
+        let of_block = |(nr, _): (&u64, &_)| PfnRange::from_len(nr * self.block_pages, self.block_pages);
+        blocks.range(nrs).filter_map(of_block).collect()
     }
 
     /// Shrinks a zone by a range while its records can still be read, then removes them.
@@ -596,7 +612,7 @@ impl State {
     /// Takes RAM out of the resources; what was one resource may have been removed block by block.
     fn release_ram(&mut self, range: PfnRange) {
         let whole: Vec<Resource> =
-            self.resources.iter().filter(|r| r.kind == ResourceKind::SystemRam).cloned().collect();
+            self.resources.iter().filter(|r| r.kind == ResourceKind::SystemRam && r.busy).cloned().collect();
         for ram in whole {
             let Some(part) = ram.range.intersect(range) else { continue };
             self.resources.remove(ram.range, ResourceKind::SystemRam);
@@ -604,9 +620,37 @@ impl State {
             for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
             {
                 let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
-                // RAM is busy, so nothing lies below it that could be in the way.
+                // Nothing lies below what is busy that could be in the way.
                 self.resources.request(rest).expect("a part of what was there");
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::geometry::X86_64;
+    use crate::layouts::Subsection;
+
+    /// A zone that shrinks looks at the blocks that there are, not at the space between them.
+    #[test]
+    fn only_blocks_are_looked_at() {
+        const S: u64 = X86_64::PAGES_PER_SECTION;
+        let section = |nr: u64| PfnRange::from_len(nr * S, S).unwrap();
+        let map = BootMap::new([BootRange { range: section(1), node: 0 }]).unwrap();
+        let machine =
+            Machine::<Subsection>::boot(&map, MachineConfig::default(), &Config::default(), RecordStore::unlimited());
+        let machine = machine.unwrap();
+        let last = X86_64::NR_MEM_SECTIONS - 1;
+        machine.add_memory(section(last), &AddMemory::default()).unwrap();
+        machine.write_state(last, "online").unwrap();
+        let blocks = machine.blocks().unwrap();
+        let all = PfnRange::new(0, X86_64::NR_PFNS).unwrap();
+        assert_eq!(machine.populated(&blocks, Zone::Normal, all), [section(1), section(last)]);
+        let between = PfnRange::new(2 * S, last * S).unwrap();
+        assert_eq!(machine.populated(&blocks, Zone::Normal, between), []);
+        machine.write_state(last, "offline").unwrap();
+        assert_eq!(machine.zone((0, Zone::Normal)).unwrap().span, Span { start: S, spanned: S });
     }
 }

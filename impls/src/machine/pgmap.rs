@@ -11,6 +11,7 @@
 
 use super::{Intersection, Machine, PagemapError, Resource, ResourceKind, State};
 use crate::altmap::Altmap;
+use crate::error::HotplugError;
 use crate::geometry::Geometry;
 use crate::memmap::*;
 use crate::page::Zone;
@@ -18,6 +19,7 @@ use crate::pfn::{Pfn, PfnRange};
 use crate::request::check_space;
 use crate::rules::Rules;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// What a mapping is for. Source: `enum memory_type`.
@@ -162,6 +164,14 @@ impl Pgmaps {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().map(|(range, _)| *range).collect()
     }
 
+    /// Every mapping and whether it is being taken down, into a digest.
+    pub(super) fn digest(&self, hasher: &mut impl Hasher) {
+        for (range, pagemap) in self.0.read().unwrap_or_else(PoisonError::into_inner).values() {
+            let altmap = pagemap.spec.altmap.as_ref().map(|altmap| altmap.used());
+            (range, Arc::as_ptr(pagemap).addr(), pagemap.references().dying, altmap).hash(hasher);
+        }
+    }
+
     fn insert(&self, range: PfnRange, pagemap: &Arc<Pagemap>) {
         let mut ranges = self.0.write().unwrap_or_else(PoisonError::into_inner);
         ranges.insert(range.start(), (range, Arc::clone(pagemap)));
@@ -195,7 +205,13 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
         // Of its place, before anybody is asked about it: rounding could make an empty range of one beyond all places.
         for &range in &spec.ranges {
-            check_space::<L::Geometry>(range)?;
+            match check_space::<L::Geometry>(range) {
+                // Source: `mhp_range_allowed`.
+                Err(HotplugError::BeyondPhysicalSpace { span, beyond_bytes, .. }) => {
+                    return Err(PagemapError::BeyondMappable { span, beyond_bytes });
+                }
+                checked => checked?,
+            }
         }
         let mut state = self.lock()?;
         for &range in &spec.ranges {

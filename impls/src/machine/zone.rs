@@ -6,8 +6,7 @@ use crate::page::Zone;
 use crate::pfn::PfnRange;
 use std::collections::BTreeMap;
 
-/// Pages from `start` on, `spanned` of them; 0 and 0 if there are none. Pfn 0 cannot be the start of a span that shrank to it:
-/// the kernel uses it for "nothing found", and so does this.
+/// Pages from `start` on, `spanned` of them; 0 and 0 if there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// `zone_start_pfn`.

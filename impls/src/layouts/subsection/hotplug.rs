@@ -247,13 +247,32 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
                 debug_assert!(undone.is_ok(), "{undone:?}");
             }
         }
+        if !R::SET.populate_first && self.hide_again(chunks).is_err() {
+            // A reader that never goes: the usages stay, lost rather than freed under it.
+            return;
+        }
         for chunk in chunks {
-            // SAFETY: not published yet; null is left alone.
+            // SAFETY: not published yet, or hidden again; null is left alone.
             unsafe { self.table.retire_usage(chunk.new_usage) };
         }
         if let (Some(altmap), Some(before)) = (&how.altmap, altmap_before) {
             altmap.restore(before);
         }
+    }
+
+    /// Takes back what the twin that publishes first has published.
+    fn hide_again(&self, chunks: &[Chunk<'_, G::SubsectionMap>]) -> Result<(), GraceError> {
+        for chunk in chunks {
+            // SAFETY: only the writer frees usages.
+            if let Some(usage) = unsafe { chunk.section.usage() } {
+                usage.subsection_map.clear(chunk.bits.clone());
+            }
+            if !chunk.new_usage.is_null() {
+                chunk.section.set_word(0);
+                chunk.section.set_usage(ptr::null_mut());
+            }
+        }
+        self.grace.synchronize()
     }
 
     /// The records are there and written.
