@@ -84,6 +84,23 @@ fn verify_takes_standard_input_and_empty_maps() {
 }
 
 #[test]
+fn map_shows_what_is_understood() {
+    let listing = r#"[{"dev":"region1","size":1082331758592,"type":"pmem","numa_node":0,"target_node":3}]"#;
+    let mut command = pfnbench();
+    let shown = command.args(["map", "-"]).write_stdin(listing).assert().success();
+    shown
+        .stdout(contains("1008 GiB").and(contains("persistent memory (base assumed)")))
+        .stderr(contains("only the size of region1 is told"));
+    let map = json(pfnbench().args(["map", "--json", "-"]).write_stdin(SMALL_MAP));
+    assert_eq!((map["ranges"].as_array().unwrap().len(), map["sections"]["in_part"].as_u64()), (2, Some(2)));
+    assert_eq!(map["holes"][1], serde_json::json!({ "start": 0xa_0000, "end": 0x10_0000 }));
+    pfnbench().args(["map", "builtin:scattered-64"]).assert().success().stdout(contains("8 GiB of RAM"));
+    let dir = folder();
+    let damaged = file(&dir, "damaged.txt", "[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x000");
+    pfnbench().args(["map", &damaged]).assert().code(2).stderr(contains("line 1").and(contains("known formats are")));
+}
+
+#[test]
 fn doctor_finds_and_never_fails_unless_asked() {
     let examination = json(pfnbench().args(["doctor", "--json"]));
     assert!(examination["findings"].as_array().unwrap().len() > 10);

@@ -84,9 +84,14 @@ impl ListArgs {
             lookups.join(", ")
         ))?;
         print(format!("hotplug   add and remove of {}", HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ")))?;
-        let maps: Vec<_> = builtin::names().map(|name| format!("builtin:{name}")).collect();
-        print(format!("maps      this machine's, a file, - (standard input), {}", maps.join(", ")))?;
         print(format!("backings  {}", backings.join(", ")))?;
+        print("maps      this machine's, a file, - (standard input), or one that is built in:")?;
+        let names: Vec<&str> = builtin::names().collect();
+        let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
+        for name in names {
+            let map = builtin::by_name(name).expect("names are those of maps");
+            print(format!("            builtin:{name:<width$}  {}", map.summary()))?;
+        }
         Ok(Answer::Yes)
     }
 }

@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod list;
+mod map;
 mod run;
 mod verify;
 
@@ -22,6 +23,7 @@ Examples:
   pfnbench run --tier smoke                  the same in a few seconds
   pfnbench run --map iomem.txt --op pfn_valid
   ssh server sudo cat /proc/iomem | pfnbench verify --map -
+  sudo ndctl list -RNv | pfnbench map -      what is understood of a map
   pfnbench run --backing dax:/dev/dax0.0
   pfnbench doctor                            what this machine can measure
 
@@ -49,6 +51,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show what there is: layouts, operations, maps, backings.
     List(list::ListArgs),
+    /// Show what is understood of a physical memory map: ranges, kinds, nodes, sections, holes.
+    Map(map::MapArgs),
     /// Check every layout against the oracle on a map, without timing.
     Verify(verify::VerifyArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
     let answer = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => args.run(),
         Command::List(args) => args.run(),
+        Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Completions(args) => args.run(),

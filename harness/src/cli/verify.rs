@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) struct VerifyArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
     ///
-    /// Understood are /proc/iomem and dmesg (e820, SRAT, early node ranges); `#` starts a comment, a line `---` a new part.
+    /// `pfnbench map --help` tells what is understood.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
     /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y.

@@ -1,7 +1,11 @@
-//! Maps of real machines, as facts: address ranges with the place they were published.
+//! Maps that are built in: of real machines, as facts (address ranges with the place they were published), and synthetic ones
+//! that fill the scale.
 
-use super::{MapRange, PhysicalMap};
+use super::{Kind, MapRange, PhysicalMap};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// A file of `maps/`.
@@ -14,11 +18,46 @@ struct BuiltinMap {
     range: Vec<MapRange>,
 }
 
-static MAPS: LazyLock<Vec<BuiltinMap>> = LazyLock::new(|| {
-    let files =
-        [include_str!("../../maps/surface-pro-7-16g.toml"), include_str!("../../maps/xeon-carveout-islands-80g.toml")];
-    files.iter().map(|text| toml::from_str(text).expect("built-in maps are tested")).collect()
-});
+/// By name.
+const FILES: &[&str] = &[
+    include_str!("../../maps/amd-desktop-64g.toml"),
+    include_str!("../../maps/amd-genoa-2s-1536g.toml"),
+    include_str!("../../maps/amd-hypertransport-hole.toml"),
+    include_str!("../../maps/ampere-altra-2s-512g.toml"),
+    include_str!("../../maps/apple-m1-8g-excerpt.toml"),
+    include_str!("../../maps/apple-m1-pro-16g.toml"),
+    include_str!("../../maps/arm64-vm-pmem-4g.toml"),
+    include_str!("../../maps/azure-4-node-windows.toml"),
+    include_str!("../../maps/cxl-dax-64g.toml"),
+    include_str!("../../maps/cxl-flexible-7-windows.toml"),
+    include_str!("../../maps/cxl-genoa-242g.toml"),
+    include_str!("../../maps/cxl-memory-hole-4g.toml"),
+    include_str!("../../maps/cxl-qemu-512m.toml"),
+    include_str!("../../maps/dell-r740-192g.toml"),
+    include_str!("../../maps/efi-vm-12g.toml"),
+    include_str!("../../maps/granite-rapids-4s-2t.toml"),
+    include_str!("../../maps/hp-286-8g.toml"),
+    include_str!("../../maps/hpe-dl380-nvdimm-n-32g.toml"),
+    include_str!("../../maps/libkrun-arm64-512m.toml"),
+    include_str!("../../maps/ndctl-76-model.toml"),
+    include_str!("../../maps/optane-ice-lake-2s-2016g.toml"),
+    include_str!("../../maps/orangepi-rv2-8g.toml"),
+    include_str!("../../maps/power8-128g.toml"),
+    include_str!("../../maps/raspberry-pi-5-8g-8-nodes.toml"),
+    include_str!("../../maps/supermicro-purley-below-4g.toml"),
+    include_str!("../../maps/supermicro-x8sie-memmap-8g.toml"),
+    include_str!("../../maps/surface-pro-7-16g.toml"),
+    include_str!("../../maps/vm-20g.toml"),
+    include_str!("../../maps/vm-memmap-4g-3g.toml"),
+    include_str!("../../maps/vm-pmem-8g-as-ram.toml"),
+    include_str!("../../maps/x86-laptop-16g.toml"),
+    include_str!("../../maps/xeon-2s-384g.toml"),
+    include_str!("../../maps/xeon-carveout-islands-80g.toml"),
+    include_str!("../../maps/xeon-optane-below-4g.toml"),
+];
+
+static MAPS: LazyLock<Vec<BuiltinMap>> =
+    LazyLock::new(|| FILES.iter().map(|text| toml::from_str(text).expect("built-in maps are tested")).collect());
 
 fn map(builtin: &BuiltinMap) -> PhysicalMap {
     PhysicalMap {
@@ -29,39 +68,111 @@ fn map(builtin: &BuiltinMap) -> PhysicalMap {
     }
 }
 
-/// Names of the built-in maps.
+/// Bytes of a section of x86-64: synthetic maps are made of them.
+const SECTION: u64 = 128 << 20;
+
+/// A map that no machine has.
+struct Synthetic {
+    name: &'static str,
+    what: &'static str,
+    /// Width of the space.
+    bits: u32,
+    /// Sections with RAM; `None` for all of them.
+    sections: Option<u64>,
+}
+
+const SYNTHETIC: &[Synthetic] = &[
+    Synthetic { name: "scattered-64", what: "64 sections anywhere in 64 TiB", bits: 46, sections: Some(64) },
+    Synthetic { name: "scattered-512", what: "512 sections anywhere in 64 TiB", bits: 46, sections: Some(512) },
+    Synthetic {
+        name: "scattered-8192",
+        what: "8192 sections, 1 TiB, anywhere in 64 TiB",
+        bits: 46,
+        sections: Some(8192),
+    },
+    Synthetic { name: "dense-64t", what: "64 TiB without a hole", bits: 46, sections: None },
+    Synthetic { name: "sparse-52bit", what: "1024 sections anywhere in 52 bits", bits: 52, sections: Some(1024) },
+];
+
+impl Synthetic {
+    fn map(&self) -> PhysicalMap {
+        let space = 1u64 << self.bits;
+        let range = |start, end| MapRange { start, end, kind: Kind::Ram, node: None, base_assumed: false };
+        let ranges = match self.sections {
+            None => vec![range(0, space)],
+            Some(nr) => {
+                // The same everywhere and always; a set, so that they are distinct and in order.
+                let mut rng = Pcg64Mcg::seed_from_u64(nr);
+                let mut places = BTreeSet::new();
+                while (places.len() as u64) < nr {
+                    places.insert(rng.random_range(0..space / SECTION));
+                }
+                places.into_iter().map(|nr| range(nr * SECTION, (nr + 1) * SECTION)).collect()
+            }
+        };
+        PhysicalMap {
+            name: self.name.to_owned(),
+            origin: format!("synthetic: {}", self.what),
+            ranges: super::merge(ranges),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Names of the built-in maps: those of machines, then the synthetic ones.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    MAPS.iter().map(|map| map.name.as_str())
+    MAPS.iter().map(|map| map.name.as_str()).chain(SYNTHETIC.iter().map(|map| map.name))
 }
 
 /// A built-in map.
 pub fn by_name(name: &str) -> Option<PhysicalMap> {
-    MAPS.iter().find(|map| map.name == name).map(map)
+    let real = MAPS.iter().find(|map| map.name == name).map(map);
+    real.or_else(|| SYNTHETIC.iter().find(|map| map.name == name).map(Synthetic::map))
 }
 
 /// An ordinary machine, for users who may not see their own map.
 pub fn fallback() -> PhysicalMap {
-    map(&MAPS[0])
+    by_name("surface-pro-7-16g").expect("it is built in")
 }
 
 /// A machine whose boot sections have holes of whole sub-sections and memory that ends inside one: a map without them
 /// would hide errors of the sub-section map. Always verified beside the machine's own.
 pub fn with_holes() -> PhysicalMap {
-    map(&MAPS[1])
+    by_name("xeon-carveout-islands-80g").expect("it is built in")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memmap_layouts::{Geometry, X86_64};
+    use memmap_layouts::{Geometry, X86_64, X86_64La57};
 
     #[test]
     fn built_in_maps_are_well_formed() {
-        for name in names() {
+        let mut all: Vec<&str> = names().collect();
+        assert!(all.len() >= 34 + 5);
+        for name in &all {
             let map = by_name(name).unwrap();
-            assert!(map.ram_bytes() > 1 << 30 && map.origin.contains("http"), "{name}");
-            map.boot_map().unwrap().check::<X86_64>().unwrap();
+            assert!(map.origin.contains("https://") || map.origin.starts_with("synthetic"), "{name}: {}", map.origin);
+            let boot = map.boot_map().unwrap();
+            boot.check::<X86_64>().or_else(|_| boot.check::<X86_64La57>()).unwrap();
+            for range in &map.ranges {
+                assert!(range.start < range.end, "{name}: {range:?}");
+            }
         }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), names().count(), "a name twice");
+    }
+
+    #[test]
+    fn synthetic_maps_are_what_their_names_say() {
+        for (name, sections) in [("scattered-64", 64), ("scattered-8192", 8192), ("sparse-52bit", 1024)] {
+            let map = by_name(name).unwrap();
+            assert_eq!(map.ram_bytes(), sections * SECTION, "{name}");
+            assert!(map.ranges.len() as u64 > sections * 9 / 10, "{name} is scattered");
+            assert_eq!(map, by_name(name).unwrap(), "the same always");
+        }
+        assert_eq!(by_name("dense-64t").unwrap().ram_bytes(), 1 << 46);
     }
 
     #[test]

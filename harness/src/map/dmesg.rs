@@ -1,7 +1,8 @@
-//! The kernel log: e820 (firmware's and user's), SRAT and early node ranges, behind any prefix that a log puts before
-//! them. Lines that are none of these are not ours.
+//! Boot logs of Linux and Xen: e820 (the firmware's and the user's), SRAT, early node ranges, spans of nodes; behind any prefix
+//! that a log puts before them. Lines that are none of these are not ours.
 
-use super::{Kind, Line, MapError, Part, Table, inclusive, memory};
+use super::part::Part;
+use super::{Kind, Line, MapError, PAGE_BYTES, Table, exclusive, inclusive, memory, not_a_range};
 use regex::{Captures, Regex};
 use std::sync::LazyLock;
 
@@ -9,22 +10,44 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a valid pattern")
 }
 
+const START: &str = r"(?:^|[\s\]])";
+const MEM: &str = r"\[mem (0x[0-9a-fA-F]+)-(0x[0-9a-fA-F]+)\]";
+
 /// `BIOS-e820: [mem 0x…-0x…] usable`; `Xen:` stands for the firmware's table, `user:` for the one after `memmap=`.
-static E820: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?:^|[\s\]])(BIOS-e820|Xen|user): \[mem (0x[0-9a-fA-F]+)-(0x[0-9a-fA-F]+)\] (.+?)\s*$"));
+static E820: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"{START}(BIOS-e820|Xen|user): {MEM} (.+?)\s*$")));
 
-/// `  node   0: [mem 0x…-0x…]`
-static NODE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?:^|\s)node\s+(\d+): \[mem (0x[0-9a-fA-F]+)-(0x[0-9a-fA-F]+)\]"));
-
-/// `ACPI: SRAT: Node 0 PXM 0 [mem 0x…-0x…] hotplug`, and Xen's `SRAT: Node 0 PXM 0 [start, end]`.
-static SRAT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"SRAT: Node (\d+) PXM \d+ \[(?:mem )?((?:0x)?[0-9a-fA-F]+)(?:-|, )((?:0x)?[0-9a-fA-F]+)\](.*)$")
+/// Until Linux 3.4, and Xen until 4.13: `BIOS-e820: 0000000000000000 - 000000000009f400 (usable)`, ends excluded.
+static E820_OF_OLD: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r"{START}(?:(BIOS-e820|user):|\(XEN\))\s+([0-9a-fA-F]{{8,16}}) - ([0-9a-fA-F]{{8,16}}) \((.+?)\)\s*$"
+    ))
 });
 
-pub(super) fn is_range(line: &str) -> bool {
-    E820.is_match(line) || NODE.is_match(line) || SRAT.is_match(line)
-}
+/// Xen's own: `(XEN)  [0000000000000000, 000000000009fbff] (usable)`.
+static E820_OF_XEN: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\(XEN\)\s+\[([0-9a-fA-F]{8,16}), ([0-9a-fA-F]{8,16})\] \((.+?)\)\s*$"));
+
+/// `  node   0: [mem 0x…-0x…]`
+static NODE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?:^|\s)node\s+(\d+): {MEM}")));
+
+/// Until Linux 3.4, in page frames, ends excluded: `    0: 0x00000010 -> 0x0000009d`.
+static NODE_OF_OLD: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?:^|\s)(\d{1,4}): 0x([0-9a-fA-F]{8,16}) -> 0x([0-9a-fA-F]{8,16})\s*$"));
+
+/// `ACPI: SRAT: Node 0 PXM 0 [mem 0x…-0x…] hotplug`; Xen's `SRAT: Node 0 PXM 0 [start, end]`; before Linux 3.4
+/// `SRAT: Node 0 PXM 0 0-a0000`, end excluded.
+static SRAT: LazyLock<Regex> = LazyLock::new(|| {
+    let hex = "((?:0x)?[0-9a-fA-F]+)";
+    pattern(&format!(r"SRAT: Node (\d+) PXM \d+ (?:\[(?:mem )?{hex}(?:-|, ){hex}\]|{hex}-{hex})(.*)$"))
+});
+
+/// `Initmem setup node 0 [mem 0x…-0x…]`: from the first to the last page of a node.
+static SPAN: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"Initmem setup node (\d+) {MEM}")));
+
+/// What begins as one of these and is none: cut off, or damaged.
+static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(r"{START}(?:BIOS-e820|Xen|user): \[mem|{START}node\s+\d+: \[mem|SRAT: Node \d+ PXM \d+ \["))
+});
 
 /// The kind of memory that an e820 type stands for.
 fn e820_kind(words: &str) -> Option<Kind> {
@@ -41,31 +64,57 @@ fn node(line: usize, fields: &Captures<'_>) -> Result<Option<u8>, MapError> {
     Ok(Some(number))
 }
 
-pub(super) fn read(lines: &[Line<'_>]) -> Result<Part, MapError> {
-    let mut part = Part::default();
-    let mut windows = 0;
-    for &Line { number, text } in lines {
-        if let Some(fields) = E820.captures(text) {
-            let ends = inclusive(number, &fields[2], &fields[3])?;
-            let table = if &fields[1] == "user" { Table::UserE820 } else { Table::FirmwareE820 };
-            if let Some(kind) = e820_kind(&fields[4]) {
-                part.push(table, memory(number, ends, kind, None)?);
-            }
-        } else if let Some(fields) = NODE.captures(text) {
-            let ends = inclusive(number, &fields[2], &fields[3])?;
-            part.push(Table::EarlyNodes, memory(number, ends, Kind::Ram, node(number, &fields)?)?);
-        } else if let Some(fields) = SRAT.captures(text) {
-            let ends = inclusive(number, &fields[2], &fields[3])?;
-            if fields[4].contains("hotplug") {
-                // Where memory may come one day, up to 2^50: never a size to go by.
-                windows += 1;
-            } else {
-                part.push(Table::Srat, memory(number, ends, Kind::Ram, node(number, &fields)?)?);
-            }
+/// True if the line is one of ours.
+pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+    let Line { number, text } = line;
+    if let Some(fields) = E820.captures(text) {
+        let ends = inclusive(number, &fields[2], &fields[3])?;
+        let table = if &fields[1] == "user" { Table::UserE820 } else { Table::FirmwareE820 };
+        if let Some(kind) = e820_kind(&fields[4]) {
+            part.push(table, memory(number, ends, kind, None)?);
         }
+    } else if let Some(fields) = E820_OF_OLD.captures(text) {
+        let table =
+            if fields.get(1).is_some_and(|of| of.as_str() == "user") { Table::UserE820 } else { Table::FirmwareE820 };
+        if let (Some(ends), Some(kind)) = (exclusive(number, &fields[2], &fields[3])?, e820_kind(&fields[4])) {
+            part.push(table, memory(number, ends, kind, None)?);
+        }
+    } else if let Some(fields) = E820_OF_XEN.captures(text) {
+        let ends = inclusive(number, &fields[1], &fields[2])?;
+        if let Some(kind) = e820_kind(&fields[3]) {
+            part.push(Table::FirmwareE820, memory(number, ends, kind, None)?);
+        }
+    } else if let Some(fields) = NODE.captures(text) {
+        let ends = inclusive(number, &fields[2], &fields[3])?;
+        part.push(Table::EarlyNodes, memory(number, ends, Kind::Ram, node(number, &fields)?)?);
+    } else if let Some(fields) = NODE_OF_OLD.captures(text) {
+        if let Some((first, last)) = exclusive(number, &fields[2], &fields[3])? {
+            let bytes = |pfn: u64| pfn.checked_mul(PAGE_BYTES);
+            let ends = bytes(first).zip(last.checked_add(1).and_then(bytes));
+            let (start, end) = ends.ok_or_else(|| MapError::BadAddress { line: number, text: fields[3].to_owned() })?;
+            part.push(Table::EarlyNodes, memory(number, (start, end - 1), Kind::Ram, node(number, &fields)?)?);
+        }
+    } else if let Some(fields) = SRAT.captures(text) {
+        let ends = match fields.get(2) {
+            Some(_) => Some(inclusive(number, &fields[2], &fields[3])?),
+            None => exclusive(number, &fields[4], &fields[5])?,
+        };
+        let Some(ends) = ends else { return Ok(true) };
+        let what = &fields[6];
+        if what.contains("hotplug") {
+            // Where memory may come one day, up to 2^50: never a size to go by.
+            part.windows += 1;
+        } else {
+            let kind = if what.contains("non-volatile") { Kind::Persistent } else { Kind::Ram };
+            part.push(Table::Srat, memory(number, ends, kind, node(number, &fields)?)?);
+        }
+    } else if let Some(fields) = SPAN.captures(text) {
+        let ends = inclusive(number, &fields[2], &fields[3])?;
+        part.push(Table::NodeSpans, memory(number, ends, Kind::Ram, node(number, &fields)?)?);
+    } else if BEGUN.is_match(text) {
+        return Err(not_a_range(line));
+    } else {
+        return Ok(false);
     }
-    if windows > 0 {
-        part.warnings.push(format!("{windows} SRAT windows for hotplug are left out: they are no memory yet"));
-    }
-    Ok(part)
+    Ok(true)
 }

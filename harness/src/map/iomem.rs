@@ -1,66 +1,68 @@
-//! `/proc/iomem`: inclusive ends, children indented below their parents.
+//! `/proc/iomem` and everything of its form: `start-end : name` with inclusive ends, children indented below their parents.
 
-use super::{Found, Kind, Line, MapError, Part, Table, inclusive, memory, not_a_range};
+use super::part::{Part, kind_of};
+use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// The name of the file may stand before a line that somebody copied out of it.
 static RANGE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*((?:0[xX])?[0-9a-fA-F]+)-((?:0[xX])?[0-9a-fA-F]+)\s+:\s+(.+)$").expect("a valid pattern")
+    let hex = "((?:0[xX])?[0-9a-fA-F]+)";
+    Regex::new(&format!(r"^\s*(?:/proc/iomem:\s*)?{hex}-{hex}\s+:\s+(.+)$")).expect("a valid pattern")
 });
 
-/// Has the line the form of a range, whatever its numbers?
-pub(super) fn is_range(line: &str) -> bool {
-    RANGE.is_match(line)
+/// A resource that was begun: a number, a dash or a stray byte, and no range.
+static BEGUN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\s*(?:0[xX])?[0-9a-fA-F]{4,}[^\s:]*-\S*(?:\s+:.*)?$").expect("a valid pattern"));
+
+/// The lines of this form in a part.
+#[derive(Default)]
+pub(super) struct Resources {
+    /// All of them, and those that are not 0-0.
+    lines: usize,
+    shown: usize,
 }
 
-/// The kind of memory that a resource name stands for; `None` for what is no memory.
-///
-/// Drivers add their name in parentheses, and the capitals changed over the years.
-fn kind(name: &str) -> Option<Kind> {
-    let (base, driver) = match name.split_once(" (") {
-        Some((base, driver)) => (base, Some(driver)),
-        None => (name, None),
-    };
-    match base.to_ascii_lowercase().as_str() {
-        "system ram" if driver.is_some() => Some(Kind::HotplugRam),
-        "system ram" => Some(Kind::Ram),
-        "persistent memory" => Some(Kind::Persistent),
-        "soft reserved" => Some(Kind::SoftReserved),
-        _ => None,
+impl Resources {
+    pub(super) fn any(&self) -> bool {
+        self.lines > 0
     }
-}
 
-/// Reads a part in which every line is a range.
-pub(super) fn read(lines: &[Line<'_>]) -> Result<Part, MapError> {
-    let mut part = Part::default();
-    let mut found: Vec<Found> = Vec::new();
-    let mut shown = 0;
-    for &line in lines {
-        let Line { number, text } = line;
-        let Some(fields) = RANGE.captures(text) else {
-            return Err(not_a_range(line));
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+        let Some(fields) = RANGE.captures(line.text) else {
+            // Among other things it would go unnoticed.
+            return match BEGUN.is_match(line.text) && self.lines > 0 {
+                true => Err(super::not_a_range(line)),
+                false => Ok(false),
+            };
         };
-        let ends = inclusive(number, &fields[1], &fields[2])?;
+        self.lines += 1;
+        let ends = inclusive(line.number, &fields[1], &fields[2])?;
         // Resources that are not assigned, and all of them for users other than root.
         if ends == (0, 0) {
-            continue;
+            return Ok(true);
         }
-        shown += 1;
-        if let Some(kind) = kind(fields[3].trim()) {
-            found.push(memory(number, ends, kind, None)?);
+        self.shown += 1;
+        if let Some(kind) = kind_of(fields[3].trim()) {
+            part.push(Table::Iomem, memory(line.number, ends, kind, None)?);
         }
+        Ok(true)
     }
-    if shown == 0 {
-        return Err(MapError::Hidden);
-    }
-    // RAM inside a device is RAM that a driver made of it.
-    let devices: Vec<_> = found.iter().filter(|f| f.range.kind != Kind::Ram).map(|f| f.range.clone()).collect();
-    for entry in &mut found {
-        let range = &mut entry.range;
-        if range.kind == Kind::Ram && devices.iter().any(|d| d.start <= range.start && range.end <= d.end) {
-            range.kind = Kind::HotplugRam;
+
+    /// RAM inside a device is RAM that a driver made of it.
+    pub(super) fn finish(self, part: &mut Part, others: bool) -> Result<(), MapError> {
+        if self.lines > 0 && self.shown == 0 && !others {
+            return Err(MapError::Hidden);
         }
+        let found = part.table_mut(Table::Iomem);
+        let device = |f: &&Found| !matches!(f.range.kind, Kind::Ram | Kind::Window);
+        let devices: Vec<_> = found.iter().filter(device).map(|f| f.range.clone()).collect();
+        for entry in found {
+            let range = &mut entry.range;
+            if range.kind == Kind::Ram && devices.iter().any(|d| d.start <= range.start && range.end <= d.end) {
+                range.kind = Kind::HotplugRam;
+            }
+        }
+        Ok(())
     }
-    found.into_iter().for_each(|entry| part.push(Table::Iomem, entry));
-    Ok(part)
 }

@@ -1,11 +1,21 @@
 //! Physical memory maps: what memory a machine has, where, and of which kind.
 //!
-//! [`read`] takes text in any known format, several of them in one file: `#` starts a comment, and a line that begins with
-//! `---` starts a part whose format is found anew. [`source`] gets the text from this machine, a file or standard input.
+//! [`read`] takes text in any known format, several of them in one file, and finds out which: `/proc/iomem`, boot logs of Linux
+//! and Xen, `lsmem`, what `ndctl`, `daxctl` and `cxl` list, ACPI tables in words, plain ranges. `#` starts a comment, and a line
+//! that begins with `---` a part. [`source`] gets the text from this machine, a file or standard input.
+//!
+//! Tables of one machine tell the same memory in several ways. Of RAM the best table is believed; what is added later is the
+//! union of all, and what is RAM is not added.
 
+mod acpi;
 pub mod builtin;
 mod dmesg;
 mod iomem;
+mod json;
+mod lsmem;
+mod part;
+mod plain;
+mod size;
 pub mod source;
 
 use memmap_layouts::{BootError, BootMap, BootRange, Bytes, PfnRange};
@@ -17,7 +27,7 @@ use thiserror::Error;
 pub const PAGE_BYTES: u64 = 4096;
 
 /// No architecture has physical addresses wider than this.
-const MAX_PHYS_BITS: u32 = 52;
+pub const MAX_PHYS_BITS: u32 = 52;
 
 /// What a range of physical memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +41,8 @@ pub enum Kind {
     Persistent,
     /// Memory set aside for a purpose, offered through DAX.
     SoftReserved,
+    /// Addresses at which memory may appear (a CXL window).
+    Window,
 }
 
 impl Kind {
@@ -47,6 +59,7 @@ impl fmt::Display for Kind {
             Kind::HotplugRam => "hot-added RAM",
             Kind::Persistent => "persistent memory",
             Kind::SoftReserved => "soft reserved",
+            Kind::Window => "window for memory",
         })
     }
 }
@@ -63,9 +76,26 @@ pub struct MapRange {
     /// NUMA node, where the source tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<u8>,
+    /// The source tells the size alone; where it lies is an assumption.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub base_assumed: bool,
 }
 
 impl MapRange {
+    /// What of it lies in none of `others`.
+    fn without<'a>(&self, others: impl Iterator<Item = &'a MapRange>) -> Vec<MapRange> {
+        let mut left = vec![self.clone()];
+        for other in others {
+            let cut = |part: MapRange| {
+                let before = MapRange { end: part.end.min(other.start), ..part.clone() };
+                let after = MapRange { start: part.start.max(other.end), ..part };
+                [before, after].into_iter().filter(|part| part.start < part.end)
+            };
+            left = left.into_iter().flat_map(cut).collect();
+        }
+        left
+    }
+
     /// The whole pages in it.
     fn pages(&self) -> Option<PfnRange> {
         let range = PfnRange::new(self.start.div_ceil(PAGE_BYTES), self.end / PAGE_BYTES)?;
@@ -76,7 +106,8 @@ impl MapRange {
 impl fmt::Display for MapRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, last) = (self.start, self.end - 1);
-        write!(f, "{start:#014x}-{last:#014x} {} ({})", self.kind, Bytes(self.end - self.start))
+        write!(f, "{start:#014x}-{last:#014x} {} ({})", self.kind, Bytes(self.end - self.start))?;
+        if self.base_assumed { f.write_str(", base assumed") } else { Ok(()) }
     }
 }
 
@@ -97,9 +128,7 @@ pub struct PhysicalMap {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MapError {
     /// Neither a range nor anything else known.
-    #[error(
-        "line {line}: {text:?} is not a memory range; known formats are /proc/iomem (`00001000-0009ffff : System RAM`) and dmesg (e820, SRAT and early node ranges)"
-    )]
+    #[error("line {line}: {text:?} is not a memory range; known formats are {FORMATS}")]
     NotARange {
         /// Line number, from 1.
         line: usize,
@@ -115,6 +144,42 @@ pub enum MapError {
         line: usize,
         /// The number.
         text: String,
+    },
+    /// A size that is none.
+    #[error("line {line}: {text:?} is not a size; sizes are bytes, or a number with a unit such as 128M or 250.00 MiB")]
+    BadSize {
+        /// Line number, from 1.
+        line: usize,
+        /// The size.
+        text: String,
+    },
+    /// A range and the size beside it differ.
+    #[error("line {line}: the size is told as {text}, and the range holds {}; one of them is wrong, or in another unit", Bytes(*bytes))]
+    SizeOfRange {
+        /// Line number, from 1.
+        line: usize,
+        /// The size.
+        text: String,
+        /// Bytes of the range.
+        bytes: u64,
+    },
+    /// A range that wraps.
+    #[error("line {line}: {bytes:#x} bytes from {start:#x} on run past the last address")]
+    Wraps {
+        /// Line number, from 1.
+        line: usize,
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A listing that is no JSON.
+    #[error("line {line}: this is not the JSON that ndctl, daxctl, cxl and lsmem print: {reason}")]
+    Json {
+        /// Line number, from 1.
+        line: usize,
+        /// What the parser says.
+        reason: String,
     },
     /// The end lies before the start.
     #[error(
@@ -149,6 +214,20 @@ pub enum MapError {
     Hidden,
 }
 
+/// What is understood, for messages.
+pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), dmesg (e820, SRAT, early node ranges), lsmem, the JSON \
+                           of ndctl, daxctl, cxl and lsmem, CEDT, NFIT and SRAT in words, `base size`, and `start -> end type`";
+
+/// Memory of which only the size is told.
+#[derive(Clone, Debug)]
+struct NoBase {
+    line: usize,
+    name: String,
+    bytes: u64,
+    kind: Kind,
+    node: Option<u8>,
+}
+
 /// A range as a reader found it.
 #[derive(Clone, Debug)]
 struct Found {
@@ -168,24 +247,20 @@ enum Table {
     UserE820,
     /// The e820 map of the firmware.
     FirmwareE820,
+    /// Memory blocks, as `lsmem` shows them.
+    Blocks,
     /// ACPI SRAT.
     Srat,
-}
-
-/// What one part of a file gave.
-#[derive(Debug, Default)]
-struct Part {
-    tables: Vec<(Table, Vec<Found>)>,
-    warnings: Vec<String>,
-}
-
-impl Part {
-    fn push(&mut self, table: Table, found: Found) {
-        match self.tables.iter_mut().find(|(known, _)| *known == table) {
-            Some((_, ranges)) => ranges.push(found),
-            None => self.tables.push((table, vec![found])),
-        }
-    }
+    /// `start -> end type` and `base size`.
+    Plain,
+    /// From the first to the last page of a node, holes included.
+    NodeSpans,
+    /// What `ndctl`, `daxctl` and `cxl` list.
+    Devices,
+    /// ACPI NFIT.
+    Nfit,
+    /// ACPI CEDT, and the decoders that follow it.
+    Cedt,
 }
 
 /// A line that may hold a range.
@@ -202,14 +277,19 @@ struct Line<'a> {
 pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapError> {
     let mut ram: Vec<(Table, Vec<Found>)> = Vec::new();
     let mut added: Vec<(Table, Vec<Found>)> = Vec::new();
+    let mut no_base = Vec::new();
     let mut warnings = Vec::new();
     let mut unknown: Option<Line<'_>> = None;
+    let mut understood = false;
     for lines in parts(text) {
-        let Some(part) = read_part(&lines)? else {
+        let part = part::read(&lines)?;
+        if !part.understood {
             unknown = unknown.or(lines.first().copied());
             continue;
-        };
+        }
+        understood = true;
         warnings.extend(part.warnings);
+        no_base.extend(part.no_base);
         for (table, found) in part.tables {
             no_partial_overlap(&found)?;
             let (boot, later): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.range.kind == Kind::Ram);
@@ -217,10 +297,12 @@ pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapErro
             added.extend((!later.is_empty()).then_some((table, later)));
         }
     }
-    let mut ranges = best_table(ram);
-    ranges.extend(best_table(added));
+    let mut ranges = best_table(ram, &mut warnings);
+    let told = told_once(added, &ranges);
+    ranges.extend(told);
+    place(no_base, &mut ranges, &mut warnings);
     if let Some(line) = unknown {
-        if ranges.is_empty() && warnings.is_empty() {
+        if !understood {
             return Err(not_a_range(line));
         }
         warnings.push(format!("line {}: a part without ranges of a known format is left out", line.number));
@@ -261,30 +343,35 @@ fn parts(text: &str) -> Vec<Vec<Line<'_>>> {
     parts
 }
 
-/// Finds the format of a part and reads it; `None` if it has no range of a known format.
-fn read_part(lines: &[Line<'_>]) -> Result<Option<Part>, MapError> {
-    let begins_as_iomem = lines.first().is_some_and(|line| iomem::is_range(line.text));
-    if !begins_as_iomem && lines.iter().any(|line| dmesg::is_range(line.text)) {
-        return dmesg::read(lines).map(Some);
-    }
-    if lines.iter().any(|line| iomem::is_range(line.text)) {
-        return iomem::read(lines).map(Some);
-    }
-    Ok(None)
+/// A hexadecimal number, with `0x` or without.
+fn address(line: usize, text: &str) -> Result<u64, MapError> {
+    let digits = text.trim_start_matches("0x").trim_start_matches("0X");
+    u64::from_str_radix(digits, 16).map_err(|_| MapError::BadAddress { line, text: text.to_owned() })
 }
 
-/// A range of at most 52 bits whose last byte is `end`.
+/// A range whose last byte is `end`.
 fn inclusive(line: usize, start: &str, end: &str) -> Result<(u64, u64), MapError> {
-    let address = |text: &str| {
-        let digits = text.trim_start_matches("0x").trim_start_matches("0X");
-        let number = u64::from_str_radix(digits, 16).ok();
-        number.ok_or_else(|| MapError::BadAddress { line, text: text.to_owned() })
-    };
-    let (start, end) = (address(start)?, address(end)?);
+    let (start, end) = (address(line, start)?, address(line, end)?);
     if end < start {
         return Err(MapError::Backwards { line, start, end });
     }
     Ok((start, end))
+}
+
+/// A range that ends before `end`, as first and last byte; `None` if it is empty.
+fn exclusive(line: usize, start: &str, end: &str) -> Result<Option<(u64, u64)>, MapError> {
+    let (start, end) = (address(line, start)?, address(line, end)?);
+    if end < start {
+        return Err(MapError::Backwards { line, start, end });
+    }
+    Ok((start < end).then(|| (start, end - 1)))
+}
+
+/// A range of so many bytes, as first and last byte; `None` if it is empty.
+fn sized(line: usize, start: u64, bytes: u64) -> Result<Option<(u64, u64)>, MapError> {
+    let Some(more) = bytes.checked_sub(1) else { return Ok(None) };
+    let last = start.checked_add(more).ok_or(MapError::Wraps { line, start, bytes })?;
+    Ok(Some((start, last)))
 }
 
 /// A memory range from inclusive ends.
@@ -292,7 +379,7 @@ fn memory(line: usize, (start, last): (u64, u64), kind: Kind, node: Option<u8>) 
     if last >> MAX_PHYS_BITS != 0 {
         return Err(MapError::BadAddress { line, text: format!("{last:#x}") });
     }
-    Ok(Found { line, range: MapRange { start, end: last + 1, kind, node } })
+    Ok(Found { line, range: MapRange { start, end: last + 1, kind, node, base_assumed: false } })
 }
 
 fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
@@ -317,11 +404,57 @@ fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The ranges of the most trustworthy table; several parts may have it.
-fn best_table(tables: Vec<(Table, Vec<Found>)>) -> Vec<MapRange> {
+/// The RAM of the most trustworthy table; several parts may have it.
+fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> Vec<MapRange> {
     let best = tables.iter().map(|(table, _)| *table).min();
+    if best == Some(Table::NodeSpans) {
+        warnings.push("only the spans of nodes are told: holes inside them are taken as RAM".to_owned());
+    }
     let ranges = tables.into_iter().filter(|(table, _)| Some(*table) == best).flat_map(|(_, found)| found);
     ranges.map(|found| found.range).collect()
+}
+
+/// What is added later: of every table what the ones before did not tell, and what is no RAM. A window in which something is told
+/// is nothing beside it.
+fn told_once(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
+    tables.sort_by_key(|(table, _)| *table);
+    let mut told: Vec<MapRange> = Vec::new();
+    for (_, found) in tables {
+        // Within one table ranges nest: RAM in a device, a device in a window.
+        let known = told.clone();
+        for Found { range, .. } in found {
+            let overlaps = |other: &MapRange| other.start < range.end && range.start < other.end;
+            let is_told = known.iter().chain(ram).any(overlaps);
+            if range.kind != Kind::Window || !is_told {
+                told.extend(range.without(known.iter().chain(ram)));
+            }
+        }
+    }
+    let is_memory = |range: &MapRange| range.kind != Kind::Window;
+    let memory: Vec<MapRange> = told.iter().filter(|range| is_memory(range)).cloned().collect();
+    told.retain(|range| is_memory(range) || !memory.iter().any(|m| m.start < range.end && range.start < m.end));
+    told
+}
+
+/// Gives a place to what has a size alone: one after another from 4 GiB on, around what is there.
+fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<String>) {
+    let mut start = 4u64 << 30;
+    for NoBase { line, name, bytes, kind, node } in no_base {
+        while let Some(in_the_way) = ranges.iter().find(|r| r.start < start.saturating_add(bytes) && start < r.end) {
+            start = in_the_way.end;
+        }
+        let end = start.saturating_add(bytes);
+        if end >> MAX_PHYS_BITS != 0 {
+            warnings.push(format!("line {line}: no place for the {} of {name}, which is left out", Bytes(bytes)));
+            continue;
+        }
+        warnings.push(format!(
+            "line {line}: only the size of {name} is told ({}): base assumed at {start:#x}",
+            Bytes(bytes)
+        ));
+        ranges.push(MapRange { start, end, kind, node, base_assumed: true });
+        start = end;
+    }
 }
 
 /// Sorts, unites nested ranges and joins touching RAM of one node. In bytes, before anything is rounded: RAM is often told
@@ -332,7 +465,7 @@ fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
     for range in ranges {
         match merged.last_mut().filter(|last| last.kind == range.kind) {
             Some(last) if range.end <= last.end => {}
-            Some(last) if last.end >= range.start && last.node == range.node && !range.kind.is_added() => {
+            Some(last) if last.end >= range.start && last.node == range.node && range.kind == Kind::Ram => {
                 last.end = range.end;
             }
             Some(last) if last.end > range.start => {

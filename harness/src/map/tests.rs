@@ -172,3 +172,214 @@ ACPI: SRAT: Node 0 PXM 0 [mem 0x1000000000000-0x13fffffffffff] hotplug
     assert!(error("ACPI: SRAT: Node 0 PXM 0 [mem 0x80000000-0x7fffffff]\n").contains("before its start"));
     assert!(ok("ACPI: SRAT: Node 0 PXM 0 [mem 0x0-0x3fffffff] hotplug\n").ranges.is_empty());
 }
+
+const GIB: u64 = 1 << 30;
+
+#[test]
+fn logs_of_old_kernels_and_of_xen() {
+    let old = "\
+ BIOS-e820: 0000000000000000 - 000000000009f400 (usable)
+ BIOS-e820: 000000000009f400 - 00000000000a0000 (reserved)
+[    0.000000]  BIOS-e820: 0000000000100000 - 00000000bfff0000 (usable)
+";
+    assert_eq!(ranges(old), [(0, 0x9_f400, Kind::Ram), (0x10_0000, 0xbfff_0000, Kind::Ram)]);
+    let nodes = format!(
+        "{old}early_node_map[2] active PFN ranges\n    0: 0x00000010 -> 0x0000009f\n    1: 0x00000100 -> 0x000bfff0\n"
+    );
+    let map = ok(&nodes);
+    assert_eq!((map.ranges[0].start, map.ranges[0].end), (0x1_0000, 0x9_f000), "page frames, and the better table");
+    assert_eq!(map.ranges[1].node, Some(1));
+    let xen = "\
+(XEN) Xen-e820 RAM map:
+(XEN)  [0000000000000000, 000000000009fbff] (usable)
+(XEN)  [00000000000f0000, 00000000000fffff] (reserved)
+(XEN)  0000000000100000 - 0000000040000000 (usable)
+";
+    assert_eq!(ranges(xen), [(0, 0x9_fc00, Kind::Ram), (0x10_0000, GIB, Kind::Ram)]);
+    let srat = "(XEN) SRAT: Node 0 PXM 0 0-a0000\nSRAT: Node 1 PXM 1 [mem 0x100000000-0x1ffffffff] non-volatile\n";
+    assert_eq!(ranges(srat), [(0, 0xa_0000, Kind::Ram), (4 * GIB, 8 * GIB, Kind::Persistent)]);
+    let spans = ok("Initmem setup node 0 [mem 0x0000000000001000-0x000000007fffffff]\n");
+    assert!(spans.ranges.len() == 1 && spans.warnings[0].contains("holes"), "{spans:?}");
+}
+
+#[test]
+fn a_range_that_was_cut_off_is_an_error_with_its_line() {
+    for (text, line) in [
+        ("a log\n[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x00000", 2),
+        ("  node   0: [mem 0x0000000000001000-0x00000\u{fffd}9efff]\n", 1),
+        ("ACPI: SRAT: Node 0 PXM 0 [mem 0x000000", 1),
+        ("BIOS-e820: [mem 0x0-0x9fbff] usable\n00001000-0009ffff : System RAM\n00100000-54d", 3),
+        ("Window base address : 000000C050000000\n", 1),
+        ("{\"dev\":\"region1\",\n\"size\":108233", 2),
+    ] {
+        assert!(error(text).starts_with(&format!("line {line}:")), "{text:?}: {}", error(text));
+    }
+}
+
+#[test]
+fn lsmem_in_columns_and_as_json() {
+    let text = "\
+RANGE                                  SIZE  STATE REMOVABLE BLOCK NODE ZONES
+0x0000000000000000-0x00000000bfffffff   3G  online       yes  0-23    0 DMA32
+0x0000000100000000-0x00000001a7ffffff  2.6G offline              32-52  1 Normal/Movable
+
+Memory block size:       128M
+Total online memory:       3G
+";
+    let map = ok(text);
+    assert_eq!(
+        map.ranges.iter().map(|r| (r.end, r.node)).collect::<Vec<_>>(),
+        [(3 * GIB, Some(0)), (0x1_a800_0000, None)]
+    );
+    assert!(map.warnings[0].contains("2.62 GiB of the memory blocks are offline"), "{:?}", map.warnings);
+    let json = r#"{
+   "memory": [
+      {"range": "0x0000000000000000-0x0000000007ffffff", "size": "128M", "state": "online", "block": "0", "node": 0},
+      {"range": "0x0000000008000000-0x000000000fffffff", "size": 134217728, "state": "online", "block": "1", "node": 0}
+   ]
+}"#;
+    assert_eq!(ranges(json), [(0, 256 << 20, Kind::Ram)]);
+    let wrong = json.replace("\"128M\"", "\"128K\"");
+    assert!(
+        error(&wrong).starts_with("line 3: the size is told as 128K, and the range holds 128 MiB"),
+        "{}",
+        error(&wrong)
+    );
+    let wrong = text.replace("2.6G", "2.6X");
+    assert!(error(&wrong).contains("line 3: \"2.6X\" is not a size"), "{}", error(&wrong));
+}
+
+#[test]
+fn listings_of_persistent_memory() {
+    // One object or an array; bytes or words; the address for root alone.
+    let plain = r#"{"dev":"region0","size":1082331758592,"type":"pmem","numa_node":0,"iset_id":-4242,
+        "namespaces":[{"dev":"namespace0.0","mode":"fsdax","size":1065418227712}]}"#;
+    let map = ok(plain);
+    assert_eq!(map.ranges.len(), 1, "a namespace lies in its region");
+    assert!(map.ranges[0].base_assumed && map.ranges[0].start == 4 * GIB && map.ranges[0].node == Some(0));
+    assert!(
+        map.warnings[0].contains("base assumed at 0x100000000") && map.ranges[0].to_string().ends_with("base assumed")
+    );
+    let human = r#"[{"dev":"region0","size":"252.00 GiB (270.58 GB)","type":"pmem","resource":"0x140000000"}]"#;
+    assert_eq!(ranges(human), [(5 * GIB, 257 * GIB, Kind::Persistent)]);
+    let buses = r#"[{"provider":"ACPI.NFIT","dev":"ndbus0","dimms":[{"dev":"nmem0","id":"x"}],
+        "regions":[{"dev":"region1","size":1073741824,"resource":8589934592,"type":"pmem"}]}]"#;
+    assert_eq!(ranges(buses), [(8 * GIB, 9 * GIB, Kind::Persistent)]);
+    let wrong = human.replace("252.00 GiB (270.58 GB)", "252 bananas");
+    assert!(error(&wrong).contains("line 1: \"\\\"252 bananas\\\"\" is not a size"), "{}", error(&wrong));
+    assert!(error(r#"{"dev":"region0","size":-5}"#).contains("is not a size"));
+    assert!(
+        error(r#"{"dev":"region0","size":32,"resource":18446744073709551600}"#).contains("run past the last address")
+    );
+    assert!(error(r#"{"dev":"region0","size":16,"resource":1152921504606846976}"#).contains("at most 52 bits"));
+}
+
+#[test]
+fn sizes_are_placed_around_what_is_there() {
+    let text = "\
+100000000-17fffffff : System RAM
+--- daxctl
+{\"chardev\":\"dax0.0\",\"size\":1073741824,\"target_node\":1,\"mode\":\"system-ram\"}
+{\"chardev\":\"dax1.0\",\"size\":1073741824,\"mode\":\"devdax\",
+ \"mappings\":[{\"page_offset\":0,\"start\":8589934592,\"end\":9663676415,\"size\":1073741824}]}
+";
+    assert_eq!(
+        ranges(text),
+        [(4 * GIB, 6 * GIB, Kind::Ram), (6 * GIB, 7 * GIB, Kind::HotplugRam), (8 * GIB, 9 * GIB, Kind::SoftReserved)]
+    );
+}
+
+#[test]
+fn cxl_regions_count_and_what_is_around_them_does_not() {
+    let list = r#"[{"bus":"root0","provider":"ACPI.CXL","decoders:root0":[
+        {"decoder":"decoder0.0","resource":17179869184,"size":8589934592,"max_available_extent":-139586437121,
+         "regions:decoder0.0":[{"region":"region0","resource":17179869184,"size":4294967296,"type":"ram"}]},
+        {"decoder":"decoder0.1","resource":34359738368,"size":4294967296},
+        {"decoder":"decoder0.2","resource":18014398509481984,"size":4294967296}],
+        "endpoints:root0":[{"endpoint":"endpoint1","memdev":{"memdev":"mem0","ram_size":4294967296,"serial":0},
+          "decoders:endpoint1":[{"decoder":"decoder1.0","resource":17179869184,"size":4294967296}]}]}]"#;
+    let map = ok(list);
+    let found: Vec<_> = map.ranges.iter().map(|r| (r.start, r.end, r.kind)).collect();
+    assert_eq!(found, [(16 * GIB, 20 * GIB, Kind::SoftReserved), (32 * GIB, 36 * GIB, Kind::Window)]);
+    assert!(map.warnings[0].contains("1 windows beyond 52 bits"), "{:?}", map.warnings);
+    let devices = r#"[{"memdev":"mem0","pmem_size":268435456,"ram_size":268435456,"host":"0000:35:00.0"}]"#;
+    assert_eq!(ranges(devices).len(), 2, "without a region a device tells its capacity");
+    assert!(error("[{\"region\":\"region0\",\n \"size\":}]").starts_with("line 2: this is not the JSON"));
+    assert!(error("{\"region\":\"r\",\"size\":1} and more\n").starts_with("line 1:"));
+}
+
+#[test]
+fn acpi_tables_in_words() {
+    let cedt = "\
+[030h 0048   1]                Subtable Type : 01 [CXL Fixed Memory Window Structure]
+[038h 0056   8]          Window base address : 000000C050000000
+[040h 0064   8]                  Window size : 0000003CA0000000
+[048h 0072   1]     Interleave Members (2^n) : 01
+";
+    assert_eq!(ranges(cedt), [(0xc0_5000_0000, 0xfc_f000_0000, Kind::Window)]);
+    // The same range told by several tables counts once, and as what is best known of it.
+    let twice = format!("{cedt}BIOS-e820: [mem 0x000000c050000000-0x000000fcefffffff] soft reserved\n");
+    assert_eq!(ranges(&twice), [(0xc0_5000_0000, 0xfc_f000_0000, Kind::SoftReserved)]);
+    let as_ram = format!("{twice}/proc/iomem: c050000000-fcefffffff : System RAM\n");
+    assert_eq!(ranges(&as_ram), [(0xc0_5000_0000, 0xfc_f000_0000, Kind::Ram)]);
+    let nfit = "\
+                Subtable Type : 0000 [System Physical Address Range]
+             Region Type GUID : 66F0D379-B4F3-4074-AC43-0D3318B78CDB
+           Address Range Base : 0000000480000000
+         Address Range Length : 0000000400000000
+                Subtable Type : 0000 [System Physical Address Range]
+             Region Type GUID : 92F701F6-B434-405D-910B-299367D8234C
+           Address Range Base : 00000000FED00000
+         Address Range Length : 0000000000001000
+SPARange #: 0x2
+  Base: 0xCC0000000
+  Length: 0x400000000
+";
+    let pmem = |start, end| (start * GIB, end * GIB, Kind::Persistent);
+    assert_eq!(ranges(nfit), [pmem(18, 34), pmem(51, 67)]);
+    let srat = "\
+                Subtable Type : 01 [Memory Affinity]
+             Proximity Domain : 00000001
+                 Base Address : 0000000100000000
+               Address Length : 0000000080000000
+                      Enabled : 1
+                Hot Pluggable : 0
+                Subtable Type : 01 [Memory Affinity]
+                 Base Address : 0004000000000000
+               Address Length : 0001000000000000
+                Hot Pluggable : 1
+";
+    let map = ok(srat);
+    assert_eq!(map.ranges.iter().map(|r| (r.start, r.end, r.node)).collect::<Vec<_>>(), [(4 * GIB, 6 * GIB, Some(1))]);
+    assert!(map.warnings[0].contains("1 SRAT windows"), "{:?}", map.warnings);
+    assert!(error("Window base address : 10000000\nWindow size : ffffffffffffffff\n").starts_with("line 2:"));
+}
+
+#[test]
+fn ranges_that_people_write_down() {
+    assert_eq!(ranges("0000001000000000 0000000400000000\n"), [(64 * GIB, 80 * GIB, Kind::Ram)]);
+    assert_eq!(ranges("0x100000000 0x40000000 Persistent Memory\n"), [(4 * GIB, 5 * GIB, Kind::Persistent)]);
+    assert_eq!(
+        ranges("0x100000000-0x13fffffff : CXL\n0x140000000-0x17fffffff : hole\n"),
+        [(4 * GIB, 5 * GIB, Kind::SoftReserved)]
+    );
+    let arrows = "[info] 0x0 -> 0x9fc00 usable\n0x9fc00 -> 0xa0000 (reserved)\n0x100000 -> 0x40000000 : Usable\n0x5 -> 0x5 usable\n";
+    assert_eq!(ranges(arrows), [(0, 0x9_fc00, Kind::Ram), (0x10_0000, GIB, Kind::Ram)]);
+    assert!(error("0x2000 -> 0x1000 usable\n").contains("before its start"));
+    assert!(error("0xffffffffffff0000 0x20000\n").contains("run past the last address"));
+    assert!(error("one two\n").starts_with("line 1:"));
+}
+
+#[test]
+fn windows_are_memory_only_where_nothing_else_is_told() {
+    let text = "\
+c050000000-fcefffffff : CXL Window 0
+  c050000000-d04fffffff : region0
+    c050000000-d04fffffff : dax0.0
+      c050000000-d04fffffff : System RAM (kmem)
+200000000000-200fffffffff : CXL Window 1
+";
+    let map = ok(text);
+    assert_eq!(map.ranges.iter().map(|r| r.kind).collect::<Vec<_>>(), [Kind::HotplugRam, Kind::Window]);
+    assert_eq!(map.added().len(), 2);
+}

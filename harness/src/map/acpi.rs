@@ -1,0 +1,119 @@
+//! ACPI tables in words, as `iasl -d` and firmware shells print them: a base and a length on lines of their own. CEDT (windows
+//! for CXL), NFIT (persistent memory) and SRAT (memory affinity).
+
+use super::part::Part;
+use super::{Kind, Line, MapError, Table, memory, not_a_range, sized};
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// A field and its value, behind `[048h 0072   8]` or not.
+static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\s*(?:\[[0-9A-Fa-f]+h[^\]]*\])?\s*([A-Za-z][A-Za-z ()#]*?)\s*(?:#)?\s*:\s*(?:0[xX])?(.*?)\s*$")
+        .expect("a valid pattern")
+});
+
+/// GUID of a persistent-memory region in NFIT.
+const PERSISTENT_GUID: &str = "66f0d379-b4f3-4074-ac43-0d3318b78cdb";
+
+/// Which structure of a table is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Structure {
+    /// A window of CEDT.
+    Window,
+    /// A range of NFIT.
+    Persistent,
+    /// A range of NFIT that is no persistent memory: volatile, or registers.
+    OtherSpa,
+    /// A range of SRAT.
+    Affinity,
+}
+
+/// What was read of the structure of the moment.
+#[derive(Default)]
+pub(super) struct Tables {
+    structure: Option<Structure>,
+    node: Option<u8>,
+    /// A base that waits for its length.
+    base: Option<(usize, String, u64)>,
+}
+
+impl Tables {
+    /// True if the line is one of ours.
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+        let Some(fields) = FIELD.captures(line.text) else { return Ok(false) };
+        let (name, value) = (fields[1].to_ascii_lowercase(), &fields[2]);
+        match name.as_str() {
+            "subtable type" | "sparange" => {
+                let text = line.text.to_ascii_lowercase();
+                self.node = None;
+                self.structure = match () {
+                    () if text.contains("memory affinity") => Some(Structure::Affinity),
+                    () if text.contains("fixed memory window") => Some(Structure::Window),
+                    () if text.contains("physical address") || name == "sparange" => Some(Structure::Persistent),
+                    () => None,
+                };
+                Ok(self.structure.is_some())
+            }
+            "region type guid" if self.structure == Some(Structure::Persistent) => {
+                if !value.to_ascii_lowercase().starts_with(PERSISTENT_GUID) {
+                    self.structure = Some(Structure::OtherSpa);
+                }
+                Ok(true)
+            }
+            "proximity domain" if self.structure == Some(Structure::Affinity) => {
+                self.node = u8::from_str_radix(value, 16).ok();
+                Ok(true)
+            }
+            "hot pluggable" if value.starts_with('1') => {
+                part.windows += u64::from(part.pop(Table::Srat, line.number));
+                Ok(true)
+            }
+            "window base address" => self.begin(Structure::Window, line, value),
+            "address range base" => self.begin(self.structure.unwrap_or(Structure::Persistent), line, value),
+            "base address" if self.structure == Some(Structure::Affinity) => {
+                self.begin(Structure::Affinity, line, value)
+            }
+            "base" if self.structure == Some(Structure::Persistent) => self.begin(Structure::Persistent, line, value),
+            "window size" | "address range length" | "address length" | "length" if self.base.is_some() => {
+                self.end(line, value, part)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn begin(&mut self, structure: Structure, line: Line<'_>, value: &str) -> Result<bool, MapError> {
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        let base = number(value).ok_or_else(|| MapError::BadAddress { line: line.number, text: value.to_owned() })?;
+        self.structure = Some(structure);
+        self.base = Some((line.number, line.text.to_owned(), base));
+        Ok(true)
+    }
+
+    fn end(&mut self, line: Line<'_>, value: &str, part: &mut Part) -> Result<(), MapError> {
+        let Some((_, _, base)) = self.base.take() else { return Ok(()) };
+        let bad = || MapError::BadAddress { line: line.number, text: value.to_owned() };
+        let length = u64::from_str_radix(value, 16).map_err(|_| bad())?;
+        let Some(ends) = sized(line.number, base, length)? else { return Ok(()) };
+        let (table, kind) = match self.structure {
+            Some(Structure::Window) => (Table::Cedt, Kind::Window),
+            Some(Structure::Persistent) => (Table::Nfit, Kind::Persistent),
+            Some(Structure::Affinity) => (Table::Srat, Kind::Ram),
+            Some(Structure::OtherSpa) | None => return Ok(()),
+        };
+        if kind == Kind::Window && ends.1 >> super::MAX_PHYS_BITS != 0 {
+            part.beyond += 1;
+            return Ok(());
+        }
+        part.push(table, memory(line.number, ends, kind, self.node)?);
+        Ok(())
+    }
+
+    /// A base without its length was cut off.
+    pub(super) fn finish(self) -> Result<(), MapError> {
+        match self.base {
+            Some((number, text, _)) => Err(not_a_range(Line { number, text: &text })),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `lsmem`: blocks of memory by range, in columns. (Its JSON is read in `json.rs`.)
+
+use super::part::Part;
+use super::size::{self, Unit};
+use super::{Kind, Line, MapError, Table, inclusive, memory};
+use regex::Regex;
+use std::sync::LazyLock;
+
+static ROW: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\s*(0[xX][0-9a-fA-F]+)-(0[xX][0-9a-fA-F]+)\s+([0-9][0-9.,]*\s?[A-Za-z]*)(?:\s+(.*))?$")
+        .expect("a valid pattern")
+});
+
+/// The columns of the table that is being read.
+#[derive(Default)]
+pub(super) struct Columns(Vec<String>);
+
+impl Columns {
+    /// True if the line is one of ours.
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+        let words: Vec<&str> = line.text.split_whitespace().collect();
+        if words.first() == Some(&"RANGE") && words.contains(&"SIZE") {
+            self.0 = words.into_iter().map(str::to_owned).collect();
+            return Ok(true);
+        }
+        let Some(fields) = ROW.captures(line.text) else { return Ok(false) };
+        let ends = inclusive(line.number, &fields[1], &fields[2])?;
+        check_size(line.number, ends, &fields[3])?;
+        let node = self.0.iter().position(|name| name == "NODE").and_then(|at| words.get(at)?.parse().ok());
+        let offline = words.contains(&"offline");
+        push(part, line.number, ends, node, offline)?;
+        Ok(true)
+    }
+}
+
+/// A block range of `lsmem`, in whatever form.
+pub(super) fn push(
+    part: &mut Part,
+    line: usize,
+    ends: (u64, u64),
+    node: Option<u8>,
+    offline: bool,
+) -> Result<(), MapError> {
+    let found = memory(line, ends, Kind::Ram, node)?;
+    if offline {
+        part.offline_bytes += found.range.end - found.range.start;
+    }
+    part.push(Table::Blocks, found);
+    Ok(())
+}
+
+/// The size beside a range says the same, rounded.
+pub(super) fn check_size(line: usize, (start, last): (u64, u64), text: &str) -> Result<(), MapError> {
+    let told = size::parse(text, Unit::Binary).ok_or_else(|| MapError::BadSize { line, text: text.to_owned() })?;
+    let bytes = last - start + 1;
+    // One digit after the point, cut or rounded: a tenth of the unit, of which there is at least one.
+    if told.abs_diff(bytes) > bytes / 10 {
+        return Err(MapError::SizeOfRange { line, text: text.trim().to_owned(), bytes });
+    }
+    Ok(())
+}

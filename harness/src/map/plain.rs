@@ -1,0 +1,47 @@
+//! Ranges as people write them down: `base size` in hexadecimal, and `start -> end type` with the end excluded.
+
+use super::part::{Part, kind_of};
+use super::{Kind, Line, MapError, Table, exclusive, memory, sized};
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// Both with `0x`, or both as wide as addresses are printed: other numbers may be anything.
+static BASE_SIZE: LazyLock<Regex> = LazyLock::new(|| {
+    let hex = "[0-9a-fA-F]";
+    Regex::new(&format!(
+        r"^\s*(?:0[xX]({hex}{{1,16}})\s+0[xX]({hex}{{1,16}})|({hex}{{8,16}})\s+({hex}{{8,16}}))(?:\s+(\S.*?))?\s*$"
+    ))
+    .expect("a valid pattern")
+});
+
+static ARROW: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[\s\]:])(0[xX][0-9a-fA-F]+)\s*->\s*(0[xX][0-9a-fA-F]+)[\s:]+\(?([A-Za-z][A-Za-z ()]*?)\)?\s*$")
+        .expect("a valid pattern")
+});
+
+/// True if the line is one of ours.
+pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+    let Line { number, text } = line;
+    if let Some(fields) = ARROW.captures(text) {
+        if let (Some(ends), Some(kind)) = (exclusive(number, &fields[1], &fields[2])?, kind_of(&fields[3])) {
+            part.push(Table::Plain, memory(number, ends, kind, None)?);
+        }
+        return Ok(true);
+    }
+    let Some(fields) = BASE_SIZE.captures(text) else { return Ok(false) };
+    let field =
+        |with_0x: usize| fields.get(with_0x).or_else(|| fields.get(with_0x + 2)).map_or("", |field| field.as_str());
+    let hex = |text: &str| {
+        u64::from_str_radix(text, 16).map_err(|_| MapError::BadAddress { line: number, text: text.to_owned() })
+    };
+    let kind = match fields.get(5) {
+        None => Some(Kind::Ram),
+        Some(name) => kind_of(name.as_str()),
+    };
+    // A name that is no memory's may be the third column of anything, e.g. of a dump of a stack.
+    let Some(kind) = kind else { return Ok(false) };
+    if let Some(ends) = sized(number, hex(field(1))?, hex(field(2))?)? {
+        part.push(Table::Plain, memory(number, ends, kind, None)?);
+    }
+    Ok(true)
+}
