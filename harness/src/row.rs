@@ -17,6 +17,8 @@ pub enum Status {
     TooFew,
     /// A machine with this map could not hold the records; `value` is the bytes needed.
     WouldNotBoot,
+    /// A counter that is not to be had, or never ran; `reason` says why.
+    NotCounted,
     /// It went wrong; `reason` says how.
     Error,
 }
@@ -78,7 +80,7 @@ pub struct Row {
     pub sample: Option<u32>,
     /// What the value is.
     pub metric: String,
-    /// Its unit: `ns/op`, `ns`, `bytes`, `ratio`.
+    /// Its unit: `ns/op`, `events/op`, `ns`, `bytes`, `ratio`.
     pub unit: String,
     /// The value; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
 
+use crate::probe::counters::Kind;
 use crate::race::REFERENCE;
 use crate::row::{Row, Sections, Status};
 use serde::Serialize;
@@ -148,6 +149,36 @@ pub struct Summary {
     pub own_cost: Option<OwnCost>,
     /// Readers beside a writer.
     pub readers: Vec<ReadersCell>,
+    /// Counters, each with what it counted, or why it did not.
+    pub counters: Vec<CounterLine>,
+}
+
+/// One counter.
+#[derive(Clone, Debug, Serialize)]
+pub struct CounterLine {
+    /// `cycles`, …
+    pub name: String,
+    /// Unit of the counts.
+    pub unit: String,
+    /// Counts an operation.
+    pub cells: Vec<CounterCell>,
+    /// Why there are none.
+    pub not_counted: Option<String>,
+}
+
+/// What a counter counted in a lookup of a layout, in random order.
+#[derive(Clone, Debug, Serialize)]
+pub struct CounterCell {
+    /// The layout.
+    pub layout: String,
+    /// The lookup.
+    pub op: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Events an operation.
+    pub per_op: f64,
+    /// Set if the counter ran for a part of the time, and the count is scaled.
+    pub scaled: Option<String>,
 }
 
 /// The value in the middle of a sorted list, by linear interpolation.
@@ -185,6 +216,7 @@ impl Summary {
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
             own_cost: own_cost(rows),
             readers: layouts.iter().filter_map(|layout| readers(rows, layout)).collect(),
+            counters: Kind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
             layouts,
         }
     }
@@ -287,6 +319,20 @@ fn own_cost(rows: &[Row]) -> Option<OwnCost> {
     })
 }
 
+fn counter(rows: &[Row], layouts: &[String], kind: Kind) -> Option<CounterLine> {
+    let of_kind = || rows.iter().filter(|row| row.metric == kind.name());
+    let cell = |row: &Row| {
+        let (layout, op, scaled) = (row.layout.clone(), row.op.clone(), row.reason.clone());
+        Some(CounterCell { layout, op, sections: row.sections?, per_op: row.value?, scaled })
+    };
+    let not_counted = of_kind().filter(|row| row.status == Status::NotCounted).find_map(|row| row.reason.clone());
+    let first = of_kind().next()?;
+    let mut cells: Vec<CounterCell> = of_kind().filter_map(cell).collect();
+    // Layouts ran in an order of chance.
+    cells.sort_by_key(|cell| layouts.iter().position(|layout| *layout == cell.layout));
+    Some(CounterLine { name: kind.name().to_owned(), unit: first.unit.clone(), cells, not_counted })
+}
+
 fn readers(rows: &[Row], layout: &str) -> Option<ReadersCell> {
     let of = |metric: &'static str| {
         rows.iter().filter(move |row| row.op == "readers" && row.layout == layout && row.metric == metric)
@@ -351,6 +397,24 @@ pub(crate) mod tests {
         let summary = Summary::of(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn counters_have_counts_or_a_reason() {
+        let of = |metric: &str, value, status, reason: Option<&str>| Row {
+            sections: Some(Sections::Hot),
+            status,
+            reason: reason.map(str::to_owned),
+            ..row("a", "pfn_valid", metric, value)
+        };
+        let rows = [
+            of("cycles", None, Status::NotCounted, Some("no PMU")),
+            of("page_faults", Some(0.25), Status::Ok, Some("scaled")),
+        ];
+        let counters = Summary::of(&rows).counters;
+        assert_eq!(counters.len(), 2, "what was not tried is not told");
+        assert_eq!((counters[0].cells.len(), counters[0].not_counted.as_deref()), (0, Some("no PMU")));
+        assert_eq!((counters[1].cells[0].per_op, counters[1].cells[0].scaled.as_deref()), (0.25, Some("scaled")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::race::REFERENCE;
 use crate::row::Sections;
-use crate::summary::{HotplugCell, LookupCell, ReadersCell, Summary};
+use crate::summary::{CounterCell, HotplugCell, LookupCell, ReadersCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
@@ -133,10 +133,38 @@ pub fn legend(summary: &Summary) -> Vec<String> {
             first.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})")),
         ));
     }
+    lines.extend(counted(summary));
     for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
         lines.push(format!("{}: {}.", of.0, of.1));
     }
     lines.extend(findings(summary));
+    lines
+}
+
+/// The lookup of which counts are shown; the others are in the rows.
+const COUNTED: &str = "valid_to_page";
+
+/// What counters counted, one a line, and those that did not, by reason.
+fn counted(summary: &Summary) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut missing: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in &summary.counters {
+        let shown = line.cells.iter().filter(|cell| cell.op == COUNTED && cell.sections == Sections::Hot);
+        let scaled = |cell: &CounterCell| if cell.scaled.is_some() { " (scaled)" } else { "" };
+        let each = |cell: &CounterCell| format!("{} {}{}", cell.layout, three_digits(cell.per_op), scaled(cell));
+        let each: Vec<String> = shown.map(each).collect();
+        if !each.is_empty() {
+            let (name, unit) = (line.name.replace('_', " "), &line.unit);
+            lines.push(format!("{name}, {unit}, {COUNTED} on hot-added memory in random order: {}.", each.join(", ")));
+        }
+        if let Some(reason) = &line.not_counted {
+            match missing.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, names)) => names.push(&line.name),
+                None => missing.push((reason, vec![&line.name])),
+            }
+        }
+    }
+    lines.extend(missing.into_iter().map(|(reason, names)| format!("Not counted: {} ({reason}).", names.join(", "))));
     lines
 }
 

@@ -138,6 +138,16 @@ fn a_run_leaves_a_folder_that_checks_out() {
         }
     }
     assert!(rows.iter().all(|row| row["status"] != "ok" || row["value"].as_f64().is_some_and(|v| v >= 0.0)));
+    // A counter counts for every layout, or says why it does not; it is never 0 for want of hardware.
+    for counter in ["cycles", "instructions", "dtlb_misses", "branch_misses", "page_faults", "task_clock"] {
+        let of: Vec<&Value> = rows.iter().filter(|row| row["metric"] == counter).collect();
+        assert!(!of.is_empty(), "{counter} is not told");
+        for row in of {
+            let told = row["status"] == "ok" && row["value"].is_f64()
+                || row["status"] == "not_counted" && row["value"].is_null() && row["reason"].is_string();
+            assert!(told, "{row}");
+        }
+    }
     let own_cost = rows.iter().find(|row| row["metric"] == "add_over_bare").unwrap();
     assert!(own_cost["value"].as_f64().unwrap() > 0.5, "{own_cost}");
 

@@ -1,5 +1,6 @@
 //! Lookups, layouts in turn.
 
+use super::counters::Counters;
 use super::{Race, RaceError};
 use crate::field::FieldError;
 use crate::probe::lookup::{self, LookupOp, Prepared};
@@ -10,10 +11,10 @@ use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 
 /// A layout in a group of slices that are compared.
-struct Lane {
+pub(super) struct Lane {
     layout: usize,
-    prepared: Prepared,
-    passes: u64,
+    pub(super) prepared: Prepared,
+    pub(super) passes: u64,
 }
 
 impl<G: Geometry> Race<'_, G> {
@@ -22,11 +23,12 @@ impl<G: Geometry> Race<'_, G> {
         let chosen = &self.settings.ops;
         let ops: Vec<LookupOp> =
             LookupOp::ALL.into_iter().filter(|op| chosen.is_empty() || chosen.contains(op)).collect();
+        let mut counters = self.open_counters();
         for op in ops {
             for pattern in Pattern::ALL {
                 self.stage(&format!("{op}, {pattern}"));
                 let begin = Instant::now();
-                self.lookup_group(op, pattern, has_hot)?;
+                self.lookup_group(op, pattern, has_hot, &mut counters)?;
                 self.spent(begin);
             }
         }
@@ -59,7 +61,13 @@ impl<G: Geometry> Race<'_, G> {
         Ok(lanes)
     }
 
-    fn lookup_group(&mut self, op: LookupOp, pattern: Pattern, has_hot: bool) -> Result<(), RaceError> {
+    fn lookup_group(
+        &mut self,
+        op: LookupOp,
+        pattern: Pattern,
+        has_hot: bool,
+        counters: &mut Counters,
+    ) -> Result<(), RaceError> {
         let mut lanes = self.lanes(op, pattern, has_hot)?;
         let slice = self.settings.effort.slice;
         for (lane, _) in &mut lanes {
@@ -83,6 +91,9 @@ impl<G: Geometry> Race<'_, G> {
                 };
                 self.outcome.rows.push(row);
             }
+        }
+        if pattern == Pattern::Random {
+            lanes.iter().try_for_each(|(lane, blank)| self.count(counters, lane, blank))?;
         }
         if let Some((lane, blank)) = lanes.first() {
             self.floor_row(lane, blank);
@@ -121,7 +132,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    fn slice(&self, lane: &Lane, passes: u64) -> Result<Duration, RaceError> {
+    pub(super) fn slice(&self, lane: &Lane, passes: u64) -> Result<Duration, RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let begin = Instant::now();
         let sum = layout.run(&lane.prepared, passes);

@@ -3,6 +3,7 @@
 //! Two layouts are compared in neighbouring slices of about 2 ms, forwards and backwards in turn (ABBA), so that a machine
 //! that drifts drifts for all. Every answer is checked before it is timed, and the sum of answers after.
 
+mod counters;
 mod latencies;
 mod lookups;
 mod own_cost;

@@ -1,0 +1,194 @@
+//! Counters of the processor and of the kernel, one at a time around a stretch of work.
+//!
+//! Each may be missing (a virtual machine without a PMU, a strict kernel, a processor that lacks the event), so each stands for
+//! itself: what cannot be opened, or never ran, is told with the reason and is never 0. One at a time, so that none shares the
+//! hardware with another of ours; if it shares it with somebody else's, the count is scaled and says so.
+
+use perf_event::events::{Cache, CacheOp, CacheResult, Event, Hardware, Software, WhichCache};
+use perf_event::{Builder, Counter};
+use std::fs;
+use std::io;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Cycles of the processor, in user mode.
+    Cycles,
+    /// Instructions retired.
+    Instructions,
+    /// Loads that missed the first level of cache.
+    L1dMisses,
+    /// Loads that missed the last level.
+    LlcMisses,
+    /// Loads whose translation was not in the TLB.
+    DtlbMisses,
+    /// Branches that were predicted wrongly.
+    BranchMisses,
+    /// Page faults; counted by the kernel.
+    PageFaults,
+    /// Nanoseconds on a processor; counted by the kernel.
+    TaskClock,
+}
+
+impl Kind {
+    /// All of them, in the order of reports.
+    pub const ALL: [Kind; 8] = [
+        Self::Cycles,
+        Self::Instructions,
+        Self::L1dMisses,
+        Self::LlcMisses,
+        Self::DtlbMisses,
+        Self::BranchMisses,
+        Self::PageFaults,
+        Self::TaskClock,
+    ];
+
+    /// Name in rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cycles => "cycles",
+            Self::Instructions => "instructions",
+            Self::L1dMisses => "l1d_misses",
+            Self::LlcMisses => "llc_misses",
+            Self::DtlbMisses => "dtlb_misses",
+            Self::BranchMisses => "branch_misses",
+            Self::PageFaults => "page_faults",
+            Self::TaskClock => "task_clock",
+        }
+    }
+
+    /// Unit of a count divided by operations.
+    pub fn unit(self) -> &'static str {
+        if self == Self::TaskClock { "ns/op" } else { "events/op" }
+    }
+
+    fn event(self) -> Event {
+        let read_misses = |which| Cache { which, operation: CacheOp::READ, result: CacheResult::MISS }.into();
+        match self {
+            Self::Cycles => Hardware::CPU_CYCLES.into(),
+            Self::Instructions => Hardware::INSTRUCTIONS.into(),
+            Self::L1dMisses => read_misses(WhichCache::L1D),
+            Self::LlcMisses => read_misses(WhichCache::LL),
+            Self::DtlbMisses => read_misses(WhichCache::DTLB),
+            Self::BranchMisses => Hardware::BRANCH_MISSES.into(),
+            Self::PageFaults => Software::PAGE_FAULTS.into(),
+            Self::TaskClock => Software::TASK_CLOCK.into(),
+        }
+    }
+}
+
+/// A count of one stretch of work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count {
+    /// Events, scaled to the whole stretch if the counter ran for a part of it.
+    pub events: f64,
+    /// The share of the stretch in which it ran, if not all of it.
+    pub share: Option<f64>,
+}
+
+/// A counter of the calling thread.
+pub struct Meter(Counter);
+
+impl Meter {
+    /// Opens a counter.
+    ///
+    /// # Errors
+    /// Why it is not to be had, with what would mend it.
+    pub fn open(kind: Kind) -> Result<Self, String> {
+        Builder::new().kind(kind.event()).build().map(Self).map_err(|error| reason(&error))
+    }
+
+    /// Counts during `work`.
+    ///
+    /// # Errors
+    /// Why there is no count, or the error of the work.
+    pub fn count<T, E>(&mut self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<Count, String>, E> {
+        let begun = self.0.reset().and_then(|()| self.0.read_count_and_time()).and_then(|before| {
+            self.0.enable()?;
+            Ok(before)
+        });
+        let done = work();
+        let counted = begun.and_then(|before| {
+            self.0.disable()?;
+            let after = self.0.read_count_and_time()?;
+            Ok((after.count, after.time_enabled - before.time_enabled, after.time_running - before.time_running))
+        });
+        done?;
+        Ok(counted
+            .map_err(|error| reason(&error))
+            .and_then(|(events, enabled, running)| scaled(events, enabled, running)))
+    }
+}
+
+/// Makes the count of a part of the time that of all of it.
+fn scaled(events: u64, enabled: u64, running: u64) -> Result<Count, String> {
+    if running == 0 {
+        return Err("the counter never ran: others hold the hardware".to_owned());
+    }
+    let share = running as f64 / enabled as f64;
+    let partly = running < enabled;
+    let events = if partly { events as f64 / share } else { events as f64 };
+    Ok(Count { events, share: partly.then_some(share) })
+}
+
+/// An error of `perf_event_open` in words.
+fn reason(error: &io::Error) -> String {
+    let paranoid = || {
+        let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+        format!("kernel.perf_event_paranoid is {} (sysctl kernel.perf_event_paranoid=2)", level.trim())
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound => "the processor offers no such event: a virtual machine without a PMU?".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("not allowed: {}", paranoid()),
+        io::ErrorKind::Unsupported => "the kernel or the processor does not support the event".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_counts_or_says_why_not() {
+        for kind in Kind::ALL {
+            let counted = Meter::open(kind).and_then(|mut meter| {
+                let spin =
+                    || -> Result<u64, ()> { Ok((0..2_000_000u64).fold(0, |sum, i| std::hint::black_box(sum ^ i))) };
+                meter.count(spin).expect("the work does not fail")
+            });
+            match counted {
+                Ok(count) if matches!(kind, Kind::TaskClock | Kind::Cycles | Kind::Instructions) => {
+                    assert!(count.events > 10_000.0, "{kind:?}: {count:?}");
+                }
+                Ok(count) => assert!(count.events >= 0.0, "{kind:?}: {count:?}"),
+                Err(reason) => {
+                    eprintln!("skipped: {}: {reason}", kind.name());
+                    assert!(reason.len() > 10, "{kind:?}: {reason:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_of_the_work_comes_first() {
+        if let Ok(mut meter) = Meter::open(Kind::TaskClock) {
+            assert_eq!(meter.count(|| Err::<(), _>("no")), Err("no"));
+        }
+    }
+
+    #[test]
+    fn a_counter_that_ran_for_a_part_is_scaled_and_one_that_never_ran_is_none() {
+        assert_eq!(scaled(100, 50, 50), Ok(Count { events: 100.0, share: None }));
+        assert_eq!(scaled(100, 50, 25), Ok(Count { events: 200.0, share: Some(0.5) }));
+        assert!(scaled(0, 50, 0).unwrap_err().contains("never ran"));
+    }
+
+    #[test]
+    fn reasons_name_the_cause() {
+        let said = |errno| reason(&io::Error::from_raw_os_error(errno));
+        assert!(said(2).contains("PMU"));
+        assert!(said(13).contains("perf_event_paranoid is"));
+        assert!(said(95).contains("support"));
+    }
+}

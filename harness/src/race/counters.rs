@@ -1,0 +1,57 @@
+//! Counters around lookups.
+
+use super::lookups::Lane;
+use super::{Race, RaceError};
+use crate::probe::counters::{Kind, Meter};
+use crate::row::{Row, Status};
+use memmap_layouts::Geometry;
+
+/// The counters of a run: opened once, since what is missing is missing for every lookup.
+pub(super) struct Counters(Vec<(Kind, Meter)>);
+
+impl<G: Geometry> Race<'_, G> {
+    /// Opens what there is; a row for each that there is not.
+    pub(super) fn open_counters(&mut self) -> Counters {
+        let mut meters = Vec::new();
+        for kind in Kind::ALL {
+            match Meter::open(kind) {
+                Ok(meter) => meters.push((kind, meter)),
+                Err(reason) => {
+                    let missing = Row {
+                        status: Status::NotCounted,
+                        reason: Some(reason),
+                        ..self.row("loop", "counters", kind.name(), kind.unit())
+                    };
+                    self.outcome.rows.push(missing);
+                }
+            }
+        }
+        Counters(meters)
+    }
+
+    /// Counts each of them around a slice of a lane.
+    pub(super) fn count(&mut self, counters: &mut Counters, lane: &Lane, blank: &Row) -> Result<(), RaceError> {
+        for (kind, meter) in &mut counters.0 {
+            let n_ops = lane.passes * lane.prepared.len();
+            let counted = meter.count(|| self.slice(lane, lane.passes))?;
+            let row = Row {
+                mode: Some("independent".to_owned()),
+                metric: kind.name().to_owned(),
+                unit: kind.unit().to_owned(),
+                n_ops: Some(n_ops),
+                ..blank.clone()
+            };
+            self.outcome.rows.push(match counted {
+                Ok(count) => Row {
+                    value: Some(count.events / n_ops as f64),
+                    reason: count
+                        .share
+                        .map(|share| format!("scaled: the counter ran for {:.0} % of the time", share * 100.0)),
+                    ..row
+                },
+                Err(reason) => Row { status: Status::NotCounted, reason: Some(reason), ..row },
+            });
+        }
+        Ok(())
+    }
+}
