@@ -1,6 +1,7 @@
 //! What this machine can measure, what it cannot and why, and the command that mends it.
 
 use crate::environment::{self, Environment, chosen};
+use crate::probe::counters::{Kind, Meter};
 use memmap_layouts::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -101,11 +102,27 @@ fn tmpfs_free(dir: &str) -> Option<u64> {
     Some(status.f_bavail * status.f_frsize)
 }
 
-fn pmu() -> Option<String> {
-    let devices = fs::read_dir("/sys/bus/event_source/devices").ok()?;
-    let names: Vec<_> = devices.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let pmu = names.iter().find(|name| name.starts_with("cpu") || name.starts_with("armv8"));
-    Some(pmu.map_or_else(|| "none".to_owned(), |name| name.to_owned()))
+/// Counters that can be opened, by trying.
+fn counters() -> String {
+    let can = |kind: &Kind| Meter::open(*kind).is_ok();
+    let open: Vec<&str> =
+        Kind::ALL.iter().filter(|kind| kind.is_of_processor() && can(kind)).map(|kind| kind.name()).collect();
+    if open.is_empty() { "none".to_owned() } else { open.join(", ") }
+}
+
+/// Free huge pages of each size.
+fn free_huge_pages() -> Option<String> {
+    let sizes = fs::read_dir("/sys/kernel/mm/hugepages").ok()?.flatten();
+    let mut free: Vec<(u64, u64)> = sizes
+        .filter_map(|size| {
+            let kib =
+                size.file_name().to_string_lossy().strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+            Some((kib, read(size.path().join("free_hugepages").to_str()?)?.parse().ok()?))
+        })
+        .collect();
+    free.sort_unstable();
+    let words: Vec<String> = free.iter().map(|(kib, nr)| format!("{nr} of {}", Bytes(kib << 10))).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn valgrind() -> Option<String> {
@@ -166,6 +183,7 @@ pub fn examine(environment: &Environment) -> Examination {
                 if word == "always" { "records ask for base pages themselves".to_owned() } else { String::new() },
             )
         }),
+        setting("huge pages free", false, free_huge_pages(), |_| (Verdict::Ok, String::new())),
         setting("overcommit", true, read("/proc/sys/vm/overcommit_memory"), |seen| {
             unless(seen == "2", "1 TiB of address space cannot be reserved: sysctl vm.overcommit_memory=0")
         }),
@@ -189,7 +207,7 @@ pub fn examine(environment: &Environment) -> Examination {
             Some(dax_devices()).map(|d| if d.is_empty() { "none".into() } else { d.join(", ") }),
             |seen| unless(seen == "none", "a file on a tmpfs stands in; with a device: --backing dax:/dev/daxX.Y"),
         ),
-        setting("processor counters", false, pmu(), |seen| {
+        setting("processor counters", false, Some(counters()), |seen| {
             unless(seen == "none", "cycles and cache misses cannot be counted; expose the PMU to this machine")
         }),
         setting("perf_event_paranoid", false, read("/proc/sys/kernel/perf_event_paranoid"), |seen| {

@@ -62,6 +62,11 @@ impl Kind {
         if self == Self::TaskClock { "ns/op" } else { "events/op" }
     }
 
+    /// False for what the kernel counts by itself.
+    pub fn is_of_processor(self) -> bool {
+        !matches!(self, Self::PageFaults | Self::TaskClock)
+    }
+
     fn event(self) -> Event {
         let read_misses = |which| Cache { which, operation: CacheOp::READ, result: CacheResult::MISS }.into();
         match self {
