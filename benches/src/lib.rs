@@ -8,6 +8,8 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use memmap_layouts::backing::RamBacking;
 use memmap_layouts::{Bytes, Geometry, X86_64};
+use pfnbench::cases;
+pub use pfnbench::cases::{HotplugCase, LookupCase, hotplug_cases};
 use pfnbench::contestant::entries;
 use pfnbench::field::{Field, Means};
 use pfnbench::interrupt::Interrupt;
@@ -15,8 +17,6 @@ use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
 use pfnbench::probe::lookup::LookupOp;
 use pfnbench::queries::Pattern;
-use pfnbench::race::HOTPLUG_SIZES;
-use pfnbench::row::Sections;
 use regex::Regex;
 
 /// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
@@ -99,47 +99,6 @@ struct Criterion {
     test_threads: Option<String>,
 }
 
-/// A lookup case.
-#[derive(Clone, Copy, Debug)]
-pub struct LookupCase {
-    /// The lookup.
-    pub op: LookupOp,
-    /// Boot or hot-added memory.
-    pub sections: Sections,
-    /// Order of queries.
-    pub pattern: Pattern,
-    /// The layout.
-    pub layout: &'static str,
-}
-
-impl LookupCase {
-    /// `pfn_valid/boot/random`: what layouts are compared in.
-    pub fn group(&self) -> String {
-        format!("{}/{}/{}", self.op, self.sections.name(), self.pattern)
-    }
-
-    /// `pfn_valid/boot/random/flat`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.group(), self.layout)
-    }
-}
-
-/// A hotplug case: additions and removals of one size.
-#[derive(Clone, Copy, Debug)]
-pub struct HotplugCase {
-    /// Size in bytes.
-    pub size: u64,
-    /// The layout.
-    pub layout: &'static str,
-}
-
-impl HotplugCase {
-    /// `hotplug/2MiB/dax`.
-    pub fn name(&self) -> String {
-        format!("hotplug/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
-    }
-}
-
 /// A case of the physical space: additions and removals of one size, in a space of 46 bits and in one of 52.
 #[derive(Clone, Copy, Debug)]
 pub struct SpaceCase {
@@ -156,35 +115,11 @@ impl SpaceCase {
     }
 }
 
-/// The lookup cases, from the one list of layouts: in random order all of them, one after another what a walker does.
-/// `pfnbench run` has the rest; these must end within minutes.
+/// The lookup cases that criterion measures: in random order all of them, one after another what a walker does. `pfnbench run`
+/// has the rest; these must end within minutes.
 pub fn lookup_cases() -> Vec<LookupCase> {
-    let mut cases = Vec::new();
-    for op in LookupOp::ALL {
-        for sections in Sections::ALL {
-            let of_a_walker = op == LookupOp::ValidToPage;
-            for pattern in Pattern::ALL.into_iter().filter(|&p| p == Pattern::Random || of_a_walker) {
-                let layouts = entries::<X86_64>();
-                let can =
-                    layouts.iter().filter(|e| sections == Sections::Boot || e.caps.hotplug_granule_pages.is_some());
-                cases.extend(can.map(|entry| LookupCase { op, sections, pattern, layout: entry.id }));
-            }
-        }
-    }
-    cases
-}
-
-/// Every hotplug case.
-pub fn hotplug_cases() -> Vec<HotplugCase> {
-    let layouts = entries::<X86_64>();
-    let offered = |size: u64| {
-        let can = move |pages: u64| (size >> X86_64::PAGE_SHIFT).is_multiple_of(pages);
-        layouts.iter().filter(move |e| e.caps.hotplug_granule_pages.is_some_and(can))
-    };
-    HOTPLUG_SIZES
-        .into_iter()
-        .flat_map(|size| offered(size).map(move |entry| HotplugCase { size, layout: entry.id }))
-        .collect()
+    let is_benched = |case: &LookupCase| case.pattern == Pattern::Random || case.op == LookupOp::ValidToPage;
+    cases::lookup_cases().into_iter().filter(is_benched).collect()
 }
 
 /// A case of the physical space for every layout with hotplug: the smallest addition, where anything that grows with the

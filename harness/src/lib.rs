@@ -4,6 +4,7 @@
 //! them, and writes down what it found. Data goes one way: [`map`] → [`plan`] → [`field`] → [`race`] (through
 //! [`contestant`] and [`probe`]) → [`row`] → [`summary`] → [`table`] and [`report`].
 
+pub mod cases;
 pub mod cli;
 pub mod contestant;
 pub mod doctor;

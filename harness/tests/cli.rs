@@ -169,6 +169,32 @@ fn one_layout_and_one_lookup_can_be_chosen() {
 }
 
 #[test]
+fn cases_can_be_filtered() {
+    let listed = pfnbench()
+        .args(["list", "--cases", "--filter", "^pfn_valid/hot/random", "--exclude", "dax"])
+        .assert()
+        .success();
+    let listed = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
+    let names: Vec<&str> = listed.lines().collect();
+    assert!(
+        names.contains(&"pfn_valid/hot/random/subsection") && names.iter().all(|name| !name.contains("dax")),
+        "{listed}"
+    );
+    let dir = folder();
+    let filter = ["--json", "--filter", "^pfn_valid/hot/random|^hotplug/2MiB/subsection$"];
+    let result = json(&mut smoke(&dir, &filter));
+    let path = dir.path().join(result["run"].as_str().unwrap());
+    let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let measured = |op: &str| rows.iter().filter(|row| row["op"] == op && row["status"] == "ok").count();
+    assert!(measured("pfn_valid") > 0 && measured("hot_add") > 0);
+    assert_eq!((measured("pfn_to_page"), measured("readers"), measured("own_cost")), (0, 0, 0));
+    assert!(rows.iter().all(|row| row["op"] != "hot_add" || row["layout"] == "subsection"));
+    refused(&dir, smoke(&dir, &["--filter", "no_such_case"]).arg("--json"), &["selects no case", "list --cases"]);
+    refused(&dir, smoke(&dir, &["--filter", "["]).arg("--json"), &["regex"]);
+}
+
+#[test]
 fn the_smallest_machines_run() {
     // A map whose flat array would not fit the machine, and one without memory.
     let dir = folder();

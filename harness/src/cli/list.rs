@@ -1,6 +1,7 @@
 //! `pfnbench list`.
 
-use super::{Answer, Json, print, print_json};
+use super::{Answer, CasesArgs, Json, print, print_json};
+use crate::cases;
 use crate::contestant::entries;
 use crate::map::builtin;
 use crate::probe::lookup::LookupOp;
@@ -14,6 +15,11 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
+    /// Print the names of the cases of `pfnbench run`, one a line.
+    #[arg(long)]
+    cases: bool,
+    #[command(flatten)]
+    which: CasesArgs,
     #[command(flatten)]
     json: Json,
 }
@@ -38,6 +44,15 @@ fn records(on_device: DeviceRecords) -> &'static str {
 
 impl ListArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let filter = self.which.filter()?;
+        let names: Vec<String> = cases::names().into_iter().filter(|name| filter.wants(name)).collect();
+        if self.cases {
+            match self.json.json {
+                true => print_json(&names)?,
+                false => print(names.join("\n"))?,
+            }
+            return Ok(Answer::Yes);
+        }
         let layouts = entries::<X86_64>();
         let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
         let lookups = LookupOp::ALL.map(LookupOp::name);

@@ -7,10 +7,12 @@ mod map;
 mod run;
 mod verify;
 
+use crate::cases::{Filter, SelectsNothing};
 use crate::interrupt::Interrupted;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
+use regex::Regex;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,6 +61,23 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+}
+
+/// Which cases.
+#[derive(Args, Clone, Debug, Default)]
+struct CasesArgs {
+    /// Only cases whose name this regular expression finds, e.g. '^pfn_valid/hot' (`pfnbench list --cases` prints names).
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<Regex>,
+    /// Without cases whose name this regular expression finds.
+    #[arg(long, value_name = "REGEX")]
+    exclude: Option<Regex>,
+}
+
+impl CasesArgs {
+    fn filter(&self) -> Result<Filter, SelectsNothing> {
+        Filter::new(self.filter.clone(), self.exclude.clone())
+    }
 }
 
 /// How a command ended, if not with an error.

@@ -1,6 +1,6 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
-use super::{Answer, BackingArg, Json, Tier, print, print_json};
+use super::{Answer, BackingArg, CasesArgs, Json, Tier, print, print_json};
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
@@ -36,6 +36,8 @@ pub(super) struct RunArgs {
     /// Race only this lookup; may be given several times. Hotplug is always measured.
     #[arg(long, value_name = "LOOKUP")]
     op: Vec<LookupOp>,
+    #[command(flatten)]
+    cases: CasesArgs,
     /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
@@ -62,6 +64,7 @@ impl Default for RunArgs {
             tier: Tier::default(),
             layout: Vec::new(),
             op: Vec::new(),
+            cases: CasesArgs::default(),
             map: None,
             records_limit: None,
             backing: BackingArg::default(),
@@ -106,6 +109,7 @@ impl Drop for Bar {
 
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let filter = self.cases.filter()?;
         let map = self.map.clone().unwrap_or_default().load()?;
         for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
             eprintln!("pfnbench: warning: {warning}");
@@ -132,6 +136,7 @@ impl RunArgs {
             },
             layouts: self.layout.clone(),
             ops: self.op.clone(),
+            filter,
             map_name: map.name.clone(),
             machine: environment.machine_id.clone(),
             doctor: doctor_before.verdict().to_string(),

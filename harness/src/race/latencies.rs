@@ -1,6 +1,7 @@
 //! Hotplug latencies, layouts in turn.
 
 use super::{HOTPLUG_SIZES, Race, RaceError};
+use crate::cases::HotplugCase;
 use crate::field::FieldError;
 use crate::probe::hotplug::{HotplugProbeError, Latencies, PERCENTILES, percentile};
 use crate::row::{Row, Status};
@@ -46,6 +47,9 @@ impl<G: Geometry> Race<'_, G> {
         let mut lanes: Vec<Lane> = Vec::new();
         let mut refused: Vec<(usize, String)> = Vec::new();
         for (at, layout) in self.field.layouts.iter().enumerate() {
+            if !self.settings.filter.wants(&HotplugCase { size, layout: layout.id() }.name()) {
+                continue;
+            }
             let range = layout.hotplug().zip(window).and_then(|(hotplug, window)| hotplug.timed_range(window, size));
             match (range, layout.caps().hotplug_granule_pages) {
                 (Some(range), _) => lanes.push(Lane {

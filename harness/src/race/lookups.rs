@@ -2,6 +2,7 @@
 
 use super::counters::Counters;
 use super::{Race, RaceError};
+use crate::cases::LookupCase;
 use crate::field::FieldError;
 use crate::probe::lookup::{self, LookupOp, Prepared};
 use crate::queries::Pattern;
@@ -44,6 +45,10 @@ impl<G: Geometry> Race<'_, G> {
             let pfns = if is_hot && !has_hot { Vec::new() } else { self.field.queries(op, pattern, sections) };
             for layout in 0..self.field.layouts.len() {
                 let contestant = &self.field.layouts[layout];
+                let case = LookupCase { op, sections, pattern, layout: contestant.id() };
+                if !self.settings.filter.wants(&case.name()) {
+                    continue;
+                }
                 let mut blank = self.row(contestant.id(), op.name(), "time", "ns/op");
                 (blank.sections, blank.pattern) = (Some(sections), Some(pattern.to_string()));
                 if is_hot && contestant.hotplug().is_none() {

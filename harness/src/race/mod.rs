@@ -9,6 +9,7 @@ mod lookups;
 mod own_cost;
 mod readers;
 
+use crate::cases::Filter;
 use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -86,6 +87,8 @@ pub struct Settings {
     pub layouts: Vec<String>,
     /// Lookups to race; empty for all.
     pub ops: Vec<LookupOp>,
+    /// Cases to run.
+    pub filter: Filter,
     /// Name of the map, for rows.
     pub map_name: String,
     /// Fingerprint of the machine, for rows.
@@ -331,7 +334,8 @@ mod tests {
         let means = Means { backing: RamBacking::Anon, device: None, records_limit: 64 << 20, seed: 1 };
         let (layouts, ops) = (Vec::new(), Vec::new());
         let text = |text: &str| text.to_owned();
-        Settings { effort, means, layouts, ops, map_name: text("m"), machine: text("x"), doctor: text("ok") }
+        let filter = Filter::default();
+        Settings { effort, means, layouts, ops, filter, map_name: text("m"), machine: text("x"), doctor: text("ok") }
     }
 
     fn small_machine() -> BootMap {

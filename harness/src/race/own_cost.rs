@@ -1,6 +1,7 @@
 //! What the reference layout puts on top of the unavoidable.
 
 use super::{HOTPLUG_SIZES, REFERENCE, Race, RaceError};
+use crate::cases::own_cost_name;
 use crate::field::FieldError;
 use crate::probe::bare::BareRecords;
 use crate::probe::hotplug::{self, Latencies, percentile};
@@ -12,6 +13,9 @@ use std::time::Instant;
 impl<G: Geometry> Race<'_, G> {
     /// What the reference layout puts on top of a bare populate and the same records written, at 2 MiB.
     pub(super) fn own_cost(&mut self) -> Result<(), RaceError> {
+        if !self.settings.filter.wants(&own_cost_name(REFERENCE)) {
+            return Ok(());
+        }
         self.stage("hot-add against a bare populate");
         let Some(at) = self.field.layouts.iter().position(|layout| layout.id() == REFERENCE) else { return Ok(()) };
         let Some(window) = self.field.plan.latency else { return Ok(()) };

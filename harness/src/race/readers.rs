@@ -6,6 +6,7 @@
 
 use super::latencies::is_too_large;
 use super::{HOTPLUG_SIZES, Race, RaceError};
+use crate::cases::readers_name;
 use crate::contestant::{Contestant, HotplugContestant};
 use crate::field::FieldError;
 use crate::probe::hotplug::{HotplugProbeError, Latencies};
@@ -132,6 +133,9 @@ impl<G: Geometry> Race<'_, G> {
         for at in 0..self.field.layouts.len() {
             self.interrupt.check()?;
             let Some(hotplug) = self.field.layouts[at].hotplug() else { continue };
+            if !self.settings.filter.wants(&readers_name(self.field.layouts[at].id())) {
+                continue;
+            }
             let offered = HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)));
             let Some((size, range)) = offered else { continue };
             // The window is 1 GiB, and the smallest addition of any layout a section.

@@ -1,0 +1,162 @@
+//! The cases of a race, by name, and filters over them.
+
+use crate::contestant::entries;
+use crate::probe::lookup::LookupOp;
+use crate::queries::Pattern;
+use crate::race::HOTPLUG_SIZES;
+use crate::row::Sections;
+use memmap_layouts::{Bytes, Geometry, X86_64};
+use regex::Regex;
+use thiserror::Error;
+
+/// A lookup case.
+#[derive(Clone, Copy, Debug)]
+pub struct LookupCase {
+    /// The lookup.
+    pub op: LookupOp,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Order of queries.
+    pub pattern: Pattern,
+    /// The layout.
+    pub layout: &'static str,
+}
+
+impl LookupCase {
+    /// `pfn_valid/boot/random`: what layouts are compared in.
+    pub fn group(&self) -> String {
+        format!("{}/{}/{}", self.op, self.sections.name(), self.pattern)
+    }
+
+    /// `pfn_valid/boot/random/flat`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.group(), self.layout)
+    }
+}
+
+/// A hotplug case: additions and removals of one size.
+#[derive(Clone, Copy, Debug)]
+pub struct HotplugCase {
+    /// Size in bytes.
+    pub size: u64,
+    /// The layout.
+    pub layout: &'static str,
+}
+
+impl HotplugCase {
+    /// `hotplug/2MiB/dax`.
+    pub fn name(&self) -> String {
+        format!("hotplug/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
+    }
+}
+
+/// Readers beside a writer: `readers/dax`.
+pub fn readers_name(layout: &str) -> String {
+    format!("readers/{layout}")
+}
+
+/// Hot-add against a bare populate: `own_cost/subsection`.
+pub fn own_cost_name(layout: &str) -> String {
+    format!("own_cost/{layout}")
+}
+
+/// Every lookup case, from the one list of layouts.
+pub fn lookup_cases() -> Vec<LookupCase> {
+    let mut cases = Vec::new();
+    for op in LookupOp::ALL {
+        for sections in Sections::ALL {
+            for pattern in Pattern::ALL {
+                let layouts = entries::<X86_64>();
+                let can =
+                    layouts.iter().filter(|e| sections == Sections::Boot || e.caps.hotplug_granule_pages.is_some());
+                cases.extend(can.map(|entry| LookupCase { op, sections, pattern, layout: entry.id }));
+            }
+        }
+    }
+    cases
+}
+
+/// Every hotplug case.
+pub fn hotplug_cases() -> Vec<HotplugCase> {
+    let layouts = entries::<X86_64>();
+    let offered = |size: u64| {
+        let can = move |pages: u64| (size >> X86_64::PAGE_SHIFT).is_multiple_of(pages);
+        layouts.iter().filter(move |e| e.caps.hotplug_granule_pages.is_some_and(can))
+    };
+    HOTPLUG_SIZES
+        .into_iter()
+        .flat_map(|size| offered(size).map(move |entry| HotplugCase { size, layout: entry.id }))
+        .collect()
+}
+
+/// Names of all cases of `pfnbench run`.
+pub fn names() -> Vec<String> {
+    let lookups = lookup_cases().into_iter().map(|case| case.name());
+    let hotplug = hotplug_cases().into_iter().map(|case| case.name());
+    let plugged = entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+    let readers = plugged.map(|entry| readers_name(entry.id));
+    let own_cost = std::iter::once(own_cost_name(crate::race::REFERENCE));
+    lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
+}
+
+/// Which cases are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    only: Option<Regex>,
+    but: Option<Regex>,
+}
+
+/// A filter that selects nothing.
+#[derive(Debug, Error)]
+#[error(
+    "the filter selects no case; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax, and \
+     pfnbench list --cases prints them"
+)]
+pub struct SelectsNothing;
+
+impl Filter {
+    /// Cases that `only` finds, if given, without those that `but` finds.
+    ///
+    /// # Errors
+    /// No case is left: an empty run is no success.
+    pub fn new(only: Option<Regex>, but: Option<Regex>) -> Result<Self, SelectsNothing> {
+        let filter = Self { only, but };
+        let selects = names().iter().any(|name| filter.wants(name));
+        selects.then_some(filter).ok_or(SelectsNothing)
+    }
+
+    /// Is a case to run?
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.is_match(name))
+            && !self.but.as_ref().is_some_and(|but| but.is_match(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_every_layout_has_some() {
+        let mut all = names();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        for entry in entries::<X86_64>() {
+            assert!(all.iter().any(|name| name.ends_with(&format!("/{}", entry.id))), "{}", entry.id);
+        }
+    }
+
+    #[test]
+    fn filters_take_and_leave_out() {
+        let regex = |text| Some(Regex::new(text).unwrap());
+        let hot = Filter::new(regex("^pfn_valid/hot"), regex("/dax")).unwrap();
+        let wanted: Vec<String> = names().into_iter().filter(|name| hot.wants(name)).collect();
+        assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/hot/") && !name.contains("dax")), "{wanted:?}");
+        assert!(wanted.len() >= 8, "{wanted:?}");
+        assert!(names().iter().all(|name| Filter::default().wants(name)));
+        assert!(Filter::new(regex("nothing_like_it"), None).is_err());
+        assert!(Filter::new(None, regex(".")).is_err());
+    }
+}
