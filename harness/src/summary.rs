@@ -3,7 +3,9 @@
 use crate::probe::counters::Kind;
 use crate::race::REFERENCE;
 use crate::row::{Row, Sections, Status};
+use crate::statistics::{interval, median, quantile, sorted};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// A lookup of one layout.
 #[derive(Clone, Debug, Serialize)]
@@ -14,8 +16,11 @@ pub struct LookupCell {
     pub median_ns: Option<f64>,
     /// Lower and upper quartile over slices.
     pub quartiles_ns: Option<(f64, f64)>,
-    /// Median of the ratios to the reference layout in neighbouring slices.
+    /// Median of the ratios to the reference layout in neighbouring slices; over several processes the median of theirs.
     pub ratio: Option<f64>,
+    /// 95 % interval of the ratio over processes, if there are enough of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_interval: Option<(f64, f64)>,
     /// Why there is no figure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -135,6 +140,8 @@ pub struct Summary {
     pub layouts: Vec<String>,
     /// The layout that ratios refer to.
     pub reference: &'static str,
+    /// Processes in which lookups were measured.
+    pub processes: u32,
     /// True if only a sample of sections had records.
     pub sampled: bool,
     /// True if a layout kept records of hot-added memory on a device.
@@ -181,20 +188,6 @@ pub struct CounterCell {
     pub scaled: Option<String>,
 }
 
-/// The value in the middle of a sorted list, by linear interpolation.
-fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let at = q * last as f64;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    Some(low + (high - low) * at.fract())
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
 fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);
@@ -210,6 +203,7 @@ impl Summary {
         Self {
             reference: REFERENCE,
             sampled: rows.iter().any(|row| row.sampled),
+            processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
             lookups: lookups(rows, &layouts),
             hotplug: hotplug(rows, &layouts),
@@ -240,20 +234,26 @@ fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
         let group =
             |row: &&&Row| row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
         let group: Vec<&Row> = timed.iter().filter(group).copied().collect();
-        let reference = |sample| {
-            let mut reference = group.iter().filter(|row| row.layout == REFERENCE && row.sample == sample);
-            reference.next().and_then(|row| row.value)
+        let reference = |of: &Row| {
+            let is_neighbour = |row: &&&Row| row.process == of.process && row.sample == of.sample;
+            group.iter().filter(|row| row.layout == REFERENCE).find(is_neighbour)?.value
         };
         let cells = layouts.iter().filter_map(|layout| {
             let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
             let first = of_layout.first()?;
             let values = sorted(of_layout.iter().filter_map(|row| row.value));
-            let ratios = of_layout.iter().filter_map(|row| Some(row.value? / reference(row.sample)?));
+            let processes = of_layout.iter().map(|row| row.process).collect::<BTreeSet<u32>>();
+            let by_process = |figure: &dyn Fn(&Row) -> Option<f64>| -> Vec<f64> {
+                let of = |process| of_layout.iter().filter(move |row| row.process == process);
+                processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
+            };
+            let ratios = by_process(&|row| Some(row.value? / reference(row)?));
             Some(LookupCell {
                 layout: layout.clone(),
-                median_ns: quantile(&values, 0.5),
+                median_ns: median(by_process(&|row| row.value).into_iter()),
                 quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
-                ratio: quantile(&sorted(ratios), 0.5),
+                ratio: median(ratios.iter().copied()),
+                ratio_interval: interval(&ratios),
                 reason: first.reason.clone(),
             })
         });
@@ -400,6 +400,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn processes_count_once_each() {
+        let mut rows =
+            vec![row("subsection", "footprint", "index", Some(1.0)), row("a", "footprint", "index", Some(1.0))];
+        // A process with many slices weighs no more than one with few, and neighbours are of one process.
+        for (process, ratio, slices) in [(0, 1.0, 9), (1, 2.0, 1), (2, 3.0, 1), (3, 3.0, 1), (4, 3.0, 1)] {
+            for sample in 0..slices {
+                let speed = 10.0 * f64::from(process + 1);
+                for (layout, value) in [("a", ratio * speed), ("subsection", speed)] {
+                    let timed = Row {
+                        process,
+                        sample: Some(sample),
+                        sections: Some(Sections::Hot),
+                        pattern: Some("random".into()),
+                        ..row(layout, "pfn_valid", "time", Some(value))
+                    };
+                    rows.push(timed);
+                }
+            }
+        }
+        let summary = Summary::of(&rows);
+        let cells = &summary.lookups[0].cells;
+        let cell = cells.iter().find(|cell| cell.layout == "a").unwrap();
+        assert_eq!((summary.processes, cell.ratio), (5, Some(3.0)));
+        let (low, high) = cell.ratio_interval.unwrap();
+        assert!(low < 3.0 && high == 3.0, "{low} {high}");
+    }
+
+    #[test]
     fn counters_have_counts_or_a_reason() {
         let of = |metric: &str, value, status, reason: Option<&str>| Row {
             sections: Some(Sections::Hot),
@@ -427,12 +455,5 @@ pub(crate) mod tests {
         }
         let cell = &Summary::of(&rows).readers[0];
         assert!((cell.ratio - 0.9).abs() < 1e-9 && cell.beside_a_writer == 90.0, "{cell:?}");
-    }
-
-    #[test]
-    fn quantiles_interpolate() {
-        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
-        assert_eq!(quantile(&[7.0], 0.75), Some(7.0));
-        assert_eq!(quantile(&[], 0.5), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::race::REFERENCE;
 use crate::row::Sections;
+use crate::statistics::PROCESSES_FOR_INTERVAL;
 use crate::summary::{CounterCell, HotplugCell, LookupCell, ReadersCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -71,6 +72,10 @@ pub fn is_best(ns: f64, fastest: f64) -> bool {
 fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
+    let ratio = match cell.ratio_interval {
+        Some((low, high)) => format!("{ratio}\n[{}, {}]", three_digits(low), three_digits(high)),
+        None => ratio,
+    };
     let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);
     if is_best(ns, fastest) { drawn.fg(Color::Green) } else { drawn }
 }
@@ -91,9 +96,17 @@ const AS_POSTED: &str = "subsection-v6";
 
 /// What the table means, below it.
 pub fn legend(summary: &Summary) -> Vec<String> {
+    let over = match summary.processes {
+        1 => "One process, so no interval.".to_owned(),
+        nr if (nr as usize) < PROCESSES_FOR_INTERVAL => {
+            format!("{nr} processes: the median of their medians; an interval needs {PROCESSES_FOR_INTERVAL}.")
+        }
+        nr => format!(
+            "{nr} processes: the median of their medians, in brackets its 95 % interval (bootstrap over processes)."
+        ),
+    };
     let mut lines = vec![format!(
-        "Lookups: median over slices, independent queries; × is the median ratio to {REFERENCE} in neighbouring slices. \
-         One process, so no interval."
+        "Lookups: median over slices, independent queries; × is the median ratio to {REFERENCE} in neighbouring slices. {over}"
     )];
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
     if let Some(floor) = floors.reduce(f64::min) {

@@ -169,6 +169,29 @@ fn one_layout_and_one_lookup_can_be_chosen() {
 }
 
 #[test]
+fn ratios_over_five_processes_have_intervals() {
+    let dir = folder();
+    let result = json(&mut smoke(&dir, &["--json", "--processes", "5", "--filter", "^pfn_valid/.*/random"]));
+    assert_eq!(result["summary"]["processes"], 5);
+    let line = &result["summary"]["lookups"][0];
+    for cell in line["cells"].as_array().unwrap() {
+        let bounds: Vec<f64> = cell["ratio_interval"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        let ratio = cell["ratio"].as_f64().unwrap();
+        assert!(bounds.len() == 2 && bounds[0] <= ratio && ratio <= bounds[1], "{cell}");
+    }
+    let path = dir.path().join(result["run"].as_str().unwrap());
+    let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for process in 0..5 {
+        let of: Vec<&Value> = rows.iter().filter(|row| row["process"] == process && row["metric"] == "time").collect();
+        assert!(!of.is_empty() && of.iter().all(|row| row["doctor"] == rows[0]["doctor"]), "process {process}");
+    }
+    let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
+    assert!(manifest.contains("--processes 5") && manifest.contains("--filter"), "{manifest}");
+    refused(&dir, smoke(&dir, &["--processes", "0"]).arg("--json"), &["--processes"]);
+}
+
+#[test]
 fn cases_can_be_filtered() {
     let listed = pfnbench()
         .args(["list", "--cases", "--filter", "^pfn_valid/hot/random", "--exclude", "dax"])

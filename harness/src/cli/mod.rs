@@ -78,6 +78,12 @@ impl CasesArgs {
     fn filter(&self) -> Result<Filter, SelectsNothing> {
         Filter::new(self.filter.clone(), self.exclude.clone())
     }
+
+    /// The arguments that these were.
+    fn arguments(&self) -> Vec<(&'static str, String)> {
+        let options = [("--filter", &self.filter), ("--exclude", &self.exclude)];
+        options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?.to_string()))).collect()
+    }
 }
 
 /// How a command ended, if not with an error.
@@ -195,6 +201,8 @@ enum Tier {
     /// Under 60 seconds: what `pfnbench` alone runs.
     #[default]
     Default,
+    /// Under 2 minutes: lookups in five processes, so that ratios have intervals.
+    Quick,
 }
 
 /// Output for programs.

@@ -1,6 +1,7 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
 use super::{Answer, BackingArg, CasesArgs, Json, Tier, print, print_json};
+use crate::cases::Filter;
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
@@ -9,10 +10,12 @@ use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
+use crate::processes;
 use crate::race::{self, Effort, Outcome, Progress, Served, Settings};
 use crate::report::{self, plot};
-use crate::row::Sections;
+use crate::row::{Row, Sections, Status};
 use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
+use crate::statistics::PROCESSES_FOR_INTERVAL;
 use crate::summary::Summary;
 use crate::table;
 use crate::units::parse_size;
@@ -51,6 +54,13 @@ pub(super) struct RunArgs {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Processes in which lookups are measured, with a seed each; from 5 on ratios have intervals. 5 by default with --tier
+    /// quick, else 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    processes: Option<u32>,
+    /// Be this process of a run: the map comes as JSON on standard input, and rows go to standard output.
+    #[arg(long, hide = true)]
+    as_process: Option<u32>,
     /// Folder for run folders.
     #[arg(short, long, value_name = "DIR", default_value = "results")]
     output: PathBuf,
@@ -69,6 +79,8 @@ impl Default for RunArgs {
             records_limit: None,
             backing: BackingArg::default(),
             seed: 1,
+            processes: None,
+            as_process: None,
             output: "results".into(),
             json: Json::default(),
         }
@@ -107,9 +119,19 @@ impl Drop for Bar {
     }
 }
 
+/// The processes after the first say nothing.
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&mut self, _: &str, _: Duration) {}
+}
+
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let filter = self.cases.filter()?;
+        if let Some(number) = self.as_process {
+            return self.run_as_process(number, filter);
+        }
         let map = self.map.clone().unwrap_or_default().load()?;
         for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
             eprintln!("pfnbench: warning: {warning}");
@@ -123,27 +145,21 @@ impl RunArgs {
         let environment = Environment::look();
         let doctor_before = examine(&environment);
         let (backing, device) = self.backing.open()?;
-        let settings = Settings {
-            effort: match self.tier {
-                Tier::Smoke => Effort::SMOKE,
-                Tier::Default => Effort::DEFAULT,
-            },
-            means: Means {
-                backing,
-                device,
-                records_limit: self.records_limit.unwrap_or_else(default_records_limit),
-                seed: self.seed,
-            },
-            layouts: self.layout.clone(),
-            ops: self.op.clone(),
-            filter,
-            map_name: map.name.clone(),
-            machine: environment.machine_id.clone(),
-            doctor: doctor_before.verdict().to_string(),
+        let means = Means {
+            backing,
+            device,
+            records_limit: self.records_limit.unwrap_or_else(default_records_limit),
+            seed: self.seed,
         };
+        let doctor = doctor_before.verdict().to_string();
+        let settings = self.settings(means, filter, 0, &map, &environment, doctor);
         let folder = RunFolder::begin(&self.output, &environment.machine_id)?;
         let mut bar = Bar::new();
         let raced = self.race(&map, &settings, &interrupt, &mut bar);
+        let raced = raced.and_then(|(mut outcome, geometry)| {
+            self.more_processes(&map, &settings, &interrupt, &mut bar, &mut outcome)?;
+            Ok((outcome, geometry))
+        });
         drop(bar);
         let (outcome, geometry) = raced?;
         interrupt.check()?;
@@ -152,7 +168,7 @@ impl RunArgs {
             tool: Tool::THIS,
             command: self.command(&map, settings.means.records_limit),
             seed: self.seed,
-            processes: 1,
+            processes: self.nr_processes(),
             started,
             ended: now(),
             doctor_after: examine(&environment),
@@ -182,13 +198,89 @@ impl RunArgs {
         Ok(Answer::Yes)
     }
 
+    fn settings(
+        &self,
+        means: Means,
+        filter: Filter,
+        process: u32,
+        map: &PhysicalMap,
+        environment: &Environment,
+        doctor: String,
+    ) -> Settings {
+        Settings {
+            effort: match self.tier {
+                Tier::Smoke => Effort::SMOKE,
+                Tier::Default | Tier::Quick => Effort::DEFAULT,
+            },
+            means,
+            layouts: self.layout.clone(),
+            ops: self.op.clone(),
+            filter,
+            process,
+            map_name: map.name.clone(),
+            machine: environment.machine_id.clone(),
+            doctor,
+        }
+    }
+
+    fn nr_processes(&self) -> u32 {
+        self.processes.unwrap_or(if self.tier == Tier::Quick { PROCESSES_FOR_INTERVAL as u32 } else { 1 })
+    }
+
+    /// The processes after this one, one at a time.
+    fn more_processes(
+        &self,
+        map: &PhysicalMap,
+        settings: &Settings,
+        interrupt: &Interrupt,
+        bar: &mut Bar,
+        outcome: &mut Outcome,
+    ) -> anyhow::Result<()> {
+        let nr = self.nr_processes();
+        for number in 1..nr {
+            let left = settings.effort.estimate_lookups(8) * (nr - number);
+            bar.stage(&format!("process {} of {nr}", number + 1), left);
+            let mut arguments: Vec<String> = ["run", "--as-process", &number.to_string()].map(str::to_owned).into();
+            let seed = self.seed.wrapping_add(number.into());
+            let mut push = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+            push("--seed", seed.to_string());
+            push("--records-limit", settings.means.records_limit.to_string());
+            push("--backing", self.backing.to_string());
+            if self.tier == Tier::Smoke {
+                push("--tier", "smoke".to_owned());
+            }
+            self.layout.iter().for_each(|id| push("--layout", id.clone()));
+            self.op.iter().for_each(|op| push("--op", op.to_string()));
+            self.cases.arguments().into_iter().for_each(|(option, value)| push(option, value));
+            let rows = processes::rows_of(number, &arguments, map, interrupt)?;
+            let doctor = &settings.doctor;
+            outcome.rows.extend(rows.into_iter().map(|row| Row { doctor: doctor.clone(), ..row }));
+        }
+        Ok(())
+    }
+
+    /// What a process after the first does.
+    fn run_as_process(&self, number: u32, filter: Filter) -> anyhow::Result<Answer> {
+        let map: PhysicalMap = serde_json::from_reader(std::io::stdin().lock()).context("the map on standard input")?;
+        let interrupt = Interrupt::listen()?;
+        let (backing, device) = self.backing.open()?;
+        let records_limit = self.records_limit.unwrap_or_else(default_records_limit);
+        let means = Means { backing, device, records_limit, seed: self.seed };
+        let settings = self.settings(means, filter, number, &map, &Environment::look(), String::new());
+        let (outcome, _) = self.race(&map, &settings, &interrupt, &mut Silent)?;
+        for row in outcome.rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
+            print(serde_json::to_string(row)?)?;
+        }
+        Ok(Answer::Yes)
+    }
+
     /// Verifies, then races, for the architecture whose space holds the map.
     fn race(
         &self,
         map: &PhysicalMap,
         settings: &Settings,
         interrupt: &Interrupt,
-        bar: &mut Bar,
+        bar: &mut dyn Progress,
     ) -> anyhow::Result<(Outcome, &'static str)> {
         match verify::width(map) {
             ..=46 => self.race_as::<X86_64>(map, settings, interrupt, bar),
@@ -207,7 +299,7 @@ impl RunArgs {
         map: &PhysicalMap,
         settings: &Settings,
         interrupt: &Interrupt,
-        bar: &mut Bar,
+        bar: &mut dyn Progress,
     ) -> anyhow::Result<(Outcome, &'static str)> {
         let served = Served::of(race::chosen::<G>(&settings.layouts)?, &settings.means);
         for (id, reason) in &served.left_out {
@@ -216,11 +308,13 @@ impl RunArgs {
         if served.entries.is_empty() {
             bail!("none of the layouts asked for can have its records on this device");
         }
-        bar.stage("verifying a map with holes", settings.effort.estimate(4));
-        for check in on_map(&builtin::with_holes(), &settings.means.backing, interrupt)? {
-            if let MapOutcome::Failed { reason } = check.outcome {
-                let wrong = format!("{} on {}: {reason}", check.layout, check.map);
-                return Err(FieldError::WrongAnswer(wrong).into());
+        if settings.process == 0 {
+            bar.stage("verifying a map with holes", settings.effort.estimate(4));
+            for check in on_map(&builtin::with_holes(), &settings.means.backing, interrupt)? {
+                if let MapOutcome::Failed { reason } = check.outcome {
+                    let wrong = format!("{} on {}: {reason}", check.layout, check.map);
+                    return Err(FieldError::WrongAnswer(wrong).into());
+                }
             }
         }
         let boot = map.boot_map().with_context(|| format!("map {}", map.name))?;
@@ -233,6 +327,13 @@ impl RunArgs {
         if self.tier == Tier::Smoke {
             command.push_str(" --tier smoke");
         }
+        if self.nr_processes() > 1 {
+            command.push_str(&format!(" --processes {}", self.nr_processes()));
+        }
+        self.cases
+            .arguments()
+            .into_iter()
+            .for_each(|(option, value)| command.push_str(&format!(" {option} '{value}'")));
         if self.backing != BackingArg::Anon {
             command.push_str(&format!(" --backing {}", self.backing));
         }

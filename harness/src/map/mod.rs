@@ -112,7 +112,7 @@ impl fmt::Display for MapRange {
 }
 
 /// The memory of one machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhysicalMap {
     /// Short name for reports.
     pub name: String,

@@ -9,6 +9,12 @@ use memmap_layouts::Geometry;
 /// The counters of a run: opened once, since what is missing is missing for every lookup.
 pub(super) struct Counters(Vec<(Kind, Meter)>);
 
+impl Counters {
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl<G: Geometry> Race<'_, G> {
     /// Opens what there is; a row for each that there is not.
     pub(super) fn open_counters(&mut self) -> Counters {

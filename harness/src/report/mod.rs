@@ -93,16 +93,26 @@ fn lookup_lines(summary: &Summary) -> Vec<HtmlLine> {
     let line = |line: &crate::summary::LookupLine| {
         let fastest = line.cells.iter().filter_map(|cell| cell.median_ns).fold(f64::INFINITY, f64::min);
         let cell = |layout: &String| match line.cells.iter().find(|cell| cell.layout == *layout) {
-            Some(crate::summary::LookupCell { median_ns: Some(ns), quartiles_ns, ratio, .. }) => HtmlCell {
-                text: match ratio {
-                    Some(ratio) => format!("{} ({}×)", time(*ns), three_digits(*ratio)),
-                    None => time(*ns),
-                },
-                class: if is_best(*ns, fastest) { "best" } else { "" },
-                title: quartiles_ns.map_or_else(String::new, |(low, high)| {
-                    format!("quartiles over slices: {} to {}", time(low), time(high))
-                }),
-            },
+            Some(crate::summary::LookupCell { median_ns: Some(ns), quartiles_ns, ratio, ratio_interval, .. }) => {
+                HtmlCell {
+                    text: match ratio {
+                        Some(ratio) => format!("{} ({}×)", time(*ns), three_digits(*ratio)),
+                        None => time(*ns),
+                    },
+                    class: if is_best(*ns, fastest) { "best" } else { "" },
+                    title: [
+                        quartiles_ns
+                            .map(|(low, high)| format!("quartiles over slices: {} to {}", time(low), time(high))),
+                        ratio_interval.map(|(low, high)| {
+                            format!("95 % interval of the ratio: {} to {}", three_digits(low), three_digits(high))
+                        }),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join("; "),
+                }
+            }
             Some(cell) => not_offered(cell.reason.as_deref()),
             None => not_offered(None),
         };

@@ -1,0 +1,66 @@
+//! Medians, quantiles, and intervals over processes.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+/// Processes from which on an interval is told.
+pub const PROCESSES_FOR_INTERVAL: usize = 5;
+
+/// Resamples of a bootstrap.
+const RESAMPLES: usize = 2000;
+
+/// Values in order.
+pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The value at a share of a sorted list, by linear interpolation.
+pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = q * last as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    Some(low + (high - low) * at.fract())
+}
+
+/// The middle of some values.
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    quantile(&sorted(values), 0.5)
+}
+
+/// 95 % interval of the median of a figure of which each process gave one value: a percentile bootstrap over processes. `None`
+/// for fewer than [`PROCESSES_FOR_INTERVAL`]. The same values give the same interval.
+pub fn interval(of_processes: &[f64]) -> Option<(f64, f64)> {
+    let nr = of_processes.len();
+    if nr < PROCESSES_FOR_INTERVAL {
+        return None;
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64(nr as u64);
+    let medians = (0..RESAMPLES).filter_map(|_| median((0..nr).map(|_| of_processes[rng.random_range(0..nr)])));
+    let medians = sorted(medians);
+    quantile(&medians, 0.025).zip(quantile(&medians, 0.975))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_interpolate() {
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
+        assert_eq!(quantile(&[7.0], 0.75), Some(7.0));
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+    }
+
+    #[test]
+    fn an_interval_needs_five_processes_and_holds_their_middle() {
+        assert_eq!(interval(&[1.0, 1.1, 1.2, 1.3]), None);
+        let values = [1.0, 1.01, 1.02, 1.03, 1.5];
+        let (low, high) = interval(&values).unwrap();
+        assert!(low < 1.02 && 1.02 < high && low >= 1.0 && high <= 1.5, "{low} {high}");
+        assert_eq!(interval(&values), interval(&values));
+        assert_eq!(interval(&[2.0; 5]), Some((2.0, 2.0)));
+    }
+}
