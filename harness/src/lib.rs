@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod cli;
+pub mod compare;
 pub mod contestant;
 pub mod doctor;
 pub mod environment;

@@ -42,6 +42,19 @@ pub fn interval(of_processes: &[f64]) -> Option<(f64, f64)> {
     quantile(&medians, 0.025).zip(quantile(&medians, 0.975))
 }
 
+/// 95 % interval of the ratio of the medians of two figures of which each process of each run gave one value. `None` if either
+/// has fewer than [`PROCESSES_FOR_INTERVAL`].
+pub fn interval_of_ratio(of: &[f64], to: &[f64]) -> Option<(f64, f64)> {
+    if of.len().min(to.len()) < PROCESSES_FOR_INTERVAL {
+        return None;
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64((of.len() + to.len()) as u64);
+    let mut resample = |values: &[f64]| median((0..values.len()).map(|_| values[rng.random_range(0..values.len())]));
+    let ratios = (0..RESAMPLES).filter_map(|_| Some(resample(of)? / resample(to)?));
+    let ratios = sorted(ratios);
+    quantile(&ratios, 0.025).zip(quantile(&ratios, 0.975))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -139,7 +139,7 @@ pub struct Summary {
     /// Layouts, in the order of the rows.
     pub layouts: Vec<String>,
     /// The layout that ratios refer to.
-    pub reference: &'static str,
+    pub reference: String,
     /// Processes in which lookups were measured.
     pub processes: u32,
     /// True if only a sample of sections had records.
@@ -195,17 +195,22 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 impl Summary {
-    /// Reads rows.
+    /// Reads rows; ratios are to the usual reference.
     pub fn of(rows: &[Row]) -> Self {
+        Self::against(rows, REFERENCE)
+    }
+
+    /// Reads rows; ratios are to the layout `reference`.
+    pub fn against(rows: &[Row], reference: &str) -> Self {
         let mut layouts = Vec::new();
         let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
         booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
         Self {
-            reference: REFERENCE,
+            reference: reference.to_owned(),
             sampled: rows.iter().any(|row| row.sampled),
             processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
-            lookups: lookups(rows, &layouts),
+            lookups: lookups(rows, &layouts, reference),
             hotplug: hotplug(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
             own_cost: own_cost(rows),
@@ -221,7 +226,7 @@ impl Summary {
     }
 }
 
-fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
+fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine> {
     let timed: Vec<&Row> = rows.iter().filter(|row| row.metric == "time" && row.pattern.is_some()).collect();
     let mut keys = Vec::new();
     for row in &timed {
@@ -234,9 +239,9 @@ fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
         let group =
             |row: &&&Row| row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
         let group: Vec<&Row> = timed.iter().filter(group).copied().collect();
-        let reference = |of: &Row| {
+        let to_reference = |of: &Row| {
             let is_neighbour = |row: &&&Row| row.process == of.process && row.sample == of.sample;
-            group.iter().filter(|row| row.layout == REFERENCE).find(is_neighbour)?.value
+            group.iter().filter(|row| row.layout == reference).find(is_neighbour)?.value
         };
         let cells = layouts.iter().filter_map(|layout| {
             let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
@@ -247,7 +252,7 @@ fn lookups(rows: &[Row], layouts: &[String]) -> Vec<LookupLine> {
                 let of = |process| of_layout.iter().filter(move |row| row.process == process);
                 processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
             };
-            let ratios = by_process(&|row| Some(row.value? / reference(row)?));
+            let ratios = by_process(&|row| Some(row.value? / to_reference(row)?));
             Some(LookupCell {
                 layout: layout.clone(),
                 median_ns: median(by_process(&|row| row.value).into_iter()),

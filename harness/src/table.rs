@@ -106,7 +106,8 @@ pub fn legend(summary: &Summary) -> Vec<String> {
         ),
     };
     let mut lines = vec![format!(
-        "Lookups: median over slices, independent queries; × is the median ratio to {REFERENCE} in neighbouring slices. {over}"
+        "Lookups: median over slices, independent queries; × is the median ratio to {} in neighbouring slices. {over}",
+        summary.reference
     )];
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
     if let Some(floor) = floors.reduce(f64::min) {
@@ -220,7 +221,8 @@ pub fn findings(summary: &Summary) -> Vec<String> {
         let line = summary.lookup("pfn_valid", sections, "random")?;
         line.cells.iter().find(|cell| cell.layout == layout)?.ratio
     };
-    let map_cost = |sections| to_reference(sections, WITHOUT_MAP).map(f64::recip);
+    let usual = summary.reference == REFERENCE;
+    let map_cost = |sections| to_reference(sections, WITHOUT_MAP).filter(|_| usual).map(f64::recip);
     if let (Some(boot), Some(hot)) = (map_cost(Sections::Boot), map_cost(Sections::Hot)) {
         sentences.push(format!(
             "What the sub-section map costs pfn_valid: with {REFERENCE} it takes {hot:.2} times as long as with {WITHOUT_MAP} \

@@ -192,6 +192,48 @@ fn ratios_over_five_processes_have_intervals() {
 }
 
 #[test]
+fn runs_are_compared_if_they_can_be() {
+    let dir = folder();
+    let few = ["--json", "--filter", "^pfn_valid/.*/random"];
+    let run = |more: &[&str]| {
+        let result = json(&mut smoke(&dir, &[&few[..], more].concat()));
+        dir.path().join(result["run"].as_str().unwrap())
+    };
+    let (before, after) = (run(&["--processes", "5"]), run(&["--processes", "5", "--seed", "9"]));
+    let compare = |arguments: &[&Path]| {
+        let mut command = pfnbench();
+        command.current_dir(dir.path()).arg("compare").args(arguments);
+        command
+    };
+    // The same code on the same machine; how near to 1 is the machine's affair.
+    let result = json(compare(&[&before, &after]).arg("--json"));
+    let cases = result["comparison"]["cases"].as_array().unwrap();
+    assert!(cases.len() >= 13 && result["comparison"]["unshared"] == 0, "{result}");
+    for case in cases {
+        let ratio = case["ratio"].as_f64().unwrap();
+        assert!(ratio > 0.0 && case["interval"].is_array(), "{case}");
+    }
+    compare(&[&before, &after]).assert().success().stdout(contains("Geometric mean").and(contains("subsection")));
+    // Within a run, to any of its layouts.
+    let within = json(compare(&[&before]).args(["--reference", "flat", "--json"]));
+    assert_eq!(within["summary"]["reference"], "flat");
+    let flat = &within["summary"]["lookups"][0]["cells"][0];
+    assert_eq!((flat["layout"].as_str(), flat["ratio"].as_f64()), (Some("flat"), Some(1.0)));
+    refused(&dir, compare(&[&before]).args(["--reference", "nothing"]), &["no layout \"nothing\"", "subsection"]);
+    // Another machine, a torn run, a changed one.
+    let rows = after.join("samples.jsonl");
+    let text = fs::read_to_string(&rows).unwrap();
+    fs::write(&rows, text.replace("\"machine\":\"", "\"machine\":\"other-")).unwrap();
+    refused(&dir, &mut compare(&[&before, &after]), &["samples.jsonl", "SHA256SUMS"]);
+    Process::new("sh").args(["-c", "sha256sum *.* > SHA256SUMS"]).current_dir(&after).status().unwrap();
+    refused(&dir, &mut compare(&[&before, &after]), &["different machines", "--across-machines"]);
+    compare(&[&before, &after]).arg("--across-machines").assert().success();
+    fs::remove_file(after.join("SHA256SUMS")).unwrap();
+    refused(&dir, &mut compare(&[&before, &after]), &["no complete run"]);
+    refused(&dir, &mut compare(&[Path::new("nowhere")]), &["nowhere"]);
+}
+
+#[test]
 fn cases_can_be_filtered() {
     let listed = pfnbench()
         .args(["list", "--cases", "--filter", "^pfn_valid/hot/random", "--exclude", "dax"])

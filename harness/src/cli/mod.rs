@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod completions;
 mod doctor;
 mod list;
@@ -57,6 +58,8 @@ enum Command {
     Map(map::MapArgs),
     /// Check every layout against the oracle on a map, without timing.
     Verify(verify::VerifyArgs),
+    /// Compare the layouts of a run, or two runs side by side.
+    Compare(compare::CompareArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => args.run(),
         Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Completions(args) => args.run(),
     };

@@ -1,0 +1,139 @@
+//! `pfnbench compare`.
+
+use super::{Answer, Json, print, print_json};
+use crate::compare::{self, Compared, Run, Verdict};
+use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::summary::Summary;
+use crate::table;
+use crate::units::{three_digits, time};
+use anyhow::bail;
+use clap::Args;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Color, Table};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench compare results/MACHINE/RUN --reference vmemmap-section    layouts of a run
+  pfnbench compare results/MACHINE/BEFORE results/MACHINE/AFTER       two runs")]
+pub(super) struct CompareArgs {
+    /// Folder of a run.
+    run: PathBuf,
+    /// Folder of another run, made later.
+    after: Option<PathBuf>,
+    /// Layout that the others are compared with, within a run.
+    #[arg(long, value_name = "ID", conflicts_with = "after")]
+    reference: Option<String>,
+    /// Compare runs of different machines all the same.
+    #[arg(long)]
+    across_machines: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl CompareArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let run = compare::read(&self.run)?;
+        match &self.after {
+            None => self.within(&run),
+            Some(after) => self.side_by_side(&run, &compare::read(after)?),
+        }
+    }
+
+    fn within(&self, run: &Run) -> anyhow::Result<Answer> {
+        let reference = self.reference.as_deref().unwrap_or(crate::race::REFERENCE);
+        let summary = Summary::against(&run.rows, reference);
+        if !summary.layouts.iter().any(|layout| layout == reference) {
+            bail!("{} has no layout {reference:?}; it has {}", run.name, summary.layouts.join(", "));
+        }
+        if self.json.json {
+            print_json(&json!({ "run": run.name, "machine": run.machine, "map": run.map, "summary": summary }))?;
+            return Ok(Answer::Yes);
+        }
+        print(format!("{} on the map {}", run.name, run.map))?;
+        print(table::draw(&summary))?;
+        table::legend(&summary).into_iter().try_for_each(print)?;
+        Ok(Answer::Yes)
+    }
+
+    fn side_by_side(&self, before: &Run, after: &Run) -> anyhow::Result<Answer> {
+        if before.machine != after.machine && !self.across_machines {
+            bail!(
+                "the runs are of different machines ({} and {}), so their times say nothing of the code; --across-machines \
+                 compares them all the same",
+                before.machine,
+                after.machine
+            );
+        }
+        if before.map != after.map {
+            eprintln!("pfnbench: warning: the runs are on different maps, {} and {}", before.map, after.map);
+        }
+        let comparison = compare::compare(before, after);
+        if comparison.cases.is_empty() {
+            bail!("{} and {} have no case in common", before.name, after.name);
+        }
+        if self.json.json {
+            print_json(&json!({ "before": before.name, "after": after.name, "comparison": comparison }))?;
+            return Ok(Answer::Yes);
+        }
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED);
+        table.set_header(["", "on", "", "layout", "before", "after", "ratio", "95 % interval", "verdict"]);
+        for compared in &comparison.cases {
+            table.add_row(row(compared));
+        }
+        for column in table.column_iter_mut().skip(4).take(4) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        print(table)?;
+        let means: Vec<String> = comparison
+            .geometric_means
+            .iter()
+            .map(|(layout, mean)| format!("{layout} {}×", three_digits(*mean)))
+            .collect();
+        print(format!(
+            "Geometric mean of the ratios, over the {} cases that both have: {}.",
+            comparison.cases.len(),
+            means.join(", ")
+        ))?;
+        if comparison.unshared > 0 {
+            print(format!("Cases that only one of them has: {}.", comparison.unshared))?;
+        }
+        if comparison.cases.iter().any(|compared| compared.verdict == Verdict::None) {
+            print(format!(
+                "A verdict needs {PROCESSES_FOR_INTERVAL} processes in each run: pfnbench run --tier quick."
+            ))?;
+        }
+        Ok(Answer::Yes)
+    }
+}
+
+fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
+    let (word, colour) = match compared.verdict {
+        Verdict::Faster => ("faster", Some(Color::Green)),
+        Verdict::Slower => ("slower", Some(Color::Red)),
+        Verdict::Same => ("same", None),
+        Verdict::None => ("–", None),
+    };
+    let interval = compared.interval;
+    let cells = [
+        compared.case.op.clone(),
+        compared.case.sections.name().to_owned(),
+        compared.case.pattern.clone(),
+        compared.case.layout.clone(),
+        time(compared.before_ns),
+        time(compared.after_ns),
+        format!("{}×", three_digits(compared.ratio)),
+        interval
+            .map_or_else(|| "–".to_owned(), |(low, high)| format!("[{}, {}]", three_digits(low), three_digits(high))),
+    ];
+    let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
+    let verdict = comfy_table::Cell::new(word);
+    cells.push(match colour {
+        Some(colour) => verdict.fg(colour),
+        None => verdict,
+    });
+    cells
+}

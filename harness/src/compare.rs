@@ -1,0 +1,240 @@
+//! Runs that are complete, read back, and two of them side by side.
+
+use crate::row::{Row, Sections, Status};
+use crate::statistics::{interval_of_ratio, median};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a run folder is not read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// A file is not there, or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The run was cut short.
+    #[error("{} is no complete run: SHA256SUMS, which is written last, is not there", path.display())]
+    Torn {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error("{} is not what the run wrote: its sum in SHA256SUMS is another", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a row.
+    #[error("{}, line {line}: {source}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// Rows of no machine.
+    #[error("{} has no rows", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its folder's name.
+    pub name: String,
+    /// Fingerprint of the machine.
+    pub machine: String,
+    /// Name of the map.
+    pub map: String,
+    /// Its figures.
+    pub rows: Vec<Row>,
+}
+
+/// Reads a run folder, after checking that it is complete and unchanged.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read(folder: &Path) -> Result<Run, ReadError> {
+    let read = |path: &Path| fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source });
+    if !folder.is_dir() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such folder; give the folder of a run");
+        return Err(ReadError::Io { path: folder.to_owned(), source });
+    }
+    let sums = match fs::read_to_string(folder.join("SHA256SUMS")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ReadError::Torn { path: folder.to_owned() });
+        }
+        sums => sums.map_err(|source| ReadError::Io { path: folder.join("SHA256SUMS"), source })?,
+    };
+    for (sum, name) in sums.lines().filter_map(|line| line.split_once("  ")) {
+        let path = folder.join(name);
+        let found: String = Sha256::digest(read(&path)?).iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != sum {
+            return Err(ReadError::Changed { path });
+        }
+    }
+    let path = folder.join("samples.jsonl");
+    let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+    let row = |(at, text): (usize, &str)| {
+        serde_json::from_str(text).map_err(|source| ReadError::Row { path: path.clone(), line: at + 1, source })
+    };
+    let rows = text.lines().enumerate().map(row).collect::<Result<Vec<Row>, _>>()?;
+    let first = rows.first().ok_or_else(|| ReadError::Empty { path: path.clone() })?;
+    let (machine, map) = (first.machine.clone(), first.map.clone());
+    let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
+    Ok(Run { name, machine, map, rows })
+}
+
+/// A lookup of a layout.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Case {
+    /// The lookup.
+    pub op: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Order of queries.
+    pub pattern: String,
+    /// The layout.
+    pub layout: String,
+}
+
+/// What two runs say of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The interval lies below 1.
+    Faster,
+    /// It lies above 1.
+    Slower,
+    /// It holds 1.
+    Same,
+    /// Too few processes for an interval.
+    None,
+}
+
+/// A case in two runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The case.
+    #[serde(flatten)]
+    pub case: Case,
+    /// Median of process medians before, ns an operation.
+    pub before_ns: f64,
+    /// And after.
+    pub after_ns: f64,
+    /// After over before.
+    pub ratio: f64,
+    /// 95 % interval of it over processes.
+    pub interval: Option<(f64, f64)>,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// Two runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Cases that both have.
+    pub cases: Vec<Compared>,
+    /// Geometric mean of the ratios by layout, over these cases.
+    pub geometric_means: Vec<(String, f64)>,
+    /// Cases that only one of them has.
+    pub unshared: usize,
+}
+
+/// Process medians of every lookup, in ns an operation.
+fn medians(rows: &[Row]) -> BTreeMap<Case, Vec<f64>> {
+    let mut samples: BTreeMap<(Case, u32), Vec<f64>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
+        let (Some(sections), Some(pattern), Some(ns)) = (row.sections, row.pattern.clone(), row.value) else {
+            continue;
+        };
+        let case = Case { op: row.op.clone(), sections, pattern, layout: row.layout.clone() };
+        samples.entry((case, row.process)).or_default().push(ns);
+    }
+    let mut medians: BTreeMap<Case, Vec<f64>> = BTreeMap::new();
+    for ((case, _), of_process) in samples {
+        medians.entry(case).or_default().extend(median(of_process.into_iter()));
+    }
+    medians
+}
+
+/// Compares the lookups of two runs.
+pub fn compare(before: &Run, after: &Run) -> Comparison {
+    let (before, after) = (medians(&before.rows), medians(&after.rows));
+    let names: BTreeSet<&Case> = before.keys().chain(after.keys()).collect();
+    let mut cases = Vec::new();
+    for case in &names {
+        let (Some(old), Some(new)) = (before.get(case), after.get(case)) else { continue };
+        let (Some(before_ns), Some(after_ns)) = (median(old.iter().copied()), median(new.iter().copied())) else {
+            continue;
+        };
+        let interval = interval_of_ratio(new, old);
+        let verdict = match interval {
+            None => Verdict::None,
+            Some((_, high)) if high < 1.0 => Verdict::Faster,
+            Some((low, _)) if low > 1.0 => Verdict::Slower,
+            Some(_) => Verdict::Same,
+        };
+        let case = (*case).clone();
+        cases.push(Compared { case, before_ns, after_ns, ratio: after_ns / before_ns, interval, verdict });
+    }
+    let layouts: BTreeSet<String> = cases.iter().map(|compared| compared.case.layout.clone()).collect();
+    let geometric_mean = |layout: String| {
+        let logs: Vec<f64> = cases.iter().filter(|c| c.case.layout == layout).map(|c| c.ratio.ln()).collect();
+        let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+        (layout, mean)
+    };
+    let geometric_means = layouts.into_iter().map(geometric_mean).collect();
+    Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::tests::row;
+
+    fn run(layout: &str, per_process: &[f64]) -> Run {
+        let timed = |(process, ns): (usize, &f64)| Row {
+            process: process as u32,
+            sections: Some(Sections::Hot),
+            pattern: Some("random".into()),
+            ..row(layout, "pfn_valid", "time", Some(*ns))
+        };
+        let rows = per_process.iter().enumerate().map(timed).collect();
+        Run { name: "r".into(), machine: "m".into(), map: "map".into(), rows }
+    }
+
+    #[test]
+    fn a_verdict_needs_an_interval_that_excludes_one() {
+        let before = run("a", &[1.0, 1.01, 1.02, 0.99, 1.0]);
+        let verdict = |per_process: &[f64]| compare(&before, &run("a", per_process)).cases[0].verdict;
+        assert_eq!(verdict(&[2.0, 2.01, 2.02, 1.99, 2.0]), Verdict::Slower);
+        assert_eq!(verdict(&[0.5, 0.51, 0.52, 0.49, 0.5]), Verdict::Faster);
+        assert_eq!(verdict(&[1.0, 0.99, 1.01, 1.0, 1.02]), Verdict::Same);
+        assert_eq!(verdict(&[2.0]), Verdict::None);
+    }
+
+    #[test]
+    fn means_are_over_shared_cases() {
+        let (before, mut after) = (run("a", &[1.0]), run("a", &[4.0]));
+        after.rows.extend(run("b", &[100.0]).rows);
+        let comparison = compare(&before, &after);
+        assert_eq!((comparison.cases.len(), comparison.unshared), (1, 1));
+        assert_eq!(comparison.geometric_means.len(), 1);
+        assert!((comparison.geometric_means[0].1 - 4.0).abs() < 1e-9);
+    }
+}
