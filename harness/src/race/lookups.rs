@@ -99,7 +99,7 @@ impl<G: Geometry> Race<'_, G> {
             }
         }
         if pattern == Pattern::Random {
-            lanes.iter().try_for_each(|(lane, blank)| self.count(counters, lane, blank))?;
+            self.count(counters, &lanes)?;
         }
         if let Some((lane, blank)) = lanes.first() {
             self.floor_row(lane, blank);
