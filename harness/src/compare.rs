@@ -1,9 +1,9 @@
 //! Runs that are complete, read back, and two of them side by side.
 
 use crate::row::{Row, Sections, Status};
+use crate::run_folder::sha256;
 use crate::statistics::{interval_of_ratio, median};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -82,8 +82,7 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
     };
     for (sum, name) in sums.lines().filter_map(|line| line.split_once("  ")) {
         let path = folder.join(name);
-        let found: String = Sha256::digest(read(&path)?).iter().map(|byte| format!("{byte:02x}")).collect();
-        if found != sum {
+        if sha256(&read(&path)?) != sum {
             return Err(ReadError::Changed { path });
         }
     }

@@ -85,6 +85,11 @@ pub struct Manifest {
     pub map: PhysicalMap,
 }
 
+/// As `SHA256SUMS` has it.
+pub fn sha256(contents: &[u8]) -> String {
+    Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A run folder that could not be written.
 #[derive(Debug, Error)]
 #[error("cannot write the run folder {}: {source}; choose another place with --output", path.display())]
@@ -203,7 +208,7 @@ impl RunFolder {
         let mut sums = String::new();
         for name in names {
             let contents = fs::read(partial.join(&name)).map_err(error)?;
-            let sum: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = sha256(&contents);
             sums.push_str(&format!("{sum}  {}\n", name.to_string_lossy()));
         }
         self.write("SHA256SUMS", sums.as_bytes())?;

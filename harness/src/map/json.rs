@@ -106,13 +106,15 @@ impl Listing<'_, '_> {
         let line = self.line(range);
         let (start, last) = range.split_once('-').ok_or_else(|| bad(line, range))?;
         let ends = inclusive(line, start.trim(), last.trim())?;
+        let found = memory(line, ends, Kind::Ram, node(object, "node"))?;
+        let bytes = found.range.end - found.range.start;
         match &object["size"] {
-            Value::String(text) => lsmem::check_size(line, ends, text)?,
-            Value::Number(number) if number.as_u64() == Some(ends.1 - ends.0 + 1) => {}
-            other => return Err(MapError::SizeOfRange { line, text: other.to_string(), bytes: ends.1 - ends.0 + 1 }),
+            Value::String(text) => lsmem::check_size(&found, text)?,
+            Value::Number(number) if number.as_u64() == Some(bytes) => {}
+            other => return Err(MapError::SizeOfRange { line, text: other.to_string(), bytes }),
         }
-        let offline = object.get("state").and_then(Value::as_str) == Some("offline");
-        lsmem::push(self.part, line, ends, node(object, "node"), offline)
+        lsmem::push(self.part, found, object.get("state").and_then(Value::as_str) == Some("offline"));
+        Ok(())
     }
 
     /// A DAX device: its mappings, each a range.

@@ -2,7 +2,7 @@
 
 use super::part::Part;
 use super::size::{self, Unit};
-use super::{Kind, Line, MapError, Table, inclusive, memory};
+use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -24,35 +24,27 @@ impl Columns {
             return Ok(true);
         }
         let Some(fields) = ROW.captures(line.text) else { return Ok(false) };
-        let ends = inclusive(line.number, &fields[1], &fields[2])?;
-        check_size(line.number, ends, &fields[3])?;
         let node = self.0.iter().position(|name| name == "NODE").and_then(|at| words.get(at)?.parse().ok());
-        let offline = words.contains(&"offline");
-        push(part, line.number, ends, node, offline)?;
+        // A place first: of ranges beyond all places not even the size can be told.
+        let found = memory(line.number, inclusive(line.number, &fields[1], &fields[2])?, Kind::Ram, node)?;
+        check_size(&found, &fields[3])?;
+        push(part, found, words.contains(&"offline"));
         Ok(true)
     }
 }
 
 /// A block range of `lsmem`, in whatever form.
-pub(super) fn push(
-    part: &mut Part,
-    line: usize,
-    ends: (u64, u64),
-    node: Option<u8>,
-    offline: bool,
-) -> Result<(), MapError> {
-    let found = memory(line, ends, Kind::Ram, node)?;
+pub(super) fn push(part: &mut Part, found: Found, offline: bool) {
     if offline {
         part.offline_bytes += found.range.end - found.range.start;
     }
     part.push(Table::Blocks, found);
-    Ok(())
 }
 
 /// The size beside a range says the same, rounded.
-pub(super) fn check_size(line: usize, (start, last): (u64, u64), text: &str) -> Result<(), MapError> {
+pub(super) fn check_size(found: &Found, text: &str) -> Result<(), MapError> {
+    let (line, bytes) = (found.line, found.range.end - found.range.start);
     let told = size::parse(text, Unit::Binary).ok_or_else(|| MapError::BadSize { line, text: text.to_owned() })?;
-    let bytes = last - start + 1;
     // One digit after the point, cut or rounded: a tenth of the unit, of which there is at least one.
     if told.abs_diff(bytes) > bytes / 10 {
         return Err(MapError::SizeOfRange { line, text: text.trim().to_owned(), bytes });

@@ -1,4 +1,6 @@
 use super::*;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 
 fn ok(text: &str) -> PhysicalMap {
     read("test", "test", text).unwrap()
@@ -245,6 +247,12 @@ Total online memory:       3G
         "{}",
         error(&wrong)
     );
+    // Ranges of which not even the size can be told.
+    for widest in
+        ["0x0-0xffffffffffffffff  7E online", "{\"memory\":[{\"range\":\"0x0-0xffffffffffffffff\",\"size\":5}]}"]
+    {
+        assert!(error(widest).contains("not an address of at most 52 bits"), "{}", error(widest));
+    }
     let wrong = text.replace("2.6G", "2.6X");
     assert!(error(&wrong).contains("line 3: \"2.6X\" is not a size"), "{}", error(&wrong));
 }
@@ -382,4 +390,43 @@ c050000000-fcefffffff : CXL Window 0
     let map = ok(text);
     assert_eq!(map.ranges.iter().map(|r| r.kind).collect::<Vec<_>>(), [Kind::HotplugRam, Kind::Window]);
     assert_eq!(map.added().len(), 2);
+}
+
+/// Whatever is done to a map, it is read or refused: no number wraps, no text is cut in the middle of a letter.
+#[test]
+fn damaged_maps_are_read_or_refused() {
+    let whole = [
+        "00001000-0009ffff : System RAM\n240000000-33fdfffff : Persistent Memory\n  280000000-2bfffffff : System RAM (kmem)\n",
+        "[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x0000000071392fff] usable\n  node   0: [mem 0x1000-0x9ffff]\n\
+         ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff] hotplug\n    0: 0x00000010 -> 0x0000009d\n",
+        "RANGE SIZE STATE NODE\n0x0000000000000000-0x00000000bfffffff 3G online 0\n",
+        "{\"memory\":[{\"range\":\"0x0-0x7ffffff\",\"size\":\"128M\",\"state\":\"offline\"}]}",
+        "[{\"dev\":\"region0\",\"size\":\"252.00 GiB\",\"resource\":\"0x140000000\"},{\"chardev\":\"dax0.0\",\"size\":9,\
+         \"mappings\":[{\"start\":8589934592,\"end\":9663676415}]},{\"memdev\":\"mem0\",\"ram_size\":4096}]",
+        "Subtable Type : 01 [Memory Affinity]\nBase Address : 0000000100000000\nAddress Length : 0000000080000000\n\
+         Window base address : 000000C050000000\nWindow size : 0000003CA0000000\n",
+        "0000001000000000 0000000400000000\n0x100000 -> 0x40000000 usable\n",
+    ];
+    const SIGNS: [char; 16] = ['f', '0', '9', 'E', '-', '>', ' ', '\n', '"', '{', '}', '[', 'x', ':', '\u{0}', 'é'];
+    let mut rng = Pcg64Mcg::seed_from_u64(1);
+    for round in 0..14_000 {
+        let mut text: Vec<char> = whole[round % whole.len()].chars().collect();
+        for _ in 0..rng.random_range(1..12) {
+            let at = rng.random_range(0..text.len().max(1)).min(text.len());
+            match rng.random_range(0..3) {
+                0 if at < text.len() => text[at] = SIGNS[rng.random_range(0..SIGNS.len())],
+                1 if at < text.len() => drop(text.remove(at)),
+                _ => text.insert(at, SIGNS[rng.random_range(0..SIGNS.len())]),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        match read("damaged", "test", &text) {
+            Ok(map) => {
+                map.boot_map().unwrap();
+                assert!(map.ranges.iter().all(|range| range.start < range.end), "{text:?}");
+                assert!(!map.summary().is_empty());
+            }
+            Err(error) => assert!(!error.to_string().is_empty(), "{text:?}"),
+        }
+    }
 }
