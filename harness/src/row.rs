@@ -46,6 +46,26 @@ impl Sections {
     }
 }
 
+/// The state of a layout's tables when a lookup begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tables {
+    /// In the caches, from the lookups before.
+    Hot,
+    /// In memory: the caches were emptied, and each section is asked for once.
+    Cold,
+}
+
+/// How an answer reaches what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dependency {
+    /// As a value: the next address waits for the loads of this lookup.
+    Data,
+    /// As a branch: a processor that predicts it well waits for nothing.
+    Branch,
+}
+
 /// A row. Fields that do not apply are left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
@@ -55,7 +75,7 @@ pub struct Row {
     pub layout: String,
     /// `pfn_valid`, …, `hot_add`, `hot_remove`, `footprint`.
     pub op: String,
-    /// How lookups depend on each other: `independent`.
+    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Boot or hot-added sections.
@@ -64,6 +84,21 @@ pub struct Row {
     /// Order of queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// Of a hundred queries, how many are invalid; left out if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_percent: Option<u32>,
+    /// Whether the layout's tables were in the caches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<Tables>,
+    /// How the answer of a chained lookup reached the next address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependency: Option<Dependency>,
+    /// Where in a section a hotplug operation begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    /// Threads that initialised records, or that read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     /// Size of a hotplug operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,

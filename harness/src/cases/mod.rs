@@ -1,93 +1,15 @@
 //! The cases of a race, by name, and filters over them.
 
+mod hotplug;
+mod lookup;
+
+pub use hotplug::{HotplugCase, hotplug_cases, own_cost_name, readers_name};
+pub use lookup::{LookupCase, lookup_cases};
+
 use crate::contestant::entries;
-use crate::probe::lookup::LookupOp;
-use crate::queries::Pattern;
-use crate::race::HOTPLUG_SIZES;
-use crate::row::Sections;
-use memmap_layouts::{Bytes, Geometry, X86_64};
+use memmap_layouts::X86_64;
 use regex::Regex;
 use thiserror::Error;
-
-/// A lookup case.
-#[derive(Clone, Copy, Debug)]
-pub struct LookupCase {
-    /// The lookup.
-    pub op: LookupOp,
-    /// Boot or hot-added memory.
-    pub sections: Sections,
-    /// Order of queries.
-    pub pattern: Pattern,
-    /// The layout.
-    pub layout: &'static str,
-}
-
-impl LookupCase {
-    /// `pfn_valid/boot/random`: what layouts are compared in.
-    pub fn group(&self) -> String {
-        format!("{}/{}/{}", self.op, self.sections.name(), self.pattern)
-    }
-
-    /// `pfn_valid/boot/random/flat`.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.group(), self.layout)
-    }
-}
-
-/// A hotplug case: additions and removals of one size.
-#[derive(Clone, Copy, Debug)]
-pub struct HotplugCase {
-    /// Size in bytes.
-    pub size: u64,
-    /// The layout.
-    pub layout: &'static str,
-}
-
-impl HotplugCase {
-    /// `hotplug/2MiB/dax`.
-    pub fn name(&self) -> String {
-        format!("hotplug/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
-    }
-}
-
-/// Readers beside a writer: `readers/dax`.
-pub fn readers_name(layout: &str) -> String {
-    format!("readers/{layout}")
-}
-
-/// Hot-add against a bare populate: `own_cost/subsection`.
-pub fn own_cost_name(layout: &str) -> String {
-    format!("own_cost/{layout}")
-}
-
-/// Every lookup case, from the one list of layouts.
-pub fn lookup_cases() -> Vec<LookupCase> {
-    let mut cases = Vec::new();
-    for op in LookupOp::ALL {
-        for sections in Sections::ALL {
-            for pattern in Pattern::ALL {
-                let layouts = entries::<X86_64>();
-                let can =
-                    layouts.iter().filter(|e| sections == Sections::Boot || e.caps.hotplug_granule_pages.is_some());
-                cases.extend(can.map(|entry| LookupCase { op, sections, pattern, layout: entry.id }));
-            }
-        }
-    }
-    cases
-}
-
-/// Every hotplug case.
-pub fn hotplug_cases() -> Vec<HotplugCase> {
-    let layouts = entries::<X86_64>();
-    let offered = |size: u64| {
-        let can = move |pages: u64| (size >> X86_64::PAGE_SHIFT).is_multiple_of(pages);
-        layouts.iter().filter(move |e| e.caps.hotplug_granule_pages.is_some_and(can))
-    };
-    HOTPLUG_SIZES
-        .into_iter()
-        .flat_map(|size| offered(size).map(move |entry| HotplugCase { size, layout: entry.id }))
-        .collect()
-}
 
 /// Names of all cases of `pfnbench run`.
 pub fn names() -> Vec<String> {
