@@ -39,8 +39,9 @@ fn main() -> anyhow::Result<()> {
                 eprintln!("skipped: {}: {}", case.name(), refused.map_or("not booted", |refused| &refused.reason));
                 continue;
             };
-            let pfns = field.queries(case.op, case.pattern, sections);
-            let prepared = layout.prepare(case.op, &pfns).map_err(anyhow::Error::msg)?;
+            let queries = field.queries(&case.group, sections);
+            let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle());
+            let prepared = prepared.map_err(anyhow::Error::msg)?;
             if prepared.is_empty() {
                 eprintln!("skipped: {}: the map leaves no memory to look up", case.name());
                 continue;
@@ -77,7 +78,7 @@ fn bench<G: memmap_layouts::Geometry>(
     layout: &dyn Contestant<G>,
     prepared: &Prepared,
 ) {
-    let mut group = criterion.benchmark_group(case.group());
+    let mut group = criterion.benchmark_group(case.group.name(case.sections));
     // An iteration is one lookup, so criterion's times are times a lookup.
     group.bench_function(case.layout, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));
     group.finish();

@@ -9,14 +9,15 @@ use clap::Parser;
 use memmap_layouts::backing::RamBacking;
 use memmap_layouts::{Bytes, Geometry, X86_64};
 use pfnbench::cases;
-pub use pfnbench::cases::{HotplugCase, LookupCase, hotplug_cases};
+pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup, hotplug_cases};
 use pfnbench::contestant::entries;
 use pfnbench::field::{Field, Means};
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
-use pfnbench::probe::lookup::LookupOp;
+use pfnbench::probe::lookup::Mode as LookupMode;
 use pfnbench::queries::Pattern;
+use pfnbench::workload::{LookupWork, Workload};
 use regex::Regex;
 
 /// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
@@ -115,11 +116,16 @@ impl SpaceCase {
     }
 }
 
-/// The lookup cases that criterion measures: in random order all of them, one after another what a walker does. `pfnbench run`
-/// has the rest; these must end within minutes.
+/// The lookup cases that criterion measures: in random order, each for itself and chained where validity is asked. `pfnbench run`
+/// has the rest, among them cold tables, which no loop of criterion's can have; these must end within minutes.
 pub fn lookup_cases() -> Vec<LookupCase> {
-    let is_benched = |case: &LookupCase| case.pattern == Pattern::Random || case.op == LookupOp::ValidToPage;
-    cases::lookup_cases().into_iter().filter(is_benched).collect()
+    let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
+    let is_benched = |group: &LookupGroup| {
+        let chained = LookupGroup { mode: LookupMode::Chained, ..LookupGroup::plain(group.op, Pattern::Random) };
+        let plain = LookupGroup::plain(group.op, Pattern::Random);
+        *group == plain || *group == chained && group.op.bears_invalid()
+    };
+    cases::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
 }
 
 /// A case of the physical space for every layout with hotplug: the smallest addition, where anything that grows with the

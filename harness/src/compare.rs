@@ -1,5 +1,6 @@
 //! Runs that are complete, read back, and two of them side by side.
 
+use crate::cases::LookupGroup;
 use crate::row::{Row, Sections, Status};
 use crate::run_folder::sha256;
 use crate::statistics::{interval_of_ratio, median};
@@ -101,12 +102,13 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
 /// A lookup of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Case {
-    /// The lookup.
-    pub op: String,
+    /// Name of the map.
+    pub map: String,
+    /// What is asked.
+    #[serde(flatten)]
+    pub group: LookupGroup,
     /// Boot or hot-added memory.
     pub sections: Sections,
-    /// Order of queries.
-    pub pattern: String,
     /// The layout.
     pub layout: String,
 }
@@ -158,10 +160,10 @@ pub struct Comparison {
 fn medians(rows: &[Row]) -> BTreeMap<Case, Vec<f64>> {
     let mut samples: BTreeMap<(Case, u32), Vec<f64>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
-        let (Some(sections), Some(pattern), Some(ns)) = (row.sections, row.pattern.clone(), row.value) else {
+        let (Some(group), Some(sections), Some(ns)) = (LookupGroup::of(row), row.sections, row.value) else {
             continue;
         };
-        let case = Case { op: row.op.clone(), sections, pattern, layout: row.layout.clone() };
+        let case = Case { map: row.map.clone(), group, sections, layout: row.layout.clone() };
         samples.entry((case, row.process)).or_default().push(ns);
     }
     let mut medians: BTreeMap<Case, Vec<f64>> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Layouts of different types side by side: the type is erased once a slice, never a lookup.
 
 use crate::probe::hotplug::{self, HotplugProbeError, Latencies};
-use crate::probe::lookup::{self, LookupOp, Prepared};
+use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries};
 use memmap_layouts::backing::{DaxDevice, DaxError};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
@@ -28,7 +28,14 @@ pub trait Contestant<G: Geometry>: Sync {
     ///
     /// # Errors
     /// The first wrong answer.
+    fn prepare_checked(&self, asked: Asked, queries: &Queries, oracle: &Oracle<G>) -> Result<Prepared, String>;
+    /// The same for page frames that must be valid, whatever an oracle knows of them.
+    ///
+    /// # Errors
+    /// The first wrong answer.
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
+    /// Is there a record? For answers that are known beforehand.
+    fn pfn_valid(&self, pfn: Pfn) -> bool;
     /// Runs queries; the sum of the answers.
     fn run(&self, prepared: &Prepared, passes: u64) -> u64;
     /// Its hotplug, if it has any.
@@ -65,6 +72,7 @@ pub trait HotplugContestant: Sync {
 
 /// A booted layout, and its hotplug if it has any.
 struct Booted<L> {
+    id: &'static str,
     layout: L,
     hotplug: fn(&L) -> Option<&dyn HotplugContestant>,
 }
@@ -79,16 +87,19 @@ pub fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Result<(), 
     let valid: Vec<Pfn> = probes.into_iter().filter(|&pfn| reader.pfn_valid(pfn)).collect();
     drop(reader);
     let backed = |pfn: Pfn| layout.backed().contains(L::Geometry::section_nr(pfn.0));
-    lookup::prepare(layout, LookupOp::PfnToPage, &valid, backed).map(drop)
+    lookup::prepare_valid(layout, LookupOp::PfnToPage, &valid, backed).map(drop)
 }
 
-fn prepare<L: Memmap>(layout: &L, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-    lookup::prepare(layout, op, pfns, |pfn| layout.backed().contains(L::Geometry::section_nr(pfn.0)))
+impl<L: Memmap> Booted<L> {
+    /// Whether the record of a page frame can be read.
+    fn is_backed(&self) -> impl Fn(Pfn) -> bool {
+        |pfn| self.layout.backed().contains(L::Geometry::section_nr(pfn.0))
+    }
 }
 
 impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn id(&self) -> &'static str {
-        L::ID
+        self.id
     }
     fn caps(&self) -> Capabilities {
         L::CAPS
@@ -99,8 +110,14 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
         agree(&self.layout, oracle)
     }
+    fn prepare_checked(&self, asked: Asked, queries: &Queries, oracle: &Oracle<G>) -> Result<Prepared, String> {
+        lookup::prepare(&self.layout, asked, queries, oracle, self.is_backed())
+    }
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-        prepare(&self.layout, op, pfns)
+        lookup::prepare_valid(&self.layout, op, pfns, self.is_backed())
+    }
+    fn pfn_valid(&self, pfn: Pfn) -> bool {
+        self.layout.reader().pfn_valid(pfn)
     }
     fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
         lookup::run(&self.layout, prepared, passes)
@@ -134,7 +151,7 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
     }
 }
 
-type Boot<G> = fn(&BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
+type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
 /// What a layout is, without booting it.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +178,7 @@ impl<G: Geometry> Entry<G> {
         config: &Config,
         store: RecordStore,
     ) -> Result<Box<dyn Contestant<G>>, BootError> {
-        (self.boot)(map, config, store)
+        (self.boot)(self.id, map, config, store)
     }
 }
 
@@ -176,13 +193,13 @@ impl<G: Geometry> Collect<G> {
 
 impl<G: Geometry> Visitor<G> for Collect<G> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
-        self.push::<L>(|map, config, store| {
-            Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |_| None }))
+        self.push::<L>(|id, map, config, store| {
+            Ok(Box::new(Booted { id, layout: L::boot(map, config, store)?, hotplug: |_| None }))
         });
     }
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
-        self.push::<L>(|map, config, store| {
-            Ok(Box::new(Booted { layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
+        self.push::<L>(|id, map, config, store| {
+            Ok(Box::new(Booted { id, layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
         });
     }
 }
@@ -192,6 +209,12 @@ pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     let mut collect = Collect(Vec::new());
     visit::<G>(&mut collect);
     collect.0
+}
+
+/// The same layout once more, under a name of its own (`subsection#2`): what two of the same differ by is what a comparison
+/// cannot see. The name is kept for as long as the process lives.
+pub fn again<G: Geometry>(entry: Entry<G>, nr: usize) -> Entry<G> {
+    Entry { id: Box::leak(format!("{}#{nr}", entry.id).into_boxed_str()), ..entry }
 }
 
 /// A file on the tmpfs of `dir` that plays the device of `window`: as large as the memory it stands for; sparse, so it takes

@@ -1,13 +1,14 @@
 //! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
 
+use crate::cases::LookupGroup;
 use crate::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
 use crate::environment::available_memory;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::plan::{Plan, PlanError};
 use crate::probe::hotplug::HotplugProbeError;
-use crate::probe::lookup::LookupOp;
-use crate::queries::{Pattern, queries};
-use crate::row::Sections;
+use crate::probe::lookup::{LookupOp, Queries};
+use crate::queries::{cold_queries, mix_invalid, queries};
+use crate::row::{Sections, Tables};
 use crate::verify::tmpfs_dir;
 use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
@@ -206,21 +207,68 @@ impl<G: Geometry> Field<G> {
         }
     }
 
-    /// The page frames that every layout is asked for; empty if the map has none.
-    pub fn queries(&self, op: LookupOp, pattern: Pattern, sections: Sections) -> Vec<Pfn> {
-        let numbers = match (sections, op.reads_records()) {
-            (Sections::Boot, true) => self.plan.backed_boot.clone(),
-            (Sections::Boot, false) => self.plan.boot_sections.clone(),
-            (Sections::Hot, true) => self.plan.backed_hot.clone(),
-            (Sections::Hot, false) => self.plan.hot_sections::<G>(),
+    /// What the layouts must answer now.
+    pub fn oracle(&self) -> &Oracle<G> {
+        &self.oracle
+    }
+
+    /// What every layout is asked for; empty if the map has none.
+    pub fn queries(&self, group: &LookupGroup, sections: Sections) -> Queries {
+        let is_hot = sections == Sections::Hot;
+        if group.op == LookupOp::NextValidPfn {
+            return self.walk(is_hot);
+        }
+        let reads = group.op.reads_records(group.mode);
+        let numbers = match (is_hot, reads) {
+            (false, true) => self.plan.backed_boot.clone(),
+            (false, false) => self.plan.boot_sections.clone(),
+            (true, true) => self.plan.backed_hot.clone(),
+            (true, false) => self.plan.hot_sections::<G>(),
         };
         // Valid for every layout: a flat array ends with the last page, inside a section that others have whole.
-        let end = if sections == Sections::Boot { self.plan.boot.end_pfn() } else { u64::MAX };
+        let end = if is_hot { u64::MAX } else { self.plan.boot.end_pfn() };
         // The records of an info block are there and never initialised.
         let reserve = self.plan.hot.map_or(0, |window| window.start());
         let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
-        queries::<G>(pattern, &numbers, self.means.seed, |pfn| {
-            pfn.0 < end && !(sections == Sections::Hot && is_reserve(pfn))
-        })
+        let is_memory = |pfn: Pfn| pfn.0 < end && !(is_hot && is_reserve(pfn));
+        if group.tables == Tables::Cold {
+            return Queries::Pfns(cold_queries::<G>(&numbers, self.means.seed, is_memory));
+        }
+        let mut pfns = queries::<G>(group.pattern, &numbers, self.means.seed, is_memory);
+        if group.invalid_percent > 0 {
+            let absent = self.absent_sections(reads);
+            if absent.is_empty() {
+                return Queries::Pfns(Vec::new());
+            }
+            mix_invalid::<G>(&mut pfns, group.invalid_percent, &absent, self.means.seed);
+        }
+        Queries::Pfns(pfns)
+    }
+
+    /// From the first page frame to the end of boot memory, or over what was hot-added.
+    fn walk(&self, is_hot: bool) -> Queries {
+        let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
+        let range = if is_hot { self.plan.hot } else { boot() };
+        let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
+        let sections = if is_hot { self.plan.hot_sections::<G>() } else { self.plan.boot_sections.clone() };
+        Queries::Walk { range, nr_sections: sections.len() as u64 }
+    }
+
+    /// Sections without memory to ask for: as many in holes as beyond all memory, if there are both. Those in holes are left
+    /// out where answers are followed to records, for a flat array says yes there and has none to read.
+    fn absent_sections(&self, reads: bool) -> Vec<u64> {
+        const NR: usize = 512;
+        let boot = &self.plan.boot_sections;
+        let holes = boot.windows(2).filter(|pair| pair[1] - pair[0] > 1).map(|pair| (pair[0] + 1, pair[1]));
+        let mut absent: Vec<u64> = Vec::new();
+        if !reads {
+            let holes: Vec<(u64, u64)> = holes.collect();
+            let each = NR / 2 / holes.len().max(1) + 1;
+            absent.extend(holes.iter().flat_map(|&(start, end)| (start..end).take(each)).take(NR / 2));
+        }
+        let windows = [self.plan.hot, self.plan.latency].into_iter().flatten().map(|window| window.end());
+        let beyond = G::section_nr(windows.max().unwrap_or(self.plan.boot.end_pfn()).max(self.plan.boot.end_pfn())) + 1;
+        absent.extend((beyond..G::NR_MEM_SECTIONS).take(NR / 2));
+        absent
     }
 }

@@ -1,28 +1,35 @@
 //! pfnbench: races the ways an operating system finds the record of a physical page.
 //!
 //! The layouts are in [`memmap_layouts`]; this crate reads physical memory maps, checks the layouts on them, measures
-//! them, and writes down what it found. Data goes one way: [`map`] → [`plan`] → [`field`] → [`race`] (through
-//! [`contestant`] and [`probe`]) → [`row`] → [`summary`] → [`table`] and [`report`].
+//! them, and writes down what it found. Data goes one way: [`map`] and [`workload`] → [`schedule`] → [`runner`] → [`job`], a process
+//! each: [`plan`] → [`field`] → [`race`] (through [`contestant`] and [`probe`]) → [`row`] → [`run_folder`] → [`summary`] →
+//! [`table`] and [`report`].
 
 pub mod cases;
 pub mod cli;
 pub mod compare;
 pub mod contestant;
+pub mod cover_letter;
 pub mod doctor;
 pub mod environment;
 pub mod field;
 pub mod interrupt;
+pub mod job;
 pub mod map;
+pub mod pinning;
 pub mod plan;
 pub mod probe;
-pub mod processes;
 pub mod queries;
 pub mod race;
 pub mod report;
 pub mod row;
 pub mod run_folder;
+pub mod runner;
+pub mod schedule;
 pub mod statistics;
 pub mod summary;
 pub mod table;
+pub mod tier;
 pub mod units;
 pub mod verify;
+pub mod workload;

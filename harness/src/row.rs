@@ -90,6 +90,9 @@ pub struct Row {
     /// Whether the layout's tables were in the caches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Tables>,
+    /// True if a pair of preemption counts surrounded each lookup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preempt: bool,
     /// How the answer of a chained lookup reached the next address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependency: Option<Dependency>,

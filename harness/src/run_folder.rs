@@ -1,4 +1,5 @@
-//! A run on disk: `results/<machine>/<UTC>-<commit>/`, complete or not there.
+//! A run on disk: `results/<machine>/<UTC>-<commit>/`. While it is made its name ends in `.partial`, and everything that was
+//! measured is in it; it gets its name, and `SHA256SUMS`, when it is complete.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -7,22 +8,28 @@
 //! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log, a tag a case, nanoseconds |
 //! | `*.svg`, `report.html` | the pictures and the page |
 //! | `SHA256SUMS` | of all of them, written last |
+//!
+//! In a partial folder there are also `plan.json`, what the run is to do, and `progress.jsonl`, what it has done: a line a unit,
+//! written after the unit's rows, with the length that `samples.jsonl` then had. What lies behind the last such length was
+//! cut short, and is cut off when the run is taken up again.
 
 use crate::doctor::Examination;
 use crate::environment::Environment;
+use crate::job::Finished;
 use crate::map::PhysicalMap;
 use crate::row::Row;
+use crate::tier::Tier;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2Serializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tempfile::TempDir;
 use thiserror::Error;
 
 /// Version of the manifest.
@@ -63,6 +70,8 @@ pub struct Manifest {
     pub tool: Tool,
     /// A command that makes it again.
     pub command: String,
+    /// How much was measured.
+    pub tier: Tier,
     /// Seed of everything random.
     pub seed: u64,
     /// Processes that measured.
@@ -81,8 +90,28 @@ pub struct Manifest {
     pub records_limit: u64,
     /// Architecture of the layouts.
     pub geometry: &'static str,
-    /// The map: memory only.
+    /// The main map: memory only.
     pub map: PhysicalMap,
+    /// Other maps that were measured on.
+    pub other_maps: Vec<MapNote>,
+}
+
+/// A map, in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapNote {
+    /// Its name, as in the rows.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: String,
+    /// Its memory, in words.
+    pub summary: String,
+}
+
+impl MapNote {
+    /// Of a map.
+    pub fn of(map: &PhysicalMap) -> Self {
+        Self { name: map.name.clone(), origin: map.origin.clone(), summary: map.summary() }
+    }
 }
 
 /// As `SHA256SUMS` has it.
@@ -90,21 +119,69 @@ pub fn sha256(contents: &[u8]) -> String {
     Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A run folder that could not be written.
+/// A run folder that could not be written or read.
 #[derive(Debug, Error)]
-#[error("cannot write the run folder {}: {source}; choose another place with --output", path.display())]
-pub struct FolderError {
-    path: PathBuf,
-    source: io::Error,
+pub enum FolderError {
+    /// It cannot be written.
+    #[error("cannot write the run folder {}: {source}; choose another place with --output", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no room left. What was measured is intact.
+    #[error("no room left in {}: {source}; what was measured until then is there", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It cannot be taken up again.
+    #[error("cannot take up {}: {reason}", path.display())]
+    Resume {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
-/// A run folder in the making. Dropped before [`finish`](Self::finish), it leaves nothing behind.
+/// Ending of a folder's name while the run is not complete.
+pub const PARTIAL: &str = ".partial";
+
+const SAMPLES: &str = "samples.jsonl";
+const PROGRESS: &str = "progress.jsonl";
+const PLAN: &str = "plan.json";
+
+/// A line of `progress.jsonl`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Step {
+    /// Which part of the run: a process on a map.
+    leg: String,
+    /// What was done.
+    unit: String,
+    /// Length of `samples.jsonl` after it.
+    samples_bytes: u64,
+    /// Histograms that belong to it.
+    histograms: Vec<(String, Vec<u8>)>,
+}
+
+/// A run folder in the making. Dropped before anything was measured, it leaves nothing behind; after that it stays, without its
+/// final name.
 #[derive(Debug)]
 pub struct RunFolder {
-    // Declared before `made`: the files go before the folders that were made for them.
-    partial: TempDir,
+    partial: PathBuf,
     machine_dir: PathBuf,
+    name: String,
     made: MadeDirs,
+    samples: File,
+    progress: File,
+    samples_bytes: u64,
+    progress_bytes: u64,
+    steps: Vec<Step>,
+    finished: bool,
 }
 
 /// Folders that were made for this run, deepest first; those still empty go with it.
@@ -137,6 +214,31 @@ pub fn now() -> String {
     utc(Timestamp::now())
 }
 
+fn written(path: &Path, source: io::Error) -> FolderError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            FolderError::Full { path, source }
+        }
+        _ => FolderError::Write { path, source },
+    }
+}
+
+/// Adds `bytes` to a file that has `len` of them; if not all of them fit, none stays.
+fn append(file: &mut File, len: &mut u64, bytes: &[u8]) -> io::Result<()> {
+    match file.write_all(bytes) {
+        Ok(()) => {
+            *len += bytes.len() as u64;
+            Ok(())
+        }
+        Err(error) => {
+            // If even this fails, the length in the progress tells where the rest begins.
+            let _ = file.set_len(*len);
+            Err(error)
+        }
+    }
+}
+
 impl RunFolder {
     /// Begins a folder below `results` for a machine, so that a place that cannot be written shows before the race.
     ///
@@ -144,10 +246,89 @@ impl RunFolder {
     /// The place cannot be written.
     pub fn begin(results: &Path, machine_id: &str) -> Result<Self, FolderError> {
         let machine_dir = results.join(machine_id);
-        let error = |source| FolderError { path: machine_dir.clone(), source };
+        let error = |source| written(&machine_dir, source);
         let made = MadeDirs::make(&machine_dir).map_err(error)?;
-        let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&machine_dir).map_err(error)?;
-        Ok(Self { partial, machine_dir, made })
+        let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        for suffix in 1.. {
+            let name = match suffix {
+                1 => format!("{stamp}-{}", Tool::THIS.commit),
+                _ => format!("{stamp}-{}-{suffix}", Tool::THIS.commit),
+            };
+            let partial = machine_dir.join(format!("{name}{PARTIAL}"));
+            if machine_dir.join(&name).exists() {
+                continue;
+            }
+            match fs::create_dir(&partial) {
+                Ok(()) => return Self::open(partial, machine_dir, name, made),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(error(source)),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    fn open(partial: PathBuf, machine_dir: PathBuf, name: String, made: MadeDirs) -> Result<Self, FolderError> {
+        let file = |name: &str| {
+            let path = partial.join(name);
+            OpenOptions::new().create(true).append(true).open(&path).map_err(|source| written(&path, source))
+        };
+        let (samples, progress) = (file(SAMPLES)?, file(PROGRESS)?);
+        let (samples_bytes, progress_bytes, steps) = (0, 0, Vec::new());
+        let finished = false;
+        Ok(Self { partial, machine_dir, name, made, samples, progress, samples_bytes, progress_bytes, steps, finished })
+    }
+
+    /// Takes up a folder of a run that was stopped, with the plan that it had.
+    ///
+    /// # Errors
+    /// It is no such folder, or a plan of another version.
+    pub fn resume<P: DeserializeOwned>(partial: &Path) -> Result<(Self, P), FolderError> {
+        let refused = |reason: String| FolderError::Resume { path: partial.to_owned(), reason };
+        if partial.join("SHA256SUMS").exists() {
+            return Err(refused("the run is complete".to_owned()));
+        }
+        let plan = fs::read(partial.join(PLAN))
+            .map_err(|error| refused(format!("{PLAN}: {error}; give the folder of a run that was stopped")))?;
+        let plan = serde_json::from_slice(&plan).map_err(|error| refused(format!("{PLAN}: {error}")))?;
+        let name = partial.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(PARTIAL));
+        let name = name.ok_or_else(|| refused(format!("its name does not end in {PARTIAL}")))?.to_owned();
+        let machine_dir = match partial.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let mut folder = Self::open(partial.to_owned(), machine_dir, name, MadeDirs::default())?;
+        let text =
+            fs::read_to_string(partial.join(PROGRESS)).map_err(|error| refused(format!("{PROGRESS}: {error}")))?;
+        // A last line that was cut short is no step.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let step: Step = serde_json::from_str(line).map_err(|error| refused(format!("{PROGRESS}: {error}")))?;
+            folder.progress_bytes += line.len() as u64;
+            folder.samples_bytes = step.samples_bytes;
+            folder.steps.push(step);
+        }
+        let there = folder.samples.metadata().map_err(|error| refused(format!("{SAMPLES}: {error}")))?.len();
+        if there < folder.samples_bytes {
+            return Err(refused(format!("{SAMPLES} is shorter than what was measured")));
+        }
+        let cut = folder.samples.set_len(folder.samples_bytes);
+        cut.and_then(|()| folder.progress.set_len(folder.progress_bytes)).map_err(|source| written(partial, source))?;
+        Ok((folder, plan))
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// True if something was measured.
+    pub fn has_units(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Units of a leg that are there.
+    pub fn done(&self, leg: &str) -> impl Iterator<Item = &str> {
+        let leg = leg.to_owned();
+        self.steps.iter().filter(move |step| step.leg == leg).map(|step| step.unit.as_str())
     }
 
     /// Writes a file.
@@ -155,8 +336,16 @@ impl RunFolder {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
-        let path = self.partial.path().join(name);
-        fs::write(&path, contents).map_err(|source| FolderError { path, source })
+        let path = self.partial.join(name);
+        fs::write(&path, contents).map_err(|source| written(&path, source))
+    }
+
+    /// Writes what the run is to do.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_plan(&self, plan: &impl Serialize) -> Result<(), FolderError> {
+        self.write(PLAN, &serde_json::to_vec(plan).expect("a plan has string keys only"))
     }
 
     /// Writes the manifest.
@@ -168,42 +357,77 @@ impl RunFolder {
         self.write("manifest.json", &json)
     }
 
-    /// Writes the rows.
+    /// Keeps a unit of a leg: its rows first, then the note that it is done.
     ///
     /// # Errors
-    /// They cannot be written.
-    pub fn write_rows(&self, rows: &[Row]) -> Result<(), FolderError> {
+    /// It cannot be written; what was there before is as it was.
+    pub fn keep(&mut self, leg: &str, finished: &Finished) -> Result<(), FolderError> {
         let mut lines = Vec::new();
-        for row in rows {
+        for row in &finished.rows {
             serde_json::to_writer(&mut lines, row).expect("a row has string keys only");
             lines.push(b'\n');
         }
-        self.write("samples.jsonl", &lines)
+        let before = self.samples_bytes;
+        let path = self.partial.join(SAMPLES);
+        append(&mut self.samples, &mut self.samples_bytes, &lines).map_err(|source| written(&path, source))?;
+        let step = Step {
+            leg: leg.to_owned(),
+            unit: finished.unit.clone(),
+            samples_bytes: self.samples_bytes,
+            histograms: finished.histograms.clone(),
+        };
+        let mut line = serde_json::to_vec(&step).expect("a step has string keys only");
+        line.push(b'\n');
+        let path = self.partial.join(PROGRESS);
+        if let Err(source) = append(&mut self.progress, &mut self.progress_bytes, &line) {
+            self.samples_bytes = before;
+            // As in `append`.
+            let _ = self.samples.set_len(before);
+            return Err(written(&path, source));
+        }
+        self.steps.push(step);
+        Ok(())
     }
 
-    /// Writes the histograms as one interval log, in nanoseconds.
+    /// Reads the rows back: what is analysed is what is on disk.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn rows(&self) -> Result<Vec<Row>, FolderError> {
+        let refused = |reason: String| FolderError::Resume { path: self.partial.clone(), reason };
+        let text = fs::read_to_string(self.partial.join(SAMPLES)).map_err(|e| refused(format!("{SAMPLES}: {e}")))?;
+        let row = |line: &str| serde_json::from_str(line).map_err(|e| refused(format!("{SAMPLES}: {e}")));
+        text.lines().map(row).collect()
+    }
+
+    /// Writes the histograms of all units as one interval log, in nanoseconds.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write_histograms(&self, histograms: &[(String, Histogram<u64>)]) -> Result<(), FolderError> {
+    pub fn write_histograms(&self) -> Result<(), FolderError> {
+        let path = self.partial.join("latency.hlog");
+        let mut histograms = Vec::new();
+        for step in &self.steps {
+            let finished = Finished { unit: String::new(), rows: Vec::new(), histograms: step.histograms.clone() };
+            let decoded = finished.decoded().map_err(|error| written(&path, io::Error::other(error)))?;
+            histograms.extend(decoded);
+        }
         let mut log = Vec::new();
-        interval_log(&mut log, histograms)
-            .map_err(|source| FolderError { path: self.partial.path().join("latency.hlog"), source })?;
+        interval_log(&mut log, &histograms).map_err(|source| written(&path, source))?;
         self.write("latency.hlog", &log)
     }
 
     /// Sums every file, then gives the folder its name.
     ///
     /// # Errors
-    /// A file cannot be read or written; nothing is left behind.
+    /// A file cannot be read or written; the folder stays, without its name.
     pub fn finish(mut self) -> Result<PathBuf, FolderError> {
-        let partial = self.partial.path().to_owned();
-        let error = |source| FolderError { path: partial.clone(), source };
-        let mut names: Vec<_> = fs::read_dir(&partial)
-            .map_err(error)?
-            .map(|e| Ok(e?.file_name()))
-            .collect::<io::Result<_>>()
-            .map_err(error)?;
+        let partial = self.partial.clone();
+        let error = |source| written(&partial, source);
+        let is_of_run = |name: &std::ffi::OsStr| name != PLAN && name != PROGRESS;
+        let names = fs::read_dir(&partial).map_err(error)?.map(|entry| Ok(entry?.file_name()));
+        let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(error)?;
+        names.retain(|name| is_of_run(name));
         names.sort();
         let mut sums = String::new();
         for name in names {
@@ -212,21 +436,22 @@ impl RunFolder {
             sums.push_str(&format!("{sum}  {}\n", name.to_string_lossy()));
         }
         self.write("SHA256SUMS", sums.as_bytes())?;
-        // The temporary folder is closed to others; results are to be read.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&partial, mode).map_err(error)?;
-        let stamp = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let name = format!("{stamp}-{}", Tool::THIS.commit);
+        for name in [PLAN, PROGRESS] {
+            match fs::remove_file(partial.join(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(e)),
+                _ => {}
+            }
+        }
         for suffix in 1.. {
             let target = match suffix {
-                1 => self.machine_dir.join(&name),
-                _ => self.machine_dir.join(format!("{name}-{suffix}")),
+                1 => self.machine_dir.join(&self.name),
+                _ => self.machine_dir.join(format!("{}-{suffix}", self.name)),
             };
             // Renaming replaces an empty folder but never one with files in it.
             match fs::rename(&partial, &target) {
                 Ok(()) => {
                     self.made.0.clear();
-                    self.partial.disable_cleanup(true);
+                    self.finished = true;
                     return Ok(target);
                 }
                 Err(e) if [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists].contains(&e.kind()) => {}
@@ -234,6 +459,21 @@ impl RunFolder {
             }
         }
         unreachable!("some number is free")
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if self.has_units() {
+            // What was measured stays, and so do the folders it lies in.
+            self.made.0.clear();
+        } else {
+            // Nothing was measured; what cannot be removed is at worst an empty folder.
+            let _ = fs::remove_dir_all(&self.partial);
+        }
     }
 }
 
@@ -256,6 +496,7 @@ pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::summary::tests::row;
 
     fn entries(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -264,35 +505,109 @@ mod tests {
         names
     }
 
+    fn unit(name: &str, nr_rows: usize) -> Finished {
+        let rows = (0..nr_rows).map(|at| row("a", name, "time", Some(at as f64))).collect();
+        let mut histogram: Histogram<u64> = Histogram::new(3).unwrap();
+        histogram.record(15_000).unwrap();
+        let mut bytes = Vec::new();
+        hdrhistogram::serialization::Serializer::serialize(&mut V2Serializer::new(), &histogram, &mut bytes).unwrap();
+        Finished { unit: name.to_owned(), rows, histograms: vec![(format!("{name}/x"), bytes)] }
+    }
+
     #[test]
-    fn a_folder_is_complete_or_not_there() {
+    fn a_folder_without_anything_measured_is_not_there() {
         let base = tempfile::tempdir().unwrap();
         let results = base.path().join("a/b");
-        drop(RunFolder::begin(&results, "machine").unwrap());
-        assert!(entries(base.path()).is_empty(), "folders made for it go with it");
-
         let folder = RunFolder::begin(&results, "machine").unwrap();
-        folder.write("x", b"hello").unwrap();
-        let path = folder.finish().unwrap();
-        assert_eq!(entries(&path), ["SHA256SUMS", "x"]);
-        let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
-        assert_eq!(sums, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  x\n");
+        folder.write_plan(&1).unwrap();
+        drop(folder);
+        assert!(entries(base.path()).is_empty(), "folders made for it go with it");
+    }
 
-        let second = RunFolder::begin(&results, "machine").unwrap();
-        drop(second);
-        assert_eq!(entries(&results.join("machine")).len(), 1, "the finished one stays");
+    #[test]
+    fn a_complete_folder_has_its_sums_and_neither_plan_nor_progress() {
+        let base = tempfile::tempdir().unwrap();
+        let mut folder = RunFolder::begin(base.path(), "machine").unwrap();
+        folder.write_plan(&1).unwrap();
+        folder.write("x", b"hello").unwrap();
+        folder.keep("0 m", &unit("u", 2)).unwrap();
+        assert_eq!(folder.rows().unwrap().len(), 2);
+        folder.write_histograms().unwrap();
+        let path = folder.finish().unwrap();
+        assert_eq!(entries(&path), ["SHA256SUMS", "latency.hlog", "samples.jsonl", "x"]);
+        let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
+        assert!(sums.contains("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  x\n"));
+        drop(RunFolder::begin(base.path(), "machine").unwrap());
+        assert_eq!(entries(&base.path().join("machine")).len(), 1, "the finished one stays");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_taken_up_where_it_was() {
+        let base = tempfile::tempdir().unwrap();
+        let mut folder = RunFolder::begin(base.path(), "machine").unwrap();
+        folder.write_plan(&"the plan").unwrap();
+        folder.keep("0 m", &unit("u", 2)).unwrap();
+        folder.keep("0 m", &unit("v", 1)).unwrap();
+        folder.keep("1 m", &unit("u", 1)).unwrap();
+        let partial = folder.path().to_owned();
+        drop(folder);
+        assert!(partial.to_string_lossy().ends_with(PARTIAL) && !partial.join("SHA256SUMS").exists());
+        // Both were being written when it was stopped.
+        for (name, torn) in [(SAMPLES, "{\"v\":1,\"lay"), (PROGRESS, "{\"leg\":\"1 m\",\"un")] {
+            let mut file = OpenOptions::new().append(true).open(partial.join(name)).unwrap();
+            file.write_all(torn.as_bytes()).unwrap();
+        }
+        let (mut folder, plan): (_, String) = RunFolder::resume(&partial).unwrap();
+        assert_eq!((plan.as_str(), folder.rows().unwrap().len()), ("the plan", 4));
+        assert_eq!(folder.done("0 m").collect::<Vec<_>>(), ["u", "v"]);
+        folder.keep("1 m", &unit("v", 3)).unwrap();
+        assert_eq!(folder.rows().unwrap().len(), 7);
+        folder.write_histograms().unwrap();
+        let path = folder.finish().unwrap();
+        let error = RunFolder::resume::<String>(&path).unwrap_err().to_string();
+        assert!(error.contains("complete"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_taken_up_says_why() {
+        let base = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| RunFolder::resume::<String>(path).unwrap_err().to_string();
+        assert!(refused(base.path()).contains("plan.json"));
+        let mut folder = RunFolder::begin(base.path(), "machine").unwrap();
+        folder.write_plan(&"p").unwrap();
+        folder.keep("0 m", &unit("u", 2)).unwrap();
+        let partial = folder.path().to_owned();
+        drop(folder);
+        fs::write(partial.join(SAMPLES), "").unwrap();
+        assert!(refused(&partial).contains("shorter"));
+        fs::write(partial.join(PLAN), "{").unwrap();
+        assert!(refused(&partial).contains("plan.json"));
+    }
+
+    #[test]
+    fn what_does_not_fit_leaves_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "kept").unwrap();
+        // Opened for reading: every write fails.
+        let (mut file, mut len) = (File::open(&path).unwrap(), 4);
+        assert!(append(&mut file, &mut len, b"lost").is_err());
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), len), ("kept", 4));
+        assert!(matches!(written(&path, io::ErrorKind::StorageFull.into()), FolderError::Full { .. }));
     }
 
     #[test]
     fn two_runs_in_one_second_do_not_meet() {
         let base = tempfile::tempdir().unwrap();
         let finish = || {
-            let folder = RunFolder::begin(base.path(), "m").unwrap();
-            folder.write("x", b"").unwrap();
+            let mut folder = RunFolder::begin(base.path(), "m").unwrap();
+            folder.keep("0 m", &unit("u", 1)).unwrap();
             folder.finish().unwrap()
         };
         let paths = [finish(), finish(), finish()];
         assert!(paths[0] != paths[1] && paths[1] != paths[2], "{paths:?}");
+        let (a, b) = (RunFolder::begin(base.path(), "m").unwrap(), RunFolder::begin(base.path(), "m").unwrap());
+        assert_ne!(a.path(), b.path());
     }
 
     #[test]

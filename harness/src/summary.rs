@@ -1,11 +1,12 @@
 //! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
 
+use crate::cases::LookupGroup;
 use crate::probe::counters::Kind;
 use crate::race::REFERENCE;
-use crate::row::{Row, Sections, Status};
+use crate::row::{Dependency, Row, Sections, Status};
 use crate::statistics::{interval, median, quantile, sorted};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A lookup of one layout.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +22,9 @@ pub struct LookupCell {
     /// 95 % interval of the ratio over processes, if there are enough of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_interval: Option<(f64, f64)>,
+    /// How the answer of a chained lookup reached the next address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependency: Option<Dependency>,
     /// Why there is no figure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -29,12 +33,11 @@ pub struct LookupCell {
 /// One lookup on one kind of sections in one order.
 #[derive(Clone, Debug, Serialize)]
 pub struct LookupLine {
-    /// The lookup.
-    pub op: String,
+    /// What is compared.
+    #[serde(flatten)]
+    pub group: LookupGroup,
     /// Boot or hot-added memory.
     pub sections: Sections,
-    /// Order of queries.
-    pub pattern: String,
     /// The loop without a lookup, in ns an operation.
     pub floor_ns: Option<f64>,
     /// By layout.
@@ -195,9 +198,11 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 impl Summary {
-    /// Reads rows; ratios are to the usual reference.
+    /// Reads rows of one map; ratios are to the usual reference, or to the first layout if that one was not raced.
     pub fn of(rows: &[Row]) -> Self {
-        Self::against(rows, REFERENCE)
+        let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
+        let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
+        Self::against(rows, if is_there(REFERENCE) { REFERENCE } else { first })
     }
 
     /// Reads rows; ratios are to the layout `reference`.
@@ -221,52 +226,66 @@ impl Summary {
     }
 
     /// The line of a lookup.
-    pub fn lookup(&self, op: &str, sections: Sections, pattern: &str) -> Option<&LookupLine> {
-        self.lookups.iter().find(|line| line.op == op && line.sections == sections && line.pattern == pattern)
+    pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
+        self.lookups.iter().find(|line| line.group == group && line.sections == sections)
     }
 }
 
 fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine> {
-    let timed: Vec<&Row> = rows.iter().filter(|row| row.metric == "time" && row.pattern.is_some()).collect();
-    let mut keys = Vec::new();
-    for row in &timed {
-        if let (Some(sections), Some(pattern)) = (row.sections, row.pattern.clone()) {
-            push_new(&mut keys, (row.op.clone(), sections, pattern));
+    let mut timed: BTreeMap<(LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+    let mut floors: BTreeMap<LookupGroup, f64> = BTreeMap::new();
+    for row in rows {
+        let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
+        match (row.metric.as_str(), row.value) {
+            ("time", _) => timed.entry((group, sections)).or_default().push(row),
+            ("floor", Some(floor)) => {
+                floors.entry(group).or_insert(floor);
+            }
+            _ => {}
         }
     }
-    keys.sort_by_key(|(op, sections, _)| (rows.iter().position(|row| row.op == *op), *sections));
-    let line = |(op, sections, pattern): (String, Sections, String)| {
-        let group =
-            |row: &&&Row| row.op == op && row.sections == Some(sections) && row.pattern.as_ref() == Some(&pattern);
-        let group: Vec<&Row> = timed.iter().filter(group).copied().collect();
-        let to_reference = |of: &Row| {
-            let is_neighbour = |row: &&&Row| row.process == of.process && row.sample == of.sample;
-            group.iter().filter(|row| row.layout == reference).find(is_neighbour)?.value
+    let mut lines: Vec<LookupLine> = timed
+        .into_iter()
+        .map(|((group, sections), rows)| LookupLine {
+            cells: cells(&rows, layouts, reference),
+            floor_ns: floors.get(&group).copied(),
+            group,
+            sections,
+        })
+        .collect();
+    // What the names alone mean comes first.
+    lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
+    lines
+}
+
+/// The cells of a line from its rows, by layout.
+fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell> {
+    let of_reference: BTreeMap<(u32, Option<u32>), f64> = group
+        .iter()
+        .filter(|row| row.layout == reference)
+        .filter_map(|row| Some(((row.process, row.sample), row.value?)))
+        .collect();
+    let cell = |layout: &String| {
+        let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
+        let first = of_layout.first()?;
+        let values = sorted(of_layout.iter().filter_map(|row| row.value));
+        let processes = of_layout.iter().map(|row| row.process).collect::<BTreeSet<u32>>();
+        let by_process = |figure: &dyn Fn(&Row) -> Option<f64>| -> Vec<f64> {
+            let of = |process| of_layout.iter().filter(move |row| row.process == process);
+            processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
         };
-        let cells = layouts.iter().filter_map(|layout| {
-            let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
-            let first = of_layout.first()?;
-            let values = sorted(of_layout.iter().filter_map(|row| row.value));
-            let processes = of_layout.iter().map(|row| row.process).collect::<BTreeSet<u32>>();
-            let by_process = |figure: &dyn Fn(&Row) -> Option<f64>| -> Vec<f64> {
-                let of = |process| of_layout.iter().filter(move |row| row.process == process);
-                processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
-            };
-            let ratios = by_process(&|row| Some(row.value? / to_reference(row)?));
-            Some(LookupCell {
-                layout: layout.clone(),
-                median_ns: median(by_process(&|row| row.value).into_iter()),
-                quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
-                ratio: median(ratios.iter().copied()),
-                ratio_interval: interval(&ratios),
-                reason: first.reason.clone(),
-            })
-        });
-        let floor =
-            rows.iter().find(|row| row.metric == "floor" && row.op == op && row.pattern.as_ref() == Some(&pattern));
-        LookupLine { cells: cells.collect(), floor_ns: floor.and_then(|row| row.value), op, sections, pattern }
+        let ratios = by_process(&|row| Some(row.value? / of_reference.get(&(row.process, row.sample))?));
+        Some(LookupCell {
+            layout: layout.clone(),
+            median_ns: median(by_process(&|row| row.value).into_iter()),
+            quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
+            ratio: median(ratios.iter().copied()),
+            ratio_interval: interval(&ratios),
+            dependency: first.dependency,
+            reason: first.reason.clone(),
+        })
     };
-    keys.into_iter().map(line).collect()
+    layouts.iter().filter_map(cell).collect()
 }
 
 fn hotplug(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
@@ -360,6 +379,8 @@ fn readers(rows: &[Row], layout: &str) -> Option<ReadersCell> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::probe::lookup::LookupOp;
+    use crate::queries::Pattern;
 
     pub(crate) fn row(layout: &str, op: &str, metric: &str, value: Option<f64>) -> Row {
         let json = serde_json::json!({
@@ -387,7 +408,8 @@ pub(crate) mod tests {
             rows.push(slice("a", sample, 2.0 * base));
         }
         let summary = Summary::of(&rows);
-        let cell = &summary.lookup("pfn_valid", Sections::Boot, "random").unwrap().cells[0];
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let cell = &summary.lookup(group, Sections::Boot).unwrap().cells[0];
         assert_eq!((cell.layout.as_str(), cell.median_ns, cell.ratio), ("a", Some(2.0), Some(2.0)));
     }
 

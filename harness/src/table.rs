@@ -1,7 +1,9 @@
 //! A run as one table in the terminal.
 
-use crate::race::REFERENCE;
-use crate::row::Sections;
+use crate::cases::LookupGroup;
+use crate::probe::lookup::LookupOp;
+use crate::queries::Pattern;
+use crate::row::{Dependency, Sections, Tables};
 use crate::statistics::PROCESSES_FOR_INTERVAL;
 use crate::summary::{CounterCell, HotplugCell, LookupCell, ReadersCell, Summary};
 use crate::units::{bytes, three_digits, time};
@@ -16,7 +18,7 @@ pub fn draw(summary: &Summary) -> Table {
     table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
     for line in &summary.lookups {
         let fastest = line.cells.iter().filter_map(|cell| cell.median_ns).fold(f64::INFINITY, f64::min);
-        let labels = [line.op.clone(), line.sections.name().to_owned(), line.pattern.clone()];
+        let labels = [line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
             cell.map_or_else(not_booted, |cell| lookup(cell, fastest))
@@ -72,6 +74,11 @@ pub fn is_best(ns: f64, fastest: f64) -> bool {
 fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
+    let ratio = match cell.dependency {
+        // The answer was a branch: no data chain, so not to be read as one.
+        Some(Dependency::Branch) => format!("{ratio} (b)"),
+        _ => ratio,
+    };
     let ratio = match cell.ratio_interval {
         Some((low, high)) => format!("{ratio}\n[{}, {}]", three_digits(low), three_digits(high)),
         None => ratio,
@@ -88,11 +95,6 @@ fn hotplug(cell: &HotplugCell) -> Cell {
     let lines: Vec<String> = cell.percentiles.iter().map(line).collect();
     Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
 }
-
-/// The layout that is the reference without its sub-section map.
-const WITHOUT_MAP: &str = "vmemmap-section";
-/// The one that reads it for boot memory too, as the series did when it was posted.
-const AS_POSTED: &str = "subsection-v6";
 
 /// What the table means, below it.
 pub fn legend(summary: &Summary) -> Vec<String> {
@@ -112,6 +114,28 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
     if let Some(floor) = floors.reduce(f64::min) {
         lines.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
+    }
+    let is_branch = |cell: &LookupCell| cell.dependency == Some(Dependency::Branch);
+    if summary.lookups.iter().flat_map(|line| &line.cells).any(is_branch) {
+        lines.push(
+            "Chained, (b): validity reached the next address as a branch, which a processor predicts, not as data: compare \
+             such a figure with others marked so."
+                .to_owned(),
+        );
+    }
+    if summary.lookups.iter().any(|line| line.group.op == LookupOp::NextValidPfn) {
+        lines.push(
+            "next_valid_pfn: a walk over the whole map, one page of each sub-section, divided by the sections that hold \
+             memory."
+                .to_owned(),
+        );
+    }
+    if summary.lookups.iter().any(|line| line.group.tables == Tables::Cold) {
+        lines.push(
+            "Cold: the caches are emptied, then each section is asked for once; what is fetched for a section serves its \
+             neighbours in the cache line."
+                .to_owned(),
+        );
     }
     if summary.sampled {
         lines.push(
@@ -194,7 +218,9 @@ fn disturbed(readers: &[ReadersCell]) -> String {
 pub fn findings(summary: &Summary) -> Vec<String> {
     let mut sentences = Vec::new();
     for sections in Sections::ALL {
-        let Some(line) = summary.lookup("pfn_valid", sections, "random") else { continue };
+        let Some(line) = summary.lookup(LookupGroup::plain(LookupOp::PfnValid, Pattern::Random), sections) else {
+            continue;
+        };
         let timed: Vec<(&str, f64)> =
             line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.median_ns?))).collect();
         let low = timed.iter().map(|(_, ns)| *ns).fold(f64::INFINITY, f64::min);
@@ -213,25 +239,6 @@ pub fn findings(summary: &Summary) -> Vec<String> {
                 time(high),
                 near(high),
                 high / low
-            ));
-        }
-    }
-    // Ratios are to the reference in neighbouring slices.
-    let to_reference = |sections, layout: &str| {
-        let line = summary.lookup("pfn_valid", sections, "random")?;
-        line.cells.iter().find(|cell| cell.layout == layout)?.ratio
-    };
-    let usual = summary.reference == REFERENCE;
-    let map_cost = |sections| to_reference(sections, WITHOUT_MAP).filter(|_| usual).map(f64::recip);
-    if let (Some(boot), Some(hot)) = (map_cost(Sections::Boot), map_cost(Sections::Hot)) {
-        sentences.push(format!(
-            "What the sub-section map costs pfn_valid: with {REFERENCE} it takes {hot:.2} times as long as with {WITHOUT_MAP} \
-             on hot-added memory, where the map is read, and {boot:.2} times on boot memory, where it is not."
-        ));
-        if let Some(posted) = to_reference(Sections::Boot, AS_POSTED) {
-            sentences.push(format!(
-                "As the series was posted ({AS_POSTED}), boot memory read the map too: {:.2} times as long there.",
-                posted * boot
             ));
         }
     }

@@ -1,6 +1,9 @@
 //! The command as a user meets it.
 
+mod common;
+
 use assert_cmd::Command;
+use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -8,41 +11,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-const SMALL_MAP: &str = "\
-00001000-0009ffff : System RAM
-00100000-13ffffff : System RAM
-  01000000-01556eb4 : Kernel code
-";
-
-fn pfnbench() -> Command {
-    Command::cargo_bin("pfnbench").unwrap()
-}
-
-/// An empty folder to run in.
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn file(dir: &TempDir, name: &str, contents: &str) -> String {
-    let path = dir.path().join(name);
-    fs::write(&path, contents).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
-fn json(command: &mut Command) -> Value {
-    let output = command.assert().success().get_output().stdout.clone();
-    serde_json::from_slice(&output).unwrap()
-}
-
-/// A smoke run over a small map in `dir`.
-fn smoke(dir: &TempDir, more: &[&str]) -> Command {
-    let map = file(dir, "small.txt", SMALL_MAP);
-    let mut command = pfnbench();
-    command.current_dir(dir).args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", &map]).args(more);
-    command
-}
 
 fn run_folders(dir: &Path) -> Vec<std::path::PathBuf> {
     let machines = fs::read_dir(dir.join("results")).into_iter().flatten().flatten();
@@ -271,22 +239,6 @@ fn the_smallest_machines_run() {
     refused(&dir, pfnbench().args(args).arg(none), &["has no memory that is there at boot"]);
 }
 
-/// A refusal: exit code 2, one paragraph that says the words, and nothing left in the folder.
-fn refused(dir: &TempDir, command: &mut Command, words: &[&str]) {
-    let before: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    let assert = command.current_dir(dir).assert().code(2);
-    let output = assert.get_output();
-    let said = String::from_utf8_lossy(&output.stderr);
-    for word in words {
-        assert!(said.contains(word), "{word:?} is missing in: {said}");
-    }
-    let errors = said.lines().filter(|line| !line.contains("warning")).count();
-    assert!(errors <= 1 || said.contains("Usage") || said.contains("--help"), "one paragraph: {said}");
-    assert!(output.stdout.is_empty());
-    let after: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(after, before, "something was left behind");
-}
-
 #[test]
 fn bad_maps_are_refused() {
     for (name, contents, words) in [
@@ -375,46 +327,6 @@ fn a_tmpfs_that_is_too_small_is_named() {
     }));
     assert!(Process::new("umount").arg(&mount).status().unwrap().success());
     result.unwrap();
-}
-
-/// Waits for a child; kills it after a minute.
-fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if begin.elapsed() > Duration::from_secs(60) {
-            child.kill().unwrap();
-            panic!("it did not end");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn ctrl_c_leaves_nothing_behind() {
-    // At different moments: while verifying, booting, timing.
-    for after in [30, 200, 600, 1500] {
-        let dir = folder();
-        let map = file(&dir, "small.txt", SMALL_MAP);
-        let mut child = Process::new(env!("CARGO_BIN_EXE_pfnbench"))
-            .args(["run", "--records-limit", "64M", "--map", &map])
-            .current_dir(&dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(after));
-        let interrupted = Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        assert!(interrupted.success(), "it had ended already");
-        let status = wait(&mut child);
-        // Before the handler stands, the signal itself ends the process.
-        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
-        assert!(status.code() == Some(130) || by_signal, "after {after} ms: {status}");
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["small.txt"], "after {after} ms");
-    }
 }
 
 #[test]

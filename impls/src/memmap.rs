@@ -179,6 +179,14 @@ pub struct Capabilities {
     pub page_to_pfn_reads_record: bool,
 }
 
+impl Capabilities {
+    /// True if `pfn_valid` says yes to boot sections by a branch, before it reads the map that could say no: no value that was
+    /// loaded reaches what waits for the answer. A test reads it off the machine code.
+    pub fn answers_early_by_branch(&self) -> bool {
+        matches!(self.validity, Validity::Subsection { early_is_whole: true })
+    }
+}
+
 /// Which records can lie on the device that they describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRecords {

@@ -125,6 +125,32 @@ impl<G: Geometry> Oracle<G> {
         }
     }
 
+    /// Everything that is valid for a layout with this validity, in runs: sorted, apart from each other.
+    pub fn valid_runs(&self, validity: Validity) -> Vec<PfnRange> {
+        let sub = |run: &(u64, u64)| (run.0 << G::PFN_SUBSECTION_SHIFT, run.1 << G::PFN_SUBSECTION_SHIFT);
+        let sections = |(start, end): (u64, u64)| {
+            (G::section_start(G::section_nr(start)), G::section_start(G::section_nr(end - 1) + 1))
+        };
+        let mut runs: Vec<(u64, u64)> = match validity {
+            Validity::Span => vec![self.span],
+            Validity::Section => self.active.iter().map(|run| sections(sub(run))).collect(),
+            Validity::Subsection { early_is_whole } => {
+                let early = self.early.iter().filter(|_| early_is_whole);
+                let early = early.map(|&nr| (G::section_start(nr), G::section_start(nr + 1)));
+                self.active.iter().map(sub).chain(early).collect()
+            }
+        };
+        runs.sort_unstable();
+        let mut merged: Vec<(u64, u64)> = Vec::new();
+        for run in runs.into_iter().filter(|run| run.0 < run.1) {
+            match merged.last_mut() {
+                Some(last) if run.0 <= last.1 => last.1 = last.1.max(run.1),
+                _ => merged.push(run),
+            }
+        }
+        merged.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).collect()
+    }
+
     /// Pfns at which an answer could be wrong: the first, middle and last of every section that holds something and of
     /// those beside it, the edges of each sub-section where a section is there in part, and the edges of the number
     /// space. Grows with the memory, not with the physical space.
@@ -187,6 +213,22 @@ mod tests {
                 for sub in 0..250 {
                     prop_assert_eq!(model.is_active(sub), set.contains(&sub), "{}", sub);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn runs_hold_exactly_what_is_valid() {
+        let range = |start, end| BootRange { range: PfnRange::new(start, end).unwrap(), node: 0 };
+        let mut model = Model::boot(&BootMap::new([range(0x8000, 0x10000), range(0x20000, 0x25200)]).unwrap());
+        assert!(model.add(PfnRange::new(0x30000, 0x30400).unwrap()));
+        let sub = |early_is_whole| Validity::Subsection { early_is_whole };
+        for validity in [Validity::Span, Validity::Section, sub(true), sub(false)] {
+            let runs = model.valid_runs(validity);
+            assert!(runs.windows(2).all(|pair| pair[0].end() < pair[1].start()), "{validity:?} {runs:?}");
+            for pfn in (0..0x48000).step_by(0x100).flat_map(|at| [at, at + 1, at + 0xff]).map(Pfn) {
+                let held = runs.iter().any(|run| run.contains(pfn));
+                assert_eq!(held, model.pfn_valid(validity, pfn), "{validity:?} {pfn}");
             }
         }
     }

@@ -32,6 +32,8 @@ struct Walk {
     loads: Vec<Load>,
     /// Loads that a register's value comes from.
     origin: BTreeMap<Register, BTreeSet<usize>>,
+    /// Loads that the flags come from.
+    flags: BTreeSet<usize>,
     /// Registers that still hold the leaf's first argument, or an address made from it alone.
     reader: BTreeSet<Register>,
 }
@@ -137,6 +139,12 @@ impl Walk {
                 self.loads.push(Load { from, of_reader, displacement: memory.displacement() });
             }
         }
+        if instruction.rflags_read() != 0 && instruction.flow_control() == FlowControl::Next {
+            origin.extend(self.flags.iter().copied());
+        }
+        if instruction.rflags_modified() != 0 {
+            self.flags = origin.clone();
+        }
         let loaded = info.used_memory().iter().any(|memory| reads(memory.access()));
         for used in info.used_registers().iter().filter(|used| writes(used.access())) {
             let register = used.register().full_register();
@@ -201,6 +209,17 @@ fn of_page_to_pfn<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
     chains(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize)
 }
 
+/// For each number of loads after which a leaf returns a bit: whether some path makes the bit from what was loaded. Where none
+/// does, the answer is a branch that was taken.
+fn answers(address: usize) -> BTreeMap<usize, bool> {
+    let mut answers = BTreeMap::new();
+    for walk in Leaf::at(address).walks() {
+        let from_loads = walk.origin.get(&Register::RAX).is_some_and(|origin| !origin.is_empty());
+        *answers.entry(walk.loads.len()).or_default() |= from_loads;
+    }
+    answers
+}
+
 /// Root table (the kernel's global), root, section word, usage, map word. The word and the usage lie in one descriptor, so
 /// both addresses come from the root.
 fn chain() -> Vec<Vec<usize>> {
@@ -226,6 +245,22 @@ fn v6_reads_the_map_for_boot_memory_too_and_the_kernel_before_never() {
     assert_eq!(longest(&of_pfn_valid::<VmemmapSection>()), chain()[..3]);
     assert_eq!(longest(&of_pfn_valid::<Sparse>()), chain()[..3]);
     assert_eq!(of_pfn_valid::<Flat>(), [vec![vec![]]].into(), "max_mapnr alone");
+}
+
+/// Whether an answer of yes is made from what was loaded last, or is a branch that was taken: what a chain of lookups waits for.
+#[test]
+fn an_early_section_that_is_valid_as_a_whole_is_answered_by_a_branch() {
+    fn yes<L: Memmap>() -> (bool, Option<bool>, Option<bool>) {
+        let answers = answers(pfn_valid::<L> as fn(&L::Reader<'_>, u64) -> bool as usize);
+        (L::CAPS.answers_early_by_branch(), answers.get(&3).copied(), answers.get(&5).copied())
+    }
+    // After three loads the word is there, after five the map.
+    assert_eq!(yes::<Subsection>(), (true, Some(false), Some(true)));
+    assert_eq!(yes::<SubsectionV6>(), (false, Some(false), Some(true)));
+    assert_eq!(yes::<VmemmapSection>(), (false, Some(true), None));
+    assert_eq!(yes::<Sparse>(), (false, Some(true), None));
+    let flat = answers(pfn_valid::<Flat> as fn(&<Flat as Memmap>::Reader<'_>, u64) -> bool as usize);
+    assert_eq!(flat, [(1, true)].into());
 }
 
 #[test]

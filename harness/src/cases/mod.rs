@@ -4,16 +4,40 @@ mod hotplug;
 mod lookup;
 
 pub use hotplug::{HotplugCase, hotplug_cases, own_cost_name, readers_name};
-pub use lookup::{LookupCase, lookup_cases};
+pub use lookup::{LookupCase, LookupGroup};
 
 use crate::contestant::entries;
+use crate::row::Sections;
+use crate::workload::LookupWork;
 use memmap_layouts::X86_64;
 use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
-/// Names of all cases of `pfnbench run`.
-pub fn names() -> Vec<String> {
-    let lookups = lookup_cases().into_iter().map(|case| case.name());
+/// Every lookup case of workloads, from the one list of layouts; each once, however many maps it is measured on.
+pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
+    let layouts = entries::<X86_64>();
+    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+    for work in works {
+        for &sections in &work.sections {
+            let asked = |id: &str| work.layouts.is_empty() || work.layouts.iter().any(|layout| layout == id);
+            let can = layouts.iter().filter(|entry| {
+                asked(entry.id) && (sections == Sections::Boot || entry.caps.hotplug_granule_pages.is_some())
+            });
+            for entry in can {
+                if known.insert((work.group, sections, entry.id)) {
+                    cases.push(LookupCase { group: work.group, sections, layout: entry.id });
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Names of the cases of workloads, and of everything else that `pfnbench run` measures.
+pub fn names(works: &[LookupWork]) -> Vec<String> {
+    let lookups = lookup_cases(works).into_iter().map(|case| case.name());
     let hotplug = hotplug_cases().into_iter().map(|case| case.name());
     let plugged = entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
     let readers = plugged.map(|entry| readers_name(entry.id));
@@ -22,29 +46,51 @@ pub fn names() -> Vec<String> {
 }
 
 /// Which cases are wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "FilterText", into = "FilterText")]
 pub struct Filter {
     only: Option<Regex>,
     but: Option<Regex>,
 }
 
+/// A filter as text.
+#[derive(Serialize, Deserialize)]
+struct FilterText {
+    only: Option<String>,
+    but: Option<String>,
+}
+
+impl From<Filter> for FilterText {
+    fn from(filter: Filter) -> Self {
+        let text = |regex: Option<Regex>| regex.map(|regex| regex.to_string());
+        Self { only: text(filter.only), but: text(filter.but) }
+    }
+}
+
+impl TryFrom<FilterText> for Filter {
+    type Error = regex::Error;
+
+    fn try_from(text: FilterText) -> Result<Self, regex::Error> {
+        let regex = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
+        Ok(Self { only: regex(text.only)?, but: regex(text.but)? })
+    }
+}
+
 /// A filter that selects nothing.
 #[derive(Debug, Error)]
 #[error(
-    "the filter selects no case; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax, and \
-     pfnbench list --cases prints them"
+    "the filter selects no case{among}; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax, \
+     and pfnbench list --cases prints them"
 )]
-pub struct SelectsNothing;
+pub struct SelectsNothing {
+    /// Among which cases, in words.
+    pub among: String,
+}
 
 impl Filter {
     /// Cases that `only` finds, if given, without those that `but` finds.
-    ///
-    /// # Errors
-    /// No case is left: an empty run is no success.
-    pub fn new(only: Option<Regex>, but: Option<Regex>) -> Result<Self, SelectsNothing> {
-        let filter = Self { only, but };
-        let selects = names().iter().any(|name| filter.wants(name));
-        selects.then_some(filter).ok_or(SelectsNothing)
+    pub fn new(only: Option<Regex>, but: Option<Regex>) -> Self {
+        Self { only, but }
     }
 
     /// Is a case to run?
@@ -57,10 +103,15 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Workload;
+
+    fn works() -> Vec<LookupWork> {
+        Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect()
+    }
 
     #[test]
     fn names_are_distinct_and_every_layout_has_some() {
-        let mut all = names();
+        let mut all = names(&works());
         let count = all.len();
         all.sort();
         all.dedup();
@@ -71,14 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn filters_take_and_leave_out() {
+    fn filters_take_and_leave_out_and_survive_being_written() {
         let regex = |text| Some(Regex::new(text).unwrap());
-        let hot = Filter::new(regex("^pfn_valid/hot"), regex("/dax")).unwrap();
-        let wanted: Vec<String> = names().into_iter().filter(|name| hot.wants(name)).collect();
+        let hot = Filter::new(regex("^pfn_valid/hot"), regex("/dax"));
+        let wanted: Vec<String> = names(&works()).into_iter().filter(|name| hot.wants(name)).collect();
         assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/hot/") && !name.contains("dax")), "{wanted:?}");
         assert!(wanted.len() >= 8, "{wanted:?}");
-        assert!(names().iter().all(|name| Filter::default().wants(name)));
-        assert!(Filter::new(regex("nothing_like_it"), None).is_err());
-        assert!(Filter::new(None, regex(".")).is_err());
+        let written = serde_json::to_string(&hot).unwrap();
+        let read: Filter = serde_json::from_str(&written).unwrap();
+        assert!(
+            names(&works()).iter().all(|name| Filter::default().wants(name) && hot.wants(name) == read.wants(name))
+        );
     }
 }

@@ -119,9 +119,9 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     };
     let interval = compared.interval;
     let cells = [
-        compared.case.op.clone(),
+        compared.case.group.label(),
         compared.case.sections.name().to_owned(),
-        compared.case.pattern.clone(),
+        compared.case.group.pattern.to_string(),
         compared.case.layout.clone(),
         time(compared.before_ns),
         time(compared.after_ns),

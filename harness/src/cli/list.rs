@@ -1,23 +1,32 @@
 //! `pfnbench list`.
 
 use super::{Answer, CasesArgs, Json, print, print_json};
-use crate::cases;
+use crate::cases::{self, SelectsNothing};
 use crate::contestant::entries;
 use crate::map::builtin;
-use crate::probe::lookup::LookupOp;
+use crate::probe::lookup::{LookupOp, Mode};
 use crate::queries::Pattern;
 use crate::race::HOTPLUG_SIZES;
+use crate::tier::Tier;
+use crate::workload::{LookupWork, Workload};
 use clap::Args;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use memmap_layouts::{Bytes, DeviceRecords, Geometry, Validity, X86_64};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Print the names of the cases of `pfnbench run`, one a line.
     #[arg(long)]
     cases: bool,
+    /// With --cases: only those of this tier.
+    #[arg(long, value_enum)]
+    tier: Option<Tier>,
+    /// With --cases: those of this workload, a TOML file, instead of those that are built in; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    workload: Vec<PathBuf>,
     #[command(flatten)]
     which: CasesArgs,
     #[command(flatten)]
@@ -43,10 +52,27 @@ fn records(on_device: DeviceRecords) -> &'static str {
 }
 
 impl ListArgs {
+    /// The lookups of the workloads, up to the tier.
+    fn lookups(&self) -> anyhow::Result<Vec<LookupWork>> {
+        let workloads = match self.workload.is_empty() {
+            true => Workload::builtin(),
+            false => self.workload.iter().map(|path| Workload::read(path)).collect::<Result<Vec<_>, _>>()?,
+        };
+        let works = workloads.into_iter().flat_map(|workload| workload.lookups);
+        Ok(works.filter(|work| self.tier.is_none_or(|tier| work.tier <= tier)).collect())
+    }
+
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let filter = self.which.filter()?;
-        let names: Vec<String> = cases::names().into_iter().filter(|name| filter.wants(name)).collect();
         if self.cases {
+            let works: Vec<LookupWork> = self.lookups()?;
+            let filter = self.which.filter();
+            let names: Vec<String> = cases::names(&works).into_iter().filter(|name| filter.wants(name)).collect();
+            if names.is_empty() {
+                return Err(SelectsNothing {
+                    among: self.tier.map_or_else(String::new, |tier| format!(" of --tier {tier}")),
+                }
+                .into());
+            }
             match self.json.json {
                 true => print_json(&names)?,
                 false => print(names.join("\n"))?,
@@ -73,7 +99,9 @@ impl ListArgs {
             print_json(&json!({
                 "layouts": layouts,
                 "lookups": lookups,
+                "modes": Mode::ALL,
                 "patterns": Pattern::ALL,
+                "workloads": Workload::builtin().iter().map(|of| json!({ "name": of.name, "about": of.about })).collect::<Vec<_>>(),
                 "sections": ["boot", "hot"],
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
                 "maps": builtin::names().collect::<Vec<_>>(),
@@ -95,9 +123,15 @@ impl ListArgs {
         }
         print(table)?;
         print(format!(
-            "lookups   {}, each on boot and on hot-added sections, sequential and random",
-            lookups.join(", ")
+            "lookups   {}, each on boot and on hot-added sections; {}; {}",
+            lookups.join(", "),
+            Mode::ALL.map(Mode::name).join(", "),
+            Pattern::ALL.map(Pattern::name).join(", ")
         ))?;
+        print("workloads which of them are measured together:")?;
+        for workload in Workload::builtin() {
+            print(format!("            {:<12}  {}", workload.name, workload.about))?;
+        }
         print(format!("hotplug   add and remove of {}", HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ")))?;
         print(format!("backings  {}", backings.join(", ")))?;
         print("maps      this machine's, a file, - (standard input), or one that is built in:")?;

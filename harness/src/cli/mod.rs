@@ -8,10 +8,10 @@ mod map;
 mod run;
 mod verify;
 
-use crate::cases::{Filter, SelectsNothing};
+use crate::cases::Filter;
 use crate::interrupt::Interrupted;
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use regex::Regex;
 use std::io::{self, Write};
@@ -78,7 +78,7 @@ struct CasesArgs {
 }
 
 impl CasesArgs {
-    fn filter(&self) -> Result<Filter, SelectsNothing> {
+    fn filter(&self) -> Filter {
         Filter::new(self.filter.clone(), self.exclude.clone())
     }
 
@@ -112,23 +112,37 @@ pub fn main() -> ExitCode {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => match error.chain().find_map(|cause| cause.downcast_ref::<Interrupted>()) {
-            Some(interrupted) => {
-                eprintln!("pfnbench: {interrupted}");
-                ExitCode::from(interrupted.exit_status())
+        Err(error) => {
+            let interrupted = error.chain().find_map(|cause| cause.downcast_ref::<Interrupted>());
+            let kept = error.downcast_ref::<KeptIn>();
+            match interrupted {
+                Some(interrupted) if kept.is_none() => eprintln!("pfnbench: {interrupted}; nothing was written"),
+                Some(interrupted) => eprintln!("pfnbench: {interrupted}"),
+                None => eprintln!("pfnbench: {}", in_one_line(&error)),
             }
-            None => {
-                eprintln!("pfnbench: {}", in_one_line(&error));
-                ExitCode::from(2)
+            if let Some(kept) = kept {
+                eprintln!("pfnbench: {kept}");
             }
-        },
+            ExitCode::from(interrupted.map_or(2, |interrupted| interrupted.exit_status()))
+        }
+    }
+}
+
+/// The folder of a run that did not come to its end, in the chain of the error that ended it.
+#[derive(Debug)]
+struct KeptIn(PathBuf);
+
+impl std::fmt::Display for KeptIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "what was measured is kept; go on with: pfnbench run --resume {}", self.0.display())
     }
 }
 
 /// An error and its causes, each said once: many name their cause themselves.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut said = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    let skipped = usize::from(error.downcast_ref::<KeptIn>().is_some());
+    for cause in error.chain().skip(skipped).map(ToString::to_string) {
         if said.is_empty() {
             said = cause;
         } else if !said.contains(&cause) {
@@ -195,18 +209,6 @@ impl BackingArg {
             Self::Dax(path) => (RamBacking::Anon, Some(Arc::new(DaxDevice::open(path)?))),
         })
     }
-}
-
-/// How much is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
-enum Tier {
-    /// Under 10 seconds: shows that everything works.
-    Smoke,
-    /// Under 60 seconds: what `pfnbench` alone runs.
-    #[default]
-    Default,
-    /// Under 2 minutes: lookups in five processes, so that ratios have intervals.
-    Quick,
 }
 
 /// Output for programs.

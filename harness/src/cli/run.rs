@@ -1,31 +1,34 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
-use super::{Answer, BackingArg, CasesArgs, Json, Tier, print, print_json};
-use crate::cases::Filter;
+use super::{Answer, BackingArg, CasesArgs, Json, KeptIn, print, print_json};
+use crate::cover_letter;
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
 use crate::interrupt::Interrupt;
-use crate::map::PhysicalMap;
+use crate::job::{self, Job};
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
-use crate::processes;
-use crate::race::{self, Effort, Outcome, Progress, Served, Settings};
+use crate::race::{self, Served};
 use crate::report::{self, plot};
-use crate::row::{Row, Sections, Status};
-use crate::run_folder::{Manifest, RunFolder, SCHEMA, Tool, now};
-use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::row::{Row, Sections};
+use crate::run_folder::{Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
+use crate::runner::{self, Progress};
+use crate::schedule::{Schedule, Wanted, check_expectations};
 use crate::summary::Summary;
 use crate::table;
+use crate::tier::Tier;
 use crate::units::parse_size;
-use crate::verify::{self, MapOutcome, architecture_note, on_map};
+use crate::verify::{MapOutcome, architecture_note, on_map};
+use crate::workload::Workload;
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use memmap_layouts::{Arm64Pages4K, Geometry, X86_64};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use memmap_layouts::X86_64;
 use serde_json::json;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
@@ -33,7 +36,10 @@ pub(super) struct RunArgs {
     /// How much to measure.
     #[arg(long, value_enum, default_value_t)]
     tier: Tier,
-    /// Race only this layout; may be given several times.
+    /// Take the cases from this workload, a TOML file, instead of those that are built in; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    workload: Vec<PathBuf>,
+    /// Race only this layout; may be given several times. The same one twice shows what a comparison cannot see.
     #[arg(long, value_name = "ID")]
     layout: Vec<String>,
     /// Race only this lookup; may be given several times. Hotplug is always measured.
@@ -41,13 +47,16 @@ pub(super) struct RunArgs {
     op: Vec<LookupOp>,
     #[command(flatten)]
     cases: CasesArgs,
-    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
+    /// Memory map in place of all others: a file, - for standard input, or builtin:NAME; this machine's by default.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
     /// Bytes of records that all layouts together may take; by default 1 GiB, or an eighth of the available memory if that
     /// is less.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
+    /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
+    #[arg(long)]
+    preempt: bool,
     /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y (for the layouts that can use a device).
     #[arg(long, default_value_t)]
     backing: BackingArg,
@@ -55,12 +64,21 @@ pub(super) struct RunArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Processes in which lookups are measured, with a seed each; from 5 on ratios have intervals. 5 by default with --tier
-    /// quick, else 1.
+    /// quick and full, else 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
-    /// Be this process of a run: the map comes as JSON on standard input, and rows go to standard output.
-    #[arg(long, hide = true)]
-    as_process: Option<u32>,
+    /// Give up a group of cases that takes longer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    case_timeout: u64,
+    /// Take up the run of this folder, which was stopped; its own arguments hold.
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "seed",
+        "processes", "case_timeout", "output",
+    ])]
+    resume: Option<PathBuf>,
+    /// Be a process of a run: a job comes on standard input, and events go to standard output.
+    #[arg(long, hide = true, exclusive = true)]
+    as_process: bool,
     /// Folder for run folders.
     #[arg(short, long, value_name = "DIR", default_value = "results")]
     output: PathBuf,
@@ -72,15 +90,19 @@ impl Default for RunArgs {
     fn default() -> Self {
         Self {
             tier: Tier::default(),
+            workload: Vec::new(),
             layout: Vec::new(),
             op: Vec::new(),
             cases: CasesArgs::default(),
             map: None,
             records_limit: None,
+            preempt: false,
             backing: BackingArg::default(),
             seed: 1,
             processes: None,
-            as_process: None,
+            case_timeout: 120,
+            resume: None,
+            as_process: false,
             output: "results".into(),
             json: Json::default(),
         }
@@ -108,7 +130,7 @@ impl Progress for Bar {
     fn stage(&mut self, what: &str, left: Duration) {
         let done = self.begin.elapsed().as_secs_f64();
         self.bar.set_position((1000.0 * done / (done + left.as_secs_f64()).max(1e-3)) as u64);
-        self.bar.set_prefix(format!("{:>2.0} s", left.as_secs_f64()));
+        self.bar.set_prefix(HumanDuration(left).to_string());
         self.bar.set_message(what.to_owned());
     }
 }
@@ -119,240 +141,257 @@ impl Drop for Bar {
     }
 }
 
-/// The processes after the first say nothing.
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&mut self, _: &str, _: Duration) {}
-}
-
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let filter = self.cases.filter()?;
-        if let Some(number) = self.as_process {
-            return self.run_as_process(number, filter);
+        if self.as_process {
+            return as_process();
         }
-        let map = self.map.clone().unwrap_or_default().load()?;
-        for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
-            eprintln!("pfnbench: warning: {warning}");
-        }
-        if map.boot_map()?.ranges().is_empty() {
-            bail!("the map {} has no memory that is there at boot, so there is nothing to race on", map.name);
-        }
+        let (schedule, mut folder) = match &self.resume {
+            Some(partial) => take_up(partial)?,
+            None => self.begin()?,
+        };
         // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
+        let estimate: Duration = schedule.legs().into_iter().map(|leg| schedule.estimate(leg)).sum();
+        if std::io::stderr().is_terminal() {
+            eprintln!("pfnbench: {}", plan_in_words(&schedule, estimate));
+        }
+        let mut bar = Bar::new();
+        bar.stage("verifying a map with holes", estimate);
+        verify_holes(&schedule, &interrupt)?;
+        let ran = runner::run(&schedule, &mut folder, &interrupt, &mut bar);
+        drop(bar);
+        let all_done = match ran {
+            Ok(all_done) => all_done,
+            Err(error) => return Err(told_what_is_kept(error.into(), &folder)),
+        };
+        self.finish(schedule, folder, all_done)
+    }
+
+    /// Lays out a run, and begins its folder.
+    fn begin(&self) -> anyhow::Result<(Schedule, RunFolder)> {
+        let workloads = match self.workload.is_empty() {
+            true => Workload::builtin(),
+            false => self.workload.iter().map(|path| Workload::read(path)).collect::<Result<_, _>>()?,
+        };
+        race::chosen::<X86_64>(&self.layout)?;
+        check_expectations(&workloads)?;
+        let wanted = Wanted {
+            tier: self.tier,
+            ops: self.op.clone(),
+            filter: self.cases.filter(),
+            preempt: self.preempt,
+            map: self.map.clone(),
+        };
+        let maps = wanted.maps(&workloads)?;
+        for map in maps.iter().map(|of| &of.map) {
+            for warning in map.warnings.iter().cloned().chain(architecture_note(map)) {
+                eprintln!("pfnbench: warning: {warning}");
+            }
+        }
         let started = now();
         let environment = Environment::look();
         let doctor_before = examine(&environment);
-        let (backing, device) = self.backing.open()?;
-        let means = Means {
-            backing,
-            device,
-            records_limit: self.records_limit.unwrap_or_else(default_records_limit),
-            seed: self.seed,
-        };
-        let doctor = doctor_before.verdict().to_string();
-        let settings = self.settings(means, filter, 0, &map, &environment, doctor);
-        let folder = RunFolder::begin(&self.output, &environment.machine_id)?;
-        let mut bar = Bar::new();
-        let raced = self.race(&map, &settings, &interrupt, &mut bar);
-        let raced = raced.and_then(|(mut outcome, geometry)| {
-            self.more_processes(&map, &settings, &interrupt, &mut bar, &mut outcome)?;
-            Ok((outcome, geometry))
-        });
-        drop(bar);
-        let (outcome, geometry) = raced?;
-        interrupt.check()?;
-        let manifest = Manifest {
-            schema: SCHEMA,
-            tool: Tool::THIS,
-            command: self.command(&map, settings.means.records_limit),
-            seed: self.seed,
-            processes: self.nr_processes(),
-            started,
-            ended: now(),
-            doctor_after: examine(&environment),
-            environment,
-            doctor_before,
-            records_limit: settings.means.records_limit,
-            geometry,
-            map,
-        };
-        let summary = Summary::of(&outcome.rows);
-        let path = write(folder, &outcome, &summary, &manifest)?;
-        let report = path.join("report.html");
-        if self.json.json {
-            print_json(&json!({ "summary": summary, "run": path, "report": report }))?;
-        } else {
-            print(format!("{}: {}", manifest.map.name, manifest.map.summary()))?;
-            print(table::draw(&summary))?;
-            for line in table::legend(&summary) {
-                print(line)?;
-            }
-            if manifest.doctor_before.verdict() != Verdict::Ok {
-                let verdict = manifest.doctor_before.verdict();
-                print(format!("This machine is {verdict} for measuring; pfnbench doctor says why."))?;
-            }
-            print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
-        }
-        Ok(Answer::Yes)
-    }
-
-    fn settings(
-        &self,
-        means: Means,
-        filter: Filter,
-        process: u32,
-        map: &PhysicalMap,
-        environment: &Environment,
-        doctor: String,
-    ) -> Settings {
-        Settings {
-            effort: match self.tier {
-                Tier::Smoke => Effort::SMOKE,
-                Tier::Default | Tier::Quick => Effort::DEFAULT,
-            },
-            means,
-            layouts: self.layout.clone(),
-            ops: self.op.clone(),
-            filter,
-            process,
-            map_name: map.name.clone(),
-            machine: environment.machine_id.clone(),
-            doctor,
-        }
-    }
-
-    fn nr_processes(&self) -> u32 {
-        self.processes.unwrap_or(if self.tier == Tier::Quick { PROCESSES_FOR_INTERVAL as u32 } else { 1 })
-    }
-
-    /// The processes after this one, one at a time.
-    fn more_processes(
-        &self,
-        map: &PhysicalMap,
-        settings: &Settings,
-        interrupt: &Interrupt,
-        bar: &mut Bar,
-        outcome: &mut Outcome,
-    ) -> anyhow::Result<()> {
-        let nr = self.nr_processes();
-        for number in 1..nr {
-            let left = settings.effort.estimate_lookups(8) * (nr - number);
-            bar.stage(&format!("process {} of {nr}", number + 1), left);
-            let mut arguments: Vec<String> = ["run", "--as-process", &number.to_string()].map(str::to_owned).into();
-            let seed = self.seed.wrapping_add(number.into());
-            let mut push = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-            push("--seed", seed.to_string());
-            push("--records-limit", settings.means.records_limit.to_string());
-            push("--backing", self.backing.to_string());
-            if self.tier == Tier::Smoke {
-                push("--tier", "smoke".to_owned());
-            }
-            self.layout.iter().for_each(|id| push("--layout", id.clone()));
-            self.op.iter().for_each(|op| push("--op", op.to_string()));
-            self.cases.arguments().into_iter().for_each(|(option, value)| push(option, value));
-            let rows = processes::rows_of(number, &arguments, map, interrupt)?;
-            let doctor = &settings.doctor;
-            outcome.rows.extend(rows.into_iter().map(|row| Row { doctor: doctor.clone(), ..row }));
-        }
-        Ok(())
-    }
-
-    /// What a process after the first does.
-    fn run_as_process(&self, number: u32, filter: Filter) -> anyhow::Result<Answer> {
-        let map: PhysicalMap = serde_json::from_reader(std::io::stdin().lock()).context("the map on standard input")?;
-        let interrupt = Interrupt::listen()?;
-        let (backing, device) = self.backing.open()?;
         let records_limit = self.records_limit.unwrap_or_else(default_records_limit);
+        let (backing, device) = self.backing.open()?;
         let means = Means { backing, device, records_limit, seed: self.seed };
-        let settings = self.settings(means, filter, number, &map, &Environment::look(), String::new());
-        let (outcome, _) = self.race(&map, &settings, &interrupt, &mut Silent)?;
-        for row in outcome.rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
-            print(serde_json::to_string(row)?)?;
-        }
-        Ok(Answer::Yes)
-    }
-
-    /// Verifies, then races, for the architecture whose space holds the map.
-    fn race(
-        &self,
-        map: &PhysicalMap,
-        settings: &Settings,
-        interrupt: &Interrupt,
-        bar: &mut dyn Progress,
-    ) -> anyhow::Result<(Outcome, &'static str)> {
-        match verify::width(map) {
-            ..=46 => self.race_as::<X86_64>(map, settings, interrupt, bar),
-            47..=48 => self.race_as::<Arm64Pages4K>(map, settings, interrupt, bar),
-            bits => bail!(
-                "the map {} reaches beyond the physical space of 48 bits (it needs {bits}): the records of a 52-bit space \
-                 take 64 TiB of addresses a layout, so layouts do not fit one process side by side; check it with \
-                 pfnbench verify --map",
-                map.name
-            ),
-        }
-    }
-
-    fn race_as<G: Geometry>(
-        &self,
-        map: &PhysicalMap,
-        settings: &Settings,
-        interrupt: &Interrupt,
-        bar: &mut dyn Progress,
-    ) -> anyhow::Result<(Outcome, &'static str)> {
-        let served = Served::of(race::chosen::<G>(&settings.layouts)?, &settings.means);
+        let served = Served::of(race::chosen::<X86_64>(&self.layout)?, &means);
         for (id, reason) in &served.left_out {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
         }
         if served.entries.is_empty() {
             bail!("none of the layouts asked for can have its records on this device");
         }
-        if settings.process == 0 {
-            bar.stage("verifying a map with holes", settings.effort.estimate(4));
-            for check in on_map(&builtin::with_holes(), &settings.means.backing, interrupt)? {
-                if let MapOutcome::Failed { reason } = check.outcome {
-                    let wrong = format!("{} on {}: {reason}", check.layout, check.map);
-                    return Err(FieldError::WrongAnswer(wrong).into());
+        let schedule = Schedule {
+            commit: Tool::THIS.commit.to_owned(),
+            command: self.command(&maps[0].map.name, records_limit),
+            started,
+            doctor_before,
+            tier: self.tier,
+            effort: self.tier.effort(),
+            seed: self.seed,
+            processes: self.processes.unwrap_or(self.tier.processes()),
+            records_limit,
+            backing: self.backing.to_string(),
+            layouts: self.layout.clone(),
+            filter: wanted.filter,
+            case_timeout: Duration::from_secs(self.case_timeout),
+            maps,
+            environment,
+        };
+        let folder = RunFolder::begin(&self.output, &schedule.environment.machine_id)?;
+        folder.write_plan(&schedule)?;
+        Ok((schedule, folder))
+    }
+
+    /// Analyses what is on disk, and completes the folder.
+    fn finish(&self, schedule: Schedule, folder: RunFolder, all_done: bool) -> anyhow::Result<Answer> {
+        let rows = folder.rows()?;
+        let main = &schedule.maps[0].map;
+        let manifest = Manifest {
+            schema: SCHEMA,
+            tool: Tool::THIS,
+            command: schedule.command.clone(),
+            tier: schedule.tier,
+            seed: schedule.seed,
+            processes: schedule.processes,
+            started: schedule.started.clone(),
+            ended: now(),
+            doctor_after: examine(&schedule.environment),
+            environment: schedule.environment.clone(),
+            doctor_before: schedule.doctor_before.clone(),
+            records_limit: schedule.records_limit,
+            geometry: job::geometry_of(main)?,
+            map: main.clone(),
+            other_maps: schedule.maps[1..].iter().map(|of| MapNote::of(&of.map)).collect(),
+        };
+        let summaries: Vec<(String, Summary)> = schedule
+            .maps
+            .iter()
+            .map(|of| {
+                let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
+                (of.map.name.clone(), Summary::of(&of_map))
+            })
+            .collect();
+        let summary = &summaries[0].1;
+        let costs = cover_letter::costs(&rows);
+        let answer = cover_letter::sentences(&costs);
+        let path = write(folder, summary, &answer, &manifest)?;
+        let report = path.join("report.html");
+        let failed: Vec<&Row> = rows.iter().filter(|row| row.status == crate::row::Status::Error).collect();
+        if self.json.json {
+            let others: Vec<_> =
+                summaries[1..].iter().map(|(map, summary)| json!({ "map": map, "summary": summary })).collect();
+            print_json(
+                &json!({ "summary": summary, "other_maps": others, "cover_letter": costs, "run": path, "report": report }),
+            )?;
+        } else {
+            for (of, (_, summary)) in schedule.maps.iter().zip(&summaries) {
+                print(format!("{}: {}", of.map.name, of.map.summary()))?;
+                print(table::draw(summary))?;
+                for line in table::legend(summary) {
+                    print(line)?;
                 }
             }
+            answer.iter().try_for_each(print)?;
+            if manifest.doctor_before.verdict() != Verdict::Ok {
+                let verdict = manifest.doctor_before.verdict();
+                print(format!("This machine is {verdict} for measuring; pfnbench doctor says why."))?;
+            }
+            print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
         }
-        let boot = map.boot_map().with_context(|| format!("map {}", map.name))?;
-        Ok((race::race::<G>(boot, map.end(), settings, interrupt, bar)?, G::ID))
+        for row in failed {
+            let reason = row.reason.as_deref().unwrap_or_default();
+            eprintln!("pfnbench: not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1);
+        }
+        Ok(if all_done { Answer::Yes } else { Answer::No })
     }
 
     /// A command that makes the run again. Names of files only: folders may name people.
-    fn command(&self, map: &PhysicalMap, records_limit: u64) -> String {
+    fn command(&self, map: &str, records_limit: u64) -> String {
         let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.seed);
-        if self.tier == Tier::Smoke {
-            command.push_str(" --tier smoke");
+        let mut push = |option: &str, value: &str| {
+            command.push_str(&format!(" {option}{}{value}", if value.is_empty() { "" } else { " " }));
+        };
+        if self.tier != Tier::default() {
+            push("--tier", self.tier.name());
         }
-        if self.nr_processes() > 1 {
-            command.push_str(&format!(" --processes {}", self.nr_processes()));
+        if let Some(processes) = self.processes {
+            push("--processes", &processes.to_string());
         }
-        self.cases
-            .arguments()
-            .into_iter()
-            .for_each(|(option, value)| command.push_str(&format!(" {option} '{value}'")));
+        for path in &self.workload {
+            push("--workload", &path.file_name().unwrap_or_default().to_string_lossy());
+        }
+        for (option, value) in self.cases.arguments() {
+            push(option, &format!("'{value}'"));
+        }
+        if self.preempt {
+            push("--preempt", "");
+        }
         if self.backing != BackingArg::Anon {
-            command.push_str(&format!(" --backing {}", self.backing));
+            push("--backing", &self.backing.to_string());
         }
-        self.layout.iter().for_each(|id| command.push_str(&format!(" --layout {id}")));
-        self.op.iter().for_each(|op| command.push_str(&format!(" --op {op}")));
+        self.layout.iter().for_each(|id| push("--layout", id));
+        self.op.iter().for_each(|op| push("--op", op.name()));
         match &self.map {
             None => {}
-            Some(Source::Builtin(name)) => command.push_str(&format!(" --map builtin:{name}")),
-            Some(Source::Stdin) => command.push_str(" --map -"),
-            Some(_) => command.push_str(&format!(" --map {}", map.name)),
+            Some(Source::Builtin(name)) => push("--map", &format!("builtin:{name}")),
+            Some(Source::Stdin) => push("--map", "-"),
+            Some(_) => push("--map", map),
         }
         command
     }
 }
 
-fn write(folder: RunFolder, outcome: &Outcome, summary: &Summary, manifest: &Manifest) -> anyhow::Result<PathBuf> {
+/// Takes up a run that was stopped.
+fn take_up(partial: &Path) -> anyhow::Result<(Schedule, RunFolder)> {
+    let (folder, schedule): (RunFolder, Schedule) = RunFolder::resume(partial)?;
+    let environment = Environment::look();
+    if schedule.environment.machine_id != environment.machine_id {
+        bail!(
+            "the run of {} was begun on the machine {}, and this is {}",
+            partial.display(),
+            schedule.environment.machine_id,
+            environment.machine_id
+        );
+    }
+    if schedule.commit != Tool::THIS.commit {
+        bail!(
+            "the run of {} was begun by pfnbench of commit {}, and this is {}: one run is of one program",
+            partial.display(),
+            schedule.commit,
+            Tool::THIS.commit
+        );
+    }
+    Ok((schedule, folder))
+}
+
+/// What a run will do, in a line.
+fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
+    let lookups: usize = schedule.maps.iter().map(|of| of.work.lookups.len()).sum();
+    let maps = schedule.maps.iter().map(|of| of.map.name.as_str()).collect::<Vec<_>>().join(", ");
+    format!(
+        "{lookups} groups of lookups on {maps}, in {} process{}; about {}",
+        schedule.processes,
+        if schedule.processes == 1 { "" } else { "es" },
+        HumanDuration(estimate)
+    )
+}
+
+/// Checks every layout on a map with holes, before anything is timed.
+fn verify_holes(schedule: &Schedule, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let backing: BackingArg = schedule.backing.parse().map_err(anyhow::Error::msg)?;
+    for check in on_map(&builtin::with_holes(), &backing.open()?.0, interrupt)? {
+        if let MapOutcome::Failed { reason } = check.outcome {
+            let wrong = format!("{} on {}: {reason}", check.layout, check.map);
+            return Err(FieldError::WrongAnswer(wrong).into());
+        }
+    }
+    Ok(())
+}
+
+/// An error, and where what was measured before it lies.
+fn told_what_is_kept(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
+    if folder.has_units() { error.context(KeptIn(folder.path().to_owned())) } else { error }
+}
+
+/// What a process of a run does.
+fn as_process() -> anyhow::Result<Answer> {
+    let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
+    let interrupt = Interrupt::listen()?;
+    let backing: BackingArg = job.backing.parse().map_err(anyhow::Error::msg)?;
+    let (backing, device) = backing.open()?;
+    let means = Means { backing, device, records_limit: job.records_limit, seed: job.seed };
+    // Whoever asked is told why, and tells the user.
+    match job::run(job, means, &interrupt, std::io::stdout().lock()) {
+        Ok(()) => Ok(Answer::Yes),
+        Err(_) => Ok(Answer::No),
+    }
+}
+
+fn write(folder: RunFolder, summary: &Summary, answer: &[String], manifest: &Manifest) -> anyhow::Result<PathBuf> {
     folder.write_manifest(manifest)?;
-    folder.write_rows(&outcome.rows)?;
-    folder.write_histograms(&outcome.histograms)?;
+    folder.write_histograms()?;
     for (name, svg) in [
         ("lookups-boot.svg", plot::lookups(summary, Sections::Boot, plot::Ground::White)?),
         ("lookups-hot.svg", plot::lookups(summary, Sections::Hot, plot::Ground::White)?),
@@ -361,6 +400,6 @@ fn write(folder: RunFolder, outcome: &Outcome, summary: &Summary, manifest: &Man
     ] {
         folder.write(name, svg.as_bytes())?;
     }
-    folder.write("report.html", report::page(summary, manifest)?.as_bytes())?;
+    folder.write("report.html", report::page(summary, answer, manifest)?.as_bytes())?;
     Ok(folder.finish()?)
 }

@@ -43,7 +43,6 @@ impl<G: Geometry> Race<'_, G> {
                 let n_ops = lane.passes * lane.prepared.len();
                 let counted = meter.count(|| self.slice(lane, lane.passes))?;
                 let row = Row {
-                    mode: Some("independent".to_owned()),
                     metric: kind.name().to_owned(),
                     unit: kind.unit().to_owned(),
                     n_ops: Some(n_ops),

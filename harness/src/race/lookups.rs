@@ -1,12 +1,14 @@
 //! Lookups, layouts in turn.
 
 use super::counters::Counters;
-use super::{Race, RaceError};
-use crate::cases::LookupCase;
+use super::{Race, RaceError, unit_of};
+use crate::cases::{LookupCase, LookupGroup};
+use crate::contestant::Contestant;
 use crate::field::FieldError;
-use crate::probe::lookup::{self, LookupOp, Prepared};
+use crate::probe::lookup::{self, LookupOp, Mode, Prepared, Queries};
 use crate::queries::Pattern;
-use crate::row::{Row, Sections};
+use crate::row::{Dependency, Row, Sections, Tables};
+use crate::workload::LookupWork;
 use memmap_layouts::Geometry;
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
@@ -14,72 +16,88 @@ use std::time::{Duration, Instant};
 /// A layout in a group of slices that are compared.
 pub(super) struct Lane {
     layout: usize,
+    pub(super) sections: Sections,
     pub(super) prepared: Prepared,
     pub(super) passes: u64,
+}
+
+impl Lane {
+    /// Lookups of a slice.
+    pub(super) fn nr_ops(&self) -> u64 {
+        self.passes * self.prepared.len()
+    }
 }
 
 impl<G: Geometry> Race<'_, G> {
     /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too.
     pub(super) fn lookups(&mut self, has_hot: bool) -> Result<(), RaceError> {
-        let chosen = &self.settings.ops;
-        let ops: Vec<LookupOp> =
-            LookupOp::ALL.into_iter().filter(|op| chosen.is_empty() || chosen.contains(op)).collect();
-        // Counts are of the first process: they differ less than times from one to the next.
-        let mut counters = if self.settings.process == 0 { self.open_counters() } else { Counters::none() };
-        for op in ops {
-            for pattern in Pattern::ALL {
-                self.stage(&format!("{op}, {pattern}"));
-                let begin = Instant::now();
-                self.lookup_group(op, pattern, has_hot, &mut counters)?;
-                self.spent(begin);
+        let mut counters = if self.work().counters { self.open_counters() } else { Counters::none() };
+        for work in self.work().lookups.clone() {
+            let unit = unit_of(&work);
+            if !self.is_open(&unit) {
+                continue;
             }
+            self.open(&unit);
+            let begin = Instant::now();
+            let mut lanes = self.lanes(&work, has_hot)?;
+            match work.group.tables {
+                Tables::Hot => self.hot_slices(&work.group, &mut lanes, &mut counters)?,
+                Tables::Cold => self.cold_slices(&mut lanes)?,
+            }
+            self.spent(begin);
+            self.close()?;
         }
         Ok(())
     }
 
     /// A lane for each layout and kind of sections, with the row that its figures go into; those that cannot take part
     /// are told.
-    fn lanes(&mut self, op: LookupOp, pattern: Pattern, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
+    fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
         let mut lanes = Vec::new();
-        for sections in Sections::ALL {
+        for &sections in &work.sections {
             let is_hot = sections == Sections::Hot;
-            let pfns = if is_hot && !has_hot { Vec::new() } else { self.field.queries(op, pattern, sections) };
+            let nothing = is_hot && !has_hot;
+            let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, sections) };
             for layout in 0..self.field.layouts.len() {
                 let contestant = &self.field.layouts[layout];
-                let case = LookupCase { op, sections, pattern, layout: contestant.id() };
-                if !self.settings.filter.wants(&case.name()) {
+                let case = LookupCase { group: work.group, sections, layout: contestant.id() };
+                let is_asked = work.layouts.is_empty() || work.layouts.iter().any(|id| id == contestant.id());
+                if !is_asked || !self.settings.filter.wants(&case.name()) {
                     continue;
                 }
-                let mut blank = self.row(contestant.id(), op.name(), "time", "ns/op");
-                (blank.sections, blank.pattern) = (Some(sections), Some(pattern.to_string()));
+                let blank = self.row(contestant.id(), "", "time", "ns/op");
+                let blank = Row {
+                    dependency: dependency(&**contestant, &work.group, sections),
+                    ..work.group.label_row(sections, blank)
+                };
                 if is_hot && contestant.hotplug().is_none() {
                     self.not_offered(blank, "the layout has no hotplug");
-                } else if is_hot && !has_hot {
+                } else if nothing {
                     self.not_offered(blank, "the physical space has no room above the map");
-                } else if pfns.is_empty() {
-                    self.not_offered(blank, "the map leaves no memory to look up");
+                } else if queries.is_empty() {
+                    self.not_offered(blank, "the map leaves nothing to look up");
                 } else {
-                    let prepared = contestant.prepare(op, &pfns).map_err(FieldError::WrongAnswer)?;
-                    lanes.push((Lane { layout, prepared, passes: 1 }, blank));
+                    let prepared = contestant.prepare_checked(work.group.asked(), &queries, self.field.oracle());
+                    let prepared = prepared.map_err(FieldError::WrongAnswer)?;
+                    lanes.push((Lane { layout, sections, prepared, passes: 1 }, blank));
                 }
             }
         }
+        lanes.shuffle(&mut self.rng);
         Ok(lanes)
     }
 
-    fn lookup_group(
+    /// Slices with tables in the caches, forwards and backwards in turn.
+    fn hot_slices(
         &mut self,
-        op: LookupOp,
-        pattern: Pattern,
-        has_hot: bool,
+        group: &LookupGroup,
+        lanes: &mut [(Lane, Row)],
         counters: &mut Counters,
     ) -> Result<(), RaceError> {
-        let mut lanes = self.lanes(op, pattern, has_hot)?;
         let slice = self.settings.effort.slice;
-        for (lane, _) in &mut lanes {
+        for (lane, _) in &mut *lanes {
             lane.passes = self.calibrate(lane, slice)?;
         }
-        lanes.shuffle(&mut self.rng);
         for round in 0..self.settings.effort.rounds {
             self.interrupt.check()?;
             let order: Vec<usize> =
@@ -87,40 +105,37 @@ impl<G: Geometry> Race<'_, G> {
             for at in order {
                 let (lane, blank) = &lanes[at];
                 let elapsed = self.slice(lane, lane.passes)?;
-                let n_ops = lane.passes * lane.prepared.len();
-                let row = Row {
-                    mode: Some("independent".to_owned()),
-                    sample: Some(round),
-                    value: Some(elapsed.as_secs_f64() * 1e9 / n_ops as f64),
-                    n_ops: Some(n_ops),
-                    ..blank.clone()
-                };
-                self.outcome.rows.push(row);
+                self.push_slice(lane, blank, round, elapsed);
             }
         }
-        if pattern == Pattern::Random {
-            self.count(counters, &lanes)?;
+        if group.is_plain() && group.pattern == Pattern::Random {
+            self.count(counters, lanes)?;
         }
-        if let Some((lane, blank)) = lanes.first() {
-            self.floor_row(lane, blank);
+        let floor = lanes.first().and_then(|(lane, blank)| Some((lane, blank, floor(lane, 3)?)));
+        if let Some((lane, blank, elapsed)) = floor {
+            self.push_floor(lane, blank, elapsed);
         }
         Ok(())
     }
 
-    /// The loop alone, once a group, so that a reader can see what is in every figure.
-    fn floor_row(&mut self, lane: &Lane, blank: &Row) {
-        let mut best = Duration::MAX;
-        for _ in 0..3 {
-            let begin = Instant::now();
-            std::hint::black_box(lookup::floor(&lane.prepared, lane.passes));
-            best = best.min(begin.elapsed());
-        }
-        let n_ops = lane.passes * lane.prepared.len();
+    /// Keeps the time of a slice.
+    pub(super) fn push_slice(&mut self, lane: &Lane, blank: &Row, round: u32, elapsed: Duration) {
+        self.outcome.rows.push(Row {
+            sample: Some(round),
+            value: Some(elapsed.as_secs_f64() * 1e9 / lane.nr_ops() as f64),
+            n_ops: Some(lane.nr_ops()),
+            ..blank.clone()
+        });
+    }
+
+    /// Keeps the time of the loop alone, once a group, so that a reader can see what is in every figure.
+    pub(super) fn push_floor(&mut self, lane: &Lane, blank: &Row, elapsed: Duration) {
         self.outcome.rows.push(Row {
             layout: "loop".to_owned(),
             metric: "floor".to_owned(),
-            value: Some(best.as_secs_f64() * 1e9 / n_ops as f64),
-            n_ops: Some(n_ops),
+            value: Some(elapsed.as_secs_f64() * 1e9 / lane.nr_ops() as f64),
+            n_ops: Some(lane.nr_ops()),
+            dependency: None,
             ..blank.clone()
         });
     }
@@ -153,4 +168,30 @@ impl<G: Geometry> Race<'_, G> {
         }
         Ok(elapsed)
     }
+}
+
+/// The loop of a lane without a lookup, the shortest of some tries; `None` for a walk.
+pub(super) fn floor(lane: &Lane, tries: u32) -> Option<Duration> {
+    let once = |_| {
+        let begin = Instant::now();
+        std::hint::black_box(lookup::floor(&lane.prepared, lane.passes)?);
+        Some(begin.elapsed())
+    };
+    (0..tries).filter_map(once).min()
+}
+
+/// How the answer of a chained lookup reaches the next address.
+fn dependency<G: Geometry>(
+    contestant: &dyn Contestant<G>,
+    group: &LookupGroup,
+    sections: Sections,
+) -> Option<Dependency> {
+    let is_branch = match group.op {
+        LookupOp::ValidToPage => true,
+        LookupOp::PfnValid => sections == Sections::Boot && contestant.caps().answers_early_by_branch(),
+        LookupOp::PfnToPage | LookupOp::PageToPfn => false,
+        // The walk is a loop over branches and the page frame found.
+        LookupOp::NextValidPfn => return None,
+    };
+    (group.mode == Mode::Chained).then_some(if is_branch { Dependency::Branch } else { Dependency::Data })
 }

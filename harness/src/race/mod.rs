@@ -3,6 +3,7 @@
 //! Two layouts are compared in neighbouring slices of about 2 ms, forwards and backwards in turn (ABBA), so that a machine
 //! that drifts drifts for all. Every answer is checked before it is timed, and the sum of answers after.
 
+mod cold;
 mod counters;
 mod latencies;
 mod lookups;
@@ -10,17 +11,21 @@ mod own_cost;
 mod readers;
 
 use crate::cases::Filter;
-use crate::contestant::{Entry, entries, unserved};
+use crate::contestant::{Entry, again, entries, unserved};
 use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::pinning;
 use crate::probe::bare::BareError;
-use crate::probe::lookup::LookupOp;
-use crate::queries::Pattern;
-use crate::row::{Row, SCHEMA, Sections, Status};
+use crate::row::{Row, SCHEMA, Sections, Status, Tables};
+use crate::tier::Effort;
+use crate::workload::{Expectation, LookupWork};
 use hdrhistogram::Histogram;
 use memmap_layouts::{BootMap, Geometry};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -29,56 +34,6 @@ pub const HOTPLUG_SIZES: [u64; 4] = [2 << 20, 16 << 20, 128 << 20, 1 << 30];
 
 /// The layout that hotplug's own cost is shown for, and that lookups are compared with.
 pub const REFERENCE: &str = "subsection";
-
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    /// Length of a slice of lookups.
-    pub slice: Duration,
-    /// Rounds in which each layout has one slice.
-    pub rounds: u32,
-    /// Hotplug stops at this many samples a layout and size,
-    pub hotplug_samples: u64,
-    /// or after this long.
-    pub hotplug_time: Duration,
-    /// Length of a slice of readers beside a writer.
-    pub readers_slice: Duration,
-    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
-    pub readers_rounds: u32,
-}
-
-impl Effort {
-    /// For `pfnbench` alone: under a minute.
-    pub const DEFAULT: Effort = Effort {
-        slice: Duration::from_millis(2),
-        rounds: 40,
-        hotplug_samples: 10_000,
-        hotplug_time: Duration::from_millis(1500),
-        readers_slice: Duration::from_millis(100),
-        readers_rounds: 6,
-    };
-    /// Under ten seconds: shows that everything works.
-    pub const SMOKE: Effort = Effort {
-        slice: Duration::from_millis(1),
-        rounds: 6,
-        hotplug_samples: 1_000,
-        hotplug_time: Duration::from_millis(250),
-        readers_slice: Duration::from_millis(50),
-        readers_rounds: 2,
-    };
-
-    /// An upper estimate for the timed part.
-    pub fn estimate(&self, layouts: usize) -> Duration {
-        let hotplug = self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 1) * layouts as u32;
-        self.estimate_lookups(layouts) + hotplug + self.readers_slice * self.readers_rounds * 2 * layouts as u32
-    }
-
-    /// The part of it for lookups.
-    pub fn estimate_lookups(&self, layouts: usize) -> Duration {
-        let groups = (LookupOp::ALL.len() * Pattern::ALL.len() * Sections::ALL.len()) as u32;
-        self.slice * self.rounds * groups * layouts as u32
-    }
-}
 
 /// What is raced.
 #[derive(Clone, Debug)]
@@ -89,11 +44,13 @@ pub struct Settings {
     pub means: Means,
     /// Ids of the layouts to race; empty for all.
     pub layouts: Vec<String>,
-    /// Lookups to race; empty for all.
-    pub ops: Vec<LookupOp>,
+    /// What is measured.
+    pub work: Work,
     /// Cases to run.
     pub filter: Filter,
-    /// Which process of the run this is. Those after the first measure lookups alone.
+    /// Units of work that need not be done.
+    pub done: BTreeSet<String>,
+    /// Which process of the run this is.
     pub process: u32,
     /// Name of the map, for rows.
     pub map_name: String,
@@ -103,10 +60,68 @@ pub struct Settings {
     pub doctor: String,
 }
 
-/// What came out.
+/// What is measured on a map.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// Lookups.
+    pub lookups: Vec<LookupWork>,
+    /// Counters around lookups.
+    pub counters: bool,
+    /// Additions and removals.
+    pub hotplug: bool,
+    /// Readers beside a writer.
+    pub readers: bool,
+    /// What hotplug costs on top of the unavoidable.
+    pub own_cost: bool,
+    /// Answers that are known beforehand.
+    pub expect: Vec<Expectation>,
+}
+
+impl Work {
+    /// The units that this makes, in their order.
+    pub fn units(&self) -> Vec<String> {
+        let parts = [("hotplug", self.hotplug), ("readers", self.readers), ("own_cost", self.own_cost)];
+        let parts = parts.into_iter().filter(|(_, wanted)| *wanted).map(|(unit, _)| unit.to_owned());
+        let boot = std::iter::once(BOOT.to_owned());
+        boot.chain(self.lookups.iter().map(unit_of)).chain(parts).collect()
+    }
+
+    /// An upper estimate for the timed part, for so many layouts.
+    pub fn estimate(&self, effort: &Effort, layouts: usize) -> Duration {
+        let nr = layouts as u32;
+        let lookups = self.lookups.iter().map(|work| {
+            let lanes = nr * work.sections.len() as u32;
+            match work.group.tables {
+                Tables::Hot => effort.slice * effort.rounds * lanes,
+                Tables::Cold => COLD_ROUND * effort.cold_rounds * work.sections.len() as u32,
+            }
+        });
+        let mut estimate: Duration = lookups.sum();
+        if self.hotplug {
+            estimate += effort.hotplug_time * HOTPLUG_SIZES.len() as u32 * nr;
+        }
+        if self.readers {
+            estimate += effort.readers_slice * effort.readers_rounds * 2 * nr;
+        }
+        if self.own_cost {
+            estimate += effort.hotplug_time;
+        }
+        estimate
+    }
+}
+
+/// The unit of what comes before anything is timed.
+pub const BOOT: &str = "boot";
+
+/// An estimate for emptying the caches once.
+const COLD_ROUND: Duration = Duration::from_millis(30);
+
+/// A piece of a race that is done: it is kept whatever happens to the rest.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// Every figure.
+pub struct Unit {
+    /// `boot`, or the name of a group of cases.
+    pub name: String,
+    /// Its figures.
     pub rows: Vec<Row>,
     /// Latencies of hotplug, by tag (`hot_add/subsection/2097152`).
     pub histograms: Vec<(String, Histogram<u64>)>,
@@ -121,6 +136,9 @@ pub enum RaceError {
     /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
+    /// What was measured could not be kept.
+    #[error("cannot keep what was measured: {0}")]
+    Keep(#[from] io::Error),
     /// The yardstick of hotplug could not be laid.
     #[error(transparent)]
     Bare(#[from] BareError),
@@ -134,13 +152,19 @@ pub enum RaceError {
     },
 }
 
-/// Is told how far the race is.
-pub trait Progress {
-    /// A new stretch of work begins, with what is left by estimate.
-    fn stage(&mut self, what: &str, left: Duration);
+/// Follows a race, and keeps what it gives.
+pub trait Sink {
+    /// A unit begins, or a new stretch of it, told in words; `left` is what is left of the race by estimate.
+    fn begin(&mut self, unit: &str, what: &str, left: Duration);
+    /// A unit is done.
+    ///
+    /// # Errors
+    /// It cannot be kept; the race ends.
+    fn done(&mut self, unit: Unit) -> io::Result<()>;
 }
 
-/// The entries that `names` ask for; all if there are none.
+/// The entries that `names` ask for, in the order of reports; all if there are none. A name that is there twice makes two, for a
+/// comparison of a layout with itself.
 ///
 /// # Errors
 /// A name that no layout has.
@@ -150,7 +174,14 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
         let known = all.iter().map(|entry| entry.id).collect::<Vec<_>>().join(", ");
         return Err(RaceError::NoSuchLayout { name: name.clone(), known });
     }
-    Ok(all.into_iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.id)).collect())
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let times = |entry: Entry<G>| {
+        let nr = names.iter().filter(|name| *name == entry.id).count();
+        (1..=nr).map(move |time| if time == 1 { entry } else { again(entry, time) })
+    };
+    Ok(all.into_iter().flat_map(times).collect())
 }
 
 /// Layouts by whether the device that was given can hold their records.
@@ -178,58 +209,117 @@ impl<G: Geometry> Served<G> {
 /// Runs a race on a machine with the memory of `boot`; `map_end` is the end of all memory in its map, in bytes.
 ///
 /// # Errors
-/// [`RaceError`]; everything that was mapped is gone.
+/// [`RaceError`]; everything that was mapped is gone, and the units that were done have been given to the sink.
 pub fn race<G: Geometry>(
     boot: BootMap,
     map_end: u64,
     settings: &Settings,
     interrupt: &Interrupt,
-    progress: &mut dyn Progress,
-) -> Result<Outcome, RaceError> {
+    sink: &mut dyn Sink,
+) -> Result<(), RaceError> {
     let Served { entries, left_out } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
-    let left = settings.effort.estimate(entries.len());
-    progress.stage("booting and verifying the layouts", left);
+    let left = settings.work.estimate(&settings.effort, entries.len());
+    sink.begin(BOOT, "booting and verifying the layouts", left);
     let mut race = Race {
         field: Field::<G>::boot(boot, map_end, &entries, &settings.means, interrupt)?,
         settings,
         interrupt,
-        progress,
-        outcome: Outcome::default(),
+        sink,
+        outcome: Unit { name: BOOT.to_owned(), ..Unit::default() },
         rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
         left,
     };
+    race.expectations()?;
     race.footprint_of_boot(&entries);
     for (id, reason) in left_out {
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
     }
-    race.stage("hot-adding memory");
-    let has_hot = race.field.add_hot_window(interrupt)?;
+    let wants_lookups = race.work().lookups.iter().any(|work| race.is_open(&unit_of(work)));
+    let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
     if has_hot {
         race.footprint_of_hot();
     }
-    race.lookups(has_hot)?;
-    if settings.process > 0 {
-        return Ok(race.outcome);
+    if race.is_open(BOOT) {
+        race.close()?;
     }
-    race.field.remove_hot_window(interrupt)?;
-    race.latencies()?;
-    race.readers()?;
-    race.own_cost()?;
-    Ok(race.outcome)
+    if wants_lookups {
+        // Readers and writers need processors of their own, so only lookups are kept to one.
+        let pinned = pinning::pin();
+        race.lookups(has_hot)?;
+        drop(pinned);
+        if has_hot {
+            race.field.remove_hot_window(interrupt)?;
+        }
+    }
+    type Part<'a, G> = fn(&mut Race<'a, G>) -> Result<(), RaceError>;
+    let parts: [(&str, bool, Part<'_, G>); 3] = [
+        ("hotplug", settings.work.hotplug, Race::latencies),
+        ("readers", settings.work.readers, Race::readers),
+        ("own_cost", settings.work.own_cost, Race::own_cost),
+    ];
+    for (unit, wanted, part) in parts {
+        if wanted && race.is_open(unit) {
+            race.open(unit);
+            part(&mut race)?;
+            race.close()?;
+        }
+    }
+    Ok(())
+}
+
+/// The unit of a group of lookups.
+pub fn unit_of(work: &LookupWork) -> String {
+    work.sections.iter().map(|&sections| work.group.name(sections)).collect::<Vec<_>>().join(" ")
 }
 
 struct Race<'a, G: Geometry> {
     field: Field<G>,
     settings: &'a Settings,
     interrupt: &'a Interrupt,
-    progress: &'a mut dyn Progress,
-    outcome: Outcome,
+    sink: &'a mut dyn Sink,
+    outcome: Unit,
     rng: Pcg64Mcg,
     left: Duration,
 }
 
 impl<G: Geometry> Race<'_, G> {
+    fn work(&self) -> &Work {
+        &self.settings.work
+    }
+
+    /// Is a unit still to be done?
+    fn is_open(&self, unit: &str) -> bool {
+        !self.settings.done.contains(unit)
+    }
+
+    /// Begins a unit.
+    fn open(&mut self, unit: &str) {
+        self.outcome = Unit { name: unit.to_owned(), ..Unit::default() };
+        self.stage(unit);
+    }
+
+    /// Hands over what was measured since the unit began.
+    fn close(&mut self) -> Result<(), RaceError> {
+        Ok(self.sink.done(std::mem::take(&mut self.outcome))?)
+    }
+
+    /// Compares answers that are known beforehand.
+    fn expectations(&self) -> Result<(), RaceError> {
+        for expectation in &self.work().expect {
+            for layout in &self.field.layouts {
+                let (expected, pfn) = (expectation.answer(layout.caps().validity), expectation.pfn());
+                if layout.pfn_valid(pfn) != expected {
+                    let (id, map) = (layout.id(), &expectation.map);
+                    let wrong =
+                        format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
+                    return Err(FieldError::WrongAnswer(wrong).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A row without a value.
     fn row(&self, layout: &str, op: &str, metric: &str, unit: &str) -> Row {
         Row {
@@ -241,6 +331,7 @@ impl<G: Geometry> Race<'_, G> {
             pattern: None,
             invalid_percent: None,
             tables: None,
+            preempt: false,
             dependency: None,
             position: None,
             threads: None,
@@ -266,7 +357,7 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     fn stage(&mut self, what: &str) {
-        self.progress.stage(what, self.left);
+        self.sink.begin(&self.outcome.name, what, self.left);
     }
 
     /// Takes the time since `begin` off the estimate.
@@ -327,36 +418,60 @@ impl<G: Geometry> Race<'_, G> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::LookupGroup;
+    use crate::row::Dependency;
+    use crate::workload::Workload;
     use memmap_layouts::backing::RamBacking;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
-    struct Silent;
-    impl Progress for Silent {
-        fn stage(&mut self, _: &str, _: Duration) {}
+    /// Keeps everything.
+    #[derive(Debug, Default)]
+    struct Kept(Vec<Unit>);
+
+    impl Sink for Kept {
+        fn begin(&mut self, _: &str, _: &str, _: Duration) {}
+        fn done(&mut self, unit: Unit) -> io::Result<()> {
+            self.0.push(unit);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn rows(&self) -> impl Iterator<Item = &Row> {
+            self.0.iter().flat_map(|unit| &unit.rows)
+        }
     }
 
     /// Little enough for a test, over every part of a race.
     fn settings() -> Settings {
         let effort = Effort {
-            slice: Duration::from_micros(200),
+            slice: Duration::from_micros(100),
             rounds: 2,
+            cold_rounds: 1,
             hotplug_samples: 20,
             hotplug_time: Duration::from_millis(20),
             readers_slice: Duration::from_millis(20),
             readers_rounds: 1,
         };
         let means = Means { backing: RamBacking::Anon, device: None, records_limit: 64 << 20, seed: 1 };
-        let (layouts, ops) = (Vec::new(), Vec::new());
+        let lookups = Workload::builtin().into_iter().flat_map(|workload| workload.lookups);
+        let work = Work {
+            lookups: lookups.filter(|work| work.map == crate::workload::THIS_MACHINE).collect(),
+            counters: false,
+            hotplug: true,
+            readers: true,
+            own_cost: true,
+            expect: Vec::new(),
+        };
         let text = |text: &str| text.to_owned();
-        let filter = Filter::default();
-        let process = 0;
         Settings {
             effort,
             means,
-            layouts,
-            ops,
-            filter,
-            process,
+            layouts: Vec::new(),
+            work,
+            filter: Filter::default(),
+            done: BTreeSet::new(),
+            process: 0,
             map_name: text("m"),
             machine: text("x"),
             doctor: text("ok"),
@@ -368,31 +483,93 @@ mod tests {
         BootMap::new([BootRange { range, node: 0 }]).unwrap()
     }
 
+    fn run(settings: &Settings) -> Result<Kept, RaceError> {
+        let mut kept = Kept::default();
+        race::<X86_64>(small_machine(), 0x14000 << 12, settings, &Interrupt::default(), &mut kept)?;
+        Ok(kept)
+    }
+
     #[test]
     fn every_layout_has_every_row() {
         let settings = settings();
-        let outcome =
-            race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &Interrupt::default(), &mut Silent).unwrap();
+        let kept = run(&settings).unwrap();
         for entry in entries::<X86_64>() {
             for size in HOTPLUG_SIZES {
                 for op in ["hot_add", "hot_remove"] {
-                    let of = |row: &&Row| row.layout == entry.id && row.op == op && row.size_bytes == Some(size);
-                    assert!(outcome.rows.iter().any(|row| of(&row)), "{} {op} {size}", entry.id);
+                    let of = |row: &Row| row.layout == entry.id && row.op == op && row.size_bytes == Some(size);
+                    assert!(kept.rows().any(of), "{} {op} {size}", entry.id);
                 }
+            }
+            for work in &settings.work.lookups {
+                let of = |row: &Row| row.layout == entry.id && LookupGroup::of(row) == Some(work.group);
+                assert!(kept.rows().any(of), "{} {}", entry.id, unit_of(work));
             }
         }
         // 1 GiB of four layouts does not fit 64 MiB of records beside what is booted: said, not failed.
-        let too_large = outcome.rows.iter().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
-        assert!(too_large.clone().count() > 0);
-        let tags: Vec<_> = outcome.histograms.iter().map(|(tag, _)| tag.as_str()).collect();
+        let too_large = kept.rows().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
+        assert!(too_large.count() > 0);
+        let tags: Vec<_> = kept.0.iter().flat_map(|unit| &unit.histograms).map(|(tag, _)| tag.as_str()).collect();
         assert!(tags.contains(&"hot_add/subsection/2097152") && tags.contains(&"hot_remove/dax/16777216"), "{tags:?}");
     }
 
     #[test]
+    fn chained_rows_say_how_validity_reached_the_next_address() {
+        let kept = run(&settings()).unwrap();
+        let dependency = |layout: &str, op: &str, sections| {
+            let of = |row: &&Row| {
+                let chained = row.mode.as_deref() == Some("chained") && row.metric == "time";
+                chained && row.layout == layout && row.op == op && row.sections == Some(sections)
+            };
+            kept.rows().find(of).unwrap().dependency
+        };
+        assert_eq!(dependency("subsection", "pfn_valid", Sections::Boot), Some(Dependency::Branch));
+        assert_eq!(dependency("subsection", "pfn_valid", Sections::Hot), Some(Dependency::Data));
+        assert_eq!(dependency("subsection-v6", "pfn_valid", Sections::Boot), Some(Dependency::Data));
+        assert_eq!(dependency("vmemmap-section", "valid_to_page", Sections::Hot), Some(Dependency::Branch));
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again() {
+        let mut settings = settings();
+        let all: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
+        let last = all.last().unwrap().clone();
+        settings.done = all.iter().filter(|unit| **unit != last).cloned().collect();
+        let rest: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
+        assert_eq!(rest, [last]);
+    }
+
+    #[test]
+    fn an_expectation_that_does_not_hold_ends_the_race() {
+        let mut settings = settings();
+        let mut expectation =
+            Expectation { map: "m".into(), pfn: 0x14000, span: false, section: true, subsection: false };
+        settings.work = Work { expect: vec![expectation.clone()], ..Work::default() };
+        run(&settings).unwrap();
+        expectation.section = false;
+        settings.work.expect = vec![expectation];
+        let error = run(&settings).unwrap_err().to_string();
+        assert!(error.contains("the workload expects false"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_ends_the_race() {
+        struct Full;
+        impl Sink for Full {
+            fn begin(&mut self, _: &str, _: &str, _: Duration) {}
+            fn done(&mut self, _: Unit) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let (settings, interrupt) = (settings(), Interrupt::default());
+        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut Full).unwrap_err();
+        assert!(matches!(error, RaceError::Keep(_)), "{error}");
+    }
+
+    #[test]
     fn an_interrupted_race_says_so() {
-        let settings = settings();
-        let interrupt = Interrupt::asked();
-        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut Silent).unwrap_err();
+        let (settings, interrupt) = (settings(), Interrupt::asked());
+        let mut kept = Kept::default();
+        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut kept).unwrap_err();
         assert!(matches!(error, RaceError::Field(FieldError::Interrupted(_))), "{error}");
     }
 
@@ -400,5 +577,16 @@ mod tests {
     fn a_layout_that_is_not_there_is_named() {
         let error = chosen::<X86_64>(&["holey".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("holey") && error.contains("subsection"), "{error}");
+    }
+
+    #[test]
+    fn a_layout_can_be_raced_with_itself() {
+        let names = ["subsection", "flat", "subsection"].map(str::to_owned);
+        let ids: Vec<_> = chosen::<X86_64>(&names).unwrap().iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, ["flat", "subsection", "subsection#2"]);
+        let mut settings = settings();
+        settings.layouts = names.to_vec();
+        let kept = run(&settings).unwrap();
+        assert!(kept.rows().any(|row| row.layout == "subsection#2" && row.metric == "time" && row.value.is_some()));
     }
 }

@@ -46,11 +46,11 @@ struct Page<'a> {
     caches: String,
 }
 
-/// The page of a run: one file, no network.
+/// The page of a run: one file, no network. `answer` is what comes first, in sentences.
 ///
 /// # Errors
 /// A picture cannot be drawn.
-pub fn page(summary: &Summary, manifest: &Manifest) -> Result<String, plot::PlotError> {
+pub fn page(summary: &Summary, answer: &[String], manifest: &Manifest) -> Result<String, plot::PlotError> {
     let figures = vec![
         Figure {
             svg: plot::lookups(summary, Sections::Boot, plot::Ground::Page)?,
@@ -76,7 +76,7 @@ pub fn page(summary: &Summary, manifest: &Manifest) -> Result<String, plot::Plot
     let page = Page {
         summary,
         manifest,
-        findings: findings(summary),
+        findings: answer.iter().cloned().chain(findings(summary)).collect(),
         legend: legend(summary).into_iter().filter(|line| !findings(summary).contains(line)).collect(),
         figures,
         lookups: lookup_lines(summary),
@@ -117,7 +117,7 @@ fn lookup_lines(summary: &Summary) -> Vec<HtmlLine> {
             None => not_offered(None),
         };
         HtmlLine {
-            labels: vec![line.op.clone(), line.sections.name().to_owned(), line.pattern.clone()],
+            labels: vec![line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()],
             cells: summary.layouts.iter().map(cell).collect(),
         }
     };

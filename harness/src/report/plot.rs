@@ -1,7 +1,9 @@
 //! Pictures as SVG. One colour and one marker a layout, everywhere; the colours are Okabe and Ito's, which colour-blind
 //! readers can tell apart.
 
+use crate::cases::LookupGroup;
 use crate::contestant::entries;
+use crate::queries::Pattern;
 use crate::row::Sections;
 use crate::summary::{HotplugCell, Summary};
 use crate::units::{three_digits, time};
@@ -82,13 +84,18 @@ fn scaling(svg: String) -> String {
     svg.replacen(&fixed, "<svg role=\"img\"", 1)
 }
 
+/// Is a lookup in the bars?
+fn is_shown(group: &LookupGroup) -> bool {
+    group.is_plain() && group.pattern == Pattern::Random
+}
+
 /// Bars of every lookup in random order, layouts side by side.
 ///
 /// # Errors
 /// The picture cannot be drawn.
 pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<String, PlotError> {
     let groups: Vec<_> =
-        summary.lookups.iter().filter(|line| line.sections == sections && line.pattern == "random").collect();
+        summary.lookups.iter().filter(|line| line.sections == sections && is_shown(&line.group)).collect();
     let medians = groups.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
     let top = medians.fold(0.0, f64::max).max(1.0) * 2.5;
     let mut svg = String::new();
@@ -101,7 +108,7 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
             .x_label_area_size(30)
             .y_label_area_size(60)
             .build_cartesian_2d(0.0..groups.len().max(1) as f64, (FLOOR..top).log_scale())?;
-        let names = |x: &f64| groups.get(x.floor() as usize).map_or_else(String::new, |line| line.op.clone());
+        let names = |x: &f64| groups.get(x.floor() as usize).map_or_else(String::new, |line| line.group.op.to_string());
         chart
             .configure_mesh()
             .disable_x_mesh()

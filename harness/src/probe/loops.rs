@@ -1,0 +1,249 @@
+//! The timed loops, generic over the layout and compiled once for each.
+//!
+//! A lookup takes less than a nanosecond, so batches are timed, never single calls. A register barrier an operation keeps
+//! a loop from being vectorised or optimised away; it costs no instruction. One reader a batch, as a walker would.
+//!
+//! | loop | what the next lookup waits for |
+//! | --- | --- |
+//! | independent, touching | nothing |
+//! | chained | the answer: shifted to zero and added to the next query, so two instructions more a lookup |
+//! | walk | the page frame that was found |
+
+use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+
+/// Lookups under one reader.
+const BATCH: usize = 1024;
+
+/// The value in a register, unknown to the optimiser.
+#[inline(always)]
+fn opaque(mut value: u64) -> u64 {
+    // SAFETY: an empty template changes nothing; the operand says that it might.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// The same for the address of a record.
+#[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "the template does not look at what the pointer points to")]
+fn opaque_page(page: NonNull<Page>) -> NonNull<Page> {
+    let mut address = page.as_ptr();
+    // SAFETY: as in `opaque`.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: the template changed nothing, so the address is still not null.
+    unsafe { NonNull::new_unchecked(address) }
+}
+
+/// What stands in for the kernel's preemption count: a pair of read-modify-writes of one word around each lookup, and a
+/// branch that is never taken. Source: `preempt_disable`, `preempt_enable` of `include/linux/preempt.h`; `pfn_valid` has them
+/// inside `rcu_read_lock_sched`.
+struct PreemptCount(AtomicU32);
+
+impl PreemptCount {
+    /// One above what would ask for the scheduler.
+    fn new() -> Self {
+        Self(AtomicU32::new(1))
+    }
+
+    #[inline(always)]
+    fn around<const PREEMPT: bool, T>(&self, lookup: impl FnOnce() -> T) -> T {
+        if !PREEMPT {
+            return lookup();
+        }
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let answer = lookup();
+        compiler_fence(Ordering::SeqCst);
+        let left = self.0.load(Ordering::Relaxed).wrapping_sub(1);
+        self.0.store(left, Ordering::Relaxed);
+        if left == 0 {
+            schedule();
+        }
+        answer
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn schedule() {
+    std::thread::yield_now();
+}
+
+/// Adds up `lookup` over a batch, four written out at a time: of a loop of three instructions, one would time where the
+/// compiler happened to place it. More than four would spill what a reader keeps in registers.
+#[inline(always)]
+fn sum_of<T: Copy>(batch: &[T], mut lookup: impl FnMut(T) -> u64) -> u64 {
+    let mut sum = 0u64;
+    let (fours, rest) = batch.as_chunks::<4>();
+    for &[a, b, c, d] in fours {
+        sum = sum.wrapping_add(lookup(a));
+        sum = sum.wrapping_add(lookup(b));
+        sum = sum.wrapping_add(lookup(c));
+        sum = sum.wrapping_add(lookup(d));
+    }
+    for &one in rest {
+        sum = sum.wrapping_add(lookup(one));
+    }
+    sum
+}
+
+/// The same over all queries, with a reader of its own for each batch.
+#[inline(always)]
+fn in_batches<L: Memmap, T: Copy>(layout: &L, all: &[T], lookup: impl Fn(&L::Reader<'_>, T) -> u64) -> u64 {
+    let mut sum = 0u64;
+    for batch in all.chunks(BATCH) {
+        let reader = layout.reader();
+        sum = sum.wrapping_add(sum_of(batch, |query| lookup(&reader, query)));
+    }
+    sum
+}
+
+/// What an answer adds to the next query: nothing, but only after the answer is there. Answers are below 2^63: a bit, a
+/// page frame, or an address of user space.
+#[inline(always)]
+fn carry(answer: u64) -> u64 {
+    opaque(answer) >> 63
+}
+
+/// As [`in_batches`], each lookup after the one before: `lookup` gets the query and what the last answer adds to it.
+#[inline(always)]
+fn chained_in_batches<L: Memmap, T: Copy>(
+    layout: &L,
+    all: &[T],
+    lookup: impl Fn(&L::Reader<'_>, T, u64) -> u64,
+) -> u64 {
+    let (mut sum, mut carried) = (0u64, 0u64);
+    for batch in all.chunks(BATCH) {
+        let reader = layout.reader();
+        sum = sum.wrapping_add(sum_of(batch, |query| {
+            let answer = lookup(&reader, query, carried);
+            carried = carry(answer);
+            answer
+        }));
+    }
+    sum
+}
+
+/// The loop alone, without a lookup: what every figure contains.
+#[inline(never)]
+pub fn floor(pfns: &[Pfn]) -> u64 {
+    sum_of(pfns, |pfn| opaque(opaque(pfn.0)))
+}
+
+/// The same for chained lookups.
+#[inline(never)]
+pub fn chained_floor(pfns: &[Pfn]) -> u64 {
+    let mut carried = 0u64;
+    sum_of(pfns, |pfn| {
+        let answer = opaque(opaque(pfn.0 + carried));
+        carried = carry(answer);
+        answer
+    })
+}
+
+/// Number of valid page frames among `pfns`.
+#[inline(never)]
+pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    let count = PreemptCount::new();
+    in_batches(layout, pfns, |reader, pfn| {
+        opaque(u64::from(count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0))))))
+    })
+}
+
+/// The same; whether one is valid is known before the next is asked.
+#[inline(never)]
+pub fn pfn_valid_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    let count = PreemptCount::new();
+    chained_in_batches(layout, pfns, |reader, pfn, carried| {
+        u64::from(count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0 + carried)))))
+    })
+}
+
+/// Sum of the addresses of the records.
+///
+/// # Safety
+/// Every page frame is valid, and stays so.
+#[inline(never)]
+pub unsafe fn pfn_to_page<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
+    in_batches(layout, pfns, |reader, pfn| {
+        // SAFETY: valid, says the caller.
+        let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0))) };
+        opaque(page.as_ptr().addr() as u64)
+    })
+}
+
+/// The same; one address is known before the next is asked for.
+///
+/// # Safety
+/// As for [`pfn_to_page`].
+#[inline(never)]
+pub unsafe fn pfn_to_page_chained<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
+    chained_in_batches(layout, pfns, |reader, pfn, carried| {
+        // SAFETY: valid, says the caller, and nothing was added to it.
+        let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0 + carried))) };
+        page.as_ptr().addr() as u64
+    })
+}
+
+/// Sum of the page frames of records.
+///
+/// # Safety
+/// Every record came from this layout, for a valid page frame of a backed section, and stays.
+#[inline(never)]
+pub unsafe fn page_to_pfn<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
+    in_batches(layout, pages, |reader, page| {
+        // SAFETY: of this layout, says the caller.
+        let pfn = unsafe { reader.page_to_pfn(opaque_page(page)) };
+        opaque(pfn.0)
+    })
+}
+
+/// The same; one page frame is known before the next is asked for.
+///
+/// # Safety
+/// As for [`page_to_pfn`].
+#[inline(never)]
+pub unsafe fn page_to_pfn_chained<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
+    chained_in_batches(layout, pages, |reader, page, carried| {
+        // SAFETY: nothing is added, so the address stays what it was and not null.
+        let page = unsafe { NonNull::new_unchecked(page.as_ptr().map_addr(|address| address + carried as usize)) };
+        // SAFETY: of this layout, says the caller.
+        unsafe { reader.page_to_pfn(opaque_page(page)) }.0
+    })
+}
+
+/// Sum of the flags of the records of valid page frames.
+#[inline(never)]
+pub fn valid_to_page<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    let count = PreemptCount::new();
+    in_batches(layout, pfns, |reader, pfn| {
+        count.around::<PREEMPT, _>(|| reader.valid_to_page(Pfn(opaque(pfn.0))).map_or(0, |page| opaque(page.flags())))
+    })
+}
+
+/// Sum of the addresses of the records of valid page frames. One address is known before the next is asked for, whereas
+/// whether it is valid is a branch; no record is touched.
+#[inline(never)]
+pub fn valid_to_page_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    let count = PreemptCount::new();
+    chained_in_batches(layout, pfns, |reader, pfn, carried| {
+        count.around::<PREEMPT, _>(|| {
+            let page = reader.valid_to_page(Pfn(opaque(pfn.0 + carried)));
+            page.map_or(0, |page| std::ptr::from_ref(page).addr() as u64)
+        })
+    })
+}
+
+/// Sum of the page frames that a walk visits: the first valid one of each sub-section between `from` and `end`, holes skipped
+/// as the layout can.
+#[inline(never)]
+pub fn walk<L: Memmap>(layout: &L, from: Pfn, end: Pfn) -> u64 {
+    let reader = layout.reader();
+    let (mut sum, mut at) = (0u64, from.0);
+    while let Some(found) = reader.next_valid_pfn(Pfn(at), end) {
+        sum = sum.wrapping_add(opaque(found.0));
+        at = ((found.0 >> L::Geometry::PFN_SUBSECTION_SHIFT) + 1) << L::Geometry::PFN_SUBSECTION_SHIFT;
+    }
+    sum
+}

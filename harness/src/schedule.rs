@@ -1,0 +1,349 @@
+//! What a run does: which work on which map, in how many processes. Written into the run folder, so that a run that was stopped
+//! can be taken up.
+
+use crate::cases::{self, Filter, LookupCase, SelectsNothing};
+use crate::contestant::entries;
+use crate::doctor::Examination;
+use crate::environment::Environment;
+use crate::job::{self, Job, JobError};
+use crate::map::PhysicalMap;
+use crate::map::source::{Source, SourceError};
+use crate::probe::lookup::LookupOp;
+use crate::race::Work;
+use crate::tier::{Effort, Tier};
+use crate::workload::{Expectation, LookupWork, THIS_MACHINE, Workload, source_of};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{Validity, X86_64};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use thiserror::Error;
+
+/// A map, and what is measured on it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MapWork {
+    /// The map.
+    pub map: PhysicalMap,
+    /// What is measured.
+    pub work: Work,
+}
+
+/// What a run does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Commit of the tool.
+    pub commit: String,
+    /// A command that makes the run again.
+    pub command: String,
+    /// UTC.
+    pub started: String,
+    /// The machine.
+    pub environment: Environment,
+    /// The doctor before the run.
+    pub doctor_before: Examination,
+    /// How much.
+    pub tier: Tier,
+    /// How much of each case.
+    pub effort: Effort,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Processes that measure lookups.
+    pub processes: u32,
+    /// Bytes of records of all layouts together.
+    pub records_limit: u64,
+    /// Where records lie, as on the command line.
+    pub backing: String,
+    /// Ids of layouts; empty for all.
+    pub layouts: Vec<String>,
+    /// Cases to run.
+    pub filter: Filter,
+    /// A unit that takes longer is given up.
+    pub case_timeout: Duration,
+    /// The maps, the main one first.
+    pub maps: Vec<MapWork>,
+}
+
+/// A process on a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Which process of the run.
+    pub process: u32,
+    /// Which map of the schedule.
+    pub map: usize,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    /// The filter.
+    #[error(transparent)]
+    Nothing(#[from] SelectsNothing),
+    /// A map.
+    #[error(transparent)]
+    Map(#[from] SourceError),
+    /// A map that no layout can have.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A map without memory.
+    #[error("the map {0} has no memory that is there at boot, so there is nothing to race on")]
+    Empty(String),
+    /// An answer that a workload expects is not that of the model.
+    #[error(
+        "workload {workload}: pfn {pfn:#x} of {map} is expected to be {expected} where {rule}, and the model says otherwise"
+    )]
+    Expectation {
+        /// The workload.
+        workload: String,
+        /// The map.
+        map: String,
+        /// The page frame.
+        pfn: u64,
+        /// What is expected.
+        expected: bool,
+        /// Which rule of validity.
+        rule: &'static str,
+    },
+}
+
+/// Which of the workloads' work a user wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The tier.
+    pub tier: Tier,
+    /// Lookups; empty for all.
+    pub ops: Vec<LookupOp>,
+    /// Cases.
+    pub filter: Filter,
+    /// With preemption counts.
+    pub preempt: bool,
+    /// In place of this machine's map, and of all others.
+    pub map: Option<Source>,
+}
+
+impl Wanted {
+    /// The lookups of workloads that are wanted, whatever the filter says.
+    fn lookups(&self, workloads: &[Workload]) -> Vec<LookupWork> {
+        let works = workloads.iter().flat_map(|workload| workload.lookups.iter().cloned());
+        let mut works: Vec<LookupWork> = works
+            .filter(|work| work.tier <= self.tier.max(Tier::Smoke))
+            .filter(|work| self.ops.is_empty() || self.ops.contains(&work.group.op))
+            .filter(|work| self.map.is_none() || work.map == THIS_MACHINE)
+            .collect();
+        for work in &mut works {
+            work.group.preempt = self.preempt && work.group.op.bears_invalid();
+        }
+        works
+    }
+
+    /// True if the filter wants some case of the work.
+    fn wants(&self, work: &LookupWork) -> bool {
+        cases::lookup_cases(std::slice::from_ref(work)).iter().any(|case: &LookupCase| self.filter.wants(&case.name()))
+    }
+
+    /// The maps with their work, the main one first.
+    ///
+    /// # Errors
+    /// Nothing is left, or a map cannot be had.
+    pub fn maps(&self, workloads: &[Workload]) -> Result<Vec<MapWork>, ScheduleError> {
+        let all = self.lookups(workloads);
+        let hotplugs = || cases::hotplug_cases().into_iter().map(|case| case.name());
+        let plugged = || entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+        let wants = |name: String| self.filter.wants(&name);
+        let beside = Work {
+            counters: true,
+            hotplug: hotplugs().any(wants),
+            readers: plugged().any(|entry| wants(cases::readers_name(entry.id))),
+            own_cost: wants(cases::own_cost_name(crate::race::REFERENCE)),
+            ..Work::default()
+        };
+        let mut names = vec![THIS_MACHINE.to_owned()];
+        for work in &all {
+            if !names.contains(&work.map) {
+                names.push(work.map.clone());
+            }
+        }
+        let mut maps = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let lookups: Vec<LookupWork> =
+                all.iter().filter(|work| work.map == *name && self.wants(work)).cloned().collect();
+            let beside = if at == 0 { beside.clone() } else { Work::default() };
+            let nothing = lookups.is_empty() && !(beside.hotplug || beside.readers || beside.own_cost);
+            if nothing {
+                continue;
+            }
+            let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
+            let map = source.load()?;
+            job::geometry_of(&map)?;
+            let expected = workloads.iter().flat_map(|workload| workload.expect.iter().cloned());
+            let expect = expected.filter(|of| source_of(&of.map) == source).collect();
+            maps.push(MapWork { map, work: Work { lookups, expect, ..beside } });
+        }
+        if maps.is_empty() {
+            return Err(
+                SelectsNothing { among: format!(" of --tier {}{}", self.tier, self.in_longer(workloads)) }.into()
+            );
+        }
+        for of in &maps {
+            let memory = of.map.boot_map().is_ok_and(|boot| boot.ranges().is_empty());
+            if memory {
+                return Err(ScheduleError::Empty(of.map.name.clone()));
+            }
+        }
+        Ok(maps)
+    }
+
+    /// What a longer tier would have had.
+    fn in_longer(&self, workloads: &[Workload]) -> String {
+        let more = Tier::ALL.into_iter().filter(|&tier| tier > self.tier).find(|&tier| {
+            let wanted = Wanted { tier, ..self.clone() };
+            wanted.lookups(workloads).iter().any(|work| wanted.wants(work))
+        });
+        more.map_or_else(String::new, |tier| format!(", and some of --tier {tier}"))
+    }
+}
+
+/// Compares what workloads expect with the model; the layouts are compared with it when they boot.
+///
+/// # Errors
+/// The first that differs.
+pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
+    let rules = [
+        (Validity::Span, "the whole span is valid"),
+        (Validity::Section, "whole sections are"),
+        (Validity::Subsection { early_is_whole: false }, "sub-sections are"),
+    ];
+    for workload in workloads {
+        let mut known: Vec<(&str, Oracle<X86_64>)> = Vec::new();
+        for expectation in &workload.expect {
+            let at = match known.iter().position(|(map, _)| *map == expectation.map) {
+                Some(at) => at,
+                None => {
+                    let map = source_of(&expectation.map).load()?;
+                    let boot = map
+                        .boot_map()
+                        .map_err(|error| JobError::Map { map: map.name.clone(), reason: error.to_string() })?;
+                    known.push((&expectation.map, Oracle::boot(&boot)));
+                    known.len() - 1
+                }
+            };
+            let oracle = &known[at].1;
+            let differs = |(validity, _): &(Validity, &str)| {
+                oracle.pfn_valid(*validity, expectation.pfn()) != expectation.answer(*validity)
+            };
+            if let Some((validity, rule)) = rules.into_iter().find(differs) {
+                let Expectation { map, pfn, .. } = expectation.clone();
+                let expected = expectation.answer(validity);
+                return Err(ScheduleError::Expectation { workload: workload.name.clone(), map, pfn, expected, rule });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Schedule {
+    /// Every process on every map, in the order in which they run: all maps of a process before the next, in an order of chance.
+    pub fn legs(&self) -> Vec<Leg> {
+        let mut legs = Vec::new();
+        for process in 0..self.processes {
+            let mut maps: Vec<usize> = (0..self.maps.len()).collect();
+            maps.shuffle(&mut Pcg64Mcg::seed_from_u64(self.seed.wrapping_add(process.into())));
+            let legs_of = maps.into_iter().map(|map| Leg { process, map });
+            legs.extend(legs_of.filter(|leg| process == 0 || !self.maps[leg.map].work.lookups.is_empty()));
+        }
+        legs
+    }
+
+    /// The name of a leg in the folder's progress.
+    pub fn leg_name(&self, leg: Leg) -> String {
+        format!("{} {}", leg.process, self.maps[leg.map].map.name)
+    }
+
+    /// What a leg is to measure. Lookups are measured in every process, everything else in the first.
+    pub fn work(&self, leg: Leg) -> Work {
+        let work = &self.maps[leg.map].work;
+        match leg.process {
+            0 => work.clone(),
+            _ => Work { lookups: work.lookups.clone(), ..Work::default() },
+        }
+    }
+
+    /// The job of a leg, without what is done.
+    pub fn job(&self, leg: Leg, done: BTreeSet<String>) -> Job {
+        Job {
+            process: leg.process,
+            map: self.maps[leg.map].map.clone(),
+            work: self.work(leg),
+            effort: self.effort,
+            seed: self.seed.wrapping_add(leg.process.into()),
+            records_limit: self.records_limit,
+            backing: self.backing.clone(),
+            layouts: self.layouts.clone(),
+            filter: self.filter.clone(),
+            done,
+            machine: self.environment.machine_id.clone(),
+            doctor: self.doctor_before.verdict().to_string(),
+        }
+    }
+
+    /// An upper estimate for a leg.
+    pub fn estimate(&self, leg: Leg) -> Duration {
+        /// Booting, hot-adding and checking the layouts.
+        const BOOT: Duration = Duration::from_millis(1500);
+        let layouts = if self.layouts.is_empty() { entries::<X86_64>().len() } else { self.layouts.len() };
+        BOOT + self.work(leg).estimate(&self.effort, layouts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex::Regex;
+
+    fn wanted(tier: Tier) -> Wanted {
+        Wanted { tier, map: Some(Source::Builtin("vm-20g".to_owned())), ..Wanted::default() }
+    }
+
+    #[test]
+    fn a_longer_tier_does_what_a_shorter_one_does() {
+        let workloads = Workload::builtin();
+        let nr = |tier| wanted(tier).maps(&workloads).unwrap()[0].work.lookups.len();
+        let counts = Tier::ALL.map(nr);
+        assert!(counts.is_sorted() && counts[0] >= 9 && counts[3] > 2 * counts[1], "{counts:?}");
+        let all = Wanted { tier: Tier::Full, ..Wanted::default() }.maps(&workloads).unwrap();
+        assert!(all.len() >= 5 && all[0].work.hotplug && !all[1].work.hotplug);
+        assert!(all[1..].iter().all(|of| !of.work.lookups.is_empty()));
+    }
+
+    #[test]
+    fn a_filter_that_selects_nothing_tells_of_a_longer_tier() {
+        let filter = |only: &str| Filter::new(Some(Regex::new(only).unwrap()), None);
+        let wanted = |tier, only| Wanted { filter: filter(only), ..wanted(tier) };
+        let error = wanted(Tier::Smoke, "zipf").maps(&Workload::builtin()).unwrap_err().to_string();
+        assert!(error.contains("--tier smoke, and some of --tier full"), "{error}");
+        let error = wanted(Tier::Full, "zapf").maps(&Workload::builtin()).unwrap_err().to_string();
+        assert!(error.contains("--tier full;"), "{error}");
+        let maps = wanted(Tier::Full, "^hotplug/2MiB").maps(&Workload::builtin()).unwrap();
+        assert!(maps[0].work.lookups.is_empty() && maps[0].work.hotplug && !maps[0].work.readers);
+    }
+
+    #[test]
+    fn preemption_counts_go_around_validity() {
+        let with = Wanted { preempt: true, ..wanted(Tier::Smoke) }.maps(&Workload::builtin()).unwrap();
+        for work in &with[0].work.lookups {
+            assert_eq!(work.group.preempt, work.group.op.bears_invalid(), "{}", work.group.label());
+        }
+    }
+
+    #[test]
+    fn expectations_are_compared_with_the_model() {
+        let mut workloads = Workload::builtin();
+        check_expectations(&workloads).unwrap();
+        let of = workloads.iter_mut().find(|workload| !workload.expect.is_empty()).unwrap();
+        of.expect[0].subsection = !of.expect[0].subsection;
+        let error = check_expectations(&workloads).unwrap_err().to_string();
+        assert!(error.contains("sub-sections are") && error.contains("0x6f7ff"), "{error}");
+    }
+}

@@ -1,0 +1,96 @@
+//! How much is measured.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// How much is measured; a tier runs what the ones before it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Under 10 seconds: shows that everything works.
+    Smoke,
+    /// Under 60 seconds: what `pfnbench` alone runs.
+    #[default]
+    Default,
+    /// Under 2 minutes: lookups in five processes, so that ratios have intervals.
+    Quick,
+    /// Under 20 minutes: every mode and pattern, on maps of other machines too, in five processes.
+    Full,
+}
+
+impl Tier {
+    /// All tiers, the shortest first.
+    pub const ALL: [Tier; 4] = [Tier::Smoke, Tier::Default, Tier::Quick, Tier::Full];
+
+    /// Name on the command line and in workloads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Smoke => "smoke",
+            Tier::Default => "default",
+            Tier::Quick => "quick",
+            Tier::Full => "full",
+        }
+    }
+
+    /// Processes in which lookups are measured.
+    pub fn processes(self) -> u32 {
+        match self {
+            Tier::Smoke | Tier::Default => 1,
+            Tier::Quick | Tier::Full => 5,
+        }
+    }
+
+    /// How much of each case.
+    pub fn effort(self) -> Effort {
+        let default = Effort {
+            slice: Duration::from_millis(2),
+            rounds: 40,
+            cold_rounds: 30,
+            hotplug_samples: 10_000,
+            hotplug_time: Duration::from_millis(1500),
+            readers_slice: Duration::from_millis(100),
+            readers_rounds: 6,
+        };
+        match self {
+            Tier::Smoke => Effort {
+                slice: Duration::from_millis(1),
+                rounds: 6,
+                cold_rounds: 4,
+                hotplug_samples: 1_000,
+                hotplug_time: Duration::from_millis(150),
+                readers_slice: Duration::from_millis(50),
+                readers_rounds: 2,
+            },
+            Tier::Default => default,
+            Tier::Quick => Effort { rounds: 30, ..default },
+            Tier::Full => Effort { rounds: 20, cold_rounds: 20, ..default },
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How much of each case is measured.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Effort {
+    /// Length of a slice of lookups.
+    pub slice: Duration,
+    /// Rounds in which each layout has one slice.
+    pub rounds: u32,
+    /// Rounds in which the caches are emptied and each layout is asked once.
+    pub cold_rounds: u32,
+    /// Hotplug stops at this many samples a layout and size,
+    pub hotplug_samples: u64,
+    /// or after this long.
+    pub hotplug_time: Duration,
+    /// Length of a slice of readers beside a writer.
+    pub readers_slice: Duration,
+    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
+    pub readers_rounds: u32,
+}

@@ -1,0 +1,403 @@
+//! Workloads: what is measured where, as data. A TOML file a group; those of `harness/workloads` are built in.
+//!
+//! ```toml
+//! about = "Is there a record?"
+//!
+//! [[lookups]]                           # every combination is a case
+//! tier = "default"                      # the shortest tier that runs it
+//! maps = ["this-machine"]               # this-machine, builtin:NAME, or a file; this-machine if left out
+//! layouts = ["flat", "subsection"]      # all if left out
+//! ops = ["pfn_valid"]
+//! modes = ["independent", "chained"]    # the first of each lookup's own if left out
+//! sections = ["boot", "hot"]            # both if left out
+//! patterns = ["sequential", "random"]
+//! invalid_percent = [0, 30]             # 0 if left out
+//! tables = ["hot"]                      # hot if left out
+//!
+//! [[expect]]                            # answers that are checked before anything is timed
+//! map = "builtin:with-holes"
+//! pfn = 0x100000
+//! span = true                           # what a layout answers that calls spans, sections or sub-sections valid
+//! section = true
+//! subsection = true
+//! ```
+
+use crate::cases::LookupGroup;
+use crate::contestant::entries;
+use crate::map::builtin;
+use crate::map::source::Source;
+use crate::probe::lookup::{LookupOp, Mode};
+use crate::queries::Pattern;
+use crate::row::{Sections, Tables};
+use crate::tier::Tier;
+use memmap_layouts::{Pfn, Validity, X86_64};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::Path;
+use thiserror::Error;
+use toml::Spanned;
+
+/// The map of the machine that measures.
+pub const THIS_MACHINE: &str = "this-machine";
+
+/// The workloads that are built in, by name.
+const BUILTIN: [(&str, &str); 5] = [
+    ("pfn_valid", include_str!("../workloads/pfn_valid.toml")),
+    ("pfn_to_page", include_str!("../workloads/pfn_to_page.toml")),
+    ("page_to_pfn", include_str!("../workloads/page_to_pfn.toml")),
+    ("walkers", include_str!("../workloads/walkers.toml")),
+    ("answers", include_str!("../workloads/answers.toml")),
+];
+
+/// Why a workload cannot be used.
+#[derive(Debug, Error)]
+pub enum WorkloadError {
+    /// The file cannot be read.
+    #[error("cannot read the workload {file}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is no workload.
+    #[error("{file}, line {line}: {what}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong, with the values that are allowed.
+        what: String,
+    },
+    /// It measures nothing.
+    #[error("{file}: no [[lookups]] and no [[expect]], so there is nothing to do")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+}
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its name: that of the file.
+    pub name: String,
+    /// One line for people.
+    pub about: String,
+    /// Lookups, one entry a combination.
+    pub lookups: Vec<LookupWork>,
+    /// Answers to be checked.
+    pub expect: Vec<Expectation>,
+}
+
+/// Lookups on a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupWork {
+    /// The shortest tier that runs them.
+    pub tier: Tier,
+    /// The map: `this-machine`, `builtin:NAME` or a file.
+    pub map: String,
+    /// Ids of layouts; empty for all.
+    pub layouts: Vec<String>,
+    /// The lookup.
+    pub group: LookupGroup,
+    /// Boot memory, hot-added memory, or both.
+    pub sections: Vec<Sections>,
+}
+
+/// What is known of a page frame of a map at boot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// `builtin:NAME`, or a file.
+    pub map: String,
+    /// The page frame.
+    pub pfn: u64,
+    /// Valid where everything below the highest page is.
+    pub span: bool,
+    /// Valid where whole sections are.
+    pub section: bool,
+    /// Valid where sub-sections are, and boot sections are not as a whole.
+    pub subsection: bool,
+}
+
+impl Expectation {
+    /// The page frame.
+    pub fn pfn(&self) -> Pfn {
+        Pfn(self.pfn)
+    }
+
+    /// Is it valid for a layout with this validity?
+    pub fn answer(&self, validity: Validity) -> bool {
+        match validity {
+            Validity::Span => self.span,
+            // At boot every section is a boot section.
+            Validity::Section | Validity::Subsection { early_is_whole: true } => self.section,
+            Validity::Subsection { early_is_whole: false } => self.subsection,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    about: String,
+    #[serde(default)]
+    lookups: Vec<Lookups>,
+    #[serde(default)]
+    expect: Vec<Spanned<Expectation>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookups {
+    tier: Tier,
+    #[serde(default = "this_machine")]
+    maps: Vec<Spanned<String>>,
+    #[serde(default)]
+    layouts: Vec<Spanned<String>>,
+    ops: Spanned<Vec<LookupOp>>,
+    modes: Option<Spanned<Vec<Mode>>>,
+    #[serde(default = "both_sections")]
+    sections: Vec<Sections>,
+    patterns: Spanned<Vec<Pattern>>,
+    #[serde(default = "all_valid")]
+    invalid_percent: Spanned<Vec<u32>>,
+    #[serde(default = "hot_tables")]
+    tables: Spanned<Vec<Tables>>,
+}
+
+fn this_machine() -> Vec<Spanned<String>> {
+    vec![Spanned::new(0..0, THIS_MACHINE.to_owned())]
+}
+
+fn both_sections() -> Vec<Sections> {
+    Sections::ALL.to_vec()
+}
+
+fn all_valid() -> Spanned<Vec<u32>> {
+    Spanned::new(0..0, vec![0])
+}
+
+fn hot_tables() -> Spanned<Vec<Tables>> {
+    Spanned::new(0..0, vec![Tables::Hot])
+}
+
+/// A file that is being understood.
+struct Reading<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Reading<'_> {
+    fn error<T>(&self, at: &Spanned<T>, what: String) -> WorkloadError {
+        self.error_at(at.span().start, what)
+    }
+
+    fn error_at(&self, offset: usize, what: String) -> WorkloadError {
+        let line = self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1;
+        WorkloadError::Malformed { file: self.file.to_owned(), line, what }
+    }
+
+    fn check_map(&self, map: &Spanned<String>) -> Result<(), WorkloadError> {
+        let name = map.get_ref();
+        match name.strip_prefix("builtin:") {
+            Some(known) if builtin::by_name(known).is_none() => {
+                let all = builtin::names().map(|name| format!("builtin:{name}")).collect::<Vec<_>>().join(", ");
+                Err(self.error(map, format!("there is no map {name:?}; there are {THIS_MACHINE}, {all}, and files")))
+            }
+            None if name.is_empty() || name == "-" => {
+                Err(self.error(map, format!("{name:?} is no map; write {THIS_MACHINE}, builtin:NAME, or a file")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_layout(&self, layout: &Spanned<String>) -> Result<(), WorkloadError> {
+        let known: Vec<&str> = entries::<X86_64>().iter().map(|entry| entry.id).collect();
+        if known.contains(&layout.get_ref().as_str()) {
+            return Ok(());
+        }
+        let what = format!("there is no layout {:?}; there are {}", layout.get_ref(), known.join(", "));
+        Err(self.error(layout, what))
+    }
+
+    /// Every combination, in order; what makes no sense together is an error where it was asked for.
+    fn lookups(&self, of: &Lookups) -> Result<Vec<LookupWork>, WorkloadError> {
+        of.maps.iter().try_for_each(|map| self.check_map(map))?;
+        of.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
+        if let Some(percent) = of.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
+            let what = format!("{percent} of a hundred queries cannot be invalid; write 0 to 100");
+            return Err(self.error(&of.invalid_percent, what));
+        }
+        if of.ops.get_ref().is_empty() || of.patterns.get_ref().is_empty() {
+            return Err(self.error(&of.ops, "no case without ops and patterns".to_owned()));
+        }
+        let mut works = Vec::new();
+        for &op in of.ops.get_ref() {
+            let usual = [op.usual_mode()];
+            let modes = of.modes.as_ref().map_or(&usual[..], |modes| modes.get_ref());
+            for &mode in modes {
+                if !op.modes().contains(&mode) {
+                    let known = op.modes().iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ");
+                    let what = format!("{op} has no mode {}; it has {known}", mode.name());
+                    return Err(self.error(of.modes.as_ref().unwrap_or(&Spanned::new(0..0, vec![])), what));
+                }
+                for &pattern in of.patterns.get_ref() {
+                    for &invalid_percent in of.invalid_percent.get_ref() {
+                        for &tables in of.tables.get_ref() {
+                            let group = LookupGroup { op, mode, pattern, invalid_percent, tables, preempt: false };
+                            self.check_group(of, &group)?;
+                            works.extend(of.maps.iter().map(|map| LookupWork {
+                                tier: of.tier,
+                                map: map.get_ref().clone(),
+                                layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
+                                group,
+                                sections: of.sections.clone(),
+                            }));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(works)
+    }
+
+    fn check_group(&self, of: &Lookups, group: &LookupGroup) -> Result<(), WorkloadError> {
+        let op = group.op;
+        if group.invalid_percent > 0 && !op.bears_invalid() {
+            let what =
+                format!("{op} may be asked only for valid page frames; pfn_valid and valid_to_page for others too");
+            return Err(self.error(&of.invalid_percent, what));
+        }
+        if group.tables == Tables::Cold && (group.pattern != Pattern::Random || group.invalid_percent > 0) {
+            let what = "cold tables go with the pattern random and invalid_percent 0: each section is asked for once";
+            return Err(self.error(&of.tables, what.to_owned()));
+        }
+        if op == LookupOp::NextValidPfn && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
+            let what = format!("{op} is a walk: its pattern is sequential, and its tables are hot");
+            return Err(self.error(&of.patterns, what));
+        }
+        Ok(())
+    }
+}
+
+impl Workload {
+    /// Reads a workload; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`WorkloadError`], with the line and the values that are allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, WorkloadError> {
+        let source = Reading { file, text };
+        let parsed: File = toml::from_str(text).map_err(|error| {
+            let what = error.message().to_owned();
+            source.error_at(error.span().map_or(0, |span| span.start), what)
+        })?;
+        let mut lookups = Vec::new();
+        for of in &parsed.lookups {
+            lookups.extend(source.lookups(of)?);
+        }
+        for expectation in &parsed.expect {
+            let map = Spanned::new(expectation.span(), expectation.get_ref().map.clone());
+            source.check_map(&map)?;
+            if expectation.get_ref().map == THIS_MACHINE {
+                let what = "what is expected of another machine's map cannot be known of this one's; name a map";
+                return Err(source.error(&map, what.to_owned()));
+            }
+        }
+        if lookups.is_empty() && parsed.expect.is_empty() {
+            return Err(WorkloadError::Empty { file: file.to_owned() });
+        }
+        let name = Path::new(file).file_stem().map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into());
+        let expect = parsed.expect.into_iter().map(Spanned::into_inner).collect();
+        Ok(Self { name, about: parsed.about, lookups, expect })
+    }
+
+    /// Reads a workload from a file.
+    ///
+    /// # Errors
+    /// [`WorkloadError`].
+    pub fn read(path: &Path) -> Result<Self, WorkloadError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| WorkloadError::Io { file: file.clone(), source })?;
+        Self::parse(&file, &text)
+    }
+
+    /// Those that are built in.
+    pub fn builtin() -> Vec<Self> {
+        let parse = |(name, text)| Self::parse(&format!("{name}.toml"), text).expect("tests read them all");
+        BUILTIN.into_iter().map(parse).collect()
+    }
+}
+
+/// Where a map of a workload comes from.
+pub fn source_of(map: &str) -> Source {
+    match map {
+        THIS_MACHINE => Source::ThisMachine,
+        other => other.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_ones_are_read_and_name_each_case_once() {
+        let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
+        let mut names: Vec<String> = works
+            .iter()
+            .flat_map(|work| work.sections.iter().map(|&on| format!("{} {}", work.map, work.group.name(on))))
+            .collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "two entries make the same case");
+        for op in LookupOp::ALL {
+            for &mode in op.modes() {
+                let has = |work: &&LookupWork| work.group.op == op && work.group.mode == mode;
+                assert!(works.iter().any(|work| has(&work)), "{op} {}", mode.name());
+            }
+        }
+    }
+
+    fn what_is_wrong(text: &str) -> String {
+        Workload::parse("w.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_malformed_one_names_file_line_and_what_is_allowed() {
+        let lookups = |more: &str| format!("about = \"x\"\n[[lookups]]\ntier = \"full\"\n{more}");
+        for (text, line, allowed) in [
+            (lookups("ops = [\"pfn_vaild\"]\npatterns = [\"random\"]"), 4, "`pfn_to_page`"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"randm\"]"), 5, "`zipf`"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nmodes = [\"touching\"]"), 6, "chained"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nlayouts = [\"holey\"]"), 6, "subsection"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nmaps = [\"builtin:x\"]"), 6, "this-machine"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\ninvalid_percent = [101]"), 6, "0 to 100"),
+            (lookups("ops = [\"pfn_to_page\"]\npatterns = [\"random\"]\ninvalid_percent = [2]"), 6, "pfn_valid"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\ntables = [\"cold\"]"), 6, "random"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\npattern = 1"), 6, "`patterns`"),
+            ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
+            ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
+            ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),
+            ("about = \"x\"\n[[expect]]\nmap = \"this-machine\"\npfn = 1\nspan = true\nsection = true\nsubsection = true".to_owned(), 2, "name a map"),
+        ] {
+            let what = what_is_wrong(&text);
+            assert!(what.starts_with(&format!("w.toml, line {line}: ")) && what.contains(allowed), "{text}\n{what}");
+        }
+        assert!(what_is_wrong("about = \"nothing\"").contains("nothing to do"));
+        assert!(Workload::read(Path::new("/no/such.toml")).unwrap_err().to_string().contains("/no/such.toml"));
+    }
+
+    #[test]
+    fn every_combination_is_a_case() {
+        let text = "about = \"x\"\n[[lookups]]\ntier = \"quick\"\nmaps = [\"this-machine\", \"builtin:scattered-64\"]\n\
+                    ops = [\"pfn_valid\"]\nmodes = [\"independent\", \"chained\"]\npatterns = [\"random\", \"zipf\"]\n\
+                    invalid_percent = [0, 2, 30]\n";
+        assert_eq!(Workload::parse("dir/w.toml", text).unwrap().lookups.len(), 2 * 2 * 2 * 3);
+        assert_eq!(Workload::parse("dir/w.toml", text).unwrap().name, "w");
+    }
+}

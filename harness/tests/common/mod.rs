@@ -1,0 +1,77 @@
+//! What the tests of the command share.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A machine with 320 MiB.
+pub const SMALL_MAP: &str = "\
+00001000-0009ffff : System RAM
+00100000-13ffffff : System RAM
+  01000000-01556eb4 : Kernel code
+";
+
+/// The command.
+pub fn pfnbench() -> Command {
+    Command::cargo_bin("pfnbench").unwrap()
+}
+
+/// An empty folder to run in.
+pub fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A file in it.
+pub fn file(dir: &TempDir, name: &str, contents: &str) -> String {
+    let path = dir.path().join(name);
+    fs::write(&path, contents).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What a command that succeeds prints.
+pub fn json(command: &mut Command) -> Value {
+    let output = command.assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).unwrap()
+}
+
+/// A smoke run over a small map in `dir`.
+pub fn smoke(dir: &TempDir, more: &[&str]) -> Command {
+    let map = file(dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    command.current_dir(dir).args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", &map]).args(more);
+    command
+}
+
+/// A refusal: exit code 2, one paragraph that says the words, and nothing left in the folder.
+pub fn refused(dir: &TempDir, command: &mut Command, words: &[&str]) {
+    let before: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let assert = command.current_dir(dir).assert().code(2);
+    let output = assert.get_output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+    let errors = said.lines().filter(|line| !line.contains("warning")).count();
+    assert!(errors <= 1 || said.contains("Usage") || said.contains("--help"), "one paragraph: {said}");
+    assert!(output.stdout.is_empty());
+    let after: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(after, before, "something was left behind");
+}
+
+/// Waits for a child; kills it after a minute.
+pub fn wait(child: &mut std::process::Child) -> std::process::ExitStatus {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,252 @@
+//! Runs that are stopped, hang, die, or find no room: what was measured stays.
+
+mod common;
+
+use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::Duration;
+
+/// Folders of runs below `results`.
+fn runs(dir: &Path) -> Vec<PathBuf> {
+    let machines = fs::read_dir(dir.join("results")).into_iter().flatten().flatten();
+    machines.flat_map(|machine| fs::read_dir(machine.path()).unwrap()).map(|entry| entry.unwrap().path()).collect()
+}
+
+fn rows(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("samples.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A run of the main job over a small map, in the background.
+fn begin(dir: &Path, more: &[&str]) -> Child {
+    fs::write(dir.join("small.txt"), SMALL_MAP).unwrap();
+    Process::new(env!("CARGO_BIN_EXE_pfnbench"))
+        .args(["run", "--records-limit", "64M", "--map", "small.txt"])
+        .args(more)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn interrupt(child: &Child) {
+    let interrupted = Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success(), "it had ended already");
+}
+
+/// Processes that `parent` started.
+fn children(parent: u32) -> Vec<u32> {
+    let list = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(list).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Waits until a run has something on disk.
+fn until_measured(dir: &Path) -> PathBuf {
+    for _ in 0..6000 {
+        let partial = runs(dir)
+            .into_iter()
+            .find(|run| fs::metadata(run.join("progress.jsonl")).is_ok_and(|progress| progress.len() > 0));
+        if let Some(partial) = partial {
+            return partial;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("nothing was measured");
+}
+
+#[test]
+fn ctrl_c_before_anything_was_measured_leaves_nothing() {
+    for after in [30, 200] {
+        let dir = folder();
+        let mut child = begin(dir.path(), &[]);
+        std::thread::sleep(Duration::from_millis(after));
+        interrupt(&child);
+        let status = wait(&mut child);
+        // Before the handler stands, the signal itself ends the process.
+        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
+        assert!(status.code() == Some(130) || by_signal, "after {after} ms: {status}");
+        let measured = runs(dir.path()).iter().any(|run| run.join("progress.jsonl").exists());
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert!(measured || left == 1, "after {after} ms");
+    }
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
+    let dir = folder();
+    let filter = ["--filter", "^(pfn_valid|next_valid_pfn)/.*(flat|subsection)$", "--processes", "2"];
+    let mut child = begin(dir.path(), &filter);
+    let partial = until_measured(dir.path());
+    interrupt(&child);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    assert!(children(child.id()).is_empty());
+    assert!(partial.to_string_lossy().ends_with(".partial") && !partial.join("SHA256SUMS").exists());
+    let before = fs::read_to_string(partial.join("samples.jsonl")).unwrap();
+    assert!(!before.is_empty());
+    // Neither read as a run nor taken for another one.
+    refused(&dir, pfnbench().arg("compare").arg(&partial), &["no complete run"]);
+
+    let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
+    assert!(!partial.exists());
+    let run = dir.path().join(resumed["run"].as_str().unwrap());
+    let after = fs::read_to_string(run.join("samples.jsonl")).unwrap();
+    assert!(after.starts_with(&before) && after.len() > before.len());
+    assert!(run.join("SHA256SUMS").exists() && !run.join("progress.jsonl").exists() && !run.join("plan.json").exists());
+    // Every slice once: nothing was lost or done twice.
+    let mut slices: Vec<String> = rows(&run)
+        .iter()
+        .filter(|row| row["metric"] == "time" && row["status"] == "ok")
+        .map(|row| {
+            format!(
+                "{} {} {} {} {} {}",
+                row["process"], row["op"], row["sections"], row["pattern"], row["layout"], row["sample"]
+            ) + &row["tables"].to_string()
+        })
+        .collect();
+    let count = slices.len();
+    slices.sort();
+    slices.dedup();
+    assert_eq!(slices.len(), count);
+    for process in [0, 1] {
+        assert!(rows(&run).iter().any(|row| row["process"] == process && row["op"] == "next_valid_pfn"));
+    }
+    refused(&dir, pfnbench().args(["run", "--resume"]).arg(&run), &["cannot take up", "complete"]);
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused() {
+    let dir = folder();
+    refused(&dir, pfnbench().args(["run", "--resume", "nowhere"]), &["cannot take up nowhere", "plan.json"]);
+    refused(&dir, pfnbench().args(["run", "--resume", "x", "--tier", "smoke"]), &["--resume", "--help"]);
+    let mut child = begin(dir.path(), &["--op", "pfn_valid"]);
+    let partial = until_measured(dir.path());
+    interrupt(&child);
+    wait(&mut child);
+    let plan = fs::read_to_string(partial.join("plan.json")).unwrap();
+    let resume = |words: &[&str]| refused(&dir, pfnbench().args(["run", "--resume"]).arg(&partial), words);
+    fs::write(partial.join("plan.json"), plan.replacen("\"machine_id\":\"", "\"machine_id\":\"other-", 1)).unwrap();
+    resume(&["was begun on the machine other-"]);
+    fs::write(partial.join("plan.json"), plan.replacen("\"commit\":\"", "\"commit\":\"0", 1)).unwrap();
+    resume(&["one run is of one program"]);
+}
+
+#[test]
+fn a_case_that_takes_too_long_is_given_up_and_said() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    // Hotplug of every layout takes many times as long.
+    command.current_dir(&dir).args(["run", "--records-limit", "64M", "--map", &map, "--case-timeout", "1"]);
+    let assert = command.args(["--filter", "^hotplug|^own_cost"]).assert().code(1);
+    assert.stderr(contains("not measured: hotplug").and(contains("timed out after 1 s")));
+    let run = runs(dir.path()).pop().unwrap();
+    assert!(run.join("SHA256SUMS").exists(), "the rest of the run is complete");
+    let failed: Vec<Value> = rows(&run).into_iter().filter(|row| row["status"] == "error").collect();
+    assert!(!failed.is_empty() && failed.iter().all(|row| row["value"].is_null()), "{failed:?}");
+}
+
+#[test]
+fn a_process_that_dies_takes_only_its_case_with_it() {
+    let dir = folder();
+    let mut child = begin(dir.path(), &["--filter", "^pfn_valid|^hotplug/2MiB"]);
+    until_measured(dir.path());
+    let measuring = children(child.id());
+    assert_eq!(measuring.len(), 1);
+    assert!(Process::new("kill").args(["-KILL", &measuring[0].to_string()]).status().unwrap().success());
+    assert_eq!(wait(&mut child).code(), Some(1));
+    let run = runs(dir.path()).pop().unwrap();
+    let rows = rows(&run);
+    let failed: Vec<&Value> = rows.iter().filter(|row| row["status"] == "error").collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0]["reason"].as_str().unwrap().contains("signal: 9"), "{failed:?}");
+    assert!(rows.iter().any(|row| row["op"] == "hot_add" && row["status"] == "ok"), "what came after was measured");
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
+    let dir = folder();
+    let mount = dir.path().join("full");
+    fs::create_dir(&mount).unwrap();
+    let mounted = Process::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&mount).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this user may not mount a tmpfs to fill up");
+        return;
+    }
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let output = mount.to_str().unwrap();
+    let mut command = pfnbench();
+    command.args(["run", "--records-limit", "64M", "--op", "pfn_valid", "--map", &map, "-o", output]);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        command.current_dir(&dir).assert().code(2).stderr(contains("no room left").and(contains("--resume")));
+        let partial = fs::read_dir(&mount).unwrap().map(|machine| machine.unwrap().path()).next().unwrap();
+        let partial = fs::read_dir(partial).unwrap().map(|run| run.unwrap().path()).next().unwrap();
+        assert!(partial.to_string_lossy().ends_with(".partial"));
+        let kept = rows(&partial);
+        assert!(!kept.is_empty() && kept.iter().all(|row| row["v"] == 1), "whole rows only");
+        // With room again, it goes on.
+        assert!(Process::new("mount").args(["-o", "remount,size=64m"]).arg(&mount).status().unwrap().success());
+        let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
+        assert!(rows(&dir.path().join(resumed["run"].as_str().unwrap())).len() > kept.len());
+    }));
+    assert!(Process::new("umount").arg(&mount).status().unwrap().success());
+    outcome.unwrap();
+}
+
+#[test]
+fn a_layout_is_compared_with_itself() {
+    let dir = folder();
+    let layouts = ["--layout", "subsection", "--layout", "subsection", "--filter", "^pfn_valid"];
+    let result = json(&mut smoke(&dir, &[&["--json"][..], &layouts].concat()));
+    assert_eq!(result["summary"]["layouts"], serde_json::json!(["subsection", "subsection#2"]));
+    for line in result["summary"]["lookups"].as_array().unwrap() {
+        assert!(line["cells"][1]["ratio"].as_f64().unwrap() > 0.0, "{line}");
+    }
+}
+
+#[test]
+fn workloads_are_files() {
+    let dir = folder();
+    let workload = "about = \"mine\"\n[[lookups]]\ntier = \"smoke\"\nmaps = [\"this-machine\", \"builtin:scattered-64\"]\n\
+                    layouts = [\"subsection\", \"flat\"]\nops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\n\
+                    invalid_percent = [30]\n[[expect]]\nmap = \"builtin:scattered-64\"\npfn = 0\nspan = true\n\
+                    section = false\nsubsection = false\n";
+    let mine = file(&dir, "mine.toml", workload);
+    let mut command = pfnbench();
+    command.current_dir(&dir).args([
+        "run",
+        "--tier",
+        "smoke",
+        "--json",
+        "--filter",
+        "pfn_valid",
+        "--records-limit",
+        "64M",
+    ]);
+    let result = json(command.args(["--workload", &mine]));
+    assert_eq!(result["other_maps"][0]["map"], "scattered-64");
+    let line = &result["summary"]["lookups"][0];
+    assert_eq!((&line["pattern"], &line["invalid_percent"]), (&"zipf".into(), &30.into()));
+    pfnbench()
+        .args(["list", "--cases", "--workload", &mine])
+        .assert()
+        .success()
+        .stdout(contains("pfn_valid/boot/zipf/30%invalid/flat").and(contains("page_to_pfn").not()));
+    let wrong = file(&dir, "wrong.toml", &workload.replace("section = false\nsub", "section = true\nsub"));
+    refused(&dir, pfnbench().args(["run", "--workload", &wrong]), &["workload wrong", "whole sections"]);
+    let unknown = file(&dir, "unknown.toml", &workload.replace("zipf", "zapf"));
+    refused(&dir, pfnbench().args(["run", "--workload", &unknown]), &["unknown.toml, line 7", "`stride`"]);
+    refused(&dir, pfnbench().args(["list", "--cases", "--workload", "no.toml"]), &["no.toml"]);
+}
+
+#[test]
+fn a_filter_for_a_longer_tier_says_so() {
+    let dir = folder();
+    refused(&dir, smoke(&dir, &["--filter", "zipf"]).arg("--json"), &["selects no case", "--tier full"]);
+}
