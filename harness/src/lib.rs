@@ -11,6 +11,7 @@ pub mod contestant;
 pub mod doctor;
 pub mod environment;
 pub mod field;
+pub mod instructions;
 pub mod interrupt;
 pub mod map;
 pub mod plan;
