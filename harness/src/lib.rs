@@ -13,6 +13,7 @@ pub mod environment;
 pub mod field;
 pub mod instructions;
 pub mod interrupt;
+pub mod limits;
 pub mod map;
 pub mod plan;
 pub mod probe;
