@@ -1,11 +1,11 @@
 //! `cargo bench --bench hotplug`: additions and removals, as percentiles.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use hdrhistogram::Histogram;
 use memmap_layouts::Bytes;
 use pfnbench::probe::hotplug::{Latencies, PERCENTILES, percentile};
 use pfnbench::units::{three_digits, time};
-use pfnbench_benches::{HotplugCase, Mode, Start, field, hotplug_cases};
+use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, field, hotplug_cases};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -86,12 +86,9 @@ fn print(
 
 /// Where baselines lie: beside criterion's.
 fn path(name: &str) -> anyhow::Result<PathBuf> {
-    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        bail!("{name:?} cannot be the name of a baseline");
-    }
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"));
-    Ok(target.join("pfnbench-hotplug").join(name))
+    baseline_path(&target.join("pfnbench-hotplug"), name)
 }
 
 fn load(name: &str) -> anyhow::Result<BTreeMap<String, f64>> {

@@ -5,10 +5,11 @@ use pfnbench::contestant::Contestant;
 use pfnbench::interrupt::Interrupt;
 use pfnbench::probe::lookup::Prepared;
 use pfnbench::row::Sections;
-use pfnbench_benches::{LookupCase, Mode, Start, field, lookup_cases};
+use pfnbench_benches::{LookupCase, Mode, Start, field, lookup_cases, start_again_without_callgrinds_arguments};
 use std::time::{Duration, Instant};
 
 fn main() -> anyhow::Result<()> {
+    start_again_without_callgrinds_arguments()?;
     let start = Start::new()?;
     let cases: Vec<LookupCase> = lookup_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
     if start.mode == Mode::List {

@@ -4,6 +4,8 @@
 //! is judged against the names of all of them. Without `--bench` (`cargo test --all-targets`) a target verifies its cases
 //! once and writes nothing.
 
+pub mod instructions;
+
 use anyhow::{Context, bail};
 use clap::Parser;
 use memmap_layouts::backing::RamBacking;
@@ -19,6 +21,9 @@ use pfnbench::probe::lookup::Mode as LookupMode;
 use pfnbench::queries::Pattern;
 use pfnbench::workload::{LookupWork, Workload};
 use regex::Regex;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
 /// filter.
@@ -45,6 +50,37 @@ pub struct Arguments {
     test: bool,
     #[command(flatten)]
     criterion: Criterion,
+    /// Options of iai-callgrind alone.
+    #[command(flatten)]
+    pub callgrind: Callgrind,
+}
+
+/// Options of iai-callgrind alone. Each with an equals sign, so that the others can leave them out word by word.
+#[derive(Debug, clap::Args)]
+pub struct Callgrind {
+    #[arg(long, hide = true, require_equals = true, num_args = 0..=1, default_missing_value = "yes")]
+    allow_aslr: Option<String>,
+    #[arg(long, hide = true, require_equals = true)]
+    callgrind_args: Option<String>,
+    #[arg(long, hide = true, require_equals = true)]
+    valgrind_args: Option<String>,
+}
+
+impl Callgrind {
+    /// The options of `Callgrind`, as they are written.
+    const NAMES: [&str; 3] = ["--allow-aslr", "--callgrind-args", "--valgrind-args"];
+
+    /// The arguments that these were.
+    pub fn to_arguments(&self) -> Vec<String> {
+        let values = [&self.allow_aslr, &self.callgrind_args, &self.valgrind_args];
+        let given = Self::NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given.map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// Is an argument one of these?
+    fn knows(argument: &str) -> bool {
+        Self::NAMES.contains(&argument.split('=').next().unwrap_or_default())
+    }
 }
 
 /// Options of criterion alone.
@@ -98,6 +134,30 @@ struct Criterion {
     /// For `cargo test`, whose runner takes it.
     #[arg(long, hide = true)]
     test_threads: Option<String>,
+}
+
+/// Criterion reads the process's arguments itself, and refuses what only iai-callgrind knows: starts again without that.
+///
+/// # Errors
+/// The process cannot be started again.
+pub fn start_again_without_callgrinds_arguments() -> anyhow::Result<()> {
+    let (dropped, kept): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| Callgrind::knows(argument));
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    Err(Command::new(std::env::current_exe()?).args(kept).exec()).context("cannot start again")
+}
+
+/// Where a baseline of that name lies in a folder.
+///
+/// # Errors
+/// It is no name for a file.
+pub fn baseline_path(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        bail!("{name:?} cannot be the name of a baseline");
+    }
+    Ok(folder.join(name))
 }
 
 /// A case of the physical space: additions and removals of one size, in a space of 46 bits and in one of 52.
@@ -183,11 +243,13 @@ impl Start {
         let lookups = lookup_cases().into_iter().map(|case| case.name());
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
+        let names = names.chain(pfnbench::instructions::cases().into_iter().map(|case| case.name()));
         // In a test run the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(&name)) {
             bail!(
                 "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
-                 hotplug/2MiB/subsection and space/2MiB/subsection, and --list prints them",
+                 hotplug/2MiB/subsection, space/2MiB/subsection and instructions/pfn_valid/boot/subsection, and --list prints \
+                 them",
                 start.arguments.filter.as_deref().unwrap_or_default()
             );
         }
@@ -228,6 +290,7 @@ mod tests {
         let mut names: Vec<_> = lookup_cases().iter().map(LookupCase::name).collect();
         names.extend(hotplug_cases().iter().map(HotplugCase::name));
         names.extend(space_cases().iter().map(SpaceCase::name));
+        names.extend(pfnbench::instructions::cases().iter().map(|case| case.name()));
         let count = names.len();
         names.sort();
         names.dedup();
@@ -255,6 +318,10 @@ mod tests {
         assert_eq!(start.arguments.filter.as_deref(), Some("pfn_valid"));
         assert_eq!(start.mode, Mode::Bench);
         assert!(Arguments::try_parse_from(["bench", "--no-such-option"]).is_err());
+        let ours = ["--allow-aslr", "--callgrind-args=--dump-instr=yes", "--valgrind-args=-v"];
+        let callgrind = Arguments::try_parse_from(["bench"].iter().chain(&ours)).unwrap().callgrind;
+        assert_eq!(callgrind.to_arguments(), ["--allow-aslr=yes", ours[1], ours[2]]);
+        assert!(ours.into_iter().all(Callgrind::knows) && !Callgrind::knows("--baseline=x"));
     }
 
     #[test]

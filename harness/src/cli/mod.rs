@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod doctor;
+mod gate;
 mod list;
 mod map;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Compare the layouts of a run, or two runs side by side.
     Compare(compare::CompareArgs),
+    /// Hold instruction counts against a file of limits.
+    Gate(gate::GateArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Gate(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Completions(args) => args.run(),
     };

@@ -1,0 +1,159 @@
+//! `cargo bench --bench instructions`: instructions a lookup and an update of the index, counted by callgrind.
+//!
+//! ```text
+//!  this ──▶ this again, as a bench of iai-callgrind ──▶ its runner ──▶ valgrind ──▶ this, with --iai-run: every case
+//!    ◀────────────────────────── totals, a file each ◀──────────────────────────────┘
+//! ```
+
+use anyhow::{Context, bail};
+use pfnbench::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, table, write};
+use pfnbench_benches::instructions::{rows, run, totals};
+use pfnbench_benches::{Mode, Start, baseline_path};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs, io};
+
+/// Set for the second start, whose arguments are meant for iai-callgrind.
+const STARTED_FOR_IAI: &str = "PFNBENCH_STARTED_FOR_IAI";
+
+/// What iai-callgrind makes of its macros.
+mod iai {
+    use iai_callgrind::{
+        Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+    };
+    use pfnbench_benches::instructions::{OPTIONS, run};
+
+    // All in one process: valgrind takes longer to start than a layout to be counted.
+    #[library_benchmark]
+    fn every_case() -> usize {
+        run().expect("a wrong answer")
+    }
+
+    library_benchmark_group!(name = instructions; benchmarks = every_case);
+
+    main!(
+        config = LibraryBenchmarkConfig::default().tool(
+            Callgrind::with_args(OPTIONS.into_iter().chain(["--cache-sim=no"])).entry_point(EntryPoint::None)
+        );
+        library_benchmark_groups = instructions
+    );
+
+    pub(super) fn start() {
+        main();
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if env::args().nth(1).is_some_and(|first| first == "--iai-run") || env::var_os(STARTED_FOR_IAI).is_some() {
+        iai::start();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let start = Start::new()?;
+    let all = cases();
+    let wanted: Vec<&Case> = all.iter().filter(|case| start.wants(&case.name())).collect();
+    match start.mode {
+        Mode::List => wanted.iter().for_each(|case| println!("{}: benchmark", case.name())),
+        _ if wanted.is_empty() => {}
+        Mode::Test => println!("{} instruction cases verified", run().map_err(anyhow::Error::msg)?),
+        Mode::Bench if !has_valgrind() => {
+            println!("skipped: valgrind is not installed (apt install valgrind), so no instructions are counted");
+        }
+        Mode::Bench => return bench(&start, &all, &wanted),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn has_valgrind() -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("valgrind").is_file()))
+}
+
+fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCode> {
+    let folder = default_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let baseline = match &start.arguments.baseline {
+        Some(name) => Some(
+            read(&baseline_path(&folder.join("baselines"), name)?).with_context(|| format!("the baseline {name:?}"))?,
+        ),
+        None => None,
+    };
+    let profile = folder.join("callgrind");
+    if let Some(code) = count(start, &profile)? {
+        return Ok(code);
+    }
+    let totals = totals(&files_below(&profile)?).map_err(anyhow::Error::msg)?;
+    let rows = rows(all, &totals, &Toolchain::this()).map_err(anyhow::Error::msg)?;
+    // All were counted, whatever was asked for.
+    let path = folder.join(FILE_NAME);
+    write(&path, &rows)?;
+    let names: Vec<String> = wanted.iter().map(|case| case.limit_name()).collect();
+    let shown: Vec<InstructionRow> = rows.iter().filter(|row| names.contains(&row.limit_name())).cloned().collect();
+    println!("Instructions an operation, with {}\n{}", Toolchain::this().name(), table(&shown));
+    println!("Updates are those of the index alone: without records, and without what the kernel does.");
+    if let Some(baseline) = baseline {
+        compare(&baseline, &shown);
+    }
+    if let Some(name) = &start.arguments.save_baseline {
+        write(&baseline_path(&folder.join("baselines"), name)?, &rows)?;
+        println!("saved {} counts as baseline {name}", rows.len());
+    }
+    println!("{}", path.canonicalize()?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets iai-callgrind run valgrind; the code to end with if it found something to object to.
+fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
+    match fs::remove_dir_all(profile) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old profile"),
+        _ => {}
+    }
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .args(start.arguments.callgrind.to_arguments())
+        .env(STARTED_FOR_IAI, "1")
+        .env("IAI_CALLGRIND_HOME", profile)
+        // It asks cargo about the package it is in.
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Baselines are kept here, over counts instead of profiles.
+    for unasked in ["BASELINE", "SAVE_BASELINE", "LOAD_BASELINE", "FILTER", "LIST"] {
+        command.env_remove(format!("IAI_CALLGRIND_{unasked}"));
+    }
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    // Its own tables are over all cases together, so they are shown only with what went wrong.
+    eprint!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.code() {
+        Some(3) => Ok(Some(ExitCode::from(3))),
+        _ => bail!("iai-callgrind ended with {}", output.status),
+    }
+}
+
+/// What the files that callgrind wrote contain.
+fn files_below(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut dirs: Vec<PathBuf> = vec![dir.to_owned()];
+    let mut files = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "out") {
+                files.push(fs::read_to_string(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn compare(before: &[InstructionRow], after: &[InstructionRow]) {
+    let before: BTreeMap<String, f64> = before.iter().map(|row| (row.limit_name(), row.value)).collect();
+    let known = after.iter().filter_map(|row| Some((row, *before.get(&row.limit_name())?)));
+    let changed: Vec<_> = known.filter(|(row, before)| row.value != *before).collect();
+    if changed.is_empty() {
+        println!("No count differs from the baseline's.");
+    }
+    for (row, before) in changed {
+        println!("{:<40} {before} → {} ({:+})", row.limit_name(), row.value, row.value - before);
+    }
+}

@@ -1,0 +1,448 @@
+//! What callgrind counts: every case of [`cases`](pfnbench::instructions::cases), run through one loop.
+//!
+//! An operation is a [`Leaf`]: a function of one signature, called through a pointer that the compiler cannot see through.
+//! So every leaf gets its arguments in the same registers and nothing of it can be moved out of the loop. Callgrind counts
+//! inside `pfnbench_lookup_loop` and `pfnbench_update_loop` only, and its totals end with each
+//! `pfnbench_total`: [`OPTIONS`]. Each case runs through its loop for one pass and for two, after an empty leaf has:
+//!
+//! ```text
+//!  parts of the profile: | lookup that does nothing: 1, 2 passes | update, likewise | case: 1, 2 | case: 1, 2 | … | rest |
+//! ```
+//!
+//! Nothing here depends on the machine: the memory is made up, its pages are asked for in a fixed order, and what lies where
+//! decides on no branch.
+
+use memmap_layouts::layouts::{Visitor, visit};
+use memmap_layouts::{
+    AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, Page, Pfn,
+    PfnRange, RecordStore, RemoveParams, SectionFlags, X86_64,
+};
+use pfnbench::contestant::entries;
+use pfnbench::instructions::{Case, Counted, InstructionRow, Toolchain, Update, cases_of, instructions};
+use pfnbench::probe::lookup::{self, LookupOp};
+use pfnbench::row::Sections;
+use std::hint::black_box;
+use std::ptr::{self, NonNull};
+
+/// What callgrind is told: count in the loops and not in what undoes an update, and end a total with each call of
+/// `pfnbench_total`. (Of a function with both options it would obey one.)
+pub const OPTIONS: [&str; 5] = [
+    "--toggle-collect=pfnbench_lookup_loop",
+    "--toggle-collect=pfnbench_update_loop",
+    "--toggle-collect=pfnbench_undo",
+    "--dump-after=pfnbench_total",
+    "--separate-threads=no",
+];
+
+/// Lookups in a pass. A power of two, so that what an operation takes is exact in binary.
+const LOOKUPS: u64 = 1024;
+/// Updates in a pass, each of a section of its own.
+const UPDATES: u64 = 16;
+
+/// Sections of boot memory, with a hole between them.
+const BOOT: [std::ops::Range<u64>; 2] = [0..4, 6..8];
+/// Sections of hot-added memory.
+const HOT: std::ops::Range<u64> = 16..20;
+/// The first section that is updated. It and those after it have no records, so what is counted is the index.
+const UPDATED: u64 = 32;
+
+/// An operation: on what, and with which argument.
+///
+/// # Safety
+/// Each leaf says what `context` must point to, and which queries it bears.
+pub type Leaf = unsafe fn(context: *const (), query: u64) -> u64;
+
+/// What a case is made of.
+struct Task<'a> {
+    leaf: Leaf,
+    /// Of an update: what makes it possible again.
+    undo: Option<Leaf>,
+    context: *const (),
+    queries: &'a [u64],
+    /// What the answers of a pass add up to; an empty leaf has no answer.
+    expected: Option<u64>,
+}
+
+/// The loop. Its name is one that callgrind can be told, and its signature one that link-time optimisation keeps.
+///
+/// # Safety
+/// `context` and `queries` are what `leaf` asks for.
+// SAFETY: no other function of the process has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe fn pfnbench_lookup_loop(leaf: Leaf, context: *const (), queries: &[u64], passes: u64) -> u64 {
+    let mut sum = 0u64;
+    for _ in 0..passes {
+        for &query in queries {
+            // SAFETY: the caller's promise.
+            sum = sum.wrapping_add(unsafe { leaf(context, query) });
+        }
+    }
+    sum
+}
+
+/// The loop for updates: each is undone at once, and only it is counted.
+///
+/// # Safety
+/// `context` and `queries` are what both leaves ask for, in turn.
+// SAFETY: no other function of the process has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe fn pfnbench_update_loop(leaf: Leaf, undo: Leaf, context: *const (), queries: &[u64], passes: u64) -> u64 {
+    let mut sum = 0u64;
+    for _ in 0..passes {
+        for &query in queries {
+            // SAFETY: the caller's promise.
+            sum = sum.wrapping_add(unsafe { leaf(context, query) });
+            // SAFETY: the caller's promise.
+            sum = sum.wrapping_add(unsafe { pfnbench_undo(undo, context, query) });
+        }
+    }
+    sum
+}
+
+/// Calls a leaf; callgrind stops counting meanwhile.
+///
+/// # Safety
+/// `context` and `query` are what `leaf` asks for.
+// SAFETY: no other function of the process has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe fn pfnbench_undo(leaf: Leaf, context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { leaf(context, query) }
+}
+
+/// Runs a task for some passes; the sum of the answers.
+// SAFETY: no other function of the process has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
+    let (leaf, queries) = (black_box(task.leaf), task.queries);
+    // SAFETY: whoever made the task chose leaves, context and queries that belong together.
+    unsafe {
+        match task.undo {
+            None => pfnbench_lookup_loop(leaf, task.context, queries, passes),
+            Some(undo) => pfnbench_update_loop(leaf, black_box(undo), task.context, queries, passes),
+        }
+    }
+}
+
+impl Task<'_> {
+    /// For one pass and for two, so that callgrind has a total of each.
+    fn run(&self) -> Result<(), String> {
+        self.warm_up();
+        for passes in [1, 2] {
+            let sum = pfnbench_total(black_box(self), black_box(passes));
+            match self.expected.map(|once| once.wrapping_mul(passes)) {
+                Some(expected) if expected != sum => {
+                    return Err(format!("the answers add up to {sum:#x} instead of {expected:#x}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What an update allocates the first time, it finds at hand ever after. Not counted.
+    fn warm_up(&self) {
+        let Some(undo) = self.undo else { return };
+        for &query in self.queries {
+            // SAFETY: as in `pfnbench_total`.
+            unsafe {
+                (self.leaf)(self.context, query);
+                undo(self.context, query);
+            }
+        }
+    }
+}
+
+/// Nothing but its return: whatever lies in the register of results is the answer.
+///
+/// # Safety
+/// None is needed; it is a [`Leaf`].
+unsafe fn empty(_: *const (), _: u64) -> u64 {
+    let whatever: u64;
+    // SAFETY: an empty template changes nothing, and the register that it is given holds some number.
+    unsafe { std::arch::asm!("/* {0} */", out(reg) whatever, options(nomem, nostack, preserves_flags)) };
+    whatever
+}
+
+/// # Safety
+/// `context` points to a reader of the layout.
+unsafe fn pfn_valid<L: Memmap>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
+    u64::from(reader.pfn_valid(Pfn(query)))
+}
+
+/// # Safety
+/// `context` points to a reader of the layout, for which the query is a valid pfn.
+unsafe fn pfn_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
+    // SAFETY: the caller's promise.
+    unsafe { reader.pfn_to_page(Pfn(query)) }.as_ptr().addr() as u64
+}
+
+/// # Safety
+/// `context` points to a reader of the layout, whose record of a valid, backed pfn lies at the query.
+unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
+    // SAFETY: no record lies at 0.
+    let page = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut::<Page>(query as usize)) };
+    // SAFETY: the caller's promise.
+    unsafe { reader.page_to_pfn(page) }.0
+}
+
+/// # Safety
+/// `context` points to a reader of the layout, and the query is backed if it is valid.
+unsafe fn valid_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
+    reader.valid_to_page(Pfn(query)).map_or(0, Page::flags)
+}
+
+/// A layout and how much of it changes at once.
+struct Change<'a, L> {
+    layout: &'a L,
+    nr_pages: u64,
+    how: AddParams,
+}
+
+/// # Safety
+/// `context` points to a [`Change`] of the layout.
+unsafe fn hot_add<L: Hotplug>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let change = unsafe { &*context.cast::<Change<'_, L>>() };
+    let range = PfnRange::from_len(query, change.nr_pages);
+    u64::from(range.is_some_and(|range| change.layout.add(range, &change.how, &mut ()).is_ok()))
+}
+
+/// # Safety
+/// `context` points to a [`Change`] of the layout.
+unsafe fn hot_remove<L: Hotplug>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let change = unsafe { &*context.cast::<Change<'_, L>>() };
+    let range = PfnRange::from_len(query, change.nr_pages);
+    u64::from(range.is_some_and(|range| change.layout.remove(range, &RemoveParams::default(), &mut ()).is_ok()))
+}
+
+/// As many page frames of `sections` as there are lookups, in an order without a pattern that repeats soon.
+fn queries(sections: impl Iterator<Item = u64>) -> Vec<Pfn> {
+    let sections: Vec<u64> = sections.collect();
+    let pages = sections.len() as u64 * X86_64::PAGES_PER_SECTION;
+    // A step near the golden section of the pages; odd, so that none comes twice.
+    let step = (pages * 618 / 1000) | 1;
+    let pfn = |at: u64| {
+        let page = at * step % pages;
+        let section = sections[(page / X86_64::PAGES_PER_SECTION) as usize];
+        Pfn(X86_64::section_start(section) + page % X86_64::PAGES_PER_SECTION)
+    };
+    (0..LOOKUPS).map(pfn).collect()
+}
+
+fn sections(numbers: std::ops::Range<u64>) -> PfnRange {
+    PfnRange::new(X86_64::section_start(numbers.start), X86_64::section_start(numbers.end)).expect("in order")
+}
+
+/// Runs the cases of every layout; how many.
+///
+/// # Errors
+/// The first wrong answer.
+pub fn run() -> Result<usize, String> {
+    let nothing = ptr::null();
+    let of_loop = |undo, queries: u64| {
+        let queries: Vec<u64> = (0..queries).collect();
+        Task { leaf: empty, undo, context: nothing, queries: &queries, expected: None }.run()
+    };
+    of_loop(None, LOOKUPS)?;
+    of_loop(Some(empty as Leaf), UPDATES)?;
+    let mut run = Run { done: 0, result: Ok(()) };
+    visit::<X86_64>(&mut run);
+    run.result.map(|()| run.done)
+}
+
+struct Run {
+    done: usize,
+    result: Result<(), String>,
+}
+
+impl Run {
+    fn boot<L: Memmap<Geometry = X86_64>>() -> Result<L, String> {
+        let range = |numbers| BootRange { range: sections(numbers), node: 0 };
+        let map = BootMap::new(BOOT.map(range)).map_err(|error| error.to_string())?;
+        let backed = BackedSections::only(BOOT.into_iter().flatten().chain(HOT));
+        let store = RecordStore { backed, ..RecordStore::unlimited() };
+        L::boot(&map, &Config::default(), store).map_err(|error| error.to_string())
+    }
+
+    fn lookup<L: Memmap<Geometry = X86_64>>(layout: &L, op: LookupOp, on: Sections) -> Result<(), String> {
+        let pfns = match on {
+            Sections::Boot => queries(BOOT.into_iter().flatten()),
+            Sections::Hot => queries(HOT),
+        };
+        let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
+        let expected = lookup::prepare(layout, op, &pfns, backed)?.expected(1);
+        let reader = layout.reader();
+        // SAFETY: `prepare` has seen every one of them valid.
+        let page = |pfn: Pfn| unsafe { reader.pfn_to_page(pfn) }.as_ptr().expose_provenance() as u64;
+        let leaf: Leaf = match op {
+            LookupOp::PfnValid => pfn_valid::<L>,
+            LookupOp::PfnToPage => pfn_to_page::<L>,
+            LookupOp::PageToPfn => page_to_pfn::<L>,
+            LookupOp::ValidToPage => valid_to_page::<L>,
+        };
+        let queries: Vec<u64> = match op {
+            LookupOp::PageToPfn => pfns.into_iter().map(page).collect(),
+            _ => pfns.into_iter().map(|pfn| pfn.0).collect(),
+        };
+        let context = ptr::from_ref(&reader).cast();
+        Task { leaf, undo: None, context, queries: &queries, expected: Some(expected) }.run()
+    }
+
+    fn update<L: Hotplug<Geometry = X86_64>>(layout: &L, update: Update, size_bytes: u64) -> Result<(), String> {
+        let nr_pages = size_bytes >> X86_64::PAGE_SHIFT;
+        let change = Change { layout, nr_pages, how: AddParams::default() };
+        let context = ptr::from_ref(&change).cast();
+        let starts: Vec<u64> = (UPDATED..UPDATED + UPDATES).map(X86_64::section_start).collect();
+        let all = |leaf: Leaf| {
+            // SAFETY: the leaves are those of the context's layout.
+            let done: u64 = starts.iter().map(|&start| unsafe { leaf(context, start) }).sum();
+            if done == UPDATES { Ok(()) } else { Err(format!("{done} of {UPDATES} updates were done")) }
+        };
+        let (leaf, undo): (Leaf, Leaf) = match update {
+            Update::HotAdd => (hot_add::<L>, hot_remove::<L>),
+            Update::HotRemove => (hot_remove::<L>, hot_add::<L>),
+        };
+        // What is to be removed must be there first, and go in the end.
+        if update == Update::HotRemove {
+            all(undo)?;
+        }
+        Task { leaf, undo: Some(undo), context, queries: &starts, expected: Some(2 * UPDATES) }.run()?;
+        if update == Update::HotRemove { all(leaf) } else { Ok(()) }
+    }
+
+    /// The cases of a layout, in the order of [`cases`](pfnbench::instructions::cases).
+    fn layout<L: Memmap<Geometry = X86_64>>(
+        &mut self,
+        add_hot: impl FnOnce(&L) -> Result<(), String>,
+        update: impl Fn(&L, Update, u64) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let entry = entries::<X86_64>().into_iter().find(|entry| entry.id == L::ID);
+        let layout = Self::boot::<L>()?;
+        add_hot(&layout)?;
+        for case in cases_of(&entry.ok_or("the list has every layout")?) {
+            let result = match case.counted {
+                Counted::Lookup(op, on) => Self::lookup(&layout, op, on),
+                Counted::Update(what, size_bytes) => update(&layout, what, size_bytes),
+            };
+            result.map_err(|error| format!("{}: {error}", case.name()))?;
+            self.done += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Visitor<X86_64> for Run {
+    fn fixed<L: Memmap<Geometry = X86_64>>(&mut self) {
+        if self.result.is_ok() {
+            self.result = self.layout::<L>(|_| Ok(()), |_, _, _| Err("it has no hotplug".to_owned()));
+        }
+    }
+
+    fn hotplug<L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags>(&mut self) {
+        let add_hot =
+            |layout: &L| layout.add(sections(HOT), &AddParams::default(), &mut ()).map_err(|error| error.to_string());
+        if self.result.is_ok() {
+            self.result = self.layout::<L>(add_hot, Self::update::<L>);
+        }
+    }
+}
+
+/// The totals in the files of a profile, in the order in which callgrind ended them.
+///
+/// # Errors
+/// A file is none of callgrind's.
+pub fn totals(files: &[String]) -> Result<Vec<u64>, String> {
+    let number = |file: &String, field: &str| {
+        let line = file.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|number| number.trim().parse::<u64>().ok()).ok_or(format!("a profile without a line {field:?}"))
+    };
+    let parts: Result<Vec<_>, _> =
+        files.iter().map(|file| Ok::<_, String>((number(file, "part:")?, number(file, "totals:")?))).collect();
+    let mut parts = parts?;
+    parts.sort_unstable();
+    Ok(parts.into_iter().map(|(_, total)| total).collect())
+}
+
+/// The rows that the totals of a profile amount to, in the order in which they were counted.
+///
+/// # Errors
+/// The totals are not those of [`run`].
+pub fn rows(cases: &[Case], totals: &[u64], toolchain: &Toolchain) -> Result<Vec<InstructionRow>, String> {
+    let needed = 2 * (cases.len() + 2);
+    // Callgrind has one more for what comes after the last, in which nothing was counted.
+    let (totals, rest) = totals.split_at_checked(needed).ok_or_else(|| {
+        format!("callgrind wrote {} totals instead of {needed}: it did not know the loops by name", totals.len())
+    })?;
+    if rest.iter().any(|&total| total != 0) {
+        return Err(format!("callgrind wrote totals after the last case: {rest:?}"));
+    }
+    let (pairs, _) = totals.as_chunks::<2>();
+    let [lookup_loop, update_loop] = [pairs[0], pairs[1]];
+    let row = |(case, &total): (&Case, &[u64; 2])| {
+        let (of_loop, n_ops) = match case.counted {
+            Counted::Lookup(..) => (lookup_loop, LOOKUPS),
+            Counted::Update(..) => (update_loop, UPDATES),
+        };
+        let count = instructions(total, of_loop).ok_or_else(|| {
+            format!("{}: {total:?} for one pass and two, and {of_loop:?} without an operation", case.name())
+        })?;
+        Ok(InstructionRow::new(case, count, n_ops, toolchain))
+    };
+    cases.iter().zip(&pairs[2..]).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pfnbench::instructions::cases;
+
+    #[test]
+    fn every_leaf_gives_the_answer_that_was_checked_one_by_one() {
+        assert_eq!(run(), Ok(cases().len()));
+    }
+
+    #[test]
+    fn queries_are_distinct_and_in_every_section() {
+        let mut pfns = queries(BOOT.into_iter().flatten());
+        pfns.sort();
+        pfns.dedup();
+        assert_eq!(pfns.len() as u64, LOOKUPS);
+        for section in BOOT.into_iter().flatten() {
+            assert!(pfns.iter().any(|pfn| X86_64::section_nr(pfn.0) == section), "{section}");
+        }
+    }
+
+    #[test]
+    fn totals_are_taken_in_their_order() {
+        let part = |part, total| format!("version: 1\npid: 7\npart: {part}\nevents: Ir\n\ntotals: {total}\n");
+        assert_eq!(totals(&[part(10, 3), part(2, 5), part(1, 4)]), Ok(vec![4, 5, 3]));
+        assert!(totals(&["part: 1\n".to_owned()]).unwrap_err().contains("totals:"));
+    }
+
+    #[test]
+    fn too_few_totals_or_too_many_are_an_error() {
+        let (cases, toolchain) = (&cases()[..1], Toolchain::this());
+        let lookups = |an_operation: u64| [1, 2].map(|passes| 9 + passes * LOOKUPS * (6 + an_operation));
+        let mut counted: Vec<u64> = [lookups(0), [100, 180], lookups(4)].concat();
+        assert_eq!(rows(cases, &counted, &toolchain).unwrap()[0].value, 4.0);
+        assert!(rows(cases, &counted[..4], &toolchain).unwrap_err().contains("4 totals instead of 6"));
+        counted.push(0);
+        assert!(rows(cases, &counted, &toolchain).is_ok(), "nothing came after the last");
+        counted.push(1);
+        assert!(rows(cases, &counted, &toolchain).is_err());
+    }
+}

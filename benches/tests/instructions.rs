@@ -1,0 +1,49 @@
+//! Counts are exact: the same in every process, wherever its memory comes to lie.
+
+use pfnbench::instructions::{InstructionRow, Toolchain, cases};
+use pfnbench_benches::instructions::{OPTIONS, rows, run, totals};
+use std::fs;
+use std::io::ErrorKind;
+use std::process::Command;
+
+/// What the other test runs under callgrind.
+#[test]
+#[ignore = "run by the test of counts"]
+fn counted() {
+    run().unwrap();
+}
+
+/// The counts of a process of its own, with its own random addresses; `None` without valgrind.
+fn count() -> Option<Vec<InstructionRow>> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--cache-sim=no"])
+        .args(OPTIONS)
+        .arg(format!("--callgrind-out-file={}", dir.path().join("out").display()))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "counted", "--ignored", "--test-threads=1"])
+        .output();
+    let output = match output {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = fs::read_dir(dir.path()).unwrap();
+    let files: Vec<String> = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    Some(rows(&cases(), &totals(&files).unwrap(), &Toolchain::this()).unwrap())
+}
+
+#[test]
+fn counts_of_two_runs_are_identical() {
+    let (Some(one), Some(two)) = (count(), count()) else {
+        eprintln!("skipped: valgrind is not installed (apt install valgrind), so no instructions are counted");
+        return;
+    };
+    assert_eq!(one, two);
+    let value = |name: &str| one.iter().find(|row| row.limit_name() == name).unwrap().value;
+    assert!(value("pfn_valid/hot/subsection") > value("pfn_valid/hot/vmemmap-section"), "the sub-section map is read");
+    assert!(value("pfn_to_page/boot/sparse") > value("pfn_to_page/boot/flat"), "a table is walked");
+    assert!(one.iter().all(|row| row.value > 0.0), "{one:?}");
+    // A lookup has no loop and no call, so it takes the same for every page.
+    assert!(one.iter().filter(|row| row.sections.is_some()).all(|row| row.value.fract() == 0.0), "{one:?}");
+}

@@ -1,0 +1,83 @@
+//! `pfnbench gate`.
+
+use super::{Answer, Json, print, print_json};
+use crate::instructions::{self, FILE_NAME};
+use crate::limits::{Judged, Judgement, LimitsFile};
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo bench --bench instructions && pfnbench gate        count, then judge
+  pfnbench gate --limits limits.toml results/MACHINE/RUN   counts of a run
+  pfnbench gate --write                                    limits from the last counts, for their toolchain
+
+It reads files and runs nothing. Exit codes: 0 every limit holds, 1 one is exceeded, 2 cannot judge.")]
+pub(super) struct GateArgs {
+    /// File of limits.
+    #[arg(long, value_name = "FILE", default_value = "benches/limits.toml")]
+    limits: PathBuf,
+    /// An instructions.jsonl, or the folder of a run that has one [default: what `cargo bench --bench instructions` left].
+    counts: Option<PathBuf>,
+    /// Make the limits of the counts' toolchain from the counts: lookups exactly, updates with a tenth of head-room.
+    #[arg(long, conflicts_with = "json")]
+    write: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl GateArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let left = || instructions::default_folder(Path::new("")).join(FILE_NAME);
+        let counts = self.counts.clone().unwrap_or_else(left);
+        if self.counts.is_none() && !counts.exists() {
+            bail!("there are no counts in {}; cargo bench --bench instructions makes them", counts.display());
+        }
+        let rows = instructions::read(&counts)?;
+        if self.write {
+            LimitsFile::read_or_new(&self.limits)?.write(&rows)?;
+            print(format!("{}: {} limits for {}", self.limits.display(), rows.len(), rows[0].toolchain.name()))?;
+            return Ok(Answer::Yes);
+        }
+        let judgement = LimitsFile::read(&self.limits)?.judge(&rows)?;
+        if self.json.json {
+            let answer = match (judgement.exceeded.is_empty(), judgement.not_counted.is_empty()) {
+                (false, _) => "exceeded",
+                (true, false) => "cannot judge",
+                (true, true) => "holds",
+            };
+            print_json(&json!({ "answer": answer, "judgement": judgement }))?;
+        } else {
+            self.show(&judgement)?;
+        }
+        // A limit that is exceeded answers the question, whatever else could not be judged.
+        if judgement.exceeded.is_empty() && !judgement.not_counted.is_empty() {
+            let names = judgement.not_counted.join(", ");
+            bail!("{} has no counts of {names}, which {} limits", counts.display(), self.limits.display());
+        }
+        Ok(if judgement.exceeded.is_empty() { Answer::Yes } else { Answer::No })
+    }
+
+    fn show(&self, judgement: &Judgement) -> anyhow::Result<()> {
+        let line = |judged: &Judged| {
+            let Judged { name, limit, measured, difference } = judged;
+            format!("  {name:<36} limit {limit}, measured {measured}, difference {difference:+}")
+        };
+        if !judgement.exceeded.is_empty() {
+            print(format!("Exceeded, in instructions an operation with {}:", judgement.toolchain))?;
+            judgement.exceeded.iter().map(line).try_for_each(print)?;
+        }
+        if !judgement.below.is_empty() {
+            print("Fewer than the limit; --write lowers it:")?;
+            judgement.below.iter().map(line).try_for_each(print)?;
+        }
+        if !judgement.without_limit.is_empty() {
+            print(format!("Without a limit; --write makes one: {}", judgement.without_limit.join(", ")))?;
+        }
+        let (held, exceeded) = (judgement.held, judgement.exceeded.len());
+        print(format!("{}: {held} limits hold, {exceeded} are exceeded", self.limits.display()))
+    }
+}
