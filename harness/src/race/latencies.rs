@@ -154,7 +154,7 @@ impl<G: Geometry> Race<'_, G> {
 pub(super) fn is_too_large(error: &HotplugProbeError) -> bool {
     match error {
         HotplugProbeError::Device(error) => matches!(error, DaxError::TooSmall { .. }),
-        HotplugProbeError::Hotplug(HotplugError::Vmem { source, .. }) => source.is_budget(),
+        HotplugProbeError::Hotplug(HotplugError::Vmem { source, .. }) => source.is_no_room(),
         HotplugProbeError::Hotplug(_) => false,
     }
 }
