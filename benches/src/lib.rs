@@ -9,7 +9,7 @@ use clap::Parser;
 use memmap_layouts::backing::RamBacking;
 use memmap_layouts::{Bytes, Geometry, X86_64};
 use pfnbench::cases;
-pub use pfnbench::cases::{HotplugCase, LookupCase, hotplug_cases};
+pub use pfnbench::cases::{HotplugCase, LookupCase};
 use pfnbench::contestant::entries;
 use pfnbench::field::{Field, Means};
 use pfnbench::interrupt::Interrupt;
@@ -151,6 +151,11 @@ pub struct Start {
     /// What to do.
     pub mode: Mode,
     filter: Option<Regex>,
+}
+
+/// The hotplug cases that are benched: the usual ones, without their variants.
+pub fn hotplug_cases() -> Vec<HotplugCase> {
+    cases::hotplug_cases(&cases::plain_groups())
 }
 
 impl Start {

@@ -73,7 +73,7 @@ pub struct Row {
     pub v: u32,
     /// Id of the layout.
     pub layout: String,
-    /// `pfn_valid`, …, `hot_add`, `hot_remove`, `footprint`.
+    /// `pfn_valid`, …, `hot_add`, `hot_add_read`, `hot_add_write`, `hot_remove`, `readers`, `footprint`.
     pub op: String,
     /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,10 @@
 mod hotplug;
 mod lookup;
 
-pub use hotplug::{HotplugCase, hotplug_cases, own_cost_name, readers_name};
+pub use hotplug::{
+    Addresses, HotplugCase, HotplugGroup, ReadersGroup, default_groups, default_readers, full_groups, full_readers,
+    hotplug_cases, own_cost_name, plain_groups, processors, readers_name,
+};
 pub use lookup::{LookupCase, lookup_cases};
 
 use crate::contestant::entries;
@@ -14,9 +17,12 @@ use thiserror::Error;
 /// Names of all cases of `pfnbench run`.
 pub fn names() -> Vec<String> {
     let lookups = lookup_cases().into_iter().map(|case| case.name());
-    let hotplug = hotplug_cases().into_iter().map(|case| case.name());
-    let plugged = entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
-    let readers = plugged.map(|entry| readers_name(entry.id));
+    let hotplug = hotplug_cases(&full_groups()).into_iter().map(|case| case.name());
+    let entries = entries::<X86_64>();
+    let plugged = || entries.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+    let readers = full_readers()
+        .into_iter()
+        .flat_map(|group| plugged().map(move |entry| format!("{}/{}", group.name(), entry.id)).collect::<Vec<_>>());
     let own_cost = std::iter::once(own_cost_name(crate::race::REFERENCE));
     lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
 }

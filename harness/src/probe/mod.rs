@@ -4,3 +4,4 @@ pub mod bare;
 pub mod counters;
 pub mod hotplug;
 pub mod lookup;
+pub mod place;

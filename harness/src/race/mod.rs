@@ -9,7 +9,7 @@ mod lookups;
 mod own_cost;
 mod readers;
 
-use crate::cases::Filter;
+use crate::cases::{Filter, default_groups};
 use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -69,7 +69,7 @@ impl Effort {
 
     /// An upper estimate for the timed part.
     pub fn estimate(&self, layouts: usize) -> Duration {
-        let hotplug = self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 1) * layouts as u32;
+        let hotplug = self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 2) * layouts as u32;
         self.estimate_lookups(layouts) + hotplug + self.readers_slice * self.readers_rounds * 2 * layouts as u32
     }
 
@@ -213,7 +213,7 @@ pub fn race<G: Geometry>(
         return Ok(race.outcome);
     }
     race.field.remove_hot_window(interrupt)?;
-    race.latencies()?;
+    race.latencies(&default_groups())?;
     race.readers()?;
     race.own_cost()?;
     Ok(race.outcome)
@@ -327,16 +327,17 @@ impl<G: Geometry> Race<'_, G> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::hotplug::OPS;
     use memmap_layouts::backing::RamBacking;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
-    struct Silent;
+    pub(super) struct Silent;
     impl Progress for Silent {
         fn stage(&mut self, _: &str, _: Duration) {}
     }
 
     /// Little enough for a test, over every part of a race.
-    fn settings() -> Settings {
+    pub(super) fn settings() -> Settings {
         let effort = Effort {
             slice: Duration::from_micros(200),
             rounds: 2,
@@ -363,7 +364,7 @@ mod tests {
         }
     }
 
-    fn small_machine() -> BootMap {
+    pub(super) fn small_machine() -> BootMap {
         let range = PfnRange::new(0x100, 0x14000).unwrap();
         BootMap::new([BootRange { range, node: 0 }]).unwrap()
     }
@@ -374,10 +375,20 @@ mod tests {
         let outcome =
             race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &Interrupt::default(), &mut Silent).unwrap();
         for entry in entries::<X86_64>() {
-            for size in HOTPLUG_SIZES {
-                for op in ["hot_add", "hot_remove"] {
-                    let of = |row: &&Row| row.layout == entry.id && row.op == op && row.size_bytes == Some(size);
-                    assert!(outcome.rows.iter().any(|row| of(&row)), "{} {op} {size}", entry.id);
+            for group in default_groups() {
+                for op in OPS {
+                    let of_group = |row: &&Row| {
+                        row.layout == entry.id
+                            && row.op == op
+                            && row.size_bytes == Some(group.size_bytes)
+                            && row.position.as_deref() == Some(group.position.name())
+                            && row.mode.as_deref() == Some(group.addresses.name())
+                            && row.threads == Some(group.init_threads.get())
+                    };
+                    let metrics: Vec<_> = outcome.rows.iter().filter(of_group).map(|row| row.metric.as_str()).collect();
+                    let refused = outcome.rows.iter().filter(of_group).all(|row| row.status == Status::NotOffered);
+                    let expected: &[&str] = if refused { &["p50"] } else { &["p50", "p90", "p99", "p99.9", "max"] };
+                    assert_eq!(metrics, expected, "{} {op} {group:?}", entry.id);
                 }
             }
         }
@@ -386,6 +397,8 @@ mod tests {
         assert!(too_large.clone().count() > 0);
         let tags: Vec<_> = outcome.histograms.iter().map(|(tag, _)| tag.as_str()).collect();
         assert!(tags.contains(&"hot_add/subsection/2097152") && tags.contains(&"hot_remove/dax/16777216"), "{tags:?}");
+        let others = ["hot_add_read/subsection/2097152/later", "hot_add/sparse/134217728/fresh"];
+        assert!(others.iter().all(|tag| tags.contains(tag)), "{tags:?}");
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! They walk the memory next to the one that comes and goes, in the same section where there can be parts: of all memory that is
 //! where a writer could disturb them most, for they read the map that it writes.
 
-use super::latencies::is_too_large;
 use super::{HOTPLUG_SIZES, Race, RaceError};
 use crate::cases::readers_name;
 use crate::contestant::{Contestant, HotplugContestant};
 use crate::field::FieldError;
-use crate::probe::hotplug::{HotplugProbeError, Latencies};
+use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner};
 use crate::probe::lookup::{LookupOp, Prepared};
+use crate::probe::place::Position;
 use crate::row::{Row, Sections, Status};
 use memmap_layouts::backing::DaxDevice;
 use memmap_layouts::{Geometry, Pfn, PfnRange};
@@ -71,7 +71,11 @@ impl<G: Geometry> Walked<'_, G> {
                 let turn_begin = Instant::now();
                 match company {
                     Company::Writer => {
-                        let time = self.hotplug.time(self.range, self.device.as_ref(), &mut Latencies::default());
+                        let time = self.hotplug.time(
+                            self.range,
+                            Manner::plain(self.device.as_ref()),
+                            &mut Latencies::default(),
+                        );
                         if let Err(source) = time {
                             outcome = Err(FieldError::Hotplug { layout: self.layout.id(), source });
                             break;
@@ -136,14 +140,15 @@ impl<G: Geometry> Race<'_, G> {
             if !self.settings.filter.wants(&readers_name(self.field.layouts[at].id())) {
                 continue;
             }
-            let offered = HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, hotplug.timed_range(window, size)?)));
+            let place = |size| hotplug.place(window, size, Position::First).ok();
+            let offered = HOTPLUG_SIZES.into_iter().find_map(|size| Some((size, place(size)?.range)));
             let Some((size, range)) = offered else { continue };
             // The window is 1 GiB, and the smallest addition of any layout a section.
             let neighbour = PfnRange::from_len(range.end(), range.nr_pages()).expect("the window goes on");
             let id = self.field.layouts[at].id();
             let failed = |source| FieldError::Hotplug { layout: id, source };
             let rows = match hotplug.add_window(neighbour, None) {
-                Err(source) if is_too_large(&source) => vec![self.no_readers(id, size, &source)],
+                Err(source) if source.is_too_large() => vec![self.no_readers(id, size, &source)],
                 Err(source) => return Err(failed(source).into()),
                 Ok(()) => {
                     let rows = self.readers_of(at, hotplug, (size, range), neighbour);
@@ -209,7 +214,7 @@ impl<G: Geometry> Race<'_, G> {
             };
             for company in order {
                 let slice = match walked.slice(company, turn) {
-                    Err(FieldError::Hotplug { source, .. }) if is_too_large(&source) && rows.is_empty() => {
+                    Err(FieldError::Hotplug { source, .. }) if source.is_too_large() && rows.is_empty() => {
                         return Ok(vec![self.no_readers(layout.id(), size, &source)]);
                     }
                     slice => slice?,
