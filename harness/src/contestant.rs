@@ -3,6 +3,8 @@
 use crate::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
 use crate::probe::lookup::{self, LookupOp, Prepared};
 use crate::probe::place::{NoPlace, Place, Position, place};
+use crate::probe::tail;
+use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
@@ -32,6 +34,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
     /// Runs queries; the sum of the answers.
     fn run(&self, prepared: &Prepared, passes: u64) -> u64;
+    /// Runs short batches of `valid_to_page`, each timed; the sum of the answers.
+    fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
     /// Its hotplug, if it has any.
     fn hotplug(&self) -> Option<&dyn HotplugContestant>;
 }
@@ -103,6 +107,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     }
     fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
         lookup::run(&self.layout, prepared, passes)
+    }
+    fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64 {
+        tail::time_batches(&self.layout, pfns, into)
     }
     fn hotplug(&self) -> Option<&dyn HotplugContestant> {
         (self.hotplug)(&self.layout)

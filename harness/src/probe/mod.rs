@@ -5,3 +5,4 @@ pub mod counters;
 pub mod hotplug;
 pub mod lookup;
 pub mod place;
+pub mod tail;

@@ -278,7 +278,7 @@ impl<G: Geometry> Race<'_, G> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::tests::{Silent, settings, small_machine};
     use super::super::{Outcome, Settings};
     use super::*;
@@ -293,7 +293,10 @@ mod tests {
     const SECTION: u64 = X86_64::PAGES_PER_SECTION;
 
     /// A race of the reference alone, on a ground of its own.
-    fn on_the_reference(settings: &Settings, test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground)) {
+    pub(in crate::race) fn on_the_reference(
+        settings: &Settings,
+        test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground),
+    ) {
         let entries: Vec<_> =
             entries::<X86_64>().into_iter().filter(|entry| entry.id == super::super::REFERENCE).collect();
         let (interrupt, mut progress) = (Interrupt::default(), Silent);

@@ -9,7 +9,7 @@ mod lookups;
 mod own_cost;
 mod readers;
 
-use crate::cases::{Filter, default_groups};
+use crate::cases::{Filter, default_groups, default_readers};
 use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -43,7 +43,8 @@ pub struct Effort {
     pub hotplug_time: Duration,
     /// Length of a slice of readers beside a writer.
     pub readers_slice: Duration,
-    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
+    /// Rounds in which they have a slice beside the writer, one beside a busy thread and one alone, and half a slice of each for
+    /// the tail.
     pub readers_rounds: u32,
 }
 
@@ -54,7 +55,7 @@ impl Effort {
         rounds: 40,
         hotplug_samples: 10_000,
         hotplug_time: Duration::from_millis(1500),
-        readers_slice: Duration::from_millis(100),
+        readers_slice: Duration::from_millis(50),
         readers_rounds: 6,
     };
     /// Under ten seconds: shows that everything works.
@@ -63,14 +64,14 @@ impl Effort {
         rounds: 6,
         hotplug_samples: 1_000,
         hotplug_time: Duration::from_millis(250),
-        readers_slice: Duration::from_millis(50),
+        readers_slice: Duration::from_millis(30),
         readers_rounds: 2,
     };
 
     /// An upper estimate for the timed part.
     pub fn estimate(&self, layouts: usize) -> Duration {
         let hotplug = self.hotplug_time * (HOTPLUG_SIZES.len() as u32 + 2) * layouts as u32;
-        self.estimate_lookups(layouts) + hotplug + self.readers_slice * self.readers_rounds * 2 * layouts as u32
+        self.estimate_lookups(layouts) + hotplug + self.readers_slice * self.readers_rounds * 9 / 2 * layouts as u32
     }
 
     /// The part of it for lookups.
@@ -108,7 +109,7 @@ pub struct Settings {
 pub struct Outcome {
     /// Every figure.
     pub rows: Vec<Row>,
-    /// Latencies of hotplug, by tag (`hot_add/subsection/2097152`).
+    /// Latencies of hotplug and of readers' batches, by tag (`hot_add/subsection/2097152`, `readers/subsection/writer`).
     pub histograms: Vec<(String, Histogram<u64>)>,
 }
 
@@ -214,7 +215,7 @@ pub fn race<G: Geometry>(
     }
     race.field.remove_hot_window(interrupt)?;
     race.latencies(&default_groups())?;
-    race.readers()?;
+    race.readers(&default_readers())?;
     race.own_cost()?;
     Ok(race.outcome)
 }
@@ -391,13 +392,17 @@ mod tests {
                     assert_eq!(metrics, expected, "{} {op} {group:?}", entry.id);
                 }
             }
+            let readers = outcome.rows.iter().filter(|row| row.layout == entry.id && row.op == "readers");
+            let batches = readers.filter(|row| row.unit == "ns/batch").count();
+            assert_eq!(batches, if entry.caps.hotplug_granule_pages.is_some() { 3 * 4 } else { 0 }, "{}", entry.id);
         }
         // 1 GiB of four layouts does not fit 64 MiB of records beside what is booted: said, not failed.
         let too_large = outcome.rows.iter().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
         assert!(too_large.clone().count() > 0);
         let tags: Vec<_> = outcome.histograms.iter().map(|(tag, _)| tag.as_str()).collect();
         assert!(tags.contains(&"hot_add/subsection/2097152") && tags.contains(&"hot_remove/dax/16777216"), "{tags:?}");
-        let others = ["hot_add_read/subsection/2097152/later", "hot_add/sparse/134217728/fresh"];
+        let others =
+            ["hot_add_read/subsection/2097152/later", "hot_add/sparse/134217728/fresh", "readers/sparse/writer"];
         assert!(others.iter().all(|tag| tags.contains(tag)), "{tags:?}");
     }
 
