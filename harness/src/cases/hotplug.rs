@@ -141,7 +141,10 @@ pub fn full_groups() -> Vec<HotplugGroup> {
     for addresses in [Addresses::Fresh, Addresses::Again] {
         for position in Position::ALL {
             let of_size = |&size_bytes: &u64| HotplugGroup { position, addresses, ..HotplugGroup::plain(size_bytes) };
-            groups.extend(sizes.iter().map(of_size).filter(|group| position.has::<X86_64>(group.size_bytes)));
+            // Fresh addresses for 64 GiB are there once, and only if nothing else has used any.
+            let largest = if addresses == Addresses::Fresh { 8 << 30 } else { u64::MAX };
+            let sizes = sizes.iter().filter(|&&size| size <= largest);
+            groups.extend(sizes.map(of_size).filter(|group| position.has::<X86_64>(group.size_bytes)));
         }
     }
     for init_threads in init_threads().filter(|threads| threads.get() > 1) {

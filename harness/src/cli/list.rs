@@ -5,6 +5,7 @@ use crate::cases;
 use crate::contestant::entries;
 use crate::map::builtin;
 use crate::probe::lookup::LookupOp;
+use crate::probe::place::Position;
 use crate::queries::Pattern;
 use crate::race::HOTPLUG_SIZES;
 use clap::Args;
@@ -76,6 +77,7 @@ impl ListArgs {
                 "patterns": Pattern::ALL,
                 "sections": ["boot", "hot"],
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
+                "hotplug_positions": Position::ALL,
                 "maps": builtin::names().collect::<Vec<_>>(),
                 "backings": backings,
             }))?;
@@ -98,7 +100,10 @@ impl ListArgs {
             "lookups   {}, each on boot and on hot-added sections, sequential and random",
             lookups.join(", ")
         ))?;
-        print(format!("hotplug   add and remove of {}", HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ")))?;
+        let sizes = HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ");
+        print(format!(
+            "hotplug   add and remove of {sizes}; unaligned, later in a section, fresh, by threads: see --cases"
+        ))?;
         print(format!("backings  {}", backings.join(", ")))?;
         print("maps      this machine's, a file, - (standard input), or one that is built in:")?;
         let names: Vec<&str> = builtin::names().collect();
