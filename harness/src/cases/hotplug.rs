@@ -193,11 +193,6 @@ pub fn full_readers() -> Vec<ReadersGroup> {
     numbers.into_iter().filter_map(NonZeroU32::new).map(|readers| ReadersGroup { readers }).collect()
 }
 
-/// The usual readers beside a writer: `readers/dax`.
-pub fn readers_name(layout: &str) -> String {
-    format!("{}/{layout}", ReadersGroup::usual().name())
-}
-
 /// Hot-add against a bare populate: `own_cost/subsection`.
 pub fn own_cost_name(layout: &str) -> String {
     format!("own_cost/{layout}")

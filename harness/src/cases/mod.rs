@@ -5,7 +5,7 @@ mod lookup;
 
 pub use hotplug::{
     Addresses, HotplugCase, HotplugGroup, ReadersGroup, default_groups, default_readers, full_groups, full_readers,
-    hotplug_cases, own_cost_name, plain_groups, processors, readers_name,
+    hotplug_cases, own_cost_name, plain_groups, processors,
 };
 pub use lookup::{LookupCase, lookup_cases};
 
@@ -17,10 +17,10 @@ use thiserror::Error;
 /// Names of all cases of `pfnbench run`.
 pub fn names() -> Vec<String> {
     let lookups = lookup_cases().into_iter().map(|case| case.name());
-    let hotplug = hotplug_cases(&full_groups()).into_iter().map(|case| case.name());
+    let hotplug = hotplug_cases(&default_groups()).into_iter().map(|case| case.name());
     let entries = entries::<X86_64>();
     let plugged = || entries.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
-    let readers = full_readers()
+    let readers = default_readers()
         .into_iter()
         .flat_map(|group| plugged().map(move |entry| format!("{}/{}", group.name(), entry.id)).collect::<Vec<_>>());
     let own_cost = std::iter::once(own_cost_name(crate::race::REFERENCE));

@@ -55,7 +55,7 @@ impl Effort {
         rounds: 40,
         hotplug_samples: 10_000,
         hotplug_time: Duration::from_millis(1500),
-        readers_slice: Duration::from_millis(50),
+        readers_slice: Duration::from_millis(45),
         readers_rounds: 6,
     };
     /// Under ten seconds: shows that everything works.
@@ -64,7 +64,7 @@ impl Effort {
         rounds: 6,
         hotplug_samples: 1_000,
         hotplug_time: Duration::from_millis(250),
-        readers_slice: Duration::from_millis(30),
+        readers_slice: Duration::from_millis(20),
         readers_rounds: 2,
     };
 

@@ -119,6 +119,10 @@ impl<G: Geometry> Walked<'_, G> {
             }
             let (begin, lookups_before) = (Instant::now(), shared.lookups.load(Ordering::Relaxed));
             let worked = self.keep_company(company, turn, begin, length);
+            // On a crowded machine nobody may have walked yet, and no throughput is no figure.
+            while shared.lookups.load(Ordering::Relaxed) == lookups_before && !readers.iter().any(|r| r.is_finished()) {
+                thread::yield_now();
+            }
             let elapsed = begin.elapsed();
             let lookups = shared.lookups.load(Ordering::Relaxed) - lookups_before;
             shared.stop.store(true, Ordering::Relaxed);
