@@ -3,7 +3,7 @@
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use memmap_layouts::Bytes;
-use pfnbench::probe::hotplug::{Latencies, PERCENTILES, percentile};
+use pfnbench::probe::hotplug::{Latencies, Manner, PERCENTILES, percentile};
 use pfnbench::units::{three_digits, time};
 use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, field, hotplug_cases};
 use std::collections::BTreeMap;
@@ -36,17 +36,19 @@ fn main() -> anyhow::Result<()> {
         let Some(at) = field.layouts.iter().position(|layout| layout.id() == case.layout) else { continue };
         let (layout, device) = (&field.layouts[at], field.device(at, window)?);
         let hotplug = layout.hotplug().context("cases have hotplug")?;
-        let range = hotplug.timed_range(window, case.size).context("cases are offered")?;
+        let (size_bytes, position) = (case.group.size_bytes, case.group.position);
+        let range = hotplug.place(window, size_bytes, position).context("cases are offered")?.range;
+        let manner = Manner::plain(device.as_ref());
         let mut latencies = Latencies::default();
         // Page tables and the blocks of a device are made once; that is not what is timed.
-        if let Err(error) = hotplug.time(range, device.as_ref(), &mut Latencies::default()) {
+        if let Err(error) = hotplug.time(range, manner, &mut Latencies::default()) {
             eprintln!("skipped: {}: {error}", case.name());
             continue;
         }
         let (samples, limit) = if start.mode == Mode::Bench { (SAMPLES, TIME) } else { (1, TIME) };
         let begin = Instant::now();
         while latencies.add.len() < samples && begin.elapsed() < limit {
-            hotplug.time(range, device.as_ref(), &mut latencies)?;
+            hotplug.time(range, manner, &mut latencies)?;
         }
         if start.mode == Mode::Bench {
             print(case, "add", &latencies.add, &baseline, &mut medians);

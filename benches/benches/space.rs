@@ -5,7 +5,8 @@ use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use memmap_layouts::{BootMap, Config, Geometry, PfnRange, RecordStore, X86_64, X86_64La57};
 use pfnbench::contestant::{Contestant, device_on_tmpfs, entries};
-use pfnbench::probe::hotplug::{Latencies, percentile};
+use pfnbench::probe::hotplug::{Latencies, Manner, percentile};
+use pfnbench::probe::place::Position;
 use pfnbench::units::{three_digits, time};
 use pfnbench::verify::tmpfs_dir;
 use pfnbench_benches::{Mode, SpaceCase, Start, space_cases};
@@ -72,9 +73,9 @@ impl<G: Geometry> Side<G> {
 
     fn turn(&self, case: &SpaceCase, into: &mut Latencies) -> anyhow::Result<()> {
         let hotplug = self.layout.hotplug().context("cases have hotplug")?;
-        let range = hotplug.timed_range(self.last_section, case.size).context("cases are offered")?;
+        let place = hotplug.place(self.last_section, case.size, Position::First).context("cases are offered")?;
         for _ in 0..TURN {
-            hotplug.time(range, Some(&self.device), into).with_context(|| case.name())?;
+            hotplug.time(place.range, Manner::plain(Some(&self.device)), into).with_context(|| case.name())?;
         }
         Ok(())
     }

@@ -204,6 +204,14 @@ unsafe fn valid_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
     reader.valid_to_page(Pfn(query)).map_or(0, Page::flags)
 }
 
+/// # Safety
+/// `context` points to a reader of the layout.
+unsafe fn next_valid_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
+    reader.next_valid_pfn(Pfn(query), Pfn(query + L::Geometry::PAGES_PER_SECTION)).map_or(0, |found| found.0)
+}
+
 /// A layout and how much of it changes at once.
 struct Change<'a, L> {
     layout: &'a L,
@@ -284,7 +292,9 @@ impl Run {
             Sections::Hot => queries(HOT),
         };
         let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
-        let expected = lookup::prepare(layout, op, &pfns, backed)?.expected(1);
+        // A walk that is asked at a valid page frame finds it at once; its answer is that of `page_to_pfn`.
+        let checked = if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op };
+        let expected = lookup::prepare_valid(layout, checked, &pfns, backed)?.expected(1);
         let reader = layout.reader();
         // SAFETY: `prepare` has seen every one of them valid.
         let page = |pfn: Pfn| unsafe { reader.pfn_to_page(pfn) }.as_ptr().expose_provenance() as u64;
@@ -293,6 +303,7 @@ impl Run {
             LookupOp::PfnToPage => pfn_to_page::<L>,
             LookupOp::PageToPfn => page_to_pfn::<L>,
             LookupOp::ValidToPage => valid_to_page::<L>,
+            LookupOp::NextValidPfn => next_valid_pfn::<L>,
         };
         let queries: Vec<u64> = match op {
             LookupOp::PageToPfn => pfns.into_iter().map(page).collect(),

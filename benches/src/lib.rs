@@ -11,7 +11,7 @@ use clap::Parser;
 use memmap_layouts::backing::RamBacking;
 use memmap_layouts::{Bytes, Geometry, X86_64};
 use pfnbench::cases;
-pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup, hotplug_cases};
+pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup};
 use pfnbench::contestant::entries;
 use pfnbench::field::{Field, Means};
 use pfnbench::interrupt::Interrupt;
@@ -217,6 +217,11 @@ pub struct Start {
     /// What to do.
     pub mode: Mode,
     filter: Option<Regex>,
+}
+
+/// The hotplug cases that are benched: the usual ones, without their variants.
+pub fn hotplug_cases() -> Vec<HotplugCase> {
+    cases::hotplug_cases(&cases::plain_groups())
 }
 
 impl Start {

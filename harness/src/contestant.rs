@@ -1,7 +1,10 @@
 //! Layouts of different types side by side: the type is erased once a slice, never a lookup.
 
-use crate::probe::hotplug::{self, HotplugProbeError, Latencies};
+use crate::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
 use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries};
+use crate::probe::place::{NoPlace, Place, Position, place};
+use crate::probe::tail;
+use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
@@ -38,6 +41,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn pfn_valid(&self, pfn: Pfn) -> bool;
     /// Runs queries; the sum of the answers.
     fn run(&self, prepared: &Prepared, passes: u64) -> u64;
+    /// Runs short batches of `valid_to_page`, each timed; the sum of the answers.
+    fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
     /// Its hotplug, if it has any.
     fn hotplug(&self) -> Option<&dyn HotplugContestant>;
 }
@@ -54,18 +59,16 @@ pub trait HotplugContestant: Sync {
     /// # Errors
     /// The layout refuses.
     fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError>;
-    /// The range of a size at the start of a window, if the layout can add it.
-    fn timed_range(&self, window: PfnRange, size_bytes: u64) -> Option<PfnRange>;
+    /// The first place of a size and position in a window.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn place(&self, window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace>;
     /// Adds and removes a range once, timed.
     ///
     /// # Errors
     /// The layout or the device refuses.
-    fn time(
-        &self,
-        range: PfnRange,
-        device: Option<&Arc<DaxDevice>>,
-        into: &mut Latencies,
-    ) -> Result<(), HotplugProbeError>;
+    fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError>;
     /// A number made from all its state.
     fn digest(&self) -> u64;
 }
@@ -122,6 +125,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
         lookup::run(&self.layout, prepared, passes)
     }
+    fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64 {
+        tail::time_batches(&self.layout, pfns, into)
+    }
     fn hotplug(&self) -> Option<&dyn HotplugContestant> {
         (self.hotplug)(&self.layout)
     }
@@ -135,16 +141,11 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
     fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError> {
         Hotplug::remove(self, window, &RemoveParams::default(), &mut ())
     }
-    fn timed_range(&self, window: PfnRange, size_bytes: u64) -> Option<PfnRange> {
-        hotplug::timed_range::<L>(window, size_bytes)
+    fn place(&self, window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace> {
+        place::<L>(window, size_bytes, position)
     }
-    fn time(
-        &self,
-        range: PfnRange,
-        device: Option<&Arc<DaxDevice>>,
-        into: &mut Latencies,
-    ) -> Result<(), HotplugProbeError> {
-        hotplug::add_and_remove(self, range, device, into)
+    fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError> {
+        hotplug::add_and_remove(self, range, manner, into)
     }
     fn digest(&self) -> u64 {
         Inspect::digest(self)

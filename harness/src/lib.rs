@@ -34,4 +34,5 @@ pub mod table;
 pub mod tier;
 pub mod units;
 pub mod verify;
+pub mod work;
 pub mod workload;

@@ -3,8 +3,9 @@
 use memmap_layouts::{BackedSections, BootMap, Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
-/// Sections of the window in which hotplug is timed: 1 GiB.
-const LATENCY_SECTIONS: u64 = 8;
+/// Bytes of the window in which hotplug is timed: 64 GiB that need not begin with a section; if the space has no room for that,
+/// the 1 GiB that it takes at least.
+const LATENCY_BYTES: [u64; 2] = [65 << 30, 1 << 30];
 
 /// The windows for hot-added memory begin on a multiple of this, above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
@@ -40,7 +41,8 @@ pub struct Plan {
     pub hot: Option<PfnRange>,
     /// Sections of `hot` that have records.
     pub backed_hot: Vec<u64>,
-    /// 1 GiB in which additions and removals are timed.
+    /// Where additions and removals are timed: 65 GiB, or 1 GiB in a space that is almost full. Every section of it has records,
+    /// once it is added.
     pub latency: Option<PfnRange>,
     /// All sections with records.
     pub backed: BackedSections,
@@ -80,9 +82,14 @@ impl Plan {
         let section_bytes_phys = 1u64 << G::SECTION_SIZE_BITS;
         // First the small window for timing, so that a full physical space costs lookups some sections, not hotplug all.
         let latency_start = above(map_end.div_ceil(section_bytes_phys));
-        let latency = window::<G>(latency_start, LATENCY_SECTIONS)
-            .filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == LATENCY_SECTIONS);
-        let hot_start = above(latency_start + LATENCY_SECTIONS);
+        let latency_sections = LATENCY_BYTES.map(|bytes| (bytes >> G::SECTION_SIZE_BITS).max(1));
+        // Large only if the memory for lookups has room as well.
+        let wanted = match latency_start.checked_add(latency_sections[0] + window_align + nr_boot) {
+            Some(end) if end <= G::NR_MEM_SECTIONS => latency_sections[0],
+            _ => latency_sections[1],
+        };
+        let latency = window::<G>(latency_start, wanted).filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == wanted);
+        let hot_start = above(latency_start + wanted);
         let hot = window::<G>(hot_start, nr_boot.max(1));
         let hot_sections: Vec<u64> = hot.map_or_else(Vec::new, |w| sections::<G>(w).collect());
 
@@ -138,6 +145,7 @@ mod tests {
         assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] == 3));
         assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
         assert!(!plan.hot.unwrap().overlaps(plan.latency.unwrap()));
+        assert_eq!(plan.latency.unwrap().nr_pages() << 12, 65 << 30);
     }
 
     #[test]
@@ -155,7 +163,7 @@ mod tests {
         let below = top - (3 << 30);
         let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4).unwrap();
         assert_eq!(plan.hot.unwrap().end(), top >> 12, "as many as fit");
-        assert!(plan.latency.is_some());
+        assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
     }
 
     #[test]

@@ -73,9 +73,10 @@ pub struct Row {
     pub v: u32,
     /// Id of the layout.
     pub layout: String,
-    /// `pfn_valid`, …, `hot_add`, `hot_remove`, `footprint`.
+    /// `pfn_valid`, …, `hot_add`, `hot_add_read`, `hot_add_write`, `hot_remove`, `readers`, `footprint`.
     pub op: String,
-    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`.
+    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`; of readers, their
+    /// company: `writer`, `busy` or `alone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Boot or hot-added sections.
@@ -118,7 +119,7 @@ pub struct Row {
     pub sample: Option<u32>,
     /// What the value is.
     pub metric: String,
-    /// Its unit: `ns/op`, `events/op`, `ns`, `bytes`, `ratio`.
+    /// Its unit: `ns/op`, `ns/batch`, `events/op`, `ns`, `lookups/s`, `bytes`, `ratio`.
     pub unit: String,
     /// The value; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,10 +2,10 @@
 
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::job::{Event, Finished};
-use crate::race::BOOT;
 use crate::row::{Row, SCHEMA, Status};
 use crate::run_folder::{FolderError, RunFolder};
 use crate::schedule::{Leg, Schedule};
+use crate::work::BOOT;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};

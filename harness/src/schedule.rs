@@ -9,9 +9,9 @@ use crate::job::{self, Job, JobError};
 use crate::map::PhysicalMap;
 use crate::map::source::{Source, SourceError};
 use crate::probe::lookup::LookupOp;
-use crate::race::Work;
 use crate::tier::{Effort, Tier};
-use crate::workload::{Expectation, LookupWork, THIS_MACHINE, Workload, source_of};
+use crate::work::Work;
+use crate::workload::{self, Expectation, LookupWork, THIS_MACHINE, Workload, source_of};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{Validity, X86_64};
 use rand::SeedableRng;
@@ -128,7 +128,7 @@ impl Wanted {
     fn lookups(&self, workloads: &[Workload]) -> Vec<LookupWork> {
         let works = workloads.iter().flat_map(|workload| workload.lookups.iter().cloned());
         let mut works: Vec<LookupWork> = works
-            .filter(|work| work.tier <= self.tier.max(Tier::Smoke))
+            .filter(|work| work.tier <= self.tier)
             .filter(|work| self.ops.is_empty() || self.ops.contains(&work.group.op))
             .filter(|work| self.map.is_none() || work.map == THIS_MACHINE)
             .collect();
@@ -143,22 +143,27 @@ impl Wanted {
         cases::lookup_cases(std::slice::from_ref(work)).iter().any(|case: &LookupCase| self.filter.wants(&case.name()))
     }
 
+    /// What is measured beside lookups, on the main map.
+    fn beside(&self, workloads: &[Workload]) -> Work {
+        let mut work = workload::everything(workloads, Some(self.tier));
+        let plugged: Vec<_> = entries::<X86_64>();
+        let plugged = || plugged.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+        let wants = |name: String| self.filter.wants(&name);
+        work.lookups.clear();
+        work.counters = true;
+        work.hotplug.retain(|&group| cases::hotplug_cases(&[group]).into_iter().any(|case| wants(case.name())));
+        work.readers.retain(|group| plugged().any(|entry| wants(group.case(entry.id))));
+        work.own_cost &= wants(cases::own_cost_name(crate::race::REFERENCE));
+        work
+    }
+
     /// The maps with their work, the main one first.
     ///
     /// # Errors
     /// Nothing is left, or a map cannot be had.
     pub fn maps(&self, workloads: &[Workload]) -> Result<Vec<MapWork>, ScheduleError> {
         let all = self.lookups(workloads);
-        let hotplugs = || cases::hotplug_cases().into_iter().map(|case| case.name());
-        let plugged = || entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
-        let wants = |name: String| self.filter.wants(&name);
-        let beside = Work {
-            counters: true,
-            hotplug: hotplugs().any(wants),
-            readers: plugged().any(|entry| wants(cases::readers_name(entry.id))),
-            own_cost: wants(cases::own_cost_name(crate::race::REFERENCE)),
-            ..Work::default()
-        };
+        let beside = self.beside(workloads);
         let mut names = vec![THIS_MACHINE.to_owned()];
         for work in &all {
             if !names.contains(&work.map) {
@@ -170,8 +175,7 @@ impl Wanted {
             let lookups: Vec<LookupWork> =
                 all.iter().filter(|work| work.map == *name && self.wants(work)).cloned().collect();
             let beside = if at == 0 { beside.clone() } else { Work::default() };
-            let nothing = lookups.is_empty() && !(beside.hotplug || beside.readers || beside.own_cost);
-            if nothing {
+            if lookups.is_empty() && beside.is_empty() {
                 continue;
             }
             let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
@@ -313,7 +317,7 @@ mod tests {
         let counts = Tier::ALL.map(nr);
         assert!(counts.is_sorted() && counts[0] >= 9 && counts[3] > 2 * counts[1], "{counts:?}");
         let all = Wanted { tier: Tier::Full, ..Wanted::default() }.maps(&workloads).unwrap();
-        assert!(all.len() >= 5 && all[0].work.hotplug && !all[1].work.hotplug);
+        assert!(all.len() >= 5 && !all[0].work.hotplug.is_empty() && all[1].work.hotplug.is_empty());
         assert!(all[1..].iter().all(|of| !of.work.lookups.is_empty()));
     }
 
@@ -326,7 +330,7 @@ mod tests {
         let error = wanted(Tier::Full, "zapf").maps(&Workload::builtin()).unwrap_err().to_string();
         assert!(error.contains("--tier full;"), "{error}");
         let maps = wanted(Tier::Full, "^hotplug/2MiB").maps(&Workload::builtin()).unwrap();
-        assert!(maps[0].work.lookups.is_empty() && maps[0].work.hotplug && !maps[0].work.readers);
+        assert!(maps[0].work.lookups.is_empty() && !maps[0].work.hotplug.is_empty() && maps[0].work.readers.is_empty());
     }
 
     #[test]

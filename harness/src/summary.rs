@@ -1,5 +1,11 @@
 //! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
 
+mod hotplug;
+mod readers;
+
+pub use hotplug::{HotplugCell, HotplugLine, Percentile};
+pub use readers::{ReadersCell, Tail};
+
 use crate::cases::LookupGroup;
 use crate::probe::counters::Kind;
 use crate::race::REFERENCE;
@@ -44,47 +50,6 @@ pub struct LookupLine {
     pub cells: Vec<LookupCell>,
 }
 
-/// A percentile.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Percentile {
-    /// `p50` … `max`.
-    pub name: String,
-    /// In nanoseconds; absent if there are too few samples.
-    pub ns: Option<f64>,
-}
-
-/// Hotplug of one layout.
-#[derive(Clone, Debug, Serialize)]
-pub struct HotplugCell {
-    /// The layout.
-    pub layout: String,
-    /// Operations timed.
-    pub samples: u64,
-    /// `p50`, `p90`, `p99`, `p99.9`, `max`; empty if not offered.
-    pub percentiles: Vec<Percentile>,
-    /// Why there is no figure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl HotplugCell {
-    /// A percentile by name, in nanoseconds.
-    pub fn ns(&self, name: &str) -> Option<f64> {
-        self.percentiles.iter().find(|p| p.name == name)?.ns
-    }
-}
-
-/// Additions or removals of one size.
-#[derive(Clone, Debug, Serialize)]
-pub struct HotplugLine {
-    /// `hot_add` or `hot_remove`.
-    pub op: String,
-    /// Size in bytes.
-    pub size_bytes: u64,
-    /// By layout.
-    pub cells: Vec<HotplugCell>,
-}
-
 /// Bytes of one layout.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Bytes {
@@ -116,24 +81,6 @@ pub struct OwnCost {
     pub bare_ns: f64,
     /// One over the other.
     pub ratio: f64,
-}
-
-/// Readers of one layout beside a writer.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReadersCell {
-    /// The layout.
-    pub layout: String,
-    /// Lookups a second of all readers beside a writer, median over slices.
-    pub beside_a_writer: f64,
-    /// Beside a thread that is as busy and touches no layout.
-    pub beside_a_busy_thread: f64,
-    /// Median of the ratios of neighbouring slices.
-    pub ratio: f64,
-    /// How many read.
-    pub mode: String,
-    /// Why the figure is not what it seems.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 /// A run in figures.
@@ -216,10 +163,10 @@ impl Summary {
             processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
             lookups: lookups(rows, &layouts, reference),
-            hotplug: hotplug(rows, &layouts),
+            hotplug: hotplug::lines(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
             own_cost: own_cost(rows),
-            readers: layouts.iter().filter_map(|layout| readers(rows, layout)).collect(),
+            readers: readers::cells(rows, &layouts),
             counters: Kind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
             layouts,
         }
@@ -288,31 +235,6 @@ fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell>
     layouts.iter().filter_map(cell).collect()
 }
 
-fn hotplug(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
-    let timed = || rows.iter().filter(|row| row.op == "hot_add" || row.op == "hot_remove");
-    let mut keys = Vec::new();
-    timed().for_each(|row| push_new(&mut keys, (row.op.clone(), row.size_bytes.unwrap_or(0))));
-    keys.sort();
-    let line = |(op, size_bytes): (String, u64)| {
-        let cell = |layout: &String| {
-            let of_layout: Vec<&Row> = timed()
-                .filter(|row| row.op == op && row.size_bytes == Some(size_bytes) && row.layout == *layout)
-                .collect();
-            let first = of_layout.first()?;
-            let offered = of_layout.iter().filter(|row| row.status != Status::NotOffered);
-            let percentile = |row: &&Row| Percentile { name: row.metric.clone(), ns: row.value };
-            Some(HotplugCell {
-                layout: layout.clone(),
-                samples: first.n_ops.unwrap_or(0),
-                percentiles: offered.map(percentile).collect(),
-                reason: first.reason.clone(),
-            })
-        };
-        HotplugLine { cells: layouts.iter().filter_map(cell).collect(), op, size_bytes }
-    };
-    keys.into_iter().map(line).collect()
-}
-
 fn bytes(rows: &[Row], layout: &str) -> Bytes {
     let of_layout = || rows.iter().filter(|row| row.layout == layout);
     let value = |sections, metric: &str| {
@@ -357,27 +279,9 @@ fn counter(rows: &[Row], layouts: &[String], kind: Kind) -> Option<CounterLine> 
     Some(CounterLine { name: kind.name().to_owned(), unit: first.unit.clone(), cells, not_counted })
 }
 
-fn readers(rows: &[Row], layout: &str) -> Option<ReadersCell> {
-    let of = |metric: &'static str| {
-        rows.iter().filter(move |row| row.op == "readers" && row.layout == layout && row.metric == metric)
-    };
-    let (writer, busy) = ("beside_a_writer", "beside_a_busy_thread");
-    let neighbour = |sample| of(busy).find(|row| row.sample == sample)?.value;
-    let median = |metric| quantile(&sorted(of(metric).filter_map(|row| row.value)), 0.5);
-    let ratios = of(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
-    let first = of(writer).next()?;
-    Some(ReadersCell {
-        layout: layout.to_owned(),
-        beside_a_writer: median(writer)?,
-        beside_a_busy_thread: median(busy)?,
-        ratio: quantile(&sorted(ratios), 0.5)?,
-        mode: first.mode.clone().unwrap_or_default(),
-        reason: first.reason.clone(),
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    pub(crate) use super::hotplug::tests::median as hotplug_median;
     use super::*;
     use crate::probe::lookup::LookupOp;
     use crate::queries::Pattern;

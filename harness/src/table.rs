@@ -1,11 +1,15 @@
 //! A run as one table in the terminal.
 
+mod hotplug;
+
+pub use hotplug::in_words;
+
 use crate::cases::LookupGroup;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Dependency, Sections, Tables};
 use crate::statistics::PROCESSES_FOR_INTERVAL;
-use crate::summary::{CounterCell, HotplugCell, LookupCell, ReadersCell, Summary};
+use crate::summary::{CounterCell, LookupCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
@@ -25,19 +29,8 @@ pub fn draw(summary: &Summary) -> Table {
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
-    for line in &summary.hotplug {
-        let names: Vec<String> = line
-            .cells
-            .iter()
-            .map(|cell| cell.percentiles.iter().map(|p| p.name.clone()).collect::<Vec<_>>())
-            .max_by_key(Vec::len)
-            .unwrap_or_default();
-        let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
-        let cells = summary.layouts.iter().map(|layout| {
-            let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(not_booted, hotplug)
-        });
-        table.add_row(labels.into_iter().map(Cell::new).chain(cells));
+    for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
+        table.add_row(hotplug::row(line, &summary.layouts, not_booted));
     }
     type Column = fn(&crate::summary::Bytes) -> Option<f64>;
     let columns: [(&str, &str, Column); 5] = [
@@ -85,15 +78,6 @@ fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     };
     let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);
     if is_best(ns, fastest) { drawn.fg(Color::Green) } else { drawn }
-}
-
-fn hotplug(cell: &HotplugCell) -> Cell {
-    if cell.percentiles.is_empty() {
-        return Cell::new("not offered").fg(Color::DarkGrey);
-    }
-    let line = |p: &crate::summary::Percentile| p.ns.map_or_else(|| format!("– ({} samples)", cell.samples), time);
-    let lines: Vec<String> = cell.percentiles.iter().map(line).collect();
-    Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
 }
 
 /// What the table means, below it.
@@ -160,17 +144,8 @@ pub fn legend(summary: &Summary) -> Vec<String> {
             cost.ratio
         ));
     }
-    if let Some(first) = summary.readers.first() {
-        let each = |of: &ReadersCell| format!("{} {}", of.layout, three_digits(of.ratio));
-        lines.push(format!(
-            "Readers of the memory next to what a writer adds and removes 100 times a second, against readers beside a thread \
-             as busy that touches no layout, throughput ({}): {}.{}{}",
-            first.mode,
-            summary.readers.iter().map(each).collect::<Vec<_>>().join(", "),
-            disturbed(&summary.readers),
-            first.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})")),
-        ));
-    }
+    lines.extend(hotplug::figures(summary));
+    lines.extend(hotplug::readers(summary));
     lines.extend(counted(summary));
     for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
         lines.push(format!("{}: {}.", of.0, of.1));
@@ -206,14 +181,6 @@ fn counted(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// Readers keep at least this share of their throughput, or the table says that they do not.
-const UNDISTURBED: f64 = 0.95;
-
-fn disturbed(readers: &[ReadersCell]) -> String {
-    let below: Vec<&str> = readers.iter().filter(|of| of.ratio < UNDISTURBED).map(|of| of.layout.as_str()).collect();
-    if below.is_empty() { String::new() } else { format!(" Below {UNDISTURBED}: {}.", below.join(", ")) }
-}
-
 /// The result in sentences, made from the data.
 pub fn findings(summary: &Summary) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -242,7 +209,7 @@ pub fn findings(summary: &Summary) -> Vec<String> {
             ));
         }
     }
-    for line in summary.hotplug.iter().filter(|line| line.op == "hot_add") {
+    for line in summary.hotplug.iter().filter(|line| line.is_headline() && line.op == "hot_add") {
         let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));
         let mut timed: Vec<_> = cells.collect();
         timed.sort_by(|a, b| a.1.total_cmp(&b.1));

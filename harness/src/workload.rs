@@ -14,6 +14,20 @@
 //! invalid_percent = [0, 30]             # 0 if left out
 //! tables = ["hot"]                      # hot if left out
 //!
+//! [[hotplug]]                           # on the main map of a run
+//! tier = "full"
+//! sizes = ["2 MiB", "1 GiB"]
+//! positions = ["first", "later"]        # first if left out; sizes that cannot have a position are left out
+//! addresses = ["again", "fresh"]        # again if left out
+//! several_threads = true                # also with 2, 4, … threads that initialise records, up to one a processor
+//!
+//! [[readers]]                           # readers beside a writer
+//! tier = "full"
+//! every_number = true                   # from one to one a processor; one less than processors if left out
+//!
+//! [[own_cost]]                          # hot-add against a bare populate
+//! tier = "full"
+//!
 //! [[expect]]                            # answers that are checked before anything is timed
 //! map = "builtin:with-holes"
 //! pfn = 0x100000
@@ -22,15 +36,18 @@
 //! subsection = true
 //! ```
 
-use crate::cases::LookupGroup;
+use crate::cases::{Addresses, HotplugGroup, LookupGroup, ReadersGroup, several_threads};
 use crate::contestant::entries;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::{LookupOp, Mode};
+use crate::probe::place::Position;
 use crate::queries::Pattern;
 use crate::row::{Sections, Tables};
 use crate::tier::Tier;
-use memmap_layouts::{Pfn, Validity, X86_64};
+use crate::units::parse_size;
+use crate::work::Work;
+use memmap_layouts::{Geometry, Pfn, Validity, X86_64};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -42,13 +59,17 @@ use toml::Spanned;
 pub const THIS_MACHINE: &str = "this-machine";
 
 /// The workloads that are built in, by name.
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 6] = [
     ("pfn_valid", include_str!("../workloads/pfn_valid.toml")),
     ("pfn_to_page", include_str!("../workloads/pfn_to_page.toml")),
     ("page_to_pfn", include_str!("../workloads/page_to_pfn.toml")),
     ("walkers", include_str!("../workloads/walkers.toml")),
+    ("hotplug", include_str!("../workloads/hotplug.toml")),
     ("answers", include_str!("../workloads/answers.toml")),
 ];
+
+/// What additions are multiples of: a sub-section.
+const SMALLEST_ADDITION: u64 = X86_64::PAGES_PER_SUBSECTION << X86_64::PAGE_SHIFT;
 
 /// Why a workload cannot be used.
 #[derive(Debug, Error)]
@@ -72,7 +93,7 @@ pub enum WorkloadError {
         what: String,
     },
     /// It measures nothing.
-    #[error("{file}: no [[lookups]] and no [[expect]], so there is nothing to do")]
+    #[error("{file}: no [[lookups]], [[hotplug]], [[readers]], [[own_cost]] or [[expect]], so there is nothing to do")]
     Empty {
         /// The file.
         file: String,
@@ -88,6 +109,12 @@ pub struct Workload {
     pub about: String,
     /// Lookups, one entry a combination.
     pub lookups: Vec<LookupWork>,
+    /// Additions and removals, each with the shortest tier that does them.
+    pub hotplug: Vec<(Tier, HotplugGroup)>,
+    /// Readers beside a writer.
+    pub readers: Vec<(Tier, ReadersGroup)>,
+    /// The shortest tier that measures what hotplug costs on top of the unavoidable.
+    pub own_cost: Option<Tier>,
     /// Answers to be checked.
     pub expect: Vec<Expectation>,
 }
@@ -147,6 +174,12 @@ struct File {
     #[serde(default)]
     lookups: Vec<Lookups>,
     #[serde(default)]
+    hotplug: Vec<Hotplug>,
+    #[serde(default)]
+    readers: Vec<Readers>,
+    #[serde(default)]
+    own_cost: Vec<OwnCost>,
+    #[serde(default)]
     expect: Vec<Spanned<Expectation>>,
 }
 
@@ -167,6 +200,41 @@ struct Lookups {
     invalid_percent: Spanned<Vec<u32>>,
     #[serde(default = "hot_tables")]
     tables: Spanned<Vec<Tables>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hotplug {
+    tier: Tier,
+    sizes: Vec<Spanned<String>>,
+    #[serde(default = "with_a_section")]
+    positions: Vec<Position>,
+    #[serde(default = "same_addresses")]
+    addresses: Vec<Addresses>,
+    #[serde(default)]
+    several_threads: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Readers {
+    tier: Tier,
+    #[serde(default)]
+    every_number: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnCost {
+    tier: Tier,
+}
+
+fn with_a_section() -> Vec<Position> {
+    vec![Position::First]
+}
+
+fn same_addresses() -> Vec<Addresses> {
+    vec![Addresses::Again]
 }
 
 fn this_machine() -> Vec<Spanned<String>> {
@@ -265,6 +333,31 @@ impl Reading<'_> {
         Ok(works)
     }
 
+    /// Every combination that there is, fresh addresses first: larger additions would use them.
+    fn hotplug(&self, of: &Hotplug) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
+        let mut groups = Vec::new();
+        let threads = if of.several_threads { several_threads() } else { Vec::new() };
+        for &addresses in &of.addresses {
+            for &position in &of.positions {
+                for text in &of.sizes {
+                    let size = parse_size(text.get_ref()).map_err(|what| self.error(text, what))?;
+                    if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
+                        let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
+                        return Err(self.error(text, what));
+                    }
+                    if !position.has::<X86_64>(size) {
+                        continue;
+                    }
+                    let plain = HotplugGroup { addresses, position, ..HotplugGroup::plain(size) };
+                    groups.push((of.tier, plain));
+                    groups
+                        .extend(threads.iter().map(|&init_threads| (of.tier, HotplugGroup { init_threads, ..plain })));
+                }
+            }
+        }
+        Ok(groups)
+    }
+
     fn check_group(&self, of: &Lookups, group: &LookupGroup) -> Result<(), WorkloadError> {
         let op = group.op;
         if group.invalid_percent > 0 && !op.bears_invalid() {
@@ -299,6 +392,16 @@ impl Workload {
         for of in &parsed.lookups {
             lookups.extend(source.lookups(of)?);
         }
+        let mut hotplug: Vec<(Tier, HotplugGroup)> = Vec::new();
+        for of in &parsed.hotplug {
+            hotplug.extend(source.hotplug(of)?);
+        }
+        let of_readers = |of: &Readers| {
+            let groups = if of.every_number { ReadersGroup::every() } else { vec![ReadersGroup::usual()] };
+            groups.into_iter().map(|group| (of.tier, group)).collect::<Vec<_>>()
+        };
+        let readers: Vec<(Tier, ReadersGroup)> = parsed.readers.iter().flat_map(of_readers).collect();
+        let own_cost = parsed.own_cost.iter().map(|of| of.tier).min();
         for expectation in &parsed.expect {
             let map = Spanned::new(expectation.span(), expectation.get_ref().map.clone());
             source.check_map(&map)?;
@@ -307,12 +410,13 @@ impl Workload {
                 return Err(source.error(&map, what.to_owned()));
             }
         }
-        if lookups.is_empty() && parsed.expect.is_empty() {
+        let beside = !hotplug.is_empty() || !readers.is_empty() || own_cost.is_some();
+        if lookups.is_empty() && !beside && parsed.expect.is_empty() {
             return Err(WorkloadError::Empty { file: file.to_owned() });
         }
         let name = Path::new(file).file_stem().map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into());
         let expect = parsed.expect.into_iter().map(Spanned::into_inner).collect();
-        Ok(Self { name, about: parsed.about, lookups, expect })
+        Ok(Self { name, about: parsed.about, lookups, hotplug, readers, own_cost, expect })
     }
 
     /// Reads a workload from a file.
@@ -330,6 +434,29 @@ impl Workload {
         let parse = |(name, text)| Self::parse(&format!("{name}.toml"), text).expect("tests read them all");
         BUILTIN.into_iter().map(parse).collect()
     }
+}
+
+/// Everything that workloads measure up to a tier, whatever the map; each group once, in the order in which it is there first.
+pub fn everything(workloads: &[Workload], tier: Option<Tier>) -> Work {
+    let runs = |of: Tier| tier.is_none_or(|tier| of <= tier);
+    let mut work = Work::default();
+    for workload in workloads {
+        work.lookups.extend(workload.lookups.iter().filter(|of| runs(of.tier)).cloned());
+        for (_, group) in workload.hotplug.iter().filter(|(tier, _)| runs(*tier)) {
+            if !work.hotplug.contains(group) {
+                work.hotplug.push(*group);
+            }
+        }
+        for (_, group) in workload.readers.iter().filter(|(tier, _)| runs(*tier)) {
+            if !work.readers.contains(group) {
+                work.readers.push(*group);
+            }
+        }
+        work.own_cost |= workload.own_cost.is_some_and(runs);
+    }
+    // Fresh addresses first, before larger additions have used them.
+    work.hotplug.sort_by_key(|group| group.addresses != Addresses::Fresh);
+    work
 }
 
 /// Where a map of a workload comes from.
@@ -380,6 +507,8 @@ mod tests {
             (lookups("ops = [\"pfn_to_page\"]\npatterns = [\"random\"]\ninvalid_percent = [2]"), 6, "pfn_valid"),
             (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\ntables = [\"cold\"]"), 6, "random"),
             (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\npattern = 1"), 6, "`patterns`"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"3 MiB\"]".to_owned(), 4, "multiple of 2 MiB"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
             ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
             ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
             ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),
@@ -390,6 +519,22 @@ mod tests {
         }
         assert!(what_is_wrong("about = \"nothing\"").contains("nothing to do"));
         assert!(Workload::read(Path::new("/no/such.toml")).unwrap_err().to_string().contains("/no/such.toml"));
+    }
+
+    #[test]
+    fn a_longer_tier_has_what_a_shorter_one_has() {
+        let workloads = Workload::builtin();
+        let of = |tier| everything(&workloads, Some(tier));
+        let full = of(Tier::Full);
+        for tier in Tier::ALL {
+            let shorter = of(tier);
+            assert!(shorter.hotplug.iter().all(|group| full.hotplug.contains(group)), "{tier}");
+            assert!(shorter.readers.iter().all(|group| full.readers.contains(group)) && shorter.own_cost, "{tier}");
+        }
+        assert!(full.hotplug.contains(&HotplugGroup::plain(64 << 30)));
+        assert!(full.readers.iter().any(ReadersGroup::is_oversubscribed));
+        let fresh = full.hotplug.iter().map(|group| group.addresses == Addresses::Fresh).collect::<Vec<_>>();
+        assert!(fresh[0] && fresh.is_sorted_by_key(|fresh| !fresh), "fresh addresses first");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::page::Page;
 use crate::pfn::{Pfn, PfnRange};
 use crate::rules::Rules;
 use crate::store::{BackedSections, RecordStore};
+use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -344,7 +345,7 @@ pub enum AddMode {
 }
 
 /// How to add.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AddParams {
     /// NUMA node of the new pages.
     pub node: u8,
@@ -354,6 +355,20 @@ pub struct AddParams {
     pub kind: MemoryKind,
     /// What a failure leaves behind.
     pub mode: AddMode,
+    /// Threads that initialise records, the calling one included. More than there are sub-sections are of no use, and not begun.
+    pub init_threads: NonZeroU32,
+}
+
+impl Default for AddParams {
+    fn default() -> Self {
+        Self {
+            node: 0,
+            altmap: None,
+            kind: MemoryKind::default(),
+            mode: AddMode::default(),
+            init_threads: NonZeroU32::MIN,
+        }
+    }
 }
 
 /// How to remove. The layout remembers where the records of a range lie, so there is no altmap to forget.

@@ -138,6 +138,12 @@ impl Page {
         [Zone::Normal, Zone::Movable, Zone::Device].into_iter().find(|&zone| zone as u64 == number)
     }
 
+    /// Writes the word that is the owner's of the page. Source: `set_page_private`.
+    #[inline(always)]
+    pub fn set_private(&self, value: u64) {
+        self.private.store(value, Ordering::Relaxed);
+    }
+
     /// Fills the record with ones: there, but not initialised. Source: `page_init_poison`.
     pub fn poison(&self) {
         for word in self.words() {

@@ -122,9 +122,9 @@ pub enum VmemError {
 }
 
 impl VmemError {
-    /// True if the limit on records refused, not the machine.
-    pub fn is_budget(&self) -> bool {
-        matches!(self, Self::Budget(_))
+    /// True if there was no room: the limit on records or a full tmpfs refused. Less would have done.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Budget(_) | Self::TmpfsFull { .. })
     }
 }
 

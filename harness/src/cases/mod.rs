@@ -3,11 +3,15 @@
 mod hotplug;
 mod lookup;
 
-pub use hotplug::{HotplugCase, hotplug_cases, own_cost_name, readers_name};
+pub use hotplug::{
+    Addresses, HotplugCase, HotplugGroup, ReadersGroup, hotplug_cases, own_cost_name, plain_groups, processors,
+    several_threads,
+};
 pub use lookup::{LookupCase, LookupGroup};
 
 use crate::contestant::entries;
 use crate::row::Sections;
+use crate::work::Work;
 use crate::workload::LookupWork;
 use memmap_layouts::X86_64;
 use regex::Regex;
@@ -35,13 +39,15 @@ pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
     cases
 }
 
-/// Names of the cases of workloads, and of everything else that `pfnbench run` measures.
-pub fn names(works: &[LookupWork]) -> Vec<String> {
-    let lookups = lookup_cases(works).into_iter().map(|case| case.name());
-    let hotplug = hotplug_cases().into_iter().map(|case| case.name());
-    let plugged = entries::<X86_64>().into_iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
-    let readers = plugged.map(|entry| readers_name(entry.id));
-    let own_cost = std::iter::once(own_cost_name(crate::race::REFERENCE));
+/// Names of the cases of workloads.
+pub fn names(work: &Work) -> Vec<String> {
+    let lookups = lookup_cases(&work.lookups).into_iter().map(|case| case.name());
+    let hotplug = hotplug_cases(&work.hotplug).into_iter().map(|case| case.name());
+    let entries = entries::<X86_64>();
+    let plugged = || entries.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+    let of_readers = |group: &ReadersGroup| plugged().map(|entry| group.case(entry.id)).collect::<Vec<_>>();
+    let readers = work.readers.iter().flat_map(of_readers);
+    let own_cost = work.own_cost.then(|| own_cost_name(crate::race::REFERENCE));
     lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
 }
 
@@ -103,10 +109,10 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Workload;
+    use crate::workload::{self, Workload};
 
-    fn works() -> Vec<LookupWork> {
-        Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect()
+    fn works() -> Work {
+        workload::everything(&Workload::builtin(), None)
     }
 
     #[test]

@@ -5,10 +5,12 @@ use crate::cases::{self, SelectsNothing};
 use crate::contestant::entries;
 use crate::map::builtin;
 use crate::probe::lookup::{LookupOp, Mode};
+use crate::probe::place::Position;
 use crate::queries::Pattern;
 use crate::race::HOTPLUG_SIZES;
 use crate::tier::Tier;
-use crate::workload::{LookupWork, Workload};
+use crate::work::Work;
+use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
@@ -52,21 +54,20 @@ fn records(on_device: DeviceRecords) -> &'static str {
 }
 
 impl ListArgs {
-    /// The lookups of the workloads, up to the tier.
-    fn lookups(&self) -> anyhow::Result<Vec<LookupWork>> {
+    /// What the workloads measure, up to the tier.
+    fn work(&self) -> anyhow::Result<Work> {
         let workloads = match self.workload.is_empty() {
             true => Workload::builtin(),
             false => self.workload.iter().map(|path| Workload::read(path)).collect::<Result<Vec<_>, _>>()?,
         };
-        let works = workloads.into_iter().flat_map(|workload| workload.lookups);
-        Ok(works.filter(|work| self.tier.is_none_or(|tier| work.tier <= tier)).collect())
+        Ok(workload::everything(&workloads, self.tier))
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         if self.cases {
-            let works: Vec<LookupWork> = self.lookups()?;
+            let work = self.work()?;
             let filter = self.which.filter();
-            let names: Vec<String> = cases::names(&works).into_iter().filter(|name| filter.wants(name)).collect();
+            let names: Vec<String> = cases::names(&work).into_iter().filter(|name| filter.wants(name)).collect();
             if names.is_empty() {
                 return Err(SelectsNothing {
                     among: self.tier.map_or_else(String::new, |tier| format!(" of --tier {tier}")),
@@ -104,6 +105,7 @@ impl ListArgs {
                 "workloads": Workload::builtin().iter().map(|of| json!({ "name": of.name, "about": of.about })).collect::<Vec<_>>(),
                 "sections": ["boot", "hot"],
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
+                "hotplug_positions": Position::ALL,
                 "maps": builtin::names().collect::<Vec<_>>(),
                 "backings": backings,
             }))?;
@@ -132,7 +134,10 @@ impl ListArgs {
         for workload in Workload::builtin() {
             print(format!("            {:<12}  {}", workload.name, workload.about))?;
         }
-        print(format!("hotplug   add and remove of {}", HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ")))?;
+        let sizes = HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ");
+        print(format!(
+            "hotplug   add and remove of {sizes}; unaligned, later in a section, fresh, by threads: see --cases"
+        ))?;
         print(format!("backings  {}", backings.join(", ")))?;
         print("maps      this machine's, a file, - (standard input), or one that is built in:")?;
         let names: Vec<&str> = builtin::names().collect();

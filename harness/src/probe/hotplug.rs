@@ -2,11 +2,13 @@
 
 use hdrhistogram::Histogram;
 use memmap_layouts::{
-    AddParams, Geometry, Hotplug, HotplugError, PfnRange, Phase, PhaseSink, RemoveParams,
+    AddParams, Hotplug, HotplugError, Lookup, Memmap, Pfn, PfnRange, Phase, PhaseSink, RemoveParams,
     altmap::Altmap,
     backing::{DaxDevice, DaxError},
 };
 use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,8 +71,12 @@ impl PhaseSink for PhaseTimes {
 /// Latencies of one size on one layout.
 #[derive(Clone, Debug)]
 pub struct Latencies {
-    /// Additions, in nanoseconds.
+    /// Additions, the call alone, in nanoseconds.
     pub add: Histogram<u64>,
+    /// The call and a first read of every record.
+    pub add_read: Histogram<u64>,
+    /// The call and a first write to every record.
+    pub add_write: Histogram<u64>,
     /// Removals, in nanoseconds.
     pub remove: Histogram<u64>,
     /// Phases of both.
@@ -81,7 +87,65 @@ pub struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { add: histogram(), remove: histogram(), phases: PhaseTimes::default(), on_device: 0.0 }
+        let [add, add_read, add_write, remove] = std::array::from_fn(|_| histogram());
+        Self { add, add_read, add_write, remove, phases: PhaseTimes::default(), on_device: 0.0 }
+    }
+}
+
+impl Latencies {
+    /// The histograms with the names of their operations.
+    pub fn by_op(&self) -> [(&'static str, &Histogram<u64>); 4] {
+        let histograms = [&self.add, &self.add_read, &self.add_write, &self.remove];
+        std::array::from_fn(|at| (OPS[at], histograms[at]))
+    }
+}
+
+/// Operations in rows: the three figures of an addition, and removal.
+pub const OPS: [&str; 4] = ["hot_add", "hot_add_read", "hot_add_write", "hot_remove"];
+
+/// What is done with every record once it is there, to see what a layout leaves to the first who comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Found by the layout's own lookup and read.
+    Read,
+    /// Found and written to.
+    Write,
+}
+
+impl Touch {
+    /// Touches every record of a range; how many there were.
+    fn every_record<L: Memmap>(self, layout: &L, range: PfnRange) -> u64 {
+        let reader = layout.reader();
+        let pages = (range.start()..range.end()).filter_map(|pfn| reader.valid_to_page(Pfn(pfn)));
+        match self {
+            Self::Read => {
+                let (found, flags) = pages.fold((0, 0u64), |(n, sum), page| (n + 1, sum.wrapping_add(page.flags())));
+                black_box(flags);
+                found
+            }
+            Self::Write => pages.fold(0, |n, page| {
+                page.set_private(n);
+                n + 1
+            }),
+        }
+    }
+}
+
+/// How a range is added and removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// Where the records lie, if the layout can put them there.
+    pub device: Option<&'a Arc<DaxDevice>>,
+    /// Threads that initialise records.
+    pub init_threads: NonZeroU32,
+    /// What follows the call.
+    pub touch: Option<Touch>,
+}
+
+impl<'a> Manner<'a> {
+    /// The call alone, in the calling thread.
+    pub fn plain(device: Option<&'a Arc<DaxDevice>>) -> Self {
+        Self { device, init_threads: NonZeroU32::MIN, touch: None }
     }
 }
 
@@ -106,20 +170,30 @@ pub fn add_params<L: Hotplug>(
 pub fn add_and_remove<L: Hotplug>(
     layout: &L,
     range: PfnRange,
-    device: Option<&Arc<DaxDevice>>,
+    manner: Manner<'_>,
     into: &mut Latencies,
 ) -> Result<(), HotplugProbeError> {
-    let how = add_params(range, device, layout)?;
+    let how = AddParams { init_threads: manner.init_threads, ..add_params(range, manner.device, layout)? };
     let begin = into.phases.begin();
     layout.add(range, &how, &mut into.phases)?;
-    record(&mut into.add, begin.elapsed());
+    let added = begin.elapsed();
+    let touched = manner.touch.map(|touch| (touch, touch.every_record(layout, range), begin.elapsed()));
+    record(&mut into.add, added);
+    match touched {
+        Some((Touch::Read, _, elapsed)) => record(&mut into.add_read, elapsed),
+        Some((Touch::Write, _, elapsed)) => record(&mut into.add_write, elapsed),
+        None => {}
+    }
     let footprint = layout.footprint();
     let bytes = (range.nr_pages() * memmap_layouts::PAGE_RECORD_BYTES) as f64;
     into.on_device = (footprint.device_record_bytes as f64 / bytes).min(1.0);
     let begin = into.phases.begin();
     layout.remove(range, &RemoveParams::default(), &mut into.phases)?;
     record(&mut into.remove, begin.elapsed());
-    Ok(())
+    match touched {
+        Some((_, found, _)) if found != range.nr_pages() => Err(HotplugProbeError::Unseen { range, found }),
+        _ => Ok(()),
+    }
 }
 
 /// Why a size was not timed.
@@ -131,22 +205,32 @@ pub enum HotplugProbeError {
     /// The device cannot hold the records.
     #[error(transparent)]
     Device(#[from] DaxError),
+    /// What was added was not there.
+    #[error("{found} records of {range} were found after it was added, not {}", range.nr_pages())]
+    Unseen {
+        /// What was added.
+        range: PfnRange,
+        /// Records found.
+        found: u64,
+    },
 }
 
-/// The range of `size_bytes` at the start of a window; `None` if it is larger than the window, off the grid of the
-/// layout, or not whole pages.
-pub fn timed_range<L: Hotplug>(window: PfnRange, size_bytes: u64) -> Option<PfnRange> {
-    let nr_pages = size_bytes >> L::Geometry::PAGE_SHIFT;
-    let granule = L::CAPS.hotplug_granule_pages?;
-    let range = PfnRange::from_len(window.start(), nr_pages)?;
-    (nr_pages > 0 && nr_pages.is_multiple_of(granule) && range.end() <= window.end()).then_some(range)
+impl HotplugProbeError {
+    /// The records do not fit the limit of this run, or the device, or the tmpfs: too large, not wrong.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Device(error) => matches!(error, DaxError::TooSmall { .. }),
+            Self::Hotplug(HotplugError::Vmem { source, .. }) => source.is_no_room(),
+            Self::Hotplug(_) | Self::Unseen { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use memmap_layouts::layouts::{Sparse, Subsection};
-    use memmap_layouts::{BootMap, Config, Memmap, RecordStore};
+    use memmap_layouts::{BootMap, Config, RecordBudget, RecordStore};
 
     #[test]
     fn a_percentile_needs_ten_samples_beyond_it() {
@@ -174,15 +258,42 @@ mod tests {
     #[test]
     fn every_phase_is_timed_and_nothing_stays() {
         let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
-        let window = PfnRange::from_len(0x100000, 0x40000).unwrap();
         let mut latencies = Latencies::default();
-        let range = timed_range::<Subsection>(window, 2 << 20).unwrap();
+        let range = PfnRange::from_len(0x100000, 512).unwrap();
         for _ in 0..20 {
-            add_and_remove(&layout, range, None, &mut latencies).unwrap();
+            add_and_remove(&layout, range, Manner::plain(None), &mut latencies).unwrap();
         }
         assert_eq!((latencies.add.len(), latencies.remove.len(), latencies.phases.total.len()), (20, 20, 7));
         assert_eq!(layout.footprint().ram_record_bytes, 0);
-        assert!(timed_range::<Sparse>(window, 2 << 20).is_none(), "off the grid of whole sections");
-        assert!(timed_range::<Sparse>(window, 2 << 30).is_none(), "larger than the window");
+        assert!(latencies.add_read.is_empty() && latencies.add_write.is_empty());
+    }
+
+    #[test]
+    fn the_three_figures_of_an_addition_contain_each_other() {
+        let layout = <Sparse>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+        let range = PfnRange::from_len(0x100000, 0x8000).unwrap();
+        for (touch, threads) in [(Touch::Read, 1), (Touch::Write, 2)] {
+            let mut latencies = Latencies::default();
+            let init_threads = NonZeroU32::new(threads).unwrap();
+            add_and_remove(&layout, range, Manner { device: None, init_threads, touch: Some(touch) }, &mut latencies)
+                .unwrap();
+            let [(_, add), (_, read), (_, write), (_, remove)] = latencies.by_op();
+            let touched = if touch == Touch::Read { read } else { write };
+            assert_eq!((add.len(), read.len() + write.len(), touched.len(), remove.len()), (1, 1, 1, 1));
+            // To the precision of a histogram.
+            assert!(touched.max() as f64 > 0.998 * add.max() as f64, "the call is in it");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_too_large_and_leaves_nothing() {
+        let store = RecordStore { budget: RecordBudget::new(16 << 10), ..RecordStore::unlimited() };
+        let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), store).unwrap();
+        let (range, mut latencies) = (PfnRange::from_len(0x100000, 512).unwrap(), Latencies::default());
+        let manner = Manner { touch: Some(Touch::Read), ..Manner::plain(None) };
+        let error = add_and_remove(&layout, range, manner, &mut latencies).unwrap_err();
+        assert!(error.is_too_large(), "{error}");
+        assert!(latencies.by_op().iter().all(|(_, histogram)| histogram.is_empty()));
+        assert_eq!((layout.footprint().ram_record_bytes, layout.reader().pfn_valid(Pfn(0x100000))), (0, false));
     }
 }

@@ -5,3 +5,5 @@ pub mod counters;
 pub mod hotplug;
 pub mod lookup;
 mod loops;
+pub mod place;
+pub mod tail;

@@ -1,160 +1,382 @@
 //! Hotplug latencies, layouts in turn.
 
-use super::{HOTPLUG_SIZES, Race, RaceError};
-use crate::cases::HotplugCase;
-use crate::field::FieldError;
-use crate::probe::hotplug::{HotplugProbeError, Latencies, PERCENTILES, percentile};
+use super::{Race, RaceError};
+use crate::cases::{Addresses, HotplugCase, HotplugGroup, processors};
+use crate::field::{Field, FieldError};
+use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner, OPS, PERCENTILES, Touch, percentile};
+use crate::probe::place::{NoPlace, Place};
 use crate::row::{Row, Status};
-use memmap_layouts::backing::{DaxDevice, DaxError};
-use memmap_layouts::{Bytes, Geometry, HotplugError, PfnRange};
+use memmap_layouts::backing::DaxDevice;
+use memmap_layouts::{Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Groups other than the usual have these parts of its samples and its time.
+const SAMPLES_OF_VARIANTS: u64 = 10;
+const TIME_OF_VARIANTS: u32 = 5;
+
+/// The memory in which additions are timed, for every layout.
+pub(super) struct Ground {
+    window: PfnRange,
+    plots: Vec<Plot>,
+}
+
+/// That of a layout.
+struct Plot {
+    /// Where its records lie, if on a device: the same from one addition to the next.
+    device: Option<Arc<DaxDevice>>,
+    /// From here on nothing was ever added.
+    untouched: u64,
+}
+
+impl Ground {
+    pub(super) fn new<G: Geometry>(field: &Field<G>, window: PfnRange) -> Result<Self, FieldError> {
+        let plot = |at| Ok(Plot { device: field.device(at, window)?, untouched: window.start() });
+        Ok(Self { window, plots: (0..field.layouts.len()).map(plot).collect::<Result<_, FieldError>>()? })
+    }
+}
+
 /// A layout in a group whose operations take turns.
 struct Lane {
     layout: usize,
-    range: PfnRange,
-    /// Where its records lie, if on a device: the same from one addition to the next.
-    device: Option<Arc<DaxDevice>>,
+    place: Place,
+    /// What was added beside the place, and stays while additions are timed there.
+    held: Option<PfnRange>,
+    /// One past the addresses that a walk over fresh ones may use; the others are left to later groups.
+    fresh_end: u64,
     latencies: Latencies,
     spent: Duration,
+    /// No addresses are left for it.
+    at_end: bool,
     /// Why it cannot take part after all: too large for this run, not wrong.
     too_large: Option<String>,
 }
 
+impl Lane {
+    fn iterations(&self) -> u64 {
+        self.latencies.add.len()
+    }
+}
+
 impl<G: Geometry> Race<'_, G> {
-    /// Additions and removals of every size.
-    pub(super) fn latencies(&mut self) -> Result<(), RaceError> {
-        let window = self.field.plan.latency;
-        let device = |at| window.map_or(Ok(None), |window| self.field.device(at, window));
-        let devices = (0..self.field.layouts.len()).map(device).collect::<Result<Vec<_>, _>>()?;
-        for size in HOTPLUG_SIZES {
-            self.stage(&format!("hot-add and hot-remove of {}", Bytes(size)));
-            let begin = Instant::now();
-            self.latency_group(size, window, &devices)?;
-            self.spent(begin);
-        }
-        Ok(())
+    /// The window in which additions are timed, if there is room for one.
+    pub(super) fn ground(&self) -> Result<Option<Ground>, RaceError> {
+        let ground = self.field.plan.latency.map(|window| Ground::new(&self.field, window));
+        Ok(ground.transpose()?)
     }
 
-    fn latency_group(
-        &mut self,
-        size: u64,
-        window: Option<PfnRange>,
-        devices: &[Option<Arc<DaxDevice>>],
-    ) -> Result<(), RaceError> {
-        let mut lanes: Vec<Lane> = Vec::new();
-        let mut refused: Vec<(usize, String)> = Vec::new();
-        for (at, layout) in self.field.layouts.iter().enumerate() {
-            if !self.settings.filter.wants(&HotplugCase { size, layout: layout.id() }.name()) {
-                continue;
-            }
-            let range = layout.hotplug().zip(window).and_then(|(hotplug, window)| hotplug.timed_range(window, size));
-            match (range, layout.caps().hotplug_granule_pages) {
-                (Some(range), _) => lanes.push(Lane {
-                    layout: at,
-                    range,
-                    device: devices[at].clone(),
-                    latencies: Latencies::default(),
-                    spent: Duration::ZERO,
-                    too_large: None,
-                }),
-                (None, None) => refused.push((at, "the layout has no hotplug".to_owned())),
-                (None, _) if window.is_none() => {
-                    refused.push((at, "the physical space has no room above the map".to_owned()));
-                }
-                (None, Some(pages)) => {
-                    refused.push((at, format!("the layout adds multiples of {}", Bytes(pages << G::PAGE_SHIFT))));
-                }
+    /// Additions and removals of one group, of every layout that offers it and the filter wants.
+    pub(super) fn latency_group(&mut self, group: &HotplugGroup, ground: Option<&mut Ground>) -> Result<(), RaceError> {
+        self.stage(&format!(
+            "hot-add and hot-remove of {}{}",
+            Bytes(group.size_bytes),
+            group.variant().replace('/', ", ")
+        ));
+        let ids: Vec<&'static str> = self.field.layouts.iter().map(|layout| layout.id()).collect();
+        let wants = |&at: &usize| self.settings.filter.wants(&HotplugCase { group: *group, layout: ids[at] }.name());
+        let wanted: Vec<usize> = (0..ids.len()).filter(wants).collect();
+        let (mut lanes, mut refused): (Vec<Lane>, Vec<(usize, String)>) = (Vec::new(), Vec::new());
+        for at in wanted {
+            match self.lane(at, group, ground.as_deref()) {
+                Ok(lane) => lanes.push(lane),
+                Err(reason) => refused.push((at, reason)),
             }
         }
         lanes.shuffle(&mut self.rng);
-        self.take_turns(&mut lanes)?;
+        if let Some(ground) = ground {
+            self.take_turns(group, &mut lanes, ground)?;
+        }
         for lane in lanes {
             match lane.too_large {
                 Some(reason) => refused.push((lane.layout, reason)),
-                None => self.latency_rows(lane.layout, size, &lane.latencies),
+                None => self.latency_rows(lane.layout, group, &lane.latencies),
             }
         }
         for (at, reason) in refused {
-            for op in ["hot_add", "hot_remove"] {
-                let mut blank = self.row(self.field.layouts[at].id(), op, "p50", "ns");
-                blank.size_bytes = Some(size);
+            for op in OPS {
+                let blank = self.latency_row(ids[at], op, "p50", "ns", group);
                 self.not_offered(blank, &reason);
             }
         }
         Ok(())
     }
 
-    /// Rounds of slices, forwards and backwards, until every lane has its samples or its time.
-    fn take_turns(&self, lanes: &mut [Lane]) -> Result<(), RaceError> {
+    /// The lane of a layout, or why it has none.
+    fn lane(&self, at: usize, group: &HotplugGroup, ground: Option<&Ground>) -> Result<Lane, String> {
+        let hotplug = self.field.layouts[at].hotplug().ok_or_else(|| NoPlace::NoHotplug.to_string())?;
+        let ground = ground.ok_or("the physical space has no room above the map")?;
+        let (window, untouched) = (ground.window, ground.plots[at].untouched);
+        let fresh_end = untouched + (window.end() - untouched) / 2;
+        let from = match group.addresses {
+            Addresses::Again => window.start(),
+            Addresses::Fresh => untouched,
+        };
+        let rest = PfnRange::new(from, window.end()).ok_or_else(|| "no fresh addresses are left".to_owned())?;
+        let place = hotplug.place(rest, group.size_bytes, group.position).map_err(|error| match group.addresses {
+            Addresses::Fresh if matches!(error, NoPlace::NoRoom { .. }) => {
+                format!("no fresh addresses are left: {error}")
+            }
+            _ => error.to_string(),
+        })?;
+        let (need, limit) = (place.range.nr_pages() * PAGE_RECORD_BYTES, self.settings.means.records_limit);
+        if need > limit {
+            let (need, limit) = (Bytes(need), Bytes(limit));
+            return Err(format!("its records take {need}, more than --records-limit ({limit})"));
+        }
+        let (latencies, spent) = (Latencies::default(), Duration::ZERO);
+        Ok(Lane { layout: at, place, held: None, fresh_end, latencies, spent, at_end: false, too_large: None })
+    }
+
+    /// Rounds of slices, forwards and backwards, until every lane has its samples or its time. What was added beside them goes.
+    fn take_turns(&self, group: &HotplugGroup, lanes: &mut [Lane], ground: &mut Ground) -> Result<(), RaceError> {
         let effort = self.settings.effort;
+        let (samples, time) = match group.is_plain() {
+            true => (effort.hotplug_samples, effort.hotplug_time),
+            false => (effort.hotplug_samples / SAMPLES_OF_VARIANTS, effort.hotplug_time / TIME_OF_VARIANTS),
+        };
         let is_open = |lane: &Lane| {
-            let more = lane.latencies.add.len() < effort.hotplug_samples && lane.spent < effort.hotplug_time;
-            more && lane.too_large.is_none()
+            // One to read and one to write at least.
+            let more = lane.iterations() < 2 || lane.iterations() < samples && lane.spent < time;
+            more && !lane.at_end && lane.too_large.is_none()
         };
         while lanes.iter().any(is_open) {
             for lane in lanes.iter_mut().filter(|lane| is_open(lane)) {
-                self.slice_of_hotplug(lane)?;
+                self.slice_of_hotplug(group, lane, ground, samples)?;
             }
             lanes.reverse();
+        }
+        lanes.iter_mut().try_for_each(|lane| self.hold(lane, None))
+    }
+
+    /// Adds what must be there beside a lane's place, and removes what was beside its last.
+    fn hold(&self, lane: &mut Lane, beside: Option<PfnRange>) -> Result<(), RaceError> {
+        if lane.held == beside {
+            return Ok(());
+        }
+        let layout = &self.field.layouts[lane.layout];
+        let hotplug = layout.hotplug().expect("lanes have hotplug");
+        let failed = |source: HotplugProbeError| RaceError::from(FieldError::Hotplug { layout: layout.id(), source });
+        if let Some(held) = lane.held.take() {
+            hotplug.remove_window(held).map_err(|error| failed(error.into()))?;
+        }
+        if let Some(beside) = beside {
+            match hotplug.add_window(beside, None) {
+                Ok(()) => lane.held = Some(beside),
+                Err(error) if error.is_too_large() => lane.too_large = Some(error.to_string()),
+                Err(error) => return Err(failed(error)),
+            }
         }
         Ok(())
     }
 
-    fn slice_of_hotplug(&self, lane: &mut Lane) -> Result<(), RaceError> {
+    fn slice_of_hotplug(
+        &self,
+        group: &HotplugGroup,
+        lane: &mut Lane,
+        ground: &mut Ground,
+        samples: u64,
+    ) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let hotplug = layout.hotplug().expect("lanes have hotplug");
+        let plot = &mut ground.plots[lane.layout];
         let begin = Instant::now();
-        while begin.elapsed() < 2 * self.settings.effort.slice {
+        while begin.elapsed() < 2 * self.settings.effort.slice && lane.iterations() < samples.max(2) {
             self.interrupt.check()?;
-            match hotplug.time(lane.range, lane.device.as_ref(), &mut lane.latencies) {
+            self.hold(lane, lane.place.beside)?;
+            if lane.too_large.is_some() {
+                return Ok(());
+            }
+            let fresh_blocks = match group.addresses {
+                Addresses::Again => None,
+                Addresses::Fresh => self.field.device(lane.layout, lane.place.range)?,
+            };
+            let device = fresh_blocks.as_ref().or(plot.device.as_ref());
+            let touch = if lane.iterations().is_multiple_of(2) { Touch::Read } else { Touch::Write };
+            let manner = Manner { device, init_threads: group.init_threads, touch: Some(touch) };
+            match hotplug.time(lane.place.range, manner, &mut lane.latencies) {
                 Ok(()) => {}
-                Err(error) if is_too_large(&error) && lane.latencies.add.is_empty() => {
+                Err(error) if error.is_too_large() && lane.iterations() == 0 => {
                     lane.too_large = Some(error.to_string());
                     return Ok(());
                 }
                 Err(source) => return Err(FieldError::Hotplug { layout: layout.id(), source }.into()),
+            }
+            let section_end = lane.place.range.end().next_multiple_of(G::PAGES_PER_SECTION);
+            plot.untouched = plot.untouched.max(section_end);
+            if group.addresses == Addresses::Fresh {
+                let rest = PfnRange::new(plot.untouched, lane.fresh_end);
+                match rest.map(|rest| hotplug.place(rest, group.size_bytes, group.position)) {
+                    Some(Ok(place)) => lane.place = place,
+                    _ => {
+                        lane.at_end = true;
+                        break;
+                    }
+                }
             }
         }
         lane.spent += begin.elapsed();
         Ok(())
     }
 
-    fn latency_rows(&mut self, at: usize, size: u64, latencies: &Latencies) {
+    /// A row of a group without a value.
+    fn latency_row(&self, id: &str, op: &str, metric: &str, unit: &str, group: &HotplugGroup) -> Row {
+        let crowded = group.init_threads.get() > processors();
+        Row {
+            size_bytes: Some(group.size_bytes),
+            mode: Some(group.addresses.name().to_owned()),
+            position: Some(group.position.name().to_owned()),
+            threads: Some(group.init_threads.get()),
+            reason: crowded
+                .then(|| "oversubscribed: more threads initialise records than there are processors".to_owned()),
+            ..self.row(id, op, metric, unit)
+        }
+    }
+
+    fn latency_rows(&mut self, at: usize, group: &HotplugGroup, latencies: &Latencies) {
         let id = self.field.layouts[at].id();
-        for (op, histogram) in [("hot_add", &latencies.add), ("hot_remove", &latencies.remove)] {
-            let sized = |row: Row| Row { size_bytes: Some(size), n_ops: Some(histogram.len()), ..row };
+        for (op, histogram) in latencies.by_op() {
+            let row = |metric| Row { n_ops: Some(histogram.len()), ..self.latency_row(id, op, metric, "ns", group) };
+            let mut rows = Vec::new();
             for (metric, p) in PERCENTILES {
-                let row = sized(self.row(id, op, metric, "ns"));
-                self.outcome.rows.push(match percentile(histogram, p) {
-                    Ok(ns) => Row { value: Some(ns as f64), ..row },
-                    Err(_) => Row { status: Status::TooFew, ..row },
+                rows.push(match percentile(histogram, p) {
+                    Ok(ns) => Row { value: Some(ns as f64), ..row(metric) },
+                    Err(_) => Row { status: Status::TooFew, ..row(metric) },
                 });
             }
-            let max = sized(self.row(id, op, "max", "ns"));
-            self.outcome.rows.push(Row { value: Some(histogram.max() as f64), ..max });
-            self.outcome.histograms.push((format!("{op}/{id}/{size}"), histogram.clone()));
+            rows.push(match histogram.is_empty() {
+                false => Row { value: Some(histogram.max() as f64), ..row("max") },
+                true => Row { status: Status::TooFew, ..row("max") },
+            });
+            self.outcome.rows.extend(rows);
+            let tag = format!("{op}/{id}/{}{}", group.size_bytes, group.variant());
+            self.outcome.histograms.push((tag, histogram.clone()));
         }
         for (phase, total) in &latencies.phases.total {
-            let mut row = self.row(id, "hotplug", &format!("phase_{phase:?}").to_lowercase(), "ns");
-            (row.size_bytes, row.n_ops) = (Some(size), Some(latencies.add.len()));
+            let metric = format!("phase_{phase:?}").to_lowercase();
+            let mut row = self.latency_row(id, "hotplug", &metric, "ns", group);
+            row.n_ops = Some(latencies.add.len());
             row.value = Some(total.as_nanos() as f64 / latencies.add.len().max(1) as f64);
             self.outcome.rows.push(row);
         }
-        let mut row = self.row(id, "hotplug", "records_on_device", "ratio");
-        (row.size_bytes, row.value) = (Some(size), Some(latencies.on_device));
-        row.reason = (latencies.on_device > 0.0).then(|| "blocks reused from one addition to the next".to_owned());
+        let mut row = self.latency_row(id, "hotplug", "records_on_device", "ratio", group);
+        row.value = Some(latencies.on_device);
+        if latencies.on_device > 0.0 {
+            let fresh = group.addresses == Addresses::Fresh && self.settings.means.device.is_none();
+            let blocks =
+                if fresh { "fresh blocks for every addition" } else { "blocks reused from one addition to the next" };
+            row.reason = Some(blocks.to_owned());
+        }
         self.outcome.rows.push(row);
     }
 }
 
-/// The records do not fit the limit of this run, or the device.
-pub(super) fn is_too_large(error: &HotplugProbeError) -> bool {
-    match error {
-        HotplugProbeError::Device(error) => matches!(error, DaxError::TooSmall { .. }),
-        HotplugProbeError::Hotplug(HotplugError::Vmem { source, .. }) => source.is_budget(),
-        HotplugProbeError::Hotplug(_) => false,
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::tests::{Kept, settings, small_machine};
+    use super::super::{Settings, Unit};
+    use super::*;
+    use crate::contestant::entries;
+    use crate::interrupt::Interrupt;
+    use crate::probe::place::Position;
+    use memmap_layouts::X86_64;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64Mcg;
+    use std::num::NonZeroU32;
+
+    const SECTION: u64 = X86_64::PAGES_PER_SECTION;
+
+    /// A race of the reference alone, on a ground of its own.
+    pub(in crate::race) fn on_the_reference(
+        settings: &Settings,
+        test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground),
+    ) {
+        let entries: Vec<_> =
+            entries::<X86_64>().into_iter().filter(|entry| entry.id == super::super::REFERENCE).collect();
+        let (interrupt, mut kept) = (Interrupt::default(), Kept::default());
+        let map_end = small_machine().end_pfn() << 12;
+        let field = Field::boot(small_machine(), map_end, &entries, &settings.means, &interrupt).unwrap();
+        let mut ground = Ground::new(&field, field.plan.latency.unwrap()).unwrap();
+        let (outcome, rng, left) = (Unit::default(), Pcg64Mcg::seed_from_u64(1), Duration::ZERO);
+        let (interrupt, sink) = (&interrupt, &mut kept);
+        test(&mut Race { field, settings, interrupt, sink, outcome, rng, left }, &mut ground);
+    }
+
+    fn value(race: &Race<'_, X86_64>, op: &str, metric: &str) -> Row {
+        race.outcome.rows.iter().find(|row| row.op == op && row.metric == metric).unwrap().clone()
+    }
+
+    #[test]
+    fn fresh_addresses_are_used_once() {
+        let mut settings = settings();
+        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (100, Duration::from_secs(60));
+        on_the_reference(&settings, |race, ground| {
+            let fresh = HotplugGroup { addresses: Addresses::Fresh, ..HotplugGroup::plain(2 << 20) };
+            let start = ground.window.start();
+            for round in 1..=2 {
+                race.latency_group(&fresh, Some(&mut *ground)).unwrap();
+                // A tenth of the samples, each in a section of its own, and never one of before.
+                assert_eq!(ground.plots[0].untouched, start + round * 10 * SECTION);
+            }
+            assert_eq!(value(race, "hot_add", "p50").n_ops, Some(10));
+            // What the usual group has used is fresh no more.
+            let plain = HotplugGroup::plain(128 << 20);
+            ground.plots[0].untouched = start;
+            race.latency_group(&plain, Some(&mut *ground)).unwrap();
+            assert_eq!(ground.plots[0].untouched, start + SECTION);
+        });
+    }
+
+    #[test]
+    fn a_walk_over_fresh_addresses_ends_with_the_window() {
+        let mut settings = settings();
+        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (1000, Duration::from_secs(60));
+        on_the_reference(&settings, |race, ground| {
+            let start = ground.window.start();
+            ground.window = PfnRange::from_len(start, 8 * SECTION).unwrap();
+            let fresh = HotplugGroup { addresses: Addresses::Fresh, ..HotplugGroup::plain(2 << 20) };
+            race.latency_group(&fresh, Some(&mut *ground)).unwrap();
+            assert_eq!(ground.plots[0].untouched, start + 4 * SECTION, "half is left to others");
+            assert_eq!(value(race, "hot_add", "p50").status, Status::TooFew);
+            ground.plots[0].untouched = ground.window.end();
+            race.outcome.rows.clear();
+            race.latency_group(&fresh, Some(&mut *ground)).unwrap();
+            let row = value(race, "hot_add_write", "p50");
+            assert_eq!(row.status, Status::NotOffered);
+            assert!(row.reason.as_deref().unwrap().contains("no fresh addresses"), "{row:?}");
+        });
+    }
+
+    #[test]
+    fn what_lies_beside_comes_and_goes_with_the_group() {
+        on_the_reference(&settings(), |race, ground| {
+            let before = race.field.layouts[0].hotplug().unwrap().digest();
+            let threads = NonZeroU32::new(2).unwrap();
+            for (position, size) in [(Position::Later, 16 << 20), (Position::Unaligned, 128 << 20)] {
+                for addresses in [Addresses::Again, Addresses::Fresh] {
+                    let group = HotplugGroup { size_bytes: size, position, addresses, init_threads: threads };
+                    race.latency_group(&group, Some(&mut *ground)).unwrap();
+                    assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), before, "{group:?}");
+                }
+            }
+            assert!(race.outcome.rows.iter().all(|row| row.status != Status::NotOffered));
+        });
+    }
+
+    #[test]
+    fn too_large_is_said_and_nothing_stays() {
+        on_the_reference(&settings(), |race, ground| {
+            let hotplug = race.field.layouts[0].hotplug().unwrap().digest();
+            for (size, reason) in [(8 << 30, "more than --records-limit"), (4 << 30, "would exceed the limit")] {
+                race.outcome.rows.clear();
+                race.latency_group(&HotplugGroup::plain(size), Some(&mut *ground)).unwrap();
+                assert_eq!(race.outcome.rows.len(), OPS.len());
+                let row = value(race, "hot_add", "p50");
+                assert!(row.reason.as_deref().is_some_and(|said| said.contains(reason)), "{row:?}");
+            }
+            assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), hotplug);
+            let no_ground = race.latency_group(&HotplugGroup::plain(2 << 20), None);
+            assert!(no_ground.is_ok() && race.outcome.rows.iter().all(|row| row.status == Status::NotOffered));
+        });
     }
 }

@@ -1,13 +1,14 @@
 //! Lookups, layouts in turn.
 
 use super::counters::Counters;
-use super::{Race, RaceError, unit_of};
+use super::{Race, RaceError};
 use crate::cases::{LookupCase, LookupGroup};
 use crate::contestant::Contestant;
 use crate::field::FieldError;
 use crate::probe::lookup::{self, LookupOp, Mode, Prepared, Queries};
 use crate::queries::Pattern;
 use crate::row::{Dependency, Row, Sections, Tables};
+use crate::work::unit_of;
 use crate::workload::LookupWork;
 use memmap_layouts::Geometry;
 use rand::seq::SliceRandom;
@@ -31,21 +32,16 @@ impl Lane {
 impl<G: Geometry> Race<'_, G> {
     /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too.
     pub(super) fn lookups(&mut self, has_hot: bool) -> Result<(), RaceError> {
-        let mut counters = if self.work().counters { self.open_counters() } else { Counters::none() };
-        for work in self.work().lookups.clone() {
-            let unit = unit_of(&work);
-            if !self.is_open(&unit) {
-                continue;
-            }
-            self.open(&unit);
-            let begin = Instant::now();
-            let mut lanes = self.lanes(&work, has_hot)?;
-            match work.group.tables {
-                Tables::Hot => self.hot_slices(&work.group, &mut lanes, &mut counters)?,
-                Tables::Cold => self.cold_slices(&mut lanes)?,
-            }
-            self.spent(begin);
-            self.close()?;
+        let mut counters = if self.settings.work.counters { self.open_counters() } else { Counters::none() };
+        let settings = self.settings;
+        for work in &settings.work.lookups {
+            self.unit(&unit_of(work), |race| {
+                let mut lanes = race.lanes(work, has_hot)?;
+                match work.group.tables {
+                    Tables::Hot => race.hot_slices(&work.group, &mut lanes, &mut counters),
+                    Tables::Cold => race.cold_slices(&mut lanes),
+                }
+            })?;
         }
         Ok(())
     }

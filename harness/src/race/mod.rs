@@ -16,14 +16,13 @@ use crate::field::{Field, FieldError, Means};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::pinning;
 use crate::probe::bare::BareError;
-use crate::row::{Row, SCHEMA, Sections, Status, Tables};
+use crate::row::{Row, SCHEMA, Sections, Status};
 use crate::tier::Effort;
-use crate::workload::{Expectation, LookupWork};
+use crate::work::{BOOT, OWN_COST, Work, unit_of};
 use hdrhistogram::Histogram;
 use memmap_layouts::{BootMap, Geometry};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
@@ -60,62 +59,6 @@ pub struct Settings {
     pub doctor: String,
 }
 
-/// What is measured on a map.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Work {
-    /// Lookups.
-    pub lookups: Vec<LookupWork>,
-    /// Counters around lookups.
-    pub counters: bool,
-    /// Additions and removals.
-    pub hotplug: bool,
-    /// Readers beside a writer.
-    pub readers: bool,
-    /// What hotplug costs on top of the unavoidable.
-    pub own_cost: bool,
-    /// Answers that are known beforehand.
-    pub expect: Vec<Expectation>,
-}
-
-impl Work {
-    /// The units that this makes, in their order.
-    pub fn units(&self) -> Vec<String> {
-        let parts = [("hotplug", self.hotplug), ("readers", self.readers), ("own_cost", self.own_cost)];
-        let parts = parts.into_iter().filter(|(_, wanted)| *wanted).map(|(unit, _)| unit.to_owned());
-        let boot = std::iter::once(BOOT.to_owned());
-        boot.chain(self.lookups.iter().map(unit_of)).chain(parts).collect()
-    }
-
-    /// An upper estimate for the timed part, for so many layouts.
-    pub fn estimate(&self, effort: &Effort, layouts: usize) -> Duration {
-        let nr = layouts as u32;
-        let lookups = self.lookups.iter().map(|work| {
-            let lanes = nr * work.sections.len() as u32;
-            match work.group.tables {
-                Tables::Hot => effort.slice * effort.rounds * lanes,
-                Tables::Cold => COLD_ROUND * effort.cold_rounds * work.sections.len() as u32,
-            }
-        });
-        let mut estimate: Duration = lookups.sum();
-        if self.hotplug {
-            estimate += effort.hotplug_time * HOTPLUG_SIZES.len() as u32 * nr;
-        }
-        if self.readers {
-            estimate += effort.readers_slice * effort.readers_rounds * 2 * nr;
-        }
-        if self.own_cost {
-            estimate += effort.hotplug_time;
-        }
-        estimate
-    }
-}
-
-/// The unit of what comes before anything is timed.
-pub const BOOT: &str = "boot";
-
-/// An estimate for emptying the caches once.
-const COLD_ROUND: Duration = Duration::from_millis(30);
-
 /// A piece of a race that is done: it is kept whatever happens to the rest.
 #[derive(Debug, Default)]
 pub struct Unit {
@@ -123,7 +66,7 @@ pub struct Unit {
     pub name: String,
     /// Its figures.
     pub rows: Vec<Row>,
-    /// Latencies of hotplug, by tag (`hot_add/subsection/2097152`).
+    /// Latencies of hotplug and of readers' batches, by tag (`hot_add/subsection/2097152`, `readers/subsection/writer`).
     pub histograms: Vec<(String, Histogram<u64>)>,
 }
 
@@ -235,7 +178,7 @@ pub fn race<G: Geometry>(
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
     }
-    let wants_lookups = race.work().lookups.iter().any(|work| race.is_open(&unit_of(work)));
+    let wants_lookups = settings.work.lookups.iter().any(|work| race.is_open(&unit_of(work)));
     let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
     if has_hot {
         race.footprint_of_hot();
@@ -252,25 +195,17 @@ pub fn race<G: Geometry>(
             race.field.remove_hot_window(interrupt)?;
         }
     }
-    type Part<'a, G> = fn(&mut Race<'a, G>) -> Result<(), RaceError>;
-    let parts: [(&str, bool, Part<'_, G>); 3] = [
-        ("hotplug", settings.work.hotplug, Race::latencies),
-        ("readers", settings.work.readers, Race::readers),
-        ("own_cost", settings.work.own_cost, Race::own_cost),
-    ];
-    for (unit, wanted, part) in parts {
-        if wanted && race.is_open(unit) {
-            race.open(unit);
-            part(&mut race)?;
-            race.close()?;
-        }
+    let mut ground = race.ground()?;
+    for group in &settings.work.hotplug {
+        race.unit(&group.name(), |race| race.latency_group(group, ground.as_mut()))?;
+    }
+    for group in &settings.work.readers {
+        race.unit(&group.name(), |race| race.readers(group))?;
+    }
+    if settings.work.own_cost {
+        race.unit(OWN_COST, Race::own_cost)?;
     }
     Ok(())
-}
-
-/// The unit of a group of lookups.
-pub fn unit_of(work: &LookupWork) -> String {
-    work.sections.iter().map(|&sections| work.group.name(sections)).collect::<Vec<_>>().join(" ")
 }
 
 struct Race<'a, G: Geometry> {
@@ -284,13 +219,21 @@ struct Race<'a, G: Geometry> {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    fn work(&self) -> &Work {
-        &self.settings.work
-    }
-
     /// Is a unit still to be done?
     fn is_open(&self, unit: &str) -> bool {
         !self.settings.done.contains(unit)
+    }
+
+    /// Does a unit, unless it is done already, and hands over what it gave.
+    fn unit(&mut self, unit: &str, measure: impl FnOnce(&mut Self) -> Result<(), RaceError>) -> Result<(), RaceError> {
+        if !self.is_open(unit) {
+            return Ok(());
+        }
+        self.open(unit);
+        let begin = Instant::now();
+        measure(self)?;
+        self.spent(begin);
+        self.close()
     }
 
     /// Begins a unit.
@@ -306,7 +249,7 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Compares answers that are known beforehand.
     fn expectations(&self) -> Result<(), RaceError> {
-        for expectation in &self.work().expect {
+        for expectation in &self.settings.work.expect {
             for layout in &self.field.layouts {
                 let (expected, pfn) = (expectation.answer(layout.caps().validity), expectation.pfn());
                 if layout.pfn_valid(pfn) != expected {
@@ -419,14 +362,16 @@ impl<G: Geometry> Race<'_, G> {
 mod tests {
     use super::*;
     use crate::cases::LookupGroup;
+    use crate::probe::hotplug::OPS;
     use crate::row::Dependency;
-    use crate::workload::Workload;
+    use crate::tier::Tier;
+    use crate::workload::{self, Expectation, Workload};
     use memmap_layouts::backing::RamBacking;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
     /// Keeps everything.
     #[derive(Debug, Default)]
-    struct Kept(Vec<Unit>);
+    pub(super) struct Kept(Vec<Unit>);
 
     impl Sink for Kept {
         fn begin(&mut self, _: &str, _: &str, _: Duration) {}
@@ -443,7 +388,7 @@ mod tests {
     }
 
     /// Little enough for a test, over every part of a race.
-    fn settings() -> Settings {
+    pub(super) fn settings() -> Settings {
         let effort = Effort {
             slice: Duration::from_micros(100),
             rounds: 2,
@@ -454,15 +399,9 @@ mod tests {
             readers_rounds: 1,
         };
         let means = Means { backing: RamBacking::Anon, device: None, records_limit: 64 << 20, seed: 1 };
-        let lookups = Workload::builtin().into_iter().flat_map(|workload| workload.lookups);
-        let work = Work {
-            lookups: lookups.filter(|work| work.map == crate::workload::THIS_MACHINE).collect(),
-            counters: false,
-            hotplug: true,
-            readers: true,
-            own_cost: true,
-            expect: Vec::new(),
-        };
+        let mut work = workload::everything(&Workload::builtin(), Some(Tier::Default));
+        let all = workload::everything(&Workload::builtin(), None).lookups.into_iter();
+        work.lookups = all.filter(|work| work.map == workload::THIS_MACHINE).collect();
         let text = |text: &str| text.to_owned();
         Settings {
             effort,
@@ -478,7 +417,7 @@ mod tests {
         }
     }
 
-    fn small_machine() -> BootMap {
+    pub(super) fn small_machine() -> BootMap {
         let range = PfnRange::new(0x100, 0x14000).unwrap();
         BootMap::new([BootRange { range, node: 0 }]).unwrap()
     }
@@ -494,22 +433,38 @@ mod tests {
         let settings = settings();
         let kept = run(&settings).unwrap();
         for entry in entries::<X86_64>() {
-            for size in HOTPLUG_SIZES {
-                for op in ["hot_add", "hot_remove"] {
-                    let of = |row: &Row| row.layout == entry.id && row.op == op && row.size_bytes == Some(size);
-                    assert!(kept.rows().any(of), "{} {op} {size}", entry.id);
-                }
-            }
             for work in &settings.work.lookups {
                 let of = |row: &Row| row.layout == entry.id && LookupGroup::of(row) == Some(work.group);
                 assert!(kept.rows().any(of), "{} {}", entry.id, unit_of(work));
             }
+            for group in &settings.work.hotplug {
+                for op in OPS {
+                    let of_group = |row: &&Row| {
+                        row.layout == entry.id
+                            && row.op == op
+                            && row.size_bytes == Some(group.size_bytes)
+                            && row.position.as_deref() == Some(group.position.name())
+                            && row.mode.as_deref() == Some(group.addresses.name())
+                            && row.threads == Some(group.init_threads.get())
+                    };
+                    let metrics: Vec<_> = kept.rows().filter(of_group).map(|row| row.metric.as_str()).collect();
+                    let refused = kept.rows().filter(of_group).all(|row| row.status == Status::NotOffered);
+                    let expected: &[&str] = if refused { &["p50"] } else { &["p50", "p90", "p99", "p99.9", "max"] };
+                    assert_eq!(metrics, expected, "{} {op} {group:?}", entry.id);
+                }
+            }
+            let readers = kept.rows().filter(|row| row.layout == entry.id && row.op == "readers");
+            let batches = readers.filter(|row| row.unit == "ns/batch").count();
+            assert_eq!(batches, if entry.caps.hotplug_granule_pages.is_some() { 3 * 4 } else { 0 }, "{}", entry.id);
         }
         // 1 GiB of four layouts does not fit 64 MiB of records beside what is booted: said, not failed.
         let too_large = kept.rows().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
         assert!(too_large.count() > 0);
         let tags: Vec<_> = kept.0.iter().flat_map(|unit| &unit.histograms).map(|(tag, _)| tag.as_str()).collect();
         assert!(tags.contains(&"hot_add/subsection/2097152") && tags.contains(&"hot_remove/dax/16777216"), "{tags:?}");
+        let others =
+            ["hot_add_read/subsection/2097152/later", "hot_add/sparse/134217728/fresh", "readers/sparse/writer"];
+        assert!(others.iter().all(|tag| tags.contains(tag)), "{tags:?}");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::{HOTPLUG_SIZES, REFERENCE, Race, RaceError};
 use crate::cases::own_cost_name;
 use crate::field::FieldError;
 use crate::probe::bare::BareRecords;
-use crate::probe::hotplug::{self, Latencies, percentile};
+use crate::probe::hotplug::{self, Latencies, Manner, percentile};
+use crate::probe::place::{Place, Position};
 use crate::row::Status;
 use memmap_layouts::Geometry;
 use rand::RngExt;
@@ -20,7 +21,7 @@ impl<G: Geometry> Race<'_, G> {
         let Some(at) = self.field.layouts.iter().position(|layout| layout.id() == REFERENCE) else { return Ok(()) };
         let Some(window) = self.field.plan.latency else { return Ok(()) };
         let hotplug = self.field.layouts[at].hotplug().expect("the reference has hotplug");
-        let Some(range) = hotplug.timed_range(window, HOTPLUG_SIZES[0]) else { return Ok(()) };
+        let Ok(Place { range, .. }) = hotplug.place(window, HOTPLUG_SIZES[0], Position::First) else { return Ok(()) };
         let bare_records = BareRecords::new(range.nr_pages() as usize, &self.settings.means.backing)?;
         let (mut layout, mut bare) = (Latencies::default(), hotplug::histogram());
         let effort = self.settings.effort;
@@ -36,7 +37,7 @@ impl<G: Geometry> Race<'_, G> {
                     if turn {
                         let id = REFERENCE;
                         hotplug
-                            .time(range, None, &mut layout)
+                            .time(range, Manner::plain(None), &mut layout)
                             .map_err(|source| FieldError::Hotplug { layout: id, source })?;
                     } else {
                         hotplug::record(&mut bare, bare_records.round(range.start())?);

@@ -6,7 +6,7 @@ use crate::doctor::Verdict;
 use crate::row::Sections;
 use crate::run_folder::Manifest;
 use crate::summary::Summary;
-use crate::table::{findings, is_best, legend};
+use crate::table::{findings, in_words, is_best, legend};
 use crate::units::{bytes, three_digits, time};
 use askama::Template;
 
@@ -131,8 +131,9 @@ fn not_offered(reason: Option<&str>) -> HtmlCell {
 fn hotplug_lines(summary: &Summary) -> Vec<HtmlLine> {
     let mut lines = Vec::new();
     for line in &summary.hotplug {
+        // Of what is beside the headline the medians will do.
         let names = ["p50", "p90", "p99", "p99.9", "max"];
-        for name in names {
+        for name in if line.is_headline() { &names[..] } else { &names[..1] } {
             let cell = |layout: &String| match line.cells.iter().find(|cell| cell.layout == *layout) {
                 Some(cell) if !cell.percentiles.is_empty() => HtmlCell {
                     text: cell.ns(name).map_or_else(|| format!("– ({} samples)", cell.samples), time),
@@ -142,7 +143,7 @@ fn hotplug_lines(summary: &Summary) -> Vec<HtmlLine> {
                 cell => not_offered(cell.and_then(|cell| cell.reason.as_deref())),
             };
             lines.push(HtmlLine {
-                labels: vec![line.op.clone(), bytes(line.size_bytes as f64), name.to_owned()],
+                labels: vec![line.op.clone(), in_words(&line.group()), (*name).to_owned()],
                 cells: summary.layouts.iter().map(cell).collect(),
             });
         }

@@ -165,7 +165,7 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
 /// # Errors
 /// The picture cannot be drawn.
 pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, PlotError> {
-    let lines: Vec<_> = summary.hotplug.iter().filter(|line| line.op == op).collect();
+    let lines: Vec<_> = summary.hotplug.iter().filter(|line| line.op == op && line.is_plain()).collect();
     let all = || lines.iter().flat_map(|line| &line.cells).flat_map(known);
     let low = all().fold(f64::INFINITY, f64::min);
     let high = all().fold(0.0, f64::max);

@@ -13,6 +13,7 @@ mod blocks;
 mod boot;
 mod concurrent;
 mod foil;
+mod initialising;
 mod pagemaps;
 mod refusal;
 mod removing;
@@ -256,6 +257,7 @@ fn cases_with_hotplug<L: Hotplug + Inspect + SectionFlags>() -> Vec<Case<Runner>
         "readers_hold_up_removal" beyond::a_reader_holds_up_removal_and_its_own_thread_is_told needs Hotplug;
         "lives" beyond::every_life_of_a_record_is_new needs Hotplug;
         "over_the_limit" beyond::what_cannot_be_backed_is_not_half_added needs Hotplug;
+        "initialising_threads" initialising::threads_write_what_one_would needs Hotplug;
         "machine_refusals" beyond::a_machine_refuses_and_stays needs Hotplug;
     }
 }

@@ -20,6 +20,7 @@
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
 use crate::grace::{Grace, ReadGuard};
+use crate::initialise::in_threads;
 use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
@@ -140,7 +141,8 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
             let slot = writer.slots.take(sparse.backed.contains(nr));
             sparse.back(nr, slot)?;
-            sparse.init_records(nr, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
+            let whole = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+            sparse.init_records(whole, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
             sparse.table.note_present(nr);
             section.set_usage(sparse.table.boot_usage(index));
             let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
@@ -209,15 +211,17 @@ impl<G: Geometry> Sparse<G> {
         if self.backed.contains(nr) { self.arena.depopulate(Self::stretch(slot)) } else { Ok(()) }
     }
 
-    fn init_records(&self, nr: u64, slot: u64, links: PageLinks, life: Life) {
+    /// Writes the records of a part of the section whose slot it is.
+    fn init_records(&self, part: PfnRange, slot: u64, links: PageLinks, life: Life) {
+        let nr = G::section_nr(part.start());
         if !self.backed.contains(nr) {
             return;
         }
         let links = links.with_section(nr, G::SECTIONS_WIDTH);
-        for index in 0..G::PAGES_PER_SECTION {
-            // SAFETY: the slot holds this many records and was just backed.
-            let page = unsafe { self.slot_base(slot).add(index as usize).as_ref() };
-            page.init(links, Pfn(G::section_start(nr) + index), life);
+        for pfn in part.start()..part.end() {
+            // SAFETY: the slot holds the records of the section, of which this is one, and was just backed.
+            let page = unsafe { self.slot_base(slot).add((pfn - G::section_start(nr)) as usize).as_ref() };
+            page.init(links, Pfn(pfn), life);
         }
     }
 
@@ -272,9 +276,11 @@ impl<G: Geometry> Sparse<G> {
             MemoryKind::Ram => Zone::Normal,
             MemoryKind::Device => Zone::Device,
         };
-        for &(nr, slot, _) in &added {
-            self.init_records(nr, slot, PageLinks::new(how.node, zone), writer.life);
-        }
+        let (links, life) = (PageLinks::new(how.node, zone), writer.life);
+        let slots: Vec<u64> = added.iter().map(|&(_, slot, _)| slot).collect();
+        in_threads::<G>(range.split_at_multiples(G::PAGES_PER_SECTION), how.init_threads, |part| {
+            self.init_records(part, slots[(G::section_nr(part.start()) - numbers.start) as usize], links, life);
+        });
         phases.ended(Phase::Initialise);
         for (nr, slot, usage) in added {
             let section = roots.section(nr).expect("its root was made above");

@@ -5,8 +5,9 @@ use crate::altmap::Used;
 use crate::error::HotplugError;
 use crate::geometry::Geometry;
 use crate::grace::GraceError;
+use crate::initialise::in_threads;
 use crate::memmap::*;
-use crate::page::{PageLinks, Zone};
+use crate::page::{Life, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::placement::{PlaceError, Placement};
 use crate::request::{Grid, check_altmap};
@@ -174,9 +175,9 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
         phases.ended(Phase::Populate);
         writer.life = writer.life.next();
-        for chunk in chunks.iter().filter(|chunk| self.backed.contains(chunk.nr)) {
-            self.init_records(chunk.pfns, how, &writer);
-        }
+        let backed = chunks.iter().filter(|chunk| self.backed.contains(chunk.nr)).map(|chunk| chunk.pfns);
+        let life = writer.life;
+        in_threads::<G>(backed, how.init_threads, |part| self.init_records(part, how, life));
         phases.ended(Phase::Initialise);
         if R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));
@@ -211,7 +212,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
 
     /// Writes records. What an altmap reserves at the base is never initialised, and the pages that hold records are marked
     /// reserved. Source: `memmap_init_range`, `memmap_init_zone_device`.
-    fn init_records(&self, pfns: PfnRange, how: &AddParams, writer: &Writer<P>) {
+    fn init_records(&self, pfns: PfnRange, how: &AddParams, life: Life) {
         let zone = match how.kind {
             MemoryKind::Ram => Zone::Normal,
             MemoryKind::Device => Zone::Device,
@@ -226,7 +227,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
         // One loop without a question in it, for it is most of what an addition costs.
         for pfn in reserve_end..pfns.end() {
-            page(pfn).init(links, Pfn(pfn), writer.life);
+            page(pfn).init(links, Pfn(pfn), life);
         }
         for pfn in reserve_end..records_end {
             page(pfn).set_reserved();

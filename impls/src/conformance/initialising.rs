@@ -1,0 +1,49 @@
+//! Records that several threads initialise are those that one would.
+
+use super::*;
+use std::num::NonZeroU32;
+
+/// What a record says, but for where it lies.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    check: u64,
+    flags: u64,
+    poisoned: bool,
+}
+
+/// The records of `added`, in a layout of their own that initialised them with `threads`.
+fn records<L: Hotplug + Inspect>(added: PfnRange, threads: u32) -> Result<(Vec<Record>, Accounting), String> {
+    let layout = boot::<L>(&small_machine())?;
+    let before = accounts(&layout);
+    let init_threads = NonZeroU32::new(threads).ok_or("no thread")?;
+    let how = AddParams { init_threads, ..params_if_possible::<L>(added, layout.backed()) };
+    layout.add(added, &how, &mut ()).map_err(text)?;
+    let reader = layout.reader();
+    let record = |pfn: u64| {
+        let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("pfn {pfn:#x} is not valid"))?;
+        check!(
+            is_right::<L>(page, Pfn(pfn)),
+            "with {threads} threads the record of pfn {pfn:#x} is of {:?}",
+            page.identity()
+        );
+        Ok(Record { check: page.check(), flags: page.flags(), poisoned: page.is_poisoned() })
+    };
+    let records = (added.start()..added.end()).map(record).collect::<Result<Vec<Record>, String>>()?;
+    drop(reader);
+    let full = layout.accounting();
+    remove(&layout, added).map_err(text)?;
+    check!(accounts(&layout) == before, "left behind with {threads} threads: {:?}", layout.accounting());
+    Ok((records, full))
+}
+
+pub(super) fn threads_write_what_one_would<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
+    // One granule; and over section borders, where there can be parts from inside a section to inside another.
+    let (start, unit) = (L::Geometry::section_start(8), granule::<L>());
+    for added in [range(start, unit), range(start - unit, 2 * unit + s::<L>())] {
+        let alone = records::<L>(added, 1)?;
+        for threads in [2, 3, u32::MAX] {
+            check!(records::<L>(added, threads)? == alone, "{threads} threads write other records of {added} than one");
+        }
+    }
+    Ok(())
+}

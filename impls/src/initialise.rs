@@ -1,0 +1,96 @@
+//! The records of an addition, initialised by several threads.
+//!
+//! Source: `padata_do_multithreaded`, with which `deferred_init_memmap` shares the records of boot memory out (`mm/mm_init.c`,
+//! `kernel/padata.c`): threads take parts from a common list until none is left, and the caller is one of them. The kernel
+//! initialises hot-added memory in the calling thread alone; what threads would give there is what is measured with more than one.
+
+use crate::geometry::Geometry;
+use crate::pfn::PfnRange;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Parts a thread: one that is held up leaves some to the others.
+const PARTS_A_THREAD: u64 = 4;
+
+/// Calls `init` for every page frame of `chunks` once, in parts. When it returns, all of it has happened for the caller, who may
+/// publish. A thread that the system refuses is done without.
+pub(crate) fn in_threads<G: Geometry>(
+    chunks: impl Iterator<Item = PfnRange> + Clone,
+    threads: NonZeroU32,
+    init: impl Fn(PfnRange) + Sync,
+) {
+    if threads.get() == 1 {
+        return chunks.for_each(init);
+    }
+    let parts = parts::<G>(chunks, threads);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        // What a part writes is seen by the caller because it joins the threads.
+        while let Some(&part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            init(part);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.get().min(u32::try_from(parts.len()).unwrap_or(u32::MAX)) {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}
+
+/// Parts of about one size, none of which crosses a section, on the grid of sub-sections.
+fn parts<G: Geometry>(chunks: impl Iterator<Item = PfnRange> + Clone, threads: NonZeroU32) -> Vec<PfnRange> {
+    let nr_pages: u64 = chunks.clone().map(PfnRange::nr_pages).sum();
+    let wanted = nr_pages.div_ceil(u64::from(threads.get()) * PARTS_A_THREAD).max(1);
+    // A power of two up to a section, so that parts do not cross one.
+    let step =
+        wanted.next_power_of_two().clamp(G::PAGES_PER_SUBSECTION.min(G::PAGES_PER_SECTION), G::PAGES_PER_SECTION);
+    chunks.flat_map(|chunk| chunk.split_at_multiples(step)).collect()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::geometry::X86_64;
+    use std::sync::Mutex;
+
+    fn range(start: u64, nr: u64) -> PfnRange {
+        PfnRange::from_len(start, nr).unwrap()
+    }
+
+    #[test]
+    fn every_page_is_in_one_part_whatever_the_number_of_threads() {
+        let (s, u) = (X86_64::PAGES_PER_SECTION, X86_64::PAGES_PER_SUBSECTION);
+        let shapes = [
+            vec![range(5 * u, u)],
+            vec![range(s - u, u), range(s, s), range(2 * s, 3 * u)],
+            vec![range(7 * s, s)],
+            vec![],
+        ];
+        for chunks in shapes {
+            for threads in [1, 2, 3, 64, u32::MAX] {
+                let done = Mutex::new(Vec::new());
+                let threads = NonZeroU32::new(threads).unwrap();
+                in_threads::<X86_64>(chunks.iter().copied(), threads, |part| done.lock().unwrap().push(part));
+                let mut done = done.into_inner().unwrap();
+                done.sort_by_key(|part| part.start());
+                let pages = |ranges: &[PfnRange]| ranges.iter().flat_map(|r| r.start()..r.end()).collect::<Vec<_>>();
+                assert!(pages(&done) == pages(&chunks), "{threads}: {done:?}");
+                let in_one_section =
+                    |part: &PfnRange| X86_64::section_nr(part.start()) == X86_64::section_nr(part.end() - 1);
+                assert!(done.iter().all(in_one_section));
+            }
+        }
+    }
+
+    #[test]
+    fn threads_share_the_work() {
+        let parts = parts::<X86_64>(std::iter::once(range(0, 1 << 15)), NonZeroU32::new(2).unwrap());
+        assert_eq!((parts.len(), parts[0].nr_pages()), (8, 1 << 12));
+        // Never less than a sub-section.
+        assert_eq!(super::parts::<X86_64>(std::iter::once(range(0, 512)), NonZeroU32::new(2).unwrap()).len(), 1);
+    }
+}
