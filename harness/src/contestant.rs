@@ -2,7 +2,7 @@
 
 use crate::probe::hotplug::{self, HotplugProbeError, Latencies};
 use crate::probe::lookup::{self, LookupOp, Prepared};
-use memmap_layouts::backing::{DaxDevice, DaxError};
+use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
@@ -162,6 +162,12 @@ impl<G: Geometry> Entry<G> {
         store: RecordStore,
     ) -> Result<Box<dyn Contestant<G>>, BootError> {
         (self.boot)(map, config, store)
+    }
+
+    /// Why it cannot have its records on a backing; `None` if it can.
+    pub fn refuses(&self, backing: &RamBacking) -> Option<String> {
+        let reason = backing.refuses_devices().filter(|_| self.caps.records_on_device.any())?;
+        Some(format!("--backing {backing}: {reason}"))
     }
 }
 

@@ -402,6 +402,9 @@ pub struct Footprint {
     pub ram_record_bytes: u64,
     /// Records that lie on a device.
     pub device_record_bytes: u64,
+    /// Bytes of its address space that lie in huge pages, as the kernel tells; `None` if records ask for base pages, or the kernel does not
+    /// tell. A huge page may reach beyond the records in it.
+    pub huge_page_bytes: Option<u64>,
 }
 
 /// What a layout has allocated.

@@ -97,6 +97,7 @@ impl<G: Geometry> Memmap for Flat<G> {
             page_table_bytes: self.mem_map.page_table_bytes(),
             ram_record_bytes: self.mem_map.ram_bytes(),
             device_record_bytes: 0,
+            huge_page_bytes: self.mem_map.bytes_in_huge_pages(),
         }
     }
 

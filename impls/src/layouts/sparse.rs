@@ -161,6 +161,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
             page_table_bytes: self.arena.page_table_bytes(),
             ram_record_bytes: self.arena.ram_bytes(),
             device_record_bytes: 0,
+            huge_page_bytes: self.arena.bytes_in_huge_pages(),
         }
     }
 
