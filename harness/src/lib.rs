@@ -4,6 +4,7 @@
 //! them, and writes down what it found. Data goes one way: [`map`] → [`plan`] → [`field`] → [`race`] (through
 //! [`contestant`] and [`probe`]) → [`row`] → [`summary`] → [`table`] and [`report`].
 
+pub mod backing_arg;
 pub mod cases;
 pub mod cli;
 pub mod compare;
@@ -11,6 +12,7 @@ pub mod contestant;
 pub mod doctor;
 pub mod environment;
 pub mod field;
+pub mod huge_pages;
 pub mod interrupt;
 pub mod map;
 pub mod plan;

@@ -5,6 +5,7 @@ use crate::cases::Filter;
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
+use crate::huge_pages;
 use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
@@ -48,7 +49,8 @@ pub(super) struct RunArgs {
     /// is less.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
-    /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y (for the layouts that can use a device).
+    /// Where records lie: anon, thp, hugetlb, tmpfs[:DIR], tmpfs-huge[:DIR], file:DIR or dax:/dev/daxX.Y (`pfnbench list`
+    /// says what each is).
     #[arg(long, default_value_t)]
     backing: BackingArg,
     /// Seed of everything random.
@@ -163,6 +165,7 @@ impl RunArgs {
         drop(bar);
         let (outcome, geometry) = raced?;
         interrupt.check()?;
+        huge_pages::warnings(&outcome.rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let manifest = Manifest {
             schema: SCHEMA,
             tool: Tool::THIS,
@@ -306,7 +309,7 @@ impl RunArgs {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
         }
         if served.entries.is_empty() {
-            bail!("none of the layouts asked for can have its records on this device");
+            bail!("none of the layouts asked for can have its records there");
         }
         if settings.process == 0 {
             bar.stage("verifying a map with holes", settings.effort.estimate(4));
@@ -334,7 +337,7 @@ impl RunArgs {
             .arguments()
             .into_iter()
             .for_each(|(option, value)| command.push_str(&format!(" {option} '{value}'")));
-        if self.backing != BackingArg::Anon {
+        if self.backing != BackingArg::default() {
             command.push_str(&format!(" --backing {}", self.backing));
         }
         self.layout.iter().for_each(|id| command.push_str(&format!(" --layout {id}")));

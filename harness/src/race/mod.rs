@@ -12,13 +12,14 @@ mod readers;
 use crate::cases::Filter;
 use crate::contestant::{Entry, entries, unserved};
 use crate::field::{Field, FieldError, Means};
+use crate::huge_pages::IN_HUGE_PAGES;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::probe::bare::BareError;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Row, SCHEMA, Sections, Status};
 use hdrhistogram::Histogram;
-use memmap_layouts::{BootMap, Geometry};
+use memmap_layouts::{BootMap, Footprint, Geometry};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use std::time::{Duration, Instant};
@@ -153,7 +154,7 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
     Ok(all.into_iter().filter(|entry| names.is_empty() || names.iter().any(|name| name == entry.id)).collect())
 }
 
-/// Layouts by whether the device that was given can hold their records.
+/// Layouts by whether what was given can hold their records.
 pub struct Served<G: Geometry> {
     /// Those that can be raced.
     pub entries: Vec<Entry<G>>,
@@ -166,7 +167,8 @@ impl<G: Geometry> Served<G> {
     pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
         let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
         for entry in entries {
-            match means.device.as_ref().and_then(|device| unserved(&entry, device)) {
+            let by_device = means.device.as_ref().and_then(|device| unserved(&entry, device));
+            match by_device.or_else(|| entry.refuses(&means.backing)) {
                 Some(reason) => served.left_out.push((entry.id, reason)),
                 None => served.entries.push(entry),
             }
@@ -282,6 +284,13 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
+    /// Where huge pages were asked for: whether the kernel gave any.
+    fn push_huge_pages(&mut self, layout: &str, sections: Sections, footprint: Footprint) {
+        if let Some(bytes) = footprint.huge_page_bytes {
+            self.push_bytes(layout, sections, &[(IN_HUGE_PAGES, bytes)]);
+        }
+    }
+
     fn footprint_of_boot(&mut self, entries: &[Entry<G>]) {
         for entry in entries {
             let refused = self.field.refused.iter().find(|refused| refused.layout == entry.id);
@@ -303,6 +312,7 @@ impl<G: Geometry> Race<'_, G> {
                     ("reserved", footprint.reserved_bytes),
                 ];
                 self.push_bytes(entry.id, Sections::Boot, &bytes);
+                self.push_huge_pages(entry.id, Sections::Boot, footprint);
             }
         }
     }
@@ -320,6 +330,7 @@ impl<G: Geometry> Race<'_, G> {
                 ("records_on_device", footprint.device_record_bytes),
             ];
             self.push_bytes(layout, Sections::Hot, &bytes);
+            self.push_huge_pages(layout, Sections::Hot, footprint);
         }
     }
 }
