@@ -19,6 +19,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn caps(&self) -> Capabilities;
     /// The bytes it occupies.
     fn footprint(&self) -> Footprint;
+    /// Bytes of its records that lie in huge pages, if those were asked for.
+    fn bytes_in_huge_pages(&self) -> Option<u64>;
     /// Compares its answers with the oracle's, and the records of backed sections with their pfns.
     ///
     /// # Errors
@@ -95,6 +97,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     }
     fn footprint(&self) -> Footprint {
         self.layout.footprint()
+    }
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.layout.bytes_in_huge_pages()
     }
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
         agree(&self.layout, oracle)

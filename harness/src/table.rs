@@ -19,7 +19,7 @@ pub fn draw(summary: &Summary) -> Table {
         let labels = [line.op.clone(), line.sections.name().to_owned(), line.pattern.clone()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(not_booted, |cell| lookup(cell, fastest))
+            cell.map_or_else(|| not_raced(summary, layout), |cell| lookup(cell, fastest))
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
@@ -33,7 +33,7 @@ pub fn draw(summary: &Summary) -> Table {
         let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(not_booted, hotplug)
+            cell.map_or_else(|| not_raced(summary, layout), hotplug)
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
@@ -59,9 +59,10 @@ pub fn draw(summary: &Summary) -> Table {
     table
 }
 
-/// A layout without rows: a machine with this map could not hold its records.
-fn not_booted() -> Cell {
-    Cell::new("would not boot").fg(Color::DarkGrey)
+/// A layout without rows: a machine with this map could not hold its records, or the backing cannot.
+fn not_raced(summary: &Summary, layout: &str) -> Cell {
+    let would_not_boot = summary.bytes.iter().any(|of| of.layout == layout && of.would_not_boot.is_some());
+    Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
 }
 
 /// As fast as the fastest, as far as one process can tell.

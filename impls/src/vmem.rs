@@ -162,7 +162,8 @@ impl Vmem {
         self.device_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed.
+    /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed. Huge pages of the pool
+    /// need none; for a transparent one the kernel keeps one, for when it is split.
     pub(crate) fn page_table_bytes(&self) -> u64 {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
@@ -370,6 +371,9 @@ impl Vmem {
     }
 
     fn note_tables(&self, stretch: Stretch) {
+        if self.memory.unit_bytes() >= BASE_ALIGN {
+            return;
+        }
         for table in stretch.offset / BASE_ALIGN..stretch.end().div_ceil(BASE_ALIGN) {
             let (word, bit) = (&self.tables[(table / 64) as usize], 1 << (table % 64));
             if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

@@ -133,7 +133,7 @@ fn huge_pages_are_reported_as_they_are() {
     let (_alone, folder) = (alone(), folder());
     for backing in all(&folder) {
         let layout = layout::<Subsection>(&backing);
-        let huge = || layout.footprint().huge_page_bytes;
+        let huge = || layout.bytes_in_huge_pages();
         add(&layout, range(8 * S, S)).unwrap();
         let whole = huge();
         match &backing {
@@ -157,7 +157,7 @@ fn a_huge_page_goes_with_its_last_user() {
     let (_alone, folder) = (alone(), folder());
     for backing in all(&folder) {
         let layout = layout::<Subsection>(&backing);
-        let huge = || layout.footprint().huge_page_bytes.unwrap_or(0);
+        let huge = || layout.bytes_in_huge_pages().unwrap_or(0);
         for _ in 0..3 {
             add(&layout, range(8 * S, U)).unwrap();
             add(&layout, range(8 * S + 9 * U, U)).unwrap();
@@ -168,7 +168,7 @@ fn a_huge_page_goes_with_its_last_user() {
         // Had anything been left of the one that was split, this would not be whole.
         add(&layout, range(8 * S, S)).unwrap();
         all_readable(&layout, range(8 * S, S));
-        if layout.footprint().huge_page_bytes == Some(0) {
+        if layout.bytes_in_huge_pages() == Some(0) {
             eprintln!("skipped: {backing}: the kernel found no free huge page");
         }
     }
@@ -301,7 +301,7 @@ fn a_tmpfs_of_huge_pages_conforms_and_fills_up() {
             }
             let layout = layout::<Subsection>(&backing);
             add(&layout, range(8 * S, 4 * S)).unwrap();
-            println!("huge={huge}: {:?} of 8 MiB in huge pages", layout.footprint().huge_page_bytes);
+            println!("huge={huge}: {:?} of 8 MiB in huge pages", layout.bytes_in_huge_pages());
             remove(&layout, range(9 * S, U));
             add(&layout, range(9 * S, U)).unwrap();
             all_readable(&layout, range(8 * S, 4 * S));

@@ -19,7 +19,7 @@ use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Row, SCHEMA, Sections, Status};
 use hdrhistogram::Histogram;
-use memmap_layouts::{BootMap, Footprint, Geometry};
+use memmap_layouts::{BootMap, Geometry};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use std::time::{Duration, Instant};
@@ -201,6 +201,7 @@ pub fn race<G: Geometry>(
         left,
     };
     race.footprint_of_boot(&entries);
+    race.push_huge_pages(Sections::Boot);
     for (id, reason) in left_out {
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
@@ -209,6 +210,7 @@ pub fn race<G: Geometry>(
     let has_hot = race.field.add_hot_window(interrupt)?;
     if has_hot {
         race.footprint_of_hot();
+        race.push_huge_pages(Sections::Hot);
     }
     race.lookups(has_hot)?;
     if settings.process > 0 {
@@ -285,8 +287,10 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     /// Where huge pages were asked for: whether the kernel gave any.
-    fn push_huge_pages(&mut self, layout: &str, sections: Sections, footprint: Footprint) {
-        if let Some(bytes) = footprint.huge_page_bytes {
+    fn push_huge_pages(&mut self, sections: Sections) {
+        let layouts = self.field.layouts.iter().filter(|l| sections == Sections::Boot || l.hotplug().is_some());
+        let found: Vec<_> = layouts.filter_map(|l| Some((l.id(), l.bytes_in_huge_pages()?))).collect();
+        for (layout, bytes) in found {
             self.push_bytes(layout, sections, &[(IN_HUGE_PAGES, bytes)]);
         }
     }
@@ -312,7 +316,6 @@ impl<G: Geometry> Race<'_, G> {
                     ("reserved", footprint.reserved_bytes),
                 ];
                 self.push_bytes(entry.id, Sections::Boot, &bytes);
-                self.push_huge_pages(entry.id, Sections::Boot, footprint);
             }
         }
     }
@@ -330,7 +333,6 @@ impl<G: Geometry> Race<'_, G> {
                 ("records_on_device", footprint.device_record_bytes),
             ];
             self.push_bytes(layout, Sections::Hot, &bytes);
-            self.push_huge_pages(layout, Sections::Hot, footprint);
         }
     }
 }

@@ -97,8 +97,11 @@ impl<G: Geometry> Memmap for Flat<G> {
             page_table_bytes: self.mem_map.page_table_bytes(),
             ram_record_bytes: self.mem_map.ram_bytes(),
             device_record_bytes: 0,
-            huge_page_bytes: self.mem_map.bytes_in_huge_pages(),
         }
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.mem_map.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {

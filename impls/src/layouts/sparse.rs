@@ -161,8 +161,11 @@ impl<G: Geometry> Memmap for Sparse<G> {
             page_table_bytes: self.arena.page_table_bytes(),
             ram_record_bytes: self.arena.ram_bytes(),
             device_record_bytes: 0,
-            huge_page_bytes: self.arena.bytes_in_huge_pages(),
         }
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.arena.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {

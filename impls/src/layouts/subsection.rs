@@ -211,8 +211,11 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
             page_table_bytes: self.vmemmap.page_table_bytes(),
             ram_record_bytes: self.vmemmap.ram_bytes(),
             device_record_bytes: self.vmemmap.device_bytes(),
-            huge_page_bytes: self.vmemmap.bytes_in_huge_pages(),
         }
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.vmemmap.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {
