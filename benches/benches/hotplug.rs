@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use memmap_layouts::Bytes;
 use pfnbench::probe::hotplug::{Latencies, Manner, PERCENTILES, percentile};
 use pfnbench::units::{three_digits, time};
-use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, field, hotplug_cases};
+use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, hotplug_cases};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -17,22 +17,23 @@ const TIME: Duration = Duration::from_secs(3);
 
 fn main() -> anyhow::Result<()> {
     let start = Start::new()?;
-    let cases: Vec<HotplugCase> = hotplug_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    let cases: Vec<HotplugCase> = hotplug_cases().into_iter().filter(|case| start.wants(case.name())).collect();
     if start.mode == Mode::List {
-        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        cases.iter().for_each(|case| println!("{}: benchmark", start.name(case.name())));
         return Ok(());
     }
     if cases.is_empty() {
         return Ok(());
     }
     let baseline = start.arguments.baseline.as_deref().map(load).transpose()?;
-    let field = field(start.mode)?;
+    let field = start.field()?;
     let Some(window) = field.plan.latency else {
         eprintln!("skipped: the physical space has no room for hot-added memory above the map");
         return Ok(());
     };
     let mut medians: BTreeMap<String, f64> = BTreeMap::new();
     for case in &cases {
+        let name = start.name(case.name());
         let Some(at) = field.layouts.iter().position(|layout| layout.id() == case.layout) else { continue };
         let (layout, device) = (&field.layouts[at], field.device(at, window)?);
         let hotplug = layout.hotplug().context("cases have hotplug")?;
@@ -42,7 +43,7 @@ fn main() -> anyhow::Result<()> {
         let mut latencies = Latencies::default();
         // Page tables and the blocks of a device are made once; that is not what is timed.
         if let Err(error) = hotplug.time(range, manner, &mut Latencies::default()) {
-            eprintln!("skipped: {}: {error}", case.name());
+            eprintln!("skipped: {name}: {error}");
             continue;
         }
         let (samples, limit) = if start.mode == Mode::Bench { (SAMPLES, TIME) } else { (1, TIME) };
@@ -51,8 +52,8 @@ fn main() -> anyhow::Result<()> {
             hotplug.time(range, manner, &mut latencies)?;
         }
         if start.mode == Mode::Bench {
-            print(case, "add", &latencies.add, &baseline, &mut medians);
-            print(case, "remove", &latencies.remove, &baseline, &mut medians);
+            print(&name, "add", &latencies.add, &baseline, &mut medians);
+            print(&name, "remove", &latencies.remove, &baseline, &mut medians);
         }
     }
     match (start.mode, &start.arguments.save_baseline) {
@@ -64,13 +65,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn print(
-    case: &HotplugCase,
+    case: &str,
     op: &str,
     histogram: &Histogram<u64>,
     baseline: &Option<BTreeMap<String, f64>>,
     medians: &mut BTreeMap<String, f64>,
 ) {
-    let name = format!("{}/{op}", case.name());
+    let name = format!("{case}/{op}");
     let known = |p| percentile(histogram, p).map_or_else(|n| format!("– ({n})"), |ns| time(ns as f64));
     let percentiles: Vec<String> = PERCENTILES.iter().map(|(label, p)| format!("{label} {}", known(*p))).collect();
     let max = time(histogram.max() as f64);

@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let start = Start::new()?;
     let all = cases();
-    let wanted: Vec<&Case> = all.iter().filter(|case| start.wants(&case.name())).collect();
+    let wanted: Vec<&Case> = all.iter().filter(|case| start.wants(case.name())).collect();
     match start.mode {
         Mode::List => wanted.iter().for_each(|case| println!("{}: benchmark", case.name())),
         _ if wanted.is_empty() => {}

@@ -5,21 +5,21 @@ use pfnbench::contestant::Contestant;
 use pfnbench::interrupt::Interrupt;
 use pfnbench::probe::lookup::Prepared;
 use pfnbench::row::Sections;
-use pfnbench_benches::{LookupCase, Mode, Start, field, lookup_cases, start_again_without_callgrinds_arguments};
+use pfnbench_benches::{LookupCase, Mode, Start, lookup_cases, start_again_without_callgrinds_arguments};
 use std::time::{Duration, Instant};
 
 fn main() -> anyhow::Result<()> {
     start_again_without_callgrinds_arguments()?;
     let start = Start::new()?;
-    let cases: Vec<LookupCase> = lookup_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    let cases: Vec<LookupCase> = lookup_cases().into_iter().filter(|case| start.wants(case.name())).collect();
     if start.mode == Mode::List {
-        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        cases.iter().for_each(|case| println!("{}: benchmark", start.name(case.name())));
         return Ok(());
     }
     if cases.is_empty() {
         return Ok(());
     }
-    let mut field = field(start.mode)?;
+    let mut field = start.field()?;
     let mut criterion = (start.mode == Mode::Bench).then(|| {
         Criterion::default()
             // Plots would take as long as the measuring; `pfnbench` has its own.
@@ -37,18 +37,22 @@ fn main() -> anyhow::Result<()> {
         for case in cases.iter().filter(|case| case.sections == sections) {
             let Some(layout) = field.layouts.iter().find(|layout| layout.id() == case.layout) else {
                 let refused = field.refused.iter().find(|refused| refused.layout == case.layout);
-                eprintln!("skipped: {}: {}", case.name(), refused.map_or("not booted", |refused| &refused.reason));
+                eprintln!(
+                    "skipped: {}: {}",
+                    start.name(case.name()),
+                    refused.map_or("not booted", |refused| &refused.reason)
+                );
                 continue;
             };
             let queries = field.queries(&case.group, sections);
             let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle());
             let prepared = prepared.map_err(anyhow::Error::msg)?;
             if prepared.is_empty() {
-                eprintln!("skipped: {}: the map leaves no memory to look up", case.name());
+                eprintln!("skipped: {}: the map leaves no memory to look up", start.name(case.name()));
                 continue;
             }
             match &mut criterion {
-                Some(criterion) => bench(criterion, case, &**layout, &prepared),
+                Some(criterion) => bench(criterion, &start, case, &**layout, &prepared),
                 None => {
                     time(&**layout, &prepared, 1);
                 }
@@ -75,12 +79,14 @@ fn time<G: memmap_layouts::Geometry>(layout: &dyn Contestant<G>, prepared: &Prep
 
 fn bench<G: memmap_layouts::Geometry>(
     criterion: &mut Criterion,
+    start: &Start,
     case: &LookupCase,
     layout: &dyn Contestant<G>,
     prepared: &Prepared,
 ) {
     let mut group = criterion.benchmark_group(case.group.name(case.sections));
     // An iteration is one lookup, so criterion's times are times a lookup.
-    group.bench_function(case.layout, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));
+    let name = start.name(case.layout);
+    group.bench_function(name, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));
     group.finish();
 }

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
-use memmap_layouts::backing::{DaxDevice, RamBacking};
-use memmap_layouts::{BootMap, Config, Geometry, PfnRange, RecordStore, X86_64, X86_64La57};
+use memmap_layouts::backing::{BackingError, DaxDevice, Memory, RamBacking};
+use memmap_layouts::{BootMap, Config, Geometry, PAGE_RECORD_BYTES, PfnRange, RecordStore, X86_64, X86_64La57};
 use pfnbench::contestant::{Contestant, device_on_tmpfs, entries};
 use pfnbench::probe::hotplug::{Latencies, Manner, percentile};
 use pfnbench::probe::place::Position;
@@ -22,13 +22,34 @@ const TURN: u64 = 8;
 
 fn main() -> anyhow::Result<()> {
     let start = Start::new()?;
-    let cases: Vec<SpaceCase> = space_cases().into_iter().filter(|case| start.wants(&case.name())).collect();
+    let cases: Vec<SpaceCase> = space_cases().into_iter().filter(|case| start.wants(case.name())).collect();
     if start.mode == Mode::List {
-        cases.iter().for_each(|case| println!("{}: benchmark", case.name()));
+        cases.iter().for_each(|case| println!("{}: benchmark", start.name(case.name())));
+        return Ok(());
+    }
+    if cases.is_empty() {
+        return Ok(());
+    }
+    let (backing, device) = start.open()?;
+    // A part for each side.
+    let devices =
+        device.map(|device| device.split(2)).transpose()?.map(|parts| parts.into_iter().map(Arc::new).collect());
+    let devices: Vec<_> = devices.unwrap_or_default();
+    if let Err(error @ BackingError::TooLong { .. }) =
+        Memory::reserve(X86_64La57::NR_PFNS * PAGE_RECORD_BYTES, &backing)
+    {
+        eprintln!("skipped: cases of the physical space on this backing: {error}");
         return Ok(());
     }
     for case in &cases {
-        let (small, large) = (Side::<X86_64>::boot(case)?, Side::<X86_64La57>::boot(case)?);
+        let name = start.name(case.name());
+        let entry = entries::<X86_64>().into_iter().find(|entry| entry.id == case.layout);
+        if let Some(reason) = entry.and_then(|entry| entry.refuses(&backing)) {
+            eprintln!("skipped: {name}: {reason}");
+            continue;
+        }
+        let small = Side::<X86_64>::boot(case, &backing, devices.first())?;
+        let large = Side::<X86_64La57>::boot(case, &backing, devices.get(1))?;
         let mut latencies = [Latencies::default(), Latencies::default()];
         let begin = Instant::now();
         let samples = if start.mode == Mode::Bench { SAMPLES } else { 1 };
@@ -43,8 +64,8 @@ fn main() -> anyhow::Result<()> {
         }
         if start.mode == Mode::Bench {
             let [small, large] = &latencies;
-            print(case, "add", [&small.add, &large.add]);
-            print(case, "remove", [&small.remove, &large.remove]);
+            print(&name, "add", [&small.add, &large.add]);
+            print(&name, "remove", [&small.remove, &large.remove]);
         }
     }
     if start.mode == Mode::Test {
@@ -61,13 +82,17 @@ struct Side<G: Geometry> {
 }
 
 impl<G: Geometry> Side<G> {
-    fn boot(case: &SpaceCase) -> anyhow::Result<Self> {
+    fn boot(case: &SpaceCase, backing: &RamBacking, device: Option<&Arc<DaxDevice>>) -> anyhow::Result<Self> {
         let entry =
             entries::<G>().into_iter().find(|entry| entry.id == case.layout).context("cases are of the list")?;
-        let layout = entry.boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+        let store = RecordStore { backing: backing.clone(), ..RecordStore::unlimited() };
+        let layout = entry.boot(&BootMap::default(), &Config::default(), store)?;
         let last_section = PfnRange::from_len(G::NR_PFNS - G::PAGES_PER_SECTION, G::PAGES_PER_SECTION);
         let last_section = last_section.context("a space has sections")?;
-        let device = device_on_tmpfs::<G>(tmpfs_dir(&RamBacking::Anon), last_section)?;
+        let device = match device {
+            Some(device) => Arc::clone(device),
+            None => device_on_tmpfs::<G>(tmpfs_dir(backing), last_section)?,
+        };
         Ok(Self { layout, last_section, device })
     }
 
@@ -81,8 +106,8 @@ impl<G: Geometry> Side<G> {
     }
 }
 
-fn print(case: &SpaceCase, op: &str, [small, large]: [&Histogram<u64>; 2]) {
-    let name = format!("{}/{op}", case.name());
+fn print(case: &str, op: &str, [small, large]: [&Histogram<u64>; 2]) {
+    let name = format!("{case}/{op}");
     match (percentile(small, 0.5), percentile(large, 0.5)) {
         (Ok(small_ns), Ok(large_ns)) => println!(
             "{name:<34} p50 {} in 46 bits, {} in 52 bits: {}×  ({} and {} samples)",

@@ -8,8 +8,9 @@ pub mod instructions;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use memmap_layouts::backing::RamBacking;
+use memmap_layouts::backing::{DaxDevice, RamBacking};
 use memmap_layouts::{Bytes, Geometry, X86_64};
+use pfnbench::backing_arg::{self, BackingArg};
 use pfnbench::cases;
 pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup};
 use pfnbench::contestant::entries;
@@ -19,11 +20,13 @@ use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
 use pfnbench::probe::lookup::Mode as LookupMode;
 use pfnbench::queries::Pattern;
+use pfnbench::race::Served;
 use pfnbench::workload::{LookupWork, Workload};
 use regex::Regex;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 /// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
 /// filter.
@@ -216,6 +219,10 @@ pub struct Start {
     pub arguments: Arguments,
     /// What to do.
     pub mode: Mode,
+    /// What records are made of.
+    pub backing: BackingArg,
+    /// What names end with: the backing, if one was asked for.
+    suffix: String,
     filter: Option<Regex>,
 }
 
@@ -225,15 +232,15 @@ pub fn hotplug_cases() -> Vec<HotplugCase> {
 }
 
 impl Start {
-    /// Reads the process's arguments.
+    /// Reads the process's arguments, and `PFNBENCH_BACKING`.
     ///
     /// # Errors
-    /// A filter that is no regular expression, or finds no case in any target.
+    /// A filter that is no regular expression, or finds no case in any target; no such backing.
     pub fn new() -> anyhow::Result<Self> {
-        Self::from(Arguments::parse())
+        Self::from(Arguments::parse(), backing_arg::from_environment()?)
     }
 
-    fn from(arguments: Arguments) -> anyhow::Result<Self> {
+    fn from(arguments: Arguments, backing: Option<BackingArg>) -> anyhow::Result<Self> {
         let mode = match (arguments.list, arguments.bench && !arguments.test) {
             (true, _) => Mode::List,
             (false, true) => Mode::Bench,
@@ -244,41 +251,65 @@ impl Start {
             false => filter.clone(),
         });
         let filter = pattern.map(|p| Regex::new(&p).with_context(|| format!("the filter {p:?}"))).transpose()?;
-        let start = Self { arguments, mode, filter };
+        let suffix = backing.as_ref().map(BackingArg::suffix).unwrap_or_default();
+        let start = Self { arguments, mode, backing: backing.unwrap_or_default(), suffix, filter };
         let lookups = lookup_cases().into_iter().map(|case| case.name());
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
         let names = names.chain(pfnbench::instructions::cases().into_iter().map(|case| case.name()));
         // In a test run the filter is meant for the tests of the workspace.
-        if mode != Mode::Test && !names.into_iter().any(|name| start.wants(&name)) {
+        if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
                 "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
-                 hotplug/2MiB/subsection, space/2MiB/subsection and instructions/pfn_valid/boot/subsection, and --list prints \
-                 them",
-                start.arguments.filter.as_deref().unwrap_or_default()
+                 hotplug/2MiB/subsection, space/2MiB/subsection and instructions/pfn_valid/boot/subsection{}, and --list \
+                 prints them",
+                start.arguments.filter.as_deref().unwrap_or_default(),
+                if start.suffix.is_empty() {
+                    String::new()
+                } else {
+                    format!(", each with {} at its end", start.suffix)
+                }
             );
         }
         Ok(start)
     }
 
-    /// Is a case to run?
-    pub fn wants(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.is_match(name))
+    /// A name, or the last part of one, with the backing if one was asked for: `pfn_valid/boot/random/subsection@tmpfs`.
+    pub fn name(&self, of: impl Into<String>) -> String {
+        of.into() + &self.suffix
     }
-}
 
-/// This machine's map with the layouts booted on it. In test mode a small part of it has records.
-///
-/// # Errors
-/// A layout does not come up, or the map reaches beyond what is benched here.
-pub fn field(mode: Mode) -> anyhow::Result<Field<X86_64>> {
-    let map: PhysicalMap = Source::ThisMachine.load()?;
-    for warning in &map.warnings {
-        eprintln!("warning: {warning}");
+    /// Is the case of this name (without a backing) to run?
+    pub fn wants(&self, name: impl Into<String>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.is_match(&self.name(name)))
     }
-    let records_limit = if mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit() };
-    let means = Means { backing: RamBacking::Anon, device: None, records_limit, seed: 1 };
-    Ok(Field::boot(map.boot_map()?, map.end(), &entries::<X86_64>(), &means, &Interrupt::default())?)
+
+    /// This machine's map with the layouts booted on it. In test mode a small part of it has records.
+    ///
+    /// # Errors
+    /// A layout does not come up, the map reaches beyond what is benched here, or this machine does not have the backing.
+    pub fn field(&self) -> anyhow::Result<Field<X86_64>> {
+        let map: PhysicalMap = Source::ThisMachine.load()?;
+        for warning in &map.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let records_limit = if self.mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit() };
+        let (backing, device) = self.open()?;
+        let means = Means { backing, device, records_limit, seed: 1 };
+        let served = Served::of(entries::<X86_64>(), &means);
+        for (layout, reason) in &served.left_out {
+            eprintln!("skipped: {layout}: {reason}");
+        }
+        Ok(Field::boot(map.boot_map()?, map.end(), &served.entries, &means, &Interrupt::default())?)
+    }
+
+    /// Memory for records in RAM, and a device if one was asked for.
+    ///
+    /// # Errors
+    /// This machine does not have it.
+    pub fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
+        self.backing.open().with_context(|| format!("{}={}", backing_arg::VARIABLE, self.backing))
+    }
 }
 
 #[cfg(test)]
@@ -287,7 +318,21 @@ mod tests {
 
     fn start(arguments: &[&str]) -> anyhow::Result<Start> {
         let all = std::iter::once(&"bench").chain(arguments);
-        Start::from(Arguments::try_parse_from(all)?)
+        Start::from(Arguments::try_parse_from(all)?, None)
+    }
+
+    #[test]
+    fn names_end_with_the_backing_that_was_asked_for() {
+        let start = |arguments: &[&str]| {
+            let all = std::iter::once(&"bench").chain(arguments);
+            Start::from(Arguments::try_parse_from(all)?, Some("tmpfs:/mnt/a".parse().unwrap()))
+        };
+        let all = start(&["--bench"]).unwrap();
+        assert_eq!(all.name("hotplug/2MiB/dax"), "hotplug/2MiB/dax@tmpfs=mnt-a");
+        let exact = start(&["--bench", "--exact", "hotplug/2MiB/dax@tmpfs=mnt-a"]).unwrap();
+        assert!(exact.wants("hotplug/2MiB/dax") && !exact.wants("hotplug/2MiB/dax-x86"));
+        let error = start(&["--bench", "hotplug/2MiB/dax$"]).unwrap_err().to_string();
+        assert!(error.contains("with @tmpfs=mnt-a at its end"), "{error}");
     }
 
     #[test]
@@ -312,7 +357,7 @@ mod tests {
         assert!(error.contains("nothing_like_it") && error.contains("selects no case"), "{error}");
         assert!(start(&["--bench", "["]).is_err());
         let hotplug_only = start(&["--bench", "hotplug/2MiB"]).unwrap();
-        assert!(lookup_cases().iter().all(|case| !hotplug_only.wants(&case.name())));
+        assert!(lookup_cases().iter().all(|case| !hotplug_only.wants(case.name())));
         assert!(start(&["some_unit_test"]).unwrap().mode == Mode::Test, "tests of the workspace may be filtered");
     }
 

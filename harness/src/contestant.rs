@@ -5,7 +5,7 @@ use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries};
 use crate::probe::place::{NoPlace, Place, Position, place};
 use crate::probe::tail;
 use hdrhistogram::Histogram;
-use memmap_layouts::backing::{DaxDevice, DaxError};
+use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
@@ -22,6 +22,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn caps(&self) -> Capabilities;
     /// The bytes it occupies.
     fn footprint(&self) -> Footprint;
+    /// Bytes of its records that lie in huge pages, if those were asked for.
+    fn bytes_in_huge_pages(&self) -> Option<u64>;
     /// Compares its answers with the oracle's, and the records of backed sections with their pfns.
     ///
     /// # Errors
@@ -110,6 +112,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn footprint(&self) -> Footprint {
         self.layout.footprint()
     }
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.layout.bytes_in_huge_pages()
+    }
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
         agree(&self.layout, oracle)
     }
@@ -180,6 +185,12 @@ impl<G: Geometry> Entry<G> {
         store: RecordStore,
     ) -> Result<Box<dyn Contestant<G>>, BootError> {
         (self.boot)(self.id, map, config, store)
+    }
+
+    /// Why it cannot have its records on a backing; `None` if it can.
+    pub fn refuses(&self, backing: &RamBacking) -> Option<String> {
+        let reason = backing.refuses_devices().filter(|_| self.caps.records_on_device.any())?;
+        Some(format!("--backing {backing}: {reason}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::environment::{self, Environment, chosen};
 use crate::probe::counters::{Kind, Meter};
 use memmap_layouts::Bytes;
+use memmap_layouts::backing::tmpfs_refuses_huge_pages;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
@@ -142,6 +143,7 @@ fn dax_devices() -> Vec<String> {
 pub fn examine(environment: &Environment) -> Examination {
     let load = number("/proc/loadavg").map(|load| (load, format!("{load:.2} on {} processors", environment.cpus)));
     let limit_advice = "records are limited to an eighth of it; close other programs or lower --records-limit";
+    let shm_refuses = tmpfs_refuses_huge_pages(Path::new("/dev/shm"));
     let findings = vec![
         setting("physical map", false, Some(iomem()), |seen| {
             unless(seen != "readable", "a built-in map stands in; run as root, or give one with --map FILE")
@@ -180,10 +182,33 @@ pub fn examine(environment: &Environment) -> Examination {
             let word = chosen(seen).unwrap_or(seen);
             (
                 Verdict::Ok,
-                if word == "always" { "records ask for base pages themselves".to_owned() } else { String::new() },
+                match word {
+                    "always" => "records ask for base pages themselves, but for --backing thp".to_owned(),
+                    "never" => {
+                        "for --backing thp: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled".to_owned()
+                    }
+                    _ => String::new(),
+                },
             )
         }),
-        setting("huge pages free", false, free_huge_pages(), |_| (Verdict::Ok, String::new())),
+        setting("huge pages free", false, free_huge_pages(), |seen| {
+            let pages_of_2_mib = seen.split(", ").find_map(|size| size.strip_suffix(" of 2 MiB"));
+            unless(
+                pages_of_2_mib.is_none_or(|nr| nr == "0"),
+                "--backing hugetlb takes up to --records-limit of them, 512 a GiB: sysctl vm.nr_hugepages=528",
+            )
+        }),
+        setting(
+            "huge pages of /dev/shm",
+            false,
+            Some(if shm_refuses.is_some() { "none" } else { "allowed" }.into()),
+            |_| {
+                unless(
+                    shm_refuses.is_some(),
+                    &format!("--backing tmpfs-huge: {}", shm_refuses.as_deref().unwrap_or_default()),
+                )
+            },
+        ),
         setting("overcommit", true, read("/proc/sys/vm/overcommit_memory"), |seen| {
             unless(seen == "2", "1 TiB of address space cannot be reserved: sysctl vm.overcommit_memory=0")
         }),

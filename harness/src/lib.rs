@@ -5,6 +5,7 @@
 //! each: [`plan`] → [`field`] → [`race`] (through [`contestant`] and [`probe`]) → [`row`] → [`run_folder`] → [`summary`] →
 //! [`table`] and [`report`].
 
+pub mod backing_arg;
 pub mod cases;
 pub mod cli;
 pub mod compare;
@@ -13,6 +14,7 @@ pub mod cover_letter;
 pub mod doctor;
 pub mod environment;
 pub mod field;
+pub mod huge_pages;
 pub mod instructions;
 pub mod interrupt;
 pub mod job;

@@ -25,12 +25,12 @@ pub fn draw(summary: &Summary) -> Table {
         let labels = [line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(not_booted, |cell| lookup(cell, fastest))
+            cell.map_or_else(|| not_raced(summary, layout), |cell| lookup(cell, fastest))
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
     for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
-        table.add_row(hotplug::row(line, &summary.layouts, not_booted));
+        table.add_row(hotplug::row(line, summary));
     }
     type Column = fn(&crate::summary::Bytes) -> Option<f64>;
     let columns: [(&str, &str, Column); 5] = [
@@ -54,9 +54,10 @@ pub fn draw(summary: &Summary) -> Table {
     table
 }
 
-/// A layout without rows: a machine with this map could not hold its records.
-fn not_booted() -> Cell {
-    Cell::new("would not boot").fg(Color::DarkGrey)
+/// A layout without rows: a machine with this map could not hold its records, or the backing cannot.
+fn not_raced(summary: &Summary, layout: &str) -> Cell {
+    let would_not_boot = summary.bytes.iter().any(|of| of.layout == layout && of.would_not_boot.is_some());
+    Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
 }
 
 /// As fast as the fastest, as far as one process can tell.

@@ -33,6 +33,11 @@ pub enum MapOutcome {
         /// Bytes of memory.
         have_bytes: u64,
     },
+    /// It cannot have its records on the backing that was asked for.
+    NotOffered {
+        /// Why.
+        reason: String,
+    },
     /// A wrong answer, or a layout that did not come up.
     Failed {
         /// What went wrong.
@@ -242,7 +247,10 @@ fn on_map_as<G: Geometry>(
     let mut checks = Vec::new();
     for entry in entries::<G>() {
         interrupt.check()?;
-        let outcome = layout_on_map(&entry, map, backing, interrupt)?;
+        let outcome = match entry.refuses(backing) {
+            Some(reason) => MapOutcome::NotOffered { reason },
+            None => layout_on_map(&entry, map, backing, interrupt)?,
+        };
         checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
     }
     Ok(checks)
@@ -359,8 +367,8 @@ fn add_and_remove_once<G: Geometry>(
 /// The tmpfs that plays devices.
 pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     match backing {
-        RamBacking::Tmpfs(dir) => dir,
-        RamBacking::Anon => Path::new("/dev/shm"),
+        RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => dir,
+        RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb | RamBacking::File(_) => Path::new("/dev/shm"),
     }
 }
 
@@ -386,6 +394,7 @@ impl MapOutcome {
             Self::WouldNotBoot { need_bytes, have_bytes } => {
                 format!("would not boot: records of {} on a machine with {}", Bytes(*need_bytes), Bytes(*have_bytes))
             }
+            Self::NotOffered { reason } => format!("not offered: {reason}"),
             Self::Failed { reason } => format!("FAILED: {reason}"),
         }
     }

@@ -37,6 +37,11 @@ pub trait Memmap: Sized + Send + Sync + 'static {
     /// The bytes it occupies now.
     fn footprint(&self) -> Footprint;
 
+    /// Bytes of its records' address space that lie in huge pages, as the kernel tells (a huge page may reach beyond the
+    /// records in it). `None` if base pages were asked for, or the kernel does not tell. Takes milliseconds: the kernel
+    /// looks through the whole mapping.
+    fn bytes_in_huge_pages(&self) -> Option<u64>;
+
     /// The sections whose records are backed by memory; the index is always complete.
     fn backed(&self) -> &BackedSections;
 

@@ -1,6 +1,7 @@
 //! `pfnbench list`.
 
 use super::{Answer, CasesArgs, Json, print, print_json};
+use crate::backing_arg::FORMS;
 use crate::cases::{self, SelectsNothing};
 use crate::contestant::entries;
 use crate::map::builtin;
@@ -83,7 +84,6 @@ impl ListArgs {
         let layouts = entries::<X86_64>();
         let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
         let lookups = LookupOp::ALL.map(LookupOp::name);
-        let backings = ["anon", "tmpfs", "tmpfs:DIR", "dax:/dev/daxX.Y"];
         if self.json.json {
             let layouts: Vec<Value> = layouts
                 .iter()
@@ -107,7 +107,7 @@ impl ListArgs {
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
                 "hotplug_positions": Position::ALL,
                 "maps": builtin::names().collect::<Vec<_>>(),
-                "backings": backings,
+                "backings": FORMS.map(|form| form.form),
             }))?;
             return Ok(Answer::Yes);
         }
@@ -138,7 +138,8 @@ impl ListArgs {
         print(format!(
             "hotplug   add and remove of {sizes}; unaligned, later in a section, fresh, by threads: see --cases"
         ))?;
-        print(format!("backings  {}", backings.join(", ")))?;
+        print("backings  --backing, and PFNBENCH_BACKING for cargo bench:")?;
+        FORMS.iter().try_for_each(|form| print(format!("            {:<16}  {}", form.form, form.about)))?;
         print("maps      this machine's, a file, - (standard input), or one that is built in:")?;
         let names: Vec<&str> = builtin::names().collect();
         let width = names.iter().map(|name| name.len()).max().unwrap_or(0);

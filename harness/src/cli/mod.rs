@@ -9,17 +9,15 @@ mod map;
 mod run;
 mod verify;
 
+use crate::backing_arg::BackingArg;
 use crate::cases::Filter;
 use crate::interrupt::Interrupted;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use memmap_layouts::backing::{DaxDevice, RamBacking};
 use regex::Regex;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -168,51 +166,6 @@ fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(serde_json::to_string_pretty(value)?)
-}
-
-/// Where records lie.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-enum BackingArg {
-    #[default]
-    Anon,
-    Tmpfs(PathBuf),
-    Dax(PathBuf),
-}
-
-impl FromStr for BackingArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "anon" => Ok(Self::Anon),
-            None if text == "tmpfs" => Ok(Self::Tmpfs("/dev/shm".into())),
-            Some(("tmpfs", dir)) if !dir.is_empty() => Ok(Self::Tmpfs(dir.into())),
-            Some(("dax", device)) if !device.is_empty() => Ok(Self::Dax(device.into())),
-            _ => Err("backings are anon, tmpfs, tmpfs:DIR and dax:/dev/daxX.Y".to_owned()),
-        }
-    }
-}
-
-impl std::fmt::Display for BackingArg {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Anon => f.write_str("anon"),
-            Self::Tmpfs(dir) if dir == Path::new("/dev/shm") => f.write_str("tmpfs"),
-            Self::Tmpfs(dir) => write!(f, "tmpfs:{}", dir.display()),
-            Self::Dax(device) => write!(f, "dax:{}", device.display()),
-        }
-    }
-}
-
-impl BackingArg {
-    /// Memory for records in RAM, and the device if one was named.
-    fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
-        Ok(match self {
-            Self::Anon => (RamBacking::Anon, None),
-            Self::Tmpfs(dir) => (RamBacking::Tmpfs(dir.clone()), None),
-            Self::Dax(path) => (RamBacking::Anon, Some(Arc::new(DaxDevice::open(path)?))),
-        })
-    }
 }
 
 /// Output for programs.

@@ -5,6 +5,7 @@ use crate::cover_letter;
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
+use crate::huge_pages;
 use crate::interrupt::Interrupt;
 use crate::job::{self, Job};
 use crate::map::builtin;
@@ -57,7 +58,8 @@ pub(super) struct RunArgs {
     /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
     #[arg(long)]
     preempt: bool,
-    /// Where records lie: anon, tmpfs, tmpfs:DIR or dax:/dev/daxX.Y (for the layouts that can use a device).
+    /// Where records lie: anon, thp, hugetlb, tmpfs[:DIR], tmpfs-huge[:DIR], file:DIR or dax:/dev/daxX.Y (`pfnbench list`
+    /// says what each is).
     #[arg(long, default_value_t)]
     backing: BackingArg,
     /// Seed of everything random.
@@ -200,7 +202,7 @@ impl RunArgs {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
         }
         if served.entries.is_empty() {
-            bail!("none of the layouts asked for can have its records on this device");
+            bail!("none of the layouts asked for can have its records there");
         }
         let schedule = Schedule {
             commit: Tool::THIS.commit.to_owned(),
@@ -253,6 +255,7 @@ impl RunArgs {
                 (of.map.name.clone(), Summary::of(&of_map))
             })
             .collect();
+        huge_pages::warnings(&rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let summary = &summaries[0].1;
         let costs = cover_letter::costs(&rows);
         let answer = cover_letter::sentences(&costs);
@@ -308,7 +311,7 @@ impl RunArgs {
         if self.preempt {
             push("--preempt", "");
         }
-        if self.backing != BackingArg::Anon {
+        if self.backing != BackingArg::default() {
             push("--backing", &self.backing.to_string());
         }
         self.layout.iter().for_each(|id| push("--layout", id));

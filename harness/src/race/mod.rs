@@ -13,6 +13,7 @@ mod readers;
 use crate::cases::Filter;
 use crate::contestant::{Entry, again, entries, unserved};
 use crate::field::{Field, FieldError, Means};
+use crate::huge_pages::IN_HUGE_PAGES;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::pinning;
 use crate::probe::bare::BareError;
@@ -127,7 +128,7 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
     Ok(all.into_iter().flat_map(times).collect())
 }
 
-/// Layouts by whether the device that was given can hold their records.
+/// Layouts by whether what was given can hold their records.
 pub struct Served<G: Geometry> {
     /// Those that can be raced.
     pub entries: Vec<Entry<G>>,
@@ -140,7 +141,8 @@ impl<G: Geometry> Served<G> {
     pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
         let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
         for entry in entries {
-            match means.device.as_ref().and_then(|device| unserved(&entry, device)) {
+            let by_device = means.device.as_ref().and_then(|device| unserved(&entry, device));
+            match by_device.or_else(|| entry.refuses(&means.backing)) {
                 Some(reason) => served.left_out.push((entry.id, reason)),
                 None => served.entries.push(entry),
             }
@@ -174,6 +176,7 @@ pub fn race<G: Geometry>(
     };
     race.expectations()?;
     race.footprint_of_boot(&entries);
+    race.push_huge_pages(Sections::Boot);
     for (id, reason) in left_out {
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
@@ -182,6 +185,7 @@ pub fn race<G: Geometry>(
     let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
     if has_hot {
         race.footprint_of_hot();
+        race.push_huge_pages(Sections::Hot);
     }
     if race.is_open(BOOT) {
         race.close()?;
@@ -313,6 +317,15 @@ impl<G: Geometry> Race<'_, G> {
             let mut row = self.row(layout, "footprint", metric, "bytes");
             (row.sections, row.value) = (Some(sections), Some(*bytes as f64));
             self.outcome.rows.push(row);
+        }
+    }
+
+    /// Where huge pages were asked for: whether the kernel gave any.
+    fn push_huge_pages(&mut self, sections: Sections) {
+        let layouts = self.field.layouts.iter().filter(|l| sections == Sections::Boot || l.hotplug().is_some());
+        let found: Vec<_> = layouts.filter_map(|l| Some((l.id(), l.bytes_in_huge_pages()?))).collect();
+        for (layout, bytes) in found {
+            self.push_bytes(layout, sections, &[(IN_HUGE_PAGES, bytes)]);
         }
     }
 

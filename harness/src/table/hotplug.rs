@@ -1,5 +1,6 @@
 //! Hotplug and readers beside it: cells of the table, and lines below it.
 
+use super::not_raced;
 use crate::cases::{Addresses, HotplugGroup};
 use crate::probe::place::Position;
 use crate::summary::{HotplugCell, HotplugLine, Percentile, ReadersCell, Summary};
@@ -17,13 +18,13 @@ const UNDISTURBED: f64 = 0.95;
 const TAIL: (&str, f64) = ("p99.9", 1.5);
 
 /// The line of the table for one operation and size: its labels, and a cell by layout.
-pub(super) fn row(line: &HotplugLine, layouts: &[String], not_booted: fn() -> Cell) -> Vec<Cell> {
+pub(super) fn row(line: &HotplugLine, summary: &Summary) -> Vec<Cell> {
     let names = line.cells.iter().map(|cell| cell.percentiles.iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
     let names = names.max_by_key(Vec::len).unwrap_or_default();
     let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
-    let cells = layouts.iter().map(|layout| {
+    let cells = summary.layouts.iter().map(|layout| {
         let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-        cell.map_or_else(not_booted, of_layout)
+        cell.map_or_else(|| not_raced(summary, layout), of_layout)
     });
     labels.into_iter().map(Cell::new).chain(cells).collect()
 }

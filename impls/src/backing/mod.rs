@@ -1,10 +1,37 @@
-//! What records are made of: private memory, a tmpfs file, a DAX device.
+//! What records are made of. Memory in RAM is one of six kinds behind one type, [`Memory`]; a DAX device holds the records
+//! of what is added from it.
+//!
+//! | kind | mapped | comes with | goes with | in units of |
+//! | --- | --- | --- | --- | --- |
+//! | `anon` | private | `MADV_POPULATE_WRITE` | `MADV_DONTNEED` | base pages |
+//! | `thp` | private, `MADV_HUGEPAGE` | the same | the same: a part of a huge page splits it | base pages |
+//! | `hugetlb` | a file in memory (`MFD_HUGETLB`), shared | `fallocate`, then populate | `MADV_REMOVE` | 2 MiB |
+//! | `tmpfs` | an unnamed file, shared | `fallocate`, then populate | `MADV_REMOVE` | base pages |
+//! | `tmpfs-huge` | the same, `MADV_HUGEPAGE` | populate: only a fault heeds the advice | `MADV_REMOVE`: a part splits | base pages |
+//! | `file` | the same on a file system with blocks | `fallocate`, then populate | `MADV_REMOVE` | base pages |
 
 mod dax;
+mod error;
+mod file;
+mod huge;
+mod hugetlb;
+mod memory;
+mod part;
+mod private;
+mod shared;
 mod tmpfs;
 
+pub use crate::units::Stretch;
 pub use dax::{DaxDevice, DaxError};
+pub use error::BackingError;
+pub use huge::tmpfs_refuses_huge_pages;
+pub use memory::Memory;
 pub use tmpfs::{TmpfsError, unnamed_tmpfs_file};
+
+pub(crate) use memory::BASE_ALIGN;
+pub(crate) use part::too_many_mappings;
+pub(crate) use shared::reserve_blocks;
+pub(crate) use tmpfs::full as tmpfs_is_full;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,15 +42,39 @@ pub enum RamBacking {
     /// Private anonymous memory in base pages.
     #[default]
     Anon,
+    /// Private anonymous memory in transparent huge pages, as far as the kernel finds some.
+    Thp,
+    /// Huge pages of 2 MiB from the hugetlb pool.
+    Hugetlb,
     /// An unnamed file on the tmpfs that is mounted at (or holds) this directory.
     Tmpfs(PathBuf),
+    /// The same in transparent huge pages, as far as the kernel finds some.
+    TmpfsHuge(PathBuf),
+    /// An unnamed file in this directory of a file system with blocks.
+    File(PathBuf),
+}
+
+impl RamBacking {
+    /// Why a device cannot be mapped in the middle of it; `None` if it can.
+    pub fn refuses_devices(&self) -> Option<&'static str> {
+        match self {
+            Self::Hugetlb => {
+                Some("records of parts of sections cannot come from a device amid huge pages, which cannot be cut")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for RamBacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Anon => "anon",
+            Self::Thp => "thp",
+            Self::Hugetlb => "hugetlb",
             Self::Tmpfs(_) => "tmpfs",
+            Self::TmpfsHuge(_) => "tmpfs-huge",
+            Self::File(_) => "file",
         })
     }
 }

@@ -1,6 +1,13 @@
 //! Unnamed files on a tmpfs: nothing is left behind, however the process ends.
 
+use super::error::BackingError;
+use super::huge;
+use super::memory::Medium;
+use super::part::Part;
+use super::shared::SharedFile;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mm::Advice;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +37,7 @@ pub enum TmpfsError {
 /// # Errors
 /// `dir` is not on a tmpfs, or the file cannot be made there.
 pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
-    let io = |errno: rustix::io::Errno| TmpfsError::Io { dir: dir.to_owned(), source: errno.into() };
+    let io = |errno: Errno| TmpfsError::Io { dir: dir.to_owned(), source: errno.into() };
     let kind = rustix::fs::statfs(dir).map_err(io)?.f_type;
     #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs by architecture")]
     if kind as i64 != TMPFS_MAGIC {
@@ -40,6 +47,84 @@ pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
     let file = File::from(rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR).map_err(io)?);
     rustix::fs::ftruncate(&file, len).map_err(io)?;
     Ok(file)
+}
+
+/// A file on a tmpfs.
+#[derive(Debug)]
+pub(super) struct Tmpfs {
+    file: SharedFile,
+    dir: PathBuf,
+    huge_page: Option<u64>,
+}
+
+impl Tmpfs {
+    /// In base pages.
+    ///
+    /// # Errors
+    /// No file there.
+    pub(super) fn in_base_pages(dir: &Path, len: u64) -> Result<Self, BackingError> {
+        let file = SharedFile::new(unnamed_tmpfs_file(dir, len)?, Advice::LinuxNoHugepage);
+        Ok(Self { file, dir: dir.to_owned(), huge_page: None })
+    }
+
+    /// In transparent huge pages, as far as the kernel finds some.
+    ///
+    /// # Errors
+    /// No file there, or the tmpfs has no huge pages.
+    pub(super) fn in_huge_pages(dir: &Path, len: u64) -> Result<Self, BackingError> {
+        let file = SharedFile::new(unnamed_tmpfs_file(dir, len)?, Advice::LinuxHugepage);
+        match huge::tmpfs_refuses_huge_pages(dir) {
+            Some(reason) => Err(BackingError::Unavailable { backing: "tmpfs-huge", reason }),
+            None => Ok(Self { file, dir: dir.to_owned(), huge_page: Some(huge::page_bytes()) }),
+        }
+    }
+
+    fn reserve_blocks(&self, part: Part) -> Result<(), BackingError> {
+        self.file.reserve_blocks(part).map_err(|errno| match errno {
+            Errno::NOSPC => full(&format!("the tmpfs of {}", self.dir.display()), part.len(), self.huge_page.is_some()),
+            errno => BackingError::populate(part.len(), errno),
+        })
+    }
+}
+
+/// A tmpfs without room.
+pub(crate) fn full(place: &str, len: u64, huge: bool) -> BackingError {
+    let backing = if huge { "tmpfs-huge" } else { "tmpfs" };
+    BackingError::Full { place: place.to_owned(), len, mend: "enlarge it (mount -o remount,size=…)", backing }
+}
+
+impl Medium for Tmpfs {
+    fn huge_page_bytes(&self) -> Option<u64> {
+        self.huge_page
+    }
+
+    /// A look at a hole would take a page, or end in SIGBUS on a full tmpfs.
+    fn has_zero_page(&self) -> bool {
+        false
+    }
+
+    fn map(&self, part: Part) -> Result<(), BackingError> {
+        self.file.map(part)
+    }
+
+    fn populate(&self, part: Part) -> Result<(), BackingError> {
+        if self.huge_page.is_none() {
+            self.reserve_blocks(part)?;
+            return part.populate();
+        }
+        // Reserving blocks knows nothing of the mapping's advice and takes base pages where the mount says huge=advise. So
+        // it only says why populating failed.
+        part.populate().or_else(|error| self.reserve_blocks(part).and(Err(error)))
+    }
+
+    fn give_back(&self, part: Part) -> Result<(), BackingError> {
+        self.file.give_back(part)
+    }
+
+    #[cfg(test)]
+    fn blocks(&self) -> u64 {
+        self.file.blocks()
+    }
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
 
 pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let budget = RecordBudget::new(5 << 20);
-    let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..RecordStore::unlimited() })?;
+    let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..store() })?;
     // Records of 6 MiB: the third section finds no room.
     let three = range(L::Geometry::section_start(40), 3 * L::Geometry::PAGES_PER_SECTION);
     let mut said = String::new();
@@ -272,7 +272,7 @@ pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: 
     };
     let fresh = || -> Result<(L, Faults), String> {
         let faults = Faults::planned();
-        let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+        let store = RecordStore { faults: faults.clone(), ..store() };
         let layout = boot_with::<L>(&small_machine(), store)?;
         if unit < s {
             add(&layout, range(10 * s + 40 * unit, unit)).map_err(text)?;
@@ -342,7 +342,7 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     const E2BIG: i32 = 7;
     let (s, top) = (s::<L>(), L::Geometry::NR_PFNS);
     let config = MachineConfig { mem_limit_bytes: Some(64 << 30), ..MachineConfig::default() };
-    let store = RecordStore::unlimited();
+    let store = store();
     let machine = Machine::<L>::boot(&boot_map(&[(s, 2 * s)]), config, &Config::default(), store).map_err(text)?;
     let plain = AddMemory::default();
     let on_node = |node| AddMemory { node, ..AddMemory::default() };
@@ -461,7 +461,7 @@ fn name_in_a_hole_is_no_ram<L: Hotplug + Inspect + SectionFlags>() -> Check {
 fn second_range_fails<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let faults = Faults::planned();
-    let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+    let store = RecordStore { faults: faults.clone(), ..store() };
     let machine = Machine::<L>::boot(&BootMap::default(), MachineConfig::default(), &Config::default(), store);
     let machine = machine.map_err(text)?;
     let spec = PagemapSpec { ranges: vec![range(16 * s, s), range(20 * s, s)], ..PagemapSpec::device(range(0, s)) };
@@ -489,7 +489,7 @@ fn own_records_fail_halfway<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let how = AddMemory { memmap_on_memory: Some("/dev/shm".into()), ..AddMemory::default() };
     for nth in 0..3 {
         let faults = Faults::planned();
-        let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+        let store = RecordStore { faults: faults.clone(), ..store() };
         let machine = Machine::<L>::boot(&BootMap::default(), MachineConfig::default(), &Config::default(), store);
         let machine = machine.map_err(text)?;
         faults.fail(Seam::AltmapBlock, nth);

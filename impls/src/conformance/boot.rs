@@ -101,7 +101,7 @@ pub(super) fn boot_map_is_answered_as_by_the_oracle<L: Memmap>(_: &Held) -> Chec
 
 pub(super) fn memory_beyond_the_space_does_not_boot<L: Memmap>(_: &Held) -> Check {
     let top = L::Geometry::NR_PFNS;
-    let Err(error) = L::boot(&boot_map(&[(top - 512, top + 512)]), &Config::default(), RecordStore::unlimited()) else {
+    let Err(error) = L::boot(&boot_map(&[(top - 512, top + 512)]), &Config::default(), store()) else {
         return Err("booted with memory beyond the physical space".into());
     };
     check!(error.to_string().contains("beyond the physical space"), "{error}");
@@ -110,7 +110,7 @@ pub(super) fn memory_beyond_the_space_does_not_boot<L: Memmap>(_: &Held) -> Chec
 
 pub(super) fn only_backed_sections_take_memory<L: Memmap>(_: &Held) -> Check {
     let map = small_machine();
-    let store = RecordStore { backed: BackedSections::only([1]), ..RecordStore::unlimited() };
+    let store = RecordStore { backed: BackedSections::only([1]), ..store() };
     let budget = store.budget.clone();
     let layout = boot_with::<L>(&map, store)?;
     agree(&layout, &Oracle::boot(&map))?;

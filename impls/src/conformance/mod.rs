@@ -23,7 +23,7 @@ pub use beyond::random_operations_agree_with_the_oracle;
 pub use foil::{FoilRun, FoilVerdict, V6_FAILS, run_foil};
 
 use crate::altmap::{Altmap, INFO_BLOCK_PAGES};
-use crate::backing::DaxDevice;
+use crate::backing::{DaxDevice, RamBacking};
 use crate::error::HotplugError;
 use crate::geometry::{Arm64Pages64K, Geometry, X86_64};
 use crate::layouts::{Visitor, visit};
@@ -35,6 +35,7 @@ use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::BitWords;
 use refusal::*;
+use std::cell::RefCell;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -262,8 +263,30 @@ fn cases_with_hotplug<L: Hotplug + Inspect + SectionFlags>() -> Vec<Case<Runner>
     }
 }
 
-/// Runs every case on every layout of the list.
+thread_local! {
+    /// What the cases that run in this thread make records of. Not an argument of each of them: it is none of their business.
+    static BACKING: RefCell<RamBacking> = const { RefCell::new(RamBacking::Anon) };
+}
+
+/// Memory for records without a limit, every section backed.
+fn store() -> RecordStore {
+    RecordStore { backing: BACKING.with_borrow(Clone::clone), ..RecordStore::unlimited() }
+}
+
+/// Runs every case on every layout of the list, with records in private memory.
 pub fn run_all() -> Vec<Run> {
+    run_all_on(&RamBacking::Anon)
+}
+
+/// Runs every case on every layout of the list, with records on a backing.
+pub fn run_all_on(backing: &RamBacking) -> Vec<Run> {
+    let before = BACKING.replace(backing.clone());
+    let runs = run_all_in_this_thread();
+    BACKING.set(before);
+    runs
+}
+
+fn run_all_in_this_thread() -> Vec<Run> {
     let mut suite = Suite { on: On::X86, runs: Vec::new() };
     visit::<X86_64>(&mut suite);
     suite.on = On::Pages64K;
@@ -285,8 +308,9 @@ struct Suite {
 impl Suite {
     fn run<G: Geometry>(&mut self, layout: &'static str, caps: Capabilities, cases: Vec<Case<Runner>>) {
         let held = Held::to(caps);
+        let refused = BACKING.with_borrow(RamBacking::refuses_devices).filter(|_| caps.records_on_device.any());
         for case in cases.into_iter().filter(|case| case.on == self.on) {
-            let outcome = match case.needs.lacking::<G>(&caps) {
+            let outcome = match refused.or(case.needs.lacking::<G>(&caps)) {
                 Some(why) => Outcome::Skipped(why),
                 None => match catch_unwind(|| (case.run)(&held)) {
                     Ok(done) => done.map_or_else(Outcome::Failed, |()| Outcome::Passed),
@@ -358,11 +382,11 @@ fn boot_with<L: Memmap>(map: &BootMap, store: RecordStore) -> Result<L, String> 
 }
 
 fn boot<L: Memmap>(map: &BootMap) -> Result<L, String> {
-    boot_with(map, RecordStore::unlimited())
+    boot_with(map, store())
 }
 
 fn machine<L: Hotplug + Inspect + SectionFlags>(map: &BootMap) -> Result<Machine<L>, String> {
-    Machine::boot(map, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).map_err(text)
+    Machine::boot(map, MachineConfig::default(), &Config::default(), store()).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -421,6 +445,14 @@ fn flags<L: Memmap>(layout: &L, nr: u64) -> u64 {
 fn record_bytes<L: Inspect>(layout: &L) -> u64 {
     let accounting = layout.accounting();
     accounting.ram_record_bytes + accounting.device_record_bytes
+}
+
+/// Bytes that records take which are `bytes` long: in huge pages as many as they touch.
+fn taking(bytes: u64, nr_huge_pages: u64) -> u64 {
+    match BACKING.with_borrow(|backing| *backing == RamBacking::Hugetlb) {
+        true => nr_huge_pages * (2 << 20),
+        false => bytes,
+    }
 }
 
 /// Bytes of the records of so many pages.

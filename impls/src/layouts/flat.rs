@@ -100,6 +100,10 @@ impl<G: Geometry> Memmap for Flat<G> {
         }
     }
 
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.mem_map.bytes_in_huge_pages()
+    }
+
     fn backed(&self) -> &BackedSections {
         &self.backed
     }

@@ -166,6 +166,10 @@ impl<G: Geometry> Memmap for Sparse<G> {
         }
     }
 
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.arena.bytes_in_huge_pages()
+    }
+
     fn backed(&self) -> &BackedSections {
         &self.backed
     }

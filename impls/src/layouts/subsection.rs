@@ -33,7 +33,7 @@
 
 mod hotplug;
 
-use crate::backing::RamBacking;
+use crate::backing::{BackingError, RamBacking};
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
 use crate::grace::{Grace, ReadGuard};
@@ -47,7 +47,7 @@ use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::SubsectionMap;
 use crate::units::Stretch;
-use crate::vmem::Vmem;
+use crate::vmem::{Vmem, VmemError};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -171,6 +171,10 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
             // full tmpfs would be a fault.
             store.backing = RamBacking::Anon;
         }
+        if let Some(reason) = store.backing.refuses_devices().filter(|_| P::ON_DEVICE.any()) {
+            let error = BackingError::Unavailable { backing: "hugetlb", reason: reason.to_owned() };
+            return Err(VmemError::from(error).into());
+        }
         let sections = map.sections::<G>();
         let layout = Self {
             table: SectionTable::new(sections.len(), store.faults.clone()),
@@ -208,6 +212,10 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
             ram_record_bytes: self.vmemmap.ram_bytes(),
             device_record_bytes: self.vmemmap.device_bytes(),
         }
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.vmemmap.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {

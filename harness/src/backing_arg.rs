@@ -1,0 +1,203 @@
+//! Where records lie, as a user names it: on the command line and in `PFNBENCH_BACKING`.
+
+use anyhow::Context;
+use memmap_layouts::backing::{DaxDevice, Memory, RamBacking};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The environment variable that sets the backing of `cargo bench`.
+pub const VARIABLE: &str = "PFNBENCH_BACKING";
+
+/// A way to name a backing.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// As it is written.
+    pub form: &'static str,
+    /// What it is.
+    pub about: &'static str,
+}
+
+/// Every backing there is.
+pub const FORMS: [Form; 7] = [
+    Form { form: "anon", about: "private memory in base pages" },
+    Form { form: "thp", about: "private memory in transparent huge pages" },
+    Form { form: "hugetlb", about: "huge pages of 2 MiB from the pool (vm.nr_hugepages)" },
+    Form { form: "tmpfs[:DIR]", about: "a file on a tmpfs, /dev/shm by default" },
+    Form { form: "tmpfs-huge[:DIR]", about: "the same in transparent huge pages, if the tmpfs is mounted with them" },
+    Form { form: "file:DIR", about: "a file on a file system with blocks" },
+    Form {
+        form: "dax:/dev/daxX.Y",
+        about: "a DAX device for the layouts that can use one, private memory for the rest",
+    },
+];
+
+/// The tmpfs that every Linux has.
+const SHM: &str = "/dev/shm";
+
+/// Where records lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackingArg {
+    /// Memory for all of them.
+    Ram(RamBacking),
+    /// A device for those that can lie on one.
+    Dax(PathBuf),
+}
+
+impl Default for BackingArg {
+    fn default() -> Self {
+        Self::Ram(RamBacking::Anon)
+    }
+}
+
+/// What [`VARIABLE`] says; `None` if it is not set.
+///
+/// # Errors
+/// It names no backing.
+pub fn from_environment() -> anyhow::Result<Option<BackingArg>> {
+    let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
+    let text = value.to_str().with_context(|| format!("{VARIABLE} is no text: {}", value.display()))?;
+    let parsed = text.parse().map_err(anyhow::Error::msg);
+    parsed.map(Some).with_context(|| format!("{VARIABLE}={text:?}"))
+}
+
+/// The forms, in one line.
+pub fn forms() -> String {
+    FORMS.map(|form| form.form).join(", ")
+}
+
+impl FromStr for BackingArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, path) = text.split_once(':').map_or((text, None), |(kind, path)| (kind, Some(path)));
+        let dir = |default: Option<&str>| path.or(default).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let found = match (kind, path) {
+            ("anon", None) => Some(Self::Ram(RamBacking::Anon)),
+            ("thp", None) => Some(Self::Ram(RamBacking::Thp)),
+            ("hugetlb", None) => Some(Self::Ram(RamBacking::Hugetlb)),
+            ("tmpfs", _) => dir(Some(SHM)).map(|dir| Self::Ram(RamBacking::Tmpfs(dir))),
+            ("tmpfs-huge", _) => dir(Some(SHM)).map(|dir| Self::Ram(RamBacking::TmpfsHuge(dir))),
+            ("file", _) => dir(None).map(|dir| Self::Ram(RamBacking::File(dir))),
+            ("dax", _) => dir(None).map(Self::Dax),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("backings are {}", forms()))
+    }
+}
+
+impl fmt::Display for BackingArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, path): (&dyn fmt::Display, _) = match self {
+            Self::Ram(backing) => match backing {
+                RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb => (backing, None),
+                RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => {
+                    (backing, Some(dir).filter(|dir| *dir != Path::new(SHM)))
+                }
+                RamBacking::File(dir) => (backing, Some(dir)),
+            },
+            Self::Dax(device) => (&"dax", Some(device)),
+        };
+        match path {
+            Some(path) => write!(f, "{kind}:{}", path.display()),
+            None => kind.fmt(f),
+        }
+    }
+}
+
+impl BackingArg {
+    /// Memory for records in RAM, and the device if one was named.
+    ///
+    /// # Errors
+    /// This machine does not have it, with the reason. That it has too little shows later.
+    pub fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
+        match self {
+            Self::Ram(backing) => {
+                Memory::reserve(1, backing)?;
+                Ok((backing.clone(), None))
+            }
+            Self::Dax(path) => Ok((RamBacking::Anon, Some(Arc::new(DaxDevice::open(path)?)))),
+        }
+    }
+
+    /// What a case's name ends with on this backing: `@tmpfs`, `@dax=dev-dax0.0`. Of a path what is neither letter, digit, dot
+    /// nor underscore becomes a hyphen, so that the name is one part of a path, and no regular expression.
+    pub fn suffix(&self) -> String {
+        let text = self.to_string();
+        let Some((kind, path)) = text.split_once(':') else { return format!("@{text}") };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+        let words: Vec<&str> = path.split(|c| !plain(c)).filter(|word| !word.is_empty()).collect();
+        format!("@{kind}={}", words.join("-"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_printed_back() {
+        for text in [
+            "anon",
+            "thp",
+            "hugetlb",
+            "tmpfs",
+            "tmpfs:/mnt/a b",
+            "tmpfs-huge",
+            "tmpfs-huge:x",
+            "file:/var/tmp",
+            "dax:/dev/dax0.0",
+        ] {
+            assert_eq!(text.parse::<BackingArg>().unwrap().to_string(), text);
+        }
+        assert_eq!("tmpfs:/dev/shm".parse::<BackingArg>().unwrap().to_string(), "tmpfs");
+        assert_eq!(BackingArg::default().to_string(), "anon");
+        for form in FORMS {
+            let shortest = form.form.split('[').next().unwrap_or_default();
+            assert!(shortest.parse::<BackingArg>().is_ok(), "{shortest}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_backing_is_refused_with_those_there_are() {
+        for text in [
+            "",
+            "memory",
+            "anon:",
+            "thp:x",
+            "hugetlb:2M",
+            "tmpfs:",
+            "tmpfs-huge:",
+            "file",
+            "file:",
+            "dax",
+            "dax:",
+            "Anon",
+        ] {
+            let error = text.parse::<BackingArg>().unwrap_err();
+            assert!(FORMS.iter().all(|form| error.contains(form.form)), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn suffixes_are_one_part_of_a_path_and_tell_backings_apart() {
+        let suffix = |text: &str| text.parse::<BackingArg>().unwrap().suffix();
+        assert_eq!(suffix("tmpfs"), "@tmpfs");
+        assert_eq!(suffix("dax:/dev/dax0.0"), "@dax=dev-dax0.0");
+        assert_eq!(suffix("file:/var/lib/my records/"), "@file=var-lib-my-records");
+        assert_ne!(suffix("tmpfs:/huge"), suffix("tmpfs-huge"));
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_an_error_when_it_is_opened() {
+        for (text, says) in [
+            ("file:/does/not/exist", "/does/not/exist"),
+            ("tmpfs:/proc", "not on a tmpfs"),
+            ("dax:/dev/null", "not a DAX device"),
+        ] {
+            let error = text.parse::<BackingArg>().unwrap().open().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Unnamed files on a file system with blocks, e.g. ext4 or xfs. Records are in the page cache, and are written to the disk when
+//! the kernel likes.
+
+use super::error::BackingError;
+use super::memory::Medium;
+use super::part::Part;
+use super::shared::{SharedFile, punch_hole, reserve_blocks, set_len};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mm::Advice;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `HUGETLBFS_MAGIC` of `include/uapi/linux/magic.h`.
+const HUGETLBFS_MAGIC: u32 = 0x9584_58f6;
+
+/// A file in a folder.
+#[derive(Debug)]
+pub(super) struct Plain {
+    file: SharedFile,
+    dir: PathBuf,
+}
+
+impl Plain {
+    /// A sparse file of `len` bytes.
+    ///
+    /// # Errors
+    /// No file there, or one that cannot be so long, whose blocks cannot be reserved, or cannot be given back.
+    pub(super) fn open(dir: &Path, len: u64) -> Result<Self, BackingError> {
+        let io = |errno: Errno| BackingError::File { dir: dir.display().to_string(), source: errno.into() };
+        let lacks = |what: &str| BackingError::Unavailable {
+            backing: "file",
+            reason: format!("the file system of {} {what}; name a folder on ext4, xfs or btrfs", dir.display()),
+        };
+        if rustix::fs::statfs(dir).map_err(io)?.f_type as u32 == HUGETLBFS_MAGIC {
+            return Err(lacks("has huge pages only (--backing hugetlb takes them from the pool)"));
+        }
+        let file = unnamed_file(dir).map_err(io)?;
+        set_len(&file, len, dir)?;
+        let page = rustix::param::page_size() as u64;
+        match reserve_blocks(&file, 0, page) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Err(lacks("cannot reserve blocks (fallocate)")),
+            Err(Errno::NOSPC) => return Err(full(dir, page)),
+            Err(errno) => return Err(io(errno)),
+        }
+        match punch_hole(&file, 0, page) {
+            Ok(()) => Ok(Self { file: SharedFile::new(file, Advice::LinuxNoHugepage), dir: dir.to_owned() }),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(lacks("cannot give blocks back (FALLOC_FL_PUNCH_HOLE)")),
+            Err(errno) => Err(io(errno)),
+        }
+    }
+}
+
+/// A file that no folder lists. File systems without `O_TMPFILE` have it listed for a moment.
+fn unnamed_file(dir: &Path) -> Result<File, Errno> {
+    let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    match rustix::fs::open(dir, flags | OFlags::TMPFILE, mode) {
+        // EISDIR from kernels, EOPNOTSUPP from file systems that do not know it.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
+        other => return Ok(File::from(other?)),
+    }
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let (process, nr) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = dir.join(format!(".records-{process}-{nr}"));
+        match rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW, mode) {
+            Err(Errno::EXIST) => {}
+            other => {
+                let file = File::from(other?);
+                rustix::fs::unlinkat(CWD, &path, AtFlags::empty())?;
+                return Ok(file);
+            }
+        }
+    }
+}
+
+fn full(dir: &Path, len: u64) -> BackingError {
+    let place = format!("the file system of {}", dir.display());
+    BackingError::Full { place, len, mend: "make room there", backing: "file" }
+}
+
+impl Medium for Plain {
+    /// A look at a hole takes a page of the cache, which stays.
+    fn has_zero_page(&self) -> bool {
+        false
+    }
+
+    fn map(&self, part: Part) -> Result<(), BackingError> {
+        self.file.map(part)
+    }
+
+    fn populate(&self, part: Part) -> Result<(), BackingError> {
+        self.file.reserve_blocks(part).map_err(|errno| match errno {
+            Errno::NOSPC | Errno::DQUOT => full(&self.dir, part.len()),
+            errno => BackingError::populate(part.len(), errno),
+        })?;
+        part.populate()
+    }
+
+    fn give_back(&self, part: Part) -> Result<(), BackingError> {
+        self.file.give_back(part)
+    }
+
+    #[cfg(test)]
+    fn blocks(&self) -> u64 {
+        self.file.blocks()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_hold_a_file_is_refused_by_name() {
+        for (dir, says) in [
+            ("/does/not/exist", "No such file"),
+            ("/proc", "cannot make a file in /proc"),
+            ("/proc/self/status", "/proc/self/status"),
+        ] {
+            let error = Plain::open(Path::new(dir), 1 << 20).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("name a folder"), "{error}");
+        }
+    }
+}

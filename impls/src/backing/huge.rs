@@ -1,0 +1,107 @@
+//! What the kernel tells about huge pages.
+
+use super::error::BackingError;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+/// Where the switches of transparent huge pages lie.
+pub(super) const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage";
+
+/// The word in brackets of a file such as `always [madvise] never`.
+pub(super) fn chosen(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+pub(super) fn no_transparent(backing: &'static str) -> BackingError {
+    BackingError::Unavailable { backing, reason: "this kernel has no transparent huge pages".to_owned() }
+}
+
+/// Bytes of a transparent huge page: what an entry of the second-last page table maps.
+pub(super) fn page_bytes() -> u64 {
+    let size = fs::read_to_string(format!("{TRANSPARENT}/hpage_pmd_size")).ok();
+    size.and_then(|size| size.trim().parse().ok()).unwrap_or(2 << 20)
+}
+
+/// Why files on the tmpfs of a folder are not made of huge pages, and the command that mends it; `None` if they can be.
+pub fn tmpfs_refuses_huge_pages(dir: &Path) -> Option<String> {
+    let mend = "mount -t tmpfs -o huge=always,size=2G tmpfs DIR, and name it with --backing tmpfs-huge:DIR";
+    let switch = format!("{TRANSPARENT}/shmem_enabled");
+    match chosen(&switch).as_deref() {
+        None => return Some("this kernel has no transparent huge pages".to_owned()),
+        Some("deny") => {
+            return Some(format!("{switch} says deny; echo never > {switch}, which leaves it to the mount"));
+        }
+        Some("force") => return None,
+        Some(_) => {}
+    }
+    match mount_option(dir, "huge=") {
+        Ok(Some(huge)) if huge != "never" => None,
+        Ok(_) => Some(format!("the tmpfs of {} is mounted without huge pages; {mend}", dir.display())),
+        Err(error) => Some(format!("the mount of {} cannot be found: {error}; {mend}", dir.display())),
+    }
+}
+
+/// The value of an option of the file system that holds a folder.
+fn mount_option(dir: &Path, option: &str) -> io::Result<Option<String>> {
+    let device = rustix::fs::stat(dir)?.st_dev;
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
+    let of_device = |line: &&str| line.split(' ').nth(2) == Some(&number);
+    let line = mounts.lines().find(of_device).ok_or(io::ErrorKind::NotFound)?;
+    let options = line.rsplit(' ').next().unwrap_or_default();
+    Ok(options.split(',').find_map(|word| word.strip_prefix(option)).map(str::to_owned))
+}
+
+/// Bytes of a stretch of address space that lie in huge pages. `None` if the kernel does not tell.
+///
+/// A mapping that reaches out of the stretch is counted whole.
+pub(super) fn bytes_in_huge_pages(addresses: Range<usize>) -> Option<u64> {
+    Some(sum_of_smaps(&fs::read_to_string("/proc/self/smaps").ok()?, addresses))
+}
+
+/// Transparent huge pages that are mapped as such, and pages of hugetlb.
+const FIELDS: [&str; 5] = ["AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb"];
+
+fn sum_of_smaps(smaps: &str, addresses: Range<usize>) -> u64 {
+    let (mut inside, mut kib) = (false, 0);
+    for line in smaps.lines() {
+        let first = line.split(' ').next().unwrap_or_default();
+        if let Some((from, to)) = first.split_once('-') {
+            let number = |hex| usize::from_str_radix(hex, 16);
+            inside = matches!((number(from), number(to)), (Ok(from), Ok(to)) if from < addresses.end && addresses.start < to);
+        } else if inside && first.strip_suffix(':').is_some_and(|field| FIELDS.contains(&field)) {
+            kib += line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    kib << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mappings_of_the_stretch_are_summed() {
+        let smaps = "7f0000000000-7f0000400000 rw-s 00000000 00:01 7 /memfd:records (deleted)\n\
+                     Rss:                   8 kB\nShmemPmdMapped:     2048 kB\nShared_Hugetlb:     4096 kB\n\
+                     VmFlags: rd wr sh\n\
+                     7f0000400000-7f0000600000 rw-p 00000000 00:00 0 \nAnonHugePages:      2048 kB\n";
+        let sum = |from, to| sum_of_smaps(smaps, from..to);
+        assert_eq!(sum(0x7f0000000000, 0x7f0000400000), 6 << 20);
+        assert_eq!(sum(0x7f0000200000, 0x7f0000400001), 8 << 20);
+        assert_eq!(sum(0x7f0000600000, usize::MAX), 0);
+    }
+
+    #[test]
+    fn why_a_tmpfs_has_no_huge_pages_comes_with_a_command() {
+        for dir in ["/dev/shm", "/does/not/exist"] {
+            match tmpfs_refuses_huge_pages(Path::new(dir)) {
+                Some(why) => assert!(why.contains("mount -t tmpfs") || why.contains("kernel") || why.contains("echo")),
+                None => eprintln!("skipped: the tmpfs at {dir} has huge pages"),
+            }
+        }
+    }
+}

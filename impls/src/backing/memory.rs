@@ -1,0 +1,266 @@
+//! Address space for records, and memory that comes and goes behind it.
+
+use super::RamBacking;
+use super::error::BackingError;
+use super::file::Plain;
+use super::huge;
+use super::hugetlb::Hugetlb;
+use super::part::Part;
+use super::private::Private;
+use super::tmpfs::Tmpfs;
+use crate::bytes::Bytes;
+use crate::units::Stretch;
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::ptr::{self, NonNull};
+
+/// Alignment of the first byte: the records of a section of x86-64 fill exactly one last-level page table.
+pub(crate) const BASE_ALIGN: u64 = 2 << 20;
+
+/// How memory of one kind is mapped, comes and goes.
+pub(super) trait Medium: Debug + Send + Sync {
+    /// Bytes that come and go at once.
+    fn unit_bytes(&self) -> u64 {
+        rustix::param::page_size() as u64
+    }
+
+    /// Bytes of the huge pages that it is, or may be, made of.
+    fn huge_page_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// True if a look at what is not backed takes no memory.
+    fn has_zero_page(&self) -> bool;
+
+    /// Maps a part that has no memory yet.
+    fn map(&self, part: Part) -> Result<(), BackingError>;
+
+    /// Backs a part. Must not leave a fault to whoever writes there, and may leave some of it backed after an error.
+    fn populate(&self, part: Part) -> Result<(), BackingError>;
+
+    /// Takes the memory of a part away; it reads as zero when it is backed again.
+    fn give_back(&self, part: Part) -> Result<(), BackingError>;
+
+    /// Blocks of the file behind it.
+    #[cfg(test)]
+    fn blocks(&self) -> u64 {
+        0
+    }
+}
+
+/// Who unmaps the range.
+#[derive(Debug)]
+enum Mapping {
+    Owned(MmapRaw),
+    Hinted { ptr: *mut c_void, len: usize },
+}
+
+impl Mapping {
+    fn ptr(&self) -> *mut u8 {
+        match self {
+            Self::Owned(map) => map.as_mut_ptr(),
+            Self::Hinted { ptr, .. } => ptr.cast(),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Self::Hinted { ptr, len } = *self {
+            // SAFETY: the range was mapped by `reserve_hinted` and nobody else unmaps it.
+            let unmapped = unsafe { rustix::mm::munmap(ptr, len) };
+            debug_assert!(unmapped.is_ok(), "munmap of an own range");
+        }
+    }
+}
+
+/// Reserved address space, readable and writable, backed piece by piece with memory of one kind.
+///
+/// Stretches are in bytes from its base and consist of whole units. What is not backed may be looked at on private memory
+/// only; elsewhere that takes memory, or is a fault where there is none.
+#[derive(Debug)]
+pub struct Memory {
+    /// Unmaps all of it in the end.
+    _mapping: Mapping,
+    base: NonNull<u8>,
+    len: u64,
+    medium: Box<dyn Medium>,
+}
+
+// SAFETY: the range is plain memory that is only accessed through atomics or by system calls, which may come from any thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Reserves at least `len` bytes of address space.
+    ///
+    /// # Errors
+    /// No address space (`ulimit -v`, strict overcommit), or the machine does not have the backing.
+    pub fn reserve(len: u64, backing: &RamBacking) -> Result<Self, BackingError> {
+        let refused = |source: io::Error| BackingError::Reserve { len, hint: reservation_hint(len), source };
+        let too_large = || refused(io::ErrorKind::OutOfMemory.into());
+        let whole = len.max(1).checked_next_multiple_of(BASE_ALIGN).ok_or_else(too_large)?;
+        // More, so that the base can be aligned, and that what follows the range is no part of its mapping.
+        let mapped_len =
+            whole.checked_add(BASE_ALIGN).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_large)?;
+        let mapping = reserve_private(mapped_len).map_err(refused)?;
+        let start = mapping.ptr();
+        let pad = start.addr().next_multiple_of(BASE_ALIGN as usize) - start.addr();
+        // SAFETY: the mapping is BASE_ALIGN longer than `whole`, and `pad` is less than BASE_ALIGN.
+        let base = unsafe { NonNull::new_unchecked(start.add(pad)) };
+        let medium: Box<dyn Medium> = match backing {
+            RamBacking::Anon => Box::new(Private::in_base_pages()),
+            RamBacking::Thp => Box::new(Private::in_huge_pages()?),
+            RamBacking::Hugetlb => Box::new(Hugetlb::open(whole)?),
+            RamBacking::Tmpfs(dir) => Box::new(Tmpfs::in_base_pages(dir, whole)?),
+            RamBacking::TmpfsHuge(dir) => Box::new(Tmpfs::in_huge_pages(dir, whole)?),
+            RamBacking::File(dir) => Box::new(Plain::open(dir, whole)?),
+        };
+        let memory = Self { _mapping: mapping, base, len: whole, medium };
+        memory.reserve_again(Stretch { offset: 0, len: whole })?;
+        Ok(memory)
+    }
+
+    /// First byte; aligned to 2 MiB.
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes of address space.
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes that come and go at once.
+    pub fn unit_bytes(&self) -> u64 {
+        self.medium.unit_bytes()
+    }
+
+    /// Bytes of the huge pages that it is, or may be, made of: the kernel may back that much at the first touch. `None` if
+    /// it is made of base pages.
+    pub fn huge_page_bytes(&self) -> Option<u64> {
+        self.medium.huge_page_bytes()
+    }
+
+    /// Bytes that lie in huge pages now, as the kernel tells. `None` if it is made of base pages, or the kernel does not
+    /// tell. Reads `/proc/self/smaps`.
+    pub fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.huge_page_bytes()?;
+        let start = self.base.as_ptr().addr();
+        huge::bytes_in_huge_pages(start..start + self.len as usize)
+    }
+
+    /// Backs a stretch: zeroed where it was not backed, and whoever writes there meets no fault.
+    ///
+    /// # Errors
+    /// No memory, no room on the file system, no huge page. Nothing of the stretch is then backed.
+    pub fn populate(&self, stretch: Stretch) -> Result<(), BackingError> {
+        let part = self.part(stretch);
+        self.medium.populate(part).inspect_err(|_| {
+            // Whatever part was backed goes back; the range was reserved before, so this cannot fail.
+            let undone = self.medium.give_back(part);
+            debug_assert!(undone.is_ok(), "{undone:?}");
+        })
+    }
+
+    /// Takes the memory of a stretch away; it reads as zero once it is backed again.
+    ///
+    /// # Errors
+    /// The kernel refuses in every way there is.
+    pub fn give_back(&self, stretch: Stretch) -> Result<(), BackingError> {
+        self.medium.give_back(self.part(stretch))
+    }
+
+    /// Maps a fresh reservation over a stretch, of the kind that the range began with.
+    ///
+    /// # Errors
+    /// Too many mappings.
+    pub(crate) fn reserve_again(&self, stretch: Stretch) -> Result<(), BackingError> {
+        self.medium.map(self.part(stretch))
+    }
+
+    /// Makes a stretch that will never be backed readable without taking memory.
+    ///
+    /// # Errors
+    /// Too many mappings.
+    pub(crate) fn leave_unbacked(&self, stretch: Stretch) -> Result<(), BackingError> {
+        if self.medium.has_zero_page() {
+            return Ok(());
+        }
+        self.part(stretch).map_private(Advice::LinuxNoHugepage)
+    }
+
+    /// Where a stretch is.
+    pub(crate) fn address(&self, stretch: Stretch) -> *mut c_void {
+        assert!(stretch.offset.checked_add(stretch.len).is_some_and(|end| end <= self.len), "{stretch:?} is outside");
+        // SAFETY: the stretch lies in the mapping.
+        unsafe { self.base.as_ptr().add(stretch.offset as usize).cast() }
+    }
+
+    fn part(&self, stretch: Stretch) -> Part {
+        // SAFETY: the stretch was checked: it lies in our own mapping, which lives as long as `self`.
+        unsafe { Part::new(self.address(stretch), stretch.offset, stretch.len) }
+    }
+
+    /// Blocks of the file behind it.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.medium.blocks()
+    }
+}
+
+/// Reserves private address space. Valgrind refuses 64 GiB and more at an address of its own choice, but grants hints.
+fn reserve_private(len: usize) -> io::Result<Mapping> {
+    match MmapOptions::new().len(len).no_reserve_swap().map_anon() {
+        Ok(map) => Ok(Mapping::Owned(map.into())),
+        Err(first) => [16, 32, 48].into_iter().find_map(|tib| reserve_hinted(len, tib << 40).ok()).ok_or(first),
+    }
+}
+
+fn reserve_hinted(len: usize, hint: usize) -> io::Result<Mapping> {
+    let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+    // SAFETY: without MAP_FIXED the address is a wish; nothing that exists is replaced.
+    let ptr = unsafe { rustix::mm::mmap_anonymous(ptr::without_provenance_mut(hint), len, prot, flags)? };
+    Ok(Mapping::Hinted { ptr, len })
+}
+
+/// Which limit refused `len` bytes of address space, and the command that lifts it.
+fn reservation_hint(len: u64) -> String {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {
+        return format!(
+            "; the address space of this process is limited to {}; lift it with ulimit -v unlimited, in a shell whose hard limit allows it",
+            Bytes(limit)
+        );
+    }
+    let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
+    if strict {
+        return "; vm.overcommit_memory is 2, which counts reserved address space as memory (sysctl \
+                vm.overcommit_memory=0)"
+            .to_owned();
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hinted_reservation_works_like_any() {
+        let mapping = reserve_hinted(1 << 30, 32 << 40).unwrap();
+        assert!(!mapping.ptr().is_null());
+    }
+
+    #[test]
+    fn more_address_space_than_there_is_is_an_error() {
+        assert!(Memory::reserve(u64::MAX, &RamBacking::Anon).is_err());
+        let error = Memory::reserve(1 << 50, &RamBacking::Anon).unwrap_err();
+        assert!(error.to_string().contains("cannot reserve 1 PiB of address space"), "{error}");
+    }
+}

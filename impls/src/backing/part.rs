@@ -1,0 +1,95 @@
+//! A piece of address space, and what a system call does to it.
+
+use super::error::BackingError;
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::fs::{self, File};
+
+/// A piece of the address space of one [`Memory`](super::Memory), which alone makes them: replacing or discarding it
+/// touches nobody else's. Whether records lie there that a reader can reach is the caller's affair: they are atomics, and
+/// readers are waited for (see `grace`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    address: *mut c_void,
+    offset: u64,
+    len: u64,
+}
+
+impl Part {
+    /// # Safety
+    /// The piece lies in a mapping of the caller's own, for as long as the part is used.
+    pub(super) unsafe fn new(address: *mut c_void, offset: u64, len: u64) -> Self {
+        Self { address, offset, len }
+    }
+
+    /// Bytes from the start of the file behind the range.
+    pub(super) fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// Length in bytes.
+    pub(super) fn len(self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn advise(self, advice: Advice) -> Result<(), Errno> {
+        loop {
+            // SAFETY: the part is the caller's own.
+            match unsafe { rustix::mm::madvise(self.address, self.len as usize, advice) } {
+                Err(Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Writes a zero to each page, or finds it there: page tables and all.
+    pub(super) fn populate(self) -> Result<(), BackingError> {
+        self.advise(Advice::LinuxPopulateWrite).map_err(|errno| match errno {
+            Errno::INVAL => BackingError::NoPopulate,
+            errno => BackingError::populate(self.len, errno),
+        })
+    }
+
+    /// Discards by an advice; locked pages, which the kernel will not drop, are unlocked first.
+    pub(super) fn discard(self, advice: Advice) -> Result<(), Errno> {
+        let Err(first) = self.advise(advice) else { return Ok(()) };
+        // SAFETY: the part is the caller's own, and unlocking changes no contents.
+        match unsafe { rustix::mm::munlock(self.address, self.len as usize) } {
+            Ok(()) => self.advise(advice),
+            Err(_) => Err(first),
+        }
+    }
+
+    /// Maps private memory over it, none of it there yet.
+    pub(super) fn map_private(self, advice: Advice) -> Result<(), BackingError> {
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
+        // SAFETY: MAP_FIXED replaces what is the caller's own.
+        let mapped =
+            unsafe { rustix::mm::mmap_anonymous(self.address, self.len as usize, prot, flags | MapFlags::PRIVATE) };
+        self.mapped(mapped, advice)
+    }
+
+    /// Maps its place in a file over it.
+    pub(super) fn map_shared(self, file: &File, advice: Advice) -> Result<(), BackingError> {
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
+        let (address, len) = (self.address, self.len as usize);
+        // SAFETY: MAP_FIXED replaces what is the caller's own.
+        let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags | MapFlags::SHARED, file, self.offset) };
+        self.mapped(mapped, advice)
+    }
+
+    fn mapped(self, mapped: Result<*mut c_void, Errno>, advice: Advice) -> Result<(), BackingError> {
+        mapped.map_err(|errno| too_many_mappings(errno).unwrap_or(BackingError::populate(self.len, errno)))?;
+        // With the same advice as its neighbours it merges with them into one mapping. EINVAL: there are no huge pages.
+        let _ = self.advise(advice);
+        Ok(())
+    }
+}
+
+/// ENOMEM from a fixed mapping is the limit on their number if the process is at it.
+pub(crate) fn too_many_mappings(errno: Errno) -> Option<BackingError> {
+    let limit: u64 = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()?;
+    let now = fs::read_to_string("/proc/self/maps").ok()?.lines().count() as u64;
+    (errno == Errno::NOMEM && now + 2 >= limit).then_some(BackingError::TooManyMappings { limit })
+}

@@ -1,0 +1,80 @@
+//! A file without a name, mapped shared: what tmpfs, hugetlb and files have in common.
+
+use super::error::BackingError;
+use super::part::Part;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use rustix::mm::Advice;
+use std::fs::File;
+use std::path::Path;
+
+/// A sparse file as long as the range that it is mapped to.
+#[derive(Debug)]
+pub(super) struct SharedFile {
+    file: File,
+    advice: Advice,
+}
+
+impl SharedFile {
+    /// Takes a file; `advice` is the kernel's for its mapping.
+    pub(super) fn new(file: File, advice: Advice) -> Self {
+        Self { file, advice }
+    }
+
+    pub(super) fn map(&self, part: Part) -> Result<(), BackingError> {
+        part.map_shared(&self.file, self.advice)
+    }
+
+    /// Reserves blocks, so that a full file system says so: populating would say EFAULT, and writing end in SIGBUS.
+    pub(super) fn reserve_blocks(&self, part: Part) -> Result<(), Errno> {
+        reserve_blocks(&self.file, part.offset(), part.len())
+    }
+
+    /// Makes a hole in the file and in its mappings.
+    pub(super) fn give_back(&self, part: Part) -> Result<(), BackingError> {
+        if part.discard(Advice::LinuxRemove).is_ok() {
+            return Ok(());
+        }
+        punch_hole(&self.file, part.offset(), part.len()).map_err(|errno| BackingError::populate(part.len(), errno))
+    }
+
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> u64 {
+        rustix::fs::fstat(&self.file).map_or(u64::MAX, |status| status.st_blocks as u64)
+    }
+}
+
+/// Reserves blocks of a file.
+pub(crate) fn reserve_blocks(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Gives blocks of a file back.
+pub(super) fn punch_hole(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
+    loop {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(file, hole, offset, len) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Makes a file `len` bytes long, all of it a hole. Beyond the user's limit on files the kernel would send SIGXFSZ.
+pub(super) fn set_len(file: &File, len: u64, dir: &Path) -> Result<(), BackingError> {
+    let too_long = |reason| BackingError::TooLong { dir: dir.display().to_string(), len, reason };
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < len) {
+        return Err(too_long("beyond the limit of this user; ulimit -f unlimited"));
+    }
+    match rustix::fs::ftruncate(file, len) {
+        Ok(()) => Ok(()),
+        Err(Errno::FBIG | Errno::INVAL) => Err(too_long("beyond what its file system allows")),
+        Err(errno) => Err(BackingError::File { dir: dir.display().to_string(), source: errno.into() }),
+    }
+}
