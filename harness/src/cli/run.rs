@@ -49,7 +49,7 @@ pub(super) struct RunArgs {
     /// is less.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
-    /// Where records lie: anon, thp, hugetlb, tmpfs[:DIR], tmpfs-huge[:DIR], file:DIR or dax:/dev/daxX.Y (`pfnbench list`
+    /// Where records lie: anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench list`
     /// says what each is).
     #[arg(long, default_value_t)]
     backing: BackingArg,
