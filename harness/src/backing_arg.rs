@@ -22,10 +22,10 @@ pub struct Form {
 /// Every backing there is.
 pub const FORMS: [Form; 7] = [
     Form { form: "anon", about: "private memory in base pages" },
-    Form { form: "thp", about: "private memory in transparent huge pages" },
-    Form { form: "hugetlb", about: "huge pages of 2 MiB from the pool (vm.nr_hugepages)" },
     Form { form: "tmpfs[:DIR]", about: "a file on a tmpfs, /dev/shm by default" },
     Form { form: "tmpfs-huge[:DIR]", about: "the same in transparent huge pages, if the tmpfs is mounted with them" },
+    Form { form: "thp", about: "private memory in transparent huge pages" },
+    Form { form: "hugetlb", about: "huge pages of 2 MiB from the pool (vm.nr_hugepages)" },
     Form { form: "file:DIR", about: "a file on a file system with blocks" },
     Form {
         form: "dax:/dev/daxX.Y",

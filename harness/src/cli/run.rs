@@ -58,7 +58,7 @@ pub(super) struct RunArgs {
     /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
     #[arg(long)]
     preempt: bool,
-    /// Where records lie: anon, thp, hugetlb, tmpfs[:DIR], tmpfs-huge[:DIR], file:DIR or dax:/dev/daxX.Y (`pfnbench list`
+    /// Where records lie: anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench list`
     /// says what each is).
     #[arg(long, default_value_t)]
     backing: BackingArg,

@@ -22,7 +22,7 @@ pub(super) struct VerifyArgs {
     /// `pfnbench map --help` tells what is understood.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
-    /// Where records lie: anon, thp, hugetlb, tmpfs[:DIR], tmpfs-huge[:DIR], file:DIR or dax:/dev/daxX.Y (`pfnbench list`
+    /// Where records lie: anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench list`
     /// says what each is).
     #[arg(long, default_value_t)]
     backing: BackingArg,
