@@ -21,6 +21,7 @@ use pfnbench::map::source::Source;
 use pfnbench::probe::lookup::Mode as LookupMode;
 use pfnbench::queries::Pattern;
 use pfnbench::race::Served;
+use pfnbench::tier::Tier;
 use pfnbench::workload::{LookupWork, Workload};
 use regex::Regex;
 use std::os::unix::process::CommandExt;
@@ -293,7 +294,8 @@ impl Start {
         for warning in &map.warnings {
             eprintln!("warning: {warning}");
         }
-        let records_limit = if self.mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit() };
+        let records_limit =
+            if self.mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit(Tier::Default) };
         let (backing, device) = self.open()?;
         let means = Means { backing, device, records_limit, seed: 1 };
         let served = Served::of(entries::<X86_64>(), &means);

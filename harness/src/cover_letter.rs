@@ -95,27 +95,19 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         at += same.len();
         let of = |sections| same.iter().find(|cost| cost.sections == sections);
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
-        let merged: Vec<String> = [
-            (Sections::Hot, "hot-added memory, where the map is read"),
-            (Sections::Boot, "boot memory, where it is not"),
-        ]
-        .into_iter()
-        .filter_map(|(sections, what)| Some(format!("{} on {what}", of(sections)?.merged)))
-        .collect();
-        let posted: Vec<String> = [(Sections::Hot, "hot-added"), (Sections::Boot, "boot")]
-            .into_iter()
-            .filter_map(|(sections, what)| Some(format!("{} on {what}", of(sections)?.posted?)))
-            .collect();
-        let posted = match posted.is_empty() {
-            true => String::new(),
-            false => format!(" As the series was posted ({AS_POSTED}): {} memory.", posted.join(", ")),
-        };
-        sentences.push(format!(
-            "What the sub-section map costs pfn_valid on {}, section tables {tables}: {WITH_MAP} takes {} the time of \
-             {WITHOUT_MAP}.{posted}",
-            first.map,
-            merged.join(" and ")
-        ));
+        let mut answer =
+            format!("What the sub-section map costs pfn_valid on {}, section tables {tables}: ", first.map);
+        let hot = of(Sections::Hot).map(|cost| format!("{} on hot-added memory, where the map is read", cost.merged));
+        let boot = of(Sections::Boot).map(|cost| format!("{} on boot memory, where it is not", cost.merged));
+        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join(", and ");
+        answer.push_str(&format!("{WITH_MAP} takes, over {WITHOUT_MAP}, {both}."));
+        let hot = of(Sections::Hot).and_then(|cost| Some(format!("{} on hot-added", cost.posted?)));
+        let boot = of(Sections::Boot).and_then(|cost| Some(format!("{} on boot memory", cost.posted?)));
+        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>();
+        if !both.is_empty() {
+            answer.push_str(&format!(" As the series was posted ({AS_POSTED}): {}.", both.join(" and ")));
+        }
+        sentences.push(answer);
     }
     let has_interval = costs.iter().any(|cost| cost.merged.interval.is_some());
     if has_interval {

@@ -9,6 +9,7 @@ use crate::probe::hotplug::HotplugProbeError;
 use crate::probe::lookup::{LookupOp, Queries};
 use crate::queries::{cold_queries, mix_invalid, queries};
 use crate::row::{Sections, Tables};
+use crate::tier::Tier;
 use crate::verify::tmpfs_dir;
 use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
@@ -30,9 +31,11 @@ pub struct Means {
     pub seed: u64,
 }
 
-/// 1 GiB, or an eighth of the available memory if that is less.
-pub fn default_records_limit() -> u64 {
-    available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30))
+/// 1 GiB, or an eighth of the available memory if that is less. For the longest tier twice that, since the records of 64 GiB
+/// alone take 1 GiB.
+pub fn default_records_limit(tier: Tier) -> u64 {
+    let share = available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30));
+    if tier == Tier::Full { 2 * share } else { share }
 }
 
 /// Why there is no field.

@@ -372,7 +372,10 @@ mod tests {
     fn malformed_files_are_refused_with_the_line_and_what_is_allowed() {
         let section = "# limits\n[\"1.0.0-t\"]\n";
         for (line, says) in [
-            ("\"pfn_vaild/boot/flat\" = 1", "there are pfn_valid, pfn_to_page, page_to_pfn, valid_to_page, next_valid_pfn"),
+            (
+                "\"pfn_vaild/boot/flat\" = 1",
+                "there are pfn_valid, pfn_to_page, page_to_pfn, valid_to_page, next_valid_pfn",
+            ),
             ("\"pfn_valid/boot/flatter\" = 1", "pfn_valid/boot/flat, "),
             ("\"pfn_valid/hot/flat\" = 1", "there is no case"),
             ("\"pfn_valid/boot/flat\" = -1", "a number from 0 on"),

@@ -7,6 +7,9 @@ use thiserror::Error;
 /// the 1 GiB that it takes at least.
 const LATENCY_BYTES: [u64; 2] = [65 << 30, 1 << 30];
 
+/// Records that lookups are driven over take at most this much, of all layouts together: more would only take longer to verify.
+const LOOKUPS_BYTES: u64 = 1 << 30;
+
 /// The windows for hot-added memory begin on a multiple of this, above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 
@@ -70,7 +73,8 @@ impl Plan {
         layouts: usize,
     ) -> Result<Self, PlanError> {
         let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
-        let per_layout = limit / section_bytes / layouts.max(1) as u64;
+        // What is beyond is for large additions alone.
+        let per_layout = limit.min(LOOKUPS_BYTES) / section_bytes / layouts.max(1) as u64;
         if per_layout < 2 {
             return Err(PlanError::LimitTooSmall { limit, need: 2 * section_bytes * layouts as u64, layouts });
         }

@@ -49,7 +49,7 @@ impl Tier {
             rounds: 40,
             cold_rounds: 30,
             hotplug_samples: 10_000,
-            hotplug_time: Duration::from_millis(1500),
+            hotplug_time: Duration::from_millis(1000),
             readers_slice: Duration::from_millis(100),
             readers_rounds: 6,
         };

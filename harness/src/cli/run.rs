@@ -52,7 +52,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
     /// Bytes of records that all layouts together may take; by default 1 GiB, or an eighth of the available memory if that
-    /// is less.
+    /// is less; twice that with --tier full.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
     /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
@@ -194,7 +194,7 @@ impl RunArgs {
         let started = now();
         let environment = Environment::look();
         let doctor_before = examine(&environment);
-        let records_limit = self.records_limit.unwrap_or_else(default_records_limit);
+        let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
         let (backing, device) = self.backing.open()?;
         let means = Means { backing, device, records_limit, seed: self.seed };
         let served = Served::of(race::chosen::<X86_64>(&self.layout)?, &means);

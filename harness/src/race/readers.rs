@@ -20,6 +20,7 @@ use memmap_layouts::backing::DaxDevice;
 use memmap_layouts::{Geometry, Pfn, PfnRange};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -73,7 +74,7 @@ enum Look {
 struct Slice {
     lookups: u64,
     elapsed: Duration,
-    /// Time the other thread worked, and how often it did.
+    /// Processor time of the other thread, and how often it worked.
     worked: Duration,
     turns: u64,
     /// Times of batches.
@@ -107,8 +108,8 @@ struct Shared {
 }
 
 impl<G: Geometry> Walked<'_, G> {
-    /// Readers for a slice, with company that works a turn every ten milliseconds. `turn` is how long a turn of the writer
-    /// takes: the busy thread spins as long.
+    /// Readers for a slice, with company that works a turn every ten milliseconds. `turn` is the processor time of a turn of the
+    /// writer: the busy thread spins for as much.
     fn slice(&self, company: Company, look: Look, turn: Duration) -> Result<Slice, FieldError> {
         let shared = Shared::default();
         let length = if look == Look::Tail { self.length / TAIL_PART } else { self.length };
@@ -136,7 +137,7 @@ impl<G: Geometry> Walked<'_, G> {
         })
     }
 
-    /// What the other thread does until the slice is over: the time it worked, and its turns.
+    /// What the other thread does until the slice is over: its processor time, and its turns.
     fn keep_company(
         &self,
         company: Company,
@@ -146,7 +147,7 @@ impl<G: Geometry> Walked<'_, G> {
     ) -> Result<(Duration, u64), FieldError> {
         let (mut worked, mut turns) = (Duration::ZERO, 0);
         while begin.elapsed() < length {
-            let turn_begin = Instant::now();
+            let (turn_begin, time_begin) = (Instant::now(), processor_time());
             match company {
                 Company::Alone => {
                     thread::sleep(length.saturating_sub(begin.elapsed()));
@@ -158,12 +159,13 @@ impl<G: Geometry> Walked<'_, G> {
                     time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
                 }
                 Company::Busy => {
-                    while turn_begin.elapsed() < turn {
+                    // Not by the clock: whoever is kept waiting for a processor is not busy.
+                    while processor_time().saturating_sub(time_begin) < turn {
                         std::hint::spin_loop();
                     }
                 }
             }
-            worked += turn_begin.elapsed();
+            worked += processor_time().saturating_sub(time_begin);
             turns += 1;
             let until_next = (Duration::from_secs(1) / TURNS_A_SECOND).saturating_sub(turn_begin.elapsed());
             thread::sleep(until_next.min(length.saturating_sub(begin.elapsed())));
@@ -189,6 +191,12 @@ impl<G: Geometry> Walked<'_, G> {
         }
         Ok(tail)
     }
+}
+
+/// Processor time that the calling thread has taken.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Queries of a pass: few, so that a pass is short beside a slice.
