@@ -4,7 +4,8 @@ use crate::cases::LookupGroup;
 use crate::row::{Row, Sections, Status};
 use crate::run_folder::sha256;
 use crate::statistics::{interval_of_ratio, median};
-use serde::Serialize;
+use crate::summary::{LookupLine, Summary};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -44,6 +45,14 @@ pub enum ReadError {
         /// The cause.
         source: serde_json::Error,
     },
+    /// No manifest.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
     /// Rows of no machine.
     #[error("{} has no rows", path.display())]
     Empty {
@@ -59,10 +68,35 @@ pub struct Run {
     pub name: String,
     /// Fingerprint of the machine.
     pub machine: String,
-    /// Name of the map.
-    pub map: String,
+    /// Names of its maps, the main one first.
+    pub maps: Vec<String>,
     /// Its figures.
     pub rows: Vec<Row>,
+}
+
+impl Run {
+    /// The main map.
+    pub fn map(&self) -> &str {
+        self.maps.first().map_or("", String::as_str)
+    }
+
+    /// The figures on a map.
+    pub fn on(&self, map: &str) -> Vec<Row> {
+        self.rows.iter().filter(|row| row.map == map).cloned().collect()
+    }
+}
+
+/// What a manifest says of the maps.
+#[derive(Deserialize)]
+struct Maps {
+    map: MapName,
+    #[serde(default)]
+    other_maps: Vec<MapName>,
+}
+
+#[derive(Deserialize)]
+struct MapName {
+    name: String,
 }
 
 /// Reads a run folder, after checking that it is complete and unchanged.
@@ -94,9 +128,13 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
     };
     let rows = text.lines().enumerate().map(row).collect::<Result<Vec<Row>, _>>()?;
     let first = rows.first().ok_or_else(|| ReadError::Empty { path: path.clone() })?;
-    let (machine, map) = (first.machine.clone(), first.map.clone());
+    let machine = first.machine.clone();
+    let manifest_path = folder.join("manifest.json");
+    let manifest: Maps = serde_json::from_slice(&read(&manifest_path)?)
+        .map_err(|source| ReadError::Manifest { path: manifest_path.clone(), source })?;
+    let maps = std::iter::once(manifest.map).chain(manifest.other_maps).map(|map| map.name).collect();
     let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
-    Ok(Run { name, machine, map, rows })
+    Ok(Run { name, machine, maps, rows })
 }
 
 /// A lookup of a layout.
@@ -203,6 +241,25 @@ pub fn compare(before: &Run, after: &Run) -> Comparison {
     Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
 }
 
+/// Geometric means of the ratios to the reference by layout, over the lookups that every layout has, and how many those are.
+pub fn geometric_means(summary: &Summary) -> (Vec<(String, f64)>, usize) {
+    let ratio = |line: &LookupLine, layout: &String| line.cells.iter().find(|cell| cell.layout == *layout)?.ratio;
+    let booted: Vec<&String> = summary
+        .layouts
+        .iter()
+        .filter(|layout| summary.lookups.iter().any(|line| ratio(line, layout).is_some()))
+        .collect();
+    let is_shared = |line: &&LookupLine| booted.iter().all(|layout| ratio(line, layout).is_some());
+    let shared: Vec<&LookupLine> = summary.lookups.iter().filter(is_shared).collect();
+    let mean = |layout: &&String| {
+        let logs = shared.iter().filter_map(|line| Some(ratio(line, layout)?.ln()));
+        let mean = (logs.sum::<f64>() / shared.len() as f64).exp();
+        ((*layout).clone(), mean)
+    };
+    let means = if shared.is_empty() { Vec::new() } else { booted.iter().map(mean).collect() };
+    (means, shared.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,7 +273,7 @@ mod tests {
             ..row(layout, "pfn_valid", "time", Some(*ns))
         };
         let rows = per_process.iter().enumerate().map(timed).collect();
-        Run { name: "r".into(), machine: "m".into(), map: "map".into(), rows }
+        Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], rows }
     }
 
     #[test]
@@ -227,6 +284,26 @@ mod tests {
         assert_eq!(verdict(&[0.5, 0.51, 0.52, 0.49, 0.5]), Verdict::Faster);
         assert_eq!(verdict(&[1.0, 0.99, 1.01, 1.0, 1.02]), Verdict::Same);
         assert_eq!(verdict(&[2.0]), Verdict::None);
+    }
+
+    #[test]
+    fn means_of_a_run_are_over_what_every_layout_has() {
+        let timed = |layout: &str, sections, ns| Row {
+            sections: Some(sections),
+            sample: Some(0),
+            pattern: Some("random".into()),
+            ..row(layout, "pfn_valid", "time", Some(ns))
+        };
+        let rows = [
+            row("flat", "footprint", "index", Some(1.0)),
+            row("a", "footprint", "index", Some(1.0)),
+            timed("flat", Sections::Boot, 1.0),
+            timed("a", Sections::Boot, 4.0),
+            timed("a", Sections::Hot, 1000.0),
+        ];
+        let (means, nr) = geometric_means(&Summary::against(&rows, "flat"));
+        assert_eq!((nr, means.len()), (1, 2));
+        assert!((means[1].1 - 4.0).abs() < 1e-9, "{means:?}");
     }
 
     #[test]

@@ -44,17 +44,40 @@ impl CompareArgs {
 
     fn within(&self, run: &Run) -> anyhow::Result<Answer> {
         let reference = self.reference.as_deref().unwrap_or(crate::race::REFERENCE);
-        let summary = Summary::against(&run.rows, reference);
-        if !summary.layouts.iter().any(|layout| layout == reference) {
-            bail!("{} has no layout {reference:?}; it has {}", run.name, summary.layouts.join(", "));
+        let summaries: Vec<(&String, Summary)> =
+            run.maps.iter().map(|map| (map, Summary::against(&run.on(map), reference))).collect();
+        let Some((_, main)) = summaries.first() else { bail!("{} has no map", run.name) };
+        if !main.layouts.iter().any(|layout| layout == reference) {
+            bail!("{} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
         }
         if self.json.json {
-            print_json(&json!({ "run": run.name, "machine": run.machine, "map": run.map, "summary": summary }))?;
+            let means = |summary: &Summary| compare::geometric_means(summary).0;
+            let others: Vec<_> = summaries[1..]
+                .iter()
+                .map(|(map, of)| json!({ "map": map, "summary": of, "geometric_means": means(of) }))
+                .collect();
+            print_json(&json!({
+                "run": run.name,
+                "machine": run.machine,
+                "map": run.map(),
+                "summary": main,
+                "geometric_means": means(main),
+                "other_maps": others,
+            }))?;
             return Ok(Answer::Yes);
         }
-        print(format!("{} on the map {}", run.name, run.map))?;
-        print(table::draw(&summary))?;
-        table::legend(&summary).into_iter().try_for_each(print)?;
+        for (map, summary) in &summaries {
+            print(format!("{} on the map {map}", run.name))?;
+            print(table::draw(summary))?;
+            table::legend(summary).into_iter().try_for_each(print)?;
+            let (means, nr) = compare::geometric_means(summary);
+            if !means.is_empty() {
+                let means = in_words(&means);
+                print(format!(
+                    "Geometric mean of the ratios to {reference}, over the {nr} lookups that all have: {means}."
+                ))?;
+            }
+        }
         Ok(Answer::Yes)
     }
 
@@ -67,12 +90,15 @@ impl CompareArgs {
                 after.machine
             );
         }
-        if before.map != after.map {
-            eprintln!("pfnbench: warning: the runs are on different maps, {} and {}", before.map, after.map);
+        if before.map() != after.map() {
+            let (before, after) = (before.map(), after.map());
+            eprintln!(
+                "pfnbench: warning: the runs are on different maps, {before} and {after}, so they share no case of those"
+            );
         }
         let comparison = compare::compare(before, after);
         if comparison.cases.is_empty() {
-            bail!("{} and {} have no case in common", before.name, after.name);
+            bail!("{} and {} have no case in common: same lookup, layout and map", before.name, after.name);
         }
         if self.json.json {
             print_json(&json!({ "before": before.name, "after": after.name, "comparison": comparison }))?;
@@ -80,23 +106,18 @@ impl CompareArgs {
         }
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
-        table.set_header(["", "on", "", "layout", "before", "after", "ratio", "95 % interval", "verdict"]);
+        table.set_header(["map", "", "on", "", "layout", "before", "after", "ratio", "95 % interval", "verdict"]);
         for compared in &comparison.cases {
             table.add_row(row(compared));
         }
-        for column in table.column_iter_mut().skip(4).take(4) {
+        for column in table.column_iter_mut().skip(5).take(4) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         print(table)?;
-        let means: Vec<String> = comparison
-            .geometric_means
-            .iter()
-            .map(|(layout, mean)| format!("{layout} {}×", three_digits(*mean)))
-            .collect();
         print(format!(
             "Geometric mean of the ratios, over the {} cases that both have: {}.",
             comparison.cases.len(),
-            means.join(", ")
+            in_words(&comparison.geometric_means)
         ))?;
         if comparison.unshared > 0 {
             print(format!("Cases that only one of them has: {}.", comparison.unshared))?;
@@ -110,6 +131,11 @@ impl CompareArgs {
     }
 }
 
+fn in_words(means: &[(String, f64)]) -> String {
+    let each = |(layout, mean): &(String, f64)| format!("{layout} {}×", three_digits(*mean));
+    means.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
 fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     let (word, colour) = match compared.verdict {
         Verdict::Faster => ("faster", Some(Color::Green)),
@@ -119,6 +145,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     };
     let interval = compared.interval;
     let cells = [
+        compared.case.map.clone(),
         compared.case.group.label(),
         compared.case.sections.name().to_owned(),
         compared.case.group.pattern.to_string(),
