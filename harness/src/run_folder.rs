@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `manifest.json` | tool, toolchain, command, seed, machine, doctor before and after, map |
 //! | `samples.jsonl` | one [`Row`] a line |
-//! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log, a tag a case, nanoseconds |
+//! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log (compressed V2), a tag a case, nanoseconds |
 //! | `*.svg`, `report.html` | the pictures and the page |
 //! | `SHA256SUMS` | of all of them, written last |
 //!
@@ -20,7 +20,7 @@ use crate::map::PhysicalMap;
 use crate::row::Row;
 use crate::tier::Tier;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2Serializer;
+use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -479,9 +479,10 @@ impl Drop for RunFolder {
 
 /// HdrHistogram's interval log: one interval a histogram, tagged.
 pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>)]) -> io::Result<()> {
-    let mut serializer = V2Serializer::new();
+    // Compressed: other readers refuse a log that is not.
+    let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("pfnbench hotplug latencies in nanoseconds")
+        .add_comment("pfnbench latencies in nanoseconds, a tag a case, compressed V2: any reader of HdrHistogram logs takes them")
         .with_start_time(SystemTime::now())
         .begin_log_with(into, &mut serializer)?;
     for (tag, histogram) in histograms {
@@ -497,6 +498,7 @@ pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>
 mod tests {
     use super::*;
     use crate::summary::tests::row;
+    use hdrhistogram::serialization::{Serializer, V2Serializer};
 
     fn entries(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -510,7 +512,7 @@ mod tests {
         let mut histogram: Histogram<u64> = Histogram::new(3).unwrap();
         histogram.record(15_000).unwrap();
         let mut bytes = Vec::new();
-        hdrhistogram::serialization::Serializer::serialize(&mut V2Serializer::new(), &histogram, &mut bytes).unwrap();
+        V2Serializer::new().serialize(&histogram, &mut bytes).unwrap();
         Finished { unit: name.to_owned(), rows, histograms: vec![(format!("{name}/x"), bytes)] }
     }
 
@@ -626,8 +628,9 @@ mod tests {
         let tags: Vec<_> = IntervalLogIterator::new(&log)
             .filter_map(|entry| match entry.unwrap() {
                 LogEntry::Interval(interval) => {
-                    let bytes = interval.encoded_histogram();
-                    Some((interval.tag().map(|tag| tag.as_str().to_owned()), !bytes.is_empty()))
+                    // What the cookie of compressed V2 looks like in base64.
+                    let compressed = interval.encoded_histogram().starts_with("HISTFA");
+                    Some((interval.tag().map(|tag| tag.as_str().to_owned()), compressed))
                 }
                 _ => None,
             })
