@@ -23,6 +23,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,7 +37,8 @@ use thiserror::Error;
 pub const SCHEMA: u32 = 1;
 
 /// What made the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Tool {
     /// `pfnbench`.
     pub name: &'static str,
@@ -61,14 +63,16 @@ impl Tool {
     };
 }
 
-/// Everything about a run that is not a figure.
-#[derive(Clone, Debug, Serialize)]
+/// `manifest.json`: everything about a run that is not a figure.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
+    #[schemars(description = "Version of the manifest.", extend("const" = SCHEMA))]
     pub schema: u32,
     /// What made it.
     pub tool: Tool,
-    /// A command that makes it again.
+    /// A command that makes it again, with names of files alone; `DIR` stands for a folder.
     pub command: String,
     /// How much was measured.
     pub tier: Tier,
@@ -76,9 +80,11 @@ pub struct Manifest {
     pub seed: u64,
     /// Processes that measured.
     pub processes: u32,
-    /// UTC.
+    /// When it began, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub started: String,
-    /// UTC.
+    /// When it ended, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub ended: String,
     /// The machine.
     pub environment: Environment,
@@ -97,7 +103,8 @@ pub struct Manifest {
 }
 
 /// A map, in short.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct MapNote {
     /// Its name, as in the rows.
     pub name: String,
