@@ -3,7 +3,8 @@
 use anyhow::Context;
 use memmap_layouts::backing::{DaxDevice, Memory, RamBacking};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -121,6 +122,58 @@ impl BackingArg {
         }
     }
 
+    /// The same, found from every folder: a run may be taken up from another.
+    ///
+    /// # Errors
+    /// The current folder is not there.
+    pub fn absolute(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Ram(RamBacking::Tmpfs(dir)) => Self::Ram(RamBacking::Tmpfs(absolute(dir)?)),
+            Self::Ram(RamBacking::TmpfsHuge(dir)) => Self::Ram(RamBacking::TmpfsHuge(absolute(dir)?)),
+            Self::Ram(RamBacking::File(dir)) => Self::Ram(RamBacking::File(absolute(dir)?)),
+            Self::Ram(RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb) => self.clone(),
+            Self::Dax(device) => Self::Dax(absolute(device)?),
+        })
+    }
+
+    /// The kind alone, as in rows.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Ram(backing) => backing.to_string(),
+            Self::Dax(_) => "dax".to_owned(),
+        }
+    }
+
+    /// What the user named and nobody else is to read, since folders may name people; and what stands for it.
+    fn unpublished(&self) -> Option<(&Path, &'static str)> {
+        match self {
+            Self::Ram(RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb) => None,
+            Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir)) if dir == Path::new(SHM) => None,
+            Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) | RamBacking::File(dir)) => {
+                Some((dir, "DIR"))
+            }
+            Self::Dax(device) if device.parent() == Some(Path::new("/dev")) => None,
+            Self::Dax(device) => Some((device, "/dev/daxX.Y")),
+        }
+    }
+
+    /// As a published command has it.
+    pub fn published(&self) -> String {
+        match self.unpublished() {
+            Some((_, stand_in)) => format!("{}:{stand_in}", self.kind()),
+            None => self.to_string(),
+        }
+    }
+
+    /// A message about it as a published row has it. Sure for an [`absolute`](Self::absolute) one alone: the name of a folder
+    /// may be a word.
+    pub fn published_message(&self, message: &str) -> String {
+        match self.unpublished().filter(|(path, _)| path.is_absolute() && path.file_name().is_some()) {
+            Some((path, stand_in)) => message.replace(&path.display().to_string(), stand_in),
+            None => message.to_owned(),
+        }
+    }
+
     /// What a case's name ends with on this backing: `@tmpfs`, `@dax=dev-dax0.0`. Of a path what is neither letter, digit, dot
     /// nor underscore becomes a hyphen, so that the name is one part of a path, and no regular expression.
     pub fn suffix(&self) -> String {
@@ -187,6 +240,27 @@ mod tests {
         assert_eq!(suffix("dax:/dev/dax0.0"), "@dax=dev-dax0.0");
         assert_eq!(suffix("file:/var/lib/my records/"), "@file=var-lib-my-records");
         assert_ne!(suffix("tmpfs:/huge"), suffix("tmpfs-huge"));
+    }
+
+    #[test]
+    fn what_is_published_names_no_folder() {
+        for (text, published, kind) in [
+            ("anon", "anon", "anon"),
+            ("tmpfs", "tmpfs", "tmpfs"),
+            ("tmpfs-huge:/home/ann/huge", "tmpfs-huge:DIR", "tmpfs-huge"),
+            ("file:/home/ann", "file:DIR", "file"),
+            ("dax:/dev/dax0.0", "dax:/dev/dax0.0", "dax"),
+            ("dax:/home/ann/device", "dax:/dev/daxX.Y", "dax"),
+        ] {
+            let backing = text.parse::<BackingArg>().unwrap();
+            assert_eq!((backing.published().as_str(), backing.kind().as_str()), (published, kind));
+        }
+        let message = |text: &str, message| text.parse::<BackingArg>().unwrap().published_message(message);
+        assert_eq!(message("file:/home/ann", "no room in /home/ann for 1 MiB/s"), "no room in DIR for 1 MiB/s");
+        assert_eq!(message("tmpfs", "no room in /dev/shm"), "no room in /dev/shm");
+        assert_eq!(message("tmpfs:/", "lookups/s"), "lookups/s");
+        let relative: BackingArg = "file:ann".parse().unwrap();
+        assert!(matches!(relative.absolute().unwrap(), BackingArg::Ram(RamBacking::File(dir)) if dir.is_absolute()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::environment::{self, Environment, chosen};
 use crate::probe::counters::{Kind, Meter};
 use memmap_layouts::Bytes;
 use memmap_layouts::backing::tmpfs_refuses_huge_pages;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// How a point stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Good for measuring.
@@ -33,7 +34,8 @@ impl fmt::Display for Verdict {
 }
 
 /// One point of the examination.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Finding {
     /// What was looked at.
     pub point: String,
@@ -49,7 +51,8 @@ pub struct Finding {
 }
 
 /// The examination of a machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Examination {
     /// Point by point.
     pub findings: Vec<Finding>,

@@ -1,12 +1,14 @@
 //! What this machine is: facts that explain a figure, and nothing that names a person or a host.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
 /// A cache of the first processor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Cache {
     /// 1, 2, 3.
     pub level: u32,
@@ -17,7 +19,8 @@ pub struct Cache {
 }
 
 /// Facts about the machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Environment {
     /// Id made from the hardware facts: the same for the same kind of machine.
     pub machine_id: String,

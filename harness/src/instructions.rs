@@ -9,6 +9,7 @@ use crate::row::Sections;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use memmap_layouts::{Bytes, Geometry, X86_64};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
@@ -127,7 +128,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// What a count depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Toolchain {
     /// Release of the compiler, e.g. `1.95.0`.
     pub rustc: String,
@@ -168,13 +169,15 @@ impl Toolchain {
 }
 
 /// A row of `instructions.jsonl`. Unknown fields are borne: a later version may have more.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, description = "A line of `instructions.jsonl`.")]
 pub struct InstructionRow {
     /// [`SCHEMA`].
+    #[schemars(description = "Version of the rows.", extend("const" = SCHEMA))]
     pub v: u32,
     /// Id of the layout.
     pub layout: String,
-    /// `pfn_valid`, …, `hot_add`, `hot_remove`.
+    /// What was done: `pfn_valid`, …, `hot_add`, `hot_remove`.
     pub op: String,
     /// Boot or hot-added sections, of a lookup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,10 +186,12 @@ pub struct InstructionRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// [`METRIC`].
+    #[schemars(description = "What the value is.", extend("const" = METRIC))]
     pub metric: String,
     /// [`UNIT`].
+    #[schemars(description = "Its unit.", extend("const" = UNIT))]
     pub unit: String,
-    /// Instructions an operation: a whole number of instructions over [`n_ops`](Self::n_ops), a power of two, so exact.
+    /// Instructions an operation: a whole number of instructions over `n_ops`, a power of two, so exact.
     pub value: f64,
     /// Operations behind the value.
     pub n_ops: u64,

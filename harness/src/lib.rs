@@ -30,6 +30,7 @@ pub mod row;
 pub mod run_folder;
 pub mod runner;
 pub mod schedule;
+pub mod schema;
 pub mod statistics;
 pub mod summary;
 pub mod table;

@@ -1,12 +1,15 @@
 //! One row a sample and metric: what `samples.jsonl` holds, and what every table and picture is made from.
 
+use crate::doctor::Verdict;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Version of the rows.
 pub const SCHEMA: u32 = 1;
 
 /// How a row came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Measured in this run.
@@ -24,7 +27,7 @@ pub enum Status {
 }
 
 /// Boot memory or hot-added memory: Linux answers for the two by different paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sections {
     /// Memory of boot.
@@ -47,7 +50,7 @@ impl Sections {
 }
 
 /// The state of a layout's tables when a lookup begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tables {
     /// In the caches, from the lookups before.
@@ -57,7 +60,7 @@ pub enum Tables {
 }
 
 /// How an answer reaches what waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dependency {
     /// As a value: the next address waits for the loads of this lookup.
@@ -66,14 +69,17 @@ pub enum Dependency {
     Branch,
 }
 
-/// A row. Fields that do not apply are left out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A line of `samples.jsonl`. Fields that do not apply are left out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("if" = ok(), "then" = has_value()))]
 pub struct Row {
     /// [`SCHEMA`].
+    #[schemars(description = "Version of the rows.", extend("const" = SCHEMA))]
     pub v: u32,
-    /// Id of the layout.
+    /// Id of the layout; `loop` where a row is of all of them, `all` where a group of cases went wrong.
     pub layout: String,
-    /// `pfn_valid`, …, `hot_add`, `hot_add_read`, `hot_add_write`, `hot_remove`, `readers`, `footprint`.
+    /// What was done: a lookup (`pfn_valid`, …), `hot_add`, `hot_add_read`, `hot_add_write` or `hot_remove`; `hotplug` for both
+    /// ways, `readers`, `own_cost`, `counters`, `footprint`, `boot`; of an error, the name of the group.
     pub op: String,
     /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`; of readers, their
     /// company: `writer`, `busy` or `alone`.
@@ -117,7 +123,8 @@ pub struct Row {
     /// Which slice of the process; layouts with the same number ran next to each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
-    /// What the value is.
+    /// What the value is: `time` or `floor` of lookups, a counter by name, a percentile (`p50`, `p99.9`, `max`), a phase of
+    /// hotplug, a rate of readers, a part of the footprint.
     pub metric: String,
     /// Its unit: `ns/op`, `ns/batch`, `events/op`, `ns`, `lookups/s`, `bytes`, `ratio`.
     pub unit: String,
@@ -129,11 +136,22 @@ pub struct Row {
     pub n_ops: Option<u64>,
     /// How it came about.
     pub status: Status,
-    /// Why there is no value.
+    /// Why there is no value, or what is to be known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Fingerprint of the machine.
     pub machine: String,
     /// The doctor's verdict on it before the run.
+    #[schemars(with = "Verdict")]
     pub doctor: String,
+}
+
+/// A rule of the schema: if a row was measured,
+fn ok() -> Value {
+    json!({ "properties": { "status": { "const": Status::Ok } } })
+}
+
+/// then it has a value.
+fn has_value() -> Value {
+    json!({ "required": ["value"] })
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `manifest.json` | tool, toolchain, command, seed, machine, doctor before and after, map |
 //! | `samples.jsonl` | one [`Row`] a line |
-//! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log, a tag a case, nanoseconds |
+//! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log (compressed V2), a tag a case, nanoseconds |
 //! | `*.svg`, `report.html` | the pictures and the page |
 //! | `SHA256SUMS` | of all of them, written last |
 //!
@@ -20,9 +20,10 @@ use crate::map::PhysicalMap;
 use crate::row::Row;
 use crate::tier::Tier;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2Serializer;
+use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,7 +37,8 @@ use thiserror::Error;
 pub const SCHEMA: u32 = 1;
 
 /// What made the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Tool {
     /// `pfnbench`.
     pub name: &'static str,
@@ -61,14 +63,16 @@ impl Tool {
     };
 }
 
-/// Everything about a run that is not a figure.
-#[derive(Clone, Debug, Serialize)]
+/// `manifest.json`: everything about a run that is not a figure.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
+    #[schemars(description = "Version of the manifest.", extend("const" = SCHEMA))]
     pub schema: u32,
     /// What made it.
     pub tool: Tool,
-    /// A command that makes it again.
+    /// A command that makes it again, with names of files alone; `DIR` stands for a folder.
     pub command: String,
     /// How much was measured.
     pub tier: Tier,
@@ -76,9 +80,11 @@ pub struct Manifest {
     pub seed: u64,
     /// Processes that measured.
     pub processes: u32,
-    /// UTC.
+    /// When it began, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub started: String,
-    /// UTC.
+    /// When it ended, UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub ended: String,
     /// The machine.
     pub environment: Environment,
@@ -97,7 +103,8 @@ pub struct Manifest {
 }
 
 /// A map, in short.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct MapNote {
     /// Its name, as in the rows.
     pub name: String,
@@ -479,9 +486,10 @@ impl Drop for RunFolder {
 
 /// HdrHistogram's interval log: one interval a histogram, tagged.
 pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>)]) -> io::Result<()> {
-    let mut serializer = V2Serializer::new();
+    // Compressed: other readers refuse a log that is not.
+    let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("pfnbench hotplug latencies in nanoseconds")
+        .add_comment("pfnbench latencies in nanoseconds, a tag a case, compressed V2: any reader of HdrHistogram logs takes them")
         .with_start_time(SystemTime::now())
         .begin_log_with(into, &mut serializer)?;
     for (tag, histogram) in histograms {
@@ -497,6 +505,7 @@ pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>
 mod tests {
     use super::*;
     use crate::summary::tests::row;
+    use hdrhistogram::serialization::{Serializer, V2Serializer};
 
     fn entries(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -510,7 +519,7 @@ mod tests {
         let mut histogram: Histogram<u64> = Histogram::new(3).unwrap();
         histogram.record(15_000).unwrap();
         let mut bytes = Vec::new();
-        hdrhistogram::serialization::Serializer::serialize(&mut V2Serializer::new(), &histogram, &mut bytes).unwrap();
+        V2Serializer::new().serialize(&histogram, &mut bytes).unwrap();
         Finished { unit: name.to_owned(), rows, histograms: vec![(format!("{name}/x"), bytes)] }
     }
 
@@ -626,8 +635,9 @@ mod tests {
         let tags: Vec<_> = IntervalLogIterator::new(&log)
             .filter_map(|entry| match entry.unwrap() {
                 LogEntry::Interval(interval) => {
-                    let bytes = interval.encoded_histogram();
-                    Some((interval.tag().map(|tag| tag.as_str().to_owned()), !bytes.is_empty()))
+                    // What the cookie of compressed V2 looks like in base64.
+                    let compressed = interval.encoded_histogram().starts_with("HISTFA");
+                    Some((interval.tag().map(|tag| tag.as_str().to_owned()), compressed))
                 }
                 _ => None,
             })

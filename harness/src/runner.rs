@@ -145,7 +145,7 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
         threads: None,
         size_bytes: None,
         map: schedule.maps[leg.map].map.name.clone(),
-        backing: schedule.backing.clone(),
+        backing: schedule.backing_arg().kind(),
         sampled: false,
         process: leg.process,
         sample: None,
@@ -154,7 +154,7 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
         value: None,
         n_ops: None,
         status: Status::Error,
-        reason: Some(reason),
+        reason: Some(schedule.backing_arg().published_message(&reason)),
         machine: schedule.environment.machine_id.clone(),
         doctor: schedule.doctor_before.verdict().to_string(),
     }
@@ -210,7 +210,11 @@ fn one_process(
                         (unit, begun) = (next, Instant::now());
                     }
                 }
-                Event::Done(finished) => {
+                Event::Done(mut finished) => {
+                    let backing = schedule.backing_arg();
+                    for reason in finished.rows.iter_mut().filter_map(|row| row.reason.as_mut()) {
+                        *reason = backing.published_message(reason);
+                    }
                     folder.keep(&name, &finished)?;
                     begun = Instant::now();
                 }

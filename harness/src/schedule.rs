@@ -1,6 +1,7 @@
 //! What a run does: which work on which map, in how many processes. Written into the run folder, so that a run that was stopped
 //! can be taken up.
 
+use crate::backing_arg::BackingArg;
 use crate::cases::{self, Filter, LookupCase, SelectsNothing};
 use crate::contestant::entries;
 use crate::doctor::Examination;
@@ -272,6 +273,11 @@ impl Schedule {
             0 => work.clone(),
             _ => Work { lookups: work.lookups.clone(), ..Work::default() },
         }
+    }
+
+    /// Where records lie; what names no backing stops the first process.
+    pub fn backing_arg(&self) -> BackingArg {
+        self.backing.parse().unwrap_or_default()
     }
 
     /// The job of a leg, without what is done.

@@ -7,6 +7,7 @@ mod gate;
 mod list;
 mod map;
 mod run;
+mod schema;
 mod verify;
 
 use crate::backing_arg::BackingArg;
@@ -63,6 +64,8 @@ enum Command {
     Gate(gate::GateArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
+    /// Print the JSON Schema of what run folders hold.
+    Schema(schema::SchemaArgs),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Doctor(args) => args.run(),
+        Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
     };
     match answer {

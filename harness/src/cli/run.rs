@@ -214,7 +214,7 @@ impl RunArgs {
             seed: self.seed,
             processes: self.processes.unwrap_or(self.tier.processes()),
             records_limit,
-            backing: self.backing.to_string(),
+            backing: self.backing.absolute()?.to_string(),
             layouts: self.layout.clone(),
             filter: wanted.filter,
             case_timeout: Duration::from_secs(self.case_timeout),
@@ -312,7 +312,7 @@ impl RunArgs {
             push("--preempt", "");
         }
         if self.backing != BackingArg::default() {
-            push("--backing", &self.backing.to_string());
+            push("--backing", &self.backing.published());
         }
         self.layout.iter().for_each(|id| push("--layout", id));
         self.op.iter().for_each(|op| push("--op", op.name()));

@@ -19,6 +19,7 @@ mod size;
 pub mod source;
 
 use memmap_layouts::{BootError, BootMap, BootRange, Bytes, PfnRange};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
@@ -30,7 +31,7 @@ pub const PAGE_BYTES: u64 = 4096;
 pub const MAX_PHYS_BITS: u32 = 52;
 
 /// What a range of physical memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// RAM that is there at boot.
@@ -65,7 +66,8 @@ impl fmt::Display for Kind {
 }
 
 /// A range of physical memory, in bytes; `end` is excluded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct MapRange {
     /// First byte.
     pub start: u64,
@@ -112,7 +114,8 @@ impl fmt::Display for MapRange {
 }
 
 /// The memory of one machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct PhysicalMap {
     /// Short name for reports.
     pub name: String,

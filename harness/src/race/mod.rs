@@ -257,7 +257,8 @@ impl<G: Geometry> Race<'_, G> {
             for layout in &self.field.layouts {
                 let (expected, pfn) = (expectation.answer(layout.caps().validity), expectation.pfn());
                 if layout.pfn_valid(pfn) != expected {
-                    let (id, map) = (layout.id(), &expectation.map);
+                    // The map by its name: where a workload found it is of no concern to readers of rows.
+                    let (id, map) = (layout.id(), &self.settings.map_name);
                     let wrong =
                         format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
                     return Err(FieldError::WrongAnswer(wrong).into());

@@ -1,0 +1,15 @@
+//! `pfnbench schema`.
+
+use super::{Answer, print_json};
+use crate::schema;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {}
+
+impl SchemaArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        print_json(&schema::document())?;
+        Ok(Answer::Yes)
+    }
+}

@@ -1,0 +1,383 @@
+//! The published schema: it is what the types write, real run folders are valid against it, and nothing in them names a person or
+//! a host.
+
+mod common;
+
+use common::{SMALL_MAP, folder, json, pfnbench, smoke};
+use jsonschema::Validator;
+use pfnbench::instructions::{InstructionRow, Toolchain, cases};
+use pfnbench::{compare, instructions, row, run_folder};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+fn results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../results")
+}
+
+fn published() -> Value {
+    serde_json::from_str(&fs::read_to_string(results().join("schema/v1.json")).unwrap()).unwrap()
+}
+
+/// A validator of one of the definitions.
+fn validator(definition: &str) -> Validator {
+    let mut schema = published();
+    assert!(schema["$defs"][definition].is_object(), "{definition}");
+    let object = schema.as_object_mut().unwrap();
+    object.remove("oneOf");
+    object.insert("$ref".to_owned(), format!("#/$defs/{definition}").into());
+    compiled(&schema)
+}
+
+fn compiled(schema: &Value) -> Validator {
+    jsonschema::draft202012::options().should_validate_formats(true).build(schema).unwrap()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn manifest(run: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(run.join("manifest.json")).unwrap()).unwrap()
+}
+
+fn assert_valid(validator: &Validator, value: &Value, what: &str) {
+    let errors: Vec<String> =
+        validator.iter_errors(value).map(|error| format!("{} at {}", error, error.instance_path())).collect();
+    assert!(errors.is_empty(), "{what}: {}", errors.join("; "));
+}
+
+/// Every line and file of a run.
+fn assert_run_is_valid(run: &Path) {
+    let what = |name: &str| format!("{} of {}", name, run.display());
+    // Everything is valid against the whole document too.
+    let (rows, any) = (validator("Row"), compiled(&published()));
+    let samples = lines(&run.join("samples.jsonl"));
+    assert!(!samples.is_empty());
+    for row in &samples {
+        assert_valid(&rows, row, &what("samples.jsonl"));
+    }
+    assert_valid(&any, &samples[0], &what("samples.jsonl"));
+    assert_valid(&validator("Manifest"), &manifest(run), &what("manifest.json"));
+    assert_valid(&any, &manifest(run), &what("manifest.json"));
+    let counts = run.join(instructions::FILE_NAME);
+    if counts.exists() {
+        lines(&counts)
+            .iter()
+            .for_each(|row| assert_valid(&validator("InstructionRow"), row, &what("instructions.jsonl")));
+    }
+}
+
+/// A run that the tests share, and the folder it lies in.
+static SMOKE: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+    let dir = folder();
+    let result = json(&mut smoke(&dir, &["--json"]));
+    let run = dir.path().join(result["run"].as_str().unwrap());
+    (dir, run)
+});
+
+#[test]
+fn the_published_schema_is_what_the_types_write() {
+    let printed = json(pfnbench().arg("schema"));
+    assert!(
+        printed == published(),
+        "results/schema/v1.json is not up to date: pfnbench schema > results/schema/v1.json"
+    );
+    let version = |definition: &str, field: &str| printed["$defs"][definition]["properties"][field]["const"].clone();
+    assert_eq!(version("Row", "v"), row::SCHEMA);
+    assert_eq!(version("Manifest", "schema"), run_folder::SCHEMA);
+    assert_eq!(version("InstructionRow", "v"), instructions::SCHEMA);
+    jsonschema::draft202012::meta::validate(&printed).unwrap();
+    // Fields are explained.
+    for (name, definition) in printed["$defs"].as_object().unwrap() {
+        for (field, property) in definition["properties"].as_object().into_iter().flatten() {
+            assert!(property["description"].is_string(), "{name}.{field}");
+        }
+    }
+}
+
+#[test]
+fn a_run_is_valid_and_its_files_are_described() {
+    let run = &SMOKE.1;
+    assert_run_is_valid(run);
+    let described = fs::read_to_string(results().join("README.md")).unwrap();
+    for entry in fs::read_dir(run).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(described.contains(&format!("`{name}`")), "results/README.md does not say what {name} is");
+    }
+}
+
+#[test]
+fn the_reference_runs_are_complete_and_valid() {
+    let machines = fs::read_dir(results().join("reference")).unwrap();
+    let runs: Vec<PathBuf> = machines
+        .flat_map(|machine| fs::read_dir(machine.unwrap().path()).unwrap())
+        .map(|run| run.unwrap().path())
+        .collect();
+    assert!(!runs.is_empty());
+    for run in runs {
+        let read = compare::read(&run).unwrap();
+        assert_eq!(run.parent().and_then(Path::file_name).unwrap().to_str(), Some(read.machine.as_str()));
+        assert_run_is_valid(&run);
+        for (name, contents) in contents(&run) {
+            assert!(!contents.contains("Kernel code"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn counts_of_instructions_are_valid() {
+    let validator = validator("InstructionRow");
+    let mut toolchain = Toolchain::this();
+    for flags in ["", "-C target-cpu=native"] {
+        toolchain.rustflags = flags.to_owned();
+        for case in cases() {
+            let row = serde_json::to_value(InstructionRow::new(&case, 7168, 1024, &toolchain)).unwrap();
+            assert_valid(&validator, &row, &case.name());
+            assert!(!validator.is_valid(&with(&row, "n_ops", json!(-1))));
+            assert!(!validator.is_valid(&with(&row, "unit", json!("ns/op"))));
+            assert!(!validator.is_valid(&with(&row, "host", json!("x"))));
+            assert!(!validator.is_valid(&without(&row, "rustc")));
+        }
+    }
+}
+
+fn with(value: &Value, field: &str, other: Value) -> Value {
+    let mut changed = value.clone();
+    changed[field] = other;
+    changed
+}
+
+fn without(value: &Value, field: &str) -> Value {
+    let mut changed = value.clone();
+    changed.as_object_mut().unwrap().remove(field);
+    changed
+}
+
+#[test]
+fn what_is_no_row_is_not_valid() {
+    let validator = validator("Row");
+    let rows = lines(&SMOKE.1.join("samples.jsonl"));
+    let row = rows.iter().find(|row| row["metric"] == "time" && row["status"] == "ok").unwrap();
+    assert_valid(&validator, row, "a row");
+    let required = published()["$defs"]["Row"]["required"].clone();
+    for field in required.as_array().unwrap() {
+        assert!(!validator.is_valid(&without(row, field.as_str().unwrap())), "without {field}");
+    }
+    for (field, wrong) in [
+        ("v", json!(row::SCHEMA + 1)),
+        ("status", json!("fine")),
+        ("sections", json!("cold")),
+        ("tables", json!("warm")),
+        ("doctor", json!("good")),
+        ("layout", json!(1)),
+        ("process", json!(-1)),
+        ("process", json!(0.5)),
+        ("value", json!("12")),
+        // What is left out is not null: a value that is no number would be.
+        ("value", json!(null)),
+        ("reason", json!(null)),
+        ("sections", json!(null)),
+        ("hostname", json!("x")),
+    ] {
+        assert!(!validator.is_valid(&with(row, field, wrong.clone())), "{field}: {wrong}");
+    }
+    // Measured means that there is a value.
+    assert!(!validator.is_valid(&without(row, "value")));
+    assert!(validator.is_valid(&with(&without(row, "value"), "status", json!("not_offered"))));
+    let any = compiled(&published());
+    assert!(any.is_valid(row) && !any.is_valid(&with(row, "hostname", json!("x"))) && !any.is_valid(&json!({})));
+}
+
+#[test]
+fn what_is_no_manifest_is_not_valid() {
+    let validator = validator("Manifest");
+    let manifest = manifest(&SMOKE.1);
+    for field in manifest.as_object().unwrap().keys() {
+        assert!(!validator.is_valid(&without(&manifest, field)), "without {field}");
+    }
+    for (field, wrong) in
+        [("tier", json!("long")), ("schema", json!(0)), ("started", json!("today")), ("user", json!("x"))]
+    {
+        assert!(!validator.is_valid(&with(&manifest, field, wrong.clone())), "{field}: {wrong}");
+    }
+    for (inner, wrong) in [("environment", "hostname"), ("tool", "path"), ("map", "file")] {
+        let mut changed = manifest.clone();
+        changed[inner][wrong] = json!("x");
+        assert!(!validator.is_valid(&changed), "{inner}.{wrong}");
+    }
+}
+
+/// A person whose name is in every folder, and a host of that name.
+const PERSON: &str = "zebediah";
+
+/// Kernel addresses that are no round numbers.
+const PRIVATE_MAP: &str = "\
+00001000-0009ffff : System RAM
+000a0000-000fffff : Reserved
+  000c0000-000c7fff : Video ROM
+00100000-13ffffff : System RAM
+  02a4b000-0377dfff : Kernel code
+  0379d000-04c7bfff : Kernel rodata
+20000000-2fffffff : PCI Bus 0000:00
+  2e7c4000-2e7c7fff : 0000:00:1f.3
+    2e7c4000-2e7c7fff : SERIAL-7QX93
+";
+
+/// The folder of run folders.
+const PUBLISHED: &str = "published";
+
+/// What must be in no file, beside the name and the real names of the process that tests.
+const PRIVATE_WORDS: [&str; 9] = [
+    "Kernel code",
+    "Kernel rodata",
+    "2a4b000",
+    "377dfff",
+    "379d000",
+    "4c7bfff",
+    "0000:00:1f.3",
+    "SERIAL-7QX93",
+    env!("CARGO_MANIFEST_DIR"),
+];
+
+/// Name and text of every file below a folder.
+fn contents(dir: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            files.push((path.file_name().unwrap().to_string_lossy().into_owned(), text));
+        }
+    }
+    files
+}
+
+/// A start of commands on a host of the person's name; nothing where this user cannot give one.
+fn on_host() -> Vec<&'static str> {
+    let script = "echo zebediahs-laptop > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
+    for unshare in [&["unshare", "--uts"][..], &["unshare", "--user", "--map-root-user", "--uts"]] {
+        let command = [unshare, &["sh", "-c", script]].concat();
+        let named = Process::new(command[0]).args(&command[1..]).args(["uname", "-n"]).output();
+        if named.is_ok_and(|output| output.stdout == b"zebediahs-laptop\n") {
+            return command;
+        }
+    }
+    eprintln!("skipped: a host name cannot be set here, so that of this machine is looked for");
+    Vec::new()
+}
+
+/// Runs as the person, in folders of the person; what is below [`PUBLISHED`] in it has nothing to tell of that. Without a map the
+/// run is on that of this machine, and on one that the workload names.
+fn run_as_person(backing: &str, with_map: bool, arguments: &[&str]) -> TempDir {
+    let dir = tempfile::Builder::new().prefix(PERSON).tempdir().unwrap();
+    let home = dir.path();
+    let workload = home.join("workloads");
+    fs::create_dir(&workload).unwrap();
+    let workload = workload.join("mine.toml");
+    let about = "about = \"mine\"\n[[lookups]]\ntier = \"smoke\"\nmaps = [\"this-machine\", \"MAP\"]\nops = [\"pfn_valid\"]\n\
+                 patterns = [\"random\"]\n[[hotplug]]\ntier = \"smoke\"\nsizes = [\"2 MiB\"]\n";
+    let other = home.join("other.txt");
+    fs::write(&other, SMALL_MAP).unwrap();
+    fs::write(&workload, about.replace("MAP", other.to_str().unwrap())).unwrap();
+    fs::write(home.join("private.txt"), PRIVATE_MAP).unwrap();
+    let output = home.join(PUBLISHED);
+    let start = on_host();
+    let program = env!("CARGO_BIN_EXE_pfnbench");
+    let mut command = match start.split_first() {
+        Some((first, rest)) => {
+            let mut command = Process::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Process::new(program),
+    };
+    command.current_dir(home).args(["run", "--records-limit", "64M"]);
+    command.arg("--workload").arg(&workload).arg("-o").arg(&output).args(["--backing", backing]).args(arguments);
+    if with_map {
+        command.arg("--map").arg(home.join("private.txt"));
+    }
+    for variable in ["USER", "LOGNAME", "HOSTNAME"] {
+        command.env(variable, PERSON);
+    }
+    let ran = command.env("HOME", home).env("PWD", home).output().unwrap();
+    assert!(output.is_dir(), "{}", String::from_utf8_lossy(&ran.stderr));
+    dir
+}
+
+/// Nothing in the folders of runs names the person, the host or what else is private.
+fn assert_says_nothing(published: &Path) {
+    let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
+    let kernel = iomem.lines().filter(|line| line.contains(" : Kernel "));
+    let ends = kernel.flat_map(|line| line.trim().split([' ', '-']).take(2)).map(|end| end.trim_start_matches('0'));
+    // Without root all of them are 0; and what is round, or has no letter, may be another number.
+    let is_odd = |end: &&str| end.len() > 6 && !end.ends_with("000") && end.contains(|c: char| c.is_ascii_alphabetic());
+    let ends: Vec<&str> = ends.filter(is_odd).collect();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    let files = contents(published);
+    assert!(files.iter().any(|(name, _)| name == "SHA256SUMS"), "{files:?}");
+    for (name, text) in files {
+        assert!(
+            !text.contains(PERSON),
+            "{name} names a person, or a folder or host of theirs: {}",
+            around(&text, PERSON)
+        );
+        for word in PRIVATE_WORDS.iter().chain(&ends) {
+            assert!(!text.contains(word), "{name} says {word}: {}", around(&text, word));
+        }
+        // A short one may be a word.
+        assert!(host.len() < 8 || !text.contains(&host), "{name} names the host: {}", around(&text, &host));
+    }
+}
+
+fn around(text: &str, word: &str) -> String {
+    text.lines().find(|line| line.contains(word)).unwrap_or_default().chars().take(1000).collect()
+}
+
+fn run_in(published: &Path) -> PathBuf {
+    let machine = fs::read_dir(published).unwrap().next().unwrap().unwrap().path();
+    fs::read_dir(machine).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn a_published_folder_names_nobody() {
+    let Ok(tmpfs) = tempfile::Builder::new().prefix(PERSON).tempdir_in("/dev/shm") else {
+        panic!("this test needs a tmpfs at /dev/shm");
+    };
+    let backing = format!("tmpfs:{}", tmpfs.path().display());
+    let home = run_as_person(&backing, true, &["--tier", "smoke"]);
+    let published = home.path().join(PUBLISHED);
+    assert_says_nothing(&published);
+    let run = run_in(&published);
+    assert_run_is_valid(&run);
+    let manifest = manifest(&run);
+    let command = manifest["command"].as_str().unwrap();
+    for said in ["--map private", "--workload mine.toml", "--backing tmpfs:DIR"] {
+        assert!(command.contains(said), "{command}");
+    }
+    let id = manifest["environment"]["machine_id"].as_str().unwrap();
+    let hash = id.rsplit('-').next().unwrap();
+    assert!(hash.len() == 8 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
+}
+
+#[test]
+fn what_went_wrong_names_nobody() {
+    let dir = tempfile::Builder::new().prefix(PERSON).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let backing = format!("file:{}", dir.path().display());
+    // Not to be done in a second, so that it is given up, and said in a row.
+    let home = run_as_person(&backing, false, &["--case-timeout", "1", "--filter", "^(hotplug|pfn_valid/boot)"]);
+    let published = home.path().join(PUBLISHED);
+    assert_says_nothing(&published);
+    let run = run_in(&published);
+    assert_run_is_valid(&run);
+    let rows = lines(&run.join("samples.jsonl"));
+    let failed: Vec<&Value> = rows.iter().filter(|row| row["status"] == "error").collect();
+    assert_eq!(manifest(&run)["other_maps"][0]["name"], "other");
+    assert!(!failed.is_empty() && failed.iter().all(|row| row["backing"] == "file"), "{failed:?}");
+}
