@@ -18,7 +18,7 @@ use pfnbench::field::{Field, Means};
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
-use pfnbench::probe::lookup::Mode as LookupMode;
+use pfnbench::probe::lookup::{LookupOp, Mode as LookupMode};
 use pfnbench::queries::Pattern;
 use pfnbench::race::Served;
 use pfnbench::tier::Tier;
@@ -180,14 +180,15 @@ impl SpaceCase {
     }
 }
 
-/// The lookup cases that criterion measures: in random order, each for itself and chained where validity is asked. `pfnbench run`
-/// has the rest, among them cold tables, which no loop of criterion's can have; these must end within minutes.
+/// The lookup cases that criterion measures: in random order, `pfn_valid` chained too, and the walk. `pfnbench run` has the rest,
+/// among them cold tables, which no loop of criterion's can have; these must end within minutes.
 pub fn lookup_cases() -> Vec<LookupCase> {
     let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
     let is_benched = |group: &LookupGroup| {
-        let chained = LookupGroup { mode: LookupMode::Chained, ..LookupGroup::plain(group.op, Pattern::Random) };
-        let plain = LookupGroup::plain(group.op, Pattern::Random);
-        *group == plain || *group == chained && group.op.bears_invalid()
+        let random = LookupGroup::plain(group.op, Pattern::Random);
+        let chained = LookupGroup { mode: LookupMode::Chained, ..random };
+        let walk = LookupGroup::plain(LookupOp::NextValidPfn, Pattern::Sequential);
+        *group == random || *group == walk || *group == chained && group.op == LookupOp::PfnValid
     };
     cases::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
 }

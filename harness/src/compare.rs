@@ -2,7 +2,7 @@
 
 use crate::cases::LookupGroup;
 use crate::row::{Row, Sections, Status};
-use crate::run_folder::sha256;
+use crate::run_folder::{PARTIAL, SUMS, sha256};
 use crate::statistics::{interval_of_ratio, median};
 use crate::summary::{LookupLine, Summary};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The run was cut short.
-    #[error("{} is no complete run: SHA256SUMS, which is written last, is not there", path.display())]
+    #[error("{} is no complete run: SHA256SUMS, which is written last, is not there or not whole", path.display())]
     Torn {
         /// The folder.
         path: PathBuf,
@@ -109,13 +109,20 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
         let source = io::Error::new(io::ErrorKind::NotFound, "no such folder; give the folder of a run");
         return Err(ReadError::Io { path: folder.to_owned(), source });
     }
-    let sums = match fs::read_to_string(folder.join("SHA256SUMS")) {
+    let sums = match fs::read_to_string(folder.join(SUMS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(ReadError::Torn { path: folder.to_owned() });
         }
-        sums => sums.map_err(|source| ReadError::Io { path: folder.join("SHA256SUMS"), source })?,
+        sums => sums.map_err(|source| ReadError::Io { path: folder.join(SUMS), source })?,
     };
-    for (sum, name) in sums.lines().filter_map(|line| line.split_once("  ")) {
+    let is_partial = folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with(PARTIAL));
+    let lines: Option<Vec<(&str, &str)>> = sums.lines().map(|line| line.split_once("  ")).collect();
+    let lines = lines.filter(|_| !is_partial).unwrap_or_default();
+    let vouches = |file: &str| lines.iter().any(|(_, name)| *name == file);
+    if !(vouches("samples.jsonl") && vouches("manifest.json")) {
+        return Err(ReadError::Torn { path: folder.to_owned() });
+    }
+    for (sum, name) in lines {
         let path = folder.join(name);
         if sha256(&read(&path)?) != sum {
             return Err(ReadError::Changed { path });
@@ -149,6 +156,8 @@ pub struct Case {
     pub sections: Sections,
     /// The layout.
     pub layout: String,
+    /// What its records were made of.
+    pub backing: String,
 }
 
 /// What two runs say of a case.
@@ -159,8 +168,8 @@ pub enum Verdict {
     Faster,
     /// It lies above 1.
     Slower,
-    /// It holds 1.
-    Same,
+    /// It holds 1: no difference was seen, which is not to say that there is none.
+    Undecided,
     /// Too few processes for an interval.
     None,
 }
@@ -201,7 +210,8 @@ fn medians(rows: &[Row]) -> BTreeMap<Case, Vec<f64>> {
         let (Some(group), Some(sections), Some(ns)) = (LookupGroup::of(row), row.sections, row.value) else {
             continue;
         };
-        let case = Case { map: row.map.clone(), group, sections, layout: row.layout.clone() };
+        let (map, layout, backing) = (row.map.clone(), row.layout.clone(), row.backing.clone());
+        let case = Case { map, group, sections, layout, backing };
         samples.entry((case, row.process)).or_default().push(ns);
     }
     let mut medians: BTreeMap<Case, Vec<f64>> = BTreeMap::new();
@@ -226,7 +236,7 @@ pub fn compare(before: &Run, after: &Run) -> Comparison {
             None => Verdict::None,
             Some((_, high)) if high < 1.0 => Verdict::Faster,
             Some((low, _)) if low > 1.0 => Verdict::Slower,
-            Some(_) => Verdict::Same,
+            Some(_) => Verdict::Undecided,
         };
         let case = (*case).clone();
         cases.push(Compared { case, before_ns, after_ns, ratio: after_ns / before_ns, interval, verdict });
@@ -282,7 +292,7 @@ mod tests {
         let verdict = |per_process: &[f64]| compare(&before, &run("a", per_process)).cases[0].verdict;
         assert_eq!(verdict(&[2.0, 2.01, 2.02, 1.99, 2.0]), Verdict::Slower);
         assert_eq!(verdict(&[0.5, 0.51, 0.52, 0.49, 0.5]), Verdict::Faster);
-        assert_eq!(verdict(&[1.0, 0.99, 1.01, 1.0, 1.02]), Verdict::Same);
+        assert_eq!(verdict(&[1.0, 0.99, 1.01, 1.0, 1.02]), Verdict::Undecided);
         assert_eq!(verdict(&[2.0]), Verdict::None);
     }
 

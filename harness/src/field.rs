@@ -14,7 +14,9 @@ use crate::verify::tmpfs_dir;
 use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::oracle::Oracle;
-use memmap_layouts::{BootError, BootMap, Config, Geometry, Pfn, PfnRange, RecordBudget, RecordStore, Validity};
+use memmap_layouts::{
+    BootError, BootMap, Config, Geometry, HotplugError, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
+};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -158,14 +160,21 @@ impl<G: Geometry> Field<G> {
     /// # Errors
     /// A layout refuses, or answers wrongly afterwards.
     pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
-        let Some(window) = self.plan.hot else { return Ok(false) };
-        for (at, hotplug) in self.plugged() {
-            interrupt.check()?;
-            let layout = self.layouts[at].id();
-            let device = self.device(at, window)?;
-            hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
+        if self.plan.hot.is_empty() {
+            return Ok(false);
         }
-        self.oracle.add(window);
+        for (at, hotplug) in self.plugged() {
+            let layout = self.layouts[at].id();
+            // Many pieces have their records in RAM: a device each would be many devices.
+            let device = self.plan.hot_window().map_or(Ok(None), |window| self.device(at, window))?;
+            for &window in &self.plan.hot {
+                interrupt.check()?;
+                hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
+            }
+        }
+        for &window in &self.plan.hot {
+            self.oracle.add(window);
+        }
         // Layouts without hotplug know nothing of what was added.
         self.verify(|layout| layout.caps().validity != Validity::Span, interrupt)?;
         Ok(true)
@@ -176,12 +185,14 @@ impl<G: Geometry> Field<G> {
     /// # Errors
     /// A layout refuses, or answers wrongly afterwards.
     pub fn remove_hot_window(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
-        let Some(window) = self.plan.hot else { return Ok(()) };
         for (at, hotplug) in self.plugged() {
             let layout = self.layouts[at].id();
-            hotplug.remove_window(window).map_err(|error| FieldError::Hotplug { layout, source: error.into() })?;
+            let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
+            self.plan.hot.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
         }
-        self.oracle.remove(window);
+        for &window in &self.plan.hot {
+            self.oracle.remove(window);
+        }
         self.verify(|_| true, interrupt)
     }
 
@@ -231,7 +242,7 @@ impl<G: Geometry> Field<G> {
         // Valid for every layout: a flat array ends with the last page, inside a section that others have whole.
         let end = if is_hot { u64::MAX } else { self.plan.boot.end_pfn() };
         // The records of an info block are there and never initialised.
-        let reserve = self.plan.hot.map_or(0, |window| window.start());
+        let reserve = self.plan.hot_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
         let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
         let is_memory = |pfn: Pfn| pfn.0 < end && !(is_hot && is_reserve(pfn));
         if group.tables == Tables::Cold {
@@ -251,7 +262,8 @@ impl<G: Geometry> Field<G> {
     /// From the first page frame to the end of boot memory, or over what was hot-added.
     fn walk(&self, is_hot: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
-        let range = if is_hot { self.plan.hot } else { boot() };
+        // Among memory of boot there is no walk over what was added alone.
+        let range = if is_hot { self.plan.hot_window() } else { boot() };
         let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
         let sections = if is_hot { self.plan.hot_sections::<G>() } else { self.plan.boot_sections.clone() };
         Queries::Walk { range, nr_sections: sections.len() as u64 }
@@ -267,9 +279,12 @@ impl<G: Geometry> Field<G> {
         if !reads {
             let holes: Vec<(u64, u64)> = holes.collect();
             let each = NR / 2 / holes.len().max(1) + 1;
-            absent.extend(holes.iter().flat_map(|&(start, end)| (start..end).take(each)).take(NR / 2));
+            let hot = self.plan.hot_sections::<G>();
+            let is_absent = |nr: &u64| hot.binary_search(nr).is_err();
+            let holes = holes.iter().flat_map(|&(start, end)| (start..end).filter(is_absent).take(each));
+            absent.extend(holes.take(NR / 2));
         }
-        let windows = [self.plan.hot, self.plan.latency].into_iter().flatten().map(|window| window.end());
+        let windows = self.plan.hot.last().into_iter().chain(&self.plan.latency).map(|window| window.end());
         let beyond = G::section_nr(windows.max().unwrap_or(self.plan.boot.end_pfn()).max(self.plan.boot.end_pfn())) + 1;
         absent.extend((beyond..G::NR_MEM_SECTIONS).take(NR / 2));
         absent

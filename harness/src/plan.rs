@@ -40,8 +40,9 @@ pub struct Plan {
     pub boot_sections: Vec<u64>,
     /// Those of them that have records.
     pub backed_boot: Vec<u64>,
-    /// Memory that is hot-added for lookups: as many whole sections as there are at boot, if the space has room.
-    pub hot: Option<PfnRange>,
+    /// Memory that is hot-added for lookups: as many whole sections as there are at boot, if the space has room. One piece above
+    /// the map; where memory at boot is scattered, so is this, each section behind one of boot.
+    pub hot: Vec<PfnRange>,
     /// Sections of `hot` that have records.
     pub backed_hot: Vec<u64>,
     /// Where additions and removals are timed: 65 GiB, or 1 GiB in a space that is almost full. Every section of it has records,
@@ -94,8 +95,11 @@ impl Plan {
         };
         let latency = window::<G>(latency_start, wanted).filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == wanted);
         let hot_start = above(latency_start + wanted);
-        let hot = window::<G>(hot_start, nr_boot.max(1));
-        let hot_sections: Vec<u64> = hot.map_or_else(Vec::new, |w| sections::<G>(w).collect());
+        let hot_sections: Vec<u64> = match is_scattered(&boot_sections) {
+            true => behind_each::<G>(&boot_sections, latency),
+            false => window::<G>(hot_start, nr_boot.max(1)).map_or_else(Vec::new, |w| sections::<G>(w).collect()),
+        };
+        let hot = runs::<G>(&hot_sections);
 
         // The hot-added sections go before hotplug is timed, so the two take turns in the same share.
         let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
@@ -115,8 +119,41 @@ impl Plan {
 
     /// Numbers of the hot-added sections.
     pub fn hot_sections<G: Geometry>(&self) -> Vec<u64> {
-        self.hot.map_or_else(Vec::new, |window| sections::<G>(window).collect())
+        self.hot.iter().flat_map(|&window| sections::<G>(window)).collect()
     }
+
+    /// The one piece that hot-added memory is, if it is one.
+    pub fn hot_window(&self) -> Option<PfnRange> {
+        match self.hot[..] {
+            [window] => Some(window),
+            _ => None,
+        }
+    }
+}
+
+/// Is memory all over the physical space: in more pieces than machines have?
+fn is_scattered(sections: &[u64]) -> bool {
+    let pieces = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
+    pieces > 16 && pieces > sections.len() / 16
+}
+
+/// For each section the next one that is free, so that the new ones lie as far apart as the old. Those of `kept` are not taken.
+fn behind_each<G: Geometry>(sections: &[u64], kept: Option<PfnRange>) -> Vec<u64> {
+    let is_kept = |nr: u64| kept.is_some_and(|kept| kept.contains(memmap_layouts::Pfn(G::section_start(nr))));
+    let mut found: Vec<u64> = Vec::new();
+    for &nr in sections {
+        let from = found.last().map_or(nr + 1, |last| (nr + 1).max(last + 1));
+        let is_free = |nr: &u64| sections.binary_search(nr).is_err() && !is_kept(*nr);
+        found.extend((from..G::NR_MEM_SECTIONS).find(is_free));
+    }
+    found
+}
+
+/// Sections in pieces.
+fn runs<G: Geometry>(sections: &[u64]) -> Vec<PfnRange> {
+    let pieces = sections.chunk_by(|a, b| *b == a + 1);
+    let range = |piece: &[u64]| PfnRange::new(G::section_start(*piece.first()?), G::section_start(piece.last()? + 1));
+    pieces.filter_map(range).collect()
 }
 
 /// Up to `count` sections from `start` on, as far as the physical space reaches.
@@ -145,10 +182,10 @@ mod tests {
         let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4).unwrap();
         assert!(plan.is_sampled());
         assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 64, 64));
-        assert_eq!(plan.hot.unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
+        assert_eq!(plan.hot_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
         assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] == 3));
         assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
-        assert!(!plan.hot.unwrap().overlaps(plan.latency.unwrap()));
+        assert!(!plan.hot_window().unwrap().overlaps(plan.latency.unwrap()));
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 65 << 30);
     }
 
@@ -163,11 +200,24 @@ mod tests {
     fn at_the_top_of_the_space_there_is_nothing_to_add() {
         let top = 1u64 << 46;
         let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4).unwrap();
-        assert_eq!((plan.hot, plan.latency), (None, None));
+        assert_eq!((plan.hot.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
         let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4).unwrap();
-        assert_eq!(plan.hot.unwrap().end(), top >> 12, "as many as fit");
+        assert_eq!(plan.hot_window().unwrap().end(), top >> 12, "as many as fit");
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
+    }
+
+    #[test]
+    fn what_is_added_to_scattered_memory_is_scattered_too() {
+        let map = crate::map::builtin::by_name("scattered-8192").unwrap();
+        let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4).unwrap();
+        let hot = plan.hot_sections::<X86_64>();
+        assert_eq!((plan.boot_sections.len(), hot.len(), plan.hot_window()), (8192, 8192, None));
+        assert!(hot.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(hot.iter().all(|nr| plan.boot_sections.binary_search(nr).is_err()));
+        assert!(plan.hot.len() > 6000, "as far apart as those of boot: {}", plan.hot.len());
+        let latency = plan.latency.unwrap();
+        assert!(plan.hot.iter().all(|range| !range.overlaps(latency)));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub enum Dependency {
     Data,
     /// As a branch: a processor that predicts it well waits for nothing.
     Branch,
+    /// As a value where it is yes, as a branch where it is no.
+    Mixed,
 }
 
 /// A line of `samples.jsonl`. Fields that do not apply are left out.

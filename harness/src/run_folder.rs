@@ -23,6 +23,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
+use rustix::fs::FlockOperation;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -161,6 +162,8 @@ pub const PARTIAL: &str = ".partial";
 const SAMPLES: &str = "samples.jsonl";
 const PROGRESS: &str = "progress.jsonl";
 const PLAN: &str = "plan.json";
+/// Written last: the mark of a complete folder.
+pub const SUMS: &str = "SHA256SUMS";
 
 /// A line of `progress.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -234,10 +237,8 @@ fn written(path: &Path, source: io::Error) -> FolderError {
 /// Adds `bytes` to a file that has `len` of them; if not all of them fit, none stays.
 fn append(file: &mut File, len: &mut u64, bytes: &[u8]) -> io::Result<()> {
     match file.write_all(bytes) {
-        Ok(()) => {
-            *len += bytes.len() as u64;
-            Ok(())
-        }
+        // On the disk before the next step says so.
+        Ok(()) => file.sync_data().map(|()| *len += bytes.len() as u64),
         Err(error) => {
             // If even this fails, the length in the progress tells where the rest begins.
             let _ = file.set_len(*len);
@@ -280,6 +281,11 @@ impl RunFolder {
             OpenOptions::new().create(true).append(true).open(&path).map_err(|source| written(&path, source))
         };
         let (samples, progress) = (file(SAMPLES)?, file(PROGRESS)?);
+        // Until the folder is closed: nobody else goes on with it meanwhile.
+        rustix::fs::flock(&progress, FlockOperation::NonBlockingLockExclusive).map_err(|_| FolderError::Resume {
+            path: partial.clone(),
+            reason: "another pfnbench is writing it".to_owned(),
+        })?;
         let (samples_bytes, progress_bytes, steps) = (0, 0, Vec::new());
         let finished = false;
         Ok(Self { partial, machine_dir, name, made, samples, progress, samples_bytes, progress_bytes, steps, finished })
@@ -291,7 +297,8 @@ impl RunFolder {
     /// It is no such folder, or a plan of another version.
     pub fn resume<P: DeserializeOwned>(partial: &Path) -> Result<(Self, P), FolderError> {
         let refused = |reason: String| FolderError::Resume { path: partial.to_owned(), reason };
-        if partial.join("SHA256SUMS").exists() {
+        let is_partial = partial.file_name().is_some_and(|name| name.to_string_lossy().ends_with(PARTIAL));
+        if partial.join(SUMS).exists() && !is_partial {
             return Err(refused("the run is complete".to_owned()));
         }
         let plan = fs::read(partial.join(PLAN))
@@ -317,6 +324,8 @@ impl RunFolder {
         if there < folder.samples_bytes {
             return Err(refused(format!("{SAMPLES} is shorter than what was measured")));
         }
+        // Stopped on the way from its sums to its name: they are made again.
+        let _ = fs::remove_file(partial.join(SUMS));
         let cut = folder.samples.set_len(folder.samples_bytes);
         cut.and_then(|()| folder.progress.set_len(folder.progress_bytes)).map_err(|source| written(partial, source))?;
         Ok((folder, plan))
@@ -431,7 +440,7 @@ impl RunFolder {
     pub fn finish(mut self) -> Result<PathBuf, FolderError> {
         let partial = self.partial.clone();
         let error = |source| written(&partial, source);
-        let is_of_run = |name: &std::ffi::OsStr| name != PLAN && name != PROGRESS;
+        let is_of_run = |name: &std::ffi::OsStr| ![PLAN, PROGRESS, SUMS, ".sums"].iter().any(|other| name == *other);
         let names = fs::read_dir(&partial).map_err(error)?.map(|entry| Ok(entry?.file_name()));
         let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(error)?;
         names.retain(|name| is_of_run(name));
@@ -442,7 +451,12 @@ impl RunFolder {
             let sum = sha256(&contents);
             sums.push_str(&format!("{sum}  {}\n", name.to_string_lossy()));
         }
-        self.write("SHA256SUMS", sums.as_bytes())?;
+        // Whole or not there: a file that a full disk cut short would vouch for what it does not name.
+        let sums_path = partial.join(SUMS);
+        let temporary = partial.join(".sums");
+        let mut file = File::create(&temporary).map_err(error)?;
+        file.write_all(sums.as_bytes()).and_then(|()| file.sync_all()).map_err(error)?;
+        fs::rename(&temporary, &sums_path).map_err(error)?;
         for name in [PLAN, PROGRESS] {
             match fs::remove_file(partial.join(name)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(e)),

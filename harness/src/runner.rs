@@ -220,6 +220,8 @@ fn one_process(
                 }
                 Event::Failed { reason, wrong_answer } => {
                     if wrong_answer {
+                        // Not under the unit's own name: if the run is taken up, it is asked again.
+                        let unit = format!("{unit}, wrong answer");
                         let row = error_row(schedule, leg, &unit, reason.clone());
                         folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
                     }

@@ -136,12 +136,13 @@ impl Wanted {
         for work in &mut works {
             work.group.preempt = self.preempt && work.group.op.bears_invalid();
         }
-        works
+        merged(works)
     }
 
     /// True if the filter wants some case of the work.
     fn wants(&self, work: &LookupWork) -> bool {
-        cases::lookup_cases(std::slice::from_ref(work)).iter().any(|case: &LookupCase| self.filter.wants(&case.name()))
+        let wants = |case: &LookupCase| self.filter.wants(&cases::on_map(&case.name(), &work.map));
+        cases::lookup_cases(std::slice::from_ref(work)).iter().any(wants)
     }
 
     /// What is measured beside lookups, on the main map.
@@ -180,8 +181,13 @@ impl Wanted {
                 continue;
             }
             let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
-            let map = source.load()?;
+            let mut map = source.load()?;
             job::geometry_of(&map)?;
+            // Rows tell maps apart by their names.
+            let same = |known: &MapWork| known.map.name == map.name;
+            if maps.iter().any(same) {
+                map.name = format!("{}-{}", map.name, at + 1);
+            }
             let expected = workloads.iter().flat_map(|workload| workload.expect.iter().cloned());
             let expect = expected.filter(|of| source_of(&of.map) == source).collect();
             maps.push(MapWork { map, work: Work { lookups, expect, ..beside } });
@@ -208,6 +214,28 @@ impl Wanted {
         });
         more.map_or_else(String::new, |tier| format!(", and some of --tier {tier}"))
     }
+}
+
+/// Lookups that are asked for twice are measured once, on all layouts and kinds of memory that either wants.
+fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
+    let mut merged: Vec<LookupWork> = Vec::new();
+    for work in works {
+        match merged.iter_mut().find(|known| known.group == work.group && known.map == work.map) {
+            None => merged.push(work),
+            Some(known) => {
+                known.tier = known.tier.min(work.tier);
+                known.sections.extend(work.sections);
+                known.sections.sort();
+                known.sections.dedup();
+                // None stands for all.
+                match known.layouts.is_empty() || work.layouts.is_empty() {
+                    true => known.layouts.clear(),
+                    false => known.layouts.extend(work.layouts),
+                }
+            }
+        }
+    }
+    merged
 }
 
 /// Compares what workloads expect with the model; the layouts are compared with it when they boot.
@@ -263,7 +291,7 @@ impl Schedule {
 
     /// The name of a leg in the folder's progress.
     pub fn leg_name(&self, leg: Leg) -> String {
-        format!("{} {}", leg.process, self.maps[leg.map].map.name)
+        format!("{} {} {}", leg.process, leg.map, self.maps[leg.map].map.name)
     }
 
     /// What a leg is to measure. Lookups are measured in every process, everything else in the first.
@@ -287,7 +315,8 @@ impl Schedule {
             map: self.maps[leg.map].map.clone(),
             work: self.work(leg),
             effort: self.effort,
-            seed: self.seed.wrapping_add(leg.process.into()),
+            // Far apart, so that the next seed's processes are not these.
+            seed: self.seed.wrapping_add(u64::from(leg.process) << 32),
             records_limit: self.records_limit,
             backing: self.backing.clone(),
             layouts: self.layouts.clone(),
@@ -325,6 +354,22 @@ mod tests {
         let all = Wanted { tier: Tier::Full, ..Wanted::default() }.maps(&workloads).unwrap();
         assert!(all.len() >= 5 && !all[0].work.hotplug.is_empty() && all[1].work.hotplug.is_empty());
         assert!(all[1..].iter().all(|of| !of.work.lookups.is_empty()));
+    }
+
+    #[test]
+    fn what_is_asked_for_twice_is_measured_once() {
+        let text = |more: &str| {
+            format!(
+                "about = \"x\"\n[[lookups]]\ntier = \"smoke\"\nops = [\"pfn_valid\"]\npatterns = [\"random\"]\n{more}"
+            )
+        };
+        let of = |more| Workload::parse("w.toml", &text(more)).unwrap();
+        let workloads = [of("layouts = [\"flat\"]\nsections = [\"boot\"]\n"), of("layouts = [\"dax\"]\n")];
+        let lookups = wanted(Tier::Smoke).lookups(&workloads);
+        assert_eq!(lookups.len(), 1);
+        assert_eq!((lookups[0].layouts.len(), lookups[0].sections.len()), (2, 2));
+        let all = [of("layouts = [\"flat\"]\n"), of("")];
+        assert!(wanted(Tier::Smoke).lookups(&all)[0].layouts.is_empty());
     }
 
     #[test]

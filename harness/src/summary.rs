@@ -180,14 +180,12 @@ impl Summary {
 
 fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine> {
     let mut timed: BTreeMap<(LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
-    let mut floors: BTreeMap<LookupGroup, f64> = BTreeMap::new();
+    let mut floors: BTreeMap<LookupGroup, Vec<f64>> = BTreeMap::new();
     for row in rows {
         let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
         match (row.metric.as_str(), row.value) {
             ("time", _) => timed.entry((group, sections)).or_default().push(row),
-            ("floor", Some(floor)) => {
-                floors.entry(group).or_insert(floor);
-            }
+            ("floor", Some(floor)) => floors.entry(group).or_default().push(floor),
             _ => {}
         }
     }
@@ -195,7 +193,7 @@ fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine>
         .into_iter()
         .map(|((group, sections), rows)| LookupLine {
             cells: cells(&rows, layouts, reference),
-            floor_ns: floors.get(&group).copied(),
+            floor_ns: floors.get(&group).and_then(|of| median(of.iter().copied())),
             group,
             sections,
         })

@@ -70,7 +70,7 @@ fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
     let ratio = match cell.dependency {
         // The answer was a branch: no data chain, so not to be read as one.
-        Some(Dependency::Branch) => format!("{ratio} (b)"),
+        Some(Dependency::Branch | Dependency::Mixed) => format!("{ratio} (b)"),
         _ => ratio,
     };
     let ratio = match cell.ratio_interval {
@@ -100,10 +100,10 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     if let Some(floor) = floors.reduce(f64::min) {
         lines.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
     }
-    let is_branch = |cell: &LookupCell| cell.dependency == Some(Dependency::Branch);
+    let is_branch = |cell: &LookupCell| matches!(cell.dependency, Some(Dependency::Branch | Dependency::Mixed));
     if summary.lookups.iter().flat_map(|line| &line.cells).any(is_branch) {
         lines.push(
-            "Chained, (b): validity reached the next address as a branch, which a processor predicts, not as data: compare \
+            "Chained, (b): validity reached the next address as a branch, at least where it is no, not as data: compare \
              such a figure with others marked so."
                 .to_owned(),
         );

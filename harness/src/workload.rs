@@ -188,13 +188,13 @@ struct File {
 struct Lookups {
     tier: Tier,
     #[serde(default = "this_machine")]
-    maps: Vec<Spanned<String>>,
+    maps: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     layouts: Vec<Spanned<String>>,
     ops: Spanned<Vec<LookupOp>>,
     modes: Option<Spanned<Vec<Mode>>>,
     #[serde(default = "both_sections")]
-    sections: Vec<Sections>,
+    sections: Spanned<Vec<Sections>>,
     patterns: Spanned<Vec<Pattern>>,
     #[serde(default = "all_valid")]
     invalid_percent: Spanned<Vec<u32>>,
@@ -206,11 +206,11 @@ struct Lookups {
 #[serde(deny_unknown_fields)]
 struct Hotplug {
     tier: Tier,
-    sizes: Vec<Spanned<String>>,
+    sizes: Spanned<Vec<Spanned<String>>>,
     #[serde(default = "with_a_section")]
-    positions: Vec<Position>,
+    positions: Spanned<Vec<Position>>,
     #[serde(default = "same_addresses")]
-    addresses: Vec<Addresses>,
+    addresses: Spanned<Vec<Addresses>>,
     #[serde(default)]
     several_threads: bool,
 }
@@ -229,20 +229,20 @@ struct OwnCost {
     tier: Tier,
 }
 
-fn with_a_section() -> Vec<Position> {
-    vec![Position::First]
+fn with_a_section() -> Spanned<Vec<Position>> {
+    Spanned::new(0..0, vec![Position::First])
 }
 
-fn same_addresses() -> Vec<Addresses> {
-    vec![Addresses::Again]
+fn same_addresses() -> Spanned<Vec<Addresses>> {
+    Spanned::new(0..0, vec![Addresses::Again])
 }
 
-fn this_machine() -> Vec<Spanned<String>> {
-    vec![Spanned::new(0..0, THIS_MACHINE.to_owned())]
+fn this_machine() -> Spanned<Vec<Spanned<String>>> {
+    Spanned::new(0..0, vec![Spanned::new(0..0, THIS_MACHINE.to_owned())])
 }
 
-fn both_sections() -> Vec<Sections> {
-    Sections::ALL.to_vec()
+fn both_sections() -> Spanned<Vec<Sections>> {
+    Spanned::new(0..0, Sections::ALL.to_vec())
 }
 
 fn all_valid() -> Spanned<Vec<u32>> {
@@ -267,6 +267,16 @@ impl Reading<'_> {
     fn error_at(&self, offset: usize, what: String) -> WorkloadError {
         let line = self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1;
         WorkloadError::Malformed { file: self.file.to_owned(), line, what }
+    }
+
+    /// An empty list would be no case at all, silently.
+    fn check_filled<T>(&self, name: &str, list: &Spanned<Vec<T>>) -> Result<(), WorkloadError> {
+        match list.get_ref().is_empty() {
+            true => {
+                Err(self.error(list, format!("{name} is empty, so there is no case; leave it out for what is usual")))
+            }
+            false => Ok(()),
+        }
     }
 
     fn check_map(&self, map: &Spanned<String>) -> Result<(), WorkloadError> {
@@ -294,15 +304,19 @@ impl Reading<'_> {
 
     /// Every combination, in order; what makes no sense together is an error where it was asked for.
     fn lookups(&self, of: &Lookups) -> Result<Vec<LookupWork>, WorkloadError> {
-        of.maps.iter().try_for_each(|map| self.check_map(map))?;
+        of.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
         of.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
         if let Some(percent) = of.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
             let what = format!("{percent} of a hundred queries cannot be invalid; write 0 to 100");
             return Err(self.error(&of.invalid_percent, what));
         }
-        if of.ops.get_ref().is_empty() || of.patterns.get_ref().is_empty() {
-            return Err(self.error(&of.ops, "no case without ops and patterns".to_owned()));
-        }
+        self.check_filled("ops", &of.ops)?;
+        self.check_filled("patterns", &of.patterns)?;
+        self.check_filled("invalid_percent", &of.invalid_percent)?;
+        self.check_filled("tables", &of.tables)?;
+        self.check_filled("sections", &of.sections)?;
+        of.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
+        self.check_filled("maps", &of.maps)?;
         let mut works = Vec::new();
         for &op in of.ops.get_ref() {
             let usual = [op.usual_mode()];
@@ -318,12 +332,12 @@ impl Reading<'_> {
                         for &tables in of.tables.get_ref() {
                             let group = LookupGroup { op, mode, pattern, invalid_percent, tables, preempt: false };
                             self.check_group(of, &group)?;
-                            works.extend(of.maps.iter().map(|map| LookupWork {
+                            works.extend(of.maps.get_ref().iter().map(|map| LookupWork {
                                 tier: of.tier,
                                 map: map.get_ref().clone(),
                                 layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
                                 group,
-                                sections: of.sections.clone(),
+                                sections: of.sections.get_ref().clone(),
                             }));
                         }
                     }
@@ -335,11 +349,14 @@ impl Reading<'_> {
 
     /// Every combination that there is, fresh addresses first: larger additions would use them.
     fn hotplug(&self, of: &Hotplug) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
+        self.check_filled("sizes", &of.sizes)?;
+        self.check_filled("positions", &of.positions)?;
+        self.check_filled("addresses", &of.addresses)?;
         let mut groups = Vec::new();
         let threads = if of.several_threads { several_threads() } else { Vec::new() };
-        for &addresses in &of.addresses {
-            for &position in &of.positions {
-                for text in &of.sizes {
+        for &addresses in of.addresses.get_ref() {
+            for &position in of.positions.get_ref() {
+                for text in of.sizes.get_ref() {
                     let size = parse_size(text.get_ref()).map_err(|what| self.error(text, what))?;
                     if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
                         let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
@@ -509,6 +526,8 @@ mod tests {
             (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\npattern = 1"), 6, "`patterns`"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"3 MiB\"]".to_owned(), 4, "multiple of 2 MiB"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "patterns is empty"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nsections = []"), 6, "sections is empty"),
             ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
             ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
             ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),

@@ -12,7 +12,7 @@ pub use lookup::{LookupCase, LookupGroup};
 use crate::contestant::entries;
 use crate::row::Sections;
 use crate::work::Work;
-use crate::workload::LookupWork;
+use crate::workload::{LookupWork, THIS_MACHINE};
 use memmap_layouts::X86_64;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,22 @@ pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
     cases
 }
 
+/// The name of a case on a map: on the main map its own, else `pfn_valid/boot/random/flat@scattered-64`.
+pub fn on_map(name: &str, map: &str) -> String {
+    match map {
+        THIS_MACHINE => name.to_owned(),
+        other => format!("{name}@{}", other.strip_prefix("builtin:").unwrap_or(other)),
+    }
+}
+
 /// Names of the cases of workloads.
 pub fn names(work: &Work) -> Vec<String> {
-    let lookups = lookup_cases(&work.lookups).into_iter().map(|case| case.name());
+    let mut known = BTreeSet::new();
+    let of_work = |work: &LookupWork| -> Vec<String> {
+        lookup_cases(std::slice::from_ref(work)).iter().map(|case| on_map(&case.name(), &work.map)).collect()
+    };
+    let lookups = work.lookups.iter().flat_map(of_work).filter(|name| known.insert(name.clone())).collect::<Vec<_>>();
+    let lookups = lookups.into_iter();
     let hotplug = hotplug_cases(&work.hotplug).into_iter().map(|case| case.name());
     let entries = entries::<X86_64>();
     let plugged = || entries.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
@@ -125,6 +138,7 @@ mod tests {
         for entry in entries::<X86_64>() {
             assert!(all.iter().any(|name| name.ends_with(&format!("/{}", entry.id))), "{}", entry.id);
         }
+        assert!(all.contains(&"pfn_valid/hot/random/cold/subsection@scattered-8192".to_owned()));
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl CompareArgs {
         }
         let comparison = compare::compare(before, after);
         if comparison.cases.is_empty() {
-            bail!("{} and {} have no case in common: same lookup, layout and map", before.name, after.name);
+            bail!("{} and {} have no case in common: same lookup, layout, backing and map", before.name, after.name);
         }
         if self.json.json {
             print_json(&json!({ "before": before.name, "after": after.name, "comparison": comparison }))?;
@@ -140,7 +140,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     let (word, colour) = match compared.verdict {
         Verdict::Faster => ("faster", Some(Color::Green)),
         Verdict::Slower => ("slower", Some(Color::Red)),
-        Verdict::Same => ("same", None),
+        Verdict::Undecided => ("undecided", None),
         Verdict::None => ("–", None),
     };
     let interval = compared.interval;

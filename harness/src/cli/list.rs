@@ -17,6 +17,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use memmap_layouts::{Bytes, DeviceRecords, Geometry, Validity, X86_64};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -134,7 +135,9 @@ impl ListArgs {
         for workload in Workload::builtin() {
             print(format!("            {:<12}  {}", workload.name, workload.about))?;
         }
-        let sizes = HOTPLUG_SIZES.map(|size| Bytes(size).to_string()).join(", ");
+        let work = workload::everything(&Workload::builtin(), None);
+        let sizes: BTreeSet<u64> = work.hotplug.iter().map(|group| group.size_bytes).collect();
+        let sizes = sizes.into_iter().map(|size| Bytes(size).to_string()).collect::<Vec<_>>().join(", ");
         print(format!(
             "hotplug   add and remove of {sizes}; unaligned, later in a section, fresh, by threads: see --cases"
         ))?;

@@ -287,7 +287,9 @@ impl RunArgs {
             let reason = row.reason.as_deref().unwrap_or_default();
             eprintln!("pfnbench: not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1);
         }
-        Ok(if all_done { Answer::Yes } else { Answer::No })
+        // Also of what was given up before the run was taken up again.
+        let all_there = all_done && !rows.iter().any(|row| row.status == crate::row::Status::Error);
+        Ok(if all_there { Answer::Yes } else { Answer::No })
     }
 
     /// A command that makes the run again. Names of files only: folders may name people.
@@ -380,6 +382,8 @@ fn told_what_is_kept(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error 
 
 /// What a process of a run does.
 fn as_process() -> anyhow::Result<Answer> {
+    // If whoever asked is gone, nobody needs the rest. Where the system does not know this, the next unit's pipe ends it.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
     let interrupt = Interrupt::listen()?;
     let backing: BackingArg = job.backing.parse().map_err(anyhow::Error::msg)?;

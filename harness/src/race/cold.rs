@@ -2,14 +2,17 @@
 //!
 //! Once a round a buffer that is larger than the caches is written, then every layout is asked for one page of each section,
 //! once. The tables of one layout are no other's, so one emptying serves a slice of each; boot and hot-added sections share
-//! the upper tables and have an emptying each. What a slice contains beside the tables, its queries and its code, is as cold,
-//! and is in the floor too.
+//! the upper tables and have an emptying each. Before a slice is timed, a section that is not in it, nor beside one in the tables,
+//! is asked for through the same loop: that fetches the code, whose length would be timed otherwise. The order goes on by one each
+//! round, so that no layout is always first. Queries are as cold as tables, and so they are in the floor.
 
 use super::lookups::{Lane, floor};
 use super::{Race, RaceError};
 use crate::environment::Environment;
+use crate::probe::lookup::{self, Queries};
 use crate::row::{Row, Sections};
-use memmap_layouts::Geometry;
+use crate::statistics::median;
+use memmap_layouts::{Geometry, Pfn};
 use std::time::Duration;
 
 /// The least that is written, where the caches are unknown.
@@ -44,7 +47,7 @@ impl<G: Geometry> Race<'_, G> {
     /// Slices of one pass, each with cold tables.
     pub(super) fn cold_slices(&mut self, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
         let mut evictor = Evictor::new();
-        let mut least = Duration::MAX;
+        let mut floors = Vec::new();
         for round in 0..self.settings.effort.cold_rounds {
             for sections in Sections::ALL {
                 if !lanes.iter().any(|(lane, _)| lane.sections == sections) {
@@ -53,27 +56,59 @@ impl<G: Geometry> Race<'_, G> {
                 self.interrupt.check()?;
                 evictor.empty_caches();
                 for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.sections == sections) {
+                    self.warm_code(lane);
                     let elapsed = self.slice(lane, lane.passes)?;
                     self.push_slice(lane, blank, round, elapsed);
                 }
             }
             if let Some((lane, _)) = lanes.first() {
                 evictor.empty_caches();
-                least = least.min(floor(lane, 1).unwrap_or(Duration::MAX));
+                if let Some(decoy) = &lane.decoy {
+                    std::hint::black_box(lookup::floor(decoy, 1));
+                }
+                floors.extend(floor(lane, 1).map(|elapsed| elapsed.as_secs_f64()));
+            }
+            if !lanes.is_empty() {
+                lanes.rotate_left(1);
             }
             lanes.reverse();
         }
-        // Reversed as often as there were rounds; whichever lane is first, the loop is the same.
-        if let Some((lane, blank)) = lanes.first().filter(|_| least < Duration::MAX) {
-            self.push_floor(lane, blank, least);
+        if let (Some((lane, blank)), Some(floor)) = (lanes.first(), median(floors.into_iter())) {
+            self.push_floor(lane, blank, Duration::from_secs_f64(floor));
         }
         Ok(())
+    }
+}
+
+/// Sections whose words are in a cache line with another's, and some more: line prefetchers fetch in pairs.
+const NEAR_SECTIONS: u64 = 8;
+
+/// The first query as a decoy, and those that ask for sections far from it. Where none is far, all, and no decoy.
+pub(super) fn with_decoy<G: Geometry>(queries: Queries) -> (Option<Queries>, Queries) {
+    let Queries::Pfns(pfns) = &queries else { return (None, queries) };
+    let Some(&decoy) = pfns.first() else { return (None, queries) };
+    let near = |pfn: Pfn| G::section_nr(pfn.0) / NEAR_SECTIONS;
+    let far: Vec<Pfn> = pfns.iter().copied().filter(|&pfn| near(pfn) != near(decoy)).collect();
+    match far.is_empty() {
+        true => (None, queries),
+        false => (Some(Queries::Pfns(vec![decoy])), Queries::Pfns(far)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memmap_layouts::X86_64;
+
+    #[test]
+    fn a_decoy_is_far_from_what_is_timed() {
+        let section = |nr: u64| Pfn(X86_64::section_start(nr));
+        let (decoy, rest) = with_decoy::<X86_64>(Queries::Pfns([9, 3, 15, 16, 8].map(section).to_vec()));
+        let pfns = |queries: Queries| if let Queries::Pfns(pfns) = queries { pfns } else { Vec::new() };
+        assert_eq!((pfns(decoy.unwrap()), pfns(rest)), (vec![section(9)], vec![section(3), section(16)]));
+        let (decoy, rest) = with_decoy::<X86_64>(Queries::Pfns([1, 2].map(section).to_vec()));
+        assert!(decoy.is_none() && pfns(rest).len() == 2);
+    }
 
     #[test]
     fn a_round_writes_every_line() {

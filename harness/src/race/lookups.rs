@@ -1,8 +1,8 @@
 //! Lookups, layouts in turn.
 
 use super::counters::Counters;
-use super::{Race, RaceError};
-use crate::cases::{LookupCase, LookupGroup};
+use super::{Race, RaceError, cold};
+use crate::cases::{LookupCase, LookupGroup, on_map};
 use crate::contestant::Contestant;
 use crate::field::FieldError;
 use crate::probe::lookup::{self, LookupOp, Mode, Prepared, Queries};
@@ -19,6 +19,8 @@ pub(super) struct Lane {
     layout: usize,
     pub(super) sections: Sections,
     pub(super) prepared: Prepared,
+    /// Lookups through the same code that find none of the tables of `prepared`: they fetch the code, untimed.
+    pub(super) decoy: Option<Prepared>,
     pub(super) passes: u64,
 }
 
@@ -31,14 +33,13 @@ impl Lane {
 
 impl<G: Geometry> Race<'_, G> {
     /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too.
-    pub(super) fn lookups(&mut self, has_hot: bool) -> Result<(), RaceError> {
-        let mut counters = if self.settings.work.counters { self.open_counters() } else { Counters::none() };
+    pub(super) fn lookups(&mut self, has_hot: bool, counters: &mut Counters) -> Result<(), RaceError> {
         let settings = self.settings;
         for work in &settings.work.lookups {
             self.unit(&unit_of(work), |race| {
                 let mut lanes = race.lanes(work, has_hot)?;
                 match work.group.tables {
-                    Tables::Hot => race.hot_slices(&work.group, &mut lanes, &mut counters),
+                    Tables::Hot => race.hot_slices(&work.group, &mut lanes, counters),
                     Tables::Cold => race.cold_slices(&mut lanes),
                 }
             })?;
@@ -54,11 +55,15 @@ impl<G: Geometry> Race<'_, G> {
             let is_hot = sections == Sections::Hot;
             let nothing = is_hot && !has_hot;
             let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, sections) };
+            let (decoy, queries) = match work.group.tables {
+                Tables::Hot => (None, queries),
+                Tables::Cold => cold::with_decoy::<G>(queries),
+            };
             for layout in 0..self.field.layouts.len() {
                 let contestant = &self.field.layouts[layout];
                 let case = LookupCase { group: work.group, sections, layout: contestant.id() };
                 let is_asked = work.layouts.is_empty() || work.layouts.iter().any(|id| id == contestant.id());
-                if !is_asked || !self.settings.filter.wants(&case.name()) {
+                if !is_asked || !self.settings.filter.wants(&on_map(&case.name(), &work.map)) {
                     continue;
                 }
                 let blank = self.row(contestant.id(), "", "time", "ns/op");
@@ -73,9 +78,12 @@ impl<G: Geometry> Race<'_, G> {
                 } else if queries.is_empty() {
                     self.not_offered(blank, "the map leaves nothing to look up");
                 } else {
-                    let prepared = contestant.prepare_checked(work.group.asked(), &queries, self.field.oracle());
-                    let prepared = prepared.map_err(FieldError::WrongAnswer)?;
-                    lanes.push((Lane { layout, sections, prepared, passes: 1 }, blank));
+                    let prepare = |queries: &Queries| {
+                        let prepared = contestant.prepare_checked(work.group.asked(), queries, self.field.oracle());
+                        prepared.map_err(FieldError::WrongAnswer)
+                    };
+                    let (prepared, decoy) = (prepare(&queries)?, decoy.as_ref().map(prepare).transpose()?);
+                    lanes.push((Lane { layout, sections, prepared, decoy, passes: 1 }, blank));
                 }
             }
         }
@@ -149,6 +157,13 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
+    /// Fetches the code of a lane, and none of its tables.
+    pub(super) fn warm_code(&self, lane: &Lane) {
+        if let Some(decoy) = &lane.decoy {
+            std::hint::black_box(self.field.layouts[lane.layout].run(decoy, 1));
+        }
+    }
+
     pub(super) fn slice(&self, lane: &Lane, passes: u64) -> Result<Duration, RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let begin = Instant::now();
@@ -189,5 +204,11 @@ fn dependency<G: Geometry>(
         // The walk is a loop over branches and the page frame found.
         LookupOp::NextValidPfn => return None,
     };
-    (group.mode == Mode::Chained).then_some(if is_branch { Dependency::Branch } else { Dependency::Data })
+    let dependency = match is_branch {
+        true => Dependency::Branch,
+        // No to a section that is not there is a branch, whatever yes is.
+        false if group.invalid_percent > 0 => Dependency::Mixed,
+        false => Dependency::Data,
+    };
+    (group.mode == Mode::Chained).then_some(dependency)
 }

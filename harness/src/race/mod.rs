@@ -10,6 +10,7 @@ mod lookups;
 mod own_cost;
 mod readers;
 
+use self::counters::Counters;
 use crate::cases::Filter;
 use crate::contestant::{Entry, again, entries, unserved};
 use crate::field::{Field, FieldError, Means};
@@ -187,13 +188,13 @@ pub fn race<G: Geometry>(
         race.footprint_of_hot();
         race.push_huge_pages(Sections::Hot);
     }
+    let mut counters = if settings.work.counters { race.open_counters() } else { Counters::none() };
     if race.is_open(BOOT) {
         race.close()?;
     }
     if wants_lookups {
-        // Readers and writers need processors of their own, so only lookups are kept to one.
         let pinned = pinning::pin();
-        race.lookups(has_hot)?;
+        race.lookups(has_hot, &mut counters)?;
         drop(pinned);
         if has_hot {
             race.field.remove_hot_window(interrupt)?;
@@ -201,12 +202,15 @@ pub fn race<G: Geometry>(
     }
     let mut ground = race.ground()?;
     for group in &settings.work.hotplug {
+        // Several threads, readers and writers need processors of their own; what is alone is kept to one.
+        let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
         race.unit(&group.name(), |race| race.latency_group(group, ground.as_mut()))?;
     }
     for group in &settings.work.readers {
         race.unit(&group.name(), |race| race.readers(group))?;
     }
     if settings.work.own_cost {
+        let _pinned = pinning::pin();
         race.unit(OWN_COST, Race::own_cost)?;
     }
     Ok(())

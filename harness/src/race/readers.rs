@@ -105,6 +105,8 @@ struct Shared {
     lookups: AtomicU64,
     /// Readers that have begun to walk, or have failed.
     ready: AtomicUsize,
+    /// From here on batches are kept: all walk, and their company comes.
+    go: AtomicBool,
 }
 
 impl<G: Geometry> Walked<'_, G> {
@@ -115,9 +117,10 @@ impl<G: Geometry> Walked<'_, G> {
         let length = if look == Look::Tail { self.length / TAIL_PART } else { self.length };
         thread::scope(|scope| {
             let readers: Vec<_> = (0..self.readers).map(|_| scope.spawn(|| self.read(look, &shared))).collect();
-            while shared.ready.load(Ordering::Relaxed) < readers.len() {
+            while shared.ready.load(Ordering::Relaxed) < readers.len() && !readers.iter().any(|r| r.is_finished()) {
                 thread::yield_now();
             }
+            shared.go.store(true, Ordering::Relaxed);
             let (begin, lookups_before) = (Instant::now(), shared.lookups.load(Ordering::Relaxed));
             let worked = self.keep_company(company, turn, begin, length);
             // On a crowded machine nobody may have walked yet, and no throughput is no figure.
@@ -177,11 +180,14 @@ impl<G: Geometry> Walked<'_, G> {
     fn read(&self, look: Look, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
         let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer);
         shared.ready.fetch_add(1, Ordering::Relaxed);
-        let (prepared, mut tail): (Prepared, _) = (prepared?, histogram());
+        let (prepared, mut tail, mut before): (Prepared, _, _) = (prepared?, histogram(), histogram());
         while !shared.stop.load(Ordering::Relaxed) {
             let sum = match look {
                 Look::Throughput => self.layout.run(&prepared, 1),
-                Look::Tail => self.layout.time_batches(self.pfns, &mut tail),
+                Look::Tail => {
+                    let into = if shared.go.load(Ordering::Relaxed) { &mut tail } else { &mut before };
+                    self.layout.time_batches(self.pfns, into)
+                }
             };
             if sum != prepared.expected(1) {
                 let id = self.layout.id();
@@ -316,7 +322,7 @@ impl<G: Geometry> Race<'_, G> {
                             mode: Some(company.mode().to_owned()),
                             sample: Some(round),
                             value: Some(slice.per_second()),
-                            n_ops: Some(slice.turns),
+                            n_ops: Some(slice.lookups),
                             ..self.readers_row(layout.id(), size, group, company.metric(), "lookups/s")
                         }),
                         Look::Tail => {
