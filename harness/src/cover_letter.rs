@@ -53,15 +53,9 @@ pub struct Cost {
     pub posted: Option<Ratio>,
 }
 
-/// Everything that a run says of it: independent lookups in random order. Chained ones are not a headline, since their answers on
-/// boot memory are branches.
-pub fn costs(rows: &[Row]) -> Vec<Cost> {
-    let mut maps: Vec<&str> = Vec::new();
-    for row in rows {
-        if !maps.contains(&row.map.as_str()) {
-            maps.push(&row.map);
-        }
-    }
+/// Everything that a run says of it on these maps: independent lookups in random order. Chained ones are not a headline, since
+/// their answers on boot memory are branches.
+pub fn costs<'a>(rows: &[Row], maps: impl IntoIterator<Item = &'a str>) -> Vec<Cost> {
     let mut costs = Vec::new();
     for map in maps {
         let of_map: Vec<Row> = rows.iter().filter(|row| row.map == map && row.op == "pfn_valid").cloned().collect();
@@ -143,7 +137,7 @@ mod tests {
             all.extend(rows(process, "m", Tables::Cold, Sections::Hot, times(4.0, 4.0)));
             all.extend(rows(process, "n", Tables::Hot, Sections::Hot, times(1.0, 1.0)));
         }
-        let costs = costs(&all);
+        let costs = costs(&all, ["m", "n"]);
         assert_eq!(costs.len(), 4);
         let said = sentences(&costs);
         assert_eq!(said.len(), 4, "{said:?}");

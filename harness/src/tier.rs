@@ -68,7 +68,8 @@ impl Tier {
             },
             Tier::Default => default,
             Tier::Quick => Effort { rounds: 30, ..default },
-            Tier::Full => Effort { rounds: 20, cold_rounds: 20, ..default },
+            // Fewer and longer slices: a run is kept and published, and a row a slice is enough of them.
+            Tier::Full => Effort { slice: Duration::from_millis(4), rounds: 12, cold_rounds: 20, ..default },
         }
     }
 }

@@ -257,7 +257,7 @@ impl RunArgs {
             .collect();
         huge_pages::warnings(&rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let summary = &summaries[0].1;
-        let costs = cover_letter::costs(&rows);
+        let costs = cover_letter::costs(&rows, summaries.iter().map(|(map, _)| map.as_str()));
         let answer = cover_letter::sentences(&costs);
         let path = write(folder, summary, &answer, &manifest)?;
         let report = path.join("report.html");
