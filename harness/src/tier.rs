@@ -67,7 +67,7 @@ impl Tier {
                 readers_rounds: 2,
             },
             Tier::Default => default,
-            Tier::Quick => Effort { rounds: 30, ..default },
+            Tier::Quick => Effort { rounds: 30, cold_rounds: 60, ..default },
             // Fewer and longer slices: a run is kept and published, and a row a slice is enough of them.
             Tier::Full => Effort { slice: Duration::from_millis(4), rounds: 12, cold_rounds: 20, ..default },
         }
