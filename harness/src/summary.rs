@@ -203,13 +203,36 @@ fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine>
     lines
 }
 
+/// Which process, and which two rounds of it: one forwards, one backwards.
+type Pair = (u32, Option<u32>);
+
+/// Means of the slices of two rounds, so that who came before whom is not in them.
+fn pairs<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> BTreeMap<Pair, f64> {
+    let mut slices: BTreeMap<Pair, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        slices.entry((row.process, row.sample.map(|round| round / 2))).or_default().extend(row.value);
+    }
+    let mean = |(pair, of): (Pair, Vec<f64>)| {
+        let nr = of.len() as f64;
+        (!of.is_empty()).then(|| (pair, of.iter().sum::<f64>() / nr))
+    };
+    slices.into_iter().filter_map(mean).collect()
+}
+
+/// Medians of the ratios of two layouts' pairs, one a process.
+fn of_processes(layout: &BTreeMap<Pair, f64>, reference: &BTreeMap<Pair, f64>) -> Vec<f64> {
+    let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (pair, ns) in layout {
+        if let Some(of_reference) = reference.get(pair) {
+            ratios.entry(pair.0).or_default().push(ns / of_reference);
+        }
+    }
+    ratios.into_values().filter_map(|of| median(of.into_iter())).collect()
+}
+
 /// The cells of a line from its rows, by layout.
 fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell> {
-    let of_reference: BTreeMap<(u32, Option<u32>), f64> = group
-        .iter()
-        .filter(|row| row.layout == reference)
-        .filter_map(|row| Some(((row.process, row.sample), row.value?)))
-        .collect();
+    let of_reference = pairs(group.iter().filter(|row| row.layout == reference));
     let cell = |layout: &String| {
         let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
         let first = of_layout.first()?;
@@ -219,7 +242,7 @@ fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell>
             let of = |process| of_layout.iter().filter(move |row| row.process == process);
             processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
         };
-        let ratios = by_process(&|row| Some(row.value? / of_reference.get(&(row.process, row.sample))?));
+        let ratios: Vec<f64> = of_processes(&pairs(of_layout.iter().copied()), &of_reference);
         Some(LookupCell {
             layout: layout.clone(),
             median_ns: median(by_process(&|row| row.value).into_iter()),

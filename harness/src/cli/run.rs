@@ -65,7 +65,7 @@ pub(super) struct RunArgs {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Processes in which lookups are measured, with a seed each; from 5 on ratios have intervals. 5 by default with --tier
+    /// Processes in which lookups are measured, with a seed each; from 5 on ratios have intervals. 7 by default with --tier
     /// quick and full, else 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,

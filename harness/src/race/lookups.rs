@@ -14,6 +14,9 @@ use memmap_layouts::Geometry;
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 
+/// Passes before each slice that refill the caches; where a pass takes long, one leaves much to the next.
+const WARM_PASSES: u64 = 4;
+
 /// A layout in a group of slices that are compared.
 pub(super) struct Lane {
     layout: usize,
@@ -108,8 +111,8 @@ impl<G: Geometry> Race<'_, G> {
                 if round % 2 == 0 { (0..lanes.len()).collect() } else { (0..lanes.len()).rev().collect() };
             for at in order {
                 let (lane, blank) = &lanes[at];
-                // A pass that is not timed: what the slices before took from the caches is not this one's to fetch.
-                self.slice(lane, 1)?;
+                // Not timed: what the slices before took from the caches is not this one's to fetch.
+                self.slice(lane, WARM_PASSES)?;
                 let elapsed = self.slice(lane, lane.passes)?;
                 self.push_slice(lane, blank, round, elapsed);
             }
