@@ -17,6 +17,9 @@ use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     BootError, BootMap, Config, Geometry, HotplugError, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
 };
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -96,7 +99,15 @@ pub struct Field<G: Geometry> {
     /// A part of the device that was given, for each layout that puts records there.
     parts: Vec<Option<Arc<DaxDevice>>>,
     oracle: Oracle<G>,
+    /// Memory between the tables of layouts, of sizes of chance.
+    apart: Vec<Vec<u8>>,
 }
+
+/// A layout, and its part of the device that was given.
+type Booted<G> = (Box<dyn Contestant<G>>, Option<Arc<DaxDevice>>);
+
+/// Layouts' tables lie at most this far apart for no reason: many cache lines and pages, below what the allocator maps singly.
+const MOST_APART: usize = 96 << 10;
 
 impl<G: Geometry> Field<G> {
     /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all memory in the map, in bytes.
@@ -119,17 +130,25 @@ impl<G: Geometry> Field<G> {
         let plan = Plan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len())?;
         let oracle = Oracle::<G>::boot(&plan.boot);
         let (layouts, refused) = (Vec::new(), Vec::new());
-        let mut field = Self { plan, layouts, refused, means: means.clone(), parts: Vec::new(), oracle };
+        let mut field =
+            Self { plan, layouts, refused, means: means.clone(), parts: Vec::new(), oracle, apart: Vec::new() };
         let budget = RecordBudget::new(means.records_limit);
-        for entry in entries {
+        // Which of them comes first, and how far apart their tables lie, is a matter of chance in each process: two of the same
+        // would otherwise differ by the same in all of them.
+        let mut rng = Pcg64Mcg::seed_from_u64(means.seed);
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.shuffle(&mut rng);
+        let mut booted: Vec<(usize, Booted<G>)> = Vec::new();
+        for at in order {
+            let entry = &entries[at];
             interrupt.check()?;
+            field.apart.push(vec![0; rng.random_range(0..MOST_APART)]);
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
             let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
             match entry.boot(&field.plan.boot, &Config { seed: means.seed }, store) {
                 Ok(layout) => {
                     let part = if entry.caps.records_on_device.any() { parts.pop() } else { None };
-                    field.layouts.push(layout);
-                    field.parts.push(part.map(Arc::new));
+                    booted.push((at, (layout, part.map(Arc::new))));
                 }
                 Err(error @ BootError::WouldNotBoot { need_bytes, .. }) => {
                     field.refused.push(Refused { layout: entry.id, need_bytes, reason: error.to_string() });
@@ -137,6 +156,12 @@ impl<G: Geometry> Field<G> {
                 Err(source) => return Err(FieldError::Boot { layout: entry.id, source }),
             }
         }
+        booted.sort_by_key(|(at, _)| *at);
+        for (_, (layout, part)) in booted {
+            field.layouts.push(layout);
+            field.parts.push(part);
+        }
+        field.refused.sort_by_key(|refused| entries.iter().position(|entry| entry.id == refused.layout));
         field.verify(|_| true, interrupt)?;
         Ok(field)
     }

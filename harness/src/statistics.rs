@@ -29,16 +29,23 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     quantile(&sorted(values), 0.5)
 }
 
-/// 95 % interval of the median of a figure of which each process gave one value: a percentile bootstrap over processes. `None`
-/// for fewer than [`PROCESSES_FOR_INTERVAL`]. The same values give the same interval.
-pub fn interval(of_processes: &[f64]) -> Option<(f64, f64)> {
+/// 95 % interval of the median of process medians: a percentile bootstrap over processes, and over the samples within each, for
+/// both are of chance. `None` for fewer than [`PROCESSES_FOR_INTERVAL`]. The same values give the same interval.
+pub fn interval(of_processes: &[Vec<f64>]) -> Option<(f64, f64)> {
     let nr = of_processes.len();
     if nr < PROCESSES_FOR_INTERVAL {
         return None;
     }
     let mut rng = Pcg64Mcg::seed_from_u64(nr as u64);
-    let medians = (0..RESAMPLES).filter_map(|_| median((0..nr).map(|_| of_processes[rng.random_range(0..nr)])));
-    let medians = sorted(medians);
+    let mut resample = || {
+        let of_process = (0..nr).filter_map(|_| {
+            let samples = &of_processes[rng.random_range(0..nr)];
+            median((0..samples.len()).map(|_| samples[rng.random_range(0..samples.len())]))
+        });
+        let medians: Vec<f64> = of_process.collect();
+        median(medians.into_iter())
+    };
+    let medians = sorted((0..RESAMPLES).filter_map(|_| resample()));
     quantile(&medians, 0.025).zip(quantile(&medians, 0.975))
 }
 
@@ -69,11 +76,19 @@ mod tests {
 
     #[test]
     fn an_interval_needs_five_processes_and_holds_their_middle() {
-        assert_eq!(interval(&[1.0, 1.1, 1.2, 1.3]), None);
-        let values = [1.0, 1.01, 1.02, 1.03, 1.5];
+        let one_each = |values: &[f64]| values.iter().map(|&value| vec![value]).collect::<Vec<_>>();
+        assert_eq!(interval(&one_each(&[1.0, 1.1, 1.2, 1.3])), None);
+        let values = one_each(&[1.0, 1.01, 1.02, 1.03, 1.5]);
         let (low, high) = interval(&values).unwrap();
         assert!(low < 1.02 && 1.02 < high && low >= 1.0 && high <= 1.5, "{low} {high}");
         assert_eq!(interval(&values), interval(&values));
-        assert_eq!(interval(&[2.0; 5]), Some((2.0, 2.0)));
+        assert_eq!(interval(&one_each(&[2.0; 5])), Some((2.0, 2.0)));
+    }
+
+    #[test]
+    fn samples_that_scatter_widen_an_interval() {
+        let scattered = vec![vec![0.9, 1.0, 1.1, 0.95, 1.06]; 5];
+        let (low, high) = interval(&scattered).unwrap();
+        assert!(low < 1.0 && 1.0 < high, "{low} {high}");
     }
 }

@@ -219,15 +219,15 @@ fn pairs<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> BTreeMap<Pair, f64> {
     slices.into_iter().filter_map(mean).collect()
 }
 
-/// Medians of the ratios of two layouts' pairs, one a process.
-fn of_processes(layout: &BTreeMap<Pair, f64>, reference: &BTreeMap<Pair, f64>) -> Vec<f64> {
+/// Ratios of two layouts' pairs, by process.
+fn ratios(layout: &BTreeMap<Pair, f64>, reference: &BTreeMap<Pair, f64>) -> Vec<Vec<f64>> {
     let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (pair, ns) in layout {
         if let Some(of_reference) = reference.get(pair) {
             ratios.entry(pair.0).or_default().push(ns / of_reference);
         }
     }
-    ratios.into_values().filter_map(|of| median(of.into_iter())).collect()
+    ratios.into_values().collect()
 }
 
 /// The cells of a line from its rows, by layout.
@@ -242,12 +242,12 @@ fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell>
             let of = |process| of_layout.iter().filter(move |row| row.process == process);
             processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
         };
-        let ratios: Vec<f64> = of_processes(&pairs(of_layout.iter().copied()), &of_reference);
+        let ratios = ratios(&pairs(of_layout.iter().copied()), &of_reference);
         Some(LookupCell {
             layout: layout.clone(),
             median_ns: median(by_process(&|row| row.value).into_iter()),
             quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
-            ratio: median(ratios.iter().copied()),
+            ratio: median(ratios.iter().filter_map(|of| median(of.iter().copied()))),
             ratio_interval: interval(&ratios),
             dependency: first.dependency,
             reason: first.reason.clone(),

@@ -89,7 +89,7 @@ pub fn legend(summary: &Summary) -> Vec<String> {
             format!("{nr} processes: the median of their medians; an interval needs {PROCESSES_FOR_INTERVAL}.")
         }
         nr => format!(
-            "{nr} processes: the median of their medians, in brackets its 95 % interval (bootstrap over processes)."
+            "{nr} processes: the median of their medians, in brackets its 95 % interval (bootstrap over processes and their samples)."
         ),
     };
     let mut lines = vec![format!(
