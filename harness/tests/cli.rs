@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn run_folders(dir: &Path) -> Vec<std::path::PathBuf> {
     let machines = fs::read_dir(dir.join("results")).into_iter().flatten().flatten();
@@ -340,8 +340,9 @@ fn a_verification_can_be_stopped() {
         .unwrap();
     std::thread::sleep(Duration::from_millis(700));
     assert!(Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let begin = Instant::now();
-    assert!(!wait(&mut child).success() && begin.elapsed() < Duration::from_secs(1));
+    // By the signal, not at its end; how soon is the machine's affair.
+    let signal = std::os::unix::process::ExitStatusExt::signal(&wait(&mut child));
+    assert_eq!(signal, Some(2));
 }
 
 #[test]
