@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use memmap_layouts::backing::{DaxDevice, Memory, RamBacking};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
@@ -37,8 +38,9 @@ pub const FORMS: [Form; 7] = [
 /// The tmpfs that every Linux has.
 const SHM: &str = "/dev/shm";
 
-/// Where records lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where records lie. Written down as text, like on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum BackingArg {
     /// Memory for all of them.
     Ram(RamBacking),
@@ -85,6 +87,20 @@ impl FromStr for BackingArg {
             _ => None,
         };
         found.ok_or_else(|| format!("backings are {}", forms()))
+    }
+}
+
+impl TryFrom<String> for BackingArg {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<BackingArg> for String {
+    fn from(backing: BackingArg) -> Self {
+        backing.to_string()
     }
 }
 

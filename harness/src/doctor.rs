@@ -142,6 +142,21 @@ fn dax_devices() -> Vec<String> {
     names
 }
 
+fn on_or_off(switch: &str) -> String {
+    if switch == "1" { "on" } else { "off" }.to_owned()
+}
+
+/// The modes of `Documentation/mm/overcommit-accounting.rst`.
+fn overcommit(mode: &str) -> String {
+    match mode {
+        "0" => "heuristic",
+        "1" => "always",
+        "2" => "strict",
+        other => other,
+    }
+    .to_owned()
+}
+
 /// Examines this machine.
 pub fn examine(environment: &Environment) -> Examination {
     let load = number("/proc/loadavg").map(|load| (load, format!("{load:.2} on {} processors", environment.cpus)));
@@ -178,8 +193,8 @@ pub fn examine(environment: &Environment) -> Examination {
                 "the clock follows the temperature: echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo, or echo 0 > /sys/devices/system/cpu/cpufreq/boost",
             )
         }),
-        setting("SMT", true, read("/sys/devices/system/cpu/smt/active"), |seen| {
-            unless(seen == "1", "a busy sibling halves a core: echo off > /sys/devices/system/cpu/smt/control")
+        setting("SMT", true, read("/sys/devices/system/cpu/smt/active").map(|active| on_or_off(&active)), |seen| {
+            unless(seen == "on", "a busy sibling halves a core: echo off > /sys/devices/system/cpu/smt/control")
         }),
         setting("transparent huge pages", false, read("/sys/kernel/mm/transparent_hugepage/enabled"), |seen| {
             let word = chosen(seen).unwrap_or(seen);
@@ -212,8 +227,8 @@ pub fn examine(environment: &Environment) -> Examination {
                 )
             },
         ),
-        setting("overcommit", true, read("/proc/sys/vm/overcommit_memory"), |seen| {
-            unless(seen == "2", "1 TiB of address space cannot be reserved: sysctl vm.overcommit_memory=0")
+        setting("overcommit", true, read("/proc/sys/vm/overcommit_memory").map(|mode| overcommit(&mode)), |seen| {
+            unless(seen == "strict", "1 TiB of address space cannot be reserved: sysctl vm.overcommit_memory=0")
         }),
         setting("address space", true, Some(address_space()), |seen| {
             unless(seen != "unlimited", "each layout reserves 1 TiB: ulimit -v unlimited")

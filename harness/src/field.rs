@@ -76,6 +76,13 @@ pub enum FieldError {
     Device(#[from] DaxError),
 }
 
+impl FieldError {
+    /// Did a layout answer wrongly, or lose what it was given?
+    pub fn is_wrong_answer(&self) -> bool {
+        matches!(self, Self::WrongAnswer(_) | Self::Hotplug { source: HotplugProbeError::Unseen { .. }, .. })
+    }
+}
+
 /// A layout that a machine with the map could not boot.
 #[derive(Debug)]
 pub struct Refused {

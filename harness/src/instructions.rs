@@ -4,6 +4,7 @@
 //! instead of a machine. The fields that a [`Row`](crate::row::Row) has too are named as there.
 
 use crate::contestant::{Entry, entries};
+use crate::files::replace;
 use crate::probe::lookup::LookupOp;
 use crate::row::Sections;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -363,18 +364,6 @@ pub fn write(path: &Path, rows: &[InstructionRow]) -> Result<(), InstructionsErr
         lines.push(b'\n');
     }
     replace(path, &lines).map_err(|source| InstructionsError::Io { path: path.to_owned(), source })
-}
-
-/// Writes a file beside its place and moves it there.
-pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(contents)?;
-    // Temporary files are closed to others; these are to be read.
-    fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// Where `cargo bench --bench instructions` leaves its rows: below the target folder, which is `target` unless

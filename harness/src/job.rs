@@ -4,6 +4,7 @@
 //! another with it. So every map of every process of a run is a process of its own: this program again, with a [`Job`] on its
 //! standard input and an [`Event`] a line on its standard output.
 
+use crate::backing_arg::BackingArg;
 use crate::cases::Filter;
 use crate::field::Means;
 use crate::interrupt::Interrupt;
@@ -37,8 +38,8 @@ pub struct Job {
     pub seed: u64,
     /// Bytes of records of all layouts together.
     pub records_limit: u64,
-    /// Where records lie, as on the command line.
-    pub backing: String,
+    /// Where records lie.
+    pub backing: BackingArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
     /// Cases to run.
@@ -191,7 +192,7 @@ pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Res
     let mut teller = Teller(to);
     let outcome = race(&job, means, interrupt, &mut teller);
     if let Err(error) = &outcome {
-        let wrong_answer = matches!(error, JobError::Race(RaceError::Field(crate::field::FieldError::WrongAnswer(_))));
+        let wrong_answer = matches!(error, JobError::Race(RaceError::Field(error)) if error.is_wrong_answer());
         let reason = error.to_string();
         // The error goes on to the caller; if nobody listens, nobody needs to be told.
         let _ = teller.tell(&Event::Failed { reason, wrong_answer });

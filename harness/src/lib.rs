@@ -14,6 +14,7 @@ pub mod cover_letter;
 pub mod doctor;
 pub mod environment;
 pub mod field;
+pub mod files;
 pub mod huge_pages;
 pub mod instructions;
 pub mod interrupt;

@@ -6,7 +6,8 @@
 //! "hot_add/2MiB/subsection" = 1210.5
 //! ```
 
-use crate::instructions::{InstructionRow, Toolchain, Update, cases, replace};
+use crate::files::{line_of, replace};
+use crate::instructions::{InstructionRow, Toolchain, Update, cases};
 use crate::probe::lookup::LookupOp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -102,11 +103,6 @@ pub struct Judgement {
     pub not_counted: Vec<String>,
     /// Cases that were counted and have no limit.
     pub without_limit: Vec<String>,
-}
-
-/// The line of a byte, from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count() + 1
 }
 
 /// What is wrong with a name, and what would be right; `None` if it is a case's.

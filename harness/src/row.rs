@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 pub const SCHEMA: u32 = 1;
 
 /// How a row came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Measured in this run.
+    #[default]
     Ok,
     /// The layout cannot do it; `reason` says why.
     NotOffered,
@@ -72,7 +73,7 @@ pub enum Dependency {
 }
 
 /// A line of `samples.jsonl`. Fields that do not apply are left out.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("if" = ok(), "then" = has_value()))]
 pub struct Row {
     /// [`SCHEMA`].
@@ -122,7 +123,7 @@ pub struct Row {
     pub sampled: bool,
     /// Which process of the run.
     pub process: u32,
-    /// Which slice of the process; layouts with the same number ran next to each other.
+    /// Which sample of the process; layouts with the same number ran next to each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
     /// What the value is: `time` or `floor` of lookups, a counter by name, a percentile (`p50`, `p99.9`, `max`), a phase of

@@ -15,6 +15,7 @@
 
 use crate::doctor::Examination;
 use crate::environment::Environment;
+use crate::files::replace;
 use crate::job::Finished;
 use crate::map::PhysicalMap;
 use crate::row::Row;
@@ -440,7 +441,7 @@ impl RunFolder {
     pub fn finish(mut self) -> Result<PathBuf, FolderError> {
         let partial = self.partial.clone();
         let error = |source| written(&partial, source);
-        let is_of_run = |name: &std::ffi::OsStr| ![PLAN, PROGRESS, SUMS, ".sums"].iter().any(|other| name == *other);
+        let is_of_run = |name: &std::ffi::OsStr| ![PLAN, PROGRESS, SUMS].iter().any(|other| name == *other);
         let names = fs::read_dir(&partial).map_err(error)?.map(|entry| Ok(entry?.file_name()));
         let mut names: Vec<_> = names.collect::<io::Result<_>>().map_err(error)?;
         names.retain(|name| is_of_run(name));
@@ -452,11 +453,7 @@ impl RunFolder {
             sums.push_str(&format!("{sum}  {}\n", name.to_string_lossy()));
         }
         // Whole or not there: a file that a full disk cut short would vouch for what it does not name.
-        let sums_path = partial.join(SUMS);
-        let temporary = partial.join(".sums");
-        let mut file = File::create(&temporary).map_err(error)?;
-        file.write_all(sums.as_bytes()).and_then(|()| file.sync_all()).map_err(error)?;
-        fs::rename(&temporary, &sums_path).map_err(error)?;
+        replace(&partial.join(SUMS), sums.as_bytes()).map_err(error)?;
         for name in [PLAN, PROGRESS] {
             match fs::remove_file(partial.join(name)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(e)),

@@ -84,7 +84,7 @@ enum End {
     GaveUp { unit: String, reason: String },
 }
 
-/// Does what is left of a schedule. Cases that were given up are rows with the reason, and `false`.
+/// Does what is left of a schedule. Cases that were given up are rows with the status `error` and the reason.
 ///
 /// # Errors
 /// [`RunnerError`]; no process is left behind.
@@ -93,9 +93,8 @@ pub fn run(
     folder: &mut RunFolder,
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
-) -> Result<bool, RunnerError> {
+) -> Result<(), RunnerError> {
     let legs = schedule.legs();
-    let mut all_done = true;
     for (at, &leg) in legs.iter().enumerate() {
         let later: Duration = legs[at + 1..].iter().map(|&leg| schedule.estimate(leg)).sum();
         let name = schedule.leg_name(leg);
@@ -116,12 +115,11 @@ pub fn run(
                     }
                     let row = error_row(schedule, leg, &unit, reason);
                     folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
-                    all_done = false;
                 }
             }
         }
     }
-    Ok(all_done)
+    Ok(())
 }
 
 fn io_error(schedule: &Schedule, leg: Leg, source: io::Error) -> RunnerError {
@@ -134,29 +132,16 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
         v: SCHEMA,
         layout: "all".to_owned(),
         op: unit.to_owned(),
-        mode: None,
-        sections: None,
-        pattern: None,
-        invalid_percent: None,
-        tables: None,
-        preempt: false,
-        dependency: None,
-        position: None,
-        threads: None,
-        size_bytes: None,
         map: schedule.maps[leg.map].map.name.clone(),
-        backing: schedule.backing_arg().kind(),
-        sampled: false,
+        backing: schedule.backing.kind(),
         process: leg.process,
-        sample: None,
         metric: "time".to_owned(),
         unit: "ns/op".to_owned(),
-        value: None,
-        n_ops: None,
         status: Status::Error,
-        reason: Some(schedule.backing_arg().published_message(&reason)),
+        reason: Some(schedule.backing.published_message(&reason)),
         machine: schedule.environment.machine_id.clone(),
         doctor: schedule.doctor_before.verdict().to_string(),
+        ..Row::default()
     }
 }
 
@@ -211,9 +196,8 @@ fn one_process(
                     }
                 }
                 Event::Done(mut finished) => {
-                    let backing = schedule.backing_arg();
                     for reason in finished.rows.iter_mut().filter_map(|row| row.reason.as_mut()) {
-                        *reason = backing.published_message(reason);
+                        *reason = schedule.backing.published_message(reason);
                     }
                     folder.keep(&name, &finished)?;
                     begun = Instant::now();

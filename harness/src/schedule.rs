@@ -55,8 +55,8 @@ pub struct Schedule {
     pub processes: u32,
     /// Bytes of records of all layouts together.
     pub records_limit: u64,
-    /// Where records lie, as on the command line.
-    pub backing: String,
+    /// Where records lie.
+    pub backing: BackingArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
     /// Cases to run.
@@ -301,11 +301,6 @@ impl Schedule {
             0 => work.clone(),
             _ => Work { lookups: work.lookups.clone(), ..Work::default() },
         }
-    }
-
-    /// Where records lie; what names no backing stops the first process.
-    pub fn backing_arg(&self) -> BackingArg {
-        self.backing.parse().unwrap_or_default()
     }
 
     /// The job of a leg, without what is done.

@@ -19,11 +19,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct LookupCell {
     /// The layout.
     pub layout: String,
-    /// Median over slices, in ns an operation.
+    /// Median over samples, in ns an operation.
     pub median_ns: Option<f64>,
-    /// Lower and upper quartile over slices.
+    /// Lower and upper quartile over samples.
     pub quartiles_ns: Option<(f64, f64)>,
-    /// Median of the ratios to the reference layout in neighbouring slices; over several processes the median of theirs.
+    /// Median of the ratios to the reference layout in the same rounds; over several processes the median of theirs.
     pub ratio: Option<f64>,
     /// 95 % interval of the ratio over processes, if there are enough of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,28 +203,19 @@ fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine>
     lines
 }
 
-/// Which process, and which two rounds of it: one forwards, one backwards.
-type Pair = (u32, Option<u32>);
+/// Times by process and sample.
+type Samples = BTreeMap<(u32, Option<u32>), f64>;
 
-/// Means of the slices of two rounds, so that who came before whom is not in them.
-fn pairs<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> BTreeMap<Pair, f64> {
-    let mut slices: BTreeMap<Pair, Vec<f64>> = BTreeMap::new();
-    for row in rows {
-        slices.entry((row.process, row.sample.map(|round| round / 2))).or_default().extend(row.value);
-    }
-    let mean = |(pair, of): (Pair, Vec<f64>)| {
-        let nr = of.len() as f64;
-        (!of.is_empty()).then(|| (pair, of.iter().sum::<f64>() / nr))
-    };
-    slices.into_iter().filter_map(mean).collect()
+fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
+    rows.filter_map(|row| Some(((row.process, row.sample), row.value?))).collect()
 }
 
-/// Ratios of two layouts' pairs, by process.
-fn ratios(layout: &BTreeMap<Pair, f64>, reference: &BTreeMap<Pair, f64>) -> Vec<Vec<f64>> {
+/// Ratios of two layouts' samples, by process.
+fn ratios(layout: &Samples, reference: &Samples) -> Vec<Vec<f64>> {
     let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for (pair, ns) in layout {
-        if let Some(of_reference) = reference.get(pair) {
-            ratios.entry(pair.0).or_default().push(ns / of_reference);
+    for (sample, ns) in layout {
+        if let Some(of_reference) = reference.get(sample) {
+            ratios.entry(sample.0).or_default().push(ns / of_reference);
         }
     }
     ratios.into_values().collect()
@@ -232,7 +223,7 @@ fn ratios(layout: &BTreeMap<Pair, f64>, reference: &BTreeMap<Pair, f64>) -> Vec<
 
 /// The cells of a line from its rows, by layout.
 fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell> {
-    let of_reference = pairs(group.iter().filter(|row| row.layout == reference));
+    let of_reference = samples(group.iter().filter(|row| row.layout == reference));
     let cell = |layout: &String| {
         let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
         let first = of_layout.first()?;
@@ -242,7 +233,7 @@ fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell>
             let of = |process| of_layout.iter().filter(move |row| row.process == process);
             processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
         };
-        let ratios = ratios(&pairs(of_layout.iter().copied()), &of_reference);
+        let ratios = ratios(&samples(of_layout.iter().copied()), &of_reference);
         Some(LookupCell {
             layout: layout.clone(),
             median_ns: median(by_process(&|row| row.value).into_iter()),

@@ -93,7 +93,8 @@ pub fn legend(summary: &Summary) -> Vec<String> {
         ),
     };
     let mut lines = vec![format!(
-        "Lookups: median over slices, independent queries; × is the median ratio to {} in neighbouring slices. {over}",
+        "Lookups: median over samples, independent queries where nothing else is said; × is the median ratio to {} in neighbouring \
+         slices. {over}",
         summary.reference
     )];
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
@@ -214,7 +215,7 @@ pub fn findings(summary: &Summary) -> Vec<String> {
         let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));
         let mut timed: Vec<_> = cells.collect();
         timed.sort_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((layout, ns)) = timed.first().filter(|_| line.size_bytes == 2 << 20) {
+        if let Some((layout, ns)) = timed.first().filter(|_| line.group.size_bytes == 2 << 20) {
             sentences.push(format!("The fastest hot-add of 2 MiB is that of {layout}: {} in the median.", time(*ns)));
         }
     }

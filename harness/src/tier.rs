@@ -50,7 +50,7 @@ impl Tier {
     pub fn effort(self) -> Effort {
         let default = Effort {
             slice: Duration::from_millis(2),
-            rounds: 40,
+            pairs: 20,
             cold_rounds: 30,
             hotplug_samples: 10_000,
             hotplug_time: Duration::from_millis(1000),
@@ -60,7 +60,7 @@ impl Tier {
         match self {
             Tier::Smoke => Effort {
                 slice: Duration::from_millis(1),
-                rounds: 6,
+                pairs: 3,
                 cold_rounds: 4,
                 hotplug_samples: 1_000,
                 hotplug_time: Duration::from_millis(150),
@@ -68,9 +68,9 @@ impl Tier {
                 readers_rounds: 2,
             },
             Tier::Default => default,
-            Tier::Quick => Effort { rounds: 24, cold_rounds: 40, ..default },
+            Tier::Quick => Effort { pairs: 12, cold_rounds: 40, ..default },
             // Fewer and longer slices: a run is kept and published, and a row a slice is enough of them.
-            Tier::Full => Effort { slice: Duration::from_millis(4), rounds: 12, cold_rounds: 20, ..default },
+            Tier::Full => Effort { slice: Duration::from_millis(6), pairs: 4, cold_rounds: 12, ..default },
         }
     }
 }
@@ -86,8 +86,8 @@ impl fmt::Display for Tier {
 pub struct Effort {
     /// Length of a slice of lookups.
     pub slice: Duration,
-    /// Rounds in which each layout has one slice.
-    pub rounds: u32,
+    /// Pairs of rounds, one forwards and one backwards, in which each layout has a slice: a sample each.
+    pub pairs: u32,
     /// Rounds in which the caches are emptied and each layout is asked once.
     pub cold_rounds: u32,
     /// Hotplug stops at this many samples a layout and size,

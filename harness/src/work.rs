@@ -53,7 +53,7 @@ impl Work {
     pub fn estimate(&self, effort: &Effort, layouts: usize) -> Duration {
         let nr = layouts as u32;
         let lookups = self.lookups.iter().map(|work| lookups(work, effort, nr));
-        let hotplug = effort.hotplug_time * nr * self.hotplug.len() as u32;
+        let hotplug = self.hotplug.iter().map(|group| group.effort(effort).1 * nr).sum::<Duration>();
         // Three kinds of company, each once for throughput and for half as long for the tail.
         let readers = effort.readers_slice * effort.readers_rounds * 9 / 2 * nr * self.readers.len() as u32;
         let own_cost = if self.own_cost { effort.hotplug_time } else { Duration::ZERO };
@@ -64,7 +64,7 @@ impl Work {
 fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
     let kinds = work.sections.len() as u32;
     match work.group.tables {
-        Tables::Hot => effort.slice * effort.rounds * layouts * kinds,
+        Tables::Hot => effort.slice * 2 * effort.pairs * layouts * kinds,
         Tables::Cold => COLD_ROUND * effort.cold_rounds * kinds,
     }
 }

@@ -38,6 +38,7 @@
 
 use crate::cases::{Addresses, HotplugGroup, LookupGroup, ReadersGroup, several_threads};
 use crate::contestant::entries;
+use crate::files::line_of;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::{LookupOp, Mode};
@@ -51,7 +52,7 @@ use memmap_layouts::{Geometry, Pfn, Validity, X86_64};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::Spanned;
 
@@ -265,8 +266,7 @@ impl Reading<'_> {
     }
 
     fn error_at(&self, offset: usize, what: String) -> WorkloadError {
-        let line = self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1;
-        WorkloadError::Malformed { file: self.file.to_owned(), line, what }
+        WorkloadError::Malformed { file: self.file.to_owned(), line: line_of(self.text, offset), what }
     }
 
     /// An empty list would be no case at all, silently.
@@ -444,6 +444,17 @@ impl Workload {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|source| WorkloadError::Io { file: file.clone(), source })?;
         Self::parse(&file, &text)
+    }
+
+    /// Those of these files; those that are built in if there are none.
+    ///
+    /// # Errors
+    /// [`WorkloadError`].
+    pub fn chosen(paths: &[PathBuf]) -> Result<Vec<Self>, WorkloadError> {
+        match paths.is_empty() {
+            true => Ok(Self::builtin()),
+            false => paths.iter().map(|path| Self::read(path)).collect(),
+        }
     }
 
     /// Those that are built in.

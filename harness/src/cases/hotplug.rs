@@ -3,10 +3,12 @@
 use crate::contestant::{Entry, entries};
 use crate::probe::place::Position;
 use crate::race::HOTPLUG_SIZES;
+use crate::tier::Effort;
 use memmap_layouts::{Bytes, Capabilities, Geometry, X86_64};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::thread;
+use std::time::Duration;
 
 /// Whether an addition is the first at its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +29,10 @@ impl Addresses {
         }
     }
 }
+
+/// Groups other than the usual have these parts of its samples and its time.
+const SAMPLES_OF_VARIANTS: u64 = 10;
+const TIME_OF_VARIANTS: u32 = 5;
 
 /// Additions and removals in which layouts take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +56,12 @@ impl HotplugGroup {
     /// Is it the usual?
     pub fn is_plain(&self) -> bool {
         *self == Self::plain(self.size_bytes)
+    }
+
+    /// Samples at which each layout stops, and the time after which: those other than the usual have a part of both.
+    pub fn effort(&self, effort: &Effort) -> (u64, Duration) {
+        let (samples, time) = (effort.hotplug_samples, effort.hotplug_time);
+        if self.is_plain() { (samples, time) } else { (samples / SAMPLES_OF_VARIANTS, time / TIME_OF_VARIANTS) }
     }
 
     /// What is not usual about it: `/later`, `/unaligned`, `/fresh`, `/4threads`; empty for the usual.

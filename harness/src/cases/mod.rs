@@ -53,8 +53,7 @@ pub fn names(work: &Work) -> Vec<String> {
     let of_work = |work: &LookupWork| -> Vec<String> {
         lookup_cases(std::slice::from_ref(work)).iter().map(|case| on_map(&case.name(), &work.map)).collect()
     };
-    let lookups = work.lookups.iter().flat_map(of_work).filter(|name| known.insert(name.clone())).collect::<Vec<_>>();
-    let lookups = lookups.into_iter();
+    let lookups = work.lookups.iter().flat_map(of_work).filter(|name| known.insert(name.clone()));
     let hotplug = hotplug_cases(&work.hotplug).into_iter().map(|case| case.name());
     let entries = entries::<X86_64>();
     let plugged = || entries.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());

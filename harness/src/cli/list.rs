@@ -58,11 +58,7 @@ fn records(on_device: DeviceRecords) -> &'static str {
 impl ListArgs {
     /// What the workloads measure, up to the tier.
     fn work(&self) -> anyhow::Result<Work> {
-        let workloads = match self.workload.is_empty() {
-            true => Workload::builtin(),
-            false => self.workload.iter().map(|path| Workload::read(path)).collect::<Result<Vec<_>, _>>()?,
-        };
-        Ok(workload::everything(&workloads, self.tier))
+        Ok(workload::everything(&Workload::chosen(&self.workload)?, self.tier))
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {

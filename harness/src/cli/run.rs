@@ -13,7 +13,7 @@ use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
 use crate::race::{self, Served};
 use crate::report::{self, plot};
-use crate::row::{Row, Sections};
+use crate::row::{Row, Sections, Status};
 use crate::run_folder::{Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
 use crate::runner::{self, Progress};
 use crate::schedule::{Schedule, Wanted, check_expectations};
@@ -148,12 +148,18 @@ impl RunArgs {
         if self.as_process {
             return as_process();
         }
-        let (schedule, mut folder) = match &self.resume {
-            Some(partial) => take_up(partial)?,
-            None => self.begin()?,
-        };
+        let laid_out = self.resume.is_none().then(|| self.lay_out()).transpose()?;
         // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
+        let (schedule, mut folder) = match (laid_out, &self.resume) {
+            (None, Some(partial)) => take_up(partial)?,
+            (Some(schedule), _) => {
+                let folder = RunFolder::begin(&self.output, &schedule.environment.machine_id)?;
+                folder.write_plan(&schedule)?;
+                (schedule, folder)
+            }
+            (None, None) => unreachable!("a run is laid out or taken up"),
+        };
         let estimate: Duration = schedule.legs().into_iter().map(|leg| schedule.estimate(leg)).sum();
         if std::io::stderr().is_terminal() {
             eprintln!("pfnbench: {}", plan_in_words(&schedule, estimate));
@@ -163,20 +169,14 @@ impl RunArgs {
         verify_holes(&schedule, &interrupt)?;
         let ran = runner::run(&schedule, &mut folder, &interrupt, &mut bar);
         drop(bar);
-        let all_done = match ran {
-            Ok(all_done) => all_done,
-            Err(error) => return Err(told_what_is_kept(error.into(), &folder)),
-        };
-        self.finish(schedule, folder, all_done)
+        ran.map_err(|error| told_what_is_kept(error.into(), &folder))?;
+        self.finish(schedule, folder)
     }
 
-    /// Lays out a run, and begins its folder.
-    fn begin(&self) -> anyhow::Result<(Schedule, RunFolder)> {
-        let workloads = match self.workload.is_empty() {
-            true => Workload::builtin(),
-            false => self.workload.iter().map(|path| Workload::read(path)).collect::<Result<_, _>>()?,
-        };
-        race::chosen::<X86_64>(&self.layout)?;
+    /// Lays out a run.
+    fn lay_out(&self) -> anyhow::Result<Schedule> {
+        let workloads = Workload::chosen(&self.workload)?;
+        let layouts = race::chosen::<X86_64>(&self.layout)?;
         check_expectations(&workloads)?;
         let wanted = Wanted {
             tier: self.tier,
@@ -197,14 +197,14 @@ impl RunArgs {
         let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
         let (backing, device) = self.backing.open()?;
         let means = Means { backing, device, records_limit, seed: self.seed };
-        let served = Served::of(race::chosen::<X86_64>(&self.layout)?, &means);
+        let served = Served::of(layouts, &means);
         for (id, reason) in &served.left_out {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
         }
         if served.entries.is_empty() {
             bail!("none of the layouts asked for can have its records there");
         }
-        let schedule = Schedule {
+        Ok(Schedule {
             commit: Tool::THIS.commit.to_owned(),
             command: self.command(&maps[0].map.name, records_limit),
             started,
@@ -214,20 +214,17 @@ impl RunArgs {
             seed: self.seed,
             processes: self.processes.unwrap_or(self.tier.processes()),
             records_limit,
-            backing: self.backing.absolute()?.to_string(),
+            backing: self.backing.absolute()?,
             layouts: self.layout.clone(),
             filter: wanted.filter,
             case_timeout: Duration::from_secs(self.case_timeout),
             maps,
             environment,
-        };
-        let folder = RunFolder::begin(&self.output, &schedule.environment.machine_id)?;
-        folder.write_plan(&schedule)?;
-        Ok((schedule, folder))
+        })
     }
 
     /// Analyses what is on disk, and completes the folder.
-    fn finish(&self, schedule: Schedule, folder: RunFolder, all_done: bool) -> anyhow::Result<Answer> {
+    fn finish(&self, schedule: Schedule, folder: RunFolder) -> anyhow::Result<Answer> {
         let rows = folder.rows()?;
         let main = &schedule.maps[0].map;
         let manifest = Manifest {
@@ -261,7 +258,8 @@ impl RunArgs {
         let answer = cover_letter::sentences(&costs);
         let path = write(folder, summary, &answer, &manifest)?;
         let report = path.join("report.html");
-        let failed: Vec<&Row> = rows.iter().filter(|row| row.status == crate::row::Status::Error).collect();
+        // Also of what was given up before the run was taken up again.
+        let failed: Vec<&Row> = rows.iter().filter(|row| row.status == Status::Error).collect();
         if self.json.json {
             let others: Vec<_> =
                 summaries[1..].iter().map(|(map, summary)| json!({ "map": map, "summary": summary })).collect();
@@ -283,13 +281,11 @@ impl RunArgs {
             }
             print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
         }
-        for row in failed {
+        for row in &failed {
             let reason = row.reason.as_deref().unwrap_or_default();
             eprintln!("pfnbench: not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1);
         }
-        // Also of what was given up before the run was taken up again.
-        let all_there = all_done && !rows.iter().any(|row| row.status == crate::row::Status::Error);
-        Ok(if all_there { Answer::Yes } else { Answer::No })
+        Ok(if failed.is_empty() { Answer::Yes } else { Answer::No })
     }
 
     /// A command that makes the run again. Names of files only: folders may name people.
@@ -365,8 +361,7 @@ fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
 
 /// Checks every layout on a map with holes, before anything is timed.
 fn verify_holes(schedule: &Schedule, interrupt: &Interrupt) -> anyhow::Result<()> {
-    let backing: BackingArg = schedule.backing.parse().map_err(anyhow::Error::msg)?;
-    for check in on_map(&builtin::with_holes(), &backing.open()?.0, interrupt)? {
+    for check in on_map(&builtin::with_holes(), &schedule.backing.open()?.0, interrupt)? {
         if let MapOutcome::Failed { reason } = check.outcome {
             let wrong = format!("{} on {}: {reason}", check.layout, check.map);
             return Err(FieldError::WrongAnswer(wrong).into());
@@ -386,8 +381,7 @@ fn as_process() -> anyhow::Result<Answer> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
     let interrupt = Interrupt::listen()?;
-    let backing: BackingArg = job.backing.parse().map_err(anyhow::Error::msg)?;
-    let (backing, device) = backing.open()?;
+    let (backing, device) = job.backing.open()?;
     let means = Means { backing, device, records_limit: job.records_limit, seed: job.seed };
     // Whoever asked is told why, and tells the user.
     match job::run(job, means, &interrupt, std::io::stdout().lock()) {

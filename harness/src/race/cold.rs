@@ -58,7 +58,7 @@ impl<G: Geometry> Race<'_, G> {
                 for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.sections == sections) {
                     self.warm_code(lane);
                     let elapsed = self.slice(lane, lane.passes)?;
-                    self.push_slice(lane, blank, round, elapsed);
+                    self.push_sample(blank, round, elapsed, lane.nr_ops());
                 }
             }
             if let Some((lane, _)) = lanes.first() {

@@ -12,10 +12,6 @@ use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Groups other than the usual have these parts of its samples and its time.
-const SAMPLES_OF_VARIANTS: u64 = 10;
-const TIME_OF_VARIANTS: u32 = 5;
-
 /// The memory in which additions are timed, for every layout.
 pub(super) struct Ground {
     window: PfnRange,
@@ -130,11 +126,7 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Rounds of slices, forwards and backwards, until every lane has its samples or its time. What was added beside them goes.
     fn take_turns(&self, group: &HotplugGroup, lanes: &mut [Lane], ground: &mut Ground) -> Result<(), RaceError> {
-        let effort = self.settings.effort;
-        let (samples, time) = match group.is_plain() {
-            true => (effort.hotplug_samples, effort.hotplug_time),
-            false => (effort.hotplug_samples / SAMPLES_OF_VARIANTS, effort.hotplug_time / TIME_OF_VARIANTS),
-        };
+        let (samples, time) = group.effort(&self.settings.effort);
         let is_open = |lane: &Lane| {
             // One to read and one to write at least.
             let more = lane.iterations() < 2 || lane.iterations() < samples && lane.spent < time;

@@ -70,7 +70,11 @@ impl<G: Geometry> Race<'_, G> {
                     continue;
                 }
                 let blank = self.row(contestant.id(), "", "time", "ns/op");
+                // Hot-added memory in many pieces has its records in RAM, whatever the layout does with those of one.
+                let in_ram = is_hot && self.field.plan.hot_window().is_none();
+                let backing = if in_ram { self.settings.means.backing.to_string() } else { blank.backing.clone() };
                 let blank = Row {
+                    backing,
                     dependency: dependency(&**contestant, &work.group, sections),
                     ..work.group.label_row(sections, blank)
                 };
@@ -94,7 +98,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(lanes)
     }
 
-    /// Slices with tables in the caches, forwards and backwards in turn.
+    /// Slices with tables in the caches, forwards and backwards: the two of a layout are a sample, so that it does not matter who
+    /// came before whom.
     fn hot_slices(
         &mut self,
         group: &LookupGroup,
@@ -105,16 +110,17 @@ impl<G: Geometry> Race<'_, G> {
         for (lane, _) in &mut *lanes {
             lane.passes = self.calibrate(lane, slice)?;
         }
-        for round in 0..self.settings.effort.rounds {
+        for pair in 0..self.settings.effort.pairs {
             self.interrupt.check()?;
-            let order: Vec<usize> =
-                if round % 2 == 0 { (0..lanes.len()).collect() } else { (0..lanes.len()).rev().collect() };
-            for at in order {
-                let (lane, blank) = &lanes[at];
+            let mut elapsed = vec![Duration::ZERO; lanes.len()];
+            for at in (0..lanes.len()).chain((0..lanes.len()).rev()) {
+                let (lane, _) = &lanes[at];
                 // Not timed: what the slices before took from the caches is not this one's to fetch.
                 self.slice(lane, WARM_PASSES)?;
-                let elapsed = self.slice(lane, lane.passes)?;
-                self.push_slice(lane, blank, round, elapsed);
+                elapsed[at] += self.slice(lane, lane.passes)?;
+            }
+            for ((lane, blank), elapsed) in lanes.iter().zip(elapsed) {
+                self.push_sample(blank, pair, elapsed, 2 * lane.nr_ops());
             }
         }
         if group.is_plain() && group.pattern == Pattern::Random {
@@ -127,12 +133,12 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Keeps the time of a slice.
-    pub(super) fn push_slice(&mut self, lane: &Lane, blank: &Row, round: u32, elapsed: Duration) {
+    /// Keeps the time of so many operations.
+    pub(super) fn push_sample(&mut self, blank: &Row, sample: u32, elapsed: Duration, nr_ops: u64) {
         self.outcome.rows.push(Row {
-            sample: Some(round),
-            value: Some(elapsed.as_secs_f64() * 1e9 / lane.nr_ops() as f64),
-            n_ops: Some(lane.nr_ops()),
+            sample: Some(sample),
+            value: Some(elapsed.as_secs_f64() * 1e9 / nr_ops as f64),
+            n_ops: Some(nr_ops),
             ..blank.clone()
         });
     }

@@ -278,29 +278,15 @@ impl<G: Geometry> Race<'_, G> {
             v: SCHEMA,
             layout: layout.to_owned(),
             op: op.to_owned(),
-            mode: None,
-            sections: None,
-            pattern: None,
-            invalid_percent: None,
-            tables: None,
-            preempt: false,
-            dependency: None,
-            position: None,
-            threads: None,
-            size_bytes: None,
             map: self.settings.map_name.clone(),
             backing: self.field.backing_of(layout),
             sampled: self.field.plan.is_sampled(),
             process: self.settings.process,
-            sample: None,
             metric: metric.to_owned(),
             unit: unit.to_owned(),
-            value: None,
-            n_ops: None,
-            status: Status::Ok,
-            reason: None,
             machine: self.settings.machine.clone(),
             doctor: self.settings.doctor.clone(),
+            ..Row::default()
         }
     }
 
@@ -409,7 +395,7 @@ mod tests {
     pub(super) fn settings() -> Settings {
         let effort = Effort {
             slice: Duration::from_micros(100),
-            rounds: 2,
+            pairs: 1,
             cold_rounds: 1,
             hotplug_samples: 20,
             hotplug_time: Duration::from_millis(20),

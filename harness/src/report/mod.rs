@@ -102,7 +102,7 @@ fn lookup_lines(summary: &Summary) -> Vec<HtmlLine> {
                     class: if is_best(*ns, fastest) { "best" } else { "" },
                     title: [
                         quartiles_ns
-                            .map(|(low, high)| format!("quartiles over slices: {} to {}", time(low), time(high))),
+                            .map(|(low, high)| format!("quartiles over samples: {} to {}", time(low), time(high))),
                         ratio_interval.map(|(low, high)| {
                             format!("95 % interval of the ratio: {} to {}", three_digits(low), three_digits(high))
                         }),
@@ -143,7 +143,7 @@ fn hotplug_lines(summary: &Summary) -> Vec<HtmlLine> {
                 cell => not_offered(cell.and_then(|cell| cell.reason.as_deref())),
             };
             lines.push(HtmlLine {
-                labels: vec![line.op.clone(), in_words(&line.group()), (*name).to_owned()],
+                labels: vec![line.op.clone(), in_words(&line.group), (*name).to_owned()],
                 cells: summary.layouts.iter().map(cell).collect(),
             });
         }

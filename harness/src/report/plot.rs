@@ -165,12 +165,12 @@ pub fn lookups(summary: &Summary, sections: Sections, ground: Ground) -> Result<
 /// # Errors
 /// The picture cannot be drawn.
 pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, PlotError> {
-    let lines: Vec<_> = summary.hotplug.iter().filter(|line| line.op == op && line.is_plain()).collect();
+    let lines: Vec<_> = summary.hotplug.iter().filter(|line| line.op == op && line.group.is_plain()).collect();
     let all = || lines.iter().flat_map(|line| &line.cells).flat_map(known);
     let low = all().fold(f64::INFINITY, f64::min);
     let high = all().fold(0.0, f64::max);
     let (low, high) = if low.is_finite() { (low / 2.0, high * 3.0) } else { (1.0, 10.0) };
-    let sizes = lines.iter().map(|line| line.size_bytes as f64);
+    let sizes = lines.iter().map(|line| line.group.size_bytes as f64);
     let (first, last) = (sizes.clone().fold(f64::INFINITY, f64::min), sizes.fold(1.0, f64::max));
     let (first, last) = if first.is_finite() { (first / 1.7, last * 1.7) } else { (1.0, 10.0) };
     let mut svg = String::new();
@@ -184,7 +184,7 @@ pub fn hotplug(summary: &Summary, op: &str, ground: Ground) -> Result<String, Pl
             .x_label_area_size(44)
             .y_label_area_size(76)
             .build_cartesian_2d((first..last).log_scale(), (low..high).log_scale())?;
-        let ticks: Vec<f64> = lines.iter().map(|line| line.size_bytes as f64).collect();
+        let ticks: Vec<f64> = lines.iter().map(|line| line.group.size_bytes as f64).collect();
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -237,7 +237,7 @@ fn series(
         .iter()
         .filter_map(|line| {
             let cell = line.cells.iter().find(|cell| cell.layout == layout)?;
-            Some((line.size_bytes as f64 * shift, cell.ns("p50")?, known(cell).fold(0.0, f64::max)))
+            Some((line.group.size_bytes as f64 * shift, cell.ns("p50")?, known(cell).fold(0.0, f64::max)))
         })
         .collect();
     if points.is_empty() {

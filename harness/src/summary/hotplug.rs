@@ -43,33 +43,17 @@ impl HotplugCell {
 pub struct HotplugLine {
     /// `hot_add` (the call alone), `hot_add_read`, `hot_add_write` (with a first access to every record) or `hot_remove`.
     pub op: String,
-    /// Size in bytes.
-    pub size_bytes: u64,
-    /// Where in its section it begins.
-    pub position: Position,
-    /// At fresh addresses, or at the same again and again.
-    pub addresses: Addresses,
-    /// Threads that initialised records.
-    pub init_threads: NonZeroU32,
+    /// What was added or removed.
+    #[serde(flatten)]
+    pub group: HotplugGroup,
     /// By layout.
     pub cells: Vec<HotplugCell>,
 }
 
 impl HotplugLine {
-    /// The group it is of.
-    pub fn group(&self) -> HotplugGroup {
-        let Self { size_bytes, position, addresses, init_threads, .. } = *self;
-        HotplugGroup { size_bytes, position, addresses, init_threads }
-    }
-
-    /// Of the usual group of its size?
-    pub fn is_plain(&self) -> bool {
-        self.group().is_plain()
-    }
-
     /// Is it one of the two that tables and pictures show: the call alone, or removal, of the usual group?
     pub fn is_headline(&self) -> bool {
-        self.is_plain() && (self.op == OPS[0] || self.op == OPS[3])
+        self.group.is_plain() && (self.op == OPS[0] || self.op == OPS[3])
     }
 
     /// A percentile of a layout, in nanoseconds.
@@ -113,9 +97,7 @@ pub(super) fn lines(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
                 reason: first.reason.clone(),
             })
         };
-        let HotplugGroup { size_bytes, position, addresses, init_threads } = group;
-        let cells = layouts.iter().filter_map(cell).collect();
-        HotplugLine { op, size_bytes, position, addresses, init_threads, cells }
+        HotplugLine { cells: layouts.iter().filter_map(cell).collect(), op, group }
     };
     keys.into_iter().map(line).collect()
 }
@@ -158,13 +140,13 @@ pub(crate) mod tests {
         assert_eq!(summary.hotplug.len(), groups.len() * OPS.len());
         for (at, group) in groups.into_iter().enumerate() {
             for (place, op) in OPS.into_iter().enumerate() {
-                let line = summary.hotplug.iter().find(|line| line.op == op && line.group() == group).unwrap();
+                let line = summary.hotplug.iter().find(|line| line.op == op && line.group == group).unwrap();
                 assert_eq!((line.cells.len(), line.cells[0].percentiles.len()), (1, 1), "{op} {group:?}");
                 assert_eq!(line.ns("a", "p50"), Some((10 * place + at) as f64), "{op} {group:?}");
             }
         }
         let headlines: Vec<_> = summary.hotplug.iter().filter(|line| line.is_headline()).collect();
-        assert_eq!(headlines.iter().map(|line| line.size_bytes >> 20).collect::<Vec<_>>(), [2, 128, 2, 128]);
+        assert_eq!(headlines.iter().map(|line| line.group.size_bytes >> 20).collect::<Vec<_>>(), [2, 128, 2, 128]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const TAIL: (&str, f64) = ("p99.9", 1.5);
 pub(super) fn row(line: &HotplugLine, summary: &Summary) -> Vec<Cell> {
     let names = line.cells.iter().map(|cell| cell.percentiles.iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
     let names = names.max_by_key(Vec::len).unwrap_or_default();
-    let labels = [line.op.clone(), bytes(line.size_bytes as f64), names.join("\n")];
+    let labels = [line.op.clone(), bytes(line.group.size_bytes as f64), names.join("\n")];
     let cells = summary.layouts.iter().map(|layout| {
         let cell = line.cells.iter().find(|cell| cell.layout == *layout);
         cell.map_or_else(|| not_raced(summary, layout), of_layout)
@@ -59,7 +59,7 @@ pub fn in_words(group: &HotplugGroup) -> String {
 pub(super) fn figures(summary: &Summary) -> Vec<String> {
     let layout = &summary.reference;
     let median = |op: &str, group: HotplugGroup| {
-        summary.hotplug.iter().find(|line| line.op == op && line.group() == group)?.ns(layout, "p50")
+        summary.hotplug.iter().find(|line| line.op == op && line.group == group)?.ns(layout, "p50")
     };
     let three = TOLD.into_iter().filter_map(|size| {
         let of = |op| median(op, HotplugGroup::plain(size)).map(time);
@@ -75,12 +75,13 @@ pub(super) fn figures(summary: &Summary) -> Vec<String> {
             three.join("; ")
         ));
     }
-    let unusual = summary.hotplug.iter().filter(|line| line.op == "hot_add" && !line.is_plain()).filter_map(|line| {
-        let group = line.group();
-        let usual = median("hot_add", HotplugGroup::plain(group.size_bytes));
-        let usual = usual.map_or_else(String::new, |ns| format!(" (usually {})", time(ns)));
-        Some(format!("{} {}{usual}", in_words(&group), time(line.ns(layout, "p50")?)))
-    });
+    let unusual =
+        summary.hotplug.iter().filter(|line| line.op == "hot_add" && !line.group.is_plain()).filter_map(|line| {
+            let group = line.group;
+            let usual = median("hot_add", HotplugGroup::plain(group.size_bytes));
+            let usual = usual.map_or_else(String::new, |ns| format!(" (usually {})", time(ns)));
+            Some(format!("{} {}{usual}", in_words(&group), time(line.ns(layout, "p50")?)))
+        });
     let unusual: Vec<String> = unusual.collect();
     if !unusual.is_empty() {
         lines.push(format!(
