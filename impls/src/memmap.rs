@@ -20,6 +20,8 @@ pub trait Memmap: Sized + Send + Sync + 'static {
     const ABOUT: &'static str;
     /// What it can do.
     const CAPS: Capabilities;
+    /// What its lookups load. A test compares it with the machine code.
+    const LOAD_CHAIN: LoadChain;
     /// The architecture.
     type Geometry: Geometry;
     /// Looks up records.
@@ -170,6 +172,38 @@ pub trait Inspect: Memmap {
     fn accounting(&self) -> Accounting;
     /// A number made from every section descriptor, map and account: equal before and after an operation that failed.
     fn digest(&self) -> u64;
+}
+
+/// The loads of a layout's lookups whose answer is yes, in their order. What the reader holds (the kernel's globals) is not
+/// among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadChain {
+    /// Of [`Lookup::pfn_valid`].
+    pub pfn_valid: &'static [Load],
+    /// Of [`Lookup::pfn_to_page`].
+    pub pfn_to_page: &'static [Load],
+    /// Of [`Lookup::page_to_pfn`].
+    pub page_to_pfn: &'static [Load],
+}
+
+/// A load of a [`LoadChain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// What is loaded.
+    pub what: &'static str,
+    /// Where it lies: loads with the same name here touch the same cache line.
+    pub line: &'static str,
+    /// For which memory.
+    pub when: When,
+}
+
+/// For which memory a [`Load`] is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// For all.
+    Always,
+    /// For hot-added memory alone: for memory of boot the loads before have answered.
+    HotAdded,
 }
 
 /// What a layout can do.

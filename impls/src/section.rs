@@ -26,7 +26,7 @@
 use crate::error::HotplugError;
 use crate::fault::{Faults, Seam};
 use crate::geometry::Geometry;
-use crate::memmap::{Accounting, SectionState, UsageKind};
+use crate::memmap::{Accounting, Load, SectionState, UsageKind, When};
 use crate::pfn::PfnRange;
 use crate::request::Grid;
 use crate::subsection_map::SubsectionMap;
@@ -52,6 +52,13 @@ pub const SECTION_TAINT_ZONE_DEVICE: u64 = 1 << 4;
 pub const SECTION_FLAGS: u64 = !SECTION_MAP_MASK;
 /// The coded pointer; 6 low bits are flags.
 pub const SECTION_MAP_MASK: u64 = !((1 << 6) - 1);
+
+/// The line of a section's descriptor, in load chains.
+pub const DESCRIPTOR: &str = "descriptor";
+/// The load of [`Roots::section`].
+pub const ROOT_POINTER: Load = Load { what: "root pointer", line: "root table", when: When::Always };
+/// The load of [`MemSection::word`].
+pub const SECTION_WORD: Load = Load { what: "section word", line: DESCRIPTOR, when: When::Always };
 
 /// `struct mem_section_usage`.
 #[derive(Debug, Default)]

@@ -1,17 +1,21 @@
 //! The load chains that the layouts' files claim, read off the machine code of their lookups.
 //!
 //! Each lookup is compiled as a leaf that takes a reader and a number. The leaf is disassembled where it lies in memory, and
-//! every path through it is followed: which loads it makes, in which order, and which earlier load each address comes from.
-//! Loads from the stack are the compiler's, not the layout's; and a build with debug assertions has paths of its own, which
-//! end in a call. `.ci/run` runs this in the release profile too, which is the code that is measured.
+//! every path through it is followed: which loads it makes, in which order, and which earlier load each address comes from. What
+//! each layout claims in its `LOAD_CHAIN` is compared with that. Loads from the stack are the compiler's, not the layout's; and a
+//! build with debug assertions has paths of its own, which end in a call. `.ci/run` runs this in the release profile too, which
+//! is the code that is measured.
 #![cfg(target_arch = "x86_64")]
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Formatter, Instruction, InstructionInfoFactory, IntelFormatter,
-    OpAccess, Register,
+    Mnemonic, OpAccess, OpKind, Register,
 };
-use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, VmemmapSection};
-use memmap_layouts::{Lookup, Memmap, Page, Pfn};
+use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, Visitor, VmemmapSection, visit};
+use memmap_layouts::rules::V6;
+use memmap_layouts::{
+    Hotplug, Inspect, Load as Claim, LoadChain, Lookup, Memmap, Page, Pfn, SectionFlags, When, X86_64,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 
@@ -36,6 +40,8 @@ struct Walk {
     flags: BTreeSet<usize>,
     /// Registers that still hold the leaf's first argument, or an address made from it alone.
     reader: BTreeSet<Register>,
+    /// Registers whose value is known on this path.
+    known: BTreeMap<Register, u64>,
 }
 
 struct Leaf {
@@ -146,9 +152,14 @@ impl Walk {
             self.flags = origin.clone();
         }
         let loaded = info.used_memory().iter().any(|memory| reads(memory.access()));
+        let known = self.value(instruction);
         for used in info.used_registers().iter().filter(|used| writes(used.access())) {
             let register = used.register().full_register();
             self.origin.insert(register, origin.clone());
+            match known {
+                Some(value) => self.known.insert(register, value),
+                None => self.known.remove(&register),
+            };
             // A copy of the reader's address is the reader's address; anything else is not.
             if of_reader && !loaded && instruction.code() == Code::Mov_r64_rm64 {
                 self.reader.insert(register);
@@ -156,6 +167,24 @@ impl Walk {
                 self.reader.remove(&register);
             }
         }
+    }
+}
+
+impl Walk {
+    /// What an instruction writes, if it is a constant: the two ways in which compilers make one, and copies of it.
+    fn value(&self, instruction: &Instruction) -> Option<u64> {
+        let is_register = |operand| instruction.op_kind(operand) == OpKind::Register;
+        match instruction.mnemonic() {
+            Mnemonic::Mov if is_register(1) => self.known.get(&instruction.op1_register().full_register()).copied(),
+            Mnemonic::Mov if instruction.op_kind(1) != OpKind::Memory => Some(instruction.immediate(1)),
+            Mnemonic::Xor if is_register(1) && instruction.op0_register() == instruction.op1_register() => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Loads that do not come from the reader itself: those of a load chain.
+    fn beyond_reader(&self) -> impl Iterator<Item = &Load> {
+        self.loads.iter().filter(|load| !load.of_reader)
     }
 }
 
@@ -274,6 +303,58 @@ fn the_virtual_array_needs_its_base_alone() {
     if !cfg!(debug_assertions) {
         assert_eq!(longest(&of_pfn_to_page::<Sparse>()), chain()[..3], "classic: root table, root, word");
     }
+}
+
+/// For each load the first one of the same line. Two are on one line if their addresses come from the same loads.
+fn lines<T: PartialEq>(of: impl Iterator<Item = T>) -> Vec<usize> {
+    let of: Vec<T> = of.collect();
+    of.iter().map(|line| of.iter().position(|first| first == line).expect("it is there itself")).collect()
+}
+
+fn lines_on_longest(walks: &[Walk]) -> Vec<usize> {
+    let longest = walks.iter().max_by_key(|walk| walk.loads.len()).expect("a leaf returns");
+    lines(longest.beyond_reader().map(|load| &load.from))
+}
+
+fn claimed_lines(claim: &[Claim]) -> Vec<usize> {
+    lines(claim.iter().map(|load| load.line))
+}
+
+/// Compares what a layout claims with what its code does.
+fn claim_holds<L: Memmap<Geometry = X86_64>>() {
+    let LoadChain { pfn_valid: valid, pfn_to_page: to_page, page_to_pfn: to_pfn } = L::LOAD_CHAIN;
+    let walks = Leaf::at(pfn_valid::<L> as fn(&L::Reader<'_>, u64) -> bool as usize).walks();
+    assert_eq!(claimed_lines(valid), lines_on_longest(&walks), "{}: pfn_valid", L::ID);
+    // Memory of boot gets its yes where one is made first.
+    let may_be_yes = walks.iter().filter(|walk| walk.known.get(&Register::RAX) != Some(&0));
+    let first = may_be_yes.map(|walk| walk.beyond_reader().count()).min();
+    let for_boot = valid.iter().take_while(|load| load.when == When::Always).count();
+    assert_eq!(first, Some(for_boot), "{}: pfn_valid of boot memory", L::ID);
+    assert!(valid[for_boot..].iter().all(|load| load.when == When::HotAdded), "{}: an answer is final", L::ID);
+
+    let walks = Leaf::at(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize).walks();
+    assert_eq!(claimed_lines(to_pfn), lines_on_longest(&walks), "{}: page_to_pfn", L::ID);
+    // With debug assertions a pointer that was decoded is checked by a call.
+    if to_page.is_empty() || !cfg!(debug_assertions) {
+        let walks = Leaf::at(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<Page> as usize).walks();
+        assert_eq!(claimed_lines(to_page), lines_on_longest(&walks), "{}: pfn_to_page", L::ID);
+    }
+    assert!(to_page.iter().chain(to_pfn).all(|load| load.when == When::Always), "{}: no branch on the flags", L::ID);
+}
+
+#[test]
+fn the_claimed_load_chains_are_those_of_the_machine_code() {
+    struct Each;
+    impl Visitor<X86_64> for Each {
+        fn fixed<L: Memmap<Geometry = X86_64>>(&mut self) {
+            claim_holds::<L>();
+        }
+        fn hotplug<L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags>(&mut self) {
+            claim_holds::<L>();
+        }
+    }
+    visit::<X86_64>(&mut Each);
+    claim_holds::<Subsection<X86_64, V6>>();
 }
 
 /// A select instead of the branch would make the address wait for the loads of validity.

@@ -18,7 +18,7 @@
 
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
-use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, Lookup, Memmap, Validity};
+use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, LoadChain, Lookup, Memmap, Validity};
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
@@ -54,6 +54,7 @@ impl<G: Geometry> Memmap for Flat<G> {
         records_on_device: DeviceRecords::Never,
         page_to_pfn_reads_record: false,
     };
+    const LOAD_CHAIN: LoadChain = LoadChain { pfn_valid: &[], pfn_to_page: &[], page_to_pfn: &[] };
     type Geometry = G;
     type Reader<'a> = FlatReader<'a, G>;
 

@@ -107,6 +107,11 @@ impl<G: Geometry> Memmap for Sparse<G> {
         records_on_device: DeviceRecords::Never,
         page_to_pfn_reads_record: true,
     };
+    const LOAD_CHAIN: LoadChain = LoadChain {
+        pfn_valid: &[ROOT_POINTER, SECTION_WORD],
+        pfn_to_page: &[ROOT_POINTER, SECTION_WORD],
+        page_to_pfn: &[Load { what: "page->flags", line: "record", when: When::Always }, ROOT_POINTER, SECTION_WORD],
+    };
     type Geometry = G;
     type Reader<'a> = SparseReader<'a, G>;
 

@@ -112,6 +112,27 @@ fn stretch(pfns: PfnRange) -> Stretch {
     Stretch { offset: pfns.start() * PAGE_RECORD_BYTES, len: pfns.nr_pages() * PAGE_RECORD_BYTES }
 }
 
+/// The loads of `pfn_valid`: where boot sections are valid as a whole, the map is read for hot-added memory alone.
+const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
+    const USAGE: &str = "usage pointer";
+    const MAP: &str = "word of the sub-section map";
+    match validity {
+        Validity::Span | Validity::Section => &[ROOT_POINTER, SECTION_WORD],
+        Validity::Subsection { early_is_whole: true } => &[
+            ROOT_POINTER,
+            SECTION_WORD,
+            Load { what: USAGE, line: DESCRIPTOR, when: When::HotAdded },
+            Load { what: MAP, line: "usage", when: When::HotAdded },
+        ],
+        Validity::Subsection { early_is_whole: false } => &[
+            ROOT_POINTER,
+            SECTION_WORD,
+            Load { what: USAGE, line: DESCRIPTOR, when: When::Always },
+            Load { what: MAP, line: "usage", when: When::Always },
+        ],
+    }
+}
+
 /// A section as a range.
 fn whole_section<G: Geometry>(nr: u64) -> PfnRange {
     PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space")
@@ -156,6 +177,8 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         records_on_device: P::ON_DEVICE,
         page_to_pfn_reads_record: false,
     };
+    const LOAD_CHAIN: LoadChain =
+        LoadChain { pfn_valid: loads_of_pfn_valid(R::SET.validity), pfn_to_page: &[], page_to_pfn: &[] };
     type Geometry = G;
     type Reader<'a> = SubsectionReader<'a, G, R>;
 
