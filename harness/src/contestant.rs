@@ -10,7 +10,7 @@ use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
-    Inspect, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
+    Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
 };
 use std::sync::Arc;
 
@@ -168,6 +168,8 @@ pub struct Entry<G: Geometry> {
     pub about: &'static str,
     /// What it can do.
     pub caps: Capabilities,
+    /// What its lookups load.
+    pub load_chain: LoadChain,
     /// Bytes of records that a machine with this map needs to boot.
     pub boot_record_bytes: fn(&BootMap) -> u64,
     boot: Boot<G>,
@@ -198,8 +200,8 @@ struct Collect<G: Geometry>(Vec<Entry<G>>);
 
 impl<G: Geometry> Collect<G> {
     fn push<L: Memmap<Geometry = G>>(&mut self, boot: Boot<G>) {
-        let (id, about, caps) = (L::ID, L::ABOUT, L::CAPS);
-        self.0.push(Entry { id, about, caps, boot_record_bytes: L::boot_record_bytes, boot });
+        let (id, about, caps, load_chain) = (L::ID, L::ABOUT, L::CAPS, L::LOAD_CHAIN);
+        self.0.push(Entry { id, about, caps, load_chain, boot_record_bytes: L::boot_record_bytes, boot });
     }
 }
 

@@ -19,6 +19,7 @@ pub mod huge_pages;
 pub mod instructions;
 pub mod interrupt;
 pub mod job;
+pub mod layout_note;
 pub mod limits;
 pub mod map;
 pub mod pinning;

@@ -25,6 +25,18 @@ fn list_names_the_layouts() {
     assert_eq!(granule("flat"), &Value::Null);
     assert_eq!(granule("sparse"), 128 << 20);
     assert_eq!((granule("subsection"), granule("dax")), (&Value::from(2 << 20), &Value::from(2 << 20)));
+    let loads = |id: &str, lookup: &str| {
+        let layout = layouts.iter().find(|layout| layout["id"] == id).unwrap();
+        let loads = layout["load_chain"][lookup].as_array().unwrap();
+        loads
+            .iter()
+            .map(|load| format!("{} {}", load["what"].as_str().unwrap(), load["when"].as_str().unwrap()))
+            .collect()
+    };
+    let map_of_hot_added: Vec<String> = loads("subsection", "pfn_valid");
+    assert_eq!(map_of_hot_added[1..3], ["section word always", "usage pointer hot-added"]);
+    assert_eq!([loads("flat", "pfn_valid"), loads("dax", "pfn_to_page")], [vec![], vec![]] as [Vec<String>; 2]);
+    assert_eq!(loads("sparse", "page_to_pfn").len(), 3);
     pfnbench().arg("list").assert().success().stdout(contains("FLATMEM").and(contains("dax:/dev/daxX.Y")));
 }
 

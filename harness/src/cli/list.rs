@@ -4,6 +4,7 @@ use super::{Answer, CasesArgs, Json, print, print_json};
 use crate::backing_arg::FORMS;
 use crate::cases::{self, SelectsNothing};
 use crate::contestant::entries;
+use crate::layout_note::{LoadChainNote, validity};
 use crate::map::builtin;
 use crate::probe::lookup::{LookupOp, Mode};
 use crate::probe::place::Position;
@@ -15,7 +16,7 @@ use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
-use memmap_layouts::{Bytes, DeviceRecords, Geometry, Validity, X86_64};
+use memmap_layouts::{Bytes, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,15 +36,6 @@ pub(super) struct ListArgs {
     which: CasesArgs,
     #[command(flatten)]
     json: Json,
-}
-
-fn validity(validity: Validity) -> &'static str {
-    match validity {
-        Validity::Span => "span",
-        Validity::Section => "section",
-        Validity::Subsection { early_is_whole: true } => "sub-section (boot sections as a whole)",
-        Validity::Subsection { early_is_whole: false } => "sub-section",
-    }
 }
 
 /// Which records can lie on a device, for programs.
@@ -91,6 +83,7 @@ impl ListArgs {
                         "validity": validity(entry.caps.validity),
                         "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
                         "records_on_device": records(entry.caps.records_on_device),
+                        "load_chain": LoadChainNote::of(&entry.load_chain),
                     })
                 })
                 .collect();
