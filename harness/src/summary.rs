@@ -3,7 +3,7 @@
 mod hotplug;
 mod readers;
 
-pub use hotplug::{HotplugCell, HotplugLine, Percentile};
+pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
 pub use readers::{ReadersCell, Tail};
 
 use crate::cases::LookupGroup;
@@ -100,6 +100,8 @@ pub struct Summary {
     pub lookups: Vec<LookupLine>,
     /// Hotplug.
     pub hotplug: Vec<HotplugLine>,
+    /// Where the time of hotplug went.
+    pub phases: Vec<PhaseLine>,
     /// Bytes.
     pub bytes: Vec<Bytes>,
     /// What hotplug adds to the unavoidable.
@@ -164,6 +166,7 @@ impl Summary {
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
             lookups: lookups(rows, &layouts, reference),
             hotplug: hotplug::lines(rows, &layouts),
+            phases: hotplug::phases(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
             own_cost: own_cost(rows),
             readers: readers::cells(rows, &layouts),

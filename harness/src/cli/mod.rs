@@ -6,6 +6,7 @@ mod doctor;
 mod gate;
 mod list;
 mod map;
+mod report;
 mod run;
 mod schema;
 mod verify;
@@ -60,6 +61,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Compare the layouts of a run, or two runs side by side.
     Compare(compare::CompareArgs),
+    /// Make a page, Markdown or pictures from run folders.
+    Report(report::ReportArgs),
     /// Hold instruction counts against a file of limits.
     Gate(gate::GateArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Report(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),

@@ -5,15 +5,16 @@ use crate::cover_letter;
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
+use crate::files::replace;
 use crate::huge_pages;
 use crate::interrupt::Interrupt;
-use crate::job::{self, Job};
+use crate::job::{self, Job, JobError};
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
 use crate::race::{self, Served};
-use crate::report::{self, plot};
-use crate::row::{Row, Sections, Status};
+use crate::report::{Report, html};
+use crate::row::{Row, Status};
 use crate::run_folder::{Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
 use crate::runner::{self, Progress};
 use crate::schedule::{Schedule, Wanted, check_expectations};
@@ -205,7 +206,7 @@ impl RunArgs {
             bail!("none of the layouts asked for can have its records there");
         }
         Ok(Schedule {
-            commit: Tool::THIS.commit.to_owned(),
+            commit: Tool::THIS.commit.into_owned(),
             command: self.command(&maps[0].map.name, records_limit),
             started,
             doctor_before,
@@ -227,6 +228,12 @@ impl RunArgs {
     fn finish(&self, schedule: Schedule, folder: RunFolder) -> anyhow::Result<Answer> {
         let rows = folder.rows()?;
         let main = &schedule.maps[0].map;
+        let architecture = job::architecture_of(main)?;
+        let mut layouts = architecture.notes(&schedule.layouts)?;
+        // Some may have been left out.
+        layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
+        let note = |map| Ok(MapNote::of(map, job::architecture_of(map)?.section_bytes));
+        let other_maps = schedule.maps[1..].iter().map(|of| note(&of.map)).collect::<Result<_, JobError>>()?;
         let manifest = Manifest {
             schema: SCHEMA,
             tool: Tool::THIS,
@@ -240,9 +247,10 @@ impl RunArgs {
             environment: schedule.environment.clone(),
             doctor_before: schedule.doctor_before.clone(),
             records_limit: schedule.records_limit,
-            geometry: job::geometry_of(main)?,
+            geometry: architecture.id.into(),
             map: main.clone(),
-            other_maps: schedule.maps[1..].iter().map(|of| MapNote::of(&of.map)).collect(),
+            other_maps,
+            layouts,
         };
         let summaries: Vec<(String, Summary)> = schedule
             .maps
@@ -256,8 +264,7 @@ impl RunArgs {
         let summary = &summaries[0].1;
         let costs = cover_letter::costs(&rows, summaries.iter().map(|(map, _)| map.as_str()));
         let answer = cover_letter::sentences(&costs);
-        let path = write(folder, summary, &answer, &manifest)?;
-        let report = path.join("report.html");
+        let (path, report) = write(folder, &manifest)?;
         // Also of what was given up before the run was taken up again.
         let failed: Vec<&Row> = rows.iter().filter(|row| row.status == Status::Error).collect();
         if self.json.json {
@@ -390,17 +397,16 @@ fn as_process() -> anyhow::Result<Answer> {
     }
 }
 
-fn write(folder: RunFolder, summary: &Summary, answer: &[String], manifest: &Manifest) -> anyhow::Result<PathBuf> {
+/// Completes the folder, and writes the report that is made from it. The folder is complete without the report, which can be made
+/// again: it is not in its sums.
+fn write(folder: RunFolder, manifest: &Manifest) -> anyhow::Result<(PathBuf, PathBuf)> {
     folder.write_manifest(manifest)?;
     folder.write_histograms()?;
-    for (name, svg) in [
-        ("lookups-boot.svg", plot::lookups(summary, Sections::Boot, plot::Ground::White)?),
-        ("lookups-hot.svg", plot::lookups(summary, Sections::Hot, plot::Ground::White)?),
-        ("hot-add.svg", plot::hotplug(summary, "hot_add", plot::Ground::White)?),
-        ("hot-remove.svg", plot::hotplug(summary, "hot_remove", plot::Ground::White)?),
-    ] {
-        folder.write(name, svg.as_bytes())?;
-    }
-    folder.write("report.html", report::page(summary, answer, manifest)?.as_bytes())?;
-    Ok(folder.finish()?)
+    let path = folder.finish()?;
+    let report = path.join("report.html");
+    let page = html::page(&Report::of(std::slice::from_ref(&path), None, |_| {})?)?;
+    replace(&report, page.as_bytes()).with_context(|| {
+        format!("the run {} is complete, but its report cannot be written to {}", path.display(), report.display())
+    })?;
+    Ok((path, report))
 }

@@ -62,6 +62,49 @@ impl HotplugLine {
     }
 }
 
+/// Where the time of additions and removals of one group and layout went.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseLine {
+    /// The layout.
+    pub layout: String,
+    /// What was added and removed.
+    #[serde(flatten)]
+    pub group: HotplugGroup,
+    /// Additions, and as many removals.
+    pub operations: u64,
+    /// Mean of each phase by name, in nanoseconds.
+    pub means: Vec<(String, f64)>,
+}
+
+impl PhaseLine {
+    /// The mean of a phase, in nanoseconds.
+    pub fn ns(&self, phase: &str) -> Option<f64> {
+        self.means.iter().find(|(name, _)| name == phase).map(|(_, ns)| *ns)
+    }
+}
+
+/// What rows of phases begin with.
+const PHASE: &str = "phase_";
+
+/// The phases of all layouts and groups.
+pub(super) fn phases(rows: &[Row], layouts: &[String]) -> Vec<PhaseLine> {
+    let mut lines: Vec<PhaseLine> = Vec::new();
+    for row in rows.iter().filter(|row| row.op == "hotplug") {
+        let (Some(phase), Some(ns)) = (row.metric.strip_prefix(PHASE), row.value) else { continue };
+        let (mean, group) = ((phase.to_owned(), ns), group(row));
+        match lines.iter_mut().find(|line| line.layout == row.layout && line.group == group) {
+            Some(line) => line.means.push(mean),
+            None => {
+                let (layout, operations) = (row.layout.clone(), row.n_ops.unwrap_or(0));
+                lines.push(PhaseLine { layout, group, operations, means: vec![mean] });
+            }
+        }
+    }
+    let place = |layout: &String| layouts.iter().position(|other| other == layout);
+    lines.sort_by_key(|line| (line.group, place(&line.layout)));
+    lines
+}
+
 /// The group of a row. Rows of runs that knew no other are of the usual one.
 fn group(row: &Row) -> HotplugGroup {
     let position = Position::ALL.into_iter().find(|position| row.position.as_deref() == Some(position.name()));
@@ -147,6 +190,28 @@ pub(crate) mod tests {
         }
         let headlines: Vec<_> = summary.hotplug.iter().filter(|line| line.is_headline()).collect();
         assert_eq!(headlines.iter().map(|line| line.group.size_bytes >> 20).collect::<Vec<_>>(), [2, 128, 2, 128]);
+    }
+
+    #[test]
+    fn phases_are_of_one_group_and_layout() {
+        let phase = |layout: &str, metric: &str, size, ns| Row {
+            size_bytes: Some(size),
+            n_ops: Some(7),
+            ..row(layout, "hotplug", metric, Some(ns))
+        };
+        let rows = [
+            row("a", "footprint", "index", Some(1.0)),
+            row("b", "footprint", "index", Some(1.0)),
+            phase("b", "phase_grace", 2 << 20, 3.0),
+            phase("a", "phase_grace", 2 << 20, 1.0),
+            phase("a", "phase_grace", 4 << 20, 2.0),
+            phase("a", "phase_populate", 2 << 20, 5.0),
+            phase("a", "records_on_device", 2 << 20, 0.5),
+        ];
+        let phases = Summary::of(&rows).phases;
+        assert_eq!(phases.iter().map(|line| line.layout.as_str()).collect::<Vec<_>>(), ["a", "b", "a"]);
+        assert_eq!((phases[0].ns("grace"), phases[0].ns("populate"), phases[0].operations), (Some(1.0), Some(5.0), 7));
+        assert_eq!((phases[0].means.len(), phases[2].ns("grace")), (2, Some(2.0)));
     }
 
     #[test]

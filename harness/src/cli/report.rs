@@ -1,0 +1,203 @@
+//! `pfnbench report`.
+
+use super::{Answer, Json, print, print_json};
+use crate::files::replace;
+use crate::report::{Report, html, markdown, splice};
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench report results/MACHINE/RUN -o report.html            a page of one file that needs no network
+  pfnbench report results/MACHINE/RUN -o report.md              Markdown, with pictures and data in report/
+  pfnbench report results/MACHINE/RUN -o docs/report.md --splice README.md
+  pfnbench report results/MACHINE/*/ -o trend.html              runs of a machine over time
+  pfnbench report results/*/*/ -o machines.html                 machines side by side, never averaged
+
+--splice replaces what stands between `<!-- pfnbench WHAT -->` and `<!-- pfnbench end -->`; WHAT is one of
+  finding, winners, answer, heat, heat REGEX, figure NAME, command")]
+pub(super) struct ReportArgs {
+    /// Folders of runs; of each machine the newest is shown in detail.
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Where to write: a page if it ends in .html, Markdown with a folder of pictures if in .md. May be given for each.
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// Fill the markers of this document.
+    #[arg(long, value_name = "FILE")]
+    splice: Vec<PathBuf>,
+    /// Layout that ratios are to [default: subsection, or the first].
+    #[arg(long, value_name = "ID")]
+    reference: Option<String>,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// What a file is to hold, by its ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Page,
+    Markdown,
+}
+
+impl Form {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("html" | "htm") => Ok(Form::Page),
+            Some("md" | "markdown") => Ok(Form::Markdown),
+            _ => bail!("{} ends in neither .html nor .md, so it is not clear what to write", path.display()),
+        }
+    }
+}
+
+/// The folder of pictures of a Markdown file: beside it, named as it is.
+fn pictures(markdown: &Path) -> PathBuf {
+    markdown.with_extension("")
+}
+
+/// A path as a document in `from` refers to it.
+fn relative(from: &Path, to: &Path) -> anyhow::Result<String> {
+    let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
+    let (from, to) = (absolute(from)?, absolute(to)?);
+    let from = from.parent().unwrap_or(Path::new("/")).components().collect::<Vec<Component<'_>>>();
+    let to = to.components().collect::<Vec<Component<'_>>>();
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..".to_owned(), from.len() - shared);
+    let down = to[shared..].iter().map(|part| part.as_os_str().to_string_lossy().replace(' ', "%20"));
+    Ok(up.chain(down).collect::<Vec<_>>().join("/"))
+}
+
+impl ReportArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let forms = self.output.iter().map(|path| Form::of(path)).collect::<anyhow::Result<Vec<Form>>>()?;
+        if self.output.is_empty() && self.splice.is_empty() {
+            bail!("there is nothing to write; -o report.html writes a page, -o report.md Markdown with pictures");
+        }
+        let markdown = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Markdown).map(|(path, _)| path);
+        // Before the work: a document that is not there is seen at once.
+        let read = |path: &PathBuf| {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((path.clone(), text))
+        };
+        let documents = self.splice.iter().map(read).collect::<anyhow::Result<Vec<(PathBuf, String)>>>()?;
+        let report = self.read()?;
+        let command = self.command();
+        // Everything is made before anything is written.
+        let mut files: Vec<(PathBuf, String)> = Vec::new();
+        for (path, form) in self.output.iter().zip(&forms) {
+            match form {
+                Form::Page => files.push((path.clone(), html::page(&report)?)),
+                Form::Markdown => {
+                    let folder = pictures(path);
+                    let name = folder.file_name().unwrap_or_default().to_string_lossy().replace(' ', "%20");
+                    files.push((path.clone(), markdown::report(&report, &name, &command)));
+                    files.extend(
+                        markdown::files(&report)?.into_iter().map(|file| (folder.join(file.name), file.contents)),
+                    );
+                }
+            }
+        }
+        for (path, document) in &documents {
+            let folder = markdown.map(|markdown| relative(path, &pictures(markdown))).transpose()?;
+            let filled = splice::splice(&report, document, folder.as_deref(), &command);
+            files.push((path.clone(), filled.with_context(|| path.display().to_string())?));
+        }
+        for (path, contents) in &files {
+            replace(path, contents.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        self.tell(&report, &files)?;
+        Ok(Answer::Yes)
+    }
+
+    fn read(&self) -> anyhow::Result<Report> {
+        let style =
+            ProgressStyle::with_template("{spinner} reading runs {bar:24} {pos}/{len}").expect("a valid template");
+        let bar = ProgressBar::new(self.runs.len() as u64).with_style(style);
+        let report = Report::of(&self.runs, self.reference.as_deref(), |_| bar.inc(1));
+        bar.finish_and_clear();
+        Ok(report?)
+    }
+
+    fn tell(&self, report: &Report, files: &[(PathBuf, String)]) -> anyhow::Result<()> {
+        for reason in &report.unread {
+            eprintln!("pfnbench: warning: left out: {reason}");
+        }
+        for part in &report.parts {
+            for trouble in &part.run.troubles {
+                eprintln!("pfnbench: warning: {}: {trouble}", part.run.name);
+            }
+        }
+        if self.json.json {
+            let parts = report.parts.iter().map(|part| {
+                let missing: Vec<_> = part.figures.iter().filter_map(|of| Some((of.name, of.drawing.as_ref().err()?))).collect();
+                json!({
+                    "machine": part.run.machine,
+                    "run": part.run.name,
+                    "runs": part.runs.len(),
+                    "finding": part.sentences,
+                    "missing_figures": missing.into_iter().map(|(name, why)| json!({ "figure": name, "why": why })).collect::<Vec<_>>(),
+                    "troubles": part.run.troubles,
+                })
+            });
+            return print_json(&json!({
+                "reference": report.reference,
+                "machines": parts.collect::<Vec<_>>(),
+                "left_out": report.unread,
+                "files": files.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            }));
+        }
+        for sentence in &report.parts[0].sentences {
+            print(sentence)?;
+        }
+        let missing = report.parts.iter().flat_map(|part| &part.figures).filter(|figure| figure.drawing.is_err());
+        let missing: Vec<&str> = missing.map(|figure| figure.name).collect();
+        if !missing.is_empty() {
+            print(format!("Not drawn, for the run lacks what they need: {}.", missing.join(", ")))?;
+        }
+        let written = self.output.iter().chain(&self.splice).map(|path| path.display().to_string());
+        print(format!("report  {}", written.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// The command as documents show it.
+    fn command(&self) -> String {
+        let mut command = "pfnbench report".to_owned();
+        let mut push = |option: &str, path: &Path| {
+            let path = path.display().to_string();
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:".contains(letter);
+            let path = if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+            command.push_str(&format!(" {option}{}{path}", if option.is_empty() { "" } else { " " }));
+        };
+        self.runs.iter().for_each(|run| push("", run));
+        self.output.iter().for_each(|path| push("-o", path));
+        self.splice.iter().for_each(|path| push("--splice", path));
+        if let Some(reference) = &self.reference {
+            push("--reference", Path::new(reference));
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_refer_to_pictures_from_where_they_are() {
+        let of = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).unwrap();
+        assert_eq!(of("README.md", "results/report"), "results/report");
+        assert_eq!(of("docs/a.md", "results/report"), "../results/report");
+        assert_eq!(of("/a/b.md", "/c d"), "../c%20d");
+    }
+
+    #[test]
+    fn the_ending_says_what_to_write() {
+        assert_eq!(Form::of(Path::new("a.b/x.html")).unwrap(), Form::Page);
+        assert_eq!(Form::of(Path::new("x.md")).unwrap(), Form::Markdown);
+        assert!(Form::of(Path::new("x")).is_err() && Form::of(Path::new("x.pdf")).is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! The data of a figure: a table of named columns, as JSON and CSV.
+
+use super::picture::DrawError;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+/// A table. Names of columns end in their unit where they have one.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Data {
+    /// An empty table with columns.
+    pub fn new(columns: &[&'static str]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row, a value a column.
+    pub fn push<const N: usize>(&mut self, row: [Value; N]) {
+        debug_assert_eq!(N, self.columns.len());
+        self.rows.push(row.into());
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// A list of objects, a row each.
+    pub fn json(&self) -> String {
+        let object = |row: &Vec<Value>| {
+            let fields = self.columns.iter().zip(row).map(|(column, value)| ((*column).to_owned(), value.clone()));
+            Value::Object(fields.collect::<Map<_, _>>())
+        };
+        Value::Array(self.rows.iter().map(object).collect()).to_string()
+    }
+
+    /// A line of names, then a line a row; what is not known is empty.
+    ///
+    /// # Errors
+    /// Never in memory.
+    pub fn csv(&self) -> Result<String, DrawError> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&self.columns)?;
+        for row in &self.rows {
+            writer.write_record(row.iter().map(|value| match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            }))?;
+        }
+        let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The JSON as an address that needs no network.
+    pub fn json_uri(&self) -> String {
+        format!("data:application/json;base64,{}", BASE64_STANDARD.encode(self.json()))
+    }
+
+    /// The CSV as such an address.
+    ///
+    /// # Errors
+    /// As [`csv`](Self::csv).
+    pub fn csv_uri(&self) -> Result<String, DrawError> {
+        Ok(format!("data:text/csv;charset=utf-8;base64,{}", BASE64_STANDARD.encode(self.csv()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn both_forms_hold_every_row_whatever_is_in_it() {
+        let mut data = Data::new(&["layout", "time_ns"]);
+        data.push([json!("a,\"b\"\n<c> 100% #"), json!(1.5)]);
+        data.push([json!("x"), Value::Null]);
+        let read: Value = serde_json::from_str(&data.json()).unwrap();
+        assert_eq!(read[0]["layout"], "a,\"b\"\n<c> 100% #");
+        let csv = data.csv().unwrap();
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!((&records[0][0], &records[0][1], &records[1][1]), ("a,\"b\"\n<c> 100% #", "1.5", ""));
+        let uri = data.json_uri();
+        let encoded = uri.strip_prefix("data:application/json;base64,").unwrap();
+        assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), data.json().as_bytes());
+    }
+}

@@ -1,0 +1,70 @@
+//! A figure: a picture, its data, and how to read it.
+
+use super::data::Data;
+use super::input::RunInput;
+use super::picture::{Area, DrawError, Look, Marks, Svg, picture};
+use crate::summary::Summary;
+
+/// A figure of a report.
+#[derive(Debug)]
+pub struct Figure {
+    /// Names its files and its place in the page.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: String,
+    /// How to read it.
+    pub caption: String,
+    /// The picture, or what is missing for it and why.
+    pub drawing: Result<Svg, String>,
+    /// What the picture was made from.
+    pub data: Data,
+}
+
+impl Figure {
+    /// Draws a figure that has data; without, says `missing`.
+    ///
+    /// # Errors
+    /// It cannot be drawn.
+    pub fn new(
+        (name, title): (&'static str, String),
+        caption: impl Into<String>,
+        data: Data,
+        missing: impl FnOnce() -> String,
+        height: u32,
+        draw: impl FnOnce(&Area<'_>, &mut Marks, &str) -> Result<(), DrawError>,
+    ) -> Result<Self, DrawError> {
+        let drawing = match data.is_empty() {
+            true => Err(missing()),
+            false => Ok(picture(&title, height, |area, marks| draw(area, marks, &title))?),
+        };
+        Ok(Self { name, title, caption: caption.into(), drawing, data })
+    }
+}
+
+/// A run as figures see it: its maps in figures, the main one first.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The run.
+    pub run: &'a RunInput,
+    /// Its maps.
+    pub maps: &'a [(String, Summary)],
+}
+
+impl<'a> View<'a> {
+    /// The main map's figures.
+    pub fn main(&self) -> &'a Summary {
+        &self.maps[0].1
+    }
+
+    /// Colour and marker of a layout.
+    pub fn look(&self, layout: &str) -> Look {
+        Look::of(layout, &self.main().layouts)
+    }
+
+    /// Why there are no rows of something.
+    pub fn no_rows_of(&self, what: &str) -> String {
+        let troubles = &self.run.troubles;
+        let torn = if troubles.is_empty() { String::new() } else { format!(" {}", troubles.join(" ")) };
+        format!("Missing: the run has no rows of {what}. It was not asked for them, or no layout offers it.{torn}")
+    }
+}

@@ -1,0 +1,99 @@
+//! Lookups in random order, layouts side by side.
+
+use crate::probe::lookup::LookupOp;
+use crate::queries::Pattern;
+use crate::report::data::Data;
+use crate::report::figure::{Figure, View};
+use crate::report::headline::memory;
+use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, chart, head, text};
+use crate::row::Sections;
+use crate::summary::{LookupCell, LookupLine};
+use crate::units::{three_digits, time};
+use plotters::prelude::*;
+use serde_json::json;
+
+/// Where the bars begin: no lookup takes less, the loop around it does not.
+const FLOOR_NS: f64 = 0.1;
+
+/// Bars of every lookup on one kind of memory.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
+    let summary = view.main();
+    let is_shown = |line: &&LookupLine| {
+        // A walk is over a whole section, not over a page.
+        let is_lookup = line.group.pattern == Pattern::Random && line.group.op != LookupOp::NextValidPfn;
+        line.sections == sections && line.group.is_plain() && is_lookup
+    };
+    let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();
+    let mut data = Data::new(&["op", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
+    for line in &lines {
+        for cell in line.cells.iter().filter(|cell| cell.median_ns.is_some()) {
+            let (low, high) = cell.ratio_interval.unzip();
+            data.push([
+                json!(line.group.op.name()),
+                json!(cell.layout),
+                json!(cell.median_ns),
+                json!(cell.ratio),
+                json!(low),
+                json!(high),
+            ]);
+        }
+    }
+    let (name, caption) = match sections {
+        Sections::Boot => (
+            "lookups-boot",
+            "Page frames in random order; lower is better. The axis is logarithmic. Linux answers for boot sections after two \
+             loads, whatever the sub-section map says.",
+        ),
+        Sections::Hot => (
+            "lookups-hot",
+            "The same on memory that was added later, where the sub-section map is read. A layout without a bar has no hotplug.",
+        ),
+    };
+    let title = format!("Time of a lookup on {}, ns", memory(sections));
+    let missing = || view.no_rows_of(&format!("lookups in random order on {}", memory(sections)));
+    Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
+        let has_bar = |layout: &&String| {
+            let cells = lines.iter().flat_map(|line| &line.cells);
+            cells.filter(|cell| cell.layout == **layout).any(|cell| cell.median_ns.is_some())
+        };
+        let shown: Vec<&String> = summary.layouts.iter().filter(has_bar).collect();
+        let legend: Vec<(Key, String)> =
+            shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
+        let body = head(area, title, &legend)?;
+        let medians = lines.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
+        let y = Axis::log(medians.chain([FLOOR_NS]), 1.0, 1.6);
+        let tick = |ns: f64| if ns < 10.0 { format!("{ns:.1}") } else { format!("{ns:.0}") };
+        let labels = Labels { name: "ns per lookup", tick: &tick };
+        let mut chart = chart(&body, (Axis::places(lines.len()), None), (y, labels))?;
+        let width = 0.9 / shown.len().max(1) as f64;
+        let bar_pixels = f64::from(chart.plotting_area().dim_in_pixel().0) / lines.len() as f64 * width;
+        // As wide as its bar: four digits of about 0.6 of their height.
+        let size = (bar_pixels / 2.6).clamp(7.0, LABEL);
+        for (place, line) in lines.iter().enumerate() {
+            for (nr, layout) in shown.iter().enumerate() {
+                let Some(cell) = line.cells.iter().find(|cell| cell.layout == **layout) else { continue };
+                let Some(ns) = cell.median_ns else { continue };
+                let left = place as f64 + 0.05 + nr as f64 * width;
+                let corners = [(left, FLOOR_NS), (left + width * 0.9, ns.max(FLOOR_NS))];
+                chart.draw_series([Rectangle::new(corners, view.look(layout).colour().filled())])?;
+                let (low, high) = (at(&chart, corners[0].0, corners[0].1), at(&chart, corners[1].0, corners[1].1));
+                marks.block(low, high, hover(&line.group.label(), cell, ns));
+                text(area, &three_digits(ns), ((low.0 + high.0) / 2, high.1 - 3), size, Hang::Above)?;
+            }
+            let middle = at(&chart, place as f64 + 0.5, FLOOR_NS);
+            text(area, line.group.op.name(), (middle.0, middle.1 + 6), LABEL, Hang::Below)?;
+        }
+        Ok(())
+    })
+}
+
+fn hover(label: &str, cell: &LookupCell, ns: f64) -> String {
+    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!(", {}×", three_digits(ratio)));
+    let interval = cell.ratio_interval;
+    let interval =
+        interval.map_or_else(String::new, |(low, high)| format!(" [{}, {}]", three_digits(low), three_digits(high)));
+    format!("{label}, {}: {}{ratio}{interval}", cell.layout, time(ns))
+}

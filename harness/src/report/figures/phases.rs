@@ -1,0 +1,113 @@
+//! Where the time of hot-add and hot-remove goes.
+
+use crate::cases::HotplugGroup;
+use crate::report::data::Data;
+use crate::report::figure::{Figure, View};
+use crate::report::headline::SIZES;
+use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, colour, fitting, head};
+use crate::summary::PhaseLine;
+use crate::units::{bytes, three_digits, time};
+use plotters::prelude::*;
+use serde_json::json;
+
+/// Phases of an addition and of a removal, in their order.
+const PHASES: [(&str, &[&str]); 2] = [
+    ("hot-add", &["reserve", "populate", "initialise", "publish"]),
+    ("hot-remove", &["unpublish", "grace", "depopulate"]),
+];
+
+/// A phase's colour: its place among all of them.
+fn look(phase: &str) -> RGBColor {
+    let all = PHASES.iter().flat_map(|(_, phases)| phases.iter());
+    // The first colour is grey, which is hard to see as a thin slice.
+    colour(1 + all.take_while(|other| **other != phase).count())
+}
+
+/// Bars of phases on top of each other, by size and layout.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
+    let summary = view.main();
+    let mut data = Data::new(&["operation", "size_bytes", "layout", "phase", "mean_ns", "operations"]);
+    let mut panels: Vec<(&str, u64, Vec<&PhaseLine>)> = Vec::new();
+    for size in SIZES {
+        let of_size: Vec<&PhaseLine> =
+            summary.phases.iter().filter(|line| line.group == HotplugGroup::plain(size)).collect();
+        for (operation, phases) in PHASES {
+            for line in &of_size {
+                for phase in phases {
+                    if let Some(ns) = line.ns(phase) {
+                        data.push([
+                            json!(operation),
+                            json!(size),
+                            json!(line.layout),
+                            json!(phase),
+                            json!(ns),
+                            json!(line.operations),
+                        ]);
+                    }
+                }
+            }
+            if !of_size.is_empty() {
+                panels.push((operation, size, of_size.clone()));
+            }
+        }
+    }
+    let caption = "The mean of each phase. An addition tests and reserves its range, backs the records with memory, writes them \
+                   and lets readers see them; a removal hides them, waits for the readers of before and gives the memory back. \
+                   Phases too short to see can be pointed at.";
+    let name = ("phases", "Phases of hot-add and hot-remove".to_owned());
+    let most = panels.iter().map(|(_, _, lines)| lines.len()).max().unwrap_or(0) as u32;
+    let rows = panels.len().div_ceil(2).max(1) as u32;
+    let height = 60 + rows * (70 + 24 * most);
+    Figure::new(
+        name,
+        caption,
+        data,
+        || view.no_rows_of("phases"),
+        height,
+        |area, marks, title| {
+            let shown = PHASES.iter().flat_map(|(_, phases)| phases.iter());
+            let legend: Vec<(Key, String)> =
+                shown.map(|phase| (Key::Block(look(phase)), (*phase).to_owned())).collect();
+            let body = head(area, title, &legend)?;
+            let areas = body.split_evenly((rows as usize, 2));
+            for ((operation, size, lines), area) in panels.iter().zip(&areas) {
+                let phases = PHASES.iter().find(|(of, _)| of == operation).map_or(&[][..], |(_, phases)| phases);
+                let total = |line: &PhaseLine| phases.iter().filter_map(|phase| line.ns(phase)).sum::<f64>();
+                let x = Axis::from_zero(lines.iter().map(|line| total(line)).fold(0.0, f64::max));
+                let x_name = format!("{operation} of {}", bytes(*size as f64));
+                let tick = |y: f64| {
+                    // The first layout is on top.
+                    let line = lines.len().checked_sub(1 + y as usize).and_then(|nr| lines.get(nr));
+                    line.map_or_else(String::new, |line| fitting(&line.layout, 125, 13.0))
+                };
+                let ticks = (0..lines.len()).map(|nr| nr as f64 + 0.5).collect();
+                let y = Axis::places(lines.len()).with_ticks(ticks);
+                let x_labels = Labels { name: &x_name, tick: &|ns| if ns == 0.0 { "0".to_owned() } else { time(ns) } };
+                // Few ticks: the panel is narrow.
+                let mut chart =
+                    chart(area, (x.with_every_other_tick(), Some(x_labels)), (y, Labels { name: "", tick: &tick }))?;
+                for (nr, line) in lines.iter().enumerate() {
+                    let place = (lines.len() - 1 - nr) as f64;
+                    let (mut from, whole) = (0.0, total(line));
+                    for phase in phases {
+                        let Some(ns) = line.ns(phase) else { continue };
+                        let corners = [(from, place + 0.15), (from + ns, place + 0.85)];
+                        chart.draw_series([Rectangle::new(corners, look(phase).filled())])?;
+                        let share = three_digits(100.0 * ns / whole);
+                        let hover = format!("{x_name}, {}: {phase} {} ({share} %)", line.layout, time(ns));
+                        marks.block(
+                            at(&chart, corners[0].0, corners[0].1),
+                            at(&chart, corners[1].0, corners[1].1),
+                            hover,
+                        );
+                        from += ns;
+                    }
+                }
+            }
+            Ok(())
+        },
+    )
+}

@@ -1,0 +1,378 @@
+//! A run folder as a report reads it: whatever is there, and what is not with the reason.
+//!
+//! [`compare`](crate::compare) refuses a folder that is not whole, since a verdict must not rest on a part. A report shows what there
+//! is, and says in its place what is missing.
+
+use super::headline;
+use crate::doctor::Examination;
+use crate::environment::Environment;
+use crate::instructions::{self, InstructionRow};
+use crate::layout_note::LayoutNote;
+use crate::map::PhysicalMap;
+use crate::row::{self, Row};
+use crate::run_folder::{self, MapNote, PARTIAL, SAMPLES, SUMS, Tool, sha256};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A folder of which nothing can be read.
+#[derive(Debug, Error)]
+pub enum InputError {
+    /// It is no folder.
+    #[error("cannot read {}: {source}; give the folder of a run", path.display())]
+    Folder {
+        /// What was given.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is neither a manifest nor a row in it.
+    #[error("{} is no run folder: it has neither a manifest.json nor a samples.jsonl that can be read", path.display())]
+    Nothing {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// How much of a run is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything.
+    Whole,
+    /// What is shown of runs beside others: the headlines on the main map.
+    Headlines,
+}
+
+/// What the manifest says, as far as it does.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Version of the manifest.
+    pub schema: Option<u32>,
+    /// What made the run.
+    pub tool: Option<Tool>,
+    /// A command that makes it again.
+    pub command: Option<String>,
+    /// How much was measured.
+    pub tier: Option<String>,
+    /// Seed of everything random.
+    pub seed: Option<u64>,
+    /// Processes that measured.
+    pub processes: Option<u32>,
+    /// When it began, UTC.
+    pub started: Option<String>,
+    /// The machine.
+    pub environment: Option<Environment>,
+    /// The doctor before the run.
+    pub doctor_before: Option<Examination>,
+    /// The doctor after it.
+    pub doctor_after: Option<Examination>,
+    /// Architecture of the layouts.
+    pub geometry: Option<String>,
+    /// The main map.
+    pub map: Option<PhysicalMap>,
+    /// The others, in short.
+    pub other_maps: Vec<MapNote>,
+    /// What each layout is.
+    pub layouts: Vec<LayoutNote>,
+}
+
+/// The rows of a map.
+#[derive(Clone, Debug)]
+pub struct MapRows {
+    /// Its name.
+    pub map: String,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct RunInput {
+    /// Name of its folder.
+    pub name: String,
+    /// Id of the machine.
+    pub machine: String,
+    /// What the manifest says.
+    pub known: Known,
+    /// Rows by map, the main one first.
+    pub maps: Vec<MapRows>,
+    /// Histograms by tag, in nanoseconds.
+    pub histograms: BTreeMap<String, Histogram<u64>>,
+    /// Instruction counts.
+    pub instructions: Vec<InstructionRow>,
+    /// What is missing or wrong, in sentences.
+    pub troubles: Vec<String>,
+}
+
+impl RunInput {
+    /// The main map's rows.
+    pub fn main_rows(&self) -> &[Row] {
+        self.maps.first().map_or(&[], |of| &of.rows)
+    }
+
+    /// The main map's name.
+    pub fn main_map(&self) -> &str {
+        self.maps.first().map_or("", |of| &of.map)
+    }
+}
+
+/// A file that may not be there.
+fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
+    match fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            troubles.push(format!("{name} cannot be read: {error}."));
+            None
+        }
+    }
+}
+
+/// Reads a run folder.
+///
+/// # Errors
+/// It is no folder, or nothing in it can be read.
+pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
+    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
+    if !fs::metadata(folder).map_err(refused)?.is_dir() {
+        return Err(refused(io::ErrorKind::NotADirectory.into()));
+    }
+    // `.` and `..` have names too.
+    let named = fs::canonicalize(folder).map_err(refused)?;
+    let name = named.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut troubles = Vec::new();
+    let manifest = optional(&folder.join("manifest.json"), &mut troubles);
+    let samples = optional(&folder.join(SAMPLES), &mut troubles);
+    check_sums(folder, &name, &samples, &mut troubles);
+    let known = manifest.as_deref().and_then(|bytes| known(bytes, &mut troubles));
+    if manifest.is_none() {
+        troubles.push(
+            "There is no manifest.json: machine, map, command and seed are not known, and the map that has the most rows is \
+             taken for the main one."
+                .to_owned(),
+        );
+    }
+    let mut rows = rows(samples.as_deref(), &mut troubles);
+    drop(samples);
+    if rows.is_empty() && known.is_none() {
+        return Err(InputError::Nothing { path: folder.to_owned() });
+    }
+    let known = known.unwrap_or_default();
+    let machine = known.environment.as_ref().map(|of| of.machine_id.clone());
+    let machine = machine.or_else(|| Some(rows.first()?.machine.clone())).unwrap_or_else(|| "unknown".to_owned());
+    let (mut histograms, mut counts) = (BTreeMap::new(), Vec::new());
+    if depth == Depth::Headlines {
+        let main = known.map.as_ref().map(|map| map.name.clone());
+        rows.retain(|row| main.as_ref().is_none_or(|main| row.map == *main) && headline::is_row_of_one(row));
+    } else {
+        match optional(&folder.join("latency.hlog"), &mut troubles) {
+            Some(log) => histograms = read_histograms(&log, &mut troubles),
+            None => troubles.push("There is no latency.hlog: percentile curves are missing.".to_owned()),
+        }
+        if folder.join(instructions::FILE_NAME).exists() {
+            match instructions::read(folder) {
+                Ok(read) => counts = read,
+                Err(error) => {
+                    troubles.push(format!("Instruction counts are left out: {}.", without_folder(&error, folder)))
+                }
+            }
+        }
+    }
+    let maps = by_map(rows, &known);
+    Ok(RunInput { name, machine, known, maps, histograms, instructions: counts, troubles })
+}
+
+/// An error without the folder it happened in: pages are published.
+fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
+    error.to_string().replace(&format!("{}/", folder.display()), "")
+}
+
+/// Says whether the folder is what a run left.
+fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &mut Vec<String>) {
+    if name.ends_with(PARTIAL) {
+        troubles.push("The run was stopped before its end: what it had measured until then is shown.".to_owned());
+        return;
+    }
+    let Some(sums) = optional(&folder.join(SUMS), troubles) else {
+        troubles.push(format!("There is no {SUMS}, which is written last: the run may not be whole."));
+        return;
+    };
+    let sums = String::from_utf8_lossy(&sums).into_owned();
+    let lines: Vec<(&str, &str)> = sums.lines().filter_map(|line| line.split_once("  ")).collect();
+    if !["manifest.json", SAMPLES].iter().all(|file| lines.iter().any(|(_, name)| name == file)) {
+        troubles.push(format!("{SUMS} does not name manifest.json and {SAMPLES}: the run may not be whole."));
+    }
+    for (sum, file) in lines {
+        // Names of files beside it, nothing else.
+        if file.contains('/') {
+            continue;
+        }
+        let is_same = match (file, samples) {
+            (SAMPLES, Some(samples)) => sha256(samples) == sum,
+            _ => match fs::read(folder.join(file)) {
+                Ok(bytes) => sha256(&bytes) == sum,
+                Err(error) => {
+                    troubles.push(format!("{file} is named in {SUMS} but cannot be read: {error}."));
+                    continue;
+                }
+            },
+        };
+        if !is_same {
+            troubles.push(format!("{file} is not what the run wrote: its sum in {SUMS} is another."));
+        }
+    }
+}
+
+/// Takes a part of the manifest, or says why not.
+fn part<T: DeserializeOwned>(manifest: &Value, name: &str, troubles: &mut Vec<String>) -> Option<T> {
+    let value = manifest.get(name)?;
+    serde_json::from_value(value.clone())
+        .map_err(|error| troubles.push(format!("manifest.json: {name} is not understood: {error}.")))
+        .ok()
+}
+
+fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
+    let manifest: Value = serde_json::from_slice(bytes)
+        .map_err(|error| troubles.push(format!("manifest.json cannot be read: {error}.")))
+        .ok()?;
+    let schema: Option<u32> = part(&manifest, "schema", troubles);
+    if let Some(schema) = schema.filter(|schema| *schema > run_folder::SCHEMA) {
+        troubles.push(format!(
+            "manifest.json is of schema {schema}, and this pfnbench knows {}: what it understands is shown; a newer pfnbench \
+             shows the rest.",
+            run_folder::SCHEMA
+        ));
+    }
+    Some(Known {
+        schema,
+        tool: part(&manifest, "tool", troubles),
+        command: part(&manifest, "command", troubles),
+        tier: part(&manifest, "tier", troubles),
+        seed: part(&manifest, "seed", troubles),
+        processes: part(&manifest, "processes", troubles),
+        started: part(&manifest, "started", troubles),
+        environment: part(&manifest, "environment", troubles),
+        doctor_before: part(&manifest, "doctor_before", troubles),
+        doctor_after: part(&manifest, "doctor_after", troubles),
+        geometry: part(&manifest, "geometry", troubles),
+        map: part(&manifest, "map", troubles),
+        other_maps: part(&manifest, "other_maps", troubles).unwrap_or_default(),
+        layouts: part(&manifest, "layouts", troubles).unwrap_or_default(),
+    })
+}
+
+/// Rows, as far as lines are some.
+fn rows(samples: Option<&[u8]>, troubles: &mut Vec<String>) -> Vec<Row> {
+    let Some(samples) = samples else {
+        troubles.push(format!("There is no {SAMPLES}: there are no figures."));
+        return Vec::new();
+    };
+    let (mut rows, mut bad, mut newer) = (Vec::new(), Vec::new(), None);
+    for (at, line) in samples.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        match serde_json::from_slice::<Row>(line) {
+            Ok(row) => {
+                newer = newer.max(Some(row.v).filter(|version| *version > row::SCHEMA));
+                rows.push(row);
+            }
+            Err(_) => bad.push(at + 1),
+        }
+    }
+    if let Some(version) = newer {
+        troubles.push(format!(
+            "{SAMPLES} has rows of version {version}, and this pfnbench knows {}: what it understands is shown.",
+            row::SCHEMA
+        ));
+    }
+    if let Some(first) = bad.first() {
+        let nr = bad.len();
+        troubles.push(format!("{SAMPLES}: {nr} lines are no rows and left out, the first is line {first}."));
+    }
+    if rows.is_empty() {
+        troubles.push(format!("{SAMPLES} has no rows: there are no figures."));
+    }
+    rows
+}
+
+fn by_map(rows: Vec<Row>, known: &Known) -> Vec<MapRows> {
+    let mut maps: Vec<MapRows> = Vec::new();
+    let known_names = known.map.iter().map(|map| &map.name).chain(known.other_maps.iter().map(|map| &map.name));
+    for name in known_names {
+        maps.push(MapRows { map: name.clone(), rows: Vec::new() });
+    }
+    for row in rows {
+        match maps.iter_mut().find(|of| of.map == row.map) {
+            Some(of) => of.rows.push(row),
+            None => maps.push(MapRows { map: row.map.clone(), rows: vec![row] }),
+        }
+    }
+    if known.map.is_none() {
+        maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));
+    }
+    let main = known.map.as_ref().map(|map| map.name.clone());
+    maps.retain(|of| !of.rows.is_empty() || main.as_ref() == Some(&of.map));
+    maps
+}
+
+/// The histograms of a log by tag; equal tags are added up.
+fn read_histograms(log: &[u8], troubles: &mut Vec<String>) -> BTreeMap<String, Histogram<u64>> {
+    let (mut histograms, mut torn) = (BTreeMap::<String, Histogram<u64>>::new(), 0);
+    let mut deserializer = Deserializer::new();
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        let mut read = || {
+            let LogEntry::Interval(interval) = IntervalLogIterator::new(line).next()?.ok()? else { return None };
+            let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).ok()?;
+            let histogram: Histogram<u64> = deserializer.deserialize(&mut bytes.as_slice()).ok()?;
+            Some((interval.tag()?.as_str().to_owned(), histogram))
+        };
+        let is_comment = matches!(line.first(), None | Some(b'#' | b'"' | b'\n'));
+        match read() {
+            Some((tag, histogram)) => match histograms.get_mut(&tag) {
+                Some(known) => torn += usize::from(known.add(&histogram).is_err()),
+                None => drop(histograms.insert(tag, histogram)),
+            },
+            None if is_comment => {}
+            None => torn += 1,
+        }
+    }
+    if torn > 0 {
+        troubles.push(format!("latency.hlog: {torn} intervals are torn and left out."));
+    }
+    histograms
+}
+
+/// Id of the machine and beginning of a run, from its manifest, or from its first row.
+///
+/// # Errors
+/// It is no folder, or nothing in it can be read.
+pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
+    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
+    if !fs::metadata(folder).map_err(refused)?.is_dir() {
+        return Err(refused(io::ErrorKind::NotADirectory.into()));
+    }
+    let manifest = fs::read(folder.join("manifest.json")).ok();
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let started = word(manifest.as_ref().and_then(|of| of.get("started"))).unwrap_or_default();
+    let machine = word(manifest.as_ref().and_then(|of| of.get("environment")?.get("machine_id")));
+    if let Some(machine) = machine {
+        return Ok((machine, started));
+    }
+    let samples = File::open(folder.join(SAMPLES)).map(BufReader::new);
+    let lines = samples.into_iter().flat_map(|samples| samples.split(b'\n').map_while(Result::ok));
+    let first = lines.take(1000).find_map(|line| serde_json::from_slice::<Row>(&line).ok());
+    match (first, manifest) {
+        (Some(row), _) => Ok((row.machine, started)),
+        (None, Some(_)) => Ok(("unknown".to_owned(), started)),
+        (None, None) => Err(InputError::Nothing { path: folder.to_owned() }),
+    }
+}

@@ -1,0 +1,197 @@
+//! The report as Markdown, with pictures and data as files beside it.
+
+use super::figure::Figure;
+use super::finding::Winner;
+use super::heat::HeatLine;
+use super::html::{facts, winner};
+use super::picture::DrawError;
+use super::{Part, Report};
+use crate::cover_letter;
+
+/// A file of a report: its name, and what is in it.
+#[derive(Debug)]
+pub struct ReportFile {
+    /// Name within the folder of pictures.
+    pub name: String,
+    /// Contents.
+    pub contents: String,
+}
+
+/// Text that is no markup in a line of Markdown, also in a cell of a table.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            // HTML in Markdown is HTML.
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => {
+                escaped.push('\\');
+                escaped.push(letter);
+            }
+            '\n' | '\r' => escaped.push(' '),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// A table of Markdown; cells are escaped already.
+fn table(head: &[String], lines: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = vec!["---".to_owned(); head.len()];
+    std::iter::once(line(head)).chain([line(&rule)]).chain(lines.iter().map(|cells| line(cells))).collect()
+}
+
+/// The winners.
+pub fn winners(winners: &[Winner]) -> String {
+    let head = ["at", "wins", "with", "next, times as much", "last"].map(str::to_owned);
+    let line = |of: &Winner| {
+        let wins = format!("**{}**", escaped(&of.wins));
+        vec![escaped(&of.what), wins, escaped(&of.takes), escaped(&of.next), escaped(&of.last)]
+    };
+    table(&head, &winners.iter().map(line).collect::<Vec<_>>())
+}
+
+/// The heat table, of lines that `wanted` takes.
+pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
+    let layouts = &part.view().main().layouts;
+    let labels = ["operation", "on", "order", "map"].map(str::to_owned);
+    let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
+    let line = |line: &HeatLine| {
+        let cell =
+            |of: &super::heat::HeatCell| format!("{} {}", of.ratio_in_words(), of.details()).trim_end().to_owned();
+        let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map].map(escaped);
+        labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
+    };
+    table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
+}
+
+/// A figure: its picture below `folder`, and how to read it.
+pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
+    let name = file_name(figure, number);
+    match &figure.drawing {
+        Ok(_) => format!(
+            "![{}]({folder}/{name}.svg)\n\n{} Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).\n",
+            escaped(&figure.title),
+            escaped(&figure.caption)
+        ),
+        Err(missing) => format!("{}\n", escaped(missing)),
+    }
+}
+
+fn file_name(figure: &Figure, number: usize) -> String {
+    if number == 1 { figure.name.to_owned() } else { format!("{}-{number}", figure.name) }
+}
+
+/// The files beside a report.
+///
+/// # Errors
+/// Data cannot be written down.
+pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
+    let mut files = Vec::new();
+    let of_parts = report.parts.iter().enumerate();
+    let of_parts = of_parts.flat_map(|(at, part)| part.figures.iter().map(move |figure| (figure, at + 1)));
+    for (figure, number) in of_parts.chain(report.machines.iter().map(|figure| (figure, 1))) {
+        if let Ok(svg) = &figure.drawing {
+            let name = file_name(figure, number);
+            files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
+            files.push(ReportFile { name: format!("{name}.json"), contents: figure.data.json() });
+            files.push(ReportFile { name: format!("{name}.csv"), contents: figure.data.csv()? });
+        }
+    }
+    for (at, part) in report.parts.iter().enumerate().filter(|(_, part)| !part.heat.is_empty()) {
+        let name = if at == 0 { "heat".to_owned() } else { format!("heat-{}", at + 1) };
+        files.push(ReportFile { name: format!("{name}.json"), contents: part.heat_data.json() });
+        files.push(ReportFile { name: format!("{name}.csv"), contents: part.heat_data.csv()? });
+    }
+    Ok(files)
+}
+
+/// The whole report; pictures are in `folder` beside it, `command` made it.
+pub fn report(report: &Report, folder: &str, command: &str) -> String {
+    let mut text = String::from("# What finding a page's record costs\n\n");
+    for reason in &report.unread {
+        text.push_str(&format!("> Left out: {}.\n\n", escaped(reason)));
+    }
+    if let Some(machines) = &report.machines {
+        text.push_str(&format!(
+            "## Machines side by side\n\n{}\n{}\n",
+            side_by_side(report),
+            figure(machines, 1, folder)
+        ));
+    }
+    for (at, part) in report.parts.iter().enumerate() {
+        if report.parts.len() > 1 {
+            text.push_str(&format!("## Machine {}: {}\n\n", at + 1, escaped(&part.run.machine)));
+        }
+        text.push_str(&of_part(part, at + 1, folder));
+    }
+    text.push_str(
+        "## What this does not measure\n\nLocks of a kernel, shoot-downs of other processors' TLBs, a kernel's own page tables, \
+         interrupts, reclaim: the layouts run in user space.\n\n",
+    );
+    text.push_str(&format!("Made by `{}`.\n", command.replace('`', "'")));
+    text
+}
+
+fn of_part(part: &Part, number: usize, folder: &str) -> String {
+    let mut text = String::new();
+    for trouble in &part.run.troubles {
+        text.push_str(&format!("> {}\n\n", escaped(trouble)));
+    }
+    for sentence in &part.sentences {
+        text.push_str(&format!("{}\n\n", escaped(sentence)));
+    }
+    if !part.winners.is_empty() {
+        text.push_str(&format!("{}\n", winners(&part.winners)));
+    }
+    let answer = cover_letter::sentences(&part.costs);
+    if !answer.is_empty() {
+        text.push_str("## What the sub-section map costs pfn\\_valid\n\n");
+        answer.iter().for_each(|sentence| text.push_str(&format!("{}\n\n", escaped(sentence))));
+    }
+    text.push_str("## Pictures\n\n");
+    for of in &part.figures {
+        text.push_str(&format!("### {}\n\n{}\n", escaped(&of.title), figure(of, number, folder)));
+    }
+    let reference = escaped(&part.view().main().reference);
+    text.push_str(&format!("## Every operation, against {reference}\n\n"));
+    match part.heat.is_empty() {
+        true => text.push_str("Missing: the run has neither lookups nor hotplug.\n\n"),
+        false => text.push_str(&format!("{}\n", heat(part, |_| true))),
+    }
+    text.push_str("## The machine and the command\n\n");
+    let facts = facts(part);
+    let lines: Vec<Vec<String>> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), escaped(value)]).collect();
+    text.push_str(&format!("{}\n", table(&["".to_owned(), "".to_owned()], &lines)));
+    text
+}
+
+fn side_by_side(report: &Report) -> String {
+    let head: Vec<String> = std::iter::once(String::new())
+        .chain(report.parts.iter().enumerate().map(|(at, part)| format!("{}: {}", at + 1, escaped(&part.run.machine))))
+        .collect();
+    let line = |what: &String| {
+        let winner = |part: &Part| part.short().headline(what).map_or_else(String::new, |of| escaped(&winner(of)));
+        std::iter::once(escaped(what)).chain(report.parts.iter().map(winner)).collect::<Vec<String>>()
+    };
+    let whats: Vec<String> = report.parts[0].short().headlines.iter().map(|headline| headline.what.clone()).collect();
+    table(&head, &whats.iter().map(line).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_no_markup() {
+        assert_eq!(escaped("<b>a|b_c*</b>\n`x`"), "&lt;b>a\\|b\\_c\\*&lt;/b> \\`x\\`");
+    }
+
+    #[test]
+    fn a_table_has_a_rule_below_its_head() {
+        let text = table(&["a".into(), "b".into()], &[vec!["1".into(), "2".into()]]);
+        assert_eq!(text, "| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+    }
+}

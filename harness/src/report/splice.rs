@@ -1,0 +1,161 @@
+//! Parts of a report between markers of a document, such as a README.
+//!
+//! ```text
+//! <!-- pfnbench winners -->
+//! … is replaced …
+//! <!-- pfnbench end -->
+//! ```
+//!
+//! A marker names a [`Block`]: `finding`, `winners`, `answer`, `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or
+//! `command`.
+
+use super::{Part, Report, markdown};
+use crate::cover_letter;
+use crate::files::line_of;
+use regex::Regex;
+use thiserror::Error;
+
+const BEGIN: &str = "<!-- pfnbench ";
+const END: &str = "<!-- pfnbench end -->";
+const CLOSE: &str = "-->";
+
+/// What a marker may ask for, in words.
+pub const BLOCKS: &str = "finding, winners, answer, heat, heat REGEX, figure NAME, command";
+
+/// A document that cannot be filled.
+#[derive(Debug, Error)]
+pub enum SpliceError {
+    /// There is nothing to fill.
+    #[error("it has no markers; write `{BEGIN}winners {CLOSE}` and `{END}` around what is to be replaced")]
+    NoMarkers,
+    /// A block has no end.
+    #[error("line {line}: the block has no end; write `{END}` after it")]
+    NoEnd {
+        /// Line of its marker, from 1.
+        line: usize,
+    },
+    /// A marker asks for what there is not.
+    #[error("line {line}: {what:?} is nothing that a report has; markers ask for {BLOCKS}, and figures are {figures}")]
+    Unknown {
+        /// Line of the marker, from 1.
+        line: usize,
+        /// What it asks for.
+        what: String,
+        /// Names of figures.
+        figures: String,
+    },
+    /// A regular expression that is none.
+    #[error("line {line}: {source}")]
+    Regex {
+        /// Line of the marker, from 1.
+        line: usize,
+        /// The cause.
+        source: regex::Error,
+    },
+    /// A picture is asked for, but no pictures are written.
+    #[error("line {line}: a picture needs a file; write the report as Markdown too, e.g. -o report.md")]
+    NoPictures {
+        /// Line of the marker, from 1.
+        line: usize,
+    },
+}
+
+/// Replaces what is between the markers of `document`. Pictures are taken from `folder`, if there are any; `command` made it.
+///
+/// # Errors
+/// [`SpliceError`], with the line.
+pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
+    let (mut filled, mut rest, mut blocks) = (String::new(), document, 0);
+    while let Some(at) = rest.find(BEGIN) {
+        let offset = document.len() - rest.len() + at;
+        let line = line_of(document, offset);
+        let marker = &rest[at..];
+        let after = marker.find(CLOSE).ok_or(SpliceError::NoEnd { line })? + CLOSE.len();
+        let what = marker[BEGIN.len()..after - CLOSE.len()].trim();
+        let end = marker.find(END).ok_or(SpliceError::NoEnd { line })?;
+        // The next begins before this one ends.
+        if what == "end" || marker[after..end].contains(BEGIN) {
+            return Err(SpliceError::NoEnd { line });
+        }
+        let block = block(report, what, line, folder, command)?;
+        filled.push_str(&rest[..at + after]);
+        filled.push_str(&format!("\n{}\n", block.trim_end()));
+        filled.push_str(END);
+        rest = &marker[end + END.len()..];
+        blocks += 1;
+    }
+    if blocks == 0 {
+        return Err(SpliceError::NoMarkers);
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
+    let part: &Part = &report.parts[0];
+    let sentences = |of: &[String]| of.iter().map(|sentence| format!("{}\n\n", markdown::escaped(sentence))).collect();
+    let (kind, argument) = what.split_once(' ').map_or((what, ""), |(kind, argument)| (kind, argument.trim()));
+    let unknown = || {
+        let figures: Vec<&str> = part.figures.iter().map(|figure| figure.name).collect();
+        SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
+    };
+    Ok(match (kind, argument) {
+        ("finding", "") => sentences(&part.sentences),
+        ("winners", "") => markdown::winners(&part.winners),
+        ("answer", "") => sentences(&cover_letter::sentences(&part.costs)),
+        ("heat", wanted) => {
+            let wanted = Regex::new(wanted).map_err(|source| SpliceError::Regex { line, source })?;
+            markdown::heat(part, |line| {
+                let name = format!("{} {} {} {}", line.label, line.sections.name(), line.order, line.map);
+                wanted.is_match(&name)
+            })
+        }
+        ("figure", name) => {
+            let figure = part.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
+            let folder = folder.ok_or(SpliceError::NoPictures { line })?;
+            markdown::figure(figure, 1, folder)
+        }
+        ("command", "") => format!("```sh\n{command}\n```\n"),
+        _ => return Err(unknown()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::report;
+    use super::*;
+
+    fn filled(document: &str) -> Result<String, SpliceError> {
+        splice(&report(), document, Some("pictures"), "pfnbench report RUN")
+    }
+
+    #[test]
+    fn what_is_around_the_markers_stays() {
+        let document = "# A\n\n<!-- pfnbench winners -->\nold\n<!-- pfnbench end -->\ntail <!-- other -->\n\
+                        <!-- pfnbench command --><!-- pfnbench end -->\nend";
+        let once = filled(document).unwrap();
+        assert!(once.starts_with("# A\n\n<!-- pfnbench winners -->\n| at |") && once.ends_with("\nend"), "{once}");
+        assert!(!once.contains("old") && once.contains("tail <!-- other -->") && once.contains("pfnbench report RUN"));
+        assert_eq!(filled(&once).unwrap(), once, "to fill it again changes nothing");
+    }
+
+    #[test]
+    fn what_cannot_be_filled_is_said_with_its_line() {
+        let error = |document: &str| filled(document).unwrap_err().to_string();
+        assert!(error("text").contains("no markers"));
+        assert!(error("a\n<!-- pfnbench heat -->\n").contains("line 2"));
+        assert!(error("<!-- pfnbench heat -->\n<!-- pfnbench winners -->\n<!-- pfnbench end -->").contains("line 1"));
+        assert!(error("<!-- pfnbench end -->").contains("line 1"));
+        let unknown = error("\n\n<!-- pfnbench figure nothing --> <!-- pfnbench end -->");
+        assert!(unknown.contains("line 3") && unknown.contains("lookups-hot"), "{unknown}");
+        assert!(error("<!-- pfnbench heat ( --> <!-- pfnbench end -->").contains("line 1"));
+        let no_pictures = splice(&report(), "<!-- pfnbench figure map --> <!-- pfnbench end -->", None, "");
+        assert!(matches!(no_pictures, Err(SpliceError::NoPictures { line: 1 })));
+    }
+
+    #[test]
+    fn lines_of_the_heat_table_are_chosen_by_name() {
+        let hot = filled("<!-- pfnbench heat ^pfn_valid hot --><!-- pfnbench end -->").unwrap();
+        assert_eq!(hot.matches("pfn\\_valid").count(), 1, "{hot}");
+    }
+}
