@@ -8,6 +8,7 @@ use crate::backing_arg::BackingArg;
 use crate::cases::Filter;
 use crate::field::Means;
 use crate::interrupt::Interrupt;
+use crate::layout_note::LayoutNote;
 use crate::map::PhysicalMap;
 use crate::race::{self, RaceError, Settings, Sink, Unit};
 use crate::row::Row;
@@ -16,7 +17,7 @@ use crate::verify;
 use crate::work::Work;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
-use memmap_layouts::{Arm64Pages4K, X86_64};
+use memmap_layouts::{Arm64Pages4K, Geometry, X86_64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -171,15 +172,39 @@ pub enum JobError {
     },
 }
 
-/// Name of the architecture whose physical space holds a map.
+/// The architecture of a race, by what is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Architecture {
+    /// Its name.
+    pub id: &'static str,
+    /// Bytes of a section.
+    pub section_bytes: u64,
+    notes: fn(&[String]) -> Result<Vec<LayoutNote>, RaceError>,
+}
+
+impl Architecture {
+    fn of<G: Geometry>() -> Self {
+        let notes = |ids: &[String]| Ok(race::chosen::<G>(ids)?.iter().map(LayoutNote::of).collect());
+        Self { id: G::ID, section_bytes: 1 << G::SECTION_SIZE_BITS, notes }
+    }
+
+    /// What the layouts of these ids are; all of them for none.
+    ///
+    /// # Errors
+    /// An id that no layout has.
+    pub fn notes(&self, ids: &[String]) -> Result<Vec<LayoutNote>, RaceError> {
+        (self.notes)(ids)
+    }
+}
+
+/// The architecture whose physical space holds a map.
 ///
 /// # Errors
 /// [`JobError::TooWide`].
-pub fn geometry_of(map: &PhysicalMap) -> Result<&'static str, JobError> {
-    use memmap_layouts::Geometry;
+pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
     match verify::width(map) {
-        ..=46 => Ok(X86_64::ID),
-        47..=48 => Ok(Arm64Pages4K::ID),
+        ..=46 => Ok(Architecture::of::<X86_64>()),
+        47..=48 => Ok(Architecture::of::<Arm64Pages4K>()),
         bits => Err(JobError::TooWide { map: map.name.clone(), bits }),
     }
 }

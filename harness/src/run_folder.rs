@@ -17,6 +17,7 @@ use crate::doctor::Examination;
 use crate::environment::Environment;
 use crate::files::replace;
 use crate::job::Finished;
+use crate::layout_note::LayoutNote;
 use crate::map::PhysicalMap;
 use crate::row::Row;
 use crate::tier::Tier;
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -39,34 +41,34 @@ use thiserror::Error;
 pub const SCHEMA: u32 = 1;
 
 /// What made the run.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Tool {
     /// `pfnbench`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// Its commit.
-    pub commit: &'static str,
+    pub commit: Cow<'static, str>,
     /// The compiler.
-    pub rustc: &'static str,
+    pub rustc: Cow<'static, str>,
     /// The build profile.
-    pub profile: &'static str,
+    pub profile: Cow<'static, str>,
 }
 
 impl Tool {
     /// This binary.
     pub const THIS: Tool = Tool {
-        name: "pfnbench",
-        version: env!("CARGO_PKG_VERSION"),
-        commit: env!("PFNBENCH_COMMIT"),
-        rustc: env!("PFNBENCH_RUSTC"),
-        profile: env!("PFNBENCH_PROFILE"),
+        name: Cow::Borrowed("pfnbench"),
+        version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+        commit: Cow::Borrowed(env!("PFNBENCH_COMMIT")),
+        rustc: Cow::Borrowed(env!("PFNBENCH_RUSTC")),
+        profile: Cow::Borrowed(env!("PFNBENCH_PROFILE")),
     };
 }
 
 /// `manifest.json`: everything about a run that is not a figure.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
@@ -97,15 +99,18 @@ pub struct Manifest {
     /// Bytes of records of all layouts together.
     pub records_limit: u64,
     /// Architecture of the layouts.
-    pub geometry: &'static str,
+    pub geometry: Cow<'static, str>,
     /// The main map: memory only.
     pub map: PhysicalMap,
     /// Other maps that were measured on.
     pub other_maps: Vec<MapNote>,
+    /// The layouts that were raced; runs of before do not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layouts: Vec<LayoutNote>,
 }
 
-/// A map, in short.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// A map, in short. Of runs of before there are words alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct MapNote {
     /// Its name, as in the rows.
@@ -114,12 +119,28 @@ pub struct MapNote {
     pub origin: String,
     /// Its memory, in words.
     pub summary: String,
+    /// End of its last range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_bytes: Option<u64>,
+    /// Bytes of memory that is there at boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ram_bytes: Option<u64>,
+    /// Sections that hold some of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nr_sections: Option<u64>,
 }
 
 impl MapNote {
-    /// Of a map.
-    pub fn of(map: &PhysicalMap) -> Self {
-        Self { name: map.name.clone(), origin: map.origin.clone(), summary: map.summary() }
+    /// Of a map that is raced on with sections of `section_bytes`.
+    pub fn of(map: &PhysicalMap, section_bytes: u64) -> Self {
+        Self {
+            name: map.name.clone(),
+            origin: map.origin.clone(),
+            summary: map.summary(),
+            end_bytes: Some(map.end()),
+            ram_bytes: Some(map.ram_bytes()),
+            nr_sections: Some(map.nr_sections(section_bytes)),
+        }
     }
 }
 

@@ -182,7 +182,7 @@ impl Wanted {
             }
             let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
             let mut map = source.load()?;
-            job::geometry_of(&map)?;
+            job::architecture_of(&map)?;
             // Rows tell maps apart by their names.
             let same = |known: &MapWork| known.map.name == map.name;
             if maps.iter().any(same) {

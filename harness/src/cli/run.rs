@@ -7,7 +7,7 @@ use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
 use crate::huge_pages;
 use crate::interrupt::Interrupt;
-use crate::job::{self, Job};
+use crate::job::{self, Job, JobError};
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
@@ -205,7 +205,7 @@ impl RunArgs {
             bail!("none of the layouts asked for can have its records there");
         }
         Ok(Schedule {
-            commit: Tool::THIS.commit.to_owned(),
+            commit: Tool::THIS.commit.into_owned(),
             command: self.command(&maps[0].map.name, records_limit),
             started,
             doctor_before,
@@ -227,6 +227,12 @@ impl RunArgs {
     fn finish(&self, schedule: Schedule, folder: RunFolder) -> anyhow::Result<Answer> {
         let rows = folder.rows()?;
         let main = &schedule.maps[0].map;
+        let architecture = job::architecture_of(main)?;
+        let mut layouts = architecture.notes(&schedule.layouts)?;
+        // Some may have been left out.
+        layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
+        let note = |map| Ok(MapNote::of(map, job::architecture_of(map)?.section_bytes));
+        let other_maps = schedule.maps[1..].iter().map(|of| note(&of.map)).collect::<Result<_, JobError>>()?;
         let manifest = Manifest {
             schema: SCHEMA,
             tool: Tool::THIS,
@@ -240,9 +246,10 @@ impl RunArgs {
             environment: schedule.environment.clone(),
             doctor_before: schedule.doctor_before.clone(),
             records_limit: schedule.records_limit,
-            geometry: job::geometry_of(main)?,
+            geometry: architecture.id.into(),
             map: main.clone(),
-            other_maps: schedule.maps[1..].iter().map(|of| MapNote::of(&of.map)).collect(),
+            other_maps,
+            layouts,
         };
         let summaries: Vec<(String, Summary)> = schedule
             .maps

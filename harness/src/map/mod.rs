@@ -523,6 +523,17 @@ impl PhysicalMap {
         ram.map(|range| range.end - range.start).sum()
     }
 
+    /// Sections of `section_bytes` that hold memory that is there at boot.
+    pub fn nr_sections(&self, section_bytes: u64) -> u64 {
+        let (mut count, mut next) = (0, 0);
+        for range in self.ranges.iter().filter(|range| range.kind == Kind::Ram && range.start < range.end) {
+            let (first, end) = ((range.start / section_bytes).max(next), range.end.div_ceil(section_bytes));
+            count += end.saturating_sub(first);
+            next = next.max(end);
+        }
+        count
+    }
+
     /// What it is, in a few words.
     pub fn summary(&self) -> String {
         let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();

@@ -430,3 +430,17 @@ fn damaged_maps_are_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn sections_with_memory_are_counted_as_layouts_count_them() {
+    use memmap_layouts::{Geometry, X86_64};
+    // Two ranges share a section, one ends where the next section begins, and a device holds none.
+    let map = ok("00000000-00000fff : System RAM\n00100000-07ffffff : System RAM\n08001000-10000fff : System RAM\n\
+                  80000000-8fffffff : Persistent Memory\n");
+    assert_eq!((map.nr_sections(128 << 20), map.nr_sections(1 << 30)), (3, 1));
+    for name in builtin::names() {
+        let map = builtin::by_name(name).unwrap();
+        let counted = map.boot_map().unwrap().nr_sections::<X86_64>();
+        assert_eq!(map.nr_sections(1 << X86_64::SECTION_SIZE_BITS), counted, "{name}");
+    }
+}
