@@ -293,6 +293,12 @@ pub enum InstructionsError {
         /// The cause.
         source: serde_json::Error,
     },
+    /// There is no row.
+    #[error("{}: no row in it; cargo bench --bench instructions makes some", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// A row says something that cannot be.
     #[error("{}:{line}: {what}", path.display())]
     Impossible {
@@ -353,17 +359,44 @@ fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String>
     before.iter().any(|known| known.limit_name() == name).then(|| format!("a second row of {name}"))
 }
 
-/// Writes rows, a line each; the folder is made. The file is complete or as it was.
+/// Reads the rows that are to lie beside a run: as [`read`], and there must be some.
 ///
 /// # Errors
-/// The place cannot be written.
-pub fn write(path: &Path, rows: &[InstructionRow]) -> Result<(), InstructionsError> {
+/// [`InstructionsError`].
+pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
+    let rows = read(path)?;
+    if rows.is_empty() { Err(InstructionsError::Empty { path: path.to_owned() }) } else { Ok(rows) }
+}
+
+/// Why counts are not of the code that a run measures, as far as rows tell: the compiler, its flags and the profile, but not the
+/// commit.
+pub fn of_another_build(rows: &[InstructionRow]) -> Option<String> {
+    let (counted, this) = (&rows.first()?.toolchain, Toolchain::this());
+    let words = |of: &Toolchain| {
+        let flags = if of.rustflags.is_empty() { String::new() } else { format!(" with {}", of.rustflags) };
+        format!("{} in the profile {}{flags}", of.name(), of.profile)
+    };
+    let other =
+        || format!("the counts are of code by {}, and what runs here was made by {}", words(counted), words(&this));
+    (*counted != this).then(other)
+}
+
+/// Rows as the file has them, a line each.
+pub fn lines(rows: &[InstructionRow]) -> Vec<u8> {
     let mut lines = Vec::new();
     for row in rows {
         serde_json::to_writer(&mut lines, row).expect("a row has string keys only");
         lines.push(b'\n');
     }
-    replace(path, &lines).map_err(|source| InstructionsError::Io { path: path.to_owned(), source })
+    lines
+}
+
+/// Writes rows; the folder is made. The file is complete or as it was.
+///
+/// # Errors
+/// The place cannot be written.
+pub fn write(path: &Path, rows: &[InstructionRow]) -> Result<(), InstructionsError> {
+    replace(path, &lines(rows)).map_err(|source| InstructionsError::Io { path: path.to_owned(), source })
 }
 
 /// Where `cargo bench --bench instructions` leaves its rows: below the target folder, which is `target` unless

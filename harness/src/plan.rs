@@ -131,10 +131,11 @@ impl Plan {
     }
 }
 
-/// Is memory all over the physical space: in more pieces than machines have?
+/// Is memory all over the physical space: in more pieces than machines have, or each section for itself?
 fn is_scattered(sections: &[u64]) -> bool {
-    let pieces = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
-    pieces > 16 && pieces > sections.len() / 16
+    let gaps = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
+    let alone = gaps + 1 == sections.len() && gaps > 4;
+    alone || gaps > 16 && gaps > sections.len() / 16
 }
 
 /// For each section the next one that is free, so that the new ones lie as far apart as the old. Those of `kept` are not taken.
@@ -218,6 +219,13 @@ mod tests {
         assert!(plan.hot.len() > 6000, "as far apart as those of boot: {}", plan.hot.len());
         let latency = plan.latency.unwrap();
         assert!(plan.hot.iter().all(|range| !range.overlaps(latency)));
+        // The least and the most of the scale.
+        for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
+            let map = crate::map::builtin::by_name(name).unwrap();
+            let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7).unwrap();
+            assert_eq!((plan.hot_sections::<X86_64>().len(), plan.hot_window()), (nr, None), "{name}");
+            assert!(plan.hot.len() > nr * 9 / 10, "{name}: {}", plan.hot.len());
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `manifest.json` | tool, toolchain, command, seed, machine, doctor before and after, map |
 //! | `samples.jsonl` | one [`Row`] a line |
+//! | `instructions.jsonl` | counts that were put beside the run |
 //! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log (compressed V2), a tag a case, nanoseconds |
 //! | `*.svg`, `report.html` | the pictures and the page |
 //! | `SHA256SUMS` | of all of them, written last |

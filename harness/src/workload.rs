@@ -60,10 +60,11 @@ use toml::Spanned;
 pub const THIS_MACHINE: &str = "this-machine";
 
 /// The workloads that are built in, by name.
-const BUILTIN: [(&str, &str); 6] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("pfn_valid", include_str!("../workloads/pfn_valid.toml")),
     ("pfn_to_page", include_str!("../workloads/pfn_to_page.toml")),
     ("page_to_pfn", include_str!("../workloads/page_to_pfn.toml")),
+    ("scale", include_str!("../workloads/scale.toml")),
     ("walkers", include_str!("../workloads/walkers.toml")),
     ("hotplug", include_str!("../workloads/hotplug.toml")),
     ("answers", include_str!("../workloads/answers.toml")),
@@ -515,6 +516,26 @@ mod tests {
                 let has = |work: &&LookupWork| work.group.op == op && work.group.mode == mode;
                 assert!(works.iter().any(|work| has(&work)), "{op} {}", mode.name());
             }
+        }
+    }
+
+    /// A line of a figure: at every size both lookups, each made of few enough steps that nothing hides between.
+    #[test]
+    fn memory_is_scaled_from_one_gibibyte_to_four_tebibytes() {
+        let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
+        for op in [LookupOp::PfnValid, LookupOp::PfnToPage] {
+            let group = LookupGroup::plain(op, Pattern::Random);
+            let of_scale =
+                works.iter().filter(|work| work.group == group && work.map.starts_with("builtin:scattered-"));
+            let mut bytes: Vec<u64> = of_scale
+                .map(|work| {
+                    assert_eq!(work.sections, Sections::ALL);
+                    source_of(&work.map).load().unwrap().ram_bytes()
+                })
+                .collect();
+            bytes.sort_unstable();
+            assert_eq!((bytes[0], bytes[bytes.len() - 1]), (1 << 30, 4 << 40), "{op}");
+            assert!(bytes.windows(2).all(|pair| pair[0] < pair[1] && pair[1] <= 8 * pair[0]), "{op}: {bytes:?}");
         }
     }
 

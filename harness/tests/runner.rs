@@ -3,6 +3,8 @@
 mod common;
 
 use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
+use pfnbench::instructions::{self, InstructionRow, Toolchain};
+use pfnbench::run_folder;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -10,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Folders of runs below `results`.
 fn runs(dir: &Path) -> Vec<PathBuf> {
@@ -81,7 +84,9 @@ fn ctrl_c_before_anything_was_measured_leaves_nothing() {
 #[test]
 fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     let dir = folder();
-    let filter = ["--filter", "^(pfn_valid|next_valid_pfn)/.*(flat|subsection)$", "--processes", "2"];
+    let (_, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
+    let only = "^(pfn_valid|next_valid_pfn)/.*(flat|subsection)$";
+    let filter = ["--filter", only, "--processes", "2", "--instructions", &counts];
     let mut child = begin(dir.path(), &filter);
     let partial = until_measured(dir.path());
     interrupt(&child);
@@ -99,6 +104,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     let after = fs::read_to_string(run.join("samples.jsonl")).unwrap();
     assert!(after.starts_with(&before) && after.len() > before.len());
     assert!(run.join("SHA256SUMS").exists() && !run.join("progress.jsonl").exists() && !run.join("plan.json").exists());
+    assert_eq!(fs::read(run.join(instructions::FILE_NAME)).unwrap(), fs::read(&counts).unwrap(), "as it was begun");
     // Every slice once: nothing was lost or done twice.
     let mut slices: Vec<String> = rows(&run)
         .iter()
@@ -124,7 +130,9 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
 fn what_cannot_be_resumed_is_refused() {
     let dir = folder();
     refused(&dir, pfnbench().args(["run", "--resume", "nowhere"]), &["cannot take up nowhere", "plan.json"]);
-    refused(&dir, pfnbench().args(["run", "--resume", "x", "--tier", "smoke"]), &["--resume", "--help"]);
+    for other in [["--tier", "smoke"], ["--instructions", "x"]] {
+        refused(&dir, pfnbench().args(["run", "--resume", "x"]).args(other), &["--resume", "--help"]);
+    }
     let mut child = begin(dir.path(), &["--op", "pfn_valid"]);
     let partial = until_measured(dir.path());
     interrupt(&child);
@@ -135,6 +143,59 @@ fn what_cannot_be_resumed_is_refused() {
     resume(&["was begun on the machine other-"]);
     fs::write(partial.join("plan.json"), plan.replacen("\"commit\":\"", "\"commit\":\"0", 1)).unwrap();
     resume(&["one run is of one program"]);
+}
+
+/// A file of counts, and where it lies.
+fn instruction_counts(dir: &TempDir, name: &str, toolchain: &Toolchain) -> (Vec<InstructionRow>, String) {
+    let rows: Vec<_> =
+        instructions::cases().iter().map(|case| InstructionRow::new(case, 7168, 1024, toolchain)).collect();
+    let path = dir.path().join(name);
+    instructions::write(&path, &rows).unwrap();
+    (rows, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn counts_of_instructions_lie_beside_a_run_and_are_summed_with_it() {
+    let dir = folder();
+    let (rows, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
+    // What is written are the rows that were understood, not the file.
+    fs::write(&counts, format!("\n{}\n", fs::read_to_string(&counts).unwrap())).unwrap();
+    let assert = smoke(&dir, &["--json", "--filter", "^pfn_valid", "--instructions", &counts]).assert().success();
+    let output = assert.get_output();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("the counts are of"), "{output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = dir.path().join(result["run"].as_str().unwrap());
+    assert_eq!(instructions::read(&run).unwrap(), rows);
+    let written = fs::read(run.join("instructions.jsonl")).unwrap();
+    assert_eq!(written, instructions::lines(&rows));
+    let line = format!("{}  instructions.jsonl\n", run_folder::sha256(&written));
+    assert!(fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains(&line));
+    let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
+    assert!(manifest["command"].as_str().unwrap().contains(" --instructions counts.jsonl"), "{manifest}");
+    // Of the folder, and of another compiler.
+    let old = Toolchain { rustc: "1.0.0".to_owned(), ..Toolchain::this() };
+    let other = dir.path().join("other");
+    instruction_counts(&dir, "other/instructions.jsonl", &old);
+    let other = other.to_str().unwrap();
+    let assert = smoke(&dir, &["--json", "--filter", "^pfn_valid/boot/random", "--instructions", other]).assert();
+    assert.success().stderr(contains("warning").and(contains("the counts are of code by 1.0.0-")));
+}
+
+#[test]
+fn counts_that_cannot_be_read_are_refused_before_anything_is_measured() {
+    let dir = folder();
+    let (_, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
+    let row = fs::read_to_string(&counts).unwrap();
+    let twice = row.repeat(2);
+    for (name, text, words) in [
+        ("empty.jsonl", "\n", ["empty.jsonl", "no row in it"]),
+        ("torn.jsonl", &row[..row.len() - 9], ["torn.jsonl:", "not a row"]),
+        ("twice.jsonl", &twice[..], ["twice.jsonl:", "a second row"]),
+    ] {
+        let bad = file(&dir, name, text);
+        refused(&dir, &mut smoke(&dir, &["--instructions", &bad]), &words);
+    }
+    refused(&dir, &mut smoke(&dir, &["--instructions", "nowhere.jsonl"]), &["nowhere.jsonl"]);
 }
 
 #[test]

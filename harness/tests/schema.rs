@@ -79,7 +79,10 @@ fn assert_run_is_valid(run: &Path) {
 /// A run that the tests share, and the folder it lies in.
 static SMOKE: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let dir = folder();
-    let result = json(&mut smoke(&dir, &["--json"]));
+    let counts = dir.path().join("counts.jsonl");
+    let rows: Vec<_> = cases().iter().map(|case| InstructionRow::new(case, 7168, 1024, &Toolchain::this())).collect();
+    instructions::write(&counts, &rows).unwrap();
+    let result = json(&mut smoke(&dir, &["--json", "--instructions", counts.to_str().unwrap()]));
     let run = dir.path().join(result["run"].as_str().unwrap());
     (dir, run)
 });
@@ -107,6 +110,7 @@ fn the_published_schema_is_what_the_types_write() {
 #[test]
 fn a_run_is_valid_and_its_files_are_described() {
     let run = &SMOKE.1;
+    assert!(run.join(instructions::FILE_NAME).exists(), "counts were given to it");
     assert_run_is_valid(run);
     let described = fs::read_to_string(results().join("README.md")).unwrap();
     for entry in fs::read_dir(run).unwrap() {

@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
 use crate::files::replace;
 use crate::huge_pages;
+use crate::instructions::{self, InstructionRow};
 use crate::interrupt::Interrupt;
 use crate::job::{self, Job, JobError};
 use crate::map::builtin;
@@ -73,10 +74,14 @@ pub(super) struct RunArgs {
     /// Give up a group of cases that takes longer.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     case_timeout: u64,
+    /// Put these counts beside the run: an instructions.jsonl that cargo bench --bench instructions made of the same commit, or a
+    /// folder with one.
+    #[arg(long, value_name = "FILE")]
+    instructions: Option<PathBuf>,
     /// Take up the run of this folder, which was stopped; its own arguments hold.
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "seed",
-        "processes", "case_timeout", "output",
+        "processes", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
     /// Be a process of a run: a job comes on standard input, and events go to standard output.
@@ -104,6 +109,7 @@ impl Default for RunArgs {
             seed: 1,
             processes: None,
             case_timeout: 120,
+            instructions: None,
             resume: None,
             as_process: false,
             output: "results".into(),
@@ -149,6 +155,7 @@ impl RunArgs {
         if self.as_process {
             return as_process();
         }
+        let counts = self.counts()?;
         let laid_out = self.resume.is_none().then(|| self.lay_out()).transpose()?;
         // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
@@ -157,6 +164,10 @@ impl RunArgs {
             (Some(schedule), _) => {
                 let folder = RunFolder::begin(&self.output, &schedule.environment.machine_id)?;
                 folder.write_plan(&schedule)?;
+                // From the beginning, so that they are there however often the run is taken up.
+                if let Some(counts) = counts {
+                    folder.write(instructions::FILE_NAME, &instructions::lines(&counts))?;
+                }
                 (schedule, folder)
             }
             (None, None) => unreachable!("a run is laid out or taken up"),
@@ -172,6 +183,16 @@ impl RunArgs {
         drop(bar);
         ran.map_err(|error| told_what_is_kept(error.into(), &folder))?;
         self.finish(schedule, folder)
+    }
+
+    /// The counts that are to lie beside the run.
+    fn counts(&self) -> anyhow::Result<Option<Vec<InstructionRow>>> {
+        let Some(path) = &self.instructions else { return Ok(None) };
+        let counts = instructions::read_some(path)?;
+        if let Some(other) = instructions::of_another_build(&counts) {
+            eprintln!("pfnbench: warning: {}: {other}", path.display());
+        }
+        Ok(Some(counts))
     }
 
     /// Lays out a run.
@@ -318,6 +339,10 @@ impl RunArgs {
         }
         if self.backing != BackingArg::default() {
             push("--backing", &self.backing.published());
+        }
+        if let Some(path) = &self.instructions {
+            let name = if path.is_dir() { None } else { path.file_name() };
+            push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
         }
         self.layout.iter().for_each(|id| push("--layout", id));
         self.op.iter().for_each(|op| push("--op", op.name()));

@@ -81,15 +81,17 @@ struct Synthetic {
     sections: Option<u64>,
 }
 
+const fn scattered(name: &'static str, what: &'static str, sections: u64) -> Synthetic {
+    Synthetic { name, what, bits: 46, sections: Some(sections) }
+}
+
 const SYNTHETIC: &[Synthetic] = &[
-    Synthetic { name: "scattered-64", what: "64 sections anywhere in 64 TiB", bits: 46, sections: Some(64) },
-    Synthetic { name: "scattered-512", what: "512 sections anywhere in 64 TiB", bits: 46, sections: Some(512) },
-    Synthetic {
-        name: "scattered-8192",
-        what: "8192 sections, 1 TiB, anywhere in 64 TiB",
-        bits: 46,
-        sections: Some(8192),
-    },
+    scattered("scattered-8", "8 sections, 1 GiB, anywhere in 64 TiB", 8),
+    scattered("scattered-64", "64 sections anywhere in 64 TiB", 64),
+    scattered("scattered-512", "512 sections anywhere in 64 TiB", 512),
+    scattered("scattered-2048", "2048 sections, 256 GiB, anywhere in 64 TiB", 2048),
+    scattered("scattered-8192", "8192 sections, 1 TiB, anywhere in 64 TiB", 8192),
+    scattered("scattered-32768", "32768 sections, 4 TiB, anywhere in 64 TiB", 32768),
     Synthetic { name: "dense-64t", what: "64 TiB without a hole", bits: 46, sections: None },
     Synthetic { name: "sparse-52bit", what: "1024 sections anywhere in 52 bits", bits: 52, sections: Some(1024) },
 ];
@@ -149,7 +151,7 @@ mod tests {
     #[test]
     fn built_in_maps_are_well_formed() {
         let mut all: Vec<&str> = names().collect();
-        assert!(all.len() >= 34 + 5);
+        assert!(all.len() >= 34 + 8);
         for name in &all {
             let map = by_name(name).unwrap();
             assert!(map.origin.contains("https://") || map.origin.starts_with("synthetic"), "{name}: {}", map.origin);
@@ -166,7 +168,15 @@ mod tests {
 
     #[test]
     fn synthetic_maps_are_what_their_names_say() {
-        for (name, sections) in [("scattered-64", 64), ("scattered-8192", 8192), ("sparse-52bit", 1024)] {
+        for (name, sections) in [
+            ("scattered-8", 8),
+            ("scattered-64", 64),
+            ("scattered-512", 512),
+            ("scattered-2048", 2048),
+            ("scattered-8192", 8192),
+            ("scattered-32768", 32768),
+            ("sparse-52bit", 1024),
+        ] {
             let map = by_name(name).unwrap();
             assert_eq!(map.ram_bytes(), sections * SECTION, "{name}");
             assert!(map.ranges.len() as u64 > sections * 9 / 10, "{name} is scattered");

@@ -46,7 +46,10 @@ impl Evictor {
 impl<G: Geometry> Race<'_, G> {
     /// Slices of one pass, each with cold tables.
     pub(super) fn cold_slices(&mut self, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
-        let mut evictor = Evictor::new();
+        self.cold_rounds(&mut Evictor::new(), lanes)
+    }
+
+    fn cold_rounds(&mut self, evictor: &mut Evictor, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
         let mut floors = Vec::new();
         for round in 0..self.settings.effort.cold_rounds {
             for sections in Sections::ALL {
@@ -98,7 +101,27 @@ pub(super) fn with_decoy<G: Geometry>(queries: Queries) -> (Option<Queries>, Que
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::race::tests::{settings, small_machine, with_race};
+    use crate::row::Tables;
     use memmap_layouts::X86_64;
+
+    #[test]
+    fn caches_are_emptied_before_each_round_and_before_its_floor() {
+        let mut settings = settings();
+        settings.effort.cold_rounds = 3;
+        let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
+        let work = settings.work.lookups.iter().find(is_cold).unwrap();
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(work, false).unwrap();
+            let nr_lanes = lanes.len();
+            assert!(nr_lanes > 1 && lanes.iter().all(|(lane, _)| lane.sections == Sections::Boot));
+            let mut evictor = Evictor(vec![0; LINE_WORDS]);
+            race.outcome.rows.clear();
+            race.cold_rounds(&mut evictor, &mut lanes).unwrap();
+            assert_eq!(evictor.0[0], 3 * 2, "one emptying serves all layouts");
+            assert_eq!(race.outcome.rows.len(), 3 * nr_lanes + 1);
+        });
+    }
 
     #[test]
     fn a_decoy_is_far_from_what_is_timed() {

@@ -52,7 +52,7 @@ impl<G: Geometry> Race<'_, G> {
 
     /// A lane for each layout and kind of sections, with the row that its figures go into; those that cannot take part
     /// are told.
-    fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
+    pub(super) fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
         let mut lanes = Vec::new();
         for &sections in &work.sections {
             let is_hot = sections == Sections::Hot;
@@ -222,4 +222,29 @@ fn dependency<G: Geometry>(
         false => Dependency::Data,
     };
     (group.mode == Mode::Chained).then_some(dependency)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cases::LookupGroup;
+    use crate::probe::lookup::LookupOp;
+    use crate::queries::Pattern;
+    use crate::race::tests::{settings, small_machine, with_race};
+
+    /// What was checked one by one before the race is held against what was timed.
+    #[test]
+    fn answers_that_do_not_add_up_in_a_slice_end_the_race() {
+        let settings = settings();
+        let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
+        let work = settings.work.lookups.iter().find(|work| work.group == group).unwrap();
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(work, false).unwrap();
+            let (lane, _) = &mut lanes[0];
+            race.slice(lane, 2).unwrap();
+            // The records of another layout lie elsewhere.
+            lane.layout = (lane.layout + 1) % race.field.layouts.len();
+            let error = race.slice(lane, 2).unwrap_err().to_string();
+            assert!(error.contains("pfn_to_page added up to"), "{error}");
+        });
+    }
 }

@@ -426,6 +426,21 @@ mod tests {
         BootMap::new([BootRange { range, node: 0 }]).unwrap()
     }
 
+    /// A race that has booted, for a look at one step of it.
+    pub(super) fn with_race(boot: BootMap, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
+        let (interrupt, mut kept, entries) = (Interrupt::default(), Kept::default(), entries::<X86_64>());
+        let map_end = boot.end_pfn() << X86_64::PAGE_SHIFT;
+        look(&mut Race {
+            field: Field::boot(boot, map_end, &entries, &settings.means, &interrupt).unwrap(),
+            settings,
+            interrupt: &interrupt,
+            sink: &mut kept,
+            outcome: Unit::default(),
+            rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
+            left: Duration::ZERO,
+        });
+    }
+
     fn run(settings: &Settings) -> Result<Kept, RaceError> {
         let mut kept = Kept::default();
         race::<X86_64>(small_machine(), 0x14000 << 12, settings, &Interrupt::default(), &mut kept)?;
