@@ -52,7 +52,7 @@ fn version() -> &'static str {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Show what there is: layouts, operations, maps, backings.
     List(list::ListArgs),
     /// Show what is understood of a physical memory map: ranges, kinds, nodes, sections, holes.
@@ -106,7 +106,7 @@ enum Answer {
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let answer = match cli.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+    let answer = match cli.command.unwrap_or_else(|| Command::Run(Box::default())) {
         Command::Run(args) => args.run(),
         Command::List(args) => args.run(),
         Command::Map(args) => args.run(),
