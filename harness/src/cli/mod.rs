@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod gate;
 mod list;
+mod man;
 mod map;
 mod run;
 mod schema;
@@ -68,6 +69,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Print the man page, or write those of all commands into a folder.
+    Man(man::ManArgs),
 }
 
 /// Which cases.
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
+        Command::Man(args) => args.run(),
     };
     match answer {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
