@@ -32,6 +32,8 @@ fn codegen_flags() -> String {
 fn main() {
     let commit = output("git", &["describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]);
     println!("cargo::rustc-env=PFNBENCH_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    let date = output("git", &["log", "-1", "--format=%cs"]);
+    println!("cargo::rustc-env=PFNBENCH_COMMIT_DATE={}", date.as_deref().unwrap_or("undated"));
     let rustc = std::env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
     println!("cargo::rustc-env=PFNBENCH_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=PFNBENCH_PROFILE={}", std::env::var("PROFILE").unwrap_or_default());

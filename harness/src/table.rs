@@ -14,10 +14,24 @@ use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 
-/// Draws the table. Colours go only where the terminal has them.
-pub fn draw(summary: &Summary) -> Table {
+/// An empty table. Escape sequences go only to a terminal, and not to one whose user set `NO_COLOR`.
+pub fn empty() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
+    let width = table.width();
+    if std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) {
+        table.force_no_tty();
+    }
+    // A terminal may not know its width.
+    if let Some(columns) = width {
+        table.set_width(if columns == 0 { 80 } else { columns });
+    }
+    table
+}
+
+/// Draws the table.
+pub fn draw(summary: &Summary) -> Table {
+    let mut table = empty();
     let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
     table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
     for line in &summary.lookups {

@@ -8,8 +8,7 @@ use crate::table;
 use crate::units::{three_digits, time};
 use anyhow::bail;
 use clap::Args;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Color, Table};
+use comfy_table::{CellAlignment, Color};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -104,8 +103,7 @@ impl CompareArgs {
             print_json(&json!({ "before": before.name, "after": after.name, "comparison": comparison }))?;
             return Ok(Answer::Yes);
         }
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
+        let mut table = table::empty();
         table.set_header(["map", "", "on", "", "layout", "before", "after", "ratio", "95 % interval", "verdict"]);
         for compared in &comparison.cases {
             table.add_row(row(compared));

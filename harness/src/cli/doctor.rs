@@ -3,9 +3,9 @@
 use super::{Answer, Json, print, print_json};
 use crate::doctor::{Verdict, examine};
 use crate::environment::Environment;
+use crate::table;
 use clap::Args;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, Color, ContentArrangement};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -27,8 +27,8 @@ impl DoctorArgs {
                 "verdict": verdict, "findings": examination.findings, "environment": environment,
             }))?;
         } else {
-            let mut table = Table::new();
-            table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+            let mut table = table::empty();
+            table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_header(["point", "verdict", "seen", "what to do"]);
             for finding in &examination.findings {
                 let colour = match finding.verdict {

@@ -10,12 +10,12 @@ use crate::probe::lookup::{LookupOp, Mode};
 use crate::probe::place::Position;
 use crate::queries::Pattern;
 use crate::race::HOTPLUG_SIZES;
+use crate::table;
 use crate::tier::Tier;
 use crate::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::ContentArrangement;
 use memmap_layouts::{Bytes, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -101,8 +101,8 @@ impl ListArgs {
             }))?;
             return Ok(Answer::Yes);
         }
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        let mut table = table::empty();
+        table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
         for entry in &layouts {
             let hotplug = entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| Bytes(granule(p)).to_string());

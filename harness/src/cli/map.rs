@@ -3,10 +3,10 @@
 use super::{Answer, Json, print, print_json};
 use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap};
+use crate::table;
 use crate::verify::architecture_note;
 use clap::Args;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::CellAlignment;
 use memmap_layouts::{BootMap, Bytes, Geometry, PfnRange, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -133,8 +133,8 @@ impl MapArgs {
         if map.ranges.is_empty() {
             return Ok(Answer::Yes);
         }
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_header(["first byte", "last byte", "size", "kind", "node"]);
+        let mut table = table::empty();
+        table.set_header(["first byte", "last byte", "size", "kind", "node"]);
         for range in &map.ranges {
             table.add_row(row(range));
         }

@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod gate;
 mod list;
+mod man;
 mod map;
 mod report;
 mod run;
@@ -71,6 +72,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Print completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Print the man page, or write those of all commands into a folder.
+    Man(man::ManArgs),
 }
 
 /// Which cases.
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
+        Command::Man(args) => args.run(),
     };
     match answer {
         Ok(Answer::Yes) => ExitCode::SUCCESS,

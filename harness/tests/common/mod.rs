@@ -4,6 +4,8 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -59,6 +61,21 @@ pub fn refused(dir: &TempDir, command: &mut Command, words: &[&str]) {
     assert!(output.stdout.is_empty());
     let after: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(after, before, "something was left behind");
+}
+
+/// A complete run that is committed.
+pub fn reference_run() -> PathBuf {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/reference");
+    let folders =
+        |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let runs = folders(&reference).flat_map(|machine| folders(&machine).collect::<Vec<_>>());
+    runs.filter(|run| run.join("SHA256SUMS").is_file()).min().expect("a complete run in results/reference")
+}
+
+/// Says what is not tested on this machine; past the test harness, which keeps what passing tests say to itself.
+pub fn skipped(what: &str) {
+    let mut past = std::io::stderr();
+    writeln!(past, "skipped: {what}").unwrap();
 }
 
 /// Waits for a child; kills it after a minute.

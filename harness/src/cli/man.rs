@@ -1,0 +1,47 @@
+//! `pfnbench man`.
+
+use super::{Answer, Cli, version};
+use anyhow::Context;
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Write the page, and one of each command (pfnbench-run.1), into this folder instead of printing it.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl ManArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let mut command = Cli::command().disable_help_subcommand(true);
+        // Gives the commands their whole names.
+        command.build();
+        if let Some(dir) = &self.dir {
+            write(&command, dir).with_context(|| format!("cannot write man pages into {}", dir.display()))?;
+        } else {
+            let mut text = Vec::new();
+            page(&command).render(&mut text)?;
+            io::stdout().write_all(&text)?;
+        }
+        Ok(Answer::Yes)
+    }
+}
+
+/// The page of a command, of the day of the commit.
+fn page(command: &Command) -> Man {
+    let page = Man::new(command.clone()).date(env!("PFNBENCH_COMMIT_DATE"));
+    page.source(format!("pfnbench {}", version())).manual("pfnbench")
+}
+
+/// Writes a page of the command and one of each of its commands.
+fn write(command: &Command, dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for of in [command].into_iter().chain(command.get_subcommands()) {
+        page(of).generate_to(dir)?;
+    }
+    Ok(())
+}

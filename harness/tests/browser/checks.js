@@ -1,0 +1,226 @@
+// What the tests ask of a page. Lists are of complaints if nothing else is said.
+globalThis.check = (() => {
+    const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+    const words = (element) => element.textContent.replace(/\s+/g, " ").trim();
+    const shown = (element) =>
+        element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && element.getClientRects().length > 0;
+    const name = (element) => {
+        const of = element.id ? `#${element.id}` : "";
+        const label = words(element).slice(0, 40);
+        return `${element.localName}${of}${label ? ` “${label}”` : ""}`;
+    };
+    const labels = (svg) => all("text", svg).filter((text) => !text.closest(".hits") && shown(text));
+
+    // Red, green, blue of 0 to 255 and opacity of 0 to 1, of whatever CSS calls a colour.
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const colours = new Map();
+    const colour = (text) => {
+        if (!colours.has(text)) {
+            canvas.clearRect(0, 0, 1, 1);
+            canvas.fillStyle = text;
+            canvas.fillRect(0, 0, 1, 1);
+            const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+            colours.set(text, [r, g, b, a / 255]);
+        }
+        return colours.get(text);
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((value, i) => value * a + below[i] * (1 - a));
+    const luminance = (rgb) => {
+        const [r, g, b] = rgb.map((value) => value / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const contrast = (one, other) => {
+        const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const paints = (of) => of.fill !== "none" && Number(of.fillOpacity) * Number(of.opacity) >= 0.5;
+    // What an element lies on: backgrounds up to the canvas, which is dark where the page says that it knows dark.
+    const ground = (element, paper) => {
+        const layers = [];
+        for (let at = element; at && !paper; at = at.parentElement) {
+            layers.unshift(colour(getComputedStyle(at).backgroundColor));
+        }
+        const scheme = getComputedStyle(document.documentElement).colorScheme;
+        const dark = !paper && /dark/.test(scheme) && matchMedia("(prefers-color-scheme: dark)").matches;
+        return layers.reduce((below, layer) => over(layer, below), dark ? [18, 18, 18] : [255, 255, 255]);
+    };
+    // A label in a picture may lie on a mark.
+    const groundOfLabel = (text, svg, paper) => {
+        const at = text.getBoundingClientRect();
+        const [x, y] = [at.x + at.width / 2, at.y + at.height / 2];
+        const before = (mark) => mark.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING;
+        const marks = all("rect", svg).filter((mark) => !mark.closest(".hits, defs") && before(mark));
+        return marks.reduce((below, mark) => {
+            const [box, style] = [mark.getBoundingClientRect(), getComputedStyle(mark)];
+            const covers = box.left <= x && x <= box.right && box.top <= y && y <= box.bottom;
+            return covers && paints(style) ? over(colour(style.fill), below) : below;
+        }, ground(svg, paper));
+    };
+    const readable = (element, ink, below) => {
+        const style = getComputedStyle(element);
+        const size = parseFloat(style.fontSize);
+        const needed = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
+        const ratio = contrast(over(colour(ink), below), below);
+        return ratio >= needed ? [] : [`${name(element)}: contrast ${ratio.toFixed(2)}, ${ink} on ${below.map(Math.round)}`];
+    };
+
+    const csv = "a[data-format=csv][download]";
+    const json = "a[data-format=json][download]";
+    const row = (tr) => ({
+        label: [...tr.cells].filter((cell) => !cell.dataset.layout).map(words).join(" "),
+        op: tr.dataset.op,
+        sections: tr.dataset.sections,
+        shown: shown(tr),
+        hidden: tr.hidden,
+    });
+    const rows = () => all("table#heat tbody tr");
+    const heads = () => all("table#heat thead th").filter((th) => th.querySelector("button"));
+
+    return {
+        // The figures: what they say of themselves.
+        figures: () =>
+            all("figure[data-figure]").map((figure) => {
+                const svg = figure.querySelector("svg");
+                const missing = figure.querySelector("p.missing");
+                const box = svg?.getBoundingClientRect();
+                return {
+                    name: figure.dataset.figure,
+                    id: figure.id,
+                    drawn: svg !== null,
+                    missing: missing && words(missing),
+                    caption: words(figure.querySelector("figcaption") ?? document.createElement("p")),
+                    width: box?.width,
+                    height: box?.height,
+                    titles: all("g.hits > *", figure).map((mark) => words(mark.querySelector(":scope > title") ?? document.createElement("p"))),
+                    links: [all(json, figure).length, all(csv, figure).length],
+                };
+            }),
+
+        // Labels that are empty or no figures, and coordinates that are none.
+        broken: () =>
+            all("figure svg").flatMap((svg) => {
+                const figure = svg.closest("figure").id;
+                const wrong = /\b(NaN|undefined|null|Infinity|inf)\b/;
+                const texts = all("text, title", svg).filter((text) => !words(text) || wrong.test(words(text)));
+                const marks = all("*", svg).filter((mark) => [...mark.attributes].some((of) => /\b(NaN|Infinity|undefined)\b/.test(of.value)));
+                return [...texts, ...marks].map((element) => `${figure}: ${element.outerHTML.slice(0, 200)}`);
+            }),
+
+        // Labels of one picture that lie on each other, by more than two pixels both ways.
+        overlaps: () =>
+            all("figure svg").flatMap((svg) => {
+                const boxes = labels(svg).map((text) => [text, text.getBoundingClientRect()]);
+                return boxes.flatMap(([one, a], at) =>
+                    boxes.slice(at + 1).flatMap(([other, b]) => {
+                        const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+                        const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+                        const of = `${svg.closest("figure").id}: ${name(one)} and ${name(other)}`;
+                        return x > 2 && y > 2 ? [`${of} by ${x.toFixed(1)}×${y.toFixed(1)}`] : [];
+                    }),
+                );
+            }),
+
+        // Labels that stick out of their picture, where they are cut off.
+        cut: () =>
+            all("figure svg").flatMap((svg) => {
+                const frame = svg.getBoundingClientRect();
+                const out = (box) =>
+                    box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+                const texts = labels(svg).filter((text) => out(text.getBoundingClientRect()));
+                return texts.map((text) => `${svg.closest("figure").id}: ${name(text)}`);
+            }),
+
+        // Text that does not stand out from what it lies on. Paper is white: backgrounds are not printed.
+        faint: (paper = false) => {
+            const own = (element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+            const html = all("body, body *").filter((of) => !(of instanceof SVGElement) && !of.closest("svg") && own(of) && shown(of));
+            const texts = html.filter((of) => !of.matches("script, style, template, option, :disabled"));
+            return [
+                ...readable(document.body, getComputedStyle(document.body).color, ground(document.body, paper)),
+                ...texts.flatMap((of) => readable(of, getComputedStyle(of).color, ground(of, paper))),
+                ...all("figure svg").flatMap((svg) =>
+                    labels(svg).flatMap((of) => readable(of, getComputedStyle(of).fill, groundOfLabel(of, svg, paper))),
+                ),
+            ];
+        },
+
+        // How far the page is wider than the window, which is `width` wide; and what of it sticks out.
+        wide: (width) => {
+            const [root, body] = [document.documentElement, document.body];
+            const wider = [root, body].filter((of) => of.scrollWidth > width + 1 || of.clientWidth > width + 1);
+            const inside = (element) => {
+                for (let at = element.parentElement; at && at !== body; at = at.parentElement) {
+                    if (getComputedStyle(at).overflowX !== "visible") return true;
+                }
+                return false;
+            };
+            const out = all("body *").filter((of) => of.getBoundingClientRect().right > width + 1 && shown(of) && !inside(of));
+            return wider.length ? wider.map((of) => `${of.localName}: ${of.scrollWidth}`).concat(out.slice(0, 10).map(name)) : [];
+        },
+
+        // What would be fetched, at once or on a click.
+        outside: () => {
+            const link = /^(data:|#|$)/;
+            const at = (attribute) => all(`[${attribute}]`).filter((of) => of.localName !== "a" && !link.test(of.getAttribute(attribute)));
+            const elements = [...all("base, iframe, object, embed, link, meta[http-equiv=refresh i]"), ...["src", "srcset", "href", "poster"].flatMap(at)];
+            const fetched = [...document.documentElement.outerHTML.matchAll(/url\(\s*["']?(?!data:|#|&quot;#)[^)]{0,60}|@import[^;]{0,60}/g)];
+            const form = all("form[action]");
+            return [...elements, ...form].map((of) => of.outerHTML.slice(0, 120)).concat(fetched.map(([text]) => text));
+        },
+
+        // What the links of a figure hold, `json` or `csv`.
+        data: (figure, format) => {
+            const url = new URL(document.getElementById(figure).querySelector(`a[data-format=${format}]`).href);
+            const [, head, body] = /^data:([^,]*),(.*)$/s.exec(url.href.slice(0, url.href.length - url.hash.length));
+            if (!/;base64$/i.test(head)) return decodeURIComponent(body);
+            const bytes = Uint8Array.from(atob(decodeURIComponent(body)), (letter) => letter.charCodeAt(0));
+            return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+        },
+
+        // Where to click on an element, scrolled to, and what lies over it.
+        middle: (selector) => {
+            const element = document.querySelector(selector);
+            element.scrollIntoView({ block: "center", inline: "center", behavior: "instant" });
+            const box = element.getBoundingClientRect();
+            const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+            const hit = document.elementFromPoint(x, y);
+            const free = hit && (element.contains(hit) || hit.contains(element) || hit.closest("label")?.control === element);
+            return { x, y, covered: free ? null : hit ? name(hit) : "nothing is there" };
+        },
+
+        choose: (selector, value) => {
+            const list = document.querySelector(selector);
+            list.value = value;
+            if (list.value !== value) throw new Error(`${selector} has no ${value}`);
+            for (const kind of ["input", "change"]) list.dispatchEvent(new Event(kind, { bubbles: true }));
+        },
+
+        // The rows of the heat table, as they stand.
+        rows: () => rows().map(row),
+        // Columns that can be sorted by: place, number of cells with and without a value, and what the heading says of the order.
+        columns: () =>
+            heads().map((th) => {
+                th.querySelector("button").dataset.column = th.cellIndex;
+                const cells = rows().map((tr) => tr.cells[th.cellIndex]?.dataset.value);
+                const values = cells.filter((value) => value !== undefined && value !== "");
+                const numeric = values.every((value) => Number.isFinite(Number(value)));
+                return { column: th.cellIndex, numeric, nr_values: values.length, sort: th.getAttribute("aria-sort") };
+            }),
+        // The values of a column, as the rows stand.
+        values: (column) => rows().map((tr) => tr.cells[column]?.dataset.value ?? ""),
+        // Puts values into a column, over and over; what is empty gets none.
+        put: (column, values) =>
+            rows().forEach((tr, at) => {
+                const value = values[at % values.length];
+                if (value === "") delete tr.cells[column].dataset.value;
+                else tr.cells[column].dataset.value = value;
+            }),
+        layouts: () => [...new Set(all("table#heat td[data-layout]").map((td) => td.dataset.layout))],
+        // How many cells of a column of a layout, and of those above, are on the screen.
+        shownOf: (layout) => {
+            const cells = all("table#heat tbody td[data-layout]").filter((td) => td.dataset.layout === layout);
+            const heads = all("table#heat thead tr:last-child > *");
+            return { cells: cells.length, shown: cells.filter(shown).length, heads: heads.filter(shown).length };
+        },
+    };
+})();
