@@ -28,7 +28,7 @@ const NAMES: usize = 3;
 
 fn names(layouts: &[String]) -> String {
     match layouts.len() {
-        nr if nr > NAMES => format!("{} and {} more", layouts[..NAMES - 1].join(", "), nr - NAMES + 1),
+        nr if nr > NAMES => format!("{} and {} more", layouts[0], nr - 1),
         _ => layouts.join(", "),
     }
 }
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!((first.next.as_str(), first.last.as_str()), ("c 2.00×", "d 4.00×"));
         assert_eq!(lines[1].next, "all the same");
         let many: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
-        assert_eq!(names(&many), "a, b and 3 more");
+        assert_eq!(names(&many), "a and 4 more");
     }
 }

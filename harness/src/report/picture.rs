@@ -40,11 +40,11 @@ pub const WIDTH: u32 = 720;
 
 const FONT: &str = "sans-serif";
 
-/// Size of labels, in the picture's units.
-pub const LABEL: f64 = 13.0;
+/// Size of labels; the backend takes 1.24 of them for one unit of the picture.
+pub const LABEL: f64 = 15.0;
 
-/// Width of a letter over its height, at most, in the fonts that stand for sans-serif.
-const LETTER: f64 = 0.58;
+/// Width of a letter, in the picture's units, over the size of a label, in the fonts that stand for sans-serif.
+const LETTER: f64 = 0.5;
 
 /// The picture's ground while it is drawn.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -277,9 +277,14 @@ pub fn chart<'a>(
     if x_labels.is_none() {
         mesh.disable_x_mesh().set_tick_mark_size(LabelAreaPosition::Bottom, 0);
     }
-    mesh.x_desc(x_name)
-        .y_desc(y_labels.name)
-        .x_label_formatter(&|value| x_tick(*value))
+    // A name of no letters would be drawn all the same.
+    if !x_name.is_empty() {
+        mesh.x_desc(x_name);
+    }
+    if !y_labels.name.is_empty() {
+        mesh.y_desc(y_labels.name);
+    }
+    mesh.x_label_formatter(&|value| x_tick(*value))
         .y_label_formatter(&|value| (y_labels.tick)(*value))
         .axis_desc_style((FONT, LABEL))
         .label_style((FONT, LABEL))
@@ -312,6 +317,9 @@ pub enum Hang {
 /// # Errors
 /// It cannot be drawn.
 pub fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, hang: Hang) -> Result<(), DrawError> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let (h, v) = match hang {
         Hang::Right => (HPos::Left, VPos::Center),
         Hang::Left => (HPos::Right, VPos::Center),
@@ -354,7 +362,7 @@ pub enum Key {
 /// # Errors
 /// It cannot be drawn.
 pub fn head<'a>(area: &Area<'a>, title: &str, legend: &[(Key, String)]) -> Result<Area<'a>, DrawError> {
-    text(area, title, (10, 14), 16.0, Hang::Right)?;
+    text(area, title, (10, 14), 18.0, Hang::Right)?;
     let (left, right) = (12, WIDTH as i32 - 10);
     let (mut x, mut y) = (left, 38);
     for (key, name) in legend {

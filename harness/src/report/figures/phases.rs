@@ -4,7 +4,7 @@ use crate::cases::HotplugGroup;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::SIZES;
-use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, colour, fitting, head};
+use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head};
 use crate::summary::PhaseLine;
 use crate::units::{bytes, three_digits, time};
 use plotters::prelude::*;
@@ -81,7 +81,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let tick = |y: f64| {
                     // The first layout is on top.
                     let line = lines.len().checked_sub(1 + y as usize).and_then(|nr| lines.get(nr));
-                    line.map_or_else(String::new, |line| fitting(&line.layout, 125, 13.0))
+                    line.map_or_else(String::new, |line| fitting(&line.layout, 125, LABEL))
                 };
                 let ticks = (0..lines.len()).map(|nr| nr as f64 + 0.5).collect();
                 let y = Axis::places(lines.len()).with_ticks(ticks);

@@ -2,7 +2,7 @@
 
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
-use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, colour, fitting, head};
+use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head};
 use crate::summary::ReadersCell;
 use crate::units::three_digits;
 use plotters::prelude::*;
@@ -70,7 +70,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let x_labels = Labels { name: &x_name, tick: &|rate| format!("{rate:.0}") };
                 let tick = |y: f64| {
                     let cell = group.len().checked_sub(1 + y as usize).and_then(|nr| group.get(nr));
-                    cell.map_or_else(String::new, |cell| fitting(&cell.layout, 125, 13.0))
+                    cell.map_or_else(String::new, |cell| fitting(&cell.layout, 125, LABEL))
                 };
                 let ticks = (0..group.len()).map(|nr| nr as f64 + 0.5).collect();
                 let y = Axis::places(group.len()).with_ticks(ticks);
