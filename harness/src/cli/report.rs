@@ -20,7 +20,7 @@ Examples:
   pfnbench report results/*/*/ -o machines.html                 machines side by side, never averaged
 
 --splice replaces what stands between `<!-- pfnbench WHAT -->` and `<!-- pfnbench end -->`; WHAT is one of
-  finding, winners, answer, heat, heat REGEX, figure NAME, command")]
+  finding, winners, costs [REGEX], heat [REGEX], figure NAME, command")]
 pub(super) struct ReportArgs {
     /// Folders of runs; of each machine the newest is shown in detail.
     #[arg(required = true, value_name = "RUN")]

@@ -3,7 +3,7 @@
 use super::picture::DrawError;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 /// A table. Names of columns end in their unit where they have one.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,10 @@ impl Data {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row, a value a column.
+    /// Adds a row, a value a column. Of numbers six digits are kept, which is more than any was measured to.
     pub fn push<const N: usize>(&mut self, row: [Value; N]) {
         debug_assert_eq!(N, self.columns.len());
-        self.rows.push(row.into());
+        self.rows.push(row.map(six_digits).into());
     }
 
     /// True without rows.
@@ -29,13 +29,9 @@ impl Data {
         self.rows.is_empty()
     }
 
-    /// A list of objects, a row each.
+    /// Names of the columns, and a list a row: small, and what data frames are made from (`orient="split"`).
     pub fn json(&self) -> String {
-        let object = |row: &Vec<Value>| {
-            let fields = self.columns.iter().zip(row).map(|(column, value)| ((*column).to_owned(), value.clone()));
-            Value::Object(fields.collect::<Map<_, _>>())
-        };
-        Value::Array(self.rows.iter().map(object).collect()).to_string()
+        json!({ "columns": self.columns, "data": self.rows }).to_string()
     }
 
     /// A line of names, then a line a row; what is not known is empty.
@@ -70,18 +66,26 @@ impl Data {
     }
 }
 
+fn six_digits(value: Value) -> Value {
+    match value.as_f64() {
+        Some(number) if value.is_f64() => format!("{number:.5e}").parse::<f64>().map_or(value, Value::from),
+        _ => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn both_forms_hold_every_row_whatever_is_in_it() {
         let mut data = Data::new(&["layout", "time_ns"]);
         data.push([json!("a,\"b\"\n<c> 100% #"), json!(1.5)]);
         data.push([json!("x"), Value::Null]);
+        data.push([json!("y"), json!(0.123456789)]);
         let read: Value = serde_json::from_str(&data.json()).unwrap();
-        assert_eq!(read[0]["layout"], "a,\"b\"\n<c> 100% #");
+        assert_eq!((&read["columns"][1], &read["data"][0][0]), (&json!("time_ns"), &json!("a,\"b\"\n<c> 100% #")));
+        assert_eq!(read["data"][2][1], 0.123457);
         let csv = data.csv().unwrap();
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();

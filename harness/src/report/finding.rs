@@ -6,6 +6,7 @@ use crate::compare::geometric_means;
 use crate::cover_letter::Cost;
 use crate::row::{Sections, Tables};
 use crate::summary::Summary;
+use crate::table::is_best;
 use crate::units::three_digits;
 
 /// A line of the table of winners.
@@ -68,9 +69,15 @@ pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
     let (mut means, nr) = geometric_means(summary);
     means.sort_by(|a, b| a.1.total_cmp(&b.1));
     if let [(first, mean), _, ..] = means.as_slice() {
-        let others = match means.iter().find(|(layout, _)| has_hotplug(summary, layout)) {
+        // Layouts that are as fast as each other are named together.
+        let plugged: Vec<&(String, f64)> = means.iter().filter(|(layout, _)| has_hotplug(summary, layout)).collect();
+        let others = match plugged.first() {
             Some((layout, mean)) if layout != first => {
-                format!("; of those whose memory can come and go it is {layout} ({}×)", three_digits(*mean))
+                let is_near =
+                    |layout: &&String| plugged.iter().any(|(of, other)| of == *layout && is_best(*other, *mean));
+                let near: Vec<String> = summary.layouts.iter().filter(is_near).cloned().collect();
+                let (near, mean) = (names(&near), three_digits(*mean));
+                format!("; of those whose memory can come and go it is {near} ({mean}×)")
             }
             _ => String::new(),
         };
@@ -99,6 +106,43 @@ pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// What the sub-section map costs on a map, with the section tables in one state.
+#[derive(Clone, Debug, Default)]
+pub struct CostLine {
+    /// The map.
+    pub map: String,
+    /// Where the section tables are.
+    pub tables: &'static str,
+    /// `subsection` over `vmemmap-section` on hot-added and on boot memory, then `subsection-v6` on both.
+    pub cells: [String; 4],
+}
+
+/// Heads of the columns of [`CostLine::cells`].
+pub const COSTS: [&str; 4] =
+    ["hot-added: the map is read", "boot: it is not", "as posted, hot-added", "as posted, boot"];
+
+/// How to read the costs.
+pub const COSTS_CAPTION: &str = "pfn_valid in random order, subsection over vmemmap-section, the same layout without the map; as \
+                                 posted is subsection-v6 over the same. In brackets 95 % intervals over processes; below 1 is faster.";
+
+/// The costs as a table, a line a map and state of the tables.
+pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
+    let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
+    let line = |costs: &[Cost]| {
+        let first = costs.first()?;
+        let of = |sections| costs.iter().find(|cost| cost.sections == sections);
+        let merged = |sections| of(sections).map_or_else(String::new, |cost| cost.merged.to_string());
+        let posted = |sections| {
+            let ratio = of(sections).and_then(|cost| cost.posted);
+            ratio.map_or_else(String::new, |ratio| ratio.to_string())
+        };
+        let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
+        let (hot, boot) = (Sections::Hot, Sections::Boot);
+        Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
+    };
+    costs.chunk_by(same).filter_map(line).collect()
 }
 
 #[cfg(test)]

@@ -97,6 +97,9 @@ impl Headline {
                 }),
             }
         }
+        // As tables have them.
+        let place = |layout: &String| self.values.iter().position(|value| value.layout == *layout);
+        ranks.iter_mut().for_each(|rank| rank.layouts.sort_by_key(place));
         ranks
     }
 }

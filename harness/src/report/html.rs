@@ -1,12 +1,11 @@
 //! The page: one file that needs no network.
 
 use super::figure::Figure;
-use super::finding::Winner;
+use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
 use super::headline::Headline;
 use super::heat::HeatLine;
 use super::picture::DrawError;
 use super::{Part, Report};
-use crate::cover_letter;
 use crate::doctor::Finding;
 use crate::summary::{Bytes, Summary};
 use crate::table::{in_words, legend};
@@ -65,7 +64,9 @@ struct PartPage<'a> {
     heat_json: String,
     heat_csv: String,
     figures: Vec<Shown<'a>>,
-    answer: Vec<String>,
+    costs: Vec<CostLine>,
+    costs_caption: &'static str,
+    cost_heads: [&'static str; 4],
     legend: Vec<String>,
     hotplug: Plain,
     bytes: Plain,
@@ -174,7 +175,6 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
     let (view, main) = (part.view(), part.view().main());
     let known = &part.run.known;
     let columns = main.layouts.iter().map(|id| Column { id: id.clone(), css: view.look(id).css() });
-    let answer = cover_letter::sentences(&part.costs);
     let page = PartPage {
         number,
         suffix: suffix(number),
@@ -187,7 +187,9 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
         heat_csv: part.heat_data.csv_uri()?,
         figures: part.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
         legend: legend(main),
-        answer,
+        costs: cost_lines(&part.costs),
+        costs_caption: COSTS_CAPTION,
+        cost_heads: COSTS,
         hotplug: hotplug(main),
         bytes: byte_table(main),
         facts: facts(part),

@@ -192,9 +192,10 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
     Ok(RunInput { name, machine, known, maps, histograms, instructions: counts, troubles })
 }
 
-/// An error without the folder it happened in: pages are published.
-fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
-    error.to_string().replace(&format!("{}/", folder.display()), "")
+/// An error with the name of the folder it happened in alone: pages are published, and folders may name people.
+pub fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+    error.to_string().replace(&folder.display().to_string(), &name)
 }
 
 /// Says whether the folder is what a run left.

@@ -1,12 +1,12 @@
 //! The report as Markdown, with pictures and data as files beside it.
 
 use super::figure::Figure;
-use super::finding::Winner;
+use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
 use super::heat::HeatLine;
 use super::html::{facts, winner};
 use super::picture::DrawError;
 use super::{Part, Report};
-use crate::cover_letter;
+use crate::cover_letter::Cost;
 
 /// A file of a report: its name, and what is in it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
 
 /// The winners.
 pub fn winners(winners: &[Winner]) -> String {
-    let head = ["at", "wins", "with", "next, times as much", "last"].map(str::to_owned);
+    let head = ["operation", "wins", "with", "next, times as much", "last"].map(str::to_owned);
     let line = |of: &Winner| {
         let wins = format!("**{}**", escaped(&of.wins));
         vec![escaped(&of.what), wins, escaped(&of.takes), escaped(&of.next), escaped(&of.last)]
@@ -65,6 +65,17 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
         labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
     };
     table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
+}
+
+/// What the sub-section map costs, on maps that `wanted` takes.
+pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
+    let head = ["map", "section tables"].into_iter().chain(COSTS).map(escaped);
+    let lines = cost_lines(costs).into_iter().filter(|line| wanted(&line.map));
+    let lines = lines.map(|line| {
+        let labels = [escaped(&line.map), line.tables.to_owned()];
+        labels.into_iter().chain(line.cells.iter().map(|cell| escaped(cell))).collect::<Vec<String>>()
+    });
+    format!("{}\n{}\n", table(&head.collect::<Vec<_>>(), &lines.collect::<Vec<_>>()), escaped(COSTS_CAPTION))
 }
 
 /// A figure: its picture below `folder`, and how to read it.
@@ -146,10 +157,8 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
     if !part.winners.is_empty() {
         text.push_str(&format!("{}\n", winners(&part.winners)));
     }
-    let answer = cover_letter::sentences(&part.costs);
-    if !answer.is_empty() {
-        text.push_str("## What the sub-section map costs pfn\\_valid\n\n");
-        answer.iter().for_each(|sentence| text.push_str(&format!("{}\n\n", escaped(sentence))));
+    if !part.costs.is_empty() {
+        text.push_str(&format!("## What the sub-section map costs pfn\\_valid\n\n{}\n", costs(&part.costs, |_| true)));
     }
     text.push_str("## Pictures\n\n");
     for of in &part.figures {

@@ -189,7 +189,7 @@ impl Report {
             match input::peek(folder) {
                 Ok((machine, started)) => peeked.push(Peeked { folder: folder.clone(), machine, started }),
                 Err(error) => {
-                    unread.push(error.to_string());
+                    unread.push(input::without_folder(&error, folder));
                     first_error.get_or_insert(error);
                 }
             }
@@ -212,7 +212,7 @@ impl Report {
                 Ok(Reading::Whole(part)) => parts.push((at, *part)),
                 Ok(Reading::Short(short)) => shorts.push((at, short)),
                 Err(ReportError::NoRun(error)) => {
-                    unread.push(error.to_string());
+                    unread.push(input::without_folder(&error, &peeked[at].folder));
                     first_error.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
@@ -494,7 +494,8 @@ pub(crate) mod tests {
         assert!(report.parts[0].figures.iter().any(|figure| figure.name == "trend" && figure.drawing.is_ok()));
         assert!(report.parts[1].figures.iter().all(|figure| figure.name != "trend"));
         assert!(report.machines.as_ref().unwrap().drawing.is_ok());
-        assert_eq!(report.unread.len(), 1);
+        assert!(report.unread.len() == 1 && report.unread[0].contains("nowhere"));
+        assert!(!report.unread[0].contains('/'), "folders may name people: {:?}", report.unread);
         let page = html::page(&report).unwrap();
         assert!(page.contains("id=\"figure-phases\"") && page.contains("id=\"figure-phases-2\""));
         let names: Vec<String> = markdown::files(&report).unwrap().into_iter().map(|file| file.name).collect();

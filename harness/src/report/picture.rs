@@ -181,6 +181,16 @@ impl Axis {
         Self { ticks: ticks.into(), range, is_log: false }
     }
 
+    /// The same with ticks at powers of two, at most four of them.
+    pub fn with_binary_ticks(self) -> Self {
+        let powers = |every: usize| -> Vec<f64> {
+            let powers = (-60..=60).step_by(every).map(|power| 2f64.powi(power));
+            powers.filter(|tick| self.holds(*tick)).collect()
+        };
+        let ticks = (1..=30).map(powers).find(|ticks| ticks.len() <= 4).unwrap_or_default();
+        Self { ticks, ..self }
+    }
+
     /// The same with half of the ticks, for where there is little room.
     pub fn with_every_other_tick(self) -> Self {
         Self { ticks: self.ticks.iter().step_by(2).copied().collect(), ..self }

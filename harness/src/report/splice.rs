@@ -6,11 +6,10 @@
 //! <!-- pfnbench end -->
 //! ```
 //!
-//! A marker names a [`Block`]: `finding`, `winners`, `answer`, `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or
-//! `command`.
+//! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines
+//! of the heat table by name), `figure NAME` or `command`.
 
 use super::{Part, Report, markdown};
-use crate::cover_letter;
 use crate::files::line_of;
 use regex::Regex;
 use thiserror::Error;
@@ -20,7 +19,7 @@ const END: &str = "<!-- pfnbench end -->";
 const CLOSE: &str = "-->";
 
 /// What a marker may ask for, in words.
-pub const BLOCKS: &str = "finding, winners, answer, heat, heat REGEX, figure NAME, command";
+pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX, figure NAME, command";
 
 /// A document that cannot be filled.
 #[derive(Debug, Error)]
@@ -95,6 +94,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
     let part: &Part = &report.parts[0];
     let sentences = |of: &[String]| of.iter().map(|sentence| format!("{}\n\n", markdown::escaped(sentence))).collect();
     let (kind, argument) = what.split_once(' ').map_or((what, ""), |(kind, argument)| (kind, argument.trim()));
+    let regex = |text: &str| Regex::new(text).map_err(|source| SpliceError::Regex { line, source });
     let unknown = || {
         let figures: Vec<&str> = part.figures.iter().map(|figure| figure.name).collect();
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
@@ -102,9 +102,12 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
     Ok(match (kind, argument) {
         ("finding", "") => sentences(&part.sentences),
         ("winners", "") => markdown::winners(&part.winners),
-        ("answer", "") => sentences(&cover_letter::sentences(&part.costs)),
+        ("costs", wanted) => {
+            let wanted = regex(wanted)?;
+            markdown::costs(&part.costs, |map| wanted.is_match(map))
+        }
         ("heat", wanted) => {
-            let wanted = Regex::new(wanted).map_err(|source| SpliceError::Regex { line, source })?;
+            let wanted = regex(wanted)?;
             markdown::heat(part, |line| {
                 let name = format!("{} {} {} {}", line.label, line.sections.name(), line.order, line.map);
                 wanted.is_match(&name)
@@ -134,7 +137,10 @@ mod tests {
         let document = "# A\n\n<!-- pfnbench winners -->\nold\n<!-- pfnbench end -->\ntail <!-- other -->\n\
                         <!-- pfnbench command --><!-- pfnbench end -->\nend";
         let once = filled(document).unwrap();
-        assert!(once.starts_with("# A\n\n<!-- pfnbench winners -->\n| at |") && once.ends_with("\nend"), "{once}");
+        assert!(
+            once.starts_with("# A\n\n<!-- pfnbench winners -->\n| operation |") && once.ends_with("\nend"),
+            "{once}"
+        );
         assert!(!once.contains("old") && once.contains("tail <!-- other -->") && once.contains("pfnbench report RUN"));
         assert_eq!(filled(&once).unwrap(), once, "to fill it again changes nothing");
     }

@@ -95,12 +95,16 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     };
     let height = 80 + ROW * notes.len() as i32;
     Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
-        let legend = [(Key::Block(colour(1)), "for all memory".to_owned())];
+        let legend = [(
+            Key::Block(colour(0)),
+            "a load; outlined: for hot-added memory alone; of one colour: in one cache line".to_owned(),
+        )];
         head(area, title, &legend)?;
         let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
         let top = 62;
         for (nr, (op, _)) in LOOKUPS.iter().enumerate() {
-            text(area, op.name(), (NAMES + nr as i32 * column, top), LABEL, Hang::Right)?;
+            let counted = if counts.is_empty() { "" } else { ", boot / hot-added" };
+            text(area, &format!("{op}{counted}"), (NAMES + nr as i32 * column, top), LABEL, Hang::Right)?;
         }
         for (row, note) in notes.iter().enumerate() {
             let y = top + 26 + row as i32 * ROW;
@@ -128,8 +132,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                         format!("{} / {}", number(boot), number(hot))
                     }
                 };
-                let none = if loads.is_empty() { "no load  " } else { "" };
-                text(area, &format!("{none}{words}"), (x + 3, y), LABEL, Hang::Right)?;
+                let none = if loads.is_empty() { "no load; " } else { "" };
+                text(area, format!("{none}{words}").trim_end_matches("; "), (x + 3, y), LABEL, Hang::Right)?;
             }
         }
         Ok(())

@@ -49,7 +49,8 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         ),
         Sections::Hot => (
             "lookups-hot",
-            "The same on memory that was added later, where the sub-section map is read. A layout without a bar has no hotplug.",
+            "Page frames in random order; lower is better. The axis is logarithmic. On memory that was added later the sub-section \
+             map is read. A layout without a bar has no hotplug.",
         ),
     };
     let title = format!("Time of a lookup on {}, ns", memory(sections));

@@ -113,7 +113,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 // Layouts differ by a thousandth here and by a hundred times there.
                 let x = match most / least < 3.0 || least <= 0.0 {
                     true => Axis::between(least, most),
-                    false => Axis::log([least, most].into_iter(), 1.4, 1.4),
+                    false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
                 };
                 let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
                 let x_name = format!("bytes beyond records; {}", memory(*sections));

@@ -66,7 +66,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let rates =
                     group.iter().flat_map(|cell| COMPANIES.iter().filter_map(|(_, rate)| Some(rate(cell)? / 1e6)));
                 let x = Axis::from_zero(rates.fold(0.0, f64::max));
-                let x_name = format!("million lookups a second, threads: {}", group[0].mode);
+                let x_name = format!("million lookups/s, {}", group[0].mode);
                 let x_labels = Labels { name: &x_name, tick: &|rate| format!("{rate:.0}") };
                 let tick = |y: f64| {
                     let cell = group.len().checked_sub(1 + y as usize).and_then(|nr| group.get(nr));

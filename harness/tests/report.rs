@@ -1,0 +1,159 @@
+//! `pfnbench report` on the committed run and on what is no run.
+
+mod common;
+
+use common::{file, folder, json, pfnbench, refused, smoke};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The committed run, as seen from the root.
+fn reference() -> String {
+    let only = |dir: PathBuf| {
+        let mut folders = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+        folders.find(|path| !path.ends_with("report")).unwrap()
+    };
+    let run = only(only(root().join("results/reference")));
+    run.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+}
+
+/// The links of a Markdown document that lead to files.
+fn links(markdown: &str) -> Vec<&str> {
+    let parts = markdown.split("](").skip(1);
+    let links = parts.filter_map(|part| part.split_once(')').map(|(link, _)| link));
+    links.filter(|link| !link.contains("://") && !link.starts_with('#')).collect()
+}
+
+#[test]
+fn the_committed_run_has_every_figure_in_every_form() {
+    let dir = folder();
+    let (page, markdown) = (dir.path().join("a/page.html"), dir.path().join("b/report.md"));
+    let mut command = pfnbench();
+    command
+        .current_dir(root())
+        .arg("report")
+        .arg(reference())
+        .arg("-o")
+        .arg(&page)
+        .arg("-o")
+        .arg(&markdown)
+        .arg("--json");
+    let said = json(&mut command);
+    assert_eq!(said["machines"][0]["missing_figures"], serde_json::json!([]));
+    assert_eq!(said["machines"][0]["troubles"], serde_json::json!([]));
+    assert!(said["files"].as_array().unwrap().iter().all(|file| Path::new(file.as_str().unwrap()).exists()));
+    let size = fs::metadata(&page).unwrap().len();
+    assert!((100_000..2_000_000).contains(&size), "{size} bytes");
+    let text = fs::read_to_string(&markdown).unwrap();
+    let links = links(&text);
+    assert!(links.len() >= 30, "{links:?}");
+    for link in links {
+        assert!(markdown.parent().unwrap().join(link).is_file(), "{link}");
+    }
+}
+
+/// The documents show the committed run: what is between their markers is what the command between them makes.
+#[test]
+fn the_readme_and_the_committed_report_are_up_to_date() {
+    let dir = folder();
+    let copied = dir.path().join(reference());
+    fs::create_dir_all(&copied).unwrap();
+    for entry in fs::read_dir(root().join(reference())).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
+    }
+    fs::copy(root().join("README.md"), dir.path().join("README.md")).unwrap();
+    let mut command = pfnbench();
+    let arguments =
+        ["-o", "results/reference/report.html", "-o", "results/reference/report.md", "--splice", "README.md"];
+    command.current_dir(&dir).arg("report").arg(reference()).args(arguments).assert().success();
+    let is_same = |name: &str| {
+        let (made, committed) = (dir.path().join(name), root().join(name));
+        fs::read_to_string(made).unwrap() == fs::read_to_string(committed).unwrap()
+    };
+    let again = format!("make it again: pfnbench report {} {}", reference(), arguments.join(" "));
+    assert!(is_same("README.md"), "README.md is not up to date; {again}");
+    assert!(is_same("results/reference/report.md"), "the report is not up to date; {again}");
+    let mut pictures = 0;
+    for entry in fs::read_dir(dir.path().join("results/reference/report")).unwrap() {
+        let name = format!("results/reference/report/{}", entry.unwrap().file_name().to_str().unwrap());
+        assert!(is_same(&name), "{name} is not up to date; {again}");
+        pictures += usize::from(name.ends_with(".svg"));
+    }
+    assert!(pictures >= 10);
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.matches("](results/reference/report/").count() >= 2, "the README shows two pictures");
+}
+
+#[test]
+fn a_run_leaves_the_report_that_is_made_from_its_folder() {
+    let dir = folder();
+    let said = json(&mut smoke(&dir, &["--layout", "flat", "--layout", "subsection", "-o", "results", "--json"]));
+    let run = dir.path().join(said["run"].as_str().unwrap());
+    let left = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(!fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains("report.html"), "it can be made again");
+    pfnbench().current_dir(&dir).arg("report").arg(&run).args(["-o", "again.html"]).assert().success();
+    assert!(fs::read_to_string(dir.path().join("again.html")).unwrap() == left);
+    // One process, one map: what needs more says so.
+    assert!(left.contains("It takes lookups on several maps"));
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_and_leaves_nothing() {
+    let dir = folder();
+    let run = root().canonicalize().unwrap().join(reference());
+    let run = run.to_str().unwrap();
+    let empty = folder();
+    let empty = empty.path().to_str().unwrap();
+    let text = file(&dir, "text.md", "no markers\n");
+    let marked = file(&dir, "marked.md", "<!-- pfnbench figure nothing -->\nkept\n<!-- pfnbench end -->\n");
+    for (arguments, words) in [
+        (vec![run], vec!["nothing to write", "report.html"]),
+        (vec![run, "-o", "x.pdf"], vec!["x.pdf", ".html nor .md"]),
+        (vec!["nowhere", "-o", "x.html"], vec!["nowhere", "folder of a run"]),
+        (vec![&text, "-o", "x.html"], vec!["text.md", "folder of a run"]),
+        (vec![empty, "-o", "x.html"], vec!["no run folder"]),
+        (vec![run, "-o", "x.html", "--reference", "mine"], vec!["\"mine\"", "subsection-v6"]),
+        (vec![run, "-o", "x.html", "--splice", &text], vec!["text.md", "no markers"]),
+        (vec![run, "-o", "x.html", "--splice", &marked], vec!["line 1", "figure nothing", "lookups-hot"]),
+        (vec![run, "--splice", "nowhere.md"], vec!["nowhere.md"]),
+        (vec![run, "-o", "/proc/x.html"], vec!["cannot write /proc/x.html"]),
+    ] {
+        refused(&dir, pfnbench().arg("report").args(&arguments), &words);
+    }
+    assert!(fs::read_to_string(&marked).unwrap().contains("kept"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_does_not_keep_the_others_from_being_shown() {
+    let dir = folder();
+    let run = root().canonicalize().unwrap().join(reference());
+    let mut command = pfnbench();
+    let assert = command.current_dir(&dir).arg("report").arg(run).args(["nowhere", "-o", "x.html"]).assert().success();
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("left out: cannot read nowhere"));
+    assert!(fs::read_to_string(dir.path().join("x.html")).unwrap().contains("Left out: cannot read nowhere"));
+}
+
+#[test]
+fn documents_are_filled_in_place() {
+    let dir = folder();
+    let run = root().canonicalize().unwrap().join(reference());
+    fs::create_dir(dir.path().join("docs")).unwrap();
+    let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nold\n\
+                    <!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid hot random this-machine$ -->\n<!-- pfnbench end -->\n";
+    file(&dir, "docs/mine.md", document);
+    let fill = || {
+        let arguments = ["-o", "out/report.md", "--splice", "docs/mine.md"];
+        pfnbench().current_dir(&dir).arg("report").arg(&run).args(arguments).assert().success();
+        fs::read_to_string(dir.path().join("docs/mine.md")).unwrap()
+    };
+    let filled = fill();
+    assert!(filled.contains("](../out/report/scale.svg)") && !filled.contains("old"), "{filled}");
+    assert!(dir.path().join("docs/../out/report/scale.svg").is_file());
+    assert_eq!(filled.matches("\n| pfn\\_valid | hot | random |").count(), 1, "{filled}");
+    assert_eq!(fill(), filled);
+}
