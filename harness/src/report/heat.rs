@@ -77,12 +77,14 @@ impl HeatCell {
         }
     }
 
-    /// The interval and the time in words.
-    pub fn details(&self) -> String {
-        let interval = self.interval;
-        let interval = interval.map(|(low, high)| format!("[{}, {}]", three_digits(low), three_digits(high)));
-        let ns = self.ns.filter(|_| self.ratio.is_some()).map(time);
-        [interval, ns].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    /// The time in words, where it is not in the place of the ratio.
+    pub fn time_in_words(&self) -> Option<String> {
+        self.ns.filter(|_| self.ratio.is_some()).map(time)
+    }
+
+    /// The interval in words.
+    pub fn interval_in_words(&self) -> Option<String> {
+        self.interval.map(|(low, high)| format!("[{}, {}]", three_digits(low), three_digits(high)))
     }
 }
 

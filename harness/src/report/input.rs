@@ -162,7 +162,12 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
                 .to_owned(),
         );
     }
-    let mut rows = rows(samples.as_deref(), &mut troubles);
+    let main = known.as_ref().and_then(|known| Some(known.map.as_ref()?.name.clone()));
+    let is_kept = |row: &Row| {
+        let is_headline = || main.as_ref().is_none_or(|main| row.map == *main) && headline::is_row_of_one(row);
+        depth == Depth::Whole || is_headline()
+    };
+    let rows = rows(samples.as_deref(), is_kept, &mut troubles);
     drop(samples);
     if rows.is_empty() && known.is_none() {
         return Err(InputError::Nothing { path: folder.to_owned() });
@@ -171,10 +176,7 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
     let machine = known.environment.as_ref().map(|of| of.machine_id.clone());
     let machine = machine.or_else(|| Some(rows.first()?.machine.clone())).unwrap_or_else(|| "unknown".to_owned());
     let (mut histograms, mut counts) = (BTreeMap::new(), Vec::new());
-    if depth == Depth::Headlines {
-        let main = known.map.as_ref().map(|map| map.name.clone());
-        rows.retain(|row| main.as_ref().is_none_or(|main| row.map == *main) && headline::is_row_of_one(row));
-    } else {
+    if depth == Depth::Whole {
         match optional(&folder.join("latency.hlog"), &mut troubles) {
             Some(log) => histograms = read_histograms(&log, &mut troubles),
             None => troubles.push("There is no latency.hlog: percentile curves are missing.".to_owned()),
@@ -272,8 +274,8 @@ fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
     })
 }
 
-/// Rows, as far as lines are some.
-fn rows(samples: Option<&[u8]>, troubles: &mut Vec<String>) -> Vec<Row> {
+/// Rows that are kept, as far as lines are some.
+fn rows(samples: Option<&[u8]>, is_kept: impl Fn(&Row) -> bool, troubles: &mut Vec<String>) -> Vec<Row> {
     let Some(samples) = samples else {
         troubles.push(format!("There is no {SAMPLES}: there are no figures."));
         return Vec::new();
@@ -283,7 +285,9 @@ fn rows(samples: Option<&[u8]>, troubles: &mut Vec<String>) -> Vec<Row> {
         match serde_json::from_slice::<Row>(line) {
             Ok(row) => {
                 newer = newer.max(Some(row.v).filter(|version| *version > row::SCHEMA));
-                rows.push(row);
+                if is_kept(&row) {
+                    rows.push(row);
+                }
             }
             Err(_) => bad.push(at + 1),
         }

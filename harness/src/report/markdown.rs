@@ -59,8 +59,10 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
     let labels = ["operation", "on", "order", "map"].map(str::to_owned);
     let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
     let line = |line: &HeatLine| {
-        let cell =
-            |of: &super::heat::HeatCell| format!("{} {}", of.ratio_in_words(), of.details()).trim_end().to_owned();
+        let cell = |of: &super::heat::HeatCell| {
+            let parts = [Some(of.ratio_in_words()), of.interval_in_words(), of.time_in_words()];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        };
         let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map].map(escaped);
         labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
     };

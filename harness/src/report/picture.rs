@@ -181,13 +181,13 @@ impl Axis {
         Self { ticks: ticks.into(), range, is_log: false }
     }
 
-    /// The same with ticks at powers of two, at most four of them.
+    /// The same with ticks at powers of two, at most five of them.
     pub fn with_binary_ticks(self) -> Self {
         let powers = |every: usize| -> Vec<f64> {
             let powers = (-60..=60).step_by(every).map(|power| 2f64.powi(power));
             powers.filter(|tick| self.holds(*tick)).collect()
         };
-        let ticks = (1..=30).map(powers).find(|ticks| ticks.len() <= 4).unwrap_or_default();
+        let ticks = (1..=30).map(powers).find(|ticks| ticks.len() <= 5).unwrap_or_default();
         Self { ticks, ..self }
     }
 
@@ -222,16 +222,23 @@ impl Axis {
     }
 }
 
-/// 1, 2, 5, 10, … between two values, at most eight of them.
+/// Round numbers between two values, as many as there are up to eight.
 fn decimal_ticks(low: f64, high: f64) -> Vec<f64> {
     let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let within = |steps: &[f64], every: i32| -> Vec<f64> {
-        let decades = exponents.clone().filter(|exponent| exponent.rem_euclid(every) == 0);
+    let within = |(steps, every): &(&[f64], i32)| -> Vec<f64> {
+        let decades = exponents.clone().filter(|exponent| exponent.rem_euclid(*every) == 0);
         let all = decades.flat_map(|exponent| steps.iter().map(move |step| step * 10f64.powi(exponent)));
         all.filter(|tick| (low..=high).contains(tick)).collect()
     };
-    let mut choices = [within(&[1.0, 2.0, 5.0], 1), within(&[1.0, 3.0], 1), within(&[1.0], 1), within(&[1.0], 3)];
-    choices.iter_mut().find(|ticks| ticks.len() <= 8).map(std::mem::take).unwrap_or_default()
+    let choices: [(&[f64], i32); 6] = [
+        (&[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0], 1),
+        (&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0], 1),
+        (&[1.0, 2.0, 5.0], 1),
+        (&[1.0, 3.0], 1),
+        (&[1.0], 1),
+        (&[1.0], 3),
+    ];
+    choices.iter().map(within).find(|ticks| ticks.len() <= 8).unwrap_or_default()
 }
 
 impl Ranged for Axis {
@@ -372,7 +379,7 @@ pub enum Key {
 /// # Errors
 /// It cannot be drawn.
 pub fn head<'a>(area: &Area<'a>, title: &str, legend: &[(Key, String)]) -> Result<Area<'a>, DrawError> {
-    text(area, title, (10, 14), 18.0, Hang::Right)?;
+    text(area, title, (10, 14), 20.0, Hang::Right)?;
     let (left, right) = (12, WIDTH as i32 - 10);
     let (mut x, mut y) = (left, 38);
     for (key, name) in legend {

@@ -19,7 +19,11 @@ const MOST: usize = 12;
 /// It cannot be drawn.
 pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError> {
     let shown: Vec<&&Short> = machines.iter().filter(|run| run.headline(SHOWN).is_some()).take(MOST).collect();
-    let data = if shown.is_empty() { Data::default() } else { data(machines) };
+    let data = match shown.is_empty() {
+        true => Data::default(),
+        // Of many machines the page would be all data.
+        false => data(machines, |what| machines.len() <= MOST || what == SHOWN),
+    };
     let mut layouts: Vec<String> = Vec::new();
     for layout in machines.iter().flat_map(|run| &run.layouts) {
         if !layouts.contains(layout) {

@@ -126,17 +126,16 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         .take(DETAILS)
         .collect();
     let caption = format!(
-        "{}. Each cell is {} of the physical space ({}), from left to right and from top to bottom; the fuller, the darker. {} \
-         sections hold memory in part, and in {collisions} of them added memory shares the section with other memory, which a \
-         kernel that adds whole sections refuses.{}",
+        "{}. Each cell is {} of the physical space ({}), from left to right and from top to bottom; the fuller, the darker. Sections \
+         that hold memory in part: {}; of them, in which added memory shares the section with other memory, so that a kernel that \
+         adds whole sections refuses it: {collisions}.{}",
         map.summary(),
         bytes((a_cell * SECTION) as f64),
         if a_cell == 1 { "a section".to_owned() } else { format!("{a_cell} sections") },
         edges.len(),
         match shown.len() {
             0 => String::new(),
-            nr if nr < edges.len() => format!(" {nr} of them are shown below by sub-section of 2 MiB."),
-            _ => " They are shown below by sub-section of 2 MiB.".to_owned(),
+            nr => format!(" Of those {nr} are shown below by sub-section of 2 MiB."),
         }
     );
     let height = 74 + rows as u32 * 14 + if shown.is_empty() { 0 } else { 34 + 20 * shown.len() as u32 };

@@ -65,7 +65,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             for (group, area) in groups.iter().zip(&areas) {
                 let rates =
                     group.iter().flat_map(|cell| COMPANIES.iter().filter_map(|(_, rate)| Some(rate(cell)? / 1e6)));
-                let x = Axis::from_zero(rates.fold(0.0, f64::max));
+                // Few ticks: panels may be narrow.
+                let x = Axis::from_zero(rates.fold(0.0, f64::max)).with_every_other_tick();
                 let x_name = format!("million lookups/s, {}", group[0].mode);
                 let x_labels = Labels { name: &x_name, tick: &|rate| format!("{rate:.0}") };
                 let tick = |y: f64| {

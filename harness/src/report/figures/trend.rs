@@ -34,15 +34,24 @@ impl Short {
     }
 }
 
-/// Columns of headlines of several runs.
-pub(super) const COLUMNS: [&str; 11] =
-    ["machine", "run", "started", "commit", "map", "what", "layout", "value", "unit", "ratio_low", "ratio_high"];
-
-/// The data of headlines of several runs.
-pub(super) fn data(runs: &[&Short]) -> Data {
-    let mut data = Data::new(&COLUMNS);
+/// The headlines that `wanted` takes, of several runs, as data.
+pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
+    let mut data = Data::new(&[
+        "machine",
+        "run",
+        "started",
+        "commit",
+        "map",
+        "what",
+        "layout",
+        "value",
+        "unit",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+    ]);
     for run in runs {
-        for headline in &run.headlines {
+        for headline in run.headlines.iter().filter(|headline| wanted(&headline.what)) {
             for value in &headline.values {
                 let (low, high) = value.interval.unzip();
                 data.push([
@@ -55,6 +64,7 @@ pub(super) fn data(runs: &[&Short]) -> Data {
                     json!(value.layout),
                     json!(value.value),
                     json!(headline.unit.name()),
+                    json!(value.ratio),
                     json!(low),
                     json!(high),
                 ]);
@@ -64,6 +74,9 @@ pub(super) fn data(runs: &[&Short]) -> Data {
     data
 }
 
+/// The most runs in a picture: the newest of them.
+const MOST: usize = 100;
+
 /// Headlines of which a curve is drawn.
 const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory"];
 
@@ -72,6 +85,8 @@ const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory
 /// # Errors
 /// It cannot be drawn.
 pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
+    let older = runs.len().saturating_sub(MOST);
+    let runs = &runs[older..];
     let mut layouts: Vec<String> = Vec::new();
     for layout in runs.iter().flat_map(|run| &run.layouts) {
         if !layouts.contains(layout) {
@@ -80,12 +95,14 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
     }
     let panels: Vec<&str> =
         SHOWN.into_iter().filter(|what| runs.iter().any(|run| run.headline(what).is_some())).collect();
-    let data = if panels.is_empty() || runs.len() < 2 { Data::default() } else { data(runs) };
+    let data =
+        if panels.is_empty() || runs.len() < 2 { Data::default() } else { data(runs, |what| panels.contains(&what)) };
     let maps: std::collections::BTreeSet<&str> = runs.iter().map(|run| run.map.as_str()).collect();
     let caption = format!(
-        "{} runs of this machine by their beginning, with the commit of each. Times of different days differ by more than layouts \
+        "{} runs of this machine by their beginning{}, with the commit of each. Times of different days differ by more than layouts \
          do: look for what moves against the others.{}",
         runs.len(),
+        if older > 0 { format!(" ({older} older ones are left out)") } else { String::new() },
         if maps.len() > 1 { " Runs on different maps stand side by side: their names are in the data." } else { "" }
     );
     let missing = || "Missing: the runs have no pfn_valid in random order.".to_owned();
