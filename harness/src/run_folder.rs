@@ -7,8 +7,8 @@
 //! | `samples.jsonl` | one [`Row`] a line |
 //! | `instructions.jsonl` | counts that were put beside the run |
 //! | `latency.hlog` | histograms of hotplug in HdrHistogram's interval log (compressed V2), a tag a case, nanoseconds |
-//! | `*.svg`, `report.html` | the pictures and the page |
 //! | `SHA256SUMS` | of all of them, written last |
+//! | `report.html` | made from them afterwards, and can be made again |
 //!
 //! In a partial folder there are also `plan.json`, what the run is to do, and `progress.jsonl`, what it has done: a line a unit,
 //! written after the unit's rows, with the length that `samples.jsonl` then had. What lies behind the last such length was

@@ -264,6 +264,12 @@ impl Ranged for Axis {
     }
 }
 
+/// A number beside a tick, with no more digits than it needs.
+pub fn plain(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// How an axis is labelled.
 pub struct Labels<'a> {
     /// What it shows, with its unit.

@@ -5,7 +5,7 @@ use crate::queries::Pattern;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
-use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, chart, head, text};
+use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, chart, head, plain, text};
 use crate::row::Sections;
 use crate::summary::{LookupCell, LookupLine};
 use crate::units::{three_digits, time};
@@ -66,8 +66,7 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         let body = head(area, title, &legend)?;
         let medians = lines.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
         let y = Axis::log(medians.chain([FLOOR_NS]), 1.0, 1.6);
-        let tick = |ns: f64| if ns < 10.0 { format!("{ns:.1}") } else { format!("{ns:.0}") };
-        let labels = Labels { name: "ns per lookup", tick: &tick };
+        let labels = Labels { name: "ns per lookup", tick: &plain };
         let mut chart = chart(&body, (Axis::places(lines.len()), None), (y, labels))?;
         let width = 0.9 / shown.len().max(1) as f64;
         let bar_pixels = f64::from(chart.plotting_area().dim_in_pixel().0) / lines.len() as f64 * width;

@@ -3,7 +3,7 @@
 use super::trend::{Short, data};
 use crate::report::data::Data;
 use crate::report::figure::Figure;
-use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, text};
+use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, plain, text};
 use crate::units::three_digits;
 use plotters::prelude::*;
 
@@ -56,7 +56,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         let y = Axis::log(ends.flatten(), 1.2, 1.2);
         let low = y.low();
         let y_name = format!("time over that of {reference}");
-        let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", three_digits(ratio)) };
+        let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", plain(ratio)) };
         let mut chart = chart(&body, (Axis::places(shown.len()), None), (y, labels))?;
         for (nr, run) in shown.iter().enumerate() {
             let Some(headline) = run.headline(SHOWN) else { continue };

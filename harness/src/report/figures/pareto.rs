@@ -6,7 +6,7 @@ use crate::queries::Pattern;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
-use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, head};
+use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
 use crate::row::Sections;
 use crate::units::{bytes, time};
 use plotters::element::DashedPathElement;
@@ -118,7 +118,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
                 let x_name = format!("bytes beyond records; {}", memory(*sections));
                 let x_labels = Labels { name: &x_name, tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
-                let y_labels = Labels { name: "ns per valid_to_page", tick: &|ns| format!("{ns:.1}") };
+                let y_labels = Labels { name: "ns per valid_to_page", tick: &plain };
                 let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
                 let line: Vec<(f64, f64)> = front(points).into_iter().map(|(bytes, ns)| (mib(bytes), ns)).collect();
                 chart.draw_series(std::iter::once(DashedPathElement::new(

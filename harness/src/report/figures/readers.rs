@@ -2,7 +2,7 @@
 
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
-use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head};
+use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head, plain};
 use crate::summary::ReadersCell;
 use crate::units::three_digits;
 use plotters::prelude::*;
@@ -68,7 +68,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 // Few ticks: panels may be narrow.
                 let x = Axis::from_zero(rates.fold(0.0, f64::max)).with_every_other_tick();
                 let x_name = format!("million lookups/s, {}", group[0].mode);
-                let x_labels = Labels { name: &x_name, tick: &|rate| format!("{rate:.0}") };
+                let x_labels = Labels { name: &x_name, tick: &plain };
                 let tick = |y: f64| {
                     let cell = group.len().checked_sub(1 + y as usize).and_then(|nr| group.get(nr));
                     cell.map_or_else(String::new, |cell| fitting(&cell.layout, 125, LABEL))

@@ -8,7 +8,7 @@ use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
 use crate::report::picture::{
-    Area, Axis, DrawError, Hang, Key, LABEL, Labels, Marks, at, chart, head, text, text_width,
+    Area, Axis, DrawError, Hang, Key, LABEL, Labels, Marks, at, chart, head, plain, text, text_width,
 };
 use crate::row::Sections;
 use crate::units::{bytes, three_digits, time};
@@ -152,9 +152,8 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
     let y = Axis::log(all().map(|point| point.ns), 1.3, 2.2);
     let name = format!("RAM; {} on {}", panel.op, memory(panel.sections));
     let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * gib) };
-    let tick = |ns: f64| if ns < 1.0 { format!("{ns:.1}") } else { format!("{ns:.0}") };
     let (x_axis, y_top) = (x.clone(), y.high());
-    let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &tick }))?;
+    let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
     let mut last_end = i32::MIN;
     for (cache, ram) in cache_marks(view, panel.op, panel.sections) {
         let x = ram / gib;

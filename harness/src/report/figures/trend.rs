@@ -3,7 +3,7 @@
 use crate::report::data::Data;
 use crate::report::figure::Figure;
 use crate::report::headline::Headline;
-use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, head, text};
+use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, head, plain, text};
 use crate::units::time;
 use plotters::prelude::*;
 use serde_json::json;
@@ -121,8 +121,7 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
             let y = Axis::log(values.map(|value| value.value), 1.4, 1.4);
             let low = y.low();
             let y_name = format!("{what}, ns");
-            let labels =
-                Labels { name: &y_name, tick: &|ns| if ns < 1.0 { format!("{ns:.1}") } else { format!("{ns:.0}") } };
+            let labels = Labels { name: &y_name, tick: &plain };
             let mut chart = chart(area, (Axis::places(runs.len()), None), (y, labels))?;
             for layout in &layouts {
                 let point =
