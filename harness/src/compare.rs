@@ -1,10 +1,10 @@
 //! Runs that are complete, read back, and two of them side by side.
 
 use crate::cases::LookupGroup;
-use crate::row::{Row, Sections, Status};
+use crate::row::{Dependency, Row, Sections, Status};
 use crate::run_folder::{PARTIAL, SUMS, sha256};
 use crate::statistics::{interval_of_ratio, median};
-use crate::summary::{LookupLine, Summary};
+use crate::summary::{LookupCell, LookupLine, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -251,22 +251,23 @@ pub fn compare(before: &Run, after: &Run) -> Comparison {
     Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
 }
 
-/// Geometric means of the ratios to the reference by layout, over the lookups that every layout has, and how many those are.
-pub fn geometric_means(summary: &Summary) -> (Vec<(String, f64)>, usize) {
+/// Geometric means of the ratios to the reference by layout, and over how many lookups: those that `wanted` takes and that every
+/// layout with one of them has. Chained lookups whose answer is a branch are left out: theirs is no chain.
+pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
     let ratio = |line: &LookupLine, layout: &String| line.cells.iter().find(|cell| cell.layout == *layout)?.ratio;
-    let booted: Vec<&String> = summary
-        .layouts
-        .iter()
-        .filter(|layout| summary.lookups.iter().any(|line| ratio(line, layout).is_some()))
-        .collect();
-    let is_shared = |line: &&LookupLine| booted.iter().all(|layout| ratio(line, layout).is_some());
-    let shared: Vec<&LookupLine> = summary.lookups.iter().filter(is_shared).collect();
+    let is_branch = |cell: &LookupCell| matches!(cell.dependency, Some(Dependency::Branch | Dependency::Mixed));
+    let is_data = |line: &&LookupLine| wanted(line) && !line.cells.iter().any(is_branch);
+    let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_data).collect();
+    let has_any = |layout: &&String| lines.iter().any(|line| ratio(line, layout).is_some());
+    let raced: Vec<&String> = summary.layouts.iter().filter(has_any).collect();
+    let is_shared = |line: &&&LookupLine| raced.iter().all(|layout| ratio(line, layout).is_some());
+    let shared: Vec<&&LookupLine> = lines.iter().filter(is_shared).collect();
     let mean = |layout: &&String| {
         let logs = shared.iter().filter_map(|line| Some(ratio(line, layout)?.ln()));
         let mean = (logs.sum::<f64>() / shared.len() as f64).exp();
         ((*layout).clone(), mean)
     };
-    let means = if shared.is_empty() { Vec::new() } else { booted.iter().map(mean).collect() };
+    let means = if shared.is_empty() { Vec::new() } else { raced.iter().map(mean).collect() };
     (means, shared.len())
 }
 
@@ -311,9 +312,31 @@ mod tests {
             timed("a", Sections::Boot, 4.0),
             timed("a", Sections::Hot, 1000.0),
         ];
-        let (means, nr) = geometric_means(&Summary::against(&rows, "flat"));
+        let (means, nr) = geometric_means(&Summary::against(&rows, "flat"), |_| true);
         assert_eq!((nr, means.len()), (1, 2));
         assert!((means[1].1 - 4.0).abs() < 1e-9, "{means:?}");
+        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |line| line.sections == Sections::Hot);
+        assert_eq!((nr, means.as_slice()), (1, &[("a".to_owned(), 1.0)][..]), "flat has none of these");
+    }
+
+    #[test]
+    fn answers_that_are_branches_are_in_no_mean() {
+        let timed = |layout: &str, mode: &str, dependency, ns| Row {
+            sections: Some(Sections::Boot),
+            sample: Some(0),
+            pattern: Some("random".into()),
+            mode: Some(mode.into()),
+            dependency,
+            ..row(layout, "pfn_valid", "time", Some(ns))
+        };
+        let rows = [
+            timed("a", "independent", None, 1.0),
+            timed("b", "independent", None, 2.0),
+            timed("a", "chained", Some(Dependency::Data), 100.0),
+            timed("b", "chained", Some(Dependency::Branch), 1.0),
+        ];
+        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |_| true);
+        assert_eq!((nr, means[1].clone()), (1, ("b".to_owned(), 2.0)));
     }
 
     #[test]

@@ -7,9 +7,8 @@ use crate::cases::LookupGroup;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Row, Sections, Tables};
-use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::statistics::{PROCESSES_FOR_INTERVAL, Ratio};
 use crate::summary::Summary;
-use crate::units::three_digits;
 use serde::Serialize;
 
 /// The layout with the sub-section map.
@@ -18,25 +17,6 @@ const WITH_MAP: &str = "subsection";
 const WITHOUT_MAP: &str = "vmemmap-section";
 /// The series as it was posted.
 const AS_POSTED: &str = "subsection-v6";
-
-/// A ratio of times, with its 95 % interval over processes if there are enough of them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Ratio {
-    /// Median of process medians of ratios of neighbouring slices.
-    pub median: f64,
-    /// The interval.
-    pub interval: Option<(f64, f64)>,
-}
-
-impl std::fmt::Display for Ratio {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}×", three_digits(self.median))?;
-        match self.interval {
-            Some((low, high)) => write!(f, " [{}, {}]", three_digits(low), three_digits(high)),
-            None => Ok(()),
-        }
-    }
-}
 
 /// What the map costs on one kind of memory of one machine.
 #[derive(Clone, Debug, Serialize)]

@@ -4,19 +4,24 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file beside its place and moves it there, once it is on the disk: whole, or as it was. Its folder is made.
+/// Writes a file beside its place and moves it there, once it is on the disk: whole, or as it was. Its folder is made; the mode
+/// of a file that was there stays, and so does a link to it.
 ///
 /// # Errors
 /// The place cannot be written.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A link leads to the file that is meant.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(contents)?;
     file.as_file().sync_all()?;
-    // Temporary files are closed to others; these are to be read.
-    fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(path)?;
+    // Temporary files are closed to others; new ones are to be read, and old ones stay as they were.
+    let permissions = fs::metadata(&target).map(|of| of.permissions());
+    let permissions = permissions.unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    fs::set_permissions(file.path(), permissions)?;
+    file.persist(&target)?;
     Ok(())
 }
 
@@ -28,6 +33,7 @@ pub fn line_of(text: &str, at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_file_is_replaced_as_a_whole() {
@@ -40,6 +46,12 @@ mod tests {
             (&b"2"[..], 1)
         );
         assert!(replace(Path::new("/proc/nowhere/x"), b"").is_err());
+        let (mode, link) = (fs::Permissions::from_mode(0o600), dir.path().join("link"));
+        fs::set_permissions(&path, mode.clone()).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"3").unwrap();
+        assert!(link.is_symlink() && fs::read(&path).unwrap() == b"3");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -182,6 +182,8 @@ pub enum FolderError {
 /// Ending of a folder's name while the run is not complete.
 pub const PARTIAL: &str = ".partial";
 
+/// The histograms.
+pub const LATENCIES: &str = "latency.hlog";
 /// The rows.
 pub const SAMPLES: &str = "samples.jsonl";
 const PROGRESS: &str = "progress.jsonl";
@@ -445,7 +447,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be written.
     pub fn write_histograms(&self) -> Result<(), FolderError> {
-        let path = self.partial.join("latency.hlog");
+        let path = self.partial.join(LATENCIES);
         let mut histograms = Vec::new();
         for step in &self.steps {
             let finished = Finished { unit: String::new(), rows: Vec::new(), histograms: step.histograms.clone() };
@@ -454,7 +456,7 @@ impl RunFolder {
         }
         let mut log = Vec::new();
         interval_log(&mut log, &histograms).map_err(|source| written(&path, source))?;
-        self.write("latency.hlog", &log)
+        self.write(LATENCIES, &log)
     }
 
     /// Sums every file, then gives the folder its name.

@@ -1,7 +1,10 @@
 //! Medians, quantiles, and intervals over processes.
 
+use crate::units::three_digits;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use serde::Serialize;
+use std::fmt;
 
 /// Processes from which on an interval is told.
 pub const PROCESSES_FOR_INTERVAL: usize = 5;
@@ -60,6 +63,30 @@ pub fn interval_of_ratio(of: &[f64], to: &[f64]) -> Option<(f64, f64)> {
     let ratios = (0..RESAMPLES).filter_map(|_| Some(resample(of)? / resample(to)?));
     let ratios = sorted(ratios);
     quantile(&ratios, 0.025).zip(quantile(&ratios, 0.975))
+}
+
+/// A ratio of times, with its 95 % interval over processes if there are enough of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    /// Median of process medians of ratios of neighbouring slices.
+    pub median: f64,
+    /// The interval.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×", three_digits(self.median))?;
+        match self.interval {
+            Some(ends) => write!(f, " {}", interval_in_words(ends)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `[1.66, 1.68]`.
+pub fn interval_in_words((low, high): (f64, f64)) -> String {
+    format!("[{}, {}]", three_digits(low), three_digits(high))
 }
 
 #[cfg(test)]

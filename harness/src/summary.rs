@@ -159,10 +159,13 @@ impl Summary {
         let mut layouts = Vec::new();
         let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
         booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
+        // A run that was cut short may have times without footprints.
+        let timed = rows.iter().filter(|row| LookupGroup::of(row).is_some() && row.metric == "time");
+        timed.for_each(|row| push_new(&mut layouts, row.layout.clone()));
         Self {
             reference: reference.to_owned(),
             sampled: rows.iter().any(|row| row.sampled),
-            processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(1),
+            processes: rows.iter().map(|row| row.process.saturating_add(1)).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
             lookups: lookups(rows, &layouts, reference),
             hotplug: hotplug::lines(rows, &layouts),
@@ -173,6 +176,15 @@ impl Summary {
             counters: Kind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
             layouts,
         }
+    }
+
+    /// Bytes of a layout beyond one record for each page of a section with memory: its index, and records of holes. With `Hot`, as much
+    /// memory again was added.
+    pub fn overhead(&self, of: &Bytes, sections: Sections) -> Option<f64> {
+        // No layout does without these.
+        let least = self.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
+        let index = if sections == Sections::Boot { of.index? } else { of.index_with_hot? };
+        Some(index + of.records_needed? - least)
     }
 
     /// The line of a lookup.

@@ -50,7 +50,7 @@ impl CompareArgs {
             bail!("{} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
         }
         if self.json.json {
-            let means = |summary: &Summary| compare::geometric_means(summary).0;
+            let means = |summary: &Summary| compare::geometric_means(summary, |_| true).0;
             let others: Vec<_> = summaries[1..]
                 .iter()
                 .map(|(map, of)| json!({ "map": map, "summary": of, "geometric_means": means(of) }))
@@ -69,11 +69,11 @@ impl CompareArgs {
             print(format!("{} on the map {map}", run.name))?;
             print(table::draw(summary))?;
             table::legend(summary).into_iter().try_for_each(print)?;
-            let (means, nr) = compare::geometric_means(summary);
+            let (means, nr) = compare::geometric_means(summary, |_| true);
             if !means.is_empty() {
                 let means = in_words(&means);
                 print(format!(
-                    "Geometric mean of the ratios to {reference}, over the {nr} lookups that all have: {means}."
+                    "Geometric mean of the ratios to {reference}, over the {nr} lookups that all have and whose answer is no branch: {means}."
                 ))?;
             }
         }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -78,6 +79,14 @@ impl ReportArgs {
         if self.output.is_empty() && self.splice.is_empty() {
             bail!("there is nothing to write; -o report.html writes a page, -o report.md Markdown with pictures");
         }
+        let mut places = BTreeSet::new();
+        for path in self.output.iter().chain(&self.splice) {
+            // Documents are there, outputs perhaps not.
+            let place = fs::canonicalize(path).or_else(|_| std::path::absolute(path))?;
+            if !places.insert(place) {
+                bail!("{} is named twice, and one would overwrite the other", path.display());
+            }
+        }
         let markdown = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Markdown).map(|(path, _)| path);
         // Before the work: a document that is not there is seen at once.
         let read = |path: &PathBuf| {
@@ -109,6 +118,15 @@ impl ReportArgs {
         }
         for (path, contents) in &files {
             replace(path, contents.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        for (path, contents) in files.iter().filter(|(path, _)| Form::of(path).is_ok_and(|form| form == Form::Page)) {
+            if contents.len() > html::MOST_BYTES {
+                let mib = contents.len() >> 20;
+                eprintln!(
+                    "pfnbench: warning: {} has {mib} MiB; fewer runs or layouts make a smaller page",
+                    path.display()
+                );
+            }
         }
         self.tell(&report, &files)?;
         Ok(Answer::Yes)

@@ -101,7 +101,13 @@ impl Latencies {
 }
 
 /// Operations in rows: the three figures of an addition, and removal.
-pub const OPS: [&str; 4] = ["hot_add", "hot_add_read", "hot_add_write", "hot_remove"];
+pub const OPS: [&str; 4] = [HOT_ADD, "hot_add_read", "hot_add_write", HOT_REMOVE];
+
+/// An addition, the call alone.
+pub const HOT_ADD: &str = "hot_add";
+
+/// A removal.
+pub const HOT_REMOVE: &str = "hot_remove";
 
 /// What is done with every record once it is there, to see what a layout leaves to the first who comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

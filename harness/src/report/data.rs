@@ -24,6 +24,16 @@ impl Data {
         self.rows.push(row.map(six_digits).into());
     }
 
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The first rows of it.
+    pub fn first(&self, most: usize) -> Self {
+        Self { columns: self.columns.clone(), rows: self.rows.iter().take(most).cloned().collect() }
+    }
+
     /// True without rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -1,8 +1,9 @@
 //! A figure: a picture, its data, and how to read it.
 
 use super::data::Data;
-use super::input::RunInput;
+use super::input::{RunInput, STOPPED};
 use super::picture::{Area, DrawError, Look, Marks, Svg, picture};
+use crate::run_folder::SAMPLES;
 use crate::summary::Summary;
 
 /// A figure of a report.
@@ -56,15 +57,33 @@ impl<'a> View<'a> {
         &self.maps[0].1
     }
 
+    /// The main map's name.
+    pub fn main_map(&self) -> &'a str {
+        &self.maps[0].0
+    }
+
+    /// The layouts of all maps, those of the main one first.
+    pub fn layouts(&self) -> Vec<String> {
+        let mut layouts: Vec<String> = Vec::new();
+        for layout in self.maps.iter().flat_map(|(_, summary)| &summary.layouts) {
+            if !layouts.contains(layout) {
+                layouts.push(layout.clone());
+            }
+        }
+        layouts
+    }
+
     /// Colour and marker of a layout.
     pub fn look(&self, layout: &str) -> Look {
-        Look::of(layout, &self.main().layouts)
+        Look::of(layout, &self.layouts())
     }
 
     /// Why there are no rows of something.
     pub fn no_rows_of(&self, what: &str) -> String {
-        let troubles = &self.run.troubles;
-        let torn = if troubles.is_empty() { String::new() } else { format!(" {}", troubles.join(" ")) };
-        format!("Missing: the run has no rows of {what}. It was not asked for them, or no layout offers it.{torn}")
+        let map = self.main_map();
+        let whole = "the run was not asked for them, or no layout offers it";
+        let is_whole = self.run.troubles.iter().all(|trouble| !trouble.contains(SAMPLES) && !trouble.contains(STOPPED));
+        let why = if is_whole { whole } else { "the folder is not whole, as is said above" };
+        format!("Missing: there are no rows of {what} on the map {map}: {why}.")
     }
 }

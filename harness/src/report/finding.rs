@@ -1,13 +1,13 @@
 //! What a run found, in sentences and in a table of winners, made from its figures.
 
 use super::figure::View;
-use super::headline::{Headline, Rank};
+use super::headline::{Headline, Rank, memory};
 use crate::compare::geometric_means;
 use crate::cover_letter::Cost;
 use crate::row::{Sections, Tables};
 use crate::summary::Summary;
 use crate::table::is_best;
-use crate::units::three_digits;
+use crate::units::{three_digits, time};
 
 /// A line of the table of winners.
 #[derive(Clone, Debug)]
@@ -43,7 +43,11 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
             let times = |times: f64| if times.is_nan() { String::new() } else { format!(" {}×", three_digits(times)) };
             rank.map_or_else(String::new, |rank| format!("{}{}", names(&rank.layouts), times(rank.times)))
         };
-        let next = if others.is_empty() { "all the same".to_owned() } else { rank(others.first()) };
+        let next = match (others.is_empty(), best.layouts.len()) {
+            (true, 1) => "no other".to_owned(),
+            (true, _) => "all the same".to_owned(),
+            (false, _) => rank(others.first()),
+        };
         Some(Winner {
             what: headline.what.clone(),
             wins: names(&best.layouts),
@@ -62,50 +66,82 @@ fn has_hotplug(summary: &Summary, layout: &str) -> bool {
         || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
 }
 
+/// Who is fastest over the lookups on one kind of memory.
+fn fastest(summary: &Summary, sections: Sections) -> Option<String> {
+    let (mut means, nr) = geometric_means(summary, |line| line.sections == sections);
+    means.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let [(_, best), _, ..] = means.as_slice() else { return None };
+    // Layouts that are as fast as each other are named together.
+    let near = |mean: f64, of: &[&(String, f64)]| {
+        let is_near = |layout: &&String| of.iter().any(|(other, own)| other == *layout && is_best(*own, mean));
+        let near: Vec<String> = summary.layouts.iter().filter(is_near).cloned().collect();
+        format!("{}, {}×", names(&near), three_digits(mean))
+    };
+    let all: Vec<&(String, f64)> = means.iter().collect();
+    let mut sentence = format!(
+        "Over {nr} lookups on {}, geometric mean against {}: fastest is {} the time",
+        memory(sections),
+        summary.reference,
+        near(*best, &all),
+    );
+    let plugged: Vec<&(String, f64)> = means.iter().filter(|(layout, _)| has_hotplug(summary, layout)).collect();
+    if let Some((_, mean)) = plugged.first().filter(|(_, mean)| plugged.len() < means.len() && !is_best(*mean, *best)) {
+        sentence.push_str(&format!("; of those whose memory can come and go {}", near(*mean, &plugged)));
+    }
+    if let Some((last, mean)) = means.last().filter(|(_, mean)| !is_best(*mean, *best)) {
+        sentence.push_str(&format!("; last is {last}, {}×", three_digits(*mean)));
+    }
+    Some(sentence + ".")
+}
+
 /// What the run found, the shortest way.
 pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
-    let summary = view.main();
-    let mut sentences = Vec::new();
-    let (mut means, nr) = geometric_means(summary);
-    means.sort_by(|a, b| a.1.total_cmp(&b.1));
-    if let [(first, mean), _, ..] = means.as_slice() {
-        // Layouts that are as fast as each other are named together.
-        let plugged: Vec<&(String, f64)> = means.iter().filter(|(layout, _)| has_hotplug(summary, layout)).collect();
-        let others = match plugged.first() {
-            Some((layout, mean)) if layout != first => {
-                let is_near =
-                    |layout: &&String| plugged.iter().any(|(of, other)| of == *layout && is_best(*other, *mean));
-                let near: Vec<String> = summary.layouts.iter().filter(is_near).cloned().collect();
-                let (near, mean) = (names(&near), three_digits(*mean));
-                format!("; of those whose memory can come and go it is {near} ({mean}×)")
-            }
-            _ => String::new(),
-        };
-        let last = means.last().filter(|(layout, _)| layout != first);
-        let last =
-            last.map_or_else(String::new, |(layout, mean)| format!(" Last is {layout} ({}×).", three_digits(*mean)));
-        sentences.push(format!(
-            "Over the {nr} lookups that all layouts have on this map, {first} is the fastest: {}× the time of {} in the geometric \
-             mean{others}.{last}",
-            three_digits(*mean),
-            summary.reference,
-        ));
-    }
+    let mut sentences: Vec<String> = Vec::new();
     let of = |sections| {
         let is_it =
-            |cost: &&Cost| cost.map == view.run.main_map() && cost.sections == sections && cost.tables == Tables::Hot;
-        costs.iter().find(is_it)
+            |cost: &&Cost| cost.map == view.main_map() && cost.sections == sections && cost.tables == Tables::Hot;
+        costs.iter().find(is_it).map(|cost| cost.merged)
     };
-    let both = [(of(Sections::Hot), "hot-added memory"), (of(Sections::Boot), "boot memory")];
-    let both: Vec<String> =
-        both.into_iter().filter_map(|(cost, memory)| Some(format!("{} on {memory}", cost?.merged))).collect();
+    let hot = of(Sections::Hot).map(|ratio| format!("{ratio} as long on hot-added memory, where the map is read"));
+    let boot = of(Sections::Boot).map(|ratio| format!("{ratio} on boot memory, where early sections are told apart"));
+    let both: Vec<String> = [hot, boot].into_iter().flatten().collect();
     if !both.is_empty() {
         sentences.push(format!(
-            "The sub-section map costs pfn_valid {} (subsection over vmemmap-section, tables in the caches).",
-            both.join(" and ")
+            "With the sub-section map pfn_valid takes {} (subsection over vmemmap-section, tables in the caches).",
+            both.join(", and ")
         ));
     }
+    sentences.extend([Sections::Hot, Sections::Boot].into_iter().filter_map(|of| fastest(view.main(), of)));
     sentences
+}
+
+/// What is to be known of the table of winners.
+pub fn notes(view: View<'_>) -> Vec<String> {
+    let summary = view.main();
+    let mut notes = vec![
+        "Lookups are of page frames in random order, with tables in the caches; medians. Layouts that are within 3 % of the first, or \
+         whose intervals meet, are named together."
+            .to_owned(),
+    ];
+    if let Some(floor) = floor(summary) {
+        notes.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
+    }
+    let fixed = summary.layouts.iter().filter(|layout| !has_hotplug(summary, layout)).cloned().collect::<Vec<_>>();
+    if !fixed.is_empty() && fixed.len() < summary.layouts.len() {
+        notes.push(format!("Memory cannot be added to or removed from {}.", fixed.join(", ")));
+    }
+    if summary.on_device {
+        notes.push(
+            "Layouts with records on a device use its blocks again, where RAM is zeroed anew for each addition."
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// What the loop alone takes, in ns.
+pub fn floor(summary: &Summary) -> Option<f64> {
+    summary.lookups.iter().filter_map(|line| line.floor_ns).reduce(f64::min)
 }
 
 /// What the sub-section map costs on a map, with the section tables in one state.
@@ -163,7 +199,7 @@ mod tests {
         let first = &lines[0];
         assert_eq!((first.wins.as_str(), first.takes.as_str()), ("a, b", "1.00 ns"));
         assert_eq!((first.next.as_str(), first.last.as_str()), ("c 2.00×", "d 4.00×"));
-        assert_eq!(lines[1].next, "all the same");
+        assert_eq!(lines[1].next, "no other");
         let many: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
         assert_eq!(names(&many), "a and 4 more");
     }

@@ -1,7 +1,7 @@
 //! The few figures by which layouts, machines and runs are told apart.
 
 use crate::cases::{Addresses, LookupGroup};
-use crate::probe::hotplug::OPS;
+use crate::probe::hotplug::{HOT_ADD, HOT_REMOVE};
 use crate::probe::lookup::LookupOp;
 use crate::probe::place::Position;
 use crate::queries::Pattern;
@@ -53,6 +53,14 @@ pub struct Value {
     pub interval: Option<(f64, f64)>,
 }
 
+impl Value {
+    /// Can it not be told apart from a smaller one? It is within 3 %, or both are ratios to one reference whose intervals meet.
+    fn ties(&self, smaller: &Value) -> bool {
+        let meet = |((low, _), (_, high)): ((f64, f64), (f64, f64))| low <= high;
+        is_best(self.value, smaller.value) || self.interval.zip(smaller.interval).is_some_and(meet)
+    }
+}
+
 /// A headline.
 #[derive(Clone, Debug)]
 pub struct Headline {
@@ -81,24 +89,24 @@ impl Headline {
         self.values.iter().find(|value| value.layout == layout)
     }
 
-    /// Layouts from the best on; those within 3 % of a first are with it.
+    /// Layouts from the best on; with a first are those that cannot be told apart from it.
     pub fn ranks(&self) -> Vec<Rank> {
         let mut values: Vec<&Value> = self.values.iter().collect();
         values.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let mut ranks: Vec<Rank> = Vec::new();
+        let mut ranks: Vec<(&Value, Rank)> = Vec::new();
         let best = values.first().map_or(0.0, |value| value.value);
         for value in values {
             match ranks.last_mut() {
-                Some(rank) if is_best(value.value, rank.value) => rank.layouts.push(value.layout.clone()),
-                _ => ranks.push(Rank {
-                    layouts: vec![value.layout.clone()],
-                    value: value.value,
-                    times: if best > 0.0 { value.value / best } else { f64::NAN },
-                }),
+                Some((first, rank)) if value.ties(first) => rank.layouts.push(value.layout.clone()),
+                _ => {
+                    let times = if best > 0.0 { value.value / best } else { f64::NAN };
+                    ranks.push((value, Rank { layouts: vec![value.layout.clone()], value: value.value, times }));
+                }
             }
         }
         // As tables have them.
         let place = |layout: &String| self.values.iter().position(|value| value.layout == *layout);
+        let mut ranks: Vec<Rank> = ranks.into_iter().map(|(_, rank)| rank).collect();
         ranks.iter_mut().for_each(|rank| rank.layouts.sort_by_key(place));
         ranks
     }
@@ -138,7 +146,7 @@ pub fn is_row_of_one(row: &Row) -> bool {
         let is_plain = row.mode.as_deref() != Some(Addresses::Fresh.name())
             && row.position.as_deref().is_none_or(|position| position == Position::First.name())
             && row.threads.is_none_or(|threads| threads == 1);
-        [OPS[0], OPS[3]].contains(&row.op.as_str())
+        [HOT_ADD, HOT_REMOVE].contains(&row.op.as_str())
             && row.metric == "p50"
             && is_plain
             && row.size_bytes.is_some_and(|size| SIZES.contains(&size))
@@ -161,7 +169,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
         };
         headlines.push(Headline { what, unit: Unit::Ns, values: line.cells.iter().filter_map(value).collect() });
     }
-    for (op, name) in [(OPS[0], "hot-add"), (OPS[3], "hot-remove")] {
+    for (op, name) in [(HOT_ADD, "hot-add"), (HOT_REMOVE, "hot-remove")] {
         for size in SIZES {
             let is_it = |line: &&crate::summary::HotplugLine| {
                 line.op == op && line.group.is_plain() && line.group.size_bytes == size
@@ -171,8 +179,9 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             headlines.push(headline(summary, format!("{name} of {}", bytes(size as f64)), Unit::Ns, medians));
         }
     }
-    let index = summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), of.index?)));
-    headlines.push(headline(summary, "index at boot".to_owned(), Unit::Bytes, index));
+    let overhead =
+        summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), summary.overhead(of, Sections::Boot)?)));
+    headlines.push(headline(summary, "bytes at boot beyond records of pages".to_owned(), Unit::Bytes, overhead));
     headlines.retain(|headline| !headline.values.is_empty());
     headlines
 }
@@ -201,12 +210,27 @@ mod tests {
         let ranks = Headline { what: String::new(), unit: Unit::Ns, values }.ranks();
         assert_eq!(ranks.len(), 2);
         assert_eq!((ranks[0].layouts.as_slice(), ranks[1].times), (&["a".to_owned(), "b".to_owned()][..], 3.0));
+        let with = |layout: &str, value, interval| Value {
+            interval: Some(interval),
+            ..self::Value { layout: layout.into(), value, ratio: None, interval: None }
+        };
+        let values = vec![with("a", 1.0, (1.0, 1.0)), with("b", 1.1, (0.9, 1.2)), with("c", 1.2, (1.1, 1.3))];
+        let ranks = Headline { what: String::new(), unit: Unit::Ns, values }.ranks();
+        assert_eq!(
+            ranks.iter().map(|rank| rank.layouts.len()).collect::<Vec<_>>(),
+            [2, 1],
+            "intervals of a and b meet"
+        );
     }
 
     #[test]
     fn the_rows_that_are_kept_give_the_same_headlines() {
-        let mut rows = vec![row("a", "footprint", "index", Some(4096.0)), row("a", "own_cost", "add_p50", Some(1.0))];
-        rows[0].sections = Some(Sections::Boot);
+        let mut rows = vec![
+            row("a", "footprint", "index", Some(4096.0)),
+            row("a", "footprint", "records_needed", Some(64.0)),
+            row("a", "own_cost", "add_p50", Some(1.0)),
+        ];
+        rows.iter_mut().for_each(|row| row.sections = Some(Sections::Boot));
         for op in [LookupOp::PfnValid, LookupOp::NextValidPfn] {
             for pattern in [Pattern::Random, Pattern::Sequential] {
                 let timed = Row { sample: Some(0), ..row("a", "", "time", Some(2.0)) };

@@ -3,7 +3,8 @@
 use super::data::Data;
 use super::figure::View;
 use crate::row::{Dependency, Sections};
-use crate::summary::{HotplugLine, LookupLine};
+use crate::statistics::interval_in_words;
+use crate::summary::{HotplugLine, LookupCell, LookupLine};
 use crate::table::{in_words, is_best};
 use crate::units::{three_digits, time};
 use serde_json::json;
@@ -44,6 +45,8 @@ pub struct HeatCell {
     pub ratio: Option<f64>,
     /// 95 % interval of the ratio.
     pub interval: Option<(f64, f64)>,
+    /// The answer of a chained lookup reached the next address as a branch.
+    pub is_branch: bool,
     /// What is to be known of it, or why there is none.
     pub note: String,
 }
@@ -52,11 +55,9 @@ impl HeatCell {
     /// How it compares with the reference.
     pub fn shade(&self) -> Shade {
         let Some(ratio) = self.ratio else { return Shade::None };
-        let is_same = match self.interval {
-            Some((low, high)) => low <= 1.0 && 1.0 <= high,
-            None => is_best(ratio, 1.0) && is_best(1.0, ratio),
-        };
-        match is_same {
+        let is_near = is_best(ratio, 1.0) && is_best(1.0, ratio);
+        let is_open = self.interval.is_some_and(|(low, high)| low <= 1.0 && 1.0 <= high);
+        match is_near || is_open {
             true => Shade::Same,
             false if ratio < 1.0 => Shade::Fast,
             false => Shade::Slow,
@@ -70,10 +71,11 @@ impl HeatCell {
 
     /// The ratio in words.
     pub fn ratio_in_words(&self) -> String {
+        let branch = if self.is_branch { " (b)" } else { "" };
         match (self.ratio, self.ns) {
-            (Some(ratio), _) => format!("{}×", three_digits(ratio)),
-            (None, Some(ns)) => time(ns),
-            (None, None) => "–".to_owned(),
+            (Some(ratio), _) => format!("{}×{branch}", three_digits(ratio)),
+            (None, Some(ns)) => format!("{}{branch}", time(ns)),
+            (None, None) => "not offered".to_owned(),
         }
     }
 
@@ -84,7 +86,7 @@ impl HeatCell {
 
     /// The interval in words.
     pub fn interval_in_words(&self) -> Option<String> {
-        self.interval.map(|(low, high)| format!("[{}, {}]", three_digits(low), three_digits(high)))
+        self.interval.map(interval_in_words)
     }
 }
 
@@ -107,10 +109,10 @@ pub struct HeatLine {
 
 /// Every lookup of every map, then hotplug.
 pub fn lines(view: View<'_>) -> Vec<HeatLine> {
-    let layouts = &view.main().layouts;
+    let layouts = &view.layouts();
     let mut lines = Vec::new();
     for (map, summary) in view.maps {
-        lines.extend(summary.lookups.iter().map(|line| lookup(map, line, layouts)));
+        lines.extend(summary.lookups.iter().map(|line| lookup(map, line, layouts, &summary.reference)));
     }
     let main = view.run.main_map();
     let hotplug = view.main().hotplug.iter().filter(|line| line.group.is_plain() || line.op == "hot_add");
@@ -118,18 +120,26 @@ pub fn lines(view: View<'_>) -> Vec<HeatLine> {
     lines
 }
 
-fn lookup(map: &str, line: &LookupLine, layouts: &[String]) -> HeatLine {
+fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> HeatLine {
+    let is_branch = |of: &LookupCell| matches!(of.dependency, Some(Dependency::Branch | Dependency::Mixed));
+    let of_reference = line.cells.iter().find(|cell| cell.layout == reference).is_some_and(is_branch);
     let cell = |layout: &String| {
         let of = line.cells.iter().find(|cell| cell.layout == *layout);
-        let is_branch = of.is_some_and(|of| matches!(of.dependency, Some(Dependency::Branch | Dependency::Mixed)));
-        let branch = is_branch.then(|| "validity reached the next address as a branch".to_owned());
-        let reason = of.and_then(|of| of.reason.clone()).or(branch);
+        let branch = of.is_some_and(is_branch);
+        // A branch that is predicted is no chain, and no ratio to one.
+        let is_like = of.filter(|_| branch == of_reference);
+        let note = match (branch, is_like) {
+            (true, _) => Some("validity reached the next address as a branch".to_owned()),
+            (false, None) if of.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
+            _ => None,
+        };
         HeatCell {
             layout: layout.clone(),
             ns: of.and_then(|of| of.median_ns),
-            ratio: of.and_then(|of| of.ratio),
-            interval: of.and_then(|of| of.ratio_interval),
-            note: reason.unwrap_or_default(),
+            ratio: is_like.and_then(|of| of.ratio),
+            interval: is_like.and_then(|of| of.ratio_interval),
+            is_branch: branch,
+            note: of.and_then(|of| of.reason.clone()).or(note).unwrap_or_default(),
         }
     };
     HeatLine {
@@ -150,7 +160,7 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
         let samples = of.filter(|of| of.samples > 0).map(|of| format!("median of {} operations", of.samples));
         let note = of.and_then(|of| of.reason.clone()).or(samples).unwrap_or_default();
         let ratio = ns.zip(of_reference).map(|(ns, reference)| ns / reference);
-        HeatCell { layout: layout.clone(), ns, ratio, interval: None, note }
+        HeatCell { layout: layout.clone(), ns, ratio, interval: None, is_branch: false, note }
     };
     HeatLine {
         op: line.op.clone(),
@@ -190,13 +200,14 @@ mod tests {
     use super::*;
 
     fn cell(ratio: Option<f64>, interval: Option<(f64, f64)>) -> HeatCell {
-        HeatCell { layout: String::new(), ns: ratio, ratio, interval, note: String::new() }
+        HeatCell { layout: String::new(), ns: ratio, ratio, interval, is_branch: false, note: String::new() }
     }
 
     #[test]
     fn a_shade_needs_an_interval_without_one_in_it() {
         assert_eq!(cell(Some(1.1), Some((0.99, 1.2))).shade(), Shade::Same);
-        assert_eq!(cell(Some(1.01), Some((1.005, 1.02))).shade(), Shade::Slow);
+        assert_eq!(cell(Some(1.01), Some((1.005, 1.02))).shade(), Shade::Same, "too little to speak of");
+        assert_eq!(cell(Some(1.05), Some((1.04, 1.06))).shade(), Shade::Slow);
         assert_eq!(cell(Some(0.8), Some((0.7, 0.9))).shade(), Shade::Fast);
         assert_eq!(cell(Some(1.02), None).shade(), Shade::Same);
         assert_eq!(cell(Some(1.2), None).shade(), Shade::Slow);

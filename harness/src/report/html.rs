@@ -1,19 +1,20 @@
 //! The page: one file that needs no network.
 
+use super::data::Data;
 use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
 use super::headline::Headline;
 use super::heat::HeatLine;
 use super::picture::DrawError;
 use super::{Part, Report};
-use crate::doctor::Finding;
+use crate::doctor;
 use crate::summary::{Bytes, Summary};
 use crate::table::{in_words, legend};
 use crate::units::{bytes, time};
 use askama::Template;
 
 /// Bytes of a page: machines beyond it are shown side by side alone.
-const MOST_BYTES: usize = 1_900_000;
+pub const MOST_BYTES: usize = 1_900_000;
 
 /// A figure in a page.
 struct Shown<'a> {
@@ -21,17 +22,30 @@ struct Shown<'a> {
     id: String,
     json: String,
     csv: String,
+    /// What of the data is in the page, if not all.
+    cut: Option<String>,
 }
+
+/// Rows of a figure's data in a page; all of them are beside Markdown.
+const MOST_ROWS: usize = 2000;
 
 impl<'a> Shown<'a> {
     fn new(figure: &'a Figure, number: usize) -> Result<Self, DrawError> {
         let id = format!("figure-{}{}", figure.name, suffix(number));
+        let (data, cut) = cut(&figure.data);
         let (json, csv) = match figure.drawing {
-            Ok(_) => (figure.data.json_uri(), figure.data.csv_uri()?),
+            Ok(_) => (data.json_uri(), data.csv_uri()?),
             Err(_) => Default::default(),
         };
-        Ok(Self { figure, id, json, csv })
+        Ok(Self { figure, id, json, csv, cut })
     }
+}
+
+/// As much of the data as a page holds, and in words what that is, if not all.
+fn cut(data: &Data) -> (Data, Option<String>) {
+    let all = data.len();
+    let cut = (all > MOST_ROWS).then(|| format!("the first {MOST_ROWS} of {all} rows; all are beside -o report.md"));
+    (data.first(MOST_ROWS), cut)
 }
 
 /// What ids of a part end with: nothing for the first.
@@ -40,15 +54,28 @@ fn suffix(number: usize) -> String {
 }
 
 /// A table: a heading and lines of cells.
-struct Plain {
-    head: Vec<String>,
-    lines: Vec<Vec<String>>,
+pub(super) struct Plain {
+    pub(super) head: Vec<String>,
+    pub(super) lines: Vec<Vec<String>>,
 }
 
 /// A layout that can be shown or hidden.
 struct Column {
     id: String,
     css: String,
+}
+
+/// What a run found.
+struct Finding<'a> {
+    sentences: &'a [String],
+    winners: &'a [Winner],
+    notes: &'a [String],
+}
+
+impl<'a> Finding<'a> {
+    fn of(part: &'a Part) -> Self {
+        Self { sentences: &part.sentences, winners: &part.winners, notes: &part.notes }
+    }
 }
 
 #[derive(Template)]
@@ -58,11 +85,13 @@ struct PartPage<'a> {
     suffix: String,
     is_one_of_many: bool,
     part: &'a Part,
+    finding: Finding<'a>,
     reference: &'a str,
     columns: Vec<Column>,
     heat: &'a [HeatLine],
     heat_json: String,
     heat_csv: String,
+    heat_cut: Option<String>,
     figures: Vec<Shown<'a>>,
     costs: Vec<CostLine>,
     costs_caption: &'static str,
@@ -71,7 +100,7 @@ struct PartPage<'a> {
     hotplug: Plain,
     bytes: Plain,
     facts: Vec<(&'static str, String)>,
-    doctor: &'a [Finding],
+    doctor: &'a [doctor::Finding],
     verdict: String,
 }
 
@@ -88,10 +117,11 @@ struct Row<'a> {
 struct Page<'a> {
     title: String,
     subtitle: String,
-    sentences: &'a [String],
-    winners: &'a [Winner],
+    finding: Finding<'a>,
     troubles: Vec<(String, Vec<String>)>,
     unread: &'a [String],
+    few_troubles: bool,
+    suffix: &'static str,
     machines: Option<Shown<'a>>,
     /// With the winner on each machine.
     headlines: Vec<(&'a str, Vec<String>)>,
@@ -135,10 +165,12 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
             nr => format!("pfnbench on {nr} machines"),
         },
         subtitle: subtitle(first),
-        sentences: &first.sentences,
-        winners: &first.winners,
+        finding: Finding::of(first),
         troubles: troubles.map(|part| (part.run.name.clone(), part.run.troubles.clone())).collect(),
         unread: &report.unread,
+        // More than a few would push the finding off the screen.
+        few_troubles: report.unread.len() + report.parts.iter().map(|part| part.run.troubles.len()).sum::<usize>() <= 4,
+        suffix: "",
         machines: report.machines.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
         rows: if report.parts.len() > 1 { rows.collect() } else { Vec::new() },
         headlines: headlines.collect(),
@@ -174,17 +206,20 @@ fn subtitle(part: &Part) -> String {
 fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, DrawError> {
     let (view, main) = (part.view(), part.view().main());
     let known = &part.run.known;
-    let columns = main.layouts.iter().map(|id| Column { id: id.clone(), css: view.look(id).css() });
+    let columns = view.layouts().into_iter().map(|id| Column { css: view.look(&id).css(), id });
+    let (heat_data, heat_cut) = cut(&part.heat_data);
     let page = PartPage {
         number,
         suffix: suffix(number),
         is_one_of_many: report.parts.len() > 1,
         part,
+        finding: Finding::of(part),
         reference: &main.reference,
         columns: columns.collect(),
         heat: &part.heat,
-        heat_json: part.heat_data.json_uri(),
-        heat_csv: part.heat_data.csv_uri()?,
+        heat_json: heat_data.json_uri(),
+        heat_csv: heat_data.csv_uri()?,
+        heat_cut,
         figures: part.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
         legend: legend(main),
         costs: cost_lines(&part.costs),
@@ -236,7 +271,7 @@ pub(super) fn facts(part: &Part) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn hotplug(summary: &Summary) -> Plain {
+pub(super) fn hotplug(summary: &Summary) -> Plain {
     let mut lines = Vec::new();
     for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
         for name in ["p50", "p90", "p99", "p99.9", "max"] {
@@ -254,7 +289,7 @@ fn hotplug(summary: &Summary) -> Plain {
     Plain { head: head.into_iter().chain(summary.layouts.iter().cloned()).collect(), lines }
 }
 
-fn byte_table(summary: &Summary) -> Plain {
+pub(super) fn byte_table(summary: &Summary) -> Plain {
     type Value = fn(&Bytes) -> Option<f64>;
     let columns: [(&str, Value); 5] = [
         ("index at boot", |of| of.index),

@@ -8,9 +8,9 @@ use crate::doctor::Examination;
 use crate::environment::Environment;
 use crate::instructions::{self, InstructionRow};
 use crate::layout_note::LayoutNote;
-use crate::map::PhysicalMap;
+use crate::map::{MAX_PHYS_BITS, MapRange, PhysicalMap};
 use crate::row::{self, Row};
-use crate::run_folder::{self, MapNote, PARTIAL, SAMPLES, SUMS, Tool, sha256};
+use crate::run_folder::{self, LATENCIES, MapNote, PARTIAL, SAMPLES, SUMS, Tool, sha256};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
@@ -42,6 +42,15 @@ pub enum InputError {
         path: PathBuf,
     },
 }
+
+/// How the trouble of a run that has no end begins.
+pub const STOPPED: &str = "The run was stopped";
+
+/// No time that was measured is longer, in nanoseconds: eleven days.
+const LONGEST_NS: f64 = 1e15;
+
+/// No count or number of bytes is larger.
+const LARGEST: f64 = u64::MAX as f64;
 
 /// How much of a run is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +136,10 @@ impl RunInput {
 
 /// A file that may not be there.
 fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
-    match fs::read(path) {
+    // Whoever reads a pipe may wait without end.
+    let is_other = fs::metadata(path).is_ok_and(|of| !of.is_file());
+    let read = if is_other { Err(io::Error::other("it is no file")) } else { fs::read(path) };
+    match read {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
@@ -177,9 +189,9 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
     let machine = machine.or_else(|| Some(rows.first()?.machine.clone())).unwrap_or_else(|| "unknown".to_owned());
     let (mut histograms, mut counts) = (BTreeMap::new(), Vec::new());
     if depth == Depth::Whole {
-        match optional(&folder.join("latency.hlog"), &mut troubles) {
+        match optional(&folder.join(LATENCIES), &mut troubles) {
             Some(log) => histograms = read_histograms(&log, &mut troubles),
-            None => troubles.push("There is no latency.hlog: percentile curves are missing.".to_owned()),
+            None => troubles.push(format!("There is no {LATENCIES}: percentile curves are missing.")),
         }
         if folder.join(instructions::FILE_NAME).exists() {
             match instructions::read(folder) {
@@ -190,7 +202,7 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
             }
         }
     }
-    let maps = by_map(rows, &known);
+    let maps = by_map(rows, &known, &mut troubles);
     Ok(RunInput { name, machine, known, maps, histograms, instructions: counts, troubles })
 }
 
@@ -203,7 +215,7 @@ pub fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
 /// Says whether the folder is what a run left.
 fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &mut Vec<String>) {
     if name.ends_with(PARTIAL) {
-        troubles.push("The run was stopped before its end: what it had measured until then is shown.".to_owned());
+        troubles.push(format!("{STOPPED} before its end: what it had measured until then is shown."));
         return;
     }
     let Some(sums) = optional(&folder.join(SUMS), troubles) else {
@@ -222,10 +234,10 @@ fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &m
         }
         let is_same = match (file, samples) {
             (SAMPLES, Some(samples)) => sha256(samples) == sum,
-            _ => match fs::read(folder.join(file)) {
-                Ok(bytes) => sha256(&bytes) == sum,
-                Err(error) => {
-                    troubles.push(format!("{file} is named in {SUMS} but cannot be read: {error}."));
+            _ => match optional(&folder.join(file), troubles) {
+                Some(bytes) => sha256(&bytes) == sum,
+                None => {
+                    troubles.push(format!("{file} is named in {SUMS} but is not there."));
                     continue;
                 }
             },
@@ -248,6 +260,21 @@ fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
     let manifest: Value = serde_json::from_slice(bytes)
         .map_err(|error| troubles.push(format!("manifest.json cannot be read: {error}.")))
         .ok()?;
+    if !manifest.is_object() {
+        troubles.push("manifest.json is no JSON object: nothing is known of the run.".to_owned());
+        return None;
+    }
+    let map: Option<PhysicalMap> = part(&manifest, "map", troubles);
+    let is_possible = |range: &MapRange| range.start < range.end && range.end <= 1 << MAX_PHYS_BITS;
+    let map = map.filter(|map| {
+        let impossible = map.ranges.iter().find(|range| !is_possible(range));
+        if let Some(MapRange { start, end, .. }) = impossible {
+            troubles.push(format!(
+                "manifest.json: the map has a range that cannot be, {start:#x} to {end:#x}: it is left out."
+            ));
+        }
+        impossible.is_none()
+    });
     let schema: Option<u32> = part(&manifest, "schema", troubles);
     if let Some(schema) = schema.filter(|schema| *schema > run_folder::SCHEMA) {
         troubles.push(format!(
@@ -268,7 +295,7 @@ fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
         doctor_before: part(&manifest, "doctor_before", troubles),
         doctor_after: part(&manifest, "doctor_after", troubles),
         geometry: part(&manifest, "geometry", troubles),
-        map: part(&manifest, "map", troubles),
+        map,
         other_maps: part(&manifest, "other_maps", troubles).unwrap_or_default(),
         layouts: part(&manifest, "layouts", troubles).unwrap_or_default(),
     })
@@ -280,12 +307,14 @@ fn rows(samples: Option<&[u8]>, is_kept: impl Fn(&Row) -> bool, troubles: &mut V
         troubles.push(format!("There is no {SAMPLES}: there are no figures."));
         return Vec::new();
     };
-    let (mut rows, mut bad, mut newer) = (Vec::new(), Vec::new(), None);
+    let (mut rows, mut bad, mut newer, mut impossible) = (Vec::new(), Vec::new(), None, 0);
     for (at, line) in samples.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         match serde_json::from_slice::<Row>(line) {
             Ok(row) => {
                 newer = newer.max(Some(row.v).filter(|version| *version > row::SCHEMA));
-                if is_kept(&row) {
+                if !is_possible(&row) {
+                    impossible += 1;
+                } else if is_kept(&row) {
                     rows.push(row);
                 }
             }
@@ -302,13 +331,30 @@ fn rows(samples: Option<&[u8]>, is_kept: impl Fn(&Row) -> bool, troubles: &mut V
         let nr = bad.len();
         troubles.push(format!("{SAMPLES}: {nr} lines are no rows and left out, the first is line {first}."));
     }
+    if impossible > 0 {
+        troubles.push(format!(
+            "{SAMPLES}: {impossible} values cannot be and are left out: a time is above zero and below eleven days, and nothing is \
+             below zero."
+        ));
+    }
     if rows.is_empty() {
         troubles.push(format!("{SAMPLES} has no rows: there are no figures."));
     }
     rows
 }
 
-fn by_map(rows: Vec<Row>, known: &Known) -> Vec<MapRows> {
+/// Can the value of a row be? One of a row without a value can.
+fn is_possible(row: &Row) -> bool {
+    let Some(value) = row.value else { return true };
+    // Means of what is too short for the clock may be zero.
+    let is_time = row.unit.starts_with("ns") && !row.metric.starts_with("phase_") && row.metric != "floor";
+    match is_time {
+        true => value > 0.0 && value <= LONGEST_NS,
+        false => (0.0..=LARGEST).contains(&value),
+    }
+}
+
+fn by_map(rows: Vec<Row>, known: &Known, troubles: &mut Vec<String>) -> Vec<MapRows> {
     let mut maps: Vec<MapRows> = Vec::new();
     let known_names = known.map.iter().map(|map| &map.name).chain(known.other_maps.iter().map(|map| &map.name));
     for name in known_names {
@@ -320,11 +366,15 @@ fn by_map(rows: Vec<Row>, known: &Known) -> Vec<MapRows> {
             None => maps.push(MapRows { map: row.map.clone(), rows: vec![row] }),
         }
     }
-    if known.map.is_none() {
-        maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));
-    }
+    // A run that was stopped may not have come to its main map.
     let main = known.map.as_ref().map(|map| map.name.clone());
-    maps.retain(|of| !of.rows.is_empty() || main.as_ref() == Some(&of.map));
+    if !maps.iter().any(|of| Some(&of.map) == main.as_ref() && !of.rows.is_empty()) {
+        maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));
+        if let Some((main, first)) = main.zip(maps.first()).filter(|(_, first)| !first.rows.is_empty()) {
+            troubles.push(format!("There are no rows of the main map, {main}: figures are of {}.", first.map));
+        }
+    }
+    maps.retain(|of| !of.rows.is_empty());
     maps
 }
 
@@ -350,7 +400,7 @@ fn read_histograms(log: &[u8], troubles: &mut Vec<String>) -> BTreeMap<String, H
         }
     }
     if torn > 0 {
-        troubles.push(format!("latency.hlog: {torn} intervals are torn and left out."));
+        troubles.push(format!("{LATENCIES}: {torn} intervals are torn and left out."));
     }
     histograms
 }
@@ -364,7 +414,7 @@ pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
     if !fs::metadata(folder).map_err(refused)?.is_dir() {
         return Err(refused(io::ErrorKind::NotADirectory.into()));
     }
-    let manifest = fs::read(folder.join("manifest.json")).ok();
+    let manifest = optional(&folder.join("manifest.json"), &mut Vec::new());
     let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let started = word(manifest.as_ref().and_then(|of| of.get("started"))).unwrap_or_default();
@@ -372,7 +422,9 @@ pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
     if let Some(machine) = machine {
         return Ok((machine, started));
     }
-    let samples = File::open(folder.join(SAMPLES)).map(BufReader::new);
+    let samples = folder.join(SAMPLES);
+    let samples = if samples.is_file() { File::open(samples) } else { Err(io::ErrorKind::NotFound.into()) };
+    let samples = samples.map(BufReader::new);
     let lines = samples.into_iter().flat_map(|samples| samples.split(b'\n').map_while(Result::ok));
     let first = lines.take(1000).find_map(|line| serde_json::from_slice::<Row>(&line).ok());
     match (first, manifest) {

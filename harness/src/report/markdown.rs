@@ -3,10 +3,11 @@
 use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
 use super::heat::HeatLine;
-use super::html::{facts, winner};
+use super::html::{Plain, byte_table, facts, hotplug, winner};
 use super::picture::DrawError;
 use super::{Part, Report};
 use crate::cover_letter::Cost;
+use crate::doctor::Finding;
 
 /// A file of a report: its name, and what is in it.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub fn winners(winners: &[Winner]) -> String {
 
 /// The heat table, of lines that `wanted` takes.
 pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
-    let layouts = &part.view().main().layouts;
+    let layouts = &part.view().layouts();
     let labels = ["operation", "on", "order", "map"].map(str::to_owned);
     let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
     let line = |line: &HeatLine| {
@@ -114,7 +115,7 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
         }
     }
     for (at, part) in report.parts.iter().enumerate().filter(|(_, part)| !part.heat.is_empty()) {
-        let name = if at == 0 { "heat".to_owned() } else { format!("heat-{}", at + 1) };
+        let name = heat_name(at + 1);
         files.push(ReportFile { name: format!("{name}.json"), contents: part.heat_data.json() });
         files.push(ReportFile { name: format!("{name}.csv"), contents: part.heat_data.csv()? });
     }
@@ -150,33 +151,65 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
 
 fn of_part(part: &Part, number: usize, folder: &str) -> String {
     let mut text = String::new();
+    let mut push = |block: &str| text.push_str(&format!("{}\n\n", block.trim_end()));
     for trouble in &part.run.troubles {
-        text.push_str(&format!("> {}\n\n", escaped(trouble)));
+        push(&format!("> {}", escaped(trouble)));
     }
-    for sentence in &part.sentences {
-        text.push_str(&format!("{}\n\n", escaped(sentence)));
-    }
+    part.sentences.iter().for_each(|sentence| push(&escaped(sentence)));
     if !part.winners.is_empty() {
-        text.push_str(&format!("{}\n", winners(&part.winners)));
+        push(&winners(&part.winners));
+        push(&escaped(&part.notes.join(" ")));
     }
     if !part.costs.is_empty() {
-        text.push_str(&format!("## What the sub-section map costs pfn\\_valid\n\n{}\n", costs(&part.costs, |_| true)));
+        push("## What the sub-section map costs pfn\\_valid");
+        push(&costs(&part.costs, |_| true));
     }
-    text.push_str("## Pictures\n\n");
+    push("## Pictures");
     for of in &part.figures {
-        text.push_str(&format!("### {}\n\n{}\n", escaped(&of.title), figure(of, number, folder)));
+        push(&format!("### {}", escaped(&of.title)));
+        push(&figure(of, number, folder));
     }
-    let reference = escaped(&part.view().main().reference);
-    text.push_str(&format!("## Every operation, against {reference}\n\n"));
-    match part.heat.is_empty() {
-        true => text.push_str("Missing: the run has neither lookups nor hotplug.\n\n"),
-        false => text.push_str(&format!("{}\n", heat(part, |_| true))),
+    let summary = part.view().main();
+    push(&format!("## Every operation, against {}", escaped(&summary.reference)));
+    if part.heat.is_empty() {
+        push("Missing: the run has neither lookups nor hotplug.");
+    } else {
+        push(&heat(part, |_| true));
+        push(&format!(
+            "Time over that of {}, its 95 % interval over processes, and the time itself; (b): validity reached the next address as a \
+             branch. Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).",
+            escaped(&summary.reference),
+            name = heat_name(number),
+        ));
     }
-    text.push_str("## The machine and the command\n\n");
+    push("## Hotplug by percentile");
+    push(&plain(&hotplug(summary)));
+    push("## Bytes");
+    push(&plain(&byte_table(summary)));
+    push("## The machine and the command");
     let facts = facts(part);
     let lines: Vec<Vec<String>> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), escaped(value)]).collect();
-    text.push_str(&format!("{}\n", table(&["".to_owned(), "".to_owned()], &lines)));
+    push(&table(&[String::new(), String::new()], &lines));
+    if let Some(doctor) = &part.run.known.doctor_before {
+        push(&format!("### The doctor: {}", doctor.verdict()));
+        let line = |of: &Finding| {
+            [&of.point, &of.verdict.to_string(), &of.seen, &of.advice].map(|text| escaped(text)).to_vec()
+        };
+        let head = ["point", "verdict", "seen", "what to do"].map(str::to_owned);
+        push(&table(&head, &doctor.findings.iter().map(line).collect::<Vec<_>>()));
+    }
     text
+}
+
+/// A table of the page.
+fn plain(of: &Plain) -> String {
+    let escape = |cells: &Vec<String>| cells.iter().map(|cell| escaped(cell)).collect::<Vec<String>>();
+    table(&escape(&of.head), &of.lines.iter().map(escape).collect::<Vec<_>>())
+}
+
+/// Name of the files of a heat table.
+fn heat_name(number: usize) -> String {
+    if number == 1 { "heat".to_owned() } else { format!("heat-{number}") }
 }
 
 fn side_by_side(report: &Report) -> String {

@@ -17,7 +17,7 @@ pub mod picture;
 pub mod splice;
 
 use crate::cover_letter::{self, Cost};
-use crate::probe::hotplug::OPS;
+use crate::probe::hotplug::{HOT_ADD, HOT_REMOVE};
 use crate::row::{Row, Sections};
 use crate::summary::Summary;
 use data::Data;
@@ -26,6 +26,8 @@ use figures::trend::Short;
 use heat::HeatLine;
 use input::{Depth, InputError, RunInput};
 use picture::DrawError;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -48,6 +50,9 @@ pub enum ReportError {
         /// What there is.
         layouts: Vec<String>,
     },
+    /// None of several runs has the layout that others are to be compared with.
+    #[error("none of the runs has a layout {0:?}")]
+    NoneHas(String),
     /// Something cannot be drawn or written down.
     #[error(transparent)]
     Draw(#[from] DrawError),
@@ -66,6 +71,8 @@ pub struct Part {
     pub sentences: Vec<String>,
     /// Who wins at what.
     pub winners: Vec<finding::Winner>,
+    /// What is to be known of that.
+    pub notes: Vec<String>,
     /// The heat table.
     pub heat: Vec<HeatLine>,
     /// It as data.
@@ -119,8 +126,8 @@ impl Part {
             figures::lookups::figure(view, Sections::Boot)?,
             figures::scale::figure(view)?,
             figures::chain::figure(view)?,
-            figures::percentiles::figure(view, OPS[0])?,
-            figures::percentiles::figure(view, OPS[3])?,
+            figures::percentiles::figure(view, HOT_ADD)?,
+            figures::percentiles::figure(view, HOT_REMOVE)?,
             figures::phases::figure(view)?,
             figures::readers::figure(view)?,
             figures::pareto::figure(view)?,
@@ -129,8 +136,8 @@ impl Part {
         let headlines = headline::all(main);
         let (sentences, winners) = (finding::sentences(view, &costs), finding::winners(&headlines));
         let runs = vec![short(&run, main)];
-        let heat_data = heat::data(&heat);
-        Ok(Self { sentences, winners, heat, heat_data, figures, costs, runs, maps, run })
+        let (heat_data, notes) = (heat::data(&heat), finding::notes(view));
+        Ok(Self { notes, sentences, winners, heat, heat_data, figures, costs, runs, maps, run })
     }
 }
 
@@ -155,6 +162,7 @@ fn short(run: &RunInput, main: &Summary) -> Short {
         started: run.known.started.clone().unwrap_or_default(),
         commit: run.known.tool.as_ref().map_or_else(|| "unknown".to_owned(), |tool| tool.commit.to_string()),
         map: run.main_map().to_owned(),
+        reference: main.reference.clone(),
         layouts: main.layouts.clone(),
         headlines: headline::all(main),
     }
@@ -185,7 +193,12 @@ impl Report {
         progress: impl Fn(usize) + Sync,
     ) -> Result<Self, ReportError> {
         let (mut peeked, mut unread, mut first_error) = (Vec::new(), Vec::new(), None);
+        let mut known = BTreeSet::new();
         for folder in folders {
+            // The same folder twice is one run.
+            if fs::canonicalize(folder).is_ok_and(|path| !known.insert(path)) {
+                continue;
+            }
             match input::peek(folder) {
                 Ok((machine, started)) => peeked.push(Peeked { folder: folder.clone(), machine, started }),
                 Err(error) => {
@@ -215,14 +228,20 @@ impl Report {
                     unread.push(input::without_folder(&error, &peeked[at].folder));
                     first_error.get_or_insert(error);
                 }
+                // Of one run it is an answer, of many it concerns one.
+                Err(error @ ReportError::NoReference { .. }) if peeked.len() > 1 => unread.push(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
         parts.sort_by_key(|(at, _)| whole.iter().position(|other| other == at));
         let mut parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
         let Some(first) = parts.first() else {
-            let nothing = || InputError::Nothing { path: folders.first().cloned().unwrap_or_default() };
-            return Err(first_error.unwrap_or_else(nothing).into());
+            let path = folders.first().cloned().unwrap_or_default();
+            return Err(match (first_error, reference) {
+                (Some(error), _) => error.into(),
+                (None, Some(reference)) => ReportError::NoneHas(reference.to_owned()),
+                (None, None) => InputError::Nothing { path }.into(),
+            });
         };
         let reference = reference.map_or_else(|| first.view().main().reference.clone(), str::to_owned);
         shorts.sort_by(|(a, one), (b, other)| (&one.started, a).cmp(&(&other.started, b)));
@@ -297,7 +316,6 @@ pub(crate) mod tests {
     use crate::summary::tests::row;
     use hdrhistogram::Histogram;
     use serde_json::json;
-    use std::fs;
 
     /// Rows of three layouts, `slow` of them a markup in name and half as fast as the reference.
     pub(crate) const SLOW: &str = "<b>slow&\"|</b>";
@@ -320,7 +338,7 @@ pub(crate) mod tests {
             for (metric, value) in [("phase_populate", 9.0), ("phase_grace", 1.0)] {
                 rows.push(Row { size_bytes: Some(2 << 20), ..row(layout, "hotplug", metric, Some(value * factor)) });
             }
-            for op in [OPS[0], OPS[3]] {
+            for op in [HOT_ADD, HOT_REMOVE] {
                 let median = row(layout, op, "p50", Some(1e4 * factor));
                 rows.push(Row { size_bytes: Some(2 << 20), n_ops: Some(100), ..median });
             }
@@ -362,7 +380,7 @@ pub(crate) mod tests {
         fs::write(folder.join(SAMPLES), lines.join("\n") + "\n").unwrap();
         let mut histogram = Histogram::new(3).unwrap();
         histogram.record_n(10_000, 1000).unwrap();
-        let tagged = [OPS[0], OPS[3]].map(|op| (format!("{op}/subsection/2097152"), histogram.clone()));
+        let tagged = [HOT_ADD, HOT_REMOVE].map(|op| (format!("{op}/subsection/2097152"), histogram.clone()));
         let mut log = Vec::new();
         interval_log(&mut log, &tagged).unwrap();
         fs::write(folder.join("latency.hlog"), log).unwrap();
@@ -388,8 +406,15 @@ pub(crate) mod tests {
         let report = report();
         let part = &report.parts[0];
         assert_eq!(part.run.troubles.len(), 1, "there are no sums: {:?}", part.run.troubles);
-        assert!(part.sentences[0].contains("vmemmap-section is the fastest: 0.50×"), "{:?}", part.sentences);
-        assert!(part.sentences[1].contains("2.00× [2.00, 2.00] on hot-added"), "{:?}", part.sentences);
+        assert!(part.sentences[0].contains("2.00× [2.00, 2.00] as long on hot-added"), "{:?}", part.sentences);
+        assert!(
+            part.sentences[1]
+                .contains("on hot-added memory, geometric mean against subsection: fastest is vmemmap-section, 0.50×")
+        );
+        assert!(
+            part.sentences[2]
+                .contains("on boot memory, geometric mean against subsection: fastest is vmemmap-section, 0.50×")
+        );
         let valid = part.winners.iter().find(|winner| winner.what == "pfn_valid, hot-added memory").unwrap();
         assert_eq!((valid.wins.as_str(), valid.next.as_str()), ("vmemmap-section", "subsection 2.00×"));
         for name in ["lookups-hot", "lookups-boot", "hot-add-percentiles", "phases", "readers", "pareto", "map"] {
@@ -461,6 +486,71 @@ pub(crate) mod tests {
         assert!(report.parts[0].figures.iter().all(|figure| figure.drawing.is_err()));
         assert!(html::page(&report).unwrap().contains("there are no figures to compare"));
         assert!(markdown::report(&report, "p", "c").contains("neither lookups nor hotplug"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_left_out_and_said() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
+        let mut rows = rows();
+        for (row, value) in rows.iter_mut().filter(|row| row.metric == "time").zip([0.0, -1.0, 1e300]) {
+            row.value = Some(value);
+        }
+        rows[0].process = u32::MAX;
+        let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+        fs::write(folder.join(SAMPLES), lines.join("\n")).unwrap();
+        for (start, end) in [(2, 1), (5, 5), (0, u64::MAX)] {
+            let mut manifest = manifest("x", "2026-01-01T00:00:00Z");
+            manifest["map"]["ranges"] = json!([{ "start": start, "end": end, "kind": "ram" }]);
+            fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+            let report = of(std::slice::from_ref(&folder));
+            let said = report.parts[0].run.troubles.join(" ");
+            assert!(said.contains("3 values cannot be") && said.contains("a range that cannot be"), "{said}");
+            assert!(figure(&report, "map").drawing.is_err());
+            let page = html::page(&report).unwrap();
+            assert!(!page.contains("NaN") && !page.contains("inf×"));
+        }
+        fs::write(folder.join("manifest.json"), "[]").unwrap();
+        assert!(of(&[folder]).parts[0].run.troubles.join(" ").contains("no JSON object"));
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_shows_what_it_has() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = folder(base.path(), "r.partial", "x", "2026-01-01T00:00:00Z");
+        // It had not come to its main map, and to no footprint.
+        let there = rows().into_iter().filter(|row| row.metric == "time");
+        let lines: Vec<String> =
+            there.map(|row| serde_json::to_string(&Row { map: "other".into(), ..row }).unwrap()).collect();
+        fs::write(folder.join(SAMPLES), lines.join("\n")).unwrap();
+        let report = of(&[folder]);
+        let (part, said) = (&report.parts[0], report.parts[0].run.troubles.join(" "));
+        assert!(
+            said.contains("stopped before its end")
+                && said.contains("no rows of the main map, m: figures are of other")
+        );
+        assert_eq!(part.heat[0].cells.iter().filter(|cell| cell.ratio.is_some()).count(), 3, "{:?}", part.heat[0]);
+        assert!(figure(&report, "lookups-hot").drawing.is_ok());
+        let missing = figure(&report, "phases").drawing.as_ref().unwrap_err();
+        assert!(missing.contains("the folder is not whole"), "{missing}");
+    }
+
+    #[test]
+    fn a_run_without_the_common_reference_is_not_drawn_beside_those_that_have_it() {
+        let base = tempfile::tempdir().unwrap();
+        let folders = [folder(base.path(), "a/r", "x", "2026"), folder(base.path(), "b/r", "y", "2026")];
+        let without = rows().into_iter().filter(|row| row.layout != "subsection");
+        let lines: Vec<String> = without.map(|row| serde_json::to_string(&row).unwrap()).collect();
+        fs::write(folders[1].join(SAMPLES), lines.join("\n")).unwrap();
+        let report = of(&folders);
+        let machines = report.machines.as_ref().unwrap();
+        let svg = machines.drawing.as_ref().unwrap().for_page();
+        assert!(svg.contains("machine 1") && !svg.contains("machine 2"), "{svg}");
+        assert!(machines.caption.contains("Not drawn"), "{}", machines.caption);
+        let asked = Report::of(&folders, Some("subsection"), |_| {}).unwrap();
+        assert_eq!((asked.parts.len(), asked.unread.len()), (1, 1), "{:?}", asked.unread);
+        let twice = Report::of(&[folders[0].clone(), folders[0].join(".")], None, |_| {}).unwrap();
+        assert_eq!(twice.parts[0].runs.len(), 1, "the same folder twice is one run");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub struct Marks(Vec<Mark>);
 impl Marks {
     /// Marks a point.
     pub fn point(&mut self, (x, y): (i32, i32), title: String) {
-        self.0.push(Mark::Point { x, y, title });
+        self.0.push(Mark::Point { x, y, title: printable(&title) });
     }
 
     /// Marks a rectangle by two corners.
@@ -91,7 +91,7 @@ impl Marks {
         let (x, y) = (a.0.min(b.0), a.1.min(b.1));
         // A block of no height can still be pointed at.
         let (width, height) = ((a.0 - b.0).abs().max(3), (a.1 - b.1).abs().max(3));
-        self.0.push(Mark::Block { x, y, width, height, title });
+        self.0.push(Mark::Block { x, y, width, height, title: printable(&title) });
     }
 }
 
@@ -138,7 +138,7 @@ pub fn picture(
     }
     // It scales with its surroundings.
     let fixed = format!("<svg width=\"{WIDTH}\" height=\"{height}\"");
-    let svg = svg.replacen(&fixed, &Opening { label }.render()?, 1);
+    let svg = svg.replacen(&fixed, &Opening { label: &printable(label) }.render()?, 1);
     let body = svg.trim_end().trim_end_matches("</svg>");
     Ok(Svg(format!("{body}{}", Hits { marks: &marks.0 }.render()?)))
 }
@@ -154,7 +154,8 @@ pub struct Axis {
 impl Axis {
     /// From zero to a little more than `top`.
     pub fn from_zero(top: f64) -> Self {
-        let top = if top > 0.0 && top.is_finite() { top } else { 1.0 };
+        // Far above anything that was measured a step would be no number.
+        let top = if top > 0.0 && top < 1e100 { top } else { 1.0 };
         let rough = top / 5.0;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|step| *step >= rough);
@@ -218,7 +219,7 @@ impl Axis {
 
     /// Is a value on it?
     pub fn holds(&self, value: f64) -> bool {
-        self.range.contains(&value)
+        (self.range.start..=self.range.end).contains(&value)
     }
 }
 
@@ -350,9 +351,15 @@ pub fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, hang: Hang) 
         Hang::Above => (HPos::Center, VPos::Bottom),
     };
     let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(h, v));
+    let text = printable(text);
     // Positions of a text are of the whole picture.
     let (left, top) = area.get_base_pixel();
-    Ok(area.draw(&Text::new(text.to_owned(), (at.0 - left, at.1 - top), style))?)
+    Ok(area.draw(&Text::new(text, (at.0 - left, at.1 - top), style))?)
+}
+
+/// A text without what XML cannot hold.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// How wide a text is at most.
@@ -423,9 +430,22 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb8, 0xa8, 0x00),
 ];
 
-/// A colour by number, for what is no layout.
+/// Colours of what is no layout, told apart from those and from each other: Paul Tol's light ones.
+const OTHERS: [RGBColor; 9] = [
+    RGBColor(0xdd, 0xdd, 0xdd),
+    RGBColor(0x77, 0xaa, 0xdd),
+    RGBColor(0xee, 0x88, 0x66),
+    RGBColor(0xee, 0xdd, 0x88),
+    RGBColor(0xff, 0xaa, 0xbb),
+    RGBColor(0x99, 0xdd, 0xff),
+    RGBColor(0x44, 0xbb, 0x99),
+    RGBColor(0xbb, 0xcc, 0x33),
+    RGBColor(0xaa, 0xaa, 0x00),
+];
+
+/// A colour by number, for what is no layout; the first is grey.
 pub fn colour(nr: usize) -> RGBColor {
-    COLOURS[nr % COLOURS.len()]
+    OTHERS[nr % OTHERS.len()]
 }
 
 /// Colour and marker of a layout.
@@ -444,7 +464,7 @@ impl Look {
 
     /// The colour.
     pub fn colour(self) -> RGBColor {
-        colour(self.0)
+        COLOURS[self.0 % COLOURS.len()]
     }
 
     /// As a page writes it.
@@ -453,9 +473,9 @@ impl Look {
         format!("#{red:02x}{green:02x}{blue:02x}")
     }
 
-    /// The marker: a shape of its own beside its colour.
-    pub fn marker(self, at: (i32, i32)) -> Polygon<(i32, i32)> {
-        let shape: &[(i32, i32)] = match self.0 % 8 {
+    /// The corners of the marker around its place.
+    fn shape(self) -> &'static [(i32, i32)] {
+        match (self.0 + self.0 / COLOURS.len()) % 8 {
             0 => &[(-5, -5), (5, -5), (5, 5), (-5, 5)],
             1 => &[(0, -6), (6, 5), (-6, 5)],
             2 => &[(-2, -6), (2, -6), (6, -2), (6, 2), (2, 6), (-2, 6), (-6, 2), (-6, -2)],
@@ -477,8 +497,12 @@ impl Look {
             ],
             6 => &[(-5, -6), (5, -6), (-5, 6), (5, 6)],
             _ => &[(-7, -3), (7, -3), (7, 3), (-7, 3)],
-        };
-        let points: Vec<(i32, i32)> = shape.iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect();
+        }
+    }
+
+    /// The marker: a shape of its own beside its colour. Sixty-four layouts have different pairs of both.
+    pub fn marker(self, at: (i32, i32)) -> Polygon<(i32, i32)> {
+        let points: Vec<(i32, i32)> = self.shape().iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect();
         Polygon::new(points, self.colour().filled())
     }
 }
@@ -497,16 +521,22 @@ mod tests {
         assert_eq!(Look::of("subsection", &[]), Look::of("subsection", &["zzz".into(), "subsection".into()]));
         let others = ["subsection".to_owned(), "mine".to_owned(), "theirs".to_owned()];
         assert_ne!(Look::of("mine", &others), Look::of("theirs", &others));
+        let pair = |nr: usize| (Look(nr).css(), Look(nr).shape());
+        let mut pairs: Vec<_> = (0..64).map(pair).collect();
+        pairs.sort();
+        pairs.dedup();
+        assert_eq!(pairs.len(), 64);
     }
 
     #[test]
     fn names_are_text_not_markup() {
         let svg = picture("<b>\"&", 100, |area, marks| {
-            text(area, "<script>", (10, 10), LABEL, Hang::Right)?;
+            text(area, "<script>\u{1}", (10, 10), LABEL, Hang::Right)?;
             marks.point((5, 5), "<i>&\"".to_owned());
             Ok(())
         });
         let svg = svg.unwrap().for_file();
+        assert!(!svg.contains('\u{1}'), "XML cannot hold it");
         assert!(!svg.contains("<b>") && !svg.contains("<script>") && !svg.contains("<i>"), "{svg}");
         assert!(svg.contains("&lt;script&gt;") && svg.starts_with("<svg role=\"img\"") && svg.ends_with("</svg>"));
         assert_eq!(svg.matches("<svg").count(), 1);
@@ -517,7 +547,7 @@ mod tests {
         for (low, high) in [(0.3, 3.0), (1.0, 1e9), (5.0, 6.0), (0.01, 0.012)] {
             let axis = Axis::log([low, high].into_iter(), 1.5, 1.5);
             assert!(axis.ticks.len() <= 8, "{low} {high}: {:?}", axis.ticks);
-            assert!(axis.ticks.iter().all(|tick| axis.range.contains(tick)));
+            assert!(axis.ticks.iter().all(|tick| axis.holds(*tick)));
         }
         for top in [0.0, 0.7, 1.0, 123.0, 9.99e8, f64::NAN] {
             let axis = Axis::from_zero(top);

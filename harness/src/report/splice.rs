@@ -6,17 +6,20 @@
 //! <!-- pfnbench end -->
 //! ```
 //!
+//! A marker has a line of its own; one in a block of code is text like any other.
+//!
 //! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines
 //! of the heat table by name), `figure NAME` or `command`.
 
 use super::{Part, Report, markdown};
-use crate::files::line_of;
 use regex::Regex;
 use thiserror::Error;
 
 const BEGIN: &str = "<!-- pfnbench ";
 const END: &str = "<!-- pfnbench end -->";
 const CLOSE: &str = "-->";
+/// What the marker of an end asks for.
+const END_WORD: &str = "end";
 
 /// What a marker may ask for, in words.
 pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX, figure NAME, command";
@@ -25,7 +28,9 @@ pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX
 #[derive(Debug, Error)]
 pub enum SpliceError {
     /// There is nothing to fill.
-    #[error("it has no markers; write `{BEGIN}winners {CLOSE}` and `{END}` around what is to be replaced")]
+    #[error(
+        "it has no markers; write `{BEGIN}winners {CLOSE}` and `{END}`, a line each, around what is to be replaced"
+    )]
     NoMarkers,
     /// A block has no end.
     #[error("line {line}: the block has no end; write `{END}` after it")]
@@ -59,35 +64,52 @@ pub enum SpliceError {
     },
 }
 
+/// What a line asks for, if it is a marker.
+fn marker(line: &str) -> Option<&str> {
+    // Four blanks make a block of code.
+    let is_code = line.starts_with("    ") || line.starts_with('\t');
+    let text = line.trim().strip_prefix(BEGIN)?.strip_suffix(CLOSE)?;
+    (!is_code && !text.contains(CLOSE)).then_some(text.trim())
+}
+
 /// Replaces what is between the markers of `document`. Pictures are taken from `folder`, if there are any; `command` made it.
 ///
 /// # Errors
 /// [`SpliceError`], with the line.
 pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
-    let (mut filled, mut rest, mut blocks) = (String::new(), document, 0);
-    while let Some(at) = rest.find(BEGIN) {
-        let offset = document.len() - rest.len() + at;
-        let line = line_of(document, offset);
-        let marker = &rest[at..];
-        let after = marker.find(CLOSE).ok_or(SpliceError::NoEnd { line })? + CLOSE.len();
-        let what = marker[BEGIN.len()..after - CLOSE.len()].trim();
-        let end = marker.find(END).ok_or(SpliceError::NoEnd { line })?;
-        // The next begins before this one ends.
-        if what == "end" || marker[after..end].contains(BEGIN) {
-            return Err(SpliceError::NoEnd { line });
+    let line_end = if document.contains("\r\n") { "\r\n" } else { "\n" };
+    let (mut filled, mut blocks, mut fence) = (String::new(), 0, None);
+    let mut lines = document.split_inclusive('\n').enumerate();
+    while let Some((at, line)) = lines.next() {
+        filled.push_str(line);
+        let start = line.trim_start();
+        let mark = ["```", "~~~"].into_iter().find(|mark| start.starts_with(mark));
+        match (fence, mark) {
+            (None, Some(_)) => fence = mark,
+            (Some(open), Some(close)) if open == close => fence = None,
+            _ => {}
         }
-        let block = block(report, what, line, folder, command)?;
-        filled.push_str(&rest[..at + after]);
-        filled.push_str(&format!("\n{}\n", block.trim_end()));
-        filled.push_str(END);
-        rest = &marker[end + END.len()..];
+        let Some(what) = marker(line).filter(|_| fence.is_none()) else { continue };
+        let number = at + 1;
+        if what == END_WORD {
+            return Err(SpliceError::NoEnd { line: number });
+        }
+        let block = block(report, what, number, folder, command)?;
+        let end = loop {
+            let Some((_, line)) = lines.next() else { return Err(SpliceError::NoEnd { line: number }) };
+            match marker(line) {
+                Some(END_WORD) => break line,
+                // The next begins before this one ends.
+                Some(_) => return Err(SpliceError::NoEnd { line: number }),
+                None => {}
+            }
+        };
+        filled.push_str(&block.trim_end().replace('\n', line_end));
+        filled.push_str(line_end);
+        filled.push_str(end);
         blocks += 1;
     }
-    if blocks == 0 {
-        return Err(SpliceError::NoMarkers);
-    }
-    filled.push_str(rest);
-    Ok(filled)
+    if blocks == 0 { Err(SpliceError::NoMarkers) } else { Ok(filled) }
 }
 
 fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
@@ -135,7 +157,7 @@ mod tests {
     #[test]
     fn what_is_around_the_markers_stays() {
         let document = "# A\n\n<!-- pfnbench winners -->\nold\n<!-- pfnbench end -->\ntail <!-- other -->\n\
-                        <!-- pfnbench command --><!-- pfnbench end -->\nend";
+                        <!-- pfnbench command -->\n<!-- pfnbench end -->\nend";
         let once = filled(document).unwrap();
         assert!(
             once.starts_with("# A\n\n<!-- pfnbench winners -->\n| operation |") && once.ends_with("\nend"),
@@ -143,6 +165,24 @@ mod tests {
         );
         assert!(!once.contains("old") && once.contains("tail <!-- other -->") && once.contains("pfnbench report RUN"));
         assert_eq!(filled(&once).unwrap(), once, "to fill it again changes nothing");
+        let windows = filled(&document.replace('\n', "\r\n")).unwrap();
+        assert_eq!(windows, once.replace('\n', "\r\n"), "lines end as those of the document");
+    }
+
+    #[test]
+    fn markers_in_code_and_in_sentences_are_text() {
+        let marked = "<!-- pfnbench winners -->\n<!-- pfnbench end -->\n";
+        for text in [
+            format!("```sh\n{marked}```\n"),
+            format!("~~~\n```\n{marked}~~~\n"),
+            "    <!-- pfnbench winners -->\n    <!-- pfnbench end -->\n".to_owned(),
+            "between `<!-- pfnbench costs -->` and `<!-- pfnbench end -->`\n".to_owned(),
+            "pfnbench report # <!-- pfnbench costs --> and <!-- pfnbench end -->\n".to_owned(),
+        ] {
+            assert!(matches!(filled(&text), Err(SpliceError::NoMarkers)), "{text}");
+            let both = filled(&format!("{text}{marked}")).unwrap();
+            assert!(both.starts_with(&text) && both.contains("| operation |"), "{both}");
+        }
     }
 
     #[test]
@@ -152,16 +192,16 @@ mod tests {
         assert!(error("a\n<!-- pfnbench heat -->\n").contains("line 2"));
         assert!(error("<!-- pfnbench heat -->\n<!-- pfnbench winners -->\n<!-- pfnbench end -->").contains("line 1"));
         assert!(error("<!-- pfnbench end -->").contains("line 1"));
-        let unknown = error("\n\n<!-- pfnbench figure nothing --> <!-- pfnbench end -->");
+        let unknown = error("\n\n<!-- pfnbench figure nothing -->\n<!-- pfnbench end -->");
         assert!(unknown.contains("line 3") && unknown.contains("lookups-hot"), "{unknown}");
-        assert!(error("<!-- pfnbench heat ( --> <!-- pfnbench end -->").contains("line 1"));
-        let no_pictures = splice(&report(), "<!-- pfnbench figure map --> <!-- pfnbench end -->", None, "");
+        assert!(error("<!-- pfnbench heat ( -->\n<!-- pfnbench end -->").contains("line 1"));
+        let no_pictures = splice(&report(), "<!-- pfnbench figure map -->\n<!-- pfnbench end -->", None, "");
         assert!(matches!(no_pictures, Err(SpliceError::NoPictures { line: 1 })));
     }
 
     #[test]
     fn lines_of_the_heat_table_are_chosen_by_name() {
-        let hot = filled("<!-- pfnbench heat ^pfn_valid hot --><!-- pfnbench end -->").unwrap();
+        let hot = filled("<!-- pfnbench heat ^pfn_valid hot -->\n<!-- pfnbench end -->").unwrap();
         assert_eq!(hot.matches("pfn\\_valid").count(), 1, "{hot}");
     }
 }

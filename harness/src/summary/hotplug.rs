@@ -2,7 +2,7 @@
 
 use super::push_new;
 use crate::cases::{Addresses, HotplugGroup};
-use crate::probe::hotplug::OPS;
+use crate::probe::hotplug::{HOT_ADD, HOT_REMOVE, OPS};
 use crate::probe::place::Position;
 use crate::row::{Row, Status};
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub struct HotplugLine {
 impl HotplugLine {
     /// Is it one of the two that tables and pictures show: the call alone, or removal, of the usual group?
     pub fn is_headline(&self) -> bool {
-        self.group.is_plain() && (self.op == OPS[0] || self.op == OPS[3])
+        self.group.is_plain() && (self.op == HOT_ADD || self.op == HOT_REMOVE)
     }
 
     /// A percentile of a layout, in nanoseconds.

@@ -86,8 +86,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         }
     };
     let caption = format!(
-        "Each box is a load whose address waits for the one before it, in the order of the lookup; boxes of one colour touch the \
-         same cache line. An outlined box is loaded for hot-added memory alone. Point at a box for what it is. {counted}"
+        "Each box is a load, in the order in which the lookup makes them; boxes of one colour touch the same cache line. An outlined box is loaded for hot-added memory alone. Point at a box for what it is. {counted}"
     );
     let name = ("chain", "Loads of a lookup, and its instructions".to_owned());
     let missing = || {

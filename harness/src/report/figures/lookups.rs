@@ -7,8 +7,10 @@ use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
 use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, chart, head, plain, text};
 use crate::row::Sections;
+use crate::statistics::Ratio;
 use crate::summary::{LookupCell, LookupLine};
 use crate::units::{three_digits, time};
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
 
@@ -44,12 +46,12 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
     let (name, caption) = match sections {
         Sections::Boot => (
             "lookups-boot",
-            "Page frames in random order; lower is better. The axis is logarithmic. Linux answers for boot sections after two \
-             loads, whatever the sub-section map says.",
+            "Page frames in random order; lower is better, and the axis is logarithmic. Since 5.3 Linux answers for boot sections after \
+             two loads and does not read the sub-section map; flat loads nothing, and the series as posted reads the map here too.",
         ),
         Sections::Hot => (
             "lookups-hot",
-            "Page frames in random order; lower is better. The axis is logarithmic. On memory that was added later the sub-section \
+            "Page frames in random order; lower is better, and the axis is logarithmic. On memory that was added later the sub-section \
              map is read. A layout without a bar has no hotplug.",
         ),
     };
@@ -63,6 +65,8 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         let shown: Vec<&String> = summary.layouts.iter().filter(has_bar).collect();
         let legend: Vec<(Key, String)> =
             shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
+        let legend: Vec<(Key, String)> =
+            legend.into_iter().chain([(Key::Dashes, "the loop alone".to_owned())]).collect();
         let body = head(area, title, &legend)?;
         let medians = lines.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
         let y = Axis::log(medians.chain([FLOOR_NS]), 1.0, 1.6);
@@ -83,6 +87,11 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
                 marks.block(low, high, hover(&line.group.label(), cell, ns));
                 text(area, &three_digits(ns), ((low.0 + high.0) / 2, high.1 - 3), size, Hang::Above)?;
             }
+            if let Some(floor) = line.floor_ns {
+                let ends = [(place as f64 + 0.02, floor), (place as f64 + 0.98, floor)];
+                let dashes = DashedPathElement::new(ends, 4, 3, BLACK.mix(0.7).stroke_width(1));
+                chart.draw_series(std::iter::once(dashes))?;
+            }
             let middle = at(&chart, place as f64 + 0.5, FLOOR_NS);
             text(area, line.group.op.name(), (middle.0, middle.1 + 6), LABEL, Hang::Below)?;
         }
@@ -91,9 +100,7 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
 }
 
 fn hover(label: &str, cell: &LookupCell, ns: f64) -> String {
-    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!(", {}×", three_digits(ratio)));
-    let interval = cell.ratio_interval;
-    let interval =
-        interval.map_or_else(String::new, |(low, high)| format!(" [{}, {}]", three_digits(low), three_digits(high)));
-    format!("{label}, {}: {}{ratio}{interval}", cell.layout, time(ns))
+    let ratio = cell.ratio.map(|median| Ratio { median, interval: cell.ratio_interval });
+    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {ratio}"));
+    format!("{label}, {}: {}{ratio}", cell.layout, time(ns))
 }

@@ -4,7 +4,7 @@ use super::trend::{Short, data};
 use crate::report::data::Data;
 use crate::report::figure::Figure;
 use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, plain, text};
-use crate::units::three_digits;
+use crate::statistics::Ratio;
 use plotters::prelude::*;
 
 /// The headline that is drawn.
@@ -18,7 +18,15 @@ const MOST: usize = 12;
 /// # Errors
 /// It cannot be drawn.
 pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError> {
-    let shown: Vec<&&Short> = machines.iter().filter(|run| run.headline(SHOWN).is_some()).take(MOST).collect();
+    // A ratio to another layout is no ratio to this one.
+    let is_shown = |run: &Short| run.headline(SHOWN).is_some() && run.reference == reference;
+    let shown: Vec<(usize, &Short)> = machines
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| is_shown(run))
+        .map(|(at, run)| (at + 1, *run))
+        .take(MOST)
+        .collect();
     let data = match shown.is_empty() {
         true => Data::default(),
         // Of many machines the page would be all data.
@@ -34,23 +42,23 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
     let caption = format!(
         "Each machine by its number in the table above: time of {SHOWN} over that of {reference} on the same machine in the same \
          run, with 95 % intervals where there are any; below 1 is faster. Nothing is averaged over machines.{}",
-        if left_out > 0 {
-            format!(" {left_out} machines are not drawn; what is known of them is in the data.")
-        } else {
-            String::new()
+        match left_out {
+            0 => String::new(),
+            nr => format!(" Not drawn, since they are too many, or without this figure or without {reference}: {nr}."),
         }
     );
     let missing = || format!("Missing: no machine has a ratio of {SHOWN} to {reference}.");
     let name = ("machines", format!("Machines side by side: {SHOWN}"));
     Figure::new(name, caption, data, missing, 380, |area, marks, title| {
         let look = |layout: &str| Look::of(layout, &layouts);
-        let has =
-            |layout: &&String| shown.iter().any(|run| run.headline(SHOWN).is_some_and(|of| of.of(layout).is_some()));
+        let has = |layout: &&String| {
+            shown.iter().any(|(_, run)| run.headline(SHOWN).is_some_and(|of| of.of(layout).is_some()))
+        };
         let with: Vec<&String> = layouts.iter().filter(has).collect();
         let legend: Vec<(Key, String)> =
             with.iter().map(|layout| (Key::Layout(look(layout)), (*layout).clone())).collect();
         let body = head(area, title, &legend)?;
-        let ratios = shown.iter().filter_map(|run| run.headline(SHOWN)).flat_map(|of| &of.values);
+        let ratios = shown.iter().filter_map(|(_, run)| run.headline(SHOWN)).flat_map(|of| &of.values);
         let ends = ratios
             .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)]);
         let y = Axis::log(ends.flatten(), 1.2, 1.2);
@@ -58,7 +66,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         let y_name = format!("time over that of {reference}");
         let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", plain(ratio)) };
         let mut chart = chart(&body, (Axis::places(shown.len()), None), (y, labels))?;
-        for (nr, run) in shown.iter().enumerate() {
+        for (nr, (number, run)) in shown.iter().enumerate() {
             let Some(headline) = run.headline(SHOWN) else { continue };
             for (place, layout) in with.iter().enumerate() {
                 let Some(value) = headline.of(layout) else { continue };
@@ -69,14 +77,10 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
                     chart.draw_series([PathElement::new([(x, from), (x, to)], look.colour().stroke_width(2))])?;
                 }
                 chart.draw_series([EmptyElement::at((x, ratio)) + look.marker((0, 0))])?;
-                let interval = value.interval;
-                let interval = interval.map_or_else(String::new, |(low, high)| {
-                    format!(" [{}, {}]", three_digits(low), three_digits(high))
-                });
-                let hover = format!("{}, {layout}: {}×{interval}", run.machine, three_digits(ratio));
+                let ratio_in_words = Ratio { median: ratio, interval: value.interval };
+                let hover = format!("{}, {layout}: {ratio_in_words}", run.machine);
                 marks.point(at(&chart, x, ratio), hover);
             }
-            let number = machines.iter().position(|other| other.run == run.run).map_or(0, |at| at + 1);
             let (x, y) = at(&chart, nr as f64 + 0.5, low);
             text(area, &format!("machine {number}"), (x, y + 6), LABEL, Hang::Below)?;
         }

@@ -63,11 +63,22 @@ fn edges(map: &PhysicalMap) -> Vec<Edge> {
     edges
 }
 
-/// Bytes of a range of the space that are of some ranges.
-fn overlap(map: &PhysicalMap, start: u64, end: u64, is_added: bool) -> u64 {
-    let of = map.ranges.iter().filter(|range| range.kind.is_added() == is_added && range.kind != Kind::Window);
-    let bytes = of.map(|range| range.end.min(end).saturating_sub(range.start.max(start)));
-    bytes.sum::<u64>().min(end - start)
+/// What lies in a piece of the space, and the first range of added memory in it.
+fn content(map: &PhysicalMap, start: u64, end: u64) -> (Content, Option<usize>) {
+    let (mut content, mut added) = (Content::default(), None);
+    for (nr, range) in map.ranges.iter().enumerate().filter(|(_, range)| range.kind != Kind::Window) {
+        let inside = range.end.min(end).saturating_sub(range.start.max(start));
+        match range.kind.is_added() {
+            true if inside > 0 => {
+                content.added += inside;
+                added = added.or(Some(nr));
+            }
+            true => {}
+            false => content.ram += inside,
+        }
+    }
+    content.collisions = u64::from(content.ram > 0 && content.added > 0);
+    (content, added)
 }
 
 /// Cells of equal numbers of sections, over the whole space.
@@ -135,14 +146,15 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         edges.len(),
         match shown.len() {
             0 => String::new(),
-            nr => format!(" Of those {nr} are shown below by sub-section of 2 MiB."),
+            nr => format!(" Shown below by sub-section of 2 MiB: {nr}."),
         }
     );
-    let height = 74 + rows as u32 * 14 + if shown.is_empty() { 0 } else { 34 + 20 * shown.len() as u32 };
+    let height = 94 + rows as u32 * 14 + if shown.is_empty() { 0 } else { 34 + 20 * shown.len() as u32 };
     Figure::new(name(&map.name), caption, data, missing, height, |area, marks, title| {
         let legend = [
             (Key::Block(RAM), "RAM at boot".to_owned()),
             (Key::Block(ADDED), "added later: devices, hot-added RAM".to_owned()),
+            (Key::Block(NEXT), "another of them in the same section".to_owned()),
             (Key::Block(COLLISION), "they share a section".to_owned()),
         ];
         head(area, title, &legend)?;
@@ -150,12 +162,12 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         let pitch = (WIDTH as i32 - 110) / COLUMNS as i32;
         for (nr, cell) in cells.iter().enumerate() {
             let (column, row) = ((nr as u64 % COLUMNS) as i32, (nr as u64 / COLUMNS) as i32);
-            let (x, y) = (100 + column * pitch, 60 + row * 14);
+            let (x, y) = (100 + column * pitch, 80 + row * 14);
             if column == 0 {
                 let start = nr as u64 * bytes_a_cell;
                 text(area, &bytes(start as f64), (92, y + 6), LABEL - 2.0, Hang::Left)?;
             }
-            draw_cell(area, (x, y, pitch - 1, 12), cell, bytes_a_cell)?;
+            draw_cell(area, (x, y, pitch - 1, 12), cell, bytes_a_cell, ADDED)?;
             if cell.ram + cell.added > 0 {
                 let start = nr as u64 * bytes_a_cell;
                 let hover = format!(
@@ -169,7 +181,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             }
         }
         if !shown.is_empty() {
-            let top = 60 + rows as i32 * 14 + 18;
+            let top = 80 + rows as i32 * 14 + 18;
             text(area, "sections in part, by sub-section of 2 MiB", (10, top), LABEL, Hang::Right)?;
             for (row, edge) in shown.iter().enumerate() {
                 draw_edge(area, marks, map, edge, pitch, top + 14 + 20 * row as i32)?;
@@ -179,15 +191,19 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     })
 }
 
-const RAM: RGBColor = RGBColor(0x00, 0x72, 0xb2);
-const ADDED: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
-const COLLISION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+/// None of a layout's colours.
+const RAM: RGBColor = RGBColor(0x77, 0xaa, 0xdd);
+const ADDED: RGBColor = RGBColor(0xee, 0xdd, 0x88);
+/// Added memory of the next range in one section.
+const NEXT: RGBColor = RGBColor(0xbb, 0xcc, 0x33);
+const COLLISION: RGBColor = RGBColor(0xee, 0x88, 0x66);
 
 fn draw_cell(
     area: &Area<'_>,
     (x, y, width, height): (i32, i32, i32, i32),
     cell: &Content,
     of: u64,
+    added_colour: RGBColor,
 ) -> Result<(), DrawError> {
     let corners = [(x, y), (x + width, y + height)];
     let share = |part: u64| 0.3 + 0.7 * (part as f64 / of as f64).min(1.0);
@@ -195,7 +211,7 @@ fn draw_cell(
         Content { collisions, .. } if collisions > 0 => COLLISION.filled(),
         Content { ram: 0, added: 0, .. } => colour(0).mix(0.15).filled(),
         Content { ram, added, .. } if ram >= added => RAM.mix(share(ram)).filled(),
-        Content { added, .. } => ADDED.mix(share(added)).filled(),
+        Content { added, .. } => added_colour.mix(share(added)).filled(),
     };
     Ok(area.draw(&Rectangle::new(corners, fill))?)
 }
@@ -212,12 +228,12 @@ fn draw_edge(
     text(area, &format!("{start:#x}"), (92, y + 7), LABEL - 2.0, Hang::Left)?;
     for nr in 0..SECTION / SUBSECTION {
         let (from, to) = (start + nr * SUBSECTION, start + (nr + 1) * SUBSECTION);
-        let content =
-            Content { ram: overlap(map, from, to, false), added: overlap(map, from, to, true), collisions: 0 };
-        let shared = content.ram > 0 && content.added > 0;
-        let content = Content { collisions: shared.into(), ..content };
+        let (content, added) = content(map, from, to);
+        // Neighbours among devices differ, so that it shows where one ends.
+        let nth = edge.ranges.iter().position(|nr| Some(*nr) == added).unwrap_or(0);
+        let tint = if nth % 2 == 0 { ADDED } else { NEXT };
         let x = 100 + nr as i32 * pitch;
-        draw_cell(area, (x, y, pitch - 1, 14), &content, SUBSECTION)?;
+        draw_cell(area, (x, y, pitch - 1, 14), &content, SUBSECTION, tint)?;
         if content.ram + content.added > 0 {
             let hover =
                 format!("{from:#x}: {} of RAM, {} added later", bytes(content.ram as f64), bytes(content.added as f64));

@@ -58,17 +58,14 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
     let mut data = Data::new(&["sections", "layout", "overhead_bytes", "time_ns", "on_front"]);
     let mut panels = Vec::new();
-    // Records of the pages that are there, which no layout does without.
-    let least = summary.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
     for sections in Sections::ALL {
         let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), sections);
         let mut points: Vec<Point> = Vec::new();
         for cell in line.iter().flat_map(|line| &line.cells) {
             let of = summary.bytes.iter().find(|of| of.layout == cell.layout);
-            let (Some(ns), Some(of)) = (cell.median_ns, of) else { continue };
-            let index = if sections == Sections::Boot { of.index } else { of.index_with_hot };
-            let (Some(index), Some(records)) = (index, of.records_needed) else { continue };
-            points.push(Point { layout: cell.layout.clone(), bytes: index + records - least, ns, is_on_front: false });
+            let bytes = of.and_then(|of| summary.overhead(of, sections));
+            let (Some(ns), Some(bytes)) = (cell.median_ns, bytes) else { continue };
+            points.push(Point { layout: cell.layout.clone(), bytes, ns, is_on_front: false });
         }
         mark_front(&mut points);
         for point in &points {

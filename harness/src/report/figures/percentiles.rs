@@ -1,10 +1,11 @@
 //! Percentiles of hot-add and hot-remove, from the histograms.
 
-use crate::probe::hotplug::OPS;
+use crate::probe::hotplug::HOT_ADD;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::SIZES;
 use crate::report::picture::{Axis, DrawError, Key, Labels, at, chart, head};
+use crate::run_folder::LATENCIES;
 use crate::units::{bytes, time};
 use plotters::prelude::*;
 use serde_json::json;
@@ -61,7 +62,7 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
             panels.push((size, curves));
         }
     }
-    let (name, what) = match op == OPS[0] {
+    let (name, what) = match op == HOT_ADD {
         true => ("hot-add-percentiles", "hot-add"),
         false => ("hot-remove-percentiles", "hot-remove"),
     };
@@ -71,9 +72,12 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
          end a tail. A curve ends where fewer than {SAMPLES_BEYOND} samples are beyond it. Both axes are logarithmic.",
         panels.iter().map(|(size, _)| bytes(*size as f64)).collect::<Vec<_>>().join(" (left) and of "),
     );
-    let missing = || match view.run.histograms.is_empty() {
-        true => format!("Missing: there are no histograms. {}", view.run.troubles.join(" ")),
-        false => view.no_rows_of(&format!("{what} of 2 MiB or 128 MiB")),
+    let missing = || {
+        let of_log: Vec<&str> =
+            view.run.troubles.iter().filter(|of| of.contains(LATENCIES)).map(String::as_str).collect();
+        format!("Missing: {LATENCIES} has no histogram of {what} of 2 MiB or 128 MiB. {}", of_log.join(" "))
+            .trim_end()
+            .to_owned()
     };
     Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
         let mut shown: Vec<&String> =

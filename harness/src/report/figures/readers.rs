@@ -104,5 +104,5 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
 }
 
 fn company_colour(nr: usize) -> RGBColor {
-    colour([0, 5, 6][nr % 3])
+    colour([0, 1, 2][nr % 3])
 }

@@ -1,7 +1,8 @@
 //! Cost against the size of the physical space.
 
 use crate::cases::LookupGroup;
-use crate::layout_note::WhenNote;
+use crate::environment::Cache;
+use crate::layout_note::{LayoutNote, WhenNote};
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::report::data::Data;
@@ -11,6 +12,7 @@ use crate::report::picture::{
     Area, Axis, DrawError, Hang, Key, LABEL, Labels, Marks, at, chart, head, plain, text, text_width,
 };
 use crate::row::Sections;
+use crate::table::is_best;
 use crate::units::{bytes, three_digits, time};
 use memmap_layouts::{Geometry, PAGE_RECORD_BYTES, X86_64};
 use plotters::element::DashedPathElement;
@@ -26,6 +28,9 @@ const SERIES: &str = "scattered-";
 
 /// Bytes of a cache line.
 const LINE_BYTES: u64 = 64;
+
+/// What load chains call the table of roots.
+const ROOTS: &str = "root table";
 
 struct Point {
     map: String,
@@ -49,28 +54,78 @@ fn ram_bytes(summary: &crate::summary::Summary) -> Option<f64> {
     records.is_finite().then_some(pages * (1u64 << X86_64::PAGE_SHIFT) as f64)
 }
 
-/// Memory whose sections' cache lines fill each data cache: what a lookup of the reference touches in scattered memory.
-fn cache_marks(view: View<'_>, op: LookupOp, sections: Sections) -> Vec<(String, f64)> {
-    let Some(note) = view.run.known.layouts.iter().find(|note| note.id == view.main().reference) else {
-        return Vec::new();
-    };
-    let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
+/// Cache lines that a lookup touches in scattered memory.
+struct Lines {
+    /// The layout that is looked at.
+    layout: String,
+    /// One set for the whole space: the table of roots.
+    has_roots: bool,
+    /// One each for every section.
+    a_section: u64,
+}
+
+/// Cache lines of the table of roots: a pointer of 8 bytes for each page of descriptors.
+fn root_lines(sections: u64) -> u64 {
+    sections.min(X86_64::NR_SECTION_ROOTS * size_of::<u64>() as u64 / LINE_BYTES)
+}
+
+/// Lines of the reference, or of the first layout that loads anything.
+fn lines(view: View<'_>, op: LookupOp, sections: Sections) -> Option<Lines> {
     let is_made = |when| sections == Sections::Hot || when == WhenNote::Always;
-    let lines: BTreeSet<&str> = chain.iter().filter(|load| is_made(load.when)).map(|load| load.line.as_str()).collect();
-    if lines.is_empty() {
-        return Vec::new();
-    }
-    let section_bytes = (X86_64::PAGES_PER_SECTION << X86_64::PAGE_SHIFT) as f64;
-    let bytes_a_section = (lines.len() as u64 * LINE_BYTES) as f64;
+    let of = |note: &LayoutNote| {
+        let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
+        let lines: BTreeSet<&str> =
+            chain.iter().filter(|load| is_made(load.when)).map(|load| load.line.as_str()).collect();
+        let has_roots = lines.contains(ROOTS);
+        let a_section = lines.len() as u64 - u64::from(has_roots);
+        (a_section > 0).then(|| Lines { layout: note.id.clone(), has_roots, a_section })
+    };
+    let notes = &view.run.known.layouts;
+    let reference = notes.iter().find(|note| note.id == view.main().reference);
+    reference.into_iter().chain(notes).find_map(of)
+}
+
+/// Memory whose sections' lines fill a cache.
+fn filling(lines: &Lines, cache_bytes: u64) -> f64 {
+    let room = cache_bytes / LINE_BYTES;
+    // As long as roots have a line each, then with all their lines.
+    let alone = room / (lines.a_section + u64::from(lines.has_roots));
+    let sections = match lines.has_roots && root_lines(alone) < alone {
+        true => room.saturating_sub(root_lines(u64::MAX)) / lines.a_section,
+        false => alone,
+    };
+    sections as f64 * (X86_64::PAGES_PER_SECTION << X86_64::PAGE_SHIFT) as f64
+}
+
+/// The data caches by name, and the memory that fills each.
+fn cache_marks(view: View<'_>, lines: &Lines) -> Vec<(String, f64)> {
     let caches = view.run.known.environment.iter().flat_map(|environment| &environment.caches);
     let data = caches.filter(|cache| cache.kind != "Instruction");
-    let mark = |cache: &crate::environment::Cache| {
-        (
-            format!("L{} {}", cache.level, bytes(cache.bytes as f64)),
-            cache.bytes as f64 / bytes_a_section * section_bytes,
-        )
-    };
+    let mark = |cache: &Cache| (format!("L{} {}", cache.level, bytes(cache.bytes as f64)), filling(lines, cache.bytes));
     data.map(mark).collect()
+}
+
+/// Layouts that lie on each other: at each point within 3 %.
+fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
+    let of = |layout: &str| -> Vec<(&str, f64)> {
+        let points = panel.points.iter().filter(|point| point.layout == layout);
+        points.map(|point| (point.map.as_str(), point.ns)).collect()
+    };
+    let mut groups: Vec<Vec<&String>> = Vec::new();
+    for layout in &view.main().layouts {
+        let points = of(layout);
+        let lies_on = |first: &str| {
+            let others = of(first);
+            let is_same = |(a, b): (&(&str, f64), &(&str, f64))| a.0 == b.0 && is_best(a.1, b.1) && is_best(b.1, a.1);
+            points.len() == others.len() && points.iter().zip(&others).all(is_same)
+        };
+        match groups.iter_mut().find(|group| !points.is_empty() && lies_on(group[0])) {
+            Some(group) => group.push(layout),
+            None => groups.push(vec![layout]),
+        }
+    }
+    let together = groups.into_iter().filter(|group| group.len() > 1);
+    together.map(|group| group.into_iter().cloned().collect::<Vec<_>>().join(" and ")).collect()
 }
 
 /// A panel for each lookup on boot and on hot-added memory.
@@ -113,13 +168,27 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     if panels.is_empty() {
         data = Data::default();
     }
-    let caption = format!(
-        "Independent lookups in random order against the RAM of the map; lower is better, both axes are logarithmic. A line goes \
-         through maps of sections that are scattered over 64 TiB; markers without a line are the memory of real machines, whose \
-         sections share cache lines. As much memory again was hot-added on each. Dashed: the memory at which the cache lines that \
-         a lookup of {} touches, one set a section, fill a cache of this machine.",
-        view.main().reference
-    );
+    let mut caption = "Independent lookups in random order against the RAM of the map; lower is better, both axes are logarithmic. A \
+                       line goes through maps of sections that are scattered over 64 TiB; markers without a line are the memory \
+                       of real machines, whose sections share cache lines. As much memory again was hot-added on each."
+        .to_owned();
+    if let Some(panel) = panels.first() {
+        let together = coinciding(view, panel);
+        if !together.is_empty() {
+            let what = format!("{} on {}", panel.op, memory(panel.sections));
+            caption.push_str(&format!(" Of {what} these lie on each other: {}.", together.join("; ")));
+        }
+        let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.sections)).collect();
+        let mut names: Vec<&str> = drawn.iter().map(|lines| lines.layout.as_str()).collect();
+        names.dedup();
+        if !names.is_empty() {
+            caption.push_str(&format!(
+                " Dashed, and no measurement: the scattered memory at which the cache lines that a lookup of {} touches fill a cache \
+                 of this machine; a cache without a line lies beyond the axis.",
+                names.join(", of pfn_to_page ")
+            ));
+        }
+    }
     let name = ("scale", "Cost of a lookup by the size of memory".to_owned());
     let missing = || {
         format!(
@@ -154,8 +223,9 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
     let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * gib) };
     let (x_axis, y_top) = (x.clone(), y.high());
     let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
+    let marked = lines(view, panel.op, panel.sections).map(|lines| cache_marks(view, &lines)).unwrap_or_default();
     let mut last_end = i32::MIN;
-    for (cache, ram) in cache_marks(view, panel.op, panel.sections) {
+    for (cache, ram) in marked {
         let x = ram / gib;
         if !x_axis.holds(x) {
             continue;
@@ -170,7 +240,10 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
         text(area, &cache, (right - 3, y), LABEL - 2.0, Hang::Left)?;
         last_end = right;
     }
-    for layout in &view.main().layouts {
+    // The reference is on top of what lies on it.
+    let is_reference = |layout: &&String| **layout == view.main().reference;
+    let (last, first): (Vec<&String>, Vec<&String>) = view.main().layouts.iter().partition(is_reference);
+    for layout in first.into_iter().chain(last) {
         let look = view.look(layout);
         let mut of_layout: Vec<&Point> = all().filter(|point| point.layout == *layout).collect();
         of_layout.sort_by(|a, b| a.ram_bytes.total_cmp(&b.ram_bytes));
@@ -186,4 +259,21 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
         marks.point(at(&chart, point.ram_bytes / gib, point.ns), hover);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_filled_by_the_lines_of_sections_and_the_roots_they_share() {
+        let lines = |has_roots, a_section| Lines { layout: String::new(), has_roots, a_section };
+        let sections = |bytes: f64| bytes / f64::from(128 << 20);
+        // 64 TiB have 2048 roots, 256 lines of them.
+        assert_eq!(root_lines(u64::MAX), 256);
+        assert_eq!(sections(filling(&lines(true, 1), 48 << 10)), 512.0);
+        assert_eq!(sections(filling(&lines(true, 2), 1 << 20)), 8064.0);
+        assert_eq!(sections(filling(&lines(true, 1), 8 << 10)), 64.0, "a root each");
+        assert_eq!(sections(filling(&lines(false, 1), 64)), 1.0);
+    }
 }

@@ -21,6 +21,8 @@ pub struct Short {
     pub commit: String,
     /// Name of its main map.
     pub map: String,
+    /// The layout that its ratios are to.
+    pub reference: String,
     /// Layouts.
     pub layouts: Vec<String>,
     /// Headlines on its main map.
