@@ -39,6 +39,7 @@ mod initialise;
 pub mod layouts;
 pub mod machine;
 mod memmap;
+pub mod nvdimm;
 pub mod oracle;
 mod page;
 mod pfn;

@@ -45,6 +45,8 @@ pub struct RuleSet {
     pub device_zone_only_grows: bool,
     /// Putting a block online that is not whole fails with EBUSY (`pages_correctly_probed`, until 5.6), since then EINVAL.
     pub block_with_holes_is_busy: bool,
+    /// A namespace is padded to whole sections where others share them (until 5.2; patch 12 of the series).
+    pub pads_namespaces: bool,
     /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
     /// to be chosen from outside: lookups lean on it.
     pub(crate) populate_first: bool,
@@ -68,6 +70,7 @@ impl RuleSet {
         taints_mixed_sections: true,
         device_zone_only_grows: true,
         block_with_holes_is_busy: false,
+        pads_namespaces: false,
         populate_first: true,
         grace_for_records: true,
     };
@@ -87,6 +90,7 @@ impl Rules for Before {
         grid: "VMEMMAP added and removed whole sections before Linux 5.3",
         taints_mixed_sections: false,
         block_with_holes_is_busy: true,
+        pads_namespaces: true,
         ..RuleSet::MERGED
     };
 }

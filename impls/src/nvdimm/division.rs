@@ -1,0 +1,315 @@
+//! How a namespace is divided: head, records, data, and what is left out at its ends.
+//!
+//! ```text
+//!  start                                                              end
+//!  | start_pad | 8 KiB head | records (map=dev) | to align | data … | end_trunc |
+//!              '---------------- dataoff ---------------'
+//! ```
+//!
+//! Before the sub-section series a namespace that shared a section of 128 MiB with RAM or with another region was padded to the
+//! section's end, up to 126 MiB at each end; since then its start is a multiple of a sub-section, and only its end is trimmed.
+//!
+//! Source: `nd_pfn_init`, `trim_pfn_device` (until 5.2), `__nvdimm_setup_pfn`.
+
+use super::{Extent, HEAD_BYTES, Host, RecordsOn};
+use crate::bytes::Bytes;
+use crate::rules::RuleSet;
+use rustix::io::Errno;
+use thiserror::Error;
+
+/// What lies around a namespace, in bytes of the physical space.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// RAM.
+    pub ram: &'a [Extent],
+    /// Other regions of persistent memory.
+    pub regions: &'a [Extent],
+}
+
+impl Surroundings<'_> {
+    /// Is there anything of others in a range that holds the namespace? RAM beside persistent memory is mixed, whatever its share.
+    fn collides(&self, start: u64, end: u64) -> bool {
+        self.ram.iter().chain(self.regions).any(|other| other.start < end && start < other.end())
+    }
+}
+
+/// How a namespace is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// Bytes that are left out at the start.
+    pub start_pad: u64,
+    /// Bytes from there to the data.
+    pub dataoff: u64,
+    /// Bytes that are left out at the end.
+    pub end_trunc: u64,
+    /// Pages of data, of 4 KiB whatever the host's pages are.
+    pub npfns: u64,
+    /// Minor version of the info block that says so.
+    pub minor: u16,
+}
+
+impl Division {
+    /// Bytes of data.
+    pub fn usable(&self) -> u64 {
+        self.npfns * PFN_BYTES
+    }
+}
+
+/// Pages of an info block are of this size on every architecture.
+const PFN_BYTES: u64 = 4096;
+
+/// Why a namespace cannot be divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DivisionError {
+    /// No power of two, or less than a page.
+    #[error("data cannot be aligned to {}: an alignment is a power of two from {} on; {} are served", Bytes(*align), Bytes(*page), served(aligns))]
+    Align {
+        /// What was asked for.
+        align: u64,
+        /// Bytes of a page.
+        page: u64,
+        /// Those that are served.
+        aligns: &'static [u64],
+    },
+    /// The start is off the grid of sub-sections.
+    #[error(
+        "the namespace begins at {start:#x}, {} past a multiple of {}: parts of a sub-section cannot be mapped; a start of {:#x} works",
+        Bytes(*off), Bytes(*compat), start - off + compat
+    )]
+    StartMisaligned {
+        /// Where it begins.
+        start: u64,
+        /// How far past.
+        off: u64,
+        /// The grid.
+        compat: u64,
+    },
+    /// Nothing is left for data.
+    #[error(
+        "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends",
+        Bytes(*size), Bytes(*align), Bytes(*taken)
+    )]
+    TooSmall {
+        /// Of the namespace.
+        size: u64,
+        /// Of the data.
+        align: u64,
+        /// Head, records, alignment and ends.
+        taken: u64,
+    },
+}
+
+fn served(aligns: &[u64]) -> String {
+    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl DivisionError {
+    /// The kernel's.
+    pub fn errno(&self) -> Errno {
+        match self {
+            DivisionError::Align { .. } | DivisionError::StartMisaligned { .. } => Errno::INVAL,
+            DivisionError::TooSmall { .. } => Errno::NXIO,
+        }
+    }
+}
+
+/// Divides a namespace.
+///
+/// # Errors
+/// The alignment is none, the start is off the grid, or nothing is left.
+pub fn divide(
+    namespace: Extent,
+    align: u64,
+    records: RecordsOn,
+    host: &Host,
+    around: &Surroundings<'_>,
+    rules: &RuleSet,
+) -> Result<Division, DivisionError> {
+    if !align.is_power_of_two() || align < host.page_bytes || !host.aligns.contains(&align) {
+        return Err(DivisionError::Align { align, page: host.page_bytes, aligns: host.aligns });
+    }
+    match rules.pads_namespaces {
+        true => padded(namespace, align, records, host, around),
+        false => trimmed(namespace, align, records, host),
+    }
+}
+
+fn up(value: u64, to: u64) -> u64 {
+    value.next_multiple_of(to)
+}
+
+fn down(value: u64, to: u64) -> u64 {
+    value - value % to
+}
+
+/// Since the series: only the end is trimmed.
+fn trimmed(namespace: Extent, align: u64, records: RecordsOn, host: &Host) -> Result<Division, DivisionError> {
+    let (Extent { start, size }, compat) = (namespace, host.compat_bytes);
+    let off = start % compat;
+    if off != 0 {
+        return Err(DivisionError::StartMisaligned { start, off, compat });
+    }
+    let grid = align.max(compat);
+    let end_trunc = namespace.end() % grid;
+    let records_bytes = match records {
+        RecordsOn::Medium => size.saturating_sub(HEAD_BYTES) / PFN_BYTES * u64::from(host.record_bytes),
+        RecordsOn::Ram => 0,
+    };
+    let dataoff = up(start + HEAD_BYTES + records_bytes, grid) - start;
+    let taken = dataoff + end_trunc;
+    if taken >= size {
+        return Err(DivisionError::TooSmall { size, align, taken });
+    }
+    Ok(Division {
+        start_pad: 0,
+        dataoff,
+        end_trunc,
+        npfns: (size - taken) / PFN_BYTES,
+        minor: super::info_block::MINOR,
+    })
+}
+
+/// Until 5.2: padded to whole sections where others share them.
+fn padded(
+    namespace: Extent,
+    align: u64,
+    records: RecordsOn,
+    host: &Host,
+    around: &Surroundings<'_>,
+) -> Result<Division, DivisionError> {
+    let (Extent { start, size }, end, section) = (namespace, namespace.end(), host.section_bytes);
+    let start_pad = match around.collides(down(start, section), end) {
+        true => up(start, section) - start,
+        false => 0,
+    };
+    let end_trunc = match around.collides(start, up(end, section)) || end % align != 0 {
+        true => end - down(end, section).min(down(end, align)),
+        false => 0,
+    };
+    let reserve = up(HEAD_BYTES, host.page_bytes);
+    let too_small = |taken| DivisionError::TooSmall { size, align, taken };
+    let left = size.checked_sub(start_pad + end_trunc + reserve).ok_or(too_small(start_pad + end_trunc + reserve))?;
+    let begin = start + start_pad;
+    let dataoff = match records {
+        RecordsOn::Medium => {
+            let npfns = up(left / host.page_bytes, section / host.page_bytes);
+            up(begin + reserve + u64::from(host.record_bytes) * npfns, align.max(host.pmd_bytes)) - begin
+        }
+        RecordsOn::Ram => up(begin + reserve, align) - begin,
+    };
+    let taken = dataoff + start_pad + end_trunc;
+    if taken >= size {
+        return Err(too_small(taken));
+    }
+    Ok(Division { start_pad, dataoff, end_trunc, npfns: (size - taken) / PFN_BYTES, minor: 2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Before, Rules};
+
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    fn merged(start: u64, size: u64, align: u64, records: RecordsOn) -> Result<Division, DivisionError> {
+        let (namespace, around) = (Extent::new(start, size).unwrap(), Surroundings::default());
+        divide(namespace, align, records, &Host::X86_64, &around, &RuleSet::MERGED)
+    }
+
+    #[test]
+    fn t61_namespaces_are_divided_as_the_kernel_divides_them() {
+        let on_medium = |start, size, align| {
+            let division = merged(start, size, align, RecordsOn::Medium).map_err(|error| error.errno())?;
+            assert_eq!((division.start_pad, division.minor), (0, 4));
+            Ok((division.dataoff, division.end_trunc, division.npfns))
+        };
+        assert_eq!(on_medium(4 * GIB, 16 * MIB, 2 * MIB), Ok((0x20_0000, 0, 0xe00)));
+        assert_eq!(on_medium(4 * GIB, 128 * MIB, 2 * MIB), Ok((0x40_0000, 0, 0x7c00)));
+        assert_eq!(on_medium(4 * GIB, GIB, 2 * MIB), Ok((0x120_0000, 0, 0x3_ee00)));
+        assert_eq!(on_medium(4 * GIB, 64 * GIB, 2 * MIB), Ok((0x4020_0000, 0, 0xfb_fe00)));
+        assert_eq!(on_medium(0x1_fc00_0000, 4 * GIB, 2 * MIB), Ok((0x420_0000, 0, 0xf_be00)));
+        assert_eq!(on_medium(4 * GIB, GIB, GIB), Err(Errno::NXIO));
+        assert_eq!(on_medium(4 * GIB, 2 * GIB, GIB), Ok((0x4000_0000, 0, 0x4_0000)));
+        assert_eq!(on_medium(0x1_2000_0000, 3 * GIB, GIB), Ok((0x2000_0000, 0x2000_0000, 0x8_0000)));
+        assert_eq!(on_medium(4 * GIB, 2 * MIB, 2 * MIB), Err(Errno::NXIO));
+        assert_eq!(on_medium(4 * GIB, GIB + 8 * KIB, 4 * KIB), Ok((0x120_0000, 0x2000, 0x3_ee00)));
+        assert_eq!(on_medium(5 * GIB + 8 * KIB, GIB + 8 * KIB, 4 * KIB), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn t62_the_old_scheme_padded_to_whole_sections() {
+        let namespace = Extent::new(0x1_fc00_0000, 4 * GIB).unwrap();
+        let ram = [Extent::new(4 * GIB, 0xfc00_0000).unwrap()];
+        let before = |around: &Surroundings<'_>| {
+            divide(namespace, 2 * MIB, RecordsOn::Medium, &Host::X86_64, around, &Before::SET).unwrap()
+        };
+        let division = before(&Surroundings { ram: &ram, regions: &[] });
+        assert_eq!((division.start_pad, division.dataoff, division.npfns), (0x400_0000, 0x420_0000, 0xf_7e00));
+        assert_eq!((division.end_trunc, division.minor), (0, 2));
+        // 3966 MiB then, 4030 MiB now.
+        assert_eq!(division.usable() / MIB, 3966);
+        assert_eq!(merged(namespace.start, namespace.size, 2 * MIB, RecordsOn::Medium).unwrap().usable() / MIB, 4030);
+        // Nobody around: nothing is padded.
+        assert_eq!(before(&Surroundings::default()).start_pad, 0);
+        // The neighbours of issue 76 of ndctl: the second region begins in the middle of a section.
+        let first = [Extent::new(0x18_7c00_0000, 252 * GIB).unwrap()];
+        let second = Extent::new(0x57_7c00_0000, 252 * GIB).unwrap();
+        let around = Surroundings { ram: &[], regions: &first };
+        let division = divide(second, 2 * MIB, RecordsOn::Medium, &Host::X86_64, &around, &Before::SET).unwrap();
+        assert_eq!(division.start_pad, 64 * MIB);
+    }
+
+    #[test]
+    fn usable_bytes_are_those_of_public_reports() {
+        for (size, usable) in [
+            (16 * MIB, 14 * MIB),
+            (256 * MIB, 250 * MIB),
+            (126 * GIB, 133_175_443_456),
+            (128 * GIB, 135_289_372_672),
+            (1008 * GIB, 1_065_418_227_712),
+            (1500 * GIB, 1_585_444_814_848),
+        ] {
+            assert_eq!(merged(4 * GIB, size, 2 * MIB, RecordsOn::Medium).unwrap().usable(), usable, "{}", Bytes(size));
+        }
+        assert_eq!(merged(4 * GIB, 64 * MIB, 2 * MIB, RecordsOn::Ram).unwrap().usable(), 62 * MIB);
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_refused_whatever_its_numbers() {
+        for align in [0, 1, 3 * MIB, 2 * KIB, 16 * GIB, u64::MAX] {
+            let error = merged(4 * GIB, GIB, align, RecordsOn::Ram).unwrap_err();
+            assert!(matches!(error, DivisionError::Align { .. }), "{align}: {error}");
+        }
+        for size in [1, 4096, 8192, 12288] {
+            for rules in [RuleSet::MERGED, Before::SET] {
+                for records in [RecordsOn::Ram, RecordsOn::Medium] {
+                    let namespace = Extent::new(0, size).unwrap();
+                    let around = Surroundings::default();
+                    assert!(divide(namespace, 2 * MIB, records, &Host::X86_64, &around, &rules).is_err());
+                }
+            }
+        }
+        assert!(Extent::new(1, u64::MAX).is_none() && Extent::new(1 << 56, 1).is_none() && Extent::new(0, 0).is_none());
+        let error = merged(4 * GIB + MIB, GIB, 2 * MIB, RecordsOn::Ram).unwrap_err().to_string();
+        assert!(error.contains("1 MiB past a multiple of 2 MiB") && error.contains("0x100200000"), "{error}");
+    }
+
+    #[test]
+    fn every_division_adds_up_and_is_aligned() {
+        for start in (0..64).map(|nr| 4 * GIB + nr * 2 * MIB) {
+            for size in [16 * MIB, 130 * MIB, GIB, GIB + 4 * KIB, 64 * GIB] {
+                for (align, records) in
+                    [(2 * MIB, RecordsOn::Medium), (4 * KIB, RecordsOn::Ram), (GIB, RecordsOn::Medium)]
+                {
+                    let Ok(division) = merged(start, size, align, records) else { continue };
+                    assert_eq!((start + division.dataoff) % align.max(2 * MIB), 0);
+                    let rest = size - division.dataoff - division.end_trunc - division.usable();
+                    assert!(rest < PFN_BYTES, "{start:#x} {size}");
+                    assert!(division.end_trunc < align.max(2 * MIB));
+                }
+            }
+        }
+    }
+}
