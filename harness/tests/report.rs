@@ -143,7 +143,7 @@ fn documents_are_filled_in_place() {
     let dir = folder();
     let run = root().canonicalize().unwrap().join(reference());
     fs::create_dir(dir.path().join("docs")).unwrap();
-    let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nold\n\
+    let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nwhat was here\n\
                     <!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid hot random this-machine$ -->\n<!-- pfnbench end -->\n";
     file(&dir, "docs/mine.md", document);
     let fill = || {
@@ -152,7 +152,7 @@ fn documents_are_filled_in_place() {
         fs::read_to_string(dir.path().join("docs/mine.md")).unwrap()
     };
     let filled = fill();
-    assert!(filled.contains("](../out/report/scale.svg)") && !filled.contains("old"), "{filled}");
+    assert!(filled.contains("](../out/report/scale.svg)") && !filled.contains("what was here"), "{filled}");
     assert!(dir.path().join("docs/../out/report/scale.svg").is_file());
     assert_eq!(filled.matches("\n| pfn\\_valid | hot | random |").count(), 1, "{filled}");
     assert_eq!(fill(), filled);
