@@ -1,5 +1,6 @@
 //! What this machine is: facts that explain a figure, and nothing that names a person or a host.
 
+use memmap_layouts::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,13 @@ pub struct Cache {
     pub kind: String,
     /// Size in bytes.
     pub bytes: u64,
+}
+
+impl Cache {
+    /// `L2 1 MiB`.
+    pub fn in_words(&self) -> String {
+        format!("L{} {}", self.level, Bytes(self.bytes))
+    }
 }
 
 /// Facts about the machine.
@@ -90,6 +98,11 @@ pub fn chosen(setting: &str) -> Option<&str> {
 }
 
 impl Environment {
+    /// The caches that hold data.
+    pub fn data_caches(&self) -> impl Iterator<Item = &Cache> {
+        self.caches.iter().filter(|cache| cache.kind != "Instruction")
+    }
+
     /// Looks at this machine.
     pub fn look() -> Self {
         let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();

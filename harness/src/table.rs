@@ -8,7 +8,7 @@ use crate::cases::LookupGroup;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Dependency, Sections, Tables};
-use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words};
 use crate::summary::{CounterCell, LookupCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -88,7 +88,7 @@ fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
         _ => ratio,
     };
     let ratio = match cell.ratio_interval {
-        Some((low, high)) => format!("{ratio}\n[{}, {}]", three_digits(low), three_digits(high)),
+        Some(ends) => format!("{ratio}\n{}", interval_in_words(ends)),
         None => ratio,
     };
     let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);

@@ -2,7 +2,7 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::compare::{self, Compared, Run, Verdict};
-use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words};
 use crate::summary::Summary;
 use crate::table;
 use crate::units::{three_digits, time};
@@ -151,8 +151,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         time(compared.before_ns),
         time(compared.after_ns),
         format!("{}×", three_digits(compared.ratio)),
-        interval
-            .map_or_else(|| "–".to_owned(), |(low, high)| format!("[{}, {}]", three_digits(low), three_digits(high))),
+        interval.map_or_else(|| "–".to_owned(), interval_in_words),
     ];
     let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
     let verdict = comfy_table::Cell::new(word);

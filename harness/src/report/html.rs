@@ -8,6 +8,7 @@ use super::heat::HeatLine;
 use super::picture::DrawError;
 use super::{Part, Report};
 use crate::doctor;
+use crate::environment::Cache;
 use crate::summary::{Bytes, Summary};
 use crate::table::{in_words, legend};
 use crate::units::{bytes, time};
@@ -48,8 +49,8 @@ fn cut(data: &Data) -> (Data, Option<String>) {
     (data.first(MOST_ROWS), cut)
 }
 
-/// What ids of a part end with: nothing for the first.
-fn suffix(number: usize) -> String {
+/// What ids and files of a part end with: nothing for the first.
+pub(super) fn suffix(number: usize) -> String {
     if number == 1 { String::new() } else { format!("-{number}") }
 }
 
@@ -242,8 +243,7 @@ pub(super) fn facts(part: &Part) -> Vec<(&'static str, String)> {
     let known = &part.run.known;
     let mut facts = vec![("run", part.run.name.clone()), ("machine", part.run.machine.clone())];
     if let Some(environment) = &known.environment {
-        let caches = environment.caches.iter().filter(|cache| cache.kind != "Instruction");
-        let caches: Vec<String> = caches.map(|c| format!("L{} {}", c.level, bytes(c.bytes as f64))).collect();
+        let caches: Vec<String> = environment.data_caches().map(Cache::in_words).collect();
         facts.push((
             "processor",
             format!("{}, {} processors, {}", environment.cpu, environment.cpus, caches.join(", ")),

@@ -64,8 +64,6 @@ pub enum Depth {
 /// What the manifest says, as far as it does.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Version of the manifest.
-    pub schema: Option<u32>,
     /// What made the run.
     pub tool: Option<Tool>,
     /// A command that makes it again.
@@ -123,11 +121,6 @@ pub struct RunInput {
 }
 
 impl RunInput {
-    /// The main map's rows.
-    pub fn main_rows(&self) -> &[Row] {
-        self.maps.first().map_or(&[], |of| &of.rows)
-    }
-
     /// The main map's name.
     pub fn main_map(&self) -> &str {
         self.maps.first().map_or("", |of| &of.map)
@@ -150,17 +143,20 @@ fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
     }
 }
 
+/// The path of a folder without links.
+fn real_folder(folder: &Path) -> Result<PathBuf, InputError> {
+    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
+    let path = fs::canonicalize(folder).map_err(refused)?;
+    if path.is_dir() { Ok(path) } else { Err(refused(io::ErrorKind::NotADirectory.into())) }
+}
+
 /// Reads a run folder.
 ///
 /// # Errors
 /// It is no folder, or nothing in it can be read.
 pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
-    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
-    if !fs::metadata(folder).map_err(refused)?.is_dir() {
-        return Err(refused(io::ErrorKind::NotADirectory.into()));
-    }
     // `.` and `..` have names too.
-    let named = fs::canonicalize(folder).map_err(refused)?;
+    let named = real_folder(folder)?;
     let name = named.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
     let mut troubles = Vec::new();
     let manifest = optional(&folder.join("manifest.json"), &mut troubles);
@@ -284,7 +280,6 @@ fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
         ));
     }
     Some(Known {
-        schema,
         tool: part(&manifest, "tool", troubles),
         command: part(&manifest, "command", troubles),
         tier: part(&manifest, "tier", troubles),
@@ -410,10 +405,7 @@ fn read_histograms(log: &[u8], troubles: &mut Vec<String>) -> BTreeMap<String, H
 /// # Errors
 /// It is no folder, or nothing in it can be read.
 pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
-    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
-    if !fs::metadata(folder).map_err(refused)?.is_dir() {
-        return Err(refused(io::ErrorKind::NotADirectory.into()));
-    }
+    real_folder(folder)?;
     let manifest = optional(&folder.join("manifest.json"), &mut Vec::new());
     let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

@@ -3,7 +3,7 @@
 use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
 use super::heat::HeatLine;
-use super::html::{Plain, byte_table, facts, hotplug, winner};
+use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
 use super::picture::DrawError;
 use super::{Part, Report};
 use crate::cover_letter::Cost;
@@ -83,7 +83,7 @@ pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
 
 /// A figure: its picture below `folder`, and how to read it.
 pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
-    let name = file_name(figure, number);
+    let name = file_name(figure.name, number);
     match &figure.drawing {
         Ok(_) => format!(
             "![{}]({folder}/{name}.svg)\n\n{} Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).\n",
@@ -94,8 +94,9 @@ pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
     }
 }
 
-fn file_name(figure: &Figure, number: usize) -> String {
-    if number == 1 { figure.name.to_owned() } else { format!("{}-{number}", figure.name) }
+/// Name of the files of a figure.
+fn file_name(figure: &str, number: usize) -> String {
+    format!("{figure}{}", suffix(number))
 }
 
 /// The files beside a report.
@@ -108,14 +109,14 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     let of_parts = of_parts.flat_map(|(at, part)| part.figures.iter().map(move |figure| (figure, at + 1)));
     for (figure, number) in of_parts.chain(report.machines.iter().map(|figure| (figure, 1))) {
         if let Ok(svg) = &figure.drawing {
-            let name = file_name(figure, number);
+            let name = file_name(figure.name, number);
             files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
             files.push(ReportFile { name: format!("{name}.json"), contents: figure.data.json() });
             files.push(ReportFile { name: format!("{name}.csv"), contents: figure.data.csv()? });
         }
     }
     for (at, part) in report.parts.iter().enumerate().filter(|(_, part)| !part.heat.is_empty()) {
-        let name = heat_name(at + 1);
+        let name = file_name("heat", at + 1);
         files.push(ReportFile { name: format!("{name}.json"), contents: part.heat_data.json() });
         files.push(ReportFile { name: format!("{name}.csv"), contents: part.heat_data.csv()? });
     }
@@ -179,7 +180,7 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
             "Time over that of {}, its 95 % interval over processes, and the time itself; (b): validity reached the next address as a \
              branch. Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).",
             escaped(&summary.reference),
-            name = heat_name(number),
+            name = file_name("heat", number),
         ));
     }
     push("## Hotplug by percentile");
@@ -205,11 +206,6 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
 fn plain(of: &Plain) -> String {
     let escape = |cells: &Vec<String>| cells.iter().map(|cell| escaped(cell)).collect::<Vec<String>>();
     table(&escape(&of.head), &of.lines.iter().map(escape).collect::<Vec<_>>())
-}
-
-/// Name of the files of a heat table.
-fn heat_name(number: usize) -> String {
-    if number == 1 { "heat".to_owned() } else { format!("heat-{number}") }
 }
 
 fn side_by_side(report: &Report) -> String {

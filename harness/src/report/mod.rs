@@ -164,6 +164,7 @@ fn short(run: &RunInput, main: &Summary) -> Short {
         map: run.main_map().to_owned(),
         reference: main.reference.clone(),
         layouts: main.layouts.clone(),
+        troubles: run.troubles.clone(),
         headlines: headline::all(main),
     }
 }
@@ -234,8 +235,7 @@ impl Report {
             }
         }
         parts.sort_by_key(|(at, _)| whole.iter().position(|other| other == at));
-        let mut parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
-        let Some(first) = parts.first() else {
+        let Some((_, first)) = parts.first() else {
             let path = folders.first().cloned().unwrap_or_default();
             return Err(match (first_error, reference) {
                 (Some(error), _) => error.into(),
@@ -245,16 +245,18 @@ impl Report {
         };
         let reference = reference.map_or_else(|| first.view().main().reference.clone(), str::to_owned);
         shorts.sort_by(|(a, one), (b, other)| (&one.started, a).cmp(&(&other.started, b)));
-        for part in &mut parts {
-            let older =
-                shorts.iter().filter(|(_, short)| short.machine == part.run.machine).map(|(_, short)| short.clone());
-            let mut runs: Vec<Short> = older.collect();
+        for (at, part) in &mut parts {
+            let is_older = |(other, _): &&(usize, Short)| peeked[*other].machine == peeked[*at].machine;
+            let mut runs: Vec<Short> = shorts.iter().filter(is_older).map(|(_, short)| short.clone()).collect();
+            let of_older = runs.iter().flat_map(|run| run.troubles.iter().map(|said| format!("{}: {said}", run.run)));
+            part.run.troubles.extend(of_older);
             runs.append(&mut part.runs);
             part.runs = runs;
             if part.runs.len() > 1 {
                 part.figures.push(figures::trend::figure(&part.runs.iter().collect::<Vec<_>>())?);
             }
         }
+        let parts: Vec<Part> = parts.into_iter().map(|(_, part)| part).collect();
         let machines = match parts.len() {
             1 => None,
             _ => Some(figures::machines::figure(&parts.iter().map(Part::short).collect::<Vec<_>>(), &reference)?),
@@ -581,6 +583,8 @@ pub(crate) mod tests {
         assert_eq!(report.parts.iter().map(|part| part.run.machine.as_str()).collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!(report.parts[0].runs.iter().map(|run| run.run.as_str()).collect::<Vec<_>>(), ["old", "new"]);
         assert_eq!(report.parts[0].run.name, "new", "the newest is shown in detail");
+        let of_old = report.parts[0].run.troubles.iter().filter(|said| said.starts_with("old: ")).count();
+        assert_eq!(of_old, 1, "what an older run lacks is said too: {:?}", report.parts[0].run.troubles);
         assert!(report.parts[0].figures.iter().any(|figure| figure.name == "trend" && figure.drawing.is_ok()));
         assert!(report.parts[1].figures.iter().all(|figure| figure.name != "trend"));
         assert!(report.machines.as_ref().unwrap().drawing.is_ok());

@@ -318,6 +318,42 @@ pub fn chart<'a>(
     Ok(chart)
 }
 
+/// A chart of bars to the right, a place for each name from top to bottom: [`place_of_bar`] says where.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
+    let tick = |y: f64| {
+        let name = names.len().checked_sub(1 + y as usize).and_then(|nr| names.get(nr));
+        name.map_or_else(String::new, |name| fitting(name, 125, LABEL))
+    };
+    let y = Axis::places(names.len()).with_ticks((0..names.len()).map(|nr| nr as f64 + 0.5).collect());
+    // Few ticks: such charts stand side by side.
+    chart(area, (x.with_every_other_tick(), Some(x_labels)), (y, Labels { name: "", tick: &tick }))
+}
+
+/// Where the place of the bar number `nr` of so many begins: the first is on top.
+pub fn place_of_bar(nr: usize, of: usize) -> f64 {
+    (of - 1 - nr) as f64
+}
+
+/// Draws a bar between two corners of a chart, and marks it.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn bar(
+    chart: &mut Chart<'_>,
+    marks: &mut Marks,
+    corners: [(f64, f64); 2],
+    colour: RGBColor,
+    hover: String,
+) -> Result<(), DrawError> {
+    chart.draw_series([Rectangle::new(corners, colour.filled())])?;
+    let [a, b] = corners.map(|(x, y)| at(chart, x, y));
+    marks.block(a, b, hover);
+    Ok(())
+}
+
 /// Where a point of a chart lies in the picture.
 pub fn at(chart: &Chart<'_>, x: f64, y: f64) -> (i32, i32) {
     chart.plotting_area().map_coordinate(&(x, y))

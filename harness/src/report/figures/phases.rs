@@ -4,7 +4,7 @@ use crate::cases::HotplugGroup;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::SIZES;
-use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head};
+use crate::report::picture::{Axis, DrawError, Key, Labels, bar, bars, colour, head, place_of_bar};
 use crate::summary::PhaseLine;
 use crate::units::{bytes, three_digits, time};
 use plotters::prelude::*;
@@ -78,31 +78,18 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let total = |line: &PhaseLine| phases.iter().filter_map(|phase| line.ns(phase)).sum::<f64>();
                 let x = Axis::from_zero(lines.iter().map(|line| total(line)).fold(0.0, f64::max));
                 let x_name = format!("{operation} of {}", bytes(*size as f64));
-                let tick = |y: f64| {
-                    // The first layout is on top.
-                    let line = lines.len().checked_sub(1 + y as usize).and_then(|nr| lines.get(nr));
-                    line.map_or_else(String::new, |line| fitting(&line.layout, 125, LABEL))
-                };
-                let ticks = (0..lines.len()).map(|nr| nr as f64 + 0.5).collect();
-                let y = Axis::places(lines.len()).with_ticks(ticks);
                 let x_labels = Labels { name: &x_name, tick: &|ns| if ns == 0.0 { "0".to_owned() } else { time(ns) } };
-                // Few ticks: the panel is narrow.
-                let mut chart =
-                    chart(area, (x.with_every_other_tick(), Some(x_labels)), (y, Labels { name: "", tick: &tick }))?;
+                let names: Vec<&str> = lines.iter().map(|line| line.layout.as_str()).collect();
+                let mut chart = bars(area, (x, x_labels), &names)?;
                 for (nr, line) in lines.iter().enumerate() {
-                    let place = (lines.len() - 1 - nr) as f64;
+                    let place = place_of_bar(nr, lines.len());
                     let (mut from, whole) = (0.0, total(line));
                     for phase in phases {
                         let Some(ns) = line.ns(phase) else { continue };
                         let corners = [(from, place + 0.15), (from + ns, place + 0.85)];
-                        chart.draw_series([Rectangle::new(corners, look(phase).filled())])?;
                         let share = three_digits(100.0 * ns / whole);
                         let hover = format!("{x_name}, {}: {phase} {} ({share} %)", line.layout, time(ns));
-                        marks.block(
-                            at(&chart, corners[0].0, corners[0].1),
-                            at(&chart, corners[1].0, corners[1].1),
-                            hover,
-                        );
+                        bar(&mut chart, marks, corners, look(phase), hover)?;
                         from += ns;
                     }
                 }

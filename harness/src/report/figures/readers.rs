@@ -2,7 +2,7 @@
 
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
-use crate::report::picture::{Axis, DrawError, Key, LABEL, Labels, at, chart, colour, fitting, head, plain};
+use crate::report::picture::{Axis, DrawError, Key, Labels, bar, bars, colour, head, place_of_bar, plain};
 use crate::summary::ReadersCell;
 use crate::units::three_digits;
 use plotters::prelude::*;
@@ -65,24 +65,17 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             for (group, area) in groups.iter().zip(&areas) {
                 let rates =
                     group.iter().flat_map(|cell| COMPANIES.iter().filter_map(|(_, rate)| Some(rate(cell)? / 1e6)));
-                // Few ticks: panels may be narrow.
-                let x = Axis::from_zero(rates.fold(0.0, f64::max)).with_every_other_tick();
+                let x = Axis::from_zero(rates.fold(0.0, f64::max));
                 let x_name = format!("million lookups/s, {}", group[0].mode);
                 let x_labels = Labels { name: &x_name, tick: &plain };
-                let tick = |y: f64| {
-                    let cell = group.len().checked_sub(1 + y as usize).and_then(|nr| group.get(nr));
-                    cell.map_or_else(String::new, |cell| fitting(&cell.layout, 125, LABEL))
-                };
-                let ticks = (0..group.len()).map(|nr| nr as f64 + 0.5).collect();
-                let y = Axis::places(group.len()).with_ticks(ticks);
-                let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "", tick: &tick }))?;
+                let names: Vec<&str> = group.iter().map(|cell| cell.layout.as_str()).collect();
+                let mut chart = bars(area, (x, x_labels), &names)?;
                 for (nr, cell) in group.iter().enumerate() {
-                    let place = (group.len() - 1 - nr) as f64;
+                    let place = place_of_bar(nr, group.len());
                     for (of, (company, rate)) in COMPANIES.iter().enumerate() {
                         let Some(rate) = rate(cell) else { continue };
                         let top = place + 0.9 - 0.27 * of as f64;
                         let corners = [(0.0, top - 0.25), (rate / 1e6, top)];
-                        chart.draw_series([Rectangle::new(corners, company_colour(of).filled())])?;
                         let hover = format!(
                             "{}, {}, {company}: {} million a second (writer over busy thread {})",
                             cell.layout,
@@ -90,11 +83,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                             three_digits(rate / 1e6),
                             three_digits(cell.ratio)
                         );
-                        marks.block(
-                            at(&chart, corners[0].0, corners[0].1),
-                            at(&chart, corners[1].0, corners[1].1),
-                            hover,
-                        );
+                        bar(&mut chart, marks, corners, company_colour(of), hover)?;
                     }
                 }
             }

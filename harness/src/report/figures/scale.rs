@@ -1,7 +1,7 @@
 //! Cost against the size of the physical space.
 
 use crate::cases::LookupGroup;
-use crate::environment::Cache;
+use crate::environment::Environment;
 use crate::layout_note::{LayoutNote, WhenNote};
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
@@ -99,10 +99,8 @@ fn filling(lines: &Lines, cache_bytes: u64) -> f64 {
 
 /// The data caches by name, and the memory that fills each.
 fn cache_marks(view: View<'_>, lines: &Lines) -> Vec<(String, f64)> {
-    let caches = view.run.known.environment.iter().flat_map(|environment| &environment.caches);
-    let data = caches.filter(|cache| cache.kind != "Instruction");
-    let mark = |cache: &Cache| (format!("L{} {}", cache.level, bytes(cache.bytes as f64)), filling(lines, cache.bytes));
-    data.map(mark).collect()
+    let caches = view.run.known.environment.iter().flat_map(Environment::data_caches);
+    caches.map(|cache| (cache.in_words(), filling(lines, cache.bytes))).collect()
 }
 
 /// Layouts that lie on each other: at each point within 3 %.

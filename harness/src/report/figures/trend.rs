@@ -25,6 +25,8 @@ pub struct Short {
     pub reference: String,
     /// Layouts.
     pub layouts: Vec<String>,
+    /// What is missing or wrong.
+    pub troubles: Vec<String>,
     /// Headlines on its main map.
     pub headlines: Vec<Headline>,
 }
