@@ -1,7 +1,7 @@
 //! Runs that are complete, read back, and two of them side by side.
 
 use crate::cases::LookupGroup;
-use crate::row::{Dependency, Row, Sections, Status};
+use crate::row::{Row, Sections, Status};
 use crate::run_folder::{PARTIAL, SUMS, sha256};
 use crate::statistics::{interval_of_ratio, median};
 use crate::summary::{LookupCell, LookupLine, Summary};
@@ -255,8 +255,7 @@ pub fn compare(before: &Run, after: &Run) -> Comparison {
 /// layout with one of them has. Chained lookups whose answer is a branch are left out: theirs is no chain.
 pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
     let ratio = |line: &LookupLine, layout: &String| line.cells.iter().find(|cell| cell.layout == *layout)?.ratio;
-    let is_branch = |cell: &LookupCell| matches!(cell.dependency, Some(Dependency::Branch | Dependency::Mixed));
-    let is_data = |line: &&LookupLine| wanted(line) && !line.cells.iter().any(is_branch);
+    let is_data = |line: &&LookupLine| wanted(line) && !line.cells.iter().any(LookupCell::is_branch);
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_data).collect();
     let has_any = |layout: &&String| lines.iter().any(|line| ratio(line, layout).is_some());
     let raced: Vec<&String> = summary.layouts.iter().filter(has_any).collect();
@@ -274,6 +273,7 @@ pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::Dependency;
     use crate::summary::tests::row;
 
     fn run(layout: &str, per_process: &[f64]) -> Run {

@@ -36,6 +36,13 @@ pub struct LookupCell {
     pub reason: Option<String>,
 }
 
+impl LookupCell {
+    /// Did the answer of a chained lookup reach the next address as a branch, at least where it is no? There is no data chain then.
+    pub fn is_branch(&self) -> bool {
+        matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
+    }
+}
+
 /// One lookup on one kind of sections in one order.
 #[derive(Clone, Debug, Serialize)]
 pub struct LookupLine {

@@ -7,7 +7,7 @@ pub use hotplug::in_words;
 use crate::cases::LookupGroup;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
-use crate::row::{Dependency, Sections, Tables};
+use crate::row::{Sections, Tables};
 use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words};
 use crate::summary::{CounterCell, LookupCell, Summary};
 use crate::units::{bytes, three_digits, time};
@@ -82,11 +82,8 @@ pub fn is_best(ns: f64, fastest: f64) -> bool {
 fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
-    let ratio = match cell.dependency {
-        // The answer was a branch: no data chain, so not to be read as one.
-        Some(Dependency::Branch | Dependency::Mixed) => format!("{ratio} (b)"),
-        _ => ratio,
-    };
+    // No data chain, so not to be read as one.
+    let ratio = if cell.is_branch() { format!("{ratio} (b)") } else { ratio };
     let ratio = match cell.ratio_interval {
         Some(ends) => format!("{ratio}\n{}", interval_in_words(ends)),
         None => ratio,
@@ -115,8 +112,7 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     if let Some(floor) = floors.reduce(f64::min) {
         lines.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
     }
-    let is_branch = |cell: &LookupCell| matches!(cell.dependency, Some(Dependency::Branch | Dependency::Mixed));
-    if summary.lookups.iter().flat_map(|line| &line.cells).any(is_branch) {
+    if summary.lookups.iter().flat_map(|line| &line.cells).any(LookupCell::is_branch) {
         lines.push(
             "Chained, (b): validity reached the next address as a branch, at least where it is no, not as data: compare \
              such a figure with others marked so."

@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::figure::View;
-use crate::row::{Dependency, Sections};
+use crate::row::Sections;
 use crate::statistics::interval_in_words;
 use crate::summary::{HotplugLine, LookupCell, LookupLine};
 use crate::table::{in_words, is_best};
@@ -121,11 +121,10 @@ pub fn lines(view: View<'_>) -> Vec<HeatLine> {
 }
 
 fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> HeatLine {
-    let is_branch = |of: &LookupCell| matches!(of.dependency, Some(Dependency::Branch | Dependency::Mixed));
-    let of_reference = line.cells.iter().find(|cell| cell.layout == reference).is_some_and(is_branch);
+    let of_reference = line.cells.iter().find(|cell| cell.layout == reference).is_some_and(LookupCell::is_branch);
     let cell = |layout: &String| {
         let of = line.cells.iter().find(|cell| cell.layout == *layout);
-        let branch = of.is_some_and(is_branch);
+        let branch = of.is_some_and(LookupCell::is_branch);
         // A branch that is predicted is no chain, and no ratio to one.
         let is_like = of.filter(|_| branch == of_reference);
         let note = match (branch, is_like) {

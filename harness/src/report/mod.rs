@@ -172,7 +172,7 @@ fn short(run: &RunInput, main: &Summary) -> Short {
 /// What a folder is read to.
 enum Reading {
     Whole(Box<Part>),
-    Short(Short),
+    Short(Box<Short>),
 }
 
 /// Where a folder belongs, before it is read.
@@ -224,7 +224,7 @@ impl Report {
         for (at, read) in read_all(&peeked, &whole, reference, progress) {
             match read {
                 Ok(Reading::Whole(part)) => parts.push((at, *part)),
-                Ok(Reading::Short(short)) => shorts.push((at, short)),
+                Ok(Reading::Short(short)) => shorts.push((at, *short)),
                 Err(ReportError::NoRun(error)) => {
                     unread.push(input::without_folder(&error, &peeked[at].folder));
                     first_error.get_or_insert(error);
@@ -305,7 +305,7 @@ fn read_one(folder: &Path, is_whole: bool, reference: Option<&str>) -> Result<Re
     }
     let run = input::read(folder, Depth::Headlines)?;
     let maps = summaries(&run, reference);
-    Ok(Reading::Short(short(&run, &maps[0].1)))
+    Ok(Reading::Short(Box::new(short(&run, &maps[0].1))))
 }
 
 #[cfg(test)]
