@@ -91,7 +91,7 @@ const LARGEST_UNIT: u64 = 2 << 20;
 pub struct DaxDevice {
     file: Arc<File>,
     name: String,
-    /// Where it begins, if it is a part of a device.
+    /// Where it begins, if it is a part of a device; wraps if that is before its file.
     base: u64,
     len: u64,
     align: u64,
@@ -147,6 +147,13 @@ impl DaxDevice {
         let name = format!("a file on {}", dir.display());
         let align = rustix::param::page_size() as u64;
         Ok(Self { file, name, base: 0, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) })
+    }
+
+    /// A device played by a part of a file: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the file
+    /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
+    pub(crate) fn over_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
+        let (align, base) = (rustix::param::page_size() as u64, offset.wrapping_sub(before));
+        Self { file, name, base, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) }
     }
 
     /// Maps the first unit once: a device that opens need not map.
@@ -218,7 +225,7 @@ impl DaxDevice {
 
     /// Where an offset of the device lies in the file.
     pub(crate) fn file_offset(&self, offset: u64) -> u64 {
-        self.base + offset
+        self.base.wrapping_add(offset)
     }
 }
 

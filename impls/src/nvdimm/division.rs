@@ -11,7 +11,7 @@
 //!
 //! Source: `nd_pfn_init`, `trim_pfn_device` (until 5.2), `__nvdimm_setup_pfn`.
 
-use super::{Extent, HEAD_BYTES, Host, RecordsOn};
+use super::{Extent, HEAD_BYTES, Host, RecordsOn, served};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -97,10 +97,6 @@ pub enum DivisionError {
         /// Head, records, alignment and ends.
         taken: u64,
     },
-}
-
-fn served(aligns: &[u64]) -> String {
-    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl DivisionError {

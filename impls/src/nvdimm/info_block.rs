@@ -23,7 +23,8 @@
 //!
 //! Every field is little-endian. Source: `struct nd_pfn_sb`, `nd_pfn_validate`, `nd_sb_checksum`.
 
-use super::{Extent, Host, RECORD_BYTES_OF_OLD, RecordsOn};
+use super::checksum::fletcher64;
+use super::{Extent, Host, RECORD_BYTES_OF_OLD, RecordsOn, served};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -225,7 +226,7 @@ pub enum InfoBlockError {
         host: u16,
     },
     /// An alignment that the host does not serve.
-    #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), list(aligns))]
+    #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), served(aligns))]
     UnsupportedAlign {
         /// In the block.
         align: u64,
@@ -309,10 +310,6 @@ pub enum InfoBlockError {
     },
 }
 
-fn list(aligns: &[u64]) -> String {
-    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
-}
-
 impl InfoBlockError {
     /// The kernel's. `ENODEV` is no block of this kind: another is tried. All others are of a block that must not be forgotten.
     pub fn errno(&self) -> Errno {
@@ -336,14 +333,8 @@ impl InfoBlock {
 
     /// Fletcher's sum with 64 bits over the block, the checksum taken for zero. Source: `nd_fletcher64`.
     pub fn sum(&self) -> u64 {
-        let (mut low, mut high) = (0u32, 0u64);
         let (body, _) = self.as_bytes().split_at(INFO_BLOCK_BYTES - size_of::<U64>());
-        let words = body.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-        for word in words.chain([0, 0]) {
-            low = low.wrapping_add(word);
-            high = high.wrapping_add(low.into());
-        }
-        high << 32 | u64::from(low)
+        fletcher64(&[body, &[0; size_of::<U64>()]])
     }
 
     /// What the block says, if it is good for a namespace of this host. `adopted` is what was probed before, if anything was.

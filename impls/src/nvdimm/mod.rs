@@ -5,8 +5,18 @@
 //!
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 
+mod checksum;
 pub mod division;
 pub mod info_block;
+pub mod label;
+pub mod namespace;
+pub mod region;
+pub mod storage;
+
+#[cfg(all(test, not(loom)))]
+mod crash;
+
+use crate::bytes::Bytes;
 
 /// Bytes at the head of a namespace that are never data: an unused page, and the info block in the next.
 pub const HEAD_BYTES: u64 = 8192;
@@ -104,4 +114,9 @@ impl RecordsOn {
             _ => None,
         }
     }
+}
+
+/// Alignments, for people.
+fn served(aligns: &[u64]) -> String {
+    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,186 @@
+//! Interrupted at any point, a change leaves the old state or the new one: every state that the model of
+//! [`storage`](super::storage) allows is opened.
+
+use super::division::Surroundings;
+use super::label::{LABEL_FILE_BYTES, NamespaceKind};
+use super::region::{Personality, Region, RegionError, Wanted};
+use super::storage::{SECTOR_BYTES, Storage};
+use super::{Host, RecordsOn};
+use crate::rules::RuleSet;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+
+type Sector = [u8; SECTOR_BYTES];
+type Image = BTreeMap<(usize, u64), Sector>;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Write { file: usize, sector: u64, data: Sector },
+    Barrier { file: usize },
+}
+
+/// Medium and labels, and what is written to them.
+#[derive(Clone, Debug, Default)]
+struct Recorder {
+    image: Rc<RefCell<Image>>,
+    log: Rc<RefCell<Vec<Event>>>,
+}
+
+/// One of the files.
+#[derive(Clone, Debug)]
+struct Recorded {
+    recorder: Recorder,
+    file: usize,
+    len: u64,
+}
+
+impl Recorder {
+    fn files(&self) -> (Recorded, Recorded) {
+        let file = |file, len| Recorded { recorder: self.clone(), file, len };
+        (file(0, 1 << 30), file(1, LABEL_FILE_BYTES))
+    }
+}
+
+impl Storage for Recorded {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let image = self.recorder.image.borrow();
+        for (nr, part) in buffer.chunks_mut(SECTOR_BYTES).enumerate() {
+            let sector = image.get(&(self.file, offset / SECTOR_BYTES as u64 + nr as u64));
+            part.copy_from_slice(&sector.unwrap_or(&[0; SECTOR_BYTES])[..part.len()]);
+        }
+        Ok(())
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert_eq!((bytes.len() % SECTOR_BYTES, offset % SECTOR_BYTES as u64), (0, 0), "whole sectors are written");
+        for (nr, part) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            let (sector, data) = (offset / SECTOR_BYTES as u64 + nr as u64, part.try_into().unwrap());
+            self.recorder.image.borrow_mut().insert((self.file, sector), data);
+            self.recorder.log.borrow_mut().push(Event::Write { file: self.file, sector, data });
+        }
+        Ok(())
+    }
+    fn barrier(&self) -> io::Result<()> {
+        self.recorder.log.borrow_mut().push(Event::Barrier { file: self.file });
+        Ok(())
+    }
+}
+
+/// Everything that can be seen of a region.
+type Seen = (Vec<super::label::Label>, u64, Vec<Personality>);
+
+fn look(region: &Region<Recorded>) -> Seen {
+    let probe = |label| region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();
+    (region.labels().to_vec(), region.align(), region.labels().iter().map(probe).collect())
+}
+
+fn open(recorder: &Recorder) -> Result<Region<Recorded>, RegionError> {
+    let (medium, labels) = recorder.files();
+    Region::open(medium, labels, None)
+}
+
+/// How many subsets of pending sectors are opened one by one; of more a sample.
+const ALL_OF: usize = 10;
+const SAMPLE: usize = 10_000;
+
+/// Runs a change, then opens every state of it; how many.
+fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
+    let before = recorder.image.borrow().clone();
+    let old = look(&open(recorder).unwrap());
+    recorder.log.borrow_mut().clear();
+    let mut region = open(recorder).unwrap();
+    change(&mut region);
+    let new = look(&region);
+    assert_eq!(look(&open(recorder).unwrap()), new);
+    let log = recorder.log.borrow().clone();
+    let mut random = Pcg64::seed_from_u64(7);
+    // The states differ in what has landed since the last barrier of each file; the longest wait before one has all of them.
+    let barriers: Vec<_> = (0..log.len()).filter(|nr| matches!(log[*nr], Event::Barrier { .. })).collect();
+    let (mut opened, mut seen) = (0, BTreeSet::new());
+    for point in barriers.into_iter().chain([log.len()]) {
+        let (mut image, mut pending) = (before.clone(), Vec::new());
+        for event in &log[..point] {
+            match event {
+                Event::Write { file, sector, data } => pending.push((*file, *sector, *data)),
+                Event::Barrier { file } => {
+                    let (landed, rest) = pending.into_iter().partition(|(of, ..)| of == file);
+                    image.extend(Vec::into_iter(landed).map(|(file, sector, data)| ((file, sector), data)));
+                    pending = rest;
+                }
+            }
+        }
+        let nr_subsets = if pending.len() <= ALL_OF { 1 << pending.len() } else { SAMPLE };
+        for nr in 0..nr_subsets {
+            // A share of chance, so that nearly none and nearly all are among them.
+            let share = random.random_range(0.0..=1.0);
+            let lands = |bit: usize, random: &mut Pcg64| match pending.len() <= ALL_OF {
+                true => nr >> bit & 1 == 1,
+                false => random.random_bool(share),
+            };
+            let mut state = image.clone();
+            for (bit, (file, sector, data)) in pending.iter().enumerate() {
+                if lands(bit, &mut random) {
+                    state.insert((*file, *sector), *data);
+                }
+            }
+            let crashed = Recorder { image: Rc::new(RefCell::new(state)), log: Rc::default() };
+            let found = look(&open(&crashed).unwrap());
+            assert!(found == old || found == new, "a third state: {found:?}");
+            seen.insert(found == new);
+            opened += 1;
+        }
+    }
+    assert_eq!(seen.len(), 2, "the old and the new state are both among them");
+    opened
+}
+
+fn wanted(nr: u8, kind: NamespaceKind) -> Wanted {
+    let (size, align) = (64 << 20, 2 << 20);
+    let name = format!("namespace0.{nr}");
+    Wanted { size, align, kind, records: RecordsOn::Medium, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
+}
+
+#[test]
+fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
+    let recorder = Recorder::default();
+    let (medium, labels) = recorder.files();
+    drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
+    let create = |region: &mut Region<Recorded>, wanted: &Wanted| {
+        region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).unwrap();
+    };
+    let mut opened = 0;
+    for (nr, kind) in [(1, NamespaceKind::FsDax), (2, NamespaceKind::DevDax), (3, NamespaceKind::Raw)] {
+        opened += interrupted_everywhere(&recorder, |region| create(region, &wanted(nr, kind)));
+    }
+    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[1; 16], true).unwrap());
+    opened += interrupted_everywhere(&recorder, |region| region.destroy_namespace(&[1; 16]).unwrap());
+    // Where one was before: its old info block is in the way.
+    opened += interrupted_everywhere(&recorder, |region| create(region, &wanted(4, NamespaceKind::FsDax)));
+    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[4; 16], true).unwrap());
+    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[4; 16], false).unwrap());
+    opened += interrupted_everywhere(&recorder, |region| region.set_align(4096, &Host::X86_64).unwrap());
+    assert!(opened > 90_000, "{opened}");
+}
+
+#[test]
+fn half_an_info_block_does_not_make_a_namespace_raw() {
+    let recorder = Recorder::default();
+    let (medium, labels) = recorder.files();
+    let mut region = Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap();
+    let around = Surroundings::default();
+    region.create_namespace(&wanted(1, NamespaceKind::FsDax), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
+    // Something else destroys a sector of it.
+    recorder.image.borrow_mut().insert((0, 8 + 3), [0xff; SECTOR_BYTES]);
+    let label = &region.labels()[0];
+    let error = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err();
+    assert!(error.to_string().contains("checksum"), "{error}");
+    // Old kernels took it for a block device without records (B-15).
+    let before = <crate::rules::Before as crate::rules::Rules>::SET;
+    assert_eq!(region.probe(label, &Host::X86_64, &before).unwrap(), Personality::Raw);
+}

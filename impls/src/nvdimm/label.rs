@@ -1,0 +1,400 @@
+//! Labels: which namespaces a region has. They lie in a file beside the medium, twice, so that one copy is whole at any time.
+//!
+//! ```text
+//!  0        512                                32 KiB                             64 KiB
+//!  | header | label 0 | label 1 | … label 125 | header | label 0 | … label 125 |
+//!  '-------------- copy 0 --------------------' '----------- copy 1 ------------'
+//! ```
+//!
+//! | header | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 16 | `PFNBENCH LABELS`, and a zero |
+//! | 16, 20 | 4 each | version, 1; number of labels |
+//! | 24 | 8 | sequence: the good copy with the higher one counts |
+//! | 32, 40, 48 | 8 each | of the region: physical start, bytes, alignment of namespaces |
+//! | 56 | 448 | zero |
+//! | 504 | 8 | checksum over the copy, this field taken for zero |
+//!
+//! | label | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 16 | uuid |
+//! | 16 | 64 | name in UTF-8, zeros behind it |
+//! | 80, 88 | 8 each | bytes from the region's start; bytes |
+//! | 96 | 4 | 0 raw, 1 fsdax, 2 devdax |
+//! | 100 | 4 | 1 if it was disabled |
+//! | 104 | 152 | zero |
+//!
+//! Fields are little-endian. A change writes the copy that does not count and ends with a barrier: until its last sector has landed
+//! the other counts. The kernel's own labels (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
+
+use super::checksum::fletcher64;
+use super::storage::Storage;
+use crate::bytes::Bytes;
+use std::io;
+use thiserror::Error;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes of the file.
+pub const LABEL_FILE_BYTES: u64 = 2 * COPY_BYTES as u64;
+
+/// Namespaces that a region can have.
+pub const MAX_LABELS: usize = 126;
+
+const COPY_BYTES: usize = size_of::<Copy>();
+const MAGIC: &[u8; 16] = b"PFNBENCH LABELS\0";
+const VERSION: u32 = 1;
+const DISABLED: u32 = 1;
+
+/// What a namespace is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceKind {
+    /// A block device without records.
+    Raw,
+    /// A block device with records, for file systems.
+    FsDax,
+    /// A device to be mapped.
+    DevDax,
+}
+
+impl NamespaceKind {
+    const ALL: [NamespaceKind; 3] = [Self::Raw, Self::FsDax, Self::DevDax];
+
+    /// As in `ndctl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::FsDax => "fsdax",
+            Self::DevDax => "devdax",
+        }
+    }
+}
+
+/// A namespace, as its label has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its uuid, the parent of its info block.
+    pub uuid: [u8; 16],
+    /// Its name, at most 64 bytes.
+    pub name: String,
+    /// Bytes from the start of the region.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What for.
+    pub kind: NamespaceKind,
+    /// It is not to be brought up.
+    pub is_disabled: bool,
+}
+
+impl Label {
+    /// One past its last byte.
+    pub fn end(&self) -> u64 {
+        self.offset + self.size
+    }
+}
+
+/// A region and its namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Where the region was when it was made.
+    pub start: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Starts and sizes of namespaces are multiples of it.
+    pub align: u64,
+    /// By offset.
+    pub labels: Vec<Label>,
+}
+
+/// Why there are no labels.
+#[derive(Debug, Error)]
+pub enum LabelError {
+    /// The file cannot be read or written.
+    #[error("cannot {what} the labels: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Neither copy is whole.
+    #[error("the labels are damaged: {} and {}; without them nobody knows where namespaces begin", .0[0], .0[1])]
+    Damaged([CopyError; 2]),
+    /// A whole copy says what cannot be.
+    #[error("the labels say what cannot be: {0}")]
+    Invalid(#[from] InvalidTable),
+}
+
+/// Why a copy does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CopyError {
+    /// Not labels.
+    #[error("no copy of labels (the signature is another)")]
+    Signature,
+    /// Torn or damaged.
+    #[error("a copy with the checksum {found:#018x} that sums to {computed:#018x}")]
+    Checksum {
+        /// In the copy.
+        found: u64,
+        /// Of the copy.
+        computed: u64,
+    },
+    /// Of a later pfnbench.
+    #[error("a copy of version {0}, and 1 is known")]
+    Version(u32),
+}
+
+/// What cannot be said of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidTable {
+    /// More than fit.
+    #[error("{0} namespaces, and there is room for {MAX_LABELS}")]
+    TooMany(u64),
+    /// The region is no range of the physical space.
+    #[error("a region of {} at {start:#x} leaves the physical space, or is empty", Bytes(*size))]
+    Region {
+        /// Its start.
+        start: u64,
+        /// Its bytes.
+        size: u64,
+    },
+    /// No alignment.
+    #[error("namespaces aligned to {}: a power of two from 4 KiB to the size of the region is needed", Bytes(*.0))]
+    Align(u64),
+    /// No name.
+    #[error("namespace {nr} has a name that is no UTF-8, too long, or has control characters")]
+    Name {
+        /// Which.
+        nr: usize,
+    },
+    /// No kind.
+    #[error("namespace {nr} is of kind {kind}; 0 is raw, 1 fsdax, 2 devdax")]
+    Kind {
+        /// Which.
+        nr: usize,
+        /// In the label.
+        kind: u32,
+    },
+    /// Empty, off the grid of pages, or beyond the region.
+    #[error("namespace {nr} is {} at {offset:#x} of a region of {}: that is empty, off the grid of 4 KiB, or beyond it", Bytes(*size), Bytes(*region))]
+    Place {
+        /// Which.
+        nr: usize,
+        /// From the start of the region.
+        offset: u64,
+        /// Its bytes.
+        size: u64,
+        /// Bytes of the region.
+        region: u64,
+    },
+    /// Two at one place.
+    #[error("namespaces {first} and {second} overlap by {}: {second} begins at {at:#x}, before the end of {first}", Bytes(*by))]
+    Overlap {
+        /// The one in front.
+        first: String,
+        /// The one behind.
+        second: String,
+        /// Where it begins.
+        at: u64,
+        /// How many bytes.
+        by: u64,
+    },
+    /// There is no later one.
+    #[error("the sequence has come to its end")]
+    Sequence,
+    /// Two with one uuid.
+    #[error("namespaces {0} and {1} have the same uuid")]
+    Twins(String, String),
+}
+
+#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 16],
+    version: U32,
+    nr_labels: U32,
+    sequence: U64,
+    start: U64,
+    size: U64,
+    align: U64,
+    zero: [u8; 448],
+    checksum: U64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawLabel {
+    uuid: [u8; 16],
+    name: [u8; 64],
+    offset: U64,
+    size: U64,
+    kind: U32,
+    flags: U32,
+    zero: [u8; 152],
+}
+
+#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Copy {
+    header: Header,
+    labels: [RawLabel; MAX_LABELS],
+}
+
+impl Copy {
+    fn sum(&self) -> u64 {
+        let (header, labels) = self.as_bytes().split_at(size_of::<Header>());
+        fletcher64(&[&header[..size_of::<Header>() - 8], &[0; 8], labels])
+    }
+
+    fn check(&self) -> Result<(), CopyError> {
+        if self.header.magic != *MAGIC {
+            return Err(CopyError::Signature);
+        }
+        let (found, computed) = (self.header.checksum.get(), self.sum());
+        if found != computed {
+            return Err(CopyError::Checksum { found, computed });
+        }
+        match self.header.version.get() {
+            VERSION => Ok(()),
+            version => Err(CopyError::Version(version)),
+        }
+    }
+}
+
+fn name_of(bytes: &[u8; 64]) -> Option<String> {
+    let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let name = std::str::from_utf8(&bytes[..len]).ok()?;
+    (bytes[len..].iter().all(|byte| *byte == 0) && !name.contains(char::is_control)).then(|| name.to_owned())
+}
+
+impl Table {
+    /// What must hold of a region and its namespaces, which are sorted on the way.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn check(&mut self) -> Result<(), InvalidTable> {
+        let (start, size) = (self.start, self.size);
+        super::Extent::new(start, size).ok_or(InvalidTable::Region { start, size })?;
+        if !self.align.is_power_of_two() || self.align < 4096 || self.align > size {
+            return Err(InvalidTable::Align(self.align));
+        }
+        if self.labels.len() > MAX_LABELS {
+            return Err(InvalidTable::TooMany(self.labels.len() as u64));
+        }
+        for (nr, label) in self.labels.iter().enumerate() {
+            if label.name.len() > 64 || label.name.contains(char::is_control) {
+                return Err(InvalidTable::Name { nr });
+            }
+            let end = label.offset.checked_add(label.size).filter(|end| *end <= size);
+            if label.size == 0 || label.offset % 4096 != 0 || label.size % 4096 != 0 || end.is_none() {
+                let (offset, region) = (label.offset, size);
+                return Err(InvalidTable::Place { nr, offset, size: label.size, region });
+            }
+        }
+        self.labels.sort_by_key(|label| label.offset);
+        for pair in self.labels.windows(2) {
+            let (first, second) = (&pair[0], &pair[1]);
+            if first.end() > second.offset {
+                let by = first.end().min(second.end()) - second.offset;
+                let (first, at) = (first.name.clone(), second.offset);
+                return Err(InvalidTable::Overlap { first, second: second.name.clone(), at, by });
+            }
+        }
+        let mut by_uuid: Vec<_> = self.labels.iter().collect();
+        by_uuid.sort_by_key(|label| label.uuid);
+        match by_uuid.windows(2).find(|pair| pair[0].uuid == pair[1].uuid) {
+            Some(pair) => Err(InvalidTable::Twins(pair[0].name.clone(), pair[1].name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn copy(&self, sequence: u64) -> Copy {
+        let mut copy = Copy::new_zeroed();
+        for (raw, label) in copy.labels.iter_mut().zip(&self.labels) {
+            (raw.uuid, raw.offset, raw.size) = (label.uuid, U64::new(label.offset), U64::new(label.size));
+            raw.name[..label.name.len()].copy_from_slice(label.name.as_bytes());
+            (raw.kind, raw.flags) = (U32::new(label.kind as u32), U32::new(u32::from(label.is_disabled) * DISABLED));
+        }
+        copy.header = Header {
+            magic: *MAGIC,
+            version: U32::new(VERSION),
+            nr_labels: U32::new(self.labels.len() as u32),
+            sequence: U64::new(sequence),
+            start: U64::new(self.start),
+            size: U64::new(self.size),
+            align: U64::new(self.align),
+            zero: [0; 448],
+            checksum: U64::ZERO,
+        };
+        copy.header.checksum = U64::new(copy.sum());
+        copy
+    }
+
+    fn of(copy: &Copy) -> Result<Self, InvalidTable> {
+        let nr_labels = copy.header.nr_labels.get() as usize;
+        let raw = copy.labels.get(..nr_labels).ok_or(InvalidTable::TooMany(nr_labels as u64))?;
+        let label = |(nr, raw): (usize, &RawLabel)| {
+            let kind = raw.kind.get();
+            Ok(Label {
+                uuid: raw.uuid,
+                name: name_of(&raw.name).ok_or(InvalidTable::Name { nr })?,
+                offset: raw.offset.get(),
+                size: raw.size.get(),
+                kind: *NamespaceKind::ALL.get(kind as usize).ok_or(InvalidTable::Kind { nr, kind })?,
+                is_disabled: raw.flags.get() & DISABLED != 0,
+            })
+        };
+        let labels = raw.iter().enumerate().map(label).collect::<Result<_, InvalidTable>>()?;
+        let header = &copy.header;
+        let (start, size, align) = (header.start.get(), header.size.get(), header.align.get());
+        let mut table = Self { start, size, align, labels };
+        table.check()?;
+        Ok(table)
+    }
+
+    /// Reads what counts, and where it is.
+    ///
+    /// # Errors
+    /// [`LabelError`].
+    pub fn read(storage: &impl Storage) -> Result<(Self, Current), LabelError> {
+        let one = |nr: u64| {
+            let mut copy = Copy::new_zeroed();
+            let read = storage.read_at(copy.as_mut_bytes(), nr * COPY_BYTES as u64);
+            read.map_err(|source| LabelError::Io { what: "read", source }).map(|()| copy)
+        };
+        let (first, second) = (one(0)?, one(1)?);
+        let (nr, newest) = match (first.check(), second.check()) {
+            (Ok(()), Ok(())) if second.header.sequence.get() > first.header.sequence.get() => (1, second),
+            (Ok(()), _) => (0, first),
+            (Err(_), Ok(())) => (1, second),
+            (Err(one), Err(two)) => return Err(LabelError::Damaged([one, two])),
+        };
+        Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }))
+    }
+
+    /// Writes the table in place of the copy that does not count. Returns where it is now.
+    ///
+    /// # Errors
+    /// The file cannot be written. What counted before still does, or the new table does.
+    pub fn write(&self, storage: &impl Storage, current: Current) -> Result<Current, LabelError> {
+        let sequence = current.sequence.checked_add(1).ok_or(InvalidTable::Sequence)?;
+        let next = Current { nr: 1 - current.nr, sequence };
+        let written = storage.write_at(self.copy(sequence).as_bytes(), next.nr * COPY_BYTES as u64);
+        written.map_err(|source| LabelError::Io { what: "write", source })?;
+        storage.barrier().map_err(|source| LabelError::Io { what: "keep", source })?;
+        Ok(next)
+    }
+}
+
+/// The copy that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    nr: u64,
+    sequence: u64,
+}
+
+impl Current {
+    /// Of a file that has none yet.
+    pub const NONE: Current = Current { nr: 1, sequence: 0 };
+}
