@@ -47,6 +47,9 @@ pub struct RuleSet {
     pub block_with_holes_is_busy: bool,
     /// A namespace is padded to whole sections where others share them (until 5.2; patch 12 of the series).
     pub pads_namespaces: bool,
+    /// What lay in the flags and the padding of an info block stays there when a new one is written (until 5.2; patch 11 of the
+    /// series).
+    pub keeps_stale_fields: bool,
     /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
     /// to be chosen from outside: lookups lean on it.
     pub(crate) populate_first: bool,
@@ -71,6 +74,7 @@ impl RuleSet {
         device_zone_only_grows: true,
         block_with_holes_is_busy: false,
         pads_namespaces: false,
+        keeps_stale_fields: false,
         populate_first: true,
         grace_for_records: true,
     };
@@ -91,6 +95,7 @@ impl Rules for Before {
         taints_mixed_sections: false,
         block_with_holes_is_busy: true,
         pads_namespaces: true,
+        keeps_stale_fields: true,
         ..RuleSet::MERGED
     };
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
-type Sector = [u8; SECTOR_BYTES];
+type Sector = Box<[u8; SECTOR_BYTES]>;
 type Image = BTreeMap<(usize, u64), Sector>;
 
 #[derive(Clone, Debug)]
@@ -53,15 +53,15 @@ impl Storage for Recorded {
         let image = self.recorder.image.borrow();
         for (nr, part) in buffer.chunks_mut(SECTOR_BYTES).enumerate() {
             let sector = image.get(&(self.file, offset / SECTOR_BYTES as u64 + nr as u64));
-            part.copy_from_slice(&sector.unwrap_or(&[0; SECTOR_BYTES])[..part.len()]);
+            part.copy_from_slice(&sector.map_or([0; SECTOR_BYTES], |sector| **sector)[..part.len()]);
         }
         Ok(())
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         assert_eq!((bytes.len() % SECTOR_BYTES, offset % SECTOR_BYTES as u64), (0, 0), "whole sectors are written");
         for (nr, part) in bytes.chunks(SECTOR_BYTES).enumerate() {
-            let (sector, data) = (offset / SECTOR_BYTES as u64 + nr as u64, part.try_into().unwrap());
-            self.recorder.image.borrow_mut().insert((self.file, sector), data);
+            let (sector, data) = (offset / SECTOR_BYTES as u64 + nr as u64, Sector::new(part.try_into().unwrap()));
+            self.recorder.image.borrow_mut().insert((self.file, sector), data.clone());
             self.recorder.log.borrow_mut().push(Event::Write { file: self.file, sector, data });
         }
         Ok(())
@@ -107,7 +107,7 @@ fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<R
         let (mut image, mut pending) = (before.clone(), Vec::new());
         for event in &log[..point] {
             match event {
-                Event::Write { file, sector, data } => pending.push((*file, *sector, *data)),
+                Event::Write { file, sector, data } => pending.push((*file, *sector, data.clone())),
                 Event::Barrier { file } => {
                     let (landed, rest) = pending.into_iter().partition(|(of, ..)| of == file);
                     image.extend(Vec::into_iter(landed).map(|(file, sector, data)| ((file, sector), data)));
@@ -126,7 +126,7 @@ fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<R
             let mut state = image.clone();
             for (bit, (file, sector, data)) in pending.iter().enumerate() {
                 if lands(bit, &mut random) {
-                    state.insert((*file, *sector), *data);
+                    state.insert((*file, *sector), data.clone());
                 }
             }
             let crashed = Recorder { image: Rc::new(RefCell::new(state)), log: Rc::default() };
@@ -176,7 +176,7 @@ fn half_an_info_block_does_not_make_a_namespace_raw() {
     let around = Surroundings::default();
     region.create_namespace(&wanted(1, NamespaceKind::FsDax), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
     // Something else destroys a sector of it.
-    recorder.image.borrow_mut().insert((0, 8 + 3), [0xff; SECTOR_BYTES]);
+    recorder.image.borrow_mut().insert((0, 8 + 3), Sector::new([0xff; SECTOR_BYTES]));
     let label = &region.labels()[0];
     let error = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err();
     assert!(error.to_string().contains("checksum"), "{error}");

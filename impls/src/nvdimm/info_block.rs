@@ -136,6 +136,26 @@ impl Contents {
     }
 }
 
+impl InfoBlock {
+    /// The same block with the flags and the padding of what was there before, as old kernels wrote it.
+    pub fn over(mut self, stale: &InfoBlock) -> InfoBlock {
+        (self.flags, self.page_size, self.page_struct_size) = (stale.flags, stale.page_size, stale.page_struct_size);
+        self.padding = stale.padding;
+        self.checksum = U64::new(self.sum());
+        self
+    }
+
+    /// Minor version.
+    pub fn minor(&self) -> u16 {
+        self.version_minor.get()
+    }
+
+    /// Are the flags and the padding zero?
+    pub fn is_clean(&self) -> bool {
+        self.flags.get() == 0 && self.padding.iter().all(|byte| *byte == 0)
+    }
+}
+
 /// What a kernel knows of a namespace from its first probe on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopted {

@@ -11,10 +11,13 @@ pub mod info_block;
 pub mod label;
 pub mod namespace;
 pub mod region;
+pub mod scene;
 pub mod storage;
 
 #[cfg(all(test, not(loom)))]
 mod crash;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use crate::bytes::Bytes;
 

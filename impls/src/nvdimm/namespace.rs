@@ -130,9 +130,12 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     let range = pages::<L::Geometry>(mapped)?;
     let altmap = match settings.records {
         RecordsOn::Ram => None,
-        RecordsOn::Medium => {
-            Some(Arc::new(altmap::<L::Geometry>(region, label, &settings, altmap_shape(mapped, settings.dataoff, host, &rules))?))
-        }
+        RecordsOn::Medium => Some(Arc::new(altmap::<L::Geometry>(
+            region,
+            label,
+            &settings,
+            altmap_shape(mapped, settings.dataoff, host, &rules),
+        )?)),
     };
     let kind = match signature {
         Signature::Pfn => PagemapKind::FsDax,

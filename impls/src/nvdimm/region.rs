@@ -293,14 +293,8 @@ impl<S: Storage> Region<S> {
         let largest = free.iter().map(|(_, len)| *len).max().unwrap_or(0);
         let (offset, _) =
             free.into_iter().find(|(_, len)| *len >= size).ok_or(RegionError::NoSpace { size, largest })?;
-        let label = Label {
-            uuid: wanted.uuid,
-            name: wanted.name.clone(),
-            offset,
-            size,
-            kind: wanted.kind,
-            is_disabled: false,
-        };
+        let label =
+            Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind: wanted.kind, is_disabled: false };
         let mut after = self.table.clone();
         after.labels.push(label.clone());
         after.check().map_err(LabelError::from)?;
@@ -308,7 +302,7 @@ impl<S: Storage> Region<S> {
             None => None,
             Some(signature) => {
                 let division = divide(self.namespace(&label), wanted.align, wanted.records, host, around, rules)?;
-                self.write_info_block(&label, &contents(wanted, signature, &division, host))?;
+                self.write_info_block(&label, &contents(wanted, signature, &division, host), rules)?;
                 Some(division)
             }
         };
@@ -316,12 +310,30 @@ impl<S: Storage> Region<S> {
         Ok(division)
     }
 
-    fn write_info_block(&self, label: &Label, contents: &Contents) -> Result<(), RegionError> {
+    fn write_info_block(&self, label: &Label, contents: &Contents, rules: &RuleSet) -> Result<(), RegionError> {
         self.check_medium()?;
         let at = label.offset + INFO_BLOCK_OFFSET;
         let medium = |what| move |source| RegionError::Medium { what, at, source };
-        self.medium.write_at(contents.block().as_bytes(), at).map_err(medium("write"))?;
+        let mut block = contents.block();
+        if rules.keeps_stale_fields {
+            let stale = self.read_info_block(label)?;
+            if let Some(stale) = InfoBlock::read(&stale) {
+                block = block.over(stale);
+            }
+        }
+        self.medium.write_at(block.as_bytes(), at).map_err(medium("write"))?;
         self.medium.barrier().map_err(medium("keep"))
+    }
+
+    /// The bytes where the info block of a namespace is, or would be.
+    ///
+    /// # Errors
+    /// The medium cannot be read there.
+    pub fn read_info_block(&self, label: &Label) -> Result<[u8; INFO_BLOCK_BYTES], RegionError> {
+        let at = label.offset + INFO_BLOCK_OFFSET;
+        let mut bytes = [0; INFO_BLOCK_BYTES];
+        self.medium.read_at(&mut bytes, at).map_err(|source| RegionError::Medium { what: "read", at, source })?;
+        Ok(bytes)
     }
 
     /// What a namespace is to a kernel. A label that says pages is never taken for raw since Linux 5.7; before, whatever was not
@@ -330,9 +342,7 @@ impl<S: Storage> Region<S> {
     /// # Errors
     /// The medium cannot be read, or the info block is not one to go by.
     pub fn probe(&self, label: &Label, host: &Host, rules: &RuleSet) -> Result<Personality, RegionError> {
-        let at = label.offset + INFO_BLOCK_OFFSET;
-        let mut bytes = [0; INFO_BLOCK_BYTES];
-        self.medium.read_at(&mut bytes, at).map_err(|source| RegionError::Medium { what: "read", at, source })?;
+        let bytes = self.read_info_block(label)?;
         let Some(block) = InfoBlock::read(&bytes) else { return Ok(Personality::Raw) };
         let namespace = self.namespace(label);
         let as_of = |signature| block.validate(signature, &label.uuid, namespace, host, None, rules);

@@ -113,7 +113,8 @@ impl FileStorage {
     /// # Errors
     /// [`StorageError`].
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
-        let storage = Self::of(File::options().read(true).write(true).create_new(true).open(path), path, Access::Write)?;
+        let storage =
+            Self::of(File::options().read(true).write(true).create_new(true).open(path), path, Access::Write)?;
         storage.file.set_len(len).map_err(|source| {
             let _ = std::fs::remove_file(path);
             StorageError::Io { path: path.to_owned(), what: "give its length to", source }

@@ -1,0 +1,323 @@
+//! Namespaces over real files, on machines of several layouts.
+
+use super::division::Surroundings;
+use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
+use super::label::NamespaceKind;
+use super::namespace::{Enabled, altmap_shape, disable, enable};
+use super::region::{LABELS_BYTES, Personality, Region, RegionError, Wanted};
+use super::storage::{Access, FileStorage, Storage, StorageError};
+use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use crate::geometry::{Geometry, X86_64};
+use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
+use crate::machine::{Machine, MachineConfig};
+use crate::memmap::*;
+use crate::pfn::Pfn;
+use crate::rules::{RuleSet, Rules};
+use crate::store::RecordStore;
+use rustix::io::Errno;
+use std::path::Path;
+use tempfile::TempDir;
+use zerocopy::IntoBytes;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// A medium and its labels in a folder that goes with them.
+struct Media {
+    dir: TempDir,
+}
+
+impl Media {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir_in("/dev/shm").unwrap() }
+    }
+
+    fn medium(&self) -> std::path::PathBuf {
+        self.dir.path().join("medium")
+    }
+
+    fn labels(&self) -> std::path::PathBuf {
+        self.dir.path().join("medium.labels")
+    }
+
+    fn region(&self, start: u64, size: u64, align: u64) -> Region<FileStorage> {
+        let medium = FileStorage::create(&self.medium(), size).unwrap();
+        let labels = FileStorage::create(&self.labels(), LABELS_BYTES).unwrap();
+        Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
+    }
+
+    fn open(&self, start: Option<u64>, access: Access) -> Result<Region<FileStorage>, RegionError> {
+        let open = |path: &Path| FileStorage::open(path, access).unwrap();
+        Region::open(open(&self.medium()), open(&self.labels()), start)
+    }
+}
+
+fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
+    let name = "subsection-test".to_owned();
+    Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
+}
+
+fn create(region: &mut Region<FileStorage>, wanted: &Wanted) -> Result<(), RegionError> {
+    region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).map(drop)
+}
+
+fn machine<L: Hotplug + SectionFlags + Inspect>() -> Machine<L> {
+    let boot = BootMap::default();
+    Machine::boot(&boot, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap()
+}
+
+fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<FileStorage>, machine: &Machine<L>, nr: u8) -> Enabled {
+    enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine).unwrap()
+}
+
+/// Every record of the data is there and is its own page frame's.
+fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, enabled: &Enabled) {
+    let mapping = enabled.mapping.as_ref().unwrap();
+    let reader = machine.layout().reader();
+    let first = mapping.range.start() + HEAD_BYTES / X86_64::PAGE_SIZE;
+    for pfn in (first..mapping.range.end()).map(Pfn) {
+        assert!(reader.valid_to_page(pfn).is_some_and(|page| page.is_of(pfn)), "{pfn}");
+    }
+}
+
+fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    let machine = machine::<L>();
+    let section = 4 * GIB / (128 * MIB);
+    let map = |nr: u64| {
+        machine
+            .layout()
+            .section_state(section + nr)
+            .map_or(0, |state| state.subsection_map.first().copied().unwrap_or(0))
+    };
+    let record_pages = || {
+        let accounting = machine.layout().accounting();
+        (accounting.ram_record_bytes + accounting.device_record_bytes) / 4096
+    };
+    let mut enabled = Vec::new();
+    for nr in 1..=10 {
+        create(&mut region, &wanted(nr, 16 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+        let one = up(&region, &machine, nr);
+        let Personality::Pages(Signature::Pfn, settings) = one.personality else { panic!("{one:?}") };
+        assert_eq!((settings.dataoff, settings.npfns * 4096, settings.end_trunc), (2 * MIB, 14 * MIB, 0));
+        data_is_readable(&machine, &one);
+        enabled.push(one);
+    }
+    assert_eq!((map(0), map(1), record_pages()), (u64::MAX, 0xffff, 640));
+    // The second alone goes and comes back; its neighbours do not notice.
+    disable(&enabled[1], &machine).unwrap();
+    assert_eq!(map(0), 0xffff_ffff_ffff_00ff);
+    enabled.iter().enumerate().filter(|(nr, _)| *nr != 1).for_each(|(_, one)| data_is_readable(&machine, one));
+    enabled[1] = up(&region, &machine, 2);
+    assert_eq!(map(0), u64::MAX);
+    for (nr, one) in (1..=10).zip(&enabled) {
+        disable(one, &machine).unwrap();
+        region.set_disabled(&[nr; 16], true).unwrap();
+        region.set_disabled(&[nr; 16], false).unwrap();
+        let again = up(&region, &machine, nr);
+        data_is_readable(&machine, &again);
+        disable(&again, &machine).unwrap();
+        let error = region.destroy_namespace(&[nr; 16]).unwrap_err();
+        assert_eq!(error.errno(), Errno::BUSY);
+        region.set_disabled(&[nr; 16], true).unwrap();
+        region.destroy_namespace(&[nr; 16]).unwrap();
+    }
+    assert_eq!((map(0), map(1), record_pages(), region.labels().len()), (0, 0, 0, 0));
+    assert!(!machine.layout().reader().pfn_valid(Pfn(4 * GIB / 4096)));
+}
+
+#[test]
+fn t67_ten_small_namespaces_side_by_side() {
+    t67::<Subsection>();
+    t67::<Dax>();
+    t67::<DaxX86>();
+}
+
+#[test]
+fn t66_the_info_block_survives_records_on_pages_of_64_kib() {
+    let host = Host::ARM64_64K;
+    let shape = altmap_shape(Extent { start: 4 * GIB, size: GIB }, 512 * MIB, &host, &RuleSet::MERGED);
+    assert_eq!((shape.base_pfn, shape.reserve), (4 * GIB / (64 * KIB), 1));
+    assert!(shape.reserve * host.page_bytes >= INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64);
+    assert_eq!((shape.reserve + shape.free) * host.page_bytes, 512 * MIB);
+    // On this machine's pages, with records: the block is what it was.
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    create(&mut region, &wanted(1, 128 * MIB, 2 * MIB, NamespaceKind::DevDax, RecordsOn::Medium)).unwrap();
+    let block = || {
+        let mut bytes = [0; INFO_BLOCK_BYTES];
+        region.medium().read_at(&mut bytes, INFO_BLOCK_OFFSET).unwrap();
+        bytes
+    };
+    let (before, machine) = (block(), machine::<Dax>());
+    let enabled = up(&region, &machine, 1);
+    data_is_readable(&machine, &enabled);
+    let altmap = enabled.mapping.as_ref().unwrap().altmap.as_ref().unwrap();
+    assert_eq!(altmap.used().alloc, 512, "the records are on the medium");
+    assert_eq!(block(), before);
+    disable(&enabled, &machine).unwrap();
+    assert_eq!((block(), altmap.used().alloc), (before, 0));
+}
+
+#[test]
+fn t68_small_alignments_and_forged_blocks() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 8 * GIB, 4 * KIB);
+    let odd = |nr| wanted(nr, GIB + 8 * KIB, 4 * KIB, NamespaceKind::FsDax, RecordsOn::Medium);
+    create(&mut region, &odd(1)).unwrap();
+    let machine = machine::<Subsection>();
+    for _ in 0..2 {
+        let enabled = up(&region, &machine, 1);
+        let Personality::Pages(_, settings) = enabled.personality else { panic!() };
+        assert_eq!(settings.end_trunc, 8 * KIB);
+        disable(&enabled, &machine).unwrap();
+    }
+    // The second would begin 8 KiB past a sub-section.
+    assert_eq!(create(&mut region, &odd(2)).unwrap_err().errno(), Errno::INVAL);
+    assert_eq!(region.labels().len(), 1);
+    // A raw one there, on which somebody writes an info block.
+    create(&mut region, &wanted(3, GIB + 8 * KIB, 4 * KIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
+    let forge = |start_pad: u32, end_trunc: u32| {
+        let contents = Contents {
+            signature: Signature::Pfn,
+            uuid: [9; 16],
+            parent_uuid: [3; 16],
+            minor: 4,
+            dataoff: 18 * MIB,
+            npfns: 1,
+            records: RecordsOn::Medium,
+            start_pad,
+            end_trunc,
+            align: 4096,
+            page_bytes: 4096,
+            record_bytes: 64,
+        };
+        let at = region.label(&[3; 16]).unwrap().offset + INFO_BLOCK_OFFSET;
+        region.medium().write_at(contents.block().as_bytes(), at).unwrap();
+        enable(&region, region.label(&[3; 16]).unwrap(), &Host::X86_64, &machine)
+    };
+    assert_eq!(forge(0, 0).unwrap_err().errno(), Errno::OPNOTSUPP);
+    let enabled = forge(0x1f_e000, 0x4000).unwrap();
+    assert!(matches!(enabled.personality, Personality::Pages(_, settings) if !settings.has_dax()));
+    disable(&enabled, &machine).unwrap();
+
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 8 * GIB, 16 * MIB);
+    for (nr, align) in [(1, GIB), (2, 2 * MIB), (3, 4 * KIB)] {
+        create(&mut region, &wanted(nr, 2 * GIB, align, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+        disable(&up(&region, &machine, nr), &machine).unwrap();
+    }
+}
+
+#[test]
+fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    for align in [3 * MIB, 2 * KIB, 512 * MIB, 0, u64::MAX] {
+        assert_eq!(region.set_align(align, &Host::X86_64).unwrap_err().errno(), Errno::INVAL, "{align}");
+    }
+    let size = |region: &mut Region<_>, size| {
+        create(region, &wanted(1, size, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap_err()
+    };
+    let error = size(&mut region, 16 * MIB + 4 * KIB);
+    assert_eq!(error.errno(), Errno::INVAL);
+    assert!(error.to_string().contains("4 KiB past one; 32 MiB works"), "{error}");
+    assert_eq!(size(&mut region, 0).errno(), Errno::INVAL);
+    assert_eq!(size(&mut region, !(16 * MIB - 1)).errno(), Errno::NOSPC);
+    assert_eq!(size(&mut region, 512 * MIB).errno(), Errno::NOSPC);
+    region.set_align(4096, &Host::X86_64).unwrap();
+    assert_eq!((region.align(), media_align(&media, region)), (4096, 4096));
+}
+
+fn media_align(media: &Media, region: Region<FileStorage>) -> u64 {
+    drop(region);
+    media.open(None, Access::Read).unwrap().align()
+}
+
+#[test]
+fn a_shifted_region_works_by_sub_sections_and_not_by_sections() {
+    fn after<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(shift: u64) -> Result<(), Errno> {
+        let media = Media::new();
+        let mut region = media.region(4 * GIB, 2 * GIB, 16 * MIB);
+        let wanted = wanted(1, GIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
+        let rules = <L::Rules as Rules>::SET;
+        region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &rules).unwrap();
+        drop(region);
+        let region = media.open(Some(4 * GIB + shift), Access::Write).unwrap();
+        let machine = machine::<L>();
+        let enabled = enable(&region, &region.labels()[0], &Host::X86_64, &machine).map_err(|error| error.errno())?;
+        if enabled.mapping.is_none() {
+            return Err(Errno::NODEV);
+        }
+        data_is_readable(&machine, &enabled);
+        disable(&enabled, &machine).map_err(|error| error.errno())
+    }
+    for shift in (0..64).map(|nr| nr * 2 * MIB) {
+        assert_eq!(after::<DaxX86>(shift), Ok(()), "{shift:#x}");
+    }
+    assert_eq!(after::<DaxX86>(MIB), Err(Errno::OPNOTSUPP));
+    assert_eq!(after::<VmemmapSection>(0), Ok(()));
+}
+
+#[test]
+fn what_the_medium_does_not_give_is_said() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    // A second opener, of either file.
+    for path in [media.medium(), media.labels()] {
+        let error = FileStorage::open(&path, Access::Read).unwrap_err();
+        assert!(matches!(error, StorageError::Busy { .. }) && error.errno() == Errno::BUSY, "{error}");
+    }
+    // Shorter while it is open.
+    region.medium().file().set_len(4096).unwrap();
+    let label = &region.labels()[0];
+    assert_eq!(region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err().errno(), Errno::NXIO);
+    let error =
+        create(&mut region, &wanted(2, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap_err();
+    assert!(error.to_string().contains("are missing at its end"), "{error}");
+    drop(region);
+    let error = media.open(None, Access::Read).unwrap_err();
+    assert!(matches!(error, RegionError::Truncated { .. }), "{error}");
+    std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(256 * MIB).unwrap();
+    // For reading alone: nothing is changed.
+    let mut region = media.open(None, Access::Read).unwrap();
+    let before = std::fs::read(media.labels()).unwrap();
+    let error = create(&mut region, &wanted(2, 64 * MIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap_err();
+    assert!(error.to_string().contains("write"), "{error}");
+    assert_eq!((std::fs::read(media.labels()).unwrap(), region.labels().len()), (before, 1));
+    for path in ["/dev/null", "/dev/shm"] {
+        let error = FileStorage::open(Path::new(path), Access::Read).unwrap_err();
+        assert!(matches!(error, StorageError::NotAFile { .. }), "{error}");
+    }
+}
+
+#[test]
+fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    drop(region);
+    let whole = std::fs::read(media.labels()).unwrap();
+    let nr_labels = |bytes: &[u8]| {
+        std::fs::write(media.labels(), bytes).unwrap();
+        media.open(None, Access::Read).map(|region| region.labels().len())
+    };
+    for at in 0..whole.len() {
+        // Each byte of the first label and the headers, then a sample.
+        if at % (32 << 10) > 1024 && at % 61 != 0 {
+            continue;
+        }
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        assert!(matches!(nr_labels(&bytes), Ok(0 | 1)), "byte {at}");
+    }
+    let mut both = whole.clone();
+    (both[40], both[(32 << 10) + 40]) = (0xff, 0xff);
+    let error = nr_labels(&both).unwrap_err();
+    assert!(error.to_string().contains("damaged") && error.errno() == Errno::NXIO, "{error}");
+    assert!(nr_labels(&whole[..100]).is_err() && nr_labels(&[]).is_err());
+    assert!(InfoBlock::read(&whole[..100]).is_none());
+}
