@@ -6,6 +6,7 @@
 //! [`table`] and [`report`].
 
 pub mod backing_arg;
+pub mod capacity;
 pub mod cases;
 pub mod cli;
 pub mod compare;

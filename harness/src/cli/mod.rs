@@ -7,6 +7,7 @@ mod gate;
 mod list;
 mod man;
 mod map;
+mod namespace;
 mod report;
 mod run;
 mod schema;
@@ -30,6 +31,7 @@ Examples:
   ssh server sudo cat /proc/iomem | pfnbench verify --map -
   sudo ndctl list -RNv | pfnbench map -      what is understood of a map
   pfnbench run --backing dax:/dev/dax0.0
+  pfnbench namespace plan --size 1500G       where the bytes of persistent memory go
   pfnbench doctor                            what this machine can measure
 
 Exit codes: 0 done, 1 the answer is no (a layout failed), 2 cannot judge or bad usage.";
@@ -66,6 +68,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Hold instruction counts against a file of limits.
     Gate(gate::GateArgs),
+    /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
+    Namespace(namespace::NamespaceArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of what run folders hold.
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Gate(args) => args.run(),
+        Command::Namespace(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),

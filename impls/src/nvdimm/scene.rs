@@ -66,6 +66,20 @@ impl Scene {
     ];
 }
 
+impl Scene {
+    /// One line for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Scene::SubSection => "ten namespaces of 16 MiB side by side",
+            Scene::Ndctl76 => "two regions that meet in the middle of a section",
+            Scene::Shift => "a namespace whose physical start moves between boots",
+            Scene::RamCollision => "RAM and persistent memory in one section",
+            Scene::Chained => "three namespaces of one region that share sections",
+            Scene::ZeroFields => "an info block where something else was",
+        }
+    }
+}
+
 /// One step of a scene.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

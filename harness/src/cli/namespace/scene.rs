@@ -1,0 +1,111 @@
+//! `pfnbench namespace scene`.
+
+use crate::cli::{Answer, Json, print, print_json};
+use anyhow::Context;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+use memmap_layouts::nvdimm::scene::{Scene, Step, play};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench namespace scene sub-section                  ten namespaces side by side
+  pfnbench namespace scene shift --rules before         what old kernels did when the firmware moved a region
+  pfnbench namespace scene ndctl-76 --json
+
+Exit codes: 0 every step ended as expected under its rules, 1 one did not, 2 the scene could not be played.")]
+pub(super) struct SceneArgs {
+    /// Which scene.
+    #[arg(value_name = "NAME")]
+    scene: SceneName,
+    /// Whose rules: those of Linux until 5.2, or since the series was merged.
+    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
+    rules: RulesArg,
+    /// Folder for the files that play the media; they are sparse, and gone afterwards.
+    #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
+    dir: PathBuf,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RulesArg {
+    /// Linux until 5.2.
+    Before,
+    /// Linux since 5.3, with its fixes.
+    Merged,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SceneName(Scene, &'static str);
+
+impl ValueEnum for SceneName {
+    fn value_variants<'a>() -> &'a [Self] {
+        const NAMES: [SceneName; Scene::ALL.len()] = {
+            let mut names = [SceneName(Scene::Shift, ""); Scene::ALL.len()];
+            let mut nr = 0;
+            while nr < names.len() {
+                names[nr] = SceneName(Scene::ALL[nr].0, Scene::ALL[nr].1);
+                nr += 1;
+            }
+            names
+        };
+        &NAMES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.1).help(self.0.about()))
+    }
+}
+
+fn line(step: &Step) -> String {
+    let mark = if step.holds { "ok" } else { "NOT AS EXPECTED" };
+    format!(
+        "{mark:<4} {layout}: {what}\n       expected {expected}\n       observed {observed}",
+        layout = step.layout,
+        what = step.what,
+        expected = step.expected,
+        observed = step.observed
+    )
+}
+
+impl SceneArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let SceneName(scene, name) = self.scene;
+        let is_before = matches!(self.rules, RulesArg::Before);
+        let rules = if is_before { "before" } else { "merged" };
+        let dir = tempfile::Builder::new().prefix("pfnbench-scene-").tempdir_in(&self.dir);
+        let dir = dir.with_context(|| {
+            format!("no files can be made in {}; name another folder with --dir", self.dir.display())
+        })?;
+        let (mut steps, mut failed) = (Vec::new(), Ok(()));
+        play(scene, is_before, dir.path(), &mut |step| {
+            if !self.json.json && failed.is_ok() {
+                failed = print(line(&step));
+            }
+            steps.push(step);
+        })
+        .with_context(|| format!("the scene {name} could not be played to its end"))?;
+        failed?;
+        let wrong = steps.iter().filter(|step| !step.holds).count();
+        if self.json.json {
+            let steps: Vec<_> = steps
+                .iter()
+                .map(|step| {
+                    let Step { layout, what, expected, observed, holds } = step;
+                    json!({ "layout": layout, "what": what, "expected": expected, "observed": observed, "holds": holds })
+                })
+                .collect();
+            print_json(&json!({ "scene": name, "rules": rules, "holds": wrong == 0, "steps": steps }))?;
+        } else {
+            print(format!(
+                "{name} under the rules {rules}: {} of {} steps as expected",
+                steps.len() - wrong,
+                steps.len()
+            ))?;
+        }
+        Ok(if wrong == 0 { Answer::Yes } else { Answer::No })
+    }
+}
