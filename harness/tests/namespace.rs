@@ -1,9 +1,19 @@
 //! `pfnbench namespace` on files.
 
 use assert_cmd::Command;
+use memmap_layouts::nvdimm::Host;
+use memmap_layouts::nvdimm::region::{Personality, Region};
+use memmap_layouts::nvdimm::storage::{Access, FileStorage};
+use memmap_layouts::rules::RuleSet;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
 
 fn namespace(args: &[&str]) -> assert_cmd::assert::Assert {
     Command::cargo_bin("pfnbench").unwrap().arg("namespace").args(args).assert()
@@ -68,4 +78,138 @@ fn every_scene_ends_as_expected_under_both_rule_sets() {
     namespace(&["scene", "shift", "--rules", "before"]).success().stdout(contains("observed ENOMEM"));
     namespace(&["scene", "shift", "--dir", "/does/not/exist"]).code(2).stderr(contains("--dir"));
     namespace(&["scene", "nothing"]).code(2).stderr(contains("ram-collision"));
+}
+
+/// A region on tmpfs.
+struct Pmem {
+    dir: TempDir,
+}
+
+impl Pmem {
+    fn new(size: &str) -> Self {
+        let pmem = Self { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+        pmem.run("region", &["--size", size]).success();
+        pmem
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("pmem0")
+    }
+
+    fn run(&self, verb: &str, args: &[&str]) -> assert_cmd::assert::Assert {
+        Command::cargo_bin("pfnbench").unwrap().args(["namespace", verb]).arg(self.path()).args(args).assert()
+    }
+
+    fn bytes(&self) -> (Vec<u8>, Vec<u8>) {
+        (fs::read(self.path()).unwrap(), fs::read(self.dir.path().join("pmem0.labels")).unwrap())
+    }
+}
+
+#[test]
+fn a_namespace_from_its_making_to_its_end() {
+    let pmem = Pmem::new("2G");
+    pmem.run("create", &["--size", "16M"]).success().stdout(contains("namespace0.0: 14 MiB of 16 MiB usable"));
+    pmem.run("create", &["--size", "1G", "--mode", "devdax", "--name", "big"]).success();
+    pmem.run("create", &["--size", "16M", "--mode", "raw"]).success().stdout(contains("16 MiB of 16 MiB"));
+    pmem.run("list", &[]).success().stdout(contains("big").and(contains("devdax")).and(contains("free")));
+    pmem.run("check", &[]).success().stdout(contains("a raw block device"));
+    pmem.run("check", &["--at", "0x104000000"]).success();
+    pmem.run("check", &["--at", "0x100100000"]).code(1).stdout(contains("1 MiB past a multiple of 2 MiB"));
+    pmem.run("enable", &["big"])
+        .success()
+        .stdout(contains("16 MiB on the medium").or(contains("14 MiB on the medium")));
+    pmem.run("enable", &["big", "--layout", "vmemmap-section"]).success().stdout(contains("0 B on the medium"));
+    pmem.run("enable", &["big", "--at", "0x100100000"]).code(1).stderr(contains("1 MiB past a multiple of 2 MiB"));
+    pmem.run("destroy", &["big"]).code(1).stderr(contains("disable it first"));
+    pmem.run("disable", &["big"]).success();
+    pmem.run("destroy", &["big"]).success();
+    pmem.run("destroy", &["big"]).code(2).stderr(contains("namespace0.0, namespace0.1"));
+    let list = pmem.run("list", &["--json"]).success().get_output().stdout.clone();
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list["namespaces"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let pmem = Pmem::new("64M");
+    pmem.run("create", &["--size", "16M"]).success();
+    let before = pmem.bytes();
+    for (args, code, says) in [
+        (vec!["--size", "17M"], 2, "1 MiB past one; 32 MiB works"),
+        (vec!["--size", "16M", "--align", "3M"], 2, "4 KiB, 2 MiB, 1 GiB"),
+        (vec!["--size", "1G"], 1, "the largest free piece has 48 MiB"),
+        (vec!["--size", "16M", "--align", "1G"], 1, "no room for data aligned to 1 GiB"),
+        (vec!["--size", "0"], 2, "16 MiB works"),
+    ] {
+        pmem.run("create", &args).code(code).stderr(contains(says)).stdout("");
+    }
+    pmem.run("region", &["--size", "64M"]).code(2).stderr(contains("exists"));
+    assert!(pmem.bytes() == before);
+    // Another process has it.
+    let held = FileStorage::open(&pmem.path(), Access::Write).unwrap();
+    pmem.run("create", &["--size", "16M"]).code(2).stderr(contains("open in another process"));
+    drop(held);
+    let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+    odd.run("region", &["--size", "64M", "--align", "3M"]).code(2).stderr(contains("a power of two"));
+    odd.run("region", &["--size", "0"]).code(2);
+    assert_eq!(fs::read_dir(odd.dir.path()).unwrap().count(), 0, "nothing half-made is left");
+    odd.run("list", &[]).code(2).stderr(contains("pmem0"));
+    fs::File::options().write(true).open(pmem.path()).unwrap().set_len(8192).unwrap();
+    pmem.run("check", &[]).code(2).stderr(contains("are missing at its end"));
+}
+
+/// Names of the namespaces of a region; each must be what its label says.
+fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
+    let labels = pmem.dir.path().join("pmem0.labels");
+    let open = |path| FileStorage::open(path, Access::Read).unwrap();
+    let region = Region::open(open(&pmem.path()), open(&labels), None).unwrap();
+    for label in region.labels() {
+        let found = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();
+        assert!(matches!(found, Personality::Pages(..)), "{} became raw", label.name);
+    }
+    region.labels().iter().map(|label| (label.name.clone(), label.is_disabled)).collect()
+}
+
+#[test]
+fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
+    let pmem = Pmem::new("256M");
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    let (mut done, mut undone, mut millis) = (0, 0, 7u64);
+    for nr in 0..500u64 {
+        let before = names(&pmem);
+        let first = before.first().cloned();
+        let (args, after): (Vec<String>, BTreeSet<_>) = match (before.len() < 8, first) {
+            (false, Some((name, true))) => {
+                (vec!["destroy".into(), name.clone()], before.iter().filter(|one| one.0 != name).cloned().collect())
+            }
+            (false, Some((name, false))) => {
+                let change = |one: &(String, bool)| (one.0.clone(), one.1 || one.0 == name);
+                (vec!["disable".into(), name.clone()], before.iter().map(change).collect())
+            }
+            _ => {
+                let name = format!("n{nr:03}");
+                let after = before.iter().cloned().chain([(name.clone(), false)]).collect();
+                (["create", "--size", "16M", "--name", &name].map(str::to_owned).to_vec(), after)
+            }
+        };
+        let mut child = std::process::Command::new(&program)
+            .args(["namespace", &args[0]])
+            .arg(pmem.path())
+            .args(&args[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From a start that is too early to one that is too late, in an order of no pattern.
+        millis = (millis * 1_103_515_245 + 12_345) % (1 << 31);
+        std::thread::sleep(Duration::from_micros(millis % 12_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match names(&pmem) {
+            found if found == after => done += 1,
+            found if found == before => undone += 1,
+            found => panic!("a third state after {args:?}: {found:?}, neither {before:?} nor {after:?}"),
+        }
+    }
+    assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
 }

@@ -1,10 +1,13 @@
 //! `pfnbench namespace`.
 
+mod files;
 mod plan;
 mod scene;
 
 use super::Answer;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use memmap_layouts::nvdimm::RecordsOn;
+use memmap_layouts::rules::{Before, RuleSet, Rules};
 
 /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
 #[derive(Debug, Args)]
@@ -19,6 +22,20 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Show the capacity lost at every sub-section of a section, before the series and since.
     Lost(plan::LostArgs),
+    /// Make a region: a sparse file, and its labels beside it.
+    Region(files::RegionArgs),
+    /// Make a namespace in a region.
+    Create(files::CreateArgs),
+    /// Show the namespaces of a region, and what is free.
+    List(files::ListArgs),
+    /// Tell of every namespace whether a kernel would take it, here or at another physical address.
+    Check(files::CheckArgs),
+    /// Bring a namespace up on a machine, read the record of each of its pages, and mark it as enabled.
+    Enable(files::EnableArgs),
+    /// Mark a namespace as one that is not brought up.
+    Disable(files::OneArgs),
+    /// Take a disabled namespace out of the labels.
+    Destroy(files::OneArgs),
     /// Play a scene of the cover letter on real files, with the expected end beside the observed one.
     Scene(scene::SceneArgs),
 }
@@ -28,7 +45,50 @@ impl NamespaceArgs {
         match &self.command {
             Command::Plan(args) => args.run(),
             Command::Lost(args) => args.run(),
+            Command::Region(args) => args.run(),
+            Command::Create(args) => args.run(),
+            Command::List(args) => args.run(),
+            Command::Check(args) => args.run(),
+            Command::Enable(args) => args.run(),
+            Command::Disable(args) => args.disable(),
+            Command::Destroy(args) => args.destroy(),
             Command::Scene(args) => args.run(),
+        }
+    }
+}
+
+/// Whose rules.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RulesArg {
+    /// Linux until 5.2.
+    Before,
+    /// Linux since 5.3, with its fixes.
+    Merged,
+}
+
+impl RulesArg {
+    fn set(self) -> RuleSet {
+        match self {
+            RulesArg::Before => Before::SET,
+            RulesArg::Merged => RuleSet::MERGED,
+        }
+    }
+}
+
+/// Where records lie.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MapArg {
+    /// On the medium, in front of the data.
+    Dev,
+    /// In RAM.
+    Mem,
+}
+
+impl MapArg {
+    fn records(self) -> RecordsOn {
+        match self {
+            MapArg::Dev => RecordsOn::Medium,
+            MapArg::Mem => RecordsOn::Ram,
         }
     }
 }

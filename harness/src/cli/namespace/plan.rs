@@ -1,15 +1,16 @@
 //! `pfnbench namespace plan` and `lost`.
 
+use super::MapArg;
 use crate::capacity::{LOST_SIZES, Lost, Plan, Time, lost};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::table;
 use crate::units::parse_size;
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::CellAlignment;
 use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
-use memmap_layouts::nvdimm::{Extent, RecordsOn};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Args)]
@@ -50,16 +51,8 @@ pub(super) struct PlanArgs {
     json: Json,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum MapArg {
-    /// On the medium, in front of the data.
-    Dev,
-    /// In RAM.
-    Mem,
-}
-
 /// A physical address: hexadecimal with 0x, or a size.
-fn parse_address(text: &str) -> Result<u64, String> {
+pub(super) fn parse_address(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).map_err(|error| format!("{text:?} is not an address: {error}")),
         None => parse_size(text),
@@ -122,10 +115,7 @@ impl PlanArgs {
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         self.check()?;
-        let records = match self.map {
-            MapArg::Dev => RecordsOn::Medium,
-            MapArg::Mem => RecordsOn::Ram,
-        };
+        let records = self.map.records();
         let around = Surroundings { ram: &self.ram, regions: &self.region };
         let plan = Plan { start: self.start, align: self.align, records, around };
         // An alignment that no kernel serves is bad usage, whatever the size.

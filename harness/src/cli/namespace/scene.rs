@@ -1,5 +1,6 @@
 //! `pfnbench namespace scene`.
 
+use super::RulesArg;
 use crate::cli::{Answer, Json, print, print_json};
 use anyhow::Context;
 use clap::builder::PossibleValue;
@@ -28,14 +29,6 @@ pub(super) struct SceneArgs {
     dir: PathBuf,
     #[command(flatten)]
     json: Json,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RulesArg {
-    /// Linux until 5.2.
-    Before,
-    /// Linux since 5.3, with its fixes.
-    Merged,
 }
 
 #[derive(Clone, Copy, Debug)]
