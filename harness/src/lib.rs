@@ -34,6 +34,7 @@ pub mod run_folder;
 pub mod runner;
 pub mod schedule;
 pub mod schema;
+pub mod shrunk_media;
 pub mod statistics;
 pub mod summary;
 pub mod table;

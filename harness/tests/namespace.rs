@@ -213,3 +213,36 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
     }
     assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
 }
+
+#[test]
+fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
+    let pmem = Pmem::new("8G");
+    pmem.run("create", &["--size", "8G", "--mode", "devdax"]).success();
+    let medium = fs::File::options().write(true).open(pmem.path()).unwrap();
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    let mut answers = BTreeSet::new();
+    for millis in (0..30).map(|nr| nr * 10) {
+        let mut child = std::process::Command::new(&program)
+            .args(["namespace", "enable"])
+            .arg(pmem.path())
+            .args(["namespace0.0", "--layout", "dax"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        medium.set_len(16 << 20).unwrap();
+        let output = {
+            let status = child.wait().unwrap();
+            let mut said = String::new();
+            std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said).unwrap();
+            (status, said)
+        };
+        assert!(output.0.code().is_some_and(|code| code <= 2), "{output:?}");
+        answers.insert(output.0.code());
+        medium.set_len(8 << 30).unwrap();
+        // What was cut off took nothing of the info block with it.
+        pmem.run("check", &[]).success();
+    }
+    assert!(answers.iter().any(|code| *code != Some(0)), "{answers:?}");
+}

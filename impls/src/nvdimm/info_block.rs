@@ -194,6 +194,11 @@ impl Settings {
         Extent { start: namespace.start + self.start_pad, size: namespace.size - self.start_pad - self.end_trunc }
     }
 
+    /// Bytes of data of a namespace as it is now: what the block says of pages is what there was when it was made.
+    pub fn data_bytes(&self, namespace: Extent) -> u64 {
+        self.mapped(namespace).size.saturating_sub(self.dataoff)
+    }
+
     /// Where the data of block I/O begins, in bytes from the start of the namespace.
     pub fn block_io_offset(&self) -> u64 {
         self.start_pad + self.dataoff

@@ -321,3 +321,100 @@ fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
     assert!(nr_labels(&whole[..100]).is_err() && nr_labels(&[]).is_err());
     assert!(InfoBlock::read(&whole[..100]).is_none());
 }
+
+/// Whatever is in a block whose checksum is right, it is refused or says what can be.
+#[test]
+fn no_contents_of_a_block_or_of_labels_break_anything() {
+    use super::label::{LABEL_FILE_BYTES, Table};
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand_pcg::Pcg64::seed_from_u64(60);
+    // Numbers at which sums and products go over, and any.
+    let number = |random: &mut rand_pcg::Pcg64| match random.random_range(0..6) {
+        0 => 0,
+        1 => u64::MAX - random.random_range(0..4),
+        2 => 1 << random.random_range(0..64),
+        3 => random.random_range(0..1 << 30),
+        4 => (1 << random.random_range(12..57)) - 4096,
+        _ => random.random(),
+    };
+    let namespace = Extent { start: 4 * GIB, size: GIB };
+    let mut good = 0;
+    for _ in 0..200_000 {
+        let [dataoff, npfns, start_pad, end_trunc, align, page] = std::array::from_fn(|_| number(&mut random));
+        let often =
+            |random: &mut rand_pcg::Pcg64, usual: u64, other: u64| if random.random_bool(0.7) { usual } else { other };
+        let contents = Contents {
+            signature: if random.random_bool(0.5) { Signature::Pfn } else { Signature::Dax },
+            uuid: [1; 16],
+            parent_uuid: [2; 16],
+            minor: random.random_range(0..6),
+            dataoff: often(&mut random, 18 * MIB, dataoff),
+            npfns,
+            records: if random.random_bool(0.5) { RecordsOn::Ram } else { RecordsOn::Medium },
+            start_pad: often(&mut random, 0, start_pad) as u32,
+            end_trunc: often(&mut random, 0, end_trunc) as u32,
+            align: often(&mut random, 2 * MIB, align) as u32,
+            page_bytes: often(&mut random, 4096, page) as u32,
+            record_bytes: 64,
+        };
+        for host in [Host::X86_64, Host::ARM64_64K] {
+            for rules in [RuleSet::MERGED, <crate::rules::Before as Rules>::SET] {
+                let validated = contents.block().validate(contents.signature, &[2; 16], namespace, &host, None, &rules);
+                match validated {
+                    Ok(settings) => {
+                        good += 1;
+                        let mapped = settings.mapped(namespace);
+                        assert!(mapped.start >= namespace.start && mapped.end() <= namespace.end() && mapped.size > 0);
+                        assert!(settings.data_bytes(namespace) <= namespace.size);
+                        let shape = altmap_shape(mapped, settings.dataoff, &host, &rules);
+                        assert!(shape.base_pfn * host.page_bytes <= mapped.start, "{settings:?}");
+                    }
+                    Err(error) => {
+                        assert!(!error.to_string().is_empty() && error.errno().raw_os_error() > 0)
+                    }
+                }
+            }
+        }
+    }
+    assert!(good > 10_000, "{good}");
+    // Labels: fields of a file that is right otherwise, each copy sealed again.
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    for nr in 1..=3 {
+        create(&mut region, &wanted(nr, 16 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    }
+    drop(region);
+    let whole = std::fs::read(media.labels()).unwrap();
+    let copy = (LABEL_FILE_BYTES / 2) as usize;
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        let mut bytes = whole.clone();
+        for _ in 0..random.random_range(1..4) {
+            let field = [20, 24, 32, 40, 48, 512 + 80, 512 + 88, 512 + 96, 768 + 16, 768 + 80, 768 + 88];
+            let at = field[random.random_range(0..field.len())];
+            let value = number(&mut random).to_le_bytes();
+            let len = if matches!(at, 20 | 608) { 4 } else { 8 };
+            for base in [0, copy] {
+                bytes[base + at..base + at + len].copy_from_slice(&value[..len]);
+            }
+        }
+        for base in [0, copy] {
+            bytes[base + 504..base + 512].fill(0);
+            let sum = super::checksum::fletcher64(&[&bytes[base..base + copy]]);
+            bytes[base + 504..base + 512].copy_from_slice(&sum.to_le_bytes());
+        }
+        std::fs::write(media.labels(), &bytes).unwrap();
+        match Table::read(&FileStorage::open(&media.labels(), Access::Read).unwrap()) {
+            Ok((table, _)) => {
+                taken += 1;
+                assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));
+                assert!(table.labels.windows(2).all(|pair| pair[0].end() <= pair[1].offset), "{table:?}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    assert!(taken > 50 && refused > 500, "{taken} {refused}");
+}

@@ -3,8 +3,8 @@
 use super::plan::parse_address;
 use super::{MapArg, RulesArg};
 use crate::cli::{Answer, Json, print, print_json};
-use crate::table;
 use crate::units::parse_size;
+use crate::{shrunk_media, table};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use comfy_table::CellAlignment;
@@ -15,7 +15,7 @@ use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{NamespaceError, disable, enable};
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, LABELS_BYTES, Personality, Region, RegionError, Wanted};
 use memmap_layouts::nvdimm::storage::{Access, FileStorage};
-use memmap_layouts::nvdimm::{HEAD_BYTES, Host};
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host};
 use memmap_layouts::{
     BootMap, Bytes, Config, Geometry, Hotplug, Inspect, Lookup, Pfn, RecordStore, SectionFlags, X86_64,
 };
@@ -256,12 +256,12 @@ pub(super) struct CheckArgs {
     rules: RulesArg,
 }
 
-fn verdict(personality: &Personality) -> String {
+fn verdict(personality: &Personality, namespace: Extent) -> String {
     match personality {
         Personality::Raw => "a raw block device".to_owned(),
         Personality::Pages(_, settings) => format!(
             "{} of data from {} on{}",
-            Bytes(settings.npfns * 4096),
+            Bytes(settings.data_bytes(namespace)),
             Bytes(settings.block_io_offset()),
             if settings.has_dax() { "" } else { "; padded in front, so it is a block device without DAX" }
         ),
@@ -279,7 +279,9 @@ impl CheckArgs {
                     answer = Answer::No;
                     print(format!("{}: taken for a raw block device, its info block forgotten", label.name))?;
                 }
-                Ok(personality) => print(format!("{}: {}", label.name, verdict(&personality)))?,
+                Ok(personality) => {
+                    print(format!("{}: {}", label.name, verdict(&personality, region.namespace(label))))?
+                }
                 Err(error) => {
                     answer = Answer::No;
                     print(format!("{}: refused: {error}", label.name))?;
@@ -365,6 +367,7 @@ pub(super) struct EnableArgs {
 
 impl EnableArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        shrunk_media::end_with_a_sentence().context("cannot prepare for media that become shorter")?;
         let mut region = self.one.medium.open(Access::Write)?;
         let mut label = self.one.find(&region)?;
         label.is_disabled = false;
@@ -396,7 +399,7 @@ fn try_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
         Ok(enabled) => enabled,
         Err(error) => return Ok(Err(error)),
     };
-    let mut said = format!("{}: {}", label.name, verdict(&enabled.personality));
+    let mut said = format!("{}: {}", label.name, verdict(&enabled.personality, region.namespace(label)));
     if let Some(mapping) = &enabled.mapping {
         let first = mapping.range.start() + HEAD_BYTES / X86_64::PAGE_SIZE;
         let reader = machine.layout().reader();
