@@ -262,6 +262,11 @@ impl Copy {
     }
 }
 
+/// The checksum that a copy of 32 KiB should have; `None` if it is shorter.
+pub fn checksum_of(copy: &[u8]) -> Option<u64> {
+    Copy::ref_from_prefix(copy).ok().map(|(copy, _)| copy.sum())
+}
+
 fn name_of(bytes: &[u8; 64]) -> Option<String> {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..len]).ok()?;
