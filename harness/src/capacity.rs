@@ -1,9 +1,14 @@
 //! Where the bytes of a namespace go, before the sub-section series and since.
 
-use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, divide};
-use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, RecordsOn};
+use clap::ValueEnum;
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, divide, usable};
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, PHYSICAL_SPACE_BYTES, RecordsOn};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
 use serde::Serialize;
+use thiserror::Error;
+
+const HOST: Host = Host::X86_64;
 
 /// A namespace to be divided.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +24,7 @@ pub struct Plan<'a> {
 }
 
 /// Whose rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Time {
     /// Linux until 5.2.
     Before,
@@ -32,10 +36,19 @@ impl Time {
     /// Both, in their order.
     pub const BOTH: [Time; 2] = [Time::Before, Time::Merged];
 
-    fn rules(self) -> RuleSet {
+    /// The rules.
+    pub fn rules(self) -> RuleSet {
         match self {
             Time::Before => Before::SET,
             Time::Merged => RuleSet::MERGED,
+        }
+    }
+
+    /// For programs and the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Time::Before => "before",
+            Time::Merged => "merged",
         }
     }
 
@@ -48,6 +61,58 @@ impl Time {
     }
 }
 
+/// Why a namespace cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// It cannot be divided.
+    #[error(transparent)]
+    Division(#[from] DivisionError),
+    /// It leaves the physical space.
+    #[error("{} at {start:#x} leave the physical space of 56 bits, or are none", Bytes(*size))]
+    BeyondSpace {
+        /// Where it begins.
+        start: u64,
+        /// Its bytes.
+        size: u64,
+    },
+    /// Something else is there.
+    #[error(
+        "{} at {start:#x} are refused: {what} at {:#x}-{:#x} is in the way, {} of it within; {}",
+        Bytes(*size), other.start, other.end() - 1, Bytes(*by), fix(*start, other)
+    )]
+    Overlaps {
+        /// Where it begins.
+        start: u64,
+        /// Its bytes.
+        size: u64,
+        /// RAM or a region.
+        what: &'static str,
+        /// Where that is.
+        other: Extent,
+        /// Bytes that both have.
+        by: u64,
+    },
+    /// No size has so much data there.
+    #[error("no namespace at {start:#x} has {} of data: {} are free there; {} is the most that can be had", Bytes(*wanted), Bytes(*room), Bytes(*most))]
+    NoSize {
+        /// Where it begins.
+        start: u64,
+        /// Bytes of data that are wanted.
+        wanted: u64,
+        /// Bytes up to the next neighbour or the end of the physical space.
+        room: u64,
+        /// Bytes of data in all of them.
+        most: u64,
+    },
+}
+
+fn fix(start: u64, other: &Extent) -> String {
+    match start < other.start {
+        true => format!("at most {} fit in front of it", Bytes(other.start - start)),
+        false => format!("a start of {:#x} is behind it", other.end()),
+    }
+}
+
 /// From raw bytes to usable ones: the parts add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Waterfall {
@@ -57,9 +122,9 @@ pub struct Waterfall {
     pub start_pad_bytes: u64,
     /// An unused page and the info block.
     pub head_bytes: u64,
-    /// Room for the records that the data needs, as it was computed.
+    /// Records of the pages of the data.
     pub records_bytes: u64,
-    /// Lost to the alignment of the data.
+    /// Lost to the alignment of the data, and to records of pages that are none: old rules set them aside for whole sections.
     pub alignment_bytes: u64,
     /// Left out at the end.
     pub end_trunc_bytes: u64,
@@ -73,16 +138,16 @@ impl Waterfall {
     fn of(size: u64, records: RecordsOn, division: &Division) -> Self {
         let needed = match records {
             RecordsOn::Ram => 0,
-            // Of the pages that the data has; what was reserved beyond them is alignment.
-            RecordsOn::Medium => division.npfns * 64,
+            RecordsOn::Medium => division.npfns * u64::from(HOST.record_bytes),
         };
-        let records_bytes = needed.min(division.dataoff - HEAD_BYTES);
+        let behind_head = division.dataoff - HEAD_BYTES;
+        let records_bytes = needed.min(behind_head);
         Self {
             raw_bytes: size,
             start_pad_bytes: division.start_pad,
             head_bytes: HEAD_BYTES,
             records_bytes,
-            alignment_bytes: division.dataoff - HEAD_BYTES - records_bytes,
+            alignment_bytes: behind_head - records_bytes,
             end_trunc_bytes: division.end_trunc,
             rest_bytes: size - division.start_pad - division.dataoff - division.end_trunc - division.usable(),
             usable_bytes: division.usable(),
@@ -109,41 +174,90 @@ impl Waterfall {
     }
 }
 
+impl PlanError {
+    /// Could no machine hold it, whatever lies around?
+    pub fn is_beyond_space(&self) -> bool {
+        match self {
+            Self::BeyondSpace { .. } => true,
+            Self::NoSize { start, room, .. } => start + room == PHYSICAL_SPACE_BYTES,
+            _ => false,
+        }
+    }
+}
+
 impl Plan<'_> {
+    fn neighbours(&self) -> impl Iterator<Item = (&'static str, &Extent)> {
+        let ram = self.around.ram.iter().map(|extent| ("RAM", extent));
+        ram.chain(self.around.regions.iter().map(|extent| ("another region", extent)))
+    }
+
     /// Where the bytes of a namespace of `size` go.
     ///
     /// # Errors
-    /// It cannot be divided under these rules.
-    pub fn waterfall(&self, size: u64, time: Time) -> Result<Waterfall, DivisionError> {
-        let namespace = Extent { start: self.start, size };
-        let division = divide(namespace, self.align, self.records, &Host::X86_64, &self.around, &time.rules())?;
+    /// It leaves the physical space, something is in the way, or it cannot be divided under these rules.
+    pub fn waterfall(&self, size: u64, time: Time) -> Result<Waterfall, PlanError> {
+        let start = self.start;
+        let namespace = Extent::new(start, size).ok_or(PlanError::BeyondSpace { start, size })?;
+        let within = |other: &Extent| namespace.end().min(other.end()).saturating_sub(start.max(other.start));
+        if let Some((what, other)) = self.neighbours().find(|(_, other)| within(other) > 0) {
+            return Err(PlanError::Overlaps { start, size, what, other: *other, by: within(other) });
+        }
+        let division = divide(namespace, self.align, self.records, &HOST, &self.around, &time.rules())?;
         Ok(Waterfall::of(size, self.records, &division))
     }
 
-    /// The least size, a multiple of `step`, with at least `usable` bytes of data; `None` if the physical space has none.
-    pub fn size_for(&self, usable: u64, step: u64, time: Time) -> Option<u64> {
-        let enough = |nr: u64| {
-            let size = nr.checked_mul(step).filter(|size| Extent::new(self.start, *size).is_some())?;
-            Some(self.waterfall(size, time).is_ok_and(|waterfall| waterfall.usable_bytes >= usable))
+    /// Bytes from the start to the next neighbour, or to the end of the physical space.
+    fn room(&self) -> u64 {
+        let ends = self.neighbours().filter(|(_, other)| other.end() > self.start).map(|(_, other)| other.start);
+        ends.min().unwrap_or(PHYSICAL_SPACE_BYTES).saturating_sub(self.start)
+    }
+
+    /// The least size, a multiple of `step`, with at least `wanted` bytes of data.
+    ///
+    /// Tries sizes within less than a section and three alignments below the first that is found: at most some 800,000.
+    ///
+    /// # Errors
+    /// There is none; or the cause that no size has any data.
+    pub fn size_for(&self, wanted: u64, step: u64, time: Time) -> Result<u64, PlanError> {
+        let (room, rules) = (self.room(), time.rules());
+        let of =
+            |size| usable(Extent { start: self.start, size }, self.align, self.records, &HOST, &self.around, &rules);
+        let enough = |nr: &u64| of(nr * step) >= wanted;
+        let last = room / step;
+        let no_size = || match self.waterfall((last * step).max(step), time) {
+            Ok(all) => PlanError::NoSize { start: self.start, wanted, room, most: all.usable_bytes },
+            Err(error) => error,
         };
-        // Records take a 64th, and every loss is below a section and two alignments at each end: the answer is in between.
-        let least = usable.div_ceil(step).max(1);
-        let slack = usable / 60 + 4 * self.align.max(128 << 20);
-        let most = least.checked_add(slack.div_ceil(step))?;
-        // Not monotone where an end comes to lie on a border: from below, one by one where steps are coarse.
-        let (mut low, mut high) = (least, most);
-        enough(high)?.then_some(())?;
+        let least = wanted.div_ceil(step).max(1);
+        if least > last {
+            return Err(no_size());
+        }
+        // What is lost at an end jumps, up and down, as the end goes over borders of alignments and sections, and by no more than
+        // this. So of two sizes so far apart the larger one has more data.
+        let loss = (HOST.section_bytes.max(self.align) + 2 * self.align.max(HOST.compat_bytes)) / 63 * 64;
+        let window = loss / step + 1;
+        let slack = (wanted / 63).saturating_add(2 * loss) / step + 2;
+        let most = least.saturating_add(slack).min(last);
+        let below = |from: u64| from.saturating_sub(window).max(least);
+        let mut high = (below(most)..=most).rev().find(enough).ok_or_else(no_size)?;
+        let mut low = least;
         while low < high {
             let middle = low + (high - low) / 2;
-            match enough(middle)? {
+            match enough(&middle) {
                 true => high = middle,
                 false => low = middle + 1,
             }
         }
-        // A smaller one may do, for what is cut off behind grows and shrinks with the size.
-        let window = self.align.max(128 << 20).div_ceil(step).min(4096);
-        let first = low.saturating_sub(window).max(least);
-        (first..=low).find(|nr| enough(*nr) == Some(true)).map(|nr| nr * step)
+        (below(low)..=low).find(enough).map(|nr| nr * step).ok_or_else(no_size)
+    }
+
+    /// The sizes beside one, multiples of `step`, that can be had since the series: the one below, if any, and the one above.
+    pub fn sizes_beside(&self, size: u64, step: u64) -> (Option<u64>, Option<u64>) {
+        let is_had = |size: &u64| self.waterfall(*size, Time::Merged).is_ok();
+        let below = Some(size - size % step).filter(is_had);
+        let above = size.checked_next_multiple_of(step).filter(is_had);
+        let least = || self.size_for(1, step, Time::Merged).ok().filter(|least| *least > size);
+        (below, above.or_else(least))
     }
 }
 
@@ -189,6 +303,7 @@ pub fn lost() -> Vec<Lost> {
 mod tests {
     use super::*;
 
+    const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
@@ -197,38 +312,97 @@ mod tests {
     }
 
     #[test]
-    fn public_figures_come_out() {
-        for (size, usable) in [
-            (16 * MIB, 14 * MIB),
-            (256 * MIB, 250 * MIB),
-            (126 * GIB, 133_175_443_456),
-            (128 * GIB, 135_289_372_672),
-            (1008 * GIB, 1_065_418_227_712),
-            (1500 * GIB, 1_585_444_814_848),
-        ] {
-            assert_eq!(plan(4 * GIB).waterfall(size, Time::Merged).unwrap().usable_bytes, usable);
+    fn parts_add_up_whatever_the_size() {
+        for start in [4 * GIB, 4 * GIB + 2 * MIB, 4 * GIB + 64 * MIB] {
+            for size in [16 * MIB, 126 * MIB, GIB, GIB + 4 * KIB, 1500 * GIB] {
+                for time in Time::BOTH {
+                    let Ok(waterfall) = plan(start).waterfall(size, time) else { continue };
+                    let parts: u64 = waterfall.lines()[1..].iter().map(|(_, bytes)| bytes).sum();
+                    assert_eq!(parts, size, "{start:#x} {waterfall:?}");
+                    assert_eq!(waterfall.lost_bytes() + waterfall.usable_bytes, size);
+                }
+            }
         }
     }
 
+    /// Against every size, one by one.
     #[test]
-    fn parts_add_up_and_the_inverse_is_the_least() {
-        for start in [4 * GIB, 4 * GIB + 2 * MIB, 4 * GIB + 64 * MIB] {
-            for usable in [1, MIB, 14 * MIB, 14 * MIB + 1, GIB, 1500 * GIB] {
-                for time in Time::BOTH {
-                    let (plan, step) = (plan(start), 16 * MIB);
-                    let size = plan.size_for(usable, step, time).unwrap();
-                    let waterfall = plan.waterfall(size, time).unwrap();
-                    let parts: u64 = waterfall.lines()[1..].iter().map(|(_, bytes)| bytes).sum();
-                    assert!(parts == size && waterfall.usable_bytes >= usable, "{start:#x} {usable} {waterfall:?}");
-                    let smaller = (1..size / step).map(|nr| nr * step).rev().take(80);
-                    for size in smaller {
-                        assert!(!plan.waterfall(size, time).is_ok_and(|less| less.usable_bytes >= usable), "{size}");
+    fn the_inverse_is_the_least_size() {
+        let mut asked = 0;
+        for (step, most) in [(16 * MIB, 5 * GIB), (2 * MIB, 5 * GIB), (4 * KIB, 450 * MIB)] {
+            for align in HOST.aligns.iter().copied() {
+                for start in [0, 2 * MIB, 64 * MIB, 126 * MIB].map(|offset| 4 * GIB + offset) {
+                    for records in [RecordsOn::Ram, RecordsOn::Medium] {
+                        let ram = [Extent { start: 0, size: start }];
+                        for ram in [&ram[..], &[]] {
+                            let plan = Plan { start, align, records, around: Surroundings { ram, regions: &[] } };
+                            for time in Time::BOTH {
+                                let usable =
+                                    |nr: u64| plan.waterfall(nr * step, time).map_or(0, |all| all.usable_bytes);
+                                let all: Vec<u64> = (1..=most / step).map(usable).collect();
+                                for wanted in
+                                    [1, MIB, 14 * MIB, 126 * MIB + 1, 250 * MIB, 400 * MIB, GIB, 3 * GIB + 5 * KIB]
+                                {
+                                    let Some(least) = all.iter().position(|usable| *usable >= wanted) else { continue };
+                                    let least = (least as u64 + 1) * step;
+                                    assert_eq!(
+                                        plan.size_for(wanted, step, time),
+                                        Ok(least),
+                                        "{plan:?} {time:?} {wanted}"
+                                    );
+                                    asked += 1;
+                                }
+                            }
+                        }
                     }
                 }
             }
         }
-        assert_eq!(plan(4 * GIB).size_for(u64::MAX, 16 * MIB, Time::Merged), None);
-        assert_eq!(plan(4 * GIB).size_for(1 << 56, 16 * MIB, Time::Merged), None);
+        assert!(asked > 1500, "{asked}");
+    }
+
+    #[test]
+    fn where_the_space_or_a_neighbour_ends_so_do_the_sizes() {
+        let end = Plan { start: (1 << 56) - 512 * MIB, ..plan(0) };
+        let all = end.waterfall(512 * MIB, Time::Merged).unwrap().usable_bytes;
+        assert_eq!(end.size_for(all, 16 * MIB, Time::Merged), Ok(512 * MIB));
+        let error = end.size_for(all + 1, 16 * MIB, Time::Merged).unwrap_err();
+        assert_eq!(error, PlanError::NoSize { start: end.start, wanted: all + 1, room: 512 * MIB, most: all });
+        for wanted in [1 << 56, u64::MAX] {
+            assert!(matches!(plan(4 * GIB).size_for(wanted, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
+        }
+        for start in [u64::MAX, 1 << 56, u64::MAX - (2 * MIB - 1)] {
+            for time in Time::BOTH {
+                let plan = plan(start);
+                assert!(matches!(plan.size_for(GIB, 16 * MIB, time), Err(PlanError::BeyondSpace { .. })), "{start:#x}");
+                assert!(matches!(plan.waterfall(GIB, time), Err(PlanError::BeyondSpace { .. })));
+            }
+        }
+        let regions = [Extent { start: 4 * GIB + 256 * MIB, size: GIB }];
+        let beside = Plan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
+        let error = beside.waterfall(GIB, Time::Merged).unwrap_err();
+        assert!(matches!(error, PlanError::Overlaps { by, .. } if by == 768 * MIB), "{error}");
+        assert!(error.to_string().contains("at most 256 MiB fit in front of it"), "{error}");
+        assert!(matches!(beside.size_for(GIB, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
+        let within = Plan { start: 5 * GIB, ..beside };
+        let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
+        assert!(error.to_string().contains("a start of 0x150000000 is behind it"), "{error}");
+        // The cause is told, not that there is no size.
+        let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
+        assert!(matches!(error, PlanError::Division(DivisionError::StartMisaligned { .. })), "{error}");
+    }
+
+    #[test]
+    fn sizes_that_are_named_can_be_had() {
+        for (size, step) in
+            [(0, 16 * MIB), (17 * MIB, 16 * MIB), (4097, 4 * KIB), (GIB + 1, 4 * KIB), (3 * MIB, 2 * MIB)]
+        {
+            let (below, above) = plan(4 * GIB).sizes_beside(size, step);
+            assert!(above.is_some_and(|above| above > size), "{size}: {above:?}");
+            for named in below.into_iter().chain(above) {
+                assert!(named % step == 0 && plan(4 * GIB).waterfall(named, Time::Merged).is_ok(), "{size}: {named}");
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::contestant::{Entry, entries};
 use crate::files::replace;
 use crate::probe::lookup::LookupOp;
 use crate::row::Sections;
+use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
 use memmap_layouts::{Bytes, Geometry, X86_64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -266,9 +266,7 @@ pub fn table(rows: &[InstructionRow]) -> Table {
         };
         table.add_row(std::iter::once(what).chain(layouts.iter().map(cell)));
     }
-    table.column_iter_mut().skip(1).for_each(|column| {
-        column.set_cell_alignment(CellAlignment::Right);
-    });
+    crate::table::right_align(&mut table, 1..usize::MAX);
     table
 }
 

@@ -13,6 +13,7 @@ use crate::summary::{CounterCell, LookupCell, Summary};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+use std::ops::Range;
 
 /// An empty table. Escape sequences go only to a terminal, and not to one whose user set `NO_COLOR`.
 pub fn empty() -> Table {
@@ -27,6 +28,13 @@ pub fn empty() -> Table {
         table.set_width(if columns == 0 { 80 } else { columns });
     }
     table
+}
+
+/// Numbers stand below each other.
+pub fn right_align(table: &mut Table, columns: Range<usize>) {
+    for column in table.column_iter_mut().take(columns.end).skip(columns.start) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
 }
 
 /// Draws the table.

@@ -27,11 +27,17 @@ pub fn bytes(value: f64) -> String {
     Bytes(value as u64).to_string()
 }
 
-/// `2M`, `512MiB`, `1g`: a size from the command line.
+/// `2M`, `512MiB`, `1g`, `0x1fc000000`: a size or an address from the command line.
 ///
 /// # Errors
 /// What is wrong with it, in words.
 pub fn parse_size(text: &str) -> Result<u64, String> {
+    if let Some(hex) = text.strip_prefix("0x") {
+        // A sign is no digit, though the library takes one.
+        let hex = Some(hex).filter(|hex| hex.starts_with(|digit: char| digit.is_ascii_hexdigit()));
+        let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        return number.ok_or_else(|| format!("{text:?} is no hexadecimal number of at most 64 bits"));
+    }
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     let unit = text[digits.len()..].trim().to_ascii_lowercase();
     let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
@@ -61,12 +67,20 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, size) in
-            [("0", 0), ("4096", 4096), ("64K", 64 << 10), ("2MiB", 2 << 20), ("1g", 1 << 30), ("3TB", 3 << 40)]
-        {
+        for (text, size) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 64 << 10),
+            ("2MiB", 2 << 20),
+            ("1g", 1 << 30),
+            ("3TB", 3 << 40),
+            ("0x1f", 31),
+        ] {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
-        for text in ["", "x", "M", "1Q", "-1", "1.5G", "99999999999999999999", "18446744073709551615T"] {
+        for text in
+            ["", "x", "M", "1Q", "-1", "1.5G", "99999999999999999999", "18446744073709551615T", "0x", "0x+1", "0x1G"]
+        {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn namespace(args: &[&str]) -> assert_cmd::assert::Assert {
@@ -49,15 +49,30 @@ fn a_plan_that_cannot_be_is_told_apart_from_one_that_does_not_fit() {
         (["plan", "--size", "0"], "16 MiB works"),
         (["plan", "--size", "many"], "is not a size"),
         (["plan", "--usable", "0"], "need no namespace"),
-        (["plan", "--usable", "65536T"], "leave the physical space"),
+        (["plan", "--usable", "65536T"], "is the most that can be had"),
+        (["plan", "--size", "65536T"], "leave the physical space"),
+        (["plan", "--size", "0x"], "hexadecimal"),
     ] {
         namespace(&args).code(2).stderr(contains(says)).stdout("");
     }
     namespace(&["plan", "--size", "1G", "--align", "16G"]).code(2).stderr(contains("4 KiB, 2 MiB, 1 GiB"));
     namespace(&["plan", "--size", "1G", "--region-align", "3M"]).code(2).stderr(contains("power of two"));
     namespace(&["plan", "--size", "1G", "--ram", "9-1"]).code(2).stderr(contains("is no range"));
-    namespace(&["plan", "--size", "1G", "--align", "1G"]).code(1).stdout(contains("refused").and(contains("no room")));
-    namespace(&["plan", "--size", "1G", "--start", "0x100100000"]).code(1).stdout(contains("0x100200000"));
+    let refused = contains("refused").and(contains("no room")).and(contains("2 GiB work"));
+    namespace(&["plan", "--size", "1G", "--align", "1G"]).code(1).stdout(refused);
+    // The cause, whatever is asked for.
+    for size in ["--size", "--usable"] {
+        namespace(&["plan", size, "1G", "--start", "0x100100000"]).code(1).stdout(contains("0x100200000"));
+        namespace(&["plan", size, "1G", "--start", "0x100000001"]).code(2).stderr(contains("0x100000000 works"));
+        namespace(&["plan", size, "1G", "--start", "0xffffffffffe00000"]).code(2).stderr(contains("physical space"));
+    }
+    let said = contains("another region").and(contains("256 MiB fit in front"));
+    namespace(&["plan", "--size", "1G", "--region", "0x110000000+256M"]).code(1).stdout(said);
+    namespace(&["plan", "--usable", "1G", "--region", "0x110000000-0x11fffffff"])
+        .code(1)
+        .stdout(contains("256 MiB are free"));
+    let odd = namespace(&["plan", "--size", "4097", "--region-align", "4K"]).code(2);
+    odd.stderr(contains("--region-align 4K").not().and(contains("works")));
 }
 
 #[test]
@@ -140,6 +155,7 @@ fn what_is_refused_changes_nothing() {
         (vec!["--size", "1G"], 1, "the largest free piece has 48 MiB"),
         (vec!["--size", "16M", "--align", "1G"], 1, "no room for data aligned to 1 GiB"),
         (vec!["--size", "0"], 2, "16 MiB works"),
+        (vec!["--size", "16M", "--name", "a\nb"], 2, "control characters"),
     ] {
         pmem.run("create", &args).code(code).stderr(contains(says)).stdout("");
     }
@@ -147,7 +163,7 @@ fn what_is_refused_changes_nothing() {
     assert!(pmem.bytes() == before);
     // Another process has it.
     let held = FileStorage::open(&pmem.path(), Access::Write).unwrap();
-    pmem.run("create", &["--size", "16M"]).code(2).stderr(contains("open in another process"));
+    pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("open in another process"));
     drop(held);
     let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     odd.run("region", &["--size", "64M", "--align", "3M"]).code(2).stderr(contains("a power of two"));
@@ -155,7 +171,9 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(fs::read_dir(odd.dir.path()).unwrap().count(), 0, "nothing half-made is left");
     odd.run("list", &[]).code(2).stderr(contains("pmem0"));
     fs::File::options().write(true).open(pmem.path()).unwrap().set_len(8192).unwrap();
-    pmem.run("check", &[]).code(2).stderr(contains("are missing at its end"));
+    pmem.run("check", &[]).code(1).stderr(contains("are missing at its end"));
+    fs::write(pmem.dir.path().join("pmem0.labels"), [0; 65536]).unwrap();
+    pmem.run("list", &[]).code(1).stderr(contains("the labels are damaged"));
 }
 
 /// Names of the namespaces of a region; each must be what its label says.
@@ -220,29 +238,30 @@ fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
     pmem.run("create", &["--size", "8G", "--mode", "devdax"]).success();
     let medium = fs::File::options().write(true).open(pmem.path()).unwrap();
     let program = assert_cmd::cargo::cargo_bin("pfnbench");
-    let mut answers = BTreeSet::new();
-    for millis in (0..30).map(|nr| nr * 10) {
-        let mut child = std::process::Command::new(&program)
+    let enable = || {
+        std::process::Command::new(&program)
             .args(["namespace", "enable"])
             .arg(pmem.path())
             .args(["namespace0.0", "--layout", "dax"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(millis));
+            .unwrap()
+    };
+    let start = Instant::now();
+    assert!(enable().wait().unwrap().success());
+    let whole = start.elapsed();
+    // At every point of its life, until one look at what is gone was a signal.
+    let was_a_signal = (0..200).any(|nr| {
+        let child = enable();
+        std::thread::sleep(whole.mul_f64(f64::from(nr % 40) / 40.0));
         medium.set_len(16 << 20).unwrap();
-        let output = {
-            let status = child.wait().unwrap();
-            let mut said = String::new();
-            std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said).unwrap();
-            (status, said)
-        };
-        assert!(output.0.code().is_some_and(|code| code <= 2), "{output:?}");
-        answers.insert(output.0.code());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.code().is_some_and(|code| code <= 1), "{output:?}");
         medium.set_len(8 << 30).unwrap();
         // What was cut off took nothing of the info block with it.
         pmem.run("check", &[]).success();
-    }
-    assert!(answers.iter().any(|code| *code != Some(0)), "{answers:?}");
+        String::from_utf8(output.stderr).unwrap().contains("became shorter while it was mapped")
+    });
+    assert!(was_a_signal, "in 200 tries");
 }

@@ -15,12 +15,18 @@ fn printed(arguments: &[&str]) -> String {
 
 /// The verbs, from the help.
 fn verbs() -> Vec<String> {
-    let help = printed(&["--help"]);
+    let verbs = commands_of(&["--help"]);
+    assert!(["run", "gate", "man"].iter().all(|verb| verbs.iter().any(|known| known == verb)), "{verbs:?}");
+    verbs
+}
+
+/// The commands that a help lists.
+fn commands_of(args: &[&str]) -> Vec<String> {
+    let help = printed(args);
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let listed = Regex::new(r"^  ([a-z]+)\b").unwrap();
     let lines = commands.lines().take_while(|line| !line.is_empty());
     let verbs: Vec<String> = lines.filter_map(|line| Some(listed.captures(line)?[1].to_owned())).collect();
-    assert!(["run", "gate", "man"].iter().all(|verb| verbs.iter().any(|known| known == verb)), "{verbs:?}");
     verbs.into_iter().filter(|verb| verb != "help").collect()
 }
 
@@ -43,6 +49,9 @@ fn there_is_a_man_page_of_every_verb() {
     let (dir, names) = man_pages();
     let mut expected: Vec<String> = verbs().iter().map(|verb| format!("pfnbench-{verb}.1")).collect();
     expected.push("pfnbench.1".to_owned());
+    let of_namespaces = commands_of(&["namespace", "--help"]);
+    assert!(of_namespaces.len() >= 10, "{of_namespaces:?}");
+    expected.extend(of_namespaces.iter().map(|command| format!("pfnbench-namespace-{command}.1")));
     expected.sort();
     assert_eq!(names, expected);
     let whole = fs::read_to_string(dir.path().join("man1/pfnbench.1")).unwrap();

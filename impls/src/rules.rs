@@ -50,6 +50,8 @@ pub struct RuleSet {
     /// What lay in the flags and the padding of an info block stays there when a new one is written (until 5.2; patch 11 of the
     /// series).
     pub keeps_stale_fields: bool,
+    /// A namespace whose info block cannot be used is a raw block device (B-15); since then it is refused.
+    pub unusable_block_is_raw: bool,
     /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
     /// to be chosen from outside: lookups lean on it.
     pub(crate) populate_first: bool,
@@ -75,6 +77,7 @@ impl RuleSet {
         block_with_holes_is_busy: false,
         pads_namespaces: false,
         keeps_stale_fields: false,
+        unusable_block_is_raw: false,
         populate_first: true,
         grace_for_records: true,
     };
@@ -96,6 +99,7 @@ impl Rules for Before {
         block_with_holes_is_busy: true,
         pads_namespaces: true,
         keeps_stale_fields: true,
+        unusable_block_is_raw: true,
         ..RuleSet::MERGED
     };
 }

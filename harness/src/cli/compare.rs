@@ -8,7 +8,7 @@ use crate::table;
 use crate::units::{three_digits, time};
 use anyhow::bail;
 use clap::Args;
-use comfy_table::{CellAlignment, Color};
+use comfy_table::Color;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -108,9 +108,7 @@ impl CompareArgs {
         for compared in &comparison.cases {
             table.add_row(row(compared));
         }
-        for column in table.column_iter_mut().skip(5).take(4) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table::right_align(&mut table, 5..9);
         print(table)?;
         print(format!(
             "Geometric mean of the ratios, over the {} cases that both have: {}.",

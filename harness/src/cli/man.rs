@@ -37,11 +37,9 @@ fn page(command: &Command) -> Man {
     page.source(format!("pfnbench {}", version())).manual("pfnbench")
 }
 
-/// Writes a page of the command and one of each of its commands.
+/// Writes a page of the command, one of each of its commands, and so on.
 fn write(command: &Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    for of in [command].into_iter().chain(command.get_subcommands()) {
-        page(of).generate_to(dir)?;
-    }
-    Ok(())
+    page(command).generate_to(dir)?;
+    command.get_subcommands().try_for_each(|of| write(of, dir))
 }

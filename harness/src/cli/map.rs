@@ -6,7 +6,6 @@ use crate::map::{Kind, MapRange, PhysicalMap};
 use crate::table;
 use crate::verify::architecture_note;
 use clap::Args;
-use comfy_table::CellAlignment;
 use memmap_layouts::{BootMap, Bytes, Geometry, PfnRange, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -138,9 +137,7 @@ impl MapArgs {
         for range in &map.ranges {
             table.add_row(row(range));
         }
-        for column in table.column_iter_mut().take(3) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table::right_align(&mut table, 0..3);
         print(table)?;
         let per_node: Vec<String> = nodes.iter().map(|(node, bytes)| format!("{node}: {}", Bytes(*bytes))).collect();
         if !per_node.is_empty() {

@@ -4,10 +4,13 @@ mod files;
 mod plan;
 mod scene;
 
-use super::Answer;
+use super::{Answer, in_one_line};
 use clap::{Args, Subcommand, ValueEnum};
 use memmap_layouts::nvdimm::RecordsOn;
-use memmap_layouts::rules::{Before, RuleSet, Rules};
+use memmap_layouts::nvdimm::division::DivisionError;
+use memmap_layouts::nvdimm::namespace::NamespaceError;
+use memmap_layouts::nvdimm::region::RegionError;
+use memmap_layouts::nvdimm::storage::StorageError;
 
 /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
 #[derive(Debug, Args)]
@@ -42,6 +45,16 @@ enum Command {
 
 impl NamespaceArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        match self.ask() {
+            Err(error) if is_answer(&error) => {
+                eprintln!("pfnbench: {}", in_one_line(&error));
+                Ok(Answer::No)
+            }
+            answer => answer,
+        }
+    }
+
+    fn ask(&self) -> anyhow::Result<Answer> {
         match &self.command {
             Command::Plan(args) => args.run(),
             Command::Lost(args) => args.run(),
@@ -57,22 +70,18 @@ impl NamespaceArgs {
     }
 }
 
-/// Whose rules.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RulesArg {
-    /// Linux until 5.2.
-    Before,
-    /// Linux since 5.3, with its fixes.
-    Merged,
-}
-
-impl RulesArg {
-    fn set(self) -> RuleSet {
-        match self {
-            RulesArg::Before => Before::SET,
-            RulesArg::Merged => RuleSet::MERGED,
-        }
-    }
+/// Does an error say what a medium says no to? The rest is of the arguments: sizes, alignments and names that cannot be, files that are
+/// not there.
+fn is_answer(error: &anyhow::Error) -> bool {
+    let of_medium = |error: &RegionError| match error {
+        RegionError::Align { .. } | RegionError::Size { .. } | RegionError::Wanted(_) => false,
+        RegionError::Division(error) => !matches!(error, DivisionError::Align { .. }),
+        _ => true,
+    };
+    let busy = |error: &StorageError| matches!(error, StorageError::Busy { .. });
+    error.downcast_ref::<NamespaceError>().is_some()
+        || error.downcast_ref::<RegionError>().is_some_and(of_medium)
+        || error.downcast_ref::<StorageError>().is_some_and(busy)
 }
 
 /// Where records lie.

@@ -86,8 +86,8 @@ pub enum DivisionError {
     },
     /// Nothing is left for data.
     #[error(
-        "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends",
-        Bytes(*size), Bytes(*align), Bytes(*taken)
+        "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends{}",
+        Bytes(*size), Bytes(*align), Bytes(*taken), works.map_or_else(String::new, |works| format!("; {} work", Bytes(works)))
     )]
     TooSmall {
         /// Of the namespace.
@@ -96,6 +96,8 @@ pub enum DivisionError {
         align: u64,
         /// Head, records, alignment and ends.
         taken: u64,
+        /// A size that has room at this place.
+        works: Option<u64>,
     },
 }
 
@@ -121,9 +123,46 @@ pub fn divide(
     around: &Surroundings<'_>,
     rules: &RuleSet,
 ) -> Result<Division, DivisionError> {
-    if !align.is_power_of_two() || align < host.page_bytes || !host.aligns.contains(&align) {
+    if !host.aligns.contains(&align) {
         return Err(DivisionError::Align { align, page: host.page_bytes, aligns: host.aligns });
     }
+    let divided = |namespace| unexplained(namespace, align, records, host, around, rules);
+    let mut result = divided(namespace);
+    if let Err(DivisionError::TooSmall { works, .. }) = &mut result {
+        // Nothing is lost but head, records, less than a section and less than two alignments at each end.
+        let grid = align.max(host.compat_bytes);
+        let ends = (1..=4 * host.section_bytes.max(grid) / grid).map(|nr| down(namespace.end(), grid) + nr * grid);
+        let mut larger = ends.filter_map(|end| Extent::new(namespace.start, end - namespace.start));
+        *works = larger.find(|larger| divided(*larger).is_ok()).map(|larger| larger.size);
+    }
+    result
+}
+
+/// Bytes of data of a namespace; 0 if it cannot be divided. For those who try many sizes: [`divide`] looks for one that works.
+pub fn usable(
+    namespace: Extent,
+    align: u64,
+    records: RecordsOn,
+    host: &Host,
+    around: &Surroundings<'_>,
+    rules: &RuleSet,
+) -> u64 {
+    let division = host
+        .aligns
+        .contains(&align)
+        .then(|| unexplained(namespace, align, records, host, around, rules).ok())
+        .flatten();
+    division.map_or(0, |division| division.usable())
+}
+
+fn unexplained(
+    namespace: Extent,
+    align: u64,
+    records: RecordsOn,
+    host: &Host,
+    around: &Surroundings<'_>,
+    rules: &RuleSet,
+) -> Result<Division, DivisionError> {
     match rules.pads_namespaces {
         true => padded(namespace, align, records, host, around),
         false => trimmed(namespace, align, records, host),
@@ -154,7 +193,7 @@ fn trimmed(namespace: Extent, align: u64, records: RecordsOn, host: &Host) -> Re
     let dataoff = up(start + HEAD_BYTES + records_bytes, grid) - start;
     let taken = dataoff + end_trunc;
     if taken >= size {
-        return Err(DivisionError::TooSmall { size, align, taken });
+        return Err(DivisionError::TooSmall { size, align, taken, works: None });
     }
     Ok(Division {
         start_pad: 0,
@@ -183,7 +222,7 @@ fn padded(
         false => 0,
     };
     let reserve = up(HEAD_BYTES, host.page_bytes);
-    let too_small = |taken| DivisionError::TooSmall { size, align, taken };
+    let too_small = |taken| DivisionError::TooSmall { size, align, taken, works: None };
     let left = size.checked_sub(start_pad + end_trunc + reserve).ok_or(too_small(start_pad + end_trunc + reserve))?;
     let begin = start + start_pad;
     let dataoff = match records {
@@ -283,7 +322,10 @@ mod tests {
                 for records in [RecordsOn::Ram, RecordsOn::Medium] {
                     let namespace = Extent::new(0, size).unwrap();
                     let around = Surroundings::default();
-                    assert!(divide(namespace, 2 * MIB, records, &Host::X86_64, &around, &rules).is_err());
+                    let divided = |namespace| divide(namespace, 2 * MIB, records, &Host::X86_64, &around, &rules);
+                    let Err(DivisionError::TooSmall { works, .. }) = divided(namespace) else { panic!("{size}") };
+                    // What an error names does work.
+                    assert!(divided(Extent::new(0, works.unwrap()).unwrap()).is_ok(), "{size} {works:?}");
                 }
             }
         }

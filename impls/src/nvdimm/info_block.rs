@@ -304,7 +304,7 @@ pub enum InfoBlockError {
         is_old: bool,
     },
     /// The start of what is mapped is off the grid of sub-sections.
-    #[error("what is mapped begins at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3", Bytes(*off), Bytes(*compat))]
+    #[error("what is mapped begins at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3; a start that differs by a multiple of {} from {:#x} works", Bytes(*off), Bytes(*compat), Bytes(*compat), at - off)]
     StartMisaligned {
         /// Where it begins.
         at: u64,

@@ -24,6 +24,9 @@ use crate::bytes::Bytes;
 /// Bytes at the head of a namespace that are never data: an unused page, and the info block in the next.
 pub const HEAD_BYTES: u64 = 8192;
 
+/// Bytes of the widest physical space of any architecture.
+pub const PHYSICAL_SPACE_BYTES: u64 = 1 << 56;
+
 /// Where the info block begins in a namespace.
 pub const INFO_BLOCK_OFFSET: u64 = 4096;
 
@@ -79,10 +82,10 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// A range of the physical space; `None` if it is empty or leaves 56 bits, the widest space of any architecture.
+    /// A range of the physical space; `None` if it is empty or leaves [`PHYSICAL_SPACE_BYTES`].
     pub fn new(start: u64, size: u64) -> Option<Self> {
         let end = start.checked_add(size)?;
-        (size > 0 && end <= 1 << 56).then_some(Self { start, size })
+        (size > 0 && end <= PHYSICAL_SPACE_BYTES).then_some(Self { start, size })
     }
 
     /// One past the last byte.

@@ -15,8 +15,8 @@ use crate::altmap::Altmap;
 use crate::backing::{DaxDevice, DaxError};
 use crate::geometry::Geometry;
 use crate::machine::{Machine, Pagemap, PagemapError, PagemapKind, PagemapSpec};
-use crate::memmap::{Hotplug, Inspect, SectionFlags};
-use crate::pfn::PfnRange;
+use crate::memmap::{Hotplug, Inspect, Lookup, Memmap, SectionFlags};
+use crate::pfn::{Pfn, PfnRange};
 use crate::rules::{RuleSet, Rules};
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub struct AltmapShape {
 /// The altmap of a namespace with records on the medium. The head takes whole pages of the host: 8 KiB are none of 64 KiB, and
 /// records would overwrite the info block (B-22).
 pub fn altmap_shape(mapped: Extent, dataoff: u64, host: &Host, rules: &RuleSet) -> AltmapShape {
-    let grid = if rules.pads_namespaces { host.section_bytes } else { host.compat_bytes };
+    let grid = if rules.whole_sections { host.section_bytes } else { host.compat_bytes };
     let page = host.page_bytes;
     let base = mapped.start - mapped.start % grid;
     let head = HEAD_BYTES.next_multiple_of(page);
@@ -157,6 +157,18 @@ pub fn disable<L: Hotplug + SectionFlags + Inspect>(
     match &enabled.mapping {
         Some(mapping) => Ok(machine.memunmap_pages(&mapping.pagemap)?),
         None => Ok(()),
+    }
+}
+
+impl Mapping {
+    /// The first page frame whose record is missing or another's. The records of the head are never initialised and not looked at.
+    ///
+    /// Reads every record.
+    pub fn first_wrong_record<L: Memmap>(&self, layout: &L) -> Option<Pfn> {
+        let reader = layout.reader();
+        let first = self.range.start() + HEAD_BYTES.div_ceil(L::Geometry::PAGE_SIZE);
+        let is_wrong = |pfn: &Pfn| !reader.valid_to_page(*pfn).is_some_and(|page| page.is_of(*pfn));
+        (first..self.range.end()).map(Pfn).find(is_wrong)
     }
 }
 

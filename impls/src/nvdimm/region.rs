@@ -17,7 +17,7 @@
 
 use super::division::{Division, DivisionError, Surroundings, divide};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
-use super::label::{Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table};
+use super::label::{Current, InvalidTable, Label, LabelError, NamespaceKind, Table};
 use super::storage::Storage;
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
@@ -83,6 +83,9 @@ pub enum RegionError {
         /// The most that works.
         largest: u64,
     },
+    /// What is asked for cannot be.
+    #[error("that cannot be: {0}")]
+    Wanted(InvalidTable),
     /// It cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
@@ -107,7 +110,9 @@ impl RegionError {
         match self {
             Self::Label(LabelError::Io { source, .. }) => of_io(source),
             Self::Label(LabelError::Damaged(_)) | Self::Truncated { .. } | Self::NoSuchNamespace => Errno::NXIO,
-            Self::Label(LabelError::Invalid(_)) | Self::Align { .. } | Self::Size { .. } => Errno::INVAL,
+            Self::Label(LabelError::Invalid(_)) | Self::Wanted(_) | Self::Align { .. } | Self::Size { .. } => {
+                Errno::INVAL
+            }
             // Source: `nd_pfn_validate`: whatever the cause.
             Self::Medium { what: "read", .. } => Errno::NXIO,
             Self::Medium { source, .. } => of_io(source),
@@ -181,7 +186,7 @@ impl<S: Storage> Region<S> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
         check_align(align, size, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
-        table.check().map_err(LabelError::from)?;
+        table.check().map_err(RegionError::Wanted)?;
         let current = table.write(&labels, Current::NONE)?;
         Ok(Self { medium, labels, table, current, start })
     }
@@ -194,7 +199,7 @@ impl<S: Storage> Region<S> {
         let (table, current) = Table::read(&labels)?;
         let start = start.unwrap_or(table.start);
         let size = table.size;
-        Extent::new(start, size).ok_or(LabelError::Invalid(InvalidTable::Region { start, size }))?;
+        Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
         let region = Self { medium, labels, table, current, start };
         region.check_medium()?;
         Ok(region)
@@ -256,13 +261,23 @@ impl<S: Storage> Region<S> {
         free
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Table)) -> Result<(), RegionError> {
+    /// The table after a change, if that can be.
+    fn changed(&self, change: impl FnOnce(&mut Table)) -> Result<Table, RegionError> {
         let mut table = self.table.clone();
         change(&mut table);
-        table.check().map_err(LabelError::from)?;
+        table.check().map_err(RegionError::Wanted)?;
+        Ok(table)
+    }
+
+    fn keep(&mut self, table: Table) -> Result<(), RegionError> {
         self.current = table.write(&self.labels, self.current)?;
         self.table = table;
         Ok(())
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Table)) -> Result<(), RegionError> {
+        let table = self.changed(change)?;
+        self.keep(table)
     }
 
     /// Sets the alignment of namespaces to come. Source: `align_store` of a region.
@@ -295,9 +310,7 @@ impl<S: Storage> Region<S> {
             free.into_iter().find(|(_, len)| *len >= size).ok_or(RegionError::NoSpace { size, largest })?;
         let label =
             Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind: wanted.kind, is_disabled: false };
-        let mut after = self.table.clone();
-        after.labels.push(label.clone());
-        after.check().map_err(LabelError::from)?;
+        let after = self.changed(|table| table.labels.push(label.clone()))?;
         let division = match signature(wanted.kind) {
             None => None,
             Some(signature) => {
@@ -306,7 +319,7 @@ impl<S: Storage> Region<S> {
                 Some(division)
             }
         };
-        self.change(|table| table.labels.push(label))?;
+        self.keep(after)?;
         Ok(division)
     }
 
@@ -356,7 +369,7 @@ impl<S: Storage> Region<S> {
             },
         };
         let forgotten = |error: &InfoBlockError| {
-            rules.pads_namespaces || label.kind == NamespaceKind::Raw && error.errno() == Errno::NODEV
+            rules.unusable_block_is_raw || label.kind == NamespaceKind::Raw && error.errno() == Errno::NODEV
         };
         match tried {
             Ok((signature, settings)) => Ok(Personality::Pages(signature, settings)),
@@ -390,9 +403,6 @@ impl<S: Storage> Region<S> {
         self.change(|table| table.labels.retain(|label| label.uuid != *uuid))
     }
 }
-
-/// Bytes that the file of labels needs.
-pub const LABELS_BYTES: u64 = LABEL_FILE_BYTES;
 
 fn contents(wanted: &Wanted, signature: Signature, division: &Division, host: &Host) -> Contents {
     // Pads are below a section or the alignment of the data, 1 GiB at most.

@@ -7,12 +7,12 @@
 //! border that they share.
 
 use super::division::Surroundings;
-use super::info_block::InfoBlock;
-use super::label::NamespaceKind;
+use super::info_block::{InfoBlock, Settings};
+use super::label::{LABEL_FILE_BYTES, NamespaceKind};
 use super::namespace::{Enabled, NamespaceError, disable, enable};
-use super::region::{LABELS_BYTES, Personality, Region, Wanted};
+use super::region::{Personality, Region, RegionError, Wanted};
 use super::storage::{Access, FileStorage, Storage, StorageError};
-use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
@@ -48,25 +48,29 @@ pub enum Scene {
     Shift,
     /// RAM and persistent memory in one section.
     RamCollision,
-    /// Three namespaces of one region, none at a section's start.
+    /// Three namespaces of one region behind RAM, none of which begins or ends with a section.
     Chained,
     /// An info block where something else was. Source: patch 11 of the series.
     ZeroFields,
 }
 
 impl Scene {
-    /// Every scene, with the name that it is called by.
-    pub const ALL: [(Scene, &'static str); 6] = [
-        (Scene::SubSection, "sub-section"),
-        (Scene::Ndctl76, "ndctl-76"),
-        (Scene::Shift, "shift"),
-        (Scene::RamCollision, "ram-collision"),
-        (Scene::Chained, "chained"),
-        (Scene::ZeroFields, "zero-fields"),
-    ];
-}
+    /// Every scene.
+    pub const ALL: [Scene; 6] =
+        [Scene::SubSection, Scene::Ndctl76, Scene::Shift, Scene::RamCollision, Scene::Chained, Scene::ZeroFields];
 
-impl Scene {
+    /// What it is called by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scene::SubSection => "sub-section",
+            Scene::Ndctl76 => "ndctl-76",
+            Scene::Shift => "shift",
+            Scene::RamCollision => "ram-collision",
+            Scene::Chained => "chained",
+            Scene::ZeroFields => "zero-fields",
+        }
+    }
+
     /// One line for people.
     pub fn about(self) -> &'static str {
         match self {
@@ -74,7 +78,7 @@ impl Scene {
             Scene::Ndctl76 => "two regions that meet in the middle of a section",
             Scene::Shift => "a namespace whose physical start moves between boots",
             Scene::RamCollision => "RAM and persistent memory in one section",
-            Scene::Chained => "three namespaces of one region that share sections",
+            Scene::Chained => "three namespaces of one region, none of which begins or ends with a section",
             Scene::ZeroFields => "an info block where something else was",
         }
     }
@@ -112,8 +116,8 @@ pub enum SceneError {
     Boot(#[from] BootError),
 }
 
-impl From<super::region::RegionError> for SceneError {
-    fn from(error: super::region::RegionError) -> Self {
+impl From<RegionError> for SceneError {
+    fn from(error: RegionError) -> Self {
         Self::Namespace(error.into())
     }
 }
@@ -237,7 +241,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
 
     fn region(&mut self, name: &str, start: u64, size: u64) -> Result<Region<FileStorage>, SceneError> {
         let medium = self.files.create(name, size)?;
-        let labels = self.files.create(&format!("{name}.labels"), LABELS_BYTES)?;
+        let labels = self.files.create(&format!("{name}.labels"), LABEL_FILE_BYTES)?;
         Ok(Region::create(medium, labels, start, 16 * MIB, &Host::X86_64)?)
     }
 
@@ -273,10 +277,12 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             (Ok(Enabled { mapping: None, .. }), expected) => {
                 ("a raw block device, its info block forgotten".to_owned(), matches!(expected, Expected::Refused(_)))
             }
-            (Ok(enabled), expected) => match self.first_wrong_record(enabled) {
-                None => ("comes up".to_owned(), matches!(expected, Expected::Up)),
-                Some(pfn) => (format!("comes up with a wrong record at {pfn}"), false),
-            },
+            (Ok(Enabled { mapping: Some(mapping), .. }), expected) => {
+                match mapping.first_wrong_record(self.machine.layout()) {
+                    None => ("comes up".to_owned(), matches!(expected, Expected::Up)),
+                    Some(pfn) => (format!("comes up with a wrong record at {pfn}"), false),
+                }
+            }
             (Err(error), Expected::Refused(errno)) => {
                 (format!("{}: {error}", errno_name(error.errno())), error.errno() == errno)
             }
@@ -284,15 +290,6 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         };
         self.step(what.into(), wish, observed, holds);
         Ok(result.ok())
-    }
-
-    fn first_wrong_record(&self, enabled: &Enabled) -> Option<Pfn> {
-        let mapping = enabled.mapping.as_ref()?;
-        let reader = self.machine.layout().reader();
-        // Records of the head are never initialised.
-        let first = mapping.range.start() + HEAD_BYTES / X86_64::PAGE_SIZE;
-        let is_wrong = |pfn: &Pfn| !reader.valid_to_page(*pfn).is_some_and(|page| page.is_of(*pfn));
-        (first..mapping.range.end()).map(Pfn).find(is_wrong)
     }
 
     fn down(&mut self, enabled: Option<Enabled>) -> Result<(), SceneError> {
@@ -433,19 +430,18 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     }
 
     fn chained(&mut self) -> Result<(), SceneError> {
-        let mut region = self.region("medium", BASE, GIB)?;
+        let ram = [Extent { start: BASE, size: 64 * MIB }];
+        self.machine = boot(&ram)?;
+        let around = Surroundings { ram: &ram, regions: &[] };
+        let mut region = self.region("medium", ram[0].end(), GIB)?;
         let mut enabled = Vec::new();
         for nr in 1..=3 {
-            let uuid = self.create(&mut region, nr, 208 * MIB, 2 * MIB, &Surroundings::default())?;
-            let at = region.namespace(region.label(&uuid)?);
-            // The second shares a section with each of its neighbours, which share none with each other.
-            let expected = if Self::is_before() && nr == 2 { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
-            enabled.push(self.up(
-                format!("enable number {nr}, 208 MiB at {:#x}", at.start),
-                &region,
-                &uuid,
-                expected,
-            )?);
+            let uuid = self.create(&mut region, nr, 208 * MIB, 2 * MIB, &around)?;
+            let at = region.namespace(region.label(&uuid)?).start;
+            // Old kernels saw the RAM and padded the first. The second shares a section with it, and the third, padded for nobody,
+            // needs the records of one section more than there is room for.
+            let expected = if Self::is_before() && nr > 1 { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
+            enabled.push(self.up(format!("enable number {nr}, 208 MiB at {at:#x}"), &region, &uuid, expected)?);
         }
         enabled.into_iter().try_for_each(|one| self.down(one))
     }
@@ -453,11 +449,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     fn zero_fields(&mut self) -> Result<(), SceneError> {
         let mut region = self.region("medium", BASE, 256 * MIB)?;
         let written = region.medium().write_at(&[0xaa; 4096], INFO_BLOCK_OFFSET);
-        written.map_err(|source| super::region::RegionError::Medium {
-            what: "write",
-            at: INFO_BLOCK_OFFSET,
-            source,
-        })?;
+        written.map_err(|source| RegionError::Medium { what: "write", at: INFO_BLOCK_OFFSET, source })?;
         let uuid = self.create(&mut region, 1, 64 * MIB, 2 * MIB, &Surroundings::default())?;
         let bytes = region.read_info_block(region.label(&uuid)?)?;
         let block = InfoBlock::read(&bytes);
@@ -472,7 +464,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     }
 }
 
-fn settings(enabled: &Enabled) -> Option<super::info_block::Settings> {
+fn settings(enabled: &Enabled) -> Option<Settings> {
     match enabled.personality {
         Personality::Raw => None,
         Personality::Pages(_, settings) => Some(settings),
@@ -483,44 +475,15 @@ fn settings(enabled: &Enabled) -> Option<super::info_block::Settings> {
 mod tests {
     use super::*;
 
-    fn ends_as_expected(scene: Scene) {
-        for before in [false, true] {
+    #[test]
+    fn every_scene_ends_as_expected_and_leaves_nothing() {
+        for (scene, before) in Scene::ALL.into_iter().flat_map(|scene| [(scene, false), (scene, true)]) {
             let dir = tempfile::tempdir_in("/dev/shm").unwrap();
             let mut steps = Vec::new();
             play(scene, before, dir.path(), &mut |step| steps.push(step)).unwrap();
             let wrong: Vec<_> = steps.iter().filter(|step| !step.holds).collect();
-            assert!(wrong.is_empty() && !steps.is_empty(), "before: {before}: {wrong:#?}");
+            assert!(wrong.is_empty() && !steps.is_empty(), "{}, before: {before}: {wrong:#?}", scene.name());
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files are left");
         }
-    }
-
-    #[test]
-    fn sub_section() {
-        ends_as_expected(Scene::SubSection);
-    }
-
-    #[test]
-    fn ndctl_76() {
-        ends_as_expected(Scene::Ndctl76);
-    }
-
-    #[test]
-    fn shift() {
-        ends_as_expected(Scene::Shift);
-    }
-
-    #[test]
-    fn ram_collision() {
-        ends_as_expected(Scene::RamCollision);
-    }
-
-    #[test]
-    fn chained() {
-        ends_as_expected(Scene::Chained);
-    }
-
-    #[test]
-    fn zero_fields() {
-        ends_as_expected(Scene::ZeroFields);
     }
 }

@@ -105,26 +105,28 @@ impl FileStorage {
     /// [`StorageError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
         let write = access == Access::Write;
-        Self::of(File::options().read(true).write(write).open(path), path, access)
+        let file = File::options().read(true).write(write).open(path);
+        let file = file.map_err(|source| StorageError::Io { path: path.to_owned(), what: "open", source })?;
+        Self::of(file, path, access)
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet. What was made goes again if it does not get its length.
+    /// Makes a sparse file of `len` bytes that is not there yet. What was made goes again if it does not serve.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
+        let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
+        let made = File::options().read(true).write(true).create_new(true).open(path).map_err(io("make"))?;
         let storage =
-            Self::of(File::options().read(true).write(true).create_new(true).open(path), path, Access::Write)?;
-        storage.file.set_len(len).map_err(|source| {
+            made.set_len(len).map_err(io("give its length to")).and_then(|()| Self::of(made, path, Access::Write));
+        if storage.is_err() {
             let _ = std::fs::remove_file(path);
-            StorageError::Io { path: path.to_owned(), what: "give its length to", source }
-        })?;
-        Ok(storage)
+        }
+        storage
     }
 
-    fn of(file: io::Result<File>, path: &Path, access: Access) -> Result<Self, StorageError> {
+    fn of(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source: io::Error| StorageError::Io { path: path.to_owned(), what, source };
-        let file = file.map_err(io("open"))?;
         let kind = file.metadata().map_err(io("ask"))?.file_type();
         if !kind.is_file() {
             let found = match () {

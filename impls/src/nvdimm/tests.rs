@@ -2,12 +2,12 @@
 
 use super::division::Surroundings;
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
-use super::label::NamespaceKind;
+use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, altmap_shape, disable, enable};
-use super::region::{LABELS_BYTES, Personality, Region, RegionError, Wanted};
+use super::region::{Personality, Region, RegionError, Wanted};
 use super::storage::{Access, FileStorage, Storage, StorageError};
-use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
-use crate::geometry::{Geometry, X86_64};
+use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use crate::geometry::X86_64;
 use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use crate::machine::{Machine, MachineConfig};
 use crate::memmap::*;
@@ -43,7 +43,7 @@ impl Media {
 
     fn region(&self, start: u64, size: u64, align: u64) -> Region<FileStorage> {
         let medium = FileStorage::create(&self.medium(), size).unwrap();
-        let labels = FileStorage::create(&self.labels(), LABELS_BYTES).unwrap();
+        let labels = FileStorage::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
         Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
     }
 
@@ -73,12 +73,7 @@ fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<FileStorage>, machine
 
 /// Every record of the data is there and is its own page frame's.
 fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, enabled: &Enabled) {
-    let mapping = enabled.mapping.as_ref().unwrap();
-    let reader = machine.layout().reader();
-    let first = mapping.range.start() + HEAD_BYTES / X86_64::PAGE_SIZE;
-    for pfn in (first..mapping.range.end()).map(Pfn) {
-        assert!(reader.valid_to_page(pfn).is_some_and(|page| page.is_of(pfn)), "{pfn}");
-    }
+    assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout()), None);
 }
 
 fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() {
@@ -322,10 +317,35 @@ fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
     assert!(InfoBlock::read(&whole[..100]).is_none());
 }
 
+#[test]
+fn labels_that_overlap_are_refused_by_name_and_distance() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    for nr in 1..=2 {
+        create(&mut region, &wanted(nr, 32 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    }
+    drop(region);
+    let (mut bytes, copy) = (std::fs::read(media.labels()).unwrap(), (LABEL_FILE_BYTES / 2) as usize);
+    for base in [0, copy] {
+        // The second label begins 4 MiB before the end of the first.
+        let at = base + 512 + 256 + 80;
+        bytes[at..at + 8].copy_from_slice(&(28 * MIB).to_le_bytes());
+        let sum = checksum_of(&bytes[base..base + copy]).unwrap();
+        bytes[base + 504..base + 512].copy_from_slice(&sum.to_le_bytes());
+    }
+    std::fs::write(media.labels(), &bytes).unwrap();
+    let error = media.open(None, Access::Read).unwrap_err();
+    assert!(error.to_string().contains("overlap by 4 MiB") && error.errno() == Errno::INVAL, "{error}");
+    let by = match error {
+        RegionError::Label(LabelError::Invalid(InvalidTable::Overlap { by, .. })) => by,
+        error => panic!("{error}"),
+    };
+    assert_eq!((by, std::fs::read(media.labels()).unwrap()), (4 * MIB, bytes));
+}
+
 /// Whatever is in a block whose checksum is right, it is refused or says what can be.
 #[test]
 fn no_contents_of_a_block_or_of_labels_break_anything() {
-    use super::label::{LABEL_FILE_BYTES, Table, checksum_of};
     use rand::{RngExt, SeedableRng};
     let mut random = rand_pcg::Pcg64::seed_from_u64(60);
     // Numbers at which sums and products go over, and any.

@@ -1,24 +1,21 @@
 //! Regions and namespaces over files: `pfnbench namespace region`, `create`, `list`, `check`, `enable`, `disable`, `destroy`.
 
-use super::plan::parse_address;
-use super::{MapArg, RulesArg};
+use super::MapArg;
+use crate::capacity::Time;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::units::parse_size;
 use crate::{shrunk_media, table};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
-use comfy_table::CellAlignment;
 use memmap_layouts::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use memmap_layouts::machine::{Machine, MachineConfig};
-use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
-use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
-use memmap_layouts::nvdimm::namespace::{NamespaceError, disable, enable};
-use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, LABELS_BYTES, Personality, Region, RegionError, Wanted};
+use memmap_layouts::nvdimm::division::Surroundings;
+use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, Label, NamespaceKind};
+use memmap_layouts::nvdimm::namespace::{disable, enable};
+use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Personality, Region, Wanted};
 use memmap_layouts::nvdimm::storage::{Access, FileStorage};
-use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host};
-use memmap_layouts::{
-    BootMap, Bytes, Config, Geometry, Hotplug, Inspect, Lookup, Pfn, RecordStore, SectionFlags, X86_64,
-};
+use memmap_layouts::nvdimm::{Extent, Host};
+use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, RecordStore, SectionFlags, X86_64};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -39,7 +36,7 @@ struct MediumArgs {
     #[arg(value_name = "FILE")]
     medium: PathBuf,
     /// Where the firmware puts the region now, if not where it was made.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_size)]
     at: Option<u64>,
 }
 
@@ -55,23 +52,6 @@ impl MediumArgs {
     }
 }
 
-/// An end that is an answer, not a failure: what the medium says no to.
-fn answered<T>(result: Result<T, RegionError>) -> anyhow::Result<Option<T>> {
-    match result {
-        Ok(done) => Ok(Some(done)),
-        Err(error @ (RegionError::Align { .. } | RegionError::Size { .. })) => Err(error.into()),
-        Err(RegionError::Division(error @ DivisionError::Align { .. })) => Err(error.into()),
-        Err(error) => {
-            eprintln!("pfnbench: {error}");
-            Ok(None)
-        }
-    }
-}
-
-fn answer<T>(done: Option<T>) -> Answer {
-    if done.is_some() { Answer::Yes } else { Answer::No }
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -85,11 +65,22 @@ pub(super) struct RegionArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: u64,
     /// Physical address of the first byte.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, default_value = "0x100000000")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
     start: u64,
     /// Namespaces begin at multiples of this; 16 MiB, or 4 KiB if the region is smaller.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     align: Option<u64>,
+}
+
+/// Files that go again unless all goes well.
+struct Made<'a>(Vec<&'a Path>);
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 impl RegionArgs {
@@ -97,19 +88,11 @@ impl RegionArgs {
         let align = self.align.unwrap_or(if self.size < DEFAULT_ALIGN { HOST.page_bytes } else { DEFAULT_ALIGN });
         let labels_path = labels_path(&self.medium);
         let medium = FileStorage::create(&self.medium, self.size)?;
-        let made =
-            FileStorage::create(&labels_path, LABELS_BYTES).map_err(|error| (false, error.into())).and_then(|labels| {
-                Region::create(medium, labels, self.start, align, &HOST)
-                    .map_err(|error| (true, anyhow::Error::from(error)))
-            });
-        let region = made.map_err(|(labels_too, error)| {
-            // Only what was made here.
-            let _ = std::fs::remove_file(&self.medium);
-            if labels_too {
-                let _ = std::fs::remove_file(&labels_path);
-            }
-            error
-        })?;
+        let mut made = Made(vec![&self.medium]);
+        let labels = FileStorage::create(&labels_path, LABEL_FILE_BYTES)?;
+        made.0.push(&labels_path);
+        let region = Region::create(medium, labels, self.start, align, &HOST)?;
+        made.0.clear();
         let extent = region.extent();
         print(format!(
             "region of {} at {:#x}, namespaces on multiples of {}",
@@ -157,8 +140,8 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     name: Option<String>,
     /// Whose rules.
-    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
-    rules: RulesArg,
+    #[arg(long, value_enum, default_value_t = Time::Merged)]
+    rules: Time,
 }
 
 impl CreateArgs {
@@ -175,8 +158,7 @@ impl CreateArgs {
         let (uuid, instance) = (Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes());
         let (size, align, records) = (self.size, self.align, self.map.records());
         let wanted = Wanted { size, align, kind, records, name: name.clone(), uuid, instance };
-        let made = region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.set());
-        let Some(division) = answered(made)? else { return Ok(Answer::No) };
+        let division = region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.rules())?;
         let start = region.namespace(region.label(&uuid)?).start;
         let usable = division.map_or(size, |division| division.usable());
         print(format!("{name}: {} of {} usable, at {start:#x}, {}", Bytes(usable), Bytes(size), kind.name()))?;
@@ -190,12 +172,6 @@ pub(super) struct ListArgs {
     medium: MediumArgs,
     #[command(flatten)]
     json: Json,
-}
-
-fn right_aligned(table: &mut comfy_table::Table, columns: std::ops::Range<usize>) {
-    for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
 }
 
 impl ListArgs {
@@ -228,7 +204,7 @@ impl ListArgs {
                 Uuid::from_bytes(label.uuid).to_string(),
             ]);
         }
-        right_aligned(&mut table, 1..3);
+        table::right_align(&mut table, 1..3);
         print(table)?;
         print(format!(
             "{} of {} free, on multiples of {}",
@@ -252,8 +228,8 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     medium: MediumArgs,
     /// Whose rules.
-    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
-    rules: RulesArg,
+    #[arg(long, value_enum, default_value_t = Time::Merged)]
+    rules: Time,
 }
 
 fn verdict(personality: &Personality, namespace: Extent) -> String {
@@ -273,7 +249,7 @@ impl CheckArgs {
         let region = self.medium.open(Access::Read)?;
         let mut answer = Answer::Yes;
         for label in region.labels() {
-            match region.probe(label, &HOST, &self.rules.set()) {
+            match region.probe(label, &HOST, &self.rules.rules()) {
                 // Old kernels forgot what they did not understand.
                 Ok(Personality::Raw) if label.kind != NamespaceKind::Raw => {
                     answer = Answer::No;
@@ -327,13 +303,15 @@ impl OneArgs {
     pub(super) fn disable(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write)?;
         let label = self.find(&region)?;
-        Ok(answer(answered(region.set_disabled(&label.uuid, true))?))
+        region.set_disabled(&label.uuid, true)?;
+        Ok(Answer::Yes)
     }
 
     pub(super) fn destroy(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write)?;
         let label = self.find(&region)?;
-        Ok(answer(answered(region.destroy_namespace(&label.uuid))?))
+        region.destroy_namespace(&label.uuid)?;
+        Ok(Answer::Yes)
     }
 }
 
@@ -371,42 +349,30 @@ impl EnableArgs {
         let mut region = self.one.medium.open(Access::Write)?;
         let mut label = self.one.find(&region)?;
         label.is_disabled = false;
-        let came_up = match self.layout {
+        let said = match self.layout {
             LayoutArg::VmemmapSection => try_on::<VmemmapSection>(&region, &label),
             LayoutArg::Subsection => try_on::<Subsection>(&region, &label),
             LayoutArg::Dax => try_on::<Dax>(&region, &label),
             LayoutArg::DaxX86 => try_on::<DaxX86>(&region, &label),
-        }?;
-        match came_up {
-            Ok(said) => print(said)?,
-            Err(error) => {
-                eprintln!("pfnbench: {}: {error}", label.name);
-                return Ok(Answer::No);
-            }
-        }
-        Ok(answer(answered(region.set_disabled(&label.uuid, false))?))
+        };
+        let said = said.with_context(|| format!("{} does not come up", label.name))?;
+        region.set_disabled(&label.uuid, false)?;
+        print(said)?;
+        Ok(Answer::Yes)
     }
 }
 
-/// Brings a namespace up, reads its records, takes it down; what was seen, or why it did not come up.
+/// Brings a namespace up, reads its records, takes it down; what was seen.
 fn try_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     region: &Region<FileStorage>,
     label: &Label,
-) -> anyhow::Result<Result<String, NamespaceError>> {
+) -> anyhow::Result<String> {
     let (map, config) = (BootMap::default(), MachineConfig::default());
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
-    let enabled = match enable(region, label, &HOST, &machine) {
-        Ok(enabled) => enabled,
-        Err(error) => return Ok(Err(error)),
-    };
+    let enabled = enable(region, label, &HOST, &machine)?;
     let mut said = format!("{}: {}", label.name, verdict(&enabled.personality, region.namespace(label)));
     if let Some(mapping) = &enabled.mapping {
-        let first = mapping.range.start() + HEAD_BYTES / X86_64::PAGE_SIZE;
-        let reader = machine.layout().reader();
-        let wrong = |pfn: &Pfn| !reader.valid_to_page(*pfn).is_some_and(|page| page.is_of(*pfn));
-        let found = (first..mapping.range.end()).map(Pfn).find(wrong);
-        drop(reader);
-        if let Some(pfn) = found {
+        if let Some(pfn) = mapping.first_wrong_record(machine.layout()) {
             bail!("the record of {pfn} is not its own");
         }
         let accounting = machine.layout().accounting();
@@ -418,5 +384,5 @@ fn try_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
         );
     }
     disable(&enabled, &machine)?;
-    Ok(Ok(said))
+    Ok(said)
 }

@@ -1,16 +1,15 @@
 //! `pfnbench namespace plan` and `lost`.
 
 use super::MapArg;
-use crate::capacity::{LOST_SIZES, Lost, Plan, Time, lost};
+use crate::capacity::{LOST_SIZES, Lost, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::table;
 use crate::units::parse_size;
 use anyhow::bail;
 use clap::Args;
-use comfy_table::CellAlignment;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
+use memmap_layouts::nvdimm::division::{DivisionError, Surroundings, divide};
+use memmap_layouts::nvdimm::{Extent, Host, RecordsOn};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Args)]
@@ -36,13 +35,13 @@ pub(super) struct PlanArgs {
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
     /// Physical address of the first byte.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, default_value = "0x100000000")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
     start: u64,
-    /// RAM around it, as first and last byte; may be given again.
-    #[arg(long, value_name = "FIRST-LAST", value_parser = parse_extent)]
+    /// RAM around it, as first and last byte or as start and size; may be given again.
+    #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
     ram: Vec<Extent>,
-    /// Another region of persistent memory, as first and last byte; may be given again.
-    #[arg(long, value_name = "FIRST-LAST", value_parser = parse_extent)]
+    /// Another region of persistent memory, as first and last byte or as start and size; may be given again.
+    #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
     region: Vec<Extent>,
     /// Sizes are multiples of this, the alignment of the region.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16M")]
@@ -51,44 +50,91 @@ pub(super) struct PlanArgs {
     json: Json,
 }
 
-/// A physical address: hexadecimal with 0x, or a size.
-pub(super) fn parse_address(text: &str) -> Result<u64, String> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).map_err(|error| format!("{text:?} is not an address: {error}")),
-        None => parse_size(text),
-    }
-}
-
-/// First and last byte, as `/proc/iomem` has them; bare digits are hexadecimal.
+/// First and last byte, as `/proc/iomem` has them, where bare digits are hexadecimal; or a start and a size.
 fn parse_extent(text: &str) -> Result<Extent, String> {
     let hex = |part: &str| u64::from_str_radix(part.trim().trim_start_matches("0x"), 16).ok();
-    let ends = text.split_once('-').and_then(|(first, last)| Some((hex(first)?, hex(last)?)));
-    let extent = ends.and_then(|(first, last)| Extent::new(first, last.checked_sub(first)?.checked_add(1)?));
-    extent.ok_or_else(|| format!("{text:?} is no range; write 0x100000000-0x1fbffffff, first and last byte"))
+    let extent = match (text.split_once('-'), text.split_once('+')) {
+        (Some((first, last)), _) => hex(first)
+            .zip(hex(last))
+            .and_then(|(first, last)| Extent::new(first, last.checked_sub(first)?.checked_add(1)?)),
+        (None, Some((start, size))) => {
+            hex(start).zip(parse_size(size).ok()).and_then(|(start, size)| Extent::new(start, size))
+        }
+        (None, None) => None,
+    };
+    extent.ok_or_else(|| {
+        format!("{text:?} is no range; write 0x100000000-0x1fbffffff (first and last byte) or 0x100000000+4032M")
+    })
 }
 
-fn error_value(error: &DivisionError) -> Value {
-    json!({ "refused": error.to_string(), "errno": error.errno().raw_os_error() })
+/// What is had under the rules of a time: a size and where its bytes go, or why it is not.
+struct Column {
+    time: Time,
+    size: Option<u64>,
+    result: Result<Waterfall, PlanError>,
 }
 
-impl PlanArgs {
-    fn size(&self, plan: &Plan<'_>, time: Time) -> anyhow::Result<u64> {
-        let step = self.region_align;
-        let Some(usable) = self.usable else { return Ok(self.size.unwrap_or_default()) };
-        match plan.size_for(usable, step, time) {
-            Some(size) => Ok(size),
-            None => bail!(
-                "no namespace at {:#x} has {} of data: it would leave the physical space",
-                self.start,
-                Bytes(usable)
-            ),
+impl Column {
+    fn cell(&self, nr: usize) -> String {
+        match &self.result {
+            Ok(waterfall) => {
+                let bytes = waterfall.lines()[nr].1;
+                let share = bytes as f64 / waterfall.raw_bytes as f64 * 100.0;
+                match bytes {
+                    0 => "–".to_owned(),
+                    _ if share < 0.005 => format!("{} (< 0.01 %)", Bytes(bytes)),
+                    _ => format!("{} ({share:.2} %)", Bytes(bytes)),
+                }
+            }
+            Err(_) if nr == 0 => self.size.map_or_else(|| "none".to_owned(), |size| Bytes(size).to_string()),
+            Err(_) => "refused".to_owned(),
         }
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    fn value(&self) -> Value {
+        let division = match &self.result {
+            Ok(waterfall) => json!(waterfall),
+            Err(error) => json!({ "refused": error.to_string(), "errno": errno(error) }),
+        };
+        json!({ "size_bytes": self.size, "division": division })
+    }
+}
+
+/// The kernel's number, for what a kernel refuses.
+fn errno(error: &PlanError) -> Option<i32> {
+    match error {
+        PlanError::Division(error) => Some(error.errno().raw_os_error()),
+        _ => None,
+    }
+}
+
+impl PlanArgs {
+    /// What no medium could hold.
+    fn check(&self, plan: &Plan<'_>) -> anyhow::Result<()> {
         let step = self.region_align;
         if !step.is_power_of_two() || step < 4096 {
             bail!("a region cannot be aligned to {}: a power of two from 4 KiB on works, as 16M", Bytes(step));
+        }
+        let off = self.start % 4096;
+        if off != 0 {
+            bail!(
+                "a namespace cannot begin at {:#x}, {} past a page of 4 KiB; {:#x} works",
+                self.start,
+                Bytes(off),
+                self.start - off
+            );
+        }
+        // An alignment that no kernel serves, whatever the size.
+        let aligned = divide(
+            Extent { start: 0, size: 1 << 40 },
+            self.align,
+            RecordsOn::Ram,
+            &Host::X86_64,
+            &Surroundings::default(),
+            &Time::Merged.rules(),
+        );
+        if let Err(error @ DivisionError::Align { .. }) = aligned {
+            return Err(error.into());
         }
         if self.usable == Some(0) {
             bail!("0 B of data need no namespace; write a size, as --usable 1G");
@@ -96,85 +142,75 @@ impl PlanArgs {
         let Some(size) = self.size else { return Ok(()) };
         let off = size % step;
         if size == 0 || off != 0 {
-            let (below, above) = (size - off, size.saturating_add(step - off));
-            let below = if below > 0 { format!("{} or ", Bytes(below)) } else { String::new() };
+            let (below, above) = plan.sizes_beside(size, step);
+            let named: Vec<_> = below.into_iter().chain(above).map(|size| Bytes(size).to_string()).collect();
+            let works = if named.is_empty() { String::new() } else { format!("; {} works", named.join(" or ")) };
+            let finer = if step > 4096 && size > 0 && size % 4096 == 0 { ", or --region-align 4K" } else { "" };
             bail!(
                 "a namespace of {} ({size} bytes) is refused: sizes are multiples of the region's alignment of {} \
-                 (Linux since 5.7), and this is {} past one; {below}{} works, or --region-align 4K",
+                 (Linux since 5.7), and this is {} past one{works}{finer}",
                 Bytes(size),
                 Bytes(step),
-                Bytes(off),
-                Bytes(above)
+                Bytes(off)
             );
-        }
-        if Extent::new(self.start, size).is_none() {
-            bail!("{} at {:#x} leave the physical space of 56 bits", Bytes(size), self.start);
         }
         Ok(())
     }
 
+    fn column(&self, plan: &Plan<'_>, time: Time) -> Column {
+        let size = match self.usable {
+            Some(usable) => plan.size_for(usable, self.region_align, time),
+            None => Ok(self.size.unwrap_or_default()),
+        };
+        match size {
+            Ok(size) => Column { time, size: Some(size), result: plan.waterfall(size, time) },
+            Err(error) => Column { time, size: None, result: Err(error) },
+        }
+    }
+
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        self.check()?;
-        let records = self.map.records();
         let around = Surroundings { ram: &self.ram, regions: &self.region };
-        let plan = Plan { start: self.start, align: self.align, records, around };
-        // An alignment that no kernel serves is bad usage, whatever the size.
-        if let Err(error @ DivisionError::Align { .. }) = plan.waterfall(self.region_align, Time::Merged) {
-            return Err(error.into());
+        let plan = Plan { start: self.start, align: self.align, records: self.map.records(), around };
+        self.check(&plan)?;
+        let columns = Time::BOTH.map(|time| self.column(&plan, time));
+        // A size that leaves the physical space is one that cannot be, under whatever rules.
+        let merged = columns.last().and_then(|of| of.result.as_ref().err());
+        if let Some(error) = merged.filter(|error| error.is_beyond_space()) {
+            return Err(error.clone().into());
         }
-        let mut columns = Vec::new();
-        for time in Time::BOTH {
-            let size = self.size(&plan, time)?;
-            columns.push((time, size, plan.waterfall(size, time)));
-        }
-        let is_had = columns.iter().any(|(time, _, result)| *time == Time::Merged && result.is_ok());
         if self.json.json {
-            let mut of_times = Map::new();
-            for (time, size, result) in &columns {
-                let value = match result {
-                    Ok(waterfall) => json!(waterfall),
-                    Err(error) => error_value(error),
-                };
-                let name = if *time == Time::Before { "before" } else { "merged" };
-                of_times.insert(name.into(), json!({ "size_bytes": size, "division": value }));
-            }
+            let of_times: Map<_, _> = columns.iter().map(|of| (of.time.name().to_owned(), of.value())).collect();
             print_json(&json!({ "start": self.start, "align_bytes": self.align, "rules": of_times }))?;
         } else {
             self.print(&columns)?;
         }
+        let is_had = columns.iter().any(|of| of.time == Time::Merged && of.result.is_ok());
         Ok(if is_had { Answer::Yes } else { Answer::No })
     }
 
-    fn print(&self, columns: &[(Time, u64, Result<crate::capacity::Waterfall, DivisionError>)]) -> anyhow::Result<()> {
+    fn print(&self, columns: &[Column]) -> anyhow::Result<()> {
         let mut table = table::empty();
-        let headings = columns.iter().map(|(time, ..)| time.heading());
-        table.set_header([""].into_iter().chain(headings));
-        let labels = crate::capacity::Waterfall::default().lines().map(|(label, _)| label);
-        for (nr, label) in labels.into_iter().enumerate() {
-            let cell = |(_, size, result): &(Time, u64, Result<crate::capacity::Waterfall, DivisionError>)| match result
-            {
-                Ok(waterfall) => {
-                    let bytes = waterfall.lines()[nr].1;
-                    let share = bytes as f64 / waterfall.raw_bytes as f64 * 100.0;
-                    if bytes == 0 { "–".to_owned() } else { format!("{} ({share:.2} %)", Bytes(bytes)) }
-                }
-                Err(_) if nr == 0 => Bytes(*size).to_string(),
-                Err(_) => "refused".to_owned(),
-            };
-            let cells: Vec<String> = std::iter::once(label.to_owned()).chain(columns.iter().map(cell)).collect();
-            table.add_row(cells);
+        table.set_header([""].into_iter().chain(columns.iter().map(|of| of.time.heading())));
+        for (nr, (label, _)) in Waterfall::default().lines().into_iter().enumerate() {
+            table.add_row([label.to_owned()].into_iter().chain(columns.iter().map(|of| of.cell(nr))));
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table::right_align(&mut table, 1..3);
         print(table)?;
-        for (time, _, result) in columns {
-            if let Err(error) = result {
-                print(format!("{}: {error}", time.heading()))?;
+        for of in columns {
+            match (&of.result, self.usable) {
+                (Ok(waterfall), None) => {
+                    print(format!("{}: {} bytes usable", of.time.heading(), waterfall.usable_bytes))?
+                }
+                (Ok(waterfall), Some(wanted)) => print(format!(
+                    "{}: for {} of data ask for {} ({} bytes), {} bytes of which are usable",
+                    of.time.heading(),
+                    Bytes(wanted),
+                    Bytes(waterfall.raw_bytes),
+                    waterfall.raw_bytes,
+                    waterfall.usable_bytes
+                ))?,
+                (Err(error), _) => print(format!("{}: {error}", of.time.heading()))?,
             }
-        }
-        if let (Some(usable), Some((_, size, _))) = (self.usable, columns.last()) {
-            print(format!("for {} of data ask for {} ({size} bytes)", Bytes(usable), Bytes(*size)))?;
         }
         Ok(())
     }
@@ -213,9 +249,7 @@ impl LostArgs {
                 std::iter::once(Bytes(first).to_string()).chain(of_offset.iter().flat_map(cells)).collect();
             table.add_row(cells);
         }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table::right_align(&mut table, 0..1 + 2 * LOST_SIZES.len());
         print(table)?;
         Ok(Answer::Yes)
     }

@@ -1,10 +1,10 @@
 //! `pfnbench namespace scene`.
 
-use super::RulesArg;
+use crate::capacity::Time;
 use crate::cli::{Answer, Json, print, print_json};
 use anyhow::Context;
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use memmap_layouts::nvdimm::scene::{Scene, Step, play};
 use serde_json::json;
 use std::path::PathBuf;
@@ -19,11 +19,11 @@ Examples:
 Exit codes: 0 every step ended as expected under its rules, 1 one did not, 2 the scene could not be played.")]
 pub(super) struct SceneArgs {
     /// Which scene.
-    #[arg(value_name = "NAME")]
-    scene: SceneName,
+    #[arg(value_name = "NAME", value_parser = scenes())]
+    scene: Scene,
     /// Whose rules: those of Linux until 5.2, or since the series was merged.
-    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
-    rules: RulesArg,
+    #[arg(long, value_enum, default_value_t = Time::Merged)]
+    rules: Time,
     /// Folder for the files that play the media; they are sparse, and gone afterwards.
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     dir: PathBuf,
@@ -31,26 +31,10 @@ pub(super) struct SceneArgs {
     json: Json,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct SceneName(Scene, &'static str);
-
-impl ValueEnum for SceneName {
-    fn value_variants<'a>() -> &'a [Self] {
-        const NAMES: [SceneName; Scene::ALL.len()] = {
-            let mut names = [SceneName(Scene::Shift, ""); Scene::ALL.len()];
-            let mut nr = 0;
-            while nr < names.len() {
-                names[nr] = SceneName(Scene::ALL[nr].0, Scene::ALL[nr].1);
-                nr += 1;
-            }
-            names
-        };
-        &NAMES
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.1).help(self.0.about()))
-    }
+fn scenes() -> impl TypedValueParser<Value = Scene> {
+    let names = Scene::ALL.map(|scene| PossibleValue::new(scene.name()).help(scene.about()));
+    let named = |name: String| Scene::ALL.into_iter().find(|scene| scene.name() == name).ok_or("no scene");
+    PossibleValuesParser::new(names).try_map(named)
 }
 
 fn line(step: &Step) -> String {
@@ -66,15 +50,13 @@ fn line(step: &Step) -> String {
 
 impl SceneArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let SceneName(scene, name) = self.scene;
-        let is_before = matches!(self.rules, RulesArg::Before);
-        let rules = if is_before { "before" } else { "merged" };
+        let (name, rules) = (self.scene.name(), self.rules.name());
         let dir = tempfile::Builder::new().prefix("pfnbench-scene-").tempdir_in(&self.dir);
         let dir = dir.with_context(|| {
             format!("no files can be made in {}; name another folder with --dir", self.dir.display())
         })?;
         let (mut steps, mut failed) = (Vec::new(), Ok(()));
-        play(scene, is_before, dir.path(), &mut |step| {
+        play(self.scene, self.rules == Time::Before, dir.path(), &mut |step| {
             if !self.json.json && failed.is_ok() {
                 failed = print(line(&step));
             }
