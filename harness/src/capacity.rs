@@ -2,13 +2,14 @@
 
 use clap::ValueEnum;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, divide, usable};
+use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, Terms};
 use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, PHYSICAL_SPACE_BYTES, RecordsOn};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
 use serde::Serialize;
 use thiserror::Error;
 
-const HOST: Host = Host::X86_64;
+/// The machine that is planned for.
+pub const HOST: Host = Host::X86_64;
 
 /// A namespace to be divided.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +192,10 @@ impl Plan<'_> {
         ram.chain(self.around.regions.iter().map(|extent| ("another region", extent)))
     }
 
+    fn terms<'a>(&'a self, rules: &'a RuleSet) -> Terms<'a> {
+        Terms { align: self.align, records: self.records, host: &HOST, around: self.around, rules }
+    }
+
     /// Where the bytes of a namespace of `size` go.
     ///
     /// # Errors
@@ -202,7 +207,7 @@ impl Plan<'_> {
         if let Some((what, other)) = self.neighbours().find(|(_, other)| within(other) > 0) {
             return Err(PlanError::Overlaps { start, size, what, other: *other, by: within(other) });
         }
-        let division = divide(namespace, self.align, self.records, &HOST, &self.around, &time.rules())?;
+        let division = self.terms(&time.rules()).divide(namespace)?;
         Ok(Waterfall::of(size, self.records, &division))
     }
 
@@ -220,8 +225,8 @@ impl Plan<'_> {
     /// There is none; or the cause that no size has any data.
     pub fn size_for(&self, wanted: u64, step: u64, time: Time) -> Result<u64, PlanError> {
         let (room, rules) = (self.room(), time.rules());
-        let of =
-            |size| usable(Extent { start: self.start, size }, self.align, self.records, &HOST, &self.around, &rules);
+        let terms = self.terms(&rules);
+        let of = |size| terms.usable(Extent { start: self.start, size });
         let enough = |nr: &u64| of(nr * step) >= wanted;
         let last = room / step;
         let no_size = || match self.waterfall((last * step).max(step), time) {

@@ -111,61 +111,113 @@ impl DivisionError {
     }
 }
 
-/// Divides a namespace.
-///
-/// # Errors
-/// The alignment is none, the start is off the grid, or nothing is left.
-pub fn divide(
-    namespace: Extent,
-    align: u64,
-    records: RecordsOn,
-    host: &Host,
-    around: &Surroundings<'_>,
-    rules: &RuleSet,
-) -> Result<Division, DivisionError> {
-    if !host.aligns.contains(&align) {
-        return Err(DivisionError::Align { align, page: host.page_bytes, aligns: host.aligns });
-    }
-    let divided = |namespace| unexplained(namespace, align, records, host, around, rules);
-    let mut result = divided(namespace);
-    if let Err(DivisionError::TooSmall { works, .. }) = &mut result {
-        // Nothing is lost but head, records, less than a section and less than two alignments at each end.
-        let grid = align.max(host.compat_bytes);
-        let ends = (1..=4 * host.section_bytes.max(grid) / grid).map(|nr| down(namespace.end(), grid) + nr * grid);
-        let mut larger = ends.filter_map(|end| Extent::new(namespace.start, end - namespace.start));
-        *works = larger.find(|larger| divided(*larger).is_ok()).map(|larger| larger.size);
-    }
-    result
+/// What a namespace is divided by.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// Alignment of the data.
+    pub align: u64,
+    /// Where the records shall lie.
+    pub records: RecordsOn,
+    /// The kernel's machine.
+    pub host: &'a Host,
+    /// What lies around.
+    pub around: Surroundings<'a>,
+    /// The kernel's rules.
+    pub rules: &'a RuleSet,
 }
 
-/// Bytes of data of a namespace; 0 if it cannot be divided. For those who try many sizes: [`divide`] looks for one that works.
-pub fn usable(
-    namespace: Extent,
-    align: u64,
-    records: RecordsOn,
-    host: &Host,
-    around: &Surroundings<'_>,
-    rules: &RuleSet,
-) -> u64 {
-    let division = host
-        .aligns
-        .contains(&align)
-        .then(|| unexplained(namespace, align, records, host, around, rules).ok())
-        .flatten();
-    division.map_or(0, |division| division.usable())
-}
+impl Terms<'_> {
+    /// Divides a namespace.
+    ///
+    /// # Errors
+    /// The alignment is none, the start is off the grid, or nothing is left; a size that works is looked for then.
+    pub fn divide(&self, namespace: Extent) -> Result<Division, DivisionError> {
+        let mut result = self.attempt(namespace);
+        if let Err(DivisionError::TooSmall { works, .. }) = &mut result {
+            // Nothing is lost but head, records, less than a section and less than two alignments at each end.
+            let grid = self.align.max(self.host.compat_bytes);
+            let nr_grids = 4 * self.host.section_bytes.max(grid) / grid;
+            let ends = (1..=nr_grids).map(|nr| down(namespace.end(), grid) + nr * grid);
+            let mut larger = ends.filter_map(|end| Extent::new(namespace.start, end - namespace.start));
+            *works = larger.find(|larger| self.attempt(*larger).is_ok()).map(|larger| larger.size);
+        }
+        result
+    }
 
-fn unexplained(
-    namespace: Extent,
-    align: u64,
-    records: RecordsOn,
-    host: &Host,
-    around: &Surroundings<'_>,
-    rules: &RuleSet,
-) -> Result<Division, DivisionError> {
-    match rules.pads_namespaces {
-        true => padded(namespace, align, records, host, around),
-        false => trimmed(namespace, align, records, host),
+    /// Bytes of data of a namespace; 0 if it cannot be divided. For those who try many sizes.
+    pub fn usable(&self, namespace: Extent) -> u64 {
+        self.attempt(namespace).map_or(0, |division| division.usable())
+    }
+
+    /// Without a size that works.
+    fn attempt(&self, namespace: Extent) -> Result<Division, DivisionError> {
+        let (align, host) = (self.align, self.host);
+        if !host.aligns.contains(&align) {
+            return Err(DivisionError::Align { align, page: host.page_bytes, aligns: host.aligns });
+        }
+        match self.rules.pads_namespaces {
+            true => self.padded(namespace),
+            false => self.trimmed(namespace),
+        }
+    }
+
+    /// Since the series: only the end is trimmed.
+    fn trimmed(&self, namespace: Extent) -> Result<Division, DivisionError> {
+        let Self { align, records, host, .. } = *self;
+        let (Extent { start, size }, compat) = (namespace, host.compat_bytes);
+        let off = start % compat;
+        if off != 0 {
+            return Err(DivisionError::StartMisaligned { start, off, compat });
+        }
+        let grid = align.max(compat);
+        let end_trunc = namespace.end() % grid;
+        let records_bytes = match records {
+            RecordsOn::Medium => size.saturating_sub(HEAD_BYTES) / PFN_BYTES * u64::from(host.record_bytes),
+            RecordsOn::Ram => 0,
+        };
+        let dataoff = up(start + HEAD_BYTES + records_bytes, grid) - start;
+        let taken = dataoff + end_trunc;
+        if taken >= size {
+            return Err(DivisionError::TooSmall { size, align, taken, works: None });
+        }
+        Ok(Division {
+            start_pad: 0,
+            dataoff,
+            end_trunc,
+            npfns: (size - taken) / PFN_BYTES,
+            minor: super::info_block::MINOR,
+        })
+    }
+
+    /// Until 5.2: padded to whole sections where others share them.
+    fn padded(&self, namespace: Extent) -> Result<Division, DivisionError> {
+        let Self { align, records, host, around, .. } = *self;
+        let (Extent { start, size }, end, section) = (namespace, namespace.end(), host.section_bytes);
+        let start_pad = match around.collides(down(start, section), end) {
+            true => up(start, section) - start,
+            false => 0,
+        };
+        let end_trunc = match around.collides(start, up(end, section)) || end % align != 0 {
+            true => end - down(end, section).min(down(end, align)),
+            false => 0,
+        };
+        let reserve = up(HEAD_BYTES, host.page_bytes);
+        let too_small = |taken| DivisionError::TooSmall { size, align, taken, works: None };
+        let left =
+            size.checked_sub(start_pad + end_trunc + reserve).ok_or(too_small(start_pad + end_trunc + reserve))?;
+        let begin = start + start_pad;
+        let dataoff = match records {
+            RecordsOn::Medium => {
+                let npfns = up(left / host.page_bytes, section / host.page_bytes);
+                up(begin + reserve + u64::from(host.record_bytes) * npfns, align.max(host.pmd_bytes)) - begin
+            }
+            RecordsOn::Ram => up(begin + reserve, align) - begin,
+        };
+        let taken = dataoff + start_pad + end_trunc;
+        if taken >= size {
+            return Err(too_small(taken));
+        }
+        Ok(Division { start_pad, dataoff, end_trunc, npfns: (size - taken) / PFN_BYTES, minor: 2 })
     }
 }
 
@@ -175,68 +227,6 @@ fn up(value: u64, to: u64) -> u64 {
 
 fn down(value: u64, to: u64) -> u64 {
     value - value % to
-}
-
-/// Since the series: only the end is trimmed.
-fn trimmed(namespace: Extent, align: u64, records: RecordsOn, host: &Host) -> Result<Division, DivisionError> {
-    let (Extent { start, size }, compat) = (namespace, host.compat_bytes);
-    let off = start % compat;
-    if off != 0 {
-        return Err(DivisionError::StartMisaligned { start, off, compat });
-    }
-    let grid = align.max(compat);
-    let end_trunc = namespace.end() % grid;
-    let records_bytes = match records {
-        RecordsOn::Medium => size.saturating_sub(HEAD_BYTES) / PFN_BYTES * u64::from(host.record_bytes),
-        RecordsOn::Ram => 0,
-    };
-    let dataoff = up(start + HEAD_BYTES + records_bytes, grid) - start;
-    let taken = dataoff + end_trunc;
-    if taken >= size {
-        return Err(DivisionError::TooSmall { size, align, taken, works: None });
-    }
-    Ok(Division {
-        start_pad: 0,
-        dataoff,
-        end_trunc,
-        npfns: (size - taken) / PFN_BYTES,
-        minor: super::info_block::MINOR,
-    })
-}
-
-/// Until 5.2: padded to whole sections where others share them.
-fn padded(
-    namespace: Extent,
-    align: u64,
-    records: RecordsOn,
-    host: &Host,
-    around: &Surroundings<'_>,
-) -> Result<Division, DivisionError> {
-    let (Extent { start, size }, end, section) = (namespace, namespace.end(), host.section_bytes);
-    let start_pad = match around.collides(down(start, section), end) {
-        true => up(start, section) - start,
-        false => 0,
-    };
-    let end_trunc = match around.collides(start, up(end, section)) || end % align != 0 {
-        true => end - down(end, section).min(down(end, align)),
-        false => 0,
-    };
-    let reserve = up(HEAD_BYTES, host.page_bytes);
-    let too_small = |taken| DivisionError::TooSmall { size, align, taken, works: None };
-    let left = size.checked_sub(start_pad + end_trunc + reserve).ok_or(too_small(start_pad + end_trunc + reserve))?;
-    let begin = start + start_pad;
-    let dataoff = match records {
-        RecordsOn::Medium => {
-            let npfns = up(left / host.page_bytes, section / host.page_bytes);
-            up(begin + reserve + u64::from(host.record_bytes) * npfns, align.max(host.pmd_bytes)) - begin
-        }
-        RecordsOn::Ram => up(begin + reserve, align) - begin,
-    };
-    let taken = dataoff + start_pad + end_trunc;
-    if taken >= size {
-        return Err(too_small(taken));
-    }
-    Ok(Division { start_pad, dataoff, end_trunc, npfns: (size - taken) / PFN_BYTES, minor: 2 })
 }
 
 #[cfg(test)]
@@ -250,7 +240,7 @@ mod tests {
 
     fn merged(start: u64, size: u64, align: u64, records: RecordsOn) -> Result<Division, DivisionError> {
         let (namespace, around) = (Extent::new(start, size).unwrap(), Surroundings::default());
-        divide(namespace, align, records, &Host::X86_64, &around, &RuleSet::MERGED)
+        Terms { align, records, host: &Host::X86_64, around, rules: &RuleSet::MERGED }.divide(namespace)
     }
 
     #[test]
@@ -277,22 +267,27 @@ mod tests {
     fn t62_the_old_scheme_padded_to_whole_sections() {
         let namespace = Extent::new(0x1_fc00_0000, 4 * GIB).unwrap();
         let ram = [Extent::new(4 * GIB, 0xfc00_0000).unwrap()];
-        let before = |around: &Surroundings<'_>| {
-            divide(namespace, 2 * MIB, RecordsOn::Medium, &Host::X86_64, around, &Before::SET).unwrap()
+        let on_medium = |around| Terms {
+            align: 2 * MIB,
+            records: RecordsOn::Medium,
+            host: &Host::X86_64,
+            around,
+            rules: &Before::SET,
         };
-        let division = before(&Surroundings { ram: &ram, regions: &[] });
+        let before = |around| on_medium(around).divide(namespace).unwrap();
+        let division = before(Surroundings { ram: &ram, regions: &[] });
         assert_eq!((division.start_pad, division.dataoff, division.npfns), (0x400_0000, 0x420_0000, 0xf_7e00));
         assert_eq!((division.end_trunc, division.minor), (0, 2));
         // 3966 MiB then, 4030 MiB now.
         assert_eq!(division.usable() / MIB, 3966);
         assert_eq!(merged(namespace.start, namespace.size, 2 * MIB, RecordsOn::Medium).unwrap().usable() / MIB, 4030);
         // Nobody around: nothing is padded.
-        assert_eq!(before(&Surroundings::default()).start_pad, 0);
+        assert_eq!(before(Surroundings::default()).start_pad, 0);
         // The neighbours of issue 76 of ndctl: the second region begins in the middle of a section.
         let first = [Extent::new(0x18_7c00_0000, 252 * GIB).unwrap()];
         let second = Extent::new(0x57_7c00_0000, 252 * GIB).unwrap();
         let around = Surroundings { ram: &[], regions: &first };
-        let division = divide(second, 2 * MIB, RecordsOn::Medium, &Host::X86_64, &around, &Before::SET).unwrap();
+        let division = on_medium(around).divide(second).unwrap();
         assert_eq!(division.start_pad, 64 * MIB);
     }
 
@@ -321,11 +316,11 @@ mod tests {
             for rules in [RuleSet::MERGED, Before::SET] {
                 for records in [RecordsOn::Ram, RecordsOn::Medium] {
                     let namespace = Extent::new(0, size).unwrap();
-                    let around = Surroundings::default();
-                    let divided = |namespace| divide(namespace, 2 * MIB, records, &Host::X86_64, &around, &rules);
-                    let Err(DivisionError::TooSmall { works, .. }) = divided(namespace) else { panic!("{size}") };
+                    let (host, around) = (&Host::X86_64, Surroundings::default());
+                    let terms = Terms { align: 2 * MIB, records, host, around, rules: &rules };
+                    let Err(DivisionError::TooSmall { works, .. }) = terms.divide(namespace) else { panic!("{size}") };
                     // What an error names does work.
-                    assert!(divided(Extent::new(0, works.unwrap()).unwrap()).is_ok(), "{size} {works:?}");
+                    assert!(terms.divide(Extent::new(0, works.unwrap()).unwrap()).is_ok(), "{size} {works:?}");
                 }
             }
         }

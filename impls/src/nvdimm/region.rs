@@ -15,7 +15,7 @@
 //!
 //! Source: `drivers/nvdimm/region_devs.c`, `namespace_devs.c`, `pfn_devs.c`.
 
-use super::division::{Division, DivisionError, Surroundings, divide};
+use super::division::{Division, DivisionError, Surroundings, Terms};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
 use super::label::{Current, InvalidTable, Label, LabelError, NamespaceKind, Table};
 use super::storage::Storage;
@@ -314,7 +314,8 @@ impl<S: Storage> Region<S> {
         let division = match signature(wanted.kind) {
             None => None,
             Some(signature) => {
-                let division = divide(self.namespace(&label), wanted.align, wanted.records, host, around, rules)?;
+                let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
+                let division = terms.divide(self.namespace(&label))?;
                 self.write_info_block(&label, &contents(wanted, signature, &division, host), rules)?;
                 Some(division)
             }

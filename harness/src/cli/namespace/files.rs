@@ -1,7 +1,7 @@
 //! Regions and namespaces over files: `pfnbench namespace region`, `create`, `list`, `check`, `enable`, `disable`, `destroy`.
 
 use super::MapArg;
-use crate::capacity::Time;
+use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::units::parse_size;
 use crate::{shrunk_media, table};
@@ -9,18 +9,16 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use memmap_layouts::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use memmap_layouts::machine::{Machine, MachineConfig};
+use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{disable, enable};
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Personality, Region, Wanted};
 use memmap_layouts::nvdimm::storage::{Access, FileStorage};
-use memmap_layouts::nvdimm::{Extent, Host};
 use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, RecordStore, SectionFlags, X86_64};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-
-const HOST: Host = Host::X86_64;
 
 /// The labels of a medium are beside it.
 fn labels_path(medium: &Path) -> PathBuf {

@@ -1,15 +1,15 @@
 //! `pfnbench namespace plan` and `lost`.
 
 use super::MapArg;
-use crate::capacity::{LOST_SIZES, Lost, Plan, PlanError, Time, Waterfall, lost};
+use crate::capacity::{HOST, LOST_SIZES, Lost, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::table;
 use crate::units::parse_size;
 use anyhow::bail;
 use clap::Args;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::division::{DivisionError, Surroundings, divide};
-use memmap_layouts::nvdimm::{Extent, Host, RecordsOn};
+use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
 use serde_json::{Map, Value, json};
 
 #[derive(Debug, Args)]
@@ -125,16 +125,9 @@ impl PlanArgs {
             );
         }
         // An alignment that no kernel serves, whatever the size.
-        let aligned = divide(
-            Extent { start: 0, size: 1 << 40 },
-            self.align,
-            RecordsOn::Ram,
-            &Host::X86_64,
-            &Surroundings::default(),
-            &Time::Merged.rules(),
-        );
-        if let Err(error @ DivisionError::Align { .. }) = aligned {
-            return Err(error.into());
+        if !HOST.aligns.contains(&self.align) {
+            let (align, page, aligns) = (self.align, HOST.page_bytes, HOST.aligns);
+            return Err(DivisionError::Align { align, page, aligns }.into());
         }
         if self.usable == Some(0) {
             bail!("0 B of data need no namespace; write a size, as --usable 1G");
