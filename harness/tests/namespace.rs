@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 use memmap_layouts::nvdimm::Host;
 use memmap_layouts::nvdimm::region::{Personality, Region};
-use memmap_layouts::nvdimm::storage::{Access, FileStorage};
+use memmap_layouts::nvdimm::storage::{Access, Medium};
 use memmap_layouts::rules::RuleSet;
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -162,7 +162,7 @@ fn what_is_refused_changes_nothing() {
     pmem.run("region", &["--size", "64M"]).code(2).stderr(contains("exists"));
     assert!(pmem.bytes() == before);
     // Another process has it.
-    let held = FileStorage::open(&pmem.path(), Access::Write).unwrap();
+    let held = Medium::open(&pmem.path(), Access::Write).unwrap();
     pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("open in another process"));
     drop(held);
     let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
@@ -179,7 +179,7 @@ fn what_is_refused_changes_nothing() {
 /// Names of the namespaces of a region; each must be what its label says.
 fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
     let labels = pmem.dir.path().join("pmem0.labels");
-    let open = |path| FileStorage::open(path, Access::Read).unwrap();
+    let open = |path| Medium::open(path, Access::Read).unwrap();
     let region = Region::open(open(&pmem.path()), open(&labels), None).unwrap();
     for label in region.labels() {
         let found = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();

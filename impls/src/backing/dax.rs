@@ -109,6 +109,11 @@ impl DaxDevice {
     /// # Errors
     /// [`DaxError`].
     pub fn open(path: &Path) -> Result<Self, DaxError> {
+        Self::open_as(path, true)
+    }
+
+    /// The same; to be looked at only if it is not to be written.
+    pub(crate) fn open_as(path: &Path, write: bool) -> Result<Self, DaxError> {
         let io = |what| move |source: io::Error| DaxError::Io { path: path.to_owned(), what, source };
         let not_dax = |found| DaxError::NotDax { path: path.to_owned(), found };
         let status = rustix::fs::stat(path).map_err(|e| io("stat")(e.into()))?;
@@ -131,10 +136,10 @@ impl DaxDevice {
         if align > LARGEST_UNIT {
             return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
         }
-        let file = File::options().read(true).write(true).open(path).map_err(io("open"))?;
+        let file = File::options().read(true).write(write).open(path).map_err(io("open"))?;
         let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
         let device = Self { file: Arc::new(file), name, base: 0, len, align, on_tmpfs: false, claimed };
-        device.probe().map_err(io("map"))?;
+        device.probe(write).map_err(io("map"))?;
         Ok(device)
     }
 
@@ -156,9 +161,30 @@ impl DaxDevice {
         Self { file, name, base, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) }
     }
 
+    /// A file with a name in the place of a device node.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn played_by(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self::over_file(Arc::new(file), path.display().to_string(), 0, 0, len))
+    }
+
+    /// A part of the device: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the device must never
+    /// be mapped.
+    pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> Self {
+        let base = self.base.wrapping_add(offset).wrapping_sub(before);
+        let (file, claimed) = (Arc::clone(&self.file), AtomicBool::new(false));
+        Self { file, name, base, len, align: self.align, on_tmpfs: self.on_tmpfs, claimed }
+    }
+
     /// Maps the first unit once: a device that opens need not map.
-    fn probe(&self) -> io::Result<()> {
-        MmapOptions::new().len(self.align as usize).map_raw(&*self.file).map(drop)
+    fn probe(&self, write: bool) -> io::Result<()> {
+        let mut options = MmapOptions::new();
+        options.len(self.align as usize);
+        match write {
+            true => options.map_raw(&*self.file).map(drop),
+            false => options.map_raw_read_only(&*self.file).map(drop),
+        }
     }
 
     /// The device in `parts` pieces of one size, each of which serves an altmap of its own: whole units of 2 MiB, so that

@@ -4,7 +4,7 @@
 use super::division::Surroundings;
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
 use super::region::{Personality, Region, RegionError, Wanted};
-use super::storage::{SECTOR_BYTES, Storage};
+use super::storage::{SECTOR_BYTES, STORE_BYTES, Storage};
 use super::{Host, RecordsOn};
 use crate::rules::RuleSet;
 use rand::{RngExt, SeedableRng};
@@ -87,10 +87,29 @@ fn open(recorder: &Recorder) -> Result<Region<Recorded>, RegionError> {
 
 /// How many subsets of pending sectors are opened one by one; of more a sample.
 const ALL_OF: usize = 10;
-const SAMPLE: usize = 10_000;
+
+/// What lands whole or not at all, and how many states are opened where there are more than all can be.
+#[derive(Clone, Copy)]
+struct Model {
+    unit: usize,
+    sample: usize,
+}
+
+/// Of files and disks.
+const SECTORS: Model = Model { unit: SECTOR_BYTES, sample: 10_000 };
+/// Of a device that is mapped.
+const STORES: Model = Model { unit: STORE_BYTES, sample: 2_000 };
+
+/// A unit that may land: where in a sector, and what.
+type Unit = ((usize, u64), std::ops::Range<usize>, Sector);
+
+fn land(image: &mut Image, (key, bytes, data): &Unit) {
+    let sector = image.entry(*key).or_insert_with(|| Sector::new([0; SECTOR_BYTES]));
+    sector[bytes.clone()].copy_from_slice(&data[bytes.clone()]);
+}
 
 /// Runs a change, then opens every state of it; how many.
-fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
+fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
     let before = recorder.image.borrow().clone();
     let old = look(&open(recorder).unwrap());
     recorder.log.borrow_mut().clear();
@@ -104,18 +123,30 @@ fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<R
     let barriers: Vec<_> = (0..log.len()).filter(|nr| matches!(log[*nr], Event::Barrier { .. })).collect();
     let (mut opened, mut seen) = (0, BTreeSet::new());
     for point in barriers.into_iter().chain([log.len()]) {
-        let (mut image, mut pending) = (before.clone(), Vec::new());
+        let (mut image, mut pending) = (before.clone(), Vec::<Unit>::new());
         for event in &log[..point] {
             match event {
-                Event::Write { file, sector, data } => pending.push((*file, *sector, data.clone())),
+                Event::Write { file, sector, data } => {
+                    let unit = |begin| ((*file, *sector), begin..begin + model.unit, data.clone());
+                    pending.extend((0..SECTOR_BYTES).step_by(model.unit).map(unit));
+                }
                 Event::Barrier { file } => {
-                    let (landed, rest) = pending.into_iter().partition(|(of, ..)| of == file);
-                    image.extend(Vec::into_iter(landed).map(|(file, sector, data)| ((file, sector), data)));
+                    let (landed, rest): (Vec<_>, _) = pending.into_iter().partition(|((of, _), ..)| of == file);
+                    landed.iter().for_each(|unit| land(&mut image, unit));
                     pending = rest;
                 }
             }
         }
-        let nr_subsets = if pending.len() <= ALL_OF { 1 << pending.len() } else { SAMPLE };
+        // What is written once, as it was before, is there whether it lands or not.
+        let mut writes = BTreeMap::new();
+        for (key, bytes, _) in &pending {
+            *writes.entry((*key, bytes.start)).or_insert(0) += 1;
+        }
+        pending.retain(|(key, bytes, data)| {
+            let old = image.get(key).map_or([0; SECTOR_BYTES], |sector| **sector);
+            old[bytes.clone()] != data[bytes.clone()] || writes[&(*key, bytes.start)] > 1
+        });
+        let nr_subsets = if pending.len() <= ALL_OF { 1 << pending.len() } else { model.sample };
         for nr in 0..nr_subsets {
             // A share of chance, so that nearly none and nearly all are among them.
             let share = random.random_range(0.0..=1.0);
@@ -124,9 +155,9 @@ fn interrupted_everywhere(recorder: &Recorder, change: impl FnOnce(&mut Region<R
                 false => random.random_bool(share),
             };
             let mut state = image.clone();
-            for (bit, (file, sector, data)) in pending.iter().enumerate() {
+            for (bit, unit) in pending.iter().enumerate() {
                 if lands(bit, &mut random) {
-                    state.insert((*file, *sector), data.clone());
+                    land(&mut state, unit);
                 }
             }
             let crashed = Recorder { image: Rc::new(RefCell::new(state)), log: Rc::default() };
@@ -146,8 +177,8 @@ fn wanted(nr: u8, kind: NamespaceKind) -> Wanted {
     Wanted { size, align, kind, records: RecordsOn::Medium, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
 }
 
-#[test]
-fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
+/// Nine changes of a region, each interrupted; how many states were opened.
+fn nine_changes(model: Model) -> usize {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
@@ -155,17 +186,53 @@ fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
         region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).unwrap();
     };
     let mut opened = 0;
+    let mut interrupt = |change: &dyn Fn(&mut Region<Recorded>)| {
+        opened += interrupted_everywhere(&recorder, model, change);
+    };
     for (nr, kind) in [(1, NamespaceKind::FsDax), (2, NamespaceKind::DevDax), (3, NamespaceKind::Raw)] {
-        opened += interrupted_everywhere(&recorder, |region| create(region, &wanted(nr, kind)));
+        interrupt(&|region| create(region, &wanted(nr, kind)));
     }
-    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[1; 16], true).unwrap());
-    opened += interrupted_everywhere(&recorder, |region| region.destroy_namespace(&[1; 16]).unwrap());
+    interrupt(&|region| region.set_disabled(&[1; 16], true).unwrap());
+    interrupt(&|region| region.destroy_namespace(&[1; 16]).unwrap());
     // Where one was before: its old info block is in the way.
-    opened += interrupted_everywhere(&recorder, |region| create(region, &wanted(4, NamespaceKind::FsDax)));
-    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[4; 16], true).unwrap());
-    opened += interrupted_everywhere(&recorder, |region| region.set_disabled(&[4; 16], false).unwrap());
-    opened += interrupted_everywhere(&recorder, |region| region.set_align(4096, &Host::X86_64).unwrap());
-    assert!(opened > 90_000, "{opened}");
+    interrupt(&|region| create(region, &wanted(4, NamespaceKind::FsDax)));
+    interrupt(&|region| region.set_disabled(&[4; 16], true).unwrap());
+    interrupt(&|region| region.set_disabled(&[4; 16], false).unwrap());
+    interrupt(&|region| region.set_align(4096, &Host::X86_64).unwrap());
+    opened
+}
+
+#[test]
+fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
+    // All that differ: a change of a nearly empty region writes few sectors.
+    let opened = nine_changes(SECTORS);
+    assert!(opened > 64, "{opened}");
+}
+
+#[test]
+fn so_does_one_that_is_torn_within_a_sector() {
+    let opened = nine_changes(STORES);
+    assert!(opened > 15_000, "{opened}");
+}
+
+#[test]
+fn so_does_a_change_of_many_labels() {
+    let recorder = Recorder::default();
+    let (medium, labels) = recorder.files();
+    let mut region = Region::create(medium, labels, 4 << 30, 4096, &Host::X86_64).unwrap();
+    let raw = |nr: u8| Wanted { size: 8192, ..wanted(nr, NamespaceKind::Raw) };
+    let around = Surroundings::default();
+    for nr in 1..=120 {
+        region.create_namespace(&raw(nr), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
+    }
+    region.set_disabled(&[1; 16], true).unwrap();
+    drop(region);
+    // Every label moves by one place.
+    let mut opened = interrupted_everywhere(&recorder, SECTORS, |region| region.destroy_namespace(&[1; 16]).unwrap());
+    opened += interrupted_everywhere(&recorder, SECTORS, |region| {
+        region.create_namespace(&raw(121), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
+    });
+    assert!(opened > 10_000, "{opened}");
 }
 
 #[test]

@@ -9,10 +9,10 @@
 use super::info_block::{Settings, Signature};
 use super::label::Label;
 use super::region::{Personality, Region, RegionError};
-use super::storage::FileStorage;
+use super::storage::Medium;
 use super::{Extent, HEAD_BYTES, Host, RecordsOn};
 use crate::altmap::Altmap;
-use crate::backing::{DaxDevice, DaxError};
+use crate::backing::DaxError;
 use crate::geometry::Geometry;
 use crate::machine::{Machine, Pagemap, PagemapError, PagemapKind, PagemapSpec};
 use crate::memmap::{Hotplug, Inspect, Lookup, Memmap, SectionFlags};
@@ -113,7 +113,7 @@ pub struct Mapping {
 /// # Errors
 /// [`NamespaceError`]; nothing is mapped.
 pub fn enable<L: Hotplug + SectionFlags + Inspect>(
-    region: &Region<FileStorage>,
+    region: &Region<Medium>,
     label: &Label,
     host: &Host,
     machine: &Machine<L>,
@@ -180,7 +180,7 @@ fn pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
 }
 
 fn altmap<G: Geometry>(
-    region: &Region<FileStorage>,
+    region: &Region<Medium>,
     label: &Label,
     settings: &Settings,
     shape: AltmapShape,
@@ -190,6 +190,6 @@ fn altmap<G: Geometry>(
     let before = region.extent().start + begin - (shape.base_pfn << G::PAGE_SHIFT);
     let name = format!("{} of {}", label.name, medium.path().display());
     let len = (shape.reserve + shape.free) << G::PAGE_SHIFT;
-    let device = DaxDevice::over_file(Arc::clone(medium.file()), name, begin, before, len);
+    let device = medium.part(name, begin, before, len);
     Ok(Altmap::new::<G>(Arc::new(device), shape.base_pfn, shape.reserve, shape.free)?)
 }

@@ -11,7 +11,7 @@ use super::info_block::{InfoBlock, Settings};
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
 use super::namespace::{Enabled, NamespaceError, disable, enable};
 use super::region::{Personality, Region, RegionError, Wanted};
-use super::storage::{Access, FileStorage, Storage, StorageError};
+use super::storage::{Access, Medium, Storage, StorageError};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
 use crate::error::BootError;
@@ -169,15 +169,15 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn create(&mut self, name: &str, len: u64) -> Result<FileStorage, StorageError> {
+    fn create(&mut self, name: &str, len: u64) -> Result<Medium, StorageError> {
         let path = self.dir.join(name);
-        let file = FileStorage::create(&path, len)?;
+        let file = Medium::create(&path, len)?;
         self.made.push(path);
         Ok(file)
     }
 
-    fn open(&self, name: &str) -> Result<FileStorage, StorageError> {
-        FileStorage::open(&self.dir.join(name), Access::Write)
+    fn open(&self, name: &str) -> Result<Medium, StorageError> {
+        Medium::open(&self.dir.join(name), Access::Write)
     }
 }
 
@@ -239,7 +239,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         self.step(what.into(), expected, observed, holds);
     }
 
-    fn region(&mut self, name: &str, start: u64, size: u64) -> Result<Region<FileStorage>, SceneError> {
+    fn region(&mut self, name: &str, start: u64, size: u64) -> Result<Region<Medium>, SceneError> {
         let medium = self.files.create(name, size)?;
         let labels = self.files.create(&format!("{name}.labels"), LABEL_FILE_BYTES)?;
         Ok(Region::create(medium, labels, start, 16 * MIB, &Host::X86_64)?)
@@ -247,7 +247,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
 
     fn create(
         &mut self,
-        region: &mut Region<FileStorage>,
+        region: &mut Region<Medium>,
         nr: u8,
         size: u64,
         align: u64,
@@ -264,7 +264,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     fn up(
         &mut self,
         what: impl Into<String>,
-        region: &Region<FileStorage>,
+        region: &Region<Medium>,
         uuid: &[u8; 16],
         expected: Expected,
     ) -> Result<Option<Enabled>, SceneError> {

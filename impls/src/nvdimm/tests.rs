@@ -5,8 +5,9 @@ use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, altmap_shape, disable, enable};
 use super::region::{Personality, Region, RegionError, Wanted};
-use super::storage::{Access, FileStorage, Storage, StorageError};
+use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use crate::backing::DaxDevice;
 use crate::geometry::X86_64;
 use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use crate::machine::{Machine, MachineConfig};
@@ -26,11 +27,17 @@ const GIB: u64 = 1 << 30;
 /// A medium and its labels in a folder that goes with them.
 struct Media {
     dir: TempDir,
+    /// The medium is mapped as a DAX device is.
+    is_mapped: bool,
 }
 
 impl Media {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir_in("/dev/shm").unwrap() }
+        Self { dir: tempfile::tempdir_in("/dev/shm").unwrap(), is_mapped: false }
+    }
+
+    fn mapped() -> Self {
+        Self { is_mapped: true, ..Self::new() }
     }
 
     fn medium(&self) -> std::path::PathBuf {
@@ -41,15 +48,26 @@ impl Media {
         self.dir.path().join("medium.labels")
     }
 
-    fn region(&self, start: u64, size: u64, align: u64) -> Region<FileStorage> {
-        let medium = FileStorage::create(&self.medium(), size).unwrap();
-        let labels = FileStorage::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
+    fn region(&self, start: u64, size: u64, align: u64) -> Region<Medium> {
+        drop(Medium::create(&self.medium(), size).unwrap());
+        let medium = self.open_medium(Access::Write);
+        let labels = Medium::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
         Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
     }
 
-    fn open(&self, start: Option<u64>, access: Access) -> Result<Region<FileStorage>, RegionError> {
-        let open = |path: &Path| FileStorage::open(path, access).unwrap();
-        Region::open(open(&self.medium()), open(&self.labels()), start)
+    fn open_medium(&self, access: Access) -> Medium {
+        match self.is_mapped {
+            true => {
+                let device = DaxDevice::played_by(&self.medium()).unwrap();
+                Medium::Device(DeviceStorage::over(device, &self.medium(), access).unwrap())
+            }
+            false => Medium::open(&self.medium(), access).unwrap(),
+        }
+    }
+
+    fn open(&self, start: Option<u64>, access: Access) -> Result<Region<Medium>, RegionError> {
+        let labels = Medium::open(&self.labels(), access).unwrap();
+        Region::open(self.open_medium(access), labels, start)
     }
 }
 
@@ -58,7 +76,7 @@ fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn
     Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
 }
 
-fn create(region: &mut Region<FileStorage>, wanted: &Wanted) -> Result<(), RegionError> {
+fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
     region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).map(drop)
 }
 
@@ -67,7 +85,7 @@ fn machine<L: Hotplug + SectionFlags + Inspect>() -> Machine<L> {
     Machine::boot(&boot, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap()
 }
 
-fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<FileStorage>, machine: &Machine<L>, nr: u8) -> Enabled {
+fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<Medium>, machine: &Machine<L>, nr: u8) -> Enabled {
     enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine).unwrap()
 }
 
@@ -76,8 +94,7 @@ fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, e
     assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout()), None);
 }
 
-fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() {
-    let media = Media::new();
+fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(media: &Media) {
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     let machine = machine::<L>();
     let section = 4 * GIB / (128 * MIB);
@@ -125,9 +142,11 @@ fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() {
 
 #[test]
 fn t67_ten_small_namespaces_side_by_side() {
-    t67::<Subsection>();
-    t67::<Dax>();
-    t67::<DaxX86>();
+    for media in [Media::new, Media::mapped] {
+        t67::<Subsection>(&media());
+        t67::<Dax>(&media());
+        t67::<DaxX86>(&media());
+    }
 }
 
 #[test]
@@ -138,7 +157,12 @@ fn t66_the_info_block_survives_records_on_pages_of_64_kib() {
     assert!(shape.reserve * host.page_bytes >= INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64);
     assert_eq!((shape.reserve + shape.free) * host.page_bytes, 512 * MIB);
     // On this machine's pages, with records: the block is what it was.
-    let media = Media::new();
+    for media in [Media::new(), Media::mapped()] {
+        records_leave_the_info_block(&media);
+    }
+}
+
+fn records_leave_the_info_block(media: &Media) {
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     create(&mut region, &wanted(1, 128 * MIB, 2 * MIB, NamespaceKind::DevDax, RecordsOn::Medium)).unwrap();
     let block = || {
@@ -226,7 +250,7 @@ fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
     assert_eq!((region.align(), media_align(&media, region)), (4096, 4096));
 }
 
-fn media_align(media: &Media, region: Region<FileStorage>) -> u64 {
+fn media_align(media: &Media, region: Region<Medium>) -> u64 {
     drop(region);
     media.open(None, Access::Read).unwrap().align()
 }
@@ -263,11 +287,11 @@ fn what_the_medium_does_not_give_is_said() {
     create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
     // A second opener, of either file.
     for path in [media.medium(), media.labels()] {
-        let error = FileStorage::open(&path, Access::Read).unwrap_err();
+        let error = Medium::open(&path, Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::Busy { .. }) && error.errno() == Errno::BUSY, "{error}");
     }
     // Shorter while it is open.
-    region.medium().file().set_len(4096).unwrap();
+    std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(4096).unwrap();
     let label = &region.labels()[0];
     assert_eq!(region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err().errno(), Errno::NXIO);
     let error =
@@ -284,8 +308,8 @@ fn what_the_medium_does_not_give_is_said() {
     assert!(error.to_string().contains("write"), "{error}");
     assert_eq!((std::fs::read(media.labels()).unwrap(), region.labels().len()), (before, 1));
     for path in ["/dev/null", "/dev/shm"] {
-        let error = FileStorage::open(Path::new(path), Access::Read).unwrap_err();
-        assert!(matches!(error, StorageError::NotAFile { .. }), "{error}");
+        let error = Medium::open(Path::new(path), Access::Read).unwrap_err();
+        assert!(matches!(error, StorageError::NoMedium { .. }), "{error}");
     }
 }
 
@@ -423,7 +447,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
             bytes[base + 504..base + 512].copy_from_slice(&sum.to_le_bytes());
         }
         std::fs::write(media.labels(), &bytes).unwrap();
-        match Table::read(&FileStorage::open(&media.labels(), Access::Read).unwrap()) {
+        match Table::read(&Medium::open(&media.labels(), Access::Read).unwrap()) {
             Ok((table, _)) => {
                 taken += 1;
                 assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));

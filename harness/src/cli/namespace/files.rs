@@ -14,7 +14,7 @@ use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{disable, enable};
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Personality, Region, Wanted};
-use memmap_layouts::nvdimm::storage::{Access, FileStorage};
+use memmap_layouts::nvdimm::storage::{Access, Medium};
 use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, RecordStore, SectionFlags, X86_64};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -39,10 +39,10 @@ struct MediumArgs {
 }
 
 impl MediumArgs {
-    fn open(&self, access: Access) -> anyhow::Result<Region<FileStorage>> {
-        let medium = FileStorage::open(&self.medium, access)?;
+    fn open(&self, access: Access) -> anyhow::Result<Region<Medium>> {
+        let medium = Medium::open(&self.medium, access)?;
         let path = labels_path(&self.medium);
-        let labels = FileStorage::open(&path, access).with_context(|| {
+        let labels = Medium::open(&path, access).with_context(|| {
             format!("{} has no labels; pfnbench namespace region makes a region", self.medium.display())
         })?;
         Region::open(medium, labels, self.at)
@@ -85,9 +85,9 @@ impl RegionArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let align = self.align.unwrap_or(if self.size < DEFAULT_ALIGN { HOST.page_bytes } else { DEFAULT_ALIGN });
         let labels_path = labels_path(&self.medium);
-        let medium = FileStorage::create(&self.medium, self.size)?;
+        let medium = Medium::create(&self.medium, self.size)?;
         let mut made = Made(vec![&self.medium]);
-        let labels = FileStorage::create(&labels_path, LABEL_FILE_BYTES)?;
+        let labels = Medium::create(&labels_path, LABEL_FILE_BYTES)?;
         made.0.push(&labels_path);
         let region = Region::create(medium, labels, self.start, align, &HOST)?;
         made.0.clear();
@@ -277,7 +277,7 @@ pub(super) struct OneArgs {
 }
 
 impl OneArgs {
-    fn find(&self, region: &Region<FileStorage>) -> anyhow::Result<Label> {
+    fn find(&self, region: &Region<Medium>) -> anyhow::Result<Label> {
         let is_meant = |label: &&Label| {
             label.name == self.namespace || Uuid::from_bytes(label.uuid).to_string() == self.namespace.to_lowercase()
         };
@@ -362,7 +362,7 @@ impl EnableArgs {
 
 /// Brings a namespace up, reads its records, takes it down; what was seen.
 fn try_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
-    region: &Region<FileStorage>,
+    region: &Region<Medium>,
     label: &Label,
 ) -> anyhow::Result<String> {
     let (map, config) = (BootMap::default(), MachineConfig::default());

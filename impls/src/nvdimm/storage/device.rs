@@ -1,0 +1,192 @@
+//! A DAX device as a medium: stores into a mapping.
+//!
+//! Its node takes no read, write or `fsync`, so `msync` is `EINVAL`: what was stored lasts once its cache lines are written back and a
+//! fence has passed. Source: `drivers/dax/device.c` (`dax_fops`), `arch_wb_cache_pmem`.
+
+use super::{Access, Storage, StorageError, lock};
+use crate::backing::{DaxDevice, DaxError};
+use memmap2::{MmapOptions, MmapRaw};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A device that is mapped while it is open, and locked.
+#[derive(Debug)]
+pub struct DeviceStorage {
+    device: DaxDevice,
+    mapping: MmapRaw,
+    path: PathBuf,
+    access: Access,
+}
+
+impl DeviceStorage {
+    /// Opens `/dev/daxX.Y`.
+    ///
+    /// # Errors
+    /// No such device, one that cannot be mapped, or one that another process has.
+    pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
+        let device = DaxDevice::open_as(path, access == Access::Write).map_err(|error| match error {
+            DaxError::NotDax { path, found } => StorageError::NoMedium { path, found },
+            error => error.into(),
+        })?;
+        Self::over(device, path, access)
+    }
+
+    /// The same of a device that is open.
+    pub(crate) fn over(device: DaxDevice, path: &Path, access: Access) -> Result<Self, StorageError> {
+        let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
+        if access == Access::Write && !can_write_back() {
+            return Err(io("make lasting what is written to")(io::ErrorKind::Unsupported.into()));
+        }
+        lock(device.file(), path, access)?;
+        let mut options = MmapOptions::new();
+        let len = usize::try_from(device.len_bytes()).map_err(|_| io("map")(io::ErrorKind::OutOfMemory.into()))?;
+        options.len(len);
+        let mapping = match access {
+            Access::Read => options.map_raw_read_only(device.file()),
+            Access::Write => options.map_raw(device.file()),
+        };
+        Ok(Self { mapping: mapping.map_err(io("map"))?, device, path: path.to_owned(), access })
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &DaxDevice {
+        &self.device
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where `len` bytes at an offset are mapped.
+    fn at(&self, offset: u64, len: usize) -> io::Result<*mut u8> {
+        let offset = usize::try_from(offset).ok();
+        let end = offset.and_then(|offset| offset.checked_add(len));
+        match (offset, end) {
+            // SAFETY: the offset is within the mapping.
+            (Some(offset), Some(end)) if end <= self.mapping.len() => {
+                Ok(unsafe { self.mapping.as_mut_ptr().add(offset) })
+            }
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Storage for DeviceStorage {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.device.len_bytes())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = self.at(offset, buffer.len())?;
+        // SAFETY: as many bytes are mapped there, and no reference of ours is to them; processes that heed the lock do not write
+        // meanwhile, and bytes that others tear are checksummed.
+        unsafe { from.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.access == Access::Read {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let to = self.at(offset, bytes.len())?;
+        // SAFETY: as for reads; the mapping may be written, which was asked above.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // SAFETY: the same bytes, which stay mapped.
+        unsafe { write_back(to, bytes.len()) };
+        Ok(())
+    }
+
+    fn barrier(&self) -> io::Result<()> {
+        fence();
+        Ok(())
+    }
+}
+
+/// Is it known here how a cache line is written back?
+fn can_write_back() -> bool {
+    cfg!(target_arch = "x86_64")
+}
+
+/// Writes back the cache lines of a stretch, every processor of the architecture can: `clflush`, in the order of the stores.
+///
+/// # Safety
+/// The stretch is mapped.
+#[cfg(target_arch = "x86_64")]
+unsafe fn write_back(at: *const u8, len: usize) {
+    /// The smallest line of an x86-64 processor; of a larger one a line is written back twice.
+    const LINE_BYTES: usize = 64;
+    let skew = at.addr() % LINE_BYTES;
+    for offset in (0..len + skew).step_by(LINE_BYTES) {
+        // SAFETY: the address is in a line that has mapped bytes, and lines do not cross pages.
+        unsafe { std::arch::x86_64::_mm_clflush(at.wrapping_sub(skew).wrapping_add(offset)) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fence() {
+    // SAFETY: every x86-64 processor has it.
+    unsafe { std::arch::x86_64::_mm_mfence() };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn write_back(_: *const u8, _: usize) {}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fence() {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::{Medium, SECTOR_BYTES};
+    use super::*;
+    use rustix::io::Errno;
+
+    fn device(path: &Path, access: Access) -> Result<DeviceStorage, StorageError> {
+        DeviceStorage::over(DaxDevice::played_by(path).unwrap(), path, access)
+    }
+
+    fn file(len: u64) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("dax");
+        Medium::create(&path, len).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn what_was_stored_is_there_for_the_next_who_opens() {
+        let (_dir, path) = file(1 << 20);
+        let storage = device(&path, Access::Write).unwrap();
+        assert_eq!(storage.len_bytes().unwrap(), 1 << 20);
+        // Off the grid of cache lines as well.
+        for (offset, len) in [(0, SECTOR_BYTES), (4096, 4096), ((1 << 20) - 3, 3), (8191, 130), (100, 0)] {
+            let bytes: Vec<u8> = (0..len).map(|nr| (nr % 251) as u8 + 1).collect();
+            storage.write_at(&bytes, offset).unwrap();
+            storage.barrier().unwrap();
+            let mut read = vec![0; len];
+            storage.read_at(&mut read, offset).unwrap();
+            assert_eq!(read, bytes);
+            let mut other = vec![0; len];
+            std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::open(&path).unwrap(), &mut other, offset)
+                .unwrap();
+            assert_eq!(other, bytes);
+        }
+    }
+
+    #[test]
+    fn nothing_is_touched_beyond_the_end_and_nothing_written_for_who_looks() {
+        let (_dir, path) = file(8192);
+        let storage = device(&path, Access::Write).unwrap();
+        for (offset, len) in [(8192, 1), (8191, 2), (0, 8193), (u64::MAX, 2), (u64::MAX - 4095, 4096)] {
+            for error in [storage.read_at(&mut vec![0; len], offset), storage.write_at(&vec![1; len], offset)] {
+                assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{len} at {offset:#x}");
+            }
+        }
+        assert_eq!(device(&path, Access::Read).unwrap_err().errno(), Errno::BUSY);
+        drop(storage);
+        let (storage, also) = (device(&path, Access::Read).unwrap(), device(&path, Access::Read).unwrap());
+        assert_eq!(storage.write_at(&[1], 0).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(device(&path, Access::Write).unwrap_err().errno(), Errno::BUSY);
+        drop((storage, also));
+        assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 0));
+    }
+}
