@@ -68,6 +68,33 @@ pub enum PlanError {
     /// It cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
+    /// No multiple of the region's alignment.
+    #[error("{} ({size} bytes) are no multiple of the region's alignment of {}", Bytes(*size), Bytes(*step))]
+    Size {
+        /// What was asked for.
+        size: u64,
+        /// Of the region.
+        step: u64,
+        /// Sizes beside it that can be had.
+        works: Vec<u64>,
+    },
+    /// No alignment of a region.
+    #[error("a region cannot be aligned to {}", Bytes(*align))]
+    RegionAlign {
+        /// What was asked for.
+        align: u64,
+    },
+    /// Off the grid of pages.
+    #[error("{start:#x} is {} past a page", Bytes(*off))]
+    StartOffPage {
+        /// What was asked for.
+        start: u64,
+        /// How far past.
+        off: u64,
+    },
+    /// No data is wanted.
+    #[error("0 B of data need no namespace")]
+    NothingWanted,
     /// It leaves the physical space.
     #[error("{} at {start:#x} leave the physical space of 56 bits, or are none", Bytes(*size))]
     BeyondSpace {
@@ -77,10 +104,7 @@ pub enum PlanError {
         size: u64,
     },
     /// Something else is there.
-    #[error(
-        "{} at {start:#x} are refused: {what} at {:#x}-{:#x} is in the way, {} of it within; {}",
-        Bytes(*size), other.start, other.end() - 1, Bytes(*by), fix(*start, other)
-    )]
+    #[error("{} at {start:#x} are refused: {what} at {:#x}-{:#x} is in the way", Bytes(*size), other.start, other.end() - 1)]
     Overlaps {
         /// Where it begins.
         start: u64,
@@ -105,13 +129,6 @@ pub enum PlanError {
         /// Bytes of data in all of them.
         most: u64,
     },
-}
-
-fn fix(start: u64, other: &Extent) -> String {
-    match start < other.start {
-        true => format!("at most {} fit in front of it", Bytes(other.start - start)),
-        false => format!("a start of {:#x} is behind it", other.end()),
-    }
 }
 
 /// From raw bytes to usable ones: the parts add up.
@@ -307,6 +324,7 @@ pub fn lost() -> Vec<Lost> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::{Subject, of_plan};
 
     const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
@@ -387,11 +405,12 @@ mod tests {
         let beside = Plan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
         let error = beside.waterfall(GIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Overlaps { by, .. } if by == 768 * MIB), "{error}");
-        assert!(error.to_string().contains("at most 256 MiB fit in front of it"), "{error}");
+        let fix = |error: &PlanError| of_plan::refusal(error, &Subject::default()).fix;
+        assert_eq!(fix(&error), "at most 256M fits in front of it");
         assert!(matches!(beside.size_for(GIB, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
         let within = Plan { start: 5 * GIB, ..beside };
         let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
-        assert!(error.to_string().contains("a start of 0x150000000 is behind it"), "{error}");
+        assert_eq!(fix(&error), "a start of 0x150000000 is behind it");
         // The cause is told, not that there is no size.
         let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Division(DivisionError::StartMisaligned { .. })), "{error}");

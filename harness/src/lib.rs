@@ -28,6 +28,7 @@ pub mod plan;
 pub mod probe;
 pub mod queries;
 pub mod race;
+pub mod refusal;
 pub mod report;
 pub mod row;
 pub mod run_folder;

@@ -27,6 +27,19 @@ pub fn bytes(value: f64) -> String {
     Bytes(value as u64).to_string()
 }
 
+/// A size as an argument: exact, with the largest suffix that keeps it so.
+///
+/// ```
+/// use pfnbench::units::{argument, parse_size};
+/// assert_eq!(argument(2032 << 20), "2032M");
+/// assert_eq!(parse_size(&argument(4097)), Ok(4097));
+/// ```
+pub fn argument(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let exact = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(|| bytes.to_string(), |(shift, suffix)| format!("{}{suffix}", bytes >> shift))
+}
+
 /// `2M`, `512MiB`, `1g`, `0x1fc000000`: a size or an address from the command line.
 ///
 /// # Errors

@@ -45,12 +45,12 @@ fn a_plan_shows_where_bytes_go_and_what_to_ask_for() {
 #[test]
 fn a_plan_that_cannot_be_is_told_apart_from_one_that_does_not_fit() {
     for (args, says) in [
-        (["plan", "--size", "17M"], "1 MiB past one; 16 MiB or 32 MiB works"),
-        (["plan", "--size", "0"], "16 MiB works"),
+        (["plan", "--size", "17M"], "16M or 32M works"),
+        (["plan", "--size", "0"], "16M works"),
         (["plan", "--size", "many"], "is not a size"),
-        (["plan", "--usable", "0"], "need no namespace"),
+        (["plan", "--usable", "0"], "NS106"),
         (["plan", "--usable", "65536T"], "is the most that can be had"),
-        (["plan", "--size", "65536T"], "leave the physical space"),
+        (["plan", "--size", "65536T"], "NS104"),
         (["plan", "--size", "0x"], "hexadecimal"),
     ] {
         namespace(&args).code(2).stderr(contains(says)).stdout("");
@@ -58,7 +58,7 @@ fn a_plan_that_cannot_be_is_told_apart_from_one_that_does_not_fit() {
     namespace(&["plan", "--size", "1G", "--align", "16G"]).code(2).stderr(contains("4 KiB, 2 MiB, 1 GiB"));
     namespace(&["plan", "--size", "1G", "--region-align", "3M"]).code(2).stderr(contains("power of two"));
     namespace(&["plan", "--size", "1G", "--ram", "9-1"]).code(2).stderr(contains("is no range"));
-    let refused = contains("refused").and(contains("no room")).and(contains("2 GiB work"));
+    let refused = contains("refused").and(contains("no room")).and(contains("fix     2G works"));
     namespace(&["plan", "--size", "1G", "--align", "1G"]).code(1).stdout(refused);
     // The cause, whatever is asked for.
     for size in ["--size", "--usable"] {
@@ -66,11 +66,11 @@ fn a_plan_that_cannot_be_is_told_apart_from_one_that_does_not_fit() {
         namespace(&["plan", size, "1G", "--start", "0x100000001"]).code(2).stderr(contains("0x100000000 works"));
         namespace(&["plan", size, "1G", "--start", "0xffffffffffe00000"]).code(2).stderr(contains("physical space"));
     }
-    let said = contains("another region").and(contains("256 MiB fit in front"));
+    let said = contains("another region").and(contains("at most 256M fits in front"));
     namespace(&["plan", "--size", "1G", "--region", "0x110000000+256M"]).code(1).stdout(said);
     namespace(&["plan", "--usable", "1G", "--region", "0x110000000-0x11fffffff"])
         .code(1)
-        .stdout(contains("256 MiB are free"));
+        .stdout(contains("256 MiB that are free").and(contains("another region behind it, 0x110000000")));
     let odd = namespace(&["plan", "--size", "4097", "--region-align", "4K"]).code(2);
     odd.stderr(contains("--region-align 4K").not().and(contains("works")));
 }
@@ -129,13 +129,13 @@ fn a_namespace_from_its_making_to_its_end() {
     pmem.run("list", &[]).success().stdout(contains("big").and(contains("devdax")).and(contains("free")));
     pmem.run("check", &[]).success().stdout(contains("a raw block device"));
     pmem.run("check", &["--at", "0x104000000"]).success();
-    pmem.run("check", &["--at", "0x100100000"]).code(1).stdout(contains("1 MiB past a multiple of 2 MiB"));
+    pmem.run("check", &["--at", "0x100100000"]).code(1).stdout(contains("1 MiB past 0x100200000"));
     pmem.run("enable", &["big"])
         .success()
         .stdout(contains("16 MiB on the medium").or(contains("14 MiB on the medium")));
     pmem.run("enable", &["big", "--layout", "vmemmap-section"]).success().stdout(contains("0 B on the medium"));
-    pmem.run("enable", &["big", "--at", "0x100100000"]).code(1).stderr(contains("1 MiB past a multiple of 2 MiB"));
-    pmem.run("destroy", &["big"]).code(1).stderr(contains("disable it first"));
+    pmem.run("enable", &["big", "--at", "0x100100000"]).code(1).stderr(contains("a start of 0x101000000 or 0x101200000"));
+    pmem.run("destroy", &["big"]).code(1).stderr(contains("pfnbench namespace disable FILE big"));
     pmem.run("disable", &["big"]).success();
     pmem.run("destroy", &["big"]).success();
     pmem.run("destroy", &["big"]).code(2).stderr(contains("namespace0.0, namespace0.1"));
@@ -150,11 +150,11 @@ fn what_is_refused_changes_nothing() {
     pmem.run("create", &["--size", "16M"]).success();
     let before = pmem.bytes();
     for (args, code, says) in [
-        (vec!["--size", "17M"], 2, "1 MiB past one; 32 MiB works"),
+        (vec!["--size", "17M"], 2, "16M or 32M works"),
         (vec!["--size", "16M", "--align", "3M"], 2, "4 KiB, 2 MiB, 1 GiB"),
-        (vec!["--size", "1G"], 1, "the largest free piece has 48 MiB"),
-        (vec!["--size", "16M", "--align", "1G"], 1, "no room for data aligned to 1 GiB"),
-        (vec!["--size", "0"], 2, "16 MiB works"),
+        (vec!["--size", "1G"], 1, "976 MiB more than the largest free piece of 48 MiB"),
+        (vec!["--size", "16M", "--align", "1G"], 1, "fix     2032M works"),
+        (vec!["--size", "0"], 2, "16M works"),
         (vec!["--size", "16M", "--name", "a\nb"], 2, "control characters"),
     ] {
         pmem.run("create", &args).code(code).stderr(contains(says)).stdout("");
@@ -163,17 +163,69 @@ fn what_is_refused_changes_nothing() {
     assert!(pmem.bytes() == before);
     // Another process has it.
     let held = Medium::open(&pmem.path(), Access::Write).unwrap();
-    pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("open in another process"));
+    pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("is open elsewhere"));
     drop(held);
     let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
-    odd.run("region", &["--size", "64M", "--align", "3M"]).code(2).stderr(contains("a power of two"));
-    odd.run("region", &["--size", "0"]).code(2);
+    odd.run("region", &["--size", "64M", "--align", "3M"])
+        .code(2)
+        .stderr(contains("NS103").and(contains("--align 16M works")));
+    odd.run("region", &["--size", "0"]).code(2).stderr(contains("NS104"));
     assert_eq!(fs::read_dir(odd.dir.path()).unwrap().count(), 0, "nothing half-made is left");
     odd.run("list", &[]).code(2).stderr(contains("pmem0"));
     fs::File::options().write(true).open(pmem.path()).unwrap().set_len(8192).unwrap();
     pmem.run("check", &[]).code(1).stderr(contains("are missing at its end"));
     fs::write(pmem.dir.path().join("pmem0.labels"), [0; 65536]).unwrap();
-    pmem.run("list", &[]).code(1).stderr(contains("the labels are damaged"));
+    pmem.run("list", &[]).code(1).stderr(contains("NS401"));
+}
+
+#[test]
+fn programs_are_told_the_same() {
+    let pmem = Pmem::new("256M");
+    let run = |verb: &str, args: &[&str], code: i32| {
+        let output = pmem.run(verb, &[args, &["--json"]].concat()).code(code).stderr("").get_output().stdout.clone();
+        serde_json::from_slice::<Value>(&output).unwrap()
+    };
+    assert_eq!(run("create", &["--size", "64M"], 0)["usable_bytes"], 62 << 20);
+    let error = &run("create", &["--size", "17M"], 2)["error"];
+    assert_eq!((&error["code"], &error["errno"]), (&"NS101".into(), &22.into()));
+    for part in ["what", "rule", "source", "off_by", "cost", "fix"] {
+        assert!(error[part].as_str().is_some_and(|text| !text.is_empty()), "{part}: {error}");
+    }
+    let error = &run("create", &["--size", "1G"], 1)["error"];
+    assert!(error["who"].as_str().unwrap().contains("namespace0.0 at 0x100000000-0x103ffffff"), "{error}");
+    let checked = &run("check", &[], 0)["namespaces"][0];
+    assert_eq!((&checked["is"], &checked["data_bytes"]), (&"pages".into(), &(62 << 20).into()));
+    let checked = &run("check", &["--at", "0x100001000"], 1)["namespaces"][0];
+    assert_eq!((&checked["is"], &checked["error"]["code"]), (&"refused".into(), &"NS312".into()));
+    let enabled = run("enable", &["namespace0.0"], 0);
+    assert_eq!((&enabled["page_frames"], &enabled["dax"]), (&16384.into(), &true.into()));
+    assert_eq!(run("destroy", &["namespace0.0"], 1)["error"]["code"], "NS409");
+    assert_eq!(run("disable", &["namespace0.0"], 0)["is"], "disabled");
+    assert_eq!(run("destroy", &["other"], 2)["error"]["code"], "NS408");
+    assert_eq!(run("destroy", &["namespace0.0"], 0)["is"], "destroyed");
+    let plan = ["plan", "--size", "1G", "--start", "0x100100000", "--json"];
+    let plan: Value = serde_json::from_slice(&namespace(&plan).code(1).get_output().stdout).unwrap();
+    assert_eq!(plan["rules"]["merged"]["division"]["refused"]["code"], "NS201");
+}
+
+#[test]
+fn codes_are_explained() {
+    namespace(&["explain", "ns312"]).success().stdout(contains("nd_pfn_validate").and(contains("exit    1")));
+    namespace(&["explain"]).success().stdout(contains("NS101").and(contains("NS504")));
+    namespace(&["explain", "NS999"]).code(2).stderr(contains("lists them"));
+}
+
+#[test]
+fn a_device_needs_a_file_for_its_labels() {
+    namespace(&["list", "/dev/null"]).code(2).stderr(contains("--labels null.labels"));
+    namespace(&["region", "/dev/null", "--labels", "/dev/shm/none"]).code(2).stderr(contains("NS406"));
+    assert!(!std::path::Path::new("/dev/shm/none").exists());
+    let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+    let labels = pmem.dir.path().join("elsewhere");
+    pmem.run("region", &["--size", "64M", "--labels", labels.to_str().unwrap()]).success();
+    assert!(labels.exists() && !pmem.dir.path().join("pmem0.labels").exists());
+    pmem.run("list", &["--labels", labels.to_str().unwrap()]).success();
+    pmem.run("list", &[]).code(2).stderr(contains("pmem0.labels cannot be opened"));
 }
 
 /// Names of the namespaces of a region; each must be what its label says.

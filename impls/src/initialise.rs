@@ -7,37 +7,47 @@
 use crate::geometry::Geometry;
 use crate::pfn::PfnRange;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 /// Parts a thread: one that is held up leaves some to the others.
 const PARTS_A_THREAD: u64 = 4;
 
 /// Calls `init` for every page frame of `chunks` once, in parts. When it returns, all of it has happened for the caller, who may
-/// publish. A thread that the system refuses is done without.
+/// publish. A thread that the system refuses is done without. `done` is told, in the calling thread, how many page frames are.
 pub(crate) fn in_threads<G: Geometry>(
     chunks: impl Iterator<Item = PfnRange> + Clone,
     threads: NonZeroU32,
     init: impl Fn(PfnRange) + Sync,
+    mut done: impl FnMut(u64),
 ) {
     if threads.get() == 1 {
-        return chunks.for_each(init);
+        let mut nr_pages = 0;
+        for chunk in chunks {
+            init(chunk);
+            nr_pages += chunk.nr_pages();
+            done(nr_pages);
+        }
+        return;
     }
     let parts = parts::<G>(chunks, threads);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        // What a part writes is seen by the caller because it joins the threads.
-        while let Some(&part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            init(part);
-        }
+    let (next, nr_pages) = (AtomicUsize::new(0), AtomicU64::new(0));
+    // What a part writes is seen by the caller because it joins the threads.
+    let take = || {
+        let part = *parts.get(next.fetch_add(1, Ordering::Relaxed))?;
+        init(part);
+        Some(nr_pages.fetch_add(part.nr_pages(), Ordering::Relaxed) + part.nr_pages())
     };
+    let work = || while take().is_some() {};
     thread::scope(|scope| {
         for _ in 1..threads.get().min(u32::try_from(parts.len()).unwrap_or(u32::MAX)) {
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
         }
-        work();
+        while let Some(nr_pages) = take() {
+            done(nr_pages);
+        }
     });
 }
 
@@ -74,7 +84,11 @@ mod tests {
             for threads in [1, 2, 3, 64, u32::MAX] {
                 let done = Mutex::new(Vec::new());
                 let threads = NonZeroU32::new(threads).unwrap();
-                in_threads::<X86_64>(chunks.iter().copied(), threads, |part| done.lock().unwrap().push(part));
+                let (mut told, all) = (Vec::new(), chunks.iter().map(|chunk| chunk.nr_pages()).sum());
+                let init = |part| done.lock().unwrap().push(part);
+                in_threads::<X86_64>(chunks.iter().copied(), threads, init, |nr_pages| told.push(nr_pages));
+                assert!(told.iter().all(|nr_pages| *nr_pages <= all) && told.windows(2).all(|pair| pair[0] < pair[1]));
+                assert!(threads.get() > 1 || told.last().copied().unwrap_or(0) == all);
                 let mut done = done.into_inner().unwrap();
                 done.sort_by_key(|part| part.start());
                 let pages = |ranges: &[PfnRange]| ranges.iter().flat_map(|r| r.start()..r.end()).collect::<Vec<_>>();

@@ -444,6 +444,13 @@ pub enum Phase {
 pub trait PhaseSink {
     /// `phase` has just ended.
     fn ended(&mut self, phase: Phase);
+
+    /// Of the phase that runs now, so many page frames are done; said now and then of those that take long: populating and
+    /// initialising.
+    #[inline(always)]
+    fn progressed(&mut self, phase: Phase, nr_pages: u64) {
+        let _ = (phase, nr_pages);
+    }
 }
 
 impl PhaseSink for () {

@@ -108,6 +108,8 @@ impl CasesArgs {
 enum Answer {
     Yes,
     No,
+    /// What is asked for cannot be; it has been said.
+    CannotJudge,
 }
 
 /// Runs the command of the process's arguments.
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
     match answer {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::CannotJudge) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let interrupted = error.chain().find_map(|cause| cause.downcast_ref::<Interrupted>());

@@ -1,16 +1,16 @@
 //! `pfnbench namespace`.
 
+mod explain;
 mod files;
 mod plan;
+mod records_bar;
 mod scene;
 
-use super::{Answer, in_one_line};
+use super::{Answer, print_json};
+use crate::refusal::Refusal;
 use clap::{Args, Subcommand, ValueEnum};
 use memmap_layouts::nvdimm::RecordsOn;
-use memmap_layouts::nvdimm::division::DivisionError;
-use memmap_layouts::nvdimm::namespace::NamespaceError;
-use memmap_layouts::nvdimm::region::RegionError;
-use memmap_layouts::nvdimm::storage::StorageError;
+use serde_json::json;
 
 /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
 #[derive(Debug, Args)]
@@ -41,16 +41,35 @@ enum Command {
     Destroy(files::OneArgs),
     /// Play a scene of the cover letter on real files, with the expected end beside the observed one.
     Scene(scene::SceneArgs),
+    /// Explain a code of a refusal, or list all of them.
+    Explain(explain::ExplainArgs),
 }
 
 impl NamespaceArgs {
+    /// Refusals are said here, in their parts; other errors are the caller's.
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        match self.ask() {
-            Err(error) if is_answer(&error) => {
-                eprintln!("pfnbench: {}", in_one_line(&error));
-                Ok(Answer::No)
+        self.ask().or_else(|error| {
+            let Some(refusal) = Refusal::of(&error) else { return Err(error) };
+            match self.wants_json() {
+                true => print_json(&json!({ "error": refusal.json() }))?,
+                false => eprintln!("{refusal}"),
             }
-            answer => answer,
+            Ok(if refusal.rule.exit_code == 1 { Answer::No } else { Answer::CannotJudge })
+        })
+    }
+
+    fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Plan(args) => args.json.json,
+            Command::Lost(args) => args.json.json,
+            Command::Region(args) => args.json.json,
+            Command::Create(args) => args.json.json,
+            Command::List(args) => args.json.json,
+            Command::Check(args) => args.json.json,
+            Command::Enable(args) => args.one.json.json,
+            Command::Disable(args) | Command::Destroy(args) => args.json.json,
+            Command::Scene(args) => args.json.json,
+            Command::Explain(args) => args.json.json,
         }
     }
 
@@ -66,22 +85,9 @@ impl NamespaceArgs {
             Command::Disable(args) => args.disable(),
             Command::Destroy(args) => args.destroy(),
             Command::Scene(args) => args.run(),
+            Command::Explain(args) => args.run(),
         }
     }
-}
-
-/// Does an error say what a medium says no to? The rest is of the arguments: sizes, alignments and names that cannot be, files that are
-/// not there.
-fn is_answer(error: &anyhow::Error) -> bool {
-    let of_medium = |error: &RegionError| match error {
-        RegionError::Align { .. } | RegionError::Size { .. } | RegionError::Wanted(_) => false,
-        RegionError::Division(error) => !matches!(error, DivisionError::Align { .. }),
-        _ => true,
-    };
-    let busy = |error: &StorageError| matches!(error, StorageError::Busy { .. });
-    error.downcast_ref::<NamespaceError>().is_some()
-        || error.downcast_ref::<RegionError>().is_some_and(of_medium)
-        || error.downcast_ref::<StorageError>().is_some_and(busy)
 }
 
 /// Where records lie.

@@ -96,6 +96,8 @@ pub struct DaxDevice {
     len: u64,
     align: u64,
     on_tmpfs: bool,
+    /// Physical address of its first byte, if the kernel tells it.
+    physical_start: Option<u64>,
     /// An altmap hands out its blocks.
     claimed: AtomicBool,
 }
@@ -137,8 +139,10 @@ impl DaxDevice {
             return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
         }
         let file = File::options().read(true).write(write).open(path).map_err(io("open"))?;
+        // 0 for those who may not know it.
+        let physical_start = sysfs_number(&sysfs.join("resource")).ok().filter(|start| *start > 0);
         let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
-        let device = Self { file: Arc::new(file), name, base: 0, len, align, on_tmpfs: false, claimed };
+        let device = Self { file: Arc::new(file), name, base: 0, len, align, on_tmpfs: false, physical_start, claimed };
         device.probe(write).map_err(io("map"))?;
         Ok(device)
     }
@@ -151,14 +155,23 @@ impl DaxDevice {
         let file = Arc::new(unnamed_tmpfs_file(dir, len)?);
         let name = format!("a file on {}", dir.display());
         let align = rustix::param::page_size() as u64;
-        Ok(Self { file, name, base: 0, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) })
+        Ok(Self {
+            file,
+            name,
+            base: 0,
+            len,
+            align,
+            on_tmpfs: true,
+            physical_start: None,
+            claimed: AtomicBool::new(false),
+        })
     }
 
     /// A device played by a part of a file: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the file
     /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
     pub(crate) fn over_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
         let (align, base) = (rustix::param::page_size() as u64, offset.wrapping_sub(before));
-        Self { file, name, base, len, align, on_tmpfs: true, claimed: AtomicBool::new(false) }
+        Self { file, name, base, len, align, on_tmpfs: true, physical_start: None, claimed: AtomicBool::new(false) }
     }
 
     /// A file with a name in the place of a device node.
@@ -174,7 +187,7 @@ impl DaxDevice {
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> Self {
         let base = self.base.wrapping_add(offset).wrapping_sub(before);
         let (file, claimed) = (Arc::clone(&self.file), AtomicBool::new(false));
-        Self { file, name, base, len, align: self.align, on_tmpfs: self.on_tmpfs, claimed }
+        Self { file, name, base, len, align: self.align, on_tmpfs: self.on_tmpfs, physical_start: None, claimed }
     }
 
     /// Maps the first unit once: a device that opens need not map.
@@ -205,6 +218,7 @@ impl DaxDevice {
             len,
             align: self.align,
             on_tmpfs: self.on_tmpfs,
+            physical_start: None,
             claimed: AtomicBool::new(false),
         };
         Ok((0..parts).map(part).collect())
@@ -223,6 +237,11 @@ impl DaxDevice {
     /// Size in bytes.
     pub fn len_bytes(&self) -> u64 {
         self.len
+    }
+
+    /// Physical address of its first byte, if the kernel tells it to this user; of a part of a device nobody says it.
+    pub fn physical_start(&self) -> Option<u64> {
+        self.physical_start
     }
 
     /// Bytes in which it can be mapped: offsets, lengths and addresses must be multiples.

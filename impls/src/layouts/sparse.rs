@@ -287,9 +287,11 @@ impl<G: Geometry> Sparse<G> {
         };
         let (links, life) = (PageLinks::new(how.node, zone), writer.life);
         let slots: Vec<u64> = added.iter().map(|&(_, slot, _)| slot).collect();
-        in_threads::<G>(range.split_at_multiples(G::PAGES_PER_SECTION), how.init_threads, |part| {
+        let init = |part: PfnRange| {
             self.init_records(part, slots[(G::section_nr(part.start()) - numbers.start) as usize], links, life);
-        });
+        };
+        let initialised = |nr_pages| phases.progressed(Phase::Initialise, nr_pages);
+        in_threads::<G>(range.split_at_multiples(G::PAGES_PER_SECTION), how.init_threads, init, initialised);
         phases.ended(Phase::Initialise);
         for (nr, slot, usage) in added {
             let section = roots.section(nr).expect("its root was made above");

@@ -196,6 +196,18 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// # Errors
     /// [`PagemapError`]; nothing is changed.
     pub fn memremap_pages(&self, spec: PagemapSpec) -> Result<Arc<Pagemap>, PagemapError> {
+        self.memremap_pages_watched(spec, &mut ())
+    }
+
+    /// The same, with somebody who is told how far it is.
+    ///
+    /// # Errors
+    /// [`PagemapError`]; nothing is changed.
+    pub fn memremap_pages_watched(
+        &self,
+        spec: PagemapSpec,
+        phases: &mut impl PhaseSink,
+    ) -> Result<Arc<Pagemap>, PagemapError> {
         let Some(first) = spec.ranges.first() else { return Err(PagemapError::NoRange) };
         if spec.kind == (PagemapKind::Private { has_owner: false }) {
             return Err(PagemapError::PrivateWithoutOwner { span: first.phys(L::Geometry::PAGE_SHIFT) });
@@ -223,7 +235,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         for (done, &range) in pagemap.spec.ranges.iter().enumerate() {
             // Before its pages are seen, so that none of them looks online.
             self.pgmaps.insert(range, &pagemap);
-            if let Err(error) = self.layout.add(Self::added_for(range), &params, &mut ()) {
+            if let Err(error) = self.layout.add(Self::added_for(range), &params, phases) {
                 self.pgmaps.remove(range);
                 for &range in &pagemap.spec.ranges[..done] {
                     let undone = self.layout.remove(Self::added_for(range), &RemoveParams::default(), &mut ());

@@ -15,7 +15,7 @@ use crate::altmap::Altmap;
 use crate::backing::DaxError;
 use crate::geometry::Geometry;
 use crate::machine::{Machine, Pagemap, PagemapError, PagemapKind, PagemapSpec};
-use crate::memmap::{Hotplug, Inspect, Lookup, Memmap, SectionFlags};
+use crate::memmap::{Hotplug, Inspect, Lookup, Memmap, PhaseSink, SectionFlags};
 use crate::pfn::{Pfn, PfnRange};
 use crate::rules::{RuleSet, Rules};
 use rustix::io::Errno;
@@ -108,7 +108,7 @@ pub struct Mapping {
     pub altmap: Option<Arc<Altmap>>,
 }
 
-/// Brings a namespace up on a machine, by the rules of its layout.
+/// Brings a namespace up on a machine, by the rules of its layout. `phases` is told how far the records are.
 ///
 /// # Errors
 /// [`NamespaceError`]; nothing is mapped.
@@ -117,6 +117,7 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     label: &Label,
     host: &Host,
     machine: &Machine<L>,
+    phases: &mut impl PhaseSink,
 ) -> Result<Enabled, NamespaceError> {
     if label.is_disabled {
         return Err(NamespaceError::Disabled { name: label.name.clone() });
@@ -142,7 +143,7 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
         Signature::Dax => PagemapKind::Generic,
     };
     let spec = PagemapSpec { name: label.name.clone(), ranges: vec![range], kind, altmap: altmap.clone(), node: 0 };
-    let pagemap = machine.memremap_pages(spec)?;
+    let pagemap = machine.memremap_pages_watched(spec, phases)?;
     Ok(Enabled { mapping: Some(Mapping { pagemap, range, altmap }), personality })
 }
 
@@ -163,12 +164,17 @@ pub fn disable<L: Hotplug + SectionFlags + Inspect>(
 impl Mapping {
     /// The first page frame whose record is missing or another's. The records of the head are never initialised and not looked at.
     ///
-    /// Reads every record.
-    pub fn first_wrong_record<L: Memmap>(&self, layout: &L) -> Option<Pfn> {
+    /// Reads every record; `done` is told after each section how many page frames were looked at.
+    pub fn first_wrong_record<L: Memmap>(&self, layout: &L, mut done: impl FnMut(u64)) -> Option<Pfn> {
         let reader = layout.reader();
         let first = self.range.start() + HEAD_BYTES.div_ceil(L::Geometry::PAGE_SIZE);
         let is_wrong = |pfn: &Pfn| !reader.valid_to_page(*pfn).is_some_and(|page| page.is_of(*pfn));
-        (first..self.range.end()).map(Pfn).find(is_wrong)
+        let data = PfnRange::new(first, self.range.end())?;
+        data.split_at_multiples(L::Geometry::PAGES_PER_SECTION).find_map(|part| {
+            let wrong = (part.start()..part.end()).map(Pfn).find(is_wrong);
+            done(part.end() - self.range.start());
+            wrong
+        })
     }
 }
 

@@ -184,6 +184,7 @@ impl<S: Storage> Region<S> {
     /// Start, size or alignment cannot be; the labels cannot be written.
     pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
+        Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
         check_align(align, size, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::Wanted)?;
@@ -315,13 +316,23 @@ impl<S: Storage> Region<S> {
             None => None,
             Some(signature) => {
                 let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
-                let division = terms.divide(self.namespace(&label))?;
+                let division =
+                    terms.divide(self.namespace(&label)).map_err(|error| self.on_its_grid(error, &terms, &label))?;
                 self.write_info_block(&label, &contents(wanted, signature, &division, host), rules)?;
                 Some(division)
             }
         };
         self.keep(after)?;
         Ok(division)
+    }
+
+    /// The size that an error names is one of this region.
+    fn on_its_grid(&self, error: DivisionError, terms: &Terms<'_>, label: &Label) -> DivisionError {
+        let DivisionError::TooSmall { size, align, taken, works } = error else { return error };
+        let start = self.namespace(label).start;
+        let is_had = |size: &u64| Extent::new(start, *size).is_some_and(|extent| terms.usable(extent) > 0);
+        let works = works.and_then(|works| works.checked_next_multiple_of(self.table.align)).filter(is_had);
+        DivisionError::TooSmall { size, align, taken, works }
     }
 
     fn write_info_block(&self, label: &Label, contents: &Contents, rules: &RuleSet) -> Result<(), RegionError> {

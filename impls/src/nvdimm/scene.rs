@@ -268,7 +268,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         uuid: &[u8; 16],
         expected: Expected,
     ) -> Result<Option<Enabled>, SceneError> {
-        let result = enable(region, region.label(uuid)?, &Host::X86_64, &self.machine);
+        let result = enable(region, region.label(uuid)?, &Host::X86_64, &self.machine, &mut ());
         let wish = match expected {
             Expected::Up => "comes up".to_owned(),
             Expected::Refused(errno) => errno_name(errno),
@@ -278,7 +278,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
                 ("a raw block device, its info block forgotten".to_owned(), matches!(expected, Expected::Refused(_)))
             }
             (Ok(Enabled { mapping: Some(mapping), .. }), expected) => {
-                match mapping.first_wrong_record(self.machine.layout()) {
+                match mapping.first_wrong_record(self.machine.layout(), drop) {
                     None => ("comes up".to_owned(), matches!(expected, Expected::Up)),
                     Some(pfn) => (format!("comes up with a wrong record at {pfn}"), false),
                 }

@@ -86,12 +86,12 @@ fn machine<L: Hotplug + SectionFlags + Inspect>() -> Machine<L> {
 }
 
 fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<Medium>, machine: &Machine<L>, nr: u8) -> Enabled {
-    enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine).unwrap()
+    enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine, &mut ()).unwrap()
 }
 
 /// Every record of the data is there and is its own page frame's.
 fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, enabled: &Enabled) {
-    assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout()), None);
+    assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout(), drop), None);
 }
 
 fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(media: &Media) {
@@ -215,7 +215,7 @@ fn t68_small_alignments_and_forged_blocks() {
         };
         let at = region.label(&[3; 16]).unwrap().offset + INFO_BLOCK_OFFSET;
         region.medium().write_at(contents.block().as_bytes(), at).unwrap();
-        enable(&region, region.label(&[3; 16]).unwrap(), &Host::X86_64, &machine)
+        enable(&region, region.label(&[3; 16]).unwrap(), &Host::X86_64, &machine, &mut ())
     };
     assert_eq!(forge(0, 0).unwrap_err().errno(), Errno::OPNOTSUPP);
     let enabled = forge(0x1f_e000, 0x4000).unwrap();
@@ -266,7 +266,8 @@ fn a_shifted_region_works_by_sub_sections_and_not_by_sections() {
         drop(region);
         let region = media.open(Some(4 * GIB + shift), Access::Write).unwrap();
         let machine = machine::<L>();
-        let enabled = enable(&region, &region.labels()[0], &Host::X86_64, &machine).map_err(|error| error.errno())?;
+        let enabled =
+            enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ()).map_err(|error| error.errno())?;
         if enabled.mapping.is_none() {
             return Err(Errno::NODEV);
         }

@@ -1,11 +1,13 @@
 //! Regions and namespaces over files: `pfnbench namespace region`, `create`, `list`, `check`, `enable`, `disable`, `destroy`.
 
 use super::MapArg;
+use super::records_bar::RecordsBar;
 use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
+use crate::refusal::{NotOne, Subject, of_region};
 use crate::units::parse_size;
 use crate::{shrunk_media, table};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use memmap_layouts::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use memmap_layouts::machine::{Machine, MachineConfig};
@@ -14,25 +16,55 @@ use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{disable, enable};
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Personality, Region, Wanted};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, Medium, Storage};
 use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, RecordStore, SectionFlags, X86_64};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// The labels of a medium are beside it.
-fn labels_path(medium: &Path) -> PathBuf {
-    let mut name = medium.as_os_str().to_owned();
-    name.push(".labels");
-    name.into()
+/// Where a medium and its labels are.
+#[derive(Args, Clone, Debug)]
+struct PathArgs {
+    /// The medium: a file, or /dev/daxX.Y.
+    #[arg(value_name = "MEDIUM")]
+    medium: PathBuf,
+    /// The file of its labels; MEDIUM.labels if the medium is a file.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+}
+
+impl PathArgs {
+    fn is_device(&self) -> bool {
+        std::fs::metadata(&self.medium).is_ok_and(|metadata| metadata.file_type().is_char_device())
+    }
+
+    fn labels(&self) -> anyhow::Result<PathBuf> {
+        match &self.labels {
+            Some(labels) => Ok(labels.clone()),
+            None if self.is_device() => bail!(
+                "{} keeps no labels, and /dev forgets files: name a file for them, as --labels {}.labels",
+                self.medium.display(),
+                self.medium.file_name().unwrap_or_default().display()
+            ),
+            None => {
+                let mut name = self.medium.as_os_str().to_owned();
+                name.push(".labels");
+                Ok(name.into())
+            }
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::of(format!("the region of {}", self.medium.display()))
+    }
 }
 
 /// A region that is there.
 #[derive(Args, Clone, Debug)]
 struct MediumArgs {
-    /// The file that plays the medium; its labels are in FILE.labels.
-    #[arg(value_name = "FILE")]
-    medium: PathBuf,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Where the firmware puts the region now, if not where it was made.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size)]
     at: Option<u64>,
@@ -40,34 +72,45 @@ struct MediumArgs {
 
 impl MediumArgs {
     fn open(&self, access: Access) -> anyhow::Result<Region<Medium>> {
-        let medium = Medium::open(&self.medium, access)?;
-        let path = labels_path(&self.medium);
-        let labels = Medium::open(&path, access).with_context(|| {
-            format!("{} has no labels; pfnbench namespace region makes a region", self.medium.display())
-        })?;
-        Region::open(medium, labels, self.at)
-            .with_context(|| format!("cannot open the region of {}", self.medium.display()))
+        shrunk_media::end_with_a_sentence().context("cannot prepare for media that become shorter")?;
+        let labels = self.paths.labels()?;
+        let medium = Medium::open(&self.paths.medium, access)?;
+        let labels = Medium::open(&labels, access)?;
+        Region::open(medium, labels, self.at).with_context(|| self.paths.subject())
     }
+}
+
+/// Other namespaces of a region.
+fn around(region: &Region<Medium>, except: Option<&[u8; 16]>) -> Vec<(String, Extent)> {
+    let others = region.labels().iter().filter(|label| Some(&label.uuid) != except);
+    others.map(|label| (label.name.clone(), region.namespace(label))).collect()
+}
+
+/// A namespace as what is asked about.
+fn subject(region: &Region<Medium>, label: &Label) -> Subject {
+    Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid)))
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   pfnbench namespace region /dev/shm/pmem0 --size 4G
-  pfnbench namespace region pmem0 --size 252G --start 0x187c000000")]
+  pfnbench namespace region pmem0 --size 252G --start 0x187c000000
+  pfnbench namespace region /dev/dax0.0 --labels dax0.0.labels")]
 pub(super) struct RegionArgs {
-    /// The file to be made, sparse; its labels go to FILE.labels.
-    #[arg(value_name = "FILE")]
-    medium: PathBuf,
-    /// Bytes, e.g. 64G.
+    #[command(flatten)]
+    paths: PathArgs,
+    /// Bytes of the file to be made, sparse, e.g. 64G; a device has its own.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    size: u64,
-    /// Physical address of the first byte.
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
-    start: u64,
+    size: Option<u64>,
+    /// Physical address of the first byte: the device's if the kernel tells it, else 0x100000000.
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_size)]
+    start: Option<u64>,
     /// Namespaces begin at multiples of this; 16 MiB, or 4 KiB if the region is smaller.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     align: Option<u64>,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 /// Files that go again unless all goes well.
@@ -81,23 +124,43 @@ impl Drop for Made<'_> {
     }
 }
 
+/// Where a region begins if nobody says it.
+const DEFAULT_START: u64 = 4 << 30;
+
 impl RegionArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let align = self.align.unwrap_or(if self.size < DEFAULT_ALIGN { HOST.page_bytes } else { DEFAULT_ALIGN });
-        let labels_path = labels_path(&self.medium);
-        let medium = Medium::create(&self.medium, self.size)?;
-        let mut made = Made(vec![&self.medium]);
+        let (path, labels_path) = (&self.paths.medium, self.paths.labels()?);
+        let mut made = Made(Vec::new());
+        let medium = match (self.paths.is_device(), self.size) {
+            (true, None) => Medium::open(path, Access::Write)?,
+            (true, Some(_)) => bail!("{} has its own size; leave --size out", path.display()),
+            (false, None) => bail!("the size of {} is missing; say it, as --size 4G", path.display()),
+            (false, Some(size)) => {
+                let medium = Medium::create(path, size)?;
+                made.0.push(path);
+                medium
+            }
+        };
+        let size = medium.len_bytes().with_context(|| format!("cannot ask {} for its size", path.display()))?;
+        let align = self.align.unwrap_or(if size < DEFAULT_ALIGN { HOST.page_bytes } else { DEFAULT_ALIGN });
+        let start = self.start.or(medium.physical_start()).unwrap_or(DEFAULT_START);
         let labels = Medium::create(&labels_path, LABEL_FILE_BYTES)?;
         made.0.push(&labels_path);
-        let region = Region::create(medium, labels, self.start, align, &HOST)?;
+        let region = Region::create(medium, labels, start, align, &HOST).with_context(|| self.paths.subject())?;
         made.0.clear();
         let extent = region.extent();
-        print(format!(
-            "region of {} at {:#x}, namespaces on multiples of {}",
-            Bytes(extent.size),
-            extent.start,
-            Bytes(align)
-        ))?;
+        match self.json.json {
+            true => print_json(&json!({
+                "medium": path, "labels": labels_path, "start": extent.start, "size_bytes": extent.size,
+                "align_bytes": align,
+            }))?,
+            false => print(format!(
+                "region of {} at {:#x}, namespaces on multiples of {}",
+                Bytes(extent.size),
+                extent.start,
+                Bytes(align)
+            ))?,
+        }
         Ok(Answer::Yes)
     }
 }
@@ -140,6 +203,8 @@ pub(super) struct CreateArgs {
     /// Whose rules.
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     rules: Time,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 impl CreateArgs {
@@ -156,10 +221,21 @@ impl CreateArgs {
         let (uuid, instance) = (Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes());
         let (size, align, records) = (self.size, self.align, self.map.records());
         let wanted = Wanted { size, align, kind, records, name: name.clone(), uuid, instance };
-        let division = region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.rules())?;
+        let division =
+            region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.rules()).with_context(
+                || Subject::of(format!("{name} of {} ({size} bytes)", Bytes(size))).among(around(&region, None)),
+            )?;
         let start = region.namespace(region.label(&uuid)?).start;
         let usable = division.map_or(size, |division| division.usable());
-        print(format!("{name}: {} of {} usable, at {start:#x}, {}", Bytes(usable), Bytes(size), kind.name()))?;
+        match self.json.json {
+            true => print_json(&json!({
+                "name": name, "uuid": Uuid::from_bytes(uuid).to_string(), "mode": kind.name(), "start": start,
+                "size_bytes": size, "usable_bytes": usable,
+            }))?,
+            false => {
+                print(format!("{name}: {} of {} usable, at {start:#x}, {}", Bytes(usable), Bytes(size), kind.name()))?
+            }
+        }
         Ok(Answer::Yes)
     }
 }
@@ -169,7 +245,7 @@ pub(super) struct ListArgs {
     #[command(flatten)]
     medium: MediumArgs,
     #[command(flatten)]
-    json: Json,
+    pub(super) json: Json,
 }
 
 impl ListArgs {
@@ -228,6 +304,8 @@ pub(super) struct CheckArgs {
     /// Whose rules.
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     rules: Time,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 fn verdict(personality: &Personality, namespace: Extent) -> String {
@@ -242,25 +320,47 @@ fn verdict(personality: &Personality, namespace: Extent) -> String {
     }
 }
 
+/// The same for programs.
+fn verdict_json(personality: &Personality, namespace: Extent) -> Value {
+    match personality {
+        Personality::Raw => json!({ "is": "raw" }),
+        Personality::Pages(_, settings) => json!({
+            "is": "pages", "data_bytes": settings.data_bytes(namespace), "data_offset_bytes": settings.block_io_offset(),
+            "dax": settings.has_dax(),
+        }),
+    }
+}
+
 impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let region = self.medium.open(Access::Read)?;
-        let mut answer = Answer::Yes;
+        let (mut answer, mut verdicts) = (Answer::Yes, Vec::new());
         for label in region.labels() {
-            match region.probe(label, &HOST, &self.rules.rules()) {
+            let extent = region.namespace(label);
+            let (text, mut json) = match region.probe(label, &HOST, &self.rules.rules()) {
                 // Old kernels forgot what they did not understand.
                 Ok(Personality::Raw) if label.kind != NamespaceKind::Raw => {
                     answer = Answer::No;
-                    print(format!("{}: taken for a raw block device, its info block forgotten", label.name))?;
+                    ("taken for a raw block device, its info block forgotten".to_owned(), json!({ "is": "forgotten" }))
                 }
-                Ok(personality) => {
-                    print(format!("{}: {}", label.name, verdict(&personality, region.namespace(label))))?
-                }
+                Ok(personality) => (verdict(&personality, extent), verdict_json(&personality, extent)),
                 Err(error) => {
                     answer = Answer::No;
-                    print(format!("{}: refused: {error}", label.name))?;
+                    let refusal = of_region::refusal(&error, &subject(&region, label));
+                    (format!("refused\n{refusal}"), json!({ "is": "refused", "error": refusal.json() }))
                 }
+            };
+            match self.json.json {
+                true => {
+                    (json["name"], json["start"], json["size_bytes"]) =
+                        (label.name.clone().into(), extent.start.into(), extent.size.into());
+                    verdicts.push(json);
+                }
+                false => print(format!("{}: {text}", label.name))?,
             }
+        }
+        if self.json.json {
+            print_json(&json!({ "namespaces": verdicts }))?;
         }
         Ok(answer)
     }
@@ -274,42 +374,47 @@ pub(super) struct OneArgs {
     /// Its name or uuid.
     #[arg(value_name = "NAMESPACE")]
     namespace: String,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 impl OneArgs {
     fn find(&self, region: &Region<Medium>) -> anyhow::Result<Label> {
-        let is_meant = |label: &&Label| {
-            label.name == self.namespace || Uuid::from_bytes(label.uuid).to_string() == self.namespace.to_lowercase()
-        };
+        let uuid = |label: &Label| Uuid::from_bytes(label.uuid).to_string();
+        let is_meant = |label: &&Label| label.name == self.namespace || uuid(label) == self.namespace.to_lowercase();
         let found: Vec<_> = region.labels().iter().filter(is_meant).collect();
         match found[..] {
             [one] => Ok(one.clone()),
-            [] => {
-                let names: Vec<_> = region.labels().iter().map(|label| label.name.as_str()).collect();
-                let there =
-                    if names.is_empty() { "it has none".to_owned() } else { format!("there are {}", names.join(", ")) };
-                Err(anyhow!("the region has no namespace {:?}; {there}", self.namespace))
-            }
-            _ => bail!(
-                "{} namespaces have the name {:?}; name one by its uuid (pfnbench namespace list)",
-                found.len(),
-                self.namespace
-            ),
+            _ => Err(NotOne {
+                name: self.namespace.clone(),
+                found: found.into_iter().map(uuid).collect(),
+                there: region.labels().iter().map(|label| label.name.clone()).collect(),
+            })
+            .with_context(|| self.medium.paths.subject()),
         }
+    }
+
+    /// What has become of it, in a few words.
+    fn say(&self, label: &Label, what: &str) -> anyhow::Result<Answer> {
+        match self.json.json {
+            true => print_json(&json!({ "name": label.name, "is": what }))?,
+            false => print(format!("{}: {what}", label.name))?,
+        }
+        Ok(Answer::Yes)
     }
 
     pub(super) fn disable(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write)?;
         let label = self.find(&region)?;
-        region.set_disabled(&label.uuid, true)?;
-        Ok(Answer::Yes)
+        region.set_disabled(&label.uuid, true).with_context(|| subject(&region, &label))?;
+        self.say(&label, "disabled")
     }
 
     pub(super) fn destroy(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write)?;
         let label = self.find(&region)?;
-        region.destroy_namespace(&label.uuid)?;
-        Ok(Answer::Yes)
+        region.destroy_namespace(&label.uuid).with_context(|| subject(&region, &label))?;
+        self.say(&label, "destroyed")
     }
 }
 
@@ -335,7 +440,7 @@ Examples:
 Exit codes: 0 it came up and every record was read, 1 it was refused, 2 the region cannot be opened.")]
 pub(super) struct EnableArgs {
     #[command(flatten)]
-    one: OneArgs,
+    pub(super) one: OneArgs,
     /// The layout of the machine, whose rules it follows.
     #[arg(long, value_enum, default_value_t = LayoutArg::DaxX86)]
     layout: LayoutArg,
@@ -343,44 +448,73 @@ pub(super) struct EnableArgs {
 
 impl EnableArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        shrunk_media::end_with_a_sentence().context("cannot prepare for media that become shorter")?;
         let mut region = self.one.medium.open(Access::Write)?;
         let mut label = self.one.find(&region)?;
         label.is_disabled = false;
-        let said = match self.layout {
+        let seen = match self.layout {
             LayoutArg::VmemmapSection => try_on::<VmemmapSection>(&region, &label),
             LayoutArg::Subsection => try_on::<Subsection>(&region, &label),
             LayoutArg::Dax => try_on::<Dax>(&region, &label),
             LayoutArg::DaxX86 => try_on::<DaxX86>(&region, &label),
-        };
-        let said = said.with_context(|| format!("{} does not come up", label.name))?;
-        region.set_disabled(&label.uuid, false)?;
-        print(said)?;
+        }
+        .with_context(|| subject(&region, &label))?;
+        region.set_disabled(&label.uuid, false).with_context(|| subject(&region, &label))?;
+        let extent = region.namespace(&label);
+        match self.one.json.json {
+            true => {
+                let mut json = verdict_json(&seen.personality, extent);
+                (json["name"], json["page_frames"]) = (label.name.clone().into(), seen.nr_pages.into());
+                (json["ram_record_bytes"], json["device_record_bytes"]) =
+                    (seen.ram_record_bytes.into(), seen.device_record_bytes.into());
+                print_json(&json)?;
+            }
+            false => {
+                let records = match seen.nr_pages {
+                    0 => String::new(),
+                    nr_pages => format!(
+                        "; {nr_pages} page frames, records: {} in RAM, {} on the medium",
+                        Bytes(seen.ram_record_bytes),
+                        Bytes(seen.device_record_bytes)
+                    ),
+                };
+                print(format!("{}: {}{records}", label.name, verdict(&seen.personality, extent)))?;
+            }
+        }
         Ok(Answer::Yes)
     }
 }
 
-/// Brings a namespace up, reads its records, takes it down; what was seen.
+/// What a machine has seen of a namespace.
+struct Seen {
+    personality: Personality,
+    nr_pages: u64,
+    ram_record_bytes: u64,
+    device_record_bytes: u64,
+}
+
+/// Brings a namespace up, reads its records, takes it down.
 fn try_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     region: &Region<Medium>,
     label: &Label,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Seen> {
     let (map, config) = (BootMap::default(), MachineConfig::default());
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
-    let enabled = enable(region, label, &HOST, &machine)?;
-    let mut said = format!("{}: {}", label.name, verdict(&enabled.personality, region.namespace(label)));
+    let mut bar = RecordsBar::new(label.size / HOST.page_bytes);
+    let enabled = enable(region, label, &HOST, &machine, &mut bar)?;
+    let accounting = machine.layout().accounting();
+    let mut seen = Seen {
+        personality: enabled.personality,
+        nr_pages: 0,
+        ram_record_bytes: accounting.ram_record_bytes,
+        device_record_bytes: accounting.device_record_bytes,
+    };
     if let Some(mapping) = &enabled.mapping {
-        if let Some(pfn) = mapping.first_wrong_record(machine.layout()) {
+        if let Some(pfn) = mapping.first_wrong_record(machine.layout(), |nr_pages| bar.reading(nr_pages)) {
             bail!("the record of {pfn} is not its own");
         }
-        let accounting = machine.layout().accounting();
-        said = format!(
-            "{said}; {} page frames, records: {} in RAM, {} on the medium",
-            mapping.range.nr_pages(),
-            Bytes(accounting.ram_record_bytes),
-            Bytes(accounting.device_record_bytes)
-        );
+        seen.nr_pages = mapping.range.nr_pages();
     }
+    bar.taking_down();
     disable(&enabled, &machine)?;
-    Ok(said)
+    Ok(seen)
 }

@@ -3,9 +3,10 @@
 use super::MapArg;
 use crate::capacity::{HOST, LOST_SIZES, Lost, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
+use crate::refusal::{Subject, of_plan};
 use crate::table;
 use crate::units::parse_size;
-use anyhow::bail;
+use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
@@ -47,7 +48,7 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16M")]
     region_align: u64,
     #[command(flatten)]
-    json: Json,
+    pub(super) json: Json,
 }
 
 /// First and last byte, as `/proc/iomem` has them, where bare digits are hexadecimal; or a start and a size.
@@ -91,38 +92,25 @@ impl Column {
         }
     }
 
-    fn value(&self) -> Value {
+    fn value(&self, subject: &Subject) -> Value {
         let division = match &self.result {
             Ok(waterfall) => json!(waterfall),
-            Err(error) => json!({ "refused": error.to_string(), "errno": errno(error) }),
+            Err(error) => json!({ "refused": of_plan::refusal(error, subject).json() }),
         };
         json!({ "size_bytes": self.size, "division": division })
     }
 }
 
-/// The kernel's number, for what a kernel refuses.
-fn errno(error: &PlanError) -> Option<i32> {
-    match error {
-        PlanError::Division(error) => Some(error.errno().raw_os_error()),
-        _ => None,
-    }
-}
-
 impl PlanArgs {
     /// What no medium could hold.
-    fn check(&self, plan: &Plan<'_>) -> anyhow::Result<()> {
-        let step = self.region_align;
+    fn check(&self, plan: &Plan<'_>) -> Result<(), PlanError> {
+        let (step, start) = (self.region_align, self.start);
         if !step.is_power_of_two() || step < 4096 {
-            bail!("a region cannot be aligned to {}: a power of two from 4 KiB on works, as 16M", Bytes(step));
+            return Err(PlanError::RegionAlign { align: step });
         }
-        let off = self.start % 4096;
+        let off = start % 4096;
         if off != 0 {
-            bail!(
-                "a namespace cannot begin at {:#x}, {} past a page of 4 KiB; {:#x} works",
-                self.start,
-                Bytes(off),
-                self.start - off
-            );
+            return Err(PlanError::StartOffPage { start, off });
         }
         // An alignment that no kernel serves, whatever the size.
         if !HOST.aligns.contains(&self.align) {
@@ -130,24 +118,22 @@ impl PlanArgs {
             return Err(DivisionError::Align { align, page, aligns }.into());
         }
         if self.usable == Some(0) {
-            bail!("0 B of data need no namespace; write a size, as --usable 1G");
+            return Err(PlanError::NothingWanted);
         }
         let Some(size) = self.size else { return Ok(()) };
-        let off = size % step;
-        if size == 0 || off != 0 {
+        if size == 0 || size % step != 0 {
             let (below, above) = plan.sizes_beside(size, step);
-            let named: Vec<_> = below.into_iter().chain(above).map(|size| Bytes(size).to_string()).collect();
-            let works = if named.is_empty() { String::new() } else { format!("; {} works", named.join(" or ")) };
-            let finer = if step > 4096 && size > 0 && size % 4096 == 0 { ", or --region-align 4K" } else { "" };
-            bail!(
-                "a namespace of {} ({size} bytes) is refused: sizes are multiples of the region's alignment of {} \
-                 (Linux since 5.7), and this is {} past one{works}{finer}",
-                Bytes(size),
-                Bytes(step),
-                Bytes(off)
-            );
+            return Err(PlanError::Size { size, step, works: below.into_iter().chain(above).collect() });
         }
         Ok(())
+    }
+
+    /// What is asked for, and who is around it.
+    fn subject(&self) -> Subject {
+        let named =
+            |name: &str, extents: &[Extent]| extents.iter().map(|one| (name.to_owned(), *one)).collect::<Vec<_>>();
+        let around = [named("RAM", &self.ram), named("another region", &self.region)].concat();
+        of_plan::subject(self.start, self.size, around)
     }
 
     fn column(&self, plan: &Plan<'_>, time: Time) -> Column {
@@ -164,24 +150,26 @@ impl PlanArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let around = Surroundings { ram: &self.ram, regions: &self.region };
         let plan = Plan { start: self.start, align: self.align, records: self.map.records(), around };
-        self.check(&plan)?;
+        let subject = self.subject();
+        self.check(&plan).with_context(|| subject.clone())?;
         let columns = Time::BOTH.map(|time| self.column(&plan, time));
         // A size that leaves the physical space is one that cannot be, under whatever rules.
         let merged = columns.last().and_then(|of| of.result.as_ref().err());
         if let Some(error) = merged.filter(|error| error.is_beyond_space()) {
-            return Err(error.clone().into());
+            return Err(error.clone()).context(subject);
         }
         if self.json.json {
-            let of_times: Map<_, _> = columns.iter().map(|of| (of.time.name().to_owned(), of.value())).collect();
+            let of_times: Map<_, _> =
+                columns.iter().map(|of| (of.time.name().to_owned(), of.value(&subject))).collect();
             print_json(&json!({ "start": self.start, "align_bytes": self.align, "rules": of_times }))?;
         } else {
-            self.print(&columns)?;
+            self.print(&columns, &subject)?;
         }
         let is_had = columns.iter().any(|of| of.time == Time::Merged && of.result.is_ok());
         Ok(if is_had { Answer::Yes } else { Answer::No })
     }
 
-    fn print(&self, columns: &[Column]) -> anyhow::Result<()> {
+    fn print(&self, columns: &[Column], subject: &Subject) -> anyhow::Result<()> {
         let mut table = table::empty();
         table.set_header([""].into_iter().chain(columns.iter().map(|of| of.time.heading())));
         for (nr, (label, _)) in Waterfall::default().lines().into_iter().enumerate() {
@@ -202,7 +190,7 @@ impl PlanArgs {
                     waterfall.raw_bytes,
                     waterfall.usable_bytes
                 ))?,
-                (Err(error), _) => print(format!("{}: {error}", of.time.heading()))?,
+                (Err(error), _) => print(format!("{}: {}", of.time.heading(), of_plan::refusal(error, subject)))?,
             }
         }
         Ok(())
@@ -219,7 +207,7 @@ Each namespace lies between RAM that ends where it begins and a region that begi
 and data is aligned to 2 MiB.")]
 pub(super) struct LostArgs {
     #[command(flatten)]
-    json: Json,
+    pub(super) json: Json,
 }
 
 impl LostArgs {

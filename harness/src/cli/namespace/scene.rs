@@ -28,7 +28,7 @@ pub(super) struct SceneArgs {
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     dir: PathBuf,
     #[command(flatten)]
-    json: Json,
+    pub(super) json: Json,
 }
 
 fn scenes() -> impl TypedValueParser<Value = Scene> {

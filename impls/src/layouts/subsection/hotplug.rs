@@ -164,6 +164,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         if !R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));
         }
+        let mut populated = 0;
         for done in 0..chunks.len() {
             if let Err(error) = self.populate(&mut writer, &chunks[done], how) {
                 self.undo_add(&mut writer, &chunks, done, how, altmap_before);
@@ -172,12 +173,15 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
                     PlaceError::Vmem(source) => HotplugError::Vmem { span, source },
                 });
             }
+            populated += chunks[done].pfns.nr_pages();
+            phases.progressed(Phase::Populate, populated);
         }
         phases.ended(Phase::Populate);
         writer.life = writer.life.next();
         let backed = chunks.iter().filter(|chunk| self.backed.contains(chunk.nr)).map(|chunk| chunk.pfns);
         let life = writer.life;
-        in_threads::<G>(backed, how.init_threads, |part| self.init_records(part, how, life));
+        let initialised = |nr_pages| phases.progressed(Phase::Initialise, nr_pages);
+        in_threads::<G>(backed, how.init_threads, |part| self.init_records(part, how, life), initialised);
         phases.ended(Phase::Initialise);
         if R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));

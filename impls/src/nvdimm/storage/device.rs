@@ -60,15 +60,13 @@ impl DeviceStorage {
 
     /// Where `len` bytes at an offset are mapped.
     fn at(&self, offset: u64, len: usize) -> io::Result<*mut u8> {
-        let offset = usize::try_from(offset).ok();
-        let end = offset.and_then(|offset| offset.checked_add(len));
-        match (offset, end) {
-            // SAFETY: the offset is within the mapping.
-            (Some(offset), Some(end)) if end <= self.mapping.len() => {
-                Ok(unsafe { self.mapping.as_mut_ptr().add(offset) })
-            }
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        let beyond = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let offset = usize::try_from(offset).map_err(|_| beyond())?;
+        if offset.checked_add(len).is_none_or(|end| end > self.mapping.len()) {
+            return Err(beyond());
         }
+        // SAFETY: the offset is within the mapping, or its end.
+        Ok(unsafe { self.mapping.as_mut_ptr().add(offset) })
     }
 }
 

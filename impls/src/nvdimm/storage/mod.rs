@@ -165,6 +165,14 @@ impl Medium {
         }
     }
 
+    /// Physical address of its first byte, if it has one and the kernel tells it.
+    pub fn physical_start(&self) -> Option<u64> {
+        match self {
+            Self::File(_) => None,
+            Self::Device(device) => device.device().physical_start(),
+        }
+    }
+
     /// A part of it that holds records: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the medium
     /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> DaxDevice {

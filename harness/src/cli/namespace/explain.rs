@@ -1,0 +1,53 @@
+//! `pfnbench namespace explain`.
+
+use crate::cli::{Answer, Json, print, print_json};
+use crate::refusal::rule::{RULES, Rule, find};
+use crate::table;
+use anyhow::anyhow;
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench namespace explain NS201
+  pfnbench namespace explain                            all codes")]
+pub(super) struct ExplainArgs {
+    /// The code of a refusal; all if left out.
+    #[arg(value_name = "CODE", value_parser = parse_code)]
+    code: Option<&'static Rule>,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+fn parse_code(text: &str) -> anyhow::Result<&'static Rule> {
+    find(text).ok_or_else(|| anyhow!("{text:?} is no code; pfnbench namespace explain lists them"))
+}
+
+impl ExplainArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        match (self.code, self.json.json) {
+            (Some(rule), true) => print_json(rule)?,
+            (Some(rule), false) => print(format!(
+                "{code}: what is refused {wrong}\n  rule    {}\n  source  {}\n  exit    {exit}",
+                rule.rule,
+                rule.source,
+                code = rule.code,
+                wrong = rule.wrong,
+                exit = match rule.exit_code {
+                    1 => "1: the medium, the region or the machine says no",
+                    _ => "2: it cannot be, whatever they are",
+                }
+            ))?,
+            (None, true) => print_json(&RULES)?,
+            (None, false) => {
+                let mut table = table::empty();
+                table.set_header(["code", "what is refused", "exit"]);
+                for rule in RULES {
+                    table.add_row([rule.code.to_owned(), rule.wrong.to_owned(), rule.exit_code.to_string()]);
+                }
+                print(table)?;
+            }
+        }
+        Ok(Answer::Yes)
+    }
+}

@@ -1,0 +1,190 @@
+//! Refusals of info blocks.
+
+use super::rule::{self, Rule};
+use super::{Refusal, Subject, distance};
+use crate::units::argument;
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::info_block::InfoBlockError;
+
+fn aligned(aligns: &[u64]) -> String {
+    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn arguments(aligns: &[u64]) -> String {
+    aligns.iter().map(|align| argument(*align)).collect::<Vec<_>>().join(" or ")
+}
+
+/// Starts beside the one of a namespace that put its data back on the grid.
+fn starts(subject: &Subject, off: u64, grid: u64) -> String {
+    let Some(extent) = subject.extent else {
+        return format!("a start that differs by a multiple of {} from where it was made", Bytes(grid));
+    };
+    let below = extent.start.checked_sub(off).map(|start| format!("{start:#x}"));
+    let above = extent.start.checked_add(grid - off).map(|start| format!("{start:#x}"));
+    let named: Vec<_> = below.into_iter().chain(above).collect();
+    format!(
+        "a start of {} works, or one that differs from it by a multiple of {}; else copy the data and make it again",
+        named.join(" or "),
+        Bytes(grid)
+    )
+}
+
+pub(super) fn refusal(error: &InfoBlockError, subject: &Subject) -> Refusal {
+    use InfoBlockError as E;
+    let by = |rule: &'static Rule| {
+        Refusal::by(rule, subject)
+            .errno(error.errno())
+            .cost("it is not brought up; its data stays as it is (before Linux 5.7 it became a raw block device, which could overwrite it)")
+    };
+    let again = "copy what is needed, destroy it and create it again";
+    match *error {
+        E::Signature => by(&rule::SIGNATURE).off_by("other bytes are there").fix(again),
+        E::Checksum { found, computed } => by(&rule::CHECKSUM)
+            .off_by(format!("{found:#018x} is written, and its contents sum to {computed:#018x}"))
+            .fix(format!("put back the 4096 bytes at 4 KiB of the namespace from a copy, or {again}")),
+        E::Parent => by(&rule::PARENT)
+            .who(Some("a namespace that was here before, or a copied medium".to_owned()))
+            .fix(format!("the labels that belong to the medium, or {again}")),
+        E::Mode { mode } => {
+            by(&rule::MODE).off_by(format!("mode {mode} is written")).fix(format!("mode 1 or 2; {again}"))
+        }
+        E::PageSize { found, host } => by(&rule::PAGE_SIZE)
+            .off_by(format!(
+                "it has room for records of pages of {}, and this kernel's have {}",
+                Bytes(found),
+                Bytes(host)
+            ))
+            .fix(format!(
+                "a kernel with pages of {} takes it; here {again}, with --align {}",
+                Bytes(found),
+                Bytes(host)
+            )),
+        E::RecordSize { found, host } => by(&rule::RECORD_SIZE)
+            .off_by(format!("{} bytes a record: {found} against {host}", host.saturating_sub(found)))
+            .fix(format!("a kernel whose records have {found} bytes takes it; here {again}")),
+        E::UnsupportedAlign { align, aligns } => by(&rule::SERVED)
+            .off_by(format!("{} is none of {}", Bytes(align), aligned(aligns)))
+            .fix(format!("{again}, with --align {}", arguments(aligns))),
+        E::Instance => by(&rule::INSTANCE).fix("disable it and enable it again"),
+        E::Changed { .. } => by(&rule::CHANGED).fix("disable it and enable it again"),
+        E::AlignExceedsCapacity { align, size, .. } => by(&rule::ALIGN_EXCEEDS)
+            .off_by(format!("{} short of {}", Bytes(align.saturating_sub(size)), Bytes(align)))
+            .fix(format!("a namespace of {} has room; {again}", argument(align.saturating_mul(2)))),
+        E::DataBeyondEnd { dataoff, size, .. } => by(&rule::DATA_BEYOND)
+            .off_by(format!("its data would begin {} behind its end", Bytes(dataoff.saturating_sub(size))))
+            .fix(format!("more than {} of namespace, as it was made with; {again}", Bytes(dataoff))),
+        E::BadOffset { at, off, align, .. } => by(&rule::OFFSET)
+            .off_by(format!("data begins at {at:#x}, {}", distance(at, off, align)))
+            .who(Some("the firmware, if it moved the region since".to_owned()))
+            .fix(starts(subject, off, align)),
+        E::StartMisaligned { at, off, compat } => by(&rule::START)
+            .off_by(format!("{at:#x} is {}", distance(at, off, compat)))
+            .who(subject.in_front_of(at))
+            .fix(starts(subject, off, compat)),
+        E::EndMisaligned { at, off, compat } => by(&rule::END)
+            .off_by(format!("{at:#x} is {}", distance(at, off, compat)))
+            .who(subject.behind(at))
+            .fix(format!("an end of {:#x}: {} more left out (end_trunc); {again}", at - off, Bytes(off))),
+        E::NothingLeft { start_pad, end_trunc, size } => by(&rule::NOTHING_LEFT)
+            .off_by(format!("{} in front and {} behind of {}", Bytes(start_pad), Bytes(end_trunc), Bytes(size)))
+            .fix(format!("pads of less than {} together; {again}", Bytes(size))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::nvdimm::info_block::{Contents, InfoBlock, Signature};
+    use memmap_layouts::nvdimm::{Extent, Host, RecordsOn};
+    use memmap_layouts::rules::RuleSet;
+    use std::collections::BTreeSet;
+    use zerocopy::IntoBytes;
+
+    const UUID: [u8; 16] = [7; 16];
+    const NAMESPACE: Extent = Extent { start: 4 << 30, size: 64 << 20 };
+
+    fn good() -> Contents {
+        Contents {
+            signature: Signature::Dax,
+            uuid: [1; 16],
+            parent_uuid: UUID,
+            minor: 4,
+            dataoff: 4 << 20,
+            npfns: 15 << 10,
+            records: RecordsOn::Medium,
+            start_pad: 0,
+            end_trunc: 0,
+            align: 2 << 20,
+            page_bytes: 4096,
+            record_bytes: 64,
+        }
+    }
+
+    fn tried(block: &InfoBlock, namespace: Extent) -> Result<(), InfoBlockError> {
+        block.validate(Signature::Dax, &UUID, namespace, &Host::X86_64, None, &RuleSet::MERGED).map(drop)
+    }
+
+    /// A block with some bytes of its own, under a good checksum.
+    fn forged(at: usize, bytes: &[u8]) -> InfoBlock {
+        let mut block = good().block();
+        block.as_mut_bytes()[at..at + bytes.len()].copy_from_slice(bytes);
+        let sum = block.sum();
+        block.as_mut_bytes()[4088..].copy_from_slice(&sum.to_le_bytes());
+        block
+    }
+
+    #[test]
+    fn every_condition_of_a_block_is_refused_in_its_parts() {
+        assert_eq!(tried(&good().block(), NAMESPACE), Ok(()));
+        let mut damaged = good().block();
+        damaged.as_mut_bytes()[100] ^= 1;
+        let blocks = [
+            (forged(0, b"nothing"), "NS301"),
+            (damaged, "NS302"),
+            (Contents { parent_uuid: [0; 16], ..good() }.block(), "NS303"),
+            (forged(72, &[9]), "NS304"),
+            (Contents { page_bytes: 65536, ..good() }.block(), "NS305"),
+            (Contents { record_bytes: 56, ..good() }.block(), "NS306"),
+            (Contents { align: 16 << 20, ..good() }.block(), "NS307"),
+            (Contents { align: 1 << 30, ..good() }.block(), "NS310"),
+            (Contents { dataoff: 64 << 20, ..good() }.block(), "NS311"),
+            (Contents { dataoff: 3 << 20, ..good() }.block(), "NS312"),
+            (Contents { start_pad: 1 << 20, dataoff: 5 << 20, ..good() }.block(), "NS201"),
+            (Contents { end_trunc: 1 << 20, ..good() }.block(), "NS202"),
+            (Contents { end_trunc: 64 << 20, ..good() }.block(), "NS313"),
+        ];
+        let subject = Subject::at("pmem0", NAMESPACE);
+        let mut codes = BTreeSet::new();
+        for (block, code) in blocks {
+            let refusal = refusal(&tried(&block, NAMESPACE).unwrap_err(), &subject);
+            assert_eq!(refusal.rule.code, code, "{refusal}");
+            let text = refusal.to_string();
+            for part in ["pmem0 at 0x100000000-0x103ffffff (64 MiB)", "\n  rule ", "\n  cost ", "\n  fix ", "\n  see "]
+            {
+                assert!(text.contains(part), "{text}");
+            }
+            assert!(refusal.errno.is_some() && refusal.json()["fix"].is_string());
+            codes.insert(code);
+        }
+        assert_eq!(codes.len(), 13);
+    }
+
+    #[test]
+    fn starts_that_are_named_work() {
+        for (shift, align) in [(1u64 << 20, 2u32 << 20), (4096, 2 << 20), (3 << 20, 2 << 20), (2 << 20, 1 << 30)] {
+            let size = if align == 1 << 30 { 4 << 30 } else { 64 << 20 };
+            let dataoff = if align == 1 << 30 { 1 << 30 } else { 4 << 20 };
+            let block = Contents { align, dataoff, ..good() }.block();
+            let moved = Extent { start: (4 << 30) + shift, size };
+            let fix = refusal(&tried(&block, moved).unwrap_err(), &Subject::at("pmem0", moved)).fix;
+            let named: Vec<_> = fix
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
+                .collect();
+            assert_eq!(named.len(), 2, "{fix}");
+            for start in named {
+                assert_eq!(tried(&block, Extent { start, size }), Ok(()), "{start:#x}: {fix}");
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Refusals of machines.
+
+use super::rule::{self, Rule};
+use super::{Refusal, Subject, of_region};
+use memmap_layouts::machine::PagemapError;
+use memmap_layouts::nvdimm::namespace::NamespaceError;
+use memmap_layouts::{Bytes, HotplugError};
+
+pub(super) fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
+    let by = |rule: &'static Rule| {
+        Refusal::by(rule, subject).errno(error.errno()).cost("it is not brought up; the medium is as it was")
+    };
+    match error {
+        NamespaceError::Region(error) => of_region::refusal(error, subject),
+        NamespaceError::Medium(error) => by(&rule::DEVICE)
+            .off_by(error.to_string())
+            .fix("records in RAM (create it with --map mem), or a device that maps in units of 4 KiB"),
+        NamespaceError::Disabled { name } => by(&rule::DISABLED).fix(format!("pfnbench namespace enable FILE {name}")),
+        NamespaceError::Pages { start, end } => by(&rule::START_PAGE)
+            .off_by(format!("{start:#x} to {end:#x} are no whole pages"))
+            .fix("a start on a page, as pfnbench namespace plan shows"),
+        NamespaceError::Pagemap(PagemapError::Conflict { at, .. }) => by(&rule::CONFLICT)
+            .who(Some(format!("a mapping at {at}")))
+            .fix("a layout with sub-sections (--layout dax-x86), or a start in another section"),
+        NamespaceError::Pagemap(PagemapError::OverlapsRam { at, .. }) => by(&rule::RAM)
+            .who(Some(format!("RAM at {at}")))
+            .fix("a layout with sub-sections (--layout dax-x86), or a start in another section"),
+        NamespaceError::Pagemap(PagemapError::Layout(HotplugError::AltmapExhausted { need, left, .. })) => {
+            by(&rule::ALTMAP)
+                .off_by(format!("{need} pages are needed for the next piece, and {left} are left"))
+                .fix("--layout dax-x86, which keeps the records of parts of sections in RAM; or create it with --map mem, or on whole sections")
+        }
+        NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Misaligned {
+            start_off_bytes, end_off_bytes, granule_bytes, ..
+        })) => by(&rule::START)
+            .off_by(format!(
+                "its start is {} and its end {} past a multiple of {}",
+                Bytes(*start_off_bytes),
+                Bytes(*end_off_bytes),
+                Bytes(*granule_bytes)
+            ))
+            .fix(format!("a start and an end on multiples of {}", Bytes(*granule_bytes))),
+        NamespaceError::Pagemap(error) => by(&rule::MACHINE)
+            .off_by(error.to_string())
+            .fix("another start (--at), or another layout (--layout)"),
+    }
+}

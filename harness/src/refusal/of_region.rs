@@ -1,0 +1,140 @@
+//! Refusals of media, labels and regions.
+
+use super::rule::{self, Rule};
+use super::{NotOne, Refusal, Subject, holder, of_info_block, of_plan, range};
+use crate::units::argument;
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::label::{InvalidTable, LabelError, MAX_LABELS};
+use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, RegionError};
+use memmap_layouts::nvdimm::storage::StorageError;
+use std::io::ErrorKind;
+
+pub(super) fn of_storage(error: &StorageError) -> Refusal {
+    let by = |rule: &'static Rule, path: &std::path::Path| {
+        Refusal::by(rule, &Subject::of(path.display().to_string())).errno(error.errno())
+    };
+    match error {
+        StorageError::Io { path, what, source } => {
+            let refusal = by(&rule::NO_FILE, path).off_by(format!("cannot {what} it: {source}"));
+            refusal.fix(match source.kind() {
+                ErrorKind::NotFound => format!(
+                    "a path that is there; pfnbench namespace region {} --size 4G makes a region, where its folder is",
+                    path.display()
+                ),
+                ErrorKind::AlreadyExists => "another name, or the file out of the way".to_owned(),
+                ErrorKind::PermissionDenied => "a user who may, or a file with the rights".to_owned(),
+                ErrorKind::StorageFull => "a folder with more room".to_owned(),
+                _ => "what the system says is in the way".to_owned(),
+            })
+        }
+        StorageError::NoMedium { path, found } => by(&rule::NO_MEDIUM, path)
+            .off_by(format!("it is {found}"))
+            .fix("a file that pfnbench namespace region has made, or /dev/daxX.Y (daxctl list shows them)"),
+        StorageError::Busy { path } => by(&rule::BUSY, path)
+            .who(holder::of(path))
+            .cost("nothing; the medium is as it was")
+            .fix("wait until the other has ended, or end it"),
+        StorageError::Device(error) => Refusal::by(&rule::NO_MEDIUM, &Subject::of("the device"))
+            .off_by(error.to_string())
+            .fix("a device that maps in units of at most 2 MiB and may be read and written"),
+    }
+}
+
+pub(super) fn of_name(error: &NotOne, subject: &Subject) -> Refusal {
+    let asked = Subject::of(format!("namespace {:?} of {subject}", error.name));
+    let refusal = Refusal::by(&rule::NO_NAMESPACE, &asked);
+    match (error.found.len(), error.there.as_slice()) {
+        (0, []) => refusal.fix("the region has none; pfnbench namespace create makes one"),
+        (0, there) => refusal.fix(format!("there are {}", there.join(", "))),
+        (several, _) => refusal
+            .off_by(format!("{several} have this name"))
+            .fix(format!("one of the uuids {}", error.found.join(", "))),
+    }
+}
+
+fn of_table(error: &InvalidTable, subject: &Subject) -> Refusal {
+    let by = |rule: &'static Rule| Refusal::by(rule, subject).off_by(error.to_string());
+    match error {
+        InvalidTable::TooMany(_) => by(&rule::FULL)
+            .cost("what is free in the region stays so")
+            .fix(format!("destroy one of the {MAX_LABELS}; larger ones need fewer")),
+        InvalidTable::Region { .. } => by(&rule::BEYOND).fix("a start and a size whose sum is at most 64 PiB (2^56)"),
+        InvalidTable::Align(_) => by(&rule::REGION_ALIGN).fix("16M, the kernel's choice, or 4K"),
+        InvalidTable::Name { .. } | InvalidTable::Twins(..) => by(&rule::NAME).fix("a name such as namespace0.1"),
+        _ => by(&rule::INVALID_LABELS).fix("a copy of the labels from before, or the region made again"),
+    }
+}
+
+/// Names of those around, the first three.
+fn named(subject: &Subject) -> Option<String> {
+    let names: Vec<_> =
+        subject.around.iter().take(3).map(|(name, extent)| format!("{name} at {}", range(extent))).collect();
+    let more = subject.around.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("{}{more}", names.join(", ")))
+}
+
+/// A region or a namespace of it that cannot be had.
+pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
+    let by = |rule: &'static Rule| Refusal::by(rule, subject).errno(error.errno());
+    match error {
+        RegionError::Label(LabelError::Io { what, source }) => by(&rule::MEDIUM_IO)
+            .off_by(format!("cannot {what} the labels: {source}"))
+            .cost("nothing; the next who opens finds the state of before")
+            .fix("labels that may be read and written, in a folder with room"),
+        RegionError::Label(LabelError::Damaged(copies)) => by(&rule::DAMAGED_LABELS)
+            .off_by(format!("{} and {}", copies[0], copies[1]))
+            .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
+            .fix(
+                "a copy of the labels from before; or remove them and make the region again, with the sizes of before",
+            ),
+        RegionError::Label(LabelError::Invalid(error)) => {
+            let who = match error {
+                InvalidTable::Overlap { first, second, .. } => Some(format!("{first} and {second}")),
+                _ => None,
+            };
+            Refusal::by(&rule::INVALID_LABELS, subject)
+                .errno(rustix::io::Errno::INVAL)
+                .off_by(error.to_string())
+                .who(who)
+                .cost("no namespace of the region is brought up; the medium is as it was")
+                .fix("a copy of the labels from before; or remove them and make the region again")
+        }
+        RegionError::Medium { what, at, source } => by(&rule::MEDIUM_IO)
+            .off_by(format!("cannot {what} the medium at {at:#x}: {source}"))
+            .cost("no namespace was made or changed; the labels are as they were")
+            .fix("a medium that may be read and written, with room behind its holes"),
+        RegionError::Truncated { len, size } => by(&rule::TRUNCATED)
+            .off_by(format!("it has {} of {}: {} are missing at its end", Bytes(*len), Bytes(*size), Bytes(size - len)))
+            .cost("what was in the missing bytes; nothing else is changed")
+            .fix(format!("its length again: truncate -s {size} on the file")),
+        RegionError::Align { align, size, .. } => {
+            by(&rule::REGION_ALIGN).off_by(format!("{} for a region of {}", Bytes(*align), Bytes(*size))).fix(format!(
+                "--align {} works",
+                argument(DEFAULT_ALIGN.min(size.checked_ilog2().map_or(4096, |power| 1 << power)))
+            ))
+        }
+        RegionError::Size { size, align } => {
+            let above = size.div_ceil(*align).max(1).checked_mul(*align);
+            let below = Some(size - size % align).filter(|below| *below > 0);
+            let works: Vec<_> = below.into_iter().chain(above).collect();
+            of_plan::of_size(*size, *align, &works, subject)
+        }
+        RegionError::NoSpace { size, largest } => by(&rule::FREE)
+            .off_by(format!("{} more than the largest free piece of {}", Bytes(size - largest), Bytes(*largest)))
+            .who(named(subject))
+            .fix(match largest {
+                0 => "nothing is free: destroy a namespace, or make another region".to_owned(),
+                _ => format!("{} fits; for more destroy a namespace", argument(*largest)),
+            }),
+        RegionError::Wanted(error) => of_table(error, subject).errno(rustix::io::Errno::INVAL),
+        RegionError::Division(error) => of_plan::of_division(error, subject),
+        RegionError::InfoBlock(error) => of_info_block::refusal(error, subject),
+        RegionError::NoSuchNamespace => {
+            by(&rule::NO_NAMESPACE).fix("pfnbench namespace list shows those that are there")
+        }
+        RegionError::Enabled { name } => by(&rule::ENABLED)
+            .cost("nothing; it is as it was")
+            .fix(format!("pfnbench namespace disable FILE {name}, then this again")),
+    }
+}

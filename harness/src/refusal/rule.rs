@@ -1,0 +1,185 @@
+//! The rules by which namespaces are refused, each with a code that stays.
+
+use serde::Serialize;
+
+/// A rule. Its code is never given to another.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// `NS1xx` is of what is asked for, `NS2xx` of the place, `NS3xx` of the info block, `NS4xx` of medium and labels, `NS5xx` of the
+    /// machine.
+    pub code: &'static str,
+    /// What is wrong, as the end of a sentence that begins with what is refused.
+    pub wrong: &'static str,
+    /// What must hold.
+    pub rule: &'static str,
+    /// Who says so, and since when.
+    pub source: &'static str,
+    /// 1: the medium, the region or the machine says no; 2: it cannot be, whatever they are.
+    pub exit_code: u8,
+}
+
+macro_rules! rules {
+    ($($name:ident $exit:literal $code:literal $wrong:literal $rule:literal $source:literal)*) => {
+        $(#[doc = $rule] pub const $name: Rule =
+            Rule { code: $code, wrong: $wrong, rule: $rule, source: $source, exit_code: $exit };)*
+
+        /// All, by code.
+        pub const RULES: &[&Rule] = &[$(&$name),*];
+    };
+}
+
+rules! {
+    SIZE 2 "NS101" "has a size off the region's alignment"
+        "sizes of namespaces are multiples of the region's alignment, and not 0"
+        "drivers/nvdimm/namespace_devs.c __size_store, region_devs.c align_store; Linux since 5.7"
+    DATA_ALIGN 2 "NS102" "wants its data on an alignment that is not served"
+        "data is aligned to what a page table maps at once: 4 KiB, 2 MiB or 1 GiB with pages of 4 KiB"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_supported_alignments"
+    REGION_ALIGN 2 "NS103" "has an alignment that cannot be"
+        "the alignment of a region is a power of two from a page to its size"
+        "drivers/nvdimm/region_devs.c align_store; Linux since 5.7"
+    BEYOND 2 "NS104" "leaves the physical space, or is empty"
+        "a range of the physical space has an end, and no architecture has more than 56 bits of it"
+        "mm/memory_hotplug.c mhp_range_allowed"
+    START_PAGE 2 "NS105" "begins within a page"
+        "physical ranges begin at page frames, of 4 KiB here"
+        "include/linux/pfn.h"
+    NOTHING 2 "NS106" "would hold no data"
+        "a namespace is made for at least one byte of data"
+        "of this program"
+    NAME 2 "NS107" "cannot be written into a label"
+        "names have at most 64 bytes of UTF-8 without control characters, and uuids are unique"
+        "the format of labels, of this program"
+
+    START 1 "NS201" "begins off the grid of sub-sections"
+        "what is mapped begins at a multiple of 2 MiB, a sub-section: smaller parts have no records of their own"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_init and nd_pfn_validate; Linux since 5.7, and memremap_pages since 5.3"
+    END 1 "NS202" "ends off the grid of sub-sections"
+        "what is mapped ends at a multiple of 2 MiB, a sub-section"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate; Linux since 5.7, and memremap_pages since 5.3"
+    ROOM 1 "NS203" "has no room for data"
+        "head, records and pads leave at least one aligned piece for data"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_init"
+    FREE 1 "NS204" "does not fit into the region"
+        "a namespace is one free piece of its region"
+        "of this program; Linux joins pieces of several labels only if they adjoin"
+    TAKEN 1 "NS205" "lies where something else is"
+        "a byte of the physical space has one owner"
+        "kernel/resource.c request_resource"
+    NO_SIZE 1 "NS206" "cannot have so much data"
+        "the space up to the next neighbour holds head, records, pads and data"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_init"
+    NO_SIZE_AT_ALL 2 "NS207" "cannot have so much data in any physical space"
+        "no architecture has more than 56 bits of physical space"
+        "mm/memory_hotplug.c mhp_range_allowed"
+    FULL 1 "NS208" "needs one label more than there are"
+        "a region has at most 126 namespaces"
+        "the format of labels, of this program; Linux has as many as the label area of the DIMMs holds"
+
+    SIGNATURE 1 "NS301" "has no info block of its kind"
+        "the block at 4 KiB begins with NVDIMM_PFN_INFO (fsdax) or NVDIMM_DAX_INFO (devdax)"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    CHECKSUM 1 "NS302" "has a damaged info block"
+        "the Fletcher sum of the block is the one that is written in it"
+        "drivers/nvdimm/pfn_devs.c nd_sb_checksum"
+    PARENT 1 "NS303" "has the info block of another namespace"
+        "the parent uuid of the block is the uuid of the namespace"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    MODE 1 "NS304" "has an info block with records at no place"
+        "the mode is 1 (records in RAM) or 2 (records on the medium)"
+        "drivers/nvdimm/pfn.h, nd.h enum nd_pfn_mode"
+    PAGE_SIZE 1 "NS305" "was made for larger pages than this kernel has"
+        "records on the medium were counted for pages no larger than the kernel's"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate; Linux since 5.4"
+    RECORD_SIZE 1 "NS306" "has no room for this kernel's records"
+        "room on the medium was left for records at least as large as the kernel's struct page"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate; Linux since 5.4"
+    SERVED 1 "NS307" "has data on an alignment that is not served here"
+        "a device to be mapped is aligned to what a page table of this kernel maps at once"
+        "drivers/nvdimm/pfn_devs.c nd_supported_alignment"
+    INSTANCE 1 "NS308" "has another info block than was probed before"
+        "the uuid of the block does not change while the namespace is there"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    CHANGED 1 "NS309" "has an info block that says something else than before"
+        "alignment and mode do not change while the namespace is there"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    ALIGN_EXCEEDS 1 "NS310" "is smaller than the alignment of its data"
+        "at least one alignment of data fits"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    DATA_BEYOND 1 "NS311" "ends before its data begins"
+        "the data begins within the namespace"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    OFFSET 1 "NS312" "has its data off its alignment"
+        "start, start_pad and dataoff together are a multiple of the alignment of the data"
+        "drivers/nvdimm/pfn_devs.c nd_pfn_validate"
+    NOTHING_LEFT 1 "NS313" "leaves everything out"
+        "start_pad and end_trunc leave something of the namespace"
+        "drivers/nvdimm/pfn_devs.c __nvdimm_setup_pfn"
+
+    DAMAGED_LABELS 1 "NS401" "has damaged labels"
+        "one copy of the labels has its signature, version and checksum"
+        "the format of labels, of this program; drivers/nvdimm/label.c has two index blocks likewise"
+    INVALID_LABELS 1 "NS402" "has labels that say what cannot be"
+        "labels name pieces of the region that are whole pages and do not overlap"
+        "drivers/nvdimm/namespace_devs.c, select_pmem_id and scan_labels"
+    TRUNCATED 1 "NS403" "has a medium that is too short"
+        "a medium has all bytes that its labels describe"
+        "drivers/nvdimm/pfn_devs.c, EREMOTEIO and ENXIO"
+    MEDIUM_IO 1 "NS404" "cannot be read or written"
+        "the system reads and writes the medium"
+        "errno of the system"
+    BUSY 1 "NS405" "is open elsewhere"
+        "one process changes a region, or several look at it"
+        "flock(2)"
+    NO_MEDIUM 2 "NS406" "is no medium"
+        "a medium is a regular file (on tmpfs or a disk) or a DAX device (/dev/daxX.Y)"
+        "of this program"
+    NO_FILE 2 "NS407" "cannot be opened or made"
+        "the system opens or makes the file"
+        "errno of the system"
+    NO_NAMESPACE 2 "NS408" "is not there"
+        "a namespace is named by its name or uuid"
+        "of this program"
+    ENABLED 1 "NS409" "is enabled"
+        "an enabled namespace is not destroyed"
+        "drivers/nvdimm/namespace_devs.c, EBUSY of size_store and uuid_store"
+    DISABLED 1 "NS410" "is disabled"
+        "a disabled namespace is not brought up"
+        "drivers/nvdimm/bus.c"
+    DEVICE 1 "NS411" "cannot hold records there"
+        "records lie on whole mapping units of the medium, and one namespace has them"
+        "drivers/dax/device.c check_vma"
+
+    MACHINE 1 "NS501" "is not mapped by the machine"
+        "memremap_pages takes ranges that nobody else has"
+        "mm/memremap.c"
+    CONFLICT 1 "NS502" "shares what is added with another mapping"
+        "what is added belongs to one mapping: whole sections of 128 MiB before Linux 5.3, sub-sections of 2 MiB since"
+        "mm/memremap.c pagemap_range, Conflicting mapping"
+    RAM 1 "NS503" "shares what is added with RAM"
+        "what is added has no System RAM in it: whole sections of 128 MiB before Linux 5.3, sub-sections of 2 MiB since"
+        "mm/memremap.c, attempted on mixed region"
+    ALTMAP 1 "NS504" "has no room on its medium for all records"
+        "the altmap holds a naturally aligned block of records for each section or part of one"
+        "mm/sparse-vmemmap.c altmap_alloc_block_buf"
+}
+
+/// A rule by its code, in whatever case.
+pub fn find(code: &str) -> Option<&'static Rule> {
+    RULES.iter().copied().find(|rule| rule.code.eq_ignore_ascii_case(code.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_one_each_and_in_order() {
+        assert!(RULES.windows(2).all(|pair| pair[0].code < pair[1].code));
+        assert_eq!(find("ns201"), Some(&START));
+        assert_eq!(find("NS999"), None);
+        for rule in RULES {
+            assert!(matches!(rule.exit_code, 1 | 2) && !rule.wrong.is_empty() && !rule.source.is_empty(), "{rule:?}");
+        }
+    }
+}
