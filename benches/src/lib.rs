@@ -180,6 +180,34 @@ impl SpaceCase {
     }
 }
 
+/// A case of namespaces: one is created and enabled, side by side with a bare populate and the same records written.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceCase {
+    /// Size in bytes.
+    pub size: u64,
+    /// The layout of the machine.
+    pub layout: &'static str,
+    /// Records on the medium.
+    pub on_medium: bool,
+}
+
+impl NamespaceCase {
+    /// `namespace/64GiB/dax-x86/dev`.
+    pub fn name(&self) -> String {
+        let size = Bytes(self.size).to_string().replace(' ', "");
+        format!("namespace/{size}/{}/{}", self.layout, if self.on_medium { "dev" } else { "mem" })
+    }
+}
+
+/// 64 GiB of persistent memory, its records in either place.
+pub fn namespace_cases() -> [NamespaceCase; 3] {
+    [("dax-x86", true), ("dax", true), ("subsection", false)].map(|(layout, on_medium)| NamespaceCase {
+        size: 64 << 30,
+        layout,
+        on_medium,
+    })
+}
+
 /// The lookup cases that criterion measures: in random order, `pfn_valid` chained too, and the walk. `pfnbench run` has the rest,
 /// among them cold tables, which no loop of criterion's can have; these must end within minutes.
 pub fn lookup_cases() -> Vec<LookupCase> {
@@ -258,12 +286,13 @@ impl Start {
         let lookups = lookup_cases().into_iter().map(|case| case.name());
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
+        let names = names.chain(namespace_cases().into_iter().map(|case| case.name()));
         let names = names.chain(pfnbench::instructions::cases().into_iter().map(|case| case.name()));
         // In a test run the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
                 "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
-                 hotplug/2MiB/subsection, space/2MiB/subsection and instructions/pfn_valid/boot/subsection{}, and --list \
+                 hotplug/2MiB/subsection, space/2MiB/subsection, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}, and --list \
                  prints them",
                 start.arguments.filter.as_deref().unwrap_or_default(),
                 if start.suffix.is_empty() {

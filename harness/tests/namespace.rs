@@ -134,7 +134,9 @@ fn a_namespace_from_its_making_to_its_end() {
         .success()
         .stdout(contains("16 MiB on the medium").or(contains("14 MiB on the medium")));
     pmem.run("enable", &["big", "--layout", "vmemmap-section"]).success().stdout(contains("0 B on the medium"));
-    pmem.run("enable", &["big", "--at", "0x100100000"]).code(1).stderr(contains("a start of 0x101000000 or 0x101200000"));
+    pmem.run("enable", &["big", "--at", "0x100100000"])
+        .code(1)
+        .stderr(contains("a start of 0x101000000 or 0x101200000"));
     pmem.run("destroy", &["big"]).code(1).stderr(contains("pfnbench namespace disable FILE big"));
     pmem.run("disable", &["big"]).success();
     pmem.run("destroy", &["big"]).success();
