@@ -309,13 +309,6 @@ impl Vmem {
             let (align, offset, len) = (device.align(), device_offset, stretch.len);
             return Err(VmemError::DeviceUnit { device: device.name().to_owned(), align, offset, len });
         }
-        if device.is_tmpfs() {
-            let blocks = reserve_blocks(device.file(), device.file_offset(device_offset), stretch.len);
-            blocks.map_err(|errno| match errno {
-                Errno::NOSPC => tmpfs_is_full(&format!("the tmpfs of {}", device.name()), stretch.len, false),
-                errno => BackingError::Populate { len: stretch.len, source: errno.into() },
-            })?;
-        }
         let mapped = self.map_device_over(stretch, device, device_offset);
         match &mapped {
             Ok(()) => {
@@ -366,14 +359,36 @@ impl Vmem {
             Some(error) => error.into(),
             None => VmemError::MapDevice { device: device.name().to_owned(), len: stretch.len, source: errno.into() },
         })?;
-        loop {
+        let populate = |how| loop {
             // SAFETY: the stretch is the device that was just mapped; populating changes no contents.
-            match unsafe { rustix::mm::madvise(address, len, Advice::LinuxPopulateWrite) } {
+            match unsafe { rustix::mm::madvise(address, len, how) } {
                 Err(Errno::INTR) => {}
-                // A driver may not support it; the blocks are there and writing the records maps them.
-                Ok(()) | Err(Errno::INVAL) => return Ok(()),
-                Err(errno) => return Err(BackingError::Populate { len: stretch.len, source: errno.into() }.into()),
+                other => break other,
             }
+        };
+        // Blocks of a file that are there are mapped many at a time for a reader; of a tmpfs that is all.
+        let populated = match device.read_maps_for_writers() {
+            true => populate(Advice::LinuxPopulateRead),
+            false => populate(Advice::LinuxPopulateWrite),
+        };
+        let failed = |errno: Errno| VmemError::from(BackingError::Populate { len: stretch.len, source: errno.into() });
+        match populated {
+            Ok(()) => Ok(()),
+            Err(cause) if device.is_file() => {
+                // Says why: a full file system, where populating would say EFAULT and writing end in SIGBUS.
+                match reserve_blocks(device.file(), device.file_offset(offset), stretch.len) {
+                    Err(Errno::NOSPC) => {
+                        Err(tmpfs_is_full(&format!("the tmpfs of {}", device.name()), stretch.len, false).into())
+                    }
+                    Err(errno) => Err(failed(errno)),
+                    // A kernel without this advice: the blocks are there, and writing the records maps them.
+                    Ok(()) if cause == Errno::INVAL => Ok(()),
+                    Ok(()) => Err(failed(cause)),
+                }
+            }
+            // A driver may not support it.
+            Err(Errno::INVAL) => Ok(()),
+            Err(cause) => Err(failed(cause)),
         }
     }
 

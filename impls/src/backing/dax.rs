@@ -1,6 +1,6 @@
 //! A device that is mapped, not read and written: `/dev/daxX.Y`, or a tmpfs file in its place.
 
-use super::tmpfs::{TmpfsError, unnamed_tmpfs_file};
+use super::tmpfs::{TmpfsError, is_on_tmpfs, unnamed_tmpfs_file};
 use crate::bytes::Bytes;
 use memmap2::MmapOptions;
 use rustix::fs::FileType;
@@ -86,6 +86,17 @@ pub enum DaxError {
 /// The largest mapping unit that can serve any layout: the records of a section.
 const LARGEST_UNIT: u64 = 2 << 20;
 
+/// What plays a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    /// A node of the dax bus.
+    Dax,
+    /// A file on a tmpfs.
+    Tmpfs,
+    /// A file elsewhere.
+    File,
+}
+
 /// A mappable device of known size.
 #[derive(Debug)]
 pub struct DaxDevice {
@@ -95,7 +106,7 @@ pub struct DaxDevice {
     base: u64,
     len: u64,
     align: u64,
-    on_tmpfs: bool,
+    node: Node,
     /// Physical address of its first byte, if the kernel tells it.
     physical_start: Option<u64>,
     /// An altmap hands out its blocks.
@@ -142,7 +153,7 @@ impl DaxDevice {
         // 0 for those who may not know it.
         let physical_start = sysfs_number(&sysfs.join("resource")).ok().filter(|start| *start > 0);
         let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
-        let device = Self { file: Arc::new(file), name, base: 0, len, align, on_tmpfs: false, physical_start, claimed };
+        let device = Self { file: Arc::new(file), name, base: 0, len, align, node: Node::Dax, physical_start, claimed };
         device.probe(write).map_err(io("map"))?;
         Ok(device)
     }
@@ -161,7 +172,7 @@ impl DaxDevice {
             base: 0,
             len,
             align,
-            on_tmpfs: true,
+            node: Node::Tmpfs,
             physical_start: None,
             claimed: AtomicBool::new(false),
         })
@@ -171,7 +182,8 @@ impl DaxDevice {
     /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
     pub(crate) fn over_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
         let (align, base) = (rustix::param::page_size() as u64, offset.wrapping_sub(before));
-        Self { file, name, base, len, align, on_tmpfs: true, physical_start: None, claimed: AtomicBool::new(false) }
+        let node = if is_on_tmpfs(&file) { Node::Tmpfs } else { Node::File };
+        Self { file, name, base, len, align, node, physical_start: None, claimed: AtomicBool::new(false) }
     }
 
     /// A file with a name in the place of a device node.
@@ -187,7 +199,7 @@ impl DaxDevice {
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> Self {
         let base = self.base.wrapping_add(offset).wrapping_sub(before);
         let (file, claimed) = (Arc::clone(&self.file), AtomicBool::new(false));
-        Self { file, name, base, len, align: self.align, on_tmpfs: self.on_tmpfs, physical_start: None, claimed }
+        Self { file, name, base, len, align: self.align, node: self.node, physical_start: None, claimed }
     }
 
     /// Maps the first unit once: a device that opens need not map.
@@ -217,7 +229,7 @@ impl DaxDevice {
             base: self.base + nr * len,
             len,
             align: self.align,
-            on_tmpfs: self.on_tmpfs,
+            node: self.node,
             physical_start: None,
             claimed: AtomicBool::new(false),
         };
@@ -254,14 +266,23 @@ impl DaxDevice {
         &self.name
     }
 
-    /// `dax` for a real device, `dax-on-tmpfs` for a file in its place.
+    /// `dax` for a real device, `dax-on-tmpfs` or `dax-on-file` for a file in its place.
     pub fn kind(&self) -> &'static str {
-        if self.on_tmpfs { "dax-on-tmpfs" } else { "dax" }
+        match self.node {
+            Node::Dax => "dax",
+            Node::Tmpfs => "dax-on-tmpfs",
+            Node::File => "dax-on-file",
+        }
     }
 
-    /// True if blocks must be reserved before they are mapped.
-    pub(crate) fn is_tmpfs(&self) -> bool {
-        self.on_tmpfs
+    /// True if a file plays it, which may have no room for its blocks.
+    pub(crate) fn is_file(&self) -> bool {
+        self.node != Node::Dax
+    }
+
+    /// True if what is mapped for a reader has its blocks, and is written without another fault: tmpfs wants no word of it.
+    pub(crate) fn read_maps_for_writers(&self) -> bool {
+        self.node == Node::Tmpfs
     }
 
     pub(crate) fn file(&self) -> &File {

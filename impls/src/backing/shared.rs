@@ -44,10 +44,10 @@ impl SharedFile {
     }
 }
 
-/// Reserves blocks of a file.
+/// Reserves blocks of a file, as long as it is.
 pub(crate) fn reserve_blocks(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     loop {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len) {
             Err(Errno::INTR) => {}
             other => return other,
         }

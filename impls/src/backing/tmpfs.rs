@@ -5,7 +5,7 @@ use super::huge;
 use super::memory::Medium;
 use super::part::Part;
 use super::shared::SharedFile;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatFs};
 use rustix::io::Errno;
 use rustix::mm::Advice;
 use std::fs::File;
@@ -32,15 +32,23 @@ pub enum TmpfsError {
     },
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the type of f_type differs by architecture")]
+fn is_tmpfs(fs: &StatFs) -> bool {
+    fs.f_type as i64 == TMPFS_MAGIC
+}
+
+/// Is a file on a tmpfs? One that cannot be asked is taken for none.
+pub(super) fn is_on_tmpfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|fs| is_tmpfs(&fs))
+}
+
 /// A sparse file of `len` bytes without a name, on the tmpfs of `dir`. It takes no memory until blocks are reserved.
 ///
 /// # Errors
 /// `dir` is not on a tmpfs, or the file cannot be made there.
 pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
     let io = |errno: Errno| TmpfsError::Io { dir: dir.to_owned(), source: errno.into() };
-    let kind = rustix::fs::statfs(dir).map_err(io)?.f_type;
-    #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs by architecture")]
-    if kind as i64 != TMPFS_MAGIC {
+    if !is_tmpfs(&rustix::fs::statfs(dir).map_err(io)?) {
         return Err(TmpfsError::NotTmpfs(dir.to_owned()));
     }
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;

@@ -3,7 +3,7 @@
 use super::division::Surroundings;
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Table, checksum_of};
-use super::namespace::{Enabled, altmap_shape, disable, enable};
+use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
 use super::region::{Personality, Region, RegionError, Wanted};
 use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
@@ -291,8 +291,15 @@ fn what_the_medium_does_not_give_is_said() {
         let error = Medium::open(&path, Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::Busy { .. }) && error.errno() == Errno::BUSY, "{error}");
     }
-    // Shorter while it is open.
-    std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(4096).unwrap();
+    // Shorter while it is open: no room for records, and no new length.
+    let shorten = |len| std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(len).unwrap();
+    shorten(16 * KIB);
+    let machine = machine::<Dax>();
+    let error = enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ()).unwrap_err();
+    assert!(matches!(error, NamespaceError::Pagemap(_)), "{error}");
+    assert_eq!(std::fs::metadata(media.medium()).unwrap().len(), 16 * KIB);
+    assert_eq!(machine.layout().accounting().device_record_bytes, 0);
+    shorten(4096);
     let label = &region.labels()[0];
     assert_eq!(region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err().errno(), Errno::NXIO);
     let error =
@@ -301,7 +308,7 @@ fn what_the_medium_does_not_give_is_said() {
     drop(region);
     let error = media.open(None, Access::Read).unwrap_err();
     assert!(matches!(error, RegionError::Truncated { .. }), "{error}");
-    std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(256 * MIB).unwrap();
+    shorten(256 * MIB);
     // For reading alone: nothing is changed.
     let mut region = media.open(None, Access::Read).unwrap();
     let before = std::fs::read(media.labels()).unwrap();
