@@ -283,14 +283,42 @@ impl Plan<'_> {
     }
 }
 
-/// What namespaces lose at one place.
+/// Who lies beside a namespace and shares its sections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Neighbours {
+    /// RAM that ends where it begins.
+    Front,
+    /// Another region, which begins where it ends.
+    Behind,
+    /// Both.
+    Both,
+}
+
+impl Neighbours {
+    /// All, in their order.
+    pub const ALL: [Neighbours; 3] = [Neighbours::Front, Neighbours::Behind, Neighbours::Both];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Neighbours::Front => "RAM in front",
+            Neighbours::Behind => "a region behind",
+            Neighbours::Both => "both",
+        }
+    }
+}
+
+/// What a namespace loses at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// Of the start within its section.
     pub offset_bytes: u64,
     /// Of the namespace.
     pub size_bytes: u64,
-    /// Under the old rules, with neighbours on both sides; all of it if it was refused.
+    /// Who is beside it.
+    pub neighbours: Neighbours,
+    /// Under the old rules; all of it if it was refused.
     pub before_bytes: u64,
     /// It was refused.
     pub before_refused: bool,
@@ -303,19 +331,22 @@ pub struct Lost {
 /// Sizes of the table.
 pub const LOST_SIZES: [u64; 3] = [16 << 20, 1 << 30, 64 << 30];
 
-/// Capacity lost at each of the 64 sub-sections of a section, between RAM that ends where the namespace begins and a region
-/// that begins where it ends; records on the medium, data aligned to 2 MiB.
-pub fn lost() -> Vec<Lost> {
+/// Capacity lost at each of the 64 sub-sections of a section, for each of [`LOST_SIZES`]; records on the medium, data aligned to 2 MiB.
+pub fn lost(neighbours: Neighbours) -> Vec<Lost> {
     let (base, sub_section) = (4u64 << 30, 2u64 << 20);
     let one = |offset_bytes: u64, size_bytes: u64| {
         let start = base + offset_bytes;
-        let ram = [Extent { start: 0, size: start }];
-        let regions = [Extent { start: start + size_bytes, size: 1 << 30 }];
-        let around = Surroundings { ram: &ram, regions: &regions };
+        let (ram, regions) =
+            ([Extent { start: 0, size: start }], [Extent { start: start + size_bytes, size: 1 << 30 }]);
+        let around = match neighbours {
+            Neighbours::Front => Surroundings { ram: &ram, regions: &[] },
+            Neighbours::Behind => Surroundings { ram: &[], regions: &regions },
+            Neighbours::Both => Surroundings { ram: &ram, regions: &regions },
+        };
         let plan = Plan { start, align: sub_section, records: RecordsOn::Medium, around };
         let of = |time| plan.waterfall(size_bytes, time).map_or((size_bytes, true), |w| (w.lost_bytes(), false));
         let ((before_bytes, before_refused), (merged_bytes, merged_refused)) = (of(Time::Before), of(Time::Merged));
-        Lost { offset_bytes, size_bytes, before_bytes, before_refused, merged_bytes, merged_refused }
+        Lost { offset_bytes, size_bytes, neighbours, before_bytes, before_refused, merged_bytes, merged_refused }
     };
     let offsets = (0..64).map(|nr| nr * sub_section);
     offsets.flat_map(|offset| LOST_SIZES.map(|size| one(offset, size))).collect()
@@ -431,11 +462,22 @@ mod tests {
 
     #[test]
     fn the_series_lost_less_at_every_place() {
-        let lost = lost();
-        assert_eq!(lost.len(), 64 * 3);
-        for one in &lost {
-            assert!(one.merged_bytes <= one.before_bytes && !one.merged_refused, "{one:?}");
+        for neighbours in Neighbours::ALL {
+            let lost = lost(neighbours);
+            assert_eq!(lost.len(), 64 * 3);
+            for one in &lost {
+                assert!(one.merged_bytes <= one.before_bytes && !one.merged_refused, "{one:?}");
+            }
         }
+        // Padding in front shrinks as the section ends, that behind grows.
+        let of = |neighbours, offset| {
+            lost(neighbours).into_iter().find(|one| (one.offset_bytes, one.size_bytes) == (offset, GIB))
+        };
+        let padded = |neighbours, offset| of(neighbours, offset).unwrap().before_bytes / (2 * MIB) * 2;
+        let (front, behind) = (padded(Neighbours::Front, 2 * MIB), padded(Neighbours::Behind, 2 * MIB));
+        assert!(front >= 126 + 16 && behind < 32, "{front} {behind}");
+        assert!(padded(Neighbours::Front, 126 * MIB) < 32 && padded(Neighbours::Behind, 126 * MIB) >= 126 + 16);
+        let lost = lost(Neighbours::Both);
         // 64 MiB into a section, 1 GiB: 64 MiB at each end and records that whole sections need.
         let middle = lost.iter().find(|one| (one.offset_bytes, one.size_bytes) == (64 * MIB, GIB)).unwrap();
         assert_eq!((middle.before_bytes, middle.merged_bytes), (64 * MIB + 64 * MIB + 16 * MIB, 18 * MIB));

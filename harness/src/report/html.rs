@@ -124,6 +124,7 @@ struct Page<'a> {
     few_troubles: bool,
     suffix: &'static str,
     machines: Option<Shown<'a>>,
+    capacity: Shown<'a>,
     /// With the winner on each machine.
     headlines: Vec<(&'a str, Vec<String>)>,
     rows: Vec<Row<'a>>,
@@ -173,6 +174,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         few_troubles: report.unread.len() + report.parts.iter().map(|part| part.run.troubles.len()).sum::<usize>() <= 4,
         suffix: "",
         machines: report.machines.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
+        capacity: Shown::new(&report.capacity, 1)?,
         rows: if report.parts.len() > 1 { rows.collect() } else { Vec::new() },
         headlines: headlines.collect(),
         parts,

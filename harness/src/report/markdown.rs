@@ -107,7 +107,7 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     let mut files = Vec::new();
     let of_parts = report.parts.iter().enumerate();
     let of_parts = of_parts.flat_map(|(at, part)| part.figures.iter().map(move |figure| (figure, at + 1)));
-    for (figure, number) in of_parts.chain(report.machines.iter().map(|figure| (figure, 1))) {
+    for (figure, number) in of_parts.chain(report.machines.iter().chain([&report.capacity]).map(|figure| (figure, 1))) {
         if let Ok(svg) = &figure.drawing {
             let name = file_name(figure.name, number);
             files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
@@ -142,6 +142,7 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
         }
         text.push_str(&of_part(part, at + 1, folder));
     }
+    text.push_str(&format!("## Persistent memory\n\n{}\n", figure(&report.capacity, 1, folder)));
     text.push_str(
         "## What this does not measure\n\nLocks of a kernel, shoot-downs of other processors' TLBs, a kernel's own page tables, \
          interrupts, reclaim: the layouts run in user space.\n\n",

@@ -90,6 +90,8 @@ pub struct Report {
     pub parts: Vec<Part>,
     /// Machines side by side, if there are several.
     pub machines: Option<Figure>,
+    /// Capacity lost by persistent memory: of the rules, not of a run.
+    pub capacity: Figure,
     /// The layout that ratios are to.
     pub reference: String,
     /// Folders that could not be read, with the reason.
@@ -261,7 +263,8 @@ impl Report {
             1 => None,
             _ => Some(figures::machines::figure(&parts.iter().map(Part::short).collect::<Vec<_>>(), &reference)?),
         };
-        Ok(Self { parts, machines, reference, unread })
+        let capacity = figures::capacity::figure()?;
+        Ok(Self { parts, machines, capacity, reference, unread })
     }
 }
 

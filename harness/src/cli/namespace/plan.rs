@@ -1,9 +1,10 @@
 //! `pfnbench namespace plan` and `lost`.
 
 use super::MapArg;
-use crate::capacity::{HOST, LOST_SIZES, Lost, Plan, PlanError, Time, Waterfall, lost};
+use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::{Subject, of_plan};
+use crate::report::picture::plain;
 use crate::table;
 use crate::units::parse_size;
 use anyhow::Context;
@@ -201,20 +202,33 @@ impl PlanArgs {
 #[command(after_help = "\
 Examples:
   pfnbench namespace lost
-  pfnbench namespace lost --json
+  pfnbench namespace lost --neighbours front           RAM in front of it, nobody behind
+  pfnbench namespace lost --csv > lost.csv
 
-Each namespace lies between RAM that ends where it begins and a region that begins where it ends; records are on the medium,
-and data is aligned to 2 MiB.")]
+The neighbours are RAM that ends where the namespace begins, and a region that begins where it ends; records are on the medium, and
+data is aligned to 2 MiB.")]
 pub(super) struct LostArgs {
+    /// Who is beside it.
+    #[arg(long, value_enum, default_value_t = Neighbours::Both)]
+    neighbours: Neighbours,
+    /// Print CSV instead of a table.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
 impl LostArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let lost = lost();
+        let lost = lost(self.neighbours);
         if self.json.json {
             print_json(&lost)?;
+            return Ok(Answer::Yes);
+        }
+        if self.csv {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            lost.iter().try_for_each(|one| writer.serialize(one))?;
+            print(String::from_utf8(writer.into_inner()?)?.trim_end())?;
             return Ok(Answer::Yes);
         }
         let mut table = table::empty();
@@ -222,7 +236,9 @@ impl LostArgs {
             LOST_SIZES.iter().flat_map(|size| ["before", "since"].map(|time| format!("{} {time}", Bytes(*size))));
         table.set_header(std::iter::once("offset".to_owned()).chain(heading));
         for of_offset in lost.chunks(LOST_SIZES.len()) {
-            let text = |bytes, refused| if refused { "refused".to_owned() } else { Bytes(bytes).to_string() };
+            let text = |bytes, refused| {
+                if refused { "refused".to_owned() } else { format!("{} MiB", plain(bytes as f64 / 1_048_576.0)) }
+            };
             let cells =
                 |one: &Lost| [text(one.before_bytes, one.before_refused), text(one.merged_bytes, one.merged_refused)];
             let first = of_offset.first().map_or(0, |one| one.offset_bytes);

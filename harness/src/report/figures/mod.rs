@@ -1,5 +1,6 @@
 //! The figures, one a file.
 
+pub mod capacity;
 pub mod chain;
 pub mod lookups;
 pub mod machines;
