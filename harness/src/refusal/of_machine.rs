@@ -4,7 +4,7 @@ use super::rule::{self, Rule};
 use super::{Refusal, Subject, of_region};
 use memmap_layouts::machine::PagemapError;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
-use memmap_layouts::{Bytes, HotplugError};
+use memmap_layouts::{Bytes, HotplugError, VmemError};
 
 pub(super) fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| {
@@ -40,6 +40,12 @@ pub(super) fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
                 Bytes(*granule_bytes)
             ))
             .fix(format!("a start and an end on multiples of {}", Bytes(*granule_bytes))),
+        NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem {
+            source: source @ VmemError::DeviceUnit { .. },
+            ..
+        })) => by(&rule::DEVICE)
+            .off_by(source.to_string())
+            .fix("--layout dax-x86, which keeps the records of parts of sections in RAM; or create it with --map mem"),
         NamespaceError::Pagemap(error) => by(&rule::MACHINE)
             .off_by(error.to_string())
             .fix("another start (--at), or another layout (--layout)"),
