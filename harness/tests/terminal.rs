@@ -26,7 +26,7 @@ fn on_a_terminal(arguments: &str, no_color: Option<&str>) -> Option<String> {
     command.envs(no_color.map(|value| ("NO_COLOR", value)));
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.lines().count() > 3, "{arguments}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.len() > 100, "{arguments}: {said} {}", String::from_utf8_lossy(&output.stderr));
     Some(said)
 }
 
@@ -60,6 +60,23 @@ fn tables_fit_the_terminal_with_and_without_colours() {
         let Some(said) = on_a_terminal("doctor", no_color) else { return };
         let mut rows = said.lines().filter(|line| line.starts_with(['┌', '└']));
         assert!(rows.all(|line| (80..=120).contains(&line.chars().count())), "{said}");
+    }
+}
+
+#[test]
+fn a_namespace_that_comes_up_tells_a_terminal_how_far_it_is() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let medium = dir.path().join("pmem0");
+    let run = |verb: &str, arguments: &[&str]| {
+        common::pfnbench().args(["namespace", verb]).arg(&medium).args(arguments).assert().success();
+    };
+    run("region", &["--size", "32G"]);
+    run("create", &["--size", "32G", "--mode", "devdax"]);
+    let Some(said) = on_a_terminal(&format!("namespace enable {} namespace0.0", medium.display()), None) else {
+        return;
+    };
+    for part in ["ing records", "of 8,388,608 page frames", "left", "512 MiB on the medium"] {
+        assert!(said.contains(part), "{part}: {}", said.escape_debug());
     }
 }
 
