@@ -155,7 +155,7 @@ fn what_is_refused_changes_nothing() {
         (vec!["--size", "17M"], 2, "16M or 32M works"),
         (vec!["--size", "16M", "--align", "3M"], 2, "4 KiB, 2 MiB, 1 GiB"),
         (vec!["--size", "1G"], 1, "976 MiB more than the largest free piece of 48 MiB"),
-        (vec!["--size", "16M", "--align", "1G"], 1, "fix     2032M works"),
+        (vec!["--size", "16M", "--align", "1G"], 1, "a smaller alignment (--align 2M)"),
         (vec!["--size", "0"], 2, "16M works"),
         (vec!["--size", "16M", "--name", "a\nb"], 2, "control characters"),
     ] {
@@ -208,6 +208,15 @@ fn programs_are_told_the_same() {
     let plan = ["plan", "--size", "1G", "--start", "0x100100000", "--json"];
     let plan: Value = serde_json::from_slice(&namespace(&plan).code(1).get_output().stdout).unwrap();
     assert_eq!(plan["rules"]["merged"]["division"]["refused"]["code"], "NS201");
+}
+
+#[test]
+fn a_size_that_is_named_is_had() {
+    let pmem = Pmem::new("8G");
+    let output = pmem.run("create", &["--size", "1G", "--align", "1G", "--json"]).code(1).get_output().stdout.clone();
+    let error: Value = serde_json::from_slice(&output).unwrap();
+    let named = error["error"]["fix"].as_str().unwrap().strip_suffix(" works").unwrap().to_owned();
+    pmem.run("create", &["--size", &named, "--align", "1G"]).success().stdout(contains("1 GiB of "));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) fn of_division(error: &DivisionError, subject: &Subject) -> Refusal {
                     .off_by(format!("{} short of {}", Bytes(works.saturating_sub(size)), Bytes(works)))
                     .fix(format!("{} works", argument(works))),
                 None => refusal.off_by(format!("{} are taken of {}", Bytes(taken), Bytes(size))).fix(
-                    "no size works here; records in RAM (--map mem) or a smaller alignment (--align 2M) need less",
+                    "no size works in what is free here; records in RAM (--map mem) or a smaller alignment (--align 2M) need less",
                 ),
             }
         }

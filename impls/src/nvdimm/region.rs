@@ -307,7 +307,7 @@ impl<S: Storage> Region<S> {
         }
         let free = self.free();
         let largest = free.iter().map(|(_, len)| *len).max().unwrap_or(0);
-        let (offset, _) =
+        let (offset, room) =
             free.into_iter().find(|(_, len)| *len >= size).ok_or(RegionError::NoSpace { size, largest })?;
         let label =
             Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind: wanted.kind, is_disabled: false };
@@ -316,8 +316,9 @@ impl<S: Storage> Region<S> {
             None => None,
             Some(signature) => {
                 let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
-                let division =
-                    terms.divide(self.namespace(&label)).map_err(|error| self.on_its_grid(error, &terms, &label))?;
+                let division = terms
+                    .divide(self.namespace(&label))
+                    .map_err(|error| self.that_fits(error, &terms, &label, room))?;
                 self.write_info_block(&label, &contents(wanted, signature, &division, host), rules)?;
                 Some(division)
             }
@@ -326,11 +327,12 @@ impl<S: Storage> Region<S> {
         Ok(division)
     }
 
-    /// The size that an error names is one of this region.
-    fn on_its_grid(&self, error: DivisionError, terms: &Terms<'_>, label: &Label) -> DivisionError {
+    /// The size that an error names is one of this region, and fits into the free piece.
+    fn that_fits(&self, error: DivisionError, terms: &Terms<'_>, label: &Label, room: u64) -> DivisionError {
         let DivisionError::TooSmall { size, align, taken, works } = error else { return error };
         let start = self.namespace(label).start;
-        let is_had = |size: &u64| Extent::new(start, *size).is_some_and(|extent| terms.usable(extent) > 0);
+        let is_had =
+            |size: &u64| *size <= room && Extent::new(start, *size).is_some_and(|extent| terms.usable(extent) > 0);
         let works = works.and_then(|works| works.checked_next_multiple_of(self.table.align)).filter(is_had);
         DivisionError::TooSmall { size, align, taken, works }
     }
