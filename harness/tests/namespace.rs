@@ -220,6 +220,43 @@ fn a_size_that_is_named_is_had() {
 }
 
 #[test]
+fn a_medium_that_may_not_be_written_says_no_and_may_be_looked_at() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let pmem = Pmem::new("64M");
+    pmem.run("create", &["--size", "16M"]).success();
+    let before = pmem.bytes();
+    let labels = pmem.dir.path().join("pmem0.labels");
+    for (path, mode) in [(pmem.path(), 0o444), (labels, 0o444), (pmem.dir.path().to_owned(), 0o755)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let run = |verb: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("pfnbench"));
+        command.args(["namespace", verb]).arg(pmem.path()).args(args).current_dir("/");
+        // Who may write everything is somebody else for a while.
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        command.output()
+    };
+    for (verb, args) in
+        [("create", &["--size", "16M"][..]), ("disable", &["namespace0.0"]), ("enable", &["namespace0.0"])]
+    {
+        let output = match run(verb, args) {
+            Ok(output) => output,
+            Err(error) => {
+                eprintln!("skipped: another user cannot run this program here: {error}");
+                return;
+            }
+        };
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("NS412"), "{verb}: {said}");
+    }
+    assert!(run("check", &[]).unwrap().status.success());
+    assert!(pmem.bytes() == before);
+}
+
+#[test]
 fn codes_are_explained() {
     namespace(&["explain", "ns312"]).success().stdout(contains("nd_pfn_validate").and(contains("exit    1")));
     namespace(&["explain"]).success().stdout(contains("NS101").and(contains("NS504")));
@@ -237,6 +274,10 @@ fn a_device_needs_a_file_for_its_labels() {
     assert!(labels.exists() && !pmem.dir.path().join("pmem0.labels").exists());
     pmem.run("list", &["--labels", labels.to_str().unwrap()]).success();
     pmem.run("list", &[]).code(2).stderr(contains("pmem0.labels cannot be opened"));
+    let itself = pmem.path();
+    pmem.run("list", &["--labels", itself.to_str().unwrap()]).code(2).stderr(contains("the medium and its labels"));
+    fs::write(&labels, [0; 100]).unwrap();
+    pmem.run("list", &["--labels", labels.to_str().unwrap()]).code(1).stderr(contains("NS401").and(contains("64 KiB")));
 }
 
 /// Names of the namespaces of a region; each must be what its label says.

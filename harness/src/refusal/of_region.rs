@@ -4,7 +4,7 @@ use super::rule::{self, Rule};
 use super::{NotOne, Refusal, Subject, holder, of_info_block, of_plan, range};
 use crate::units::argument;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::label::{InvalidTable, LabelError, MAX_LABELS};
+use memmap_layouts::nvdimm::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, MAX_LABELS};
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, RegionError};
 use memmap_layouts::nvdimm::storage::StorageError;
 use std::io::ErrorKind;
@@ -14,6 +14,14 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
         Refusal::by(rule, &Subject::of(path.display().to_string())).errno(error.errno())
     };
     match error {
+        StorageError::Io { path, source, .. }
+            if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            by(&rule::READ_ONLY, path)
+                .off_by(source.to_string())
+                .cost("nothing; the medium is as it was")
+                .fix("a user who may, or a medium and labels with the rights; list and check need to read them only")
+        }
         StorageError::Io { path, what, source } => {
             let refusal = by(&rule::NO_FILE, path).off_by(format!("cannot {what} it: {source}"));
             refusal.fix(match source.kind() {
@@ -22,7 +30,6 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
                     path.display()
                 ),
                 ErrorKind::AlreadyExists => "another name, or the file out of the way".to_owned(),
-                ErrorKind::PermissionDenied => "a user who may, or a file with the rights".to_owned(),
                 ErrorKind::StorageFull => "a folder with more room".to_owned(),
                 _ => "what the system says is in the way".to_owned(),
             })
@@ -78,6 +85,12 @@ fn named(subject: &Subject) -> Option<String> {
 pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| Refusal::by(rule, subject).errno(error.errno());
     match error {
+        RegionError::Label(LabelError::Io { source, .. }) if source.kind() == ErrorKind::UnexpectedEof => by(
+            &rule::DAMAGED_LABELS,
+        )
+        .off_by(format!("they end too early: {} are needed", Bytes(LABEL_FILE_BYTES)))
+        .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
+        .fix("a copy of the labels from before; or remove them and make the region again, with the sizes of before"),
         RegionError::Label(LabelError::Io { what, source }) => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot {what} the labels: {source}"))
             .cost("nothing; the next who opens finds the state of before")

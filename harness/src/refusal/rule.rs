@@ -149,6 +149,9 @@ rules! {
     DEVICE 1 "NS411" "cannot hold records there"
         "records lie on whole mapping units of the medium, and one namespace has them"
         "drivers/dax/device.c check_vma"
+    READ_ONLY 1 "NS412" "may not be opened so"
+        "what is changed may be written, and what is looked at read"
+        "open(2), EACCES and EROFS"
 
     MACHINE 1 "NS501" "is not mapped by the machine"
         "memremap_pages takes ranges that nobody else has"

@@ -19,7 +19,7 @@ use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Personality, Region, Wanted}
 use memmap_layouts::nvdimm::storage::{Access, Medium, Storage};
 use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, RecordStore, SectionFlags, X86_64};
 use serde_json::{Value, json};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -39,8 +39,17 @@ impl PathArgs {
         std::fs::metadata(&self.medium).is_ok_and(|metadata| metadata.file_type().is_char_device())
     }
 
+    /// One file under two names is one file.
+    fn is_medium(&self, labels: &Path) -> bool {
+        let file = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        labels == self.medium || file(labels).is_some_and(|labels| file(&self.medium) == Some(labels))
+    }
+
     fn labels(&self) -> anyhow::Result<PathBuf> {
         match &self.labels {
+            Some(labels) if self.is_medium(labels) => {
+                bail!("{} cannot be the medium and its labels; name another file with --labels", labels.display())
+            }
             Some(labels) => Ok(labels.clone()),
             None if self.is_device() => bail!(
                 "{} keeps no labels, and /dev forgets files: name a file for them, as --labels {}.labels",
