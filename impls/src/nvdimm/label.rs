@@ -9,11 +9,11 @@
 //! | header | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 16 | `PFNBENCH LABELS`, and a zero |
-//! | 16, 20 | 4 each | version, 1; number of labels |
+//! | 16, 20 | 4 each | version, 2; number of labels |
 //! | 24 | 8 | sequence: the good copy with the higher one counts |
 //! | 32, 40, 48 | 8 each | of the region: physical start, bytes, alignment of namespaces |
 //! | 56 | 448 | zero |
-//! | 504 | 8 | checksum over the copy, this field taken for zero |
+//! | 504 | 8 | checksum over the copy, this field taken for zero: `mixed64` of `checksum.rs` |
 //!
 //! | label | bytes | field |
 //! | --- | --- | --- |
@@ -24,10 +24,10 @@
 //! | 100 | 4 | 1 if it was disabled |
 //! | 104 | 152 | zero |
 //!
-//! Fields are little-endian. A change writes the copy that does not count and ends with a barrier: until its last sector has landed
-//! the other counts. The kernel's own labels (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
+//! Fields are little-endian. A change writes the copy that does not count and a barrier, so that until its last sector has landed the
+//! other counts; then the same over the other, so that one that is damaged later takes no change with it. The kernel's own labels (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
 
-use super::checksum::fletcher64;
+use super::checksum::mixed64;
 use super::storage::Storage;
 use crate::bytes::Bytes;
 use std::io;
@@ -43,7 +43,7 @@ pub const MAX_LABELS: usize = 126;
 
 const COPY_BYTES: usize = size_of::<Copy>();
 const MAGIC: &[u8; 16] = b"PFNBENCH LABELS\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const DISABLED: u32 = 1;
 
 /// What a namespace is for.
@@ -141,7 +141,7 @@ pub enum CopyError {
         computed: u64,
     },
     /// Of a later pfnbench.
-    #[error("a copy of version {0}, and 1 is known")]
+    #[error("a copy of version {0}, and 2 is known")]
     Version(u32),
 }
 
@@ -244,7 +244,7 @@ struct Copy {
 impl Copy {
     fn sum(&self) -> u64 {
         let (header, labels) = self.as_bytes().split_at(size_of::<Header>());
-        fletcher64(&[&header[..size_of::<Header>() - 8], &[0; 8], labels])
+        mixed64(&[&header[..size_of::<Header>() - 8], &[0; 8], labels])
     }
 
     fn check(&self) -> Result<(), CopyError> {
@@ -378,16 +378,20 @@ impl Table {
         Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }))
     }
 
-    /// Writes the table in place of the copy that does not count. Returns where it is now.
+    /// Writes the table in place of the copy that does not count, and once that lasts over the other, so that either may be damaged
+    /// later and nothing is lost. Returns where it counts now.
     ///
     /// # Errors
     /// The file cannot be written. What counted before still does, or the new table does.
     pub fn write(&self, storage: &impl Storage, current: Current) -> Result<Current, LabelError> {
         let sequence = current.sequence.checked_add(1).ok_or(InvalidTable::Sequence)?;
         let next = Current { nr: 1 - current.nr, sequence };
-        let written = storage.write_at(self.copy(sequence).as_bytes(), next.nr * COPY_BYTES as u64);
-        written.map_err(|source| LabelError::Io { what: "write", source })?;
+        let copy = self.copy(sequence);
+        let write = |nr: u64| storage.write_at(copy.as_bytes(), nr * COPY_BYTES as u64);
+        write(next.nr).map_err(|source| LabelError::Io { what: "write", source })?;
         storage.barrier().map_err(|source| LabelError::Io { what: "keep", source })?;
+        // From here on the change has happened, whatever becomes of its second copy.
+        let _ = write(current.nr).and_then(|()| storage.barrier());
         Ok(next)
     }
 }

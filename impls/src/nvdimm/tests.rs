@@ -315,7 +315,9 @@ fn what_the_medium_does_not_give_is_said() {
     let error = create(&mut region, &wanted(2, 64 * MIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap_err();
     assert!(error.to_string().contains("write"), "{error}");
     assert_eq!((std::fs::read(media.labels()).unwrap(), region.labels().len()), (before, 1));
-    for path in ["/dev/null", "/dev/shm"] {
+    let pipe = media.dir.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    for path in ["/dev/null", "/dev/shm", pipe.to_str().unwrap()] {
         let error = Medium::open(Path::new(path), Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::NoMedium { .. }), "{error}");
     }
@@ -339,7 +341,7 @@ fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
         }
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
-        assert!(matches!(nr_labels(&bytes), Ok(0 | 1)), "byte {at}");
+        assert!(matches!(nr_labels(&bytes), Ok(1)), "byte {at}");
     }
     let mut both = whole.clone();
     (both[40], both[(32 << 10) + 40]) = (0xff, 0xff);

@@ -22,6 +22,11 @@ impl FileStorage {
     /// # Errors
     /// [`StorageError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
+        // Before it is opened: a pipe would wait for its other end.
+        let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+        if let Some(kind) = kind.ok().filter(|kind| !kind.is_file()) {
+            return Err(StorageError::no_medium(path, kind));
+        }
         let write = access == Access::Write;
         let file = File::options().read(true).write(write).open(path);
         let file = file.map_err(|source| StorageError::Io { path: path.to_owned(), what: "open", source })?;
