@@ -85,6 +85,9 @@ pub(super) fn refusal(error: &InfoBlockError, subject: &Subject) -> Refusal {
             .off_by(format!("{at:#x} is {}", distance(at, off, compat)))
             .who(subject.behind(at))
             .fix(format!("an end of {:#x}: {} more left out (end_trunc); {again}", at - off, Bytes(off))),
+        E::DataInHead { dataoff, head } => by(&rule::HEAD)
+            .off_by(format!("its data begins at {}, {} too early", Bytes(dataoff), Bytes(head.saturating_sub(dataoff))))
+            .fix(again),
         E::NothingLeft { start_pad, end_trunc, size } => by(&rule::NOTHING_LEFT)
             .off_by(format!("{} in front and {} behind of {}", Bytes(start_pad), Bytes(end_trunc), Bytes(size)))
             .fix(format!("pads of less than {} together; {again}", Bytes(size))),
@@ -152,6 +155,8 @@ mod tests {
             (Contents { start_pad: 1 << 20, dataoff: 5 << 20, ..good() }.block(), "NS201"),
             (Contents { end_trunc: 1 << 20, ..good() }.block(), "NS202"),
             (Contents { end_trunc: 64 << 20, ..good() }.block(), "NS313"),
+            (Contents { end_trunc: 60 << 20, ..good() }.block(), "NS313"),
+            (Contents { dataoff: 0, ..good() }.block(), "NS314"),
         ];
         let subject = Subject::at("pmem0", NAMESPACE);
         let mut codes = BTreeSet::new();
@@ -166,7 +171,7 @@ mod tests {
             assert!(refusal.errno.is_some() && refusal.json()["fix"].is_string());
             codes.insert(code);
         }
-        assert_eq!(codes.len(), 13);
+        assert_eq!(codes.len(), 14);
     }
 
     #[test]

@@ -115,6 +115,9 @@ rules! {
     NOTHING_LEFT 1 "NS313" "leaves everything out"
         "start_pad and end_trunc leave something of the namespace"
         "drivers/nvdimm/pfn_devs.c __nvdimm_setup_pfn"
+    HEAD 1 "NS314" "has its data within its head"
+        "the data begins behind the 8 KiB of the head, in whole pages"
+        "drivers/nvdimm/pfn_devs.c __nvdimm_setup_pfn, EINVAL"
 
     DAMAGED_LABELS 1 "NS401" "has damaged labels"
         "one copy of the labels has its signature, version and checksum"

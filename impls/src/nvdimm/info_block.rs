@@ -24,7 +24,7 @@
 //! Every field is little-endian. Source: `struct nd_pfn_sb`, `nd_pfn_validate`, `nd_sb_checksum`.
 
 use super::checksum::fletcher64;
-use super::{Extent, Host, RECORD_BYTES_OF_OLD, RecordsOn, served};
+use super::{Extent, HEAD_BYTES, Host, RECORD_BYTES_OF_OLD, RecordsOn, served};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -323,6 +323,14 @@ pub enum InfoBlockError {
         /// The grid.
         compat: u64,
     },
+    /// The data would begin within the head.
+    #[error("the data begins {} from the start, within the head of {} with the info block", Bytes(*dataoff), Bytes(*head))]
+    DataInHead {
+        /// In the block.
+        dataoff: u64,
+        /// Whole pages of the host.
+        head: u64,
+    },
     /// More is left out than there is.
     #[error("{} are left out at the start and {} at the end of {}: nothing is left", Bytes(*start_pad), Bytes(*end_trunc), Bytes(*size))]
     NothingLeft {
@@ -342,6 +350,8 @@ impl InfoBlockError {
         match self {
             Signature | Checksum { .. } | Parent | Instance => Errno::NODEV,
             Mode { .. } => Errno::NXIO,
+            // Source: `__nvdimm_setup_pfn`, when it is mapped.
+            DataInHead { .. } => Errno::INVAL,
             Changed { is_old: true } | AlignExceedsCapacity { is_old: true, .. } => Errno::INVAL,
             DataBeyondEnd { is_old: true, .. } => Errno::BUSY,
             BadOffset { is_old: true, .. } => Errno::NXIO,
@@ -448,6 +458,14 @@ impl InfoBlock {
             if end % compat != 0 {
                 return Err(InfoBlockError::EndMisaligned { at: end, off: end % compat, compat });
             }
+        }
+        // Not looked at by the kernel until it is mapped.
+        let head = HEAD_BYTES.next_multiple_of(host.page_bytes);
+        if dataoff < head {
+            return Err(InfoBlockError::DataInHead { dataoff, head });
+        }
+        if start_pad + dataoff + end_trunc >= size {
+            return Err(InfoBlockError::NothingLeft { start_pad, end_trunc, size });
         }
         let npfns = self.npfns.get();
         Ok(Settings { uuid: self.uuid, minor, dataoff, npfns, records, start_pad, end_trunc, align })

@@ -6,7 +6,7 @@ use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Ta
 use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
 use super::region::{Personality, Region, RegionError, Wanted};
 use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
-use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::backing::DaxDevice;
 use crate::geometry::X86_64;
 use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
@@ -419,6 +419,10 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
                         good += 1;
                         let mapped = settings.mapped(namespace);
                         assert!(mapped.start >= namespace.start && mapped.end() <= namespace.end() && mapped.size > 0);
+                        assert!(
+                            settings.dataoff >= HEAD_BYTES.next_multiple_of(host.page_bytes)
+                                && settings.data_bytes(namespace) > 0
+                        );
                         assert!(settings.data_bytes(namespace) <= namespace.size);
                         let shape = altmap_shape(mapped, settings.dataoff, &host, &rules);
                         assert!(shape.base_pfn * host.page_bytes <= mapped.start, "{settings:?}");
