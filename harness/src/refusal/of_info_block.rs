@@ -5,6 +5,7 @@ use super::{Refusal, Subject, distance};
 use crate::units::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
+use rustix::io::Errno;
 
 fn aligned(aligns: &[u64]) -> String {
     aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
@@ -31,11 +32,16 @@ fn starts(subject: &Subject, off: u64, grid: u64) -> String {
 
 pub(super) fn refusal(error: &InfoBlockError, subject: &Subject) -> Refusal {
     use InfoBlockError as E;
-    let by = |rule: &'static Rule| {
-        Refusal::by(rule, subject)
-            .errno(error.errno())
-            .cost("it is not brought up; its data stays as it is (before Linux 5.7 it became a raw block device, which could overwrite it)")
+    // Source: `nd_pmem_probe`, which goes on to a raw device for all but EOPNOTSUPP.
+    let elsewhere = match error {
+        E::DataInHead { .. } => "Linux does not map it either",
+        _ if error.errno() == Errno::OPNOTSUPP => {
+            "before Linux 5.7 it became a raw block device, which could overwrite it"
+        }
+        _ => "Linux takes it for a raw block device, which could overwrite it",
     };
+    let cost = format!("it is not brought up; its data stays as it is ({elsewhere})");
+    let by = |rule: &'static Rule| Refusal::by(rule, subject).errno(error.errno()).cost(&cost);
     let again = "copy what is needed, destroy it and create it again";
     match *error {
         E::Signature => by(&rule::SIGNATURE).off_by("other bytes are there").fix(again),
@@ -54,11 +60,7 @@ pub(super) fn refusal(error: &InfoBlockError, subject: &Subject) -> Refusal {
                 Bytes(found),
                 Bytes(host)
             ))
-            .fix(format!(
-                "a kernel with pages of {} takes it; here {again}, with --align {}",
-                Bytes(found),
-                Bytes(host)
-            )),
+            .fix(format!("a kernel with pages of {} takes it; here {again}", Bytes(found))),
         E::RecordSize { found, host } => by(&rule::RECORD_SIZE)
             .off_by(format!("{} bytes a record: {found} against {host}", host.saturating_sub(found)))
             .fix(format!("a kernel whose records have {found} bytes takes it; here {again}")),

@@ -363,8 +363,8 @@ impl<S: Storage> Region<S> {
         Ok(bytes)
     }
 
-    /// What a namespace is to a kernel. A label that says pages is never taken for raw since Linux 5.7; before, whatever was not
-    /// understood was a raw block device (B-15).
+    /// What a namespace is. A label that says pages is never taken for raw here. Linux goes on to a raw block device for a block that is
+    /// none of its kind (`ENODEV`: signature, checksum, parent), and before 5.7 for whatever it did not understand (B-15).
     ///
     /// # Errors
     /// The medium cannot be read, or the info block is not one to go by.
