@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use memmap_layouts::nvdimm::info_block::{INFO_BLOCK_BYTES, InfoBlock, Signature};
-use memmap_layouts::nvdimm::{Extent, Host};
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
 
 fuzz_target!(|data: &[u8]| {
@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
                 Ok(settings) => {
                     let mapped = settings.mapped(namespace);
                     assert!(mapped.start >= namespace.start && mapped.end() <= namespace.end() && mapped.size > 0);
+                    assert!(settings.dataoff >= HEAD_BYTES && settings.data_bytes(namespace) > 0);
                 }
                 Err(error) => assert!(!error.to_string().is_empty()),
             }

@@ -399,7 +399,8 @@ impl InfoBlock {
         let minor = self.version_minor.get();
         let since = |version: u16, value: U32| if minor >= version { u64::from(value.get()) } else { 0 };
         let (start_pad, end_trunc) = (since(1, self.start_pad), since(1, self.end_trunc));
-        let (page, record) = match minor >= 4 {
+        // Kernels of before 5.4 know neither field, and mapped what was made for larger pages.
+        let (page, record) = match minor >= 4 && !is_old {
             true => (u64::from(self.page_size.get()), self.page_struct_size.get()),
             false => (host.page_bytes, RECORD_BYTES_OF_OLD),
         };
@@ -621,6 +622,9 @@ mod tests {
         // Records in RAM ask nobody for the sizes.
         let ram = sealed(|block| (block.mode, block.page_size) = (U32::new(1), U32::new(64 << 10)));
         assert!(checked(&ram).is_ok());
+        // Kernels of before 5.4 do not look: they map records that were made for other pages.
+        let larger = sealed(|block| block.page_size = U32::new(64 << 10));
+        assert!(validated(&larger, &Before::SET).is_ok());
     }
 
     #[test]

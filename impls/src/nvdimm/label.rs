@@ -163,7 +163,9 @@ pub enum InvalidTable {
     #[error("namespaces aligned to {}: a power of two from 4 KiB to the size of the region is needed", Bytes(*.0))]
     Align(u64),
     /// No name.
-    #[error("namespace {nr} has a name that is no UTF-8, too long, or has control characters")]
+    #[error(
+        "namespace {nr} has a name that is blank, no UTF-8, too long, or has characters that are not seen or change the order of others"
+    )]
     Name {
         /// Which.
         nr: usize,
@@ -267,10 +269,20 @@ pub fn checksum_of(copy: &[u8]) -> Option<u64> {
     Copy::ref_from_prefix(copy).ok().map(|(copy, _)| copy.sum())
 }
 
+/// A name is seen, and reads as it is written: from U+200B to U+200F, U+202A to U+202E, U+2060 to U+2069 and U+FEFF nothing is seen
+/// but that others change places.
+fn is_name(name: &str) -> bool {
+    let is_hidden = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
+    };
+    !name.trim().is_empty() && name.len() <= 64 && !name.contains(is_hidden)
+}
+
 fn name_of(bytes: &[u8; 64]) -> Option<String> {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..len]).ok()?;
-    (bytes[len..].iter().all(|byte| *byte == 0) && !name.contains(char::is_control)).then(|| name.to_owned())
+    (bytes[len..].iter().all(|byte| *byte == 0) && is_name(name)).then(|| name.to_owned())
 }
 
 impl Table {
@@ -288,7 +300,7 @@ impl Table {
             return Err(InvalidTable::TooMany(self.labels.len() as u64));
         }
         for (nr, label) in self.labels.iter().enumerate() {
-            if label.name.len() > 64 || label.name.contains(char::is_control) {
+            if !is_name(&label.name) {
                 return Err(InvalidTable::Name { nr });
             }
             let end = label.offset.checked_add(label.size).filter(|end| *end <= size);
@@ -406,4 +418,19 @@ pub struct Current {
 impl Current {
     /// Of a file that has none yet.
     pub const NONE: Current = Current { nr: 1, sequence: 0 };
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_seen_and_read_as_they_are_written() {
+        for name in ["namespace0.0", "größer", "a b", "名前", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "  ", "a\nb", "a\u{202e}b", "\u{200b}", "a\u{2066}b", &"x".repeat(65)] {
+            assert!(!is_name(name), "{name:?}");
+        }
+    }
 }

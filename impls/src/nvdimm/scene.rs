@@ -35,7 +35,10 @@ const GIB: u64 = 1 << 30;
 const BASE: u64 = 4 * GIB;
 
 /// VMEMMAP before the series with records on the device: whole sections from the altmap.
-type SectionDax = Subsection<X86_64, Before, OnDevice<WholeSections>>;
+pub type SectionDax = Subsection<X86_64, Before, OnDevice<WholeSections>>;
+
+/// What [`SectionDax`] is called by: its own name is that of the same layout with records in RAM.
+pub const SECTION_DAX: &str = "section-dax";
 
 /// A scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +138,7 @@ impl From<RegionError> for SceneError {
 /// The folder has no room, or what must go well in every world did not.
 pub fn play(scene: Scene, before: bool, dir: &Path, on_step: &mut dyn FnMut(Step)) -> Result<(), SceneError> {
     if before {
-        return on::<SectionDax>(scene, SectionDax::ID, dir, on_step);
+        return on::<SectionDax>(scene, SECTION_DAX, dir, on_step);
     }
     on::<Subsection>(scene, <Subsection>::ID, dir, on_step)?;
     on::<DaxX86>(scene, <DaxX86>::ID, dir, on_step)?;
@@ -179,6 +182,12 @@ impl Files<'_> {
     fn open(&self, name: &str) -> Result<Medium, StorageError> {
         Medium::open(&self.dir.join(name), Access::Write)
     }
+
+    fn remove(&mut self, name: &str) {
+        let path = self.dir.join(name);
+        self.made.retain(|made| *made != path);
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 impl Drop for Files<'_> {
@@ -207,7 +216,11 @@ struct Stage<'a, L> {
 enum Expected {
     Up,
     Refused(Errno),
+    /// As a raw block device: the kernel forgets the info block (B-15).
+    Forgotten,
 }
+
+const FORGOTTEN: &str = "a raw block device, its info block forgotten";
 
 fn errno_name(errno: Errno) -> String {
     match errno {
@@ -272,10 +285,11 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         let wish = match expected {
             Expected::Up => "comes up".to_owned(),
             Expected::Refused(errno) => errno_name(errno),
+            Expected::Forgotten => FORGOTTEN.to_owned(),
         };
         let (observed, holds) = match (&result, expected) {
             (Ok(Enabled { mapping: None, .. }), expected) => {
-                ("a raw block device, its info block forgotten".to_owned(), matches!(expected, Expected::Refused(_)))
+                (FORGOTTEN.to_owned(), matches!(expected, Expected::Forgotten))
             }
             (Ok(Enabled { mapping: Some(mapping), .. }), expected) => {
                 match mapping.first_wrong_record(self.machine.layout(), drop) {
@@ -286,7 +300,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             (Err(error), Expected::Refused(errno)) => {
                 (format!("{}: {error}", errno_name(error.errno())), error.errno() == errno)
             }
-            (Err(error), Expected::Up) => (format!("{}: {error}", errno_name(error.errno())), false),
+            (Err(error), _) => (format!("{}: {error}", errno_name(error.errno())), false),
         };
         self.step(what.into(), wish, observed, holds);
         Ok(result.ok())
@@ -378,30 +392,31 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     }
 
     fn shift(&mut self) -> Result<(), SceneError> {
-        let mut region = self.region("medium", BASE, 2 * GIB)?;
-        let uuid = self.create(&mut region, 1, GIB, 2 * MIB, &Surroundings::default())?;
-        let mut region = Some(region);
-        // Every offset of a section, then one that is no sub-section.
-        for shift in (0..64).map(|nr| nr * 2 * MIB).chain([MIB]) {
-            drop(region.take());
-            let (medium, labels) = (self.files.open("medium")?, self.files.open("medium.labels")?);
-            let moved = Region::open(medium, labels, Some(BASE + shift))?;
-            let expected = match (shift, Self::is_before()) {
-                (0, _) => Expected::Up,
-                (MIB, true) => Expected::Refused(Errno::NXIO),
-                (MIB, false) => Expected::Refused(Errno::OPNOTSUPP),
-                // Records of one section more than there is room for.
-                (_, true) => Expected::Refused(Errno::NOMEM),
-                (_, false) => Expected::Up,
-            };
-            let up = self.up(
-                format!("enable 1 GiB at {:#x}, moved by {}", BASE + shift, Bytes(shift)),
-                &moved,
-                &uuid,
-                expected,
-            )?;
-            self.down(up)?;
-            region = Some(moved);
+        let (section, size) = (128 * MIB, 256 * MIB);
+        for offset in (0..64).map(|nr| nr * 2 * MIB) {
+            let made_at = BASE + offset;
+            let mut region = self.region("medium", made_at, size)?;
+            let uuid = self.create(&mut region, 1, size, 2 * MIB, &Surroundings::default())?;
+            drop(region);
+            for shift in [0, 64 * MIB, 2 * MIB, MIB] {
+                let (medium, labels) = (self.files.open("medium")?, self.files.open("medium.labels")?);
+                let moved = Region::open(medium, labels, Some(made_at + shift))?;
+                let expected = match (shift, Self::is_before()) {
+                    (MIB, true) => Expected::Forgotten,
+                    (MIB, false) => Expected::Refused(Errno::OPNOTSUPP),
+                    // There is room for the records of whole sections, and off their borders there is one more.
+                    (_, true) if (made_at + shift) % section != 0 => Expected::Refused(Errno::NOMEM),
+                    _ => Expected::Up,
+                };
+                let what = match shift {
+                    0 => format!("enable 256 MiB at {made_at:#x}, {} into its section", Bytes(offset)),
+                    _ => format!("enable them at {:#x}, moved by {}", made_at + shift, Bytes(shift)),
+                };
+                let up = self.up(what, &moved, &uuid, expected)?;
+                self.down(up)?;
+            }
+            self.files.remove("medium");
+            self.files.remove("medium.labels");
         }
         Ok(())
     }
