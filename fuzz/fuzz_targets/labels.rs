@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         copy[504..512].copy_from_slice(&sum.to_le_bytes());
     }
     match Table::read(&Bytes(bytes)) {
-        Ok((table, _)) => {
+        Ok((table, ..)) => {
             assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));
             assert!(table.labels.windows(2).all(|pair| pair[0].end() <= pair[1].offset));
         }

@@ -174,11 +174,20 @@ fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce
 fn wanted(nr: u8, kind: NamespaceKind) -> Wanted {
     let (size, align) = (64 << 20, 2 << 20);
     let name = format!("namespace0.{nr}");
-    Wanted { size, align, kind, records: RecordsOn::Medium, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
+    Wanted {
+        size,
+        align,
+        kind,
+        records: RecordsOn::Medium,
+        name,
+        uuid: [nr; 16],
+        instance: [nr | 0x80; 16],
+        skips_to_sub_section: false,
+    }
 }
 
-/// Nine changes of a region, each interrupted; how many states were opened.
-fn nine_changes(model: Model) -> usize {
+/// Ten changes of a region, each interrupted; how many states were opened.
+fn ten_changes(model: Model) -> usize {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
@@ -198,6 +207,12 @@ fn nine_changes(model: Model) -> usize {
     interrupt(&|region| create(region, &wanted(4, NamespaceKind::FsDax)));
     interrupt(&|region| region.set_disabled(&[4; 16], true).unwrap());
     interrupt(&|region| region.set_disabled(&[4; 16], false).unwrap());
+    // By the old rules, which keep what was in the fields that they do not know.
+    interrupt(&|region| {
+        let before = <crate::rules::Before as crate::rules::Rules>::SET;
+        let around = Surroundings::default();
+        region.create_namespace(&wanted(5, NamespaceKind::FsDax), &around, &Host::X86_64, &before).map(drop).unwrap();
+    });
     interrupt(&|region| region.set_align(4096, &Host::X86_64).unwrap());
     opened
 }
@@ -205,13 +220,13 @@ fn nine_changes(model: Model) -> usize {
 #[test]
 fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
     // All that differ: a change of a nearly empty region writes few sectors.
-    let opened = nine_changes(SECTORS);
+    let opened = ten_changes(SECTORS);
     assert!(opened > 64, "{opened}");
 }
 
 #[test]
 fn so_does_one_that_is_torn_within_a_sector() {
-    let opened = nine_changes(STORES);
+    let opened = ten_changes(STORES);
     assert!(opened > 15_000, "{opened}");
 }
 
@@ -233,6 +248,19 @@ fn so_does_a_change_of_many_labels() {
         region.create_namespace(&raw(121), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
     });
     assert!(opened > 10_000, "{opened}");
+}
+
+/// The labels of a new region get their name behind the last barrier: all of them have landed then.
+#[test]
+fn a_region_has_whole_labels_or_none() {
+    let recorder = Recorder::default();
+    let (medium, labels) = recorder.files();
+    drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
+    let log = recorder.log.borrow();
+    assert!(matches!(log.last(), Some(Event::Barrier { file: 1 })), "{:?}", log.last());
+    // A medium that is there already is not touched.
+    assert!(log.iter().any(|event| matches!(event, Event::Write { file: 1, .. })));
+    assert!(!log.iter().any(|event| matches!(event, Event::Write { file: 0, .. })));
 }
 
 #[test]

@@ -370,24 +370,24 @@ impl Table {
         Ok(table)
     }
 
-    /// Reads what counts, and where it is.
+    /// Reads what counts, and where it is; and what is wrong with the other copy, if that is.
     ///
     /// # Errors
     /// [`LabelError`].
-    pub fn read(storage: &impl Storage) -> Result<(Self, Current), LabelError> {
+    pub fn read(storage: &impl Storage) -> Result<(Self, Current, Option<CopyError>), LabelError> {
         let one = |nr: u64| {
             let mut copy = Copy::new_zeroed();
             let read = storage.read_at(copy.as_mut_bytes(), nr * COPY_BYTES as u64);
             read.map_err(|source| LabelError::Io { what: "read", source }).map(|()| copy)
         };
         let (first, second) = (one(0)?, one(1)?);
-        let (nr, newest) = match (first.check(), second.check()) {
-            (Ok(()), Ok(())) if second.header.sequence.get() > first.header.sequence.get() => (1, second),
-            (Ok(()), _) => (0, first),
-            (Err(_), Ok(())) => (1, second),
+        let (nr, newest, damaged) = match (first.check(), second.check()) {
+            (Ok(()), Ok(())) if second.header.sequence.get() > first.header.sequence.get() => (1, second, None),
+            (Ok(()), other) => (0, first, other.err()),
+            (Err(damaged), Ok(())) => (1, second, Some(damaged)),
             (Err(one), Err(two)) => return Err(LabelError::Damaged([one, two])),
         };
-        Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }))
+        Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
     }
 
     /// Writes the table in place of the copy that does not count, and once that lasts over the other, so that either may be damaged

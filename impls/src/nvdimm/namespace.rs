@@ -143,7 +143,10 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
         Signature::Dax => PagemapKind::Generic,
     };
     let spec = PagemapSpec { name: label.name.clone(), ranges: vec![range], kind, altmap: altmap.clone(), node: 0 };
-    let pagemap = machine.memremap_pages_watched(spec, phases)?;
+    let pagemap = machine.memremap_pages_watched(spec, phases).map_err(|error| {
+        // A medium that became shorter on the way is why its records found no place.
+        region.check_medium().err().map_or(NamespaceError::Pagemap(error), NamespaceError::Region)
+    })?;
     Ok(Enabled { mapping: Some(Mapping { pagemap, range, altmap }), personality })
 }
 

@@ -9,7 +9,7 @@
 //! A namespace is where its label says, counted from the region's start: a region that another firmware puts elsewhere takes its
 //! namespaces along.
 //!
-//! **What is changed in which order.** Created: the info block into free bytes, a barrier, then the labels. Destroyed, disabled,
+//! **What is changed in which order.** A region is made by labels that get their name once they are whole. A namespace is created: the info block into free bytes, a barrier, then the labels. Destroyed, disabled,
 //! enabled: the labels alone. So at any time the labels are the old ones or the new ones, and a namespace that they name has a whole
 //! info block (see [`storage`](super::storage) for what is assumed of a medium).
 //!
@@ -17,13 +17,14 @@
 
 use super::division::{Division, DivisionError, Surroundings, Terms};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
-use super::label::{Current, InvalidTable, Label, LabelError, NamespaceKind, Table};
-use super::storage::Storage;
+use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table};
+use super::storage::{Medium, Storage, StorageError};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
 use std::io;
+use std::path::Path;
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
@@ -64,6 +65,24 @@ pub enum RegionError {
         align: u64,
         /// Bytes of the region.
         size: u64,
+        /// Bytes of a page.
+        page: u64,
+    },
+    /// It has not one page.
+    #[error("a region of {} is none: it has at least a page of {}", Bytes(*size), Bytes(*page))]
+    Smaller {
+        /// Bytes of the medium.
+        size: u64,
+        /// Bytes of a page.
+        page: u64,
+    },
+    /// It begins within a page.
+    #[error("a region cannot begin at {start:#x}, {} past a page of {}", Bytes(*off), Bytes(*page))]
+    StartOffPage {
+        /// What was asked for.
+        start: u64,
+        /// How far past.
+        off: u64,
         /// Bytes of a page.
         page: u64,
     },
@@ -113,6 +132,7 @@ impl RegionError {
             Self::Label(LabelError::Invalid(_)) | Self::Wanted(_) | Self::Align { .. } | Self::Size { .. } => {
                 Errno::INVAL
             }
+            Self::Smaller { .. } | Self::StartOffPage { .. } => Errno::INVAL,
             // Source: `nd_pfn_validate`: whatever the cause.
             Self::Medium { what: "read", .. } => Errno::NXIO,
             Self::Medium { source, .. } => of_io(source),
@@ -141,6 +161,9 @@ pub struct Wanted {
     pub uuid: Uuid,
     /// The uuid of its info block.
     pub instance: Uuid,
+    /// What is free in front of the first sub-section of a piece stays free, if a namespace with records could not begin there. Linux
+    /// takes it, and refuses the namespace.
+    pub skips_to_sub_section: bool,
 }
 
 /// What a namespace turns out to be.
@@ -152,6 +175,13 @@ pub enum Personality {
     Pages(Signature, Settings),
 }
 
+/// A namespace that is not written yet.
+struct Placed {
+    label: Label,
+    after: Table,
+    division: Option<(Signature, Division)>,
+}
+
 /// A region that is open.
 #[derive(Debug)]
 pub struct Region<S> {
@@ -159,6 +189,8 @@ pub struct Region<S> {
     labels: S,
     table: Table,
     current: Current,
+    /// A copy of the labels that did not count when it was opened.
+    damaged: Option<CopyError>,
     start: u64,
 }
 
@@ -184,12 +216,19 @@ impl<S: Storage> Region<S> {
     /// Start, size or alignment cannot be; the labels cannot be written.
     pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
+        let page = host.page_bytes;
+        if size < page {
+            return Err(RegionError::Smaller { size, page });
+        }
+        if !start.is_multiple_of(page) {
+            return Err(RegionError::StartOffPage { start, off: start % page, page });
+        }
         Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
         check_align(align, size, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::Wanted)?;
         let current = table.write(&labels, Current::NONE)?;
-        Ok(Self { medium, labels, table, current, start })
+        Ok(Self { medium, labels, table, current, damaged: None, start })
     }
 
     /// Opens a region, where it was or at another physical start.
@@ -197,16 +236,16 @@ impl<S: Storage> Region<S> {
     /// # Errors
     /// The labels are damaged, or the medium ends before the region.
     pub fn open(medium: S, labels: S, start: Option<u64>) -> Result<Self, RegionError> {
-        let (table, current) = Table::read(&labels)?;
+        let (table, current, damaged) = Table::read(&labels)?;
         let start = start.unwrap_or(table.start);
         let size = table.size;
         Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
-        let region = Self { medium, labels, table, current, start };
+        let region = Self { medium, labels, table, current, damaged, start };
         region.check_medium()?;
         Ok(region)
     }
 
-    fn check_medium(&self) -> Result<(), RegionError> {
+    pub(super) fn check_medium(&self) -> Result<(), RegionError> {
         let len = self.medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
         match len < self.table.size {
             true => Err(RegionError::Truncated { len, size: self.table.size }),
@@ -227,6 +266,11 @@ impl<S: Storage> Region<S> {
     /// Its namespaces, by offset.
     pub fn labels(&self) -> &[Label] {
         &self.table.labels
+    }
+
+    /// What is wrong with one of the two copies of the labels, if that is; the next change mends it.
+    pub fn damaged_copy(&self) -> Option<CopyError> {
+        self.damaged
     }
 
     /// The medium.
@@ -272,6 +316,7 @@ impl<S: Storage> Region<S> {
 
     fn keep(&mut self, table: Table) -> Result<(), RegionError> {
         self.current = table.write(&self.labels, self.current)?;
+        self.damaged = None;
         self.table = table;
         Ok(())
     }
@@ -301,40 +346,78 @@ impl<S: Storage> Region<S> {
         host: &Host,
         rules: &RuleSet,
     ) -> Result<Option<Division>, RegionError> {
-        let (size, align) = (wanted.size, self.table.align);
+        let Placed { label, after, division } = self.place(wanted, around, host, rules)?;
+        if let Some((signature, division)) = &division {
+            self.write_info_block(&label, &contents(wanted, *signature, division, host), rules)?;
+        }
+        self.keep(after)?;
+        Ok(division.map(|(_, division)| division))
+    }
+
+    /// Would it be made? Nothing is written.
+    pub fn would_hold(&self, wanted: &Wanted, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> bool {
+        self.try_place(wanted, around, host, rules).is_ok()
+    }
+
+    /// Where a namespace comes to lie. The size that an error names is one that would do.
+    fn place(
+        &self,
+        wanted: &Wanted,
+        around: &Surroundings<'_>,
+        host: &Host,
+        rules: &RuleSet,
+    ) -> Result<Placed, RegionError> {
+        let mut placed = self.try_place(wanted, around, host, rules);
+        if let Err(RegionError::Division(DivisionError::TooSmall { works, .. })) = &mut placed {
+            let of_size = |size: &u64| Wanted { size: *size, ..wanted.clone() };
+            let larger = works.and_then(|works| works.checked_next_multiple_of(self.table.align));
+            *works = larger.filter(|size| self.would_hold(&of_size(size), around, host, rules));
+        }
+        placed
+    }
+
+    fn try_place(
+        &self,
+        wanted: &Wanted,
+        around: &Surroundings<'_>,
+        host: &Host,
+        rules: &RuleSet,
+    ) -> Result<Placed, RegionError> {
+        let (size, align, kind) = (wanted.size, self.table.align, wanted.kind);
+        if !host.aligns.contains(&wanted.align) {
+            let (align, page, aligns) = (wanted.align, host.page_bytes, host.aligns);
+            return Err(DivisionError::Align { align, page, aligns }.into());
+        }
         if size == 0 || size % align != 0 {
             return Err(RegionError::Size { size, align });
         }
-        let free = self.free();
+        let free = if wanted.skips_to_sub_section { self.room_for(kind, host, rules) } else { self.free() };
         let largest = free.iter().map(|(_, len)| *len).max().unwrap_or(0);
-        let (offset, room) =
+        let (offset, _) =
             free.into_iter().find(|(_, len)| *len >= size).ok_or(RegionError::NoSpace { size, largest })?;
-        let label =
-            Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind: wanted.kind, is_disabled: false };
+        let label = Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind, is_disabled: false };
         let after = self.changed(|table| table.labels.push(label.clone()))?;
-        let division = match signature(wanted.kind) {
-            None => None,
-            Some(signature) => {
-                let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
-                let division = terms
-                    .divide(self.namespace(&label))
-                    .map_err(|error| self.that_fits(error, &terms, &label, room))?;
-                self.write_info_block(&label, &contents(wanted, signature, &division, host), rules)?;
-                Some(division)
-            }
+        let divided = |signature| {
+            let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
+            terms.divide(self.namespace(&label)).map(|division| (signature, division))
         };
-        self.keep(after)?;
-        Ok(division)
+        let division = signature(kind).map(divided).transpose()?;
+        Ok(Placed { label, after, division })
     }
 
-    /// The size that an error names is one of this region, and fits into the free piece.
-    fn that_fits(&self, error: DivisionError, terms: &Terms<'_>, label: &Label, room: u64) -> DivisionError {
-        let DivisionError::TooSmall { size, align, taken, works } = error else { return error };
-        let start = self.namespace(label).start;
-        let is_had =
-            |size: &u64| *size <= room && Extent::new(start, *size).is_some_and(|extent| terms.usable(extent) > 0);
-        let works = works.and_then(|works| works.checked_next_multiple_of(self.table.align)).filter(is_had);
-        DivisionError::TooSmall { size, align, taken, works }
+    /// Free pieces as offset and bytes, from the first place of each where a namespace of a kind may begin. If it may begin nowhere, all
+    /// of them.
+    fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
+        let (free, align) = (self.free(), self.table.align);
+        if signature(kind).is_none() || rules.pads_namespaces {
+            return free;
+        }
+        let on_grid = |&(offset, len): &(u64, u64)| {
+            let skipped = (self.start + offset).next_multiple_of(host.compat_bytes) - self.start - offset;
+            (skipped.is_multiple_of(align) && skipped < len).then(|| (offset + skipped, len - skipped))
+        };
+        let room: Vec<_> = free.iter().filter_map(on_grid).collect();
+        if room.is_empty() { free } else { room }
     }
 
     fn write_info_block(&self, label: &Label, contents: &Contents, rules: &RuleSet) -> Result<(), RegionError> {
@@ -416,6 +499,31 @@ impl<S: Storage> Region<S> {
         }
         self.change(|table| table.labels.retain(|label| label.uuid != *uuid))
     }
+}
+
+impl Region<Medium> {
+    /// Makes a region whose labels get their name when they are whole: whenever it is interrupted, there are labels or none. A file that
+    /// is the medium stays as it is.
+    ///
+    /// # Errors
+    /// Start, size or alignment cannot be; labels are there already, or cannot be written.
+    pub fn found(medium: Medium, labels: &Path, start: u64, align: u64, host: &Host) -> Result<Self, FoundError> {
+        let labels = Medium::create_nameless(labels, LABEL_FILE_BYTES)?;
+        let mut region = Self::create(medium, labels, start, align, host)?;
+        region.labels.give_name()?;
+        Ok(region)
+    }
+}
+
+/// Why there is no new region.
+#[derive(Debug, Error)]
+pub enum FoundError {
+    /// Of a file.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Of what is asked for.
+    #[error(transparent)]
+    Region(#[from] RegionError),
 }
 
 fn contents(wanted: &Wanted, signature: Signature, division: &Division, host: &Host) -> Contents {

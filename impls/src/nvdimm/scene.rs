@@ -268,7 +268,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     ) -> Result<[u8; 16], SceneError> {
         let (kind, records, uuid) = (NamespaceKind::FsDax, RecordsOn::Medium, [nr; 16]);
         let name = format!("namespace0.{nr}");
-        let wanted = Wanted { size, align, kind, records, name, uuid, instance: [nr | 0x80; 16] };
+        let wanted =
+            Wanted { size, align, kind, records, name, uuid, instance: [nr | 0x80; 16], skips_to_sub_section: false };
         region.create_namespace(&wanted, around, &Host::X86_64, &Self::RULES)?;
         Ok(uuid)
     }
@@ -405,7 +406,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
                     (MIB, true) => Expected::Forgotten,
                     (MIB, false) => Expected::Refused(Errno::OPNOTSUPP),
                     // There is room for the records of whole sections, and off their borders there is one more.
-                    (_, true) if (made_at + shift) % section != 0 => Expected::Refused(Errno::NOMEM),
+                    (_, true) if !(made_at + shift).is_multiple_of(section) => Expected::Refused(Errno::NOMEM),
                     _ => Expected::Up,
                 };
                 let what = match shift {

@@ -1,10 +1,10 @@
 //! Namespaces over real files, on machines of several layouts.
 
-use super::division::Surroundings;
+use super::division::{DivisionError, Surroundings};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
-use super::region::{Personality, Region, RegionError, Wanted};
+use super::region::{FoundError, Personality, Region, RegionError, Wanted};
 use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
 use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::backing::DaxDevice;
@@ -73,7 +73,7 @@ impl Media {
 
 fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
     let name = "subsection-test".to_owned();
-    Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16] }
+    Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16], skips_to_sub_section: false }
 }
 
 fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
@@ -250,6 +250,70 @@ fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
     assert_eq!((region.align(), media_align(&media, region)), (4096, 4096));
 }
 
+#[test]
+fn a_namespace_with_records_begins_on_the_next_sub_section_if_it_may_skip() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 4 * KIB);
+    create(&mut region, &wanted(1, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
+    let second = wanted(2, 16 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
+    assert_eq!(create(&mut region, &second).unwrap_err().errno(), Errno::INVAL);
+    let skips = |wanted| Wanted { skips_to_sub_section: true, ..wanted };
+    create(&mut region, &skips(second)).unwrap();
+    create(&mut region, &wanted(3, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
+    let offsets: Vec<_> = region.labels().iter().map(|label| (label.uuid[0], label.offset)).collect();
+    assert_eq!(offsets, [(1, 0), (3, 8 * KIB), (2, 2 * MIB)]);
+    // What is skipped is not promised.
+    let fits = |region: &Region<_>, size| {
+        let wanted = skips(wanted(4, size, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium));
+        region.would_hold(&wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED)
+    };
+    let all = skips(wanted(4, GIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium));
+    let Err(RegionError::NoSpace { largest, .. }) = create(&mut region, &all) else { panic!("no room for 1 GiB") };
+    assert_eq!(largest, 238 * MIB);
+    assert!(fits(&region, largest) && !fits(&region, largest + 4 * KIB));
+    // A region that has no such place: nothing with records, and by the old rules all.
+    let media = Media::new();
+    let mut odd = media.region(4 * GIB + MIB, 256 * MIB, 16 * MIB);
+    let one = skips(wanted(1, 208 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium));
+    let error = create(&mut odd, &one).unwrap_err();
+    assert!(matches!(error, RegionError::Division(DivisionError::StartMisaligned { .. })), "{error}");
+    let before = <crate::rules::Before as Rules>::SET;
+    assert!(odd.would_hold(&one, &Surroundings::default(), &Host::X86_64, &before));
+    create(&mut odd, &Wanted { kind: NamespaceKind::Raw, ..one }).unwrap();
+}
+
+#[test]
+fn a_region_of_a_file_that_is_there_leaves_its_bytes() {
+    let media = Media::new();
+    std::fs::write(media.medium(), vec![0xa5; 1 << 20]).unwrap();
+    let found = || {
+        let medium = media.open_medium(Access::Write);
+        Region::found(medium, &media.labels(), 4 * GIB, 4 * KIB, &Host::X86_64)
+    };
+    let region = found().unwrap();
+    assert_eq!((region.extent().size, region.labels().len()), (1 << 20, 0));
+    drop(region);
+    assert!(std::fs::read(media.medium()).unwrap().iter().all(|byte| *byte == 0xa5));
+    let error = found().unwrap_err();
+    assert!(matches!(&error, FoundError::Storage(error) if error.errno() == Errno::EXIST), "{error}");
+    assert_eq!(std::fs::read_dir(media.dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_region_is_at_least_a_page_and_begins_with_one() {
+    let media = Media::new();
+    std::fs::write(media.medium(), [0; 4095]).unwrap();
+    let found = |start| {
+        let medium = media.open_medium(Access::Write);
+        Region::found(medium, &media.labels(), start, 4 * KIB, &Host::X86_64).map(drop)
+    };
+    assert!(matches!(found(4 * GIB), Err(FoundError::Region(RegionError::Smaller { size: 4095, .. }))));
+    std::fs::write(media.medium(), [0; 4096]).unwrap();
+    assert!(matches!(found(4 * GIB + 1), Err(FoundError::Region(RegionError::StartOffPage { off: 1, .. }))));
+    assert!(!media.labels().exists());
+    found(4 * GIB).unwrap();
+}
+
 fn media_align(media: &Media, region: Region<Medium>) -> u64 {
     drop(region);
     media.open(None, Access::Read).unwrap().align()
@@ -296,7 +360,7 @@ fn what_the_medium_does_not_give_is_said() {
     shorten(16 * KIB);
     let machine = machine::<Dax>();
     let error = enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ()).unwrap_err();
-    assert!(matches!(error, NamespaceError::Pagemap(_)), "{error}");
+    assert!(matches!(error, NamespaceError::Region(RegionError::Truncated { .. })), "{error}");
     assert_eq!(std::fs::metadata(media.medium()).unwrap().len(), 16 * KIB);
     assert_eq!(machine.layout().accounting().device_record_bytes, 0);
     shorten(4096);
@@ -332,7 +396,11 @@ fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
     let whole = std::fs::read(media.labels()).unwrap();
     let nr_labels = |bytes: &[u8]| {
         std::fs::write(media.labels(), bytes).unwrap();
-        media.open(None, Access::Read).map(|region| region.labels().len())
+        let region = media.open(None, Access::Read);
+        region.map(|region| {
+            assert!(region.damaged_copy().is_some() || bytes == whole);
+            region.labels().len()
+        })
     };
     for at in 0..whole.len() {
         // Each byte of the first label and the headers, then a sample.
@@ -462,7 +530,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
         }
         std::fs::write(media.labels(), &bytes).unwrap();
         match Table::read(&Medium::open(&media.labels(), Access::Read).unwrap()) {
-            Ok((table, _)) => {
+            Ok((table, ..)) => {
                 taken += 1;
                 assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));
                 assert!(table.labels.windows(2).all(|pair| pair[0].end() <= pair[1].offset), "{table:?}");

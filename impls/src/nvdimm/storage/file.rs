@@ -1,10 +1,17 @@
 //! A regular file as a medium.
 //!
+//! One that must be whole or not there is made without a name and gets it when it is written (`O_TMPFILE`, `linkat`); where a file system
+//! has no such files, under a name beside its own, and renamed.
+//!
 //! It is read and written by system calls, not through a mapping: one that became shorter is an error, not a signal.
 
 use super::{Access, Storage, StorageError, lock};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +21,22 @@ use std::sync::Arc;
 pub struct FileStorage {
     file: Arc<File>,
     path: PathBuf,
+    /// The name that it has until [`FileStorage::give_name`]; of a file without any the path of its descriptor.
+    other_name: Option<OtherName>,
+}
+
+#[derive(Debug)]
+enum OtherName {
+    Descriptor,
+    Beside(PathBuf),
+}
+
+impl Drop for FileStorage {
+    fn drop(&mut self) {
+        if let Some(OtherName::Beside(path)) = &self.other_name {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 impl FileStorage {
@@ -48,6 +71,43 @@ impl FileStorage {
         storage
     }
 
+    /// Makes a file of `len` bytes that gets its name with [`FileStorage::give_name`], and is gone if it does not.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn create_nameless(path: &Path, len: u64) -> Result<Self, StorageError> {
+        let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
+        let (file, other_name) =
+            without_a_name(path).or_else(|error| error.map_or_else(|| beside(path), Err)).map_err(io("make"))?;
+        let storage = Self { file: Arc::new(file), path: path.to_owned(), other_name: Some(other_name) };
+        lock(&storage.file, path, Access::Write)?;
+        storage.file.set_len(len).map_err(io("give its length to"))?;
+        Ok(storage)
+    }
+
+    /// Gives a file its name that has none yet, once what is written lasts. A file of that name stays.
+    ///
+    /// # Errors
+    /// There is one of that name, or the system's; it has no name then.
+    pub fn give_name(&mut self) -> Result<(), StorageError> {
+        let io = |what, source| StorageError::Io { path: self.path.clone(), what, source };
+        let Some(other_name) = &self.other_name else { return Ok(()) };
+        self.file.sync_all().map_err(|source| io("keep", source))?;
+        let named = match other_name {
+            OtherName::Descriptor => {
+                let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
+            }
+            OtherName::Beside(beside) => rename_new(beside, &self.path),
+        };
+        named.map_err(|errno| io("name", errno.into()))?;
+        // The name lasts when its folder does.
+        let kept = File::open(folder(&self.path)).and_then(|folder| folder.sync_all());
+        let kept = kept.map_err(|source| io("keep the name of", source));
+        self.other_name = None;
+        kept
+    }
+
     fn of(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source: io::Error| StorageError::Io { path: path.to_owned(), what, source };
         let kind = file.metadata().map_err(io("ask"))?.file_type();
@@ -55,7 +115,7 @@ impl FileStorage {
             return Err(StorageError::no_medium(path, kind));
         }
         lock(&file, path, access)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned() })
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None })
     }
 
     /// The file.
@@ -66,6 +126,42 @@ impl FileStorage {
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file without a name in the folder of `path`; `None` as the error if the file system has no such files.
+fn without_a_name(path: &Path) -> Result<(File, OtherName), Option<io::Error>> {
+    let mode = Mode::from_raw_mode(0o666);
+    match rustix::fs::open(folder(path), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
+        Ok(file) => Ok((File::from(file), OtherName::Descriptor)),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Err(None),
+        Err(errno) => Err(Some(errno.into())),
+    }
+}
+
+/// A file in the folder of `path`, with a name that no other has.
+fn beside(path: &Path) -> io::Result<(File, OtherName)> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let beside = folder(path).join(name);
+    let file = File::options().read(true).write(true).create_new(true).open(&beside)?;
+    Ok((file, OtherName::Beside(beside)))
+}
+
+/// Renames a file, unless there is one of the new name.
+fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot.
+        Err(Errno::INVAL) => {
+            rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
+            rustix::fs::unlink(from)
+        }
+        done => done,
     }
 }
 
@@ -81,5 +177,49 @@ impl Storage for FileStorage {
     }
     fn barrier(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_had_once_the_file_is_whole_and_is_taken_from_nobody() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("labels");
+        let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
+        drop(FileStorage::create_nameless(&path, 4096).unwrap());
+        assert_eq!(nr_names(), 0);
+        let mut file = FileStorage::create_nameless(&path, 4096).unwrap();
+        file.write_at(&[7; 512], 0).unwrap();
+        assert!(!path.exists());
+        file.give_name().unwrap();
+        assert_eq!((nr_names(), std::fs::read(&path).unwrap()[511]), (1, 7));
+        drop(file);
+        let mut other = FileStorage::create_nameless(&path, 4096).unwrap();
+        assert_eq!(other.give_name().unwrap_err().errno(), Errno::EXIST);
+        drop(other);
+        assert_eq!((nr_names(), std::fs::read(&path).unwrap()[511]), (1, 7));
+        let nowhere = FileStorage::create_nameless(&dir.path().join("none/labels"), 4096).unwrap_err();
+        assert_eq!(nowhere.errno(), Errno::NOENT);
+    }
+
+    /// As on a file system without files that have no name.
+    #[test]
+    fn so_it_is_with_a_name_beside_its_own() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("labels");
+        let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let with_other_name = || {
+            let (file, other_name) = beside(&path).unwrap();
+            FileStorage { file: Arc::new(file), path: path.clone(), other_name: Some(other_name) }
+        };
+        drop(with_other_name());
+        assert_eq!(nr_names(), 0);
+        with_other_name().give_name().unwrap();
+        assert!(path.exists() && nr_names() == 1);
+        assert_eq!(with_other_name().give_name().unwrap_err().errno(), Errno::EXIST);
+        assert_eq!(nr_names(), 1);
     }
 }

@@ -157,6 +157,25 @@ impl Medium {
         Ok(Self::File(FileStorage::create(path, len)?))
     }
 
+    /// Makes a file of `len` bytes that gets its name when [`Medium::give_name`] is called, and is gone if that is not.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn create_nameless(path: &Path, len: u64) -> Result<Self, StorageError> {
+        Ok(Self::File(FileStorage::create_nameless(path, len)?))
+    }
+
+    /// Gives it its name, if it has none.
+    ///
+    /// # Errors
+    /// There is a file of that name, or the system's.
+    pub fn give_name(&mut self) -> Result<(), StorageError> {
+        match self {
+            Self::File(file) => file.give_name(),
+            Self::Device(_) => Ok(()),
+        }
+    }
+
     /// For messages.
     pub fn path(&self) -> &Path {
         match self {
