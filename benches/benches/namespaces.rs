@@ -125,6 +125,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Ours<'_, L> {
             name: "namespace0.0".to_owned(),
             uuid: UUID,
             instance: [2; 16],
+            skips_to_sub_section: false,
         };
         let begin = Instant::now();
         self.region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED)?;

@@ -75,8 +75,6 @@ pub enum PlanError {
         size: u64,
         /// Of the region.
         step: u64,
-        /// Sizes beside it that can be had.
-        works: Vec<u64>,
     },
     /// No alignment of a region.
     #[error("a region cannot be aligned to {}", Bytes(*align))]

@@ -1,16 +1,19 @@
 //! A refusal in six parts: what is refused, by what rule, how far off it is, who is in the way, what it costs, and what works.
 
+pub mod files_error;
 mod holder;
+mod of_files;
 mod of_info_block;
-mod of_machine;
+pub mod of_machine;
 pub mod of_plan;
 pub mod of_region;
 pub mod rule;
+pub mod shell;
 
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
-use memmap_layouts::nvdimm::region::RegionError;
+use memmap_layouts::nvdimm::region::{FoundError, RegionError};
 use memmap_layouts::nvdimm::storage::StorageError;
 use rule::Rule;
 use rustix::io::Errno;
@@ -19,6 +22,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::capacity::PlanError;
+use files_error::FilesError;
 
 /// What is asked for, and what lies around it. Goes with an error as its context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Subject {
     pub extent: Option<Extent>,
     /// Others, by name.
     pub around: Vec<(String, Extent)>,
+    /// What was tried instead and would be done, as arguments.
+    pub works: Vec<String>,
 }
 
 /// A range for people: in hexadecimal, with its last byte, and its size.
@@ -44,12 +50,18 @@ impl Subject {
 
     /// Something at a place.
     pub fn at(what: &str, extent: Extent) -> Self {
-        Self { what: format!("{what} at {}", range(&extent)), extent: Some(extent), around: Vec::new() }
+        Self { what: format!("{what} at {}", range(&extent)), extent: Some(extent), ..Self::default() }
     }
 
     /// With what lies around it.
     pub fn among(mut self, around: Vec<(String, Extent)>) -> Self {
         self.around = around;
+        self
+    }
+
+    /// With what was tried and works.
+    pub fn with(mut self, works: Vec<String>) -> Self {
+        self.works = works;
         self
     }
 
@@ -99,6 +111,8 @@ pub struct Refusal {
     pub cost: Option<String>,
     /// What works.
     pub fix: String,
+    /// The same as arguments that take the place of those of before; none if nothing was tried, or nothing of it works.
+    pub works: Vec<String>,
     /// The kernel's number, where a kernel refuses likewise.
     pub errno: Option<i32>,
 }
@@ -117,15 +131,32 @@ impl Refusal {
         if let Some(error) = error.downcast_ref::<RegionError>() {
             return Some(of_region::refusal(error, subject));
         }
+        match error.downcast_ref::<FoundError>() {
+            Some(FoundError::Region(error)) => return Some(of_region::refusal(error, subject)),
+            Some(FoundError::Storage(error)) => return Some(of_region::of_storage(error)),
+            None => {}
+        }
+        if let Some(error) = error.downcast_ref::<FilesError>() {
+            return Some(of_files::refusal(error, subject));
+        }
         if let Some(error) = error.downcast_ref::<StorageError>() {
             return Some(of_region::of_storage(error));
         }
         error.downcast_ref::<NotOne>().map(|error| of_region::of_name(error, subject))
     }
 
+    /// Of a medium whose end is looked at and is gone.
+    pub fn of_shrunk_medium(subject: &Subject) -> Self {
+        Self::by(&rule::TRUNCATED, subject)
+            .errno(Errno::NXIO)
+            .off_by("it became shorter while it was mapped")
+            .cost("the records on what is gone, and its data")
+            .fix("its length again (truncate on the file), then pfnbench namespace check")
+    }
+
     fn by(rule: &'static Rule, subject: &Subject) -> Self {
         let what = format!("{subject} {}", rule.wrong);
-        Self { rule, what, off_by: None, who: None, cost: None, fix: String::new(), errno: None }
+        Self { rule, what, off_by: None, who: None, cost: None, fix: String::new(), works: Vec::new(), errno: None }
     }
 
     fn off_by(mut self, off_by: impl Into<String>) -> Self {
@@ -148,6 +179,14 @@ impl Refusal {
         self
     }
 
+    /// What was tried and works; else something to go by.
+    fn works_or(self, subject: &Subject, otherwise: impl Into<String>) -> Self {
+        match subject.works.as_slice() {
+            [] => self.fix(otherwise),
+            works => Self { works: works.to_vec(), ..self }.fix(format!("{} works", works.join(" or "))),
+        }
+    }
+
     fn errno(mut self, errno: Errno) -> Self {
         self.errno = Some(errno.raw_os_error());
         self
@@ -157,7 +196,8 @@ impl Refusal {
     pub fn json(&self) -> Value {
         json!({
             "code": self.rule.code, "what": self.what, "rule": self.rule.rule, "source": self.rule.source,
-            "off_by": self.off_by, "who": self.who, "cost": self.cost, "fix": self.fix, "errno": self.errno,
+            "off_by": self.off_by, "who": self.who, "cost": self.cost, "fix": self.fix,
+            "works": self.works, "errno": self.errno,
         })
     }
 

@@ -1,10 +1,17 @@
 //! `pfnbench namespace`.
 
+mod create;
+mod enable;
 mod explain;
-mod files;
+mod list;
+mod media;
+mod one;
 mod plan;
 mod records_bar;
+mod region;
+mod remedy;
 mod scene;
+mod verdict;
 
 use super::{Answer, print_json};
 use crate::refusal::Refusal;
@@ -26,19 +33,19 @@ enum Command {
     /// Show the capacity lost at every sub-section of a section, before the series and since.
     Lost(plan::LostArgs),
     /// Make a region: a sparse file, and its labels beside it.
-    Region(files::RegionArgs),
+    Region(region::RegionArgs),
     /// Make a namespace in a region.
-    Create(files::CreateArgs),
+    Create(create::CreateArgs),
     /// Show the namespaces of a region, and what is free.
-    List(files::ListArgs),
+    List(list::ListArgs),
     /// Tell of every namespace whether a kernel would take it, here or at another physical address.
-    Check(files::CheckArgs),
-    /// Bring a namespace up on a machine, read the record of each of its pages, and mark it as enabled.
-    Enable(files::EnableArgs),
+    Check(list::CheckArgs),
+    /// Bring namespaces up on one machine, read the record of each of their pages, and mark them as enabled.
+    Enable(enable::EnableArgs),
     /// Mark a namespace as one that is not brought up.
-    Disable(files::OneArgs),
+    Disable(one::OneArgs),
     /// Take a disabled namespace out of the labels.
-    Destroy(files::OneArgs),
+    Destroy(one::OneArgs),
     /// Play a scene of the cover letter on real files, with the expected end beside the observed one.
     Scene(scene::SceneArgs),
     /// Explain a code of a refusal, or list all of them.
@@ -66,7 +73,7 @@ impl NamespaceArgs {
             Command::Create(args) => args.json.json,
             Command::List(args) => args.json.json,
             Command::Check(args) => args.json.json,
-            Command::Enable(args) => args.one.json.json,
+            Command::Enable(args) => args.json.json,
             Command::Disable(args) | Command::Destroy(args) => args.json.json,
             Command::Scene(args) => args.json.json,
             Command::Explain(args) => args.json.json,

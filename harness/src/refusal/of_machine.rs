@@ -6,7 +6,14 @@ use memmap_layouts::machine::PagemapError;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
 use memmap_layouts::{Bytes, HotplugError, VmemError};
 
-pub(super) fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
+/// No room behind the holes of a sparse medium.
+fn is_full(error: &VmemError) -> bool {
+    let is_storage = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
+    error.is_no_room() || matches!(error, VmemError::MapDevice { source, .. } if is_storage(source))
+}
+
+/// A namespace that a machine does not bring up.
+pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| {
         Refusal::by(rule, subject).errno(error.errno()).cost("it is not brought up; the medium is as it was")
     };
@@ -32,20 +39,31 @@ pub(super) fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
         }
         NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Misaligned {
             start_off_bytes, end_off_bytes, granule_bytes, ..
-        })) => by(&rule::START)
+        })) => by(&rule::GRID)
             .off_by(format!(
                 "its start is {} and its end {} past a multiple of {}",
                 Bytes(*start_off_bytes),
                 Bytes(*end_off_bytes),
                 Bytes(*granule_bytes)
             ))
-            .fix(format!("a start and an end on multiples of {}", Bytes(*granule_bytes))),
+            .fix(format!(
+                "a layout with sub-sections (--layout dax-x86), or a namespace that begins and ends on multiples of {}",
+                Bytes(*granule_bytes)
+            )),
         NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem {
             source: source @ VmemError::DeviceUnit { .. },
             ..
         })) => by(&rule::DEVICE)
             .off_by(source.to_string())
             .fix("--layout dax-x86, which keeps the records of parts of sections in RAM; or create it with --map mem"),
+        NamespaceError::Pagemap(PagemapError::BeyondMappable { beyond_bytes, .. }) => by(&rule::BEYOND)
+            .off_by(format!("it ends {} behind the physical space of this machine", Bytes(*beyond_bytes)))
+            .fix(format!("a start (--at) at least {} lower", Bytes(*beyond_bytes))),
+        NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem { source, .. })) if is_full(source) => {
+            by(&rule::MEDIUM_IO)
+                .off_by(source.to_string())
+                .fix("room for its records in the file system of the medium (df shows it); or create it with --map mem")
+        }
         NamespaceError::Pagemap(error) => by(&rule::MACHINE)
             .off_by(error.to_string())
             .fix("another start (--at), or another layout (--layout)"),

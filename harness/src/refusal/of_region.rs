@@ -1,13 +1,15 @@
 //! Refusals of media, labels and regions.
 
 use super::rule::{self, Rule};
-use super::{NotOne, Refusal, Subject, holder, of_info_block, of_plan, range};
-use crate::units::argument;
+use super::shell::word;
+use super::{NotOne, Refusal, Subject, distance, holder, of_info_block, of_plan, range};
 use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::division::DivisionError;
 use memmap_layouts::nvdimm::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, MAX_LABELS};
-use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, RegionError};
+use memmap_layouts::nvdimm::region::RegionError;
 use memmap_layouts::nvdimm::storage::StorageError;
 use std::io::ErrorKind;
+use std::path::Path;
 
 pub(super) fn of_storage(error: &StorageError) -> Refusal {
     let by = |rule: &'static Rule, path: &std::path::Path| {
@@ -25,10 +27,7 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
         StorageError::Io { path, what, source } => {
             let refusal = by(&rule::NO_FILE, path).off_by(format!("cannot {what} it: {source}"));
             refusal.fix(match source.kind() {
-                ErrorKind::NotFound => format!(
-                    "a path that is there; pfnbench namespace region {} --size 4G makes a region, where its folder is",
-                    path.display()
-                ),
+                ErrorKind::NotFound => of_nothing(path),
                 ErrorKind::AlreadyExists => "another name, or the file out of the way".to_owned(),
                 ErrorKind::StorageFull => "a folder with more room".to_owned(),
                 _ => "what the system says is in the way".to_owned(),
@@ -44,6 +43,15 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
         StorageError::Device(error) => Refusal::by(&rule::NO_MEDIUM, &Subject::of("the device"))
             .off_by(error.to_string())
             .fix("a device that maps in units of at most 2 MiB and may be read and written"),
+    }
+}
+
+/// What helps where no file is.
+fn of_nothing(path: &Path) -> String {
+    let makes = format!("pfnbench namespace region {} --size 4G makes a region", word(path));
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        Some(folder) => format!("a path that is there; {makes} after mkdir -p {}", word(folder)),
+        None => format!("a path that is there; {makes}"),
     }
 }
 
@@ -65,9 +73,13 @@ fn of_table(error: &InvalidTable, subject: &Subject) -> Refusal {
         InvalidTable::TooMany(_) => by(&rule::FULL)
             .cost("what is free in the region stays so")
             .fix(format!("destroy one of the {MAX_LABELS}; larger ones need fewer")),
-        InvalidTable::Region { .. } => by(&rule::BEYOND).fix("a start and a size whose sum is at most 64 PiB (2^56)"),
+        InvalidTable::Region { .. } => {
+            by(&rule::BEYOND).works_or(subject, "a start and a size whose sum is at most 64 PiB (2^56)")
+        }
         InvalidTable::Align(_) => by(&rule::REGION_ALIGN).fix("16M, the kernel's choice, or 4K"),
-        InvalidTable::Name { .. } | InvalidTable::Twins(..) => by(&rule::NAME).fix("a name such as namespace0.1"),
+        InvalidTable::Name { .. } | InvalidTable::Twins(..) => {
+            by(&rule::NAME).works_or(subject, "a name such as namespace0.1")
+        }
         _ => by(&rule::INVALID_LABELS).fix("a copy of the labels from before, or the region made again"),
     }
 }
@@ -90,7 +102,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         )
         .off_by(format!("they end too early: {} are needed", Bytes(LABEL_FILE_BYTES)))
         .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
-        .fix("a copy of the labels from before; or remove them and make the region again, with the sizes of before"),
+        .fix("a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is"),
         RegionError::Label(LabelError::Io { what, source }) => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot {what} the labels: {source}"))
             .cost("nothing; the next who opens finds the state of before")
@@ -99,7 +111,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .off_by(format!("{} and {}", copies[0], copies[1]))
             .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
             .fix(
-                "a copy of the labels from before; or remove them and make the region again, with the sizes of before",
+                "a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is",
             ),
         RegionError::Label(LabelError::Invalid(error)) => {
             let who = match error {
@@ -111,7 +123,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
                 .off_by(error.to_string())
                 .who(who)
                 .cost("no namespace of the region is brought up; the medium is as it was")
-                .fix("a copy of the labels from before; or remove them and make the region again")
+                .fix("a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is")
         }
         RegionError::Medium { what, at, source } => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot {what} the medium at {at:#x}: {source}"))
@@ -122,25 +134,25 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .cost("what was in the missing bytes; nothing else is changed")
             .fix(format!("its length again: truncate -s {size} on the file")),
         RegionError::Align { align, size, .. } => {
-            by(&rule::REGION_ALIGN).off_by(format!("{} for a region of {}", Bytes(*align), Bytes(*size))).fix(format!(
-                "--align {} works",
-                argument(DEFAULT_ALIGN.min(size.checked_ilog2().map_or(4096, |power| 1 << power)))
-            ))
+            let off_by = format!("{} for a region of {}", Bytes(*align), Bytes(*size));
+            by(&rule::REGION_ALIGN).off_by(off_by).works_or(subject, "a power of two from 4 KiB to the size of the region")
         }
-        RegionError::Size { size, align } => {
-            let above = size.div_ceil(*align).max(1).checked_mul(*align);
-            let below = Some(size - size % align).filter(|below| *below > 0);
-            let works: Vec<_> = below.into_iter().chain(above).collect();
-            of_plan::of_size(*size, *align, &works, subject)
-        }
+        RegionError::Smaller { size, page } => by(&rule::REGION_SIZE)
+            .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), Bytes(*page)))
+            .works_or(subject, "a larger medium: truncate -s 4G on the file"),
+        RegionError::StartOffPage { start, off, page } => by(&rule::START_PAGE)
+            .off_by(format!("{start:#x} is {}", distance(*start, *off, *page)))
+            .works_or(subject, "a start on a page"),
+        RegionError::Size { size, align } => of_plan::of_size(*size, *align, subject),
         RegionError::NoSpace { size, largest } => by(&rule::FREE)
             .off_by(format!("{} more than the largest free piece of {}", Bytes(size - largest), Bytes(*largest)))
             .who(named(subject))
-            .fix(match largest {
-                0 => "nothing is free: destroy a namespace, or make another region".to_owned(),
-                _ => format!("{} fits; for more destroy a namespace", argument(*largest)),
-            }),
+            .works_or(subject, "nothing near it is free: destroy a namespace, or make another region"),
         RegionError::Wanted(error) => of_table(error, subject).errno(rustix::io::Errno::INVAL),
+        RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)
+            .off_by(format!("the first free place is {start:#x}, {}", distance(*start, *off, *compat)))
+            .who(subject.in_front_of(*start))
+            .works_or(subject, "a region that begins on a sub-section of 2 MiB, or smaller ones of it: --start and --align of region"),
         RegionError::Division(error) => of_plan::of_division(error, subject),
         RegionError::InfoBlock(error) => of_info_block::refusal(error, subject),
         RegionError::NoSuchNamespace => {

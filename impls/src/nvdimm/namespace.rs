@@ -128,7 +128,7 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
         return Ok(Enabled { mapping: None, personality });
     };
     let mapped = settings.mapped(region.namespace(label));
-    let range = pages::<L::Geometry>(mapped)?;
+    let range = mapped_pages::<L::Geometry>(mapped)?;
     let altmap = match settings.records {
         RecordsOn::Ram => None,
         RecordsOn::Medium => Some(Arc::new(altmap::<L::Geometry>(
@@ -181,11 +181,23 @@ impl Mapping {
     }
 }
 
-fn pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
+/// The page frames of what is mapped of a namespace, where a machine has them.
+///
+/// # Errors
+/// It is no whole number of pages, or leaves the physical space of the geometry.
+pub fn mapped_pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
     let (start, end) = (mapped.start, mapped.end());
     let whole = start.is_multiple_of(G::PAGE_SIZE) && end.is_multiple_of(G::PAGE_SIZE);
-    let range = PfnRange::new(start >> G::PAGE_SHIFT, end >> G::PAGE_SHIFT);
-    range.filter(|_| whole).ok_or(NamespaceError::Pages { start, end })
+    let range = PfnRange::new(start >> G::PAGE_SHIFT, end >> G::PAGE_SHIFT).filter(|_| whole);
+    let range = range.ok_or(NamespaceError::Pages { start, end })?;
+    match range.end().checked_sub(G::NR_PFNS) {
+        // Source: `mhp_range_allowed`. Asked here too, before the altmap is.
+        Some(beyond) if beyond > 0 => Err(NamespaceError::Pagemap(PagemapError::BeyondMappable {
+            span: range.phys(G::PAGE_SHIFT),
+            beyond_bytes: beyond << G::PAGE_SHIFT,
+        })),
+        _ => Ok(range),
+    }
 }
 
 fn altmap<G: Geometry>(

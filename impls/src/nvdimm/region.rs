@@ -201,6 +201,22 @@ fn check_align(align: u64, size: u64, host: &Host) -> Result<(), RegionError> {
     }
 }
 
+/// Can a region be of this start, size and alignment?
+///
+/// # Errors
+/// What cannot be.
+pub fn check_region(start: u64, size: u64, align: u64, host: &Host) -> Result<(), RegionError> {
+    let page = host.page_bytes;
+    if size < page {
+        return Err(RegionError::Smaller { size, page });
+    }
+    if !start.is_multiple_of(page) {
+        return Err(RegionError::StartOffPage { start, off: start % page, page });
+    }
+    Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
+    check_align(align, size, host)
+}
+
 fn signature(kind: NamespaceKind) -> Option<Signature> {
     match kind {
         NamespaceKind::Raw => None,
@@ -216,15 +232,7 @@ impl<S: Storage> Region<S> {
     /// Start, size or alignment cannot be; the labels cannot be written.
     pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
-        let page = host.page_bytes;
-        if size < page {
-            return Err(RegionError::Smaller { size, page });
-        }
-        if !start.is_multiple_of(page) {
-            return Err(RegionError::StartOffPage { start, off: start % page, page });
-        }
-        Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
-        check_align(align, size, host)?;
+        check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::Wanted)?;
         let current = table.write(&labels, Current::NONE)?;
@@ -407,7 +415,7 @@ impl<S: Storage> Region<S> {
 
     /// Free pieces as offset and bytes, from the first place of each where a namespace of a kind may begin. If it may begin nowhere, all
     /// of them.
-    fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
+    pub fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
         let (free, align) = (self.free(), self.table.align);
         if signature(kind).is_none() || rules.pads_namespaces {
             return free;

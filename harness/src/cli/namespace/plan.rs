@@ -1,20 +1,22 @@
 //! `pfnbench namespace plan` and `lost`.
 
 use super::MapArg;
+use super::remedy::{Tried, tried};
 use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::{Subject, of_plan};
+use crate::refusal::{Refusal, Subject, of_plan};
 use crate::report::picture::plain;
 use crate::table;
-use crate::units::parse_size;
+use crate::units::{argument, parse_size};
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
+use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
+use memmap_layouts::nvdimm::{Extent, PHYSICAL_SPACE_BYTES};
 use serde_json::{Map, Value, json};
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   pfnbench namespace plan --size 1500G
@@ -74,6 +76,8 @@ struct Column {
     time: Time,
     size: Option<u64>,
     result: Result<Waterfall, PlanError>,
+    /// What would be had instead, if nothing is.
+    works: Vec<String>,
 }
 
 impl Column {
@@ -93,10 +97,14 @@ impl Column {
         }
     }
 
+    fn refusal(&self, error: &PlanError, subject: &Subject) -> Refusal {
+        of_plan::refusal(error, &subject.clone().with(self.works.clone()))
+    }
+
     fn value(&self, subject: &Subject) -> Value {
         let division = match &self.result {
             Ok(waterfall) => json!(waterfall),
-            Err(error) => json!({ "refused": of_plan::refusal(error, subject).json() }),
+            Err(error) => json!({ "refused": self.refusal(error, subject).json() }),
         };
         json!({ "size_bytes": self.size, "division": division })
     }
@@ -104,12 +112,12 @@ impl Column {
 
 impl PlanArgs {
     /// What no medium could hold.
-    fn check(&self, plan: &Plan<'_>) -> Result<(), PlanError> {
+    fn check(&self) -> Result<(), PlanError> {
         let (step, start) = (self.region_align, self.start);
-        if !step.is_power_of_two() || step < 4096 {
+        if !step.is_power_of_two() || step < HOST.page_bytes {
             return Err(PlanError::RegionAlign { align: step });
         }
-        let off = start % 4096;
+        let off = start % HOST.page_bytes;
         if off != 0 {
             return Err(PlanError::StartOffPage { start, off });
         }
@@ -121,12 +129,91 @@ impl PlanArgs {
         if self.usable == Some(0) {
             return Err(PlanError::NothingWanted);
         }
-        let Some(size) = self.size else { return Ok(()) };
-        if size == 0 || size % step != 0 {
-            let (below, above) = plan.sizes_beside(size, step);
-            return Err(PlanError::Size { size, step, works: below.into_iter().chain(above).collect() });
+        match self.size {
+            Some(size) if size == 0 || size % step != 0 => Err(PlanError::Size { size, step }),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn plan(&self) -> Plan<'_> {
+        let around = Surroundings { ram: &self.ram, regions: &self.region };
+        Plan { start: self.start, align: self.align, records: self.map.records(), around }
+    }
+
+    fn result(&self, time: Time) -> Result<(u64, Waterfall), (Option<u64>, PlanError)> {
+        let plan = self.plan();
+        let size = match self.usable {
+            Some(usable) => plan.size_for(usable, self.region_align, time).map_err(|error| (None, error))?,
+            None => self.size.unwrap_or_default(),
+        };
+        plan.waterfall(size, time).map(|waterfall| (size, waterfall)).map_err(|error| (Some(size), error))
+    }
+
+    /// What would be had instead, under the rules of a time.
+    fn remedies(&self, error: &PlanError, time: Time) -> Vec<String> {
+        let with = |arguments: String, change: &dyn Fn(&mut Self)| {
+            let mut request = self.clone();
+            change(&mut request);
+            Tried::new(arguments, request)
+        };
+        let step = self.region_align.max(1);
+        let size =
+            |size| with(format!("--size {}", argument(size)), &|args| (args.size, args.usable) = (Some(size), None));
+        let usable = |usable| {
+            with(format!("--usable {}", argument(usable)), &|args| (args.size, args.usable) = (None, Some(usable)))
+        };
+        let start = |start: u64| with(format!("--start {start:#x}"), &|args| args.start = start);
+        let align = |align| with(format!("--align {}", argument(align)), &|args| args.align = align);
+        let region_align =
+            |align| with(format!("--region-align {}", argument(align)), &|args| args.region_align = align);
+        let in_ram = |align| {
+            with(format!("--map mem --align {}", argument(align)), &|args| {
+                (args.map, args.align) = (MapArg::Mem, align)
+            })
+        };
+        let grid = HOST.compat_bytes;
+        let on_grid = |at: u64| at.checked_next_multiple_of(grid);
+        let candidates: Vec<Tried<Self>> = match error {
+            PlanError::Size { size: asked, step } => {
+                let (below, above) = self.plan().sizes_beside(*asked, *step);
+                below.into_iter().chain(above).map(size).chain([region_align(HOST.page_bytes)]).collect()
+            }
+            PlanError::RegionAlign { .. } => {
+                vec![region_align(DEFAULT_ALIGN), region_align(grid), region_align(HOST.page_bytes)]
+            }
+            PlanError::StartOffPage { start: at, .. } => {
+                let below = at - at % grid;
+                vec![start(below), start(below.saturating_add(grid))]
+            }
+            PlanError::Division(DivisionError::StartMisaligned { start: at, off, compat }) => {
+                vec![start(at.saturating_add(compat - off)), start(at - off)]
+            }
+            PlanError::Division(DivisionError::Align { aligns, .. }) => {
+                aligns.iter().rev().map(|one| align(*one)).collect()
+            }
+            PlanError::Division(DivisionError::TooSmall { works, .. }) => {
+                let larger = works.and_then(|works| works.checked_next_multiple_of(step)).map(size).into_iter();
+                larger.chain([in_ram(self.align), align(grid), in_ram(grid)]).collect()
+            }
+            PlanError::BeyondSpace { start: at, size: asked } => {
+                let last = PHYSICAL_SPACE_BYTES.saturating_sub(*asked);
+                let room = PHYSICAL_SPACE_BYTES.saturating_sub(*at);
+                vec![size(room - room % step), start(last - last % grid)]
+            }
+            PlanError::Overlaps { start: at, other, .. } => {
+                let room = other.start.saturating_sub(*at);
+                let mut behind: Vec<_> =
+                    self.ram.iter().chain(&self.region).filter_map(|one| on_grid(one.end())).collect();
+                behind.sort_unstable();
+                behind.retain(|behind| behind > at);
+                std::iter::once(size(room - room % step)).chain(behind.into_iter().map(start)).collect()
+            }
+            PlanError::NoSize { most, .. } => vec![usable(*most), in_ram(self.align)],
+            PlanError::NothingWanted => vec![usable(1 << 30), usable(1)],
+        };
+        // Who says how much data he wants is not told a size.
+        let is_meant = |one: &Tried<Self>| self.usable.is_none() || one.request.usable.is_some();
+        tried(candidates.into_iter().filter(is_meant), |args| args.check().is_ok() && args.result(time).is_ok())
     }
 
     /// What is asked for, and who is around it.
@@ -137,27 +224,28 @@ impl PlanArgs {
         of_plan::subject(self.start, self.size, around)
     }
 
-    fn column(&self, plan: &Plan<'_>, time: Time) -> Column {
-        let size = match self.usable {
-            Some(usable) => plan.size_for(usable, self.region_align, time),
-            None => Ok(self.size.unwrap_or_default()),
-        };
-        match size {
-            Ok(size) => Column { time, size: Some(size), result: plan.waterfall(size, time) },
-            Err(error) => Column { time, size: None, result: Err(error) },
+    fn column(&self, time: Time) -> Column {
+        match self.result(time) {
+            Ok((size, waterfall)) => Column { time, size: Some(size), result: Ok(waterfall), works: Vec::new() },
+            Err((size, error)) => {
+                let works = self.remedies(&error, time);
+                Column { time, size, result: Err(error), works }
+            }
         }
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let around = Surroundings { ram: &self.ram, regions: &self.region };
-        let plan = Plan { start: self.start, align: self.align, records: self.map.records(), around };
         let subject = self.subject();
-        self.check(&plan).with_context(|| subject.clone())?;
-        let columns = Time::BOTH.map(|time| self.column(&plan, time));
+        self.check().map_err(|error| {
+            let works = self.remedies(&error, Time::Merged);
+            anyhow::Error::new(error).context(subject.clone().with(works))
+        })?;
+        let columns = Time::BOTH.map(|time| self.column(time));
         // A size that leaves the physical space is one that cannot be, under whatever rules.
-        let merged = columns.last().and_then(|of| of.result.as_ref().err());
-        if let Some(error) = merged.filter(|error| error.is_beyond_space()) {
-            return Err(error.clone()).context(subject);
+        if let Some(Column { result: Err(error), works, .. }) = columns.last()
+            && error.is_beyond_space()
+        {
+            return Err(error.clone()).context(subject.with(works.clone()));
         }
         if self.json.json {
             let of_times: Map<_, _> =
@@ -191,7 +279,7 @@ impl PlanArgs {
                     waterfall.raw_bytes,
                     waterfall.usable_bytes
                 ))?,
-                (Err(error), _) => print(format!("{}: {}", of.time.heading(), of_plan::refusal(error, subject)))?,
+                (Err(error), _) => print(format!("{}: {}", of.time.heading(), of.refusal(error, subject)))?,
             }
         }
         Ok(())

@@ -18,6 +18,12 @@ impl RecordsBar {
         Self(bar)
     }
 
+    /// What follows is of another namespace.
+    pub(super) fn of(&self, nr_pages: u64) {
+        self.0.set_length(nr_pages);
+        self.0.set_position(0);
+    }
+
     fn at(&self, what: &'static str, nr_pages: u64) {
         if self.0.message() != what {
             self.0.reset_eta();

@@ -96,7 +96,11 @@ impl FileStorage {
         let named = match other_name {
             OtherName::Descriptor => {
                 let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)
+                match rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
+                    // Without /proc, for who may.
+                    Err(Errno::NOENT) => rustix::fs::linkat(&self.file, "", CWD, &self.path, AtFlags::EMPTY_PATH),
+                    named => named,
+                }
             }
             OtherName::Beside(beside) => rename_new(beside, &self.path),
         };
@@ -106,6 +110,18 @@ impl FileStorage {
         let kept = kept.map_err(|source| io("keep the name of", source));
         self.other_name = None;
         kept
+    }
+
+    /// Makes it longer; nothing if it is as long.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lengthen(&self, len: u64) -> Result<(), StorageError> {
+        let io = |what| move |source| StorageError::Io { path: self.path.clone(), what, source };
+        match self.file.metadata().map_err(io("ask"))?.len() < len {
+            true => self.file.set_len(len).map_err(io("give its length to")),
+            false => Ok(()),
+        }
     }
 
     fn of(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {

@@ -176,6 +176,17 @@ impl Medium {
         }
     }
 
+    /// Gives an empty file its length; its bytes are zero.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn lengthen(&self, len: u64) -> Result<(), StorageError> {
+        match self {
+            Self::File(file) => file.lengthen(len),
+            Self::Device(_) => Ok(()),
+        }
+    }
+
     /// For messages.
     pub fn path(&self) -> &Path {
         match self {

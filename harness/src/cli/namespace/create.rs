@@ -1,0 +1,177 @@
+//! `pfnbench namespace create`.
+
+use super::MapArg;
+use super::media::{MediumArgs, around};
+use super::remedy::{Tried, tried};
+use crate::capacity::{HOST, Time};
+use crate::cli::{Answer, Json, print, print_json};
+use crate::refusal::Subject;
+use crate::refusal::shell::word;
+use crate::units::{argument, parse_size};
+use clap::{Args, ValueEnum};
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::RecordsOn;
+use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
+use memmap_layouts::nvdimm::label::{InvalidTable, NamespaceKind};
+use memmap_layouts::nvdimm::region::{Region, RegionError, Wanted};
+use memmap_layouts::nvdimm::storage::{Access, Medium};
+use serde_json::json;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    /// A block device without records.
+    Raw,
+    /// A block device with records, for file systems.
+    Fsdax,
+    /// A device to be mapped.
+    Devdax,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench namespace create /dev/shm/pmem0 --size 16M
+  pfnbench namespace create pmem0 --size 64G --mode devdax --align 1G --map mem
+
+Exit codes: 0 made, 1 the region has no room or cannot hold it there, 2 a size or an alignment that cannot be.")]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    medium: MediumArgs,
+    /// Bytes, a multiple of the region's alignment.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: u64,
+    /// What for.
+    #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
+    mode: ModeArg,
+    /// Where its records lie.
+    #[arg(long, value_enum, default_value_t = MapArg::Dev)]
+    map: MapArg,
+    /// Alignment of its data: 4K, 2M or 1G.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2M")]
+    align: u64,
+    /// Its name; namespace0.N by default.
+    #[arg(long)]
+    name: Option<String>,
+    /// Begin on the next sub-section where the first free place is off one; Linux takes that place, and refuses it.
+    #[arg(long)]
+    next_sub_section: bool,
+    /// Whose rules.
+    #[arg(long, value_enum, default_value_t = Time::Merged)]
+    rules: Time,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// A name that no namespace has.
+fn unused(region: &Region<Medium>) -> String {
+    let is_free = |name: &String| region.labels().iter().all(|label| label.name != *name);
+    (0u64..).map(|nr| format!("namespace0.{nr}")).find(is_free).unwrap_or_default()
+}
+
+/// A name in a sentence: in quotes if it would not be seen as it is.
+fn shown(name: &str) -> String {
+    word(name.escape_debug().to_string().as_ref())
+}
+
+impl CreateArgs {
+    fn wanted(&self, region: &Region<Medium>) -> Wanted {
+        Wanted {
+            size: self.size,
+            align: self.align,
+            kind: match self.mode {
+                ModeArg::Raw => NamespaceKind::Raw,
+                ModeArg::Fsdax => NamespaceKind::FsDax,
+                ModeArg::Devdax => NamespaceKind::DevDax,
+            },
+            records: self.map.records(),
+            name: self.name.clone().unwrap_or_else(|| unused(region)),
+            uuid: Uuid::new_v4().into_bytes(),
+            instance: Uuid::new_v4().into_bytes(),
+            skips_to_sub_section: self.next_sub_section,
+        }
+    }
+
+    /// What works instead.
+    fn remedies(&self, region: &Region<Medium>, wanted: &Wanted, error: &RegionError) -> Vec<String> {
+        let rules = self.rules.rules();
+        let with = |arguments: String, change: &dyn Fn(&mut Wanted)| {
+            let mut request = wanted.clone();
+            change(&mut request);
+            Tried::new(arguments, request)
+        };
+        let size = |size| with(format!("--size {}", argument(size)), &|one| one.size = size);
+        let align = |align| with(format!("--align {}", argument(align)), &|one| one.align = align);
+        let raw = || with("--mode raw".to_owned(), &|one| one.kind = NamespaceKind::Raw);
+        let skip = || with("--next-sub-section".to_owned(), &|one| one.skips_to_sub_section = true);
+        let in_ram = |align| {
+            with(format!("--map mem --align {}", argument(align)), &|one| {
+                (one.records, one.align) = (RecordsOn::Ram, align);
+            })
+        };
+        // All of the largest free piece, and of what it has from its first sub-section on, if that is less.
+        let largest = |pieces: Vec<(u64, u64)>| pieces.iter().map(|(_, len)| *len).max();
+        let most = || {
+            let (whole, on_grid) = (largest(region.free()), largest(region.room_for(wanted.kind, &HOST, &rules)));
+            let skipping = on_grid.filter(|_| on_grid != whole).map(|len| {
+                with(format!("--next-sub-section --size {}", argument(len)), &|one| {
+                    (one.skips_to_sub_section, one.size) = (true, len);
+                })
+            });
+            whole.map(size).into_iter().chain(skipping)
+        };
+        // What is not much more than head and one alignment of data.
+        let least = || {
+            let grid = wanted.align.max(HOST.compat_bytes).max(region.align());
+            (1..=4u64).map(move |nr| grid.saturating_mul(nr)).map(size)
+        };
+        let candidates = match error {
+            RegionError::Size { size: asked, align } => {
+                let (below, above) = (asked - asked % align, asked.div_ceil(*align).max(1).saturating_mul(*align));
+                [size(below), size(above)].into_iter().chain(least()).chain(most()).collect()
+            }
+            RegionError::NoSpace { .. } => most().collect(),
+            RegionError::Division(DivisionError::StartMisaligned { .. }) => vec![skip(), raw()],
+            RegionError::Division(DivisionError::TooSmall { works, .. }) => {
+                let larger = works.map(size).into_iter();
+                larger
+                    .chain([in_ram(wanted.align), align(2 << 20), in_ram(2 << 20)])
+                    .chain(most())
+                    .chain([raw()])
+                    .collect()
+            }
+            RegionError::Division(DivisionError::Align { aligns, .. }) => {
+                aligns.iter().rev().map(|one| align(*one)).collect()
+            }
+            RegionError::Wanted(InvalidTable::Name { .. }) => {
+                let name = unused(region);
+                vec![with(format!("--name {name}"), &|one| one.name.clone_from(&name))]
+            }
+            _ => Vec::new(),
+        };
+        tried(candidates, |one| region.would_hold(one, &Surroundings::default(), &HOST, &rules))
+    }
+
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let mut region = self.medium.open(Access::Write, self.json)?;
+        let wanted = self.wanted(&region);
+        let (name, size) = (&wanted.name, self.size);
+        let result = region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.rules());
+        let division = result.map_err(|error| {
+            let subject = Subject::of(format!("{} of {} ({size} bytes)", shown(name), Bytes(size)));
+            let works = self.remedies(&region, &wanted, &error);
+            anyhow::Error::new(error).context(subject.among(around(&region, None)).with(works))
+        })?;
+        let start = region.namespace(region.label(&wanted.uuid)?).start;
+        let usable = division.map_or(size, |division| division.usable());
+        let mode = wanted.kind.name();
+        match self.json.json {
+            true => print_json(&json!({
+                "name": name, "uuid": Uuid::from_bytes(wanted.uuid).to_string(), "mode": mode, "start": start,
+                "size_bytes": size, "usable_bytes": usable,
+            }))?,
+            false => print(format!("{name}: {} of {} usable, at {start:#x}, {mode}", Bytes(usable), Bytes(size)))?,
+        }
+        Ok(Answer::Yes)
+    }
+}

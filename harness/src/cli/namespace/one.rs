@@ -1,0 +1,65 @@
+//! `pfnbench namespace disable` and `destroy`.
+
+use super::media::{MediumArgs, PathArgs, subject};
+use crate::cli::{Answer, Json, print, print_json};
+use crate::refusal::NotOne;
+use anyhow::Context;
+use clap::Args;
+use memmap_layouts::nvdimm::label::Label;
+use memmap_layouts::nvdimm::region::Region;
+use memmap_layouts::nvdimm::storage::{Access, Medium};
+use serde_json::json;
+use uuid::Uuid;
+
+/// One namespace of a region.
+#[derive(Debug, Args)]
+pub(super) struct OneArgs {
+    #[command(flatten)]
+    medium: MediumArgs,
+    /// Its name or uuid.
+    #[arg(value_name = "NAMESPACE")]
+    namespace: String,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+/// The namespace of a name or uuid.
+pub(super) fn find(region: &Region<Medium>, paths: &PathArgs, name: &str) -> anyhow::Result<Label> {
+    let uuid = |label: &Label| Uuid::from_bytes(label.uuid).to_string();
+    let is_meant = |label: &&Label| label.name == name || uuid(label) == name.to_lowercase();
+    let found: Vec<_> = region.labels().iter().filter(is_meant).collect();
+    match found[..] {
+        [one] => Ok(one.clone()),
+        _ => Err(NotOne {
+            name: name.to_owned(),
+            found: found.into_iter().map(uuid).collect(),
+            there: region.labels().iter().map(|label| label.name.clone()).collect(),
+        })
+        .with_context(|| paths.subject()),
+    }
+}
+
+impl OneArgs {
+    /// What has become of it, in a few words.
+    fn say(&self, label: &Label, what: &str) -> anyhow::Result<Answer> {
+        match self.json.json {
+            true => print_json(&json!({ "name": label.name, "is": what }))?,
+            false => print(format!("{}: {what}", label.name))?,
+        }
+        Ok(Answer::Yes)
+    }
+
+    pub(super) fn disable(&self) -> anyhow::Result<Answer> {
+        let mut region = self.medium.open(Access::Write, self.json)?;
+        let label = find(&region, &self.medium.paths, &self.namespace)?;
+        region.set_disabled(&label.uuid, true).with_context(|| subject(&region, &label))?;
+        self.say(&label, "disabled")
+    }
+
+    pub(super) fn destroy(&self) -> anyhow::Result<Answer> {
+        let mut region = self.medium.open(Access::Write, self.json)?;
+        let label = find(&region, &self.medium.paths, &self.namespace)?;
+        region.destroy_namespace(&label.uuid).with_context(|| subject(&region, &label))?;
+        self.say(&label, "destroyed")
+    }
+}

@@ -1,0 +1,29 @@
+//! What a namespace turns out to be, for people and for programs.
+
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::region::Personality;
+use serde_json::{Value, json};
+
+pub(super) fn verdict(personality: &Personality, namespace: Extent) -> String {
+    match personality {
+        Personality::Raw => "a raw block device".to_owned(),
+        Personality::Pages(_, settings) => format!(
+            "{} of data from {} on{}",
+            Bytes(settings.data_bytes(namespace)),
+            Bytes(settings.block_io_offset()),
+            if settings.has_dax() { "" } else { "; padded in front, so it is a block device without DAX" }
+        ),
+    }
+}
+
+/// The same for programs.
+pub(super) fn verdict_json(personality: &Personality, namespace: Extent) -> Value {
+    match personality {
+        Personality::Raw => json!({ "is": "raw" }),
+        Personality::Pages(_, settings) => json!({
+            "is": "pages", "data_bytes": settings.data_bytes(namespace), "data_offset_bytes": settings.block_io_offset(),
+            "dax": settings.has_dax(),
+        }),
+    }
+}

@@ -1,0 +1,56 @@
+//! Refusals of files that do not make a region.
+
+use super::files_error::FilesError;
+use super::rule::{self, Rule};
+use super::shell::word;
+use super::{Refusal, Subject};
+use crate::units::argument;
+use memmap_layouts::Bytes;
+use rustix::io::Errno;
+use std::path::Path;
+
+pub(super) fn refusal(error: &FilesError, subject: &Subject) -> Refusal {
+    let by = |rule: &'static Rule, path: &Path| Refusal::by(rule, &Subject::of(path.display().to_string()));
+    match error {
+        FilesError::OneFile { path } => by(&rule::ONE_FILE, path)
+            .cost("its first 64 KiB, if it were both")
+            .fix(format!("--labels {}.labels, or any other file", word(path))),
+        FilesError::NoPlaceForLabels { device } => by(&rule::LABELS_PLACE, device).fix(format!(
+            "a file on a disk, as --labels {}.labels: /dev forgets files",
+            device.file_name().map_or_else(|| "dax0.0".to_owned(), |name| word(name.as_ref()))
+        )),
+        FilesError::NoLabels { medium, labels, is_named } => {
+            let option = if *is_named { format!(" --labels {}", word(labels)) } else { String::new() };
+            by(&rule::NO_LABELS, medium)
+                .errno(Errno::NOENT)
+                .off_by(format!("{} is not there", labels.display()))
+                .cost("nobody knows where its namespaces begin; its bytes are as they were")
+                .fix(format!(
+                    "--labels FILE, if they are elsewhere; pfnbench namespace region {}{option} makes a region of it, without \
+                     namespaces, and leaves its bytes as they are",
+                    word(medium)
+                ))
+        }
+        FilesError::IsRegion { medium, labels } => by(&rule::IS_REGION, medium)
+            .errno(Errno::EXIST)
+            .who(Some(format!("its labels, {}", labels.display())))
+            .fix(format!(
+                "pfnbench namespace list {} shows its namespaces; to begin anew rm {} first: the bytes of the medium stay",
+                word(medium),
+                word(labels)
+            )),
+        FilesError::SizeMissing { medium } => by(&rule::MEDIUM_SIZE, medium)
+            .off_by("it is not there, or empty, and no size is said")
+            .works_or(subject, "--size 4G"),
+        FilesError::OwnSize { medium, len, size } => {
+            let refusal = by(&rule::MEDIUM_SIZE, medium);
+            let fix = "no --size: what is there is taken as it is";
+            match len {
+                Some(len) => refusal
+                    .off_by(format!("it has {} ({len} bytes), and {} are asked for", Bytes(*len), Bytes(*size)))
+                    .fix(format!("{fix}; or truncate -s {} {} first", argument(*size), word(medium))),
+                None => refusal.off_by("it is a device").fix(fix),
+            }
+        }
+    }
+}
