@@ -2,14 +2,22 @@
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, of_region};
+use memmap_layouts::backing::BackingError;
 use memmap_layouts::machine::PagemapError;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
 use memmap_layouts::{Bytes, HotplugError, VmemError};
+use std::io::ErrorKind;
 
-/// No room behind the holes of a sparse medium.
-fn is_full(error: &VmemError) -> bool {
-    let is_storage = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
-    error.is_no_room() || matches!(error, VmemError::MapDevice { source, .. } if is_storage(source))
+/// What has no room, if that is why.
+fn no_room(error: &VmemError) -> Option<String> {
+    match error {
+        VmemError::Backing(BackingError::Full { place, len, .. }) => {
+            Some(format!("{place} has no room for {} of records", Bytes(*len)))
+        }
+        VmemError::MapDevice { source, .. } if source.kind() == ErrorKind::StorageFull => Some(error.to_string()),
+        error if error.is_no_room() => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 /// A namespace that a machine does not bring up.
@@ -59,13 +67,19 @@ pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
         NamespaceError::Pagemap(PagemapError::BeyondMappable { beyond_bytes, .. }) => by(&rule::BEYOND)
             .off_by(format!("it ends {} behind the physical space of this machine", Bytes(*beyond_bytes)))
             .fix(format!("a start (--at) at least {} lower", Bytes(*beyond_bytes))),
-        NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem { source, .. })) if is_full(source) => {
-            by(&rule::MEDIUM_IO)
-                .off_by(source.to_string())
-                .fix("room for its records in the file system of the medium (df shows it); or create it with --map mem")
+        NamespaceError::Pagemap(error) => {
+            let of_records = match error {
+                PagemapError::Layout(HotplugError::Vmem { source, .. }) => no_room(source),
+                _ => None,
+            };
+            match of_records {
+                Some(no_room) => by(&rule::MEDIUM_IO).off_by(no_room).fix(
+                    "room for its records in the file system of the medium (df shows it); or create it with --map mem",
+                ),
+                None => by(&rule::MACHINE)
+                    .off_by(error.to_string())
+                    .fix("another start (--at), or another layout (--layout)"),
+            }
         }
-        NamespaceError::Pagemap(error) => by(&rule::MACHINE)
-            .off_by(error.to_string())
-            .fix("another start (--at), or another layout (--layout)"),
     }
 }
