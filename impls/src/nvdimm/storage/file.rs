@@ -56,15 +56,19 @@ impl FileStorage {
         Self::of(file, path, access)
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet. What was made goes again if it does not serve.
+    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns. What was made goes again if it does not
+    /// serve.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         let made = File::options().read(true).write(true).create_new(true).open(path).map_err(io("make"))?;
-        let storage =
-            made.set_len(len).map_err(io("give its length to")).and_then(|()| Self::of(made, path, Access::Write));
+        let kept = || {
+            made.set_len(len).map_err(io("give its length to"))?;
+            made.sync_all().and_then(|()| keep_name(path)).map_err(io("keep"))
+        };
+        let storage = kept().and_then(|()| Self::of(made, path, Access::Write));
         if storage.is_err() {
             let _ = std::fs::remove_file(path);
         }
@@ -106,20 +110,22 @@ impl FileStorage {
         };
         named.map_err(|errno| io("name", errno.into()))?;
         // The name lasts when its folder does.
-        let kept = File::open(folder(&self.path)).and_then(|folder| folder.sync_all());
-        let kept = kept.map_err(|source| io("keep the name of", source));
+        let kept = keep_name(&self.path).map_err(|source| io("keep the name of", source));
         self.other_name = None;
+        if kept.is_err() {
+            let _ = std::fs::remove_file(&self.path);
+        }
         kept
     }
 
-    /// Makes it longer; nothing if it is as long.
+    /// Makes it longer, and lasts when this returns; nothing if it is as long.
     ///
     /// # Errors
     /// The system's.
     pub fn lengthen(&self, len: u64) -> Result<(), StorageError> {
         let io = |what| move |source| StorageError::Io { path: self.path.clone(), what, source };
         match self.file.metadata().map_err(io("ask"))?.len() < len {
-            true => self.file.set_len(len).map_err(io("give its length to")),
+            true => self.file.set_len(len).and_then(|()| self.file.sync_all()).map_err(io("give its length to")),
             false => Ok(()),
         }
     }
@@ -147,6 +153,11 @@ impl FileStorage {
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Returns once the name of a file lasts.
+fn keep_name(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
 }
 
 /// A file without a name in the folder of `path`; `None` as the error if the file system has no such files.
