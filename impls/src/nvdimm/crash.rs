@@ -98,7 +98,7 @@ struct Model {
 /// Of files and disks.
 const SECTORS: Model = Model { unit: SECTOR_BYTES, sample: 10_000 };
 /// Of a device that is mapped.
-const STORES: Model = Model { unit: STORE_BYTES, sample: 2_000 };
+const STORES: Model = Model { unit: STORE_BYTES, sample: 10_000 };
 
 /// A unit that may land: where in a sector, and what.
 type Unit = ((usize, u64), std::ops::Range<usize>, Sector);
