@@ -258,6 +258,10 @@ fn a_region_has_whole_labels_or_none() {
     drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
     let log = recorder.log.borrow();
     assert!(matches!(log.last(), Some(Event::Barrier { file: 1 })), "{:?}", log.last());
+    // Its medium, which may be new, lasts before the first label is written.
+    let first = |of: fn(&Event) -> bool| log.iter().position(of).unwrap();
+    let medium_lasts = first(|event| matches!(event, Event::Barrier { file: 0 }));
+    assert!(medium_lasts < first(|event| matches!(event, Event::Write { file: 1, .. })));
     // A medium that is there already is not touched.
     assert!(log.iter().any(|event| matches!(event, Event::Write { file: 1, .. })));
     assert!(!log.iter().any(|event| matches!(event, Event::Write { file: 0, .. })));

@@ -42,8 +42,10 @@ pub struct Division {
     pub dataoff: u64,
     /// Bytes that are left out at the end.
     pub end_trunc: u64,
-    /// Pages of data, of 4 KiB whatever the host's pages are.
+    /// Pages of data.
     pub npfns: u64,
+    /// Bytes of such a page: the host's; before the series 4 KiB on every host.
+    pub page_bytes: u64,
     /// Minor version of the info block that says so.
     pub minor: u16,
 }
@@ -51,12 +53,15 @@ pub struct Division {
 impl Division {
     /// Bytes of data.
     pub fn usable(&self) -> u64 {
-        self.npfns * PFN_BYTES
+        self.npfns * self.page_bytes
     }
 }
 
-/// Pages of an info block are of this size on every architecture.
-const PFN_BYTES: u64 = 4096;
+/// Bytes of a page in info blocks of before the series, whatever the host's are.
+const OLD_PAGE_BYTES: u64 = 4096;
+
+/// What has records has at least so many bytes. Source: `nd_namespace_store`.
+pub const MIN_HOST_BYTES: u64 = 16 << 20;
 
 /// Why a namespace cannot be divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -84,6 +89,12 @@ pub enum DivisionError {
         /// The grid.
         compat: u64,
     },
+    /// Too small for records, whatever is left.
+    #[error("{} of namespace are too few for records: {} are needed", Bytes(*size), Bytes(MIN_HOST_BYTES))]
+    BelowMinimum {
+        /// Of the namespace.
+        size: u64,
+    },
     /// Nothing is left for data.
     #[error(
         "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends{}",
@@ -106,7 +117,7 @@ impl DivisionError {
     pub fn errno(&self) -> Errno {
         match self {
             DivisionError::Align { .. } | DivisionError::StartMisaligned { .. } => Errno::INVAL,
-            DivisionError::TooSmall { .. } => Errno::NXIO,
+            DivisionError::TooSmall { .. } | DivisionError::BelowMinimum { .. } => Errno::NXIO,
         }
     }
 }
@@ -155,6 +166,9 @@ impl Terms<'_> {
         if !host.aligns.contains(&align) {
             return Err(DivisionError::Align { align, page: host.page_bytes, aligns: host.aligns });
         }
+        if namespace.size < MIN_HOST_BYTES {
+            return Err(DivisionError::BelowMinimum { size: namespace.size });
+        }
         match self.rules.pads_namespaces {
             true => self.padded(namespace),
             false => self.trimmed(namespace),
@@ -172,7 +186,7 @@ impl Terms<'_> {
         let grid = align.max(compat);
         let end_trunc = namespace.end() % grid;
         let records_bytes = match records {
-            RecordsOn::Medium => size.saturating_sub(HEAD_BYTES) / PFN_BYTES * u64::from(host.record_bytes),
+            RecordsOn::Medium => size.saturating_sub(HEAD_BYTES) / host.page_bytes * u64::from(host.record_bytes),
             RecordsOn::Ram => 0,
         };
         let dataoff = up(start + HEAD_BYTES + records_bytes, grid) - start;
@@ -184,7 +198,8 @@ impl Terms<'_> {
             start_pad: 0,
             dataoff,
             end_trunc,
-            npfns: (size - taken) / PFN_BYTES,
+            npfns: (size - taken) / host.page_bytes,
+            page_bytes: host.page_bytes,
             minor: super::info_block::MINOR,
         })
     }
@@ -217,7 +232,8 @@ impl Terms<'_> {
         if taken >= size {
             return Err(too_small(taken));
         }
-        Ok(Division { start_pad, dataoff, end_trunc, npfns: (size - taken) / PFN_BYTES, minor: 2 })
+        let page_bytes = OLD_PAGE_BYTES;
+        Ok(Division { start_pad, dataoff, end_trunc, npfns: (size - taken) / page_bytes, page_bytes, minor: 2 })
     }
 }
 
@@ -312,12 +328,16 @@ mod tests {
             let error = merged(4 * GIB, GIB, align, RecordsOn::Ram).unwrap_err();
             assert!(matches!(error, DivisionError::Align { .. }), "{align}: {error}");
         }
-        for size in [1, 4096, 8192, 12288] {
-            for rules in [RuleSet::MERGED, Before::SET] {
-                for records in [RecordsOn::Ram, RecordsOn::Medium] {
-                    let namespace = Extent::new(0, size).unwrap();
-                    let (host, around) = (&Host::X86_64, Surroundings::default());
-                    let terms = Terms { align: 2 * MIB, records, host, around, rules: &rules };
+        for rules in [RuleSet::MERGED, Before::SET] {
+            for records in [RecordsOn::Ram, RecordsOn::Medium] {
+                let (host, around) = (&Host::X86_64, Surroundings::default());
+                let terms = |align| Terms { align, records, host, around, rules: &rules };
+                for size in [1, 4096, 8192, 12288, 2 * MIB, 16 * MIB - 4096] {
+                    let error = terms(2 * MIB).divide(Extent::new(0, size).unwrap()).unwrap_err();
+                    assert_eq!((error, error.errno()), (DivisionError::BelowMinimum { size }, Errno::NXIO));
+                }
+                for size in [16 * MIB, 1016 * MIB, GIB] {
+                    let (namespace, terms) = (Extent::new(0, size).unwrap(), terms(GIB));
                     let Err(DivisionError::TooSmall { works, .. }) = terms.divide(namespace) else { panic!("{size}") };
                     // What an error names does work.
                     assert!(terms.divide(Extent::new(0, works.unwrap()).unwrap()).is_ok(), "{size} {works:?}");
@@ -330,6 +350,20 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_the_host_are_counted() {
+        let (namespace, around) = (Extent::new(4 * GIB, GIB).unwrap(), Surroundings::default());
+        let divide = |align, rules| {
+            let terms = Terms { align, records: RecordsOn::Medium, host: &Host::ARM64_64K, around, rules };
+            let division = terms.divide(namespace).unwrap();
+            (division.dataoff, division.npfns, division.usable())
+        };
+        assert_eq!(divide(64 * KIB, &RuleSet::MERGED), (2 * MIB, 1022 * MIB / (64 * KIB), 1022 * MIB));
+        assert_eq!(divide(512 * MIB, &RuleSet::MERGED), (512 * MIB, 8192, 512 * MIB));
+        // Old blocks count pages of 4 KiB everywhere.
+        assert_eq!(divide(64 * KIB, &Before::SET), (512 * MIB, 131_072, 512 * MIB));
+    }
+
+    #[test]
     fn every_division_adds_up_and_is_aligned() {
         for start in (0..64).map(|nr| 4 * GIB + nr * 2 * MIB) {
             for size in [16 * MIB, 130 * MIB, GIB, GIB + 4 * KIB, 64 * GIB] {
@@ -339,7 +373,7 @@ mod tests {
                     let Ok(division) = merged(start, size, align, records) else { continue };
                     assert_eq!((start + division.dataoff) % align.max(2 * MIB), 0);
                     let rest = size - division.dataoff - division.end_trunc - division.usable();
-                    assert!(rest < PFN_BYTES, "{start:#x} {size}");
+                    assert!(rest < 4 * KIB, "{start:#x} {size}");
                     assert!(division.end_trunc < align.max(2 * MIB));
                 }
             }

@@ -143,6 +143,9 @@ pub enum CopyError {
     /// Of a later pfnbench.
     #[error("a copy of version {0}, and 2 is known")]
     Version(u32),
+    /// The system does not read it, or the file ends before it does.
+    #[error("a copy that cannot be read ({0})")]
+    Unread(io::ErrorKind),
 }
 
 /// What cannot be said of a region.
@@ -159,6 +162,9 @@ pub enum InvalidTable {
         /// Its bytes.
         size: u64,
     },
+    /// It begins within a page.
+    #[error("a region at {0:#x}, which is no multiple of 4 KiB")]
+    Start(u64),
     /// No alignment.
     #[error("namespaces aligned to {}: a power of two from 4 KiB to the size of the region is needed", Bytes(*.0))]
     Align(u64),
@@ -264,19 +270,34 @@ impl Copy {
     }
 }
 
+fn unread(error: LabelError) -> CopyError {
+    match error {
+        LabelError::Io { source, .. } => CopyError::Unread(source.kind()),
+        LabelError::Damaged([first, _]) => first,
+        LabelError::Invalid(_) => CopyError::Signature,
+    }
+}
+
 /// The checksum that a copy of 32 KiB should have; `None` if it is shorter.
 pub fn checksum_of(copy: &[u8]) -> Option<u64> {
     Copy::ref_from_prefix(copy).ok().map(|(copy, _)| copy.sum())
 }
 
-/// A name is seen, and reads as it is written: from U+200B to U+200F, U+202A to U+202E, U+2060 to U+2069 and U+FEFF nothing is seen
-/// but that others change places.
+/// A name is seen, reads as it is written, and is taken for nothing else: no uuid, and not the word for all namespaces.
 fn is_name(name: &str) -> bool {
-    let is_hidden = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
-    };
-    !name.trim().is_empty() && name.len() <= 64 && !name.contains(is_hidden)
+    let is_seen = name.chars().any(|char| !char.is_whitespace()) && !name.contains(is_hidden);
+    let is_uuid = name.len() == 36 && name.chars().all(|char| char.is_ascii_hexdigit() || char == '-');
+    is_seen && name.len() <= 64 && !is_uuid && name != "all"
+}
+
+/// Nothing is seen of it, or it moves others. Source: `Default_Ignorable_Code_Point` of Unicode, and its line and paragraph separators.
+fn is_hidden(char: char) -> bool {
+    let ignorable = matches!(char,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}');
+    ignorable || char.is_control()
 }
 
 fn name_of(bytes: &[u8; 64]) -> Option<String> {
@@ -293,6 +314,9 @@ impl Table {
     pub fn check(&mut self) -> Result<(), InvalidTable> {
         let (start, size) = (self.start, self.size);
         super::Extent::new(start, size).ok_or(InvalidTable::Region { start, size })?;
+        if start % 4096 != 0 {
+            return Err(InvalidTable::Start(start));
+        }
         if !self.align.is_power_of_two() || self.align < 4096 || self.align > size {
             return Err(InvalidTable::Align(self.align));
         }
@@ -380,12 +404,20 @@ impl Table {
             let read = storage.read_at(copy.as_mut_bytes(), nr * COPY_BYTES as u64);
             read.map_err(|source| LabelError::Io { what: "read", source }).map(|()| copy)
         };
-        let (first, second) = (one(0)?, one(1)?);
-        let (nr, newest, damaged) = match (first.check(), second.check()) {
-            (Ok(()), Ok(())) if second.header.sequence.get() > first.header.sequence.get() => (1, second, None),
-            (Ok(()), other) => (0, first, other.err()),
-            (Err(damaged), Ok(())) => (1, second, Some(damaged)),
-            (Err(one), Err(two)) => return Err(LabelError::Damaged([one, two])),
+        let checked = |copy: Copy| copy.check().map(|()| copy);
+        // A copy that cannot be read is one that does not count; if that is true of both, the system says why.
+        let (nr, newest, damaged) = match (one(0), one(1)) {
+            (Err(error), Err(_)) => return Err(error),
+            (first, second) => {
+                match (first.map_err(unread).and_then(checked), second.map_err(unread).and_then(checked)) {
+                    (Ok(first), Ok(second)) if second.header.sequence.get() > first.header.sequence.get() => {
+                        (1, second, None)
+                    }
+                    (Ok(first), other) => (0, first, other.err()),
+                    (Err(damaged), Ok(second)) => (1, second, Some(damaged)),
+                    (Err(one), Err(two)) => return Err(LabelError::Damaged([one, two])),
+                }
+            }
         };
         Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
     }
@@ -429,7 +461,20 @@ mod tests {
         for name in ["namespace0.0", "größer", "a b", "名前", &"x".repeat(64)] {
             assert!(is_name(name), "{name}");
         }
-        for name in ["", "  ", "a\nb", "a\u{202e}b", "\u{200b}", "a\u{2066}b", &"x".repeat(65)] {
+        for name in [
+            "",
+            "  ",
+            "a\nb",
+            "a\u{202e}b",
+            "\u{200b}",
+            "a\u{2066}b",
+            "a\u{ad}",
+            "\u{3164}",
+            "\u{e0041}",
+            "all",
+            "00000000-0000-0000-0000-000000000000",
+            &"x".repeat(65),
+        ] {
             assert!(!is_name(name), "{name:?}");
         }
     }

@@ -6,7 +6,9 @@
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 
 mod checksum;
+mod data;
 pub mod division;
+pub mod forecast;
 pub mod info_block;
 pub mod label;
 pub mod namespace;
@@ -18,6 +20,8 @@ pub mod storage;
 mod crash;
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+pub use data::Data;
 
 use crate::bytes::Bytes;
 

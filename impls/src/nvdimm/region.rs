@@ -19,7 +19,7 @@ use super::division::{Division, DivisionError, Surroundings, Terms};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
 use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table};
 use super::storage::{Medium, Storage, StorageError};
-use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use super::{Data, Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -30,6 +30,9 @@ use zerocopy::IntoBytes;
 
 /// Starts and sizes of namespaces are multiples of this, unless somebody says otherwise. Source: `default_align`.
 pub const DEFAULT_ALIGN: u64 = 16 << 20;
+
+/// Regions and namespaces begin at multiples of this, whatever the host's pages are.
+const PAGE_BYTES: u64 = 4096;
 
 /// A uuid.
 pub type Uuid = [u8; 16];
@@ -235,6 +238,8 @@ impl<S: Storage> Region<S> {
         check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::Wanted)?;
+        // Its length and its name are there before labels speak of them.
+        medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
         let current = table.write(&labels, Current::NONE)?;
         Ok(Self { medium, labels, table, current, damaged: None, start })
     }
@@ -246,6 +251,10 @@ impl<S: Storage> Region<S> {
     pub fn open(medium: S, labels: S, start: Option<u64>) -> Result<Self, RegionError> {
         let (table, current, damaged) = Table::read(&labels)?;
         let start = start.unwrap_or(table.start);
+        let (off, page) = (start % PAGE_BYTES, PAGE_BYTES);
+        if off != 0 {
+            return Err(RegionError::StartOffPage { start, off, page });
+        }
         let size = table.size;
         Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
         let region = Self { medium, labels, table, current, damaged, start };
@@ -460,9 +469,25 @@ impl<S: Storage> Region<S> {
     /// # Errors
     /// The medium cannot be read, or the info block is not one to go by.
     pub fn probe(&self, label: &Label, host: &Host, rules: &RuleSet) -> Result<Personality, RegionError> {
+        self.probe_at(self.start, label, host, rules)
+    }
+
+    /// What it would be if the region began elsewhere.
+    ///
+    /// # Errors
+    /// As [`probe`](Self::probe); the namespace would leave the physical space.
+    pub fn probe_at(
+        &self,
+        start: u64,
+        label: &Label,
+        host: &Host,
+        rules: &RuleSet,
+    ) -> Result<Personality, RegionError> {
+        let size = label.size;
+        let namespace = start.checked_add(label.offset).and_then(|start| Extent::new(start, size));
+        let namespace = namespace.ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
         let bytes = self.read_info_block(label)?;
         let Some(block) = InfoBlock::read(&bytes) else { return Ok(Personality::Raw) };
-        let namespace = self.namespace(label);
         let as_of = |signature| block.validate(signature, &label.uuid, namespace, host, None, rules);
         let tried = match signature(label.kind) {
             Some(signature) => as_of(signature).map(|settings| (signature, settings)),
@@ -481,6 +506,16 @@ impl<S: Storage> Region<S> {
             Err(error) if forgotten(&error) => Ok(Personality::Raw),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Its data, for block I/O.
+    pub fn data(&self, label: &Label, personality: &Personality) -> Data<'_, S> {
+        Data::of(&self.medium, label.offset, self.namespace(label), personality)
+    }
+
+    /// Where the region was when it was made.
+    pub fn made_at(&self) -> u64 {
+        self.table.start
     }
 
     /// Marks a namespace as one that is brought up, or not.
@@ -510,6 +545,11 @@ impl<S: Storage> Region<S> {
 }
 
 impl Region<Medium> {
+    /// The file of its labels.
+    pub fn label_path(&self) -> &Path {
+        self.labels.path()
+    }
+
     /// Makes a region whose labels get their name when they are whole: whenever it is interrupted, there are labels or none. A file that
     /// is the medium stays as it is.
     ///

@@ -1,10 +1,12 @@
 //! Namespaces over real files, on machines of several layouts.
 
 use super::division::{DivisionError, Surroundings};
+use super::forecast::{ForecastError, Held, Mapped, forecast};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
-use super::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, NamespaceKind, Table, checksum_of};
+use super::label::{InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
 use super::region::{FoundError, Personality, Region, RegionError, Wanted};
+use super::scene::SectionDax;
 use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
 use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::backing::DaxDevice;
@@ -12,7 +14,7 @@ use crate::geometry::X86_64;
 use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
 use crate::machine::{Machine, MachineConfig};
 use crate::memmap::*;
-use crate::pfn::Pfn;
+use crate::pfn::{Pfn, PfnRange};
 use crate::rules::{RuleSet, Rules};
 use crate::store::RecordStore;
 use rustix::io::Errno;
@@ -343,6 +345,175 @@ fn a_shifted_region_works_by_sub_sections_and_not_by_sections() {
     }
     assert_eq!(after::<DaxX86>(MIB), Err(Errno::OPNOTSUPP));
     assert_eq!(after::<VmemmapSection>(0), Ok(()));
+}
+
+/// What is foretold of a namespace, without its machine.
+fn foretold(region: &Region<Medium>, label: &Label, rules: &RuleSet, held: Held<'_>) -> Result<(), Errno> {
+    let personality = region.probe(label, &Host::X86_64, rules).map_err(|error| error.errno())?;
+    let Personality::Pages(_, settings) = personality else { return Ok(()) };
+    let (extent, dataoff, records) = (settings.mapped(region.namespace(label)), settings.dataoff, settings.records);
+    forecast(&Mapped { extent, dataoff, records }, held, &Host::X86_64, rules).map_err(|error| error.errno())
+}
+
+#[test]
+fn what_is_foretold_happens() {
+    fn as_foretold<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [usize; 2] {
+        let (rules, machine) = (<L::Rules as Rules>::SET, machine::<L>());
+        let (mut refused, mut up) = (0, 0);
+        for offset in (0..64).map(|nr| nr * 2 * MIB) {
+            for (size, records) in [
+                (16 * MIB, RecordsOn::Medium),
+                (64 * MIB, RecordsOn::Medium),
+                (112 * MIB, RecordsOn::Medium),
+                (128 * MIB, RecordsOn::Medium),
+                (144 * MIB, RecordsOn::Medium),
+                (144 * MIB, RecordsOn::Ram),
+            ] {
+                let media = Media::new();
+                let mut region = media.region(4 * GIB + offset, 256 * MIB, 16 * MIB);
+                let wanted = wanted(1, size, 2 * MIB, NamespaceKind::FsDax, records);
+                let created = region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &rules);
+                if created.is_err() {
+                    continue;
+                }
+                let label = &region.labels()[0];
+                let happens = enable(&region, label, &Host::X86_64, &machine, &mut ()).map_err(|error| error.errno());
+                let foretold = foretold(&region, label, &rules, Held::default());
+                assert_eq!(
+                    happens.as_ref().map(drop),
+                    foretold.as_ref().copied(),
+                    "{} {offset:#x} {size:#x}",
+                    L::ID
+                );
+                match happens {
+                    Ok(enabled) => {
+                        disable(&enabled, &machine).unwrap();
+                        up += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        [refused, up]
+    }
+    let [refused, up] = as_foretold::<SectionDax>();
+    assert!(refused > 100 && up > 100, "{refused} {up}");
+    let [refused, up] = as_foretold::<DaxX86>();
+    assert!(refused == 0 && up > 300, "{refused} {up}");
+}
+
+#[test]
+fn neighbours_are_foretold_as_they_are_met() {
+    fn of<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 2] {
+        let (rules, media) = (<L::Rules as Rules>::SET, Media::new());
+        let ram = [Extent { start: 4 * GIB, size: 64 * MIB }];
+        let range = PfnRange::new(ram[0].start / 4096, ram[0].end() / 4096).unwrap();
+        let map = BootMap::new([BootRange { range, node: 0 }]).unwrap();
+        let machine =
+            Machine::<L>::boot(&map, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+        let mut region = media.region(4 * GIB + 64 * MIB, 256 * MIB, 16 * MIB);
+        for nr in [1, 2] {
+            let wanted = wanted(nr, 80 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Ram);
+            region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &rules).unwrap();
+        }
+        let mut mapped = Vec::new();
+        [0, 1].map(|nr| {
+            let label = &region.labels()[nr];
+            let foretold = foretold(&region, label, &rules, Held { ram: &ram, mapped: &mapped });
+            let happens = enable(&region, label, &Host::X86_64, &machine, &mut ());
+            assert_eq!(happens.as_ref().map(drop).map_err(|error| error.errno()), foretold, "{} {nr}", L::ID);
+            if happens.is_ok() {
+                mapped.push(region.namespace(label));
+            }
+            foretold
+        })
+    }
+    // The second begins in the section in which the first would have ended.
+    assert_eq!(of::<VmemmapSection>(), [Err(Errno::NXIO), Ok(())]);
+    assert_eq!(of::<Subsection>(), [Ok(()), Ok(())]);
+    let beyond = Extent { start: (1 << 46) - 2 * MIB, size: 16 * MIB };
+    let mapped = Mapped { extent: beyond, dataoff: 2 * MIB, records: RecordsOn::Ram };
+    let told = forecast(&mapped, Held::default(), &Host::X86_64, &RuleSet::MERGED);
+    assert_eq!(told, Err(ForecastError::Beyond { beyond: 14 * MIB }));
+}
+
+/// T-64 on a medium: the data of a padded block of an old kernel is where it was.
+#[test]
+fn t64_data_behind_old_pads_is_read_and_written_by_block_io() {
+    let media = Media::new();
+    let ram = [Extent { start: 4 * GIB, size: 64 * MIB }];
+    let before = <crate::rules::Before as Rules>::SET;
+    let mut region = media.region(4 * GIB + 64 * MIB, 256 * MIB, 16 * MIB);
+    let around = Surroundings { ram: &ram, regions: &[] };
+    let wanted = wanted(1, 256 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
+    let division = region.create_namespace(&wanted, &around, &Host::X86_64, &before).unwrap().unwrap();
+    assert_eq!(division.start_pad, 64 * MIB);
+    let label = region.labels()[0].clone();
+    let probed = |rules| region.probe(&label, &Host::X86_64, rules).unwrap();
+    // Written by an old kernel, read by a new one, at the same place.
+    let (old, new) = (probed(&before), probed(&RuleSet::MERGED));
+    let data = region.data(&label, &old);
+    data.write_at(&[0x5a; 512], 4096).unwrap();
+    data.barrier().unwrap();
+    let mut bytes = [0; 512];
+    region.medium().read_at(&mut bytes, 64 * MIB + division.dataoff + 4096).unwrap();
+    assert_eq!(bytes, [0x5a; 512]);
+    let data = region.data(&label, &new);
+    bytes = [0; 512];
+    data.read_at(&mut bytes, 4096).unwrap();
+    assert_eq!((bytes, data.len_bytes().unwrap()), ([0x5a; 512], division.usable()));
+    let Personality::Pages(_, settings) = new else { panic!("{new:?}") };
+    assert!(!settings.has_dax());
+    // Nothing behind its end, whatever the arithmetic.
+    for offset in [division.usable() - 511, division.usable(), u64::MAX - 511] {
+        assert!(data.read_at(&mut bytes, offset).is_err() && data.write_at(&bytes, offset).is_err());
+    }
+}
+
+#[test]
+fn a_refused_enable_leaves_the_holes_of_its_medium() {
+    use std::os::unix::fs::MetadataExt;
+    let media = Media::new();
+    let before = <crate::rules::Before as Rules>::SET;
+    let mut region = media.region(4 * GIB + 2 * MIB, GIB, 16 * MIB);
+    let wanted = wanted(1, GIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
+    region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &before).unwrap();
+    let blocks = || std::fs::metadata(media.medium()).unwrap().blocks();
+    let (had, machine) = (blocks(), machine::<SectionDax>());
+    // The records of all sections but the last one find room.
+    let error = enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ()).unwrap_err();
+    assert_eq!((error.errno(), blocks()), (Errno::NOMEM, had));
+}
+
+#[test]
+fn one_copy_of_the_labels_serves_where_the_other_cannot_be_read() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
+    create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    drop(region);
+    for len in [32 << 10, 40_000, LABEL_FILE_BYTES - 1] {
+        std::fs::File::options().write(true).open(media.labels()).unwrap().set_len(len).unwrap();
+        let mut region = media.open(None, Access::Write).unwrap();
+        assert!(region.damaged_copy().is_some() && region.labels().len() == 1, "{len}");
+        let disabled = region.labels()[0].is_disabled;
+        region.set_disabled(&[1; 16], !disabled).unwrap();
+        assert_eq!(std::fs::metadata(media.labels()).unwrap().len(), LABEL_FILE_BYTES);
+    }
+    std::fs::File::options().write(true).open(media.labels()).unwrap().set_len(1000).unwrap();
+    let error = media.open(None, Access::Read).unwrap_err();
+    assert!(matches!(error, RegionError::Label(LabelError::Io { .. })), "{error}");
+}
+
+#[test]
+fn a_region_begins_with_a_page_wherever_it_is_put() {
+    let media = Media::new();
+    drop(media.region(4 * GIB, 256 * MIB, 16 * MIB));
+    for start in [4 * GIB + 1, 4 * GIB + 2048, 4095] {
+        let error = media.open(Some(start), Access::Write).unwrap_err();
+        assert!(matches!(error, RegionError::StartOffPage { .. }), "{error}");
+    }
+    let mut forged = Table { start: 4 * GIB + 1, size: GIB, align: 4096, labels: Vec::new() };
+    assert_eq!(forged.check(), Err(InvalidTable::Start(4 * GIB + 1)));
 }
 
 #[test]

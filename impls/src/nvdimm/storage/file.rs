@@ -6,11 +6,12 @@
 //! It is read and written by system calls, not through a mapping: one that became shorter is an error, not a signal.
 
 use super::{Access, Storage, StorageError, lock};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,30 @@ impl FileStorage {
         }
         lock(&file, path, access)?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None })
+    }
+
+    /// Holes of a range, as far as the file system tells them.
+    pub(super) fn holes(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let (mut holes, mut at) = (Vec::new(), range.start);
+        while at < range.end {
+            let Ok(begin) = rustix::fs::seek(&self.file, SeekFrom::Hole(at)) else { break };
+            // Behind the last data there is a hole to the end.
+            let end = rustix::fs::seek(&self.file, SeekFrom::Data(begin)).unwrap_or(range.end).min(range.end);
+            if begin >= end {
+                break;
+            }
+            holes.push(begin..end);
+            at = end;
+        }
+        holes
+    }
+
+    /// Gives back what lies in them. What the file system does not take back stays: it is room, and not data.
+    pub(super) fn dig(&self, holes: &[Range<u64>]) {
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        for hole in holes {
+            let _ = rustix::fs::fallocate(&self.file, how, hole.start, hole.end - hole.start);
+        }
     }
 
     /// The file.

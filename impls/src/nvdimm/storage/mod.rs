@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use std::fmt::Debug;
 use std::fs::{File, FileType};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,6 +201,21 @@ impl Medium {
         match self {
             Self::File(_) => None,
             Self::Device(device) => device.device().physical_start(),
+        }
+    }
+
+    /// Holes of a range of a sparse file; none of what cannot have or tell any.
+    pub(crate) fn holes(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        match self {
+            Self::File(file) => file.holes(range),
+            Self::Device(_) => Vec::new(),
+        }
+    }
+
+    /// Makes them holes again.
+    pub(crate) fn dig(&self, holes: &[Range<u64>]) {
+        if let Self::File(file) = self {
+            file.dig(holes);
         }
     }
 
