@@ -1,15 +1,19 @@
 //! Where the bytes of a namespace go, before the sub-section series and since.
 
 use clap::ValueEnum;
-use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, Terms};
-use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, PHYSICAL_SPACE_BYTES, RecordsOn};
+use memmap_layouts::nvdimm::forecast::{ForecastError, Held, Mapped, forecast};
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, RecordsOn};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
+use memmap_layouts::{Bytes, Geometry, X86_64};
 use serde::Serialize;
 use thiserror::Error;
 
 /// The machine that is planned for.
 pub const HOST: Host = Host::X86_64;
+
+/// Bytes of its physical space: 46 bits, with page tables of four levels.
+pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
 /// A namespace to be divided.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,9 @@ pub enum PlanError {
     /// It cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
+    /// No machine would map it.
+    #[error(transparent)]
+    Machine(#[from] ForecastError),
     /// No multiple of the region's alignment.
     #[error("{} ({size} bytes) are no multiple of the region's alignment of {}", Bytes(*size), Bytes(*step))]
     Size {
@@ -94,7 +101,7 @@ pub enum PlanError {
     #[error("0 B of data need no namespace")]
     NothingWanted,
     /// It leaves the physical space.
-    #[error("{} at {start:#x} leave the physical space of 56 bits, or are none", Bytes(*size))]
+    #[error("{} at {start:#x} leave the physical space of 46 bits, or are none", Bytes(*size))]
     BeyondSpace {
         /// Where it begins.
         start: u64,
@@ -195,7 +202,7 @@ impl PlanError {
     pub fn is_beyond_space(&self) -> bool {
         match self {
             Self::BeyondSpace { .. } => true,
-            Self::NoSize { start, room, .. } => start + room == PHYSICAL_SPACE_BYTES,
+            Self::NoSize { start, room, .. } => start + room == MACHINE_SPACE_BYTES,
             _ => false,
         }
     }
@@ -217,19 +224,29 @@ impl Plan<'_> {
     /// It leaves the physical space, something is in the way, or it cannot be divided under these rules.
     pub fn waterfall(&self, size: u64, time: Time) -> Result<Waterfall, PlanError> {
         let start = self.start;
-        let namespace = Extent::new(start, size).ok_or(PlanError::BeyondSpace { start, size })?;
+        let namespace = Extent::new(start, size).filter(|namespace| namespace.end() <= MACHINE_SPACE_BYTES);
+        let namespace = namespace.ok_or(PlanError::BeyondSpace { start, size })?;
         let within = |other: &Extent| namespace.end().min(other.end()).saturating_sub(start.max(other.start));
         if let Some((what, other)) = self.neighbours().find(|(_, other)| within(other) > 0) {
             return Err(PlanError::Overlaps { start, size, what, other: *other, by: within(other) });
         }
         let division = self.terms(&time.rules()).divide(namespace)?;
+        self.forecast(&namespace, &division, time)?;
         Ok(Waterfall::of(size, self.records, &division))
+    }
+
+    /// Would a machine map what is left of it?
+    fn forecast(&self, namespace: &Extent, division: &Division, time: Time) -> Result<(), ForecastError> {
+        let Division { start_pad, dataoff, end_trunc, .. } = *division;
+        let extent = Extent { start: namespace.start + start_pad, size: namespace.size - start_pad - end_trunc };
+        let held = Held { ram: self.around.ram, mapped: self.around.regions };
+        forecast(&Mapped { extent, dataoff, records: self.records }, held, &HOST, &time.rules())
     }
 
     /// Bytes from the start to the next neighbour, or to the end of the physical space.
     fn room(&self) -> u64 {
         let ends = self.neighbours().filter(|(_, other)| other.end() > self.start).map(|(_, other)| other.start);
-        ends.min().unwrap_or(PHYSICAL_SPACE_BYTES).saturating_sub(self.start)
+        ends.min().unwrap_or(MACHINE_SPACE_BYTES).saturating_sub(self.start)
     }
 
     /// The least size, a multiple of `step`, with at least `wanted` bytes of data.
@@ -268,7 +285,10 @@ impl Plan<'_> {
                 false => low = middle + 1,
             }
         }
-        (below(low)..=low).find(enough).map(|nr| nr * step).ok_or_else(no_size)
+        let least = (below(low)..=low).find(enough).ok_or_else(no_size)?;
+        // Of sizes that hold the data some would not be mapped: before the series, by where they end within a section.
+        let is_had = |nr: &u64| enough(nr) && self.waterfall(nr * step, time).is_ok();
+        (least..=least.saturating_add(window).min(last)).find(is_had).map(|nr| nr * step).ok_or_else(no_size)
     }
 
     /// The sizes beside one, multiples of `step`, that can be had since the series: the one below, if any, and the one above.
@@ -353,7 +373,6 @@ pub fn lost(neighbours: Neighbours) -> Vec<Lost> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::{Subject, of_plan};
 
     const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
@@ -415,7 +434,7 @@ mod tests {
 
     #[test]
     fn where_the_space_or_a_neighbour_ends_so_do_the_sizes() {
-        let end = Plan { start: (1 << 56) - 512 * MIB, ..plan(0) };
+        let end = Plan { start: (1 << 46) - 512 * MIB, ..plan(0) };
         let all = end.waterfall(512 * MIB, Time::Merged).unwrap().usable_bytes;
         assert_eq!(end.size_for(all, 16 * MIB, Time::Merged), Ok(512 * MIB));
         let error = end.size_for(all + 1, 16 * MIB, Time::Merged).unwrap_err();
@@ -423,7 +442,7 @@ mod tests {
         for wanted in [1 << 56, u64::MAX] {
             assert!(matches!(plan(4 * GIB).size_for(wanted, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
         }
-        for start in [u64::MAX, 1 << 56, u64::MAX - (2 * MIB - 1)] {
+        for start in [u64::MAX, 1 << 46, 1 << 56, u64::MAX - (2 * MIB - 1)] {
             for time in Time::BOTH {
                 let plan = plan(start);
                 assert!(matches!(plan.size_for(GIB, 16 * MIB, time), Err(PlanError::BeyondSpace { .. })), "{start:#x}");
@@ -434,12 +453,10 @@ mod tests {
         let beside = Plan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
         let error = beside.waterfall(GIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Overlaps { by, .. } if by == 768 * MIB), "{error}");
-        let fix = |error: &PlanError| of_plan::refusal(error, &Subject::default()).fix;
-        assert_eq!(fix(&error), "at most 256M fits in front of it");
         assert!(matches!(beside.size_for(GIB, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
         let within = Plan { start: 5 * GIB, ..beside };
         let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
-        assert_eq!(fix(&error), "a start of 0x150000000 is behind it");
+        assert!(matches!(error, PlanError::Overlaps { start, .. } if start == 5 * GIB), "{error}");
         // The cause is told, not that there is no size.
         let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Division(DivisionError::StartMisaligned { .. })), "{error}");

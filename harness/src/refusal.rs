@@ -2,7 +2,7 @@
 
 pub mod files_error;
 mod holder;
-mod of_files;
+pub mod of_files;
 mod of_info_block;
 pub mod of_machine;
 pub mod of_plan;
@@ -14,6 +14,7 @@ use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
 use memmap_layouts::nvdimm::region::{FoundError, RegionError};
+use memmap_layouts::nvdimm::scene::SceneError;
 use memmap_layouts::nvdimm::storage::StorageError;
 use rule::Rule;
 use rustix::io::Errno;
@@ -33,6 +34,8 @@ pub struct Subject {
     pub extent: Option<Extent>,
     /// Others, by name.
     pub around: Vec<(String, Extent)>,
+    /// The region as arguments: its medium, and its labels if they are elsewhere.
+    pub region: Option<String>,
     /// What was tried instead and would be done, as arguments.
     pub works: Vec<String>,
 }
@@ -57,6 +60,17 @@ impl Subject {
     pub fn among(mut self, around: Vec<(String, Extent)>) -> Self {
         self.around = around;
         self
+    }
+
+    /// In a region, as arguments.
+    pub fn of_region(mut self, arguments: String) -> Self {
+        self.region = Some(arguments);
+        self
+    }
+
+    /// A namespace of it as arguments.
+    fn named(&self, name: &str) -> String {
+        format!("{} {}", self.region.as_deref().unwrap_or("MEDIUM"), shell::word(name.as_ref()))
     }
 
     /// With what was tried and works.
@@ -133,8 +147,13 @@ impl Refusal {
         }
         match error.downcast_ref::<FoundError>() {
             Some(FoundError::Region(error)) => return Some(of_region::refusal(error, subject)),
-            Some(FoundError::Storage(error)) => return Some(of_region::of_storage(error)),
+            Some(FoundError::Storage(error)) => return Some(of_region::of_label_file(error)),
             None => {}
+        }
+        match error.downcast_ref::<SceneError>() {
+            Some(SceneError::Namespace(error)) => return Some(of_machine::refusal(error, subject)),
+            Some(SceneError::Storage(error)) => return Some(of_region::of_storage(error)),
+            _ => {}
         }
         if let Some(error) = error.downcast_ref::<FilesError>() {
             return Some(of_files::refusal(error, subject));

@@ -1,5 +1,6 @@
 //! `pfnbench namespace`.
 
+mod around;
 mod create;
 mod enable;
 mod explain;

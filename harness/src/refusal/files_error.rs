@@ -35,6 +35,16 @@ pub enum FilesError {
         medium: PathBuf,
         /// Its labels.
         labels: PathBuf,
+        /// With `--labels`.
+        is_named: bool,
+    },
+    /// What is there holds no labels.
+    #[error("{} cannot hold labels: it is {found}", labels.display())]
+    NotForLabels {
+        /// The path.
+        labels: PathBuf,
+        /// What it is.
+        found: &'static str,
     },
     /// A file that is not there, or is empty, needs one.
     #[error("the size of {} is missing", medium.display())]
@@ -51,5 +61,13 @@ pub enum FilesError {
         len: Option<u64>,
         /// What was asked for.
         size: u64,
+    },
+    /// No files can be made there.
+    #[error("no files can be made in {}: {why}", dir.display())]
+    NoFolder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system says.
+        why: String,
     },
 }

@@ -9,6 +9,14 @@ use memmap_layouts::Bytes;
 use rustix::io::Errno;
 use std::path::Path;
 
+/// Medium and labels as arguments.
+pub fn region(medium: &Path, labels: &Path, is_named: bool) -> String {
+    match is_named {
+        true => format!("{} --labels {}", word(medium), word(labels)),
+        false => word(medium),
+    }
+}
+
 pub(super) fn refusal(error: &FilesError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule, path: &Path| Refusal::by(rule, &Subject::of(path.display().to_string()));
     match error {
@@ -20,28 +28,33 @@ pub(super) fn refusal(error: &FilesError, subject: &Subject) -> Refusal {
             device.file_name().map_or_else(|| "dax0.0".to_owned(), |name| word(name.as_ref()))
         )),
         FilesError::NoLabels { medium, labels, is_named } => {
-            let option = if *is_named { format!(" --labels {}", word(labels)) } else { String::new() };
             by(&rule::NO_LABELS, medium)
                 .errno(Errno::NOENT)
                 .off_by(format!("{} is not there", labels.display()))
                 .cost("nobody knows where its namespaces begin; its bytes are as they were")
                 .fix(format!(
-                    "--labels FILE, if they are elsewhere; pfnbench namespace region {}{option} makes a region of it, without \
+                    "--labels FILE, if they are elsewhere; pfnbench namespace region {} makes a region of it, without \
                      namespaces, and leaves its bytes as they are",
-                    word(medium)
+                    region(medium, labels, *is_named)
                 ))
         }
-        FilesError::IsRegion { medium, labels } => by(&rule::IS_REGION, medium)
+        FilesError::NoFolder { dir, why } => by(&rule::NO_FILE, dir)
+            .off_by(format!("no files can be made in it: {why}"))
+            .fix("another folder with --dir; /dev/shm and /tmp are there as a rule"),
+        FilesError::NotForLabels { labels, found } => by(&rule::LABELS_FILE, labels)
+            .off_by(format!("it is {found}"))
+            .fix("another name with --labels, or this one out of the way"),
+        FilesError::IsRegion { medium, labels, is_named } => by(&rule::IS_REGION, medium)
             .errno(Errno::EXIST)
             .who(Some(format!("its labels, {}", labels.display())))
             .fix(format!(
                 "pfnbench namespace list {} shows its namespaces; to begin anew rm {} first: the bytes of the medium stay",
-                word(medium),
+                region(medium, labels, *is_named),
                 word(labels)
             )),
         FilesError::SizeMissing { medium } => by(&rule::MEDIUM_SIZE, medium)
             .off_by("it is not there, or empty, and no size is said")
-            .works_or(subject, "--size 4G"),
+            .works_or(subject, "a size, as --size 4G"),
         FilesError::OwnSize { medium, len, size } => {
             let refusal = by(&rule::MEDIUM_SIZE, medium);
             let fix = "no --size: what is there is taken as it is";

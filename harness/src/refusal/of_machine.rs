@@ -1,9 +1,10 @@
 //! Refusals of machines.
 
 use super::rule::{self, Rule};
-use super::{Refusal, Subject, of_region};
+use super::{Refusal, Subject, of_region, range};
 use memmap_layouts::backing::BackingError;
 use memmap_layouts::machine::PagemapError;
+use memmap_layouts::nvdimm::forecast::ForecastError;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
 use memmap_layouts::{Bytes, HotplugError, VmemError};
 use std::io::ErrorKind;
@@ -20,6 +21,26 @@ fn no_room(error: &VmemError) -> Option<String> {
     }
 }
 
+/// What a machine would not map.
+pub fn of_forecast(error: &ForecastError, subject: &Subject) -> Refusal {
+    let by = |rule: &'static Rule| {
+        Refusal::by(rule, subject).errno(error.errno()).off_by(error.to_string()).cost("it would not be brought up")
+    };
+    let elsewhere = "another place, or a kernel since 5.3, which adds sub-sections (--rules merged)";
+    match error {
+        ForecastError::Beyond { beyond } => {
+            by(&rule::BEYOND).works_or(subject, format!("a start at least {} lower", Bytes(*beyond)))
+        }
+        ForecastError::Shared { with, is_ram: true, .. } => {
+            by(&rule::RAM).who(Some(format!("RAM at {}", range(with)))).works_or(subject, elsewhere)
+        }
+        ForecastError::Shared { with, is_ram: false, .. } => {
+            by(&rule::CONFLICT).who(Some(format!("what is mapped at {}", range(with)))).works_or(subject, elsewhere)
+        }
+        ForecastError::Records { .. } => by(&rule::ALTMAP).works_or(subject, elsewhere),
+    }
+}
+
 /// A namespace that a machine does not bring up.
 pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| {
@@ -30,7 +51,7 @@ pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
         NamespaceError::Medium(error) => by(&rule::DEVICE)
             .off_by(error.to_string())
             .fix("records in RAM (create it with --map mem), or a device that maps in units of 4 KiB"),
-        NamespaceError::Disabled { name } => by(&rule::DISABLED).fix(format!("pfnbench namespace enable FILE {name}")),
+        NamespaceError::Disabled { name } => by(&rule::DISABLED).fix(format!("pfnbench namespace enable {}", subject.named(name))),
         NamespaceError::Pages { start, end } => by(&rule::START_PAGE)
             .off_by(format!("{start:#x} to {end:#x} are no whole pages"))
             .fix("a start on a page, as pfnbench namespace plan shows"),

@@ -1,12 +1,12 @@
 //! Refusals of plans, and of how namespaces are divided.
 
 use super::rule::{self, Rule};
-use super::{Refusal, Subject, distance, range};
-use crate::capacity::PlanError;
+use super::{Refusal, Subject, distance, of_machine, range};
+use crate::capacity::{MACHINE_SPACE_BYTES, PlanError};
 use crate::units::argument;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::division::DivisionError;
-use memmap_layouts::nvdimm::{Extent, PHYSICAL_SPACE_BYTES};
+use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 
 /// What is said of a size that is no multiple: how far off, and what rounding costs.
 pub(super) fn of_size(size: u64, step: u64, subject: &Subject) -> Refusal {
@@ -40,6 +40,9 @@ pub(super) fn of_division(error: &DivisionError, subject: &Subject) -> Refusal {
             .who(subject.in_front_of(start))
             .cost(format!("{} in front, if it begins on the next one", Bytes(compat - off)))
             .works_or(subject, format!("a start of {:#x}, if that is free", start - off + compat)),
+        DivisionError::BelowMinimum { size } => by(&rule::MINIMUM)
+            .off_by(format!("{} short of {}", Bytes(MIN_HOST_BYTES.saturating_sub(size)), Bytes(MIN_HOST_BYTES)))
+            .works_or(subject, format!("{} or more, where so much is free", argument(MIN_HOST_BYTES))),
         DivisionError::TooSmall { size, align, taken, works } => {
             let refusal = by(&rule::ROOM).cost(format!(
                 "{} are taken before the data and at the ends, for data aligned to {}",
@@ -62,6 +65,7 @@ pub fn refusal(error: &PlanError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| Refusal::by(rule, subject);
     match error {
         PlanError::Division(error) => of_division(error, subject),
+        PlanError::Machine(error) => of_machine::of_forecast(error, subject),
         PlanError::Size { size, step } => of_size(*size, *step, subject),
         PlanError::RegionAlign { align } => Refusal::by(&rule::REGION_ALIGN, &Subject::of("a region"))
             .off_by(format!("{} is no power of two from 4 KiB on", Bytes(*align)))
@@ -72,11 +76,11 @@ pub fn refusal(error: &PlanError, subject: &Subject) -> Refusal {
         PlanError::NothingWanted => by(&rule::NOTHING).works_or(subject, "a size, as --usable 1G"),
         PlanError::BeyondSpace { start, size } => {
             let end = u128::from(*start) + u128::from(*size);
-            let beyond = end.saturating_sub(u128::from(PHYSICAL_SPACE_BYTES));
+            let beyond = end.saturating_sub(u128::from(MACHINE_SPACE_BYTES));
             let beyond = u64::try_from(beyond).unwrap_or(u64::MAX);
             by(&rule::BEYOND)
                 .off_by(format!("it ends {} behind the end of the space", Bytes(beyond)))
-                .works_or(subject, format!("a range that ends at {PHYSICAL_SPACE_BYTES:#x} or before"))
+                .works_or(subject, format!("a range that ends at {MACHINE_SPACE_BYTES:#x} or before"))
         }
         PlanError::Overlaps { what, other, by: bytes, .. } => by(&rule::TAKEN)
             .off_by(format!("{} of it are within", Bytes(*bytes)))

@@ -24,12 +24,19 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
                 .cost("nothing; the medium is as it was")
                 .fix("a user who may, or a medium and labels with the rights; list and check need to read them only")
         }
+        StorageError::Io { path, what, source }
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded) =>
+        {
+            by(&rule::MEDIUM_IO, path)
+                .off_by(format!("cannot {what} it: {source}"))
+                .cost("nothing was made")
+                .fix("a smaller size, or a folder in a file system with room for it")
+        }
         StorageError::Io { path, what, source } => {
             let refusal = by(&rule::NO_FILE, path).off_by(format!("cannot {what} it: {source}"));
             refusal.fix(match source.kind() {
                 ErrorKind::NotFound => of_nothing(path),
                 ErrorKind::AlreadyExists => "another name, or the file out of the way".to_owned(),
-                ErrorKind::StorageFull => "a folder with more room".to_owned(),
                 _ => "what the system says is in the way".to_owned(),
             })
         }
@@ -43,6 +50,17 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
         StorageError::Device(error) => Refusal::by(&rule::NO_MEDIUM, &Subject::of("the device"))
             .off_by(error.to_string())
             .fix("a device that maps in units of at most 2 MiB and may be read and written"),
+    }
+}
+
+/// Of the file of the labels: no region is made there.
+pub(super) fn of_label_file(error: &StorageError) -> Refusal {
+    match error {
+        StorageError::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            of_storage(error).fix(format!("a folder that is there: mkdir -p {}", word(folder)))
+        }
+        error => of_storage(error),
     }
 }
 
@@ -76,6 +94,7 @@ fn of_table(error: &InvalidTable, subject: &Subject) -> Refusal {
         InvalidTable::Region { .. } => {
             by(&rule::BEYOND).works_or(subject, "a start and a size whose sum is at most 64 PiB (2^56)")
         }
+        InvalidTable::Start(_) => by(&rule::START_PAGE).works_or(subject, "a start on a page"),
         InvalidTable::Align(_) => by(&rule::REGION_ALIGN).fix("16M, the kernel's choice, or 4K"),
         InvalidTable::Name { .. } | InvalidTable::Twins(..) => {
             by(&rule::NAME).works_or(subject, "a name such as namespace0.1")
@@ -160,6 +179,6 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         }
         RegionError::Enabled { name } => by(&rule::ENABLED)
             .cost("nothing; it is as it was")
-            .fix(format!("pfnbench namespace disable FILE {name}, then this again")),
+            .fix(format!("pfnbench namespace disable {}, then this again", subject.named(name))),
     }
 }

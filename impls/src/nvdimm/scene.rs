@@ -25,6 +25,7 @@ use crate::rules::{Before, RuleSet, Rules};
 use crate::store::RecordStore;
 use rustix::io::Errno;
 use std::fmt::Display;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -117,6 +118,9 @@ pub enum SceneError {
     /// No machine of that memory.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// Who hears of the steps wants no more.
+    #[error("stopped before its end")]
+    Stopped,
 }
 
 impl From<RegionError> for SceneError {
@@ -132,11 +136,16 @@ impl From<RegionError> for SceneError {
 /// block leaves no room for the natural alignment of blocks between them, and a namespace that ends within a section finds it
 /// exhausted (ENOMEM).
 ///
-/// The files are gone afterwards. `on_step` hears of each step as it is done.
+/// The files are gone afterwards. `on_step` hears of each step as it is done, and says whether the scene goes on.
 ///
 /// # Errors
-/// The folder has no room, or what must go well in every world did not.
-pub fn play(scene: Scene, before: bool, dir: &Path, on_step: &mut dyn FnMut(Step)) -> Result<(), SceneError> {
+/// The folder has no room, what must go well in every world did not, or `on_step` wanted no more.
+pub fn play(
+    scene: Scene,
+    before: bool,
+    dir: &Path,
+    on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
+) -> Result<(), SceneError> {
     if before {
         return on::<SectionDax>(scene, SECTION_DAX, dir, on_step);
     }
@@ -152,9 +161,10 @@ fn on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     scene: Scene,
     layout: &'static str,
     dir: &Path,
-    on_step: &mut dyn FnMut(Step),
+    on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<(), SceneError> {
-    let mut stage = Stage::<L> { layout, files: Files { dir, made: Vec::new() }, on_step, machine: boot(&[])? };
+    let mut stage =
+        Stage::<L> { layout, files: Files { dir, made: Vec::new() }, on_step, is_stopped: false, machine: boot(&[])? };
     match scene {
         Scene::SubSection => stage.sub_section(),
         Scene::Ndctl76 => stage.ndctl_76(),
@@ -208,7 +218,8 @@ fn boot<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(ram: &[Extent]) 
 struct Stage<'a, L> {
     layout: &'static str,
     files: Files<'a>,
-    on_step: &'a mut dyn FnMut(Step),
+    on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
+    is_stopped: bool,
     machine: Machine<L>,
 }
 
@@ -243,7 +254,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
 
     fn step(&mut self, what: String, expected: impl Display, observed: impl Display, holds: bool) {
         let (expected, observed) = (expected.to_string(), observed.to_string());
-        (self.on_step)(Step { layout: self.layout, what, expected, observed, holds });
+        let step = Step { layout: self.layout, what, expected, observed, holds };
+        self.is_stopped |= !self.is_stopped && (self.on_step)(step).is_break();
     }
 
     /// A step that is about one value.
@@ -282,6 +294,9 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         uuid: &[u8; 16],
         expected: Expected,
     ) -> Result<Option<Enabled>, SceneError> {
+        if self.is_stopped {
+            return Err(SceneError::Stopped);
+        }
         let result = enable(region, region.label(uuid)?, &Host::X86_64, &self.machine, &mut ());
         let wish = match expected {
             Expected::Up => "comes up".to_owned(),
@@ -496,10 +511,26 @@ mod tests {
         for (scene, before) in Scene::ALL.into_iter().flat_map(|scene| [(scene, false), (scene, true)]) {
             let dir = tempfile::tempdir_in("/dev/shm").unwrap();
             let mut steps = Vec::new();
-            play(scene, before, dir.path(), &mut |step| steps.push(step)).unwrap();
+            play(scene, before, dir.path(), &mut |step| {
+                steps.push(step);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
             let wrong: Vec<_> = steps.iter().filter(|step| !step.holds).collect();
             assert!(wrong.is_empty() && !steps.is_empty(), "{}, before: {before}: {wrong:#?}", scene.name());
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files are left");
         }
+    }
+
+    #[test]
+    fn a_scene_that_is_stopped_leaves_nothing() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let mut nr_steps = 0;
+        let stopped = play(Scene::Shift, false, dir.path(), &mut |_| {
+            nr_steps += 1;
+            if nr_steps == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(stopped, Err(SceneError::Stopped)) && nr_steps == 3, "{nr_steps} {stopped:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files are left");
     }
 }

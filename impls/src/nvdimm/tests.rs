@@ -379,12 +379,7 @@ fn what_is_foretold_happens() {
                 let label = &region.labels()[0];
                 let happens = enable(&region, label, &Host::X86_64, &machine, &mut ()).map_err(|error| error.errno());
                 let foretold = foretold(&region, label, &rules, Held::default());
-                assert_eq!(
-                    happens.as_ref().map(drop),
-                    foretold.as_ref().copied(),
-                    "{} {offset:#x} {size:#x}",
-                    L::ID
-                );
+                assert_eq!(happens.as_ref().map(drop), foretold.as_ref().copied(), "{} {offset:#x} {size:#x}", L::ID);
                 match happens {
                     Ok(enabled) => {
                         disable(&enabled, &machine).unwrap();

@@ -1,6 +1,7 @@
 //! `pfnbench namespace create`.
 
 use super::MapArg;
+use super::around::AroundArgs;
 use super::media::{MediumArgs, around};
 use super::remedy::{Tried, tried};
 use crate::capacity::{HOST, Time};
@@ -11,7 +12,7 @@ use crate::units::{argument, parse_size};
 use clap::{Args, ValueEnum};
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::RecordsOn;
-use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
+use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 use memmap_layouts::nvdimm::label::{InvalidTable, NamespaceKind};
 use memmap_layouts::nvdimm::region::{Region, RegionError, Wanted};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
@@ -56,6 +57,8 @@ pub(super) struct CreateArgs {
     /// Begin on the next sub-section where the first free place is off one; Linux takes that place, and refuses it.
     #[arg(long)]
     next_sub_section: bool,
+    #[command(flatten)]
+    around: AroundArgs,
     /// Whose rules.
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     rules: Time,
@@ -122,16 +125,25 @@ impl CreateArgs {
         };
         // What is not much more than head and one alignment of data.
         let least = || {
-            let grid = wanted.align.max(HOST.compat_bytes).max(region.align());
+            let grid = wanted.align.max(MIN_HOST_BYTES).max(region.align());
             (1..=4u64).map(move |nr| grid.saturating_mul(nr)).map(size)
+        };
+        // The same with data on the smaller alignment.
+        let least_of_2m = || {
+            let grid = MIN_HOST_BYTES.max(region.align());
+            let least = move |nr: u64| grid.saturating_mul(nr);
+            (1..=4).map(least).map(|size| {
+                with(format!("--size {} --align 2M", argument(size)), &|one| (one.size, one.align) = (size, 2 << 20))
+            })
         };
         let candidates = match error {
             RegionError::Size { size: asked, align } => {
                 let (below, above) = (asked - asked % align, asked.div_ceil(*align).max(1).saturating_mul(*align));
-                [size(below), size(above)].into_iter().chain(least()).chain(most()).collect()
+                [size(below), size(above)].into_iter().chain(least()).chain(least_of_2m()).chain(most()).collect()
             }
             RegionError::NoSpace { .. } => most().collect(),
             RegionError::Division(DivisionError::StartMisaligned { .. }) => vec![skip(), raw()],
+            RegionError::Division(DivisionError::BelowMinimum { .. }) => least().chain([raw()]).collect(),
             RegionError::Division(DivisionError::TooSmall { works, .. }) => {
                 let larger = works.map(size).into_iter();
                 larger
@@ -149,18 +161,19 @@ impl CreateArgs {
             }
             _ => Vec::new(),
         };
-        tried(candidates, |one| region.would_hold(one, &Surroundings::default(), &HOST, &rules))
+        tried(candidates, |one| region.would_hold(one, &self.around.surroundings(), &HOST, &rules))
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write, self.json)?;
         let wanted = self.wanted(&region);
         let (name, size) = (&wanted.name, self.size);
-        let result = region.create_namespace(&wanted, &Surroundings::default(), &HOST, &self.rules.rules());
+        let result = region.create_namespace(&wanted, &self.around.surroundings(), &HOST, &self.rules.rules());
         let division = result.map_err(|error| {
             let subject = Subject::of(format!("{} of {} ({size} bytes)", shown(name), Bytes(size)));
             let works = self.remedies(&region, &wanted, &error);
-            anyhow::Error::new(error).context(subject.among(around(&region, None)).with(works))
+            let around = [around(&region, None), self.around.named()].concat();
+            anyhow::Error::new(error).context(subject.among(around).with(works))
         })?;
         let start = region.namespace(region.label(&wanted.uuid)?).start;
         let usable = division.map_or(size, |division| division.usable());

@@ -1,6 +1,7 @@
 //! `pfnbench namespace enable`.
 
-use super::media::{MediumArgs, subject};
+use super::around::parse_extent;
+use super::media::{MediumArgs, starts, subject};
 use super::one::find;
 use super::records_bar::RecordsBar;
 use super::verdict::{verdict, verdict_json};
@@ -12,12 +13,16 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::machine::{Machine, MachineConfig};
-use memmap_layouts::nvdimm::label::Label;
-use memmap_layouts::nvdimm::namespace::{Enabled, disable, enable};
+use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
+use memmap_layouts::nvdimm::namespace::{Enabled, NamespaceError, disable, enable};
 use memmap_layouts::nvdimm::region::{Personality, Region};
 use memmap_layouts::nvdimm::scene::{SECTION_DAX, SectionDax};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
-use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, Memmap, RecordStore, SectionFlags, X86_64};
+use memmap_layouts::rules::Rules;
+use memmap_layouts::{
+    BootMap, BootRange, Bytes, Config, Hotplug, Inspect, Memmap, PfnRange, RecordStore, SectionFlags, X86_64,
+};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -26,6 +31,7 @@ Examples:
   pfnbench namespace enable /dev/shm/pmem0 namespace0.0
   pfnbench namespace enable pmem0 all                   all of them on one machine, each beside the others
   pfnbench namespace enable pmem0 namespace0.0 --at 0x104000000 --layout vmemmap-section
+  pfnbench namespace enable pmem0 namespace0.0 --layout section-dax --ram 0xfc000000-0xffffffff
 
 Exit codes: 0 all came up and every record was read, 1 one was refused, 2 the region cannot be opened.")]
 pub(super) struct EnableArgs {
@@ -37,8 +43,23 @@ pub(super) struct EnableArgs {
     /// The layout of the machine, whose rules it follows; section-dax is vmemmap-section with records on the medium.
     #[arg(long, value_parser = PossibleValuesParser::new(layouts()), default_value = "dax-x86")]
     layout: String,
+    /// RAM of the machine, as first and last byte or as start and size; of it the section beside each end of the region is there.
+    #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
+    ram: Vec<Extent>,
     #[command(flatten)]
     pub(super) json: Json,
+}
+
+/// RAM that could be in the way: the parts that a section in front of a region, its own or the one behind has.
+fn ram_beside(region: &Extent, ram: &[Extent]) -> anyhow::Result<BootMap> {
+    let section = HOST.section_bytes;
+    let from = (region.start - region.start % section).saturating_sub(section);
+    let to = region.end().next_multiple_of(section).saturating_add(section);
+    let part = |extent: &Extent| {
+        PfnRange::new(extent.start.max(from) / HOST.page_bytes, extent.end().min(to) / HOST.page_bytes)
+    };
+    let ranges = ram.iter().filter_map(part).filter(|range| !range.is_empty());
+    Ok(BootMap::new(ranges.map(|range| BootRange { range, node: 0 }))?)
 }
 
 /// Layouts whose memory can come and go.
@@ -73,6 +94,7 @@ struct Up {
 struct OnLayout<'a> {
     layout: &'a str,
     region: &'a Region<Medium>,
+    ram: &'a [Extent],
     labels: Vec<Label>,
     seen: Option<anyhow::Result<Vec<Seen>>>,
 }
@@ -80,7 +102,7 @@ struct OnLayout<'a> {
 impl OnLayout<'_> {
     /// All beside each other; then their records are read, and they are taken down.
     fn bring_up<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(&mut self) -> anyhow::Result<Vec<Seen>> {
-        let (map, config) = (BootMap::default(), MachineConfig::default());
+        let (map, config) = (ram_beside(&self.region.extent(), self.ram)?, MachineConfig::default());
         let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
         let mut bar = RecordsBar::new(0);
         let mut seen = Vec::new();
@@ -116,7 +138,13 @@ impl OnLayout<'_> {
     ) -> anyhow::Result<Up> {
         let before = machine.layout().accounting();
         let label = Label { is_disabled: false, ..label.clone() };
-        let enabled = enable(self.region, &label, &HOST, machine, bar).with_context(|| subject(self.region, &label))?;
+        let enabled = enable(self.region, &label, &HOST, machine, bar).map_err(|error| {
+            let works = match &error {
+                NamespaceError::Region(error) => starts(self.region, &label, error, &<L::Rules as Rules>::SET),
+                _ => Vec::new(),
+            };
+            anyhow::Error::new(error).context(subject(self.region, &label).with(works))
+        })?;
         let after = machine.layout().accounting();
         Ok(Up {
             nr_pages: enabled.mapping.as_ref().map_or(0, |mapping| mapping.range.nr_pages()),
@@ -154,7 +182,7 @@ impl EnableArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write, self.json)?;
         let labels = self.named(&region)?;
-        let mut on = OnLayout { layout: &self.layout, region: &region, labels, seen: None };
+        let mut on = OnLayout { layout: &self.layout, region: &region, ram: &self.ram, labels, seen: None };
         match self.layout == SECTION_DAX {
             true => on.seen = Some(on.bring_up::<SectionDax>()),
             false => visit(&mut on),
@@ -165,7 +193,7 @@ impl EnableArgs {
             let extent = region.namespace(&label);
             let mut json = match result {
                 Ok(Up { enabled: Enabled { personality: Personality::Raw, .. }, .. })
-                    if label.kind != memmap_layouts::nvdimm::label::NamespaceKind::Raw =>
+                    if label.kind != NamespaceKind::Raw =>
                 {
                     answer = Answer::No;
                     self.tell(&label, "taken for a raw block device, its info block forgotten")?;

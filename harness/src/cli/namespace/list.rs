@@ -1,18 +1,20 @@
 //! `pfnbench namespace list` and `check`: what a region holds, and whether a kernel would take it.
 
-use super::media::{MediumArgs, subject};
+use super::around::AroundArgs;
+use super::media::{MediumArgs, starts, subject};
 use super::verdict::{verdict, verdict_json};
 use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::of_machine;
+use crate::refusal::{Refusal, of_machine, of_region};
 use crate::table;
 use clap::Args;
+use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::label::NamespaceKind;
-use memmap_layouts::nvdimm::namespace::{NamespaceError, mapped_pages};
-use memmap_layouts::nvdimm::region::Personality;
-use memmap_layouts::nvdimm::storage::Access;
-use memmap_layouts::{Bytes, X86_64};
+use memmap_layouts::nvdimm::forecast::{Held, Mapped, forecast};
+use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
+use memmap_layouts::nvdimm::region::{Personality, Region};
+use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::rules::RuleSet;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -71,12 +73,18 @@ impl ListArgs {
 Examples:
   pfnbench namespace check pmem0
   pfnbench namespace check pmem0 --at 0x104000000           after the firmware moved it by 64 MiB
-  pfnbench namespace check pmem0 --rules before
+  pfnbench namespace check pmem0 --rules before         what Linux until 5.2 would say
+  pfnbench namespace check pmem0 --rules before --ram 0xfc000000-0xffffffff
+
+Each is checked in its place: its info block, the physical space, who shares what a machine would add (RAM, other regions, the
+namespaces in front of it that are enabled), and room on the medium for its records.
 
 Exit codes: 0 every namespace is taken, 1 one is not, 2 the region cannot be opened.")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     medium: MediumArgs,
+    #[command(flatten)]
+    around: AroundArgs,
     /// Whose rules.
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     rules: Time,
@@ -84,31 +92,57 @@ pub(super) struct CheckArgs {
     pub(super) json: Json,
 }
 
-/// A machine has page frames for what is mapped.
-fn is_in_space(personality: Personality, namespace: Extent) -> Result<Personality, NamespaceError> {
-    if let Personality::Pages(_, settings) = &personality {
-        mapped_pages::<X86_64>(settings.mapped(namespace))?;
+/// What would be mapped of a namespace.
+fn mapped(personality: &Personality, namespace: Extent) -> Option<Mapped> {
+    match personality {
+        Personality::Raw => None,
+        Personality::Pages(_, settings) => {
+            let (extent, dataoff, records) = (settings.mapped(namespace), settings.dataoff, settings.records);
+            Some(Mapped { extent, dataoff, records })
+        }
     }
-    Ok(personality)
 }
 
 impl CheckArgs {
+    /// The info block, then what a machine would say; `held` is what those in front have.
+    fn check(
+        &self,
+        region: &Region<Medium>,
+        label: &Label,
+        held: &mut Vec<Extent>,
+        rules: &RuleSet,
+    ) -> Result<Personality, Box<Refusal>> {
+        let subject = subject(region, label);
+        let personality = region
+            .probe(label, &HOST, rules)
+            .map_err(|error| of_region::refusal(&error, &subject.clone().with(starts(region, label, &error, rules))))?;
+        if let Some(mapped) = mapped(&personality, region.namespace(label)) {
+            forecast(&mapped, Held { ram: &self.around.ram, mapped: held }, &HOST, rules)
+                .map_err(|error| Box::new(of_machine::of_forecast(&error, &subject)))?;
+            if !label.is_disabled {
+                held.push(mapped.extent);
+            }
+        }
+        Ok(personality)
+    }
+
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let region = self.medium.open(Access::Read, self.json)?;
-        let (mut answer, mut verdicts) = (Answer::Yes, Vec::new());
+        let (mut answer, mut verdicts, rules) = (Answer::Yes, Vec::new(), self.rules.rules());
+        // Those in front are brought up first, unless they are disabled.
+        let mut held = self.around.region.clone();
         for label in region.labels() {
             let extent = region.namespace(label);
-            let probed = region.probe(label, &HOST, &self.rules.rules()).map_err(NamespaceError::from);
-            let (text, mut json) = match probed.and_then(|personality| is_in_space(personality, extent)) {
+            let checked = self.check(&region, label, &mut held, &rules);
+            let (text, mut json) = match checked {
                 // Old kernels forgot what they did not understand.
                 Ok(Personality::Raw) if label.kind != NamespaceKind::Raw => {
                     answer = Answer::No;
                     ("taken for a raw block device, its info block forgotten".to_owned(), json!({ "is": "forgotten" }))
                 }
                 Ok(personality) => (verdict(&personality, extent), verdict_json(&personality, extent)),
-                Err(error) => {
+                Err(refusal) => {
                     answer = Answer::No;
-                    let refusal = of_machine::refusal(&error, &subject(&region, label));
                     (format!("refused\n{refusal}"), json!({ "is": "refused", "error": refusal.json() }))
                 }
             };

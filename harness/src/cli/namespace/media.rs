@@ -1,17 +1,23 @@
 //! Where a region's medium and labels are, and how it is opened.
 
+use super::remedy::{Tried, tried};
+use crate::capacity::HOST;
 use crate::cli::Json;
 use crate::refusal::files_error::FilesError;
+use crate::refusal::of_files::region as arguments;
 use crate::refusal::{Refusal, Subject};
 use crate::shrunk_media;
 use crate::units::parse_size;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use memmap_layouts::nvdimm::label::Label;
-use memmap_layouts::nvdimm::region::Region;
+use memmap_layouts::nvdimm::region::{Region, RegionError};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::rules::RuleSet;
 use serde_json::json;
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +30,13 @@ pub(super) struct PathArgs {
     /// The file of its labels; MEDIUM.labels if the medium is a file.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+}
+
+/// Where the labels of a file are if nobody says it.
+fn beside(medium: &Path) -> PathBuf {
+    let mut name = medium.as_os_str().to_owned();
+    name.push(".labels");
+    name.into()
 }
 
 impl PathArgs {
@@ -42,17 +55,34 @@ impl PathArgs {
             Some(labels) if self.is_medium(labels) => Err(FilesError::OneFile { path: labels.clone() }),
             Some(labels) => Ok(labels.clone()),
             None if self.is_device() => Err(FilesError::NoPlaceForLabels { device: self.medium.clone() }),
-            None => {
-                let mut name = self.medium.as_os_str().to_owned();
-                name.push(".labels");
-                Ok(name.into())
-            }
+            None => Ok(beside(&self.medium)),
         }
+    }
+
+    pub(super) fn are_labels_named(&self) -> bool {
+        self.labels.is_some()
     }
 
     pub(super) fn subject(&self) -> Subject {
         Subject::of(format!("the region of {}", self.medium.display()))
     }
+}
+
+/// Are there labels?
+///
+/// # Errors
+/// There is something that holds none.
+pub(super) fn is_there(labels: &Path) -> Result<bool, FilesError> {
+    let found = match (std::fs::metadata(labels), labels.symlink_metadata()) {
+        (Ok(metadata), _) if metadata.is_file() => return Ok(true),
+        (Ok(metadata), _) if metadata.is_dir() => "a directory",
+        (Ok(_), _) => "no regular file",
+        (Err(error), Ok(_)) if error.kind() == ErrorKind::NotFound => "a symbolic link to nothing",
+        // Who may not look learns it when it is opened.
+        (Err(_), Ok(_)) => return Ok(true),
+        (Err(_), Err(_)) => return Ok(false),
+    };
+    Err(FilesError::NotForLabels { labels: labels.to_owned(), found })
 }
 
 /// A region that is there.
@@ -70,8 +100,8 @@ impl MediumArgs {
         self.prepare_for_less(json).context("cannot prepare for media that become shorter")?;
         let labels = self.paths.labels()?;
         let medium = Medium::open(&self.paths.medium, access)?;
-        if !labels.try_exists().unwrap_or(true) {
-            let (medium, is_named) = (self.paths.medium.clone(), self.paths.labels.is_some());
+        if !is_there(&labels)? {
+            let (medium, is_named) = (self.paths.medium.clone(), self.paths.are_labels_named());
             return Err(FilesError::NoLabels { medium, labels, is_named }.into());
         }
         let labels = Medium::open(&labels, access)?;
@@ -102,5 +132,20 @@ pub(super) fn around(region: &Region<Medium>, except: Option<&[u8; 16]>) -> Vec<
 
 /// A namespace as what is asked about.
 pub(super) fn subject(region: &Region<Medium>, label: &Label) -> Subject {
-    Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid)))
+    let named =
+        arguments(region.medium().path(), region.label_path(), region.label_path() != beside(region.medium().path()));
+    Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid))).of_region(named)
+}
+
+/// Starts of the region (--at) with which a namespace is taken, if that is what it was refused for.
+pub(super) fn starts(region: &Region<Medium>, label: &Label, error: &RegionError, rules: &RuleSet) -> Vec<String> {
+    let start = region.extent().start;
+    let (off, grid) = match error {
+        RegionError::InfoBlock(InfoBlockError::BadOffset { off, align, .. }) => (*off, *align),
+        RegionError::InfoBlock(InfoBlockError::StartMisaligned { off, compat, .. }) => (*off, *compat),
+        _ => return Vec::new(),
+    };
+    let beside = [Some(region.made_at()), start.checked_sub(off), start.checked_add(grid - off)];
+    let candidates = beside.into_iter().flatten().map(|start| Tried::new(format!("--at {start:#x}"), start));
+    tried(candidates, |start| region.probe_at(*start, label, &HOST, rules).is_ok())
 }

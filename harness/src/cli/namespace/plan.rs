@@ -1,8 +1,11 @@
 //! `pfnbench namespace plan` and `lost`.
 
 use super::MapArg;
+use super::around::AroundArgs;
 use super::remedy::{Tried, tried};
-use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
+use crate::capacity::{
+    HOST, LOST_SIZES, Lost, MACHINE_SPACE_BYTES, Neighbours, Plan, PlanError, Time, Waterfall, lost,
+};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::{Refusal, Subject, of_plan};
 use crate::report::picture::plain;
@@ -11,9 +14,8 @@ use crate::units::{argument, parse_size};
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::division::{DivisionError, Surroundings};
+use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
-use memmap_layouts::nvdimm::{Extent, PHYSICAL_SPACE_BYTES};
 use serde_json::{Map, Value, json};
 
 #[derive(Clone, Debug, Args)]
@@ -41,34 +43,13 @@ pub(super) struct PlanArgs {
     /// Physical address of the first byte.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
     start: u64,
-    /// RAM around it, as first and last byte or as start and size; may be given again.
-    #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
-    ram: Vec<Extent>,
-    /// Another region of persistent memory, as first and last byte or as start and size; may be given again.
-    #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
-    region: Vec<Extent>,
+    #[command(flatten)]
+    around: AroundArgs,
     /// Sizes are multiples of this, the alignment of the region.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16M")]
     region_align: u64,
     #[command(flatten)]
     pub(super) json: Json,
-}
-
-/// First and last byte, as `/proc/iomem` has them, where bare digits are hexadecimal; or a start and a size.
-fn parse_extent(text: &str) -> Result<Extent, String> {
-    let hex = |part: &str| u64::from_str_radix(part.trim().trim_start_matches("0x"), 16).ok();
-    let extent = match (text.split_once('-'), text.split_once('+')) {
-        (Some((first, last)), _) => hex(first)
-            .zip(hex(last))
-            .and_then(|(first, last)| Extent::new(first, last.checked_sub(first)?.checked_add(1)?)),
-        (None, Some((start, size))) => {
-            hex(start).zip(parse_size(size).ok()).and_then(|(start, size)| Extent::new(start, size))
-        }
-        (None, None) => None,
-    };
-    extent.ok_or_else(|| {
-        format!("{text:?} is no range; write 0x100000000-0x1fbffffff (first and last byte) or 0x100000000+4032M")
-    })
 }
 
 /// What is had under the rules of a time: a size and where its bytes go, or why it is not.
@@ -131,12 +112,13 @@ impl PlanArgs {
         }
         match self.size {
             Some(size) if size == 0 || size % step != 0 => Err(PlanError::Size { size, step }),
+            Some(size) if size < MIN_HOST_BYTES => Err(DivisionError::BelowMinimum { size }.into()),
             _ => Ok(()),
         }
     }
 
     fn plan(&self) -> Plan<'_> {
-        let around = Surroundings { ram: &self.ram, regions: &self.region };
+        let around = self.around.surroundings();
         Plan { start: self.start, align: self.align, records: self.map.records(), around }
     }
 
@@ -191,19 +173,28 @@ impl PlanArgs {
             PlanError::Division(DivisionError::Align { aligns, .. }) => {
                 aligns.iter().rev().map(|one| align(*one)).collect()
             }
+            PlanError::Division(DivisionError::BelowMinimum { .. }) => (0..2)
+                .filter_map(|nr| MIN_HOST_BYTES.checked_next_multiple_of(step)?.checked_add(nr * step))
+                .map(size)
+                .collect(),
+            // From a section's border on there is no section more.
+            PlanError::Machine(_) => {
+                let below = self.start - self.start % HOST.section_bytes;
+                vec![start(below.saturating_add(HOST.section_bytes)), start(below), in_ram(self.align)]
+            }
             PlanError::Division(DivisionError::TooSmall { works, .. }) => {
                 let larger = works.and_then(|works| works.checked_next_multiple_of(step)).map(size).into_iter();
                 larger.chain([in_ram(self.align), align(grid), in_ram(grid)]).collect()
             }
             PlanError::BeyondSpace { start: at, size: asked } => {
-                let last = PHYSICAL_SPACE_BYTES.saturating_sub(*asked);
-                let room = PHYSICAL_SPACE_BYTES.saturating_sub(*at);
+                let last = MACHINE_SPACE_BYTES.saturating_sub(*asked);
+                let room = MACHINE_SPACE_BYTES.saturating_sub(*at);
                 vec![size(room - room % step), start(last - last % grid)]
             }
             PlanError::Overlaps { start: at, other, .. } => {
                 let room = other.start.saturating_sub(*at);
                 let mut behind: Vec<_> =
-                    self.ram.iter().chain(&self.region).filter_map(|one| on_grid(one.end())).collect();
+                    self.around.ram.iter().chain(&self.around.region).filter_map(|one| on_grid(one.end())).collect();
                 behind.sort_unstable();
                 behind.retain(|behind| behind > at);
                 std::iter::once(size(room - room % step)).chain(behind.into_iter().map(start)).collect()
@@ -218,10 +209,7 @@ impl PlanArgs {
 
     /// What is asked for, and who is around it.
     fn subject(&self) -> Subject {
-        let named =
-            |name: &str, extents: &[Extent]| extents.iter().map(|one| (name.to_owned(), *one)).collect::<Vec<_>>();
-        let around = [named("RAM", &self.ram), named("another region", &self.region)].concat();
-        of_plan::subject(self.start, self.size, around)
+        of_plan::subject(self.start, self.size, self.around.named())
     }
 
     fn column(&self, time: Time) -> Column {

@@ -1,13 +1,13 @@
 //! `pfnbench namespace region`.
 
-use super::media::PathArgs;
+use super::media::{PathArgs, is_there};
 use super::remedy::{Tried, tried};
 use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::Subject;
 use crate::refusal::files_error::FilesError;
 use crate::units::{argument, parse_size};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
@@ -40,14 +40,28 @@ pub(super) struct RegionArgs {
     pub(super) json: Json,
 }
 
-/// A file that goes again unless all goes well.
-struct Made<'a>(Option<&'a Path>);
+/// What is undone unless all goes well.
+enum Made<'a> {
+    Nothing,
+    /// A file.
+    File(&'a Path),
+    /// The length of an empty one.
+    Length(&'a Path),
+}
+
+impl Made<'_> {
+    fn stays(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        if let Some(path) = self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+        let _ = match self {
+            Self::Nothing => Ok(()),
+            Self::File(path) => std::fs::remove_file(path),
+            Self::Length(path) => std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(0)),
+        };
     }
 }
 
@@ -104,6 +118,8 @@ enum Found {
     Nothing {
         is_there: bool,
     },
+    /// Nothing that could be a medium.
+    Other,
 }
 
 impl RegionArgs {
@@ -111,8 +127,8 @@ impl RegionArgs {
         match std::fs::metadata(&self.paths.medium) {
             _ if self.paths.is_device() => Found::Device,
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Found::Nothing { is_there: true },
-            // What is no file says so when it is opened.
-            Ok(metadata) => Found::File(metadata.len()),
+            Ok(metadata) if metadata.is_file() => Found::File(metadata.len()),
+            Ok(_) => Found::Other,
             Err(_) => Found::Nothing { is_there: false },
         }
     }
@@ -130,14 +146,25 @@ impl RegionArgs {
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let (path, labels) = (&self.paths.medium, self.paths.labels()?);
-        if labels.symlink_metadata().is_ok() {
-            return Err(FilesError::IsRegion { medium: path.clone(), labels }.into());
+        if is_there(&labels)? {
+            let (medium, is_named) = (path.clone(), self.paths.are_labels_named());
+            return Err(FilesError::IsRegion { medium, labels, is_named }.into());
         }
-        let mut made = Made(None);
+        let mut made = Made::Nothing;
         let found = self.find();
         let (medium, shape) = match (&found, self.size) {
+            // It says what it is when it is opened.
+            (Found::Other, _) => {
+                let medium = Medium::open(path, Access::Write)?;
+                bail!("{} is no medium", medium.path().display());
+            }
             (Found::Nothing { .. }, None) => {
-                let subject = Subject::default().with(vec!["--size 4G".to_owned()]);
+                let works = vec![Tried::new(
+                    "--size 4G",
+                    Shape { start: self.start.unwrap_or(DEFAULT_START), size: 4 << 30, align: self.align },
+                )];
+                let subject =
+                    Subject::default().with(tried(works, |shape| shape.check().is_ok() && self.can_be_made()));
                 return Err(FilesError::SizeMissing { medium: path.clone() }).context(subject);
             }
             (Found::Nothing { is_there }, Some(size)) => {
@@ -159,7 +186,7 @@ impl RegionArgs {
         };
         let region = Region::found(medium, &labels, shape.start, shape.align(), &HOST);
         let region = region.with_context(|| self.paths.subject())?;
-        made.0 = None;
+        made.stays();
         let off = shape.start % HOST.compat_bytes;
         if off != 0 {
             eprintln!(
@@ -172,15 +199,23 @@ impl RegionArgs {
         self.say(&region, &labels, matches!(found, Found::File(_)))
     }
 
+    /// Is there a folder for it, and nothing in the way?
+    fn can_be_made(&self) -> bool {
+        let path = &self.paths.medium;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        folder.is_dir() && (path.is_file() || path.symlink_metadata().is_err())
+    }
+
     /// Makes the medium; an empty file that is there is given its length.
     fn make<'a>(&'a self, is_there: bool, size: u64, made: &mut Made<'a>) -> anyhow::Result<Medium> {
         let path: &PathBuf = &self.paths.medium;
         if !is_there {
             let medium = Medium::create(path, size)?;
-            made.0 = Some(path);
+            *made = Made::File(path);
             return Ok(medium);
         }
         let medium = Medium::open(path, Access::Write)?;
+        *made = Made::Length(path);
         medium.lengthen(size)?;
         Ok(medium)
     }

@@ -2,11 +2,15 @@
 
 use crate::capacity::Time;
 use crate::cli::{Answer, Json, print, print_json};
+use crate::interrupt::Interrupt;
+use crate::refusal::Subject;
+use crate::refusal::files_error::FilesError;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use memmap_layouts::nvdimm::scene::{Scene, Step, play};
 use serde_json::json;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -51,19 +55,24 @@ fn line(step: &Step) -> String {
 impl SceneArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let (name, rules) = (self.scene.name(), self.rules.name());
-        let dir = tempfile::Builder::new().prefix("pfnbench-scene-").tempdir_in(&self.dir);
-        let dir = dir.with_context(|| {
-            format!("no files can be made in {}; name another folder with --dir", self.dir.display())
-        })?;
+        let interrupt = Interrupt::listen().context("cannot listen to signals")?;
+        let dir = tempfile::Builder::new()
+            .prefix("pfnbench-scene-")
+            .tempdir_in(&self.dir)
+            .map_err(|source| FilesError::NoFolder { dir: self.dir.clone(), why: source.kind().to_string() })?;
         let (mut steps, mut failed) = (Vec::new(), Ok(()));
-        play(self.scene, self.rules == Time::Before, dir.path(), &mut |step| {
+        let played = play(self.scene, self.rules == Time::Before, dir.path(), &mut |step| {
             if !self.json.json && failed.is_ok() {
                 failed = print(line(&step));
             }
             steps.push(step);
-        })
-        .with_context(|| format!("the scene {name} could not be played to its end"))?;
+            if interrupt.check().is_ok() && failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        // The folder is gone before the process ends.
+        dir.close().with_context(|| format!("files of the scene stay in {}", self.dir.display()))?;
+        interrupt.check()?;
         failed?;
+        played.with_context(|| Subject::of(format!("a namespace of the scene {name}")))?;
         let wrong = steps.iter().filter(|step| !step.holds).count();
         if self.json.json {
             let steps: Vec<_> = steps
