@@ -440,6 +440,7 @@ fn starts_that_are_named_for_a_moved_namespace_work() {
 /// What `check` says of old kernels is what a machine with their rules does.
 #[test]
 fn old_kernels_are_foretold_as_they_are_played() {
+    let mut nr_typed = 0;
     for (start, sizes) in [
         ("0x100000000", &["1G"][..]),
         ("0x104000000", &["1G"]),
@@ -460,8 +461,20 @@ fn old_kernels_are_foretold_as_they_are_played() {
             };
             let played = run("enable", &["all", "--layout", "section-dax"]);
             assert_eq!(run("check", &["--rules", "before"]), played, "{start} {sizes:?} {args:?}");
+            // Alone, it is had where the refusal says.
+            let told =
+                pmem.run("check", &[args, &["--rules", "before", "--json"]].concat()).get_output().stdout.clone();
+            let told: Value = serde_json::from_slice(&told).unwrap();
+            for one in told["namespaces"].as_array().unwrap().iter().filter(|one| one["is"] == "refused") {
+                for remedy in works(&one["error"]).iter().filter(|_| one["error"]["code"] == "NS504") {
+                    let typed: Vec<_> = ["--layout", "section-dax"].into_iter().chain(remedy.split(' ')).collect();
+                    pmem.run("enable", &[&[one["name"].as_str().unwrap()], &typed[..]].concat()).success();
+                    nr_typed += 1;
+                }
+            }
         }
     }
+    assert!(nr_typed > 3, "{nr_typed}");
     // The plan of the same says so too, and what it names is had.
     namespace(&["plan", "--size", "1G", "--start", "0x104000000"])
         .success()

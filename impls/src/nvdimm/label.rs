@@ -170,7 +170,7 @@ pub enum InvalidTable {
     Align(u64),
     /// No name.
     #[error(
-        "namespace {nr} has a name that is blank, no UTF-8, too long, or has characters that are not seen or change the order of others"
+        "namespace {nr} has a name that is blank, no UTF-8, too long, a uuid or the word all, or has characters that are not seen or move others"
     )]
     Name {
         /// Which.

@@ -2,6 +2,7 @@
 
 use super::around::AroundArgs;
 use super::media::{MediumArgs, starts, subject};
+use super::remedy::{Tried, tried};
 use super::verdict::{verdict, verdict_json};
 use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
@@ -104,6 +105,25 @@ fn mapped(personality: &Personality, namespace: Extent) -> Option<Mapped> {
 }
 
 impl CheckArgs {
+    /// Starts of the region with which a machine would map a namespace: where it was made, and where it begins with a section.
+    fn places(&self, region: &Region<Medium>, label: &Label, rules: &RuleSet) -> Vec<String> {
+        let (start, section) = (region.extent().start, HOST.section_bytes);
+        let below = start.saturating_sub(region.namespace(label).start % section);
+        let places =
+            [region.made_at(), below, below.saturating_add(section)].into_iter().filter(|place| *place != start);
+        let is_mapped = |place: &u64| {
+            let Some(namespace) = place.checked_add(label.offset).and_then(|start| Extent::new(start, label.size))
+            else {
+                return false;
+            };
+            let personality = region.probe_at(*place, label, &HOST, rules);
+            let mapped = personality.ok().and_then(|personality| mapped(&personality, namespace));
+            let held = Held { ram: &self.around.ram, mapped: &self.around.region };
+            mapped.is_some_and(|mapped| forecast(&mapped, held, &HOST, rules).is_ok())
+        };
+        tried(places.map(|place| Tried::new(format!("--at {place:#x}"), place)), is_mapped)
+    }
+
     /// The info block, then what a machine would say; `held` is what those in front have.
     fn check(
         &self,
@@ -117,8 +137,10 @@ impl CheckArgs {
             .probe(label, &HOST, rules)
             .map_err(|error| of_region::refusal(&error, &subject.clone().with(starts(region, label, &error, rules))))?;
         if let Some(mapped) = mapped(&personality, region.namespace(label)) {
-            forecast(&mapped, Held { ram: &self.around.ram, mapped: held }, &HOST, rules)
-                .map_err(|error| Box::new(of_machine::of_forecast(&error, &subject)))?;
+            forecast(&mapped, Held { ram: &self.around.ram, mapped: held }, &HOST, rules).map_err(|error| {
+                let works = self.places(region, label, rules);
+                Box::new(of_machine::of_forecast(&error, &subject.clone().with(works)))
+            })?;
             if !label.is_disabled {
                 held.push(mapped.extent);
             }
