@@ -111,7 +111,7 @@ pub struct Mapping {
 /// Brings a namespace up on a machine, by the rules of its layout. `phases` is told how far the records are.
 ///
 /// # Errors
-/// [`NamespaceError`]; nothing is mapped, and a sparse medium has the holes that it had.
+/// [`NamespaceError`]; nothing is mapped, and where a sparse medium had no records it has none.
 pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     region: &Region<Medium>,
     label: &Label,
@@ -144,9 +144,9 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     };
     let spec = PagemapSpec { name: label.name.clone(), ranges: vec![range], kind, altmap: altmap.clone(), node: 0 };
     let records = label.offset + settings.start_pad + HEAD_BYTES..label.offset + settings.block_io_offset();
-    let holes = region.medium().holes(records);
+    let hole = region.medium().hole(records);
     let pagemap = machine.memremap_pages_watched(spec, phases).map_err(|error| {
-        region.medium().dig(&holes);
+        hole.iter().for_each(|hole| region.medium().dig(hole));
         // A medium that became shorter on the way is why its records found no place.
         region.check_medium().err().map_or(NamespaceError::Pagemap(error), NamespaceError::Region)
     })?;

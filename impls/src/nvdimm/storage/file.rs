@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,13 @@ pub struct FileStorage {
     path: PathBuf,
     /// The name that it has until [`FileStorage::give_name`]; of a file without any the path of its descriptor.
     other_name: Option<OtherName>,
+}
+
+/// A range without data, and the blocks of its file.
+#[derive(Debug)]
+pub(crate) struct Hole {
+    range: Range<u64>,
+    blocks: u64,
 }
 
 #[derive(Debug)]
@@ -141,27 +148,24 @@ impl FileStorage {
         Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None })
     }
 
-    /// Holes of a range, as far as the file system tells them.
-    pub(super) fn holes(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        let (mut holes, mut at) = (Vec::new(), range.start);
-        while at < range.end {
-            let Ok(begin) = rustix::fs::seek(&self.file, SeekFrom::Hole(at)) else { break };
-            // Behind the last data there is a hole to the end.
-            let end = rustix::fs::seek(&self.file, SeekFrom::Data(begin)).unwrap_or(range.end).min(range.end);
-            if begin >= end {
-                break;
-            }
-            holes.push(begin..end);
-            at = end;
-        }
-        holes
+    /// A range as a hole, if it is one. Cheap: the first data ends the search.
+    pub(super) fn hole(&self, range: Range<u64>) -> Option<Hole> {
+        let blocks = self.file.metadata().ok()?.blocks();
+        let is_hole = match rustix::fs::seek(&self.file, SeekFrom::Data(range.start)) {
+            Ok(data) => data >= range.end,
+            // There is none behind.
+            Err(Errno::NXIO) => true,
+            Err(_) => false,
+        };
+        is_hole.then_some(Hole { range, blocks })
     }
 
-    /// Gives back what lies in them. What the file system does not take back stays: it is room, and not data.
-    pub(super) fn dig(&self, holes: &[Range<u64>]) {
+    /// Gives back what lies in a hole since. What the file system does not take back stays: it is room, and not data.
+    pub(super) fn dig(&self, Hole { range, blocks }: &Hole) {
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        for hole in holes {
-            let _ = rustix::fs::fallocate(&self.file, how, hole.start, hole.end - hole.start);
+        // Blocks that were reserved before look like a hole, and stay.
+        if self.file.metadata().is_ok_and(|metadata| metadata.blocks() > *blocks) {
+            let _ = rustix::fs::fallocate(&self.file, how, range.start, range.end - range.start);
         }
     }
 

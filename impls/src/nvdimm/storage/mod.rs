@@ -8,6 +8,7 @@ mod file;
 
 pub use device::DeviceStorage;
 pub use file::FileStorage;
+pub(crate) use file::Hole;
 
 use crate::backing::{DaxDevice, DaxError};
 
@@ -204,18 +205,18 @@ impl Medium {
         }
     }
 
-    /// Holes of a range of a sparse file; none of what cannot have or tell any.
-    pub(crate) fn holes(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    /// A range of a sparse file as a hole, if it is one.
+    pub(crate) fn hole(&self, range: Range<u64>) -> Option<Hole> {
         match self {
-            Self::File(file) => file.holes(range),
-            Self::Device(_) => Vec::new(),
+            Self::File(file) => file.hole(range),
+            Self::Device(_) => None,
         }
     }
 
-    /// Makes them holes again.
-    pub(crate) fn dig(&self, holes: &[Range<u64>]) {
+    /// Makes it a hole again.
+    pub(crate) fn dig(&self, hole: &Hole) {
         if let Self::File(file) = self {
-            file.dig(holes);
+            file.dig(hole);
         }
     }
 
