@@ -108,20 +108,12 @@ fn land(image: &mut Image, (key, bytes, data): &Unit) {
     sector[bytes.clone()].copy_from_slice(&data[bytes.clone()]);
 }
 
-/// Runs a change, then opens every state of it; how many.
-fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
-    let before = recorder.image.borrow().clone();
-    let old = look(&open(recorder).unwrap());
-    recorder.log.borrow_mut().clear();
-    let mut region = open(recorder).unwrap();
-    change(&mut region);
-    let new = look(&region);
-    assert_eq!(look(&open(recorder).unwrap()), new);
-    let log = recorder.log.borrow().clone();
+/// Opens every state that a loss of power may leave of what was written over `before`, or a sample; how many. The states differ in what
+/// has landed since the last barrier of each file; the longest wait before one has all of them.
+fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl FnMut(Seen)) -> usize {
     let mut random = Pcg64::seed_from_u64(7);
-    // The states differ in what has landed since the last barrier of each file; the longest wait before one has all of them.
     let barriers: Vec<_> = (0..log.len()).filter(|nr| matches!(log[*nr], Event::Barrier { .. })).collect();
-    let (mut opened, mut seen) = (0, BTreeSet::new());
+    let mut opened = 0;
     for point in barriers.into_iter().chain([log.len()]) {
         let (mut image, mut pending) = (before.clone(), Vec::<Unit>::new());
         for event in &log[..point] {
@@ -161,13 +153,63 @@ fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce
                 }
             }
             let crashed = Recorder { image: Rc::new(RefCell::new(state)), log: Rc::default() };
-            let found = look(&open(&crashed).unwrap());
-            assert!(found == old || found == new, "a third state: {found:?}");
-            seen.insert(found == new);
+            seen(look(&open(&crashed).unwrap()));
             opened += 1;
         }
     }
+    opened
+}
+
+/// Runs a change, then opens every state of it; how many.
+fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
+    let before = recorder.image.borrow().clone();
+    let old = look(&open(recorder).unwrap());
+    recorder.log.borrow_mut().clear();
+    let mut region = open(recorder).unwrap();
+    change(&mut region);
+    let new = look(&region);
+    assert_eq!(look(&open(recorder).unwrap()), new);
+    let log = recorder.log.borrow().clone();
+    let mut seen = BTreeSet::new();
+    let opened = open_every_state(&before, &log, model, |found| {
+        assert!(found == old || found == new, "a third state: {found:?}");
+        seen.insert(found == new);
+    });
     assert_eq!(seen.len(), 2, "the old and the new state are both among them");
+    opened
+}
+
+/// Kills a process at every point of a change, which others see as it was then; lets the next one make another change, and loses power in
+/// it. How many states were opened.
+fn killed_then_interrupted(
+    recorder: &Recorder,
+    model: Model,
+    first: impl Fn(&mut Region<Recorded>),
+    second: impl Fn(&mut Region<Recorded>),
+) -> usize {
+    let before = recorder.image.borrow().clone();
+    let copy = |image: &Image| Recorder { image: Rc::new(RefCell::new(image.clone())), log: Rc::default() };
+    let whole = copy(&before);
+    let old = look(&open(&whole).unwrap());
+    first(&mut open(&whole).unwrap());
+    let log = whole.log.borrow().clone();
+    let mut opened = 0;
+    for cut in 0..=log.len() {
+        let mut image = before.clone();
+        for event in &log[..cut] {
+            if let Event::Write { file, sector, data } = event {
+                image.insert((*file, *sector), data.clone());
+            }
+        }
+        let next = copy(&image);
+        let between = look(&open(&next).unwrap());
+        second(&mut open(&next).unwrap());
+        let new = look(&open(&next).unwrap());
+        let both = [&log[..cut], &next.log.borrow()].concat();
+        opened += open_every_state(&before, &both, model, |found| {
+            assert!([&old, &between, &new].contains(&&found), "a fourth state, cut at {cut}: {found:?}");
+        });
+    }
     opened
 }
 
@@ -248,6 +290,44 @@ fn so_does_a_change_of_many_labels() {
         region.create_namespace(&raw(121), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
     });
     assert!(opened > 10_000, "{opened}");
+}
+
+/// The next process must not take what it reads for what lasts.
+#[test]
+fn so_does_a_change_after_one_that_was_killed() {
+    let recorder = Recorder::default();
+    let (medium, labels) = recorder.files();
+    let mut region = Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap();
+    let create = |nr, kind| {
+        move |region: &mut Region<Recorded>| {
+            let around = Surroundings::default();
+            region.create_namespace(&wanted(nr, kind), &around, &Host::X86_64, &RuleSet::MERGED).map(drop).unwrap();
+        }
+    };
+    create(1, NamespaceKind::FsDax)(&mut region);
+    create(2, NamespaceKind::Raw)(&mut region);
+    region.set_disabled(&[1; 16], true).unwrap();
+    drop(region);
+    let small = Model { sample: 500, ..SECTORS };
+    let mut opened = 0;
+    for kind in [NamespaceKind::Raw, NamespaceKind::FsDax] {
+        opened += killed_then_interrupted(&recorder, small, create(3, kind), create(4, NamespaceKind::Raw));
+        opened += killed_then_interrupted(&recorder, small, create(3, kind), |region| {
+            region.set_disabled(&[2; 16], true).unwrap();
+        });
+        // Into the place of one that is gone, and whose end may not last.
+        opened += killed_then_interrupted(
+            &recorder,
+            small,
+            |region| region.destroy_namespace(&[1; 16]).unwrap(),
+            |region| {
+                if region.label(&[1; 16]).is_err() {
+                    create(5, kind)(region);
+                }
+            },
+        );
+    }
+    assert!(opened > 500, "{opened}");
 }
 
 /// The labels of a new region get their name behind the last barrier: all of them have landed then.

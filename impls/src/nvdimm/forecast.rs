@@ -104,21 +104,23 @@ pub fn forecast(mapped: &Mapped, held: Held<'_>, host: &Host, rules: &RuleSet) -
     };
     first(held.mapped, false)?;
     first(held.ram, true)?;
-    match (mapped.records, rules.whole_sections) {
-        (RecordsOn::Medium, true) => records_fit(mapped, &added, host, rules),
-        _ => Ok(()),
+    match mapped.records {
+        RecordsOn::Medium => records_fit(mapped, &added, host, rules),
+        RecordsOn::Ram => Ok(()),
     }
 }
 
-/// A naturally aligned block of records for each whole section, one behind the other.
+/// A naturally aligned block of records for each whole section of what is added, one behind the other; those of parts are in RAM.
 fn records_fit(mapped: &Mapped, added: &Extent, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
+    let section = host.section_bytes;
+    let nr_whole = (added.end() / section).saturating_sub(added.start.div_ceil(section));
     let need = host.section_bytes / host.page_bytes * PAGE_RECORD_BYTES / host.page_bytes;
     let shape = altmap_shape(mapped.extent, mapped.dataoff, host, rules);
     let begin = shape.base_pfn + shape.reserve;
     let end = begin + shape.free;
     let room = end.saturating_sub(begin.next_multiple_of(need));
     let fit = room / need;
-    match fit < added.size / host.section_bytes {
+    match fit < nr_whole {
         true => Err(ForecastError::Records { need, left: room % need }),
         false => Ok(()),
     }

@@ -9,8 +9,9 @@
 //! A namespace is where its label says, counted from the region's start: a region that another firmware puts elsewhere takes its
 //! namespaces along.
 //!
-//! **What is changed in which order.** A region is made by labels that get their name once they are whole. A namespace is created: the info block into free bytes, a barrier, then the labels. Destroyed, disabled,
-//! enabled: the labels alone. So at any time the labels are the old ones or the new ones, and a namespace that they name has a whole
+//! **What is changed in which order.** A region is made by labels that get their name once they are whole. A namespace is created: the
+//! info block into free bytes, a barrier, then the labels. Destroyed, disabled, enabled: the labels alone. Before the first change of a
+//! process there is a barrier, for what it read may be from another that was killed before its own. So at any time the labels are the old ones or the new ones, and a namespace that they name has a whole
 //! info block (see [`storage`](super::storage) for what is assumed of a medium).
 //!
 //! Source: `drivers/nvdimm/region_devs.c`, `namespace_devs.c`, `pfn_devs.c`.
@@ -194,6 +195,8 @@ pub struct Region<S> {
     current: Current,
     /// A copy of the labels that did not count when it was opened.
     damaged: Option<CopyError>,
+    /// What was read is there after a loss of power.
+    is_settled: bool,
     start: u64,
 }
 
@@ -241,7 +244,7 @@ impl<S: Storage> Region<S> {
         // Its length and its name are there before labels speak of them.
         medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
         let current = table.write(&labels, Current::NONE)?;
-        Ok(Self { medium, labels, table, current, damaged: None, start })
+        Ok(Self { medium, labels, table, current, damaged: None, is_settled: true, start })
     }
 
     /// Opens a region, where it was or at another physical start.
@@ -257,7 +260,7 @@ impl<S: Storage> Region<S> {
         }
         let size = table.size;
         Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
-        let region = Self { medium, labels, table, current, damaged, start };
+        let region = Self { medium, labels, table, current, damaged, is_settled: false, start };
         region.check_medium()?;
         Ok(region)
     }
@@ -331,7 +334,18 @@ impl<S: Storage> Region<S> {
         Ok(table)
     }
 
+    /// What was read may be from a process that was killed before its barrier: a change over the copy that lasts must not come first.
+    fn settle(&mut self) -> Result<(), RegionError> {
+        if !self.is_settled {
+            self.medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
+            self.labels.barrier().map_err(|source| LabelError::Io { what: "keep what was in", source })?;
+            self.is_settled = true;
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, table: Table) -> Result<(), RegionError> {
+        self.settle()?;
         self.current = table.write(&self.labels, self.current)?;
         self.damaged = None;
         self.table = table;
@@ -364,6 +378,7 @@ impl<S: Storage> Region<S> {
         rules: &RuleSet,
     ) -> Result<Option<Division>, RegionError> {
         let Placed { label, after, division } = self.place(wanted, around, host, rules)?;
+        self.settle()?;
         if let Some((signature, division)) = &division {
             self.write_info_block(&label, &contents(wanted, *signature, division, host), rules)?;
         }
@@ -550,8 +565,8 @@ impl Region<Medium> {
         self.labels.path()
     }
 
-    /// Makes a region whose labels get their name when they are whole: whenever it is interrupted, there are labels or none. A file that
-    /// is the medium stays as it is.
+    /// Makes a region whose labels get their name when they are whole: whenever it is interrupted, there are labels or none. A medium that
+    /// was made or lengthened for now stays.
     ///
     /// # Errors
     /// Start, size or alignment cannot be; labels are there already, or cannot be written.
@@ -559,6 +574,7 @@ impl Region<Medium> {
         let labels = Medium::create_nameless(labels, LABEL_FILE_BYTES)?;
         let mut region = Self::create(medium, labels, start, align, host)?;
         region.labels.give_name()?;
+        region.medium.stays();
         Ok(region)
     }
 }

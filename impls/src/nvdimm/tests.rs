@@ -397,6 +397,39 @@ fn what_is_foretold_happens() {
     assert!(refused == 0 && up > 300, "{refused} {up}");
 }
 
+/// A block that leaves less room for records than the namespace needs, under a good checksum.
+#[test]
+fn too_little_room_for_records_is_foretold() {
+    let media = Media::new();
+    let mut region = media.region(4 * GIB, GIB, 16 * MIB);
+    create(&mut region, &wanted(1, GIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
+    let (label, machine) = (region.labels()[0].clone(), machine::<DaxX86>());
+    let mut seen = [0; 2];
+    for dataoff in (1..=18).map(|nr| nr * 2 * MIB) {
+        let contents = Contents {
+            signature: Signature::Pfn,
+            uuid: [9; 16],
+            parent_uuid: label.uuid,
+            minor: 4,
+            dataoff,
+            npfns: 1,
+            records: RecordsOn::Medium,
+            start_pad: 0,
+            end_trunc: 0,
+            align: 2 << 20,
+            page_bytes: 4096,
+            record_bytes: 64,
+        };
+        region.medium().write_at(contents.block().as_bytes(), label.offset + INFO_BLOCK_OFFSET).unwrap();
+        let happens = enable(&region, &label, &Host::X86_64, &machine, &mut ());
+        let foretold = foretold(&region, &label, &RuleSet::MERGED, Held::default());
+        assert_eq!(happens.as_ref().map(drop).map_err(|error| error.errno()), foretold, "{dataoff:#x}");
+        seen[usize::from(foretold.is_ok())] += 1;
+        happens.iter().for_each(|enabled| disable(enabled, &machine).unwrap());
+    }
+    assert_eq!(seen, [8, 10]);
+}
+
 #[test]
 fn neighbours_are_foretold_as_they_are_met() {
     fn of<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 2] {

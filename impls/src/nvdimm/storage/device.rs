@@ -3,7 +3,7 @@
 //! Its node takes no read, write or `fsync`, so `msync` is `EINVAL`: what was stored lasts once its cache lines are written back and a
 //! fence has passed. Source: `drivers/dax/device.c` (`dax_fops`), `arch_wb_cache_pmem`.
 
-use super::{Access, Storage, StorageError, lock};
+use super::{Access, STORE_BYTES, Storage, StorageError, lock};
 use crate::backing::{DaxDevice, DaxError};
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
@@ -89,7 +89,7 @@ impl Storage for DeviceStorage {
         }
         let to = self.at(offset, bytes.len())?;
         // SAFETY: as for reads; the mapping may be written, which was asked above.
-        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { store(to, bytes) };
         // SAFETY: the same bytes, which stay mapped.
         unsafe { write_back(to, bytes.len()) };
         Ok(())
@@ -98,6 +98,24 @@ impl Storage for DeviceStorage {
     fn barrier(&self) -> io::Result<()> {
         fence();
         Ok(())
+    }
+}
+
+/// Copies bytes by stores of eight aligned ones, each of which lands whole or not at all; one by one where they are fewer.
+///
+/// # Safety
+/// As many bytes are mapped from `to` on, may be written, and overlap with none of the others.
+unsafe fn store(to: *mut u8, bytes: &[u8]) {
+    let (first, rest) = bytes.split_at(to.align_offset(STORE_BYTES).min(bytes.len()));
+    let (whole, last) = rest.as_chunks::<STORE_BYTES>();
+    // SAFETY: all offsets are below the length, by the caller's word mapped; behind `first` the address is aligned.
+    unsafe {
+        to.copy_from_nonoverlapping(first.as_ptr(), first.len());
+        let to = to.add(first.len());
+        for (nr, eight) in whole.iter().enumerate() {
+            to.cast::<u64>().add(nr).write_volatile(u64::from_ne_bytes(*eight));
+        }
+        to.add(STORE_BYTES * whole.len()).copy_from_nonoverlapping(last.as_ptr(), last.len());
     }
 }
 

@@ -22,8 +22,20 @@ use std::sync::Arc;
 pub struct FileStorage {
     file: Arc<File>,
     path: PathBuf,
-    /// The name that it has until [`FileStorage::give_name`]; of a file without any the path of its descriptor.
+    /// The name that it has until [`FileStorage::give_name`].
     other_name: Option<OtherName>,
+    /// What becomes of it when this goes; its lock is still held then.
+    at_the_end: AtTheEnd,
+}
+
+#[derive(Debug, Default)]
+enum AtTheEnd {
+    #[default]
+    Stays,
+    /// It was made for now, and its name goes.
+    IsRemoved,
+    /// It was empty, and is again.
+    IsEmptied,
 }
 
 /// A range without data, and the blocks of its file.
@@ -43,6 +55,17 @@ impl Drop for FileStorage {
     fn drop(&mut self) {
         if let Some(OtherName::Beside(path)) = &self.other_name {
             let _ = std::fs::remove_file(path);
+        }
+        match self.at_the_end {
+            AtTheEnd::Stays => {}
+            // Somebody else's file has another inode.
+            AtTheEnd::IsRemoved if self.is_at(&self.path) => {
+                let _ = std::fs::remove_file(&self.path);
+            }
+            AtTheEnd::IsRemoved => {}
+            AtTheEnd::IsEmptied => {
+                let _ = self.file.set_len(0);
+            }
         }
     }
 }
@@ -64,23 +87,38 @@ impl FileStorage {
         Self::of(file, path, access)
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns. What was made goes again if it does not
-    /// serve.
+    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns.
     ///
     /// # Errors
-    /// [`StorageError`].
+    /// [`StorageError`]; nothing was made then.
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
-        let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
-        let made = File::options().read(true).write(true).create_new(true).open(path).map_err(io("make"))?;
-        let kept = || {
-            made.set_len(len).map_err(io("give its length to"))?;
-            made.sync_all().and_then(|()| keep_name(path)).map_err(io("keep"))
-        };
-        let storage = kept().and_then(|()| Self::of(made, path, Access::Write));
-        if storage.is_err() {
-            let _ = std::fs::remove_file(path);
-        }
-        storage
+        let mut storage = Self::create_for_now(path, len)?;
+        storage.stays();
+        Ok(storage)
+    }
+
+    /// The same, but it goes again unless [`FileStorage::stays`] is called. It has its lock before its name, so that nobody else ever has
+    /// it in between.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing was made then.
+    pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
+        let mut storage = Self::create_nameless(path, len)?;
+        storage.give_name()?;
+        storage.at_the_end = AtTheEnd::IsRemoved;
+        Ok(storage)
+    }
+
+    /// What was made for now stays.
+    pub fn stays(&mut self) {
+        self.at_the_end = AtTheEnd::Stays;
+    }
+
+    /// Is this its name?
+    fn is_at(&self, path: &Path) -> bool {
+        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let (mine, named) = (self.file.metadata().map(of), std::fs::symlink_metadata(path).map(of));
+        mine.ok().zip(named.ok()).is_some_and(|(mine, named)| mine == named)
     }
 
     /// Makes a file of `len` bytes that gets its name with [`FileStorage::give_name`], and is gone if it does not.
@@ -91,7 +129,12 @@ impl FileStorage {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         let (file, other_name) =
             without_a_name(path).or_else(|error| error.map_or_else(|| beside(path), Err)).map_err(io("make"))?;
-        let storage = Self { file: Arc::new(file), path: path.to_owned(), other_name: Some(other_name) };
+        let storage = Self {
+            file: Arc::new(file),
+            path: path.to_owned(),
+            other_name: Some(other_name),
+            at_the_end: AtTheEnd::Stays,
+        };
         lock(&storage.file, path, Access::Write)?;
         storage.file.set_len(len).map_err(io("give its length to"))?;
         Ok(storage)
@@ -126,16 +169,14 @@ impl FileStorage {
         kept
     }
 
-    /// Makes it longer, and lasts when this returns; nothing if it is as long.
+    /// Gives an empty file its length, which lasts when this returns; it is empty again unless [`FileStorage::stays`] is called.
     ///
     /// # Errors
     /// The system's.
-    pub fn lengthen(&self, len: u64) -> Result<(), StorageError> {
-        let io = |what| move |source| StorageError::Io { path: self.path.clone(), what, source };
-        match self.file.metadata().map_err(io("ask"))?.len() < len {
-            true => self.file.set_len(len).and_then(|()| self.file.sync_all()).map_err(io("give its length to")),
-            false => Ok(()),
-        }
+    pub fn lengthen_for_now(&mut self, len: u64) -> Result<(), StorageError> {
+        self.at_the_end = AtTheEnd::IsEmptied;
+        let lengthened = self.file.set_len(len).and_then(|()| self.file.sync_all());
+        lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "give its length to", source })
     }
 
     fn of(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
@@ -145,7 +186,7 @@ impl FileStorage {
             return Err(StorageError::no_medium(path, kind));
         }
         lock(&file, path, access)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None })
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None, at_the_end: AtTheEnd::Stays })
     }
 
     /// A range as a hole, if it is one. Cheap: the first data ends the search.
@@ -160,12 +201,27 @@ impl FileStorage {
         is_hole.then_some(Hole { range, blocks })
     }
 
-    /// Gives back what lies in a hole since. What the file system does not take back stays: it is room, and not data.
+    /// Gives back the data that lies in a hole since. What was reserved before stays: if some of the data is in such blocks, so does all
+    /// of it. What the file system does not take back stays too: it is room, and no data.
     pub(super) fn dig(&self, Hole { range, blocks }: &Hole) {
+        let (mut data, mut at) = (Vec::new(), range.start);
+        while at < range.end {
+            let Ok(begin) = rustix::fs::seek(&self.file, SeekFrom::Data(at)) else { break };
+            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(begin)).unwrap_or(range.end).min(range.end);
+            if begin >= end {
+                break;
+            }
+            data.push(begin..end);
+            at = end;
+        }
+        let nr_bytes: u64 = data.iter().map(|part| part.end - part.start).sum();
+        let more = self.file.metadata().map_or(0, |metadata| metadata.blocks().saturating_sub(*blocks)) * 512;
+        if more < nr_bytes {
+            return;
+        }
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        // Blocks that were reserved before look like a hole, and stay.
-        if self.file.metadata().is_ok_and(|metadata| metadata.blocks() > *blocks) {
-            let _ = rustix::fs::fallocate(&self.file, how, range.start, range.end - range.start);
+        for part in data {
+            let _ = rustix::fs::fallocate(&self.file, how, part.start, part.end - part.start);
         }
     }
 
@@ -261,6 +317,53 @@ mod tests {
         assert_eq!(nowhere.errno(), Errno::NOENT);
     }
 
+    #[test]
+    fn what_is_made_for_now_goes_and_nobody_elses_file_does() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("medium");
+        drop(FileStorage::create_for_now(&path, 4096).unwrap());
+        assert!(!path.exists());
+        let mut made = FileStorage::create_for_now(&path, 4096).unwrap();
+        assert!(matches!(FileStorage::open(&path, Access::Write), Err(StorageError::Busy { .. })));
+        made.stays();
+        drop(made);
+        assert_eq!(FileStorage::create_for_now(&path, 8192).unwrap_err().errno(), Errno::EXIST);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
+        // Another file has the name now.
+        std::fs::remove_file(&path).unwrap();
+        let made = FileStorage::create_for_now(&path, 4096).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"another").unwrap();
+        drop(made);
+        assert_eq!(std::fs::read(&path).unwrap(), b"another");
+        std::fs::write(&path, []).unwrap();
+        let mut empty = FileStorage::open(&path, Access::Write).unwrap();
+        empty.lengthen_for_now(4096).unwrap();
+        drop(empty);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_hole_is_dug_again_and_a_reservation_stays() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("medium");
+        let file = FileStorage::create(&path, 1 << 20).unwrap();
+        let blocks = || std::fs::metadata(&path).unwrap().blocks();
+        let reserve = |at, len| rustix::fs::fallocate(file.file(), FallocateFlags::KEEP_SIZE, at, len).unwrap();
+        reserve(0, 64 << 10);
+        let (had, hole) = (blocks(), file.hole(0..1 << 20).unwrap());
+        // Beyond the reservation alone.
+        file.write_at(&[1; 8192], 128 << 10).unwrap();
+        file.dig(&hole);
+        assert_eq!(blocks(), had);
+        // In both.
+        file.write_at(&[1; 8192], 0).unwrap();
+        file.write_at(&[1; 8192], 128 << 10).unwrap();
+        file.dig(&hole);
+        assert_eq!(blocks(), had + 16);
+        assert!(file.hole(0..1 << 20).is_none() && file.hole(512 << 10..1 << 20).is_some());
+    }
+
     /// As on a file system without files that have no name.
     #[test]
     fn so_it_is_with_a_name_beside_its_own() {
@@ -269,7 +372,12 @@ mod tests {
         let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
         let with_other_name = || {
             let (file, other_name) = beside(&path).unwrap();
-            FileStorage { file: Arc::new(file), path: path.clone(), other_name: Some(other_name) }
+            FileStorage {
+                file: Arc::new(file),
+                path: path.clone(),
+                other_name: Some(other_name),
+                at_the_end: AtTheEnd::Stays,
+            }
         };
         drop(with_other_name());
         assert_eq!(nr_names(), 0);

@@ -151,12 +151,27 @@ impl Medium {
         })
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet. What was made goes again if it does not serve.
+    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns.
     ///
     /// # Errors
-    /// [`StorageError`].
+    /// [`StorageError`]; nothing was made then.
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
         Ok(Self::File(FileStorage::create(path, len)?))
+    }
+
+    /// The same, but it goes again unless [`Medium::stays`] is called.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing was made then.
+    pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
+        Ok(Self::File(FileStorage::create_for_now(path, len)?))
+    }
+
+    /// What was made or lengthened for now stays.
+    pub fn stays(&mut self) {
+        if let Self::File(file) = self {
+            file.stays();
+        }
     }
 
     /// Makes a file of `len` bytes that gets its name when [`Medium::give_name`] is called, and is gone if that is not.
@@ -178,13 +193,13 @@ impl Medium {
         }
     }
 
-    /// Gives an empty file its length; its bytes are zero.
+    /// Gives an empty file its length; it is empty again unless [`Medium::stays`] is called.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn lengthen(&self, len: u64) -> Result<(), StorageError> {
+    pub fn lengthen_for_now(&mut self, len: u64) -> Result<(), StorageError> {
         match self {
-            Self::File(file) => file.lengthen(len),
+            Self::File(file) => file.lengthen_for_now(len),
             Self::Device(_) => Ok(()),
         }
     }
