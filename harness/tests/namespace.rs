@@ -317,6 +317,7 @@ fn what_a_refused_namespace_names_is_had() {
                 &["--align", "1G"],
                 &["--align", "3M"],
                 &["--map", "mem", "--name", " "],
+                &["--align", "8K"],
                 &["--rules", "before"],
                 &["--next-sub-section"],
             ] {
@@ -761,6 +762,35 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
         }
     }
     assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+}
+
+/// On tmpfs a barrier takes no time, and who comes second hardly meets the first; so on a disk too.
+#[test]
+fn of_two_who_make_one_region_one_does_and_its_files_stay() {
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    for folder in ["/dev/shm", env!("CARGO_TARGET_TMPDIR")] {
+        for nr in 0..40 {
+            let pmem = Pmem { dir: tempfile::tempdir_in(folder).unwrap() };
+            if nr % 2 == 1 {
+                fs::write(pmem.path(), []).unwrap();
+            }
+            let run = || {
+                let mut command = std::process::Command::new(&program);
+                command.args(["namespace", "region"]).arg(pmem.path()).args(["--size", "64M"]);
+                command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            };
+            let both = [run(), run(), run()].map(|child| child.wait_with_output().unwrap());
+            let codes = both.each_ref().map(|output| output.status.code());
+            assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{both:?}");
+            // Busy, or a region already.
+            let refused = both.iter().filter(|output| !output.status.success());
+            let said: Vec<_> = refused.map(|output| String::from_utf8_lossy(&output.stderr)).collect();
+            assert!(said.iter().all(|said| said.contains("NS405") || said.contains("NS417")), "{said:?}");
+            pmem.run("create", &["--size", "16M"]).success();
+            assert_eq!(fs::metadata(pmem.path()).unwrap().len(), 64 << 20);
+            assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "nothing else is left");
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use memmap_layouts::nvdimm::division::DivisionError;
 use memmap_layouts::nvdimm::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, MAX_LABELS};
 use memmap_layouts::nvdimm::region::RegionError;
 use memmap_layouts::nvdimm::storage::StorageError;
+use rustix::io::Errno;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -25,7 +26,8 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
                 .fix("a user who may, or a medium and labels with the rights; list and check need to read them only")
         }
         StorageError::Io { path, what, source }
-            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded) =>
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge | ErrorKind::QuotaExceeded)
+                || source.raw_os_error() == Some(Errno::IO.raw_os_error()) =>
         {
             by(&rule::MEDIUM_IO, path)
                 .off_by(format!("cannot {what} it: {source}"))
@@ -122,6 +124,11 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         .off_by(format!("they end too early: {} are needed", Bytes(LABEL_FILE_BYTES)))
         .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
         .fix("a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is"),
+        // Source: fsync(2): after an error nothing is known of what was written.
+        RegionError::Label(LabelError::Io { what: "keep", source }) => by(&rule::MEDIUM_IO)
+            .off_by(format!("cannot keep the labels: {source}"))
+            .cost("the change may have been made, or not; no third is possible")
+            .fix("pfnbench namespace list tells which; then this again, on a medium without errors"),
         RegionError::Label(LabelError::Io { what, source }) => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot {what} the labels: {source}"))
             .cost("nothing; the next who opens finds the state of before")
@@ -138,7 +145,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
                 _ => None,
             };
             Refusal::by(&rule::INVALID_LABELS, subject)
-                .errno(rustix::io::Errno::INVAL)
+                .errno(Errno::INVAL)
                 .off_by(error.to_string())
                 .who(who)
                 .cost("no namespace of the region is brought up; the medium is as it was")
@@ -167,7 +174,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .off_by(format!("{} more than the largest free piece of {}", Bytes(size - largest), Bytes(*largest)))
             .who(named(subject))
             .works_or(subject, "nothing near it is free: destroy a namespace, or make another region"),
-        RegionError::Wanted(error) => of_table(error, subject).errno(rustix::io::Errno::INVAL),
+        RegionError::Wanted(error) => of_table(error, subject).errno(Errno::INVAL),
         RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)
             .off_by(format!("the first free place is {start:#x}, {}", distance(*start, *off, *compat)))
             .who(subject.in_front_of(*start))

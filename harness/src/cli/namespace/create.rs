@@ -136,21 +136,20 @@ impl CreateArgs {
                 with(format!("--size {} --align 2M", argument(size)), &|one| (one.size, one.align) = (size, 2 << 20))
             })
         };
-        let candidates = match error {
+        let candidates: Vec<Tried<Wanted>> = match error {
             RegionError::Size { size: asked, align } => {
                 let (below, above) = (asked - asked % align, asked.div_ceil(*align).max(1).saturating_mul(*align));
                 [size(below), size(above)].into_iter().chain(least()).chain(least_of_2m()).chain(most()).collect()
             }
             RegionError::NoSpace { .. } => most().collect(),
-            RegionError::Division(DivisionError::StartMisaligned { .. }) => vec![skip(), raw()],
-            RegionError::Division(DivisionError::BelowMinimum { .. }) => least().chain([raw()]).collect(),
+            RegionError::Division(DivisionError::StartMisaligned { .. }) => {
+                let larger = [wanted.align, 2 << 20].map(|align| align.max(MIN_HOST_BYTES).saturating_mul(2));
+                [skip()].into_iter().chain([align(2 << 20), in_ram(2 << 20)]).chain(larger.map(size)).collect()
+            }
+            RegionError::Division(DivisionError::BelowMinimum { .. }) => least().collect(),
             RegionError::Division(DivisionError::TooSmall { works, .. }) => {
                 let larger = works.map(size).into_iter();
-                larger
-                    .chain([in_ram(wanted.align), align(2 << 20), in_ram(2 << 20)])
-                    .chain(most())
-                    .chain([raw()])
-                    .collect()
+                larger.chain([in_ram(wanted.align), align(2 << 20), in_ram(2 << 20)]).chain(most()).collect()
             }
             RegionError::Division(DivisionError::Align { aligns, .. }) => {
                 aligns.iter().rev().map(|one| align(*one)).collect()
@@ -161,6 +160,14 @@ impl CreateArgs {
             }
             _ => Vec::new(),
         };
+        // The same from the next sub-section on, where the first place is none; then without records.
+        let skipping = candidates.iter().filter(|one| !one.request.skips_to_sub_section).map(|one| {
+            let request = Wanted { skips_to_sub_section: true, ..one.request.clone() };
+            Tried::new(format!("--next-sub-section {}", one.arguments), request)
+        });
+        let skipping: Vec<_> = skipping.collect();
+        let raw = matches!(error, RegionError::Division(_)).then(raw);
+        let candidates = candidates.into_iter().chain(skipping).chain(raw);
         tried(candidates, |one| region.would_hold(one, &self.around.surroundings(), &HOST, &rules))
     }
 

@@ -78,7 +78,8 @@ Examples:
   pfnbench namespace check pmem0 --rules before --ram 0xfc000000-0xffffffff
 
 Each is checked in its place: its info block, the physical space, who shares what a machine would add (RAM, other regions, the
-namespaces in front of it that are enabled), and room on the medium for its records.
+namespaces in front of it that are enabled), and room on the medium for its records by the rules of x86-64, which keeps those of parts
+of sections in RAM; arm64 (--layout dax of enable) needs more.
 
 Exit codes: 0 every namespace is taken, 1 one is not, 2 the region cannot be opened.")]
 pub(super) struct CheckArgs {

@@ -4,6 +4,7 @@ use super::media::{PathArgs, is_there};
 use super::remedy::{Tried, tried};
 use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
+use crate::interrupt::Interrupt;
 use crate::refusal::Subject;
 use crate::refusal::files_error::FilesError;
 use crate::units::{argument, parse_size};
@@ -13,9 +14,10 @@ use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
 use memmap_layouts::nvdimm::label::InvalidTable;
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Region, RegionError, check_region};
-use memmap_layouts::nvdimm::storage::{Access, Medium, Storage};
+use memmap_layouts::nvdimm::storage::{Access, Medium, Storage, StorageError};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,31 +40,6 @@ pub(super) struct RegionArgs {
     align: Option<u64>,
     #[command(flatten)]
     pub(super) json: Json,
-}
-
-/// What is undone unless all goes well.
-enum Made<'a> {
-    Nothing,
-    /// A file.
-    File(&'a Path),
-    /// The length of an empty one.
-    Length(&'a Path),
-}
-
-impl Made<'_> {
-    fn stays(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Made<'_> {
-    fn drop(&mut self) {
-        let _ = match self {
-            Self::Nothing => Ok(()),
-            Self::File(path) => std::fs::remove_file(path),
-            Self::Length(path) => std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(0)),
-        };
-    }
 }
 
 /// Where a region begins if nobody says it.
@@ -145,12 +122,29 @@ impl RegionArgs {
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let (path, labels) = (&self.paths.medium, self.paths.labels()?);
-        if is_there(&labels)? {
-            let (medium, is_named) = (path.clone(), self.paths.are_labels_named());
-            return Err(FilesError::IsRegion { medium, labels, is_named }.into());
+        let interrupt = Interrupt::listen().context("cannot listen to signals")?;
+        let is_medium_made_by_another = |error: &anyhow::Error| {
+            let is_there = |source: &std::io::Error| source.kind() == ErrorKind::AlreadyExists;
+            let error = error.downcast_ref::<StorageError>();
+            matches!(error, Some(StorageError::Io { path, source, .. }) if *path == self.paths.medium && is_there(source))
+        };
+        match self.make(&interrupt) {
+            // Another process came first: what is there now is taken, or refused, as such.
+            Err(error) if is_medium_made_by_another(&error) && self.paths.medium.is_file() => self.make(&interrupt),
+            made => made,
         }
-        let mut made = Made::Nothing;
+    }
+
+    fn make(&self, interrupt: &Interrupt) -> anyhow::Result<Answer> {
+        let (path, labels) = (&self.paths.medium, self.paths.labels()?);
+        let check_labels = || match is_there(&labels)? {
+            true => {
+                let (medium, labels, is_named) = (path.clone(), labels.clone(), self.paths.are_labels_named());
+                Err(FilesError::IsRegion { medium, labels, is_named })
+            }
+            false => Ok(()),
+        };
+        check_labels()?;
         let found = self.find();
         let (medium, shape) = match (&found, self.size) {
             // It says what it is when it is opened.
@@ -159,17 +153,18 @@ impl RegionArgs {
                 bail!("{} is no medium", medium.path().display());
             }
             (Found::Nothing { .. }, None) => {
-                let works = vec![Tried::new(
-                    "--size 4G",
-                    Shape { start: self.start.unwrap_or(DEFAULT_START), size: 4 << 30, align: self.align },
-                )];
-                let subject =
-                    Subject::default().with(tried(works, |shape| shape.check().is_ok() && self.can_be_made()));
-                return Err(FilesError::SizeMissing { medium: path.clone() }).context(subject);
+                let (start, size) = (self.start.unwrap_or(DEFAULT_START), 4 << 30);
+                let works = [Tried::new("--size 4G", Shape { start, size, align: self.align })];
+                let works = tried(works, |shape| shape.check().is_ok() && self.can_be_made());
+                return Err(FilesError::SizeMissing { medium: path.clone() }).context(Subject::default().with(works));
             }
             (Found::Nothing { is_there }, Some(size)) => {
                 let shape = self.shape(size, None, false)?;
-                (self.make(*is_there, size, &mut made)?, shape)
+                let medium = match is_there {
+                    true => self.lengthened(size)?,
+                    false => Medium::create_for_now(path, size)?,
+                };
+                (medium, shape)
             }
             (Found::Device, Some(size)) => {
                 return Err(FilesError::OwnSize { medium: path.clone(), len: None, size }.into());
@@ -179,14 +174,15 @@ impl RegionArgs {
             }
             (Found::Device | Found::File(_), _) => {
                 let medium = Medium::open(path, Access::Write)?;
-                let len = medium.len_bytes().with_context(|| format!("cannot ask {} for its size", path.display()))?;
-                let shape = self.shape(len, medium.physical_start(), true)?;
+                let shape = self.shape(self.len_of(&medium)?, medium.physical_start(), true)?;
                 (medium, shape)
             }
         };
+        // Once more, now that nobody else can make it a region.
+        check_labels()?;
+        interrupt.check()?;
         let region = Region::found(medium, &labels, shape.start, shape.align(), &HOST);
         let region = region.with_context(|| self.paths.subject())?;
-        made.stays();
         let off = shape.start % HOST.compat_bytes;
         if off != 0 {
             eprintln!(
@@ -199,25 +195,27 @@ impl RegionArgs {
         self.say(&region, &labels, matches!(found, Found::File(_)))
     }
 
+    fn len_of(&self, medium: &Medium) -> anyhow::Result<u64> {
+        medium.len_bytes().with_context(|| format!("cannot ask {} for its size", self.paths.medium.display()))
+    }
+
+    /// An empty file with a length, unless another process gave it one in between.
+    fn lengthened(&self, size: u64) -> anyhow::Result<Medium> {
+        let path = &self.paths.medium;
+        let mut medium = Medium::open(path, Access::Write)?;
+        match self.len_of(&medium)? {
+            0 => medium.lengthen_for_now(size)?,
+            len if len == size => {}
+            len => return Err(FilesError::OwnSize { medium: path.clone(), len: Some(len), size }.into()),
+        }
+        Ok(medium)
+    }
+
     /// Is there a folder for it, and nothing in the way?
     fn can_be_made(&self) -> bool {
         let path = &self.paths.medium;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         folder.is_dir() && (path.is_file() || path.symlink_metadata().is_err())
-    }
-
-    /// Makes the medium; an empty file that is there is given its length.
-    fn make<'a>(&'a self, is_there: bool, size: u64, made: &mut Made<'a>) -> anyhow::Result<Medium> {
-        let path: &PathBuf = &self.paths.medium;
-        if !is_there {
-            let medium = Medium::create(path, size)?;
-            *made = Made::File(path);
-            return Ok(medium);
-        }
-        let medium = Medium::open(path, Access::Write)?;
-        *made = Made::Length(path);
-        medium.lengthen(size)?;
-        Ok(medium)
     }
 
     fn say(&self, region: &Region<Medium>, labels: &Path, is_as_found: bool) -> anyhow::Result<Answer> {

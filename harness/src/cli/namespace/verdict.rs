@@ -2,17 +2,22 @@
 
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::info_block::Signature;
 use memmap_layouts::nvdimm::region::Personality;
 use serde_json::{Value, json};
 
 pub(super) fn verdict(personality: &Personality, namespace: Extent) -> String {
     match personality {
         Personality::Raw => "a raw block device".to_owned(),
-        Personality::Pages(_, settings) => format!(
+        Personality::Pages(signature, settings) => format!(
             "{} of data from {} on{}",
             Bytes(settings.data_bytes(namespace)),
             Bytes(settings.block_io_offset()),
-            if settings.has_dax() { "" } else { "; padded in front, so it is a block device without DAX" }
+            match (settings.has_dax(), signature) {
+                (true, _) => "",
+                (false, Signature::Pfn) => "; padded in front, so it is a block device without DAX",
+                (false, Signature::Dax) => "; padded in front, so nothing of it can be mapped into processes",
+            }
         ),
     }
 }
