@@ -12,7 +12,7 @@ pub struct Interrupt(Arc<AtomicUsize>);
 
 /// The user asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted; nothing was written")]
+#[error("interrupted")]
 pub struct Interrupted {
     /// The signal.
     pub signal: u8,

@@ -566,7 +566,7 @@ fn a_scene_that_is_interrupted_leaves_nothing() {
             .args(["namespace", "scene", "shift", "--dir"])
             .arg(dir.path())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         // Once its first step is told, it is on its way.
@@ -576,6 +576,7 @@ fn a_scene_that_is_interrupted_leaves_nothing() {
         rustix::process::kill_process(pid, signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(128 + signal.as_raw()), "{:?}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "pfnbench: interrupted; nothing was written\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{signal:?} left files");
     }
     let told = namespace(&["scene", "shift", "--dir", "/does/not/exist", "--json"]).code(2).get_output().stdout.clone();
