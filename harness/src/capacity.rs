@@ -1,19 +1,16 @@
 //! Where the bytes of a namespace go, before the sub-section series and since.
 
 use clap::ValueEnum;
+use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, Terms};
-use memmap_layouts::nvdimm::forecast::{ForecastError, Held, Mapped, forecast};
+use memmap_layouts::nvdimm::forecast::{ForecastError, Held, MACHINE_SPACE_BYTES, Mapped, forecast};
 use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, RecordsOn};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
-use memmap_layouts::{Bytes, Geometry, X86_64};
 use serde::Serialize;
 use thiserror::Error;
 
 /// The machine that is planned for.
 pub const HOST: Host = Host::X86_64;
-
-/// Bytes of its physical space: 46 bits, with page tables of four levels.
-pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
 /// A namespace to be divided.
 #[derive(Clone, Copy, Debug)]

@@ -70,7 +70,7 @@ impl Subject {
 
     /// A namespace of it as arguments.
     fn named(&self, name: &str) -> String {
-        format!("{} {}", self.region.as_deref().unwrap_or("MEDIUM"), shell::word(name.as_ref()))
+        format!("{} {}", self.region.as_deref().unwrap_or("MEDIUM"), shell::last_word(name))
     }
 
     /// With what was tried and works.

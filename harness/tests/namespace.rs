@@ -432,6 +432,10 @@ fn starts_that_are_named_for_a_moved_namespace_work() {
         }
     }
     assert!(typed >= 10, "{typed}");
+    // A place where others are is not named.
+    let ram = ["--at", "0x100100000", "--ram", "0x100000000-0x10fffffff", "--json"];
+    let checked: Value = serde_json::from_slice(&pmem.run("check", &ram).code(1).get_output().stdout).unwrap();
+    assert_eq!(works(&checked["namespaces"][0]["error"]), Vec::<String>::new(), "{checked}");
     for verb in ["list", "check", "create"] {
         let size = if verb == "create" { &["--size", "16M"][..] } else { &[] };
         pmem.run(verb, &[&["--at", "0x100000001"], size].concat()).code(2).stderr(contains("NS105"));
@@ -763,6 +767,42 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
         }
     }
     assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+}
+
+#[test]
+fn a_medium_is_one_region_whatever_name_it_has() {
+    let pmem = Pmem::new("256M");
+    pmem.run("create", &["--size", "64M"]).success();
+    let other = pmem.dir.path().join("other");
+    std::os::unix::fs::symlink(pmem.path(), &other).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::cargo_bin("pfnbench").unwrap();
+        command.current_dir(pmem.dir.path()).arg("namespace").args(args).assert()
+    };
+    run(&["region", "other"]).code(2).stderr(contains("NS417"));
+    run(&["region", "pmem0", "--labels", "l"]).code(2).stderr(contains("NS417").and(contains("list pmem0 shows")));
+    run(&["list", "other"]).success().stdout(contains("namespace0.0"));
+    assert!(!pmem.dir.path().join("other.labels").exists() && !pmem.dir.path().join("l").exists());
+}
+
+#[test]
+fn what_is_created_is_where_nobody_is() {
+    let pmem = Pmem::new("256M");
+    for more in [["--ram", "0x100000000+64M"], ["--region", "0x102000000+256M"]] {
+        pmem.run("create", &[&["--size", "64M"], &more[..]].concat()).code(1).stderr(contains("NS205"));
+    }
+    pmem.run("create", &["--size", "64M", "--region", "0x102000000+256M"]).stderr(contains("--size 16M or --size 32M"));
+    let end = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+    end.run("region", &["--size", "1G", "--start", "0x3ffff0000000"]).success();
+    end.run("create", &["--size", "512M"]).code(2).stderr(contains("NS104").and(contains("--size 16M")));
+    // Less than an info block, with others behind it and without.
+    let small = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+    small.run("region", &["--size", "64K"]).success();
+    for size in ["4K", "56K", "4K"] {
+        small.run("create", &["--size", size, "--mode", "raw"]).success();
+    }
+    small.run("check", &[]).success();
+    small.run("enable", &["all"]).success();
 }
 
 /// On tmpfs a barrier takes no time, and who comes second hardly meets the first; so on a disk too.

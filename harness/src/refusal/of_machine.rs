@@ -57,10 +57,10 @@ pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
             .fix("a start on a page, as pfnbench namespace plan shows"),
         NamespaceError::Pagemap(PagemapError::Conflict { at, .. }) => by(&rule::CONFLICT)
             .who(Some(format!("a mapping at {at}")))
-            .fix("a layout with sub-sections (--layout dax-x86), or a start in another section"),
+            .fix("a start in another section; or, where whole sections are added, a layout with sub-sections (--layout dax-x86)"),
         NamespaceError::Pagemap(PagemapError::OverlapsRam { at, .. }) => by(&rule::RAM)
             .who(Some(format!("RAM at {at}")))
-            .fix("a layout with sub-sections (--layout dax-x86), or a start in another section"),
+            .fix("a start in another section; or, where whole sections are added, a layout with sub-sections (--layout dax-x86)"),
         NamespaceError::Pagemap(PagemapError::Layout(HotplugError::AltmapExhausted { need, left, .. })) => {
             by(&rule::ALTMAP)
                 .off_by(format!("{need} pages are needed for the next piece, and {left} are left"))

@@ -2,11 +2,12 @@
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance, of_machine, range};
-use crate::capacity::{MACHINE_SPACE_BYTES, PlanError};
+use crate::capacity::PlanError;
 use crate::units::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
+use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 
 /// What is said of a size that is no multiple: how far off, and what rounding costs.
 pub(super) fn of_size(size: u64, step: u64, subject: &Subject) -> Refusal {

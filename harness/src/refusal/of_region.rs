@@ -174,6 +174,13 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .off_by(format!("{} more than the largest free piece of {}", Bytes(size - largest), Bytes(*largest)))
             .who(named(subject))
             .works_or(subject, "nothing near it is free: destroy a namespace, or make another region"),
+        RegionError::Taken { other, by: bytes, .. } => by(&rule::TAKEN)
+            .off_by(format!("{} of it are within", Bytes(*bytes)))
+            .who(Some(range(other)))
+            .works_or(subject, "a smaller one, or a region elsewhere"),
+        RegionError::Beyond { beyond } => by(&rule::BEYOND)
+            .off_by(format!("it ends {} beyond", Bytes(*beyond)))
+            .works_or(subject, "a smaller one, or a region at a lower start"),
         RegionError::Wanted(error) => of_table(error, subject).errno(Errno::INVAL),
         RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)
             .off_by(format!("the first free place is {start:#x}, {}", distance(*start, *off, *compat)))

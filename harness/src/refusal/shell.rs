@@ -2,12 +2,22 @@
 
 use std::path::Path;
 
-/// A path as one types it: in quotes if a shell would take it apart.
+/// A path as one types it: in quotes if a shell would take it apart, and never an option.
 pub fn word(path: &Path) -> String {
     let text = path.display().to_string();
+    quoted(&if text.starts_with('-') { format!("./{text}") } else { text })
+}
+
+/// A name as the last word of a command.
+pub fn last_word(name: &str) -> String {
+    format!("{}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(name))
+}
+
+/// In quotes if a shell would take it apart.
+pub fn quoted(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:@%,".contains(char);
-    match !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
-        true => text,
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
@@ -23,5 +33,9 @@ mod tests {
                 std::process::Command::new("sh").args(["-c", &format!("printf %s {}", word(path.as_ref()))]).output();
             assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), path);
         }
+        assert_eq!(
+            (word("-m".as_ref()), last_word("-x"), last_word("a b")),
+            ("./-m".into(), "-- -x".into(), "'a b'".into())
+        );
     }
 }

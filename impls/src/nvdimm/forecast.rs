@@ -15,6 +15,9 @@ use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
 
+/// Bytes of the physical space of a machine: x86-64 with page tables of four levels.
+pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
+
 /// What would be mapped of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
@@ -91,8 +94,7 @@ fn meets(one: &Extent, other: &Extent) -> bool {
 /// # Errors
 /// [`ForecastError`], in the kernel's order.
 pub fn forecast(mapped: &Mapped, held: Held<'_>, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
-    let space = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
-    let beyond = mapped.extent.end().saturating_sub(space);
+    let beyond = mapped.extent.end().saturating_sub(MACHINE_SPACE_BYTES);
     if beyond > 0 {
         return Err(ForecastError::Beyond { beyond });
     }

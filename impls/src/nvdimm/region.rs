@@ -17,6 +17,7 @@
 //! Source: `drivers/nvdimm/region_devs.c`, `namespace_devs.c`, `pfn_devs.c`.
 
 use super::division::{Division, DivisionError, Surroundings, Terms};
+use super::forecast::MACHINE_SPACE_BYTES;
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
 use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table};
 use super::storage::{Medium, Storage, StorageError};
@@ -106,6 +107,22 @@ pub enum RegionError {
         /// The most that works.
         largest: u64,
     },
+    /// Somebody else has the place.
+    #[error("{} of the namespace at {:#x} are within {:#x}-{:#x}", Bytes(*by), namespace.start, other.start, other.end() - 1)]
+    Taken {
+        /// Where it would lie.
+        namespace: Extent,
+        /// RAM, or another region.
+        other: Extent,
+        /// Bytes that both have.
+        by: u64,
+    },
+    /// A machine has no page frames for all of it.
+    #[error("the namespace ends {} beyond the physical space of the machine", Bytes(*beyond))]
+    Beyond {
+        /// How far.
+        beyond: u64,
+    },
     /// What is asked for cannot be.
     #[error("that cannot be: {0}")]
     Wanted(InvalidTable),
@@ -141,6 +158,8 @@ impl RegionError {
             Self::Medium { what: "read", .. } => Errno::NXIO,
             Self::Medium { source, .. } => of_io(source),
             Self::NoSpace { .. } => Errno::NOSPC,
+            Self::Taken { .. } => Errno::BUSY,
+            Self::Beyond { .. } => Errno::RANGE,
             Self::Division(error) => error.errno(),
             Self::InfoBlock(error) => error.errno(),
             Self::Enabled { .. } => Errno::BUSY,
@@ -429,9 +448,18 @@ impl<S: Storage> Region<S> {
             free.into_iter().find(|(_, len)| *len >= size).ok_or(RegionError::NoSpace { size, largest })?;
         let label = Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind, is_disabled: false };
         let after = self.changed(|table| table.labels.push(label.clone()))?;
+        let namespace = self.namespace(&label);
+        let within = |other: &Extent| namespace.end().min(other.end()).saturating_sub(namespace.start.max(other.start));
+        if let Some(other) = around.ram.iter().chain(around.regions).find(|other| within(other) > 0) {
+            return Err(RegionError::Taken { namespace, other: *other, by: within(other) });
+        }
+        let beyond = namespace.end().saturating_sub(MACHINE_SPACE_BYTES);
+        if beyond > 0 && signature(kind).is_some() {
+            return Err(RegionError::Beyond { beyond });
+        }
         let divided = |signature| {
             let terms = Terms { align: wanted.align, records: wanted.records, host, around: *around, rules };
-            terms.divide(self.namespace(&label)).map(|division| (signature, division))
+            terms.divide(namespace).map(|division| (signature, division))
         };
         let division = signature(kind).map(divided).transpose()?;
         Ok(Placed { label, after, division })
@@ -501,6 +529,13 @@ impl<S: Storage> Region<S> {
         let size = label.size;
         let namespace = start.checked_add(label.offset).and_then(|start| Extent::new(start, size));
         let namespace = namespace.ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
+        if size < INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64 {
+            // What lies there is not its own.
+            return match label.kind {
+                NamespaceKind::Raw => Ok(Personality::Raw),
+                _ => Err(InfoBlockError::Signature.into()),
+            };
+        }
         let bytes = self.read_info_block(label)?;
         let Some(block) = InfoBlock::read(&bytes) else { return Ok(Personality::Raw) };
         let as_of = |signature| block.validate(signature, &label.uuid, namespace, host, None, rules);

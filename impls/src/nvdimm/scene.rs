@@ -14,10 +14,10 @@ use super::region::{Personality, Region, RegionError, Wanted};
 use super::storage::{Access, Medium, Storage, StorageError};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
-use crate::error::BootError;
+use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
 use crate::layouts::{Dax, DaxX86, Subsection};
-use crate::machine::{Machine, MachineConfig, MachineError};
+use crate::machine::{Machine, MachineConfig, MachineError, PagemapError};
 use crate::memmap::*;
 use crate::pfn::{Pfn, PfnRange};
 use crate::placement::{OnDevice, WholeSections};
@@ -298,6 +298,13 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             return Err(SceneError::Stopped);
         }
         let result = enable(region, region.label(uuid)?, &Host::X86_64, &self.machine, &mut ());
+        // A folder without room says nothing of rules.
+        let result = match result {
+            Err(error @ NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem { .. }))) => {
+                return Err(error.into());
+            }
+            result => result,
+        };
         let wish = match expected {
             Expected::Up => "comes up".to_owned(),
             Expected::Refused(errno) => errno_name(errno),

@@ -7,7 +7,7 @@ use super::remedy::{Tried, tried};
 use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::Subject;
-use crate::refusal::shell::word;
+use crate::refusal::shell::quoted;
 use crate::units::{argument, parse_size};
 use clap::{Args, ValueEnum};
 use memmap_layouts::Bytes;
@@ -74,7 +74,7 @@ fn unused(region: &Region<Medium>) -> String {
 
 /// A name in a sentence: in quotes if it would not be seen as it is.
 fn shown(name: &str) -> String {
-    word(name.escape_debug().to_string().as_ref())
+    quoted(&name.escape_debug().to_string())
 }
 
 impl CreateArgs {
@@ -142,6 +142,7 @@ impl CreateArgs {
                 [size(below), size(above)].into_iter().chain(least()).chain(least_of_2m()).chain(most()).collect()
             }
             RegionError::NoSpace { .. } => most().collect(),
+            RegionError::Taken { .. } | RegionError::Beyond { .. } => least().collect(),
             RegionError::Division(DivisionError::StartMisaligned { .. }) => {
                 let larger = [wanted.align, 2 << 20].map(|align| align.max(MIN_HOST_BYTES).saturating_mul(2));
                 [skip()].into_iter().chain([align(2 << 20), in_ram(2 << 20)]).chain(larger.map(size)).collect()

@@ -1,7 +1,7 @@
 //! `pfnbench namespace enable`.
 
 use super::around::parse_extent;
-use super::media::{MediumArgs, starts, subject};
+use super::media::{Beside, MediumArgs, places, subject};
 use super::one::find;
 use super::records_bar::RecordsBar;
 use super::verdict::{verdict, verdict_json};
@@ -33,7 +33,7 @@ Examples:
   pfnbench namespace enable pmem0 namespace0.0 --at 0x104000000 --layout vmemmap-section
   pfnbench namespace enable pmem0 namespace0.0 --layout section-dax --ram 0xfc000000-0xffffffff
 
-Exit codes: 0 all came up and every record was read, 1 one was refused, 2 the region cannot be opened.")]
+Exit codes: 0 all came up and every record was read, 1 one was refused, or medium or labels say no, 2 a file is not there.")]
 pub(super) struct EnableArgs {
     #[command(flatten)]
     medium: MediumArgs,
@@ -140,7 +140,10 @@ impl OnLayout<'_> {
         let label = Label { is_disabled: false, ..label.clone() };
         let enabled = enable(self.region, &label, &HOST, machine, bar).map_err(|error| {
             let works = match &error {
-                NamespaceError::Region(error) => starts(self.region, &label, error, &<L::Rules as Rules>::SET),
+                NamespaceError::Region(error) => {
+                    let beside = Beside { ram: self.ram, regions: &[], mapped: &[] };
+                    places(self.region, &label, Some(error), beside, &<L::Rules as Rules>::SET)
+                }
                 _ => Vec::new(),
             };
             anyhow::Error::new(error).context(subject(self.region, &label).with(works))

@@ -1,8 +1,7 @@
 //! `pfnbench namespace list` and `check`: what a region holds, and whether a kernel would take it.
 
 use super::around::AroundArgs;
-use super::media::{MediumArgs, starts, subject};
-use super::remedy::{Tried, tried};
+use super::media::{Beside, MediumArgs, mapped, places, subject};
 use super::verdict::{verdict, verdict_json};
 use crate::capacity::{HOST, Time};
 use crate::cli::{Answer, Json, print, print_json};
@@ -11,7 +10,7 @@ use crate::table;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::forecast::{Held, Mapped, forecast};
+use memmap_layouts::nvdimm::forecast::{Held, forecast};
 use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::region::{Personality, Region};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
@@ -81,7 +80,7 @@ Each is checked in its place: its info block, the physical space, who shares wha
 namespaces in front of it that are enabled), and room on the medium for its records by the rules of x86-64, which keeps those of parts
 of sections in RAM; arm64 (--layout dax of enable) needs more.
 
-Exit codes: 0 every namespace is taken, 1 one is not, 2 the region cannot be opened.")]
+Exit codes: 0 every namespace is taken, 1 one is not, or medium or labels say no, 2 a file is not there.")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     medium: MediumArgs,
@@ -94,38 +93,8 @@ pub(super) struct CheckArgs {
     pub(super) json: Json,
 }
 
-/// What would be mapped of a namespace.
-fn mapped(personality: &Personality, namespace: Extent) -> Option<Mapped> {
-    match personality {
-        Personality::Raw => None,
-        Personality::Pages(_, settings) => {
-            let (extent, dataoff, records) = (settings.mapped(namespace), settings.dataoff, settings.records);
-            Some(Mapped { extent, dataoff, records })
-        }
-    }
-}
-
 impl CheckArgs {
-    /// Starts of the region with which a machine would map a namespace: where it was made, and where it begins with a section.
-    fn places(&self, region: &Region<Medium>, label: &Label, rules: &RuleSet) -> Vec<String> {
-        let (start, section) = (region.extent().start, HOST.section_bytes);
-        let below = start.saturating_sub(region.namespace(label).start % section);
-        let places =
-            [region.made_at(), below, below.saturating_add(section)].into_iter().filter(|place| *place != start);
-        let is_mapped = |place: &u64| {
-            let Some(namespace) = place.checked_add(label.offset).and_then(|start| Extent::new(start, label.size))
-            else {
-                return false;
-            };
-            let personality = region.probe_at(*place, label, &HOST, rules);
-            let mapped = personality.ok().and_then(|personality| mapped(&personality, namespace));
-            let held = Held { ram: &self.around.ram, mapped: &self.around.region };
-            mapped.is_some_and(|mapped| forecast(&mapped, held, &HOST, rules).is_ok())
-        };
-        tried(places.map(|place| Tried::new(format!("--at {place:#x}"), place)), is_mapped)
-    }
-
-    /// The info block, then what a machine would say; `held` is what those in front have.
+    /// The info block, then what a machine would say; `held` is what those in front of it have.
     fn check(
         &self,
         region: &Region<Medium>,
@@ -134,12 +103,15 @@ impl CheckArgs {
         rules: &RuleSet,
     ) -> Result<Personality, Box<Refusal>> {
         let subject = subject(region, label);
-        let personality = region
-            .probe(label, &HOST, rules)
-            .map_err(|error| of_region::refusal(&error, &subject.clone().with(starts(region, label, &error, rules))))?;
+        let own = held.clone();
+        let beside = Beside { ram: &self.around.ram, regions: &self.around.region, mapped: &own };
+        let personality = region.probe(label, &HOST, rules).map_err(|error| {
+            of_region::refusal(&error, &subject.clone().with(places(region, label, Some(&error), beside, rules)))
+        })?;
         if let Some(mapped) = mapped(&personality, region.namespace(label)) {
-            forecast(&mapped, Held { ram: &self.around.ram, mapped: held }, &HOST, rules).map_err(|error| {
-                let works = self.places(region, label, rules);
+            let all = [&self.around.region[..], &own].concat();
+            forecast(&mapped, Held { ram: &self.around.ram, mapped: &all }, &HOST, rules).map_err(|error| {
+                let works = places(region, label, None, beside, rules);
                 Box::new(of_machine::of_forecast(&error, &subject.clone().with(works)))
             })?;
             if !label.is_disabled {
@@ -153,7 +125,7 @@ impl CheckArgs {
         let region = self.medium.open(Access::Read, self.json)?;
         let (mut answer, mut verdicts, rules) = (Answer::Yes, Vec::new(), self.rules.rules());
         // Those in front are brought up first, unless they are disabled.
-        let mut held = self.around.region.clone();
+        let mut held = Vec::new();
         for label in region.labels() {
             let extent = region.namespace(label);
             let checked = self.check(&region, label, &mut held, &rules);

@@ -11,9 +11,10 @@ use crate::units::parse_size;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::forecast::{Held, Mapped, forecast};
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use memmap_layouts::nvdimm::label::Label;
-use memmap_layouts::nvdimm::region::{Region, RegionError};
+use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
 use memmap_layouts::rules::RuleSet;
 use serde_json::json;
@@ -32,9 +33,11 @@ pub(super) struct PathArgs {
     labels: Option<PathBuf>,
 }
 
-/// Where the labels of a file are if nobody says it.
-fn beside(medium: &Path) -> PathBuf {
-    let mut name = medium.as_os_str().to_owned();
+/// Where the labels of a file are if nobody says it: beside the file itself, whatever links lead to it.
+pub(super) fn beside(medium: &Path) -> PathBuf {
+    let is_link = medium.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let itself = Some(medium).filter(|_| is_link).and_then(|link| link.canonicalize().ok());
+    let mut name = itself.unwrap_or_else(|| medium.to_owned()).into_os_string();
     name.push(".labels");
     name.into()
 }
@@ -137,15 +140,55 @@ pub(super) fn subject(region: &Region<Medium>, label: &Label) -> Subject {
     Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid))).of_region(named)
 }
 
-/// Starts of the region (--at) with which a namespace is taken, if that is what it was refused for.
-pub(super) fn starts(region: &Region<Medium>, label: &Label, error: &RegionError, rules: &RuleSet) -> Vec<String> {
+/// What would be mapped of a namespace.
+pub(super) fn mapped(personality: &Personality, namespace: Extent) -> Option<Mapped> {
+    match personality {
+        Personality::Raw => None,
+        Personality::Pages(_, settings) => {
+            let (extent, dataoff, records) = (settings.mapped(namespace), settings.dataoff, settings.records);
+            Some(Mapped { extent, dataoff, records })
+        }
+    }
+}
+
+/// Who is there when a namespace comes up.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub(super) ram: &'a [Extent],
+    /// Other regions.
+    pub(super) regions: &'a [Extent],
+    /// What is mapped of this region, which moves with it.
+    pub(super) mapped: &'a [Extent],
+}
+
+/// Starts of the region (--at) with which a namespace would be mapped: where it was made, those beside its own that put its data back on
+/// the grid, and those with which it begins with a section.
+pub(super) fn places(
+    region: &Region<Medium>,
+    label: &Label,
+    error: Option<&RegionError>,
+    beside: Beside<'_>,
+    rules: &RuleSet,
+) -> Vec<String> {
     let start = region.extent().start;
     let (off, grid) = match error {
-        RegionError::InfoBlock(InfoBlockError::BadOffset { off, align, .. }) => (*off, *align),
-        RegionError::InfoBlock(InfoBlockError::StartMisaligned { off, compat, .. }) => (*off, *compat),
-        _ => return Vec::new(),
+        Some(RegionError::InfoBlock(InfoBlockError::BadOffset { off, align, .. })) => (*off, *align),
+        Some(RegionError::InfoBlock(InfoBlockError::StartMisaligned { off, compat, .. })) => (*off, *compat),
+        Some(_) => return Vec::new(),
+        None => ((start + label.offset) % HOST.section_bytes, HOST.section_bytes),
     };
-    let beside = [Some(region.made_at()), start.checked_sub(off), start.checked_add(grid - off)];
-    let candidates = beside.into_iter().flatten().map(|start| Tried::new(format!("--at {start:#x}"), start));
-    tried(candidates, |start| region.probe_at(*start, label, &HOST, rules).is_ok())
+    let candidates = [Some(region.made_at()), start.checked_sub(off), start.checked_add(grid - off)];
+    let would_be_mapped = |place: &u64| {
+        let namespace = place.checked_add(label.offset).and_then(|start| Extent::new(start, label.size));
+        let personality = region.probe_at(*place, label, &HOST, rules).ok();
+        let Some(mapped) = personality.zip(namespace).and_then(|(personality, extent)| mapped(&personality, extent))
+        else {
+            return false;
+        };
+        let moved = |own: &Extent| Extent { start: own.start - start + place, size: own.size };
+        let held: Vec<_> = beside.mapped.iter().map(moved).chain(beside.regions.iter().copied()).collect();
+        forecast(&mapped, Held { ram: beside.ram, mapped: &held }, &HOST, rules).is_ok()
+    };
+    let candidates = candidates.into_iter().flatten().filter(|place| *place != start);
+    tried(candidates.map(|place| Tried::new(format!("--at {place:#x}"), place)), would_be_mapped)
 }

@@ -3,9 +3,7 @@
 use super::MapArg;
 use super::around::AroundArgs;
 use super::remedy::{Tried, tried};
-use crate::capacity::{
-    HOST, LOST_SIZES, Lost, MACHINE_SPACE_BYTES, Neighbours, Plan, PlanError, Time, Waterfall, lost,
-};
+use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::{Refusal, Subject, of_plan};
 use crate::report::picture::plain;
@@ -15,6 +13,7 @@ use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
+use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! `pfnbench namespace region`.
 
-use super::media::{PathArgs, is_there};
+use super::media::{PathArgs, beside, is_there};
 use super::remedy::{Tried, tried};
 use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
@@ -15,6 +15,7 @@ use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
 use memmap_layouts::nvdimm::label::InvalidTable;
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Region, RegionError, check_region};
 use memmap_layouts::nvdimm::storage::{Access, Medium, Storage, StorageError};
+use rustix::fs::Access as May;
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -106,6 +107,7 @@ impl RegionArgs {
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Found::Nothing { is_there: true },
             Ok(metadata) if metadata.is_file() => Found::File(metadata.len()),
             Ok(_) => Found::Other,
+            Err(error) if error.kind() != ErrorKind::NotFound => Found::Other,
             Err(_) => Found::Nothing { is_there: false },
         }
     }
@@ -145,6 +147,11 @@ impl RegionArgs {
             false => Ok(()),
         };
         check_labels()?;
+        // Nor under other labels: two regions of one medium would write over each other.
+        let usual = beside(path);
+        if !self.paths.is_device() && usual != labels && is_there(&usual).unwrap_or(false) {
+            return Err(FilesError::IsRegion { medium: path.clone(), labels: usual, is_named: false }.into());
+        }
         let found = self.find();
         let (medium, shape) = match (&found, self.size) {
             // It says what it is when it is opened.
@@ -215,7 +222,8 @@ impl RegionArgs {
     fn can_be_made(&self) -> bool {
         let path = &self.paths.medium;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        folder.is_dir() && (path.is_file() || path.symlink_metadata().is_err())
+        rustix::fs::access(folder, May::WRITE_OK | May::EXEC_OK).is_ok()
+            && (path.is_file() || path.symlink_metadata().is_err())
     }
 
     fn say(&self, region: &Region<Medium>, labels: &Path, is_as_found: bool) -> anyhow::Result<Answer> {

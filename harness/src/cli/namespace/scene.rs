@@ -20,7 +20,7 @@ Examples:
   pfnbench namespace scene shift --rules before         what old kernels did when the firmware moved a region
   pfnbench namespace scene ndctl-76 --json
 
-Exit codes: 0 every step ended as expected under its rules, 1 one did not, 2 the scene could not be played.")]
+Exit codes: 0 every step ended as expected under its rules, 1 one did not, or the folder has no room, 2 the scene could not be played.")]
 pub(super) struct SceneArgs {
     /// Which scene.
     #[arg(value_name = "NAME", value_parser = scenes())]
