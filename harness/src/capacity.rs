@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 use memmap_layouts::Bytes;
-use memmap_layouts::nvdimm::division::{Division, DivisionError, Surroundings, Terms};
-use memmap_layouts::nvdimm::forecast::{ForecastError, Held, MACHINE_SPACE_BYTES, Mapped, forecast};
+use memmap_layouts::nvdimm::division::{Division, DivisionError, Overlap, Surroundings, Terms};
+use memmap_layouts::nvdimm::forecast::{ForecastError, MACHINE_SPACE_BYTES, Mapped, forecast};
 use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, RecordsOn};
 use memmap_layouts::rules::{Before, RuleSet, Rules};
 use serde::Serialize;
@@ -106,18 +106,14 @@ pub enum PlanError {
         size: u64,
     },
     /// Something else is there.
-    #[error("{} at {start:#x} are refused: {what} at {:#x}-{:#x} is in the way", Bytes(*size), other.start, other.end() - 1)]
+    #[error("{} at {start:#x} are refused: {:#x}-{:#x} is in the way", Bytes(*size), overlap.other.start, overlap.other.end() - 1)]
     Overlaps {
         /// Where it begins.
         start: u64,
         /// Its bytes.
         size: u64,
-        /// RAM or a region.
-        what: &'static str,
-        /// Where that is.
-        other: Extent,
-        /// Bytes that both have.
-        by: u64,
+        /// RAM or another region.
+        overlap: Overlap,
     },
     /// No size has so much data there.
     #[error("no namespace at {start:#x} has {} of data: {} are free there; {} is the most that can be had", Bytes(*wanted), Bytes(*room), Bytes(*most))]
@@ -206,11 +202,6 @@ impl PlanError {
 }
 
 impl Plan<'_> {
-    fn neighbours(&self) -> impl Iterator<Item = (&'static str, &Extent)> {
-        let ram = self.around.ram.iter().map(|extent| ("RAM", extent));
-        ram.chain(self.around.regions.iter().map(|extent| ("another region", extent)))
-    }
-
     fn terms<'a>(&'a self, rules: &'a RuleSet) -> Terms<'a> {
         Terms { align: self.align, records: self.records, host: &HOST, around: self.around, rules }
     }
@@ -223,9 +214,8 @@ impl Plan<'_> {
         let start = self.start;
         let namespace = Extent::new(start, size).filter(|namespace| namespace.end() <= MACHINE_SPACE_BYTES);
         let namespace = namespace.ok_or(PlanError::BeyondSpace { start, size })?;
-        let within = |other: &Extent| namespace.end().min(other.end()).saturating_sub(start.max(other.start));
-        if let Some((what, other)) = self.neighbours().find(|(_, other)| within(other) > 0) {
-            return Err(PlanError::Overlaps { start, size, what, other: *other, by: within(other) });
+        if let Some(overlap) = self.around.overlap(&namespace) {
+            return Err(PlanError::Overlaps { start, size, overlap });
         }
         let division = self.terms(&time.rules()).divide(namespace)?;
         self.forecast(&namespace, &division, time)?;
@@ -236,13 +226,13 @@ impl Plan<'_> {
     fn forecast(&self, namespace: &Extent, division: &Division, time: Time) -> Result<(), ForecastError> {
         let Division { start_pad, dataoff, end_trunc, .. } = *division;
         let extent = Extent { start: namespace.start + start_pad, size: namespace.size - start_pad - end_trunc };
-        let held = Held { ram: self.around.ram, mapped: self.around.regions };
-        forecast(&Mapped { extent, dataoff, records: self.records }, held, &HOST, &time.rules())
+        forecast(&Mapped { extent, dataoff, records: self.records }, &self.around, &HOST, &time.rules())
     }
 
     /// Bytes from the start to the next neighbour, or to the end of the physical space.
     fn room(&self) -> u64 {
-        let ends = self.neighbours().filter(|(_, other)| other.end() > self.start).map(|(_, other)| other.start);
+        let others = self.around.ram.iter().chain(self.around.regions);
+        let ends = others.filter(|other| other.end() > self.start).map(|other| other.start);
         ends.min().unwrap_or(MACHINE_SPACE_BYTES).saturating_sub(self.start)
     }
 
@@ -449,7 +439,7 @@ mod tests {
         let regions = [Extent { start: 4 * GIB + 256 * MIB, size: GIB }];
         let beside = Plan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
         let error = beside.waterfall(GIB, Time::Merged).unwrap_err();
-        assert!(matches!(error, PlanError::Overlaps { by, .. } if by == 768 * MIB), "{error}");
+        assert!(matches!(error, PlanError::Overlaps { overlap, .. } if overlap.by == 768 * MIB), "{error}");
         assert!(matches!(beside.size_for(GIB, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
         let within = Plan { start: 5 * GIB, ..beside };
         let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();

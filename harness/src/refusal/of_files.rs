@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::path::Path;
 
 /// Medium and labels as arguments.
-pub fn region(medium: &Path, labels: &Path, is_named: bool) -> String {
+pub fn arguments(medium: &Path, labels: &Path, is_named: bool) -> String {
     match is_named {
         true => format!("{} --labels {}", word(medium), word(labels)),
         false => word(medium),
@@ -35,7 +35,7 @@ pub(super) fn refusal(error: &FilesError, subject: &Subject) -> Refusal {
                 .fix(format!(
                     "--labels FILE, if they are elsewhere; pfnbench namespace region {} makes a region of it, without \
                      namespaces, and leaves its bytes as they are",
-                    region(medium, labels, *is_named)
+                    arguments(medium, labels, *is_named)
                 ))
         }
         FilesError::NoFolder { dir, why } => by(&rule::NO_FILE, dir)
@@ -49,7 +49,7 @@ pub(super) fn refusal(error: &FilesError, subject: &Subject) -> Refusal {
             .who(Some(format!("its labels, {}", labels.display())))
             .fix(format!(
                 "pfnbench namespace list {} shows its namespaces; to begin anew rm {} first: the bytes of the medium stay",
-                region(medium, labels, *is_named),
+                arguments(medium, labels, *is_named),
                 word(labels)
             )),
         FilesError::SizeMissing { medium } => by(&rule::MEDIUM_SIZE, medium)

@@ -6,7 +6,7 @@ use crate::capacity::PlanError;
 use crate::units::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
+use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES, Overlap};
 use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 
 /// What is said of a size that is no multiple: how far off, and what rounding costs.
@@ -25,6 +25,16 @@ pub(super) fn of_size(size: u64, step: u64, subject: &Subject) -> Refusal {
             .cost(format!("rounded up {} more of the region, rounded down {} less", Bytes(step - off), Bytes(off))),
     };
     refusal.works_or(subject, format!("a multiple of {}, where so much is free", argument(step)))
+}
+
+/// Somebody else has the place.
+pub(super) fn of_overlap(overlap: &Overlap, subject: &Subject) -> Refusal {
+    let what = if overlap.is_ram { "RAM" } else { "another region" };
+    Refusal::by(&rule::TAKEN, subject)
+        .errno(rustix::io::Errno::BUSY)
+        .off_by(format!("{} of it are within", Bytes(overlap.by)))
+        .who(Some(format!("{what} at {}", range(&overlap.other))))
+        .works_or(subject, "a place that nobody else has")
 }
 
 pub(super) fn of_division(error: &DivisionError, subject: &Subject) -> Refusal {
@@ -83,10 +93,7 @@ pub fn refusal(error: &PlanError, subject: &Subject) -> Refusal {
                 .off_by(format!("it ends {} behind the end of the space", Bytes(beyond)))
                 .works_or(subject, format!("a range that ends at {MACHINE_SPACE_BYTES:#x} or before"))
         }
-        PlanError::Overlaps { what, other, by: bytes, .. } => by(&rule::TAKEN)
-            .off_by(format!("{} of it are within", Bytes(*bytes)))
-            .who(Some(format!("{what} at {}", range(other))))
-            .works_or(subject, "a place that nobody else has"),
+        PlanError::Overlaps { overlap, .. } => of_overlap(overlap, subject),
         PlanError::NoSize { start, wanted, room, most } => {
             let rule = if error.is_beyond_space() { &rule::NO_SIZE_AT_ALL } else { &rule::NO_SIZE };
             by(rule)

@@ -114,16 +114,19 @@ fn named(subject: &Subject) -> Option<String> {
     (!names.is_empty()).then(|| format!("{}{more}", names.join(", ")))
 }
 
+const OTHER_LABELS: &str = "a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, \
+                            without namespaces, and leaves the medium as it is";
+
 /// A region or a namespace of it that cannot be had.
 pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| Refusal::by(rule, subject).errno(error.errno());
     match error {
-        RegionError::Label(LabelError::Io { source, .. }) if source.kind() == ErrorKind::UnexpectedEof => by(
-            &rule::DAMAGED_LABELS,
-        )
-        .off_by(format!("they end too early: {} are needed", Bytes(LABEL_FILE_BYTES)))
-        .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
-        .fix("a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is"),
+        RegionError::Label(LabelError::Io { source, .. }) if source.kind() == ErrorKind::UnexpectedEof => {
+            by(&rule::DAMAGED_LABELS)
+                .off_by(format!("they end too early: {} are needed", Bytes(LABEL_FILE_BYTES)))
+                .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
+                .fix(OTHER_LABELS)
+        }
         // Source: fsync(2): after an error nothing is known of what was written.
         RegionError::Label(LabelError::Io { what: "keep", source }) => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot keep the labels: {source}"))
@@ -136,9 +139,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         RegionError::Label(LabelError::Damaged(copies)) => by(&rule::DAMAGED_LABELS)
             .off_by(format!("{} and {}", copies[0], copies[1]))
             .cost("nobody knows where its namespaces begin; their bytes are still on the medium")
-            .fix(
-                "a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is",
-            ),
+            .fix(OTHER_LABELS),
         RegionError::Label(LabelError::Invalid(error)) => {
             let who = match error {
                 InvalidTable::Overlap { first, second, .. } => Some(format!("{first} and {second}")),
@@ -149,7 +150,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
                 .off_by(error.to_string())
                 .who(who)
                 .cost("no namespace of the region is brought up; the medium is as it was")
-                .fix("a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, without namespaces, and leaves the medium as it is")
+                .fix(OTHER_LABELS)
         }
         RegionError::Medium { what, at, source } => by(&rule::MEDIUM_IO)
             .off_by(format!("cannot {what} the medium at {at:#x}: {source}"))
@@ -161,7 +162,9 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .fix(format!("its length again: truncate -s {size} on the file")),
         RegionError::Align { align, size, .. } => {
             let off_by = format!("{} for a region of {}", Bytes(*align), Bytes(*size));
-            by(&rule::REGION_ALIGN).off_by(off_by).works_or(subject, "a power of two from 4 KiB to the size of the region")
+            by(&rule::REGION_ALIGN)
+                .off_by(off_by)
+                .works_or(subject, "a power of two from 4 KiB to the size of the region")
         }
         RegionError::Smaller { size, page } => by(&rule::REGION_SIZE)
             .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), Bytes(*page)))
@@ -174,10 +177,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
             .off_by(format!("{} more than the largest free piece of {}", Bytes(size - largest), Bytes(*largest)))
             .who(named(subject))
             .works_or(subject, "nothing near it is free: destroy a namespace, or make another region"),
-        RegionError::Taken { other, by: bytes, .. } => by(&rule::TAKEN)
-            .off_by(format!("{} of it are within", Bytes(*bytes)))
-            .who(Some(range(other)))
-            .works_or(subject, "a smaller one, or a region elsewhere"),
+        RegionError::Taken { overlap, .. } => of_plan::of_overlap(overlap, subject),
         RegionError::Beyond { beyond } => by(&rule::BEYOND)
             .off_by(format!("it ends {} beyond", Bytes(*beyond)))
             .works_or(subject, "a smaller one, or a region at a lower start"),
@@ -185,7 +185,10 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)
             .off_by(format!("the first free place is {start:#x}, {}", distance(*start, *off, *compat)))
             .who(subject.in_front_of(*start))
-            .works_or(subject, "a region that begins on a sub-section of 2 MiB, or smaller ones of it: --start and --align of region"),
+            .works_or(
+                subject,
+                "a region that begins on a sub-section of 2 MiB, or smaller ones of it: --start and --align of region",
+            ),
         RegionError::Division(error) => of_plan::of_division(error, subject),
         RegionError::InfoBlock(error) => of_info_block::refusal(error, subject),
         RegionError::NoSuchNamespace => {

@@ -26,7 +26,28 @@ pub struct Surroundings<'a> {
     pub regions: &'a [Extent],
 }
 
+/// What two have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// Who else is there.
+    pub other: Extent,
+    /// It is RAM, and no region.
+    pub is_ram: bool,
+    /// Bytes that both have.
+    pub by: u64,
+}
+
 impl Surroundings<'_> {
+    /// Who has a part of a namespace's own place, if somebody does.
+    pub fn overlap(&self, namespace: &Extent) -> Option<Overlap> {
+        let by = |other: &Extent| namespace.end().min(other.end()).saturating_sub(namespace.start.max(other.start));
+        let named = |others: &[Extent], is_ram| {
+            let other = others.iter().find(|other| by(other) > 0)?;
+            Some(Overlap { other: *other, is_ram, by: by(other) })
+        };
+        named(self.ram, true).or_else(|| named(self.regions, false))
+    }
+
     /// Is there anything of others in a range that holds the namespace? RAM beside persistent memory is mixed, whatever its share.
     fn collides(&self, start: u64, end: u64) -> bool {
         self.ram.iter().chain(self.regions).any(|other| other.start < end && start < other.end())

@@ -6,6 +6,8 @@
 //!
 //! Source: `devm_memremap_pages`, `altmap_alloc_block_buf` (until 5.2 `vmem_altmap_alloc`).
 
+use super::division::Surroundings;
+use super::info_block::Settings;
 use super::namespace::altmap_shape;
 use super::{Extent, Host, RecordsOn};
 use crate::bytes::Bytes;
@@ -29,13 +31,11 @@ pub struct Mapped {
     pub records: RecordsOn,
 }
 
-/// Who is there already.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Held<'a> {
-    /// RAM.
-    pub ram: &'a [Extent],
-    /// What is mapped of other namespaces and regions.
-    pub mapped: &'a [Extent],
+impl Mapped {
+    /// Of a namespace whose info block was read.
+    pub fn of(settings: &Settings, namespace: Extent) -> Self {
+        Self { extent: settings.mapped(namespace), dataoff: settings.dataoff, records: settings.records }
+    }
 }
 
 /// Why it would not be mapped.
@@ -88,12 +88,12 @@ fn meets(one: &Extent, other: &Extent) -> bool {
     one.start < other.end() && other.start < one.end()
 }
 
-/// Would a machine with the layout of a kernel of these rules map it? Since the series by the rules of x86-64, where the records of
+/// Would a machine with the layout of a kernel of these rules map it, beside RAM and what is mapped of others? Since the series by the rules of x86-64, where the records of
 /// parts of sections are in RAM; those of arm64 ask more of the altmap.
 ///
 /// # Errors
 /// [`ForecastError`], in the kernel's order.
-pub fn forecast(mapped: &Mapped, held: Held<'_>, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
+pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
     let beyond = mapped.extent.end().saturating_sub(MACHINE_SPACE_BYTES);
     if beyond > 0 {
         return Err(ForecastError::Beyond { beyond });
@@ -104,8 +104,8 @@ pub fn forecast(mapped: &Mapped, held: Held<'_>, host: &Host, rules: &RuleSet) -
         let other = others.iter().find(|other| meets(&if is_ram { **other } else { out_to(other, grid) }, &added));
         other.map_or(Ok(()), |with| Err(ForecastError::Shared { added, with: *with, is_ram }))
     };
-    first(held.mapped, false)?;
-    first(held.ram, true)?;
+    first(around.regions, false)?;
+    first(around.ram, true)?;
     match mapped.records {
         RecordsOn::Medium => records_fit(mapped, &added, host, rules),
         RecordsOn::Ram => Ok(()),
@@ -116,7 +116,7 @@ pub fn forecast(mapped: &Mapped, held: Held<'_>, host: &Host, rules: &RuleSet) -
 fn records_fit(mapped: &Mapped, added: &Extent, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
     let section = host.section_bytes;
     let nr_whole = (added.end() / section).saturating_sub(added.start.div_ceil(section));
-    let need = host.section_bytes / host.page_bytes * PAGE_RECORD_BYTES / host.page_bytes;
+    let need = section / host.page_bytes * PAGE_RECORD_BYTES / host.page_bytes;
     let shape = altmap_shape(mapped.extent, mapped.dataoff, host, rules);
     let begin = shape.base_pfn + shape.reserve;
     let end = begin + shape.free;

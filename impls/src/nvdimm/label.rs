@@ -25,7 +25,8 @@
 //! | 104 | 152 | zero |
 //!
 //! Fields are little-endian. A change writes the copy that does not count and a barrier, so that until its last sector has landed the
-//! other counts; then the same over the other, so that one that is damaged later takes no change with it. The kernel's own labels (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
+//! other counts; then the same over the other, so that one that is damaged later takes no change with it. The kernel's own labels
+//! (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
 
 use super::checksum::mixed64;
 use super::storage::Storage;
@@ -40,6 +41,9 @@ pub const LABEL_FILE_BYTES: u64 = 2 * COPY_BYTES as u64;
 
 /// Namespaces that a region can have.
 pub const MAX_LABELS: usize = 126;
+
+/// Regions and namespaces begin at multiples of this, whatever the host's pages are.
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 const COPY_BYTES: usize = size_of::<Copy>();
 const MAGIC: &[u8; 16] = b"PFNBENCH LABELS\0";
@@ -270,14 +274,6 @@ impl Copy {
     }
 }
 
-fn unread(error: LabelError) -> CopyError {
-    match error {
-        LabelError::Io { source, .. } => CopyError::Unread(source.kind()),
-        LabelError::Damaged([first, _]) => first,
-        LabelError::Invalid(_) => CopyError::Signature,
-    }
-}
-
 /// The checksum that a copy of 32 KiB should have; `None` if it is shorter.
 pub fn checksum_of(copy: &[u8]) -> Option<u64> {
     Copy::ref_from_prefix(copy).ok().map(|(copy, _)| copy.sum())
@@ -314,10 +310,10 @@ impl Table {
     pub fn check(&mut self) -> Result<(), InvalidTable> {
         let (start, size) = (self.start, self.size);
         super::Extent::new(start, size).ok_or(InvalidTable::Region { start, size })?;
-        if start % 4096 != 0 {
+        if start % PAGE_BYTES != 0 {
             return Err(InvalidTable::Start(start));
         }
-        if !self.align.is_power_of_two() || self.align < 4096 || self.align > size {
+        if !self.align.is_power_of_two() || self.align < PAGE_BYTES || self.align > size {
             return Err(InvalidTable::Align(self.align));
         }
         if self.labels.len() > MAX_LABELS {
@@ -328,7 +324,7 @@ impl Table {
                 return Err(InvalidTable::Name { nr });
             }
             let end = label.offset.checked_add(label.size).filter(|end| *end <= size);
-            if label.size == 0 || label.offset % 4096 != 0 || label.size % 4096 != 0 || end.is_none() {
+            if label.size == 0 || label.offset % PAGE_BYTES != 0 || label.size % PAGE_BYTES != 0 || end.is_none() {
                 let (offset, region) = (label.offset, size);
                 return Err(InvalidTable::Place { nr, offset, size: label.size, region });
             }
@@ -399,25 +395,23 @@ impl Table {
     /// # Errors
     /// [`LabelError`].
     pub fn read(storage: &impl Storage) -> Result<(Self, Current, Option<CopyError>), LabelError> {
-        let one = |nr: u64| {
+        let copy = |nr: u64| {
             let mut copy = Copy::new_zeroed();
-            let read = storage.read_at(copy.as_mut_bytes(), nr * COPY_BYTES as u64);
-            read.map_err(|source| LabelError::Io { what: "read", source }).map(|()| copy)
+            storage.read_at(copy.as_mut_bytes(), nr * COPY_BYTES as u64).map(|()| copy)
         };
-        let checked = |copy: Copy| copy.check().map(|()| copy);
-        // A copy that cannot be read is one that does not count; if that is true of both, the system says why.
-        let (nr, newest, damaged) = match (one(0), one(1)) {
-            (Err(error), Err(_)) => return Err(error),
-            (first, second) => {
-                match (first.map_err(unread).and_then(checked), second.map_err(unread).and_then(checked)) {
-                    (Ok(first), Ok(second)) if second.header.sequence.get() > first.header.sequence.get() => {
-                        (1, second, None)
-                    }
-                    (Ok(first), other) => (0, first, other.err()),
-                    (Err(damaged), Ok(second)) => (1, second, Some(damaged)),
-                    (Err(one), Err(two)) => return Err(LabelError::Damaged([one, two])),
-                }
-            }
+        let checked = |copy: io::Result<Copy>| {
+            let copy = copy.map_err(|error| CopyError::Unread(error.kind()))?;
+            copy.check().map(|()| copy)
+        };
+        let copies = match [copy(0), copy(1)] {
+            [Err(source), Err(_)] => return Err(LabelError::Io { what: "read", source }),
+            copies => copies.map(checked),
+        };
+        let (nr, newest, damaged) = match copies {
+            [Ok(first), Ok(second)] if second.header.sequence.get() > first.header.sequence.get() => (1, second, None),
+            [Ok(first), second] => (0, first, second.err()),
+            [Err(damaged), Ok(second)] => (1, second, Some(damaged)),
+            [Err(first), Err(second)] => return Err(LabelError::Damaged([first, second])),
         };
         Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
     }

@@ -185,10 +185,7 @@ impl Mapping {
 }
 
 /// The page frames of what is mapped of a namespace, where a machine has them.
-///
-/// # Errors
-/// It is no whole number of pages, or leaves the physical space of the geometry.
-pub fn mapped_pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
+fn mapped_pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
     let (start, end) = (mapped.start, mapped.end());
     let whole = start.is_multiple_of(G::PAGE_SIZE) && end.is_multiple_of(G::PAGE_SIZE);
     let range = PfnRange::new(start >> G::PAGE_SHIFT, end >> G::PAGE_SHIFT).filter(|_| whole);

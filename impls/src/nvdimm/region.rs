@@ -11,15 +11,18 @@
 //!
 //! **What is changed in which order.** A region is made by labels that get their name once they are whole. A namespace is created: the
 //! info block into free bytes, a barrier, then the labels. Destroyed, disabled, enabled: the labels alone. Before the first change of a
-//! process there is a barrier, for what it read may be from another that was killed before its own. So at any time the labels are the old ones or the new ones, and a namespace that they name has a whole
-//! info block (see [`storage`](super::storage) for what is assumed of a medium).
+//! process there is a barrier, for what it read may be from another that was killed before its own. So at any time the labels are the
+//! old ones or the new ones, and a namespace that they name has a whole info block (see [`storage`](super::storage) for what is assumed
+//! of a medium).
 //!
 //! Source: `drivers/nvdimm/region_devs.c`, `namespace_devs.c`, `pfn_devs.c`.
 
-use super::division::{Division, DivisionError, Surroundings, Terms};
+use super::division::{Division, DivisionError, Overlap, Surroundings, Terms};
 use super::forecast::MACHINE_SPACE_BYTES;
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, InfoBlockError, Settings, Signature};
-use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table};
+use super::label::{
+    CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, PAGE_BYTES, Table,
+};
 use super::storage::{Medium, Storage, StorageError};
 use super::{Data, Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
@@ -32,9 +35,6 @@ use zerocopy::IntoBytes;
 
 /// Starts and sizes of namespaces are multiples of this, unless somebody says otherwise. Source: `default_align`.
 pub const DEFAULT_ALIGN: u64 = 16 << 20;
-
-/// Regions and namespaces begin at multiples of this, whatever the host's pages are.
-const PAGE_BYTES: u64 = 4096;
 
 /// A uuid.
 pub type Uuid = [u8; 16];
@@ -108,14 +108,15 @@ pub enum RegionError {
         largest: u64,
     },
     /// Somebody else has the place.
-    #[error("{} of the namespace at {:#x} are within {:#x}-{:#x}", Bytes(*by), namespace.start, other.start, other.end() - 1)]
+    #[error(
+        "{} of the namespace at {:#x} are within {:#x}-{:#x}",
+        Bytes(overlap.by), namespace.start, overlap.other.start, overlap.other.end() - 1
+    )]
     Taken {
         /// Where it would lie.
         namespace: Extent,
         /// RAM, or another region.
-        other: Extent,
-        /// Bytes that both have.
-        by: u64,
+        overlap: Overlap,
     },
     /// A machine has no page frames for all of it.
     #[error("the namespace ends {} beyond the physical space of the machine", Bytes(*beyond))]
@@ -407,27 +408,11 @@ impl<S: Storage> Region<S> {
 
     /// Would it be made? Nothing is written.
     pub fn would_hold(&self, wanted: &Wanted, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> bool {
-        self.try_place(wanted, around, host, rules).is_ok()
+        self.place(wanted, around, host, rules).is_ok()
     }
 
-    /// Where a namespace comes to lie. The size that an error names is one that would do.
+    /// Where a namespace comes to lie.
     fn place(
-        &self,
-        wanted: &Wanted,
-        around: &Surroundings<'_>,
-        host: &Host,
-        rules: &RuleSet,
-    ) -> Result<Placed, RegionError> {
-        let mut placed = self.try_place(wanted, around, host, rules);
-        if let Err(RegionError::Division(DivisionError::TooSmall { works, .. })) = &mut placed {
-            let of_size = |size: &u64| Wanted { size: *size, ..wanted.clone() };
-            let larger = works.and_then(|works| works.checked_next_multiple_of(self.table.align));
-            *works = larger.filter(|size| self.would_hold(&of_size(size), around, host, rules));
-        }
-        placed
-    }
-
-    fn try_place(
         &self,
         wanted: &Wanted,
         around: &Surroundings<'_>,
@@ -449,9 +434,8 @@ impl<S: Storage> Region<S> {
         let label = Label { uuid: wanted.uuid, name: wanted.name.clone(), offset, size, kind, is_disabled: false };
         let after = self.changed(|table| table.labels.push(label.clone()))?;
         let namespace = self.namespace(&label);
-        let within = |other: &Extent| namespace.end().min(other.end()).saturating_sub(namespace.start.max(other.start));
-        if let Some(other) = around.ram.iter().chain(around.regions).find(|other| within(other) > 0) {
-            return Err(RegionError::Taken { namespace, other: *other, by: within(other) });
+        if let Some(overlap) = around.overlap(&namespace) {
+            return Err(RegionError::Taken { namespace, overlap });
         }
         let beyond = namespace.end().saturating_sub(MACHINE_SPACE_BYTES);
         if beyond > 0 && signature(kind).is_some() {

@@ -1,5 +1,6 @@
 //! What lies around a namespace, from the command line.
 
+use crate::capacity::Time;
 use crate::units::parse_size;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;
@@ -27,6 +28,16 @@ impl AroundArgs {
             |name: &str, extents: &[Extent]| extents.iter().map(|one| (name.to_owned(), *one)).collect::<Vec<_>>();
         [named("RAM", &self.ram), named("another region", &self.region)].concat()
     }
+}
+
+/// What surrounds it, and who judges.
+#[derive(Args, Clone, Debug)]
+pub(super) struct WorldArgs {
+    #[command(flatten)]
+    pub(super) around: AroundArgs,
+    /// Whose rules.
+    #[arg(long, value_enum, default_value_t = Time::Merged)]
+    pub(super) rules: Time,
 }
 
 /// First and last byte, as `/proc/iomem` has them, where bare digits are hexadecimal; or a start and a size.

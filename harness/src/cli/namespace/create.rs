@@ -1,10 +1,10 @@
 //! `pfnbench namespace create`.
 
 use super::MapArg;
-use super::around::AroundArgs;
+use super::around::WorldArgs;
 use super::media::{MediumArgs, around};
 use super::remedy::{Tried, tried};
-use crate::capacity::{HOST, Time};
+use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::Subject;
 use crate::refusal::shell::quoted;
@@ -58,10 +58,7 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     next_sub_section: bool,
     #[command(flatten)]
-    around: AroundArgs,
-    /// Whose rules.
-    #[arg(long, value_enum, default_value_t = Time::Merged)]
-    rules: Time,
+    world: WorldArgs,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -97,7 +94,7 @@ impl CreateArgs {
 
     /// What works instead.
     fn remedies(&self, region: &Region<Medium>, wanted: &Wanted, error: &RegionError) -> Vec<String> {
-        let rules = self.rules.rules();
+        let rules = self.world.rules.rules();
         let with = |arguments: String, change: &dyn Fn(&mut Wanted)| {
             let mut request = wanted.clone();
             change(&mut request);
@@ -123,33 +120,28 @@ impl CreateArgs {
             });
             whole.map(size).into_iter().chain(skipping)
         };
-        // What is not much more than head and one alignment of data.
-        let least = || {
-            let grid = wanted.align.max(MIN_HOST_BYTES).max(region.align());
-            (1..=4u64).map(move |nr| grid.saturating_mul(nr)).map(size)
-        };
-        // The same with data on the smaller alignment.
-        let least_of_2m = || {
-            let grid = MIN_HOST_BYTES.max(region.align());
-            let least = move |nr: u64| grid.saturating_mul(nr);
-            (1..=4).map(least).map(|size| {
-                with(format!("--size {} --align 2M", argument(size)), &|one| (one.size, one.align) = (size, 2 << 20))
+        // What is not much more than head and one alignment of data, which may be another one.
+        let least = |align: u64, more: &'static str| {
+            let grid = align.max(MIN_HOST_BYTES).max(region.align());
+            (1..=4u64).map(move |nr| grid.saturating_mul(nr)).map(move |size| {
+                with(format!("--size {}{more}", argument(size)), &|one| (one.size, one.align) = (size, align))
             })
         };
+        let (of_its_own, of_2m) = (|| least(wanted.align, ""), || least(2 << 20, " --align 2M"));
         let candidates: Vec<Tried<Wanted>> = match error {
             RegionError::Size { size: asked, align } => {
                 let (below, above) = (asked - asked % align, asked.div_ceil(*align).max(1).saturating_mul(*align));
-                [size(below), size(above)].into_iter().chain(least()).chain(least_of_2m()).chain(most()).collect()
+                [size(below), size(above)].into_iter().chain(of_its_own()).chain(of_2m()).chain(most()).collect()
             }
             RegionError::NoSpace { .. } => most().collect(),
-            RegionError::Taken { .. } | RegionError::Beyond { .. } => least().collect(),
+            RegionError::Taken { .. } | RegionError::Beyond { .. } => of_its_own().collect(),
             RegionError::Division(DivisionError::StartMisaligned { .. }) => {
-                let larger = [wanted.align, 2 << 20].map(|align| align.max(MIN_HOST_BYTES).saturating_mul(2));
-                [skip()].into_iter().chain([align(2 << 20), in_ram(2 << 20)]).chain(larger.map(size)).collect()
+                [skip(), align(2 << 20), in_ram(2 << 20)].into_iter().chain(of_its_own()).collect()
             }
-            RegionError::Division(DivisionError::BelowMinimum { .. }) => least().collect(),
+            RegionError::Division(DivisionError::BelowMinimum { .. }) => of_its_own().collect(),
             RegionError::Division(DivisionError::TooSmall { works, .. }) => {
-                let larger = works.map(size).into_iter();
+                let larger =
+                    works.and_then(|works| works.checked_next_multiple_of(region.align())).map(size).into_iter();
                 larger.chain([in_ram(wanted.align), align(2 << 20), in_ram(2 << 20)]).chain(most()).collect()
             }
             RegionError::Division(DivisionError::Align { aligns, .. }) => {
@@ -169,18 +161,19 @@ impl CreateArgs {
         let skipping: Vec<_> = skipping.collect();
         let raw = matches!(error, RegionError::Division(_)).then(raw);
         let candidates = candidates.into_iter().chain(skipping).chain(raw);
-        tried(candidates, |one| region.would_hold(one, &self.around.surroundings(), &HOST, &rules))
+        tried(candidates, |one| region.would_hold(one, &self.world.around.surroundings(), &HOST, &rules))
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write, self.json)?;
         let wanted = self.wanted(&region);
         let (name, size) = (&wanted.name, self.size);
-        let result = region.create_namespace(&wanted, &self.around.surroundings(), &HOST, &self.rules.rules());
+        let result =
+            region.create_namespace(&wanted, &self.world.around.surroundings(), &HOST, &self.world.rules.rules());
         let division = result.map_err(|error| {
             let subject = Subject::of(format!("{} of {} ({size} bytes)", shown(name), Bytes(size)));
             let works = self.remedies(&region, &wanted, &error);
-            let around = [around(&region, None), self.around.named()].concat();
+            let around = [around(&region, None), self.world.around.named()].concat();
             anyhow::Error::new(error).context(subject.among(around).with(works))
         })?;
         let start = region.namespace(region.label(&wanted.uuid)?).start;

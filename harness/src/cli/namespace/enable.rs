@@ -1,7 +1,7 @@
 //! `pfnbench namespace enable`.
 
 use super::around::parse_extent;
-use super::media::{Beside, MediumArgs, places, subject};
+use super::media::{MediumArgs, places, subject};
 use super::one::find;
 use super::records_bar::RecordsBar;
 use super::verdict::{verdict, verdict_json};
@@ -14,6 +14,7 @@ use clap::builder::PossibleValuesParser;
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::machine::{Machine, MachineConfig};
 use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{Enabled, NamespaceError, disable, enable};
 use memmap_layouts::nvdimm::region::{Personality, Region};
@@ -95,24 +96,24 @@ struct OnLayout<'a> {
     layout: &'a str,
     region: &'a Region<Medium>,
     ram: &'a [Extent],
-    labels: Vec<Label>,
+    labels: &'a [Label],
     seen: Option<anyhow::Result<Vec<Seen>>>,
 }
 
 impl OnLayout<'_> {
     /// All beside each other; then their records are read, and they are taken down.
-    fn bring_up<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(&mut self) -> anyhow::Result<Vec<Seen>> {
+    fn bring_up<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(&self) -> anyhow::Result<Vec<Seen>> {
         let (map, config) = (ram_beside(&self.region.extent(), self.ram)?, MachineConfig::default());
         let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
         let mut bar = RecordsBar::new(0);
         let mut seen = Vec::new();
-        for label in std::mem::take(&mut self.labels) {
+        for label in self.labels {
             bar.of(label.size / HOST.page_bytes);
-            let result = self.up(&machine, &label, &mut bar);
-            seen.push(Seen { label, result });
+            let result = self.up(&machine, label, &mut bar);
+            seen.push(Seen { label: label.clone(), result });
         }
         let mut taken_down = Ok(());
-        for Seen { label, result } in &mut seen {
+        for Seen { label, result } in &seen {
             let Ok(up) = result else { continue };
             bar.of(label.size / HOST.page_bytes);
             let wrong = up
@@ -141,8 +142,8 @@ impl OnLayout<'_> {
         let enabled = enable(self.region, &label, &HOST, machine, bar).map_err(|error| {
             let works = match &error {
                 NamespaceError::Region(error) => {
-                    let beside = Beside { ram: self.ram, regions: &[], mapped: &[] };
-                    places(self.region, &label, Some(error), beside, &<L::Rules as Rules>::SET)
+                    let around = Surroundings { ram: self.ram, regions: &[] };
+                    places(self.region, &label, Some(error), &around, &[], &<L::Rules as Rules>::SET)
                 }
                 _ => Vec::new(),
             };
@@ -185,7 +186,7 @@ impl EnableArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut region = self.medium.open(Access::Write, self.json)?;
         let labels = self.named(&region)?;
-        let mut on = OnLayout { layout: &self.layout, region: &region, ram: &self.ram, labels, seen: None };
+        let mut on = OnLayout { layout: &self.layout, region: &region, ram: &self.ram, labels: &labels, seen: None };
         match self.layout == SECTION_DAX {
             true => on.seen = Some(on.bring_up::<SectionDax>()),
             false => visit(&mut on),

@@ -1,18 +1,19 @@
 //! `pfnbench namespace list` and `check`: what a region holds, and whether a kernel would take it.
 
-use super::around::AroundArgs;
-use super::media::{Beside, MediumArgs, mapped, places, subject};
+use super::around::WorldArgs;
+use super::media::{MediumArgs, places, subject};
 use super::verdict::{verdict, verdict_json};
-use crate::capacity::{HOST, Time};
+use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::{Refusal, of_machine, of_region};
 use crate::table;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::forecast::{Held, forecast};
+use memmap_layouts::nvdimm::division::Surroundings;
+use memmap_layouts::nvdimm::forecast::{Mapped, forecast};
 use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
-use memmap_layouts::nvdimm::region::{Personality, Region};
+use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
 use memmap_layouts::nvdimm::storage::{Access, Medium};
 use memmap_layouts::rules::RuleSet;
 use serde_json::json;
@@ -85,50 +86,45 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     medium: MediumArgs,
     #[command(flatten)]
-    around: AroundArgs,
-    /// Whose rules.
-    #[arg(long, value_enum, default_value_t = Time::Merged)]
-    rules: Time,
+    world: WorldArgs,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
 impl CheckArgs {
-    /// The info block, then what a machine would say; `held` is what those in front of it have.
+    /// The info block, then what a machine would say; `own` is what those in front of it have.
     fn check(
         &self,
         region: &Region<Medium>,
         label: &Label,
-        held: &mut Vec<Extent>,
+        own: &[Extent],
         rules: &RuleSet,
     ) -> Result<Personality, Box<Refusal>> {
-        let subject = subject(region, label);
-        let own = held.clone();
-        let beside = Beside { ram: &self.around.ram, regions: &self.around.region, mapped: &own };
-        let personality = region.probe(label, &HOST, rules).map_err(|error| {
-            of_region::refusal(&error, &subject.clone().with(places(region, label, Some(&error), beside, rules)))
-        })?;
-        if let Some(mapped) = mapped(&personality, region.namespace(label)) {
-            let all = [&self.around.region[..], &own].concat();
-            forecast(&mapped, Held { ram: &self.around.ram, mapped: &all }, &HOST, rules).map_err(|error| {
-                let works = places(region, label, None, beside, rules);
-                Box::new(of_machine::of_forecast(&error, &subject.clone().with(works)))
-            })?;
-            if !label.is_disabled {
-                held.push(mapped.extent);
-            }
+        let (subject, around) = (subject(region, label), self.world.around.surroundings());
+        let instead =
+            |error: Option<&RegionError>| subject.clone().with(places(region, label, error, &around, own, rules));
+        let personality = region.probe(label, &HOST, rules);
+        let personality = personality.map_err(|error| of_region::refusal(&error, &instead(Some(&error))))?;
+        if let Personality::Pages(_, settings) = &personality {
+            let regions = [around.regions, own].concat();
+            let around = Surroundings { ram: around.ram, regions: &regions };
+            forecast(&Mapped::of(settings, region.namespace(label)), &around, &HOST, rules)
+                .map_err(|error| of_machine::of_forecast(&error, &instead(None)))?;
         }
         Ok(personality)
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let region = self.medium.open(Access::Read, self.json)?;
-        let (mut answer, mut verdicts, rules) = (Answer::Yes, Vec::new(), self.rules.rules());
+        let (mut answer, mut verdicts, rules) = (Answer::Yes, Vec::new(), self.world.rules.rules());
         // Those in front are brought up first, unless they are disabled.
-        let mut held = Vec::new();
+        let mut own = Vec::new();
         for label in region.labels() {
             let extent = region.namespace(label);
-            let checked = self.check(&region, label, &mut held, &rules);
+            let checked = self.check(&region, label, &own, &rules);
+            if let (Ok(Personality::Pages(_, settings)), false) = (&checked, label.is_disabled) {
+                own.push(settings.mapped(extent));
+            }
             let (text, mut json) = match checked {
                 // Old kernels forgot what they did not understand.
                 Ok(Personality::Raw) if label.kind != NamespaceKind::Raw => {

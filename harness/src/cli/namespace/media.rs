@@ -4,14 +4,15 @@ use super::remedy::{Tried, tried};
 use crate::capacity::HOST;
 use crate::cli::Json;
 use crate::refusal::files_error::FilesError;
-use crate::refusal::of_files::region as arguments;
+use crate::refusal::of_files::arguments;
 use crate::refusal::{Refusal, Subject};
 use crate::shrunk_media;
 use crate::units::parse_size;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;
-use memmap_layouts::nvdimm::forecast::{Held, Mapped, forecast};
+use memmap_layouts::nvdimm::division::Surroundings;
+use memmap_layouts::nvdimm::forecast::{Mapped, forecast};
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use memmap_layouts::nvdimm::label::Label;
 use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
@@ -135,39 +136,19 @@ pub(super) fn around(region: &Region<Medium>, except: Option<&[u8; 16]>) -> Vec<
 
 /// A namespace as what is asked about.
 pub(super) fn subject(region: &Region<Medium>, label: &Label) -> Subject {
-    let named =
-        arguments(region.medium().path(), region.label_path(), region.label_path() != beside(region.medium().path()));
+    let (medium, labels) = (region.medium().path(), region.label_path());
+    let named = arguments(medium, labels, labels != beside(medium));
     Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid))).of_region(named)
 }
 
-/// What would be mapped of a namespace.
-pub(super) fn mapped(personality: &Personality, namespace: Extent) -> Option<Mapped> {
-    match personality {
-        Personality::Raw => None,
-        Personality::Pages(_, settings) => {
-            let (extent, dataoff, records) = (settings.mapped(namespace), settings.dataoff, settings.records);
-            Some(Mapped { extent, dataoff, records })
-        }
-    }
-}
-
-/// Who is there when a namespace comes up.
-#[derive(Clone, Copy)]
-pub(super) struct Beside<'a> {
-    pub(super) ram: &'a [Extent],
-    /// Other regions.
-    pub(super) regions: &'a [Extent],
-    /// What is mapped of this region, which moves with it.
-    pub(super) mapped: &'a [Extent],
-}
-
 /// Starts of the region (--at) with which a namespace would be mapped: where it was made, those beside its own that put its data back on
-/// the grid, and those with which it begins with a section.
+/// the grid, and those with which it begins with a section. `own` is what is mapped of its region, which moves with it.
 pub(super) fn places(
     region: &Region<Medium>,
     label: &Label,
     error: Option<&RegionError>,
-    beside: Beside<'_>,
+    around: &Surroundings<'_>,
+    own: &[Extent],
     rules: &RuleSet,
 ) -> Vec<String> {
     let start = region.extent().start;
@@ -181,13 +162,11 @@ pub(super) fn places(
     let would_be_mapped = |place: &u64| {
         let namespace = place.checked_add(label.offset).and_then(|start| Extent::new(start, label.size));
         let personality = region.probe_at(*place, label, &HOST, rules).ok();
-        let Some(mapped) = personality.zip(namespace).and_then(|(personality, extent)| mapped(&personality, extent))
-        else {
-            return false;
-        };
-        let moved = |own: &Extent| Extent { start: own.start - start + place, size: own.size };
-        let held: Vec<_> = beside.mapped.iter().map(moved).chain(beside.regions.iter().copied()).collect();
-        forecast(&mapped, Held { ram: beside.ram, mapped: &held }, &HOST, rules).is_ok()
+        let Some((Personality::Pages(_, settings), namespace)) = personality.zip(namespace) else { return false };
+        let moved = own.iter().map(|own| Extent { start: own.start - start + place, size: own.size });
+        let regions: Vec<_> = moved.chain(around.regions.iter().copied()).collect();
+        let around = Surroundings { ram: around.ram, regions: &regions };
+        forecast(&Mapped::of(&settings, namespace), &around, &HOST, rules).is_ok()
     };
     let candidates = candidates.into_iter().flatten().filter(|place| *place != start);
     tried(candidates.map(|place| Tried::new(format!("--at {place:#x}"), place)), would_be_mapped)

@@ -190,8 +190,8 @@ impl PlanArgs {
                 let room = MACHINE_SPACE_BYTES.saturating_sub(*at);
                 vec![size(room - room % step), start(last - last % grid)]
             }
-            PlanError::Overlaps { start: at, other, .. } => {
-                let room = other.start.saturating_sub(*at);
+            PlanError::Overlaps { start: at, overlap, .. } => {
+                let room = overlap.other.start.saturating_sub(*at);
                 let mut behind: Vec<_> =
                     self.around.ram.iter().chain(&self.around.region).filter_map(|one| on_grid(one.end())).collect();
                 behind.sort_unstable();

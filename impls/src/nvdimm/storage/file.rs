@@ -6,32 +6,33 @@
 //! It is read and written by system calls, not through a mapping: one that became shorter is an error, not a signal.
 
 use super::{Access, Storage, StorageError, lock};
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, SeekFrom};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
-use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempPath;
 
 /// A regular file, locked while it is open.
 #[derive(Debug)]
 pub struct FileStorage {
     file: Arc<File>,
     path: PathBuf,
-    /// The name that it has until [`FileStorage::give_name`].
-    other_name: Option<OtherName>,
     /// What becomes of it when this goes; its lock is still held then.
-    at_the_end: AtTheEnd,
+    fate: Fate,
 }
 
-#[derive(Debug, Default)]
-enum AtTheEnd {
-    #[default]
+#[derive(Debug)]
+enum Fate {
     Stays,
+    /// It has no name yet, and is gone without one.
+    HasNoName,
+    /// It has one for now, which goes.
+    HasAnother(TempPath),
     /// It was made for now, and its name goes.
     IsRemoved,
     /// It was empty, and is again.
@@ -45,25 +46,16 @@ pub(crate) struct Hole {
     blocks: u64,
 }
 
-#[derive(Debug)]
-enum OtherName {
-    Descriptor,
-    Beside(PathBuf),
-}
-
 impl Drop for FileStorage {
     fn drop(&mut self) {
-        if let Some(OtherName::Beside(path)) = &self.other_name {
-            let _ = std::fs::remove_file(path);
-        }
-        match self.at_the_end {
-            AtTheEnd::Stays => {}
+        match self.fate {
+            Fate::Stays | Fate::HasNoName | Fate::HasAnother(_) => {}
             // Somebody else's file has another inode.
-            AtTheEnd::IsRemoved if self.is_at(&self.path) => {
+            Fate::IsRemoved if self.is_at(&self.path) => {
                 let _ = std::fs::remove_file(&self.path);
             }
-            AtTheEnd::IsRemoved => {}
-            AtTheEnd::IsEmptied => {
+            Fate::IsRemoved => {}
+            Fate::IsEmptied => {
                 let _ = self.file.set_len(0);
             }
         }
@@ -105,13 +97,13 @@ impl FileStorage {
     pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_nameless(path, len)?;
         storage.give_name()?;
-        storage.at_the_end = AtTheEnd::IsRemoved;
+        storage.fate = Fate::IsRemoved;
         Ok(storage)
     }
 
     /// What was made for now stays.
     pub fn stays(&mut self) {
-        self.at_the_end = AtTheEnd::Stays;
+        self.fate = Fate::Stays;
     }
 
     /// Is this its name?
@@ -127,14 +119,12 @@ impl FileStorage {
     /// [`StorageError`].
     pub fn create_nameless(path: &Path, len: u64) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
-        let (file, other_name) =
-            without_a_name(path).or_else(|error| error.map_or_else(|| beside(path), Err)).map_err(io("make"))?;
-        let storage = Self {
-            file: Arc::new(file),
-            path: path.to_owned(),
-            other_name: Some(other_name),
-            at_the_end: AtTheEnd::Stays,
+        let (file, fate) = match without_a_name(path) {
+            // A file system that has no such files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => with_another(path).map_err(io("make"))?,
+            made => (made.map_err(|errno| io("make")(errno.into()))?, Fate::HasNoName),
         };
+        let storage = Self { file: Arc::new(file), path: path.to_owned(), fate };
         lock(&storage.file, path, Access::Write)?;
         storage.file.set_len(len).map_err(io("give its length to"))?;
         Ok(storage)
@@ -145,28 +135,30 @@ impl FileStorage {
     /// # Errors
     /// There is one of that name, or the system's; it has no name then.
     pub fn give_name(&mut self) -> Result<(), StorageError> {
-        let io = |what, source| StorageError::Io { path: self.path.clone(), what, source };
-        let Some(other_name) = &self.other_name else { return Ok(()) };
-        self.file.sync_all().map_err(|source| io("keep", source))?;
-        let named = match other_name {
-            OtherName::Descriptor => {
-                let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                match rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
-                    // Without /proc, for who may.
-                    Err(Errno::NOENT) => rustix::fs::linkat(&self.file, "", CWD, &self.path, AtFlags::EMPTY_PATH),
-                    named => named,
-                }
+        let path = &self.path.clone();
+        let io = |what| move |source: io::Error| StorageError::Io { path: path.clone(), what, source };
+        self.file.sync_all().map_err(io("keep"))?;
+        match std::mem::replace(&mut self.fate, Fate::IsRemoved) {
+            Fate::HasNoName => self.link().map_err(|errno| io("name")(errno.into()))?,
+            Fate::HasAnother(name) => name.persist_noclobber(path).map_err(|error| io("name")(error.error))?,
+            fate => {
+                self.fate = fate;
+                return Ok(());
             }
-            OtherName::Beside(beside) => rename_new(beside, &self.path),
-        };
-        named.map_err(|errno| io("name", errno.into()))?;
-        // The name lasts when its folder does.
-        let kept = keep_name(&self.path).map_err(|source| io("keep the name of", source));
-        self.other_name = None;
-        if kept.is_err() {
-            let _ = std::fs::remove_file(&self.path);
         }
-        kept
+        // The name lasts when its folder does; until then it goes with this.
+        File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(io("keep the name of"))?;
+        self.fate = Fate::Stays;
+        Ok(())
+    }
+
+    fn link(&self) -> rustix::io::Result<()> {
+        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        match rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
+            // Without /proc, for who may.
+            Err(Errno::NOENT) => rustix::fs::linkat(&self.file, "", CWD, &self.path, AtFlags::EMPTY_PATH),
+            named => named,
+        }
     }
 
     /// Gives an empty file its length, which lasts when this returns; it is empty again unless [`FileStorage::stays`] is called.
@@ -174,7 +166,7 @@ impl FileStorage {
     /// # Errors
     /// The system's.
     pub fn lengthen_for_now(&mut self, len: u64) -> Result<(), StorageError> {
-        self.at_the_end = AtTheEnd::IsEmptied;
+        self.fate = Fate::IsEmptied;
         let lengthened = self.file.set_len(len).and_then(|()| self.file.sync_all());
         lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "give its length to", source })
     }
@@ -186,7 +178,7 @@ impl FileStorage {
             return Err(StorageError::no_medium(path, kind));
         }
         lock(&file, path, access)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), other_name: None, at_the_end: AtTheEnd::Stays })
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), fate: Fate::Stays })
     }
 
     /// A range as a hole, if it is one. Cheap: the first data ends the search.
@@ -240,41 +232,20 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns once the name of a file lasts.
-fn keep_name(path: &Path) -> io::Result<()> {
-    File::open(folder(path))?.sync_all()
+/// Permissions of files before the process takes its share.
+const MODE: u32 = 0o666;
+
+/// A file without a name in the folder of `path`.
+fn without_a_name(path: &Path) -> rustix::io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(folder(path), flags, Mode::from_raw_mode(MODE)).map(File::from)
 }
 
-/// A file without a name in the folder of `path`; `None` as the error if the file system has no such files.
-fn without_a_name(path: &Path) -> Result<(File, OtherName), Option<io::Error>> {
-    let mode = Mode::from_raw_mode(0o666);
-    match rustix::fs::open(folder(path), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-        Ok(file) => Ok((File::from(file), OtherName::Descriptor)),
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Err(None),
-        Err(errno) => Err(Some(errno.into())),
-    }
-}
-
-/// A file in the folder of `path`, with a name that no other has.
-fn beside(path: &Path) -> io::Result<(File, OtherName)> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let beside = folder(path).join(name);
-    let file = File::options().read(true).write(true).create_new(true).open(&beside)?;
-    Ok((file, OtherName::Beside(beside)))
-}
-
-/// Renames a file, unless there is one of the new name.
-fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot.
-        Err(Errno::INVAL) => {
-            rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
-            rustix::fs::unlink(from)
-        }
-        done => done,
-    }
+/// A file in the folder of `path`, under a name that no other has.
+fn with_another(path: &Path) -> io::Result<(File, Fate)> {
+    let file = tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(folder(path))?;
+    let (file, name) = file.into_parts();
+    Ok((file, Fate::HasAnother(name)))
 }
 
 impl Storage for FileStorage {
@@ -371,13 +342,8 @@ mod tests {
         let path = dir.path().join("labels");
         let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
         let with_other_name = || {
-            let (file, other_name) = beside(&path).unwrap();
-            FileStorage {
-                file: Arc::new(file),
-                path: path.clone(),
-                other_name: Some(other_name),
-                at_the_end: AtTheEnd::Stays,
-            }
+            let (file, fate) = with_another(&path).unwrap();
+            FileStorage { file: Arc::new(file), path: path.clone(), fate }
         };
         drop(with_other_name());
         assert_eq!(nr_names(), 0);

@@ -1,0 +1,125 @@
+//! Namespaces over real files, on machines of several layouts.
+
+mod cases;
+mod forecasts;
+mod media;
+mod regions;
+
+use super::division::{DivisionError, Surroundings};
+use super::forecast::{ForecastError, Mapped, forecast};
+use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
+use super::label::{InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table, checksum_of};
+use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
+use super::region::{FoundError, Personality, Region, RegionError, Wanted};
+use super::scene::SectionDax;
+use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
+use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
+use crate::backing::DaxDevice;
+use crate::geometry::X86_64;
+use crate::layouts::{Dax, DaxX86, Subsection, VmemmapSection};
+use crate::machine::{Machine, MachineConfig};
+use crate::memmap::*;
+use crate::pfn::{Pfn, PfnRange};
+use crate::rules::{RuleSet, Rules};
+use crate::store::RecordStore;
+use rustix::io::Errno;
+use std::path::Path;
+use tempfile::TempDir;
+use zerocopy::IntoBytes;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// A medium and its labels in a folder that goes with them.
+struct Media {
+    dir: TempDir,
+    /// The medium is mapped as a DAX device is.
+    is_mapped: bool,
+}
+
+impl Media {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir_in("/dev/shm").unwrap(), is_mapped: false }
+    }
+
+    fn mapped() -> Self {
+        Self { is_mapped: true, ..Self::new() }
+    }
+
+    fn medium(&self) -> std::path::PathBuf {
+        self.dir.path().join("medium")
+    }
+
+    fn labels(&self) -> std::path::PathBuf {
+        self.dir.path().join("medium.labels")
+    }
+
+    fn region(&self, start: u64, size: u64, align: u64) -> Region<Medium> {
+        drop(Medium::create(&self.medium(), size).unwrap());
+        let medium = self.open_medium(Access::Write);
+        let labels = Medium::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
+        Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
+    }
+
+    fn open_medium(&self, access: Access) -> Medium {
+        match self.is_mapped {
+            true => {
+                let device = DaxDevice::played_by(&self.medium()).unwrap();
+                Medium::Device(DeviceStorage::over(device, &self.medium(), access).unwrap())
+            }
+            false => Medium::open(&self.medium(), access).unwrap(),
+        }
+    }
+
+    fn open(&self, start: Option<u64>, access: Access) -> Result<Region<Medium>, RegionError> {
+        let labels = Medium::open(&self.labels(), access).unwrap();
+        Region::open(self.open_medium(access), labels, start)
+    }
+}
+
+fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
+    let name = "subsection-test".to_owned();
+    Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16], skips_to_sub_section: false }
+}
+
+fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
+    region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).map(drop)
+}
+
+fn machine<L: Hotplug + SectionFlags + Inspect>() -> Machine<L> {
+    let boot = BootMap::default();
+    Machine::boot(&boot, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap()
+}
+
+fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<Medium>, machine: &Machine<L>, nr: u8) -> Enabled {
+    enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine, &mut ()).unwrap()
+}
+
+/// Every record of the data is there and is its own page frame's.
+fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, enabled: &Enabled) {
+    assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout(), drop), None);
+}
+
+/// A good block that somebody else could have written for a namespace: data behind 18 MiB, aligned to pages.
+fn forged(label: &Label) -> Contents {
+    Contents {
+        signature: Signature::Pfn,
+        uuid: [9; 16],
+        parent_uuid: label.uuid,
+        minor: 4,
+        dataoff: 18 * MIB,
+        npfns: 1,
+        records: RecordsOn::Medium,
+        start_pad: 0,
+        end_trunc: 0,
+        align: 4096,
+        page_bytes: 4096,
+        record_bytes: 64,
+    }
+}
+
+/// Puts it where it is looked for.
+fn forge(region: &Region<Medium>, label: &Label, contents: Contents) {
+    region.medium().write_at(contents.block().as_bytes(), label.offset + INFO_BLOCK_OFFSET).unwrap();
+}
