@@ -1,0 +1,94 @@
+//! Processes that are killed.
+
+use super::*;
+
+/// Names of the namespaces of a region; each must be what its label says.
+fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
+    let labels = pmem.dir.path().join("pmem0.labels");
+    let open = |path| Medium::open(path, Access::Read).unwrap();
+    let region = Region::open(open(&pmem.path()), open(&labels), None).unwrap();
+    for label in region.labels() {
+        let found = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();
+        assert!(matches!(found, Personality::Pages(..)), "{} became raw", label.name);
+    }
+    region.labels().iter().map(|label| (label.name.clone(), label.is_disabled)).collect()
+}
+
+#[test]
+fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
+    let pmem = Pmem::new("256M");
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    let (mut done, mut undone, mut millis) = (0, 0, 7u64);
+    for nr in 0..500u64 {
+        let before = names(&pmem);
+        let first = before.first().cloned();
+        let (args, after): (Vec<String>, BTreeSet<_>) = match (before.len() < 8, first) {
+            // Each third one comes back.
+            (_, Some((name, true))) if nr % 3 == 0 => {
+                let change = |one: &(String, bool)| (one.0.clone(), one.1 && one.0 != name);
+                (vec!["enable".into(), name.clone()], before.iter().map(change).collect())
+            }
+            (false, Some((name, true))) => {
+                (vec!["destroy".into(), name.clone()], before.iter().filter(|one| one.0 != name).cloned().collect())
+            }
+            (false, Some((name, false))) => {
+                let change = |one: &(String, bool)| (one.0.clone(), one.1 || one.0 == name);
+                (vec!["disable".into(), name.clone()], before.iter().map(change).collect())
+            }
+            _ => {
+                let name = format!("n{nr:03}");
+                let after = before.iter().cloned().chain([(name.clone(), false)]).collect();
+                (["create", "--size", "16M", "--name", &name].map(str::to_owned).to_vec(), after)
+            }
+        };
+        let mut child = std::process::Command::new(&program)
+            .args(["namespace", &args[0]])
+            .arg(pmem.path())
+            .args(&args[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From a start that is too early to one that is too late, in an order of no pattern.
+        millis = (millis * 1_103_515_245 + 12_345) % (1 << 31);
+        std::thread::sleep(Duration::from_micros(millis % 12_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match names(&pmem) {
+            found if found == after => done += 1,
+            found if found == before => undone += 1,
+            found => panic!("a third state after {args:?}: {found:?}, neither {before:?} nor {after:?}"),
+        }
+    }
+    assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+}
+
+#[test]
+fn a_region_that_is_killed_on_its_way_is_made_by_the_next() {
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    let (mut done, mut undone, mut micros) = (0, 0, 7u64);
+    for _ in 0..100 {
+        let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
+        let mut child = std::process::Command::new(&program)
+            .args(["namespace", "region"])
+            .arg(pmem.path())
+            .args(["--size", "64M"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        micros = (micros * 1_103_515_245 + 12_345) % (1 << 31);
+        std::thread::sleep(Duration::from_micros(micros % 8_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match pmem.dir.path().join("pmem0.labels").exists() {
+            true => done += 1,
+            false => {
+                undone += 1;
+                pmem.run("region", &["--size", "64M"]).success();
+            }
+        }
+        pmem.run("create", &["--size", "16M"]).success();
+        assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "nothing else is left");
+    }
+    assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+}
