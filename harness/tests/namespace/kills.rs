@@ -92,3 +92,33 @@ fn a_region_that_is_killed_on_its_way_is_made_by_the_next() {
     }
     assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
 }
+
+/// On a disk, where the barriers of a new region take a while.
+#[test]
+fn a_region_that_is_interrupted_is_whole_or_not_there() {
+    let program = assert_cmd::cargo::cargo_bin("pfnbench");
+    let (mut made, mut interrupted, mut micros) = (0, 0, 7u64);
+    for _ in 0..100 {
+        let pmem = Pmem { dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
+        let mut child = std::process::Command::new(&program)
+            .args(["namespace", "region"])
+            .arg(pmem.path())
+            .args(["--size", "64M"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        micros = (micros * 1_103_515_245 + 12_345) % (1 << 31);
+        std::thread::sleep(Duration::from_micros(micros % 8_000));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+        // 130 if it was asked to stop; without a code if it did not listen yet.
+        let code = child.wait().unwrap().code();
+        let left = fs::read_dir(pmem.dir.path()).unwrap().count();
+        match code {
+            Some(0) => made += 1,
+            _ => interrupted += 1,
+        }
+        assert_eq!(left, if code == Some(0) { 2 } else { 0 }, "ended with {code:?}");
+    }
+    assert!(made + interrupted == 100 && interrupted > 0, "{made} {interrupted}");
+}

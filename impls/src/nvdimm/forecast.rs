@@ -100,9 +100,10 @@ pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: 
     }
     let grid = if rules.whole_sections { host.section_bytes } else { host.compat_bytes };
     let added = out_to(&mapped.extent, grid);
-    let first = |others: &[Extent], is_ram| {
-        let other = others.iter().find(|other| meets(&if is_ram { **other } else { out_to(other, grid) }, &added));
-        other.map_or(Ok(()), |with| Err(ForecastError::Shared { added, with: *with, is_ram }))
+    // What is added is whole pieces of the grid, so others need not be rounded to meet it.
+    let first = |others: &[Extent], is_ram| match others.iter().find(|other| meets(other, &added)) {
+        Some(with) => Err(ForecastError::Shared { added, with: *with, is_ram }),
+        None => Ok(()),
     };
     first(around.regions, false)?;
     first(around.ram, true)?;

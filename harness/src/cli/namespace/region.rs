@@ -8,7 +8,7 @@ use crate::interrupt::Interrupt;
 use crate::refusal::Subject;
 use crate::refusal::files_error::FilesError;
 use crate::units::{argument, parse_size};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
@@ -87,31 +87,7 @@ impl Shape {
     }
 }
 
-/// What the medium is before anything is done.
-enum Found {
-    Device,
-    /// A file with its own length.
-    File(u64),
-    /// An empty file, or none: it is given its length.
-    Nothing {
-        is_there: bool,
-    },
-    /// Nothing that could be a medium.
-    Other,
-}
-
 impl RegionArgs {
-    fn find(&self) -> Found {
-        match std::fs::metadata(&self.paths.medium) {
-            _ if self.paths.is_device() => Found::Device,
-            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Found::Nothing { is_there: true },
-            Ok(metadata) if metadata.is_file() => Found::File(metadata.len()),
-            Ok(_) => Found::Other,
-            Err(error) if error.kind() != ErrorKind::NotFound => Found::Other,
-            Err(_) => Found::Nothing { is_there: false },
-        }
-    }
-
     /// Start, size and alignment, checked before anything is made.
     fn shape(&self, size: u64, physical_start: Option<u64>, has_own_size: bool) -> anyhow::Result<Shape> {
         let start = self.start.or(physical_start).unwrap_or(DEFAULT_START);
@@ -139,54 +115,34 @@ impl RegionArgs {
 
     fn make(&self, interrupt: &Interrupt) -> anyhow::Result<Answer> {
         let (path, labels) = (&self.paths.medium, self.paths.labels()?);
-        let check_labels = || match is_there(&labels)? {
-            true => {
-                let (medium, labels, is_named) = (path.clone(), labels.clone(), self.paths.are_labels_named());
-                Err(FilesError::IsRegion { medium, labels, is_named })
+        // What is there and is no medium says so when it is opened.
+        let is_new = std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let mut medium = match (is_new, self.size) {
+            (true, None) => return Err(self.size_missing()),
+            (true, Some(size)) => {
+                self.shape(size, None, false)?;
+                Medium::create_for_now(path, size)?
             }
-            false => Ok(()),
+            (false, _) => Medium::open(path, Access::Write)?,
         };
-        check_labels()?;
-        // Nor under other labels: two regions of one medium would write over each other.
-        let usual = beside(path);
-        if !self.paths.is_device() && usual != labels && is_there(&usual).unwrap_or(false) {
-            return Err(FilesError::IsRegion { medium: path.clone(), labels: usual, is_named: false }.into());
+        // Nobody else can make it a region from here on.
+        self.refuse_labels(&labels)?;
+        let len = medium.len_bytes().with_context(|| format!("cannot ask {} for its size", path.display()))?;
+        let is_device = self.paths.is_device();
+        let size = match self.size {
+            None if len == 0 => return Err(self.size_missing()),
+            None => len,
+            Some(size) if len == 0 || len == size && !is_device => size,
+            Some(size) => {
+                let (medium, len) = (path.clone(), Some(len).filter(|_| !is_device));
+                return Err(FilesError::OwnSize { medium, len, size }.into());
+            }
+        };
+        let is_as_found = !is_new && len > 0;
+        let shape = self.shape(size, medium.physical_start(), is_as_found)?;
+        if len == 0 {
+            medium.lengthen_for_now(size)?;
         }
-        let found = self.find();
-        let (medium, shape) = match (&found, self.size) {
-            // It says what it is when it is opened.
-            (Found::Other, _) => {
-                let medium = Medium::open(path, Access::Write)?;
-                bail!("{} is no medium", medium.path().display());
-            }
-            (Found::Nothing { .. }, None) => {
-                let (start, size) = (self.start.unwrap_or(DEFAULT_START), 4 << 30);
-                let works = [Tried::new("--size 4G", Shape { start, size, align: self.align })];
-                let works = tried(works, |shape| shape.check().is_ok() && self.can_be_made());
-                return Err(FilesError::SizeMissing { medium: path.clone() }).context(Subject::default().with(works));
-            }
-            (Found::Nothing { is_there }, Some(size)) => {
-                let shape = self.shape(size, None, false)?;
-                let medium = match is_there {
-                    true => self.lengthened(size)?,
-                    false => Medium::create_for_now(path, size)?,
-                };
-                (medium, shape)
-            }
-            (Found::Device, Some(size)) => {
-                return Err(FilesError::OwnSize { medium: path.clone(), len: None, size }.into());
-            }
-            (Found::File(len), Some(size)) if *len != size => {
-                return Err(FilesError::OwnSize { medium: path.clone(), len: Some(*len), size }.into());
-            }
-            (Found::Device | Found::File(_), _) => {
-                let medium = Medium::open(path, Access::Write)?;
-                let shape = self.shape(self.len_of(&medium)?, medium.physical_start(), true)?;
-                (medium, shape)
-            }
-        };
-        // Once more, now that nobody else can make it a region.
-        check_labels()?;
         interrupt.check()?;
         let region = Region::found(medium, &labels, shape.start, shape.align(), &HOST);
         let region = region.with_context(|| self.paths.subject())?;
@@ -199,23 +155,30 @@ impl RegionArgs {
                 Bytes(HOST.compat_bytes)
             );
         }
-        self.say(&region, &labels, matches!(found, Found::File(_)))
+        self.say(&region, &labels, is_as_found && !is_device)
     }
 
-    fn len_of(&self, medium: &Medium) -> anyhow::Result<u64> {
-        medium.len_bytes().with_context(|| format!("cannot ask {} for its size", self.paths.medium.display()))
-    }
-
-    /// An empty file with a length, unless another process gave it one in between.
-    fn lengthened(&self, size: u64) -> anyhow::Result<Medium> {
-        let path = &self.paths.medium;
-        let mut medium = Medium::open(path, Access::Write)?;
-        match self.len_of(&medium)? {
-            0 => medium.lengthen_for_now(size)?,
-            len if len == size => {}
-            len => return Err(FilesError::OwnSize { medium: path.clone(), len: Some(len), size }.into()),
+    /// A region is made once: neither with these labels, nor with those that a file has as a rule, for two regions of one medium would
+    /// write over each other.
+    fn refuse_labels(&self, labels: &Path) -> Result<(), FilesError> {
+        let medium = || self.paths.medium.clone();
+        if is_there(labels)? {
+            let is_named = self.paths.are_labels_named();
+            return Err(FilesError::IsRegion { medium: medium(), labels: labels.to_owned(), is_named });
         }
-        Ok(medium)
+        let usual = beside(&self.paths.medium);
+        match !self.paths.is_device() && is_there(&usual).unwrap_or(false) {
+            true => Err(FilesError::IsRegion { medium: medium(), labels: usual, is_named: false }),
+            false => Ok(()),
+        }
+    }
+
+    fn size_missing(&self) -> anyhow::Error {
+        let (start, size) = (self.start.unwrap_or(DEFAULT_START), 4 << 30);
+        let works = [Tried::new("--size 4G", Shape { start, size, align: self.align })];
+        let works = tried(works, |shape| shape.check().is_ok() && self.can_be_made());
+        let error = FilesError::SizeMissing { medium: self.paths.medium.clone() };
+        anyhow::Error::new(error).context(Subject::default().with(works))
     }
 
     /// Is there a folder for it, and nothing in the way?
