@@ -73,7 +73,7 @@ fn too_little_room_for_records_is_foretold() {
 
 #[test]
 fn neighbours_are_foretold_as_they_are_met() {
-    fn of<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 2] {
+    fn of<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 3] {
         let (rules, media) = (<L::Rules as Rules>::SET, Media::new());
         let ram = [Extent { start: 4 * GIB, size: 64 * MIB }];
         let range = PfnRange::new(ram[0].start / 4096, ram[0].end() / 4096).unwrap();
@@ -81,12 +81,12 @@ fn neighbours_are_foretold_as_they_are_met() {
         let machine =
             Machine::<L>::boot(&map, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap();
         let mut region = media.region(4 * GIB + 64 * MIB, 256 * MIB, 16 * MIB);
-        for nr in [1, 2] {
+        for nr in [1, 2, 3] {
             let wanted = wanted(nr, 80 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Ram);
             region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &rules).unwrap();
         }
         let mut mapped = Vec::new();
-        [0, 1].map(|nr| {
+        [0, 1, 2].map(|nr| {
             let label = &region.labels()[nr];
             let foretold = foretold(&region, label, &rules, Surroundings { ram: &ram, regions: &mapped });
             let happens = enable(&region, label, &Host::X86_64, &machine, &mut ());
@@ -97,9 +97,9 @@ fn neighbours_are_foretold_as_they_are_met() {
             foretold
         })
     }
-    // The second begins in the section in which the first would have ended.
-    assert_eq!(of::<VmemmapSection>(), [Err(Errno::NXIO), Ok(())]);
-    assert_eq!(of::<Subsection>(), [Ok(()), Ok(())]);
+    // The first begins in a section with RAM; the second in that in which the first would have ended, and the third in the second's.
+    assert_eq!(of::<VmemmapSection>(), [Err(Errno::NXIO), Ok(()), Err(Errno::NOMEM)]);
+    assert_eq!(of::<Subsection>(), [Ok(()); 3]);
     let beyond = Extent { start: (1 << 46) - 2 * MIB, size: 16 * MIB };
     let mapped = Mapped { extent: beyond, dataoff: 2 * MIB, records: RecordsOn::Ram };
     let told = forecast(&mapped, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED);
