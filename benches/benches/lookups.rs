@@ -3,7 +3,8 @@
 use criterion::Criterion;
 use pfnbench::contestant::Contestant;
 use pfnbench::interrupt::Interrupt;
-use pfnbench::probe::lookup::Prepared;
+use pfnbench::probe::lookup::{Prepared, Window};
+use pfnbench::probe::query_array::Placement;
 use pfnbench::row::Sections;
 use pfnbench_benches::{LookupCase, Mode, Start, lookup_cases, start_again_without_callgrinds_arguments};
 use std::time::{Duration, Instant};
@@ -45,7 +46,8 @@ fn main() -> anyhow::Result<()> {
                 continue;
             };
             let queries = field.queries(&case.group, sections);
-            let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle());
+            let mut placement = Placement::aligned();
+            let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle(), &mut placement);
             let prepared = prepared.map_err(anyhow::Error::msg)?;
             if prepared.is_empty() {
                 eprintln!("skipped: {}: the map leaves no memory to look up", start.name(case.name()));
@@ -71,9 +73,10 @@ fn main() -> anyhow::Result<()> {
 fn time<G: memmap_layouts::Geometry>(layout: &dyn Contestant<G>, prepared: &Prepared, lookups: u64) -> Duration {
     let passes = lookups.div_ceil(prepared.len());
     let begin = Instant::now();
-    let sum = layout.run(prepared, passes);
+    let window = Window { first: 0, batches: passes * prepared.nr_batches() };
+    let sum = layout.run(prepared, window);
     let elapsed = begin.elapsed();
-    assert_eq!(sum, prepared.expected(passes), "{}: wrong answer", layout.id());
+    assert_eq!(sum, prepared.expected(window), "{}: wrong answer", layout.id());
     elapsed.mul_f64(lookups as f64 / (passes * prepared.len()) as f64)
 }
 

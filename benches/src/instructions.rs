@@ -294,7 +294,8 @@ impl Run {
         let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
         // A walk that is asked at a valid page frame finds it at once; its answer is that of `page_to_pfn`.
         let checked = if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op };
-        let expected = lookup::prepare_valid(layout, checked, &pfns, backed)?.expected(1);
+        let prepared = lookup::prepare_valid(layout, checked, &pfns, backed)?;
+        let expected = prepared.expected(prepared.pass());
         let reader = layout.reader();
         // SAFETY: `prepare` has seen every one of them valid.
         let page = |pfn: Pfn| unsafe { reader.pfn_to_page(pfn) }.as_ptr().expose_provenance() as u64;

@@ -14,7 +14,7 @@ use pfnbench::backing_arg::{self, BackingArg};
 use pfnbench::cases;
 pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup};
 use pfnbench::contestant::entries;
-use pfnbench::field::{Field, Means};
+use pfnbench::field::{Field, Lineup, Means};
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
@@ -332,7 +332,7 @@ impl Start {
         for (layout, reason) in &served.left_out {
             eprintln!("skipped: {layout}: {reason}");
         }
-        Ok(Field::boot(map.boot_map()?, map.end(), &served.entries, &means, &Interrupt::default())?)
+        Ok(Field::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, &Interrupt::default())?)
     }
 
     /// Memory for records in RAM, and a device if one was asked for.

@@ -1,10 +1,12 @@
 //! Runs that are complete, read back, and two of them side by side.
 
 use crate::cases::LookupGroup;
+use crate::contestant::CONTROL;
+use crate::judge::{Comparison as Judgeable, Family, Verdict, judge};
 use crate::row::{Row, Sections, Status};
 use crate::run_folder::{PARTIAL, SUMS, sha256};
-use crate::statistics::{interval_of_ratio, median};
-use crate::summary::{LookupCell, LookupLine, Summary};
+use crate::statistics::{Estimate, median};
+use crate::summary::{LookupLine, Summary, headline_group, is_of_means, noise_floor_of, process_times};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -160,20 +162,6 @@ pub struct Case {
     pub backing: String,
 }
 
-/// What two runs say of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The interval lies below 1.
-    Faster,
-    /// It lies above 1.
-    Slower,
-    /// It holds 1: no difference was seen, which is not to say that there is none.
-    Undecided,
-    /// Too few processes for an interval.
-    None,
-}
-
 /// A case in two runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
@@ -184,11 +172,15 @@ pub struct Compared {
     pub before_ns: f64,
     /// And after.
     pub after_ns: f64,
-    /// After over before.
+    /// After over before: above 1 is slower.
     pub ratio: f64,
-    /// 95 % interval of it over processes.
+    /// After less before, in ns an operation.
+    pub difference_ns: f64,
+    /// Corrected interval of the ratio over processes.
     pub interval: Option<(f64, f64)>,
-    /// What it says.
+    /// The larger noise floor of the two runs.
+    pub noise_floor: Option<f64>,
+    /// What may be said of the later run.
     pub verdict: Verdict,
 }
 
@@ -197,66 +189,85 @@ pub struct Compared {
 pub struct Comparison {
     /// Cases that both have.
     pub cases: Vec<Compared>,
-    /// Geometric mean of the ratios by layout, over these cases.
+    /// Geometric mean of the ratios by layout, over the operations that both have, each with the same weight: pages in random order
+    /// and the walk, on boot and on hot-added memory of each map.
     pub geometric_means: Vec<(String, f64)>,
     /// Cases that only one of them has.
     pub unshared: usize,
 }
 
-/// Process medians of every lookup, in ns an operation.
-fn medians(rows: &[Row]) -> BTreeMap<Case, Vec<f64>> {
-    let mut samples: BTreeMap<(Case, u32), Vec<f64>> = BTreeMap::new();
+/// The rows of every lookup that was timed.
+fn timed(rows: &[Row]) -> BTreeMap<Case, Vec<&Row>> {
+    let mut timed: BTreeMap<Case, Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
-        let (Some(group), Some(sections), Some(ns)) = (LookupGroup::of(row), row.sections, row.value) else {
-            continue;
-        };
+        let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
         let (map, layout, backing) = (row.map.clone(), row.layout.clone(), row.backing.clone());
-        let case = Case { map, group, sections, layout, backing };
-        samples.entry((case, row.process)).or_default().push(ns);
+        timed.entry(Case { map, group, sections, layout, backing }).or_default().push(row);
     }
-    let mut medians: BTreeMap<Case, Vec<f64>> = BTreeMap::new();
-    for ((case, _), of_process) in samples {
-        medians.entry(case).or_default().extend(median(of_process.into_iter()));
-    }
-    medians
+    timed
 }
 
-/// Compares the lookups of two runs.
-pub fn compare(before: &Run, after: &Run) -> Comparison {
-    let (before, after) = (medians(&before.rows), medians(&after.rows));
-    let names: BTreeSet<&Case> = before.keys().chain(after.keys()).collect();
-    let mut cases = Vec::new();
+/// Noise floors by map, lookup and kind of memory.
+fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Sections), f64> {
+    let mut lines: BTreeMap<(String, LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
+        let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
+        lines.entry((row.map.clone(), group, sections)).or_default().push(row);
+    }
+    lines.into_iter().filter_map(|(key, rows)| Some((key, noise_floor_of(&rows)?))).collect()
+}
+
+/// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not paired: what the machine did
+/// differently during one of them is in the difference.
+pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
+    let floors = [noise_floors(&before.rows), noise_floors(&after.rows)];
+    let (before, after) = (timed(&before.rows), timed(&after.rows));
+    let names: BTreeSet<&Case> = before.keys().chain(after.keys()).filter(|case| case.layout != CONTROL).collect();
+    let (mut cases, mut judgeable) = (Vec::new(), Vec::new());
     for case in &names {
         let (Some(old), Some(new)) = (before.get(case), after.get(case)) else { continue };
+        let (old, new) = (process_times(old), process_times(new));
         let (Some(before_ns), Some(after_ns)) = (median(old.iter().copied()), median(new.iter().copied())) else {
             continue;
         };
-        let interval = interval_of_ratio(new, old);
-        let verdict = match interval {
-            None => Verdict::None,
-            Some((_, high)) if high < 1.0 => Verdict::Faster,
-            Some((low, _)) if low > 1.0 => Verdict::Slower,
-            Some(_) => Verdict::Undecided,
+        let logs = |times: &[f64]| times.iter().map(|ns| ns.ln()).collect::<Vec<_>>();
+        let key = (case.map.clone(), case.group, case.sections);
+        let noise_floor = match floors.each_ref().map(|floors| floors.get(&key).copied()) {
+            [Some(a), Some(b)] => Some(a.max(b)),
+            _ => None,
         };
-        let case = (*case).clone();
-        cases.push(Compared { case, before_ns, after_ns, ratio: after_ns / before_ns, interval, verdict });
+        judgeable.push(Judgeable { log_ratio: Estimate::difference(&logs(&new), &logs(&old)), noise_floor });
+        cases.push(Compared {
+            case: (*case).clone(),
+            before_ns,
+            after_ns,
+            ratio: after_ns / before_ns,
+            difference_ns: after_ns - before_ns,
+            interval: None,
+            noise_floor,
+            verdict: Verdict::Undecided,
+        });
     }
+    for (compared, judged) in cases.iter_mut().zip(judge(Family::Rest, &judgeable, margin)) {
+        (compared.interval, compared.verdict) = (judged.interval, judged.verdict);
+    }
+    let is_of_means = |case: &Case| case.group == headline_group(case.group.op);
     let layouts: BTreeSet<String> = cases.iter().map(|compared| compared.case.layout.clone()).collect();
     let geometric_mean = |layout: String| {
-        let logs: Vec<f64> = cases.iter().filter(|c| c.case.layout == layout).map(|c| c.ratio.ln()).collect();
+        let of_layout = cases.iter().filter(|c| c.case.layout == layout && is_of_means(&c.case));
+        let logs: Vec<f64> = of_layout.map(|c| c.ratio.ln()).collect();
         let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-        (layout, mean)
+        (!logs.is_empty()).then_some((layout, mean))
     };
-    let geometric_means = layouts.into_iter().map(geometric_mean).collect();
+    let geometric_means = layouts.into_iter().filter_map(geometric_mean).collect();
     Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
 }
 
-/// Geometric means of the ratios to the reference by layout, and over how many lookups: those that `wanted` takes and that every
-/// layout with one of them has. Chained lookups whose answer is a branch are left out: theirs is no chain.
+/// Geometric means of the ratios to the reference by layout, and over how many lookups: of each operation the one in random order
+/// (and the walk), each with the same weight, that `wanted` takes and that every layout with one of them has.
 pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
-    let ratio = |line: &LookupLine, layout: &String| line.cells.iter().find(|cell| cell.layout == *layout)?.ratio;
-    let is_data = |line: &&LookupLine| wanted(line) && !line.cells.iter().any(LookupCell::is_branch);
-    let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_data).collect();
+    let ratio = |line: &LookupLine, layout: &String| line.cell(layout)?.ratio;
+    let lines: Vec<&LookupLine> = summary.lookups.iter().filter(|line| wanted(line) && is_of_means(line)).collect();
     let has_any = |layout: &&String| lines.iter().any(|line| ratio(line, layout).is_some());
     let raced: Vec<&String> = summary.layouts.iter().filter(has_any).collect();
     let is_shared = |line: &&&LookupLine| raced.iter().all(|layout| ratio(line, layout).is_some());
@@ -273,7 +284,7 @@ pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Dependency;
+    use crate::judge::MARGIN;
     use crate::summary::tests::row;
 
     fn run(layout: &str, per_process: &[f64]) -> Run {
@@ -283,18 +294,36 @@ mod tests {
             pattern: Some("random".into()),
             ..row(layout, "pfn_valid", "time", Some(*ns))
         };
-        let rows = per_process.iter().enumerate().map(timed).collect();
+        // The control differs from its namesake by as good as nothing.
+        let reference = |layout: &'static str| {
+            let sample = move |process: usize| Row {
+                layout: layout.into(),
+                control_of: Some("reference".into()),
+                ..timed((process, &1.0))
+            };
+            (0..per_process.len()).map(sample)
+        };
+        let rows = per_process.iter().enumerate().map(timed);
+        let rows = rows.chain(reference(CONTROL)).chain(reference("reference")).collect();
         Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], rows }
     }
 
     #[test]
-    fn a_verdict_needs_an_interval_that_excludes_one() {
+    fn runs_are_judged_like_layouts() {
         let before = run("a", &[1.0, 1.01, 1.02, 0.99, 1.0]);
-        let verdict = |per_process: &[f64]| compare(&before, &run("a", per_process)).cases[0].verdict;
+        let verdict = |per_process: &[f64]| compare(&before, &run("a", per_process), MARGIN).cases[0].verdict;
         assert_eq!(verdict(&[2.0, 2.01, 2.02, 1.99, 2.0]), Verdict::Slower);
         assert_eq!(verdict(&[0.5, 0.51, 0.52, 0.49, 0.5]), Verdict::Faster);
-        assert_eq!(verdict(&[1.0, 0.99, 1.01, 1.0, 1.02]), Verdict::Undecided);
-        assert_eq!(verdict(&[2.0]), Verdict::None);
+        assert_eq!(verdict(&[1.0, 1.01, 1.02, 0.99, 1.0]), Verdict::Equal);
+        assert_eq!(verdict(&[1.0, 0.9, 1.1, 1.0, 1.05]), Verdict::Undecided);
+        assert_eq!(verdict(&[2.0]), Verdict::Undecided, "one process has no interval");
+    }
+
+    #[test]
+    fn the_control_is_no_case() {
+        let comparison = compare(&run("a", &[1.0; 5]), &run("a", &[1.0; 5]), MARGIN);
+        let layouts: Vec<&str> = comparison.cases.iter().map(|of| of.case.layout.as_str()).collect();
+        assert_eq!(layouts, ["a", "reference"]);
     }
 
     #[test]
@@ -320,32 +349,34 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_branches_are_in_no_mean() {
-        let timed = |layout: &str, mode: &str, dependency, ns| Row {
+    fn each_operation_weighs_the_same_in_a_mean() {
+        let timed = |layout: &str, pattern: &str, mode: &str, ns| Row {
             sections: Some(Sections::Boot),
             sample: Some(0),
-            pattern: Some("random".into()),
+            pattern: Some(pattern.into()),
             mode: Some(mode.into()),
-            dependency,
             ..row(layout, "pfn_valid", "time", Some(ns))
         };
         let rows = [
-            timed("a", "independent", None, 1.0),
-            timed("b", "independent", None, 2.0),
-            timed("a", "chained", Some(Dependency::Data), 100.0),
-            timed("b", "chained", Some(Dependency::Branch), 1.0),
+            timed("a", "random", "independent", 1.0),
+            timed("b", "random", "independent", 2.0),
+            timed("a", "sequential", "independent", 1.0),
+            timed("b", "sequential", "independent", 9.0),
+            timed("a", "random", "chained", 100.0),
+            timed("b", "random", "chained", 1.0),
         ];
         let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |_| true);
-        assert_eq!((nr, means[1].clone()), (1, ("b".to_owned(), 2.0)));
+        assert_eq!((nr, means[1].0.as_str()), (1, "b"));
+        assert!((means[1].1 - 2.0).abs() < 1e-9, "{means:?}");
     }
 
     #[test]
     fn means_are_over_shared_cases() {
         let (before, mut after) = (run("a", &[1.0]), run("a", &[4.0]));
         after.rows.extend(run("b", &[100.0]).rows);
-        let comparison = compare(&before, &after);
-        assert_eq!((comparison.cases.len(), comparison.unshared), (1, 1));
-        assert_eq!(comparison.geometric_means.len(), 1);
+        let comparison = compare(&before, &after, MARGIN);
+        assert_eq!((comparison.cases.len(), comparison.unshared), (2, 1));
+        assert_eq!(comparison.geometric_means.len(), 2);
         assert!((comparison.geometric_means[0].1 - 4.0).abs() < 1e-9);
     }
 }

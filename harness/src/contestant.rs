@@ -1,8 +1,9 @@
 //! Layouts of different types side by side: the type is erased once a slice, never a lookup.
 
 use crate::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
-use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries};
+use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries, Window};
 use crate::probe::place::{NoPlace, Place, Position, place};
+use crate::probe::query_array::Placement;
 use crate::probe::tail;
 use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
@@ -29,11 +30,17 @@ pub trait Contestant<G: Geometry>: Sync {
     /// # Errors
     /// The first wrong answer.
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String>;
-    /// Checks queries one by one before they are timed.
+    /// Checks queries one by one before they are timed, and copies them to where `placement` says.
     ///
     /// # Errors
     /// The first wrong answer.
-    fn prepare_checked(&self, asked: Asked, queries: &Queries, oracle: &Oracle<G>) -> Result<Prepared, String>;
+    fn prepare_checked(
+        &self,
+        asked: Asked,
+        queries: &Queries,
+        oracle: &Oracle<G>,
+        placement: &mut Placement,
+    ) -> Result<Prepared, String>;
     /// The same for page frames that must be valid, whatever an oracle knows of them.
     ///
     /// # Errors
@@ -41,8 +48,10 @@ pub trait Contestant<G: Geometry>: Sync {
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
     /// Is there a record? For answers that are known beforehand.
     fn pfn_valid(&self, pfn: Pfn) -> bool;
-    /// Runs queries; the sum of the answers.
-    fn run(&self, prepared: &Prepared, passes: u64) -> u64;
+    /// Runs the queries of a window; the sum of the answers.
+    fn run(&self, prepared: &Prepared, window: Window) -> u64;
+    /// Address of the loop that [`run`](Self::run) runs for a lookup.
+    fn lookup_code(&self, asked: Asked) -> usize;
     /// Runs short batches of `valid_to_page`, each timed; the sum of the answers.
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
     /// Its hotplug, if it has any.
@@ -118,8 +127,14 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
         agree(&self.layout, oracle)
     }
-    fn prepare_checked(&self, asked: Asked, queries: &Queries, oracle: &Oracle<G>) -> Result<Prepared, String> {
-        lookup::prepare(&self.layout, asked, queries, oracle, self.is_backed())
+    fn prepare_checked(
+        &self,
+        asked: Asked,
+        queries: &Queries,
+        oracle: &Oracle<G>,
+        placement: &mut Placement,
+    ) -> Result<Prepared, String> {
+        lookup::prepare(&self.layout, asked, queries, oracle, self.is_backed(), placement)
     }
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
         lookup::prepare_valid(&self.layout, op, pfns, self.is_backed())
@@ -127,8 +142,11 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         self.layout.reader().pfn_valid(pfn)
     }
-    fn run(&self, prepared: &Prepared, passes: u64) -> u64 {
-        lookup::run(&self.layout, prepared, passes)
+    fn run(&self, prepared: &Prepared, window: Window) -> u64 {
+        lookup::run(&self.layout, prepared, window)
+    }
+    fn lookup_code(&self, asked: Asked) -> usize {
+        lookup::code::<L>(asked)
     }
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64 {
         tail::time_batches(&self.layout, pfns, into)
@@ -156,6 +174,9 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
         Inspect::digest(self)
     }
 }
+
+/// Id of the control in rows.
+pub const CONTROL: &str = "control";
 
 type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
@@ -229,6 +250,11 @@ pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
 /// cannot see. The name is kept for as long as the process lives.
 pub fn again<G: Geometry>(entry: Entry<G>, nr: usize) -> Entry<G> {
     Entry { id: Box::leak(format!("{}#{nr}", entry.id).into_boxed_str()), ..entry }
+}
+
+/// The control of a race: the entry once more, named `control`.
+pub fn control<G: Geometry>(entry: Entry<G>) -> Entry<G> {
+    Entry { id: CONTROL, ..entry }
 }
 
 /// A file on the tmpfs of `dir` that plays the device of `window`: as large as the memory it stands for; sparse, so it takes

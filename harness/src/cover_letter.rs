@@ -4,17 +4,15 @@
 //! map, and `subsection-v6`, the series as it was posted, reads it on boot memory too.
 
 use crate::cases::LookupGroup;
+use crate::judge::Verdict;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
-use crate::row::{Row, Sections, Tables};
-use crate::statistics::{PROCESSES_FOR_INTERVAL, Ratio};
-use crate::summary::Summary;
+use crate::row::{Sections, Tables};
+use crate::statistics::{Ratio, interval_in_words, ratio_in_words};
+use crate::summary::{LookupLine, Pair, SERIES, Summary};
+use crate::units::{percent, signed_time, time};
 use serde::Serialize;
 
-/// The layout with the sub-section map.
-const WITH_MAP: &str = "subsection";
-/// The same without it.
-const WITHOUT_MAP: &str = "vmemmap-section";
 /// The series as it was posted.
 const AS_POSTED: &str = "subsection-v6";
 
@@ -29,34 +27,70 @@ pub struct Cost {
     pub tables: Tables,
     /// `subsection` over `vmemmap-section`.
     pub merged: Ratio,
+    /// The same as a difference, in ns a lookup.
+    pub difference_ns: f64,
+    /// What may be said of it.
+    pub verdict: Verdict,
+    /// How far apart the same layout can be from itself here, as a share of the time.
+    pub noise_floor: Option<f64>,
     /// `subsection-v6` over `vmemmap-section`.
     pub posted: Option<Ratio>,
+    /// What may be said of that.
+    pub posted_verdict: Option<Verdict>,
 }
 
-/// Everything that a run says of it on these maps: independent lookups in random order. Chained ones are not a headline, since
-/// their answers on boot memory are branches.
-pub fn costs<'a>(rows: &[Row], maps: impl IntoIterator<Item = &'a str>) -> Vec<Cost> {
+fn ratio(pair: &Pair) -> Ratio {
+    Ratio { median: pair.ratio, interval: pair.judged.interval }
+}
+
+/// Everything that the maps of a run say of it: independent lookups in random order. Chained ones are not a headline, since their
+/// answers on boot memory are branches.
+pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<Cost> {
     let mut costs = Vec::new();
-    for map in maps {
-        let of_map: Vec<Row> = rows.iter().filter(|row| row.map == map && row.op == "pfn_valid").cloned().collect();
-        let layouts = rows.iter().filter(|row| row.map == map && row.op == "footprint").cloned();
-        let summary = Summary::against(&layouts.chain(of_map).collect::<Vec<_>>(), WITHOUT_MAP);
+    for (map, summary) in maps {
         for tables in [Tables::Hot, Tables::Cold] {
             for sections in Sections::ALL {
                 let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
                 let preempt = LookupGroup { preempt: true, ..group };
                 let line = summary.lookup(group, sections).or_else(|| summary.lookup(preempt, sections));
-                let ratio = |layout: &str| {
-                    let cell = line?.cells.iter().find(|cell| cell.layout == layout)?;
-                    Some(Ratio { median: cell.ratio?, interval: cell.ratio_interval })
-                };
-                if let Some(merged) = ratio(WITH_MAP) {
-                    costs.push(Cost { map: map.to_owned(), sections, tables, merged, posted: ratio(AS_POSTED) });
-                }
+                let pair = |layout| line?.pair(layout, SERIES.1, summary.margin);
+                let Some(merged) = pair(SERIES.0) else { continue };
+                let posted = pair(AS_POSTED);
+                costs.push(Cost {
+                    map: map.to_owned(),
+                    sections,
+                    tables,
+                    merged: ratio(&merged),
+                    difference_ns: merged.difference_ns,
+                    verdict: merged.judged.verdict,
+                    noise_floor: line.and_then(|line: &LookupLine| line.noise_floor),
+                    posted: posted.as_ref().map(ratio),
+                    posted_verdict: posted.map(|pair| pair.judged.verdict),
+                });
             }
         }
     }
     costs
+}
+
+impl Cost {
+    /// `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or that the run cannot tell, and why.
+    pub fn in_words(&self) -> String {
+        let difference = signed_time(self.difference_ns);
+        let ratio = format!("{}×", ratio_in_words(self.merged.median));
+        let interval = self.merged.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+        match self.verdict {
+            Verdict::Undecided => match (self.merged.interval, self.noise_floor) {
+                (None, _) => format!("undecided ({difference}, {ratio}; too few processes)"),
+                (_, None) => format!("undecided ({difference}, {ratio}{interval}; no control)"),
+                (_, Some(floor)) => {
+                    format!("undecided ({difference}, {ratio}{interval}; noise floor {})", percent(floor))
+                }
+            },
+            Verdict::Equal => format!("equal ({difference}, {ratio}{interval})"),
+            verdict => format!("{verdict} by {}, {ratio}{interval}", time(self.difference_ns.abs())),
+        }
+    }
 }
 
 /// The answer in sentences, one a map and state of the tables.
@@ -69,25 +103,22 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         at += same.len();
         let of = |sections| same.iter().find(|cost| cost.sections == sections);
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
-        let mut answer =
-            format!("What the sub-section map costs pfn_valid on {}, section tables {tables}: ", first.map);
-        let hot = of(Sections::Hot).map(|cost| format!("{} on hot-added memory, where the map is read", cost.merged));
-        let boot = of(Sections::Boot).map(|cost| format!("{} on boot memory, where it is not", cost.merged));
-        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join(", and ");
-        answer.push_str(&format!("{WITH_MAP} takes, over {WITHOUT_MAP}, {both}."));
-        let hot = of(Sections::Hot).and_then(|cost| Some(format!("{} on hot-added", cost.posted?)));
-        let boot = of(Sections::Boot).and_then(|cost| Some(format!("{} on boot memory", cost.posted?)));
-        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>();
-        if !both.is_empty() {
-            answer.push_str(&format!(" As the series was posted ({AS_POSTED}): {}.", both.join(" and ")));
-        }
-        sentences.push(answer);
-    }
-    let has_interval = costs.iter().any(|cost| cost.merged.interval.is_some());
-    if has_interval {
+        let hot = of(Sections::Hot).map(|cost| format!("on hot-added memory {}", cost.in_words()));
+        let boot = of(Sections::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
+        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         sentences.push(format!(
-            "In brackets: 95 % intervals over processes ({PROCESSES_FOR_INTERVAL} or more); below 1 is faster."
+            "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
+            SERIES.0, SERIES.1, first.map
         ));
+        let posted = |sections, on: &str| {
+            let cost = of(sections)?;
+            Some(format!("on {on} {} ({})", cost.posted?, cost.posted_verdict?))
+        };
+        let both = [posted(Sections::Hot, "hot-added memory"), posted(Sections::Boot, "boot memory")];
+        let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        if !both.is_empty() {
+            sentences.push(format!("As the series was posted ({AS_POSTED} against {}): {both}.", SERIES.1));
+        }
     }
     sentences
 }
@@ -95,37 +126,57 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contestant::CONTROL;
+    use crate::row::Row;
     use crate::summary::tests::row;
 
-    fn rows(process: u32, map: &str, tables: Tables, sections: Sections, times: [(&str, f64); 3]) -> Vec<Row> {
+    fn rows(process: u32, tables: Tables, sections: Sections, times: [(&str, f64); 4]) -> Vec<Row> {
         let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
         let timed = times.into_iter().map(|(layout, ns)| {
-            let timed = Row { process, sample: Some(0), map: map.into(), ..row(layout, "", "time", Some(ns)) };
+            let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(ns)) };
             group.label_row(sections, timed)
         });
-        let footprint = |layout: &&str| Row { map: map.into(), ..row(layout, "footprint", "index", Some(1.0)) };
+        let footprint = |layout: &&str| row(layout, "footprint", "index", Some(1.0));
         ["subsection", "vmemmap-section", "subsection-v6"].iter().map(footprint).chain(timed).collect()
     }
 
     #[test]
     fn each_map_and_state_of_the_tables_has_its_answer() {
-        let times = |merged, posted| [("subsection", merged), ("vmemmap-section", 2.0), ("subsection-v6", posted)];
-        let mut all = Vec::new();
+        let times = |merged, posted| {
+            [("subsection", merged), (CONTROL, merged), ("vmemmap-section", 2.0), ("subsection-v6", posted)]
+        };
+        let (mut of_m, mut of_n) = (Vec::new(), Vec::new());
         for process in 0..5 {
-            all.extend(rows(process, "m", Tables::Hot, Sections::Boot, times(2.0, 3.0)));
-            all.extend(rows(process, "m", Tables::Hot, Sections::Hot, times(3.0, 3.0)));
-            all.extend(rows(process, "m", Tables::Cold, Sections::Hot, times(4.0, 4.0)));
-            all.extend(rows(process, "n", Tables::Hot, Sections::Hot, times(1.0, 1.0)));
+            of_m.extend(rows(process, Tables::Hot, Sections::Boot, times(2.0, 3.0)));
+            of_m.extend(rows(process, Tables::Hot, Sections::Hot, times(3.0, 3.0)));
+            of_m.extend(rows(process, Tables::Cold, Sections::Hot, times(4.0, 4.0)));
+            of_n.extend(rows(process, Tables::Hot, Sections::Hot, times(1.0, 1.0)));
         }
-        let costs = costs(&all, ["m", "n"]);
+        let summaries = [("m", Summary::of(&of_m)), ("n", Summary::of(&of_n))];
+        let costs = costs(summaries.iter().map(|(map, summary)| (*map, summary)));
         assert_eq!(costs.len(), 4);
         let said = sentences(&costs);
-        assert_eq!(said.len(), 4, "{said:?}");
-        assert!(said[0].contains("1.50× [1.50, 1.50] on hot-added") && said[0].contains("1.00× [1.00, 1.00] on boot"));
-        assert!(
-            said[1].contains("2.00×") && said[1].contains("in no cache") && !said[1].contains("boot memory, where")
-        );
-        assert!(said[2].contains("0.50×") && said[2].contains(" n,"), "{}", said[2]);
+        assert_eq!(said.len(), 6, "{said:?}");
+        assert!(said[0].contains("hot-added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
+        assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
+        assert!(said[1].contains("boot memory 1.50×") && said[1].contains("(slower)"), "{}", said[1]);
+        assert!(said[2].contains("in no cache") && !said[2].contains("boot memory"), "{}", said[2]);
+        assert!(said[4].contains("faster by 1.00 ns, 0.50×") && said[4].contains("; n,"), "{}", said[4]);
         assert!(sentences(&[]).is_empty());
+    }
+
+    /// A sentence never says more than the verdict.
+    #[test]
+    fn what_is_undecided_is_said_to_be_with_the_reason() {
+        let one = rows(
+            0,
+            Tables::Hot,
+            Sections::Hot,
+            [("subsection", 21.6), (CONTROL, 20.0), ("vmemmap-section", 2.0), ("subsection-v6", 2.0)],
+        );
+        let summary = Summary::of(&one);
+        let said = sentences(&costs([("m", &summary)])).join("\n");
+        assert!(said.contains("undecided (+19.6 ns, 10.8×; too few processes)"), "{said}");
+        assert!(!said.contains("slower"), "{said}");
     }
 }

@@ -6,18 +6,20 @@
 
 use crate::backing_arg::BackingArg;
 use crate::cases::Filter;
+use crate::duel::Hello;
+use crate::duel::arena::{Arena, Side};
 use crate::field::Means;
 use crate::interrupt::Interrupt;
 use crate::layout_note::LayoutNote;
 use crate::map::PhysicalMap;
-use crate::race::{self, RaceError, Settings, Sink, Unit};
+use crate::race::{self, RaceError, Settings, Sink, Unit, duel_worker};
 use crate::row::Row;
 use crate::tier::Effort;
 use crate::verify;
 use crate::work::Work;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
-use memmap_layouts::{Arm64Pages4K, Geometry, X86_64};
+use memmap_layouts::{Arm64Pages4K, BootMap, Geometry, X86_64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -47,6 +49,8 @@ pub struct Job {
     pub filter: Filter,
     /// Units that are there already.
     pub done: BTreeSet<String>,
+    /// How long its lookups may take by the clock.
+    pub time_limit: Option<Duration>,
     /// Fingerprint of the machine, for rows.
     pub machine: String,
     /// The doctor's verdict, for rows.
@@ -225,7 +229,29 @@ pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Res
     outcome
 }
 
-fn race(job: &Job, means: Means, interrupt: &Interrupt, sink: &mut dyn Sink) -> Result<(), JobError> {
+/// Measures as a worker of a duel what a job asks for.
+///
+/// # Errors
+/// [`JobError`], or the backing is not to be had.
+pub fn work_in_duel(
+    job: &Job,
+    interrupt: &Interrupt,
+    place: (&Arena, Side),
+    hello: &mut dyn FnMut(Hello) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let (backing, device) = job.backing.open()?;
+    let means = Means { backing, device, records_limit: job.records_limit, seed: job.seed };
+    let (boot, settings) = settings(job, means)?;
+    match verify::width(&job.map) {
+        ..=46 => duel_worker::work::<X86_64>(boot, job.map.end(), &settings, interrupt, place, hello)?,
+        47..=48 => duel_worker::work::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, place, hello)?,
+        bits => return Err(JobError::TooWide { map: job.map.name.clone(), bits }.into()),
+    }
+    Ok(())
+}
+
+/// The memory of a job's map, and what is raced on it.
+fn settings(job: &Job, means: Means) -> Result<(BootMap, Settings), JobError> {
     let reason = |error: &dyn std::fmt::Display| JobError::Map { map: job.map.name.clone(), reason: error.to_string() };
     let boot = job.map.boot_map().map_err(|error| reason(&error))?;
     let settings = Settings {
@@ -235,11 +261,17 @@ fn race(job: &Job, means: Means, interrupt: &Interrupt, sink: &mut dyn Sink) -> 
         work: job.work.clone(),
         filter: job.filter.clone(),
         done: job.done.clone(),
+        time_limit: job.time_limit,
         process: job.process,
         map_name: job.map.name.clone(),
         machine: job.machine.clone(),
         doctor: job.doctor.clone(),
     };
+    Ok((boot, settings))
+}
+
+fn race(job: &Job, means: Means, interrupt: &Interrupt, sink: &mut dyn Sink) -> Result<(), JobError> {
+    let (boot, settings) = settings(job, means)?;
     match verify::width(&job.map) {
         ..=46 => race::race::<X86_64>(boot, job.map.end(), &settings, interrupt, sink)?,
         47..=48 => race::race::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, sink)?,

@@ -11,9 +11,14 @@ pub struct Pinned {
 /// Keeps the calling thread to the processor that it runs on; `None` where the system does not let it, in which case the
 /// scheduler may move it as before.
 pub fn pin() -> Option<Pinned> {
+    pin_to(sched_getcpu())
+}
+
+/// The same for a processor by its number.
+pub fn pin_to(processor: usize) -> Option<Pinned> {
     let before = sched_getaffinity(None).ok()?;
     let mut one = CpuSet::new();
-    one.set(sched_getcpu());
+    one.set(processor);
     sched_setaffinity(None, &one).ok()?;
     Some(Pinned { before })
 }

@@ -10,6 +10,10 @@ const LATENCY_BYTES: [u64; 2] = [65 << 30, 1 << 30];
 /// Records that lookups are driven over take at most this much, of all layouts together: more would only take longer to verify.
 const LOOKUPS_BYTES: u64 = 1 << 30;
 
+/// Layouts among which the limit on records is shared out, if fewer take part: a case times the same records whichever layouts
+/// are raced, so that runs can be compared.
+const LAYOUTS: u64 = 10;
+
 /// The windows for hot-added memory begin on a multiple of this, above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 
@@ -18,7 +22,7 @@ const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 pub enum PlanError {
     /// Not even one section a layout for boot and hot-added memory.
     #[error(
-        "--records-limit {} is too small: {layouts} layouts need at least {} (records of one boot and one hot-added section each); raise it, or race fewer layouts with --layout",
+        "--records-limit {} is too small: the records of one boot and one hot-added section of each layout take {}; raise it to that",
         Bytes(*limit), Bytes(*need)
     )]
     LimitTooSmall {
@@ -26,8 +30,6 @@ pub enum PlanError {
         limit: u64,
         /// The least that would do.
         need: u64,
-        /// Layouts that live together.
-        layouts: usize,
     },
 }
 
@@ -60,9 +62,14 @@ fn spread(items: &[u64], count: u64) -> Vec<u64> {
 }
 
 impl Plan {
-    /// Lays out a race of `layouts` layouts whose records together take at most `limit` bytes, and those of hot-added memory
-    /// at most `device_bytes` each. Memory of devices in the map (`map_end` is the end of all of it) is left alone: the
-    /// windows lie above it.
+    /// How many boots of each of `layouts` layouts a limit has room for: `wanted`, or 1.
+    pub fn boots<G: Geometry>(limit: u64, layouts: usize, wanted: u32) -> u32 {
+        if sections_of_each::<G>(limit, layouts, wanted) < 2 { 1 } else { wanted.max(1) }
+    }
+
+    /// Lays out a race of `layouts` layouts, each booted `boots` times. Their records together take at most `limit` bytes, and those
+    /// of hot-added memory at most `device_bytes` each. Memory of devices in the map (`map_end` is the end of all of it) is left
+    /// alone: the windows lie above it.
     ///
     /// # Errors
     /// The limit is too small.
@@ -72,12 +79,13 @@ impl Plan {
         limit: u64,
         device_bytes: u64,
         layouts: usize,
+        boots: u32,
     ) -> Result<Self, PlanError> {
         let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
-        // What is beyond is for large additions alone.
-        let per_layout = limit.min(LOOKUPS_BYTES) / section_bytes / layouts.max(1) as u64;
+        let per_layout = sections_of_each::<G>(limit, layouts, boots);
         if per_layout < 2 {
-            return Err(PlanError::LimitTooSmall { limit, need: 2 * section_bytes * layouts as u64, layouts });
+            let need = 2 * section_bytes * (layouts as u64).max(LAYOUTS) * u64::from(boots.max(1));
+            return Err(PlanError::LimitTooSmall { limit, need });
         }
         let boot_sections: Vec<u64> = boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect();
         let nr_boot = boot_sections.len() as u64;
@@ -131,6 +139,14 @@ impl Plan {
     }
 }
 
+/// Sections with records for each boot of each layout.
+fn sections_of_each<G: Geometry>(limit: u64, layouts: usize, boots: u32) -> u64 {
+    let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
+    // What is beyond is for large additions alone.
+    let sections = limit.min(LOOKUPS_BYTES) / section_bytes;
+    sections / ((layouts as u64).max(LAYOUTS) * u64::from(boots.max(1)))
+}
+
 /// Is memory all over the physical space: in more pieces than machines have, or each section for itself?
 fn is_scattered(sections: &[u64]) -> bool {
     let gaps = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
@@ -180,11 +196,11 @@ mod tests {
     #[test]
     fn what_is_backed_keeps_to_the_limit_and_spreads() {
         let limit = 1 << 30;
-        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
         assert!(plan.is_sampled());
-        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 64, 64));
+        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 26, 25));
         assert_eq!(plan.hot_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
-        assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] == 3));
+        assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] >= 7));
         assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
         assert!(!plan.hot_window().unwrap().overlaps(plan.latency.unwrap()));
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 65 << 30);
@@ -192,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_is_backed_as_a_whole() {
-        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert!(!plan.is_sampled());
         assert_eq!((plan.backed_boot.len(), plan.backed_hot.len()), (8, 8));
     }
@@ -200,10 +216,10 @@ mod tests {
     #[test]
     fn at_the_top_of_the_space_there_is_nothing_to_add() {
         let top = 1u64 << 46;
-        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!((plan.hot.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
-        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!(plan.hot_window().unwrap().end(), top >> 12, "as many as fit");
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
     }
@@ -211,7 +227,7 @@ mod tests {
     #[test]
     fn what_is_added_to_scattered_memory_is_scattered_too() {
         let map = crate::map::builtin::by_name("scattered-8192").unwrap();
-        let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4).unwrap();
+        let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
         let hot = plan.hot_sections::<X86_64>();
         assert_eq!((plan.boot_sections.len(), hot.len(), plan.hot_window()), (8192, 8192, None));
         assert!(hot.windows(2).all(|pair| pair[0] < pair[1]));
@@ -222,7 +238,7 @@ mod tests {
         // The least and the most of the scale.
         for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
             let map = crate::map::builtin::by_name(name).unwrap();
-            let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7).unwrap();
+            let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();
             assert_eq!((plan.hot_sections::<X86_64>().len(), plan.hot_window()), (nr, None), "{name}");
             assert!(plan.hot.len() > nr * 9 / 10, "{name}: {}", plan.hot.len());
         }
@@ -230,14 +246,25 @@ mod tests {
 
     #[test]
     fn a_small_device_backs_few_hot_sections() {
-        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4).unwrap();
+        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4, 1).unwrap();
         assert_eq!((plan.backed_boot.len(), plan.backed_hot.len(), plan.hot_sections::<X86_64>().len()), (8, 2, 8));
     }
 
     #[test]
     fn too_small_a_limit_is_refused_with_the_least_that_would_do() {
-        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 15 << 20, u64::MAX, 4).unwrap_err();
-        assert!(error.to_string().contains("at least 16 MiB"), "{error}");
-        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 16 << 20, u64::MAX, 4).is_ok());
+        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 39 << 20, u64::MAX, 4, 1).unwrap_err();
+        assert!(error.to_string().contains("take 40 MiB"), "{error}");
+        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 40 << 20, u64::MAX, 4, 1).is_ok());
+    }
+
+    #[test]
+    fn what_is_backed_does_not_depend_on_who_takes_part() {
+        let backed = |layouts, boots| {
+            let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
+            (plan.backed_boot, plan.backed_hot)
+        };
+        assert_eq!(backed(1, 2), backed(8, 2));
+        assert_ne!(backed(8, 1), backed(8, 2), "but on how often each is booted");
+        assert_eq!([64 << 20, 1 << 30].map(|limit| Plan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
     }
 }

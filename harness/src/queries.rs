@@ -1,14 +1,32 @@
 //! The page frames that lookups are asked for.
 
 use memmap_layouts::{Geometry, Pfn};
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 use rand_pcg::Pcg64Mcg;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// Number of queries in a set: 512 KiB of numbers, streamed in order; a cost that all layouts share.
-pub const NR_QUERIES: usize = 1 << 16;
+/// Queries in a set on a map with few sections: 128 KiB of numbers, streamed in order; a cost that all layouts share.
+pub const NR_QUERIES: usize = 1 << 14;
+
+/// On a map with more sections than [`FEW_SECTIONS`], so that a set asks for most of them.
+pub const NR_QUERIES_OF_LARGE_MAPS: usize = 1 << 16;
+
+/// Where answers are to be unpredictable: more than a branch predictor learns by heart, and no slice repeats the one before it.
+pub const NR_UNPREDICTABLE_QUERIES: usize = 1 << 19;
+
+/// Up to so many sections a map is small.
+pub const FEW_SECTIONS: usize = 2048;
+
+/// Distinct records in the working set of "records in cache": 128 KiB, less than the second-level cache of any machine here.
+pub const NR_CACHED_RECORDS: usize = 2048;
+
+/// Distinct records in the working set of "records in memory": each is flushed, then read once.
+pub const NR_FLUSHED_RECORDS: usize = 4096;
 
 /// Queries in a set for cold tables: each section at most once.
 pub const NR_COLD_QUERIES: usize = 2048;
@@ -51,6 +69,44 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// Where the records are that a lookup reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Records {
+    /// In the caches: [`NR_CACHED_RECORDS`] at most are read again and again.
+    Cache,
+    /// In memory: [`NR_FLUSHED_RECORDS`] at most are flushed before each slice, and each is read once.
+    Memory,
+}
+
+impl Records {
+    /// Both, in the order of reports.
+    pub const ALL: [Records; 2] = [Records::Cache, Records::Memory];
+}
+
+/// Which pages are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Population {
+    /// Pages that are valid for every layout that takes part.
+    #[default]
+    Common,
+    /// Pages of boot sections that some layouts call valid and others do not: holes inside sections.
+    Disputed,
+}
+
+impl Population {
+    /// Is it the default?
+    pub fn is_common(&self) -> bool {
+        *self == Self::Common
+    }
+}
+
+/// How many queries a set has on so many sections.
+pub fn nr_queries(sections: usize) -> usize {
+    if sections > FEW_SECTIONS { NR_QUERIES_OF_LARGE_MAPS } else { NR_QUERIES }
+}
+
 /// Sections in which something is memory.
 fn with_memory<G: Geometry>(sections: &[u64], is_memory: &impl Fn(Pfn) -> bool) -> Vec<u64> {
     sections.iter().copied().filter(|&nr| memory_of::<G>(nr, is_memory).next().is_some()).collect()
@@ -69,10 +125,11 @@ fn draw_in<G: Geometry>(rng: &mut Pcg64Mcg, nr: u64, is_memory: &impl Fn(Pfn) ->
     drawn.or_else(|| memory_of::<G>(nr, is_memory).next()).expect("the section holds memory")
 }
 
-/// [`NR_QUERIES`] page frames of `sections` that `is_memory` accepts. The same for every layout; empty if there are none.
+/// `nr` page frames of `sections` that `is_memory` accepts. The same for every layout; empty if there are none.
 pub fn queries<G: Geometry>(
     pattern: Pattern,
     sections: &[u64],
+    nr: usize,
     seed: u64,
     is_memory: impl Fn(Pfn) -> bool,
 ) -> Vec<Pfn> {
@@ -83,20 +140,20 @@ pub fn queries<G: Geometry>(
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let memory = |nr: u64| memory_of::<G>(nr, &is_memory);
     match pattern {
-        Pattern::Sequential => sections.iter().flat_map(|&nr| memory(nr)).cycle().take(NR_QUERIES).collect(),
+        Pattern::Sequential => sections.iter().flat_map(|&nr| memory(nr)).cycle().take(nr).collect(),
         Pattern::Stride => {
             let subsections = sections.iter().flat_map(|&nr| {
                 let starts = (G::section_start(nr)..G::section_start(nr + 1)).step_by(G::PAGES_PER_SUBSECTION as usize);
                 starts.filter_map(|start| (start..start + G::PAGES_PER_SUBSECTION).map(Pfn).find(|&pfn| is_memory(pfn)))
             });
-            subsections.cycle().take(NR_QUERIES).collect()
+            subsections.cycle().take(nr).collect()
         }
         Pattern::Random => {
             let draw = || {
-                let nr = sections[rng.random_range(0..sections.len())];
-                draw_in::<G>(&mut rng, nr, &is_memory)
+                let section = sections[rng.random_range(0..sections.len())];
+                draw_in::<G>(&mut rng, section, &is_memory)
             };
-            std::iter::repeat_with(draw).take(NR_QUERIES).collect()
+            std::iter::repeat_with(draw).take(nr).collect()
         }
         Pattern::Zipf => {
             let nr_pages = sections.len() as u64 * G::PAGES_PER_SECTION;
@@ -108,6 +165,48 @@ pub fn queries<G: Geometry>(
                 let pfn = Pfn(G::section_start(nr) + page % G::PAGES_PER_SECTION);
                 if is_memory(pfn) { pfn } else { draw_in::<G>(&mut rng, nr, &is_memory) }
             };
+            std::iter::repeat_with(draw).take(nr).collect()
+        }
+    }
+}
+
+/// Page frames whose records are read: at most as many distinct ones as the working set may have, in the order of a pattern. With
+/// [`Records::Memory`] each once, with [`Records::Cache`] again and again.
+pub fn reading_queries<G: Geometry>(
+    pattern: Pattern,
+    records: Records,
+    sections: &[u64],
+    seed: u64,
+    is_memory: impl Fn(Pfn) -> bool,
+) -> Vec<Pfn> {
+    let distinct = match records {
+        Records::Cache => NR_CACHED_RECORDS,
+        Records::Memory => NR_FLUSHED_RECORDS,
+    };
+    // More than are wanted, since some come twice.
+    let drawn = queries::<G>(
+        if pattern == Pattern::Zipf { Pattern::Random } else { pattern },
+        sections,
+        2 * distinct,
+        seed,
+        is_memory,
+    );
+    let mut known = BTreeSet::new();
+    let population: Vec<Pfn> = drawn.into_iter().filter(|&pfn| known.insert(pfn)).take(distinct).collect();
+    if population.is_empty() || records == Records::Memory {
+        return population;
+    }
+    let mut rng = Pcg64Mcg::seed_from_u64(seed ^ 0x5e7);
+    match pattern {
+        Pattern::Sequential | Pattern::Stride => population.iter().copied().cycle().take(NR_QUERIES).collect(),
+        Pattern::Random => {
+            let draw = || population[rng.random_range(0..population.len())];
+            std::iter::repeat_with(draw).take(NR_QUERIES).collect()
+        }
+        Pattern::Zipf => {
+            let ranks =
+                Zipf::new(population.len() as f64, ZIPF_EXPONENT).expect("a rank and more, an exponent above 0");
+            let draw = || population[(ranks.sample(&mut rng) as usize).clamp(1, population.len()) - 1];
             std::iter::repeat_with(draw).take(NR_QUERIES).collect()
         }
     }
@@ -145,7 +244,6 @@ pub fn mix_invalid<G: Geometry>(pfns: &mut [Pfn], percent: u32, absent: &[u64], 
 /// One page of each section, in random order: no lookup finds what the one before brought into the cache for its own section.
 /// At most [`NR_COLD_QUERIES`].
 pub fn cold_queries<G: Geometry>(sections: &[u64], seed: u64, is_memory: impl Fn(Pfn) -> bool) -> Vec<Pfn> {
-    use rand::seq::SliceRandom;
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut sections = sections.to_vec();
     sections.shuffle(&mut rng);
@@ -158,41 +256,56 @@ pub fn cold_queries<G: Geometry>(sections: &[u64], seed: u64, is_memory: impl Fn
 mod tests {
     use super::*;
     use memmap_layouts::X86_64;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     #[test]
     fn queries_are_memory_and_repeat_with_their_seed() {
         let is_memory = |pfn: Pfn| pfn.0.is_multiple_of(2) && pfn.0 != 0;
         for pattern in Pattern::ALL {
-            let make = |seed| queries::<X86_64>(pattern, &[0, 7], seed, is_memory);
+            let make = |seed| queries::<X86_64>(pattern, &[0, 7], NR_QUERIES, seed, is_memory);
             assert_eq!(make(3).len(), NR_QUERIES);
             assert!(make(3).iter().all(|&pfn| is_memory(pfn) && [0, 7].contains(&X86_64::section_nr(pfn.0))));
             assert_eq!(make(3), make(3));
-            assert!(queries::<X86_64>(pattern, &[5], 1, |_| false).is_empty());
-            assert_eq!(queries::<X86_64>(pattern, &[5], 1, |pfn| pfn.0 == 5 << 15).len(), NR_QUERIES);
+            assert!(queries::<X86_64>(pattern, &[5], NR_QUERIES, 1, |_| false).is_empty());
+            assert_eq!(queries::<X86_64>(pattern, &[5], NR_QUERIES, 1, |pfn| pfn.0 == 5 << 15).len(), NR_QUERIES);
         }
         assert_ne!(
-            queries::<X86_64>(Pattern::Random, &[0, 7], 3, is_memory),
-            queries::<X86_64>(Pattern::Random, &[0, 7], 4, is_memory)
+            queries::<X86_64>(Pattern::Random, &[0, 7], NR_QUERIES, 3, is_memory),
+            queries::<X86_64>(Pattern::Random, &[0, 7], NR_QUERIES, 4, is_memory)
         );
     }
 
     #[test]
     fn a_stride_asks_for_one_page_of_each_subsection() {
-        let pfns = queries::<X86_64>(Pattern::Stride, &[3], 1, |pfn| pfn.0 % 512 >= 5);
+        let pfns = queries::<X86_64>(Pattern::Stride, &[3], NR_QUERIES, 1, |pfn| pfn.0 % 512 >= 5);
         assert_eq!((pfns[0], pfns[1].0 - pfns[0].0, pfns[64]), (Pfn((3 << 15) + 5), 512, pfns[0]));
     }
 
     #[test]
     fn zipf_asks_for_few_pages_often_and_for_pages_of_every_section() {
         let sections: Vec<u64> = (0..16).collect();
-        let pfns = queries::<X86_64>(Pattern::Zipf, &sections, 1, |_| true);
+        let pfns = queries::<X86_64>(Pattern::Zipf, &sections, NR_QUERIES_OF_LARGE_MAPS, 1, |_| true);
         let mut counts: BTreeMap<Pfn, usize> = BTreeMap::new();
         pfns.iter().for_each(|&pfn| *counts.entry(pfn).or_default() += 1);
         let most = counts.values().max().copied().unwrap();
-        assert!(most > NR_QUERIES / 40 && counts.len() > 5_000, "{most} {}", counts.len());
+        assert!(most > NR_QUERIES_OF_LARGE_MAPS / 40 && counts.len() > 5_000, "{most} {}", counts.len());
         let asked: BTreeSet<u64> = pfns.iter().map(|pfn| X86_64::section_nr(pfn.0)).collect();
         assert_eq!(asked.len(), 16);
+    }
+
+    #[test]
+    fn working_sets_are_as_large_as_stated() {
+        let sections: Vec<u64> = (0..8).collect();
+        for pattern in Pattern::ALL {
+            let of = |records| reading_queries::<X86_64>(pattern, records, &sections, 1, |_| true);
+            let distinct = |pfns: &[Pfn]| pfns.iter().collect::<BTreeSet<_>>().len();
+            let (cached, flushed) = (of(Records::Cache), of(Records::Memory));
+            assert!(distinct(&cached) <= NR_CACHED_RECORDS && cached.len() == NR_QUERIES, "{pattern}");
+            assert!(distinct(&flushed) == flushed.len() && flushed.len() <= NR_FLUSHED_RECORDS, "{pattern}: each once");
+            // A stride has one page a sub-section: 8 sections have 512.
+            assert!(pattern == Pattern::Stride || flushed.len() == NR_FLUSHED_RECORDS, "{pattern}");
+        }
+        assert!(reading_queries::<X86_64>(Pattern::Random, Records::Cache, &[5], 1, |_| false).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One row a sample and metric: what `samples.jsonl` holds, and what every table and picture is made from.
 
 use crate::doctor::Verdict;
+use crate::queries::{Population, Records};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -72,6 +73,44 @@ pub enum Dependency {
     Mixed,
 }
 
+/// What the system told of the slices of a sample, summed. What it does not tell is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Evidence {
+    /// Nanoseconds by the monotonic clock.
+    pub wall_ns: u64,
+    /// Nanoseconds of processor time of the thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ns: Option<u64>,
+    /// Involuntary context switches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switches: Option<u64>,
+    /// Nanoseconds on the run queue without a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ns: Option<u64>,
+    /// Slices that were taken again because they were disturbed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retaken: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Evidence {
+    /// That of both.
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        Self {
+            wall_ns: self.wall_ns + other.wall_ns,
+            cpu_ns: sum(self.cpu_ns, other.cpu_ns),
+            switches: sum(self.switches, other.switches),
+            wait_ns: sum(self.wait_ns, other.wait_ns),
+            retaken: self.retaken + other.retaken,
+        }
+    }
+}
+
 /// A line of `samples.jsonl`. Fields that do not apply are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("if" = ok(), "then" = has_value()))]
@@ -100,6 +139,18 @@ pub struct Row {
     /// Whether the layout's tables were in the caches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Tables>,
+    /// Where the records are that a lookup reads: in the caches, from the lookups before, or in memory, flushed before each slice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Records>,
+    /// Bytes of the distinct records that a lookup case reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_set_bytes: Option<u64>,
+    /// Which pages were asked for; left out if they are valid for every layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<Population>,
+    /// Pages of this population, in percent of the pages of all boot sections; left out for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_percent: Option<f64>,
     /// True if a pair of preemption counts surrounded each lookup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
@@ -123,9 +174,24 @@ pub struct Row {
     pub sampled: bool,
     /// Which process of the run.
     pub process: u32,
+    /// Of the control, the layout that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_of: Option<String>,
+    /// True if this layout's lookup and the control's are the same machine code and read no record: they differ by noise alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_code: bool,
+    /// Which boot of the layout in the process; each has its own tables, records and queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<u32>,
     /// Which sample of the process; layouts with the same number ran next to each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
+    /// What the system told of the slices behind the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// True if a slice behind the value was disturbed, and stayed so when it was taken again: not used for ratios.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disturbed: bool,
     /// What the value is: `time` or `floor` of lookups, a counter by name, a percentile (`p50`, `p99.9`, `max`), a phase of
     /// hotplug, a rate of readers, a part of the footprint.
     pub metric: String,

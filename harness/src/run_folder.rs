@@ -99,6 +99,9 @@ pub struct Manifest {
     pub doctor_after: Examination,
     /// Bytes of records of all layouts together.
     pub records_limit: u64,
+    /// Differences up to this share of the time are negligible; runs of earlier versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
     /// Architecture of the layouts.
     pub geometry: Cow<'static, str>,
     /// The main map: memory only.

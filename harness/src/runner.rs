@@ -1,11 +1,17 @@
 //! Runs a schedule: one process after another, keeping each unit on disk as soon as it is done.
+//!
+//! With a time limit the processes of the schedule share three quarters of it, what is measured once gets its share of the rest,
+//! and what is left then goes to more processes. Each of those measures the lookups whose intervals are still wide, the widest
+//! first, so a case stops when its interval is narrow: by its width, never by what it says. `statistics/coverage.rs` simulates what
+//! that costs the coverage of intervals.
 
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::job::{Event, Finished};
 use crate::row::{Row, SCHEMA, Status};
 use crate::run_folder::{FolderError, RunFolder};
-use crate::schedule::{Leg, Schedule};
-use crate::work::BOOT;
+use crate::schedule::{Leg, MOST_PROCESSES, Schedule, Scope};
+use crate::summary::Summary;
+use crate::work::{BOOT, Work};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -84,6 +90,15 @@ enum End {
     GaveUp { unit: String, reason: String },
 }
 
+/// Share of the time limit for the lookups of the processes of the schedule.
+const LOOKUPS_SHARE: f64 = 0.6;
+
+/// Share of the time limit by which everything that is measured once has begun.
+const REST_SHARE: f64 = 0.85;
+
+/// A process of lookups gets at least this much: it boots and measures the headline.
+const LEAST_OF_A_PROCESS: Duration = Duration::from_secs(2);
+
 /// Does what is left of a schedule. Cases that were given up are rows with the status `error` and the reason.
 ///
 /// # Errors
@@ -94,32 +109,91 @@ pub fn run(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<(), RunnerError> {
+    let begin = Instant::now();
     let legs = schedule.legs();
+    let nr_lookups = legs.iter().filter(|leg| leg.scope == Scope::Lookups).count() as u32;
+    let mut longest = Duration::ZERO;
     for (at, &leg) in legs.iter().enumerate() {
         let later: Duration = legs[at + 1..].iter().map(|&leg| schedule.estimate(leg)).sum();
-        let name = schedule.leg_name(leg);
-        loop {
-            let done = folder.done(&name).map(str::to_owned).collect();
-            let job = schedule.job(leg, done);
-            if job.work.units().iter().all(|unit| job.done.contains(unit)) {
-                break;
-            }
-            let job = serde_json::to_string(&job).map_err(|error| io_error(schedule, leg, error.into()))?;
-            match one_process(schedule, leg, &job, folder, interrupt, progress, later)? {
-                End::Done => break,
-                // The rest of the leg in another process; what hung or died is not tried again.
-                End::GaveUp { unit, reason } => {
-                    // What is done cannot be given up: a process that says so would be started for ever.
-                    if folder.done(&name).any(|done| done == unit) {
-                        return Err(RunnerError::Failed(format!("{unit}, which was measured already: {reason}")));
-                    }
-                    let row = error_row(schedule, leg, &unit, reason);
-                    folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
+        let left = |share: f64| schedule.time_limit.map(|limit| limit.mul_f64(share).saturating_sub(begin.elapsed()));
+        let time_limit = match leg.scope {
+            Scope::Lookups => left(LOOKUPS_SHARE).map(|left| (left / (nr_lookups - at as u32)).max(LEAST_OF_A_PROCESS)),
+            Scope::Rest => left(REST_SHARE),
+        };
+        let begun = Instant::now();
+        do_leg(schedule, leg, schedule.work(leg), time_limit, folder, interrupt, progress, later)?;
+        if leg.scope == Scope::Lookups {
+            longest = longest.max(begun.elapsed());
+        }
+    }
+    let Some(limit) = schedule.time_limit else { return Ok(()) };
+    for process in schedule.processes..MOST_PROCESSES {
+        let left = limit.saturating_sub(begin.elapsed());
+        let leg = Leg { process, map: 0, scope: Scope::Lookups };
+        if nr_lookups == 0 || left < longest {
+            break;
+        }
+        let Some(work) = widest(schedule, leg, folder)? else { break };
+        let name = "more processes where intervals are wide";
+        progress.stage(name, left);
+        do_leg(schedule, leg, work, Some(left), folder, interrupt, progress, Duration::ZERO)?;
+    }
+    Ok(())
+}
+
+/// Lookups of a leg whose intervals are wider than the margin can tell, the widest first; `None` if there are none.
+fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Work>, RunnerError> {
+    let map = &schedule.maps[leg.map].map.name;
+    let rows: Vec<Row> = folder.rows()?.into_iter().filter(|row| row.map == *map).collect();
+    let summary = Summary::of(&rows);
+    let mut work = schedule.work(leg);
+    let wide = schedule.margin / 2.0;
+    let mut widths: Vec<(f64, crate::workload::LookupWork)> = Vec::new();
+    for of in work.lookups.drain(..) {
+        let lines = of.sections.iter().filter_map(|&sections| summary.lookup(of.group, sections));
+        let width = lines.filter_map(|line| line.half_width(&summary.reference)).fold(0.0, f64::max);
+        if width > wide {
+            widths.push((width, of));
+        }
+    }
+    widths.sort_by(|a, b| b.0.total_cmp(&a.0));
+    work.lookups = widths.into_iter().map(|(_, of)| of).collect();
+    Ok((!work.lookups.is_empty()).then_some(work))
+}
+
+/// Does what is left of a leg, in as many processes as it takes.
+#[expect(clippy::too_many_arguments, reason = "a leg, and what all legs share")]
+fn do_leg(
+    schedule: &Schedule,
+    leg: Leg,
+    work: Work,
+    time_limit: Option<Duration>,
+    folder: &mut RunFolder,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+    later: Duration,
+) -> Result<(), RunnerError> {
+    let name = schedule.leg_name(leg);
+    loop {
+        let done = folder.done(&name).map(str::to_owned).collect();
+        let job = schedule.job(leg, work.clone(), done, time_limit);
+        if job.work.units().iter().all(|unit| job.done.contains(unit)) {
+            return Ok(());
+        }
+        let job = serde_json::to_string(&job).map_err(|error| io_error(schedule, leg, error.into()))?;
+        match one_process(schedule, leg, &job, folder, interrupt, progress, later)? {
+            End::Done => return Ok(()),
+            // The rest of the leg in another process; what hung or died is not tried again.
+            End::GaveUp { unit, reason } => {
+                // What is done cannot be given up: a process that says so would be started for ever.
+                if folder.done(&name).any(|done| done == unit) {
+                    return Err(RunnerError::Failed(format!("{unit}, which was measured already: {reason}")));
                 }
+                let row = error_row(schedule, leg, &unit, reason);
+                folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
             }
         }
     }
-    Ok(())
 }
 
 fn io_error(schedule: &Schedule, leg: Leg, source: io::Error) -> RunnerError {

@@ -1,5 +1,8 @@
 //! What a run does: which work on which map, in how many processes. Written into the run folder, so that a run that was stopped
-//! can be taken up.
+//! can be resumed.
+//!
+//! Lookups are measured in several processes, everything else in one that comes after them. A run with a time limit shares it out
+//! among the processes, and uses what is left for more processes of the lookups whose intervals are widest.
 
 use crate::backing_arg::BackingArg;
 use crate::cases::{self, Filter, LookupCase, SelectsNothing};
@@ -10,6 +13,7 @@ use crate::job::{self, Job, JobError};
 use crate::map::PhysicalMap;
 use crate::map::source::{Source, SourceError};
 use crate::probe::lookup::LookupOp;
+use crate::row::Tables;
 use crate::tier::{Effort, Tier};
 use crate::work::Work;
 use crate::workload::{self, Expectation, LookupWork, THIS_MACHINE, Workload, source_of};
@@ -51,8 +55,12 @@ pub struct Schedule {
     pub effort: Effort,
     /// Seed of everything random.
     pub seed: u64,
-    /// Processes that measure lookups.
+    /// Processes that measure lookups, at least.
     pub processes: u32,
+    /// How long measuring may take by the clock; while there is time, more processes are added.
+    pub time_limit: Option<Duration>,
+    /// Differences up to this share of the time are negligible.
+    pub margin: f64,
     /// Bytes of records of all layouts together.
     pub records_limit: u64,
     /// Where records lie.
@@ -67,6 +75,18 @@ pub struct Schedule {
     pub maps: Vec<MapWork>,
 }
 
+/// The most processes that a run with a time limit adds up to.
+pub const MOST_PROCESSES: u32 = 25;
+
+/// Which work of a map a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Lookups, in a process of many.
+    Lookups,
+    /// What is measured in one process: hotplug, readers, and with a time limit lookups with cold tables.
+    Rest,
+}
+
 /// A process on a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg {
@@ -74,6 +94,8 @@ pub struct Leg {
     pub process: u32,
     /// Which map of the schedule.
     pub map: usize,
+    /// Which of its work.
+    pub scope: Scope,
 }
 
 /// Why there is nothing to run.
@@ -277,46 +299,71 @@ pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
 }
 
 impl Schedule {
-    /// Every process on every map, in the order in which they run: all maps of a process before the next, in an order of chance.
+    /// Every process on every map, in the order in which they run: lookups first, all maps of a process before the next, in random
+    /// order; then the rest.
     pub fn legs(&self) -> Vec<Leg> {
         let mut legs = Vec::new();
         for process in 0..self.processes {
             let mut maps: Vec<usize> = (0..self.maps.len()).collect();
             maps.shuffle(&mut Pcg64Mcg::seed_from_u64(self.seed.wrapping_add(process.into())));
-            let legs_of = maps.into_iter().map(|map| Leg { process, map });
-            legs.extend(legs_of.filter(|leg| process == 0 || !self.maps[leg.map].work.lookups.is_empty()));
+            legs.extend(maps.into_iter().map(|map| Leg { process, map, scope: Scope::Lookups }));
         }
+        legs.extend((0..self.maps.len()).map(|map| Leg { process: 0, map, scope: Scope::Rest }));
+        legs.retain(|&leg| !self.work(leg).is_empty());
         legs
     }
 
     /// The name of a leg in the folder's progress.
     pub fn leg_name(&self, leg: Leg) -> String {
-        format!("{} {} {}", leg.process, leg.map, self.maps[leg.map].map.name)
-    }
-
-    /// What a leg is to measure. Lookups are measured in every process, everything else in the first.
-    pub fn work(&self, leg: Leg) -> Work {
-        let work = &self.maps[leg.map].work;
-        match leg.process {
-            0 => work.clone(),
-            _ => Work { lookups: work.lookups.clone(), ..Work::default() },
+        let map = &self.maps[leg.map].map.name;
+        match leg.scope {
+            Scope::Lookups => format!("{} {} {map}", leg.process, leg.map),
+            Scope::Rest => format!("rest {} {map}", leg.map),
         }
     }
 
-    /// The job of a leg, without what is done.
-    pub fn job(&self, leg: Leg, done: BTreeSet<String>) -> Job {
+    /// Are lookups of a state of the tables measured in every process? Emptying the caches takes too long for a short run.
+    fn is_in_every_process(&self, tables: Tables) -> bool {
+        tables == Tables::Hot || self.tier >= Tier::Quick
+    }
+
+    /// What a leg is to measure.
+    pub fn work(&self, leg: Leg) -> Work {
+        let work = &self.maps[leg.map].work;
+        let lookups = |in_every: bool| {
+            let of_scope = work.lookups.iter().filter(|of| self.is_in_every_process(of.group.tables) == in_every);
+            of_scope.cloned().collect::<Vec<LookupWork>>()
+        };
+        match leg.scope {
+            Scope::Lookups => Work {
+                lookups: lookups(true),
+                counters: work.counters && leg.process == 0,
+                expect: if leg.process == 0 { work.expect.clone() } else { Vec::new() },
+                ..Work::default()
+            },
+            Scope::Rest => Work { lookups: lookups(false), counters: false, ..work.clone() },
+        }
+    }
+
+    /// The job of a leg, without what is done, in so much time.
+    pub fn job(&self, leg: Leg, work: Work, done: BTreeSet<String>, time_limit: Option<Duration>) -> Job {
+        let scope = match leg.scope {
+            Scope::Lookups => 0,
+            Scope::Rest => 1 << 63,
+        };
         Job {
             process: leg.process,
             map: self.maps[leg.map].map.clone(),
-            work: self.work(leg),
+            work,
             effort: self.effort,
             // Far apart, so that the next seed's processes are not these.
-            seed: self.seed.wrapping_add(u64::from(leg.process) << 32),
+            seed: self.seed.wrapping_add(u64::from(leg.process) << 32) ^ scope,
             records_limit: self.records_limit,
             backing: self.backing.clone(),
             layouts: self.layouts.clone(),
             filter: self.filter.clone(),
             done,
+            time_limit,
             machine: self.environment.machine_id.clone(),
             doctor: self.doctor_before.verdict().to_string(),
         }
@@ -335,6 +382,29 @@ impl Schedule {
 mod tests {
     use super::*;
     use regex::Regex;
+
+    fn schedule(tier: Tier, maps: Vec<MapWork>) -> Schedule {
+        let environment = Environment::look();
+        Schedule {
+            commit: String::new(),
+            command: String::new(),
+            started: String::new(),
+            doctor_before: crate::doctor::examine(&environment),
+            environment,
+            tier,
+            effort: tier.effort(),
+            seed: 1,
+            processes: tier.processes(),
+            time_limit: tier.time_limit(),
+            margin: crate::judge::MARGIN,
+            records_limit: 1 << 30,
+            backing: BackingArg::default(),
+            layouts: Vec::new(),
+            filter: Filter::default(),
+            case_timeout: Duration::from_secs(120),
+            maps,
+        }
+    }
 
     fn wanted(tier: Tier) -> Wanted {
         Wanted { tier, map: Some(Source::Builtin("vm-20g".to_owned())), ..Wanted::default() }
@@ -377,6 +447,22 @@ mod tests {
         assert!(error.contains("--tier full;"), "{error}");
         let maps = wanted(Tier::Full, "^hotplug/2MiB").maps(&Workload::builtin()).unwrap();
         assert!(maps[0].work.lookups.is_empty() && !maps[0].work.hotplug.is_empty() && maps[0].work.readers.is_empty());
+    }
+
+    #[test]
+    fn lookups_come_first_and_in_every_process() {
+        let maps = wanted(Tier::Default).maps(&Workload::builtin()).unwrap();
+        let schedule = schedule(Tier::Default, maps);
+        let legs = schedule.legs();
+        let (lookups, rest): (Vec<Leg>, Vec<Leg>) = legs.iter().partition(|leg| leg.scope == Scope::Lookups);
+        assert_eq!((lookups.len(), rest.len(), legs.last()), (5, 1, rest.last()));
+        let first = schedule.work(lookups[0]);
+        assert!(first.lookups.iter().all(|work| work.group.tables == Tables::Hot) && first.hotplug.is_empty());
+        assert!(first.counters && !schedule.work(lookups[1]).counters);
+        let rest = schedule.work(rest[0]);
+        assert!(!rest.hotplug.is_empty() && rest.lookups.iter().all(|work| work.group.tables == Tables::Cold));
+        let names: BTreeSet<String> = legs.iter().map(|&leg| schedule.leg_name(leg)).collect();
+        assert_eq!(names.len(), legs.len());
     }
 
     #[test]

@@ -1,16 +1,34 @@
-//! Medians, quantiles, and intervals over processes.
+//! Estimates and intervals: how a figure is made from samples, and what may be said of it.
+//!
+//! **Estimator.** Noise on a machine is one-sided: whatever interferes makes a slice slower. Within a boot of a layout the estimate is
+//! therefore the lower quartile of its samples, not the median: it stays put while fewer than about half of the slices are inflated
+//! in a way that the system does not tell of. Ratios are made from the samples of rounds in which neither layout was disturbed.
+//!
+//! **Model.** The unit of replication is the process. A process gives one value a comparison, the mean over its boots of the log of
+//! the ratio. These values are taken to be normally distributed about the true log ratio; intervals are Student's, with one degree of
+//! freedom fewer than processes. Boots are nested in processes, so the luck of placement is in the spread. `statistics/coverage.rs`
+//! simulates bias and coverage.
+
+#[cfg(test)]
+mod coverage;
 
 use crate::units::three_digits;
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::fmt;
 
 /// Processes from which on an interval is told.
 pub const PROCESSES_FOR_INTERVAL: usize = 5;
 
-/// Resamples of a bootstrap.
-const RESAMPLES: usize = 2000;
+/// Undisturbed samples that a boot must have to count.
+pub const LEAST_SAMPLES: usize = 2;
+
+/// The quantile of the samples of a boot that stands for them.
+const LOW: f64 = 0.25;
+
+/// The least standard error of a log ratio, so that values that agree by chance do not make an interval of no width. It is far
+/// below what a clock of a nanosecond tells of a slice.
+const LEAST_ERROR: f64 = 1e-6;
 
 /// Values in order.
 pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -32,43 +50,82 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     quantile(&sorted(values), 0.5)
 }
 
-/// 95 % interval of the median of process medians: a percentile bootstrap over processes, and over the samples within each, for
-/// both are of chance. `None` for fewer than [`PROCESSES_FOR_INTERVAL`]. The same values give the same interval.
-pub fn interval(of_processes: &[Vec<f64>]) -> Option<(f64, f64)> {
-    let nr = of_processes.len();
-    if nr < PROCESSES_FOR_INTERVAL {
-        return None;
-    }
-    let mut rng = Pcg64Mcg::seed_from_u64(nr as u64);
-    let mut resample = || {
-        let of_process = (0..nr).filter_map(|_| {
-            let samples = &of_processes[rng.random_range(0..nr)];
-            median((0..samples.len()).map(|_| samples[rng.random_range(0..samples.len())]))
-        });
-        let medians: Vec<f64> = of_process.collect();
-        median(medians.into_iter())
-    };
-    let medians = sorted((0..RESAMPLES).filter_map(|_| resample()));
-    quantile(&medians, 0.025).zip(quantile(&medians, 0.975))
+/// The mean of some values.
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// 95 % interval of the ratio of the medians of two figures of which each process of each run gave one value. `None` if either
-/// has fewer than [`PROCESSES_FOR_INTERVAL`].
-pub fn interval_of_ratio(of: &[f64], to: &[f64]) -> Option<(f64, f64)> {
-    if of.len().min(to.len()) < PROCESSES_FOR_INTERVAL {
-        return None;
-    }
-    let mut rng = Pcg64Mcg::seed_from_u64((of.len() + to.len()) as u64);
-    let mut resample = |values: &[f64]| median((0..values.len()).map(|_| values[rng.random_range(0..values.len())]));
-    let ratios = (0..RESAMPLES).filter_map(|_| Some(resample(of)? / resample(to)?));
-    let ratios = sorted(ratios);
-    quantile(&ratios, 0.025).zip(quantile(&ratios, 0.975))
+/// The estimate of a boot from its samples: their lower quartile. `None` for fewer than [`LEAST_SAMPLES`].
+pub fn low_quartile(samples: impl Iterator<Item = f64>) -> Option<f64> {
+    let samples = sorted(samples);
+    if samples.len() < LEAST_SAMPLES { None } else { quantile(&samples, LOW) }
 }
 
-/// A ratio of times, with its 95 % interval over processes if there are enough of them.
+/// A mean over processes, with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Mean of the values of the processes.
+    pub mean: f64,
+    /// Standard error of the mean.
+    pub error: f64,
+    /// Degrees of freedom of the error.
+    pub freedom: f64,
+}
+
+impl Estimate {
+    /// From one value a process; `None` for fewer than [`PROCESSES_FOR_INTERVAL`].
+    pub fn of_processes(values: &[f64]) -> Option<Self> {
+        let nr = values.len();
+        let mean = mean(values).filter(|_| nr >= PROCESSES_FOR_INTERVAL)?;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (nr - 1) as f64;
+        let error = (variance / nr as f64).sqrt().max(LEAST_ERROR);
+        Some(Self { mean, error, freedom: (nr - 1) as f64 })
+    }
+
+    /// The difference of the means of two independent groups of processes, as Welch has it.
+    pub fn difference(of: &[f64], to: &[f64]) -> Option<Self> {
+        let (of, to) = (Self::of_processes(of)?, Self::of_processes(to)?);
+        let (a, b) = (of.error.powi(2), to.error.powi(2));
+        let freedom = (a + b).powi(2) / (a * a / of.freedom + b * b / to.freedom);
+        Some(Self { mean: of.mean - to.mean, error: (a + b).sqrt(), freedom })
+    }
+
+    /// The interval that misses the true mean with probability `alpha`, half of it on each side.
+    pub fn interval(&self, alpha: f64) -> (f64, f64) {
+        let reach = self.error * t_quantile(1.0 - alpha / 2.0, self.freedom);
+        (self.mean - reach, self.mean + reach)
+    }
+
+    /// The probability of a mean at least so far beyond ±`delta` if the true mean lay within: small values speak for a difference.
+    pub fn p_beyond(&self, delta: f64) -> f64 {
+        let t = (self.mean.abs() - delta) / self.error;
+        (2.0 * (1.0 - t_distribution(self.freedom).cdf(t))).min(1.0)
+    }
+}
+
+fn t_distribution(freedom: f64) -> StudentsT {
+    StudentsT::new(0.0, 1.0, freedom.max(1.0)).expect("one degree of freedom and more, and a scale of 1")
+}
+
+fn t_quantile(p: f64, freedom: f64) -> f64 {
+    t_distribution(freedom).inverse_cdf(p)
+}
+
+/// How far apart two layouts that are the same can be: the upper 95 % confidence bound of the mean absolute log ratio of controls,
+/// each with one value a process. The scatter of several controls is pooled. `None` without enough processes.
+pub fn noise_floor(controls: &[Vec<f64>]) -> Option<f64> {
+    let estimates: Vec<Estimate> = controls.iter().filter_map(|values| Estimate::of_processes(values)).collect();
+    let nr = estimates.len() as f64;
+    let off = mean(&estimates.iter().map(|of| of.mean.abs()).collect::<Vec<_>>())?;
+    let error = (estimates.iter().map(|of| of.error.powi(2)).sum::<f64>() / nr).sqrt();
+    let freedom = estimates.iter().map(|of| of.freedom).sum::<f64>();
+    Some((off + error * t_quantile(0.95, freedom)).exp() - 1.0)
+}
+
+/// A ratio of times, with its interval over processes if there are enough of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
-    /// Median of process medians of ratios of neighbouring slices.
+    /// Geometric mean over processes.
     pub median: f64,
     /// The interval.
     pub interval: Option<(f64, f64)>,
@@ -76,7 +133,7 @@ pub struct Ratio {
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×", three_digits(self.median))?;
+        write!(f, "{}×", ratio_in_words(self.median))?;
         match self.interval {
             Some(ends) => write!(f, " {}", interval_in_words(ends)),
             None => Ok(()),
@@ -84,9 +141,28 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// `[1.66, 1.68]`.
+/// A ratio with two decimals, near 1 with three.
+pub fn ratio_in_words(ratio: f64) -> String {
+    if (0.9..=1.1).contains(&ratio) { format!("{ratio:.3}") } else { three_digits(ratio) }
+}
+
+/// `[1.66, 1.68]`, near 1 `[0.998, 1.003]`. Rounded outwards, so that what is printed reaches as far as the interval.
 pub fn interval_in_words((low, high): (f64, f64)) -> String {
-    format!("[{}, {}]", three_digits(low), three_digits(high))
+    let is_near_one = (0.8..=1.25).contains(&low) && (0.8..=1.25).contains(&high);
+    let decimals = |value: f64| match value.abs() {
+        _ if is_near_one => 3,
+        v if v < 10.0 => 2,
+        v if v < 100.0 => 1,
+        _ => 0,
+    };
+    let outwards = |value: f64, round: fn(f64) -> f64| {
+        let scale = 10f64.powi(decimals(value));
+        // What is such a value but for its last bits stays it.
+        let scaled = value * scale;
+        let rounded = if (scaled - scaled.round()).abs() < 1e-6 { scaled.round() } else { round(scaled) };
+        format!("{:.*}", decimals(value) as usize, rounded / scale)
+    };
+    format!("[{}, {}]", outwards(low, f64::floor), outwards(high, f64::ceil))
 }
 
 #[cfg(test)]
@@ -102,20 +178,54 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_needs_five_processes_and_holds_their_middle() {
-        let one_each = |values: &[f64]| values.iter().map(|&value| vec![value]).collect::<Vec<_>>();
-        assert_eq!(interval(&one_each(&[1.0, 1.1, 1.2, 1.3])), None);
-        let values = one_each(&[1.0, 1.01, 1.02, 1.03, 1.5]);
-        let (low, high) = interval(&values).unwrap();
-        assert!(low < 1.02 && 1.02 < high && low >= 1.0 && high <= 1.5, "{low} {high}");
-        assert_eq!(interval(&values), interval(&values));
-        assert_eq!(interval(&one_each(&[2.0; 5])), Some((2.0, 2.0)));
+    fn the_estimate_of_a_boot_stands_one_sided_noise() {
+        let quiet = [1.00, 1.01, 1.02, 1.01, 1.00, 1.02, 1.01, 1.00];
+        // Every second slice took two to four times as long.
+        let busy = [1.00, 3.0, 1.02, 2.0, 1.00, 4.1, 1.01, 2.0];
+        let (quiet, busy) = (low_quartile(quiet.into_iter()).unwrap(), low_quartile(busy.into_iter()).unwrap());
+        assert!((busy / quiet - 1.0).abs() < 0.01, "{quiet} {busy}");
+        assert_eq!(low_quartile([1.0].into_iter()), None);
     }
 
     #[test]
-    fn samples_that_scatter_widen_an_interval() {
-        let scattered = vec![vec![0.9, 1.0, 1.1, 0.95, 1.06]; 5];
-        let (low, high) = interval(&scattered).unwrap();
-        assert!(low < 1.0 && 1.0 < high, "{low} {high}");
+    fn an_interval_needs_five_processes_and_is_students() {
+        assert_eq!(Estimate::of_processes(&[1.0, 1.1, 1.2, 1.3]), None);
+        let estimate = Estimate::of_processes(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        // t of 4 degrees of freedom at 97.5 % is 2.776, the standard error sqrt(2.5 / 5).
+        let (low, high) = estimate.interval(0.05);
+        assert!((low - 1.0368).abs() < 1e-3 && (high - 4.9632).abs() < 1e-3, "{low} {high}");
+        assert!(estimate.interval(0.001).0 < low, "a correction widens it");
+        let (low, high) = Estimate::of_processes(&[2.0; 5]).unwrap().interval(0.05);
+        assert!(low < 2.0 && 2.0 < high && high - low < 1e-4);
+    }
+
+    #[test]
+    fn a_difference_of_groups_is_welchs() {
+        let (a, b) = ([27.5, 21.0, 19.0, 23.6, 17.0], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5]);
+        let welch = Estimate::difference(&a, &b).unwrap();
+        assert!((welch.mean + 1.7467).abs() < 1e-3 && (welch.freedom - 5.753).abs() < 0.01, "{welch:?}");
+    }
+
+    #[test]
+    fn evidence_for_a_difference_is_against_what_is_negligible() {
+        let estimate = Estimate { mean: 0.05, error: 0.01, freedom: 6.0 };
+        assert!(estimate.p_beyond(0.0) < 0.01 && estimate.p_beyond(0.02) < 0.05 && estimate.p_beyond(0.05) > 0.9);
+    }
+
+    #[test]
+    fn the_noise_floor_is_an_upper_bound_that_more_controls_sharpen() {
+        let one = vec![0.001, -0.004, 0.006, -0.003, 0.002];
+        let floor = noise_floor(std::slice::from_ref(&one)).unwrap();
+        assert!(floor > 0.001 && floor < 0.01, "{floor}");
+        assert!(noise_floor(&[one.clone(), one.clone(), one]).unwrap() < floor);
+        assert_eq!(noise_floor(&[vec![0.0; 4]]), None);
+    }
+
+    #[test]
+    fn intervals_are_rounded_outwards() {
+        assert_eq!(interval_in_words((1.0001, 1.0049)), "[1.000, 1.005]");
+        assert_eq!(interval_in_words((0.9999, 1.0001)), "[0.999, 1.001]");
+        assert_eq!(interval_in_words((1.66, 1.68)), "[1.66, 1.68]");
+        assert_eq!(interval_in_words((1.661, 42.21)), "[1.66, 42.3]");
     }
 }

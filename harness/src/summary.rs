@@ -1,61 +1,21 @@
 //! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
 
 mod hotplug;
+mod lookups;
 mod readers;
 
 pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
+pub use lookups::{HEADLINES, LookupCell, LookupLine, Pair, SERIES, headline_group, is_of_means};
+pub(crate) use lookups::{noise_floor_of, process_times};
 pub use readers::{ReadersCell, Tail};
 
 use crate::cases::LookupGroup;
+use crate::contestant::CONTROL;
+use crate::judge::MARGIN;
 use crate::probe::counters::Kind;
 use crate::race::REFERENCE;
-use crate::row::{Dependency, Row, Sections, Status};
-use crate::statistics::{interval, median, quantile, sorted};
+use crate::row::{Row, Sections, Status};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// A lookup of one layout.
-#[derive(Clone, Debug, Serialize)]
-pub struct LookupCell {
-    /// The layout.
-    pub layout: String,
-    /// Median over samples, in ns an operation.
-    pub median_ns: Option<f64>,
-    /// Lower and upper quartile over samples.
-    pub quartiles_ns: Option<(f64, f64)>,
-    /// Median of the ratios to the reference layout in the same rounds; over several processes the median of theirs.
-    pub ratio: Option<f64>,
-    /// 95 % interval of the ratio over processes, if there are enough of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio_interval: Option<(f64, f64)>,
-    /// How the answer of a chained lookup reached the next address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dependency: Option<Dependency>,
-    /// Why there is no figure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl LookupCell {
-    /// Did the answer of a chained lookup reach the next address as a branch, at least where it is no? There is no data chain then.
-    pub fn is_branch(&self) -> bool {
-        matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
-    }
-}
-
-/// One lookup on one kind of sections in one order.
-#[derive(Clone, Debug, Serialize)]
-pub struct LookupLine {
-    /// What is compared.
-    #[serde(flatten)]
-    pub group: LookupGroup,
-    /// Boot or hot-added memory.
-    pub sections: Sections,
-    /// The loop without a lookup, in ns an operation.
-    pub floor_ns: Option<f64>,
-    /// By layout.
-    pub cells: Vec<LookupCell>,
-}
 
 /// Bytes of one layout.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -97,6 +57,8 @@ pub struct Summary {
     pub layouts: Vec<String>,
     /// The layout that ratios refer to.
     pub reference: String,
+    /// Differences up to this share of the time are negligible.
+    pub margin: f64,
     /// Processes in which lookups were measured.
     pub processes: u32,
     /// True if only a sample of sections had records.
@@ -154,27 +116,40 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 impl Summary {
-    /// Reads rows of one map; ratios are to the usual reference, or to the first layout if that one was not raced.
+    /// Reads rows of one map; ratios are to the default reference.
     pub fn of(rows: &[Row]) -> Self {
-        let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
-        let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
-        Self::against(rows, if is_there(REFERENCE) { REFERENCE } else { first })
+        Self::against(rows, Self::usual_reference(rows))
     }
 
-    /// Reads rows; ratios are to the layout `reference`.
+    /// The default reference, or the first layout if that one was not raced.
+    pub fn usual_reference(rows: &[Row]) -> &str {
+        let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
+        let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
+        if is_there(REFERENCE) { REFERENCE } else { first }
+    }
+
+    /// Reads rows; ratios are to the layout `reference`, and differences of up to [`MARGIN`] are negligible.
     pub fn against(rows: &[Row], reference: &str) -> Self {
+        Self::judged(rows, reference, MARGIN)
+    }
+
+    /// Reads rows; `margin` is what is negligible, as a share of the time.
+    pub fn judged(rows: &[Row], reference: &str, margin: f64) -> Self {
         let mut layouts = Vec::new();
         let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
         booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
         // A run that was cut short may have times without footprints.
         let timed = rows.iter().filter(|row| LookupGroup::of(row).is_some() && row.metric == "time");
         timed.for_each(|row| push_new(&mut layouts, row.layout.clone()));
+        // It is for the noise floor, and is no layout.
+        layouts.retain(|layout| layout != CONTROL);
         Self {
             reference: reference.to_owned(),
+            margin,
             sampled: rows.iter().any(|row| row.sampled),
             processes: rows.iter().map(|row| row.process.saturating_add(1)).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
-            lookups: lookups(rows, &layouts, reference),
+            lookups: lookups::lines(rows, &layouts, reference, margin),
             hotplug: hotplug::lines(rows, &layouts),
             phases: hotplug::phases(rows, &layouts),
             bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
@@ -198,75 +173,6 @@ impl Summary {
     pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
         self.lookups.iter().find(|line| line.group == group && line.sections == sections)
     }
-}
-
-fn lookups(rows: &[Row], layouts: &[String], reference: &str) -> Vec<LookupLine> {
-    let mut timed: BTreeMap<(LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
-    let mut floors: BTreeMap<LookupGroup, Vec<f64>> = BTreeMap::new();
-    for row in rows {
-        let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
-        match (row.metric.as_str(), row.value) {
-            ("time", _) => timed.entry((group, sections)).or_default().push(row),
-            ("floor", Some(floor)) => floors.entry(group).or_default().push(floor),
-            _ => {}
-        }
-    }
-    let mut lines: Vec<LookupLine> = timed
-        .into_iter()
-        .map(|((group, sections), rows)| LookupLine {
-            cells: cells(&rows, layouts, reference),
-            floor_ns: floors.get(&group).and_then(|of| median(of.iter().copied())),
-            group,
-            sections,
-        })
-        .collect();
-    // What the names alone mean comes first.
-    lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
-    lines
-}
-
-/// Times by process and sample.
-type Samples = BTreeMap<(u32, Option<u32>), f64>;
-
-fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
-    rows.filter_map(|row| Some(((row.process, row.sample), row.value?))).collect()
-}
-
-/// Ratios of two layouts' samples, by process.
-fn ratios(layout: &Samples, reference: &Samples) -> Vec<Vec<f64>> {
-    let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for (sample, ns) in layout {
-        if let Some(of_reference) = reference.get(sample) {
-            ratios.entry(sample.0).or_default().push(ns / of_reference);
-        }
-    }
-    ratios.into_values().collect()
-}
-
-/// The cells of a line from its rows, by layout.
-fn cells(group: &[&Row], layouts: &[String], reference: &str) -> Vec<LookupCell> {
-    let of_reference = samples(group.iter().filter(|row| row.layout == reference));
-    let cell = |layout: &String| {
-        let of_layout: Vec<&&Row> = group.iter().filter(|row| row.layout == *layout).collect();
-        let first = of_layout.first()?;
-        let values = sorted(of_layout.iter().filter_map(|row| row.value));
-        let processes = of_layout.iter().map(|row| row.process).collect::<BTreeSet<u32>>();
-        let by_process = |figure: &dyn Fn(&Row) -> Option<f64>| -> Vec<f64> {
-            let of = |process| of_layout.iter().filter(move |row| row.process == process);
-            processes.iter().filter_map(|&process| median(of(process).filter_map(|row| figure(row)))).collect()
-        };
-        let ratios = ratios(&samples(of_layout.iter().copied()), &of_reference);
-        Some(LookupCell {
-            layout: layout.clone(),
-            median_ns: median(by_process(&|row| row.value).into_iter()),
-            quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
-            ratio: median(ratios.iter().filter_map(|of| median(of.iter().copied()))),
-            ratio_interval: interval(&ratios),
-            dependency: first.dependency,
-            reason: first.reason.clone(),
-        })
-    };
-    layouts.iter().filter_map(cell).collect()
 }
 
 fn bytes(rows: &[Row], layout: &str) -> Bytes {
@@ -317,8 +223,6 @@ fn counter(rows: &[Row], layouts: &[String], kind: Kind) -> Option<CounterLine> 
 pub(crate) mod tests {
     pub(crate) use super::hotplug::tests::median as hotplug_median;
     use super::*;
-    use crate::probe::lookup::LookupOp;
-    use crate::queries::Pattern;
 
     pub(crate) fn row(layout: &str, op: &str, metric: &str, value: Option<f64>) -> Row {
         let json = serde_json::json!({
@@ -326,29 +230,6 @@ pub(crate) mod tests {
             "metric": metric, "unit": "ns", "value": value, "status": "ok", "machine": "x", "doctor": "ok",
         });
         serde_json::from_value(json).unwrap()
-    }
-
-    fn slice(layout: &str, sample: u32, value: f64) -> Row {
-        Row {
-            sections: Some(Sections::Boot),
-            pattern: Some("random".into()),
-            sample: Some(sample),
-            ..row(layout, "pfn_valid", "time", Some(value))
-        }
-    }
-
-    #[test]
-    fn ratios_are_of_neighbours_not_of_medians() {
-        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row(REFERENCE, "footprint", "index", Some(2.0))];
-        // A machine that gets ten times slower half way: neighbours still differ by 2.
-        for (sample, base) in [(0, 1.0), (1, 1.0), (2, 1.0), (3, 10.0), (4, 10.0)] {
-            rows.push(slice(REFERENCE, sample, base));
-            rows.push(slice("a", sample, 2.0 * base));
-        }
-        let summary = Summary::of(&rows);
-        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
-        let cell = &summary.lookup(group, Sections::Boot).unwrap().cells[0];
-        assert_eq!((cell.layout.as_str(), cell.median_ns, cell.ratio), ("a", Some(2.0), Some(2.0)));
     }
 
     #[test]
@@ -362,34 +243,6 @@ pub(crate) mod tests {
         let summary = Summary::of(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
-    }
-
-    #[test]
-    fn processes_count_once_each() {
-        let mut rows =
-            vec![row("subsection", "footprint", "index", Some(1.0)), row("a", "footprint", "index", Some(1.0))];
-        // A process with many slices weighs no more than one with few, and neighbours are of one process.
-        for (process, ratio, slices) in [(0, 1.0, 9), (1, 2.0, 1), (2, 3.0, 1), (3, 3.0, 1), (4, 3.0, 1)] {
-            for sample in 0..slices {
-                let speed = 10.0 * f64::from(process + 1);
-                for (layout, value) in [("a", ratio * speed), ("subsection", speed)] {
-                    let timed = Row {
-                        process,
-                        sample: Some(sample),
-                        sections: Some(Sections::Hot),
-                        pattern: Some("random".into()),
-                        ..row(layout, "pfn_valid", "time", Some(value))
-                    };
-                    rows.push(timed);
-                }
-            }
-        }
-        let summary = Summary::of(&rows);
-        let cells = &summary.lookups[0].cells;
-        let cell = cells.iter().find(|cell| cell.layout == "a").unwrap();
-        assert_eq!((summary.processes, cell.ratio), (5, Some(3.0)));
-        let (low, high) = cell.ratio_interval.unwrap();
-        assert!(low < 3.0 && high == 3.0, "{low} {high}");
     }
 
     #[test]

@@ -4,13 +4,13 @@ mod hotplug;
 
 pub use hotplug::in_words;
 
-use crate::cases::LookupGroup;
+use crate::judge::Verdict;
 use crate::probe::lookup::LookupOp;
-use crate::queries::Pattern;
+use crate::report::headline::{self, Headline, Kind};
 use crate::row::{Sections, Tables};
-use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words};
+use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
 use crate::summary::{CounterCell, LookupCell, Summary};
-use crate::units::{bytes, three_digits, time};
+use crate::units::{bytes, percent, signed_time, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use std::ops::Range;
@@ -43,11 +43,10 @@ pub fn draw(summary: &Summary) -> Table {
     let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
     table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
     for line in &summary.lookups {
-        let fastest = line.cells.iter().filter_map(|cell| cell.median_ns).fold(f64::INFINITY, f64::min);
         let labels = [line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
-            cell.map_or_else(|| not_raced(summary, layout), |cell| lookup(cell, fastest))
+            cell.map_or_else(|| not_raced(summary, layout), lookup)
         });
         table.add_row(labels.into_iter().map(Cell::new).chain(cells));
     }
@@ -82,43 +81,69 @@ fn not_raced(summary: &Summary, layout: &str) -> Cell {
     Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
 }
 
-/// As fast as the fastest, as far as one process can tell.
-pub fn is_best(ns: f64, fastest: f64) -> bool {
-    ns <= fastest * 1.03
-}
-
-fn lookup(cell: &LookupCell, fastest: f64) -> Cell {
-    let Some(ns) = cell.median_ns else { return Cell::new("not offered").fg(Color::DarkGrey) };
-    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", three_digits(ratio)));
+fn lookup(cell: &LookupCell) -> Cell {
+    let Some(ns) = cell.median_ns else { return Cell::new("not measured").fg(Color::DarkGrey) };
+    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", ratio_in_words(ratio)));
     // No data chain, so not to be read as one.
     let ratio = if cell.is_branch() { format!("{ratio} (b)") } else { ratio };
-    let ratio = match cell.ratio_interval {
-        Some(ends) => format!("{ratio}\n{}", interval_in_words(ends)),
-        None => ratio,
-    };
-    let drawn = Cell::new(format!("{}{ratio}", time(ns))).set_alignment(CellAlignment::Right);
-    if is_best(ns, fastest) { drawn.fg(Color::Green) } else { drawn }
+    let mut text = format!("{}{ratio}", time(ns));
+    if let Some(verdict) = cell.verdict {
+        let difference = cell.difference_ns.map(|ns| format!(" {}", signed_time(ns))).unwrap_or_default();
+        text.push_str(&format!("\n{verdict}{difference}"));
+    }
+    if let Some(ends) = cell.ratio_interval {
+        text.push_str(&format!("\n{}", interval_in_words(ends)));
+    }
+    let drawn = Cell::new(text).set_alignment(CellAlignment::Right);
+    match cell.verdict {
+        Some(Verdict::Faster) => drawn.fg(Color::Green),
+        Some(Verdict::Slower) => drawn.fg(Color::Red),
+        Some(Verdict::Undecided) => drawn.fg(Color::DarkGrey),
+        Some(Verdict::Equal) | None => drawn,
+    }
 }
 
 /// What the table means, below it.
 pub fn legend(summary: &Summary) -> Vec<String> {
-    let over = match summary.processes {
-        1 => "One process, so no interval.".to_owned(),
-        nr if (nr as usize) < PROCESSES_FOR_INTERVAL => {
-            format!("{nr} processes: the median of their medians; an interval needs {PROCESSES_FOR_INTERVAL}.")
+    let nr = summary.processes;
+    let over = match nr as usize {
+        few if few < PROCESSES_FOR_INTERVAL => {
+            format!("{nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs, so nothing is judged.")
         }
-        nr => format!(
-            "{nr} processes: the median of their medians, in brackets its 95 % interval (bootstrap over processes and their samples)."
-        ),
+        _ => format!("{nr} processes; in brackets the interval of the ratio, corrected for the number of comparisons."),
     };
     let mut lines = vec![format!(
-        "Lookups: median over samples, independent queries where nothing else is said; × is the median ratio to {} in neighbouring \
-         slices. {over}",
+        "Lookups: ns an operation, × is the ratio to {} (above 1 is slower), then the verdict and the difference. {over}",
         summary.reference
     )];
+    let floors = || summary.lookups.iter().filter_map(|line| line.noise_floor);
+    if let (Some(low), Some(high)) = (floors().reduce(f64::min), floors().reduce(f64::max)) {
+        lines.push(format!(
+            "Noise floor (the control, {} once more, against itself): {} to {}. Differences up to {} are negligible.",
+            summary.reference,
+            percent(low),
+            percent(high),
+            percent(summary.margin)
+        ));
+    }
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
     if let Some(floor) = floors.reduce(f64::min) {
-        lines.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
+        lines.push(format!("The loop alone takes {}; figures within three times that have no ratio.", time(floor)));
+    }
+    let disturbed = summary.lookups.iter().flat_map(|line| &line.cells).map(|cell| cell.disturbed_percent);
+    let disturbed = disturbed.fold(0.0, f64::max);
+    if disturbed >= 1.0 {
+        lines.push(format!(
+            "Up to {disturbed:.0} % of the samples of a row were disturbed by other programs and not used."
+        ));
+    }
+    for line in summary.lookups.iter().filter(|line| line.share_percent.is_some()) {
+        let share = line.share_percent.unwrap_or_default();
+        lines.push(format!(
+            "{}: {share:.1} % of the pages of {} sections are valid for some layouts and not for others.",
+            line.group.label(),
+            line.sections.name()
+        ));
     }
     if summary.lookups.iter().flat_map(|line| &line.cells).any(LookupCell::is_branch) {
         lines.push(
@@ -201,43 +226,27 @@ fn counted(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// The result in sentences, made from the data.
+/// The result in sentences, made from the verdicts.
 pub fn findings(summary: &Summary) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for sections in Sections::ALL {
-        let Some(line) = summary.lookup(LookupGroup::plain(LookupOp::PfnValid, Pattern::Random), sections) else {
-            continue;
-        };
-        let timed: Vec<(&str, f64)> =
-            line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.median_ns?))).collect();
-        let low = timed.iter().map(|(_, ns)| *ns).fold(f64::INFINITY, f64::min);
-        let high = timed.iter().map(|(_, ns)| *ns).fold(0.0, f64::max);
-        // Layouts that one process cannot tell apart are named together.
-        let near = |ns: f64| {
-            let names = timed.iter().filter(|(_, other)| is_best(*other, ns) && is_best(ns, *other));
-            names.map(|(layout, _)| *layout).collect::<Vec<_>>().join(" and ")
-        };
-        if timed.len() > 1 && !is_best(high, low) {
-            let memory = if sections == Sections::Boot { "boot memory" } else { "hot-added memory" };
-            sentences.push(format!(
-                "On {memory} in random order, pfn_valid takes {} with {}, the fastest, and {} with {}: {:.1} times as long.",
-                time(low),
-                near(low),
-                time(high),
-                near(high),
-                high / low
-            ));
+    let headlines = headline::all(summary);
+    let is_told = |of: &&Headline| of.what.starts_with("pfn_valid") || of.what.starts_with("hot-add of 2 MiB");
+    headlines.iter().filter(is_told).filter_map(finding).collect()
+}
+
+fn finding(of: &Headline) -> Option<String> {
+    let ranks = of.ranks();
+    let (best, others) = ranks.split_first()?;
+    let (names, value) = (best.layouts.join(", "), of.unit.in_words(best.value));
+    let what = &of.what;
+    match of.kind {
+        Kind::OneProcess => Some(format!("{what}: the least median of one process is that of {names}, {value}.")),
+        Kind::Judged | Kind::Counted => {
+            let last = others.last()?;
+            let (slow, more) = (&last.layouts[0], of.unit.in_words(last.more));
+            let fastest = if of.is_undecided() { "fastest, or not to be told from it," } else { "fastest" };
+            Some(format!("{what}: {fastest} is {names} with {value}; {slow} takes {more} more."))
         }
     }
-    for line in summary.hotplug.iter().filter(|line| line.is_headline() && line.op == "hot_add") {
-        let cells = line.cells.iter().filter_map(|cell| Some((cell.layout.as_str(), cell.ns("p50")?)));
-        let mut timed: Vec<_> = cells.collect();
-        timed.sort_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((layout, ns)) = timed.first().filter(|_| line.group.size_bytes == 2 << 20) {
-            sentences.push(format!("The fastest hot-add of 2 MiB is that of {layout}: {} in the median.", time(*ns)));
-        }
-    }
-    sentences
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use std::time::Duration;
 pub enum Tier {
     /// Under 10 seconds: shows that everything works.
     Smoke,
-    /// Under 60 seconds: what `pfnbench` alone runs.
+    /// Under 60 seconds: what `pfnbench` alone runs. Lookups in five processes or more, so that verdicts have intervals.
     #[default]
     Default,
-    /// Under 2 minutes: lookups in seven processes, so that ratios have intervals.
+    /// Under 2 minutes: chained and cold lookups too, in seven processes or more.
     Quick,
     /// Under 20 minutes: every mode and pattern, on maps of other machines too, in seven processes.
     Full,
@@ -37,21 +37,32 @@ impl Tier {
         }
     }
 
-    /// Processes in which lookups are measured.
+    /// Processes in which lookups are measured, at least.
     pub fn processes(self) -> u32 {
         match self {
-            Tier::Smoke | Tier::Default => 1,
-            // With five of the same there is one chance in sixteen that all lie on one side; with seven one in 64.
+            Tier::Smoke => 1,
+            Tier::Default => 5,
             Tier::Quick | Tier::Full => 7,
+        }
+    }
+
+    /// How long measuring may take by the clock; more processes are added while there is time and intervals are wide. `None`: as
+    /// long as the processes of the tier take.
+    pub fn time_limit(self) -> Option<Duration> {
+        match self {
+            Tier::Default => Some(Duration::from_secs(48)),
+            Tier::Quick => Some(Duration::from_secs(105)),
+            Tier::Smoke | Tier::Full => None,
         }
     }
 
     /// How much of each case.
     pub fn effort(self) -> Effort {
         let default = Effort {
-            slice: Duration::from_millis(2),
-            pairs: 20,
-            cold_rounds: 30,
+            slice: Duration::from_micros(300),
+            boots: 2,
+            pairs: 5,
+            cold_rounds: 12,
             hotplug_samples: 10_000,
             hotplug_time: Duration::from_millis(1000),
             readers_slice: Duration::from_millis(100),
@@ -59,7 +70,8 @@ impl Tier {
         };
         match self {
             Tier::Smoke => Effort {
-                slice: Duration::from_millis(1),
+                slice: Duration::from_micros(200),
+                boots: 1,
                 pairs: 3,
                 cold_rounds: 4,
                 hotplug_samples: 1_000,
@@ -68,9 +80,8 @@ impl Tier {
                 readers_rounds: 2,
             },
             Tier::Default => default,
-            Tier::Quick => Effort { pairs: 12, cold_rounds: 40, ..default },
-            // Fewer and longer slices: a run is kept and published, and a row a slice is enough of them.
-            Tier::Full => Effort { slice: Duration::from_millis(6), pairs: 4, cold_rounds: 12, ..default },
+            Tier::Quick => Effort { pairs: 8, ..default },
+            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 6, ..default },
         }
     }
 }
@@ -86,6 +97,8 @@ impl fmt::Display for Tier {
 pub struct Effort {
     /// Length of a slice of lookups.
     pub slice: Duration,
+    /// Boots of each layout in a process.
+    pub boots: u32,
     /// Pairs of rounds, one forwards and one backwards, in which each layout has a slice: a sample each.
     pub pairs: u32,
     /// Rounds in which the caches are emptied and each layout is asked once.

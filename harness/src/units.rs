@@ -13,6 +13,17 @@ pub fn time(ns: f64) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
+/// A difference in nanoseconds with its sign, in the unit that fits.
+pub fn signed_time(ns: f64) -> String {
+    let sign = if ns < 0.0 { '-' } else { '+' };
+    format!("{sign}{}", time(ns.abs()))
+}
+
+/// A share as percent: `1.2 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 /// A number with three digits.
 pub fn three_digits(value: f64) -> String {
     match value.abs() {
@@ -76,6 +87,8 @@ mod tests {
         assert_eq!(time(9_876_543.0), "9.88 ms");
         assert_eq!(time(2.5e9), "2.50 s");
         assert_eq!(time(123.4), "123 ns");
+        assert_eq!((signed_time(0.512).as_str(), signed_time(-1234.0).as_str()), ("+0.51 ns", "-1.23 µs"));
+        assert_eq!(percent(0.0123), "1.2 %");
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! patterns = ["sequential", "random"]
 //! invalid_percent = [0, 30]             # 0 if left out
 //! tables = ["hot"]                      # hot if left out
+//! records = ["cache", "memory"]         # of lookups that read records; cache if left out
+//! population = ["common", "disputed"]   # common if left out; disputed: holes in boot sections, of pfn_valid only
 //!
 //! [[hotplug]]                           # on the main map of a run
 //! tier = "full"
@@ -43,7 +45,7 @@ use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::{LookupOp, Mode};
 use crate::probe::place::Position;
-use crate::queries::Pattern;
+use crate::queries::{Pattern, Population, Records};
 use crate::row::{Sections, Tables};
 use crate::tier::Tier;
 use crate::units::parse_size;
@@ -202,6 +204,9 @@ struct Lookups {
     invalid_percent: Spanned<Vec<u32>>,
     #[serde(default = "hot_tables")]
     tables: Spanned<Vec<Tables>>,
+    records: Option<Spanned<Vec<Records>>>,
+    #[serde(default = "common_population")]
+    population: Spanned<Vec<Population>>,
 }
 
 #[derive(Deserialize)]
@@ -253,6 +258,10 @@ fn all_valid() -> Spanned<Vec<u32>> {
 
 fn hot_tables() -> Spanned<Vec<Tables>> {
     Spanned::new(0..0, vec![Tables::Hot])
+}
+
+fn common_population() -> Spanned<Vec<Population>> {
+    Spanned::new(0..0, vec![Population::Common])
 }
 
 /// A file that is being understood.
@@ -318,6 +327,8 @@ impl Reading<'_> {
         self.check_filled("sections", &of.sections)?;
         of.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
         self.check_filled("maps", &of.maps)?;
+        self.check_filled("population", &of.population)?;
+        of.records.as_ref().map_or(Ok(()), |records| self.check_filled("records", records))?;
         let mut works = Vec::new();
         for &op in of.ops.get_ref() {
             let usual = [op.usual_mode()];
@@ -331,21 +342,50 @@ impl Reading<'_> {
                 for &pattern in of.patterns.get_ref() {
                     for &invalid_percent in of.invalid_percent.get_ref() {
                         for &tables in of.tables.get_ref() {
-                            let group = LookupGroup { op, mode, pattern, invalid_percent, tables, preempt: false };
-                            self.check_group(of, &group)?;
-                            works.extend(of.maps.get_ref().iter().map(|map| LookupWork {
-                                tier: of.tier,
-                                map: map.get_ref().clone(),
-                                layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
-                                group,
-                                sections: of.sections.get_ref().clone(),
-                            }));
+                            let plain =
+                                LookupGroup { mode, invalid_percent, tables, ..LookupGroup::plain(op, pattern) };
+                            for group in self.variants(of, plain)? {
+                                self.check_group(of, &group)?;
+                                works.extend(of.maps.get_ref().iter().map(|map| LookupWork {
+                                    tier: of.tier,
+                                    map: map.get_ref().clone(),
+                                    layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
+                                    group,
+                                    sections: of.sections.get_ref().clone(),
+                                }));
+                            }
                         }
                     }
                 }
             }
         }
         Ok(works)
+    }
+
+    /// A group with each state of the records and each population that is asked for.
+    fn variants(&self, of: &Lookups, group: LookupGroup) -> Result<Vec<LookupGroup>, WorkloadError> {
+        let reads = group.op.reads_records(group.mode);
+        let records = match &of.records {
+            Some(asked) if !reads => {
+                let (op, mode) = (group.op, group.mode.name());
+                return Err(self.error(asked, format!("{op} {mode} reads no record; leave records out")));
+            }
+            // Whatever empties the caches of tables empties them of records.
+            _ if reads && group.tables == Tables::Cold => vec![Some(Records::Memory)],
+            Some(asked) => asked.get_ref().iter().copied().map(Some).collect(),
+            None if reads => vec![Some(Records::Cache)],
+            None => vec![None],
+        };
+        let mut variants = Vec::new();
+        for &population in of.population.get_ref() {
+            if population == Population::Disputed && (group.op != LookupOp::PfnValid || group.invalid_percent > 0) {
+                let what =
+                    "only pfn_valid with invalid_percent 0 may be asked for pages that some layouts call invalid";
+                return Err(self.error(&of.population, what.to_owned()));
+            }
+            variants.extend(records.iter().map(|&records| LookupGroup { records, population, ..group }));
+        }
+        Ok(variants)
     }
 
     /// Every combination that there is, fresh addresses first: larger additions would use them.

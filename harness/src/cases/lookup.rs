@@ -1,7 +1,7 @@
 //! Cases of lookups.
 
 use crate::probe::lookup::{Asked, LookupOp, Mode};
-use crate::queries::Pattern;
+use crate::queries::{Pattern, Population, Records};
 use crate::row::{Row, Sections, Tables};
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +20,28 @@ pub struct LookupGroup {
     pub tables: Tables,
     /// With the pair of preemption counts around each `pfn_valid`.
     pub preempt: bool,
+    /// Where the records are that a lookup reads. `None` if it reads none, or if the run that a row is from did not control it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Records>,
+    /// Which pages are asked for.
+    #[serde(default, skip_serializing_if = "Population::is_common")]
+    pub population: Population,
 }
 
 impl LookupGroup {
-    /// A lookup as its name alone means it: the usual mode, valid queries, tables in the caches.
+    /// A lookup with every default: its first mode, queries that are valid for every layout, tables and records in the caches.
     pub fn plain(op: LookupOp, pattern: Pattern) -> Self {
-        Self { op, mode: op.usual_mode(), pattern, invalid_percent: 0, tables: Tables::Hot, preempt: false }
+        let mode = op.usual_mode();
+        Self {
+            op,
+            mode,
+            pattern,
+            invalid_percent: 0,
+            tables: Tables::Hot,
+            preempt: false,
+            records: op.reads_records(mode).then_some(Records::Cache),
+            population: Population::Common,
+        }
     }
 
     /// Is it one of those?
@@ -52,8 +68,13 @@ impl LookupGroup {
         if self.invalid_percent > 0 {
             name = format!("{name}/{}%invalid", self.invalid_percent);
         }
-        if self.tables == Tables::Cold {
-            name.push_str("/cold");
+        if self.population == Population::Disputed {
+            name.push_str("/disputed");
+        }
+        match (self.tables, self.records) {
+            (Tables::Cold, _) => name.push_str("/cold"),
+            (Tables::Hot, Some(Records::Memory)) => name.push_str("/records-in-memory"),
+            (Tables::Hot, _) => {}
         }
         name
     }
@@ -71,8 +92,14 @@ impl LookupGroup {
         if self.invalid_percent > 0 {
             more.push(format!("{} % invalid", self.invalid_percent));
         }
-        if self.tables == Tables::Cold {
-            more.push("cold".to_owned());
+        if self.population == Population::Disputed {
+            more.push("pages that only some layouts have".to_owned());
+        }
+        match (self.tables, self.records) {
+            (Tables::Cold, _) => more.push("cold".to_owned()),
+            (Tables::Hot, Some(Records::Memory)) => more.push("records in memory".to_owned()),
+            (Tables::Hot, Some(Records::Cache)) => more.push("records in cache".to_owned()),
+            (Tables::Hot, None) => {}
         }
         if !more.is_empty() {
             label = format!("{label}, {}", more.join(", "));
@@ -91,6 +118,8 @@ impl LookupGroup {
             invalid_percent: row.invalid_percent.unwrap_or(0),
             tables: row.tables.unwrap_or(Tables::Hot),
             preempt: row.preempt,
+            records: row.records,
+            population: row.population.unwrap_or_default(),
         })
     }
 
@@ -104,6 +133,8 @@ impl LookupGroup {
             invalid_percent: (self.invalid_percent > 0).then_some(self.invalid_percent),
             tables: Some(self.tables),
             preempt: self.preempt,
+            records: self.records,
+            population: (self.population != Population::Common).then_some(self.population),
             ..row
         }
     }
@@ -144,6 +175,15 @@ mod tests {
         assert_eq!(plain.name(Sections::Hot), "valid_to_page/hot/random");
         assert_eq!(group.name(Sections::Boot), "valid_to_page/chained/preempt/boot/random/30%invalid/cold");
         assert_eq!(group.label(), "valid_to_page chained, preempt count, 30 % invalid, cold");
+        let records = LookupGroup { records: Some(Records::Memory), ..plain };
+        assert_eq!(records.name(Sections::Hot), "valid_to_page/hot/random/records-in-memory");
+        let of_pfn_valid = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let disputed = LookupGroup { population: Population::Disputed, ..of_pfn_valid };
+        assert_eq!(disputed.name(Sections::Boot), "pfn_valid/boot/random/disputed");
+        for group in [records, disputed] {
+            let written = group.label_row(Sections::Boot, row("a", "", "time", Some(1.0)));
+            assert_eq!(LookupGroup::of(&written), Some(group));
+        }
         assert_eq!(LookupGroup::of(&row("a", "footprint", "index", None)), None);
     }
 }

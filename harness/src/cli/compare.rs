@@ -1,11 +1,14 @@
 //! `pfnbench compare`.
 
+use super::margin_percent;
 use super::{Answer, Json, print, print_json};
-use crate::compare::{self, Compared, Run, Verdict};
-use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words};
+use crate::compare::{self, Compared, Run};
+use crate::judge::Verdict;
+use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
 use crate::summary::Summary;
 use crate::table;
-use crate::units::{three_digits, time};
+use crate::units::{percent, signed_time, three_digits, time};
+use crate::verdicts;
 use anyhow::bail;
 use clap::Args;
 use comfy_table::Color;
@@ -28,6 +31,9 @@ pub(super) struct CompareArgs {
     /// Compare runs of different machines all the same.
     #[arg(long)]
     across_machines: bool,
+    /// Differences up to so many percent are negligible: "equal" means that the time differs by less.
+    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
+    margin: f64,
     #[command(flatten)]
     json: Json,
 }
@@ -43,8 +49,8 @@ impl CompareArgs {
 
     fn within(&self, run: &Run) -> anyhow::Result<Answer> {
         let reference = self.reference.as_deref().unwrap_or(crate::race::REFERENCE);
-        let summaries: Vec<(&String, Summary)> =
-            run.maps.iter().map(|map| (map, Summary::against(&run.on(map), reference))).collect();
+        let summaries: Vec<(String, Summary)> =
+            run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, self.margin))).collect();
         let Some((_, main)) = summaries.first() else { bail!("{} has no map", run.name) };
         if !main.layouts.iter().any(|layout| layout == reference) {
             bail!("{} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
@@ -55,7 +61,11 @@ impl CompareArgs {
                 .iter()
                 .map(|(map, of)| json!({ "map": map, "summary": of, "geometric_means": means(of) }))
                 .collect();
+            let judged = verdicts::of_run(&summaries);
             print_json(&json!({
+                "can_judge": judged.can_judge,
+                "reasons": judged.reasons,
+                "verdicts": judged.verdicts,
                 "run": run.name,
                 "machine": run.machine,
                 "map": run.map(),
@@ -73,7 +83,8 @@ impl CompareArgs {
             if !means.is_empty() {
                 let means = in_words(&means);
                 print(format!(
-                    "Geometric mean of the ratios to {reference}, over the {nr} lookups that all have and whose answer is no branch: {means}."
+                    "Geometric mean of the ratios to {reference} (above 1 is slower) over {nr} lookups, each with the same weight: \
+                     of every operation that all have the one in random order, and the walk: {means}."
                 ))?;
             }
         }
@@ -95,36 +106,76 @@ impl CompareArgs {
                 "pfnbench: warning: the runs are on different maps, {before} and {after}, so they share no case of those"
             );
         }
-        let comparison = compare::compare(before, after);
+        let comparison = compare::compare(before, after, self.margin);
         if comparison.cases.is_empty() {
             bail!("{} and {} have no case in common: same lookup, layout, backing and map", before.name, after.name);
         }
         if self.json.json {
-            print_json(&json!({ "before": before.name, "after": after.name, "comparison": comparison }))?;
+            let verdicts: Vec<_> = comparison.cases.iter().map(|of| record(of, before, after)).collect();
+            let undecided = comparison.cases.iter().filter(|of| !of.verdict.is_decided()).count();
+            let can_judge = undecided < comparison.cases.len();
+            let reasons: Vec<String> = if can_judge {
+                Vec::new()
+            } else {
+                vec![format!(
+                    "Every case is undecided; each run needs a control and {PROCESSES_FOR_INTERVAL} processes."
+                )]
+            };
+            print_json(&json!({
+                "can_judge": can_judge,
+                "reasons": reasons,
+                "verdicts": verdicts,
+                "before": before.name,
+                "after": after.name,
+                "comparison": comparison,
+            }))?;
             return Ok(Answer::Yes);
         }
         let mut table = table::empty();
-        table.set_header(["map", "", "on", "", "layout", "before", "after", "ratio", "95 % interval", "verdict"]);
+        table.set_header(["map", "", "on", "", "layout", "before", "after", "difference", "ratio", "verdict"]);
         for compared in &comparison.cases {
             table.add_row(row(compared));
         }
         table::right_align(&mut table, 5..9);
         print(table)?;
         print(format!(
-            "Geometric mean of the ratios, over the {} cases that both have: {}.",
+            "{} against {}; a ratio above 1 is slower, in brackets its interval, corrected for {} comparisons. Differences up to \
+             {} are negligible.",
+            after.name,
+            before.name,
             comparison.cases.len(),
-            in_words(&comparison.geometric_means)
+            percent(self.margin)
         ))?;
+        if !comparison.geometric_means.is_empty() {
+            let means = in_words(&comparison.geometric_means);
+            print(format!("Geometric mean over operations, each with the same weight: {means}."))?;
+        }
         if comparison.unshared > 0 {
             print(format!("Cases that only one of them has: {}.", comparison.unshared))?;
         }
-        if comparison.cases.iter().any(|compared| compared.verdict == Verdict::None) {
+        if comparison.cases.iter().any(|compared| compared.interval.is_none() || compared.noise_floor.is_none()) {
             print(format!(
-                "A verdict needs {PROCESSES_FOR_INTERVAL} processes in each run: pfnbench run --tier quick."
+                "A verdict needs {PROCESSES_FOR_INTERVAL} processes and a control in each run: pfnbench run, or --tier quick."
             ))?;
         }
         Ok(Answer::Yes)
     }
+}
+
+/// A case as programs read verdicts.
+fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
+    let case = &compared.case;
+    json!({
+        "case": crate::cases::on_map(&case.group.name(case.sections), &case.map),
+        "layout": case.layout,
+        "reference": format!("{} in {}", case.layout, before.name),
+        "run": after.name,
+        "verdict": compared.verdict,
+        "ratio": compared.ratio,
+        "difference_ns": compared.difference_ns,
+        "interval": compared.interval,
+        "noise_floor": compared.noise_floor,
+    })
 }
 
 fn in_words(means: &[(String, f64)]) -> String {
@@ -136,10 +187,10 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     let (word, colour) = match compared.verdict {
         Verdict::Faster => ("faster", Some(Color::Green)),
         Verdict::Slower => ("slower", Some(Color::Red)),
-        Verdict::Undecided => ("undecided", None),
-        Verdict::None => ("–", None),
+        Verdict::Equal => ("equal", None),
+        Verdict::Undecided => ("undecided", Some(Color::DarkGrey)),
     };
-    let interval = compared.interval;
+    let interval = compared.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
     let cells = [
         compared.case.map.clone(),
         compared.case.group.label(),
@@ -148,8 +199,8 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         compared.case.layout.clone(),
         time(compared.before_ns),
         time(compared.after_ns),
-        format!("{}×", three_digits(compared.ratio)),
-        interval.map_or_else(|| "–".to_owned(), interval_in_words),
+        signed_time(compared.difference_ns),
+        format!("{}×{interval}", ratio_in_words(compared.ratio)),
     ];
     let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
     let verdict = comfy_table::Cell::new(word);

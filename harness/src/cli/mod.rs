@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod doctor;
+mod duel;
 mod gate;
 mod list;
 mod man;
@@ -48,7 +49,7 @@ pub struct Cli {
 }
 
 /// Version and commit.
-fn version() -> &'static str {
+pub(crate) fn version() -> &'static str {
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
 }
 
@@ -64,6 +65,11 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Compare the layouts of a run, or two runs side by side.
     Compare(compare::CompareArgs),
+    /// Measure two builds of this program against each other: two files, or two commits of the checkout.
+    Duel(Box<duel::DuelArgs>),
+    /// Be one of the two builds of a duel.
+    #[command(hide = true)]
+    DuelWorker(duel::WorkerArgs),
     /// Make a page, Markdown or pictures from run folders.
     Report(report::ReportArgs),
     /// Hold instruction counts against a file of limits.
@@ -121,6 +127,8 @@ pub fn main() -> ExitCode {
         Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Duel(args) => args.run(),
+        Command::DuelWorker(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
@@ -186,6 +194,16 @@ fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(serde_json::to_string_pretty(value)?)
+}
+
+/// A margin in percent, as a share.
+fn margin_percent(text: &str) -> Result<f64, String> {
+    let percent: f64 =
+        text.trim_end_matches('%').trim().parse().map_err(|_| format!("{text:?} is no number; write 2"))?;
+    match (0.1..=50.0).contains(&percent) {
+        true => Ok(percent / 100.0),
+        false => Err(format!("a margin of {percent} % is outside 0.1 to 50 %; the default is 2")),
+    }
 }
 
 /// Output for programs.

@@ -1,15 +1,17 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
-use super::{Answer, BackingArg, CasesArgs, Json, KeptIn, print, print_json};
+use super::{Answer, BackingArg, CasesArgs, Json, KeptIn, margin_percent, print, print_json};
 use crate::cover_letter;
-use crate::doctor::{Verdict, examine};
+use crate::doctor::examine;
 use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
 use crate::files::replace;
 use crate::huge_pages;
 use crate::instructions::{self, InstructionRow};
+use crate::interference::{Snapshot, wait_until_idle};
 use crate::interrupt::Interrupt;
 use crate::job::{self, Job, JobError};
+use crate::judge::MARGIN;
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::probe::lookup::LookupOp;
@@ -23,6 +25,7 @@ use crate::summary::Summary;
 use crate::table;
 use crate::tier::Tier;
 use crate::units::parse_size;
+use crate::verdicts;
 use crate::verify::{MapOutcome, architecture_note, on_map};
 use crate::workload::Workload;
 use anyhow::{Context, bail};
@@ -67,10 +70,20 @@ pub(super) struct RunArgs {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Processes in which lookups are measured, with a seed each; from 5 on ratios have intervals. 7 by default with --tier
-    /// quick and full, else 1.
+    /// Processes in which lookups are measured, each with a seed of its own; from 5 on there are intervals and verdicts. By default 5,
+    /// with --tier quick and full 7, with --tier smoke 1; the default and quick tiers add more while there is time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
+    /// Differences up to so many percent are negligible: "equal" means that the time differs by less.
+    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
+    margin: f64,
+    /// Wait until other programs leave the machine idle, so many minutes at most (10 if none are given).
+    #[arg(long, value_name = "MINUTES", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          value_parser = clap::value_parser!(u64).range(1..=1440))]
+    wait_quiet: Option<u64>,
+    /// Exit with 2 if the run cannot judge its headline.
+    #[arg(long)]
+    strict: bool,
     /// Give up a group of cases that takes longer.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     case_timeout: u64,
@@ -81,7 +94,7 @@ pub(super) struct RunArgs {
     /// Take up the run of this folder, which was stopped; its own arguments hold.
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "seed",
-        "processes", "case_timeout", "instructions", "output",
+        "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
     /// Be a process of a run: a job comes on standard input, and events go to standard output.
@@ -108,6 +121,9 @@ impl Default for RunArgs {
             backing: BackingArg::default(),
             seed: 1,
             processes: None,
+            margin: MARGIN,
+            wait_quiet: None,
+            strict: false,
             case_timeout: 120,
             instructions: None,
             resume: None,
@@ -159,6 +175,7 @@ impl RunArgs {
         let laid_out = self.resume.is_none().then(|| self.lay_out()).transpose()?;
         // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
+        self.wait(&interrupt)?;
         let (schedule, mut folder) = match (laid_out, &self.resume) {
             (None, Some(partial)) => take_up(partial)?,
             (Some(schedule), _) => {
@@ -176,13 +193,35 @@ impl RunArgs {
         if std::io::stderr().is_terminal() {
             eprintln!("pfnbench: {}", plan_in_words(&schedule, estimate));
         }
+        let before = Snapshot::take();
         let mut bar = Bar::new();
         bar.stage("verifying a map with holes", estimate);
         verify_holes(&schedule, &interrupt)?;
         let ran = runner::run(&schedule, &mut folder, &interrupt, &mut bar);
         drop(bar);
         ran.map_err(|error| told_what_is_kept(error.into(), &folder))?;
-        self.finish(schedule, folder)
+        let interference = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
+        let interference = interference.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
+        self.finish(schedule, folder, interference)
+    }
+
+    /// Waits until the machine is idle, if that is asked for.
+    fn wait(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let Some(minutes) = self.wait_quiet else { return Ok(()) };
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let seen = wait_until_idle(Duration::from_secs(60 * minutes), interrupt, |seen, left| {
+            bar.set_message(format!("waiting for an idle machine, {} left. {}", HumanDuration(left), seen.in_words()));
+        });
+        bar.finish_and_clear();
+        match seen? {
+            Some(seen) if seen.is_notable() => {
+                eprintln!("pfnbench: warning: still busy after {minutes} minutes: {}", seen.in_words());
+            }
+            Some(_) => {}
+            None => eprintln!("pfnbench: warning: this system does not tell whether it is idle: there is no /proc"),
+        }
+        Ok(())
     }
 
     /// The counts that are to lie beside the run.
@@ -195,8 +234,25 @@ impl RunArgs {
         Ok(Some(counts))
     }
 
+    /// The arguments of a run that lays out the lookups of a duel.
+    pub(super) fn of_duel(
+        layouts: &[String],
+        ops: &[LookupOp],
+        cases: &CasesArgs,
+        map: Option<Source>,
+        backing: &BackingArg,
+        seed: u64,
+        margin: f64,
+    ) -> Self {
+        let tier = if cases.arguments().is_empty() { Tier::Default } else { Tier::Full };
+        // Lookups are of the one map.
+        let map = Some(map.unwrap_or_default());
+        let (layout, op, cases, backing) = (layouts.to_vec(), ops.to_vec(), cases.clone(), backing.clone());
+        Self { tier, layout, op, cases, map, backing, seed, margin, ..Self::default() }
+    }
+
     /// Lays out a run.
-    fn lay_out(&self) -> anyhow::Result<Schedule> {
+    pub(super) fn lay_out(&self) -> anyhow::Result<Schedule> {
         let workloads = Workload::chosen(&self.workload)?;
         let layouts = race::chosen::<X86_64>(&self.layout)?;
         check_expectations(&workloads)?;
@@ -235,6 +291,9 @@ impl RunArgs {
             effort: self.tier.effort(),
             seed: self.seed,
             processes: self.processes.unwrap_or(self.tier.processes()),
+            // Whoever names a number of processes gets that number.
+            time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
+            margin: self.margin,
             records_limit,
             backing: self.backing.absolute()?,
             layouts: self.layout.clone(),
@@ -246,7 +305,7 @@ impl RunArgs {
     }
 
     /// Analyses what is on disk, and completes the folder.
-    fn finish(&self, schedule: Schedule, folder: RunFolder) -> anyhow::Result<Answer> {
+    fn finish(&self, schedule: Schedule, folder: RunFolder, interference: Option<String>) -> anyhow::Result<Answer> {
         let rows = folder.rows()?;
         let main = &schedule.maps[0].map;
         let architecture = job::architecture_of(main)?;
@@ -261,7 +320,8 @@ impl RunArgs {
             command: schedule.command.clone(),
             tier: schedule.tier,
             seed: schedule.seed,
-            processes: schedule.processes,
+            processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(schedule.processes),
+            margin: Some(schedule.margin),
             started: schedule.started.clone(),
             ended: now(),
             doctor_after: examine(&schedule.environment),
@@ -278,22 +338,34 @@ impl RunArgs {
             .iter()
             .map(|of| {
                 let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
-                (of.map.name.clone(), Summary::of(&of_map))
+                let reference = Summary::usual_reference(&of_map);
+                (of.map.name.clone(), Summary::judged(&of_map, reference, schedule.margin))
             })
             .collect();
         huge_pages::warnings(&rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let summary = &summaries[0].1;
-        let costs = cover_letter::costs(&rows, summaries.iter().map(|(map, _)| map.as_str()));
+        let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         let answer = cover_letter::sentences(&costs);
+        let mut judged = verdicts::of_run(&summaries);
+        if !judged.can_judge {
+            judged.reasons.extend(interference.clone());
+        }
         let (path, report) = write(folder, &manifest)?;
         // Also of what was given up before the run was taken up again.
         let failed: Vec<&Row> = rows.iter().filter(|row| row.status == Status::Error).collect();
         if self.json.json {
             let others: Vec<_> =
                 summaries[1..].iter().map(|(map, summary)| json!({ "map": map, "summary": summary })).collect();
-            print_json(
-                &json!({ "summary": summary, "other_maps": others, "cover_letter": costs, "run": path, "report": report }),
-            )?;
+            print_json(&json!({
+                "can_judge": judged.can_judge,
+                "reasons": judged.reasons,
+                "verdicts": judged.verdicts,
+                "summary": summary,
+                "other_maps": others,
+                "cover_letter": costs,
+                "run": path,
+                "report": report,
+            }))?;
         } else {
             for (of, (_, summary)) in schedule.maps.iter().zip(&summaries) {
                 print(format!("{}: {}", of.map.name, of.map.summary()))?;
@@ -303,9 +375,13 @@ impl RunArgs {
                 }
             }
             answer.iter().try_for_each(print)?;
-            if manifest.doctor_before.verdict() != Verdict::Ok {
-                let verdict = manifest.doctor_before.verdict();
-                print(format!("This machine is {verdict} for measuring; pfnbench doctor says why."))?;
+            match judged.can_judge {
+                true => interference.iter().try_for_each(print)?,
+                false => {
+                    print("This run cannot judge its headline:")?;
+                    judged.reasons.iter().try_for_each(|reason| print(format!("  {reason}")))?;
+                    print(format!("  {}", self.what_to_do(&schedule)))?;
+                }
             }
             print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
         }
@@ -313,7 +389,20 @@ impl RunArgs {
             let reason = row.reason.as_deref().unwrap_or_default();
             eprintln!("pfnbench: not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1);
         }
-        Ok(if failed.is_empty() { Answer::Yes } else { Answer::No })
+        Ok(match (failed.is_empty(), self.strict && !judged.can_judge) {
+            (false, _) => Answer::No,
+            (true, true) => Answer::CannotJudge,
+            (true, false) => Answer::Yes,
+        })
+    }
+
+    /// What helps a run that cannot judge.
+    fn what_to_do(&self, schedule: &Schedule) -> &'static str {
+        match (schedule.tier, self.wait_quiet) {
+            (Tier::Smoke, _) => "The smoke tier has one process; run without --tier.",
+            (_, None) => "Stop other programs, or let --wait-quiet wait for them; --tier quick measures longer.",
+            (_, Some(_)) => "Stop other programs; --tier quick measures longer.",
+        }
     }
 
     /// A command that makes the run again. Names of files only: folders may name people.
@@ -327,6 +416,9 @@ impl RunArgs {
         }
         if let Some(processes) = self.processes {
             push("--processes", &processes.to_string());
+        }
+        if self.margin != MARGIN {
+            push("--margin", &(100.0 * self.margin).to_string());
         }
         for path in &self.workload {
             push("--workload", &path.file_name().unwrap_or_default().to_string_lossy());

@@ -2,7 +2,7 @@
 
 use super::{Answer, BackingArg, Json, print, print_json};
 use crate::contestant::entries;
-use crate::field::{Field, Means};
+use crate::field::{Field, Lineup, Means};
 use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
@@ -43,7 +43,8 @@ fn on_device(
     for (id, reason) in &served.left_out {
         eprintln!("pfnbench: warning: {id} is left out: {reason}");
     }
-    let mut field = Field::<X86_64>::boot(map.boot_map()?, map.end(), &served.entries, &means, interrupt)?;
+    let mut field =
+        Field::<X86_64>::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, interrupt)?;
     if field.add_hot_window(interrupt)? {
         field.remove_hot_window(interrupt)?;
     }

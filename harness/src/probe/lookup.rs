@@ -1,10 +1,13 @@
 //! What is looked up, and how: queries prepared for a layout, every answer checked before any is timed.
 
-use super::loops;
+use super::flush;
+use super::loops::{self, BATCH};
+use super::query_array::{Placement, QueryArray};
 use memmap_layouts::oracle::Oracle;
-use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn, PfnRange};
+use memmap_layouts::{Geometry, Lookup, Memmap, PAGE_RECORD_BYTES, Page, Pfn, PfnRange};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::str::FromStr;
 
@@ -43,7 +46,8 @@ impl LookupOp {
     /// How its lookups can depend on each other; the first is what its name alone means.
     pub fn modes(self) -> &'static [Mode] {
         match self {
-            Self::PfnValid | Self::PfnToPage | Self::PageToPfn => &[Mode::Independent, Mode::Chained],
+            Self::PfnValid => &[Mode::Independent, Mode::Chained, Mode::Branching],
+            Self::PfnToPage | Self::PageToPfn => &[Mode::Independent, Mode::Chained],
             Self::ValidToPage => &[Mode::Touching, Mode::Chained],
             Self::NextValidPfn => &[Mode::Chained],
         }
@@ -93,11 +97,13 @@ pub enum Mode {
     Chained,
     /// None waits for another, and the record that was found is read.
     Touching,
+    /// None waits for another, and the caller branches on the answer.
+    Branching,
 }
 
 impl Mode {
     /// All modes.
-    pub const ALL: [Mode; 3] = [Self::Independent, Self::Chained, Self::Touching];
+    pub const ALL: [Mode; 4] = [Self::Independent, Self::Chained, Self::Touching, Self::Branching];
 
     /// Name in reports.
     pub fn name(self) -> &'static str {
@@ -105,6 +111,7 @@ impl Mode {
             Self::Independent => "independent",
             Self::Chained => "chained",
             Self::Touching => "touching",
+            Self::Branching => "branching",
         }
     }
 }
@@ -151,15 +158,27 @@ impl Queries {
     }
 }
 
-/// Queries for one layout, with the answer that they must add up to.
+/// Queries for one layout, with the answers that they must add up to, batch by batch.
 #[derive(Debug)]
 pub struct Prepared {
     asked: Asked,
-    pfns: Vec<Pfn>,
+    pfns: QueryArray<Pfn>,
     /// For `page_to_pfn`: the records of `pfns`. They stay as long as their sections do.
-    pages: Vec<NonNull<Page>>,
+    pages: QueryArray<NonNull<Page>>,
     walk: Option<(PfnRange, u64)>,
-    expected: u64,
+    /// Sum of the answers of the batches before each batch, wrapping; one more than there are batches.
+    sums: Vec<u64>,
+    /// Addresses of the records that a pass reads.
+    touched: Vec<NonNull<Page>>,
+}
+
+/// Consecutive batches of the queries; behind the last comes the first again. Of a walk, a batch is a whole walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first batch.
+    pub first: u64,
+    /// How many there are.
+    pub batches: u64,
 }
 
 /// Looks the queries up one by one, checks every answer against the oracle's, and adds them up.
@@ -174,9 +193,13 @@ pub fn prepare<L: Memmap>(
     queries: &Queries,
     oracle: &Oracle<L::Geometry>,
     backed: impl Fn(Pfn) -> bool,
+    placement: &mut Placement,
 ) -> Result<Prepared, String> {
     match queries {
-        Queries::Pfns(pfns) => prepare_pfns(layout, asked, pfns, |pfn| oracle.pfn_valid(L::CAPS.validity, pfn), backed),
+        Queries::Pfns(pfns) => {
+            let is_valid = |pfn| oracle.pfn_valid(L::CAPS.validity, pfn);
+            prepare_pfns(layout, asked, pfns, is_valid, backed, placement)
+        }
         Queries::Walk { range, nr_sections } => {
             let found = loops::walk(layout, Pfn(range.start()), Pfn(range.end()));
             let expected = walk_of::<L::Geometry>(&oracle.valid_runs(L::CAPS.validity), *range);
@@ -186,7 +209,14 @@ pub fn prepare<L: Memmap>(
                     L::ID
                 ));
             }
-            Ok(Prepared { asked, pfns: Vec::new(), pages: Vec::new(), walk: Some((*range, *nr_sections)), expected })
+            Ok(Prepared {
+                asked,
+                pfns: QueryArray::default(),
+                pages: QueryArray::default(),
+                walk: Some((*range, *nr_sections)),
+                sums: vec![0, expected],
+                touched: Vec::new(),
+            })
         }
     }
 }
@@ -214,11 +244,15 @@ fn prepare_pfns<L: Memmap>(
     pfns: &[Pfn],
     is_valid: impl Fn(Pfn) -> bool,
     backed: impl Fn(Pfn) -> bool,
+    placement: &mut Placement,
 ) -> Result<Prepared, String> {
     let reader = layout.reader();
-    let (op, pages) = (asked.op, Vec::new());
-    let mut prepared = Prepared { asked, pfns: pfns.to_vec(), pages, walk: None, expected: 0 };
-    for &pfn in pfns {
+    let op = asked.op;
+    let (mut pages, mut touched, mut sums, mut sum) = (Vec::new(), Vec::new(), vec![0], 0u64);
+    for (at, &pfn) in pfns.iter().enumerate() {
+        if at > 0 && at.is_multiple_of(BATCH) {
+            sums.push(sum);
+        }
         let expected = is_valid(pfn);
         if reader.pfn_valid(pfn) != expected {
             return Err(format!("{}: pfn_valid({:#x}) is {}, the oracle says {expected}", L::ID, pfn.0, !expected));
@@ -248,6 +282,9 @@ fn prepare_pfns<L: Memmap>(
         } else if op.reads_records(asked.mode) {
             return Err(format!("{}: {op} was to be driven over unbacked {pfn}", L::ID));
         }
+        if op.reads_records(asked.mode) {
+            touched.push(page);
+        }
         let answer = match (op, asked.mode) {
             (LookupOp::PfnValid, _) => 1,
             (LookupOp::PageToPfn, _) => pfn.0,
@@ -255,12 +292,16 @@ fn prepare_pfns<L: Memmap>(
             (LookupOp::PfnToPage | LookupOp::ValidToPage, _) => page.as_ptr().addr() as u64,
             (LookupOp::NextValidPfn, _) => return Err(format!("{}: {op} is a walk, not a list of page frames", L::ID)),
         };
-        prepared.expected = prepared.expected.wrapping_add(answer);
+        sum = sum.wrapping_add(answer);
         if op == LookupOp::PageToPfn {
-            prepared.pages.push(page);
+            pages.push(page);
         }
     }
-    Ok(prepared)
+    sums.push(sum);
+    touched.sort_unstable();
+    touched.dedup();
+    let (pfns, pages) = (placement.place(pfns), placement.place(&pages));
+    Ok(Prepared { asked, pfns, pages, walk: None, sums, touched })
 }
 
 /// As [`prepare`], for page frames that must be valid.
@@ -273,7 +314,7 @@ pub fn prepare_valid<L: Memmap>(
     must_be_valid: &[Pfn],
     backed: impl Fn(Pfn) -> bool,
 ) -> Result<Prepared, String> {
-    prepare_pfns(layout, Asked::plain(op), must_be_valid, |_| true, backed)
+    prepare_pfns(layout, Asked::plain(op), must_be_valid, |_| true, backed, &mut Placement::aligned())
 }
 
 impl Prepared {
@@ -292,59 +333,149 @@ impl Prepared {
         self.asked.op
     }
 
-    /// What `passes` passes add up to.
-    pub fn expected(&self, passes: u64) -> u64 {
-        self.expected.wrapping_mul(passes)
+    /// Batches of one pass.
+    pub fn nr_batches(&self) -> u64 {
+        self.sums.len() as u64 - 1
+    }
+
+    /// One pass over all queries.
+    pub fn pass(&self) -> Window {
+        Window { first: 0, batches: self.nr_batches() }
+    }
+
+    /// The window of so many batches behind another.
+    pub fn behind(&self, window: Window, batches: u64) -> Window {
+        Window { first: (window.first + window.batches) % self.nr_batches(), batches }
+    }
+
+    /// The window of so many batches before another.
+    pub fn before(&self, window: Window, batches: u64) -> Window {
+        let nr = self.nr_batches();
+        Window { first: (window.first % nr + nr - batches % nr) % nr, batches }
+    }
+
+    /// Operations in a window.
+    pub fn nr_ops(&self, window: Window) -> u64 {
+        if self.walk.is_some() {
+            return window.batches * self.len();
+        }
+        self.stretches(window).map(|stretch| self.len_of(&stretch)).sum()
+    }
+
+    /// What the answers of a window add up to.
+    pub fn expected(&self, window: Window) -> u64 {
+        let of = |batches: Range<u64>| self.sums[batches.end as usize].wrapping_sub(self.sums[batches.start as usize]);
+        self.stretches(window).map(of).fold(0, u64::wrapping_add)
+    }
+
+    /// Bytes of the records that a pass reads; 0 if it reads none.
+    pub fn working_set_bytes(&self) -> u64 {
+        self.touched.len() as u64 * PAGE_RECORD_BYTES
+    }
+
+    /// Writes the records that a pass reads back to memory and drops them from every cache. False if this processor does not let
+    /// a program do that.
+    pub fn flush_records(&self) -> bool {
+        flush::records(&self.touched)
+    }
+
+    /// A window as ranges of batches, each at most a pass.
+    fn stretches(&self, window: Window) -> impl Iterator<Item = Range<u64>> {
+        let nr = self.nr_batches();
+        let (mut at, mut left) = (window.first % nr, window.batches);
+        std::iter::from_fn(move || {
+            let batches = left.min(nr - at);
+            let stretch = at..at + batches;
+            (at, left) = (0, left - batches);
+            (batches > 0).then_some(stretch)
+        })
+    }
+
+    /// Queries of a range of batches.
+    fn len_of(&self, batches: &Range<u64>) -> u64 {
+        (batches.end * BATCH as u64).min(self.pfns.len() as u64) - batches.start * BATCH as u64
     }
 }
 
-/// Runs `passes` passes over the queries; the sum of the answers. The layout is the one they were prepared on, and nothing
-/// was removed from it since.
-pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, passes: u64) -> u64 {
-    let mut sum = 0u64;
-    for _ in 0..passes {
-        sum = sum.wrapping_add(pass(layout, prepared));
-    }
-    sum
+/// Runs the queries of a window; the sum of the answers. The layout is the one they were prepared on, and nothing was removed from
+/// it since.
+pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, window: Window) -> u64 {
+    prepared.stretches(window).map(|stretch| batches(layout, prepared, stretch)).fold(0, u64::wrapping_add)
 }
 
-fn pass<L: Memmap>(layout: &L, prepared: &Prepared) -> u64 {
-    let (pfns, pages) = (&prepared.pfns[..], &prepared.pages[..]);
-    let is_chained = prepared.asked.mode == Mode::Chained;
-    match (prepared.asked.op, is_chained, prepared.asked.preempt) {
-        (LookupOp::PfnValid, false, false) => loops::pfn_valid::<L, false>(layout, pfns),
-        (LookupOp::PfnValid, false, true) => loops::pfn_valid::<L, true>(layout, pfns),
-        (LookupOp::PfnValid, true, false) => loops::pfn_valid_chained::<L, false>(layout, pfns),
-        (LookupOp::PfnValid, true, true) => loops::pfn_valid_chained::<L, true>(layout, pfns),
+fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u64 {
+    let queries = batches.start as usize * BATCH..batches.end as usize * BATCH;
+    let (pfns, pages) = (prepared.pfns.part(queries.clone()), prepared.pages.part(queries));
+    let Asked { op, mode, preempt } = prepared.asked;
+    match (op, mode, preempt) {
+        (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>(layout, pfns),
+        (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, _, true) => loops::pfn_valid::<L, true>(layout, pfns),
         // SAFETY: `prepare` saw every one of them valid, and nothing is removed while lookups are timed.
-        (LookupOp::PfnToPage, false, _) => unsafe { loops::pfn_to_page(layout, pfns) },
+        (LookupOp::PfnToPage, Mode::Chained, _) => unsafe { loops::pfn_to_page_chained(layout, pfns) },
         // SAFETY: as above.
-        (LookupOp::PfnToPage, true, _) => unsafe { loops::pfn_to_page_chained(layout, pfns) },
+        (LookupOp::PfnToPage, ..) => unsafe { loops::pfn_to_page(layout, pfns) },
         // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and nothing is removed while lookups
         // are timed.
-        (LookupOp::PageToPfn, false, _) => unsafe { loops::page_to_pfn(layout, pages) },
+        (LookupOp::PageToPfn, Mode::Chained, _) => unsafe { loops::page_to_pfn_chained(layout, pages) },
         // SAFETY: as above.
-        (LookupOp::PageToPfn, true, _) => unsafe { loops::page_to_pfn_chained(layout, pages) },
-        (LookupOp::ValidToPage, false, false) => loops::valid_to_page::<L, false>(layout, pfns),
-        (LookupOp::ValidToPage, false, true) => loops::valid_to_page::<L, true>(layout, pfns),
-        (LookupOp::ValidToPage, true, false) => loops::valid_to_page_chained::<L, false>(layout, pfns),
-        (LookupOp::ValidToPage, true, true) => loops::valid_to_page_chained::<L, true>(layout, pfns),
+        (LookupOp::PageToPfn, ..) => unsafe { loops::page_to_pfn(layout, pages) },
+        (LookupOp::ValidToPage, Mode::Chained, false) => loops::valid_to_page_chained::<L, false>(layout, pfns),
+        (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>(layout, pfns),
+        (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>(layout, pfns),
+        (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>(layout, pfns),
+        // One batch is one walk.
         (LookupOp::NextValidPfn, ..) => {
             prepared.walk.map_or(0, |(range, _)| loops::walk(layout, Pfn(range.start()), Pfn(range.end())))
         }
     }
 }
 
+/// Address of the loop that runs a lookup: where the compiler merged the code of two layouts, they have the same.
+pub fn code<L: Memmap>(asked: Asked) -> usize {
+    type Loop<L, T> = fn(&L, &[T]) -> u64;
+    type UnsafeLoop<L, T> = unsafe fn(&L, &[T]) -> u64;
+    let Asked { op, mode, preempt } = asked;
+    let safe: Loop<L, Pfn> = match (op, mode, preempt) {
+        (LookupOp::PfnToPage, Mode::Chained, _) => {
+            return loops::pfn_to_page_chained::<L> as UnsafeLoop<L, Pfn> as usize;
+        }
+        (LookupOp::PfnToPage, ..) => return loops::pfn_to_page::<L> as UnsafeLoop<L, Pfn> as usize,
+        (LookupOp::PageToPfn, Mode::Chained, _) => {
+            return loops::page_to_pfn_chained::<L> as UnsafeLoop<L, NonNull<Page>> as usize;
+        }
+        (LookupOp::PageToPfn, ..) => return loops::page_to_pfn::<L> as UnsafeLoop<L, NonNull<Page>> as usize,
+        (LookupOp::NextValidPfn, ..) => return loops::walk::<L> as fn(&L, Pfn, Pfn) -> u64 as usize,
+        (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>,
+        (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>,
+        (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>,
+        (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>,
+        (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>,
+        (LookupOp::PfnValid, _, true) => loops::pfn_valid::<L, true>,
+        (LookupOp::ValidToPage, Mode::Chained, false) => loops::valid_to_page_chained::<L, false>,
+        (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>,
+        (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>,
+        (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>,
+    };
+    safe as usize
+}
+
 /// The loop of these queries without a lookup; `None` for a walk, which has no loop but its own.
-pub fn floor(prepared: &Prepared, passes: u64) -> Option<u64> {
+pub fn floor(prepared: &Prepared, window: Window) -> Option<u64> {
     if prepared.walk.is_some() {
         return None;
     }
-    let pass = |_| match prepared.asked.mode {
-        Mode::Chained => loops::chained_floor(&prepared.pfns),
-        Mode::Independent | Mode::Touching => loops::floor(&prepared.pfns),
+    let of = |batches: Range<u64>| {
+        let pfns = prepared.pfns.part(batches.start as usize * BATCH..batches.end as usize * BATCH);
+        match prepared.asked.mode {
+            Mode::Chained => loops::chained_floor(pfns),
+            Mode::Independent | Mode::Touching | Mode::Branching => loops::floor(pfns),
+        }
     };
-    Some((0..passes).map(pass).fold(0, u64::wrapping_add))
+    Some(prepared.stretches(window).map(of).fold(0, u64::wrapping_add))
 }
 
 #[cfg(test)]
@@ -369,7 +500,7 @@ mod tests {
                 for preempt in [false, true] {
                     // Every seventh: 0x10000 to 0x1ffff is a hole.
                     let to = if op.bears_invalid() && mode == Mode::Chained { 0x25000 } else { 0x10000 };
-                    let pfns = (0x8000..to).step_by(7).map(Pfn).collect();
+                    let pfns = (0x8000..to).step_by(7).map(Pfn).collect::<Vec<_>>();
                     let queries = match op {
                         LookupOp::NextValidPfn => {
                             Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 }
@@ -377,9 +508,18 @@ mod tests {
                         _ => Queries::Pfns(pfns),
                     };
                     let asked = Asked { op, mode, preempt };
-                    let prepared = prepare(&layout, asked, &queries, &oracle, |_| true).unwrap();
-                    assert_eq!(run(&layout, &prepared, 3), prepared.expected(3), "{} {asked:?}", L::ID);
-                    assert_eq!(floor(&prepared, 1).is_none(), op == LookupOp::NextValidPfn);
+                    let mut placement = Placement::random(1);
+                    let prepared = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
+                    let mut window = Window { first: 0, batches: 0 };
+                    // Windows that begin anywhere, end anywhere, and go around more than once.
+                    for batches in [1, prepared.nr_batches(), 2, 3 * prepared.nr_batches() + 1] {
+                        window = prepared.behind(window, batches);
+                        let (sum, expected) = (run(&layout, &prepared, window), prepared.expected(window));
+                        assert_eq!(sum, expected, "{} {asked:?} {window:?}", L::ID);
+                    }
+                    let three = Window { first: 0, batches: 3 * prepared.nr_batches() };
+                    assert_eq!(prepared.nr_ops(three), 3 * prepared.len());
+                    assert_eq!(floor(&prepared, prepared.pass()).is_none(), op == LookupOp::NextValidPfn);
                 }
             }
         }
@@ -399,7 +539,8 @@ mod tests {
         assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0x400, 0x8000).unwrap()), 0x400);
         let (layout, oracle) = (boot::<Subsection>(), Oracle::<X86_64>::boot(&BootMap::default()));
         let walk = Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 };
-        let error = prepare(&layout, Asked::plain(LookupOp::NextValidPfn), &walk, &oracle, |_| true).unwrap_err();
+        let (asked, mut placement) = (Asked::plain(LookupOp::NextValidPfn), Placement::aligned());
+        let error = prepare(&layout, asked, &walk, &oracle, |_| true, &mut placement).unwrap_err();
         assert!(error.contains("add up to"), "{error}");
     }
 
@@ -411,7 +552,8 @@ mod tests {
         let error = prepare_valid(&layout, LookupOp::PageToPfn, &[Pfn(0x8000)], |_| false).unwrap_err();
         assert!(error.contains("unbacked"), "{error}");
         let (oracle, asked) = (Oracle::<X86_64>::boot(&map()), Asked::plain(LookupOp::PfnToPage));
-        let error = prepare(&layout, asked, &Queries::Pfns(vec![Pfn(0x7fff)]), &oracle, |_| true).unwrap_err();
+        let (queries, mut placement) = (Queries::Pfns(vec![Pfn(0x7fff)]), Placement::aligned());
+        let error = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap_err();
         assert!(error.contains("invalid"), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 //! | loop | what the next lookup waits for |
 //! | --- | --- |
 //! | independent, touching | nothing |
+//! | branching | nothing, if the branch on the answer is predicted |
 //! | chained | the answer: shifted to zero and added to the next query, so two instructions more a lookup |
 //! | walk | the page frame that was found |
 
@@ -13,8 +14,8 @@ use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
-/// Lookups under one reader.
-const BATCH: usize = 1024;
+/// Lookups under one reader; slices consist of whole batches.
+pub const BATCH: usize = 1024;
 
 /// The value in a register, unknown to the optimiser.
 #[inline(always)]
@@ -157,6 +158,16 @@ pub fn pfn_valid_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn
     let count = PreemptCount::new();
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
         u64::from(count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0 + carried)))))
+    })
+}
+
+/// The same; the caller branches on each answer, as a walker does with `if (pfn_valid(pfn))`.
+#[inline(never)]
+pub fn pfn_valid_branching<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    let count = PreemptCount::new();
+    in_batches(layout, pfns, |reader, pfn| {
+        // The barrier in one arm alone keeps the compiler from turning the branch into arithmetic.
+        if count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0)))) { opaque(1) } else { 0 }
     })
 }
 

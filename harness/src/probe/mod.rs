@@ -2,8 +2,11 @@
 
 pub mod bare;
 pub mod counters;
+pub mod disturbance;
+mod flush;
 pub mod hotplug;
 pub mod lookup;
-mod loops;
+pub(crate) mod loops;
 pub mod place;
+pub mod query_array;
 pub mod tail;

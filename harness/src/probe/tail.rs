@@ -47,7 +47,8 @@ mod tests {
         let map = BootMap::new([BootRange { range, node: 0 }]).unwrap();
         let layout = <Subsection>::boot(&map, &Config::default(), RecordStore::unlimited()).unwrap();
         let pfns: Vec<Pfn> = (0x8000..0x8000 + 100).map(Pfn).collect();
-        let expected = prepare_valid(&layout, LookupOp::ValidToPage, &pfns, |_| true).unwrap().expected(1);
+        let prepared = prepare_valid(&layout, LookupOp::ValidToPage, &pfns, |_| true).unwrap();
+        let expected = prepared.expected(prepared.pass());
         let mut into = histogram();
         assert_eq!((time_batches(&layout, &pfns, &mut into), into.len()), (expected, 2), "the last batch is shorter");
     }

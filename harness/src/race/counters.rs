@@ -3,6 +3,7 @@
 use super::lookups::Lane;
 use super::{Race, RaceError};
 use crate::probe::counters::{Kind, Meter};
+use crate::probe::lookup::Window;
 use crate::row::{Row, Status};
 use memmap_layouts::Geometry;
 
@@ -38,10 +39,12 @@ impl<G: Geometry> Race<'_, G> {
     /// Counts each of them around a slice of every lane, one lane after the other, so that caches and branch predictors are in
     /// the state in which lanes are timed.
     pub(super) fn count(&mut self, counters: &mut Counters, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
+        let lanes: Vec<&(Lane, Row)> = lanes.iter().filter(|(lane, _)| self.is_first_boot(lane)).collect();
         for (kind, meter) in &mut counters.0 {
-            for (lane, blank) in lanes {
-                let n_ops = lane.passes * lane.prepared.len();
-                let counted = meter.count(|| self.slice(lane, lane.passes))?;
+            for (lane, blank) in lanes.iter().copied() {
+                let window = Window { first: 0, batches: lane.batches };
+                let n_ops = lane.prepared.nr_ops(window);
+                let counted = meter.count(|| self.timed(lane, window))?;
                 let row = Row {
                     metric: kind.name().to_owned(),
                     unit: kind.unit().to_owned(),

@@ -265,15 +265,14 @@ impl<G: Geometry> Race<'_, G> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::Settings;
     use super::super::tests::{Kept, settings, small_machine};
-    use super::super::{Settings, Unit};
     use super::*;
     use crate::contestant::entries;
+    use crate::field::Lineup;
     use crate::interrupt::Interrupt;
     use crate::probe::place::Position;
     use memmap_layouts::X86_64;
-    use rand::SeedableRng;
-    use rand_pcg::Pcg64Mcg;
     use std::num::NonZeroU32;
 
     const SECTION: u64 = X86_64::PAGES_PER_SECTION;
@@ -287,11 +286,10 @@ pub(super) mod tests {
             entries::<X86_64>().into_iter().filter(|entry| entry.id == super::super::REFERENCE).collect();
         let (interrupt, mut kept) = (Interrupt::default(), Kept::default());
         let map_end = small_machine().end_pfn() << 12;
-        let field = Field::boot(small_machine(), map_end, &entries, &settings.means, &interrupt).unwrap();
+        let field =
+            Field::boot(small_machine(), map_end, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
         let mut ground = Ground::new(&field, field.plan.latency.unwrap()).unwrap();
-        let (outcome, rng, left) = (Unit::default(), Pcg64Mcg::seed_from_u64(1), Duration::ZERO);
-        let (interrupt, sink) = (&interrupt, &mut kept);
-        test(&mut Race { field, settings, interrupt, sink, outcome, rng, left }, &mut ground);
+        test(&mut Race::new(field, settings, &interrupt, &mut kept), &mut ground);
     }
 
     fn value(race: &Race<'_, X86_64>, op: &str, metric: &str) -> Row {

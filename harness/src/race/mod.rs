@@ -1,10 +1,11 @@
 //! The race: layouts side by side in one process, in slices that take turns.
 //!
-//! Two layouts are compared in neighbouring slices of about 2 ms, forwards and backwards in turn (ABBA), so that a machine
+//! Layouts are compared in slices of some 300 µs of one round, in random order and then in the opposite one (ABBA), so that a machine
 //! that drifts drifts for all. Every answer is checked before it is timed, and the sum of answers after.
 
 mod cold;
 mod counters;
+pub mod duel_worker;
 mod latencies;
 mod lookups;
 mod own_cost;
@@ -12,12 +13,13 @@ mod readers;
 
 use self::counters::Counters;
 use crate::cases::Filter;
-use crate::contestant::{Entry, again, entries, unserved};
-use crate::field::{Field, FieldError, Means};
+use crate::contestant::{Entry, again, control, entries, unserved};
+use crate::field::{Field, FieldError, Lineup, Means};
 use crate::huge_pages::IN_HUGE_PAGES;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::pinning;
 use crate::probe::bare::BareError;
+use crate::probe::disturbance::Watch;
 use crate::row::{Row, SCHEMA, Sections, Status};
 use crate::tier::Effort;
 use crate::work::{BOOT, OWN_COST, Work, unit_of};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub filter: Filter,
     /// Units of work that need not be done.
     pub done: BTreeSet<String>,
+    /// How long lookups may take by the clock, from the start of the process; what is not reached is not measured.
+    pub time_limit: Option<Duration>,
     /// Which process of the run this is.
     pub process: u32,
     /// Name of the map, for rows.
@@ -166,15 +170,19 @@ pub fn race<G: Geometry>(
     let Served { entries, left_out } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
     let left = settings.work.estimate(&settings.effort, entries.len());
     sink.begin(BOOT, "booting and verifying the layouts", left);
-    let mut race = Race {
-        field: Field::<G>::boot(boot, map_end, &entries, &settings.means, interrupt)?,
-        settings,
-        interrupt,
-        sink,
-        outcome: Unit { name: BOOT.to_owned(), ..Unit::default() },
-        rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
-        left,
+    let begun = Instant::now();
+    // Whoever times no lookup needs neither a control nor a second boot.
+    let lineup = match settings.work.lookups.is_empty() {
+        true => Lineup::once(&entries),
+        false => {
+            let control = namesake(&entries).map(control);
+            Lineup { entries: &entries, control, boots: settings.effort.boots }
+        }
     };
+    let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
+    let mut race = Race::new(field, settings, interrupt, sink);
+    race.outcome.name = BOOT.to_owned();
+    (race.left, race.begun) = (left, begun);
     race.expectations()?;
     race.footprint_of_boot(&entries);
     race.push_huge_pages(Sections::Boot);
@@ -224,6 +232,34 @@ struct Race<'a, G: Geometry> {
     outcome: Unit,
     rng: Pcg64Mcg,
     left: Duration,
+    begun: Instant,
+    /// The layout that the control is.
+    control: &'static str,
+    watch: Watch,
+}
+
+/// The layout that takes part once more as the control: the reference, or the first one.
+fn namesake<G: Geometry>(entries: &[Entry<G>]) -> Option<Entry<G>> {
+    entries.iter().find(|entry| entry.id == REFERENCE).or(entries.first()).copied()
+}
+
+impl<'a, G: Geometry> Race<'a, G> {
+    fn new(field: Field<G>, settings: &'a Settings, interrupt: &'a Interrupt, sink: &'a mut dyn Sink) -> Self {
+        let is_there = field.layouts.iter().any(|layout| layout.id() == REFERENCE);
+        let first = field.layouts.first().map(|layout| layout.id());
+        Self {
+            control: if is_there { REFERENCE } else { first.unwrap_or(REFERENCE) },
+            field,
+            settings,
+            interrupt,
+            sink,
+            outcome: Unit::default(),
+            rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
+            left: Duration::ZERO,
+            begun: Instant::now(),
+            watch: Watch::of_this_thread(),
+        }
+    }
 }
 
 impl<G: Geometry> Race<'_, G> {
@@ -242,6 +278,16 @@ impl<G: Geometry> Race<'_, G> {
         measure(self)?;
         self.spent(begin);
         self.close()
+    }
+
+    /// What is left of the time for lookups; `None` if there is no limit.
+    fn time_left(&self) -> Option<Duration> {
+        self.settings.time_limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
+    }
+
+    /// Is the time for lookups over?
+    fn is_late(&self) -> bool {
+        self.time_left().is_some_and(|left| left.is_zero())
     }
 
     /// Begins a unit.
@@ -395,7 +441,8 @@ mod tests {
     pub(super) fn settings() -> Settings {
         let effort = Effort {
             slice: Duration::from_micros(100),
-            pairs: 1,
+            boots: 2,
+            pairs: 2,
             cold_rounds: 1,
             hotplug_samples: 20,
             hotplug_time: Duration::from_millis(20),
@@ -414,6 +461,7 @@ mod tests {
             work,
             filter: Filter::default(),
             done: BTreeSet::new(),
+            time_limit: None,
             process: 0,
             map_name: text("m"),
             machine: text("x"),
@@ -430,15 +478,8 @@ mod tests {
     pub(super) fn with_race(boot: BootMap, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
         let (interrupt, mut kept, entries) = (Interrupt::default(), Kept::default(), entries::<X86_64>());
         let map_end = boot.end_pfn() << X86_64::PAGE_SHIFT;
-        look(&mut Race {
-            field: Field::boot(boot, map_end, &entries, &settings.means, &interrupt).unwrap(),
-            settings,
-            interrupt: &interrupt,
-            sink: &mut kept,
-            outcome: Unit::default(),
-            rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
-            left: Duration::ZERO,
-        });
+        let field = Field::boot(boot, map_end, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
+        look(&mut Race::new(field, settings, &interrupt, &mut kept));
     }
 
     fn run(settings: &Settings) -> Result<Kept, RaceError> {
@@ -500,6 +541,36 @@ mod tests {
         assert_eq!(dependency("subsection", "pfn_valid", Sections::Hot), Some(Dependency::Data));
         assert_eq!(dependency("subsection-v6", "pfn_valid", Sections::Boot), Some(Dependency::Data));
         assert_eq!(dependency("vmemmap-section", "valid_to_page", Sections::Hot), Some(Dependency::Branch));
+    }
+
+    /// Each boot has lanes of its own, and the control is timed as the reference is. 64 MiB hold one boot of each.
+    #[test]
+    fn boots_and_the_control_have_rows_of_their_own() {
+        let mut settings = settings();
+        settings.means.records_limit = 128 << 20;
+        let group = LookupGroup::plain(crate::probe::lookup::LookupOp::PfnValid, crate::queries::Pattern::Random);
+        settings.work.lookups.retain(|work| work.group == group);
+        (settings.work.hotplug, settings.work.readers, settings.work.own_cost) = (Vec::new(), Vec::new(), false);
+        let kept = run(&settings).unwrap();
+        let timed = |layout: &str, boot| {
+            let of = |row: &&Row| row.layout == layout && row.boot == Some(boot) && row.metric == "time";
+            kept.rows().filter(of).count()
+        };
+        for boot in [0, 1] {
+            assert!(timed(REFERENCE, boot) > 0 && timed(REFERENCE, boot) == timed("control", boot), "boot {boot}");
+        }
+        let mut rows = kept.rows().filter(|row| row.metric == "time" && row.value.is_some());
+        assert!(rows.all(|row| row.evidence.is_some_and(|evidence| evidence.wall_ns > 0)));
+        assert!(!kept.rows().any(|row| row.layout == "control" && row.op == "footprint"), "the control is no layout");
+    }
+
+    #[test]
+    fn groups_that_are_not_reached_in_time_are_not_measured() {
+        let mut settings = settings();
+        settings.time_limit = Some(Duration::ZERO);
+        let kept = run(&settings).unwrap();
+        assert!(!kept.rows().any(|row| LookupGroup::of(row).is_some()));
+        assert!(kept.rows().any(|row| row.op == "footprint"));
     }
 
     #[test]

@@ -183,13 +183,13 @@ impl<G: Geometry> Walked<'_, G> {
         let (prepared, mut tail, mut before): (Prepared, _, _) = (prepared?, histogram(), histogram());
         while !shared.stop.load(Ordering::Relaxed) {
             let sum = match look {
-                Look::Throughput => self.layout.run(&prepared, 1),
+                Look::Throughput => self.layout.run(&prepared, prepared.pass()),
                 Look::Tail => {
                     let into = if shared.go.load(Ordering::Relaxed) { &mut tail } else { &mut before };
                     self.layout.time_batches(self.pfns, into)
                 }
             };
-            if sum != prepared.expected(1) {
+            if sum != prepared.expected(prepared.pass()) {
                 let id = self.layout.id();
                 return Err(FieldError::WrongAnswer(format!("{id}: valid_to_page beside a writer does not add up")));
             }

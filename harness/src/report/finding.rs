@@ -1,13 +1,11 @@
 //! What a run found, in sentences and in a table of winners, made from its figures.
 
 use super::figure::View;
-use super::headline::{Headline, Rank, memory};
-use crate::compare::geometric_means;
-use crate::cover_letter::Cost;
+use super::headline::{Headline, Kind, Rank};
+use crate::cover_letter::{self, Cost};
 use crate::row::{Sections, Tables};
 use crate::summary::Summary;
-use crate::table::is_best;
-use crate::units::{three_digits, time};
+use crate::units::{percent, time};
 
 /// A line of the table of winners.
 #[derive(Clone, Debug)]
@@ -18,7 +16,7 @@ pub struct Winner {
     pub wins: String,
     /// Their value.
     pub takes: String,
-    /// Those after them, and how many times the best value they take.
+    /// The one after them, and how much more it takes.
     pub next: String,
     /// The last, unless they are the next.
     pub last: String,
@@ -40,17 +38,27 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
         let ranks = headline.ranks();
         let (best, others) = ranks.split_first()?;
         let rank = |rank: Option<&Rank>| {
-            let times = |times: f64| if times.is_nan() { String::new() } else { format!(" {}×", three_digits(times)) };
-            rank.map_or_else(String::new, |rank| format!("{}{}", names(&rank.layouts), times(rank.times)))
+            let more = |rank: &Rank| headline.unit.in_words(rank.more);
+            rank.map_or_else(String::new, |rank| format!("{}, {} more", names(&rank.layouts), more(rank)))
         };
         let next = match (others.is_empty(), best.layouts.len()) {
             (true, 1) => "no other".to_owned(),
+            (true, _) if headline.is_undecided() => "none that is surely slower".to_owned(),
             (true, _) => "all the same".to_owned(),
             (false, _) => rank(others.first()),
         };
+        let wins = match headline.kind {
+            Kind::OneProcess => format!("least median: {}", names(&best.layouts)),
+            Kind::Judged if headline.is_undecided() => format!("undecided among {}", names(&best.layouts)),
+            Kind::Judged | Kind::Counted => names(&best.layouts),
+        };
+        let what = match headline.backing.as_str() {
+            "" => headline.what.clone(),
+            backing => format!("{} (records on {backing})", headline.what),
+        };
         Some(Winner {
-            what: headline.what.clone(),
-            wins: names(&best.layouts),
+            what,
+            wins,
             takes: headline.unit.in_words(best.value),
             next,
             last: if others.len() > 1 { rank(others.last()) } else { String::new() },
@@ -66,65 +74,27 @@ fn has_hotplug(summary: &Summary, layout: &str) -> bool {
         || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
 }
 
-/// Who is fastest over the lookups on one kind of memory.
-fn fastest(summary: &Summary, sections: Sections) -> Option<String> {
-    let (mut means, nr) = geometric_means(summary, |line| line.sections == sections);
-    means.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let [(_, best), _, ..] = means.as_slice() else { return None };
-    // Layouts that are as fast as each other are named together.
-    let near = |mean: f64, of: &[&(String, f64)]| {
-        let is_near = |layout: &&String| of.iter().any(|(other, own)| other == *layout && is_best(*own, mean));
-        let near: Vec<String> = summary.layouts.iter().filter(is_near).cloned().collect();
-        format!("{}, {}×", names(&near), three_digits(mean))
-    };
-    let all: Vec<&(String, f64)> = means.iter().collect();
-    let mut sentence = format!(
-        "Over {nr} lookups on {}, geometric mean against {}: fastest is {} the time",
-        memory(sections),
-        summary.reference,
-        near(*best, &all),
-    );
-    let plugged: Vec<&(String, f64)> = means.iter().filter(|(layout, _)| has_hotplug(summary, layout)).collect();
-    if let Some((_, mean)) = plugged.first().filter(|(_, mean)| plugged.len() < means.len() && !is_best(*mean, *best)) {
-        sentence.push_str(&format!("; of those whose memory can come and go {}", near(*mean, &plugged)));
-    }
-    if let Some((last, mean)) = means.last().filter(|(_, mean)| !is_best(*mean, *best)) {
-        sentence.push_str(&format!("; last is {last}, {}×", three_digits(*mean)));
-    }
-    Some(sentence + ".")
-}
-
-/// What the run found, the shortest way.
+/// What the run found about the main map with tables in the caches, the shortest way.
 pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
-    let mut sentences: Vec<String> = Vec::new();
-    let of = |sections| {
-        let is_it =
-            |cost: &&Cost| cost.map == view.main_map() && cost.sections == sections && cost.tables == Tables::Hot;
-        costs.iter().find(is_it).map(|cost| cost.merged)
-    };
-    let hot = of(Sections::Hot).map(|ratio| format!("{ratio} as long on hot-added memory, where the map is read"));
-    let boot = of(Sections::Boot).map(|ratio| format!("{ratio} on boot memory, where early sections are told apart"));
-    let both: Vec<String> = [hot, boot].into_iter().flatten().collect();
-    if !both.is_empty() {
-        sentences.push(format!(
-            "With the sub-section map pfn_valid takes {} (subsection over vmemmap-section, tables in the caches).",
-            both.join(", and ")
-        ));
-    }
-    sentences.extend([Sections::Hot, Sections::Boot].into_iter().filter_map(|of| fastest(view.main(), of)));
-    sentences
+    let is_it = |cost: &&Cost| cost.map == view.main_map() && cost.tables == Tables::Hot;
+    cover_letter::sentences(&costs.iter().filter(is_it).cloned().collect::<Vec<_>>())
 }
 
 /// What is to be known of the table of winners.
 pub fn notes(view: View<'_>) -> Vec<String> {
     let summary = view.main();
-    let mut notes = vec![
-        "Lookups are of page frames in random order, with tables in the caches; medians. Layouts that are within 3 % of the first, or \
-         whose intervals meet, are named together."
-            .to_owned(),
-    ];
+    let mut notes = vec![format!(
+        "Lookups are of page frames in random order, with tables and records in the caches. A layout shares the first place unless \
+         a direct comparison calls it slower than the fastest: by more than {} and more than the noise floor, with at most 5 % for \
+         any error among all verdicts of this table and the sentence above it. Hotplug has medians of one process, which are not \
+         judged.",
+        percent(summary.margin)
+    )];
     if let Some(floor) = floor(summary) {
-        notes.push(format!("The loop around a lookup takes {} of each figure.", time(floor)));
+        notes.push(format!(
+            "The loop alone takes {} an operation; there is no ratio where a figure is within three times that.",
+            time(floor)
+        ));
     }
     let fixed = summary.layouts.iter().filter(|layout| !has_hotplug(summary, layout)).cloned().collect::<Vec<_>>();
     if !fixed.is_empty() && fixed.len() < summary.layouts.len() {
@@ -160,8 +130,9 @@ pub const COSTS: [&str; 4] =
     ["hot-added: the map is read", "boot: it is not", "as posted, hot-added", "as posted, boot"];
 
 /// How to read the costs.
-pub const COSTS_CAPTION: &str = "pfn_valid in random order, subsection over vmemmap-section, the same layout without the map; as \
-                                 posted is subsection-v6 over the same. In brackets 95 % intervals over processes; below 1 is faster.";
+pub const COSTS_CAPTION: &str = "pfn_valid in random order: subsection against vmemmap-section, the same layout without the map; as \
+                                 posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the corrected \
+                                 interval over processes.";
 
 /// The costs as a table, a line a map and state of the tables.
 pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
@@ -169,10 +140,10 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
     let line = |costs: &[Cost]| {
         let first = costs.first()?;
         let of = |sections| costs.iter().find(|cost| cost.sections == sections);
-        let merged = |sections| of(sections).map_or_else(String::new, |cost| cost.merged.to_string());
+        let merged = |sections| of(sections).map_or_else(String::new, Cost::in_words);
         let posted = |sections| {
-            let ratio = of(sections).and_then(|cost| cost.posted);
-            ratio.map_or_else(String::new, |ratio| ratio.to_string())
+            let of = of(sections).and_then(|cost| Some((cost.posted?, cost.posted_verdict?)));
+            of.map_or_else(String::new, |(ratio, verdict)| format!("{verdict}, {ratio}"))
         };
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
         let (hot, boot) = (Sections::Hot, Sections::Boot);
@@ -184,22 +155,44 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::Verdict;
     use crate::report::headline::{Unit, Value};
 
     #[test]
     fn a_winner_is_told_with_its_lead_and_ties_are_told_together() {
-        let value = |layout: &str, value| Value { layout: layout.into(), value, ratio: None, interval: None };
-        let of = |values| Headline { what: "x".into(), unit: Unit::Ns, values };
+        let value = |layout: &str, value, against_best| Value {
+            layout: layout.into(),
+            value,
+            ratio: None,
+            interval: None,
+            against_best,
+        };
+        let of = |kind, values| Headline { what: "x".into(), unit: Unit::Ns, kind, backing: String::new(), values };
+        let slower = Some(Verdict::Slower);
+        let timed = vec![
+            value("a", 1.0, None),
+            value("b", 1.01, Some(Verdict::Equal)),
+            value("c", 2.0, slower),
+            value("d", 4.0, slower),
+        ];
+        let unclear = vec![value("a", 1.0, None), value("b", 1.5, Some(Verdict::Undecided))];
         let lines = winners(&[
-            of(vec![value("a", 1.0), value("b", 1.01), value("c", 2.0), value("d", 4.0)]),
-            of(vec![value("a", 1.0)]),
-            of(vec![]),
+            of(Kind::Judged, timed),
+            of(Kind::Judged, vec![value("a", 1.0, None)]),
+            of(Kind::Judged, vec![]),
+            of(Kind::Judged, unclear.clone()),
+            of(Kind::OneProcess, unclear),
         ]);
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 4);
         let first = &lines[0];
         assert_eq!((first.wins.as_str(), first.takes.as_str()), ("a, b", "1.00 ns"));
-        assert_eq!((first.next.as_str(), first.last.as_str()), ("c 2.00×", "d 4.00×"));
+        assert_eq!((first.next.as_str(), first.last.as_str()), ("c, 1.00 ns more", "d, 3.00 ns more"));
         assert_eq!(lines[1].next, "no other");
+        assert_eq!(
+            (lines[2].wins.as_str(), lines[2].next.as_str()),
+            ("undecided among a, b", "none that is surely slower")
+        );
+        assert_eq!(lines[3].wins, "least median: a");
         let many: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
         assert_eq!(names(&many), "a and 4 more");
     }

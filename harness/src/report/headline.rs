@@ -1,13 +1,12 @@
 //! The few figures by which layouts, machines and runs are told apart.
 
 use crate::cases::{Addresses, LookupGroup};
+use crate::judge::Verdict;
 use crate::probe::hotplug::{HOT_ADD, HOT_REMOVE};
 use crate::probe::lookup::LookupOp;
 use crate::probe::place::Position;
-use crate::queries::Pattern;
 use crate::row::{Row, Sections};
-use crate::summary::Summary;
-use crate::table::is_best;
+use crate::summary::{HEADLINES, LookupLine, Summary, headline_group};
 use crate::units::{bytes, time};
 
 /// Sizes of hotplug among the headlines: a sub-section and a section.
@@ -49,16 +48,11 @@ pub struct Value {
     pub value: f64,
     /// It over that of the reference.
     pub ratio: Option<f64>,
-    /// 95 % interval of the ratio.
+    /// Interval of the ratio.
     pub interval: Option<(f64, f64)>,
-}
-
-impl Value {
-    /// Can it not be told apart from a smaller one? It is within 3 %, or both are ratios to one reference whose intervals meet.
-    fn ties(&self, smaller: &Value) -> bool {
-        let meet = |((low, _), (_, high)): ((f64, f64), (f64, f64))| low <= high;
-        is_best(self.value, smaller.value) || self.interval.zip(smaller.interval).is_some_and(meet)
-    }
+    /// What may be said of it against the best value: of a direct comparison of the two. `None` for the best itself, and for what is
+    /// not judged.
+    pub against_best: Option<Verdict>,
 }
 
 /// A headline.
@@ -68,19 +62,34 @@ pub struct Headline {
     pub what: String,
     /// Its unit.
     pub unit: Unit,
+    /// How its values were got, which is what may be said of them.
+    pub kind: Kind,
+    /// Where records lie for those that are compared; empty if it does not matter.
+    pub backing: String,
     /// By layout, those that have it.
     pub values: Vec<Value>,
+}
+
+/// How the values of a headline were got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Timed in several processes, and judged.
+    Judged,
+    /// Medians of one process: there is no interval, and nothing is judged.
+    OneProcess,
+    /// Counted: values that differ differ.
+    Counted,
 }
 
 /// A place in the order of a headline.
 #[derive(Clone, Debug)]
 pub struct Rank {
-    /// Layouts that cannot be told apart.
+    /// Of the first place all layouts that are not slower than the best by a verdict; of the others one.
     pub layouts: Vec<String>,
-    /// Their best value.
+    /// The best value among them.
     pub value: f64,
-    /// It over the best of all.
-    pub times: f64,
+    /// How much more it is than the best of all.
+    pub more: f64,
 }
 
 impl Headline {
@@ -89,44 +98,30 @@ impl Headline {
         self.values.iter().find(|value| value.layout == layout)
     }
 
-    /// Layouts from the best on; with a first are those that cannot be told apart from it.
+    /// Layouts from the best on. Of judged values those share the first place that no verdict calls slower than the best; of others
+    /// those with the same value.
     pub fn ranks(&self) -> Vec<Rank> {
         let mut values: Vec<&Value> = self.values.iter().collect();
         values.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let mut ranks: Vec<(&Value, Rank)> = Vec::new();
-        let best = values.first().map_or(0.0, |value| value.value);
-        for value in values {
-            match ranks.last_mut() {
-                Some((first, rank)) if value.ties(first) => rank.layouts.push(value.layout.clone()),
-                _ => {
-                    let times = if best > 0.0 { value.value / best } else { f64::NAN };
-                    ranks.push((value, Rank { layouts: vec![value.layout.clone()], value: value.value, times }));
-                }
-            }
-        }
+        let Some(best) = values.first().map(|value| value.value) else { return Vec::new() };
+        let is_first = |value: &Value| match self.kind {
+            Kind::Judged => value.against_best != Some(Verdict::Slower),
+            Kind::OneProcess | Kind::Counted => value.value == best,
+        };
+        let (first, others): (Vec<&Value>, Vec<&Value>) = values.into_iter().partition(|value| is_first(value));
         // As tables have them.
         let place = |layout: &String| self.values.iter().position(|value| value.layout == *layout);
-        let mut ranks: Vec<Rank> = ranks.into_iter().map(|(_, rank)| rank).collect();
-        ranks.iter_mut().for_each(|rank| rank.layouts.sort_by_key(place));
-        ranks
+        let mut layouts: Vec<String> = first.iter().map(|value| value.layout.clone()).collect();
+        layouts.sort_by_key(place);
+        let rank =
+            |value: &&Value| Rank { layouts: vec![value.layout.clone()], value: value.value, more: value.value - best };
+        std::iter::once(Rank { layouts, value: best, more: 0.0 }).chain(others.iter().map(rank)).collect()
     }
-}
 
-/// The lookups among the headlines.
-const LOOKUPS: [(LookupOp, Sections); 8] = [
-    (LookupOp::PfnValid, Sections::Hot),
-    (LookupOp::PfnValid, Sections::Boot),
-    (LookupOp::PfnToPage, Sections::Hot),
-    (LookupOp::PfnToPage, Sections::Boot),
-    (LookupOp::PageToPfn, Sections::Hot),
-    (LookupOp::ValidToPage, Sections::Hot),
-    (LookupOp::ValidToPage, Sections::Boot),
-    (LookupOp::NextValidPfn, Sections::Boot),
-];
-
-fn group(op: LookupOp) -> LookupGroup {
-    // A walk has an order of its own.
-    LookupGroup::plain(op, if op == LookupOp::NextValidPfn { Pattern::Sequential } else { Pattern::Random })
+    /// Is some layout of the first place there only because the run cannot tell it from the best?
+    pub fn is_undecided(&self) -> bool {
+        self.values.iter().any(|value| value.against_best == Some(Verdict::Undecided))
+    }
 }
 
 /// What memory is called.
@@ -140,7 +135,8 @@ pub fn memory(sections: Sections) -> &'static str {
 /// Is a row needed for headlines?
 pub fn is_row_of_one(row: &Row) -> bool {
     let is_lookup = || {
-        row.metric == "time" && LookupGroup::of(row).is_some_and(|of| LOOKUPS.iter().any(|(op, _)| of == group(*op)))
+        row.metric == "time"
+            && LookupGroup::of(row).is_some_and(|of| HEADLINES.iter().any(|(op, _)| of == headline_group(*op)))
     };
     let is_hotplug = || {
         let is_plain = row.mode.as_deref() != Some(Addresses::Fresh.name())
@@ -157,17 +153,27 @@ pub fn is_row_of_one(row: &Row) -> bool {
 /// The headlines of a map, those that it has.
 pub fn all(summary: &Summary) -> Vec<Headline> {
     let mut headlines = Vec::new();
-    for (op, sections) in LOOKUPS {
-        let Some(line) = summary.lookup(group(op), sections) else { continue };
+    for (op, sections) in HEADLINES {
+        let Some(line) = summary.lookup(headline_group(op), sections) else { continue };
+        let best = line.fastest().map(|cell| cell.layout.clone());
         let value = |cell: &crate::summary::LookupCell| {
             let layout = cell.layout.clone();
-            Some(Value { layout, value: cell.median_ns?, ratio: cell.ratio, interval: cell.ratio_interval })
+            let best = best.as_deref().filter(|best| *best != layout);
+            let against_best = best.and_then(|best| line.pair(&layout, best, summary.margin));
+            Some(Value {
+                layout,
+                value: cell.median_ns?,
+                ratio: cell.ratio,
+                interval: cell.ratio_interval,
+                against_best: against_best.map(|pair| pair.judged.verdict),
+            })
         };
         let what = match op {
             LookupOp::NextValidPfn => "walk over the map (next_valid_pfn), a section".to_owned(),
             _ => format!("{op}, {}", memory(sections)),
         };
-        headlines.push(Headline { what, unit: Unit::Ns, values: line.cells.iter().filter_map(value).collect() });
+        let values = line.cells.iter().filter_map(value).collect();
+        headlines.push(Headline { what, unit: Unit::Ns, kind: Kind::Judged, backing: backing(line), values });
     }
     for (op, name) in [(HOT_ADD, "hot-add"), (HOT_REMOVE, "hot-remove")] {
         for size in SIZES {
@@ -176,51 +182,82 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             };
             let Some(line) = summary.hotplug.iter().find(is_it) else { continue };
             let medians = line.cells.iter().filter_map(|cell| Some((cell.layout.clone(), cell.ns("p50")?)));
-            headlines.push(headline(summary, format!("{name} of {}", bytes(size as f64)), Unit::Ns, medians));
+            headlines.push(headline(
+                summary,
+                format!("{name} of {}", bytes(size as f64)),
+                Unit::Ns,
+                Kind::OneProcess,
+                medians,
+            ));
         }
     }
     let overhead =
         summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), summary.overhead(of, Sections::Boot)?)));
-    headlines.push(headline(summary, "bytes at boot beyond records of pages".to_owned(), Unit::Bytes, overhead));
+    headlines.push(headline(
+        summary,
+        "bytes at boot beyond records of pages".to_owned(),
+        Unit::Bytes,
+        Kind::Counted,
+        overhead,
+    ));
     headlines.retain(|headline| !headline.values.is_empty());
     headlines
 }
 
 /// A headline with one figure a layout: ratios are of those, and there is no interval.
-fn headline(summary: &Summary, what: String, unit: Unit, values: impl Iterator<Item = (String, f64)>) -> Headline {
+fn headline(
+    summary: &Summary,
+    what: String,
+    unit: Unit,
+    kind: Kind,
+    values: impl Iterator<Item = (String, f64)>,
+) -> Headline {
     let values: Vec<(String, f64)> = values.collect();
     let reference = values.iter().find(|(layout, _)| *layout == summary.reference).map(|(_, value)| *value);
     let reference = reference.filter(|value| *value > 0.0);
     let value = |(layout, value): (String, f64)| {
         let ratio = reference.map(|reference| value / reference);
-        Value { layout, value, ratio, interval: None }
+        Value { layout, value, ratio, interval: None, against_best: None }
     };
-    Headline { what, unit, values: values.into_iter().map(value).collect() }
+    Headline { what, unit, kind, backing: String::new(), values: values.into_iter().map(value).collect() }
+}
+
+/// What the records are made of that a line reads; empty if it reads none. Layouts whose records lie elsewhere are in their names.
+fn backing(line: &LookupLine) -> String {
+    let reads = line.group.op.reads_records(line.group.mode);
+    let kind = |cell: &crate::summary::LookupCell| cell.backing.split('+').next().unwrap_or_default().to_owned();
+    line.cells.first().filter(|_| reads).map(kind).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::lookup::LookupOp;
+    use crate::queries::Pattern;
     use crate::summary::tests::row;
 
     #[test]
-    fn ranks_hold_together_what_cannot_be_told_apart() {
-        let value = |layout: &str, value| Value { layout: layout.into(), value, ratio: None, interval: None };
-        let values = vec![value("c", 3.0), value("a", 1.0), value("b", 1.02), value("d", 3.05)];
-        let ranks = Headline { what: String::new(), unit: Unit::Ns, values }.ranks();
-        assert_eq!(ranks.len(), 2);
-        assert_eq!((ranks[0].layouts.as_slice(), ranks[1].times), (&["a".to_owned(), "b".to_owned()][..], 3.0));
-        let with = |layout: &str, value, interval| Value {
-            interval: Some(interval),
-            ..self::Value { layout: layout.into(), value, ratio: None, interval: None }
+    fn the_first_place_is_shared_with_whom_no_verdict_calls_slower() {
+        let value = |layout: &str, value, against_best| Value {
+            layout: layout.into(),
+            value,
+            ratio: None,
+            interval: None,
+            against_best,
         };
-        let values = vec![with("a", 1.0, (1.0, 1.0)), with("b", 1.1, (0.9, 1.2)), with("c", 1.2, (1.1, 1.3))];
-        let ranks = Headline { what: String::new(), unit: Unit::Ns, values }.ranks();
-        assert_eq!(
-            ranks.iter().map(|rank| rank.layouts.len()).collect::<Vec<_>>(),
-            [2, 1],
-            "intervals of a and b meet"
-        );
+        let of = |kind, values| Headline { what: String::new(), unit: Unit::Ns, kind, backing: String::new(), values };
+        let values = vec![
+            value("c", 3.0, Some(Verdict::Slower)),
+            value("a", 1.0, None),
+            value("b", 1.5, Some(Verdict::Undecided)),
+            value("d", 1.02, Some(Verdict::Slower)),
+        ];
+        let judged = of(Kind::Judged, values.clone());
+        let ranks = judged.ranks();
+        assert_eq!(ranks.iter().map(|rank| rank.layouts.join(" ")).collect::<Vec<_>>(), ["a b", "d", "c"]);
+        assert!((ranks[1].more - 0.02).abs() < 1e-9 && judged.is_undecided());
+        assert_eq!(of(Kind::OneProcess, values).ranks()[0].layouts, ["a"]);
+        assert!(of(Kind::Judged, Vec::new()).ranks().is_empty());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::data::Data;
 use super::figure::View;
+use crate::judge::Verdict;
 use crate::row::Sections;
-use crate::statistics::interval_in_words;
+use crate::statistics::{interval_in_words, ratio_in_words};
 use crate::summary::{HotplugLine, LookupCell, LookupLine};
-use crate::table::{in_words, is_best};
-use crate::units::{three_digits, time};
+use crate::table::in_words;
+use crate::units::{percent, signed_time, time};
 use serde_json::json;
 
 /// What a cell says beside its ratio.
@@ -16,8 +17,10 @@ pub enum Shade {
     Fast,
     /// Slower.
     Slow,
-    /// As fast, as far as the run can tell.
+    /// The difference is negligible.
     Same,
+    /// The run cannot tell, or nothing is judged.
+    Undecided,
     /// There is no figure.
     None,
 }
@@ -29,6 +32,7 @@ impl Shade {
             Shade::Fast => "fast",
             Shade::Slow => "slow",
             Shade::Same => "same",
+            Shade::Undecided => "undecided",
             Shade::None => "none",
         }
     }
@@ -43,8 +47,12 @@ pub struct HeatCell {
     pub ns: Option<f64>,
     /// It over the reference's.
     pub ratio: Option<f64>,
-    /// 95 % interval of the ratio.
+    /// Corrected interval of the ratio.
     pub interval: Option<(f64, f64)>,
+    /// Difference to the reference, in ns.
+    pub difference_ns: Option<f64>,
+    /// What may be said of it; `None` where nothing is judged.
+    pub verdict: Option<Verdict>,
     /// The answer of a chained lookup reached the next address as a branch.
     pub is_branch: bool,
     /// What is to be known of it, or why there is none.
@@ -54,13 +62,12 @@ pub struct HeatCell {
 impl HeatCell {
     /// How it compares with the reference.
     pub fn shade(&self) -> Shade {
-        let Some(ratio) = self.ratio else { return Shade::None };
-        let is_near = is_best(ratio, 1.0) && is_best(1.0, ratio);
-        let is_open = self.interval.is_some_and(|(low, high)| low <= 1.0 && 1.0 <= high);
-        match is_near || is_open {
-            true => Shade::Same,
-            false if ratio < 1.0 => Shade::Fast,
-            false => Shade::Slow,
+        match (self.ns, self.verdict) {
+            (None, _) => Shade::None,
+            (_, Some(Verdict::Faster)) => Shade::Fast,
+            (_, Some(Verdict::Slower)) => Shade::Slow,
+            (_, Some(Verdict::Equal)) => Shade::Same,
+            (_, Some(Verdict::Undecided) | None) => Shade::Undecided,
         }
     }
 
@@ -73,7 +80,7 @@ impl HeatCell {
     pub fn ratio_in_words(&self) -> String {
         let branch = if self.is_branch { " (b)" } else { "" };
         match (self.ratio, self.ns) {
-            (Some(ratio), _) => format!("{}×{branch}", three_digits(ratio)),
+            (Some(ratio), _) => format!("{}×{branch}", ratio_in_words(ratio)),
             (None, Some(ns)) => format!("{}{branch}", time(ns)),
             (None, None) => "not offered".to_owned(),
         }
@@ -82,6 +89,16 @@ impl HeatCell {
     /// The time in words, where it is not in the place of the ratio.
     pub fn time_in_words(&self) -> Option<String> {
         self.ns.filter(|_| self.ratio.is_some()).map(time)
+    }
+
+    /// The difference in words, where there is one.
+    pub fn difference_in_words(&self) -> Option<String> {
+        self.difference_ns.filter(|_| self.verdict.is_some()).map(signed_time)
+    }
+
+    /// The verdict in words.
+    pub fn verdict_in_words(&self) -> Option<&'static str> {
+        self.verdict.map(Verdict::name)
     }
 
     /// The interval in words.
@@ -130,13 +147,15 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
         let note = match (branch, is_like) {
             (true, _) => Some("validity reached the next address as a branch".to_owned()),
             (false, None) if of.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
-            _ => None,
+            _ => line.noise_floor.map(|floor| format!("noise floor {}", percent(floor))),
         };
         HeatCell {
             layout: layout.clone(),
             ns: of.and_then(|of| of.median_ns),
             ratio: is_like.and_then(|of| of.ratio),
             interval: is_like.and_then(|of| of.ratio_interval),
+            difference_ns: is_like.and_then(|of| of.difference_ns),
+            verdict: is_like.and_then(|of| of.verdict),
             is_branch: branch,
             note: of.and_then(|of| of.reason.clone()).or(note).unwrap_or_default(),
         }
@@ -159,7 +178,9 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
         let samples = of.filter(|of| of.samples > 0).map(|of| format!("median of {} operations", of.samples));
         let note = of.and_then(|of| of.reason.clone()).or(samples).unwrap_or_default();
         let ratio = ns.zip(of_reference).map(|(ns, reference)| ns / reference);
-        HeatCell { layout: layout.clone(), ns, ratio, interval: None, is_branch: false, note }
+        let difference_ns = ns.zip(of_reference).map(|(ns, reference)| ns - reference);
+        let (interval, verdict) = (None, None);
+        HeatCell { layout: layout.clone(), ns, ratio, interval, difference_ns, verdict, is_branch: false, note }
     };
     HeatLine {
         op: line.op.clone(),
@@ -173,8 +194,19 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
 
 /// The table as data.
 pub fn data(lines: &[HeatLine]) -> Data {
-    let mut data =
-        Data::new(&["operation", "sections", "order", "map", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
+    let mut data = Data::new(&[
+        "operation",
+        "sections",
+        "order",
+        "map",
+        "layout",
+        "time_ns",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+        "difference_ns",
+        "verdict",
+    ]);
     for line in lines {
         for cell in line.cells.iter().filter(|cell| cell.ns.is_some()) {
             let (low, high) = cell.interval.unzip();
@@ -188,6 +220,8 @@ pub fn data(lines: &[HeatLine]) -> Data {
                 json!(cell.ratio),
                 json!(low),
                 json!(high),
+                json!(cell.difference_ns),
+                json!(cell.verdict),
             ]);
         }
     }
@@ -198,18 +232,18 @@ pub fn data(lines: &[HeatLine]) -> Data {
 mod tests {
     use super::*;
 
-    fn cell(ratio: Option<f64>, interval: Option<(f64, f64)>) -> HeatCell {
-        HeatCell { layout: String::new(), ns: ratio, ratio, interval, is_branch: false, note: String::new() }
+    fn cell(ratio: Option<f64>, verdict: Option<Verdict>) -> HeatCell {
+        let (layout, note) = (String::new(), String::new());
+        HeatCell { layout, ns: ratio, ratio, interval: None, difference_ns: None, verdict, is_branch: false, note }
     }
 
     #[test]
-    fn a_shade_needs_an_interval_without_one_in_it() {
-        assert_eq!(cell(Some(1.1), Some((0.99, 1.2))).shade(), Shade::Same);
-        assert_eq!(cell(Some(1.01), Some((1.005, 1.02))).shade(), Shade::Same, "too little to speak of");
-        assert_eq!(cell(Some(1.05), Some((1.04, 1.06))).shade(), Shade::Slow);
-        assert_eq!(cell(Some(0.8), Some((0.7, 0.9))).shade(), Shade::Fast);
-        assert_eq!(cell(Some(1.02), None).shade(), Shade::Same);
-        assert_eq!(cell(Some(1.2), None).shade(), Shade::Slow);
+    fn a_shade_is_a_verdict() {
+        assert_eq!(cell(Some(1.1), Some(Verdict::Undecided)).shade(), Shade::Undecided);
+        assert_eq!(cell(Some(1.01), Some(Verdict::Equal)).shade(), Shade::Same);
+        assert_eq!(cell(Some(1.05), Some(Verdict::Slower)).shade(), Shade::Slow);
+        assert_eq!(cell(Some(0.8), Some(Verdict::Faster)).shade(), Shade::Fast);
+        assert_eq!(cell(Some(7.9), None).shade(), Shade::Undecided, "what is not judged has no shade");
         assert_eq!(cell(None, None).shade(), Shade::None);
         assert!(cell(Some(0.5), None).strength() == cell(Some(2.0), None).strength());
     }

@@ -74,6 +74,8 @@ pub struct Known {
     pub seed: Option<u64>,
     /// Processes that measured.
     pub processes: Option<u32>,
+    /// Differences up to this share of the time are negligible.
+    pub margin: Option<f64>,
     /// When it began, UTC.
     pub started: Option<String>,
     /// The machine.
@@ -285,6 +287,7 @@ fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
         tier: part(&manifest, "tier", troubles),
         seed: part(&manifest, "seed", troubles),
         processes: part(&manifest, "processes", troubles),
+        margin: part(&manifest, "margin", troubles).filter(|margin| (0.0..=1.0).contains(margin)),
         started: part(&manifest, "started", troubles),
         environment: part(&manifest, "environment", troubles),
         doctor_before: part(&manifest, "doctor_before", troubles),

@@ -17,6 +17,7 @@ pub mod picture;
 pub mod splice;
 
 use crate::cover_letter::{self, Cost};
+use crate::judge::MARGIN;
 use crate::probe::hotplug::{HOT_ADD, HOT_REMOVE};
 use crate::row::{Row, Sections};
 use crate::summary::Summary;
@@ -112,7 +113,7 @@ impl Part {
     /// Makes figures of a run.
     fn new(mut run: RunInput, reference: Option<&str>) -> Result<Self, ReportError> {
         let maps: Vec<(String, Summary)> = summaries(&run, reference);
-        let costs = costs(&run);
+        let costs = cover_letter::costs(maps.iter().map(|(map, summary)| (map.as_str(), summary)));
         for of in &mut run.maps {
             of.rows = Vec::new();
         }
@@ -145,16 +146,13 @@ impl Part {
 
 /// The maps of a run in figures; a run without rows has its main map all the same.
 fn summaries(run: &RunInput, reference: Option<&str>) -> Vec<(String, Summary)> {
-    let summary = |rows: &[Row]| reference.map_or_else(|| Summary::of(rows), |of| Summary::against(rows, of));
+    let margin = run.known.margin.unwrap_or(MARGIN);
+    let summary = |rows: &[Row]| Summary::judged(rows, reference.unwrap_or(Summary::usual_reference(rows)), margin);
     let mut maps: Vec<(String, Summary)> = run.maps.iter().map(|of| (of.map.clone(), summary(&of.rows))).collect();
     if maps.is_empty() {
         maps.push((String::new(), summary(&[])));
     }
     maps
-}
-
-fn costs(run: &RunInput) -> Vec<Cost> {
-    run.maps.iter().flat_map(|of| cover_letter::costs(&of.rows, [of.map.as_str()])).collect()
 }
 
 fn short(run: &RunInput, main: &Summary) -> Short {
@@ -315,6 +313,7 @@ fn read_one(folder: &Path, is_whole: bool, reference: Option<&str>) -> Result<Re
 pub(crate) mod tests {
     use super::*;
     use crate::cases::LookupGroup;
+    use crate::contestant::CONTROL;
     use crate::probe::lookup::LookupOp;
     use crate::queries::Pattern;
     use crate::run_folder::{SAMPLES, interval_log};
@@ -333,10 +332,14 @@ pub(crate) mod tests {
                     rows.push(Row { sections: Some(sections), ..row(layout, "footprint", metric, Some(bytes)) });
                 }
                 for op in [LookupOp::PfnValid, LookupOp::PfnToPage, LookupOp::ValidToPage] {
-                    for process in 0..5 {
-                        let timed = row(layout, "", "time", Some(factor));
-                        let timed = Row { process, sample: Some(0), ..timed };
-                        rows.push(LookupGroup::plain(op, Pattern::Random).label_row(sections, timed));
+                    let timed = |layout: &str, process| {
+                        let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(factor)) };
+                        LookupGroup::plain(op, Pattern::Random).label_row(sections, timed)
+                    };
+                    rows.extend((0..5).map(|process| timed(layout, process)));
+                    // The control is as fast as its namesake.
+                    if layout == "subsection" {
+                        rows.extend((0..5).map(|process| timed(CONTROL, process)));
                     }
                 }
             }
@@ -411,17 +414,11 @@ pub(crate) mod tests {
         let report = report();
         let part = &report.parts[0];
         assert_eq!(part.run.troubles.len(), 1, "there are no sums: {:?}", part.run.troubles);
-        assert!(part.sentences[0].contains("2.00× [2.00, 2.00] as long on hot-added"), "{:?}", part.sentences);
-        assert!(
-            part.sentences[1]
-                .contains("on hot-added memory, geometric mean against subsection: fastest is vmemmap-section, 0.50×")
-        );
-        assert!(
-            part.sentences[2]
-                .contains("on boot memory, geometric mean against subsection: fastest is vmemmap-section, 0.50×")
-        );
+        let said = &part.sentences[0];
+        assert!(said.contains("on hot-added memory slower by 0.50 ns, 2.00×"), "{:?}", part.sentences);
+        assert!(said.contains("on boot memory slower by 0.50 ns, 2.00×"), "{:?}", part.sentences);
         let valid = part.winners.iter().find(|winner| winner.what == "pfn_valid, hot-added memory").unwrap();
-        assert_eq!((valid.wins.as_str(), valid.next.as_str()), ("vmemmap-section", "subsection 2.00×"));
+        assert_eq!((valid.wins.as_str(), valid.next.as_str()), ("vmemmap-section", "subsection, 0.50 ns more"));
         for name in ["lookups-hot", "lookups-boot", "hot-add-percentiles", "phases", "readers", "pareto", "map"] {
             let figure = figure(&report, name);
             assert!(figure.drawing.is_ok() && !figure.data.is_empty() && !figure.caption.is_empty(), "{name}");

@@ -1,0 +1,465 @@
+//! `pfnbench duel`, and the worker that it starts.
+
+use super::run::RunArgs;
+use super::{Answer, BackingArg, CasesArgs, Json, margin_percent, print, print_json};
+use crate::duel::arena::{Arena, Side};
+use crate::duel::referee::{PairOutcome, Samples, pair};
+use crate::duel::source::{Build, build};
+use crate::duel::verdict::{self, Code, Outcome, Record};
+use crate::duel::{Hello, Order, PROTOCOL};
+use crate::interference::Snapshot;
+use crate::interrupt::Interrupt;
+use crate::job::{self, Job};
+use crate::judge::Verdict;
+use crate::map::builtin;
+use crate::map::source::Source;
+use crate::probe::lookup::LookupOp;
+use crate::row::Tables;
+use crate::schedule::{Leg, Schedule, Scope};
+use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::summary::headline_group;
+use crate::table;
+use crate::units::{percent, signed_time, time};
+use anyhow::{Context, bail};
+use clap::Args;
+use comfy_table::{Cell, Color};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Maps in place of one: all that are built in.
+const ALL_MAPS: &str = "all";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench duel HEAD~1 HEAD                    did the last commit make a lookup slower?
+  pfnbench duel old/pfnbench target/release/pfnbench --op pfn_valid
+  pfnbench duel HEAD HEAD                      a build against itself: everything should be equal
+  pfnbench duel v0.1 HEAD --markdown           a table for the mail that comes with a patch
+  pfnbench duel HEAD~1 HEAD --maps all         on whose machine does it cost most?
+
+Exit codes: 0 nothing is slower beyond the margin, 1 something is, 2 cannot judge or bad usage.")]
+pub(super) struct DuelArgs {
+    /// The build that is compared with: a program, or a commit of the checkout, which is built once and kept in target/duel.
+    old: String,
+    /// The build that is judged.
+    new: String,
+    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
+    #[arg(long, value_name = "FILE", conflicts_with = "maps")]
+    map: Option<Source>,
+    /// `all`: every map that is built in, ranked by what the change costs there.
+    #[arg(long, value_name = "all", value_parser = [ALL_MAPS])]
+    maps: Option<String>,
+    /// Only this layout; may be given several times.
+    #[arg(long, value_name = "ID")]
+    layout: Vec<String>,
+    /// Only this lookup; may be given several times.
+    #[arg(long, value_name = "LOOKUP")]
+    op: Vec<LookupOp>,
+    #[command(flatten)]
+    cases: CasesArgs,
+    /// Where records lie (`pfnbench list` says what there is).
+    #[arg(long, default_value_t)]
+    backing: BackingArg,
+    /// Pairs of workers, each with a placement of code and memory of its own. By default 7, and more for up to two minutes while
+    /// intervals are wide; from 5 on there are verdicts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: Option<u32>,
+    /// Differences up to so many percent are negligible.
+    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
+    margin: f64,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print Markdown, for the mail that comes with a patch.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Every case in the table, not only those that changed or are undecided.
+    #[arg(long)]
+    all_cases: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// Pairs at least, and at most if none are asked for, and how long more are added.
+const PAIRS: (u32, u32, Duration) = (7, 20, Duration::from_secs(120));
+
+/// Pairs on each map, where maps are ranked.
+const PAIRS_OF_A_MAP: u32 = PROCESSES_FOR_INTERVAL as u32;
+
+/// Rounds of a pair.
+const ROUNDS: u32 = 5;
+
+/// Length of a slice: handing over costs some microseconds, and is to be less than a hundredth of it.
+const SLICE: Duration = Duration::from_micros(500);
+
+impl DuelArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let interrupt = Interrupt::listen()?;
+        let bar = bar();
+        let find = |name: &str| build(name, &interrupt, |what| bar.set_message(what.to_owned()));
+        let (old, new) = (find(&self.old)?, find(&self.new)?);
+        match &self.maps {
+            Some(_) => self.all_maps(&old, &new, &interrupt, &bar),
+            None => self.one_map(&old, &new, &interrupt, &bar),
+        }
+    }
+
+    /// What the workers measure: warm lookups of the default tier, or of every tier if cases are chosen by name.
+    fn schedule(&self, map: Option<Source>) -> anyhow::Result<Schedule> {
+        let args = RunArgs::of_duel(&self.layout, &self.op, &self.cases, map, &self.backing, self.seed, self.margin);
+        let mut schedule = args.lay_out()?;
+        schedule.effort.slice = SLICE;
+        for of in &mut schedule.maps {
+            of.work.lookups.retain(|work| work.group.tables == Tables::Hot);
+        }
+        if schedule.maps.iter().all(|of| of.work.lookups.is_empty()) {
+            bail!(
+                "a duel is about lookups with tables in the caches, and the filter selects none; pfnbench list --cases prints names"
+            );
+        }
+        Ok(schedule)
+    }
+
+    fn job(schedule: &Schedule, nr: u32) -> Job {
+        let leg = Leg { process: nr, map: 0, scope: Scope::Lookups };
+        let work = crate::work::Work { lookups: schedule.maps[0].work.lookups.clone(), ..Default::default() };
+        schedule.job(leg, work, Default::default(), None)
+    }
+
+    /// Pairs of workers, one after the other.
+    fn pairs(
+        &self,
+        (old, new): (&Build, &Build),
+        schedule: &Schedule,
+        (least, most): (u32, u32),
+        interrupt: &Interrupt,
+        tell: &dyn Fn(u32, u32),
+    ) -> anyhow::Result<Vec<PairOutcome>> {
+        let begin = Instant::now();
+        let mut pairs: Vec<PairOutcome> = Vec::new();
+        let mut samples: Vec<Vec<Samples>> = Vec::new();
+        for nr in 0..most {
+            let is_narrow = || verdict::half_width(&samples).is_some_and(|width| width < self.margin / 2.0);
+            if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
+                break;
+            }
+            let job = Self::job(schedule, nr);
+            let done = pair([&old.program, &new.program], &job, ROUNDS, interrupt, |round| tell(nr, round))?;
+            samples.push(done.samples.clone());
+            pairs.push(done);
+        }
+        Ok(pairs)
+    }
+
+    fn one_map(&self, old: &Build, new: &Build, interrupt: &Interrupt, bar: &ProgressBar) -> anyhow::Result<Answer> {
+        let schedule = self.schedule(self.map.clone())?;
+        let before = Snapshot::take();
+        let range = self.pairs.map_or((PAIRS.0, PAIRS.1), |pairs| (pairs, pairs));
+        let pairs = self.pairs((old, new), &schedule, range, interrupt, &|nr, round| {
+            bar.set_message(format!("pair {} of workers, round {} of {ROUNDS}", nr + 1, round + 1));
+        })?;
+        bar.finish_and_clear();
+        let mut outcome = outcome(&pairs, self.margin);
+        let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
+        if let Some(seen) = seen.filter(|seen| !outcome.can_judge && seen.is_notable()) {
+            outcome.reasons.push(seen.in_words());
+        }
+        let handover = pairs.iter().filter_map(|pair| pair.handover_share).reduce(f64::max);
+        let (map, versions) = (&schedule.maps[0].map.name, versions(&pairs));
+        if self.json.json {
+            print_json(&json!({
+                "can_judge": outcome.can_judge,
+                "reasons": outcome.reasons,
+                "verdicts": outcome.verdicts,
+                "old": { "name": old.name, "version": versions.0 },
+                "new": { "name": new.name, "version": versions.1 },
+                "map": map,
+                "margin": self.margin,
+                "pairs": outcome.pairs,
+                "new_layouts": outcome.new_layouts,
+                "removed_layouts": outcome.removed_layouts,
+                "same_code": outcome.same_code,
+                "handover_share": handover,
+            }))?;
+        } else {
+            print(paragraph(&outcome, (old, new), map, self.margin))?;
+            self.print_table(&outcome)?;
+            if let Some(share) = handover.filter(|_| !self.markdown) {
+                print(format!("Handing over took {:.2} % of the workers' processor time.", 100.0 * share))?;
+            }
+        }
+        Ok(answer(&outcome))
+    }
+
+    fn print_table(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let is_shown = |record: &&Record| self.all_cases || record.verdict != Verdict::Equal;
+        let shown: Vec<&Record> = outcome.verdicts.iter().filter(is_shown).collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let cells = |record: &Record| {
+            let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+            [
+                format!("{}/{}", record.case, record.layout),
+                time(record.old),
+                time(record.new),
+                format!("{} {}", record.verdict, signed_time(record.difference_ns)),
+                format!("{}×{interval}", ratio_in_words(record.ratio)),
+                record.code.name().to_owned(),
+            ]
+        };
+        let head = ["case", "old", "new", "verdict", "ratio", "code"];
+        if self.markdown {
+            print(format!("\n| {} |\n|{}", head.join(" | "), " --- |".repeat(head.len())))?;
+            return shown.iter().try_for_each(|record| print(format!("| {} |", cells(record).join(" | "))));
+        }
+        let mut table = table::empty();
+        table.set_header(head);
+        for record in shown {
+            let colour = match record.verdict {
+                Verdict::Faster => Color::Green,
+                Verdict::Slower => Color::Red,
+                Verdict::Equal | Verdict::Undecided => Color::Reset,
+            };
+            let mut row: Vec<Cell> = cells(record).into_iter().map(Cell::new).collect();
+            row[3] = row[3].clone().fg(colour);
+            table.add_row(row);
+        }
+        table::right_align(&mut table, 1..3);
+        print(table)
+    }
+
+    /// Every built-in map, ranked by the largest cost among the headline's lookups.
+    fn all_maps(&self, old: &Build, new: &Build, interrupt: &Interrupt, bar: &ProgressBar) -> anyhow::Result<Answer> {
+        let mut ranked: Vec<(String, Outcome)> = Vec::new();
+        let mut left_out = Vec::new();
+        for name in builtin::names() {
+            interrupt.check()?;
+            let mut schedule = match self.schedule(Some(Source::Builtin(name.to_owned()))) {
+                Ok(schedule) => schedule,
+                Err(error) => {
+                    left_out.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            for of in &mut schedule.maps {
+                of.work.lookups.retain(|work| work.group == headline_group(work.group.op));
+            }
+            let nr = self.pairs.unwrap_or(PAIRS_OF_A_MAP);
+            let pairs = self.pairs((old, new), &schedule, (nr, nr), interrupt, &|nr, _| {
+                bar.set_message(format!("{name}, pair {} of workers", nr + 1));
+            })?;
+            ranked.push((name.to_owned(), outcome(&pairs, self.margin)));
+        }
+        bar.finish_and_clear();
+        if ranked.is_empty() {
+            bail!("no built-in map can be raced: {}", left_out.join("; "));
+        }
+        // The most that any lookup gained or lost; what is not decided counts for nothing.
+        fn worst(outcome: &Outcome) -> Option<&Record> {
+            let decided = outcome.verdicts.iter().filter(|record| record.verdict.is_difference());
+            decided.max_by(|a, b| a.difference_ns.total_cmp(&b.difference_ns))
+        }
+        let cost = |outcome: &Outcome| worst(outcome).map_or(0.0, |record| record.difference_ns);
+        ranked.sort_by(|a, b| cost(&b.1).total_cmp(&cost(&a.1)));
+        if self.json.json {
+            let maps: Vec<_> = ranked.iter().map(|(map, outcome)| json!({ "map": map, "outcome": outcome })).collect();
+            let verdicts: Vec<_> = ranked
+                .iter()
+                .flat_map(|(map, outcome)| outcome.verdicts.iter().map(move |of| (map, of)))
+                .map(|(map, of)| Record { case: format!("{}@{map}", of.case), ..of.clone() })
+                .collect();
+            print_json(&json!({
+                "can_judge": ranked.iter().any(|(_, outcome)| outcome.can_judge),
+                "reasons": left_out,
+                "verdicts": verdicts,
+                "old": old.name,
+                "new": new.name,
+                "maps": maps,
+            }))?;
+        } else {
+            let mut table = table::empty();
+            table.set_header(["map", "costs most in", "by", "undecided"]);
+            let mut lines = Vec::new();
+            for (map, outcome) in &ranked {
+                let undecided = outcome.verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
+                let (case, by) = match worst(outcome) {
+                    Some(record) => (format!("{}/{}", record.case, record.layout), signed_time(record.difference_ns)),
+                    None => ("nothing beyond the margin".to_owned(), String::new()),
+                };
+                let cells = [map.clone(), case, by, format!("{undecided} of {}", outcome.verdicts.len())];
+                lines.push(format!("| {} |", cells.join(" | ")));
+                table.add_row(cells);
+            }
+            print(format!("{} against {}, worst map first:", new.name, old.name))?;
+            match self.markdown {
+                true => {
+                    print("\n| map | costs most in | by | undecided |\n| --- | --- | --- | --- |")?;
+                    lines.iter().try_for_each(print)?;
+                }
+                false => print(table)?,
+            }
+            left_out.iter().try_for_each(|line| print(format!("Left out: {line}")))?;
+        }
+        let slower = ranked.iter().any(|(_, outcome)| answer(outcome) == Answer::No);
+        let judged = ranked.iter().any(|(_, outcome)| outcome.can_judge);
+        Ok(if slower {
+            Answer::No
+        } else if judged {
+            Answer::Yes
+        } else {
+            Answer::CannotJudge
+        })
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").expect("a valid template"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Versions of the two builds, as they say themselves.
+fn versions(pairs: &[PairOutcome]) -> (String, String) {
+    pairs.first().map(|pair| (pair.old.version.clone(), pair.new.version.clone())).unwrap_or_default()
+}
+
+/// What pairs of workers gave, judged.
+fn outcome(pairs: &[PairOutcome], margin: f64) -> Outcome {
+    let samples: Vec<Vec<Samples>> = pairs.iter().map(|pair| pair.samples.clone()).collect();
+    let verdicts = verdict::judged(&samples, margin);
+    let layouts =
+        |of: fn(&PairOutcome) -> &Hello| pairs.first().map(|pair| of(pair).layouts.clone()).unwrap_or_default();
+    let (of_old, of_new) = (layouts(|pair| &pair.old), layouts(|pair| &pair.new));
+    let without =
+        |of: &[String], other: &[String]| of.iter().filter(|id| !other.contains(id)).cloned().collect::<Vec<_>>();
+    let mut reasons = Vec::new();
+    let undecided = verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
+    if pairs.len() < PROCESSES_FOR_INTERVAL {
+        reasons.push(format!("{} pairs of workers are too few: verdicts need {PROCESSES_FOR_INTERVAL}.", pairs.len()));
+    } else if 2 * undecided > verdicts.len() {
+        let floors = verdicts.iter().filter_map(|record| record.noise_floor).fold(0.0, f64::max);
+        reasons.push(format!(
+            "{undecided} of {} cases are undecided; the noise floor is up to {}. Stop other programs, or measure more --pairs.",
+            verdicts.len(),
+            percent(floors)
+        ));
+    }
+    let is_same = |layout: &&String| {
+        let mut of = verdicts.iter().filter(|record| record.layout == **layout).peekable();
+        of.peek().is_some() && of.all(|record| matches!(record.code, Code::Same | Code::Moved))
+    };
+    Outcome {
+        can_judge: reasons.is_empty(),
+        new_layouts: without(&of_new, &of_old),
+        removed_layouts: without(&of_old, &of_new),
+        same_code: of_old.iter().filter(is_same).cloned().collect(),
+        pairs: pairs.len(),
+        reasons,
+        verdicts,
+    }
+}
+
+fn answer(outcome: &Outcome) -> Answer {
+    match outcome.verdicts.iter().any(|record| record.verdict == Verdict::Slower) {
+        true => Answer::No,
+        false if outcome.can_judge => Answer::Yes,
+        false => Answer::CannotJudge,
+    }
+}
+
+/// The outcome in a paragraph.
+fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin: f64) -> String {
+    let count = |verdict| outcome.verdicts.iter().filter(|record| record.verdict == verdict).count();
+    let (slower, faster) = (count(Verdict::Slower), count(Verdict::Faster));
+    let (equal, undecided) = (count(Verdict::Equal), count(Verdict::Undecided));
+    let mut said = format!(
+        "{} against {} on {map}, {} cases in {} pairs of workers: {slower} slower, {faster} faster, {equal} equal within {}, \
+         {undecided} undecided.",
+        new.name,
+        old.name,
+        outcome.verdicts.len(),
+        outcome.pairs,
+        percent(margin)
+    );
+    let worst = outcome.verdicts.iter().filter(|record| record.verdict == Verdict::Slower);
+    if let Some(worst) = worst.max_by(|a, b| a.difference_ns.total_cmp(&b.difference_ns)) {
+        let interval = worst.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+        said.push_str(&format!(
+            " The largest cost is {}/{}: {}, {}×{interval}.",
+            worst.case,
+            worst.layout,
+            signed_time(worst.difference_ns),
+            ratio_in_words(worst.ratio)
+        ));
+    }
+    let listed = [
+        ("Machine code did not change, though it may have moved, for", &outcome.same_code),
+        ("Only the new build has", &outcome.new_layouts),
+        ("Only the old build has", &outcome.removed_layouts),
+    ];
+    for (what, layouts) in listed.into_iter().filter(|(_, layouts)| !layouts.is_empty()) {
+        said.push_str(&format!(" {what} {}.", layouts.join(", ")));
+    }
+    if !outcome.can_judge {
+        said.push_str(&format!(" This duel cannot judge: {}", outcome.reasons.join(" ")));
+    }
+    said
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WorkerArgs {
+    /// Which build this is.
+    #[arg(long, value_parser = ["old", "new"])]
+    side: String,
+    /// Number of the open file that is the shared memory.
+    #[arg(long)]
+    arena: i32,
+}
+
+impl WorkerArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        // If the referee is gone, nobody needs the rest.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+        let text = std::io::read_to_string(std::io::stdin().lock()).context("the order on standard input")?;
+        let value: serde_json::Value = serde_json::from_str(&text).context("the order on standard input")?;
+        let protocol = value.get("protocol").and_then(serde_json::Value::as_u64);
+        let say = |hello: Hello| {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer(&mut out, &hello)?;
+            out.write_all(b"\n")?;
+            out.flush()
+        };
+        let refuse = |reason: String| Hello {
+            protocol: PROTOCOL,
+            version: super::version().to_owned(),
+            lanes: Vec::new(),
+            layouts: Vec::new(),
+            error: Some(reason),
+        };
+        if protocol != Some(u64::from(PROTOCOL)) {
+            // The referee reads the version first, whatever else it understands.
+            say(refuse(format!("this build speaks version {PROTOCOL}")))?;
+            return Ok(Answer::CannotJudge);
+        }
+        let order: Order = serde_json::from_value(value).context("the order on standard input")?;
+        let interrupt = Interrupt::listen()?;
+        let side = Side::of_name(&self.side).context("a side")?;
+        // SAFETY: the referee that started this process opened the file for it under this number, and nothing here has used it.
+        let arena = unsafe { Arena::inherited(self.arena) }.context("the shared memory")?;
+        let _pinned = order.processor.and_then(crate::pinning::pin_to);
+        let result = job::work_in_duel(&order.job, &interrupt, (&arena, side), &mut |hello| say(hello));
+        if let Err(error) = &result {
+            arena.fail();
+            let reason = error.to_string();
+            // Who has not said hello yet is asked why; afterwards the standard error tells.
+            let _ = say(refuse(reason));
+        }
+        result?;
+        Ok(Answer::Yes)
+    }
+}

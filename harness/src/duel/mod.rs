@@ -1,0 +1,83 @@
+//! A duel: two builds of this program measured against each other on one processor, in slices that take turns.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | [`arena`] | the memory that the two workers and the referee share, and the bells by which they hand over |
+//! | [`referee`] | starts the workers, writes the script of each round, watches that they get on |
+//! | [`source`] | builds of commits, cached in the checkout |
+//! | [`verdict`] | what the slices say, layout by layout |
+//!
+//! A worker is this program, or an older or newer build of it, with `duel-worker`. It boots the layouts, checks every answer, and
+//! measures a slice when its bell rings; whoever is not on is asleep. Both have the same seed and so the same queries. A pair of
+//! workers is one placement of code and memory; several pairs make an interval.
+
+pub mod arena;
+pub mod referee;
+pub mod source;
+pub mod verdict;
+
+use crate::cases::LookupGroup;
+use crate::job::Job;
+use crate::row::Sections;
+use serde::{Deserialize, Serialize};
+
+/// Version of what referee and worker say to each other. It changes with [`Job`], [`Hello`] and the arena.
+pub const PROTOCOL: u32 = 1;
+
+/// What a worker is asked to do, on its standard input.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// [`PROTOCOL`] of the referee.
+    pub protocol: u32,
+    /// What is booted and measured.
+    pub job: Job,
+    /// The processor that the worker keeps to.
+    pub processor: Option<usize>,
+}
+
+/// What a worker says once it has booted, a line of JSON on its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the worker.
+    pub protocol: u32,
+    /// Its version and commit.
+    pub version: String,
+    /// What it can measure; the place in the list is the number of the lane.
+    pub lanes: Vec<Lane>,
+    /// Ids of its layouts.
+    pub layouts: Vec<String>,
+    /// Why it cannot take part.
+    pub error: Option<String>,
+}
+
+/// Lookups of one boot of a layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The case without the layout, by name.
+    pub case: String,
+    /// The lookup.
+    pub group: LookupGroup,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// The layout.
+    pub layout: String,
+    /// Which boot of it.
+    pub boot: u32,
+    /// Batches of queries that fill a slice.
+    pub batches: u64,
+    /// Batches of all queries.
+    pub nr_batches: u64,
+    /// Sum of all answers; `None` where answers are addresses, which differ from one process to the next.
+    pub answers: Option<u64>,
+    /// Fingerprint of the machine code of the loop, whatever its address; `None` where this program cannot read it.
+    pub code: Option<u64>,
+    /// Where the loop begins in its cache line.
+    pub offset_in_line: u64,
+}
+
+impl Lane {
+    /// What both workers must have to be compared.
+    pub fn key(&self) -> (String, String, u32) {
+        (self.case.clone(), self.layout.clone(), self.boot)
+    }
+}

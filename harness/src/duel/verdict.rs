@@ -1,0 +1,253 @@
+//! What the slices of a duel say: each layout of the new build against the same layout of the old one.
+
+use super::Lane;
+use super::referee::Samples;
+use crate::judge::{Comparison, Family, Verdict, judge};
+use crate::statistics::{Estimate, low_quartile, mean, median, noise_floor};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became of the machine code of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Code {
+    /// The same instructions at the same place in a cache line.
+    Same,
+    /// The same instructions at another place in a cache line: time may change, though nothing was changed.
+    Moved,
+    /// Other instructions.
+    Changed,
+    /// It cannot be read on this architecture.
+    Unknown,
+}
+
+impl Code {
+    fn of(old: &Lane, new: &Lane) -> Self {
+        match (old.code, new.code) {
+            (Some(a), Some(b)) if a != b => Self::Changed,
+            (Some(_), Some(_)) if old.offset_in_line != new.offset_in_line => Self::Moved,
+            (Some(_), Some(_)) => Self::Same,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// In tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Moved => "moved",
+            Self::Changed => "changed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A layout in a case, new against old.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The case without the layout.
+    pub case: String,
+    /// The layout.
+    pub layout: String,
+    /// Always `old`.
+    pub reference: &'static str,
+    /// Time of the old build, ns an operation.
+    pub old: f64,
+    /// Time of the new one.
+    pub new: f64,
+    /// The verdict on the new one.
+    pub verdict: Verdict,
+    /// New over old: above 1 is slower.
+    pub ratio: f64,
+    /// New less old, in ns an operation.
+    pub difference_ns: f64,
+    /// Corrected interval of the ratio.
+    pub interval: Option<(f64, f64)>,
+    /// How far two boots of the old build are apart, as a share of the time.
+    pub noise_floor: Option<f64>,
+    /// What became of its machine code.
+    pub code: Code,
+    /// Samples that were disturbed, in percent.
+    pub disturbed_percent: f64,
+}
+
+/// Everything that was compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Was enough measured to judge?
+    pub can_judge: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Every comparison.
+    pub verdicts: Vec<Record>,
+    /// Layouts that only the new build has.
+    pub new_layouts: Vec<String>,
+    /// Layouts that only the old build has.
+    pub removed_layouts: Vec<String>,
+    /// Layouts whose machine code is the same in every case that was measured.
+    pub same_code: Vec<String>,
+    /// Pairs of workers.
+    pub pairs: usize,
+}
+
+/// Times of a boot of a lane in one pair of workers: of the old build and of the new one.
+fn of_boot(samples: &Samples) -> Option<(f64, f64)> {
+    let rounds = || samples.rounds.iter().filter_map(|(old, new)| old.zip(*new));
+    Some((low_quartile(rounds().map(|round| round.0))?, low_quartile(rounds().map(|round| round.1))?))
+}
+
+/// The values of the pairs for a layout in a case.
+#[derive(Default)]
+struct Values {
+    old_ns: Vec<f64>,
+    new_ns: Vec<f64>,
+    /// New against old, and one boot of the old build against another.
+    logs: Vec<f64>,
+    differences: Vec<f64>,
+    control: Vec<f64>,
+    samples: usize,
+    disturbed: usize,
+    code: BTreeSet<Code>,
+}
+
+/// Judges what the pairs of workers gave. Differences up to `margin` are negligible.
+pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
+    let mut values: BTreeMap<(String, String), Values> = BTreeMap::new();
+    for pair in pairs {
+        let mut lanes: BTreeMap<(String, String), Vec<&Samples>> = BTreeMap::new();
+        for samples in pair {
+            lanes.entry((samples.old.case.clone(), samples.old.layout.clone())).or_default().push(samples);
+        }
+        for (key, boots) in lanes {
+            let of = values.entry(key).or_default();
+            for samples in &boots {
+                of.samples += samples.rounds.len();
+                of.disturbed += samples.rounds.iter().filter(|(old, new)| old.is_none() || new.is_none()).count();
+                of.code.insert(Code::of(&samples.old, &samples.new));
+            }
+            let times: Vec<(f64, f64)> = boots.iter().filter_map(|samples| of_boot(samples)).collect();
+            let logs: Vec<f64> = times.iter().map(|(old, new)| (new / old).ln()).collect();
+            let differences: Vec<f64> = times.iter().map(|(old, new)| new - old).collect();
+            of.logs.extend(mean(&logs));
+            of.differences.extend(mean(&differences));
+            of.old_ns.extend(mean(&times.iter().map(|time| time.0).collect::<Vec<_>>()));
+            of.new_ns.extend(mean(&times.iter().map(|time| time.1).collect::<Vec<_>>()));
+            if let [first, second, ..] = times[..] {
+                // Two means of two boots differ as much as two boots, less a square root of two.
+                of.control.push((first.0 / second.0).ln() / std::f64::consts::SQRT_2);
+            }
+        }
+    }
+    // What two boots of the same differ by is known best from all layouts of a case together.
+    let mut controls: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    for ((case, _), of) in &values {
+        controls.entry(case).or_default().push(of.control.clone());
+    }
+    let floors: BTreeMap<String, Option<f64>> =
+        controls.into_iter().map(|(case, controls)| (case.to_owned(), noise_floor(&controls))).collect();
+    let mut comparisons = Vec::new();
+    let mut records = Vec::new();
+    for ((case, layout), of) in values {
+        let (Some(old), Some(new)) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied())) else {
+            continue;
+        };
+        let floor = floors.get(&case).copied().flatten();
+        comparisons.push(Comparison { log_ratio: Estimate::of_processes(&of.logs), noise_floor: floor });
+        records.push(Record {
+            reference: "old",
+            old,
+            new,
+            verdict: Verdict::Undecided,
+            ratio: mean(&of.logs).map_or(new / old, f64::exp),
+            difference_ns: mean(&of.differences).unwrap_or(new - old),
+            interval: None,
+            noise_floor: floor,
+            // Of several processes the most that was seen.
+            code: of.code.last().copied().unwrap_or(Code::Unknown),
+            disturbed_percent: 100.0 * of.disturbed as f64 / of.samples.max(1) as f64,
+            case,
+            layout,
+        });
+    }
+    for (record, judged) in records.iter_mut().zip(judge(Family::Rest, &comparisons, margin)) {
+        (record.verdict, record.interval) = (judged.verdict, judged.interval);
+    }
+    records
+}
+
+/// The widest half of the uncorrected intervals of the log ratios.
+pub fn half_width(pairs: &[Vec<Samples>]) -> Option<f64> {
+    let mut logs: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+    for pair in pairs {
+        let mut of_pair: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+        for samples in pair {
+            let key = (samples.old.case.clone(), samples.old.layout.clone());
+            of_pair.entry(key).or_default().extend(of_boot(samples).map(|(old, new)| (new / old).ln()));
+        }
+        for (key, boots) in of_pair {
+            logs.entry(key).or_default().extend(mean(&boots));
+        }
+    }
+    let widths = logs.values().filter_map(|logs| {
+        let (low, high) = Estimate::of_processes(logs)?.interval(0.05);
+        Some((high - low) / 2.0)
+    });
+    widths.reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::LookupGroup;
+    use crate::judge::MARGIN;
+    use crate::probe::lookup::LookupOp;
+    use crate::queries::Pattern;
+    use crate::row::Sections;
+
+    fn lane(layout: &str, boot: u32, code: u64, offset_in_line: u64) -> Lane {
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        Lane {
+            case: group.name(Sections::Hot),
+            group,
+            sections: Sections::Hot,
+            layout: layout.to_owned(),
+            boot,
+            batches: 10,
+            nr_batches: 16,
+            answers: Some(1),
+            code: Some(code),
+            offset_in_line,
+        }
+    }
+
+    /// Pairs in which `a` of the new build takes `ratio` times as long, and `b` as long as before.
+    fn pairs(nr: usize, ratio: f64) -> Vec<Vec<Samples>> {
+        let of = |pair: usize, layout: &str, boot: u32, ratio: f64| {
+            let luck = 1.0 + 0.003 * ((pair * 2 + boot as usize) % 3) as f64;
+            let (code, offset) = if layout == "a" && ratio != 1.0 { (2, 0) } else { (1, 32) };
+            let rounds = (0..5).map(|round| {
+                let noise = 1.0 + 0.001 * f64::from(round % 2);
+                (Some(luck * noise), if round == 4 { None } else { Some(luck * noise * ratio) })
+            });
+            Samples { old: lane(layout, boot, 1, 0), new: lane(layout, boot, code, offset), rounds: rounds.collect() }
+        };
+        let pair = |pair| {
+            let boots = (0..2).flat_map(move |boot| [("a", boot, ratio), ("b", boot, 1.0)]);
+            boots.map(|(layout, boot, ratio)| of(pair, layout, boot, ratio)).collect()
+        };
+        (0..nr).map(pair).collect()
+    }
+
+    #[test]
+    fn a_slowdown_is_found_and_nothing_else() {
+        let records = judged(&pairs(7, 1.05), MARGIN);
+        let of = |layout: &str| records.iter().find(|record| record.layout == layout).unwrap();
+        assert_eq!((of("a").verdict, of("b").verdict), (Verdict::Slower, Verdict::Equal));
+        assert_eq!((of("a").code, of("b").code), (Code::Changed, Code::Moved));
+        assert!((of("a").ratio - 1.05).abs() < 0.001 && (of("a").disturbed_percent - 20.0).abs() < 1e-9);
+        assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
+        assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
+        assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");
+        assert!(half_width(&pairs(7, 1.05)).unwrap() < 0.01 && half_width(&pairs(4, 1.0)).is_none());
+    }
+}

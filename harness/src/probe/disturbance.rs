@@ -1,0 +1,164 @@
+//! Was a slice of measuring disturbed? What the system tells of the thread while it ran.
+//!
+//! A slice in which the thread lost its processor measures the scheduler, not a layout, and on a busy machine that is every tenth
+//! one. Three independent witnesses are asked, because each is missing somewhere:
+//!
+//! | witness | source | tells of |
+//! | --- | --- | --- |
+//! | involuntary switches | `getrusage(RUSAGE_THREAD)` | another program that took the processor |
+//! | run-queue delay | `/proc/thread-self/schedstat`, second field | the same, in nanoseconds |
+//! | wall time beyond processor time | `CLOCK_MONOTONIC`, `CLOCK_THREAD_CPUTIME_ID` | the same, `SIGSTOP`, and steal time where the kernel accounts for it |
+//!
+//! The value of a slice is never evidence: a slow slice that no witness speaks against stays.
+
+use crate::row::Evidence;
+use rustix::time::{ClockId, clock_gettime};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// Wall time beyond processor time that a slice may have: the system calls around it take some of it.
+const SLACK: Duration = Duration::from_micros(10);
+
+/// The same in parts of the slice.
+const SLACK_PARTS: u64 = 50;
+
+/// Watches the calling thread.
+#[derive(Debug)]
+pub struct Watch {
+    /// Run time, run-queue delay and time slices of the thread; `None` without `/proc` or `CONFIG_SCHED_INFO`.
+    schedstat: Option<File>,
+}
+
+/// Totals of the thread, read outside of what is timed.
+#[derive(Clone, Copy, Debug)]
+struct Totals {
+    switches: Option<u64>,
+    wait_ns: Option<u64>,
+}
+
+impl Watch {
+    /// Watches the thread that calls it, and no other: [`time`](Self::time) is for that thread.
+    pub fn of_this_thread() -> Self {
+        let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok() };
+        // Some kernels have the file and say nothing.
+        match watch.wait_ns() {
+            Some(_) => watch,
+            None => Self { schedstat: None },
+        }
+    }
+
+    /// Times what `run` does, with what the system tells of the thread meanwhile.
+    pub fn time<T>(&self, run: impl FnOnce() -> T) -> (T, Evidence) {
+        let before = self.totals();
+        let cpu_before = thread_time();
+        let begin = Instant::now();
+        let result = run();
+        let wall = begin.elapsed();
+        let cpu_after = thread_time();
+        let after = self.totals();
+        let since = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
+        let evidence = Evidence {
+            wall_ns: wall.as_nanos() as u64,
+            cpu_ns: Some(cpu_after.saturating_sub(cpu_before).as_nanos() as u64),
+            switches: since(before.switches, after.switches),
+            wait_ns: since(before.wait_ns, after.wait_ns),
+            retaken: 0,
+        };
+        (result, evidence)
+    }
+
+    fn totals(&self) -> Totals {
+        Totals { switches: involuntary_switches(), wait_ns: self.wait_ns() }
+    }
+
+    fn wait_ns(&self) -> Option<u64> {
+        let mut text = [0u8; 96];
+        let len = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(&text[..len]).ok()?.split_whitespace().nth(1)?.parse().ok()
+    }
+}
+
+/// Does what the system tells speak against a slice?
+pub fn is_disturbed(evidence: &Evidence) -> bool {
+    let slack = (evidence.wall_ns / SLACK_PARTS).max(SLACK.as_nanos() as u64);
+    let off_processor = evidence.cpu_ns.is_some_and(|cpu| evidence.wall_ns.saturating_sub(cpu) > slack);
+    evidence.switches.is_some_and(|nr| nr > 0) || evidence.wait_ns.is_some_and(|wait| wait > 0) || off_processor
+}
+
+/// Processor time of the calling thread.
+pub fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Times that the calling thread lost its processor to another; `None` where the system does not count.
+fn involuntary_switches() -> Option<u64> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes a whole `rusage`, for which there is room, or nothing and returns an error.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
+    // SAFETY: zeroed, which is a value of every field, or written.
+    let usage = unsafe { usage.assume_init() };
+    (result == 0).then_some(usage.ru_nivcsw as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+    use std::thread;
+
+    fn spin(length: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < length {
+            black_box(0);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_was_disturbed() {
+        let watch = Watch::of_this_thread();
+        let ((), evidence) = watch.time(|| thread::sleep(Duration::from_millis(2)));
+        assert!(is_disturbed(&evidence), "{evidence:?}");
+    }
+
+    /// On a machine that is never quiet for 200 µs there is nothing to see.
+    #[test]
+    fn some_short_slice_is_undisturbed() {
+        let watch = Watch::of_this_thread();
+        let undisturbed = (0..10_000).any(|_| !is_disturbed(&watch.time(|| spin(Duration::from_micros(200))).1));
+        assert!(undisturbed);
+    }
+
+    #[test]
+    fn each_witness_counts_for_itself() {
+        let quiet =
+            Evidence { wall_ns: 300_000, cpu_ns: Some(299_000), switches: Some(0), wait_ns: Some(0), retaken: 0 };
+        assert!(!is_disturbed(&quiet));
+        assert!(is_disturbed(&Evidence { switches: Some(1), ..quiet }));
+        assert!(is_disturbed(&Evidence { wait_ns: Some(1), ..quiet }));
+        assert!(is_disturbed(&Evidence { cpu_ns: Some(280_000), ..quiet }));
+        // A slow slice alone is no evidence, and neither is a witness that says nothing.
+        assert!(!is_disturbed(&Evidence { wall_ns: 3_000_000, cpu_ns: Some(2_990_000), ..quiet }));
+        assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, ..quiet }));
+    }
+
+    /// Two threads that are kept to one processor take it from each other.
+    #[test]
+    fn a_thread_that_shares_its_processor_is_disturbed_often() {
+        let Some(_pinned) = crate::pinning::pin() else {
+            eprintln!("skipped: this system does not let a thread choose its processor");
+            return;
+        };
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let disturbed = thread::scope(|scope| {
+            // Inherits the one processor.
+            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            let watch = Watch::of_this_thread();
+            let disturbed = (0..20).filter(|_| is_disturbed(&watch.time(|| spin(Duration::from_millis(10))).1)).count();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            disturbed
+        });
+        assert!(disturbed > 5, "{disturbed} of 20");
+    }
+}

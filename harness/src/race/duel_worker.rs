@@ -1,0 +1,109 @@
+//! A worker of a duel: boots the layouts, prepares every lane, and measures a slice whenever it is on.
+
+use super::lookups::Lane;
+use super::{Race, RaceError, Served, Settings, Sink, Unit, chosen};
+use crate::duel::arena::{Arena, Outcome, Side};
+use crate::duel::{self, Hello, PROTOCOL};
+use crate::field::{Field, Lineup};
+use crate::interrupt::Interrupt;
+use crate::probe::disturbance::thread_time;
+use crate::probe::lookup::{LookupOp, Mode, Window};
+use crate::row::Row;
+use memmap_layouts::{BootMap, Geometry};
+use std::io;
+use std::time::Duration;
+
+/// How long a worker sleeps before it looks whether the referee is still there.
+const NAP: Duration = Duration::from_secs(1);
+
+/// A worker keeps no rows.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn begin(&mut self, _: &str, _: &str, _: Duration) {}
+    fn done(&mut self, _: Unit) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Boots, says what it can measure, and measures until the referee is gone.
+///
+/// # Errors
+/// A layout does not come up or answers wrongly, or the user asked to stop.
+pub fn work<G: Geometry>(
+    boot: BootMap,
+    map_end: u64,
+    settings: &Settings,
+    interrupt: &Interrupt,
+    (arena, side): (&Arena, Side),
+    hello: &mut dyn FnMut(Hello) -> io::Result<()>,
+) -> Result<(), RaceError> {
+    let Served { entries, .. } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
+    let lineup = Lineup { entries: &entries, control: None, boots: settings.effort.boots };
+    let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
+    let mut nowhere = Nowhere;
+    let mut race = Race::new(field, settings, interrupt, &mut nowhere);
+    let has_hot = race.field.add_hot_window(interrupt)?;
+    let mut lanes: Vec<(Lane, Row)> = Vec::new();
+    let mut told = Vec::new();
+    for work in &settings.work.lookups {
+        let mut of_work = race.lanes(work, has_hot)?;
+        race.calibrate_all(&mut of_work)?;
+        for (lane, row) in of_work {
+            told.push(race.told(&work.group, &lane, &row));
+            lanes.push((lane, row));
+        }
+    }
+    let layouts = race.field.layouts.iter().map(|layout| layout.id().to_owned()).collect();
+    let version = crate::cli::version().to_owned();
+    hello(Hello { protocol: PROTOCOL, version, lanes: told, layouts, error: None })?;
+    race.serve(&mut lanes, arena, side)
+}
+
+impl<G: Geometry> Race<'_, G> {
+    /// A lane as the referee is told of it.
+    fn told(&self, group: &crate::cases::LookupGroup, lane: &Lane, row: &Row) -> duel::Lane {
+        let contestant = self.field.instance(lane.instance());
+        let code = contestant.lookup_code(group.asked());
+        let addresses = matches!(group.op, LookupOp::PfnToPage)
+            || group.op == LookupOp::ValidToPage && group.mode != Mode::Touching;
+        duel::Lane {
+            case: group.name(lane.sections),
+            group: *group,
+            sections: lane.sections,
+            layout: row.layout.clone(),
+            boot: row.boot.unwrap_or(0),
+            batches: lane.batches,
+            nr_batches: lane.prepared.nr_batches(),
+            answers: (!addresses).then(|| lane.prepared.expected(lane.prepared.pass())),
+            code: None,
+            offset_in_line: (code % 64) as u64,
+        }
+    }
+
+    /// Measures whenever it is on.
+    fn serve(&mut self, lanes: &mut [(Lane, Row)], arena: &Arena, side: Side) -> Result<(), RaceError> {
+        let mut since = thread_time();
+        loop {
+            self.interrupt.check()?;
+            if !arena.wait(side, NAP) {
+                continue;
+            }
+            while let Some(step) = arena.step_of(side) {
+                let begin = thread_time();
+                let lane = lanes.get_mut(step.lane as usize).map(|(lane, _)| lane);
+                let lane = lane.ok_or_else(|| io::Error::other(format!("there is no lane {}", step.lane)))?;
+                let sample = self.slice_at(lane, Window { first: step.first, batches: step.batches })?;
+                let outcome =
+                    Outcome { wall_ns: sample.evidence.wall_ns, nr_ops: sample.nr_ops, disturbed: sample.disturbed };
+                // Before the other side is rung for: the two shall not run at once.
+                let now = thread_time();
+                arena.add_time(side, now.saturating_sub(begin), now.saturating_sub(since));
+                since = now;
+                if !arena.done(side, outcome) {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! Lookups: a line for each group and kind of memory, a cell for each layout, each cell judged against the reference.
+
+use crate::cases::LookupGroup;
+use crate::contestant::CONTROL;
+use crate::judge::{Comparison, Family, Judged, Verdict, judge};
+use crate::probe::lookup::LookupOp;
+use crate::queries::{Pattern, Population};
+use crate::row::{Dependency, Row, Sections};
+use crate::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Lookups that are read first: those of the finding and of the table of winners.
+pub const HEADLINES: [(LookupOp, Sections); 8] = [
+    (LookupOp::PfnValid, Sections::Hot),
+    (LookupOp::PfnValid, Sections::Boot),
+    (LookupOp::PfnToPage, Sections::Hot),
+    (LookupOp::PfnToPage, Sections::Boot),
+    (LookupOp::PageToPfn, Sections::Hot),
+    (LookupOp::ValidToPage, Sections::Hot),
+    (LookupOp::ValidToPage, Sections::Boot),
+    (LookupOp::NextValidPfn, Sections::Boot),
+];
+
+/// The group that stands for a lookup among the headlines: pages in random order; a walk has an order of its own.
+pub fn headline_group(op: LookupOp) -> LookupGroup {
+    LookupGroup::plain(op, if op == LookupOp::NextValidPfn { Pattern::Sequential } else { Pattern::Random })
+}
+
+/// The two layouts that the series is about: with the sub-section map, and the same without it.
+pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");
+
+/// Figures and references below so many times the loop alone have no ratio: it would be one of loops.
+const LEAST_FLOORS: f64 = 3.0;
+
+/// A lookup of one layout.
+#[derive(Clone, Debug, Serialize)]
+pub struct LookupCell {
+    /// The layout.
+    pub layout: String,
+    /// Median over processes, in ns an operation; of a process it is the mean over boots of the lower quartile of the samples.
+    pub median_ns: Option<f64>,
+    /// Lower and upper quartile over all samples.
+    pub quartiles_ns: Option<(f64, f64)>,
+    /// Geometric mean over processes of the ratio to the reference layout in the same rounds. Absent where either figure is within three
+    /// times that of the loop alone.
+    pub ratio: Option<f64>,
+    /// Corrected interval of the ratio over processes, if there are enough of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_interval: Option<(f64, f64)>,
+    /// Mean over processes of the difference to the reference layout, in ns an operation; above 0 is slower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference_ns: Option<f64>,
+    /// What may be said of it against the reference; absent for the reference itself and where there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Samples that were disturbed, in percent: they are not used.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub disturbed_percent: f64,
+    /// How the answer of a chained lookup reached the next address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependency: Option<Dependency>,
+    /// Bytes of the records that were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_set_bytes: Option<u64>,
+    /// What records of this row were made of.
+    pub backing: String,
+    /// Why there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+fn is_zero(percent: &f64) -> bool {
+    *percent == 0.0
+}
+
+impl LookupCell {
+    /// Did the answer of a chained lookup reach the next address as a branch, at least where it is no? There is no data chain then.
+    pub fn is_branch(&self) -> bool {
+        matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
+    }
+}
+
+/// One lookup on one kind of sections in one order.
+#[derive(Clone, Debug, Serialize)]
+pub struct LookupLine {
+    /// What is compared.
+    #[serde(flatten)]
+    pub group: LookupGroup,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// The loop without a lookup, in ns an operation.
+    pub floor_ns: Option<f64>,
+    /// How far apart the same layout can be from itself, as a share of the time; `None` without a control or enough processes.
+    pub noise_floor: Option<f64>,
+    /// Pages that are asked for, in percent of those of the sections; `None` where it is all that are valid for every layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_percent: Option<f64>,
+    /// By layout.
+    pub cells: Vec<LookupCell>,
+    /// Undisturbed samples by layout.
+    #[serde(skip)]
+    samples: BTreeMap<String, Samples>,
+    /// Verdicts of the headline family, by layout and the one that it is compared with.
+    #[serde(skip)]
+    headline: BTreeMap<(String, String), Judged>,
+}
+
+/// A comparison of two layouts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Geometric mean over processes of the ratio.
+    pub ratio: f64,
+    /// Mean over processes of the difference, in ns an operation.
+    pub difference_ns: f64,
+    /// Verdict and interval, corrected for the headline family if the pair is of it.
+    pub judged: Judged,
+}
+
+impl LookupLine {
+    /// The cell of a layout.
+    pub fn cell(&self, layout: &str) -> Option<&LookupCell> {
+        self.cells.iter().find(|cell| cell.layout == layout)
+    }
+
+    /// The layout that takes the least time.
+    pub fn fastest(&self) -> Option<&LookupCell> {
+        let timed = self.cells.iter().filter_map(|cell| Some((cell, cell.median_ns?)));
+        timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
+    }
+
+    /// Two layouts compared with each other directly, not by way of the reference. `None` if either has no samples.
+    pub fn pair(&self, of: &str, to: &str, margin: f64) -> Option<Pair> {
+        let (of_samples, to_samples) = (self.samples.get(of)?, self.samples.get(to)?);
+        let (logs, differences) = compared(of_samples, to_samples);
+        let judged = self.headline.get(&(of.to_owned(), to.to_owned())).copied();
+        let alone = || judge(Family::Headline, &[self.comparison(&logs)], margin)[0];
+        Some(Pair {
+            ratio: mean(&logs)?.exp(),
+            difference_ns: mean(&differences)?,
+            judged: judged.unwrap_or_else(alone),
+        })
+    }
+
+    /// The widest half of the uncorrected 95 % intervals of the log ratios to a reference; `None` without enough processes.
+    pub fn half_width(&self, reference: &str) -> Option<f64> {
+        let to = self.samples.get(reference)?;
+        let widths = self.samples.iter().filter(|(layout, _)| *layout != reference).filter_map(|(_, of)| {
+            let (low, high) = Estimate::of_processes(&compared(of, to).0)?.interval(0.05);
+            Some((high - low) / 2.0)
+        });
+        widths.reduce(f64::max)
+    }
+
+    fn comparison(&self, logs: &[f64]) -> Comparison {
+        Comparison { log_ratio: Estimate::of_processes(logs), noise_floor: self.noise_floor }
+    }
+
+    /// Is a chained figure of one layout comparable with that of another?
+    pub fn is_comparable(&self, a: &str, b: &str) -> bool {
+        let branch = |layout| self.cell(layout).is_some_and(LookupCell::is_branch);
+        branch(a) == branch(b)
+    }
+}
+
+/// Times in ns an operation by process and boot, then by sample.
+type Samples = BTreeMap<(u32, u32), BTreeMap<u32, f64>>;
+
+fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
+    let mut samples = Samples::new();
+    for row in rows.filter(|row| !row.disturbed) {
+        if let Some(value) = row.value {
+            let of_boot = samples.entry((row.process, row.boot.unwrap_or(0))).or_default();
+            of_boot.insert(row.sample.unwrap_or(0), value);
+        }
+    }
+    samples
+}
+
+/// Log ratio and difference of two layouts, one of each a process: the means over boots of those of the lower quartiles. Only samples
+/// of rounds in which neither was disturbed count.
+fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
+    let mut by_process: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    for ((process, boot), of_boot) in of {
+        let Some(to_boot) = to.get(&(*process, *boot)) else { continue };
+        let pairs = || of_boot.iter().filter_map(|(sample, of)| Some((*of, *to_boot.get(sample)?)));
+        // Runs of earlier versions may have one sample a process.
+        let least = LEAST_SAMPLES.min(of_boot.len());
+        if pairs().count() < least {
+            continue;
+        }
+        let low = |values: Vec<f64>| low_quartile(values.iter().copied()).or(values.first().copied());
+        let Some(of) = low(pairs().map(|pair| pair.0).collect()) else { continue };
+        let Some(to) = low(pairs().map(|pair| pair.1).collect()) else { continue };
+        by_process.entry(*process).or_default().push(((of / to).ln(), of - to));
+    }
+    let means = by_process.values().filter_map(|boots| {
+        let (logs, differences): (Vec<f64>, Vec<f64>) = boots.iter().copied().unzip();
+        mean(&logs).zip(mean(&differences))
+    });
+    means.unzip()
+}
+
+/// The time of a layout in each process, in ns an operation: the mean over boots of the lower quartile.
+fn by_process(samples: &Samples) -> BTreeMap<u32, f64> {
+    let mut boots: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for ((process, _), of_boot) in samples {
+        let low = low_quartile(of_boot.values().copied()).or(of_boot.values().next().copied());
+        boots.entry(*process).or_default().extend(low);
+    }
+    boots.into_iter().filter_map(|(process, boots)| Some((process, mean(&boots)?))).collect()
+}
+
+/// Process times of every layout of a line, for comparisons between runs.
+pub(crate) fn process_times(rows: &[&Row]) -> Vec<f64> {
+    by_process(&samples(rows.iter())).into_values().collect()
+}
+
+/// The noise floor of rows of one group and kind of memory: of the control against its namesake.
+pub(crate) fn noise_floor_of(rows: &[&Row]) -> Option<f64> {
+    let layouts: BTreeSet<&str> = rows.iter().map(|row| row.layout.as_str()).collect();
+    let of = |layout: &str| samples(rows.iter().filter(|row| row.layout == layout));
+    let by_layout: BTreeMap<String, Samples> =
+        layouts.iter().map(|layout| ((*layout).to_owned(), of(layout))).collect();
+    floor_of_controls(&by_layout, rows)
+}
+
+fn floor_of_controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> Option<f64> {
+    let control = by_layout.get(CONTROL)?;
+    let namesake = rows.iter().find_map(|row| row.control_of.as_deref()).unwrap_or(crate::race::REFERENCE);
+    let logs = compared(control, by_layout.get(namesake)?).0;
+    // A layout that runs the very same code over tables of its own is one more control, unless it reads records, which may lie elsewhere.
+    let same_code: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row.same_code)
+        .map(|row| row.layout.as_str())
+        .filter(|layout| *layout != CONTROL)
+        .collect();
+    let more =
+        same_code.into_iter().filter_map(|layout| Some(compared(by_layout.get(layout)?, by_layout.get(namesake)?).0));
+    noise_floor(&std::iter::once(logs).chain(more).collect::<Vec<_>>())
+}
+
+/// The lines of all lookups, those with every default first.
+pub(super) fn lines(rows: &[Row], layouts: &[String], reference: &str, margin: f64) -> Vec<LookupLine> {
+    let mut timed: BTreeMap<(LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+    let mut floors: BTreeMap<LookupGroup, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        let (Some(group), Some(sections)) = (LookupGroup::of(row), row.sections) else { continue };
+        match (row.metric.as_str(), row.value) {
+            ("time", _) => timed.entry((group, sections)).or_default().push(row),
+            ("floor", Some(floor)) => floors.entry(group).or_default().push(floor),
+            _ => {}
+        }
+    }
+    let mut lines: Vec<LookupLine> = timed
+        .into_iter()
+        .map(|((group, sections), rows)| {
+            let floor_ns = floors.get(&group).and_then(|of| median(of.iter().copied()));
+            line(group, sections, &rows, layouts, floor_ns)
+        })
+        .collect();
+    lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
+    compare_with(&mut lines, reference, margin);
+    judge_headlines(&mut lines, margin);
+    lines
+}
+
+fn line(
+    group: LookupGroup,
+    sections: Sections,
+    rows: &[&Row],
+    layouts: &[String],
+    floor_ns: Option<f64>,
+) -> LookupLine {
+    let of_layout = |layout: &str| rows.iter().filter(|row| row.layout == layout).copied().collect::<Vec<&Row>>();
+    let with_control = layouts.iter().map(String::as_str).chain([CONTROL]);
+    let by_layout: BTreeMap<String, Samples> =
+        with_control.map(|layout| (layout.to_owned(), samples(of_layout(layout).iter()))).collect();
+    let cell = |layout: &String| {
+        let rows = of_layout(layout);
+        let first = rows.first()?;
+        let values = sorted(rows.iter().filter_map(|row| row.value));
+        let disturbed = rows.iter().filter(|row| row.disturbed).count();
+        let of_processes = by_process(&by_layout[layout]);
+        let median_ns = median(of_processes.into_values());
+        let lost = (median_ns.is_none() && !values.is_empty()).then(|| "every sample was disturbed".to_owned());
+        Some(LookupCell {
+            layout: layout.clone(),
+            median_ns,
+            quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
+            ratio: None,
+            ratio_interval: None,
+            difference_ns: None,
+            verdict: None,
+            disturbed_percent: 100.0 * disturbed as f64 / rows.len() as f64,
+            dependency: first.dependency,
+            working_set_bytes: first.working_set_bytes,
+            backing: first.backing.clone(),
+            reason: first.reason.clone().or(lost).filter(|_| median_ns.is_none()),
+        })
+    };
+    LookupLine {
+        cells: layouts.iter().filter_map(cell).collect(),
+        noise_floor: floor_of_controls(&by_layout, rows),
+        share_percent: rows.iter().find_map(|row| row.share_percent),
+        floor_ns,
+        group,
+        sections,
+        samples: by_layout,
+        headline: BTreeMap::new(),
+    }
+}
+
+/// Compares every cell with that of the reference. All of them together are a family with a false-discovery rate.
+fn compare_with(lines: &mut [LookupLine], reference: &str, margin: f64) {
+    let mut places = Vec::new();
+    let mut comparisons = Vec::new();
+    for (at, line) in lines.iter_mut().enumerate() {
+        let Some(to) = line.samples.get(reference).filter(|samples| !samples.is_empty()).cloned() else { continue };
+        let near_floor = |ns: Option<f64>| ns.zip(line.floor_ns).is_some_and(|(ns, floor)| ns < LEAST_FLOORS * floor);
+        let reference_is_near = near_floor(line.cell(reference).and_then(|cell| cell.median_ns));
+        let has_ratio: Vec<bool> =
+            line.cells.iter().map(|cell| !reference_is_near && !near_floor(cell.median_ns)).collect();
+        for (nr, has_ratio) in has_ratio.into_iter().enumerate() {
+            let layout = line.cells[nr].layout.clone();
+            let (logs, differences) = compared(&line.samples[&layout], &to);
+            let cell = &mut line.cells[nr];
+            cell.ratio = mean(&logs).map(f64::exp).filter(|_| has_ratio);
+            cell.difference_ns = mean(&differences);
+            if layout != reference && !logs.is_empty() {
+                comparisons.push(line.comparison(&logs));
+                places.push((at, nr));
+            }
+        }
+    }
+    for ((at, nr), judged) in places.into_iter().zip(judge(Family::Rest, &comparisons, margin)) {
+        let cell = &mut lines[at].cells[nr];
+        cell.verdict = Some(judged.verdict);
+        cell.ratio_interval = judged.interval.filter(|_| cell.ratio.is_some());
+    }
+}
+
+/// Judges what is read first as one family: the cost of the sub-section map, and the winner of each headline against the others.
+fn judge_headlines(lines: &mut [LookupLine], margin: f64) {
+    let mut places: Vec<(usize, (String, String))> = Vec::new();
+    let mut comparisons = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let is_headline = HEADLINES.iter().any(|(op, on)| line.group == headline_group(*op) && line.sections == *on);
+        if !is_headline {
+            continue;
+        }
+        let best = line.fastest().map(|cell| cell.layout.clone());
+        let others = line.cells.iter().filter(|cell| cell.median_ns.is_some()).map(|cell| cell.layout.clone());
+        let mut pairs: Vec<(String, String)> = match &best {
+            Some(best) => others.filter(|layout| layout != best).map(|layout| (layout, best.clone())).collect(),
+            None => Vec::new(),
+        };
+        let series = (SERIES.0.to_owned(), SERIES.1.to_owned());
+        if line.group.op == LookupOp::PfnValid && !pairs.contains(&series) {
+            pairs.push(series);
+        }
+        for (of, to) in pairs {
+            let (Some(of_samples), Some(to_samples)) = (line.samples.get(&of), line.samples.get(&to)) else { continue };
+            comparisons.push(line.comparison(&compared(of_samples, to_samples).0));
+            places.push((at, (of, to)));
+        }
+    }
+    for ((at, pair), judged) in places.into_iter().zip(judge(Family::Headline, &comparisons, margin)) {
+        lines[at].headline.insert(pair, judged);
+    }
+}
+
+/// Is a line of lookups whose figures can be averaged over operations: valid pages in random order, or the walk?
+pub fn is_of_means(line: &LookupLine) -> bool {
+    line.group == headline_group(line.group.op) && line.group.population == Population::Common
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::race::REFERENCE;
+    use crate::summary::Summary;
+    use crate::summary::tests::row;
+
+    /// A sample of pfn_valid in random order on boot memory.
+    fn sample(layout: &str, process: u32, boot: u32, nr: u32, value: f64) -> Row {
+        Row {
+            process,
+            boot: Some(boot),
+            sample: Some(nr),
+            sections: Some(Sections::Boot),
+            pattern: Some("random".into()),
+            ..row(layout, "pfn_valid", "time", Some(value))
+        }
+    }
+
+    /// Processes and boots that differ a little, with a layout that takes `ratio` times as long as the reference.
+    fn run(ratio: f64, spread: f64) -> Vec<Row> {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row(REFERENCE, "footprint", "index", Some(2.0))];
+        for process in 0..7 {
+            for boot in 0..2 {
+                for nr in 0..5 {
+                    let speed = 1.0 + f64::from(process) / 10.0;
+                    let luck = 1.0 + spread * (f64::from((process * 2 + boot) % 3) - 1.0);
+                    rows.push(sample(REFERENCE, process, boot, nr, speed));
+                    rows.push(sample(CONTROL, process, boot, nr, speed * (1.0 + 0.002 * f64::from(process % 2))));
+                    rows.push(sample("a", process, boot, nr, speed * ratio * luck));
+                }
+            }
+        }
+        rows
+    }
+
+    fn cell(rows: &[Row]) -> LookupCell {
+        let summary = Summary::of(rows);
+        assert_eq!(summary.layouts, ["a", REFERENCE], "the control is not shown");
+        let line = summary.lookup(headline_group(LookupOp::PfnValid), Sections::Boot).unwrap();
+        line.cell("a").unwrap().clone()
+    }
+
+    #[test]
+    fn cells_have_verdicts_intervals_and_differences() {
+        let slower = cell(&run(1.5, 0.005));
+        assert_eq!(slower.verdict, Some(Verdict::Slower));
+        let (low, high) = slower.ratio_interval.unwrap();
+        assert!(low < 1.5 && 1.5 < high && high < 1.55, "{low} {high}");
+        assert!((slower.difference_ns.unwrap() - 0.5 * 1.3).abs() < 0.02, "{slower:?}");
+        assert_eq!(cell(&run(0.7, 0.005)).verdict, Some(Verdict::Faster));
+        assert_eq!(cell(&run(1.0, 0.002)).verdict, Some(Verdict::Equal));
+        assert_eq!(cell(&run(1.05, 0.1)).verdict, Some(Verdict::Undecided));
+    }
+
+    #[test]
+    fn without_a_control_nothing_is_judged() {
+        let mut rows = run(1.5, 0.005);
+        rows.retain(|row| row.layout != CONTROL);
+        let cell = cell(&rows);
+        assert_eq!((cell.verdict, cell.ratio.is_some()), (Some(Verdict::Undecided), true));
+    }
+
+    #[test]
+    fn disturbed_samples_are_dropped_in_pairs_and_on_evidence_alone() {
+        let mut rows = run(1.5, 0.005);
+        // The reference is slow in one round without evidence, and disturbed in two others.
+        for row in rows.iter_mut().filter(|row| row.layout == REFERENCE && row.metric == "time") {
+            match row.sample {
+                Some(0) => row.value = row.value.map(|value| 4.0 * value),
+                Some(1 | 2) => (row.value, row.disturbed) = (row.value.map(|value| 50.0 * value), true),
+                _ => {}
+            }
+        }
+        let cell = cell(&rows);
+        assert!((cell.ratio.unwrap() - 1.5).abs() < 0.01, "{cell:?}");
+        assert_eq!(cell.verdict, Some(Verdict::Slower));
+        let all: Vec<Row> = rows.into_iter().map(|row| Row { disturbed: row.metric == "time", ..row }).collect();
+        let summary = Summary::of(&all);
+        let cell = summary.lookups[0].cell("a").unwrap();
+        assert_eq!((cell.median_ns, cell.disturbed_percent, cell.verdict), (None, 100.0, None));
+        assert_eq!(cell.reason.as_deref(), Some("every sample was disturbed"));
+    }
+
+    #[test]
+    fn near_the_loop_alone_there_is_no_ratio() {
+        let mut rows = run(1.5, 0.005);
+        let floor = Row { metric: "floor".into(), layout: "loop".into(), ..sample("loop", 0, 0, 0, 0.5) };
+        rows.push(floor);
+        let near = cell(&rows);
+        assert_eq!((near.ratio, near.ratio_interval), (None, None));
+        assert!(
+            near.difference_ns.is_some() && near.verdict == Some(Verdict::Slower),
+            "the difference is none of loops"
+        );
+        rows.last_mut().unwrap().value = Some(0.4);
+        assert!(cell(&rows).ratio.is_some());
+    }
+
+    #[test]
+    fn layouts_are_compared_directly() {
+        let mut rows = run(1.5, 0.005);
+        rows.push(row("b", "footprint", "index", Some(1.0)));
+        let of_a: Vec<Row> = rows.iter().filter(|row| row.layout == "a" && row.metric == "time").cloned().collect();
+        // As scattered as a against the reference, and always 10 % above a.
+        rows.extend(of_a.into_iter().map(|row| Row { layout: "b".into(), value: row.value.map(|v| 1.1 * v), ..row }));
+        let summary = Summary::of(&rows);
+        let line = &summary.lookups[0];
+        let pair = line.pair("b", "a", 0.02).unwrap();
+        assert!((pair.ratio - 1.1).abs() < 1e-6 && pair.judged.verdict == Verdict::Slower, "{pair:?}");
+        let (low, high) = pair.judged.interval.unwrap();
+        assert!(high - low < 0.001, "paired: what a and b share is not in it");
+    }
+
+    #[test]
+    fn processes_count_once_each() {
+        let mut rows = run(1.0, 0.0);
+        rows.retain(|row| row.layout != "a" || row.metric != "time");
+        // A process with many samples weighs no more than one with few.
+        for process in 0..5 {
+            for nr in 0..if process == 0 { 5 } else { 2 } {
+                let ratio = if process == 0 { 1.0 } else { 3.0 };
+                rows.push(sample("a", process, 0, nr, ratio * (1.0 + f64::from(process) / 10.0)));
+            }
+        }
+        let cell = cell(&rows);
+        assert!((cell.ratio.unwrap() - (0.8 * 3f64.ln()).exp()).abs() < 1e-6, "{cell:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The verdicts of a run as programs read them, and whether the run can judge what it is for.
+
+use crate::cases::on_map;
+use crate::judge::Verdict;
+use crate::probe::lookup::LookupOp;
+use crate::row::Sections;
+use crate::statistics::PROCESSES_FOR_INTERVAL;
+use crate::summary::{LookupLine, Pair, SERIES, Summary, headline_group};
+use crate::units::percent;
+use crate::workload::THIS_MACHINE;
+use serde::Serialize;
+
+/// A verdict on a layout in a case.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The case without the layout: `pfn_valid/hot/random`, on other maps `pfn_valid/hot/random@scattered-64`.
+    pub case: String,
+    /// The layout that is judged.
+    pub layout: String,
+    /// The layout that it is compared with.
+    pub reference: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Ratio of the times; above 1 is slower. Absent near the time of the loop alone.
+    pub ratio: Option<f64>,
+    /// Difference of the times in ns an operation.
+    pub difference_ns: Option<f64>,
+    /// Corrected interval of the ratio.
+    pub interval: Option<(f64, f64)>,
+    /// How far apart the same layout can be from itself, as a share of the time.
+    pub noise_floor: Option<f64>,
+}
+
+/// All verdicts of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdicts {
+    /// Are the verdicts of the headline decided?
+    pub can_judge: bool,
+    /// Why not, in sentences.
+    pub reasons: Vec<String>,
+    /// Every verdict, the headline first.
+    pub verdicts: Vec<Record>,
+}
+
+/// The lines that the headline is made of.
+fn headline_lines(summary: &Summary) -> impl Iterator<Item = &LookupLine> {
+    [Sections::Hot, Sections::Boot].into_iter().filter_map(|on| summary.lookup(headline_group(LookupOp::PfnValid), on))
+}
+
+/// The verdicts of the maps of a run, the main one first.
+pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
+    let mut verdicts = Vec::new();
+    let mut reasons = Vec::new();
+    let mut headline = 0;
+    if let Some((_, main)) = maps.first() {
+        for line in headline_lines(main) {
+            let case = line.group.name(line.sections);
+            let Some(pair) = line.pair(SERIES.0, SERIES.1, main.margin) else { continue };
+            headline += 1;
+            if !pair.judged.verdict.is_decided() {
+                reasons.push(format!("{case}: {}.", why_undecided(line, &pair, main.margin)));
+            }
+            verdicts.push(record(line, case, SERIES.0, SERIES.1, &pair));
+        }
+    }
+    if headline == 0 {
+        let (with, without) = SERIES;
+        reasons.push(format!("The headline was not measured: pfn_valid in random order of {with} and {without}."));
+    }
+    for (at, (map, summary)) in maps.iter().enumerate() {
+        for line in &summary.lookups {
+            let name = line.group.name(line.sections);
+            let case = on_map(&name, if at == 0 { THIS_MACHINE } else { map });
+            for cell in &line.cells {
+                let Some(verdict) = cell.verdict else { continue };
+                let is_known =
+                    |of: &Record| of.case == case && of.layout == cell.layout && of.reference == summary.reference;
+                if verdicts.iter().take(headline).any(is_known) {
+                    continue;
+                }
+                verdicts.push(Record {
+                    case: case.clone(),
+                    layout: cell.layout.clone(),
+                    reference: summary.reference.clone(),
+                    verdict,
+                    ratio: cell.ratio,
+                    difference_ns: cell.difference_ns,
+                    interval: cell.ratio_interval,
+                    noise_floor: line.noise_floor,
+                });
+            }
+        }
+    }
+    Verdicts { can_judge: reasons.is_empty(), reasons, verdicts }
+}
+
+fn record(line: &LookupLine, case: String, layout: &str, reference: &str, pair: &Pair) -> Record {
+    Record {
+        case,
+        layout: layout.to_owned(),
+        reference: reference.to_owned(),
+        verdict: pair.judged.verdict,
+        ratio: Some(pair.ratio),
+        difference_ns: Some(pair.difference_ns),
+        interval: pair.judged.interval,
+        noise_floor: line.noise_floor,
+    }
+}
+
+/// Why nothing can be said of a pair.
+fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
+    let disturbed = line.cells.iter().map(|cell| cell.disturbed_percent).fold(0.0, f64::max);
+    let dropped =
+        if disturbed > 0.0 { format!("; up to {disturbed:.0} % of the samples were disturbed") } else { String::new() };
+    match (pair.judged.interval, line.noise_floor) {
+        (None, _) => format!(
+            "fewer than {PROCESSES_FOR_INTERVAL} processes measured it, so there is no interval{dropped}; \
+             use --processes {PROCESSES_FOR_INTERVAL} or more"
+        ),
+        (_, None) => format!("there is no control to tell the noise floor by{dropped}"),
+        (Some((low, high)), Some(floor)) => format!(
+            "the interval of the ratio, {low:.3} to {high:.3}, is neither within the margin of {} nor beyond the noise floor of {}{dropped}",
+            percent(margin),
+            percent(floor)
+        ),
+    }
+}
