@@ -39,31 +39,54 @@ pub fn percentile(histogram: &Histogram<u64>, p: f64) -> Result<u64, u64> {
     if histogram.len() < needed { Err(histogram.len()) } else { Ok(histogram.value_at_quantile(p)) }
 }
 
-/// Time spent in each phase, summed.
+/// Number of phases of additions and removals together.
+const NR_PHASES: usize = Phase::Depopulate as usize + 1;
+
+/// Durations of each phase, one sample for each operation that went through it.
+///
+/// During an operation only an array is written, so that timing a phase costs one reading of the clock. The samples enter
+/// the histograms after the operation.
 #[derive(Clone, Debug)]
 pub struct PhaseTimes {
-    /// Time by phase.
-    pub total: BTreeMap<Phase, Duration>,
+    histograms: BTreeMap<Phase, Histogram<u64>>,
+    /// Time that the current operation has spent in each phase so far.
+    current: [Option<(Phase, Duration)>; NR_PHASES],
     last: Instant,
 }
 
 impl Default for PhaseTimes {
     fn default() -> Self {
-        Self { total: BTreeMap::new(), last: Instant::now() }
+        Self { histograms: BTreeMap::new(), current: [None; NR_PHASES], last: Instant::now() }
     }
 }
 
 impl PhaseTimes {
+    /// The phases that occurred, with a histogram of nanoseconds for each.
+    pub fn by_phase(&self) -> impl Iterator<Item = (Phase, &Histogram<u64>)> {
+        self.histograms.iter().map(|(phase, histogram)| (*phase, histogram))
+    }
+
+    /// Starts an operation. Phases of an operation that failed are dropped.
     fn begin(&mut self) -> Instant {
+        self.current = [None; NR_PHASES];
         self.last = Instant::now();
         self.last
+    }
+
+    /// Records the phases of the operation that has just succeeded.
+    fn end(&mut self) {
+        for (phase, elapsed) in self.current.iter_mut().filter_map(Option::take) {
+            record(self.histograms.entry(phase).or_insert_with(histogram), elapsed);
+        }
     }
 }
 
 impl PhaseSink for PhaseTimes {
+    /// An operation that works section by section goes through a phase several times; these times are added up.
     fn ended(&mut self, phase: Phase) {
         let now = Instant::now();
-        *self.total.entry(phase).or_default() += now - self.last;
+        let (_, elapsed) = self.current[phase as usize].get_or_insert((phase, Duration::ZERO));
+        *elapsed += now - self.last;
         self.last = now;
     }
 }
@@ -79,7 +102,7 @@ pub struct Latencies {
     pub add_write: Histogram<u64>,
     /// Removals, in nanoseconds.
     pub remove: Histogram<u64>,
-    /// Phases of both.
+    /// Phases of additions and removals.
     pub phases: PhaseTimes,
     /// Share of record bytes that lay on a device, the last time.
     pub on_device: f64,
@@ -184,6 +207,7 @@ pub fn add_and_remove<L: Hotplug>(
     layout.add(range, &how, &mut into.phases)?;
     let added = begin.elapsed();
     let touched = manner.touch.map(|touch| (touch, touch.every_record(layout, range), begin.elapsed()));
+    into.phases.end();
     record(&mut into.add, added);
     match touched {
         Some((Touch::Read, _, elapsed)) => record(&mut into.add_read, elapsed),
@@ -196,6 +220,7 @@ pub fn add_and_remove<L: Hotplug>(
     let begin = into.phases.begin();
     layout.remove(range, &RemoveParams::default(), &mut into.phases)?;
     record(&mut into.remove, begin.elapsed());
+    into.phases.end();
     match touched {
         Some((_, found, _)) if found != range.nr_pages() => Err(HotplugProbeError::Unseen { range, found }),
         _ => Ok(()),
@@ -269,9 +294,49 @@ mod tests {
         for _ in 0..20 {
             add_and_remove(&layout, range, Manner::plain(None), &mut latencies).unwrap();
         }
-        assert_eq!((latencies.add.len(), latencies.remove.len(), latencies.phases.total.len()), (20, 20, 7));
+        assert_eq!((latencies.add.len(), latencies.remove.len()), (20, 20));
+        let samples: Vec<u64> = latencies.phases.by_phase().map(|(_, histogram)| histogram.len()).collect();
+        assert_eq!(samples, [20; 7]);
         assert_eq!(layout.footprint().ram_record_bytes, 0);
         assert!(latencies.add_read.is_empty() && latencies.add_write.is_empty());
+    }
+
+    /// Time that a phase of a made-up operation takes.
+    fn spend(phases: &mut PhaseTimes, phase: Phase, elapsed: Duration) {
+        phases.last = Instant::now().checked_sub(elapsed).unwrap();
+        phases.ended(phase);
+    }
+
+    #[test]
+    fn one_preempted_operation_does_not_move_the_median_of_a_phase() {
+        let mut phases = PhaseTimes::default();
+        for nr in 0..99 {
+            phases.begin();
+            let stall = if nr == 50 { Duration::from_secs(1) } else { Duration::ZERO };
+            spend(&mut phases, Phase::Populate, Duration::from_millis(1) + stall);
+            phases.end();
+        }
+        let (_, populate) = phases.by_phase().next().unwrap();
+        assert_eq!(populate.len(), 99);
+        // The mean is 11 ms.
+        let median = percentile(populate, 0.5).unwrap();
+        assert!((1_000_000..5_000_000).contains(&median), "{median} ns");
+    }
+
+    #[test]
+    fn a_phase_that_comes_in_parts_is_one_sample_and_a_failed_operation_is_none() {
+        let mut phases = PhaseTimes::default();
+        phases.begin();
+        (0..4).for_each(|_| spend(&mut phases, Phase::Populate, Duration::from_millis(10)));
+        phases.end();
+        phases.begin();
+        spend(&mut phases, Phase::Reserve, Duration::from_millis(10));
+        // The operation fails, and another begins.
+        phases.begin();
+        phases.end();
+        let by_phase: Vec<_> = phases.by_phase().collect();
+        assert_eq!(by_phase.iter().map(|(phase, of)| (*phase, of.len())).collect::<Vec<_>>(), [(Phase::Populate, 1)]);
+        assert!(by_phase[0].1.max() >= 40_000_000);
     }
 
     #[test]

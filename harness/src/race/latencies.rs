@@ -244,11 +244,14 @@ impl<G: Geometry> Race<'_, G> {
             let tag = format!("{op}/{id}/{}{}", group.size_bytes, group.variant());
             self.outcome.histograms.push((tag, histogram.clone()));
         }
-        for (phase, total) in &latencies.phases.total {
+        for (phase, histogram) in latencies.phases.by_phase() {
             let metric = format!("phase_{phase:?}").to_lowercase();
             let mut row = self.latency_row(id, "hotplug", &metric, "ns", group);
-            row.n_ops = Some(latencies.add.len());
-            row.value = Some(total.as_nanos() as f64 / latencies.add.len().max(1) as f64);
+            row.n_ops = Some(histogram.len());
+            match percentile(histogram, 0.5) {
+                Ok(ns) => row.value = Some(ns as f64),
+                Err(_) => row.status = Status::TooFew,
+            }
             self.outcome.rows.push(row);
         }
         let mut row = self.latency_row(id, "hotplug", "records_on_device", "ratio", group);
@@ -335,6 +338,31 @@ pub(super) mod tests {
             assert_eq!(row.status, Status::NotOffered);
             assert!(row.reason.as_deref().unwrap().contains("no fresh addresses"), "{row:?}");
         });
+    }
+
+    #[test]
+    fn a_phase_is_the_median_of_its_samples() {
+        let median = |samples| {
+            let mut settings = settings();
+            (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (samples, Duration::from_secs(60));
+            let mut rows = Vec::new();
+            on_the_reference(&settings, |race, ground| {
+                race.latency_group(&HotplugGroup::plain(2 << 20), Some(&mut *ground)).unwrap();
+                rows = ["phase_populate", "phase_grace"].map(|phase| value(race, "hotplug", phase)).to_vec();
+                // A part of an addition is shorter than the whole, sample by sample, and so are the medians.
+                if let (Some(part), Some(whole)) = (rows[0].value, value(race, "hot_add", "p50").value) {
+                    assert!(part <= whole, "{part} {whole}");
+                }
+            });
+            rows
+        };
+        let enough = median(40);
+        assert!(
+            enough.iter().all(|row| row.n_ops == Some(40) && row.value.is_some() && row.unit == "ns"),
+            "{enough:?}"
+        );
+        let few = median(10);
+        assert!(few.iter().all(|row| row.status == Status::TooFew && row.value.is_none()), "{few:?}");
     }
 
     #[test]

@@ -149,6 +149,8 @@ impl<G: Geometry> Walked<'_, G> {
         length: Duration,
     ) -> Result<(Duration, u64), FieldError> {
         let (mut worked, mut turns) = (Duration::ZERO, 0);
+        // One for all turns: making histograms would be work of the writer's.
+        let mut not_kept = Latencies::default();
         while begin.elapsed() < length {
             let (turn_begin, time_begin) = (Instant::now(), processor_time());
             match company {
@@ -158,7 +160,7 @@ impl<G: Geometry> Walked<'_, G> {
                 }
                 Company::Writer => {
                     let manner = Manner::plain(self.device.as_ref());
-                    let time = self.hotplug.time(self.range, manner, &mut Latencies::default());
+                    let time = self.hotplug.time(self.range, manner, &mut not_kept);
                     time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
                 }
                 Company::Busy => {

@@ -70,16 +70,17 @@ pub struct PhaseLine {
     /// What was added and removed.
     #[serde(flatten)]
     pub group: HotplugGroup,
-    /// Additions, and as many removals.
-    pub operations: u64,
-    /// Mean of each phase by name, in nanoseconds.
-    pub means: Vec<(String, f64)>,
+    /// Samples behind each median.
+    pub samples: u64,
+    /// Median of each phase by name, in nanoseconds; 0 if it is below the resolution of the clock. Medians of phases do not
+    /// add up to the median of the whole operation.
+    pub medians: Vec<(String, f64)>,
 }
 
 impl PhaseLine {
-    /// The mean of a phase, in nanoseconds.
+    /// The median of a phase, in nanoseconds.
     pub fn ns(&self, phase: &str) -> Option<f64> {
-        self.means.iter().find(|(name, _)| name == phase).map(|(_, ns)| *ns)
+        self.medians.iter().find(|(name, _)| name == phase).map(|(_, ns)| *ns)
     }
 }
 
@@ -91,12 +92,12 @@ pub(super) fn phases(rows: &[Row], layouts: &[String]) -> Vec<PhaseLine> {
     let mut lines: Vec<PhaseLine> = Vec::new();
     for row in rows.iter().filter(|row| row.op == "hotplug") {
         let (Some(phase), Some(ns)) = (row.metric.strip_prefix(PHASE), row.value) else { continue };
-        let (mean, group) = ((phase.to_owned(), ns), group(row));
+        let (median, group) = ((phase.to_owned(), ns), group(row));
         match lines.iter_mut().find(|line| line.layout == row.layout && line.group == group) {
-            Some(line) => line.means.push(mean),
+            Some(line) => line.medians.push(median),
             None => {
-                let (layout, operations) = (row.layout.clone(), row.n_ops.unwrap_or(0));
-                lines.push(PhaseLine { layout, group, operations, means: vec![mean] });
+                let (layout, samples) = (row.layout.clone(), row.n_ops.unwrap_or(0));
+                lines.push(PhaseLine { layout, group, samples, medians: vec![median] });
             }
         }
     }
@@ -210,8 +211,8 @@ pub(crate) mod tests {
         ];
         let phases = Summary::of(&rows).phases;
         assert_eq!(phases.iter().map(|line| line.layout.as_str()).collect::<Vec<_>>(), ["a", "b", "a"]);
-        assert_eq!((phases[0].ns("grace"), phases[0].ns("populate"), phases[0].operations), (Some(1.0), Some(5.0), 7));
-        assert_eq!((phases[0].means.len(), phases[2].ns("grace")), (2, Some(2.0)));
+        assert_eq!((phases[0].ns("grace"), phases[0].ns("populate"), phases[0].samples), (Some(1.0), Some(5.0), 7));
+        assert_eq!((phases[0].medians.len(), phases[2].ns("grace")), (2, Some(2.0)));
     }
 
     #[test]

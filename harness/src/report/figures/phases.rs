@@ -6,7 +6,7 @@ use crate::report::figure::{Figure, View};
 use crate::report::headline::SIZES;
 use crate::report::picture::{Axis, DrawError, Key, Labels, bar, bars, colour, head, place_of_bar};
 use crate::summary::PhaseLine;
-use crate::units::{bytes, three_digits, time};
+use crate::units::{bytes, time};
 use plotters::prelude::*;
 use serde_json::json;
 
@@ -23,13 +23,13 @@ fn look(phase: &str) -> RGBColor {
     colour(1 + all.take_while(|other| **other != phase).count())
 }
 
-/// Bars of phases on top of each other, by size and layout.
+/// Bars of the medians of phases, stacked, by size and layout.
 ///
 /// # Errors
 /// It cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
-    let mut data = Data::new(&["operation", "size_bytes", "layout", "phase", "mean_ns", "operations"]);
+    let mut data = Data::new(&["operation", "size_bytes", "layout", "phase", "median_ns", "samples"]);
     let mut panels: Vec<(&str, u64, Vec<&PhaseLine>)> = Vec::new();
     for size in SIZES {
         let of_size: Vec<&PhaseLine> =
@@ -44,7 +44,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                             json!(line.layout),
                             json!(phase),
                             json!(ns),
-                            json!(line.operations),
+                            json!(line.samples),
                         ]);
                     }
                 }
@@ -54,9 +54,10 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             }
         }
     }
-    let caption = "The mean of each phase. An addition tests and reserves its range, backs the records with memory, writes them \
-                   and lets readers see them; a removal hides them, waits for the readers of before and gives the memory back. \
-                   Phases too short to see can be pointed at.";
+    let caption = "The median of each phase, in one process. Medians of phases do not add up to the median of the whole \
+                   operation, so a bar's end is not the latency of hot-add or hot-remove. An addition checks and reserves its \
+                   range, backs the records with memory, initialises them and publishes them to readers; a removal unpublishes \
+                   them, waits for a grace period and frees the memory. Point at a phase too short to see.";
     let name = ("phases", "Phases of hot-add and hot-remove".to_owned());
     let most = panels.iter().map(|(_, _, lines)| lines.len()).max().unwrap_or(0) as u32;
     let rows = panels.len().div_ceil(2).max(1) as u32;
@@ -83,12 +84,11 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let mut chart = bars(area, (x, x_labels), &names)?;
                 for (nr, line) in lines.iter().enumerate() {
                     let place = place_of_bar(nr, lines.len());
-                    let (mut from, whole) = (0.0, total(line));
+                    let mut from = 0.0;
                     for phase in phases {
                         let Some(ns) = line.ns(phase) else { continue };
                         let corners = [(from, place + 0.15), (from + ns, place + 0.85)];
-                        let share = three_digits(100.0 * ns / whole);
-                        let hover = format!("{x_name}, {}: {phase} {} ({share} %)", line.layout, time(ns));
+                        let hover = format!("{x_name}, {}: {phase} {} in the median", line.layout, time(ns));
                         bar(&mut chart, marks, corners, look(phase), hover)?;
                         from += ns;
                     }
@@ -97,4 +97,18 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             Ok(())
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::tests::report;
+
+    #[test]
+    fn phases_are_medians_that_do_not_add_up() {
+        let report = report();
+        let figure = report.parts[0].figures.iter().find(|figure| figure.name == "phases").unwrap();
+        assert!(figure.caption.contains("median of each phase"), "{}", figure.caption);
+        assert!(figure.caption.contains("do not add up"), "{}", figure.caption);
+        assert!(figure.data.csv().unwrap().starts_with("operation,size_bytes,layout,phase,median_ns,samples"));
+    }
 }
