@@ -80,6 +80,11 @@ pub trait HotplugContestant: Sync {
     /// # Errors
     /// The layout or the device refuses.
     fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError>;
+    /// Adds a range, timed, and leaves it there.
+    ///
+    /// # Errors
+    /// The layout or the device refuses, or records are missing.
+    fn time_add(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError>;
     /// A number made from all its state.
     fn digest(&self) -> u64;
 }
@@ -169,6 +174,9 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
     }
     fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError> {
         hotplug::add_and_remove(self, range, manner, into)
+    }
+    fn time_add(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError> {
+        hotplug::add(self, range, manner, into)
     }
     fn digest(&self) -> u64 {
         Inspect::digest(self)

@@ -123,8 +123,8 @@ pub struct Row {
     /// What was done: a lookup (`pfn_valid`, …), `hot_add`, `hot_add_read`, `hot_add_write` or `hot_remove`; `hotplug` for both
     /// ways, `readers`, `own_cost`, `counters`, `footprint`, `boot`; of an error, the name of the group.
     pub op: String,
-    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `fresh` or `again`; of readers, their
-    /// company: `writer`, `busy` or `alone`.
+    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `again`
+    /// (a re-add), `growth` or `fresh`; of readers, their company: `writer`, `busy` or `alone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Boot or hot-added sections.

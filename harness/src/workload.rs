@@ -20,7 +20,7 @@
 //! tier = "full"
 //! sizes = ["2 MiB", "1 GiB"]
 //! positions = ["first", "later"]        # first if left out; sizes that cannot have a position are left out
-//! addresses = ["again", "fresh"]        # again if left out
+//! addresses = ["again", "growth"]       # again (a re-add), growth, fresh; again if left out
 //! several_threads = true                # also with 2, 4, … threads that initialise records, up to one a processor
 //!
 //! [[readers]]                           # readers beside a writer
@@ -598,6 +598,7 @@ mod tests {
             (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\npattern = 1"), 6, "`patterns`"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"3 MiB\"]".to_owned(), 4, "multiple of 2 MiB"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"2M\"]\naddresses = [\"grow\"]".to_owned(), 5, "`growth`"),
             (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "patterns is empty"),
             (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nsections = []"), 6, "sections is empty"),
             ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
@@ -626,6 +627,11 @@ mod tests {
         assert!(full.readers.iter().any(ReadersGroup::is_oversubscribed));
         let fresh = full.hotplug.iter().map(|group| group.addresses == Addresses::Fresh).collect::<Vec<_>>();
         assert!(fresh[0] && fresh.is_sorted_by_key(|fresh| !fresh), "fresh addresses first");
+        let growth = |tier, size| {
+            let group = HotplugGroup { addresses: Addresses::Growth, ..HotplugGroup::plain(size) };
+            of(tier).hotplug.contains(&group)
+        };
+        assert!([2 << 20, 128 << 20].into_iter().all(|size| growth(Tier::Default, size) && !growth(Tier::Smoke, size)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Cases of hotplug, of readers beside it, and of what it costs on top of the unavoidable.
 
 use crate::contestant::{Entry, entries};
+use crate::probe::hotplug::{HOT_REMOVE, OPS};
 use crate::probe::place::Position;
 use crate::race::HOTPLUG_SIZES;
 use crate::tier::Effort;
@@ -10,21 +11,37 @@ use std::num::NonZeroU32;
 use std::thread;
 use std::time::Duration;
 
-/// Whether an addition is the first at its addresses.
+/// Where additions lie relative to the ones before, and whether those are still there. What differs between the three:
+///
+/// | | `again` | `growth` | `fresh` |
+/// | --- | --- | --- | --- |
+/// | addresses | always the same | the next section | the next section |
+/// | the addition before | removed | stays | removed |
+/// | pages of records | those just freed | any others | those just freed |
+/// | blocks of a file that plays a device | reused | new | new |
+/// | page tables, section descriptors | exist | exist | new where none reach there |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Addresses {
-    /// Added and removed before, again and again: page tables are there.
+    /// A re-add: the same addresses are added and removed in a loop. The kernel hands out the pages that the removal has just
+    /// put on its per-CPU free lists.
     Again,
-    /// Never added before in this process.
+    /// Memory that grows: each addition lies behind the one before and stays while the next ones are timed, so its record pages
+    /// are not those that a removal has just freed. The addresses were added once before, untimed, for their page tables.
+    Growth,
+    /// At addresses where nothing was added before in this process. Each addition is removed before the next.
     Fresh,
 }
 
 impl Addresses {
-    /// Name in reports.
+    /// All, in the order of reports.
+    pub const ALL: [Addresses; 3] = [Self::Again, Self::Growth, Self::Fresh];
+
+    /// Name in rows and workloads.
     pub fn name(self) -> &'static str {
         match self {
             Self::Again => "again",
+            Self::Growth => "growth",
             Self::Fresh => "fresh",
         }
     }
@@ -41,14 +58,14 @@ pub struct HotplugGroup {
     pub size_bytes: u64,
     /// Where in a section it begins.
     pub position: Position,
-    /// Whether its addresses were in use before.
+    /// Where it lies relative to the additions before.
     pub addresses: Addresses,
     /// Threads that initialise records.
     pub init_threads: NonZeroU32,
 }
 
 impl HotplugGroup {
-    /// The usual: with a section, at the same addresses again and again, in one thread.
+    /// The default: a re-add that begins with a section, its records initialised by one thread.
     pub const fn plain(size_bytes: u64) -> Self {
         Self { size_bytes, position: Position::First, addresses: Addresses::Again, init_threads: NonZeroU32::MIN }
     }
@@ -64,14 +81,20 @@ impl HotplugGroup {
         if self.is_plain() { (samples, time) } else { (samples / SAMPLES_OF_VARIANTS, time / TIME_OF_VARIANTS) }
     }
 
-    /// What is not usual about it: `/later`, `/unaligned`, `/fresh`, `/4threads`; empty for the usual.
+    /// The operations that are timed. Growth has no removals of its own: a whole walk is removed at once, untimed.
+    pub fn ops(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let removes = self.addresses != Addresses::Growth;
+        OPS.into_iter().filter(move |op| removes || *op != HOT_REMOVE)
+    }
+
+    /// What differs from the default: `/later`, `/unaligned`, `/growth`, `/fresh`, `/4threads`; empty for the default.
     pub fn variant(&self) -> String {
         let mut variant = String::new();
         if self.position != Position::First {
             variant.push_str(&format!("/{}", self.position.name()));
         }
-        if self.addresses == Addresses::Fresh {
-            variant.push_str("/fresh");
+        if self.addresses != Addresses::Again {
+            variant.push_str(&format!("/{}", self.addresses.name()));
         }
         if self.init_threads.get() > 1 {
             variant.push_str(&format!("/{}threads", self.init_threads));
@@ -199,6 +222,17 @@ mod tests {
             ["hotplug/2MiB", "hotplug/2MiB/later/fresh", "hotplug/1GiB/4threads"]
         );
         assert!(plain.is_plain() && !later.is_plain() && !threads.is_plain());
+    }
+
+    #[test]
+    fn growth_is_a_case_of_its_own_without_removals() {
+        let plain = HotplugGroup::plain(2 << 20);
+        let growth = HotplugGroup { addresses: Addresses::Growth, ..plain };
+        let cases: Vec<String> = hotplug_cases(&[growth]).iter().map(HotplugCase::name).collect();
+        assert!(cases.contains(&"hotplug/2MiB/growth/subsection".to_owned()), "{cases:?}");
+        assert!(!growth.is_plain());
+        assert_eq!(plain.ops().collect::<Vec<_>>(), OPS);
+        assert_eq!(growth.ops().collect::<Vec<_>>(), ["hot_add", "hot_add_read", "hot_add_write"]);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl ListArgs {
         let sizes: BTreeSet<u64> = work.hotplug.iter().map(|group| group.size_bytes).collect();
         let sizes = sizes.into_iter().map(|size| Bytes(size).to_string()).collect::<Vec<_>>().join(", ");
         print(format!(
-            "hotplug   add and remove of {sizes}; unaligned, later in a section, fresh, by threads: see --cases"
+            "hotplug   add and remove of {sizes}; unaligned, later in a section, growth, fresh, by threads: see --cases"
         ))?;
         print("backings  --backing, and PFNBENCH_BACKING for cargo bench:")?;
         FORMS.iter().try_for_each(|form| print(format!("            {:<16}  {}", form.form, form.about)))?;

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use memmap_layouts::{
-    AddParams, Hotplug, HotplugError, Lookup, Memmap, Pfn, PfnRange, Phase, PhaseSink, RemoveParams,
+    AddParams, Hotplug, HotplugError, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, Phase, PhaseSink, RemoveParams,
     altmap::Altmap,
     backing::{DaxDevice, DaxError},
 };
@@ -121,6 +121,11 @@ impl Latencies {
         let histograms = [&self.add, &self.add_read, &self.add_write, &self.remove];
         std::array::from_fn(|at| (OPS[at], histograms[at]))
     }
+
+    /// Notes how many bytes of the records of `range` lie on a device.
+    fn note_device(&mut self, bytes: u64, range: PfnRange) {
+        self.on_device = (bytes as f64 / (range.nr_pages() * PAGE_RECORD_BYTES) as f64).min(1.0);
+    }
 }
 
 /// Operations in rows: the three figures of an addition, and removal.
@@ -192,7 +197,23 @@ pub fn add_params<L: Hotplug>(
     Ok(AddParams { altmap: altmap.transpose()?.map(Arc::new), ..AddParams::default() })
 }
 
-/// Adds and removes `range` once, timed. The altmap is made anew each time, as the driver of a device would.
+/// Adds `range`, timed, and leaves it there. The altmap is made anew each time, as the driver of a device would.
+///
+/// # Errors
+/// The layout refuses, and the range is not there; or records of it are missing, and it stays.
+pub fn add<L: Hotplug>(
+    layout: &L,
+    range: PfnRange,
+    manner: Manner<'_>,
+    into: &mut Latencies,
+) -> Result<(), HotplugProbeError> {
+    let on_device_before = layout.footprint().device_record_bytes;
+    let found = timed_add(layout, range, manner, into)?;
+    into.note_device(layout.footprint().device_record_bytes.saturating_sub(on_device_before), range);
+    check_found(range, found)
+}
+
+/// Adds and removes `range` once, timed.
 ///
 /// # Errors
 /// The layout refuses; nothing stays added.
@@ -202,6 +223,30 @@ pub fn add_and_remove<L: Hotplug>(
     manner: Manner<'_>,
     into: &mut Latencies,
 ) -> Result<(), HotplugProbeError> {
+    let found = timed_add(layout, range, manner, into)?;
+    into.note_device(layout.footprint().device_record_bytes, range);
+    let begin = into.phases.begin();
+    layout.remove(range, &RemoveParams::default(), &mut into.phases)?;
+    record(&mut into.remove, begin.elapsed());
+    into.phases.end();
+    check_found(range, found)
+}
+
+/// Every record must have been found, if they were looked for.
+fn check_found(range: PfnRange, found: Option<u64>) -> Result<(), HotplugProbeError> {
+    match found {
+        Some(found) if found != range.nr_pages() => Err(HotplugProbeError::Unseen { range, found }),
+        _ => Ok(()),
+    }
+}
+
+/// Adds a range; how many records were found afterwards, if they were looked for.
+fn timed_add<L: Hotplug>(
+    layout: &L,
+    range: PfnRange,
+    manner: Manner<'_>,
+    into: &mut Latencies,
+) -> Result<Option<u64>, HotplugProbeError> {
     let how = AddParams { init_threads: manner.init_threads, ..add_params(range, manner.device, layout)? };
     let begin = into.phases.begin();
     layout.add(range, &how, &mut into.phases)?;
@@ -214,17 +259,7 @@ pub fn add_and_remove<L: Hotplug>(
         Some((Touch::Write, _, elapsed)) => record(&mut into.add_write, elapsed),
         None => {}
     }
-    let footprint = layout.footprint();
-    let bytes = (range.nr_pages() * memmap_layouts::PAGE_RECORD_BYTES) as f64;
-    into.on_device = (footprint.device_record_bytes as f64 / bytes).min(1.0);
-    let begin = into.phases.begin();
-    layout.remove(range, &RemoveParams::default(), &mut into.phases)?;
-    record(&mut into.remove, begin.elapsed());
-    into.phases.end();
-    match touched {
-        Some((_, found, _)) if found != range.nr_pages() => Err(HotplugProbeError::Unseen { range, found }),
-        _ => Ok(()),
-    }
+    Ok(touched.map(|(_, found, _)| found))
 }
 
 /// Why a size was not timed.
@@ -354,6 +389,21 @@ mod tests {
             // To the precision of a histogram.
             assert!(touched.max() as f64 > 0.998 * add.max() as f64, "the call is in it");
         }
+    }
+
+    #[test]
+    fn an_addition_can_stay() {
+        let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+        let mut latencies = Latencies::default();
+        for nr in 0..20 {
+            let range = PfnRange::from_len(0x100000 + nr * 512, 512).unwrap();
+            let touch = Some(if nr % 2 == 0 { Touch::Read } else { Touch::Write });
+            add(&layout, range, Manner { touch, ..Manner::plain(None) }, &mut latencies).unwrap();
+            assert_eq!(layout.footprint().ram_record_bytes, (nr + 1) * (32 << 10));
+        }
+        assert_eq!(latencies.by_op().map(|(_, histogram)| histogram.len()), [20, 10, 10, 0]);
+        let phases: Vec<Phase> = latencies.phases.by_phase().map(|(phase, _)| phase).collect();
+        assert_eq!(phases, [Phase::Reserve, Phase::Populate, Phase::Initialise, Phase::Publish]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where in its section an addition begins and ends.
 
-use memmap_layouts::{Bytes, Geometry, Hotplug, PfnRange};
+use memmap_layouts::{Bytes, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -49,6 +49,19 @@ pub struct Place {
     pub range: PfnRange,
     /// What must be there before.
     pub beside: Option<PfnRange>,
+}
+
+impl Place {
+    /// Bytes of the records of everything that is added here.
+    pub fn record_bytes(&self) -> u64 {
+        (self.range.nr_pages() + self.beside.map_or(0, |beside| beside.nr_pages())) * PAGE_RECORD_BYTES
+    }
+
+    /// Sections that this place touches, some of them only in part.
+    pub fn nr_sections<G: Geometry>(&self) -> u64 {
+        let start = self.beside.map_or(self.range.start(), |beside| beside.start());
+        self.range.end().div_ceil(G::PAGES_PER_SECTION) - start / G::PAGES_PER_SECTION
+    }
 }
 
 /// Why a layout has no place for an addition.
@@ -140,6 +153,17 @@ mod tests {
         // From the next section on, wherever the window begins.
         let rest = PfnRange::new(0x100001, window(3).end()).unwrap();
         assert_eq!(place::<Subsection>(rest, 2 * MIB, Position::First).unwrap().range.start(), 0x100000 + SECTION);
+    }
+
+    #[test]
+    fn records_of_what_lies_beside_count_too() {
+        let of = |size, position| {
+            let place = place::<Subsection>(window(3), size, position).unwrap();
+            (place.record_bytes() >> 10, place.nr_sections::<X86_64>())
+        };
+        assert_eq!(of(2 * MIB, Position::First), (32, 1));
+        assert_eq!(of(2 * MIB, Position::Later), (64, 1));
+        assert_eq!(of(128 * MIB, Position::Unaligned), (2048, 2));
     }
 
     /// Seen by the layout: what is valid before and after, and which bits of the maps are set.

@@ -3,11 +3,11 @@
 use super::{Race, RaceError};
 use crate::cases::{Addresses, HotplugCase, HotplugGroup, processors};
 use crate::field::{Field, FieldError};
-use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner, OPS, PERCENTILES, Touch, percentile};
+use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner, PERCENTILES, Touch, percentile};
 use crate::probe::place::{NoPlace, Place};
 use crate::row::{Row, Status};
-use memmap_layouts::backing::DaxDevice;
-use memmap_layouts::{Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::backing::{DaxDevice, RamBacking};
+use memmap_layouts::{Bytes, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ struct Lane {
     place: Place,
     /// What was added beside the place, and stays while additions are timed there.
     held: Option<PfnRange>,
+    /// The walk of a group of growth.
+    walk: Walk,
     /// One past the addresses that a walk over fresh ones may use; the others are left to later groups.
     fresh_end: u64,
     latencies: Latencies,
@@ -48,6 +50,29 @@ struct Lane {
     /// Why it cannot take part after all: too large for this run, not wrong.
     too_large: Option<String>,
 }
+
+/// Additions of growth, one behind the other, all of which stay until the walk ends. Empty for other groups.
+#[derive(Default)]
+struct Walk {
+    /// Additions at which a walk ends.
+    most: u64,
+    /// Additions of this walk.
+    added: u64,
+    /// All that was added, in order, including what must lie beside additions.
+    stays: Vec<PfnRange>,
+    /// The next place; none if the window has no room for another.
+    next: Option<Place>,
+    /// A device for each further addition of this walk, if the layout puts records on one.
+    devices: Vec<Arc<DaxDevice>>,
+    /// A walk over these addresses was done before. The first one makes page tables and is not recorded.
+    is_warm: bool,
+}
+
+/// With fewer additions that stay, growth is a re-add.
+const SHORTEST_WALK: u64 = 2;
+
+/// A device is divided in units of this, and the records of an addition may lose as much to alignment.
+const DEVICE_UNIT: u64 = 2 << 20;
 
 impl Lane {
     fn iterations(&self) -> u64 {
@@ -79,6 +104,12 @@ impl<G: Geometry> Race<'_, G> {
                 Err(reason) => refused.push((at, reason)),
             }
         }
+        if let (Addresses::Growth, Some(ground)) = (group.addresses, ground.as_deref()) {
+            let nr_lanes = lanes.len() as u64;
+            let (ready, short) = self.growth(group, lanes, ground, nr_lanes);
+            lanes = ready;
+            refused.extend(short);
+        }
         lanes.shuffle(&mut self.rng);
         if let Some(ground) = ground {
             self.take_turns(group, &mut lanes, ground)?;
@@ -90,7 +121,7 @@ impl<G: Geometry> Race<'_, G> {
             }
         }
         for (at, reason) in refused {
-            for op in OPS {
+            for op in group.ops() {
                 let blank = self.latency_row(ids[at], op, "p50", "ns", group);
                 self.not_offered(blank, &reason);
             }
@@ -105,7 +136,7 @@ impl<G: Geometry> Race<'_, G> {
         let (window, untouched) = (ground.window, ground.plots[at].untouched);
         let fresh_end = untouched + (window.end() - untouched) / 2;
         let from = match group.addresses {
-            Addresses::Again => window.start(),
+            Addresses::Again | Addresses::Growth => window.start(),
             Addresses::Fresh => untouched,
         };
         let rest = PfnRange::new(from, window.end()).ok_or_else(|| "no fresh addresses are left".to_owned())?;
@@ -121,7 +152,70 @@ impl<G: Geometry> Race<'_, G> {
             return Err(format!("its records take {need}, more than --records-limit ({limit})"));
         }
         let (latencies, spent) = (Latencies::default(), Duration::ZERO);
-        Ok(Lane { layout: at, place, held: None, fresh_end, latencies, spent, at_end: false, too_large: None })
+        let walk = Walk::default();
+        Ok(Lane { layout: at, place, held: None, walk, fresh_end, latencies, spent, at_end: false, too_large: None })
+    }
+
+    /// Lanes that have room for walks, and layouts that do not, with the reason. What is left of the limit on records is shared
+    /// out equally, since the walks of all layouts stay at the same time.
+    fn growth(
+        &self,
+        group: &HotplugGroup,
+        lanes: Vec<Lane>,
+        ground: &Ground,
+        nr_lanes: u64,
+    ) -> (Vec<Lane>, Vec<(usize, String)>) {
+        let footprints = self.field.layouts.iter().map(|layout| layout.footprint());
+        let used: u64 = footprints.map(|bytes| bytes.ram_record_bytes + bytes.device_record_bytes).sum();
+        let share = self.settings.means.records_limit.saturating_sub(used) / nr_lanes.max(1);
+        let (samples, _) = group.effort(&self.settings.effort);
+        let (mut ready, mut short) = (Vec::new(), Vec::new());
+        for mut lane in lanes {
+            let place = lane.place;
+            let each = match self.settings.means.backing {
+                RamBacking::Anon | RamBacking::Tmpfs(_) | RamBacking::File(_) => place.record_bytes(),
+                // A part of a section takes a whole huge page, of which the limit itself counts only the records.
+                _ => place.nr_sections::<G>() * G::PAGES_PER_SECTION * PAGE_RECORD_BYTES,
+            };
+            let device = ground.plots[lane.layout].device.as_ref();
+            let on_device = device.map_or(u64::MAX, |device| {
+                device.len_bytes() / (place.record_bytes().next_multiple_of(DEVICE_UNIT) + DEVICE_UNIT)
+            });
+            let reason = if share / each < SHORTEST_WALK {
+                Some(format!(
+                    "growth keeps at least {SHORTEST_WALK} additions, whose records take {} each; \
+                     --records-limit leaves {} for each layout",
+                    Bytes(each),
+                    Bytes(share)
+                ))
+            } else if on_device < SHORTEST_WALK {
+                Some(format!(
+                    "growth keeps at least {SHORTEST_WALK} additions; the device has room for the records of {on_device}"
+                ))
+            } else if self.next_place(group, &lane, ground.window, place).is_none() {
+                Some(format!(
+                    "growth keeps at least {SHORTEST_WALK} additions; the physical space above the map has room for one"
+                ))
+            } else {
+                None
+            };
+            match reason {
+                Some(reason) => short.push((lane.layout, reason)),
+                None => {
+                    lane.walk.most = (share / each).min(on_device).min(samples.max(SHORTEST_WALK));
+                    lane.walk.next = Some(place);
+                    ready.push(lane);
+                }
+            }
+        }
+        (ready, short)
+    }
+
+    /// The place behind another, in a section of its own; none where the window ends.
+    fn next_place(&self, group: &HotplugGroup, lane: &Lane, window: PfnRange, place: Place) -> Option<Place> {
+        let hotplug = self.field.layouts[lane.layout].hotplug().expect("lanes have hotplug");
+        let rest = PfnRange::new(place.range.end(), window.end())?;
+        hotplug.place(rest, group.size_bytes, group.position).ok()
     }
 
     /// Rounds of slices, forwards and backwards, until every lane has its samples or its time. What was added beside them goes.
@@ -134,11 +228,98 @@ impl<G: Geometry> Race<'_, G> {
         };
         while lanes.iter().any(is_open) {
             for lane in lanes.iter_mut().filter(|lane| is_open(lane)) {
-                self.slice_of_hotplug(group, lane, ground, samples)?;
+                match group.addresses {
+                    Addresses::Growth => self.slice_of_growth(group, lane, ground, samples)?,
+                    Addresses::Again | Addresses::Fresh => self.slice_of_hotplug(group, lane, ground, samples)?,
+                }
             }
             lanes.reverse();
         }
-        lanes.iter_mut().try_for_each(|lane| self.hold(lane, None))
+        lanes.iter_mut().try_for_each(|lane| {
+            self.end_walk(lane)?;
+            self.hold(lane, None)
+        })
+    }
+
+    fn slice_of_growth(
+        &self,
+        group: &HotplugGroup,
+        lane: &mut Lane,
+        ground: &mut Ground,
+        samples: u64,
+    ) -> Result<(), RaceError> {
+        let begin = Instant::now();
+        // The first walk is not counted: it ends by itself, and is at most as long as the limit on records allows.
+        let was_warm = lane.walk.is_warm;
+        while begin.elapsed() < 2 * self.settings.effort.slice && lane.iterations() < samples.max(2) {
+            self.interrupt.check()?;
+            self.grow(group, lane, ground)?;
+            if lane.too_large.is_some() {
+                return Ok(());
+            }
+        }
+        if was_warm {
+            lane.spent += begin.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Adds behind what was added last. At the end of a walk everything is removed first, and the next walk begins.
+    fn grow(&self, group: &HotplugGroup, lane: &mut Lane, ground: &mut Ground) -> Result<(), RaceError> {
+        let layout = &self.field.layouts[lane.layout];
+        let hotplug = layout.hotplug().expect("lanes have hotplug");
+        if lane.walk.added == lane.walk.most || lane.walk.next.is_none() {
+            self.end_walk(lane)?;
+            (lane.walk.next, lane.walk.is_warm) = (Some(lane.place), true);
+        }
+        if lane.walk.added == 0 {
+            let device = self.field.device(lane.layout, ground.window)?;
+            let parts = device.map(|device| device.split(lane.walk.most)).transpose().map_err(FieldError::from)?;
+            lane.walk.devices = parts.into_iter().flatten().rev().map(Arc::new).collect();
+        }
+        let Some(place) = lane.walk.next else { return Ok(()) };
+        let device = lane.walk.devices.pop();
+        let touch = if lane.iterations().is_multiple_of(2) { Touch::Read } else { Touch::Write };
+        let manner = Manner { device: device.as_ref(), init_threads: group.init_threads, touch: Some(touch) };
+        let mut not_kept = Latencies::default();
+        let into = if lane.walk.is_warm { &mut lane.latencies } else { &mut not_kept };
+        let beside = place.beside.map_or(Ok(()), |beside| {
+            hotplug.add_window(beside, None)?;
+            lane.walk.stays.push(beside);
+            Ok(())
+        });
+        match beside.and_then(|()| hotplug.time_add(place.range, manner, into)) {
+            Ok(()) => {}
+            Err(error) if error.is_too_large() && lane.walk.added >= SHORTEST_WALK => {
+                // Less room than was reckoned with: walks end here from now on.
+                lane.walk.most = lane.walk.added;
+                return Ok(());
+            }
+            Err(error) if error.is_too_large() => {
+                lane.too_large = Some(error.to_string());
+                return Ok(());
+            }
+            Err(source) => return Err(FieldError::Hotplug { layout: layout.id(), source }.into()),
+        }
+        lane.walk.stays.push(place.range);
+        lane.walk.added += 1;
+        lane.walk.next = self.next_place(group, lane, ground.window, place);
+        let plot = &mut ground.plots[lane.layout];
+        plot.untouched = plot.untouched.max(place.range.end().next_multiple_of(G::PAGES_PER_SECTION));
+        Ok(())
+    }
+
+    /// Removes what a walk has added, the last first: free lists hand out what came last, so the next walk begins with the
+    /// pages that were touched longest ago.
+    fn end_walk(&self, lane: &mut Lane) -> Result<(), RaceError> {
+        let layout = &self.field.layouts[lane.layout];
+        while let Some(range) = lane.walk.stays.pop() {
+            let hotplug = layout.hotplug().expect("lanes have hotplug");
+            let failed = |error: HotplugError| FieldError::Hotplug { layout: layout.id(), source: error.into() };
+            hotplug.remove_window(range).map_err(failed)?;
+        }
+        lane.walk.added = 0;
+        Ok(())
     }
 
     /// Adds what must be there beside a lane's place, and removes what was beside its last.
@@ -180,7 +361,7 @@ impl<G: Geometry> Race<'_, G> {
                 return Ok(());
             }
             let fresh_blocks = match group.addresses {
-                Addresses::Again => None,
+                Addresses::Again | Addresses::Growth => None,
                 Addresses::Fresh => self.field.device(lane.layout, lane.place.range)?,
             };
             let device = fresh_blocks.as_ref().or(plot.device.as_ref());
@@ -228,6 +409,9 @@ impl<G: Geometry> Race<'_, G> {
     fn latency_rows(&mut self, at: usize, group: &HotplugGroup, latencies: &Latencies) {
         let id = self.field.layouts[at].id();
         for (op, histogram) in latencies.by_op() {
+            if group.ops().all(|timed| timed != op) {
+                continue;
+            }
             let row = |metric| Row { n_ops: Some(histogram.len()), ..self.latency_row(id, op, metric, "ns", group) };
             let mut rows = Vec::new();
             for (metric, p) in PERCENTILES {
@@ -257,9 +441,11 @@ impl<G: Geometry> Race<'_, G> {
         let mut row = self.latency_row(id, "hotplug", "records_on_device", "ratio", group);
         row.value = Some(latencies.on_device);
         if latencies.on_device > 0.0 {
-            let fresh = group.addresses == Addresses::Fresh && self.settings.means.device.is_none();
-            let blocks =
-                if fresh { "fresh blocks for every addition" } else { "blocks reused from one addition to the next" };
+            let blocks = match (group.addresses, &self.settings.means.device) {
+                (Addresses::Fresh | Addresses::Growth, None) => "fresh blocks for every addition",
+                (Addresses::Growth, Some(_)) => "blocks of a device, reused from one walk to the next",
+                _ => "blocks reused from one addition to the next",
+            };
             row.reason = Some(blocks.to_owned());
         }
         self.outcome.rows.push(row);
@@ -285,8 +471,12 @@ pub(super) mod tests {
         settings: &Settings,
         test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground),
     ) {
-        let entries: Vec<_> =
-            entries::<X86_64>().into_iter().filter(|entry| entry.id == super::super::REFERENCE).collect();
+        on(&[super::super::REFERENCE], settings, test);
+    }
+
+    /// A race of these layouts, on a ground of its own.
+    fn on(layouts: &[&str], settings: &Settings, test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground)) {
+        let entries: Vec<_> = entries::<X86_64>().into_iter().filter(|entry| layouts.contains(&entry.id)).collect();
         let (interrupt, mut kept) = (Interrupt::default(), Kept::default());
         let map_end = small_machine().end_pfn() << 12;
         let field =
@@ -365,13 +555,112 @@ pub(super) mod tests {
         assert!(few.iter().all(|row| row.status == Status::TooFew && row.value.is_none()), "{few:?}");
     }
 
+    const GROWTH: HotplugGroup = HotplugGroup { addresses: Addresses::Growth, ..HotplugGroup::plain(2 << 20) };
+
+    #[test]
+    fn growth_keeps_every_addition_until_the_walk_ends() {
+        let mut settings = settings();
+        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (50, Duration::from_secs(60));
+        for id in ["subsection", "dax", "dax-x86"] {
+            on(&[id], &settings, |race, ground| {
+                let records = |race: &Race<'_, X86_64>| {
+                    let footprint = race.field.layouts[0].footprint();
+                    (footprint.ram_record_bytes + footprint.device_record_bytes) >> 10
+                };
+                let (before, digest) = (records(race), race.field.layouts[0].hotplug().unwrap().digest());
+                let lane = race.lane(0, &GROWTH, Some(&*ground)).unwrap_or_else(|reason| panic!("{reason}"));
+                let (mut lanes, short) = race.growth(&GROWTH, vec![lane], ground, 1);
+                let mut lane = lanes.pop().unwrap_or_else(|| panic!("{short:?}"));
+                assert_eq!(lane.walk.most, 5, "a tenth of the samples");
+                // Twice around: the first walk makes page tables, and is not recorded.
+                for (walk, recorded) in [(0, 0), (1, 5), (2, 10)] {
+                    for nr in 1..=5 {
+                        race.grow(&GROWTH, &mut lane, ground).unwrap();
+                        assert_eq!(records(race), before + 32 * nr, "{id}: walk {walk}");
+                    }
+                    let sections = lane.walk.stays.iter().map(|range| range.start() / SECTION);
+                    assert!(sections.collect::<Vec<_>>().windows(2).all(|pair| pair[1] == pair[0] + 1), "{id}");
+                    assert_eq!(lane.iterations(), recorded, "{id}: walk {walk}");
+                }
+                race.end_walk(&mut lane).unwrap();
+                assert_eq!(records(race), before);
+                assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), digest, "{id}");
+            });
+        }
+    }
+
+    #[test]
+    fn growth_has_rows_and_histograms_of_its_own_and_no_removals() {
+        let mut settings = settings();
+        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (400, Duration::from_secs(60));
+        on(&["subsection", "dax"], &settings, |race, ground| {
+            let digests = |race: &Race<'_, X86_64>| {
+                let of = race.field.layouts.iter().map(|layout| layout.hotplug().unwrap().digest());
+                of.collect::<Vec<_>>()
+            };
+            let before = digests(race);
+            race.latency_group(&GROWTH, Some(&mut *ground)).unwrap();
+            assert_eq!(digests(race), before);
+            for id in ["subsection", "dax"] {
+                let of_layout: Vec<&Row> = race.outcome.rows.iter().filter(|row| row.layout == id).collect();
+                assert!(of_layout.iter().all(|row| row.mode.as_deref() == Some("growth")), "{of_layout:?}");
+                assert!(of_layout.iter().all(|row| row.op != "hot_remove"), "{of_layout:?}");
+                let median = of_layout.iter().find(|row| row.op == "hot_add" && row.metric == "p50").unwrap();
+                assert_eq!((median.n_ops, median.value.is_some()), (Some(40), true));
+                let of_removal = |row: &&&Row| row.metric == "phase_grace" || row.metric == "phase_depopulate";
+                assert_eq!(of_layout.iter().filter(of_removal).count(), 0);
+            }
+            let on_device = race.outcome.rows.iter().find(|row| row.layout == "dax" && row.op == "hotplug");
+            assert!(on_device.is_some());
+            let share = race.outcome.rows.iter().find(|row| row.layout == "dax" && row.metric == "records_on_device");
+            assert_eq!(share.unwrap().value, Some(1.0));
+            let tags: Vec<&str> = race.outcome.histograms.iter().map(|(tag, _)| tag.as_str()).collect();
+            assert!(tags.contains(&"hot_add/subsection/2097152/growth"), "{tags:?}");
+            assert!(tags.iter().all(|tag| !tag.starts_with("hot_remove")), "{tags:?}");
+            // These addresses are not fresh any more.
+            assert!(ground.plots[0].untouched > ground.window.start());
+        });
+    }
+
+    #[test]
+    fn a_walk_of_growth_ends_with_the_limit_on_records_and_with_the_window() {
+        let mut settings = settings();
+        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (10_000, Duration::from_secs(60));
+        settings.means.records_limit = 24 << 20;
+        let most = |race: &Race<'_, X86_64>, ground: &Ground, nr_lanes| {
+            let group = HotplugGroup { size_bytes: 128 << 20, ..GROWTH };
+            let lane = race.lane(0, &group, Some(ground)).unwrap_or_else(|reason| panic!("{reason}"));
+            let (lanes, short) = race.growth(&group, vec![lane], ground, nr_lanes);
+            match lanes.first() {
+                Some(lane) => Ok(lane.walk.most),
+                None => Err(short[0].1.clone()),
+            }
+        };
+        on_the_reference(&settings, |race, ground| {
+            let left = (24 << 20) - race.field.layouts[0].footprint().ram_record_bytes;
+            assert_eq!(most(race, ground, 1), Ok(left / (2 << 20)));
+            assert_eq!(most(race, ground, 4), Ok(left / (8 << 20)));
+            let too_many = most(race, ground, 12).unwrap_err();
+            assert!(too_many.contains("--records-limit"), "{too_many}");
+            let start = ground.window.start();
+            ground.window = PfnRange::from_len(start, SECTION).unwrap();
+            let too_small = most(race, ground, 1).unwrap_err();
+            assert!(too_small.contains("room for one"), "{too_small}");
+            // Three sections: walks of three additions, over and over.
+            ground.window = PfnRange::from_len(start, 3 * SECTION).unwrap();
+            race.latency_group(&GROWTH, Some(&mut *ground)).unwrap();
+            assert_eq!(value(race, "hot_add", "p50").n_ops, Some(1000));
+            assert_eq!(ground.plots[0].untouched, start + 3 * SECTION);
+        });
+    }
+
     #[test]
     fn what_lies_beside_comes_and_goes_with_the_group() {
         on_the_reference(&settings(), |race, ground| {
             let before = race.field.layouts[0].hotplug().unwrap().digest();
             let threads = NonZeroU32::new(2).unwrap();
             for (position, size) in [(Position::Later, 16 << 20), (Position::Unaligned, 128 << 20)] {
-                for addresses in [Addresses::Again, Addresses::Fresh] {
+                for addresses in Addresses::ALL {
                     let group = HotplugGroup { size_bytes: size, position, addresses, init_threads: threads };
                     race.latency_group(&group, Some(&mut *ground)).unwrap();
                     assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), before, "{group:?}");
@@ -388,7 +677,7 @@ pub(super) mod tests {
             for (size, reason) in [(8 << 30, "more than --records-limit"), (4 << 30, "would exceed the limit")] {
                 race.outcome.rows.clear();
                 race.latency_group(&HotplugGroup::plain(size), Some(&mut *ground)).unwrap();
-                assert_eq!(race.outcome.rows.len(), OPS.len());
+                assert_eq!(race.outcome.rows.len(), HotplugGroup::plain(size).ops().count());
                 let row = value(race, "hot_add", "p50");
                 assert!(row.reason.as_deref().is_some_and(|said| said.contains(reason)), "{row:?}");
             }

@@ -412,7 +412,6 @@ impl<G: Geometry> Race<'_, G> {
 mod tests {
     use super::*;
     use crate::cases::LookupGroup;
-    use crate::probe::hotplug::OPS;
     use crate::row::Dependency;
     use crate::tier::Tier;
     use crate::workload::{self, Expectation, Workload};
@@ -498,7 +497,7 @@ mod tests {
                 assert!(kept.rows().any(of), "{} {}", entry.id, unit_of(work));
             }
             for group in &settings.work.hotplug {
-                for op in OPS {
+                for op in group.ops() {
                     let of_group = |row: &&Row| {
                         row.layout == entry.id
                             && row.op == op

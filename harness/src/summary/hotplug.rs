@@ -109,11 +109,11 @@ pub(super) fn phases(rows: &[Row], layouts: &[String]) -> Vec<PhaseLine> {
 /// The group of a row. Rows of runs that knew no other are of the usual one.
 fn group(row: &Row) -> HotplugGroup {
     let position = Position::ALL.into_iter().find(|position| row.position.as_deref() == Some(position.name()));
-    let fresh = row.mode.as_deref() == Some(Addresses::Fresh.name());
+    let addresses = Addresses::ALL.into_iter().find(|addresses| row.mode.as_deref() == Some(addresses.name()));
     HotplugGroup {
         size_bytes: row.size_bytes.unwrap_or(0),
         position: position.unwrap_or(Position::First),
-        addresses: if fresh { Addresses::Fresh } else { Addresses::Again },
+        addresses: addresses.unwrap_or(Addresses::Again),
         init_threads: row.threads.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
     }
 }
@@ -171,6 +171,7 @@ pub(crate) mod tests {
             plain,
             HotplugGroup { position: Position::Later, ..plain },
             HotplugGroup { addresses: Addresses::Fresh, ..plain },
+            HotplugGroup { addresses: Addresses::Growth, ..plain },
             HotplugGroup { init_threads: NonZeroU32::new(2).unwrap(), ..plain },
             HotplugGroup::plain(128 << 20),
         ];
