@@ -38,7 +38,7 @@ fn of_layout(cell: &HotplugCell) -> Cell {
     Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
 }
 
-/// What is not usual about a group, in words.
+/// The size of a group, and how it differs from the default, in words.
 pub fn in_words(group: &HotplugGroup) -> String {
     let mut words = vec![bytes(group.size_bytes as f64)];
     match group.position {
@@ -46,8 +46,10 @@ pub fn in_words(group: &HotplugGroup) -> String {
         Position::Later => words.push("later in a section".to_owned()),
         Position::Unaligned => words.push("unaligned".to_owned()),
     }
-    if group.addresses == Addresses::Fresh {
-        words.push("at fresh addresses".to_owned());
+    match group.addresses {
+        Addresses::Again => {}
+        Addresses::Growth => words.push("as memory grows".to_owned()),
+        Addresses::Fresh => words.push("at fresh addresses".to_owned()),
     }
     if group.init_threads.get() > 1 {
         words.push(format!("with {} threads", group.init_threads));
@@ -55,7 +57,7 @@ pub fn in_words(group: &HotplugGroup) -> String {
     words.join(" ")
 }
 
-/// Lines below the table: the three figures of an addition, and what is not usual, for the reference.
+/// Lines below the table: what its hotplug rows are, then the three figures of an addition and the variants, for the reference.
 pub(super) fn figures(summary: &Summary) -> Vec<String> {
     let layout = &summary.reference;
     let median = |op: &str, group: HotplugGroup| {
@@ -68,26 +70,29 @@ pub(super) fn figures(summary: &Summary) -> Vec<String> {
     });
     let three: Vec<String> = three.collect();
     let mut lines = Vec::new();
+    if summary.hotplug.iter().any(HotplugLine::is_headline) {
+        lines.push(
+            "Hot-add and hot-remove in the table are re-adds: one range is added and removed in a loop, and its record pages \
+             are those just freed. Percentiles come from one process and have no intervals, so they do not establish a ranking."
+                .to_owned(),
+        );
+    }
     if !three.is_empty() {
         lines.push(format!(
-            "Hot-add to {layout}, median of the call / the call and a first read of every record / the call and a first write: \
-             {}.",
+            "Re-add to {layout}, median of the call / the call and a first read of every record / the call and a first write: {}.",
             three.join("; ")
         ));
     }
-    let unusual =
+    let variants =
         summary.hotplug.iter().filter(|line| line.op == "hot_add" && !line.group.is_plain()).filter_map(|line| {
             let group = line.group;
-            let usual = median("hot_add", HotplugGroup::plain(group.size_bytes));
-            let usual = usual.map_or_else(String::new, |ns| format!(" (usually {})", time(ns)));
-            Some(format!("{} {}{usual}", in_words(&group), time(line.ns(layout, "p50")?)))
+            let re_add = median("hot_add", HotplugGroup::plain(group.size_bytes));
+            let re_add = re_add.map_or_else(String::new, |ns| format!(" (re-add {})", time(ns)));
+            Some(format!("{} {}{re_add}", in_words(&group), time(line.ns(layout, "p50")?)))
         });
-    let unusual: Vec<String> = unusual.collect();
-    if !unusual.is_empty() {
-        lines.push(format!(
-            "The call other than with a section, again at the same addresses, in one thread ({layout}, median): {}.",
-            unusual.join(", ")
-        ));
+    let variants: Vec<String> = variants.collect();
+    if !variants.is_empty() {
+        lines.push(format!("Other additions to {layout}, median of the call: {}.", variants.join(", ")));
     }
     lines
 }
@@ -144,6 +149,8 @@ mod tests {
             rows.push(median("subsection", op, plain, ns));
             rows.push(median("subsection", op, HotplugGroup { position: Position::Later, ..plain }, 10.0 * ns));
         }
+        let growth = HotplugGroup { addresses: Addresses::Growth, ..plain };
+        rows.push(median("subsection", "hot_add", growth, 20.0e3));
         rows
     }
 
@@ -152,9 +159,18 @@ mod tests {
         let summary = Summary::of(&rows());
         let (table, below) = (draw(&summary).to_string(), legend(&summary).join("\n"));
         assert!(table.contains("1.00 µs") && table.contains("4.00 µs"), "{table}");
-        assert!(!table.contains("10.0 µs") && !table.contains("2.00 µs"), "{table}");
+        assert!(!table.contains("10.0 µs") && !table.contains("2.00 µs") && !table.contains("20.0 µs"), "{table}");
         assert!(below.contains("2 MiB: 1.00 µs / 2.00 µs / 3.00 µs."), "{below}");
-        assert!(below.contains("2 MiB later in a section 10.0 µs (usually 1.00 µs)."), "{below}");
+        assert!(below.contains("2 MiB as memory grows 20.0 µs (re-add 1.00 µs)"), "{below}");
+        assert!(below.contains("2 MiB later in a section 10.0 µs (re-add 1.00 µs)"), "{below}");
+    }
+
+    #[test]
+    fn the_table_claims_no_more_than_medians_of_one_process() {
+        let below = legend(&Summary::of(&rows())).join("\n");
+        assert!(below.contains("are re-adds") && below.contains("one process and have no intervals"), "{below}");
+        let without = [row("subsection", "footprint", "index", Some(1.0))];
+        assert!(!legend(&Summary::of(&without)).join("\n").contains("re-add"));
     }
 
     #[test]

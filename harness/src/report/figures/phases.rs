@@ -54,7 +54,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             }
         }
     }
-    let caption = "The median of each phase, in one process. Medians of phases do not add up to the median of the whole \
+    let caption = "The median of each phase of a re-add, in one process. Medians of phases do not add up to the median of the whole \
                    operation, so a bar's end is not the latency of hot-add or hot-remove. An addition checks and reserves its \
                    range, backs the records with memory, initialises them and publishes them to readers; a removal unpublishes \
                    them, waits for a grace period and frees the memory. Point at a phase too short to see.";
