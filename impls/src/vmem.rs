@@ -12,7 +12,7 @@
 //!
 //! Transparent huge pages have base pages as units, so a part of one can go, which splits it. But the kernel may give a
 //! whole one at the first touch of a part: a second table counts the users of each, and what nobody charged goes with the
-//! last of them.
+//! last of them. With `linux` the kernel never backs more than was asked for, so that table is not needed.
 //!
 //! | state of a page | in RAM | device |
 //! | --- | --- | --- |
@@ -136,7 +136,7 @@ impl Vmem {
         let memory = Memory::reserve(len, &store.backing)?;
         let words = (memory.len_bytes() / BASE_ALIGN).div_ceil(64) as usize;
         let unit = unit.max(memory.unit_bytes());
-        let huge = memory.huge_page_bytes().filter(|&page| page > unit);
+        let huge = Some(memory.first_touch_bytes()).filter(|&page| page > unit);
         Ok(Self {
             memory,
             budget: store.budget.clone(),
@@ -434,7 +434,7 @@ mod tests {
     /// Those with units of base pages that this machine has; of huge pages see `tests/backings.rs`.
     fn backings() -> impl Iterator<Item = RamBacking> {
         let file = RamBacking::File(env!("CARGO_MANIFEST_DIR").into());
-        [RamBacking::Anon, RamBacking::Thp, tmpfs(), file].into_iter().filter(|backing| {
+        [RamBacking::Anon, RamBacking::Linux, RamBacking::Thp, tmpfs(), file].into_iter().filter(|backing| {
             let error = Memory::reserve(1, backing).err();
             error.inspect(|error| eprintln!("skipped: {backing}: {error}")).is_none()
         })

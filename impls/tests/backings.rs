@@ -50,6 +50,7 @@ fn all(folder: &TempDir) -> Vec<RamBacking> {
     let shm = || "/dev/shm".into();
     let all = [
         RamBacking::Anon,
+        RamBacking::Linux,
         RamBacking::Thp,
         RamBacking::Hugetlb,
         RamBacking::Tmpfs(shm()),
@@ -139,10 +140,10 @@ fn huge_pages_are_reported_as_they_are() {
         match &backing {
             RamBacking::Anon | RamBacking::Tmpfs(_) | RamBacking::File(_) => assert_eq!(whole, None, "{backing}"),
             RamBacking::Hugetlb => assert_eq!(whole, Some(2 * MIB)),
-            RamBacking::Thp | RamBacking::TmpfsHuge(_) if whole == Some(0) => {
+            RamBacking::Linux | RamBacking::Thp | RamBacking::TmpfsHuge(_) if whole == Some(0) => {
                 eprintln!("skipped: {backing}: the kernel found no free huge page");
             }
-            RamBacking::Thp | RamBacking::TmpfsHuge(_) => {
+            RamBacking::Linux | RamBacking::Thp | RamBacking::TmpfsHuge(_) => {
                 assert_eq!(whole, Some(2 * MIB), "{backing}");
                 remove(&layout, range(8 * S + U, U));
                 assert_eq!(huge(), Some(0), "{backing}: a part went, which splits it");

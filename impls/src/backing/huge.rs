@@ -15,8 +15,26 @@ pub(super) fn chosen(path: &str) -> Option<String> {
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-pub(super) fn no_transparent(backing: &'static str) -> BackingError {
-    BackingError::Unavailable { backing, reason: "this kernel has no transparent huge pages".to_owned() }
+/// Bytes of the transparent huge pages that `MADV_HUGEPAGE` gives to private memory.
+///
+/// # Errors
+/// The kernel has none, or they are switched off.
+pub(super) fn transparent_page(backing: &'static str) -> Result<u64, BackingError> {
+    let unavailable = |reason| Err(BackingError::Unavailable { backing, reason });
+    let off = |file: &str, word| unavailable(format!("{file} says never; echo {word} > {file}"));
+    let enabled = format!("{TRANSPARENT}/enabled");
+    match chosen(&enabled).as_deref() {
+        None => return unavailable("this kernel has no transparent huge pages".to_owned()),
+        Some("never") => return off(&enabled, "madvise"),
+        Some(_) => {}
+    }
+    let page = page_bytes();
+    // Since 6.8 each size has a switch of its own.
+    let of_size = format!("{TRANSPARENT}/hugepages-{}kB/enabled", page >> 10);
+    match chosen(&of_size).as_deref() {
+        Some("never") => off(&of_size, "inherit"),
+        _ => Ok(page),
+    }
 }
 
 /// Bytes of a transparent huge page: what an entry of the second-last page table maps.

@@ -5,6 +5,7 @@ use super::error::BackingError;
 use super::file::Plain;
 use super::huge;
 use super::hugetlb::Hugetlb;
+use super::linux::Linux;
 use super::part::Part;
 use super::private::Private;
 use super::tmpfs::Tmpfs;
@@ -33,13 +34,23 @@ pub(super) trait Medium: Debug + Send + Sync {
         None
     }
 
+    /// Bytes that may be backed at the first touch of one: a unit, or a whole huge page.
+    fn first_touch_bytes(&self) -> u64 {
+        self.unit_bytes()
+    }
+
     /// True if a look at what is not backed takes no memory.
     fn has_zero_page(&self) -> bool;
+
+    /// Maps the whole range, for the first time.
+    fn reserve(&self, whole: Part) -> Result<(), BackingError> {
+        self.map(whole)
+    }
 
     /// Maps a part that has no memory yet.
     fn map(&self, part: Part) -> Result<(), BackingError>;
 
-    /// Backs a part. Must not leave a fault to whoever writes there, and may leave some of it backed after an error.
+    /// Backs a part that has no memory yet. Must not leave a fault to whoever writes there, and may leave some of it backed after an error.
     fn populate(&self, part: Part) -> Result<(), BackingError>;
 
     /// Takes the memory of a part away; it reads as zero when it is backed again.
@@ -115,6 +126,7 @@ impl Memory {
         let base = unsafe { NonNull::new_unchecked(start.add(pad)) };
         let medium: Box<dyn Medium> = match backing {
             RamBacking::Anon => Box::new(Private::in_base_pages()),
+            RamBacking::Linux => Box::new(Linux::new()?),
             RamBacking::Thp => Box::new(Private::in_huge_pages()?),
             RamBacking::Hugetlb => Box::new(Hugetlb::open(whole)?),
             RamBacking::Tmpfs(dir) => Box::new(Tmpfs::in_base_pages(dir, whole)?),
@@ -122,7 +134,7 @@ impl Memory {
             RamBacking::File(dir) => Box::new(Plain::open(dir, whole)?),
         };
         let memory = Self { _mapping: mapping, base, len: whole, medium };
-        memory.reserve_again(Stretch { offset: 0, len: whole })?;
+        memory.medium.reserve(memory.part(Stretch { offset: 0, len: whole }))?;
         Ok(memory)
     }
 
@@ -141,10 +153,15 @@ impl Memory {
         self.medium.unit_bytes()
     }
 
-    /// Bytes of the huge pages that it is, or may be, made of: the kernel may back that much at the first touch. `None` if
-    /// it is made of base pages.
+    /// Bytes of the huge pages that it is, or may be, made of. `None` if it is made of base pages.
     pub fn huge_page_bytes(&self) -> Option<u64> {
         self.medium.huge_page_bytes()
+    }
+
+    /// Bytes that the kernel may back at the first touch of one, aligned: a unit, or with [`RamBacking::Thp`] and
+    /// [`RamBacking::TmpfsHuge`] a whole huge page.
+    pub fn first_touch_bytes(&self) -> u64 {
+        self.medium.first_touch_bytes()
     }
 
     /// Bytes that lie in huge pages now, as the kernel tells. `None` if it is made of base pages, or the kernel does not
@@ -155,7 +172,8 @@ impl Memory {
         huge::bytes_in_huge_pages(start..start + self.len as usize)
     }
 
-    /// Backs a stretch: zeroed where it was not backed, and whoever writes there meets no fault.
+    /// Backs a stretch of which nothing was populated, or all was given back: it is zeroed, and whoever writes there meets no
+    /// fault. With [`RamBacking::Linux`] a huge page that contained something else would lose it.
     ///
     /// # Errors
     /// No memory, no room on the file system, no huge page. Nothing of the stretch is then backed.

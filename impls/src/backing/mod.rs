@@ -1,9 +1,10 @@
-//! What records are made of. Memory in RAM is one of six kinds behind one type, [`Memory`]; a DAX device holds the records
+//! What records are made of. Memory in RAM is one of seven kinds behind one type, [`Memory`]; a DAX device holds the records
 //! of what is added from it.
 //!
 //! | kind | mapped | comes with | goes with | in units of |
 //! | --- | --- | --- | --- | --- |
 //! | `anon` | private | `MADV_POPULATE_WRITE` | `MADV_DONTNEED` | base pages |
+//! | `linux` | private; `MADV_HUGEPAGE` for whole blocks of 2 MiB, `MADV_NOHUGEPAGE` for the rest | the same | the same: a part of a huge page splits it | base pages |
 //! | `thp` | private, `MADV_HUGEPAGE` | the same | the same: a part of a huge page splits it | base pages |
 //! | `hugetlb` | a file in memory (`MFD_HUGETLB`), shared | `fallocate`, then populate | `MADV_REMOVE` | 2 MiB |
 //! | `tmpfs` | an unnamed file, shared | `fallocate`, then populate | `MADV_REMOVE` | base pages |
@@ -15,6 +16,7 @@ mod error;
 mod file;
 mod huge;
 mod hugetlb;
+mod linux;
 mod memory;
 mod part;
 mod private;
@@ -42,6 +44,9 @@ pub enum RamBacking {
     /// Private anonymous memory in base pages.
     #[default]
     Anon,
+    /// Private anonymous memory as Linux on x86-64 maps its memory map: each whole, aligned 2 MiB of a populate in a
+    /// transparent huge page, as far as the kernel finds one, and the rest in base pages.
+    Linux,
     /// Private anonymous memory in transparent huge pages, as far as the kernel finds some.
     Thp,
     /// Huge pages of 2 MiB from the hugetlb pool.
@@ -55,6 +60,12 @@ pub enum RamBacking {
 }
 
 impl RamBacking {
+    /// [`Linux`](Self::Linux) where the machine has transparent huge pages of 2 MiB, else [`Anon`](Self::Anon). Reads three
+    /// files of sysfs.
+    pub fn like_linux() -> Self {
+        if linux::Linux::new().is_ok() { Self::Linux } else { Self::Anon }
+    }
+
     /// Why a device cannot be mapped in the middle of it; `None` if it can.
     pub fn refuses_devices(&self) -> Option<&'static str> {
         match self {
@@ -70,6 +81,7 @@ impl fmt::Display for RamBacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Anon => "anon",
+            Self::Linux => "linux",
             Self::Thp => "thp",
             Self::Hugetlb => "hugetlb",
             Self::Tmpfs(_) => "tmpfs",

@@ -1,6 +1,7 @@
 //! A piece of address space, and what a system call does to it.
 
 use super::error::BackingError;
+use crate::units::Stretch;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
@@ -31,6 +32,30 @@ impl Part {
     /// Length in bytes.
     pub(super) fn len(self) -> u64 {
         self.len
+    }
+
+    /// Where it lies, from the base of its [`Memory`](super::Memory).
+    pub(super) fn stretch(self) -> Stretch {
+        Stretch { offset: self.offset, len: self.len }
+    }
+
+    /// A stretch of it.
+    pub(super) fn within(self, stretch: Stretch) -> Self {
+        let inside = self.offset <= stretch.offset && stretch.end() <= self.offset + self.len;
+        assert!(inside, "{stretch:?} is outside of {:?}", self.stretch());
+        let address = self.address.wrapping_byte_add((stretch.offset - self.offset) as usize);
+        Self { address, offset: stretch.offset, len: stretch.len }
+    }
+
+    /// The whole units (a power of two) that it touches.
+    ///
+    /// # Safety
+    /// Its [`Memory`](super::Memory) begins at a multiple of `unit`, and consists of whole units.
+    pub(super) unsafe fn round_out(self, unit: u64) -> Self {
+        let offset = self.offset & !(unit - 1);
+        let end = (self.offset + self.len).next_multiple_of(unit);
+        let address = self.address.wrapping_byte_sub((self.offset - offset) as usize);
+        Self { address, offset, len: end - offset }
     }
 
     pub(super) fn advise(self, advice: Advice) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! Private anonymous memory, in base pages or in transparent huge pages.
 
 use super::error::BackingError;
-use super::huge::{self, chosen};
+use super::huge;
 use super::memory::Medium;
 use super::part::Part;
 use rustix::mm::Advice;
@@ -24,29 +24,18 @@ impl Private {
     /// # Errors
     /// The kernel has none, or they are switched off.
     pub(super) fn in_huge_pages() -> Result<Self, BackingError> {
-        let off = |file: &str, word| BackingError::Unavailable {
-            backing: "thp",
-            reason: format!("{file} says never; echo {word} > {file}"),
-        };
-        let enabled = format!("{}/enabled", huge::TRANSPARENT);
-        match chosen(&enabled).as_deref() {
-            None => return Err(huge::no_transparent("thp")),
-            Some("never") => return Err(off(&enabled, "madvise")),
-            Some(_) => {}
-        }
-        let page = huge::page_bytes();
-        // Since 6.8 each size has a switch of its own.
-        let of_size = format!("{}/hugepages-{}kB/enabled", huge::TRANSPARENT, page >> 10);
-        match chosen(&of_size).as_deref() {
-            Some("never") => Err(off(&of_size, "inherit")),
-            _ => Ok(Self { advice: Advice::LinuxHugepage, huge_page: Some(page) }),
-        }
+        let page = huge::transparent_page("thp")?;
+        Ok(Self { advice: Advice::LinuxHugepage, huge_page: Some(page) })
     }
 }
 
 impl Medium for Private {
     fn huge_page_bytes(&self) -> Option<u64> {
         self.huge_page
+    }
+
+    fn first_touch_bytes(&self) -> u64 {
+        self.huge_page.unwrap_or(self.unit_bytes())
     }
 
     /// A look at it finds the zero page, or the huge one.

@@ -106,6 +106,10 @@ impl Medium for Tmpfs {
         self.huge_page
     }
 
+    fn first_touch_bytes(&self) -> u64 {
+        self.huge_page.unwrap_or(self.unit_bytes())
+    }
+
     /// A look at a hole would take a page, or end in SIGBUS on a full tmpfs.
     fn has_zero_page(&self) -> bool {
         false
