@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The environment variable that sets the backing of `cargo bench`.
 pub const VARIABLE: &str = "PFNBENCH_BACKING";
@@ -22,7 +22,8 @@ pub struct Form {
 }
 
 /// Every backing there is.
-pub const FORMS: [Form; 7] = [
+pub const FORMS: [Form; 8] = [
+    Form { form: "linux", about: "as Linux maps it: whole sections in huge pages, parts of sections in base pages" },
     Form { form: "anon", about: "private memory in base pages" },
     Form { form: "tmpfs[:DIR]", about: "a file on a tmpfs, /dev/shm by default" },
     Form { form: "tmpfs-huge[:DIR]", about: "the same in transparent huge pages, if the tmpfs is mounted with them" },
@@ -48,9 +49,12 @@ pub enum BackingArg {
     Dax(PathBuf),
 }
 
+/// `linux` where the machine has transparent huge pages of 2 MiB, else `anon`. The first call reads three files of sysfs; the
+/// answer then holds for the process.
 impl Default for BackingArg {
     fn default() -> Self {
-        Self::Ram(RamBacking::Anon)
+        static DEFAULT: OnceLock<RamBacking> = OnceLock::new();
+        Self::Ram(DEFAULT.get_or_init(RamBacking::like_linux).clone())
     }
 }
 
@@ -78,6 +82,7 @@ impl FromStr for BackingArg {
         let dir = |default: Option<&str>| path.or(default).filter(|path| !path.is_empty()).map(PathBuf::from);
         let found = match (kind, path) {
             ("anon", None) => Some(Self::Ram(RamBacking::Anon)),
+            ("linux", None) => Some(Self::Ram(RamBacking::Linux)),
             ("thp", None) => Some(Self::Ram(RamBacking::Thp)),
             ("hugetlb", None) => Some(Self::Ram(RamBacking::Hugetlb)),
             ("tmpfs", _) => dir(Some(SHM)).map(|dir| Self::Ram(RamBacking::Tmpfs(dir))),
@@ -108,7 +113,7 @@ impl fmt::Display for BackingArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, path): (&dyn fmt::Display, _) = match self {
             Self::Ram(backing) => match backing {
-                RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb => (backing, None),
+                RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb => (backing, None),
                 RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => {
                     (backing, Some(dir).filter(|dir| *dir != Path::new(SHM)))
                 }
@@ -147,7 +152,7 @@ impl BackingArg {
             Self::Ram(RamBacking::Tmpfs(dir)) => Self::Ram(RamBacking::Tmpfs(absolute(dir)?)),
             Self::Ram(RamBacking::TmpfsHuge(dir)) => Self::Ram(RamBacking::TmpfsHuge(absolute(dir)?)),
             Self::Ram(RamBacking::File(dir)) => Self::Ram(RamBacking::File(absolute(dir)?)),
-            Self::Ram(RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb) => self.clone(),
+            Self::Ram(RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb) => self.clone(),
             Self::Dax(device) => Self::Dax(absolute(device)?),
         })
     }
@@ -163,7 +168,7 @@ impl BackingArg {
     /// What the user named and nobody else is to read, since folders may name people; and what stands for it.
     fn unpublished(&self) -> Option<(&Path, &'static str)> {
         match self {
-            Self::Ram(RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb) => None,
+            Self::Ram(RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb) => None,
             Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir)) if dir == Path::new(SHM) => None,
             Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) | RamBacking::File(dir)) => {
                 Some((dir, "DIR"))
@@ -208,6 +213,7 @@ mod tests {
     #[test]
     fn every_form_is_read_and_printed_back() {
         for text in [
+            "linux",
             "anon",
             "thp",
             "hugetlb",
@@ -221,10 +227,21 @@ mod tests {
             assert_eq!(text.parse::<BackingArg>().unwrap().to_string(), text);
         }
         assert_eq!("tmpfs:/dev/shm".parse::<BackingArg>().unwrap().to_string(), "tmpfs");
-        assert_eq!(BackingArg::default().to_string(), "anon");
         for form in FORMS {
             let shortest = form.form.split('[').next().unwrap_or_default();
             assert!(shortest.parse::<BackingArg>().is_ok(), "{shortest}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_linux_where_the_machine_has_it() {
+        let linux: BackingArg = "linux".parse().unwrap();
+        match linux.open() {
+            Ok(_) => assert_eq!(BackingArg::default(), linux),
+            Err(error) => {
+                eprintln!("skipped: {error}");
+                assert_eq!(BackingArg::default().to_string(), "anon");
+            }
         }
     }
 
@@ -234,6 +251,7 @@ mod tests {
             "",
             "memory",
             "anon:",
+            "linux:",
             "thp:x",
             "hugetlb:2M",
             "tmpfs:",
@@ -253,6 +271,7 @@ mod tests {
     fn suffixes_are_one_part_of_a_path_and_tell_backings_apart() {
         let suffix = |text: &str| text.parse::<BackingArg>().unwrap().suffix();
         assert_eq!(suffix("tmpfs"), "@tmpfs");
+        assert_eq!(suffix("linux"), "@linux");
         assert_eq!(suffix("dax:/dev/dax0.0"), "@dax=dev-dax0.0");
         assert_eq!(suffix("file:/var/lib/my records/"), "@file=var-lib-my-records");
         assert_ne!(suffix("tmpfs:/huge"), suffix("tmpfs-huge"));
@@ -262,6 +281,7 @@ mod tests {
     fn what_is_published_names_no_folder() {
         for (text, published, kind) in [
             ("anon", "anon", "anon"),
+            ("linux", "linux", "linux"),
             ("tmpfs", "tmpfs", "tmpfs"),
             ("tmpfs-huge:/home/ann/huge", "tmpfs-huge:DIR", "tmpfs-huge"),
             ("file:/home/ann", "file:DIR", "file"),

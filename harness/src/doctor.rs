@@ -201,10 +201,10 @@ pub fn examine(environment: &Environment) -> Examination {
             (
                 Verdict::Ok,
                 match word {
-                    "always" => "records ask for base pages themselves, but for --backing thp".to_owned(),
-                    "never" => {
-                        "for --backing thp: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled".to_owned()
-                    }
+                    "always" => "each --backing chooses its page size itself, so this changes no figure".to_owned(),
+                    "never" => "--backing linux (the default where available) and thp need them: \
+                                echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+                        .to_owned(),
                     _ => String::new(),
                 },
             )

@@ -368,7 +368,9 @@ fn add_and_remove_once<G: Geometry>(
 pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     match backing {
         RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => dir,
-        RamBacking::Anon | RamBacking::Thp | RamBacking::Hugetlb | RamBacking::File(_) => Path::new("/dev/shm"),
+        RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb | RamBacking::File(_) => {
+            Path::new("/dev/shm")
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 const SMALL_MAP: &str = "00001000-0009ffff : System RAM\n00100000-13ffffff : System RAM\n";
 
 /// Every backing, with what an error says where the machine lacks it.
-const BACKINGS: [(&str, &str); 6] = [
+const BACKINGS: [(&str, &str); 7] = [
     ("anon", ""),
+    ("linux", "transparent"),
     ("thp", "transparent"),
     ("hugetlb", "huge pages"),
     ("tmpfs", "tmpfs"),
@@ -57,7 +58,7 @@ fn a_run_on_each_backing_says_so_in_every_row_and_leaves_nothing() {
         assert!(rows.iter().all(|row| row["backing"] == kind), "{backing}");
         assert!(rows.iter().any(|row| row["op"] == "hot_add" && row["status"] == "ok"), "{backing}");
         let told = rows.iter().any(|row| row["metric"] == "records_in_huge_pages");
-        assert_eq!(told, ["thp", "hugetlb", "tmpfs-huge"].contains(&kind), "{backing}");
+        assert_eq!(told, ["linux", "thp", "hugetlb", "tmpfs-huge"].contains(&kind), "{backing}");
         let mut left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["results", "small.txt"], "{backing}");
@@ -67,7 +68,7 @@ fn a_run_on_each_backing_says_so_in_every_row_and_leaves_nothing() {
 #[test]
 fn verify_takes_a_file_and_huge_pages() {
     let dir = folder();
-    for backing in ["thp", "file:."] {
+    for backing in ["linux", "thp", "file:."] {
         let output = pfnbench(&dir, "verify", backing).arg("--json").output().unwrap();
         match output.status.code() {
             Some(0) => {

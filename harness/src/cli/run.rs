@@ -63,9 +63,9 @@ pub(super) struct RunArgs {
     /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
     #[arg(long)]
     preempt: bool,
-    /// Where records lie: anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench list`
-    /// says what each is).
-    #[arg(long, default_value_t)]
+    /// Where records lie: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench
+    /// list` describes each). Default: linux where the machine has transparent huge pages, else anon.
+    #[arg(long, default_value_t, hide_default_value = true)]
     backing: BackingArg,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]

@@ -22,9 +22,9 @@ pub(super) struct VerifyArgs {
     /// `pfnbench map --help` tells what is understood.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
-    /// Where records lie: anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench list`
-    /// says what each is).
-    #[arg(long, default_value_t)]
+    /// Where records lie: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench
+    /// list` describes each). Default: linux where the machine has transparent huge pages, else anon.
+    #[arg(long, default_value_t, hide_default_value = true)]
     backing: BackingArg,
     #[command(flatten)]
     json: Json,

@@ -45,8 +45,7 @@ impl BareRecords {
         unsafe { write(self.memory.base().cast(), self.nr_records, first_pfn) };
         let elapsed = begin.elapsed();
         // As a layout does when nobody else uses the huge page.
-        let grain = self.memory.huge_page_bytes().unwrap_or(1).max(self.memory.unit_bytes());
-        self.memory.give_back(whole(grain))?;
+        self.memory.give_back(whole(self.memory.first_touch_bytes()))?;
         Ok(elapsed)
     }
 }
@@ -87,6 +86,7 @@ mod tests {
         let here = || env!("CARGO_MANIFEST_DIR").into();
         for backing in [
             RamBacking::Anon,
+            RamBacking::Linux,
             RamBacking::Thp,
             RamBacking::Hugetlb,
             RamBacking::Tmpfs(shm()),
