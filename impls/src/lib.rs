@@ -35,6 +35,7 @@ pub mod error;
 pub mod fault;
 mod geometry;
 pub mod grace;
+mod index_memory;
 mod initialise;
 pub mod layouts;
 pub mod machine;

@@ -44,6 +44,13 @@ pub trait Memmap: Sized + Send + Sync + 'static {
     /// looks through the whole mapping.
     fn bytes_in_huge_pages(&self) -> Option<u64>;
 
+    /// Bytes of the memory of its index tables that lie in huge pages, as the kernel tells: whole huge pages, so it may be more
+    /// than [`Footprint::index_bytes`]. 0 if huge pages were requested and the machine has none; `None` if they were not
+    /// requested, the layout has no tables, or the kernel does not tell.
+    fn index_bytes_in_huge_pages(&self) -> Option<u64> {
+        None
+    }
+
     /// The sections whose records are backed by memory; the index is always complete.
     fn backed(&self) -> &BackedSections;
 
@@ -262,14 +269,27 @@ pub enum Validity {
 /// Choices made at boot.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Seeds what is shuffled, e.g. where classic SPARSEMEM's section maps lie.
+    /// Seeds what is shuffled: where classic SPARSEMEM's section maps lie, and where the first index table begins in its page.
+    /// Layouts that are compared in one process should have different seeds.
     pub seed: u64,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPages,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { seed: 1 }
+        Self { seed: 1, index_pages: IndexPages::default() }
     }
+}
+
+/// Pages of the memory for index tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexPages {
+    /// Transparent huge pages, as in Linux's direct map; base pages where the machine has none.
+    Huge,
+    /// Base pages.
+    #[default]
+    Base,
 }
 
 /// Memory of one node that is there at boot.

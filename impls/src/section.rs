@@ -23,14 +23,15 @@
 //! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives its record.
 //! Source: `include/linux/mmzone.h`, `mm/sparse.c`.
 
-use crate::error::HotplugError;
+use crate::error::{BootError, HotplugError};
 use crate::fault::{Faults, Seam};
 use crate::geometry::Geometry;
-use crate::memmap::{Accounting, Load, SectionState, UsageKind, When};
+use crate::index_memory::{Array, IndexMemory, slab_bytes};
+use crate::memmap::{Accounting, Config, Load, SectionState, UsageKind, When};
 use crate::pfn::PfnRange;
 use crate::request::Grid;
 use crate::subsection_map::SubsectionMap;
-use std::alloc::{self, Layout};
+use std::alloc::Layout;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -201,29 +202,54 @@ impl From<NoMemory> for ReserveError {
 /// The table with its roots and usages: what the writer manages.
 #[derive(Debug)]
 pub struct SectionTable<G: Geometry, M: SubsectionMap> {
-    roots: Box<[AtomicPtr<MemSection<M>>]>,
+    roots: Array<AtomicPtr<MemSection<M>>>,
     /// Usages of boot sections: one block, never freed singly.
-    boot_usages: Box<[SectionUsage<M>]>,
+    boot_usages: Array<SectionUsage<M>>,
     /// `__highest_present_section_nr`, plus one: grows, never shrinks.
     end_section: AtomicU64,
     nr_roots: AtomicU64,
     nr_heap_usages: AtomicU64,
     faults: Faults,
+    memory: IndexMemory,
     geometry: PhantomData<G>,
 }
 
 impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// An empty table with usages for `nr_boot_sections`, which [`boot_usage`](Self::boot_usage) hands out.
-    pub fn new(nr_boot_sections: usize, faults: Faults) -> Self {
-        Self {
-            roots: std::iter::repeat_with(AtomicPtr::default).take(G::NR_SECTION_ROOTS as usize).collect(),
-            boot_usages: std::iter::repeat_with(SectionUsage::default).take(nr_boot_sections).collect(),
+    ///
+    /// # Errors
+    /// [`BootError::NoMemory`].
+    pub fn new(nr_boot_sections: usize, config: &Config, faults: Faults) -> Result<Self, BootError> {
+        let usage = size_of::<SectionUsage<M>>() as u64;
+        let root_table = G::NR_SECTION_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
+        // Twice the root pages: between slabs, which are smaller, each may skip as much to be aligned.
+        let most = root_table
+            + nr_boot_sections as u64 * usage
+            + 2 * G::NR_SECTION_ROOTS * G::PAGE_SIZE
+            + slab_bytes(G::NR_MEM_SECTIONS, usage);
+        let none = |what, bytes| BootError::NoMemory { what, bytes };
+        let memory = IndexMemory::reserve(most, config.index_pages, config.seed);
+        let memory = memory.map_err(|_| none("the address space of the section index", most))?;
+        // SAFETY: zero is a null pointer.
+        let roots = unsafe { memory.array(G::NR_SECTION_ROOTS as usize) };
+        // SAFETY: zero is a value for every field (atomics).
+        let boot_usages = unsafe { memory.array(nr_boot_sections) };
+        Ok(Self {
+            roots: roots.ok_or(none("the table of section roots", root_table))?,
+            boot_usages: boot_usages.ok_or(none("the usages of boot sections", nr_boot_sections as u64 * usage))?,
             end_section: AtomicU64::new(0),
             nr_roots: AtomicU64::new(0),
             nr_heap_usages: AtomicU64::new(0),
             faults,
+            memory,
             geometry: PhantomData,
-        }
+        })
+    }
+
+    /// Bytes of its memory that lie in huge pages; see
+    /// [`Memmap::index_bytes_in_huge_pages`](crate::Memmap::index_bytes_in_huge_pages).
+    pub fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.memory.bytes_in_huge_pages()
     }
 
     /// The view of a reader.
@@ -260,13 +286,10 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             if !self.faults.allow(Seam::Root) {
                 return Err(NoMemory("a page of section descriptors"));
             }
-            // SAFETY: the layout is one page, not empty.
-            let root = unsafe { alloc::alloc_zeroed(Self::root_layout()) }.cast::<MemSection<M>>();
-            if root.is_null() {
-                return Err(NoMemory("a page of section descriptors"));
-            }
+            let root = self.memory.alloc::<MemSection<M>>(Self::root_layout());
+            let root = root.ok_or(NoMemory("a page of section descriptors"))?;
             // Zero is a descriptor never seen: word 0, no usage.
-            slot.store(root, Ordering::Release);
+            slot.store(root.as_ptr(), Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.roots().section(nr).expect("the root was just made sure of"))
@@ -280,7 +303,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         }
     }
 
-    /// A zeroed usage object on the heap.
+    /// A zeroed usage object of its own, as `kzalloc` gives it.
     ///
     /// # Errors
     /// No memory.
@@ -288,13 +311,11 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         if !self.faults.allow(Seam::Usage) {
             return Err(NoMemory("a section usage object"));
         }
-        // SAFETY: the layout of a non-empty type; zero is a value for every field (atomics).
-        let usage = unsafe { alloc::alloc_zeroed(Layout::new::<SectionUsage<M>>()) }.cast::<SectionUsage<M>>();
-        if usage.is_null() {
-            return Err(NoMemory("a section usage object"));
-        }
+        // Zero is a value for every field (atomics).
+        let usage = self.memory.alloc::<SectionUsage<M>>(Layout::new::<SectionUsage<M>>());
+        let usage = usage.ok_or(NoMemory("a section usage object"))?;
         self.nr_heap_usages.fetch_add(1, Ordering::Relaxed);
-        Ok(usage)
+        Ok(usage.as_ptr())
     }
 
     /// What an addition needs of a section before it is published: that none of `bits` is active, and a usage object. The
@@ -340,8 +361,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// No reader can reach it: it was never published, or hidden and a grace period has passed.
     pub unsafe fn retire_usage(&self, usage: *mut SectionUsage<M>) {
         if self.usage_kind(usage) == Some(UsageKind::Heap) {
+            let usage = NonNull::new(usage).expect("null is of no kind");
             // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody can reach it.
-            unsafe { alloc::dealloc(usage.cast(), Layout::new::<SectionUsage<M>>()) };
+            unsafe { self.memory.free(usage, Layout::new::<SectionUsage<M>>()) };
             self.nr_heap_usages.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -428,17 +450,14 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
 
 impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
     fn drop(&mut self) {
-        for root in &self.roots {
-            let root = root.load(Ordering::Relaxed);
-            if root.is_null() {
-                continue;
-            }
+        for root in &*self.roots {
+            let Some(root) = NonNull::new(root.load(Ordering::Relaxed)) else { continue };
             for index in 0..G::SECTIONS_PER_ROOT as usize {
                 // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is left.
-                unsafe { self.retire_usage((*root.add(index)).usage_ptr()) };
+                unsafe { self.retire_usage(root.add(index).as_ref().usage_ptr()) };
             }
             // SAFETY: allocated by `section_or_new_root` with this layout.
-            unsafe { alloc::dealloc(root.cast(), Self::root_layout()) };
+            unsafe { self.memory.free(root, Self::root_layout()) };
         }
     }
 }
@@ -447,13 +466,18 @@ impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
 mod tests {
     use super::*;
     use crate::geometry::X86_64;
+    use crate::memmap::IndexPages;
     use crate::subsection_map::BitWords;
 
     type Table = SectionTable<X86_64, BitWords<1>>;
 
+    fn table<M: SubsectionMap>(nr_boot_sections: usize) -> SectionTable<X86_64, M> {
+        SectionTable::new(nr_boot_sections, &Config::default(), Faults::none()).unwrap()
+    }
+
     #[test]
     fn numbers_outside_the_physical_space_have_no_section() {
-        let table = Table::new(0, Faults::none());
+        let table: Table = table(0);
         table.section_or_new_root(0).unwrap();
         for pfn in [1 << 34, 1 << 52, u64::MAX, 1 << 63] {
             assert!(table.roots().section_of_any(pfn).is_none(), "{pfn:#x}");
@@ -465,7 +489,7 @@ mod tests {
 
     #[test]
     fn roots_are_made_once_and_hold_256_sections() {
-        let table = Table::new(0, Faults::none());
+        let table: Table = table(0);
         for nr in [0, 1, 255, 256, 0] {
             table.section_or_new_root(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
         }
@@ -479,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_boot_usage_is_known_by_where_it_lies_and_never_freed_singly() {
-        let table = Table::new(2, Faults::none());
+        let table: Table = table(2);
         let section = table.section_or_new_root(8).unwrap();
         section.set_usage(table.boot_usage(1));
         section.set_word(SECTION_MARKED_PRESENT);
@@ -491,6 +515,35 @@ mod tests {
         // SAFETY: it was never published.
         unsafe { table.retire_usage(heap) };
         assert_eq!(table.nr_heap_usages(), 0);
+    }
+
+    #[test]
+    fn the_account_of_tables_does_not_depend_on_their_pages() {
+        let config = Config { index_pages: IndexPages::Huge, ..Config::default() };
+        let huge: Table = SectionTable::new(3, &config, Faults::none()).unwrap();
+        let base: Table = table(3);
+        for table in [&huge, &base] {
+            let section = table.section_or_new_root(300).unwrap();
+            section.set_usage(table.new_heap_usage().unwrap());
+            assert_eq!(table.index_bytes(), 2048 * 8 + 3 * 56 + 4096 + 56);
+        }
+        assert_eq!(base.bytes_in_huge_pages(), None);
+        match huge.bytes_in_huge_pages() {
+            Some(0) => eprintln!("skipped: no transparent huge page is to be had"),
+            bytes => assert_eq!(bytes, Some(2 << 20)),
+        }
+    }
+
+    /// Two of one machine would otherwise share the sets of the cache, and the others would not.
+    #[test]
+    fn tables_of_different_seeds_begin_at_different_places_of_a_page() {
+        let start = |seed| {
+            let table: Table = SectionTable::new(0, &Config { seed, ..Config::default() }, Faults::none()).unwrap();
+            table.roots.as_ptr().addr() % (2 << 20)
+        };
+        let starts = [1, 2, 3].map(start);
+        assert!(starts.iter().all(|start| *start < 1 << 20) && starts[0] != starts[1] && starts[1] != starts[2]);
+        assert_eq!(start(1), starts[0]);
     }
 
     /// A map that notes the word of its section when its bits are set.
@@ -543,7 +596,7 @@ mod tests {
     /// usage comes with bits that are set.
     #[test]
     fn t_16_a_conflict_on_the_first_addition_leaves_the_section_blank() {
-        let table = Table::new(0, Faults::none());
+        let table: Table = table(0);
         let section = table.section_or_new_root(8).unwrap();
         let preset = || {
             let usage = table.new_heap_usage()?;

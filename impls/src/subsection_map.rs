@@ -5,6 +5,8 @@ use std::ops::Range;
 
 /// One bit a sub-section. One writer at a time (the caller holds the layout's writer lock), any number of readers.
 ///
+/// Memory of zeroes is an empty map, for usages are allocated so.
+///
 /// Setting is a release and testing an acquire: who sees a bit sees the records that were written before it was set.
 pub trait SubsectionMap: Default + Send + Sync + 'static {
     /// Number of bits; 0 for memory models without sub-sections.

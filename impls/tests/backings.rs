@@ -4,10 +4,10 @@
 
 use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::conformance::{Outcome, run_all_on};
-use memmap_layouts::layouts::{Sparse, Subsection};
+use memmap_layouts::layouts::{Flat, Sparse, Subsection};
 use memmap_layouts::{
-    AddParams, BootMap, Config, Hotplug, HotplugError, Inspect, Lookup, Memmap, Pfn, PfnRange, RecordStore,
-    RemoveParams,
+    AddParams, BootMap, BootRange, Config, Hotplug, HotplugError, IndexPages, Inspect, Lookup, Memmap, Pfn, PfnRange,
+    RecordStore, RemoveParams,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
@@ -148,6 +148,24 @@ fn huge_pages_are_reported_as_they_are() {
                 remove(&layout, range(8 * S + U, U));
                 assert_eq!(huge(), Some(0), "{backing}: a part went, which splits it");
             }
+        }
+    }
+}
+
+#[test]
+fn index_tables_lie_in_huge_pages_if_that_is_asked() {
+    fn bytes<L: Memmap>(index_pages: IndexPages) -> Option<u64> {
+        let config = Config { index_pages, ..Config::default() };
+        let boot = BootMap::new([BootRange { range: range(0, 8 * S), node: 0 }]).unwrap();
+        L::boot(&boot, &config, RecordStore::unlimited()).unwrap().index_bytes_in_huge_pages()
+    }
+    let base = [bytes::<Flat>, bytes::<Sparse>, bytes::<Subsection>].map(|bytes| bytes(IndexPages::Base));
+    assert_eq!(base, [None; 3]);
+    assert_eq!(bytes::<Flat>(IndexPages::Huge), None, "it has no tables");
+    for bytes in [bytes::<Sparse>(IndexPages::Huge), bytes::<Subsection>(IndexPages::Huge)] {
+        match bytes {
+            Some(0) => eprintln!("skipped: no transparent huge page is to be had"),
+            bytes => assert_eq!(bytes, Some(2 * MIB)),
         }
     }
 }

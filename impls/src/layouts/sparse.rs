@@ -124,7 +124,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
         // Coded pointers carry the address through an integer, so the array's provenance is exposed once.
         arena.base().as_ptr().expose_provenance();
         let sparse = Self {
-            table: SectionTable::new(sections.len(), store.faults.clone()),
+            table: SectionTable::new(sections.len(), config, store.faults.clone())?,
             arena,
             backed: store.backed,
             grace: Grace::default(),
@@ -173,6 +173,10 @@ impl<G: Geometry> Memmap for Sparse<G> {
 
     fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.arena.bytes_in_huge_pages()
+    }
+
+    fn index_bytes_in_huge_pages(&self) -> Option<u64> {
+        self.table.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {

@@ -182,7 +182,7 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
     type Geometry = G;
     type Reader<'a> = SubsectionReader<'a, G, R>;
 
-    fn boot(map: &BootMap, _: &Config, mut store: RecordStore) -> Result<Self, BootError> {
+    fn boot(map: &BootMap, config: &Config, mut store: RecordStore) -> Result<Self, BootError> {
         const {
             let whole = matches!(R::SET.validity, Validity::Section);
             assert!(whole == R::SET.whole_sections, "what is valid is what comes and goes");
@@ -200,8 +200,8 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         }
         let sections = map.sections::<G>();
         let layout = Self {
-            table: SectionTable::new(sections.len(), store.faults.clone()),
             vmemmap: Vmem::reserve(G::NR_PFNS * PAGE_RECORD_BYTES, G::PAGE_SIZE, &store)?,
+            table: SectionTable::new(sections.len(), config, store.faults.clone())?,
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),
@@ -239,6 +239,10 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
 
     fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.vmemmap.bytes_in_huge_pages()
+    }
+
+    fn index_bytes_in_huge_pages(&self) -> Option<u64> {
+        self.table.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {

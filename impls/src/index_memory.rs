@@ -1,0 +1,363 @@
+//! Memory for the tables of an index: the root table, root pages and usages of one layout.
+//!
+//! Linux keeps these tables in its direct map, which x86-64 maps by pages of 2 MiB or 1 GiB. [`IndexPages::Huge`] does the same
+//! here; [`IndexPages::Base`] shows what 4 KiB pages cost.
+//!
+//! ```text
+//!  2 MiB boundary
+//!  | random | root table | usages of boot sections | root page | slab of usages | root page | … not yet backed … |
+//! ```
+//!
+//! Sizes and alignments are those of the kernel's allocators:
+//!
+//! | table | in Linux | here |
+//! | --- | --- | --- |
+//! | root table | `memblock_alloc`, aligned to `1 << INTERNODE_CACHE_SHIFT` | aligned to 64 B |
+//! | usages of boot sections | `memblock_alloc`, one block a node | one block, aligned to 64 B |
+//! | root page | `memblock_alloc`, or `kzalloc` of a page | an aligned page |
+//! | usage of a hot-added section | `kzalloc`: 56 B come from `kmalloc-64` | a size class, from slabs of 4 KiB |
+//!
+//! Huge pages start at the same cache sets. Without the random start, the tables of two layouts would compete for the same sets
+//! of the cache, and other layouts would not.
+//!
+//! Under sanitizers and fuzzers each table is a heap allocation, so that a use after free is detected.
+
+use crate::backing::{BackingError, Memory, RamBacking};
+use crate::memmap::IndexPages;
+use crate::units::Stretch;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use std::alloc::{self, Layout};
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a cache line.
+const LINE: u64 = 64;
+
+/// The first table begins below this offset.
+const LAST_START: u64 = 1 << 20;
+
+/// Bytes of a slab, from which objects of one size class are cut.
+const SLAB: u64 = 4 << 10;
+
+/// Bytes that are backed at once: a huge page, or some base pages.
+const fn step(pages: IndexPages) -> u64 {
+    match pages {
+        IndexPages::Huge => 2 << 20,
+        IndexPages::Base => 64 << 10,
+    }
+}
+
+/// True if each table is a heap allocation.
+const ON_HEAP: bool = cfg!(any(twin, fuzzing));
+
+/// The size class that `kmalloc` serves a size from. Source: `mm/slab_common.c`.
+const fn size_class(bytes: u64) -> u64 {
+    match bytes {
+        0..=8 => 8,
+        65..=96 => 96,
+        129..=192 => 192,
+        _ => bytes.next_power_of_two(),
+    }
+}
+
+/// Bytes of address space that `nr` objects of a size take at most.
+pub(crate) const fn slab_bytes(nr: u64, size: u64) -> u64 {
+    let class = size_class(size);
+    if class < SLAB { nr.div_ceil(SLAB / class) * SLAB } else { nr * class }
+}
+
+/// What the allocator has given out.
+#[derive(Debug)]
+struct State {
+    /// Offset of the first byte that no table has had.
+    next: u64,
+    /// Offset of the first byte that is not backed.
+    backed_end: u64,
+    /// For each size class, the first free object. Its first word is the offset of the next one, or [`END`].
+    free: Vec<(u64, u64)>,
+}
+
+/// The end of a list of free objects: no object lies there.
+const END: u64 = u64::MAX;
+
+/// Zeroed memory for tables that one writer allocates and frees.
+#[derive(Debug)]
+pub(crate) struct IndexMemory {
+    memory: Arc<Memory>,
+    pages: IndexPages,
+    /// True if the memory may be huge; with [`IndexPages::Huge`] it is false where the machine has no such pages.
+    may_be_huge: bool,
+    state: Mutex<State>,
+}
+
+impl IndexMemory {
+    /// Reserves address space for tables of `len` bytes in all. `seed` chooses where the first table begins.
+    ///
+    /// # Errors
+    /// No address space.
+    pub(crate) fn reserve(len: u64, pages: IndexPages, seed: u64) -> Result<Self, BackingError> {
+        // Alignment may skip some bytes between tables.
+        let len = len.saturating_add(LAST_START).saturating_add(step(IndexPages::Huge));
+        let huge = match pages {
+            IndexPages::Huge => Memory::reserve(len, &RamBacking::Linux).ok(),
+            IndexPages::Base => None,
+        };
+        let may_be_huge = huge.is_some();
+        let memory = huge.map_or_else(|| Memory::reserve(len, &RamBacking::Anon), Ok)?;
+        let start = Pcg64Mcg::seed_from_u64(seed).random_range(0..LAST_START / LINE) * LINE;
+        let backed_end = start & !(step(pages) - 1);
+        let state = Mutex::new(State { next: start, backed_end, free: Vec::new() });
+        Ok(Self { memory: Arc::new(memory), pages, may_be_huge, state })
+    }
+
+    /// Bytes that lie in huge pages now, as the kernel tells: whole huge pages, so it may be more than the tables have. `None` if
+    /// base pages were requested, or the kernel does not tell.
+    pub(crate) fn bytes_in_huge_pages(&self) -> Option<u64> {
+        match (self.pages, self.may_be_huge) {
+            (IndexPages::Base, _) => None,
+            (IndexPages::Huge, false) => Some(0),
+            (IndexPages::Huge, true) => self.memory.bytes_in_huge_pages(),
+        }
+    }
+
+    /// A zeroed array that lives as long as the result. `None` if there is no memory.
+    ///
+    /// # Safety
+    /// Zero is a value of `T`, which needs no drop.
+    pub(crate) unsafe fn array<T>(&self, len: usize) -> Option<Array<T>> {
+        const { assert!(!std::mem::needs_drop::<T>() && align_of::<T>() <= LINE as usize) };
+        let layout = Layout::array::<T>(len.max(1)).and_then(|layout| layout.align_to(LINE as usize)).ok()?;
+        let first = match ON_HEAP {
+            // SAFETY: the layout is not empty.
+            true => NonNull::new(unsafe { alloc::alloc_zeroed(layout) })?,
+            false => {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                self.pointer(self.take(&mut state, layout.size() as u64, LINE)?)
+            }
+        };
+        Some(Array { first: first.cast(), len, layout, _memory: Arc::clone(&self.memory) })
+    }
+
+    /// A zeroed object, from its size class. `None` if there is no memory.
+    pub(crate) fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
+        debug_assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>());
+        if ON_HEAP {
+            // SAFETY: the layout is not empty.
+            return NonNull::new(unsafe { alloc::alloc_zeroed(layout) }.cast());
+        }
+        let class = size_class(layout.size() as u64);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = match state.pop(class, self) {
+            Some(free) => {
+                // SAFETY: it is backed, and nobody else has it.
+                unsafe { self.pointer(free).write_bytes(0, class as usize) };
+                free
+            }
+            None => self.new_object(&mut state, class)?,
+        };
+        debug_assert!(offset.is_multiple_of(layout.align() as u64));
+        Some(self.pointer(offset).cast())
+    }
+
+    /// Takes an object back.
+    ///
+    /// # Safety
+    /// It came from [`alloc`](Self::alloc) of this memory with this layout, is not freed twice, and nobody can reach it.
+    pub(crate) unsafe fn free<T>(&self, object: NonNull<T>, layout: Layout) {
+        if ON_HEAP {
+            // SAFETY: the caller's.
+            return unsafe { alloc::dealloc(object.as_ptr().cast(), layout) };
+        }
+        let class = size_class(layout.size() as u64);
+        let offset = (object.addr().get() - self.memory.base().addr().get()) as u64;
+        if cfg!(debug_assertions) {
+            // SAFETY: it is backed, and the caller says that nobody can reach it. 0x6b is what the kernel's slab poison uses.
+            unsafe { self.pointer(offset).write_bytes(0x6b, class as usize) };
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).push(class, offset, self);
+    }
+
+    /// An object that was never given out: the first one of a new slab, the others of which are free.
+    fn new_object(&self, state: &mut State, class: u64) -> Option<u64> {
+        if class >= SLAB {
+            return self.take(state, class, class);
+        }
+        let slab = self.take(state, SLAB, SLAB)?;
+        // The lowest address is given out first.
+        for nr in (1..SLAB / class).rev() {
+            state.push(class, slab + nr * class, self);
+        }
+        Some(slab)
+    }
+
+    /// Backed bytes that no table has had.
+    fn take(&self, state: &mut State, len: u64, align: u64) -> Option<u64> {
+        let offset = state.next.checked_next_multiple_of(align)?;
+        let end = offset.checked_add(len).filter(|&end| end <= self.memory.len_bytes())?;
+        if let Some(more) = Stretch::from_to(state.backed_end, end.next_multiple_of(step(self.pages))) {
+            self.memory.populate(more).ok()?;
+            state.backed_end = more.end();
+        }
+        state.next = end;
+        Some(offset)
+    }
+
+    fn pointer(&self, offset: u64) -> NonNull<u8> {
+        debug_assert!(offset < self.memory.len_bytes());
+        // SAFETY: the offset lies in the memory.
+        unsafe { self.memory.base().add(offset as usize) }
+    }
+}
+
+impl State {
+    fn pop(&mut self, class: u64, memory: &IndexMemory) -> Option<u64> {
+        let (_, first) = self.free.iter_mut().find(|(of, first)| *of == class && *first != END)?;
+        let offset = *first;
+        // SAFETY: free objects are backed, aligned to a word, and hold the offset of the next.
+        *first = unsafe { memory.pointer(offset).cast().read() };
+        Some(offset)
+    }
+
+    fn push(&mut self, class: u64, offset: u64, memory: &IndexMemory) {
+        let at = self.free.iter().position(|&(of, _)| of == class).unwrap_or_else(|| {
+            self.free.push((class, END));
+            self.free.len() - 1
+        });
+        // SAFETY: the object is backed, aligned to a word, and nobody has it.
+        unsafe { memory.pointer(offset).cast().write(self.free[at].1) };
+        self.free[at].1 = offset;
+    }
+}
+
+/// A table that is never freed singly.
+#[derive(Debug)]
+pub(crate) struct Array<T> {
+    first: NonNull<T>,
+    len: usize,
+    layout: Layout,
+    _memory: Arc<Memory>,
+}
+
+// SAFETY: it owns its elements, as a box does.
+unsafe impl<T: Send> Send for Array<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Array<T> {}
+
+impl<T> Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `array` made room for so many zeroed elements, nobody else has them, and the memory lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for Array<T> {
+    fn drop(&mut self) {
+        if ON_HEAP {
+            // SAFETY: allocated by `array` with this layout.
+            unsafe { alloc::dealloc(self.first.as_ptr().cast(), self.layout) };
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, twin))))]
+mod tests {
+    use super::*;
+
+    const USAGE: Layout = Layout::new::<[u64; 7]>();
+
+    fn memory(pages: IndexPages, seed: u64) -> IndexMemory {
+        IndexMemory::reserve(8 << 20, pages, seed).unwrap()
+    }
+
+    fn offset<T>(memory: &IndexMemory, object: NonNull<T>) -> u64 {
+        (object.addr().get() - memory.memory.base().addr().get()) as u64
+    }
+
+    #[test]
+    fn sizes_have_the_classes_of_kmalloc() {
+        let classes = [(8, 8), (9, 16), (48, 64), (56, 64), (64, 64), (65, 96), (97, 128), (129, 192), (193, 256)];
+        assert!(classes.iter().all(|&(size, class)| size_class(size) == class));
+        assert_eq!((slab_bytes(65, 56), slab_bytes(42, 80), slab_bytes(3, 4096)), (2 * SLAB, SLAB, 3 * SLAB));
+    }
+
+    #[test]
+    fn the_first_table_begins_at_a_random_cache_line() {
+        let starts: Vec<u64> = (0..20)
+            .map(|seed| {
+                let memory = memory(IndexPages::Base, seed);
+                // SAFETY: zero is a number.
+                offset(&memory, unsafe { memory.array::<u64>(9) }.unwrap().first)
+            })
+            .collect();
+        assert!(starts.iter().all(|start| start % LINE == 0 && *start < LAST_START), "{starts:?}");
+        let mut sets: Vec<u64> = starts.iter().map(|start| start / LINE % 64).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        assert!(sets.len() > 10, "of 64 cache sets: {sets:?}");
+    }
+
+    #[test]
+    fn objects_do_not_overlap_and_come_back_zeroed() {
+        for pages in [IndexPages::Base, IndexPages::Huge] {
+            let memory = memory(pages, 1);
+            for _ in 0..2 {
+                let objects: Vec<NonNull<[u64; 7]>> = (0..200).map(|_| memory.alloc(USAGE).unwrap()).collect();
+                for (nr, object) in objects.iter().enumerate() {
+                    assert_eq!(object.addr().get() % 64, 0, "a usage fits one cache line");
+                    // SAFETY: the object is ours.
+                    assert_eq!(unsafe { object.read() }, [0; 7]);
+                    // SAFETY: as above.
+                    unsafe { object.write([nr as u64; 7]) };
+                }
+                for (nr, object) in objects.into_iter().enumerate() {
+                    // SAFETY: the object is ours, and freed once.
+                    unsafe {
+                        assert_eq!(object.read(), [nr as u64; 7]);
+                        memory.free(object, USAGE);
+                    }
+                }
+            }
+            let state = memory.state.lock().unwrap();
+            assert!(state.next <= LAST_START + 5 * SLAB, "freed objects are used again");
+        }
+    }
+
+    #[test]
+    fn pages_are_aligned_and_an_array_outlives_the_allocator() {
+        let memory = memory(IndexPages::Base, 7);
+        // SAFETY: zero is a number.
+        let array = unsafe { memory.array::<u64>(10_000) }.unwrap();
+        let page: NonNull<u64> = memory.alloc(Layout::from_size_align(65536, 65536).unwrap()).unwrap();
+        assert!(page.addr().get().is_multiple_of(65536));
+        drop(memory);
+        assert!(array.len() == 10_000 && array.iter().all(|word| *word == 0));
+    }
+
+    #[test]
+    fn no_memory_is_no_object() {
+        let memory = memory(IndexPages::Base, 1);
+        let page = Layout::from_size_align(1 << 20, 1 << 20).unwrap();
+        let nr = (0..100).take_while(|_| memory.alloc::<u64>(page).is_some()).count();
+        assert!((8..=11).contains(&nr), "{nr}");
+        // SAFETY: zero is a number.
+        assert!(unsafe { memory.array::<u64>(1 << 20) }.is_none());
+        // SAFETY: as above.
+        assert!(unsafe { memory.array::<u64>(usize::MAX) }.is_none());
+    }
+
+    #[test]
+    fn huge_pages_are_reported() {
+        assert_eq!(memory(IndexPages::Base, 1).bytes_in_huge_pages(), None);
+        let memory = memory(IndexPages::Huge, 1);
+        memory.alloc::<u64>(USAGE).unwrap();
+        match (memory.may_be_huge, memory.bytes_in_huge_pages()) {
+            (true, Some(0)) => eprintln!("skipped: the kernel found no free huge page"),
+            (true, bytes) => assert_eq!(bytes, Some(2 << 20)),
+            (false, bytes) => assert_eq!(bytes, Some(0), "the machine has none"),
+        }
+    }
+}
