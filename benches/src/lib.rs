@@ -15,6 +15,7 @@ use pfnbench::cases;
 pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup};
 use pfnbench::contestant::entries;
 use pfnbench::field::{Field, Lineup, Means};
+use pfnbench::index_pages::IndexPagesArg;
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
@@ -327,7 +328,8 @@ impl Start {
         let records_limit =
             if self.mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit(Tier::Default) };
         let (backing, device) = self.open()?;
-        let means = Means { backing, device, records_limit, seed: 1 };
+        let index_pages = IndexPagesArg::default().into();
+        let means = Means { backing, index_pages, device, records_limit, seed: 1 };
         let served = Served::of(entries::<X86_64>(), &means);
         for (layout, reason) in &served.left_out {
             eprintln!("skipped: {layout}: {reason}");

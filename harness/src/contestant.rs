@@ -25,6 +25,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn footprint(&self) -> Footprint;
     /// Bytes of its records that lie in huge pages, if those were asked for.
     fn bytes_in_huge_pages(&self) -> Option<u64>;
+    /// Bytes of the memory of its index tables that lie in huge pages, if those were requested.
+    fn index_bytes_in_huge_pages(&self) -> Option<u64>;
     /// Compares its answers with the oracle's, and the records of backed sections with their pfns.
     ///
     /// # Errors
@@ -128,6 +130,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     }
     fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.layout.bytes_in_huge_pages()
+    }
+    fn index_bytes_in_huge_pages(&self) -> Option<u64> {
+        self.layout.index_bytes_in_huge_pages()
     }
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
         agree(&self.layout, oracle)

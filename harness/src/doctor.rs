@@ -202,7 +202,7 @@ pub fn examine(environment: &Environment) -> Examination {
                 Verdict::Ok,
                 match word {
                     "always" => "each --backing chooses its page size itself, so this changes no figure".to_owned(),
-                    "never" => "--backing linux (the default where available) and thp need them: \
+                    "never" => "--backing linux (the default), thp and --index-pages huge need them: \
                                 echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
                         .to_owned(),
                     _ => String::new(),

@@ -17,7 +17,7 @@ use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    BootError, BootMap, Config, Geometry, HotplugError, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
+    BootError, BootMap, Config, Geometry, HotplugError, IndexPages, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
 };
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -30,6 +30,8 @@ use thiserror::Error;
 pub struct Means {
     /// Memory of records in RAM.
     pub backing: RamBacking,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPages,
     /// A DAX device for the layouts that can use one; otherwise a file on a tmpfs.
     pub device: Option<Arc<DaxDevice>>,
     /// Bytes of records of all layouts together.
@@ -190,7 +192,9 @@ impl<G: Geometry> Field<G> {
             field.apart.push(vec![0; rng.random_range(0..MOST_APART)]);
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
             let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
-            match entry.boot(&field.plan.boot, &Config { seed: rng.random() }, store) {
+            // A seed of its own, so that its index tables have a place of their own in the cache.
+            let config = Config { seed: rng.random(), index_pages: means.index_pages };
+            match entry.boot(&field.plan.boot, &config, store) {
                 Ok(layout) => {
                     let part = if entry.caps.records_on_device.any() { parts.pop() } else { None };
                     booted.push(((boot, at), Instance { layout, boot, part: part.map(Arc::new) }));

@@ -6,11 +6,14 @@ use crate::units::three_digits;
 /// The metric of a row of the footprint: bytes of a layout that the kernel says lie in huge pages.
 pub const IN_HUGE_PAGES: &str = "records_in_huge_pages";
 
+/// The metric of a row of the footprint: bytes of the memory of a layout's index tables that the kernel says lie in huge pages.
+pub const INDEX_IN_HUGE_PAGES: &str = "index_in_huge_pages";
+
 /// Bytes of the records that `linux` puts in one huge page.
 const BLOCK: f64 = (2 << 20) as f64;
 
 /// Layouts most of whose records lie in base pages although huge pages were requested: one line each. With `linux` parts of
-/// sections are not expected to be huge: a race has at most one, where a flat array ends.
+/// sections are not expected to be huge: a race has at most one, where a flat array ends. Likewise for index tables.
 pub fn warnings(rows: &[Row]) -> Vec<String> {
     let value = |of: &Row, metric: &str| {
         let same = |row: &&Row| row.layout == of.layout && row.sections == of.sections && row.metric == metric;
@@ -28,7 +31,14 @@ pub fn warnings(rows: &[Row]) -> Vec<String> {
             format!("{layout}: after {sections} memory came {percent} % of its records lie in huge pages: the kernel found no more")
         })
     });
-    warnings.collect()
+    let without = rows.iter().filter(|row| row.metric == INDEX_IN_HUGE_PAGES && row.value == Some(0.0));
+    let index = without.filter_map(|row| {
+        let (layout, sections) = (&row.layout, row.sections?.name());
+        Some(format!(
+            "{layout}: after {sections} memory came its index tables lie in base pages: the kernel found no huge page"
+        ))
+    });
+    warnings.chain(index).collect()
 }
 
 #[cfg(test)]
@@ -56,6 +66,8 @@ mod tests {
             let one = warnings.len() == 1 && warnings[0].starts_with("sparse") && warnings[0].contains(" 0");
             assert!(one, "{backing}: {warnings:?}");
         }
+        let index = [0.0, 2e6].map(|bytes| row("anon", "sparse", INDEX_IN_HUGE_PAGES, bytes));
+        assert_eq!((warnings(&index[..1]).len(), warnings(&index[1..]).len()), (1, 0));
         // Less than the records of a section.
         for (backing, nr) in [("thp", 1), ("linux", 0)] {
             let rows = [row(backing, "flat", "records_backed", 1e6), row(backing, "flat", IN_HUGE_PAGES, 0.0)];

@@ -9,6 +9,7 @@ use crate::cases::Filter;
 use crate::duel::Hello;
 use crate::duel::arena::{Arena, Side};
 use crate::field::Means;
+use crate::index_pages::IndexPagesArg;
 use crate::interrupt::Interrupt;
 use crate::layout_note::LayoutNote;
 use crate::map::PhysicalMap;
@@ -43,6 +44,8 @@ pub struct Job {
     pub records_limit: u64,
     /// Where records lie.
     pub backing: BackingArg,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
     /// Cases to run.

@@ -18,6 +18,7 @@ pub mod environment;
 pub mod field;
 pub mod files;
 pub mod huge_pages;
+pub mod index_pages;
 pub mod instructions;
 pub mod interference;
 pub mod interrupt;

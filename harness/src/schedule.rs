@@ -9,6 +9,7 @@ use crate::cases::{self, Filter, LookupCase, SelectsNothing};
 use crate::contestant::entries;
 use crate::doctor::Examination;
 use crate::environment::Environment;
+use crate::index_pages::IndexPagesArg;
 use crate::job::{self, Job, JobError};
 use crate::map::PhysicalMap;
 use crate::map::source::{Source, SourceError};
@@ -65,6 +66,8 @@ pub struct Schedule {
     pub records_limit: u64,
     /// Where records lie.
     pub backing: BackingArg,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
     /// Cases to run.
@@ -360,6 +363,7 @@ impl Schedule {
             seed: self.seed.wrapping_add(u64::from(leg.process) << 32) ^ scope,
             records_limit: self.records_limit,
             backing: self.backing.clone(),
+            index_pages: self.index_pages,
             layouts: self.layouts.clone(),
             filter: self.filter.clone(),
             done,

@@ -66,6 +66,25 @@ fn a_run_on_each_backing_says_so_in_every_row_and_leaves_nothing() {
 }
 
 #[test]
+fn index_tables_have_the_pages_that_are_asked_for() {
+    for (pages, told) in [("huge", true), ("base", false)] {
+        let dir = folder();
+        let mut command = pfnbench(&dir, "run", "anon");
+        command.args(["--tier", "smoke", "--records-limit", "64M", "--op", "pfn_valid", "--json"]);
+        command.args(["--layout", "subsection", "--layout", "flat", "--index-pages", pages]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let run = dir.path().join(answer["run"].as_str().unwrap());
+        let rows = rows(&run);
+        let layouts = rows.iter().filter(|row| row["metric"] == "index_in_huge_pages").map(|row| &row["layout"]);
+        let layouts: Vec<_> = layouts.collect();
+        assert_eq!(!layouts.is_empty(), told, "{pages}");
+        assert!(layouts.iter().all(|layout| **layout == "subsection"), "flat has no index: {layouts:?}");
+    }
+}
+
+#[test]
 fn verify_takes_a_file_and_huge_pages() {
     let dir = folder();
     for backing in ["linux", "thp", "file:."] {

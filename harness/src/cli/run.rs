@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::field::{FieldError, Means, default_records_limit};
 use crate::files::replace;
 use crate::huge_pages;
+use crate::index_pages::IndexPagesArg;
 use crate::instructions::{self, InstructionRow};
 use crate::interference::{Snapshot, wait_until_idle};
 use crate::interrupt::Interrupt;
@@ -67,6 +68,9 @@ pub(super) struct RunArgs {
     /// list` describes each). Default: linux where the machine has transparent huge pages, else anon.
     #[arg(long, default_value_t, hide_default_value = true)]
     backing: BackingArg,
+    /// Pages of the memory for index tables. Default: huge where the machine has transparent huge pages, else base.
+    #[arg(long, value_name = "PAGES", value_enum, default_value_t, hide_default_value = true)]
+    index_pages: IndexPagesArg,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -93,8 +97,8 @@ pub(super) struct RunArgs {
     instructions: Option<PathBuf>,
     /// Take up the run of this folder, which was stopped; its own arguments hold.
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "seed",
-        "processes", "margin", "case_timeout", "instructions", "output",
+        "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "index_pages",
+        "seed", "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
     /// Be a process of a run: a job comes on standard input, and events go to standard output.
@@ -119,6 +123,7 @@ impl Default for RunArgs {
             records_limit: None,
             preempt: false,
             backing: BackingArg::default(),
+            index_pages: IndexPagesArg::default(),
             seed: 1,
             processes: None,
             margin: MARGIN,
@@ -274,7 +279,8 @@ impl RunArgs {
         let doctor_before = examine(&environment);
         let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
         let (backing, device) = self.backing.open()?;
-        let means = Means { backing, device, records_limit, seed: self.seed };
+        let index_pages = self.index_pages.into();
+        let means = Means { backing, index_pages, device, records_limit, seed: self.seed };
         let served = Served::of(layouts, &means);
         for (id, reason) in &served.left_out {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
@@ -296,6 +302,7 @@ impl RunArgs {
             margin: self.margin,
             records_limit,
             backing: self.backing.absolute()?,
+            index_pages: self.index_pages,
             layouts: self.layout.clone(),
             filter: wanted.filter,
             case_timeout: Duration::from_secs(self.case_timeout),
@@ -432,6 +439,9 @@ impl RunArgs {
         if self.backing != BackingArg::default() {
             push("--backing", &self.backing.published());
         }
+        if self.index_pages != IndexPagesArg::default() {
+            push("--index-pages", self.index_pages.name());
+        }
         if let Some(path) = &self.instructions {
             let name = if path.is_dir() { None } else { path.file_name() };
             push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
@@ -506,7 +516,8 @@ fn as_process() -> anyhow::Result<Answer> {
     let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
     let interrupt = Interrupt::listen()?;
     let (backing, device) = job.backing.open()?;
-    let means = Means { backing, device, records_limit: job.records_limit, seed: job.seed };
+    let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);
+    let means = Means { backing, index_pages, device, records_limit, seed: job.seed };
     // Whoever asked is told why, and tells the user.
     match job::run(job, means, &interrupt, std::io::stdout().lock()) {
         Ok(()) => Ok(Answer::Yes),

@@ -3,6 +3,7 @@
 use super::{Answer, BackingArg, Json, print, print_json};
 use crate::contestant::entries;
 use crate::field::{Field, Lineup, Means};
+use crate::index_pages::IndexPagesArg;
 use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
@@ -38,7 +39,8 @@ fn on_device(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let name = device.name().to_owned();
-    let means = Means { backing: backing.clone(), device: Some(device), records_limit: 256 << 20, seed: 1 };
+    let (backing, index_pages) = (backing.clone(), IndexPagesArg::default().into());
+    let means = Means { backing, index_pages, device: Some(device), records_limit: 256 << 20, seed: 1 };
     let served = Served::of(entries::<X86_64>(), &means);
     for (id, reason) in &served.left_out {
         eprintln!("pfnbench: warning: {id} is left out: {reason}");

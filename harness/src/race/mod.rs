@@ -15,7 +15,7 @@ use self::counters::Counters;
 use crate::cases::Filter;
 use crate::contestant::{Entry, again, control, entries, unserved};
 use crate::field::{Field, FieldError, Lineup, Means};
-use crate::huge_pages::IN_HUGE_PAGES;
+use crate::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::pinning;
 use crate::probe::bare::BareError;
@@ -360,9 +360,17 @@ impl<G: Geometry> Race<'_, G> {
     /// Where huge pages were asked for: whether the kernel gave any.
     fn push_huge_pages(&mut self, sections: Sections) {
         let layouts = self.field.layouts.iter().filter(|l| sections == Sections::Boot || l.hotplug().is_some());
-        let found: Vec<_> = layouts.filter_map(|l| Some((l.id(), l.bytes_in_huge_pages()?))).collect();
-        for (layout, bytes) in found {
-            self.push_bytes(layout, sections, &[(IN_HUGE_PAGES, bytes)]);
+        let found: Vec<_> = layouts
+            .flat_map(|l| {
+                let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
+                let index = (INDEX_IN_HUGE_PAGES, l.index_bytes_in_huge_pages());
+                [records, index].map(|(metric, bytes)| (l.id(), metric, bytes))
+            })
+            .collect();
+        for (layout, metric, bytes) in found {
+            if let Some(bytes) = bytes {
+                self.push_bytes(layout, sections, &[(metric, bytes)]);
+            }
         }
     }
 
@@ -415,6 +423,7 @@ mod tests {
     use crate::row::Dependency;
     use crate::tier::Tier;
     use crate::workload::{self, Expectation, Workload};
+    use memmap_layouts::IndexPages;
     use memmap_layouts::backing::RamBacking;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
@@ -448,7 +457,8 @@ mod tests {
             readers_slice: Duration::from_millis(20),
             readers_rounds: 1,
         };
-        let means = Means { backing: RamBacking::Anon, device: None, records_limit: 64 << 20, seed: 1 };
+        let (backing, index_pages) = (RamBacking::Anon, IndexPages::Base);
+        let means = Means { backing, index_pages, device: None, records_limit: 64 << 20, seed: 1 };
         let mut work = workload::everything(&Workload::builtin(), Some(Tier::Default));
         let all = workload::everything(&Workload::builtin(), None).lookups.into_iter();
         work.lookups = all.filter(|work| work.map == workload::THIS_MACHINE).collect();

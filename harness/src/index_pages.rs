@@ -1,0 +1,57 @@
+//! Pages of the memory for index tables, as a user names them with `--index-pages`.
+
+use clap::ValueEnum;
+use memmap_layouts::IndexPages;
+use memmap_layouts::backing::RamBacking;
+use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+
+/// Pages of the memory for index tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IndexPagesArg {
+    /// Transparent huge pages, as in Linux's direct map.
+    Huge,
+    /// Base pages.
+    Base,
+}
+
+/// `huge` where the machine has transparent huge pages of 2 MiB, else `base`. Only the first call looks at the machine.
+impl Default for IndexPagesArg {
+    fn default() -> Self {
+        static DEFAULT: OnceLock<IndexPagesArg> = OnceLock::new();
+        *DEFAULT.get_or_init(|| if RamBacking::like_linux() == RamBacking::Linux { Self::Huge } else { Self::Base })
+    }
+}
+
+impl From<IndexPagesArg> for IndexPages {
+    fn from(pages: IndexPagesArg) -> Self {
+        match pages {
+            IndexPagesArg::Huge => Self::Huge,
+            IndexPagesArg::Base => Self::Base,
+        }
+    }
+}
+
+impl IndexPagesArg {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Huge => "huge",
+            Self::Base => "base",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_are_read() {
+        for pages in IndexPagesArg::value_variants() {
+            assert_eq!(IndexPagesArg::from_str(pages.name(), false).as_ref(), Ok(pages));
+            assert_eq!(serde_json::to_value(pages).unwrap(), pages.name());
+        }
+    }
+}
