@@ -56,8 +56,6 @@ pub struct Job {
     pub time_limit: Option<Duration>,
     /// Fingerprint of the machine, for rows.
     pub machine: String,
-    /// The doctor's verdict, for rows.
-    pub doctor: String,
 }
 
 /// What a process tells.
@@ -243,7 +241,8 @@ pub fn work_in_duel(
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let (backing, device) = job.backing.open()?;
-    let means = Means { backing, device, records_limit: job.records_limit, seed: job.seed };
+    let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);
+    let means = Means { backing, index_pages, device, records_limit, seed: job.seed };
     let (boot, settings) = settings(job, means)?;
     match verify::width(&job.map) {
         ..=46 => duel_worker::work::<X86_64>(boot, job.map.end(), &settings, interrupt, place, hello)?,
@@ -268,7 +267,6 @@ fn settings(job: &Job, means: Means) -> Result<(BootMap, Settings), JobError> {
         process: job.process,
         map_name: job.map.name.clone(),
         machine: job.machine.clone(),
-        doctor: job.doctor.clone(),
     };
     Ok((boot, settings))
 }

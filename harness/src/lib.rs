@@ -2,8 +2,8 @@
 //!
 //! The layouts are in [`memmap_layouts`]; this crate reads physical memory maps, checks the layouts on them, measures
 //! them, and writes down what it found. Data goes one way: [`map`] and [`workload`] → [`schedule`] → [`runner`] → [`job`], a process
-//! each: [`plan`] → [`field`] → [`race`] (through [`contestant`] and [`probe`]) → [`row`] → [`run_folder`] → [`summary`] →
-//! [`table`] and [`report`].
+//! each: [`plan`] → [`field`] → [`race`] (through [`contestant`] and [`probe`]) → [`row`] → [`run_folder`] → [`summary`], where
+//! [`judge`] makes verdicts from [`statistics`] → [`verdicts`], [`table`] and [`report`]. A [`duel`] measures two builds.
 
 pub mod backing_arg;
 pub mod capacity;

@@ -210,7 +210,8 @@ pub struct Row {
     pub reason: Option<String>,
     /// Fingerprint of the machine.
     pub machine: String,
-    /// The doctor's verdict on it before the run.
+    /// The doctor's verdict on this row: `ok` if the system told of nothing that disturbed it, `unfit` if it did, `unknown` where it
+    /// does not tell, or where nothing is asked (hotplug, readers). Of runs of earlier versions it is a verdict on the machine.
     #[schemars(with = "Verdict")]
     pub doctor: String,
 }

@@ -5,6 +5,7 @@
 //! first, so a case stops when its interval is narrow: by its width, never by what it says. `statistics/coverage.rs` simulates what
 //! that costs the coverage of intervals.
 
+use crate::doctor::Verdict;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::job::{Event, Finished};
 use crate::row::{Row, SCHEMA, Status};
@@ -214,7 +215,7 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
         status: Status::Error,
         reason: Some(schedule.backing.published_message(&reason)),
         machine: schedule.environment.machine_id.clone(),
-        doctor: schedule.doctor_before.verdict().to_string(),
+        doctor: Verdict::Unknown.to_string(),
         ..Row::default()
     }
 }

@@ -369,7 +369,6 @@ impl Schedule {
             done,
             time_limit,
             machine: self.environment.machine_id.clone(),
-            doctor: self.doctor_before.verdict().to_string(),
         }
     }
 
@@ -403,6 +402,7 @@ mod tests {
             margin: crate::judge::MARGIN,
             records_limit: 1 << 30,
             backing: BackingArg::default(),
+            index_pages: IndexPagesArg::default(),
             layouts: Vec::new(),
             filter: Filter::default(),
             case_timeout: Duration::from_secs(120),

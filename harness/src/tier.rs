@@ -50,7 +50,7 @@ impl Tier {
     /// long as the processes of the tier take.
     pub fn time_limit(self) -> Option<Duration> {
         match self {
-            Tier::Default => Some(Duration::from_secs(48)),
+            Tier::Default => Some(Duration::from_secs(50)),
             Tier::Quick => Some(Duration::from_secs(105)),
             Tier::Smoke | Tier::Full => None,
         }
@@ -62,11 +62,19 @@ impl Tier {
             slice: Duration::from_micros(300),
             boots: 2,
             pairs: 5,
-            cold_rounds: 12,
+            cold_rounds: 5,
             hotplug_samples: 10_000,
+            hotplug_time: Duration::from_millis(250),
+            readers_slice: Duration::from_millis(40),
+            readers_rounds: 3,
+        };
+        // Longer tiers have time for the tails of hotplug and of readers.
+        let long = Effort {
+            cold_rounds: 12,
             hotplug_time: Duration::from_millis(1000),
             readers_slice: Duration::from_millis(100),
             readers_rounds: 6,
+            ..default
         };
         match self {
             Tier::Smoke => Effort {
@@ -80,8 +88,8 @@ impl Tier {
                 readers_rounds: 2,
             },
             Tier::Default => default,
-            Tier::Quick => Effort { pairs: 8, ..default },
-            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 6, ..default },
+            Tier::Quick => Effort { cold_rounds: 3, ..default },
+            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 6, ..long },
         }
     }
 }

@@ -27,26 +27,32 @@ impl DoctorArgs {
                 "verdict": verdict, "findings": examination.findings, "environment": environment,
             }))?;
         } else {
-            let mut table = table::empty();
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["point", "verdict", "seen", "what to do"]);
-            for finding in &examination.findings {
-                let colour = match finding.verdict {
-                    Verdict::Ok => Color::Green,
-                    Verdict::Unfit if finding.matters => Color::Red,
-                    Verdict::Unfit => Color::Yellow,
-                    Verdict::Unknown => Color::DarkGrey,
-                };
-                let verdict = Cell::new(finding.verdict).fg(colour);
-                table.add_row([
-                    Cell::new(&finding.point),
-                    verdict,
-                    Cell::new(&finding.seen),
-                    Cell::new(&finding.advice),
-                ]);
+            for (matters, heading) in [(true, "What disturbs measuring:"), (false, "What would enable more:")] {
+                print(heading)?;
+                let mut table = table::empty();
+                table.set_content_arrangement(ContentArrangement::Dynamic);
+                table.set_header(["point", if matters { "verdict" } else { "there" }, "seen", "what to do"]);
+                for finding in examination.findings.iter().filter(|finding| finding.matters == matters) {
+                    let (word, colour) = match (finding.verdict, matters) {
+                        (Verdict::Ok, true) => ("ok", Color::Green),
+                        (Verdict::Ok, false) => ("yes", Color::Green),
+                        (Verdict::Unfit, true) => ("unfit", Color::Red),
+                        (Verdict::Unfit, false) => ("no", Color::Yellow),
+                        (Verdict::Unknown, _) => ("unknown", Color::DarkGrey),
+                    };
+                    table.add_row([
+                        Cell::new(&finding.point),
+                        Cell::new(word).fg(colour),
+                        Cell::new(&finding.seen),
+                        Cell::new(&finding.advice),
+                    ]);
+                }
+                print(&table)?;
             }
-            print(&table)?;
-            print(format!("This machine is {verdict} for measuring ({}).", environment.machine_id))?;
+            print(format!(
+                "This machine is {verdict} for measuring now ({}). Each row of a run says for itself whether it was disturbed.",
+                environment.machine_id
+            ))?;
         }
         Ok(if self.strict && verdict != Verdict::Ok { Answer::No } else { Answer::Yes })
     }

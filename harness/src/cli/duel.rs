@@ -73,6 +73,9 @@ pub(super) struct DuelArgs {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A build that does not get on for so long hangs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    time_limit: u64,
     /// Print Markdown, for the mail that comes with a patch.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -147,7 +150,10 @@ impl DuelArgs {
                 break;
             }
             let job = Self::job(schedule, nr);
-            let done = pair([&old.program, &new.program], &job, ROUNDS, interrupt, |round| tell(nr, round))?;
+            let done = {
+                let most = Duration::from_secs(self.time_limit);
+                pair([&old.program, &new.program], &job, ROUNDS, most, interrupt, |round| tell(nr, round))?
+            };
             samples.push(done.samples.clone());
             pairs.push(done);
         }

@@ -16,10 +16,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// A worker that boots, or measures a slice, for so long hangs. A slice takes less than a millisecond; a busy or stopped machine may
-/// take its processor for seconds.
-pub const TIME_LIMIT: Duration = Duration::from_secs(60);
-
 /// Why a duel cannot go on.
 #[derive(Debug, Error)]
 pub enum DuelError {
@@ -65,12 +61,14 @@ pub enum DuelError {
         said: String,
     },
     /// A build hung.
-    #[error("{side} did not get on for {} s while {doing}", TIME_LIMIT.as_secs())]
+    #[error("{side} did not get on for {} s while {doing}; --time-limit sets how long", time_limit.as_secs())]
     Hung {
         /// Which build.
         side: &'static str,
         /// What it was doing.
         doing: String,
+        /// How long it had.
+        time_limit: Duration,
     },
     /// Both answer, and differently.
     #[error("the builds answer differently: {case} of {layout} adds up to {old:#x} in old and {new:#x} in new")]
@@ -111,7 +109,14 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    fn start(side: Side, program: &Path, arena: &Arena, order: &str, interrupt: &Interrupt) -> Result<Self, DuelError> {
+    fn start(
+        side: Side,
+        program: &Path,
+        arena: &Arena,
+        order: &str,
+        time_limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Self, DuelError> {
         let failed = |source| DuelError::Io { side: side.name(), source };
         let mut command = Command::new(program);
         command.args(["duel-worker", "--side", side.name(), "--arena", &arena.number().to_string()]);
@@ -138,9 +143,9 @@ impl Worker {
             interrupt.check()?;
             match lines.recv_timeout(Duration::from_millis(50)) {
                 Ok(line) => break line,
-                Err(RecvTimeoutError::Timeout) if begin.elapsed() < TIME_LIMIT => {}
+                Err(RecvTimeoutError::Timeout) if begin.elapsed() < time_limit => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(DuelError::Hung { side: side.name(), doing: "booting".to_owned() });
+                    return Err(DuelError::Hung { side: side.name(), doing: "booting".to_owned(), time_limit });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = worker.child.wait().map_err(failed)?;
@@ -206,7 +211,7 @@ pub struct PairOutcome {
 }
 
 /// Measures `rounds` rounds with a pair of workers: in each, every lane in random order, in slices old, new, new, old or the other
-/// way round.
+/// way round. A worker that does not get on for `time_limit` hangs.
 ///
 /// # Errors
 /// [`DuelError`]; no worker is left behind.
@@ -214,6 +219,7 @@ pub fn pair(
     [old, new]: [&Path; 2],
     job: &Job,
     rounds: u32,
+    time_limit: Duration,
     interrupt: &Interrupt,
     mut tell: impl FnMut(u32),
 ) -> Result<PairOutcome, DuelError> {
@@ -224,7 +230,7 @@ pub fn pair(
         serde_json::to_string(&order).map_err(|error| DuelError::Io { side: "referee", source: error.into() })?;
     let mut rng = Pcg64Mcg::seed_from_u64(job.seed);
     // Who boots first has the better memory, or the worse.
-    let start = |side, program| Worker::start(side, program, &arena, &order, interrupt);
+    let start = |side, program| Worker::start(side, program, &arena, &order, time_limit, interrupt);
     let (mut old, mut new) = match rng.random() {
         true => {
             let old = start(Side::Old, old)?;
@@ -243,7 +249,7 @@ pub fn pair(
         for lanes in lanes.chunks_mut(super::arena::MOST_STEPS / 4) {
             let script: Vec<Step> = lanes.iter_mut().flat_map(|lane| lane.steps(&mut rng)).collect();
             arena.begin(&script);
-            watch(&arena, &mut old, &mut new, interrupt)?;
+            watch(&arena, &mut old, &mut new, time_limit, interrupt)?;
             for (lane, outcomes) in lanes.iter_mut().zip(arena.outcomes().chunks(4)) {
                 lane.keep(outcomes);
             }
@@ -309,7 +315,13 @@ fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> 
 }
 
 /// Waits for the end of a script, and looks after the workers meanwhile.
-fn watch(arena: &Arena, old: &mut Worker, new: &mut Worker, interrupt: &Interrupt) -> Result<(), DuelError> {
+fn watch(
+    arena: &Arena,
+    old: &mut Worker,
+    new: &mut Worker,
+    time_limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<(), DuelError> {
     let doing = |worker: &Worker, step: Option<Step>| {
         let lane =
             step.filter(|step| step.side == worker.side).and_then(|step| worker.hello.lanes.get(step.lane as usize));
@@ -333,9 +345,9 @@ fn watch(arena: &Arena, old: &mut Worker, new: &mut Worker, interrupt: &Interrup
         let now = arena.current();
         if now != at {
             (at, since) = (now, Instant::now());
-        } else if since.elapsed() > TIME_LIMIT {
+        } else if since.elapsed() > time_limit {
             let worker = if at.is_some_and(|step| step.side == Side::New) { &*new } else { &*old };
-            return Err(DuelError::Hung { side: worker.side.name(), doing: doing(worker, at) });
+            return Err(DuelError::Hung { side: worker.side.name(), doing: doing(worker, at), time_limit });
         }
     }
 }

@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::{Race, RaceError, cold};
 use crate::cases::{LookupCase, LookupGroup, on_map};
 use crate::contestant::{CONTROL, Contestant};
+use crate::doctor;
 use crate::field::FieldError;
 use crate::probe::disturbance::is_disturbed;
 use crate::probe::lookup::{self, LookupOp, Mode, Prepared, Queries, Window};
@@ -74,7 +75,8 @@ impl<G: Geometry> Race<'_, G> {
         let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
         for (at, work) in open.iter().enumerate() {
             if self.is_late() {
-                break;
+                self.not_reached(&unit_of(work), work.group.op.name());
+                continue;
             }
             // What is left of the time is for all groups that are left.
             let share = self.time_left().map(|left| left / (open.len() - at) as u32);
@@ -250,6 +252,7 @@ impl<G: Geometry> Race<'_, G> {
             n_ops: Some(sample.nr_ops),
             evidence: Some(sample.evidence),
             disturbed: sample.disturbed,
+            doctor: verdict_on(&sample).to_string(),
             ..blank.clone()
         });
     }
@@ -340,6 +343,15 @@ impl<G: Geometry> Race<'_, G> {
     /// Is it the first boot of a layout that is shown?
     pub(super) fn is_first_boot(&self, lane: &Lane) -> bool {
         lane.instance < self.field.layouts.len()
+    }
+}
+
+/// The doctor's verdict on a sample: what the system told of it, and nothing of the machine.
+fn verdict_on(sample: &Sample) -> doctor::Verdict {
+    match (sample.disturbed, sample.evidence.cpu_ns.or(sample.evidence.switches)) {
+        (true, _) => doctor::Verdict::Unfit,
+        (false, Some(_)) => doctor::Verdict::Ok,
+        (false, None) => doctor::Verdict::Unknown,
     }
 }
 

@@ -14,6 +14,7 @@ mod readers;
 use self::counters::Counters;
 use crate::cases::Filter;
 use crate::contestant::{Entry, again, control, entries, unserved};
+use crate::doctor::Verdict;
 use crate::field::{Field, FieldError, Lineup, Means};
 use crate::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -38,6 +39,9 @@ pub const HOTPLUG_SIZES: [u64; 4] = [2 << 20, 16 << 20, 128 << 20, 1 << 30];
 /// The layout that hotplug's own cost is shown for, and that lookups are compared with.
 pub const REFERENCE: &str = "subsection";
 
+/// The reason of rows of what was not begun.
+const NOT_REACHED: &str = "not measured: the time of the run was over before";
+
 /// What is raced.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -61,8 +65,6 @@ pub struct Settings {
     pub map_name: String,
     /// Fingerprint of the machine, for rows.
     pub machine: String,
-    /// The doctor's verdict, for rows.
-    pub doctor: String,
 }
 
 /// A piece of a race that is done: it is kept whatever happens to the rest.
@@ -210,18 +212,26 @@ pub fn race<G: Geometry>(
     }
     let mut ground = race.ground()?;
     for group in &settings.work.hotplug {
+        if race.is_late() {
+            race.not_reached(&group.name(), "hot_add");
+            continue;
+        }
         // Several threads, readers and writers need processors of their own; what is alone is kept to one.
         let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
         race.unit(&group.name(), |race| race.latency_group(group, ground.as_mut()))?;
     }
     for group in &settings.work.readers {
+        if race.is_late() {
+            race.not_reached(&group.name(), "readers");
+            continue;
+        }
         race.unit(&group.name(), |race| race.readers(group))?;
     }
-    if settings.work.own_cost {
+    if settings.work.own_cost && !race.is_late() {
         let _pinned = pinning::pin();
         race.unit(OWN_COST, Race::own_cost)?;
     }
-    Ok(())
+    race.tell_what_was_not_reached()
 }
 
 struct Race<'a, G: Geometry> {
@@ -236,6 +246,8 @@ struct Race<'a, G: Geometry> {
     /// The layout that the control is.
     control: &'static str,
     watch: Watch,
+    /// Rows of units that were not begun.
+    late: Vec<Row>,
 }
 
 /// The layout that takes part once more as the control: the reference, or the first one.
@@ -258,6 +270,7 @@ impl<'a, G: Geometry> Race<'a, G> {
             left: Duration::ZERO,
             begun: Instant::now(),
             watch: Watch::of_this_thread(),
+            late: Vec::new(),
         }
     }
 }
@@ -288,6 +301,25 @@ impl<G: Geometry> Race<'_, G> {
     /// Is the time for lookups over?
     fn is_late(&self) -> bool {
         self.time_left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Notes that a unit was not begun, since the time was over. It is not done, so a run that is resumed measures it.
+    fn not_reached(&mut self, unit: &str, op: &str) {
+        if self.is_open(unit) {
+            let row = self.row("all", op, "time", "ns/op");
+            self.late.push(Row { reason: Some(format!("{unit}: {NOT_REACHED}")), ..row });
+        }
+    }
+
+    /// Hands over a row for each unit that was not begun.
+    fn tell_what_was_not_reached(&mut self) -> Result<(), RaceError> {
+        if self.late.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.late).into_iter();
+        let rows = rows.map(|row| Row { status: Status::TooFew, n_ops: Some(0), ..row }).collect();
+        let name = format!("not reached by process {}", self.settings.process);
+        Ok(self.sink.done(Unit { name, rows, histograms: Vec::new() })?)
     }
 
     /// Begins a unit.
@@ -331,7 +363,7 @@ impl<G: Geometry> Race<'_, G> {
             metric: metric.to_owned(),
             unit: unit.to_owned(),
             machine: self.settings.machine.clone(),
-            doctor: self.settings.doctor.clone(),
+            doctor: Verdict::Unknown.to_string(),
             ..Row::default()
         }
     }
@@ -474,7 +506,6 @@ mod tests {
             process: 0,
             map_name: text("m"),
             machine: text("x"),
-            doctor: text("ok"),
         }
     }
 
@@ -578,8 +609,12 @@ mod tests {
         let mut settings = settings();
         settings.time_limit = Some(Duration::ZERO);
         let kept = run(&settings).unwrap();
-        assert!(!kept.rows().any(|row| LookupGroup::of(row).is_some()));
+        assert!(!kept.rows().any(|row| row.value.is_some() && row.metric == "time"));
         assert!(kept.rows().any(|row| row.op == "footprint"));
+        let told: Vec<&str> =
+            kept.rows().filter(|row| row.status == Status::TooFew).filter_map(|row| row.reason.as_deref()).collect();
+        let units = settings.work.lookups.len() + settings.work.hotplug.len() + settings.work.readers.len();
+        assert!(told.len() == units && told.iter().all(|reason| reason.contains("the time of the run")), "{told:?}");
     }
 
     #[test]

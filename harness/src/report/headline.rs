@@ -139,7 +139,7 @@ pub fn is_row_of_one(row: &Row) -> bool {
             && LookupGroup::of(row).is_some_and(|of| HEADLINES.iter().any(|(op, _)| of == headline_group(*op)))
     };
     let is_hotplug = || {
-        let is_plain = row.mode.as_deref() != Some(Addresses::Fresh.name())
+        let is_plain = row.mode.as_deref().is_none_or(|mode| mode == Addresses::Again.name())
             && row.position.as_deref().is_none_or(|position| position == Position::First.name())
             && row.threads.is_none_or(|threads| threads == 1);
         [HOT_ADD, HOT_REMOVE].contains(&row.op.as_str())

@@ -1,0 +1,126 @@
+//! Duels: a build against itself, and against programs that are none, speak otherwise, die or hang.
+
+mod common;
+
+use common::{SMALL_MAP, file, folder, json, pfnbench, refused};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use tempfile::TempDir;
+
+/// A duel of two programs over a small map.
+fn duel(dir: &TempDir, old: &str, new: &str, more: &[&str]) -> assert_cmd::Command {
+    let map = file(dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    command.current_dir(dir).args(["duel", old, new, "--map", &map, "--op", "pfn_valid"]);
+    command.args(["--layout", "subsection", "--layout", "vmemmap-section"]).args(more);
+    command
+}
+
+/// This program.
+fn this() -> &'static str {
+    env!("CARGO_BIN_EXE_pfnbench")
+}
+
+/// A program that does what a script says.
+fn script(dir: &TempDir, name: &str, lines: &str) -> String {
+    let path = file(dir, name, &format!("#!/bin/sh\n{lines}\n"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_build_against_itself_is_judged_case_by_case() {
+    let dir = folder();
+    let assert = duel(&dir, this(), this(), &["--pairs", "5", "--json"]).assert();
+    // On a loaded machine it may not be able to judge; a program is never slower than itself by a verdict.
+    let output = assert.get_output();
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = result["verdicts"].as_array().unwrap();
+    assert!(verdicts.len() >= 8, "{result}");
+    for of in verdicts {
+        assert!(["equal", "undecided"].contains(&of["verdict"].as_str().unwrap()), "{of}");
+        assert!(of["old"].as_f64().unwrap() > 0.0 && of["new"].as_f64().unwrap() > 0.0 && of["ratio"].is_f64(), "{of}");
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(of["code"], "same", "{of}");
+        }
+    }
+    assert!(result["new_layouts"].as_array().unwrap().is_empty() && result["pairs"] == 5);
+    assert!(fs::read_dir(dir.path()).unwrap().count() == 1, "a duel leaves nothing");
+}
+
+#[test]
+fn tables_are_for_terminals_and_for_mails() {
+    let dir = folder();
+    let said = |more: &[&str]| {
+        let few = ["--pairs", "1", "--all-cases", "--filter", "^pfn_valid/hot/random/"];
+        let output = duel(&dir, this(), this(), &[&few[..], more].concat()).assert().code(2);
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let plain = said(&[]);
+    assert!(plain.contains("1 pairs of workers are too few") && plain.contains("undecided"), "{plain}");
+    let markdown = said(&["--markdown"]);
+    assert!(markdown.contains("| case | old | new | verdict | ratio | code |\n| --- |"), "{markdown}");
+    assert!(markdown.contains("| pfn_valid/hot/random/subsection |"), "{markdown}");
+}
+
+#[test]
+fn programs_that_are_no_workers_are_told_apart() {
+    let dir = folder();
+    let against = |program: &str, words: &[&str]| {
+        refused(&dir, &mut duel(&dir, this(), program, &["--pairs", "1"]), words);
+        refused(&dir, &mut duel(&dir, program, this(), &["--pairs", "1"]), &["old"]);
+    };
+    against("nowhere", &["neither a program nor a commit"]);
+    let other = script(&dir, "other", "cat > /dev/null; echo '{\"protocol\":999}'");
+    against(&other, &["new", "does not speak version 1", "speaks version 999"]);
+    let older = script(&dir, "older", "echo \"error: unrecognized subcommand 'duel-worker'\" >&2; exit 2");
+    against(&older, &["does not speak version 1", "unrecognized subcommand"]);
+    let chatty = script(&dir, "chatty", "cat > /dev/null; echo hello");
+    against(&chatty, &["no JSON"]);
+    let dying = script(&dir, "dying", "cat > /dev/null; echo boom >&2; exit 3");
+    against(&dying, &["ended with exit status: 3", "boom"]);
+}
+
+/// Says hello as a worker does, and then nothing more, or ends.
+#[test]
+fn a_worker_that_hangs_or_crashes_ends_the_duel() {
+    let dir = folder();
+    let worker = |name: &str, then: &str| {
+        // The real worker's hello, from a program that does not measure.
+        let lines = format!(
+            "'{}' \"$@\" > \"$0.out\" 2> /dev/null &\npid=$!\nwhile ! [ -s \"$0.out\" ]; do sleep 0.05; done\nsleep 0.2\n\
+             kill -9 $pid\ncat \"$0.out\"\n{then}",
+            this()
+        );
+        // A background process of a shell has no standard input unless it is given it.
+        script(&dir, name, &lines.replace("> \"$0.out\" 2>", "< /dev/stdin > \"$0.out\" 2>"))
+    };
+    let started = std::time::Instant::now();
+    let hanging = worker("hanging", "exec sleep 600");
+    let assert = duel(&dir, this(), &hanging, &["--pairs", "1", "--time-limit", "5"]).assert().code(2);
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("new did not get on for 5 s while measuring"), "{said}");
+    let crashing = worker("crashing", "exit 7");
+    let assert = duel(&dir, this(), &crashing, &["--pairs", "1"]).assert().code(2);
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("new ended with exit status: 7 while measuring"), "{said}");
+    assert!(started.elapsed().as_secs() < 500, "nobody waited for the sleeper");
+}
+
+#[test]
+fn what_is_no_duel_is_refused() {
+    let dir = folder();
+    for (more, words) in [
+        (&["--pairs", "0"][..], &["--pairs"][..]),
+        (&["--margin", "0"], &["0.1 to 50 %"]),
+        (&["--layout", "holey"], &["holey"]),
+        (&["--filter", "no_such_case"], &["selects no case"]),
+        (&["--filter", "/cold"], &["tables in the caches"]),
+    ] {
+        refused(&dir, &mut duel(&dir, this(), this(), more), words);
+    }
+    let listed = json(pfnbench().args(["list", "--json"]));
+    assert!(listed["layouts"].as_array().unwrap().len() >= 7);
+}

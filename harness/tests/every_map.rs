@@ -1,0 +1,63 @@
+//! The shortest race on every built-in map: no layout may be asked for a page that it does not have.
+
+mod common;
+
+use common::{folder, json, pfnbench};
+use serde_json::Value;
+
+/// Names of the built-in maps with memory that is there at boot, and within the physical space of a race.
+fn maps() -> Vec<String> {
+    let listed = json(pfnbench().args(["list", "--json"]));
+    let maps = listed["maps"].as_array().unwrap().iter();
+    maps.map(|map| map.as_str().unwrap().to_owned()).collect()
+}
+
+/// Lookups on boot and hot-added memory, of every layout.
+fn race(map: &str) -> Result<Value, String> {
+    let dir = folder();
+    let mut command = pfnbench();
+    command.current_dir(dir.path()).args(["run", "--tier", "smoke", "--records-limit", "64M", "--json"]);
+    command.args(["--filter", "^(pfn_valid|pfn_to_page|valid_to_page)/(boot|hot)/random"]);
+    let output = command.args(["--map", &format!("builtin:{map}")]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match output.status.code() {
+        Some(0) => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        _ => Err(said),
+    }
+}
+
+#[test]
+fn every_built_in_map_can_be_raced() {
+    let mut raced = 0;
+    for map in maps() {
+        match race(&map) {
+            Ok(result) => {
+                let lines = result["summary"]["lookups"].as_array().unwrap();
+                let timed = |line: &Value| line["cells"].as_array().unwrap().iter().any(|cell| cell["median_ns"].is_f64());
+                assert!(lines.iter().any(timed), "{map}: {result}");
+                raced += 1;
+            }
+            // A map of devices alone, or of a space so wide that layouts do not fit one process.
+            Err(said) => assert!(
+                said.contains("no memory that is there at boot") || said.contains("beyond the physical space"),
+                "{map}: {said}"
+            ),
+        }
+    }
+    assert!(raced >= 26, "{raced}");
+}
+
+/// Holes of whole sub-sections inside boot sections: pages that some layouts have and others do not are a case of their own.
+#[test]
+fn pages_that_only_some_layouts_have_are_a_case_of_their_own() {
+    let dir = folder();
+    let mut command = pfnbench();
+    command.current_dir(dir.path()).args(["run", "--tier", "default", "--processes", "1", "--records-limit", "64M"]);
+    command.args(["--filter", "^pfn_valid/boot/random/disputed", "--map", "builtin:x86-laptop-16g", "--json"]);
+    let result = json(&mut command);
+    let line = &result["summary"]["lookups"][0];
+    assert_eq!(line["population"], "disputed");
+    let share = line["share_percent"].as_f64().unwrap();
+    assert!(share > 0.0 && share < 50.0, "{share}");
+    assert!(line["cells"].as_array().unwrap().iter().all(|cell| cell["median_ns"].is_f64()), "{line}");
+}
