@@ -39,6 +39,7 @@ mod index_memory;
 mod initialise;
 pub mod layouts;
 pub mod machine;
+pub mod machine_code;
 mod memmap;
 pub mod nvdimm;
 pub mod oracle;

@@ -1,0 +1,319 @@
+//! Disassembles x86-64 functions and follows the paths through leaves.
+
+use super::{AnswerForm, YesForm};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
+    Register,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// Most bytes an x86-64 instruction can have.
+const MAX_INSTRUCTION_BYTES: u64 = 15;
+/// Paths that a leaf may have. One with more has a loop.
+const MAX_PATHS: usize = 1000;
+
+/// Why machine code cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MachineCodeError {
+    /// The address is in no executable mapping of this process, or the bytes there are no instruction.
+    #[error("no x86-64 instruction at {0:#x}")]
+    NoInstruction(u64),
+    /// A leaf calls a function, or traps.
+    #[error("{code:?} at {address:#x}: a leaf may only branch and return")]
+    NotALeaf {
+        /// Where.
+        address: u64,
+        /// The instruction.
+        code: Code,
+    },
+    /// A leaf writes to memory other than its stack frame.
+    #[error("{code:?} at {address:#x} writes to memory; a lookup only reads")]
+    Writes {
+        /// Where.
+        address: u64,
+        /// The instruction.
+        code: Code,
+    },
+    /// A leaf has a loop, or too many paths to follow.
+    #[error("the leaf at {0:#x} has a loop or more than {MAX_PATHS} paths")]
+    Loop(u64),
+}
+
+/// Executable mappings of this process, read once: code that is loaded later is not found.
+fn executable_mappings() -> &'static [Range<u64>] {
+    static MAPPINGS: OnceLock<Vec<Range<u64>>> = OnceLock::new();
+    MAPPINGS.get_or_init(|| {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        maps.lines().filter_map(executable_mapping).collect()
+    })
+}
+
+/// The addresses of a line of `/proc/self/maps`, if code lies there that can be read.
+fn executable_mapping(line: &str) -> Option<Range<u64>> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    fields.next()?.starts_with("r-x").then_some(())?;
+    Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+}
+
+/// The instruction at an address of this process.
+fn decode(address: u64) -> Result<Instruction, MachineCodeError> {
+    let mapping = executable_mappings().iter().find(|mapping| mapping.contains(&address));
+    let mapping = mapping.ok_or(MachineCodeError::NoInstruction(address))?;
+    let len = (mapping.end - address).min(MAX_INSTRUCTION_BYTES) as usize;
+    // SAFETY: the bytes lie in one mapping that is readable and executable. The program's code is neither written nor
+    // unmapped while it runs.
+    let bytes = unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address as usize), len) };
+    let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
+    if instruction.is_invalid() { Err(MachineCodeError::NoInstruction(address)) } else { Ok(instruction) }
+}
+
+unsafe extern "C" {
+    /// Of the unwinder that the standard library links: the start of the function that holds the byte before `pc`, or null.
+    fn _Unwind_FindEnclosingFunction(pc: *mut std::ffi::c_void) -> *mut std::ffi::c_void;
+}
+
+/// The start of the function that an instruction belongs to.
+fn function_of(address: u64) -> usize {
+    let after = std::ptr::without_provenance_mut(address as usize + 1);
+    // SAFETY: the unwinder looks the address up in its tables and reads nothing there.
+    unsafe { _Unwind_FindEnclosingFunction(after) }.addr()
+}
+
+/// The instructions of a function and of those that it calls directly, to a depth of `calls`, by address. Indirect jumps
+/// and calls are not followed.
+///
+/// # Errors
+/// [`MachineCodeError::NoInstruction`].
+pub fn instructions_within(entry: usize, calls: u32) -> Result<BTreeMap<u64, Instruction>, MachineCodeError> {
+    let mut found = BTreeMap::new();
+    // In the order of depth, so that what is found first is found at its least depth.
+    let mut functions = VecDeque::from([(entry as u64, calls)]);
+    while let Some((function, calls)) = functions.pop_front() {
+        let mut to_do = vec![function];
+        while let Some(at) = to_do.pop() {
+            if found.contains_key(&at) {
+                continue;
+            }
+            let instruction = decode(at)?;
+            found.insert(at, instruction);
+            let (next, target) = (instruction.next_ip(), instruction.near_branch_target());
+            match instruction.flow_control() {
+                FlowControl::UnconditionalBranch => to_do.push(target),
+                FlowControl::ConditionalBranch => to_do.extend([target, next]),
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    if calls > 0 && target != 0 {
+                        functions.push_back((target, calls - 1));
+                    }
+                    // A function may end in a call that does not return.
+                    if function_of(at) == function_of(next) {
+                        to_do.push(next);
+                    }
+                }
+                FlowControl::Next => to_do.push(next),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A load that a path makes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObservedLoad {
+    /// Earlier loads of the path that its address comes from, by number.
+    pub from: BTreeSet<usize>,
+    /// It reads the reader itself: in a kernel, a global.
+    pub of_reader: bool,
+    /// Offset from its base register.
+    pub displacement: u64,
+}
+
+/// A path through a leaf, from its entry to a return.
+#[derive(Clone, Debug, Default)]
+pub struct CodePath {
+    /// The loads it makes, in order. Loads from the stack frame are the compiler's own and left out.
+    pub loads: Vec<ObservedLoad>,
+    /// Loads that a register's value comes from.
+    origin: BTreeMap<Register, BTreeSet<usize>>,
+    /// Loads that the flags come from.
+    flags: BTreeSet<usize>,
+    /// Registers that hold the leaf's first argument.
+    reader: BTreeSet<Register>,
+    /// Registers whose value is known on this path.
+    known: BTreeMap<Register, u64>,
+}
+
+/// A function that calls nothing, disassembled.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    instructions: BTreeMap<u64, Instruction>,
+    entry: u64,
+}
+
+impl Leaf {
+    /// Disassembles what can be reached from the entry. In builds with debug assertions, a call is a failed assertion and
+    /// ends its path.
+    ///
+    /// # Errors
+    /// [`MachineCodeError::NoInstruction`], [`MachineCodeError::NotALeaf`].
+    pub fn at(entry: usize) -> Result<Self, MachineCodeError> {
+        let mut instructions = BTreeMap::new();
+        let mut to_do = vec![entry as u64];
+        while let Some(at) = to_do.pop() {
+            if instructions.contains_key(&at) {
+                continue;
+            }
+            let instruction = decode(at)?;
+            instructions.insert(at, instruction);
+            match instruction.flow_control() {
+                FlowControl::Return => {}
+                FlowControl::UnconditionalBranch => to_do.push(instruction.near_branch_target()),
+                FlowControl::ConditionalBranch => {
+                    to_do.extend([instruction.near_branch_target(), instruction.next_ip()]);
+                }
+                FlowControl::Next => to_do.push(instruction.next_ip()),
+                _ if cfg!(debug_assertions) => {}
+                _ => return Err(MachineCodeError::NotALeaf { address: at, code: instruction.code() }),
+            }
+        }
+        Ok(Self { instructions, entry: entry as u64 })
+    }
+
+    /// Its instructions, by address.
+    pub fn instructions(&self) -> impl Iterator<Item = &Instruction> {
+        self.instructions.values()
+    }
+
+    /// Every path from the entry to a return, whether or not its conditions can hold together.
+    ///
+    /// # Errors
+    /// [`MachineCodeError::Loop`], [`MachineCodeError::Writes`].
+    pub fn paths(&self) -> Result<Vec<CodePath>, MachineCodeError> {
+        let mut factory = InstructionInfoFactory::new();
+        let first = CodePath { reader: [Register::RDI].into(), ..CodePath::default() };
+        let (mut to_do, mut done, mut steps) = (vec![(self.entry, first)], Vec::new(), 0);
+        while let Some((at, mut path)) = to_do.pop() {
+            steps += 1;
+            if to_do.len() + done.len() >= MAX_PATHS || steps > MAX_PATHS * self.instructions.len() {
+                return Err(MachineCodeError::Loop(self.entry));
+            }
+            let instruction = &self.instructions[&at];
+            path.step(instruction, &mut factory)?;
+            match instruction.flow_control() {
+                FlowControl::Return => done.push(path),
+                FlowControl::UnconditionalBranch => to_do.push((instruction.near_branch_target(), path)),
+                FlowControl::ConditionalBranch => {
+                    to_do.push((instruction.near_branch_target(), path.clone()));
+                    to_do.push((instruction.next_ip(), path));
+                }
+                FlowControl::Next => to_do.push((instruction.next_ip(), path)),
+                // A failed debug assertion.
+                _ => {}
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn is_stack(register: Register) -> bool {
+    matches!(register, Register::RSP | Register::RBP)
+}
+
+fn reads(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+}
+
+fn writes(access: OpAccess) -> bool {
+    !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess)
+}
+
+impl CodePath {
+    /// Loads that do not read the reader itself: those of a load chain.
+    pub fn beyond_reader(&self) -> impl Iterator<Item = &ObservedLoad> {
+        self.loads.iter().filter(|load| !load.of_reader)
+    }
+
+    /// What the leaf returns on this path, if it is a constant.
+    pub fn returned_constant(&self) -> Option<u64> {
+        self.known.get(&Register::RAX).copied()
+    }
+
+    /// True if what the leaf returns on this path is computed from what it loaded.
+    pub fn returns_loaded(&self) -> bool {
+        self.origin.get(&Register::RAX).is_some_and(|origin| !origin.is_empty())
+    }
+
+    fn step(
+        &mut self,
+        instruction: &Instruction,
+        factory: &mut InstructionInfoFactory,
+    ) -> Result<(), MachineCodeError> {
+        let info = factory.info(instruction).clone();
+        let mut origin = BTreeSet::new();
+        let mut of_reader = false;
+        for used in info.used_registers().iter().filter(|used| reads(used.access())) {
+            let register = used.register().full_register();
+            origin.extend(self.origin.get(&register).into_iter().flatten().copied());
+            of_reader |= self.reader.contains(&register);
+        }
+        for memory in info.used_memory().iter().filter(|memory| !is_stack(memory.base().full_register())) {
+            if writes(memory.access()) {
+                return Err(MachineCodeError::Writes { address: instruction.ip(), code: instruction.code() });
+            }
+            if reads(memory.access()) {
+                let parts = [memory.base(), memory.index()].map(Register::full_register);
+                let from = parts.iter().filter_map(|part| self.origin.get(part)).flatten().copied().collect();
+                let of_reader = self.reader.contains(&parts[0]);
+                origin = [self.loads.len()].into();
+                self.loads.push(ObservedLoad { from, of_reader, displacement: memory.displacement() });
+            }
+        }
+        if instruction.rflags_read() != 0 && instruction.flow_control() == FlowControl::Next {
+            origin.extend(self.flags.iter().copied());
+        }
+        if instruction.rflags_modified() != 0 {
+            self.flags = origin.clone();
+        }
+        let loaded = info.used_memory().iter().any(|memory| reads(memory.access()));
+        let known = self.value(instruction);
+        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+            let register = used.register().full_register();
+            self.origin.insert(register, origin.clone());
+            match known {
+                Some(value) => self.known.insert(register, value),
+                None => self.known.remove(&register),
+            };
+            // A copy of the reader's address is the reader's address; anything else is not.
+            if of_reader && !loaded && instruction.code() == Code::Mov_r64_rm64 {
+                self.reader.insert(register);
+            } else {
+                self.reader.remove(&register);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an instruction writes, if it is a constant: the two ways in which compilers make one, and copies of it.
+    fn value(&self, instruction: &Instruction) -> Option<u64> {
+        let is_register = |operand| instruction.op_kind(operand) == OpKind::Register;
+        match instruction.mnemonic() {
+            Mnemonic::Mov if is_register(1) => self.known.get(&instruction.op1_register().full_register()).copied(),
+            Mnemonic::Mov if instruction.op_kind(1) != OpKind::Memory => Some(instruction.immediate(1)),
+            Mnemonic::Xor if is_register(1) && instruction.op0_register() == instruction.op1_register() => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// The form of the answers of a leaf that returns a bit: see [`pfn_valid_answer`](super::pfn_valid_answer).
+pub(super) fn answer_form(paths: &[CodePath]) -> Option<AnswerForm> {
+    let form = |is_branch| if is_branch { YesForm::Branch } else { YesForm::Data };
+    let most = paths.iter().map(|path| path.loads.len()).max()?;
+    let mut longest = paths.iter().filter(|path| path.loads.len() == most);
+    let says_yes = paths.iter().any(|path| path.returned_constant().is_some_and(|value| value & 0xff == 1));
+    Some(AnswerForm { boot: form(says_yes), added: form(longest.all(|path| path.returned_constant().is_some())) })
+}
