@@ -5,9 +5,11 @@ use crate::probe::lookup::{self, Asked, LookupOp, Prepared, Queries, Window};
 use crate::probe::place::{NoPlace, Place, Position, place};
 use crate::probe::query_array::Placement;
 use crate::probe::tail;
+use crate::row::{Dependency, Sections};
 use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::layouts::{Visitor, visit};
+use memmap_layouts::machine_code::{YesForm, pfn_valid_answer};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
@@ -21,6 +23,9 @@ pub trait Contestant<G: Geometry>: Sync {
     fn id(&self) -> &'static str;
     /// What it can do.
     fn caps(&self) -> Capabilities;
+    /// How a positive answer of `pfn_valid` reaches what waits for it, read off the machine code; `None` on machines whose
+    /// code cannot be read ([`pfn_valid_answer`]).
+    fn dependency(&self, sections: Sections) -> Option<Dependency>;
     /// The bytes it occupies.
     fn footprint(&self) -> Footprint;
     /// Bytes of its records that lie in huge pages, if those were asked for.
@@ -124,6 +129,17 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     }
     fn caps(&self) -> Capabilities {
         L::CAPS
+    }
+    fn dependency(&self, sections: Sections) -> Option<Dependency> {
+        let answer = pfn_valid_answer::<L>()?;
+        let form = match sections {
+            Sections::Boot => answer.boot,
+            Sections::Hot => answer.added,
+        };
+        Some(match form {
+            YesForm::Data => Dependency::Data,
+            YesForm::Branch => Dependency::Branch,
+        })
     }
     fn footprint(&self) -> Footprint {
         self.layout.footprint()
@@ -303,6 +319,22 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), count);
+    }
+
+    /// Merged rules answer for boot memory before they read the sub-section map.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn only_boot_memory_of_merged_rules_is_answered_by_a_branch() {
+        for entry in entries::<X86_64>() {
+            let layout = entry.boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+            let boot = if ["subsection", "dax", "dax-x86"].contains(&entry.id) {
+                Dependency::Branch
+            } else {
+                Dependency::Data
+            };
+            assert_eq!(layout.dependency(Sections::Boot), Some(boot), "{}", entry.id);
+            assert_eq!(layout.dependency(Sections::Hot), Some(Dependency::Data), "{}", entry.id);
+        }
     }
 
     #[test]

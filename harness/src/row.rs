@@ -151,7 +151,7 @@ pub struct Row {
     /// Pages of this population, in percent of the pages of all boot sections; left out for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<f64>,
-    /// True if a pair of preemption counts surrounded each lookup.
+    /// True with `--preempt`: the preemption count surrounded `pfn_valid` where the kernel that the layout follows has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
     /// How the answer of a chained lookup reached the next address.

@@ -9,7 +9,7 @@ use crate::probe::lookup::LookupOp;
 use crate::report::headline::{self, Headline, Kind};
 use crate::row::{Sections, Tables};
 use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
-use crate::summary::{CounterCell, LookupCell, Summary};
+use crate::summary::{CounterCell, LookupCell, LookupLine, Summary};
 use crate::units::{bytes, percent, signed_time, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
@@ -152,6 +152,13 @@ pub fn legend(summary: &Summary) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if summary.lookups.iter().any(LookupLine::is_unlabelled) {
+        lines.push(
+            "Chained pfn_valid: whether validity reached the next address as data or as a branch was not read off the \
+             machine code, which needs x86-64; such figures may not be comparable and are in no mean."
+                .to_owned(),
+        );
+    }
     if summary.lookups.iter().any(|line| line.group.op == LookupOp::NextValidPfn) {
         lines.push(
             "next_valid_pfn: a walk over the whole map, one page of each sub-section, divided by the sections that hold \
@@ -252,7 +259,7 @@ fn finding(of: &Headline) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Row, Status};
+    use crate::row::{Dependency, Row, Status};
     use crate::summary::tests::row;
 
     #[test]
@@ -264,6 +271,21 @@ mod tests {
         }
         let said = legend(&Summary::of(&rows)).join("\n");
         assert!(said.contains("a 0.96, b 0.90. Below 0.95: b."), "{said}");
+    }
+
+    #[test]
+    fn a_chained_answer_without_a_label_has_a_note() {
+        let chained = |dependency| Row {
+            sections: Some(Sections::Boot),
+            pattern: Some("random".into()),
+            mode: Some("chained".into()),
+            dependency,
+            ..row("a", "pfn_valid", "time", Some(1.0))
+        };
+        let said = |dependency| legend(&Summary::of(&[chained(dependency)])).join("\n");
+        assert!(said(None).contains("was not read off the machine code"), "{}", said(None));
+        let labelled = said(Some(Dependency::Data));
+        assert!(!labelled.contains("machine code"), "{labelled}");
     }
 
     #[test]

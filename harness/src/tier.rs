@@ -70,8 +70,8 @@ impl Tier {
         };
         // Longer tiers have time for the tails of hotplug and of readers.
         let long = Effort {
-            cold_rounds: 12,
-            hotplug_time: Duration::from_millis(1000),
+            cold_rounds: 6,
+            hotplug_time: Duration::from_millis(600),
             readers_slice: Duration::from_millis(100),
             readers_rounds: 6,
             ..default
@@ -89,7 +89,7 @@ impl Tier {
             },
             Tier::Default => default,
             Tier::Quick => Effort { cold_rounds: 3, ..default },
-            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 6, ..long },
+            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 4, ..long },
         }
     }
 }

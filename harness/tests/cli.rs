@@ -337,11 +337,7 @@ fn bad_arguments_are_refused() {
     refused(&dir, pfnbench().args(["run", "--map", &map, "--layout", "holey"]), &["\"holey\"", "flat, sparse"]);
     refused(&dir, pfnbench().args(["run", "--op", "pfn_invalid"]), &["pfn_invalid", "pfn_valid, pfn_to_page"]);
     refused(&dir, pfnbench().args(["run", "--records-limit", "lots"]), &["lots"]);
-    refused(
-        &dir,
-        pfnbench().args(["run", "--map", &map, "--records-limit", "1M"]),
-        &["too small", "layouts need at least"],
-    );
+    refused(&dir, pfnbench().args(["run", "--map", &map, "--records-limit", "1M"]), &["too small", "take 40 MiB"]);
     refused(&dir, pfnbench().args(["run", "--map", &map, "-o", "/proc/x"]), &["/proc/x"]);
     refused(&dir, pfnbench().args(["frobnicate"]), &["frobnicate"]);
 }

@@ -33,7 +33,8 @@ fn every_built_in_map_can_be_raced() {
         match race(&map) {
             Ok(result) => {
                 let lines = result["summary"]["lookups"].as_array().unwrap();
-                let timed = |line: &Value| line["cells"].as_array().unwrap().iter().any(|cell| cell["median_ns"].is_f64());
+                let timed =
+                    |line: &Value| line["cells"].as_array().unwrap().iter().any(|cell| cell["median_ns"].is_f64());
                 assert!(lines.iter().any(timed), "{map}: {result}");
                 raced += 1;
             }
@@ -53,7 +54,7 @@ fn pages_that_only_some_layouts_have_are_a_case_of_their_own() {
     let dir = folder();
     let mut command = pfnbench();
     command.current_dir(dir.path()).args(["run", "--tier", "default", "--processes", "1", "--records-limit", "64M"]);
-    command.args(["--filter", "^pfn_valid/boot/random/disputed", "--map", "builtin:x86-laptop-16g", "--json"]);
+    command.args(["--filter", "^pfn_valid/boot/random/disputed", "--map", "builtin:surface-pro-7-16g", "--json"]);
     let result = json(&mut command);
     let line = &result["summary"]["lookups"][0];
     assert_eq!(line["population"], "disputed");

@@ -110,10 +110,20 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
         .iter()
         .filter(|row| row["metric"] == "time" && row["status"] == "ok")
         .map(|row| {
-            format!(
-                "{} {} {} {} {} {}",
-                row["process"], row["op"], row["sections"], row["pattern"], row["layout"], row["sample"]
-            ) + &row["tables"].to_string()
+            let keys = [
+                "process",
+                "boot",
+                "op",
+                "mode",
+                "sections",
+                "pattern",
+                "layout",
+                "sample",
+                "tables",
+                "records",
+                "population",
+            ];
+            keys.map(|key| row[key].to_string()).join(" ")
         })
         .collect();
     let count = slices.len();

@@ -5,6 +5,9 @@
 //! be read; elsewhere [`pfn_valid_answer`] returns `None` and there is no `Leaf`.
 
 #[cfg(target_arch = "x86_64")]
+#[path = "machine_code/fingerprint.rs"]
+mod code_fingerprint;
+#[cfg(target_arch = "x86_64")]
 mod leaf;
 #[cfg(target_arch = "x86_64")]
 pub use iced_x86;
@@ -40,21 +43,33 @@ pub fn pfn_valid_leaf<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> bool {
 
 /// How `pfn_valid` of a layout answers, read off its machine code.
 ///
-/// Boot memory is answered by a branch if some path returns the constant 1. Added memory takes the path with the most
-/// loads: it is answered by a branch if every such path returns a constant.
+/// Boot memory is answered by a branch if some path returns a constant other than 0. Added memory takes the paths with the
+/// most loads: it is answered by a branch if each of them returns a constant.
 ///
 /// `None` on architectures other than x86-64, and if the code cannot be followed (it was instrumented, or not optimised).
 pub fn pfn_valid_answer<L: Memmap>() -> Option<AnswerForm> {
     #[cfg(target_arch = "x86_64")]
-    return leaf::answer_form(&Leaf::at(listed::pfn_valid_leaf_of::<L>()).ok()?.paths().ok()?);
+    return listed::answer_of::<L>();
     #[cfg(not(target_arch = "x86_64"))]
     None
+}
+
+/// A number for what the function at `entry` and those that it calls do, wherever they lie: equal numbers of two builds mean the same
+/// instructions. `None` on architectures other than x86-64, and where there is no code.
+pub fn fingerprint(entry: usize) -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    return code_fingerprint::of(entry);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = entry;
+        None
+    }
 }
 
 /// The leaves of the layouts of the list.
 #[cfg(target_arch = "x86_64")]
 mod listed {
-    use super::pfn_valid_leaf;
+    use super::{AnswerForm, Leaf, leaf, pfn_valid_leaf};
     use crate::geometry::{Geometry, GeometryVisitor, for_each_geometry};
     use crate::layouts::{Visitor, visit};
     use crate::memmap::{Hotplug, Inspect, Memmap, SectionFlags};
@@ -62,7 +77,13 @@ mod listed {
     use std::collections::HashMap;
     use std::sync::OnceLock;
 
-    struct Listed(HashMap<TypeId, usize>);
+    /// The leaf of a layout.
+    struct ListedLeaf {
+        address: usize,
+        answer: OnceLock<Option<AnswerForm>>,
+    }
+
+    struct Listed(HashMap<TypeId, ListedLeaf>);
 
     fn address_of<L: Memmap>() -> usize {
         pfn_valid_leaf::<L> as fn(&L::Reader<'_>, u64) -> bool as usize
@@ -70,7 +91,8 @@ mod listed {
 
     impl<G: Geometry> Visitor<G> for Listed {
         fn fixed<L: Memmap<Geometry = G>>(&mut self) {
-            self.0.insert(TypeId::of::<L>(), address_of::<L>());
+            let leaf = ListedLeaf { address: address_of::<L>(), answer: OnceLock::new() };
+            self.0.insert(TypeId::of::<L>(), leaf);
         }
         fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
             self.fixed::<L>();
@@ -86,8 +108,8 @@ mod listed {
     /// Not generic, so the leaves are compiled with this crate, which is optimised in every profile. A leaf that is
     /// compiled with the caller's crate may be a tree of calls.
     #[inline(never)]
-    fn listed() -> &'static HashMap<TypeId, usize> {
-        static LISTED: OnceLock<HashMap<TypeId, usize>> = OnceLock::new();
+    fn listed() -> &'static HashMap<TypeId, ListedLeaf> {
+        static LISTED: OnceLock<HashMap<TypeId, ListedLeaf>> = OnceLock::new();
         LISTED.get_or_init(|| {
             let mut listed = Listed(HashMap::new());
             for_each_geometry(&mut listed);
@@ -95,8 +117,16 @@ mod listed {
         })
     }
 
-    /// Address of the leaf of a layout.
-    pub(super) fn pfn_valid_leaf_of<L: Memmap>() -> usize {
-        listed().get(&TypeId::of::<L>()).copied().unwrap_or_else(address_of::<L>)
+    #[inline(never)]
+    fn read(address: usize) -> Option<AnswerForm> {
+        leaf::answer_form(&Leaf::at(address).ok()?.paths().ok()?)
+    }
+
+    /// Reads a listed layout once, any other each time.
+    pub(super) fn answer_of<L: Memmap>() -> Option<AnswerForm> {
+        match listed().get(&TypeId::of::<L>()) {
+            Some(leaf) => *leaf.answer.get_or_init(|| read(leaf.address)),
+            None => read(address_of::<L>()),
+        }
     }
 }

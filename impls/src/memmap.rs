@@ -22,6 +22,10 @@ pub trait Memmap: Sized + Send + Sync + 'static {
     const CAPS: Capabilities;
     /// What its lookups load. A test compares it with the machine code.
     const LOAD_CHAIN: LoadChain;
+    /// `pfn_valid` of the kernel that it follows disables preemption
+    /// ([`RuleSet::pfn_valid_disables_preemption`](crate::rules::RuleSet::pfn_valid_disables_preemption)). The library's
+    /// does not; a benchmark can add the cost.
+    const PFN_VALID_DISABLES_PREEMPTION: bool = false;
     /// The architecture.
     type Geometry: Geometry;
     /// Looks up records.
@@ -112,7 +116,7 @@ pub unsafe trait Lookup {
 /// Keeps the branch around it: code with an `asm!` that may have effects cannot be executed speculatively by the
 /// compiler, so it cannot become a select. Emits no instruction.
 #[inline(always)]
-fn keep_branch() {
+pub fn keep_branch() {
     // SAFETY: an empty template does nothing.
     unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
 }
@@ -224,14 +228,6 @@ pub struct Capabilities {
     pub records_on_device: DeviceRecords,
     /// `page_to_pfn` reads the record, so it may only be driven over backed sections.
     pub page_to_pfn_reads_record: bool,
-}
-
-impl Capabilities {
-    /// True if `pfn_valid` says yes to boot sections by a branch, before it reads the map that could say no: no value that was
-    /// loaded reaches what waits for the answer. A test reads it off the machine code.
-    pub fn answers_early_by_branch(&self) -> bool {
-        matches!(self.validity, Validity::Subsection { early_is_whole: true })
-    }
 }
 
 /// Which records can lie on the device that they describe.

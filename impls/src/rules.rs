@@ -52,6 +52,8 @@ pub struct RuleSet {
     pub keeps_stale_fields: bool,
     /// A namespace whose info block cannot be used is a raw block device (B-15); since then it is refused.
     pub unusable_block_is_raw: bool,
+    /// `pfn_valid` holds `rcu_read_lock_sched`, which disables preemption: since Linux 6.8, which fixed B-09 with it.
+    pub pfn_valid_disables_preemption: bool,
     /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
     /// to be chosen from outside: lookups lean on it.
     pub(crate) populate_first: bool,
@@ -78,6 +80,7 @@ impl RuleSet {
         pads_namespaces: false,
         keeps_stale_fields: false,
         unusable_block_is_raw: false,
+        pfn_valid_disables_preemption: true,
         populate_first: true,
         grace_for_records: true,
     };
@@ -100,6 +103,7 @@ impl Rules for Before {
         pads_namespaces: true,
         keeps_stale_fields: true,
         unusable_block_is_raw: true,
+        pfn_valid_disables_preemption: false,
         ..RuleSet::MERGED
     };
 }
@@ -150,5 +154,9 @@ pub struct V6Lookups;
 impl Rules for V6Lookups {
     const LAYOUT_ID: Option<&'static str> = Some("subsection-v6");
     const ABOUT: &'static str = "SPARSEMEM_VMEMMAP with the lookups of v6: boot memory reads the sub-section map too";
-    const SET: RuleSet = RuleSet { validity: Validity::Subsection { early_is_whole: false }, ..RuleSet::MERGED };
+    const SET: RuleSet = RuleSet {
+        validity: Validity::Subsection { early_is_whole: false },
+        pfn_valid_disables_preemption: false,
+        ..RuleSet::MERGED
+    };
 }

@@ -8,12 +8,13 @@
 
 use iced_x86::{Formatter, Instruction, IntelFormatter};
 use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, Visitor, VmemmapSection, visit};
-use memmap_layouts::machine_code::{CodePath, Leaf, pfn_valid_leaf};
+use memmap_layouts::machine_code::{AnswerForm, CodePath, Leaf, YesForm, pfn_valid_answer, pfn_valid_leaf};
 use memmap_layouts::rules::V6;
 use memmap_layouts::{
-    Hotplug, Inspect, Load as Claim, LoadChain, Lookup, Memmap, Page, Pfn, SectionFlags, When, X86_64,
+    Geometry, GeometryVisitor, Hotplug, Inspect, Load as Claim, LoadChain, Lookup, Memmap, Page, Pfn, SectionFlags,
+    Validity, When, X86_64, for_each_geometry,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
 fn leaf_at(entry: usize) -> Leaf {
@@ -80,16 +81,6 @@ fn of_page_to_pfn<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
     chains(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize)
 }
 
-/// For each number of loads after which a leaf returns a bit: whether some path makes the bit from what was loaded. Where none
-/// does, the answer is a branch that was taken.
-fn answers(address: usize) -> BTreeMap<usize, bool> {
-    let mut answers = BTreeMap::new();
-    for path in paths_of(&leaf_at(address)) {
-        *answers.entry(path.loads.len()).or_default() |= path.returns_loaded();
-    }
-    answers
-}
-
 /// Root table (the kernel's global), root, section word, usage, map word. The word and the usage lie in one descriptor, so
 /// both addresses come from the root.
 fn chain() -> Vec<Vec<usize>> {
@@ -117,20 +108,34 @@ fn v6_reads_the_map_for_boot_memory_too_and_the_kernel_before_never() {
     assert_eq!(of_pfn_valid::<Flat>(), [vec![vec![]]].into(), "max_mapnr alone");
 }
 
-/// Whether an answer of yes is made from what was loaded last, or is a branch that was taken: what a chain of lookups waits for.
+/// Where boot sections are valid as a whole, they are answered before the map is read. Every other positive answer is made
+/// from the word that was loaded last.
 #[test]
-fn an_early_section_that_is_valid_as_a_whole_is_answered_by_a_branch() {
-    fn yes<L: Memmap>() -> (bool, Option<bool>, Option<bool>) {
-        let answers = answers(pfn_valid_leaf::<L> as fn(&L::Reader<'_>, u64) -> bool as usize);
-        (L::CAPS.answers_early_by_branch(), answers.get(&3).copied(), answers.get(&5).copied())
+fn only_early_sections_that_are_valid_as_a_whole_are_answered_by_a_branch() {
+    fn check<L: Memmap>() {
+        let is_whole = L::CAPS.validity == Validity::Subsection { early_is_whole: true };
+        let boot = if is_whole { YesForm::Branch } else { YesForm::Data };
+        let expected = Some(AnswerForm { boot, added: YesForm::Data });
+        let leaf = leaf_at(pfn_valid_leaf::<L> as fn(&L::Reader<'_>, u64) -> bool as usize);
+        assert_eq!(pfn_valid_answer::<L>(), expected, "{} on {}:{}", L::ID, L::Geometry::ID, text(&leaf));
     }
-    // After three loads the word is there, after five the map.
-    assert_eq!(yes::<Subsection>(), (true, Some(false), Some(true)));
-    assert_eq!(yes::<SubsectionV6>(), (false, Some(false), Some(true)));
-    assert_eq!(yes::<VmemmapSection>(), (false, Some(true), None));
-    assert_eq!(yes::<Sparse>(), (false, Some(true), None));
-    let flat = answers(pfn_valid_leaf::<Flat> as fn(&<Flat as Memmap>::Reader<'_>, u64) -> bool as usize);
-    assert_eq!(flat, [(1, true)].into());
+    struct Each;
+    impl<G: Geometry> Visitor<G> for Each {
+        fn fixed<L: Memmap<Geometry = G>>(&mut self) {
+            check::<L>();
+        }
+        fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
+            check::<L>();
+        }
+    }
+    impl GeometryVisitor for Each {
+        fn visit<G: Geometry>(&mut self) {
+            visit::<G>(self);
+        }
+    }
+    for_each_geometry(&mut Each);
+    // Not on the list, so read from the leaf of this crate.
+    check::<Subsection<X86_64, V6>>();
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub struct LookupGroup {
     pub invalid_percent: u32,
     /// Whether tables are in the caches.
     pub tables: Tables,
-    /// With the pair of preemption counts around each `pfn_valid`.
+    /// With the preemption count around `pfn_valid`, where the kernel that the layout follows has it.
     pub preempt: bool,
     /// Where the records are that a lookup reads. `None` if it reads none, or if the run that a row is from did not control it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

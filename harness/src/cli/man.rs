@@ -41,5 +41,5 @@ fn page(command: &Command) -> Man {
 fn write(command: &Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     page(command).generate_to(dir)?;
-    command.get_subcommands().try_for_each(|of| write(of, dir))
+    command.get_subcommands().filter(|of| !of.is_hide_set()).try_for_each(|of| write(of, dir))
 }

@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
     /// is less; twice that with --tier full.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
-    /// Surround pfn_valid with a pair of preemption counts, as the kernel does.
+    /// Count preemption around pfn_valid, for layouts that follow Linux 6.8 or later.
     #[arg(long)]
     preempt: bool,
     /// Where records lie: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench

@@ -155,7 +155,7 @@ impl Worker {
                         let said = said.lines().next().unwrap_or("it said nothing").to_owned();
                         return Err(DuelError::Version { side: side.name(), program: program.to_owned(), said });
                     }
-                    return Err(worker.died(status, "booting".to_owned()));
+                    return Err(worker.died(status, "booting".to_owned(), &said));
                 }
             }
         };
@@ -179,8 +179,7 @@ impl Worker {
         self.said.recv_timeout(Duration::from_secs(5)).unwrap_or_default()
     }
 
-    fn died(&self, status: ExitStatus, doing: String) -> DuelError {
-        let said = self.last_words();
+    fn died(&self, status: ExitStatus, doing: String, said: &str) -> DuelError {
         let said = said.lines().last().map_or_else(String::new, |line| format!(": {line}"));
         DuelError::Died { side: self.side.name(), status, doing, said }
     }
@@ -339,7 +338,7 @@ fn watch(
                 // The same signal goes to all processes of a terminal.
                 interrupt.check()?;
                 let doing = doing(worker, arena.current());
-                return Err(worker.died(status, doing));
+                return Err(worker.died(status, doing, &worker.last_words()));
             }
         }
         let now = arena.current();

@@ -123,7 +123,7 @@ pub struct Asked {
     pub op: LookupOp,
     /// How lookups depend on each other; one of [`LookupOp::modes`].
     pub mode: Mode,
-    /// With the pair of preemption counts around each `pfn_valid`.
+    /// With the preemption count around `pfn_valid`, where the kernel that the layout follows has it.
     pub preempt: bool,
 }
 

@@ -10,9 +10,9 @@
 //! | chained | the answer: shifted to zero and added to the next query, so two instructions more a lookup |
 //! | walk | the page frame that was found |
 
+use super::preempt;
 use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 /// Lookups under one reader; slices consist of whole batches.
 pub const BATCH: usize = 1024;
@@ -34,41 +34,6 @@ fn opaque_page(page: NonNull<Page>) -> NonNull<Page> {
     unsafe { std::arch::asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
     // SAFETY: the template changed nothing, so the address is still not null.
     unsafe { NonNull::new_unchecked(address) }
-}
-
-/// What stands in for the kernel's preemption count: a pair of read-modify-writes of one word around each lookup, and a
-/// branch that is never taken. Source: `preempt_disable`, `preempt_enable` of `include/linux/preempt.h`; `pfn_valid` has them
-/// inside `rcu_read_lock_sched`.
-struct PreemptCount(AtomicU32);
-
-impl PreemptCount {
-    /// One above what would ask for the scheduler.
-    fn new() -> Self {
-        Self(AtomicU32::new(1))
-    }
-
-    #[inline(always)]
-    fn around<const PREEMPT: bool, T>(&self, lookup: impl FnOnce() -> T) -> T {
-        if !PREEMPT {
-            return lookup();
-        }
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let answer = lookup();
-        compiler_fence(Ordering::SeqCst);
-        let left = self.0.load(Ordering::Relaxed).wrapping_sub(1);
-        self.0.store(left, Ordering::Relaxed);
-        if left == 0 {
-            schedule();
-        }
-        answer
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn schedule() {
-    std::thread::yield_now();
 }
 
 /// Adds up `lookup` over a batch, four written out at a time: of a loop of three instructions, one would time where the
@@ -146,28 +111,25 @@ pub fn chained_floor(pfns: &[Pfn]) -> u64 {
 /// Number of valid page frames among `pfns`.
 #[inline(never)]
 pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let count = PreemptCount::new();
     in_batches(layout, pfns, |reader, pfn| {
-        opaque(u64::from(count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0))))))
+        opaque(u64::from(preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(opaque(pfn.0)))))
     })
 }
 
 /// The same; whether one is valid is known before the next is asked.
 #[inline(never)]
 pub fn pfn_valid_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let count = PreemptCount::new();
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
-        u64::from(count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0 + carried)))))
+        u64::from(preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(opaque(pfn.0 + carried))))
     })
 }
 
 /// The same; the caller branches on each answer, as a walker does with `if (pfn_valid(pfn))`.
 #[inline(never)]
 pub fn pfn_valid_branching<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let count = PreemptCount::new();
     in_batches(layout, pfns, |reader, pfn| {
         // The barrier in one arm alone keeps the compiler from turning the branch into arithmetic.
-        if count.around::<PREEMPT, _>(|| reader.pfn_valid(Pfn(opaque(pfn.0)))) { opaque(1) } else { 0 }
+        if preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(opaque(pfn.0))) { opaque(1) } else { 0 }
     })
 }
 
@@ -227,9 +189,8 @@ pub unsafe fn page_to_pfn_chained<L: Memmap>(layout: &L, pages: &[NonNull<Page>]
 /// Sum of the flags of the records of valid page frames.
 #[inline(never)]
 pub fn valid_to_page<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let count = PreemptCount::new();
     in_batches(layout, pfns, |reader, pfn| {
-        count.around::<PREEMPT, _>(|| reader.valid_to_page(Pfn(opaque(pfn.0))).map_or(0, |page| opaque(page.flags())))
+        preempt::valid_to_page::<L, PREEMPT>(reader, Pfn(opaque(pfn.0))).map_or(0, |page| opaque(page.flags()))
     })
 }
 
@@ -237,12 +198,9 @@ pub fn valid_to_page<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -
 /// whether it is valid is a branch; no record is touched.
 #[inline(never)]
 pub fn valid_to_page_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
-    let count = PreemptCount::new();
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
-        count.around::<PREEMPT, _>(|| {
-            let page = reader.valid_to_page(Pfn(opaque(pfn.0 + carried)));
-            page.map_or(0, |page| std::ptr::from_ref(page).addr() as u64)
-        })
+        let page = preempt::valid_to_page::<L, PREEMPT>(reader, Pfn(opaque(pfn.0 + carried)));
+        page.map_or(0, |page| std::ptr::from_ref(page).addr() as u64)
     })
 }
 

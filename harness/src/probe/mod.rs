@@ -8,5 +8,6 @@ pub mod hotplug;
 pub mod lookup;
 pub(crate) mod loops;
 pub mod place;
+mod preempt;
 pub mod query_array;
 pub mod tail;

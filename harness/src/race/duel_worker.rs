@@ -76,7 +76,7 @@ impl<G: Geometry> Race<'_, G> {
             batches: lane.batches,
             nr_batches: lane.prepared.nr_batches(),
             answers: (!addresses).then(|| lane.prepared.expected(lane.prepared.pass())),
-            code: None,
+            code: memmap_layouts::machine_code::fingerprint(code),
             offset_in_line: (code % 64) as u64,
         }
     }

@@ -626,7 +626,7 @@ pub(super) mod tests {
     fn a_walk_of_growth_ends_with_the_limit_on_records_and_with_the_window() {
         let mut settings = settings();
         (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (10_000, Duration::from_secs(60));
-        settings.means.records_limit = 24 << 20;
+        settings.means.records_limit = 48 << 20;
         let most = |race: &Race<'_, X86_64>, ground: &Ground, nr_lanes| {
             let group = HotplugGroup { size_bytes: 128 << 20, ..GROWTH };
             let lane = race.lane(0, &group, Some(ground)).unwrap_or_else(|reason| panic!("{reason}"));
@@ -637,7 +637,7 @@ pub(super) mod tests {
             }
         };
         on_the_reference(&settings, |race, ground| {
-            let left = (24 << 20) - race.field.layouts[0].footprint().ram_record_bytes;
+            let left = (48 << 20) - race.field.layouts[0].footprint().ram_record_bytes;
             assert_eq!(most(race, ground, 1), Ok(left / (2 << 20)));
             assert_eq!(most(race, ground, 4), Ok(left / (8 << 20)));
             let too_many = most(race, ground, 12).unwrap_err();

@@ -393,18 +393,17 @@ fn dependency<G: Geometry>(
     group: &LookupGroup,
     sections: Sections,
 ) -> Option<Dependency> {
-    let is_branch = match group.op {
-        LookupOp::ValidToPage => true,
-        LookupOp::PfnValid => sections == Sections::Boot && contestant.caps().answers_early_by_branch(),
-        LookupOp::PfnToPage | LookupOp::PageToPfn => false,
+    let of_valid = match group.op {
+        LookupOp::ValidToPage => Dependency::Branch,
+        LookupOp::PfnValid => contestant.dependency(sections)?,
+        LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
         // The walk is a loop over branches and the page frame found.
         LookupOp::NextValidPfn => return None,
     };
-    let dependency = match is_branch {
-        true => Dependency::Branch,
-        // No to a section that is not there is a branch, whatever yes is.
-        false if group.invalid_percent > 0 => Dependency::Mixed,
-        false => Dependency::Data,
+    let dependency = match of_valid {
+        // A missing section is answered by a branch in every layout.
+        Dependency::Data if group.invalid_percent > 0 => Dependency::Mixed,
+        other => other,
     };
     (group.mode == Mode::Chained).then_some(dependency)
 }

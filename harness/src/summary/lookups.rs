@@ -3,7 +3,7 @@
 use crate::cases::LookupGroup;
 use crate::contestant::CONTROL;
 use crate::judge::{Comparison, Family, Judged, Verdict, judge};
-use crate::probe::lookup::LookupOp;
+use crate::probe::lookup::{LookupOp, Mode};
 use crate::queries::{Pattern, Population};
 use crate::row::{Dependency, Row, Sections};
 use crate::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
@@ -156,10 +156,11 @@ impl LookupLine {
         Comparison { log_ratio: Estimate::of_processes(logs), noise_floor: self.noise_floor }
     }
 
-    /// Is a chained figure of one layout comparable with that of another?
-    pub fn is_comparable(&self, a: &str, b: &str) -> bool {
-        let branch = |layout| self.cell(layout).is_some_and(LookupCell::is_branch);
-        branch(a) == branch(b)
+    /// True if the queries are chained by an answer of which the rows do not tell whether it is data or a branch.
+    pub fn is_unlabelled(&self) -> bool {
+        self.group.op == LookupOp::PfnValid
+            && self.group.mode == Mode::Chained
+            && self.cells.iter().any(|cell| cell.median_ns.is_some() && cell.dependency.is_none())
     }
 }
 

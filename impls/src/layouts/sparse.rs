@@ -25,7 +25,7 @@ use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::request::{Grid, check_altmap, lock_writer};
-use crate::rules::Merged;
+use crate::rules::{Merged, Rules};
 use crate::section::*;
 use crate::store::{BackedSections, RecordStore};
 use crate::subsection_map::NoSubsections;
@@ -112,6 +112,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
         pfn_to_page: &[ROOT_POINTER, SECTION_WORD],
         page_to_pfn: &[Load { what: "page->flags", line: "record", when: When::Always }, ROOT_POINTER, SECTION_WORD],
     };
+    const PFN_VALID_DISABLES_PREEMPTION: bool = Merged::SET.pfn_valid_disables_preemption;
     type Geometry = G;
     type Reader<'a> = SparseReader<'a, G>;
 

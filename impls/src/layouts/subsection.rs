@@ -179,6 +179,7 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
     };
     const LOAD_CHAIN: LoadChain =
         LoadChain { pfn_valid: loads_of_pfn_valid(R::SET.validity), pfn_to_page: &[], page_to_pfn: &[] };
+    const PFN_VALID_DISABLES_PREEMPTION: bool = R::SET.pfn_valid_disables_preemption;
     type Geometry = G;
     type Reader<'a> = SubsectionReader<'a, G, R>;
 

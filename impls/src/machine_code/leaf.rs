@@ -145,6 +145,10 @@ pub struct CodePath {
     reader: BTreeSet<Register>,
     /// Registers whose value is known on this path.
     known: BTreeMap<Register, u64>,
+    /// Registers whose value comes from constants alone, known or not.
+    constant: BTreeSet<Register>,
+    /// The flags come from constants alone.
+    has_constant_flags: bool,
 }
 
 /// A function that calls nothing, disassembled.
@@ -237,7 +241,12 @@ impl CodePath {
         self.loads.iter().filter(|load| !load.of_reader)
     }
 
-    /// What the leaf returns on this path, if it is a constant.
+    /// True if what the leaf returns on this path comes from constants alone: neither from a load nor from an argument.
+    pub fn returns_constant(&self) -> bool {
+        self.constant.contains(&Register::RAX)
+    }
+
+    /// What the leaf returns on this path, if it is a known constant.
     pub fn returned_constant(&self) -> Option<u64> {
         self.known.get(&Register::RAX).copied()
     }
@@ -255,6 +264,12 @@ impl CodePath {
         let info = factory.info(instruction).clone();
         let mut origin = BTreeSet::new();
         let mut of_reader = false;
+        let reads_flags = instruction.rflags_read() != 0 && instruction.flow_control() == FlowControl::Next;
+        let mut is_constant = !reads_flags || self.has_constant_flags;
+        for used in info.used_registers().iter().filter(|used| used.access() != OpAccess::Write) {
+            let register = used.register().full_register();
+            is_constant &= self.constant.contains(&register);
+        }
         for used in info.used_registers().iter().filter(|used| reads(used.access())) {
             let register = used.register().full_register();
             origin.extend(self.origin.get(&register).into_iter().flatten().copied());
@@ -272,14 +287,16 @@ impl CodePath {
                 self.loads.push(ObservedLoad { from, of_reader, displacement: memory.displacement() });
             }
         }
-        if instruction.rflags_read() != 0 && instruction.flow_control() == FlowControl::Next {
+        if reads_flags {
             origin.extend(self.flags.iter().copied());
-        }
-        if instruction.rflags_modified() != 0 {
-            self.flags = origin.clone();
         }
         let loaded = info.used_memory().iter().any(|memory| reads(memory.access()));
         let known = self.value(instruction);
+        is_constant = known.is_some() || is_constant && !loaded;
+        if instruction.rflags_modified() != 0 {
+            self.flags = origin.clone();
+            self.has_constant_flags = is_constant;
+        }
         for used in info.used_registers().iter().filter(|used| writes(used.access())) {
             let register = used.register().full_register();
             self.origin.insert(register, origin.clone());
@@ -287,6 +304,11 @@ impl CodePath {
                 Some(value) => self.known.insert(register, value),
                 None => self.known.remove(&register),
             };
+            if is_constant {
+                self.constant.insert(register);
+            } else {
+                self.constant.remove(&register);
+            }
             // A copy of the reader's address is the reader's address; anything else is not.
             if of_reader && !loaded && instruction.code() == Code::Mov_r64_rm64 {
                 self.reader.insert(register);
@@ -312,8 +334,82 @@ impl CodePath {
 /// The form of the answers of a leaf that returns a bit: see [`pfn_valid_answer`](super::pfn_valid_answer).
 pub(super) fn answer_form(paths: &[CodePath]) -> Option<AnswerForm> {
     let form = |is_branch| if is_branch { YesForm::Branch } else { YesForm::Data };
+    let is_yes =
+        |path: &CodePath| path.returns_constant() && path.returned_constant().is_none_or(|bit| bit & 0xff != 0);
     let most = paths.iter().map(|path| path.loads.len()).max()?;
     let mut longest = paths.iter().filter(|path| path.loads.len() == most);
-    let says_yes = paths.iter().any(|path| path.returned_constant().is_some_and(|value| value & 0xff == 1));
-    Some(AnswerForm { boot: form(says_yes), added: form(longest.all(|path| path.returned_constant().is_some())) })
+    Some(AnswerForm { boot: form(paths.iter().any(is_yes)), added: form(longest.all(CodePath::returns_constant)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::arch::asm;
+
+    /// A bitmap with a bit a page frame.
+    struct Bitmap {
+        words: *const u64,
+        nr_pfns: u64,
+    }
+
+    impl Bitmap {
+        #[inline(always)]
+        fn bit(&self, pfn: u64) -> bool {
+            // SAFETY: never called, only read as machine code.
+            pfn < self.nr_pfns && unsafe { *self.words.add((pfn >> 6) as usize) } >> (pfn & 63) & 1 != 0
+        }
+    }
+
+    #[inline(never)]
+    fn bitmap_by_data(bitmap: &Bitmap, pfn: u64) -> bool {
+        bitmap.bit(pfn)
+    }
+
+    /// The optimiser knows the bit behind the branch and would return it, so the answer is made opaque.
+    #[inline(never)]
+    fn bitmap_by_branch(bitmap: &Bitmap, pfn: u64) -> bool {
+        if !bitmap.bit(pfn) {
+            return false;
+        }
+        let mut yes = 1u64;
+        // SAFETY: an empty template changes nothing.
+        unsafe { asm!("/* {0} */", inout(reg) yes, options(nomem, nostack, preserves_flags)) };
+        yes != 0
+    }
+
+    fn answer(leaf: fn(&Bitmap, u64) -> bool) -> AnswerForm {
+        answer_form(&Leaf::at(leaf as usize).unwrap().paths().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_bit_that_is_returned_is_data_and_a_bit_that_is_branched_on_is_not() {
+        assert_eq!(answer(bitmap_by_data), AnswerForm { boot: YesForm::Data, added: YesForm::Data });
+        assert_eq!(answer(bitmap_by_branch), AnswerForm { boot: YesForm::Branch, added: YesForm::Branch });
+    }
+
+    #[inline(never)]
+    fn writes_memory(words: &mut [u64; 2], at: u64) -> bool {
+        words[(at & 1) as usize] = at;
+        true
+    }
+
+    #[inline(never)]
+    fn loops(words: &[u64; 2], at: u64) -> bool {
+        let mut at = at;
+        while at > 1 {
+            // SAFETY: an empty template; it keeps the loop.
+            unsafe { asm!("/* {0} */", inout(reg) at) };
+        }
+        words[at as usize & 1] != 0
+    }
+
+    #[test]
+    fn what_is_no_lookup_is_an_error() {
+        let writes = Leaf::at(writes_memory as fn(&mut [u64; 2], u64) -> bool as usize).unwrap();
+        assert!(matches!(writes.paths(), Err(MachineCodeError::Writes { .. })));
+        let loops = Leaf::at(loops as fn(&[u64; 2], u64) -> bool as usize).unwrap();
+        assert!(matches!(loops.paths(), Err(MachineCodeError::Loop(_))));
+        let data = Leaf::at(&raw const loops as usize).unwrap_err();
+        assert!(matches!(data, MachineCodeError::NoInstruction(_)), "{data}");
+    }
 }
