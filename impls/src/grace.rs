@@ -176,8 +176,18 @@ thread_local! {
 struct Slots(Vec<(Arc<Domain>, Arc<Slot>)>);
 
 impl Slots {
-    fn of(&self, domain: &Arc<Domain>) -> Option<&Arc<Slot>> {
+    fn find(&self, domain: &Arc<Domain>) -> Option<&Arc<Slot>> {
         self.0.iter().find(|(known, _)| Arc::ptr_eq(known, domain)).map(|(_, slot)| slot)
+    }
+
+    /// The slot of a domain, which then comes first: of many layouts that one thread reads in turn, none pays for its place in the
+    /// list, but once.
+    fn to_front(&mut self, domain: &Arc<Domain>) -> Option<&Arc<Slot>> {
+        let at = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, domain))?;
+        if at > 0 {
+            self.0.swap(0, at);
+        }
+        self.0.first().map(|(_, slot)| slot)
     }
 }
 
@@ -213,7 +223,7 @@ impl Grace {
     /// Cost: two stores and a fence, about 4 ns on a current x86-64; nothing is shared with other readers.
     pub fn read(&self) -> ReadGuard<'_> {
         let slot = MINE.with_borrow_mut(|mine| {
-            if let Some(slot) = mine.of(&self.domain) {
+            if let Some(slot) = mine.to_front(&self.domain) {
                 return Arc::as_ptr(slot);
             }
             // Slots of layouts that are gone make room.
@@ -237,7 +247,7 @@ impl Grace {
 
     /// True if the calling thread holds a reader.
     pub fn held_by_this_thread(&self) -> bool {
-        MINE.with_borrow(|mine| mine.of(&self.domain).is_some_and(|slot| !slot.is_idle()))
+        MINE.with_borrow(|mine| mine.find(&self.domain).is_some_and(|slot| !slot.is_idle()))
     }
 
     /// Returns when every reader that began before the call has gone. Calls must be serialised by the caller.
@@ -284,6 +294,21 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
     use std::time::Duration;
+
+    /// Otherwise the later one of two equal layouts would read more slowly, by the length of the list.
+    #[test]
+    fn who_reads_last_comes_first_whenever_it_was_registered() {
+        let graces: Vec<Grace> = (0..5).map(|_| Grace::default()).collect();
+        graces.iter().for_each(|grace| drop(grace.read()));
+        for grace in [&graces[4], &graces[0], &graces[2]] {
+            for _ in 0..2 {
+                drop(grace.read());
+                let first = MINE.with_borrow(|mine| Arc::ptr_eq(&mine.0[0].0, &grace.domain));
+                assert!(first && !grace.held_by_this_thread());
+            }
+        }
+        assert_eq!(MINE.with_borrow(|mine| mine.0.len()), 5, "none is lost");
+    }
 
     #[test]
     fn a_writer_waits_for_the_reader_of_before_and_for_no_other() {
