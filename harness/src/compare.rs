@@ -168,7 +168,7 @@ pub struct Compared {
     /// The case.
     #[serde(flatten)]
     pub case: Case,
-    /// Median of process medians before, ns an operation.
+    /// Median over processes before, ns an operation.
     pub before_ns: f64,
     /// And after.
     pub after_ns: f64,
@@ -178,7 +178,7 @@ pub struct Compared {
     pub difference_ns: f64,
     /// Corrected interval of the ratio over processes.
     pub interval: Option<(f64, f64)>,
-    /// The larger noise floor of the two runs.
+    /// The larger noise floor of the two runs, and what most cases differ by.
     pub noise_floor: Option<f64>,
     /// What may be said of the later run.
     pub verdict: Verdict,
@@ -218,7 +218,7 @@ fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Sections), f64> 
 }
 
 /// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not paired: what the machine did
-/// differently during one of them is in the difference.
+/// differently during one of them is in the difference. What most cases differ by is taken for that, and widens the noise floor.
 pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     let floors = [noise_floors(&before.rows), noise_floors(&after.rows)];
     let (before, after) = (timed(&before.rows), timed(&after.rows));
@@ -247,6 +247,12 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
             noise_floor,
             verdict: Verdict::Undecided,
         });
+    }
+    let drift = median(judgeable.iter().filter_map(|of| Some(of.log_ratio?.mean.abs()))).unwrap_or(0.0).exp() - 1.0;
+    for (compared, of) in cases.iter_mut().zip(&mut judgeable) {
+        of.noise_floor = of.noise_floor.map(|floor| floor + drift);
+        compared.noise_floor = of.noise_floor;
+        compared.ratio = of.log_ratio.map_or(compared.ratio, |estimate| estimate.mean.exp());
     }
     for (compared, judged) in cases.iter_mut().zip(judge(Family::Rest, &judgeable, margin)) {
         (compared.interval, compared.verdict) = (judged.interval, judged.verdict);

@@ -27,6 +27,8 @@ pub struct Cost {
     pub tables: Tables,
     /// `subsection` over `vmemmap-section`.
     pub merged: Ratio,
+    /// A figure is so near the time of the loop alone that the ratio is one of loops, and is not told.
+    pub is_near_loop: bool,
     /// The same as a difference, in ns a lookup.
     pub difference_ns: f64,
     /// What may be said of it.
@@ -61,6 +63,7 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
                     sections,
                     tables,
                     merged: ratio(&merged),
+                    is_near_loop: merged.is_near_loop,
                     difference_ns: merged.difference_ns,
                     verdict: merged.judged.verdict,
                     noise_floor: line.and_then(|line: &LookupLine| line.noise_floor),
@@ -77,8 +80,12 @@ impl Cost {
     /// `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or that the run cannot tell, and why.
     pub fn in_words(&self) -> String {
         let difference = signed_time(self.difference_ns);
-        let ratio = format!("{}×", ratio_in_words(self.merged.median));
-        let interval = self.merged.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+        let ratio = match self.is_near_loop {
+            true => "no ratio so near the loop".to_owned(),
+            false => format!("{}×", ratio_in_words(self.merged.median)),
+        };
+        let interval = self.merged.interval.filter(|_| !self.is_near_loop);
+        let interval = interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
         match self.verdict {
             Verdict::Undecided => match (self.merged.interval, self.noise_floor) {
                 (None, _) => format!("undecided ({difference}, {ratio}; too few processes)"),

@@ -237,7 +237,7 @@ pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Res
 pub fn work_in_duel(
     job: &Job,
     interrupt: &Interrupt,
-    place: (&Arena, Side),
+    place: Option<(&Arena, Side)>,
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let (backing, device) = job.backing.open()?;

@@ -97,6 +97,9 @@ const LOOKUPS_SHARE: f64 = 0.6;
 /// Share of the time limit by which everything that is measured once has begun.
 const REST_SHARE: f64 = 0.85;
 
+/// Processes from which on a narrow interval ends a case: with fewer, too many are narrow by chance.
+const LEAST_TO_STOP: usize = 7;
+
 /// A process of lookups gets at least this much: it boots and measures the headline.
 const LEAST_OF_A_PROCESS: Duration = Duration::from_secs(2);
 
@@ -131,7 +134,7 @@ pub fn run(
     for process in schedule.processes..MOST_PROCESSES {
         let left = limit.saturating_sub(begin.elapsed());
         let leg = Leg { process, map: 0, scope: Scope::Lookups };
-        if nr_lookups == 0 || left < longest {
+        if nr_lookups == 0 || left < longest.max(LEAST_OF_A_PROCESS) {
             break;
         }
         let Some(work) = widest(schedule, leg, folder)? else { break };
@@ -152,7 +155,12 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     let mut widths: Vec<(f64, crate::workload::LookupWork)> = Vec::new();
     for of in work.lookups.drain(..) {
         let lines = of.sections.iter().filter_map(|&sections| summary.lookup(of.group, sections));
-        let width = lines.filter_map(|line| line.half_width(&summary.reference)).fold(0.0, f64::max);
+        let known: Vec<_> = lines.collect();
+        // What no process has reached yet is the widest of all.
+        let width = match known.is_empty() {
+            true => f64::INFINITY,
+            false => known.iter().map(|line| line.half_width(&summary.reference, LEAST_TO_STOP)).fold(0.0, f64::max),
+        };
         if width > wide {
             widths.push((width, of));
         }

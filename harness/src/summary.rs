@@ -65,6 +65,8 @@ pub struct Summary {
     pub sampled: bool,
     /// True if a layout kept records of hot-added memory on a device.
     pub on_device: bool,
+    /// What records in RAM were made of; empty if the rows do not agree.
+    pub backing: String,
     /// Lookups.
     pub lookups: Vec<LookupLine>,
     /// Hotplug.
@@ -149,6 +151,7 @@ impl Summary {
             sampled: rows.iter().any(|row| row.sampled),
             processes: rows.iter().map(|row| row.process.saturating_add(1)).max().unwrap_or(1),
             on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
+            backing: backing(rows),
             lookups: lookups::lines(rows, &layouts, reference, margin),
             hotplug: hotplug::lines(rows, &layouts),
             phases: hotplug::phases(rows, &layouts),
@@ -173,6 +176,13 @@ impl Summary {
     pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
         self.lookups.iter().find(|line| line.group == group && line.sections == sections)
     }
+}
+
+/// What records in RAM were made of, whichever layouts had some on a device besides.
+fn backing(rows: &[Row]) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    rows.iter().for_each(|row| push_new(&mut kinds, row.backing.split('+').next().unwrap_or_default()));
+    if let [kind] = kinds[..] { kind.to_owned() } else { String::new() }
 }
 
 fn bytes(rows: &[Row], layout: &str) -> Bytes {

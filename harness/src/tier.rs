@@ -19,7 +19,7 @@ pub enum Tier {
     Default,
     /// Under 2 minutes: chained and cold lookups too, in seven processes or more.
     Quick,
-    /// Under 20 minutes: every mode and pattern, on maps of other machines too, in seven processes.
+    /// Under 10 minutes: every mode and pattern, on maps of other machines too, in seven processes.
     Full,
 }
 

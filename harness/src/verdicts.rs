@@ -38,6 +38,9 @@ pub struct Verdicts {
     pub can_judge: bool,
     /// Why not, in sentences.
     pub reasons: Vec<String>,
+    /// Was the headline measured at all? Whoever chose other cases did not ask for it.
+    #[serde(skip)]
+    pub has_headline: bool,
     /// Every verdict, the headline first.
     pub verdicts: Vec<Record>,
 }
@@ -65,7 +68,9 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
     }
     if headline == 0 {
         let (with, without) = SERIES;
-        reasons.push(format!("The headline was not measured: pfn_valid in random order of {with} and {without}."));
+        reasons.push(format!(
+            "The cases that were chosen leave out the headline, pfn_valid/hot/random and pfn_valid/boot/random of {with} and {without}."
+        ));
     }
     for (at, (map, summary)) in maps.iter().enumerate() {
         for line in &summary.lookups {
@@ -91,7 +96,7 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
             }
         }
     }
-    Verdicts { can_judge: reasons.is_empty(), reasons, verdicts }
+    Verdicts { can_judge: reasons.is_empty(), has_headline: headline > 0, reasons, verdicts }
 }
 
 fn record(line: &LookupLine, case: String, layout: &str, reference: &str, pair: &Pair) -> Record {
@@ -100,7 +105,7 @@ fn record(line: &LookupLine, case: String, layout: &str, reference: &str, pair: 
         layout: layout.to_owned(),
         reference: reference.to_owned(),
         verdict: pair.judged.verdict,
-        ratio: Some(pair.ratio),
+        ratio: Some(pair.ratio).filter(|_| !pair.is_near_loop),
         difference_ns: Some(pair.difference_ns),
         interval: pair.judged.interval,
         noise_floor: line.noise_floor,
@@ -114,8 +119,8 @@ fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
         if disturbed > 0.0 { format!("; up to {disturbed:.0} % of the samples were disturbed") } else { String::new() };
     match (pair.judged.interval, line.noise_floor) {
         (None, _) => format!(
-            "fewer than {PROCESSES_FOR_INTERVAL} processes measured it, so there is no interval{dropped}; \
-             use --processes {PROCESSES_FOR_INTERVAL} or more"
+            "{} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs had enough undisturbed samples{dropped}",
+            pair.processes
         ),
         (_, None) => format!("there is no control to tell the noise floor by{dropped}"),
         (Some((low, high)), Some(floor)) => format!(

@@ -13,7 +13,7 @@ fn duel(dir: &TempDir, old: &str, new: &str, more: &[&str]) -> assert_cmd::Comma
     let map = file(dir, "small.txt", SMALL_MAP);
     let mut command = pfnbench();
     command.current_dir(dir).args(["duel", old, new, "--map", &map, "--op", "pfn_valid"]);
-    command.args(["--layout", "subsection", "--layout", "vmemmap-section"]).args(more);
+    command.args(["--layout", "subsection", "--layout", "vmemmap-section", "--no-instructions"]).args(more);
     command
 }
 
@@ -59,10 +59,46 @@ fn tables_are_for_terminals_and_for_mails() {
         String::from_utf8(output.get_output().stdout.clone()).unwrap()
     };
     let plain = said(&[]);
-    assert!(plain.contains("1 pairs of workers are too few") && plain.contains("undecided"), "{plain}");
+    assert!(plain.contains("Verdicts need 5 pairs of workers; there are 1.") && plain.contains("undecided"), "{plain}");
     let markdown = said(&["--markdown"]);
-    assert!(markdown.contains("| case | old | new | verdict | ratio | code |\n| --- |"), "{markdown}");
+    assert!(markdown.contains("| case | old | new | verdict | ratio | instructions | code |\n| --- |"), "{markdown}");
     assert!(markdown.contains("| pfn_valid/hot/random/subsection |"), "{markdown}");
+}
+
+#[test]
+fn instructions_are_counted_where_valgrind_is() {
+    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
+        common::skipped("valgrind is not installed");
+        return;
+    }
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    command.current_dir(&dir).args(["duel", this(), this(), "--map", &map, "--pairs", "1", "--json"]);
+    command.args([
+        "--layout",
+        "subsection",
+        "--layout",
+        "vmemmap-section",
+        "--filter",
+        "^pfn_valid/(boot|hot)/random/",
+    ]);
+    let output = command.assert().code(2).get_output().stdout.clone();
+    let result: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(result["instructions_not_counted"], Value::Null, "{result}");
+    let count = |case: &str, layout: &str| {
+        let of = |of: &&Value| of["case"] == case && of["layout"] == layout;
+        let counts = &result["verdicts"].as_array().unwrap().iter().find(of).unwrap()["instructions"];
+        assert!(
+            counts[0].as_f64().unwrap() > 3.0 && counts[0] == counts[1],
+            "the same build counts the same: {counts}"
+        );
+        counts[0].as_f64().unwrap()
+    };
+    // What the series costs, in instructions.
+    let (with, without) =
+        (count("pfn_valid/hot/random", "subsection"), count("pfn_valid/hot/random", "vmemmap-section"));
+    assert!(with > without + 5.0, "{with} {without}");
 }
 
 #[test]
@@ -81,6 +117,13 @@ fn programs_that_are_no_workers_are_told_apart() {
     against(&chatty, &["no JSON"]);
     let dying = script(&dir, "dying", "cat > /dev/null; echo boom >&2; exit 3");
     against(&dying, &["ended with exit status: 3", "boom"]);
+    // Says nothing more, and goes on.
+    let silent = script(&dir, "silent", "exec > /dev/null; exec sleep 600");
+    refused(
+        &dir,
+        &mut duel(&dir, this(), &silent, &["--pairs", "1", "--time-limit", "2"]),
+        &["new did not get on for 2 s"],
+    );
 }
 
 /// Says hello as a worker does, and then nothing more, or ends.

@@ -229,7 +229,7 @@ fn what_is_no_manifest_is_not_valid() {
     let validator = validator("Manifest");
     let manifest = manifest(&SMOKE.1);
     // Runs of before know nothing of these.
-    let tolerated = ["layouts"];
+    let tolerated = ["layouts", "margin"];
     for field in manifest.as_object().unwrap().keys() {
         let is_valid = validator.is_valid(&without(&manifest, field));
         assert_eq!(is_valid, tolerated.contains(&field.as_str()), "without {field}");
@@ -405,7 +405,11 @@ fn what_went_wrong_names_nobody() {
     let dir = tempfile::Builder::new().prefix(PERSON).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let backing = format!("file:{}", dir.path().display());
     // Not to be done in a second, so that it is given up, and said in a row.
-    let home = run_as_person(&backing, false, &["--case-timeout", "1", "--filter", "^(hotplug|pfn_valid/boot)"]);
+    let home = run_as_person(
+        &backing,
+        false,
+        &["--case-timeout", "1", "--tier", "full", "--processes", "1", "--filter", "^(hotplug|pfn_valid/boot)"],
+    );
     let published = home.path().join(PUBLISHED);
     assert_says_nothing(&published);
     let run = run_in(&published);

@@ -3,12 +3,13 @@
 use super::run::RunArgs;
 use super::{Answer, BackingArg, CasesArgs, Json, margin_percent, print, print_json};
 use crate::duel::arena::{Arena, Side};
-use crate::duel::referee::{PairOutcome, Samples, pair};
+use crate::duel::instructions::{self, CountError};
+use crate::duel::referee::{DuelError, PairOutcome, Samples, pair};
 use crate::duel::source::{Build, build};
 use crate::duel::verdict::{self, Code, Outcome, Record};
 use crate::duel::{Hello, Order, PROTOCOL};
 use crate::interference::Snapshot;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::job::{self, Job};
 use crate::judge::Verdict;
 use crate::map::builtin;
@@ -79,6 +80,9 @@ pub(super) struct DuelArgs {
     /// Print Markdown, for the mail that comes with a patch.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Count no instructions, which takes valgrind and a minute.
+    #[arg(long)]
+    no_instructions: bool,
     /// Every case in the table, not only those that changed or are undecided.
     #[arg(long)]
     all_cases: bool,
@@ -86,11 +90,17 @@ pub(super) struct DuelArgs {
     json: Json,
 }
 
+/// A map on which instructions are counted.
+const SMALL_MAP: &str = "vm-20g";
+
 /// Pairs at least, and at most if none are asked for, and how long more are added.
 const PAIRS: (u32, u32, Duration) = (7, 20, Duration::from_secs(120));
 
 /// Pairs on each map, where maps are ranked.
 const PAIRS_OF_A_MAP: u32 = PROCESSES_FOR_INTERVAL as u32;
+
+/// Layouts of the old build, and of the new one.
+type Layouts = (Vec<String>, Vec<String>);
 
 /// Rounds of a pair.
 const ROUNDS: u32 = 5;
@@ -136,39 +146,54 @@ impl DuelArgs {
     fn pairs(
         &self,
         (old, new): (&Build, &Build),
-        schedule: &Schedule,
+        schedule: &mut Schedule,
         (least, most): (u32, u32),
         interrupt: &Interrupt,
         tell: &dyn Fn(u32, u32),
-    ) -> anyhow::Result<Vec<PairOutcome>> {
+    ) -> anyhow::Result<(Vec<PairOutcome>, Layouts)> {
+        let mut layouts: Option<Layouts> = None;
         let begin = Instant::now();
         let mut pairs: Vec<PairOutcome> = Vec::new();
         let mut samples: Vec<Vec<Samples>> = Vec::new();
-        for nr in 0..most {
+        let mut nr = 0;
+        while nr < most {
             let is_narrow = || verdict::half_width(&samples).is_some_and(|width| width < self.margin / 2.0);
             if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
                 break;
             }
             let job = Self::job(schedule, nr);
-            let done = {
-                let most = Duration::from_secs(self.time_limit);
-                pair([&old.program, &new.program], &job, ROUNDS, most, interrupt, |round| tell(nr, round))?
-            };
-            samples.push(done.samples.clone());
-            pairs.push(done);
+            let most = Duration::from_secs(self.time_limit);
+            match pair([&old.program, &new.program], &job, ROUNDS, most, interrupt, |round| tell(nr, round)) {
+                Ok(done) => {
+                    layouts.get_or_insert_with(|| (done.old.layouts.clone(), done.new.layouts.clone()));
+                    samples.push(done.samples.clone());
+                    pairs.push(done);
+                    nr += 1;
+                }
+                // Which pages are asked for depends on who takes part: those that both have.
+                Err(DuelError::Layouts { old, new }) if layouts.is_none() => {
+                    schedule.layouts = old.iter().filter(|id| new.contains(id)).cloned().collect();
+                    if schedule.layouts.is_empty() {
+                        bail!("the builds share no layout: old has {}, new has {}", old.join(", "), new.join(", "));
+                    }
+                    layouts = Some((old, new));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(pairs)
+        Ok((pairs, layouts.unwrap_or_default()))
     }
 
     fn one_map(&self, old: &Build, new: &Build, interrupt: &Interrupt, bar: &ProgressBar) -> anyhow::Result<Answer> {
-        let schedule = self.schedule(self.map.clone())?;
+        let mut schedule = self.schedule(self.map.clone())?;
         let before = Snapshot::take();
         let range = self.pairs.map_or((PAIRS.0, PAIRS.1), |pairs| (pairs, pairs));
-        let pairs = self.pairs((old, new), &schedule, range, interrupt, &|nr, round| {
+        let (pairs, layouts) = self.pairs((old, new), &mut schedule, range, interrupt, &|nr, round| {
             bar.set_message(format!("pair {} of workers, round {} of {ROUNDS}", nr + 1, round + 1));
         })?;
+        let mut outcome = outcome(&pairs, &layouts, self.margin);
+        let not_counted = self.count(&mut outcome, (old, new), &schedule, interrupt, bar)?;
         bar.finish_and_clear();
-        let mut outcome = outcome(&pairs, self.margin);
         let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
         if let Some(seen) = seen.filter(|seen| !outcome.can_judge && seen.is_notable()) {
             outcome.reasons.push(seen.in_words());
@@ -189,15 +214,53 @@ impl DuelArgs {
                 "removed_layouts": outcome.removed_layouts,
                 "same_code": outcome.same_code,
                 "handover_share": handover,
+                "instructions_not_counted": not_counted,
             }))?;
         } else {
             print(paragraph(&outcome, (old, new), map, self.margin))?;
             self.print_table(&outcome)?;
+            if let Some(reason) = not_counted.filter(|_| !self.no_instructions) {
+                print(format!("Instructions were not counted: {reason}."))?;
+            }
             if let Some(share) = handover.filter(|_| !self.markdown) {
                 print(format!("Handing over took {:.2} % of the workers' processor time.", 100.0 * share))?;
             }
         }
         Ok(answer(&outcome))
+    }
+
+    /// Counts the instructions of both builds on a small machine, where valgrind is; why not, if they were not counted.
+    fn count(
+        &self,
+        outcome: &mut Outcome,
+        (old, new): (&Build, &Build),
+        schedule: &Schedule,
+        interrupt: &Interrupt,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Option<String>> {
+        if self.no_instructions {
+            return Ok(Some("not asked for".to_owned()));
+        }
+        let mut job = Self::job(schedule, 0);
+        // Instructions depend on neither backing nor size, and valgrind is slow.
+        job.map = Source::Builtin(SMALL_MAP.to_owned()).load()?;
+        (job.effort.boots, job.records_limit) = (1, 64 << 20);
+        (job.backing, job.index_pages) =
+            ("anon".parse().map_err(anyhow::Error::msg)?, crate::index_pages::IndexPagesArg::Base);
+        let mut counts = Vec::new();
+        for build in [old, new] {
+            bar.set_message(format!("counting instructions of {}", build.name));
+            match instructions::count(&build.program, &job, interrupt) {
+                Ok(of) => counts.push(of),
+                Err(CountError::Interrupted(interrupted)) => return Err(interrupted.into()),
+                Err(error) => return Ok(Some(format!("{}: {error}", build.name))),
+            }
+        }
+        for record in &mut outcome.verdicts {
+            let key = (record.case.clone(), record.layout.clone());
+            record.instructions = counts[0].get(&key).copied().zip(counts[1].get(&key).copied());
+        }
+        Ok(None)
     }
 
     fn print_table(&self, outcome: &Outcome) -> anyhow::Result<()> {
@@ -210,14 +273,15 @@ impl DuelArgs {
             let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
             [
                 format!("{}/{}", record.case, record.layout),
-                time(record.old),
-                time(record.new),
-                format!("{} {}", record.verdict, signed_time(record.difference_ns)),
-                format!("{}×{interval}", ratio_in_words(record.ratio)),
+                record.old.map_or_else(|| "–".to_owned(), time),
+                record.new.map_or_else(|| "–".to_owned(), time),
+                format!("{} {}", record.verdict, record.difference_ns.map(signed_time).unwrap_or_default()),
+                record.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio))),
+                record.instructions.map_or_else(|| "–".to_owned(), |(old, new)| format!("{old:.1} → {new:.1}")),
                 record.code.name().to_owned(),
             ]
         };
-        let head = ["case", "old", "new", "verdict", "ratio", "code"];
+        let head = ["case", "old", "new", "verdict", "ratio", "instructions", "code"];
         if self.markdown {
             print(format!("\n| {} |\n|{}", head.join(" | "), " --- |".repeat(head.len())))?;
             return shown.iter().try_for_each(|record| print(format!("| {} |", cells(record).join(" | "))));
@@ -254,22 +318,26 @@ impl DuelArgs {
             for of in &mut schedule.maps {
                 of.work.lookups.retain(|work| work.group == headline_group(work.group.op));
             }
+            if schedule.maps.iter().all(|of| of.work.lookups.is_empty()) {
+                bail!(
+                    "maps are ranked by lookups in random order and by the walk, and the filter selects none of those"
+                );
+            }
             let nr = self.pairs.unwrap_or(PAIRS_OF_A_MAP);
-            let pairs = self.pairs((old, new), &schedule, (nr, nr), interrupt, &|nr, _| {
+            let pairs = self.pairs((old, new), &mut schedule, (nr, nr), interrupt, &|nr, _| {
                 bar.set_message(format!("{name}, pair {} of workers", nr + 1));
-            })?;
-            ranked.push((name.to_owned(), outcome(&pairs, self.margin)));
+            });
+            match pairs {
+                Ok((pairs, layouts)) => ranked.push((name.to_owned(), outcome(&pairs, &layouts, self.margin))),
+                Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => return Err(error),
+                Err(error) => left_out.push(format!("{name}: {error:#}")),
+            }
         }
         bar.finish_and_clear();
         if ranked.is_empty() {
             bail!("no built-in map can be raced: {}", left_out.join("; "));
         }
-        // The most that any lookup gained or lost; what is not decided counts for nothing.
-        fn worst(outcome: &Outcome) -> Option<&Record> {
-            let decided = outcome.verdicts.iter().filter(|record| record.verdict.is_difference());
-            decided.max_by(|a, b| a.difference_ns.total_cmp(&b.difference_ns))
-        }
-        let cost = |outcome: &Outcome| worst(outcome).map_or(0.0, |record| record.difference_ns);
+        let cost = |outcome: &Outcome| worst(outcome).and_then(|record| record.difference_ns).unwrap_or(0.0);
         ranked.sort_by(|a, b| cost(&b.1).total_cmp(&cost(&a.1)));
         if self.json.json {
             let maps: Vec<_> = ranked.iter().map(|(map, outcome)| json!({ "map": map, "outcome": outcome })).collect();
@@ -279,11 +347,11 @@ impl DuelArgs {
                 .map(|(map, of)| Record { case: format!("{}@{map}", of.case), ..of.clone() })
                 .collect();
             print_json(&json!({
-                "can_judge": ranked.iter().any(|(_, outcome)| outcome.can_judge),
+                "can_judge": ranked.iter().all(|(_, outcome)| outcome.can_judge),
                 "reasons": left_out,
                 "verdicts": verdicts,
-                "old": old.name,
-                "new": new.name,
+                "old": { "name": old.name },
+                "new": { "name": new.name },
                 "maps": maps,
             }))?;
         } else {
@@ -293,7 +361,10 @@ impl DuelArgs {
             for (map, outcome) in &ranked {
                 let undecided = outcome.verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
                 let (case, by) = match worst(outcome) {
-                    Some(record) => (format!("{}/{}", record.case, record.layout), signed_time(record.difference_ns)),
+                    Some(record) => {
+                        let by = record.difference_ns.map(signed_time).unwrap_or_default();
+                        (format!("{}/{}", record.case, record.layout), by)
+                    }
                     None => ("nothing beyond the margin".to_owned(), String::new()),
                 };
                 let cells = [map.clone(), case, by, format!("{undecided} of {}", outcome.verdicts.len())];
@@ -311,7 +382,7 @@ impl DuelArgs {
             left_out.iter().try_for_each(|line| print(format!("Left out: {line}")))?;
         }
         let slower = ranked.iter().any(|(_, outcome)| answer(outcome) == Answer::No);
-        let judged = ranked.iter().any(|(_, outcome)| outcome.can_judge);
+        let judged = ranked.iter().all(|(_, outcome)| outcome.can_judge);
         Ok(if slower {
             Answer::No
         } else if judged {
@@ -335,18 +406,21 @@ fn versions(pairs: &[PairOutcome]) -> (String, String) {
 }
 
 /// What pairs of workers gave, judged.
-fn outcome(pairs: &[PairOutcome], margin: f64) -> Outcome {
+fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Outcome {
     let samples: Vec<Vec<Samples>> = pairs.iter().map(|pair| pair.samples.clone()).collect();
     let verdicts = verdict::judged(&samples, margin);
-    let layouts =
-        |of: fn(&PairOutcome) -> &Hello| pairs.first().map(|pair| of(pair).layouts.clone()).unwrap_or_default();
-    let (of_old, of_new) = (layouts(|pair| &pair.old), layouts(|pair| &pair.new));
     let without =
         |of: &[String], other: &[String]| of.iter().filter(|id| !other.contains(id)).cloned().collect::<Vec<_>>();
     let mut reasons = Vec::new();
     let undecided = verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
     if pairs.len() < PROCESSES_FOR_INTERVAL {
-        reasons.push(format!("{} pairs of workers are too few: verdicts need {PROCESSES_FOR_INTERVAL}.", pairs.len()));
+        let nr = pairs.len();
+        reasons.push(format!("Verdicts need {PROCESSES_FOR_INTERVAL} pairs of workers; there are {nr}."));
+    } else if verdicts.iter().all(|record| record.noise_floor.is_none()) {
+        reasons.push(
+            "There is no noise floor: memory allows one boot of each layout only, or every slice was disturbed."
+                .to_owned(),
+        );
     } else if 2 * undecided > verdicts.len() {
         let floors = verdicts.iter().filter_map(|record| record.noise_floor).fold(0.0, f64::max);
         reasons.push(format!(
@@ -361,13 +435,19 @@ fn outcome(pairs: &[PairOutcome], margin: f64) -> Outcome {
     };
     Outcome {
         can_judge: reasons.is_empty(),
-        new_layouts: without(&of_new, &of_old),
-        removed_layouts: without(&of_old, &of_new),
+        new_layouts: without(of_new, of_old),
+        removed_layouts: without(of_old, of_new),
         same_code: of_old.iter().filter(is_same).cloned().collect(),
         pairs: pairs.len(),
         reasons,
         verdicts,
     }
+}
+
+/// The case that became slower by most; what is not decided counts for nothing.
+fn worst(outcome: &Outcome) -> Option<&Record> {
+    let slower = outcome.verdicts.iter().filter(|record| record.verdict == Verdict::Slower);
+    slower.max_by(|a, b| a.difference_ns.unwrap_or(0.0).total_cmp(&b.difference_ns.unwrap_or(0.0)))
 }
 
 fn answer(outcome: &Outcome) -> Answer {
@@ -392,15 +472,14 @@ fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin:
         outcome.pairs,
         percent(margin)
     );
-    let worst = outcome.verdicts.iter().filter(|record| record.verdict == Verdict::Slower);
-    if let Some(worst) = worst.max_by(|a, b| a.difference_ns.total_cmp(&b.difference_ns)) {
+    if let Some(worst) = worst(outcome) {
         let interval = worst.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
         said.push_str(&format!(
             " The largest cost is {}/{}: {}, {}×{interval}.",
             worst.case,
             worst.layout,
-            signed_time(worst.difference_ns),
-            ratio_in_words(worst.ratio)
+            worst.difference_ns.map(signed_time).unwrap_or_default(),
+            worst.ratio.map(ratio_in_words).unwrap_or_default()
         ));
     }
     let listed = [
@@ -423,8 +502,11 @@ pub(super) struct WorkerArgs {
     #[arg(long, value_parser = ["old", "new"])]
     side: String,
     /// Number of the open file that is the shared memory.
+    #[arg(long, required_unless_present = "count")]
+    arena: Option<i32>,
+    /// Run a batch of every lane once, for callgrind.
     #[arg(long)]
-    arena: i32,
+    count: bool,
 }
 
 impl WorkerArgs {
@@ -456,11 +538,15 @@ impl WorkerArgs {
         let interrupt = Interrupt::listen()?;
         let side = Side::of_name(&self.side).context("a side")?;
         // SAFETY: the referee that started this process opened the file for it under this number, and nothing here has used it.
-        let arena = unsafe { Arena::inherited(self.arena) }.context("the shared memory")?;
+        let arena = self.arena.map(|number| unsafe { Arena::inherited(number) }).transpose();
+        let arena = arena.context("the shared memory")?;
         let _pinned = order.processor.and_then(crate::pinning::pin_to);
-        let result = job::work_in_duel(&order.job, &interrupt, (&arena, side), &mut |hello| say(hello));
+        let place = arena.as_ref().map(|arena| (arena, side));
+        let result = job::work_in_duel(&order.job, &interrupt, place, &mut |hello| say(hello));
         if let Err(error) = &result {
-            arena.fail();
+            if let Some(arena) = &arena {
+                arena.fail();
+            }
             let reason = error.to_string();
             // Who has not said hello yet is asked why; afterwards the standard error tells.
             let _ = say(refuse(reason));

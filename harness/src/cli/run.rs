@@ -75,7 +75,8 @@ pub(super) struct RunArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Processes in which lookups are measured, each with a seed of its own; from 5 on there are intervals and verdicts. By default 5,
-    /// with --tier quick and full 7, with --tier smoke 1; the default and quick tiers add more while there is time.
+    /// with --tier quick and full 7, with --tier smoke 1; the default and quick tiers add more while there is time, unless a number
+    /// is given, which then takes as long as it takes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
     /// Differences up to so many percent are negligible: "equal" means that the time differs by less.
@@ -354,7 +355,7 @@ impl RunArgs {
         let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         let answer = cover_letter::sentences(&costs);
         let mut judged = verdicts::of_run(&summaries);
-        if !judged.can_judge {
+        if !judged.can_judge && judged.has_headline {
             judged.reasons.extend(interference.clone());
         }
         let (path, report) = write(folder, &manifest)?;
@@ -387,7 +388,7 @@ impl RunArgs {
                 false => {
                     print("This run cannot judge its headline:")?;
                     judged.reasons.iter().try_for_each(|reason| print(format!("  {reason}")))?;
-                    print(format!("  {}", self.what_to_do(&schedule)))?;
+                    print(format!("  {}", self.what_to_do(&schedule, judged.has_headline)))?;
                 }
             }
             print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
@@ -404,8 +405,9 @@ impl RunArgs {
     }
 
     /// What helps a run that cannot judge.
-    fn what_to_do(&self, schedule: &Schedule) -> &'static str {
+    fn what_to_do(&self, schedule: &Schedule, has_headline: bool) -> &'static str {
         match (schedule.tier, self.wait_quiet) {
+            _ if !has_headline => "The verdicts on the cases that were chosen hold all the same.",
             (Tier::Smoke, _) => "The smoke tier has one process; run without --tier.",
             (_, None) => "Stop other programs, or let --wait-quiet wait for them; --tier quick measures longer.",
             (_, Some(_)) => "Stop other programs; --tier quick measures longer.",

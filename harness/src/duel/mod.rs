@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`arena`] | the memory that the two workers and the referee share, and the bells by which they hand over |
 //! | [`referee`] | starts the workers, writes the script of each round, watches that they get on |
+//! | [`instructions`] | instructions a lookup in either build, under callgrind |
 //! | [`source`] | builds of commits, cached in the checkout |
 //! | [`verdict`] | what the slices say, layout by layout |
 //!
@@ -12,6 +13,7 @@
 //! workers is one placement of code and memory; several pairs make an interval.
 
 pub mod arena;
+pub mod instructions;
 pub mod referee;
 pub mod source;
 pub mod verdict;
@@ -73,6 +75,9 @@ pub struct Lane {
     pub code: Option<u64>,
     /// Where the loop begins in its cache line.
     pub offset_in_line: u64,
+    /// Lookups that a worker runs that counts instructions.
+    #[serde(default)]
+    pub counted_ops: Option<u64>,
 }
 
 impl Lane {

@@ -82,6 +82,14 @@ pub enum DuelError {
         /// Of the new one.
         new: u64,
     },
+    /// They have different layouts, so they would be asked for different pages.
+    #[error("old has the layouts {}, new has {}", old.join(", "), new.join(", "))]
+    Layouts {
+        /// Layouts of the old build.
+        old: Vec<String>,
+        /// Of the new one.
+        new: Vec<String>,
+    },
     /// They have nothing in common.
     #[error("the builds share no case: old has the layouts {old}, new has {new}")]
     NothingShared {
@@ -123,9 +131,9 @@ impl Worker {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let mut input = child.stdin.take().expect("it was asked for");
-        // A worker that died does not read; how it ended says more than that.
-        let _ = input.write_all(order.as_bytes());
-        drop(input);
+        // By a thread, for a program that does not read would block us; how one that died ended says more than that it did not.
+        let order = order.to_owned();
+        thread::spawn(move || drop(input.write_all(order.as_bytes())));
         let output = BufReader::new(child.stdout.take().expect("it was asked for"));
         let mut errors = child.stderr.take().expect("it was asked for");
         let ((to, lines), (to_said, said)) = (mpsc::channel(), mpsc::channel());
@@ -148,7 +156,20 @@ impl Worker {
                     return Err(DuelError::Hung { side: side.name(), doing: "booting".to_owned(), time_limit });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let status = worker.child.wait().map_err(failed)?;
+                    let status = loop {
+                        interrupt.check()?;
+                        match worker.child.try_wait().map_err(failed)? {
+                            Some(status) => break status,
+                            None if begin.elapsed() < time_limit => thread::sleep(Duration::from_millis(50)),
+                            None => {
+                                return Err(DuelError::Hung {
+                                    side: side.name(),
+                                    doing: "booting".to_owned(),
+                                    time_limit,
+                                });
+                            }
+                        }
+                    };
                     let said = worker.last_words();
                     // Bad usage: it does not know what it was asked.
                     if status.code() == Some(2) && !said.contains("cannot take part") {
@@ -240,6 +261,10 @@ pub fn pair(
             (start(Side::Old, old)?, new)
         }
     };
+    if old.hello.layouts != new.hello.layouts {
+        let (old, new) = (old.hello.layouts.clone(), new.hello.layouts.clone());
+        return Err(DuelError::Layouts { old, new });
+    }
     let mut lanes = shared_lanes(&old.hello, &new.hello)?;
     for round in 0..rounds {
         tell(round);

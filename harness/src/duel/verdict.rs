@@ -51,22 +51,25 @@ pub struct Record {
     pub layout: String,
     /// Always `old`.
     pub reference: &'static str,
-    /// Time of the old build, ns an operation.
-    pub old: f64,
+    /// Time of the old build, ns an operation; `None` if every slice was disturbed.
+    pub old: Option<f64>,
     /// Time of the new one.
-    pub new: f64,
+    pub new: Option<f64>,
     /// The verdict on the new one.
     pub verdict: Verdict,
     /// New over old: above 1 is slower.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
     /// New less old, in ns an operation.
-    pub difference_ns: f64,
+    pub difference_ns: Option<f64>,
     /// Corrected interval of the ratio.
     pub interval: Option<(f64, f64)>,
     /// How far two boots of the old build are apart, as a share of the time.
     pub noise_floor: Option<f64>,
     /// What became of its machine code.
     pub code: Code,
+    /// Instructions an operation in the old build and in the new one, the loop included, where valgrind counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<(f64, f64)>,
     /// Samples that were disturbed, in percent.
     pub disturbed_percent: f64,
 }
@@ -148,22 +151,20 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     let mut comparisons = Vec::new();
     let mut records = Vec::new();
     for ((case, layout), of) in values {
-        let (Some(old), Some(new)) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied())) else {
-            continue;
-        };
         let floor = floors.get(&case).copied().flatten();
         comparisons.push(Comparison { log_ratio: Estimate::of_processes(&of.logs), noise_floor: floor });
         records.push(Record {
             reference: "old",
-            old,
-            new,
+            old: median(of.old_ns.iter().copied()),
+            new: median(of.new_ns.iter().copied()),
             verdict: Verdict::Undecided,
-            ratio: mean(&of.logs).map_or(new / old, f64::exp),
-            difference_ns: mean(&of.differences).unwrap_or(new - old),
+            ratio: mean(&of.logs).map(f64::exp),
+            difference_ns: mean(&of.differences),
             interval: None,
             noise_floor: floor,
             // Of several processes the most that was seen.
             code: of.code.last().copied().unwrap_or(Code::Unknown),
+            instructions: None,
             disturbed_percent: 100.0 * of.disturbed as f64 / of.samples.max(1) as f64,
             case,
             layout,
@@ -217,6 +218,7 @@ mod tests {
             answers: Some(1),
             code: Some(code),
             offset_in_line,
+            counted_ops: None,
         }
     }
 
@@ -244,7 +246,7 @@ mod tests {
         let of = |layout: &str| records.iter().find(|record| record.layout == layout).unwrap();
         assert_eq!((of("a").verdict, of("b").verdict), (Verdict::Slower, Verdict::Equal));
         assert_eq!((of("a").code, of("b").code), (Code::Changed, Code::Moved));
-        assert!((of("a").ratio - 1.05).abs() < 0.001 && (of("a").disturbed_percent - 20.0).abs() < 1e-9);
+        assert!((of("a").ratio.unwrap() - 1.05).abs() < 0.001 && (of("a").disturbed_percent - 20.0).abs() < 1e-9);
         assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
         assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
         assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");

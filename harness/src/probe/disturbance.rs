@@ -153,7 +153,11 @@ mod tests {
         let stop = std::sync::atomic::AtomicBool::new(false);
         let disturbed = thread::scope(|scope| {
             // Inherits the one processor.
-            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
             let watch = Watch::of_this_thread();
             let disturbed = (0..20).filter(|_| is_disturbed(&watch.time(|| spin(Duration::from_millis(10))).1)).count();
             stop.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -166,11 +166,15 @@ mod tests {
         (increments, decrements)
     }
 
+    /// Increments and decrements in each loop.
+    type Pairs = [(usize, usize); 5];
+
     /// The pairs of each loop of a layout, with and without `--preempt`.
-    fn pairs<L: Memmap>() -> ([(usize, usize); 4], [(usize, usize); 4]) {
-        fn of<L: Memmap, const PREEMPT: bool>() -> [(usize, usize); 4] {
+    fn pairs<L: Memmap>() -> (Pairs, Pairs) {
+        fn of<L: Memmap, const PREEMPT: bool>() -> Pairs {
             [
                 loops::pfn_valid::<L, PREEMPT>,
+                loops::pfn_valid_branching::<L, PREEMPT>,
                 loops::pfn_valid_chained::<L, PREEMPT>,
                 loops::valid_to_page::<L, PREEMPT>,
                 loops::valid_to_page_chained::<L, PREEMPT>,
@@ -184,14 +188,14 @@ mod tests {
     fn the_pair_is_in_the_loops_of_layouts_whose_kernel_has_it() {
         for (with, without) in [pairs::<Subsection>(), pairs::<Sparse>()] {
             assert!(with.iter().all(|&(increments, decrements)| increments > 0 && decrements > 0), "{with:?}");
-            assert_eq!(without, [(0, 0); 4]);
+            assert_eq!(without, [(0, 0); 5]);
         }
     }
 
     #[test]
     fn other_layouts_have_no_pair_even_if_it_is_asked_for() {
         for (with, without) in [pairs::<VmemmapSection>(), pairs::<SubsectionV6>(), pairs::<Flat>()] {
-            assert_eq!((with, without), ([(0, 0); 4], [(0, 0); 4]));
+            assert_eq!((with, without), ([(0, 0); 5], [(0, 0); 5]));
         }
     }
 

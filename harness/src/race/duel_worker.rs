@@ -3,8 +3,9 @@
 use super::lookups::Lane;
 use super::{Race, RaceError, Served, Settings, Sink, Unit, chosen};
 use crate::duel::arena::{Arena, Outcome, Side};
+use crate::duel::instructions::mark;
 use crate::duel::{self, Hello, PROTOCOL};
-use crate::field::{Field, Lineup};
+use crate::field::{Field, FieldError, Lineup};
 use crate::interrupt::Interrupt;
 use crate::probe::disturbance::thread_time;
 use crate::probe::lookup::{LookupOp, Mode, Window};
@@ -26,7 +27,11 @@ impl Sink for Nowhere {
     }
 }
 
-/// Boots, says what it can measure, and measures until the referee is gone.
+/// What is run of each lane where instructions are counted.
+const ONE_BATCH: Window = Window { first: 0, batches: 1 };
+
+/// Boots, says what it can measure, and measures until the referee is gone. Without a place in a duel it runs a batch of every lane, a
+/// mark before each, for callgrind to count.
 ///
 /// # Errors
 /// A layout does not come up or answers wrongly, or the user asked to stop.
@@ -35,7 +40,7 @@ pub fn work<G: Geometry>(
     map_end: u64,
     settings: &Settings,
     interrupt: &Interrupt,
-    (arena, side): (&Arena, Side),
+    place: Option<(&Arena, Side)>,
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> Result<(), RaceError> {
     let Served { entries, .. } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
@@ -48,16 +53,23 @@ pub fn work<G: Geometry>(
     let mut told = Vec::new();
     for work in &settings.work.lookups {
         let mut of_work = race.lanes(work, has_hot)?;
-        race.calibrate_all(&mut of_work)?;
+        // Whoever counts instructions runs one batch.
+        if place.is_some() {
+            race.calibrate_all(&mut of_work)?;
+        }
         for (lane, row) in of_work {
-            told.push(race.told(&work.group, &lane, &row));
+            let counted_ops = place.is_none().then(|| lane.prepared.nr_ops(ONE_BATCH));
+            told.push(duel::Lane { counted_ops, ..race.told(&work.group, &lane, &row) });
             lanes.push((lane, row));
         }
     }
     let layouts = race.field.layouts.iter().map(|layout| layout.id().to_owned()).collect();
     let version = crate::cli::version().to_owned();
     hello(Hello { protocol: PROTOCOL, version, lanes: told, layouts, error: None })?;
-    race.serve(&mut lanes, arena, side)
+    match place {
+        Some((arena, side)) => race.serve(&mut lanes, arena, side),
+        None => race.count_instructions(&lanes),
+    }
 }
 
 impl<G: Geometry> Race<'_, G> {
@@ -78,7 +90,23 @@ impl<G: Geometry> Race<'_, G> {
             answers: (!addresses).then(|| lane.prepared.expected(lane.prepared.pass())),
             code: memmap_layouts::machine_code::fingerprint(code),
             offset_in_line: (code % 64) as u64,
+            counted_ops: None,
         }
+    }
+
+    /// Runs a batch of every lane, a mark before each and one behind the last.
+    fn count_instructions(&self, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
+        for (nr, (lane, _)) in (0..).zip(lanes) {
+            mark(nr);
+            // Without a look at the system, whose answers differ in length from one call to the next.
+            let sum = self.field.instance(lane.instance()).run(&lane.prepared, ONE_BATCH);
+            if sum != lane.prepared.expected(ONE_BATCH) {
+                let wrong = format!("{} does not add up under valgrind", self.field.instance(lane.instance()).id());
+                return Err(FieldError::WrongAnswer(wrong).into());
+            }
+        }
+        mark(lanes.len() as u64);
+        Ok(())
     }
 
     /// Measures whenever it is on.

@@ -219,7 +219,9 @@ fn headline(
         let ratio = reference.map(|reference| value / reference);
         Value { layout, value, ratio, interval: None, against_best: None }
     };
-    Headline { what, unit, kind, backing: String::new(), values: values.into_iter().map(value).collect() }
+    // Of what is counted in bytes the backing is no part.
+    let backing = if kind == Kind::OneProcess { summary.backing.clone() } else { String::new() };
+    Headline { what, unit, kind, backing, values: values.into_iter().map(value).collect() }
 }
 
 /// What the records are made of that a line reads; empty if it reads none. Layouts whose records lie elsewhere are in their names.

@@ -46,7 +46,7 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
 
 /// The winners.
 pub fn winners(winners: &[Winner]) -> String {
-    let head = ["operation", "wins", "with", "next, times as much", "last"].map(str::to_owned);
+    let head = ["operation", "wins", "with", "next", "last"].map(str::to_owned);
     let line = |of: &Winner| {
         let wins = format!("**{}**", escaped(&of.wins));
         vec![escaped(&of.what), wins, escaped(&of.takes), escaped(&of.next), escaped(&of.last)]
@@ -178,7 +178,7 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
     } else {
         push(&heat(part, |_| true));
         push(&format!(
-            "Time over that of {}, its 95 % interval over processes, and the time itself; (b): validity reached the next address as a \
+            "Ratio of the time to that of {} (above 1 is slower), its corrected interval over processes, and the time itself; (b): validity reached the next address as a \
              branch. Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).",
             escaped(&summary.reference),
             name = file_name("heat", number),

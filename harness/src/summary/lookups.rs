@@ -79,6 +79,11 @@ impl LookupCell {
     pub fn is_branch(&self) -> bool {
         matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
     }
+
+    fn keep(&mut self, judged: Judged) {
+        self.verdict = Some(judged.verdict);
+        self.ratio_interval = judged.interval.filter(|_| self.ratio.is_some());
+    }
 }
 
 /// One lookup on one kind of sections in one order.
@@ -98,9 +103,12 @@ pub struct LookupLine {
     pub share_percent: Option<f64>,
     /// By layout.
     pub cells: Vec<LookupCell>,
-    /// Undisturbed samples by layout.
+    /// Samples by layout.
     #[serde(skip)]
     samples: BTreeMap<String, Samples>,
+    /// Log ratios of controls to their namesake, one a process, by the layout that serves as one.
+    #[serde(skip)]
+    controls: BTreeMap<String, Vec<f64>>,
     /// Verdicts of the headline family, by layout and the one that it is compared with.
     #[serde(skip)]
     headline: BTreeMap<(String, String), Judged>,
@@ -115,6 +123,10 @@ pub struct Pair {
     pub difference_ns: f64,
     /// Verdict and interval, corrected for the headline family if the pair is of it.
     pub judged: Judged,
+    /// Processes with enough undisturbed samples.
+    pub processes: usize,
+    /// A figure is within three times that of the loop alone, so the ratio is one of loops.
+    pub is_near_loop: bool,
 }
 
 impl LookupLine {
@@ -134,26 +146,49 @@ impl LookupLine {
         let (of_samples, to_samples) = (self.samples.get(of)?, self.samples.get(to)?);
         let (logs, differences) = compared(of_samples, to_samples);
         let judged = self.headline.get(&(of.to_owned(), to.to_owned())).copied();
-        let alone = || judge(Family::Headline, &[self.comparison(&logs)], margin)[0];
+        let alone = || judge(Family::Headline(1), &[self.comparison([of, to], &logs)], margin)[0];
         Some(Pair {
             ratio: mean(&logs)?.exp(),
             difference_ns: mean(&differences)?,
             judged: judged.unwrap_or_else(alone),
+            processes: logs.len(),
+            is_near_loop: self.is_near_loop(of) || self.is_near_loop(to),
         })
     }
 
-    /// The widest half of the uncorrected 95 % intervals of the log ratios to a reference; `None` without enough processes.
-    pub fn half_width(&self, reference: &str) -> Option<f64> {
-        let to = self.samples.get(reference)?;
-        let widths = self.samples.iter().filter(|(layout, _)| *layout != reference).filter_map(|(_, of)| {
-            let (low, high) = Estimate::of_processes(&compared(of, to).0)?.interval(0.05);
-            Some((high - low) / 2.0)
-        });
-        widths.reduce(f64::max)
+    /// Is the figure of a layout within three times that of the loop alone?
+    fn is_near_loop(&self, layout: &str) -> bool {
+        let ns = self.cell(layout).and_then(|cell| cell.median_ns);
+        ns.zip(self.floor_ns).is_some_and(|(ns, floor)| ns < LEAST_FLOORS * floor)
     }
 
-    fn comparison(&self, logs: &[f64]) -> Comparison {
-        Comparison { log_ratio: Estimate::of_processes(logs), noise_floor: self.noise_floor }
+    /// Do the answers of two layouts reach the next address alike? A branch that is predicted is no chain, and no ratio to one.
+    fn is_like(&self, a: &str, b: &str) -> bool {
+        let is_branch = |layout| self.cell(layout).is_some_and(LookupCell::is_branch);
+        is_branch(a) == is_branch(b)
+    }
+
+    /// The widest half of the uncorrected 95 % intervals of the log ratios to a reference; without end where a layout was measured in
+    /// fewer than `least` processes.
+    pub fn half_width(&self, reference: &str, least: usize) -> f64 {
+        let Some(to) = self.samples.get(reference) else { return 0.0 };
+        let measured = self.samples.iter().filter(|(layout, of)| *layout != reference && !of.is_empty());
+        let width = |of: &Samples| {
+            let logs = compared(of, to).0;
+            let estimate = Estimate::of_processes(&logs).filter(|_| logs.len() >= least);
+            estimate.map_or(f64::INFINITY, |estimate| {
+                let (low, high) = estimate.interval(0.05);
+                (high - low) / 2.0
+            })
+        };
+        measured.filter(|(layout, _)| self.is_like(layout, reference)).map(|(_, of)| width(of)).fold(0.0, f64::max)
+    }
+
+    /// A comparison of two layouts. Neither is a control for itself.
+    fn comparison(&self, pair: [&str; 2], logs: &[f64]) -> Comparison {
+        let others = self.controls.iter().filter(|(layout, _)| !pair.contains(&layout.as_str()));
+        let others: Vec<Vec<f64>> = others.map(|(_, logs)| logs.clone()).collect();
+        Comparison { log_ratio: Estimate::of_processes(logs), noise_floor: noise_floor(&others) }
     }
 
     /// True if the queries are chained by an answer of which the rows do not tell whether it is data or a branch.
@@ -164,18 +199,21 @@ impl LookupLine {
     }
 }
 
-/// Times in ns an operation by process and boot, then by sample.
-type Samples = BTreeMap<(u32, u32), BTreeMap<u32, f64>>;
+/// Times in ns an operation by process and boot, then by sample; `None` where a slice was disturbed.
+type Samples = BTreeMap<(u32, u32), BTreeMap<u32, Option<f64>>>;
 
 fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
     let mut samples = Samples::new();
-    for row in rows.filter(|row| !row.disturbed) {
-        if let Some(value) = row.value {
-            let of_boot = samples.entry((row.process, row.boot.unwrap_or(0))).or_default();
-            of_boot.insert(row.sample.unwrap_or(0), value);
-        }
+    for row in rows.filter(|row| row.value.is_some()) {
+        let of_boot = samples.entry((row.process, row.boot.unwrap_or(0))).or_default();
+        of_boot.insert(row.sample.unwrap_or(0), row.value.filter(|_| !row.disturbed));
     }
     samples
+}
+
+/// The estimate of a boot of which so many samples were taken. Only runs of earlier versions, and cold tables, have one sample.
+fn low(values: &[f64], taken: usize) -> Option<f64> {
+    if taken < LEAST_SAMPLES { values.first().copied() } else { low_quartile(values.iter().copied()) }
 }
 
 /// Log ratio and difference of two layouts, one of each a process: the means over boots of those of the lower quartiles. Only samples
@@ -184,15 +222,10 @@ fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
     let mut by_process: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     for ((process, boot), of_boot) in of {
         let Some(to_boot) = to.get(&(*process, *boot)) else { continue };
-        let pairs = || of_boot.iter().filter_map(|(sample, of)| Some((*of, *to_boot.get(sample)?)));
-        // Runs of earlier versions may have one sample a process.
-        let least = LEAST_SAMPLES.min(of_boot.len());
-        if pairs().count() < least {
-            continue;
-        }
-        let low = |values: Vec<f64>| low_quartile(values.iter().copied()).or(values.first().copied());
-        let Some(of) = low(pairs().map(|pair| pair.0).collect()) else { continue };
-        let Some(to) = low(pairs().map(|pair| pair.1).collect()) else { continue };
+        let pairs = of_boot.iter().filter_map(|(sample, of)| of.zip(*to_boot.get(sample)?));
+        let (of_pairs, to_pairs): (Vec<f64>, Vec<f64>) = pairs.unzip();
+        let taken = of_boot.len().max(to_boot.len());
+        let Some((of, to)) = low(&of_pairs, taken).zip(low(&to_pairs, taken)) else { continue };
         by_process.entry(*process).or_default().push(((of / to).ln(), of - to));
     }
     let means = by_process.values().filter_map(|boots| {
@@ -206,8 +239,8 @@ fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
 fn by_process(samples: &Samples) -> BTreeMap<u32, f64> {
     let mut boots: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for ((process, _), of_boot) in samples {
-        let low = low_quartile(of_boot.values().copied()).or(of_boot.values().next().copied());
-        boots.entry(*process).or_default().extend(low);
+        let undisturbed: Vec<f64> = of_boot.values().flatten().copied().collect();
+        boots.entry(*process).or_default().extend(low(&undisturbed, of_boot.len()));
     }
     boots.into_iter().filter_map(|(process, boots)| Some((process, mean(&boots)?))).collect()
 }
@@ -223,13 +256,15 @@ pub(crate) fn noise_floor_of(rows: &[&Row]) -> Option<f64> {
     let of = |layout: &str| samples(rows.iter().filter(|row| row.layout == layout));
     let by_layout: BTreeMap<String, Samples> =
         layouts.iter().map(|layout| ((*layout).to_owned(), of(layout))).collect();
-    floor_of_controls(&by_layout, rows)
+    noise_floor(&controls(&by_layout, rows).into_values().collect::<Vec<_>>())
 }
 
-fn floor_of_controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> Option<f64> {
-    let control = by_layout.get(CONTROL)?;
+/// Log ratios of the controls to their namesake, by the layout that serves as one.
+fn controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> BTreeMap<String, Vec<f64>> {
     let namesake = rows.iter().find_map(|row| row.control_of.as_deref()).unwrap_or(crate::race::REFERENCE);
-    let logs = compared(control, by_layout.get(namesake)?).0;
+    let Some(to) = by_layout.get(namesake).filter(|_| by_layout.get(CONTROL).is_some_and(|of| !of.is_empty())) else {
+        return BTreeMap::new();
+    };
     // A layout that runs the very same code over tables of its own is one more control, unless it reads records, which may lie elsewhere.
     let same_code: BTreeSet<&str> = rows
         .iter()
@@ -237,9 +272,8 @@ fn floor_of_controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> Op
         .map(|row| row.layout.as_str())
         .filter(|layout| *layout != CONTROL)
         .collect();
-    let more =
-        same_code.into_iter().filter_map(|layout| Some(compared(by_layout.get(layout)?, by_layout.get(namesake)?).0));
-    noise_floor(&std::iter::once(logs).chain(more).collect::<Vec<_>>())
+    let all = same_code.into_iter().chain([CONTROL]);
+    all.filter_map(|layout| Some((layout.to_owned(), compared(by_layout.get(layout)?, to).0))).collect()
 }
 
 /// The lines of all lookups, those with every default first.
@@ -262,8 +296,8 @@ pub(super) fn lines(rows: &[Row], layouts: &[String], reference: &str, margin: f
         })
         .collect();
     lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
-    compare_with(&mut lines, reference, margin);
     judge_headlines(&mut lines, margin);
+    compare_with(&mut lines, reference, margin);
     lines
 }
 
@@ -301,9 +335,11 @@ fn line(
             reason: first.reason.clone().or(lost).filter(|_| median_ns.is_none()),
         })
     };
+    let controls = controls(&by_layout, rows);
     LookupLine {
         cells: layouts.iter().filter_map(cell).collect(),
-        noise_floor: floor_of_controls(&by_layout, rows),
+        noise_floor: noise_floor(&controls.values().cloned().collect::<Vec<_>>()),
+        controls,
         share_percent: rows.iter().find_map(|row| row.share_percent),
         floor_ns,
         group,
@@ -313,46 +349,56 @@ fn line(
     }
 }
 
-/// Compares every cell with that of the reference. All of them together are a family with a false-discovery rate.
+/// Compares every cell with that of the reference. All of them together are a family with a false-discovery rate, but for the pairs of
+/// the headline family, whose verdicts they have.
 fn compare_with(lines: &mut [LookupLine], reference: &str, margin: f64) {
     let mut places = Vec::new();
     let mut comparisons = Vec::new();
     for (at, line) in lines.iter_mut().enumerate() {
         let Some(to) = line.samples.get(reference).filter(|samples| !samples.is_empty()).cloned() else { continue };
-        let near_floor = |ns: Option<f64>| ns.zip(line.floor_ns).is_some_and(|(ns, floor)| ns < LEAST_FLOORS * floor);
-        let reference_is_near = near_floor(line.cell(reference).and_then(|cell| cell.median_ns));
-        let has_ratio: Vec<bool> =
-            line.cells.iter().map(|cell| !reference_is_near && !near_floor(cell.median_ns)).collect();
-        for (nr, has_ratio) in has_ratio.into_iter().enumerate() {
+        for nr in 0..line.cells.len() {
             let layout = line.cells[nr].layout.clone();
-            let (logs, differences) = compared(&line.samples[&layout], &to);
+            let of = &line.samples[&layout];
+            if of.is_empty() || !line.is_like(&layout, reference) {
+                continue;
+            }
+            let (logs, differences) = compared(of, &to);
+            let has_ratio = !line.is_near_loop(&layout) && !line.is_near_loop(reference);
+            let headline = line.headline.get(&(layout.clone(), reference.to_owned())).copied();
+            let comparison = line.comparison([&layout, reference], &logs);
             let cell = &mut line.cells[nr];
             cell.ratio = mean(&logs).map(f64::exp).filter(|_| has_ratio);
             cell.difference_ns = mean(&differences);
-            if layout != reference && !logs.is_empty() {
-                comparisons.push(line.comparison(&logs));
-                places.push((at, nr));
+            match headline {
+                _ if layout == reference => {}
+                Some(judged) => cell.keep(judged),
+                None => {
+                    comparisons.push(comparison);
+                    places.push((at, nr));
+                }
             }
         }
     }
     for ((at, nr), judged) in places.into_iter().zip(judge(Family::Rest, &comparisons, margin)) {
-        let cell = &mut lines[at].cells[nr];
-        cell.verdict = Some(judged.verdict);
-        cell.ratio_interval = judged.interval.filter(|_| cell.ratio.is_some());
+        lines[at].cells[nr].keep(judged);
     }
 }
 
-/// Judges what is read first as one family: the cost of the sub-section map, and the winner of each headline against the others.
+/// Judges what is read first as one family: the cost of the sub-section map, and the winner of each headline against the others. The
+/// winner is found from the same data, so all pairs of a headline are corrected for.
 fn judge_headlines(lines: &mut [LookupLine], margin: f64) {
     let mut places: Vec<(usize, (String, String))> = Vec::new();
     let mut comparisons = Vec::new();
+    let mut possible = 0;
     for (at, line) in lines.iter().enumerate() {
         let is_headline = HEADLINES.iter().any(|(op, on)| line.group == headline_group(*op) && line.sections == *on);
         if !is_headline {
             continue;
         }
+        let timed: Vec<&LookupCell> = line.cells.iter().filter(|cell| cell.median_ns.is_some()).collect();
+        possible += timed.len() * timed.len().saturating_sub(1) / 2;
         let best = line.fastest().map(|cell| cell.layout.clone());
-        let others = line.cells.iter().filter(|cell| cell.median_ns.is_some()).map(|cell| cell.layout.clone());
+        let others = timed.iter().map(|cell| cell.layout.clone());
         let mut pairs: Vec<(String, String)> = match &best {
             Some(best) => others.filter(|layout| layout != best).map(|layout| (layout, best.clone())).collect(),
             None => Vec::new(),
@@ -363,11 +409,14 @@ fn judge_headlines(lines: &mut [LookupLine], margin: f64) {
         }
         for (of, to) in pairs {
             let (Some(of_samples), Some(to_samples)) = (line.samples.get(&of), line.samples.get(&to)) else { continue };
-            comparisons.push(line.comparison(&compared(of_samples, to_samples).0));
-            places.push((at, (of, to)));
+            let logs = compared(of_samples, to_samples).0;
+            if !logs.is_empty() {
+                comparisons.push(line.comparison([&of, &to], &logs));
+                places.push((at, (of, to)));
+            }
         }
     }
-    for ((at, pair), judged) in places.into_iter().zip(judge(Family::Headline, &comparisons, margin)) {
+    for ((at, pair), judged) in places.into_iter().zip(judge(Family::Headline(possible), &comparisons, margin)) {
         lines[at].headline.insert(pair, judged);
     }
 }
@@ -457,7 +506,8 @@ mod tests {
         let all: Vec<Row> = rows.into_iter().map(|row| Row { disturbed: row.metric == "time", ..row }).collect();
         let summary = Summary::of(&all);
         let cell = summary.lookups[0].cell("a").unwrap();
-        assert_eq!((cell.median_ns, cell.disturbed_percent, cell.verdict), (None, 100.0, None));
+        assert_eq!((cell.median_ns, cell.disturbed_percent), (None, 100.0));
+        assert_eq!(cell.verdict, Some(Verdict::Undecided), "what was measured and cannot be used is undecided");
         assert_eq!(cell.reason.as_deref(), Some("every sample was disturbed"));
     }
 

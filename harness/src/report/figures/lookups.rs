@@ -9,7 +9,7 @@ use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, char
 use crate::row::Sections;
 use crate::statistics::Ratio;
 use crate::summary::{LookupCell, LookupLine};
-use crate::units::{three_digits, time};
+use crate::units::{signed_time, three_digits, time};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
@@ -29,7 +29,17 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         line.sections == sections && line.group.is_plain() && is_lookup
     };
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();
-    let mut data = Data::new(&["op", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
+    let mut data = Data::new(&[
+        "op",
+        "layout",
+        "time_ns",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+        "difference_ns",
+        "verdict",
+        "noise_floor",
+    ]);
     for line in &lines {
         for cell in line.cells.iter().filter(|cell| cell.median_ns.is_some()) {
             let (low, high) = cell.ratio_interval.unzip();
@@ -40,6 +50,9 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
                 json!(cell.ratio),
                 json!(low),
                 json!(high),
+                json!(cell.difference_ns),
+                json!(cell.verdict),
+                json!(line.noise_floor),
             ]);
         }
     }
@@ -102,5 +115,7 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
 fn hover(label: &str, cell: &LookupCell, ns: f64) -> String {
     let ratio = cell.ratio.map(|median| Ratio { median, interval: cell.ratio_interval });
     let ratio = ratio.map_or_else(String::new, |ratio| format!(", {ratio}"));
-    format!("{label}, {}: {}{ratio}", cell.layout, time(ns))
+    let verdict = cell.verdict.zip(cell.difference_ns);
+    let verdict = verdict.map_or_else(String::new, |(verdict, ns)| format!(", {verdict} {}", signed_time(ns)));
+    format!("{label}, {}: {}{ratio}{verdict}", cell.layout, time(ns))
 }

@@ -41,7 +41,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
     let left_out = machines.len() - shown.len();
     let caption = format!(
         "Each machine by its number in the table above: time of {SHOWN} over that of {reference} on the same machine in the same \
-         run, with 95 % intervals where there are any; below 1 is faster. Nothing is averaged over machines.{}",
+         run, with corrected intervals where there are any; above 1 is slower. Nothing is averaged over machines.{}",
         match left_out {
             0 => String::new(),
             nr => format!(" Not drawn, since they are too many, or without this figure or without {reference}: {nr}."),
