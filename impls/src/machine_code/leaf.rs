@@ -319,12 +319,22 @@ impl CodePath {
         Ok(())
     }
 
-    /// What an instruction writes, if it is a constant: the two ways in which compilers make one, and copies of it.
+    /// What an instruction writes, if that is a known constant: the ways in which compilers make one, and masks of a bit that
+    /// paths share. Exact in the low byte, in which a `bool` is returned.
     fn value(&self, instruction: &Instruction) -> Option<u64> {
         let is_register = |operand| instruction.op_kind(operand) == OpKind::Register;
+        let known = |operand| match instruction.op_kind(operand) {
+            OpKind::Register => self.known.get(&instruction.op_register(operand).full_register()).copied(),
+            OpKind::Memory => None,
+            _ => Some(instruction.immediate(operand)),
+        };
         match instruction.mnemonic() {
-            Mnemonic::Mov if is_register(1) => self.known.get(&instruction.op1_register().full_register()).copied(),
-            Mnemonic::Mov if instruction.op_kind(1) != OpKind::Memory => Some(instruction.immediate(1)),
+            Mnemonic::Mov | Mnemonic::Movzx => known(1),
+            Mnemonic::And => match (known(0), known(1)) {
+                (Some(a), Some(b)) => Some(a & b),
+                (Some(0), None) | (None, Some(0)) => Some(0),
+                _ => None,
+            },
             Mnemonic::Xor if is_register(1) && instruction.op0_register() == instruction.op1_register() => Some(0),
             _ => None,
         }
