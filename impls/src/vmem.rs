@@ -36,7 +36,7 @@ use thiserror::Error;
 /// What fills the unused part of a unit. Source: `PAGE_UNUSED` of `mm/sparse-vmemmap.c` and `arch/x86/mm/init_64.c`.
 const PAGE_UNUSED: u64 = 0xfdfd_fdfd_fdfd_fdfd;
 
-/// Huge pages that a race takes besides records that count against its limit: those of the yardstick.
+/// Huge pages that a race takes besides records that count against its limit: those of the baseline.
 const SPARE_HUGE_PAGES: u64 = 16;
 
 /// Huge pages that serve where there is no limit: what verification takes of a map.

@@ -157,7 +157,7 @@ impl DuelArgs {
         let mut samples: Vec<Vec<Samples>> = Vec::new();
         let mut nr = 0;
         while nr < most {
-            let is_narrow = || verdict::half_width(&samples).is_some_and(|width| width < self.margin / 2.0);
+            let is_narrow = || verdict::half_width(&samples) < self.margin / 2.0;
             if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
                 break;
             }

@@ -69,6 +69,9 @@ pub struct Lane {
     pub batches: u64,
     /// Batches of all queries.
     pub nr_batches: u64,
+    /// Fingerprint of the page frames that are asked for; `None` from a build that gives none.
+    #[serde(default)]
+    pub queries: Option<u64>,
     /// Sum of all answers; `None` where answers are addresses, which differ from one process to the next.
     pub answers: Option<u64>,
     /// Fingerprint of the machine code of the loop, whatever its address; `None` where this program cannot read it.

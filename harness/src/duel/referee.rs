@@ -82,6 +82,14 @@ pub enum DuelError {
         /// Of the new one.
         new: u64,
     },
+    /// They were asked for different pages, or for different numbers of them.
+    #[error("the builds look up different pages in {case} of {layout}, so their times cannot be compared")]
+    Queries {
+        /// The case.
+        case: String,
+        /// The layout.
+        layout: String,
+    },
     /// They have different layouts, so they would be asked for different pages.
     #[error("old has the layouts {}, new has {}", old.join(", "), new.join(", "))]
     Layouts {
@@ -323,10 +331,14 @@ fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> 
     let mut shared = Vec::new();
     for (nr, lane) in (0..).zip(&old.lanes) {
         let Some(&(nr_new, lane_new)) = of_new.get(&lane.key()) else { continue };
+        let (case, layout) = (lane.case.clone(), lane.layout.clone());
+        let differ = lane.queries.zip(lane_new.queries).is_some_and(|(old, new)| old != new);
+        if differ || lane.nr_batches != lane_new.nr_batches {
+            return Err(DuelError::Queries { case, layout });
+        }
         if let (Some(of_old), Some(of_new)) = (lane.answers, lane_new.answers)
-            && (of_old, lane.nr_batches) != (of_new, lane_new.nr_batches)
+            && of_old != of_new
         {
-            let (case, layout) = (lane.case.clone(), lane.layout.clone());
             return Err(DuelError::Answers { case, layout, old: of_old, new: of_new });
         }
         let samples = Samples { old: lane.clone(), new: lane_new.clone(), rounds: Vec::new() };
@@ -373,5 +385,53 @@ fn watch(
             let worker = if at.is_some_and(|step| step.side == Side::New) { &*new } else { &*old };
             return Err(DuelError::Hung { side: worker.side.name(), doing: doing(worker, at), time_limit });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::LookupGroup;
+    use crate::probe::lookup::LookupOp;
+    use crate::queries::Pattern;
+    use crate::row::Sections;
+
+    /// A build with one lane; what it answers are addresses.
+    fn hello(queries: Option<u64>, nr_batches: u64, answers: Option<u64>) -> Hello {
+        let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
+        let lane = Lane {
+            case: group.name(Sections::Boot),
+            group,
+            sections: Sections::Boot,
+            layout: "flat".to_owned(),
+            boot: 0,
+            batches: 4,
+            nr_batches,
+            queries,
+            answers,
+            code: None,
+            offset_in_line: 0,
+            counted_ops: None,
+        };
+        let layouts = vec!["flat".to_owned()];
+        Hello { protocol: PROTOCOL, version: String::new(), lanes: vec![lane], layouts, error: None }
+    }
+
+    #[test]
+    fn builds_that_look_up_different_pages_are_not_compared() {
+        let old = hello(Some(1), 16, None);
+        assert_eq!(shared_lanes(&old, &old).unwrap().len(), 1);
+        assert_eq!(shared_lanes(&old, &hello(None, 16, None)).unwrap().len(), 1, "an older build tells none");
+        for new in [hello(Some(2), 16, None), hello(Some(1), 17, None)] {
+            assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Queries { .. })), "{new:?}");
+        }
+    }
+
+    #[test]
+    fn builds_that_answer_differently_are_not_compared() {
+        let [old, new] = [1, 2].map(|answers| hello(Some(1), 16, Some(answers)));
+        assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Answers { old: 1, new: 2, .. })));
+        let none = Hello { lanes: Vec::new(), ..hello(None, 16, None) };
+        assert!(matches!(shared_lanes(&old, &none), Err(DuelError::NothingShared { .. })));
     }
 }

@@ -176,8 +176,8 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     records
 }
 
-/// The widest half of the uncorrected intervals of the log ratios.
-pub fn half_width(pairs: &[Vec<Samples>]) -> Option<f64> {
+/// The widest half of the uncorrected intervals of the log ratios; infinite while some layout in some case has none.
+pub fn half_width(pairs: &[Vec<Samples>]) -> f64 {
     let mut logs: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
     for pair in pairs {
         let mut of_pair: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
@@ -189,11 +189,11 @@ pub fn half_width(pairs: &[Vec<Samples>]) -> Option<f64> {
             logs.entry(key).or_default().extend(mean(&boots));
         }
     }
-    let widths = logs.values().filter_map(|logs| {
-        let (low, high) = Estimate::of_processes(logs)?.interval(0.05);
-        Some((high - low) / 2.0)
+    let widths = logs.values().map(|logs| {
+        let interval = Estimate::of_processes(logs).map(|estimate| estimate.interval(0.05));
+        interval.map_or(f64::INFINITY, |(low, high)| (high - low) / 2.0)
     });
-    widths.reduce(f64::max)
+    widths.reduce(f64::max).unwrap_or(f64::INFINITY)
 }
 
 #[cfg(test)]
@@ -215,6 +215,7 @@ mod tests {
             boot,
             batches: 10,
             nr_batches: 16,
+            queries: Some(1),
             answers: Some(1),
             code: Some(code),
             offset_in_line,
@@ -250,6 +251,17 @@ mod tests {
         assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
         assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
         assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");
-        assert!(half_width(&pairs(7, 1.05)).unwrap() < 0.01 && half_width(&pairs(4, 1.0)).is_none());
+        assert!(half_width(&pairs(7, 1.05)) < 0.01);
+    }
+
+    #[test]
+    fn pairs_are_added_while_a_case_has_no_interval() {
+        assert_eq!(half_width(&[]), f64::INFINITY);
+        assert_eq!(half_width(&pairs(4, 1.0)), f64::INFINITY, "four pairs are too few");
+        let mut disturbed = pairs(7, 1.0);
+        for samples in disturbed.iter_mut().skip(3).flatten().filter(|samples| samples.old.layout == "a") {
+            samples.rounds.fill((None, None));
+        }
+        assert_eq!(half_width(&disturbed), f64::INFINITY, "one layout has three pairs left");
     }
 }

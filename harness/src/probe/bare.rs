@@ -1,5 +1,5 @@
-//! What a hot-add cannot do without: populate the memory of the records and write them. The yardstick for what a layout
-//! puts on top.
+//! What a hot-add cannot do without: populate the memory of the records and write them. The baseline for what a layout
+//! adds to that.
 
 use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::{Life, Page, PageLinks, Pfn, Zone};
@@ -17,7 +17,7 @@ pub struct BareRecords {
     nr_records: usize,
 }
 
-/// Why the yardstick could not be laid.
+/// Why the memory of the baseline cannot be had.
 #[derive(Debug, Error)]
 #[error("bare populate: {0}")]
 pub struct BareError(#[from] BackingError);

@@ -338,6 +338,14 @@ impl Prepared {
         self.sums.len() as u64 - 1
     }
 
+    /// A number for the page frames that are asked for and their order, the same in every build.
+    pub fn fingerprint(&self) -> u64 {
+        // A polynomial in an odd number; every order has its own.
+        let add = |hash: u64, value: u64| hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(value);
+        let walk = self.walk.iter().flat_map(|(range, _)| [range.start(), range.end()]);
+        self.pfns.part(0..usize::MAX).iter().map(|pfn| pfn.0).chain(walk).fold(0, add)
+    }
+
     /// One pass over all queries.
     pub fn pass(&self) -> Window {
         Window { first: 0, batches: self.nr_batches() }
@@ -510,6 +518,8 @@ mod tests {
                     let asked = Asked { op, mode, preempt };
                     let mut placement = Placement::random(1);
                     let prepared = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
+                    let elsewhere = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
+                    assert_eq!(prepared.fingerprint(), elsewhere.fingerprint(), "wherever the array lies");
                     let mut window = Window { first: 0, batches: 0 };
                     // Windows that begin anywhere, end anywhere, and go around more than once.
                     for batches in [1, prepared.nr_batches(), 2, 3 * prepared.nr_batches() + 1] {
@@ -530,6 +540,24 @@ mod tests {
         every_loop::<Sparse>();
         every_loop::<Subsection>();
         every_loop::<Flat>();
+    }
+
+    #[test]
+    fn different_queries_have_different_fingerprints() {
+        let (layout, oracle) = (boot::<Flat<X86_64>>(), Oracle::<X86_64>::boot(&map()));
+        let asked = |op| Asked { op, mode: Mode::Chained, preempt: false };
+        let of = |op, queries| {
+            let prepared = prepare(&layout, asked(op), &queries, &oracle, |_| true, &mut Placement::random(1));
+            prepared.unwrap().fingerprint()
+        };
+        let pfns = |pfns: &[u64]| of(LookupOp::PfnValid, Queries::Pfns(pfns.iter().copied().map(Pfn).collect()));
+        let walk = |end| {
+            let range = PfnRange::new(0, end).unwrap();
+            of(LookupOp::NextValidPfn, Queries::Walk { range, nr_sections: 2 })
+        };
+        let all =
+            [pfns(&[0x8000, 0x8001]), pfns(&[0x8001, 0x8000]), pfns(&[0x8000, 0x8002]), walk(0x20000), walk(0x28000)];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:x?}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn work<G: Geometry>(
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// A lane as the referee is told of it.
+    /// What the referee needs to know of a lane.
     fn told(&self, group: &crate::cases::LookupGroup, lane: &Lane, row: &Row) -> duel::Lane {
         let contestant = self.field.instance(lane.instance());
         let code = contestant.lookup_code(group.asked());
@@ -87,6 +87,7 @@ impl<G: Geometry> Race<'_, G> {
             boot: row.boot.unwrap_or(0),
             batches: lane.batches,
             nr_batches: lane.prepared.nr_batches(),
+            queries: Some(lane.prepared.fingerprint()),
             answers: (!addresses).then(|| lane.prepared.expected(lane.prepared.pass())),
             code: memmap_layouts::machine_code::fingerprint(code),
             offset_in_line: (code % 64) as u64,

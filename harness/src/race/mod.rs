@@ -90,7 +90,7 @@ pub enum RaceError {
     /// What was measured could not be kept.
     #[error("cannot keep what was measured: {0}")]
     Keep(#[from] io::Error),
-    /// The yardstick of hotplug could not be laid.
+    /// The memory of the baseline of hotplug cannot be had.
     #[error(transparent)]
     Bare(#[from] BareError),
     /// No layout of this name.
