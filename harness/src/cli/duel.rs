@@ -1,7 +1,8 @@
 //! `pfnbench duel`, and the worker that it starts.
 
 use super::run::RunArgs;
-use super::{Answer, BackingArg, CasesArgs, Json, margin_percent, print, print_json};
+use super::subject::SubjectArgs;
+use super::{Answer, Json, print, print_json};
 use crate::duel::arena::{Arena, Side};
 use crate::duel::instructions::{self, CountError};
 use crate::duel::referee::{DuelError, PairOutcome, Samples, pair};
@@ -14,7 +15,6 @@ use crate::job::{self, Job};
 use crate::judge::Verdict;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::probe::lookup::LookupOp;
 use crate::row::Tables;
 use crate::schedule::{Leg, Schedule, Scope};
 use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
@@ -47,33 +47,15 @@ pub(super) struct DuelArgs {
     old: String,
     /// The build that is judged.
     new: String,
-    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
-    #[arg(long, value_name = "FILE", conflicts_with = "maps")]
-    map: Option<Source>,
-    /// `all`: every map that is built in, ranked by what the change costs there.
-    #[arg(long, value_name = "all", value_parser = [ALL_MAPS])]
-    maps: Option<String>,
-    /// Only this layout; may be given several times.
-    #[arg(long, value_name = "ID")]
-    layout: Vec<String>,
-    /// Only this lookup; may be given several times.
-    #[arg(long, value_name = "LOOKUP")]
-    op: Vec<LookupOp>,
     #[command(flatten)]
-    cases: CasesArgs,
-    /// Where records lie (`pfnbench list` says what there is).
-    #[arg(long, default_value_t)]
-    backing: BackingArg,
+    subject: SubjectArgs,
+    /// `all`: every map that is built in, ranked by what the change costs there.
+    #[arg(long, value_name = "all", value_parser = [ALL_MAPS], conflicts_with = "map")]
+    maps: Option<String>,
     /// Pairs of workers, each with a placement of code and memory of its own. By default 7, and more for up to two minutes while
     /// intervals are wide; from 5 on there are verdicts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: Option<u32>,
-    /// Differences up to so many percent are negligible.
-    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
-    margin: f64,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// A build that does not get on for so long hangs.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     time_limit: u64,
@@ -122,8 +104,7 @@ impl DuelArgs {
 
     /// What the workers measure: warm lookups of the default tier, or of every tier if cases are chosen by name.
     fn schedule(&self, map: Option<Source>) -> anyhow::Result<Schedule> {
-        let args = RunArgs::of_duel(&self.layout, &self.op, &self.cases, map, &self.backing, self.seed, self.margin);
-        let mut schedule = args.lay_out()?;
+        let mut schedule = RunArgs::of_duel(SubjectArgs { map, ..self.subject.clone() }).lay_out()?;
         schedule.effort.slice = SLICE;
         for of in &mut schedule.maps {
             of.work.lookups.retain(|work| work.group.tables == Tables::Hot);
@@ -157,7 +138,7 @@ impl DuelArgs {
         let mut samples: Vec<Vec<Samples>> = Vec::new();
         let mut nr = 0;
         while nr < most {
-            let is_narrow = || verdict::half_width(&samples) < self.margin / 2.0;
+            let is_narrow = || verdict::half_width(&samples) < self.subject.margin / 2.0;
             if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
                 break;
             }
@@ -185,13 +166,13 @@ impl DuelArgs {
     }
 
     fn one_map(&self, old: &Build, new: &Build, interrupt: &Interrupt, bar: &ProgressBar) -> anyhow::Result<Answer> {
-        let mut schedule = self.schedule(self.map.clone())?;
+        let mut schedule = self.schedule(self.subject.map.clone())?;
         let before = Snapshot::take();
         let range = self.pairs.map_or((PAIRS.0, PAIRS.1), |pairs| (pairs, pairs));
         let (pairs, layouts) = self.pairs((old, new), &mut schedule, range, interrupt, &|nr, round| {
             bar.set_message(format!("pair {} of workers, round {} of {ROUNDS}", nr + 1, round + 1));
         })?;
-        let mut outcome = outcome(&pairs, &layouts, self.margin);
+        let mut outcome = outcome(&pairs, &layouts, self.subject.margin);
         let not_counted = self.count(&mut outcome, (old, new), &schedule, interrupt, bar)?;
         bar.finish_and_clear();
         let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
@@ -208,7 +189,7 @@ impl DuelArgs {
                 "old": { "name": old.name, "version": versions.0 },
                 "new": { "name": new.name, "version": versions.1 },
                 "map": map,
-                "margin": self.margin,
+                "margin": self.subject.margin,
                 "pairs": outcome.pairs,
                 "new_layouts": outcome.new_layouts,
                 "removed_layouts": outcome.removed_layouts,
@@ -217,7 +198,7 @@ impl DuelArgs {
                 "instructions_not_counted": not_counted,
             }))?;
         } else {
-            print(paragraph(&outcome, (old, new), map, self.margin))?;
+            print(paragraph(&outcome, (old, new), map, self.subject.margin))?;
             self.print_table(&outcome)?;
             if let Some(reason) = not_counted.filter(|_| !self.no_instructions) {
                 print(format!("Instructions were not counted: {reason}."))?;
@@ -328,7 +309,7 @@ impl DuelArgs {
                 bar.set_message(format!("{name}, pair {} of workers", nr + 1));
             });
             match pairs {
-                Ok((pairs, layouts)) => ranked.push((name.to_owned(), outcome(&pairs, &layouts, self.margin))),
+                Ok((pairs, layouts)) => ranked.push((name.to_owned(), outcome(&pairs, &layouts, self.subject.margin))),
                 Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => return Err(error),
                 Err(error) => left_out.push(format!("{name}: {error:#}")),
             }

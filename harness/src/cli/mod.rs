@@ -12,6 +12,7 @@ mod namespace;
 mod report;
 mod run;
 mod schema;
+mod subject;
 mod verify;
 
 use crate::backing_arg::BackingArg;

@@ -1,6 +1,7 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
-use super::{Answer, BackingArg, CasesArgs, Json, KeptIn, margin_percent, print, print_json};
+use super::subject::SubjectArgs;
+use super::{Answer, BackingArg, Json, KeptIn, print, print_json};
 use crate::cover_letter;
 use crate::doctor::examine;
 use crate::environment::Environment;
@@ -15,7 +16,6 @@ use crate::job::{self, Job, JobError};
 use crate::judge::MARGIN;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::probe::lookup::LookupOp;
 use crate::race::{self, Served};
 use crate::report::{Report, html};
 use crate::row::{Row, Status};
@@ -46,17 +46,8 @@ pub(super) struct RunArgs {
     /// Take the cases from this workload, a TOML file, instead of those that are built in; may be given several times.
     #[arg(long, value_name = "FILE")]
     workload: Vec<PathBuf>,
-    /// Race only this layout; may be given several times. The same one twice shows what a comparison cannot see.
-    #[arg(long, value_name = "ID")]
-    layout: Vec<String>,
-    /// Race only this lookup; may be given several times. Hotplug is always measured.
-    #[arg(long, value_name = "LOOKUP")]
-    op: Vec<LookupOp>,
     #[command(flatten)]
-    cases: CasesArgs,
-    /// Memory map in place of all others: a file, - for standard input, or builtin:NAME; this machine's by default.
-    #[arg(long, value_name = "FILE")]
-    map: Option<Source>,
+    subject: SubjectArgs,
     /// Bytes of records that all layouts together may take; by default 1 GiB, or an eighth of the available memory if that
     /// is less; twice that with --tier full.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -64,24 +55,14 @@ pub(super) struct RunArgs {
     /// Count preemption around pfn_valid, for layouts that follow Linux 6.8 or later.
     #[arg(long)]
     preempt: bool,
-    /// Where records lie: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench
-    /// list` describes each). Default: linux where the machine has transparent huge pages, else anon.
-    #[arg(long, default_value_t, hide_default_value = true)]
-    backing: BackingArg,
     /// Pages of the memory for index tables. Default: huge where the machine has transparent huge pages, else base.
     #[arg(long, value_name = "PAGES", value_enum, default_value_t, hide_default_value = true)]
     index_pages: IndexPagesArg,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Processes in which lookups are measured, each with a seed of its own; from 5 on there are intervals and verdicts. By default 5,
     /// with --tier quick and full 7, with --tier smoke 1; the default and quick tiers add more while there is time, unless a number
     /// is given, which then takes as long as it takes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
-    /// Differences up to so many percent are negligible: "equal" means that the time differs by less.
-    #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
-    margin: f64,
     /// Wait until other programs leave the machine idle, so many minutes at most (10 if none are given).
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u64).range(1..=1440))]
@@ -117,17 +98,11 @@ impl Default for RunArgs {
         Self {
             tier: Tier::default(),
             workload: Vec::new(),
-            layout: Vec::new(),
-            op: Vec::new(),
-            cases: CasesArgs::default(),
-            map: None,
+            subject: SubjectArgs::default(),
             records_limit: None,
             preempt: false,
-            backing: BackingArg::default(),
             index_pages: IndexPagesArg::default(),
-            seed: 1,
             processes: None,
-            margin: MARGIN,
             wait_quiet: None,
             strict: false,
             case_timeout: 120,
@@ -241,33 +216,24 @@ impl RunArgs {
     }
 
     /// The arguments of a run that lays out the lookups of a duel.
-    pub(super) fn of_duel(
-        layouts: &[String],
-        ops: &[LookupOp],
-        cases: &CasesArgs,
-        map: Option<Source>,
-        backing: &BackingArg,
-        seed: u64,
-        margin: f64,
-    ) -> Self {
-        let tier = if cases.arguments().is_empty() { Tier::Default } else { Tier::Full };
+    pub(super) fn of_duel(subject: SubjectArgs) -> Self {
+        let tier = if subject.cases.arguments().is_empty() { Tier::Default } else { Tier::Full };
         // Lookups are of the one map.
-        let map = Some(map.unwrap_or_default());
-        let (layout, op, cases, backing) = (layouts.to_vec(), ops.to_vec(), cases.clone(), backing.clone());
-        Self { tier, layout, op, cases, map, backing, seed, margin, ..Self::default() }
+        let subject = SubjectArgs { map: Some(subject.map.unwrap_or_default()), ..subject };
+        Self { tier, subject, ..Self::default() }
     }
 
     /// Lays out a run.
     pub(super) fn lay_out(&self) -> anyhow::Result<Schedule> {
         let workloads = Workload::chosen(&self.workload)?;
-        let layouts = race::chosen::<X86_64>(&self.layout)?;
+        let layouts = race::chosen::<X86_64>(&self.subject.layout)?;
         check_expectations(&workloads)?;
         let wanted = Wanted {
             tier: self.tier,
-            ops: self.op.clone(),
-            filter: self.cases.filter(),
+            ops: self.subject.op.clone(),
+            filter: self.subject.cases.filter(),
             preempt: self.preempt,
-            map: self.map.clone(),
+            map: self.subject.map.clone(),
         };
         let maps = wanted.maps(&workloads)?;
         for map in maps.iter().map(|of| &of.map) {
@@ -279,9 +245,9 @@ impl RunArgs {
         let environment = Environment::look();
         let doctor_before = examine(&environment);
         let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
-        let (backing, device) = self.backing.open()?;
+        let (backing, device) = self.subject.backing.open()?;
         let index_pages = self.index_pages.into();
-        let means = Means { backing, index_pages, device, records_limit, seed: self.seed };
+        let means = Means { backing, index_pages, device, records_limit, seed: self.subject.seed };
         let served = Served::of(layouts, &means);
         for (id, reason) in &served.left_out {
             eprintln!("pfnbench: warning: {id} is left out: {reason}");
@@ -296,15 +262,15 @@ impl RunArgs {
             doctor_before,
             tier: self.tier,
             effort: self.tier.effort(),
-            seed: self.seed,
+            seed: self.subject.seed,
             processes: self.processes.unwrap_or(self.tier.processes()),
             // Whoever names a number of processes gets that number.
             time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
-            margin: self.margin,
+            margin: self.subject.margin,
             records_limit,
-            backing: self.backing.absolute()?,
+            backing: self.subject.backing.absolute()?,
             index_pages: self.index_pages,
-            layouts: self.layout.clone(),
+            layouts: self.subject.layout.clone(),
             filter: wanted.filter,
             case_timeout: Duration::from_secs(self.case_timeout),
             maps,
@@ -416,7 +382,7 @@ impl RunArgs {
 
     /// A command that makes the run again. Names of files only: folders may name people.
     fn command(&self, map: &str, records_limit: u64) -> String {
-        let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.seed);
+        let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.subject.seed);
         let mut push = |option: &str, value: &str| {
             command.push_str(&format!(" {option}{}{value}", if value.is_empty() { "" } else { " " }));
         };
@@ -426,20 +392,20 @@ impl RunArgs {
         if let Some(processes) = self.processes {
             push("--processes", &processes.to_string());
         }
-        if self.margin != MARGIN {
-            push("--margin", &(100.0 * self.margin).to_string());
+        if self.subject.margin != MARGIN {
+            push("--margin", &(100.0 * self.subject.margin).to_string());
         }
         for path in &self.workload {
             push("--workload", &path.file_name().unwrap_or_default().to_string_lossy());
         }
-        for (option, value) in self.cases.arguments() {
+        for (option, value) in self.subject.cases.arguments() {
             push(option, &format!("'{value}'"));
         }
         if self.preempt {
             push("--preempt", "");
         }
-        if self.backing != BackingArg::default() {
-            push("--backing", &self.backing.published());
+        if self.subject.backing != BackingArg::default() {
+            push("--backing", &self.subject.backing.published());
         }
         if self.index_pages != IndexPagesArg::default() {
             push("--index-pages", self.index_pages.name());
@@ -448,9 +414,9 @@ impl RunArgs {
             let name = if path.is_dir() { None } else { path.file_name() };
             push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
         }
-        self.layout.iter().for_each(|id| push("--layout", id));
-        self.op.iter().for_each(|op| push("--op", op.name()));
-        match &self.map {
+        self.subject.layout.iter().for_each(|id| push("--layout", id));
+        self.subject.op.iter().for_each(|op| push("--op", op.name()));
+        match &self.subject.map {
             None => {}
             Some(Source::Builtin(name)) => push("--map", &format!("builtin:{name}")),
             Some(Source::Stdin) => push("--map", "-"),
