@@ -482,6 +482,15 @@ mod tests {
     }
 
     #[test]
+    fn a_layout_is_no_control_in_its_own_comparison() {
+        let mut rows = run(1.05, 0.06);
+        for row in rows.iter_mut().filter(|row| row.layout == "a" && row.metric == "time") {
+            row.same_code = true;
+        }
+        assert_eq!(cell(&rows).verdict, Some(Verdict::Slower));
+    }
+
+    #[test]
     fn without_a_control_nothing_is_judged() {
         let mut rows = run(1.5, 0.005);
         rows.retain(|row| row.layout != CONTROL);
