@@ -120,6 +120,8 @@ pub struct HeatLine {
     pub order: String,
     /// The map.
     pub map: String,
+    /// What is to be known of all of it.
+    pub note: String,
     /// By layout, in the order of the run.
     pub cells: Vec<HeatCell>,
 }
@@ -147,7 +149,7 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
         let note = match (branch, is_like) {
             (true, _) => Some("validity reached the next address as a branch".to_owned()),
             (false, None) if of.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
-            _ => line.noise_floor.map(|floor| format!("noise floor {}", percent(floor))),
+            _ => None,
         };
         HeatCell {
             layout: layout.clone(),
@@ -166,6 +168,7 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
         sections: line.sections,
         order: line.group.pattern.to_string(),
         map: map.to_owned(),
+        note: line.noise_floor.map(|floor| format!("noise floor {}", percent(floor))).unwrap_or_default(),
         cells: layouts.iter().map(cell).collect(),
     }
 }
@@ -188,6 +191,7 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
         sections: Sections::Hot,
         order: String::new(),
         map: map.to_owned(),
+        note: String::new(),
         cells: layouts.iter().map(cell).collect(),
     }
 }

@@ -116,9 +116,32 @@ struct Hits<'a> {
 }
 
 #[derive(Template)]
-#[template(ext = "svg", escape = "html", source = r#"<svg role="img" aria-label="{{ label }}""#)]
+#[template(
+    ext = "svg",
+    escape = "html",
+    source = r#"<svg role="img" aria-label="{{ label }}" font-family="{{ font }}""#
+)]
 struct Opening<'a> {
     label: &'a str,
+    font: &'a str,
+}
+
+/// Without what the backend writes at every element: the value that is the default, the font that the picture names once, and
+/// more digits of a size than can be seen. It is a third of a picture.
+fn shortened(svg: &str) -> String {
+    const SIZE: &str = "font-size=\"";
+    let font = format!(" font-family=\"{FONT}\"");
+    let plain = svg.replace(" opacity=\"1\"", "").replace(&font, "");
+    let mut pieces = plain.split(SIZE);
+    let mut short = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (size, rest) = piece.split_once('"').unwrap_or((piece, ""));
+        match size.parse::<f64>() {
+            Ok(points) => short.push_str(&format!("{SIZE}{points:.1}\"{rest}")),
+            Err(_) => short.extend([SIZE, piece]),
+        }
+    }
+    short
 }
 
 /// Draws a picture of a height; `label` says what it is to those who do not see it.
@@ -138,7 +161,8 @@ pub fn picture(
     }
     // It scales with its surroundings.
     let fixed = format!("<svg width=\"{WIDTH}\" height=\"{height}\"");
-    let svg = svg.replacen(&fixed, &Opening { label: &printable(label) }.render()?, 1);
+    let opening = Opening { label: &printable(label), font: FONT }.render()?;
+    let svg = shortened(&svg).replacen(&fixed, &opening, 1);
     let body = svg.trim_end().trim_end_matches("</svg>");
     Ok(Svg(format!("{body}{}", Hits { marks: &marks.0 }.render()?)))
 }
