@@ -88,6 +88,9 @@ pub struct Evidence {
     /// Nanoseconds on the run queue without a processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ns: Option<u64>,
+    /// Nanoseconds for which the hypervisor kept the processor (steal), in steps of the system's tick, 10 ms as a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal_ns: Option<u64>,
     /// Slices that were taken again because they were disturbed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retaken: u32,
@@ -106,6 +109,7 @@ impl Evidence {
             cpu_ns: sum(self.cpu_ns, other.cpu_ns),
             switches: sum(self.switches, other.switches),
             wait_ns: sum(self.wait_ns, other.wait_ns),
+            steal_ns: sum(self.steal_ns, other.steal_ns),
             retaken: self.retaken + other.retaken,
         }
     }

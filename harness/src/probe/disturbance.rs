@@ -1,17 +1,19 @@
 //! Was a slice of measuring disturbed? What the system tells of the thread while it ran.
 //!
 //! A slice in which the thread lost its processor measures the scheduler, not a layout, and on a busy machine that is every tenth
-//! one. Three independent witnesses are asked, because each is missing somewhere:
+//! one. Four witnesses are asked, because each is missing somewhere:
 //!
 //! | witness | source | tells of |
 //! | --- | --- | --- |
 //! | involuntary switches | `getrusage(RUSAGE_THREAD)` | another program that took the processor |
 //! | run-queue delay | `/proc/thread-self/schedstat`, second field | the same, in nanoseconds |
 //! | wall time beyond processor time | `CLOCK_MONOTONIC`, `CLOCK_THREAD_CPUTIME_ID` | the same, `SIGSTOP`, and steal time where the kernel accounts for it |
+//! | steal | the processor's line in `/proc/stat`, eighth field | a hypervisor that kept the processor, in steps of a tick |
 //!
 //! The value of a slice is never evidence: a slow slice that no witness speaks against stays.
 
 use crate::row::Evidence;
+use rustix::thread::sched_getcpu;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -28,6 +30,49 @@ const SLACK_PARTS: u64 = 50;
 pub struct Watch {
     /// Run time, run-queue delay and time slices of the thread; `None` without `/proc` or `CONFIG_SCHED_INFO`.
     schedstat: Option<File>,
+    /// `None` where nobody counts it, or where asking takes too long.
+    steal: Option<Steal>,
+}
+
+/// Steal time of the processor that the calling thread runs on.
+#[derive(Debug)]
+struct Steal {
+    stat: File,
+    tick_ns: u64,
+}
+
+/// The system writes a line a processor, and counts interrupts, whenever it is asked: on a machine of hundreds that takes
+/// longer than a slice.
+const LONGEST_QUESTION: Duration = Duration::from_micros(50);
+
+impl Steal {
+    fn open() -> Option<Self> {
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        let steal = Self { stat: File::open("/proc/stat").ok()?, tick_ns };
+        let shortest = (0..3).map(|_| {
+            let begin = Instant::now();
+            steal.read().map(|_| begin.elapsed())
+        });
+        (shortest.min()?? <= LONGEST_QUESTION).then_some(steal)
+    }
+
+    /// A processor, and the nanoseconds for which it was kept since the machine began.
+    fn read(&self) -> Option<(usize, u64)> {
+        let mut text = [0u8; 16 << 10];
+        let processor = sched_getcpu();
+        let len = self.stat.read_at(&mut text, 0).ok()?;
+        // What follows the lines of the processors may be cut off anywhere.
+        let ticks = stolen_ticks(&String::from_utf8_lossy(&text[..len]), processor)?;
+        Some((processor, ticks * self.tick_ns))
+    }
+}
+
+/// The eighth field of a processor's line in `/proc/stat`.
+fn stolen_ticks(stat: &str, processor: usize) -> Option<u64> {
+    let name = format!("cpu{processor}");
+    let mut lines = stat.lines().map(str::split_ascii_whitespace);
+    let mut fields = lines.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
+    fields.nth(7)?.parse().ok()
 }
 
 /// Totals of the thread, read outside of what is timed.
@@ -35,16 +80,17 @@ pub struct Watch {
 struct Totals {
     switches: Option<u64>,
     wait_ns: Option<u64>,
+    steal: Option<(usize, u64)>,
 }
 
 impl Watch {
     /// Watches the thread that calls it, and no other: [`time`](Self::time) is for that thread.
     pub fn of_this_thread() -> Self {
-        let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok() };
+        let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok(), steal: Steal::open() };
         // Some kernels have the file and say nothing.
         match watch.wait_ns() {
             Some(_) => watch,
-            None => Self { schedstat: None },
+            None => Self { schedstat: None, ..watch },
         }
     }
 
@@ -63,13 +109,18 @@ impl Watch {
             cpu_ns: Some(cpu_after.saturating_sub(cpu_before).as_nanos() as u64),
             switches: since(before.switches, after.switches),
             wait_ns: since(before.wait_ns, after.wait_ns),
+            steal_ns: stolen_between(before.steal, after.steal),
             retaken: 0,
         };
         (result, evidence)
     }
 
     fn totals(&self) -> Totals {
-        Totals { switches: involuntary_switches(), wait_ns: self.wait_ns() }
+        Totals {
+            switches: involuntary_switches(),
+            wait_ns: self.wait_ns(),
+            steal: self.steal.as_ref().and_then(Steal::read),
+        }
     }
 
     fn wait_ns(&self) -> Option<u64> {
@@ -79,11 +130,18 @@ impl Watch {
     }
 }
 
+/// Steal between two readings of one processor; of a thread that was moved nothing is known.
+fn stolen_between(before: Option<(usize, u64)>, after: Option<(usize, u64)>) -> Option<u64> {
+    let ((processor, before), (now, after)) = (before?, after?);
+    (processor == now).then(|| after.saturating_sub(before))
+}
+
 /// Does what the system tells speak against a slice?
 pub fn is_disturbed(evidence: &Evidence) -> bool {
     let slack = (evidence.wall_ns / SLACK_PARTS).max(SLACK.as_nanos() as u64);
     let off_processor = evidence.cpu_ns.is_some_and(|cpu| evidence.wall_ns.saturating_sub(cpu) > slack);
-    evidence.switches.is_some_and(|nr| nr > 0) || evidence.wait_ns.is_some_and(|wait| wait > 0) || off_processor
+    let counted = [evidence.switches, evidence.wait_ns, evidence.steal_ns];
+    off_processor || counted.into_iter().flatten().any(|count| count > 0)
 }
 
 /// Processor time of the calling thread.
@@ -132,15 +190,32 @@ mod tests {
 
     #[test]
     fn each_witness_counts_for_itself() {
-        let quiet =
-            Evidence { wall_ns: 300_000, cpu_ns: Some(299_000), switches: Some(0), wait_ns: Some(0), retaken: 0 };
+        let quiet = Evidence {
+            wall_ns: 300_000,
+            cpu_ns: Some(299_000),
+            switches: Some(0),
+            wait_ns: Some(0),
+            steal_ns: Some(0),
+            retaken: 0,
+        };
         assert!(!is_disturbed(&quiet));
         assert!(is_disturbed(&Evidence { switches: Some(1), ..quiet }));
         assert!(is_disturbed(&Evidence { wait_ns: Some(1), ..quiet }));
+        assert!(is_disturbed(&Evidence { steal_ns: Some(10_000_000), ..quiet }));
         assert!(is_disturbed(&Evidence { cpu_ns: Some(280_000), ..quiet }));
         // A slow slice alone is no evidence, and neither is a witness that says nothing.
         assert!(!is_disturbed(&Evidence { wall_ns: 3_000_000, cpu_ns: Some(2_990_000), ..quiet }));
-        assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, ..quiet }));
+        assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, steal_ns: None, ..quiet }));
+    }
+
+    #[test]
+    fn steal_is_that_of_the_processor() {
+        let stat = "cpu  9 9 9 9 9 9 9 30 0 0\ncpu1 1 2 3 4 5 6 7 8 9 10\ncpu10 1 2 3 4 5 6 7 22 9 10\nintr 5 6\n";
+        assert_eq!([1, 10, 2].map(|at| stolen_ticks(stat, at)), [Some(8), Some(22), None]);
+        // Before Linux 2.6.11 a line had seven fields.
+        assert_eq!(stolen_ticks("cpu0 1 2 3 4 5 6 7\n", 0), None);
+        assert_eq!(stolen_between(Some((1, 80)), Some((1, 90))), Some(10));
+        assert_eq!(stolen_between(Some((0, 80)), Some((1, 90))), None, "the thread was moved");
     }
 
     /// Two threads that are kept to one processor take it from each other.
