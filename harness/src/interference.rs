@@ -204,6 +204,10 @@ mod tests {
 
     #[test]
     fn waiting_can_be_interrupted_and_ends() {
+        if Snapshot::take().is_none() {
+            eprintln!("skipped: there is no /proc");
+            return;
+        }
         let most = Duration::from_secs(60);
         assert!(wait_until_idle(most, &Interrupt::asked(), |_, _| {}).is_err());
     }

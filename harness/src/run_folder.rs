@@ -182,6 +182,14 @@ pub enum FolderError {
     },
 }
 
+impl FolderError {
+    /// Is it a place where this user may not write, or nobody?
+    pub fn is_not_allowed(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Self::Write { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
+    }
+}
+
 /// Ending of a folder's name while the run is not complete.
 pub const PARTIAL: &str = ".partial";
 

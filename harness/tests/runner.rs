@@ -321,3 +321,45 @@ fn a_filter_for_a_longer_tier_says_so() {
     let dir = folder();
     refused(&dir, smoke(&dir, &["--filter", "zipf"]).arg("--json"), &["selects no case", "--tier full"]);
 }
+
+/// Who measures from a checkout of somebody else has the run in a folder of their own.
+#[test]
+fn where_the_folder_cannot_be_written_the_run_goes_to_the_users_data() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let (checkout, home) = (folder(), folder());
+    fs::write(checkout.path().join("small.txt"), SMALL_MAP).unwrap();
+    fs::set_permissions(checkout.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Process::new(env!("CARGO_BIN_EXE_pfnbench"));
+        command.args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", "small.txt"]).args(more);
+        command.current_dir(checkout.path()).env("HOME", home.path()).env_remove("XDG_DATA_HOME");
+        // Root may write everywhere.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(home.path(), Some(65534), Some(65534)).unwrap();
+            fs::set_permissions(checkout.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            command.uid(65534).gid(65534);
+        }
+        command.output()
+    };
+    let output = match run(&[]) {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("skipped: another user cannot run this program here: {error}");
+            return;
+        }
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    let data = home.path().join(".local/share/pfnbench");
+    assert!(
+        output.status.success() && said.contains(&format!("the run goes to {}", data.join("results").display())),
+        "{said}"
+    );
+    assert_eq!(runs(&data).len(), 1);
+    assert!(!checkout.path().join("results").exists());
+    // A folder that was asked for is that one or none.
+    let refused = run(&["-o", "here"]).unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && said.contains("choose another place with --output"), "{said}");
+    assert_eq!(runs(&data).len(), 1);
+}

@@ -19,7 +19,7 @@ use crate::map::source::Source;
 use crate::race::{self, Served};
 use crate::report::{Report, html};
 use crate::row::{Row, Status};
-use crate::run_folder::{Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
+use crate::run_folder::{FolderError, Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
 use crate::runner::{self, Progress};
 use crate::schedule::{Schedule, Wanted, check_expectations};
 use crate::summary::Summary;
@@ -86,9 +86,9 @@ pub(super) struct RunArgs {
     /// Be a process of a run: a job comes on standard input, and events go to standard output.
     #[arg(long, hide = true, exclusive = true)]
     as_process: bool,
-    /// Folder for run folders.
-    #[arg(short, long, value_name = "DIR", default_value = "results")]
-    output: PathBuf,
+    /// Folder for run folders. Default: results, or ~/.local/share/pfnbench/results where the current folder cannot be written.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
 }
@@ -109,10 +109,21 @@ impl Default for RunArgs {
             instructions: None,
             resume: None,
             as_process: false,
-            output: "results".into(),
+            output: None,
             json: Json::default(),
         }
     }
+}
+
+/// Default name of the folder for run folders.
+const RESULTS: &str = "results";
+
+/// Where programs keep data for the user, as the XDG base directory specification has it.
+fn user_data_folder() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
+    let home = || std::env::home_dir().and_then(absolute).map(|home| home.join(".local/share"));
+    Some(data.or_else(home)?.join("pfnbench"))
 }
 
 /// A bar with the time left on a terminal, nothing elsewhere.
@@ -160,7 +171,7 @@ impl RunArgs {
         let (schedule, mut folder) = match (laid_out, &self.resume) {
             (None, Some(partial)) => take_up(partial)?,
             (Some(schedule), _) => {
-                let folder = RunFolder::begin(&self.output, &schedule.environment.machine_id)?;
+                let folder = self.begin(&schedule.environment.machine_id)?;
                 folder.write_plan(&schedule)?;
                 // From the beginning, so that they are there however often the run is taken up.
                 if let Some(counts) = counts {
@@ -184,6 +195,24 @@ impl RunArgs {
         let interference = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
         let interference = interference.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
         self.finish(schedule, folder, interference)
+    }
+
+    /// Makes the run folder. A checkout that belongs to somebody else is no reason to measure nothing.
+    fn begin(&self, machine_id: &str) -> Result<RunFolder, FolderError> {
+        if let Some(output) = &self.output {
+            return RunFolder::begin(output, machine_id);
+        }
+        match (RunFolder::begin(Path::new(RESULTS), machine_id), user_data_folder()) {
+            (Err(error), Some(folder)) if error.is_not_allowed() => {
+                let output = folder.join(RESULTS);
+                eprintln!(
+                    "pfnbench: warning: the current folder cannot be written: the run goes to {}",
+                    output.display()
+                );
+                RunFolder::begin(&output, machine_id)
+            }
+            (begun, _) => begun,
+        }
     }
 
     /// Waits until the machine is idle, if that is asked for.
