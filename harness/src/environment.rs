@@ -1,5 +1,6 @@
 //! What this machine is: facts that explain a figure, and nothing that names a person or a host.
 
+use crate::size::parse_size;
 use memmap_layouts::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,17 +65,9 @@ fn field(text: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// `512K`, `1024 kB`, `3M` in bytes.
-fn size(text: &str) -> Option<u64> {
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    let unit = match text[digits.len()..].trim().chars().next() {
-        None => 1,
-        Some('K' | 'k') => 1 << 10,
-        Some('M') => 1 << 20,
-        Some('G') => 1 << 30,
-        Some(_) => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
+/// A value of `/proc/meminfo` in bytes. Its `kB` are 1024 bytes.
+fn meminfo(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn caches() -> Vec<Cache> {
@@ -82,14 +75,14 @@ fn caches() -> Vec<Cache> {
     let cache = |n: u32| {
         let dir = index(n);
         let level = read(dir.join("level"))?.parse().ok()?;
-        Some(Cache { level, kind: read(dir.join("type"))?, bytes: size(&read(dir.join("size"))?)? })
+        Some(Cache { level, kind: read(dir.join("type"))?, bytes: parse_size(&read(dir.join("size"))?).ok()? })
     };
     (0..8).map_while(cache).collect()
 }
 
 /// Memory that could be taken without swapping, in bytes.
 pub fn available_memory() -> Option<u64> {
-    size(&field(&read("/proc/meminfo")?, "MemAvailable")?)
+    meminfo(&read("/proc/meminfo")?, "MemAvailable")
 }
 
 /// The chosen word of a setting such as `always [madvise] never`.
@@ -108,7 +101,7 @@ impl Environment {
         let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
         let cpu = ["model name", "Processor", "uarch", "cpu"].iter().find_map(|name| field(&cpuinfo, name));
         let flags = field(&cpuinfo, "flags").unwrap_or_default();
-        let memory_bytes = read("/proc/meminfo").and_then(|text| size(&field(&text, "MemTotal")?)).unwrap_or(0);
+        let memory_bytes = read("/proc/meminfo").and_then(|text| meminfo(&text, "MemTotal")).unwrap_or(0);
         let virtualisation = match flags.split_whitespace().any(|flag| flag == "hypervisor") {
             true => "hypervisor",
             false if flags.is_empty() => "unknown",
@@ -154,10 +147,9 @@ mod tests {
 
     #[test]
     fn sizes_and_settings_are_read() {
-        assert_eq!(
-            (size("512K"), size("1024 kB"), size("7"), size("x")),
-            (Some(512 << 10), Some(1 << 20), Some(7), None)
-        );
+        let text = "MemTotal:       24 kB\nMemFree:  x kB\nHugePages_Total:       0\n";
+        let values = ["MemTotal", "MemFree", "HugePages_Total", "Mem"].map(|name| meminfo(text, name));
+        assert_eq!(values, [Some(24 << 10), None, None, None]);
         assert_eq!(chosen("always [madvise] never"), Some("madvise"));
         assert_eq!(field("a : 1\nb:  2 3\n", "b").as_deref(), Some("2 3"));
     }

@@ -40,6 +40,7 @@ pub mod runner;
 pub mod schedule;
 pub mod schema;
 pub mod shrunk_media;
+pub mod size;
 pub mod statistics;
 pub mod summary;
 pub mod table;

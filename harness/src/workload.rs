@@ -47,8 +47,8 @@ use crate::probe::lookup::{LookupOp, Mode};
 use crate::probe::place::Position;
 use crate::queries::{Pattern, Population, Records};
 use crate::row::{Sections, Tables};
+use crate::size::parse_size;
 use crate::tier::Tier;
-use crate::units::parse_size;
 use crate::work::Work;
 use memmap_layouts::{Geometry, Pfn, Validity, X86_64};
 use serde::{Deserialize, Serialize};
@@ -398,7 +398,7 @@ impl Reading<'_> {
         for &addresses in of.addresses.get_ref() {
             for &position in of.positions.get_ref() {
                 for text in of.sizes.get_ref() {
-                    let size = parse_size(text.get_ref()).map_err(|what| self.error(text, what))?;
+                    let size = parse_size(text.get_ref()).map_err(|error| self.error(text, error.to_string()))?;
                     if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
                         let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
                         return Err(self.error(text, what));

@@ -4,8 +4,8 @@
 //! `0x140000000`). Physical addresses are there for root alone, so most listings tell sizes only.
 
 use super::part::Part;
-use super::size::{self, Unit};
 use super::{Kind, Line, MapError, NoBase, Table, inclusive, lsmem, memory, not_a_range, sized};
+use crate::size::parse_size;
 use serde_json::{Deserializer, Map, Value};
 
 /// Reads the value that begins at the first line; how many lines it takes. `None` if none begins there.
@@ -192,7 +192,8 @@ fn bad(line: usize, text: &str) -> MapError {
 /// Bytes or an address, as a number or in words.
 fn bytes(value: &Value, line: usize) -> Result<u64, MapError> {
     let bytes = match value {
-        Value::String(text) => size::parse(text, Unit::Decimal),
+        // `250.00 MiB (262.14 MB)`: the same twice.
+        Value::String(text) => text.split('(').next().and_then(|text| parse_size(text).ok()),
         value => value.as_u64(),
     };
     bytes.ok_or_else(|| MapError::BadSize { line, text: value.to_string() })

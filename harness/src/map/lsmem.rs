@@ -1,8 +1,8 @@
 //! `lsmem`: blocks of memory by range, in columns. (Its JSON is read in `json.rs`.)
 
 use super::part::Part;
-use super::size::{self, Unit};
 use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
+use crate::size::parse_size;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -44,7 +44,7 @@ pub(super) fn push(part: &mut Part, found: Found, offline: bool) {
 /// The size beside a range says the same, rounded.
 pub(super) fn check_size(found: &Found, text: &str) -> Result<(), MapError> {
     let (line, bytes) = (found.line, found.range.end - found.range.start);
-    let told = size::parse(text, Unit::Binary).ok_or_else(|| MapError::BadSize { line, text: text.to_owned() })?;
+    let told = parse_size(text).map_err(|_| MapError::BadSize { line, text: text.to_owned() })?;
     // One digit after the point, cut or rounded: a tenth of the unit, of which there is at least one.
     if told.abs_diff(bytes) > bytes / 10 {
         return Err(MapError::SizeOfRange { line, text: text.trim().to_owned(), bytes });

@@ -15,7 +15,6 @@ mod json;
 mod lsmem;
 mod part;
 mod plain;
-mod size;
 pub mod source;
 
 use memmap_layouts::{BootError, BootMap, BootRange, Bytes, PfnRange};

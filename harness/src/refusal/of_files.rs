@@ -4,7 +4,7 @@ use super::files_error::FilesError;
 use super::rule::{self, Rule};
 use super::shell::word;
 use super::{Refusal, Subject};
-use crate::units::argument;
+use crate::size::argument;
 use memmap_layouts::Bytes;
 use rustix::io::Errno;
 use std::path::Path;

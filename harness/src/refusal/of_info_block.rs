@@ -2,7 +2,7 @@
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance};
-use crate::units::argument;
+use crate::size::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use rustix::io::Errno;

@@ -3,7 +3,7 @@
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance, of_machine, range};
 use crate::capacity::PlanError;
-use crate::units::argument;
+use crate::size::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES, Overlap};

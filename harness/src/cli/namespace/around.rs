@@ -1,7 +1,7 @@
 //! What lies around a namespace, from the command line.
 
 use crate::capacity::Time;
-use crate::units::parse_size;
+use crate::size::parse_size;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::Surroundings;

@@ -8,7 +8,7 @@ use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::Subject;
 use crate::refusal::shell::quoted;
-use crate::units::{argument, parse_size};
+use crate::size::{argument, parse_size};
 use clap::{Args, ValueEnum};
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::RecordsOn;

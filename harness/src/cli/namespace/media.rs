@@ -7,7 +7,7 @@ use crate::refusal::files_error::FilesError;
 use crate::refusal::of_files::arguments;
 use crate::refusal::{Refusal, Subject};
 use crate::shrunk_media;
-use crate::units::parse_size;
+use crate::size::parse_size;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;

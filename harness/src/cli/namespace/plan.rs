@@ -7,8 +7,8 @@ use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time,
 use crate::cli::{Answer, Json, print, print_json};
 use crate::refusal::{Refusal, Subject, of_plan};
 use crate::report::picture::plain;
+use crate::size::{argument, parse_size};
 use crate::table;
-use crate::units::{argument, parse_size};
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;

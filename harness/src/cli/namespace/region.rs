@@ -7,7 +7,7 @@ use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
 use crate::refusal::Subject;
 use crate::refusal::files_error::FilesError;
-use crate::units::{argument, parse_size};
+use crate::size::{argument, parse_size};
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;

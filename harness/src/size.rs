@@ -1,0 +1,137 @@
+//! Sizes and addresses in bytes, as people and tools write them. There is no other grammar in pfnbench.
+//!
+//! | written | bytes |
+//! | --- | --- |
+//! | `4096`, `4096B`, `0x1000` | 4096 |
+//! | `2M`, `2m`, `2MiB` | 2 · 1024² |
+//! | `2MB` | 2 · 1000² |
+//! | `1.5G`, `1,5G` | 1.5 · 1024³ |
+//!
+//! Units are K, M, G, T, P and E. A letter alone is a power of 1024, as in `lsmem`, `ndctl` and the kernel's parameters.
+//! With a `B` it is the SI unit, a power of 1000. Parts of a byte are cut off.
+
+use thiserror::Error;
+
+/// A text that is not a size.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SizeError {
+    /// No number, or one with a unit that there is not.
+    #[error(
+        "{0:?} is not a size; sizes are bytes or a number with a unit: K, M, G, T, P, E (powers of 1024) or KB, MB, … (powers of 1000); try 512M"
+    )]
+    NotASize(String),
+    /// No hexadecimal number.
+    #[error("{0:?} is not a hexadecimal number of at most 64 bits; try 0x100000000")]
+    NotHexadecimal(String),
+    /// 2^64 bytes or more.
+    #[error("{0:?} is 2^64 bytes or more; the largest unit is E, try 4E")]
+    TooLarge(String),
+}
+
+/// Digits behind the point that are looked at: more than a size has.
+const MOST_DECIMALS: usize = 15;
+
+/// Bytes of a size or an address.
+///
+/// ```
+/// use pfnbench::size::parse_size;
+/// assert_eq!(parse_size("3T"), Ok(3 << 40));
+/// assert_eq!(parse_size("3TB"), Ok(3_000_000_000_000));
+/// ```
+///
+/// # Errors
+/// [`SizeError`], with the rule and a size that would do.
+pub fn parse_size(text: &str) -> Result<u64, SizeError> {
+    let (trimmed, told) = (text.trim(), || text.to_owned());
+    if let Some(hex) = trimmed.strip_prefix("0x").or_else(|| trimmed.strip_prefix("0X")) {
+        // A sign is no digit, though the library takes one.
+        let hex = Some(hex).filter(|hex| hex.starts_with(|digit: char| digit.is_ascii_hexdigit()));
+        let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        return number.ok_or_else(|| SizeError::NotHexadecimal(told()));
+    }
+    let digits = trimmed.find(|char: char| !(char.is_ascii_digit() || ".,".contains(char))).unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let (whole, parts) = number.split_once(['.', ',']).unwrap_or((number, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(parts) {
+        return Err(SizeError::NotASize(told()));
+    }
+    let unit = bytes_of(unit.trim()).ok_or_else(|| SizeError::NotASize(told()))?;
+    let parts = &parts[..parts.len().min(MOST_DECIMALS)];
+    // Below 10^15 times 2^60, which 128 bits hold.
+    let behind = parts.parse::<u128>().unwrap_or(0) * unit / 10u128.pow(parts.len() as u32);
+    let whole = whole.parse::<u64>().ok().map(|whole| u128::from(whole) * unit);
+    whole.and_then(|whole| u64::try_from(whole + behind).ok()).ok_or_else(|| SizeError::TooLarge(told()))
+}
+
+/// Bytes of a unit; `None` if there is none of this name.
+fn bytes_of(unit: &str) -> Option<u128> {
+    let unit = unit.to_ascii_lowercase();
+    let letter = match unit.chars().next() {
+        None | Some('b') if unit.len() <= 1 => return Some(1),
+        letter => letter?,
+    };
+    let power = 1 + "kmgtpe".find(letter)? as u32;
+    match &unit[1..] {
+        "" | "ib" => Some(1024u128.pow(power)),
+        "b" => Some(1000u128.pow(power)),
+        _ => None,
+    }
+}
+
+/// A size as an argument: exact, with the largest unit that keeps it so.
+///
+/// ```
+/// use pfnbench::size::{argument, parse_size};
+/// assert_eq!(argument(2032 << 20), "2032M");
+/// assert_eq!(parse_size(&argument(4097)), Ok(4097));
+/// ```
+pub fn argument(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let exact = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    exact.map_or_else(|| bytes.to_string(), |(shift, suffix)| format!("{}{suffix}", bytes >> shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_is_a_power_of_1024_and_with_a_b_of_1000() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("0B", 0),
+            ("64K", 64 << 10),
+            ("2MiB", 2 << 20),
+            ("1g", 1 << 30),
+            ("3T", 3 << 40),
+            ("3TB", 3_000_000_000_000),
+            ("15E", 15 << 60),
+            ("250.00 MiB", 250 << 20),
+            ("2,5G", 5 << 29),
+            ("1.5 TB", 1_500_000_000_000),
+            ("1.3K", 1331),
+            ("0.0000000000000000001E", 0),
+            ("0x1f", 31),
+            ("0x8000000", 134_217_728),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_told_the_rule() {
+        for text in ["", "x", "M", "1Q", "-1", "-5", "1.2.3G", "1.", ".5G", "16 parsecs", "12 GiBs", "5µ", "1kk"] {
+            assert_eq!(parse_size(text), Err(SizeError::NotASize(text.to_owned())), "{text}");
+        }
+        for text in ["99999999999999999999", "18446744073709551615T", "16E", "99999E"] {
+            assert_eq!(parse_size(text), Err(SizeError::TooLarge(text.to_owned())), "{text}");
+        }
+        for text in ["0x", "0x+1", "0x1G", "0x10000000000000000"] {
+            assert_eq!(parse_size(text), Err(SizeError::NotHexadecimal(text.to_owned())), "{text}");
+        }
+        let works = SizeError::TooLarge("16E".to_owned()).to_string();
+        assert_eq!(parse_size(works.rsplit(' ').next().unwrap()), Ok(4 << 60), "a size that a message names is one");
+    }
+}
