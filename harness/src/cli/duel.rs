@@ -76,7 +76,7 @@ pub(super) struct DuelArgs {
 const SMALL_MAP: &str = "vm-20g";
 
 /// Pairs at least, and at most if none are asked for, and how long more are added.
-const PAIRS: (u32, u32, Duration) = (7, 20, Duration::from_secs(120));
+const PAIRS: (u32, u32, Duration) = (7, 40, Duration::from_secs(120));
 
 /// Pairs on each map, where maps are ranked.
 const PAIRS_OF_A_MAP: u32 = PROCESSES_FOR_INTERVAL as u32;
@@ -138,7 +138,7 @@ impl DuelArgs {
         let mut samples: Vec<Vec<Samples>> = Vec::new();
         let mut nr = 0;
         while nr < most {
-            let is_narrow = || verdict::half_width(&samples) < self.subject.margin / 2.0;
+            let is_narrow = || verdict::half_width(&samples) < self.subject.margin / 4.0;
             if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
                 break;
             }
@@ -402,7 +402,7 @@ fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Ou
             "There is no noise floor: memory allows one boot of each layout only, or every slice was disturbed."
                 .to_owned(),
         );
-    } else if 2 * undecided > verdicts.len() {
+    } else if 10 * undecided > verdicts.len() {
         let floors = verdicts.iter().filter_map(|record| record.noise_floor).fold(0.0, f64::max);
         reasons.push(format!(
             "{undecided} of {} cases are undecided; the noise floor is up to {}. Stop other programs, or measure more --pairs.",

@@ -120,10 +120,11 @@ fn nominal_95_percent_intervals_hold_the_truth_93_to_97_times_in_a_hundred() {
 #[test]
 fn stopping_by_width_costs_little_coverage() {
     for machine in [QUIET, BUSY] {
-        // A run adds processes up to 25, a duel pairs up to 20; either stops at half the margin.
-        for most in [20, 25] {
-            let (coverage, taken) = simulate_until_narrow(7, most, 0.01, machine);
-            println!("{machine:?}, 7 to {most} until ±1 %: coverage {coverage:.1} %, {taken:.1} processes");
+        // A run adds processes up to 25 and stops at half the margin, a duel pairs up to 40 and stops at a quarter.
+        for (most, width) in [(25, 0.01), (40, 0.005)] {
+            let (coverage, taken) = simulate_until_narrow(7, most, width, machine);
+            let percent = 100.0 * width;
+            println!("{machine:?}, 7 to {most} until ±{percent} %: coverage {coverage:.1} %, {taken:.1} processes");
             assert!(coverage >= 93.0, "{machine:?}, up to {most}: {coverage}");
         }
     }
