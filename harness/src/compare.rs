@@ -3,9 +3,10 @@
 use crate::cases::LookupGroup;
 use crate::contestant::CONTROL;
 use crate::judge::{Comparison as Judgeable, Family, Verdict, judge};
+use crate::probe::lookup::LookupOp;
 use crate::row::{Row, Sections, Status};
 use crate::run_folder::{PARTIAL, SUMS, sha256};
-use crate::statistics::{Estimate, median};
+use crate::statistics::{Estimate, mean, median};
 use crate::summary::{LookupLine, Summary, headline_group, is_of_means, noise_floor_of, process_times};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -261,16 +262,24 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     let layouts: BTreeSet<String> = cases.iter().map(|compared| compared.case.layout.clone()).collect();
     let geometric_mean = |layout: String| {
         let of_layout = cases.iter().filter(|c| c.case.layout == layout && is_of_means(&c.case));
-        let logs: Vec<f64> = of_layout.map(|c| c.ratio.ln()).collect();
-        let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-        (!logs.is_empty()).then_some((layout, mean))
+        let logs = of_layout.map(|c| (c.case.group.op, c.ratio.ln()));
+        mean_of_operations(logs).map(|mean| (layout, mean))
     };
     let geometric_means = layouts.into_iter().filter_map(geometric_mean).collect();
     Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
 }
 
+/// The mean over operations of the means of their log ratios, as a ratio; `None` of nothing.
+fn mean_of_operations(logs: impl Iterator<Item = (LookupOp, f64)>) -> Option<f64> {
+    let mut by_operation: BTreeMap<LookupOp, Vec<f64>> = BTreeMap::new();
+    logs.for_each(|(op, log)| by_operation.entry(op).or_default().push(log));
+    let means: Vec<f64> = by_operation.values().filter_map(|logs| mean(logs)).collect();
+    mean(&means).map(f64::exp)
+}
+
 /// Geometric means of the ratios to the reference by layout, and over how many lookups: of each operation the one in random order
-/// (and the walk), each with the same weight, that `wanted` takes and that every layout with one of them has.
+/// (and the walk) that `wanted` takes and that every layout with one of them has. Operations have the same weight, whether they were
+/// measured on boot memory, on added memory or on both.
 pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
     let ratio = |line: &LookupLine, layout: &String| line.cell(layout)?.ratio;
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(|line| wanted(line) && is_of_means(line)).collect();
@@ -279,11 +288,10 @@ pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) 
     let is_shared = |line: &&&LookupLine| raced.iter().all(|layout| ratio(line, layout).is_some());
     let shared: Vec<&&LookupLine> = lines.iter().filter(is_shared).collect();
     let mean = |layout: &&String| {
-        let logs = shared.iter().filter_map(|line| Some(ratio(line, layout)?.ln()));
-        let mean = (logs.sum::<f64>() / shared.len() as f64).exp();
-        ((*layout).clone(), mean)
+        let logs = shared.iter().filter_map(|line| Some((line.group.op, ratio(line, layout)?.ln())));
+        Some(((*layout).clone(), mean_of_operations(logs)?))
     };
-    let means = if shared.is_empty() { Vec::new() } else { raced.iter().map(mean).collect() };
+    let means = raced.iter().filter_map(mean).collect();
     (means, shared.len())
 }
 
@@ -292,6 +300,13 @@ mod tests {
     use super::*;
     use crate::judge::MARGIN;
     use crate::summary::tests::row;
+
+    #[test]
+    fn operations_weigh_the_same_however_often_they_were_measured() {
+        let logs = [(LookupOp::PfnValid, 2f64.ln()), (LookupOp::PfnValid, 8f64.ln()), (LookupOp::PfnToPage, 1f64.ln())];
+        assert!((mean_of_operations(logs.into_iter()).unwrap() - 2.0).abs() < 1e-12);
+        assert_eq!(mean_of_operations(std::iter::empty()), None);
+    }
 
     fn run(layout: &str, per_process: &[f64]) -> Run {
         let timed = |(process, ns): (usize, &f64)| Row {

@@ -8,16 +8,14 @@ use crate::judge::Verdict;
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
 use crate::row::{Sections, Tables};
-use crate::statistics::{Ratio, interval_in_words, ratio_in_words};
-use crate::summary::{LookupLine, Pair, SERIES, Summary};
+use crate::statistics::{PROCESSES_FOR_INTERVAL, Ratio, interval_in_words, ratio_in_words};
+use crate::summary::{AS_POSTED, Pair, SERIES, Summary};
 use crate::units::{percent, signed_time, time};
 use serde::Serialize;
 
-/// The series as it was posted.
-const AS_POSTED: &str = "subsection-v6";
-
 /// What the map costs on one kind of memory of one machine.
 #[derive(Clone, Debug, Serialize)]
+#[serde(into = "CostRecord")]
 pub struct Cost {
     /// Name of the machine's map.
     pub map: String,
@@ -25,24 +23,45 @@ pub struct Cost {
     pub sections: Sections,
     /// Whether the tables were in the caches.
     pub tables: Tables,
-    /// `subsection` over `vmemmap-section`.
-    pub merged: Ratio,
-    /// A figure is so near the time of the loop alone that the ratio is one of loops, and is not told.
-    pub is_near_loop: bool,
-    /// The same as a difference, in ns a lookup.
-    pub difference_ns: f64,
-    /// What may be said of it.
-    pub verdict: Verdict,
-    /// How far apart the same layout can be from itself here, as a share of the time.
-    pub noise_floor: Option<f64>,
-    /// `subsection-v6` over `vmemmap-section`.
-    pub posted: Option<Ratio>,
-    /// What may be said of that.
-    pub posted_verdict: Option<Verdict>,
+    /// `subsection` against `vmemmap-section`.
+    pub merged: Pair,
+    /// `subsection-v6` against `vmemmap-section`.
+    pub posted: Option<Pair>,
 }
 
-fn ratio(pair: &Pair) -> Ratio {
-    Ratio { median: pair.ratio, interval: pair.judged.interval }
+/// A cost as programs read it.
+#[derive(Serialize)]
+struct CostRecord {
+    map: String,
+    sections: Sections,
+    tables: Tables,
+    merged: Option<Ratio>,
+    is_near_loop: bool,
+    difference_ns: Option<f64>,
+    verdict: Verdict,
+    noise_floor: Option<f64>,
+    posted: Option<Ratio>,
+    posted_difference_ns: Option<f64>,
+    posted_verdict: Option<Verdict>,
+}
+
+impl From<Cost> for CostRecord {
+    fn from(cost: Cost) -> Self {
+        let ratio = |pair: &Pair| pair.ratio.map(|median| Ratio { median, interval: pair.interval });
+        Self {
+            map: cost.map,
+            sections: cost.sections,
+            tables: cost.tables,
+            merged: ratio(&cost.merged),
+            is_near_loop: cost.merged.ratio.is_none(),
+            difference_ns: cost.merged.difference_ns,
+            verdict: cost.merged.verdict,
+            noise_floor: cost.merged.noise_floor,
+            posted: cost.posted.as_ref().and_then(ratio),
+            posted_difference_ns: cost.posted.and_then(|pair| pair.difference_ns),
+            posted_verdict: cost.posted.map(|pair| pair.verdict),
+        }
+    }
 }
 
 /// Everything that the maps of a run say of it: independent lookups in random order. Chained ones are not a headline, since their
@@ -55,21 +74,9 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
                 let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
                 let preempt = LookupGroup { preempt: true, ..group };
                 let line = summary.lookup(group, sections).or_else(|| summary.lookup(preempt, sections));
-                let pair = |layout| line?.pair(layout, SERIES.1, summary.margin);
-                let Some(merged) = pair(SERIES.0) else { continue };
-                let posted = pair(AS_POSTED);
-                costs.push(Cost {
-                    map: map.to_owned(),
-                    sections,
-                    tables,
-                    merged: ratio(&merged),
-                    is_near_loop: merged.is_near_loop,
-                    difference_ns: merged.difference_ns,
-                    verdict: merged.judged.verdict,
-                    noise_floor: line.and_then(|line: &LookupLine| line.noise_floor),
-                    posted: posted.as_ref().map(ratio),
-                    posted_verdict: posted.map(|pair| pair.judged.verdict),
-                });
+                let Some(merged) = line.and_then(|line| line.pair(SERIES.0, SERIES.1)) else { continue };
+                let posted = line.and_then(|line| line.pair(AS_POSTED, SERIES.1));
+                costs.push(Cost { map: map.to_owned(), sections, tables, merged, posted });
             }
         }
     }
@@ -79,24 +86,34 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
 impl Cost {
     /// `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or that the run cannot tell, and why.
     pub fn in_words(&self) -> String {
-        let difference = signed_time(self.difference_ns);
-        let ratio = match self.is_near_loop {
-            true => "no ratio so near the loop".to_owned(),
-            false => format!("{}×", ratio_in_words(self.merged.median)),
-        };
-        let interval = self.merged.interval.filter(|_| !self.is_near_loop);
-        let interval = interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
-        match self.verdict {
-            Verdict::Undecided => match (self.merged.interval, self.noise_floor) {
-                (None, _) => format!("undecided ({difference}, {ratio}; too few processes)"),
-                (_, None) => format!("undecided ({difference}, {ratio}{interval}; no control)"),
-                (_, Some(floor)) => {
-                    format!("undecided ({difference}, {ratio}{interval}; noise floor {})", percent(floor))
-                }
-            },
-            Verdict::Equal => format!("equal ({difference}, {ratio}{interval})"),
-            verdict => format!("{verdict} by {}, {ratio}{interval}", time(self.difference_ns.abs())),
+        in_words(&self.merged)
+    }
+
+    /// The same of the series as it was posted.
+    pub fn posted_in_words(&self) -> Option<String> {
+        self.posted.as_ref().map(in_words)
+    }
+}
+
+fn in_words(pair: &Pair) -> String {
+    let difference = pair.difference_ns.map_or_else(|| "no undisturbed sample".to_owned(), signed_time);
+    let ratio = match pair.ratio {
+        None => "no ratio so near the loop".to_owned(),
+        Some(ratio) => format!("{}×", ratio_in_words(ratio)),
+    };
+    let interval = pair.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+    match (pair.verdict, pair.difference_ns) {
+        (Verdict::Undecided, _) => match pair.noise_floor {
+            _ if pair.processes < PROCESSES_FOR_INTERVAL => {
+                format!("undecided ({difference}, {ratio}; too few processes)")
+            }
+            None => format!("undecided ({difference}, {ratio}{interval}; no control)"),
+            Some(floor) => format!("undecided ({difference}, {ratio}{interval}; noise floor {})", percent(floor)),
+        },
+        (Verdict::Faster | Verdict::Slower, Some(ns)) => {
+            format!("{} by {}, {ratio}{interval}", pair.verdict, time(ns.abs()))
         }
+        (verdict, _) => format!("{verdict} ({difference}, {ratio}{interval})"),
     }
 }
 
@@ -117,10 +134,7 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
             "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
             SERIES.0, SERIES.1, first.map
         ));
-        let posted = |sections, on: &str| {
-            let cost = of(sections)?;
-            Some(format!("on {on} {} ({})", cost.posted?, cost.posted_verdict?))
-        };
+        let posted = |sections, on: &str| Some(format!("on {on} {}", of(sections)?.posted_in_words()?));
         let both = [posted(Sections::Hot, "hot-added memory"), posted(Sections::Boot, "boot memory")];
         let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !both.is_empty() {
@@ -166,7 +180,7 @@ mod tests {
         assert_eq!(said.len(), 6, "{said:?}");
         assert!(said[0].contains("hot-added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
         assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
-        assert!(said[1].contains("boot memory 1.50×") && said[1].contains("(slower)"), "{}", said[1]);
+        assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
         assert!(said[2].contains("in no cache") && !said[2].contains("boot memory"), "{}", said[2]);
         assert!(said[4].contains("faster by 1.00 ns, 0.50×") && said[4].contains("; n,"), "{}", said[4]);
         assert!(sentences(&[]).is_empty());

@@ -90,6 +90,23 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The corrected interval of the ratio.
     pub interval: Option<(f64, f64)>,
+    /// The 95 % interval of this comparison alone.
+    pub interval_95: Option<(f64, f64)>,
+    /// The noise floor that it was held against, as a share of the time; `None` without a control.
+    pub noise_floor: Option<f64>,
+}
+
+impl Judged {
+    /// The same comparison the other way round.
+    pub fn inverted(self) -> Self {
+        let verdict = match self.verdict {
+            Verdict::Faster => Verdict::Slower,
+            Verdict::Slower => Verdict::Faster,
+            other => other,
+        };
+        let inverse = |(low, high): (f64, f64)| (1.0 / high, 1.0 / low);
+        Self { verdict, interval: self.interval.map(inverse), interval_95: self.interval_95.map(inverse), ..self }
+    }
 }
 
 /// Judges the comparisons of a family; `margin` is what is negligible, as a share of the time.
@@ -121,10 +138,14 @@ impl Comparison {
     }
 
     fn judged(&self, alpha: f64, margin: f64) -> Judged {
-        let Some(estimate) = self.log_ratio else { return Judged { verdict: Verdict::Undecided, interval: None } };
+        let (interval, interval_95, noise_floor) = (None, None, self.noise_floor);
+        let undecided = Judged { verdict: Verdict::Undecided, interval, interval_95, noise_floor };
+        let Some(estimate) = self.log_ratio else { return undecided };
         let (low, high) = estimate.interval(alpha);
-        let interval = Some((low.exp(), high.exp()));
-        let Some(floor) = self.noise_floor else { return Judged { verdict: Verdict::Undecided, interval } };
+        let of_ratio = |(low, high): (f64, f64)| Some((low.exp(), high.exp()));
+        let undecided =
+            Judged { interval: of_ratio((low, high)), interval_95: of_ratio(estimate.interval(ALPHA)), ..undecided };
+        let Some(floor) = self.noise_floor else { return undecided };
         let (threshold, negligible) = (self.threshold(margin), margin.ln_1p());
         // Two one-sided tests at 5 % each.
         let (inner_low, inner_high) = estimate.interval(2.0 * ALPHA);
@@ -137,7 +158,7 @@ impl Comparison {
         } else {
             Verdict::Undecided
         };
-        Judged { verdict, interval }
+        Judged { verdict, ..undecided }
     }
 }
 
@@ -160,6 +181,16 @@ mod tests {
         assert_eq!(alone(of(0.001, 0.003, 0.01)), Verdict::Equal);
         assert_eq!(alone(of(0.001, 0.02, 0.01)), Verdict::Undecided, "too wide to be equal");
         assert_eq!(alone(of(0.03, 0.01, 0.01)), Verdict::Undecided, "too near the margin to be slower");
+    }
+
+    #[test]
+    fn the_other_way_round_the_same_is_said() {
+        let (slower, faster) = (of(0.4, 0.01, 0.01), of(-0.4, 0.01, 0.01));
+        let judged = |comparison| judge(Family::Headline(1), &[comparison], MARGIN)[0];
+        let inverted = judged(slower).inverted();
+        assert_eq!((inverted.verdict, inverted.noise_floor), (Verdict::Faster, Some(0.01)));
+        let ((low, high), (a, b)) = (inverted.interval.unwrap(), judged(faster).interval.unwrap());
+        assert!((low - a).abs() < 1e-12 && (high - b).abs() < 1e-12 && low < high);
     }
 
     #[test]

@@ -5,17 +5,22 @@ mod lookups;
 mod readers;
 
 pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
-pub use lookups::{HEADLINES, LookupCell, LookupLine, Pair, SERIES, headline_group, is_of_means};
+pub use lookups::{AS_POSTED, HEADLINES, LookupCell, LookupLine, Pair, SERIES, headline_group, is_of_means};
 pub(crate) use lookups::{noise_floor_of, process_times};
 pub use readers::{ReadersCell, Tail};
 
-use crate::cases::LookupGroup;
+use crate::cases::{LookupGroup, ReadersGroup};
 use crate::contestant::CONTROL;
 use crate::judge::MARGIN;
 use crate::probe::counters::Kind;
-use crate::race::REFERENCE;
+use crate::probe::hotplug::OPS;
+use crate::probe::lookup::LookupOp;
+use crate::race::{NOT_REACHED, REFERENCE};
 use crate::row::{Row, Sections, Status};
+use crate::work::OWN_COST;
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 /// Bytes of one layout.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -81,6 +86,9 @@ pub struct Summary {
     pub readers: Vec<ReadersCell>,
     /// Counters, each with what it counted, or why it did not.
     pub counters: Vec<CounterLine>,
+    /// Names of the cases that no process reached before the time of the run was over, without the layout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_reached: Vec<String>,
 }
 
 /// One counter.
@@ -159,6 +167,7 @@ impl Summary {
             own_cost: own_cost(rows),
             readers: readers::cells(rows, &layouts),
             counters: Kind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
+            not_reached: not_reached(rows),
             layouts,
         }
     }
@@ -176,6 +185,35 @@ impl Summary {
     pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
         self.lookups.iter().find(|line| line.group == group && line.sections == sections)
     }
+
+    /// The line that stands for a lookup among the headlines; with `--preempt` it is the one with the count around it.
+    pub fn headline(&self, op: LookupOp, sections: Sections) -> Option<&LookupLine> {
+        let plain = headline_group(op);
+        let preempt = LookupGroup { preempt: true, ..plain };
+        self.lookup(plain, sections).or_else(|| self.lookup(preempt, sections))
+    }
+}
+
+/// The cases that some process had no time for, and that none measured.
+fn not_reached(rows: &[Row]) -> Vec<String> {
+    let late = rows.iter().filter(|row| row.layout == "all" && row.status == Status::TooFew);
+    let units: Vec<&str> =
+        late.filter_map(|row| row.reason.as_deref()?.strip_suffix(NOT_REACHED)?.strip_suffix(": ")).collect();
+    if units.is_empty() {
+        return Vec::new();
+    }
+    let name = |row: &Row| match (LookupGroup::of(row), row.op.as_str()) {
+        (Some(group), _) => row.sections.map(|sections| group.name(sections)),
+        (None, "readers") => Some(ReadersGroup { readers: NonZeroU32::new(row.threads?)? }.name()),
+        (None, OWN_COST) => Some(OWN_COST.to_owned()),
+        (None, op) => OPS.contains(&op).then(|| hotplug::group(row).name()),
+    };
+    let measured: BTreeSet<String> = rows.iter().filter(|row| row.value.is_some()).filter_map(name).collect();
+    let mut names: Vec<String> = Vec::new();
+    for name in units.iter().flat_map(|unit| unit.split(' ')).filter(|name| !measured.contains(*name)) {
+        push_new(&mut names, name.to_owned());
+    }
+    names
 }
 
 /// What records in RAM were made of, whichever layouts had some on a device besides.
@@ -233,6 +271,7 @@ fn counter(rows: &[Row], layouts: &[String], kind: Kind) -> Option<CounterLine> 
 pub(crate) mod tests {
     pub(crate) use super::hotplug::tests::median as hotplug_median;
     use super::*;
+    use crate::queries::Pattern;
 
     pub(crate) fn row(layout: &str, op: &str, metric: &str, value: Option<f64>) -> Row {
         let json = serde_json::json!({
@@ -253,6 +292,26 @@ pub(crate) mod tests {
         let summary = Summary::of(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn what_no_process_reached_is_told() {
+        let late = |unit: &str| Row {
+            status: Status::TooFew,
+            reason: Some(format!("{unit}: {NOT_REACHED}")),
+            ..row("all", "pfn_valid", "time", None)
+        };
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let hot = group.label_row(Sections::Hot, Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) });
+        let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), hot, two];
+        for unit in ["pfn_valid/hot/random pfn_valid/boot/random", "hotplug/2MiB", "hotplug/1GiB", OWN_COST, OWN_COST] {
+            rows.push(late(unit));
+        }
+        let summary = Summary::of(&rows);
+        assert_eq!(summary.not_reached, ["pfn_valid/boot/random", "hotplug/1GiB", OWN_COST]);
+        let said = crate::table::not_measured(&summary).unwrap();
+        assert!(said.contains("pfn_valid/boot/random, hotplug/1GiB"), "{said}");
     }
 
     #[test]

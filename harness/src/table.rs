@@ -103,6 +103,17 @@ fn lookup(cell: &LookupCell) -> Cell {
     }
 }
 
+/// The cases for which the time of the run was too short, in a sentence.
+pub fn not_measured(summary: &Summary) -> Option<String> {
+    let names = &summary.not_reached;
+    (!names.is_empty()).then(|| {
+        format!(
+            "Not measured, for the time of the run was over before: {}. --tier full has no limit.",
+            names.join(", ")
+        )
+    })
+}
+
 /// What the table means, below it.
 pub fn legend(summary: &Summary) -> Vec<String> {
     let nr = summary.processes;
@@ -145,6 +156,7 @@ pub fn legend(summary: &Summary) -> Vec<String> {
             line.sections.name()
         ));
     }
+    lines.extend(not_measured(summary));
     if summary.lookups.iter().flat_map(|line| &line.cells).any(LookupCell::is_branch) {
         lines.push(
             "Chained, (b): validity reached the next address as a branch, at least where it is no, not as data: compare \

@@ -5,7 +5,7 @@ use crate::judge::Verdict;
 use crate::probe::lookup::LookupOp;
 use crate::row::Sections;
 use crate::statistics::PROCESSES_FOR_INTERVAL;
-use crate::summary::{LookupLine, Pair, SERIES, Summary, headline_group};
+use crate::summary::{LookupLine, Pair, SERIES, Summary};
 use crate::units::percent;
 use crate::workload::THIS_MACHINE;
 use serde::Serialize;
@@ -27,6 +27,8 @@ pub struct Record {
     pub difference_ns: Option<f64>,
     /// Corrected interval of the ratio.
     pub interval: Option<(f64, f64)>,
+    /// The 95 % interval of this ratio alone.
+    pub interval_95: Option<(f64, f64)>,
     /// How far apart the same layout can be from itself, as a share of the time.
     pub noise_floor: Option<f64>,
 }
@@ -47,68 +49,56 @@ pub struct Verdicts {
 
 /// The lines that the headline is made of.
 fn headline_lines(summary: &Summary) -> impl Iterator<Item = &LookupLine> {
-    [Sections::Hot, Sections::Boot].into_iter().filter_map(|on| summary.lookup(headline_group(LookupOp::PfnValid), on))
+    [Sections::Hot, Sections::Boot].into_iter().filter_map(|on| summary.headline(LookupOp::PfnValid, on))
 }
 
 /// The verdicts of the maps of a run, the main one first.
 pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
-    let mut verdicts = Vec::new();
+    let mut headline = Vec::new();
     let mut reasons = Vec::new();
-    let mut headline = 0;
     if let Some((_, main)) = maps.first() {
         for line in headline_lines(main) {
             let case = line.group.name(line.sections);
-            let Some(pair) = line.pair(SERIES.0, SERIES.1, main.margin) else { continue };
-            headline += 1;
-            if !pair.judged.verdict.is_decided() {
+            let Some(pair) = line.pair(SERIES.0, SERIES.1) else { continue };
+            if !pair.verdict.is_decided() {
                 reasons.push(format!("{case}: {}.", why_undecided(line, &pair, main.margin)));
             }
-            verdicts.push(record(line, case, SERIES.0, SERIES.1, &pair));
+            headline.push(record(case, [SERIES.0, SERIES.1], &pair));
         }
     }
-    if headline == 0 {
+    let has_headline = !headline.is_empty();
+    if !has_headline {
         let (with, without) = SERIES;
         reasons.push(format!(
             "The cases that were chosen leave out the headline, pfn_valid/hot/random and pfn_valid/boot/random of {with} and {without}."
         ));
     }
+    let mut verdicts = headline;
     for (at, (map, summary)) in maps.iter().enumerate() {
         for line in &summary.lookups {
-            let name = line.group.name(line.sections);
-            let case = on_map(&name, if at == 0 { THIS_MACHINE } else { map });
-            for cell in &line.cells {
-                let Some(verdict) = cell.verdict else { continue };
-                let is_known =
-                    |of: &Record| of.case == case && of.layout == cell.layout && of.reference == summary.reference;
-                if verdicts.iter().take(headline).any(is_known) {
-                    continue;
+            let case = on_map(&line.group.name(line.sections), if at == 0 { THIS_MACHINE } else { map });
+            for names in line.pairs() {
+                let is_known = |of: &Record| of.case == case && names == [of.layout.as_str(), of.reference.as_str()];
+                if let Some(pair) = line.pair(names[0], names[1]).filter(|_| !verdicts.iter().take(2).any(is_known)) {
+                    verdicts.push(record(case.clone(), names, &pair));
                 }
-                verdicts.push(Record {
-                    case: case.clone(),
-                    layout: cell.layout.clone(),
-                    reference: summary.reference.clone(),
-                    verdict,
-                    ratio: cell.ratio,
-                    difference_ns: cell.difference_ns,
-                    interval: cell.ratio_interval,
-                    noise_floor: line.noise_floor,
-                });
             }
         }
     }
-    Verdicts { can_judge: reasons.is_empty(), has_headline: headline > 0, reasons, verdicts }
+    Verdicts { can_judge: reasons.is_empty(), has_headline, reasons, verdicts }
 }
 
-fn record(line: &LookupLine, case: String, layout: &str, reference: &str, pair: &Pair) -> Record {
+fn record(case: String, [layout, reference]: [&str; 2], pair: &Pair) -> Record {
     Record {
         case,
         layout: layout.to_owned(),
         reference: reference.to_owned(),
-        verdict: pair.judged.verdict,
-        ratio: Some(pair.ratio).filter(|_| !pair.is_near_loop),
-        difference_ns: Some(pair.difference_ns),
-        interval: pair.judged.interval,
-        noise_floor: line.noise_floor,
+        verdict: pair.verdict,
+        ratio: pair.ratio,
+        difference_ns: pair.difference_ns,
+        interval: pair.interval,
+        interval_95: pair.interval_95,
+        noise_floor: pair.noise_floor,
     }
 }
 
@@ -117,16 +107,19 @@ fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
     let disturbed = line.cells.iter().map(|cell| cell.disturbed_percent).fold(0.0, f64::max);
     let dropped =
         if disturbed > 0.0 { format!("; up to {disturbed:.0} % of the samples were disturbed") } else { String::new() };
-    match (pair.judged.interval, line.noise_floor) {
-        (None, _) => format!(
+    let Some(floor) = pair.noise_floor else {
+        return format!("there is no control to tell the noise floor by{dropped}");
+    };
+    if pair.processes < PROCESSES_FOR_INTERVAL {
+        return format!(
             "{} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs had enough undisturbed samples{dropped}",
             pair.processes
-        ),
-        (_, None) => format!("there is no control to tell the noise floor by{dropped}"),
-        (Some((low, high)), Some(floor)) => format!(
-            "the interval of the ratio, {low:.3} to {high:.3}, is neither within the margin of {} nor beyond the noise floor of {}{dropped}",
-            percent(margin),
-            percent(floor)
-        ),
+        );
     }
+    let interval = pair.interval.map(|(low, high)| format!(", {low:.3} to {high:.3},")).unwrap_or_default();
+    format!(
+        "the interval of the ratio{interval} is neither within the margin of {} nor beyond the noise floor of {}{dropped}",
+        percent(margin),
+        percent(floor)
+    )
 }

@@ -2,7 +2,7 @@
 
 use super::margin_percent;
 use super::{Answer, Json, print, print_json};
-use crate::compare::{self, Compared, Run};
+use crate::compare::{self, Compared, Comparison, Run};
 use crate::judge::Verdict;
 use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
 use crate::summary::Summary;
@@ -112,17 +112,9 @@ impl CompareArgs {
         }
         if self.json.json {
             let verdicts: Vec<_> = comparison.cases.iter().map(|of| record(of, before, after)).collect();
-            let undecided = comparison.cases.iter().filter(|of| !of.verdict.is_decided()).count();
-            let can_judge = undecided < comparison.cases.len();
-            let reasons: Vec<String> = if can_judge {
-                Vec::new()
-            } else {
-                vec![format!(
-                    "Every case is undecided; each run needs a control and {PROCESSES_FOR_INTERVAL} processes."
-                )]
-            };
+            let reasons: Vec<String> = why_not(&comparison).into_iter().collect();
             print_json(&json!({
-                "can_judge": can_judge,
+                "can_judge": reasons.is_empty(),
                 "reasons": reasons,
                 "verdicts": verdicts,
                 "before": before.name,
@@ -153,6 +145,9 @@ impl CompareArgs {
         if comparison.unshared > 0 {
             print(format!("Cases that only one of them has: {}.", comparison.unshared))?;
         }
+        if let Some(reason) = why_not(&comparison) {
+            print(format!("These runs cannot judge: {reason}"))?;
+        }
         if comparison.cases.iter().any(|compared| compared.interval.is_none() || compared.noise_floor.is_none()) {
             print(format!(
                 "A verdict needs {PROCESSES_FOR_INTERVAL} processes and a control in each run: pfnbench run, or --tier quick."
@@ -160,6 +155,17 @@ impl CompareArgs {
         }
         Ok(Answer::Yes)
     }
+}
+
+/// Why two runs cannot judge; `None` if they decide at least half of the cases.
+fn why_not(comparison: &Comparison) -> Option<String> {
+    let all = comparison.cases.len();
+    let undecided = comparison.cases.iter().filter(|of| !of.verdict.is_decided()).count();
+    (2 * undecided > all).then(|| {
+        format!(
+            "{undecided} of {all} cases are undecided. Each run needs a control, {PROCESSES_FOR_INTERVAL} processes and an idle machine."
+        )
+    })
 }
 
 /// A case as programs read verdicts.

@@ -40,7 +40,7 @@ pub const HOTPLUG_SIZES: [u64; 4] = [2 << 20, 16 << 20, 128 << 20, 1 << 30];
 pub const REFERENCE: &str = "subsection";
 
 /// The reason of rows of what was not begun.
-const NOT_REACHED: &str = "not measured: the time of the run was over before";
+pub const NOT_REACHED: &str = "not measured: the time of the run was over before";
 
 /// What is raced.
 #[derive(Clone, Debug)]

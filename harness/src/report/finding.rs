@@ -5,6 +5,7 @@ use super::headline::{Headline, Kind, Rank};
 use crate::cover_letter::{self, Cost};
 use crate::row::{Sections, Tables};
 use crate::summary::Summary;
+use crate::table;
 use crate::units::{percent, time};
 
 /// A line of the table of winners.
@@ -100,6 +101,7 @@ pub fn notes(view: View<'_>) -> Vec<String> {
     if !fixed.is_empty() && fixed.len() < summary.layouts.len() {
         notes.push(format!("Memory cannot be added to or removed from {}.", fixed.join(", ")));
     }
+    notes.extend(table::not_measured(summary));
     if summary.on_device {
         notes.push(
             "Layouts with records on a device use its blocks again, where RAM is zeroed anew for each addition."
@@ -131,8 +133,8 @@ pub const COSTS: [&str; 4] =
 
 /// How to read the costs.
 pub const COSTS_CAPTION: &str = "pfn_valid in random order: subsection against vmemmap-section, the same layout without the map; as \
-                                 posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the corrected \
-                                 interval over processes.";
+                                 posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the interval \
+                                 over processes, corrected for all verdicts of its map.";
 
 /// The costs as a table, a line a map and state of the tables.
 pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
@@ -141,10 +143,7 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
         let first = costs.first()?;
         let of = |sections| costs.iter().find(|cost| cost.sections == sections);
         let merged = |sections| of(sections).map_or_else(String::new, Cost::in_words);
-        let posted = |sections| {
-            let of = of(sections).and_then(|cost| Some((cost.posted?, cost.posted_verdict?)));
-            of.map_or_else(String::new, |(ratio, verdict)| format!("{verdict}, {ratio}"))
-        };
+        let posted = |sections| of(sections).and_then(Cost::posted_in_words).unwrap_or_default();
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
         let (hot, boot) = (Sections::Hot, Sections::Boot);
         Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
@@ -166,6 +165,7 @@ mod tests {
             ratio: None,
             interval: None,
             against_best,
+            more: None,
         };
         let of = |kind, values| Headline { what: "x".into(), unit: Unit::Ns, kind, backing: String::new(), values };
         let slower = Some(Verdict::Slower);

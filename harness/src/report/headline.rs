@@ -53,6 +53,8 @@ pub struct Value {
     /// What may be said of it against the best value: of a direct comparison of the two. `None` for the best itself, and for what is
     /// not judged.
     pub against_best: Option<Verdict>,
+    /// How much more it is than the best, of the same comparison.
+    pub more: Option<f64>,
 }
 
 /// A headline.
@@ -113,8 +115,10 @@ impl Headline {
         let place = |layout: &String| self.values.iter().position(|value| value.layout == *layout);
         let mut layouts: Vec<String> = first.iter().map(|value| value.layout.clone()).collect();
         layouts.sort_by_key(place);
-        let rank =
-            |value: &&Value| Rank { layouts: vec![value.layout.clone()], value: value.value, more: value.value - best };
+        let rank = |value: &&Value| {
+            let more = value.more.unwrap_or(value.value - best);
+            Rank { layouts: vec![value.layout.clone()], value: value.value, more }
+        };
         std::iter::once(Rank { layouts, value: best, more: 0.0 }).chain(others.iter().map(rank)).collect()
     }
 
@@ -136,7 +140,9 @@ pub fn memory(sections: Sections) -> &'static str {
 pub fn is_row_of_one(row: &Row) -> bool {
     let is_lookup = || {
         row.metric == "time"
-            && LookupGroup::of(row).is_some_and(|of| HEADLINES.iter().any(|(op, _)| of == headline_group(*op)))
+            && LookupGroup::of(row).is_some_and(|of| {
+                HEADLINES.iter().any(|(op, _)| LookupGroup { preempt: false, ..of } == headline_group(*op))
+            })
     };
     let is_hotplug = || {
         let is_plain = row.mode.as_deref().is_none_or(|mode| mode == Addresses::Again.name())
@@ -154,18 +160,19 @@ pub fn is_row_of_one(row: &Row) -> bool {
 pub fn all(summary: &Summary) -> Vec<Headline> {
     let mut headlines = Vec::new();
     for (op, sections) in HEADLINES {
-        let Some(line) = summary.lookup(headline_group(op), sections) else { continue };
+        let Some(line) = summary.headline(op, sections) else { continue };
         let best = line.fastest().map(|cell| cell.layout.clone());
         let value = |cell: &crate::summary::LookupCell| {
             let layout = cell.layout.clone();
             let best = best.as_deref().filter(|best| *best != layout);
-            let against_best = best.and_then(|best| line.pair(&layout, best, summary.margin));
+            let against_best = best.and_then(|best| line.pair(&layout, best));
             Some(Value {
                 layout,
                 value: cell.median_ns?,
                 ratio: cell.ratio,
                 interval: cell.ratio_interval,
-                against_best: against_best.map(|pair| pair.judged.verdict),
+                against_best: against_best.map(|pair| pair.verdict),
+                more: against_best.and_then(|pair| pair.difference_ns),
             })
         };
         let what = match op {
@@ -217,7 +224,7 @@ fn headline(
     let reference = reference.filter(|value| *value > 0.0);
     let value = |(layout, value): (String, f64)| {
         let ratio = reference.map(|reference| value / reference);
-        Value { layout, value, ratio, interval: None, against_best: None }
+        Value { layout, value, ratio, interval: None, against_best: None, more: None }
     };
     // Of what is counted in bytes the backing is no part.
     let backing = if kind == Kind::OneProcess { summary.backing.clone() } else { String::new() };
@@ -246,6 +253,7 @@ mod tests {
             ratio: None,
             interval: None,
             against_best,
+            more: None,
         };
         let of = |kind, values| Headline { what: String::new(), unit: Unit::Ns, kind, backing: String::new(), values };
         let values = vec![

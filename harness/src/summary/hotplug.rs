@@ -107,7 +107,7 @@ pub(super) fn phases(rows: &[Row], layouts: &[String]) -> Vec<PhaseLine> {
 }
 
 /// The group of a row. Rows of runs that knew no other are of the usual one.
-fn group(row: &Row) -> HotplugGroup {
+pub(super) fn group(row: &Row) -> HotplugGroup {
     let position = Position::ALL.into_iter().find(|position| row.position.as_deref() == Some(position.name()));
     let addresses = Addresses::ALL.into_iter().find(|addresses| row.mode.as_deref() == Some(addresses.name()));
     HotplugGroup {

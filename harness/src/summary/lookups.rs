@@ -30,6 +30,9 @@ pub fn headline_group(op: LookupOp) -> LookupGroup {
 /// The two layouts that the series is about: with the sub-section map, and the same without it.
 pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");
 
+/// The series as it was posted: boot memory reads the map too.
+pub const AS_POSTED: &str = "subsection-v6";
+
 /// Figures and references below so many times the loop alone have no ratio: it would be one of loops.
 const LEAST_FLOORS: f64 = 3.0;
 
@@ -40,7 +43,7 @@ pub struct LookupCell {
     pub layout: String,
     /// Median over processes, in ns an operation; of a process it is the mean over boots of the lower quartile of the samples.
     pub median_ns: Option<f64>,
-    /// Lower and upper quartile over all samples.
+    /// Lower and upper quartile over all samples that were not disturbed.
     pub quartiles_ns: Option<(f64, f64)>,
     /// Geometric mean over processes of the ratio to the reference layout in the same rounds. Absent where either figure is within three
     /// times that of the loop alone.
@@ -80,9 +83,9 @@ impl LookupCell {
         matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
     }
 
-    fn keep(&mut self, judged: Judged) {
-        self.verdict = Some(judged.verdict);
-        self.ratio_interval = judged.interval.filter(|_| self.ratio.is_some());
+    fn keep(&mut self, pair: &Pair) {
+        (self.ratio, self.ratio_interval) = (pair.ratio, pair.interval);
+        (self.difference_ns, self.verdict) = (pair.difference_ns, Some(pair.verdict));
     }
 }
 
@@ -109,24 +112,28 @@ pub struct LookupLine {
     /// Log ratios of controls to their namesake, one a process, by the layout that serves as one.
     #[serde(skip)]
     controls: BTreeMap<String, Vec<f64>>,
-    /// Verdicts of the headline family, by layout and the one that it is compared with.
+    /// Every pair of layouts that was judged, each once, in the order of their importance.
     #[serde(skip)]
-    headline: BTreeMap<(String, String), Judged>,
+    judged: Vec<([String; 2], Judged)>,
 }
 
 /// A comparison of two layouts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// Geometric mean over processes of the ratio.
-    pub ratio: f64,
-    /// Mean over processes of the difference, in ns an operation.
-    pub difference_ns: f64,
-    /// Verdict and interval, corrected for the headline family if the pair is of it.
-    pub judged: Judged,
+    /// Geometric mean over processes of the ratio; absent where either figure is within three times that of the loop alone.
+    pub ratio: Option<f64>,
+    /// Corrected interval of the ratio; absent with too few processes, and where there is no ratio.
+    pub interval: Option<(f64, f64)>,
+    /// The 95 % interval of this ratio alone, likewise.
+    pub interval_95: Option<(f64, f64)>,
+    /// Mean over processes of the difference, in ns an operation; absent if every sample was disturbed.
+    pub difference_ns: Option<f64>,
+    /// What may be said of it.
+    pub verdict: Verdict,
+    /// The noise floor that it was held against, as a share of the time.
+    pub noise_floor: Option<f64>,
     /// Processes with enough undisturbed samples.
     pub processes: usize,
-    /// A figure is within three times that of the loop alone, so the ratio is one of loops.
-    pub is_near_loop: bool,
 }
 
 impl LookupLine {
@@ -141,19 +148,71 @@ impl LookupLine {
         timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
     }
 
-    /// Two layouts compared with each other directly, not by way of the reference. `None` if either has no samples.
-    pub fn pair(&self, of: &str, to: &str, margin: f64) -> Option<Pair> {
-        let (of_samples, to_samples) = (self.samples.get(of)?, self.samples.get(to)?);
-        let (logs, differences) = compared(of_samples, to_samples);
-        let judged = self.headline.get(&(of.to_owned(), to.to_owned())).copied();
-        let alone = || judge(Family::Headline(1), &[self.comparison([of, to], &logs)], margin)[0];
+    /// Two layouts compared with each other directly, not by way of the reference. `None` if the pair was not judged: either has no
+    /// samples, or nothing reads it.
+    pub fn pair(&self, of: &str, to: &str) -> Option<Pair> {
+        let judged = self.judgement(of, to)?;
+        let (logs, differences) = compared(self.samples.get(of)?, self.samples.get(to)?);
+        let has_ratio = !self.is_near_loop(of) && !self.is_near_loop(to);
         Some(Pair {
-            ratio: mean(&logs)?.exp(),
-            difference_ns: mean(&differences)?,
-            judged: judged.unwrap_or_else(alone),
+            ratio: mean(&logs).map(f64::exp).filter(|_| has_ratio),
+            interval: judged.interval.filter(|_| has_ratio),
+            interval_95: judged.interval_95.filter(|_| has_ratio),
+            difference_ns: mean(&differences),
+            verdict: judged.verdict,
+            noise_floor: judged.noise_floor,
             processes: logs.len(),
-            is_near_loop: self.is_near_loop(of) || self.is_near_loop(to),
         })
+    }
+
+    /// The pairs that were judged: the layout that is judged, and the one that it is compared with.
+    pub fn pairs(&self) -> impl Iterator<Item = [&str; 2]> {
+        self.judged.iter().map(|([of, to], _)| [of.as_str(), to.as_str()])
+    }
+
+    fn judgement(&self, of: &str, to: &str) -> Option<Judged> {
+        self.judged.iter().find_map(|(pair, judged)| match [pair[0].as_str(), pair[1].as_str()] {
+            pair if pair == [of, to] => Some(*judged),
+            pair if pair == [to, of] => Some(judged.inverted()),
+            _ => None,
+        })
+    }
+
+    /// Is it one of those that are read first?
+    fn is_headline(&self) -> bool {
+        let group = LookupGroup { preempt: false, ..self.group };
+        HEADLINES.iter().any(|(op, on)| group == headline_group(*op) && self.sections == *on)
+    }
+
+    /// The layout and the one that it is compared with: pairs of the headline family, and all others that are read somewhere.
+    fn asked_pairs(&self, reference: &str) -> [Vec<[String; 2]>; 2] {
+        let is_timed = |layout: &str| self.samples.get(layout).is_some_and(|samples| !samples.is_empty());
+        let pair =
+            |of: &str, to: &str| (of != to && is_timed(of) && is_timed(to)).then(|| [of.to_owned(), to.to_owned()]);
+        let of_series = match self.group.op == LookupOp::PfnValid && self.group.mode == Mode::Independent {
+            true => [pair(SERIES.0, SERIES.1), pair(AS_POSTED, SERIES.1)],
+            false => [None, None],
+        };
+        let layouts = || self.cells.iter().map(|cell| cell.layout.as_str());
+        let with_reference =
+            layouts().filter(|layout| self.is_like(layout, reference)).map(|layout| pair(layout, reference));
+        let best = self.fastest().map(|cell| cell.layout.as_str()).filter(|_| self.is_headline());
+        let with_best = layouts().filter_map(|layout| pair(layout, best?)).map(Some);
+        let mut known: Vec<[String; 2]> = Vec::new();
+        let mut new = |pairs: Vec<Option<[String; 2]>>| {
+            let mut asked = Vec::new();
+            for pair in pairs.into_iter().flatten() {
+                if !known.iter().any(|[a, b]| pair == [a.clone(), b.clone()] || pair == [b.clone(), a.clone()]) {
+                    known.push(pair.clone());
+                    asked.push(pair);
+                }
+            }
+            asked
+        };
+        match self.is_headline() {
+            true => [new(of_series.into_iter().chain(with_best).collect()), new(with_reference.collect())],
+            false => [Vec::new(), new(with_reference.chain(of_series).collect())],
+        }
     }
 
     /// Is the figure of a layout within three times that of the loop alone?
@@ -296,8 +355,8 @@ pub(super) fn lines(rows: &[Row], layouts: &[String], reference: &str, margin: f
         })
         .collect();
     lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
-    judge_headlines(&mut lines, margin);
-    compare_with(&mut lines, reference, margin);
+    judge_pairs(&mut lines, reference, margin);
+    compare_with(&mut lines, reference);
     lines
 }
 
@@ -315,11 +374,11 @@ fn line(
     let cell = |layout: &String| {
         let rows = of_layout(layout);
         let first = rows.first()?;
-        let values = sorted(rows.iter().filter_map(|row| row.value));
+        let values = sorted(rows.iter().filter(|row| !row.disturbed).filter_map(|row| row.value));
         let disturbed = rows.iter().filter(|row| row.disturbed).count();
         let of_processes = by_process(&by_layout[layout]);
         let median_ns = median(of_processes.into_values());
-        let lost = (median_ns.is_none() && !values.is_empty()).then(|| "every sample was disturbed".to_owned());
+        let lost = (median_ns.is_none() && disturbed > 0).then(|| "every sample was disturbed".to_owned());
         Some(LookupCell {
             layout: layout.clone(),
             median_ns,
@@ -345,79 +404,51 @@ fn line(
         group,
         sections,
         samples: by_layout,
-        headline: BTreeMap::new(),
+        judged: Vec::new(),
     }
 }
 
-/// Compares every cell with that of the reference. All of them together are a family with a false-discovery rate, but for the pairs of
-/// the headline family, whose verdicts they have.
-fn compare_with(lines: &mut [LookupLine], reference: &str, margin: f64) {
-    let mut places = Vec::new();
-    let mut comparisons = Vec::new();
-    for (at, line) in lines.iter_mut().enumerate() {
-        let Some(to) = line.samples.get(reference).filter(|samples| !samples.is_empty()).cloned() else { continue };
+/// Judges every pair: those that are read first (the cost of the sub-section map, and the winner of each headline against the others)
+/// as one family, all others as one with a false-discovery rate. The winner is found from the same data, so all pairs of layouts of a
+/// headline are corrected for.
+fn judge_pairs(lines: &mut [LookupLine], reference: &str, margin: f64) {
+    let asked: Vec<[Vec<[String; 2]>; 2]> = lines.iter().map(|line| line.asked_pairs(reference)).collect();
+    let pairs_of_all = |line: &LookupLine| {
+        let timed = line.cells.iter().filter(|cell| cell.median_ns.is_some()).count();
+        timed * timed.saturating_sub(1) / 2
+    };
+    let possible = lines.iter().filter(|line| line.is_headline()).map(pairs_of_all).sum();
+    for (nr, family) in [Family::Headline(possible), Family::Rest].into_iter().enumerate() {
+        let (mut places, mut comparisons) = (Vec::new(), Vec::new());
+        for (at, line) in lines.iter().enumerate() {
+            for pair in &asked[at][nr] {
+                let logs = compared(&line.samples[&pair[0]], &line.samples[&pair[1]]).0;
+                comparisons.push(line.comparison([&pair[0], &pair[1]], &logs));
+                places.push((at, pair.clone()));
+            }
+        }
+        for ((at, pair), judged) in places.into_iter().zip(judge(family, &comparisons, margin)) {
+            lines[at].judged.push((pair, judged));
+        }
+    }
+}
+
+/// Compares every cell with that of the reference.
+fn compare_with(lines: &mut [LookupLine], reference: &str) {
+    for line in lines {
         for nr in 0..line.cells.len() {
             let layout = line.cells[nr].layout.clone();
-            let of = &line.samples[&layout];
-            if of.is_empty() || !line.is_like(&layout, reference) {
-                continue;
-            }
-            let (logs, differences) = compared(of, &to);
-            let has_ratio = !line.is_near_loop(&layout) && !line.is_near_loop(reference);
-            let headline = line.headline.get(&(layout.clone(), reference.to_owned())).copied();
-            let comparison = line.comparison([&layout, reference], &logs);
+            let pair = line.pair(&layout, reference);
+            let has_ratio = !line.is_near_loop(reference);
             let cell = &mut line.cells[nr];
-            cell.ratio = mean(&logs).map(f64::exp).filter(|_| has_ratio);
-            cell.difference_ns = mean(&differences);
-            match headline {
-                _ if layout == reference => {}
-                Some(judged) => cell.keep(judged),
-                None => {
-                    comparisons.push(comparison);
-                    places.push((at, nr));
+            match pair {
+                Some(pair) => cell.keep(&pair),
+                None if layout == reference && cell.median_ns.is_some() => {
+                    (cell.ratio, cell.difference_ns) = (Some(1.0).filter(|_| has_ratio), Some(0.0));
                 }
+                None => {}
             }
         }
-    }
-    for ((at, nr), judged) in places.into_iter().zip(judge(Family::Rest, &comparisons, margin)) {
-        lines[at].cells[nr].keep(judged);
-    }
-}
-
-/// Judges what is read first as one family: the cost of the sub-section map, and the winner of each headline against the others. The
-/// winner is found from the same data, so all pairs of a headline are corrected for.
-fn judge_headlines(lines: &mut [LookupLine], margin: f64) {
-    let mut places: Vec<(usize, (String, String))> = Vec::new();
-    let mut comparisons = Vec::new();
-    let mut possible = 0;
-    for (at, line) in lines.iter().enumerate() {
-        let is_headline = HEADLINES.iter().any(|(op, on)| line.group == headline_group(*op) && line.sections == *on);
-        if !is_headline {
-            continue;
-        }
-        let timed: Vec<&LookupCell> = line.cells.iter().filter(|cell| cell.median_ns.is_some()).collect();
-        possible += timed.len() * timed.len().saturating_sub(1) / 2;
-        let best = line.fastest().map(|cell| cell.layout.clone());
-        let others = timed.iter().map(|cell| cell.layout.clone());
-        let mut pairs: Vec<(String, String)> = match &best {
-            Some(best) => others.filter(|layout| layout != best).map(|layout| (layout, best.clone())).collect(),
-            None => Vec::new(),
-        };
-        let series = (SERIES.0.to_owned(), SERIES.1.to_owned());
-        if line.group.op == LookupOp::PfnValid && !pairs.contains(&series) {
-            pairs.push(series);
-        }
-        for (of, to) in pairs {
-            let (Some(of_samples), Some(to_samples)) = (line.samples.get(&of), line.samples.get(&to)) else { continue };
-            let logs = compared(of_samples, to_samples).0;
-            if !logs.is_empty() {
-                comparisons.push(line.comparison([&of, &to], &logs));
-                places.push((at, (of, to)));
-            }
-        }
-    }
-    for ((at, pair), judged) in places.into_iter().zip(judge(Family::Headline(possible), &comparisons, margin)) {
-        lines[at].headline.insert(pair, judged);
     }
 }
 
@@ -524,6 +555,23 @@ mod tests {
         assert_eq!(cell.reason.as_deref(), Some("every sample was disturbed"));
     }
 
+    /// However a pair is asked for, and whoever is fastest: one judgement.
+    #[test]
+    fn a_pair_has_one_verdict_whoever_reads_it() {
+        for ratio in [0.7, 0.97, 1.0, 1.03, 1.5] {
+            let summary = Summary::of(&run(ratio, 0.01));
+            let line = &summary.lookups[0];
+            let (there, back) = (line.pair("a", REFERENCE).unwrap(), line.pair(REFERENCE, "a").unwrap());
+            let cell = line.cell("a").unwrap();
+            assert_eq!((Some(there.verdict), there.interval), (cell.verdict, cell.ratio_interval));
+            assert_eq!(there.verdict == Verdict::Slower, back.verdict == Verdict::Faster);
+            assert_eq!(there.verdict == Verdict::Equal, back.verdict == Verdict::Equal);
+            let ((low, high), (back_low, back_high)) = (there.interval.unwrap(), back.interval.unwrap());
+            assert!((low * back_high - 1.0).abs() < 1e-9 && (high * back_low - 1.0).abs() < 1e-9);
+            assert_eq!(line.pairs().count(), 1, "each once");
+        }
+    }
+
     #[test]
     fn near_the_loop_alone_there_is_no_ratio() {
         let mut rows = run(1.5, 0.005);
@@ -548,9 +596,12 @@ mod tests {
         rows.extend(of_a.into_iter().map(|row| Row { layout: "b".into(), value: row.value.map(|v| 1.1 * v), ..row }));
         let summary = Summary::of(&rows);
         let line = &summary.lookups[0];
-        let pair = line.pair("b", "a", 0.02).unwrap();
-        assert!((pair.ratio - 1.1).abs() < 1e-6 && pair.judged.verdict == Verdict::Slower, "{pair:?}");
-        let (low, high) = pair.judged.interval.unwrap();
+        // The reference is the fastest of the three here, and b against a is read nowhere.
+        assert_eq!(line.pair("b", "a"), None);
+        let judged = Summary::judged(&rows, "a", 0.02);
+        let pair = judged.lookups[0].pair("b", "a").unwrap();
+        assert!((pair.ratio.unwrap() - 1.1).abs() < 1e-6 && pair.verdict == Verdict::Slower, "{pair:?}");
+        let (low, high) = pair.interval.unwrap();
         assert!(high - low < 0.001, "paired: what a and b share is not in it");
     }
 
