@@ -215,7 +215,8 @@ pub struct Row {
     /// Fingerprint of the machine.
     pub machine: String,
     /// The doctor's verdict on this row: `ok` if the system told of nothing that disturbed it, `unfit` if it did, `unknown` where it
-    /// does not tell, or where nothing is asked (hotplug, readers). Of runs of earlier versions it is a verdict on the machine.
+    /// does not tell, or where nothing is asked (readers; hotplug by several threads or on a disk). A percentile of hotplug is `unfit`
+    /// if disturbed slices can be all that lies above it. Of runs of earlier versions it is a verdict on the machine.
     #[schemars(with = "Verdict")]
     pub doctor: String,
 }

@@ -1,6 +1,6 @@
 //! Runs a schedule: one process after another, keeping each unit on disk as soon as it is done.
 //!
-//! With a time limit the processes of the schedule share three quarters of it, what is measured once gets its share of the rest,
+//! With a time limit the processes of the schedule share 60 % of it, what is measured once gets its share of the rest,
 //! and what is left then goes to more processes. Each of those measures the lookups whose intervals are still wide, the widest
 //! first, so a case stops when its interval is narrow: by its width, never by what it says. `statistics/coverage.rs` simulates what
 //! that costs the coverage of intervals.
@@ -14,6 +14,7 @@ use crate::schedule::{Leg, MOST_PROCESSES, Schedule, Scope};
 use crate::summary::Summary;
 use crate::work::{BOOT, Work};
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -228,6 +229,14 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
     }
 }
 
+/// The file of this program. Without `/proc` it is what it was called by, if that is a path.
+fn this_program() -> io::Result<PathBuf> {
+    std::env::current_exe().or_else(|error| {
+        let called = std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);
+        called.ok_or(error)
+    })
+}
+
 fn one_process(
     schedule: &Schedule,
     leg: Leg,
@@ -240,7 +249,7 @@ fn one_process(
     let failed = |source| io_error(schedule, leg, source);
     let map = || schedule.maps[leg.map].map.name.clone();
     let (name, process) = (schedule.leg_name(leg), leg.process);
-    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    let mut command = Command::new(this_program().map_err(failed)?);
     command.args(["run", "--as-process"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Guarded(command.spawn().map_err(failed)?);
     let mut input = child.0.stdin.take().expect("it was asked for");

@@ -144,6 +144,10 @@ fn reason(error: &io::Error) -> String {
     };
     match error.kind() {
         io::ErrorKind::NotFound => "the processor offers no such event: a virtual machine without a PMU?".to_owned(),
+        // What a filter of system calls answers, in a container for instance.
+        _ if error.raw_os_error() == Some(libc::EPERM) => {
+            format!("not allowed: {}, or a seccomp filter forbids perf_event_open", paranoid())
+        }
         io::ErrorKind::PermissionDenied => format!("not allowed: {}", paranoid()),
         io::ErrorKind::Unsupported => "the kernel or the processor does not support the event".to_owned(),
         _ => error.to_string(),
@@ -193,7 +197,8 @@ mod tests {
     fn reasons_name_the_cause() {
         let said = |errno| reason(&io::Error::from_raw_os_error(errno));
         assert!(said(2).contains("PMU"));
-        assert!(said(13).contains("perf_event_paranoid is"));
+        assert!(said(13).contains("perf_event_paranoid is") && !said(13).contains("seccomp"));
+        assert!(said(1).contains("perf_event_paranoid is") && said(1).contains("seccomp"));
         assert!(said(95).contains("support"));
     }
 }

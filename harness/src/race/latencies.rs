@@ -2,10 +2,12 @@
 
 use super::{Race, RaceError};
 use crate::cases::{Addresses, HotplugCase, HotplugGroup, processors};
+use crate::doctor::Verdict;
 use crate::field::{Field, FieldError};
+use crate::probe::disturbance::is_disturbed;
 use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner, PERCENTILES, Touch, percentile};
 use crate::probe::place::{NoPlace, Place};
-use crate::row::{Row, Status};
+use crate::row::{Evidence, Row, Status};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use memmap_layouts::{Bytes, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
 use rand::seq::SliceRandom;
@@ -45,10 +47,37 @@ struct Lane {
     fresh_end: u64,
     latencies: Latencies,
     spent: Duration,
+    /// What the system told of the slices.
+    seen: Seen,
     /// No addresses are left for it.
     at_end: bool,
     /// Why it cannot take part after all: too large for this run, not wrong.
     too_large: Option<String>,
+}
+
+/// What the system told of the slices of a lane.
+#[derive(Default)]
+struct Seen {
+    evidence: Option<Evidence>,
+    slices: u64,
+    disturbed: u64,
+}
+
+impl Seen {
+    fn add(&mut self, evidence: Evidence) {
+        self.evidence = Some(self.evidence.map_or(evidence, |before| before.plus(evidence)));
+        self.slices += 1;
+        self.disturbed += u64::from(is_disturbed(&evidence));
+    }
+
+    /// The verdict on a value that so large a share of the samples lie above: disturbed slices can be all of those.
+    fn verdict(&self, above: f64) -> Verdict {
+        match self.evidence {
+            None => Verdict::Unknown,
+            Some(_) if self.disturbed as f64 > above * self.slices as f64 => Verdict::Unfit,
+            Some(_) => Verdict::Ok,
+        }
+    }
 }
 
 /// Additions of growth, one behind the other, all of which stay until the walk ends. Empty for other groups.
@@ -117,7 +146,7 @@ impl<G: Geometry> Race<'_, G> {
         for lane in lanes {
             match lane.too_large {
                 Some(reason) => refused.push((lane.layout, reason)),
-                None => self.latency_rows(lane.layout, group, &lane.latencies),
+                None => self.latency_rows(group, &lane),
             }
         }
         for (at, reason) in refused {
@@ -153,7 +182,8 @@ impl<G: Geometry> Race<'_, G> {
         }
         let (latencies, spent) = (Latencies::default(), Duration::ZERO);
         let walk = Walk::default();
-        Ok(Lane { layout: at, place, held: None, walk, fresh_end, latencies, spent, at_end: false, too_large: None })
+        let (seen, at_end, too_large) = (Seen::default(), false, None);
+        Ok(Lane { layout: at, place, held: None, walk, fresh_end, latencies, spent, seen, at_end, too_large })
     }
 
     /// Lanes that have room for walks, and layouts that do not, with the reason. What is left of the limit on records is shared
@@ -226,11 +256,17 @@ impl<G: Geometry> Race<'_, G> {
             let more = lane.iterations() < 2 || lane.iterations() < samples && lane.spent < time;
             more && !lane.at_end && lane.too_large.is_none()
         };
+        // Who waits for other threads, or for a disk, leaves the processor without being disturbed.
+        let waits = group.init_threads.get() > 1 || matches!(self.settings.means.backing, RamBacking::File(_));
         while lanes.iter().any(is_open) {
             for lane in lanes.iter_mut().filter(|lane| is_open(lane)) {
-                match group.addresses {
-                    Addresses::Growth => self.slice_of_growth(group, lane, ground, samples)?,
-                    Addresses::Again | Addresses::Fresh => self.slice_of_hotplug(group, lane, ground, samples)?,
+                let (done, evidence) = self.watch.time(|| match group.addresses {
+                    Addresses::Growth => self.slice_of_growth(group, lane, ground, samples),
+                    Addresses::Again | Addresses::Fresh => self.slice_of_hotplug(group, lane, ground, samples),
+                });
+                done?;
+                if !waits {
+                    lane.seen.add(evidence);
                 }
             }
             lanes.reverse();
@@ -406,8 +442,11 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    fn latency_rows(&mut self, at: usize, group: &HotplugGroup, latencies: &Latencies) {
-        let id = self.field.layouts[at].id();
+    fn latency_rows(&mut self, group: &HotplugGroup, lane: &Lane) {
+        let (id, latencies, seen) = (self.field.layouts[lane.layout].id(), &lane.latencies, &lane.seen);
+        // Of values that samples lie above.
+        let judged =
+            |row: Row, above: f64| Row { evidence: seen.evidence, doctor: seen.verdict(above).to_string(), ..row };
         for (op, histogram) in latencies.by_op() {
             if group.ops().all(|timed| timed != op) {
                 continue;
@@ -416,12 +455,12 @@ impl<G: Geometry> Race<'_, G> {
             let mut rows = Vec::new();
             for (metric, p) in PERCENTILES {
                 rows.push(match percentile(histogram, p) {
-                    Ok(ns) => Row { value: Some(ns as f64), ..row(metric) },
+                    Ok(ns) => Row { value: Some(ns as f64), ..judged(row(metric), 1.0 - p) },
                     Err(_) => Row { status: Status::TooFew, ..row(metric) },
                 });
             }
             rows.push(match histogram.is_empty() {
-                false => Row { value: Some(histogram.max() as f64), ..row("max") },
+                false => Row { value: Some(histogram.max() as f64), ..judged(row("max"), 0.0) },
                 true => Row { status: Status::TooFew, ..row("max") },
             });
             self.outcome.rows.extend(rows);
@@ -430,7 +469,7 @@ impl<G: Geometry> Race<'_, G> {
         }
         for (phase, histogram) in latencies.phases.by_phase() {
             let metric = format!("phase_{phase:?}").to_lowercase();
-            let mut row = self.latency_row(id, "hotplug", &metric, "ns", group);
+            let mut row = judged(self.latency_row(id, "hotplug", &metric, "ns", group), 0.5);
             row.n_ops = Some(histogram.len());
             match percentile(histogram, 0.5) {
                 Ok(ns) => row.value = Some(ns as f64),
@@ -528,6 +567,18 @@ pub(super) mod tests {
             assert_eq!(row.status, Status::NotOffered);
             assert!(row.reason.as_deref().unwrap().contains("no fresh addresses"), "{row:?}");
         });
+    }
+
+    #[test]
+    fn a_percentile_is_unfit_if_disturbed_slices_can_be_all_above_it() {
+        let quiet = Evidence { wall_ns: 600_000, cpu_ns: Some(600_000), ..Evidence::default() };
+        let mut seen = Seen::default();
+        assert_eq!(seen.verdict(0.5), Verdict::Unknown, "nothing was asked");
+        (0..95).for_each(|_| seen.add(quiet));
+        assert_eq!(seen.verdict(0.0), Verdict::Ok);
+        (0..5).for_each(|_| seen.add(Evidence { switches: Some(1), ..quiet }));
+        assert_eq!([0.5, 0.1, 0.01, 0.0].map(|above| seen.verdict(above) == Verdict::Ok), [true, true, false, false]);
+        assert_eq!(seen.evidence.unwrap().wall_ns, 100 * 600_000);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const WARM_BATCHES: u64 = 4;
 const WARM_QUERIES_PER_SECTION: u64 = 4;
 
 /// A disturbed slice is taken again at most so often.
-const RETAKES: u32 = 4;
+pub(super) const RETAKES: u32 = 4;
 
 /// Rounds of a group however little time is left: fewer give no low quantile.
 const LEAST_ROUNDS: u32 = 2;
@@ -223,7 +223,7 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     /// A slice of some queries, taken again while it is disturbed, a few times at most.
-    pub(super) fn slice_at(&self, lane: &mut Lane, mut window: Window) -> Result<Sample, RaceError> {
+    pub(super) fn slice_at(&self, lane: &mut Lane, window: Window) -> Result<Sample, RaceError> {
         let mut retaken = 0;
         loop {
             // Untimed: what the slices before took from the caches is not this one's to fetch.
@@ -238,9 +238,8 @@ impl<G: Geometry> Race<'_, G> {
                 let evidence = Evidence { retaken, ..evidence };
                 return Ok(Sample { evidence, disturbed, nr_ops: lane.prepared.nr_ops(window) });
             }
+            // The same queries: in a duel the other build is asked them too.
             retaken += 1;
-            let warm = lane.next(lane.warm_batches);
-            window = lane.prepared.behind(warm, window.batches);
         }
     }
 
