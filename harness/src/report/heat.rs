@@ -59,6 +59,13 @@ pub struct HeatCell {
     pub note: String,
 }
 
+impl HeatLine {
+    /// The noise floor in words.
+    pub fn floor_in_words(&self) -> Option<String> {
+        self.noise_floor.map(|floor| format!("noise floor {}", percent(floor)))
+    }
+}
+
 impl HeatCell {
     /// How it compares with the reference.
     pub fn shade(&self) -> Shade {
@@ -120,8 +127,8 @@ pub struct HeatLine {
     pub order: String,
     /// The map.
     pub map: String,
-    /// What is to be known of all of it.
-    pub note: String,
+    /// How far apart the same layout can be from itself here, as a share of the time.
+    pub noise_floor: Option<f64>,
     /// By layout, in the order of the run.
     pub cells: Vec<HeatCell>,
 }
@@ -168,7 +175,7 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
         sections: line.sections,
         order: line.group.pattern.to_string(),
         map: map.to_owned(),
-        note: line.noise_floor.map(|floor| format!("noise floor {}", percent(floor))).unwrap_or_default(),
+        noise_floor: line.noise_floor,
         cells: layouts.iter().map(cell).collect(),
     }
 }
@@ -191,7 +198,7 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
         sections: Sections::Hot,
         order: String::new(),
         map: map.to_owned(),
-        note: String::new(),
+        noise_floor: None,
         cells: layouts.iter().map(cell).collect(),
     }
 }

@@ -8,6 +8,7 @@ use super::picture::DrawError;
 use super::{Part, Report};
 use crate::cover_letter::Cost;
 use crate::doctor::Finding;
+use crate::units::percent;
 
 /// A file of a report: its name, and what is in it.
 #[derive(Debug)]
@@ -57,14 +58,19 @@ pub fn winners(winners: &[Winner]) -> String {
 /// The heat table, of lines that `wanted` takes.
 pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
     let layouts = &part.view().layouts();
-    let labels = ["operation", "on", "order", "map"].map(str::to_owned);
+    let labels = ["operation", "on", "order", "map", "noise floor"].map(str::to_owned);
     let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
     let line = |line: &HeatLine| {
         let cell = |of: &super::heat::HeatCell| {
-            let parts = [Some(of.ratio_in_words()), of.interval_in_words(), of.time_in_words()];
-            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+            let verdict = of.verdict_in_words().map(|verdict| {
+                let difference = of.difference_in_words().map(|ns| format!(" {ns}")).unwrap_or_default();
+                format!("{verdict}{difference}")
+            });
+            let parts = [Some(of.ratio_in_words()), of.interval_in_words(), of.time_in_words(), verdict];
+            parts.into_iter().flatten().map(|part| escaped(&part)).collect::<Vec<_>>().join(" ")
         };
-        let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map].map(escaped);
+        let floor = line.noise_floor.map(percent).unwrap_or_default();
+        let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map, &floor].map(escaped);
         labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
     };
     table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())

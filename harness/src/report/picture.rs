@@ -445,6 +445,13 @@ pub enum Key {
     Block(RGBColor),
     /// A dashed line.
     Dashes,
+    /// A band behind what is drawn.
+    Band,
+}
+
+/// Colour of a band.
+pub fn band() -> ShapeStyle {
+    BLACK.mix(0.15).filled()
 }
 
 /// Writes title and legend, and gives what is left below.
@@ -470,6 +477,7 @@ pub fn head<'a>(area: &Area<'a>, title: &str, legend: &[(Key, String)]) -> Resul
                 let line = [(x, y), (x + 14, y)];
                 area.draw(&DashedPathElement::new(line, 4, 3, BLACK.mix(0.6).stroke_width(1)))?;
             }
+            Key::Band => area.draw(&Rectangle::new([(x, y - 6), (x + 12, y + 6)], band()))?,
         }
         text(area, &name, (x + 20, y), LABEL, Hang::Right)?;
         x += width;

@@ -5,7 +5,7 @@ use crate::queries::Pattern;
 use crate::report::data::Data;
 use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
-use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, chart, head, plain, text};
+use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, band, chart, head, plain, text};
 use crate::row::Sections;
 use crate::statistics::Ratio;
 use crate::summary::{LookupCell, LookupLine};
@@ -80,6 +80,9 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
             shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
         let legend: Vec<(Key, String)> =
             legend.into_iter().chain([(Key::Dashes, "the loop alone".to_owned())]).collect();
+        let has_floor = lines.iter().any(|line| line.noise_floor.is_some());
+        let floor = || (Key::Band, format!("noise floor around {}", summary.reference));
+        let legend: Vec<(Key, String)> = legend.into_iter().chain(has_floor.then(floor)).collect();
         let body = head(area, title, &legend)?;
         let medians = lines.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
         let y = Axis::log(medians.chain([FLOOR_NS]), 1.0, 1.6);
@@ -90,6 +93,11 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         // As wide as its bar: four digits of about 0.6 of their height.
         let size = (bar_pixels / 2.6).clamp(7.0, LABEL);
         for (place, line) in lines.iter().enumerate() {
+            let of_reference = line.cell(&summary.reference).and_then(|cell| cell.median_ns);
+            if let Some((ns, floor)) = of_reference.zip(line.noise_floor) {
+                let near = [(place as f64 + 0.02, ns / (1.0 + floor)), (place as f64 + 0.98, ns * (1.0 + floor))];
+                chart.draw_series([Rectangle::new(near, band())])?;
+            }
             for (nr, layout) in shown.iter().enumerate() {
                 let Some(cell) = line.cells.iter().find(|cell| cell.layout == **layout) else { continue };
                 let Some(ns) = cell.median_ns else { continue };
