@@ -50,6 +50,30 @@ pub struct Finding {
     pub matters: bool,
 }
 
+/// One of the two lists of points.
+#[derive(Debug)]
+pub struct List<'a> {
+    /// What its points are.
+    pub heading: &'static str,
+    /// What is said of each.
+    pub column: &'static str,
+    /// The points.
+    pub findings: Vec<&'a Finding>,
+}
+
+impl Finding {
+    /// How it stands in a word: of points that only enable more, whether they are there.
+    pub fn word(&self) -> &'static str {
+        match (self.verdict, self.matters) {
+            (Verdict::Ok, true) => "ok",
+            (Verdict::Ok, false) => "yes",
+            (Verdict::Unfit, true) => "unfit",
+            (Verdict::Unfit, false) => "no",
+            (Verdict::Unknown, _) => "unknown",
+        }
+    }
+}
+
 /// The examination of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -59,6 +83,17 @@ pub struct Examination {
 }
 
 impl Examination {
+    /// What disturbs measuring, and what would enable more.
+    pub fn lists(&self) -> [List<'_>; 2] {
+        [(true, "What disturbs measuring", "verdict"), (false, "What would enable more", "there")].map(
+            |(matters, heading, column)| List {
+                heading,
+                column,
+                findings: self.findings.iter().filter(|finding| finding.matters == matters).collect(),
+            },
+        )
+    }
+
     /// Unfit if any point that matters is, else unknown if any is, else ok.
     pub fn verdict(&self) -> Verdict {
         let matters = || self.findings.iter().filter(|finding| finding.matters).map(|finding| finding.verdict);

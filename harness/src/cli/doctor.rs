@@ -27,22 +27,21 @@ impl DoctorArgs {
                 "verdict": verdict, "findings": examination.findings, "environment": environment,
             }))?;
         } else {
-            for (matters, heading) in [(true, "What disturbs measuring:"), (false, "What would enable more:")] {
-                print(heading)?;
+            for list in examination.lists() {
+                print(format!("{}:", list.heading))?;
                 let mut table = table::empty();
                 table.set_content_arrangement(ContentArrangement::Dynamic);
-                table.set_header(["point", if matters { "verdict" } else { "there" }, "seen", "what to do"]);
-                for finding in examination.findings.iter().filter(|finding| finding.matters == matters) {
-                    let (word, colour) = match (finding.verdict, matters) {
-                        (Verdict::Ok, true) => ("ok", Color::Green),
-                        (Verdict::Ok, false) => ("yes", Color::Green),
-                        (Verdict::Unfit, true) => ("unfit", Color::Red),
-                        (Verdict::Unfit, false) => ("no", Color::Yellow),
-                        (Verdict::Unknown, _) => ("unknown", Color::DarkGrey),
+                table.set_header(["point", list.column, "seen", "what to do"]);
+                for finding in list.findings {
+                    let colour = match (finding.verdict, finding.matters) {
+                        (Verdict::Ok, _) => Color::Green,
+                        (Verdict::Unfit, true) => Color::Red,
+                        (Verdict::Unfit, false) => Color::Yellow,
+                        (Verdict::Unknown, _) => Color::DarkGrey,
                     };
                     table.add_row([
                         Cell::new(&finding.point),
-                        Cell::new(word).fg(colour),
+                        Cell::new(finding.word()).fg(colour),
                         Cell::new(&finding.seen),
                         Cell::new(&finding.advice),
                     ]);

@@ -101,7 +101,7 @@ struct PartPage<'a> {
     hotplug: Plain,
     bytes: Plain,
     facts: Vec<(&'static str, String)>,
-    doctor: &'a [doctor::Finding],
+    doctor: Vec<doctor::List<'a>>,
     verdict: String,
 }
 
@@ -231,7 +231,7 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
         hotplug: hotplug(main),
         bytes: byte_table(main),
         facts: facts(part),
-        doctor: known.doctor_before.as_ref().map_or(&[], |doctor| &doctor.findings),
+        doctor: known.doctor_before.iter().flat_map(doctor::Examination::lists).collect(),
         verdict: known
             .doctor_before
             .as_ref()

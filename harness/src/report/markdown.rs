@@ -200,11 +200,12 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
     push(&table(&[String::new(), String::new()], &lines));
     if let Some(doctor) = &part.run.known.doctor_before {
         push(&format!("### The doctor: {}", doctor.verdict()));
-        let line = |of: &Finding| {
-            [&of.point, &of.verdict.to_string(), &of.seen, &of.advice].map(|text| escaped(text)).to_vec()
-        };
-        let head = ["point", "verdict", "seen", "what to do"].map(str::to_owned);
-        push(&table(&head, &doctor.findings.iter().map(line).collect::<Vec<_>>()));
+        for list in doctor.lists() {
+            let line = |of: &&Finding| [of.point.as_str(), of.word(), &of.seen, &of.advice].map(escaped).to_vec();
+            let head = ["point", list.column, "seen", "what to do"].map(str::to_owned);
+            push(&format!("{}:", list.heading));
+            push(&table(&head, &list.findings.iter().map(line).collect::<Vec<_>>()));
+        }
     }
     text
 }
