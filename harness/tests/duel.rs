@@ -6,6 +6,7 @@ use common::{SMALL_MAP, file, folder, json, pfnbench, refused};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A duel of two programs over a small map.
@@ -166,4 +167,72 @@ fn what_is_no_duel_is_refused() {
     }
     let listed = json(pfnbench().args(["list", "--json"]));
     assert!(listed["layouts"].as_array().unwrap().len() >= 7);
+}
+
+/// Commits are built by cargo, which takes minutes; here one that hands over a program that is there already.
+#[test]
+fn a_commit_is_built_once_and_the_work_tree_stays_as_it_was() {
+    let dir = folder();
+    let git = |args: &[&str]| {
+        let command = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b"])
+            .args(args)
+            .current_dir(&dir)
+            .output();
+        command.ok().filter(|output| output.status.success())
+    };
+    let made = [&["init", "-q"][..], &["commit", "-q", "--allow-empty", "-m", "one"], &["tag", "v1"]];
+    if made.into_iter().any(|args| git(args).is_none()) {
+        eprintln!("skipped: git is not installed");
+        return;
+    }
+    fs::write(dir.path().join("mine.txt"), "not committed").unwrap();
+    fs::create_dir(dir.path().join("bin")).unwrap();
+    let lines = format!(
+        "pwd >> '{0}/built'\nmkdir -p \"$CARGO_TARGET_DIR/release\"\ncp '{1}' \"$CARGO_TARGET_DIR/release/pfnbench\"",
+        dir.path().display(),
+        this()
+    );
+    script(&dir, "bin/cargo", &lines);
+    let path = format!("{}/bin:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    for _ in 0..2 {
+        let mut command = duel(&dir, "v1", "HEAD", &["--pairs", "1", "--filter", "^pfn_valid/hot/random/", "--json"]);
+        let output = command.env("PATH", &path).assert().code(2).get_output().stdout.clone();
+        let result: Value = serde_json::from_slice(&output).unwrap();
+        assert!(result["old"]["name"].as_str().unwrap().starts_with("v1 ("), "{}", result["old"]);
+        assert!(!result["verdicts"].as_array().unwrap().is_empty());
+    }
+    let built = fs::read_to_string(dir.path().join("built")).unwrap();
+    assert_eq!(built.lines().count(), 1, "both are one commit, which is kept: {built}");
+    assert!(built.contains("target/duel/"), "in a work tree of its own: {built}");
+    let trees = git(&["worktree", "list"]).unwrap().stdout;
+    assert_eq!(String::from_utf8(trees).unwrap().lines().count(), 1, "its work tree is gone");
+    assert_eq!(fs::read_to_string(dir.path().join("mine.txt")).unwrap(), "not committed");
+}
+
+#[test]
+fn maps_are_ranked_and_those_without_memory_named() {
+    let dir = folder();
+    let few = [
+        "--pairs",
+        "1",
+        "--no-instructions",
+        "--layout",
+        "subsection",
+        "--filter",
+        "^pfn_valid/boot/random/subsection$",
+    ];
+    let mut command = pfnbench();
+    let output =
+        command.current_dir(&dir).args(["duel", this(), this(), "--maps", "all", "--json"]).args(few).assert().code(2);
+    let result: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let maps: Vec<&str> = result["maps"].as_array().unwrap().iter().map(|of| of["map"].as_str().unwrap()).collect();
+    assert!(maps.len() > 20 && maps.contains(&"amd-genoa-2s-1536g"), "{maps:?}");
+    let verdicts = result["verdicts"].as_array().unwrap();
+    assert_eq!(verdicts.len(), maps.len());
+    assert!(verdicts.iter().all(|of| of["verdict"] == "undecided"), "one pair judges nothing");
+    assert!(verdicts.iter().any(|of| of["old"].as_f64() > Some(0.0)), "{verdicts:?}");
+    let left_out = result["reasons"].as_array().unwrap();
+    let is_told = |reason: &str| reason.contains("nothing to race on") || reason.contains("beyond the physical space");
+    assert!(left_out.iter().all(|reason| is_told(reason.as_str().unwrap())), "{left_out:?}");
 }

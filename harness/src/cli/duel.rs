@@ -41,7 +41,8 @@ Examples:
   pfnbench duel v0.1 HEAD --markdown           a table for the mail that comes with a patch
   pfnbench duel HEAD~1 HEAD --maps all         on whose machine does it cost most?
 
-Exit codes: 0 nothing is slower beyond the margin, 1 something is, 2 cannot judge or bad usage.")]
+Exit codes: 0 nothing is slower beyond the margin, 1 something is, 2 it cannot
+judge (more than a tenth of the cases is undecided) or bad usage.")]
 pub(super) struct DuelArgs {
     /// The build that is compared with: a program, or a commit of the checkout, which is built once and kept in target/duel.
     old: String,
