@@ -1,9 +1,25 @@
 //! The data of a figure: a table of named columns, as JSON and CSV.
 
 use super::picture::DrawError;
+use crate::judge::Verdict;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+
+/// Columns of a time and of its comparison with the reference.
+pub const COMPARED: [&str; 6] = ["time_ns", "ratio", "ratio_low", "ratio_high", "difference_ns", "verdict"];
+
+/// The values of [`COMPARED`].
+pub fn compared(
+    ns: Option<f64>,
+    ratio: Option<f64>,
+    interval: Option<(f64, f64)>,
+    difference_ns: Option<f64>,
+    verdict: Option<Verdict>,
+) -> [Value; 6] {
+    let (low, high) = interval.unzip();
+    [json!(ns), json!(ratio), json!(low), json!(high), json!(difference_ns), json!(verdict)]
+}
 
 /// A table. Names of columns end in their unit where they have one.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +35,10 @@ impl Data {
     }
 
     /// Adds a row, a value a column. Of numbers six digits are kept, which is more than any was measured to.
-    pub fn push<const N: usize>(&mut self, row: [Value; N]) {
-        debug_assert_eq!(N, self.columns.len());
-        self.rows.push(row.map(six_digits).into());
+    pub fn push(&mut self, row: impl IntoIterator<Item = Value>) {
+        let row: Vec<Value> = row.into_iter().map(six_digits).collect();
+        debug_assert_eq!(row.len(), self.columns.len());
+        self.rows.push(row);
     }
 
     /// Number of rows.

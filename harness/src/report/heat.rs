@@ -1,6 +1,6 @@
 //! The heat table: layouts against operations, as ratios to a reference.
 
-use super::data::Data;
+use super::data::{COMPARED, Data, compared};
 use super::figure::View;
 use crate::judge::Verdict;
 use crate::row::Sections;
@@ -57,13 +57,6 @@ pub struct HeatCell {
     pub is_branch: bool,
     /// What is to be known of it, or why there is none.
     pub note: String,
-}
-
-impl HeatLine {
-    /// The noise floor in words.
-    pub fn floor_in_words(&self) -> Option<String> {
-        self.noise_floor.map(|floor| format!("noise floor {}", percent(floor)))
-    }
 }
 
 impl HeatCell {
@@ -131,6 +124,13 @@ pub struct HeatLine {
     pub noise_floor: Option<f64>,
     /// By layout, in the order of the run.
     pub cells: Vec<HeatCell>,
+}
+
+impl HeatLine {
+    /// The noise floor in words.
+    pub fn floor_in_words(&self) -> Option<String> {
+        self.noise_floor.map(|floor| format!("noise floor {}", percent(floor)))
+    }
 }
 
 /// Every lookup of every map, then hotplug.
@@ -205,35 +205,13 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
 
 /// The table as data.
 pub fn data(lines: &[HeatLine]) -> Data {
-    let mut data = Data::new(&[
-        "operation",
-        "sections",
-        "order",
-        "map",
-        "layout",
-        "time_ns",
-        "ratio",
-        "ratio_low",
-        "ratio_high",
-        "difference_ns",
-        "verdict",
-    ]);
+    let mut data = Data::new(&[&["operation", "sections", "order", "map", "layout"][..], &COMPARED].concat());
     for line in lines {
         for cell in line.cells.iter().filter(|cell| cell.ns.is_some()) {
-            let (low, high) = cell.interval.unzip();
-            data.push([
-                json!(line.label),
-                json!(line.sections),
-                json!(line.order),
-                json!(line.map),
-                json!(cell.layout),
-                json!(cell.ns),
-                json!(cell.ratio),
-                json!(low),
-                json!(high),
-                json!(cell.difference_ns),
-                json!(cell.verdict),
-            ]);
+            let place =
+                [json!(line.label), json!(line.sections), json!(line.order), json!(line.map), json!(cell.layout)];
+            let values = compared(cell.ns, cell.ratio, cell.interval, cell.difference_ns, cell.verdict);
+            data.push(place.into_iter().chain(values));
         }
     }
     data

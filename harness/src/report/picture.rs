@@ -127,7 +127,7 @@ struct Opening<'a> {
 }
 
 /// Without what the backend writes at every element: the value that is the default, the font that the picture names once, and
-/// more digits of a size than can be seen. It is a third of a picture.
+/// more digits of a size than can be seen.
 fn shortened(svg: &str) -> String {
     const SIZE: &str = "font-size=\"";
     let font = format!(" font-family=\"{FONT}\"");

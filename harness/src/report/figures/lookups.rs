@@ -2,7 +2,7 @@
 
 use crate::probe::lookup::LookupOp;
 use crate::queries::Pattern;
-use crate::report::data::Data;
+use crate::report::data::{COMPARED, Data, compared};
 use crate::report::figure::{Figure, View};
 use crate::report::headline::memory;
 use crate::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, band, chart, head, plain, text};
@@ -29,31 +29,12 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
         line.sections == sections && line.group.is_plain() && is_lookup
     };
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();
-    let mut data = Data::new(&[
-        "op",
-        "layout",
-        "time_ns",
-        "ratio",
-        "ratio_low",
-        "ratio_high",
-        "difference_ns",
-        "verdict",
-        "noise_floor",
-    ]);
+    let mut data = Data::new(&[&["op", "layout"][..], &COMPARED, &["noise_floor"]].concat());
     for line in &lines {
         for cell in line.cells.iter().filter(|cell| cell.median_ns.is_some()) {
-            let (low, high) = cell.ratio_interval.unzip();
-            data.push([
-                json!(line.group.op.name()),
-                json!(cell.layout),
-                json!(cell.median_ns),
-                json!(cell.ratio),
-                json!(low),
-                json!(high),
-                json!(cell.difference_ns),
-                json!(cell.verdict),
-                json!(line.noise_floor),
-            ]);
+            let values = compared(cell.median_ns, cell.ratio, cell.ratio_interval, cell.difference_ns, cell.verdict);
+            let place = [json!(line.group.op.name()), json!(cell.layout)];
+            data.push(place.into_iter().chain(values).chain([json!(line.noise_floor)]));
         }
     }
     let (name, caption) = match sections {
