@@ -7,7 +7,7 @@ use crate::probe::lookup::LookupOp;
 use crate::row::{Row, Sections, Status};
 use crate::run_folder::{PARTIAL, SUMS, sha256};
 use crate::statistics::{Estimate, mean, median};
-use crate::summary::{LookupLine, Summary, headline_group, is_of_means, noise_floor_of, process_times};
+use crate::summary::{LookupLine, Summary, headline_group, is_near_loop, is_of_means, noise_floor_of, process_times};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -173,8 +173,8 @@ pub struct Compared {
     pub before_ns: f64,
     /// And after.
     pub after_ns: f64,
-    /// After over before: above 1 is slower.
-    pub ratio: f64,
+    /// After over before: above 1 is slower; absent where either is within three times the loop alone.
+    pub ratio: Option<f64>,
     /// After less before, in ns an operation.
     pub difference_ns: f64,
     /// Corrected interval of the ratio over processes.
@@ -218,10 +218,22 @@ fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Sections), f64> 
     lines.into_iter().filter_map(|(key, rows)| Some((key, noise_floor_of(&rows)?))).collect()
 }
 
+/// The loop without a lookup, in ns an operation, by map and lookup.
+fn loops(rows: &[Row]) -> BTreeMap<(String, LookupGroup), f64> {
+    let mut loops: BTreeMap<(String, LookupGroup), f64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "floor") {
+        let Some((group, ns)) = LookupGroup::of(row).zip(row.value) else { continue };
+        let least = loops.entry((row.map.clone(), group)).or_insert(ns);
+        *least = least.min(ns);
+    }
+    loops
+}
+
 /// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not paired: what the machine did
 /// differently during one of them is in the difference. What most cases differ by is taken for that, and widens the noise floor.
 pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     let floors = [noise_floors(&before.rows), noise_floors(&after.rows)];
+    let loops = [loops(&before.rows), loops(&after.rows)];
     let (before, after) = (timed(&before.rows), timed(&after.rows));
     let names: BTreeSet<&Case> = before.keys().chain(after.keys()).filter(|case| case.layout != CONTROL).collect();
     let (mut cases, mut judgeable) = (Vec::new(), Vec::new());
@@ -242,7 +254,7 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
             case: (*case).clone(),
             before_ns,
             after_ns,
-            ratio: after_ns / before_ns,
+            ratio: None,
             difference_ns: after_ns - before_ns,
             interval: None,
             noise_floor,
@@ -253,16 +265,20 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     for (compared, of) in cases.iter_mut().zip(&mut judgeable) {
         of.noise_floor = of.noise_floor.map(|floor| floor + drift);
         compared.noise_floor = of.noise_floor;
-        compared.ratio = of.log_ratio.map_or(compared.ratio, |estimate| estimate.mean.exp());
+        let case = (compared.case.map.clone(), compared.case.group);
+        let near = |ns: f64, at: usize| is_near_loop(ns, loops[at].get(&case).copied());
+        let has_ratio = !near(compared.before_ns, 0) && !near(compared.after_ns, 1);
+        let ratio = of.log_ratio.map_or(compared.after_ns / compared.before_ns, |estimate| estimate.mean.exp());
+        compared.ratio = Some(ratio).filter(|_| has_ratio);
     }
     for (compared, judged) in cases.iter_mut().zip(judge(Family::Rest, &judgeable, margin)) {
-        (compared.interval, compared.verdict) = (judged.interval, judged.verdict);
+        (compared.interval, compared.verdict) = (judged.interval.filter(|_| compared.ratio.is_some()), judged.verdict);
     }
     let is_of_means = |case: &Case| case.group == headline_group(case.group.op);
     let layouts: BTreeSet<String> = cases.iter().map(|compared| compared.case.layout.clone()).collect();
     let geometric_mean = |layout: String| {
         let of_layout = cases.iter().filter(|c| c.case.layout == layout && is_of_means(&c.case));
-        let logs = of_layout.map(|c| (c.case.group.op, c.ratio.ln()));
+        let logs = of_layout.filter_map(|c| Some((c.case.group.op, c.ratio?.ln())));
         mean_of_operations(logs).map(|mean| (layout, mean))
     };
     let geometric_means = layouts.into_iter().filter_map(geometric_mean).collect();

@@ -66,8 +66,8 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
             headline.push(record(case, [SERIES.0, SERIES.1], &pair));
         }
     }
-    let has_headline = !headline.is_empty();
-    if !has_headline {
+    let nr_headline = headline.len();
+    if nr_headline == 0 {
         let (with, without) = SERIES;
         reasons.push(format!(
             "The cases that were chosen leave out the headline, pfn_valid/hot/random and pfn_valid/boot/random of {with} and {without}."
@@ -77,15 +77,15 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
     for (at, (map, summary)) in maps.iter().enumerate() {
         for line in &summary.lookups {
             let case = on_map(&line.group.name(line.sections), if at == 0 { THIS_MACHINE } else { map });
-            for names in line.pairs() {
+            for (names, pair) in line.pairs() {
                 let is_known = |of: &Record| of.case == case && names == [of.layout.as_str(), of.reference.as_str()];
-                if let Some(pair) = line.pair(names[0], names[1]).filter(|_| !verdicts.iter().take(2).any(is_known)) {
-                    verdicts.push(record(case.clone(), names, &pair));
+                if !verdicts.iter().take(nr_headline).any(is_known) {
+                    verdicts.push(record(case.clone(), names, pair));
                 }
             }
         }
     }
-    Verdicts { can_judge: reasons.is_empty(), has_headline, reasons, verdicts }
+    Verdicts { can_judge: reasons.is_empty(), has_headline: nr_headline > 0, reasons, verdicts }
 }
 
 fn record(case: String, [layout, reference]: [&str; 2], pair: &Pair) -> Record {

@@ -229,8 +229,11 @@ fn runs_are_compared_if_they_can_be() {
     let cases = result["comparison"]["cases"].as_array().unwrap();
     assert!(cases.len() >= 13 && result["comparison"]["unshared"] == 0, "{result}");
     for case in cases {
-        let ratio = case["ratio"].as_f64().unwrap();
-        assert!(ratio > 0.0 && case["interval"].is_array(), "{case}");
+        assert!(case["difference_ns"].is_number(), "{case}");
+        // Near the loop alone there is neither ratio nor interval; what looks into its tables is never that short.
+        let has_ratio = case["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0);
+        assert_eq!(has_ratio, case["interval"].is_array(), "{case}");
+        assert!(has_ratio || case["layout"] != "subsection", "{case}");
     }
     assert_eq!(result["verdicts"].as_array().unwrap().len(), cases.len());
     compare(&[&before, &after]).assert().success().stdout(contains("Geometric mean").and(contains("subsection")));

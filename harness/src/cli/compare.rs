@@ -148,7 +148,8 @@ impl CompareArgs {
         if let Some(reason) = why_not(&comparison) {
             print(format!("These runs cannot judge: {reason}"))?;
         }
-        if comparison.cases.iter().any(|compared| compared.interval.is_none() || compared.noise_floor.is_none()) {
+        let lacks = |of: &Compared| of.noise_floor.is_none() || of.ratio.is_some() && of.interval.is_none();
+        if comparison.cases.iter().any(lacks) {
             print(format!(
                 "A verdict needs {PROCESSES_FOR_INTERVAL} processes and a control in each run: pfnbench run, or --tier quick."
             ))?;
@@ -206,7 +207,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         time(compared.before_ns),
         time(compared.after_ns),
         signed_time(compared.difference_ns),
-        format!("{}×{interval}", ratio_in_words(compared.ratio)),
+        compared.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio))),
     ];
     let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
     let verdict = comfy_table::Cell::new(word);

@@ -2,7 +2,7 @@
 
 use crate::cases::LookupGroup;
 use crate::contestant::CONTROL;
-use crate::judge::{Comparison, Family, Judged, Verdict, judge};
+use crate::judge::{Comparison, Family, Verdict, judge};
 use crate::probe::lookup::{LookupOp, Mode};
 use crate::queries::{Pattern, Population};
 use crate::row::{Dependency, Row, Sections};
@@ -35,6 +35,11 @@ pub const AS_POSTED: &str = "subsection-v6";
 
 /// Figures and references below so many times the loop alone have no ratio: it would be one of loops.
 const LEAST_FLOORS: f64 = 3.0;
+
+/// Is a figure within three times that of the loop alone?
+pub fn is_near_loop(ns: f64, loop_ns: Option<f64>) -> bool {
+    loop_ns.is_some_and(|floor| ns < LEAST_FLOORS * floor)
+}
 
 /// A lookup of one layout.
 #[derive(Clone, Debug, Serialize)]
@@ -112,9 +117,9 @@ pub struct LookupLine {
     /// Log ratios of controls to their namesake, one a process, by the layout that serves as one.
     #[serde(skip)]
     controls: BTreeMap<String, Vec<f64>>,
-    /// Every pair of layouts that was judged, each once, in the order of their importance.
+    /// Every pair of layouts that was judged, each once, in the order of their importance: the one that is judged first.
     #[serde(skip)]
-    judged: Vec<([String; 2], Judged)>,
+    pairs: Vec<([String; 2], Pair)>,
 }
 
 /// A comparison of two layouts.
@@ -136,6 +141,21 @@ pub struct Pair {
     pub processes: usize,
 }
 
+impl Pair {
+    /// The same comparison the other way round.
+    fn inverted(self) -> Self {
+        let inverse = |(low, high): (f64, f64)| (1.0 / high, 1.0 / low);
+        Self {
+            ratio: self.ratio.map(f64::recip),
+            interval: self.interval.map(inverse),
+            interval_95: self.interval_95.map(inverse),
+            difference_ns: self.difference_ns.map(|ns| -ns),
+            verdict: self.verdict.inverted(),
+            ..self
+        }
+    }
+}
+
 impl LookupLine {
     /// The cell of a layout.
     pub fn cell(&self, layout: &str) -> Option<&LookupCell> {
@@ -151,31 +171,16 @@ impl LookupLine {
     /// Two layouts compared with each other directly, not by way of the reference. `None` if the pair was not judged: either has no
     /// samples, or nothing reads it.
     pub fn pair(&self, of: &str, to: &str) -> Option<Pair> {
-        let judged = self.judgement(of, to)?;
-        let (logs, differences) = compared(self.samples.get(of)?, self.samples.get(to)?);
-        let has_ratio = !self.is_near_loop(of) && !self.is_near_loop(to);
-        Some(Pair {
-            ratio: mean(&logs).map(f64::exp).filter(|_| has_ratio),
-            interval: judged.interval.filter(|_| has_ratio),
-            interval_95: judged.interval_95.filter(|_| has_ratio),
-            difference_ns: mean(&differences),
-            verdict: judged.verdict,
-            noise_floor: judged.noise_floor,
-            processes: logs.len(),
-        })
-    }
-
-    /// The pairs that were judged: the layout that is judged, and the one that it is compared with.
-    pub fn pairs(&self) -> impl Iterator<Item = [&str; 2]> {
-        self.judged.iter().map(|([of, to], _)| [of.as_str(), to.as_str()])
-    }
-
-    fn judgement(&self, of: &str, to: &str) -> Option<Judged> {
-        self.judged.iter().find_map(|(pair, judged)| match [pair[0].as_str(), pair[1].as_str()] {
-            pair if pair == [of, to] => Some(*judged),
-            pair if pair == [to, of] => Some(judged.inverted()),
+        self.pairs.iter().find_map(|([a, b], pair)| match (a.as_str(), b.as_str()) {
+            names if names == (of, to) => Some(*pair),
+            names if names == (to, of) => Some(pair.inverted()),
             _ => None,
         })
+    }
+
+    /// The pairs that were judged: the layout that is judged, the one that it is compared with, and what was found.
+    pub fn pairs(&self) -> impl Iterator<Item = ([&str; 2], &Pair)> {
+        self.pairs.iter().map(|([of, to], pair)| ([of.as_str(), to.as_str()], pair))
     }
 
     /// Is it one of those that are read first?
@@ -184,41 +189,32 @@ impl LookupLine {
         HEADLINES.iter().any(|(op, on)| group == headline_group(*op) && self.sections == *on)
     }
 
-    /// The layout and the one that it is compared with: pairs of the headline family, and all others that are read somewhere.
-    fn asked_pairs(&self, reference: &str) -> [Vec<[String; 2]>; 2] {
+    /// The pairs that some table, sentence or program reads, each once, and whether they are of the headline family.
+    fn asked_pairs(&self, reference: &str) -> Vec<([String; 2], bool)> {
         let is_timed = |layout: &str| self.samples.get(layout).is_some_and(|samples| !samples.is_empty());
-        let pair =
-            |of: &str, to: &str| (of != to && is_timed(of) && is_timed(to)).then(|| [of.to_owned(), to.to_owned()]);
-        let of_series = match self.group.op == LookupOp::PfnValid && self.group.mode == Mode::Independent {
-            true => [pair(SERIES.0, SERIES.1), pair(AS_POSTED, SERIES.1)],
-            false => [None, None],
-        };
+        let is_headline = self.is_headline();
         let layouts = || self.cells.iter().map(|cell| cell.layout.as_str());
-        let with_reference =
-            layouts().filter(|layout| self.is_like(layout, reference)).map(|layout| pair(layout, reference));
-        let best = self.fastest().map(|cell| cell.layout.as_str()).filter(|_| self.is_headline());
-        let with_best = layouts().filter_map(|layout| pair(layout, best?)).map(Some);
-        let mut known: Vec<[String; 2]> = Vec::new();
-        let mut new = |pairs: Vec<Option<[String; 2]>>| {
-            let mut asked = Vec::new();
-            for pair in pairs.into_iter().flatten() {
-                if !known.iter().any(|[a, b]| pair == [a.clone(), b.clone()] || pair == [b.clone(), a.clone()]) {
-                    known.push(pair.clone());
-                    asked.push(pair);
-                }
+        let of_series = self.group.op == LookupOp::PfnValid && self.group.mode == Mode::Independent;
+        let series = [[SERIES.0, SERIES.1], [AS_POSTED, SERIES.1]].into_iter().filter(|_| of_series);
+        let best = self.fastest().map(|cell| cell.layout.as_str()).filter(|_| is_headline);
+        let with_best = layouts().filter_map(|layout| Some([layout, best?]));
+        let like = layouts().filter(|layout| self.is_like(layout, reference));
+        let with_reference = like.map(|layout| [layout, reference]);
+        let first = series.chain(with_best).map(|pair| (pair, is_headline));
+        let mut asked: Vec<([String; 2], bool)> = Vec::new();
+        for ([of, to], is_first) in first.chain(with_reference.map(|pair| (pair, false))) {
+            let is_known = asked.iter().any(|(pair, _)| pair == &[of, to] || pair == &[to, of]);
+            if of != to && is_timed(of) && is_timed(to) && !is_known {
+                asked.push(([of.to_owned(), to.to_owned()], is_first));
             }
-            asked
-        };
-        match self.is_headline() {
-            true => [new(of_series.into_iter().chain(with_best).collect()), new(with_reference.collect())],
-            false => [Vec::new(), new(with_reference.chain(of_series).collect())],
         }
+        asked
     }
 
     /// Is the figure of a layout within three times that of the loop alone?
     fn is_near_loop(&self, layout: &str) -> bool {
         let ns = self.cell(layout).and_then(|cell| cell.median_ns);
-        ns.zip(self.floor_ns).is_some_and(|(ns, floor)| ns < LEAST_FLOORS * floor)
+        ns.is_some_and(|ns| is_near_loop(ns, self.floor_ns))
     }
 
     /// Do the answers of two layouts reach the next address alike? A branch that is predicted is no chain, and no ratio to one.
@@ -243,11 +239,10 @@ impl LookupLine {
         measured.filter(|(layout, _)| self.is_like(layout, reference)).map(|(_, of)| width(of)).fold(0.0, f64::max)
     }
 
-    /// A comparison of two layouts. Neither is a control for itself.
-    fn comparison(&self, pair: [&str; 2], logs: &[f64]) -> Comparison {
+    /// How far apart the same layout can be from itself, for a verdict on two: neither is a control for itself.
+    fn noise_floor_for(&self, pair: [&str; 2]) -> Option<f64> {
         let others = self.controls.iter().filter(|(layout, _)| !pair.contains(&layout.as_str()));
-        let others: Vec<Vec<f64>> = others.map(|(_, logs)| logs.clone()).collect();
-        Comparison { log_ratio: Estimate::of_processes(logs), noise_floor: noise_floor(&others) }
+        noise_floor(&others.map(|(_, logs)| logs.clone()).collect::<Vec<_>>())
     }
 
     /// True if the queries are chained by an answer of which the rows do not tell whether it is data or a branch.
@@ -404,7 +399,7 @@ fn line(
         group,
         sections,
         samples: by_layout,
-        judged: Vec::new(),
+        pairs: Vec::new(),
     }
 }
 
@@ -412,23 +407,38 @@ fn line(
 /// as one family, all others as one with a false-discovery rate. The winner is found from the same data, so all pairs of layouts of a
 /// headline are corrected for.
 fn judge_pairs(lines: &mut [LookupLine], reference: &str, margin: f64) {
-    let asked: Vec<[Vec<[String; 2]>; 2]> = lines.iter().map(|line| line.asked_pairs(reference)).collect();
     let pairs_of_all = |line: &LookupLine| {
         let timed = line.cells.iter().filter(|cell| cell.median_ns.is_some()).count();
         timed * timed.saturating_sub(1) / 2
     };
     let possible = lines.iter().filter(|line| line.is_headline()).map(pairs_of_all).sum();
-    for (nr, family) in [Family::Headline(possible), Family::Rest].into_iter().enumerate() {
-        let (mut places, mut comparisons) = (Vec::new(), Vec::new());
-        for (at, line) in lines.iter().enumerate() {
-            for pair in &asked[at][nr] {
-                let logs = compared(&line.samples[&pair[0]], &line.samples[&pair[1]]).0;
-                comparisons.push(line.comparison([&pair[0], &pair[1]], &logs));
-                places.push((at, pair.clone()));
+    let asked: Vec<Vec<([String; 2], bool)>> = lines.iter().map(|line| line.asked_pairs(reference)).collect();
+    for family in [Family::Headline(possible), Family::Rest] {
+        let is_of_family = |is_first: bool| is_first == (family != Family::Rest);
+        let (mut found, mut comparisons) = (Vec::new(), Vec::new());
+        for (at, pair) in (0..).zip(&asked).flat_map(|(at, pairs)| pairs.iter().map(move |pair| (at, pair))) {
+            let (line, ([of, to], is_first)): (&LookupLine, _) = (&lines[at], pair);
+            if is_of_family(*is_first) {
+                let (logs, differences) = compared(&line.samples[of], &line.samples[to]);
+                let noise_floor = line.noise_floor_for([of, to]);
+                comparisons.push(Comparison { log_ratio: Estimate::of_processes(&logs), noise_floor });
+                found.push((at, [of.clone(), to.clone()], logs, differences));
             }
         }
-        for ((at, pair), judged) in places.into_iter().zip(judge(family, &comparisons, margin)) {
-            lines[at].judged.push((pair, judged));
+        let judged = judge(family, &comparisons, margin);
+        for ((at, names, logs, differences), judged) in found.into_iter().zip(judged) {
+            let line = &mut lines[at];
+            let has_ratio = !names.iter().any(|layout| line.is_near_loop(layout));
+            let pair = Pair {
+                ratio: mean(&logs).map(f64::exp).filter(|_| has_ratio),
+                interval: judged.interval.filter(|_| has_ratio),
+                interval_95: judged.interval_95.filter(|_| has_ratio),
+                difference_ns: mean(&differences),
+                verdict: judged.verdict,
+                noise_floor: judged.noise_floor,
+                processes: logs.len(),
+            };
+            line.pairs.push((names, pair));
         }
     }
 }
@@ -520,9 +530,8 @@ mod tests {
         }
         let summary = Summary::of(&rows);
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Sections::Boot).unwrap();
-        let floor = |pair| line.comparison(pair, &[0.05; 7]).noise_floor.unwrap();
-        assert!(floor(["b", REFERENCE]) > 0.02, "what runs the same code and is off by 5 % is noise for the others");
-        assert!(floor(["a", REFERENCE]) < 0.01 && floor([REFERENCE, "a"]) < 0.01);
+        assert!(line.noise_floor > Some(0.02), "what runs the same code and is off by 5 % is noise for the others");
+        assert!(line.pair("a", REFERENCE).unwrap().noise_floor < Some(0.01));
     }
 
     #[test]
