@@ -17,7 +17,7 @@ pub struct BareRecords {
     nr_records: usize,
 }
 
-/// Why the memory of the baseline cannot be had.
+/// The memory of the hotplug baseline could not be mapped.
 #[derive(Debug, Error)]
 #[error("bare populate: {0}")]
 pub struct BareError(#[from] BackingError);

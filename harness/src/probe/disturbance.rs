@@ -12,9 +12,11 @@
 //!
 //! The value of a slice is never evidence: a slow slice that no witness speaks against stays.
 
+use crate::doctor::Verdict;
 use crate::row::Evidence;
 use rustix::thread::sched_getcpu;
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ pub struct Watch {
 struct Steal {
     stat: File,
     tick_ns: u64,
+    /// Kept, so that asking does not sweep the cache with zeros just before a slice.
+    text: RefCell<Vec<u8>>,
 }
 
 /// The system writes a line a processor, and counts interrupts, whenever it is asked: on a machine of hundreds that takes
@@ -48,7 +52,7 @@ const LONGEST_QUESTION: Duration = Duration::from_micros(50);
 impl Steal {
     fn open() -> Option<Self> {
         let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-        let steal = Self { stat: File::open("/proc/stat").ok()?, tick_ns };
+        let steal = Self { stat: File::open("/proc/stat").ok()?, tick_ns, text: RefCell::new(vec![0; 16 << 10]) };
         let shortest = (0..3).map(|_| {
             let begin = Instant::now();
             steal.read().map(|_| begin.elapsed())
@@ -58,7 +62,7 @@ impl Steal {
 
     /// A processor, and the nanoseconds for which it was kept since the machine began.
     fn read(&self) -> Option<(usize, u64)> {
-        let mut text = [0u8; 16 << 10];
+        let mut text = self.text.borrow_mut();
         let processor = sched_getcpu();
         let len = self.stat.read_at(&mut text, 0).ok()?;
         // What follows the lines of the processors may be cut off anywhere.
@@ -144,6 +148,38 @@ pub fn is_disturbed(evidence: &Evidence) -> bool {
     off_processor || counted.into_iter().flatten().any(|count| count > 0)
 }
 
+/// What the system told of the slices behind one value.
+#[derive(Debug, Default)]
+pub struct Slices {
+    evidence: Option<Evidence>,
+    nr: u64,
+    disturbed: u64,
+}
+
+impl Slices {
+    /// Adds a slice.
+    pub fn add(&mut self, evidence: Evidence) {
+        self.evidence = Some(self.evidence.map_or(evidence, |before| before.plus(evidence)));
+        self.nr += 1;
+        self.disturbed += u64::from(is_disturbed(&evidence));
+    }
+
+    /// The sum over all slices; `None` if there was none.
+    pub fn evidence(&self) -> Option<Evidence> {
+        self.evidence
+    }
+
+    /// The verdict on a percentile, above which lies a share of the samples (0 for the maximum): unfit if the disturbed slices can
+    /// be all of those.
+    pub fn verdict(&self, above: f64) -> Verdict {
+        match self.evidence {
+            None => Verdict::Unknown,
+            Some(_) if self.disturbed as f64 > above * self.nr as f64 => Verdict::Unfit,
+            Some(_) => Verdict::Ok,
+        }
+    }
+}
+
 /// Processor time of the calling thread.
 pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -206,6 +242,20 @@ mod tests {
         // A slow slice alone is no evidence, and neither is a witness that says nothing.
         assert!(!is_disturbed(&Evidence { wall_ns: 3_000_000, cpu_ns: Some(2_990_000), ..quiet }));
         assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, steal_ns: None, ..quiet }));
+    }
+
+    #[test]
+    fn a_percentile_is_unfit_if_disturbed_slices_can_be_all_above_it() {
+        let quiet = Evidence { wall_ns: 600_000, cpu_ns: Some(600_000), ..Evidence::default() };
+        let mut slices = Slices::default();
+        assert_eq!(slices.verdict(0.5), Verdict::Unknown, "nothing was asked");
+        (0..95).for_each(|_| slices.add(quiet));
+        assert_eq!(slices.verdict(0.0), Verdict::Ok);
+        slices.add(Evidence { switches: Some(1), ..quiet });
+        assert_eq!(slices.verdict(0.0), Verdict::Unfit, "the maximum may be of the one");
+        (0..4).for_each(|_| slices.add(Evidence { switches: Some(1), ..quiet }));
+        assert_eq!([0.5, 0.1, 0.01, 0.0].map(|above| slices.verdict(above) == Verdict::Ok), [true, true, false, false]);
+        assert_eq!(slices.evidence().unwrap().wall_ns, 100 * 600_000);
     }
 
     #[test]

@@ -6,11 +6,11 @@
 //! is asked for through the same loop: that fetches the code, whose length would be timed otherwise. Each round has a random order
 //! of its own: whoever is first pays some 6 % more. Queries are as cold as tables, and so they are in the floor.
 
-use super::lookups::{Lane, RETAKES, Sample, floor};
+use super::lookups::{Lane, floor, until_undisturbed};
 use super::{Race, RaceError};
 use crate::environment::Environment;
 use crate::probe::lookup::{self, Queries};
-use crate::row::{Evidence, Row, Sections};
+use crate::row::{Row, Sections};
 use crate::statistics::median;
 use memmap_layouts::{Geometry, Pfn};
 use rand::seq::SliceRandom;
@@ -70,8 +70,14 @@ impl<G: Geometry> Race<'_, G> {
                 self.interrupt.check()?;
                 evictor.empty_caches();
                 for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.sections == sections) {
-                    let late = || round > 0 && share.is_some_and(|share| begin.elapsed() > share);
-                    let sample = self.cold_pass(evictor, lane, late)?;
+                    let in_time = || round == 0 || share.is_none_or(|share| begin.elapsed() <= share);
+                    let sample = until_undisturbed(in_time, |retaken| {
+                        if retaken > 0 {
+                            evictor.empty_caches();
+                        }
+                        self.warm_code(lane);
+                        self.pass(lane)
+                    })?;
                     self.push_sample(blank, round, sample);
                 }
             }
@@ -87,22 +93,6 @@ impl<G: Geometry> Race<'_, G> {
             self.push_floor(blank, floor);
         }
         Ok(())
-    }
-}
-
-impl<G: Geometry> Race<'_, G> {
-    /// A pass over cold tables, taken again while it is disturbed, a few times at most. The caches are empty already.
-    fn cold_pass(&self, evictor: &mut Evictor, lane: &Lane, late: impl Fn() -> bool) -> Result<Sample, RaceError> {
-        let mut retaken = 0;
-        loop {
-            self.warm_code(lane);
-            let sample = self.pass(lane)?;
-            if !sample.disturbed || retaken == RETAKES || late() {
-                return Ok(Sample { evidence: Evidence { retaken, ..sample.evidence }, ..sample });
-            }
-            retaken += 1;
-            evictor.empty_caches();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A worker of a duel: boots the layouts, prepares every lane, and measures a slice whenever it is on.
 
-use super::lookups::Lane;
+use super::lookups::{Lane, floor};
 use super::{Race, RaceError, Served, Settings, Sink, Unit, chosen};
 use crate::duel::arena::{Arena, Outcome, Side};
 use crate::duel::instructions::mark;
@@ -54,12 +54,14 @@ pub fn work<G: Geometry>(
     for work in &settings.work.lookups {
         let mut of_work = race.lanes(work, has_hot)?;
         // Whoever counts instructions runs one batch.
+        let mut loop_ns = None;
         if place.is_some() {
             race.calibrate_all(&mut of_work)?;
+            loop_ns = of_work.first().and_then(|(lane, _)| floor(lane, 3));
         }
         for (lane, row) in of_work {
             let counted_ops = place.is_none().then(|| lane.prepared.nr_ops(ONE_BATCH));
-            told.push(duel::Lane { counted_ops, ..race.told(&work.group, &lane, &row) });
+            told.push(duel::Lane { counted_ops, loop_ns, ..race.told(&work.group, &lane, &row) });
             lanes.push((lane, row));
         }
     }
@@ -92,6 +94,7 @@ impl<G: Geometry> Race<'_, G> {
             code: memmap_layouts::machine_code::fingerprint(code),
             offset_in_line: (code % 64) as u64,
             counted_ops: None,
+            loop_ns: None,
         }
     }
 

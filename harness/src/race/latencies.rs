@@ -2,12 +2,11 @@
 
 use super::{Race, RaceError};
 use crate::cases::{Addresses, HotplugCase, HotplugGroup, processors};
-use crate::doctor::Verdict;
 use crate::field::{Field, FieldError};
-use crate::probe::disturbance::is_disturbed;
+use crate::probe::disturbance::Slices;
 use crate::probe::hotplug::{HotplugProbeError, Latencies, Manner, PERCENTILES, Touch, percentile};
 use crate::probe::place::{NoPlace, Place};
-use crate::row::{Evidence, Row, Status};
+use crate::row::{Row, Status};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use memmap_layouts::{Bytes, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
 use rand::seq::SliceRandom;
@@ -48,36 +47,11 @@ struct Lane {
     latencies: Latencies,
     spent: Duration,
     /// What the system told of the slices.
-    seen: Seen,
+    seen: Slices,
     /// No addresses are left for it.
     at_end: bool,
     /// Why it cannot take part after all: too large for this run, not wrong.
     too_large: Option<String>,
-}
-
-/// What the system told of the slices of a lane.
-#[derive(Default)]
-struct Seen {
-    evidence: Option<Evidence>,
-    slices: u64,
-    disturbed: u64,
-}
-
-impl Seen {
-    fn add(&mut self, evidence: Evidence) {
-        self.evidence = Some(self.evidence.map_or(evidence, |before| before.plus(evidence)));
-        self.slices += 1;
-        self.disturbed += u64::from(is_disturbed(&evidence));
-    }
-
-    /// The verdict on a value that so large a share of the samples lie above: disturbed slices can be all of those.
-    fn verdict(&self, above: f64) -> Verdict {
-        match self.evidence {
-            None => Verdict::Unknown,
-            Some(_) if self.disturbed as f64 > above * self.slices as f64 => Verdict::Unfit,
-            Some(_) => Verdict::Ok,
-        }
-    }
 }
 
 /// Additions of growth, one behind the other, all of which stay until the walk ends. Empty for other groups.
@@ -182,7 +156,7 @@ impl<G: Geometry> Race<'_, G> {
         }
         let (latencies, spent) = (Latencies::default(), Duration::ZERO);
         let walk = Walk::default();
-        let (seen, at_end, too_large) = (Seen::default(), false, None);
+        let (seen, at_end, too_large) = (Slices::default(), false, None);
         Ok(Lane { layout: at, place, held: None, walk, fresh_end, latencies, spent, seen, at_end, too_large })
     }
 
@@ -446,7 +420,7 @@ impl<G: Geometry> Race<'_, G> {
         let (id, latencies, seen) = (self.field.layouts[lane.layout].id(), &lane.latencies, &lane.seen);
         // Of values that samples lie above.
         let judged =
-            |row: Row, above: f64| Row { evidence: seen.evidence, doctor: seen.verdict(above).to_string(), ..row };
+            |row: Row, above: f64| Row { evidence: seen.evidence(), doctor: seen.verdict(above).to_string(), ..row };
         for (op, histogram) in latencies.by_op() {
             if group.ops().all(|timed| timed != op) {
                 continue;
@@ -567,18 +541,6 @@ pub(super) mod tests {
             assert_eq!(row.status, Status::NotOffered);
             assert!(row.reason.as_deref().unwrap().contains("no fresh addresses"), "{row:?}");
         });
-    }
-
-    #[test]
-    fn a_percentile_is_unfit_if_disturbed_slices_can_be_all_above_it() {
-        let quiet = Evidence { wall_ns: 600_000, cpu_ns: Some(600_000), ..Evidence::default() };
-        let mut seen = Seen::default();
-        assert_eq!(seen.verdict(0.5), Verdict::Unknown, "nothing was asked");
-        (0..95).for_each(|_| seen.add(quiet));
-        assert_eq!(seen.verdict(0.0), Verdict::Ok);
-        (0..5).for_each(|_| seen.add(Evidence { switches: Some(1), ..quiet }));
-        assert_eq!([0.5, 0.1, 0.01, 0.0].map(|above| seen.verdict(above) == Verdict::Ok), [true, true, false, false]);
-        assert_eq!(seen.evidence.unwrap().wall_ns, 100 * 600_000);
     }
 
     #[test]

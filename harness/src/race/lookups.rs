@@ -31,7 +31,7 @@ const WARM_BATCHES: u64 = 4;
 const WARM_QUERIES_PER_SECTION: u64 = 4;
 
 /// A disturbed slice is taken again at most so often.
-pub(super) const RETAKES: u32 = 4;
+const RETAKES: u32 = 4;
 
 /// Rounds of a group however little time is left: fewer give no low quantile.
 const LEAST_ROUNDS: u32 = 2;
@@ -217,30 +217,31 @@ impl<G: Geometry> Race<'_, G> {
 
     /// A slice of the next queries, taken again while it is disturbed, a few times at most.
     fn undisturbed_slice(&self, lane: &mut Lane) -> Result<Sample, RaceError> {
-        let warm = lane.next(lane.warm_batches);
-        let window = lane.prepared.behind(warm, lane.batches);
-        self.slice_at(lane, window)
+        self.slice(lane, |lane| {
+            let warm = lane.next(lane.warm_batches);
+            lane.prepared.behind(warm, lane.batches)
+        })
     }
 
-    /// A slice of some queries, taken again while it is disturbed, a few times at most.
+    /// The same of queries that are given: in a duel the other build is asked them too.
     pub(super) fn slice_at(&self, lane: &mut Lane, window: Window) -> Result<Sample, RaceError> {
-        let mut retaken = 0;
-        loop {
-            // Untimed: what the slices before took from the caches is not this one's to fetch.
-            self.timed(lane, lane.prepared.before(window, lane.warm_batches))?;
-            if lane.flushes {
-                lane.prepared.flush_records();
-            }
-            lane.cursor = window;
-            let evidence = self.timed(lane, window)?;
-            let disturbed = is_disturbed(&evidence);
-            if !disturbed || retaken == RETAKES {
-                let evidence = Evidence { retaken, ..evidence };
-                return Ok(Sample { evidence, disturbed, nr_ops: lane.prepared.nr_ops(window) });
-            }
-            // The same queries: in a duel the other build is asked them too.
-            retaken += 1;
-        }
+        self.slice(lane, |_| window)
+    }
+
+    fn slice(&self, lane: &mut Lane, queries: impl Fn(&mut Lane) -> Window) -> Result<Sample, RaceError> {
+        until_undisturbed(
+            || true,
+            |_| {
+                let window = queries(lane);
+                // Untimed: what the slices before took from the caches is not this one's to fetch.
+                self.timed(lane, lane.prepared.before(window, lane.warm_batches))?;
+                if lane.flushes {
+                    lane.prepared.flush_records();
+                }
+                lane.cursor = window;
+                self.sample(lane, window)
+            },
+        )
     }
 
     /// Keeps a sample.
@@ -311,7 +312,10 @@ impl<G: Geometry> Race<'_, G> {
 
     /// One pass over all queries of a lane.
     pub(super) fn pass(&self, lane: &Lane) -> Result<Sample, RaceError> {
-        let window = lane.prepared.pass();
+        self.sample(lane, lane.prepared.pass())
+    }
+
+    fn sample(&self, lane: &Lane, window: Window) -> Result<Sample, RaceError> {
         let evidence = self.timed(lane, window)?;
         Ok(Sample { evidence, disturbed: is_disturbed(&evidence), nr_ops: lane.prepared.nr_ops(window) })
     }
@@ -374,6 +378,22 @@ impl Sample {
     }
 }
 
+/// Takes a slice again while it is disturbed, [`RETAKES`] times at most and as long as `again` lets it. How often is told to `take` and
+/// in the evidence.
+pub(super) fn until_undisturbed<E>(
+    again: impl Fn() -> bool,
+    mut take: impl FnMut(u32) -> Result<Sample, E>,
+) -> Result<Sample, E> {
+    let mut retaken = 0;
+    loop {
+        let sample = take(retaken)?;
+        if !sample.disturbed || retaken == RETAKES || !again() {
+            return Ok(Sample { evidence: Evidence { retaken, ..sample.evidence }, ..sample });
+        }
+        retaken += 1;
+    }
+}
+
 /// The loop of a lane without a lookup in ns an operation, the shortest of some tries; `None` for a walk.
 pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
     let window = Window { first: 0, batches: lane.batches.max(lane.prepared.nr_batches()) };
@@ -426,6 +446,27 @@ mod tests {
             let error = race.pass(lane).map(drop).unwrap_err().to_string();
             assert!(error.contains("pfn_to_page added up to"), "{error}");
         });
+    }
+
+    #[test]
+    fn a_disturbed_slice_is_taken_again_a_few_times_and_keeps_its_mark() {
+        let after = |quiet: u32, again: bool| {
+            let mut takes = 0;
+            let sample = until_undisturbed::<()>(
+                || again,
+                |retaken| {
+                    assert_eq!(retaken, takes);
+                    takes += 1;
+                    Ok(Sample { disturbed: retaken < quiet, nr_ops: 1, ..Sample::default() })
+                },
+            );
+            let sample = sample.unwrap();
+            (takes, sample.evidence.retaken, sample.disturbed)
+        };
+        assert_eq!(after(0, true), (1, 0, false));
+        assert_eq!(after(3, true), (4, 3, false));
+        assert_eq!(after(100, true), (RETAKES + 1, RETAKES, true));
+        assert_eq!(after(100, false), (1, 0, true), "there is no time");
     }
 
     #[test]

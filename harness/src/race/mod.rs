@@ -90,7 +90,7 @@ pub enum RaceError {
     /// What was measured could not be kept.
     #[error("cannot keep what was measured: {0}")]
     Keep(#[from] io::Error),
-    /// The memory of the baseline of hotplug cannot be had.
+    /// The hotplug baseline could not be measured.
     #[error(transparent)]
     Bare(#[from] BareError),
     /// No layout of this name.
