@@ -26,6 +26,7 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,8 @@ pub(super) struct DuelArgs {
     /// `all`: every map that is built in, ranked by what the change costs there.
     #[arg(long, value_name = "all", value_parser = [ALL_MAPS], conflicts_with = "map")]
     maps: Option<String>,
-    /// Pairs of workers, each with a placement of code and memory of its own. By default 7, and more for up to two minutes while
-    /// intervals are wide; from 5 on there are verdicts.
+    /// Pairs of workers, each with a placement of code and memory of its own. By default 7, and for up to two minutes more of
+    /// the cases with wide intervals; from 5 on there are verdicts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: Option<u32>,
     /// A build that does not get on for so long hangs.
@@ -118,10 +119,14 @@ impl DuelArgs {
         Ok(schedule)
     }
 
-    fn job(schedule: &Schedule, nr: u32) -> Job {
+    /// What a pair measures: all lookups, or those that have one of some cases.
+    fn job(schedule: &Schedule, nr: u32, cases: Option<&BTreeSet<String>>) -> Job {
         let leg = Leg { process: nr, map: 0, scope: Scope::Lookups };
-        let work = crate::work::Work { lookups: schedule.maps[0].work.lookups.clone(), ..Default::default() };
-        schedule.job(leg, work, Default::default(), None)
+        let mut lookups = schedule.maps[0].work.lookups.clone();
+        if let Some(cases) = cases {
+            lookups.retain(|work| work.sections.iter().any(|&on| cases.contains(&work.group.name(on))));
+        }
+        schedule.job(leg, crate::work::Work { lookups, ..Default::default() }, Default::default(), None)
     }
 
     /// Pairs of workers, one after the other.
@@ -139,11 +144,12 @@ impl DuelArgs {
         let mut samples: Vec<Vec<Samples>> = Vec::new();
         let mut nr = 0;
         while nr < most {
-            let is_narrow = || verdict::half_width(&samples) < self.subject.margin / 4.0;
-            if nr >= least && (begin.elapsed() > PAIRS.2 || is_narrow()) {
+            // Further pairs measure what is not known well enough.
+            let wide = (nr >= least).then(|| verdict::wide_cases(&samples, self.subject.margin / 4.0));
+            if wide.as_ref().is_some_and(|wide| wide.is_empty() || begin.elapsed() > PAIRS.2) {
                 break;
             }
-            let job = Self::job(schedule, nr);
+            let job = Self::job(schedule, nr, wide.as_ref());
             let most = Duration::from_secs(self.time_limit);
             match pair([&old.program, &new.program], &job, ROUNDS, most, interrupt, |round| tell(nr, round)) {
                 Ok(done) => {
@@ -223,7 +229,7 @@ impl DuelArgs {
         if self.no_instructions {
             return Ok(Some("not asked for".to_owned()));
         }
-        let mut job = Self::job(schedule, 0);
+        let mut job = Self::job(schedule, 0, None);
         // Instructions depend on neither backing nor size, and valgrind is slow.
         job.map = Source::Builtin(SMALL_MAP.to_owned()).load()?;
         (job.effort.boots, job.records_limit) = (1, 64 << 20);
@@ -252,13 +258,12 @@ impl DuelArgs {
             return Ok(());
         }
         let cells = |record: &Record| {
-            let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
             [
                 format!("{}/{}", record.case, record.layout),
                 record.old.map_or_else(|| "–".to_owned(), time),
                 record.new.map_or_else(|| "–".to_owned(), time),
                 format!("{} {}", record.verdict, record.difference_ns.map(signed_time).unwrap_or_default()),
-                record.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio))),
+                ratio_of(record),
                 record.instructions.map_or_else(|| "–".to_owned(), |(old, new)| format!("{old:.1} → {new:.1}")),
                 record.code.name().to_owned(),
             ]
@@ -440,13 +445,19 @@ fn answer(outcome: &Outcome) -> Answer {
     }
 }
 
+/// The ratio with its interval; a dash near the loop alone.
+fn ratio_of(record: &Record) -> String {
+    let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+    record.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio)))
+}
+
 /// The outcome in a paragraph.
 fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin: f64) -> String {
     let count = |verdict| outcome.verdicts.iter().filter(|record| record.verdict == verdict).count();
     let (slower, faster) = (count(Verdict::Slower), count(Verdict::Faster));
     let (equal, undecided) = (count(Verdict::Equal), count(Verdict::Undecided));
     let mut said = format!(
-        "{} against {} on {map}, {} cases in {} pairs of workers: {slower} slower, {faster} faster, {equal} equal within {}, \
+        "{} against {} on {map}, {} cases in up to {} pairs of workers: {slower} slower, {faster} faster, {equal} equal within {}, \
          {undecided} undecided.",
         new.name,
         old.name,
@@ -455,14 +466,9 @@ fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin:
         percent(margin)
     );
     if let Some(worst) = worst(outcome) {
-        let interval = worst.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
-        said.push_str(&format!(
-            " The largest cost is {}/{}: {}, {}×{interval}.",
-            worst.case,
-            worst.layout,
-            worst.difference_ns.map(signed_time).unwrap_or_default(),
-            worst.ratio.map(ratio_in_words).unwrap_or_default()
-        ));
+        let by = worst.difference_ns.map(signed_time).unwrap_or_default();
+        let ratio = if worst.ratio.is_some() { format!(", {}", ratio_of(worst)) } else { String::new() };
+        said.push_str(&format!(" The largest cost is {}/{}: {by}{ratio}.", worst.case, worst.layout));
     }
     let listed = [
         ("Machine code did not change, though it may have moved, for", &outcome.same_code),

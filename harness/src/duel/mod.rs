@@ -81,6 +81,9 @@ pub struct Lane {
     /// Lookups that a worker runs that counts instructions.
     #[serde(default)]
     pub counted_ops: Option<u64>,
+    /// The loop without a lookup, in ns an operation; `None` for a walk, and from a build that does not tell.
+    #[serde(default)]
+    pub loop_ns: Option<f64>,
 }
 
 impl Lane {

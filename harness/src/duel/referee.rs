@@ -412,6 +412,7 @@ mod tests {
             code: None,
             offset_in_line: 0,
             counted_ops: None,
+            loop_ns: None,
         };
         let layouts = vec!["flat".to_owned()];
         Hello { protocol: PROTOCOL, version: String::new(), lanes: vec![lane], layouts, error: None }

@@ -4,6 +4,7 @@ use super::Lane;
 use super::referee::Samples;
 use crate::judge::{Comparison, Family, Verdict, judge};
 use crate::statistics::{Estimate, low_quartile, mean, median, noise_floor};
+use crate::summary::is_near_loop;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +65,7 @@ pub struct Record {
     pub new: Option<f64>,
     /// The verdict on the new one.
     pub verdict: Verdict,
-    /// New over old: above 1 is slower.
+    /// New over old: above 1 is slower. Absent where either is within three times the loop alone.
     pub ratio: Option<f64>,
     /// New less old, in ns an operation.
     pub difference_ns: Option<f64>,
@@ -77,6 +78,8 @@ pub struct Record {
     /// Instructions an operation in the old build and in the new one, the loop included, where valgrind counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<(f64, f64)>,
+    /// Pairs of workers behind it: cases with wide intervals are measured in more.
+    pub pairs: usize,
     /// Samples that were disturbed, in percent.
     pub disturbed_percent: f64,
 }
@@ -89,9 +92,8 @@ impl Record {
             Code::Moved => PLACEMENT_PARTS,
             Code::Changed | Code::Unknown => return false,
         };
-        let differs = matches!(self.verdict, Verdict::Faster | Verdict::Slower);
         let least = self.old.map_or(PLACEMENT_NS, |old| PLACEMENT_NS.max(parts * old));
-        differs && self.difference_ns.is_some_and(|ns| ns.abs() < least)
+        self.verdict.is_difference() && self.difference_ns.is_some_and(|ns| ns.abs() < least)
     }
 }
 
@@ -129,6 +131,8 @@ struct Values {
     logs: Vec<f64>,
     differences: Vec<f64>,
     control: Vec<f64>,
+    /// The loop without a lookup.
+    loop_ns: Option<f64>,
     samples: usize,
     disturbed: usize,
     code: BTreeSet<Code>,
@@ -148,6 +152,7 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
                 of.samples += samples.rounds.len();
                 of.disturbed += samples.rounds.iter().filter(|(old, new)| old.is_none() || new.is_none()).count();
                 of.code.insert(Code::of(&samples.old, &samples.new));
+                of.loop_ns = of.loop_ns.into_iter().chain(samples.old.loop_ns).reduce(f64::min);
             }
             let times: Vec<(f64, f64)> = boots.iter().filter_map(|samples| of_boot(samples)).collect();
             let logs: Vec<f64> = times.iter().map(|(old, new)| (new / old).ln()).collect();
@@ -174,25 +179,28 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     for ((case, layout), of) in values {
         let floor = floors.get(&case).copied().flatten();
         comparisons.push(Comparison { log_ratio: Estimate::of_processes(&of.logs), noise_floor: floor });
+        let (old, new) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied()));
+        let is_near_loop = [old, new].into_iter().flatten().any(|ns| is_near_loop(ns, of.loop_ns));
         records.push(Record {
             reference: "old",
-            old: median(of.old_ns.iter().copied()),
-            new: median(of.new_ns.iter().copied()),
+            old,
+            new,
             verdict: Verdict::Undecided,
-            ratio: mean(&of.logs).map(f64::exp),
+            ratio: mean(&of.logs).map(f64::exp).filter(|_| !is_near_loop),
             difference_ns: mean(&of.differences),
             interval: None,
             noise_floor: floor,
             // Of several processes the most that was seen.
             code: of.code.last().copied().unwrap_or(Code::Unknown),
             instructions: None,
+            pairs: of.logs.len(),
             disturbed_percent: 100.0 * of.disturbed as f64 / of.samples.max(1) as f64,
             case,
             layout,
         });
     }
     for (record, judged) in records.iter_mut().zip(judge(Family::Rest, &comparisons, margin)) {
-        (record.verdict, record.interval) = (judged.verdict, judged.interval);
+        (record.verdict, record.interval) = (judged.verdict, judged.interval.filter(|_| record.ratio.is_some()));
         if record.is_of_placement() {
             record.verdict = Verdict::Undecided;
         }
@@ -200,24 +208,24 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     records
 }
 
-/// The widest half of the uncorrected intervals of the log ratios; infinite while some layout in some case has none.
-pub fn half_width(pairs: &[Vec<Samples>]) -> f64 {
-    let mut logs: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+/// The cases in which some layout has no interval yet, or half of an uncorrected one is `width` or wider.
+pub fn wide_cases(pairs: &[Vec<Samples>], width: f64) -> BTreeSet<String> {
+    let mut logs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for pair in pairs {
-        let mut of_pair: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+        let mut of_pair: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
         for samples in pair {
-            let key = (samples.old.case.clone(), samples.old.layout.clone());
-            of_pair.entry(key).or_default().extend(of_boot(samples).map(|(old, new)| (new / old).ln()));
+            let boots = of_pair.entry((&samples.old.case, &samples.old.layout)).or_default();
+            boots.extend(of_boot(samples).map(|(old, new)| (new / old).ln()));
         }
         for (key, boots) in of_pair {
             logs.entry(key).or_default().extend(mean(&boots));
         }
     }
-    let widths = logs.values().map(|logs| {
+    let is_wide = |logs: &[f64]| {
         let interval = Estimate::of_processes(logs).map(|estimate| estimate.interval(0.05));
-        interval.map_or(f64::INFINITY, |(low, high)| (high - low) / 2.0)
-    });
-    widths.reduce(f64::max).unwrap_or(f64::INFINITY)
+        interval.is_none_or(|(low, high)| (high - low) / 2.0 >= width)
+    };
+    logs.iter().filter(|(_, logs)| is_wide(logs)).map(|((case, _), _)| (*case).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -244,6 +252,7 @@ mod tests {
             code: Some(code),
             offset_in_line,
             counted_ops: None,
+            loop_ns: None,
         }
     }
 
@@ -275,7 +284,6 @@ mod tests {
         assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
         assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
         assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");
-        assert!(half_width(&pairs(7, 1.05)) < 0.01);
     }
 
     #[test]
@@ -298,13 +306,27 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_added_while_a_case_has_no_interval() {
-        assert_eq!(half_width(&[]), f64::INFINITY);
-        assert_eq!(half_width(&pairs(4, 1.0)), f64::INFINITY, "four pairs are too few");
+    fn near_the_loop_alone_there_is_no_ratio() {
+        let mut near = pairs(7, 1.5);
+        near.iter_mut().flatten().for_each(|samples| samples.old.loop_ns = Some(0.4));
+        let record = judged(&near, MARGIN).remove(0);
+        assert_eq!((record.ratio, record.interval, record.verdict), (None, None, Verdict::Slower));
+        assert!(record.difference_ns.is_some_and(|ns| ns > 0.4));
+        near.iter_mut().flatten().for_each(|samples| samples.old.loop_ns = Some(0.3));
+        assert!(judged(&near, MARGIN)[0].ratio.is_some());
+    }
+
+    #[test]
+    fn a_case_is_wide_until_every_layout_has_a_narrow_interval() {
+        let case = pairs(1, 1.0)[0][0].old.case.clone();
+        let all = BTreeSet::from([case]);
+        assert_eq!(wide_cases(&pairs(4, 1.0), 0.01), all, "four pairs are too few");
+        assert_eq!(wide_cases(&pairs(7, 1.05), 0.01), BTreeSet::new());
+        assert_eq!(wide_cases(&pairs(7, 1.05), 1e-6), all);
         let mut disturbed = pairs(7, 1.0);
         for samples in disturbed.iter_mut().skip(3).flatten().filter(|samples| samples.old.layout == "a") {
             samples.rounds.fill((None, None));
         }
-        assert_eq!(half_width(&disturbed), f64::INFINITY, "one layout has three pairs left");
+        assert_eq!(wide_cases(&disturbed, 0.01), all, "one layout has three pairs left");
     }
 }
