@@ -3,7 +3,7 @@
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use memmap_layouts::Bytes;
-use pfnbench::probe::hotplug::{Latencies, Manner, PERCENTILES, percentile};
+use pfnbench::engine::probe::hotplug::{Latencies, Manner, PERCENTILES, percentile};
 use pfnbench::units::{three_digits, time};
 use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, hotplug_cases};
 use std::collections::BTreeMap;

@@ -6,7 +6,8 @@
 //! ```
 
 use anyhow::{Context, bail};
-use pfnbench::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, table, write};
+use pfnbench::present::instructions::table;
+use pfnbench::record::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, write};
 use pfnbench_benches::instructions::{rows, run, totals};
 use pfnbench_benches::{Mode, Start, baseline_path};
 use std::collections::BTreeMap;

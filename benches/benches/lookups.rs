@@ -1,11 +1,11 @@
 //! `cargo bench --bench lookups`: lookups through criterion, on this machine's map.
 
 use criterion::Criterion;
-use pfnbench::contestant::Contestant;
+use pfnbench::case::Sections;
+use pfnbench::engine::contestant::Contestant;
+use pfnbench::engine::probe::lookup::{Prepared, Window};
+use pfnbench::engine::probe::query_array::Placement;
 use pfnbench::interrupt::Interrupt;
-use pfnbench::probe::lookup::{Prepared, Window};
-use pfnbench::probe::query_array::Placement;
-use pfnbench::row::Sections;
 use pfnbench_benches::{LookupCase, Mode, Start, lookup_cases, start_again_without_callgrinds_arguments};
 use std::time::{Duration, Instant};
 

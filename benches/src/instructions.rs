@@ -1,4 +1,4 @@
-//! What callgrind counts: every case of [`cases`](pfnbench::instructions::cases), run through one loop.
+//! What callgrind counts: every case of [`cases`](pfnbench::record::instructions::cases), run through one loop.
 //!
 //! An operation is a [`Leaf`]: a function of one signature, called through a pointer that the compiler cannot see through.
 //! So every leaf gets its arguments in the same registers and nothing of it can be moved out of the loop. Callgrind counts
@@ -17,10 +17,9 @@ use memmap_layouts::{
     AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, Page, Pfn,
     PfnRange, RecordStore, RemoveParams, SectionFlags, X86_64,
 };
-use pfnbench::contestant::entries;
-use pfnbench::instructions::{Case, Counted, InstructionRow, Toolchain, Update, cases_of, instructions};
-use pfnbench::probe::lookup::{self, LookupOp};
-use pfnbench::row::Sections;
+use pfnbench::case::{Layout, LookupOp, Sections};
+use pfnbench::engine::probe::lookup;
+use pfnbench::record::instructions::{Case, Counted, InstructionRow, Toolchain, Update, cases_of, instructions};
 use std::hint::black_box;
 use std::ptr::{self, NonNull};
 
@@ -336,16 +335,15 @@ impl Run {
         if update == Update::HotRemove { all(leaf) } else { Ok(()) }
     }
 
-    /// The cases of a layout, in the order of [`cases`](pfnbench::instructions::cases).
+    /// The cases of a layout, in the order of [`cases`](pfnbench::record::instructions::cases).
     fn layout<L: Memmap<Geometry = X86_64>>(
         &mut self,
         add_hot: impl FnOnce(&L) -> Result<(), String>,
         update: impl Fn(&L, Update, u64) -> Result<(), String>,
     ) -> Result<(), String> {
-        let entry = entries::<X86_64>().into_iter().find(|entry| entry.id == L::ID);
         let layout = Self::boot::<L>()?;
         add_hot(&layout)?;
-        for case in cases_of(&entry.ok_or("the list has every layout")?) {
+        for case in cases_of::<X86_64>(&Layout::new::<L>()) {
             let result = match case.counted {
                 Counted::Lookup(op, on) => Self::lookup(&layout, op, on),
                 Counted::Update(what, size_bytes) => update(&layout, what, size_bytes),
@@ -420,7 +418,7 @@ pub fn rows(cases: &[Case], totals: &[u64], toolchain: &Toolchain) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pfnbench::instructions::cases;
+    use pfnbench::record::instructions::cases;
 
     #[test]
     fn every_leaf_gives_the_answer_that_was_checked_one_by_one() {

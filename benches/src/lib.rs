@@ -10,19 +10,18 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use memmap_layouts::backing::{DaxDevice, RamBacking};
 use memmap_layouts::{Bytes, Geometry, X86_64};
-use pfnbench::backing_arg::{self, BackingArg};
-use pfnbench::cases;
-pub use pfnbench::cases::{HotplugCase, LookupCase, LookupGroup};
-use pfnbench::contestant::entries;
-use pfnbench::field::{Field, Lineup, Means};
-use pfnbench::index_pages::IndexPagesArg;
+use pfnbench::case;
+pub use pfnbench::case::{HotplugCase, LookupCase, LookupGroup};
+use pfnbench::case::{LookupOp, Mode as LookupMode, Pattern};
+use pfnbench::engine::backing_arg::{self, BackingArg};
+use pfnbench::engine::contestant::entries;
+use pfnbench::engine::field::{Field, Lineup, Means};
+use pfnbench::engine::index_pages::IndexPagesArg;
+use pfnbench::engine::race::Served;
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
 use pfnbench::map::source::Source;
-use pfnbench::probe::lookup::{LookupOp, Mode as LookupMode};
-use pfnbench::queries::Pattern;
-use pfnbench::race::Served;
-use pfnbench::tier::Tier;
+use pfnbench::workload::tier::Tier;
 use pfnbench::workload::{LookupWork, Workload};
 use regex::Regex;
 use std::os::unix::process::CommandExt;
@@ -219,7 +218,7 @@ pub fn lookup_cases() -> Vec<LookupCase> {
         let walk = LookupGroup::plain(LookupOp::NextValidPfn, Pattern::Sequential);
         *group == random || *group == walk || *group == chained && group.op == LookupOp::PfnValid
     };
-    cases::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
+    pfnbench::workload::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
 }
 
 /// A case of the physical space for every layout with hotplug: the smallest addition, where anything that grows with the
@@ -259,7 +258,7 @@ pub struct Start {
 
 /// The hotplug cases that are benched: the usual ones, without their variants.
 pub fn hotplug_cases() -> Vec<HotplugCase> {
-    cases::hotplug_cases(&cases::plain_groups())
+    case::hotplug_cases(&case::plain_groups())
 }
 
 impl Start {
@@ -288,7 +287,7 @@ impl Start {
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
         let names = names.chain(namespace_cases().into_iter().map(|case| case.name()));
-        let names = names.chain(pfnbench::instructions::cases().into_iter().map(|case| case.name()));
+        let names = names.chain(pfnbench::record::instructions::cases().into_iter().map(|case| case.name()));
         // In a test run the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
@@ -325,8 +324,11 @@ impl Start {
         for warning in &map.warnings {
             eprintln!("warning: {warning}");
         }
-        let records_limit =
-            if self.mode == Mode::Test { 64 << 20 } else { pfnbench::field::default_records_limit(Tier::Default) };
+        let records_limit = if self.mode == Mode::Test {
+            64 << 20
+        } else {
+            pfnbench::engine::field::default_records_limit(Tier::Default)
+        };
         let (backing, device) = self.open()?;
         let index_pages = IndexPagesArg::default().into();
         let means = Means { backing, index_pages, device, records_limit, seed: 1 };
@@ -374,7 +376,7 @@ mod tests {
         let mut names: Vec<_> = lookup_cases().iter().map(LookupCase::name).collect();
         names.extend(hotplug_cases().iter().map(HotplugCase::name));
         names.extend(space_cases().iter().map(SpaceCase::name));
-        names.extend(pfnbench::instructions::cases().iter().map(|case| case.name()));
+        names.extend(pfnbench::record::instructions::cases().iter().map(|case| case.name()));
         let count = names.len();
         names.sort();
         names.dedup();

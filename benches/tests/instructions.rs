@@ -1,6 +1,6 @@
 //! Counts are exact: the same in every process, wherever its memory comes to lie.
 
-use pfnbench::instructions::{InstructionRow, Toolchain, cases};
+use pfnbench::record::instructions::{InstructionRow, Toolchain, cases};
 use pfnbench_benches::instructions::{OPTIONS, rows, run, totals};
 use std::fs;
 use std::io::ErrorKind;

@@ -1,52 +1,38 @@
 //! pfnbench: races the ways an operating system finds the record of a physical page.
 //!
-//! The layouts are in [`memmap_layouts`]; this crate reads physical memory maps, checks the layouts on them, measures
-//! them, and writes down what it found. Data goes one way: [`map`] and [`workload`] → [`schedule`] → [`runner`] → [`job`], a process
-//! each: [`plan`] → [`field`] → [`race`] (through [`contestant`] and [`probe`]) → [`row`] → [`run_folder`] → [`summary`], where
-//! [`judge`] makes verdicts from [`statistics`] → [`verdicts`], [`table`] and [`report`]. A [`duel`] measures two builds.
+//! The layouts are in [`memmap_layouts`]. This crate reads physical memory maps, checks the layouts on them, measures
+//! them, and reports what it found. Its rooms follow the data; each knows only rooms above it, which the test `rooms`
+//! holds:
+//!
+//! | room | what is in it |
+//! | --- | --- |
+//! | [`case`] | the vocabulary of a measurement: operation, mode, pattern, memory, tables, names, filter |
+//! | [`map`] | physical memory maps: readers, and the maps that are built in |
+//! | [`workload`] | what is measured where and how much, as data |
+//! | [`record`] | rows, the manifest, and the run folder that holds them |
+//! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
+//! | [`pmem`] | capacity of persistent memory, and why a range is refused |
+//! | [`engine`] | processes of a run, layouts booted side by side, the timed loops |
+//! | [`run`] | a duel of two builds |
+//! | [`present`] | tables in the terminal, the report as a page and as Markdown; never imports `engine` |
+//! | [`cli`] | arguments and printing |
 
-pub mod backing_arg;
-pub mod capacity;
-pub mod cases;
+pub mod analysis;
+pub mod case;
 pub mod cli;
-pub mod compare;
-pub mod contestant;
-pub mod cover_letter;
-pub mod doctor;
-pub mod duel;
-pub mod environment;
-pub mod field;
+pub mod engine;
 pub mod files;
-pub mod huge_pages;
-pub mod index_pages;
-pub mod instructions;
-pub mod interference;
 pub mod interrupt;
-pub mod job;
-pub mod judge;
-pub mod layout_note;
-pub mod limits;
 pub mod map;
-pub mod pinning;
-pub mod plan;
-pub mod probe;
-pub mod queries;
-pub mod race;
-pub mod refusal;
-pub mod report;
-pub mod row;
-pub mod run_folder;
-pub mod runner;
-pub mod schedule;
-pub mod schema;
-pub mod shrunk_media;
+pub mod pmem;
+pub mod present;
+pub mod record;
+pub mod run;
 pub mod size;
-pub mod statistics;
-pub mod summary;
-pub mod table;
-pub mod tier;
 pub mod units;
-pub mod verdicts;
-pub mod verify;
-pub mod work;
 pub mod workload;
+
+/// Version and commit of this build: `0.1.0 (d634b07)`.
+pub fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
+}

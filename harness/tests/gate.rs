@@ -1,7 +1,7 @@
 //! `pfnbench gate` on files.
 
 use assert_cmd::Command;
-use pfnbench::instructions::{FILE_NAME, InstructionRow, Toolchain, cases, write};
+use pfnbench::record::instructions::{FILE_NAME, InstructionRow, Toolchain, cases, write};
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::fs;
@@ -149,6 +149,6 @@ fn files_that_are_not_there_are_named() {
 fn the_committed_limits_can_be_judged_by() {
     let limits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/limits.toml");
     // A new layout need not have any.
-    let judgement = pfnbench::limits::LimitsFile::read(&limits).unwrap().judge(&counts(0.0)).unwrap();
+    let judgement = pfnbench::analysis::limits::LimitsFile::read(&limits).unwrap().judge(&counts(0.0)).unwrap();
     assert!(judgement.held > 0 && judgement.not_counted.is_empty(), "{judgement:?}");
 }

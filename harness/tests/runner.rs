@@ -3,8 +3,8 @@
 mod common;
 
 use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
-use pfnbench::instructions::{self, InstructionRow, Toolchain};
-use pfnbench::run_folder;
+use pfnbench::record::instructions::{self, InstructionRow, Toolchain};
+use pfnbench::record::run_folder;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;

@@ -6,11 +6,12 @@ mod common;
 use common::{SMALL_MAP, folder, json, pfnbench, smoke};
 use jsonschema::Validator;
 use memmap_layouts::X86_64;
-use pfnbench::contestant::entries;
-use pfnbench::instructions::{InstructionRow, Toolchain, cases};
-use pfnbench::layout_note::LayoutNote;
-use pfnbench::run_folder::{Manifest, MapNote, Tool};
-use pfnbench::{compare, instructions, row, run_folder};
+use pfnbench::analysis::compare;
+use pfnbench::case::layouts;
+use pfnbench::record::instructions::{InstructionRow, Toolchain, cases};
+use pfnbench::record::layout_note::LayoutNote;
+use pfnbench::record::run_folder::{Manifest, MapNote, Tool};
+use pfnbench::record::{instructions, row, run_folder};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,8 +125,12 @@ fn a_manifest_is_read_as_it_was_written_and_so_are_those_of_before() {
     let written = manifest(&SMOKE.1);
     let read: Manifest = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(read.tool, Tool::THIS);
-    let entries = entries::<X86_64>();
-    assert_eq!(read.layouts, entries.iter().map(LayoutNote::of).collect::<Vec<_>>(), "every layout was raced");
+    let layouts = layouts::<X86_64>();
+    assert_eq!(
+        read.layouts,
+        layouts.iter().map(LayoutNote::new::<X86_64>).collect::<Vec<_>>(),
+        "every layout was raced"
+    );
     assert_eq!(serde_json::to_value(&read).unwrap(), written);
     // What came later may be missing, in whole and in each map.
     let map = read.map.clone();

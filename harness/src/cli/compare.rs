@@ -2,13 +2,13 @@
 
 use super::margin_percent;
 use super::{Answer, Json, print, print_json};
-use crate::compare::{self, Compared, Comparison, Run};
-use crate::judge::Verdict;
-use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
-use crate::summary::Summary;
-use crate::table;
+use crate::analysis::compare::{self, Compared, Comparison, Run};
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::summary::Summary;
+use crate::analysis::verdicts;
+use crate::present::table;
 use crate::units::{percent, signed_time, three_digits, time};
-use crate::verdicts;
 use anyhow::bail;
 use clap::Args;
 use comfy_table::Color;
@@ -48,7 +48,7 @@ impl CompareArgs {
     }
 
     fn within(&self, run: &Run) -> anyhow::Result<Answer> {
-        let reference = self.reference.as_deref().unwrap_or(crate::race::REFERENCE);
+        let reference = self.reference.as_deref().unwrap_or(crate::case::REFERENCE);
         let summaries: Vec<(String, Summary)> =
             run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, self.margin))).collect();
         let Some((_, main)) = summaries.first() else { bail!("{} has no map", run.name) };
@@ -173,7 +173,7 @@ fn why_not(comparison: &Comparison) -> Option<String> {
 fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
     let case = &compared.case;
     json!({
-        "case": crate::cases::on_map(&case.group.name(case.sections), &case.map),
+        "case": crate::case::on_map(&case.group.name(case.sections), &case.map),
         "layout": case.layout,
         "reference": format!("{} in {}", case.layout, before.name),
         "run": after.name,

@@ -1,9 +1,10 @@
 //! `pfnbench doctor`.
 
 use super::{Answer, Json, print, print_json};
-use crate::doctor::{Verdict, examine};
-use crate::environment::Environment;
-use crate::table;
+use crate::engine::doctor::examine;
+use crate::present::table;
+use crate::record::environment::Environment;
+use crate::record::examination::Verdict;
 use clap::Args;
 use comfy_table::{Cell, Color, ContentArrangement};
 use serde_json::json;

@@ -3,23 +3,23 @@
 use super::run::RunArgs;
 use super::subject::SubjectArgs;
 use super::{Answer, Json, print, print_json};
-use crate::duel::arena::{Arena, Side};
-use crate::duel::instructions::{self, CountError};
-use crate::duel::referee::{DuelError, PairOutcome, Samples, pair};
-use crate::duel::source::{Build, build};
-use crate::duel::verdict::{self, Code, Outcome, Record};
-use crate::duel::{Hello, Order, PROTOCOL};
-use crate::interference::Snapshot;
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::summary::headline_group;
+use crate::case::Tables;
+use crate::engine::duel::arena::{Arena, Side};
+use crate::engine::duel::{Hello, Order, PROTOCOL};
+use crate::engine::interference::Snapshot;
+use crate::engine::job::{self, Job};
+use crate::engine::schedule::{Leg, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::job::{self, Job};
-use crate::judge::Verdict;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::row::Tables;
-use crate::schedule::{Leg, Schedule, Scope};
-use crate::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
-use crate::summary::headline_group;
-use crate::table;
+use crate::present::table;
+use crate::run::duel::instructions::{self, CountError};
+use crate::run::duel::referee::{DuelError, PairOutcome, Samples, pair};
+use crate::run::duel::source::{Build, build};
+use crate::run::duel::verdict::{self, Code, Outcome, Record};
 use crate::units::{percent, signed_time, time};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -126,7 +126,7 @@ impl DuelArgs {
         if let Some(cases) = cases {
             lookups.retain(|work| work.sections.iter().any(|&on| cases.contains(&work.group.name(on))));
         }
-        schedule.job(leg, crate::work::Work { lookups, ..Default::default() }, Default::default(), None)
+        schedule.job(leg, crate::workload::work::Work { lookups, ..Default::default() }, Default::default(), None)
     }
 
     /// Pairs of workers, one after the other.
@@ -234,7 +234,7 @@ impl DuelArgs {
         job.map = Source::Builtin(SMALL_MAP.to_owned()).load()?;
         (job.effort.boots, job.records_limit) = (1, 64 << 20);
         (job.backing, job.index_pages) =
-            ("anon".parse().map_err(anyhow::Error::msg)?, crate::index_pages::IndexPagesArg::Base);
+            ("anon".parse().map_err(anyhow::Error::msg)?, crate::engine::index_pages::IndexPagesArg::Base);
         let mut counts = Vec::new();
         for build in [old, new] {
             bar.set_message(format!("counting instructions of {}", build.name));
@@ -512,7 +512,7 @@ impl WorkerArgs {
         };
         let refuse = |reason: String| Hello {
             protocol: PROTOCOL,
-            version: super::version().to_owned(),
+            version: crate::version().to_owned(),
             lanes: Vec::new(),
             layouts: Vec::new(),
             error: Some(reason),
@@ -528,7 +528,7 @@ impl WorkerArgs {
         // SAFETY: the referee that started this process opened the file for it under this number, and nothing here has used it.
         let arena = self.arena.map(|number| unsafe { Arena::inherited(number) }).transpose();
         let arena = arena.context("the shared memory")?;
-        let _pinned = order.processor.and_then(crate::pinning::pin_to);
+        let _pinned = order.processor.and_then(crate::engine::pinning::pin_to);
         let place = arena.as_ref().map(|arena| (arena, side));
         let result = job::work_in_duel(&order.job, &interrupt, place, &mut |hello| say(hello));
         if let Err(error) = &result {

@@ -1,8 +1,8 @@
 //! `pfnbench gate`.
 
 use super::{Answer, Json, print, print_json};
-use crate::instructions::{self, FILE_NAME};
-use crate::limits::{Judged, Judgement, LimitsFile};
+use crate::analysis::limits::{Judged, Judgement, LimitsFile};
+use crate::record::instructions::{self, FILE_NAME};
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;

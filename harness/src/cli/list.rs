@@ -1,18 +1,13 @@
 //! `pfnbench list`.
 
 use super::{Answer, CasesArgs, Json, print, print_json};
-use crate::backing_arg::FORMS;
-use crate::cases::{self, SelectsNothing};
-use crate::contestant::entries;
-use crate::layout_note::{LoadChainNote, validity};
+use crate::case::{HOTPLUG_SIZES, LookupOp, Mode, Pattern, Position, SelectsNothing, layouts};
+use crate::engine::backing_arg::FORMS;
 use crate::map::builtin;
-use crate::probe::lookup::{LookupOp, Mode};
-use crate::probe::place::Position;
-use crate::queries::Pattern;
-use crate::race::HOTPLUG_SIZES;
-use crate::table;
-use crate::tier::Tier;
-use crate::work::Work;
+use crate::present::table;
+use crate::record::layout_note::{LoadChainNote, validity};
+use crate::workload::tier::Tier;
+use crate::workload::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::ContentArrangement;
@@ -57,7 +52,7 @@ impl ListArgs {
         if self.cases {
             let work = self.work()?;
             let filter = self.which.filter();
-            let names: Vec<String> = cases::names(&work).into_iter().filter(|name| filter.wants(name)).collect();
+            let names: Vec<String> = workload::names(&work).into_iter().filter(|name| filter.wants(name)).collect();
             if names.is_empty() {
                 return Err(SelectsNothing {
                     among: self.tier.map_or_else(String::new, |tier| format!(" of --tier {tier}")),
@@ -70,7 +65,7 @@ impl ListArgs {
             }
             return Ok(Answer::Yes);
         }
-        let layouts = entries::<X86_64>();
+        let layouts = layouts::<X86_64>();
         let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
         let lookups = LookupOp::ALL.map(LookupOp::name);
         if self.json.json {
@@ -83,7 +78,7 @@ impl ListArgs {
                         "validity": validity(entry.caps.validity),
                         "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
                         "records_on_device": records(entry.caps.records_on_device),
-                        "load_chain": LoadChainNote::of(&entry.load_chain),
+                        "load_chain": LoadChainNote::new(&entry.load_chain),
                     })
                 })
                 .collect();

@@ -1,6 +1,7 @@
 //! `pfnbench man`.
 
-use super::{Answer, Cli, version};
+use super::{Answer, Cli};
+use crate::version;
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;

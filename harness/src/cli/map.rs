@@ -1,10 +1,10 @@
 //! `pfnbench map`.
 
 use super::{Answer, Json, print, print_json};
+use crate::engine::verify::architecture_note;
 use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap};
-use crate::table;
-use crate::verify::architecture_note;
+use crate::present::table;
 use clap::Args;
 use memmap_layouts::{BootMap, Bytes, Geometry, PfnRange, X86_64};
 use serde_json::{Value, json};

@@ -15,8 +15,8 @@ mod schema;
 mod subject;
 mod verify;
 
-use crate::backing_arg::BackingArg;
-use crate::cases::Filter;
+use crate::case::Filter;
+use crate::engine::backing_arg::BackingArg;
 use crate::interrupt::Interrupted;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -43,15 +43,10 @@ Exit codes: 0 done, 1 the answer is no (a layout failed), 2 cannot judge or bad 
 /// Without a command: verifies the layouts, races them on this machine's own physical memory map, prints the table, and
 /// writes a run folder with a report. It takes less than a minute.
 #[derive(Debug, Parser)]
-#[command(name = "pfnbench", version = version(), after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "pfnbench", version = crate::version(), after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-}
-
-/// Version and commit.
-pub(crate) fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,7 +15,7 @@ mod scene;
 mod verdict;
 
 use super::{Answer, print_json};
-use crate::refusal::Refusal;
+use crate::pmem::refusal::Refusal;
 use clap::{Args, Subcommand, ValueEnum};
 use memmap_layouts::nvdimm::RecordsOn;
 use serde_json::json;

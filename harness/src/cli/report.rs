@@ -2,7 +2,7 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::files::replace;
-use crate::report::{Report, html, markdown, splice};
+use crate::present::report::{Report, html, markdown, splice};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

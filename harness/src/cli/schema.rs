@@ -1,7 +1,7 @@
 //! `pfnbench schema`.
 
 use super::{Answer, print_json};
-use crate::schema;
+use crate::record::schema;
 use clap::Args;
 
 #[derive(Debug, Args)]

@@ -1,9 +1,9 @@
 //! Arguments that say what is measured, the same for a run and a duel.
 
 use super::{BackingArg, CasesArgs, margin_percent};
-use crate::judge::MARGIN;
+use crate::analysis::judge::MARGIN;
+use crate::case::LookupOp;
 use crate::map::source::Source;
-use crate::probe::lookup::LookupOp;
 use clap::Args;
 
 /// What is measured, and from which difference on it matters.

@@ -1,15 +1,15 @@
 //! `pfnbench verify`.
 
 use super::{Answer, BackingArg, Json, print, print_json};
-use crate::contestant::entries;
-use crate::field::{Field, Lineup, Means};
-use crate::index_pages::IndexPagesArg;
+use crate::engine::contestant::entries;
+use crate::engine::field::{Field, Lineup, Means};
+use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::race::Served;
+use crate::engine::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::race::Served;
-use crate::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use clap::Args;
 use memmap_layouts::X86_64;
 use memmap_layouts::backing::{DaxDevice, RamBacking};

@@ -1,6 +1,6 @@
 //! What lies around a namespace, from the command line.
 
-use crate::capacity::Time;
+use crate::pmem::capacity::Time;
 use crate::size::parse_size;
 use clap::Args;
 use memmap_layouts::nvdimm::Extent;

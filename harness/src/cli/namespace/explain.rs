@@ -1,8 +1,8 @@
 //! `pfnbench namespace explain`.
 
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::rule::{RULES, Rule, find};
-use crate::table;
+use crate::pmem::refusal::rule::{RULES, Rule, find};
+use crate::present::table;
 use anyhow::anyhow;
 use clap::Args;
 

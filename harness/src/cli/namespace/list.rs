@@ -3,10 +3,10 @@
 use super::around::WorldArgs;
 use super::media::{MediumArgs, places, subject};
 use super::verdict::{verdict, verdict_json};
-use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::{Refusal, of_machine, of_region};
-use crate::table;
+use crate::pmem::capacity::HOST;
+use crate::pmem::refusal::{Refusal, of_machine, of_region};
+use crate::present::table;
 use clap::Args;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;

@@ -1,12 +1,12 @@
 //! Where a region's medium and labels are, and how it is opened.
 
 use super::remedy::{Tried, tried};
-use crate::capacity::HOST;
 use crate::cli::Json;
-use crate::refusal::files_error::FilesError;
-use crate::refusal::of_files::arguments;
-use crate::refusal::{Refusal, Subject};
-use crate::shrunk_media;
+use crate::pmem::capacity::HOST;
+use crate::pmem::refusal::files_error::FilesError;
+use crate::pmem::refusal::of_files::arguments;
+use crate::pmem::refusal::{Refusal, Subject};
+use crate::pmem::shrunk_media;
 use crate::size::parse_size;
 use anyhow::Context;
 use clap::Args;

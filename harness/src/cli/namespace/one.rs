@@ -2,7 +2,7 @@
 
 use super::media::{MediumArgs, PathArgs, subject};
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::NotOne;
+use crate::pmem::refusal::NotOne;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::label::Label;

@@ -3,12 +3,12 @@
 use super::MapArg;
 use super::around::AroundArgs;
 use super::remedy::{Tried, tried};
-use crate::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
 use crate::cli::{Answer, Json, print, print_json};
-use crate::refusal::{Refusal, Subject, of_plan};
-use crate::report::picture::plain;
+use crate::pmem::capacity::{HOST, LOST_SIZES, Lost, Neighbours, Plan, PlanError, Time, Waterfall, lost};
+use crate::pmem::refusal::{Refusal, Subject, of_plan};
+use crate::present::report::picture::plain;
+use crate::present::table;
 use crate::size::{argument, parse_size};
-use crate::table;
 use anyhow::Context;
 use clap::Args;
 use memmap_layouts::Bytes;

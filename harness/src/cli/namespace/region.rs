@@ -2,11 +2,11 @@
 
 use super::media::{PathArgs, beside, is_there};
 use super::remedy::{Tried, tried};
-use crate::capacity::HOST;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
-use crate::refusal::Subject;
-use crate::refusal::files_error::FilesError;
+use crate::pmem::capacity::HOST;
+use crate::pmem::refusal::Subject;
+use crate::pmem::refusal::files_error::FilesError;
 use crate::size::{argument, parse_size};
 use anyhow::Context;
 use clap::Args;

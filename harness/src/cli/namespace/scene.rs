@@ -1,10 +1,10 @@
 //! `pfnbench namespace scene`.
 
-use crate::capacity::Time;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
-use crate::refusal::Subject;
-use crate::refusal::files_error::FilesError;
+use crate::pmem::capacity::Time;
+use crate::pmem::refusal::Subject;
+use crate::pmem::refusal::files_error::FilesError;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};

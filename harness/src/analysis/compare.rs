@@ -1,0 +1,419 @@
+//! Runs that are complete, read back, and two of them side by side.
+
+use crate::analysis::judge::{Comparison as Judgeable, Family, Verdict, judge};
+use crate::analysis::statistics::{Estimate, mean, median};
+use crate::analysis::summary::{
+    LookupLine, Summary, headline_group, is_near_loop, is_of_means, noise_floor_of, process_times,
+};
+use crate::case::{CONTROL, LookupGroup, LookupOp, Sections};
+use crate::record::row::{Row, Status};
+use crate::record::run_folder::{PARTIAL, SUMS, sha256};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a run folder is not read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// A file is not there, or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The run was cut short.
+    #[error("{} is no complete run: SHA256SUMS, which is written last, is not there or not whole", path.display())]
+    Torn {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not what was written.
+    #[error("{} is not what the run wrote: its sum in SHA256SUMS is another", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a row.
+    #[error("{}, line {line}: {source}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// No manifest.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// Rows of no machine.
+    #[error("{} has no rows", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its folder's name.
+    pub name: String,
+    /// Fingerprint of the machine.
+    pub machine: String,
+    /// Names of its maps, the main one first.
+    pub maps: Vec<String>,
+    /// Its figures.
+    pub rows: Vec<Row>,
+}
+
+impl Run {
+    /// The main map.
+    pub fn map(&self) -> &str {
+        self.maps.first().map_or("", String::as_str)
+    }
+
+    /// The figures on a map.
+    pub fn on(&self, map: &str) -> Vec<Row> {
+        self.rows.iter().filter(|row| row.map == map).cloned().collect()
+    }
+}
+
+/// What a manifest says of the maps.
+#[derive(Deserialize)]
+struct Maps {
+    map: MapName,
+    #[serde(default)]
+    other_maps: Vec<MapName>,
+}
+
+#[derive(Deserialize)]
+struct MapName {
+    name: String,
+}
+
+/// Reads a run folder, after checking that it is complete and unchanged.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read(folder: &Path) -> Result<Run, ReadError> {
+    let read = |path: &Path| fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source });
+    if !folder.is_dir() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such folder; give the folder of a run");
+        return Err(ReadError::Io { path: folder.to_owned(), source });
+    }
+    let sums = match fs::read_to_string(folder.join(SUMS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ReadError::Torn { path: folder.to_owned() });
+        }
+        sums => sums.map_err(|source| ReadError::Io { path: folder.join(SUMS), source })?,
+    };
+    let is_partial = folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with(PARTIAL));
+    let lines: Option<Vec<(&str, &str)>> = sums.lines().map(|line| line.split_once("  ")).collect();
+    let lines = lines.filter(|_| !is_partial).unwrap_or_default();
+    let vouches = |file: &str| lines.iter().any(|(_, name)| *name == file);
+    if !(vouches("samples.jsonl") && vouches("manifest.json")) {
+        return Err(ReadError::Torn { path: folder.to_owned() });
+    }
+    for (sum, name) in lines {
+        let path = folder.join(name);
+        if sha256(&read(&path)?) != sum {
+            return Err(ReadError::Changed { path });
+        }
+    }
+    let path = folder.join("samples.jsonl");
+    let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+    let row = |(at, text): (usize, &str)| {
+        serde_json::from_str(text).map_err(|source| ReadError::Row { path: path.clone(), line: at + 1, source })
+    };
+    let rows = text.lines().enumerate().map(row).collect::<Result<Vec<Row>, _>>()?;
+    let first = rows.first().ok_or_else(|| ReadError::Empty { path: path.clone() })?;
+    let machine = first.machine.clone();
+    let manifest_path = folder.join("manifest.json");
+    let manifest: Maps = serde_json::from_slice(&read(&manifest_path)?)
+        .map_err(|source| ReadError::Manifest { path: manifest_path.clone(), source })?;
+    let maps = std::iter::once(manifest.map).chain(manifest.other_maps).map(|map| map.name).collect();
+    let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
+    Ok(Run { name, machine, maps, rows })
+}
+
+/// A lookup of a layout.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Case {
+    /// Name of the map.
+    pub map: String,
+    /// What is asked.
+    #[serde(flatten)]
+    pub group: LookupGroup,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// The layout.
+    pub layout: String,
+    /// What its records were made of.
+    pub backing: String,
+}
+
+/// A case in two runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The case.
+    #[serde(flatten)]
+    pub case: Case,
+    /// Median over processes before, ns an operation.
+    pub before_ns: f64,
+    /// And after.
+    pub after_ns: f64,
+    /// After over before: above 1 is slower; absent where either is within three times the loop alone.
+    pub ratio: Option<f64>,
+    /// After less before, in ns an operation.
+    pub difference_ns: f64,
+    /// Corrected interval of the ratio over processes.
+    pub interval: Option<(f64, f64)>,
+    /// The larger noise floor of the two runs, and what most cases differ by.
+    pub noise_floor: Option<f64>,
+    /// What may be said of the later run.
+    pub verdict: Verdict,
+}
+
+/// Two runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Cases that both have.
+    pub cases: Vec<Compared>,
+    /// Geometric mean of the ratios by layout, over the operations that both have, each with the same weight: pages in random order
+    /// and the walk, on boot and on hot-added memory of each map.
+    pub geometric_means: Vec<(String, f64)>,
+    /// Cases that only one of them has.
+    pub unshared: usize,
+}
+
+/// The rows of every lookup that was timed.
+fn timed(rows: &[Row]) -> BTreeMap<Case, Vec<&Row>> {
+    let mut timed: BTreeMap<Case, Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
+        let (Some(group), Some(sections)) = (row.lookup_group(), row.sections) else { continue };
+        let (map, layout, backing) = (row.map.clone(), row.layout.clone(), row.backing.clone());
+        timed.entry(Case { map, group, sections, layout, backing }).or_default().push(row);
+    }
+    timed
+}
+
+/// Noise floors by map, lookup and kind of memory.
+fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Sections), f64> {
+    let mut lines: BTreeMap<(String, LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
+        let (Some(group), Some(sections)) = (row.lookup_group(), row.sections) else { continue };
+        lines.entry((row.map.clone(), group, sections)).or_default().push(row);
+    }
+    lines.into_iter().filter_map(|(key, rows)| Some((key, noise_floor_of(&rows)?))).collect()
+}
+
+/// The loop without a lookup, in ns an operation, by map and lookup.
+fn loops(rows: &[Row]) -> BTreeMap<(String, LookupGroup), f64> {
+    let mut loops: BTreeMap<(String, LookupGroup), f64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.metric == "floor") {
+        let Some((group, ns)) = row.lookup_group().zip(row.value) else { continue };
+        let least = loops.entry((row.map.clone(), group)).or_insert(ns);
+        *least = least.min(ns);
+    }
+    loops
+}
+
+/// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not paired: what the machine did
+/// differently during one of them is in the difference. What most cases differ by is taken for that, and widens the noise floor.
+pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
+    let floors = [noise_floors(&before.rows), noise_floors(&after.rows)];
+    let loops = [loops(&before.rows), loops(&after.rows)];
+    let (before, after) = (timed(&before.rows), timed(&after.rows));
+    let names: BTreeSet<&Case> = before.keys().chain(after.keys()).filter(|case| case.layout != CONTROL).collect();
+    let (mut cases, mut judgeable) = (Vec::new(), Vec::new());
+    for case in &names {
+        let (Some(old), Some(new)) = (before.get(case), after.get(case)) else { continue };
+        let (old, new) = (process_times(old), process_times(new));
+        let (Some(before_ns), Some(after_ns)) = (median(old.iter().copied()), median(new.iter().copied())) else {
+            continue;
+        };
+        let logs = |times: &[f64]| times.iter().map(|ns| ns.ln()).collect::<Vec<_>>();
+        let key = (case.map.clone(), case.group, case.sections);
+        let noise_floor = match floors.each_ref().map(|floors| floors.get(&key).copied()) {
+            [Some(a), Some(b)] => Some(a.max(b)),
+            _ => None,
+        };
+        judgeable.push(Judgeable { log_ratio: Estimate::difference(&logs(&new), &logs(&old)), noise_floor });
+        cases.push(Compared {
+            case: (*case).clone(),
+            before_ns,
+            after_ns,
+            ratio: None,
+            difference_ns: after_ns - before_ns,
+            interval: None,
+            noise_floor,
+            verdict: Verdict::Undecided,
+        });
+    }
+    let drift = median(judgeable.iter().filter_map(|of| Some(of.log_ratio?.mean.abs()))).unwrap_or(0.0).exp() - 1.0;
+    for (compared, of) in cases.iter_mut().zip(&mut judgeable) {
+        of.noise_floor = of.noise_floor.map(|floor| floor + drift);
+        compared.noise_floor = of.noise_floor;
+        let case = (compared.case.map.clone(), compared.case.group);
+        let near = |ns: f64, at: usize| is_near_loop(ns, loops[at].get(&case).copied());
+        let has_ratio = !near(compared.before_ns, 0) && !near(compared.after_ns, 1);
+        let ratio = of.log_ratio.map_or(compared.after_ns / compared.before_ns, |estimate| estimate.mean.exp());
+        compared.ratio = Some(ratio).filter(|_| has_ratio);
+    }
+    for (compared, judged) in cases.iter_mut().zip(judge(Family::Rest, &judgeable, margin)) {
+        (compared.interval, compared.verdict) = (judged.interval.filter(|_| compared.ratio.is_some()), judged.verdict);
+    }
+    let is_of_means = |case: &Case| case.group == headline_group(case.group.op);
+    let layouts: BTreeSet<String> = cases.iter().map(|compared| compared.case.layout.clone()).collect();
+    let geometric_mean = |layout: String| {
+        let of_layout = cases.iter().filter(|c| c.case.layout == layout && is_of_means(&c.case));
+        let logs = of_layout.filter_map(|c| Some((c.case.group.op, c.ratio?.ln())));
+        mean_of_operations(logs).map(|mean| (layout, mean))
+    };
+    let geometric_means = layouts.into_iter().filter_map(geometric_mean).collect();
+    Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
+}
+
+/// The mean over operations of the means of their log ratios, as a ratio; `None` of nothing.
+fn mean_of_operations(logs: impl Iterator<Item = (LookupOp, f64)>) -> Option<f64> {
+    let mut by_operation: BTreeMap<LookupOp, Vec<f64>> = BTreeMap::new();
+    logs.for_each(|(op, log)| by_operation.entry(op).or_default().push(log));
+    let means: Vec<f64> = by_operation.values().filter_map(|logs| mean(logs)).collect();
+    mean(&means).map(f64::exp)
+}
+
+/// Geometric means of the ratios to the reference by layout, and over how many lookups: of each operation the one in random order
+/// (and the walk) that `wanted` takes and that every layout with one of them has. Operations have the same weight, whether they were
+/// measured on boot memory, on added memory or on both.
+pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
+    let ratio = |line: &LookupLine, layout: &String| line.cell(layout)?.ratio;
+    let lines: Vec<&LookupLine> = summary.lookups.iter().filter(|line| wanted(line) && is_of_means(line)).collect();
+    let has_any = |layout: &&String| lines.iter().any(|line| ratio(line, layout).is_some());
+    let raced: Vec<&String> = summary.layouts.iter().filter(has_any).collect();
+    let is_shared = |line: &&&LookupLine| raced.iter().all(|layout| ratio(line, layout).is_some());
+    let shared: Vec<&&LookupLine> = lines.iter().filter(is_shared).collect();
+    let mean = |layout: &&String| {
+        let logs = shared.iter().filter_map(|line| Some((line.group.op, ratio(line, layout)?.ln())));
+        Some(((*layout).clone(), mean_of_operations(logs)?))
+    };
+    let means = raced.iter().filter_map(mean).collect();
+    (means, shared.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::judge::MARGIN;
+    use crate::record::row::tests::row;
+
+    #[test]
+    fn operations_weigh_the_same_however_often_they_were_measured() {
+        let logs = [(LookupOp::PfnValid, 2f64.ln()), (LookupOp::PfnValid, 8f64.ln()), (LookupOp::PfnToPage, 1f64.ln())];
+        assert!((mean_of_operations(logs.into_iter()).unwrap() - 2.0).abs() < 1e-12);
+        assert_eq!(mean_of_operations(std::iter::empty()), None);
+    }
+
+    fn run(layout: &str, per_process: &[f64]) -> Run {
+        let timed = |(process, ns): (usize, &f64)| Row {
+            process: process as u32,
+            sections: Some(Sections::Hot),
+            pattern: Some("random".into()),
+            ..row(layout, "pfn_valid", "time", Some(*ns))
+        };
+        // The control differs from its namesake by as good as nothing.
+        let reference = |layout: &'static str| {
+            let sample = move |process: usize| Row {
+                layout: layout.into(),
+                control_of: Some("reference".into()),
+                ..timed((process, &1.0))
+            };
+            (0..per_process.len()).map(sample)
+        };
+        let rows = per_process.iter().enumerate().map(timed);
+        let rows = rows.chain(reference(CONTROL)).chain(reference("reference")).collect();
+        Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], rows }
+    }
+
+    #[test]
+    fn runs_are_judged_like_layouts() {
+        let before = run("a", &[1.0, 1.01, 1.02, 0.99, 1.0]);
+        let verdict = |per_process: &[f64]| compare(&before, &run("a", per_process), MARGIN).cases[0].verdict;
+        assert_eq!(verdict(&[2.0, 2.01, 2.02, 1.99, 2.0]), Verdict::Slower);
+        assert_eq!(verdict(&[0.5, 0.51, 0.52, 0.49, 0.5]), Verdict::Faster);
+        assert_eq!(verdict(&[1.0, 1.01, 1.02, 0.99, 1.0]), Verdict::Equal);
+        assert_eq!(verdict(&[1.0, 0.9, 1.1, 1.0, 1.05]), Verdict::Undecided);
+        assert_eq!(verdict(&[2.0]), Verdict::Undecided, "one process has no interval");
+    }
+
+    #[test]
+    fn the_control_is_no_case() {
+        let comparison = compare(&run("a", &[1.0; 5]), &run("a", &[1.0; 5]), MARGIN);
+        let layouts: Vec<&str> = comparison.cases.iter().map(|of| of.case.layout.as_str()).collect();
+        assert_eq!(layouts, ["a", "reference"]);
+    }
+
+    #[test]
+    fn means_of_a_run_are_over_what_every_layout_has() {
+        let timed = |layout: &str, sections, ns| Row {
+            sections: Some(sections),
+            sample: Some(0),
+            pattern: Some("random".into()),
+            ..row(layout, "pfn_valid", "time", Some(ns))
+        };
+        let rows = [
+            row("flat", "footprint", "index", Some(1.0)),
+            row("a", "footprint", "index", Some(1.0)),
+            timed("flat", Sections::Boot, 1.0),
+            timed("a", Sections::Boot, 4.0),
+            timed("a", Sections::Hot, 1000.0),
+        ];
+        let (means, nr) = geometric_means(&Summary::against(&rows, "flat"), |_| true);
+        assert_eq!((nr, means.len()), (1, 2));
+        assert!((means[1].1 - 4.0).abs() < 1e-9, "{means:?}");
+        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |line| line.sections == Sections::Hot);
+        assert_eq!((nr, means.as_slice()), (1, &[("a".to_owned(), 1.0)][..]), "flat has none of these");
+    }
+
+    #[test]
+    fn each_operation_weighs_the_same_in_a_mean() {
+        let timed = |layout: &str, pattern: &str, mode: &str, ns| Row {
+            sections: Some(Sections::Boot),
+            sample: Some(0),
+            pattern: Some(pattern.into()),
+            mode: Some(mode.into()),
+            ..row(layout, "pfn_valid", "time", Some(ns))
+        };
+        let rows = [
+            timed("a", "random", "independent", 1.0),
+            timed("b", "random", "independent", 2.0),
+            timed("a", "sequential", "independent", 1.0),
+            timed("b", "sequential", "independent", 9.0),
+            timed("a", "random", "chained", 100.0),
+            timed("b", "random", "chained", 1.0),
+        ];
+        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |_| true);
+        assert_eq!((nr, means[1].0.as_str()), (1, "b"));
+        assert!((means[1].1 - 2.0).abs() < 1e-9, "{means:?}");
+    }
+
+    #[test]
+    fn means_are_over_shared_cases() {
+        let (before, mut after) = (run("a", &[1.0]), run("a", &[4.0]));
+        after.rows.extend(run("b", &[100.0]).rows);
+        let comparison = compare(&before, &after, MARGIN);
+        assert_eq!((comparison.cases.len(), comparison.unshared), (2, 1));
+        assert_eq!(comparison.geometric_means.len(), 2);
+        assert!((comparison.geometric_means[0].1 - 4.0).abs() < 1e-9);
+    }
+}

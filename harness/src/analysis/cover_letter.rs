@@ -1,0 +1,200 @@
+//! The answer to the question that the cover letter of the series leaves open: what does the sub-section map cost `pfn_valid`?
+//!
+//! Both layouts are in the same run: `subsection` reads the map on hot-added memory, `vmemmap-section` is the same without the
+//! map, and `subsection-v6`, the series as it was posted, reads it on boot memory too.
+
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, Ratio, interval_in_words, ratio_in_words};
+use crate::analysis::summary::{AS_POSTED, Pair, SERIES, Summary};
+use crate::case::{LookupGroup, LookupOp, Pattern, Sections, Tables};
+use crate::units::{percent, signed_time, time};
+use serde::Serialize;
+
+/// What the map costs on one kind of memory of one machine.
+#[derive(Clone, Debug, Serialize)]
+#[serde(into = "CostRecord")]
+pub struct Cost {
+    /// Name of the machine's map.
+    pub map: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Whether the tables were in the caches.
+    pub tables: Tables,
+    /// `subsection` against `vmemmap-section`.
+    pub merged: Pair,
+    /// `subsection-v6` against `vmemmap-section`.
+    pub posted: Option<Pair>,
+}
+
+/// A cost as programs read it.
+#[derive(Serialize)]
+struct CostRecord {
+    map: String,
+    sections: Sections,
+    tables: Tables,
+    merged: Option<Ratio>,
+    is_near_loop: bool,
+    difference_ns: Option<f64>,
+    verdict: Verdict,
+    noise_floor: Option<f64>,
+    posted: Option<Ratio>,
+    posted_difference_ns: Option<f64>,
+    posted_verdict: Option<Verdict>,
+}
+
+impl From<Cost> for CostRecord {
+    fn from(cost: Cost) -> Self {
+        let ratio = |pair: &Pair| pair.ratio.map(|median| Ratio { median, interval: pair.interval });
+        Self {
+            map: cost.map,
+            sections: cost.sections,
+            tables: cost.tables,
+            merged: ratio(&cost.merged),
+            is_near_loop: cost.merged.ratio.is_none(),
+            difference_ns: cost.merged.difference_ns,
+            verdict: cost.merged.verdict,
+            noise_floor: cost.merged.noise_floor,
+            posted: cost.posted.as_ref().and_then(ratio),
+            posted_difference_ns: cost.posted.and_then(|pair| pair.difference_ns),
+            posted_verdict: cost.posted.map(|pair| pair.verdict),
+        }
+    }
+}
+
+/// Everything that the maps of a run say of it: independent lookups in random order. Chained ones are not a headline, since their
+/// answers on boot memory are branches.
+pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<Cost> {
+    let mut costs = Vec::new();
+    for (map, summary) in maps {
+        for tables in [Tables::Hot, Tables::Cold] {
+            for sections in Sections::ALL {
+                let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
+                let preempt = LookupGroup { preempt: true, ..group };
+                let line = summary.lookup(group, sections).or_else(|| summary.lookup(preempt, sections));
+                let Some(merged) = line.and_then(|line| line.pair(SERIES.0, SERIES.1)) else { continue };
+                let posted = line.and_then(|line| line.pair(AS_POSTED, SERIES.1));
+                costs.push(Cost { map: map.to_owned(), sections, tables, merged, posted });
+            }
+        }
+    }
+    costs
+}
+
+impl Cost {
+    /// `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or that the run cannot tell, and why.
+    pub fn in_words(&self) -> String {
+        in_words(&self.merged)
+    }
+
+    /// The same of the series as it was posted.
+    pub fn posted_in_words(&self) -> Option<String> {
+        self.posted.as_ref().map(in_words)
+    }
+}
+
+fn in_words(pair: &Pair) -> String {
+    let difference = pair.difference_ns.map_or_else(|| "no undisturbed sample".to_owned(), signed_time);
+    let ratio = match pair.ratio {
+        None => "no ratio so near the loop".to_owned(),
+        Some(ratio) => format!("{}×", ratio_in_words(ratio)),
+    };
+    let interval = pair.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+    match (pair.verdict, pair.difference_ns) {
+        (Verdict::Undecided, _) => match pair.noise_floor {
+            _ if pair.processes < PROCESSES_FOR_INTERVAL => {
+                format!("undecided ({difference}, {ratio}; too few processes)")
+            }
+            None => format!("undecided ({difference}, {ratio}{interval}; no control)"),
+            Some(floor) => format!("undecided ({difference}, {ratio}{interval}; noise floor {})", percent(floor)),
+        },
+        (Verdict::Faster | Verdict::Slower, Some(ns)) => {
+            format!("{} by {}, {ratio}{interval}", pair.verdict, time(ns.abs()))
+        }
+        (verdict, _) => format!("{verdict} ({difference}, {ratio}{interval})"),
+    }
+}
+
+/// The answer in sentences, one a map and state of the tables.
+pub fn sentences(costs: &[Cost]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let mut at = 0;
+    while let Some(first) = costs.get(at) {
+        let same: Vec<&Cost> =
+            costs[at..].iter().take_while(|cost| cost.map == first.map && cost.tables == first.tables).collect();
+        at += same.len();
+        let of = |sections| same.iter().find(|cost| cost.sections == sections);
+        let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
+        let hot = of(Sections::Hot).map(|cost| format!("on hot-added memory {}", cost.in_words()));
+        let boot = of(Sections::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
+        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        sentences.push(format!(
+            "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
+            SERIES.0, SERIES.1, first.map
+        ));
+        let posted = |sections, on: &str| Some(format!("on {on} {}", of(sections)?.posted_in_words()?));
+        let both = [posted(Sections::Hot, "hot-added memory"), posted(Sections::Boot, "boot memory")];
+        let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        if !both.is_empty() {
+            sentences.push(format!("As the series was posted ({AS_POSTED} against {}): {both}.", SERIES.1));
+        }
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::CONTROL;
+    use crate::record::row::Row;
+    use crate::record::row::tests::row;
+
+    fn rows(process: u32, tables: Tables, sections: Sections, times: [(&str, f64); 4]) -> Vec<Row> {
+        let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
+        let timed = times.into_iter().map(|(layout, ns)| {
+            let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(ns)) };
+            timed.with_lookup(&group, sections)
+        });
+        let footprint = |layout: &&str| row(layout, "footprint", "index", Some(1.0));
+        ["subsection", "vmemmap-section", "subsection-v6"].iter().map(footprint).chain(timed).collect()
+    }
+
+    #[test]
+    fn each_map_and_state_of_the_tables_has_its_answer() {
+        let times = |merged, posted| {
+            [("subsection", merged), (CONTROL, merged), ("vmemmap-section", 2.0), ("subsection-v6", posted)]
+        };
+        let (mut of_m, mut of_n) = (Vec::new(), Vec::new());
+        for process in 0..5 {
+            of_m.extend(rows(process, Tables::Hot, Sections::Boot, times(2.0, 3.0)));
+            of_m.extend(rows(process, Tables::Hot, Sections::Hot, times(3.0, 3.0)));
+            of_m.extend(rows(process, Tables::Cold, Sections::Hot, times(4.0, 4.0)));
+            of_n.extend(rows(process, Tables::Hot, Sections::Hot, times(1.0, 1.0)));
+        }
+        let summaries = [("m", Summary::of(&of_m)), ("n", Summary::of(&of_n))];
+        let costs = costs(summaries.iter().map(|(map, summary)| (*map, summary)));
+        assert_eq!(costs.len(), 4);
+        let said = sentences(&costs);
+        assert_eq!(said.len(), 6, "{said:?}");
+        assert!(said[0].contains("hot-added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
+        assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
+        assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
+        assert!(said[2].contains("in no cache") && !said[2].contains("boot memory"), "{}", said[2]);
+        assert!(said[4].contains("faster by 1.00 ns, 0.50×") && said[4].contains("; n,"), "{}", said[4]);
+        assert!(sentences(&[]).is_empty());
+    }
+
+    /// A sentence never says more than the verdict.
+    #[test]
+    fn what_is_undecided_is_said_to_be_with_the_reason() {
+        let one = rows(
+            0,
+            Tables::Hot,
+            Sections::Hot,
+            [("subsection", 21.6), (CONTROL, 20.0), ("vmemmap-section", 2.0), ("subsection-v6", 2.0)],
+        );
+        let summary = Summary::of(&one);
+        let said = sentences(&costs([("m", &summary)])).join("\n");
+        assert!(said.contains("undecided (+19.6 ns, 10.8×; too few processes)"), "{said}");
+        assert!(!said.contains("slower"), "{said}");
+    }
+}

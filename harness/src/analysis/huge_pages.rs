@@ -1,0 +1,77 @@
+//! Whether records that were to lie in huge pages do.
+
+use crate::record::row::Row;
+use crate::units::three_digits;
+
+/// The metric of a row of the footprint: bytes of a layout that the kernel says lie in huge pages.
+pub const IN_HUGE_PAGES: &str = "records_in_huge_pages";
+
+/// The metric of a row of the footprint: bytes of the memory of a layout's index tables that the kernel says lie in huge pages.
+pub const INDEX_IN_HUGE_PAGES: &str = "index_in_huge_pages";
+
+/// Bytes of the records that `linux` puts in one huge page.
+const BLOCK: f64 = (2 << 20) as f64;
+
+/// Layouts most of whose records lie in base pages although huge pages were requested: one line each. With `linux` parts of
+/// sections are not expected to be huge: a race has at most one, where a flat array ends. Likewise for index tables.
+pub fn warnings(rows: &[Row]) -> Vec<String> {
+    let value = |of: &Row, metric: &str| {
+        let same = |row: &&Row| row.layout == of.layout && row.sections == of.sections && row.metric == metric;
+        rows.iter().find(same).and_then(|row| row.value)
+    };
+    let in_huge_pages = rows.iter().filter(|row| row.metric == IN_HUGE_PAGES);
+    let warnings = in_huge_pages.filter_map(|row| {
+        let on_device = value(row, "records_on_device").unwrap_or(0.0);
+        let (huge, backed) = (row.value?, value(row, "records_backed")? - on_device);
+        let (layout, sections) = (&row.layout, row.sections?.name());
+        let is_like_linux = row.backing.split('+').next() == Some("linux");
+        let expected = if is_like_linux { (backed / BLOCK).floor() * BLOCK } else { backed };
+        (huge < expected / 2.0).then(|| {
+            let percent = three_digits(100.0 * huge / backed);
+            format!("{layout}: after {sections} memory came {percent} % of its records lie in huge pages: the kernel found no more")
+        })
+    });
+    let without = rows.iter().filter(|row| row.metric == INDEX_IN_HUGE_PAGES && row.value == Some(0.0));
+    let index = without.filter_map(|row| {
+        let (layout, sections) = (&row.layout, row.sections?.name());
+        Some(format!(
+            "{layout}: after {sections} memory came its index tables lie in base pages: the kernel found no huge page"
+        ))
+    });
+    warnings.chain(index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_in_base_pages_is_warned_of() {
+        let row = |backing: &str, layout: &str, metric: &str, value: f64| -> Row {
+            serde_json::from_value(serde_json::json!({
+                "v": 1, "layout": layout, "op": "footprint", "sections": "boot", "map": "m", "backing": backing, "sampled": false,
+                "process": 0, "metric": metric, "unit": "bytes", "value": value, "status": "ok", "machine": "x", "doctor": "ok",
+            }))
+            .unwrap()
+        };
+        for backing in ["thp", "linux", "linux+dax-on-tmpfs"] {
+            let row = |layout, metric, value| row(backing, layout, metric, value);
+            let rows = [
+                row("flat", "records_backed", 4e6),
+                row("flat", IN_HUGE_PAGES, 4e6),
+                row("sparse", "records_backed", 4e6),
+                row("sparse", IN_HUGE_PAGES, 0.0),
+            ];
+            let warnings = warnings(&rows);
+            let one = warnings.len() == 1 && warnings[0].starts_with("sparse") && warnings[0].contains(" 0");
+            assert!(one, "{backing}: {warnings:?}");
+        }
+        let index = [0.0, 2e6].map(|bytes| row("anon", "sparse", INDEX_IN_HUGE_PAGES, bytes));
+        assert_eq!((warnings(&index[..1]).len(), warnings(&index[1..]).len()), (1, 0));
+        // Less than the records of a section.
+        for (backing, nr) in [("thp", 1), ("linux", 0)] {
+            let rows = [row(backing, "flat", "records_backed", 1e6), row(backing, "flat", IN_HUGE_PAGES, 0.0)];
+            assert_eq!(warnings(&rows).len(), nr, "{backing}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Files of limits: how many instructions an operation may take, by toolchain.
+//!
+//! ```toml
+//! ["1.95.0-x86_64-unknown-linux-gnu"]
+//! "pfn_valid/boot/flat" = 5
+//! "hot_add/2MiB/subsection" = 1210.5
+//! ```
+
+use crate::case::LookupOp;
+use crate::files::{line_of, replace};
+use crate::record::instructions::{InstructionRow, Toolchain, Update, cases};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use toml::Spanned;
+
+/// Updates call the C library, whose allocator differs between machines where the compiler is the same: their limits are so
+/// much above what was counted. Lookups call nothing.
+pub const UPDATE_HEAD_ROOM: f64 = 1.1;
+
+/// Limits by toolchain, then by case.
+type Limits = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// Limits that cannot be read or written.
+#[derive(Debug, Error)]
+pub enum LimitsError {
+    /// A file system says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is not what a file of limits looks like.
+    #[error("{}:{line}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+}
+
+/// Rows that say nothing about limits.
+#[derive(Debug, Error)]
+pub enum CannotJudge {
+    /// No rows at all.
+    #[error("there are no counts to judge")]
+    NoRows,
+    /// Counts of something else than a plain release build.
+    #[error("the counts were {0}, and limits are of plain release builds")]
+    Unusual(String),
+    /// Nothing is known about the compiler.
+    #[error("no limits for {toolchain}; there are some for {}; --write makes them from these counts", known.join(", "))]
+    NoSuchToolchain {
+        /// The toolchain of the rows.
+        toolchain: String,
+        /// Those that the file has.
+        known: Vec<String>,
+    },
+}
+
+/// A file of limits.
+#[derive(Clone, Debug)]
+pub struct LimitsFile {
+    path: PathBuf,
+    text: String,
+    limits: Limits,
+}
+
+/// A count and its limit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judged {
+    /// `pfn_valid/boot/flat`.
+    pub name: String,
+    /// Instructions an operation that it may take.
+    pub limit: f64,
+    /// Those that it took.
+    pub measured: f64,
+    /// Measured less limit.
+    pub difference: f64,
+}
+
+/// What comes of holding counts against limits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The toolchain of both.
+    pub toolchain: String,
+    /// Limits that hold.
+    pub held: usize,
+    /// Counts above their limits.
+    pub exceeded: Vec<Judged>,
+    /// Counts below their limits. Those of updates have head-room and are not listed.
+    pub below: Vec<Judged>,
+    /// Cases with a limit that were not counted.
+    pub not_counted: Vec<String>,
+    /// Cases that were counted and have no limit.
+    pub without_limit: Vec<String>,
+}
+
+/// What is wrong with a name, and what would be right; `None` if it is a case's.
+fn wrong_name(name: &str) -> Option<String> {
+    let cases = cases();
+    if cases.iter().any(|case| case.limit_name() == name) {
+        return None;
+    }
+    let op = name.split('/').next().unwrap_or_default();
+    let mut offered: Vec<String> = match op_exists(op) {
+        true => cases.iter().filter(|case| case.counted.op() == op).map(|case| case.limit_name()).collect(),
+        false => return Some(format!("there is no operation {op:?}; there are {}", operations().join(", "))),
+    };
+    offered.dedup();
+    Some(format!("there is no case {name:?}; of {op} there are {}", offered.join(", ")))
+}
+
+fn operations() -> Vec<&'static str> {
+    LookupOp::ALL.map(LookupOp::name).into_iter().chain(Update::ALL.map(Update::name)).collect()
+}
+
+fn op_exists(op: &str) -> bool {
+    operations().contains(&op)
+}
+
+fn number(value: &toml::Value) -> Option<f64> {
+    let number = match value {
+        // Beyond 2^53 there are no such counts.
+        toml::Value::Integer(number) => *number as f64,
+        toml::Value::Float(number) => *number,
+        _ => return None,
+    };
+    (number >= 0.0 && number.is_finite()).then_some(number)
+}
+
+impl LimitsFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`LimitsError`], with the line.
+    pub fn read(path: &Path) -> Result<Self, LimitsError> {
+        let text = fs::read_to_string(path).map_err(|source| LimitsError::Io { path: path.to_owned(), source })?;
+        Self::parse(path, text)
+    }
+
+    /// A file that is not there yet, or one that is.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_or_new(path: &Path) -> Result<Self, LimitsError> {
+        match Self::read(path) {
+            Err(LimitsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Self::parse(path, String::new())
+            }
+            read => read,
+        }
+    }
+
+    fn parse(path: &Path, text: String) -> Result<Self, LimitsError> {
+        let wrong = |span: Option<Range<usize>>, what: String| LimitsError::Malformed {
+            path: path.to_owned(),
+            line: line_of(&text, span.map_or(0, |span| span.start)),
+            what,
+        };
+        let spanned: BTreeMap<String, BTreeMap<Spanned<String>, Spanned<toml::Value>>> =
+            toml::from_str(&text).map_err(|error| wrong(error.span(), error.message().to_owned()))?;
+        let mut limits = Limits::new();
+        for (toolchain, section) in spanned {
+            let of_toolchain = limits.entry(toolchain).or_default();
+            for (name, value) in section {
+                if let Some(what) = wrong_name(name.get_ref()) {
+                    return Err(wrong(Some(name.span()), what));
+                }
+                let limit = number(value.get_ref()).ok_or_else(|| {
+                    let what = format!("the limit of {}: it must be a number from 0 on", name.get_ref());
+                    wrong(Some(value.span()), what)
+                })?;
+                of_toolchain.insert(name.into_inner(), limit);
+            }
+        }
+        Ok(Self { path: path.to_owned(), text, limits })
+    }
+
+    /// Holds counts against the limits of their toolchain.
+    ///
+    /// # Errors
+    /// [`CannotJudge`].
+    pub fn judge(&self, rows: &[InstructionRow]) -> Result<Judgement, CannotJudge> {
+        let toolchain = plain(rows)?;
+        let Some(limits) = self.limits.get(&toolchain) else {
+            return Err(CannotJudge::NoSuchToolchain { toolchain, known: self.limits.keys().cloned().collect() });
+        };
+        let mut judgement = Judgement { toolchain, ..Judgement::default() };
+        for row in rows {
+            let name = row.limit_name();
+            let Some(&limit) = limits.get(&name) else {
+                judgement.without_limit.push(name);
+                continue;
+            };
+            let judged = Judged { name, limit, measured: row.value, difference: row.value - limit };
+            judgement.held += usize::from(judged.difference <= 0.0);
+            if judged.difference > 0.0 {
+                judgement.exceeded.push(judged);
+            } else if judged.difference < 0.0 && !is_update(row) {
+                judgement.below.push(judged);
+            }
+        }
+        let counted: Vec<String> = rows.iter().map(InstructionRow::limit_name).collect();
+        judgement.not_counted = limits.keys().filter(|name| !counted.contains(name)).cloned().collect();
+        Ok(judgement)
+    }
+
+    /// Makes the section of a toolchain from counts; what else stands in the file stays as it is.
+    ///
+    /// # Errors
+    /// The place cannot be written.
+    ///
+    /// Nothing to make it from: [`CannotJudge`].
+    pub fn write(&self, rows: &[InstructionRow]) -> Result<(), WriteError> {
+        let text = with_section(&self.text, &plain(rows)?, rows);
+        // What was put together must be what it was meant to be.
+        let (path, again) = (self.path.clone(), Self::parse(&self.path, text)?);
+        replace(&path, again.text.as_bytes()).map_err(|source| LimitsError::Io { path, source })?;
+        Ok(())
+    }
+}
+
+/// A section that cannot be written.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// There is nothing to make it from.
+    #[error(transparent)]
+    CannotJudge(#[from] CannotJudge),
+    /// The file.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+}
+
+/// The toolchain of rows, if it is one that limits are made for.
+fn plain(rows: &[InstructionRow]) -> Result<String, CannotJudge> {
+    let toolchain: &Toolchain = &rows.first().ok_or(CannotJudge::NoRows)?.toolchain;
+    toolchain.unusual().map_or_else(|| Ok(toolchain.name()), |how| Err(CannotJudge::Unusual(how)))
+}
+
+fn is_update(row: &InstructionRow) -> bool {
+    row.size_bytes.is_some()
+}
+
+/// A count as a limit.
+fn limit(row: &InstructionRow) -> f64 {
+    if is_update(row) { (row.value * UPDATE_HEAD_ROOM).ceil() } else { row.value }
+}
+
+/// The text with the section of a toolchain in place of the one it had, or at the end.
+fn with_section(text: &str, toolchain: &str, rows: &[InstructionRow]) -> String {
+    let header = format!("[\"{toolchain}\"]");
+    let mut section = format!("{header}\n");
+    for row in rows {
+        section.push_str(&format!("\"{}\" = {}\n", row.limit_name(), limit(row)));
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let Some(first) = lines.iter().position(|line| line.trim() == header) else {
+        let before = text.trim_end();
+        return if before.is_empty() { section } else { format!("{before}\n\n{section}") };
+    };
+    // A section ends where the next begins, or the comment above that.
+    let next = lines[first + 1..].iter().position(|line| line.trim_start().starts_with('['));
+    let mut end = next.map_or(lines.len(), |at| first + 1 + at);
+    while end > first + 1 && (lines[end - 1].trim().is_empty() || lines[end - 1].trim_start().starts_with('#')) {
+        end -= 1;
+    }
+    let after = lines[end..].join("\n");
+    let after = after.trim_start_matches('\n');
+    let before = lines[..first].join("\n");
+    let before = if before.is_empty() { before } else { before + "\n" };
+    if after.is_empty() { before + &section } else { format!("{before}{section}\n{after}\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::instructions::cases;
+
+    fn toolchain(rustc: &str) -> Toolchain {
+        let of = |text: &str| text.to_owned();
+        Toolchain { rustc: of(rustc), target: of("t"), profile: of("release"), rustflags: String::new() }
+    }
+
+    /// Every case with the same count.
+    fn rows(rustc: &str, value: f64) -> Vec<InstructionRow> {
+        let row = |case| InstructionRow { value, ..InstructionRow::new(case, 0, 1, &toolchain(rustc)) };
+        cases().iter().map(row).collect()
+    }
+
+    fn parse(text: &str) -> Result<LimitsFile, LimitsError> {
+        LimitsFile::parse(Path::new("limits.toml"), text.to_owned())
+    }
+
+    fn written(text: &str, rows: &[InstructionRow]) -> LimitsFile {
+        parse(&with_section(text, &plain(rows).unwrap(), rows)).unwrap()
+    }
+
+    #[test]
+    fn limits_made_from_counts_hold_for_them_to_the_digit() {
+        let counts = rows("1.0.0", 13.000_976_562_5);
+        let judged = written("", &counts).judge(&counts).unwrap();
+        assert_eq!((judged.held, judged.toolchain.as_str()), (counts.len(), "1.0.0-t"));
+        assert_eq!((&judged.exceeded[..], &judged.below[..]), (&[][..], &[][..]));
+    }
+
+    #[test]
+    fn one_instruction_in_a_thousand_lookups_is_seen() {
+        let file = written("", &rows("1.0.0", 13.0));
+        let judged = file.judge(&rows("1.0.0", 13.0 + 1.0 / 1024.0)).unwrap();
+        let lookups =
+            cases().iter().filter(|case| LookupOp::ALL.iter().any(|op| op.name() == case.counted.op())).count();
+        assert_eq!(judged.exceeded.len(), lookups, "updates have head-room");
+        assert_eq!(judged.exceeded[0].difference, 1.0 / 1024.0);
+        let judged = file.judge(&rows("1.0.0", 12.0)).unwrap();
+        assert_eq!((judged.exceeded.len(), judged.below.len(), judged.below[0].difference), (0, lookups, -1.0));
+    }
+
+    #[test]
+    fn what_only_one_side_has_is_named() {
+        let all = rows("1.0.0", 1.0);
+        let judged = written("", &all).judge(&all[1..]).unwrap();
+        assert_eq!(judged.not_counted, [all[0].limit_name()]);
+        let judged = written("", &all[1..]).judge(&all).unwrap();
+        assert_eq!(judged.without_limit, [all[0].limit_name()]);
+    }
+
+    #[test]
+    fn counts_of_something_else_are_not_judged() {
+        let file = written("", &rows("1.0.0", 1.0));
+        let mut other = rows("2.0.0", 1.0);
+        let error = file.judge(&other).unwrap_err().to_string();
+        assert!(error.contains("no limits for 2.0.0-t; there are some for 1.0.0-t"), "{error}");
+        other[0].toolchain.rustflags = "-C target-cpu=native".to_owned();
+        assert!(file.judge(&other).unwrap_err().to_string().contains("target-cpu=native"));
+        other[0].toolchain.profile = "debug".to_owned();
+        assert!(file.judge(&other).unwrap_err().to_string().contains("debug"));
+        assert!(matches!(file.judge(&[]), Err(CannotJudge::NoRows)));
+    }
+
+    #[test]
+    fn writing_a_section_leaves_the_others() {
+        let text = "# Ours.\n\n[\"1.0.0-t\"]\n\"pfn_valid/boot/flat\" = 1\n# Old.\n\"pfn_valid/boot/dax\" = 1\n\n\
+                    # Theirs.\n[\"2.0.0-t\"]\n\"pfn_valid/boot/flat\" = 2\n";
+        let row = |rustc| vec![InstructionRow { value: 7.5, ..rows(rustc, 0.0).remove(0) }];
+        assert_eq!(
+            written(text, &row("1.0.0")).text,
+            "# Ours.\n\n[\"1.0.0-t\"]\n\"pfn_valid/boot/flat\" = 7.5\n\n# Theirs.\n[\"2.0.0-t\"]\n\"pfn_valid/boot/flat\" = 2\n"
+        );
+        assert!(
+            written(text, &row("2.0.0")).text.ends_with("# Theirs.\n[\"2.0.0-t\"]\n\"pfn_valid/boot/flat\" = 7.5\n")
+        );
+        let third = written(text, &row("3.0.0"));
+        assert_eq!(third.text, format!("{text}\n[\"3.0.0-t\"]\n\"pfn_valid/boot/flat\" = 7.5\n"));
+        assert_eq!(written(&third.text, &row("3.0.0")).text, third.text, "written twice, the same");
+    }
+
+    #[test]
+    fn malformed_files_are_refused_with_the_line_and_what_is_allowed() {
+        let section = "# limits\n[\"1.0.0-t\"]\n";
+        for (line, says) in [
+            (
+                "\"pfn_vaild/boot/flat\" = 1",
+                "there are pfn_valid, pfn_to_page, page_to_pfn, valid_to_page, next_valid_pfn",
+            ),
+            ("\"pfn_valid/boot/flatter\" = 1", "pfn_valid/boot/flat, "),
+            ("\"pfn_valid/hot/flat\" = 1", "there is no case"),
+            ("\"pfn_valid/boot/flat\" = -1", "a number from 0 on"),
+            ("\"pfn_valid/boot/flat\" = nan", "a number from 0 on"),
+            ("\"pfn_valid/boot/flat\" = \"5\"", "a number from 0 on"),
+            ("\"pfn_valid/boot/flat\" = ", ""),
+            ("what is this", ""),
+        ] {
+            let error = parse(&format!("{section}{line}\n")).unwrap_err().to_string();
+            assert!(error.starts_with("limits.toml:3: ") && error.contains(says), "{line}: {error}");
+        }
+        let error = parse("\"pfn_valid/boot/flat\" = 1\n").unwrap_err().to_string();
+        assert!(error.starts_with("limits.toml:1: "), "{error}");
+    }
+}

@@ -1,0 +1,334 @@
+//! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
+
+mod hotplug;
+mod lookups;
+mod readers;
+
+pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
+pub use lookups::{
+    AS_POSTED, HEADLINES, LookupCell, LookupLine, Pair, SERIES, headline_group, is_near_loop, is_of_means,
+};
+pub(crate) use lookups::{noise_floor_of, process_times};
+pub use readers::{ReadersCell, Tail};
+
+use crate::analysis::judge::MARGIN;
+use crate::case::CounterKind;
+use crate::case::{CONTROL, LookupGroup, LookupOp, NOT_REACHED, OPS, OWN_COST, REFERENCE, ReadersGroup, Sections};
+use crate::record::row::{Row, Status};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+/// Bytes of one layout.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Bytes {
+    /// The layout.
+    pub layout: String,
+    /// Records that a machine with this map needs at boot.
+    pub records_needed: Option<f64>,
+    /// Of them, records backed here.
+    pub records_backed: Option<f64>,
+    /// Tables at boot.
+    pub index: Option<f64>,
+    /// Tables with as much memory again hot-added.
+    pub index_with_hot: Option<f64>,
+    /// Last-level page tables that map the backed records.
+    pub page_tables: Option<f64>,
+    /// Why it did not boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_not_boot: Option<String>,
+}
+
+/// Hot-add of 2 MiB against what it cannot do without.
+#[derive(Clone, Debug, Serialize)]
+pub struct OwnCost {
+    /// The layout.
+    pub layout: String,
+    /// Median of the addition, in ns.
+    pub add_ns: f64,
+    /// Median of a bare populate and the same records written, in ns.
+    pub bare_ns: f64,
+    /// One over the other.
+    pub ratio: f64,
+}
+
+/// A run in figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Layouts, in the order of the rows.
+    pub layouts: Vec<String>,
+    /// The layout that ratios refer to.
+    pub reference: String,
+    /// Differences up to this share of the time are negligible.
+    pub margin: f64,
+    /// Processes in which lookups were measured.
+    pub processes: u32,
+    /// True if only a sample of sections had records.
+    pub sampled: bool,
+    /// True if a layout kept records of hot-added memory on a device.
+    pub on_device: bool,
+    /// What records in RAM were made of; empty if the rows do not agree.
+    pub backing: String,
+    /// Lookups.
+    pub lookups: Vec<LookupLine>,
+    /// Hotplug.
+    pub hotplug: Vec<HotplugLine>,
+    /// Where the time of hotplug went.
+    pub phases: Vec<PhaseLine>,
+    /// Bytes.
+    pub bytes: Vec<Bytes>,
+    /// What hotplug adds to the unavoidable.
+    pub own_cost: Option<OwnCost>,
+    /// Readers beside a writer.
+    pub readers: Vec<ReadersCell>,
+    /// Counters, each with what it counted, or why it did not.
+    pub counters: Vec<CounterLine>,
+    /// Names of the cases that no process reached before the time of the run was over, without the layout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_reached: Vec<String>,
+}
+
+/// One counter.
+#[derive(Clone, Debug, Serialize)]
+pub struct CounterLine {
+    /// `cycles`, …
+    pub name: String,
+    /// Unit of the counts.
+    pub unit: String,
+    /// Counts an operation.
+    pub cells: Vec<CounterCell>,
+    /// Why there are none.
+    pub not_counted: Option<String>,
+}
+
+/// What a counter counted in a lookup of a layout, in random order.
+#[derive(Clone, Debug, Serialize)]
+pub struct CounterCell {
+    /// The layout.
+    pub layout: String,
+    /// The lookup.
+    pub op: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Events an operation.
+    pub per_op: f64,
+    /// Set if the counter ran for a part of the time, and the count is scaled.
+    pub scaled: Option<String>,
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+impl Summary {
+    /// Reads rows of one map; ratios are to the default reference.
+    pub fn of(rows: &[Row]) -> Self {
+        Self::against(rows, Self::usual_reference(rows))
+    }
+
+    /// The default reference, or the first layout if that one was not raced.
+    pub fn usual_reference(rows: &[Row]) -> &str {
+        let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
+        let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
+        if is_there(REFERENCE) { REFERENCE } else { first }
+    }
+
+    /// Reads rows; ratios are to the layout `reference`, and differences of up to [`MARGIN`] are negligible.
+    pub fn against(rows: &[Row], reference: &str) -> Self {
+        Self::judged(rows, reference, MARGIN)
+    }
+
+    /// Reads rows; `margin` is what is negligible, as a share of the time.
+    pub fn judged(rows: &[Row], reference: &str, margin: f64) -> Self {
+        let mut layouts = Vec::new();
+        let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
+        booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
+        // A run that was cut short may have times without footprints.
+        let timed = rows.iter().filter(|row| row.lookup_group().is_some() && row.metric == "time");
+        timed.for_each(|row| push_new(&mut layouts, row.layout.clone()));
+        // It is for the noise floor, and is no layout.
+        layouts.retain(|layout| layout != CONTROL);
+        Self {
+            reference: reference.to_owned(),
+            margin,
+            sampled: rows.iter().any(|row| row.sampled),
+            processes: rows.iter().map(|row| row.process.saturating_add(1)).max().unwrap_or(1),
+            on_device: rows.iter().any(|r| r.metric == "records_on_device" && r.value.is_some_and(|v| v > 0.0)),
+            backing: backing(rows),
+            lookups: lookups::lines(rows, &layouts, reference, margin),
+            hotplug: hotplug::lines(rows, &layouts),
+            phases: hotplug::phases(rows, &layouts),
+            bytes: layouts.iter().map(|layout| bytes(rows, layout)).collect(),
+            own_cost: own_cost(rows),
+            readers: readers::cells(rows, &layouts),
+            counters: CounterKind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
+            not_reached: not_reached(rows),
+            layouts,
+        }
+    }
+
+    /// Bytes of a layout beyond one record for each page of a section with memory: its index, and records of holes. With `Hot`, as much
+    /// memory again was added.
+    pub fn overhead(&self, of: &Bytes, sections: Sections) -> Option<f64> {
+        // No layout does without these.
+        let least = self.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
+        let index = if sections == Sections::Boot { of.index? } else { of.index_with_hot? };
+        Some(index + of.records_needed? - least)
+    }
+
+    /// The line of a lookup.
+    pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
+        self.lookups.iter().find(|line| line.group == group && line.sections == sections)
+    }
+
+    /// The line that stands for a lookup among the headlines; with `--preempt` it is the one with the count around it.
+    pub fn headline(&self, op: LookupOp, sections: Sections) -> Option<&LookupLine> {
+        let plain = headline_group(op);
+        let preempt = LookupGroup { preempt: true, ..plain };
+        self.lookup(plain, sections).or_else(|| self.lookup(preempt, sections))
+    }
+}
+
+/// The cases that some process had no time for, and that none measured.
+fn not_reached(rows: &[Row]) -> Vec<String> {
+    let late = rows.iter().filter(|row| row.layout == "all" && row.status == Status::TooFew);
+    let units: Vec<&str> =
+        late.filter_map(|row| row.reason.as_deref()?.strip_suffix(NOT_REACHED)?.strip_suffix(": ")).collect();
+    if units.is_empty() {
+        return Vec::new();
+    }
+    let name = |row: &Row| match (row.lookup_group(), row.op.as_str()) {
+        (Some(group), _) => row.sections.map(|sections| group.name(sections)),
+        (None, "readers") => Some(ReadersGroup { readers: NonZeroU32::new(row.threads?)? }.name()),
+        (None, OWN_COST) => Some(OWN_COST.to_owned()),
+        (None, op) => OPS.contains(&op).then(|| hotplug::group(row).name()),
+    };
+    let measured: BTreeSet<String> = rows.iter().filter(|row| row.value.is_some()).filter_map(name).collect();
+    let mut names: Vec<String> = Vec::new();
+    for name in units.iter().flat_map(|unit| unit.split(' ')).filter(|name| !measured.contains(*name)) {
+        push_new(&mut names, name.to_owned());
+    }
+    names
+}
+
+/// What records in RAM were made of, whichever layouts had some on a device besides.
+fn backing(rows: &[Row]) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    rows.iter().for_each(|row| push_new(&mut kinds, row.backing.split('+').next().unwrap_or_default()));
+    if let [kind] = kinds[..] { kind.to_owned() } else { String::new() }
+}
+
+fn bytes(rows: &[Row], layout: &str) -> Bytes {
+    let of_layout = || rows.iter().filter(|row| row.layout == layout);
+    let value = |sections, metric: &str| {
+        let mut found =
+            of_layout().filter(|r| r.op == "footprint" && r.sections == Some(sections) && r.metric == metric);
+        found.next().and_then(|row| row.value)
+    };
+    let refused = of_layout().find(|row| row.status == Status::WouldNotBoot);
+    Bytes {
+        layout: layout.to_owned(),
+        records_needed: value(Sections::Boot, "records_needed").or_else(|| refused.and_then(|row| row.value)),
+        records_backed: value(Sections::Boot, "records_backed"),
+        index: value(Sections::Boot, "index"),
+        index_with_hot: value(Sections::Hot, "index"),
+        page_tables: value(Sections::Boot, "page_tables"),
+        would_not_boot: refused.and_then(|row| row.reason.clone()),
+    }
+}
+
+fn own_cost(rows: &[Row]) -> Option<OwnCost> {
+    let value = |metric: &str| rows.iter().find(|row| row.op == "own_cost" && row.metric == metric);
+    let ratio = value("add_over_bare")?;
+    Some(OwnCost {
+        layout: ratio.layout.clone(),
+        add_ns: value("add_p50")?.value?,
+        bare_ns: value("bare_p50")?.value?,
+        ratio: ratio.value?,
+    })
+}
+
+fn counter(rows: &[Row], layouts: &[String], kind: CounterKind) -> Option<CounterLine> {
+    let of_kind = || rows.iter().filter(|row| row.metric == kind.name());
+    let cell = |row: &Row| {
+        let (layout, op, scaled) = (row.layout.clone(), row.op.clone(), row.reason.clone());
+        Some(CounterCell { layout, op, sections: row.sections?, per_op: row.value?, scaled })
+    };
+    let not_counted = of_kind().filter(|row| row.status == Status::NotCounted).find_map(|row| row.reason.clone());
+    let first = of_kind().next()?;
+    let mut cells: Vec<CounterCell> = of_kind().filter_map(cell).collect();
+    // Layouts ran in an order of chance.
+    cells.sort_by_key(|cell| layouts.iter().position(|layout| *layout == cell.layout));
+    Some(CounterLine { name: kind.name().to_owned(), unit: first.unit.clone(), cells, not_counted })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::hotplug::tests::median as hotplug_median;
+    use super::*;
+    use crate::case::Pattern;
+    use crate::record::row::tests::row;
+
+    #[test]
+    fn too_few_samples_stay_without_a_value() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
+        for (metric, value) in [("p50", Some(5.0)), ("p99", None), ("max", Some(9.0))] {
+            let mut row = row("a", "hot_add", metric, value);
+            (row.size_bytes, row.n_ops) = (Some(2 << 20), Some(40));
+            rows.push(row);
+        }
+        let summary = Summary::of(&rows);
+        let cell = &summary.hotplug[0].cells[0];
+        assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn what_no_process_reached_is_told() {
+        let late = |unit: &str| Row {
+            status: Status::TooFew,
+            reason: Some(format!("{unit}: {NOT_REACHED}")),
+            ..row("all", "pfn_valid", "time", None)
+        };
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let hot = Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) }.with_lookup(&group, Sections::Hot);
+        let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), hot, two];
+        for unit in ["pfn_valid/hot/random pfn_valid/boot/random", "hotplug/2MiB", "hotplug/1GiB", OWN_COST, OWN_COST] {
+            rows.push(late(unit));
+        }
+        let summary = Summary::of(&rows);
+        assert_eq!(summary.not_reached, ["pfn_valid/boot/random", "hotplug/1GiB", OWN_COST]);
+    }
+
+    #[test]
+    fn counters_have_counts_or_a_reason() {
+        let of = |metric: &str, value, status, reason: Option<&str>| Row {
+            sections: Some(Sections::Hot),
+            status,
+            reason: reason.map(str::to_owned),
+            ..row("a", "pfn_valid", metric, value)
+        };
+        let rows = [
+            of("cycles", None, Status::NotCounted, Some("no PMU")),
+            of("page_faults", Some(0.25), Status::Ok, Some("scaled")),
+        ];
+        let counters = Summary::of(&rows).counters;
+        assert_eq!(counters.len(), 2, "what was not tried is not told");
+        assert_eq!((counters[0].cells.len(), counters[0].not_counted.as_deref()), (0, Some("no PMU")));
+        assert_eq!((counters[1].cells[0].per_op, counters[1].cells[0].scaled.as_deref()), (0.25, Some("scaled")));
+    }
+
+    #[test]
+    fn readers_are_compared_with_their_neighbours() {
+        let of = |metric: &str, sample, value| Row { sample: Some(sample), ..row("a", "readers", metric, Some(value)) };
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
+        for (sample, base) in [(0, 100.0), (1, 100.0), (2, 10.0)] {
+            rows.push(of("beside_a_writer", sample, 0.9 * base));
+            rows.push(of("beside_a_busy_thread", sample, base));
+        }
+        let cell = &Summary::of(&rows).readers[0];
+        assert!((cell.ratio - 0.9).abs() < 1e-9 && cell.beside_a_writer == 90.0, "{cell:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Readers beside a writer: throughput against that beside a thread as busy, and the tail of their batches.
+
+use super::push_new;
+use crate::analysis::statistics::{quantile, sorted};
+use crate::record::row::Row;
+use serde::Serialize;
+
+/// Batches of readers in one company.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tail {
+    /// `writer`, `busy` or `alone`.
+    pub company: String,
+    /// Batches timed.
+    pub batches: u64,
+    /// `p50`, `p99`, `p99.9` and `max` in nanoseconds a batch, as far as there are samples enough.
+    pub percentiles: Vec<(String, Option<f64>)>,
+}
+
+impl Tail {
+    /// A percentile by name, in nanoseconds.
+    pub fn ns(&self, name: &str) -> Option<f64> {
+        self.percentiles.iter().find(|(known, _)| known == name)?.1
+    }
+}
+
+/// A number of readers of one layout beside a writer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadersCell {
+    /// The layout.
+    pub layout: String,
+    /// How many read; runs that knew one number only have it in `mode`.
+    pub readers: Option<u32>,
+    /// Lookups a second of all readers beside a writer, median over slices.
+    pub beside_a_writer: f64,
+    /// Beside a thread that is as busy and touches no layout.
+    pub beside_a_busy_thread: f64,
+    /// Without any other thread.
+    pub alone: Option<f64>,
+    /// Median of the ratios of neighbouring slices, a writer's over a busy thread's.
+    pub ratio: f64,
+    /// Of batches, by company.
+    pub tails: Vec<Tail>,
+    /// How many read, in words.
+    pub mode: String,
+    /// Why the figure is not what it seems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ReadersCell {
+    /// A percentile of batches beside a writer over that beside a busy thread.
+    pub fn tail_ratio(&self, percentile: &str) -> Option<f64> {
+        let of = |company: &str| self.tails.iter().find(|tail| tail.company == company)?.ns(percentile);
+        Some(of("writer")? / of("busy")?)
+    }
+}
+
+/// The cells of all layouts, by number of readers.
+pub(super) fn cells(rows: &[Row], layouts: &[String]) -> Vec<ReadersCell> {
+    let mut numbers = Vec::new();
+    let of_readers: Vec<&Row> = rows.iter().filter(|row| row.op == "readers").collect();
+    of_readers.iter().for_each(|row| push_new(&mut numbers, row.threads));
+    numbers.sort();
+    let of_number = |number: Option<u32>| {
+        let group: Vec<&Row> = of_readers.iter().filter(|row| row.threads == number).copied().collect();
+        layouts.iter().filter_map(move |layout| cell(&group, layout, number)).collect::<Vec<_>>()
+    };
+    numbers.into_iter().flat_map(of_number).collect()
+}
+
+fn cell(group: &[&Row], layout: &str, readers: Option<u32>) -> Option<ReadersCell> {
+    let of = |metric: &'static str| group.iter().filter(move |row| row.layout == layout && row.metric == metric);
+    let (writer, busy) = ("beside_a_writer", "beside_a_busy_thread");
+    let neighbour = |sample| of(busy).find(|row| row.sample == sample)?.value;
+    let median = |metric| quantile(&sorted(of(metric).filter_map(|row| row.value)), 0.5);
+    let ratios = of(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
+    let first = of(writer).next()?;
+    let mode = match readers {
+        Some(readers) => format!("{readers} reading"),
+        None => first.mode.clone().unwrap_or_default(),
+    };
+    Some(ReadersCell {
+        layout: layout.to_owned(),
+        readers,
+        beside_a_writer: median(writer)?,
+        beside_a_busy_thread: median(busy)?,
+        alone: median("alone"),
+        ratio: quantile(&sorted(ratios), 0.5)?,
+        tails: tails(group, layout),
+        mode,
+        reason: first.reason.clone(),
+    })
+}
+
+fn tails(group: &[&Row], layout: &str) -> Vec<Tail> {
+    let timed: Vec<&&Row> = group.iter().filter(|row| row.layout == layout && row.unit == "ns/batch").collect();
+    let mut companies = Vec::new();
+    timed.iter().for_each(|row| push_new(&mut companies, row.mode.clone().unwrap_or_default()));
+    let tail = |company: String| {
+        let of: Vec<&&&Row> = timed.iter().filter(|row| row.mode.as_deref() == Some(&company)).collect();
+        let percentiles = of.iter().map(|row| (row.metric.clone(), row.value)).collect();
+        Tail { batches: of.first().and_then(|row| row.n_ops).unwrap_or(0), percentiles, company }
+    };
+    companies.into_iter().map(tail).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::summary::Summary;
+    use crate::record::row::tests::row;
+
+    fn of(readers: u32, company: &str, metric: &str, value: f64) -> Row {
+        let (mode, threads) = (Some(company.to_owned()), Some(readers));
+        Row { mode, threads, sample: Some(0), n_ops: Some(9), ..row("a", "readers", metric, Some(value)) }
+    }
+
+    fn batch(readers: u32, company: &str, metric: &str, ns: f64) -> Row {
+        Row { unit: "ns/batch".to_owned(), ..of(readers, company, metric, ns) }
+    }
+
+    #[test]
+    fn numbers_of_readers_and_companies_are_apart() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
+        for (readers, factor) in [(2, 2.0), (1, 1.0)] {
+            rows.push(of(readers, "writer", "beside_a_writer", factor * 90.0));
+            rows.push(of(readers, "busy", "beside_a_busy_thread", factor * 100.0));
+            rows.push(of(readers, "alone", "alone", factor * 110.0));
+            rows.push(batch(readers, "writer", "p99.9", factor * 800.0));
+            rows.push(batch(readers, "busy", "p99.9", 200.0));
+        }
+        let readers = Summary::of(&rows).readers;
+        assert_eq!(readers.iter().map(|cell| cell.readers).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        assert_eq!((readers[0].beside_a_writer, readers[0].alone, readers[1].alone), (90.0, Some(110.0), Some(220.0)));
+        assert_eq!((readers[0].tail_ratio("p99.9"), readers[1].tail_ratio("p99.9")), (Some(4.0), Some(8.0)));
+        assert_eq!((readers[0].tail_ratio("p50"), readers[1].mode.as_str()), (None, "2 reading"));
+    }
+}

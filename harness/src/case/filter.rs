@@ -1,0 +1,60 @@
+//! Filters over the names of cases.
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Which cases are wanted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "FilterText", into = "FilterText")]
+pub struct Filter {
+    only: Option<Regex>,
+    but: Option<Regex>,
+}
+
+/// A filter as text.
+#[derive(Serialize, Deserialize)]
+struct FilterText {
+    only: Option<String>,
+    but: Option<String>,
+}
+
+impl From<Filter> for FilterText {
+    fn from(filter: Filter) -> Self {
+        let text = |regex: Option<Regex>| regex.map(|regex| regex.to_string());
+        Self { only: text(filter.only), but: text(filter.but) }
+    }
+}
+
+impl TryFrom<FilterText> for Filter {
+    type Error = regex::Error;
+
+    fn try_from(text: FilterText) -> Result<Self, regex::Error> {
+        let regex = |text: Option<String>| text.map(|text| Regex::new(&text)).transpose();
+        Ok(Self { only: regex(text.only)?, but: regex(text.but)? })
+    }
+}
+
+/// A filter that selects nothing.
+#[derive(Debug, Error)]
+#[error(
+    "the filter selects no case{among}; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax, \
+     and pfnbench list --cases prints them"
+)]
+pub struct SelectsNothing {
+    /// Among which cases, in words.
+    pub among: String,
+}
+
+impl Filter {
+    /// Cases that `only` finds, if given, without those that `but` finds.
+    pub fn new(only: Option<Regex>, but: Option<Regex>) -> Self {
+        Self { only, but }
+    }
+
+    /// Is a case to run?
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.is_match(name))
+            && !self.but.as_ref().is_some_and(|but| but.is_match(name))
+    }
+}

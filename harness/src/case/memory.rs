@@ -1,0 +1,49 @@
+//! Boot or added memory, hot or cold tables, and what an answer depends on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Boot memory or hot-added memory: Linux answers for the two by different paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sections {
+    /// Memory of boot.
+    Boot,
+    /// Memory added later.
+    Hot,
+}
+
+impl Sections {
+    /// Both, in the order of reports.
+    pub const ALL: [Sections; 2] = [Sections::Boot, Sections::Hot];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sections::Boot => "boot",
+            Sections::Hot => "hot",
+        }
+    }
+}
+
+/// The state of a layout's tables when a lookup begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tables {
+    /// In the caches, from the lookups before.
+    Hot,
+    /// In memory: the caches were emptied, and each section is asked for once.
+    Cold,
+}
+
+/// How an answer reaches what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dependency {
+    /// As a value: the next address waits for the loads of this lookup.
+    Data,
+    /// As a branch: a processor that predicts it well waits for nothing.
+    Branch,
+    /// As a value where it is yes, as a branch where it is no.
+    Mixed,
+}

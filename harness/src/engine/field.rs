@@ -1,0 +1,445 @@
+//! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
+
+use crate::case::{LookupGroup, LookupOp, Population, Sections, Tables};
+use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
+use crate::engine::plan::{Plan, PlanError};
+use crate::engine::probe::hotplug::HotplugProbeError;
+use crate::engine::probe::lookup::Queries;
+use crate::engine::queries::{
+    NR_UNPREDICTABLE_QUERIES, cold_queries, mix_invalid, nr_queries, queries, reading_queries,
+};
+use crate::engine::verify::tmpfs_dir;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::record::environment::available_memory;
+use crate::workload::tier::Tier;
+use memmap_layouts::altmap::INFO_BLOCK_PAGES;
+use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{
+    BootError, BootMap, Config, Geometry, HotplugError, IndexPages, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
+};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What the layouts are made of.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Memory of records in RAM.
+    pub backing: RamBacking,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPages,
+    /// A DAX device for the layouts that can use one; otherwise a file on a tmpfs.
+    pub device: Option<Arc<DaxDevice>>,
+    /// Bytes of records of all layouts together.
+    pub records_limit: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// 1 GiB, or an eighth of the available memory if that is less. For the longest tier twice that, since the records of 64 GiB
+/// alone take 1 GiB.
+pub fn default_records_limit(tier: Tier) -> u64 {
+    let share = available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30));
+    if tier == Tier::Full { 2 * share } else { share }
+}
+
+/// Why there is no field.
+#[derive(Debug, Error)]
+pub enum FieldError {
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// It cannot be laid out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A layout did not come up.
+    #[error("{layout}: {source}")]
+    Boot {
+        /// The layout.
+        layout: &'static str,
+        /// The cause.
+        source: BootError,
+    },
+    /// A layout gave a wrong answer. Nothing that follows could be trusted.
+    #[error("wrong answer: {0}")]
+    WrongAnswer(String),
+    /// A layout refused what it should do.
+    #[error("{layout}: {source}")]
+    Hotplug {
+        /// The layout.
+        layout: &'static str,
+        /// The cause.
+        source: HotplugProbeError,
+    },
+    /// No device for the records of hot-added memory.
+    #[error(transparent)]
+    Device(#[from] DaxError),
+}
+
+impl FieldError {
+    /// Did a layout answer wrongly, or lose what it was given?
+    pub fn is_wrong_answer(&self) -> bool {
+        matches!(self, Self::WrongAnswer(_) | Self::Hotplug { source: HotplugProbeError::Unseen { .. }, .. })
+    }
+}
+
+/// A layout that a machine with the map could not boot.
+#[derive(Debug)]
+pub struct Refused {
+    /// The layout.
+    pub layout: &'static str,
+    /// Bytes of records it would need.
+    pub need_bytes: u64,
+    /// In words.
+    pub reason: String,
+}
+
+/// Who takes part, and how often each is booted.
+#[derive(Debug)]
+pub struct Lineup<'a, G: Geometry> {
+    /// The layouts, in the order of reports.
+    pub entries: &'a [Entry<G>],
+    /// A layout that takes part once more, under a name of its own: what it differs by from its namesake is noise.
+    pub control: Option<Entry<G>>,
+    /// Boots of each layout, each with tables, records and queries of its own. Fewer where the limit on records is low.
+    pub boots: u32,
+}
+
+impl<'a, G: Geometry> Lineup<'a, G> {
+    /// Each layout once, without a control.
+    pub fn once(entries: &'a [Entry<G>]) -> Self {
+        Self { entries, control: None, boots: 1 }
+    }
+}
+
+/// A booted layout.
+pub struct Instance<G: Geometry> {
+    /// The layout.
+    pub layout: Box<dyn Contestant<G>>,
+    /// Which boot of the layout it is, from 0.
+    pub boot: u32,
+    /// Its part of the device that was given.
+    part: Option<Arc<DaxDevice>>,
+}
+
+/// Layouts on one map.
+pub struct Field<G: Geometry> {
+    /// What lies where.
+    pub plan: Plan,
+    /// The first boot of each layout that booted, in the order of reports.
+    pub layouts: Vec<Box<dyn Contestant<G>>>,
+    /// Those that would not.
+    pub refused: Vec<Refused>,
+    /// Further boots of the layouts, and all boots of the control.
+    more: Vec<Instance<G>>,
+    means: Means,
+    /// A part of the device that was given, for each layout that puts records there.
+    parts: Vec<Option<Arc<DaxDevice>>>,
+    oracle: Oracle<G>,
+    /// Memory between the tables of layouts, of random sizes.
+    apart: Vec<Vec<u8>>,
+}
+
+/// Layouts' tables lie at most this far apart for no reason: many cache lines and pages, below what the allocator maps singly.
+const MOST_APART: usize = 96 << 10;
+
+impl<G: Geometry> Field<G> {
+    /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all memory in the map, in bytes.
+    ///
+    /// # Errors
+    /// [`FieldError`]; everything that was mapped is gone. That a layout would not boot on such a machine is no error.
+    pub fn boot(
+        boot: BootMap,
+        map_end: u64,
+        lineup: &Lineup<'_, G>,
+        means: &Means,
+        interrupt: &Interrupt,
+    ) -> Result<Self, FieldError> {
+        let entries: Vec<Entry<G>> = lineup.entries.iter().copied().chain(lineup.control).collect();
+        let boots = Plan::boots::<G>(means.records_limit, entries.len(), lineup.boots);
+        let nr_on_device = entries.iter().filter(|entry| entry.caps.records_on_device.any()).count().max(1) as u64;
+        let mut parts = match &means.device {
+            Some(device) => device.split(nr_on_device * u64::from(boots))?,
+            None => Vec::new(),
+        };
+        let device_bytes = parts.first().map_or(u64::MAX, DaxDevice::len_bytes);
+        let plan = Plan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len(), boots)?;
+        let oracle = Oracle::<G>::boot(&plan.boot);
+        let mut field = Self {
+            plan,
+            layouts: Vec::new(),
+            refused: Vec::new(),
+            more: Vec::new(),
+            means: means.clone(),
+            parts: Vec::new(),
+            oracle,
+            apart: Vec::new(),
+        };
+        let budget = RecordBudget::new(means.records_limit);
+        // In random order and at random distances: otherwise two layouts would differ by the same luck in every process.
+        let mut rng = Pcg64Mcg::seed_from_u64(means.seed);
+        let mut order: Vec<(u32, usize)> =
+            (0..boots).flat_map(|boot| (0..entries.len()).map(move |at| (boot, at))).collect();
+        order.shuffle(&mut rng);
+        let mut booted: Vec<((u32, usize), Instance<G>)> = Vec::new();
+        for (boot, at) in order {
+            let entry = &entries[at];
+            interrupt.check()?;
+            field.apart.push(vec![0; rng.random_range(0..MOST_APART)]);
+            let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
+            let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
+            // A seed of its own, so that its index tables have a place of their own in the cache.
+            let config = Config { seed: rng.random(), index_pages: means.index_pages };
+            match entry.boot(&field.plan.boot, &config, store) {
+                Ok(layout) => {
+                    let part = if entry.caps.records_on_device.any() { parts.pop() } else { None };
+                    booted.push(((boot, at), Instance { layout, boot, part: part.map(Arc::new) }));
+                }
+                Err(BootError::WouldNotBoot { .. }) if boot > 0 || at >= lineup.entries.len() => {}
+                Err(error @ BootError::WouldNotBoot { need_bytes, .. }) => {
+                    field.refused.push(Refused { layout: entry.id, need_bytes, reason: error.to_string() });
+                }
+                Err(source) => return Err(FieldError::Boot { layout: entry.id, source }),
+            }
+        }
+        booted.sort_by_key(|(key, _)| *key);
+        for ((boot, at), instance) in booted {
+            if boot == 0 && at < lineup.entries.len() {
+                field.layouts.push(instance.layout);
+                field.parts.push(instance.part);
+            } else {
+                field.more.push(instance);
+            }
+        }
+        field.refused.sort_by_key(|refused| entries.iter().position(|entry| entry.id == refused.layout));
+        field.verify(|_| true, interrupt)?;
+        Ok(field)
+    }
+
+    /// Every booted layout: the first boots in the order of reports, then the others.
+    pub fn instances(&self) -> impl Iterator<Item = (&dyn Contestant<G>, u32)> {
+        let first = self.layouts.iter().map(|layout| (&**layout, 0));
+        first.chain(self.more.iter().map(|instance| (&*instance.layout, instance.boot)))
+    }
+
+    /// Which boot of its layout one of [`instances`](Self::instances) is.
+    pub fn boot_of(&self, at: usize) -> u32 {
+        at.checked_sub(self.layouts.len()).map_or(0, |more| self.more[more].boot)
+    }
+
+    /// One of [`instances`](Self::instances).
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn instance(&self, at: usize) -> &dyn Contestant<G> {
+        match at.checked_sub(self.layouts.len()) {
+            None => &*self.layouts[at],
+            Some(more) => &*self.more[more].layout,
+        }
+    }
+
+    /// Compares the layouts that `which` picks with the oracle.
+    fn verify(&self, which: impl Fn(&dyn Contestant<G>) -> bool, interrupt: &Interrupt) -> Result<(), FieldError> {
+        for (layout, _) in self.instances().filter(|(layout, _)| which(*layout)) {
+            interrupt.check()?;
+            layout.agree(&self.oracle).map_err(FieldError::WrongAnswer)?;
+        }
+        Ok(())
+    }
+
+    /// The layouts with hotplug, and their places.
+    pub fn plugged(&self) -> impl Iterator<Item = (usize, &dyn HotplugContestant)> {
+        self.layouts.iter().enumerate().filter_map(|(at, layout)| Some((at, layout.hotplug()?)))
+    }
+
+    /// Hot-adds as many sections as there are at boot, to the layouts that can; false if the physical space has no room.
+    ///
+    /// # Errors
+    /// A layout refuses, or answers wrongly afterwards.
+    pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
+        if self.plan.hot.is_empty() {
+            return Ok(false);
+        }
+        for (at, (instance, _)) in self.instances().enumerate() {
+            let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
+            // Many pieces have their records in RAM: a device each would be many devices.
+            let device = self.plan.hot_window().map_or(Ok(None), |window| self.device(at, window))?;
+            for &window in &self.plan.hot {
+                interrupt.check()?;
+                hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
+            }
+        }
+        for &window in &self.plan.hot {
+            self.oracle.add(window);
+        }
+        // Layouts without hotplug know nothing of what was added.
+        self.verify(|layout| layout.caps().validity != Validity::Span, interrupt)?;
+        Ok(true)
+    }
+
+    /// Removes them again.
+    ///
+    /// # Errors
+    /// A layout refuses, or answers wrongly afterwards.
+    pub fn remove_hot_window(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
+        for (instance, _) in self.instances() {
+            let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
+            let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
+            self.plan.hot.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
+        }
+        for &window in &self.plan.hot {
+            self.oracle.remove(window);
+        }
+        self.verify(|_| true, interrupt)
+    }
+
+    /// A device for the records of `window` in the layout at a place, if it can use one: its part of the device that was given,
+    /// or a file.
+    ///
+    /// # Errors
+    /// No tmpfs to play it.
+    pub fn device(&self, at: usize, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
+        if !self.instance(at).caps().records_on_device.any() {
+            return Ok(None);
+        }
+        let part = at.checked_sub(self.layouts.len()).map_or_else(|| &self.parts[at], |more| &self.more[more].part);
+        match part {
+            Some(part) => Ok(Some(Arc::clone(part))),
+            None => Ok(Some(device_on_tmpfs::<G>(tmpfs_dir(&self.means.backing), window)?)),
+        }
+    }
+
+    /// What a layout's records are made of.
+    pub fn backing_of(&self, layout: &str) -> String {
+        let on_device = self.instances().any(|(l, _)| l.id() == layout && l.caps().records_on_device.any());
+        match (&self.means.device, on_device) {
+            (Some(device), true) => format!("{}+{}", self.means.backing, device.kind()),
+            (None, true) => format!("{}+dax-on-tmpfs", self.means.backing),
+            (_, false) => self.means.backing.to_string(),
+        }
+    }
+
+    /// What the layouts must answer now.
+    pub fn oracle(&self) -> &Oracle<G> {
+        &self.oracle
+    }
+
+    /// What every layout is asked for; empty if the map has none.
+    pub fn queries(&self, group: &LookupGroup, sections: Sections) -> Queries {
+        let is_hot = sections == Sections::Hot;
+        if group.op == LookupOp::NextValidPfn {
+            return self.walk(is_hot);
+        }
+        let reads = group.op.reads_records(group.mode);
+        let numbers = match (is_hot, reads) {
+            (false, true) => self.plan.backed_boot.clone(),
+            (false, false) => self.plan.boot_sections.clone(),
+            (true, true) => self.plan.backed_hot.clone(),
+            (true, false) => self.plan.hot_sections::<G>(),
+        };
+        // The records of an info block are there and never initialised.
+        let reserve = self.plan.hot_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
+        let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
+        let validities = self.validities(is_hot);
+        let is_memory = |pfn: Pfn| match group.population {
+            Population::Common => self.is_common(&validities, pfn) && !(is_hot && is_reserve(pfn)),
+            Population::Disputed => !is_hot && self.is_disputed(&validities, pfn),
+        };
+        if group.tables == Tables::Cold {
+            return Queries::Pfns(cold_queries::<G>(&numbers, self.means.seed, is_memory));
+        }
+        if let Some(records) = group.records.filter(|_| group.invalid_percent == 0) {
+            return Queries::Pfns(reading_queries::<G>(group.pattern, records, &numbers, self.means.seed, is_memory));
+        }
+        let unpredictable = group.invalid_percent > 0;
+        let nr = if unpredictable { NR_UNPREDICTABLE_QUERIES } else { nr_queries(numbers.len()) };
+        let mut pfns = queries::<G>(group.pattern, &numbers, nr, self.means.seed, is_memory);
+        if unpredictable {
+            let absent = self.absent_sections(reads);
+            if absent.is_empty() {
+                return Queries::Pfns(Vec::new());
+            }
+            mix_invalid::<G>(&mut pfns, group.invalid_percent, &absent, self.means.seed);
+        }
+        Queries::Pfns(pfns)
+    }
+
+    /// What the layouts that can be asked for boot or hot-added memory call valid, each rule once.
+    fn validities(&self, is_hot: bool) -> Vec<Validity> {
+        let mut validities: Vec<Validity> = Vec::new();
+        for layout in self.layouts.iter().filter(|layout| !is_hot || layout.hotplug().is_some()) {
+            let validity = layout.caps().validity;
+            if !validities.contains(&validity) {
+                validities.push(validity);
+            }
+        }
+        validities
+    }
+
+    /// Is a page valid by every rule?
+    fn is_common(&self, validities: &[Validity], pfn: Pfn) -> bool {
+        validities.iter().all(|&validity| self.oracle.pfn_valid(validity, pfn))
+    }
+
+    /// Is it valid by some rules and not by others?
+    fn is_disputed(&self, validities: &[Validity], pfn: Pfn) -> bool {
+        !self.is_common(validities, pfn) && validities.iter().any(|&validity| self.oracle.pfn_valid(validity, pfn))
+    }
+
+    /// Pages of boot sections that some layouts call valid and others do not, in percent of all pages of boot sections.
+    pub fn disputed_percent(&self) -> f64 {
+        let validities = self.validities(false);
+        // Rules differ by whole sub-sections, but for the end of a span, which may lie inside one.
+        let end = self.plan.boot.end_pfn();
+        let disputed = |start: u64| {
+            let whole = start..start + G::PAGES_PER_SUBSECTION;
+            match whole.contains(&end) {
+                true => whole.filter(|&pfn| self.is_disputed(&validities, Pfn(pfn))).count() as u64,
+                false if self.is_disputed(&validities, Pfn(start)) => G::PAGES_PER_SUBSECTION,
+                false => 0,
+            }
+        };
+        let of_section = |&nr: &u64| -> u64 {
+            (G::section_start(nr)..G::section_start(nr + 1))
+                .step_by(G::PAGES_PER_SUBSECTION as usize)
+                .map(disputed)
+                .sum()
+        };
+        let pages = self.plan.boot_sections.len() as u64 * G::PAGES_PER_SECTION;
+        100.0 * self.plan.boot_sections.iter().map(of_section).sum::<u64>() as f64 / pages.max(1) as f64
+    }
+
+    /// From the first page frame to the end of boot memory, or over what was hot-added.
+    fn walk(&self, is_hot: bool) -> Queries {
+        let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
+        // Among memory of boot there is no walk over what was added alone.
+        let range = if is_hot { self.plan.hot_window() } else { boot() };
+        let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
+        let sections = if is_hot { self.plan.hot_sections::<G>() } else { self.plan.boot_sections.clone() };
+        Queries::Walk { range, nr_sections: sections.len() as u64 }
+    }
+
+    /// Sections without memory to ask for: as many in holes as beyond all memory, if there are both. Those in holes are left
+    /// out where answers are followed to records, for a flat array says yes there and has none to read.
+    fn absent_sections(&self, reads: bool) -> Vec<u64> {
+        const NR: usize = 512;
+        let boot = &self.plan.boot_sections;
+        let holes = boot.windows(2).filter(|pair| pair[1] - pair[0] > 1).map(|pair| (pair[0] + 1, pair[1]));
+        let mut absent: Vec<u64> = Vec::new();
+        if !reads {
+            let holes: Vec<(u64, u64)> = holes.collect();
+            let each = NR / 2 / holes.len().max(1) + 1;
+            let hot = self.plan.hot_sections::<G>();
+            let is_absent = |nr: &u64| hot.binary_search(nr).is_err();
+            let holes = holes.iter().flat_map(|&(start, end)| (start..end).filter(is_absent).take(each));
+            absent.extend(holes.take(NR / 2));
+        }
+        let windows = self.plan.hot.last().into_iter().chain(&self.plan.latency).map(|window| window.end());
+        let beyond = G::section_nr(windows.max().unwrap_or(self.plan.boot.end_pfn()).max(self.plan.boot.end_pfn())) + 1;
+        absent.extend((beyond..G::NR_MEM_SECTIONS).take(NR / 2));
+        absent
+    }
+}

@@ -1,0 +1,256 @@
+//! What one process of a run does, and how it tells of it.
+//!
+//! Where code and memory lie differs from one process to the next, and so do times; and what hangs or dies takes no figure of
+//! another with it. So every map of every process of a run is a process of its own: this program again, with a [`Job`] on its
+//! standard input and an [`Event`] a line on its standard output.
+
+use crate::case::Filter;
+use crate::engine::backing_arg::BackingArg;
+use crate::engine::duel::Hello;
+use crate::engine::duel::arena::{Arena, Side};
+use crate::engine::field::Means;
+use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::race::{self, RaceError, Settings, Sink, duel_worker};
+use crate::engine::verify;
+use crate::interrupt::Interrupt;
+use crate::map::PhysicalMap;
+use crate::record::layout_note::LayoutNote;
+use crate::record::unit::{Finished, Unit};
+use crate::workload::tier::Effort;
+use crate::workload::work::Work;
+use memmap_layouts::{Arm64Pages4K, BootMap, Geometry, X86_64};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::time::Duration;
+use thiserror::Error;
+
+/// What a process measures, on one map.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Which process of the run it is.
+    pub process: u32,
+    /// The map.
+    pub map: PhysicalMap,
+    /// What is measured on it.
+    pub work: Work,
+    /// How much.
+    pub effort: Effort,
+    /// Seed of everything random in this process.
+    pub seed: u64,
+    /// Bytes of records of all layouts together.
+    pub records_limit: u64,
+    /// Where records lie.
+    pub backing: BackingArg,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPagesArg,
+    /// Ids of layouts; empty for all.
+    pub layouts: Vec<String>,
+    /// Cases to run.
+    pub filter: Filter,
+    /// Units that are there already.
+    pub done: BTreeSet<String>,
+    /// How long its lookups may take by the clock.
+    pub time_limit: Option<Duration>,
+    /// Fingerprint of the machine, for rows.
+    pub machine: String,
+}
+
+/// What a process tells.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A unit begins, or a new stretch of it.
+    Begin {
+        /// Its name.
+        unit: String,
+        /// What is being done, in words.
+        what: String,
+        /// What is left of the job, by estimate.
+        left_ms: u64,
+    },
+    /// A unit is done.
+    Done(Finished),
+    /// The job cannot go on.
+    Failed {
+        /// Why.
+        reason: String,
+        /// True if a layout gave a wrong answer.
+        wrong_answer: bool,
+    },
+}
+
+/// Tells events to the process that asked.
+struct Teller<W: Write>(W);
+
+impl<W: Write> Teller<W> {
+    fn tell(&mut self, event: &Event) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, event)?;
+        self.0.write_all(b"\n")?;
+        self.0.flush()
+    }
+}
+
+impl<W: Write> Sink for Teller<W> {
+    fn begin(&mut self, unit: &str, what: &str, left: Duration) {
+        let (unit, what, left_ms) = (unit.to_owned(), what.to_owned(), left.as_millis() as u64);
+        // If nobody listens any more, the next unit that is done ends the job.
+        let _ = self.tell(&Event::Begin { unit, what, left_ms });
+    }
+
+    fn done(&mut self, unit: Unit) -> io::Result<()> {
+        self.tell(&Event::Done(Finished::try_from_unit(unit)?))
+    }
+}
+
+/// Why a job did not come to its end.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// The race.
+    #[error(transparent)]
+    Race(#[from] RaceError),
+    /// No layouts for a space so wide.
+    #[error(
+        "the map {map} reaches beyond the physical space of 48 bits (it needs {bits}): the records of a 52-bit space take \
+         64 TiB of addresses a layout, so layouts do not fit one process side by side; check it with pfnbench verify --map"
+    )]
+    TooWide {
+        /// The map.
+        map: String,
+        /// Bits that it needs.
+        bits: u32,
+    },
+    /// The map.
+    #[error("map {map}: {reason}")]
+    Map {
+        /// Its name.
+        map: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The architecture of a race, by what is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Architecture {
+    /// Its name.
+    pub id: &'static str,
+    /// Bytes of a section.
+    pub section_bytes: u64,
+    notes: fn(&[String]) -> Result<Vec<LayoutNote>, RaceError>,
+}
+
+impl Architecture {
+    fn of<G: Geometry>() -> Self {
+        let notes = |ids: &[String]| {
+            Ok(race::chosen::<G>(ids)?.iter().map(|entry| LayoutNote::new::<G>(&entry.layout())).collect())
+        };
+        Self { id: G::ID, section_bytes: 1 << G::SECTION_SIZE_BITS, notes }
+    }
+
+    /// What the layouts of these ids are; all of them for none.
+    ///
+    /// # Errors
+    /// An id that no layout has.
+    pub fn notes(&self, ids: &[String]) -> Result<Vec<LayoutNote>, RaceError> {
+        (self.notes)(ids)
+    }
+}
+
+/// The architecture whose physical space holds a map.
+///
+/// # Errors
+/// [`JobError::TooWide`].
+pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
+    match verify::width(map) {
+        ..=46 => Ok(Architecture::of::<X86_64>()),
+        47..=48 => Ok(Architecture::of::<Arm64Pages4K>()),
+        bits => Err(JobError::TooWide { map: map.name.clone(), bits }),
+    }
+}
+
+/// Does a job, and tells of it.
+///
+/// # Errors
+/// [`JobError`]; it has been told too.
+pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Result<(), JobError> {
+    let mut teller = Teller(to);
+    let outcome = race(&job, means, interrupt, &mut teller);
+    if let Err(error) = &outcome {
+        let wrong_answer = matches!(error, JobError::Race(RaceError::Field(error)) if error.is_wrong_answer());
+        let reason = error.to_string();
+        // The error goes on to the caller; if nobody listens, nobody needs to be told.
+        let _ = teller.tell(&Event::Failed { reason, wrong_answer });
+    }
+    outcome
+}
+
+/// Measures as a worker of a duel what a job asks for.
+///
+/// # Errors
+/// [`JobError`], or the backing is not to be had.
+pub fn work_in_duel(
+    job: &Job,
+    interrupt: &Interrupt,
+    place: Option<(&Arena, Side)>,
+    hello: &mut dyn FnMut(Hello) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let (backing, device) = job.backing.open()?;
+    let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);
+    let means = Means { backing, index_pages, device, records_limit, seed: job.seed };
+    let (boot, settings) = settings(job, means)?;
+    match verify::width(&job.map) {
+        ..=46 => duel_worker::work::<X86_64>(boot, job.map.end(), &settings, interrupt, place, hello)?,
+        47..=48 => duel_worker::work::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, place, hello)?,
+        bits => return Err(JobError::TooWide { map: job.map.name.clone(), bits }.into()),
+    }
+    Ok(())
+}
+
+/// The memory of a job's map, and what is raced on it.
+fn settings(job: &Job, means: Means) -> Result<(BootMap, Settings), JobError> {
+    let reason = |error: &dyn std::fmt::Display| JobError::Map { map: job.map.name.clone(), reason: error.to_string() };
+    let boot = job.map.boot_map().map_err(|error| reason(&error))?;
+    let settings = Settings {
+        effort: job.effort,
+        means,
+        layouts: job.layouts.clone(),
+        work: job.work.clone(),
+        filter: job.filter.clone(),
+        done: job.done.clone(),
+        time_limit: job.time_limit,
+        process: job.process,
+        map_name: job.map.name.clone(),
+        machine: job.machine.clone(),
+    };
+    Ok((boot, settings))
+}
+
+fn race(job: &Job, means: Means, interrupt: &Interrupt, sink: &mut dyn Sink) -> Result<(), JobError> {
+    let (boot, settings) = settings(job, means)?;
+    match verify::width(&job.map) {
+        ..=46 => race::race::<X86_64>(boot, job.map.end(), &settings, interrupt, sink)?,
+        47..=48 => race::race::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, sink)?,
+        bits => return Err(JobError::TooWide { map: job.map.name.clone(), bits }),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+
+    #[test]
+    fn a_unit_survives_being_told() {
+        let mut histogram = Histogram::new(3).unwrap();
+        histogram.record_n(15_000, 7).unwrap();
+        let unit = Unit { name: "u".into(), histograms: vec![("tag".into(), histogram.clone())], ..Unit::default() };
+        let mut told = Vec::new();
+        Teller(&mut told).done(unit).unwrap();
+        let Event::Done(finished) = serde_json::from_slice(&told).unwrap() else { panic!("a unit was told") };
+        assert_eq!(finished.decoded().unwrap(), [("tag".to_owned(), histogram)]);
+        let torn = Finished { histograms: vec![("tag".into(), vec![1, 2, 3])], ..finished };
+        assert!(torn.decoded().unwrap_err().to_string().contains("tag"));
+    }
+}

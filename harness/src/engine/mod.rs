@@ -1,0 +1,18 @@
+//! Measuring: processes of a run, layouts booted side by side, and the timed loops.
+
+pub mod backing_arg;
+pub mod contestant;
+pub mod doctor;
+pub mod duel;
+pub mod field;
+pub mod index_pages;
+pub mod interference;
+pub mod job;
+pub mod pinning;
+pub mod plan;
+pub mod probe;
+pub mod queries;
+pub mod race;
+pub mod runner;
+pub mod schedule;
+pub mod verify;

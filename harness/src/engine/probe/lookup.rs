@@ -1,0 +1,462 @@
+//! What is looked up, and how: queries prepared for a layout, every answer checked before any is timed.
+
+use super::flush;
+use super::loops::{self, BATCH};
+use super::query_array::{Placement, QueryArray};
+use crate::case::{Asked, LookupOp, Mode};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{Geometry, Lookup, Memmap, PAGE_RECORD_BYTES, Page, Pfn, PfnRange};
+use std::ops::Range;
+use std::ptr::NonNull;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum Queries {
+    /// These page frames.
+    Pfns(Vec<Pfn>),
+    /// A walk over a range that holds memory in so many sections.
+    Walk {
+        /// From its start, which begins a sub-section, to its end.
+        range: PfnRange,
+        /// Sections of memory in it: what a time is divided by, the same for every layout.
+        nr_sections: u64,
+    },
+}
+
+impl Queries {
+    /// True if there is nothing to look up.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Pfns(pfns) => pfns.is_empty(),
+            Self::Walk { range, nr_sections } => range.is_empty() || *nr_sections == 0,
+        }
+    }
+}
+
+/// Queries for one layout, with the answers that they must add up to, batch by batch.
+#[derive(Debug)]
+pub struct Prepared {
+    asked: Asked,
+    pfns: QueryArray<Pfn>,
+    /// For `page_to_pfn`: the records of `pfns`. They stay as long as their sections do.
+    pages: QueryArray<NonNull<Page>>,
+    walk: Option<(PfnRange, u64)>,
+    /// Sum of the answers of the batches before each batch, wrapping; one more than there are batches.
+    sums: Vec<u64>,
+    /// Addresses of the records that a pass reads.
+    touched: Vec<NonNull<Page>>,
+}
+
+/// Consecutive batches of the queries; behind the last comes the first again. Of a walk, a batch is a whole walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first batch.
+    pub first: u64,
+    /// How many there are.
+    pub batches: u64,
+}
+
+/// Looks the queries up one by one, checks every answer against the oracle's, and adds them up.
+///
+/// Where `backed` says that a record can be read, it is, and it must be its pfn's own.
+///
+/// # Errors
+/// The first wrong answer.
+pub fn prepare<L: Memmap>(
+    layout: &L,
+    asked: Asked,
+    queries: &Queries,
+    oracle: &Oracle<L::Geometry>,
+    backed: impl Fn(Pfn) -> bool,
+    placement: &mut Placement,
+) -> Result<Prepared, String> {
+    match queries {
+        Queries::Pfns(pfns) => {
+            let is_valid = |pfn| oracle.pfn_valid(L::CAPS.validity, pfn);
+            prepare_pfns(layout, asked, pfns, is_valid, backed, placement)
+        }
+        Queries::Walk { range, nr_sections } => {
+            let found = loops::walk(layout, Pfn(range.start()), Pfn(range.end()));
+            let expected = walk_of::<L::Geometry>(&oracle.valid_runs(L::CAPS.validity), *range);
+            if found != expected {
+                return Err(format!(
+                    "{}: the pages of a walk over {range} add up to {found:#x}, not {expected:#x}",
+                    L::ID
+                ));
+            }
+            Ok(Prepared {
+                asked,
+                pfns: QueryArray::default(),
+                pages: QueryArray::default(),
+                walk: Some((*range, *nr_sections)),
+                sums: vec![0, expected],
+                touched: Vec::new(),
+            })
+        }
+    }
+}
+
+/// Sum of the first page frame of every sub-section of `range` that lies in one of the runs.
+fn walk_of<G: Geometry>(runs: &[PfnRange], range: PfnRange) -> u64 {
+    let mut sum = 0u64;
+    for run in runs {
+        let (start, end) = (run.start().max(range.start()), run.end().min(range.end()));
+        if start >= end {
+            continue;
+        }
+        let (first, last) = (start >> G::PFN_SUBSECTION_SHIFT, (end - 1) >> G::PFN_SUBSECTION_SHIFT);
+        let count = u128::from(last - first + 1);
+        let subsections = (u128::from(first) + u128::from(last)) * count / 2;
+        sum = sum.wrapping_add((subsections << G::PFN_SUBSECTION_SHIFT) as u64);
+    }
+    sum
+}
+
+/// Page frames that the oracle knows to be valid or not for this layout.
+fn prepare_pfns<L: Memmap>(
+    layout: &L,
+    asked: Asked,
+    pfns: &[Pfn],
+    is_valid: impl Fn(Pfn) -> bool,
+    backed: impl Fn(Pfn) -> bool,
+    placement: &mut Placement,
+) -> Result<Prepared, String> {
+    let reader = layout.reader();
+    let op = asked.op;
+    let (mut pages, mut touched, mut sums, mut sum) = (Vec::new(), Vec::new(), vec![0], 0u64);
+    for (at, &pfn) in pfns.iter().enumerate() {
+        if at > 0 && at.is_multiple_of(BATCH) {
+            sums.push(sum);
+        }
+        let expected = is_valid(pfn);
+        if reader.pfn_valid(pfn) != expected {
+            return Err(format!("{}: pfn_valid({:#x}) is {}, the oracle says {expected}", L::ID, pfn.0, !expected));
+        }
+        if !expected {
+            if !op.bears_invalid() {
+                return Err(format!("{}: {op} was to be driven over invalid {pfn}", L::ID));
+            }
+            continue;
+        }
+        // SAFETY: the pfn is valid under this reader.
+        let page = unsafe { reader.pfn_to_page(pfn) };
+        let mut flags = 0;
+        if backed(pfn) {
+            // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.
+            let record = unsafe { page.as_ref() };
+            // What the info block of a device reserves has records that are never initialised.
+            if !(record.is_of(pfn) || L::CAPS.records_on_device.any() && record.is_poisoned()) {
+                return Err(format!("{}: pfn_to_page({:#x}) is the record of {:?}", L::ID, pfn.0, record.identity()));
+            }
+            // SAFETY: as above.
+            let back = unsafe { reader.page_to_pfn(page) };
+            if back != pfn {
+                return Err(format!("{}: page_to_pfn(pfn_to_page({:#x})) is {:#x}", L::ID, pfn.0, back.0));
+            }
+            flags = record.flags();
+        } else if op.reads_records(asked.mode) {
+            return Err(format!("{}: {op} was to be driven over unbacked {pfn}", L::ID));
+        }
+        if op.reads_records(asked.mode) {
+            touched.push(page);
+        }
+        let answer = match (op, asked.mode) {
+            (LookupOp::PfnValid, _) => 1,
+            (LookupOp::PageToPfn, _) => pfn.0,
+            (LookupOp::ValidToPage, Mode::Touching) => flags,
+            (LookupOp::PfnToPage | LookupOp::ValidToPage, _) => page.as_ptr().addr() as u64,
+            (LookupOp::NextValidPfn, _) => return Err(format!("{}: {op} is a walk, not a list of page frames", L::ID)),
+        };
+        sum = sum.wrapping_add(answer);
+        if op == LookupOp::PageToPfn {
+            pages.push(page);
+        }
+    }
+    sums.push(sum);
+    touched.sort_unstable();
+    touched.dedup();
+    let (pfns, pages) = (placement.place(pfns), placement.place(&pages));
+    Ok(Prepared { asked, pfns, pages, walk: None, sums, touched })
+}
+
+/// As [`prepare`], for page frames that must be valid.
+///
+/// # Errors
+/// The first wrong answer.
+pub fn prepare_valid<L: Memmap>(
+    layout: &L,
+    op: LookupOp,
+    must_be_valid: &[Pfn],
+    backed: impl Fn(Pfn) -> bool,
+) -> Result<Prepared, String> {
+    prepare_pfns(layout, Asked::plain(op), must_be_valid, |_| true, backed, &mut Placement::aligned())
+}
+
+impl Prepared {
+    /// Operations in one pass: lookups, or sections walked.
+    pub fn len(&self) -> u64 {
+        self.walk.map_or(self.pfns.len() as u64, |(_, nr_sections)| nr_sections)
+    }
+
+    /// True if there is nothing to look up.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The lookup they are for.
+    pub fn op(&self) -> LookupOp {
+        self.asked.op
+    }
+
+    /// Batches of one pass.
+    pub fn nr_batches(&self) -> u64 {
+        self.sums.len() as u64 - 1
+    }
+
+    /// A number for the page frames that are asked for and their order, the same in every build.
+    pub fn fingerprint(&self) -> u64 {
+        // A polynomial in an odd number; every order has its own.
+        let add = |hash: u64, value: u64| hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(value);
+        let walk = self.walk.iter().flat_map(|(range, _)| [range.start(), range.end()]);
+        self.pfns.part(0..usize::MAX).iter().map(|pfn| pfn.0).chain(walk).fold(0, add)
+    }
+
+    /// One pass over all queries.
+    pub fn pass(&self) -> Window {
+        Window { first: 0, batches: self.nr_batches() }
+    }
+
+    /// The window of so many batches behind another.
+    pub fn behind(&self, window: Window, batches: u64) -> Window {
+        Window { first: (window.first + window.batches) % self.nr_batches(), batches }
+    }
+
+    /// The window of so many batches before another.
+    pub fn before(&self, window: Window, batches: u64) -> Window {
+        let nr = self.nr_batches();
+        Window { first: (window.first % nr + nr - batches % nr) % nr, batches }
+    }
+
+    /// Operations in a window.
+    pub fn nr_ops(&self, window: Window) -> u64 {
+        if self.walk.is_some() {
+            return window.batches * self.len();
+        }
+        self.stretches(window).map(|stretch| self.len_of(&stretch)).sum()
+    }
+
+    /// What the answers of a window add up to.
+    pub fn expected(&self, window: Window) -> u64 {
+        let of = |batches: Range<u64>| self.sums[batches.end as usize].wrapping_sub(self.sums[batches.start as usize]);
+        self.stretches(window).map(of).fold(0, u64::wrapping_add)
+    }
+
+    /// Bytes of the records that a pass reads; 0 if it reads none.
+    pub fn working_set_bytes(&self) -> u64 {
+        self.touched.len() as u64 * PAGE_RECORD_BYTES
+    }
+
+    /// Writes the records that a pass reads back to memory and drops them from every cache. False if this processor does not let
+    /// a program do that.
+    pub fn flush_records(&self) -> bool {
+        flush::records(&self.touched)
+    }
+
+    /// A window as ranges of batches, each at most a pass.
+    fn stretches(&self, window: Window) -> impl Iterator<Item = Range<u64>> {
+        let nr = self.nr_batches();
+        let (mut at, mut left) = (window.first % nr, window.batches);
+        std::iter::from_fn(move || {
+            let batches = left.min(nr - at);
+            let stretch = at..at + batches;
+            (at, left) = (0, left - batches);
+            (batches > 0).then_some(stretch)
+        })
+    }
+
+    /// Queries of a range of batches.
+    fn len_of(&self, batches: &Range<u64>) -> u64 {
+        (batches.end * BATCH as u64).min(self.pfns.len() as u64) - batches.start * BATCH as u64
+    }
+}
+
+/// Runs the queries of a window; the sum of the answers. The layout is the one they were prepared on, and nothing was removed from
+/// it since.
+pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, window: Window) -> u64 {
+    prepared.stretches(window).map(|stretch| batches(layout, prepared, stretch)).fold(0, u64::wrapping_add)
+}
+
+fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u64 {
+    let queries = batches.start as usize * BATCH..batches.end as usize * BATCH;
+    let (pfns, pages) = (prepared.pfns.part(queries.clone()), prepared.pages.part(queries));
+    let Asked { op, mode, preempt } = prepared.asked;
+    match (op, mode, preempt) {
+        (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>(layout, pfns),
+        (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, _, true) => loops::pfn_valid::<L, true>(layout, pfns),
+        // SAFETY: `prepare` saw every one of them valid, and nothing is removed while lookups are timed.
+        (LookupOp::PfnToPage, Mode::Chained, _) => unsafe { loops::pfn_to_page_chained(layout, pfns) },
+        // SAFETY: as above.
+        (LookupOp::PfnToPage, ..) => unsafe { loops::pfn_to_page(layout, pfns) },
+        // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and nothing is removed while lookups
+        // are timed.
+        (LookupOp::PageToPfn, Mode::Chained, _) => unsafe { loops::page_to_pfn_chained(layout, pages) },
+        // SAFETY: as above.
+        (LookupOp::PageToPfn, ..) => unsafe { loops::page_to_pfn(layout, pages) },
+        (LookupOp::ValidToPage, Mode::Chained, false) => loops::valid_to_page_chained::<L, false>(layout, pfns),
+        (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>(layout, pfns),
+        (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>(layout, pfns),
+        (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>(layout, pfns),
+        // One batch is one walk.
+        (LookupOp::NextValidPfn, ..) => {
+            prepared.walk.map_or(0, |(range, _)| loops::walk(layout, Pfn(range.start()), Pfn(range.end())))
+        }
+    }
+}
+
+/// Address of the loop that runs a lookup: where the compiler merged the code of two layouts, they have the same.
+pub fn code<L: Memmap>(asked: Asked) -> usize {
+    type Loop<L, T> = fn(&L, &[T]) -> u64;
+    type UnsafeLoop<L, T> = unsafe fn(&L, &[T]) -> u64;
+    let Asked { op, mode, preempt } = asked;
+    let safe: Loop<L, Pfn> = match (op, mode, preempt) {
+        (LookupOp::PfnToPage, Mode::Chained, _) => {
+            return loops::pfn_to_page_chained::<L> as UnsafeLoop<L, Pfn> as usize;
+        }
+        (LookupOp::PfnToPage, ..) => return loops::pfn_to_page::<L> as UnsafeLoop<L, Pfn> as usize,
+        (LookupOp::PageToPfn, Mode::Chained, _) => {
+            return loops::page_to_pfn_chained::<L> as UnsafeLoop<L, NonNull<Page>> as usize;
+        }
+        (LookupOp::PageToPfn, ..) => return loops::page_to_pfn::<L> as UnsafeLoop<L, NonNull<Page>> as usize,
+        (LookupOp::NextValidPfn, ..) => return loops::walk::<L> as fn(&L, Pfn, Pfn) -> u64 as usize,
+        (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>,
+        (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>,
+        (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>,
+        (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>,
+        (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>,
+        (LookupOp::PfnValid, _, true) => loops::pfn_valid::<L, true>,
+        (LookupOp::ValidToPage, Mode::Chained, false) => loops::valid_to_page_chained::<L, false>,
+        (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>,
+        (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>,
+        (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>,
+    };
+    safe as usize
+}
+
+/// The loop of these queries without a lookup; `None` for a walk, which has no loop but its own.
+pub fn floor(prepared: &Prepared, window: Window) -> Option<u64> {
+    if prepared.walk.is_some() {
+        return None;
+    }
+    let of = |batches: Range<u64>| {
+        let pfns = prepared.pfns.part(batches.start as usize * BATCH..batches.end as usize * BATCH);
+        match prepared.asked.mode {
+            Mode::Chained => loops::chained_floor(pfns),
+            Mode::Independent | Mode::Touching | Mode::Branching => loops::floor(pfns),
+        }
+    };
+    Some(prepared.stretches(window).map(of).fold(0, u64::wrapping_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::layouts::{Flat, Sparse, Subsection};
+    use memmap_layouts::{BootMap, BootRange, Config, RecordStore, X86_64};
+
+    fn map() -> BootMap {
+        let range = |start, end| BootRange { range: PfnRange::new(start, end).unwrap(), node: 0 };
+        BootMap::new([range(0x8000, 0x10000), range(0x20000, 0x25200)]).unwrap()
+    }
+
+    fn boot<L: Memmap>() -> L {
+        L::boot(&map(), &Config::default(), RecordStore::unlimited()).unwrap()
+    }
+
+    fn every_loop<L: Memmap<Geometry = X86_64>>() {
+        let (layout, oracle) = (boot::<L>(), Oracle::<X86_64>::boot(&map()));
+        for op in LookupOp::ALL {
+            for &mode in op.modes() {
+                for preempt in [false, true] {
+                    // Every seventh: 0x10000 to 0x1ffff is a hole.
+                    let to = if op.bears_invalid() && mode == Mode::Chained { 0x25000 } else { 0x10000 };
+                    let pfns = (0x8000..to).step_by(7).map(Pfn).collect::<Vec<_>>();
+                    let queries = match op {
+                        LookupOp::NextValidPfn => {
+                            Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 }
+                        }
+                        _ => Queries::Pfns(pfns),
+                    };
+                    let asked = Asked { op, mode, preempt };
+                    let mut placement = Placement::random(1);
+                    let prepared = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
+                    let elsewhere = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
+                    assert_eq!(prepared.fingerprint(), elsewhere.fingerprint(), "wherever the array lies");
+                    let mut window = Window { first: 0, batches: 0 };
+                    // Windows that begin anywhere, end anywhere, and go around more than once.
+                    for batches in [1, prepared.nr_batches(), 2, 3 * prepared.nr_batches() + 1] {
+                        window = prepared.behind(window, batches);
+                        let (sum, expected) = (run(&layout, &prepared, window), prepared.expected(window));
+                        assert_eq!(sum, expected, "{} {asked:?} {window:?}", L::ID);
+                    }
+                    let three = Window { first: 0, batches: 3 * prepared.nr_batches() };
+                    assert_eq!(prepared.nr_ops(three), 3 * prepared.len());
+                    assert_eq!(floor(&prepared, prepared.pass()).is_none(), op == LookupOp::NextValidPfn);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_loop_gives_the_answer_that_was_checked_one_by_one() {
+        every_loop::<Sparse>();
+        every_loop::<Subsection>();
+        every_loop::<Flat>();
+    }
+
+    #[test]
+    fn different_queries_have_different_fingerprints() {
+        let (layout, oracle) = (boot::<Flat<X86_64>>(), Oracle::<X86_64>::boot(&map()));
+        let asked = |op| Asked { op, mode: Mode::Chained, preempt: false };
+        let of = |op, queries| {
+            let prepared = prepare(&layout, asked(op), &queries, &oracle, |_| true, &mut Placement::random(1));
+            prepared.unwrap().fingerprint()
+        };
+        let pfns = |pfns: &[u64]| of(LookupOp::PfnValid, Queries::Pfns(pfns.iter().copied().map(Pfn).collect()));
+        let walk = |end| {
+            let range = PfnRange::new(0, end).unwrap();
+            of(LookupOp::NextValidPfn, Queries::Walk { range, nr_sections: 2 })
+        };
+        let all =
+            [pfns(&[0x8000, 0x8001]), pfns(&[0x8001, 0x8000]), pfns(&[0x8000, 0x8002]), walk(0x20000), walk(0x28000)];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:x?}");
+    }
+
+    #[test]
+    fn a_walk_visits_a_page_of_each_subsection() {
+        let runs = [PfnRange::new(0x200, 0x600).unwrap(), PfnRange::new(0x8000, 0x8001).unwrap()];
+        assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0, 0x10000).unwrap()), 0x200 + 0x400 + 0x8000);
+        assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0x400, 0x8000).unwrap()), 0x400);
+        let (layout, oracle) = (boot::<Subsection>(), Oracle::<X86_64>::boot(&BootMap::default()));
+        let walk = Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 };
+        let (asked, mut placement) = (Asked::plain(LookupOp::NextValidPfn), Placement::aligned());
+        let error = prepare(&layout, asked, &walk, &oracle, |_| true, &mut placement).unwrap_err();
+        assert!(error.contains("add up to"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_answer_is_found_before_anything_is_timed() {
+        let layout: Subsection = boot();
+        let error = prepare_valid(&layout, LookupOp::PfnValid, &[Pfn(0x7fff)], |_| true).unwrap_err();
+        assert!(error.contains("pfn_valid(0x7fff) is false"), "{error}");
+        let error = prepare_valid(&layout, LookupOp::PageToPfn, &[Pfn(0x8000)], |_| false).unwrap_err();
+        assert!(error.contains("unbacked"), "{error}");
+        let (oracle, asked) = (Oracle::<X86_64>::boot(&map()), Asked::plain(LookupOp::PfnToPage));
+        let (queries, mut placement) = (Queries::Pfns(vec![Pfn(0x7fff)]), Placement::aligned());
+        let error = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap_err();
+        assert!(error.contains("invalid"), "{error}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Where in its section an addition begins and ends.
+
+use crate::case::Position;
+use memmap_layouts::{Bytes, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
+use thiserror::Error;
+
+/// A place for additions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What is added.
+    pub range: PfnRange,
+    /// What must be there before.
+    pub beside: Option<PfnRange>,
+}
+
+impl Place {
+    /// Bytes of the records of everything that is added here.
+    pub fn record_bytes(&self) -> u64 {
+        (self.range.nr_pages() + self.beside.map_or(0, |beside| beside.nr_pages())) * PAGE_RECORD_BYTES
+    }
+
+    /// Sections that this place touches, some of them only in part.
+    pub fn nr_sections<G: Geometry>(&self) -> u64 {
+        let start = self.beside.map_or(self.range.start(), |beside| beside.start());
+        self.range.end().div_ceil(G::PAGES_PER_SECTION) - start / G::PAGES_PER_SECTION
+    }
+}
+
+/// Why a layout has no place for an addition.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum NoPlace {
+    /// No hotplug at all.
+    #[error("the layout has no hotplug")]
+    NoHotplug,
+    /// Off the grid of the layout.
+    #[error("the layout adds multiples of {}", Bytes(*granule_bytes))]
+    Granule {
+        /// The grid.
+        granule_bytes: u64,
+    },
+    /// The layout knows no parts of sections.
+    #[error("the layout adds whole sections of {}, so nothing begins inside one", Bytes(*section_bytes))]
+    WholeSections {
+        /// Bytes of a section.
+        section_bytes: u64,
+    },
+    /// The size is not one of this position.
+    #[error("no addition of {} is {}", Bytes(*size_bytes), position.name())]
+    NotOfPosition {
+        /// The size.
+        size_bytes: u64,
+        /// The position.
+        position: Position,
+    },
+    /// The window is too small.
+    #[error("the physical space has no room for {} more above the map", Bytes(*size_bytes))]
+    NoRoom {
+        /// The size.
+        size_bytes: u64,
+    },
+}
+
+/// The first place of a size and position in a window.
+///
+/// # Errors
+/// [`NoPlace`].
+pub fn place<L: Hotplug>(window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace> {
+    let (section, shift) = (L::Geometry::PAGES_PER_SECTION, L::Geometry::PAGE_SHIFT);
+    let granule = L::CAPS.hotplug_granule_pages.ok_or(NoPlace::NoHotplug)?;
+    if !position.has::<L::Geometry>(size_bytes) {
+        return Err(NoPlace::NotOfPosition { size_bytes, position });
+    }
+    let offset = match position {
+        Position::First => 0,
+        Position::Later => L::Geometry::PAGES_PER_SUBSECTION,
+        Position::Unaligned => section / 2,
+    };
+    if !offset.is_multiple_of(granule) {
+        return Err(NoPlace::WholeSections { section_bytes: section << shift });
+    }
+    let nr_pages = size_bytes >> shift;
+    if nr_pages << shift != size_bytes || !nr_pages.is_multiple_of(granule) {
+        return Err(NoPlace::Granule { granule_bytes: granule << shift });
+    }
+    let no_room = NoPlace::NoRoom { size_bytes };
+    let start = window.start().checked_next_multiple_of(section).ok_or(no_room)?;
+    let range = start.checked_add(offset).and_then(|from| PfnRange::from_len(from, nr_pages)).ok_or(no_room)?;
+    let beside = if position == Position::Later { PfnRange::from_len(start, offset) } else { None };
+    if range.end() > window.end() { Err(no_room) } else { Ok(Place { range, beside }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::layouts::{Sparse, Subsection};
+    use memmap_layouts::{AddParams, BootMap, Config, Inspect, Lookup, Memmap, Pfn, RecordStore, X86_64};
+
+    const SECTION: u64 = X86_64::PAGES_PER_SECTION;
+    const MIB: u64 = 1 << 20;
+
+    fn window(nr_sections: u64) -> PfnRange {
+        PfnRange::from_len(0x100000, nr_sections * SECTION).unwrap()
+    }
+
+    #[test]
+    fn additions_begin_where_their_position_says() {
+        let of = |size, position| place::<Subsection>(window(3), size, position).unwrap();
+        let first = of(2 * MIB, Position::First);
+        assert_eq!((first.range.start(), first.range.nr_pages(), first.beside), (0x100000, 512, None));
+        let later = of(16 * MIB, Position::Later);
+        assert_eq!((later.range.start(), later.beside), (0x100000 + 512, PfnRange::from_len(0x100000, 512)));
+        let unaligned = of(128 * MIB, Position::Unaligned);
+        assert!(!unaligned.range.start().is_multiple_of(SECTION) && !unaligned.range.end().is_multiple_of(SECTION));
+        assert_eq!(unaligned.range.split_at_multiples(SECTION).count(), 2);
+        // From the next section on, wherever the window begins.
+        let rest = PfnRange::new(0x100001, window(3).end()).unwrap();
+        assert_eq!(place::<Subsection>(rest, 2 * MIB, Position::First).unwrap().range.start(), 0x100000 + SECTION);
+    }
+
+    #[test]
+    fn records_of_what_lies_beside_count_too() {
+        let of = |size, position| {
+            let place = place::<Subsection>(window(3), size, position).unwrap();
+            (place.record_bytes() >> 10, place.nr_sections::<X86_64>())
+        };
+        assert_eq!(of(2 * MIB, Position::First), (32, 1));
+        assert_eq!(of(2 * MIB, Position::Later), (64, 1));
+        assert_eq!(of(128 * MIB, Position::Unaligned), (2048, 2));
+    }
+
+    /// Seen by the layout: what is valid before and after, and which bits of the maps are set.
+    #[test]
+    fn the_layout_sees_additions_where_their_position_says() {
+        for (position, size, bits) in [
+            (Position::First, 2 * MIB, [0b1, 0]),
+            (Position::Later, 2 * MIB, [0b11, 0]),
+            (Position::Unaligned, 128 * MIB, [u64::MAX << 32, u64::MAX >> 32]),
+        ] {
+            let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
+            let place = place::<Subsection>(window(3), size, position).unwrap();
+            if let Some(beside) = place.beside {
+                layout.add(beside, &AddParams::default(), &mut ()).unwrap();
+            }
+            let valid = |pfn| layout.reader().pfn_valid(Pfn(pfn));
+            let begins_alone = position != Position::Later;
+            assert!(!valid(place.range.start()) && valid(place.range.start() - 1) != begins_alone);
+            layout.add(place.range, &AddParams::default(), &mut ()).unwrap();
+            assert!(valid(place.range.start()) && valid(place.range.end() - 1) && !valid(place.range.end()));
+            let first = X86_64::section_nr(0x100000);
+            let map = |nr| layout.section_state(nr).map_or(0, |state| state.subsection_map[0]);
+            assert_eq!([map(first), map(first + 1)], bits, "{position:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_is_told_why() {
+        let sparse = |size, position| place::<Sparse>(window(3), size, position).unwrap_err().to_string();
+        assert_eq!(sparse(2 * MIB, Position::First), "the layout adds multiples of 128 MiB");
+        assert!(sparse(2 * MIB, Position::Later).contains("whole sections of 128 MiB"));
+        assert!(sparse(128 * MIB, Position::Unaligned).contains("whole sections of 128 MiB"));
+        assert!(sparse(512 * MIB, Position::First).contains("no room for 512 MiB"));
+        let subsection = |size, position| place::<Subsection>(window(3), size, position).unwrap_err();
+        assert!(matches!(subsection(128 * MIB, Position::Later), NoPlace::NotOfPosition { .. }));
+        assert!(matches!(subsection(2 * MIB, Position::Unaligned), NoPlace::NotOfPosition { .. }));
+        assert!(matches!(subsection(384 * MIB, Position::Unaligned), NoPlace::NoRoom { .. }));
+        assert!(matches!(subsection(0, Position::First), NoPlace::NotOfPosition { .. }));
+        assert!(matches!(subsection(u64::MAX, Position::First), NoPlace::Granule { .. }));
+    }
+}

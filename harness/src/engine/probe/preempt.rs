@@ -1,0 +1,215 @@
+//! The kernel's preemption count around `pfn_valid`.
+//!
+//! Since Linux 6.8, `pfn_valid` of SPARSEMEM holds `rcu_read_lock_sched`. With `CONFIG_PREEMPT_COUNT` that is an
+//! increment and a decrement of a per-CPU word and a branch that is never taken. The count here is a word of the thread
+//! that reads, so readers do not share a cache line. On x86-64 both are one instruction that uses no register,
+//! `incl %fs:count` where the kernel has `incl %gs:__preempt_count`; elsewhere they are volatile loads and stores.
+//!
+//! Source: `include/linux/mmzone.h`, `include/linux/preempt.h`, `arch/x86/include/asm/preempt.h`.
+
+use memmap_layouts::{Lookup, Memmap, Page, Pfn, keep_branch};
+
+/// `pfn_valid`, with preemption disabled during it if `PREEMPT` is set and the kernel that the layout follows does so.
+#[inline(always)]
+pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pfn) -> bool {
+    if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
+        return reader.pfn_valid(pfn);
+    }
+    count::increment();
+    let is_valid = reader.pfn_valid(pfn);
+    count::decrement();
+    is_valid
+}
+
+/// The same for `valid_to_page`: preemption is enabled again before the record is looked up, as in a kernel's walkers.
+#[inline(always)]
+pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
+    if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
+        return reader.valid_to_page(pfn);
+    }
+    if !pfn_valid::<L, PREEMPT>(reader, pfn) {
+        return None;
+    }
+    keep_branch();
+    // SAFETY: pfn_valid held under this reader, so the record lives as long as the reader does.
+    Some(unsafe { reader.pfn_to_page(pfn).as_ref() })
+}
+
+/// The count falls to 0 if a reschedule is due, which nothing here asks for. Does not return, so that the never-taken
+/// branch keeps no registers from the loop; in the kernel a thunk saves them.
+#[cold]
+#[inline(never)]
+fn reschedule() -> ! {
+    std::process::abort()
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod count {
+    use super::reschedule;
+    use std::arch::{asm, global_asm};
+
+    // A thread-local word, alone on its cache line. As in the kernel, the highest bit is set while no reschedule is due.
+    global_asm!(
+        ".pushsection .tdata.pfnbench_preempt_count, \"awT\", @progbits",
+        ".globl pfnbench_preempt_count",
+        ".hidden pfnbench_preempt_count",
+        ".type pfnbench_preempt_count, @tls_object",
+        ".size pfnbench_preempt_count, 4",
+        ".p2align 6",
+        "pfnbench_preempt_count:",
+        ".long 0x80000000",
+        ".zero 60",
+        ".popsection",
+    );
+
+    #[inline(always)]
+    pub fn increment() {
+        // SAFETY: only these two blocks and the test access the word, and it is this thread's own.
+        unsafe { asm!("incl %fs:pfnbench_preempt_count@tpoff", options(att_syntax, nostack)) };
+    }
+
+    #[inline(always)]
+    pub fn decrement() {
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "decl %fs:pfnbench_preempt_count@tpoff",
+                "je {reschedule}",
+                reschedule = label { reschedule() },
+                options(att_syntax, nostack),
+            )
+        };
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod count {
+    use super::reschedule;
+    use std::cell::Cell;
+    use std::sync::atomic::{Ordering, compiler_fence};
+
+    thread_local! {
+        /// The highest bit is set while no reschedule is due.
+        static COUNT: Cell<u32> = const { Cell::new(1 << 31) };
+    }
+
+    /// Adds to the count with a load and a store that the compiler keeps; the new count.
+    #[inline(always)]
+    fn add(number: u32) -> u32 {
+        COUNT.with(|count| {
+            let count = count.as_ptr();
+            // SAFETY: the word is this thread's own and lives as long as the thread.
+            unsafe {
+                let new = count.read_volatile().wrapping_add(number);
+                count.write_volatile(new);
+                new
+            }
+        })
+    }
+
+    #[inline(always)]
+    pub fn increment() {
+        add(1);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    pub fn decrement() {
+        compiler_fence(Ordering::SeqCst);
+        if add(1u32.wrapping_neg()) == 0 {
+            reschedule();
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod tests {
+    use crate::engine::probe::loops;
+    use memmap_layouts::layouts::{Flat, Sparse, Subsection, SubsectionV6, VmemmapSection};
+    use memmap_layouts::machine_code::{iced_x86, instructions_within};
+    use memmap_layouts::{BootMap, BootRange, Config, Memmap, Pfn, PfnRange, RecordStore, X86_64};
+    use std::arch::asm;
+
+    /// Calls to follow: in debug builds the closures of a loop are functions.
+    const CALLS: u32 = 4;
+
+    /// Offset of the count from the thread pointer.
+    fn offset_of_count() -> u32 {
+        let offset: u64;
+        // SAFETY: moves a constant.
+        unsafe { asm!("movq $pfnbench_preempt_count@tpoff, {}", out(reg) offset, options(att_syntax, nomem, nostack)) };
+        offset as u32
+    }
+
+    fn count() -> u32 {
+        let count: u32;
+        // SAFETY: reads a word of this thread.
+        unsafe { asm!("movl %fs:pfnbench_preempt_count@tpoff, {:e}", out(reg) count, options(att_syntax, nostack)) };
+        count
+    }
+
+    /// Increments of the count in a function, and decrements that a conditional jump follows.
+    fn pair(function: usize) -> (usize, usize) {
+        use iced_x86::{Code, Mnemonic, OpKind, Register};
+        let code = instructions_within(function, CALLS).unwrap();
+        let of_count = |of: &&iced_x86::Instruction| {
+            of.op_kind(0) == OpKind::Memory
+                && of.segment_prefix() == Register::FS
+                && of.memory_displacement64() as u32 == offset_of_count()
+        };
+        let is_branch = |at: u64| code.get(&at).is_some_and(|next| next.mnemonic() == Mnemonic::Je);
+        let updates: Vec<_> = code.values().filter(of_count).collect();
+        let increments = updates.iter().filter(|update| update.code() == Code::Inc_rm32).count();
+        let decrements = updates.iter().filter(|update| update.code() == Code::Dec_rm32);
+        let decrements = decrements.filter(|update| is_branch(update.next_ip())).count();
+        assert_eq!(increments + decrements, updates.len(), "{updates:?}");
+        (increments, decrements)
+    }
+
+    /// Increments and decrements in each loop.
+    type Pairs = [(usize, usize); 5];
+
+    /// The pairs of each loop of a layout, with and without `--preempt`.
+    fn pairs<L: Memmap>() -> (Pairs, Pairs) {
+        fn of<L: Memmap, const PREEMPT: bool>() -> Pairs {
+            [
+                loops::pfn_valid::<L, PREEMPT>,
+                loops::pfn_valid_branching::<L, PREEMPT>,
+                loops::pfn_valid_chained::<L, PREEMPT>,
+                loops::valid_to_page::<L, PREEMPT>,
+                loops::valid_to_page_chained::<L, PREEMPT>,
+            ]
+            .map(|function: fn(&L, &[Pfn]) -> u64| pair(function as usize))
+        }
+        (of::<L, true>(), of::<L, false>())
+    }
+
+    #[test]
+    fn the_pair_is_in_the_loops_of_layouts_whose_kernel_has_it() {
+        for (with, without) in [pairs::<Subsection>(), pairs::<Sparse>()] {
+            assert!(with.iter().all(|&(increments, decrements)| increments > 0 && decrements > 0), "{with:?}");
+            assert_eq!(without, [(0, 0); 5]);
+        }
+    }
+
+    #[test]
+    fn other_layouts_have_no_pair_even_if_it_is_asked_for() {
+        for (with, without) in [pairs::<VmemmapSection>(), pairs::<SubsectionV6>(), pairs::<Flat>()] {
+            assert_eq!((with, without), ([(0, 0); 5], [(0, 0); 5]));
+        }
+    }
+
+    #[test]
+    fn the_count_is_what_it_was_after_the_loops() {
+        let range = PfnRange::new(0, 0x8000).unwrap();
+        let map = BootMap::new([BootRange { range, node: 0 }]).unwrap();
+        let layout: Subsection<X86_64> = Subsection::boot(&map, &Config::default(), RecordStore::unlimited()).unwrap();
+        let pfns: Vec<Pfn> = (0..0x10000).step_by(7).map(Pfn).collect();
+        let before = count();
+        let valid = loops::pfn_valid::<_, true>(&layout, &pfns);
+        assert_eq!(valid, loops::pfn_valid::<_, false>(&layout, &pfns));
+        let records = loops::valid_to_page::<_, true>(&layout, &pfns);
+        assert_eq!(records, loops::valid_to_page::<_, false>(&layout, &pfns));
+        assert_eq!((before, count()), (1 << 31, 1 << 31));
+    }
+}

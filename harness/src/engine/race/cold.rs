@@ -1,0 +1,180 @@
+//! Lookups whose tables are in memory and in no cache.
+//!
+//! Once a round a buffer that is larger than the caches is written, then every layout is asked for one page of each section,
+//! once. The tables of one layout are no other's, so one emptying serves a slice of each; boot and hot-added sections share
+//! the upper tables and have an emptying each. Before a slice is timed, a section that is not in it, nor beside one in the tables,
+//! is asked for through the same loop: that fetches the code, whose length would be timed otherwise. Each round has a random order
+//! of its own: whoever is first pays some 6 % more. Queries are as cold as tables, and so they are in the floor.
+
+use super::lookups::{Lane, floor, until_undisturbed};
+use super::{Race, RaceError};
+use crate::analysis::statistics::median;
+use crate::case::Sections;
+use crate::engine::probe::lookup::{self, Queries};
+use crate::record::environment::Environment;
+use crate::record::row::Row;
+use memmap_layouts::{Geometry, Pfn};
+use rand::seq::SliceRandom;
+use std::time::{Duration, Instant};
+
+/// The least that is written, where the caches are unknown.
+const LEAST_BYTES: usize = 64 << 20;
+
+/// The most, since machines share caches that no one process can empty.
+const MOST_BYTES: usize = 1 << 30;
+
+/// A cache line, in words.
+const LINE_WORDS: usize = 8;
+
+/// Empties the caches.
+pub(super) struct Evictor(Vec<u64>);
+
+impl Evictor {
+    /// For the caches of this machine: twice the largest.
+    pub(super) fn new() -> Self {
+        let largest = Environment::look().caches.iter().map(|cache| cache.bytes as usize).max().unwrap_or(0);
+        Self(vec![0; (2 * largest).clamp(LEAST_BYTES, MOST_BYTES) / size_of::<u64>()])
+    }
+
+    /// Writes every line.
+    pub(super) fn empty_caches(&mut self) {
+        for line in self.0.chunks_mut(LINE_WORDS) {
+            line[0] = line[0].wrapping_add(1);
+        }
+        std::hint::black_box(&mut self.0);
+    }
+}
+
+impl<G: Geometry> Race<'_, G> {
+    /// Slices of one pass, each with cold tables. Ends after the rounds of the effort, or after `share` of the time.
+    pub(super) fn cold_slices(&mut self, lanes: &mut [(Lane, Row)], share: Option<Duration>) -> Result<(), RaceError> {
+        self.cold_rounds(&mut Evictor::new(), lanes, share)
+    }
+
+    fn cold_rounds(
+        &mut self,
+        evictor: &mut Evictor,
+        lanes: &mut [(Lane, Row)],
+        share: Option<Duration>,
+    ) -> Result<(), RaceError> {
+        let begin = Instant::now();
+        let mut floors = Vec::new();
+        for round in 0..self.settings.effort.cold_rounds {
+            if round > 0 && share.is_some_and(|share| begin.elapsed() > share) {
+                break;
+            }
+            lanes.shuffle(&mut self.rng);
+            for sections in Sections::ALL {
+                if !lanes.iter().any(|(lane, _)| lane.sections == sections) {
+                    continue;
+                }
+                self.interrupt.check()?;
+                evictor.empty_caches();
+                for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.sections == sections) {
+                    let in_time = || round == 0 || share.is_none_or(|share| begin.elapsed() <= share);
+                    let sample = until_undisturbed(in_time, |retaken| {
+                        if retaken > 0 {
+                            evictor.empty_caches();
+                        }
+                        self.warm_code(lane);
+                        self.pass(lane)
+                    })?;
+                    self.push_sample(blank, round, sample);
+                }
+            }
+            if let Some((lane, _)) = lanes.first() {
+                evictor.empty_caches();
+                if let Some(decoy) = &lane.decoy {
+                    std::hint::black_box(lookup::floor(decoy, decoy.pass()));
+                }
+                floors.extend(floor(lane, 1));
+            }
+        }
+        if let (Some((_, blank)), Some(floor)) = (lanes.first(), median(floors.into_iter())) {
+            self.push_floor(blank, floor);
+        }
+        Ok(())
+    }
+}
+
+/// Sections whose words are in a cache line with another's, and some more: line prefetchers fetch in pairs.
+const NEAR_SECTIONS: u64 = 8;
+
+/// The first query as a decoy, and those that ask for sections far from it. Where none is far, all, and no decoy.
+pub(super) fn with_decoy<G: Geometry>(queries: Queries) -> (Option<Queries>, Queries) {
+    let Queries::Pfns(pfns) = &queries else { return (None, queries) };
+    let Some(&decoy) = pfns.first() else { return (None, queries) };
+    let near = |pfn: Pfn| G::section_nr(pfn.0) / NEAR_SECTIONS;
+    let far: Vec<Pfn> = pfns.iter().copied().filter(|&pfn| near(pfn) != near(decoy)).collect();
+    match far.is_empty() {
+        true => (None, queries),
+        false => (Some(Queries::Pfns(vec![decoy])), Queries::Pfns(far)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Tables;
+    use crate::engine::race::tests::{settings, small_machine, with_race};
+    use memmap_layouts::X86_64;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn caches_are_emptied_before_each_round_and_before_its_floor() {
+        let mut settings = settings();
+        settings.effort.cold_rounds = 3;
+        let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
+        let work = settings.work.lookups.iter().find(is_cold).unwrap();
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(work, false).unwrap();
+            let nr_lanes = lanes.len();
+            assert!(nr_lanes > 1 && lanes.iter().all(|(lane, _)| lane.sections == Sections::Boot));
+            let mut evictor = Evictor(vec![0; LINE_WORDS]);
+            race.outcome.rows.clear();
+            race.cold_rounds(&mut evictor, &mut lanes, None).unwrap();
+            let retaken =
+                race.outcome.rows.iter().filter_map(|row| Some(u64::from(row.evidence?.retaken))).sum::<u64>();
+            assert_eq!(evictor.0[0], 3 * 2 + retaken, "one emptying serves all layouts");
+            assert_eq!(race.outcome.rows.len(), 3 * nr_lanes + 1);
+        });
+    }
+
+    /// Two orders that take turns are what a rotation and a reversal make of each other.
+    #[test]
+    fn every_round_has_an_order_of_its_own() {
+        let mut settings = settings();
+        settings.effort.cold_rounds = 12;
+        let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
+        let work = settings.work.lookups.iter().find(is_cold).unwrap();
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(work, false).unwrap();
+            let nr_lanes = lanes.len();
+            race.outcome.rows.clear();
+            race.cold_rounds(&mut Evictor(vec![0; LINE_WORDS]), &mut lanes, None).unwrap();
+            let timed: Vec<&Row> = race.outcome.rows.iter().filter(|row| row.metric == "time").collect();
+            let orders: BTreeSet<Vec<&str>> =
+                timed.chunks(nr_lanes).map(|round| round.iter().map(|row| row.layout.as_str()).collect()).collect();
+            assert!(orders.len() >= 10, "{} orders in 12 rounds", orders.len());
+            let firsts: BTreeSet<&str> = orders.iter().map(|order| order[0]).collect();
+            assert!(firsts.len() >= 3, "{firsts:?}");
+        });
+    }
+
+    #[test]
+    fn a_decoy_is_far_from_what_is_timed() {
+        let section = |nr: u64| Pfn(X86_64::section_start(nr));
+        let (decoy, rest) = with_decoy::<X86_64>(Queries::Pfns([9, 3, 15, 16, 8].map(section).to_vec()));
+        let pfns = |queries: Queries| if let Queries::Pfns(pfns) = queries { pfns } else { Vec::new() };
+        assert_eq!((pfns(decoy.unwrap()), pfns(rest)), (vec![section(9)], vec![section(3), section(16)]));
+        let (decoy, rest) = with_decoy::<X86_64>(Queries::Pfns([1, 2].map(section).to_vec()));
+        assert!(decoy.is_none() && pfns(rest).len() == 2);
+    }
+
+    #[test]
+    fn a_round_writes_every_line() {
+        let mut evictor = Evictor::new();
+        evictor.empty_caches();
+        assert!(evictor.0.len() * 8 >= LEAST_BYTES && evictor.0.iter().step_by(LINE_WORDS).all(|&word| word == 1));
+    }
+}

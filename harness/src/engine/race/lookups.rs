@@ -1,0 +1,513 @@
+//! Lookups: layouts side by side, in slices that take turns.
+//!
+//! In each round every lane has a slice in random order, then one in the opposite order; the two are a sample. What the system
+//! tells of the thread during a slice decides whether the slice was disturbed ([`crate::engine::probe::disturbance`]). A disturbed slice is
+//! taken again a few times; if it stays so, its sample is kept with a mark and no ratio is made from it.
+
+use super::counters::Counters;
+use super::{Race, RaceError, cold};
+use crate::case::{
+    CONTROL, Dependency, LookupCase, LookupGroup, LookupOp, Mode, Pattern, Population, Records, Sections, Tables,
+    on_map,
+};
+use crate::engine::contestant::Contestant;
+use crate::engine::field::FieldError;
+use crate::engine::probe::disturbance::is_disturbed;
+use crate::engine::probe::lookup::{self, Prepared, Queries, Window};
+use crate::engine::probe::loops::BATCH;
+use crate::engine::probe::query_array::Placement;
+use crate::record::examination::Verdict;
+use crate::record::row::{Evidence, Row};
+use crate::workload::LookupWork;
+use crate::workload::work::unit_of;
+use memmap_layouts::Geometry;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Batches before each slice that refill caches and train predictors, at least.
+const WARM_BATCHES: u64 = 4;
+
+/// Queries before each slice for every section: what the other lanes took from the caches is back before the clock starts.
+const WARM_QUERIES_PER_SECTION: u64 = 4;
+
+/// A disturbed slice is taken again at most so often.
+const RETAKES: u32 = 4;
+
+/// Rounds of a group however little time is left: fewer give no low quantile.
+const LEAST_ROUNDS: u32 = 2;
+
+/// A booted layout in a group of slices that are compared.
+pub(super) struct Lane {
+    /// Of [`crate::engine::field::Field::instances`].
+    instance: usize,
+    pub(super) sections: Sections,
+    pub(super) prepared: Prepared,
+    /// Lookups through the same code that find none of the tables of `prepared`: they fetch the code, untimed.
+    pub(super) decoy: Option<Prepared>,
+    /// Batches of a slice.
+    pub(super) batches: u64,
+    /// Batches before a slice.
+    warm_batches: u64,
+    /// Where the last slice ended.
+    cursor: Window,
+    /// Records are flushed before each slice, and each is read once.
+    flushes: bool,
+}
+
+impl Lane {
+    /// The layout's place among the instances.
+    pub(super) fn instance(&self) -> usize {
+        self.instance
+    }
+
+    /// The next window of queries.
+    fn next(&mut self, batches: u64) -> Window {
+        self.cursor = self.prepared.behind(self.cursor, batches);
+        self.cursor
+    }
+}
+
+impl<G: Geometry> Race<'_, G> {
+    /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too. Once the time of
+    /// the process is over, the groups that are left are not measured.
+    pub(super) fn lookups(&mut self, has_hot: bool, counters: &mut Counters) -> Result<(), RaceError> {
+        let settings = self.settings;
+        let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
+        for (at, work) in open.iter().enumerate() {
+            if self.is_late() {
+                self.not_reached(&unit_of(work), work.group.op.name());
+                continue;
+            }
+            // What is left of the time is for all groups that are left.
+            let share = self.time_left().map(|left| left / (open.len() - at) as u32);
+            self.unit(&unit_of(work), |race| {
+                let mut lanes = race.lanes(work, has_hot)?;
+                match work.group.tables {
+                    Tables::Hot => race.hot_slices(&work.group, &mut lanes, share, counters),
+                    Tables::Cold => race.cold_slices(&mut lanes, share),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A lane for each booted layout and kind of sections, with the row that its figures go into; layouts that cannot take part
+    /// get a row that says so.
+    pub(super) fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
+        let mut lanes = Vec::new();
+        let mut placement = Placement::random(self.rng.random());
+        let disputed = work.group.population == Population::Disputed;
+        let share_percent = disputed.then(|| self.field.disputed_percent());
+        for &sections in &work.sections {
+            let is_hot = sections == Sections::Hot;
+            let nothing = is_hot && !has_hot;
+            let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, sections) };
+            let (decoy, queries) = match work.group.tables {
+                Tables::Hot => (None, queries),
+                Tables::Cold => cold::with_decoy::<G>(queries),
+            };
+            let mut instances: Vec<usize> = (0..self.field.instances().count()).collect();
+            // The order in which queries are allocated is random too.
+            instances.shuffle(&mut self.rng);
+            for at in instances {
+                let contestant = self.field.instance(at);
+                let boot = self.field.boot_of(at);
+                let id = contestant.id();
+                let named = if id == CONTROL { self.control } else { id };
+                let case = LookupCase { group: work.group, sections, layout: named };
+                let is_asked = work.layouts.is_empty() || work.layouts.iter().any(|id| id == named);
+                if !is_asked || !self.settings.filter.wants(&on_map(&case.name(), &work.map)) {
+                    continue;
+                }
+                let blank = self.row(id, "", "time", "ns/op");
+                // Hot-added memory in many pieces has its records in RAM, whatever the layout does with those of one.
+                let in_ram = is_hot && self.field.plan.hot_window().is_none();
+                let backing = if in_ram { self.settings.means.backing.to_string() } else { blank.backing.clone() };
+                let blank = Row {
+                    backing,
+                    control_of: (id == CONTROL).then(|| self.control.to_owned()),
+                    same_code: id != self.control && self.is_same_code(contestant, &work.group),
+                    boot: Some(boot),
+                    share_percent,
+                    dependency: dependency(contestant, &work.group, sections),
+                    ..blank.with_lookup(&work.group, sections)
+                };
+                let refused = if is_hot && contestant.hotplug().is_none() {
+                    Some("the layout has no hotplug")
+                } else if nothing {
+                    Some("the physical space has no room above the map")
+                } else if queries.is_empty() && disputed {
+                    Some("every page of these sections is valid for all layouts or for none")
+                } else if queries.is_empty() {
+                    Some("the map leaves nothing to look up")
+                } else {
+                    None
+                };
+                if let Some(reason) = refused {
+                    if boot == 0 && id != CONTROL {
+                        self.not_offered(blank, reason);
+                    }
+                    continue;
+                }
+                let mut prepare = |queries: &Queries| {
+                    let (asked, oracle) = (work.group.asked(), self.field.oracle());
+                    let prepared = contestant.prepare_checked(asked, queries, oracle, &mut placement);
+                    prepared.map_err(FieldError::WrongAnswer)
+                };
+                let prepared = prepare(&queries)?;
+                let decoy = decoy.as_ref().map(prepare).transpose()?;
+                let flushes = work.group.records == Some(Records::Memory) && work.group.tables == Tables::Hot;
+                if flushes && !prepared.flush_records() {
+                    if boot == 0 && id != CONTROL {
+                        self.not_offered(blank, "this processor lets no program flush records from its caches");
+                    }
+                    continue;
+                }
+                let nr_sections = if is_hot {
+                    self.field.plan.hot_sections::<G>().len()
+                } else {
+                    self.field.plan.boot_sections.len()
+                };
+                let enough = (WARM_QUERIES_PER_SECTION * nr_sections as u64).div_ceil(BATCH as u64);
+                let warm_batches = enough.max(WARM_BATCHES).min(prepared.nr_batches());
+                let working_set = Some(prepared.working_set_bytes()).filter(|&bytes| bytes > 0);
+                let cursor = Window { first: self.rng.random_range(0..prepared.nr_batches()), batches: 0 };
+                let lane = Lane { instance: at, sections, prepared, decoy, batches: 1, warm_batches, cursor, flushes };
+                lanes.push((lane, Row { working_set_bytes: working_set, ..blank }));
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// Slices with tables in the caches. Ends after the rounds of the effort, or after `share` of the time.
+    fn hot_slices(
+        &mut self,
+        group: &LookupGroup,
+        lanes: &mut [(Lane, Row)],
+        share: Option<Duration>,
+        counters: &mut Counters,
+    ) -> Result<(), RaceError> {
+        let begin = Instant::now();
+        self.calibrate_all(lanes)?;
+        let mut order: Vec<usize> = (0..lanes.len()).collect();
+        for pair in 0..self.settings.effort.pairs {
+            if pair >= LEAST_ROUNDS && share.is_some_and(|share| begin.elapsed() > share) {
+                break;
+            }
+            self.interrupt.check()?;
+            order.shuffle(&mut self.rng);
+            let mut samples = vec![Sample::default(); lanes.len()];
+            for at in order.iter().chain(order.iter().rev()) {
+                let slice = self.undisturbed_slice(&mut lanes[*at].0)?;
+                samples[*at] = samples[*at].plus(slice);
+            }
+            for ((_, blank), sample) in lanes.iter().zip(samples) {
+                self.push_sample(blank, pair, sample);
+            }
+        }
+        if group.is_plain() && group.pattern == Pattern::Random {
+            self.count(counters, lanes)?;
+        }
+        let floor = lanes.first().and_then(|(lane, blank)| Some((blank, floor(lane, 3)?)));
+        if let Some((blank, ns)) = floor {
+            self.push_floor(blank, ns);
+        }
+        Ok(())
+    }
+
+    /// A slice of the next queries, taken again while it is disturbed, a few times at most.
+    fn undisturbed_slice(&self, lane: &mut Lane) -> Result<Sample, RaceError> {
+        self.slice(lane, |lane| {
+            let warm = lane.next(lane.warm_batches);
+            lane.prepared.behind(warm, lane.batches)
+        })
+    }
+
+    /// The same of queries that are given: in a duel the other build is asked them too.
+    pub(super) fn slice_at(&self, lane: &mut Lane, window: Window) -> Result<Sample, RaceError> {
+        self.slice(lane, |_| window)
+    }
+
+    fn slice(&self, lane: &mut Lane, queries: impl Fn(&mut Lane) -> Window) -> Result<Sample, RaceError> {
+        until_undisturbed(
+            || true,
+            |_| {
+                let window = queries(lane);
+                // Untimed: what the slices before took from the caches is not this one's to fetch.
+                self.timed(lane, lane.prepared.before(window, lane.warm_batches))?;
+                if lane.flushes {
+                    lane.prepared.flush_records();
+                }
+                lane.cursor = window;
+                self.sample(lane, window)
+            },
+        )
+    }
+
+    /// Keeps a sample.
+    pub(super) fn push_sample(&mut self, blank: &Row, nr: u32, sample: Sample) {
+        self.outcome.rows.push(Row {
+            sample: Some(nr),
+            value: Some(sample.evidence.wall_ns as f64 / sample.nr_ops as f64),
+            n_ops: Some(sample.nr_ops),
+            evidence: Some(sample.evidence),
+            disturbed: sample.disturbed,
+            doctor: verdict_on(&sample).to_string(),
+            ..blank.clone()
+        });
+    }
+
+    /// Keeps the time of the loop alone in ns an operation, once a group: figures near it say more of the loop than of a layout.
+    pub(super) fn push_floor(&mut self, blank: &Row, ns: f64) {
+        self.outcome.rows.push(Row {
+            layout: "loop".to_owned(),
+            metric: "floor".to_owned(),
+            value: Some(ns),
+            dependency: None,
+            boot: None,
+            ..blank.clone()
+        });
+    }
+
+    /// Sets the length of the slices: the same for all boots of a layout.
+    pub(super) fn calibrate_all(&self, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
+        let mut known: BTreeMap<(&'static str, Sections), u64> = BTreeMap::new();
+        for (lane, _) in lanes {
+            let key = (self.field.instance(lane.instance).id(), lane.sections);
+            lane.batches = match known.get(&key) {
+                Some(&batches) => batches,
+                None => self.calibrate(lane)?,
+            };
+            known.insert(key, lane.batches);
+        }
+        Ok(())
+    }
+
+    /// Batches that fill a slice.
+    fn calibrate(&self, lane: &mut Lane) -> Result<u64, RaceError> {
+        // What was flushed is in the caches after one pass.
+        if lane.flushes {
+            return Ok(lane.prepared.nr_batches());
+        }
+        let slice = self.settings.effort.slice.as_nanos() as u64;
+        let mut batches = 1;
+        loop {
+            let window = lane.next(batches);
+            // Of some tries the shortest: whatever disturbs makes it longer.
+            let tries = (0..3).map(|_| Ok(self.timed(lane, window)?.wall_ns)).collect::<Result<Vec<_>, RaceError>>()?;
+            let elapsed = tries.into_iter().min().unwrap_or(0);
+            if elapsed >= slice / 4 {
+                return Ok(((slice * batches + elapsed / 2) / elapsed).max(1));
+            }
+            batches *= 2;
+        }
+    }
+
+    /// Fetches the code of a lane, and none of its tables.
+    pub(super) fn warm_code(&self, lane: &Lane) {
+        if let Some(decoy) = &lane.decoy {
+            std::hint::black_box(self.field.instance(lane.instance).run(decoy, decoy.pass()));
+        }
+    }
+
+    /// One pass over all queries of a lane.
+    pub(super) fn pass(&self, lane: &Lane) -> Result<Sample, RaceError> {
+        self.sample(lane, lane.prepared.pass())
+    }
+
+    fn sample(&self, lane: &Lane, window: Window) -> Result<Sample, RaceError> {
+        let evidence = self.timed(lane, window)?;
+        Ok(Sample { evidence, disturbed: is_disturbed(&evidence), nr_ops: lane.prepared.nr_ops(window) })
+    }
+
+    /// A window of queries. The answers must add up to those that were checked one by one.
+    pub(super) fn timed(&self, lane: &Lane, window: Window) -> Result<Evidence, RaceError> {
+        let layout = self.field.instance(lane.instance);
+        let (sum, evidence) = self.watch.time(|| layout.run(&lane.prepared, window));
+        let expected = lane.prepared.expected(window);
+        if sum != expected || evidence.wall_ns == 0 {
+            let (id, op, ns) = (layout.id(), lane.prepared.op(), evidence.wall_ns);
+            return Err(FieldError::WrongAnswer(format!(
+                "{id}: {op} added up to {sum:#x} in {ns} ns, the answers that were checked add up to {expected:#x}"
+            ))
+            .into());
+        }
+        Ok(evidence)
+    }
+
+    /// Does a layout run the very same lookup as the control, and read no record with it?
+    fn is_same_code(&self, contestant: &dyn Contestant<G>, group: &LookupGroup) -> bool {
+        let reads = group.op.reads_records(group.mode) || group.op == LookupOp::PageToPfn;
+        let namesake = self.field.layouts.iter().find(|layout| layout.id() == self.control);
+        let code = |layout: &dyn Contestant<G>| layout.lookup_code(group.asked());
+        // A layout that is there twice is judged against itself, not used as a control.
+        !reads
+            && !contestant.id().contains('#')
+            && namesake.is_some_and(|namesake| code(&**namesake) == code(contestant))
+    }
+
+    /// Is it the first boot of a layout that is shown?
+    pub(super) fn is_first_boot(&self, lane: &Lane) -> bool {
+        lane.instance < self.field.layouts.len()
+    }
+}
+
+/// The doctor's verdict on a sample: what the system told of it, and nothing of the machine.
+fn verdict_on(sample: &Sample) -> Verdict {
+    if sample.disturbed { Verdict::Unfit } else { Verdict::Ok }
+}
+
+/// One slice, or two that are one sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    pub(super) evidence: Evidence,
+    pub(super) disturbed: bool,
+    pub(super) nr_ops: u64,
+}
+
+impl Sample {
+    fn plus(self, other: Self) -> Self {
+        if self.nr_ops == 0 {
+            return other;
+        }
+        Self {
+            evidence: self.evidence.plus(other.evidence),
+            disturbed: self.disturbed || other.disturbed,
+            nr_ops: self.nr_ops + other.nr_ops,
+        }
+    }
+}
+
+/// Takes a slice again while it is disturbed, [`RETAKES`] times at most and as long as `again` lets it. How often is told to `take` and
+/// in the evidence.
+pub(super) fn until_undisturbed<E>(
+    again: impl Fn() -> bool,
+    mut take: impl FnMut(u32) -> Result<Sample, E>,
+) -> Result<Sample, E> {
+    let mut retaken = 0;
+    loop {
+        let sample = take(retaken)?;
+        if !sample.disturbed || retaken == RETAKES || !again() {
+            return Ok(Sample { evidence: Evidence { retaken, ..sample.evidence }, ..sample });
+        }
+        retaken += 1;
+    }
+}
+
+/// The loop of a lane without a lookup in ns an operation, the shortest of some tries; `None` for a walk.
+pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
+    let window = Window { first: 0, batches: lane.batches.max(lane.prepared.nr_batches()) };
+    let once = |_| {
+        let begin = Instant::now();
+        std::hint::black_box(lookup::floor(&lane.prepared, window)?);
+        Some(begin.elapsed().as_nanos() as f64 / lane.prepared.nr_ops(window) as f64)
+    };
+    (0..tries).filter_map(once).reduce(f64::min)
+}
+
+/// How the answer of a chained lookup reaches the next address.
+fn dependency<G: Geometry>(
+    contestant: &dyn Contestant<G>,
+    group: &LookupGroup,
+    sections: Sections,
+) -> Option<Dependency> {
+    let of_valid = match group.op {
+        LookupOp::ValidToPage => Dependency::Branch,
+        LookupOp::PfnValid => contestant.dependency(sections)?,
+        LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
+        // The walk is a loop over branches and the page frame found.
+        LookupOp::NextValidPfn => return None,
+    };
+    let dependency = match of_valid {
+        // A missing section is answered by a branch in every layout.
+        Dependency::Data if group.invalid_percent > 0 => Dependency::Mixed,
+        other => other,
+    };
+    (group.mode == Mode::Chained).then_some(dependency)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::race::tests::{settings, small_machine, with_race};
+
+    /// What was checked one by one before the race is held against what was timed.
+    #[test]
+    fn answers_that_do_not_add_up_in_a_slice_end_the_race() {
+        let settings = settings();
+        let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
+        let work = settings.work.lookups.iter().find(|work| work.group == group).unwrap();
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(work, false).unwrap();
+            let (lane, _) = &mut lanes[0];
+            race.pass(lane).unwrap();
+            // The records of another layout lie elsewhere.
+            lane.instance = (lane.instance + 1) % race.field.layouts.len();
+            let error = race.pass(lane).map(drop).unwrap_err().to_string();
+            assert!(error.contains("pfn_to_page added up to"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_disturbed_slice_is_taken_again_a_few_times_and_keeps_its_mark() {
+        let after = |quiet: u32, again: bool| {
+            let mut takes = 0;
+            let sample = until_undisturbed::<()>(
+                || again,
+                |retaken| {
+                    assert_eq!(retaken, takes);
+                    takes += 1;
+                    Ok(Sample { disturbed: retaken < quiet, nr_ops: 1, ..Sample::default() })
+                },
+            );
+            let sample = sample.unwrap();
+            (takes, sample.evidence.retaken, sample.disturbed)
+        };
+        assert_eq!(after(0, true), (1, 0, false));
+        assert_eq!(after(3, true), (4, 3, false));
+        assert_eq!(after(100, true), (RETAKES + 1, RETAKES, true));
+        assert_eq!(after(100, false), (1, 0, true), "there is no time");
+    }
+
+    #[test]
+    fn where_prediction_matters_no_slice_repeats_the_queries_of_the_one_before() {
+        let mut settings = settings();
+        let plain = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let group = LookupGroup { invalid_percent: 30, ..plain };
+        settings.work.lookups.retain(|work| work.group == group);
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(&settings.work.lookups[0], false).unwrap();
+            race.calibrate_all(&mut lanes).unwrap();
+            let (lane, _) = &mut lanes[0];
+            let before = lane.cursor;
+            race.undisturbed_slice(lane).unwrap();
+            let nr = lane.prepared.nr_batches();
+            let apart = (lane.cursor.first + nr - before.first) % nr;
+            assert!(apart >= lane.warm_batches, "{before:?} {:?}", lane.cursor);
+            assert!(lane.warm_batches + lane.batches < nr, "a slice is a part of the queries");
+        });
+    }
+
+    #[test]
+    fn flushed_records_are_read_once_a_slice() {
+        let mut settings = settings();
+        let plain = LookupGroup::plain(LookupOp::ValidToPage, Pattern::Random);
+        let group = LookupGroup { records: Some(Records::Memory), ..plain };
+        settings.work.lookups.retain(|work| work.group == group);
+        with_race(small_machine(), &settings, |race| {
+            let mut lanes = race.lanes(&settings.work.lookups[0], false).unwrap();
+            if lanes.is_empty() {
+                eprintln!("skipped: this processor cannot flush");
+                return;
+            }
+            race.calibrate_all(&mut lanes).unwrap();
+            for (lane, blank) in &mut lanes {
+                let sample = race.undisturbed_slice(lane).unwrap();
+                assert_eq!(sample.nr_ops, lane.prepared.len());
+                assert_eq!(blank.working_set_bytes, Some(64 * lane.prepared.len()), "each record once");
+            }
+        });
+    }
+}

@@ -1,0 +1,664 @@
+//! The race: layouts side by side in one process, in slices that take turns.
+//!
+//! Layouts are compared in slices of some 300 µs of one round, in random order and then in the opposite one (ABBA), so that a machine
+//! that drifts drifts for all. Every answer is checked before it is timed, and the sum of answers after.
+
+mod cold;
+mod counters;
+pub mod duel_worker;
+mod latencies;
+mod lookups;
+mod own_cost;
+mod readers;
+
+use self::counters::Counters;
+use crate::analysis::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
+use crate::case::{BOOT, Filter, OWN_COST, REFERENCE, Sections};
+use crate::engine::contestant::{Entry, again, control, entries, unserved};
+use crate::engine::field::{Field, FieldError, Lineup, Means};
+use crate::engine::pinning;
+use crate::engine::probe::bare::BareError;
+use crate::engine::probe::disturbance::Watch;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::record::examination::Verdict;
+use crate::record::row::{Row, SCHEMA, Status};
+use crate::record::unit::Unit;
+use crate::workload::tier::Effort;
+use crate::workload::work::{Work, unit_of};
+use memmap_layouts::{BootMap, Geometry};
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// The reason of rows of what was not begun.
+pub const NOT_REACHED: &str = "not measured: the time of the run was over before";
+
+/// What is raced.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How much.
+    pub effort: Effort,
+    /// What the layouts are made of, and the seed.
+    pub means: Means,
+    /// Ids of the layouts to race; empty for all.
+    pub layouts: Vec<String>,
+    /// What is measured.
+    pub work: Work,
+    /// Cases to run.
+    pub filter: Filter,
+    /// Units of work that need not be done.
+    pub done: BTreeSet<String>,
+    /// How long lookups may take by the clock, from the start of the process; what is not reached is not measured.
+    pub time_limit: Option<Duration>,
+    /// Which process of the run this is.
+    pub process: u32,
+    /// Name of the map, for rows.
+    pub map_name: String,
+    /// Fingerprint of the machine, for rows.
+    pub machine: String,
+}
+
+/// Why there was no race.
+#[derive(Debug, Error)]
+pub enum RaceError {
+    /// The layouts did not come up, or went wrong.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// What was measured could not be kept.
+    #[error("cannot keep what was measured: {0}")]
+    Keep(#[from] io::Error),
+    /// The hotplug baseline could not be measured.
+    #[error(transparent)]
+    Bare(#[from] BareError),
+    /// No layout of this name.
+    #[error("there is no layout {name:?}; there are {known}")]
+    NoSuchLayout {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+/// Follows a race, and keeps what it gives.
+pub trait Sink {
+    /// A unit begins, or a new stretch of it, told in words; `left` is what is left of the race by estimate.
+    fn begin(&mut self, unit: &str, what: &str, left: Duration);
+    /// A unit is done.
+    ///
+    /// # Errors
+    /// It cannot be kept; the race ends.
+    fn done(&mut self, unit: Unit) -> io::Result<()>;
+}
+
+/// The entries that `names` ask for, in the order of reports; all if there are none. A name that is there twice makes two, for a
+/// comparison of a layout with itself.
+///
+/// # Errors
+/// A name that no layout has.
+pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError> {
+    let all = entries::<G>();
+    if let Some(name) = names.iter().find(|name| all.iter().all(|entry| entry.id != **name)) {
+        let known = all.iter().map(|entry| entry.id).collect::<Vec<_>>().join(", ");
+        return Err(RaceError::NoSuchLayout { name: name.clone(), known });
+    }
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let times = |entry: Entry<G>| {
+        let nr = names.iter().filter(|name| *name == entry.id).count();
+        (1..=nr).map(move |time| if time == 1 { entry } else { again(entry, time) })
+    };
+    Ok(all.into_iter().flat_map(times).collect())
+}
+
+/// Layouts by whether what was given can hold their records.
+pub struct Served<G: Geometry> {
+    /// Those that can be raced.
+    pub entries: Vec<Entry<G>>,
+    /// The others, with the reason.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
+impl<G: Geometry> Served<G> {
+    /// Sorts layouts out.
+    pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
+        let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
+        for entry in entries {
+            let by_device = means.device.as_ref().and_then(|device| unserved(&entry, device));
+            match by_device.or_else(|| entry.refuses(&means.backing)) {
+                Some(reason) => served.left_out.push((entry.id, reason)),
+                None => served.entries.push(entry),
+            }
+        }
+        served
+    }
+}
+
+/// Runs a race on a machine with the memory of `boot`; `map_end` is the end of all memory in its map, in bytes.
+///
+/// # Errors
+/// [`RaceError`]; everything that was mapped is gone, and the units that were done have been given to the sink.
+pub fn race<G: Geometry>(
+    boot: BootMap,
+    map_end: u64,
+    settings: &Settings,
+    interrupt: &Interrupt,
+    sink: &mut dyn Sink,
+) -> Result<(), RaceError> {
+    let Served { entries, left_out } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
+    let left = settings.work.estimate(&settings.effort, entries.len());
+    sink.begin(BOOT, "booting and verifying the layouts", left);
+    let begun = Instant::now();
+    // Whoever times no lookup needs neither a control nor a second boot.
+    let lineup = match settings.work.lookups.is_empty() {
+        true => Lineup::once(&entries),
+        false => {
+            let control = namesake(&entries).map(control);
+            Lineup { entries: &entries, control, boots: settings.effort.boots }
+        }
+    };
+    let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
+    let mut race = Race::new(field, settings, interrupt, sink);
+    race.outcome.name = BOOT.to_owned();
+    (race.left, race.begun) = (left, begun);
+    race.expectations()?;
+    race.footprint_of_boot(&entries);
+    race.push_huge_pages(Sections::Boot);
+    for (id, reason) in left_out {
+        let blank = race.row(id, "boot", "records_needed", "bytes");
+        race.not_offered(blank, &reason);
+    }
+    let wants_lookups = settings.work.lookups.iter().any(|work| race.is_open(&unit_of(work)));
+    let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
+    if has_hot {
+        race.footprint_of_hot();
+        race.push_huge_pages(Sections::Hot);
+    }
+    let mut counters = if settings.work.counters { race.open_counters() } else { Counters::none() };
+    if race.is_open(BOOT) {
+        race.close()?;
+    }
+    if wants_lookups {
+        let pinned = pinning::pin();
+        race.lookups(has_hot, &mut counters)?;
+        drop(pinned);
+        if has_hot {
+            race.field.remove_hot_window(interrupt)?;
+        }
+    }
+    let mut ground = race.ground()?;
+    for group in &settings.work.hotplug {
+        if race.is_late() {
+            race.not_reached(&group.name(), "hot_add");
+            continue;
+        }
+        // Several threads, readers and writers need processors of their own; what is alone is kept to one.
+        let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
+        race.unit(&group.name(), |race| race.latency_group(group, ground.as_mut()))?;
+    }
+    for group in &settings.work.readers {
+        if race.is_late() {
+            race.not_reached(&group.name(), "readers");
+            continue;
+        }
+        race.unit(&group.name(), |race| race.readers(group))?;
+    }
+    if settings.work.own_cost && !race.is_late() {
+        let _pinned = pinning::pin();
+        race.unit(OWN_COST, Race::own_cost)?;
+    }
+    race.tell_what_was_not_reached()
+}
+
+struct Race<'a, G: Geometry> {
+    field: Field<G>,
+    settings: &'a Settings,
+    interrupt: &'a Interrupt,
+    sink: &'a mut dyn Sink,
+    outcome: Unit,
+    rng: Pcg64Mcg,
+    left: Duration,
+    begun: Instant,
+    /// The layout that the control is.
+    control: &'static str,
+    watch: Watch,
+    /// Rows of units that were not begun.
+    late: Vec<Row>,
+}
+
+/// The layout that takes part once more as the control: the reference, or the first one.
+fn namesake<G: Geometry>(entries: &[Entry<G>]) -> Option<Entry<G>> {
+    entries.iter().find(|entry| entry.id == REFERENCE).or(entries.first()).copied()
+}
+
+impl<'a, G: Geometry> Race<'a, G> {
+    fn new(field: Field<G>, settings: &'a Settings, interrupt: &'a Interrupt, sink: &'a mut dyn Sink) -> Self {
+        let is_there = field.layouts.iter().any(|layout| layout.id() == REFERENCE);
+        let first = field.layouts.first().map(|layout| layout.id());
+        Self {
+            control: if is_there { REFERENCE } else { first.unwrap_or(REFERENCE) },
+            field,
+            settings,
+            interrupt,
+            sink,
+            outcome: Unit::default(),
+            rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
+            left: Duration::ZERO,
+            begun: Instant::now(),
+            watch: Watch::of_this_thread(),
+            late: Vec::new(),
+        }
+    }
+}
+
+impl<G: Geometry> Race<'_, G> {
+    /// Is a unit still to be done?
+    fn is_open(&self, unit: &str) -> bool {
+        !self.settings.done.contains(unit)
+    }
+
+    /// Does a unit, unless it is done already, and hands over what it gave.
+    fn unit(&mut self, unit: &str, measure: impl FnOnce(&mut Self) -> Result<(), RaceError>) -> Result<(), RaceError> {
+        if !self.is_open(unit) {
+            return Ok(());
+        }
+        self.open(unit);
+        let begin = Instant::now();
+        measure(self)?;
+        self.spent(begin);
+        self.close()
+    }
+
+    /// What is left of the time for lookups; `None` if there is no limit.
+    fn time_left(&self) -> Option<Duration> {
+        self.settings.time_limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
+    }
+
+    /// Is the time for lookups over?
+    fn is_late(&self) -> bool {
+        self.time_left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Notes that a unit was not begun, since the time was over. It is not done, so a run that is resumed measures it.
+    fn not_reached(&mut self, unit: &str, op: &str) {
+        if self.is_open(unit) {
+            let row = self.row("all", op, "time", "ns/op");
+            self.late.push(Row { reason: Some(format!("{unit}: {NOT_REACHED}")), ..row });
+        }
+    }
+
+    /// Hands over a row for each unit that was not begun.
+    fn tell_what_was_not_reached(&mut self) -> Result<(), RaceError> {
+        if self.late.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.late).into_iter();
+        let rows = rows.map(|row| Row { status: Status::TooFew, n_ops: Some(0), ..row }).collect();
+        let name = format!("not reached by process {}", self.settings.process);
+        Ok(self.sink.done(Unit { name, rows, histograms: Vec::new() })?)
+    }
+
+    /// Begins a unit.
+    fn open(&mut self, unit: &str) {
+        self.outcome = Unit { name: unit.to_owned(), ..Unit::default() };
+        self.stage(unit);
+    }
+
+    /// Hands over what was measured since the unit began.
+    fn close(&mut self) -> Result<(), RaceError> {
+        Ok(self.sink.done(std::mem::take(&mut self.outcome))?)
+    }
+
+    /// Compares answers that are known beforehand.
+    fn expectations(&self) -> Result<(), RaceError> {
+        for expectation in &self.settings.work.expect {
+            for layout in &self.field.layouts {
+                let (expected, pfn) = (expectation.answer(layout.caps().validity), expectation.pfn());
+                if layout.pfn_valid(pfn) != expected {
+                    // The map by its name: where a workload found it is of no concern to readers of rows.
+                    let (id, map) = (layout.id(), &self.settings.map_name);
+                    let wrong =
+                        format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
+                    return Err(FieldError::WrongAnswer(wrong).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A row without a value.
+    fn row(&self, layout: &str, op: &str, metric: &str, unit: &str) -> Row {
+        Row {
+            v: SCHEMA,
+            layout: layout.to_owned(),
+            op: op.to_owned(),
+            map: self.settings.map_name.clone(),
+            backing: self.field.backing_of(layout),
+            sampled: self.field.plan.is_sampled(),
+            process: self.settings.process,
+            metric: metric.to_owned(),
+            unit: unit.to_owned(),
+            machine: self.settings.machine.clone(),
+            doctor: Verdict::Unknown.to_string(),
+            ..Row::default()
+        }
+    }
+
+    fn not_offered(&mut self, blank: Row, reason: &str) {
+        self.outcome.rows.push(Row { status: Status::NotOffered, reason: Some(reason.to_owned()), ..blank });
+    }
+
+    fn stage(&mut self, what: &str) {
+        self.sink.begin(&self.outcome.name, what, self.left);
+    }
+
+    /// Takes the time since `begin` off the estimate.
+    fn spent(&mut self, begin: Instant) {
+        self.left = self.left.saturating_sub(begin.elapsed());
+    }
+
+    fn push_bytes(&mut self, layout: &str, sections: Sections, bytes: &[(&str, u64)]) {
+        for (metric, bytes) in bytes {
+            let mut row = self.row(layout, "footprint", metric, "bytes");
+            (row.sections, row.value) = (Some(sections), Some(*bytes as f64));
+            self.outcome.rows.push(row);
+        }
+    }
+
+    /// Where huge pages were asked for: whether the kernel gave any.
+    fn push_huge_pages(&mut self, sections: Sections) {
+        let layouts = self.field.layouts.iter().filter(|l| sections == Sections::Boot || l.hotplug().is_some());
+        let found: Vec<_> = layouts
+            .flat_map(|l| {
+                let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
+                let index = (INDEX_IN_HUGE_PAGES, l.index_bytes_in_huge_pages());
+                [records, index].map(|(metric, bytes)| (l.id(), metric, bytes))
+            })
+            .collect();
+        for (layout, metric, bytes) in found {
+            if let Some(bytes) = bytes {
+                self.push_bytes(layout, sections, &[(metric, bytes)]);
+            }
+        }
+    }
+
+    fn footprint_of_boot(&mut self, entries: &[Entry<G>]) {
+        for entry in entries {
+            let refused = self.field.refused.iter().find(|refused| refused.layout == entry.id);
+            if let Some(refused) = refused {
+                let row = Row {
+                    value: Some(refused.need_bytes as f64),
+                    status: Status::WouldNotBoot,
+                    reason: Some(refused.reason.clone()),
+                    ..self.row(entry.id, "boot", "records_needed", "bytes")
+                };
+                self.outcome.rows.push(row);
+            } else if let Some(layout) = self.field.layouts.iter().find(|layout| layout.id() == entry.id) {
+                let footprint = layout.footprint();
+                let bytes = [
+                    ("records_needed", (entry.boot_record_bytes)(&self.field.plan.boot)),
+                    ("records_backed", footprint.ram_record_bytes),
+                    ("index", footprint.index_bytes),
+                    ("page_tables", footprint.page_table_bytes),
+                    ("reserved", footprint.reserved_bytes),
+                ];
+                self.push_bytes(entry.id, Sections::Boot, &bytes);
+            }
+        }
+    }
+
+    fn footprint_of_hot(&mut self) {
+        let footprints: Vec<_> = self
+            .field
+            .plugged()
+            .map(|(at, _)| (self.field.layouts[at].id(), self.field.layouts[at].footprint()))
+            .collect();
+        for (layout, footprint) in footprints {
+            let bytes = [
+                ("index", footprint.index_bytes),
+                ("records_backed", footprint.ram_record_bytes + footprint.device_record_bytes),
+                ("records_on_device", footprint.device_record_bytes),
+            ];
+            self.push_bytes(layout, Sections::Hot, &bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Dependency;
+    use crate::case::LookupGroup;
+    use crate::workload::tier::Tier;
+    use crate::workload::{self, Expectation, Workload};
+    use memmap_layouts::IndexPages;
+    use memmap_layouts::backing::RamBacking;
+    use memmap_layouts::{BootRange, PfnRange, X86_64};
+
+    /// Keeps everything.
+    #[derive(Debug, Default)]
+    pub(super) struct Kept(Vec<Unit>);
+
+    impl Sink for Kept {
+        fn begin(&mut self, _: &str, _: &str, _: Duration) {}
+        fn done(&mut self, unit: Unit) -> io::Result<()> {
+            self.0.push(unit);
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn rows(&self) -> impl Iterator<Item = &Row> {
+            self.0.iter().flat_map(|unit| &unit.rows)
+        }
+    }
+
+    /// Little enough for a test, over every part of a race.
+    pub(super) fn settings() -> Settings {
+        let effort = Effort {
+            slice: Duration::from_micros(100),
+            boots: 2,
+            pairs: 2,
+            cold_rounds: 1,
+            hotplug_samples: 20,
+            hotplug_time: Duration::from_millis(20),
+            readers_slice: Duration::from_millis(20),
+            readers_rounds: 1,
+        };
+        let (backing, index_pages) = (RamBacking::Anon, IndexPages::Base);
+        let means = Means { backing, index_pages, device: None, records_limit: 64 << 20, seed: 1 };
+        let mut work = workload::everything(&Workload::builtin(), Some(Tier::Default));
+        let all = workload::everything(&Workload::builtin(), None).lookups.into_iter();
+        work.lookups = all.filter(|work| work.map == crate::case::THIS_MACHINE).collect();
+        let text = |text: &str| text.to_owned();
+        Settings {
+            effort,
+            means,
+            layouts: Vec::new(),
+            work,
+            filter: Filter::default(),
+            done: BTreeSet::new(),
+            time_limit: None,
+            process: 0,
+            map_name: text("m"),
+            machine: text("x"),
+        }
+    }
+
+    pub(super) fn small_machine() -> BootMap {
+        let range = PfnRange::new(0x100, 0x14000).unwrap();
+        BootMap::new([BootRange { range, node: 0 }]).unwrap()
+    }
+
+    /// A race that has booted, for a look at one step of it.
+    pub(super) fn with_race(boot: BootMap, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
+        let (interrupt, mut kept, entries) = (Interrupt::default(), Kept::default(), entries::<X86_64>());
+        let map_end = boot.end_pfn() << X86_64::PAGE_SHIFT;
+        let field = Field::boot(boot, map_end, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
+        look(&mut Race::new(field, settings, &interrupt, &mut kept));
+    }
+
+    fn run(settings: &Settings) -> Result<Kept, RaceError> {
+        let mut kept = Kept::default();
+        race::<X86_64>(small_machine(), 0x14000 << 12, settings, &Interrupt::default(), &mut kept)?;
+        Ok(kept)
+    }
+
+    #[test]
+    fn every_layout_has_every_row() {
+        let settings = settings();
+        let kept = run(&settings).unwrap();
+        for entry in entries::<X86_64>() {
+            for work in &settings.work.lookups {
+                let of = |row: &Row| row.layout == entry.id && row.lookup_group() == Some(work.group);
+                assert!(kept.rows().any(of), "{} {}", entry.id, unit_of(work));
+            }
+            for group in &settings.work.hotplug {
+                for op in group.ops() {
+                    let of_group = |row: &&Row| {
+                        row.layout == entry.id
+                            && row.op == op
+                            && row.size_bytes == Some(group.size_bytes)
+                            && row.position.as_deref() == Some(group.position.name())
+                            && row.mode.as_deref() == Some(group.addresses.name())
+                            && row.threads == Some(group.init_threads.get())
+                    };
+                    let metrics: Vec<_> = kept.rows().filter(of_group).map(|row| row.metric.as_str()).collect();
+                    let refused = kept.rows().filter(of_group).all(|row| row.status == Status::NotOffered);
+                    let expected: &[&str] = if refused { &["p50"] } else { &["p50", "p90", "p99", "p99.9", "max"] };
+                    assert_eq!(metrics, expected, "{} {op} {group:?}", entry.id);
+                }
+            }
+            let readers = kept.rows().filter(|row| row.layout == entry.id && row.op == "readers");
+            let batches = readers.filter(|row| row.unit == "ns/batch").count();
+            assert_eq!(batches, if entry.caps.hotplug_granule_pages.is_some() { 3 * 4 } else { 0 }, "{}", entry.id);
+        }
+        // 1 GiB of four layouts does not fit 64 MiB of records beside what is booted: said, not failed.
+        let too_large = kept.rows().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
+        assert!(too_large.count() > 0);
+        let tags: Vec<_> = kept.0.iter().flat_map(|unit| &unit.histograms).map(|(tag, _)| tag.as_str()).collect();
+        assert!(tags.contains(&"hot_add/subsection/2097152") && tags.contains(&"hot_remove/dax/16777216"), "{tags:?}");
+        let others =
+            ["hot_add_read/subsection/2097152/later", "hot_add/sparse/134217728/fresh", "readers/sparse/writer"];
+        assert!(others.iter().all(|tag| tags.contains(tag)), "{tags:?}");
+    }
+
+    #[test]
+    fn chained_rows_say_how_validity_reached_the_next_address() {
+        let kept = run(&settings()).unwrap();
+        let dependency = |layout: &str, op: &str, sections| {
+            let of = |row: &&Row| {
+                let chained = row.mode.as_deref() == Some("chained") && row.metric == "time";
+                chained && row.layout == layout && row.op == op && row.sections == Some(sections)
+            };
+            kept.rows().find(of).unwrap().dependency
+        };
+        assert_eq!(dependency("subsection", "pfn_valid", Sections::Boot), Some(Dependency::Branch));
+        assert_eq!(dependency("subsection", "pfn_valid", Sections::Hot), Some(Dependency::Data));
+        assert_eq!(dependency("subsection-v6", "pfn_valid", Sections::Boot), Some(Dependency::Data));
+        assert_eq!(dependency("vmemmap-section", "valid_to_page", Sections::Hot), Some(Dependency::Branch));
+    }
+
+    /// Each boot has lanes of its own, and the control is timed as the reference is. 64 MiB hold one boot of each.
+    #[test]
+    fn boots_and_the_control_have_rows_of_their_own() {
+        let mut settings = settings();
+        settings.means.records_limit = 128 << 20;
+        let group = LookupGroup::plain(crate::case::LookupOp::PfnValid, crate::case::Pattern::Random);
+        settings.work.lookups.retain(|work| work.group == group);
+        (settings.work.hotplug, settings.work.readers, settings.work.own_cost) = (Vec::new(), Vec::new(), false);
+        let kept = run(&settings).unwrap();
+        let timed = |layout: &str, boot| {
+            let of = |row: &&Row| row.layout == layout && row.boot == Some(boot) && row.metric == "time";
+            kept.rows().filter(of).count()
+        };
+        for boot in [0, 1] {
+            assert!(timed(REFERENCE, boot) > 0 && timed(REFERENCE, boot) == timed("control", boot), "boot {boot}");
+        }
+        let mut rows = kept.rows().filter(|row| row.metric == "time" && row.value.is_some());
+        assert!(rows.all(|row| row.evidence.is_some_and(|evidence| evidence.wall_ns > 0)));
+        assert!(!kept.rows().any(|row| row.layout == "control" && row.op == "footprint"), "the control is no layout");
+    }
+
+    #[test]
+    fn groups_that_are_not_reached_in_time_are_not_measured() {
+        let mut settings = settings();
+        settings.time_limit = Some(Duration::ZERO);
+        let kept = run(&settings).unwrap();
+        assert!(!kept.rows().any(|row| row.value.is_some() && row.metric == "time"));
+        assert!(kept.rows().any(|row| row.op == "footprint"));
+        let told: Vec<&str> =
+            kept.rows().filter(|row| row.status == Status::TooFew).filter_map(|row| row.reason.as_deref()).collect();
+        let units = settings.work.lookups.len() + settings.work.hotplug.len() + settings.work.readers.len();
+        assert!(told.len() == units && told.iter().all(|reason| reason.contains("the time of the run")), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again() {
+        let mut settings = settings();
+        let all: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
+        let last = all.last().unwrap().clone();
+        settings.done = all.iter().filter(|unit| **unit != last).cloned().collect();
+        let rest: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
+        assert_eq!(rest, [last]);
+    }
+
+    #[test]
+    fn an_expectation_that_does_not_hold_ends_the_race() {
+        let mut settings = settings();
+        let mut expectation =
+            Expectation { map: "m".into(), pfn: 0x14000, span: false, section: true, subsection: false };
+        settings.work = Work { expect: vec![expectation.clone()], ..Work::default() };
+        run(&settings).unwrap();
+        expectation.section = false;
+        settings.work.expect = vec![expectation];
+        let error = run(&settings).unwrap_err().to_string();
+        assert!(error.contains("the workload expects false"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_ends_the_race() {
+        struct Full;
+        impl Sink for Full {
+            fn begin(&mut self, _: &str, _: &str, _: Duration) {}
+            fn done(&mut self, _: Unit) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let (settings, interrupt) = (settings(), Interrupt::default());
+        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut Full).unwrap_err();
+        assert!(matches!(error, RaceError::Keep(_)), "{error}");
+    }
+
+    #[test]
+    fn an_interrupted_race_says_so() {
+        let (settings, interrupt) = (settings(), Interrupt::asked());
+        let mut kept = Kept::default();
+        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut kept).unwrap_err();
+        assert!(matches!(error, RaceError::Field(FieldError::Interrupted(_))), "{error}");
+    }
+
+    #[test]
+    fn a_layout_that_is_not_there_is_named() {
+        let error = chosen::<X86_64>(&["holey".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("holey") && error.contains("subsection"), "{error}");
+    }
+
+    #[test]
+    fn a_layout_can_be_raced_with_itself() {
+        let names = ["subsection", "flat", "subsection"].map(str::to_owned);
+        let ids: Vec<_> = chosen::<X86_64>(&names).unwrap().iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, ["flat", "subsection", "subsection#2"]);
+        let mut settings = settings();
+        settings.layouts = names.to_vec();
+        let kept = run(&settings).unwrap();
+        assert!(kept.rows().any(|row| row.layout == "subsection#2" && row.metric == "time" && row.value.is_some()));
+    }
+}

@@ -1,0 +1,410 @@
+//! What a writer costs readers: page-frame walkers beside a thread that adds and removes memory a hundred times a second, beside
+//! one that is as busy and touches no layout, and alone, in turn.
+//!
+//! They walk the memory next to the one that comes and goes, in the same section where there can be parts: of all memory that is
+//! where a writer could disturb them most, for they read the map that it writes.
+//!
+//! Throughput and tail are measured in slices of their own: a clock around every batch would slow down what it times.
+
+use super::{Race, RaceError};
+use crate::case::HOTPLUG_SIZES;
+use crate::case::{LookupOp, Position, ReadersGroup, Sections};
+use crate::engine::contestant::{Contestant, HotplugContestant};
+use crate::engine::field::FieldError;
+use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner, histogram, percentile};
+use crate::engine::probe::lookup::Prepared;
+use crate::engine::probe::place::Place;
+use crate::engine::probe::tail;
+use crate::record::row::{Row, Status};
+use hdrhistogram::Histogram;
+use memmap_layouts::backing::DaxDevice;
+use memmap_layouts::{Geometry, Pfn, PfnRange};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Additions and removals a second, one of each a turn.
+const TURNS_A_SECOND: u32 = 100;
+
+/// A slice for the tail is this part of one for throughput: batches are short and many.
+const TAIL_PART: u32 = 2;
+
+/// What the other thread does in a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// There is none.
+    Alone,
+    Writer,
+    Busy,
+}
+
+impl Company {
+    /// The writer comes first, to tell how long a turn of it takes.
+    const ALL: [Company; 3] = [Self::Writer, Self::Busy, Self::Alone];
+
+    fn mode(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Writer => "writer",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// The metric of throughput.
+    fn metric(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Writer => "beside_a_writer",
+            Self::Busy => "beside_a_busy_thread",
+        }
+    }
+}
+
+/// What is looked at in a slice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Throughput,
+    Tail,
+}
+
+/// What a slice gave.
+struct Slice {
+    lookups: u64,
+    elapsed: Duration,
+    /// Processor time of the other thread, and how often it worked.
+    worked: Duration,
+    turns: u64,
+    /// Times of batches.
+    tail: Histogram<u64>,
+}
+
+impl Slice {
+    fn per_second(&self) -> f64 {
+        self.lookups as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// A layout under its readers.
+struct Walked<'a, G: Geometry> {
+    layout: &'a dyn Contestant<G>,
+    hotplug: &'a dyn HotplugContestant,
+    range: PfnRange,
+    device: Option<Arc<DaxDevice>>,
+    pfns: &'a [Pfn],
+    readers: u32,
+    length: Duration,
+}
+
+/// What readers and their company share.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    lookups: AtomicU64,
+    /// Readers that have begun to walk, or have failed.
+    ready: AtomicUsize,
+    /// From here on batches are kept: all walk, and their company comes.
+    go: AtomicBool,
+}
+
+impl<G: Geometry> Walked<'_, G> {
+    /// Readers for a slice, with company that works a turn every ten milliseconds. `turn` is the processor time of a turn of the
+    /// writer: the busy thread spins for as much.
+    fn slice(&self, company: Company, look: Look, turn: Duration) -> Result<Slice, FieldError> {
+        let shared = Shared::default();
+        let length = if look == Look::Tail { self.length / TAIL_PART } else { self.length };
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..self.readers).map(|_| scope.spawn(|| self.read(look, &shared))).collect();
+            while shared.ready.load(Ordering::Relaxed) < readers.len() && !readers.iter().any(|r| r.is_finished()) {
+                thread::yield_now();
+            }
+            shared.go.store(true, Ordering::Relaxed);
+            let (begin, lookups_before) = (Instant::now(), shared.lookups.load(Ordering::Relaxed));
+            let worked = self.keep_company(company, turn, begin, length);
+            // On a crowded machine nobody may have walked yet, and no throughput is no figure.
+            while shared.lookups.load(Ordering::Relaxed) == lookups_before && !readers.iter().any(|r| r.is_finished()) {
+                thread::yield_now();
+            }
+            let elapsed = begin.elapsed();
+            let lookups = shared.lookups.load(Ordering::Relaxed) - lookups_before;
+            shared.stop.store(true, Ordering::Relaxed);
+            let mut tail = histogram();
+            for reader in readers {
+                let of_reader =
+                    reader.join().map_err(|_| FieldError::WrongAnswer("a reader panicked".to_owned()))??;
+                tail.add(of_reader).expect("both grow, and have the same digits");
+            }
+            worked.map(|(worked, turns)| Slice { lookups, elapsed, worked, turns, tail })
+        })
+    }
+
+    /// What the other thread does until the slice is over: its processor time, and its turns.
+    fn keep_company(
+        &self,
+        company: Company,
+        turn: Duration,
+        begin: Instant,
+        length: Duration,
+    ) -> Result<(Duration, u64), FieldError> {
+        let (mut worked, mut turns) = (Duration::ZERO, 0);
+        // One for all turns: making histograms would be work of the writer's.
+        let mut not_kept = Latencies::default();
+        while begin.elapsed() < length {
+            let (turn_begin, time_begin) = (Instant::now(), processor_time());
+            match company {
+                Company::Alone => {
+                    thread::sleep(length.saturating_sub(begin.elapsed()));
+                    continue;
+                }
+                Company::Writer => {
+                    let manner = Manner::plain(self.device.as_ref());
+                    let time = self.hotplug.time(self.range, manner, &mut not_kept);
+                    time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
+                }
+                Company::Busy => {
+                    // Not by the clock: whoever is kept waiting for a processor is not busy.
+                    while processor_time().saturating_sub(time_begin) < turn {
+                        std::hint::spin_loop();
+                    }
+                }
+            }
+            worked += processor_time().saturating_sub(time_begin);
+            turns += 1;
+            let until_next = (Duration::from_secs(1) / TURNS_A_SECOND).saturating_sub(turn_begin.elapsed());
+            thread::sleep(until_next.min(length.saturating_sub(begin.elapsed())));
+        }
+        Ok((worked, turns))
+    }
+
+    /// Walks until it is told to stop; every pass must add up.
+    fn read(&self, look: Look, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
+        let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer);
+        shared.ready.fetch_add(1, Ordering::Relaxed);
+        let (prepared, mut tail, mut before): (Prepared, _, _) = (prepared?, histogram(), histogram());
+        while !shared.stop.load(Ordering::Relaxed) {
+            let sum = match look {
+                Look::Throughput => self.layout.run(&prepared, prepared.pass()),
+                Look::Tail => {
+                    let into = if shared.go.load(Ordering::Relaxed) { &mut tail } else { &mut before };
+                    self.layout.time_batches(self.pfns, into)
+                }
+            };
+            if sum != prepared.expected(prepared.pass()) {
+                let id = self.layout.id();
+                return Err(FieldError::WrongAnswer(format!("{id}: valid_to_page beside a writer does not add up")));
+            }
+            shared.lookups.fetch_add(prepared.len(), Ordering::Relaxed);
+        }
+        Ok(tail)
+    }
+}
+
+/// Processor time that the calling thread has taken.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Queries of a pass: few, so that a pass is short beside a slice.
+const QUERIES: usize = 8192;
+
+/// What readers of a layout gave.
+#[derive(Default)]
+struct Read {
+    rows: Vec<Row>,
+    tails: Vec<(Company, Histogram<u64>)>,
+}
+
+impl<G: Geometry> Race<'_, G> {
+    /// Readers of every layout beside a writer, in its smallest addition.
+    pub(super) fn readers(&mut self, group: &ReadersGroup) -> Result<(), RaceError> {
+        self.stage(&format!("readers beside a writer: {}", group.readers));
+        for at in 0..self.field.layouts.len() {
+            self.interrupt.check()?;
+            if self.settings.filter.wants(&group.case(self.field.layouts[at].id())) {
+                self.readers_beside(at, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn readers_beside(&mut self, at: usize, group: &ReadersGroup) -> Result<(), RaceError> {
+        let (Some(window), Some(hotplug)) = (self.field.plan.latency, self.field.layouts[at].hotplug()) else {
+            return Ok(());
+        };
+        let place = |size| Some((size, hotplug.place(window, size, Position::First).ok()?));
+        let Some((size, Place { range, .. })) = HOTPLUG_SIZES.into_iter().find_map(place) else { return Ok(()) };
+        // The window is 1 GiB at least, and the smallest addition of any layout a section.
+        let neighbour = PfnRange::from_len(range.end(), range.nr_pages()).expect("the window goes on");
+        let id = self.field.layouts[at].id();
+        let failed = |source| FieldError::Hotplug { layout: id, source };
+        let read = match hotplug.add_window(neighbour, None) {
+            Err(source) if source.is_too_large() => self.no_readers(id, size, group, &source),
+            Err(source) => return Err(failed(source).into()),
+            Ok(()) => {
+                let read = self.readers_of(at, hotplug, (size, range), neighbour, group);
+                let removed = hotplug.remove_window(neighbour).map_err(|error| failed(error.into()));
+                let read = read?;
+                removed?;
+                read
+            }
+        };
+        self.outcome.rows.extend(read.rows);
+        for (company, tail) in read.tails {
+            self.outcome.histograms.push((format!("{}/{id}/{}", group.name(), company.mode()), tail));
+        }
+        Ok(())
+    }
+
+    /// A row of readers beside additions of a size. What they read lies in RAM, whatever the layout does with its records.
+    fn readers_row(&self, id: &str, size: u64, group: &ReadersGroup, metric: &str, unit: &str) -> Row {
+        Row {
+            size_bytes: Some(size),
+            sections: Some(Sections::Hot),
+            threads: Some(group.readers.get()),
+            backing: self.settings.means.backing.to_string(),
+            // Readers and company together need a processor each.
+            reason: group
+                .is_oversubscribed()
+                .then(|| "oversubscribed: readers and their company are more than there are processors".to_owned()),
+            ..self.row(id, "readers", metric, unit)
+        }
+    }
+
+    /// Why there are none.
+    fn no_readers(&self, id: &str, size: u64, group: &ReadersGroup, why: &HotplugProbeError) -> Read {
+        let (status, reason) = (Status::NotOffered, Some(why.to_string()));
+        let row = self.readers_row(id, size, group, "throughput", "lookups/s");
+        Read { rows: vec![Row { status, reason, ..row }], tails: Vec::new() }
+    }
+
+    fn readers_of(
+        &self,
+        at: usize,
+        hotplug: &dyn HotplugContestant,
+        (size, range): (u64, PfnRange),
+        neighbour: PfnRange,
+        group: &ReadersGroup,
+    ) -> Result<Read, RaceError> {
+        let layout = &*self.field.layouts[at];
+        let mut rng = Pcg64Mcg::seed_from_u64(self.settings.means.seed);
+        let pfns: Vec<Pfn> = (0..QUERIES).map(|_| Pfn(rng.random_range(neighbour.start()..neighbour.end()))).collect();
+        let walked = Walked {
+            layout,
+            hotplug,
+            range,
+            device: self.field.device(at, range)?,
+            pfns: &pfns,
+            readers: group.readers.get(),
+            length: self.settings.effort.readers_slice,
+        };
+        let mut read = Read { rows: Vec::new(), tails: Company::ALL.map(|company| (company, histogram())).into() };
+        let mut turn = Duration::ZERO;
+        for round in 0..self.settings.effort.readers_rounds {
+            for look in [Look::Throughput, Look::Tail] {
+                let mut order = Company::ALL;
+                if round % 2 == 1 {
+                    order.reverse();
+                }
+                for company in order {
+                    self.interrupt.check()?;
+                    let slice = match walked.slice(company, look, turn) {
+                        Err(FieldError::Hotplug { source, .. }) if source.is_too_large() && read.rows.is_empty() => {
+                            return Ok(self.no_readers(layout.id(), size, group, &source));
+                        }
+                        slice => slice?,
+                    };
+                    if company == Company::Writer {
+                        turn = slice.worked / u32::try_from(slice.turns.max(1)).unwrap_or(u32::MAX);
+                    }
+                    match look {
+                        Look::Throughput => read.rows.push(Row {
+                            mode: Some(company.mode().to_owned()),
+                            sample: Some(round),
+                            value: Some(slice.per_second()),
+                            n_ops: Some(slice.lookups),
+                            ..self.readers_row(layout.id(), size, group, company.metric(), "lookups/s")
+                        }),
+                        Look::Tail => {
+                            let tail = read.tails.iter_mut().find(|(of, _)| *of == company);
+                            let (_, tail) = tail.expect("every company has one");
+                            tail.add(slice.tail).expect("both grow, and have the same digits");
+                        }
+                    }
+                }
+            }
+        }
+        let of_company =
+            |(company, tail): &(Company, Histogram<u64>)| self.tail_rows(layout.id(), size, group, *company, tail);
+        let rows: Vec<Row> = read.tails.iter().flat_map(of_company).collect();
+        read.rows.extend(rows);
+        Ok(read)
+    }
+
+    /// Percentiles of the batches of all readers beside a company.
+    fn tail_rows(
+        &self,
+        id: &str,
+        size: u64,
+        group: &ReadersGroup,
+        company: Company,
+        tail: &Histogram<u64>,
+    ) -> Vec<Row> {
+        let row = |metric: &str| Row {
+            mode: Some(company.mode().to_owned()),
+            n_ops: Some(tail.len()),
+            ..self.readers_row(id, size, group, metric, "ns/batch")
+        };
+        let known = |(metric, p): (&str, f64)| match percentile(tail, p) {
+            Ok(ns) => Row { value: Some(ns as f64), ..row(metric) },
+            Err(_) => Row { status: Status::TooFew, ..row(metric) },
+        };
+        let mut rows: Vec<Row> = tail::PERCENTILES.into_iter().map(known).collect();
+        if !tail.is_empty() {
+            rows.push(Row { value: Some(tail.max() as f64), ..row("max") });
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::latencies::tests::on_the_reference;
+    use super::super::tests::settings;
+    use super::*;
+    use crate::case::processors;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn readers_have_three_companies_and_say_when_they_are_too_many() {
+        on_the_reference(&settings(), |race, _| {
+            let before = race.field.layouts[0].hotplug().unwrap().digest();
+            let crowd = ReadersGroup { readers: NonZeroU32::new(processors()).unwrap() };
+            race.readers(&ReadersGroup::usual()).unwrap();
+            race.readers(&crowd).unwrap();
+            assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), before, "what was read is gone");
+            for group in [ReadersGroup::usual(), crowd] {
+                let of_group = |row: &&Row| row.threads == Some(group.readers.get());
+                let rows: Vec<&Row> = race.outcome.rows.iter().filter(of_group).collect();
+                for company in Company::ALL {
+                    let throughput = rows.iter().filter(|row| row.metric == company.metric());
+                    assert_eq!(throughput.filter(|row| row.value > Some(0.0)).count(), 1, "{company:?}");
+                    let tail = |row: &&&Row| row.unit == "ns/batch" && row.mode.as_deref() == Some(company.mode());
+                    let tail: Vec<_> = rows.iter().filter(tail).map(|row| row.metric.as_str()).collect();
+                    assert_eq!(tail, ["p50", "p99", "p99.9", "max"], "{company:?}");
+                    let tag = format!("{}/subsection/{}", group.name(), company.mode());
+                    assert!(
+                        race.outcome.histograms.iter().any(|(known, tail)| *known == tag && !tail.is_empty()),
+                        "{tag}"
+                    );
+                }
+                let said =
+                    rows.iter().all(|row| row.reason.as_deref().is_some_and(|why| why.contains("oversubscribed")));
+                assert_eq!(said, group.is_oversubscribed(), "{group:?}");
+            }
+        });
+    }
+}

@@ -1,0 +1,489 @@
+//! What a run does: which work on which map, in how many processes. Written into the run folder, so that a run that was stopped
+//! can be resumed.
+//!
+//! Lookups are measured in several processes, everything else in one that comes after them. A run with a time limit shares it out
+//! among the processes, and uses what is left for more processes of the lookups whose intervals are widest.
+
+use crate::case::{
+    Filter, LookupCase, LookupOp, REFERENCE, SelectsNothing, THIS_MACHINE, Tables, hotplug_cases, layouts, on_map,
+    own_cost_name,
+};
+use crate::engine::backing_arg::BackingArg;
+use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::job::{self, Job, JobError};
+use crate::map::PhysicalMap;
+use crate::map::source::{Source, SourceError};
+use crate::record::environment::Environment;
+use crate::record::examination::Examination;
+use crate::workload::tier::{Effort, Tier};
+use crate::workload::work::Work;
+use crate::workload::{self, Expectation, LookupWork, Workload, lookup_cases, source_of};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{Validity, X86_64};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use thiserror::Error;
+
+/// A map, and what is measured on it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MapWork {
+    /// The map.
+    pub map: PhysicalMap,
+    /// What is measured.
+    pub work: Work,
+}
+
+/// What a run does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Commit of the tool.
+    pub commit: String,
+    /// A command that makes the run again.
+    pub command: String,
+    /// UTC.
+    pub started: String,
+    /// The machine.
+    pub environment: Environment,
+    /// The doctor before the run.
+    pub doctor_before: Examination,
+    /// How much.
+    pub tier: Tier,
+    /// How much of each case.
+    pub effort: Effort,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Processes that measure lookups, at least.
+    pub processes: u32,
+    /// How long measuring may take by the clock; while there is time, more processes are added.
+    pub time_limit: Option<Duration>,
+    /// Differences up to this share of the time are negligible.
+    pub margin: f64,
+    /// Bytes of records of all layouts together.
+    pub records_limit: u64,
+    /// Where records lie.
+    pub backing: BackingArg,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPagesArg,
+    /// Ids of layouts; empty for all.
+    pub layouts: Vec<String>,
+    /// Cases to run.
+    pub filter: Filter,
+    /// A unit that takes longer is given up.
+    pub case_timeout: Duration,
+    /// The maps, the main one first.
+    pub maps: Vec<MapWork>,
+}
+
+/// The most processes that a run with a time limit adds up to.
+pub const MOST_PROCESSES: u32 = 25;
+
+/// Which work of a map a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Lookups, in a process of many.
+    Lookups,
+    /// What is measured in one process: hotplug, readers, and with a time limit lookups with cold tables.
+    Rest,
+}
+
+/// A process on a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Which process of the run.
+    pub process: u32,
+    /// Which map of the schedule.
+    pub map: usize,
+    /// Which of its work.
+    pub scope: Scope,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, Error)]
+pub enum ScheduleError {
+    /// The filter.
+    #[error(transparent)]
+    Nothing(#[from] SelectsNothing),
+    /// A map.
+    #[error(transparent)]
+    Map(#[from] SourceError),
+    /// A map that no layout can have.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A map without memory.
+    #[error("the map {0} has no memory that is there at boot, so there is nothing to race on")]
+    Empty(String),
+    /// An answer that a workload expects is not that of the model.
+    #[error(
+        "workload {workload}: pfn {pfn:#x} of {map} is expected to be {expected} where {rule}, and the model says otherwise"
+    )]
+    Expectation {
+        /// The workload.
+        workload: String,
+        /// The map.
+        map: String,
+        /// The page frame.
+        pfn: u64,
+        /// What is expected.
+        expected: bool,
+        /// Which rule of validity.
+        rule: &'static str,
+    },
+}
+
+/// Which of the workloads' work a user wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The tier.
+    pub tier: Tier,
+    /// Lookups; empty for all.
+    pub ops: Vec<LookupOp>,
+    /// Cases.
+    pub filter: Filter,
+    /// With preemption counts.
+    pub preempt: bool,
+    /// In place of this machine's map, and of all others.
+    pub map: Option<Source>,
+}
+
+impl Wanted {
+    /// The lookups of workloads that are wanted, whatever the filter says.
+    fn lookups(&self, workloads: &[Workload]) -> Vec<LookupWork> {
+        let works = workloads.iter().flat_map(|workload| workload.lookups.iter().cloned());
+        let mut works: Vec<LookupWork> = works
+            .filter(|work| work.tier <= self.tier)
+            .filter(|work| self.ops.is_empty() || self.ops.contains(&work.group.op))
+            .filter(|work| self.map.is_none() || work.map == THIS_MACHINE)
+            .collect();
+        for work in &mut works {
+            work.group.preempt = self.preempt && work.group.op.bears_invalid();
+        }
+        merged(works)
+    }
+
+    /// True if the filter wants some case of the work.
+    fn wants(&self, work: &LookupWork) -> bool {
+        let wants = |case: &LookupCase| self.filter.wants(&on_map(&case.name(), &work.map));
+        lookup_cases(std::slice::from_ref(work)).iter().any(wants)
+    }
+
+    /// What is measured beside lookups, on the main map.
+    fn beside(&self, workloads: &[Workload]) -> Work {
+        let mut work = workload::everything(workloads, Some(self.tier));
+        let plugged: Vec<_> = layouts::<X86_64>();
+        let plugged = || plugged.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+        let wants = |name: String| self.filter.wants(&name);
+        work.lookups.clear();
+        work.counters = true;
+        work.hotplug.retain(|&group| hotplug_cases(&[group]).into_iter().any(|case| wants(case.name())));
+        work.readers.retain(|group| plugged().any(|entry| wants(group.case(entry.id))));
+        work.own_cost &= wants(own_cost_name(REFERENCE));
+        work
+    }
+
+    /// The maps with their work, the main one first.
+    ///
+    /// # Errors
+    /// Nothing is left, or a map cannot be had.
+    pub fn maps(&self, workloads: &[Workload]) -> Result<Vec<MapWork>, ScheduleError> {
+        let all = self.lookups(workloads);
+        let beside = self.beside(workloads);
+        let mut names = vec![THIS_MACHINE.to_owned()];
+        for work in &all {
+            if !names.contains(&work.map) {
+                names.push(work.map.clone());
+            }
+        }
+        let mut maps = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let lookups: Vec<LookupWork> =
+                all.iter().filter(|work| work.map == *name && self.wants(work)).cloned().collect();
+            let beside = if at == 0 { beside.clone() } else { Work::default() };
+            if lookups.is_empty() && beside.is_empty() {
+                continue;
+            }
+            let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
+            let mut map = source.load()?;
+            job::architecture_of(&map)?;
+            // Rows tell maps apart by their names.
+            let same = |known: &MapWork| known.map.name == map.name;
+            if maps.iter().any(same) {
+                map.name = format!("{}-{}", map.name, at + 1);
+            }
+            let expected = workloads.iter().flat_map(|workload| workload.expect.iter().cloned());
+            let expect = expected.filter(|of| source_of(&of.map) == source).collect();
+            maps.push(MapWork { map, work: Work { lookups, expect, ..beside } });
+        }
+        if maps.is_empty() {
+            return Err(
+                SelectsNothing { among: format!(" of --tier {}{}", self.tier, self.in_longer(workloads)) }.into()
+            );
+        }
+        for of in &maps {
+            let memory = of.map.boot_map().is_ok_and(|boot| boot.ranges().is_empty());
+            if memory {
+                return Err(ScheduleError::Empty(of.map.name.clone()));
+            }
+        }
+        Ok(maps)
+    }
+
+    /// What a longer tier would have had.
+    fn in_longer(&self, workloads: &[Workload]) -> String {
+        let more = Tier::ALL.into_iter().filter(|&tier| tier > self.tier).find(|&tier| {
+            let wanted = Wanted { tier, ..self.clone() };
+            wanted.lookups(workloads).iter().any(|work| wanted.wants(work))
+        });
+        more.map_or_else(String::new, |tier| format!(", and some of --tier {tier}"))
+    }
+}
+
+/// Lookups that are asked for twice are measured once, on all layouts and kinds of memory that either wants.
+fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
+    let mut merged: Vec<LookupWork> = Vec::new();
+    for work in works {
+        match merged.iter_mut().find(|known| known.group == work.group && known.map == work.map) {
+            None => merged.push(work),
+            Some(known) => {
+                known.tier = known.tier.min(work.tier);
+                known.sections.extend(work.sections);
+                known.sections.sort();
+                known.sections.dedup();
+                // None stands for all.
+                match known.layouts.is_empty() || work.layouts.is_empty() {
+                    true => known.layouts.clear(),
+                    false => known.layouts.extend(work.layouts),
+                }
+            }
+        }
+    }
+    merged
+}
+
+/// Compares what workloads expect with the model; the layouts are compared with it when they boot.
+///
+/// # Errors
+/// The first that differs.
+pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
+    let rules = [
+        (Validity::Span, "the whole span is valid"),
+        (Validity::Section, "whole sections are"),
+        (Validity::Subsection { early_is_whole: false }, "sub-sections are"),
+    ];
+    for workload in workloads {
+        let mut known: Vec<(&str, Oracle<X86_64>)> = Vec::new();
+        for expectation in &workload.expect {
+            let at = match known.iter().position(|(map, _)| *map == expectation.map) {
+                Some(at) => at,
+                None => {
+                    let map = source_of(&expectation.map).load()?;
+                    let boot = map
+                        .boot_map()
+                        .map_err(|error| JobError::Map { map: map.name.clone(), reason: error.to_string() })?;
+                    known.push((&expectation.map, Oracle::boot(&boot)));
+                    known.len() - 1
+                }
+            };
+            let oracle = &known[at].1;
+            let differs = |(validity, _): &(Validity, &str)| {
+                oracle.pfn_valid(*validity, expectation.pfn()) != expectation.answer(*validity)
+            };
+            if let Some((validity, rule)) = rules.into_iter().find(differs) {
+                let Expectation { map, pfn, .. } = expectation.clone();
+                let expected = expectation.answer(validity);
+                return Err(ScheduleError::Expectation { workload: workload.name.clone(), map, pfn, expected, rule });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Schedule {
+    /// Every process on every map, in the order in which they run: lookups first, all maps of a process before the next, in random
+    /// order; then the rest.
+    pub fn legs(&self) -> Vec<Leg> {
+        let mut legs = Vec::new();
+        for process in 0..self.processes {
+            let mut maps: Vec<usize> = (0..self.maps.len()).collect();
+            maps.shuffle(&mut Pcg64Mcg::seed_from_u64(self.seed.wrapping_add(process.into())));
+            legs.extend(maps.into_iter().map(|map| Leg { process, map, scope: Scope::Lookups }));
+        }
+        legs.extend((0..self.maps.len()).map(|map| Leg { process: 0, map, scope: Scope::Rest }));
+        legs.retain(|&leg| !self.work(leg).is_empty());
+        legs
+    }
+
+    /// The name of a leg in the folder's progress.
+    pub fn leg_name(&self, leg: Leg) -> String {
+        let map = &self.maps[leg.map].map.name;
+        match leg.scope {
+            Scope::Lookups => format!("{} {} {map}", leg.process, leg.map),
+            Scope::Rest => format!("rest {} {map}", leg.map),
+        }
+    }
+
+    /// Are lookups of a state of the tables measured in every process? Emptying the caches takes too long for a short run.
+    fn is_in_every_process(&self, tables: Tables) -> bool {
+        tables == Tables::Hot || self.tier >= Tier::Quick
+    }
+
+    /// What a leg is to measure.
+    pub fn work(&self, leg: Leg) -> Work {
+        let work = &self.maps[leg.map].work;
+        let lookups = |in_every: bool| {
+            let of_scope = work.lookups.iter().filter(|of| self.is_in_every_process(of.group.tables) == in_every);
+            of_scope.cloned().collect::<Vec<LookupWork>>()
+        };
+        match leg.scope {
+            Scope::Lookups => Work {
+                lookups: lookups(true),
+                counters: work.counters && leg.process == 0,
+                expect: if leg.process == 0 { work.expect.clone() } else { Vec::new() },
+                ..Work::default()
+            },
+            Scope::Rest => Work { lookups: lookups(false), counters: false, ..work.clone() },
+        }
+    }
+
+    /// The job of a leg, without what is done, in so much time.
+    pub fn job(&self, leg: Leg, work: Work, done: BTreeSet<String>, time_limit: Option<Duration>) -> Job {
+        let scope = match leg.scope {
+            Scope::Lookups => 0,
+            Scope::Rest => 1 << 63,
+        };
+        Job {
+            process: leg.process,
+            map: self.maps[leg.map].map.clone(),
+            work,
+            effort: self.effort,
+            // Far apart, so that the next seed's processes are not these.
+            seed: self.seed.wrapping_add(u64::from(leg.process) << 32) ^ scope,
+            records_limit: self.records_limit,
+            backing: self.backing.clone(),
+            index_pages: self.index_pages,
+            layouts: self.layouts.clone(),
+            filter: self.filter.clone(),
+            done,
+            time_limit,
+            machine: self.environment.machine_id.clone(),
+        }
+    }
+
+    /// An upper estimate for a leg.
+    pub fn estimate(&self, leg: Leg) -> Duration {
+        /// Booting, hot-adding and checking the layouts.
+        const BOOT: Duration = Duration::from_millis(1500);
+        let layouts = if self.layouts.is_empty() { layouts::<X86_64>().len() } else { self.layouts.len() };
+        BOOT + self.work(leg).estimate(&self.effort, layouts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regex::Regex;
+
+    fn schedule(tier: Tier, maps: Vec<MapWork>) -> Schedule {
+        let environment = Environment::look();
+        Schedule {
+            commit: String::new(),
+            command: String::new(),
+            started: String::new(),
+            doctor_before: crate::engine::doctor::examine(&environment),
+            environment,
+            tier,
+            effort: tier.effort(),
+            seed: 1,
+            processes: tier.processes(),
+            time_limit: tier.time_limit(),
+            margin: crate::analysis::judge::MARGIN,
+            records_limit: 1 << 30,
+            backing: BackingArg::default(),
+            index_pages: IndexPagesArg::default(),
+            layouts: Vec::new(),
+            filter: Filter::default(),
+            case_timeout: Duration::from_secs(120),
+            maps,
+        }
+    }
+
+    fn wanted(tier: Tier) -> Wanted {
+        Wanted { tier, map: Some(Source::Builtin("vm-20g".to_owned())), ..Wanted::default() }
+    }
+
+    #[test]
+    fn a_longer_tier_does_what_a_shorter_one_does() {
+        let workloads = Workload::builtin();
+        let nr = |tier| wanted(tier).maps(&workloads).unwrap()[0].work.lookups.len();
+        let counts = Tier::ALL.map(nr);
+        assert!(counts.is_sorted() && counts[0] >= 9 && counts[3] > 2 * counts[1], "{counts:?}");
+        let all = Wanted { tier: Tier::Full, ..Wanted::default() }.maps(&workloads).unwrap();
+        assert!(all.len() >= 5 && !all[0].work.hotplug.is_empty() && all[1].work.hotplug.is_empty());
+        assert!(all[1..].iter().all(|of| !of.work.lookups.is_empty()));
+    }
+
+    #[test]
+    fn what_is_asked_for_twice_is_measured_once() {
+        let text = |more: &str| {
+            format!(
+                "about = \"x\"\n[[lookups]]\ntier = \"smoke\"\nops = [\"pfn_valid\"]\npatterns = [\"random\"]\n{more}"
+            )
+        };
+        let of = |more| Workload::parse("w.toml", &text(more)).unwrap();
+        let workloads = [of("layouts = [\"flat\"]\nsections = [\"boot\"]\n"), of("layouts = [\"dax\"]\n")];
+        let lookups = wanted(Tier::Smoke).lookups(&workloads);
+        assert_eq!(lookups.len(), 1);
+        assert_eq!((lookups[0].layouts.len(), lookups[0].sections.len()), (2, 2));
+        let all = [of("layouts = [\"flat\"]\n"), of("")];
+        assert!(wanted(Tier::Smoke).lookups(&all)[0].layouts.is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_selects_nothing_tells_of_a_longer_tier() {
+        let filter = |only: &str| Filter::new(Some(Regex::new(only).unwrap()), None);
+        let wanted = |tier, only| Wanted { filter: filter(only), ..wanted(tier) };
+        let error = wanted(Tier::Smoke, "zipf").maps(&Workload::builtin()).unwrap_err().to_string();
+        assert!(error.contains("--tier smoke, and some of --tier full"), "{error}");
+        let error = wanted(Tier::Full, "zapf").maps(&Workload::builtin()).unwrap_err().to_string();
+        assert!(error.contains("--tier full;"), "{error}");
+        let maps = wanted(Tier::Full, "^hotplug/2MiB").maps(&Workload::builtin()).unwrap();
+        assert!(maps[0].work.lookups.is_empty() && !maps[0].work.hotplug.is_empty() && maps[0].work.readers.is_empty());
+    }
+
+    #[test]
+    fn lookups_come_first_and_in_every_process() {
+        let maps = wanted(Tier::Default).maps(&Workload::builtin()).unwrap();
+        let schedule = schedule(Tier::Default, maps);
+        let legs = schedule.legs();
+        let (lookups, rest): (Vec<Leg>, Vec<Leg>) = legs.iter().partition(|leg| leg.scope == Scope::Lookups);
+        assert_eq!((lookups.len(), rest.len(), legs.last()), (5, 1, rest.last()));
+        let first = schedule.work(lookups[0]);
+        assert!(first.lookups.iter().all(|work| work.group.tables == Tables::Hot) && first.hotplug.is_empty());
+        assert!(first.counters && !schedule.work(lookups[1]).counters);
+        let rest = schedule.work(rest[0]);
+        assert!(!rest.hotplug.is_empty() && rest.lookups.iter().all(|work| work.group.tables == Tables::Cold));
+        let names: BTreeSet<String> = legs.iter().map(|&leg| schedule.leg_name(leg)).collect();
+        assert_eq!(names.len(), legs.len());
+    }
+
+    #[test]
+    fn preemption_counts_go_around_validity() {
+        let with = Wanted { preempt: true, ..wanted(Tier::Smoke) }.maps(&Workload::builtin()).unwrap();
+        for work in &with[0].work.lookups {
+            assert_eq!(work.group.preempt, work.group.op.bears_invalid(), "{}", work.group.label());
+        }
+    }
+
+    #[test]
+    fn expectations_are_compared_with_the_model() {
+        let mut workloads = Workload::builtin();
+        check_expectations(&workloads).unwrap();
+        let of = workloads.iter_mut().find(|workload| !workload.expect.is_empty()).unwrap();
+        of.expect[0].subsection = !of.expect[0].subsection;
+        let error = check_expectations(&workloads).unwrap_err().to_string();
+        assert!(error.contains("sub-sections are") && error.contains("0x6f7ff"), "{error}");
+    }
+}

@@ -1,0 +1,475 @@
+//! Checking layouts on a map, without timing.
+
+use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs, entries};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::map::PhysicalMap;
+use memmap_layouts::backing::{DaxError, RamBacking};
+use memmap_layouts::conformance::{self, FoilVerdict, Outcome};
+use memmap_layouts::oracle::Oracle;
+use memmap_layouts::{
+    Arm64Pages4K, BackedSections, BootError, Bytes, Config, Geometry, PfnRange, RecordBudget, RecordStore, X86_64,
+    X86_64La57,
+};
+use serde::Serialize;
+use std::path::Path;
+use thiserror::Error;
+
+/// Sections that are backed while a map is verified: enough to see records, and little enough for any machine.
+const BACKED_SECTIONS: usize = 24;
+
+/// How a layout did on a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum MapOutcome {
+    /// Every answer was right.
+    Agrees {
+        /// Ranges of the map that were hot-added and removed again.
+        hot_added: usize,
+    },
+    /// A machine with this map could not hold the records.
+    WouldNotBoot {
+        /// Bytes of records.
+        need_bytes: u64,
+        /// Bytes of memory.
+        have_bytes: u64,
+    },
+    /// It cannot have its records on the backing that was asked for.
+    NotOffered {
+        /// Why.
+        reason: String,
+    },
+    /// A wrong answer, or a layout that did not come up.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A layout on a map.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapCheck {
+    /// The map.
+    pub map: String,
+    /// The architecture that was taken for it.
+    pub geometry: &'static str,
+    /// The layout.
+    pub layout: &'static str,
+    /// How it did.
+    #[serde(flatten)]
+    pub outcome: MapOutcome,
+}
+
+/// The conformance suite on a layout.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaseCheck {
+    /// The layout.
+    pub layout: &'static str,
+    /// Numbered cases that passed.
+    pub run: Vec<&'static str>,
+    /// Numbered cases that do not apply, and why.
+    pub skipped: Vec<Skipped>,
+    /// Cases that failed, and how.
+    pub failed: Vec<Failed>,
+    /// What is promised beyond the numbered cases.
+    pub beyond: Beyond,
+}
+
+/// Cases without a number.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Beyond {
+    /// Those that passed.
+    pub run: Vec<&'static str>,
+    /// Those that do not apply, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A case that does not apply.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    /// The case.
+    pub case: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A case that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failed {
+    /// The case.
+    pub case: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// How.
+    pub reason: String,
+}
+
+/// The series as posted, which the suite must see through.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FoilCheck {
+    /// Cases that it fails where it must, with the bug that fails it.
+    pub fails_as_it_must: Vec<FoilFailure>,
+    /// Cases that it passes where it may.
+    pub passes: Vec<&'static str>,
+    /// Cases that it should have failed and passed, or the other way round.
+    pub unexpected: Vec<FoilFailure>,
+}
+
+/// A case on the foil.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoilFailure {
+    /// The case.
+    pub case: &'static str,
+    /// The bug; what is unexpected has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// What the case found.
+    pub found: String,
+}
+
+/// Verification that could not be carried out.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// Memory beyond every architecture, or overlapping.
+    #[error("map {map}: {source}")]
+    Map {
+        /// The map.
+        map: String,
+        /// The cause.
+        source: BootError,
+    },
+    /// No device for the records of hot-added memory.
+    #[error(transparent)]
+    Device(#[from] DaxError),
+    /// Address space or memory was refused, which says nothing about a layout.
+    #[error("{layout}: {source}")]
+    Machine {
+        /// The layout.
+        layout: &'static str,
+        /// The cause.
+        source: BootError,
+    },
+}
+
+/// Runs the conformance suite on every layout; results by layout.
+pub fn conformance() -> Vec<CaseCheck> {
+    let mut checks: Vec<CaseCheck> = Vec::new();
+    for run in conformance::run_all() {
+        if checks.last().is_none_or(|check| check.layout != run.layout) {
+            checks.push(CaseCheck { layout: run.layout, ..CaseCheck::default() });
+        }
+        let check = checks.last_mut().expect("pushed above");
+        let (passed, skipped) = match run.is_numbered() {
+            true => (&mut check.run, &mut check.skipped),
+            false => (&mut check.beyond.run, &mut check.beyond.skipped),
+        };
+        match run.outcome {
+            Outcome::Passed => passed.push(run.case),
+            Outcome::Skipped(reason) => skipped.push(Skipped { case: run.case, reason }),
+            Outcome::Failed(reason) => check.failed.push(Failed { case: run.case, name: run.name, reason }),
+        }
+    }
+    checks
+}
+
+/// Runs the suite on the series as posted.
+pub fn foil() -> FoilCheck {
+    let mut check = FoilCheck::default();
+    for conformance::FoilRun { case, verdict } in conformance::run_foil() {
+        match verdict {
+            FoilVerdict::FailsAsItMust { rule, found } => {
+                check.fails_as_it_must.push(FoilFailure { case, rule: Some(rule), found });
+            }
+            FoilVerdict::Passes => check.passes.push(case),
+            FoilVerdict::Skipped(_) => {}
+            FoilVerdict::Unexpected(found) => check.unexpected.push(FoilFailure { case, rule: None, found }),
+        }
+    }
+    check
+}
+
+impl CaseCheck {
+    /// Cases that do not apply, by reason.
+    pub fn skipped_by_reason(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+        for skipped in &self.skipped {
+            match by_reason.iter_mut().find(|(reason, _)| *reason == skipped.reason) {
+                Some((_, cases)) => cases.push(skipped.case),
+                None => by_reason.push((skipped.reason, vec![skipped.case])),
+            }
+        }
+        by_reason
+    }
+}
+
+/// Verifies every layout on a map: boot, then each range that the map adds later, then their removal, compared with the
+/// oracle after each. One layout lives at a time.
+///
+/// The architecture is the first whose physical space holds the map: x86-64 (46 bits), arm64 (48), x86-64 with 5 levels
+/// (52).
+///
+/// # Errors
+/// [`VerifyError`]; wrong answers are results, not errors.
+pub fn on_map(map: &PhysicalMap, backing: &RamBacking, interrupt: &Interrupt) -> Result<Vec<MapCheck>, VerifyError> {
+    match width(map) {
+        ..=46 => on_map_as::<X86_64>(map, backing, interrupt),
+        47..=48 => on_map_as::<Arm64Pages4K>(map, backing, interrupt),
+        _ => on_map_as::<X86_64La57>(map, backing, interrupt),
+    }
+}
+
+/// What is to be said of a map that x86-64 with 4 levels cannot have, since a map does not tell its architecture.
+pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
+    let (taken, bits) = match width(map) {
+        ..=46 => return None,
+        47..=48 => (Arm64Pages4K::ID, Arm64Pages4K::MAX_PHYSMEM_BITS),
+        _ => (X86_64La57::ID, X86_64La57::MAX_PHYSMEM_BITS),
+    };
+    Some(format!(
+        "the map {} reaches beyond the 46 bits of physical address of {}; the layouts are those of {taken} ({bits} bits)",
+        map.name,
+        X86_64::ID
+    ))
+}
+
+/// Bits of the highest address of a map.
+pub fn width(map: &PhysicalMap) -> u32 {
+    map.end().saturating_sub(1).checked_ilog2().map_or(1, |bit| bit + 1)
+}
+
+fn on_map_as<G: Geometry>(
+    map: &PhysicalMap,
+    backing: &RamBacking,
+    interrupt: &Interrupt,
+) -> Result<Vec<MapCheck>, VerifyError> {
+    let mut checks = Vec::new();
+    for entry in entries::<G>() {
+        interrupt.check()?;
+        let outcome = match entry.refuses(backing) {
+            Some(reason) => MapOutcome::NotOffered { reason },
+            None => layout_on_map(&entry, map, backing, interrupt)?,
+        };
+        checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
+    }
+    Ok(checks)
+}
+
+fn layout_on_map<G: Geometry>(
+    entry: &Entry<G>,
+    map: &PhysicalMap,
+    backing: &RamBacking,
+    interrupt: &Interrupt,
+) -> Result<MapOutcome, VerifyError> {
+    let of_map = |source| VerifyError::Map { map: map.name.clone(), source };
+    let boot = map.boot_map().map_err(of_map)?;
+    let granule = entry.caps.hotplug_granule_pages;
+    let added: Vec<PfnRange> = map.added().into_iter().filter_map(|range| range.round_in(granule?)).collect();
+    let store = RecordStore {
+        backing: backing.clone(),
+        budget: RecordBudget::new(u64::MAX),
+        backed: sample::<G>(boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect(), &added),
+        ..RecordStore::unlimited()
+    };
+    let layout = match entry.boot(&boot, &Config::default(), store) {
+        Ok(layout) => layout,
+        Err(BootError::WouldNotBoot { need_bytes, have_bytes }) => {
+            return Ok(MapOutcome::WouldNotBoot { need_bytes, have_bytes });
+        }
+        Err(source @ BootError::Vmem(_)) => {
+            return Err(VerifyError::Machine { layout: entry.id, source });
+        }
+        Err(source) => return Err(of_map(source)),
+    };
+    let mut oracle = Oracle::<G>::boot(&boot);
+    let failed = |reason: String| Ok(MapOutcome::Failed { reason });
+    if let Err(wrong) = layout.agree(&oracle) {
+        return failed(format!("after boot: {wrong}"));
+    }
+    match add_and_remove(&*layout, &mut oracle, &added, backing, interrupt)? {
+        Ok(hot_added) => Ok(MapOutcome::Agrees { hot_added }),
+        Err(reason) => failed(reason),
+    }
+}
+
+/// Adds the ranges one by one, then removes them; how many there were, or what went wrong.
+fn add_and_remove<G: Geometry>(
+    layout: &dyn Contestant<G>,
+    oracle: &mut Oracle<G>,
+    added: &[PfnRange],
+    backing: &RamBacking,
+    interrupt: &Interrupt,
+) -> Result<Result<usize, String>, VerifyError> {
+    let Some(hotplug) = layout.hotplug() else { return Ok(Ok(0)) };
+    let before = hotplug.digest();
+    let first = add_and_remove_once(layout, hotplug, oracle, added, backing, interrupt)?;
+    if first.is_err() || hotplug.digest() == before {
+        return Ok(first);
+    }
+    // A boot section remembers that a device was in it (the taint, until it is empty), so what must not change is what a
+    // second round finds.
+    let marked = hotplug.digest();
+    let second = add_and_remove_once(layout, hotplug, oracle, added, backing, interrupt)?;
+    if second.is_ok() && hotplug.digest() != marked {
+        return Ok(Err("after removal the tables are not what they were".to_owned()));
+    }
+    Ok(second)
+}
+
+/// One round of it.
+fn add_and_remove_once<G: Geometry>(
+    layout: &dyn Contestant<G>,
+    hotplug: &dyn HotplugContestant,
+    oracle: &mut Oracle<G>,
+    added: &[PfnRange],
+    backing: &RamBacking,
+    interrupt: &Interrupt,
+) -> Result<Result<usize, String>, VerifyError> {
+    let mut there = Vec::new();
+    for &range in added {
+        interrupt.check()?;
+        // A device of its own for each: what one altmap hands out must not lie on another's.
+        let device = match layout.caps().records_on_device.any() {
+            true => Some(device_on_tmpfs::<G>(tmpfs_dir(backing), range)?),
+            false => None,
+        };
+        // A range that shares a granule with memory of boot, or with another, is refused, and by the oracle too. Classic
+        // sections belong to whoever was there first.
+        let free = oracle.clone().add(range)
+            && layout.caps().hotplug_granule_pages.is_none_or(|pages| !oracle.any_active(range.round_out(pages)));
+        match (hotplug.add_window(range, device.as_ref()), free) {
+            (Ok(()), true) => {
+                oracle.add(range);
+                there.push(range);
+            }
+            (Err(_), false) => {}
+            (Ok(()), false) => return Ok(Err(format!("{range} was added twice"))),
+            (Err(error), true) => return Ok(Err(format!("{range} was not added: {error}"))),
+        }
+        if let Err(wrong) = layout.agree(oracle) {
+            return Ok(Err(format!("after adding {range}: {wrong}")));
+        }
+    }
+    for &range in &there {
+        interrupt.check()?;
+        if let Err(error) = hotplug.remove_window(range) {
+            return Ok(Err(format!("{range} was not removed: {error}")));
+        }
+        oracle.remove(range);
+    }
+    if let Err(wrong) = layout.agree(oracle) {
+        return Ok(Err(format!("after removal: {wrong}")));
+    }
+    Ok(Ok(there.len()))
+}
+
+/// The tmpfs that plays devices.
+pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
+    match backing {
+        RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => dir,
+        RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb | RamBacking::File(_) => {
+            Path::new("/dev/shm")
+        }
+    }
+}
+
+/// Sections at both ends and spread between: the edges are where records go wrong.
+fn sample<G: Geometry>(mut sections: Vec<u64>, added: &[PfnRange]) -> BackedSections {
+    for range in added {
+        sections.extend(G::section_nr(range.start())..=G::section_nr(range.end() - 1));
+    }
+    sections.sort_unstable();
+    sections.dedup();
+    let edges = added.iter().take(8).flat_map(|range| [G::section_nr(range.start()), G::section_nr(range.end() - 1)]);
+    let step = (sections.len() / BACKED_SECTIONS).max(1);
+    let spread = sections.iter().copied().step_by(step).chain(sections.last().copied());
+    BackedSections::only(spread.chain(edges))
+}
+
+impl MapOutcome {
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Agrees { hot_added: 0 } => "agrees with the oracle".to_owned(),
+            Self::Agrees { hot_added } => format!("agrees with the oracle; ranges hot-added and removed: {hot_added}"),
+            Self::WouldNotBoot { need_bytes, have_bytes } => {
+                format!("would not boot: records of {} on a machine with {}", Bytes(*need_bytes), Bytes(*have_bytes))
+            }
+            Self::NotOffered { reason } => format!("not offered: {reason}"),
+            Self::Failed { reason } => format!("FAILED: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{builtin, read};
+
+    fn outcomes(map: &PhysicalMap) -> Vec<(&'static str, MapOutcome)> {
+        let checks = on_map(map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        checks.into_iter().map(|check| (check.layout, check.outcome)).collect()
+    }
+
+    /// And where the records of one array over all of the span, holes included, are more than the machine has memory, that
+    /// layout says so.
+    #[test]
+    fn every_layout_agrees_on_the_built_in_maps() {
+        let mut would_not_boot = 0;
+        for name in builtin::names() {
+            let map = builtin::by_name(name).unwrap();
+            let boot_end = map.boot_map().unwrap().end_pfn();
+            let too_sparse = boot_end * 64 > map.ram_bytes();
+            for (layout, outcome) in outcomes(&map) {
+                match outcome {
+                    MapOutcome::WouldNotBoot { .. } if layout == "flat" && too_sparse => would_not_boot += 1,
+                    outcome => {
+                        assert!(matches!(outcome, MapOutcome::Agrees { .. }), "{layout} on {name}: {outcome:?}");
+                        assert!(layout != "flat" || !too_sparse, "{name}");
+                    }
+                }
+            }
+        }
+        assert!(would_not_boot >= 4, "{would_not_boot}");
+    }
+
+    #[test]
+    fn devices_that_share_a_section_are_added_by_those_who_can() {
+        let text = "100000000-607bffffff : System RAM\n607c000000-9f7bffffff : Persistent Memory\n\
+                    9f7c000000-de7bffffff : Persistent Memory\n";
+        let agrees = |hot_added| MapOutcome::Agrees { hot_added };
+        let map = read("issue-76", "test", text).unwrap();
+        let outcomes = outcomes(&map);
+        for (layout, added) in [("flat", 0), ("sparse", 2), ("subsection", 2), ("dax", 2)] {
+            assert!(outcomes.contains(&(layout, agrees(added))), "{layout}: {outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn wide_maps_find_their_architecture_and_flat_says_what_it_would_need() {
+        let map = read("wide", "test", "400000000000-40003fffffff : System RAM\n").unwrap();
+        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        assert!(checks.iter().all(|check| check.geometry == "arm64-4k"));
+        let need = (1u64 << 40) + (16 << 20);
+        let flat = |check: &&MapCheck| check.layout == "flat";
+        let refused = |checks: &[MapCheck]| checks.iter().find(flat).map(|check| check.outcome.clone());
+        assert!(matches!(refused(&checks), Some(MapOutcome::WouldNotBoot { need_bytes, .. }) if need_bytes == need));
+        let others_agree = |checks: &[MapCheck]| {
+            let others = checks.iter().filter(|check| !matches!(check.outcome, MapOutcome::WouldNotBoot { .. }));
+            others.clone().count() >= 3
+                && others.clone().all(|check| matches!(check.outcome, MapOutcome::Agrees { .. }))
+        };
+        assert!(others_agree(&checks), "{checks:?}");
+        let map = read("wider", "test", "8000000000000-800003fffffff : System RAM\n").unwrap();
+        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        assert!(checks.iter().all(|check| check.geometry == "x86-64-la57"));
+        assert!(others_agree(&checks), "{checks:?}");
+    }
+
+    #[test]
+    fn an_empty_map_agrees() {
+        let map = read("empty", "test", "# nothing\n").unwrap();
+        assert!(outcomes(&map).iter().all(|(_, outcome)| matches!(outcome, MapOutcome::Agrees { .. })));
+    }
+}

@@ -1,0 +1,253 @@
+//! A refusal in six parts: what is refused, by what rule, how far off it is, who is in the way, what it costs, and what works.
+
+pub mod files_error;
+mod holder;
+pub mod of_files;
+mod of_info_block;
+pub mod of_machine;
+pub mod of_plan;
+pub mod of_region;
+pub mod rule;
+pub mod shell;
+
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::Extent;
+use memmap_layouts::nvdimm::namespace::NamespaceError;
+use memmap_layouts::nvdimm::region::{FoundError, RegionError};
+use memmap_layouts::nvdimm::scene::SceneError;
+use memmap_layouts::nvdimm::storage::StorageError;
+use rule::Rule;
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use std::fmt;
+use thiserror::Error;
+
+use crate::pmem::capacity::PlanError;
+use files_error::FilesError;
+
+/// What is asked for, and what lies around it. Goes with an error as its context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// For people; "the request" if empty.
+    pub what: String,
+    /// Where it is, if that is known.
+    pub extent: Option<Extent>,
+    /// Others, by name.
+    pub around: Vec<(String, Extent)>,
+    /// The region as arguments: its medium, and its labels if they are elsewhere.
+    pub region: Option<String>,
+    /// What was tried instead and would be done, as arguments.
+    pub works: Vec<String>,
+}
+
+/// A range for people: in hexadecimal, with its last byte, and its size.
+pub fn range(extent: &Extent) -> String {
+    format!("{:#x}-{:#x} ({})", extent.start, extent.end().saturating_sub(1), Bytes(extent.size))
+}
+
+impl Subject {
+    /// Something without a place.
+    pub fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    /// Something at a place.
+    pub fn at(what: &str, extent: Extent) -> Self {
+        Self { what: format!("{what} at {}", range(&extent)), extent: Some(extent), ..Self::default() }
+    }
+
+    /// With what lies around it.
+    pub fn among(mut self, around: Vec<(String, Extent)>) -> Self {
+        self.around = around;
+        self
+    }
+
+    /// In a region, as arguments.
+    pub fn of_region(mut self, arguments: String) -> Self {
+        self.region = Some(arguments);
+        self
+    }
+
+    /// A namespace of it as arguments.
+    fn named(&self, name: &str) -> String {
+        format!("{} {}", self.region.as_deref().unwrap_or("MEDIUM"), shell::last_word(name))
+    }
+
+    /// With what was tried and works.
+    pub fn with(mut self, works: Vec<String>) -> Self {
+        self.works = works;
+        self
+    }
+
+    /// Who ends last, at an address or before.
+    fn in_front_of(&self, at: u64) -> Option<String> {
+        let in_front = self.around.iter().filter(|(_, other)| other.end() <= at).max_by_key(|(_, other)| other.end());
+        in_front.map(|(name, other)| format!("{name} in front of it, {}", range(other)))
+    }
+
+    /// Who begins first, at an address or behind.
+    fn behind(&self, at: u64) -> Option<String> {
+        let behind = self.around.iter().filter(|(_, other)| other.start >= at).min_by_key(|(_, other)| other.start);
+        behind.map(|(name, other)| format!("{name} behind it, {}", range(other)))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.what.is_empty() { "the request" } else { &self.what })
+    }
+}
+
+/// A name that no namespace has, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no namespace, or more than one, is called {name:?}")]
+pub struct NotOne {
+    /// What was asked for.
+    pub name: String,
+    /// Uuids of those that have the name.
+    pub found: Vec<String>,
+    /// Names of all.
+    pub there: Vec<String>,
+}
+
+/// Why something is not done, for people and programs.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// What is refused.
+    pub what: String,
+    /// The distance, and in which direction.
+    pub off_by: Option<String>,
+    /// Who is in the way.
+    pub who: Option<String>,
+    /// What is lost, or would be.
+    pub cost: Option<String>,
+    /// What works.
+    pub fix: String,
+    /// The same as arguments that take the place of those of before; none if nothing was tried, or nothing of it works.
+    pub works: Vec<String>,
+    /// The kernel's number, where a kernel refuses likewise.
+    pub errno: Option<i32>,
+}
+
+impl Refusal {
+    /// Of an error, with its context; `None` if it is not of namespaces.
+    pub fn of(error: &anyhow::Error) -> Option<Self> {
+        let none = Subject::default();
+        let subject = error.downcast_ref::<Subject>().unwrap_or(&none);
+        if let Some(error) = error.downcast_ref::<PlanError>() {
+            return Some(of_plan::refusal(error, subject));
+        }
+        if let Some(error) = error.downcast_ref::<NamespaceError>() {
+            return Some(of_machine::refusal(error, subject));
+        }
+        if let Some(error) = error.downcast_ref::<RegionError>() {
+            return Some(of_region::refusal(error, subject));
+        }
+        match error.downcast_ref::<FoundError>() {
+            Some(FoundError::Region(error)) => return Some(of_region::refusal(error, subject)),
+            Some(FoundError::Storage(error)) => return Some(of_region::of_label_file(error)),
+            None => {}
+        }
+        match error.downcast_ref::<SceneError>() {
+            Some(SceneError::Namespace(error)) => return Some(of_machine::refusal(error, subject)),
+            Some(SceneError::Storage(error)) => return Some(of_region::of_storage(error)),
+            _ => {}
+        }
+        if let Some(error) = error.downcast_ref::<FilesError>() {
+            return Some(of_files::refusal(error, subject));
+        }
+        if let Some(error) = error.downcast_ref::<StorageError>() {
+            return Some(of_region::of_storage(error));
+        }
+        error.downcast_ref::<NotOne>().map(|error| of_region::of_name(error, subject))
+    }
+
+    /// Of a medium whose end is looked at and is gone.
+    pub fn of_shrunk_medium(subject: &Subject) -> Self {
+        Self::by(&rule::TRUNCATED, subject)
+            .errno(Errno::NXIO)
+            .off_by("it became shorter while it was mapped")
+            .cost("the records on what is gone, and its data")
+            .fix("its length again (truncate on the file), then pfnbench namespace check")
+    }
+
+    fn by(rule: &'static Rule, subject: &Subject) -> Self {
+        let what = format!("{subject} {}", rule.wrong);
+        Self { rule, what, off_by: None, who: None, cost: None, fix: String::new(), works: Vec::new(), errno: None }
+    }
+
+    fn off_by(mut self, off_by: impl Into<String>) -> Self {
+        self.off_by = Some(off_by.into());
+        self
+    }
+
+    fn who(mut self, who: Option<String>) -> Self {
+        self.who = who;
+        self
+    }
+
+    fn cost(mut self, cost: impl Into<String>) -> Self {
+        self.cost = Some(cost.into());
+        self
+    }
+
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// What was tried and works; else something to go by.
+    fn works_or(self, subject: &Subject, otherwise: impl Into<String>) -> Self {
+        match subject.works.as_slice() {
+            [] => self.fix(otherwise),
+            works => Self { works: works.to_vec(), ..self }.fix(format!("{} works", works.join(" or "))),
+        }
+    }
+
+    fn errno(mut self, errno: Errno) -> Self {
+        self.errno = Some(errno.raw_os_error());
+        self
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "code": self.rule.code, "what": self.what, "rule": self.rule.rule, "source": self.rule.source,
+            "off_by": self.off_by, "who": self.who, "cost": self.cost, "fix": self.fix,
+            "works": self.works, "errno": self.errno,
+        })
+    }
+
+    /// Its lines below the first.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let rule = format!("{} ({})", self.rule.rule, self.rule.source);
+        let parts = [
+            ("rule", Some(rule)),
+            ("off by", self.off_by.clone()),
+            ("who", self.who.clone()),
+            ("cost", self.cost.clone()),
+            ("fix", Some(self.fix.clone())),
+            ("see", Some(format!("pfnbench namespace explain {}", self.rule.code))),
+        ];
+        parts.into_iter().filter_map(|(label, text)| Some((label, text?))).collect()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.rule.code, self.what)?;
+        for (label, text) in self.lines() {
+            write!(f, "\n  {label:<7} {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How far an address is from the multiples of `grid` beside it.
+fn distance(at: u64, off: u64, grid: u64) -> String {
+    let below = at - off;
+    let short = grid - off;
+    format!("{} past {below:#x}, {} short of {:#x}", Bytes(off), Bytes(short), below.saturating_add(grid))
+}

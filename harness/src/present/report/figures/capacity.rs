@@ -1,0 +1,114 @@
+//! Capacity that namespaces lose at every sub-section of a section, before the series and since.
+
+use crate::pmem::capacity::{LOST_SIZES, Lost, Neighbours, lost};
+use crate::present::report::data::Data;
+use crate::present::report::figure::Figure;
+use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
+use memmap_layouts::Bytes;
+use plotters::prelude::*;
+use serde_json::json;
+
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// Ink of the time before, by neighbours, and of the time since.
+const BEFORE: [(Neighbours, RGBColor); 3] = [
+    (Neighbours::Both, RGBColor(0xd5, 0x5e, 0x00)),
+    (Neighbours::Front, RGBColor(0xe6, 0x9f, 0x00)),
+    (Neighbours::Behind, RGBColor(0xcc, 0x79, 0xa7)),
+];
+const SINCE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+
+/// Points by offset, a chart for each size.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure() -> Result<Figure, DrawError> {
+    let lost: Vec<Lost> = BEFORE.into_iter().flat_map(|(neighbours, _)| lost(neighbours)).collect();
+    let mut data = Data::new(&[
+        "size_bytes",
+        "neighbours",
+        "offset_bytes",
+        "before_lost_bytes",
+        "before_refused",
+        "since_lost_bytes",
+        "since_refused",
+    ]);
+    for size in LOST_SIZES {
+        for one in lost.iter().filter(|one| one.size_bytes == size) {
+            data.push([
+                json!(size),
+                json!(one.neighbours),
+                json!(one.offset_bytes),
+                json!(one.before_bytes),
+                json!(one.before_refused),
+                json!(one.merged_bytes),
+                json!(one.merged_refused),
+            ]);
+        }
+    }
+    let caption = "Bytes of a namespace that are no data: head, records on the medium, alignment and padding, by where in a section of \
+                   128 MiB it begins. Before the series it mattered who else had bytes of its first and last section: RAM that ends \
+                   where it begins, another region that begins where it ends, or both; since, nobody matters. Data is aligned to \
+                   2 MiB. A cross is a namespace that is refused, all of it lost. Lower is better. This is no measurement: it follows \
+                   from the rules of x86-64 and is the same in every report; pfnbench namespace lost prints it, and pfnbench \
+                   namespace plan any other place.";
+    let name = ("capacity", "Capacity lost by persistent memory, before the series and since".to_owned());
+    Figure::new(name, caption, data, String::new, 640, |area, marks, title| {
+        let before =
+            BEFORE.map(|(neighbours, ink)| (Key::Block(ink), format!("until Linux 5.2, {}", neighbours.name())));
+        let legend: Vec<_> = before.into_iter().chain([(Key::Block(SINCE), "since Linux 5.4".to_owned())]).collect();
+        let body = head(area, title, &legend)?;
+        for (size, area) in LOST_SIZES.into_iter().zip(body.split_evenly((LOST_SIZES.len(), 1))) {
+            let of_size: Vec<&Lost> = lost.iter().filter(|one| one.size_bytes == size).collect();
+            let values =
+                || of_size.iter().flat_map(|one| [one.before_bytes, one.merged_bytes]).map(|bytes| bytes as f64 / MIB);
+            let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
+            // Of a large namespace records are nearly all, and from zero the rest would be a line.
+            let y = if least > most / 2.0 { Axis::between(least, most) } else { Axis::from_zero(most * 1.05) };
+            let y_name = format!("MiB lost of {}", Bytes(size));
+            let x = Axis::places(128).with_ticks((0..=8).map(|nr| f64::from(nr) * 16.0).collect());
+            let x_labels = Labels { name: "MiB past the start of a section", tick: &plain };
+            let y_labels = Labels { name: &y_name, tick: &|mib| format!("{mib:.0}") };
+            let mut chart = chart(&area, (x, Some(x_labels)), (y, y_labels))?;
+            let mut dot = |one: &Lost, ink: RGBColor, what: &str, bytes: u64, refused: bool| -> Result<(), DrawError> {
+                let point = (one.offset_bytes as f64 / MIB, bytes as f64 / MIB);
+                match refused {
+                    true => chart.draw_series([Cross::new(point, 3, ink.stroke_width(2))])?,
+                    false => chart.draw_series([Circle::new(point, 3, ink.filled())])?,
+                };
+                let end = if refused { "refused".to_owned() } else { format!("{} lost", Bytes(bytes)) };
+                let hover = format!("{} at {}, {what}: {end}", Bytes(size), Bytes(one.offset_bytes));
+                marks.point(at(&chart, point.0, point.1), hover);
+                Ok(())
+            };
+            for (neighbours, ink) in BEFORE {
+                let what = format!("until Linux 5.2, {}", neighbours.name());
+                for one in of_size.iter().filter(|one| one.neighbours == neighbours) {
+                    dot(one, ink, &what, one.before_bytes, one.before_refused)?;
+                }
+            }
+            for one in of_size.iter().filter(|one| one.neighbours == Neighbours::Both) {
+                dot(one, SINCE, "since Linux 5.4", one.merged_bytes, one.merged_refused)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_and_size_is_drawn_and_nothing_is_lost_since_but_records_and_head() {
+        let figure = figure().unwrap();
+        let picture = figure.drawing.unwrap();
+        assert_eq!(figure.data.len(), 3 * 64 * LOST_SIZES.len());
+        for said in
+            ["16 MiB at 2 MiB, until Linux 5.2, both: refused", "64 GiB at 126 MiB, since Linux 5.4: 1.00 GiB lost"]
+        {
+            assert!(picture.for_page().contains(said), "{said}");
+        }
+        assert!(!picture.for_page().contains("since Linux 5.4: refused"));
+    }
+}

@@ -1,0 +1,150 @@
+//! What a lookup loads, one load after the other, beside the instructions it takes.
+
+use crate::case::{LookupOp, Sections};
+use crate::present::report::data::Data;
+use crate::present::report::figure::{Figure, View};
+use crate::present::report::picture::{DrawError, Hang, Key, LABEL, WIDTH, colour, fitting, head, text};
+use crate::record::layout_note::{LayoutNote, LoadNote, WhenNote};
+use plotters::prelude::*;
+use serde_json::json;
+
+type Loads = fn(&LayoutNote) -> &[LoadNote];
+
+/// Lookups that have a chain of their own.
+const LOOKUPS: [(LookupOp, Loads); 3] = [
+    (LookupOp::PfnValid, |note| &note.load_chain.pfn_valid),
+    (LookupOp::PfnToPage, |note| &note.load_chain.pfn_to_page),
+    (LookupOp::PageToPfn, |note| &note.load_chain.page_to_pfn),
+];
+
+/// Pixels of the names to the left, of a row, and of a load.
+const NAMES: i32 = 140;
+const ROW: i32 = 30;
+const BOX: i32 = 20;
+
+/// The loads of a chain with a number for the cache line of each.
+fn lines(loads: &[LoadNote]) -> Vec<usize> {
+    let mut known: Vec<&str> = Vec::new();
+    let number = |load: &LoadNote, known: &mut Vec<&str>| known.iter().position(|line| *line == load.line);
+    let mut numbers = Vec::new();
+    for load in loads {
+        numbers.push(number(load, &mut known).unwrap_or(known.len()));
+        if *numbers.last().unwrap_or(&0) == known.len() {
+            known.push(&load.line);
+        }
+    }
+    numbers
+}
+
+/// Boxes for loads, and instruction counts to the right of them.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
+    let notes = &view.run.known.layouts;
+    let counts = &view.run.instructions;
+    let count = |layout: &str, op: LookupOp, sections: Sections| {
+        let of = |row: &&crate::record::instructions::InstructionRow| {
+            row.layout == layout && row.op == op.name() && row.sections == Some(sections)
+        };
+        counts.iter().find(of).map(|row| row.value)
+    };
+    let mut data =
+        Data::new(&["layout", "op", "load", "what", "cache_line", "when", "instructions_boot", "instructions_hot"]);
+    for note in notes {
+        for (op, loads) in LOOKUPS {
+            let counted = Sections::ALL.map(|sections| json!(count(&note.id, op, sections)));
+            let [boot, hot] = counted;
+            for (nr, load) in loads(note).iter().enumerate() {
+                data.push([
+                    json!(note.id),
+                    json!(op.name()),
+                    json!(nr + 1),
+                    json!(load.what),
+                    json!(load.line),
+                    json!(load.when),
+                    boot.clone(),
+                    hot.clone(),
+                ]);
+            }
+            if loads(note).is_empty() {
+                let none = serde_json::Value::Null;
+                data.push([json!(note.id), json!(op.name()), json!(0), none.clone(), none.clone(), none, boot, hot]);
+            }
+        }
+    }
+    let counted = match counts.first() {
+        Some(row) => format!(
+            "The numbers are instructions an operation under callgrind, on boot and on hot-added memory, compiled by {}.",
+            row.toolchain.name()
+        ),
+        None => {
+            "Missing: instruction counts, since there is no instructions.jsonl in the run folder; cargo bench --bench \
+                 instructions makes them and pfnbench run --instructions FILE puts them there."
+                .to_owned()
+        }
+    };
+    let caption = format!(
+        "Each box is a load, in the order in which the lookup makes them; boxes of one colour touch the same cache line. An outlined box is loaded for hot-added memory alone. Point at a box for what it is. {counted}"
+    );
+    let name = ("chain", "Loads of a lookup, and its instructions".to_owned());
+    let missing = || {
+        "Missing: the manifest does not tell what layouts load: it is not there, or of an older pfnbench.".to_owned()
+    };
+    let height = 80 + ROW * notes.len() as i32;
+    Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
+        let legend = [(
+            Key::Block(colour(0)),
+            "a load; outlined: for hot-added memory alone; of one colour: in one cache line".to_owned(),
+        )];
+        head(area, title, &legend)?;
+        let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
+        let top = 62;
+        for (nr, (op, _)) in LOOKUPS.iter().enumerate() {
+            let counted = if counts.is_empty() { "" } else { ", boot / hot-added" };
+            text(area, &format!("{op}{counted}"), (NAMES + nr as i32 * column, top), LABEL, Hang::Right)?;
+        }
+        for (row, note) in notes.iter().enumerate() {
+            let y = top + 26 + row as i32 * ROW;
+            text(area, &fitting(&note.id, NAMES - 14, LABEL), (10, y), LABEL, Hang::Right)?;
+            for (nr, (op, loads)) in LOOKUPS.iter().enumerate() {
+                let mut x = NAMES + nr as i32 * column;
+                let loads = loads(note);
+                for (load, line) in loads.iter().zip(lines(loads)) {
+                    let corners = [(x, y - BOX / 2), (x + BOX, y + BOX / 2)];
+                    let colour = colour(1 + line);
+                    let is_hot = load.when == WhenNote::HotAdded;
+                    let style = if is_hot { colour.stroke_width(3) } else { colour.filled() };
+                    area.draw(&Rectangle::new(corners, style))?;
+                    let when = if is_hot { ", on hot-added memory alone" } else { "" };
+                    let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
+                    marks.block(corners[0], corners[1], hover);
+                    x += BOX + 5;
+                }
+                let count = Sections::ALL.map(|sections| count(&note.id, *op, sections));
+                let words = match count {
+                    [None, None] => String::new(),
+                    [boot, hot] => {
+                        let number =
+                            |count: Option<f64>| count.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
+                        format!("{} / {}", number(boot), number(hot))
+                    }
+                };
+                let none = if loads.is_empty() { "no load; " } else { "" };
+                text(area, format!("{none}{words}").trim_end_matches("; "), (x + 3, y), LABEL, Hang::Right)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_of_one_line_have_one_number() {
+        let load = |line: &str| LoadNote { what: String::new(), line: line.into(), when: WhenNote::Always };
+        assert_eq!(lines(&[load("root"), load("descriptor"), load("descriptor"), load("usage")]), [0, 1, 1, 2]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Machines side by side, never averaged.
+
+use super::trend::{Short, data};
+use crate::analysis::statistics::Ratio;
+use crate::present::report::data::Data;
+use crate::present::report::figure::Figure;
+use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, plain, text};
+use plotters::prelude::*;
+
+/// The headline that is drawn.
+const SHOWN: &str = "pfn_valid, hot-added memory";
+
+/// The most machines in a picture; all of them are in the data.
+const MOST: usize = 12;
+
+/// Ratios of layouts to the reference on each machine, the newest run of each.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError> {
+    // A ratio to another layout is no ratio to this one.
+    let is_shown = |run: &Short| run.headline(SHOWN).is_some() && run.reference == reference;
+    let shown: Vec<(usize, &Short)> = machines
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| is_shown(run))
+        .map(|(at, run)| (at + 1, *run))
+        .take(MOST)
+        .collect();
+    let data = match shown.is_empty() {
+        true => Data::default(),
+        // Of many machines the page would be all data.
+        false => data(machines, |what| machines.len() <= MOST || what == SHOWN),
+    };
+    let mut layouts: Vec<String> = Vec::new();
+    for layout in machines.iter().flat_map(|run| &run.layouts) {
+        if !layouts.contains(layout) {
+            layouts.push(layout.clone());
+        }
+    }
+    let left_out = machines.len() - shown.len();
+    let caption = format!(
+        "Each machine by its number in the table above: time of {SHOWN} over that of {reference} on the same machine in the same \
+         run, with corrected intervals where there are any; above 1 is slower. Nothing is averaged over machines.{}",
+        match left_out {
+            0 => String::new(),
+            nr => format!(" Not drawn, since they are too many, or without this figure or without {reference}: {nr}."),
+        }
+    );
+    let missing = || format!("Missing: no machine has a ratio of {SHOWN} to {reference}.");
+    let name = ("machines", format!("Machines side by side: {SHOWN}"));
+    Figure::new(name, caption, data, missing, 380, |area, marks, title| {
+        let look = |layout: &str| Look::of(layout, &layouts);
+        let has = |layout: &&String| {
+            shown.iter().any(|(_, run)| run.headline(SHOWN).is_some_and(|of| of.of(layout).is_some()))
+        };
+        let with: Vec<&String> = layouts.iter().filter(has).collect();
+        let legend: Vec<(Key, String)> =
+            with.iter().map(|layout| (Key::Layout(look(layout)), (*layout).clone())).collect();
+        let body = head(area, title, &legend)?;
+        let ratios = shown.iter().filter_map(|(_, run)| run.headline(SHOWN)).flat_map(|of| &of.values);
+        let ends = ratios
+            .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)]);
+        let y = Axis::log(ends.flatten(), 1.2, 1.2);
+        let low = y.low();
+        let y_name = format!("time over that of {reference}");
+        let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", plain(ratio)) };
+        let mut chart = chart(&body, (Axis::places(shown.len()), None), (y, labels))?;
+        for (nr, (number, run)) in shown.iter().enumerate() {
+            let Some(headline) = run.headline(SHOWN) else { continue };
+            for (place, layout) in with.iter().enumerate() {
+                let Some(value) = headline.of(layout) else { continue };
+                let Some(ratio) = value.ratio else { continue };
+                let x = nr as f64 + 0.15 + 0.7 * (place as f64 + 0.5) / with.len() as f64;
+                let look = look(layout);
+                if let Some((from, to)) = value.interval {
+                    chart.draw_series([PathElement::new([(x, from), (x, to)], look.colour().stroke_width(2))])?;
+                }
+                chart.draw_series([EmptyElement::at((x, ratio)) + look.marker((0, 0))])?;
+                let ratio_in_words = Ratio { median: ratio, interval: value.interval };
+                let hover = format!("{}, {layout}: {ratio_in_words}", run.machine);
+                marks.point(at(&chart, x, ratio), hover);
+            }
+            let (x, y) = at(&chart, nr as f64 + 0.5, low);
+            text(area, &format!("machine {number}"), (x, y + 6), LABEL, Hang::Below)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,156 @@
+//! Bytes against nanoseconds: which layouts are beaten by none in both.
+
+use crate::analysis::headline::memory;
+use crate::case::{LookupGroup, LookupOp, Pattern, Sections};
+use crate::present::report::data::Data;
+use crate::present::report::figure::{Figure, View};
+use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
+use crate::units::{bytes, time};
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use serde_json::json;
+
+/// The lookup that stands for speed: valid, then the record.
+const OP: LookupOp = LookupOp::ValidToPage;
+
+struct Point {
+    layout: String,
+    /// Index, and records of pages that are not there.
+    bytes: f64,
+    ns: f64,
+    is_on_front: bool,
+}
+
+/// Marks the points that no other beats in one without being worse in the other.
+fn mark_front(points: &mut [Point]) {
+    let all: Vec<(f64, f64)> = points.iter().map(|point| (point.bytes, point.ns)).collect();
+    for point in points {
+        let beats = |&(bytes, ns): &(f64, f64)| {
+            bytes <= point.bytes && ns <= point.ns && (bytes < point.bytes || ns < point.ns)
+        };
+        point.is_on_front = !all.iter().any(beats);
+    }
+}
+
+/// The corners of the front, from few bytes to many.
+fn front(points: &[Point]) -> Vec<(f64, f64)> {
+    let mut on: Vec<(f64, f64)> =
+        points.iter().filter(|point| point.is_on_front).map(|point| (point.bytes, point.ns)).collect();
+    on.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut corners: Vec<(f64, f64)> = Vec::new();
+    for (bytes, ns) in on {
+        if let Some(&(_, before)) = corners.last() {
+            corners.push((bytes, before));
+        }
+        corners.push((bytes, ns));
+    }
+    corners
+}
+
+/// A panel for boot memory and one for hot-added.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
+    let summary = view.main();
+    let mut data = Data::new(&["sections", "layout", "overhead_bytes", "time_ns", "on_front"]);
+    let mut panels = Vec::new();
+    for sections in Sections::ALL {
+        let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), sections);
+        let mut points: Vec<Point> = Vec::new();
+        for cell in line.iter().flat_map(|line| &line.cells) {
+            let of = summary.bytes.iter().find(|of| of.layout == cell.layout);
+            let bytes = of.and_then(|of| summary.overhead(of, sections));
+            let (Some(ns), Some(bytes)) = (cell.median_ns, bytes) else { continue };
+            points.push(Point { layout: cell.layout.clone(), bytes, ns, is_on_front: false });
+        }
+        mark_front(&mut points);
+        for point in &points {
+            data.push([
+                json!(sections),
+                json!(point.layout),
+                json!(point.bytes),
+                json!(point.ns),
+                json!(point.is_on_front),
+            ]);
+        }
+        if !points.is_empty() {
+            panels.push((sections, points));
+        }
+    }
+    let caption = "What a layout takes beyond one record for each page of a section with memory, i.e. its index and, of flat, records \
+                   of holes, against the time of valid_to_page in random order; left and below is better. The dashed line is the \
+                   Pareto front: a layout on it is beaten by none in one respect without being worse in the other. For the second \
+                   panel as much memory again was added.";
+    let name = ("pareto", "Bytes of overhead against time of valid_to_page".to_owned());
+    Figure::new(
+        name,
+        caption,
+        data,
+        || view.no_rows_of("valid_to_page with the bytes of its layouts"),
+        400,
+        |area, marks, title| {
+            let mut legend: Vec<(Key, String)> = Vec::new();
+            for layout in &summary.layouts {
+                if panels.iter().any(|(_, points)| points.iter().any(|point| point.layout == *layout)) {
+                    legend.push((Key::Layout(view.look(layout)), layout.clone()));
+                }
+            }
+            legend.push((Key::Dashes, "Pareto front".to_owned()));
+            let body = head(area, title, &legend)?;
+            let areas = body.split_evenly((1, panels.len()));
+            for ((sections, points), area) in panels.iter().zip(&areas) {
+                let mib = |bytes: f64| bytes / f64::from(1 << 20);
+                let (least, most) = points.iter().fold((f64::INFINITY, 0.0f64), |(least, most), point| {
+                    (least.min(mib(point.bytes)), most.max(mib(point.bytes)))
+                });
+                // Layouts differ by a thousandth here and by a hundred times there.
+                let x = match most / least < 3.0 || least <= 0.0 {
+                    true => Axis::between(least, most),
+                    false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
+                };
+                let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
+                let x_name = format!("bytes beyond records; {}", memory(*sections));
+                let x_labels = Labels { name: &x_name, tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
+                let y_labels = Labels { name: "ns per valid_to_page", tick: &plain };
+                let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
+                let line: Vec<(f64, f64)> = front(points).into_iter().map(|(bytes, ns)| (mib(bytes), ns)).collect();
+                chart.draw_series(std::iter::once(DashedPathElement::new(
+                    line,
+                    5,
+                    4,
+                    BLACK.mix(0.6).stroke_width(1),
+                )))?;
+                for point in points {
+                    let look = view.look(&point.layout);
+                    chart.draw_series([EmptyElement::at((mib(point.bytes), point.ns)) + look.marker((0, 0))])?;
+                    let on = if point.is_on_front { ", on the front" } else { "" };
+                    let hover = format!(
+                        "{}, {}: {}, {}{on}",
+                        point.layout,
+                        memory(*sections),
+                        bytes(point.bytes),
+                        time(point.ns)
+                    );
+                    marks.point(at(&chart, mib(point.bytes), point.ns), hover);
+                }
+            }
+            Ok(())
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_holds_what_none_beats() {
+        let point = |bytes, ns| Point { layout: String::new(), bytes, ns, is_on_front: false };
+        let mut points = vec![point(1.0, 5.0), point(2.0, 2.0), point(3.0, 2.0), point(4.0, 1.0), point(1.0, 5.0)];
+        mark_front(&mut points);
+        assert_eq!(points.iter().map(|point| point.is_on_front).collect::<Vec<_>>(), [true, true, false, true, true]);
+        assert_eq!(front(&points).first(), Some(&(1.0, 5.0)));
+        assert_eq!(front(&points).last(), Some(&(4.0, 1.0)));
+    }
+}

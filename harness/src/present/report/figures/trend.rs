@@ -1,0 +1,154 @@
+//! Runs of one machine, one after the other.
+
+use crate::analysis::headline::Headline;
+use crate::present::report::data::Data;
+use crate::present::report::figure::Figure;
+use crate::present::report::picture::{
+    Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, head, plain, text,
+};
+use crate::units::time;
+use plotters::prelude::*;
+use serde_json::json;
+
+/// A run in short.
+#[derive(Clone, Debug)]
+pub struct Short {
+    /// Name of its folder.
+    pub run: String,
+    /// Id of its machine.
+    pub machine: String,
+    /// When it began; empty if that is not known.
+    pub started: String,
+    /// Commit of what made it.
+    pub commit: String,
+    /// Name of its main map.
+    pub map: String,
+    /// The layout that its ratios are to.
+    pub reference: String,
+    /// Layouts.
+    pub layouts: Vec<String>,
+    /// What is missing or wrong.
+    pub troubles: Vec<String>,
+    /// Headlines on its main map.
+    pub headlines: Vec<Headline>,
+}
+
+impl Short {
+    /// A headline by name.
+    pub fn headline(&self, what: &str) -> Option<&Headline> {
+        self.headlines.iter().find(|headline| headline.what == what)
+    }
+}
+
+/// The headlines that `wanted` takes, of several runs, as data.
+pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
+    let mut data = Data::new(&[
+        "machine",
+        "run",
+        "started",
+        "commit",
+        "map",
+        "what",
+        "layout",
+        "value",
+        "unit",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+    ]);
+    for run in runs {
+        for headline in run.headlines.iter().filter(|headline| wanted(&headline.what)) {
+            for value in &headline.values {
+                let (low, high) = value.interval.unzip();
+                data.push([
+                    json!(run.machine),
+                    json!(run.run),
+                    json!(run.started),
+                    json!(run.commit),
+                    json!(run.map),
+                    json!(headline.what),
+                    json!(value.layout),
+                    json!(value.value),
+                    json!(headline.unit.name()),
+                    json!(value.ratio),
+                    json!(low),
+                    json!(high),
+                ]);
+            }
+        }
+    }
+    data
+}
+
+/// The most runs in a picture: the newest of them.
+const MOST: usize = 100;
+
+/// Headlines of which a curve is drawn.
+const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory"];
+
+/// Curves over the runs of a machine, the oldest to the left.
+///
+/// # Errors
+/// It cannot be drawn.
+pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
+    let older = runs.len().saturating_sub(MOST);
+    let runs = &runs[older..];
+    let mut layouts: Vec<String> = Vec::new();
+    for layout in runs.iter().flat_map(|run| &run.layouts) {
+        if !layouts.contains(layout) {
+            layouts.push(layout.clone());
+        }
+    }
+    let panels: Vec<&str> =
+        SHOWN.into_iter().filter(|what| runs.iter().any(|run| run.headline(what).is_some())).collect();
+    let data =
+        if panels.is_empty() || runs.len() < 2 { Data::default() } else { data(runs, |what| panels.contains(&what)) };
+    let maps: std::collections::BTreeSet<&str> = runs.iter().map(|run| run.map.as_str()).collect();
+    let caption = format!(
+        "{} runs of this machine by their beginning{}, with the commit of each. Times of different days differ by more than layouts \
+         do: look for what moves against the others.{}",
+        runs.len(),
+        if older > 0 { format!(" ({older} older ones are left out)") } else { String::new() },
+        if maps.len() > 1 { " Runs on different maps stand side by side: their names are in the data." } else { "" }
+    );
+    let missing = || "Missing: the runs have no pfn_valid in random order.".to_owned();
+    let name = ("trend", "Runs of this machine over time".to_owned());
+    Figure::new(name, caption, data, missing, 70 + 250 * panels.len().max(1) as u32, |area, marks, title| {
+        let look = |layout: &str| Look::of(layout, &layouts);
+        let is_there = |layout: &&String| {
+            let of = |what: &&str| runs.iter().any(|run| run.headline(what).is_some_and(|of| of.of(layout).is_some()));
+            panels.iter().any(of)
+        };
+        let legend: Vec<(Key, String)> =
+            layouts.iter().filter(is_there).map(|layout| (Key::Layout(look(layout)), layout.clone())).collect();
+        let body = head(area, title, &legend)?;
+        for (what, area) in panels.iter().zip(&body.split_evenly((panels.len(), 1))) {
+            let values = runs.iter().filter_map(|run| run.headline(what)).flat_map(|headline| &headline.values);
+            let y = Axis::log(values.map(|value| value.value), 1.4, 1.4);
+            let low = y.low();
+            let y_name = format!("{what}, ns");
+            let labels = Labels { name: &y_name, tick: &plain };
+            let mut chart = chart(area, (Axis::places(runs.len()), None), (y, labels))?;
+            for layout in &layouts {
+                let point =
+                    |(nr, run): (usize, &&Short)| Some((nr as f64 + 0.5, run.headline(what)?.of(layout)?.value));
+                let points: Vec<(f64, f64)> = runs.iter().enumerate().filter_map(point).collect();
+                let look = look(layout);
+                chart.draw_series(LineSeries::new(points.clone(), look.colour().stroke_width(2)))?;
+                chart.draw_series(points.iter().map(|point| EmptyElement::at(*point) + look.marker((0, 0))))?;
+                for (x, ns) in points {
+                    let run = runs[x as usize];
+                    let hover = format!("{what}, {layout}: {} ({} {})", time(ns), run.started, run.commit);
+                    marks.point(at(&chart, x, ns), hover);
+                }
+            }
+            // Commits as far as there is room for them.
+            let every = runs.len().div_ceil(8);
+            for (nr, run) in runs.iter().enumerate().step_by(every) {
+                let (x, y) = at(&chart, nr as f64 + 0.5, low);
+                text(area, &fitting(&run.commit, 76, LABEL), (x, y + 6), LABEL, Hang::Below)?;
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,199 @@
+//! What a run found, in sentences and in a table of winners, made from its figures.
+
+use super::figure::View;
+use crate::analysis::cover_letter::{self, Cost};
+use crate::analysis::headline::{Headline, Kind, Rank};
+use crate::analysis::summary::Summary;
+use crate::case::{Sections, Tables};
+use crate::present::table;
+use crate::units::{percent, time};
+
+/// A line of the table of winners.
+#[derive(Clone, Debug)]
+pub struct Winner {
+    /// Of what.
+    pub what: String,
+    /// The best layouts.
+    pub wins: String,
+    /// Their value.
+    pub takes: String,
+    /// The one after them, and how much more it takes.
+    pub next: String,
+    /// The last, unless they are the next.
+    pub last: String,
+}
+
+/// The most names of layouts in a cell.
+const NAMES: usize = 3;
+
+fn names(layouts: &[String]) -> String {
+    match layouts.len() {
+        nr if nr > NAMES => format!("{} and {} more", layouts[0], nr - 1),
+        _ => layouts.join(", "),
+    }
+}
+
+/// The winners of the headlines.
+pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
+    let winner = |headline: &Headline| {
+        let ranks = headline.ranks();
+        let (best, others) = ranks.split_first()?;
+        let rank = |rank: Option<&Rank>| {
+            let more = |rank: &Rank| headline.unit.in_words(rank.more);
+            rank.map_or_else(String::new, |rank| format!("{}, {} more", names(&rank.layouts), more(rank)))
+        };
+        let next = match (others.is_empty(), best.layouts.len()) {
+            (true, 1) => "no other".to_owned(),
+            (true, _) if headline.is_undecided() => "none that is surely slower".to_owned(),
+            (true, _) => "all the same".to_owned(),
+            (false, _) => rank(others.first()),
+        };
+        let wins = match headline.kind {
+            Kind::OneProcess => format!("least median: {}", names(&best.layouts)),
+            Kind::Judged if headline.is_undecided() => format!("undecided among {}", names(&best.layouts)),
+            Kind::Judged | Kind::Counted => names(&best.layouts),
+        };
+        let what = match headline.backing.as_str() {
+            "" => headline.what.clone(),
+            backing => format!("{} (records on {backing})", headline.what),
+        };
+        Some(Winner {
+            what,
+            wins,
+            takes: headline.unit.in_words(best.value),
+            next,
+            last: if others.len() > 1 { rank(others.last()) } else { String::new() },
+        })
+    };
+    headlines.iter().filter_map(winner).collect()
+}
+
+/// Can memory of a layout come and go?
+fn has_hotplug(summary: &Summary, layout: &str) -> bool {
+    let has_hot = summary.lookups.iter().filter(|line| line.sections == Sections::Hot);
+    has_hot.flat_map(|line| &line.cells).any(|cell| cell.layout == layout && cell.median_ns.is_some())
+        || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
+}
+
+/// What the run found about the main map with tables in the caches, the shortest way.
+pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
+    let is_it = |cost: &&Cost| cost.map == view.main_map() && cost.tables == Tables::Hot;
+    cover_letter::sentences(&costs.iter().filter(is_it).cloned().collect::<Vec<_>>())
+}
+
+/// What is to be known of the table of winners.
+pub fn notes(view: View<'_>) -> Vec<String> {
+    let summary = view.main();
+    let mut notes = vec![format!(
+        "Lookups are of page frames in random order, with tables and records in the caches. A layout shares the first place unless \
+         a direct comparison calls it slower than the fastest: by more than {} and more than the noise floor, with at most 5 % for \
+         any error among all verdicts of this table and the sentence above it. Hotplug has medians of one process, which are not \
+         judged.",
+        percent(summary.margin)
+    )];
+    if let Some(floor) = floor(summary) {
+        notes.push(format!(
+            "The loop alone takes {} an operation; there is no ratio where a figure is within three times that.",
+            time(floor)
+        ));
+    }
+    let fixed = summary.layouts.iter().filter(|layout| !has_hotplug(summary, layout)).cloned().collect::<Vec<_>>();
+    if !fixed.is_empty() && fixed.len() < summary.layouts.len() {
+        notes.push(format!("Memory cannot be added to or removed from {}.", fixed.join(", ")));
+    }
+    notes.extend(table::not_measured(summary));
+    if summary.on_device {
+        notes.push(
+            "Layouts with records on a device use its blocks again, where RAM is zeroed anew for each addition."
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// What the loop alone takes, in ns.
+pub fn floor(summary: &Summary) -> Option<f64> {
+    summary.lookups.iter().filter_map(|line| line.floor_ns).reduce(f64::min)
+}
+
+/// What the sub-section map costs on a map, with the section tables in one state.
+#[derive(Clone, Debug, Default)]
+pub struct CostLine {
+    /// The map.
+    pub map: String,
+    /// Where the section tables are.
+    pub tables: &'static str,
+    /// `subsection` over `vmemmap-section` on hot-added and on boot memory, then `subsection-v6` on both.
+    pub cells: [String; 4],
+}
+
+/// Heads of the columns of [`CostLine::cells`].
+pub const COSTS: [&str; 4] =
+    ["hot-added: the map is read", "boot: it is not", "as posted, hot-added", "as posted, boot"];
+
+/// How to read the costs.
+pub const COSTS_CAPTION: &str = "pfn_valid in random order: subsection against vmemmap-section, the same layout without the map; as \
+                                 posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the interval \
+                                 over processes, corrected for all verdicts of its map.";
+
+/// The costs as a table, a line a map and state of the tables.
+pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
+    let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
+    let line = |costs: &[Cost]| {
+        let first = costs.first()?;
+        let of = |sections| costs.iter().find(|cost| cost.sections == sections);
+        let merged = |sections| of(sections).map_or_else(String::new, Cost::in_words);
+        let posted = |sections| of(sections).and_then(Cost::posted_in_words).unwrap_or_default();
+        let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
+        let (hot, boot) = (Sections::Hot, Sections::Boot);
+        Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
+    };
+    costs.chunk_by(same).filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::headline::{Unit, Value};
+    use crate::analysis::judge::Verdict;
+
+    #[test]
+    fn a_winner_is_told_with_its_lead_and_ties_are_told_together() {
+        let value = |layout: &str, value, against_best| Value {
+            layout: layout.into(),
+            value,
+            ratio: None,
+            interval: None,
+            against_best,
+            more: None,
+        };
+        let of = |kind, values| Headline { what: "x".into(), unit: Unit::Ns, kind, backing: String::new(), values };
+        let slower = Some(Verdict::Slower);
+        let timed = vec![
+            value("a", 1.0, None),
+            value("b", 1.01, Some(Verdict::Equal)),
+            value("c", 2.0, slower),
+            value("d", 4.0, slower),
+        ];
+        let unclear = vec![value("a", 1.0, None), value("b", 1.5, Some(Verdict::Undecided))];
+        let lines = winners(&[
+            of(Kind::Judged, timed),
+            of(Kind::Judged, vec![value("a", 1.0, None)]),
+            of(Kind::Judged, vec![]),
+            of(Kind::Judged, unclear.clone()),
+            of(Kind::OneProcess, unclear),
+        ]);
+        assert_eq!(lines.len(), 4);
+        let first = &lines[0];
+        assert_eq!((first.wins.as_str(), first.takes.as_str()), ("a, b", "1.00 ns"));
+        assert_eq!((first.next.as_str(), first.last.as_str()), ("c, 1.00 ns more", "d, 3.00 ns more"));
+        assert_eq!(lines[1].next, "no other");
+        assert_eq!(
+            (lines[2].wins.as_str(), lines[2].next.as_str()),
+            ("undecided among a, b", "none that is surely slower")
+        );
+        assert_eq!(lines[3].wins, "least median: a");
+        let many: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
+        assert_eq!(names(&many), "a and 4 more");
+    }
+}

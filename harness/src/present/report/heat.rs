@@ -1,0 +1,239 @@
+//! The heat table: layouts against operations, as ratios to a reference.
+
+use super::data::{COMPARED, Data, compared};
+use super::figure::View;
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::{interval_in_words, ratio_in_words};
+use crate::analysis::summary::{HotplugLine, LookupCell, LookupLine};
+use crate::case::Sections;
+use crate::present::table::in_words;
+use crate::units::{percent, signed_time, time};
+use serde_json::json;
+
+/// What a cell says beside its ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shade {
+    /// Faster than the reference.
+    Fast,
+    /// Slower.
+    Slow,
+    /// The difference is negligible.
+    Same,
+    /// The run cannot tell, or nothing is judged.
+    Undecided,
+    /// There is no figure.
+    None,
+}
+
+impl Shade {
+    /// As the page's style has it.
+    pub fn class(self) -> &'static str {
+        match self {
+            Shade::Fast => "fast",
+            Shade::Slow => "slow",
+            Shade::Same => "same",
+            Shade::Undecided => "undecided",
+            Shade::None => "none",
+        }
+    }
+}
+
+/// An operation on a layout.
+#[derive(Clone, Debug)]
+pub struct HeatCell {
+    /// The layout.
+    pub layout: String,
+    /// Median in nanoseconds.
+    pub ns: Option<f64>,
+    /// It over the reference's.
+    pub ratio: Option<f64>,
+    /// Corrected interval of the ratio.
+    pub interval: Option<(f64, f64)>,
+    /// Difference to the reference, in ns.
+    pub difference_ns: Option<f64>,
+    /// What may be said of it; `None` where nothing is judged.
+    pub verdict: Option<Verdict>,
+    /// The answer of a chained lookup reached the next address as a branch.
+    pub is_branch: bool,
+    /// What is to be known of it, or why there is none.
+    pub note: String,
+}
+
+impl HeatCell {
+    /// How it compares with the reference.
+    pub fn shade(&self) -> Shade {
+        match (self.ns, self.verdict) {
+            (None, _) => Shade::None,
+            (_, Some(Verdict::Faster)) => Shade::Fast,
+            (_, Some(Verdict::Slower)) => Shade::Slow,
+            (_, Some(Verdict::Equal)) => Shade::Same,
+            (_, Some(Verdict::Undecided) | None) => Shade::Undecided,
+        }
+    }
+
+    /// How strong its shade is, 0 to 1: one at 2.8 times and a 2.8th.
+    pub fn strength(&self) -> f64 {
+        self.ratio.map_or(0.0, |ratio| (ratio.log2().abs() / 1.5).clamp(0.0, 1.0))
+    }
+
+    /// The ratio in words.
+    pub fn ratio_in_words(&self) -> String {
+        let branch = if self.is_branch { " (b)" } else { "" };
+        match (self.ratio, self.ns) {
+            (Some(ratio), _) => format!("{}×{branch}", ratio_in_words(ratio)),
+            (None, Some(ns)) => format!("{}{branch}", time(ns)),
+            (None, None) => "not offered".to_owned(),
+        }
+    }
+
+    /// The time in words, where it is not in the place of the ratio.
+    pub fn time_in_words(&self) -> Option<String> {
+        self.ns.filter(|_| self.ratio.is_some()).map(time)
+    }
+
+    /// The difference in words, where there is one.
+    pub fn difference_in_words(&self) -> Option<String> {
+        self.difference_ns.filter(|_| self.verdict.is_some()).map(signed_time)
+    }
+
+    /// The verdict in words.
+    pub fn verdict_in_words(&self) -> Option<&'static str> {
+        self.verdict.map(Verdict::name)
+    }
+
+    /// The interval in words.
+    pub fn interval_in_words(&self) -> Option<String> {
+        self.interval.map(interval_in_words)
+    }
+}
+
+/// An operation.
+#[derive(Clone, Debug)]
+pub struct HeatLine {
+    /// Name of the operation.
+    pub op: String,
+    /// It in words, with what is unusual.
+    pub label: String,
+    /// Boot or hot-added memory.
+    pub sections: Sections,
+    /// Order of queries; empty for hotplug.
+    pub order: String,
+    /// The map.
+    pub map: String,
+    /// How far apart the same layout can be from itself here, as a share of the time.
+    pub noise_floor: Option<f64>,
+    /// By layout, in the order of the run.
+    pub cells: Vec<HeatCell>,
+}
+
+impl HeatLine {
+    /// The noise floor in words.
+    pub fn floor_in_words(&self) -> Option<String> {
+        self.noise_floor.map(|floor| format!("noise floor {}", percent(floor)))
+    }
+}
+
+/// Every lookup of every map, then hotplug.
+pub fn lines(view: View<'_>) -> Vec<HeatLine> {
+    let layouts = &view.layouts();
+    let mut lines = Vec::new();
+    for (map, summary) in view.maps {
+        lines.extend(summary.lookups.iter().map(|line| lookup(map, line, layouts, &summary.reference)));
+    }
+    let main = view.run.main_map();
+    let hotplug = view.main().hotplug.iter().filter(|line| line.group.is_plain() || line.op == "hot_add");
+    lines.extend(hotplug.map(|line| of_hotplug(main, line, layouts, &view.main().reference)));
+    lines
+}
+
+fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> HeatLine {
+    let of_reference = line.cells.iter().find(|cell| cell.layout == reference).is_some_and(LookupCell::is_branch);
+    let cell = |layout: &String| {
+        let of = line.cells.iter().find(|cell| cell.layout == *layout);
+        let branch = of.is_some_and(LookupCell::is_branch);
+        // A branch that is predicted is no chain, and no ratio to one.
+        let is_like = of.filter(|_| branch == of_reference);
+        let note = match (branch, is_like) {
+            (true, _) => Some("validity reached the next address as a branch".to_owned()),
+            (false, None) if of.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
+            _ => None,
+        };
+        HeatCell {
+            layout: layout.clone(),
+            ns: of.and_then(|of| of.median_ns),
+            ratio: is_like.and_then(|of| of.ratio),
+            interval: is_like.and_then(|of| of.ratio_interval),
+            difference_ns: is_like.and_then(|of| of.difference_ns),
+            verdict: is_like.and_then(|of| of.verdict),
+            is_branch: branch,
+            note: of.and_then(|of| of.reason.clone()).or(note).unwrap_or_default(),
+        }
+    };
+    HeatLine {
+        op: line.group.op.to_string(),
+        label: line.group.label(),
+        sections: line.sections,
+        order: line.group.pattern.to_string(),
+        map: map.to_owned(),
+        noise_floor: line.noise_floor,
+        cells: layouts.iter().map(cell).collect(),
+    }
+}
+
+fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str) -> HeatLine {
+    let of_reference = line.ns(reference, "p50");
+    let cell = |layout: &String| {
+        let of = line.cells.iter().find(|cell| cell.layout == *layout);
+        let ns = of.and_then(|of| of.ns("p50"));
+        let samples = of.filter(|of| of.samples > 0).map(|of| format!("median of {} operations", of.samples));
+        let note = of.and_then(|of| of.reason.clone()).or(samples).unwrap_or_default();
+        let ratio = ns.zip(of_reference).map(|(ns, reference)| ns / reference);
+        let difference_ns = ns.zip(of_reference).map(|(ns, reference)| ns - reference);
+        let (interval, verdict) = (None, None);
+        HeatCell { layout: layout.clone(), ns, ratio, interval, difference_ns, verdict, is_branch: false, note }
+    };
+    HeatLine {
+        op: line.op.clone(),
+        label: format!("{} {}", line.op, in_words(&line.group)),
+        sections: Sections::Hot,
+        order: String::new(),
+        map: map.to_owned(),
+        noise_floor: None,
+        cells: layouts.iter().map(cell).collect(),
+    }
+}
+
+/// The table as data.
+pub fn data(lines: &[HeatLine]) -> Data {
+    let mut data = Data::new(&[&["operation", "sections", "order", "map", "layout"][..], &COMPARED].concat());
+    for line in lines {
+        for cell in line.cells.iter().filter(|cell| cell.ns.is_some()) {
+            let place =
+                [json!(line.label), json!(line.sections), json!(line.order), json!(line.map), json!(cell.layout)];
+            let values = compared(cell.ns, cell.ratio, cell.interval, cell.difference_ns, cell.verdict);
+            data.push(place.into_iter().chain(values));
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(ratio: Option<f64>, verdict: Option<Verdict>) -> HeatCell {
+        let (layout, note) = (String::new(), String::new());
+        HeatCell { layout, ns: ratio, ratio, interval: None, difference_ns: None, verdict, is_branch: false, note }
+    }
+
+    #[test]
+    fn a_shade_is_a_verdict() {
+        assert_eq!(cell(Some(1.1), Some(Verdict::Undecided)).shade(), Shade::Undecided);
+        assert_eq!(cell(Some(1.01), Some(Verdict::Equal)).shade(), Shade::Same);
+        assert_eq!(cell(Some(1.05), Some(Verdict::Slower)).shade(), Shade::Slow);
+        assert_eq!(cell(Some(0.8), Some(Verdict::Faster)).shade(), Shade::Fast);
+        assert_eq!(cell(Some(7.9), None).shade(), Shade::Undecided, "what is not judged has no shade");
+        assert_eq!(cell(None, None).shade(), Shade::None);
+        assert!(cell(Some(0.5), None).strength() == cell(Some(2.0), None).strength());
+    }
+}

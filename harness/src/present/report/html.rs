@@ -1,0 +1,315 @@
+//! The page: one file that needs no network.
+
+use super::data::Data;
+use super::figure::Figure;
+use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
+use super::heat::HeatLine;
+use super::picture::DrawError;
+use super::{Part, Report};
+use crate::analysis::headline::Headline;
+use crate::analysis::summary::{Bytes, Summary};
+use crate::present::table::{in_words, legend};
+use crate::record::environment::Cache;
+use crate::record::examination::{Examination, List};
+use crate::units::{bytes, time};
+use askama::Template;
+
+/// Bytes of a page: machines beyond it are shown side by side alone.
+pub const MOST_BYTES: usize = 1_900_000;
+
+/// A figure in a page.
+struct Shown<'a> {
+    figure: &'a Figure,
+    id: String,
+    json: String,
+    csv: String,
+    /// What of the data is in the page, if not all.
+    cut: Option<String>,
+}
+
+/// Rows of a figure's data in a page; all of them are beside Markdown.
+const MOST_ROWS: usize = 2000;
+
+impl<'a> Shown<'a> {
+    fn new(figure: &'a Figure, number: usize) -> Result<Self, DrawError> {
+        let id = format!("figure-{}{}", figure.name, suffix(number));
+        let (data, cut) = cut(&figure.data);
+        let (json, csv) = match figure.drawing {
+            Ok(_) => (data.json_uri(), data.csv_uri()?),
+            Err(_) => Default::default(),
+        };
+        Ok(Self { figure, id, json, csv, cut })
+    }
+}
+
+/// As much of the data as a page holds, and in words what that is, if not all.
+fn cut(data: &Data) -> (Data, Option<String>) {
+    let all = data.len();
+    let cut = (all > MOST_ROWS).then(|| format!("the first {MOST_ROWS} of {all} rows; all are beside -o report.md"));
+    (data.first(MOST_ROWS), cut)
+}
+
+/// What ids and files of a part end with: nothing for the first.
+pub(super) fn suffix(number: usize) -> String {
+    if number == 1 { String::new() } else { format!("-{number}") }
+}
+
+/// A table: a heading and lines of cells.
+pub(super) struct Plain {
+    pub(super) head: Vec<String>,
+    pub(super) lines: Vec<Vec<String>>,
+}
+
+/// A layout that can be shown or hidden.
+struct Column {
+    id: String,
+    css: String,
+}
+
+/// What a run found.
+struct Finding<'a> {
+    sentences: &'a [String],
+    winners: &'a [Winner],
+    notes: &'a [String],
+}
+
+impl<'a> Finding<'a> {
+    fn of(part: &'a Part) -> Self {
+        Self { sentences: &part.sentences, winners: &part.winners, notes: &part.notes }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "part.html")]
+struct PartPage<'a> {
+    number: usize,
+    suffix: String,
+    is_one_of_many: bool,
+    part: &'a Part,
+    finding: Finding<'a>,
+    reference: &'a str,
+    columns: Vec<Column>,
+    heat: &'a [HeatLine],
+    heat_json: String,
+    heat_csv: String,
+    heat_cut: Option<String>,
+    figures: Vec<Shown<'a>>,
+    costs: Vec<CostLine>,
+    costs_caption: &'static str,
+    cost_heads: [&'static str; 4],
+    legend: Vec<String>,
+    hotplug: Plain,
+    bytes: Plain,
+    facts: Vec<(&'static str, String)>,
+    doctor: Vec<List<'a>>,
+    verdict: String,
+}
+
+/// A machine among others.
+struct Row<'a> {
+    machine: &'a str,
+    run: &'a str,
+    started: &'a str,
+    map: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    title: String,
+    subtitle: String,
+    finding: Finding<'a>,
+    troubles: Vec<(String, Vec<String>)>,
+    unread: &'a [String],
+    few_troubles: bool,
+    suffix: &'static str,
+    machines: Option<Shown<'a>>,
+    capacity: Shown<'a>,
+    /// With the winner on each machine.
+    headlines: Vec<(&'a str, Vec<String>)>,
+    rows: Vec<Row<'a>>,
+    parts: Vec<String>,
+    left_out: Vec<&'a str>,
+    version: &'static str,
+}
+
+/// Renders a report.
+///
+/// # Errors
+/// A template cannot be filled.
+pub fn page(report: &Report) -> Result<String, DrawError> {
+    let first = &report.parts[0];
+    let (mut parts, mut left_out, mut size) = (Vec::new(), Vec::new(), 0);
+    for (at, part) in report.parts.iter().enumerate() {
+        let rendered = part_page(report, part, at + 1)?;
+        // The first is always there.
+        if at > 0 && (size + rendered.len() > MOST_BYTES || !left_out.is_empty()) {
+            left_out.push(part.run.machine.as_str());
+        } else {
+            size += rendered.len();
+            parts.push(rendered);
+        }
+    }
+    let winners = |what: &str| -> Vec<String> {
+        report.parts.iter().map(|part| part.short().headline(what).map_or_else(String::new, winner)).collect()
+    };
+    let headlines = first.short().headlines.iter().map(|headline| (headline.what.as_str(), winners(&headline.what)));
+    let rows = report.parts.iter().map(|part| Row {
+        machine: &part.run.machine,
+        run: &part.run.name,
+        started: &part.short().started,
+        map: part.run.main_map(),
+    });
+    let troubles = report.parts.iter().filter(|part| !part.run.troubles.is_empty());
+    let page = Page {
+        title: match report.parts.len() {
+            1 => format!("pfnbench on {}", first.run.main_map()),
+            nr => format!("pfnbench on {nr} machines"),
+        },
+        subtitle: subtitle(first),
+        finding: Finding::of(first),
+        troubles: troubles.map(|part| (part.run.name.clone(), part.run.troubles.clone())).collect(),
+        unread: &report.unread,
+        // More than a few would push the finding off the screen.
+        few_troubles: report.unread.len() + report.parts.iter().map(|part| part.run.troubles.len()).sum::<usize>() <= 4,
+        suffix: "",
+        machines: report.machines.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
+        capacity: Shown::new(&report.capacity, 1)?,
+        rows: if report.parts.len() > 1 { rows.collect() } else { Vec::new() },
+        headlines: headlines.collect(),
+        parts,
+        left_out,
+        version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")"),
+    };
+    Ok(page.render()?)
+}
+
+/// Who wins a headline, and with what.
+pub(super) fn winner(headline: &Headline) -> String {
+    let ranks = headline.ranks();
+    ranks
+        .first()
+        .map_or_else(String::new, |best| format!("{}: {}", best.layouts.join(", "), headline.unit.in_words(best.value)))
+}
+
+/// What was run where, in a line.
+fn subtitle(part: &Part) -> String {
+    let known = &part.run.known;
+    let map = known.map.as_ref().map_or_else(String::new, |map| format!(": {}", map.summary()));
+    let processes = known.processes.map_or_else(String::new, |nr| match nr {
+        1 => "; one process, so no intervals".to_owned(),
+        nr => format!("; lookups in {nr} processes"),
+    });
+    let doctor = known.doctor_before.as_ref();
+    let doctor = doctor.map_or_else(String::new, |doctor| format!("; the doctor's verdict: {}", doctor.verdict()));
+    let started = known.started.as_ref().map_or_else(String::new, |started| format!("; {started}"));
+    format!("Map {}{map}; machine {}{started}{processes}{doctor}.", part.run.main_map(), part.run.machine)
+}
+
+fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, DrawError> {
+    let (view, main) = (part.view(), part.view().main());
+    let known = &part.run.known;
+    let columns = view.layouts().into_iter().map(|id| Column { css: view.look(&id).css(), id });
+    let (heat_data, heat_cut) = cut(&part.heat_data);
+    let page = PartPage {
+        number,
+        suffix: suffix(number),
+        is_one_of_many: report.parts.len() > 1,
+        part,
+        finding: Finding::of(part),
+        reference: &main.reference,
+        columns: columns.collect(),
+        heat: &part.heat,
+        heat_json: heat_data.json_uri(),
+        heat_csv: heat_data.csv_uri()?,
+        heat_cut,
+        figures: part.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
+        legend: legend(main),
+        costs: cost_lines(&part.costs),
+        costs_caption: COSTS_CAPTION,
+        cost_heads: COSTS,
+        hotplug: hotplug(main),
+        bytes: byte_table(main),
+        facts: facts(part),
+        doctor: known.doctor_before.iter().flat_map(Examination::lists).collect(),
+        verdict: known
+            .doctor_before
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |doctor| doctor.verdict().to_string()),
+    };
+    Ok(page.render()?)
+}
+
+/// What is known of a run, point by point; what is not is left out.
+pub(super) fn facts(part: &Part) -> Vec<(&'static str, String)> {
+    let known = &part.run.known;
+    let mut facts = vec![("run", part.run.name.clone()), ("machine", part.run.machine.clone())];
+    if let Some(environment) = &known.environment {
+        let caches: Vec<String> = environment.data_caches().map(Cache::in_words).collect();
+        facts.push((
+            "processor",
+            format!("{}, {} processors, {}", environment.cpu, environment.cpus, caches.join(", ")),
+        ));
+        facts.push(("memory", bytes(environment.memory_bytes as f64)));
+        facts.push(("system", format!("Linux {}, virtualisation: {}", environment.kernel, environment.virtualisation)));
+    }
+    if let Some(tool) = &known.tool {
+        let (version, commit, rustc, profile) = (&tool.version, &tool.commit, &tool.rustc, &tool.profile);
+        facts.push(("made by", format!("pfnbench {version} ({commit}), {rustc}, profile {profile}")));
+    }
+    let mut push = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
+    push("command", known.command.clone());
+    push("seed", known.seed.map(|seed| seed.to_string()));
+    push("tier", known.tier.clone());
+    push("processes", known.processes.map(|nr| nr.to_string()));
+    push("began", known.started.clone());
+    push("layouts of", known.geometry.clone());
+    push("map", known.map.as_ref().map(|map| format!("{}: {}; {}", map.name, map.summary(), map.origin)));
+    for map in &known.other_maps {
+        push("other map", Some(format!("{}: {}; {}", map.name, map.summary, map.origin)));
+    }
+    let after = known.doctor_after.as_ref().map(|doctor| doctor.verdict().to_string());
+    push("doctor's verdict after the run", after);
+    facts
+}
+
+pub(super) fn hotplug(summary: &Summary) -> Plain {
+    let mut lines = Vec::new();
+    for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
+        for name in ["p50", "p90", "p99", "p99.9", "max"] {
+            let cell = |layout: &String| match line.cells.iter().find(|cell| cell.layout == *layout) {
+                Some(cell) if !cell.percentiles.is_empty() => {
+                    cell.ns(name).map_or_else(|| format!("– ({} samples)", cell.samples), time)
+                }
+                _ => "not offered".to_owned(),
+            };
+            let labels = [line.op.clone(), in_words(&line.group), name.to_owned()];
+            lines.push(labels.into_iter().chain(summary.layouts.iter().map(cell)).collect());
+        }
+    }
+    let head = ["operation", "size", "percentile"].map(str::to_owned);
+    Plain { head: head.into_iter().chain(summary.layouts.iter().cloned()).collect(), lines }
+}
+
+pub(super) fn byte_table(summary: &Summary) -> Plain {
+    type Value = fn(&Bytes) -> Option<f64>;
+    let columns: [(&str, Value); 5] = [
+        ("index at boot", |of| of.index),
+        ("index with as many sections hot-added", |of| of.index_with_hot),
+        ("records that a machine with this map needs", |of| of.records_needed),
+        ("of them backed in this run", |of| of.records_backed),
+        ("last-level page tables of those", |of| of.page_tables),
+    ];
+    let line = |(label, value): (&str, Value)| {
+        let cell = |of: &Bytes| match (value(of), &of.would_not_boot) {
+            (Some(value), Some(_)) => format!("{} (would not boot)", bytes(value)),
+            (Some(value), None) => bytes(value),
+            (None, _) => "–".to_owned(),
+        };
+        std::iter::once(label.to_owned()).chain(summary.bytes.iter().map(cell)).collect()
+    };
+    Plain {
+        head: std::iter::once(String::new()).chain(summary.layouts.iter().cloned()).collect(),
+        lines: columns.into_iter().map(line).collect(),
+    }
+}

@@ -1,0 +1,430 @@
+//! A run folder as a report reads it: whatever is there, and what is not with the reason.
+//!
+//! [`compare`](crate::analysis::compare) refuses a folder that is not whole, since a verdict must not rest on a part. A report shows what there
+//! is, and says in its place what is missing.
+
+use crate::analysis::headline;
+use crate::map::{MAX_PHYS_BITS, MapRange, PhysicalMap};
+use crate::record::environment::Environment;
+use crate::record::examination::Examination;
+use crate::record::instructions::{self, InstructionRow};
+use crate::record::layout_note::LayoutNote;
+use crate::record::row::{self, Row};
+use crate::record::run_folder::{self, LATENCIES, MapNote, PARTIAL, SAMPLES, SUMS, Tool, sha256};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A folder of which nothing can be read.
+#[derive(Debug, Error)]
+pub enum InputError {
+    /// It is no folder.
+    #[error("cannot read {}: {source}; give the folder of a run", path.display())]
+    Folder {
+        /// What was given.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is neither a manifest nor a row in it.
+    #[error("{} is no run folder: it has neither a manifest.json nor a samples.jsonl that can be read", path.display())]
+    Nothing {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// How the trouble of a run that has no end begins.
+pub const STOPPED: &str = "The run was stopped";
+
+/// No time that was measured is longer, in nanoseconds: eleven days.
+const LONGEST_NS: f64 = 1e15;
+
+/// No count or number of bytes is larger.
+const LARGEST: f64 = u64::MAX as f64;
+
+/// How much of a run is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything.
+    Whole,
+    /// What is shown of runs beside others: the headlines on the main map.
+    Headlines,
+}
+
+/// What the manifest says, as far as it does.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What made the run.
+    pub tool: Option<Tool>,
+    /// A command that makes it again.
+    pub command: Option<String>,
+    /// How much was measured.
+    pub tier: Option<String>,
+    /// Seed of everything random.
+    pub seed: Option<u64>,
+    /// Processes that measured.
+    pub processes: Option<u32>,
+    /// Differences up to this share of the time are negligible.
+    pub margin: Option<f64>,
+    /// When it began, UTC.
+    pub started: Option<String>,
+    /// The machine.
+    pub environment: Option<Environment>,
+    /// The doctor before the run.
+    pub doctor_before: Option<Examination>,
+    /// The doctor after it.
+    pub doctor_after: Option<Examination>,
+    /// Architecture of the layouts.
+    pub geometry: Option<String>,
+    /// The main map.
+    pub map: Option<PhysicalMap>,
+    /// The others, in short.
+    pub other_maps: Vec<MapNote>,
+    /// What each layout is.
+    pub layouts: Vec<LayoutNote>,
+}
+
+/// The rows of a map.
+#[derive(Clone, Debug)]
+pub struct MapRows {
+    /// Its name.
+    pub map: String,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct RunInput {
+    /// Name of its folder.
+    pub name: String,
+    /// Id of the machine.
+    pub machine: String,
+    /// What the manifest says.
+    pub known: Known,
+    /// Rows by map, the main one first.
+    pub maps: Vec<MapRows>,
+    /// Histograms by tag, in nanoseconds.
+    pub histograms: BTreeMap<String, Histogram<u64>>,
+    /// Instruction counts.
+    pub instructions: Vec<InstructionRow>,
+    /// What is missing or wrong, in sentences.
+    pub troubles: Vec<String>,
+}
+
+impl RunInput {
+    /// The main map's name.
+    pub fn main_map(&self) -> &str {
+        self.maps.first().map_or("", |of| &of.map)
+    }
+}
+
+/// A file that may not be there.
+fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
+    // Whoever reads a pipe may wait without end.
+    let is_other = fs::metadata(path).is_ok_and(|of| !of.is_file());
+    let read = if is_other { Err(io::Error::other("it is no file")) } else { fs::read(path) };
+    match read {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            troubles.push(format!("{name} cannot be read: {error}."));
+            None
+        }
+    }
+}
+
+/// The path of a folder without links.
+fn real_folder(folder: &Path) -> Result<PathBuf, InputError> {
+    let refused = |source| InputError::Folder { path: folder.to_owned(), source };
+    let path = fs::canonicalize(folder).map_err(refused)?;
+    if path.is_dir() { Ok(path) } else { Err(refused(io::ErrorKind::NotADirectory.into())) }
+}
+
+/// Reads a run folder.
+///
+/// # Errors
+/// It is no folder, or nothing in it can be read.
+pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
+    // `.` and `..` have names too.
+    let named = real_folder(folder)?;
+    let name = named.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut troubles = Vec::new();
+    let manifest = optional(&folder.join("manifest.json"), &mut troubles);
+    let samples = optional(&folder.join(SAMPLES), &mut troubles);
+    check_sums(folder, &name, &samples, &mut troubles);
+    let known = manifest.as_deref().and_then(|bytes| known(bytes, &mut troubles));
+    if manifest.is_none() {
+        troubles.push(
+            "There is no manifest.json: machine, map, command and seed are not known, and the map that has the most rows is \
+             taken for the main one."
+                .to_owned(),
+        );
+    }
+    let main = known.as_ref().and_then(|known| Some(known.map.as_ref()?.name.clone()));
+    let is_kept = |row: &Row| {
+        let is_headline = || main.as_ref().is_none_or(|main| row.map == *main) && headline::is_row_of_one(row);
+        depth == Depth::Whole || is_headline()
+    };
+    let rows = rows(samples.as_deref(), is_kept, &mut troubles);
+    drop(samples);
+    if rows.is_empty() && known.is_none() {
+        return Err(InputError::Nothing { path: folder.to_owned() });
+    }
+    let known = known.unwrap_or_default();
+    let machine = known.environment.as_ref().map(|of| of.machine_id.clone());
+    let machine = machine.or_else(|| Some(rows.first()?.machine.clone())).unwrap_or_else(|| "unknown".to_owned());
+    let (mut histograms, mut counts) = (BTreeMap::new(), Vec::new());
+    if depth == Depth::Whole {
+        match optional(&folder.join(LATENCIES), &mut troubles) {
+            Some(log) => histograms = read_histograms(&log, &mut troubles),
+            None => troubles.push(format!("There is no {LATENCIES}: percentile curves are missing.")),
+        }
+        if folder.join(instructions::FILE_NAME).exists() {
+            match instructions::read(folder) {
+                Ok(read) => counts = read,
+                Err(error) => {
+                    troubles.push(format!("Instruction counts are left out: {}.", without_folder(&error, folder)))
+                }
+            }
+        }
+    }
+    let maps = by_map(rows, &known, &mut troubles);
+    Ok(RunInput { name, machine, known, maps, histograms, instructions: counts, troubles })
+}
+
+/// An error with the name of the folder it happened in alone: pages are published, and folders may name people.
+pub fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+    error.to_string().replace(&folder.display().to_string(), &name)
+}
+
+/// Says whether the folder is what a run left.
+fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &mut Vec<String>) {
+    if name.ends_with(PARTIAL) {
+        troubles.push(format!("{STOPPED} before its end: what it had measured until then is shown."));
+        return;
+    }
+    let Some(sums) = optional(&folder.join(SUMS), troubles) else {
+        troubles.push(format!("There is no {SUMS}, which is written last: the run may not be whole."));
+        return;
+    };
+    let sums = String::from_utf8_lossy(&sums).into_owned();
+    let lines: Vec<(&str, &str)> = sums.lines().filter_map(|line| line.split_once("  ")).collect();
+    if !["manifest.json", SAMPLES].iter().all(|file| lines.iter().any(|(_, name)| name == file)) {
+        troubles.push(format!("{SUMS} does not name manifest.json and {SAMPLES}: the run may not be whole."));
+    }
+    for (sum, file) in lines {
+        // Names of files beside it, nothing else.
+        if file.contains('/') {
+            continue;
+        }
+        let is_same = match (file, samples) {
+            (SAMPLES, Some(samples)) => sha256(samples) == sum,
+            _ => match optional(&folder.join(file), troubles) {
+                Some(bytes) => sha256(&bytes) == sum,
+                None => {
+                    troubles.push(format!("{file} is named in {SUMS} but is not there."));
+                    continue;
+                }
+            },
+        };
+        if !is_same {
+            troubles.push(format!("{file} is not what the run wrote: its sum in {SUMS} is another."));
+        }
+    }
+}
+
+/// Takes a part of the manifest, or says why not.
+fn part<T: DeserializeOwned>(manifest: &Value, name: &str, troubles: &mut Vec<String>) -> Option<T> {
+    let value = manifest.get(name)?;
+    serde_json::from_value(value.clone())
+        .map_err(|error| troubles.push(format!("manifest.json: {name} is not understood: {error}.")))
+        .ok()
+}
+
+fn known(bytes: &[u8], troubles: &mut Vec<String>) -> Option<Known> {
+    let manifest: Value = serde_json::from_slice(bytes)
+        .map_err(|error| troubles.push(format!("manifest.json cannot be read: {error}.")))
+        .ok()?;
+    if !manifest.is_object() {
+        troubles.push("manifest.json is no JSON object: nothing is known of the run.".to_owned());
+        return None;
+    }
+    let map: Option<PhysicalMap> = part(&manifest, "map", troubles);
+    let is_possible = |range: &MapRange| range.start < range.end && range.end <= 1 << MAX_PHYS_BITS;
+    let map = map.filter(|map| {
+        let impossible = map.ranges.iter().find(|range| !is_possible(range));
+        if let Some(MapRange { start, end, .. }) = impossible {
+            troubles.push(format!(
+                "manifest.json: the map has a range that cannot be, {start:#x} to {end:#x}: it is left out."
+            ));
+        }
+        impossible.is_none()
+    });
+    let schema: Option<u32> = part(&manifest, "schema", troubles);
+    if let Some(schema) = schema.filter(|schema| *schema > run_folder::SCHEMA) {
+        troubles.push(format!(
+            "manifest.json is of schema {schema}, and this pfnbench knows {}: what it understands is shown; a newer pfnbench \
+             shows the rest.",
+            run_folder::SCHEMA
+        ));
+    }
+    Some(Known {
+        tool: part(&manifest, "tool", troubles),
+        command: part(&manifest, "command", troubles),
+        tier: part(&manifest, "tier", troubles),
+        seed: part(&manifest, "seed", troubles),
+        processes: part(&manifest, "processes", troubles),
+        margin: part(&manifest, "margin", troubles).filter(|margin| (0.0..=1.0).contains(margin)),
+        started: part(&manifest, "started", troubles),
+        environment: part(&manifest, "environment", troubles),
+        doctor_before: part(&manifest, "doctor_before", troubles),
+        doctor_after: part(&manifest, "doctor_after", troubles),
+        geometry: part(&manifest, "geometry", troubles),
+        map,
+        other_maps: part(&manifest, "other_maps", troubles).unwrap_or_default(),
+        layouts: part(&manifest, "layouts", troubles).unwrap_or_default(),
+    })
+}
+
+/// Rows that are kept, as far as lines are some.
+fn rows(samples: Option<&[u8]>, is_kept: impl Fn(&Row) -> bool, troubles: &mut Vec<String>) -> Vec<Row> {
+    let Some(samples) = samples else {
+        troubles.push(format!("There is no {SAMPLES}: there are no figures."));
+        return Vec::new();
+    };
+    let (mut rows, mut bad, mut newer, mut impossible) = (Vec::new(), Vec::new(), None, 0);
+    for (at, line) in samples.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        match serde_json::from_slice::<Row>(line) {
+            Ok(row) => {
+                newer = newer.max(Some(row.v).filter(|version| *version > row::SCHEMA));
+                if !is_possible(&row) {
+                    impossible += 1;
+                } else if is_kept(&row) {
+                    rows.push(row);
+                }
+            }
+            Err(_) => bad.push(at + 1),
+        }
+    }
+    if let Some(version) = newer {
+        troubles.push(format!(
+            "{SAMPLES} has rows of version {version}, and this pfnbench knows {}: what it understands is shown.",
+            row::SCHEMA
+        ));
+    }
+    if let Some(first) = bad.first() {
+        let nr = bad.len();
+        troubles.push(format!("{SAMPLES}: {nr} lines are no rows and left out, the first is line {first}."));
+    }
+    if impossible > 0 {
+        troubles.push(format!(
+            "{SAMPLES}: {impossible} values cannot be and are left out: a time is above zero and below eleven days, and nothing is \
+             below zero."
+        ));
+    }
+    if rows.is_empty() {
+        troubles.push(format!("{SAMPLES} has no rows: there are no figures."));
+    }
+    rows
+}
+
+/// Can the value of a row be? One of a row without a value can.
+fn is_possible(row: &Row) -> bool {
+    let Some(value) = row.value else { return true };
+    // Means of what is too short for the clock may be zero.
+    let is_time = row.unit.starts_with("ns") && !row.metric.starts_with("phase_") && row.metric != "floor";
+    match is_time {
+        true => value > 0.0 && value <= LONGEST_NS,
+        false => (0.0..=LARGEST).contains(&value),
+    }
+}
+
+fn by_map(rows: Vec<Row>, known: &Known, troubles: &mut Vec<String>) -> Vec<MapRows> {
+    let mut maps: Vec<MapRows> = Vec::new();
+    let known_names = known.map.iter().map(|map| &map.name).chain(known.other_maps.iter().map(|map| &map.name));
+    for name in known_names {
+        maps.push(MapRows { map: name.clone(), rows: Vec::new() });
+    }
+    for row in rows {
+        match maps.iter_mut().find(|of| of.map == row.map) {
+            Some(of) => of.rows.push(row),
+            None => maps.push(MapRows { map: row.map.clone(), rows: vec![row] }),
+        }
+    }
+    // A run that was stopped may not have come to its main map.
+    let main = known.map.as_ref().map(|map| map.name.clone());
+    if !maps.iter().any(|of| Some(&of.map) == main.as_ref() && !of.rows.is_empty()) {
+        maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));
+        if let Some((main, first)) = main.zip(maps.first()).filter(|(_, first)| !first.rows.is_empty()) {
+            troubles.push(format!("There are no rows of the main map, {main}: figures are of {}.", first.map));
+        }
+    }
+    maps.retain(|of| !of.rows.is_empty());
+    maps
+}
+
+/// The histograms of a log by tag; equal tags are added up.
+fn read_histograms(log: &[u8], troubles: &mut Vec<String>) -> BTreeMap<String, Histogram<u64>> {
+    let (mut histograms, mut torn) = (BTreeMap::<String, Histogram<u64>>::new(), 0);
+    let mut deserializer = Deserializer::new();
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        let mut read = || {
+            let LogEntry::Interval(interval) = IntervalLogIterator::new(line).next()?.ok()? else { return None };
+            let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).ok()?;
+            let histogram: Histogram<u64> = deserializer.deserialize(&mut bytes.as_slice()).ok()?;
+            Some((interval.tag()?.as_str().to_owned(), histogram))
+        };
+        let is_comment = matches!(line.first(), None | Some(b'#' | b'"' | b'\n'));
+        match read() {
+            Some((tag, histogram)) => match histograms.get_mut(&tag) {
+                Some(known) => torn += usize::from(known.add(&histogram).is_err()),
+                None => drop(histograms.insert(tag, histogram)),
+            },
+            None if is_comment => {}
+            None => torn += 1,
+        }
+    }
+    if torn > 0 {
+        troubles.push(format!("{LATENCIES}: {torn} intervals are torn and left out."));
+    }
+    histograms
+}
+
+/// Id of the machine and beginning of a run, from its manifest, or from its first row.
+///
+/// # Errors
+/// It is no folder, or nothing in it can be read.
+pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
+    real_folder(folder)?;
+    let manifest = optional(&folder.join("manifest.json"), &mut Vec::new());
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let started = word(manifest.as_ref().and_then(|of| of.get("started"))).unwrap_or_default();
+    let machine = word(manifest.as_ref().and_then(|of| of.get("environment")?.get("machine_id")));
+    if let Some(machine) = machine {
+        return Ok((machine, started));
+    }
+    let samples = folder.join(SAMPLES);
+    let samples = if samples.is_file() { File::open(samples) } else { Err(io::ErrorKind::NotFound.into()) };
+    let samples = samples.map(BufReader::new);
+    let lines = samples.into_iter().flat_map(|samples| samples.split(b'\n').map_while(Result::ok));
+    let first = lines.take(1000).find_map(|line| serde_json::from_slice::<Row>(&line).ok());
+    match (first, manifest) {
+        (Some(row), _) => Ok((row.machine, started)),
+        (None, Some(_)) => Ok(("unknown".to_owned(), started)),
+        (None, None) => Err(InputError::Nothing { path: folder.to_owned() }),
+    }
+}

@@ -1,0 +1,245 @@
+//! The report as Markdown, with pictures and data as files beside it.
+
+use super::figure::Figure;
+use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
+use super::heat::HeatLine;
+use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
+use super::picture::DrawError;
+use super::{Part, Report};
+use crate::analysis::cover_letter::Cost;
+use crate::record::examination::Finding;
+use crate::units::percent;
+
+/// A file of a report: its name, and what is in it.
+#[derive(Debug)]
+pub struct ReportFile {
+    /// Name within the folder of pictures.
+    pub name: String,
+    /// Contents.
+    pub contents: String,
+}
+
+/// Text that is no markup in a line of Markdown, also in a cell of a table.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            // HTML in Markdown is HTML.
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => {
+                escaped.push('\\');
+                escaped.push(letter);
+            }
+            '\n' | '\r' => escaped.push(' '),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// A table of Markdown; cells are escaped already.
+fn table(head: &[String], lines: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = vec!["---".to_owned(); head.len()];
+    std::iter::once(line(head)).chain([line(&rule)]).chain(lines.iter().map(|cells| line(cells))).collect()
+}
+
+/// The winners.
+pub fn winners(winners: &[Winner]) -> String {
+    let head = ["operation", "wins", "with", "next", "last"].map(str::to_owned);
+    let line = |of: &Winner| {
+        let wins = format!("**{}**", escaped(&of.wins));
+        vec![escaped(&of.what), wins, escaped(&of.takes), escaped(&of.next), escaped(&of.last)]
+    };
+    table(&head, &winners.iter().map(line).collect::<Vec<_>>())
+}
+
+/// The heat table, of lines that `wanted` takes.
+pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
+    let layouts = &part.view().layouts();
+    let labels = ["operation", "on", "order", "map", "noise floor"].map(str::to_owned);
+    let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
+    let line = |line: &HeatLine| {
+        let cell = |of: &super::heat::HeatCell| {
+            let verdict = of.verdict_in_words().map(|verdict| {
+                let difference = of.difference_in_words().map(|ns| format!(" {ns}")).unwrap_or_default();
+                format!("{verdict}{difference}")
+            });
+            let parts = [Some(of.ratio_in_words()), of.interval_in_words(), of.time_in_words(), verdict];
+            parts.into_iter().flatten().map(|part| escaped(&part)).collect::<Vec<_>>().join(" ")
+        };
+        let floor = line.noise_floor.map(percent).unwrap_or_default();
+        let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map, &floor].map(escaped);
+        labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
+    };
+    table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
+}
+
+/// What the sub-section map costs, on maps that `wanted` takes.
+pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
+    let head = ["map", "section tables"].into_iter().chain(COSTS).map(escaped);
+    let lines = cost_lines(costs).into_iter().filter(|line| wanted(&line.map));
+    let lines = lines.map(|line| {
+        let labels = [escaped(&line.map), line.tables.to_owned()];
+        labels.into_iter().chain(line.cells.iter().map(|cell| escaped(cell))).collect::<Vec<String>>()
+    });
+    format!("{}\n{}\n", table(&head.collect::<Vec<_>>(), &lines.collect::<Vec<_>>()), escaped(COSTS_CAPTION))
+}
+
+/// A figure: its picture below `folder`, and how to read it.
+pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
+    let name = file_name(figure.name, number);
+    match &figure.drawing {
+        Ok(_) => format!(
+            "![{}]({folder}/{name}.svg)\n\n{} Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).\n",
+            escaped(&figure.title),
+            escaped(&figure.caption)
+        ),
+        Err(missing) => format!("{}\n", escaped(missing)),
+    }
+}
+
+/// Name of the files of a figure.
+fn file_name(figure: &str, number: usize) -> String {
+    format!("{figure}{}", suffix(number))
+}
+
+/// The files beside a report.
+///
+/// # Errors
+/// Data cannot be written down.
+pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
+    let mut files = Vec::new();
+    let of_parts = report.parts.iter().enumerate();
+    let of_parts = of_parts.flat_map(|(at, part)| part.figures.iter().map(move |figure| (figure, at + 1)));
+    for (figure, number) in of_parts.chain(report.machines.iter().chain([&report.capacity]).map(|figure| (figure, 1))) {
+        if let Ok(svg) = &figure.drawing {
+            let name = file_name(figure.name, number);
+            files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
+            files.push(ReportFile { name: format!("{name}.json"), contents: figure.data.json() });
+            files.push(ReportFile { name: format!("{name}.csv"), contents: figure.data.csv()? });
+        }
+    }
+    for (at, part) in report.parts.iter().enumerate().filter(|(_, part)| !part.heat.is_empty()) {
+        let name = file_name("heat", at + 1);
+        files.push(ReportFile { name: format!("{name}.json"), contents: part.heat_data.json() });
+        files.push(ReportFile { name: format!("{name}.csv"), contents: part.heat_data.csv()? });
+    }
+    Ok(files)
+}
+
+/// The whole report; pictures are in `folder` beside it, `command` made it.
+pub fn report(report: &Report, folder: &str, command: &str) -> String {
+    let mut text = String::from("# What finding a page's record costs\n\n");
+    for reason in &report.unread {
+        text.push_str(&format!("> Left out: {}.\n\n", escaped(reason)));
+    }
+    if let Some(machines) = &report.machines {
+        text.push_str(&format!(
+            "## Machines side by side\n\n{}\n{}\n",
+            side_by_side(report),
+            figure(machines, 1, folder)
+        ));
+    }
+    for (at, part) in report.parts.iter().enumerate() {
+        if report.parts.len() > 1 {
+            text.push_str(&format!("## Machine {}: {}\n\n", at + 1, escaped(&part.run.machine)));
+        }
+        text.push_str(&of_part(part, at + 1, folder));
+    }
+    text.push_str(&format!("## Persistent memory\n\n{}\n", figure(&report.capacity, 1, folder)));
+    text.push_str(
+        "## What this does not measure\n\nLocks of a kernel, shoot-downs of other processors' TLBs, a kernel's own page tables, \
+         interrupts, reclaim: the layouts run in user space.\n\n",
+    );
+    text.push_str(&format!("Made by `{}`.\n", command.replace('`', "'")));
+    text
+}
+
+fn of_part(part: &Part, number: usize, folder: &str) -> String {
+    let mut text = String::new();
+    let mut push = |block: &str| text.push_str(&format!("{}\n\n", block.trim_end()));
+    for trouble in &part.run.troubles {
+        push(&format!("> {}", escaped(trouble)));
+    }
+    part.sentences.iter().for_each(|sentence| push(&escaped(sentence)));
+    if !part.winners.is_empty() {
+        push(&winners(&part.winners));
+        push(&escaped(&part.notes.join(" ")));
+    }
+    if !part.costs.is_empty() {
+        push("## What the sub-section map costs pfn\\_valid");
+        push(&costs(&part.costs, |_| true));
+    }
+    push("## Pictures");
+    for of in &part.figures {
+        push(&format!("### {}", escaped(&of.title)));
+        push(&figure(of, number, folder));
+    }
+    let summary = part.view().main();
+    push(&format!("## Every operation, against {}", escaped(&summary.reference)));
+    if part.heat.is_empty() {
+        push("Missing: the run has neither lookups nor hotplug.");
+    } else {
+        push(&heat(part, |_| true));
+        push(&format!(
+            "Ratio of the time to that of {} (above 1 is slower), its corrected interval over processes, and the time itself; (b): validity reached the next address as a \
+             branch. Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).",
+            escaped(&summary.reference),
+            name = file_name("heat", number),
+        ));
+    }
+    push("## Hotplug by percentile");
+    push(&plain(&hotplug(summary)));
+    push("## Bytes");
+    push(&plain(&byte_table(summary)));
+    push("## The machine and the command");
+    let facts = facts(part);
+    let lines: Vec<Vec<String>> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), escaped(value)]).collect();
+    push(&table(&[String::new(), String::new()], &lines));
+    if let Some(doctor) = &part.run.known.doctor_before {
+        push(&format!("### The doctor: {}", doctor.verdict()));
+        for list in doctor.lists() {
+            let line = |of: &&Finding| [of.point.as_str(), of.word(), &of.seen, &of.advice].map(escaped).to_vec();
+            let head = ["point", list.column, "seen", "what to do"].map(str::to_owned);
+            push(&format!("{}:", list.heading));
+            push(&table(&head, &list.findings.iter().map(line).collect::<Vec<_>>()));
+        }
+    }
+    text
+}
+
+/// A table of the page.
+fn plain(of: &Plain) -> String {
+    let escape = |cells: &Vec<String>| cells.iter().map(|cell| escaped(cell)).collect::<Vec<String>>();
+    table(&escape(&of.head), &of.lines.iter().map(escape).collect::<Vec<_>>())
+}
+
+fn side_by_side(report: &Report) -> String {
+    let head: Vec<String> = std::iter::once(String::new())
+        .chain(report.parts.iter().enumerate().map(|(at, part)| format!("{}: {}", at + 1, escaped(&part.run.machine))))
+        .collect();
+    let line = |what: &String| {
+        let winner = |part: &Part| part.short().headline(what).map_or_else(String::new, |of| escaped(&winner(of)));
+        std::iter::once(escaped(what)).chain(report.parts.iter().map(winner)).collect::<Vec<String>>()
+    };
+    let whats: Vec<String> = report.parts[0].short().headlines.iter().map(|headline| headline.what.clone()).collect();
+    table(&head, &whats.iter().map(line).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_no_markup() {
+        assert_eq!(escaped("<b>a|b_c*</b>\n`x`"), "&lt;b>a\\|b\\_c\\*&lt;/b> \\`x\\`");
+    }
+
+    #[test]
+    fn a_table_has_a_rule_below_its_head() {
+        let text = table(&["a".into(), "b".into()], &[vec!["1".into(), "2".into()]]);
+        assert_eq!(text, "| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+    }
+}

@@ -1,0 +1,334 @@
+//! A run as one table in the terminal.
+
+mod hotplug;
+
+pub use hotplug::in_words;
+
+use crate::analysis::headline::{self, Headline, Kind};
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::summary::{CounterCell, LookupCell, LookupLine, Summary};
+use crate::case::{LookupOp, Sections, Tables};
+use crate::units::{bytes, percent, signed_time, three_digits, time};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+use std::ops::Range;
+
+/// An empty table. Escape sequences go only to a terminal, and not to one whose user set `NO_COLOR`.
+pub fn empty() -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    let width = table.width();
+    if std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) {
+        table.force_no_tty();
+    }
+    // A terminal may not know its width.
+    if let Some(columns) = width {
+        table.set_width(if columns == 0 { 80 } else { columns });
+    }
+    table
+}
+
+/// Numbers stand below each other.
+pub fn right_align(table: &mut Table, columns: Range<usize>) {
+    for column in table.column_iter_mut().take(columns.end).skip(columns.start) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// Draws the table.
+pub fn draw(summary: &Summary) -> Table {
+    let mut table = empty();
+    let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
+    table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
+    for line in &summary.lookups {
+        let labels = [line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()];
+        let cells = summary.layouts.iter().map(|layout| {
+            let cell = line.cells.iter().find(|cell| cell.layout == *layout);
+            cell.map_or_else(|| not_raced(summary, layout), lookup)
+        });
+        table.add_row(labels.into_iter().map(Cell::new).chain(cells));
+    }
+    for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
+        table.add_row(hotplug::row(line, summary));
+    }
+    type Column = fn(&crate::analysis::summary::Bytes) -> Option<f64>;
+    let columns: [(&str, &str, Column); 5] = [
+        ("index", "boot", |b| b.index),
+        ("index", "boot+hot", |b| b.index_with_hot),
+        ("records", "needed", |b| b.records_needed),
+        ("records", "backed", |b| b.records_backed),
+        ("page tables", "backed", |b| b.page_tables),
+    ];
+    for (label, on, value) in columns {
+        let cells = summary.bytes.iter().map(|of| {
+            let text = match (value(of), &of.would_not_boot) {
+                (Some(v), Some(_)) => format!("{} (would not boot)", bytes(v)),
+                (Some(v), None) => bytes(v),
+                (None, _) => "–".to_owned(),
+            };
+            Cell::new(text).set_alignment(CellAlignment::Right)
+        });
+        table.add_row([label, on, "bytes"].map(Cell::new).into_iter().chain(cells));
+    }
+    table
+}
+
+/// A layout without rows: a machine with this map could not hold its records, or the backing cannot.
+fn not_raced(summary: &Summary, layout: &str) -> Cell {
+    let would_not_boot = summary.bytes.iter().any(|of| of.layout == layout && of.would_not_boot.is_some());
+    Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
+}
+
+fn lookup(cell: &LookupCell) -> Cell {
+    let Some(ns) = cell.median_ns else { return Cell::new("not measured").fg(Color::DarkGrey) };
+    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", ratio_in_words(ratio)));
+    // No data chain, so not to be read as one.
+    let ratio = if cell.is_branch() { format!("{ratio} (b)") } else { ratio };
+    let mut text = format!("{}{ratio}", time(ns));
+    if let Some(verdict) = cell.verdict {
+        let difference = cell.difference_ns.map(|ns| format!(" {}", signed_time(ns))).unwrap_or_default();
+        text.push_str(&format!("\n{verdict}{difference}"));
+    }
+    if let Some(ends) = cell.ratio_interval {
+        text.push_str(&format!("\n{}", interval_in_words(ends)));
+    }
+    let drawn = Cell::new(text).set_alignment(CellAlignment::Right);
+    match cell.verdict {
+        Some(Verdict::Faster) => drawn.fg(Color::Green),
+        Some(Verdict::Slower) => drawn.fg(Color::Red),
+        Some(Verdict::Undecided) => drawn.fg(Color::DarkGrey),
+        Some(Verdict::Equal) | None => drawn,
+    }
+}
+
+/// The cases for which the time of the run was too short, in a sentence.
+pub fn not_measured(summary: &Summary) -> Option<String> {
+    let names = &summary.not_reached;
+    (!names.is_empty()).then(|| {
+        format!(
+            "Not measured, for the time of the run was over before: {}. --tier full has no limit.",
+            names.join(", ")
+        )
+    })
+}
+
+/// What the table means, below it.
+pub fn legend(summary: &Summary) -> Vec<String> {
+    let nr = summary.processes;
+    let over = match nr as usize {
+        few if few < PROCESSES_FOR_INTERVAL => {
+            format!("{nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs, so nothing is judged.")
+        }
+        _ => format!("{nr} processes; in brackets the interval of the ratio, corrected for the number of comparisons."),
+    };
+    let mut lines = vec![format!(
+        "Lookups: ns an operation, × is the ratio to {} (above 1 is slower), then the verdict and the difference. {over}",
+        summary.reference
+    )];
+    let floors = || summary.lookups.iter().filter_map(|line| line.noise_floor);
+    if let (Some(low), Some(high)) = (floors().reduce(f64::min), floors().reduce(f64::max)) {
+        lines.push(format!(
+            "Noise floor (the control, {} once more, against itself): {} to {}. Differences up to {} are negligible.",
+            summary.reference,
+            percent(low),
+            percent(high),
+            percent(summary.margin)
+        ));
+    }
+    let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
+    if let Some(floor) = floors.reduce(f64::min) {
+        lines.push(format!("The loop alone takes {}; figures within three times that have no ratio.", time(floor)));
+    }
+    let disturbed = summary.lookups.iter().flat_map(|line| &line.cells).map(|cell| cell.disturbed_percent);
+    let disturbed = disturbed.fold(0.0, f64::max);
+    if disturbed >= 1.0 {
+        lines.push(format!(
+            "Up to {disturbed:.0} % of the samples of a row were disturbed by other programs and not used."
+        ));
+    }
+    for line in summary.lookups.iter().filter(|line| line.share_percent.is_some()) {
+        let share = line.share_percent.unwrap_or_default();
+        lines.push(format!(
+            "{}: {share:.1} % of the pages of {} sections are valid for some layouts and not for others.",
+            line.group.label(),
+            line.sections.name()
+        ));
+    }
+    lines.extend(not_measured(summary));
+    if summary.lookups.iter().flat_map(|line| &line.cells).any(LookupCell::is_branch) {
+        lines.push(
+            "Chained, (b): validity reached the next address as a branch, at least where it is no, not as data: compare \
+             such a figure with others marked so."
+                .to_owned(),
+        );
+    }
+    if summary.lookups.iter().any(LookupLine::is_unlabelled) {
+        lines.push(
+            "Chained pfn_valid: whether validity reached the next address as data or as a branch was not read off the \
+             machine code, which needs x86-64; such figures may not be comparable and are in no mean."
+                .to_owned(),
+        );
+    }
+    if summary.lookups.iter().any(|line| line.group.op == LookupOp::NextValidPfn) {
+        lines.push(
+            "next_valid_pfn: a walk over the whole map, one page of each sub-section, divided by the sections that hold \
+             memory."
+                .to_owned(),
+        );
+    }
+    if summary.lookups.iter().any(|line| line.group.tables == Tables::Cold) {
+        lines.push(
+            "Cold: the caches are emptied, then each section is asked for once; what is fetched for a section serves its \
+             neighbours in the cache line."
+                .to_owned(),
+        );
+    }
+    if summary.sampled {
+        lines.push(
+            "Sampled: records of the whole map do not fit --records-limit, so page_to_pfn and valid_to_page are driven \
+             over evenly spread sections; the index is complete."
+                .to_owned(),
+        );
+    }
+    if summary.on_device {
+        lines.push(
+            "Records on a device: its blocks are reused from one addition to the next, where RAM is allocated and zeroed \
+             anew; hot-add on a device and in RAM differ by that too."
+                .to_owned(),
+        );
+    }
+    if let Some(cost) = &summary.own_cost {
+        lines.push(format!(
+            "Hot-add of 2 MiB to {}: {} against {} for a bare populate and the same 512 records written: {:.3}×.",
+            cost.layout,
+            time(cost.add_ns),
+            time(cost.bare_ns),
+            cost.ratio
+        ));
+    }
+    lines.extend(hotplug::figures(summary));
+    lines.extend(hotplug::readers(summary));
+    lines.extend(counted(summary));
+    for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
+        lines.push(format!("{}: {}.", of.0, of.1));
+    }
+    lines.extend(findings(summary));
+    lines
+}
+
+/// The lookup of which counts are shown; the others are in the rows.
+const COUNTED: &str = "valid_to_page";
+
+/// What counters counted, one a line, and those that did not, by reason.
+fn counted(summary: &Summary) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut missing: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in &summary.counters {
+        let shown = line.cells.iter().filter(|cell| cell.op == COUNTED && cell.sections == Sections::Hot);
+        let scaled = |cell: &CounterCell| if cell.scaled.is_some() { " (scaled)" } else { "" };
+        let each = |cell: &CounterCell| format!("{} {}{}", cell.layout, three_digits(cell.per_op), scaled(cell));
+        let each: Vec<String> = shown.map(each).collect();
+        if !each.is_empty() {
+            let (name, unit) = (line.name.replace('_', " "), &line.unit);
+            lines.push(format!("{name}, {unit}, {COUNTED} on hot-added memory in random order: {}.", each.join(", ")));
+        }
+        if let Some(reason) = &line.not_counted {
+            match missing.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, names)) => names.push(&line.name),
+                None => missing.push((reason, vec![&line.name])),
+            }
+        }
+    }
+    lines.extend(missing.into_iter().map(|(reason, names)| format!("Not counted: {} ({reason}).", names.join(", "))));
+    lines
+}
+
+/// The result in sentences, made from the verdicts.
+pub fn findings(summary: &Summary) -> Vec<String> {
+    let headlines = headline::all(summary);
+    let is_told = |of: &&Headline| of.what.starts_with("pfn_valid") || of.what.starts_with("hot-add of 2 MiB");
+    headlines.iter().filter(is_told).filter_map(finding).collect()
+}
+
+fn finding(of: &Headline) -> Option<String> {
+    let ranks = of.ranks();
+    let (best, others) = ranks.split_first()?;
+    let (names, value) = (best.layouts.join(", "), of.unit.in_words(best.value));
+    let what = &of.what;
+    match of.kind {
+        Kind::OneProcess => Some(format!("{what}: the least median of one process is that of {names}, {value}.")),
+        Kind::Judged | Kind::Counted => {
+            let last = others.last()?;
+            let (slow, more) = (&last.layouts[0], of.unit.in_words(last.more));
+            let fastest = if of.is_undecided() { "fastest, or not to be told from it," } else { "fastest" };
+            Some(format!("{what}: {fastest} is {names} with {value}; {slow} takes {more} more."))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Dependency;
+    use crate::record::row::tests::row;
+    use crate::record::row::{Row, Status};
+
+    #[test]
+    fn a_writer_that_disturbs_its_readers_is_named() {
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row("b", "footprint", "index", Some(1.0))];
+        for (layout, throughput) in [("a", 96.0), ("b", 90.0)] {
+            rows.push(row(layout, "readers", "beside_a_writer", Some(throughput)));
+            rows.push(row(layout, "readers", "beside_a_busy_thread", Some(100.0)));
+        }
+        let said = legend(&Summary::of(&rows)).join("\n");
+        assert!(said.contains("a 0.96, b 0.90. Below 0.95: b."), "{said}");
+    }
+
+    #[test]
+    fn a_chained_answer_without_a_label_has_a_note() {
+        let chained = |dependency| Row {
+            sections: Some(Sections::Boot),
+            pattern: Some("random".into()),
+            mode: Some("chained".into()),
+            dependency,
+            ..row("a", "pfn_valid", "time", Some(1.0))
+        };
+        let said = |dependency| legend(&Summary::of(&[chained(dependency)])).join("\n");
+        assert!(said(None).contains("was not read off the machine code"), "{}", said(None));
+        let labelled = said(Some(Dependency::Data));
+        assert!(!labelled.contains("machine code"), "{labelled}");
+    }
+
+    #[test]
+    fn what_is_not_offered_or_too_few_is_said_not_printed_as_zero() {
+        let mut rows = vec![row("flat", "footprint", "index", Some(0.0))];
+        let hot = |metric: &str, status, value| Row {
+            size_bytes: Some(1 << 30),
+            n_ops: Some(40),
+            status,
+            ..row("flat", "hot_add", metric, value)
+        };
+        rows.push(hot("p50", Status::Ok, Some(5000.0)));
+        rows.push(hot("p99", Status::TooFew, None));
+        let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
+        rows.push(Row { sections: Some(Sections::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
+        rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
+        let text = draw(&Summary::of(&rows)).to_string();
+        for expected in ["5.00 µs", "– (40 samples)", "not offered", "16 KiB", "1 GiB"] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_reached_is_named() {
+        let late = Row {
+            status: Status::TooFew,
+            reason: Some(format!("hotplug/1GiB: {}", crate::case::NOT_REACHED)),
+            ..row("all", "pfn_valid", "time", None)
+        };
+        let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
+        let said = not_measured(&Summary::of(&[row("a", "footprint", "index", Some(1.0)), two, late])).unwrap();
+        assert!(said.contains("hotplug/1GiB"), "{said}");
+    }
+}

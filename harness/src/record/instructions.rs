@@ -1,0 +1,448 @@
+//! Instruction counts: their cases by name, and the rows of `instructions.jsonl`.
+//!
+//! A row is one case on one layout. Counts depend on the compiler and not on the machine, so each row names its toolchain
+//! instead of a machine. The fields that a [`Row`](crate::record::row::Row) has too are named as there.
+
+use crate::case::{Layout, LookupOp, Sections, layouts};
+use crate::files::replace;
+use memmap_layouts::{Bytes, Geometry, X86_64};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Version of the rows.
+pub const SCHEMA: u32 = 1;
+
+/// Name of the file, also in a run folder.
+pub const FILE_NAME: &str = "instructions.jsonl";
+
+/// What the rows measure, and its unit.
+pub const METRIC: &str = "instructions";
+/// The unit of [`METRIC`].
+pub const UNIT: &str = "instructions/op";
+
+/// What names of cases begin with.
+const PREFIX: &str = "instructions/";
+
+/// An update of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Update {
+    /// Memory appears.
+    HotAdd,
+    /// It disappears.
+    HotRemove,
+}
+
+impl Update {
+    /// Both, in the order of reports.
+    pub const ALL: [Update; 2] = [Update::HotAdd, Update::HotRemove];
+
+    /// Name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Update::HotAdd => "hot_add",
+            Update::HotRemove => "hot_remove",
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// A lookup, on boot or hot-added sections.
+    Lookup(LookupOp, Sections),
+    /// An addition or removal of so many bytes, without the records: what the index takes.
+    Update(Update, u64),
+}
+
+impl Counted {
+    /// Name of the operation.
+    pub fn op(self) -> &'static str {
+        match self {
+            Counted::Lookup(op, _) => op.name(),
+            Counted::Update(update, _) => update.name(),
+        }
+    }
+}
+
+/// `pfn_valid/boot`, `hot_add/2MiB`.
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Counted::Lookup(op, sections) => write!(f, "{op}/{}", sections.name()),
+            Counted::Update(update, size) => {
+                write!(f, "{}/{}", update.name(), Bytes(*size).to_string().replace(' ', ""))
+            }
+        }
+    }
+}
+
+/// Something counted on a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What is counted.
+    pub counted: Counted,
+    /// Id of the layout.
+    pub layout: &'static str,
+}
+
+impl Case {
+    /// `instructions/pfn_valid/boot/subsection`.
+    pub fn name(&self) -> String {
+        format!("{PREFIX}{}", self.limit_name())
+    }
+
+    /// The same as files of limits have it: `pfn_valid/boot/subsection`.
+    pub fn limit_name(&self) -> String {
+        format!("{}/{}", self.counted, self.layout)
+    }
+}
+
+/// The cases of one layout. Updates are of the smallest addition and of a whole section.
+pub fn cases_of<G: Geometry>(layout: &Layout) -> Vec<Case> {
+    let granule = layout.caps.hotplug_granule_pages;
+    let mut counted = Vec::new();
+    for sections in Sections::ALL {
+        if sections == Sections::Boot || granule.is_some() {
+            counted.extend(LookupOp::ALL.map(|op| Counted::Lookup(op, sections)));
+        }
+    }
+    let mut sizes: Vec<u64> = granule.into_iter().flat_map(|granule| [granule, G::PAGES_PER_SECTION]).collect();
+    sizes.dedup();
+    for size in sizes {
+        counted.extend(Update::ALL.map(|update| Counted::Update(update, size << G::PAGE_SHIFT)));
+    }
+    counted.into_iter().map(|counted| Case { counted, layout: layout.id }).collect()
+}
+
+/// Every case, from the one list of layouts, layout by layout.
+pub fn cases() -> Vec<Case> {
+    layouts::<X86_64>().iter().flat_map(cases_of::<X86_64>).collect()
+}
+
+/// What a count depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Toolchain {
+    /// Release of the compiler, e.g. `1.95.0`.
+    pub rustc: String,
+    /// Target, e.g. `x86_64-unknown-linux-gnu`.
+    pub target: String,
+    /// Build profile.
+    pub profile: String,
+    /// Flags that change what the compiler emits, as far as the build was told any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rustflags: String,
+}
+
+impl Toolchain {
+    /// That of this binary.
+    pub fn this() -> Self {
+        Self {
+            // `rustc 1.95.0 (59807616e 2026-04-14)`.
+            rustc: env!("PFNBENCH_RUSTC").split(' ').nth(1).unwrap_or("unknown").to_owned(),
+            target: env!("PFNBENCH_TARGET").to_owned(),
+            profile: env!("PFNBENCH_PROFILE").to_owned(),
+            rustflags: env!("PFNBENCH_RUSTFLAGS").to_owned(),
+        }
+    }
+
+    /// As rustup calls it: `1.95.0-x86_64-unknown-linux-gnu`.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.rustc, self.target)
+    }
+
+    /// Why counts made with it are not those of a plain release build, if they are not.
+    pub fn unusual(&self) -> Option<String> {
+        match (self.profile.as_str(), self.rustflags.as_str()) {
+            ("release", "") => None,
+            ("release", flags) => Some(format!("built with the flags {flags:?}")),
+            (profile, _) => Some(format!("built in the profile {profile:?}")),
+        }
+    }
+}
+
+/// A row of `instructions.jsonl`. Unknown fields are borne: a later version may have more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, description = "A line of `instructions.jsonl`.")]
+pub struct InstructionRow {
+    /// [`SCHEMA`].
+    #[schemars(description = "Version of the rows.", extend("const" = SCHEMA))]
+    pub v: u32,
+    /// Id of the layout.
+    pub layout: String,
+    /// What was done: `pfn_valid`, …, `hot_add`, `hot_remove`.
+    pub op: String,
+    /// Boot or hot-added sections, of a lookup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sections: Option<Sections>,
+    /// Bytes of memory that an update adds or removes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// [`METRIC`].
+    #[schemars(description = "What the value is.", extend("const" = METRIC))]
+    pub metric: String,
+    /// [`UNIT`].
+    #[schemars(description = "Its unit.", extend("const" = UNIT))]
+    pub unit: String,
+    /// Instructions an operation: a whole number of instructions over `n_ops`, a power of two, so exact.
+    pub value: f64,
+    /// Operations behind the value.
+    pub n_ops: u64,
+    /// What it was compiled with.
+    #[serde(flatten)]
+    pub toolchain: Toolchain,
+}
+
+impl InstructionRow {
+    /// The row of a case that took `instructions` for `n_ops` operations.
+    pub fn new(case: &Case, instructions: u64, n_ops: u64, toolchain: &Toolchain) -> Self {
+        let (sections, size_bytes) = match case.counted {
+            Counted::Lookup(_, sections) => (Some(sections), None),
+            Counted::Update(_, size) => (None, Some(size)),
+        };
+        Self {
+            v: SCHEMA,
+            layout: case.layout.to_owned(),
+            op: case.counted.op().to_owned(),
+            sections,
+            size_bytes,
+            metric: METRIC.to_owned(),
+            unit: UNIT.to_owned(),
+            value: instructions as f64 / n_ops as f64,
+            n_ops,
+            toolchain: toolchain.clone(),
+        }
+    }
+
+    /// As files of limits name the case: `pfn_valid/boot/subsection`.
+    pub fn limit_name(&self) -> String {
+        let on = match (self.sections, self.size_bytes) {
+            (Some(sections), _) => sections.name().to_owned(),
+            (None, size) => Bytes(size.unwrap_or(0)).to_string().replace(' ', ""),
+        };
+        format!("{}/{on}/{}", self.op, self.layout)
+    }
+}
+
+/// Instructions an operation out of totals over one pass and over two passes of `n_ops` operations each, less what the loop
+/// takes without an operation.
+///
+/// Everything that happens once a run drops out of the difference, and what the loop itself takes out of the second one.
+/// `None` if a total is smaller than one of less work: it was no such total.
+pub fn instructions(operation: [u64; 2], empty: [u64; 2]) -> Option<u64> {
+    let pass = |[once, twice]: [u64; 2]| twice.checked_sub(once);
+    pass(operation)?.checked_sub(pass(empty)?)
+}
+
+/// Rows that cannot be read or written.
+#[derive(Debug, Error)]
+pub enum InstructionsError {
+    /// A file system says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A line is no row.
+    #[error("{}:{line}: not a row of instructions.jsonl: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// There is no row.
+    #[error("{}: no row in it; cargo bench --bench instructions makes some", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row says something that cannot be.
+    #[error("{}:{line}: {what}", path.display())]
+    Impossible {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What, and what could be.
+        what: String,
+    },
+}
+
+/// Reads the rows of a file, or of the `instructions.jsonl` of a run folder.
+///
+/// # Errors
+/// [`InstructionsError`], with the line.
+pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
+    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(InstructionsError::Io { path, source }),
+    };
+    let mut rows: Vec<InstructionRow> = Vec::new();
+    for (at, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        let line = at + 1;
+        let row: InstructionRow = match serde_json::from_str(text) {
+            Ok(row) => row,
+            Err(source) => return Err(InstructionsError::Malformed { path, line, source }),
+        };
+        if let Some(what) = wrong_with(&row, &rows) {
+            return Err(InstructionsError::Impossible { path, line, what });
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// What cannot be about a row after those before it.
+fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String> {
+    if row.v != SCHEMA {
+        return Some(format!("version {} of the rows; this program knows version {SCHEMA}", row.v));
+    }
+    if (row.metric.as_str(), row.unit.as_str()) != (METRIC, UNIT) {
+        return Some(format!("metric {:?} in {:?}; it must be {METRIC:?} in {UNIT:?}", row.metric, row.unit));
+    }
+    if !(row.value >= 0.0 && row.value.is_finite()) {
+        return Some(format!("{} instructions; it must be a number from 0 on", row.value));
+    }
+    if row.sections.is_some() == row.size_bytes.is_some() {
+        return Some("a lookup has sections, an update has size_bytes, and a row one of the two".to_owned());
+    }
+    let first = before.first()?;
+    if first.toolchain != row.toolchain {
+        let (this, first) = (row.toolchain.name(), first.toolchain.name());
+        return Some(format!("a row of {this} after rows of {first}, or of other flags: one file is of one toolchain"));
+    }
+    let name = row.limit_name();
+    before.iter().any(|known| known.limit_name() == name).then(|| format!("a second row of {name}"))
+}
+
+/// Reads the rows that are to lie beside a run: as [`read`], and there must be some.
+///
+/// # Errors
+/// [`InstructionsError`].
+pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
+    let rows = read(path)?;
+    if rows.is_empty() { Err(InstructionsError::Empty { path: path.to_owned() }) } else { Ok(rows) }
+}
+
+/// Why counts are not of the code that a run measures, as far as rows tell: the compiler, its flags and the profile, but not the
+/// commit.
+pub fn of_another_build(rows: &[InstructionRow]) -> Option<String> {
+    let (counted, this) = (&rows.first()?.toolchain, Toolchain::this());
+    let words = |of: &Toolchain| {
+        let flags = if of.rustflags.is_empty() { String::new() } else { format!(" with {}", of.rustflags) };
+        format!("{} in the profile {}{flags}", of.name(), of.profile)
+    };
+    let other =
+        || format!("the counts are of code by {}, and what runs here was made by {}", words(counted), words(&this));
+    (*counted != this).then(other)
+}
+
+/// Rows as the file has them, a line each.
+pub fn lines(rows: &[InstructionRow]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row).expect("a row has string keys only");
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Writes rows; the folder is made. The file is complete or as it was.
+///
+/// # Errors
+/// The place cannot be written.
+pub fn write(path: &Path, rows: &[InstructionRow]) -> Result<(), InstructionsError> {
+    replace(path, &lines(rows)).map_err(|source| InstructionsError::Io { path: path.to_owned(), source })
+}
+
+/// Where `cargo bench --bench instructions` leaves its rows: below the target folder, which is `target` unless
+/// `CARGO_TARGET_DIR` says otherwise.
+pub fn default_folder(workspace: &Path) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("target"));
+    workspace.join(target).join("pfnbench-instructions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case() -> Case {
+        Case { counted: Counted::Lookup(LookupOp::PfnValid, Sections::Boot), layout: "subsection" }
+    }
+
+    #[test]
+    fn what_happens_once_and_the_loop_drop_out() {
+        // 100 a run, 7 a turn of the loop, 5 an operation, 1024 of them.
+        let total = |passes: u64, operation: u64| 100 + passes * 1024 * (7 + operation);
+        let count = instructions([total(1, 5), total(2, 5)], [total(1, 0), total(2, 0)]).unwrap();
+        assert_eq!(InstructionRow::new(&case(), count, 1024, &Toolchain::this()).value, 5.0);
+        assert_eq!(instructions([5, 9], [3, 7]), Some(0));
+        assert_eq!(instructions([9, 5], [3, 7]), None, "two passes take no less than one");
+        assert_eq!(instructions([5, 6], [3, 7]), None, "an operation takes no less than none");
+    }
+
+    #[test]
+    fn values_are_exact_over_a_power_of_two() {
+        let value = |count| InstructionRow::new(&case(), count, 1024, &Toolchain::this()).value;
+        assert_eq!(value(13 * 1024 + 1), 13.000_976_562_5);
+        assert!(value(13 * 1024 + 1) > value(13 * 1024));
+        assert_eq!(value(13 * 1024).to_string(), "13");
+    }
+
+    #[test]
+    fn names_are_distinct_and_a_row_has_its_cases_name() {
+        let mut names: Vec<String> = cases().iter().map(Case::limit_name).collect();
+        for case in cases() {
+            assert_eq!(InstructionRow::new(&case, 1, 1, &Toolchain::this()).limit_name(), case.limit_name());
+            assert_eq!(case.name(), format!("instructions/{}", case.limit_name()));
+        }
+        let has = |name: &str| names.iter().any(|known| known == name);
+        assert!(has("pfn_valid/boot/flat") && !has("pfn_valid/hot/flat"), "{names:?}");
+        assert!(has("hot_add/2MiB/subsection") && has("hot_remove/128MiB/sparse") && !has("hot_add/2MiB/sparse"));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<_> = cases().iter().map(|case| InstructionRow::new(case, 7, 2, &Toolchain::this())).collect();
+        let path = dir.path().join("new").join(FILE_NAME);
+        write(&path, &rows).unwrap();
+        assert_eq!(read(&path).unwrap(), rows);
+        assert_eq!(read(path.parent().unwrap()).unwrap(), rows, "as of a run folder");
+    }
+
+    #[test]
+    fn lines_that_cannot_be_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let row = serde_json::to_string(&InstructionRow::new(&case(), 7, 2, &Toolchain::this())).unwrap();
+        for (second, says) in [
+            ("{".to_owned(), "not a row"),
+            (row.clone(), "a second row of pfn_valid/boot/subsection"),
+            (row.replace("\"boot\"", "\"hot\"").replace("3.5", "-3.5"), "from 0 on"),
+            (row.replace("instructions/op", "ns/op"), "it must be"),
+            (row.replace("\"v\":1", "\"v\":9"), "version 9"),
+            (row.replace("\"boot\"", "\"hot\"").replace("\"target\":\"", "\"target\":\"not-"), "one toolchain"),
+            (row.replace("\"sections\":\"boot\",", ""), "one of the two"),
+        ] {
+            fs::write(&path, format!("{row}\n{second}\n")).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("instructions.jsonl:2: ") && error.contains(says), "{error}");
+        }
+        assert!(read(&dir.path().join("none")).unwrap_err().to_string().contains("none: "));
+    }
+}

@@ -1,0 +1,75 @@
+//! The published schema of what a run folder holds, made from the types that write it: `results/schema/v1.json`.
+
+use crate::record::instructions::InstructionRow;
+use crate::record::row::Row;
+use crate::record::run_folder::Manifest;
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use serde_json::{Value, json};
+
+/// What the document says of itself.
+const DESCRIPTION: &str = "What pfnbench writes into a run folder: $defs/Row is a line of samples.jsonl, $defs/Manifest is \
+                           manifest.json, $defs/InstructionRow is a line of instructions.jsonl. Each of them is valid against the \
+                           whole document too. What does not apply is left out and never null. Sizes and addresses are in bytes; \
+                           times have their unit beside them.";
+
+/// The schema, as JSON Schema of draft 2020-12.
+pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with_transform(RecursiveTransform(without_formats_of_rust))
+        .with_transform(RecursiveTransform(left_out_not_null))
+        .with_transform(RecursiveTransform(without_line_breaks))
+        .into_generator();
+    let one_of = [
+        generator.subschema_for::<Row>(),
+        generator.subschema_for::<Manifest>(),
+        generator.subschema_for::<InstructionRow>(),
+    ];
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pfnbench run folder, version 1",
+        "description": DESCRIPTION,
+        "oneOf": one_of,
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+/// `uint32` and its like are no formats of JSON Schema, and strict validators refuse what they do not know.
+fn without_formats_of_rust(schema: &mut Schema) {
+    let is_of_rust = |format: &str| ["int", "uint", "float", "double"].iter().any(|kind| format.starts_with(kind));
+    if schema.get("format").and_then(Value::as_str).is_some_and(is_of_rust) {
+        schema.remove("format");
+    }
+}
+
+/// Where the lines of the code break is of no concern.
+fn without_line_breaks(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+/// A field that may be left out is left out; its value is never null.
+fn left_out_not_null(schema: &mut Schema) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|other| other == name));
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (_, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
+        let Some(property) = property.as_object_mut() else { continue };
+        if let Some(types) = property.get_mut("type")
+            && let Some([one, Value::String(null)]) = types.as_array().map(Vec::as_slice)
+            && null == "null"
+        {
+            *types = one.clone();
+        }
+        let Some(either) = property.get("anyOf").and_then(Value::as_array).cloned() else { continue };
+        if let [Value::Object(one), null] = either.as_slice()
+            && *null == json!({ "type": "null" })
+        {
+            property.remove("anyOf");
+            property.extend(one.clone());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Instructions a lookup in either build, counted under callgrind: exact, whatever else the machine does.
+//!
+//! The worker runs the queries of one lane after the other and calls [`mark`](crate::engine::duel::mark) before each; callgrind writes what it has counted whenever
+//! that function is called. What lies between two marks is one lane: its loop, its lookups, and some instructions around them.
+
+use crate::engine::duel::{Hello, MARK, Order, PROTOCOL};
+use crate::engine::job::Job;
+use crate::interrupt::{Interrupt, Interrupted};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Counting takes less than a minute; a worker that takes so long hangs.
+const MOST: Duration = Duration::from_secs(300);
+
+/// Instructions an operation, by case and layout.
+pub type Counts = BTreeMap<(String, String), f64>;
+
+/// Why nothing was counted.
+#[derive(Debug, Error)]
+pub enum CountError {
+    /// The user asked to stop.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// Valgrind is not installed, or cannot be started.
+    #[error("valgrind: {0}")]
+    Valgrind(io::Error),
+    /// The worker said no, or nothing that can be understood.
+    #[error("{0}")]
+    Worker(String),
+}
+
+/// Counts the instructions of every lane of a job in a build.
+///
+/// # Errors
+/// [`CountError`]; nothing is left behind.
+pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts, CountError> {
+    let folder = tempfile::tempdir().map_err(CountError::Valgrind)?;
+    let out = folder.path().join("counts");
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--tool=callgrind", &format!("--dump-before={MARK}")]);
+    command.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
+    command.args(["duel-worker", "--side", "old", "--count"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(CountError::Valgrind)?;
+    let order = Order { protocol: PROTOCOL, job: job.clone(), processor: None };
+    let order = serde_json::to_string(&order).map_err(|error| CountError::Worker(error.to_string()))?;
+    let mut input = child.stdin.take().expect("it was asked for");
+    // By a thread, for a program that does not read would block us; one that died says nothing, which tells.
+    thread::spawn(move || drop(input.write_all(order.as_bytes())));
+    let mut output = child.stdout.take().expect("it was asked for");
+    let reading = thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).map(|_| text)
+    });
+    let begin = Instant::now();
+    let status = loop {
+        let ended = child.try_wait().map_err(CountError::Valgrind)?;
+        let stopped = interrupt.check();
+        if ended.is_some() || stopped.is_err() || begin.elapsed() > MOST {
+            // One that has ended already is no error.
+            let _ = child.kill();
+            let _ = child.wait();
+            stopped?;
+            break ended;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let text = reading.join().map_err(|_| CountError::Worker("its output could not be read".to_owned()))?;
+    let text = text.map_err(CountError::Valgrind)?;
+    match status {
+        Some(status) if status.success() => {}
+        Some(status) => return Err(CountError::Worker(format!("ended with {status} under valgrind"))),
+        None => return Err(CountError::Worker(format!("did not end within {} s under valgrind", MOST.as_secs()))),
+    }
+    let hello: Hello = serde_json::from_str(text.lines().next().unwrap_or_default())
+        .map_err(|error| CountError::Worker(format!("its first line is no hello: {error}")))?;
+    let mut counts = Counts::new();
+    // The first dump is what came before the first lane.
+    for (nr, lane) in (2..).zip(&hello.lanes) {
+        let path = out.with_extension(nr.to_string());
+        let dump = fs::read_to_string(path).map_err(CountError::Valgrind)?;
+        if let (Some(total), Some(ops)) = (total(&dump), lane.counted_ops.filter(|&ops| ops > 0)) {
+            counts.insert((lane.case.clone(), lane.layout.clone()), total as f64 / ops as f64);
+        }
+    }
+    match counts.is_empty() {
+        true => Err(CountError::Worker("callgrind wrote no counts".to_owned())),
+        false => Ok(counts),
+    }
+}
+
+/// The instructions of a dump.
+fn total(dump: &str) -> Option<u64> {
+    let line = dump.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_read() {
+        assert_eq!(total("version: 1\nevents: Ir\nsummary: 34211\n\nfn=(1) x\n1 2\n"), Some(34211));
+        assert_eq!(total("events: Ir\nfn=(1) x\n1 2\ntotals: 7 8\n"), Some(7));
+        assert_eq!(total("nothing"), None);
+    }
+}

@@ -1,0 +1,438 @@
+//! Starts the two workers of a pair, writes their scripts, and watches that they get on.
+
+use crate::engine::duel::arena::{Arena, Outcome, Side, Step};
+use crate::engine::duel::{Hello, Lane, Order, PROTOCOL};
+use crate::engine::job::Job;
+use crate::interrupt::{Interrupt, Interrupted};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Why a duel cannot go on.
+#[derive(Debug, Error)]
+pub enum DuelError {
+    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// A build cannot be started, or memory cannot be shared.
+    #[error("{side}: {source}")]
+    Io {
+        /// Which build.
+        side: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A build is no worker of this version.
+    #[error("{side} ({}) does not speak version {PROTOCOL} of the duel protocol: {said}; build it from a commit whose version matches", program.display())]
+    Version {
+        /// Which build.
+        side: &'static str,
+        /// Its program.
+        program: PathBuf,
+        /// What it said instead.
+        said: String,
+    },
+    /// A build refused.
+    #[error("{side} cannot take part: {reason}")]
+    Refused {
+        /// Which build.
+        side: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A build died.
+    #[error("{side} ended with {status} while {doing}{said}")]
+    Died {
+        /// Which build.
+        side: &'static str,
+        /// How.
+        status: ExitStatus,
+        /// What it was doing.
+        doing: String,
+        /// What it wrote to its standard error.
+        said: String,
+    },
+    /// A build hung.
+    #[error("{side} did not get on for {} s while {doing}; --time-limit sets how long", time_limit.as_secs())]
+    Hung {
+        /// Which build.
+        side: &'static str,
+        /// What it was doing.
+        doing: String,
+        /// How long it had.
+        time_limit: Duration,
+    },
+    /// Both answer, and differently.
+    #[error("the builds answer differently: {case} of {layout} adds up to {old:#x} in old and {new:#x} in new")]
+    Answers {
+        /// The case.
+        case: String,
+        /// The layout.
+        layout: String,
+        /// Sum of the answers of the old build.
+        old: u64,
+        /// Of the new one.
+        new: u64,
+    },
+    /// They were asked for different pages, or for different numbers of them.
+    #[error("the builds look up different pages in {case} of {layout}, so their times cannot be compared")]
+    Queries {
+        /// The case.
+        case: String,
+        /// The layout.
+        layout: String,
+    },
+    /// They have different layouts, so they would be asked for different pages.
+    #[error("old has the layouts {}, new has {}", old.join(", "), new.join(", "))]
+    Layouts {
+        /// Layouts of the old build.
+        old: Vec<String>,
+        /// Of the new one.
+        new: Vec<String>,
+    },
+    /// They have nothing in common.
+    #[error("the builds share no case: old has the layouts {old}, new has {new}")]
+    NothingShared {
+        /// Layouts of the old build.
+        old: String,
+        /// Layouts of the new one.
+        new: String,
+    },
+}
+
+/// A running worker. It ends with its owner.
+struct Worker {
+    side: Side,
+    child: Child,
+    hello: Hello,
+    said: mpsc::Receiver<String>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // One that has ended already is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Worker {
+    fn start(
+        side: Side,
+        program: &Path,
+        arena: &Arena,
+        order: &str,
+        time_limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Self, DuelError> {
+        let failed = |source| DuelError::Io { side: side.name(), source };
+        let mut command = Command::new(program);
+        command.args(["duel-worker", "--side", side.name(), "--arena", &arena.number().to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        let mut input = child.stdin.take().expect("it was asked for");
+        // By a thread, for a program that does not read would block us; how one that died ended says more than that it did not.
+        let order = order.to_owned();
+        thread::spawn(move || drop(input.write_all(order.as_bytes())));
+        let output = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let mut errors = child.stderr.take().expect("it was asked for");
+        let ((to, lines), (to_said, said)) = (mpsc::channel(), mpsc::channel());
+        thread::spawn(move || output.lines().map_while(Result::ok).take(1).for_each(|line| drop(to.send(line))));
+        thread::spawn(move || {
+            let mut text = Vec::new();
+            // What cannot be read is no reason to end.
+            let _ = errors.read_to_end(&mut text);
+            drop(to_said.send(String::from_utf8_lossy(&text).trim().to_owned()));
+        });
+        let hello = Hello { protocol: 0, version: String::new(), lanes: Vec::new(), layouts: Vec::new(), error: None };
+        let mut worker = Self { side, child, hello, said };
+        let begin = Instant::now();
+        let line = loop {
+            interrupt.check()?;
+            match lines.recv_timeout(Duration::from_millis(50)) {
+                Ok(line) => break line,
+                Err(RecvTimeoutError::Timeout) if begin.elapsed() < time_limit => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(DuelError::Hung { side: side.name(), doing: "booting".to_owned(), time_limit });
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = loop {
+                        interrupt.check()?;
+                        match worker.child.try_wait().map_err(failed)? {
+                            Some(status) => break status,
+                            None if begin.elapsed() < time_limit => thread::sleep(Duration::from_millis(50)),
+                            None => {
+                                return Err(DuelError::Hung {
+                                    side: side.name(),
+                                    doing: "booting".to_owned(),
+                                    time_limit,
+                                });
+                            }
+                        }
+                    };
+                    let said = worker.last_words();
+                    // Bad usage: it does not know what it was asked.
+                    if status.code() == Some(2) && !said.contains("cannot take part") {
+                        let said = said.lines().next().unwrap_or("it said nothing").to_owned();
+                        return Err(DuelError::Version { side: side.name(), program: program.to_owned(), said });
+                    }
+                    return Err(worker.died(status, "booting".to_owned(), &said));
+                }
+            }
+        };
+        let version = |said: String| DuelError::Version { side: side.name(), program: program.to_owned(), said };
+        let value: serde_json::Value =
+            serde_json::from_str(&line).map_err(|_| version("its first line is no JSON".to_owned()))?;
+        match value.get("protocol").and_then(serde_json::Value::as_u64) {
+            Some(protocol) if protocol == u64::from(PROTOCOL) => {}
+            Some(other) => return Err(version(format!("it speaks version {other}"))),
+            None => return Err(version("its first line names no version".to_owned())),
+        }
+        worker.hello = serde_json::from_value(value).map_err(|error| version(error.to_string()))?;
+        match worker.hello.error.take() {
+            Some(reason) => Err(DuelError::Refused { side: side.name(), reason }),
+            None => Ok(worker),
+        }
+    }
+
+    /// What it wrote to its standard error before it ended.
+    fn last_words(&self) -> String {
+        self.said.recv_timeout(Duration::from_secs(5)).unwrap_or_default()
+    }
+
+    fn died(&self, status: ExitStatus, doing: String, said: &str) -> DuelError {
+        let said = said.lines().last().map_or_else(String::new, |line| format!(": {line}"));
+        DuelError::Died { side: self.side.name(), status, doing, said }
+    }
+}
+
+/// The slices of a lane that both builds have: times in ns an operation by round, `None` where a slice was disturbed.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The lane of the old build.
+    pub old: Lane,
+    /// The same of the new one.
+    pub new: Lane,
+    /// A round each: of the old build, and of the new one.
+    pub rounds: Vec<(Option<f64>, Option<f64>)>,
+}
+
+/// What a pair of workers gave.
+#[derive(Debug)]
+pub struct PairOutcome {
+    /// By lane.
+    pub samples: Vec<Samples>,
+    /// What the old build is.
+    pub old: Hello,
+    /// What the new one is.
+    pub new: Hello,
+    /// Share of the workers' processor time that went into handing over.
+    pub handover_share: Option<f64>,
+}
+
+/// Measures `rounds` rounds with a pair of workers: in each, every lane in random order, in slices old, new, new, old or the other
+/// way round. A worker that does not get on for `time_limit` hangs.
+///
+/// # Errors
+/// [`DuelError`]; no worker is left behind.
+pub fn pair(
+    [old, new]: [&Path; 2],
+    job: &Job,
+    rounds: u32,
+    time_limit: Duration,
+    interrupt: &Interrupt,
+    mut tell: impl FnMut(u32),
+) -> Result<PairOutcome, DuelError> {
+    let arena = Arena::create().map_err(|source| DuelError::Io { side: "referee", source })?;
+    let processor = rustix::thread::sched_getcpu();
+    let order = Order { protocol: PROTOCOL, job: job.clone(), processor: Some(processor) };
+    let order =
+        serde_json::to_string(&order).map_err(|error| DuelError::Io { side: "referee", source: error.into() })?;
+    let mut rng = Pcg64Mcg::seed_from_u64(job.seed);
+    // Who boots first has the better memory, or the worse.
+    let start = |side, program| Worker::start(side, program, &arena, &order, time_limit, interrupt);
+    let (mut old, mut new) = match rng.random() {
+        true => {
+            let old = start(Side::Old, old)?;
+            (old, start(Side::New, new)?)
+        }
+        false => {
+            let new = start(Side::New, new)?;
+            (start(Side::Old, old)?, new)
+        }
+    };
+    if old.hello.layouts != new.hello.layouts {
+        let (old, new) = (old.hello.layouts.clone(), new.hello.layouts.clone());
+        return Err(DuelError::Layouts { old, new });
+    }
+    let mut lanes = shared_lanes(&old.hello, &new.hello)?;
+    for round in 0..rounds {
+        tell(round);
+        lanes.shuffle(&mut rng);
+        // A script has room for so many lanes.
+        for lanes in lanes.chunks_mut(crate::engine::duel::arena::MOST_STEPS / 4) {
+            let script: Vec<Step> = lanes.iter_mut().flat_map(|lane| lane.steps(&mut rng)).collect();
+            arena.begin(&script);
+            watch(&arena, &mut old, &mut new, time_limit, interrupt)?;
+            for (lane, outcomes) in lanes.iter_mut().zip(arena.outcomes().chunks(4)) {
+                lane.keep(outcomes);
+            }
+        }
+    }
+    let samples = lanes.into_iter().map(|lane| lane.samples).collect();
+    let (old, new) = (old.hello.clone(), new.hello.clone());
+    Ok(PairOutcome { samples, handover_share: arena.handover_share(), old, new })
+}
+
+/// A lane of both, with its numbers.
+struct SharedLane {
+    /// In the old build, and in the new one.
+    numbers: [u32; 2],
+    samples: Samples,
+    /// Who had which slice of the round.
+    sides: [Side; 4],
+}
+
+impl SharedLane {
+    /// The slices of a round, whoever is first by chance. Both are asked the same.
+    fn steps(&mut self, rng: &mut Pcg64Mcg) -> [Step; 4] {
+        let (a, b) = if rng.random() { (Side::Old, Side::New) } else { (Side::New, Side::Old) };
+        self.sides = [a, b, b, a];
+        let batches = self.samples.old.batches.max(1);
+        let first = rng.random_range(0..self.samples.old.nr_batches.max(1));
+        self.sides.map(|side| Step { side, lane: self.numbers[usize::from(side == Side::New)], first, batches })
+    }
+
+    /// Keeps what the slices of a round gave. Two of a build are a sample; if one was disturbed there is none.
+    fn keep(&mut self, outcomes: &[Option<Outcome>]) {
+        let time = |side: Side| {
+            let of_side: Vec<Option<Outcome>> =
+                outcomes.iter().zip(self.sides).filter(|(_, of)| *of == side).map(|(outcome, _)| *outcome).collect();
+            let clean = of_side.iter().all(|outcome| outcome.is_some_and(|outcome| !outcome.disturbed));
+            let (ns, ops) = of_side.iter().flatten().fold((0, 0), |(ns, ops), of| (ns + of.wall_ns, ops + of.nr_ops));
+            (clean && ops > 0).then(|| ns as f64 / ops as f64)
+        };
+        let round = (time(Side::Old), time(Side::New));
+        self.samples.rounds.push(round);
+    }
+}
+
+/// The lanes that both have, after a look at whether they answer the same.
+fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> {
+    let of_new: BTreeMap<_, (u32, &Lane)> = (0..).zip(&new.lanes).map(|(nr, lane)| (lane.key(), (nr, lane))).collect();
+    let mut shared = Vec::new();
+    for (nr, lane) in (0..).zip(&old.lanes) {
+        let Some(&(nr_new, lane_new)) = of_new.get(&lane.key()) else { continue };
+        let (case, layout) = (lane.case.clone(), lane.layout.clone());
+        let differ = lane.queries.zip(lane_new.queries).is_some_and(|(old, new)| old != new);
+        if differ || lane.nr_batches != lane_new.nr_batches {
+            return Err(DuelError::Queries { case, layout });
+        }
+        if let (Some(of_old), Some(of_new)) = (lane.answers, lane_new.answers)
+            && of_old != of_new
+        {
+            return Err(DuelError::Answers { case, layout, old: of_old, new: of_new });
+        }
+        let samples = Samples { old: lane.clone(), new: lane_new.clone(), rounds: Vec::new() };
+        shared.push(SharedLane { numbers: [nr, nr_new], samples, sides: [Side::Referee; 4] });
+    }
+    if shared.is_empty() {
+        return Err(DuelError::NothingShared { old: old.layouts.join(", "), new: new.layouts.join(", ") });
+    }
+    Ok(shared)
+}
+
+/// Waits for the end of a script, and looks after the workers meanwhile.
+fn watch(
+    arena: &Arena,
+    old: &mut Worker,
+    new: &mut Worker,
+    time_limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<(), DuelError> {
+    let doing = |worker: &Worker, step: Option<Step>| {
+        let lane =
+            step.filter(|step| step.side == worker.side).and_then(|step| worker.hello.lanes.get(step.lane as usize));
+        lane.map_or_else(|| "waiting".to_owned(), |lane| format!("measuring {}/{}", lane.case, lane.layout))
+    };
+    let (mut at, mut since) = (arena.current(), Instant::now());
+    loop {
+        interrupt.check()?;
+        if arena.wait(Side::Referee, Duration::from_millis(100)) && !arena.has_failed() && arena.current().is_none() {
+            return Ok(());
+        }
+        for worker in [&mut *old, &mut *new] {
+            let failed = |source| DuelError::Io { side: worker.side.name(), source };
+            if let Some(status) = worker.child.try_wait().map_err(failed)? {
+                // The same signal goes to all processes of a terminal.
+                interrupt.check()?;
+                let doing = doing(worker, arena.current());
+                return Err(worker.died(status, doing, &worker.last_words()));
+            }
+        }
+        let now = arena.current();
+        if now != at {
+            (at, since) = (now, Instant::now());
+        } else if since.elapsed() > time_limit {
+            let worker = if at.is_some_and(|step| step.side == Side::New) { &*new } else { &*old };
+            return Err(DuelError::Hung { side: worker.side.name(), doing: doing(worker, at), time_limit });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::LookupGroup;
+    use crate::case::LookupOp;
+    use crate::case::Pattern;
+    use crate::case::Sections;
+
+    /// A build with one lane; what it answers are addresses.
+    fn hello(queries: Option<u64>, nr_batches: u64, answers: Option<u64>) -> Hello {
+        let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
+        let lane = Lane {
+            case: group.name(Sections::Boot),
+            group,
+            sections: Sections::Boot,
+            layout: "flat".to_owned(),
+            boot: 0,
+            batches: 4,
+            nr_batches,
+            queries,
+            answers,
+            code: None,
+            offset_in_line: 0,
+            counted_ops: None,
+            loop_ns: None,
+        };
+        let layouts = vec!["flat".to_owned()];
+        Hello { protocol: PROTOCOL, version: String::new(), lanes: vec![lane], layouts, error: None }
+    }
+
+    #[test]
+    fn builds_that_look_up_different_pages_are_not_compared() {
+        let old = hello(Some(1), 16, None);
+        assert_eq!(shared_lanes(&old, &old).unwrap().len(), 1);
+        assert_eq!(shared_lanes(&old, &hello(None, 16, None)).unwrap().len(), 1, "an older build tells none");
+        for new in [hello(Some(2), 16, None), hello(Some(1), 17, None)] {
+            assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Queries { .. })), "{new:?}");
+        }
+    }
+
+    #[test]
+    fn builds_that_answer_differently_are_not_compared() {
+        let [old, new] = [1, 2].map(|answers| hello(Some(1), 16, Some(answers)));
+        assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Answers { old: 1, new: 2, .. })));
+        let none = Hello { lanes: Vec::new(), ..hello(None, 16, None) };
+        assert!(matches!(shared_lanes(&old, &none), Err(DuelError::NothingShared { .. })));
+    }
+}

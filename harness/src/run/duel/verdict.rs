@@ -1,0 +1,332 @@
+//! What the slices of a duel say: each layout of the new build against the same layout of the old one.
+
+use super::referee::Samples;
+use crate::analysis::judge::{Comparison, Family, Verdict, judge};
+use crate::analysis::statistics::{Estimate, low_quartile, mean, median, noise_floor};
+use crate::analysis::summary::is_near_loop;
+use crate::engine::duel::Lane;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Time that unchanged instructions may cost more or less an operation because code and data around them lie elsewhere: about a
+/// third of a cycle. Of the shortest lookups (0.2 ns) that was seen to be 3 %.
+const PLACEMENT_NS: f64 = 0.1;
+
+/// The same in parts of the time, of instructions that moved: in walks (110 ns) 7 % were seen.
+const PLACEMENT_PARTS: f64 = 0.1;
+
+/// What became of the machine code of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Code {
+    /// The same instructions at the same place in a cache line.
+    Same,
+    /// The same instructions at another place in a cache line: time may change, though nothing was changed.
+    Moved,
+    /// Other instructions.
+    Changed,
+    /// It cannot be read on this architecture.
+    Unknown,
+}
+
+impl Code {
+    fn of(old: &Lane, new: &Lane) -> Self {
+        match (old.code, new.code) {
+            (Some(a), Some(b)) if a != b => Self::Changed,
+            (Some(_), Some(_)) if old.offset_in_line != new.offset_in_line => Self::Moved,
+            (Some(_), Some(_)) => Self::Same,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// In tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Moved => "moved",
+            Self::Changed => "changed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A layout in a case, new against old.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The case without the layout.
+    pub case: String,
+    /// The layout.
+    pub layout: String,
+    /// Always `old`.
+    pub reference: &'static str,
+    /// Time of the old build, ns an operation; `None` if every slice was disturbed.
+    pub old: Option<f64>,
+    /// Time of the new one.
+    pub new: Option<f64>,
+    /// The verdict on the new one.
+    pub verdict: Verdict,
+    /// New over old: above 1 is slower. Absent where either is within three times the loop alone.
+    pub ratio: Option<f64>,
+    /// New less old, in ns an operation.
+    pub difference_ns: Option<f64>,
+    /// Corrected interval of the ratio.
+    pub interval: Option<(f64, f64)>,
+    /// How far two boots of the old build are apart, as a share of the time.
+    pub noise_floor: Option<f64>,
+    /// What became of its machine code.
+    pub code: Code,
+    /// Instructions an operation in the old build and in the new one, the loop included, where valgrind counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<(f64, f64)>,
+    /// Pairs of workers behind it: cases with wide intervals are measured in more.
+    pub pairs: usize,
+    /// Samples that were disturbed, in percent.
+    pub disturbed_percent: f64,
+}
+
+impl Record {
+    /// Is a difference so small that, the instructions being the same, where they lie explains it?
+    fn is_of_placement(&self) -> bool {
+        let parts = match self.code {
+            Code::Same => 0.0,
+            Code::Moved => PLACEMENT_PARTS,
+            Code::Changed | Code::Unknown => return false,
+        };
+        let least = self.old.map_or(PLACEMENT_NS, |old| PLACEMENT_NS.max(parts * old));
+        self.verdict.is_difference() && self.difference_ns.is_some_and(|ns| ns.abs() < least)
+    }
+}
+
+/// Everything that was compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Was enough measured to judge?
+    pub can_judge: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// Every comparison.
+    pub verdicts: Vec<Record>,
+    /// Layouts that only the new build has.
+    pub new_layouts: Vec<String>,
+    /// Layouts that only the old build has.
+    pub removed_layouts: Vec<String>,
+    /// Layouts whose machine code is the same in every case that was measured.
+    pub same_code: Vec<String>,
+    /// Pairs of workers.
+    pub pairs: usize,
+}
+
+/// Times of a boot of a lane in one pair of workers: of the old build and of the new one.
+fn of_boot(samples: &Samples) -> Option<(f64, f64)> {
+    let rounds = || samples.rounds.iter().filter_map(|(old, new)| old.zip(*new));
+    Some((low_quartile(rounds().map(|round| round.0))?, low_quartile(rounds().map(|round| round.1))?))
+}
+
+/// The values of the pairs for a layout in a case.
+#[derive(Default)]
+struct Values {
+    old_ns: Vec<f64>,
+    new_ns: Vec<f64>,
+    /// New against old, and one boot of the old build against another.
+    logs: Vec<f64>,
+    differences: Vec<f64>,
+    control: Vec<f64>,
+    /// The loop without a lookup.
+    loop_ns: Option<f64>,
+    samples: usize,
+    disturbed: usize,
+    code: BTreeSet<Code>,
+}
+
+/// Judges what the pairs of workers gave. Differences up to `margin` are negligible.
+pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
+    let mut values: BTreeMap<(String, String), Values> = BTreeMap::new();
+    for pair in pairs {
+        let mut lanes: BTreeMap<(String, String), Vec<&Samples>> = BTreeMap::new();
+        for samples in pair {
+            lanes.entry((samples.old.case.clone(), samples.old.layout.clone())).or_default().push(samples);
+        }
+        for (key, boots) in lanes {
+            let of = values.entry(key).or_default();
+            for samples in &boots {
+                of.samples += samples.rounds.len();
+                of.disturbed += samples.rounds.iter().filter(|(old, new)| old.is_none() || new.is_none()).count();
+                of.code.insert(Code::of(&samples.old, &samples.new));
+                of.loop_ns = of.loop_ns.into_iter().chain(samples.old.loop_ns).reduce(f64::min);
+            }
+            let times: Vec<(f64, f64)> = boots.iter().filter_map(|samples| of_boot(samples)).collect();
+            let logs: Vec<f64> = times.iter().map(|(old, new)| (new / old).ln()).collect();
+            let differences: Vec<f64> = times.iter().map(|(old, new)| new - old).collect();
+            of.logs.extend(mean(&logs));
+            of.differences.extend(mean(&differences));
+            of.old_ns.extend(mean(&times.iter().map(|time| time.0).collect::<Vec<_>>()));
+            of.new_ns.extend(mean(&times.iter().map(|time| time.1).collect::<Vec<_>>()));
+            if let [first, second, ..] = times[..] {
+                // Two means of two boots differ as much as two boots, less a square root of two.
+                of.control.push((first.0 / second.0).ln() / std::f64::consts::SQRT_2);
+            }
+        }
+    }
+    // What two boots of the same differ by is known best from all layouts of a case together.
+    let mut controls: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    for ((case, _), of) in &values {
+        controls.entry(case).or_default().push(of.control.clone());
+    }
+    let floors: BTreeMap<String, Option<f64>> =
+        controls.into_iter().map(|(case, controls)| (case.to_owned(), noise_floor(&controls))).collect();
+    let mut comparisons = Vec::new();
+    let mut records = Vec::new();
+    for ((case, layout), of) in values {
+        let floor = floors.get(&case).copied().flatten();
+        comparisons.push(Comparison { log_ratio: Estimate::of_processes(&of.logs), noise_floor: floor });
+        let (old, new) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied()));
+        let is_near_loop = [old, new].into_iter().flatten().any(|ns| is_near_loop(ns, of.loop_ns));
+        records.push(Record {
+            reference: "old",
+            old,
+            new,
+            verdict: Verdict::Undecided,
+            ratio: mean(&of.logs).map(f64::exp).filter(|_| !is_near_loop),
+            difference_ns: mean(&of.differences),
+            interval: None,
+            noise_floor: floor,
+            // Of several processes the most that was seen.
+            code: of.code.last().copied().unwrap_or(Code::Unknown),
+            instructions: None,
+            pairs: of.logs.len(),
+            disturbed_percent: 100.0 * of.disturbed as f64 / of.samples.max(1) as f64,
+            case,
+            layout,
+        });
+    }
+    for (record, judged) in records.iter_mut().zip(judge(Family::Rest, &comparisons, margin)) {
+        (record.verdict, record.interval) = (judged.verdict, judged.interval.filter(|_| record.ratio.is_some()));
+        if record.is_of_placement() {
+            record.verdict = Verdict::Undecided;
+        }
+    }
+    records
+}
+
+/// The cases in which some layout has no interval yet, or half of an uncorrected one is `width` or wider.
+pub fn wide_cases(pairs: &[Vec<Samples>], width: f64) -> BTreeSet<String> {
+    let mut logs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for pair in pairs {
+        let mut of_pair: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+        for samples in pair {
+            let boots = of_pair.entry((&samples.old.case, &samples.old.layout)).or_default();
+            boots.extend(of_boot(samples).map(|(old, new)| (new / old).ln()));
+        }
+        for (key, boots) in of_pair {
+            logs.entry(key).or_default().extend(mean(&boots));
+        }
+    }
+    let is_wide = |logs: &[f64]| {
+        let interval = Estimate::of_processes(logs).map(|estimate| estimate.interval(0.05));
+        interval.is_none_or(|(low, high)| (high - low) / 2.0 >= width)
+    };
+    logs.iter().filter(|(_, logs)| is_wide(logs)).map(|((case, _), _)| (*case).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::judge::MARGIN;
+    use crate::case::LookupGroup;
+    use crate::case::LookupOp;
+    use crate::case::Pattern;
+    use crate::case::Sections;
+
+    fn lane(layout: &str, boot: u32, code: u64, offset_in_line: u64) -> Lane {
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        Lane {
+            case: group.name(Sections::Hot),
+            group,
+            sections: Sections::Hot,
+            layout: layout.to_owned(),
+            boot,
+            batches: 10,
+            nr_batches: 16,
+            queries: Some(1),
+            answers: Some(1),
+            code: Some(code),
+            offset_in_line,
+            counted_ops: None,
+            loop_ns: None,
+        }
+    }
+
+    /// Pairs in which `a` of the new build takes `ratio` times as long, and `b` as long as before.
+    fn pairs(nr: usize, ratio: f64) -> Vec<Vec<Samples>> {
+        let of = |pair: usize, layout: &str, boot: u32, ratio: f64| {
+            let luck = 1.0 + 0.003 * ((pair * 2 + boot as usize) % 3) as f64;
+            let (code, offset) = if layout == "a" && ratio != 1.0 { (2, 0) } else { (1, 32) };
+            let rounds = (0..5).map(|round| {
+                let noise = 1.0 + 0.001 * f64::from(round % 2);
+                (Some(luck * noise), if round == 4 { None } else { Some(luck * noise * ratio) })
+            });
+            Samples { old: lane(layout, boot, 1, 0), new: lane(layout, boot, code, offset), rounds: rounds.collect() }
+        };
+        let pair = |pair| {
+            let boots = (0..2).flat_map(move |boot| [("a", boot, ratio), ("b", boot, 1.0)]);
+            boots.map(|(layout, boot, ratio)| of(pair, layout, boot, ratio)).collect()
+        };
+        (0..nr).map(pair).collect()
+    }
+
+    #[test]
+    fn a_slowdown_is_found_and_nothing_else() {
+        let records = judged(&pairs(7, 1.05), MARGIN);
+        let of = |layout: &str| records.iter().find(|record| record.layout == layout).unwrap();
+        assert_eq!((of("a").verdict, of("b").verdict), (Verdict::Slower, Verdict::Equal));
+        assert_eq!((of("a").code, of("b").code), (Code::Changed, Code::Moved));
+        assert!((of("a").ratio.unwrap() - 1.05).abs() < 0.001 && (of("a").disturbed_percent - 20.0).abs() < 1e-9);
+        assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
+        assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
+        assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");
+    }
+
+    #[test]
+    fn where_code_lies_is_no_change_of_it() {
+        let of = |ns: f64, ratio: f64, offset_in_line: u64| {
+            let mut pairs = pairs(7, 1.0);
+            for samples in pairs.iter_mut().flatten() {
+                samples.new.offset_in_line = offset_in_line;
+                for (old, new) in &mut samples.rounds {
+                    (*old, *new) = (old.map(|old| old * ns), new.map(|new| new * ns * ratio));
+                }
+            }
+            let record = judged(&pairs, MARGIN).remove(0);
+            (record.code, record.verdict)
+        };
+        assert_eq!(of(1.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.06 ns");
+        assert_eq!(of(5.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.3 ns, but no tenth");
+        assert_eq!(of(5.0, 1.2, 32), (Code::Moved, Verdict::Slower), "a fifth is more than placement");
+        assert_eq!(of(5.0, 1.06, 0), (Code::Same, Verdict::Slower), "nothing was moved");
+    }
+
+    #[test]
+    fn near_the_loop_alone_there_is_no_ratio() {
+        let mut near = pairs(7, 1.5);
+        near.iter_mut().flatten().for_each(|samples| samples.old.loop_ns = Some(0.4));
+        let record = judged(&near, MARGIN).remove(0);
+        assert_eq!((record.ratio, record.interval, record.verdict), (None, None, Verdict::Slower));
+        assert!(record.difference_ns.is_some_and(|ns| ns > 0.4));
+        near.iter_mut().flatten().for_each(|samples| samples.old.loop_ns = Some(0.3));
+        assert!(judged(&near, MARGIN)[0].ratio.is_some());
+    }
+
+    #[test]
+    fn a_case_is_wide_until_every_layout_has_a_narrow_interval() {
+        let case = pairs(1, 1.0)[0][0].old.case.clone();
+        let all = BTreeSet::from([case]);
+        assert_eq!(wide_cases(&pairs(4, 1.0), 0.01), all, "four pairs are too few");
+        assert_eq!(wide_cases(&pairs(7, 1.05), 0.01), BTreeSet::new());
+        assert_eq!(wide_cases(&pairs(7, 1.05), 1e-6), all);
+        let mut disturbed = pairs(7, 1.0);
+        for samples in disturbed.iter_mut().skip(3).flatten().filter(|samples| samples.old.layout == "a") {
+            samples.rounds.fill((None, None));
+        }
+        assert_eq!(wide_cases(&disturbed, 0.01), all, "one layout has three pairs left");
+    }
+}

@@ -1,0 +1,3 @@
+//! Whole measurements: a duel of two builds.
+
+pub mod duel;

@@ -1,0 +1,82 @@
+//! The cases that a piece of work has, by name.
+
+use super::LookupWork;
+use super::work::Work;
+use crate::case::{self, LookupCase, REFERENCE, ReadersGroup, Sections, hotplug_cases, on_map, own_cost_name};
+use memmap_layouts::X86_64;
+use std::collections::BTreeSet;
+
+/// Every lookup case of workloads, from the one list of layouts; each once, however many maps it is measured on.
+pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
+    let layouts = case::layouts::<X86_64>();
+    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+    for work in works {
+        for &sections in &work.sections {
+            let asked = |id: &str| work.layouts.is_empty() || work.layouts.iter().any(|layout| layout == id);
+            let can = layouts.iter().filter(|entry| {
+                asked(entry.id) && (sections == Sections::Boot || entry.caps.hotplug_granule_pages.is_some())
+            });
+            for entry in can {
+                if known.insert((work.group, sections, entry.id)) {
+                    cases.push(LookupCase { group: work.group, sections, layout: entry.id });
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Names of the cases of workloads.
+pub fn names(work: &Work) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let of_work = |work: &LookupWork| -> Vec<String> {
+        lookup_cases(std::slice::from_ref(work)).iter().map(|case| on_map(&case.name(), &work.map)).collect()
+    };
+    let lookups = work.lookups.iter().flat_map(of_work).filter(|name| known.insert(name.clone()));
+    let hotplug = hotplug_cases(&work.hotplug).into_iter().map(|case| case.name());
+    let layouts = case::layouts::<X86_64>();
+    let plugged = || layouts.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
+    let of_readers = |group: &ReadersGroup| plugged().map(|entry| group.case(entry.id)).collect::<Vec<_>>();
+    let readers = work.readers.iter().flat_map(of_readers);
+    let own_cost = work.own_cost.then(|| own_cost_name(REFERENCE));
+    lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Filter;
+    use crate::workload::{self, Workload};
+    use regex::Regex;
+
+    fn works() -> Work {
+        workload::everything(&Workload::builtin(), None)
+    }
+
+    #[test]
+    fn names_are_distinct_and_every_layout_has_some() {
+        let mut all = names(&works());
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        for entry in case::layouts::<X86_64>() {
+            assert!(all.iter().any(|name| name.ends_with(&format!("/{}", entry.id))), "{}", entry.id);
+        }
+        assert!(all.contains(&"pfn_valid/hot/random/cold/subsection@scattered-8192".to_owned()));
+    }
+
+    #[test]
+    fn filters_take_and_leave_out_and_survive_being_written() {
+        let regex = |text| Some(Regex::new(text).unwrap());
+        let hot = Filter::new(regex("^pfn_valid/hot"), regex("/dax"));
+        let wanted: Vec<String> = names(&works()).into_iter().filter(|name| hot.wants(name)).collect();
+        assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/hot/") && !name.contains("dax")), "{wanted:?}");
+        assert!(wanted.len() >= 8, "{wanted:?}");
+        let written = serde_json::to_string(&hot).unwrap();
+        let read: Filter = serde_json::from_str(&written).unwrap();
+        assert!(
+            names(&works()).iter().all(|name| Filter::default().wants(name) && hot.wants(name) == read.wants(name))
+        );
+    }
+}

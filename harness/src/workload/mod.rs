@@ -1,0 +1,645 @@
+//! Workloads: what is measured where, as data. A TOML file a group; those of `harness/workloads` are built in.
+//!
+//! ```toml
+//! about = "Is there a record?"
+//!
+//! [[lookups]]                           # every combination is a case
+//! tier = "default"                      # the shortest tier that runs it
+//! maps = ["this-machine"]               # this-machine, builtin:NAME, or a file; this-machine if left out
+//! layouts = ["flat", "subsection"]      # all if left out
+//! ops = ["pfn_valid"]
+//! modes = ["independent", "chained"]    # the first of each lookup's own if left out
+//! sections = ["boot", "hot"]            # both if left out
+//! patterns = ["sequential", "random"]
+//! invalid_percent = [0, 30]             # 0 if left out
+//! tables = ["hot"]                      # hot if left out
+//! records = ["cache", "memory"]         # of lookups that read records; cache if left out
+//! population = ["common", "disputed"]   # common if left out; disputed: holes in boot sections, of pfn_valid only
+//!
+//! [[hotplug]]                           # on the main map of a run
+//! tier = "full"
+//! sizes = ["2 MiB", "1 GiB"]
+//! positions = ["first", "later"]        # first if left out; sizes that cannot have a position are left out
+//! addresses = ["again", "growth"]       # again (a re-add), growth, fresh; again if left out
+//! several_threads = true                # also with 2, 4, … threads that initialise records, up to one a processor
+//!
+//! [[readers]]                           # readers beside a writer
+//! tier = "full"
+//! every_number = true                   # from one to one a processor; one less than processors if left out
+//!
+//! [[own_cost]]                          # hot-add against a bare populate
+//! tier = "full"
+//!
+//! [[expect]]                            # answers that are checked before anything is timed
+//! map = "builtin:with-holes"
+//! pfn = 0x100000
+//! span = true                           # what a layout answers that calls spans, sections or sub-sections valid
+//! section = true
+//! subsection = true
+//! ```
+
+use crate::case::{
+    Addresses, HotplugGroup, LookupGroup, LookupOp, Mode, Pattern, Population, Position, ReadersGroup, Records,
+    Sections, THIS_MACHINE, Tables, layouts, several_threads,
+};
+use crate::files::line_of;
+use crate::map::builtin;
+use crate::map::source::Source;
+use crate::size::parse_size;
+use crate::workload::tier::Tier;
+use crate::workload::work::Work;
+mod cases;
+pub mod tier;
+pub mod work;
+
+pub use cases::{lookup_cases, names};
+use memmap_layouts::{Geometry, Pfn, Validity, X86_64};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use toml::Spanned;
+
+/// The workloads that are built in, by name.
+const BUILTIN: [(&str, &str); 7] = [
+    ("pfn_valid", include_str!("../../workloads/pfn_valid.toml")),
+    ("pfn_to_page", include_str!("../../workloads/pfn_to_page.toml")),
+    ("page_to_pfn", include_str!("../../workloads/page_to_pfn.toml")),
+    ("scale", include_str!("../../workloads/scale.toml")),
+    ("walkers", include_str!("../../workloads/walkers.toml")),
+    ("hotplug", include_str!("../../workloads/hotplug.toml")),
+    ("answers", include_str!("../../workloads/answers.toml")),
+];
+
+/// What additions are multiples of: a sub-section.
+const SMALLEST_ADDITION: u64 = X86_64::PAGES_PER_SUBSECTION << X86_64::PAGE_SHIFT;
+
+/// Why a workload cannot be used.
+#[derive(Debug, Error)]
+pub enum WorkloadError {
+    /// The file cannot be read.
+    #[error("cannot read the workload {file}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is no workload.
+    #[error("{file}, line {line}: {what}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong, with the values that are allowed.
+        what: String,
+    },
+    /// It measures nothing.
+    #[error("{file}: no [[lookups]], [[hotplug]], [[readers]], [[own_cost]] or [[expect]], so there is nothing to do")]
+    Empty {
+        /// The file.
+        file: String,
+    },
+}
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its name: that of the file.
+    pub name: String,
+    /// One line for people.
+    pub about: String,
+    /// Lookups, one entry a combination.
+    pub lookups: Vec<LookupWork>,
+    /// Additions and removals, each with the shortest tier that does them.
+    pub hotplug: Vec<(Tier, HotplugGroup)>,
+    /// Readers beside a writer.
+    pub readers: Vec<(Tier, ReadersGroup)>,
+    /// The shortest tier that measures what hotplug costs on top of the unavoidable.
+    pub own_cost: Option<Tier>,
+    /// Answers to be checked.
+    pub expect: Vec<Expectation>,
+}
+
+/// Lookups on a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupWork {
+    /// The shortest tier that runs them.
+    pub tier: Tier,
+    /// The map: `this-machine`, `builtin:NAME` or a file.
+    pub map: String,
+    /// Ids of layouts; empty for all.
+    pub layouts: Vec<String>,
+    /// The lookup.
+    pub group: LookupGroup,
+    /// Boot memory, hot-added memory, or both.
+    pub sections: Vec<Sections>,
+}
+
+/// What is known of a page frame of a map at boot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// `builtin:NAME`, or a file.
+    pub map: String,
+    /// The page frame.
+    pub pfn: u64,
+    /// Valid where everything below the highest page is.
+    pub span: bool,
+    /// Valid where whole sections are.
+    pub section: bool,
+    /// Valid where sub-sections are, and boot sections are not as a whole.
+    pub subsection: bool,
+}
+
+impl Expectation {
+    /// The page frame.
+    pub fn pfn(&self) -> Pfn {
+        Pfn(self.pfn)
+    }
+
+    /// Is it valid for a layout with this validity?
+    pub fn answer(&self, validity: Validity) -> bool {
+        match validity {
+            Validity::Span => self.span,
+            // At boot every section is a boot section.
+            Validity::Section | Validity::Subsection { early_is_whole: true } => self.section,
+            Validity::Subsection { early_is_whole: false } => self.subsection,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    about: String,
+    #[serde(default)]
+    lookups: Vec<Lookups>,
+    #[serde(default)]
+    hotplug: Vec<Hotplug>,
+    #[serde(default)]
+    readers: Vec<Readers>,
+    #[serde(default)]
+    own_cost: Vec<OwnCost>,
+    #[serde(default)]
+    expect: Vec<Spanned<Expectation>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookups {
+    tier: Tier,
+    #[serde(default = "this_machine")]
+    maps: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    layouts: Vec<Spanned<String>>,
+    ops: Spanned<Vec<LookupOp>>,
+    modes: Option<Spanned<Vec<Mode>>>,
+    #[serde(default = "both_sections")]
+    sections: Spanned<Vec<Sections>>,
+    patterns: Spanned<Vec<Pattern>>,
+    #[serde(default = "all_valid")]
+    invalid_percent: Spanned<Vec<u32>>,
+    #[serde(default = "hot_tables")]
+    tables: Spanned<Vec<Tables>>,
+    records: Option<Spanned<Vec<Records>>>,
+    #[serde(default = "common_population")]
+    population: Spanned<Vec<Population>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hotplug {
+    tier: Tier,
+    sizes: Spanned<Vec<Spanned<String>>>,
+    #[serde(default = "with_a_section")]
+    positions: Spanned<Vec<Position>>,
+    #[serde(default = "same_addresses")]
+    addresses: Spanned<Vec<Addresses>>,
+    #[serde(default)]
+    several_threads: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Readers {
+    tier: Tier,
+    #[serde(default)]
+    every_number: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnCost {
+    tier: Tier,
+}
+
+fn with_a_section() -> Spanned<Vec<Position>> {
+    Spanned::new(0..0, vec![Position::First])
+}
+
+fn same_addresses() -> Spanned<Vec<Addresses>> {
+    Spanned::new(0..0, vec![Addresses::Again])
+}
+
+fn this_machine() -> Spanned<Vec<Spanned<String>>> {
+    Spanned::new(0..0, vec![Spanned::new(0..0, THIS_MACHINE.to_owned())])
+}
+
+fn both_sections() -> Spanned<Vec<Sections>> {
+    Spanned::new(0..0, Sections::ALL.to_vec())
+}
+
+fn all_valid() -> Spanned<Vec<u32>> {
+    Spanned::new(0..0, vec![0])
+}
+
+fn hot_tables() -> Spanned<Vec<Tables>> {
+    Spanned::new(0..0, vec![Tables::Hot])
+}
+
+fn common_population() -> Spanned<Vec<Population>> {
+    Spanned::new(0..0, vec![Population::Common])
+}
+
+/// A file that is being understood.
+struct Reading<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Reading<'_> {
+    fn error<T>(&self, at: &Spanned<T>, what: String) -> WorkloadError {
+        self.error_at(at.span().start, what)
+    }
+
+    fn error_at(&self, offset: usize, what: String) -> WorkloadError {
+        WorkloadError::Malformed { file: self.file.to_owned(), line: line_of(self.text, offset), what }
+    }
+
+    /// An empty list would be no case at all, silently.
+    fn check_filled<T>(&self, name: &str, list: &Spanned<Vec<T>>) -> Result<(), WorkloadError> {
+        match list.get_ref().is_empty() {
+            true => {
+                Err(self.error(list, format!("{name} is empty, so there is no case; leave it out for what is usual")))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn check_map(&self, map: &Spanned<String>) -> Result<(), WorkloadError> {
+        let name = map.get_ref();
+        match name.strip_prefix("builtin:") {
+            Some(known) if builtin::by_name(known).is_none() => {
+                let all = builtin::names().map(|name| format!("builtin:{name}")).collect::<Vec<_>>().join(", ");
+                Err(self.error(map, format!("there is no map {name:?}; there are {THIS_MACHINE}, {all}, and files")))
+            }
+            None if name.is_empty() || name == "-" => {
+                Err(self.error(map, format!("{name:?} is no map; write {THIS_MACHINE}, builtin:NAME, or a file")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_layout(&self, layout: &Spanned<String>) -> Result<(), WorkloadError> {
+        let known: Vec<&str> = layouts::<X86_64>().iter().map(|entry| entry.id).collect();
+        if known.contains(&layout.get_ref().as_str()) {
+            return Ok(());
+        }
+        let what = format!("there is no layout {:?}; there are {}", layout.get_ref(), known.join(", "));
+        Err(self.error(layout, what))
+    }
+
+    /// Every combination, in order; what makes no sense together is an error where it was asked for.
+    fn lookups(&self, of: &Lookups) -> Result<Vec<LookupWork>, WorkloadError> {
+        of.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
+        of.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
+        if let Some(percent) = of.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
+            let what = format!("{percent} of a hundred queries cannot be invalid; write 0 to 100");
+            return Err(self.error(&of.invalid_percent, what));
+        }
+        self.check_filled("ops", &of.ops)?;
+        self.check_filled("patterns", &of.patterns)?;
+        self.check_filled("invalid_percent", &of.invalid_percent)?;
+        self.check_filled("tables", &of.tables)?;
+        self.check_filled("sections", &of.sections)?;
+        of.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
+        self.check_filled("maps", &of.maps)?;
+        self.check_filled("population", &of.population)?;
+        of.records.as_ref().map_or(Ok(()), |records| self.check_filled("records", records))?;
+        let mut works = Vec::new();
+        for &op in of.ops.get_ref() {
+            let usual = [op.usual_mode()];
+            let modes = of.modes.as_ref().map_or(&usual[..], |modes| modes.get_ref());
+            for &mode in modes {
+                if !op.modes().contains(&mode) {
+                    let known = op.modes().iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ");
+                    let what = format!("{op} has no mode {}; it has {known}", mode.name());
+                    return Err(self.error(of.modes.as_ref().unwrap_or(&Spanned::new(0..0, vec![])), what));
+                }
+                for &pattern in of.patterns.get_ref() {
+                    for &invalid_percent in of.invalid_percent.get_ref() {
+                        for &tables in of.tables.get_ref() {
+                            let plain =
+                                LookupGroup { mode, invalid_percent, tables, ..LookupGroup::plain(op, pattern) };
+                            for group in self.variants(of, plain)? {
+                                self.check_group(of, &group)?;
+                                works.extend(of.maps.get_ref().iter().map(|map| LookupWork {
+                                    tier: of.tier,
+                                    map: map.get_ref().clone(),
+                                    layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
+                                    group,
+                                    sections: of.sections.get_ref().clone(),
+                                }));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(works)
+    }
+
+    /// A group with each state of the records and each population that is asked for.
+    fn variants(&self, of: &Lookups, group: LookupGroup) -> Result<Vec<LookupGroup>, WorkloadError> {
+        let reads = group.op.reads_records(group.mode);
+        let records = match &of.records {
+            Some(asked) if !reads => {
+                let (op, mode) = (group.op, group.mode.name());
+                return Err(self.error(asked, format!("{op} {mode} reads no record; leave records out")));
+            }
+            // Whatever empties the caches of tables empties them of records.
+            _ if reads && group.tables == Tables::Cold => vec![Some(Records::Memory)],
+            Some(asked) => asked.get_ref().iter().copied().map(Some).collect(),
+            None if reads => vec![Some(Records::Cache)],
+            None => vec![None],
+        };
+        let mut variants = Vec::new();
+        for &population in of.population.get_ref() {
+            if population == Population::Disputed && (group.op != LookupOp::PfnValid || group.invalid_percent > 0) {
+                let what =
+                    "only pfn_valid with invalid_percent 0 may be asked for pages that some layouts call invalid";
+                return Err(self.error(&of.population, what.to_owned()));
+            }
+            variants.extend(records.iter().map(|&records| LookupGroup { records, population, ..group }));
+        }
+        Ok(variants)
+    }
+
+    /// Every combination that there is, fresh addresses first: larger additions would use them.
+    fn hotplug(&self, of: &Hotplug) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
+        self.check_filled("sizes", &of.sizes)?;
+        self.check_filled("positions", &of.positions)?;
+        self.check_filled("addresses", &of.addresses)?;
+        let mut groups = Vec::new();
+        let threads = if of.several_threads { several_threads() } else { Vec::new() };
+        for &addresses in of.addresses.get_ref() {
+            for &position in of.positions.get_ref() {
+                for text in of.sizes.get_ref() {
+                    let size = parse_size(text.get_ref()).map_err(|error| self.error(text, error.to_string()))?;
+                    if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
+                        let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
+                        return Err(self.error(text, what));
+                    }
+                    if !position.has::<X86_64>(size) {
+                        continue;
+                    }
+                    let plain = HotplugGroup { addresses, position, ..HotplugGroup::plain(size) };
+                    groups.push((of.tier, plain));
+                    groups
+                        .extend(threads.iter().map(|&init_threads| (of.tier, HotplugGroup { init_threads, ..plain })));
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    fn check_group(&self, of: &Lookups, group: &LookupGroup) -> Result<(), WorkloadError> {
+        let op = group.op;
+        if group.invalid_percent > 0 && !op.bears_invalid() {
+            let what =
+                format!("{op} may be asked only for valid page frames; pfn_valid and valid_to_page for others too");
+            return Err(self.error(&of.invalid_percent, what));
+        }
+        if group.tables == Tables::Cold && (group.pattern != Pattern::Random || group.invalid_percent > 0) {
+            let what = "cold tables go with the pattern random and invalid_percent 0: each section is asked for once";
+            return Err(self.error(&of.tables, what.to_owned()));
+        }
+        if op == LookupOp::NextValidPfn && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
+            let what = format!("{op} is a walk: its pattern is sequential, and its tables are hot");
+            return Err(self.error(&of.patterns, what));
+        }
+        Ok(())
+    }
+}
+
+impl Workload {
+    /// Reads a workload; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`WorkloadError`], with the line and the values that are allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, WorkloadError> {
+        let source = Reading { file, text };
+        let parsed: File = toml::from_str(text).map_err(|error| {
+            let what = error.message().to_owned();
+            source.error_at(error.span().map_or(0, |span| span.start), what)
+        })?;
+        let mut lookups = Vec::new();
+        for of in &parsed.lookups {
+            lookups.extend(source.lookups(of)?);
+        }
+        let mut hotplug: Vec<(Tier, HotplugGroup)> = Vec::new();
+        for of in &parsed.hotplug {
+            hotplug.extend(source.hotplug(of)?);
+        }
+        let of_readers = |of: &Readers| {
+            let groups = if of.every_number { ReadersGroup::every() } else { vec![ReadersGroup::usual()] };
+            groups.into_iter().map(|group| (of.tier, group)).collect::<Vec<_>>()
+        };
+        let readers: Vec<(Tier, ReadersGroup)> = parsed.readers.iter().flat_map(of_readers).collect();
+        let own_cost = parsed.own_cost.iter().map(|of| of.tier).min();
+        for expectation in &parsed.expect {
+            let map = Spanned::new(expectation.span(), expectation.get_ref().map.clone());
+            source.check_map(&map)?;
+            if expectation.get_ref().map == THIS_MACHINE {
+                let what = "what is expected of another machine's map cannot be known of this one's; name a map";
+                return Err(source.error(&map, what.to_owned()));
+            }
+        }
+        let beside = !hotplug.is_empty() || !readers.is_empty() || own_cost.is_some();
+        if lookups.is_empty() && !beside && parsed.expect.is_empty() {
+            return Err(WorkloadError::Empty { file: file.to_owned() });
+        }
+        let name = Path::new(file).file_stem().map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into());
+        let expect = parsed.expect.into_iter().map(Spanned::into_inner).collect();
+        Ok(Self { name, about: parsed.about, lookups, hotplug, readers, own_cost, expect })
+    }
+
+    /// Reads a workload from a file.
+    ///
+    /// # Errors
+    /// [`WorkloadError`].
+    pub fn read(path: &Path) -> Result<Self, WorkloadError> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| WorkloadError::Io { file: file.clone(), source })?;
+        Self::parse(&file, &text)
+    }
+
+    /// Those of these files; those that are built in if there are none.
+    ///
+    /// # Errors
+    /// [`WorkloadError`].
+    pub fn chosen(paths: &[PathBuf]) -> Result<Vec<Self>, WorkloadError> {
+        match paths.is_empty() {
+            true => Ok(Self::builtin()),
+            false => paths.iter().map(|path| Self::read(path)).collect(),
+        }
+    }
+
+    /// Those that are built in.
+    pub fn builtin() -> Vec<Self> {
+        let parse = |(name, text)| Self::parse(&format!("{name}.toml"), text).expect("tests read them all");
+        BUILTIN.into_iter().map(parse).collect()
+    }
+}
+
+/// Everything that workloads measure up to a tier, whatever the map; each group once, in the order in which it is there first.
+pub fn everything(workloads: &[Workload], tier: Option<Tier>) -> Work {
+    let runs = |of: Tier| tier.is_none_or(|tier| of <= tier);
+    let mut work = Work::default();
+    for workload in workloads {
+        work.lookups.extend(workload.lookups.iter().filter(|of| runs(of.tier)).cloned());
+        for (_, group) in workload.hotplug.iter().filter(|(tier, _)| runs(*tier)) {
+            if !work.hotplug.contains(group) {
+                work.hotplug.push(*group);
+            }
+        }
+        for (_, group) in workload.readers.iter().filter(|(tier, _)| runs(*tier)) {
+            if !work.readers.contains(group) {
+                work.readers.push(*group);
+            }
+        }
+        work.own_cost |= workload.own_cost.is_some_and(runs);
+    }
+    // Fresh addresses first, before larger additions have used them.
+    work.hotplug.sort_by_key(|group| group.addresses != Addresses::Fresh);
+    work
+}
+
+/// Where a map of a workload comes from.
+pub fn source_of(map: &str) -> Source {
+    match map {
+        THIS_MACHINE => Source::ThisMachine,
+        other => other.parse().unwrap_or_else(|never: std::convert::Infallible| match never {}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_ones_are_read_and_name_each_case_once() {
+        let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
+        let mut names: Vec<String> = works
+            .iter()
+            .flat_map(|work| work.sections.iter().map(|&on| format!("{} {}", work.map, work.group.name(on))))
+            .collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "two entries make the same case");
+        for op in LookupOp::ALL {
+            for &mode in op.modes() {
+                let has = |work: &&LookupWork| work.group.op == op && work.group.mode == mode;
+                assert!(works.iter().any(|work| has(&work)), "{op} {}", mode.name());
+            }
+        }
+    }
+
+    /// A line of a figure: at every size both lookups, each made of few enough steps that nothing hides between.
+    #[test]
+    fn memory_is_scaled_from_one_gibibyte_to_four_tebibytes() {
+        let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
+        for op in [LookupOp::PfnValid, LookupOp::PfnToPage] {
+            let group = LookupGroup::plain(op, Pattern::Random);
+            let of_scale =
+                works.iter().filter(|work| work.group == group && work.map.starts_with("builtin:scattered-"));
+            let mut bytes: Vec<u64> = of_scale
+                .map(|work| {
+                    assert_eq!(work.sections, Sections::ALL);
+                    source_of(&work.map).load().unwrap().ram_bytes()
+                })
+                .collect();
+            bytes.sort_unstable();
+            assert_eq!((bytes[0], bytes[bytes.len() - 1]), (1 << 30, 4 << 40), "{op}");
+            assert!(bytes.windows(2).all(|pair| pair[0] < pair[1] && pair[1] <= 8 * pair[0]), "{op}: {bytes:?}");
+        }
+    }
+
+    fn what_is_wrong(text: &str) -> String {
+        Workload::parse("w.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_malformed_one_names_file_line_and_what_is_allowed() {
+        let lookups = |more: &str| format!("about = \"x\"\n[[lookups]]\ntier = \"full\"\n{more}");
+        for (text, line, allowed) in [
+            (lookups("ops = [\"pfn_vaild\"]\npatterns = [\"random\"]"), 4, "`pfn_to_page`"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"randm\"]"), 5, "`zipf`"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nmodes = [\"touching\"]"), 6, "chained"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nlayouts = [\"holey\"]"), 6, "subsection"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\nmaps = [\"builtin:x\"]"), 6, "this-machine"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\ninvalid_percent = [101]"), 6, "0 to 100"),
+            (lookups("ops = [\"pfn_to_page\"]\npatterns = [\"random\"]\ninvalid_percent = [2]"), 6, "pfn_valid"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\ntables = [\"cold\"]"), 6, "random"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"random\"]\npattern = 1"), 6, "`patterns`"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"3 MiB\"]".to_owned(), 4, "multiple of 2 MiB"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
+            ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"2M\"]\naddresses = [\"grow\"]".to_owned(), 5, "`growth`"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "patterns is empty"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nsections = []"), 6, "sections is empty"),
+            ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
+            ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
+            ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),
+            ("about = \"x\"\n[[expect]]\nmap = \"this-machine\"\npfn = 1\nspan = true\nsection = true\nsubsection = true".to_owned(), 2, "name a map"),
+        ] {
+            let what = what_is_wrong(&text);
+            assert!(what.starts_with(&format!("w.toml, line {line}: ")) && what.contains(allowed), "{text}\n{what}");
+        }
+        assert!(what_is_wrong("about = \"nothing\"").contains("nothing to do"));
+        assert!(Workload::read(Path::new("/no/such.toml")).unwrap_err().to_string().contains("/no/such.toml"));
+    }
+
+    #[test]
+    fn a_longer_tier_has_what_a_shorter_one_has() {
+        let workloads = Workload::builtin();
+        let of = |tier| everything(&workloads, Some(tier));
+        let full = of(Tier::Full);
+        for tier in Tier::ALL {
+            let shorter = of(tier);
+            assert!(shorter.hotplug.iter().all(|group| full.hotplug.contains(group)), "{tier}");
+            assert!(shorter.readers.iter().all(|group| full.readers.contains(group)) && shorter.own_cost, "{tier}");
+        }
+        assert!(full.hotplug.contains(&HotplugGroup::plain(64 << 30)));
+        assert!(full.readers.iter().any(ReadersGroup::is_oversubscribed));
+        let fresh = full.hotplug.iter().map(|group| group.addresses == Addresses::Fresh).collect::<Vec<_>>();
+        assert!(fresh[0] && fresh.is_sorted_by_key(|fresh| !fresh), "fresh addresses first");
+        let growth = |tier, size| {
+            let group = HotplugGroup { addresses: Addresses::Growth, ..HotplugGroup::plain(size) };
+            of(tier).hotplug.contains(&group)
+        };
+        assert!([2 << 20, 128 << 20].into_iter().all(|size| growth(Tier::Default, size) && !growth(Tier::Smoke, size)));
+    }
+
+    #[test]
+    fn every_combination_is_a_case() {
+        let text = "about = \"x\"\n[[lookups]]\ntier = \"quick\"\nmaps = [\"this-machine\", \"builtin:scattered-64\"]\n\
+                    ops = [\"pfn_valid\"]\nmodes = [\"independent\", \"chained\"]\npatterns = [\"random\", \"zipf\"]\n\
+                    invalid_percent = [0, 2, 30]\n";
+        assert_eq!(Workload::parse("dir/w.toml", text).unwrap().lookups.len(), 2 * 2 * 2 * 3);
+        assert_eq!(Workload::parse("dir/w.toml", text).unwrap().name, "w");
+    }
+}

@@ -1,0 +1,135 @@
+//! How much is measured.
+
+use crate::case::HotplugGroup;
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// How much is measured; a tier runs what the ones before it do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ValueEnum, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Under 10 seconds: shows that everything works.
+    Smoke,
+    /// Under 60 seconds: what `pfnbench` alone runs. Lookups in five processes or more, so that verdicts have intervals.
+    #[default]
+    Default,
+    /// Under 2 minutes: chained and cold lookups too, in seven processes or more.
+    Quick,
+    /// Under 10 minutes: every mode and pattern, on maps of other machines too, in seven processes.
+    Full,
+}
+
+impl Tier {
+    /// All tiers, the shortest first.
+    pub const ALL: [Tier; 4] = [Tier::Smoke, Tier::Default, Tier::Quick, Tier::Full];
+
+    /// Name on the command line and in workloads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Smoke => "smoke",
+            Tier::Default => "default",
+            Tier::Quick => "quick",
+            Tier::Full => "full",
+        }
+    }
+
+    /// Processes in which lookups are measured, at least.
+    pub fn processes(self) -> u32 {
+        match self {
+            Tier::Smoke => 1,
+            Tier::Default => 5,
+            Tier::Quick | Tier::Full => 7,
+        }
+    }
+
+    /// How long measuring may take by the clock; more processes are added while there is time and intervals are wide. `None`: as
+    /// long as the processes of the tier take.
+    pub fn time_limit(self) -> Option<Duration> {
+        match self {
+            Tier::Default => Some(Duration::from_secs(50)),
+            Tier::Quick => Some(Duration::from_secs(105)),
+            Tier::Smoke | Tier::Full => None,
+        }
+    }
+
+    /// How much of each case.
+    pub fn effort(self) -> Effort {
+        let default = Effort {
+            slice: Duration::from_micros(300),
+            boots: 2,
+            pairs: 5,
+            cold_rounds: 5,
+            hotplug_samples: 10_000,
+            hotplug_time: Duration::from_millis(250),
+            readers_slice: Duration::from_millis(40),
+            readers_rounds: 3,
+        };
+        // Longer tiers have time for the tails of hotplug and of readers.
+        let long = Effort {
+            cold_rounds: 6,
+            hotplug_time: Duration::from_millis(600),
+            readers_slice: Duration::from_millis(100),
+            readers_rounds: 6,
+            ..default
+        };
+        match self {
+            Tier::Smoke => Effort {
+                slice: Duration::from_micros(200),
+                boots: 1,
+                pairs: 3,
+                cold_rounds: 4,
+                hotplug_samples: 1_000,
+                hotplug_time: Duration::from_millis(150),
+                readers_slice: Duration::from_millis(50),
+                readers_rounds: 2,
+            },
+            Tier::Default => default,
+            Tier::Quick => Effort { cold_rounds: 3, ..default },
+            Tier::Full => Effort { slice: Duration::from_micros(500), pairs: 4, ..long },
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Groups other than the usual have these parts of its samples and its time.
+const SAMPLES_OF_VARIANTS: u64 = 10;
+const TIME_OF_VARIANTS: u32 = 5;
+
+/// How much of each case is measured.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Effort {
+    /// Length of a slice of lookups.
+    pub slice: Duration,
+    /// Boots of each layout in a process.
+    pub boots: u32,
+    /// Pairs of rounds, one forwards and one backwards, in which each layout has a slice: a sample each.
+    pub pairs: u32,
+    /// Rounds in which the caches are emptied and each layout is asked once.
+    pub cold_rounds: u32,
+    /// Hotplug stops at this many samples a layout and size,
+    pub hotplug_samples: u64,
+    /// or after this long.
+    pub hotplug_time: Duration,
+    /// Length of a slice of readers beside a writer.
+    pub readers_slice: Duration,
+    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
+    pub readers_rounds: u32,
+}
+
+impl Effort {
+    /// Samples at which each layout stops, and the time after which. Variants get a part of both.
+    pub fn hotplug(&self, group: &HotplugGroup) -> (u64, Duration) {
+        let (samples, time) = (self.hotplug_samples, self.hotplug_time);
+        if group.is_plain() { (samples, time) } else { (samples / SAMPLES_OF_VARIANTS, time / TIME_OF_VARIANTS) }
+    }
+}

@@ -1,0 +1,75 @@
+//! What is measured on a map.
+
+use crate::case::{HotplugGroup, ReadersGroup, Sections, Tables};
+use crate::workload::tier::Effort;
+use crate::workload::{Expectation, LookupWork};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The unit of what comes before anything is timed.
+pub const BOOT: &str = "boot";
+
+/// The unit of what hotplug costs on top of the unavoidable.
+pub const OWN_COST: &str = "own_cost";
+
+/// An estimate for emptying the caches once.
+const COLD_ROUND: Duration = Duration::from_millis(30);
+
+/// What is measured on a map.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// Lookups.
+    pub lookups: Vec<LookupWork>,
+    /// Counters around lookups.
+    pub counters: bool,
+    /// Additions and removals.
+    pub hotplug: Vec<HotplugGroup>,
+    /// Readers beside a writer.
+    pub readers: Vec<ReadersGroup>,
+    /// What hotplug costs on top of the unavoidable.
+    pub own_cost: bool,
+    /// Answers that are known beforehand.
+    pub expect: Vec<Expectation>,
+}
+
+impl Work {
+    /// True if nothing is to be measured.
+    pub fn is_empty(&self) -> bool {
+        self.lookups.is_empty() && self.hotplug.is_empty() && self.readers.is_empty() && !self.own_cost
+    }
+
+    /// The units that this makes, in their order: what is on disk as a whole or not at all.
+    pub fn units(&self) -> Vec<String> {
+        let mut units = vec![BOOT.to_owned()];
+        units.extend(self.lookups.iter().map(unit_of));
+        units.extend(self.hotplug.iter().map(HotplugGroup::name));
+        units.extend(self.readers.iter().map(ReadersGroup::name));
+        units.extend(self.own_cost.then(|| OWN_COST.to_owned()));
+        units
+    }
+
+    /// An upper estimate for the timed part, for so many layouts.
+    pub fn estimate(&self, effort: &Effort, layouts: usize) -> Duration {
+        let nr = layouts as u32;
+        let lookups = self.lookups.iter().map(|work| lookups(work, effort, nr));
+        let hotplug = self.hotplug.iter().map(|group| effort.hotplug(group).1 * nr).sum::<Duration>();
+        // Three kinds of company, each once for throughput and for half as long for the tail.
+        let readers = effort.readers_slice * effort.readers_rounds * 9 / 2 * nr * self.readers.len() as u32;
+        let own_cost = if self.own_cost { effort.hotplug_time } else { Duration::ZERO };
+        lookups.sum::<Duration>() + hotplug + readers + own_cost
+    }
+}
+
+fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
+    let kinds = work.sections.len() as u32;
+    match work.group.tables {
+        Tables::Hot => effort.slice * 2 * effort.pairs * layouts * kinds,
+        Tables::Cold => COLD_ROUND * effort.cold_rounds * kinds,
+    }
+}
+
+/// The unit of a group of lookups: boot and hot-added memory take turns in it.
+pub fn unit_of(work: &LookupWork) -> String {
+    let names = work.sections.iter().map(|&sections: &Sections| work.group.name(sections));
+    names.collect::<Vec<_>>().join(" ")
+}
