@@ -1,7 +1,7 @@
 //! `cargo bench --bench lookups`: lookups through criterion, on this machine's map.
 
 use criterion::Criterion;
-use pfnbench::case::Sections;
+use pfnbench::case::Memory;
 use pfnbench::engine::contestant::Contestant;
 use pfnbench::engine::probe::lookup::{Prepared, Window};
 use pfnbench::engine::probe::query_array::Placement;
@@ -30,12 +30,12 @@ fn main() -> anyhow::Result<()> {
             .sample_size(40)
             .configure_from_args()
     });
-    for sections in Sections::ALL {
-        if sections == Sections::Hot && !field.add_hot_window(&Interrupt::default())? {
+    for memory in Memory::ALL {
+        if memory == Memory::Added && !field.add_hot_window(&Interrupt::default())? {
             eprintln!("skipped: the physical space has no room for hot-added memory above the map");
             continue;
         }
-        for case in cases.iter().filter(|case| case.sections == sections) {
+        for case in cases.iter().filter(|case| case.memory == memory) {
             let Some(layout) = field.layouts.iter().find(|layout| layout.id() == case.layout) else {
                 let refused = field.refused.iter().find(|refused| refused.layout == case.layout);
                 eprintln!(
@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
                 );
                 continue;
             };
-            let queries = field.queries(&case.group, sections);
+            let queries = field.queries(&case.group, memory);
             let mut placement = Placement::aligned();
             let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle(), &mut placement);
             let prepared = prepared.map_err(anyhow::Error::msg)?;
@@ -87,7 +87,7 @@ fn bench<G: memmap_layouts::Geometry>(
     layout: &dyn Contestant<G>,
     prepared: &Prepared,
 ) {
-    let mut group = criterion.benchmark_group(case.group.name(case.sections));
+    let mut group = criterion.benchmark_group(case.group.name(case.memory));
     // An iteration is one lookup, so criterion's times are times a lookup.
     let name = start.name(case.layout);
     group.bench_function(name, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));

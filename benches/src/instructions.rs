@@ -17,7 +17,7 @@ use memmap_layouts::{
     AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, Page, Pfn,
     PfnRange, RecordStore, RemoveParams, SectionFlags, X86_64,
 };
-use pfnbench::case::{Layout, LookupOp, Sections};
+use pfnbench::case::{Layout, LookupOp, Memory};
 use pfnbench::engine::probe::lookup;
 use pfnbench::record::instructions::{Case, Counted, InstructionRow, Toolchain, Update, cases_of, instructions};
 use std::hint::black_box;
@@ -285,10 +285,10 @@ impl Run {
         L::boot(&map, &Config::default(), store).map_err(|error| error.to_string())
     }
 
-    fn lookup<L: Memmap<Geometry = X86_64>>(layout: &L, op: LookupOp, on: Sections) -> Result<(), String> {
+    fn lookup<L: Memmap<Geometry = X86_64>>(layout: &L, op: LookupOp, on: Memory) -> Result<(), String> {
         let pfns = match on {
-            Sections::Boot => queries(BOOT.into_iter().flatten()),
-            Sections::Hot => queries(HOT),
+            Memory::Boot => queries(BOOT.into_iter().flatten()),
+            Memory::Added => queries(HOT),
         };
         let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
         // A walk that is asked at a valid page frame finds it at once; its answer is that of `page_to_pfn`.
@@ -338,11 +338,11 @@ impl Run {
     /// The cases of a layout, in the order of [`cases`](pfnbench::record::instructions::cases).
     fn layout<L: Memmap<Geometry = X86_64>>(
         &mut self,
-        add_hot: impl FnOnce(&L) -> Result<(), String>,
+        add_more: impl FnOnce(&L) -> Result<(), String>,
         update: impl Fn(&L, Update, u64) -> Result<(), String>,
     ) -> Result<(), String> {
         let layout = Self::boot::<L>()?;
-        add_hot(&layout)?;
+        add_more(&layout)?;
         for case in cases_of::<X86_64>(&Layout::new::<L>()) {
             let result = match case.counted {
                 Counted::Lookup(op, on) => Self::lookup(&layout, op, on),
@@ -363,10 +363,10 @@ impl Visitor<X86_64> for Run {
     }
 
     fn hotplug<L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags>(&mut self) {
-        let add_hot =
+        let add_more =
             |layout: &L| layout.add(sections(HOT), &AddParams::default(), &mut ()).map_err(|error| error.to_string());
         if self.result.is_ok() {
-            self.result = self.layout::<L>(add_hot, Self::update::<L>);
+            self.result = self.layout::<L>(add_more, Self::update::<L>);
         }
     }
 }

@@ -41,9 +41,12 @@ fn counts_of_two_runs_are_identical() {
     };
     assert_eq!(one, two);
     let value = |name: &str| one.iter().find(|row| row.limit_name() == name).unwrap().value;
-    assert!(value("pfn_valid/hot/subsection") > value("pfn_valid/hot/vmemmap-section"), "the sub-section map is read");
+    assert!(
+        value("pfn_valid/added/subsection") > value("pfn_valid/added/vmemmap-section"),
+        "the sub-section map is read"
+    );
     assert!(value("pfn_to_page/boot/sparse") > value("pfn_to_page/boot/flat"), "a table is walked");
     assert!(one.iter().all(|row| row.value > 0.0), "{one:?}");
     // A lookup has no loop and no call, so it takes the same for every page.
-    assert!(one.iter().filter(|row| row.sections.is_some()).all(|row| row.value.fract() == 0.0), "{one:?}");
+    assert!(one.iter().filter(|row| row.memory.is_some()).all(|row| row.value.fract() == 0.0), "{one:?}");
 }

@@ -5,7 +5,7 @@ for (const figure of document.querySelectorAll('figure[data-figure="heat"]')) {
   const body = table.tBodies[0];
   const lines = [...body.rows];
   const filter = figure.querySelector(".heat-filter");
-  const sections = figure.querySelector(".heat-sections");
+  const memory = figure.querySelector(".heat-memory");
   const count = figure.querySelector(".heat-count");
   const labels = new Map(lines.map((line) => [line, [...line.cells].slice(0, 4).map((cell) => cell.textContent).join(" ").toLowerCase()]));
 
@@ -13,14 +13,14 @@ for (const figure of document.querySelectorAll('figure[data-figure="heat"]')) {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const line of lines) {
-      const wanted = (sections.value === "all" || line.dataset.sections === sections.value) && words.every((word) => labels.get(line).includes(word));
+      const wanted = (memory.value === "all" || line.dataset.memory === memory.value) && words.every((word) => labels.get(line).includes(word));
       line.hidden = !wanted;
       shown += wanted ? 1 : 0;
     }
     count.textContent = shown === lines.length ? `${shown} operations.` : `${shown} of ${lines.length} operations.`;
   };
   filter.addEventListener("input", show);
-  sections.addEventListener("change", show);
+  memory.addEventListener("change", show);
 
   for (const box of figure.querySelectorAll('input[name="layout"]')) {
     const column = () => {

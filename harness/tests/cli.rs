@@ -109,11 +109,11 @@ fn a_run_leaves_a_folder_that_checks_out() {
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for layout in ["flat", "sparse", "subsection", "dax"] {
         for op in ["pfn_valid", "pfn_to_page", "page_to_pfn", "valid_to_page"] {
-            for sections in ["boot", "hot"] {
-                let of = |row: &&Value| row["layout"] == layout && row["op"] == op && row["sections"] == sections;
+            for memory in ["boot", "added"] {
+                let of = |row: &&Value| row["layout"] == layout && row["op"] == op && row["memory"] == memory;
                 let measured = rows.iter().filter(of).filter(|row| row["status"] == "ok").count();
-                let offered = !(layout == "flat" && sections == "hot");
-                assert_eq!(measured > 0, offered, "{layout} {op} {sections}");
+                let offered = !(layout == "flat" && memory == "added");
+                assert_eq!(measured > 0, offered, "{layout} {op} {memory}");
             }
         }
     }
@@ -175,7 +175,7 @@ fn ratios_over_five_processes_have_intervals() {
     let headline = &verdicts[0];
     assert_eq!(
         (headline["case"].as_str(), headline["reference"].as_str()),
-        (Some("pfn_valid/hot/random"), Some("vmemmap-section"))
+        (Some("pfn_valid/added/random"), Some("vmemmap-section"))
     );
     assert_eq!(result["can_judge"].as_bool().unwrap(), result["reasons"].as_array().unwrap().is_empty());
     let path = dir.path().join(result["run"].as_str().unwrap());
@@ -200,7 +200,7 @@ fn ratios_over_five_processes_have_intervals() {
 #[test]
 fn a_run_that_cannot_judge_says_so() {
     let dir = folder();
-    let few = ["--filter", "^pfn_valid/hot/random/(subsection|vmemmap-section)$"];
+    let few = ["--filter", "^pfn_valid/added/random/(subsection|vmemmap-section)$"];
     let told = smoke(&dir, &few).assert().success();
     let told = String::from_utf8(told.get_output().stdout.clone()).unwrap();
     assert!(told.contains("cannot judge its headline") && told.contains("1 of the 5 processes"), "{told}");
@@ -259,17 +259,17 @@ fn runs_are_compared_if_they_can_be() {
 #[test]
 fn cases_can_be_filtered() {
     let listed = pfnbench()
-        .args(["list", "--cases", "--filter", "^pfn_valid/hot/random", "--exclude", "dax"])
+        .args(["list", "--cases", "--filter", "^pfn_valid/added/random", "--exclude", "dax"])
         .assert()
         .success();
     let listed = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
     let names: Vec<&str> = listed.lines().collect();
     assert!(
-        names.contains(&"pfn_valid/hot/random/subsection") && names.iter().all(|name| !name.contains("dax")),
+        names.contains(&"pfn_valid/added/random/subsection") && names.iter().all(|name| !name.contains("dax")),
         "{listed}"
     );
     let dir = folder();
-    let filter = ["--json", "--filter", "^pfn_valid/hot/random|^hotplug/2MiB/subsection$"];
+    let filter = ["--json", "--filter", "^pfn_valid/added/random|^hotplug/2MiB/subsection$"];
     let result = json(&mut smoke(&dir, &filter));
     let path = dir.path().join(result["run"].as_str().unwrap());
     let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();

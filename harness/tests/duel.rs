@@ -55,7 +55,7 @@ fn a_build_against_itself_is_judged_case_by_case() {
 fn tables_are_for_terminals_and_for_mails() {
     let dir = folder();
     let said = |more: &[&str]| {
-        let few = ["--pairs", "1", "--all-cases", "--filter", "^pfn_valid/hot/random/"];
+        let few = ["--pairs", "1", "--all-cases", "--filter", "^pfn_valid/added/random/"];
         let output = duel(&dir, this(), this(), &[&few[..], more].concat()).assert().code(2);
         String::from_utf8(output.get_output().stdout.clone()).unwrap()
     };
@@ -63,7 +63,7 @@ fn tables_are_for_terminals_and_for_mails() {
     assert!(plain.contains("Verdicts need 5 pairs of workers; there are 1.") && plain.contains("undecided"), "{plain}");
     let markdown = said(&["--markdown"]);
     assert!(markdown.contains("| case | old | new | verdict | ratio | instructions | code |\n| --- |"), "{markdown}");
-    assert!(markdown.contains("| pfn_valid/hot/random/subsection |"), "{markdown}");
+    assert!(markdown.contains("| pfn_valid/added/random/subsection |"), "{markdown}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn instructions_are_counted_where_valgrind_is() {
         "--layout",
         "vmemmap-section",
         "--filter",
-        "^pfn_valid/(boot|hot)/random/",
+        "^pfn_valid/(boot|added)/random/",
     ]);
     let output = command.assert().code(2).get_output().stdout.clone();
     let result: Value = serde_json::from_slice(&output).unwrap();
@@ -98,7 +98,7 @@ fn instructions_are_counted_where_valgrind_is() {
     };
     // What the series costs, in instructions.
     let (with, without) =
-        (count("pfn_valid/hot/random", "subsection"), count("pfn_valid/hot/random", "vmemmap-section"));
+        (count("pfn_valid/added/random", "subsection"), count("pfn_valid/added/random", "vmemmap-section"));
     assert!(with > without + 5.0, "{with} {without}");
 }
 
@@ -196,7 +196,7 @@ fn a_commit_is_built_once_and_the_work_tree_stays_as_it_was() {
     script(&dir, "bin/cargo", &lines);
     let path = format!("{}/bin:{}", dir.path().display(), std::env::var("PATH").unwrap());
     for _ in 0..2 {
-        let mut command = duel(&dir, "v1", "HEAD", &["--pairs", "1", "--filter", "^pfn_valid/hot/random/", "--json"]);
+        let mut command = duel(&dir, "v1", "HEAD", &["--pairs", "1", "--filter", "^pfn_valid/added/random/", "--json"]);
         let output = command.env("PATH", &path).assert().code(2).get_output().stdout.clone();
         let result: Value = serde_json::from_slice(&output).unwrap();
         assert!(result["old"]["name"].as_str().unwrap().starts_with("v1 ("), "{}", result["old"]);

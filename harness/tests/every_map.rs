@@ -17,7 +17,7 @@ fn race(map: &str) -> Result<Value, String> {
     let dir = folder();
     let mut command = pfnbench();
     command.current_dir(dir.path()).args(["run", "--tier", "smoke", "--records-limit", "64M", "--json"]);
-    command.args(["--filter", "^(pfn_valid|pfn_to_page|valid_to_page)/(boot|hot)/random"]);
+    command.args(["--filter", "^(pfn_valid|pfn_to_page|valid_to_page)/(boot|added)/random"]);
     let output = command.args(["--map", &format!("builtin:{map}")]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.code() {

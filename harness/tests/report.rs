@@ -119,7 +119,7 @@ fn what_cannot_be_made_is_refused_and_leaves_nothing() {
         (vec![empty, "-o", "x.html"], vec!["no run folder"]),
         (vec![run, "-o", "x.html", "--reference", "mine"], vec!["\"mine\"", "subsection-v6"]),
         (vec![run, "-o", "x.html", "--splice", &text], vec!["text.md", "no markers"]),
-        (vec![run, "-o", "x.html", "--splice", &marked], vec!["line 1", "figure nothing", "lookups-hot"]),
+        (vec![run, "-o", "x.html", "--splice", &marked], vec!["line 1", "figure nothing", "lookups-added"]),
         (vec![run, "--splice", "nowhere.md"], vec!["nowhere.md"]),
         (vec![run, "-o", "/proc/x.html"], vec!["cannot write /proc/x.html"]),
     ] {
@@ -144,7 +144,7 @@ fn documents_are_filled_in_place() {
     let run = root().canonicalize().unwrap().join(reference());
     fs::create_dir(dir.path().join("docs")).unwrap();
     let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nwhat was here\n\
-                    <!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid hot random this-machine$ -->\n<!-- pfnbench end -->\n";
+                    <!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid added random this-machine$ -->\n<!-- pfnbench end -->\n";
     file(&dir, "docs/mine.md", document);
     let fill = || {
         let arguments = ["-o", "out/report.md", "--splice", "docs/mine.md"];
@@ -154,6 +154,6 @@ fn documents_are_filled_in_place() {
     let filled = fill();
     assert!(filled.contains("](../out/report/scale.svg)") && !filled.contains("what was here"), "{filled}");
     assert!(dir.path().join("docs/../out/report/scale.svg").is_file());
-    assert_eq!(filled.matches("\n| pfn\\_valid | hot | random |").count(), 1, "{filled}");
+    assert_eq!(filled.matches("\n| pfn\\_valid | added | random |").count(), 1, "{filled}");
     assert_eq!(fill(), filled);
 }

@@ -115,7 +115,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
                 "boot",
                 "op",
                 "mode",
-                "sections",
+                "memory",
                 "pattern",
                 "layout",
                 "sample",

@@ -5,7 +5,7 @@ use crate::analysis::statistics::{Estimate, mean, median};
 use crate::analysis::summary::{
     LookupLine, Summary, headline_group, is_near_loop, is_of_means, noise_floor_of, process_times,
 };
-use crate::case::{CONTROL, LookupGroup, LookupOp, Sections};
+use crate::case::{CONTROL, LookupGroup, LookupOp, Memory};
 use crate::record::row::{Row, Status};
 use crate::record::run_folder::{PARTIAL, SUMS, sha256};
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,7 @@ pub struct Case {
     #[serde(flatten)]
     pub group: LookupGroup,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// The layout.
     pub layout: String,
     /// What its records were made of.
@@ -201,19 +201,19 @@ pub struct Comparison {
 fn timed(rows: &[Row]) -> BTreeMap<Case, Vec<&Row>> {
     let mut timed: BTreeMap<Case, Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
-        let (Some(group), Some(sections)) = (row.lookup_group(), row.sections) else { continue };
+        let (Some(group), Some(memory)) = (row.lookup_group(), row.memory) else { continue };
         let (map, layout, backing) = (row.map.clone(), row.layout.clone(), row.backing.clone());
-        timed.entry(Case { map, group, sections, layout, backing }).or_default().push(row);
+        timed.entry(Case { map, group, memory, layout, backing }).or_default().push(row);
     }
     timed
 }
 
 /// Noise floors by map, lookup and kind of memory.
-fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Sections), f64> {
-    let mut lines: BTreeMap<(String, LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Memory), f64> {
+    let mut lines: BTreeMap<(String, LookupGroup, Memory), Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.metric == "time" && row.status == Status::Ok) {
-        let (Some(group), Some(sections)) = (row.lookup_group(), row.sections) else { continue };
-        lines.entry((row.map.clone(), group, sections)).or_default().push(row);
+        let (Some(group), Some(memory)) = (row.lookup_group(), row.memory) else { continue };
+        lines.entry((row.map.clone(), group, memory)).or_default().push(row);
     }
     lines.into_iter().filter_map(|(key, rows)| Some((key, noise_floor_of(&rows)?))).collect()
 }
@@ -244,7 +244,7 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
             continue;
         };
         let logs = |times: &[f64]| times.iter().map(|ns| ns.ln()).collect::<Vec<_>>();
-        let key = (case.map.clone(), case.group, case.sections);
+        let key = (case.map.clone(), case.group, case.memory);
         let noise_floor = match floors.each_ref().map(|floors| floors.get(&key).copied()) {
             [Some(a), Some(b)] => Some(a.max(b)),
             _ => None,
@@ -327,7 +327,7 @@ mod tests {
     fn run(layout: &str, per_process: &[f64]) -> Run {
         let timed = |(process, ns): (usize, &f64)| Row {
             process: process as u32,
-            sections: Some(Sections::Hot),
+            memory: Some(Memory::Added),
             pattern: Some("random".into()),
             ..row(layout, "pfn_valid", "time", Some(*ns))
         };
@@ -365,8 +365,8 @@ mod tests {
 
     #[test]
     fn means_of_a_run_are_over_what_every_layout_has() {
-        let timed = |layout: &str, sections, ns| Row {
-            sections: Some(sections),
+        let timed = |layout: &str, memory, ns| Row {
+            memory: Some(memory),
             sample: Some(0),
             pattern: Some("random".into()),
             ..row(layout, "pfn_valid", "time", Some(ns))
@@ -374,21 +374,21 @@ mod tests {
         let rows = [
             row("flat", "footprint", "index", Some(1.0)),
             row("a", "footprint", "index", Some(1.0)),
-            timed("flat", Sections::Boot, 1.0),
-            timed("a", Sections::Boot, 4.0),
-            timed("a", Sections::Hot, 1000.0),
+            timed("flat", Memory::Boot, 1.0),
+            timed("a", Memory::Boot, 4.0),
+            timed("a", Memory::Added, 1000.0),
         ];
         let (means, nr) = geometric_means(&Summary::against(&rows, "flat"), |_| true);
         assert_eq!((nr, means.len()), (1, 2));
         assert!((means[1].1 - 4.0).abs() < 1e-9, "{means:?}");
-        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |line| line.sections == Sections::Hot);
+        let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |line| line.memory == Memory::Added);
         assert_eq!((nr, means.as_slice()), (1, &[("a".to_owned(), 1.0)][..]), "flat has none of these");
     }
 
     #[test]
     fn each_operation_weighs_the_same_in_a_mean() {
         let timed = |layout: &str, pattern: &str, mode: &str, ns| Row {
-            sections: Some(Sections::Boot),
+            memory: Some(Memory::Boot),
             sample: Some(0),
             pattern: Some(pattern.into()),
             mode: Some(mode.into()),

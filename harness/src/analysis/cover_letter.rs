@@ -6,7 +6,7 @@
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, Ratio, interval_in_words, ratio_in_words};
 use crate::analysis::summary::{AS_POSTED, Pair, SERIES, Summary};
-use crate::case::{LookupGroup, LookupOp, Pattern, Sections, Tables};
+use crate::case::{LookupGroup, LookupOp, Memory, Pattern, Tables};
 use crate::units::{percent, signed_time, time};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub struct Cost {
     /// Name of the machine's map.
     pub map: String,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// Whether the tables were in the caches.
     pub tables: Tables,
     /// `subsection` against `vmemmap-section`.
@@ -30,7 +30,7 @@ pub struct Cost {
 #[derive(Serialize)]
 struct CostRecord {
     map: String,
-    sections: Sections,
+    memory: Memory,
     tables: Tables,
     merged: Option<Ratio>,
     is_near_loop: bool,
@@ -47,7 +47,7 @@ impl From<Cost> for CostRecord {
         let ratio = |pair: &Pair| pair.ratio.map(|median| Ratio { median, interval: pair.interval });
         Self {
             map: cost.map,
-            sections: cost.sections,
+            memory: cost.memory,
             tables: cost.tables,
             merged: ratio(&cost.merged),
             is_near_loop: cost.merged.ratio.is_none(),
@@ -67,13 +67,13 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
     let mut costs = Vec::new();
     for (map, summary) in maps {
         for tables in [Tables::Hot, Tables::Cold] {
-            for sections in Sections::ALL {
+            for memory in Memory::ALL {
                 let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
                 let preempt = LookupGroup { preempt: true, ..group };
-                let line = summary.lookup(group, sections).or_else(|| summary.lookup(preempt, sections));
+                let line = summary.lookup(group, memory).or_else(|| summary.lookup(preempt, memory));
                 let Some(merged) = line.and_then(|line| line.pair(SERIES.0, SERIES.1)) else { continue };
                 let posted = line.and_then(|line| line.pair(AS_POSTED, SERIES.1));
-                costs.push(Cost { map: map.to_owned(), sections, tables, merged, posted });
+                costs.push(Cost { map: map.to_owned(), memory, tables, merged, posted });
             }
         }
     }
@@ -122,17 +122,17 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         let same: Vec<&Cost> =
             costs[at..].iter().take_while(|cost| cost.map == first.map && cost.tables == first.tables).collect();
         at += same.len();
-        let of = |sections| same.iter().find(|cost| cost.sections == sections);
+        let of = |memory| same.iter().find(|cost| cost.memory == memory);
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
-        let hot = of(Sections::Hot).map(|cost| format!("on hot-added memory {}", cost.in_words()));
-        let boot = of(Sections::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
+        let hot = of(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
+        let boot = of(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
         let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         sentences.push(format!(
             "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
             SERIES.0, SERIES.1, first.map
         ));
-        let posted = |sections, on: &str| Some(format!("on {on} {}", of(sections)?.posted_in_words()?));
-        let both = [posted(Sections::Hot, "hot-added memory"), posted(Sections::Boot, "boot memory")];
+        let posted = |memory, on: &str| Some(format!("on {on} {}", of(memory)?.posted_in_words()?));
+        let both = [posted(Memory::Added, "hot-added memory"), posted(Memory::Boot, "boot memory")];
         let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !both.is_empty() {
             sentences.push(format!("As the series was posted ({AS_POSTED} against {}): {both}.", SERIES.1));
@@ -148,11 +148,11 @@ mod tests {
     use crate::record::row::Row;
     use crate::record::row::tests::row;
 
-    fn rows(process: u32, tables: Tables, sections: Sections, times: [(&str, f64); 4]) -> Vec<Row> {
+    fn rows(process: u32, tables: Tables, memory: Memory, times: [(&str, f64); 4]) -> Vec<Row> {
         let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
         let timed = times.into_iter().map(|(layout, ns)| {
             let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(ns)) };
-            timed.with_lookup(&group, sections)
+            timed.with_lookup(&group, memory)
         });
         let footprint = |layout: &&str| row(layout, "footprint", "index", Some(1.0));
         ["subsection", "vmemmap-section", "subsection-v6"].iter().map(footprint).chain(timed).collect()
@@ -165,10 +165,10 @@ mod tests {
         };
         let (mut of_m, mut of_n) = (Vec::new(), Vec::new());
         for process in 0..5 {
-            of_m.extend(rows(process, Tables::Hot, Sections::Boot, times(2.0, 3.0)));
-            of_m.extend(rows(process, Tables::Hot, Sections::Hot, times(3.0, 3.0)));
-            of_m.extend(rows(process, Tables::Cold, Sections::Hot, times(4.0, 4.0)));
-            of_n.extend(rows(process, Tables::Hot, Sections::Hot, times(1.0, 1.0)));
+            of_m.extend(rows(process, Tables::Hot, Memory::Boot, times(2.0, 3.0)));
+            of_m.extend(rows(process, Tables::Hot, Memory::Added, times(3.0, 3.0)));
+            of_m.extend(rows(process, Tables::Cold, Memory::Added, times(4.0, 4.0)));
+            of_n.extend(rows(process, Tables::Hot, Memory::Added, times(1.0, 1.0)));
         }
         let summaries = [("m", Summary::of(&of_m)), ("n", Summary::of(&of_n))];
         let costs = costs(summaries.iter().map(|(map, summary)| (*map, summary)));
@@ -189,7 +189,7 @@ mod tests {
         let one = rows(
             0,
             Tables::Hot,
-            Sections::Hot,
+            Memory::Added,
             [("subsection", 21.6), (CONTROL, 20.0), ("vmemmap-section", 2.0), ("subsection-v6", 2.0)],
         );
         let summary = Summary::of(&one);

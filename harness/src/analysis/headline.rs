@@ -2,7 +2,7 @@
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::summary::{HEADLINES, LookupLine, Summary, headline_group};
-use crate::case::{Addresses, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Position, Sections};
+use crate::case::{Addresses, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Memory, Position};
 use crate::record::row::Row;
 use crate::units::{bytes, time};
 
@@ -126,10 +126,10 @@ impl Headline {
 }
 
 /// What memory is called.
-pub fn memory(sections: Sections) -> &'static str {
-    match sections {
-        Sections::Boot => "boot memory",
-        Sections::Hot => "hot-added memory",
+pub fn memory_label(memory: Memory) -> &'static str {
+    match memory {
+        Memory::Boot => "boot memory",
+        Memory::Added => "hot-added memory",
     }
 }
 
@@ -156,8 +156,8 @@ pub fn is_row_of_one(row: &Row) -> bool {
 /// The headlines of a map, those that it has.
 pub fn all(summary: &Summary) -> Vec<Headline> {
     let mut headlines = Vec::new();
-    for (op, sections) in HEADLINES {
-        let Some(line) = summary.headline(op, sections) else { continue };
+    for (op, memory) in HEADLINES {
+        let Some(line) = summary.headline(op, memory) else { continue };
         let best = line.fastest().map(|cell| cell.layout.clone());
         let value = |cell: &crate::analysis::summary::LookupCell| {
             let layout = cell.layout.clone();
@@ -174,7 +174,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
         };
         let what = match op {
             LookupOp::NextValidPfn => "walk over the map (next_valid_pfn), a section".to_owned(),
-            _ => format!("{op}, {}", memory(sections)),
+            _ => format!("{op}, {}", memory_label(memory)),
         };
         let values = line.cells.iter().filter_map(value).collect();
         headlines.push(Headline { what, unit: Unit::Ns, kind: Kind::Judged, backing: backing(line), values });
@@ -195,8 +195,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             ));
         }
     }
-    let overhead =
-        summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), summary.overhead(of, Sections::Boot)?)));
+    let overhead = summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), summary.overhead(of, Memory::Boot)?)));
     headlines.push(headline(
         summary,
         "bytes at boot beyond records of pages".to_owned(),
@@ -275,11 +274,11 @@ mod tests {
             row("a", "footprint", "records_needed", Some(64.0)),
             row("a", "own_cost", "add_p50", Some(1.0)),
         ];
-        rows.iter_mut().for_each(|row| row.sections = Some(Sections::Boot));
+        rows.iter_mut().for_each(|row| row.memory = Some(Memory::Boot));
         for op in [LookupOp::PfnValid, LookupOp::NextValidPfn] {
             for pattern in [Pattern::Random, Pattern::Sequential] {
                 let timed = Row { sample: Some(0), ..row("a", "", "time", Some(2.0)) };
-                rows.push(timed.with_lookup(&LookupGroup::plain(op, pattern), Sections::Boot));
+                rows.push(timed.with_lookup(&LookupGroup::plain(op, pattern), Memory::Boot));
             }
         }
         for size in [2 << 20, 16 << 20] {

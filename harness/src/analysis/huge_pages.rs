@@ -16,26 +16,26 @@ const BLOCK: f64 = (2 << 20) as f64;
 /// sections are not expected to be huge: a race has at most one, where a flat array ends. Likewise for index tables.
 pub fn warnings(rows: &[Row]) -> Vec<String> {
     let value = |of: &Row, metric: &str| {
-        let same = |row: &&Row| row.layout == of.layout && row.sections == of.sections && row.metric == metric;
+        let same = |row: &&Row| row.layout == of.layout && row.memory == of.memory && row.metric == metric;
         rows.iter().find(same).and_then(|row| row.value)
     };
     let in_huge_pages = rows.iter().filter(|row| row.metric == IN_HUGE_PAGES);
     let warnings = in_huge_pages.filter_map(|row| {
         let on_device = value(row, "records_on_device").unwrap_or(0.0);
         let (huge, backed) = (row.value?, value(row, "records_backed")? - on_device);
-        let (layout, sections) = (&row.layout, row.sections?.name());
+        let (layout, memory) = (&row.layout, row.memory?.name());
         let is_like_linux = row.backing.split('+').next() == Some("linux");
         let expected = if is_like_linux { (backed / BLOCK).floor() * BLOCK } else { backed };
         (huge < expected / 2.0).then(|| {
             let percent = three_digits(100.0 * huge / backed);
-            format!("{layout}: after {sections} memory came {percent} % of its records lie in huge pages: the kernel found no more")
+            format!("{layout}: after {memory} memory came {percent} % of its records lie in huge pages: the kernel found no more")
         })
     });
     let without = rows.iter().filter(|row| row.metric == INDEX_IN_HUGE_PAGES && row.value == Some(0.0));
     let index = without.filter_map(|row| {
-        let (layout, sections) = (&row.layout, row.sections?.name());
+        let (layout, memory) = (&row.layout, row.memory?.name());
         Some(format!(
-            "{layout}: after {sections} memory came its index tables lie in base pages: the kernel found no huge page"
+            "{layout}: after {memory} memory came its index tables lie in base pages: the kernel found no huge page"
         ))
     });
     warnings.chain(index).collect()
@@ -49,7 +49,7 @@ mod tests {
     fn only_what_lies_in_base_pages_is_warned_of() {
         let row = |backing: &str, layout: &str, metric: &str, value: f64| -> Row {
             serde_json::from_value(serde_json::json!({
-                "v": 1, "layout": layout, "op": "footprint", "sections": "boot", "map": "m", "backing": backing, "sampled": false,
+                "v": 1, "layout": layout, "op": "footprint", "memory": "boot", "map": "m", "backing": backing, "sampled": false,
                 "process": 0, "metric": metric, "unit": "bytes", "value": value, "status": "ok", "machine": "x", "doctor": "ok",
             }))
             .unwrap()

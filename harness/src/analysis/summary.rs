@@ -12,8 +12,8 @@ pub(crate) use lookups::{noise_floor_of, process_times};
 pub use readers::{ReadersCell, Tail};
 
 use crate::analysis::judge::MARGIN;
-use crate::case::CounterKind;
-use crate::case::{CONTROL, LookupGroup, LookupOp, NOT_REACHED, OPS, OWN_COST, REFERENCE, ReadersGroup, Sections};
+use crate::case::{CONTROL, LookupGroup, LookupOp, Memory, NOT_REACHED, OPS, OWN_COST, REFERENCE, ReadersGroup};
+use crate::case::{CounterKind, current_name};
 use crate::record::row::{Row, Status};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ pub struct Bytes {
     /// Tables at boot.
     pub index: Option<f64>,
     /// Tables with as much memory again hot-added.
-    pub index_with_hot: Option<f64>,
+    pub index_with_added: Option<f64>,
     /// Last-level page tables that map the backed records.
     pub page_tables: Option<f64>,
     /// Why it did not boot.
@@ -109,7 +109,7 @@ pub struct CounterCell {
     /// The lookup.
     pub op: String,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// Events an operation.
     pub per_op: f64,
     /// Set if the counter ran for a part of the time, and the count is scaled.
@@ -171,23 +171,23 @@ impl Summary {
 
     /// Bytes of a layout beyond one record for each page of a section with memory: its index, and records of holes. With `Hot`, as much
     /// memory again was added.
-    pub fn overhead(&self, of: &Bytes, sections: Sections) -> Option<f64> {
+    pub fn overhead(&self, of: &Bytes, memory: Memory) -> Option<f64> {
         // No layout does without these.
         let least = self.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
-        let index = if sections == Sections::Boot { of.index? } else { of.index_with_hot? };
+        let index = if memory == Memory::Boot { of.index? } else { of.index_with_added? };
         Some(index + of.records_needed? - least)
     }
 
     /// The line of a lookup.
-    pub fn lookup(&self, group: LookupGroup, sections: Sections) -> Option<&LookupLine> {
-        self.lookups.iter().find(|line| line.group == group && line.sections == sections)
+    pub fn lookup(&self, group: LookupGroup, memory: Memory) -> Option<&LookupLine> {
+        self.lookups.iter().find(|line| line.group == group && line.memory == memory)
     }
 
     /// The line that stands for a lookup among the headlines; with `--preempt` it is the one with the count around it.
-    pub fn headline(&self, op: LookupOp, sections: Sections) -> Option<&LookupLine> {
+    pub fn headline(&self, op: LookupOp, memory: Memory) -> Option<&LookupLine> {
         let plain = headline_group(op);
         let preempt = LookupGroup { preempt: true, ..plain };
-        self.lookup(plain, sections).or_else(|| self.lookup(preempt, sections))
+        self.lookup(plain, memory).or_else(|| self.lookup(preempt, memory))
     }
 }
 
@@ -200,15 +200,17 @@ fn not_reached(rows: &[Row]) -> Vec<String> {
         return Vec::new();
     }
     let name = |row: &Row| match (row.lookup_group(), row.op.as_str()) {
-        (Some(group), _) => row.sections.map(|sections| group.name(sections)),
+        (Some(group), _) => row.memory.map(|memory| group.name(memory)),
         (None, "readers") => Some(ReadersGroup { readers: NonZeroU32::new(row.threads?)? }.name()),
         (None, OWN_COST) => Some(OWN_COST.to_owned()),
         (None, op) => OPS.contains(&op).then(|| hotplug::group(row).name()),
     };
     let measured: BTreeSet<String> = rows.iter().filter(|row| row.value.is_some()).filter_map(name).collect();
     let mut names: Vec<String> = Vec::new();
-    for name in units.iter().flat_map(|unit| unit.split(' ')).filter(|name| !measured.contains(*name)) {
-        push_new(&mut names, name.to_owned());
+    for name in units.iter().flat_map(|unit| unit.split(' ')).map(current_name) {
+        if !measured.contains(&name) {
+            push_new(&mut names, name);
+        }
     }
     names
 }
@@ -222,19 +224,18 @@ fn backing(rows: &[Row]) -> String {
 
 fn bytes(rows: &[Row], layout: &str) -> Bytes {
     let of_layout = || rows.iter().filter(|row| row.layout == layout);
-    let value = |sections, metric: &str| {
-        let mut found =
-            of_layout().filter(|r| r.op == "footprint" && r.sections == Some(sections) && r.metric == metric);
+    let value = |memory, metric: &str| {
+        let mut found = of_layout().filter(|r| r.op == "footprint" && r.memory == Some(memory) && r.metric == metric);
         found.next().and_then(|row| row.value)
     };
     let refused = of_layout().find(|row| row.status == Status::WouldNotBoot);
     Bytes {
         layout: layout.to_owned(),
-        records_needed: value(Sections::Boot, "records_needed").or_else(|| refused.and_then(|row| row.value)),
-        records_backed: value(Sections::Boot, "records_backed"),
-        index: value(Sections::Boot, "index"),
-        index_with_hot: value(Sections::Hot, "index"),
-        page_tables: value(Sections::Boot, "page_tables"),
+        records_needed: value(Memory::Boot, "records_needed").or_else(|| refused.and_then(|row| row.value)),
+        records_backed: value(Memory::Boot, "records_backed"),
+        index: value(Memory::Boot, "index"),
+        index_with_added: value(Memory::Added, "index"),
+        page_tables: value(Memory::Boot, "page_tables"),
         would_not_boot: refused.and_then(|row| row.reason.clone()),
     }
 }
@@ -254,7 +255,7 @@ fn counter(rows: &[Row], layouts: &[String], kind: CounterKind) -> Option<Counte
     let of_kind = || rows.iter().filter(|row| row.metric == kind.name());
     let cell = |row: &Row| {
         let (layout, op, scaled) = (row.layout.clone(), row.op.clone(), row.reason.clone());
-        Some(CounterCell { layout, op, sections: row.sections?, per_op: row.value?, scaled })
+        Some(CounterCell { layout, op, memory: row.memory?, per_op: row.value?, scaled })
     };
     let not_counted = of_kind().filter(|row| row.status == Status::NotCounted).find_map(|row| row.reason.clone());
     let first = of_kind().next()?;
@@ -292,10 +293,11 @@ pub(crate) mod tests {
             ..row("all", "pfn_valid", "time", None)
         };
         let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
-        let hot = Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) }.with_lookup(&group, Sections::Hot);
+        let hot = Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) }.with_lookup(&group, Memory::Added);
         let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
         let mut rows = vec![row("a", "footprint", "index", Some(1.0)), hot, two];
-        for unit in ["pfn_valid/hot/random pfn_valid/boot/random", "hotplug/2MiB", "hotplug/1GiB", OWN_COST, OWN_COST] {
+        for unit in ["pfn_valid/added/random pfn_valid/boot/random", "hotplug/2MiB", "hotplug/1GiB", OWN_COST, OWN_COST]
+        {
             rows.push(late(unit));
         }
         let summary = Summary::of(&rows);
@@ -305,7 +307,7 @@ pub(crate) mod tests {
     #[test]
     fn counters_have_counts_or_a_reason() {
         let of = |metric: &str, value, status, reason: Option<&str>| Row {
-            sections: Some(Sections::Hot),
+            memory: Some(Memory::Added),
             status,
             reason: reason.map(str::to_owned),
             ..row("a", "pfn_valid", metric, value)

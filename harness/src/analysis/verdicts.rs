@@ -3,14 +3,14 @@
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::{LookupLine, Pair, SERIES, Summary};
-use crate::case::{LookupOp, Sections, THIS_MACHINE, on_map};
+use crate::case::{LookupOp, Memory, THIS_MACHINE, on_map};
 use crate::units::percent;
 use serde::Serialize;
 
 /// A verdict on a layout in a case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
-    /// The case without the layout: `pfn_valid/hot/random`, on other maps `pfn_valid/hot/random@scattered-64`.
+    /// The case without the layout: `pfn_valid/added/random`, on other maps `pfn_valid/added/random@scattered-64`.
     pub case: String,
     /// The layout that is judged.
     pub layout: String,
@@ -46,7 +46,7 @@ pub struct Verdicts {
 
 /// The lines that the headline is made of.
 fn headline_lines(summary: &Summary) -> impl Iterator<Item = &LookupLine> {
-    [Sections::Hot, Sections::Boot].into_iter().filter_map(|on| summary.headline(LookupOp::PfnValid, on))
+    [Memory::Added, Memory::Boot].into_iter().filter_map(|on| summary.headline(LookupOp::PfnValid, on))
 }
 
 /// The verdicts of the maps of a run, the main one first.
@@ -55,7 +55,7 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
     let mut reasons = Vec::new();
     if let Some((_, main)) = maps.first() {
         for line in headline_lines(main) {
-            let case = line.group.name(line.sections);
+            let case = line.group.name(line.memory);
             let Some(pair) = line.pair(SERIES.0, SERIES.1) else { continue };
             if !pair.verdict.is_decided() {
                 reasons.push(format!("{case}: {}.", why_undecided(line, &pair, main.margin)));
@@ -67,13 +67,13 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
     if nr_headline == 0 {
         let (with, without) = SERIES;
         reasons.push(format!(
-            "The cases that were chosen leave out the headline, pfn_valid/hot/random and pfn_valid/boot/random of {with} and {without}."
+            "The cases that were chosen leave out the headline, pfn_valid/added/random and pfn_valid/boot/random of {with} and {without}."
         ));
     }
     let mut verdicts = headline;
     for (at, (map, summary)) in maps.iter().enumerate() {
         for line in &summary.lookups {
-            let case = on_map(&line.group.name(line.sections), if at == 0 { THIS_MACHINE } else { map });
+            let case = on_map(&line.group.name(line.memory), if at == 0 { THIS_MACHINE } else { map });
             for (names, pair) in line.pairs() {
                 let is_known = |of: &Record| of.case == case && names == [of.layout.as_str(), of.reference.as_str()];
                 if !verdicts.iter().take(nr_headline).any(is_known) {

@@ -1,5 +1,6 @@
 //! Filters over the names of cases.
 
+use super::old_names::old_name;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -52,9 +53,10 @@ impl Filter {
         Self { only, but }
     }
 
-    /// Is a case to run?
+    /// Is a case to run? It is found by its name of today, and by the one that it had in schema 1.
     pub fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.is_match(name))
-            && !self.but.as_ref().is_some_and(|but| but.is_match(name))
+        let old = old_name(name);
+        let finds = |regex: &Regex| regex.is_match(name) || regex.is_match(&old);
+        self.only.as_ref().is_none_or(finds) && !self.but.as_ref().is_some_and(finds)
     }
 }

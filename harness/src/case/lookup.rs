@@ -1,6 +1,6 @@
 //! Cases of lookups.
 
-use super::memory::{Sections, Tables};
+use super::memory::{Memory, Tables};
 use super::op::{Asked, LookupOp, Mode};
 use super::query::{Pattern, Population, Records};
 use serde::{Deserialize, Serialize};
@@ -54,9 +54,9 @@ impl LookupGroup {
         Asked { op: self.op, mode: self.mode, preempt: self.preempt }
     }
 
-    /// `pfn_valid/boot/random`, `pfn_valid/chained/hot/random/30%invalid`, `pfn_to_page/boot/random/cold`: what is usual is
+    /// `pfn_valid/boot/random`, `pfn_valid/chained/added/random/30%invalid`, `pfn_to_page/boot/random/cold`: what is usual is
     /// left out.
-    pub fn name(&self, sections: Sections) -> String {
+    pub fn name(&self, memory: Memory) -> String {
         let mut name = self.op.name().to_owned();
         if self.mode != self.op.usual_mode() {
             name = format!("{name}/{}", self.mode.name());
@@ -64,7 +64,7 @@ impl LookupGroup {
         if self.preempt {
             name.push_str("/preempt");
         }
-        name = format!("{name}/{}/{}", sections.name(), self.pattern);
+        name = format!("{name}/{}/{}", memory.name(), self.pattern);
         if self.invalid_percent > 0 {
             name = format!("{name}/{}%invalid", self.invalid_percent);
         }
@@ -114,7 +114,7 @@ pub struct LookupCase {
     /// What is compared in it.
     pub group: LookupGroup,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// The layout.
     pub layout: &'static str,
 }
@@ -122,6 +122,6 @@ pub struct LookupCase {
 impl LookupCase {
     /// `pfn_valid/boot/random/flat`.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.group.name(self.sections), self.layout)
+        format!("{}/{}", self.group.name(self.memory), self.layout)
     }
 }

@@ -3,25 +3,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Boot memory or hot-added memory: Linux answers for the two by different paths.
+/// Boot memory or memory that was hot-added: Linux answers for the two by different paths.
+///
+/// Rows of schema 1 call added memory `hot`; they still read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Sections {
-    /// Memory of boot.
+pub enum Memory {
+    /// Memory that is there when the machine boots.
     Boot,
-    /// Memory added later.
-    Hot,
+    /// Memory that was hot-added later.
+    #[serde(alias = "hot")]
+    Added,
 }
 
-impl Sections {
+impl Memory {
     /// Both, in the order of reports.
-    pub const ALL: [Sections; 2] = [Sections::Boot, Sections::Hot];
+    pub const ALL: [Memory; 2] = [Memory::Boot, Memory::Added];
 
-    /// Name in reports.
+    /// Name in cases and rows.
     pub fn name(self) -> &'static str {
         match self {
-            Sections::Boot => "boot",
-            Sections::Hot => "hot",
+            Memory::Boot => "boot",
+            Memory::Added => "added",
         }
     }
 }

@@ -7,6 +7,7 @@ mod hotplug;
 mod layout;
 mod lookup;
 mod memory;
+mod old_names;
 mod op;
 mod position;
 mod query;
@@ -19,7 +20,8 @@ pub use hotplug::{
 };
 pub use layout::{Layout, layouts};
 pub use lookup::{LookupCase, LookupGroup};
-pub use memory::{Dependency, Sections, Tables};
+pub use memory::{Dependency, Memory, Tables};
+pub use old_names::{current_name, old_name};
 pub use op::{Asked, LookupOp, Mode};
 pub use position::Position;
 pub use query::{Pattern, Population, Records};

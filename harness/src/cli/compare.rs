@@ -173,7 +173,7 @@ fn why_not(comparison: &Comparison) -> Option<String> {
 fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
     let case = &compared.case;
     json!({
-        "case": crate::case::on_map(&case.group.name(case.sections), &case.map),
+        "case": crate::case::on_map(&case.group.name(case.memory), &case.map),
         "layout": case.layout,
         "reference": format!("{} in {}", case.layout, before.name),
         "run": after.name,
@@ -201,7 +201,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
     let cells = [
         compared.case.map.clone(),
         compared.case.group.label(),
-        compared.case.sections.name().to_owned(),
+        compared.case.memory.name().to_owned(),
         compared.case.group.pattern.to_string(),
         compared.case.layout.clone(),
         time(compared.before_ns),

@@ -124,7 +124,7 @@ impl DuelArgs {
         let leg = Leg { process: nr, map: 0, scope: Scope::Lookups };
         let mut lookups = schedule.maps[0].work.lookups.clone();
         if let Some(cases) = cases {
-            lookups.retain(|work| work.sections.iter().any(|&on| cases.contains(&work.group.name(on))));
+            lookups.retain(|work| work.memory.iter().any(|&on| cases.contains(&work.group.name(on))));
         }
         schedule.job(leg, crate::workload::work::Work { lookups, ..Default::default() }, Default::default(), None)
     }

@@ -88,7 +88,7 @@ impl ListArgs {
                 "modes": Mode::ALL,
                 "patterns": Pattern::ALL,
                 "workloads": Workload::builtin().iter().map(|of| json!({ "name": of.name, "about": of.about })).collect::<Vec<_>>(),
-                "sections": ["boot", "hot"],
+                "memory": ["boot", "added"],
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
                 "hotplug_positions": Position::ALL,
                 "maps": builtin::names().collect::<Vec<_>>(),
@@ -110,7 +110,7 @@ impl ListArgs {
         }
         print(table)?;
         print(format!(
-            "lookups   {}, each on boot and on hot-added sections; {}; {}",
+            "lookups   {}, each on boot and on added memory; {}; {}",
             lookups.join(", "),
             Mode::ALL.map(Mode::name).join(", "),
             Pattern::ALL.map(Pattern::name).join(", ")

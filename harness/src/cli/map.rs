@@ -31,7 +31,7 @@ pub(super) struct MapArgs {
 }
 
 /// How RAM lies in sections and sub-sections of x86-64.
-struct Sections {
+struct Memory {
     with_ram: u64,
     /// With less RAM than a section has.
     in_part: u64,
@@ -40,7 +40,7 @@ struct Sections {
     subsections_in_part: u64,
 }
 
-impl Sections {
+impl Memory {
     fn of(boot: &BootMap) -> Self {
         let count = |granule: u64| {
             // By number, since a granule may hold the end of one range and the start of the next.
@@ -101,7 +101,7 @@ fn row(range: &MapRange) -> [String; 5] {
 impl MapArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let map = self.map.clone().unwrap_or_default().load()?;
-        let (sections, holes, nodes) = (Sections::of(&map.boot_map()?), holes(&map), nodes(&map));
+        let (sections, holes, nodes) = (Memory::of(&map.boot_map()?), holes(&map), nodes(&map));
         let warnings: Vec<String> = map.warnings.iter().cloned().chain(architecture_note(&map)).collect();
         if self.json.json {
             let holes = holes.iter().map(|(start, end)| json!({ "start": start, "end": end }));
@@ -170,7 +170,7 @@ mod tests {
   node   1: [mem 0x0000000044000000-0x0000000047ffffff]
 ";
         let map = read("test", "test", text).unwrap();
-        let sections = Sections::of(&map.boot_map().unwrap());
+        let sections = Memory::of(&map.boot_map().unwrap());
         assert_eq!((sections.with_ram, sections.in_part), (4, 2));
         assert_eq!((sections.subsections, sections.subsections_in_part), (64 + 64 + 2 + 64, 2));
         assert_eq!(
@@ -179,6 +179,6 @@ mod tests {
         );
         assert_eq!(nodes(&map).into_values().collect::<Vec<_>>(), [0x9_f000 + 0x1020_0000 + 0x400_0000, 0x400_0000]);
         let nothing = read("test", "test", "# nothing\n").unwrap();
-        assert_eq!(Sections::of(&nothing.boot_map().unwrap()).with_ram, 0);
+        assert_eq!(Memory::of(&nothing.boot_map().unwrap()).with_ram, 0);
     }
 }

@@ -85,7 +85,7 @@ enum Command {
 /// Which cases.
 #[derive(Args, Clone, Debug, Default)]
 struct CasesArgs {
-    /// Only cases whose name this regular expression finds, e.g. '^pfn_valid/hot' (`pfnbench list --cases` prints names).
+    /// Only cases whose name this regular expression finds, e.g. '^pfn_valid/added' (`pfnbench list --cases` prints names).
     #[arg(long, value_name = "REGEX")]
     filter: Option<Regex>,
     /// Without cases whose name this regular expression finds.

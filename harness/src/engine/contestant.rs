@@ -1,6 +1,6 @@
 //! Layouts of different types side by side: the type is erased once a slice, never a lookup.
 
-use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Position, Sections};
+use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Memory, Position};
 use crate::engine::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
 use crate::engine::probe::lookup::{self, Prepared, Queries, Window};
 use crate::engine::probe::place::{NoPlace, Place, place};
@@ -25,7 +25,7 @@ pub trait Contestant<G: Geometry>: Sync {
     fn caps(&self) -> Capabilities;
     /// How a positive answer of `pfn_valid` reaches what waits for it, read off the machine code; `None` on machines whose
     /// code cannot be read ([`pfn_valid_answer`]).
-    fn dependency(&self, sections: Sections) -> Option<Dependency>;
+    fn dependency(&self, memory: Memory) -> Option<Dependency>;
     /// The bytes it occupies.
     fn footprint(&self) -> Footprint;
     /// Bytes of its records that lie in huge pages, if those were asked for.
@@ -130,11 +130,11 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
     fn caps(&self) -> Capabilities {
         L::CAPS
     }
-    fn dependency(&self, sections: Sections) -> Option<Dependency> {
+    fn dependency(&self, memory: Memory) -> Option<Dependency> {
         let answer = pfn_valid_answer::<L>()?;
-        let form = match sections {
-            Sections::Boot => answer.boot,
-            Sections::Hot => answer.added,
+        let form = match memory {
+            Memory::Boot => answer.boot,
+            Memory::Added => answer.added,
         };
         Some(match form {
             YesForm::Data => Dependency::Data,
@@ -334,8 +334,8 @@ mod tests {
             } else {
                 Dependency::Data
             };
-            assert_eq!(layout.dependency(Sections::Boot), Some(boot), "{}", entry.id);
-            assert_eq!(layout.dependency(Sections::Hot), Some(Dependency::Data), "{}", entry.id);
+            assert_eq!(layout.dependency(Memory::Boot), Some(boot), "{}", entry.id);
+            assert_eq!(layout.dependency(Memory::Added), Some(Dependency::Data), "{}", entry.id);
         }
     }
 

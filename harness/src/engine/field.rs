@@ -1,6 +1,6 @@
 //! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
 
-use crate::case::{LookupGroup, LookupOp, Population, Sections, Tables};
+use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
 use crate::engine::plan::{Plan, PlanError};
 use crate::engine::probe::hotplug::HotplugProbeError;
@@ -260,19 +260,19 @@ impl<G: Geometry> Field<G> {
     /// # Errors
     /// A layout refuses, or answers wrongly afterwards.
     pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
-        if self.plan.hot.is_empty() {
+        if self.plan.added.is_empty() {
             return Ok(false);
         }
         for (at, (instance, _)) in self.instances().enumerate() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
             // Many pieces have their records in RAM: a device each would be many devices.
-            let device = self.plan.hot_window().map_or(Ok(None), |window| self.device(at, window))?;
-            for &window in &self.plan.hot {
+            let device = self.plan.added_window().map_or(Ok(None), |window| self.device(at, window))?;
+            for &window in &self.plan.added {
                 interrupt.check()?;
                 hotplug.add_window(window, device.as_ref()).map_err(|source| FieldError::Hotplug { layout, source })?;
             }
         }
-        for &window in &self.plan.hot {
+        for &window in &self.plan.added {
             self.oracle.add(window);
         }
         // Layouts without hotplug know nothing of what was added.
@@ -288,9 +288,9 @@ impl<G: Geometry> Field<G> {
         for (instance, _) in self.instances() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
             let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
-            self.plan.hot.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
+            self.plan.added.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
         }
-        for &window in &self.plan.hot {
+        for &window in &self.plan.added {
             self.oracle.remove(window);
         }
         self.verify(|_| true, interrupt)
@@ -328,25 +328,25 @@ impl<G: Geometry> Field<G> {
     }
 
     /// What every layout is asked for; empty if the map has none.
-    pub fn queries(&self, group: &LookupGroup, sections: Sections) -> Queries {
-        let is_hot = sections == Sections::Hot;
+    pub fn queries(&self, group: &LookupGroup, sections: Memory) -> Queries {
+        let is_added = sections == Memory::Added;
         if group.op == LookupOp::NextValidPfn {
-            return self.walk(is_hot);
+            return self.walk(is_added);
         }
         let reads = group.op.reads_records(group.mode);
-        let numbers = match (is_hot, reads) {
+        let numbers = match (is_added, reads) {
             (false, true) => self.plan.backed_boot.clone(),
             (false, false) => self.plan.boot_sections.clone(),
-            (true, true) => self.plan.backed_hot.clone(),
-            (true, false) => self.plan.hot_sections::<G>(),
+            (true, true) => self.plan.backed_added.clone(),
+            (true, false) => self.plan.added_sections::<G>(),
         };
         // The records of an info block are there and never initialised.
-        let reserve = self.plan.hot_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
+        let reserve = self.plan.added_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
         let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
-        let validities = self.validities(is_hot);
+        let validities = self.validities(is_added);
         let is_memory = |pfn: Pfn| match group.population {
-            Population::Common => self.is_common(&validities, pfn) && !(is_hot && is_reserve(pfn)),
-            Population::Disputed => !is_hot && self.is_disputed(&validities, pfn),
+            Population::Common => self.is_common(&validities, pfn) && !(is_added && is_reserve(pfn)),
+            Population::Disputed => !is_added && self.is_disputed(&validities, pfn),
         };
         if group.tables == Tables::Cold {
             return Queries::Pfns(cold_queries::<G>(&numbers, self.means.seed, is_memory));
@@ -368,9 +368,9 @@ impl<G: Geometry> Field<G> {
     }
 
     /// What the layouts that can be asked for boot or hot-added memory call valid, each rule once.
-    fn validities(&self, is_hot: bool) -> Vec<Validity> {
+    fn validities(&self, is_added: bool) -> Vec<Validity> {
         let mut validities: Vec<Validity> = Vec::new();
-        for layout in self.layouts.iter().filter(|layout| !is_hot || layout.hotplug().is_some()) {
+        for layout in self.layouts.iter().filter(|layout| !is_added || layout.hotplug().is_some()) {
             let validity = layout.caps().validity;
             if !validities.contains(&validity) {
                 validities.push(validity);
@@ -413,12 +413,12 @@ impl<G: Geometry> Field<G> {
     }
 
     /// From the first page frame to the end of boot memory, or over what was hot-added.
-    fn walk(&self, is_hot: bool) -> Queries {
+    fn walk(&self, is_added: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
         // Among memory of boot there is no walk over what was added alone.
-        let range = if is_hot { self.plan.hot_window() } else { boot() };
+        let range = if is_added { self.plan.added_window() } else { boot() };
         let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
-        let sections = if is_hot { self.plan.hot_sections::<G>() } else { self.plan.boot_sections.clone() };
+        let sections = if is_added { self.plan.added_sections::<G>() } else { self.plan.boot_sections.clone() };
         Queries::Walk { range, nr_sections: sections.len() as u64 }
     }
 
@@ -432,12 +432,12 @@ impl<G: Geometry> Field<G> {
         if !reads {
             let holes: Vec<(u64, u64)> = holes.collect();
             let each = NR / 2 / holes.len().max(1) + 1;
-            let hot = self.plan.hot_sections::<G>();
+            let hot = self.plan.added_sections::<G>();
             let is_absent = |nr: &u64| hot.binary_search(nr).is_err();
             let holes = holes.iter().flat_map(|&(start, end)| (start..end).filter(is_absent).take(each));
             absent.extend(holes.take(NR / 2));
         }
-        let windows = self.plan.hot.last().into_iter().chain(&self.plan.latency).map(|window| window.end());
+        let windows = self.plan.added.last().into_iter().chain(&self.plan.latency).map(|window| window.end());
         let beyond = G::section_nr(windows.max().unwrap_or(self.plan.boot.end_pfn()).max(self.plan.boot.end_pfn())) + 1;
         absent.extend((beyond..G::NR_MEM_SECTIONS).take(NR / 2));
         absent

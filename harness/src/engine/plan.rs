@@ -44,9 +44,9 @@ pub struct Plan {
     pub backed_boot: Vec<u64>,
     /// Memory that is hot-added for lookups: as many whole sections as there are at boot, if the space has room. One piece above
     /// the map; where memory at boot is scattered, so is this, each section behind one of boot.
-    pub hot: Vec<PfnRange>,
+    pub added: Vec<PfnRange>,
     /// Sections of `hot` that have records.
-    pub backed_hot: Vec<u64>,
+    pub backed_added: Vec<u64>,
     /// Where additions and removals are timed: 65 GiB, or 1 GiB in a space that is almost full. Every section of it has records,
     /// once it is added.
     pub latency: Option<PfnRange>,
@@ -102,22 +102,22 @@ impl Plan {
             _ => latency_sections[1],
         };
         let latency = window::<G>(latency_start, wanted).filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == wanted);
-        let hot_start = above(latency_start + wanted);
-        let hot_sections: Vec<u64> = match is_scattered(&boot_sections) {
+        let added_start = above(latency_start + wanted);
+        let added_sections: Vec<u64> = match is_scattered(&boot_sections) {
             true => behind_each::<G>(&boot_sections, latency),
-            false => window::<G>(hot_start, nr_boot.max(1)).map_or_else(Vec::new, |w| sections::<G>(w).collect()),
+            false => window::<G>(added_start, nr_boot.max(1)).map_or_else(Vec::new, |w| sections::<G>(w).collect()),
         };
-        let hot = runs::<G>(&hot_sections);
+        let added = runs::<G>(&added_sections);
 
         // The hot-added sections go before hotplug is timed, so the two take turns in the same share.
         let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
         // A device also holds an info block, and its first block is aligned.
         let on_device = (device_bytes / section_bytes).saturating_sub(1);
         let backed_boot = spread(&boot_sections, per_layout - hot_share);
-        let backed_hot = spread(&hot_sections, hot_share.min(on_device));
+        let backed_added = spread(&added_sections, hot_share.min(on_device));
         let timed = latency.map(|w| sections::<G>(w)).into_iter().flatten();
-        let backed = BackedSections::only(backed_boot.iter().chain(&backed_hot).copied().chain(timed));
-        Ok(Self { boot, boot_sections, backed_boot, hot, backed_hot, latency, backed })
+        let backed = BackedSections::only(backed_boot.iter().chain(&backed_added).copied().chain(timed));
+        Ok(Self { boot, boot_sections, backed_boot, added, backed_added, latency, backed })
     }
 
     /// True if not every section that lookups are driven over has records.
@@ -126,13 +126,13 @@ impl Plan {
     }
 
     /// Numbers of the hot-added sections.
-    pub fn hot_sections<G: Geometry>(&self) -> Vec<u64> {
-        self.hot.iter().flat_map(|&window| sections::<G>(window)).collect()
+    pub fn added_sections<G: Geometry>(&self) -> Vec<u64> {
+        self.added.iter().flat_map(|&window| sections::<G>(window)).collect()
     }
 
     /// The one piece that hot-added memory is, if it is one.
-    pub fn hot_window(&self) -> Option<PfnRange> {
-        match self.hot[..] {
+    pub fn added_window(&self) -> Option<PfnRange> {
+        match self.added[..] {
             [window] => Some(window),
             _ => None,
         }
@@ -198,11 +198,11 @@ mod tests {
         let limit = 1 << 30;
         let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
         assert!(plan.is_sampled());
-        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_hot.len()), (192, 13, 12));
-        assert_eq!(plan.hot_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
+        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_added.len()), (192, 13, 12));
+        assert_eq!(plan.added_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
         assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] >= 14));
         assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
-        assert!(!plan.hot_window().unwrap().overlaps(plan.latency.unwrap()));
+        assert!(!plan.added_window().unwrap().overlaps(plan.latency.unwrap()));
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 65 << 30);
     }
 
@@ -210,17 +210,17 @@ mod tests {
     fn a_small_machine_is_backed_as_a_whole() {
         let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert!(!plan.is_sampled());
-        assert_eq!((plan.backed_boot.len(), plan.backed_hot.len()), (8, 8));
+        assert_eq!((plan.backed_boot.len(), plan.backed_added.len()), (8, 8));
     }
 
     #[test]
     fn at_the_top_of_the_space_there_is_nothing_to_add() {
         let top = 1u64 << 46;
         let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
-        assert_eq!((plan.hot.len(), plan.latency), (0, None));
+        assert_eq!((plan.added.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
         let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
-        assert_eq!(plan.hot_window().unwrap().end(), top >> 12, "as many as fit");
+        assert_eq!(plan.added_window().unwrap().end(), top >> 12, "as many as fit");
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
     }
 
@@ -228,26 +228,26 @@ mod tests {
     fn what_is_added_to_scattered_memory_is_scattered_too() {
         let map = crate::map::builtin::by_name("scattered-8192").unwrap();
         let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
-        let hot = plan.hot_sections::<X86_64>();
-        assert_eq!((plan.boot_sections.len(), hot.len(), plan.hot_window()), (8192, 8192, None));
-        assert!(hot.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(hot.iter().all(|nr| plan.boot_sections.binary_search(nr).is_err()));
-        assert!(plan.hot.len() > 6000, "as far apart as those of boot: {}", plan.hot.len());
+        let added = plan.added_sections::<X86_64>();
+        assert_eq!((plan.boot_sections.len(), added.len(), plan.added_window()), (8192, 8192, None));
+        assert!(added.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(added.iter().all(|nr| plan.boot_sections.binary_search(nr).is_err()));
+        assert!(plan.added.len() > 6000, "as far apart as those of boot: {}", plan.added.len());
         let latency = plan.latency.unwrap();
-        assert!(plan.hot.iter().all(|range| !range.overlaps(latency)));
+        assert!(plan.added.iter().all(|range| !range.overlaps(latency)));
         // The least and the most of the scale.
         for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
             let map = crate::map::builtin::by_name(name).unwrap();
             let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();
-            assert_eq!((plan.hot_sections::<X86_64>().len(), plan.hot_window()), (nr, None), "{name}");
-            assert!(plan.hot.len() > nr * 9 / 10, "{name}: {}", plan.hot.len());
+            assert_eq!((plan.added_sections::<X86_64>().len(), plan.added_window()), (nr, None), "{name}");
+            assert!(plan.added.len() > nr * 9 / 10, "{name}: {}", plan.added.len());
         }
     }
 
     #[test]
     fn a_small_device_backs_few_hot_sections() {
         let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4, 1).unwrap();
-        assert_eq!((plan.backed_boot.len(), plan.backed_hot.len(), plan.hot_sections::<X86_64>().len()), (8, 2, 8));
+        assert_eq!((plan.backed_boot.len(), plan.backed_added.len(), plan.added_sections::<X86_64>().len()), (8, 2, 8));
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
     fn what_is_backed_does_not_depend_on_who_takes_part() {
         let backed = |layouts, boots| {
             let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
-            (plan.backed_boot, plan.backed_hot)
+            (plan.backed_boot, plan.backed_added)
         };
         assert_eq!(backed(1, 2), backed(8, 2));
         assert_ne!(backed(8, 1), backed(8, 2), "but on how often each is booted");

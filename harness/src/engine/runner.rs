@@ -157,7 +157,7 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     let wide = schedule.margin / 2.0;
     let mut widths: Vec<(f64, crate::workload::LookupWork)> = Vec::new();
     for of in work.lookups.drain(..) {
-        let lines = of.sections.iter().filter_map(|&sections| summary.lookup(of.group, sections));
+        let lines = of.memory.iter().filter_map(|&memory| summary.lookup(of.group, memory));
         let known: Vec<_> = lines.collect();
         // What no process has reached yet is the widest of all.
         let width = match known.is_empty() {

@@ -249,9 +249,9 @@ fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
             None => merged.push(work),
             Some(known) => {
                 known.tier = known.tier.min(work.tier);
-                known.sections.extend(work.sections);
-                known.sections.sort();
-                known.sections.dedup();
+                known.memory.extend(work.memory);
+                known.memory.sort();
+                known.memory.dedup();
                 // None stands for all.
                 match known.layouts.is_empty() || work.layouts.is_empty() {
                     true => known.layouts.clear(),
@@ -382,9 +382,16 @@ impl Schedule {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use regex::Regex;
+
+    /// A job of the shortest tier.
+    pub(crate) fn job() -> Job {
+        let schedule = schedule(Tier::Smoke, wanted(Tier::Smoke).maps(&Workload::builtin()).unwrap());
+        let leg = Leg { process: 0, map: 0, scope: Scope::Lookups };
+        schedule.job(leg, schedule.work(leg), BTreeSet::new(), None)
+    }
 
     fn schedule(tier: Tier, maps: Vec<MapWork>) -> Schedule {
         let environment = Environment::look();
@@ -436,7 +443,7 @@ mod tests {
         let workloads = [of("layouts = [\"flat\"]\nsections = [\"boot\"]\n"), of("layouts = [\"dax\"]\n")];
         let lookups = wanted(Tier::Smoke).lookups(&workloads);
         assert_eq!(lookups.len(), 1);
-        assert_eq!((lookups[0].layouts.len(), lookups[0].sections.len()), (2, 2));
+        assert_eq!((lookups[0].layouts.len(), lookups[0].memory.len()), (2, 2));
         let all = [of("layouts = [\"flat\"]\n"), of("")];
         assert!(wanted(Tier::Smoke).lookups(&all)[0].layouts.is_empty());
     }

@@ -8,7 +8,7 @@ use crate::analysis::headline::{self, Headline, Kind};
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
 use crate::analysis::summary::{CounterCell, LookupCell, LookupLine, Summary};
-use crate::case::{LookupOp, Sections, Tables};
+use crate::case::{LookupOp, Memory, Tables};
 use crate::units::{bytes, percent, signed_time, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
@@ -42,7 +42,7 @@ pub fn draw(summary: &Summary) -> Table {
     let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
     table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
     for line in &summary.lookups {
-        let labels = [line.group.label(), line.sections.name().to_owned(), line.group.pattern.to_string()];
+        let labels = [line.group.label(), line.memory.name().to_owned(), line.group.pattern.to_string()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
             cell.map_or_else(|| not_raced(summary, layout), lookup)
@@ -55,7 +55,7 @@ pub fn draw(summary: &Summary) -> Table {
     type Column = fn(&crate::analysis::summary::Bytes) -> Option<f64>;
     let columns: [(&str, &str, Column); 5] = [
         ("index", "boot", |b| b.index),
-        ("index", "boot+hot", |b| b.index_with_hot),
+        ("index", "boot+added", |b| b.index_with_added),
         ("records", "needed", |b| b.records_needed),
         ("records", "backed", |b| b.records_backed),
         ("page tables", "backed", |b| b.page_tables),
@@ -152,7 +152,7 @@ pub fn legend(summary: &Summary) -> Vec<String> {
         lines.push(format!(
             "{}: {share:.1} % of the pages of {} sections are valid for some layouts and not for others.",
             line.group.label(),
-            line.sections.name()
+            line.memory.name()
         ));
     }
     lines.extend(not_measured(summary));
@@ -225,7 +225,7 @@ fn counted(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     let mut missing: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in &summary.counters {
-        let shown = line.cells.iter().filter(|cell| cell.op == COUNTED && cell.sections == Sections::Hot);
+        let shown = line.cells.iter().filter(|cell| cell.op == COUNTED && cell.memory == Memory::Added);
         let scaled = |cell: &CounterCell| if cell.scaled.is_some() { " (scaled)" } else { "" };
         let each = |cell: &CounterCell| format!("{} {}{}", cell.layout, three_digits(cell.per_op), scaled(cell));
         let each: Vec<String> = shown.map(each).collect();
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_chained_answer_without_a_label_has_a_note() {
         let chained = |dependency| Row {
-            sections: Some(Sections::Boot),
+            memory: Some(Memory::Boot),
             pattern: Some("random".into()),
             mode: Some("chained".into()),
             dependency,
@@ -312,7 +312,7 @@ mod tests {
         rows.push(hot("p50", Status::Ok, Some(5000.0)));
         rows.push(hot("p99", Status::TooFew, None));
         let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
-        rows.push(Row { sections: Some(Sections::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
+        rows.push(Row { memory: Some(Memory::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
         rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
         let text = draw(&Summary::of(&rows)).to_string();
         for expected in ["5.00 µs", "– (40 samples)", "not offered", "16 KiB", "1 GiB"] {

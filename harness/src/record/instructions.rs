@@ -3,7 +3,7 @@
 //! A row is one case on one layout. Counts depend on the compiler and not on the machine, so each row names its toolchain
 //! instead of a machine. The fields that a [`Row`](crate::record::row::Row) has too are named as there.
 
-use crate::case::{Layout, LookupOp, Sections, layouts};
+use crate::case::{Layout, LookupOp, Memory, layouts};
 use crate::files::replace;
 use memmap_layouts::{Bytes, Geometry, X86_64};
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Version of the rows.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Name of the file, also in a run folder.
 pub const FILE_NAME: &str = "instructions.jsonl";
@@ -54,7 +54,7 @@ impl Update {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// A lookup, on boot or hot-added sections.
-    Lookup(LookupOp, Sections),
+    Lookup(LookupOp, Memory),
     /// An addition or removal of so many bytes, without the records: what the index takes.
     Update(Update, u64),
 }
@@ -73,7 +73,7 @@ impl Counted {
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Counted::Lookup(op, sections) => write!(f, "{op}/{}", sections.name()),
+            Counted::Lookup(op, memory) => write!(f, "{op}/{}", memory.name()),
             Counted::Update(update, size) => {
                 write!(f, "{}/{}", update.name(), Bytes(*size).to_string().replace(' ', ""))
             }
@@ -106,9 +106,9 @@ impl Case {
 pub fn cases_of<G: Geometry>(layout: &Layout) -> Vec<Case> {
     let granule = layout.caps.hotplug_granule_pages;
     let mut counted = Vec::new();
-    for sections in Sections::ALL {
-        if sections == Sections::Boot || granule.is_some() {
-            counted.extend(LookupOp::ALL.map(|op| Counted::Lookup(op, sections)));
+    for memory in Memory::ALL {
+        if memory == Memory::Boot || granule.is_some() {
+            counted.extend(LookupOp::ALL.map(|op| Counted::Lookup(op, memory)));
         }
     }
     let mut sizes: Vec<u64> = granule.into_iter().flat_map(|granule| [granule, G::PAGES_PER_SECTION]).collect();
@@ -176,9 +176,9 @@ pub struct InstructionRow {
     pub layout: String,
     /// What was done: `pfn_valid`, …, `hot_add`, `hot_remove`.
     pub op: String,
-    /// Boot or hot-added sections, of a lookup.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sections: Option<Sections>,
+    /// Boot or added memory, of a lookup.
+    #[serde(default, alias = "sections", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// Bytes of memory that an update adds or removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
@@ -200,15 +200,15 @@ pub struct InstructionRow {
 impl InstructionRow {
     /// The row of a case that took `instructions` for `n_ops` operations.
     pub fn new(case: &Case, instructions: u64, n_ops: u64, toolchain: &Toolchain) -> Self {
-        let (sections, size_bytes) = match case.counted {
-            Counted::Lookup(_, sections) => (Some(sections), None),
+        let (memory, size_bytes) = match case.counted {
+            Counted::Lookup(_, memory) => (Some(memory), None),
             Counted::Update(_, size) => (None, Some(size)),
         };
         Self {
             v: SCHEMA,
             layout: case.layout.to_owned(),
             op: case.counted.op().to_owned(),
-            sections,
+            memory,
             size_bytes,
             metric: METRIC.to_owned(),
             unit: UNIT.to_owned(),
@@ -220,8 +220,8 @@ impl InstructionRow {
 
     /// As files of limits name the case: `pfn_valid/boot/subsection`.
     pub fn limit_name(&self) -> String {
-        let on = match (self.sections, self.size_bytes) {
-            (Some(sections), _) => sections.name().to_owned(),
+        let on = match (self.memory, self.size_bytes) {
+            (Some(memory), _) => memory.name().to_owned(),
             (None, size) => Bytes(size.unwrap_or(0)).to_string().replace(' ', ""),
         };
         format!("{}/{on}/{}", self.op, self.layout)
@@ -304,8 +304,8 @@ pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
 
 /// What cannot be about a row after those before it.
 fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String> {
-    if row.v != SCHEMA {
-        return Some(format!("version {} of the rows; this program knows version {SCHEMA}", row.v));
+    if row.v > SCHEMA {
+        return Some(format!("version {} of the rows; this program knows versions 1 to {SCHEMA}", row.v));
     }
     if (row.metric.as_str(), row.unit.as_str()) != (METRIC, UNIT) {
         return Some(format!("metric {:?} in {:?}; it must be {METRIC:?} in {UNIT:?}", row.metric, row.unit));
@@ -313,8 +313,8 @@ fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String>
     if !(row.value >= 0.0 && row.value.is_finite()) {
         return Some(format!("{} instructions; it must be a number from 0 on", row.value));
     }
-    if row.sections.is_some() == row.size_bytes.is_some() {
-        return Some("a lookup has sections, an update has size_bytes, and a row one of the two".to_owned());
+    if row.memory.is_some() == row.size_bytes.is_some() {
+        return Some("a lookup has memory, an update has size_bytes, and a row one of the two".to_owned());
     }
     let first = before.first()?;
     if first.toolchain != row.toolchain {
@@ -377,7 +377,7 @@ mod tests {
     use super::*;
 
     fn case() -> Case {
-        Case { counted: Counted::Lookup(LookupOp::PfnValid, Sections::Boot), layout: "subsection" }
+        Case { counted: Counted::Lookup(LookupOp::PfnValid, Memory::Boot), layout: "subsection" }
     }
 
     #[test]
@@ -407,7 +407,7 @@ mod tests {
             assert_eq!(case.name(), format!("instructions/{}", case.limit_name()));
         }
         let has = |name: &str| names.iter().any(|known| known == name);
-        assert!(has("pfn_valid/boot/flat") && !has("pfn_valid/hot/flat"), "{names:?}");
+        assert!(has("pfn_valid/boot/flat") && !has("pfn_valid/added/flat"), "{names:?}");
         assert!(has("hot_add/2MiB/subsection") && has("hot_remove/128MiB/sparse") && !has("hot_add/2MiB/sparse"));
         let count = names.len();
         names.sort();
@@ -433,11 +433,11 @@ mod tests {
         for (second, says) in [
             ("{".to_owned(), "not a row"),
             (row.clone(), "a second row of pfn_valid/boot/subsection"),
-            (row.replace("\"boot\"", "\"hot\"").replace("3.5", "-3.5"), "from 0 on"),
+            (row.replace("\"boot\"", "\"added\"").replace("3.5", "-3.5"), "from 0 on"),
             (row.replace("instructions/op", "ns/op"), "it must be"),
-            (row.replace("\"v\":1", "\"v\":9"), "version 9"),
-            (row.replace("\"boot\"", "\"hot\"").replace("\"target\":\"", "\"target\":\"not-"), "one toolchain"),
-            (row.replace("\"sections\":\"boot\",", ""), "one of the two"),
+            (row.replace("\"v\":2", "\"v\":9"), "version 9"),
+            (row.replace("\"boot\"", "\"added\"").replace("\"target\":\"", "\"target\":\"not-"), "one toolchain"),
+            (row.replace("\"memory\":\"boot\",", ""), "one of the two"),
         ] {
             fs::write(&path, format!("{row}\n{second}\n")).unwrap();
             let error = read(&path).unwrap_err().to_string();

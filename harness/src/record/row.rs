@@ -1,13 +1,13 @@
 //! One row a sample and metric: what `samples.jsonl` holds, and what every table and picture is made from.
 
 use super::examination::Verdict;
-use crate::case::{Dependency, LookupGroup, LookupOp, Mode, Pattern, Population, Records, Sections, Tables};
+use crate::case::{Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population, Records, Tables};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Version of the rows.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// How a row came about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,9 +86,9 @@ pub struct Row {
     /// (a re-add), `growth` or `fresh`; of readers, their company: `writer`, `busy` or `alone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Boot or hot-added sections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sections: Option<Sections>,
+    /// Boot or added memory.
+    #[serde(default, alias = "sections", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// Order of queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
@@ -194,11 +194,11 @@ impl Row {
     }
 
     /// The row with the fields of a lookup.
-    pub fn with_lookup(self, group: &LookupGroup, sections: Sections) -> Self {
+    pub fn with_lookup(self, group: &LookupGroup, memory: Memory) -> Self {
         Self {
             op: group.op.name().to_owned(),
             mode: Some(group.mode.name().to_owned()),
-            sections: Some(sections),
+            memory: Some(memory),
             pattern: Some(group.pattern.name().to_owned()),
             invalid_percent: (group.invalid_percent > 0).then_some(group.invalid_percent),
             tables: Some(group.tables),
@@ -238,19 +238,19 @@ pub(crate) mod tests {
         let group =
             LookupGroup { mode: Mode::Chained, invalid_percent: 30, tables: Tables::Cold, preempt: true, ..plain };
         for group in [plain, group] {
-            let written = row("a", "", "time", Some(1.0)).with_lookup(&group, Sections::Hot);
+            let written = row("a", "", "time", Some(1.0)).with_lookup(&group, Memory::Added);
             assert_eq!(written.lookup_group(), Some(group));
         }
-        assert_eq!(plain.name(Sections::Hot), "valid_to_page/hot/random");
-        assert_eq!(group.name(Sections::Boot), "valid_to_page/chained/preempt/boot/random/30%invalid/cold");
+        assert_eq!(plain.name(Memory::Added), "valid_to_page/added/random");
+        assert_eq!(group.name(Memory::Boot), "valid_to_page/chained/preempt/boot/random/30%invalid/cold");
         assert_eq!(group.label(), "valid_to_page chained, preempt count, 30 % invalid, cold");
         let records = LookupGroup { records: Some(Records::Memory), ..plain };
-        assert_eq!(records.name(Sections::Hot), "valid_to_page/hot/random/records-in-memory");
+        assert_eq!(records.name(Memory::Added), "valid_to_page/added/random/records-in-memory");
         let of_pfn_valid = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
         let disputed = LookupGroup { population: Population::Disputed, ..of_pfn_valid };
-        assert_eq!(disputed.name(Sections::Boot), "pfn_valid/boot/random/disputed");
+        assert_eq!(disputed.name(Memory::Boot), "pfn_valid/boot/random/disputed");
         for group in [records, disputed] {
-            let written = row("a", "", "time", Some(1.0)).with_lookup(&group, Sections::Boot);
+            let written = row("a", "", "time", Some(1.0)).with_lookup(&group, Memory::Boot);
             assert_eq!(written.lookup_group(), Some(group));
         }
         assert_eq!(row("a", "footprint", "index", None).lookup_group(), None);

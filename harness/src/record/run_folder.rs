@@ -39,7 +39,7 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// Version of the manifest.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What made the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! The published schema of what a run folder holds, made from the types that write it: `results/schema/v1.json`.
+//! The published schema of what a run folder holds, made from the types that write it: `results/schema/v2.json`.
 
 use crate::record::instructions::InstructionRow;
 use crate::record::row::Row;
@@ -29,7 +29,7 @@ pub fn document() -> Value {
     ];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "pfnbench run folder, version 1",
+        "title": "pfnbench run folder, version 2",
         "description": DESCRIPTION,
         "oneOf": one_of,
         "$defs": generator.take_definitions(true),

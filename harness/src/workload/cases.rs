@@ -2,7 +2,7 @@
 
 use super::LookupWork;
 use super::work::Work;
-use crate::case::{self, LookupCase, REFERENCE, ReadersGroup, Sections, hotplug_cases, on_map, own_cost_name};
+use crate::case::{self, LookupCase, Memory, REFERENCE, ReadersGroup, hotplug_cases, on_map, own_cost_name};
 use memmap_layouts::X86_64;
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
     let layouts = case::layouts::<X86_64>();
     let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
     for work in works {
-        for &sections in &work.sections {
+        for &memory in &work.memory {
             let asked = |id: &str| work.layouts.is_empty() || work.layouts.iter().any(|layout| layout == id);
             let can = layouts.iter().filter(|entry| {
-                asked(entry.id) && (sections == Sections::Boot || entry.caps.hotplug_granule_pages.is_some())
+                asked(entry.id) && (memory == Memory::Boot || entry.caps.hotplug_granule_pages.is_some())
             });
             for entry in can {
-                if known.insert((work.group, sections, entry.id)) {
-                    cases.push(LookupCase { group: work.group, sections, layout: entry.id });
+                if known.insert((work.group, memory, entry.id)) {
+                    cases.push(LookupCase { group: work.group, memory, layout: entry.id });
                 }
             }
         }
@@ -63,15 +63,15 @@ mod tests {
         for entry in case::layouts::<X86_64>() {
             assert!(all.iter().any(|name| name.ends_with(&format!("/{}", entry.id))), "{}", entry.id);
         }
-        assert!(all.contains(&"pfn_valid/hot/random/cold/subsection@scattered-8192".to_owned()));
+        assert!(all.contains(&"pfn_valid/added/random/cold/subsection@scattered-8192".to_owned()));
     }
 
     #[test]
     fn filters_take_and_leave_out_and_survive_being_written() {
         let regex = |text| Some(Regex::new(text).unwrap());
-        let hot = Filter::new(regex("^pfn_valid/hot"), regex("/dax"));
+        let hot = Filter::new(regex("^pfn_valid/added"), regex("/dax"));
         let wanted: Vec<String> = names(&works()).into_iter().filter(|name| hot.wants(name)).collect();
-        assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/hot/") && !name.contains("dax")), "{wanted:?}");
+        assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/added/") && !name.contains("dax")), "{wanted:?}");
         assert!(wanted.len() >= 8, "{wanted:?}");
         let written = serde_json::to_string(&hot).unwrap();
         let read: Filter = serde_json::from_str(&written).unwrap();

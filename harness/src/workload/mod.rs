@@ -9,7 +9,7 @@
 //! layouts = ["flat", "subsection"]      # all if left out
 //! ops = ["pfn_valid"]
 //! modes = ["independent", "chained"]    # the first of each lookup's own if left out
-//! sections = ["boot", "hot"]            # both if left out
+//! memory = ["boot", "added"]            # both if left out
 //! patterns = ["sequential", "random"]
 //! invalid_percent = [0, 30]             # 0 if left out
 //! tables = ["hot"]                      # hot if left out
@@ -39,8 +39,8 @@
 //! ```
 
 use crate::case::{
-    Addresses, HotplugGroup, LookupGroup, LookupOp, Mode, Pattern, Population, Position, ReadersGroup, Records,
-    Sections, THIS_MACHINE, Tables, layouts, several_threads,
+    Addresses, HotplugGroup, LookupGroup, LookupOp, Memory, Mode, Pattern, Population, Position, ReadersGroup, Records,
+    THIS_MACHINE, Tables, layouts, several_threads,
 };
 use crate::files::line_of;
 use crate::map::builtin;
@@ -134,8 +134,9 @@ pub struct LookupWork {
     pub layouts: Vec<String>,
     /// The lookup.
     pub group: LookupGroup,
-    /// Boot memory, hot-added memory, or both.
-    pub sections: Vec<Sections>,
+    /// Boot memory, added memory, or both.
+    #[serde(alias = "sections")]
+    pub memory: Vec<Memory>,
 }
 
 /// What is known of a page frame of a map at boot.
@@ -197,8 +198,8 @@ struct Lookups {
     layouts: Vec<Spanned<String>>,
     ops: Spanned<Vec<LookupOp>>,
     modes: Option<Spanned<Vec<Mode>>>,
-    #[serde(default = "both_sections")]
-    sections: Spanned<Vec<Sections>>,
+    #[serde(default = "boot_and_added", alias = "sections")]
+    memory: Spanned<Vec<Memory>>,
     patterns: Spanned<Vec<Pattern>>,
     #[serde(default = "all_valid")]
     invalid_percent: Spanned<Vec<u32>>,
@@ -248,8 +249,8 @@ fn this_machine() -> Spanned<Vec<Spanned<String>>> {
     Spanned::new(0..0, vec![Spanned::new(0..0, THIS_MACHINE.to_owned())])
 }
 
-fn both_sections() -> Spanned<Vec<Sections>> {
-    Spanned::new(0..0, Sections::ALL.to_vec())
+fn boot_and_added() -> Spanned<Vec<Memory>> {
+    Spanned::new(0..0, Memory::ALL.to_vec())
 }
 
 fn all_valid() -> Spanned<Vec<u32>> {
@@ -324,7 +325,7 @@ impl Reading<'_> {
         self.check_filled("patterns", &of.patterns)?;
         self.check_filled("invalid_percent", &of.invalid_percent)?;
         self.check_filled("tables", &of.tables)?;
-        self.check_filled("sections", &of.sections)?;
+        self.check_filled("memory", &of.memory)?;
         of.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
         self.check_filled("maps", &of.maps)?;
         self.check_filled("population", &of.population)?;
@@ -351,7 +352,7 @@ impl Reading<'_> {
                                     map: map.get_ref().clone(),
                                     layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
                                     group,
-                                    sections: of.sections.get_ref().clone(),
+                                    memory: of.memory.get_ref().clone(),
                                 }));
                             }
                         }
@@ -545,7 +546,7 @@ mod tests {
         let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
         let mut names: Vec<String> = works
             .iter()
-            .flat_map(|work| work.sections.iter().map(|&on| format!("{} {}", work.map, work.group.name(on))))
+            .flat_map(|work| work.memory.iter().map(|&on| format!("{} {}", work.map, work.group.name(on))))
             .collect();
         let count = names.len();
         names.sort();
@@ -569,7 +570,7 @@ mod tests {
                 works.iter().filter(|work| work.group == group && work.map.starts_with("builtin:scattered-"));
             let mut bytes: Vec<u64> = of_scale
                 .map(|work| {
-                    assert_eq!(work.sections, Sections::ALL);
+                    assert_eq!(work.memory, Memory::ALL);
                     source_of(&work.map).load().unwrap().ram_bytes()
                 })
                 .collect();
@@ -600,7 +601,7 @@ mod tests {
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"2M\"]\naddresses = [\"grow\"]".to_owned(), 5, "`growth`"),
             (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "patterns is empty"),
-            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nsections = []"), 6, "sections is empty"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nmemory = []"), 6, "memory is empty"),
             ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
             ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
             ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),

@@ -1,6 +1,6 @@
 //! What is measured on a map.
 
-use crate::case::{HotplugGroup, ReadersGroup, Sections, Tables};
+use crate::case::{HotplugGroup, Memory, ReadersGroup, Tables};
 use crate::workload::tier::Effort;
 use crate::workload::{Expectation, LookupWork};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ impl Work {
 }
 
 fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
-    let kinds = work.sections.len() as u32;
+    let kinds = work.memory.len() as u32;
     match work.group.tables {
         Tables::Hot => effort.slice * 2 * effort.pairs * layouts * kinds,
         Tables::Cold => COLD_ROUND * effort.cold_rounds * kinds,
@@ -70,6 +70,6 @@ fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
 
 /// The unit of a group of lookups: boot and hot-added memory take turns in it.
 pub fn unit_of(work: &LookupWork) -> String {
-    let names = work.sections.iter().map(|&sections: &Sections| work.group.name(sections));
+    let names = work.memory.iter().map(|&memory: &Memory| work.group.name(memory));
     names.collect::<Vec<_>>().join(" ")
 }

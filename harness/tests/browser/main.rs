@@ -26,7 +26,7 @@ const FIGURES: [&str; 11] = [
     "pareto",
     "map",
     "lookups-boot",
-    "lookups-hot",
+    "lookups-added",
     "capacity",
 ];
 
@@ -272,16 +272,16 @@ fn filters_hide_rows_and_columns_and_combine() {
     page.fill("#heat-filter", &format!("{last} {first}"));
     let with_both = shown(&mut page, both);
     assert!(0 < with_both && with_both <= with_first && with_first < all, "{all} {with_first} {with_both}");
-    page.choose("#heat-sections", "boot");
-    let boot = shown(&mut page, |row| both(row) && row["sections"] == "boot");
-    page.choose("#heat-sections", "hot");
-    let hot = shown(&mut page, |row| both(row) && row["sections"] == "hot");
-    assert_eq!(boot + hot, with_both);
+    page.choose("#heat-memory", "boot");
+    let boot = shown(&mut page, |row| both(row) && row["memory"] == "boot");
+    page.choose("#heat-memory", "added");
+    let added = shown(&mut page, |row| both(row) && row["memory"] == "added");
+    assert_eq!(boot + added, with_both);
     page.fill("#heat-filter", "no such row");
     assert_eq!(shown(&mut page, |_| false), 0);
     page.fill("#heat-filter", "");
-    let hot = shown(&mut page, |row| row["sections"] == "hot");
-    assert!(0 < hot && hot < all);
+    let added = shown(&mut page, |row| row["memory"] == "added");
+    assert!(0 < added && added < all);
 
     // Columns, beside the filters of rows, and when the table is sorted.
     let layouts = page.list("check.layouts()");
@@ -291,11 +291,11 @@ fn filters_hide_rows_and_columns_and_combine() {
         (of["shown"].as_u64().unwrap() as usize, of["heads"].as_u64().unwrap())
     };
     let (cells, heads) = look(&mut page, hidden);
-    assert_eq!(cells, hot);
+    assert_eq!(cells, added);
     let tick = format!("input[type=checkbox][name=layout][value={}]", json!(hidden));
     page.click(&tick);
-    assert_eq!((look(&mut page, hidden), look(&mut page, kept)), ((0, heads - 1), (hot, heads - 1)));
-    page.choose("#heat-sections", "all");
+    assert_eq!((look(&mut page, hidden), look(&mut page, kept)), ((0, heads - 1), (added, heads - 1)));
+    page.choose("#heat-memory", "all");
     assert_eq!((look(&mut page, hidden).0, look(&mut page, kept).0), (0, all));
     page.ask("check.columns()");
     let of_kept = format!(

@@ -2,21 +2,21 @@
 
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
 use crate::analysis::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
-use crate::case::{CONTROL, Dependency, LookupGroup, LookupOp, Mode, Pattern, Population, Sections};
+use crate::case::{CONTROL, Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population};
 use crate::record::row::Row;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lookups that are read first: those of the finding and of the table of winners.
-pub const HEADLINES: [(LookupOp, Sections); 8] = [
-    (LookupOp::PfnValid, Sections::Hot),
-    (LookupOp::PfnValid, Sections::Boot),
-    (LookupOp::PfnToPage, Sections::Hot),
-    (LookupOp::PfnToPage, Sections::Boot),
-    (LookupOp::PageToPfn, Sections::Hot),
-    (LookupOp::ValidToPage, Sections::Hot),
-    (LookupOp::ValidToPage, Sections::Boot),
-    (LookupOp::NextValidPfn, Sections::Boot),
+pub const HEADLINES: [(LookupOp, Memory); 8] = [
+    (LookupOp::PfnValid, Memory::Added),
+    (LookupOp::PfnValid, Memory::Boot),
+    (LookupOp::PfnToPage, Memory::Added),
+    (LookupOp::PfnToPage, Memory::Boot),
+    (LookupOp::PageToPfn, Memory::Added),
+    (LookupOp::ValidToPage, Memory::Added),
+    (LookupOp::ValidToPage, Memory::Boot),
+    (LookupOp::NextValidPfn, Memory::Boot),
 ];
 
 /// The group that stands for a lookup among the headlines: pages in random order; a walk has an order of its own.
@@ -98,7 +98,7 @@ pub struct LookupLine {
     #[serde(flatten)]
     pub group: LookupGroup,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// The loop without a lookup, in ns an operation.
     pub floor_ns: Option<f64>,
     /// How far apart the same layout can be from itself, as a share of the time; `None` without a control or enough processes.
@@ -183,7 +183,7 @@ impl LookupLine {
     /// Is it one of those that are read first?
     fn is_headline(&self) -> bool {
         let group = LookupGroup { preempt: false, ..self.group };
-        HEADLINES.iter().any(|(op, on)| group == headline_group(*op) && self.sections == *on)
+        HEADLINES.iter().any(|(op, on)| group == headline_group(*op) && self.memory == *on)
     }
 
     /// The pairs that some table, sentence or program reads, each once, and whether they are of the headline family.
@@ -329,36 +329,30 @@ fn controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> BTreeMap<St
 
 /// The lines of all lookups, those with every default first.
 pub(super) fn lines(rows: &[Row], layouts: &[String], reference: &str, margin: f64) -> Vec<LookupLine> {
-    let mut timed: BTreeMap<(LookupGroup, Sections), Vec<&Row>> = BTreeMap::new();
+    let mut timed: BTreeMap<(LookupGroup, Memory), Vec<&Row>> = BTreeMap::new();
     let mut floors: BTreeMap<LookupGroup, Vec<f64>> = BTreeMap::new();
     for row in rows {
-        let (Some(group), Some(sections)) = (row.lookup_group(), row.sections) else { continue };
+        let (Some(group), Some(memory)) = (row.lookup_group(), row.memory) else { continue };
         match (row.metric.as_str(), row.value) {
-            ("time", _) => timed.entry((group, sections)).or_default().push(row),
+            ("time", _) => timed.entry((group, memory)).or_default().push(row),
             ("floor", Some(floor)) => floors.entry(group).or_default().push(floor),
             _ => {}
         }
     }
     let mut lines: Vec<LookupLine> = timed
         .into_iter()
-        .map(|((group, sections), rows)| {
+        .map(|((group, memory), rows)| {
             let floor_ns = floors.get(&group).and_then(|of| median(of.iter().copied()));
-            line(group, sections, &rows, layouts, floor_ns)
+            line(group, memory, &rows, layouts, floor_ns)
         })
         .collect();
-    lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.sections, line.group));
+    lines.sort_by_key(|line| (!line.group.is_plain(), line.group.op, line.group.mode, line.memory, line.group));
     judge_pairs(&mut lines, reference, margin);
     compare_with(&mut lines, reference);
     lines
 }
 
-fn line(
-    group: LookupGroup,
-    sections: Sections,
-    rows: &[&Row],
-    layouts: &[String],
-    floor_ns: Option<f64>,
-) -> LookupLine {
+fn line(group: LookupGroup, memory: Memory, rows: &[&Row], layouts: &[String], floor_ns: Option<f64>) -> LookupLine {
     let of_layout = |layout: &str| rows.iter().filter(|row| row.layout == layout).copied().collect::<Vec<&Row>>();
     let with_control = layouts.iter().map(String::as_str).chain([CONTROL]);
     let by_layout: BTreeMap<String, Samples> =
@@ -394,7 +388,7 @@ fn line(
         share_percent: rows.iter().find_map(|row| row.share_percent),
         floor_ns,
         group,
-        sections,
+        memory,
         samples: by_layout,
         pairs: Vec::new(),
     }
@@ -477,7 +471,7 @@ mod tests {
             process,
             boot: Some(boot),
             sample: Some(nr),
-            sections: Some(Sections::Boot),
+            memory: Some(Memory::Boot),
             pattern: Some("random".into()),
             ..row(layout, "pfn_valid", "time", Some(value))
         }
@@ -503,7 +497,7 @@ mod tests {
     fn cell(rows: &[Row]) -> LookupCell {
         let summary = Summary::of(rows);
         assert_eq!(summary.layouts, ["a", REFERENCE], "the control is not shown");
-        let line = summary.lookup(headline_group(LookupOp::PfnValid), Sections::Boot).unwrap();
+        let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         line.cell("a").unwrap().clone()
     }
 
@@ -526,7 +520,7 @@ mod tests {
             row.same_code = true;
         }
         let summary = Summary::of(&rows);
-        let line = summary.lookup(headline_group(LookupOp::PfnValid), Sections::Boot).unwrap();
+        let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         assert!(line.noise_floor > Some(0.02), "what runs the same code and is off by 5 % is noise for the others");
         assert!(line.pair("a", REFERENCE).unwrap().noise_floor < Some(0.01));
     }

@@ -3,8 +3,10 @@
 pub mod arena;
 
 use super::job::Job;
-use crate::case::{LookupGroup, Sections};
-use serde::{Deserialize, Serialize};
+use crate::case::{LookupGroup, Memory, current_name};
+use serde::ser::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use std::hint::black_box;
 
 /// Version of what referee and worker say to each other. It changes with [`Job`], [`Hello`] and the arena.
@@ -15,10 +17,43 @@ pub const PROTOCOL: u32 = 1;
 pub struct Order {
     /// [`PROTOCOL`] of the referee.
     pub protocol: u32,
-    /// What is booted and measured.
+    /// What is booted and measured, in the words of protocol 1.
+    #[serde(serialize_with = "job_as_in_protocol_1")]
     pub job: Job,
     /// The processor that the worker keeps to.
     pub processor: Option<usize>,
+}
+
+fn with_current_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(current_name(&String::deserialize(deserializer)?))
+}
+
+/// Builds of protocol 1 call added memory `hot`, and every later one understands that.
+fn as_in_protocol_1<S: Serializer>(memory: &Memory, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match memory {
+        Memory::Boot => "boot",
+        Memory::Added => "hot",
+    })
+}
+
+/// Lookups in the words of protocol 1. A filter for added memory finds the cases of builds that call it `hot` too.
+fn job_as_in_protocol_1<S: Serializer>(job: &Job, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut job = serde_json::to_value(job).map_err(S::Error::custom)?;
+    for lookups in job["work"]["lookups"].as_array_mut().into_iter().flatten() {
+        if let Some(lookups) = lookups.as_object_mut()
+            && let Some(memory) = lookups.remove("memory")
+        {
+            let old = |kind: &Value| if kind == "added" { Value::from("hot") } else { kind.clone() };
+            let memory = memory.as_array().map(|kinds| kinds.iter().map(old).collect::<Value>());
+            lookups.insert("sections".to_owned(), memory.unwrap_or_default());
+        }
+    }
+    for regex in ["only", "but"] {
+        if let Value::String(regex) = &mut job["filter"][regex] {
+            *regex = regex.replace("added", "(?:added|hot)");
+        }
+    }
+    job.serialize(serializer)
 }
 
 /// What a worker says once it has booted, a line of JSON on its standard output.
@@ -39,12 +74,14 @@ pub struct Hello {
 /// Lookups of one boot of a layout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    /// The case without the layout, by name.
+    /// The case without the layout, by its name of today whatever the build calls it.
+    #[serde(deserialize_with = "with_current_name")]
     pub case: String,
     /// The lookup.
     pub group: LookupGroup,
-    /// Boot or hot-added memory.
-    pub sections: Sections,
+    /// Boot or added memory, in the words of protocol 1: `sections`, `boot` or `hot`.
+    #[serde(rename = "sections", serialize_with = "as_in_protocol_1")]
+    pub memory: Memory,
     /// The layout.
     pub layout: String,
     /// Which boot of it.
@@ -85,4 +122,34 @@ pub const MARK: &str = "pfnbench_duel_mark";
 #[unsafe(export_name = "pfnbench_duel_mark")]
 pub extern "C" fn mark(lane: u64) {
     black_box(lane);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Filter, LookupOp, Pattern};
+    use crate::engine::schedule::tests::job;
+    use regex::Regex;
+
+    /// Builds from before added memory was called so understand the order and are understood.
+    #[test]
+    fn old_builds_are_spoken_to_in_their_words() {
+        let filter = Filter::new(Some(Regex::new("^pfn_valid/added").unwrap()), None);
+        let order = Order { protocol: PROTOCOL, job: Job { filter, ..job() }, processor: None };
+        let told = serde_json::to_value(&order).unwrap();
+        assert_eq!(told["job"]["work"]["lookups"][0]["sections"], serde_json::json!(["boot", "hot"]));
+        assert_eq!(told["job"]["filter"]["only"], "^pfn_valid/(?:added|hot)");
+        let read: Order = serde_json::from_value(told).unwrap();
+        assert_eq!(read.job.work.lookups[0].memory, Memory::ALL);
+        assert!(read.job.filter.wants("pfn_valid/added/random/flat"));
+
+        let lane = serde_json::json!({
+            "case": "pfn_valid/hot/random", "group": LookupGroup::plain(LookupOp::PfnValid, Pattern::Random),
+            "sections": "hot", "layout": "flat", "boot": 0, "batches": 1, "nr_batches": 1, "answers": null, "code": null,
+            "offset_in_line": 0,
+        });
+        let lane: Lane = serde_json::from_value(lane).unwrap();
+        assert_eq!((lane.case.as_str(), lane.memory), ("pfn_valid/added/random", Memory::Added));
+        assert_eq!(serde_json::to_value(&lane).unwrap()["sections"], "hot");
+    }
 }

@@ -9,7 +9,7 @@
 use super::lookups::{Lane, floor, until_undisturbed};
 use super::{Race, RaceError};
 use crate::analysis::statistics::median;
-use crate::case::Sections;
+use crate::case::Memory;
 use crate::engine::probe::lookup::{self, Queries};
 use crate::record::environment::Environment;
 use crate::record::row::Row;
@@ -64,13 +64,13 @@ impl<G: Geometry> Race<'_, G> {
                 break;
             }
             lanes.shuffle(&mut self.rng);
-            for sections in Sections::ALL {
-                if !lanes.iter().any(|(lane, _)| lane.sections == sections) {
+            for memory in Memory::ALL {
+                if !lanes.iter().any(|(lane, _)| lane.memory == memory) {
                     continue;
                 }
                 self.interrupt.check()?;
                 evictor.empty_caches();
-                for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.sections == sections) {
+                for (lane, blank) in lanes.iter().filter(|(lane, _)| lane.memory == memory) {
                     let in_time = || round == 0 || share.is_none_or(|share| begin.elapsed() <= share);
                     let sample = until_undisturbed(in_time, |retaken| {
                         if retaken > 0 {
@@ -129,7 +129,7 @@ mod tests {
         with_race(small_machine(), &settings, |race| {
             let mut lanes = race.lanes(work, false).unwrap();
             let nr_lanes = lanes.len();
-            assert!(nr_lanes > 1 && lanes.iter().all(|(lane, _)| lane.sections == Sections::Boot));
+            assert!(nr_lanes > 1 && lanes.iter().all(|(lane, _)| lane.memory == Memory::Boot));
             let mut evictor = Evictor(vec![0; LINE_WORDS]);
             race.outcome.rows.clear();
             race.cold_rounds(&mut evictor, &mut lanes, None).unwrap();

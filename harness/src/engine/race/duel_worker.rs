@@ -84,9 +84,9 @@ impl<G: Geometry> Race<'_, G> {
         let addresses = matches!(group.op, LookupOp::PfnToPage)
             || group.op == LookupOp::ValidToPage && group.mode != Mode::Touching;
         duel::Lane {
-            case: group.name(lane.sections),
+            case: group.name(lane.memory),
             group: *group,
-            sections: lane.sections,
+            memory: lane.memory,
             layout: row.layout.clone(),
             boot: row.boot.unwrap_or(0),
             batches: lane.batches,

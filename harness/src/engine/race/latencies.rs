@@ -591,8 +591,8 @@ pub(super) mod tests {
                         race.grow(&GROWTH, &mut lane, ground).unwrap();
                         assert_eq!(records(race), before + 32 * nr, "{id}: walk {walk}");
                     }
-                    let sections = lane.walk.stays.iter().map(|range| range.start() / SECTION);
-                    assert!(sections.collect::<Vec<_>>().windows(2).all(|pair| pair[1] == pair[0] + 1), "{id}");
+                    let memory = lane.walk.stays.iter().map(|range| range.start() / SECTION);
+                    assert!(memory.collect::<Vec<_>>().windows(2).all(|pair| pair[1] == pair[0] + 1), "{id}");
                     assert_eq!(lane.iterations(), recorded, "{id}: walk {walk}");
                 }
                 race.end_walk(&mut lane).unwrap();

@@ -7,8 +7,7 @@
 use super::counters::Counters;
 use super::{Race, RaceError, cold};
 use crate::case::{
-    CONTROL, Dependency, LookupCase, LookupGroup, LookupOp, Mode, Pattern, Population, Records, Sections, Tables,
-    on_map,
+    CONTROL, Dependency, LookupCase, LookupGroup, LookupOp, Memory, Mode, Pattern, Population, Records, Tables, on_map,
 };
 use crate::engine::contestant::Contestant;
 use crate::engine::field::FieldError;
@@ -42,7 +41,7 @@ const LEAST_ROUNDS: u32 = 2;
 pub(super) struct Lane {
     /// Of [`crate::engine::field::Field::instances`].
     instance: usize,
-    pub(super) sections: Sections,
+    pub(super) memory: Memory,
     pub(super) prepared: Prepared,
     /// Lookups through the same code that find none of the tables of `prepared`: they fetch the code, untimed.
     pub(super) decoy: Option<Prepared>,
@@ -100,10 +99,10 @@ impl<G: Geometry> Race<'_, G> {
         let mut placement = Placement::random(self.rng.random());
         let disputed = work.group.population == Population::Disputed;
         let share_percent = disputed.then(|| self.field.disputed_percent());
-        for &sections in &work.sections {
-            let is_hot = sections == Sections::Hot;
-            let nothing = is_hot && !has_hot;
-            let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, sections) };
+        for &memory in &work.memory {
+            let is_added = memory == Memory::Added;
+            let nothing = is_added && !has_hot;
+            let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, memory) };
             let (decoy, queries) = match work.group.tables {
                 Tables::Hot => (None, queries),
                 Tables::Cold => cold::with_decoy::<G>(queries),
@@ -116,14 +115,14 @@ impl<G: Geometry> Race<'_, G> {
                 let boot = self.field.boot_of(at);
                 let id = contestant.id();
                 let named = if id == CONTROL { self.control } else { id };
-                let case = LookupCase { group: work.group, sections, layout: named };
+                let case = LookupCase { group: work.group, memory, layout: named };
                 let is_asked = work.layouts.is_empty() || work.layouts.iter().any(|id| id == named);
                 if !is_asked || !self.settings.filter.wants(&on_map(&case.name(), &work.map)) {
                     continue;
                 }
                 let blank = self.row(id, "", "time", "ns/op");
                 // Hot-added memory in many pieces has its records in RAM, whatever the layout does with those of one.
-                let in_ram = is_hot && self.field.plan.hot_window().is_none();
+                let in_ram = is_added && self.field.plan.added_window().is_none();
                 let backing = if in_ram { self.settings.means.backing.to_string() } else { blank.backing.clone() };
                 let blank = Row {
                     backing,
@@ -131,10 +130,10 @@ impl<G: Geometry> Race<'_, G> {
                     same_code: id != self.control && self.is_same_code(contestant, &work.group),
                     boot: Some(boot),
                     share_percent,
-                    dependency: dependency(contestant, &work.group, sections),
-                    ..blank.with_lookup(&work.group, sections)
+                    dependency: dependency(contestant, &work.group, memory),
+                    ..blank.with_lookup(&work.group, memory)
                 };
-                let refused = if is_hot && contestant.hotplug().is_none() {
+                let refused = if is_added && contestant.hotplug().is_none() {
                     Some("the layout has no hotplug")
                 } else if nothing {
                     Some("the physical space has no room above the map")
@@ -165,8 +164,8 @@ impl<G: Geometry> Race<'_, G> {
                     }
                     continue;
                 }
-                let nr_sections = if is_hot {
-                    self.field.plan.hot_sections::<G>().len()
+                let nr_sections = if is_added {
+                    self.field.plan.added_sections::<G>().len()
                 } else {
                     self.field.plan.boot_sections.len()
                 };
@@ -174,7 +173,7 @@ impl<G: Geometry> Race<'_, G> {
                 let warm_batches = enough.max(WARM_BATCHES).min(prepared.nr_batches());
                 let working_set = Some(prepared.working_set_bytes()).filter(|&bytes| bytes > 0);
                 let cursor = Window { first: self.rng.random_range(0..prepared.nr_batches()), batches: 0 };
-                let lane = Lane { instance: at, sections, prepared, decoy, batches: 1, warm_batches, cursor, flushes };
+                let lane = Lane { instance: at, memory, prepared, decoy, batches: 1, warm_batches, cursor, flushes };
                 lanes.push((lane, Row { working_set_bytes: working_set, ..blank }));
             }
         }
@@ -273,9 +272,9 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Sets the length of the slices: the same for all boots of a layout.
     pub(super) fn calibrate_all(&self, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
-        let mut known: BTreeMap<(&'static str, Sections), u64> = BTreeMap::new();
+        let mut known: BTreeMap<(&'static str, Memory), u64> = BTreeMap::new();
         for (lane, _) in lanes {
-            let key = (self.field.instance(lane.instance).id(), lane.sections);
+            let key = (self.field.instance(lane.instance).id(), lane.memory);
             lane.batches = match known.get(&key) {
                 Some(&batches) => batches,
                 None => self.calibrate(lane)?,
@@ -408,14 +407,10 @@ pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
 }
 
 /// How the answer of a chained lookup reaches the next address.
-fn dependency<G: Geometry>(
-    contestant: &dyn Contestant<G>,
-    group: &LookupGroup,
-    sections: Sections,
-) -> Option<Dependency> {
+fn dependency<G: Geometry>(contestant: &dyn Contestant<G>, group: &LookupGroup, memory: Memory) -> Option<Dependency> {
     let of_valid = match group.op {
         LookupOp::ValidToPage => Dependency::Branch,
-        LookupOp::PfnValid => contestant.dependency(sections)?,
+        LookupOp::PfnValid => contestant.dependency(memory)?,
         LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
         // The walk is a loop over branches and the page frame found.
         LookupOp::NextValidPfn => return None,

@@ -13,7 +13,7 @@ mod readers;
 
 use self::counters::Counters;
 use crate::analysis::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
-use crate::case::{BOOT, Filter, OWN_COST, REFERENCE, Sections};
+use crate::case::{BOOT, Filter, Memory, OWN_COST, REFERENCE};
 use crate::engine::contestant::{Entry, again, control, entries, unserved};
 use crate::engine::field::{Field, FieldError, Lineup, Means};
 use crate::engine::pinning;
@@ -170,7 +170,7 @@ pub fn race<G: Geometry>(
     (race.left, race.begun) = (left, begun);
     race.expectations()?;
     race.footprint_of_boot(&entries);
-    race.push_huge_pages(Sections::Boot);
+    race.push_huge_pages(Memory::Boot);
     for (id, reason) in left_out {
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
@@ -179,7 +179,7 @@ pub fn race<G: Geometry>(
     let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
     if has_hot {
         race.footprint_of_hot();
-        race.push_huge_pages(Sections::Hot);
+        race.push_huge_pages(Memory::Added);
     }
     let mut counters = if settings.work.counters { race.open_counters() } else { Counters::none() };
     if race.is_open(BOOT) {
@@ -364,17 +364,17 @@ impl<G: Geometry> Race<'_, G> {
         self.left = self.left.saturating_sub(begin.elapsed());
     }
 
-    fn push_bytes(&mut self, layout: &str, sections: Sections, bytes: &[(&str, u64)]) {
+    fn push_bytes(&mut self, layout: &str, memory: Memory, bytes: &[(&str, u64)]) {
         for (metric, bytes) in bytes {
             let mut row = self.row(layout, "footprint", metric, "bytes");
-            (row.sections, row.value) = (Some(sections), Some(*bytes as f64));
+            (row.memory, row.value) = (Some(memory), Some(*bytes as f64));
             self.outcome.rows.push(row);
         }
     }
 
     /// Where huge pages were asked for: whether the kernel gave any.
-    fn push_huge_pages(&mut self, sections: Sections) {
-        let layouts = self.field.layouts.iter().filter(|l| sections == Sections::Boot || l.hotplug().is_some());
+    fn push_huge_pages(&mut self, memory: Memory) {
+        let layouts = self.field.layouts.iter().filter(|l| memory == Memory::Boot || l.hotplug().is_some());
         let found: Vec<_> = layouts
             .flat_map(|l| {
                 let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
@@ -384,7 +384,7 @@ impl<G: Geometry> Race<'_, G> {
             .collect();
         for (layout, metric, bytes) in found {
             if let Some(bytes) = bytes {
-                self.push_bytes(layout, sections, &[(metric, bytes)]);
+                self.push_bytes(layout, memory, &[(metric, bytes)]);
             }
         }
     }
@@ -409,7 +409,7 @@ impl<G: Geometry> Race<'_, G> {
                     ("page_tables", footprint.page_table_bytes),
                     ("reserved", footprint.reserved_bytes),
                 ];
-                self.push_bytes(entry.id, Sections::Boot, &bytes);
+                self.push_bytes(entry.id, Memory::Boot, &bytes);
             }
         }
     }
@@ -426,7 +426,7 @@ impl<G: Geometry> Race<'_, G> {
                 ("records_backed", footprint.ram_record_bytes + footprint.device_record_bytes),
                 ("records_on_device", footprint.device_record_bytes),
             ];
-            self.push_bytes(layout, Sections::Hot, &bytes);
+            self.push_bytes(layout, Memory::Added, &bytes);
         }
     }
 }
@@ -553,17 +553,17 @@ mod tests {
     #[test]
     fn chained_rows_say_how_validity_reached_the_next_address() {
         let kept = run(&settings()).unwrap();
-        let dependency = |layout: &str, op: &str, sections| {
+        let dependency = |layout: &str, op: &str, memory| {
             let of = |row: &&Row| {
                 let chained = row.mode.as_deref() == Some("chained") && row.metric == "time";
-                chained && row.layout == layout && row.op == op && row.sections == Some(sections)
+                chained && row.layout == layout && row.op == op && row.memory == Some(memory)
             };
             kept.rows().find(of).unwrap().dependency
         };
-        assert_eq!(dependency("subsection", "pfn_valid", Sections::Boot), Some(Dependency::Branch));
-        assert_eq!(dependency("subsection", "pfn_valid", Sections::Hot), Some(Dependency::Data));
-        assert_eq!(dependency("subsection-v6", "pfn_valid", Sections::Boot), Some(Dependency::Data));
-        assert_eq!(dependency("vmemmap-section", "valid_to_page", Sections::Hot), Some(Dependency::Branch));
+        assert_eq!(dependency("subsection", "pfn_valid", Memory::Boot), Some(Dependency::Branch));
+        assert_eq!(dependency("subsection", "pfn_valid", Memory::Added), Some(Dependency::Data));
+        assert_eq!(dependency("subsection-v6", "pfn_valid", Memory::Boot), Some(Dependency::Data));
+        assert_eq!(dependency("vmemmap-section", "valid_to_page", Memory::Added), Some(Dependency::Branch));
     }
 
     /// Each boot has lanes of its own, and the control is timed as the reference is. 64 MiB hold one boot of each.

@@ -8,7 +8,7 @@
 
 use super::{Race, RaceError};
 use crate::case::HOTPLUG_SIZES;
-use crate::case::{LookupOp, Position, ReadersGroup, Sections};
+use crate::case::{LookupOp, Memory, Position, ReadersGroup};
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::field::FieldError;
 use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner, histogram, percentile};
@@ -263,7 +263,7 @@ impl<G: Geometry> Race<'_, G> {
     fn readers_row(&self, id: &str, size: u64, group: &ReadersGroup, metric: &str, unit: &str) -> Row {
         Row {
             size_bytes: Some(size),
-            sections: Some(Sections::Hot),
+            memory: Some(Memory::Added),
             threads: Some(group.readers.get()),
             backing: self.settings.means.backing.to_string(),
             // Readers and company together need a processor each.

@@ -4,7 +4,7 @@ use super::figure::View;
 use crate::analysis::cover_letter::{self, Cost};
 use crate::analysis::headline::{Headline, Kind, Rank};
 use crate::analysis::summary::Summary;
-use crate::case::{Sections, Tables};
+use crate::case::{Memory, Tables};
 use crate::present::table;
 use crate::units::{percent, time};
 
@@ -70,7 +70,7 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
 
 /// Can memory of a layout come and go?
 fn has_hotplug(summary: &Summary, layout: &str) -> bool {
-    let has_hot = summary.lookups.iter().filter(|line| line.sections == Sections::Hot);
+    let has_hot = summary.lookups.iter().filter(|line| line.memory == Memory::Added);
     has_hot.flat_map(|line| &line.cells).any(|cell| cell.layout == layout && cell.median_ns.is_some())
         || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
 }
@@ -141,11 +141,11 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
     let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let line = |costs: &[Cost]| {
         let first = costs.first()?;
-        let of = |sections| costs.iter().find(|cost| cost.sections == sections);
-        let merged = |sections| of(sections).map_or_else(String::new, Cost::in_words);
-        let posted = |sections| of(sections).and_then(Cost::posted_in_words).unwrap_or_default();
+        let of = |memory| costs.iter().find(|cost| cost.memory == memory);
+        let merged = |memory| of(memory).map_or_else(String::new, Cost::in_words);
+        let posted = |memory| of(memory).and_then(Cost::posted_in_words).unwrap_or_default();
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
-        let (hot, boot) = (Sections::Hot, Sections::Boot);
+        let (hot, boot) = (Memory::Added, Memory::Boot);
         Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
     };
     costs.chunk_by(same).filter_map(line).collect()

@@ -5,7 +5,7 @@ use super::figure::View;
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::{interval_in_words, ratio_in_words};
 use crate::analysis::summary::{HotplugLine, LookupCell, LookupLine};
-use crate::case::Sections;
+use crate::case::Memory;
 use crate::present::table::in_words;
 use crate::units::{percent, signed_time, time};
 use serde_json::json;
@@ -115,7 +115,7 @@ pub struct HeatLine {
     /// It in words, with what is unusual.
     pub label: String,
     /// Boot or hot-added memory.
-    pub sections: Sections,
+    pub memory: Memory,
     /// Order of queries; empty for hotplug.
     pub order: String,
     /// The map.
@@ -172,7 +172,7 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
     HeatLine {
         op: line.group.op.to_string(),
         label: line.group.label(),
-        sections: line.sections,
+        memory: line.memory,
         order: line.group.pattern.to_string(),
         map: map.to_owned(),
         noise_floor: line.noise_floor,
@@ -195,7 +195,7 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
     HeatLine {
         op: line.op.clone(),
         label: format!("{} {}", line.op, in_words(&line.group)),
-        sections: Sections::Hot,
+        memory: Memory::Added,
         order: String::new(),
         map: map.to_owned(),
         noise_floor: None,
@@ -205,11 +205,10 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
 
 /// The table as data.
 pub fn data(lines: &[HeatLine]) -> Data {
-    let mut data = Data::new(&[&["operation", "sections", "order", "map", "layout"][..], &COMPARED].concat());
+    let mut data = Data::new(&[&["operation", "memory", "order", "map", "layout"][..], &COMPARED].concat());
     for line in lines {
         for cell in line.cells.iter().filter(|cell| cell.ns.is_some()) {
-            let place =
-                [json!(line.label), json!(line.sections), json!(line.order), json!(line.map), json!(cell.layout)];
+            let place = [json!(line.label), json!(line.memory), json!(line.order), json!(line.map), json!(cell.layout)];
             let values = compared(cell.ns, cell.ratio, cell.interval, cell.difference_ns, cell.verdict);
             data.push(place.into_iter().chain(values));
         }

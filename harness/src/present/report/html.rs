@@ -295,7 +295,7 @@ pub(super) fn byte_table(summary: &Summary) -> Plain {
     type Value = fn(&Bytes) -> Option<f64>;
     let columns: [(&str, Value); 5] = [
         ("index at boot", |of| of.index),
-        ("index with as many sections hot-added", |of| of.index_with_hot),
+        ("index with as many sections hot-added", |of| of.index_with_added),
         ("records that a machine with this map needs", |of| of.records_needed),
         ("of them backed in this run", |of| of.records_backed),
         ("last-level page tables of those", |of| of.page_tables),

@@ -70,7 +70,7 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
             parts.into_iter().flatten().map(|part| escaped(&part)).collect::<Vec<_>>().join(" ")
         };
         let floor = line.noise_floor.map(percent).unwrap_or_default();
-        let labels = [line.label.as_str(), line.sections.name(), &line.order, &line.map, &floor].map(escaped);
+        let labels = [line.label.as_str(), line.memory.name(), &line.order, &line.map, &floor].map(escaped);
         labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
     };
     table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())

@@ -18,7 +18,7 @@ pub mod splice;
 use crate::analysis::cover_letter::{self, Cost};
 use crate::analysis::judge::MARGIN;
 use crate::analysis::summary::Summary;
-use crate::case::{HOT_ADD, HOT_REMOVE, Sections};
+use crate::case::{HOT_ADD, HOT_REMOVE, Memory};
 use crate::record::row::Row;
 use data::Data;
 use figure::{Figure, View};
@@ -124,8 +124,8 @@ impl Part {
         }
         let heat = heat::lines(view);
         let figures = vec![
-            figures::lookups::figure(view, Sections::Hot)?,
-            figures::lookups::figure(view, Sections::Boot)?,
+            figures::lookups::figure(view, Memory::Added)?,
+            figures::lookups::figure(view, Memory::Boot)?,
             figures::scale::figure(view)?,
             figures::chain::figure(view)?,
             figures::percentiles::figure(view, HOT_ADD)?,
@@ -326,14 +326,14 @@ pub(crate) mod tests {
     fn rows() -> Vec<Row> {
         let mut rows = Vec::new();
         for (layout, factor) in [("subsection", 1.0), ("vmemmap-section", 0.5), (SLOW, 2.0)] {
-            for sections in Sections::ALL {
+            for memory in Memory::ALL {
                 for (metric, bytes) in [("index", 1e6 * factor), ("records_needed", 4e8)] {
-                    rows.push(Row { sections: Some(sections), ..row(layout, "footprint", metric, Some(bytes)) });
+                    rows.push(Row { memory: Some(memory), ..row(layout, "footprint", metric, Some(bytes)) });
                 }
                 for op in [LookupOp::PfnValid, LookupOp::PfnToPage, LookupOp::ValidToPage] {
                     let timed = |layout: &str, process| {
                         let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(factor)) };
-                        timed.with_lookup(&LookupGroup::plain(op, Pattern::Random), sections)
+                        timed.with_lookup(&LookupGroup::plain(op, Pattern::Random), memory)
                     };
                     rows.extend((0..5).map(|process| timed(layout, process)));
                     // The control is as fast as its namesake.
@@ -418,7 +418,7 @@ pub(crate) mod tests {
         assert!(said.contains("on boot memory slower by 0.50 ns, 2.00×"), "{:?}", part.sentences);
         let valid = part.winners.iter().find(|winner| winner.what == "pfn_valid, hot-added memory").unwrap();
         assert_eq!((valid.wins.as_str(), valid.next.as_str()), ("vmemmap-section", "subsection, 0.50 ns more"));
-        for name in ["lookups-hot", "lookups-boot", "hot-add-percentiles", "phases", "readers", "pareto", "map"] {
+        for name in ["lookups-added", "lookups-boot", "hot-add-percentiles", "phases", "readers", "pareto", "map"] {
             let figure = figure(&report, name);
             assert!(figure.drawing.is_ok() && !figure.data.is_empty() && !figure.caption.is_empty(), "{name}");
         }
@@ -457,11 +457,11 @@ pub(crate) mod tests {
         let said = |report: &Report| report.parts[0].run.troubles.join(" ");
         // A newer schema, with a part that is not understood.
         let mut newer = manifest("x", "2026-01-01T00:00:00Z");
-        newer["schema"] = json!(2);
+        newer["schema"] = json!(crate::record::run_folder::SCHEMA + 1);
         newer["map"] = json!("elsewhere");
         fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
         let report = of(std::slice::from_ref(&folder));
-        assert!(said(&report).contains("schema 2") && said(&report).contains("map is not understood"));
+        assert!(said(&report).contains("schema 3") && said(&report).contains("map is not understood"));
         assert!(figure(&report, "map").drawing.is_err() && figure(&report, "phases").drawing.is_ok());
         // Rows and histograms that were cut short.
         let samples = fs::read(folder.join(SAMPLES)).unwrap();
@@ -531,7 +531,7 @@ pub(crate) mod tests {
                 && said.contains("no rows of the main map, m: figures are of other")
         );
         assert_eq!(part.heat[0].cells.iter().filter(|cell| cell.ratio.is_some()).count(), 3, "{:?}", part.heat[0]);
-        assert!(figure(&report, "lookups-hot").drawing.is_ok());
+        assert!(figure(&report, "lookups-added").drawing.is_ok());
         let missing = figure(&report, "phases").drawing.as_ref().unwrap_err();
         assert!(missing.contains("the folder is not whole"), "{missing}");
     }

@@ -12,6 +12,7 @@
 //! of the heat table by name), `figure NAME` or `command`.
 
 use super::{Part, Report, markdown};
+use crate::case::Memory;
 use regex::Regex;
 use thiserror::Error;
 
@@ -131,11 +132,15 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         ("heat", wanted) => {
             let wanted = regex(wanted)?;
             markdown::heat(part, |line| {
-                let name = format!("{} {} {} {}", line.label, line.sections.name(), line.order, line.map);
-                wanted.is_match(&name)
+                let name = |memory: &str| format!("{} {memory} {} {}", line.label, line.order, line.map);
+                // Added memory was `hot` in schema 1.
+                let old = line.memory == Memory::Added && wanted.is_match(&name("hot"));
+                old || wanted.is_match(&name(line.memory.name()))
             })
         }
         ("figure", name) => {
+            // As it was called in schema 1.
+            let name = if name == "lookups-hot" { "lookups-added" } else { name };
             let figure = part.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
             let folder = folder.ok_or(SpliceError::NoPictures { line })?;
             markdown::figure(figure, 1, folder)
@@ -193,7 +198,7 @@ mod tests {
         assert!(error("<!-- pfnbench heat -->\n<!-- pfnbench winners -->\n<!-- pfnbench end -->").contains("line 1"));
         assert!(error("<!-- pfnbench end -->").contains("line 1"));
         let unknown = error("\n\n<!-- pfnbench figure nothing -->\n<!-- pfnbench end -->");
-        assert!(unknown.contains("line 3") && unknown.contains("lookups-hot"), "{unknown}");
+        assert!(unknown.contains("line 3") && unknown.contains("lookups-added"), "{unknown}");
         assert!(error("<!-- pfnbench heat ( -->\n<!-- pfnbench end -->").contains("line 1"));
         let no_pictures = splice(&report(), "<!-- pfnbench figure map -->\n<!-- pfnbench end -->", None, "");
         assert!(matches!(no_pictures, Err(SpliceError::NoPictures { line: 1 })));
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn lines_of_the_heat_table_are_chosen_by_name() {
-        let hot = filled("<!-- pfnbench heat ^pfn_valid hot -->\n<!-- pfnbench end -->").unwrap();
+        let hot = filled("<!-- pfnbench heat ^pfn_valid added -->\n<!-- pfnbench end -->").unwrap();
         assert_eq!(hot.matches("pfn\\_valid").count(), 1, "{hot}");
     }
 }

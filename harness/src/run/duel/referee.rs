@@ -393,16 +393,16 @@ mod tests {
     use super::*;
     use crate::case::LookupGroup;
     use crate::case::LookupOp;
+    use crate::case::Memory;
     use crate::case::Pattern;
-    use crate::case::Sections;
 
     /// A build with one lane; what it answers are addresses.
     fn hello(queries: Option<u64>, nr_batches: u64, answers: Option<u64>) -> Hello {
         let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
         let lane = Lane {
-            case: group.name(Sections::Boot),
+            case: group.name(Memory::Boot),
             group,
-            sections: Sections::Boot,
+            memory: Memory::Boot,
             layout: "flat".to_owned(),
             boot: 0,
             batches: 4,

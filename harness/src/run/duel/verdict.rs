@@ -234,15 +234,15 @@ mod tests {
     use crate::analysis::judge::MARGIN;
     use crate::case::LookupGroup;
     use crate::case::LookupOp;
+    use crate::case::Memory;
     use crate::case::Pattern;
-    use crate::case::Sections;
 
     fn lane(layout: &str, boot: u32, code: u64, offset_in_line: u64) -> Lane {
         let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
         Lane {
-            case: group.name(Sections::Hot),
+            case: group.name(Memory::Added),
             group,
-            sections: Sections::Hot,
+            memory: Memory::Added,
             layout: layout.to_owned(),
             boot,
             batches: 10,

@@ -1,6 +1,6 @@
 //! What a lookup loads, one load after the other, beside the instructions it takes.
 
-use crate::case::{LookupOp, Sections};
+use crate::case::{LookupOp, Memory};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{DrawError, Hang, Key, LABEL, WIDTH, colour, fitting, head, text};
@@ -43,9 +43,9 @@ fn lines(loads: &[LoadNote]) -> Vec<usize> {
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let notes = &view.run.known.layouts;
     let counts = &view.run.instructions;
-    let count = |layout: &str, op: LookupOp, sections: Sections| {
+    let count = |layout: &str, op: LookupOp, memory: Memory| {
         let of = |row: &&crate::record::instructions::InstructionRow| {
-            row.layout == layout && row.op == op.name() && row.sections == Some(sections)
+            row.layout == layout && row.op == op.name() && row.memory == Some(memory)
         };
         counts.iter().find(of).map(|row| row.value)
     };
@@ -53,7 +53,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         Data::new(&["layout", "op", "load", "what", "cache_line", "when", "instructions_boot", "instructions_hot"]);
     for note in notes {
         for (op, loads) in LOOKUPS {
-            let counted = Sections::ALL.map(|sections| json!(count(&note.id, op, sections)));
+            let counted = Memory::ALL.map(|memory| json!(count(&note.id, op, memory)));
             let [boot, hot] = counted;
             for (nr, load) in loads(note).iter().enumerate() {
                 data.push([
@@ -113,15 +113,15 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 for (load, line) in loads.iter().zip(lines(loads)) {
                     let corners = [(x, y - BOX / 2), (x + BOX, y + BOX / 2)];
                     let colour = colour(1 + line);
-                    let is_hot = load.when == WhenNote::HotAdded;
-                    let style = if is_hot { colour.stroke_width(3) } else { colour.filled() };
+                    let is_added = load.when == WhenNote::HotAdded;
+                    let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
                     area.draw(&Rectangle::new(corners, style))?;
-                    let when = if is_hot { ", on hot-added memory alone" } else { "" };
+                    let when = if is_added { ", on hot-added memory alone" } else { "" };
                     let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
                     marks.block(corners[0], corners[1], hover);
                     x += BOX + 5;
                 }
-                let count = Sections::ALL.map(|sections| count(&note.id, *op, sections));
+                let count = Memory::ALL.map(|memory| count(&note.id, *op, memory));
                 let words = match count {
                     [None, None] => String::new(),
                     [boot, hot] => {

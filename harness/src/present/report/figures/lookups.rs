@@ -1,9 +1,9 @@
 //! Lookups in random order, layouts side by side.
 
-use crate::analysis::headline::memory;
+use crate::analysis::headline::memory_label;
 use crate::analysis::statistics::Ratio;
 use crate::analysis::summary::{LookupCell, LookupLine};
-use crate::case::{LookupOp, Pattern, Sections};
+use crate::case::{LookupOp, Memory, Pattern};
 use crate::present::report::data::{COMPARED, Data, compared};
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, band, chart, head, plain, text};
@@ -19,12 +19,12 @@ const FLOOR_NS: f64 = 0.1;
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
+pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
     let summary = view.main();
     let is_shown = |line: &&LookupLine| {
         // A walk is over a whole section, not over a page.
         let is_lookup = line.group.pattern == Pattern::Random && line.group.op != LookupOp::NextValidPfn;
-        line.sections == sections && line.group.is_plain() && is_lookup
+        line.memory == memory && line.group.is_plain() && is_lookup
     };
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();
     let mut data = Data::new(&[&["op", "layout"][..], &COMPARED, &["noise_floor"]].concat());
@@ -35,20 +35,20 @@ pub fn figure(view: View<'_>, sections: Sections) -> Result<Figure, DrawError> {
             data.push(place.into_iter().chain(values).chain([json!(line.noise_floor)]));
         }
     }
-    let (name, caption) = match sections {
-        Sections::Boot => (
+    let (name, caption) = match memory {
+        Memory::Boot => (
             "lookups-boot",
             "Page frames in random order; lower is better, and the axis is logarithmic. Since 5.3 Linux answers for boot sections after \
              two loads and does not read the sub-section map; flat loads nothing, and the series as posted reads the map here too.",
         ),
-        Sections::Hot => (
-            "lookups-hot",
+        Memory::Added => (
+            "lookups-added",
             "Page frames in random order; lower is better, and the axis is logarithmic. On memory that was added later the sub-section \
              map is read. A layout without a bar has no hotplug.",
         ),
     };
-    let title = format!("Time of a lookup on {}, ns", memory(sections));
-    let missing = || view.no_rows_of(&format!("lookups in random order on {}", memory(sections)));
+    let title = format!("Time of a lookup on {}, ns", memory_label(memory));
+    let missing = || view.no_rows_of(&format!("lookups in random order on {}", memory_label(memory)));
     Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
         let has_bar = |layout: &&String| {
             let cells = lines.iter().flat_map(|line| &line.cells);

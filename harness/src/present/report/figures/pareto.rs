@@ -1,7 +1,7 @@
 //! Bytes against nanoseconds: which layouts are beaten by none in both.
 
-use crate::analysis::headline::memory;
-use crate::case::{LookupGroup, LookupOp, Pattern, Sections};
+use crate::analysis::headline::memory_label;
+use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
@@ -53,21 +53,21 @@ fn front(points: &[Point]) -> Vec<(f64, f64)> {
 /// It cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
-    let mut data = Data::new(&["sections", "layout", "overhead_bytes", "time_ns", "on_front"]);
+    let mut data = Data::new(&["memory", "layout", "overhead_bytes", "time_ns", "on_front"]);
     let mut panels = Vec::new();
-    for sections in Sections::ALL {
-        let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), sections);
+    for memory in Memory::ALL {
+        let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), memory);
         let mut points: Vec<Point> = Vec::new();
         for cell in line.iter().flat_map(|line| &line.cells) {
             let of = summary.bytes.iter().find(|of| of.layout == cell.layout);
-            let bytes = of.and_then(|of| summary.overhead(of, sections));
+            let bytes = of.and_then(|of| summary.overhead(of, memory));
             let (Some(ns), Some(bytes)) = (cell.median_ns, bytes) else { continue };
             points.push(Point { layout: cell.layout.clone(), bytes, ns, is_on_front: false });
         }
         mark_front(&mut points);
         for point in &points {
             data.push([
-                json!(sections),
+                json!(memory),
                 json!(point.layout),
                 json!(point.bytes),
                 json!(point.ns),
@@ -75,7 +75,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             ]);
         }
         if !points.is_empty() {
-            panels.push((sections, points));
+            panels.push((memory, points));
         }
     }
     let caption = "What a layout takes beyond one record for each page of a section with memory, i.e. its index and, of flat, records \
@@ -99,7 +99,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             legend.push((Key::Dashes, "Pareto front".to_owned()));
             let body = head(area, title, &legend)?;
             let areas = body.split_evenly((1, panels.len()));
-            for ((sections, points), area) in panels.iter().zip(&areas) {
+            for ((memory, points), area) in panels.iter().zip(&areas) {
                 let mib = |bytes: f64| bytes / f64::from(1 << 20);
                 let (least, most) = points.iter().fold((f64::INFINITY, 0.0f64), |(least, most), point| {
                     (least.min(mib(point.bytes)), most.max(mib(point.bytes)))
@@ -110,7 +110,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
                 };
                 let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
-                let x_name = format!("bytes beyond records; {}", memory(*sections));
+                let x_name = format!("bytes beyond records; {}", memory_label(*memory));
                 let x_labels = Labels { name: &x_name, tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
                 let y_labels = Labels { name: "ns per valid_to_page", tick: &plain };
                 let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
@@ -128,7 +128,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     let hover = format!(
                         "{}, {}: {}, {}{on}",
                         point.layout,
-                        memory(*sections),
+                        memory_label(*memory),
                         bytes(point.bytes),
                         time(point.ns)
                     );

@@ -1,7 +1,7 @@
 //! Cost against the size of the physical space.
 
-use crate::analysis::headline::memory;
-use crate::case::{LookupGroup, LookupOp, Pattern, Sections};
+use crate::analysis::headline::memory_label;
+use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{
@@ -37,7 +37,7 @@ struct Point {
 
 struct Panel {
     op: LookupOp,
-    sections: Sections,
+    memory: Memory,
     points: Vec<Point>,
 }
 
@@ -66,8 +66,8 @@ fn root_lines(sections: u64) -> u64 {
 }
 
 /// Lines of the reference, or of the first layout that loads anything.
-fn lines(view: View<'_>, op: LookupOp, sections: Sections) -> Option<Lines> {
-    let is_made = |when| sections == Sections::Hot || when == WhenNote::Always;
+fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
+    let is_made = |when| memory == Memory::Added || when == WhenNote::Always;
     let of = |note: &LayoutNote| {
         let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
         let lines: BTreeSet<&str> =
@@ -130,20 +130,20 @@ fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
 /// It cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let mut data =
-        Data::new(&["op", "sections", "map", "ram_bytes", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
+        Data::new(&["op", "memory", "map", "ram_bytes", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
     let mut panels = Vec::new();
     for op in OPS {
-        for sections in [Sections::Hot, Sections::Boot] {
+        for memory in [Memory::Added, Memory::Boot] {
             let mut points = Vec::new();
             for (map, summary) in view.maps {
                 let group = LookupGroup::plain(op, Pattern::Random);
-                let (Some(ram), Some(line)) = (ram_bytes(summary), summary.lookup(group, sections)) else { continue };
+                let (Some(ram), Some(line)) = (ram_bytes(summary), summary.lookup(group, memory)) else { continue };
                 for cell in &line.cells {
                     let Some(ns) = cell.median_ns else { continue };
                     let (low, high) = cell.ratio_interval.unzip();
                     data.push([
                         json!(op.name()),
-                        json!(sections),
+                        json!(memory),
                         json!(map),
                         json!(ram),
                         json!(cell.layout),
@@ -157,7 +157,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             }
             // One map is no scale.
             if points.iter().map(|point| &point.map).collect::<BTreeSet<_>>().len() > 1 {
-                panels.push(Panel { op, sections, points });
+                panels.push(Panel { op, memory, points });
             }
         }
     }
@@ -171,10 +171,10 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     if let Some(panel) = panels.first() {
         let together = coinciding(view, panel);
         if !together.is_empty() {
-            let what = format!("{} on {}", panel.op, memory(panel.sections));
+            let what = format!("{} on {}", panel.op, memory_label(panel.memory));
             caption.push_str(&format!(" Of {what} these lie on each other: {}.", together.join("; ")));
         }
-        let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.sections)).collect();
+        let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.memory)).collect();
         let mut names: Vec<&str> = drawn.iter().map(|lines| lines.layout.as_str()).collect();
         names.dedup();
         if !names.is_empty() {
@@ -215,11 +215,11 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
     let x = x.with_ticks(ticks);
     // Room for the names of caches above the highest point.
     let y = Axis::log(all().map(|point| point.ns), 1.3, 2.2);
-    let name = format!("RAM; {} on {}", panel.op, memory(panel.sections));
+    let name = format!("RAM; {} on {}", panel.op, memory_label(panel.memory));
     let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * gib) };
     let (x_axis, y_top) = (x.clone(), y.high());
     let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
-    let marked = lines(view, panel.op, panel.sections).map(|lines| cache_marks(view, &lines)).unwrap_or_default();
+    let marked = lines(view, panel.op, panel.memory).map(|lines| cache_marks(view, &lines)).unwrap_or_default();
     let mut last_end = i32::MIN;
     for (cache, ram) in marked {
         let x = ram / gib;
