@@ -66,10 +66,17 @@ fn tables_are_for_terminals_and_for_mails() {
     assert!(markdown.contains("| pfn_valid/added/random/subsection |"), "{markdown}");
 }
 
+fn has_valgrind() -> bool {
+    let has = std::process::Command::new("valgrind").arg("--version").output().is_ok();
+    if !has {
+        common::skipped("valgrind is not installed");
+    }
+    has
+}
+
 #[test]
 fn instructions_are_counted_where_valgrind_is() {
-    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
-        common::skipped("valgrind is not installed");
+    if !has_valgrind() {
         return;
     }
     let dir = folder();
@@ -100,6 +107,24 @@ fn instructions_are_counted_where_valgrind_is() {
     let (with, without) =
         (count("pfn_valid/added/random", "subsection"), count("pfn_valid/added/random", "vmemmap-section"));
     assert!(with > without + 5.0, "{with} {without}");
+}
+
+/// Together they reserve more address space than a program has under valgrind.
+#[test]
+fn instructions_of_all_layouts_are_counted() {
+    if !has_valgrind() {
+        return;
+    }
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench();
+    command.current_dir(&dir).args(["duel", this(), this(), "--map", &map, "--pairs", "1", "--json"]);
+    command.args(["--filter", "^pfn_valid/boot/random/[a-z0-9-]+$"]);
+    let output = command.assert().code(2).get_output().stdout.clone();
+    let result: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(result["instructions_not_counted"], Value::Null, "{result}");
+    let verdicts = result["verdicts"].as_array().unwrap();
+    assert!(verdicts.len() >= 7 && verdicts.iter().all(|of| of["instructions"][0].is_number()), "{result}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::present::table;
-use crate::run::duel::instructions::{self, CountError};
+use crate::run::duel::instructions::{self, CountError, Counts, LAYOUTS_AT_ONCE};
 use crate::run::duel::referee::{DuelError, PairOutcome, Samples, pair};
 use crate::run::duel::source::{Build, build};
 use crate::run::duel::verdict::{self, Code, Outcome, Record};
@@ -235,13 +235,18 @@ impl DuelArgs {
         (job.effort.boots, job.records_limit) = (1, 64 << 20);
         (job.backing, job.index_pages) =
             ("anon".parse().map_err(anyhow::Error::msg)?, crate::engine::index_pages::IndexPagesArg::Base);
-        let mut counts = Vec::new();
-        for build in [old, new] {
+        let layouts: BTreeSet<String> = outcome.verdicts.iter().map(|record| record.layout.clone()).collect();
+        let layouts: Vec<String> = layouts.into_iter().collect();
+        let mut counts = [Counts::new(), Counts::new()];
+        for (build, counts) in [old, new].into_iter().zip(&mut counts) {
             bar.set_message(format!("counting instructions of {}", build.name));
-            match instructions::count(&build.program, &job, interrupt) {
-                Ok(of) => counts.push(of),
-                Err(CountError::Interrupted(interrupted)) => return Err(interrupted.into()),
-                Err(error) => return Ok(Some(format!("{}: {error}", build.name))),
+            for layouts in layouts.chunks(LAYOUTS_AT_ONCE) {
+                job.layouts = layouts.to_vec();
+                match instructions::count(&build.program, &job, interrupt) {
+                    Ok(of) => counts.extend(of),
+                    Err(CountError::Interrupted(interrupted)) => return Err(interrupted.into()),
+                    Err(error) => return Ok(Some(format!("{}: {error}", build.name))),
+                }
             }
         }
         for record in &mut outcome.verdicts {

@@ -15,6 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// Layouts of one count: each reserves 1 TiB for its records, and a program has less than 8 TiB under valgrind.
+pub const LAYOUTS_AT_ONCE: usize = 3;
+
 /// Counting takes less than a minute; a worker that takes so long hangs.
 const MOST: Duration = Duration::from_secs(300);
 
@@ -77,13 +80,16 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
     };
     let text = reading.join().map_err(|_| CountError::Worker("its output could not be read".to_owned()))?;
     let text = text.map_err(CountError::Valgrind)?;
+    let hello = text.lines().next().and_then(|line| serde_json::from_str::<Hello>(line).ok());
     match status {
         Some(status) if status.success() => {}
-        Some(status) => return Err(CountError::Worker(format!("ended with {status} under valgrind"))),
+        Some(status) => {
+            let reason = hello.and_then(|hello| hello.error).map_or_else(String::new, |reason| format!(": {reason}"));
+            return Err(CountError::Worker(format!("ended with {status} under valgrind{reason}")));
+        }
         None => return Err(CountError::Worker(format!("did not end within {} s under valgrind", MOST.as_secs()))),
     }
-    let hello: Hello = serde_json::from_str(text.lines().next().unwrap_or_default())
-        .map_err(|error| CountError::Worker(format!("its first line is no hello: {error}")))?;
+    let hello = hello.ok_or_else(|| CountError::Worker("its first line is no hello".to_owned()))?;
     let mut counts = Counts::new();
     // The first dump is what came before the first lane.
     for (nr, lane) in (2..).zip(&hello.lanes) {
