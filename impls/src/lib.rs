@@ -55,7 +55,7 @@ mod sync;
 #[cfg(all(test, twin))]
 mod twins;
 mod units;
-mod vmem;
+pub mod vmem;
 
 pub use bytes::Bytes;
 pub use error::{BootError, HotplugError};

@@ -251,8 +251,12 @@ impl DeviceRecords {
 /// What a layout calls a valid pfn: the oracle asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// Everything below the highest page of boot memory, holes included.
+    /// Everything from the architecture's first page frame to the highest page of boot memory, holes included.
     Span,
+    /// Everything from the lowest to the highest page of boot memory, holes included. Not for layouts with hotplug.
+    MemorySpan,
+    /// The pages of boot memory, holes excluded to the page. Not for layouts with hotplug.
+    Ranges,
     /// Whole sections.
     Section,
     /// Sub-sections; boot sections as a whole if `early_is_whole`.

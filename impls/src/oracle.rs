@@ -15,6 +15,8 @@ pub struct Oracle<G> {
     early: BTreeSet<u64>,
     /// FLATMEM's span.
     span: (u64, u64),
+    /// Pages of boot memory, in order.
+    boot: Vec<PfnRange>,
     geometry: PhantomData<G>,
 }
 
@@ -34,6 +36,7 @@ impl<G: Geometry> Oracle<G> {
             active: Vec::new(),
             early: map.sections::<G>().into_iter().map(|(nr, _)| nr).collect(),
             span: (G::ARCH_PFN_OFFSET, map.end_pfn().max(G::ARCH_PFN_OFFSET)),
+            boot: map.ranges().iter().map(|boot| boot.range).collect(),
             geometry: PhantomData,
         };
         for boot in map.ranges() {
@@ -109,6 +112,11 @@ impl<G: Geometry> Oracle<G> {
         true
     }
 
+    /// From the lowest to the highest page of boot memory; `None` on a machine without memory.
+    fn memory_span(&self) -> Option<PfnRange> {
+        PfnRange::new(self.boot.first()?.start(), self.boot.last()?.end())
+    }
+
     /// Is a pfn valid for a layout with this validity?
     pub fn pfn_valid(&self, validity: Validity, pfn: Pfn) -> bool {
         if pfn.0 >= G::NR_PFNS {
@@ -118,6 +126,11 @@ impl<G: Geometry> Oracle<G> {
         let section = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
         match validity {
             Validity::Span => self.span.0 <= pfn.0 && pfn.0 < self.span.1,
+            Validity::MemorySpan => self.memory_span().is_some_and(|span| span.contains(pfn)),
+            Validity::Ranges => {
+                let at = self.boot.partition_point(|range| range.end() <= pfn.0);
+                self.boot.get(at).is_some_and(|range| range.contains(pfn))
+            }
             Validity::Section => self.any_active(section),
             Validity::Subsection { early_is_whole } => {
                 early_is_whole && self.early.contains(&nr) || self.is_active(pfn.0 >> G::PFN_SUBSECTION_SHIFT)
@@ -133,6 +146,8 @@ impl<G: Geometry> Oracle<G> {
         };
         let mut runs: Vec<(u64, u64)> = match validity {
             Validity::Span => vec![self.span],
+            Validity::MemorySpan => self.memory_span().iter().map(|span| (span.start(), span.end())).collect(),
+            Validity::Ranges => self.boot.iter().map(|range| (range.start(), range.end())).collect(),
             Validity::Section => self.active.iter().map(|run| sections(sub(run))).collect(),
             Validity::Subsection { early_is_whole } => {
                 let early = self.early.iter().filter(|_| early_is_whole);
@@ -163,6 +178,9 @@ impl<G: Geometry> Oracle<G> {
         }
         let (s, u) = (G::PAGES_PER_SECTION, G::PAGES_PER_SUBSECTION);
         let mut probes = vec![0, 1, self.span.1, G::NR_PFNS - 1, G::NR_PFNS, 1 << 52, 1 << 63, u64::MAX];
+        for range in &self.boot {
+            probes.extend([range.start().saturating_sub(1), range.start(), range.end() - 1, range.end()]);
+        }
         for nr in sections {
             let start = G::section_start(nr);
             let whole = PfnRange::from_len(start, s).expect("inside the space");

@@ -132,7 +132,7 @@ impl Vmem {
     ///
     /// # Errors
     /// No address space (`ulimit -v`, strict overcommit), or the machine does not have the backing.
-    pub(crate) fn reserve(len: u64, unit: u64, store: &RecordStore) -> Result<Self, VmemError> {
+    pub fn reserve(len: u64, unit: u64, store: &RecordStore) -> Result<Self, VmemError> {
         let memory = Memory::reserve(len, &store.backing)?;
         let words = (memory.len_bytes() / BASE_ALIGN).div_ceil(64) as usize;
         let unit = unit.max(memory.unit_bytes());
@@ -150,17 +150,17 @@ impl Vmem {
     }
 
     /// First byte of the range; aligned to 2 MiB.
-    pub(crate) fn base(&self) -> NonNull<u8> {
+    pub fn base(&self) -> NonNull<u8> {
         self.memory.base()
     }
 
     /// Bytes of address space.
-    pub(crate) fn len_bytes(&self) -> u64 {
+    pub fn len_bytes(&self) -> u64 {
         self.memory.len_bytes()
     }
 
     /// Bytes backed by RAM.
-    pub(crate) fn ram_bytes(&self) -> u64 {
+    pub fn ram_bytes(&self) -> u64 {
         self.ram_bytes.load(Ordering::Relaxed)
     }
 
@@ -171,7 +171,7 @@ impl Vmem {
 
     /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed. Huge pages of the pool
     /// need none; for a transparent one the kernel keeps one, for when it is split.
-    pub(crate) fn page_table_bytes(&self) -> u64 {
+    pub fn page_table_bytes(&self) -> u64 {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
 
@@ -181,7 +181,7 @@ impl Vmem {
     }
 
     /// Bytes in huge pages, as the kernel tells; `None` if there are none to be expected.
-    pub(crate) fn bytes_in_huge_pages(&self) -> Option<u64> {
+    pub fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.memory.bytes_in_huge_pages()
     }
 
@@ -199,7 +199,7 @@ impl Vmem {
     ///
     /// # Errors
     /// Over budget, file system full, no memory. The stretch is then reserved as before.
-    pub(crate) fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
+    pub fn populate(&self, stretch: Stretch) -> Result<(), VmemError> {
         self.check(stretch);
         let mut usage = self.usage();
         if !self.faults.allow(Seam::Records) {
@@ -225,7 +225,7 @@ impl Vmem {
     ///
     /// # Errors
     /// The kernel refuses to drop the pages in any way; the stretch is then in use as before.
-    pub(crate) fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
+    pub fn depopulate(&self, stretch: Stretch) -> Result<(), VmemError> {
         self.check(stretch);
         let mut usage = self.usage();
         let gone = usage.units.to_drop(stretch);
@@ -337,7 +337,7 @@ impl Vmem {
     ///
     /// # Errors
     /// Too many mappings.
-    pub(crate) fn leave_unbacked(&self, stretch: Stretch) -> Result<(), VmemError> {
+    pub fn leave_unbacked(&self, stretch: Stretch) -> Result<(), VmemError> {
         self.check(stretch);
         match stretch.round_in(self.unit_bytes()) {
             Some(units) => Ok(self.memory.leave_unbacked(units)?),

@@ -247,7 +247,7 @@ impl Model {
     fn pfn_valid(&self, pfn: u64) -> bool {
         let nr = pfn / S;
         match self.validity {
-            Validity::Span => unreachable!("it has no hotplug"),
+            Validity::Span | Validity::MemorySpan | Validity::Ranges => unreachable!("it has no hotplug"),
             Validity::Section => self.any_active(whole(nr)),
             Validity::Subsection { early_is_whole } => {
                 early_is_whole && self.early.contains(&nr) || self.active.contains(&(pfn / self.unit))

@@ -21,6 +21,7 @@ use memmap_layouts::{
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -276,7 +277,7 @@ impl<G: Geometry> Field<G> {
             self.oracle.add(window);
         }
         // Layouts without hotplug know nothing of what was added.
-        self.verify(|layout| layout.caps().validity != Validity::Span, interrupt)?;
+        self.verify(|layout| layout.hotplug().is_some(), interrupt)?;
         Ok(true)
     }
 
@@ -392,24 +393,19 @@ impl<G: Geometry> Field<G> {
     /// Pages of boot sections that some layouts call valid and others do not, in percent of all pages of boot sections.
     pub fn disputed_percent(&self) -> f64 {
         let validities = self.validities(false);
-        // Rules differ by whole sub-sections, but for the end of a span, which may lie inside one.
-        let end = self.plan.boot.end_pfn();
-        let disputed = |start: u64| {
-            let whole = start..start + G::PAGES_PER_SUBSECTION;
-            match whole.contains(&end) {
-                true => whole.filter(|&pfn| self.is_disputed(&validities, Pfn(pfn))).count() as u64,
-                false if self.is_disputed(&validities, Pfn(start)) => G::PAGES_PER_SUBSECTION,
-                false => 0,
-            }
-        };
-        let of_section = |&nr: &u64| -> u64 {
-            (G::section_start(nr)..G::section_start(nr + 1))
-                .step_by(G::PAGES_PER_SUBSECTION as usize)
-                .map(disputed)
-                .sum()
-        };
-        let pages = self.plan.boot_sections.len() as u64 * G::PAGES_PER_SECTION;
-        100.0 * self.plan.boot_sections.iter().map(of_section).sum::<u64>() as f64 / pages.max(1) as f64
+        let sections = &self.plan.boot_sections;
+        // Between two edges every rule has one answer.
+        let runs = validities.iter().flat_map(|&validity| self.oracle.valid_runs(validity));
+        let mut edges: BTreeSet<u64> = runs.flat_map(|run| [run.start(), run.end()]).collect();
+        edges.extend(sections.iter().flat_map(|&nr| [G::section_start(nr), G::section_start(nr + 1)]));
+        let edges: Vec<u64> = edges.into_iter().collect();
+        let disputed = edges.windows(2).filter(|edge| {
+            let of_boot = sections.binary_search(&G::section_nr(edge[0])).is_ok();
+            of_boot && self.is_disputed(&validities, Pfn(edge[0]))
+        });
+        let disputed: u64 = disputed.map(|edge| edge[1] - edge[0]).sum();
+        let pages = sections.len() as u64 * G::PAGES_PER_SECTION;
+        100.0 * disputed as f64 / pages.max(1) as f64
     }
 
     /// From the first page frame to the end of boot memory, or over what was hot-added.

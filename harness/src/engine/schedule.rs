@@ -288,12 +288,12 @@ pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
                 }
             };
             let oracle = &known[at].1;
-            let differs = |(validity, _): &(Validity, &str)| {
-                oracle.pfn_valid(*validity, expectation.pfn()) != expectation.answer(*validity)
+            let wrong = |(validity, rule)| {
+                let expected = expectation.answer(validity)?;
+                (oracle.pfn_valid(validity, expectation.pfn()) != expected).then_some((expected, rule))
             };
-            if let Some((validity, rule)) = rules.into_iter().find(differs) {
+            if let Some((expected, rule)) = rules.into_iter().find_map(wrong) {
                 let Expectation { map, pfn, .. } = expectation.clone();
-                let expected = expectation.answer(validity);
                 return Err(ScheduleError::Expectation { workload: workload.name.clone(), map, pfn, expected, rule });
             }
         }

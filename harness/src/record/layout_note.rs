@@ -36,6 +36,8 @@ impl LayoutNote {
 pub fn validity(validity: Validity) -> &'static str {
     match validity {
         Validity::Span => "span",
+        Validity::MemorySpan => "span of memory",
+        Validity::Ranges => "ranges of memory",
         Validity::Section => "section",
         Validity::Subsection { early_is_whole: true } => "sub-section (boot sections as a whole)",
         Validity::Subsection { early_is_whole: false } => "sub-section",

@@ -161,13 +161,14 @@ impl Expectation {
         Pfn(self.pfn)
     }
 
-    /// Is it valid for a layout with this validity?
-    pub fn answer(&self, validity: Validity) -> bool {
+    /// Is it valid for a layout with this validity? `None` if the workload does not say.
+    pub fn answer(&self, validity: Validity) -> Option<bool> {
         match validity {
-            Validity::Span => self.span,
+            Validity::Span => Some(self.span),
             // At boot every section is a boot section.
-            Validity::Section | Validity::Subsection { early_is_whole: true } => self.section,
-            Validity::Subsection { early_is_whole: false } => self.subsection,
+            Validity::Section | Validity::Subsection { early_is_whole: true } => Some(self.section),
+            Validity::Subsection { early_is_whole: false } => Some(self.subsection),
+            Validity::MemorySpan | Validity::Ranges => None,
         }
     }
 }

@@ -1,8 +1,30 @@
 //! Cases of geometry and of memory that is there at boot: T-01, T-02, T-04, T-06 to T-09.
 
 use super::*;
+use crate::page::Zone;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+
+/// Nothing is mapped below it: the default of `vm.mmap_min_addr`.
+const LEAST_ADDRESS: usize = 1 << 16;
+
+/// Comes first: whatever reads a record that is nowhere ends the process.
+pub(super) fn records_lie_where_memory_can<L: Memmap>(_: &Held) -> Check {
+    let layout = boot::<L>(&small_machine())?;
+    let reader = layout.reader();
+    for pfn in [0, 0x9f, 0x100, 0x13ff, 0x2800, 0x6a63, 0x8000, 0xa3ff].map(Pfn) {
+        // Other cases say what is valid.
+        if !reader.pfn_valid(pfn) {
+            continue;
+        }
+        // SAFETY: the page frame is valid under this reader; its record is not read.
+        let page = unsafe { reader.pfn_to_page(pfn) };
+        let at = page.addr().get();
+        check!(at >= LEAST_ADDRESS, "pfn_to_page({:#x}) is {at:#x}, where no record can be", pfn.0);
+        check!(at.is_multiple_of(align_of::<Page>()), "pfn_to_page({:#x}) is {at:#x}, which is not aligned", pfn.0);
+    }
+    Ok(())
+}
 
 pub(super) fn t_01_numbers_of_the_geometry<L: Memmap>(_: &Held) -> Check {
     check!(L::Geometry::section_nr(0x1c0000) == 56, "section of 0x1c0000");
@@ -89,6 +111,23 @@ pub(super) fn t_09_boot_range_rounds_outwards<L: Hotplug + Inspect + SectionFlag
     check!(valid(&layout, 0x17fff) == held.early_is_whole, "pfn_valid(0x17fff) should be {}", held.early_is_whole);
     refused(&layout, "adding what is there in part", EEXIST, || add(&layout, range(0x10000, u::<L>())))?;
     add(&layout, range(0x10200, u::<L>())).map_err(text)
+}
+
+pub(super) fn records_of_boot_name_their_node_and_zone<L: Memmap>(_: &Held) -> Check {
+    // Nothing at pfn 0, and a node a section.
+    let boot = |start: u64, end: u64, node| PfnRange::new(start, end).map(|range| BootRange { range, node });
+    let (section, end) = (s::<L>(), 6 * s::<L>());
+    let ranges = [boot(2 * section, 3 * section, 1), boot(3 * section, 5 * section, 3), boot(5 * section, end, 2)];
+    let map = BootMap::new(ranges.into_iter().flatten()).map_err(text)?;
+    let layout = self::boot::<L>(&map)?;
+    let reader = layout.reader();
+    for pfn in (2 * section..end).map(Pfn) {
+        let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
+        let node = map.node_of(pfn).unwrap_or_default();
+        check!(page.node() == node, "the record of {pfn} says node {}, it is of node {node}", page.node());
+        check!(page.zone() == Some(Zone::Normal), "the record of {pfn} says zone {:?}", page.zone());
+    }
+    Ok(())
 }
 
 pub(super) fn boot_map_is_answered_as_by_the_oracle<L: Memmap>(_: &Held) -> Check {

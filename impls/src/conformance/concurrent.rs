@@ -202,6 +202,7 @@ fn usage_goes_while_it_is_asked<L: Hotplug + Inspect>() -> Check {
 mod tests {
     use super::*;
     use crate::layouts::Subsection;
+    use crate::layouts::visit;
     use crate::placement::InMemory;
     use crate::rules::{RuleSet, Rules};
 

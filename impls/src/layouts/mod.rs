@@ -45,6 +45,86 @@ pub trait Visitor<G: Geometry> {
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self);
 }
 
+/// Layouts that can be shown for any architecture: those of this crate ([`BuiltIn`]), or those of another
+/// ([`layout_family!`](crate::layout_family)).
+pub trait Family: 'static {
+    /// Shows a visitor every layout, for one architecture.
+    fn show<G: Geometry>(visitor: &mut impl Visitor<G>);
+}
+
+/// The layouts of this crate.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn;
+
+impl Family for BuiltIn {
+    fn show<G: Geometry>(visitor: &mut impl Visitor<G>) {
+        visit::<G>(visitor);
+    }
+}
+
+/// Makes a [`Family`] of layouts that take a [`Geometry`](crate::Geometry), by their paths. A layout that implements
+/// [`Hotplug`](crate::Hotplug), [`Inspect`](crate::Inspect) and [`SectionFlags`](crate::SectionFlags) is shown as one
+/// whose memory can come and go, any other as fixed.
+///
+/// ```
+/// use memmap_layouts::conformance::{Outcome, run_family};
+///
+/// memmap_layouts::layout_family!(Mine: memmap_layouts::layouts::Flat);
+/// let runs = run_family::<Mine>();
+/// assert!(!runs.is_empty() && runs.iter().all(|run| !matches!(run.outcome, Outcome::Failed(_))));
+/// ```
+#[macro_export]
+macro_rules! layout_family {
+    ($name:ident: $($($layout:ident)::+),+ $(,)?) => {
+        enum $name {}
+
+        impl $crate::layouts::Family for $name {
+            fn show<G: $crate::Geometry>(visitor: &mut impl $crate::layouts::Visitor<G>) {
+                // One of the two is not needed, by what the layouts can do.
+                #[allow(unused_imports)]
+                use $crate::layouts::kind::{Fixed as _, Of, WithHotplug as _};
+                $( (&Of::<$($layout)::+<G>>::NEW).show(visitor); )+
+            }
+        }
+    };
+}
+
+/// By which traits a layout is shown. The method of [`WithHotplug`](kind::WithHotplug) is found first, that of
+/// [`Fixed`](kind::Fixed) one reference later.
+#[doc(hidden)]
+pub mod kind {
+    use super::Visitor;
+    use crate::geometry::Geometry;
+    use crate::memmap::{Hotplug, Inspect, Memmap, SectionFlags};
+    use std::marker::PhantomData;
+
+    pub struct Of<L>(PhantomData<L>);
+
+    impl<L> Of<L> {
+        pub const NEW: Self = Self(PhantomData);
+    }
+
+    pub trait WithHotplug<G: Geometry> {
+        fn show(&self, visitor: &mut impl Visitor<G>);
+    }
+
+    impl<G: Geometry, L: Hotplug<Geometry = G> + Inspect + SectionFlags> WithHotplug<G> for Of<L> {
+        fn show(&self, visitor: &mut impl Visitor<G>) {
+            visitor.hotplug::<L>();
+        }
+    }
+
+    pub trait Fixed<G: Geometry> {
+        fn show(&self, visitor: &mut impl Visitor<G>);
+    }
+
+    impl<G: Geometry, L: Memmap<Geometry = G>> Fixed<G> for &Of<L> {
+        fn show(&self, visitor: &mut impl Visitor<G>) {
+            visitor.fixed::<L>();
+        }
+    }
+}
+
 /// Shows a visitor every layout of the list, for one architecture.
 pub fn visit<G: Geometry>(visitor: &mut impl Visitor<G>) {
     macro_rules! each {

@@ -117,7 +117,7 @@ const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
     const USAGE: &str = "usage pointer";
     const MAP: &str = "word of the sub-section map";
     match validity {
-        Validity::Span | Validity::Section => &[ROOT_POINTER, SECTION_WORD],
+        Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => &[ROOT_POINTER, SECTION_WORD],
         Validity::Subsection { early_is_whole: true } => &[
             ROOT_POINTER,
             SECTION_WORD,
@@ -187,7 +187,8 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         const {
             let whole = matches!(R::SET.validity, Validity::Section);
             assert!(whole == R::SET.whole_sections, "what is valid is what comes and goes");
-            assert!(!matches!(R::SET.validity, Validity::Span) && (R::SET.checks_grid || !R::SET.whole_sections));
+            assert!(matches!(R::SET.validity, Validity::Section | Validity::Subsection { .. }));
+            assert!((R::SET.checks_grid || !R::SET.whole_sections));
         }
         map.check::<G>()?;
         if !R::SET.checks_grid {
@@ -349,7 +350,7 @@ impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
     #[inline(always)]
     fn answers(section: &MemSection<G::SubsectionMap>, word: u64, pfn: u64) -> bool {
         match R::SET.validity {
-            Validity::Span | Validity::Section => true,
+            Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => true,
             Validity::Subsection { early_is_whole } if early_is_whole && word & SECTION_IS_EARLY != 0 => true,
             Validity::Subsection { .. } => Self::bit(section, pfn),
         }

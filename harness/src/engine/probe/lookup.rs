@@ -9,6 +9,9 @@ use memmap_layouts::{Geometry, Lookup, Memmap, PAGE_RECORD_BYTES, Page, Pfn, Pfn
 use std::ops::Range;
 use std::ptr::NonNull;
 
+/// Nothing is mapped below it: the default of `vm.mmap_min_addr`.
+const LEAST_ADDRESS: usize = 1 << 16;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub enum Queries {
@@ -96,18 +99,21 @@ pub fn prepare<L: Memmap>(
     }
 }
 
-/// Sum of the first page frame of every sub-section of `range` that lies in one of the runs.
+/// Sum of the first valid page frame of every sub-section of `range`, by the runs of valid ones.
 fn walk_of<G: Geometry>(runs: &[PfnRange], range: PfnRange) -> u64 {
-    let mut sum = 0u64;
+    let shift = G::PFN_SUBSECTION_SHIFT;
+    let (mut sum, mut at) = (0u64, range.start());
     for run in runs {
-        let (start, end) = (run.start().max(range.start()), run.end().min(range.end()));
+        let (start, end) = (run.start().max(at), run.end().min(range.end()));
         if start >= end {
             continue;
         }
-        let (first, last) = (start >> G::PFN_SUBSECTION_SHIFT, (end - 1) >> G::PFN_SUBSECTION_SHIFT);
-        let count = u128::from(last - first + 1);
+        // The first one may lie inside a sub-section; those after it begin one each.
+        let (first, last) = ((start >> shift) + 1, (end - 1) >> shift);
+        let count = u128::from((last + 1).saturating_sub(first));
         let subsections = (u128::from(first) + u128::from(last)) * count / 2;
-        sum = sum.wrapping_add((subsections << G::PFN_SUBSECTION_SHIFT) as u64);
+        sum = sum.wrapping_add(start).wrapping_add((subsections << shift) as u64);
+        at = (last + 1) << shift;
     }
     sum
 }
@@ -140,6 +146,10 @@ fn prepare_pfns<L: Memmap>(
         }
         // SAFETY: the pfn is valid under this reader.
         let page = unsafe { reader.pfn_to_page(pfn) };
+        if page.addr().get() < LEAST_ADDRESS {
+            let at = page.addr();
+            return Err(format!("{}: pfn_to_page({:#x}) is {at:#x}, where no record can be", L::ID, pfn.0));
+        }
         let mut flags = 0;
         if backed(pfn) {
             // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.

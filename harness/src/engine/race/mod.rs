@@ -320,7 +320,8 @@ impl<G: Geometry> Race<'_, G> {
     fn expectations(&self) -> Result<(), RaceError> {
         for expectation in &self.settings.work.expect {
             for layout in &self.field.layouts {
-                let (expected, pfn) = (expectation.answer(layout.caps().validity), expectation.pfn());
+                let Some(expected) = expectation.answer(layout.caps().validity) else { continue };
+                let pfn = expectation.pfn();
                 if layout.pfn_valid(pfn) != expected {
                     // The map by its name: where a workload found it is of no concern to readers of rows.
                     let (id, map) = (layout.id(), &self.settings.map_name);
