@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("analysis", &["files", "units", "case", "record"]),
     ("pmem", &["size"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis"]),
-    ("run", &["interrupt", "case", "analysis", "engine"]),
+    ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
     (
         "cli",

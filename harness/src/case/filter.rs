@@ -53,6 +53,12 @@ impl Filter {
         Self { only, but }
     }
 
+    /// The arguments of the command line that make it.
+    pub fn arguments(&self) -> Vec<(&'static str, String)> {
+        let options = [("--filter", &self.only), ("--exclude", &self.but)];
+        options.into_iter().filter_map(|(option, regex)| Some((option, regex.as_ref()?.to_string()))).collect()
+    }
+
     /// Is a case to run? It is found by its name of today, and by the one that it had in schema 1.
     pub fn wants(&self, name: &str) -> bool {
         let old = old_name(name);

@@ -1,7 +1,8 @@
 //! What is known of a layout without booting it.
 
-use memmap_layouts::layouts::{Visitor, visit};
+use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
 use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags};
+use std::sync::OnceLock;
 
 /// A layout that cases can be of.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +35,27 @@ impl<G: Geometry> Visitor<G> for Collect {
     }
 }
 
-/// Every layout of the list, in the order of reports.
-pub fn layouts<G: Geometry>() -> Vec<Layout> {
+/// The layouts of a family.
+pub fn layouts_of<F: Family, G: Geometry>() -> Vec<Layout> {
     let mut collect = Collect(Vec::new());
-    visit::<G>(&mut collect);
+    F::show::<G>(&mut collect);
     collect.0
+}
+
+/// What other crates have added to the list, by [`crate::main_with`].
+static OUTSIDE: OnceLock<Vec<Layout>> = OnceLock::new();
+
+/// Adds layouts behind the built-in ones, once in the life of the process.
+///
+/// # Errors
+/// It was done before; nothing is changed.
+pub(crate) fn add_layouts(outside: Vec<Layout>) -> Result<(), Vec<Layout>> {
+    OUTSIDE.set(outside)
+}
+
+/// Every layout: the built-in ones in the order of reports, then those of other crates.
+pub fn layouts<G: Geometry>() -> Vec<Layout> {
+    let mut all = layouts_of::<BuiltIn, G>();
+    all.extend(OUTSIDE.get().into_iter().flatten());
+    all
 }

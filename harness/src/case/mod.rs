@@ -18,7 +18,8 @@ pub use hotplug::{
     Addresses, HOT_ADD, HOT_REMOVE, HOTPLUG_SIZES, HotplugCase, HotplugGroup, OPS, ReadersGroup, hotplug_cases,
     own_cost_name, plain_groups, processors, several_threads,
 };
-pub use layout::{Layout, layouts};
+pub(crate) use layout::add_layouts;
+pub use layout::{Layout, layouts, layouts_of};
 pub use lookup::{LookupCase, LookupGroup};
 pub use memory::{Dependency, Memory, Tables};
 pub use old_names::{current_name, old_name};

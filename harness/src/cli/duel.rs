@@ -1,6 +1,6 @@
 //! `pfnbench duel`, and the worker that it starts.
 
-use super::run::RunArgs;
+use super::run::{RunArgs, warn};
 use super::subject::SubjectArgs;
 use super::{Answer, Json, print, print_json};
 use crate::analysis::judge::Verdict;
@@ -106,7 +106,7 @@ impl DuelArgs {
 
     /// What the workers measure: warm lookups of the default tier, or of every tier if cases are chosen by name.
     fn schedule(&self, map: Option<Source>) -> anyhow::Result<Schedule> {
-        let mut schedule = RunArgs::of_duel(SubjectArgs { map, ..self.subject.clone() }).lay_out()?;
+        let mut schedule = RunArgs::of_duel(SubjectArgs { map, ..self.subject.clone() }).facts().lay_out(&mut warn)?;
         schedule.effort.slice = SLICE;
         for of in &mut schedule.maps {
             of.work.lookups.retain(|work| work.group.tables == Tables::Hot);

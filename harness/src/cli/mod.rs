@@ -9,6 +9,7 @@ mod list;
 mod man;
 mod map;
 mod namespace;
+mod new_layout;
 mod report;
 mod run;
 mod schema;
@@ -72,6 +73,8 @@ enum Command {
     Gate(gate::GateArgs),
     /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
     Namespace(namespace::NamespaceArgs),
+    /// Write a crate with a layout of your own, which builds, passes and can be raced.
+    NewLayout(new_layout::NewLayoutArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of what run folders hold.
@@ -96,12 +99,6 @@ struct CasesArgs {
 impl CasesArgs {
     fn filter(&self) -> Filter {
         Filter::new(self.filter.clone(), self.exclude.clone())
-    }
-
-    /// The arguments that these were.
-    fn arguments(&self) -> Vec<(&'static str, String)> {
-        let options = [("--filter", &self.filter), ("--exclude", &self.exclude)];
-        options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?.to_string()))).collect()
     }
 }
 
@@ -128,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
+        Command::NewLayout(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),

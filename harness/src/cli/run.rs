@@ -1,38 +1,24 @@
 //! `pfnbench run`, and `pfnbench` alone.
 
 use super::subject::SubjectArgs;
-use super::{Answer, BackingArg, Json, KeptIn, print, print_json};
+use super::{Answer, Json, KeptIn, print, print_json};
 use crate::analysis::cover_letter;
 use crate::analysis::huge_pages;
-use crate::analysis::judge::MARGIN;
-use crate::analysis::summary::Summary;
-use crate::analysis::verdicts;
-use crate::engine::doctor::examine;
-use crate::engine::field::{FieldError, Means, default_records_limit};
 use crate::engine::index_pages::IndexPagesArg;
-use crate::engine::interference::{Snapshot, wait_until_idle};
-use crate::engine::job::{self, Job, JobError};
-use crate::engine::race::{self, Served};
-use crate::engine::runner::{self, Progress};
-use crate::engine::schedule::{Schedule, Wanted, check_expectations};
-use crate::engine::verify::{MapOutcome, architecture_note, on_map};
+use crate::engine::interference::wait_until_idle;
+use crate::engine::runner::Progress;
+use crate::engine::schedule::Schedule;
 use crate::files::replace;
 use crate::interrupt::Interrupt;
-use crate::map::builtin;
-use crate::map::source::Source;
 use crate::present::report::{Report, html};
 use crate::present::table;
-use crate::record::environment::Environment;
-use crate::record::instructions::{self, InstructionRow};
-use crate::record::row::{Row, Status};
-use crate::record::run_folder::{FolderError, Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
+use crate::record::row::Row;
+use crate::run::{Facts, Observer, Run, RunResult, as_process};
 use crate::size::parse_size;
-use crate::workload::Workload;
 use crate::workload::tier::Tier;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use memmap_layouts::X86_64;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -115,17 +101,6 @@ impl Default for RunArgs {
     }
 }
 
-/// Default name of the folder for run folders.
-const RESULTS: &str = "results";
-
-/// Where programs keep data for the user, as the XDG base directory specification has it.
-fn user_data_folder() -> Option<PathBuf> {
-    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
-    let home = || std::env::home_dir().and_then(absolute).map(|home| home.join(".local/share"));
-    Some(data.or_else(home)?.join("pfnbench"))
-}
-
 /// A bar with the time left on a terminal, nothing elsewhere.
 struct Bar {
     bar: ProgressBar,
@@ -158,60 +133,63 @@ impl Drop for Bar {
     }
 }
 
+impl Observer for Bar {}
+
+/// Before there is a bar.
+struct Beginning;
+
+impl Progress for Beginning {
+    fn stage(&mut self, _: &str, _: Duration) {}
+}
+
+impl Observer for Beginning {}
+
+/// Tells what a user should know before anything runs.
+pub(super) fn warn(text: &str) {
+    eprintln!("pfnbench: warning: {text}");
+}
+
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         if self.as_process {
-            return as_process();
+            return Ok(if as_process()? { Answer::Yes } else { Answer::No });
         }
-        let counts = self.counts()?;
-        let laid_out = self.resume.is_none().then(|| self.lay_out()).transpose()?;
         // From here on there is something to clean up.
         let interrupt = Interrupt::listen()?;
-        self.wait(&interrupt)?;
-        let (schedule, mut folder) = match (laid_out, &self.resume) {
-            (None, Some(partial)) => take_up(partial)?,
-            (Some(schedule), _) => {
-                let folder = self.begin(&schedule.environment.machine_id)?;
-                folder.write_plan(&schedule)?;
-                // From the beginning, so that they are there however often the run is taken up.
-                if let Some(counts) = counts {
-                    folder.write(instructions::FILE_NAME, &instructions::lines(&counts))?;
-                }
-                (schedule, folder)
-            }
-            (None, None) => unreachable!("a run is laid out or taken up"),
+        let mut run = match &self.resume {
+            Some(partial) => Run::resume(partial)?,
+            None => Run::begin(&self.facts(), &mut Beginning)?,
         };
-        let estimate: Duration = schedule.legs().into_iter().map(|leg| schedule.estimate(leg)).sum();
+        self.wait(&interrupt)?;
         if std::io::stderr().is_terminal() {
-            eprintln!("pfnbench: {}", plan_in_words(&schedule, estimate));
+            eprintln!("pfnbench: {}", plan_in_words(run.schedule(), run.estimate()));
         }
-        let before = Snapshot::take();
         let mut bar = Bar::new();
-        bar.stage("verifying a map with holes", estimate);
-        verify_holes(&schedule, &interrupt)?;
-        let ran = runner::run(&schedule, &mut folder, &interrupt, &mut bar);
+        let measured = run.measure(&interrupt, &mut bar);
         drop(bar);
-        ran.map_err(|error| told_what_is_kept(error.into(), &folder))?;
-        let interference = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
-        let interference = interference.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
-        self.finish(schedule, folder, interference)
+        measured.map_err(|error| told_what_is_kept(error.into(), &run))?;
+        self.finish(run.finish()?)
     }
 
-    /// Makes the run folder. A checkout that belongs to somebody else is no reason to measure nothing.
-    fn begin(&self, machine_id: &str) -> Result<RunFolder, FolderError> {
-        if let Some(output) = &self.output {
-            return RunFolder::begin(output, machine_id);
-        }
-        match (RunFolder::begin(Path::new(RESULTS), machine_id), user_data_folder()) {
-            (Err(error), Some(folder)) if error.is_not_allowed() => {
-                let output = folder.join(RESULTS);
-                eprintln!(
-                    "pfnbench: warning: the current folder cannot be written: the run goes to {}",
-                    output.display()
-                );
-                RunFolder::begin(&output, machine_id)
-            }
-            (begun, _) => begun,
+    /// What the arguments ask for.
+    pub(super) fn facts(&self) -> Facts {
+        Facts {
+            tier: self.tier,
+            workloads: self.workload.clone(),
+            layouts: self.subject.layout.clone(),
+            ops: self.subject.op.clone(),
+            filter: self.subject.cases.filter(),
+            map: self.subject.map.clone(),
+            backing: self.subject.backing.clone(),
+            index_pages: self.index_pages,
+            seed: self.subject.seed,
+            margin: self.subject.margin,
+            records_limit: self.records_limit,
+            preempt: self.preempt,
+            processes: self.processes,
+            case_timeout: Duration::from_secs(self.case_timeout),
+            instructions: self.instructions.clone(),
+            output: self.output.clone(),
         }
     }
 
@@ -234,128 +212,24 @@ impl RunArgs {
         Ok(())
     }
 
-    /// The counts that are to lie beside the run.
-    fn counts(&self) -> anyhow::Result<Option<Vec<InstructionRow>>> {
-        let Some(path) = &self.instructions else { return Ok(None) };
-        let counts = instructions::read_some(path)?;
-        if let Some(other) = instructions::of_another_build(&counts) {
-            eprintln!("pfnbench: warning: {}: {other}", path.display());
-        }
-        Ok(Some(counts))
-    }
-
     /// The arguments of a run that lays out the lookups of a duel.
     pub(super) fn of_duel(subject: SubjectArgs) -> Self {
-        let tier = if subject.cases.arguments().is_empty() { Tier::Default } else { Tier::Full };
+        let tier = if subject.cases.filter().arguments().is_empty() { Tier::Default } else { Tier::Full };
         // Lookups are of the one map.
         let subject = SubjectArgs { map: Some(subject.map.unwrap_or_default()), ..subject };
         Self { tier, subject, ..Self::default() }
     }
 
-    /// Lays out a run.
-    pub(super) fn lay_out(&self) -> anyhow::Result<Schedule> {
-        let workloads = Workload::chosen(&self.workload)?;
-        let layouts = race::chosen::<X86_64>(&self.subject.layout)?;
-        check_expectations(&workloads)?;
-        let wanted = Wanted {
-            tier: self.tier,
-            ops: self.subject.op.clone(),
-            filter: self.subject.cases.filter(),
-            preempt: self.preempt,
-            map: self.subject.map.clone(),
-        };
-        let maps = wanted.maps(&workloads)?;
-        for map in maps.iter().map(|of| &of.map) {
-            for warning in map.warnings.iter().cloned().chain(architecture_note(map)) {
-                eprintln!("pfnbench: warning: {warning}");
-            }
-        }
-        let started = now();
-        let environment = Environment::look();
-        let doctor_before = examine(&environment);
-        let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
-        let (backing, device) = self.subject.backing.open()?;
-        let index_pages = self.index_pages.into();
-        let means = Means { backing, index_pages, device, records_limit, seed: self.subject.seed };
-        let served = Served::of(layouts, &means);
-        for (id, reason) in &served.left_out {
-            eprintln!("pfnbench: warning: {id} is left out: {reason}");
-        }
-        if served.entries.is_empty() {
-            bail!("none of the layouts asked for can have its records there");
-        }
-        Ok(Schedule {
-            commit: Tool::THIS.commit.into_owned(),
-            command: self.command(&maps[0].map.name, records_limit),
-            started,
-            doctor_before,
-            tier: self.tier,
-            effort: self.tier.effort(),
-            seed: self.subject.seed,
-            processes: self.processes.unwrap_or(self.tier.processes()),
-            // Whoever names a number of processes gets that number.
-            time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
-            margin: self.subject.margin,
-            records_limit,
-            backing: self.subject.backing.absolute()?,
-            index_pages: self.index_pages,
-            layouts: self.subject.layout.clone(),
-            filter: wanted.filter,
-            case_timeout: Duration::from_secs(self.case_timeout),
-            maps,
-            environment,
-        })
-    }
-
-    /// Analyses what is on disk, and completes the folder.
-    fn finish(&self, schedule: Schedule, folder: RunFolder, interference: Option<String>) -> anyhow::Result<Answer> {
-        let rows = folder.rows()?;
-        let main = &schedule.maps[0].map;
-        let architecture = job::architecture_of(main)?;
-        let mut layouts = architecture.notes(&schedule.layouts)?;
-        // Some may have been left out.
-        layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
-        let note = |map| Ok(MapNote::of(map, job::architecture_of(map)?.section_bytes));
-        let other_maps = schedule.maps[1..].iter().map(|of| note(&of.map)).collect::<Result<_, JobError>>()?;
-        let manifest = Manifest {
-            schema: SCHEMA,
-            tool: Tool::THIS,
-            command: schedule.command.clone(),
-            tier: schedule.tier,
-            seed: schedule.seed,
-            processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(schedule.processes),
-            margin: Some(schedule.margin),
-            started: schedule.started.clone(),
-            ended: now(),
-            doctor_after: examine(&schedule.environment),
-            environment: schedule.environment.clone(),
-            doctor_before: schedule.doctor_before.clone(),
-            records_limit: schedule.records_limit,
-            geometry: architecture.id.into(),
-            map: main.clone(),
-            other_maps,
-            layouts,
-        };
-        let summaries: Vec<(String, Summary)> = schedule
-            .maps
-            .iter()
-            .map(|of| {
-                let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
-                let reference = Summary::usual_reference(&of_map);
-                (of.map.name.clone(), Summary::judged(&of_map, reference, schedule.margin))
-            })
-            .collect();
-        huge_pages::warnings(&rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
+    /// Writes the report, and prints what was found.
+    fn finish(&self, result: RunResult) -> anyhow::Result<Answer> {
+        let RunResult { folder: path, schedule, rows, summaries, verdicts: judged, interference } = &result;
+        huge_pages::warnings(rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let summary = &summaries[0].1;
         let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         let answer = cover_letter::sentences(&costs);
-        let mut judged = verdicts::of_run(&summaries);
-        if !judged.can_judge && judged.has_headline {
-            judged.reasons.extend(interference.clone());
-        }
-        let (path, report) = write(folder, &manifest)?;
+        let report = write_report(path)?;
         // Also of what was given up before the run was taken up again.
-        let failed: Vec<&Row> = rows.iter().filter(|row| row.status == Status::Error).collect();
+        let failed: Vec<&Row> = result.failed().collect();
         if self.json.json {
             let others: Vec<_> =
                 summaries[1..].iter().map(|(map, summary)| json!({ "map": map, "summary": summary })).collect();
@@ -370,7 +244,7 @@ impl RunArgs {
                 "report": report,
             }))?;
         } else {
-            for (of, (_, summary)) in schedule.maps.iter().zip(&summaries) {
+            for (of, (_, summary)) in schedule.maps.iter().zip(summaries) {
                 print(format!("{}: {}", of.map.name, of.map.summary()))?;
                 print(table::draw(summary))?;
                 for line in table::legend(summary) {
@@ -383,7 +257,7 @@ impl RunArgs {
                 false => {
                     print("This run cannot judge its headline:")?;
                     judged.reasons.iter().try_for_each(|reason| print(format!("  {reason}")))?;
-                    print(format!("  {}", self.what_to_do(&schedule, judged.has_headline)))?;
+                    print(format!("  {}", self.what_to_do(schedule, judged.has_headline)))?;
                 }
             }
             print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
@@ -408,74 +282,6 @@ impl RunArgs {
             (_, Some(_)) => "Stop other programs; --tier quick measures longer.",
         }
     }
-
-    /// A command that makes the run again. Names of files only: folders may name people.
-    fn command(&self, map: &str, records_limit: u64) -> String {
-        let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.subject.seed);
-        let mut push = |option: &str, value: &str| {
-            command.push_str(&format!(" {option}{}{value}", if value.is_empty() { "" } else { " " }));
-        };
-        if self.tier != Tier::default() {
-            push("--tier", self.tier.name());
-        }
-        if let Some(processes) = self.processes {
-            push("--processes", &processes.to_string());
-        }
-        if self.subject.margin != MARGIN {
-            push("--margin", &(100.0 * self.subject.margin).to_string());
-        }
-        for path in &self.workload {
-            push("--workload", &path.file_name().unwrap_or_default().to_string_lossy());
-        }
-        for (option, value) in self.subject.cases.arguments() {
-            push(option, &format!("'{value}'"));
-        }
-        if self.preempt {
-            push("--preempt", "");
-        }
-        if self.subject.backing != BackingArg::default() {
-            push("--backing", &self.subject.backing.published());
-        }
-        if self.index_pages != IndexPagesArg::default() {
-            push("--index-pages", self.index_pages.name());
-        }
-        if let Some(path) = &self.instructions {
-            let name = if path.is_dir() { None } else { path.file_name() };
-            push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
-        }
-        self.subject.layout.iter().for_each(|id| push("--layout", id));
-        self.subject.op.iter().for_each(|op| push("--op", op.name()));
-        match &self.subject.map {
-            None => {}
-            Some(Source::Builtin(name)) => push("--map", &format!("builtin:{name}")),
-            Some(Source::Stdin) => push("--map", "-"),
-            Some(_) => push("--map", map),
-        }
-        command
-    }
-}
-
-/// Takes up a run that was stopped.
-fn take_up(partial: &Path) -> anyhow::Result<(Schedule, RunFolder)> {
-    let (folder, schedule): (RunFolder, Schedule) = RunFolder::resume(partial)?;
-    let environment = Environment::look();
-    if schedule.environment.machine_id != environment.machine_id {
-        bail!(
-            "the run of {} was begun on the machine {}, and this is {}",
-            partial.display(),
-            schedule.environment.machine_id,
-            environment.machine_id
-        );
-    }
-    if schedule.commit != Tool::THIS.commit {
-        bail!(
-            "the run of {} was begun by pfnbench of commit {}, and this is {}: one run is of one program",
-            partial.display(),
-            schedule.commit,
-            Tool::THIS.commit
-        );
-    }
-    Ok((schedule, folder))
 }
 
 /// What a run will do, in a line.
@@ -490,48 +296,21 @@ fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
     )
 }
 
-/// Checks every layout on a map with holes, before anything is timed.
-fn verify_holes(schedule: &Schedule, interrupt: &Interrupt) -> anyhow::Result<()> {
-    for check in on_map(&builtin::with_holes(), &schedule.backing.open()?.0, interrupt)? {
-        if let MapOutcome::Failed { reason } = check.outcome {
-            let wrong = format!("{} on {}: {reason}", check.layout, check.map);
-            return Err(FieldError::WrongAnswer(wrong).into());
-        }
-    }
-    Ok(())
-}
-
 /// An error, and where what was measured before it lies.
-fn told_what_is_kept(error: anyhow::Error, folder: &RunFolder) -> anyhow::Error {
-    if folder.has_units() { error.context(KeptIn(folder.path().to_owned())) } else { error }
-}
-
-/// What a process of a run does.
-fn as_process() -> anyhow::Result<Answer> {
-    // If whoever asked is gone, nobody needs the rest. Where the system does not know this, the next unit's pipe ends it.
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-    let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
-    let interrupt = Interrupt::listen()?;
-    let (backing, device) = job.backing.open()?;
-    let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);
-    let means = Means { backing, index_pages, device, records_limit, seed: job.seed };
-    // Whoever asked is told why, and tells the user.
-    match job::run(job, means, &interrupt, std::io::stdout().lock()) {
-        Ok(()) => Ok(Answer::Yes),
-        Err(_) => Ok(Answer::No),
+fn told_what_is_kept(error: anyhow::Error, run: &Run) -> anyhow::Error {
+    match run.kept_in() {
+        Some(folder) => error.context(KeptIn(folder.to_owned())),
+        None => error,
     }
 }
 
-/// Completes the folder, and writes the report that is made from it. The folder is complete without the report, which can be made
-/// again: it is not in its sums.
-fn write(folder: RunFolder, manifest: &Manifest) -> anyhow::Result<(PathBuf, PathBuf)> {
-    folder.write_manifest(manifest)?;
-    folder.write_histograms()?;
-    let path = folder.finish()?;
-    let report = path.join("report.html");
-    let page = html::page(&Report::of(std::slice::from_ref(&path), None, |_| {})?)?;
+/// Writes the report of a complete run folder into it. The folder is complete without the report, which can be made again:
+/// it is not in its sums.
+fn write_report(folder: &Path) -> anyhow::Result<PathBuf> {
+    let report = folder.join("report.html");
+    let page = html::page(&Report::of(&[folder.to_owned()], None, |_| {})?)?;
     replace(&report, page.as_bytes()).with_context(|| {
-        format!("the run {} is complete, but its report cannot be written to {}", path.display(), report.display())
+        format!("the run {} is complete, but its report cannot be written to {}", folder.display(), report.display())
     })?;
-    Ok((path, report))
+    Ok(report)
 }

@@ -8,14 +8,17 @@ use crate::engine::probe::query_array::Placement;
 use crate::engine::probe::tail;
 use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
-use memmap_layouts::layouts::{Visitor, visit};
+use memmap_layouts::conformance::{self, Run};
+use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
 use memmap_layouts::machine_code::{YesForm, pfn_valid_answer};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
-    Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
+    Arm64Pages4K, BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug,
+    HotplugError, Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams,
+    SectionFlags, X86_64,
 };
-use std::sync::Arc;
+use std::any::{Any, TypeId};
+use std::sync::{Arc, OnceLock};
 
 /// A layout that was booted for a race.
 pub trait Contestant<G: Geometry>: Sync {
@@ -270,11 +273,70 @@ impl<G: Geometry> Visitor<G> for Collect<G> {
     }
 }
 
-/// Every layout of the list, for one architecture, in the order of reports.
-pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
+/// The entries of a family, for one architecture.
+fn entries_of<F: Family, G: Geometry>() -> Vec<Entry<G>> {
     let mut collect = Collect(Vec::new());
-    visit::<G>(&mut collect);
+    F::show::<G>(&mut collect);
     collect.0
+}
+
+/// Layouts of another crate, for [`crate::main_with`]. The macro [`layouts!`](crate::layouts!) makes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Layouts {
+    x86_64: fn() -> Vec<Entry<X86_64>>,
+    arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
+    conformance: fn() -> Vec<Run>,
+}
+
+impl Layouts {
+    /// The layouts of a family.
+    pub fn new<F: Family>() -> Self {
+        Self {
+            x86_64: entries_of::<F, X86_64>,
+            arm64: entries_of::<F, Arm64Pages4K>,
+            conformance: conformance::run_family::<F>,
+        }
+    }
+
+    /// What they are, in their order.
+    pub fn layouts(&self) -> Vec<Layout> {
+        (self.x86_64)().iter().map(Entry::layout).collect()
+    }
+
+    /// The entries for an architecture; empty for one that no map is raced on.
+    fn entries<G: Geometry>(&self) -> Vec<Entry<G>> {
+        let entries: Box<dyn Any> = match TypeId::of::<G>() {
+            id if id == TypeId::of::<X86_64>() => Box::new((self.x86_64)()),
+            id if id == TypeId::of::<Arm64Pages4K>() => Box::new((self.arm64)()),
+            _ => return Vec::new(),
+        };
+        entries.downcast::<Vec<Entry<G>>>().map_or_else(|_| Vec::new(), |entries| *entries)
+    }
+}
+
+/// What other crates have added to the list.
+static OUTSIDE: OnceLock<Layouts> = OnceLock::new();
+
+/// Adds layouts behind the built-in ones, once in the life of the process.
+///
+/// # Errors
+/// It was done before; nothing is changed.
+pub(crate) fn add_layouts(outside: Layouts) -> Result<(), Layouts> {
+    OUTSIDE.set(outside)
+}
+
+/// Every layout, for one architecture: the built-in ones in the order of reports, then those of other crates.
+pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
+    let mut all = entries_of::<BuiltIn, G>();
+    all.extend(OUTSIDE.get().into_iter().flat_map(Layouts::entries::<G>));
+    all
+}
+
+/// Runs the conformance suite on every layout.
+pub fn conformance_runs() -> Vec<Run> {
+    let mut runs = conformance::run_all();
+    runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));
+    runs
 }
 
 /// The same layout once more, under a name of its own (`subsection#2`): what two of the same differ by is what a comparison
@@ -310,7 +372,6 @@ pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memmap_layouts::{Arm64Pages4K, X86_64};
 
     #[test]
     fn the_list_has_every_layout_once() {

@@ -6,7 +6,7 @@
 //! that costs the coverage of intervals.
 
 use crate::analysis::summary::Summary;
-use crate::case::BOOT;
+use crate::case::{BOOT, layouts};
 use crate::engine::job::Event;
 use crate::engine::schedule::{Leg, MOST_PROCESSES, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -15,6 +15,7 @@ use crate::record::row::{Row, SCHEMA, Status};
 use crate::record::run_folder::{FolderError, RunFolder};
 use crate::record::unit::Finished;
 use crate::workload::work::Work;
+use memmap_layouts::X86_64;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -37,11 +38,14 @@ pub enum RunnerError {
     Io {
         /// Which process.
         process: u32,
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
+    /// Every layout that was asked for answers wrongly.
+    #[error("wrong answer: {0}")]
+    NoneIsRight(String),
     /// A process says that it cannot go on.
     #[error("{0}")]
     Failed(String),
@@ -212,6 +216,44 @@ fn io_error(schedule: &Schedule, leg: Leg, source: io::Error) -> RunnerError {
     RunnerError::Io { process: leg.process, map: schedule.maps[leg.map].map.name.clone(), source }
 }
 
+/// The arguments by which a process of a run is started.
+pub const AS_PROCESS: [&str; 2] = ["run", "--as-process"];
+
+/// The leg of the folder that tells which layouts were left out.
+const VERIFY: &str = "verify";
+
+/// Takes layouts that answer wrongly out of a schedule; the folder tells why, in a row of each.
+///
+/// # Errors
+/// None is left, or the folder cannot be written.
+pub fn leave_out(
+    schedule: &mut Schedule,
+    wrong: &[(&'static str, String)],
+    folder: &mut RunFolder,
+) -> Result<(), RunnerError> {
+    let is_wrong = |id: &str| wrong.iter().any(|(layout, _)| *layout == id);
+    let asked: Vec<String> = match schedule.layouts.is_empty() {
+        true => layouts::<X86_64>().iter().map(|layout| layout.id.to_owned()).collect(),
+        false => schedule.layouts.clone(),
+    };
+    schedule.layouts = asked.into_iter().filter(|id| !is_wrong(id)).collect();
+    if schedule.layouts.is_empty() {
+        let all: Vec<String> = wrong.iter().map(|(layout, reason)| format!("{layout} {reason}")).collect();
+        return Err(RunnerError::NoneIsRight(all.join("; ")));
+    }
+    let leg = Leg { process: 0, map: 0, scope: Scope::Lookups };
+    for (layout, reason) in wrong {
+        let row = error_row(schedule, leg, VERIFY, format!("{layout} {reason}"));
+        let row = Row { layout: (*layout).to_owned(), metric: "agrees".to_owned(), unit: "ratio".to_owned(), ..row };
+        // A run that is resumed finds the same again.
+        if !folder.done(VERIFY).any(|done| done == *layout) {
+            let finished = Finished { unit: (*layout).to_owned(), rows: vec![row], histograms: Vec::new() };
+            folder.keep(VERIFY, &finished)?;
+        }
+    }
+    Ok(())
+}
+
 /// A row for what could not be measured.
 fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
     Row {
@@ -252,7 +294,7 @@ fn one_process(
     let map = || schedule.maps[leg.map].map.name.clone();
     let (name, process) = (schedule.leg_name(leg), leg.process);
     let mut command = Command::new(this_program().map_err(failed)?);
-    command.args(["run", "--as-process"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(AS_PROCESS).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Guarded(command.spawn().map_err(failed)?);
     let mut input = child.0.stdin.take().expect("it was asked for");
     // A process that died does not read; how it ended says more than that.

@@ -1,6 +1,6 @@
 //! Checking layouts on a map, without timing.
 
-use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs, entries};
+use crate::engine::contestant::{Contestant, Entry, HotplugContestant, conformance_runs, device_on_tmpfs, entries};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::PhysicalMap;
 use memmap_layouts::backing::{DaxError, RamBacking};
@@ -11,6 +11,8 @@ use memmap_layouts::{
     X86_64La57,
 };
 use serde::Serialize;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use thiserror::Error;
 
@@ -156,7 +158,7 @@ pub enum VerifyError {
 /// Runs the conformance suite on every layout; results by layout.
 pub fn conformance() -> Vec<CaseCheck> {
     let mut checks: Vec<CaseCheck> = Vec::new();
-    for run in conformance::run_all() {
+    for run in conformance_runs() {
         if checks.last().is_none_or(|check| check.layout != run.layout) {
             checks.push(CaseCheck { layout: run.layout, ..CaseCheck::default() });
         }
@@ -234,6 +236,12 @@ pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
     ))
 }
 
+/// What a panic said.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
 /// Bits of the highest address of a map.
 pub fn width(map: &PhysicalMap) -> u32 {
     map.end().saturating_sub(1).checked_ilog2().map_or(1, |bit| bit + 1)
@@ -249,7 +257,11 @@ fn on_map_as<G: Geometry>(
         interrupt.check()?;
         let outcome = match entry.refuses(backing) {
             Some(reason) => MapOutcome::NotOffered { reason },
-            None => layout_on_map(&entry, map, backing, interrupt)?,
+            // A layout of another crate may panic; it has failed then, and the others go on.
+            None => match catch_unwind(AssertUnwindSafe(|| layout_on_map(&entry, map, backing, interrupt))) {
+                Ok(outcome) => outcome?,
+                Err(panic) => MapOutcome::Failed { reason: format!("a panic: {}", panic_message(&*panic)) },
+            },
         };
         checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
     }

@@ -1,0 +1,29 @@
+//! Runs a race from code and prints its verdicts.
+//!
+//! ```sh
+//! cargo run --release --example race -- /tmp/results builtin:vm-20g
+//! ```
+
+use pfnbench::interrupt::Interrupt;
+use pfnbench::run::{Quiet, Run, process_of_a_run};
+use pfnbench::workload::tier::Tier;
+use std::process::ExitCode;
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    // The processes of a run are this program again.
+    if let Some(code) = process_of_a_run() {
+        return Ok(code);
+    }
+    let mut arguments = std::env::args().skip(1);
+    let (Some(output), Some(map)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: race FOLDER MAP".into());
+    };
+    let run = Run::builder().tier(Tier::Smoke).output(output).map(map.parse()?);
+    let run = run.layout("vmemmap-section").layout("subsection");
+    let result = run.run(&Interrupt::listen()?, &mut Quiet)?;
+    for found in &result.verdicts.verdicts {
+        println!("{} {} against {}: {:?}", found.case, found.layout, found.reference, found.verdict);
+    }
+    println!("{}", result.folder.display());
+    Ok(ExitCode::SUCCESS)
+}

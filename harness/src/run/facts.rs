@@ -1,0 +1,235 @@
+//! What a run is asked to do: stated once, and laid out as a schedule.
+
+use super::RunError;
+use super::measure::{Observer, Run, RunResult};
+use crate::analysis::judge::MARGIN;
+use crate::case::{Filter, LookupOp};
+use crate::engine::backing_arg::BackingArg;
+use crate::engine::doctor::examine;
+use crate::engine::field::{Means, default_records_limit};
+use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::race::{self, Served};
+use crate::engine::schedule::{Schedule, Wanted, check_expectations};
+use crate::engine::verify::architecture_note;
+use crate::interrupt::Interrupt;
+use crate::map::source::Source;
+use crate::record::environment::Environment;
+use crate::record::instructions::{self, InstructionRow};
+use crate::record::run_folder::{Tool, now};
+use crate::workload::Workload;
+use crate::workload::tier::Tier;
+use memmap_layouts::X86_64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a run is asked to do. [`Facts::default`] is what `pfnbench run` does without arguments.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How much is measured.
+    pub tier: Tier,
+    /// Workload files in TOML; empty for those that are built in.
+    pub workloads: Vec<PathBuf>,
+    /// Ids of the layouts; empty for all. An id that is there twice is raced against itself.
+    pub layouts: Vec<String>,
+    /// Lookups; empty for all.
+    pub ops: Vec<LookupOp>,
+    /// Cases by name.
+    pub filter: Filter,
+    /// Memory map in place of all others; `None` for this machine's and those of the workloads.
+    pub map: Option<Source>,
+    /// Where records lie.
+    pub backing: BackingArg,
+    /// Pages of the memory for index tables.
+    pub index_pages: IndexPagesArg,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Differences up to this share of the time are negligible; 0.02 by default.
+    pub margin: f64,
+    /// Bytes of records of all layouts together; `None` for the default of the tier and the machine.
+    pub records_limit: Option<u64>,
+    /// With the preemption count around `pfn_valid`, for layouts that follow Linux 6.8 or later.
+    pub preempt: bool,
+    /// Processes in which lookups are measured; `None` for the tier's, and more while its time lasts.
+    pub processes: Option<u32>,
+    /// After how long a group of cases is given up.
+    pub case_timeout: Duration,
+    /// Instruction counts that lie beside the run: a file, or a folder with `instructions.jsonl`.
+    pub instructions: Option<PathBuf>,
+    /// Folder for run folders; `None` for `results`, or the user's data folder where that cannot be written.
+    pub output: Option<PathBuf>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            tier: Tier::default(),
+            workloads: Vec::new(),
+            layouts: Vec::new(),
+            ops: Vec::new(),
+            filter: Filter::default(),
+            map: None,
+            backing: BackingArg::default(),
+            index_pages: IndexPagesArg::default(),
+            seed: 1,
+            margin: MARGIN,
+            records_limit: None,
+            preempt: false,
+            processes: None,
+            case_timeout: Duration::from_secs(120),
+            instructions: None,
+            output: None,
+        }
+    }
+}
+
+impl Facts {
+    /// Sets how much is measured.
+    pub fn tier(self, tier: Tier) -> Self {
+        Self { tier, ..self }
+    }
+
+    /// Adds a layout to those that are raced; without any, all are.
+    pub fn layout(mut self, id: impl Into<String>) -> Self {
+        self.layouts.push(id.into());
+        self
+    }
+
+    /// Sets the memory map in place of all others.
+    pub fn map(self, map: Source) -> Self {
+        Self { map: Some(map), ..self }
+    }
+
+    /// Sets which cases are measured.
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Sets the folder for run folders.
+    pub fn output(self, folder: impl Into<PathBuf>) -> Self {
+        Self { output: Some(folder.into()), ..self }
+    }
+
+    /// Begins a run, measures, and completes its folder.
+    ///
+    /// # Errors
+    /// [`RunError`]. What was measured until then is kept in a partial folder, which [`Run::resume`] takes.
+    pub fn run(&self, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<RunResult, RunError> {
+        let mut run = Run::begin(self, observer)?;
+        run.measure(interrupt, observer)?;
+        run.finish()
+    }
+
+    /// Lays out a run: loads the maps, looks at the machine, and checks what the workloads expect. `warn` is told what a
+    /// user should know.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing is written.
+    pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
+        let workloads = Workload::chosen(&self.workloads)?;
+        let layouts = race::chosen::<X86_64>(&self.layouts)?;
+        check_expectations(&workloads)?;
+        let wanted = Wanted {
+            tier: self.tier,
+            ops: self.ops.clone(),
+            filter: self.filter.clone(),
+            preempt: self.preempt,
+            map: self.map.clone(),
+        };
+        let maps = wanted.maps(&workloads)?;
+        for map in maps.iter().map(|of| &of.map) {
+            map.warnings.iter().cloned().chain(architecture_note(map)).for_each(|warning| warn(&warning));
+        }
+        let started = now();
+        let environment = Environment::look();
+        let doctor_before = examine(&environment);
+        let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
+        let (backing, device) = self.backing.open().map_err(RunError::Backing)?;
+        let means = Means { backing, index_pages: self.index_pages.into(), device, records_limit, seed: self.seed };
+        let served = Served::of(layouts, &means);
+        for (id, reason) in &served.left_out {
+            warn(&format!("{id} is left out: {reason}"));
+        }
+        if served.entries.is_empty() {
+            return Err(RunError::NoLayout);
+        }
+        Ok(Schedule {
+            commit: Tool::THIS.commit.into_owned(),
+            command: self.command(&maps[0].map.name, records_limit),
+            started,
+            doctor_before,
+            tier: self.tier,
+            effort: self.tier.effort(),
+            seed: self.seed,
+            processes: self.processes.unwrap_or(self.tier.processes()),
+            // Whoever names a number of processes gets that number.
+            time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
+            margin: self.margin,
+            records_limit,
+            backing: self.backing.absolute().map_err(|error| RunError::Backing(error.into()))?,
+            index_pages: self.index_pages,
+            layouts: self.layouts.clone(),
+            filter: wanted.filter,
+            case_timeout: self.case_timeout,
+            maps,
+            environment,
+        })
+    }
+
+    /// The counts that are to lie beside the run.
+    ///
+    /// # Errors
+    /// They cannot be read, or there are none.
+    pub(super) fn counts(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Vec<InstructionRow>>, RunError> {
+        let Some(path) = &self.instructions else { return Ok(None) };
+        let counts = instructions::read_some(path)?;
+        if let Some(other) = instructions::of_another_build(&counts) {
+            warn(&format!("{}: {other}", path.display()));
+        }
+        Ok(Some(counts))
+    }
+
+    /// A command that makes the run again. Names of files only: folders may name people.
+    fn command(&self, map: &str, records_limit: u64) -> String {
+        let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.seed);
+        let mut push = |option: &str, value: &str| {
+            command.push_str(&format!(" {option}{}{value}", if value.is_empty() { "" } else { " " }));
+        };
+        if self.tier != Tier::default() {
+            push("--tier", self.tier.name());
+        }
+        if let Some(processes) = self.processes {
+            push("--processes", &processes.to_string());
+        }
+        if self.margin != MARGIN {
+            push("--margin", &(100.0 * self.margin).to_string());
+        }
+        for path in &self.workloads {
+            push("--workload", &path.file_name().unwrap_or_default().to_string_lossy());
+        }
+        for (option, value) in self.filter.arguments() {
+            push(option, &format!("'{value}'"));
+        }
+        if self.preempt {
+            push("--preempt", "");
+        }
+        if self.backing != BackingArg::default() {
+            push("--backing", &self.backing.published());
+        }
+        if self.index_pages != IndexPagesArg::default() {
+            push("--index-pages", self.index_pages.name());
+        }
+        if let Some(path) = &self.instructions {
+            let name = if path.is_dir() { None } else { path.file_name() };
+            push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
+        }
+        self.layouts.iter().for_each(|id| push("--layout", id));
+        self.ops.iter().for_each(|op| push("--op", op.name()));
+        match &self.map {
+            None => {}
+            Some(Source::Builtin(name)) => push("--map", &format!("builtin:{name}")),
+            Some(Source::Stdin) => push("--map", "-"),
+            Some(_) => push("--map", map),
+        }
+        command
+    }
+}

@@ -1,0 +1,272 @@
+//! A run from its facts to its folder.
+
+use super::RunError;
+use super::facts::Facts;
+use crate::analysis::summary::Summary;
+use crate::analysis::verdicts::{self, Verdicts};
+use crate::engine::doctor::examine;
+use crate::engine::interference::Snapshot;
+use crate::engine::job::{self, JobError};
+use crate::engine::runner::{self, Progress};
+use crate::engine::schedule::Schedule;
+use crate::engine::verify::{MapOutcome, on_map};
+use crate::interrupt::Interrupt;
+use crate::map::builtin;
+use crate::record::environment::Environment;
+use crate::record::instructions;
+use crate::record::row::{Row, Status};
+use crate::record::run_folder::{FolderError, Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Default name of the folder for run folders.
+const RESULTS: &str = "results";
+
+/// Is told how a run gets on, and what its user should know.
+pub trait Observer: Progress {
+    /// Something that does not stop the run. By default it goes to the standard error of the process.
+    fn warning(&mut self, text: &str) {
+        eprintln!("pfnbench: warning: {text}");
+    }
+}
+
+/// A run: laid out, its folder begun, nothing measured yet.
+///
+/// The processes of a run are this program again, so a program of your own must begin its `main` with
+/// [`process_of_a_run`](super::process_of_a_run), or with [`main_with`](crate::main_with).
+///
+/// ```no_run
+/// use pfnbench::interrupt::Interrupt;
+/// use pfnbench::run::{Quiet, Run, process_of_a_run};
+/// use pfnbench::workload::tier::Tier;
+///
+/// fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+///     if let Some(code) = process_of_a_run() {
+///         return Ok(code);
+///     }
+///     let result = Run::builder().tier(Tier::Smoke).run(&Interrupt::listen()?, &mut Quiet)?;
+///     for verdict in &result.verdicts.verdicts {
+///         println!("{} {}: {:?}", verdict.case, verdict.layout, verdict.verdict);
+///     }
+///     println!("{}", result.folder.display());
+///     Ok(std::process::ExitCode::SUCCESS)
+/// }
+/// ```
+pub struct Run {
+    schedule: Schedule,
+    folder: RunFolder,
+    interference: Option<String>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct RunResult {
+    /// The complete run folder.
+    pub folder: PathBuf,
+    /// What was to be measured.
+    pub schedule: Schedule,
+    /// Every row, in the order of measuring.
+    pub rows: Vec<Row>,
+    /// What the rows say, a map each: its name and its summary, the main map first.
+    pub summaries: Vec<(String, Summary)>,
+    /// Verdicts, and whether the run can judge what it is for.
+    pub verdicts: Verdicts,
+    /// What other programs and the hypervisor took of the processors, if it was notable.
+    pub interference: Option<String>,
+}
+
+impl RunResult {
+    /// Rows of what went wrong: a layout that answered wrongly, a group of cases that hung or died.
+    pub fn failed(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.status == Status::Error)
+    }
+}
+
+/// An observer that says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn stage(&mut self, _: &str, _: Duration) {}
+}
+
+impl Observer for Quiet {
+    fn warning(&mut self, _: &str) {}
+}
+
+/// Where programs keep data for the user, as the XDG base directory specification has it.
+fn user_data_folder() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
+    let home = || std::env::home_dir().and_then(absolute).map(|home| home.join(".local/share"));
+    Some(data.or_else(home)?.join("pfnbench"))
+}
+
+/// Makes the run folder. A checkout that belongs to somebody else is no reason to measure nothing.
+fn begin_folder(
+    output: Option<&Path>,
+    machine_id: &str,
+    observer: &mut dyn Observer,
+) -> Result<RunFolder, FolderError> {
+    if let Some(output) = output {
+        return RunFolder::begin(output, machine_id);
+    }
+    match (RunFolder::begin(Path::new(RESULTS), machine_id), user_data_folder()) {
+        (Err(error), Some(folder)) if error.is_not_allowed() => {
+            let output = folder.join(RESULTS);
+            observer.warning(&format!("the current folder cannot be written: the run goes to {}", output.display()));
+            RunFolder::begin(&output, machine_id)
+        }
+        (begun, _) => begun,
+    }
+}
+
+impl Run {
+    /// What `pfnbench run` does without arguments, to be changed field by field.
+    pub fn builder() -> Facts {
+        Facts::default()
+    }
+
+    /// Lays out a run and begins its folder.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing is left behind.
+    pub fn begin(facts: &Facts, observer: &mut dyn Observer) -> Result<Self, RunError> {
+        let counts = facts.counts(&mut |warning| observer.warning(warning))?;
+        let schedule = facts.lay_out(&mut |warning| observer.warning(warning))?;
+        let folder = begin_folder(facts.output.as_deref(), &schedule.environment.machine_id, observer)?;
+        folder.write_plan(&schedule)?;
+        // From the beginning, so that they are there however often the run is resumed.
+        if let Some(counts) = counts {
+            folder.write(instructions::FILE_NAME, &instructions::lines(&counts))?;
+        }
+        Ok(Self { schedule, folder, interference: None })
+    }
+
+    /// Resumes a run that was stopped, from its partial folder.
+    ///
+    /// # Errors
+    /// [`RunError`]: there is no such folder, or it is of another machine or another build.
+    pub fn resume(partial: &Path) -> Result<Self, RunError> {
+        let (folder, schedule): (RunFolder, Schedule) = RunFolder::resume(partial)?;
+        let environment = Environment::look();
+        if schedule.environment.machine_id != environment.machine_id {
+            return Err(RunError::OtherMachine {
+                folder: partial.to_owned(),
+                theirs: schedule.environment.machine_id,
+                ours: environment.machine_id,
+            });
+        }
+        if schedule.commit != Tool::THIS.commit {
+            return Err(RunError::OtherCommit { folder: partial.to_owned(), theirs: schedule.commit });
+        }
+        Ok(Self { schedule, folder, interference: None })
+    }
+
+    /// What is to be measured.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// How long it takes, by an upper estimate.
+    pub fn estimate(&self) -> Duration {
+        self.schedule.legs().into_iter().map(|leg| self.schedule.estimate(leg)).sum()
+    }
+
+    /// The partial folder, if something that was measured is in it: [`resume`](Self::resume) takes it.
+    pub fn kept_in(&self) -> Option<&Path> {
+        self.folder.has_units().then(|| self.folder.path())
+    }
+
+    /// Verifies the layouts and measures. Layouts that answer wrongly are left out; rows tell of them.
+    ///
+    /// # Errors
+    /// [`RunError`]. What was measured until then is kept in the folder.
+    pub fn measure(&mut self, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<(), RunError> {
+        let before = Snapshot::take();
+        observer.stage("verifying the layouts", self.estimate());
+        let wrong = self.verify(interrupt)?;
+        if !wrong.is_empty() {
+            runner::leave_out(&mut self.schedule, &wrong, &mut self.folder)?;
+        }
+        runner::run(&self.schedule, &mut self.folder, interrupt, observer)?;
+        let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
+        self.interference = seen.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
+        Ok(())
+    }
+
+    /// Checks every layout on a map with holes and on the main map, before anything is timed. Returns those that failed,
+    /// each with the first reason.
+    fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
+        let schedule = &self.schedule;
+        let mut wrong: Vec<(&'static str, String)> = Vec::new();
+        let backing = schedule.backing.open().map_err(RunError::Backing)?.0;
+        for map in [&builtin::with_holes(), &schedule.maps[0].map] {
+            for check in on_map(map, &backing, interrupt)? {
+                let is_asked_for = schedule.layouts.is_empty() || schedule.layouts.iter().any(|id| id == check.layout);
+                if let MapOutcome::Failed { reason } = check.outcome
+                    && is_asked_for
+                    && wrong.iter().all(|(known, _)| *known != check.layout)
+                {
+                    wrong.push((check.layout, format!("on {}: {reason}", check.map)));
+                }
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Analyses what is on disk, and completes the folder.
+    ///
+    /// # Errors
+    /// [`RunError`]; the folder then stays partial.
+    pub fn finish(self) -> Result<RunResult, RunError> {
+        let Self { schedule, folder, interference } = self;
+        let rows = folder.rows()?;
+        let summaries: Vec<(String, Summary)> = schedule
+            .maps
+            .iter()
+            .map(|of| {
+                let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
+                let reference = Summary::usual_reference(&of_map);
+                (of.map.name.clone(), Summary::judged(&of_map, reference, schedule.margin))
+            })
+            .collect();
+        let mut verdicts = verdicts::of_run(&summaries);
+        if !verdicts.can_judge && verdicts.has_headline {
+            verdicts.reasons.extend(interference.clone());
+        }
+        folder.write_manifest(&manifest(&schedule, &rows)?)?;
+        folder.write_histograms()?;
+        let folder = folder.finish()?;
+        Ok(RunResult { folder, schedule, rows, summaries, verdicts, interference })
+    }
+}
+
+/// What the folder says of a run beside its rows.
+fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
+    let main = &schedule.maps[0].map;
+    let architecture = job::architecture_of(main)?;
+    let mut layouts = architecture.notes(&schedule.layouts)?;
+    // Some may have been left out.
+    layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
+    let note = |map| Ok(MapNote::of(map, job::architecture_of(map)?.section_bytes));
+    Ok(Manifest {
+        schema: SCHEMA,
+        tool: Tool::THIS,
+        command: schedule.command.clone(),
+        tier: schedule.tier,
+        seed: schedule.seed,
+        processes: rows.iter().map(|row| row.process + 1).max().unwrap_or(schedule.processes),
+        margin: Some(schedule.margin),
+        started: schedule.started.clone(),
+        ended: now(),
+        doctor_after: examine(&schedule.environment),
+        environment: schedule.environment.clone(),
+        doctor_before: schedule.doctor_before.clone(),
+        records_limit: schedule.records_limit,
+        geometry: architecture.id.into(),
+        map: main.clone(),
+        other_maps: schedule.maps[1..].iter().map(|of| note(&of.map)).collect::<Result<_, JobError>>()?,
+        layouts,
+    })
+}

@@ -1,0 +1,77 @@
+//! Layouts of another crate: those that are wrong are named, and take nothing from the others.
+
+mod common;
+
+use assert_cmd::Command;
+use common::{SMALL_MAP, file, folder};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// An example, which `cargo test` has built.
+fn example(name: &str) -> Command {
+    let target = PathBuf::from(env!("CARGO_BIN_EXE_pfnbench"));
+    let program = target.parent().unwrap().join("examples").join(name);
+    assert!(program.exists(), "{}: cargo test builds examples unless told not to", program.display());
+    Command::new(program)
+}
+
+/// Layouts that are wrong on purpose.
+fn bad_layouts() -> Command {
+    example("bad_layouts")
+}
+
+#[test]
+fn wrong_layouts_are_named_and_the_others_are_raced() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut command = bad_layouts();
+    command.current_dir(&dir).args(["run", "--tier", "smoke", "--map", &map, "-o", "r", "--json"]);
+    command.args(["--filter", "^pfn_valid/boot/random/"]);
+    let output = command.assert().code(1).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    for words in [
+        ["answers-wrongly on", "pfn_valid(0x", "should be true"],
+        ["panics on", "a panic", "this layout panics"],
+        ["no-record on", "pfn_to_page(0x", "where no record can be"],
+    ] {
+        assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {told}");
+    }
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let layouts = result["summary"]["layouts"].as_array().unwrap();
+    assert!(layouts.iter().any(|id| id == "subsection") && layouts.iter().any(|id| id == "flat"), "{layouts:?}");
+    assert!(layouts.iter().all(|id| id != "panics"), "{layouts:?}");
+}
+
+#[test]
+fn verify_names_the_case_and_goes_on() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let output = bad_layouts().args(["verify", "--map", &map, "--json"]).assert().code(1).get_output().clone();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = result.to_string();
+    for id in ["answers-wrongly", "panics", "no-record", "subsection"] {
+        assert!(text.contains(&format!("\"{id}\"")), "{id}");
+    }
+    assert!(text.contains("this layout panics"), "{text}");
+}
+
+#[test]
+fn layouts_of_other_crates_are_listed() {
+    let output = bad_layouts().args(["list", "--json"]).assert().success().get_output().stdout.clone();
+    let listed: Value = serde_json::from_slice(&output).unwrap();
+    let ids: Vec<&str> = listed["layouts"].as_array().unwrap().iter().filter_map(|of| of["id"].as_str()).collect();
+    assert_eq!(ids[ids.len() - 3..], ["answers-wrongly", "panics", "no-record"]);
+}
+
+#[test]
+fn a_program_runs_a_race_and_looks_a_page_up() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let output = example("race").args(["results", &map]).current_dir(&dir).assert().success().get_output().clone();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("pfn_valid/added/random subsection against vmemmap-section"), "{told}");
+    let folder = dir.path().join(told.lines().last().unwrap());
+    assert!(folder.join("SHA256SUMS").exists(), "the folder is complete");
+    let looked_up = example("lookup").args([map.as_str(), "0x100"]).assert().success().get_output().stdout.clone();
+    assert!(String::from_utf8(looked_up).unwrap().contains(": valid, node 0"));
+}
