@@ -1,4 +1,4 @@
-//! `cargo bench --bench hotplug`: additions and removals, as percentiles.
+//! `cargo bench --bench hotplug`: latency percentiles of additions and removals.
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
         let range = hotplug.place(window, size_bytes, position).context("cases are offered")?.range;
         let manner = Manner::plain(device.as_ref());
         let mut latencies = Latencies::default();
-        // Page tables and the blocks of a device are made once; that is not what is timed.
+        // Warm-up, not timed: allocates page tables and the blocks of a device.
         if let Err(error) = hotplug.time(range, manner, &mut Latencies::default()) {
             eprintln!("skipped: {name}: {error}");
             continue;
@@ -87,7 +87,7 @@ fn print(
     }
 }
 
-/// Where baselines lie: beside criterion's.
+/// Path of a baseline, beside those of criterion.
 fn path(name: &str) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"));

@@ -1,4 +1,5 @@
-//! `cargo bench --bench instructions`: instructions a lookup and an update of the index, counted by callgrind.
+//! `cargo bench --bench instructions`: instructions per lookup and per update of the index, counted
+//! by callgrind.
 //!
 //! ```text
 //!  this ──▶ this again, as a bench of iai-callgrind ──▶ its runner ──▶ valgrind ──▶ this, with --iai-run: every case
@@ -15,17 +16,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-/// Set for the second start, whose arguments are meant for iai-callgrind.
+/// Environment variable that is set for the second start, whose arguments are meant for
+/// iai-callgrind.
 const STARTED_FOR_IAI: &str = "PFNBENCH_STARTED_FOR_IAI";
 
-/// What iai-callgrind makes of its macros.
+/// The code that the macros of iai-callgrind generate.
 mod iai {
     use iai_callgrind::{
         Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
     };
     use pfnbench_benches::instructions::{OPTIONS, run};
 
-    // All in one process: valgrind takes longer to start than a layout to be counted.
+    // All cases run in one process, because valgrind takes longer to start than a layout takes to
+    // be counted.
     #[library_benchmark]
     fn every_case() -> usize {
         run().expect("a wrong answer")
@@ -83,7 +86,7 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
     }
     let totals = totals(&files_below(&profile)?).map_err(anyhow::Error::msg)?;
     let rows = rows(all, &totals, &Toolchain::this()).map_err(anyhow::Error::msg)?;
-    // All were counted, whatever was asked for.
+    // All cases were counted, even if only some were requested.
     let path = folder.join(FILE_NAME);
     write(&path, &rows)?;
     let names: Vec<String> = wanted.iter().map(|case| case.limit_name()).collect();
@@ -101,7 +104,8 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lets iai-callgrind run valgrind; the code to end with if it found something to object to.
+/// Runs iai-callgrind, which runs valgrind. Returns an exit code if iai-callgrind reports a
+/// problem.
 fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
     match fs::remove_dir_all(profile) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old profile"),
@@ -112,9 +116,9 @@ fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
         .args(start.arguments.callgrind.to_arguments())
         .env(STARTED_FOR_IAI, "1")
         .env("IAI_CALLGRIND_HOME", profile)
-        // It asks cargo about the package it is in.
+        // iai-callgrind asks cargo about the package of the current folder.
         .current_dir(env!("CARGO_MANIFEST_DIR"));
-    // Baselines are kept here, over counts instead of profiles.
+    // Baselines are handled here, as counts instead of profiles.
     for unasked in ["BASELINE", "SAVE_BASELINE", "LOAD_BASELINE", "FILTER", "LIST"] {
         command.env_remove(format!("IAI_CALLGRIND_{unasked}"));
     }
@@ -122,7 +126,7 @@ fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
     if output.status.success() {
         return Ok(None);
     }
-    // Its own tables are over all cases together, so they are shown only with what went wrong.
+    // The tables of iai-callgrind cover all cases together, so they are shown only with an error.
     eprint!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(3) => Ok(Some(ExitCode::from(3))),
@@ -130,7 +134,7 @@ fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
     }
 }
 
-/// What the files that callgrind wrote contain.
+/// Reads the files that callgrind wrote below `dir`.
 fn files_below(dir: &Path) -> anyhow::Result<Vec<String>> {
     let mut dirs: Vec<PathBuf> = vec![dir.to_owned()];
     let mut files = Vec::new();

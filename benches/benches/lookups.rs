@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let mut field = start.field()?;
     let mut criterion = (start.mode == Mode::Bench).then(|| {
         Criterion::default()
-            // Plots would take as long as the measuring; `pfnbench` has its own.
+            // Plots would take as long as the measurements; `pfnbench` draws its own.
             .without_plots()
             .warm_up_time(Duration::from_millis(200))
             .measurement_time(Duration::from_millis(800))
@@ -69,7 +69,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whole passes over the queries, checked; as much of the time as belongs to `lookups` of them.
+/// Runs whole passes over the queries and checks the answers. Returns the share of the time that
+/// belongs to `lookups` of them.
 fn time<G: memmap_layouts::Geometry>(layout: &dyn Contestant<G>, prepared: &Prepared, lookups: u64) -> Duration {
     let passes = lookups.div_ceil(prepared.len());
     let begin = Instant::now();
@@ -88,7 +89,7 @@ fn bench<G: memmap_layouts::Geometry>(
     prepared: &Prepared,
 ) {
     let mut group = criterion.benchmark_group(case.group.name(case.memory));
-    // An iteration is one lookup, so criterion's times are times a lookup.
+    // An iteration is one lookup, so criterion reports the time per lookup.
     let name = start.name(case.layout);
     group.bench_function(name, |bencher| bencher.iter_custom(|lookups| time(layout, prepared, lookups)));
     group.finish();

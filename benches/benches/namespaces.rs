@@ -1,5 +1,6 @@
-//! `cargo bench --bench namespaces`: what creating and enabling a namespace costs on top of a bare populate and the same records
-//! written, in turns, on the same blocks of the same file.
+//! `cargo bench --bench namespaces`: the cost of creating and enabling a namespace, compared with a
+//! bare populate that writes the same records. The two take turns on the same blocks of the same
+//! file.
 
 use anyhow::{Context, ensure};
 use memmap_layouts::backing::RamBacking;
@@ -22,10 +23,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Turns of each side.
+/// Number of turns of each side.
 const TURNS: usize = 15;
 
-/// In a test the same happens once, with less memory.
+/// Size in bytes in test mode, where each side has one turn.
 const TEST_BYTES: u64 = 1 << 30;
 
 const START: u64 = 4 << 30;
@@ -54,7 +55,7 @@ fn run(case: &NamespaceCase, name: &str, turns: usize, start: &Start) -> anyhow:
     }
 }
 
-/// Times of both sides, in turns.
+/// Times both sides in turns.
 fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     case: &NamespaceCase,
     name: &str,
@@ -85,7 +86,7 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
     let mut ours = Ours { region, machine, case };
     let bare = Bare::new(case, &path, nr_records as usize)?;
-    // The first turn of each takes blocks of the file and page tables, and is forgotten.
+    // The first turn of each side allocates blocks of the file and page tables, and is discarded.
     ours.turn()?;
     bare.turn()?;
     let mut times = Vec::new();
@@ -114,7 +115,7 @@ struct Ours<'a, L: Hotplug + SectionFlags + Inspect> {
 }
 
 impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Ours<'_, L> {
-    /// Creates and enables, timed; then takes all of it down.
+    /// Times creating and enabling a namespace, then takes it down.
     fn turn(&mut self) -> anyhow::Result<Duration> {
         let records = if self.case.on_medium { RecordsOn::Medium } else { RecordsOn::Ram };
         let wanted = Wanted {
@@ -161,14 +162,15 @@ impl Bare {
 
     fn turn(&self) -> anyhow::Result<Duration> {
         Ok(match self {
-            // Behind the head, on the grid of the blocks of an altmap.
+            // Behind the header, aligned like the blocks of an altmap.
             Self::File { file, nr_records } => round_on_file(file, DATA_ALIGN, *nr_records, START >> 12)?,
             Self::Ram(records) => records.round(START >> 12)?,
         })
     }
 }
 
-/// What a namespace may cost, as a share of the bare populate and the same records written.
+/// Target for the time of a namespace divided by that of the bare populate with the same records
+/// written.
 const AT_MOST: f64 = 1.15;
 
 fn report(name: &str, times: &[(Duration, Duration)]) {

@@ -1,4 +1,5 @@
-//! `cargo bench --bench space`: does an addition cost more where the physical space is larger? 46 and 52 bits, in turns.
+//! `cargo bench --bench space`: compares the cost of an addition in physical address spaces of 46
+//! and 52 bits, which take turns.
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -13,11 +14,11 @@ use pfnbench_benches::{Mode, SpaceCase, Start, space_cases};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Samples of each space, or this long for both.
+/// Number of samples for each space, unless the time limit for both is reached first.
 const SAMPLES: u64 = 5_000;
 const TIME: Duration = Duration::from_secs(2);
 
-/// Additions of one space before it is the other's turn.
+/// Number of additions in one space before the other takes its turn.
 const TURN: u64 = 8;
 
 fn main() -> anyhow::Result<()> {
@@ -31,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let (backing, device) = start.open()?;
-    // A part for each side.
+    // Each side gets a part of the device.
     let devices =
         device.map(|device| device.split(2)).transpose()?.map(|parts| parts.into_iter().map(Arc::new).collect());
     let devices: Vec<_> = devices.unwrap_or_default();
@@ -53,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         let mut latencies = [Latencies::default(), Latencies::default()];
         let begin = Instant::now();
         let samples = if start.mode == Mode::Bench { SAMPLES } else { 1 };
-        // The first turn makes page tables, and is forgotten.
+        // The first turn allocates page tables, and is discarded.
         let mut warm = false;
         while latencies[0].add.len() < samples && begin.elapsed() < TIME {
             small.turn(case, &mut latencies[0])?;
@@ -74,7 +75,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A machine without memory, and the end of its physical space.
+/// A machine without memory, and the end of its physical address space.
 struct Side<G: Geometry> {
     layout: Box<dyn Contestant<G>>,
     last_section: PfnRange,

@@ -1,16 +1,18 @@
-//! What callgrind counts: every case of [`cases`](pfnbench::record::instructions::cases), run through one loop.
+//! The code whose instructions callgrind counts: every case of
+//! [`cases`](pfnbench::record::instructions::cases), in one common loop.
 //!
-//! An operation is a [`Leaf`]: a function of one signature, called through a pointer that the compiler cannot see through.
-//! So every leaf gets its arguments in the same registers and nothing of it can be moved out of the loop. Callgrind counts
-//! inside `pfnbench_lookup_loop` and `pfnbench_update_loop` only, and its totals end with each
-//! `pfnbench_total`: [`OPTIONS`]. Each case runs through its loop for one pass and for two, after an empty leaf has:
+//! An operation is a [`Leaf`]: a function of a fixed signature, called through a pointer that is
+//! opaque to the compiler. Every leaf therefore gets its arguments in the same registers, and no
+//! part of it can be hoisted out of the loop. Callgrind counts only inside `pfnbench_lookup_loop`
+//! and `pfnbench_update_loop`, and ends a total at each `pfnbench_total`; see [`OPTIONS`]. Each
+//! case runs for one pass and for two, after an empty leaf has done so:
 //!
 //! ```text
 //!  parts of the profile: | lookup that does nothing: 1, 2 passes | update, likewise | case: 1, 2 | case: 1, 2 | … | rest |
 //! ```
 //!
-//! Nothing here depends on the machine: the memory is made up, its pages are asked for in a fixed order, and what lies where
-//! decides on no branch.
+//! Nothing here depends on the machine: the memory is synthetic, its pages are queried in a fixed
+//! order, and no branch depends on an address.
 
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::{
@@ -23,8 +25,9 @@ use pfnbench::record::instructions::{Case, Counted, InstructionRow, Toolchain, U
 use std::hint::black_box;
 use std::ptr::{self, NonNull};
 
-/// What callgrind is told: count in the loops and not in what undoes an update, and end a total with each call of
-/// `pfnbench_total`. (Of a function with both options it would obey one.)
+/// Options of callgrind: count in the loops but not while an update is undone, and end a total at
+/// each call of `pfnbench_total`. (For a function with both options, callgrind would apply only
+/// one.)
 pub const OPTIONS: [&str; 5] = [
     "--toggle-collect=pfnbench_lookup_loop",
     "--toggle-collect=pfnbench_update_loop",
@@ -33,39 +36,42 @@ pub const OPTIONS: [&str; 5] = [
     "--separate-threads=no",
 ];
 
-/// Lookups in a pass. A power of two, so that what an operation takes is exact in binary.
+/// Number of lookups in a pass. It is a power of two, so that the count per operation is exact in
+/// binary.
 const LOOKUPS: u64 = 1024;
-/// Updates in a pass, each of a section of its own.
+/// Number of updates in a pass, each in a section of its own.
 const UPDATES: u64 = 16;
 
-/// Sections of boot memory, with a hole between them.
+/// Section numbers of boot memory, with a hole between the ranges.
 const BOOT: [std::ops::Range<u64>; 2] = [0..4, 6..8];
-/// Sections of hot-added memory.
+/// Section numbers of added memory.
 const HOT: std::ops::Range<u64> = 16..20;
-/// The first section that is updated. It and those after it have no records, so what is counted is the index.
+/// Number of the first section that is updated. This section and later ones have no records, so
+/// that only work on the index is counted.
 const UPDATED: u64 = 32;
 
-/// An operation: on what, and with which argument.
+/// An operation. `context` is the object that it works on, and `query` its argument.
 ///
 /// # Safety
-/// Each leaf says what `context` must point to, and which queries it bears.
+/// Each leaf documents what `context` must point to, and which queries are allowed.
 pub type Leaf = unsafe fn(context: *const (), query: u64) -> u64;
 
-/// What a case is made of.
+/// The parts of a case.
 struct Task<'a> {
     leaf: Leaf,
-    /// Of an update: what makes it possible again.
+    /// For an update, the operation that undoes it.
     undo: Option<Leaf>,
     context: *const (),
     queries: &'a [u64],
-    /// What the answers of a pass add up to; an empty leaf has no answer.
+    /// Expected sum of the answers of a pass; `None` for an empty leaf, which has no answer.
     expected: Option<u64>,
 }
 
-/// The loop. Its name is one that callgrind can be told, and its signature one that link-time optimisation keeps.
+/// The loop for lookups. Its name can be given to callgrind, and link-time optimisation keeps its
+/// signature.
 ///
 /// # Safety
-/// `context` and `queries` are what `leaf` asks for.
+/// `context` and `queries` fulfil the requirements of `leaf`.
 // SAFETY: no other function of the process has this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -80,10 +86,10 @@ unsafe fn pfnbench_lookup_loop(leaf: Leaf, context: *const (), queries: &[u64], 
     sum
 }
 
-/// The loop for updates: each is undone at once, and only it is counted.
+/// The loop for updates. Each update is undone at once; only the update is counted.
 ///
 /// # Safety
-/// `context` and `queries` are what both leaves ask for, in turn.
+/// `context` and `queries` fulfil the requirements of both leaves, called in turn.
 // SAFETY: no other function of the process has this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -100,10 +106,10 @@ unsafe fn pfnbench_update_loop(leaf: Leaf, undo: Leaf, context: *const (), queri
     sum
 }
 
-/// Calls a leaf; callgrind stops counting meanwhile.
+/// Calls a leaf while callgrind does not count.
 ///
 /// # Safety
-/// `context` and `query` are what `leaf` asks for.
+/// `context` and `query` fulfil the requirements of `leaf`.
 // SAFETY: no other function of the process has this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -112,7 +118,7 @@ unsafe fn pfnbench_undo(leaf: Leaf, context: *const (), query: u64) -> u64 {
     unsafe { leaf(context, query) }
 }
 
-/// Runs a task for some passes; the sum of the answers.
+/// Runs a task for a number of passes, and returns the sum of the answers.
 // SAFETY: no other function of the process has this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -128,7 +134,7 @@ fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
 }
 
 impl Task<'_> {
-    /// For one pass and for two, so that callgrind has a total of each.
+    /// Runs the task for one pass and for two, so that callgrind has a total of each.
     fn run(&self) -> Result<(), String> {
         self.warm_up();
         for passes in [1, 2] {
@@ -143,7 +149,8 @@ impl Task<'_> {
         Ok(())
     }
 
-    /// What an update allocates the first time, it finds at hand ever after. Not counted.
+    /// Runs the updates once, uncounted, so that later ones find the memory that the first
+    /// allocates.
     fn warm_up(&self) {
         let Some(undo) = self.undo else { return };
         for &query in self.queries {
@@ -156,10 +163,10 @@ impl Task<'_> {
     }
 }
 
-/// Nothing but its return: whatever lies in the register of results is the answer.
+/// Returns immediately. The answer is whatever the result register contains.
 ///
 /// # Safety
-/// None is needed; it is a [`Leaf`].
+/// No requirements; unsafe only because it is a [`Leaf`].
 unsafe fn empty(_: *const (), _: u64) -> u64 {
     let whatever: u64;
     // SAFETY: an empty template changes nothing, and the register that it is given holds some number.
@@ -211,7 +218,7 @@ unsafe fn next_valid_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
     reader.next_valid_pfn(Pfn(query), Pfn(query + L::Geometry::PAGES_PER_SECTION)).map_or(0, |found| found.0)
 }
 
-/// A layout and how much of it changes at once.
+/// A layout, and how much memory one update changes.
 struct Change<'a, L> {
     layout: &'a L,
     nr_pages: u64,
@@ -236,11 +243,11 @@ unsafe fn hot_remove<L: Hotplug>(context: *const (), query: u64) -> u64 {
     u64::from(range.is_some_and(|range| change.layout.remove(range, &RemoveParams::default(), &mut ()).is_ok()))
 }
 
-/// As many page frames of `sections` as there are lookups, in an order without a pattern that repeats soon.
+/// Page frames of `sections`, one per lookup of a pass, in an order that does not repeat soon.
 fn queries(sections: impl Iterator<Item = u64>) -> Vec<Pfn> {
     let sections: Vec<u64> = sections.collect();
     let pages = sections.len() as u64 * X86_64::PAGES_PER_SECTION;
-    // A step near the golden section of the pages; odd, so that none comes twice.
+    // A step close to the golden ratio of the number of pages; odd, so that no page occurs twice.
     let step = (pages * 618 / 1000) | 1;
     let pfn = |at: u64| {
         let page = at * step % pages;
@@ -254,10 +261,10 @@ fn sections(numbers: std::ops::Range<u64>) -> PfnRange {
     PfnRange::new(X86_64::section_start(numbers.start), X86_64::section_start(numbers.end)).expect("in order")
 }
 
-/// Runs the cases of every layout; how many.
+/// Runs the cases of every layout, and returns how many there are.
 ///
 /// # Errors
-/// The first wrong answer.
+/// Fails at the first wrong answer.
 pub fn run() -> Result<usize, String> {
     let nothing = ptr::null();
     let of_loop = |undo, queries: u64| {
@@ -291,7 +298,8 @@ impl Run {
             Memory::Added => queries(HOT),
         };
         let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
-        // A walk that is asked at a valid page frame finds it at once; its answer is that of `page_to_pfn`.
+        // A walk from a valid page frame finds that frame at once; its answer is that of
+        // `page_to_pfn`.
         let checked = if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op };
         let prepared = lookup::prepare_valid(layout, checked, &pfns, backed)?;
         let expected = prepared.expected(prepared.pass());
@@ -327,7 +335,7 @@ impl Run {
             Update::HotAdd => (hot_add::<L>, hot_remove::<L>),
             Update::HotRemove => (hot_remove::<L>, hot_add::<L>),
         };
-        // What is to be removed must be there first, and go in the end.
+        // Memory must be added before it is removed, and is removed again at the end.
         if update == Update::HotRemove {
             all(undo)?;
         }
@@ -371,10 +379,10 @@ impl Visitor<X86_64> for Run {
     }
 }
 
-/// The totals in the files of a profile, in the order in which callgrind ended them.
+/// Reads the totals from the files of a profile, in the order in which callgrind ended them.
 ///
 /// # Errors
-/// A file is none of callgrind's.
+/// Fails if a file was not written by callgrind.
 pub fn totals(files: &[String]) -> Result<Vec<u64>, String> {
     let number = |file: &String, field: &str| {
         let line = file.lines().find_map(|line| line.strip_prefix(field));
@@ -387,13 +395,13 @@ pub fn totals(files: &[String]) -> Result<Vec<u64>, String> {
     Ok(parts.into_iter().map(|(_, total)| total).collect())
 }
 
-/// The rows that the totals of a profile amount to, in the order in which they were counted.
+/// Makes the rows from the totals of a profile, in the order in which the cases were counted.
 ///
 /// # Errors
-/// The totals are not those of [`run`].
+/// Fails if the totals do not match the cases of [`run`].
 pub fn rows(cases: &[Case], totals: &[u64], toolchain: &Toolchain) -> Result<Vec<InstructionRow>, String> {
     let needed = 2 * (cases.len() + 2);
-    // Callgrind has one more for what comes after the last, in which nothing was counted.
+    // Callgrind writes one more total for the rest of the program, in which nothing was counted.
     let (totals, rest) = totals.split_at_checked(needed).ok_or_else(|| {
         format!("callgrind wrote {} totals instead of {needed}: it did not know the loops by name", totals.len())
     })?;

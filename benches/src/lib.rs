@@ -1,8 +1,9 @@
-//! The common start of the `cargo bench` targets: arguments, names, and the layouts on this machine's map.
+//! Common setup of the `cargo bench` targets: arguments, names, and the layouts on this machine's
+//! map.
 //!
-//! `cargo bench` hands the same arguments to every target, so each must bear those that another one knows, and a filter
-//! is judged against the names of all of them. Without `--bench` (`cargo test --all-targets`) a target verifies its cases
-//! once and writes nothing.
+//! `cargo bench` passes the same arguments to every target, so each must accept the options of the
+//! others. A filter is checked against the names of all targets. Without `--bench` (`cargo test
+//! --all-targets`) a target verifies its cases once and writes nothing.
 
 pub mod instructions;
 
@@ -29,23 +30,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// What the targets understand of the arguments. The rest is criterion's, and only listed so that it is not taken for a
-/// filter.
+/// Arguments of the targets. The options of criterion are listed only so that they are not mistaken
+/// for a filter.
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --", disable_version_flag = true)]
 pub struct Arguments {
-    /// Run only the cases whose name this regular expression finds.
+    /// Run only cases whose name matches this regular expression
     filter: Option<String>,
-    /// The filter is a whole name.
+    /// The filter is a full name
     #[arg(long)]
     exact: bool,
-    /// Print the names of the cases and do nothing.
+    /// Print the names of the cases and exit
     #[arg(long)]
     list: bool,
-    /// Save the results under a name; write it as --save-baseline=NAME.
+    /// Save the results under this name; write it as --save-baseline=NAME
     #[arg(long, value_name = "NAME")]
     pub save_baseline: Option<String>,
-    /// Compare with the results of that name.
+    /// Compare with the results saved under this name
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
     #[arg(long, hide = true)]
@@ -59,7 +60,8 @@ pub struct Arguments {
     pub callgrind: Callgrind,
 }
 
-/// Options of iai-callgrind alone. Each with an equals sign, so that the others can leave them out word by word.
+/// Options that only iai-callgrind knows. Each is written with an equals sign, so that other
+/// targets can skip it as one word.
 #[derive(Debug, clap::Args)]
 pub struct Callgrind {
     #[arg(long, hide = true, require_equals = true, num_args = 0..=1, default_missing_value = "yes")]
@@ -81,13 +83,13 @@ impl Callgrind {
         given.map(|(name, value)| format!("{name}={value}")).collect()
     }
 
-    /// Is an argument one of these?
+    /// True if the argument is one of these options.
     fn knows(argument: &str) -> bool {
         Self::NAMES.contains(&argument.split('=').next().unwrap_or_default())
     }
 }
 
-/// Options of criterion alone.
+/// Options that only criterion knows.
 #[derive(Debug, clap::Args)]
 #[allow(dead_code, reason = "criterion reads them from the process's arguments itself")]
 struct Criterion {
@@ -135,15 +137,16 @@ struct Criterion {
     nocapture: bool,
     #[arg(long, hide = true)]
     show_output: bool,
-    /// For `cargo test`, whose runner takes it.
+    /// Accepted for `cargo test`, whose test runner knows it
     #[arg(long, hide = true)]
     test_threads: Option<String>,
 }
 
-/// Criterion reads the process's arguments itself, and refuses what only iai-callgrind knows: starts again without that.
+/// Restarts the process without the options that only iai-callgrind knows. Criterion reads the
+/// arguments itself and would reject them.
 ///
 /// # Errors
-/// The process cannot be started again.
+/// Fails if the process cannot be restarted.
 pub fn start_again_without_callgrinds_arguments() -> anyhow::Result<()> {
     let (dropped, kept): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| Callgrind::knows(argument));
@@ -153,10 +156,10 @@ pub fn start_again_without_callgrinds_arguments() -> anyhow::Result<()> {
     Err(Command::new(std::env::current_exe()?).args(kept).exec()).context("cannot start again")
 }
 
-/// Where a baseline of that name lies in a folder.
+/// Path of a baseline of this name in a folder.
 ///
 /// # Errors
-/// It is no name for a file.
+/// Fails if the name is not a valid file name.
 pub fn baseline_path(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
         bail!("{name:?} cannot be the name of a baseline");
@@ -164,42 +167,44 @@ pub fn baseline_path(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// A case of the physical space: additions and removals of one size, in a space of 46 bits and in one of 52.
+/// A physical-space case: additions and removals of one size, with physical addresses of 46 bits
+/// and of 52 bits.
 #[derive(Clone, Copy, Debug)]
 pub struct SpaceCase {
     /// Size in bytes.
     pub size: u64,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
 }
 
 impl SpaceCase {
-    /// `space/2MiB/dax`.
+    /// Name of the case, e.g. `space/2MiB/dax`.
     pub fn name(&self) -> String {
         format!("space/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
     }
 }
 
-/// A case of namespaces: one is created and enabled, side by side with a bare populate and the same records written.
+/// A namespace case: creating and enabling one, compared with a bare populate that writes the same
+/// records.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespaceCase {
     /// Size in bytes.
     pub size: u64,
-    /// The layout of the machine.
+    /// Id of the layout of the machine.
     pub layout: &'static str,
-    /// Records on the medium.
+    /// True if records are on the device, false if they are in RAM.
     pub on_medium: bool,
 }
 
 impl NamespaceCase {
-    /// `namespace/64GiB/dax-x86/dev`.
+    /// Name of the case, e.g. `namespace/64GiB/dax-x86/dev`.
     pub fn name(&self) -> String {
         let size = Bytes(self.size).to_string().replace(' ', "");
         format!("namespace/{size}/{}/{}", self.layout, if self.on_medium { "dev" } else { "mem" })
     }
 }
 
-/// 64 GiB of persistent memory, its records in either place.
+/// Cases with 64 GiB of persistent memory, and records on the device or in RAM.
 pub fn namespace_cases() -> [NamespaceCase; 3] {
     [("dax-x86", true), ("dax", true), ("subsection", false)].map(|(layout, on_medium)| NamespaceCase {
         size: 64 << 30,
@@ -208,8 +213,9 @@ pub fn namespace_cases() -> [NamespaceCase; 3] {
     })
 }
 
-/// The lookup cases that criterion measures: in random order, `pfn_valid` chained too, and the walk. `pfnbench run` has the rest,
-/// among them cold tables, which no loop of criterion's can have; these must end within minutes.
+/// The lookup cases for criterion: random order, `pfn_valid` also chained, and the walk. They must
+/// finish within minutes. `pfnbench run` has the others, among them cold tables, which criterion's
+/// loop cannot provide.
 pub fn lookup_cases() -> Vec<LookupCase> {
     let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
     let is_benched = |group: &LookupGroup| {
@@ -221,8 +227,8 @@ pub fn lookup_cases() -> Vec<LookupCase> {
     pfnbench::workload::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
 }
 
-/// A case of the physical space for every layout with hotplug: the smallest addition, where anything that grows with the
-/// space shows most.
+/// A physical-space case for every layout with hotplug, with the smallest addition. There, a cost
+/// that grows with the space is most visible.
 pub fn space_cases() -> Vec<SpaceCase> {
     let cases = entries::<X86_64>().into_iter().filter_map(|entry| {
         let size = entry.caps.hotplug_granule_pages? << X86_64::PAGE_SHIFT;
@@ -231,41 +237,42 @@ pub fn space_cases() -> Vec<SpaceCase> {
     cases.collect()
 }
 
-/// What a target is to do.
+/// What a target does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Print names.
+    /// Print the names of the cases.
     List,
-    /// Verify once, write nothing.
+    /// Verify each case once, and write nothing.
     Test,
-    /// Measure.
+    /// Measure the cases.
     Bench,
 }
 
-/// Which cases of a target to run, and how.
+/// The configuration of a target: which cases to run, and how.
 #[derive(Debug)]
 pub struct Start {
-    /// The arguments.
+    /// The parsed command-line arguments.
     pub arguments: Arguments,
-    /// What to do.
+    /// Whether to list, verify or measure.
     pub mode: Mode,
-    /// What records are made of.
+    /// Backing store of records.
     pub backing: BackingArg,
-    /// What names end with: the backing, if one was asked for.
+    /// Suffix of names: `@` and the backing, if one was requested.
     suffix: String,
     filter: Option<Regex>,
 }
 
-/// The hotplug cases that are benched: the usual ones, without their variants.
+/// The hotplug cases to measure: the default ones, without variants.
 pub fn hotplug_cases() -> Vec<HotplugCase> {
     case::hotplug_cases(&case::plain_groups())
 }
 
 impl Start {
-    /// Reads the process's arguments, and `PFNBENCH_BACKING`.
+    /// Reads the arguments of the process, and the environment variable `PFNBENCH_BACKING`.
     ///
     /// # Errors
-    /// A filter that is no regular expression, or finds no case in any target; no such backing.
+    /// Fails if the filter is not a regular expression or matches no case of any target, or if the
+    /// backing is unknown.
     pub fn new() -> anyhow::Result<Self> {
         Self::from(Arguments::parse(), backing_arg::from_environment()?)
     }
@@ -288,7 +295,7 @@ impl Start {
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
         let names = names.chain(namespace_cases().into_iter().map(|case| case.name()));
         let names = names.chain(pfnbench::record::instructions::cases().into_iter().map(|case| case.name()));
-        // In a test run the filter is meant for the tests of the workspace.
+        // In test mode, the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
                 "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
@@ -310,15 +317,16 @@ impl Start {
         of.into() + &self.suffix
     }
 
-    /// Is the case of this name (without a backing) to run?
+    /// True if the case of this name (without a backing) is selected.
     pub fn wants(&self, name: impl Into<String>) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.is_match(&self.name(name)))
     }
 
-    /// This machine's map with the layouts booted on it. In test mode a small part of it has records.
+    /// Boots the layouts on this machine's map. In test mode, only a small part of it has records.
     ///
     /// # Errors
-    /// A layout does not come up, the map reaches beyond what is benched here, or this machine does not have the backing.
+    /// Fails if a layout does not boot, the map exceeds the supported range, or the backing is
+    /// unavailable.
     pub fn field(&self) -> anyhow::Result<Field<X86_64>> {
         let map: PhysicalMap = Source::ThisMachine.load()?;
         for warning in &map.warnings {
@@ -339,10 +347,10 @@ impl Start {
         Ok(Field::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, &Interrupt::default())?)
     }
 
-    /// Memory for records in RAM, and a device if one was asked for.
+    /// Opens the backing for records in RAM, and a device if one was requested.
     ///
     /// # Errors
-    /// This machine does not have it.
+    /// Fails if the backing is unavailable on this machine.
     pub fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
         self.backing.open().with_context(|| format!("{}={}", backing_arg::VARIABLE, self.backing))
     }

@@ -1,4 +1,5 @@
-//! Counts are exact: the same in every process, wherever its memory comes to lie.
+//! Instruction counts are exact: every process gives the same counts, wherever its memory is
+//! placed.
 
 use pfnbench::record::instructions::{InstructionRow, Toolchain, cases};
 use pfnbench_benches::instructions::{OPTIONS, rows, run, totals};
@@ -6,14 +7,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::process::Command;
 
-/// What the other test runs under callgrind.
+/// The program that the other test runs under callgrind.
 #[test]
 #[ignore = "run by the test of counts"]
 fn counted() {
     run().unwrap();
 }
 
-/// The counts of a process of its own, with its own random addresses; `None` without valgrind.
+/// Counts in a process of its own, with its own random addresses; `None` without valgrind.
 fn count() -> Option<Vec<InstructionRow>> {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new("valgrind")
@@ -47,6 +48,6 @@ fn counts_of_two_runs_are_identical() {
     );
     assert!(value("pfn_to_page/boot/sparse") > value("pfn_to_page/boot/flat"), "a table is walked");
     assert!(one.iter().all(|row| row.value > 0.0), "{one:?}");
-    // A lookup has no loop and no call, so it takes the same for every page.
+    // A lookup has no loop and no call, so its count is the same for every page.
     assert!(one.iter().filter(|row| row.memory.is_some()).all(|row| row.value.fract() == 0.0), "{one:?}");
 }

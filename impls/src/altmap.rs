@@ -1,4 +1,4 @@
-//! Records stored on the device that they describe.
+//! Altmaps: records stored on the device that they describe.
 //!
 //! ```text
 //!  device   | reserve      | free                                   | data …
@@ -7,8 +7,9 @@
 //! ```
 //! Source: `struct vmem_altmap`, `altmap_alloc_block_buf` (`mm/sparse-vmemmap.c`).
 //!
-//! The kernel gives pages back by lowering `alloc` alone, which is right as long as a mapping is torn down whole. Here
-//! ranges come and go singly, so a block is handed out again only once all have come back.
+//! The kernel returns pages by lowering `alloc` only, which is correct as long as a mapping is torn
+//! down as a whole. Here ranges are removed individually, so blocks are reused only once all of
+//! them have been returned.
 
 use crate::backing::{DaxDevice, DaxError};
 use crate::geometry::Geometry;
@@ -17,7 +18,7 @@ use crate::pfn::PfnRange;
 use crate::store::BackedSections;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Pages of a device set aside for the records of its range.
+/// Pages of a device that are set aside for the records of its range.
 #[derive(Debug)]
 pub struct Altmap {
     device: Arc<DaxDevice>,
@@ -26,21 +27,22 @@ pub struct Altmap {
     reserve: u64,
     free: u64,
     used: Mutex<Used>,
-    /// The layout that it serves, if any.
+    /// The layout that uses the altmap, if any.
     owner: Mutex<Owner>,
 }
 
-/// Pages that the driver of a device keeps for its info block: never used, their records never initialised.
+/// Pages that the device driver reserves for its info block. They are never allocated, and their
+/// records never initialised.
 pub const INFO_BLOCK_PAGES: u64 = 2;
 
-/// Pages handed out and pages lost to alignment.
+/// Pages in use and pages lost to alignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Used {
-    /// Pages that hold records now.
+    /// Pages that currently hold records.
     pub alloc: u64,
     /// Pages skipped for alignment since the altmap was last empty.
     pub align: u64,
-    /// Pages that came back while others stayed.
+    /// Pages that were returned while others stayed in use.
     returned: u64,
 }
 
@@ -51,14 +53,15 @@ impl Used {
 }
 
 impl Altmap {
-    /// The altmap of a range that begins at `base_pfn`: its first `reserve` pages are never used, the `free` pages
-    /// after them hold records.
+    /// Creates the altmap of a range that begins at `base_pfn`: its first `reserve` pages are never
+    /// used, and the `free` pages after them hold records.
     ///
-    /// One altmap at a time uses a device: each counts its pages from the device's first.
+    /// A device has at most one altmap at a time, because each counts pages from the device's
+    /// start.
     ///
     /// # Errors
-    /// The device has fewer than `reserve + free` pages, or serves another altmap; the range leaves the physical space; the
-    /// host's pages are not the geometry's.
+    /// The device has fewer than `reserve + free` pages or already has an altmap; the range exceeds
+    /// the physical address space; the host's page size is not the geometry's.
     pub fn new<G: Geometry>(device: Arc<DaxDevice>, base_pfn: u64, reserve: u64, free: u64) -> Result<Self, DaxError> {
         let host = rustix::param::page_size() as u64;
         if host != G::PAGE_SIZE {
@@ -87,8 +90,9 @@ impl Altmap {
         })
     }
 
-    /// The altmap that the driver of a device would make for `range`: two pages for the info block, then room for the
-    /// records of its backed sections, a naturally aligned block each; never more than the range itself.
+    /// The altmap that the device driver would make for `range`: two pages for the info block, then
+    /// a naturally aligned block for the records of each backed section. It is never larger than
+    /// the range itself.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -110,37 +114,38 @@ impl Altmap {
         Self::new::<G>(device, range.start(), INFO_BLOCK_PAGES, free)
     }
 
-    /// First pfn of the range that the altmap belongs to.
+    /// First pfn of the range that the altmap describes.
     pub fn base_pfn(&self) -> u64 {
         self.base_pfn
     }
 
-    /// Pages from the base that are not data: `reserve + free`.
+    /// Number of pages at the start that hold no data: `reserve + free`.
     pub fn offset_pages(&self) -> u64 {
         self.reserve + self.free
     }
 
-    /// First pfn after the reserve, first pfn of data.
+    /// First pfn after the reserve, and first pfn of data.
     pub(crate) fn data_borders(&self) -> (u64, u64) {
         (self.base_pfn + self.reserve, self.base_pfn + self.offset_pages())
     }
 
-    /// Pages handed out and lost.
+    /// Pages currently in use and lost to alignment.
     pub fn used(&self) -> Used {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The device.
+    /// The device whose pages the altmap allocates.
     pub fn device(&self) -> &Arc<DaxDevice> {
         &self.device
     }
 
-    /// Pages that could still be handed out, one by one.
+    /// Pages that can still be allocated, as single pages.
     pub fn nr_free(&self) -> u64 {
         self.free - self.used().next()
     }
 
-    /// A block of `nr_pages`, aligned to the lowest set bit of its size; the pfn of its first page.
+    /// Allocates a block of `nr_pages`, aligned to the lowest set bit of its size. Returns the pfn
+    /// of its first page; `None` if it does not fit or is empty.
     pub(crate) fn alloc_block(&self, nr_pages: u64) -> Option<u64> {
         if nr_pages == 0 {
             return None;
@@ -156,7 +161,7 @@ impl Altmap {
         Some(next_pfn + skip)
     }
 
-    /// Gives `nr_pages` back. The place is used again once every page has come back.
+    /// Returns `nr_pages` pages. They are reused once every page has been returned.
     pub(crate) fn free_block(&self, nr_pages: u64) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         debug_assert!(used.alloc >= nr_pages, "more pages given back than were handed out");
@@ -167,13 +172,14 @@ impl Altmap {
         }
     }
 
-    /// Puts the counts back to what [`used`](Self::used) said before a failed addition.
+    /// Resets the counts to what [`used`](Self::used) returned before a failed addition.
     pub(crate) fn restore(&self, before: Used) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = before;
     }
 
-    /// Binds the altmap to a layout during an addition: what one takes and gives back must not be another's. `None` if it serves
-    /// another. It stays bound as long as a page of it is handed out.
+    /// Binds the altmap to a layout during an addition, so that two layouts do not mix their
+    /// allocations. `None` if another layout uses it. It stays bound as long as a page of it is
+    /// allocated.
     pub(crate) fn bind(&self, layout: u64) -> Option<Binding<'_>> {
         let mut owner = self.owner();
         let is_free = owner.additions == 0 && self.used() == Used::default();
@@ -189,21 +195,21 @@ impl Altmap {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where a page of the altmap lies on the device, in bytes.
+    /// Byte offset of an altmap page on the device.
     pub(crate) fn device_offset(&self, pfn: u64) -> u64 {
         (pfn - self.base_pfn) << self.page_shift
     }
 }
 
-/// Whose altmap it is.
+/// The layout that an altmap is bound to.
 #[derive(Debug, Default)]
 struct Owner {
     layout: Option<u64>,
-    /// Additions that are going on.
+    /// Additions in progress.
     additions: u64,
 }
 
-/// Keeps an altmap bound during an addition.
+/// Guard that keeps an altmap bound to its layout during an addition.
 pub(crate) struct Binding<'a>(&'a Altmap);
 
 impl Drop for Binding<'_> {
@@ -218,7 +224,7 @@ impl Drop for Altmap {
     }
 }
 
-/// The lowest set bit of a block's size.
+/// Alignment of a block in pages: the lowest set bit of its size.
 fn natural_alignment(nr_pages: u64) -> u64 {
     1 << nr_pages.trailing_zeros()
 }

@@ -1,8 +1,9 @@
-//! Sizes as people write them.
+//! Formatting of sizes in bytes for people.
 
 use std::fmt;
 
-/// A number of bytes, printed with the largest binary unit that keeps it exact, else with two decimals.
+/// A number of bytes, printed with the largest binary unit that keeps it exact, else with two
+/// decimals.
 ///
 /// ```
 /// use memmap_layouts::Bytes;

@@ -1,4 +1,5 @@
-//! Why something was refused: one variant a cause, each with the range, the rule, how far off, and the kernel's errno.
+//! Why a layout refuses to boot or to change. Each cause has a variant with the range, the rule,
+//! the distance from a valid value, and the kernel's errno.
 
 use crate::bytes::Bytes;
 use crate::grace::GraceError;
@@ -15,164 +16,166 @@ pub enum BootError {
     Overlap {
         /// The lower range.
         first: PfnRange,
-        /// The one that begins before it ends.
+        /// The range that begins before `first` ends.
         second: PfnRange,
     },
-    /// Memory above the top of the physical space.
+    /// The boot map has memory above the top of the physical address space.
     #[error("{span} lies beyond the physical space of {geometry}, which ends at {:#x} ({bits} bits)", 1u128 << bits)]
     BeyondPhysicalSpace {
-        /// The memory.
+        /// Physical range of that memory.
         span: PhysSpan,
-        /// Width of a physical address.
+        /// Width of a physical address in bits.
         bits: u32,
-        /// The architecture.
+        /// Name of the geometry.
         geometry: &'static str,
     },
-    /// The machine that has this map could not hold the records.
+    /// The records need more memory than the machine described by the boot map has.
     #[error(
         "would not boot: the records alone need {}, and the machine of this map has {} of memory",
         Bytes(*need_bytes), Bytes(*have_bytes)
     )]
     WouldNotBoot {
-        /// Bytes of records.
+        /// Bytes that the records need.
         need_bytes: u64,
-        /// Bytes of memory in the map.
+        /// Bytes of memory in the boot map.
         have_bytes: u64,
     },
     /// An index table could not be allocated.
     #[error("no memory for {what} ({})", Bytes(*bytes))]
     NoMemory {
-        /// The table.
+        /// Name of the table, for messages.
         what: &'static str,
-        /// Its size.
+        /// Size of the table in bytes.
         bytes: u64,
     },
-    /// Address space or memory for records.
+    /// No address space or no memory for records.
     #[error(transparent)]
     Vmem(#[from] VmemError),
 }
 
-/// Why a range was not added or removed.
+/// Why a layout did not add, remove or online a range.
 #[derive(Debug, Error)]
 pub enum HotplugError {
-    /// No page in the range.
+    /// The range has no page. EINVAL.
     #[error("the range at {span} has no page in it")]
     Empty {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
     },
-    /// Off the layout's grid.
+    /// The start or the end is not aligned to the layout's granule. EINVAL.
     #[error(
         "{span} is refused: start and size must be multiples of {} ({rule}); the start is {} past one, the end is {} past one",
         Bytes(*granule_bytes), Bytes(*start_off_bytes), Bytes(*end_off_bytes)
     )]
     Misaligned {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The grid.
+        /// The required alignment in bytes.
         granule_bytes: u64,
-        /// Whose rule it is.
+        /// Where the rule comes from.
         rule: &'static str,
-        /// Distance of the start from the multiple below.
+        /// Bytes from the multiple below to the start; 0 if aligned.
         start_off_bytes: u64,
-        /// Distance of the end from the multiple below.
+        /// Bytes from the multiple below to the end; 0 if aligned.
         end_off_bytes: u64,
     },
-    /// Above the top of the physical space.
+    /// The range ends above the top of the physical address space. ERANGE.
     #[error("{span} ends {} beyond the physical space, which ends at {:#x} ({bits} bits)", Bytes(*beyond_bytes), 1u128 << bits)]
     BeyondPhysicalSpace {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// Width of a physical address.
+        /// Width of a physical address in bits.
         bits: u32,
-        /// How far.
+        /// Bytes by which the range exceeds the physical address space.
         beyond_bytes: u64,
     },
-    /// Some of it is there already.
+    /// Part of the range is already present. EEXIST.
     #[error("{span} is refused: {at} is there already")]
     Overlaps {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The first part that is there.
+        /// The first part that is present.
         at: PhysSpan,
     },
-    /// Some of it is not there.
+    /// Part of the range to remove is not present. EINVAL.
     #[error("{span} cannot be removed: {at} is not there")]
     NotPresent {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The first part that is not there.
+        /// The first part that is not present.
         at: PhysSpan,
     },
-    /// Not all of a section is RAM that is there.
+    /// A section to put online is not entirely RAM, or a device shares it. EINVAL.
     #[error("{span} does not go online: {at} is not there as a whole, or a device shares it")]
     NotWholeRam {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
         /// The first such section.
         at: PhysSpan,
     },
-    /// The altmap belongs to another range.
+    /// The altmap begins at another pfn than the range. EINVAL.
     #[error("{span} is refused: its altmap begins at pfn {altmap_base:#x}, not at the start of the range")]
     AltmapElsewhere {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
         /// First pfn of the altmap.
         altmap_base: u64,
     },
-    /// The altmap serves another layout.
+    /// The altmap already holds records of another layout. EINVAL.
     #[error("{span} is refused: its altmap holds records of another layout")]
     AltmapOfAnother {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
     },
-    /// The altmap claims more pages than are added.
+    /// The altmap claims more pages than the range has. EINVAL.
     #[error("{span} is refused: its altmap claims {claimed} pages (reserve and free) of the {} that are added", span.range.nr_pages())]
     AltmapTooLarge {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// `reserve + free` of the altmap.
+        /// `reserve + free` of the altmap, in pages.
         claimed: u64,
     },
-    /// The altmap cannot hold the records.
+    /// The altmap has too little room for the records. ENOMEM.
     #[error(
         "the altmap of {span} is exhausted: {need} more pages for records, {left} left (blocks must be naturally aligned)"
     )]
     AltmapExhausted {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// Pages needed for the next block.
+        /// Pages needed for the next block of records.
         need: u64,
-        /// Pages left.
+        /// Free pages left in the altmap.
         left: u64,
     },
-    /// A descriptor could not be allocated.
+    /// A descriptor could not be allocated. ENOMEM.
     #[error("{span}: no memory for {what}")]
     NoMemory {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
         /// What was to be allocated.
         what: &'static str,
     },
-    /// Address space or memory for records.
+    /// No address space or no memory for records. ENOMEM, or EINVAL if the mapping is not a
+    /// multiple of the device's mapping unit.
     #[error("{span}: {source}")]
     Vmem {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The cause.
+        /// Why the records could not be backed.
         source: VmemError,
     },
-    /// A reader of before never goes.
+    /// The grace period would never end: this thread holds a reader, or a reader was leaked.
+    /// EDEADLK.
     #[error(transparent)]
     Grace(#[from] GraceError),
-    /// A phase sink panicked in the middle of an earlier operation.
+    /// A phase sink panicked in the middle of an earlier operation. ENOTRECOVERABLE.
     #[error("an earlier operation was cut short by a panic, so the layout can no longer be changed")]
     Poisoned,
 }
 
 impl HotplugError {
-    /// The kernel's error number for the same refusal. Removal returns nothing in the kernel, which warns and goes
-    /// on; those refusals are EINVAL here.
+    /// The error number that the kernel returns for the same refusal. Refused removals are EINVAL
+    /// here; in the kernel, removal returns nothing, warns and goes on.
     pub fn errno(&self) -> i32 {
         match self {
             Self::Empty { .. }

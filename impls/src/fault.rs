@@ -1,12 +1,12 @@
-//! Faults on purpose: a seam at every allocation of a layout, so that a test can make each of them fail.
+//! Fault injection: every allocation of a layout asks here first, so that a test can make it fail.
 //!
-//! A layout gets its [`Faults`] with its [`RecordStore`](crate::RecordStore) and asks it before each allocation. Without a plan
-//! (always but in tests) the answer is a test of a pointer for null.
+//! A layout gets its [`Faults`] with its [`RecordStore`](crate::RecordStore) and consults it before
+//! each allocation. Without a plan (always, except in tests) this costs one null check.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is allocated.
+/// The kinds of allocation that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Seam {
     /// A page of section descriptors.
@@ -20,15 +20,15 @@ pub enum Seam {
 }
 
 impl Seam {
-    /// Every seam.
+    /// All kinds of allocation.
     pub const ALL: [Seam; 4] = [Seam::Root, Seam::Usage, Seam::Records, Seam::AltmapBlock];
 }
 
-/// Which allocation fails.
+/// The plan of which allocations fail. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Option<Arc<[Point; 4]>>);
 
-/// Allocations of one kind.
+/// Counters of one kind of allocation.
 #[derive(Debug)]
 struct Point {
     asked: AtomicU64,
@@ -42,17 +42,18 @@ impl Default for Point {
 }
 
 impl Faults {
-    /// No faults, nothing counted.
+    /// No faults; allocations are not counted.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Counts allocations, and fails those that [`fail`](Self::fail) names.
+    /// Counts allocations and fails those set by [`fail`](Self::fail).
     pub fn planned() -> Self {
         Self(Some(Arc::default()))
     }
 
-    /// From now on the `nth` allocation of a kind fails (0: the next), once.
+    /// Makes the `nth` allocation of this kind from now on fail once; 0 is the next one. No effect
+    /// without a plan.
     pub fn fail(&self, seam: Seam, nth: u64) {
         if let Some(points) = &self.0 {
             let point = &points[seam as usize];
@@ -60,12 +61,12 @@ impl Faults {
         }
     }
 
-    /// Allocations of a kind so far, failed ones included; 0 without a plan.
+    /// Number of allocations of this kind so far, failed ones included; 0 without a plan.
     pub fn asked(&self, seam: Seam) -> u64 {
         self.0.as_ref().map_or(0, |points| points[seam as usize].asked.load(Ordering::Relaxed))
     }
 
-    /// An allocation is about to be made: false if it is to fail.
+    /// Call before each allocation; false if it must fail.
     #[inline]
     pub(crate) fn allow(&self, seam: Seam) -> bool {
         let Some(points) = &self.0 else { return true };

@@ -1,17 +1,19 @@
-//! Section and sub-section constants of an architecture.
+//! Section and sub-section constants of the architectures.
 
 use crate::subsection_map::{BitWords, SubsectionMap};
 use std::fmt::Debug;
 
-/// How an architecture divides its physical address space. A zero-sized type, so that no lookup pays for the choice.
+/// How an architecture divides its physical address space into sections. Implementations are
+/// zero-sized types, so that lookups use compile-time constants.
 ///
 /// Source: `include/linux/mmzone.h` and each architecture's `sparsemem.h`.
 ///
 /// # Safety
-/// Tables are sized and walked by these constants. Those with a default are derived from the others and must be left as
-/// they are (but for `ARCH_PFN_OFFSET` and `VMEMMAP_BITS`); `SubsectionMap` has `SUBSECTIONS_PER_SECTION` bits or more;
-/// `SECTION_SIZE_BITS` is above `SUBSECTION_SHIFT`, which is above `PAGE_SHIFT`; `VMEMMAP_BITS` is at most 52 and not above
-/// `MAX_PHYSMEM_BITS`, which is at most 56.
+/// Tables are sized and walked by these constants. Constants with a default are derived from the
+/// others and must be left as they are, except `ARCH_PFN_OFFSET` and `VMEMMAP_BITS`.
+/// `SubsectionMap` must have `SUBSECTIONS_PER_SECTION` bits or more. `SECTION_SIZE_BITS` must be
+/// above `SUBSECTION_SHIFT`, which must be above `PAGE_SHIFT`. `VMEMMAP_BITS` must be at most 52
+/// and at most `MAX_PHYSMEM_BITS`, which must be at most 56.
 pub unsafe trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
     /// Name in reports, e.g. `x86-64`.
     const ID: &'static str;
@@ -19,41 +21,42 @@ pub unsafe trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
     const PAGE_SHIFT: u32;
     /// log2 of the section size in bytes.
     const SECTION_SIZE_BITS: u32;
-    /// Width of a physical address.
+    /// Width of a physical address in bits.
     const MAX_PHYSMEM_BITS: u32;
-    /// Width of the physical addresses whose records have a place in the virtual array. Less than `MAX_PHYSMEM_BITS` where
-    /// the kernel's window for the array is smaller than the physical space: memory beyond it cannot be mapped.
+    /// Width in bits of the physical addresses that have a record in the virtual array. It is less
+    /// than `MAX_PHYSMEM_BITS` where the kernel's virtual address range for the array is smaller
+    /// than the physical address space. Memory beyond it cannot be mapped.
     const VMEMMAP_BITS: u32 = Self::MAX_PHYSMEM_BITS;
-    /// First pfn of FLATMEM's array.
+    /// First pfn that FLATMEM's array has a record for.
     const ARCH_PFN_OFFSET: u64 = 0;
-    /// log2 of the sub-section size in bytes: 2 MiB on every architecture since v10 of the series, so that a
-    /// namespace laid out on one can be mapped on another.
+    /// log2 of the sub-section size in bytes: 2 MiB on every architecture since v10 of the series,
+    /// so that a namespace laid out on one can be mapped on another.
     const SUBSECTION_SHIFT: u32 = 21;
 
-    /// The sub-section map of one section.
+    /// The sub-section map of one section: a bit per sub-section.
     type SubsectionMap: SubsectionMap;
 
     /// Page size in bytes.
     const PAGE_SIZE: u64 = 1 << Self::PAGE_SHIFT;
-    /// From a pfn to its section number.
+    /// Right shift from a pfn to its section number.
     const PFN_SECTION_SHIFT: u32 = Self::SECTION_SIZE_BITS - Self::PAGE_SHIFT;
-    /// Page frames of a section.
+    /// Page frames per section.
     const PAGES_PER_SECTION: u64 = 1 << Self::PFN_SECTION_SHIFT;
-    /// From a pfn to its sub-section, counted from pfn 0.
+    /// Right shift from a pfn to its sub-section number, counted from pfn 0.
     const PFN_SUBSECTION_SHIFT: u32 = Self::SUBSECTION_SHIFT - Self::PAGE_SHIFT;
-    /// Page frames of a sub-section.
+    /// Page frames per sub-section.
     const PAGES_PER_SUBSECTION: u64 = 1 << Self::PFN_SUBSECTION_SHIFT;
-    /// Sub-sections of a section: the bits of the map.
+    /// Sub-sections per section: the number of bits used in the map.
     const SUBSECTIONS_PER_SECTION: u32 = 1 << (Self::SECTION_SIZE_BITS - Self::SUBSECTION_SHIFT);
-    /// Sections of the physical address space, which the root table spans.
+    /// Number of sections in the physical address space. The root table covers all of them.
     const NR_MEM_SECTIONS: u64 = 1 << (Self::MAX_PHYSMEM_BITS - Self::SECTION_SIZE_BITS);
-    /// Page frames that can have a record: a pfn from here on is beyond the space.
+    /// Number of page frames that can have a record. A pfn at or above it is never valid.
     const NR_PFNS: u64 = 1 << (Self::VMEMMAP_BITS - Self::PAGE_SHIFT);
-    /// Bits of a section number, as kept in `page->flags` by classic SPARSEMEM.
+    /// Width in bits of a section number, which classic SPARSEMEM stores in `page->flags`.
     const SECTIONS_WIDTH: u32 = Self::MAX_PHYSMEM_BITS - Self::SECTION_SIZE_BITS;
-    /// Section descriptors (16 bytes each) in one root page.
+    /// Section descriptors, 16 bytes each, in one root page.
     const SECTIONS_PER_ROOT: u64 = Self::PAGE_SIZE / 16;
-    /// Entries of the root table.
+    /// Number of entries in the root table.
     const NR_SECTION_ROOTS: u64 = Self::NR_MEM_SECTIONS.div_ceil(Self::SECTIONS_PER_ROOT);
 
     /// Section number of a pfn.
@@ -68,18 +71,20 @@ pub unsafe trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
         nr << Self::PFN_SECTION_SHIFT
     }
 
-    /// Bit of a pfn's sub-section in the map of its section.
+    /// Index of a pfn's sub-section within its section: the bit in the map.
     #[inline(always)]
     fn subsection_index(pfn: u64) -> u32 {
         ((pfn & (Self::PAGES_PER_SECTION - 1)) >> Self::PFN_SUBSECTION_SHIFT) as u32
     }
 }
 
-/// x86-64 with 4-level page tables: sections of 128 MiB, 64 sub-sections each, 46 bits of physical address.
+/// x86-64 with 4-level page tables: sections of 128 MiB, 64 sub-sections each, 46 bits of physical
+/// address.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct X86_64;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of
+// a section.
 unsafe impl Geometry for X86_64 {
     const ID: &'static str = "x86-64";
     const PAGE_SHIFT: u32 = 12;
@@ -88,12 +93,14 @@ unsafe impl Geometry for X86_64 {
     type SubsectionMap = BitWords<1>;
 }
 
-/// x86-64 with 5-level page tables: the same sections in 52 bits of physical address. The records of the whole space take
-/// 64 TiB of addresses, so a process holds one layout of it at a time.
+/// x86-64 with 5-level page tables: the same sections in 52 bits of physical address. The records
+/// of that space take 64 TiB of virtual addresses, so a process can hold only one such layout at a
+/// time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct X86_64La57;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of
+// a section.
 unsafe impl Geometry for X86_64La57 {
     const ID: &'static str = "x86-64-la57";
     const PAGE_SHIFT: u32 = 12;
@@ -106,7 +113,8 @@ unsafe impl Geometry for X86_64La57 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm64Pages4K;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of
+// a section.
 unsafe impl Geometry for Arm64Pages4K {
     const ID: &'static str = "arm64-4k";
     const PAGE_SHIFT: u32 = 12;
@@ -115,11 +123,12 @@ unsafe impl Geometry for Arm64Pages4K {
     type SubsectionMap = BitWords<1>;
 }
 
-/// arm64 with 16 KiB pages: the records of a sub-section (8 KiB) are half a page.
+/// arm64 with 16 KiB pages: the records of a sub-section take 8 KiB, half a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm64Pages16K;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of
+// a section.
 unsafe impl Geometry for Arm64Pages16K {
     const ID: &'static str = "arm64-16k";
     const PAGE_SHIFT: u32 = 14;
@@ -128,11 +137,13 @@ unsafe impl Geometry for Arm64Pages16K {
     type SubsectionMap = BitWords<1>;
 }
 
-/// arm64 with 64 KiB pages: sections of 512 MiB with 256 sub-sections, 32 of which share a page of records.
+/// arm64 with 64 KiB pages: sections of 512 MiB with 256 sub-sections. The records of 32
+/// sub-sections share a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm64Pages64K;
 
-// SAFETY: the derived constants are left alone, and the map has 256 bits for the 256 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 256 bits for the 256 sub-sections
+// of a section.
 unsafe impl Geometry for Arm64Pages64K {
     const ID: &'static str = "arm64-64k";
     const PAGE_SHIFT: u32 = 16;
@@ -141,11 +152,13 @@ unsafe impl Geometry for Arm64Pages64K {
     type SubsectionMap = BitWords<4>;
 }
 
-/// arm64 with 4 KiB pages as it was when the series was posted (until Linux 5.12): sections of 1 GiB.
+/// arm64 with 4 KiB pages until Linux 5.12, hence also when the series was posted in 2019: sections
+/// of 1 GiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arm64Pages4KOf2019;
 
-// SAFETY: the derived constants are left alone, and the map has 512 bits for the 512 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 512 bits for the 512 sub-sections
+// of a section.
 unsafe impl Geometry for Arm64Pages4KOf2019 {
     const ID: &'static str = "arm64-4k-2019";
     const PAGE_SHIFT: u32 = 12;
@@ -158,7 +171,8 @@ unsafe impl Geometry for Arm64Pages4KOf2019 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ppc64Pages4K;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 8 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 8 sub-sections of a
+// section.
 unsafe impl Geometry for Ppc64Pages4K {
     const ID: &'static str = "ppc64-4k";
     const PAGE_SHIFT: u32 = 12;
@@ -167,11 +181,12 @@ unsafe impl Geometry for Ppc64Pages4K {
     type SubsectionMap = BitWords<1>;
 }
 
-/// ppc64 with 64 KiB pages: the records of a section (16 KiB) are a quarter of a page.
+/// ppc64 with 64 KiB pages: the records of a section take 16 KiB, a quarter of a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ppc64Pages64K;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 8 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 8 sub-sections of a
+// section.
 unsafe impl Geometry for Ppc64Pages64K {
     const ID: &'static str = "ppc64-64k";
     const PAGE_SHIFT: u32 = 16;
@@ -184,7 +199,8 @@ unsafe impl Geometry for Ppc64Pages64K {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct S390;
 
-// SAFETY: the derived constants are left alone, and the map has 128 bits for the 128 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 128 bits for the 128 sub-sections
+// of a section.
 unsafe impl Geometry for S390 {
     const ID: &'static str = "s390";
     const PAGE_SHIFT: u32 = 12;
@@ -193,13 +209,15 @@ unsafe impl Geometry for S390 {
     type SubsectionMap = BitWords<2>;
 }
 
-/// riscv64 with 4-level page tables (Sv48): 56 bits of physical address, of which the window for records spans 47.
+/// riscv64 with 4-level page tables (Sv48): 56 bits of physical address. The virtual address range
+/// for records covers 47 of them.
 ///
 /// Source: `VMEMMAP_SIZE` of `arch/riscv/include/asm/pgtable.h`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RiscV64;
 
-// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of a section.
+// SAFETY: the derived constants are left alone, and the map has 64 bits for the 64 sub-sections of
+// a section.
 unsafe impl Geometry for RiscV64 {
     const ID: &'static str = "riscv64-sv48";
     const PAGE_SHIFT: u32 = 12;
@@ -209,13 +227,13 @@ unsafe impl Geometry for RiscV64 {
     type SubsectionMap = BitWords<1>;
 }
 
-/// Work to be done for every architecture.
+/// A generic operation that is run for every architecture; see [`for_each_geometry`].
 pub trait GeometryVisitor {
-    /// One architecture.
+    /// Called once per architecture.
     fn visit<G: Geometry>(&mut self);
 }
 
-/// Shows a visitor every architecture.
+/// Calls `visitor` for each architecture of this module.
 pub fn for_each_geometry(visitor: &mut impl GeometryVisitor) {
     visitor.visit::<X86_64>();
     visitor.visit::<X86_64La57>();
@@ -245,8 +263,8 @@ mod tests {
         assert_eq!(X86_64::PAGES_PER_SUBSECTION * 64, 32 << 10);
     }
 
-    /// What the table of the kernel's constants says, by architecture: pages of a section and a sub-section, sub-sections of a
-    /// section, bytes of records of a sub-section.
+    /// Per architecture: page frames per section and per sub-section, sub-sections per section, and
+    /// bytes of records per sub-section, as in the kernel.
     #[test]
     fn every_architecture_has_the_kernels_numbers() {
         struct Table(Vec<(&'static str, [u64; 4])>);

@@ -1,8 +1,10 @@
-//! Readers and grace periods: a writer that has hidden something waits until nobody can still be looking at it.
+//! Readers and grace periods: a writer that has hidden something waits until no reader can still
+//! use it.
 //!
-//! This stands where the kernel has RCU, and like the sched flavour of RCU it costs a reader two stores to memory of
-//! its own. There are no deferred call-backs: [`Grace::synchronize`] waits, so that what a removal costs is seen where
-//! it arises. It follows the two-phase scheme of user-space RCU (Desnoyers et al., IEEE TPDS 2012):
+//! This module replaces the kernel's RCU. As with the sched flavour of RCU, a reader costs two
+//! stores to thread-local memory, plus a fence here. There are no deferred callbacks.
+//! [`Grace::synchronize`] waits, so that the cost of a removal appears where it is caused. The
+//! scheme is the two-phase one of user-space RCU (Desnoyers et al., IEEE TPDS 2012):
 //!
 //! ```text
 //!              reader                                 writer
@@ -14,16 +16,19 @@
 //!                                              nobody who saw the thing is left: take it apart
 //! ```
 //!
-//! Either the reader's fence comes first, then the writer sees its count and waits; or the writer's comes first, then
-//! the reader no longer finds the thing. New readers count in the other phase and cannot hold the writer up.
+//! If the reader's fence comes first, the writer sees its count and waits. If the writer's comes
+//! first, the reader no longer finds the thing. New readers count in the other phase and cannot
+//! delay the writer.
 //!
-//! Every thread has a slot of its own in each domain. Slots grow with the number of threads, are never shared between
-//! living threads, and are handed on when a thread ends with its counts at zero.
+//! Every thread has its own slot in each domain. The number of slots grows with the number of
+//! threads. Living threads never share one. When a thread ends with its counts at zero, its slot is
+//! reused.
 //!
-//! **A forgotten reader** (`mem::forget`, `Box::leak`) counts for ever, and rightly so: a leaked reader may have given
-//! out references that live as long as the layout. Removal from the same thread answers
-//! [`GraceError::ReaderHeld`], removal from other threads waits while the thread lives and answers
-//! [`GraceError::ReaderLeaked`] once it has ended. Nothing is freed in either case.
+//! **A forgotten reader** (`mem::forget`, `Box::leak`) counts for ever. This is correct: a leaked
+//! reader may have given out references that live as long as the layout. Removal from the same
+//! thread then fails with [`GraceError::ReaderHeld`]. Removal from other threads waits while that
+//! thread lives, and fails with [`GraceError::ReaderLeaked`] once it has ended. Nothing is freed in
+//! either case.
 
 use crate::sync::{AtomicU32, AtomicUsize, Ordering, fence, yield_now};
 use std::cell::RefCell;
@@ -41,17 +46,18 @@ pub enum GraceError {
     ReaderLeaked,
 }
 
-/// State of a slot: no thread has it, a living thread has it, or its thread ended with a count above zero.
+/// States of a slot: unused, owned by a living thread, or left by a thread that ended with a count
+/// above zero.
 const FREE: u32 = 0;
 const OWNED: u32 = 1;
 const LEAKED: u32 = 2;
 
-/// The counts of one thread. Alone on its cache lines, so that readers do not disturb each other.
+/// The reader counts of one thread, on separate cache lines to avoid false sharing.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Slot {
-    /// Readers of this thread that live, by the phase they began in. Only the owner writes. As wide as a pointer: forgotten
-    /// readers count for ever, and 2^64 of them are out of reach.
+    /// Live readers of this thread, by the phase in which they began. Only the owner writes.
+    /// Pointer-sized, because forgotten readers count for ever and must not overflow it.
     active: [AtomicUsize; 2],
     state: AtomicU32,
 }
@@ -70,7 +76,8 @@ impl Slot {
 
     fn leave(&self, phase: usize) {
         let active = &self.active[phase];
-        // Release: the reads made under this reader happen before the writer that sees the count go down.
+        // Release: the reads made under this reader happen before the writer that sees the count go
+        // down.
         active.store(active.load(Ordering::Relaxed) - 1, Ordering::Release);
     }
 
@@ -78,19 +85,19 @@ impl Slot {
         self.active.iter().all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
-    /// The owner goes. Called on the owner's thread only.
+    /// Releases the slot when its owner thread ends. Called on that thread only.
     fn abandon(&self) {
-        // Release: a later owner starts from the counts that this one left.
+        // Release: the next owner starts from the counts that this one left.
         self.state.store(if self.is_idle() { FREE } else { LEAKED }, Ordering::Release);
     }
 }
 
-/// The phase and the slots.
+/// State of the grace periods of one layout: the current phase, and all slots.
 #[derive(Debug)]
 struct Domain {
-    /// No other layout of the process has or had it.
+    /// Unique among all layouts that the process ever had.
     id: u64,
-    /// The layout is gone; threads may forget their slots of it.
+    /// Nonzero once the layout was dropped; threads may then drop their slots of it.
     closed: AtomicU32,
     phase: AtomicUsize,
     slots: Mutex<Vec<Arc<Slot>>>,
@@ -98,13 +105,13 @@ struct Domain {
 
 impl Domain {
     fn new() -> Self {
-        // Not a part of the protocol, so not one of loom's.
+        // Not part of the protocol, so the standard library's atomic, not loom's.
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Self { id, closed: AtomicU32::new(0), phase: AtomicUsize::new(0), slots: Mutex::new(Vec::new()) }
     }
 
-    /// A slot for a thread that has none yet.
+    /// Allocates or reuses a slot for a thread that has none in this domain.
     fn register(&self) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let free = slots
@@ -122,9 +129,10 @@ impl Domain {
         self.phase.load(Ordering::Relaxed) & 1
     }
 
-    /// Waits for the readers of before. One caller at a time (the layout's writer lock).
+    /// Waits for a grace period. One caller at a time (the layout's writer lock).
     fn synchronize(&self) -> Result<(), GraceError> {
-        // A copy: a thread that comes from now on cannot see what was hidden, and need not wait to register.
+        // A copy: a thread that registers from now on cannot see what was hidden, and need not wait
+        // for this lock.
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let phase = self.phase();
         fence(Ordering::SeqCst);
@@ -151,7 +159,7 @@ impl Domain {
     }
 }
 
-/// Waits a little longer each time: most batches end within a microsecond.
+/// Backoff: spins, then yields, then sleeps. Most reader batches end within a microsecond.
 #[derive(Default)]
 struct Patience(u32);
 
@@ -169,7 +177,7 @@ impl Patience {
 }
 
 thread_local! {
-    /// This thread's slots: one a domain it has read.
+    /// This thread's slots: one per domain that it has read.
     static MINE: RefCell<Slots> = const { RefCell::new(Slots(Vec::new())) };
 }
 
@@ -180,8 +188,8 @@ impl Slots {
         self.0.iter().find(|(known, _)| Arc::ptr_eq(known, domain)).map(|(_, slot)| slot)
     }
 
-    /// The slot of a domain, which then comes first: of many layouts that one thread reads in turn, none pays for its place in the
-    /// list, but once.
+    /// Finds the slot of a domain and moves it to the front. A thread that reads many layouts in
+    /// turn thus pays for the list search only once per layout.
     fn move_to_front(&mut self, domain: &Arc<Domain>) -> Option<&Arc<Slot>> {
         let at = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, domain))?;
         if at > 0 {
@@ -199,7 +207,7 @@ impl Drop for Slots {
     }
 }
 
-/// The readers of one layout.
+/// Tracks the readers of one layout and waits for grace periods.
 #[derive(Debug)]
 pub struct Grace {
     domain: Arc<Domain>,
@@ -218,42 +226,45 @@ impl Drop for Grace {
 }
 
 impl Grace {
-    /// Begins a reader on this thread. While it lives, nothing that it can see is retired.
+    /// Starts a reader on this thread. Nothing that it can see is retired while it lives.
     ///
-    /// Cost: two stores and a fence, about 4 ns on a current x86-64; nothing is shared with other readers.
+    /// Cost: two stores and a fence, about 4 ns on a current x86-64. No memory is shared with other
+    /// readers.
     pub fn read(&self) -> ReadGuard<'_> {
         let slot = MINE.with_borrow_mut(|mine| {
             if let Some(slot) = mine.move_to_front(&self.domain) {
                 return Arc::as_ptr(slot);
             }
-            // Slots of layouts that are gone make room.
+            // Drop the slots of layouts that no longer exist.
             mine.0.retain(|(domain, _)| domain.closed.load(Ordering::Relaxed) == 0);
             let slot = self.domain.register();
             let address = Arc::as_ptr(&slot);
             mine.0.push((Arc::clone(&self.domain), slot));
             address
         });
-        // SAFETY: the domain keeps every slot it ever gave out, and `self` keeps the domain for the guard's lifetime.
+        // SAFETY: the domain keeps every slot it ever gave out, and `self` keeps the domain for the
+        // guard's lifetime.
         let slot: &Slot = unsafe { &*slot };
         let phase = self.domain.phase();
         slot.enter(phase);
         ReadGuard { slot, phase, not_send: PhantomData }
     }
 
-    /// A number that no other layout of the process has or had.
+    /// A number that is unique among all layouts that the process ever had.
     pub(crate) fn id(&self) -> u64 {
         self.domain.id
     }
 
-    /// True if the calling thread holds a reader.
+    /// True if the calling thread holds a reader of this layout.
     pub fn held_by_this_thread(&self) -> bool {
         MINE.with_borrow(|mine| mine.find(&self.domain).is_some_and(|slot| !slot.is_idle()))
     }
 
-    /// Returns when every reader that began before the call has gone. Calls must be serialised by the caller.
+    /// Waits for a grace period: until every reader that began before the call has ended. The
+    /// caller must serialise calls.
     ///
     /// # Errors
-    /// [`GraceError`], at once and with nothing changed, when a reader of before can never go.
+    /// [`GraceError`] if such a reader can never end; nothing is changed.
     pub fn synchronize(&self) -> Result<(), GraceError> {
         if self.held_by_this_thread() {
             return Err(GraceError::ReaderHeld);
@@ -262,14 +273,15 @@ impl Grace {
     }
 }
 
-/// A reader's promise of life. Neither `Send` nor `Sync`: the count lies in the slot of the thread that began it.
+/// A live reader; dropping it ends the reader. Neither `Send` nor `Sync`, because the count is in
+/// the slot of the thread that started it.
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
 /// let grace = memmap_layouts::grace::Grace::default();
 /// send(grace.read());
 /// ```
-/// The same without the bound compiles, so it is the bound that fails:
+/// The same compiles without the bound, so the bound is what fails above:
 /// ```
 /// fn send<T>(_: T) {}
 /// let grace = memmap_layouts::grace::Grace::default();
@@ -295,7 +307,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// Otherwise the later one of two equal layouts would read more slowly, by the length of the list.
+    /// Otherwise the later of two equal layouts would be slower to read, by the length of the list.
     #[test]
     fn who_reads_last_comes_first_whenever_it_was_registered() {
         let graces: Vec<Grace> = (0..5).map(|_| Grace::default()).collect();
@@ -330,7 +342,7 @@ mod tests {
                 grace.synchronize().unwrap();
                 retired.store(true, Ordering::SeqCst);
             });
-            // Readers that come while the writer waits, one after another, must not hold it up nor be held up.
+            // Readers that start while the writer waits must not delay it, nor be delayed.
             for _ in 0..1000 {
                 drop(grace.read());
             }
@@ -374,7 +386,7 @@ mod tests {
 
     #[test]
     fn threads_do_not_keep_the_slots_of_layouts_that_are_gone() {
-        // Another thread that has read the same layouts must not keep them either.
+        // Nor may another thread that has read the same layouts keep their slots.
         let (to_other, layouts) = mpsc::channel::<Arc<Grace>>();
         let (done, other_done) = mpsc::channel();
         let other = std::thread::spawn(move || {
@@ -403,7 +415,7 @@ mod loom_tests {
     use super::*;
     use loom::sync::atomic::AtomicBool;
 
-    /// A reader that finds the bit must find the thing alive, whatever the interleaving.
+    /// A reader that finds the bit set must find the object alive, in every interleaving.
     fn race(rounds: usize, wait: fn(&Domain) -> Result<(), GraceError>) {
         loom::model(move || {
             let domain = Arc::new(Domain::new());
@@ -446,7 +458,7 @@ mod loom_tests {
         race(1, |_| Ok(()));
     }
 
-    /// A record as the protocol has it: what lies in it, and whether memory is behind it.
+    /// A record in the protocol: its contents, and whether it is backed by memory.
     #[derive(Default)]
     struct Record {
         check: loom::sync::atomic::AtomicU64,
@@ -455,9 +467,10 @@ mod loom_tests {
     const READY: u64 = 7;
     const GONE: u64 = 0xfd;
 
-    /// The protocol of a sub-section's life, with the map that the layouts use: records are written, then the bit is set; the
-    /// bit is cleared, readers are waited for, then the records go. Whoever finds the bit must find the record ready, from
-    /// its first look to its last.
+    /// The life cycle of a sub-section, with the map that the layouts use. Records are written,
+    /// then the bit is set. The bit is cleared, a grace period passes, then the records are
+    /// released. A reader that finds the bit set must find the record initialised as long as it
+    /// reads.
     fn life_of_a_sub_section(publish_first: bool) {
         use crate::subsection_map::{BitWords, SubsectionMap};
         loom::model(move || {
@@ -503,7 +516,8 @@ mod loom_tests {
         life_of_a_sub_section(true);
     }
 
-    /// Two grace periods in a row: a reader that took the phase of before the first must not slip past the second.
+    /// Two consecutive grace periods: a reader that loaded the phase before the first must not be
+    /// missed by the second.
     #[test]
     fn a_late_reader_is_waited_for_by_the_second_grace_period() {
         loom::model(|| {

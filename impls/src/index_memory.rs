@@ -1,7 +1,7 @@
 //! Memory for the tables of an index: the root table, root pages and usages of one layout.
 //!
-//! Linux keeps these tables in its direct map, which x86-64 maps by pages of 2 MiB or 1 GiB. [`IndexPages::Huge`] does the same
-//! here; [`IndexPages::Base`] shows what 4 KiB pages cost.
+//! Linux keeps these tables in its direct map, which x86-64 maps with pages of 2 MiB or 1 GiB.
+//! [`IndexPages::Huge`] does the same here. [`IndexPages::Base`] shows the cost of 4 KiB pages.
 //!
 //! ```text
 //!  2 MiB boundary
@@ -17,10 +17,11 @@
 //! | root page | `memblock_alloc`, or `kzalloc` of a page | an aligned page |
 //! | usage of a hot-added section | `kzalloc`: 56 B come from `kmalloc-64` | a size class, from slabs of 4 KiB |
 //!
-//! Huge pages start at the same cache sets. Without the random start, the tables of two layouts would compete for the same sets
-//! of the cache, and other layouts would not.
+//! All huge pages start at the same cache set. Without the random start, the tables of two layouts
+//! would compete for the same cache sets, and other layouts would not.
 //!
-//! Under sanitizers and fuzzers each table is a heap allocation, so that a use after free is detected.
+//! Under sanitizers and fuzzers each table is a heap allocation, so that a use after free is
+//! detected.
 
 use crate::backing::{BackingError, Memory, RamBacking};
 use crate::memmap::IndexPages;
@@ -35,13 +36,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes of a cache line.
 const LINE: u64 = 64;
 
-/// The first table begins below this offset.
+/// Upper bound, in bytes, of the first table's random offset.
 const LAST_START: u64 = 1 << 20;
 
-/// Bytes of a slab, from which objects of one size class are cut.
+/// Size in bytes of a slab, which is divided into objects of one size class.
 const SLAB: u64 = 4 << 10;
 
-/// Bytes that are backed at once: a huge page, or some base pages.
+/// Granularity, in bytes, of backing the tables: a huge page, or some base pages.
 const fn step(pages: IndexPages) -> u64 {
     match pages {
         IndexPages::Huge => 2 << 20,
@@ -52,7 +53,7 @@ const fn step(pages: IndexPages) -> u64 {
 /// True if each table is a heap allocation.
 const ON_HEAP: bool = cfg!(any(twin, fuzzing));
 
-/// The size class that `kmalloc` serves a size from. Source: `mm/slab_common.c`.
+/// The size class in bytes from which `kmalloc` serves a request. Source: `mm/slab_common.c`.
 const fn size_class(bytes: u64) -> u64 {
     match bytes {
         0..=8 => 8,
@@ -62,24 +63,25 @@ const fn size_class(bytes: u64) -> u64 {
     }
 }
 
-/// Bytes of address space that `nr` objects of a size take at most.
+/// Upper bound of the address space, in bytes, for `nr` objects of `size` bytes.
 pub(crate) const fn slab_bytes(nr: u64, size: u64) -> u64 {
     let class = size_class(size);
     if class < SLAB { nr.div_ceil(SLAB / class) * SLAB } else { nr * class }
 }
 
-/// What the allocator has given out.
+/// State of the allocator.
 #[derive(Debug)]
 struct State {
-    /// Offset of the first byte that no table has had.
+    /// Offset of the first byte that was never allocated.
     next: u64,
     /// Offset of the first byte that is not backed.
     backed_end: u64,
-    /// For each size class, the first free object. Its first word is the offset of the next one, or [`END`].
+    /// For each size class, the first free object. Its first word is the offset of the next one, or
+    /// [`END`].
     free: Vec<(u64, u64)>,
 }
 
-/// The end of a list of free objects: no object lies there.
+/// Marks the end of a free list; no object has this offset.
 const END: u64 = u64::MAX;
 
 /// Zeroed memory for tables that one writer allocates and frees.
@@ -87,16 +89,18 @@ const END: u64 = u64::MAX;
 pub(crate) struct IndexMemory {
     memory: Arc<Memory>,
     pages: IndexPages,
-    /// True if the memory may be huge; with [`IndexPages::Huge`] it is false where the machine has no such pages.
+    /// True if the memory may be huge; with [`IndexPages::Huge`] it is false where the machine has
+    /// no such pages.
     may_be_huge: bool,
     state: Mutex<State>,
 }
 
 impl IndexMemory {
-    /// Reserves address space for tables of `len` bytes in all. `seed` chooses where the first table begins.
+    /// Reserves address space for tables of `len` bytes in total. `seed` determines where the first
+    /// table begins.
     ///
     /// # Errors
-    /// No address space.
+    /// The address space cannot be reserved.
     pub(crate) fn reserve(len: u64, pages: IndexPages, seed: u64) -> Result<Self, BackingError> {
         // Alignment may skip some bytes between tables.
         let len = len.saturating_add(LAST_START).saturating_add(step(IndexPages::Huge));
@@ -112,8 +116,9 @@ impl IndexMemory {
         Ok(Self { memory: Arc::new(memory), pages, may_be_huge, state })
     }
 
-    /// Bytes that lie in huge pages now, as the kernel tells: whole huge pages, so it may be more than the tables have. `None` if
-    /// base pages were requested, or the kernel does not tell.
+    /// Bytes that huge pages back now, as the kernel reports. Whole huge pages are counted, so it
+    /// may exceed the size of the tables. `None` if base pages were requested or the kernel does
+    /// not report it.
     pub(crate) fn bytes_in_huge_pages(&self) -> Option<u64> {
         match (self.pages, self.may_be_huge) {
             (IndexPages::Base, _) => None,
@@ -122,10 +127,11 @@ impl IndexMemory {
         }
     }
 
-    /// A zeroed array that lives as long as the result. `None` if there is no memory.
+    /// Allocates a zeroed array, which keeps the memory mapped while it lives. `None` if there is
+    /// no memory.
     ///
     /// # Safety
-    /// Zero is a value of `T`, which needs no drop.
+    /// All-zero bytes must be a valid `T`, and `T` must need no drop.
     pub(crate) unsafe fn array<T>(&self, len: usize) -> Option<Array<T>> {
         const { assert!(!std::mem::needs_drop::<T>() && align_of::<T>() <= LINE as usize) };
         let layout = Layout::array::<T>(len.max(1)).and_then(|layout| layout.align_to(LINE as usize)).ok()?;
@@ -140,7 +146,7 @@ impl IndexMemory {
         Some(Array { first: first.cast(), len, layout, _memory: Arc::clone(&self.memory) })
     }
 
-    /// A zeroed object, from its size class. `None` if there is no memory.
+    /// Allocates a zeroed object from its size class. `None` if there is no memory.
     pub(crate) fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
         debug_assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>());
         if ON_HEAP {
@@ -161,10 +167,11 @@ impl IndexMemory {
         Some(self.pointer(offset).cast())
     }
 
-    /// Takes an object back.
+    /// Frees an object.
     ///
     /// # Safety
-    /// It came from [`alloc`](Self::alloc) of this memory with this layout, is not freed twice, and nobody can reach it.
+    /// It must come from [`alloc`](Self::alloc) of this memory with this layout, not be freed
+    /// twice, and be unreachable for others.
     pub(crate) unsafe fn free<T>(&self, object: NonNull<T>, layout: Layout) {
         if ON_HEAP {
             // SAFETY: the caller's.
@@ -173,26 +180,28 @@ impl IndexMemory {
         let class = size_class(layout.size() as u64);
         let offset = (object.addr().get() - self.memory.base().addr().get()) as u64;
         if cfg!(debug_assertions) {
-            // SAFETY: it is backed, and the caller says that nobody can reach it. 0x6b is what the kernel's slab poison uses.
+            // SAFETY: it is backed, and the caller says that nobody can reach it. 0x6b is what the
+            // kernel's slab poison uses.
             unsafe { self.pointer(offset).write_bytes(0x6b, class as usize) };
         }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).push(class, offset, self);
     }
 
-    /// An object that was never given out: the first one of a new slab, the others of which are free.
+    /// An object that was never allocated: the first one of a new slab, whose others are added to
+    /// the free list.
     fn new_object(&self, state: &mut State, class: u64) -> Option<u64> {
         if class >= SLAB {
             return self.take(state, class, class);
         }
         let slab = self.take(state, SLAB, SLAB)?;
-        // The lowest address is given out first.
+        // In reverse, so that the lowest address is allocated first.
         for nr in (1..SLAB / class).rev() {
             state.push(class, slab + nr * class, self);
         }
         Some(slab)
     }
 
-    /// Backed bytes that no table has had.
+    /// Allocates bytes that were never used, and backs them.
     fn take(&self, state: &mut State, len: u64, align: u64) -> Option<u64> {
         let offset = state.next.checked_next_multiple_of(align)?;
         let end = offset.checked_add(len).filter(|&end| end <= self.memory.len_bytes())?;
@@ -231,7 +240,7 @@ impl State {
     }
 }
 
-/// A table that is never freed singly.
+/// A fixed array of the index, freed only with the whole index.
 #[derive(Debug)]
 pub(crate) struct Array<T> {
     first: NonNull<T>,
@@ -249,7 +258,8 @@ impl<T> Deref for Array<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `array` made room for so many zeroed elements, nobody else has them, and the memory lives as long as `self`.
+        // SAFETY: `array` made room for so many zeroed elements, nobody else has them, and the
+        // memory lives as long as `self`.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }

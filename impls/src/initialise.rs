@@ -1,8 +1,9 @@
-//! The records of an addition, initialised by several threads.
+//! Initialisation of an addition's records by several threads.
 //!
-//! Source: `padata_do_multithreaded`, with which `deferred_init_memmap` shares the records of boot memory out (`mm/mm_init.c`,
-//! `kernel/padata.c`): threads take parts from a common list until none is left, and the caller is one of them. The kernel
-//! initialises hot-added memory in the calling thread alone; what threads would give there is what is measured with more than one.
+//! Source: `padata_do_multithreaded`, which `deferred_init_memmap` uses for the records of boot
+//! memory (`mm/mm_init.c`, `kernel/padata.c`). Threads, including the caller, take parts from a
+//! common list until none is left. The kernel initialises added memory in the calling thread only.
+//! More than one thread here measures what the kernel could gain.
 
 use crate::geometry::Geometry;
 use crate::pfn::PfnRange;
@@ -10,11 +11,13 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-/// Parts a thread: one that is held up leaves some to the others.
+/// Parts per thread. More than one, so that others can take over the work of a delayed thread.
 const PARTS_A_THREAD: u64 = 4;
 
-/// Calls `init` for every page frame of `chunks` once, in parts. When it returns, all of it has happened for the caller, who may
-/// publish. A thread that the system refuses is done without. `done` is told, in the calling thread, how many page frames are.
+/// Calls `init` once for every page frame of `chunks`, in parts. When it returns, the writes of all
+/// threads are visible to the caller, who may publish. If a thread cannot be spawned, the others do
+/// its share. `done` is called in the calling thread with the number of page frames completed so
+/// far.
 pub(crate) fn in_threads<G: Geometry>(
     chunks: impl Iterator<Item = PfnRange> + Clone,
     threads: NonZeroU32,
@@ -32,7 +35,7 @@ pub(crate) fn in_threads<G: Geometry>(
     }
     let parts = parts::<G>(chunks, threads);
     let (next, nr_pages) = (AtomicUsize::new(0), AtomicU64::new(0));
-    // What a part writes is seen by the caller because it joins the threads.
+    // Joining the threads makes their writes visible to the caller.
     let take = || {
         let part = *parts.get(next.fetch_add(1, Ordering::Relaxed))?;
         init(part);
@@ -51,11 +54,12 @@ pub(crate) fn in_threads<G: Geometry>(
     });
 }
 
-/// Parts of about one size, none of which crosses a section, on the grid of sub-sections.
+/// Splits `chunks` into parts of similar size. They are aligned to sub-sections, and none crosses a
+/// section boundary.
 fn parts<G: Geometry>(chunks: impl Iterator<Item = PfnRange> + Clone, threads: NonZeroU32) -> Vec<PfnRange> {
     let nr_pages: u64 = chunks.clone().map(PfnRange::nr_pages).sum();
     let wanted = nr_pages.div_ceil(u64::from(threads.get()) * PARTS_A_THREAD).max(1);
-    // A power of two up to a section, so that parts do not cross one.
+    // A power of two of at most a section, so that no part crosses one.
     let step =
         wanted.next_power_of_two().clamp(G::PAGES_PER_SUBSECTION.min(G::PAGES_PER_SECTION), G::PAGES_PER_SECTION);
     chunks.flat_map(|chunk| chunk.split_at_multiples(step)).collect()

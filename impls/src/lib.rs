@@ -1,12 +1,13 @@
-//! The ways an operating system finds the record of a physical page ("memmap layouts"), behind one set of traits, over
-//! real mappings.
+//! Memmap layouts: the ways in which an operating system finds the record of a physical page. All
+//! of them implement one set of traits and use real memory mappings.
 //!
-//! Linux keeps a 64-byte `struct page` for every physical page. This crate builds, in user space, the tables by which
-//! it is found: [FLATMEM](layouts::Flat), [classic SPARSEMEM](layouts::Sparse), SPARSEMEM_VMEMMAP
-//! [before](layouts::VmemmapSection) and [with](layouts::Subsection) sub-sections, and the same
-//! [with the records on the device](layouts::Dax).
+//! Linux keeps a 64-byte `struct page` for every physical page. This crate builds, in user space,
+//! the tables that find it: [FLATMEM](layouts::Flat), [classic SPARSEMEM](layouts::Sparse), and
+//! SPARSEMEM_VMEMMAP [before](layouts::VmemmapSection) and [with](layouts::Subsection)
+//! sub-sections, as well as [with the records on the device](layouts::Dax).
 //!
-//! Finding is apart from managing: a walker needs [`Lookup`] alone, and memory comes and goes through [`Hotplug`].
+//! Lookups and management are separate traits. A walker only needs [`Lookup`]; memory is added and
+//! removed through [`Hotplug`].
 //!
 //! ```
 //! use memmap_layouts::*;

@@ -1,8 +1,9 @@
-//! What the machine code of a lookup does: which loads it makes, and how its answer is made.
+//! Analysis of the machine code of a lookup: the loads that it executes, and how it produces its
+//! answer.
 //!
-//! A lookup is compiled as a leaf, a function that calls nothing: it takes a reader and a number. The leaf is
-//! disassembled where it lies in memory, and every path through it is followed. Only x86-64 code can
-//! be read; elsewhere [`pfn_valid_answer`] returns `None` and there is no `Leaf`.
+//! A lookup is compiled as a leaf: a function that calls no other and takes a reader and a number.
+//! The leaf is disassembled in memory, and every path through it is followed. Only x86-64 code can
+//! be analysed; elsewhere [`pfn_valid_answer`] returns `None` and `Leaf` does not exist.
 
 #[cfg(target_arch = "x86_64")]
 #[path = "machine_code/fingerprint.rs"]
@@ -17,36 +18,40 @@ pub use leaf::{CodePath, Leaf, MachineCodeError, ObservedLoad, instructions_with
 use crate::memmap::{Lookup, Memmap};
 use crate::pfn::Pfn;
 
-/// How a positive answer of `pfn_valid` reaches the code that uses it.
+/// How a positive answer of `pfn_valid` reaches the code that uses it: as a data or a control
+/// dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YesForm {
-    /// It is a value computed from what was loaded: what uses it waits for the loads.
+    /// A value computed from the loaded data: code that uses it waits for the loads.
     Data,
-    /// It is a constant on a path that a branch selects: where the branch is predicted, nothing waits for the loads.
+    /// A constant on a path that a branch selects: with a correct branch prediction nothing waits
+    /// for the loads.
     Branch,
 }
 
 /// The forms of the positive answers of a layout's `pfn_valid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerForm {
-    /// For boot memory.
+    /// The form for boot memory.
     pub boot: YesForm,
-    /// For added memory.
+    /// The form for added memory.
     pub added: YesForm,
 }
 
-/// `pfn_valid` of a layout as a leaf: its machine code is what is read.
+/// `pfn_valid` of a layout as a separate function, whose machine code is analysed.
 #[inline(never)]
 pub fn pfn_valid_leaf<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> bool {
     reader.pfn_valid(Pfn(pfn))
 }
 
-/// How `pfn_valid` of a layout answers, read off its machine code.
+/// The form of the answers of a layout's `pfn_valid`, determined from its machine code.
 ///
-/// Boot memory is answered by a branch if some path returns a constant other than 0. Added memory takes the paths with the
-/// most loads: it is answered by a branch if each of them returns a constant.
+/// Boot memory is answered by a branch if some path returns a constant other than 0. Added memory
+/// takes the paths with the most loads; it is answered by a branch if all of them return a
+/// constant.
 ///
-/// `None` on architectures other than x86-64, and if the code cannot be followed (it was instrumented, or not optimised).
+/// `None` on architectures other than x86-64, and if the code cannot be followed (instrumented or
+/// not optimised).
 pub fn pfn_valid_answer<L: Memmap>() -> Option<AnswerForm> {
     #[cfg(target_arch = "x86_64")]
     return listed::answer_of::<L>();
@@ -54,8 +59,9 @@ pub fn pfn_valid_answer<L: Memmap>() -> Option<AnswerForm> {
     None
 }
 
-/// A number for what the function at `entry` and those that it calls do, wherever they lie: equal numbers of two builds mean the same
-/// instructions. `None` on architectures other than x86-64, and where there is no code.
+/// A hash of the instructions of the function at `entry` and of those that it calls, independent of
+/// their addresses. Equal hashes of two builds mean the same instructions. `None` on architectures
+/// other than x86-64, and if `entry` is not code.
 pub fn fingerprint(entry: usize) -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
     return code_fingerprint::of(entry);
@@ -66,7 +72,7 @@ pub fn fingerprint(entry: usize) -> Option<u64> {
     }
 }
 
-/// The leaves of the layouts of the list.
+/// The leaves of the layouts in [`for_each_layout`](crate::for_each_layout).
 #[cfg(target_arch = "x86_64")]
 mod listed {
     use super::{AnswerForm, Leaf, leaf, pfn_valid_leaf};
@@ -77,7 +83,7 @@ mod listed {
     use std::collections::HashMap;
     use std::sync::OnceLock;
 
-    /// The leaf of a layout.
+    /// The leaf of a layout, and its answer form once it was analysed.
     struct ListedLeaf {
         address: usize,
         answer: OnceLock<Option<AnswerForm>>,
@@ -105,8 +111,8 @@ mod listed {
         }
     }
 
-    /// Not generic, so the leaves are compiled with this crate, which is optimised in every profile. A leaf that is
-    /// compiled with the caller's crate may be a tree of calls.
+    /// Not generic, so that the leaves are compiled with this crate, which is optimised in every
+    /// profile. A leaf compiled with the caller's crate may contain calls.
     #[inline(never)]
     fn listed() -> &'static HashMap<TypeId, ListedLeaf> {
         static LISTED: OnceLock<HashMap<TypeId, ListedLeaf>> = OnceLock::new();
@@ -122,7 +128,8 @@ mod listed {
         leaf::answer_form(&Leaf::at(address).ok()?.paths().ok()?)
     }
 
-    /// Reads a listed layout once, any other each time.
+    /// Analyses a listed layout once and caches the result; any other layout is analysed on each
+    /// call.
     pub(super) fn answer_of<L: Memmap>() -> Option<AnswerForm> {
         match listed().get(&TypeId::of::<L>()) {
             Some(leaf) => *leaf.answer.get_or_init(|| read(leaf.address)),

@@ -1,4 +1,5 @@
-//! The traits: finding a record apart from managing records.
+//! The traits of a memory-map layout: looking records up ([`Lookup`]) and managing them
+//! ([`Memmap`], [`Hotplug`]).
 
 use crate::altmap::Altmap;
 use crate::error::{BootError, HotplugError};
@@ -11,117 +12,132 @@ use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// A layout: one way to keep the records of physical pages. Management and inspection; the hot path is on its
-/// [`Reader`](Memmap::Reader).
+/// A memory-map layout: one way to store and find the records of page frames.
+///
+/// This trait boots and inspects a layout. Lookups are on its [`Reader`](Memmap::Reader).
 pub trait Memmap: Sized + Send + Sync + 'static {
-    /// Name. Every name in every report is made from this.
+    /// Name of the layout in every report and on the command line, e.g. `vmemmap-section`.
     const ID: &'static str;
-    /// One line for people.
+    /// One-line description for people.
     const ABOUT: &'static str;
-    /// What it can do.
+    /// What the layout supports: validity, hotplug granularity, records on a device.
     const CAPS: Capabilities;
-    /// What its lookups load. A test compares it with the machine code.
+    /// The loads that each lookup executes. A test compares them with the machine code.
     const LOAD_CHAIN: LoadChain;
-    /// `pfn_valid` of the kernel that it follows disables preemption
-    /// ([`RuleSet::pfn_valid_disables_preemption`](crate::rules::RuleSet::pfn_valid_disables_preemption)). The library's
-    /// does not; a benchmark can add the cost.
+    /// True if `pfn_valid` of the kernel that the layout follows disables preemption
+    /// ([`RuleSet::pfn_valid_disables_preemption`](crate::rules::RuleSet::pfn_valid_disables_preemption)).
+    /// This library's `pfn_valid` never does; a benchmark can add the cost.
     const PFN_VALID_DISABLES_PREEMPTION: bool = false;
-    /// The architecture.
+    /// The architecture whose section sizes and physical address width the layout uses.
     type Geometry: Geometry;
-    /// Looks up records.
+    /// The type whose methods are the lookups; returned by [`reader`](Memmap::reader).
     type Reader<'a>: Lookup;
 
-    /// Builds the layout of a machine that starts with the memory of `map`.
+    /// Builds the layout of a machine whose boot memory is `map`.
     ///
     /// # Errors
-    /// [`BootError`]; nothing stays mapped.
+    /// [`BootError`]; every mapping made so far is undone.
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError>;
 
-    /// Begins a reader: one a thread and batch. While it lives, nothing that it can see is retired.
+    /// Starts a read-side critical section. Take one reader per thread and batch. Nothing that it
+    /// can see is retired while it lives.
     fn reader(&self) -> Self::Reader<'_>;
 
-    /// The bytes it occupies now.
+    /// Bytes that the layout occupies now, by use.
     fn footprint(&self) -> Footprint;
 
-    /// Bytes of its records' address space that lie in huge pages, as the kernel tells (a huge page may reach beyond the
-    /// records in it). `None` if base pages were asked for, or the kernel does not tell. Takes milliseconds: the kernel
-    /// looks through the whole mapping.
+    /// Bytes of the records' address space that huge pages back, as the kernel reports. A huge page
+    /// may extend beyond the records in it.
+    ///
+    /// `None` if base pages were requested or the kernel does not report it. Takes milliseconds,
+    /// because the kernel walks the whole mapping.
     fn bytes_in_huge_pages(&self) -> Option<u64>;
 
-    /// Bytes of the memory of its index tables that lie in huge pages, as the kernel tells: whole huge pages, so it may be more
-    /// than [`Footprint::index_bytes`]. 0 if huge pages were requested and the machine has none; `None` if they were not
-    /// requested, the layout has no tables, or the kernel does not tell.
+    /// Bytes of the index tables that huge pages back, as the kernel reports. Whole huge pages are
+    /// counted, so the result may exceed [`Footprint::index_bytes`].
+    ///
+    /// 0 if huge pages were requested and the machine has none. `None` if they were not requested,
+    /// the layout has no tables, or the kernel does not report it.
     fn index_bytes_in_huge_pages(&self) -> Option<u64> {
         None
     }
 
-    /// The sections whose records are backed by memory; the index is always complete.
+    /// The sections whose records are backed by memory. The index always covers every section.
     fn backed(&self) -> &BackedSections;
 
-    /// Bytes of records that a machine with this map needs to boot, on the machine itself.
+    /// Bytes of records that a machine with this memory map would allocate at boot if every section
+    /// were backed.
     fn boot_record_bytes(map: &BootMap) -> u64;
 }
 
-/// What a page-frame walker does. No locks, no system calls, no allocation.
+/// The lookups of a page-frame walker. They take no lock, make no system call and allocate nothing.
 ///
 /// # Safety
-/// `pfn_valid(p)` implies that `pfn_to_page(p)` points to a live record while `self` lives, provided that the section
-/// of `p` is backed ([`Memmap::backed`]; outside tests and sampled runs every section is).
+/// `pfn_valid(p)` implies that `pfn_to_page(p)` points to a live record while `self` lives,
+/// provided that the section of `p` is backed ([`Memmap::backed`]; outside tests and sampled runs
+/// every section is).
 pub unsafe trait Lookup {
-    /// Is there a record for this page frame? Any number may be asked about.
+    /// True if a record exists for this page frame. Any number may be asked about.
     ///
-    /// True does not mean that there is RAM, nor that the page is online. Source: `include/linux/mmzone.h`.
+    /// True does not mean that the page frame is RAM, nor that the page is online. Source:
+    /// `include/linux/mmzone.h`.
     fn pfn_valid(&self, pfn: Pfn) -> bool;
 
-    /// The record of a page frame.
+    /// The record of a page frame, without a validity check.
     ///
     /// # Safety
-    /// The kernel's contract: `pfn_valid(pfn)` held under this reader.
+    /// As in the kernel, `pfn_valid(pfn)` must have been true under this reader.
     unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page>;
 
-    /// The page frame of a record.
+    /// The number of the page frame that a record describes.
     ///
     /// # Safety
-    /// `page` came from [`pfn_to_page`](Lookup::pfn_to_page) of this reader, for a valid pfn of a backed section.
+    /// `page` came from [`pfn_to_page`](Lookup::pfn_to_page) of this reader, for a valid pfn of a
+    /// backed section.
     unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn;
 
-    /// Valid, then the record: the walker's idiom, with a real branch between the two.
+    /// The record of a page frame, or `None` if it is not valid: the walker's idiom, with a real
+    /// branch between the check and the access.
     ///
-    /// Validity must reach the address as a *control* dependency. A compiler that turns `valid ? base + pfn : null`
-    /// into a select makes the address wait for the validity loads, and the fast layouts slower than Linux.
+    /// Validity must reach the address as a *control* dependency: a compiler must not turn `valid ?
+    /// base + pfn : null` into a select. The address would then wait for the validity loads, and
+    /// the fast layouts would be slower than Linux.
     #[inline(always)]
     fn valid_to_page(&self, pfn: Pfn) -> Option<&Page> {
         if self.pfn_valid(pfn) {
             keep_branch();
-            // SAFETY: pfn_valid held under this reader, so the record lives as long as the reader does.
+            // SAFETY: pfn_valid held under this reader, so the record lives as long as the reader
+            // does.
             Some(unsafe { self.pfn_to_page(pfn).as_ref() })
         } else {
             None
         }
     }
 
-    /// The flags of the page frame's section (`SECTION_…`, the low bits of its word); 0 if it has none.
+    /// The flags of the page frame's section (`SECTION_…`, the low bits of `section_mem_map`); 0 if
+    /// it has no section.
     fn section_flags(&self, pfn: Pfn) -> u64;
 
-    /// Is the page frame itself there, whatever its section says? Source: `pfn_section_valid`: the truth for boot sections,
-    /// whose holes are valid too.
+    /// True if memory is present at this page frame. [`pfn_valid`](Lookup::pfn_valid) is also true
+    /// for holes of boot sections; with sub-sections this method is false for holes. Source:
+    /// `pfn_section_valid`.
     fn pfn_section_valid(&self, pfn: Pfn) -> bool;
 
-    /// The first valid page frame of `[from, end)`.
+    /// The first valid page frame of `[from, end)`; `None` if there is none.
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
         (from.0..end.0).map(Pfn).find(|&pfn| self.pfn_valid(pfn))
     }
 }
 
-/// Keeps the branch around it: code with an `asm!` that may have effects cannot be executed speculatively by the
-/// compiler, so it cannot become a select. Emits no instruction.
+/// Keeps the compiler from turning the surrounding branch into a select: it must not speculate an
+/// `asm!` that may have side effects. Emits no instruction.
 #[inline(always)]
 pub fn keep_branch() {
     // SAFETY: an empty template does nothing.
     unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
 }
 
-/// Making memory appear and disappear while readers look on. FLATMEM does not have it:
+/// Hot-adding and hot-removing memory while readers run. FLATMEM does not support it:
 ///
 /// ```compile_fail
 /// use memmap_layouts::{Hotplug, layouts::Flat};
@@ -135,120 +151,131 @@ pub fn keep_branch() {
 /// can_hotplug::<Sparse>();
 /// ```
 pub trait Hotplug: Memmap {
-    /// Makes the records of `range` appear. The range may touch several sections.
+    /// Hot-adds `range`: afterwards it is valid, and its records are initialised except those of an
+    /// altmap's reserve. The range may span several sections.
     ///
-    /// Cost: grows with the range, never with the physical space. Source: `__add_pages`, `sparse_add_section`.
+    /// The cost grows with the size of the range, never with that of the physical address space.
+    /// Source: `__add_pages`, `sparse_add_section`.
     ///
     /// # Errors
-    /// [`HotplugError`]. In [`AddMode::Transactional`] the layout is then what it was; in [`AddMode::Faithful`] the
-    /// sections before the failing one stay.
+    /// [`HotplugError`]. With [`AddMode::Transactional`] the layout is then unchanged. With
+    /// [`AddMode::Faithful`] the sections before the failing one stay added.
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError>;
 
-    /// Makes the records of `range` disappear, after the readers of before have gone.
+    /// Hot-removes `range`: hides it from readers, waits for a grace period, and gives the memory
+    /// of its records back.
     ///
     /// Source: `__remove_pages`, `section_deactivate`.
     ///
     /// # Errors
-    /// [`HotplugError`]; the layout is then what it was.
+    /// [`HotplugError`]; the layout is then unchanged.
     fn remove(&self, range: PfnRange, how: &RemoveParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError>;
 
-    /// Returns when every reader of before has gone.
+    /// Waits for a grace period: until every reader that existed at the call has ended.
     ///
     /// # Errors
-    /// [`HotplugError::Grace`] when one of them never can.
+    /// [`HotplugError::Grace`] if one of those readers can never end.
     fn synchronize(&self) -> Result<(), HotplugError>;
 
-    /// True if the calling thread holds a reader: a change would wait for itself.
+    /// True if the calling thread holds a reader. A hotplug operation on this thread would then
+    /// wait for itself.
     fn held_by_this_thread(&self) -> bool;
 }
 
-/// The flags that the rules of a machine keep in a section: online. That device memory shares a section with other memory
-/// (the taint) is noted by the layout itself when such memory is added, before it is seen (D-3).
+/// Flags of a section that [`Rules`] keep: online or offline.
+///
+/// The layout itself sets the taint flag, which says that device memory shares a section with other
+/// memory. It does so when such memory is added, before readers see it (D-3).
 pub trait SectionFlags: Memmap {
-    /// The rules of the time, which a machine with this layout follows too.
+    /// The kernel rules that the layout, and a machine with it, follows.
     type Rules: Rules;
 
-    /// Marks whole sections online or offline. Source: `online_mem_sections`, `offline_mem_sections`.
+    /// Marks whole sections online or offline. Source: `online_mem_sections`,
+    /// `offline_mem_sections`.
     ///
     /// # Errors
-    /// A range off the grid of sections, or a section that is not there; nothing is changed.
+    /// The range is not made of whole sections, or a section is absent. Nothing is changed.
     fn set_online(&self, sections: PfnRange, online: bool) -> Result<(), HotplugError>;
 }
 
-/// The view that tests and verification need. Not for hot paths.
+/// Access to internal state for tests and verification. Not for hot paths.
 pub trait Inspect: Memmap {
-    /// The descriptor of a section; `None` if the section was never seen or the model has no sections.
+    /// The descriptor of section `nr`. `None` if it is blank (word 0, no usage object), or if the
+    /// layout has no sections.
     fn section_state(&self, nr: u64) -> Option<SectionState>;
-    /// What is allocated.
+    /// Counts and bytes of what the layout has allocated.
     fn accounting(&self) -> Accounting;
-    /// A number made from every section descriptor, map and account: equal before and after an operation that failed.
+    /// A hash of all section descriptors, sub-section maps and accounts, except the number of root
+    /// pages. It is equal before and after an operation that failed.
     fn digest(&self) -> u64;
 }
 
-/// The loads of a layout's lookups whose answer is yes, in their order. What the reader holds (the kernel's globals) is not
-/// among them.
+/// The loads that each lookup of a layout executes in program order when its answer is yes. Fields
+/// of the reader (globals in the kernel) are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadChain {
-    /// Of [`Lookup::pfn_valid`].
+    /// Loads of [`Lookup::pfn_valid`].
     pub pfn_valid: &'static [Load],
-    /// Of [`Lookup::pfn_to_page`].
+    /// Loads of [`Lookup::pfn_to_page`].
     pub pfn_to_page: &'static [Load],
-    /// Of [`Lookup::page_to_pfn`].
+    /// Loads of [`Lookup::page_to_pfn`].
     pub page_to_pfn: &'static [Load],
 }
 
-/// A load of a [`LoadChain`].
+/// One load of a [`LoadChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// What is loaded.
+    /// Description of the value that is loaded, for reports.
     pub what: &'static str,
-    /// Where it lies: loads with the same name here touch the same cache line.
+    /// Name of the cache line that it touches. Loads with the same name touch the same line.
     pub line: &'static str,
-    /// For which memory.
+    /// The kind of memory for which the load is executed.
     pub when: When,
 }
 
-/// For which memory a [`Load`] is made.
+/// The kind of memory for which a [`Load`] is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// For all.
+    /// Boot memory and added memory.
     Always,
-    /// For hot-added memory alone: for memory of boot the loads before have answered.
+    /// Added memory only. For boot memory the earlier loads suffice.
     HotAdded,
 }
 
-/// What a layout can do.
+/// What a layout supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What it calls valid.
+    /// The unit of memory for which `pfn_valid` is true.
     pub validity: Validity,
-    /// Smallest range, and alignment, that can be hot-added, in page frames; `None` if it has no hotplug.
+    /// Minimum size and alignment of a hot-added range, in page frames; `None` if the layout has no
+    /// hotplug.
     pub hotplug_granule_pages: Option<u64>,
-    /// Which records of hot-added memory can lie on the device that is added, through an [`Altmap`].
+    /// Which records of added memory can be stored on the added device, through an [`Altmap`].
     pub records_on_device: DeviceRecords,
-    /// `page_to_pfn` reads the record, so it may only be driven over backed sections.
+    /// True if `page_to_pfn` reads the record. It may then be called for backed sections only.
     pub page_to_pfn_reads_record: bool,
 }
 
-/// Which records can lie on the device that they describe.
+/// Which records can be stored on the device that they describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRecords {
-    /// None: all lie in RAM.
+    /// No records: all are in RAM.
     Never,
-    /// Those of whole sections; the others lie in RAM.
+    /// Records of whole sections; all others are in RAM.
     WholeSections,
-    /// All.
+    /// All records, down to those of a single sub-section.
     Always,
 }
 
 impl DeviceRecords {
-    /// True if any can.
+    /// True if any records can be stored on the device.
     pub fn any(self) -> bool {
         self != Self::Never
     }
 }
 
-/// What a layout calls a valid pfn: the oracle asks.
+/// The unit of memory for which `pfn_valid` is true. The [`Oracle`](crate::oracle::Oracle) models
+/// the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// Everything from the architecture's first page frame to the highest page of boot memory, holes included.
@@ -259,20 +286,21 @@ pub enum Validity {
     Ranges,
     /// Whole sections.
     Section,
-    /// Sub-sections; boot sections as a whole if `early_is_whole`.
+    /// Every pfn of a sub-section that is present; whole boot sections if `early_is_whole`.
     Subsection {
-        /// A section that was there at boot is valid from end to end.
+        /// True if every pfn of a section with boot memory is valid, holes included.
         early_is_whole: bool,
     },
 }
 
-/// Choices made at boot.
+/// Options of [`Memmap::boot`].
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Seeds what is shuffled: where classic SPARSEMEM's section maps lie, and where the first index table begins in its page.
-    /// Layouts that are compared in one process should have different seeds.
+    /// Seed of the random placement: where classic SPARSEMEM's section maps lie, and where the
+    /// first index table begins in its page. Layouts that are compared in one process should have
+    /// different seeds.
     pub seed: u64,
-    /// Pages of the memory for index tables.
+    /// Page size of the memory for index tables.
     pub index_pages: IndexPages,
 }
 
@@ -282,36 +310,36 @@ impl Default for Config {
     }
 }
 
-/// Pages of the memory for index tables.
+/// Page size of the memory for index tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IndexPages {
-    /// Transparent huge pages, as in Linux's direct map; base pages where the machine has none.
+    /// Transparent huge pages, as in Linux's direct map; base pages if the machine has none.
     Huge,
-    /// Base pages.
+    /// Base pages only, e.g. 4 KiB.
     #[default]
     Base,
 }
 
-/// Memory of one node that is there at boot.
+/// A range of boot memory on one NUMA node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BootRange {
-    /// The page frames.
+    /// The page frames of the range.
     pub range: PfnRange,
-    /// NUMA node.
+    /// NUMA node number.
     pub node: u8,
 }
 
-/// The memory that is there at boot: page-aligned, sorted, without overlap.
+/// The boot memory of a machine: page-aligned ranges, sorted, without overlap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootMap {
     ranges: Vec<BootRange>,
 }
 
 impl BootMap {
-    /// Sorts the ranges and leaves out empty ones.
+    /// Sorts the ranges and drops empty ones.
     ///
     /// # Errors
-    /// Two ranges that share a page.
+    /// [`BootError::Overlap`] if two ranges share a page.
     pub fn new(ranges: impl IntoIterator<Item = BootRange>) -> Result<Self, BootError> {
         let mut ranges: Vec<_> = ranges.into_iter().filter(|r| !r.range.is_empty()).collect();
         ranges.sort_by_key(|r| r.range.start());
@@ -321,28 +349,29 @@ impl BootMap {
         }
     }
 
-    /// The ranges, in order.
+    /// The ranges, by ascending address.
     pub fn ranges(&self) -> &[BootRange] {
         &self.ranges
     }
 
-    /// One past the highest page of memory; 0 for a machine without memory.
+    /// One past the highest pfn of boot memory; 0 for a machine without memory.
     pub fn end_pfn(&self) -> u64 {
         self.ranges.last().map_or(0, |r| r.range.end())
     }
 
-    /// The NUMA node of a page of memory.
+    /// The NUMA node of a pfn; `None` if it is not boot memory.
     pub fn node_of(&self, pfn: Pfn) -> Option<u8> {
         let at = self.ranges.partition_point(|boot| boot.range.end() <= pfn.0);
         self.ranges.get(at).filter(|boot| boot.range.contains(pfn)).map(|boot| boot.node)
     }
 
-    /// Pages of memory.
+    /// Page frames of boot memory, holes excluded.
     pub fn nr_pages(&self) -> u64 {
         self.ranges.iter().map(|r| r.range.nr_pages()).sum()
     }
 
-    /// Number of sections that hold memory, without listing them: any map may be asked.
+    /// Number of sections that hold memory. Lists none of them, so it is cheap for a map of any
+    /// size.
     pub fn nr_sections<G: Geometry>(&self) -> u64 {
         let (mut count, mut next) = (0, 0);
         for boot in &self.ranges {
@@ -354,8 +383,8 @@ impl BootMap {
         count
     }
 
-    /// The sections that hold memory, in order, each with the node of its first page. Bounded by the memory, not by
-    /// the physical space.
+    /// The sections that hold memory, in ascending order, each with the node of its first page. The
+    /// length is bounded by the amount of memory, not by the physical address space.
     pub fn sections<G: Geometry>(&self) -> Vec<(u64, u8)> {
         let mut sections: Vec<(u64, u8)> = Vec::new();
         for boot in &self.ranges {
@@ -367,10 +396,10 @@ impl BootMap {
         sections
     }
 
-    /// Refuses memory beyond the physical space of an architecture.
+    /// Checks that all memory lies within the physical address space of an architecture.
     ///
     /// # Errors
-    /// [`BootError::BeyondPhysicalSpace`].
+    /// [`BootError::BeyondPhysicalSpace`] names the first range that does not.
     pub fn check<G: Geometry>(&self) -> Result<(), BootError> {
         match self.ranges.iter().find(|r| r.range.end() > G::NR_PFNS) {
             Some(r) => Err(BootError::BeyondPhysicalSpace {
@@ -383,38 +412,39 @@ impl BootMap {
     }
 }
 
-/// What is added.
+/// The kind of memory that is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MemoryKind {
-    /// RAM.
+    /// RAM, which can be onlined.
     Ram,
-    /// Memory of a device (ZONE_DEVICE): mapped, never onlined.
+    /// Device memory (ZONE_DEVICE): it has records but is never onlined.
     #[default]
     Device,
 }
 
-/// What a failed addition leaves behind.
+/// What state a failed addition leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AddMode {
-    /// All or nothing.
+    /// The layout is unchanged after a failure.
     #[default]
     Transactional,
-    /// As `__add_pages`: section by section, those before the failing one stay.
+    /// As `__add_pages`: sections are added one by one, and those before the failing one stay.
     Faithful,
 }
 
-/// How to add.
+/// Parameters of [`Hotplug::add`].
 #[derive(Clone, Debug)]
 pub struct AddParams {
-    /// NUMA node of the new pages.
+    /// NUMA node written to the new records.
     pub node: u8,
-    /// Where the records shall lie, if not in RAM.
+    /// Where to store the records; `None` for RAM.
     pub altmap: Option<Arc<Altmap>>,
-    /// What is added.
+    /// The kind of memory: RAM or device memory.
     pub kind: MemoryKind,
-    /// What a failure leaves behind.
+    /// What state a failure leaves.
     pub mode: AddMode,
-    /// Threads that initialise records, the calling one included. More than there are sub-sections are of no use, and not begun.
+    /// Threads that initialise records, the calling one included. No more than one per sub-section
+    /// are started.
     pub init_threads: NonZeroU32,
 }
 
@@ -430,43 +460,46 @@ impl Default for AddParams {
     }
 }
 
-/// How to remove. The layout remembers where the records of a range lie, so there is no altmap to forget.
+/// Parameters of [`Hotplug::remove`]. There is no altmap parameter: the layout remembers where the
+/// records of a range are.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveParams {
-    /// The range has memory blocks (`MHP_MEMBLOCK_API`): v6 then refuses parts of sections. Since then the kernel looks it up.
+    /// True if the range has memory blocks (`MHP_MEMBLOCK_API`). The rules of v6 then refuse parts
+    /// of sections; later kernels look the blocks up themselves.
     pub memblock_api: bool,
 }
 
-/// A stretch of a hotplug operation.
+/// A phase of a hotplug operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// Test the range; reserve descriptors and budget.
+    /// Check the range; reserve descriptors and record budget.
     Reserve,
     /// Back the records with memory.
     Populate,
     /// Write the records.
     Initialise,
-    /// Let readers see them.
+    /// Make the records visible to readers.
     Publish,
-    /// Test the range; hide it from readers.
+    /// Check the range; hide it from readers.
     Unpublish,
-    /// Wait for the readers of before.
+    /// Wait for a grace period.
     Grace,
-    /// Give the memory back.
+    /// Give the memory of the records back.
     Depopulate,
 }
 
-/// Is told when a phase ends. `()` does nothing and costs nothing.
+/// Receives the end of each phase. `()` ignores it at no cost.
 ///
-/// It is called in the middle of an operation, under the layout's writer lock: it must not call the layout, and if it
-/// panics the layout can no longer be changed ([`HotplugError::Poisoned`]).
+/// The callbacks run in the middle of an operation, under the layout's writer lock. They must not
+/// call the layout. If one panics, the layout can no longer be changed
+/// ([`HotplugError::Poisoned`]).
 pub trait PhaseSink {
     /// `phase` has just ended.
     fn ended(&mut self, phase: Phase);
 
-    /// Of the phase that runs now, so many page frames are done; said now and then of those that take long: populating and
-    /// initialising.
+    /// `nr_pages` page frames of the running phase are done. Called now and then in the long
+    /// phases: populating and initialising.
     #[inline(always)]
     fn progressed(&mut self, phase: Phase, nr_pages: u64) {
         let _ = (phase, nr_pages);
@@ -478,54 +511,56 @@ impl PhaseSink for () {
     fn ended(&mut self, _: Phase) {}
 }
 
-/// Bytes that a layout occupies.
+/// Bytes that a layout occupies, by use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Address space.
+    /// Virtual address space reserved for records.
     pub reserved_bytes: u64,
-    /// Tables of the index: roots, descriptors, usages.
+    /// Index tables: roots, section descriptors, usage objects.
     pub index_bytes: u64,
     /// Page-table pages (last level) that map the records.
     pub page_table_bytes: u64,
     /// Records backed by RAM.
     pub ram_record_bytes: u64,
-    /// Records that lie on a device.
+    /// Records stored on a device.
     pub device_record_bytes: u64,
 }
 
-/// What a layout has allocated.
+/// Number and bytes of a layout's allocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accounting {
-    /// Root pages.
+    /// Pages of section descriptors that the root table points to.
     pub roots: u64,
-    /// Usage objects on the heap (boot usages are one block and not counted).
+    /// Usage objects (`struct mem_section_usage`) on the heap. Those of boot memory are one block
+    /// and not counted.
     pub heap_usages: u64,
     /// Bytes of records backed by RAM.
     pub ram_record_bytes: u64,
-    /// Bytes of records on a device.
+    /// Bytes of records stored on a device.
     pub device_record_bytes: u64,
-    /// Bytes of records that were given up although pages need them, ever. 0 but for the foil
-    /// [`V6`](crate::rules::V6), which keeps them and counts.
+    /// Bytes of records that were released although page frames still need them, since boot.
+    /// Nonzero only with the foil [`V6`](crate::rules::V6), which keeps and counts them.
     pub records_lost_bytes: u64,
 }
 
-/// Where a section's usage object came from. Kept apart from the section's flags: a boot section that was emptied and
-/// added again is no longer early, but still has its boot usage.
+/// Where a section's usage object was allocated. It is independent of the section's flags: a boot
+/// section that was emptied and added again is no longer early, but still has its boot usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UsageKind {
-    /// Part of the block allocated at boot; never freed singly.
+    /// Part of the block allocated at boot; never freed individually.
     Boot,
-    /// Allocated by a hot-add; freed with the last sub-section.
+    /// Allocated by a hot-add; freed with the last sub-section of its section.
     Heap,
 }
 
-/// A section descriptor, taken apart.
+/// The decoded fields of a section descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SectionState {
-    /// The word: coded map pointer and flags.
+    /// `section_mem_map` as stored: the encoded pointer to the section's records, and flags.
     pub section_mem_map: u64,
-    /// Its usage object.
+    /// Origin of its usage object; `None` if it has none.
     pub usage: Option<UsageKind>,
-    /// The sub-section map, lowest bits first; empty if the model has none or the section has no usage.
+    /// The words of the sub-section map, lowest bits first. Empty if the layout has no such map or
+    /// the section no usage object.
     pub subsection_map: Vec<u64>,
 }

@@ -1,4 +1,5 @@
-//! The naive model that every layout is compared with: sets of numbers, no tables, no atomics, no memory.
+//! The reference model that every layout is compared with: sets of numbers without tables, atomics
+//! or records.
 
 use crate::geometry::Geometry;
 use crate::memmap::{BootMap, Lookup, Validity};
@@ -6,31 +7,31 @@ use crate::pfn::{Pfn, PfnRange};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
-/// Which sub-sections are there, and which sections were there at boot.
+/// The sub-sections that are present, and the sections that are early.
 #[derive(Clone, Debug)]
 pub struct Oracle<G> {
-    /// Active sub-sections in runs `[start, end)`, counted from pfn 0; sorted, apart from each other.
+    /// Present sub-sections as runs `[start, end)`, counted from pfn 0; sorted, never adjacent.
     active: Vec<(u64, u64)>,
-    /// Sections of boot memory that were never emptied.
+    /// Sections of boot memory that have never been emptied.
     early: BTreeSet<u64>,
-    /// FLATMEM's span.
+    /// The pfns `[start, end)` of FLATMEM's array.
     span: (u64, u64),
     /// Pages of boot memory, in order.
     boot: Vec<PfnRange>,
     geometry: PhantomData<G>,
 }
 
-/// An answer that is not the oracle's.
+/// A pfn for which a layout's `pfn_valid` differs from the oracle's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The pfn that was asked about.
+    /// The pfn that was queried.
     pub pfn: Pfn,
-    /// The oracle's answer.
+    /// The oracle's answer; the layout gave the opposite.
     pub expected: bool,
 }
 
 impl<G: Geometry> Oracle<G> {
-    /// The state after boot.
+    /// The state of a machine that has booted with `map`.
     pub fn boot(map: &BootMap) -> Self {
         let mut oracle = Self {
             active: Vec::new(),
@@ -50,7 +51,7 @@ impl<G: Geometry> Oracle<G> {
         (whole.start() >> G::PFN_SUBSECTION_SHIFT, whole.end() >> G::PFN_SUBSECTION_SHIFT)
     }
 
-    /// Runs that touch `[start, end)`, as positions in `active`.
+    /// Runs that overlap or adjoin `[start, end)`, as indices into `active`.
     fn touching(&self, (start, end): (u64, u64)) -> std::ops::Range<usize> {
         let first = self.active.partition_point(|run| run.1 < start);
         first..first + self.active[first..].partition_point(|run| run.0 <= end)
@@ -69,21 +70,21 @@ impl<G: Geometry> Oracle<G> {
         self.active.get(at).is_some_and(|run| run.0 <= subsection)
     }
 
-    /// True if any sub-section of a range is there.
+    /// True if any sub-section of `range` is present.
     pub fn any_active(&self, range: PfnRange) -> bool {
         let (start, end) = Self::subsections(range);
         let at = self.active.partition_point(|run| run.1 <= start);
         self.active.get(at).is_some_and(|run| run.0 < end)
     }
 
-    /// True if every sub-section of a range is there.
+    /// True if every sub-section of `range` is present.
     pub fn all_active(&self, range: PfnRange) -> bool {
         let (start, end) = Self::subsections(range);
         let at = self.active.partition_point(|run| run.1 <= start);
         start == end || self.active.get(at).is_some_and(|run| run.0 <= start && end <= run.1)
     }
 
-    /// Adds a range that is not there; false, and nothing changed, if any of it is.
+    /// Adds `range`. Returns false and changes nothing if it is empty or any of it is present.
     pub fn add(&mut self, range: PfnRange) -> bool {
         let free = !range.is_empty() && !self.any_active(range);
         if free {
@@ -92,7 +93,7 @@ impl<G: Geometry> Oracle<G> {
         free
     }
 
-    /// Removes a range that is there; false, and nothing changed, if any of it is not.
+    /// Removes `range`. Returns false and changes nothing if it is empty or any of it is absent.
     pub fn remove(&mut self, range: PfnRange) -> bool {
         if range.is_empty() || !self.all_active(range) {
             return false;
@@ -138,7 +139,7 @@ impl<G: Geometry> Oracle<G> {
         }
     }
 
-    /// Everything that is valid for a layout with this validity, in runs: sorted, apart from each other.
+    /// All valid pfns of a layout with this validity, as runs; sorted, never adjacent.
     pub fn valid_runs(&self, validity: Validity) -> Vec<PfnRange> {
         let sub = |run: &(u64, u64)| (run.0 << G::PFN_SUBSECTION_SHIFT, run.1 << G::PFN_SUBSECTION_SHIFT);
         let sections = |(start, end): (u64, u64)| {
@@ -166,9 +167,10 @@ impl<G: Geometry> Oracle<G> {
         merged.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).collect()
     }
 
-    /// Pfns at which an answer could be wrong: the first, middle and last of every section that holds something and of
-    /// those beside it, the edges of each sub-section where a section is there in part, and the edges of the number
-    /// space. Grows with the memory, not with the physical space.
+    /// Pfns at which a wrong answer is likely: the first, middle and last pfn of every section with
+    /// memory and of its neighbours, the edges of each sub-section in partly present sections, and
+    /// the limits of the number space. The count grows with the memory, not with the physical
+    /// address space.
     pub fn probes(&self) -> Vec<Pfn> {
         let mut sections = BTreeSet::new();
         for &(start, end) in &self.active {
@@ -186,14 +188,15 @@ impl<G: Geometry> Oracle<G> {
             let whole = PfnRange::from_len(start, s).expect("inside the space");
             let in_part = self.any_active(whole) && !self.all_active(whole);
             let step = if in_part { u } else { s / 2 };
-            // A copy of each number beyond the space: it must not be taken for the real one.
+            // An alias of each number beyond the physical address space: it must not be valid.
             probes.push(start | 1 << 53);
             probes.extend((start..start + s).step_by(step as usize).flat_map(|at| [at, at + 1, at + step - 1]));
         }
         probes.into_iter().map(Pfn).collect()
     }
 
-    /// Compares a reader's `pfn_valid` at the given pfns.
+    /// Compares a reader's `pfn_valid` with the oracle at the given pfns; the error is the first
+    /// difference.
     pub fn compare(&self, validity: Validity, reader: &impl Lookup, probes: &[Pfn]) -> Result<(), Disagreement> {
         let wrong = probes.iter().map(|&pfn| (pfn, self.pfn_valid(validity, pfn)));
         let mut wrong = wrong.filter(|&(pfn, expected)| reader.pfn_valid(pfn) != expected);
@@ -211,7 +214,7 @@ mod tests {
     type Model = Oracle<X86_64>;
 
     proptest! {
-        /// The runs against a plain set of sub-sections.
+        /// Compares the runs with a plain set of sub-sections.
         #[test]
         fn runs_are_a_set(ops in prop::collection::vec((any::<bool>(), 0u64..200, 1u64..40), 1..60)) {
             let mut model = Model::boot(&BootMap::default());

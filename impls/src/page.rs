@@ -1,9 +1,11 @@
 //! The record of a physical page.
 //!
-//! 64 bytes with the fields of Linux's `struct page`, each an atomic: readers run beside a writer that builds and
-//! retires records. One word, `check`, is this project's own (it lies where the kernel keeps `memcg_data`): it names
-//! the pfn and the life of the record, so that a test can tell a record from its neighbour's and from one of an
-//! earlier life of the same pfn by reading, not by surviving.
+//! A record has 64 bytes with the fields of Linux's `struct page`. Each field is an atomic, because
+//! readers run concurrently with a writer that builds and retires records.
+//!
+//! The word `check` is this project's own; the kernel keeps `memcg_data` there. It identifies the
+//! pfn and the life of the record. By reading it, a test can tell a record from that of another
+//! pfn, and from one of an earlier life of the same pfn.
 //!
 //! ```text
 //!  0        8              24       32       40       48        52        56      64
@@ -13,10 +15,10 @@
 use crate::pfn::Pfn;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-/// Bytes of a record: 64, a power of two, one cache line.
+/// Size of a record in bytes: 64, a power of two and one cache line.
 pub const PAGE_RECORD_BYTES: u64 = 64;
 
-/// Record of one physical page.
+/// The record of one physical page, as `struct page`.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Page {
@@ -34,10 +36,12 @@ const _: () = assert!(size_of::<Page>() as u64 == PAGE_RECORD_BYTES);
 
 /// Bits of a pfn kept in the check word: enough for a 52-bit physical space.
 const CHECK_PFN_BITS: u32 = 40;
-/// So that memory which was never initialised (zeros) is no record of pfn 0.
+/// XORed into the check word. Without it, uninitialised memory (zeros) would look like the check
+/// word of pfn 0 in life 0.
 const CHECK_SEED: u64 = 0x5ec7_1045_ab1e_50f7;
 
-/// The upper bits of `flags`, which do not change while a record lives: section (classic SPARSEMEM only), node, zone.
+/// The upper bits of `flags`: section (classic SPARSEMEM only), node, zone. Section and node do not
+/// change while a record lives.
 ///
 /// Source: `include/linux/page-flags-layout.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +53,13 @@ impl PageLinks {
     const NODE_WIDTH: u32 = 8;
     const ZONE_MASK: u64 = 0b111 << Self::ZONE_SHIFT;
 
-    /// Links of a page of `node` in `zone`, without a section number.
+    /// Links for a page of `node` in `zone`, without a section number.
     pub const fn new(node: u8, zone: Zone) -> Self {
         Self((node as u64) << Self::NODE_SHIFT | (zone as u64) << Self::ZONE_SHIFT)
     }
 
-    /// The same, with the section number in the top `width` bits. Where that leaves no room for the node, it is left out, as
-    /// by a kernel that then keeps nodes in a table of their own (`NODE_NOT_IN_PAGE_FLAGS`).
+    /// Adds the section number in the top `width` bits. If that leaves no room for the node, the
+    /// node is dropped. A kernel then keeps nodes in a separate table (`NODE_NOT_IN_PAGE_FLAGS`).
     pub const fn with_section(self, nr: u64, width: u32) -> Self {
         let node_fits = 64 - width >= Self::NODE_SHIFT + Self::NODE_WIDTH;
         let node_and_zone = if node_fits { self.0 } else { self.0 & ((1 << Self::NODE_SHIFT) - 1) };
@@ -67,17 +71,17 @@ impl PageLinks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Zone {
-    /// Ordinary memory.
+    /// Ordinary memory; its pages may be unmovable.
     Normal = 2,
-    /// Memory whose pages can be moved away, so that it can go offline again.
+    /// Memory whose pages can be migrated, so that it can be offlined.
     Movable = 3,
-    /// Memory of a device, never onlined.
+    /// Device memory (ZONE_DEVICE), never onlined.
     Device = 4,
 }
 
 impl Page {
-    /// Writes every word of the record, as `__init_single_page` does: links, reference count 1, map count -1, an
-    /// empty list head; then the check word for `pfn` in its `life`-th life.
+    /// Writes every word of the record, as `__init_single_page` does: links, reference count 1, map
+    /// count -1, an empty list head. Then writes the check word for `pfn` in life `life`.
     #[inline(always)]
     pub fn init(&self, links: PageLinks, pfn: Pfn, life: Life) {
         let list_head = (&raw const self.lru).addr() as u64;
@@ -95,41 +99,41 @@ impl Page {
     /// `PG_reserved`: the page belongs to the system, not to the allocator.
     pub const PG_RESERVED: u64 = 1 << 14;
 
-    /// Marks an initialised record reserved.
+    /// Sets `PG_reserved` in an initialised record.
     pub fn set_reserved(&self) {
         self.flags.fetch_or(Self::PG_RESERVED, Ordering::Relaxed);
     }
 
-    /// True if the record is marked reserved.
+    /// True if the record is initialised and `PG_reserved` is set.
     pub fn is_reserved(&self) -> bool {
         !self.is_poisoned() && self.flags() & Self::PG_RESERVED != 0
     }
 
-    /// `PG_hwpoison`: the memory of the page fails.
+    /// `PG_hwpoison`: the memory of the page has failed.
     pub const PG_HWPOISON: u64 = 1 << 22;
 
-    /// Marks the memory of the page as failing.
+    /// Sets `PG_hwpoison`.
     pub fn set_hwpoison(&self) {
         self.flags.fetch_or(Self::PG_HWPOISON, Ordering::Relaxed);
     }
 
-    /// True for a page whose memory fails.
+    /// True if the record is initialised and `PG_hwpoison` is set.
     pub fn is_hwpoison(&self) -> bool {
         !self.is_poisoned() && self.flags() & Self::PG_HWPOISON != 0
     }
 
-    /// The NUMA node in the links. Layouts whose section numbers leave no room for it have 0 there.
+    /// The NUMA node from the links. It is 0 in layouts whose section numbers leave no room for it.
     pub fn node(&self) -> u8 {
         (self.flags() >> PageLinks::NODE_SHIFT) as u8
     }
 
-    /// Moves the page to another zone. Source: `set_page_links`, when a range is onlined.
+    /// Moves the page to another zone, as onlining a range does. Source: `set_page_links`.
     pub fn set_zone(&self, zone: Zone) {
         let others = self.flags() & !PageLinks::ZONE_MASK;
         self.flags.store(others | (zone as u64) << PageLinks::ZONE_SHIFT, Ordering::Relaxed);
     }
 
-    /// The zone in the links; `None` if the record was never initialised.
+    /// The zone from the links; `None` if the record was never initialised.
     pub fn zone(&self) -> Option<Zone> {
         if self.is_poisoned() {
             return None;
@@ -138,13 +142,13 @@ impl Page {
         [Zone::Normal, Zone::Movable, Zone::Device].into_iter().find(|&zone| zone as u64 == number)
     }
 
-    /// Writes the word that is the owner's of the page. Source: `set_page_private`.
+    /// Writes `private`, the word for use by the page's owner. Source: `set_page_private`.
     #[inline(always)]
     pub fn set_private(&self, value: u64) {
         self.private.store(value, Ordering::Relaxed);
     }
 
-    /// Fills the record with ones: there, but not initialised. Source: `page_init_poison`.
+    /// Fills the record with ones: it exists but is not initialised. Source: `page_init_poison`.
     pub fn poison(&self) {
         for word in self.words() {
             word.store(u64::MAX, Ordering::Relaxed);
@@ -153,7 +157,7 @@ impl Page {
         self.refcount.store(-1, Ordering::Relaxed);
     }
 
-    /// True if the record was poisoned and not initialised since.
+    /// True if the record was poisoned and has not been initialised since.
     pub fn is_poisoned(&self) -> bool {
         self.words().into_iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
     }
@@ -173,32 +177,34 @@ impl Page {
         self.flags.load(Ordering::Relaxed)
     }
 
-    /// Section number from the top `width` bits of the flags.
+    /// Section number from the top `width` bits of the flags (classic SPARSEMEM).
     #[inline(always)]
     pub fn section_nr(&self, width: u32) -> u64 {
         self.flags() >> (64 - width)
     }
 
-    /// The check word, as written.
+    /// The check word as stored; [`identity`](Self::identity) decodes it.
     #[inline(always)]
     pub fn check(&self) -> u64 {
         self.check.load(Ordering::Relaxed)
     }
 
-    /// True if this is an initialised record of `pfn`, of whatever life.
+    /// True if this is an initialised record of `pfn`, in any life. Compares the lower 40 bits of
+    /// the pfn.
     pub fn is_of(&self, pfn: Pfn) -> bool {
         let (of, life) = self.identity();
         of.0 == pfn.0 & ((1 << CHECK_PFN_BITS) - 1) && life.0 != 0 && self.refcount.load(Ordering::Relaxed) == 1
     }
 
-    /// The pfn (its lower 40 bits) and life that the check word names.
+    /// The pfn (its lower 40 bits) and the life from the check word.
     pub fn identity(&self) -> (Pfn, Life) {
         let word = self.check() ^ CHECK_SEED;
         (Pfn(word & ((1 << CHECK_PFN_BITS) - 1)), Life(word >> CHECK_PFN_BITS))
     }
 }
 
-/// Which building of a record this is; each boot, hot-add or re-add begins a new life. 24 bits, never 0.
+/// Counts how often the record of a pfn was initialised: each boot, hot-add or re-add begins a new
+/// life. 24 bits, never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Life(u64);
 
@@ -206,7 +212,7 @@ impl Life {
     /// The life of boot memory.
     pub const BOOT: Life = Life(1);
 
-    /// The life after this one; after 2^24 - 1 it begins again at 1.
+    /// The next life; 2^24 - 1 is followed by 1.
     pub const fn next(self) -> Life {
         if self.0 + 1 == 1 << (64 - CHECK_PFN_BITS) { Life(1) } else { Life(self.0 + 1) }
     }

@@ -3,7 +3,8 @@
 use crate::bytes::Bytes;
 use std::fmt;
 
-/// A page-frame number: a physical address divided by the page size of a [`Geometry`](crate::Geometry).
+/// A page-frame number: a physical address divided by the page size of a
+/// [`Geometry`](crate::Geometry).
 ///
 /// Any `u64` may be asked about; a lookup answers "not valid" for numbers that no machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +17,7 @@ impl fmt::Display for Pfn {
     }
 }
 
-/// Page frames from `start` (included) to `end` (excluded). Never runs backwards and never wraps.
+/// Page frames from `start` (included) to `end` (excluded). `start <= end` always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PfnRange {
     start: u64,
@@ -24,12 +25,13 @@ pub struct PfnRange {
 }
 
 impl PfnRange {
-    /// The range `[start, end)`; `None` if it would run backwards.
+    /// The range `[start, end)`; `None` if `start > end`.
     pub const fn new(start: u64, end: u64) -> Option<Self> {
         if start <= end { Some(Self { start, end }) } else { None }
     }
 
-    /// `nr_pages` frames from `start` on; `None` if they would run past the last number.
+    /// The range of `nr_pages` frames that begins at `start`; `None` if its end would overflow a
+    /// `u64`.
     pub const fn from_len(start: u64, nr_pages: u64) -> Option<Self> {
         match start.checked_add(nr_pages) {
             Some(end) => Some(Self { start, end }),
@@ -37,22 +39,22 @@ impl PfnRange {
         }
     }
 
-    /// First frame.
+    /// The first pfn of the range; equal to [`end`](Self::end) if it is empty.
     pub const fn start(self) -> u64 {
         self.start
     }
 
-    /// One past the last frame.
+    /// The pfn after the last one of the range.
     pub const fn end(self) -> u64 {
         self.end
     }
 
-    /// Number of frames.
+    /// Number of page frames in the range.
     pub const fn nr_pages(self) -> u64 {
         self.end - self.start
     }
 
-    /// True if there is no frame in it.
+    /// True if the range has no page frames.
     pub const fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -62,7 +64,7 @@ impl PfnRange {
         self.start <= pfn.0 && pfn.0 < self.end
     }
 
-    /// True if both ranges share a frame.
+    /// True if the ranges share a page frame.
     pub const fn overlaps(self, other: PfnRange) -> bool {
         self.start < other.end && other.start < self.end
     }
@@ -72,13 +74,14 @@ impl PfnRange {
         self.start <= other.start && other.end <= self.end
     }
 
-    /// The frames in both ranges, if any.
+    /// The page frames that are in both ranges; `None` if there are none.
     pub fn intersect(self, other: PfnRange) -> Option<PfnRange> {
         let both = PfnRange { start: self.start.max(other.start), end: self.end.min(other.end) };
         (both.start < both.end).then_some(both)
     }
 
-    /// The range widened to multiples of `granule_pages` (a power of two); saturates at the last number.
+    /// The range widened to multiples of `granule_pages` (a power of two); saturates at the last
+    /// number.
     pub const fn round_out(self, granule_pages: u64) -> PfnRange {
         let mask = granule_pages - 1;
         let end = match self.end.checked_add(mask) {
@@ -88,7 +91,8 @@ impl PfnRange {
         PfnRange { start: self.start & !mask, end }
     }
 
-    /// The range narrowed to multiples of `granule_pages` (a power of two); `None` if nothing is left.
+    /// The range shrunk to multiples of `granule_pages` (a power of two); `None` if nothing is
+    /// left.
     pub fn round_in(self, granule_pages: u64) -> Option<PfnRange> {
         let mask = granule_pages - 1;
         let start = self.start.checked_add(mask)? & !mask;
@@ -96,7 +100,8 @@ impl PfnRange {
         (start < end).then_some(PfnRange { start, end })
     }
 
-    /// The pieces of the range between multiples of `granule_pages` (a power of two), in order.
+    /// Splits the range at multiples of `granule_pages` (a power of two); the pieces are in
+    /// ascending order.
     pub fn split_at_multiples(self, granule_pages: u64) -> impl DoubleEndedIterator<Item = PfnRange> + Clone {
         let first = self.start / granule_pages;
         let last = if self.is_empty() { first } else { (self.end - 1) / granule_pages + 1 };
@@ -106,7 +111,7 @@ impl PfnRange {
         })
     }
 
-    /// The range in bytes of physical address space, for messages.
+    /// The range as physical addresses, for messages.
     pub const fn phys(self, page_shift: u32) -> PhysSpan {
         PhysSpan { range: self, page_shift }
     }
@@ -118,10 +123,11 @@ impl fmt::Display for PfnRange {
     }
 }
 
-/// A [`PfnRange`] that prints as physical addresses, last byte included, and a size.
+/// A [`PfnRange`] that prints as physical addresses and a size, e.g. `0x140000000-0x1401fffff (2
+/// MiB)`. The end is inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhysSpan {
-    /// The frames.
+    /// The page frames.
     pub range: PfnRange,
     /// log2 of the page size in bytes.
     pub page_shift: u32,
@@ -129,7 +135,7 @@ pub struct PhysSpan {
 
 impl fmt::Display for PhysSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Wide: a range of frames near u64::MAX has no 64-bit address.
+        // 128 bits: the physical address of a pfn near u64::MAX does not fit into 64.
         let start = u128::from(self.range.start) << self.page_shift;
         let end = u128::from(self.range.end) << self.page_shift;
         let size = u64::try_from(end - start).unwrap_or(u64::MAX);

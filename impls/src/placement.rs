@@ -1,6 +1,7 @@
-//! Where the records of hot-added memory lie: in RAM, or on the device that is added.
+//! Where the records of added memory are stored: in RAM, or on the added device.
 //!
-//! Architectures differ in what they take from an altmap (`mm/sparse-vmemmap.c` and each `vmemmap_populate`):
+//! Architectures differ in which records they store in an altmap (`mm/sparse-vmemmap.c` and each
+//! `vmemmap_populate`):
 //!
 //! | | whole section | part of a section |
 //! | --- | --- | --- |
@@ -17,19 +18,22 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Decides where records lie. A type, not a switch: lookups are the same either way and pay for neither.
+/// Decides where records are stored. It is a type, not a run-time switch, so that lookups are not
+/// affected.
 pub trait Placement: Debug + Default + Send + 'static {
-    /// Name of the VMEMMAP layout that places its records so.
+    /// Name of the VMEMMAP layout with this placement, e.g. `dax`.
     const LAYOUT_ID: &'static str;
-    /// One line for people.
+    /// One-line description for people.
     const ABOUT: &'static str;
-    /// Which records can lie on the device.
+    /// Which records can be stored on the device.
     const ON_DEVICE: DeviceRecords;
 
-    /// Backs the records of a stretch, which are those of a `whole_section` or of a part.
+    /// Backs the records of a stretch. `whole_section` says whether they are all the records of a
+    /// section.
     ///
     /// # Errors
-    /// [`PlaceError`]; the stretch is then reserved as before, and the altmap's counts are what they were.
+    /// [`PlaceError`]. The stretch is then reserved as before, and the altmap's counts are
+    /// unchanged.
     fn populate(
         &mut self,
         vmem: &Vmem,
@@ -38,24 +42,24 @@ pub trait Placement: Debug + Default + Send + 'static {
         altmap: Option<&Arc<Altmap>>,
     ) -> Result<(), PlaceError>;
 
-    /// Takes the records of stretches away, wherever they lie.
+    /// Releases the records of `stretches`, in RAM and on devices.
     ///
     /// # Errors
-    /// The kernel refuses a mapping; every record is then still there, with what was written to it.
+    /// The kernel refuses a mapping. All records are then still mapped, with their contents.
     fn depopulate(&mut self, vmem: &Vmem, stretches: &[Stretch]) -> Result<(), VmemError>;
 }
 
-/// Why records found no place.
+/// Why records could not be backed.
 #[derive(Debug)]
 pub enum PlaceError {
     /// The altmap has too few pages left.
     AltmapExhausted {
-        /// Pages of the next block.
+        /// Pages of the block that could not be allocated.
         need: u64,
-        /// Pages left.
+        /// Free pages in the altmap.
         left: u64,
     },
-    /// Memory or address space.
+    /// Memory or address space could not be provided.
     Vmem(VmemError),
 }
 
@@ -65,7 +69,7 @@ impl From<VmemError> for PlaceError {
     }
 }
 
-/// Records in RAM, whatever altmap is given.
+/// Stores all records in RAM, and ignores an altmap.
 #[derive(Debug, Default)]
 pub struct InMemory;
 
@@ -83,19 +87,19 @@ impl Placement for InMemory {
     }
 }
 
-/// What an architecture takes from an altmap.
+/// Which records an architecture stores in an altmap.
 pub trait AltmapPolicy: Debug + Default + Send + 'static {
-    /// Name of the VMEMMAP layout that follows it.
+    /// Name of the VMEMMAP layout with this policy.
     const LAYOUT_ID: &'static str;
-    /// One line for people.
+    /// One-line description for people.
     const ABOUT: &'static str;
-    /// Which records it puts there.
+    /// Which records are stored in the altmap.
     const SERVES: DeviceRecords;
-    /// Base pages where there is no aligned block.
+    /// True if base pages are used when the altmap has no aligned block.
     const BASE_PAGES: bool;
 }
 
-/// Every record, in base pages if need be, as on arm64.
+/// All records, in base pages if necessary, as on arm64.
 #[derive(Debug, Default)]
 pub struct AnyPart;
 
@@ -118,20 +122,20 @@ impl AltmapPolicy for WholeSections {
     const BASE_PAGES: bool = false;
 }
 
-/// Records on the device when an altmap is given, as far as a policy goes; else in RAM.
+/// Stores records on the device if an altmap is given and the policy allows it; otherwise in RAM.
 #[derive(Debug, Default)]
 pub struct OnDevice<A: AltmapPolicy = AnyPart> {
-    /// What is mapped from devices, by the offset of the first byte of records.
+    /// Device mappings, by the offset of their first byte in the records' address range.
     extents: BTreeMap<u64, Extent>,
     policy: PhantomData<A>,
 }
 
-/// Records in one piece on one device.
+/// Records that are contiguous on one device.
 #[derive(Clone, Debug)]
 struct Extent {
     len: u64,
     altmap: Arc<Altmap>,
-    /// First page of the altmap that holds them.
+    /// Pfn of the first altmap page that holds them.
     pfn: u64,
 }
 
@@ -140,7 +144,7 @@ impl Extent {
         self.altmap.device_offset(self.pfn)
     }
 
-    /// The part from `skip` bytes on, `len` bytes long.
+    /// The part of `len` bytes that begins at offset `skip`.
     fn part(&self, skip: u64, len: u64, page_bytes: u64) -> Extent {
         Extent { len, altmap: Arc::clone(&self.altmap), pfn: self.pfn + skip / page_bytes }
     }
@@ -151,9 +155,9 @@ fn page_bytes() -> u64 {
 }
 
 impl<A: AltmapPolicy> OnDevice<A> {
-    /// The extents that touch a stretch, cut to it, with their offsets.
+    /// The extents that overlap a stretch, clipped to it, with their offsets.
     fn cut(&self, stretch: Stretch) -> Vec<(u64, Extent)> {
-        // The extent that begins before the stretch may reach into it.
+        // The extent that begins before the stretch may overlap it.
         let from = self.extents.range(..=stretch.offset).next_back().map_or(stretch.offset, |(&offset, _)| offset);
         let touching = self.extents.range(from..stretch.end());
         let cut = touching.filter_map(|(&offset, extent)| {
@@ -164,7 +168,8 @@ impl<A: AltmapPolicy> OnDevice<A> {
         cut.collect()
     }
 
-    /// Forgets a piece that [`cut`](Self::cut) gave; what is left of its extent on either side stays.
+    /// Removes a piece that [`cut`](Self::cut) returned. The rest of its extent on either side
+    /// stays.
     fn forget(&mut self, offset: u64, len: u64) {
         let Some((&start, _)) = self.extents.range(..=offset).next_back() else { return };
         let Some(whole) = self.extents.remove(&start) else { return };
@@ -177,8 +182,9 @@ impl<A: AltmapPolicy> OnDevice<A> {
         }
     }
 
-    /// Blocks for `nr_pages`, in as few pieces as the altmap allows: one aligned block, else page by page, as arm64
-    /// falls back to base pages. Neighbouring pages are one piece, since each mapping costs more than its pages.
+    /// Allocates `nr_pages` in as few pieces as possible: one aligned block, else single pages, as
+    /// arm64 falls back to base pages. Adjacent pages are merged into one piece, because a mapping
+    /// costs more than its pages.
     fn blocks(vmem: &Vmem, altmap: &Altmap, nr_pages: u64) -> Result<Vec<(u64, u64)>, PlaceError> {
         if !vmem.faults().allow(Seam::AltmapBlock) {
             return Err(PlaceError::AltmapExhausted { need: nr_pages, left: altmap.nr_free() });
@@ -236,7 +242,8 @@ impl<A: AltmapPolicy> Placement for OnDevice<A> {
             Ok(()) => self.extents.extend(mapped),
             Err(_) => {
                 for (offset, extent) in mapped {
-                    // Back to the mappings there were a moment ago: there is room for those.
+                    // This restores the mappings of a moment ago, so the mapping limit cannot be
+                    // exceeded.
                     let undone = vmem.unmap_device(Stretch { offset, len: extent.len });
                     debug_assert!(undone.is_ok(), "{undone:?}");
                 }
@@ -248,8 +255,8 @@ impl<A: AltmapPolicy> Placement for OnDevice<A> {
     }
 
     fn depopulate(&mut self, vmem: &Vmem, stretches: &[Stretch]) -> Result<(), VmemError> {
-        // First what lies on devices: until the last of it is unmapped, all of it can be mapped again, for the devices keep
-        // the records.
+        // Device mappings first: until the last one is removed, all of them can be restored,
+        // because the devices keep the records.
         let on_device: Vec<(u64, Extent)> = stretches.iter().flat_map(|&stretch| self.cut(stretch)).collect();
         for (done, (offset, extent)) in on_device.iter().enumerate() {
             if let Err(error) = vmem.unmap_device(Stretch { offset: *offset, len: extent.len }) {
@@ -257,7 +264,7 @@ impl<A: AltmapPolicy> Placement for OnDevice<A> {
                 return Err(error);
             }
         }
-        // Then what lies in RAM, which the kernel drops in one way or another.
+        // Then the records in RAM, which the kernel can drop in several ways.
         for (done, stretch) in self.in_ram(stretches).into_iter().enumerate() {
             if let Err(error) = vmem.depopulate(stretch) {
                 debug_assert!(done == 0, "{stretch:?}: {error}");
@@ -275,7 +282,7 @@ impl<A: AltmapPolicy> Placement for OnDevice<A> {
 }
 
 impl<A: AltmapPolicy> OnDevice<A> {
-    /// The parts of stretches that no extent covers.
+    /// The parts of `stretches` that no extent covers.
     fn in_ram(&self, stretches: &[Stretch]) -> Vec<Stretch> {
         let mut in_ram = Vec::new();
         for &stretch in stretches {
@@ -290,7 +297,8 @@ impl<A: AltmapPolicy> OnDevice<A> {
         in_ram
     }
 
-    /// Undoes unmapping. The mappings of a moment ago have room.
+    /// Restores unmapped extents. The mapping limit cannot be exceeded, because they existed a
+    /// moment ago.
     fn map_again(vmem: &Vmem, extents: &[(u64, Extent)]) {
         for (offset, extent) in extents {
             let stretch = Stretch { offset: *offset, len: extent.len };

@@ -1,4 +1,4 @@
-//! What every layout tests before it adds or removes a range.
+//! The checks that every layout makes before it adds or removes a range.
 
 use crate::altmap::Binding;
 use crate::error::HotplugError;
@@ -8,16 +8,17 @@ use crate::memmap::AddParams;
 use crate::pfn::PfnRange;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-/// The grid on which ranges may be added and removed.
+/// The alignment rule for added and removed ranges.
 pub(crate) struct Grid {
-    /// Multiples of this many page frames.
+    /// Start and end must be multiples of this many page frames.
     pub(crate) granule_pages: u64,
-    /// Whose rule it is, for messages.
+    /// Origin of the rule, for error messages.
     pub(crate) rule: &'static str,
 }
 
 impl Grid {
-    /// A range that is not empty, on the grid and inside the physical space: `check_pfn_span`.
+    /// Checks that the range is not empty, aligned and inside the physical address space:
+    /// `check_pfn_span`.
     pub(crate) fn check<G: Geometry>(&self, range: PfnRange) -> Result<(), HotplugError> {
         check_space::<G>(range)?;
         let span = range.phys(G::PAGE_SHIFT);
@@ -35,7 +36,7 @@ impl Grid {
     }
 }
 
-/// A range that is not empty, and inside the physical space.
+/// Checks that the range is not empty and inside the physical address space.
 pub(crate) fn check_space<G: Geometry>(range: PfnRange) -> Result<(), HotplugError> {
     let span = range.phys(G::PAGE_SHIFT);
     if range.is_empty() {
@@ -49,8 +50,9 @@ pub(crate) fn check_space<G: Geometry>(range: PfnRange) -> Result<(), HotplugErr
     Ok(())
 }
 
-/// The altmap of an addition, if any, belongs to the range: the first checks of `__add_pages`. It is the layout's as long as the
-/// addition goes on, and from then on if it holds records.
+/// Checks that the altmap of an addition, if any, matches the range: the first checks of
+/// `__add_pages`. The altmap is bound to the layout during the addition, and afterwards as long as
+/// it holds records.
 pub(crate) fn check_altmap<'a, G: Geometry>(
     range: PfnRange,
     how: &'a AddParams,
@@ -67,7 +69,8 @@ pub(crate) fn check_altmap<'a, G: Geometry>(
     altmap.bind(layout.id()).map(Some).ok_or(HotplugError::AltmapOfAnother { span })
 }
 
-/// The writer's lock. A thread that holds a reader does not wait for it: the one who has it may be waiting for that reader.
+/// Takes the writer's lock. A thread that holds a reader does not wait for the lock, because its
+/// owner may be waiting for that reader.
 pub(crate) fn lock_writer<'a, T>(writer: &'a Mutex<T>, grace: &Grace) -> Result<MutexGuard<'a, T>, HotplugError> {
     if !grace.held_by_this_thread() {
         return writer.lock().map_err(|_| HotplugError::Poisoned);

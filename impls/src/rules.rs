@@ -1,68 +1,88 @@
-//! Whose rules a VMEMMAP layout and its machine follow: Linux before the sub-section series, the series as posted, or since.
+//! The kernel version whose rules a VMEMMAP layout and its machine follow: before the sub-section
+//! series, the series as posted, or since the merge.
 //!
-//! Zero-sized types, not switches: what a rule decides is decided when the layout is compiled. A set of rules is written
-//! down as what differs from [`RuleSet::MERGED`]; the bugs (B-…) are those found after the series was posted.
+//! Rules are zero-sized types, not run-time switches: each rule is resolved when the layout is
+//! compiled. A set of rules is written as its differences from [`RuleSet::MERGED`]. The bugs (B-…)
+//! are those found after the series was posted.
 
 use crate::memmap::Validity;
 use std::fmt::Debug;
 
-/// Rules of a time. A set of one's own begins as [`RuleSet::MERGED`] and changes fields of it.
+/// The rules of one kernel version. To define your own, start with [`RuleSet::MERGED`] and change
+/// fields.
 pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
-    /// Name of the layout that follows them with records in RAM; `None` for the rules of today, which need no name.
+    /// Name of the layout that follows these rules with records in RAM, e.g. `vmemmap-section`.
+    /// `None` for the current rules: the placement of the records then names the layout
+    /// (`subsection`, `dax`, `dax-x86`).
     const LAYOUT_ID: Option<&'static str>;
-    /// One line for people, where the layout has a name of its own.
+    /// One-line description for people; empty if [`LAYOUT_ID`](Self::LAYOUT_ID) is `None`.
     const ABOUT: &'static str;
-    /// What they say.
+    /// The rules themselves.
     const SET: RuleSet;
 }
 
-/// What rules decide.
+/// One boolean or value per rule. The field comments state the meaning of `true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleSet {
-    /// What is valid.
+    /// The unit of memory for which `pfn_valid` is true.
     pub validity: Validity,
-    /// Memory comes and goes in whole sections, and a mapping is rounded outwards to them.
+    /// Memory is added and removed in whole sections, and a mapping is rounded outwards to them.
     pub whole_sections: bool,
-    /// Whose grid it is, for messages.
+    /// Names the origin of the alignment rule, for error messages.
     pub grid: &'static str,
-    /// A range off the grid is refused; otherwise it is tracked by the sub-sections that it covers in size.
+    /// A misaligned range is refused. Otherwise it is tracked by as many sub-sections as its size
+    /// covers.
     pub checks_grid: bool,
-    /// The map of a section has 64 bits whatever the section's size, so a sub-section is a 64th of it.
+    /// The map of a section has 64 bits whatever the section's size, so a sub-section is a 64th of
+    /// it.
     pub map_is_one_long: bool,
-    /// Ranges of boot memory that meet in a section add up; otherwise the last one alone counts (B-01).
+    /// Ranges of boot memory in one section are all recorded; otherwise only the last one counts
+    /// (B-01).
     pub boot_bits_add_up: bool,
-    /// Adding what is there is an error; otherwise it is skipped, and reported as success (B-04).
+    /// Adding memory that is present is an error; otherwise it is skipped and reported as success
+    /// (B-04).
     pub overlap_is_an_error: bool,
-    /// Records of a boot section go with the section only; otherwise also with each part removed, while it lives on (B-07).
+    /// Records of a boot section are released only with the whole section; otherwise also with each
+    /// removed part, while the section lives on (B-07).
     pub boot_records_go_whole: bool,
-    /// The word of a section holds the map's address, and is blank once the section is empty (B-13).
+    /// `section_mem_map` holds the coded address of the map, and is cleared once the section is
+    /// empty (B-13).
     pub word_is_kept_right: bool,
-    /// Removal takes the caller's word for whether memory blocks are concerned (patch 6 of the series as posted).
+    /// Removal trusts the caller on whether memory blocks are concerned (patch 6 of the series as
+    /// posted).
     pub removal_takes_restrictions: bool,
-    /// A section that mixes device memory with other memory is marked, and `pfn_to_online_page` asks the mappings (B-06).
+    /// A section that mixes device memory with other memory is marked, and `pfn_to_online_page`
+    /// consults the device mappings (B-06).
     pub taints_mixed_sections: bool,
-    /// The span of ZONE_DEVICE never shrinks, for its records may not be initialised (B-05).
+    /// The span of ZONE_DEVICE never shrinks, because shrinking it would read records that may be
+    /// uninitialised (B-05).
     pub device_zone_only_grows: bool,
-    /// Putting a block online that is not whole fails with EBUSY (`pages_correctly_probed`, until 5.6), since then EINVAL.
+    /// Onlining a memory block with holes fails with EBUSY (`pages_correctly_probed`, until 5.6);
+    /// since then with EINVAL.
     pub block_with_holes_is_busy: bool,
-    /// A namespace is padded to whole sections where others share them (until 5.2; patch 12 of the series).
+    /// A namespace is padded to whole sections if others share its sections (until 5.2; patch 12 of
+    /// the series).
     pub pads_namespaces: bool,
-    /// What lay in the flags and the padding of an info block stays there when a new one is written (until 5.2; patch 11 of the
-    /// series).
+    /// Writing a new info block keeps the old contents of its flags and padding (until 5.2; patch
+    /// 11 of the series).
     pub keeps_stale_fields: bool,
-    /// A namespace whose info block cannot be used is a raw block device (B-15); since then it is refused.
+    /// A namespace with an unusable info block becomes a raw block device (B-15); since then it is
+    /// refused.
     pub unusable_block_is_raw: bool,
-    /// `pfn_valid` holds `rcu_read_lock_sched`, which disables preemption: since Linux 6.8, which fixed B-09 with it.
+    /// `pfn_valid` holds `rcu_read_lock_sched`, which disables preemption: since Linux 6.8, which
+    /// also fixed B-09 thereby.
     pub pfn_valid_disables_preemption: bool,
-    /// Records are backed and written before a sub-section is seen; the kernel sets the bit first in a live section (D-1). Not
-    /// to be chosen from outside: lookups lean on it.
+    /// Records are backed and written before a sub-section is visible. In a live section the kernel
+    /// sets the bit first (D-1). Not public, because lookups rely on it.
     pub(crate) populate_first: bool,
-    /// Records go after the readers of before have gone; the kernel unmaps them at once (D-2). As above.
+    /// Records are released after a grace period; the kernel unmaps them at once (D-2). Not public,
+    /// because lookups rely on it.
     pub(crate) grace_for_records: bool,
 }
 
 impl RuleSet {
-    /// Linux 5.3 (v10 of the series) with every fix since, and with our deviations D-1 to D-4, which are strictly stronger.
+    /// Linux 5.3 (v10 of the series) with every fix since, and with this project's deviations D-1
+    /// to D-4, which give strictly stronger guarantees.
     pub const MERGED: RuleSet = RuleSet {
         validity: Validity::Subsection { early_is_whole: true },
         whole_sections: false,
@@ -86,7 +106,7 @@ impl RuleSet {
     };
 }
 
-/// Linux 5.2: a section is valid or not, and hotplug knows nothing smaller.
+/// Linux 5.2: a section is valid or not, and hotplug works in whole sections.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Before;
 
@@ -118,12 +138,15 @@ impl Rules for Merged {
     const SET: RuleSet = RuleSet::MERGED;
 }
 
-/// The series as posted (v6, April 2019), with its bugs: the foil that the conformance suite must see through.
+/// The series as posted (v6, April 2019), with its bugs: the foil, which the conformance suite must
+/// detect.
 ///
-/// It carries the bugs that give a wrong answer. Those that crashed are left out, since a foil must live: B-03 (a descriptor
-/// looked up before its root was made) and B-09 (a usage freed under its readers). Records that it would free although pages
-/// need them stay, and are counted ([`Accounting::records_lost_bytes`](crate::Accounting::records_lost_bytes)). How v6 knew a
-/// boot section (by the kind of page its usage lay in) is not imitated: the flag stands for it.
+/// The foil has the bugs that give a wrong answer. Those that crash are left out, because the foil
+/// must keep running: B-03 (a descriptor is looked up before its root exists) and B-09 (a usage is
+/// freed under its readers). Records that v6 would free although pages need them stay, and are
+/// counted ([`Accounting::records_lost_bytes`](crate::Accounting::records_lost_bytes)). v6
+/// recognised a boot section by the kind of page that holds its usage. Here the flag
+/// `SECTION_IS_EARLY` is used instead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct V6;
 
@@ -146,8 +169,8 @@ impl Rules for V6 {
     };
 }
 
-/// The lookups of v6 over tables that are kept as today: boot memory reads the sub-section map too, as the cover letter
-/// meant it when it called the cost negligible. For races.
+/// The lookups of v6 over tables that follow the current rules: boot memory reads the sub-section
+/// map too. This is the lookup whose cost the cover letter called negligible. For benchmarks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct V6Lookups;
 

@@ -1,4 +1,5 @@
-//! Section descriptors, usage objects and the two-level table that finds them: shared by the sparse family.
+//! Section descriptors, usage objects and the two-level table that finds them. All SPARSEMEM
+//! layouts share this module.
 //!
 //! ```text
 //!  roots: NR_SECTION_ROOTS pointers        a root: one page of descriptors           usage object (56 bytes)
@@ -9,7 +10,7 @@
 //!                                          └──────────────────────┴─────────┘        └────────────────────┘
 //! ```
 //!
-//! Life of the word:
+//! Values of the `section_mem_map` word:
 //!
 //! | state | value |
 //! | --- | --- |
@@ -20,8 +21,8 @@
 //! | device memory begins or ends inside | with TAINT_ZONE_DEVICE, until it is empty |
 //! | being removed, readers may still be there | as before without HAS_MEM_MAP |
 //!
-//! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives its record.
-//! Source: `include/linux/mmzone.h`, `mm/sparse.c`.
+//! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives
+//! its record. Source: `include/linux/mmzone.h`, `mm/sparse.c`.
 
 use crate::error::{BootError, HotplugError};
 use crate::fault::{Faults, Seam};
@@ -39,41 +40,42 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// Section known to exist.
+/// The section exists.
 pub const SECTION_MARKED_PRESENT: u64 = 1 << 0;
-/// Map and usage may be used.
+/// The section has records; `section_mem_map` and the usage object are valid.
 pub const SECTION_HAS_MEM_MAP: u64 = 1 << 1;
 /// Boot memory, or onlined through a memory block.
 pub const SECTION_IS_ONLINE: u64 = 1 << 2;
-/// Created at boot.
+/// The section was created at boot.
 pub const SECTION_IS_EARLY: u64 = 1 << 3;
-/// Memory of a device shares the section with other memory (Linux 5.12).
+/// Device memory shares the section with other memory (Linux 5.12).
 pub const SECTION_TAINT_ZONE_DEVICE: u64 = 1 << 4;
-/// The flags.
+/// Mask of all flag bits in `section_mem_map`.
 pub const SECTION_FLAGS: u64 = !SECTION_MAP_MASK;
-/// The coded pointer; 6 low bits are flags.
+/// Mask of the coded pointer in `section_mem_map`; the 6 low bits are flags.
 pub const SECTION_MAP_MASK: u64 = !((1 << 6) - 1);
 
-/// The line of a section's descriptor, in load chains.
+/// Name of a section descriptor's cache line, in load chains.
 pub const DESCRIPTOR: &str = "descriptor";
-/// The load of [`Roots::section`].
+/// The load that [`Roots::section`] executes.
 pub const ROOT_POINTER: Load = Load { what: "root pointer", line: "root table", when: When::Always };
-/// The load of [`MemSection::word`].
+/// The load that [`MemSection::word`] executes.
 pub const SECTION_WORD: Load = Load { what: "section word", line: DESCRIPTOR, when: When::Always };
 
-/// `struct mem_section_usage`.
+/// `struct mem_section_usage`: the sub-section map and pageblock flags of a section.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct SectionUsage<M: SubsectionMap> {
-    /// `rcu_head`: the kernel frees usages late. Here the remover waits, but the object keeps its shape.
+    /// `rcu_head`: the kernel frees usages after a grace period through it. Here the remover waits,
+    /// so the field only keeps the object's size.
     rcu: [AtomicU64; 2],
-    /// Active sub-sections.
+    /// A set bit for each present sub-section.
     pub subsection_map: M,
-    /// 4 bits for each pageblock of 2 MiB; 256 bits on x86-64.
+    /// 4 bits for each pageblock of 2 MiB; 256 bits on x86-64. Unused; it keeps the object's size.
     pageblock_flags: [AtomicU64; 4],
 }
 
-/// `struct mem_section`.
+/// `struct mem_section`: the descriptor of a section, 16 bytes.
 #[derive(Debug)]
 #[repr(C)]
 pub struct MemSection<M: SubsectionMap> {
@@ -85,34 +87,39 @@ const _: () = assert!(size_of::<MemSection<crate::subsection_map::BitWords<1>>>(
 const _: () = assert!(size_of::<SectionUsage<crate::subsection_map::BitWords<1>>>() == 56);
 
 impl<M: SubsectionMap> MemSection<M> {
-    /// The word; what it announces is visible to who reads it.
+    /// The coded pointer and flags. An acquire load: what was written before the word was set is
+    /// visible.
     #[inline(always)]
     pub fn word(&self) -> u64 {
         self.section_mem_map.load(Ordering::Acquire)
     }
 
-    /// The usage object, if any.
+    /// The usage object; `None` if the section has none.
     ///
     /// # Safety
-    /// The caller is a reader of the layout or its writer: the object is not freed meanwhile.
+    /// The caller must be a reader of the layout or its writer, so that the object is not freed
+    /// meanwhile.
     #[inline(always)]
     pub unsafe fn usage(&self) -> Option<&SectionUsage<M>> {
-        // SAFETY: the pointer is null or was published after the object was built; the caller keeps it alive.
+        // SAFETY: the pointer is null or was published after the object was built; the caller keeps
+        // it alive.
         unsafe { self.usage.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Publishes a word: everything written before is visible to who reads it.
+    /// Publishes a word with a release store: a reader that sees it also sees everything written
+    /// before.
     pub fn set_word(&self, word: u64) {
         self.section_mem_map.store(word, Ordering::Release);
     }
 
-    /// Publishes a usage object, or null.
+    /// Publishes a usage object, or null, with a release store.
     pub fn set_usage(&self, usage: *mut SectionUsage<M>) {
         self.usage.store(usage, Ordering::Release);
     }
 
-    /// Shows sub-sections whose records are there and written, in the order in which a reader follows back: usage (null if
-    /// there is one), taint of a live section (D-3), bits, word of a blank one. Writer only.
+    /// Publishes sub-sections whose records are backed and initialised. The order is the reverse of
+    /// a reader's: usage pointer (unless `new_usage` is null), taint of a live section (D-3), bits,
+    /// word of a cleared section. Writer only.
     pub fn publish(&self, new_usage: *mut SectionUsage<M>, bits: Range<u32>, taint: u64, coded_map: u64) {
         if !new_usage.is_null() {
             self.set_usage(new_usage);
@@ -130,13 +137,14 @@ impl<M: SubsectionMap> MemSection<M> {
         }
     }
 
-    /// The usage pointer, to keep it over a change or to free it.
+    /// The raw usage pointer, or null. The writer uses it to restore or free the object.
     pub fn usage_ptr(&self) -> *mut SectionUsage<M> {
         self.usage.load(Ordering::Relaxed)
     }
 }
 
-/// What a pfn is found through: the root table as a reader holds it. The kernel loads this pointer from a global.
+/// The root table as a reader holds it: the start of every lookup. The kernel loads this pointer
+/// from a global.
 #[derive(Debug)]
 pub struct Roots<'a, G: Geometry, M: SubsectionMap> {
     table: NonNull<AtomicPtr<MemSection<M>>>,
@@ -152,24 +160,26 @@ impl<G: Geometry, M: SubsectionMap> Clone for Roots<'_, G, M> {
 impl<G: Geometry, M: SubsectionMap> Copy for Roots<'_, G, M> {}
 
 impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
-    /// The descriptor of section `nr`: `__nr_to_section`. Loads: the root pointer. Checks: the number, the root.
+    /// The descriptor of section `nr`: `__nr_to_section`. Loads the root pointer; checks the
+    /// section number and the root.
     #[inline(always)]
     pub fn section(self, nr: u64) -> Option<&'a MemSection<M>> {
         if nr >= G::NR_MEM_SECTIONS {
             return None;
         }
         let (root, index) = (nr / G::SECTIONS_PER_ROOT, nr % G::SECTIONS_PER_ROOT);
-        // SAFETY: nr is below NR_MEM_SECTIONS, so root is below NR_SECTION_ROOTS, the length of the table.
+        // SAFETY: nr is below NR_MEM_SECTIONS, so root is below NR_SECTION_ROOTS, the length of the
+        // table.
         let root = unsafe { self.table.add(root as usize).as_ref() }.load(Ordering::Acquire);
         if root.is_null() {
             return None;
         }
-        // SAFETY: a root holds SECTIONS_PER_ROOT descriptors, is published after it was zeroed and lives as long as the
-        // table, which outlives 'a.
+        // SAFETY: a root holds SECTIONS_PER_ROOT descriptors, is published after it was zeroed and
+        // lives as long as the table, which outlives 'a.
         Some(unsafe { &*root.add(index as usize) })
     }
 
-    /// The descriptor of a pfn that any caller may ask about: `pfn_to_section` behind the checks of `pfn_valid`.
+    /// The descriptor for an arbitrary pfn: `pfn_to_section` after the checks of `pfn_valid`.
     #[inline(always)]
     pub fn section_of_any(self, pfn: u64) -> Option<&'a MemSection<M>> {
         // PHYS_PFN(PFN_PHYS(pfn)) != pfn
@@ -180,16 +190,16 @@ impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
     }
 }
 
-/// A root or usage could not be allocated.
+/// A root page or usage object could not be allocated. The string names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory(pub &'static str);
 
-/// Why a section cannot take an addition.
+/// Why a section cannot accept an addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReserveError {
-    /// This sub-section is active.
+    /// The sub-section with this index in the section is already present.
     Active(u32),
-    /// No usage object.
+    /// A root page or usage object could not be allocated.
     NoMemory(NoMemory),
 }
 
@@ -199,13 +209,13 @@ impl From<NoMemory> for ReserveError {
     }
 }
 
-/// The table with its roots and usages: what the writer manages.
+/// The section table with its roots and usages, as the writer manages it.
 #[derive(Debug)]
 pub struct SectionTable<G: Geometry, M: SubsectionMap> {
     roots: Array<AtomicPtr<MemSection<M>>>,
-    /// Usages of boot sections: one block, never freed singly.
+    /// Usage objects of boot sections: one block, never freed individually.
     boot_usages: Array<SectionUsage<M>>,
-    /// `__highest_present_section_nr`, plus one: grows, never shrinks.
+    /// `__highest_present_section_nr` plus one. It never shrinks.
     end_section: AtomicU64,
     nr_roots: AtomicU64,
     nr_heap_usages: AtomicU64,
@@ -215,14 +225,16 @@ pub struct SectionTable<G: Geometry, M: SubsectionMap> {
 }
 
 impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
-    /// An empty table with usages for `nr_boot_sections`, which [`boot_usage`](Self::boot_usage) hands out.
+    /// An empty table with usage objects for `nr_boot_sections`, available through
+    /// [`boot_usage`](Self::boot_usage).
     ///
     /// # Errors
-    /// [`BootError::NoMemory`].
+    /// [`BootError::NoMemory`] if a table cannot be reserved or allocated.
     pub fn new(nr_boot_sections: usize, config: &Config, faults: Faults) -> Result<Self, BootError> {
         let usage = size_of::<SectionUsage<M>>() as u64;
         let root_table = G::NR_SECTION_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
-        // Twice the root pages: between slabs, which are smaller, each may skip as much to be aligned.
+        // Twice the root pages: aligning each one may skip up to a page after a slab, which is
+        // smaller.
         let most = root_table
             + nr_boot_sections as u64 * usage
             + 2 * G::NR_SECTION_ROOTS * G::PAGE_SIZE
@@ -246,27 +258,27 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         })
     }
 
-    /// Bytes of its memory that lie in huge pages; see
+    /// Bytes of the tables that huge pages back; see
     /// [`Memmap::index_bytes_in_huge_pages`](crate::Memmap::index_bytes_in_huge_pages).
     pub fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.memory.bytes_in_huge_pages()
     }
 
-    /// The view of a reader.
+    /// The root table for a reader.
     pub fn roots(&self) -> Roots<'_, G, M> {
         // SAFETY: a slice pointer is not null.
         let table = unsafe { NonNull::new_unchecked(self.roots.as_ptr().cast_mut()) };
         Roots { table, lifetime: PhantomData }
     }
 
-    /// One past the highest section that was ever present: where a walk may stop.
+    /// One past the highest section number that was ever present: the bound for walks.
     pub fn end_section(&self) -> &AtomicU64 {
         &self.end_section
     }
 
-    /// The `index`-th usage of the boot block.
+    /// The usage object at `index` in the boot block; panics if out of range.
     pub fn boot_usage(&self, index: usize) -> *mut SectionUsage<M> {
-        // Everything in it is changed through atomics, so the shared origin of the pointer is enough.
+        // All fields are atomics, so a pointer from a shared reference may be used for writes.
         ptr::from_ref(&self.boot_usages[index]).cast_mut()
     }
 
@@ -274,11 +286,12 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         Layout::from_size_align(G::PAGE_SIZE as usize, G::PAGE_SIZE as usize).expect("a page is a valid layout")
     }
 
-    /// The descriptor of section `nr`, with its root allocated if need be: `sparse_index_init`. A root, once there,
-    /// stays. Writer only; `nr` lies in the physical space.
+    /// The descriptor of section `nr`; allocates its root page if needed: `sparse_index_init`. Root
+    /// pages are never freed before the table. Writer only; `nr` must lie in the physical address
+    /// space.
     ///
     /// # Errors
-    /// No memory for the root.
+    /// No memory for the root page.
     pub fn section_or_new_root(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
         assert!(nr < G::NR_MEM_SECTIONS, "section {nr} was checked against the physical space");
         let slot = &self.roots[(nr / G::SECTIONS_PER_ROOT) as usize];
@@ -288,25 +301,25 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             }
             let root = self.memory.alloc::<MemSection<M>>(Self::root_layout());
             let root = root.ok_or(NoMemory("a page of section descriptors"))?;
-            // Zero is a descriptor never seen: word 0, no usage.
+            // A zeroed descriptor is an unused one: word 0, no usage.
             slot.store(root.as_ptr(), Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.roots().section(nr).expect("the root was just made sure of"))
     }
 
-    /// Tells walks how far to go, before section `nr` is seen. Writer only. Source: `section_mark_present`, which keeps
-    /// `__highest_present_section_nr` so.
+    /// Extends the bound of walks to include section `nr`, before it becomes visible. Writer only.
+    /// Source: `section_mark_present`, which updates `__highest_present_section_nr`.
     pub fn note_present(&self, nr: u64) {
         if self.end_section.load(Ordering::Relaxed) <= nr {
             self.end_section.store(nr + 1, Ordering::Relaxed);
         }
     }
 
-    /// A zeroed usage object of its own, as `kzalloc` gives it.
+    /// Allocates a zeroed usage object, as `kzalloc` does.
     ///
     /// # Errors
-    /// No memory.
+    /// The allocation failed.
     pub fn new_heap_usage(&self) -> Result<*mut SectionUsage<M>, NoMemory> {
         if !self.faults.allow(Seam::Usage) {
             return Err(NoMemory("a section usage object"));
@@ -318,11 +331,12 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         Ok(usage.as_ptr())
     }
 
-    /// What an addition needs of a section before it is published: that none of `bits` is active, and a usage object. The
-    /// first half of `section_activate`; all or nothing. Null if the section has a usage already.
+    /// Reserves what an addition to a section needs: checks that none of `bits` is set, and
+    /// allocates a usage object if the section has none; otherwise returns null. This is the first
+    /// half of `section_activate`. On an error nothing is changed.
     ///
     /// # Errors
-    /// [`ReserveError`]; a usage that was allocated for it is gone again.
+    /// [`ReserveError`]; a newly allocated usage object is freed.
     pub fn reserve_usage(
         &self,
         section: &MemSection<M>,
@@ -332,7 +346,8 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         let present = section.usage_ptr();
         let new = if present.is_null() { new_usage()? } else { ptr::null_mut() };
         let usage = if present.is_null() { new } else { present };
-        // SAFETY: the writer asks: the usage of the section is freed by nobody else, and a new one is ours.
+        // SAFETY: this is the writer: nobody else frees the section's usage, and a new usage is not
+        // shared yet.
         match unsafe { &*usage }.subsection_map.find(bits, true) {
             None => Ok(new),
             Some(bit) => {
@@ -343,8 +358,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         }
     }
 
-    /// Where a usage came from. By provenance, not by the section's flags: a boot section that was emptied and added
-    /// again is an ordinary section with a boot usage.
+    /// Where a usage object was allocated. The address decides, not the section's flags: a boot
+    /// section that was emptied and added again is an ordinary section with a boot usage. `None`
+    /// for null.
     pub fn usage_kind(&self, usage: *const SectionUsage<M>) -> Option<UsageKind> {
         if usage.is_null() {
             None
@@ -355,24 +371,27 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         }
     }
 
-    /// Frees a usage from the heap; leaves one of the boot block alone.
+    /// Frees a usage object from the heap. Null and objects of the boot block are ignored.
     ///
     /// # Safety
-    /// No reader can reach it: it was never published, or hidden and a grace period has passed.
+    /// No reader can reach it: it was never published, or it was hidden and a grace period has
+    /// passed.
     pub unsafe fn retire_usage(&self, usage: *mut SectionUsage<M>) {
         if self.usage_kind(usage) == Some(UsageKind::Heap) {
             let usage = NonNull::new(usage).expect("null is of no kind");
-            // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody can reach it.
+            // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody
+            // can reach it.
             unsafe { self.memory.free(usage, Layout::new::<SectionUsage<M>>()) };
             self.nr_heap_usages.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Marks whole sections online or offline. Writer only. A section goes online if every one of `whole`, the bits of its map,
-    /// is set, and no device shares it.
+    /// Marks whole sections online or offline. Writer only. A section can go online if each bit of
+    /// its map in `whole` is set, and no device memory shares it.
     ///
     /// # Errors
-    /// Off the grid of sections, a section that is not there, or not as a whole; nothing is changed.
+    /// The range is not made of whole sections, or a section is absent or cannot go online. Nothing
+    /// is changed.
     pub fn set_online(&self, range: PfnRange, online: bool, whole: Range<u32>) -> Result<(), HotplugError> {
         const RULE: &str = "sections go online and offline as a whole";
         Grid { granule_pages: G::PAGES_PER_SECTION, rule: RULE }.check::<G>(range)?;
@@ -397,24 +416,25 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         Ok(())
     }
 
-    /// Number of root pages.
+    /// Number of root pages allocated so far.
     pub fn nr_roots(&self) -> u64 {
         self.nr_roots.load(Ordering::Relaxed)
     }
 
-    /// Number of usages on the heap.
+    /// Number of usage objects on the heap.
     pub fn nr_heap_usages(&self) -> u64 {
         self.nr_heap_usages.load(Ordering::Relaxed)
     }
 
-    /// Bytes of roots, descriptors and usages.
+    /// Bytes of the root table, root pages and usage objects.
     pub fn index_bytes(&self) -> u64 {
         let roots = size_of_val(&*self.roots) as u64 + self.nr_roots() * G::PAGE_SIZE;
         let heap = self.nr_heap_usages() * size_of::<SectionUsage<M>>() as u64;
         roots + size_of_val(&*self.boot_usages) as u64 + heap
     }
 
-    /// Every descriptor of every root, with its number. Writer, or where nothing changes.
+    /// Every descriptor of every root page, with its section number. Call it as the writer, or
+    /// while nothing changes.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &MemSection<M>)> {
         let present = |&(_, root): &(usize, &AtomicPtr<MemSection<M>>)| !root.load(Ordering::Acquire).is_null();
         self.roots.iter().enumerate().filter(present).flat_map(move |(root, _)| {
@@ -424,7 +444,8 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         })
     }
 
-    /// A descriptor taken apart; `None` if it was never seen. The caller is the writer, or holds a reader of the layout.
+    /// The decoded descriptor of section `nr`; `None` if it is blank (word 0, no usage object). The
+    /// caller must be the writer or hold a reader of the layout.
     pub fn state(&self, nr: u64) -> Option<SectionState> {
         let section = self.roots().section(nr)?;
         // SAFETY: the caller is the writer or holds a reader, so no usage is freed meanwhile.
@@ -434,8 +455,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         (section_mem_map != 0 || usage.is_some()).then_some(SectionState { section_mem_map, usage, subsection_map })
     }
 
-    /// A number made from every descriptor that is not blank, and from the accounts. Root pages are left out: they
-    /// stay once made, also when the addition that needed them failed. Writer, or where nothing changes.
+    /// A hash of all descriptors that are not blank, and of the accounts. The number of root pages
+    /// is left out, because they stay even if the addition that needed them failed. Call it as the
+    /// writer, or while nothing changes.
     pub fn digest(&self, accounting: &Accounting) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (nr, _) in self.iter() {
@@ -453,7 +475,8 @@ impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
         for root in &*self.roots {
             let Some(root) = NonNull::new(root.load(Ordering::Relaxed)) else { continue };
             for index in 0..G::SECTIONS_PER_ROOT as usize {
-                // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is left.
+                // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is
+                // left.
                 unsafe { self.retire_usage(root.add(index).as_ref().usage_ptr()) };
             }
             // SAFETY: allocated by `section_or_new_root` with this layout.
@@ -534,7 +557,8 @@ mod tests {
         }
     }
 
-    /// Two of one machine would otherwise share the sets of the cache, and the others would not.
+    /// Otherwise the tables of two layouts of one machine would compete for the same cache sets,
+    /// and other layouts would not.
     #[test]
     fn tables_of_different_seeds_begin_at_different_places_of_a_page() {
         let start = |seed| {
@@ -546,7 +570,7 @@ mod tests {
         assert_eq!(start(1), starts[0]);
     }
 
-    /// A map that notes the word of its section when its bits are set.
+    /// A map that records the word of its section when its bits are set.
     #[derive(Default)]
     struct Spy(BitWords<1>);
 
@@ -576,7 +600,8 @@ mod tests {
         }
     }
 
-    /// D-3: whoever sees a sub-section of a device in a live section must see the section marked, so that it asks whose it is.
+    /// D-3: a reader that sees a sub-section of a device in a live section must see the section's
+    /// taint, so that it consults the device mappings.
     #[test]
     fn a_section_is_marked_before_its_new_bits_and_a_blank_one_announced_after_them() {
         let usage = SectionUsage::<Spy>::default();
@@ -592,8 +617,8 @@ mod tests {
         assert_eq!(usage.subsection_map.words(), [0xff]);
     }
 
-    /// T-16: the first addition to an empty section finds its bits taken. From outside this cannot be reached, so the new
-    /// usage comes with bits that are set.
+    /// T-16: the first addition to an empty section finds its bits already set. The public API
+    /// cannot cause this, so the new usage comes with bits that are set.
     #[test]
     fn t_16_a_conflict_on_the_first_addition_leaves_the_section_blank() {
         let table: Table = table(0);
@@ -606,7 +631,7 @@ mod tests {
         };
         assert_eq!(table.reserve_usage(section, 10..14, preset), Err(ReserveError::Active(12)));
         assert_eq!((table.state(8), section.word(), table.nr_heap_usages()), (None, 0, 0));
-        // What does not conflict is reserved.
+        // Bits that do not conflict are reserved.
         let usage = table.reserve_usage(section, 13..14, preset).unwrap();
         assert!(!usage.is_null() && table.nr_heap_usages() == 1);
         section.set_usage(usage);

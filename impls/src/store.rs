@@ -1,4 +1,5 @@
-//! Where records get their memory from, how much of it they may take, and which sections have any.
+//! The memory for records: what backs it, the limit on it, and the sections whose records are
+//! backed.
 
 use crate::backing::RamBacking;
 use crate::bytes::Bytes;
@@ -6,21 +7,21 @@ use crate::fault::Faults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Memory for the records of one layout.
+/// Where and how one layout allocates the memory for its records.
 #[derive(Clone, Debug)]
 pub struct RecordStore {
-    /// What backs records in RAM.
+    /// Backing store of records in RAM.
     pub backing: RamBacking,
-    /// The limit, shared by all layouts that live together.
+    /// The limit in bytes, shared by all layouts that hold a clone of it.
     pub budget: RecordBudget,
-    /// The sections whose records are backed.
+    /// The sections whose records are backed; all except in sampled runs.
     pub backed: BackedSections,
-    /// Allocations that fail on purpose.
+    /// Fault injection: which allocations fail on purpose.
     pub faults: Faults,
 }
 
 impl RecordStore {
-    /// Private anonymous memory without a limit, every section backed.
+    /// Anonymous private memory for every section, without a limit.
     pub fn unlimited() -> Self {
         Self {
             backing: RamBacking::Anon,
@@ -31,10 +32,11 @@ impl RecordStore {
     }
 }
 
-/// The sections whose records have memory behind them.
+/// The sections whose records are backed by memory.
 ///
-/// The records of a big machine do not fit here, its index does. So the index is always complete, and a sample of
-/// sections, chosen before any layout boots and the same for all, has records that can be read.
+/// The index of a simulated large machine fits into memory, but its records do not. The index
+/// therefore covers every section, and only a sample of sections has readable records. The sample
+/// is chosen before any layout boots and is the same for all layouts.
 #[derive(Clone, Debug)]
 pub enum BackedSections {
     /// Every section.
@@ -44,7 +46,7 @@ pub enum BackedSections {
 }
 
 impl BackedSections {
-    /// Only `sections`.
+    /// Only the given section numbers, in any order; duplicates are ignored.
     pub fn only(sections: impl IntoIterator<Item = u64>) -> Self {
         let mut sections: Vec<u64> = sections.into_iter().collect();
         sections.sort_unstable();
@@ -52,7 +54,7 @@ impl BackedSections {
         Self::Only(sections.into())
     }
 
-    /// Are the records of section `nr` backed?
+    /// True if the records of section `nr` are backed. Cost: a binary search.
     pub fn contains(&self, nr: u64) -> bool {
         match self {
             Self::All => true,
@@ -61,7 +63,7 @@ impl BackedSections {
     }
 }
 
-/// Bytes of records that all layouts holding a clone may back together, in RAM and on devices.
+/// A shared limit on the bytes of records, in RAM and on devices. Clones share one budget.
 #[derive(Clone, Debug)]
 pub struct RecordBudget {
     state: Arc<BudgetState>,
@@ -73,25 +75,25 @@ struct BudgetState {
     used: AtomicU64,
 }
 
-/// A budget that would be exceeded.
+/// Error: an allocation would exceed the [`RecordBudget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} more of records would exceed the limit of {} ({} in use)", Bytes(*need), Bytes(*limit), Bytes(*used))]
 pub struct BudgetExceeded {
-    /// Bytes asked for.
+    /// Bytes requested.
     pub need: u64,
-    /// Bytes in use.
+    /// Bytes in use at the time of the request.
     pub used: u64,
-    /// The limit.
+    /// The limit in bytes.
     pub limit: u64,
 }
 
 impl RecordBudget {
-    /// A budget of `limit` bytes.
+    /// Creates a budget of `limit` bytes; `u64::MAX` means no limit.
     pub fn new(limit: u64) -> Self {
         Self { state: Arc::new(BudgetState { limit, used: AtomicU64::new(0) }) }
     }
 
-    /// Bytes in use.
+    /// Bytes in use by all clones together.
     pub fn used(&self) -> u64 {
         self.state.used.load(Ordering::Relaxed)
     }

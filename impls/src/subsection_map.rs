@@ -1,23 +1,25 @@
-//! The bitmap of a section's active sub-sections.
+//! The bitmap of a section's present sub-sections.
 
 use crate::sync::{AtomicU64, Ordering};
 use std::ops::Range;
 
-/// One bit a sub-section. One writer at a time (the caller holds the layout's writer lock), any number of readers.
+/// One bit per sub-section. One writer at a time (the caller holds the layout's writer lock), any
+/// number of readers.
 ///
-/// Memory of zeroes is an empty map, for usages are allocated so.
+/// Zeroed memory is an empty map, because usages are allocated zeroed.
 ///
-/// Setting is a release and testing an acquire: who sees a bit sees the records that were written before it was set.
+/// Setting is a release and testing an acquire: a reader that sees a bit also sees the records that
+/// were written before it was set.
 pub trait SubsectionMap: Default + Send + Sync + 'static {
     /// Number of bits; 0 for memory models without sub-sections.
     const BITS: u32;
-    /// One load: is `bit` set?
+    /// True if `bit` is set. One load.
     fn test(&self, bit: u32) -> bool;
-    /// Sets `bits`.
+    /// Sets `bits`, with a release store per word.
     fn set(&self, bits: Range<u32>);
-    /// Clears `bits`.
+    /// Clears `bits`, with a release store per word.
     fn clear(&self, bits: Range<u32>);
-    /// The first of `bits` that is `value`.
+    /// The first of `bits` whose value is `value`; `None` if there is none.
     fn find(&self, bits: Range<u32>, value: bool) -> Option<u32>;
     /// The words of the map, lowest bits first.
     fn words(&self) -> Vec<u64>;
@@ -58,7 +60,8 @@ impl<const WORDS: usize> SubsectionMap for BitWords<WORDS> {
         self.0[word].load(Ordering::Acquire) >> (bit % 64) & 1 != 0
     }
 
-    // Plain loads and stores, as in the kernel: writers are serialised, so no read-modify-write is needed.
+    // Plain loads and stores, as in the kernel: writers are serialised, so no read-modify-write is
+    // needed.
     fn set(&self, bits: Range<u32>) {
         for (word, mask) in masks(bits) {
             self.0[word].store(self.0[word].load(Ordering::Relaxed) | mask, Ordering::Release);
@@ -84,7 +87,8 @@ impl<const WORDS: usize> SubsectionMap for BitWords<WORDS> {
     }
 }
 
-/// The map of a memory model that has none: classic SPARSEMEM.
+/// The map of a memory model without sub-sections (classic SPARSEMEM): no bits, and
+/// [`test`](SubsectionMap::test) is always true.
 #[derive(Debug, Default)]
 pub struct NoSubsections;
 

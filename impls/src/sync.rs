@@ -1,4 +1,5 @@
-//! The atomics of the publication and grace protocol: loom's under `--cfg loom`, else the standard library's.
+//! The atomics of the publication and grace period protocols: loom's under `--cfg loom`, otherwise
+//! the standard library's.
 
 #[cfg(loom)]
 pub(crate) use loom::{

@@ -1,5 +1,6 @@
-//! Twins of the publication and grace protocol, wrong on purpose: what `scripts/sanitize` must see reported. Each stands beside
-//! the same thing done right, of which nothing may be reported. Only under `--cfg twin`: they are undefined behaviour.
+//! Deliberately wrong twins of the publication and grace period protocols, which `scripts/sanitize`
+//! must report. Next to each is the correct version, for which nothing may be reported. Only under
+//! `--cfg twin`, because the twins are undefined behaviour.
 //!
 //! Threads are plain (spawn and join) and print nothing, as in `conformance::concurrent`.
 
@@ -16,22 +17,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The sub-section that comes or goes.
+/// The sub-section that is added or removed.
 const BIT: u32 = 5;
 
-/// A record with a plain word, as the kernel's are, and the map that announces it. The real records are atomics throughout, so
-/// that on them no order of memory would be missed.
+/// A record with a plain word, as in the kernel, and the map that announces it. Real records
+/// consist of atomics, on which the sanitizer would not report a missing ordering.
 #[derive(Default)]
 struct Published<M> {
     map: M,
     record: UnsafeCell<u64>,
 }
 
-// SAFETY: it holds for maps that release and acquire: the record is written before its bit is set and read by who saw the
-// bit. The twin breaks this.
+// SAFETY: it holds for maps that release and acquire: the record is written before its bit is set
+// and read by who saw the bit. The twin breaks this.
 unsafe impl<M: Sync> Sync for Published<M> {}
 
-/// A writer that populates and then publishes, beside a reader that looks before it reads.
+/// A writer that initialises a record and then publishes it, concurrent with a reader that tests
+/// the bit before it reads.
 fn publish<M: Default + Send + Sync + 'static>(set: fn(&M), test: fn(&M) -> bool) {
     let published = Arc::new(Published::<M>::default());
     let reader = thread::spawn({
@@ -55,7 +57,8 @@ fn right_a_record_is_published_by_the_map() {
     publish::<BitWords<1>>(|map| map.set(BIT..BIT + 1), |map| map.test(BIT));
 }
 
-/// Wrong: nothing orders the record before a bit that is set with a relaxed store, however the reader looks.
+/// Wrong: the bit is set with a relaxed store, so nothing orders the record before it, whatever the
+/// reader does.
 #[test]
 fn wrong_a_record_is_published_with_a_relaxed_store() {
     publish::<AtomicU64>(
@@ -64,11 +67,11 @@ fn wrong_a_record_is_published_with_a_relaxed_store() {
     );
 }
 
-/// A section as the layouts have it: found through the table, looked at under grace.
+/// A section as in the layouts: found through the table, read under a grace period guard.
 struct Machine {
     table: SectionTable<X86_64, BitWords<1>>,
     grace: Grace,
-    /// The reader holds the usage.
+    /// True once the reader has loaded the usage pointer.
     followed: AtomicBool,
     freed: AtomicBool,
 }
@@ -79,15 +82,16 @@ impl Machine {
         self.table.section_or_new_root(8).unwrap()
     }
 
-    /// A reader, correct in itself, that is slow between finding the usage and testing the bit.
+    /// A correct reader that is slow between loading the usage pointer and testing the bit.
     fn look(&self) -> bool {
         let _guard = self.grace.read();
         let section = self.table.roots().section_of_any(8 << 15).unwrap();
         assert_ne!(section.word() & SECTION_HAS_MEM_MAP, 0);
-        // SAFETY: a usage is freed after a grace period, which the guard holds up. The twin breaks this.
+        // SAFETY: a usage is freed after a grace period, which the guard holds up. The twin breaks
+        // this.
         let usage = unsafe { section.usage() }.unwrap();
         self.followed.store(true, Ordering::Release);
-        // A writer that waits for this reader frees nothing meanwhile, so not for ever.
+        // Bounded, because a correct writer waits for this reader before it frees anything.
         let began = Instant::now();
         while !self.freed.load(Ordering::Acquire) && began.elapsed() < Duration::from_millis(200) {
             thread::yield_now();
@@ -96,7 +100,8 @@ impl Machine {
     }
 }
 
-/// A writer that hides a section, waits, and frees its usage, beside a reader that found it before.
+/// A writer that hides a section, waits, and frees its usage, concurrent with a reader that found
+/// it before.
 fn retire(wait: fn(&Grace)) {
     let table = SectionTable::new(0, &Config::default(), Faults::none()).unwrap();
     let (followed, freed) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -127,7 +132,8 @@ fn right_a_usage_is_freed_after_grace() {
     retire(|grace| grace.synchronize().unwrap());
 }
 
-/// Wrong: who found the usage before it was hidden may still follow it, and only a grace period would tell that it does not.
+/// Wrong: a reader that found the usage before it was hidden may still use it; without a grace
+/// period the writer cannot know.
 #[test]
 fn wrong_a_usage_is_freed_without_grace() {
     retire(|_| ());

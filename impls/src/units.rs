@@ -1,5 +1,5 @@
-//! Units of memory that several owners share: which must be backed before a stretch of records is used, and which nobody uses
-//! once it is given up.
+//! Accounting of memory units that several owners share: which units to back before a stretch of
+//! records is used, and which ones nobody uses once it is released.
 //!
 //! ```text
 //!  units    |       0       |       1       |       2       |
@@ -9,33 +9,34 @@
 
 use std::collections::BTreeMap;
 
-/// A stretch of the reserved range, in bytes from its base.
+/// A byte range of the reserved address range, relative to its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// First byte.
+    /// Offset of the first byte.
     pub offset: u64,
     /// Length in bytes.
     pub len: u64,
 }
 
 impl Stretch {
-    /// One past the last byte.
+    /// Offset one past the last byte.
     pub fn end(self) -> u64 {
         self.offset + self.len
     }
 
-    /// From one offset to another; `None` if nothing lies between.
+    /// The stretch `[offset, end)`; `None` if it is empty.
     pub fn from_to(offset: u64, end: u64) -> Option<Self> {
         (offset < end).then(|| Self { offset, len: end - offset })
     }
 
-    /// The whole units (a power of two) inside; `None` if there are none.
+    /// The stretch shrunk to whole units of `unit` bytes (a power of two); `None` if nothing is
+    /// left.
     pub fn round_in(self, unit: u64) -> Option<Self> {
         Self::from_to((self.offset + (unit - 1)) & !(unit - 1), self.end() & !(unit - 1))
     }
 }
 
-/// What is in use of units that have several owners.
+/// Bytes in use of the units that have several owners.
 ///
 /// | units of a stretch | in the table |
 /// | --- | --- |
@@ -54,23 +55,25 @@ impl Units {
         Self { len, used: BTreeMap::new() }
     }
 
-    /// A stretch of whole units shares none: the usual case, and the cheap one.
+    /// True if the stretch consists of whole units and shares none. This is the common case and
+    /// takes the fast path.
     fn shares_none(&self, stretch: Stretch) -> bool {
         (stretch.offset | stretch.len) & (self.len - 1) == 0
     }
 
-    /// Bytes of a unit.
+    /// Size of a unit in bytes.
     pub fn unit_bytes(&self) -> u64 {
         self.len
     }
 
-    /// Units that are in use in part.
+    /// Number of units that are partly in use.
     #[cfg(test)]
     pub fn nr_shared(&self) -> usize {
         self.used.len()
     }
 
-    /// The units that a stretch fills in part, at most its first and last: number and bytes.
+    /// The units that a stretch fills only in part, at most its first and last: unit number and
+    /// bytes.
     fn edges(&self, stretch: Stretch) -> impl Iterator<Item = (u64, u64)> + use<> {
         let unit = self.len;
         let (first, last) = (stretch.offset / unit, stretch.end().saturating_sub(1) / unit);
@@ -80,7 +83,8 @@ impl Units {
         edges.into_iter().take(if first == last { 1 } else { 2 }).filter(move |&(_, bytes)| bytes < unit)
     }
 
-    /// The whole units of a stretch, less those at its edges that `stays` says are another's too.
+    /// The units that a stretch touches, without those at its edges for which `stays` is true:
+    /// another owner uses them too.
     fn whole(&self, stretch: Stretch, stays: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
         if self.shares_none(stretch) {
             return Some(stretch);
@@ -89,24 +93,24 @@ impl Units {
         let (mut from, mut to) = (stretch.offset / unit, stretch.end().div_ceil(unit));
         for (edge, bytes) in self.edges(stretch) {
             if stays(edge, bytes) {
-                // One edge that is both first and last leaves nothing.
+                // If one unit is both first and last, nothing is left.
                 (from, to) = if edge == from { (from + 1, to) } else { (from, to - 1) };
             }
         }
         Stretch::from_to(from * unit, to * unit)
     }
 
-    /// The units that must be backed before a stretch is used.
+    /// The units that must be backed before `stretch` is used; `None` if all are.
     pub fn to_back(&self, stretch: Stretch) -> Option<Stretch> {
         self.whole(stretch, |edge, _| self.used.contains_key(&edge))
     }
 
-    /// The units that nobody uses once a stretch is given up.
+    /// The units that nobody uses once `stretch` is released; `None` if there are none.
     pub fn to_drop(&self, stretch: Stretch) -> Option<Stretch> {
         self.whole(stretch, |edge, bytes| self.used.get(&edge).unwrap_or(&self.len) > &bytes)
     }
 
-    /// A stretch is in use from now on; it was not.
+    /// Records that `stretch` is in use. It must not be in use yet.
     pub fn enter(&mut self, stretch: Stretch) {
         if self.shares_none(stretch) {
             return;
@@ -120,7 +124,7 @@ impl Units {
         }
     }
 
-    /// A stretch is in use no more; it was.
+    /// Records that `stretch` is no longer in use. It must be in use.
     pub fn leave(&mut self, stretch: Stretch) {
         if self.shares_none(stretch) {
             return;

@@ -1,18 +1,23 @@
-//! The records of a layout: address space for all of them, and the account of what is behind it.
+//! The virtual address range for a layout's records, and the account of the memory that backs it.
 //!
-//! One mapping, readable and writable from the start but without memory (`MAP_NORESERVE`): 1 TiB for the records of a
-//! 46-bit physical space. How memory comes and goes is the affair of its kind ([`Memory`]); here is counted what comes and
-//! goes, and devices are mapped over it. A range that is reserved without access and opened by `mprotect` would cost half
-//! as much again a hot-add, and stop at `max_map_count` islands.
+//! The range is one mapping, readable and writable from the start but without memory
+//! (`MAP_NORESERVE`): 1 TiB for the records of a 46-bit physical address space. [`Memory`]
+//! implements populating and releasing for each kind of backing. This module counts the bytes, and
+//! maps devices over the range. A range reserved with `PROT_NONE` and opened by `mprotect` would
+//! make a hot-add half as expensive again. It would also limit the number of separate backed ranges
+//! to `max_map_count`.
 //!
-//! Memory comes and goes in units: pages of the architecture, or of the backing where those are larger. The records of a
-//! sub-section may be less than a unit (2 KiB of 64 KiB pages, 32 KiB of a huge page), so that a unit has several owners:
-//! [`Units`] counts what is in use of it, and it goes with the last of them. What is given up in a unit that stays is filled
-//! with 0xFD, as the kernel marks unused parts of a leaf.
+//! Memory is populated and released in units: pages of the architecture, or of the backing where
+//! those are larger. The records of a sub-section may be smaller than a unit (2 KiB of 64 KiB
+//! pages, 32 KiB of a huge page), so that several owners share a unit. `Units` counts the bytes
+//! in use per unit, and the last owner releases it. Bytes that are released in a unit that stays
+//! are filled with 0xFD, as the kernel marks unused parts of a leaf.
 //!
-//! Transparent huge pages have base pages as units, so a part of one can go, which splits it. But the kernel may give a
-//! whole one at the first touch of a part: a second table counts the users of each, and what nobody charged goes with the
-//! last of them. With `linux` the kernel never backs more than was asked for, so that table is not needed.
+//! Transparent huge pages have base pages as units, so that a part of one can be released, which
+//! splits it. But the kernel may allocate a whole huge page at the first touch of a part. A second
+//! table therefore counts the users of each huge page. When the last one leaves, the bytes that
+//! were never charged are released too. With the `linux` backing the kernel never backs more than
+//! was requested, so that table is not needed.
 //!
 //! | state of a page | in RAM | device |
 //! | --- | --- | --- |
@@ -24,7 +29,8 @@ use crate::backing::{BASE_ALIGN, BackingError, DaxDevice, Memory, reserve_blocks
 use crate::bytes::Bytes;
 use crate::fault::{Faults, Seam};
 use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
-use crate::units::{Stretch, Units};
+pub use crate::units::Stretch;
+use crate::units::Units;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::io;
@@ -33,57 +39,59 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
-/// What fills the unused part of a unit. Source: `PAGE_UNUSED` of `mm/sparse-vmemmap.c` and `arch/x86/mm/init_64.c`.
+/// Fill pattern for the unused part of a unit. Source: `PAGE_UNUSED` of `mm/sparse-vmemmap.c` and
+/// `arch/x86/mm/init_64.c`.
 const PAGE_UNUSED: u64 = 0xfdfd_fdfd_fdfd_fdfd;
 
-/// Huge pages that a race takes besides records that count against its limit: those of the baseline.
+/// Huge pages that a benchmark run needs in addition to the records under its limit: those of the
+/// baseline.
 const SPARE_HUGE_PAGES: u64 = 16;
 
-/// Huge pages that serve where there is no limit: what verification takes of a map.
+/// Huge pages to suggest when the budget has no limit: enough for verification of a memory map.
 const HUGE_PAGES_WITHOUT_LIMIT: u64 = 64;
 
-/// Why address space or memory was refused.
+/// Why address space or memory could not be provided.
 #[derive(Debug, Error)]
 pub enum VmemError {
-    /// By the backing.
+    /// The backing store refused.
     #[error(transparent)]
     Backing(#[from] BackingError),
-    /// The limit for all layouts together.
+    /// The limit on the records of all layouts would be exceeded.
     #[error(transparent)]
     Budget(#[from] BudgetExceeded),
-    /// A device could not be mapped.
+    /// `mmap` of a device failed.
     #[error("cannot map {} of {device}: {source}", Bytes(*len))]
     MapDevice {
-        /// The device.
+        /// Name of the device, e.g. `dax0.0`.
         device: String,
-        /// Bytes to be mapped.
+        /// Length of the mapping in bytes.
         len: u64,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// A device does not map in pieces so small.
+    /// The requested mapping is not a multiple of the device's mapping unit.
     #[error("{device} maps in units of {}, and {} of records at {offset:#x} of it are no whole units", Bytes(*align), Bytes(*len))]
     DeviceUnit {
-        /// The device.
+        /// Name of the device, e.g. `dax0.0`.
         device: String,
         /// Its mapping unit in bytes.
         align: u64,
-        /// Where on the device.
+        /// Offset on the device in bytes.
         offset: u64,
-        /// Bytes to be mapped.
+        /// Length of the mapping in bytes.
         len: u64,
     },
-    /// A fault on purpose.
+    /// An injected fault: the allocation failed on purpose.
     #[error("memory for {} of records was refused on purpose", Bytes(*len))]
     Injected {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
     },
 }
 
 impl VmemError {
-    /// True if there was no room: the limit on records, a full file system or the pool of huge pages refused. Less would have
-    /// done.
+    /// True if there was not enough room: the limit on records, a full file system, or an exhausted
+    /// huge page pool. A smaller request may succeed.
     pub fn is_no_room(&self) -> bool {
         let of_backing =
             |error: &BackingError| matches!(error, BackingError::Full { .. } | BackingError::HugePages { .. });
@@ -95,16 +103,18 @@ impl VmemError {
     }
 }
 
-/// What is in use.
+/// Which bytes of the range are in use.
 #[derive(Debug)]
 struct Usage {
     units: Units,
-    /// The same of transparent huge pages, whose units are smaller than they.
+    /// The same per transparent huge page, if the backing may allocate those; they are larger than
+    /// its units.
     huge: Option<Units>,
 }
 
 impl Usage {
-    /// A stretch that goes, with the rest of huge pages that nobody else uses.
+    /// Extends `goes`, the units that are released with `given_up`, by the rest of the huge pages
+    /// that nobody else uses.
     fn with_huge_pages(&self, goes: Stretch, given_up: Stretch, end: u64) -> Stretch {
         let Some(whole) = self.huge.as_ref().and_then(|huge| huge.to_drop(given_up)) else { return goes };
         let offset = goes.offset.min(whole.offset);
@@ -112,7 +122,7 @@ impl Usage {
     }
 }
 
-/// Reserved address space, backed piece by piece.
+/// Reserved virtual address space for records, backed on demand.
 #[derive(Debug)]
 pub struct Vmem {
     memory: Memory,
@@ -121,14 +131,15 @@ pub struct Vmem {
     usage: Mutex<Usage>,
     ram_bytes: AtomicU64,
     device_bytes: AtomicU64,
-    /// One bit a last-level page table that was ever needed; the kernel keeps them until the range is unmapped.
+    /// One bit per last-level page table that was ever needed. The kernel keeps such tables until
+    /// the range is unmapped.
     tables: Box<[AtomicU64]>,
     nr_tables: AtomicU64,
 }
 
 impl Vmem {
-    /// Reserves `len` bytes of address space, to be backed in units of `unit` bytes (a power of two) or of the backing's
-    /// pages, whichever are larger.
+    /// Reserves `len` bytes of address space. They are backed in units of `unit` bytes (a power of
+    /// two) or of the backing's pages, whichever are larger.
     ///
     /// # Errors
     /// No address space (`ulimit -v`, strict overcommit), or the machine does not have the backing.
@@ -175,7 +186,7 @@ impl Vmem {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
 
-    /// Bytes that are backed and given back at once.
+    /// Granularity, in bytes, of backing and releasing memory.
     pub(crate) fn unit_bytes(&self) -> u64 {
         self.usage().units.unit_bytes()
     }
@@ -186,16 +197,17 @@ impl Vmem {
     }
 
     fn usage(&self) -> MutexGuard<'_, Usage> {
-        // Whoever panicked under it left it whole: it is changed in one step.
+        // A panic under the lock leaves the value consistent: it is changed in one step.
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The faults of the layout.
+    /// The fault injection of the layout.
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Backs a stretch that is not in use with RAM: zeroed, but for units that another stretch shares.
+    /// Backs a stretch that is not in use with RAM. It is zeroed, except in units that another
+    /// stretch shares.
     ///
     /// # Errors
     /// Over budget, file system full, no memory. The stretch is then reserved as before.
@@ -221,7 +233,8 @@ impl Vmem {
         Ok(())
     }
 
-    /// Gives the RAM of a stretch back, but for units that another stretch shares: there it is filled with 0xFD.
+    /// Releases the RAM of a stretch, except units that another stretch shares; there it is filled
+    /// with 0xFD.
     ///
     /// # Errors
     /// The kernel refuses to drop the pages in any way; the stretch is then in use as before.
@@ -234,7 +247,7 @@ impl Vmem {
             self.ram_bytes.fetch_sub(gone.len, Ordering::Relaxed);
             self.budget.release(gone.len);
         }
-        // What stays of the stretch lies before and after what went.
+        // The parts of the stretch that stay backed are before and after what was released.
         let (left, right) = gone.map_or((stretch.end(), stretch.end()), |gone| (gone.offset, gone.end()));
         let kept = [Stretch::from_to(stretch.offset, left), Stretch::from_to(right, stretch.end())];
         kept.into_iter().flatten().for_each(|kept| self.mark_unused(kept));
@@ -251,10 +264,11 @@ impl Vmem {
         }
     }
 
-    /// A stretch leaves that is not backed itself: the rest of huge pages whose last user it was goes.
+    /// Removes a stretch that is not backed itself. The rest of huge pages whose last user it was
+    /// is released.
     fn leave_huge(&self, usage: &mut Usage, stretch: Stretch) {
         if usage.huge.as_ref().and_then(|huge| huge.to_drop(stretch)).is_some_and(|whole| whole != stretch) {
-            // Without it some memory stays that nobody asked for, until the next time.
+            // If this fails, some uncharged memory stays allocated until the next release.
             let _ = self.memory.give_back(usage.with_huge_pages(stretch, stretch, self.len_bytes()));
         }
         if let Some(huge) = &mut usage.huge {
@@ -262,7 +276,8 @@ impl Vmem {
         }
     }
 
-    /// Who makes more huge pages shall not come back for the next layout's.
+    /// Raises the number of huge pages that the error suggests, so that it also covers the layouts
+    /// that boot next.
     fn foresee(&self, error: BackingError) -> BackingError {
         let BackingError::HugePages { len, page, free, total, more } = error else { return error };
         let to_come = match self.budget.limit() {
@@ -272,37 +287,41 @@ impl Vmem {
         BackingError::HugePages { len, page, free, total, more: more.max(to_come.saturating_sub(free)) }
     }
 
-    /// Fills a stretch of a unit that stays: whoever reads it sees that no record is there.
+    /// Fills a stretch of a unit that stays, so that a reader can tell that no record is there.
     fn mark_unused(&self, stretch: Stretch) {
         let word = size_of::<AtomicU64>() as u64;
         for offset in (stretch.offset..stretch.end()).step_by(word as usize) {
-            // SAFETY: the stretch lies in the range, is backed, and consists of whole words, as records do.
+            // SAFETY: the stretch lies in the range, is backed, and consists of whole words, as
+            // records do.
             let word = unsafe { self.base().add(offset as usize).cast::<AtomicU64>().as_ref() };
             word.store(PAGE_UNUSED, Ordering::Relaxed);
         }
     }
 
-    /// Counts bytes of a device against the limit, before they are mapped.
+    /// Charges bytes of a device to the budget, before they are mapped.
     ///
     /// # Errors
-    /// Over budget.
+    /// The budget is exceeded.
     pub(crate) fn charge_device(&self, len: u64) -> Result<(), VmemError> {
         self.budget.charge(len)?;
         self.device_bytes.fetch_add(len, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes them off again, after they were unmapped. Apart from mapping, so that what is unmapped can be mapped again
-    /// without another layout having taken its share.
+    /// Undoes [`charge_device`](Self::charge_device), after the bytes were unmapped. This is
+    /// separate from unmapping, so that the bytes can be mapped again without another layout having
+    /// taken their share of the budget.
     pub(crate) fn release_device(&self, len: u64) {
         self.device_bytes.fetch_sub(len, Ordering::Relaxed);
         self.budget.release(len);
     }
 
-    /// Maps a piece of a device over a stretch. The bytes were counted by [`charge_device`](Self::charge_device).
+    /// Maps part of a device over a stretch. [`charge_device`](Self::charge_device) must have
+    /// counted the bytes.
     ///
     /// # Errors
-    /// No room on the tmpfs that plays the device, too many mappings. The stretch is then reserved as before.
+    /// The tmpfs that emulates the device is full, or there are too many mappings. The stretch is
+    /// then reserved as before.
     pub(crate) fn map_device(&self, stretch: Stretch, device: &DaxDevice, device_offset: u64) -> Result<(), VmemError> {
         self.check(stretch);
         if !(stretch.offset | stretch.len | device_offset).is_multiple_of(device.align()) {
@@ -315,16 +334,16 @@ impl Vmem {
                 self.enter_huge(&mut self.usage(), stretch);
                 self.note_tables(stretch);
             }
-            // A driver that refuses does so after the kernel has taken the reservation away.
+            // When a driver's mmap fails, the kernel has already removed the reservation.
             Err(_) => self.memory.reserve_again(stretch)?,
         }
         mapped
     }
 
-    /// Maps a fresh reservation over a stretch that a device was mapped to.
+    /// Replaces the device mapping of a stretch by a fresh reservation.
     ///
     /// # Errors
-    /// Too many mappings; the device then stays mapped.
+    /// Too many mappings. The device then stays mapped.
     pub(crate) fn unmap_device(&self, stretch: Stretch) -> Result<(), VmemError> {
         self.check(stretch);
         self.memory.reserve_again(stretch)?;
@@ -332,8 +351,9 @@ impl Vmem {
         Ok(())
     }
 
-    /// Makes a stretch that will never be backed readable without taking memory: records of sections outside the sample.
-    /// Private memory is so already; of a file a look at a hole would take a page, or end in SIGBUS where there is none.
+    /// Makes a stretch that will never be backed readable without allocating memory: records of
+    /// sections outside the sample. Private memory is readable already. In a file, reading a hole
+    /// would allocate a page, or end in SIGBUS if none is free.
     ///
     /// # Errors
     /// Too many mappings.
@@ -353,20 +373,22 @@ impl Vmem {
     fn map_device_over(&self, stretch: Stretch, device: &DaxDevice, offset: u64) -> Result<(), VmemError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
         let (address, len) = (self.memory.address(stretch), stretch.len as usize);
-        // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a reader can reach.
+        // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a
+        // reader can reach.
         let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags, device.file(), device.file_offset(offset)) };
         mapped.map_err(|errno| match too_many_mappings(errno) {
             Some(error) => error.into(),
             None => VmemError::MapDevice { device: device.name().to_owned(), len: stretch.len, source: errno.into() },
         })?;
         let populate = |how| loop {
-            // SAFETY: the stretch is the device that was just mapped; populating changes no contents.
+            // SAFETY: the stretch is the device that was just mapped; populating changes no
+            // contents.
             match unsafe { rustix::mm::madvise(address, len, how) } {
                 Err(Errno::INTR) => {}
                 other => break other,
             }
         };
-        // Blocks of a file that are there are mapped many at a time for a reader; of a tmpfs that is all.
+        // A read fault maps many existing blocks of a file at once; on tmpfs that suffices.
         let populated = match device.read_maps_for_writers() {
             true => populate(Advice::LinuxPopulateRead),
             false => populate(Advice::LinuxPopulateWrite),
@@ -375,13 +397,15 @@ impl Vmem {
         match populated {
             Ok(()) => Ok(()),
             Err(cause) if device.is_file() => {
-                // Says why: a full file system, where populating would say EFAULT and writing end in SIGBUS.
+                // Finds the cause, such as a full file system. Populating reports only EFAULT, and
+                // writing would end in SIGBUS.
                 match reserve_blocks(device.file(), device.file_offset(offset), stretch.len) {
                     Err(Errno::NOSPC) => {
                         Err(tmpfs_is_full(&format!("the tmpfs of {}", device.name()), stretch.len, false).into())
                     }
                     Err(errno) => Err(failed(errno)),
-                    // A kernel without this advice: the blocks are there, and writing the records maps them.
+                    // The kernel lacks this advice: the blocks are allocated now, and writing the
+                    // records maps them.
                     Ok(()) if cause == Errno::INVAL => Ok(()),
                     Ok(()) => Err(failed(cause)),
                 }
@@ -431,7 +455,8 @@ mod tests {
         RamBacking::Tmpfs("/dev/shm".into())
     }
 
-    /// Those with units of base pages that this machine has; of huge pages see `tests/backings.rs`.
+    /// The backings with base-page units that this machine supports; for huge pages see
+    /// `tests/backings.rs`.
     fn backings() -> impl Iterator<Item = RamBacking> {
         let file = RamBacking::File(env!("CARGO_MANIFEST_DIR").into());
         [RamBacking::Anon, RamBacking::Linux, RamBacking::Thp, tmpfs(), file].into_iter().filter(|backing| {
@@ -441,7 +466,8 @@ mod tests {
     }
 
     fn word(vmem: &Vmem, offset: u64) -> &AtomicU64 {
-        // SAFETY: the offset is inside the range and aligned; the range is readable and writable throughout.
+        // SAFETY: the offset is inside the range and aligned; the range is readable and writable
+        // throughout.
         unsafe { vmem.base().add(offset as usize).cast().as_ref() }
     }
 
@@ -487,7 +513,8 @@ mod tests {
         }
     }
 
-    /// The rest of a huge page goes with its last user; were a device no user, its contents would go too.
+    /// The rest of a huge page is released with its last user. If device mappings did not count as
+    /// users, their contents would be lost.
     #[test]
     fn a_device_amid_a_huge_page_keeps_its_data() {
         for backing in backings() {
@@ -524,7 +551,8 @@ mod tests {
             let stretch = Stretch { offset: 0, len: 2 * UNIT };
             vmem.populate(stretch).unwrap();
             word(&vmem, UNIT).store(7, Ordering::Relaxed);
-            // Only the second half: the first is dropped before the kernel meets what it may not drop.
+            // Only the second half is kept: the kernel drops the first half before it reaches the
+            // pages that it refuses to drop.
             let half = Stretch { offset: UNIT, len: UNIT };
             // SAFETY: the stretch is backed.
             if unsafe { rustix::mm::mlock(vmem.memory.address(half), UNIT as usize) }.is_err() {
@@ -553,7 +581,8 @@ mod tests {
         let _ = vmem.depopulate(Stretch { offset: vmem.len_bytes(), len: 4096 });
     }
 
-    /// T-37: records of 56 bytes make the map of a section 1.75 MiB, so sections share leaves of 2 MiB.
+    /// T-37: records of 56 bytes make the map of a section 1.75 MiB, so sections share leaves of 2
+    /// MiB.
     #[test]
     fn t_37_records_of_56_bytes_share_leaves() {
         let vmem = Vmem::reserve(1 << 30, 2 << 20, &RecordStore::unlimited()).unwrap();

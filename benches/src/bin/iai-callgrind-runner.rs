@@ -1,4 +1,5 @@
-//! The runner of iai-callgrind, built with the benches: it need not be installed, and is always of the library's version.
+//! The runner of iai-callgrind, built with the benches, so that it need not be installed and always
+//! matches the version of the library.
 
 use iai_callgrind_runner::error::Error;
 use std::process::ExitCode;

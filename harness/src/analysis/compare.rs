@@ -1,4 +1,4 @@
-//! Runs that are complete, read back, and two of them side by side.
+//! Reads complete runs, and compares two of them.
 
 use crate::analysis::judge::{Comparison as Judgeable, Family, Verdict, judge};
 use crate::analysis::statistics::{Estimate, mean, median};
@@ -15,81 +15,81 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a run folder is not read.
+/// The reasons why a run folder cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// A file is not there, or cannot be read.
+    /// A file is missing or cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// The run was cut short.
+    /// The run is incomplete.
     #[error("{} is no complete run: SHA256SUMS, which is written last, is not there or not whole", path.display())]
     Torn {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// A file is not what was written.
+    /// The checksum of a file does not match.
     #[error("{} is not what the run wrote: its sum in SHA256SUMS is another", path.display())]
     Changed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Not a row.
+    /// A line of `samples.jsonl` is not a valid row.
     #[error("{}, line {line}: {source}", path.display())]
     Row {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Line number, from 1.
         line: usize,
-        /// The cause.
+        /// Where the JSON goes wrong, and how.
         source: serde_json::Error,
     },
-    /// No manifest.
+    /// `manifest.json` is not valid.
     #[error("{}: {source}", path.display())]
     Manifest {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// Where the JSON goes wrong, and how.
         source: serde_json::Error,
     },
-    /// Rows of no machine.
+    /// The run contains no rows.
     #[error("{} has no rows", path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }
 
-/// A run.
+/// A complete run, read from its folder.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Its folder's name.
+    /// Name of the run's folder.
     pub name: String,
-    /// Fingerprint of the machine.
+    /// Id of the machine that made the run.
     pub machine: String,
-    /// Names of its maps, the main one first.
+    /// Names of the maps that were measured on, the main one first.
     pub maps: Vec<String>,
-    /// Its figures.
+    /// All rows of `samples.jsonl`.
     pub rows: Vec<Row>,
 }
 
 impl Run {
-    /// The main map.
+    /// Name of the main map; empty if there is none.
     pub fn map(&self) -> &str {
         self.maps.first().map_or("", String::as_str)
     }
 
-    /// The figures on a map.
+    /// The rows measured on a map.
     pub fn on(&self, map: &str) -> Vec<Row> {
         self.rows.iter().filter(|row| row.map == map).cloned().collect()
     }
 }
 
-/// What a manifest says of the maps.
+/// The part of a manifest that describes maps.
 #[derive(Deserialize)]
 struct Maps {
     map: MapName,
@@ -105,7 +105,7 @@ struct MapName {
 /// Reads a run folder, after checking that it is complete and unchanged.
 ///
 /// # Errors
-/// [`ReadError`].
+/// Returns a [`ReadError`] that names the file or folder.
 pub fn read(folder: &Path) -> Result<Run, ReadError> {
     let read = |path: &Path| fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source });
     if !folder.is_dir() {
@@ -147,53 +147,55 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
     Ok(Run { name, machine, maps, rows })
 }
 
-/// A lookup of a layout.
+/// A lookup case of one layout on one map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Case {
     /// Name of the map.
     pub map: String,
-    /// What is asked.
+    /// The lookup workload.
     #[serde(flatten)]
     pub group: LookupGroup,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory is queried.
     pub memory: Memory,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// What its records were made of.
+    /// Backing store of the layout's records.
     pub backing: String,
 }
 
-/// A case in two runs.
+/// A case that two runs share.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
     /// The case.
     #[serde(flatten)]
     pub case: Case,
-    /// Median over processes before, ns an operation.
+    /// Median over the processes of the earlier run, in ns per operation.
     pub before_ns: f64,
-    /// And after.
+    /// Median over the processes of the later run, in ns per operation.
     pub after_ns: f64,
-    /// After over before: above 1 is slower; absent where either is within three times the loop alone.
+    /// Time after divided by time before; above 1 is slower. `None` if either time is less than
+    /// three times that of the empty loop.
     pub ratio: Option<f64>,
-    /// After less before, in ns an operation.
+    /// Time after minus time before, in ns per operation.
     pub difference_ns: f64,
-    /// Corrected interval of the ratio over processes.
+    /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
-    /// The larger noise floor of the two runs, and what most cases differ by.
+    /// The larger noise floor of the two runs, widened by the change that most cases share.
     pub noise_floor: Option<f64>,
-    /// What may be said of the later run.
+    /// Verdict on the later run.
     pub verdict: Verdict,
 }
 
-/// Two runs.
+/// The comparison of two runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// Cases that both have.
+    /// Cases that both runs contain.
     pub cases: Vec<Compared>,
-    /// Geometric mean of the ratios by layout, over the operations that both have, each with the same weight: pages in random order
-    /// and the walk, on boot and on hot-added memory of each map.
+    /// Geometric mean of the ratios by layout, over the operations that both runs contain.
+    /// Operations have equal weight. Included are lookups of pages in random order and the walk, on
+    /// boot and on added memory of each map.
     pub geometric_means: Vec<(String, f64)>,
-    /// Cases that only one of them has.
+    /// Number of cases that only one of the runs contains.
     pub unshared: usize,
 }
 
@@ -218,7 +220,7 @@ fn noise_floors(rows: &[Row]) -> BTreeMap<(String, LookupGroup, Memory), f64> {
     lines.into_iter().filter_map(|(key, rows)| Some((key, noise_floor_of(&rows)?))).collect()
 }
 
-/// The loop without a lookup, in ns an operation, by map and lookup.
+/// Time of the empty loop in ns per operation, by map and lookup.
 fn loops(rows: &[Row]) -> BTreeMap<(String, LookupGroup), f64> {
     let mut loops: BTreeMap<(String, LookupGroup), f64> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.metric == "floor") {
@@ -229,8 +231,9 @@ fn loops(rows: &[Row]) -> BTreeMap<(String, LookupGroup), f64> {
     loops
 }
 
-/// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not paired: what the machine did
-/// differently during one of them is in the difference. What most cases differ by is taken for that, and widens the noise floor.
+/// Compares the lookups of two runs. Differences up to `margin` are negligible. Runs are not
+/// paired, so a difference can be due to a change in the machine between them. The change that most
+/// cases share is attributed to the machine and widens the noise floor.
 pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     let floors = [noise_floors(&before.rows), noise_floors(&after.rows)];
     let loops = [loops(&before.rows), loops(&after.rows)];
@@ -285,7 +288,8 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
     Comparison { unshared: names.len() - cases.len(), geometric_means, cases }
 }
 
-/// The mean over operations of the means of their log ratios, as a ratio; `None` of nothing.
+/// Averages log ratios within each operation, then over operations, and returns the result as a
+/// ratio. `None` without any log ratios.
 fn mean_of_operations(logs: impl Iterator<Item = (LookupOp, f64)>) -> Option<f64> {
     let mut by_operation: BTreeMap<LookupOp, Vec<f64>> = BTreeMap::new();
     logs.for_each(|(op, log)| by_operation.entry(op).or_default().push(log));
@@ -293,9 +297,10 @@ fn mean_of_operations(logs: impl Iterator<Item = (LookupOp, f64)>) -> Option<f64
     mean(&means).map(f64::exp)
 }
 
-/// Geometric means of the ratios to the reference by layout, and over how many lookups: of each operation the one in random order
-/// (and the walk) that `wanted` takes and that every layout with one of them has. Operations have the same weight, whether they were
-/// measured on boot memory, on added memory or on both.
+/// Geometric means by layout of the ratios to the reference, and the number of lookups they cover.
+/// A lookup is included if it is in random order (or is the walk), `wanted` accepts it, and every
+/// layout with such lookups has it. Operations have equal weight, whether they were measured on
+/// boot memory, on added memory or on both.
 pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) -> (Vec<(String, f64)>, usize) {
     let ratio = |line: &LookupLine, layout: &String| line.cell(layout)?.ratio;
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(|line| wanted(line) && is_of_means(line)).collect();

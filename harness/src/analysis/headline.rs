@@ -1,4 +1,4 @@
-//! The few figures by which layouts, machines and runs are told apart.
+//! The few values that summarise a run, for comparing layouts, machines and runs.
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::summary::{HEADLINES, LookupLine, Summary, headline_group};
@@ -6,10 +6,10 @@ use crate::case::{Addresses, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Memory,
 use crate::record::row::Row;
 use crate::units::{bytes, time};
 
-/// Sizes of hotplug among the headlines: a sub-section and a section.
+/// Hotplug sizes among the headlines in bytes: a sub-section (2 MiB) and a section (128 MiB).
 pub const SIZES: [u64; 2] = [2 << 20, 128 << 20];
 
-/// What a headline is measured in. Less is better.
+/// Unit of a headline. Lower values are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds.
@@ -19,7 +19,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// A value with three digits and its unit.
+    /// Formats a value with three significant digits and its unit.
     pub fn in_words(self, value: f64) -> String {
         match self {
             Unit::Ns => time(value),
@@ -27,7 +27,7 @@ impl Unit {
         }
     }
 
-    /// As columns of data name it.
+    /// Name in data files: `ns` or `bytes`.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Ns => "ns",
@@ -36,58 +36,59 @@ impl Unit {
     }
 }
 
-/// A headline of one layout.
+/// The value of one layout in a headline.
 #[derive(Clone, Debug)]
 pub struct Value {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// The value.
+    /// The value, in [`Headline::unit`].
     pub value: f64,
-    /// It over that of the reference.
+    /// The value divided by that of the reference layout; above 1 is worse.
     pub ratio: Option<f64>,
-    /// Interval of the ratio.
+    /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
-    /// What may be said of it against the best value: of a direct comparison of the two. `None` for the best itself, and for what is
-    /// not judged.
+    /// Verdict of a direct comparison with the layout that has the best value. `None` for that
+    /// layout itself, and if the headline is not judged.
     pub against_best: Option<Verdict>,
-    /// How much more it is than the best, of the same comparison.
+    /// Difference to the best value in that comparison, in [`Headline::unit`].
     pub more: Option<f64>,
 }
 
-/// A headline.
+/// One measure, with the values of all layouts.
 #[derive(Clone, Debug)]
 pub struct Headline {
-    /// What it is of, in words.
+    /// What is measured, in words, e.g. `pfn_valid, boot memory`.
     pub what: String,
-    /// Its unit.
+    /// Unit of all values.
     pub unit: Unit,
-    /// How its values were got, which is what may be said of them.
+    /// How the values were obtained, which limits what can be concluded from them.
     pub kind: Kind,
-    /// Where records lie for those that are compared; empty if it does not matter.
+    /// Backing store of the records in the compared cases; empty if it does not matter.
     pub backing: String,
-    /// By layout, those that have it.
+    /// Values of the layouts that have one.
     pub values: Vec<Value>,
 }
 
-/// How the values of a headline were got.
+/// How the values of a headline were obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Timed in several processes, and judged.
+    /// Times from several processes, with verdicts.
     Judged,
-    /// Medians of one process: there is no interval, and nothing is judged.
+    /// Medians from one process: there are no intervals and no verdicts.
     OneProcess,
-    /// Counted: values that differ differ.
+    /// Exact counts: any difference is real.
     Counted,
 }
 
-/// A place in the order of a headline.
+/// A place in the ranking of a headline.
 #[derive(Clone, Debug)]
 pub struct Rank {
-    /// Of the first place all layouts that are not slower than the best by a verdict; of the others one.
+    /// Ids of the layouts that share the place. The first place may have several, every other place
+    /// has one.
     pub layouts: Vec<String>,
-    /// The best value among them.
+    /// The lowest value among them.
     pub value: f64,
-    /// How much more it is than the best of all.
+    /// Difference to the lowest value of all layouts, in the unit of the headline.
     pub more: f64,
 }
 
@@ -97,8 +98,9 @@ impl Headline {
         self.values.iter().find(|value| value.layout == layout)
     }
 
-    /// Layouts from the best on. Of judged values those share the first place that no verdict calls slower than the best; of others
-    /// those with the same value.
+    /// Ranks the layouts, best first. If values are judged, every layout that no verdict calls
+    /// slower than the best shares the first place. Otherwise, only layouts with the same value
+    /// share it.
     pub fn ranks(&self) -> Vec<Rank> {
         let mut values: Vec<&Value> = self.values.iter().collect();
         values.sort_by(|a, b| a.value.total_cmp(&b.value));
@@ -108,7 +110,7 @@ impl Headline {
             Kind::OneProcess | Kind::Counted => value.value == best,
         };
         let (first, others): (Vec<&Value>, Vec<&Value>) = values.into_iter().partition(|value| is_first(value));
-        // As tables have them.
+        // The same order as in tables.
         let place = |layout: &String| self.values.iter().position(|value| value.layout == *layout);
         let mut layouts: Vec<String> = first.iter().map(|value| value.layout.clone()).collect();
         layouts.sort_by_key(place);
@@ -119,13 +121,14 @@ impl Headline {
         std::iter::once(Rank { layouts, value: best, more: 0.0 }).chain(others.iter().map(rank)).collect()
     }
 
-    /// Is some layout of the first place there only because the run cannot tell it from the best?
+    /// True if a layout shares the first place only because its verdict against the best is
+    /// undecided.
     pub fn is_undecided(&self) -> bool {
         self.values.iter().any(|value| value.against_best == Some(Verdict::Undecided))
     }
 }
 
-/// What memory is called.
+/// Name of the kind of memory in reports.
 pub fn memory_label(memory: Memory) -> &'static str {
     match memory {
         Memory::Boot => "boot memory",
@@ -133,7 +136,7 @@ pub fn memory_label(memory: Memory) -> &'static str {
     }
 }
 
-/// Is a row needed for headlines?
+/// True if a row is needed to compute headlines.
 pub fn is_row_of_one(row: &Row) -> bool {
     let is_lookup = || {
         row.metric == "time"
@@ -153,7 +156,7 @@ pub fn is_row_of_one(row: &Row) -> bool {
     matches!(row.op.as_str(), "footprint" | "boot") || is_lookup() || is_hotplug()
 }
 
-/// The headlines of a map, those that it has.
+/// The headlines for which a map has values.
 pub fn all(summary: &Summary) -> Vec<Headline> {
     let mut headlines = Vec::new();
     for (op, memory) in HEADLINES {
@@ -207,7 +210,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
     headlines
 }
 
-/// A headline with one figure a layout: ratios are of those, and there is no interval.
+/// Makes a headline from one value per layout, with ratios and without intervals.
 fn headline(
     summary: &Summary,
     what: String,
@@ -222,12 +225,13 @@ fn headline(
         let ratio = reference.map(|reference| value / reference);
         Value { layout, value, ratio, interval: None, against_best: None, more: None }
     };
-    // Of what is counted in bytes the backing is no part.
+    // Counts of bytes do not depend on the backing store.
     let backing = if kind == Kind::OneProcess { summary.backing.clone() } else { String::new() };
     Headline { what, unit, kind, backing, values: values.into_iter().map(value).collect() }
 }
 
-/// What the records are made of that a line reads; empty if it reads none. Layouts whose records lie elsewhere are in their names.
+/// Backing store of the records that a line reads; empty if it reads none. Layouts whose records
+/// are elsewhere say so in their names.
 fn backing(line: &LookupLine) -> String {
     let reads = line.group.op.reads_records(line.group.mode);
     let kind =

@@ -1,19 +1,23 @@
-//! Whether records that were to lie in huge pages do.
+//! Checks whether records and index tables for which huge pages were requested are in huge pages.
 
 use crate::record::row::Row;
 use crate::units::three_digits;
 
-/// The metric of a row of the footprint: bytes of a layout that the kernel says lie in huge pages.
+/// Metric of footprint rows: bytes of a layout's records that the kernel reports as being in huge
+/// pages.
 pub const IN_HUGE_PAGES: &str = "records_in_huge_pages";
 
-/// The metric of a row of the footprint: bytes of the memory of a layout's index tables that the kernel says lie in huge pages.
+/// Metric of footprint rows: bytes of a layout's index tables that the kernel reports as being in
+/// huge pages.
 pub const INDEX_IN_HUGE_PAGES: &str = "index_in_huge_pages";
 
-/// Bytes of the records that `linux` puts in one huge page.
+/// Bytes of records that the backing `linux` puts in one huge page.
 const BLOCK: f64 = (2 << 20) as f64;
 
-/// Layouts most of whose records lie in base pages although huge pages were requested: one line each. With `linux` parts of
-/// sections are not expected to be huge: a race has at most one, where a flat array ends. Likewise for index tables.
+/// Warns about layouts most of whose records are in base pages although huge pages were requested,
+/// one line each. Index tables are checked likewise. With the backing `linux`, parts of sections
+/// are not expected to be in huge pages. A race has at most one such part, at the end of a flat
+/// array.
 pub fn warnings(rows: &[Row]) -> Vec<String> {
     let value = |of: &Row, metric: &str| {
         let same = |row: &&Row| row.layout == of.layout && row.memory == of.memory && row.metric == metric;

@@ -1,53 +1,57 @@
-//! Verdicts: the one place where a comparison of times becomes a word.
+//! Verdicts: the only place where a comparison of times is turned into faster, slower, equal or
+//! undecided.
 //!
 //! | verdict | if |
 //! | --- | --- |
 //! | equal | the 90 % interval lies within ± the margin (two one-sided tests at 5 %), and the noise floor is within it too |
 //! | faster, slower | the corrected interval lies beyond the larger of margin and noise floor |
-//! | undecided | else |
+//! | undecided | otherwise |
 //!
-//! Many comparisons are judged at once, so intervals of differences are corrected. The few that are read first (headline and
-//! winners) are a family of their own in which the probability of any wrong difference is at most 5 % (Bonferroni). Of the differences
-//! among all others at most 5 % are expected to be wrong: Benjamini and Hochberg select them, and their intervals have the level
-//! that Benjamini and Yekutieli give to selected intervals (J. Am. Stat. Assoc. 100, 2005).
+//! Many comparisons are judged at once, so the intervals of differences are corrected. The few that
+//! are read first (headline and winners) form a family of their own: the probability of any wrong
+//! difference in it is at most 5 % (Bonferroni). Among all other differences, at most 5 % are
+//! expected to be wrong. Benjamini and Hochberg's procedure selects them, and their intervals have
+//! the level that Benjamini and Yekutieli give for selected intervals (J. Am. Stat. Assoc. 100,
+//! 2005).
 
 use crate::analysis::statistics::Estimate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Differences below this are negligible, unless the user says otherwise: 2 %.
+/// Default margin of equality, as a fraction of the time: differences up to 2 % are negligible.
 pub const MARGIN: f64 = 0.02;
 
-/// Probability of a wrong difference in a family, or expected share of them.
+/// Permitted probability of any wrong difference (headline), or expected share of wrong differences
+/// (rest).
 const ALPHA: f64 = 0.05;
 
-/// What may be said of a comparison.
+/// The verdict on one layout (or run) in comparison with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Takes less time, by more than is negligible and more than noise.
+    /// It takes less time, by more than the margin and the noise floor.
     Faster,
-    /// Takes more.
+    /// It takes more time, by more than the margin and the noise floor.
     Slower,
-    /// The difference is negligible.
+    /// The difference is within the margin.
     Equal,
-    /// The run cannot tell.
+    /// The data do not support any of the others.
     Undecided,
 }
 
 impl Verdict {
-    /// Does it say anything?
+    /// True unless it is [`Self::Undecided`].
     pub fn is_decided(self) -> bool {
         self != Self::Undecided
     }
 
-    /// Is it faster or slower?
+    /// True for [`Self::Faster`] and [`Self::Slower`].
     pub fn is_difference(self) -> bool {
         matches!(self, Self::Faster | Self::Slower)
     }
 
-    /// What it is the other way round.
+    /// The verdict with the two sides exchanged.
     pub fn inverted(self) -> Self {
         match self {
             Self::Faster => Self::Slower,
@@ -56,7 +60,7 @@ impl Verdict {
         }
     }
 
-    /// In reports.
+    /// Name in reports, e.g. `faster`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Faster => "faster",
@@ -73,45 +77,47 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// How many comparisons are corrected for.
+/// The correction for multiple comparisons that applies to a set of comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// At most 5 % for any wrong difference among so many comparisons, or among those that are judged if they are more. Whoever judges
-    /// the best of some against the others has compared all of them.
+    /// The probability of any wrong difference is at most 5 %. The correction is for this number of
+    /// comparisons, or for the number that are judged if that is larger. Comparing the best of
+    /// several layouts with the others counts as comparing all pairs.
     Headline(usize),
-    /// At most 5 % of the differences wrong, on average.
+    /// At most 5 % of the differences are expected to be wrong.
     Rest,
 }
 
 /// A comparison to be judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Comparison {
-    /// The log of the ratio; `None` with too few processes.
+    /// Estimate of the log of the ratio; `None` if there are too few processes.
     pub log_ratio: Option<Estimate>,
-    /// How far apart the same layout was from itself, as a share of the time; `None` without a control.
+    /// Noise floor as a fraction of the time; `None` without a control.
     pub noise_floor: Option<f64>,
 }
 
-/// A comparison that was judged.
+/// The result of judging a [`Comparison`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Judged {
     /// The verdict.
     pub verdict: Verdict,
-    /// The corrected interval of the ratio.
+    /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
-    /// The 95 % interval of this comparison alone.
+    /// The 95 % confidence interval of this comparison alone, without correction.
     pub interval_95: Option<(f64, f64)>,
-    /// The noise floor that it was held against, as a share of the time; `None` without a control.
+    /// The noise floor that was applied, as a fraction of the time; `None` without a control.
     pub noise_floor: Option<f64>,
 }
 
-/// Judges the comparisons of a family; `margin` is what is negligible, as a share of the time.
+/// Judges the comparisons of a family. `margin` is the margin of equality, as a fraction of the
+/// time.
 pub fn judge(family: Family, comparisons: &[Comparison], margin: f64) -> Vec<Judged> {
     let alpha = corrected(family, comparisons, margin);
     comparisons.iter().map(|of| of.judged(alpha, margin)).collect()
 }
 
-/// The probability with which each interval of a family may miss.
+/// The error level of each corrected interval of a family.
 fn corrected(family: Family, comparisons: &[Comparison], margin: f64) -> f64 {
     let mut ps: Vec<f64> =
         comparisons.iter().filter_map(|of| Some(of.log_ratio?.p_beyond(of.threshold(margin)))).collect();
@@ -128,7 +134,8 @@ fn corrected(family: Family, comparisons: &[Comparison], margin: f64) -> f64 {
 }
 
 impl Comparison {
-    /// The log of the ratio beyond which there is a difference.
+    /// The absolute log ratio above which a difference counts: the larger of margin and noise
+    /// floor.
     fn threshold(&self, margin: f64) -> f64 {
         self.noise_floor.map_or(margin, |floor| floor.max(margin)).ln_1p()
     }

@@ -1,4 +1,4 @@
-//! Files of limits: how many instructions an operation may take, by toolchain.
+//! Files of limits: the maximum number of instructions per operation, by toolchain.
 //!
 //! ```toml
 //! ["1.95.0-x86_64-unknown-linux-gnu"]
@@ -18,56 +18,57 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::Spanned;
 
-/// Updates call the C library, whose allocator differs between machines where the compiler is the same: their limits are so
-/// much above what was counted. Lookups call nothing.
+/// Factor between the counts of updates and their limits. Updates call the C library, whose
+/// allocator differs between machines even with the same compiler. Lookups call nothing and need no
+/// headroom.
 pub const UPDATE_HEAD_ROOM: f64 = 1.1;
 
 /// Limits by toolchain, then by case.
 type Limits = BTreeMap<String, BTreeMap<String, f64>>;
 
-/// Limits that cannot be read or written.
+/// An error while a file of limits is read or written.
 #[derive(Debug, Error)]
 pub enum LimitsError {
-    /// A file system says no.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It is not what a file of limits looks like.
+    /// The file does not have the format of a file of limits.
     #[error("{}:{line}: {what}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is expected.
         what: String,
     },
 }
 
-/// Rows that say nothing about limits.
+/// The reasons why rows cannot be checked against limits.
 #[derive(Debug, Error)]
 pub enum CannotJudge {
-    /// No rows at all.
+    /// There are no rows.
     #[error("there are no counts to judge")]
     NoRows,
-    /// Counts of something else than a plain release build.
+    /// The counts are not from a plain release build.
     #[error("the counts were {0}, and limits are of plain release builds")]
     Unusual(String),
-    /// Nothing is known about the compiler.
+    /// The file has no limits for the toolchain.
     #[error("no limits for {toolchain}; there are some for {}; --write makes them from these counts", known.join(", "))]
     NoSuchToolchain {
-        /// The toolchain of the rows.
+        /// Toolchain of the rows.
         toolchain: String,
-        /// Those that the file has.
+        /// Toolchains in the file.
         known: Vec<String>,
     },
 }
 
-/// A file of limits.
+/// The parsed contents of a file of limits.
 #[derive(Clone, Debug)]
 pub struct LimitsFile {
     path: PathBuf,
@@ -78,26 +79,26 @@ pub struct LimitsFile {
 /// A count and its limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judged {
-    /// `pfn_valid/boot/flat`.
+    /// Name of the case, e.g. `pfn_valid/boot/flat`.
     pub name: String,
-    /// Instructions an operation that it may take.
+    /// The limit, in instructions per operation.
     pub limit: f64,
-    /// Those that it took.
+    /// The count, in instructions per operation.
     pub measured: f64,
-    /// Measured less limit.
+    /// The count minus the limit; above 0 exceeds the limit.
     pub difference: f64,
 }
 
-/// What comes of holding counts against limits.
+/// The result of checking counts against limits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Judgement {
-    /// The toolchain of both.
+    /// Toolchain of the counts and of the limits.
     pub toolchain: String,
-    /// Limits that hold.
+    /// Number of limits that hold.
     pub held: usize,
     /// Counts above their limits.
     pub exceeded: Vec<Judged>,
-    /// Counts below their limits. Those of updates have head-room and are not listed.
+    /// Counts below their limits. Updates are not listed, because their limits include headroom.
     pub below: Vec<Judged>,
     /// Cases with a limit that were not counted.
     pub not_counted: Vec<String>,
@@ -105,7 +106,7 @@ pub struct Judgement {
     pub without_limit: Vec<String>,
 }
 
-/// The same text with the names that cases have today; a line stays a line.
+/// Replaces old names of cases by current ones. Lines keep their numbers.
 fn with_current_names(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
         Some((name, rest)) => format!("\"{}\"{rest}", current_name(name)),
@@ -114,7 +115,7 @@ fn with_current_names(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// What is wrong with a name, and what would be right; `None` if it is a case's.
+/// Describes what is wrong with a case name, and what is expected; `None` if the name is valid.
 fn wrong_name(name: &str) -> Option<String> {
     let cases = cases();
     if cases.iter().any(|case| case.limit_name() == name) {
@@ -139,7 +140,7 @@ fn op_exists(op: &str) -> bool {
 
 fn number(value: &toml::Value) -> Option<f64> {
     let number = match value {
-        // Beyond 2^53 there are no such counts.
+        // Counts never exceed 2^53, so the conversion is exact.
         toml::Value::Integer(number) => *number as f64,
         toml::Value::Float(number) => *number,
         _ => return None,
@@ -148,16 +149,16 @@ fn number(value: &toml::Value) -> Option<f64> {
 }
 
 impl LimitsFile {
-    /// Reads a file.
+    /// Reads a file of limits.
     ///
     /// # Errors
-    /// [`LimitsError`], with the line.
+    /// Returns a [`LimitsError`] that names the file, and the line if one is wrong.
     pub fn read(path: &Path) -> Result<Self, LimitsError> {
         let text = fs::read_to_string(path).map_err(|source| LimitsError::Io { path: path.to_owned(), source })?;
         Self::parse(path, text)
     }
 
-    /// A file that is not there yet, or one that is.
+    /// Reads a file of limits, or starts an empty one if it does not exist.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -196,10 +197,11 @@ impl LimitsFile {
         Ok(Self { path: path.to_owned(), text, limits })
     }
 
-    /// Holds counts against the limits of their toolchain.
+    /// Checks counts against the limits of their toolchain.
     ///
     /// # Errors
-    /// [`CannotJudge`].
+    /// Returns a [`CannotJudge`] if there are no rows, no limits for the toolchain, or no plain
+    /// release build.
     pub fn judge(&self, rows: &[InstructionRow]) -> Result<Judgement, CannotJudge> {
         let toolchain = plain(rows)?;
         let Some(limits) = self.limits.get(&toolchain) else {
@@ -225,33 +227,34 @@ impl LimitsFile {
         Ok(judgement)
     }
 
-    /// Makes the section of a toolchain from counts; what else stands in the file stays as it is.
+    /// Replaces the section of a toolchain with limits made from counts. Other parts of the file
+    /// are unchanged.
     ///
     /// # Errors
-    /// The place cannot be written.
+    /// Fails if the file cannot be written.
     ///
-    /// Nothing to make it from: [`CannotJudge`].
+    /// Returns [`CannotJudge`] if limits cannot be made from the rows.
     pub fn write(&self, rows: &[InstructionRow]) -> Result<(), WriteError> {
         let text = with_section(&self.text, &plain(rows)?, rows);
-        // What was put together must be what it was meant to be.
+        // The new text must be a valid file of limits.
         let (path, again) = (self.path.clone(), Self::parse(&self.path, text)?);
         replace(&path, again.text.as_bytes()).map_err(|source| LimitsError::Io { path, source })?;
         Ok(())
     }
 }
 
-/// A section that cannot be written.
+/// The reasons why a section cannot be written.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// There is nothing to make it from.
+    /// Limits cannot be made from the rows.
     #[error(transparent)]
     CannotJudge(#[from] CannotJudge),
-    /// The file.
+    /// The file cannot be parsed or written.
     #[error(transparent)]
     Limits(#[from] LimitsError),
 }
 
-/// The toolchain of rows, if it is one that limits are made for.
+/// Name of the rows' toolchain, if limits apply to it.
 fn plain(rows: &[InstructionRow]) -> Result<String, CannotJudge> {
     let toolchain: &Toolchain = &rows.first().ok_or(CannotJudge::NoRows)?.toolchain;
     toolchain.unusual().map_or_else(|| Ok(toolchain.name()), |how| Err(CannotJudge::Unusual(how)))
@@ -261,12 +264,12 @@ fn is_update(row: &InstructionRow) -> bool {
     row.size_bytes.is_some()
 }
 
-/// A count as a limit.
+/// The limit for a count: the count itself, or with headroom for updates.
 fn limit(row: &InstructionRow) -> f64 {
     if is_update(row) { (row.value * UPDATE_HEAD_ROOM).ceil() } else { row.value }
 }
 
-/// The text with the section of a toolchain in place of the one it had, or at the end.
+/// Replaces the section of a toolchain in the text, or appends it.
 fn with_section(text: &str, toolchain: &str, rows: &[InstructionRow]) -> String {
     let header = format!("[\"{toolchain}\"]");
     let mut section = format!("{header}\n");
@@ -278,7 +281,7 @@ fn with_section(text: &str, toolchain: &str, rows: &[InstructionRow]) -> String 
         let before = text.trim_end();
         return if before.is_empty() { section } else { format!("{before}\n\n{section}") };
     };
-    // A section ends where the next begins, or the comment above that.
+    // A section ends before the next header, or before the comment above that header.
     let next = lines[first + 1..].iter().position(|line| line.trim_start().starts_with('['));
     let mut end = next.map_or(lines.len(), |at| first + 1 + at);
     while end > first + 1 && (lines[end - 1].trim().is_empty() || lines[end - 1].trim_start().starts_with('#')) {

@@ -1,4 +1,4 @@
-//! What rows say: estimates and intervals, verdicts, comparisons, and limits.
+//! Analysis of rows: estimates and confidence intervals, verdicts, comparisons of runs, and limits.
 
 pub mod compare;
 pub mod cover_letter;

@@ -1,13 +1,15 @@
-//! Estimates and intervals: how a figure is made from samples, and what may be said of it.
+//! Estimates and confidence intervals: how values are computed from samples.
 //!
-//! **Estimator.** Noise on a machine is one-sided: whatever interferes makes a slice slower. Within a boot of a layout the estimate is
-//! therefore the lower quartile of its samples, not the median: it stays put while fewer than about half of the slices are inflated
-//! in a way that the system does not tell of. Ratios are made from the samples of rounds in which neither layout was disturbed.
+//! **Estimator.** Noise on a machine is one-sided: interference only makes a slice slower. The
+//! estimate for one boot of a layout is therefore the lower quartile of its samples, not the
+//! median. It stays stable while fewer than about half of the slices suffer interference that the
+//! system does not report. Ratios use only rounds in which neither layout was disturbed.
 //!
-//! **Model.** The unit of replication is the process. A process gives one value a comparison, the mean over its boots of the log of
-//! the ratio. These values are taken to be normally distributed about the true log ratio; intervals are Student's, with one degree of
-//! freedom fewer than processes. Boots are nested in processes, so the luck of placement is in the spread. `statistics/coverage.rs`
-//! simulates bias and coverage.
+//! **Model.** The unit of replication is the process. A process contributes one value per
+//! comparison: the mean over its boots of the log ratio. These values are assumed to be normally
+//! distributed about the true log ratio. Intervals use Student's t distribution, with one degree of
+//! freedom less than there are processes. Boots are nested in processes, so variation due to memory
+//! placement is part of the spread. `statistics/coverage.rs` simulates bias and coverage.
 
 #[cfg(test)]
 mod coverage;
@@ -17,27 +19,28 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::fmt;
 
-/// Processes from which on an interval is told.
+/// Minimum number of processes for a confidence interval.
 pub const PROCESSES_FOR_INTERVAL: usize = 5;
 
-/// Undisturbed samples that a boot must have to count.
+/// Minimum number of undisturbed samples for a boot to be used.
 pub const LEAST_SAMPLES: usize = 2;
 
-/// The quantile of the samples of a boot that stands for them.
+/// The quantile of the samples of a boot that is its estimate.
 const LOW: f64 = 0.25;
 
-/// The least standard error of a log ratio, so that values that agree by chance do not make an interval of no width. It is far
-/// below what a clock of a nanosecond tells of a slice.
+/// Lower bound on the standard error of a log ratio, so that values that agree by chance do not
+/// give an interval of zero width. It is far below what a clock with a resolution of 1 ns can show
+/// for a slice.
 const LEAST_ERROR: f64 = 1e-6;
 
-/// Values in order.
+/// Sorts values in ascending order.
 pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-/// The value at a share of a sorted list, by linear interpolation.
+/// The quantile of a sorted list at a fraction from 0 to 1, by linear interpolation.
 pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let at = q * last as f64;
@@ -45,12 +48,12 @@ pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     Some(low + (high - low) * at.fract())
 }
 
-/// The middle of some values.
+/// The median of the values; `None` if there are none.
 pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     quantile(&sorted(values), 0.5)
 }
 
-/// The mean of some values.
+/// The arithmetic mean of the values; `None` if there are none.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -73,7 +76,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// From one value a process; `None` for fewer than [`PROCESSES_FOR_INTERVAL`].
+    /// Estimates from one value per process; `None` for fewer than [`PROCESSES_FOR_INTERVAL`].
     pub fn of_processes(values: &[f64]) -> Option<Self> {
         let nr = values.len();
         let mean = mean(values).filter(|_| nr >= PROCESSES_FOR_INTERVAL)?;
@@ -82,7 +85,8 @@ impl Estimate {
         Some(Self { mean, error, freedom: (nr - 1) as f64 })
     }
 
-    /// The difference of the means of two independent groups of processes, as Welch has it.
+    /// Estimates the difference between the means of two independent groups of processes (Welch's t
+    /// test).
     pub fn difference(of: &[f64], to: &[f64]) -> Option<Self> {
         let (of, to) = (Self::of_processes(of)?, Self::of_processes(to)?);
         let (a, b) = (of.error.powi(2), to.error.powi(2));
@@ -90,13 +94,15 @@ impl Estimate {
         Some(Self { mean: of.mean - to.mean, error: (a + b).sqrt(), freedom })
     }
 
-    /// The interval that misses the true mean with probability `alpha`, half of it on each side.
+    /// The confidence interval that misses the true mean with probability `alpha`, half of it on
+    /// each side.
     pub fn interval(&self, alpha: f64) -> (f64, f64) {
         let reach = self.error * t_quantile(1.0 - alpha / 2.0, self.freedom);
         (self.mean - reach, self.mean + reach)
     }
 
-    /// The probability of a mean at least so far beyond ±`delta` if the true mean lay within: small values speak for a difference.
+    /// The p-value for a difference: the probability of a mean at least this far beyond ±`delta` if
+    /// the true mean is within ±`delta`.
     pub fn p_beyond(&self, delta: f64) -> f64 {
         let t = (self.mean.abs() - delta) / self.error;
         (2.0 * (1.0 - t_distribution(self.freedom).cdf(t))).min(1.0)
@@ -111,8 +117,9 @@ fn t_quantile(p: f64, freedom: f64) -> f64 {
     t_distribution(freedom).inverse_cdf(p)
 }
 
-/// How far apart two layouts that are the same can be: the upper 95 % confidence bound of the mean absolute log ratio of controls,
-/// each with one value a process. The scatter of several controls is pooled. `None` without enough processes.
+/// The noise floor: the upper 95 % confidence bound of the mean absolute log ratio of controls,
+/// each with one value per process. The scatter of several controls is pooled. `None` without
+/// enough processes.
 pub fn noise_floor(controls: &[Vec<f64>]) -> Option<f64> {
     let estimates: Vec<Estimate> = controls.iter().filter_map(|values| Estimate::of_processes(values)).collect();
     let nr = estimates.len() as f64;
@@ -122,12 +129,12 @@ pub fn noise_floor(controls: &[Vec<f64>]) -> Option<f64> {
     Some((off + error * t_quantile(0.95, freedom)).exp() - 1.0)
 }
 
-/// A ratio of times, with its interval over processes if there are enough of them.
+/// A ratio of times, with its confidence interval over processes if there are enough of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
-    /// Geometric mean over processes.
+    /// Geometric mean of the ratio over processes.
     pub median: f64,
-    /// The interval.
+    /// The 95 % confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -141,12 +148,13 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// A ratio with two decimals, near 1 with three.
+/// Formats a ratio with two decimals, or with three if it is close to 1.
 pub fn ratio_in_words(ratio: f64) -> String {
     if (0.9..=1.1).contains(&ratio) { format!("{ratio:.3}") } else { three_digits(ratio) }
 }
 
-/// `[1.66, 1.68]`, near 1 `[0.998, 1.003]`. Rounded outwards, so that what is printed reaches as far as the interval.
+/// Formats an interval such as `[1.66, 1.68]`, or `[0.998, 1.003]` close to 1. Bounds are rounded
+/// outwards, so that the printed interval contains the exact one.
 pub fn interval_in_words((low, high): (f64, f64)) -> String {
     let is_near_one = (0.8..=1.25).contains(&low) && (0.8..=1.25).contains(&high);
     let decimals = |value: f64| match value.abs() {
@@ -157,7 +165,7 @@ pub fn interval_in_words((low, high): (f64, f64)) -> String {
     };
     let outwards = |value: f64, round: fn(f64) -> f64| {
         let scale = 10f64.powi(decimals(value));
-        // What is such a value but for its last bits stays it.
+        // A value that differs from a rounded one only by its last bits is not rounded outwards.
         let scaled = value * scale;
         let rounded = if (scaled - scaled.round()).abs() < 1e-6 { scaled.round() } else { round(scaled) };
         format!("{:.*}", decimals(value) as usize, rounded / scale)

@@ -1,4 +1,5 @@
-//! What the rows of a run say: medians, ratios, percentiles. Tables, pictures and sentences are made from this.
+//! Summary of the rows of a run on one map: medians, ratios and percentiles, from which tables,
+//! figures and sentences are made.
 
 mod hotplug;
 mod lookups;
@@ -19,100 +20,101 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-/// Bytes of one layout.
+/// Memory use of one layout, in bytes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Bytes {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Records that a machine with this map needs at boot.
+    /// Size of the records that a machine with this map needs at boot.
     pub records_needed: Option<f64>,
-    /// Of them, records backed here.
+    /// Size of those records that have backing memory in this run.
     pub records_backed: Option<f64>,
-    /// Tables at boot.
+    /// Size of the index tables at boot.
     pub index: Option<f64>,
-    /// Tables with as much memory again hot-added.
+    /// Size of the index tables after as much memory again was hot-added.
     pub index_with_added: Option<f64>,
-    /// Last-level page tables that map the backed records.
+    /// Size of the last-level page tables that map the backed records.
     pub page_tables: Option<f64>,
-    /// Why it did not boot.
+    /// Why the layout did not boot; `None` if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_not_boot: Option<String>,
 }
 
-/// Hot-add of 2 MiB against what it cannot do without.
+/// Time of a hot-add of 2 MiB compared with the work that no layout can avoid: a bare populate.
 #[derive(Clone, Debug, Serialize)]
 pub struct OwnCost {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Median of the addition, in ns.
+    /// Median time of the addition in ns.
     pub add_ns: f64,
-    /// Median of a bare populate and the same records written, in ns.
+    /// Median time of a bare populate in ns: memory is mapped and the same records are written.
     pub bare_ns: f64,
-    /// One over the other.
+    /// `add_ns` divided by `bare_ns`; lower is better.
     pub ratio: f64,
 }
 
-/// A run in figures.
+/// The results of a run on one map.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Layouts, in the order of the rows.
     pub layouts: Vec<String>,
-    /// The layout that ratios refer to.
+    /// Id of the layout that ratios are relative to.
     pub reference: String,
-    /// Differences up to this share of the time are negligible.
+    /// Margin of equality as a fraction of the time: differences up to it are negligible.
     pub margin: f64,
-    /// Processes in which lookups were measured.
+    /// Number of processes that measured lookups.
     pub processes: u32,
-    /// True if only a sample of sections had records.
+    /// True if only a sample of the boot sections had records.
     pub sampled: bool,
     /// True if a layout kept records of hot-added memory on a device.
     pub on_device: bool,
-    /// What records in RAM were made of; empty if the rows do not agree.
+    /// Backing store of records in RAM; empty if the rows differ.
     pub backing: String,
-    /// Lookups.
+    /// Results of lookups: one line per group and kind of memory.
     pub lookups: Vec<LookupLine>,
-    /// Hotplug.
+    /// Results of hotplug: one line per operation and group.
     pub hotplug: Vec<HotplugLine>,
     /// Where the time of hotplug went.
     pub phases: Vec<PhaseLine>,
-    /// Bytes.
+    /// Memory use by layout.
     pub bytes: Vec<Bytes>,
-    /// What hotplug adds to the unavoidable.
+    /// Cost of hot-add relative to a bare populate, if measured.
     pub own_cost: Option<OwnCost>,
-    /// Readers beside a writer.
+    /// Results of readers beside a writer.
     pub readers: Vec<ReadersCell>,
-    /// Counters, each with what it counted, or why it did not.
+    /// Results of event counters, or the reasons why they are missing.
     pub counters: Vec<CounterLine>,
-    /// Names of the cases that no process reached before the time of the run was over, without the layout.
+    /// Names, without the layout, of cases that no process reached within the time limit of the
+    /// run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_reached: Vec<String>,
 }
 
-/// One counter.
+/// The results of one event counter.
 #[derive(Clone, Debug, Serialize)]
 pub struct CounterLine {
-    /// `cycles`, …
+    /// Name of the counter, e.g. `cycles`.
     pub name: String,
-    /// Unit of the counts.
+    /// Unit of the counts: `events/op` or `ns/op`.
     pub unit: String,
-    /// Counts an operation.
+    /// Counts per operation, by layout and lookup.
     pub cells: Vec<CounterCell>,
-    /// Why there are none.
+    /// Why there are no counts; `None` if there are.
     pub not_counted: Option<String>,
 }
 
-/// What a counter counted in a lookup of a layout, in random order.
+/// Count of one counter for lookups of one layout in random order.
 #[derive(Clone, Debug, Serialize)]
 pub struct CounterCell {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// The lookup.
+    /// Name of the lookup, e.g. `pfn_valid`.
     pub op: String,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory was queried.
     pub memory: Memory,
-    /// Events an operation.
+    /// Count per operation.
     pub per_op: f64,
-    /// Set if the counter ran for a part of the time, and the count is scaled.
+    /// A remark if the counter ran only part of the time, so that the count is scaled.
     pub scaled: Option<String>,
 }
 
@@ -123,32 +125,32 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
 }
 
 impl Summary {
-    /// Reads rows of one map; ratios are to the default reference.
+    /// Summarises the rows of one map, with ratios to the default reference.
     pub fn of(rows: &[Row]) -> Self {
         Self::against(rows, Self::usual_reference(rows))
     }
 
-    /// The default reference, or the first layout if that one was not raced.
+    /// The default reference, or the first layout if the default was not measured.
     pub fn usual_reference(rows: &[Row]) -> &str {
         let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
         let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
         if is_there(REFERENCE) { REFERENCE } else { first }
     }
 
-    /// Reads rows; ratios are to the layout `reference`, and differences of up to [`MARGIN`] are negligible.
+    /// Summarises rows, with ratios to the layout `reference` and the margin [`MARGIN`].
     pub fn against(rows: &[Row], reference: &str) -> Self {
         Self::judged(rows, reference, MARGIN)
     }
 
-    /// Reads rows; `margin` is what is negligible, as a share of the time.
+    /// Summarises rows. `margin` is the margin of equality, as a fraction of the time.
     pub fn judged(rows: &[Row], reference: &str, margin: f64) -> Self {
         let mut layouts = Vec::new();
         let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
         booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
-        // A run that was cut short may have times without footprints.
+        // An interrupted run may have times without footprints.
         let timed = rows.iter().filter(|row| row.lookup_group().is_some() && row.metric == "time");
         timed.for_each(|row| push_new(&mut layouts, row.layout.clone()));
-        // It is for the noise floor, and is no layout.
+        // The control only serves to find the noise floor, and is not a layout.
         layouts.retain(|layout| layout != CONTROL);
         Self {
             reference: reference.to_owned(),
@@ -169,21 +171,22 @@ impl Summary {
         }
     }
 
-    /// Bytes of a layout beyond one record for each page of a section with memory: its index, and records of holes. With `Hot`, as much
-    /// memory again was added.
+    /// Bytes of a layout beyond one record for each page of a section with memory: its index, and
+    /// records of holes. [`Memory::Added`] includes the tables for as much memory again, hot-added.
     pub fn overhead(&self, of: &Bytes, memory: Memory) -> Option<f64> {
-        // No layout does without these.
+        // The least that any layout needs.
         let least = self.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
         let index = if memory == Memory::Boot { of.index? } else { of.index_with_added? };
         Some(index + of.records_needed? - least)
     }
 
-    /// The line of a lookup.
+    /// The line of a lookup group on one kind of memory.
     pub fn lookup(&self, group: LookupGroup, memory: Memory) -> Option<&LookupLine> {
         self.lookups.iter().find(|line| line.group == group && line.memory == memory)
     }
 
-    /// The line that stands for a lookup among the headlines; with `--preempt` it is the one with the count around it.
+    /// The headline case of an operation. With `--preempt`, it is the one with the preemption
+    /// count.
     pub fn headline(&self, op: LookupOp, memory: Memory) -> Option<&LookupLine> {
         let plain = headline_group(op);
         let preempt = LookupGroup { preempt: true, ..plain };
@@ -191,7 +194,7 @@ impl Summary {
     }
 }
 
-/// The cases that some process had no time for, and that none measured.
+/// Cases that some process did not reach within the time limit and that no process measured.
 fn not_reached(rows: &[Row]) -> Vec<String> {
     let late = rows.iter().filter(|row| row.layout == "all" && row.status == Status::TooFew);
     let units: Vec<&str> =
@@ -215,7 +218,7 @@ fn not_reached(rows: &[Row]) -> Vec<String> {
     names
 }
 
-/// What records in RAM were made of, whichever layouts had some on a device besides.
+/// Backing store of records in RAM, even if some layouts also had records on a device.
 fn backing(rows: &[Row]) -> String {
     let mut kinds: Vec<&str> = Vec::new();
     rows.iter().for_each(|row| push_new(&mut kinds, row.backing.split('+').next().unwrap_or_default()));
@@ -260,7 +263,7 @@ fn counter(rows: &[Row], layouts: &[String], kind: CounterKind) -> Option<Counte
     let not_counted = of_kind().filter(|row| row.status == Status::NotCounted).find_map(|row| row.reason.clone());
     let first = of_kind().next()?;
     let mut cells: Vec<CounterCell> = of_kind().filter_map(cell).collect();
-    // Layouts ran in an order of chance.
+    // Layouts ran in random order.
     cells.sort_by_key(|cell| layouts.iter().position(|layout| *layout == cell.layout));
     Some(CounterLine { name: kind.name().to_owned(), unit: first.unit.clone(), cells, not_counted })
 }

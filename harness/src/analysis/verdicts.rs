@@ -1,4 +1,4 @@
-//! The verdicts of a run as programs read them, and whether the run can judge what it is for.
+//! The verdicts of a run in machine-readable form, and whether its headline is decided.
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
@@ -7,49 +7,51 @@ use crate::case::{LookupOp, Memory, THIS_MACHINE, on_map};
 use crate::units::percent;
 use serde::Serialize;
 
-/// A verdict on a layout in a case.
+/// The verdict on one layout in one case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
-    /// The case without the layout: `pfn_valid/added/random`, on other maps `pfn_valid/added/random@scattered-64`.
+    /// Name of the case without the layout: `pfn_valid/added/random`, or on other maps
+    /// `pfn_valid/added/random@scattered-64`.
     pub case: String,
-    /// The layout that is judged.
+    /// Id of the layout that is judged.
     pub layout: String,
-    /// The layout that it is compared with.
+    /// Id of the layout that it is compared with.
     pub reference: String,
-    /// The verdict.
+    /// Whether `layout` is faster or slower than `reference`.
     pub verdict: Verdict,
-    /// Ratio of the times; above 1 is slower. Absent near the time of the loop alone.
+    /// Time of `layout` over that of `reference`; above 1 is slower. `None` if either time is close
+    /// to that of the empty loop.
     pub ratio: Option<f64>,
-    /// Difference of the times in ns an operation.
+    /// Time of `layout` minus that of `reference`, in ns per operation.
     pub difference_ns: Option<f64>,
-    /// Corrected interval of the ratio.
+    /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
-    /// The 95 % interval of this ratio alone.
+    /// The 95 % confidence interval of this ratio alone, without correction.
     pub interval_95: Option<(f64, f64)>,
-    /// How far apart the same layout can be from itself, as a share of the time.
+    /// Noise floor as a fraction of the time; `None` without a control.
     pub noise_floor: Option<f64>,
 }
 
 /// All verdicts of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdicts {
-    /// Are the verdicts of the headline decided?
+    /// True if the headline was measured and all its verdicts are decided.
     pub can_judge: bool,
-    /// Why not, in sentences.
+    /// Why `can_judge` is false, in sentences; empty if it is true.
     pub reasons: Vec<String>,
-    /// Was the headline measured at all? Whoever chose other cases did not ask for it.
+    /// True if the headline was measured. It is false if the user selected other cases.
     #[serde(skip)]
     pub has_headline: bool,
     /// Every verdict, the headline first.
     pub verdicts: Vec<Record>,
 }
 
-/// The lines that the headline is made of.
+/// The lines of the headline: `pfn_valid` on added and on boot memory.
 fn headline_lines(summary: &Summary) -> impl Iterator<Item = &LookupLine> {
     [Memory::Added, Memory::Boot].into_iter().filter_map(|on| summary.headline(LookupOp::PfnValid, on))
 }
 
-/// The verdicts of the maps of a run, the main one first.
+/// Collects the verdicts of all maps of a run. The first map is the main one.
 pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
     let mut headline = Vec::new();
     let mut reasons = Vec::new();
@@ -99,7 +101,7 @@ fn record(case: String, [layout, reference]: [&str; 2], pair: &Pair) -> Record {
     }
 }
 
-/// Why nothing can be said of a pair.
+/// Explains why the verdict on a pair is undecided.
 fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
     let disturbed = line.cells.iter().map(|cell| cell.disturbed_percent).fold(0.0, f64::max);
     let dropped =

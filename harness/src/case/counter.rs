@@ -1,28 +1,28 @@
-//! Counters of the processor and of the kernel.
+//! Hardware and kernel event counters, read by `perf_event_open`.
 
-/// What is counted.
+/// A kind of event that is counted while operations run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterKind {
-    /// Cycles of the processor, in user mode.
+    /// CPU cycles, in user mode.
     Cycles,
     /// Instructions retired.
     Instructions,
-    /// Loads that missed the first level of cache.
+    /// Loads that missed the L1 data cache.
     L1dMisses,
-    /// Loads that missed the last level.
+    /// Loads that missed the last-level cache.
     LlcMisses,
     /// Loads whose translation was not in the TLB.
     DtlbMisses,
-    /// Branches that were predicted wrongly.
+    /// Mispredicted branches.
     BranchMisses,
     /// Page faults; counted by the kernel.
     PageFaults,
-    /// Nanoseconds on a processor; counted by the kernel.
+    /// CPU time in nanoseconds; counted by the kernel.
     TaskClock,
 }
 
 impl CounterKind {
-    /// All of them, in the order of reports.
+    /// All kinds, in the order of reports.
     pub const ALL: [CounterKind; 8] = [
         Self::Cycles,
         Self::Instructions,
@@ -34,7 +34,7 @@ impl CounterKind {
         Self::TaskClock,
     ];
 
-    /// Name in rows.
+    /// Value of the `metric` field in rows, e.g. `l1d_misses`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cycles => "cycles",
@@ -48,12 +48,12 @@ impl CounterKind {
         }
     }
 
-    /// Unit of a count divided by operations.
+    /// Unit of a count per operation: `ns/op` or `events/op`.
     pub fn unit(self) -> &'static str {
         if self == Self::TaskClock { "ns/op" } else { "events/op" }
     }
 
-    /// False for what the kernel counts by itself.
+    /// True for hardware events; false for those that the kernel counts in software.
     pub fn is_of_processor(self) -> bool {
         !matches!(self, Self::PageFaults | Self::TaskClock)
     }

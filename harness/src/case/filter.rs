@@ -5,7 +5,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Which cases are wanted.
+/// Selects cases by regular expressions over their names.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "FilterText", into = "FilterText")]
 pub struct Filter {
@@ -13,7 +13,7 @@ pub struct Filter {
     but: Option<Regex>,
 }
 
-/// A filter as text.
+/// The serialised form of a [`Filter`]: its regular expressions as text.
 #[derive(Serialize, Deserialize)]
 struct FilterText {
     only: Option<String>,
@@ -43,12 +43,12 @@ impl TryFrom<FilterText> for Filter {
      and pfnbench list --cases prints them"
 )]
 pub struct SelectsNothing {
-    /// Among which cases, in words.
+    /// The set of cases that was searched, in words; inserted into the error message.
     pub among: String,
 }
 
 impl Filter {
-    /// Cases that `only` finds, if given, without those that `but` finds.
+    /// Selects the cases that match `only` (all cases if `None`), except those that match `but`.
     pub fn new(only: Option<Regex>, but: Option<Regex>) -> Self {
         Self { only, but }
     }

@@ -1,4 +1,5 @@
-//! Cases of hotplug, of readers beside it, and of what it costs on top of the unavoidable.
+//! Hotplug cases, cases of readers beside a writer, and cases that compare hot-add with a bare
+//! populate.
 
 use super::layout::layouts;
 use super::position::Position;
@@ -7,19 +8,20 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::thread;
 
-/// Sizes of additions and removals.
+/// Sizes of additions and removals in bytes: 2 MiB, 16 MiB, 128 MiB and 1 GiB.
 pub const HOTPLUG_SIZES: [u64; 4] = [2 << 20, 16 << 20, 128 << 20, 1 << 30];
 
-/// Operations in rows: the three figures of an addition, and removal.
+/// Values of `op` in hotplug rows: three times of an addition, and one of a removal.
 pub const OPS: [&str; 4] = [HOT_ADD, "hot_add_read", "hot_add_write", HOT_REMOVE];
 
-/// An addition, the call alone.
+/// Operation name: the call that adds memory, without access to the new records.
 pub const HOT_ADD: &str = "hot_add";
 
-/// A removal.
+/// Operation name: the call that removes memory.
 pub const HOT_REMOVE: &str = "hot_remove";
 
-/// Where additions lie relative to the ones before, and whether those are still there. What differs between the three:
+/// Where an addition lies relative to earlier ones, and whether those are still present. The three
+/// variants differ as follows:
 ///
 /// | | `again` | `growth` | `fresh` |
 /// | --- | --- | --- | --- |
@@ -31,21 +33,23 @@ pub const HOT_REMOVE: &str = "hot_remove";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Addresses {
-    /// A re-add: the same addresses are added and removed in a loop. The kernel hands out the pages that the removal has just
-    /// put on its per-CPU free lists.
+    /// A re-add: the same addresses are added and removed in a loop. The kernel hands out the pages
+    /// that the removal has just put on its per-CPU free lists.
     Again,
-    /// Memory that grows: each addition lies behind the one before and stays while the next ones are timed, so its record pages
-    /// are not those that a removal has just freed. The addresses were added once before, untimed, for their page tables.
+    /// Memory that grows: each addition follows the one before and stays while later ones are
+    /// timed. Its record pages are therefore not those that a removal has just freed. The addresses
+    /// were added once before, untimed, to allocate their page tables.
     Growth,
-    /// At addresses where nothing was added before in this process. Each addition is removed before the next.
+    /// Every addition uses physical addresses where nothing was added before in this process, and
+    /// is removed before the next one.
     Fresh,
 }
 
 impl Addresses {
-    /// All, in the order of reports.
+    /// All variants, in the order of reports.
     pub const ALL: [Addresses; 3] = [Self::Again, Self::Growth, Self::Fresh];
 
-    /// Name in rows and workloads.
+    /// Name in rows and workloads, e.g. `again`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Again => "again",
@@ -55,16 +59,16 @@ impl Addresses {
     }
 }
 
-/// Additions and removals in which layouts take turns.
+/// One hotplug workload. Layouts run it in turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HotplugGroup {
-    /// Size in bytes.
+    /// Bytes added or removed by one operation.
     pub size_bytes: u64,
-    /// Where in a section it begins.
+    /// Where in a section an addition begins.
     pub position: Position,
-    /// Where it lies relative to the additions before.
+    /// Where an addition lies relative to earlier ones.
     pub addresses: Addresses,
-    /// Threads that initialise records.
+    /// Number of threads that initialise the new records.
     pub init_threads: NonZeroU32,
 }
 
@@ -74,7 +78,7 @@ impl HotplugGroup {
         Self { size_bytes, position: Position::First, addresses: Addresses::Again, init_threads: NonZeroU32::MIN }
     }
 
-    /// Is it the usual?
+    /// True if everything except the size has its default.
     pub fn is_plain(&self) -> bool {
         *self == Self::plain(self.size_bytes)
     }
@@ -100,12 +104,13 @@ impl HotplugGroup {
         variant
     }
 
-    /// `hotplug/2MiB`, `hotplug/1GiB/4threads`.
+    /// Name without the layout, e.g. `hotplug/2MiB` or `hotplug/1GiB/4threads`.
     pub fn name(&self) -> String {
         format!("hotplug/{}{}", Bytes(self.size_bytes).to_string().replace(' ', ""), self.variant())
     }
 
-    /// Does a layout offer it, where there is room?
+    /// True if a layout with these capabilities supports the workload, provided the map has room
+    /// for it.
     fn is_offered(&self, caps: &Capabilities) -> bool {
         let nr_pages = self.size_bytes >> X86_64::PAGE_SHIFT;
         let has_parts = caps.hotplug_granule_pages < Some(X86_64::PAGES_PER_SECTION);
@@ -115,57 +120,58 @@ impl HotplugGroup {
     }
 }
 
-/// A hotplug case.
+/// A hotplug workload on one layout.
 #[derive(Clone, Copy, Debug)]
 pub struct HotplugCase {
-    /// What is done.
+    /// The workload.
     pub group: HotplugGroup,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
 }
 
 impl HotplugCase {
-    /// `hotplug/2MiB/dax`, `hotplug/2MiB/later/dax`.
+    /// Full name of the case, e.g. `hotplug/2MiB/dax` or `hotplug/2MiB/later/dax`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.group.name(), self.layout)
     }
 }
 
-/// Processors of this machine.
+/// CPUs that this process may use; 1 if the system does not say.
 pub fn processors() -> u32 {
     thread::available_parallelism().map_or(1, |nr| u32::try_from(nr.get()).unwrap_or(u32::MAX))
 }
 
-/// 1, 2, 4, … and the number itself.
+/// The powers of two below `number`, then `number` itself: 6 gives 1, 2, 4, 6.
 fn powers_of_two_up_to(number: u32) -> impl Iterator<Item = u32> {
     let powers = std::iter::successors(Some(1u32), |power| power.checked_mul(2));
     powers.take_while(move |&power| power < number).chain(std::iter::once(number))
 }
 
-/// 2, 4, … threads, up to one a processor.
+/// Thread counts above one: powers of two, then one thread per CPU.
 pub fn several_threads() -> Vec<NonZeroU32> {
     powers_of_two_up_to(processors()).filter(|&threads| threads > 1).filter_map(NonZeroU32::new).collect()
 }
 
-/// The usual group of every size.
+/// The default workload for each of [`HOTPLUG_SIZES`].
 pub fn plain_groups() -> Vec<HotplugGroup> {
     HOTPLUG_SIZES.map(HotplugGroup::plain).into()
 }
 
-/// Readers beside a writer.
+/// A workload of reader threads beside a thread that hot-adds and hot-removes memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadersGroup {
-    /// Threads that read.
+    /// Number of reader threads.
     pub readers: NonZeroU32,
 }
 
 impl ReadersGroup {
-    /// As many as there are processors, less one for their company.
+    /// The default: one reader per CPU, less one CPU for the writer.
     pub fn usual() -> Self {
         Self { readers: NonZeroU32::new(processors() - 1).unwrap_or(NonZeroU32::MIN) }
     }
 
-    /// From one reader to one a processor, which is one too many and says so.
+    /// Reader counts from one to one per CPU. The last leaves no CPU for the writer; see
+    /// [`Self::is_oversubscribed`].
     pub fn every() -> Vec<Self> {
         let mut numbers: Vec<u32> = powers_of_two_up_to(processors()).chain([Self::usual().readers.get()]).collect();
         numbers.sort_unstable();
@@ -173,29 +179,29 @@ impl ReadersGroup {
         numbers.into_iter().filter_map(NonZeroU32::new).map(|readers| Self { readers }).collect()
     }
 
-    /// `readers`, `readers/4threads`.
+    /// Name without the layout: `readers` for the default, else e.g. `readers/4threads`.
     pub fn name(&self) -> String {
         let threads = format!("/{}threads", self.readers);
         format!("readers{}", if *self == Self::usual() { "" } else { &threads })
     }
 
-    /// `readers/dax`.
+    /// Full name of the case on a layout, e.g. `readers/dax`.
     pub fn case(&self, layout: &str) -> String {
         format!("{}/{layout}", self.name())
     }
 
-    /// Do readers and their company need more processors than there are?
+    /// True if the readers and the writer together need more CPUs than there are.
     pub fn is_oversubscribed(&self) -> bool {
         self.readers.get() >= processors()
     }
 }
 
-/// Hot-add against a bare populate: `own_cost/subsection`.
+/// Name of the case that compares hot-add with a bare populate, e.g. `own_cost/subsection`.
 pub fn own_cost_name(layout: &str) -> String {
     format!("own_cost/{layout}")
 }
 
-/// The cases of groups: a group for each layout that offers it.
+/// Every combination of a workload and a layout that supports it.
 pub fn hotplug_cases(groups: &[HotplugGroup]) -> Vec<HotplugCase> {
     let layouts = layouts::<X86_64>();
     let of_group = |&group: &HotplugGroup| {

@@ -1,24 +1,24 @@
-//! What is known of a layout without booting it.
+//! Static facts about layouts, available without booting one.
 
 use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
 use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags};
 use std::sync::OnceLock;
 
-/// A layout that cases can be of.
+/// A layout that can be measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Its id: lower case, digits and hyphens.
+    /// Unique id of lower-case letters, digits and hyphens, e.g. `vmemmap-section`.
     pub id: &'static str,
-    /// One line for people.
+    /// One-line description.
     pub about: &'static str,
-    /// What it can do.
+    /// Capabilities: what the layout calls valid, and its hotplug granule.
     pub caps: Capabilities,
-    /// What its lookups load.
+    /// The memory loads of each lookup, in order.
     pub load_chain: LoadChain,
 }
 
 impl Layout {
-    /// Reads what a layout's type states.
+    /// Collects the associated constants of a layout's type.
     pub fn new<L: Memmap>() -> Self {
         Self { id: L::ID, about: L::ABOUT, caps: L::CAPS, load_chain: L::LOAD_CHAIN }
     }

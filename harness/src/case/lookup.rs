@@ -1,35 +1,38 @@
-//! Cases of lookups.
+//! Lookup cases and their names.
 
 use super::memory::{Memory, Tables};
 use super::op::{Asked, LookupOp, Mode};
 use super::query::{Pattern, Population, Records};
 use serde::{Deserialize, Serialize};
 
-/// Lookups that are compared with each other: whatever differs between them is the layout, and boot or hot-added memory.
+/// A lookup workload. Cases of one group differ only in the layout and in boot or added memory, so
+/// they can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LookupGroup {
-    /// The lookup.
+    /// The operation that is timed.
     pub op: LookupOp,
-    /// How lookups depend on each other.
+    /// How consecutive lookups depend on each other.
     pub mode: Mode,
-    /// Order of queries.
+    /// Order in which page frames are queried.
     pub pattern: Pattern,
-    /// Of a hundred queries, how many are invalid.
+    /// Percentage of queries that ask for an invalid pfn, 0 to 100.
     pub invalid_percent: u32,
-    /// Whether tables are in the caches.
+    /// Whether the layout's tables are in the CPU caches when a lookup begins.
     pub tables: Tables,
-    /// With the preemption count around `pfn_valid`, where the kernel that the layout follows has it.
+    /// True to raise the preemption count around `pfn_valid`, for layouts whose kernel does so.
     pub preempt: bool,
-    /// Where the records are that a lookup reads. `None` if it reads none, or if the run that a row is from did not control it.
+    /// Where the records that a lookup reads are. `None` if it reads none, or if the run that wrote
+    /// the row did not control it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Records>,
-    /// Which pages are asked for.
+    /// Which page frames are queried.
     #[serde(default, skip_serializing_if = "Population::is_common")]
     pub population: Population,
 }
 
 impl LookupGroup {
-    /// A lookup with every default: its first mode, queries that are valid for every layout, tables and records in the caches.
+    /// A group with every default: the first mode of `op`, pfns that are valid for every layout,
+    /// tables and records in the caches.
     pub fn plain(op: LookupOp, pattern: Pattern) -> Self {
         let mode = op.usual_mode();
         Self {
@@ -44,18 +47,18 @@ impl LookupGroup {
         }
     }
 
-    /// Is it one of those?
+    /// True if the group equals [`Self::plain`] for its operation and pattern.
     pub fn is_plain(&self) -> bool {
         *self == Self::plain(self.op, self.pattern)
     }
 
-    /// What is asked of a layout.
+    /// The kind of lookup, without the order and selection of the queries.
     pub fn asked(&self) -> Asked {
         Asked { op: self.op, mode: self.mode, preempt: self.preempt }
     }
 
-    /// `pfn_valid/boot/random`, `pfn_valid/chained/added/random/30%invalid`, `pfn_to_page/boot/random/cold`: what is usual is
-    /// left out.
+    /// Name without the layout. Defaults are left out: `pfn_valid/boot/random`,
+    /// `pfn_valid/chained/added/random/30%invalid`, `pfn_to_page/boot/random/cold`.
     pub fn name(&self, memory: Memory) -> String {
         let mut name = self.op.name().to_owned();
         if self.mode != self.op.usual_mode() {
@@ -79,7 +82,7 @@ impl LookupGroup {
         name
     }
 
-    /// For people: `pfn_valid`, `pfn_valid chained, cold tables`.
+    /// Label for tables and figures: `pfn_valid`, or `pfn_valid chained, cold`.
     pub fn label(&self) -> String {
         let mut label = self.op.name().to_owned();
         if self.mode != self.op.usual_mode() {
@@ -108,19 +111,19 @@ impl LookupGroup {
     }
 }
 
-/// A lookup case.
+/// A lookup workload on one layout and one kind of memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupCase {
-    /// What is compared in it.
+    /// The workload.
     pub group: LookupGroup,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory is queried.
     pub memory: Memory,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
 }
 
 impl LookupCase {
-    /// `pfn_valid/boot/random/flat`.
+    /// Full name of the case, e.g. `pfn_valid/boot/random/flat`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.group.name(self.memory), self.layout)
     }

@@ -1,11 +1,12 @@
-//! Boot or added memory, hot or cold tables, and what an answer depends on.
+//! Boot or added memory, hot or cold tables, and how one lookup depends on the answer of another.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Boot memory or memory that was hot-added: Linux answers for the two by different paths.
+/// Whether memory was there at boot or was hot-added. Linux answers lookups for the two by
+/// different paths.
 ///
-/// Rows of schema 1 call added memory `hot`; they still read.
+/// Rows of schema 1 call added memory `hot`; that name is still accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
@@ -17,10 +18,10 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// Both, in the order of reports.
+    /// Both kinds, in the order of reports.
     pub const ALL: [Memory; 2] = [Memory::Boot, Memory::Added];
 
-    /// Name in cases and rows.
+    /// Name in cases and rows: `boot` or `added`.
     pub fn name(self) -> &'static str {
         match self {
             Memory::Boot => "boot",
@@ -29,24 +30,24 @@ impl Memory {
     }
 }
 
-/// The state of a layout's tables when a lookup begins.
+/// Whether a layout's tables are in the CPU caches when a lookup begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tables {
-    /// In the caches, from the lookups before.
+    /// In the caches: earlier lookups have loaded them.
     Hot,
-    /// In memory: the caches were emptied, and each section is asked for once.
+    /// In memory: the caches were flushed, and each section is queried only once.
     Cold,
 }
 
-/// How an answer reaches what waits for it.
+/// How the answer of one lookup reaches the address of the next, in a chain of lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dependency {
     /// As a value: the next address waits for the loads of this lookup.
     Data,
-    /// As a branch: a processor that predicts it well waits for nothing.
+    /// As a branch: if it is predicted correctly, the next lookup does not wait.
     Branch,
-    /// As a value where it is yes, as a branch where it is no.
+    /// As a value if the answer is yes, as a branch if it is no.
     Mixed,
 }

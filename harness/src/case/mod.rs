@@ -1,5 +1,5 @@
-//! The vocabulary of a measurement: what is looked up, in which mode and order, on which memory, in which state of
-//! the caches, and how a case is called. No other room of this crate is known here.
+//! The vocabulary of a measurement: operations, modes, query orders, kinds of memory, cache states,
+//! and the names of cases. This module depends on no other module of the crate.
 
 mod counter;
 mod filter;
@@ -27,25 +27,27 @@ pub use op::{Asked, LookupOp, Mode};
 pub use position::Position;
 pub use query::{Pattern, Population, Records};
 
-/// The layout that the others are compared with, and whose hotplug is compared with a bare populate.
+/// Id of the layout that all others are compared with. Its hotplug is also compared with a bare
+/// populate.
 pub const REFERENCE: &str = "subsection";
 
-/// Id of the control: the reference raced a second time, in boots of its own.
+/// Id of the control: the reference layout measured a second time, in boots of its own.
 pub const CONTROL: &str = "control";
 
-/// Name of the map of the machine that measures.
+/// Name of the physical memory map of the machine that runs the benchmark.
 pub const THIS_MACHINE: &str = "this-machine";
 
-/// The unit of what comes before anything is timed.
+/// Name of the unit that holds the results of booting, before anything is timed.
 pub const BOOT: &str = "boot";
 
-/// The unit of what hotplug costs on top of a bare populate.
+/// Name of the unit that compares the cost of hotplug with that of a bare populate.
 pub const OWN_COST: &str = "own_cost";
 
-/// The reason in rows of what was not begun.
+/// The `reason` of rows for cases that were not started within the time limit of the run.
 pub const NOT_REACHED: &str = "not measured: the time of the run was over before";
 
-/// The name of a case on a map: on the main map its own, else `pfn_valid/boot/random/flat@scattered-64`.
+/// Name of a case on a map: unchanged on this machine's map, otherwise with the map appended, e.g.
+/// `pfn_valid/boot/random/flat@scattered-64`.
 pub fn on_map(name: &str, map: &str) -> String {
     match map {
         THIS_MACHINE => name.to_owned(),

@@ -1,16 +1,18 @@
-//! Names of schema 1, in which added memory was `hot`: `pfn_valid/hot/random` is `pfn_valid/added/random` today.
+//! Case names of schema 1, which called added memory `hot`: `pfn_valid/hot/random` is now
+//! `pfn_valid/added/random`.
 
 use super::memory::Memory;
 use super::op::LookupOp;
 
-/// What cases of counts begin with.
+/// Prefix of the names of instruction-count cases.
 const PREFIX: &str = "instructions/";
 
-/// Replaces the part that names the memory, in names of lookups.
+/// Replaces the memory component `from` by `to` if `name` is the name of a lookup case.
 fn with_memory(name: &str, from: &str, to: &str) -> String {
     let (prefix, rest) = name.strip_prefix(PREFIX).map_or(("", name), |rest| (PREFIX, rest));
     let mut parts: Vec<&str> = rest.split('/').collect();
-    // Behind the lookup and its mode comes the memory, before anything that a user names.
+    // The memory component follows the lookup and its mode, and precedes anything that a user
+    // chose.
     let before = parts.iter().position(|part| [from, to, Memory::Boot.name()].contains(part));
     if parts[0].parse::<LookupOp>().is_ok()
         && let Some(at) = before
@@ -21,12 +23,12 @@ fn with_memory(name: &str, from: &str, to: &str) -> String {
     format!("{prefix}{}", parts.join("/"))
 }
 
-/// The name that a case has today, from one of today or of schema 1.
+/// Converts a case name of schema 1 or later to its current form.
 pub fn current_name(name: &str) -> String {
     with_memory(name, "hot", Memory::Added.name())
 }
 
-/// The name that a case had in schema 1.
+/// Converts a current case name to its form in schema 1.
 pub fn old_name(name: &str) -> String {
     with_memory(name, Memory::Added.name(), "hot")
 }

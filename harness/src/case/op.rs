@@ -1,27 +1,28 @@
-//! The lookups that are timed, and how one depends on the next.
+//! The operations that are timed, and how consecutive lookups depend on each other.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is timed.
+/// A lookup operation that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupOp {
-    /// Is there a record?
+    /// Tests whether a pfn has a record.
     PfnValid,
-    /// Where is the record of a valid pfn?
+    /// Computes the address of the record of a valid pfn.
     PfnToPage,
-    /// Whose record is this?
+    /// Computes the pfn of a record.
     PageToPfn,
-    /// The walker's idiom: valid, then the record.
+    /// The idiom of walkers: `pfn_valid`, then `pfn_to_page` if it is valid.
     ValidToPage,
-    /// The walk over a map with holes: the next valid pfn, one of each sub-section. Its unit is a section of memory walked.
+    /// A walk over a map with holes: finds the next valid pfn, in steps of a sub-section. Times are
+    /// per section of memory walked.
     NextValidPfn,
 }
 
 impl LookupOp {
-    /// All lookups, in the order of reports.
+    /// All operations, in the order of reports.
     pub const ALL: [LookupOp; 5] =
         [Self::PfnValid, Self::PfnToPage, Self::PageToPfn, Self::ValidToPage, Self::NextValidPfn];
 
@@ -36,7 +37,7 @@ impl LookupOp {
         }
     }
 
-    /// How its lookups can depend on each other; the first is what its name alone means.
+    /// The supported modes. The first is the default, which case names leave out.
     pub fn modes(self) -> &'static [Mode] {
         match self {
             Self::PfnValid => &[Mode::Independent, Mode::Chained, Mode::Branching],
@@ -46,17 +47,18 @@ impl LookupOp {
         }
     }
 
-    /// The mode that its name alone means.
+    /// The default mode, which case names leave out.
     pub fn usual_mode(self) -> Mode {
         self.modes()[0]
     }
 
-    /// True if some layout reads the record in this mode, so that it is driven only where records are backed.
+    /// True if any layout reads the record in this mode; such cases run only where records have
+    /// backing memory.
     pub fn reads_records(self, mode: Mode) -> bool {
         self == Self::PageToPfn || self == Self::ValidToPage && mode == Mode::Touching
     }
 
-    /// May it be asked for an invalid pfn?
+    /// True if the operation may be given an invalid pfn.
     pub fn bears_invalid(self) -> bool {
         matches!(self, Self::PfnValid | Self::ValidToPage)
     }
@@ -80,17 +82,17 @@ impl FromStr for LookupOp {
     }
 }
 
-/// How lookups depend on each other.
+/// How consecutive lookups depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// None waits for another: a processor overlaps them.
+    /// No lookup waits for another, so that the CPU overlaps them.
     Independent,
-    /// The next address waits for the answer.
+    /// Each address depends on the answer of the lookup before.
     Chained,
-    /// None waits for another, and the record that was found is read.
+    /// No lookup waits for another; the record that was found is read.
     Touching,
-    /// None waits for another, and the caller branches on the answer.
+    /// No lookup waits for another; the caller branches on the answer.
     Branching,
 }
 
@@ -109,19 +111,19 @@ impl Mode {
     }
 }
 
-/// One kind of lookup.
+/// An operation with its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// The lookup.
+    /// The operation.
     pub op: LookupOp,
-    /// How lookups depend on each other; one of [`LookupOp::modes`].
+    /// How consecutive lookups depend on each other; one of [`LookupOp::modes`].
     pub mode: Mode,
-    /// With the preemption count around `pfn_valid`, where the kernel that the layout follows has it.
+    /// True to raise the preemption count around `pfn_valid`, for layouts whose kernel does so.
     pub preempt: bool,
 }
 
 impl Asked {
-    /// The lookup as its name alone means it.
+    /// The operation in its default mode, without the preemption count.
     pub fn plain(op: LookupOp) -> Self {
         Self { op, mode: op.usual_mode(), preempt: false }
     }

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Position {
-    /// With a section that is not there yet.
+    /// At the start of a section that has no memory yet.
     First,
-    /// Behind the first sub-section of a section, which is there already.
+    /// After the first sub-section of a section; that sub-section is already present.
     Later,
-    /// In the middle of a section, and it ends inside another; neither is there yet.
+    /// In the middle of a section, with the end inside another. Neither section has memory yet.
     Unaligned,
 }
 
 impl Position {
-    /// All, in the order of reports.
+    /// All positions, in the order of reports.
     pub const ALL: [Position; 3] = [Self::First, Self::Later, Self::Unaligned];
 
     /// Name in reports.
@@ -28,14 +28,14 @@ impl Position {
         }
     }
 
-    /// Can an addition of a size be of this position, whatever the layout?
+    /// True if an addition of `size_bytes` can have this position, whatever the layout supports.
     pub fn has<G: Geometry>(self, size_bytes: u64) -> bool {
         let section_bytes = G::PAGES_PER_SECTION << G::PAGE_SHIFT;
         let first_bytes = G::PAGES_PER_SUBSECTION << G::PAGE_SHIFT;
         match self {
             Self::First => size_bytes > 0,
             Self::Later => size_bytes > 0 && size_bytes.saturating_add(first_bytes) <= section_bytes,
-            // From the middle of a section by whole sections leads to the middle of one.
+            // Whole sections, counted from the middle of one, end in the middle of another.
             Self::Unaligned => size_bytes > 0 && size_bytes.is_multiple_of(section_bytes),
         }
     }

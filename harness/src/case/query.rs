@@ -1,20 +1,20 @@
-//! Which page frames a lookup is asked for, and in which order.
+//! Which page frames are queried, and in which order.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// In which order page frames are asked for.
+/// The order in which page frames are queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pattern {
-    /// One after the other.
+    /// Every pfn in ascending order.
     Sequential,
-    /// One of each sub-section, one sub-section after the other: what a walker of huge pages asks for.
+    /// One pfn per sub-section, in ascending order, as a walker of huge pages does.
     Stride,
-    /// Uniformly at random over all sections.
+    /// Uniformly random over all sections.
     Random,
-    /// Some pages far more often than others; which ones is random.
+    /// A Zipf distribution: a few randomly chosen pfns are queried far more often than the others.
     Zipf,
 }
 
@@ -43,30 +43,32 @@ impl fmt::Display for Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Records {
-    /// In the caches: [`NR_CACHED_RECORDS`] at most are read again and again.
+    /// In the caches: at most 2048 distinct records are read, again and again.
     Cache,
-    /// In memory: [`NR_FLUSHED_RECORDS`] at most are flushed before each slice, and each is read once.
+    /// In memory: at most 4096 records are flushed from the caches before each slice, and each is
+    /// read once.
     Memory,
 }
 
 impl Records {
-    /// Both, in the order of reports.
+    /// Both places, in the order of reports.
     pub const ALL: [Records; 2] = [Records::Cache, Records::Memory];
 }
 
-/// Which pages are asked for.
+/// Which page frames are queried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Population {
-    /// Pages that are valid for every layout that takes part.
+    /// Page frames that are valid for every layout in the comparison.
     #[default]
     Common,
-    /// Pages of boot sections that some layouts call valid and others do not: holes inside sections.
+    /// Page frames in boot sections that some layouts call valid and others do not: holes inside a
+    /// section.
     Disputed,
 }
 
 impl Population {
-    /// Is it the default?
+    /// True for [`Self::Common`], the default.
     pub fn is_common(&self) -> bool {
         *self == Self::Common
     }

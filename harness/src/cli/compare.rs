@@ -1,4 +1,4 @@
-//! `pfnbench compare`.
+//! The command `pfnbench compare`.
 
 use super::margin_percent;
 use super::{Answer, Json, print, print_json};
@@ -21,17 +21,17 @@ Examples:
   pfnbench compare results/MACHINE/RUN --reference vmemmap-section    layouts of a run
   pfnbench compare results/MACHINE/BEFORE results/MACHINE/AFTER       two runs")]
 pub(super) struct CompareArgs {
-    /// Folder of a run.
+    /// Run folder
     run: PathBuf,
-    /// Folder of another run, made later.
+    /// Folder of a later run to compare with the first
     after: Option<PathBuf>,
-    /// Layout that the others are compared with, within a run.
+    /// Reference layout when a single run is compared
     #[arg(long, value_name = "ID", conflicts_with = "after")]
     reference: Option<String>,
-    /// Compare runs of different machines all the same.
+    /// Compare the runs even if they are from different machines
     #[arg(long)]
     across_machines: bool,
-    /// Differences up to so many percent are negligible: "equal" means that the time differs by less.
+    /// Margin in percent: differences up to it are negligible, and times within it are "equal"
     #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
     margin: f64,
     #[command(flatten)]
@@ -158,7 +158,7 @@ impl CompareArgs {
     }
 }
 
-/// Why two runs cannot judge; `None` if they decide at least half of the cases.
+/// Explains why two runs give no verdict; `None` if at least half of the cases are decided.
 fn why_not(comparison: &Comparison) -> Option<String> {
     let all = comparison.cases.len();
     let undecided = comparison.cases.iter().filter(|of| !of.verdict.is_decided()).count();
@@ -169,7 +169,7 @@ fn why_not(comparison: &Comparison) -> Option<String> {
     })
 }
 
-/// A case as programs read verdicts.
+/// The JSON record of a compared case.
 fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
     let case = &compared.case;
     json!({

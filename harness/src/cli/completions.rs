@@ -1,4 +1,4 @@
-//! `pfnbench completions`.
+//! The command `pfnbench completions`.
 
 use super::{Answer, Cli};
 use clap::{Args, CommandFactory};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// The shell.
+    /// The shell to print completions for
     shell: clap_complete::Shell,
 }
 

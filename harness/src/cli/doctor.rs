@@ -1,4 +1,4 @@
-//! `pfnbench doctor`.
+//! The command `pfnbench doctor`.
 
 use super::{Answer, Json, print, print_json};
 use crate::engine::doctor::examine;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Exit with 1 unless the machine is fit.
+    /// Exit with 1 unless the machine is fit for measuring
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `pfnbench duel`, and the worker that it starts.
+//! The command `pfnbench duel`, and the worker process that it starts.
 
 use super::run::{RunArgs, warn};
 use super::subject::SubjectArgs;
@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Maps in place of one: all that are built in.
+/// Value of the map option that selects all built-in maps.
 const ALL_MAPS: &str = "all";
 
 #[derive(Debug, Args)]
@@ -45,51 +45,53 @@ Examples:
 Exit codes: 0 nothing is slower beyond the margin, 1 something is, 2 it cannot
 judge (more than a tenth of the cases is undecided) or bad usage.")]
 pub(super) struct DuelArgs {
-    /// The build that is compared with: a program, or a commit of the checkout, which is built once and kept in target/duel.
+    /// The build to compare with: a program, or a commit of the checkout, which is built once and
+    /// kept in target/duel
     old: String,
-    /// The build that is judged.
+    /// The build to judge: a program or a commit
     new: String,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// `all`: every map that is built in, ranked by what the change costs there.
+    /// `all`: every built-in map, ranked by the cost of the change there
     #[arg(long, value_name = "all", value_parser = [ALL_MAPS], conflicts_with = "map")]
     maps: Option<String>,
-    /// Pairs of workers, each with a placement of code and memory of its own. By default 7, and for up to two minutes more of
-    /// the cases with wide intervals; from 5 on there are verdicts.
+    /// Number of pairs of workers, each with its own placement of code and memory; verdicts need at
+    /// least 5. Default: 7, then up to two minutes more for cases with wide intervals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: Option<u32>,
-    /// A build that does not get on for so long hangs.
+    /// Treat a build as hung if it makes no progress for this long
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     time_limit: u64,
-    /// Print Markdown, for the mail that comes with a patch.
+    /// Print Markdown, for the mail that accompanies a patch
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Count no instructions, which takes valgrind and a minute.
+    /// Do not count instructions, which needs valgrind and takes a minute
     #[arg(long)]
     no_instructions: bool,
-    /// Every case in the table, not only those that changed or are undecided.
+    /// Show every case in the table, not only those that changed or are undecided
     #[arg(long)]
     all_cases: bool,
     #[command(flatten)]
     json: Json,
 }
 
-/// A map on which instructions are counted.
+/// The built-in map on which instructions are counted.
 const SMALL_MAP: &str = "vm-20g";
 
-/// Pairs at least, and at most if none are asked for, and how long more are added.
+/// Minimum number of pairs, maximum if the user gives no number, and the time in which more are
+/// added.
 const PAIRS: (u32, u32, Duration) = (7, 40, Duration::from_secs(120));
 
-/// Pairs on each map, where maps are ranked.
+/// Number of pairs on each map when maps are ranked.
 const PAIRS_OF_A_MAP: u32 = PROCESSES_FOR_INTERVAL as u32;
 
-/// Layouts of the old build, and of the new one.
+/// Ids of the layouts of the old build, and of the new one.
 type Layouts = (Vec<String>, Vec<String>);
 
-/// Rounds of a pair.
+/// Number of rounds that a pair of workers measures.
 const ROUNDS: u32 = 5;
 
-/// Length of a slice: handing over costs some microseconds, and is to be less than a hundredth of it.
+/// Length of a slice. Handing over takes some microseconds, which should be less than 1 % of it.
 const SLICE: Duration = Duration::from_micros(500);
 
 impl DuelArgs {
@@ -104,7 +106,8 @@ impl DuelArgs {
         }
     }
 
-    /// What the workers measure: warm lookups of the default tier, or of every tier if cases are chosen by name.
+    /// The schedule of the workers: lookups with hot tables of the default tier, or of every tier
+    /// if cases are selected by name.
     fn schedule(&self, map: Option<Source>) -> anyhow::Result<Schedule> {
         let mut schedule = RunArgs::of_duel(SubjectArgs { map, ..self.subject.clone() }).facts().lay_out(&mut warn)?;
         schedule.effort.slice = SLICE;
@@ -119,7 +122,7 @@ impl DuelArgs {
         Ok(schedule)
     }
 
-    /// What a pair measures: all lookups, or those that have one of some cases.
+    /// The job of a pair: all lookups, or only the groups that contain one of `cases`.
     fn job(schedule: &Schedule, nr: u32, cases: Option<&BTreeSet<String>>) -> Job {
         let leg = Leg { process: nr, map: 0, scope: Scope::Lookups };
         let mut lookups = schedule.maps[0].work.lookups.clone();
@@ -129,7 +132,7 @@ impl DuelArgs {
         schedule.job(leg, crate::workload::work::Work { lookups, ..Default::default() }, Default::default(), None)
     }
 
-    /// Pairs of workers, one after the other.
+    /// Runs pairs of workers, one after the other.
     fn pairs(
         &self,
         (old, new): (&Build, &Build),
@@ -144,7 +147,7 @@ impl DuelArgs {
         let mut samples: Vec<Vec<Samples>> = Vec::new();
         let mut nr = 0;
         while nr < most {
-            // Further pairs measure what is not known well enough.
+            // Further pairs measure only cases whose intervals are still wide.
             let wide = (nr >= least).then(|| verdict::wide_cases(&samples, self.subject.margin / 4.0));
             if wide.as_ref().is_some_and(|wide| wide.is_empty() || begin.elapsed() > PAIRS.2) {
                 break;
@@ -158,7 +161,8 @@ impl DuelArgs {
                     pairs.push(done);
                     nr += 1;
                 }
-                // Which pages are asked for depends on who takes part: those that both have.
+                // The queries depend on the layouts that take part, so only those that both builds
+                // have are used.
                 Err(DuelError::Layouts { old, new }) if layouts.is_none() => {
                     schedule.layouts = old.iter().filter(|id| new.contains(id)).cloned().collect();
                     if schedule.layouts.is_empty() {
@@ -217,7 +221,8 @@ impl DuelArgs {
         Ok(answer(&outcome))
     }
 
-    /// Counts the instructions of both builds on a small machine, where valgrind is; why not, if they were not counted.
+    /// Counts the instructions of both builds on a small map with valgrind. If that is impossible,
+    /// returns the reason.
     fn count(
         &self,
         outcome: &mut Outcome,
@@ -230,7 +235,7 @@ impl DuelArgs {
             return Ok(Some("not asked for".to_owned()));
         }
         let mut job = Self::job(schedule, 0, None);
-        // Instructions depend on neither backing nor size, and valgrind is slow.
+        // Instruction counts depend on neither the backing nor the size, and valgrind is slow.
         job.map = Source::Builtin(SMALL_MAP.to_owned()).load()?;
         (job.effort.boots, job.records_limit) = (1, 64 << 20);
         (job.backing, job.index_pages) =
@@ -294,7 +299,8 @@ impl DuelArgs {
         print(table)
     }
 
-    /// Every built-in map, ranked by the largest cost among the headline's lookups.
+    /// Compares the builds on every built-in map, and ranks the maps by the largest cost among the
+    /// headline's lookups.
     fn all_maps(&self, old: &Build, new: &Build, interrupt: &Interrupt, bar: &ProgressBar) -> anyhow::Result<Answer> {
         let mut ranked: Vec<(String, Outcome)> = Vec::new();
         let mut left_out = Vec::new();
@@ -392,12 +398,12 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// Versions of the two builds, as they say themselves.
+/// The versions that the two builds report.
 fn versions(pairs: &[PairOutcome]) -> (String, String) {
     pairs.first().map(|pair| (pair.old.version.clone(), pair.new.version.clone())).unwrap_or_default()
 }
 
-/// What pairs of workers gave, judged.
+/// Judges the results of the pairs of workers.
 fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Outcome {
     let samples: Vec<Vec<Samples>> = pairs.iter().map(|pair| pair.samples.clone()).collect();
     let verdicts = verdict::judged(&samples, margin);
@@ -436,7 +442,7 @@ fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Ou
     }
 }
 
-/// The case that became slower by most; what is not decided counts for nothing.
+/// The case with the largest slowdown. Undecided cases are ignored.
 fn worst(outcome: &Outcome) -> Option<&Record> {
     let slower = outcome.verdicts.iter().filter(|record| record.verdict == Verdict::Slower);
     slower.max_by(|a, b| a.difference_ns.unwrap_or(0.0).total_cmp(&b.difference_ns.unwrap_or(0.0)))
@@ -450,13 +456,13 @@ fn answer(outcome: &Outcome) -> Answer {
     }
 }
 
-/// The ratio with its interval; a dash near the loop alone.
+/// The ratio with its interval, or a dash if a time is close to that of the empty loop.
 fn ratio_of(record: &Record) -> String {
     let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
     record.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio)))
 }
 
-/// The outcome in a paragraph.
+/// Summarises the outcome in a paragraph.
 fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin: f64) -> String {
     let count = |verdict| outcome.verdicts.iter().filter(|record| record.verdict == verdict).count();
     let (slower, faster) = (count(Verdict::Slower), count(Verdict::Faster));
@@ -491,20 +497,20 @@ fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin:
 
 #[derive(Debug, Args)]
 pub(super) struct WorkerArgs {
-    /// Which build this is.
+    /// Which of the two builds this process is
     #[arg(long, value_parser = ["old", "new"])]
     side: String,
-    /// Number of the open file that is the shared memory.
+    /// File descriptor number of the shared memory
     #[arg(long, required_unless_present = "count")]
     arena: Option<i32>,
-    /// Run a batch of every lane once, for callgrind.
+    /// Run one batch of every lane, for callgrind
     #[arg(long)]
     count: bool,
 }
 
 impl WorkerArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        // If the referee is gone, nobody needs the rest.
+        // If the referee is gone, nobody needs the results.
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
         let text = std::io::read_to_string(std::io::stdin().lock()).context("the order on standard input")?;
         let value: serde_json::Value = serde_json::from_str(&text).context("the order on standard input")?;
@@ -541,7 +547,8 @@ impl WorkerArgs {
                 arena.fail();
             }
             let reason = error.to_string();
-            // Who has not said hello yet is asked why; afterwards the standard error tells.
+            // Before the hello message, the referee expects the reason; afterwards it reads
+            // standard error.
             let _ = say(refuse(reason));
         }
         result?;

@@ -1,4 +1,4 @@
-//! `pfnbench gate`.
+//! The command `pfnbench gate`.
 
 use super::{Answer, Json, print, print_json};
 use crate::analysis::limits::{Judged, Judgement, LimitsFile};
@@ -17,12 +17,13 @@ Examples:
 
 It reads files and runs nothing. Exit codes: 0 every limit holds, 1 one is exceeded, 2 cannot judge.")]
 pub(super) struct GateArgs {
-    /// File of limits.
+    /// File of limits, in TOML
     #[arg(long, value_name = "FILE", default_value = "benches/limits.toml")]
     limits: PathBuf,
-    /// An instructions.jsonl, or the folder of a run that has one [default: what `cargo bench --bench instructions` left].
+    /// An instructions.jsonl, or a run folder that contains one [default: the output of `cargo
+    /// bench --bench instructions`]
     counts: Option<PathBuf>,
-    /// Make the limits of the counts' toolchain from the counts: lookups exactly, updates with a tenth of head-room.
+    /// Replace the limits of the counts' toolchain: lookups exactly, updates with 10 % headroom
     #[arg(long, conflicts_with = "json")]
     write: bool,
     #[command(flatten)]
@@ -53,7 +54,7 @@ impl GateArgs {
         } else {
             self.show(&judgement)?;
         }
-        // A limit that is exceeded answers the question, whatever else could not be judged.
+        // An exceeded limit decides the verdict, even if other cases were not counted.
         if judgement.exceeded.is_empty() && !judgement.not_counted.is_empty() {
             let names = judgement.not_counted.join(", ");
             bail!("{} has no counts of {names}, which {} limits", counts.display(), self.limits.display());

@@ -1,4 +1,4 @@
-//! `pfnbench list`.
+//! The command `pfnbench list`.
 
 use super::{Answer, CasesArgs, Json, print, print_json};
 use crate::case::{HOTPLUG_SIZES, LookupOp, Mode, Pattern, Position, SelectsNothing, layouts};
@@ -18,13 +18,13 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Print the names of the cases of `pfnbench run`, one a line.
+    /// Print the names of the cases of `pfnbench run`, one per line
     #[arg(long)]
     cases: bool,
-    /// With --cases: only those of this tier.
+    /// With --cases: only cases of this tier
     #[arg(long, value_enum)]
     tier: Option<Tier>,
-    /// With --cases: those of this workload, a TOML file, instead of those that are built in; may be given several times.
+    /// With --cases: use this TOML workload instead of the built-in ones; repeatable
     #[arg(long, value_name = "FILE")]
     workload: Vec<PathBuf>,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(super) struct ListArgs {
     json: Json,
 }
 
-/// Which records can lie on a device, for programs.
+/// Which records can be on a device, as a word for JSON output.
 fn records(on_device: DeviceRecords) -> &'static str {
     match on_device {
         DeviceRecords::Never => "never",
@@ -43,7 +43,7 @@ fn records(on_device: DeviceRecords) -> &'static str {
 }
 
 impl ListArgs {
-    /// What the workloads measure, up to the tier.
+    /// The work of the workloads, up to the tier.
     fn work(&self) -> anyhow::Result<Work> {
         Ok(workload::everything(&Workload::chosen(&self.workload)?, self.tier))
     }

@@ -1,4 +1,4 @@
-//! `pfnbench man`.
+//! The command `pfnbench man`.
 
 use super::{Answer, Cli};
 use crate::version;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// Write the page, and one of each command (pfnbench-run.1), into this folder instead of printing it.
+    /// Write a page for pfnbench and one for each command (pfnbench-run.1) into this folder
     #[arg(long)]
     dir: Option<PathBuf>,
 }
@@ -19,7 +19,7 @@ pub(super) struct ManArgs {
 impl ManArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut command = Cli::command().disable_help_subcommand(true);
-        // Gives the commands their whole names.
+        // Sets the full names of the subcommands.
         command.build();
         if let Some(dir) = &self.dir {
             write(&command, dir).with_context(|| format!("cannot write man pages into {}", dir.display()))?;
@@ -32,13 +32,13 @@ impl ManArgs {
     }
 }
 
-/// The page of a command, of the day of the commit.
+/// The man page of a command, dated with the day of the commit.
 fn page(command: &Command) -> Man {
     let page = Man::new(command.clone()).date(env!("PFNBENCH_COMMIT_DATE"));
     page.source(format!("pfnbench {}", version())).manual("pfnbench")
 }
 
-/// Writes a page of the command, one of each of its commands, and so on.
+/// Writes the page of a command, then recursively those of its subcommands.
 fn write(command: &Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     page(command).generate_to(dir)?;

@@ -1,4 +1,4 @@
-//! `pfnbench map`.
+//! The command `pfnbench map`.
 
 use super::{Answer, Json, print, print_json};
 use crate::engine::verify::architecture_note;
@@ -21,29 +21,31 @@ Examples:
 pub(super) struct MapArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
     ///
-    /// Understood are /proc/iomem, dmesg (e820, SRAT, early node ranges; Xen's too), lsmem, the JSON of ndctl, daxctl, cxl
-    /// and lsmem, CEDT, NFIT and SRAT in words, `base size`, and `start -> end type`. One file may hold several; `#` starts
-    /// a comment, a line `---` a part.
+    /// Accepted formats are /proc/iomem, dmesg (e820, SRAT, early node ranges; Xen's too), lsmem,
+    /// the JSON of ndctl, daxctl, cxl and lsmem, CEDT, NFIT and SRAT in words, `base size`, and
+    /// `start -> end type`. One file may combine several; `#` starts a comment, and a line `---`
+    /// separates parts.
     #[arg(value_name = "FILE")]
     map: Option<Source>,
     #[command(flatten)]
     json: Json,
 }
 
-/// How RAM lies in sections and sub-sections of x86-64.
+/// How RAM is distributed over sections and sub-sections of x86-64.
 struct Memory {
     with_ram: u64,
-    /// With less RAM than a section has.
+    /// Number of sections that are only partly RAM.
     in_part: u64,
     subsections: u64,
-    /// Sub-sections that are not whole RAM.
+    /// Number of sub-sections that are only partly RAM.
     subsections_in_part: u64,
 }
 
 impl Memory {
     fn of(boot: &BootMap) -> Self {
         let count = |granule: u64| {
-            // By number, since a granule may hold the end of one range and the start of the next.
+            // Keyed by number, because one granule may contain the end of one range and the start
+            // of the next.
             let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
             let mut whole = 0;
             for range in boot.ranges().iter().map(|boot| boot.range) {
@@ -66,7 +68,7 @@ impl Memory {
     }
 }
 
-/// Addresses between ranges, windows left out: where nothing is.
+/// Address ranges between the ranges of the map, without windows.
 fn holes(map: &PhysicalMap) -> Vec<(u64, u64)> {
     let (mut holes, mut end) = (Vec::new(), 0);
     for range in map.ranges.iter().filter(|range| range.kind != Kind::Window) {
@@ -78,7 +80,7 @@ fn holes(map: &PhysicalMap) -> Vec<(u64, u64)> {
     holes
 }
 
-/// Bytes of RAM by node.
+/// Bytes of RAM by NUMA node.
 fn nodes(map: &PhysicalMap) -> BTreeMap<u8, u64> {
     let mut nodes = BTreeMap::new();
     for range in map.ranges.iter().filter(|range| range.kind == Kind::Ram) {

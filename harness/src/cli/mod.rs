@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line interface.
 
 mod compare;
 mod completions;
@@ -39,10 +39,10 @@ Examples:
 
 Exit codes: 0 done, 1 the answer is no (a layout failed), 2 cannot judge or bad usage.";
 
-/// Races the ways an operating system finds the record of a physical page.
+/// Benchmarks the ways in which an operating system finds the record of a physical page
 ///
-/// Without a command: verifies the layouts, races them on this machine's own physical memory map, prints the table, and
-/// writes a run folder with a report. It takes less than a minute.
+/// Without a command: verifies the layouts, measures them on this machine's physical memory map,
+/// prints a table, and writes a run folder with a report. This takes less than a minute.
 #[derive(Debug, Parser)]
 #[command(name = "pfnbench", version = crate::version(), after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -52,11 +52,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure.
+    /// Measure the layouts
     Run(Box<run::RunArgs>),
-    /// Show what there is: layouts, operations, maps, backings.
+    /// List layouts, operations, maps and backings
     List(list::ListArgs),
-    /// Show what is understood of a physical memory map: ranges, kinds, nodes, sections, holes.
+    /// Show how a physical memory map is parsed: ranges, kinds, nodes, sections, holes
     Map(map::MapArgs),
     /// Check every layout against the oracle on a map, without timing.
     Verify(verify::VerifyArgs),
@@ -64,34 +64,35 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Measure two builds of this program against each other: two files, or two commits of the checkout.
     Duel(Box<duel::DuelArgs>),
-    /// Be one of the two builds of a duel.
+    /// Internal: run as one of the two builds of a duel
     #[command(hide = true)]
     DuelWorker(duel::WorkerArgs),
-    /// Make a page, Markdown or pictures from run folders.
+    /// Make an HTML page, Markdown or figures from run folders
     Report(report::ReportArgs),
-    /// Hold instruction counts against a file of limits.
+    /// Check instruction counts against a file of limits
     Gate(gate::GateArgs),
-    /// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
+    /// Persistent-memory namespaces: where their bytes go, before the patch series and since
     Namespace(namespace::NamespaceArgs),
     /// Write a crate with a layout of your own, which builds, passes and can be raced.
     NewLayout(new_layout::NewLayoutArgs),
     /// What this machine can measure, what it cannot and why, and the command that mends it.
     Doctor(doctor::DoctorArgs),
-    /// Print the JSON Schema of what run folders hold.
+    /// Print the JSON Schema of run folders
     Schema(schema::SchemaArgs),
-    /// Print completions for a shell.
+    /// Print shell completions
     Completions(completions::CompletionsArgs),
-    /// Print the man page, or write those of all commands into a folder.
+    /// Print the man page, or write the pages of all commands into a folder
     Man(man::ManArgs),
 }
 
-/// Which cases.
+/// Arguments that select cases by name.
 #[derive(Args, Clone, Debug, Default)]
 struct CasesArgs {
-    /// Only cases whose name this regular expression finds, e.g. '^pfn_valid/added' (`pfnbench list --cases` prints names).
+    /// Only cases whose name matches this regular expression, e.g. '^pfn_valid/added' (`pfnbench
+    /// list --cases` prints names)
     #[arg(long, value_name = "REGEX")]
     filter: Option<Regex>,
-    /// Without cases whose name this regular expression finds.
+    /// Skip cases whose name matches this regular expression
     #[arg(long, value_name = "REGEX")]
     exclude: Option<Regex>,
 }
@@ -102,16 +103,16 @@ impl CasesArgs {
     }
 }
 
-/// How a command ended, if not with an error.
+/// The result of a command that did not fail with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Yes,
     No,
-    /// What is asked for cannot be; it has been said.
+    /// No verdict is possible; the reason has been printed.
     CannotJudge,
 }
 
-/// Runs the command of the process's arguments.
+/// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let answer = match cli.command.unwrap_or_else(|| Command::Run(Box::default())) {
@@ -152,7 +153,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The folder of a run that did not come to its end, in the chain of the error that ended it.
+/// The folder of an interrupted run, attached to the chain of the error that ended it.
 #[derive(Debug)]
 struct KeptIn(PathBuf);
 
@@ -162,7 +163,7 @@ impl std::fmt::Display for KeptIn {
     }
 }
 
-/// An error and its causes, each said once: many name their cause themselves.
+/// Formats an error and its causes without repetition: many messages already include their cause.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut said = String::new();
     let skipped = usize::from(error.downcast_ref::<KeptIn>().is_some());
@@ -176,7 +177,7 @@ fn in_one_line(error: &anyhow::Error) -> String {
     said
 }
 
-/// The reader of our output has seen enough, e.g. `head`.
+/// True if the reader of the output closed the pipe, as `head` does.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
@@ -190,7 +191,7 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(serde_json::to_string_pretty(value)?)
 }
 
-/// A margin in percent, as a share.
+/// Parses a margin in percent and returns it as a fraction.
 fn margin_percent(text: &str) -> Result<f64, String> {
     let percent: f64 =
         text.trim_end_matches('%').trim().parse().map_err(|_| format!("{text:?} is no number; write 2"))?;
@@ -200,7 +201,7 @@ fn margin_percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Output for programs.
+/// Option for machine-readable output.
 #[derive(Clone, Copy, Debug, Default, Args)]
 struct Json {
     /// Print JSON instead of text.

@@ -1,4 +1,4 @@
-//! `pfnbench namespace`.
+//! The command `pfnbench namespace` and its subcommands.
 
 mod around;
 mod create;
@@ -20,7 +20,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use memmap_layouts::nvdimm::RecordsOn;
 use serde_json::json;
 
-/// Persistent-memory namespaces: where their bytes go, and what happened to them before the series and since.
+/// Persistent-memory namespaces: where their bytes go, before the patch series and since
 #[derive(Debug, Args)]
 pub(super) struct NamespaceArgs {
     #[command(subcommand)]
@@ -29,32 +29,35 @@ pub(super) struct NamespaceArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show where the bytes of a namespace go under old and new rules, and what size to ask for.
+    /// Show where the bytes of a namespace go under old and new rules, and which size to request
     Plan(plan::PlanArgs),
-    /// Show the capacity lost at every sub-section of a section, before the series and since.
+    /// Show the capacity lost at every sub-section of a section, before the series and since
     Lost(plan::LostArgs),
-    /// Make a region: a sparse file, and its labels beside it.
+    /// Create a region: a sparse file, with a file of labels beside it
     Region(region::RegionArgs),
-    /// Make a namespace in a region.
+    /// Create a namespace in a region
     Create(create::CreateArgs),
-    /// Show the namespaces of a region, and what is free.
+    /// Show the namespaces of a region, and its free space
     List(list::ListArgs),
-    /// Tell of every namespace whether a kernel would take it, here or at another physical address.
+    /// Show for every namespace whether a kernel would accept it, here or at another physical
+    /// address
     Check(list::CheckArgs),
-    /// Bring namespaces up on one machine, read the record of each of their pages, and mark them as enabled.
+    /// Enable namespaces together on one machine: read the record of each page, and mark them as
+    /// enabled
     Enable(enable::EnableArgs),
-    /// Mark a namespace as one that is not brought up.
+    /// Mark a namespace as disabled
     Disable(one::OneArgs),
-    /// Take a disabled namespace out of the labels.
+    /// Delete a disabled namespace from the labels
     Destroy(one::OneArgs),
-    /// Play a scene of the cover letter on real files, with the expected end beside the observed one.
+    /// Replay a scenario of the cover letter on real files, with the expected and the observed
+    /// result
     Scene(scene::SceneArgs),
-    /// Explain a code of a refusal, or list all of them.
+    /// Explain an error code, or list all codes
     Explain(explain::ExplainArgs),
 }
 
 impl NamespaceArgs {
-    /// Refusals are said here, in their parts; other errors are the caller's.
+    /// Runs the subcommand. Prints structured refusals itself; returns other errors to the caller.
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         self.ask().or_else(|error| {
             let Some(refusal) = Refusal::of(&error) else { return Err(error) };
@@ -98,12 +101,12 @@ impl NamespaceArgs {
     }
 }
 
-/// Where records lie.
+/// Where the records of a namespace are stored.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum MapArg {
-    /// On the medium, in front of the data.
+    /// On the device, in front of the data
     Dev,
-    /// In RAM.
+    /// In RAM
     Mem,
 }
 

@@ -1,4 +1,4 @@
-//! `pfnbench report`.
+//! The command `pfnbench report`.
 
 use super::{Answer, Json, print, print_json};
 use crate::files::replace;
@@ -23,23 +23,24 @@ Examples:
 --splice replaces what stands between `<!-- pfnbench WHAT -->` and `<!-- pfnbench end -->`; WHAT is one of
   finding, winners, costs [REGEX], heat [REGEX], figure NAME, command")]
 pub(super) struct ReportArgs {
-    /// Folders of runs; of each machine the newest is shown in detail.
+    /// Run folders; the newest of each machine is shown in detail
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Where to write: a page if it ends in .html, Markdown with a folder of pictures if in .md. May be given for each.
+    /// Output file: an HTML page if it ends in .html, Markdown with a folder of figures if in .md;
+    /// repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
-    /// Fill the markers of this document.
+    /// Fill in the pfnbench markers of this document
     #[arg(long, value_name = "FILE")]
     splice: Vec<PathBuf>,
-    /// Layout that ratios are to [default: subsection, or the first].
+    /// Reference layout for ratios [default: subsection, or the first layout]
     #[arg(long, value_name = "ID")]
     reference: Option<String>,
     #[command(flatten)]
     json: Json,
 }
 
-/// What a file is to hold, by its ending.
+/// The format of an output file, according to its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Page,
@@ -56,12 +57,12 @@ impl Form {
     }
 }
 
-/// The folder of pictures of a Markdown file: beside it, named as it is.
+/// The folder of figures of a Markdown file: beside it, with the same name.
 fn pictures(markdown: &Path) -> PathBuf {
     markdown.with_extension("")
 }
 
-/// A path as a document in `from` refers to it.
+/// The relative path by which a document in the folder `from` refers to `to`.
 fn relative(from: &Path, to: &Path) -> anyhow::Result<String> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
     let (from, to) = (absolute(from)?, absolute(to)?);
@@ -81,14 +82,14 @@ impl ReportArgs {
         }
         let mut places = BTreeSet::new();
         for path in self.output.iter().chain(&self.splice) {
-            // Documents are there, outputs perhaps not.
+            // Documents exist; outputs may not exist yet.
             let place = fs::canonicalize(path).or_else(|_| std::path::absolute(path))?;
             if !places.insert(place) {
                 bail!("{} is named twice, and one would overwrite the other", path.display());
             }
         }
         let markdown = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Markdown).map(|(path, _)| path);
-        // Before the work: a document that is not there is seen at once.
+        // Read documents before any other work, so that a missing one is reported at once.
         let read = |path: &PathBuf| {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok((path.clone(), text))
@@ -96,7 +97,7 @@ impl ReportArgs {
         let documents = self.splice.iter().map(read).collect::<anyhow::Result<Vec<(PathBuf, String)>>>()?;
         let report = self.read()?;
         let command = self.command();
-        // Everything is made before anything is written.
+        // All files are generated before the first is written.
         let mut files: Vec<(PathBuf, String)> = Vec::new();
         for (path, form) in self.output.iter().zip(&forms) {
             match form {
@@ -181,7 +182,7 @@ impl ReportArgs {
         print(format!("report  {}", written.collect::<Vec<_>>().join(", ")))
     }
 
-    /// The command as documents show it.
+    /// The command line as it is shown in documents.
     fn command(&self) -> String {
         let mut command = "pfnbench report".to_owned();
         let mut push = |option: &str, path: &Path| {

@@ -1,4 +1,4 @@
-//! `pfnbench run`, and `pfnbench` alone.
+//! The command `pfnbench run`, which is also the default without a command.
 
 use super::subject::SubjectArgs;
 use super::{Answer, Json, KeptIn, print, print_json};
@@ -29,50 +29,55 @@ pub(super) struct RunArgs {
     /// How much to measure.
     #[arg(long, value_enum, default_value_t)]
     tier: Tier,
-    /// Take the cases from this workload, a TOML file, instead of those that are built in; may be given several times.
+    /// Take the cases from this TOML workload instead of the built-in ones; repeatable
     #[arg(long, value_name = "FILE")]
     workload: Vec<PathBuf>,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// Bytes of records that all layouts together may take; by default 1 GiB, or an eighth of the available memory if that
-    /// is less; twice that with --tier full.
+    /// Limit on the memory for records of all layouts together. Default: 1 GiB, or an eighth of the
+    /// available memory if that is less; twice that with --tier full
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
-    /// Count preemption around pfn_valid, for layouts that follow Linux 6.8 or later.
+    /// Raise the preemption count around pfn_valid, for layouts that follow Linux 6.8 or later
     #[arg(long)]
     preempt: bool,
-    /// Pages of the memory for index tables. Default: huge where the machine has transparent huge pages, else base.
+    /// Page size of index tables. Default: huge where the machine has transparent huge pages, else
+    /// base
     #[arg(long, value_name = "PAGES", value_enum, default_value_t, hide_default_value = true)]
     index_pages: IndexPagesArg,
-    /// Processes in which lookups are measured, each with a seed of its own; from 5 on there are intervals and verdicts. By default 5,
-    /// with --tier quick and full 7, with --tier smoke 1; the default and quick tiers add more while there is time, unless a number
-    /// is given, which then takes as long as it takes.
+    /// Number of processes that measure lookups, each with its own seed; verdicts and intervals
+    /// need at least 5. Default: 5, with --tier quick and full 7, with --tier smoke 1. The default
+    /// and quick tiers add more while time is left, unless a number is given; then the time is not
+    /// limited
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
-    /// Wait until other programs leave the machine idle, so many minutes at most (10 if none are given).
+    /// Wait until other programs leave the machine idle, for at most this many minutes (10 if none
+    /// are given)
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u64).range(1..=1440))]
     wait_quiet: Option<u64>,
-    /// Exit with 2 if the run cannot judge its headline.
+    /// Exit with 2 if the headline gets no verdict
     #[arg(long)]
     strict: bool,
-    /// Give up a group of cases that takes longer.
+    /// Give up a group of cases that takes longer than this
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     case_timeout: u64,
-    /// Put these counts beside the run: an instructions.jsonl that cargo bench --bench instructions made of the same commit, or a
-    /// folder with one.
+    /// Store these counts with the run: an instructions.jsonl made by cargo bench --bench
+    /// instructions from the same commit, or a folder with one
     #[arg(long, value_name = "FILE")]
     instructions: Option<PathBuf>,
-    /// Take up the run of this folder, which was stopped; its own arguments hold.
+    /// Resume the interrupted run in this folder, with its original arguments
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "backing", "index_pages",
         "seed", "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
-    /// Be a process of a run: a job comes on standard input, and events go to standard output.
+    /// Internal: run as a process of a run, with a job on standard input and events on standard
+    /// output
     #[arg(long, hide = true, exclusive = true)]
     as_process: bool,
-    /// Folder for run folders. Default: results, or ~/.local/share/pfnbench/results where the current folder cannot be written.
+    /// Parent folder of run folders. Default: results, or ~/.local/share/pfnbench/results where the
+    /// current folder is not writable
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -193,7 +198,7 @@ impl RunArgs {
         }
     }
 
-    /// Waits until the machine is idle, if that is asked for.
+    /// Waits until the machine is idle, if requested.
     fn wait(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let Some(minutes) = self.wait_quiet else { return Ok(()) };
         let bar = ProgressBar::new_spinner();
@@ -273,7 +278,7 @@ impl RunArgs {
         })
     }
 
-    /// What helps a run that cannot judge.
+    /// Advice for a run whose headline gets no verdict.
     fn what_to_do(&self, schedule: &Schedule, has_headline: bool) -> &'static str {
         match (schedule.tier, self.wait_quiet) {
             _ if !has_headline => "The verdicts on the cases that were chosen hold all the same.",
@@ -284,7 +289,7 @@ impl RunArgs {
     }
 }
 
-/// What a run will do, in a line.
+/// Describes in one line what a run will do.
 fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
     let lookups: usize = schedule.maps.iter().map(|of| of.work.lookups.len()).sum();
     let maps = schedule.maps.iter().map(|of| of.map.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! `pfnbench schema`.
+//! The command `pfnbench schema`.
 
 use super::{Answer, print_json};
 use crate::record::schema;

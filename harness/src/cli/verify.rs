@@ -1,4 +1,4 @@
-//! `pfnbench verify`.
+//! The command `pfnbench verify`.
 
 use super::{Answer, BackingArg, Json, print, print_json};
 use crate::engine::contestant::entries;
@@ -20,18 +20,20 @@ use std::sync::Arc;
 pub(super) struct VerifyArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
     ///
-    /// `pfnbench map --help` tells what is understood.
+    /// `pfnbench map --help` lists the accepted formats.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
-    /// Where records lie: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR or dax:/dev/daxX.Y (`pfnbench
-    /// list` describes each). Default: linux where the machine has transparent huge pages, else anon.
+    /// Backing store of records: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR
+    /// or dax:/dev/daxX.Y (`pfnbench list` describes each). Default: linux where the machine has
+    /// transparent huge pages, else anon
     #[arg(long, default_value_t, hide_default_value = true)]
     backing: BackingArg,
     #[command(flatten)]
     json: Json,
 }
 
-/// Boots the layouts on a map and hot-adds memory whose records lie on a device, checking every answer.
+/// Boots the layouts on a map and hot-adds memory with its records on a device. Every answer is
+/// checked.
 fn on_device(
     map: &PhysicalMap,
     backing: &RamBacking,
@@ -56,7 +58,7 @@ fn on_device(
 
 impl VerifyArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        // Nothing that outlives the process is made here, so Ctrl-C may simply end it.
+        // No state outlives the process, so Ctrl-C may terminate it.
         let interrupt = Interrupt::default();
         let (backing, device) = self.backing.open()?;
         let map = self.map.clone().unwrap_or_default().load()?;
@@ -64,7 +66,8 @@ impl VerifyArgs {
             eprintln!("pfnbench: warning: {warning}");
         }
         let mut maps = vec![map];
-        // A map without holes hides errors of the sub-section map, so one with holes is always there.
+        // A map without holes hides errors of the sub-section map, so one with holes is always
+        // checked too.
         let holes = builtin::with_holes();
         if maps[0].name != holes.name {
             maps.push(holes);

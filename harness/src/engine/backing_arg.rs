@@ -1,4 +1,4 @@
-//! Where records lie, as a user names it: on the command line and in `PFNBENCH_BACKING`.
+//! The backing store of records, as a user names it: on the command line and in `PFNBENCH_BACKING`.
 
 use anyhow::Context;
 use memmap_layouts::backing::{DaxDevice, Memory, RamBacking};
@@ -12,16 +12,16 @@ use std::sync::{Arc, OnceLock};
 /// The environment variable that sets the backing of `cargo bench`.
 pub const VARIABLE: &str = "PFNBENCH_BACKING";
 
-/// A way to name a backing.
+/// One spelling of `--backing`, for help texts.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
-    /// As it is written.
+    /// The syntax, e.g. `tmpfs[:DIR]`; optional parts are in brackets.
     pub form: &'static str,
-    /// What it is.
+    /// One line of help without a full stop.
     pub about: &'static str,
 }
 
-/// Every backing there is.
+/// Every backing that `--backing` accepts, in the order of the help text.
 pub const FORMS: [Form; 8] = [
     Form { form: "linux", about: "as Linux maps it: whole sections in huge pages, parts of sections in base pages" },
     Form { form: "anon", about: "private memory in base pages" },
@@ -36,21 +36,21 @@ pub const FORMS: [Form; 8] = [
     },
 ];
 
-/// The tmpfs that every Linux has.
+/// The tmpfs that every Linux system mounts.
 const SHM: &str = "/dev/shm";
 
-/// Where records lie. Written down as text, like on the command line.
+/// The backing store of records. It is serialised as text, in the syntax of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BackingArg {
-    /// Memory for all of them.
+    /// Memory, for the records of all layouts.
     Ram(RamBacking),
-    /// A device for those that can lie on one.
+    /// A DAX device for the layouts that can put records on one; the others use private memory.
     Dax(PathBuf),
 }
 
-/// `linux` where the machine has transparent huge pages of 2 MiB, else `anon`. The first call reads three files of sysfs; the
-/// answer then holds for the process.
+/// `linux` where the machine has transparent huge pages of 2 MiB, else `anon`. The first call reads
+/// three files of sysfs; the process keeps the answer.
 impl Default for BackingArg {
     fn default() -> Self {
         static DEFAULT: OnceLock<RamBacking> = OnceLock::new();
@@ -58,10 +58,10 @@ impl Default for BackingArg {
     }
 }
 
-/// What [`VARIABLE`] says; `None` if it is not set.
+/// The backing that [`VARIABLE`] names; `None` if the variable is not set.
 ///
 /// # Errors
-/// It names no backing.
+/// The value is not UTF-8, or names no backing.
 pub fn from_environment() -> anyhow::Result<Option<BackingArg>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let text = value.to_str().with_context(|| format!("{VARIABLE} is no text: {}", value.display()))?;
@@ -69,7 +69,7 @@ pub fn from_environment() -> anyhow::Result<Option<BackingArg>> {
     parsed.map(Some).with_context(|| format!("{VARIABLE}={text:?}"))
 }
 
-/// The forms, in one line.
+/// The syntax of all [`FORMS`], in one line for error messages.
 pub fn forms() -> String {
     FORMS.map(|form| form.form).join(", ")
 }
@@ -129,10 +129,11 @@ impl fmt::Display for BackingArg {
 }
 
 impl BackingArg {
-    /// Memory for records in RAM, and the device if one was named.
+    /// The memory for records in RAM, and the opened device if one was named.
     ///
     /// # Errors
-    /// This machine does not have it, with the reason. That it has too little shows later.
+    /// This machine does not offer the backing; the message says why. A pool that is too small is
+    /// not detected here, only when the records are mapped.
     pub fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
         match self {
             Self::Ram(backing) => {
@@ -143,10 +144,10 @@ impl BackingArg {
         }
     }
 
-    /// The same, found from every folder: a run may be taken up from another.
+    /// The same backing with an absolute path, since a run may be resumed from another folder.
     ///
     /// # Errors
-    /// The current folder is not there.
+    /// The current folder cannot be read.
     pub fn absolute(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Ram(RamBacking::Tmpfs(dir)) => Self::Ram(RamBacking::Tmpfs(absolute(dir)?)),
@@ -157,7 +158,7 @@ impl BackingArg {
         })
     }
 
-    /// The kind alone, as in rows.
+    /// The kind without a path, as in rows: `tmpfs`, `dax`.
     pub fn kind(&self) -> String {
         match self {
             Self::Ram(backing) => backing.to_string(),
@@ -165,7 +166,7 @@ impl BackingArg {
         }
     }
 
-    /// What the user named and nobody else is to read, since folders may name people; and what stands for it.
+    /// The path that must not be published, since folders may name people, and its placeholder.
     fn unpublished(&self) -> Option<(&Path, &'static str)> {
         match self {
             Self::Ram(RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb) => None,
@@ -178,7 +179,7 @@ impl BackingArg {
         }
     }
 
-    /// As a published command has it.
+    /// The backing as published commands show it: a placeholder replaces a private path.
     pub fn published(&self) -> String {
         match self.unpublished() {
             Some((_, stand_in)) => format!("{}:{stand_in}", self.kind()),
@@ -186,8 +187,8 @@ impl BackingArg {
         }
     }
 
-    /// A message about it as a published row has it. Sure for an [`absolute`](Self::absolute) one alone: the name of a folder
-    /// may be a word.
+    /// An error message about this backing, with the private path replaced for publication. Only an
+    /// [`absolute`](Self::absolute) path is replaced: a relative one may be an ordinary word.
     pub fn published_message(&self, message: &str) -> String {
         match self.unpublished().filter(|(path, _)| path.is_absolute() && path.file_name().is_some()) {
             Some((path, stand_in)) => message.replace(&path.display().to_string(), stand_in),
@@ -195,8 +196,9 @@ impl BackingArg {
         }
     }
 
-    /// What a case's name ends with on this backing: `@tmpfs`, `@dax=dev-dax0.0`. Of a path what is neither letter, digit, dot
-    /// nor underscore becomes a hyphen, so that the name is one part of a path, and no regular expression.
+    /// The suffix of case names on this backing: `@tmpfs`, `@dax=dev-dax0.0`. Characters of the
+    /// path other than letters, digits, dots and underscores become hyphens. The suffix is
+    /// therefore one path component and contains no regular-expression operators except dots.
     pub fn suffix(&self) -> String {
         let text = self.to_string();
         let Some((kind, path)) = text.split_once(':') else { return format!("@{text}") };

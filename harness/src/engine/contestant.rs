@@ -1,4 +1,5 @@
-//! Layouts of different types side by side: the type is erased once a slice, never a lookup.
+//! Layouts of different types side by side. Dynamic dispatch happens once a slice, never once a
+//! lookup.
 
 use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Memory, Position};
 use crate::engine::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
@@ -20,27 +21,28 @@ use memmap_layouts::{
 use std::any::{Any, TypeId};
 use std::sync::{Arc, OnceLock};
 
-/// A layout that was booted for a race.
+/// A booted layout that takes part in a race, with its type erased.
 pub trait Contestant<G: Geometry>: Sync {
-    /// Its name.
+    /// Id in rows and reports, e.g. `subsection`.
     fn id(&self) -> &'static str;
-    /// What it can do.
+    /// What the layout supports: hotplug, its granule, its rule of validity.
     fn caps(&self) -> Capabilities;
-    /// How a positive answer of `pfn_valid` reaches what waits for it, read off the machine code; `None` on machines whose
-    /// code cannot be read ([`pfn_valid_answer`]).
+    /// Whether a positive answer of `pfn_valid` is a data or a branch dependency, as found in the
+    /// machine code. `None` on machines whose code cannot be read ([`pfn_valid_answer`]).
     fn dependency(&self, memory: Memory) -> Option<Dependency>;
-    /// The bytes it occupies.
+    /// Bytes of tables and records that the layout occupies.
     fn footprint(&self) -> Footprint;
-    /// Bytes of its records that lie in huge pages, if those were asked for.
+    /// Bytes of records in huge pages; `None` if huge pages were not requested.
     fn bytes_in_huge_pages(&self) -> Option<u64>;
-    /// Bytes of the memory of its index tables that lie in huge pages, if those were requested.
+    /// Bytes of index-table memory in huge pages; `None` if huge pages were not requested.
     fn index_bytes_in_huge_pages(&self) -> Option<u64>;
-    /// Compares its answers with the oracle's, and the records of backed sections with their pfns.
+    /// Compares the layout's answers with the oracle's, and the records of backed sections with
+    /// their pfns.
     ///
     /// # Errors
     /// The first wrong answer.
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String>;
-    /// Checks queries one by one before they are timed, and copies them to where `placement` says.
+    /// Checks every query before any is timed, and copies the queries to where `placement` says.
     ///
     /// # Errors
     /// The first wrong answer.
@@ -51,62 +53,65 @@ pub trait Contestant<G: Geometry>: Sync {
         oracle: &Oracle<G>,
         placement: &mut Placement,
     ) -> Result<Prepared, String>;
-    /// The same for page frames that must be valid, whatever an oracle knows of them.
+    /// As [`prepare_checked`](Self::prepare_checked), for page frames that must be valid; no oracle
+    /// is consulted.
     ///
     /// # Errors
     /// The first wrong answer.
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
-    /// Is there a record? For answers that are known beforehand.
+    /// `pfn_valid` of one page frame, untimed: for checks against known answers.
     fn pfn_valid(&self, pfn: Pfn) -> bool;
-    /// Runs the queries of a window; the sum of the answers.
+    /// Runs the queries of a window and returns the wrapping sum of the answers.
     fn run(&self, prepared: &Prepared, window: Window) -> u64;
-    /// Address of the loop that [`run`](Self::run) runs for a lookup.
+    /// Address of the machine code of the loop that [`run`](Self::run) uses for a lookup.
     fn lookup_code(&self, asked: Asked) -> usize;
-    /// Runs short batches of `valid_to_page`, each timed; the sum of the answers.
+    /// Runs short batches of `valid_to_page` and records the time of each in ns. Returns the sum of
+    /// the answers.
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
-    /// Its hotplug, if it has any.
+    /// The layout's hotplug operations; `None` if it has no hotplug.
     fn hotplug(&self) -> Option<&dyn HotplugContestant>;
 }
 
 /// The hotplug of a layout in a race.
 pub trait HotplugContestant: Sync {
-    /// Adds a window that stays, its records on `device` if the layout can.
+    /// Hot-adds a window and leaves it, with its records on `device` if the layout supports that.
     ///
     /// # Errors
-    /// The layout or the device refuses.
+    /// The layout or the device refuses the addition.
     fn add_window(&self, window: PfnRange, device: Option<&Arc<DaxDevice>>) -> Result<(), HotplugProbeError>;
-    /// Removes it.
+    /// Hot-removes a window that was added.
     ///
     /// # Errors
-    /// The layout refuses.
+    /// The layout refuses the removal.
     fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError>;
-    /// The first place of a size and position in a window.
+    /// The first place in a window for an addition of this size and position.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The window has no such place; [`NoPlace`] says why.
     fn place(&self, window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace>;
-    /// Adds and removes a range once, timed.
+    /// Adds and removes a range once, and records both times.
     ///
     /// # Errors
     /// The layout or the device refuses.
     fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError>;
-    /// Adds a range, timed, and leaves it there.
+    /// Adds a range, records the time, and leaves the range in place.
     ///
     /// # Errors
-    /// The layout or the device refuses, or records are missing.
+    /// The layout or the device refuses the addition, or records are missing.
     fn time_add(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError>;
-    /// A number made from all its state.
+    /// Hash of the layout's whole state, to compare it before and after an operation.
     fn digest(&self) -> u64;
 }
 
-/// A booted layout, and its hotplug if it has any.
+/// A booted layout, with access to its hotplug if it has any.
 struct Booted<L> {
     id: &'static str,
     layout: L,
     hotplug: fn(&L) -> Option<&dyn HotplugContestant>,
 }
 
-/// Answers as the oracle, and records that are their pfns' own. For verification: every probe is looked at.
+/// Checks that `pfn_valid` agrees with the oracle, and that the record of each valid page frame of
+/// a backed section belongs to its pfn. Every probe of the oracle is checked; for verification.
 pub fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Result<(), String> {
     let reader = layout.reader();
     let probes = oracle.probes();
@@ -209,32 +214,32 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
 
 type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
-/// What a layout is, without booting it.
+/// A layout that can be booted, described.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<G: Geometry> {
-    /// Its name.
+    /// Id in rows and reports, e.g. `subsection`.
     pub id: &'static str,
-    /// One line for people.
+    /// One-line description for help and reports.
     pub about: &'static str,
-    /// What it can do.
+    /// What the layout supports: hotplug, its granule, its rule of validity.
     pub caps: Capabilities,
-    /// What its lookups load.
+    /// The dependent loads of one lookup.
     pub load_chain: LoadChain,
-    /// Bytes of records that a machine with this map needs to boot.
+    /// Bytes of records that the layout needs to boot on a map.
     pub boot_record_bytes: fn(&BootMap) -> u64,
     boot: Boot<G>,
 }
 
 impl<G: Geometry> Entry<G> {
-    /// What it is, without the means to boot it.
+    /// The description alone, without the function that boots the layout.
     pub fn layout(&self) -> Layout {
         Layout { id: self.id, about: self.about, caps: self.caps, load_chain: self.load_chain }
     }
 
-    /// Boots it.
+    /// Boots the layout on a map.
     ///
     /// # Errors
-    /// [`BootError`].
+    /// The map does not fit the layout, or memory is refused; see [`BootError`].
     pub fn boot(
         &self,
         map: &BootMap,
@@ -244,7 +249,7 @@ impl<G: Geometry> Entry<G> {
         (self.boot)(self.id, map, config, store)
     }
 
-    /// Why it cannot have its records on a backing; `None` if it can.
+    /// Why the layout cannot have its records on a backing; `None` if it can.
     pub fn refuses(&self, backing: &RamBacking) -> Option<String> {
         let reason = backing.refuses_devices().filter(|_| self.caps.records_on_device.any())?;
         Some(format!("--backing {backing}: {reason}"))
@@ -345,21 +350,22 @@ pub fn again<G: Geometry>(entry: Entry<G>, nr: usize) -> Entry<G> {
     Entry { id: Box::leak(format!("{}#{nr}", entry.id).into_boxed_str()), ..entry }
 }
 
-/// The control of a race: the entry once more, named `control`.
+/// The control of a race: the same layout once more, with the id `control`.
 pub fn control<G: Geometry>(entry: Entry<G>) -> Entry<G> {
     Entry { id: CONTROL, ..entry }
 }
 
-/// A file on the tmpfs of `dir` that plays the device of `window`: as large as the memory it stands for; sparse, so it takes
-/// what its records take.
+/// A sparse file on the tmpfs of `dir` that stands for the device of `window`. It is as large as
+/// that memory, and occupies only the pages that records use.
 ///
 /// # Errors
-/// No tmpfs.
+/// `dir` is not on a tmpfs, or the file cannot be made.
 pub fn device_on_tmpfs<G: Geometry>(dir: &std::path::Path, window: PfnRange) -> Result<Arc<DaxDevice>, DaxError> {
     Ok(Arc::new(DaxDevice::on_tmpfs(dir, window.nr_pages() << G::PAGE_SHIFT)?))
 }
 
-/// Why a device cannot hold the records of a layout that would put them there; `None` if it can, or need not.
+/// Why a device cannot hold the records of a layout that always puts them there; `None` if it can,
+/// or if the layout does not need it.
 pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<String> {
     let smallest = entry.caps.hotplug_granule_pages? * PAGE_RECORD_BYTES;
     let too_coarse = entry.caps.records_on_device == DeviceRecords::Always && !smallest.is_multiple_of(device.align());

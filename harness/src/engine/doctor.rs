@@ -1,4 +1,5 @@
-//! What this machine can measure, what it cannot and why, and the command that mends it.
+//! Checks what this machine can measure: which settings are unfit, why, and the command that fixes
+//! each.
 
 use crate::case::CounterKind;
 use crate::engine::probe::counters::Meter;
@@ -18,7 +19,7 @@ fn number(path: &str) -> Option<f64> {
     read(path)?.split_whitespace().next()?.parse().ok()
 }
 
-/// A setting: `judge` says how a value that can be read stands, and what to do about it.
+/// One setting. If the value can be read, `judge` returns the verdict and the advice.
 fn setting(
     point: &str,
     matters: bool,
@@ -44,7 +45,7 @@ fn tmpfs_free(dir: &str) -> Option<u64> {
     Some(status.f_bavail * status.f_frsize)
 }
 
-/// Counters that can be opened, by trying.
+/// The counters that can be opened; each one is tried.
 fn counters() -> String {
     let can = |kind: &CounterKind| Meter::open(*kind).is_ok();
     let open: Vec<&str> =
@@ -52,7 +53,7 @@ fn counters() -> String {
     if open.is_empty() { "none".to_owned() } else { open.join(", ") }
 }
 
-/// Free huge pages of each size.
+/// Free huge pages in the pool, by page size; `None` without hugetlbfs.
 fn free_huge_pages() -> Option<String> {
     let sizes = fs::read_dir("/sys/kernel/mm/hugepages").ok()?.flatten();
     let mut free: Vec<(u64, u64)> = sizes
@@ -84,7 +85,7 @@ fn on_or_off(switch: &str) -> String {
     if switch == "1" { "on" } else { "off" }.to_owned()
 }
 
-/// The modes of `Documentation/mm/overcommit-accounting.rst`.
+/// The name of a mode of `vm.overcommit_memory`; see `Documentation/mm/overcommit-accounting.rst`.
 fn overcommit(mode: &str) -> String {
     match mode {
         "0" => "heuristic",
@@ -95,7 +96,7 @@ fn overcommit(mode: &str) -> String {
     .to_owned()
 }
 
-/// Examines this machine.
+/// Checks the settings of this machine.
 pub fn examine(environment: &Environment) -> Examination {
     let load = number("/proc/loadavg").map(|load| (load, format!("{load:.2} on {} processors", environment.cpus)));
     let limit_advice = "records are limited to an eighth of it; close other programs or lower --records-limit";
@@ -113,7 +114,8 @@ pub fn examine(environment: &Environment) -> Examination {
         setting("virtualisation", true, Some(environment.virtualisation.clone()), |seen| match seen {
             "none" => (Verdict::Ok, String::new()),
             "unknown" => (Verdict::Unknown, String::new()),
-            // Each slice is watched for time that the hypervisor took, so a virtual machine is fit until it shows.
+            // Steal time is checked for each slice, so a virtual machine counts as fit until it
+            // occurs.
             _ => (
                 Verdict::Ok,
                 "absolute times hold for this machine only; slices that lose time to others are taken again".to_owned(),

@@ -1,4 +1,5 @@
-//! The field of a race: layouts booted side by side on one map, and the page frames they are asked for.
+//! The field of a race: layouts booted side by side on one map, and the page frames that are looked
+//! up.
 
 use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
@@ -25,133 +26,140 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// What the layouts are made of.
+/// The memory that the layouts use, and the seed.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// Memory of records in RAM.
+    /// Backing store of the records that lie in RAM.
     pub backing: RamBacking,
-    /// Pages of the memory for index tables.
+    /// Page size of the memory for index tables.
     pub index_pages: IndexPages,
-    /// A DAX device for the layouts that can use one; otherwise a file on a tmpfs.
+    /// A DAX device for the layouts that can use one. Without it a file on a tmpfs stands for it.
     pub device: Option<Arc<DaxDevice>>,
-    /// Bytes of records of all layouts together.
+    /// Limit on the records of all layouts together, in bytes.
     pub records_limit: u64,
-    /// Seed of everything random.
+    /// Seed of every random choice.
     pub seed: u64,
 }
 
-/// 1 GiB, or an eighth of the available memory if that is less. For the longest tier twice that, since the records of 64 GiB
-/// alone take 1 GiB.
+/// The default limit on records: 1 GiB, or an eighth of the available memory if that is less. The
+/// longest tier has twice that, since the records of 64 GiB of memory alone take 1 GiB.
 pub fn default_records_limit(tier: Tier) -> u64 {
     let share = available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30));
     if tier == Tier::Full { 2 * share } else { share }
 }
 
-/// Why there is no field.
+/// Why no field could be set up.
 #[derive(Debug, Error)]
 pub enum FieldError {
-    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
-    /// It cannot be laid out.
+    /// The memory of the race cannot be planned; the limit on records is too small.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A layout did not come up.
+    /// A layout did not boot.
     #[error("{layout}: {source}")]
     Boot {
-        /// The layout.
+        /// Id of the layout, e.g. `subsection`.
         layout: &'static str,
-        /// The cause.
+        /// Why the layout did not boot.
         source: BootError,
     },
-    /// A layout gave a wrong answer. Nothing that follows could be trusted.
+    /// A layout gave a wrong answer, so nothing measured afterwards could be trusted. Holds the
+    /// message.
     #[error("wrong answer: {0}")]
     WrongAnswer(String),
-    /// A layout refused what it should do.
+    /// A layout refused an addition or removal that it should support.
     #[error("{layout}: {source}")]
     Hotplug {
-        /// The layout.
+        /// Id of the layout, e.g. `subsection`.
         layout: &'static str,
-        /// The cause.
+        /// Why memory could not be added or removed.
         source: HotplugProbeError,
     },
-    /// No device for the records of hot-added memory.
+    /// No device for the records of hot-added memory could be made.
     #[error(transparent)]
     Device(#[from] DaxError),
 }
 
 impl FieldError {
-    /// Did a layout answer wrongly, or lose what it was given?
+    /// True if a layout answered wrongly or lost memory that was added.
     pub fn is_wrong_answer(&self) -> bool {
         matches!(self, Self::WrongAnswer(_) | Self::Hotplug { source: HotplugProbeError::Unseen { .. }, .. })
     }
 }
 
-/// A layout that a machine with the map could not boot.
+/// A layout that cannot boot on this map.
 #[derive(Debug)]
 pub struct Refused {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
-    /// Bytes of records it would need.
+    /// Bytes of records that the layout would need.
     pub need_bytes: u64,
-    /// In words.
+    /// The reason, as text for a row.
     pub reason: String,
 }
 
-/// Who takes part, and how often each is booted.
+/// The layouts that take part, and how often each is booted.
 #[derive(Debug)]
 pub struct Lineup<'a, G: Geometry> {
     /// The layouts, in the order of reports.
     pub entries: &'a [Entry<G>],
-    /// A layout that takes part once more, under a name of its own: what it differs by from its namesake is noise.
+    /// A second copy of one layout, under an id of its own. The difference between the two is
+    /// noise.
     pub control: Option<Entry<G>>,
-    /// Boots of each layout, each with tables, records and queries of its own. Fewer where the limit on records is low.
+    /// Boots of each layout, each with its own tables, records and queries. Fewer if the limit on
+    /// records is low.
     pub boots: u32,
 }
 
 impl<'a, G: Geometry> Lineup<'a, G> {
-    /// Each layout once, without a control.
+    /// Each layout booted once, without a control.
     pub fn once(entries: &'a [Entry<G>]) -> Self {
         Self { entries, control: None, boots: 1 }
     }
 }
 
-/// A booted layout.
+/// One boot of a layout.
 pub struct Instance<G: Geometry> {
-    /// The layout.
+    /// The booted layout.
     pub layout: Box<dyn Contestant<G>>,
-    /// Which boot of the layout it is, from 0.
+    /// Which boot of the layout this is, from 0.
     pub boot: u32,
-    /// Its part of the device that was given.
+    /// Its share of the device that the user named.
     part: Option<Arc<DaxDevice>>,
 }
 
-/// Layouts on one map.
+/// All layouts of a race, booted on one map.
 pub struct Field<G: Geometry> {
-    /// What lies where.
+    /// Which sections are boot memory, which are hot-added, and which have records.
     pub plan: Plan,
     /// The first boot of each layout that booted, in the order of reports.
     pub layouts: Vec<Box<dyn Contestant<G>>>,
-    /// Those that would not.
+    /// The layouts that could not boot.
     pub refused: Vec<Refused>,
     /// Further boots of the layouts, and all boots of the control.
     more: Vec<Instance<G>>,
     means: Means,
-    /// A part of the device that was given, for each layout that puts records there.
+    /// For each layout that puts records on the device: its share of the device.
     parts: Vec<Option<Arc<DaxDevice>>>,
     oracle: Oracle<G>,
-    /// Memory between the tables of layouts, of random sizes.
+    /// Padding of random sizes between the tables of layouts.
     apart: Vec<Vec<u8>>,
 }
 
-/// Layouts' tables lie at most this far apart for no reason: many cache lines and pages, below what the allocator maps singly.
+/// The most padding between the tables of two layouts, in bytes. It spans many cache lines and
+/// pages, and is below the size that the allocator maps separately.
 const MOST_APART: usize = 96 << 10;
 
 impl<G: Geometry> Field<G> {
-    /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all memory in the map, in bytes.
+    /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all
+    /// memory in the map, in bytes. A layout that cannot boot on this map is listed in `refused`
+    /// and is no error.
     ///
     /// # Errors
-    /// [`FieldError`]; everything that was mapped is gone. That a layout would not boot on such a machine is no error.
+    /// [`FieldError`]; everything that was mapped has been unmapped.
     pub fn boot(
         boot: BootMap,
         map_end: u64,
@@ -180,7 +188,8 @@ impl<G: Geometry> Field<G> {
             apart: Vec::new(),
         };
         let budget = RecordBudget::new(means.records_limit);
-        // In random order and at random distances: otherwise two layouts would differ by the same luck in every process.
+        // Random order and random padding: otherwise two layouts would differ by the same accident
+        // of placement in every process.
         let mut rng = Pcg64Mcg::seed_from_u64(means.seed);
         let mut order: Vec<(u32, usize)> =
             (0..boots).flat_map(|boot| (0..entries.len()).map(move |at| (boot, at))).collect();
@@ -192,7 +201,7 @@ impl<G: Geometry> Field<G> {
             field.apart.push(vec![0; rng.random_range(0..MOST_APART)]);
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
             let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
-            // A seed of its own, so that its index tables have a place of their own in the cache.
+            // A seed for each boot, so that its index tables have their own place in the cache.
             let config = Config { seed: rng.random(), index_pages: means.index_pages };
             match entry.boot(&field.plan.boot, &config, store) {
                 Ok(layout) => {
@@ -226,15 +235,15 @@ impl<G: Geometry> Field<G> {
         first.chain(self.more.iter().map(|instance| (&*instance.layout, instance.boot)))
     }
 
-    /// Which boot of its layout one of [`instances`](Self::instances) is.
+    /// Which boot of its layout an element of [`instances`](Self::instances) is, from 0.
     pub fn boot_of(&self, at: usize) -> u32 {
         at.checked_sub(self.layouts.len()).map_or(0, |more| self.more[more].boot)
     }
 
-    /// One of [`instances`](Self::instances).
+    /// The element of [`instances`](Self::instances) at an index.
     ///
     /// # Panics
-    /// There are not so many.
+    /// The index is out of range.
     pub fn instance(&self, at: usize) -> &dyn Contestant<G> {
         match at.checked_sub(self.layouts.len()) {
             None => &*self.layouts[at],
@@ -242,7 +251,7 @@ impl<G: Geometry> Field<G> {
         }
     }
 
-    /// Compares the layouts that `which` picks with the oracle.
+    /// Compares the layouts that `which` selects with the oracle.
     fn verify(&self, which: impl Fn(&dyn Contestant<G>) -> bool, interrupt: &Interrupt) -> Result<(), FieldError> {
         for (layout, _) in self.instances().filter(|(layout, _)| which(*layout)) {
             interrupt.check()?;
@@ -251,22 +260,24 @@ impl<G: Geometry> Field<G> {
         Ok(())
     }
 
-    /// The layouts with hotplug, and their places.
+    /// The layouts with hotplug, each with its index in `layouts`.
     pub fn plugged(&self) -> impl Iterator<Item = (usize, &dyn HotplugContestant)> {
         self.layouts.iter().enumerate().filter_map(|(at, layout)| Some((at, layout.hotplug()?)))
     }
 
-    /// Hot-adds as many sections as there are at boot, to the layouts that can; false if the physical space has no room.
+    /// Hot-adds as many sections as there are boot sections, to every layout with hotplug. Returns
+    /// false if the physical address space has no room.
     ///
     /// # Errors
-    /// A layout refuses, or answers wrongly afterwards.
+    /// A layout refuses the addition, or answers wrongly afterwards.
     pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
         if self.plan.added.is_empty() {
             return Ok(false);
         }
         for (at, (instance, _)) in self.instances().enumerate() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
-            // Many pieces have their records in RAM: a device each would be many devices.
+            // Hot-added memory in many pieces has its records in RAM: each piece would need its own
+            // device.
             let device = self.plan.added_window().map_or(Ok(None), |window| self.device(at, window))?;
             for &window in &self.plan.added {
                 interrupt.check()?;
@@ -281,10 +292,10 @@ impl<G: Geometry> Field<G> {
         Ok(true)
     }
 
-    /// Removes them again.
+    /// Removes the hot-added sections again.
     ///
     /// # Errors
-    /// A layout refuses, or answers wrongly afterwards.
+    /// A layout refuses the removal, or answers wrongly afterwards.
     pub fn remove_hot_window(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
         for (instance, _) in self.instances() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
@@ -297,11 +308,11 @@ impl<G: Geometry> Field<G> {
         self.verify(|_| true, interrupt)
     }
 
-    /// A device for the records of `window` in the layout at a place, if it can use one: its part of the device that was given,
-    /// or a file.
+    /// A device for the records of `window` in the layout at index `at`, if that layout can use
+    /// one. It is the layout's share of the device that the user named, or else a file on a tmpfs.
     ///
     /// # Errors
-    /// No tmpfs to play it.
+    /// There is no tmpfs for the file.
     pub fn device(&self, at: usize, window: PfnRange) -> Result<Option<Arc<DaxDevice>>, FieldError> {
         if !self.instance(at).caps().records_on_device.any() {
             return Ok(None);
@@ -313,7 +324,7 @@ impl<G: Geometry> Field<G> {
         }
     }
 
-    /// What a layout's records are made of.
+    /// The backing store of a layout's records, as text.
     pub fn backing_of(&self, layout: &str) -> String {
         let on_device = self.instances().any(|(l, _)| l.id() == layout && l.caps().records_on_device.any());
         match (&self.means.device, on_device) {
@@ -323,12 +334,12 @@ impl<G: Geometry> Field<G> {
         }
     }
 
-    /// What the layouts must answer now.
+    /// The model of what the layouts must answer at present.
     pub fn oracle(&self) -> &Oracle<G> {
         &self.oracle
     }
 
-    /// What every layout is asked for; empty if the map has none.
+    /// The queries of a group, the same for every layout; empty if the map has no such page frames.
     pub fn queries(&self, group: &LookupGroup, sections: Memory) -> Queries {
         let is_added = sections == Memory::Added;
         if group.op == LookupOp::NextValidPfn {
@@ -341,7 +352,7 @@ impl<G: Geometry> Field<G> {
             (true, true) => self.plan.backed_added.clone(),
             (true, false) => self.plan.added_sections::<G>(),
         };
-        // The records of an info block are there and never initialised.
+        // The pages of an info block have records, but nothing initialises them.
         let reserve = self.plan.added_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
         let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
         let validities = self.validities(is_added);
@@ -368,7 +379,8 @@ impl<G: Geometry> Field<G> {
         Queries::Pfns(pfns)
     }
 
-    /// What the layouts that can be asked for boot or hot-added memory call valid, each rule once.
+    /// The distinct rules of validity among the layouts that can be asked for boot memory, or for
+    /// hot-added memory if `is_added`.
     fn validities(&self, is_added: bool) -> Vec<Validity> {
         let mut validities: Vec<Validity> = Vec::new();
         for layout in self.layouts.iter().filter(|layout| !is_added || layout.hotplug().is_some()) {
@@ -380,17 +392,17 @@ impl<G: Geometry> Field<G> {
         validities
     }
 
-    /// Is a page valid by every rule?
+    /// True if a page is valid by every one of the rules.
     fn is_common(&self, validities: &[Validity], pfn: Pfn) -> bool {
         validities.iter().all(|&validity| self.oracle.pfn_valid(validity, pfn))
     }
 
-    /// Is it valid by some rules and not by others?
+    /// True if a page is valid by some of the rules and not by others.
     fn is_disputed(&self, validities: &[Validity], pfn: Pfn) -> bool {
         !self.is_common(validities, pfn) && validities.iter().any(|&validity| self.oracle.pfn_valid(validity, pfn))
     }
 
-    /// Pages of boot sections that some layouts call valid and others do not, in percent of all pages of boot sections.
+    /// Share of pages of boot sections, in percent, that some layouts call valid and others do not.
     pub fn disputed_percent(&self) -> f64 {
         let validities = self.validities(false);
         let sections = &self.plan.boot_sections;
@@ -408,18 +420,19 @@ impl<G: Geometry> Field<G> {
         100.0 * disputed as f64 / pages.max(1) as f64
     }
 
-    /// From the first page frame to the end of boot memory, or over what was hot-added.
+    /// A walk from the first page frame to the end of boot memory, or over hot-added memory.
     fn walk(&self, is_added: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
-        // Among memory of boot there is no walk over what was added alone.
+        // Hot-added memory that is interleaved with boot memory has no walk of its own.
         let range = if is_added { self.plan.added_window() } else { boot() };
         let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
         let sections = if is_added { self.plan.added_sections::<G>() } else { self.plan.boot_sections.clone() };
         Queries::Walk { range, nr_sections: sections.len() as u64 }
     }
 
-    /// Sections without memory to ask for: as many in holes as beyond all memory, if there are both. Those in holes are left
-    /// out where answers are followed to records, for a flat array says yes there and has none to read.
+    /// Sections without memory to look up: equally many in holes and beyond all memory, if there
+    /// are both. Sections in holes are left out if `reads`: a flat array calls holes valid and has
+    /// no records there to read.
     fn absent_sections(&self, reads: bool) -> Vec<u64> {
         const NR: usize = 512;
         let boot = &self.plan.boot_sections;

@@ -1,4 +1,4 @@
-//! Pages of the memory for index tables, as a user names them with `--index-pages`.
+//! Page size of the memory for index tables, as a user names it with `--index-pages`.
 
 use clap::ValueEnum;
 use memmap_layouts::IndexPages;
@@ -6,17 +6,18 @@ use memmap_layouts::backing::RamBacking;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
-/// Pages of the memory for index tables.
+/// Page size of the memory for index tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IndexPagesArg {
     /// Transparent huge pages, as in Linux's direct map.
     Huge,
-    /// Base pages.
+    /// Base pages of 4 KiB.
     Base,
 }
 
-/// `huge` where the machine has transparent huge pages of 2 MiB, else `base`. Only the first call looks at the machine.
+/// `huge` where the machine has transparent huge pages of 2 MiB, else `base`. Only the first call
+/// reads sysfs; the process keeps the answer.
 impl Default for IndexPagesArg {
     fn default() -> Self {
         static DEFAULT: OnceLock<IndexPagesArg> = OnceLock::new();
@@ -34,7 +35,7 @@ impl From<IndexPagesArg> for IndexPages {
 }
 
 impl IndexPagesArg {
-    /// As it is written.
+    /// The value of `--index-pages`: `huge` or `base`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Huge => "huge",

@@ -1,4 +1,5 @@
-//! Who else used the processors: what other programs took, and what the hypervisor kept, between two looks at `/proc`.
+//! Processor time that other programs used, or that the hypervisor withheld, between two readings
+//! of `/proc`.
 
 use crate::interrupt::{Interrupt, Interrupted};
 use std::collections::BTreeMap;
@@ -6,50 +7,50 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Programs that are named, at most.
+/// The most programs that a report names.
 const NAMED: usize = 3;
 
-/// A program is named if it took so much of the processors, as a share.
+/// A program is named if it used at least this share of all processors.
 const WORTH_NAMING: f64 = 0.02;
 
-/// Others may take this share of the processors of a machine that is called idle.
+/// A machine is idle if other programs use at most this share of its processors.
 const IDLE: f64 = 0.05;
 
-/// Seconds between two looks at whether the machine is idle, and how often in a row it must be.
+/// Seconds between two checks for idleness, and how many checks in a row must succeed.
 const LOOK: (Duration, u32) = (Duration::from_secs(2), 3);
 
-/// Processor time that was used until now, in ticks.
+/// Processor time used since boot, in ticks.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Of all processors: all of it, idle, and steal.
+    /// Ticks of all processors: total, idle (with iowait), and steal.
     total: u64,
     idle: u64,
     steal: u64,
-    /// By process: its parent, its name, and its time.
+    /// By pid: parent pid, program name, and ticks used.
     processes: BTreeMap<u32, (u32, String, u64)>,
-    /// Time of this process and of the children that have ended.
+    /// Ticks of this process and of its children that have ended.
     own: u64,
 }
 
-/// What others used between two snapshots, as shares of all processors.
+/// What others used between two snapshots, as shares (0 to 1) of all processor time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Interference {
-    /// The hypervisor did not give.
+    /// Steal time: the hypervisor ran something else.
     pub steal: f64,
-    /// Busy with other programs than this one.
+    /// Time used by other programs than this one and its children.
     pub others: f64,
-    /// Programs by name and share, the busiest first.
+    /// Other programs and their shares, the busiest first; at most three.
     pub programs: Vec<(String, f64)>,
 }
 
 impl Snapshot {
-    /// Looks at the processors and programs; `None` without `/proc`.
+    /// Reads the processor time of the machine and of every process; `None` without `/proc`.
     pub fn take() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
         let mut snapshot = Self::of_stat(&stat)?;
         for entry in fs::read_dir("/proc").ok()?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // It may have ended meanwhile.
+            // The process may have ended since the folder was listed.
             let Some(process) = fs::read_to_string(entry.path().join("stat")).ok().and_then(|text| process(&text))
             else {
                 continue;
@@ -62,16 +63,17 @@ impl Snapshot {
         Some(snapshot)
     }
 
-    /// From the first line of `/proc/stat`.
+    /// Parses the first line of `/proc/stat`.
     fn of_stat(stat: &str) -> Option<Self> {
         let line = stat.lines().next()?.strip_prefix("cpu ")?;
         let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
         let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
-        // user nice system idle iowait irq softirq steal; guest time is in user time.
+        // Fields: user nice system idle iowait irq softirq steal. Guest time is included in user
+        // time.
         Some(Self { total: ticks.iter().take(8).sum(), idle: at(3) + at(4), steal: at(7), ..Self::default() })
     }
 
-    /// What others used since another snapshot.
+    /// What others used between an earlier snapshot and this one.
     pub fn since(&self, before: &Self) -> Interference {
         let total = self.total.saturating_sub(before.total).max(1) as f64;
         let share = |after: u64, before: u64| after.saturating_sub(before) as f64 / total;
@@ -93,7 +95,7 @@ impl Snapshot {
     }
 }
 
-/// A process as `/proc/PID/stat` tells of it, times in ticks.
+/// The fields of `/proc/PID/stat` that are used here; times in ticks.
 struct Process {
     name: String,
     parent: u32,
@@ -102,7 +104,7 @@ struct Process {
 }
 
 fn process(stat: &str) -> Option<Process> {
-    // The name is in brackets, and may hold any character.
+    // The name is in parentheses and may itself contain parentheses and spaces.
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
@@ -115,12 +117,12 @@ fn process(stat: &str) -> Option<Process> {
 }
 
 impl Interference {
-    /// Is it worth a word?
+    /// True if the interference is large enough to report.
     pub fn is_notable(&self) -> bool {
         self.others > IDLE || self.steal > 0.01
     }
 
-    /// In a sentence.
+    /// The interference as a sentence.
     pub fn in_words(&self) -> String {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let named: Vec<String> =
@@ -131,7 +133,8 @@ impl Interference {
     }
 }
 
-/// Waits until the machine is idle, for `most` at most; what others used in the last look. `None` if the system does not tell.
+/// Waits until the machine is idle, for at most `most`. Returns what others used between the last
+/// two readings; `None` without `/proc`.
 ///
 /// # Errors
 /// The user asked to stop.

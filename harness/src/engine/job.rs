@@ -1,8 +1,9 @@
-//! What one process of a run does, and how it tells of it.
+//! What one process of a run does, and the messages that it sends.
 //!
-//! Where code and memory lie differs from one process to the next, and so do times; and what hangs or dies takes no figure of
-//! another with it. So every map of every process of a run is a process of its own: this program again, with a [`Job`] on its
-//! standard input and an [`Event`] a line on its standard output.
+//! Addresses of code and memory differ from one process to the next, and times with them. A process
+//! that hangs or dies must not take other results with it. Therefore each map of each process of a
+//! run has its own operating-system process. It is this program again: it reads a [`Job`] from
+//! standard input, and writes one [`Event`] a line to standard output.
 
 use crate::case::Filter;
 use crate::engine::backing_arg::BackingArg;
@@ -25,62 +26,62 @@ use std::io::{self, Write};
 use std::time::Duration;
 use thiserror::Error;
 
-/// What a process measures, on one map.
+/// What one process measures, on one map.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
-    /// Which process of the run it is.
+    /// Number of the process in the run, from 0.
     pub process: u32,
-    /// The map.
+    /// The physical memory map on which the layouts boot.
     pub map: PhysicalMap,
-    /// What is measured on it.
+    /// The groups of cases to measure.
     pub work: Work,
-    /// How much.
+    /// Samples and durations for each kind of case.
     pub effort: Effort,
-    /// Seed of everything random in this process.
+    /// Seed of every random choice in this process.
     pub seed: u64,
-    /// Bytes of records of all layouts together.
+    /// Limit on the records of all layouts together, in bytes.
     pub records_limit: u64,
-    /// Where records lie.
+    /// Backing store of the records.
     pub backing: BackingArg,
-    /// Pages of the memory for index tables.
+    /// Page size of the memory for index tables.
     pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
-    /// Cases to run.
+    /// Filter on the names of cases.
     pub filter: Filter,
-    /// Units that are there already.
+    /// Units that were measured already and are skipped.
     pub done: BTreeSet<String>,
-    /// How long its lookups may take by the clock.
+    /// Wall-clock time that lookups may take; `None` for no limit.
     pub time_limit: Option<Duration>,
     /// Fingerprint of the machine, for rows.
     pub machine: String,
 }
 
-/// What a process tells.
+/// A message from a process to the one that started it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// A unit begins, or a new stretch of it.
+    /// A unit of work begins, or its next step.
     Begin {
-        /// Its name.
+        /// Name of the unit: `boot`, or a group of cases.
         unit: String,
-        /// What is being done, in words.
+        /// The step, as text for the progress line.
         what: String,
-        /// What is left of the job, by estimate.
+        /// Estimated time until the job ends, in ms.
         left_ms: u64,
     },
-    /// A unit is done.
+    /// A unit is done; with its rows.
     Done(Finished),
-    /// The job cannot go on.
+    /// The job cannot continue.
     Failed {
-        /// Why.
+        /// The reason, as a sentence without a full stop.
         reason: String,
         /// True if a layout gave a wrong answer.
         wrong_answer: bool,
     },
 }
 
-/// Tells events to the process that asked.
+/// Writes events, one a line, for the process that gave the job.
 struct Teller<W: Write>(W);
 
 impl<W: Write> Teller<W> {
@@ -94,7 +95,7 @@ impl<W: Write> Teller<W> {
 impl<W: Write> Sink for Teller<W> {
     fn begin(&mut self, unit: &str, what: &str, left: Duration) {
         let (unit, what, left_ms) = (unit.to_owned(), what.to_owned(), left.as_millis() as u64);
-        // If nobody listens any more, the next unit that is done ends the job.
+        // If nobody reads any more, writing the next finished unit fails and ends the job.
         let _ = self.tell(&Event::Begin { unit, what, left_ms });
     }
 
@@ -103,39 +104,39 @@ impl<W: Write> Sink for Teller<W> {
     }
 }
 
-/// Why a job did not come to its end.
+/// Why a job did not complete.
 #[derive(Debug, Error)]
 pub enum JobError {
-    /// The race.
+    /// The race failed.
     #[error(transparent)]
     Race(#[from] RaceError),
-    /// No layouts for a space so wide.
+    /// The map needs more physical address bits than any layout supports.
     #[error(
         "the map {map} reaches beyond the physical space of 48 bits (it needs {bits}): the records of a 52-bit space take \
          64 TiB of addresses a layout, so layouts do not fit one process side by side; check it with pfnbench verify --map"
     )]
     TooWide {
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// Bits that it needs.
+        /// Physical address bits that the map needs.
         bits: u32,
     },
-    /// The map.
+    /// The map is not valid.
     #[error("map {map}: {reason}")]
     Map {
-        /// Its name.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
         /// What is wrong with it.
         reason: String,
     },
 }
 
-/// The architecture of a race, by what is told of it.
+/// The architecture of a race and its units.
 #[derive(Clone, Copy, Debug)]
 pub struct Architecture {
-    /// Its name.
+    /// Id in rows and reports, e.g. `subsection`.
     pub id: &'static str,
-    /// Bytes of a section.
+    /// Size of a section in bytes.
     pub section_bytes: u64,
     notes: fn(&[String]) -> Result<Vec<LayoutNote>, RaceError>,
 }
@@ -148,7 +149,7 @@ impl Architecture {
         Self { id: G::ID, section_bytes: 1 << G::SECTION_SIZE_BITS, notes }
     }
 
-    /// What the layouts of these ids are; all of them for none.
+    /// Descriptions of the layouts with these ids; of all layouts if there are no ids.
     ///
     /// # Errors
     /// An id that no layout has.
@@ -157,10 +158,10 @@ impl Architecture {
     }
 }
 
-/// The architecture whose physical space holds a map.
+/// The architecture whose physical address space holds the map.
 ///
 /// # Errors
-/// [`JobError::TooWide`].
+/// [`JobError::TooWide`]: the map needs more address bits than any architecture with layouts has.
 pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
     match verify::width(map) {
         ..=46 => Ok(Architecture::of::<X86_64>()),
@@ -169,26 +170,26 @@ pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
     }
 }
 
-/// Does a job, and tells of it.
+/// Does a job and writes its events.
 ///
 /// # Errors
-/// [`JobError`]; it has been told too.
+/// [`JobError`]; it is also written as an event.
 pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Result<(), JobError> {
     let mut teller = Teller(to);
     let outcome = race(&job, means, interrupt, &mut teller);
     if let Err(error) = &outcome {
         let wrong_answer = matches!(error, JobError::Race(RaceError::Field(error)) if error.is_wrong_answer());
         let reason = error.to_string();
-        // The error goes on to the caller; if nobody listens, nobody needs to be told.
+        // The error also goes to the caller, so a failed write is ignored.
         let _ = teller.tell(&Event::Failed { reason, wrong_answer });
     }
     outcome
 }
 
-/// Measures as a worker of a duel what a job asks for.
+/// Measures a job as a worker of a duel.
 ///
 /// # Errors
-/// [`JobError`], or the backing is not to be had.
+/// [`JobError`], or the backing is not available on this machine.
 pub fn work_in_duel(
     job: &Job,
     interrupt: &Interrupt,
@@ -207,7 +208,7 @@ pub fn work_in_duel(
     Ok(())
 }
 
-/// The memory of a job's map, and what is raced on it.
+/// The boot memory of a job's map, and the settings of the race on it.
 fn settings(job: &Job, means: Means) -> Result<(BootMap, Settings), JobError> {
     let reason = |error: &dyn std::fmt::Display| JobError::Map { map: job.map.name.clone(), reason: error.to_string() };
     let boot = job.map.boot_map().map_err(|error| reason(&error))?;

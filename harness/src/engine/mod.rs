@@ -1,4 +1,4 @@
-//! Measuring: processes of a run, layouts booted side by side, and the timed loops.
+//! Measuring: the processes of a run, the layouts booted side by side, and the timed loops.
 
 pub mod backing_arg;
 pub mod contestant;

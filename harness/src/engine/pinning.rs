@@ -1,20 +1,20 @@
-//! Keeping the measuring thread to one processor, where that is allowed.
+//! Pins the measuring thread to one processor, where the system allows it.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// Keeps the calling thread to a processor until it is dropped.
+/// Keeps the calling thread on one processor; dropping it restores the previous CPU set.
 #[derive(Debug)]
 pub struct Pinned {
     before: CpuSet,
 }
 
-/// Keeps the calling thread to the processor that it runs on; `None` where the system does not let it, in which case the
-/// scheduler may move it as before.
+/// Pins the calling thread to the processor on which it runs. `None` if the system refuses; the
+/// scheduler may then move the thread as before.
 pub fn pin() -> Option<Pinned> {
     pin_to(sched_getcpu())
 }
 
-/// The same for a processor by its number.
+/// Pins the calling thread to the processor with this number.
 pub fn pin_to(processor: usize) -> Option<Pinned> {
     let before = sched_getaffinity(None).ok()?;
     let mut one = CpuSet::new();
@@ -25,7 +25,8 @@ pub fn pin_to(processor: usize) -> Option<Pinned> {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // It was the thread's own set a moment ago; if the system has taken processors away since, one is what is left.
+        // The CPU set was valid a moment ago. If processors were taken offline since, the thread
+        // stays pinned.
         let _ = sched_setaffinity(None, &self.before);
     }
 }

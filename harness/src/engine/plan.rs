@@ -1,60 +1,63 @@
-//! What is raced where: which sections of the map have records behind them, and where memory is hot-added.
+//! The memory of a race: which sections of the map have records, and where memory is hot-added.
 
 use memmap_layouts::{BackedSections, BootMap, Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
-/// Bytes of the window in which hotplug is timed: 64 GiB that need not begin with a section; if the space has no room for that,
-/// the 1 GiB that it takes at least.
+/// Size in bytes of the window in which hotplug is timed. Preferred: 64 GiB and room to align,
+/// since the additions need not begin with a section. If the address space is too small: 1 GiB, the
+/// minimum.
 const LATENCY_BYTES: [u64; 2] = [65 << 30, 1 << 30];
 
-/// Records that lookups are driven over take at most this much, of all layouts together: every process of a run makes them anew.
+/// Limit in bytes on the records of all layouts that lookups use: every process of a run writes
+/// them anew.
 const LOOKUPS_BYTES: u64 = 512 << 20;
 
-/// Layouts among which the limit on records is shared out, if fewer take part: a case times the same records whichever layouts
-/// are raced, so that runs can be compared.
+/// The limit on records is divided by this number even if fewer layouts take part. A case then uses
+/// the same records whichever layouts are raced, so that runs can be compared.
 const LAYOUTS: u64 = 10;
 
-/// The windows for hot-added memory begin on a multiple of this, above everything in the map.
+/// Alignment of the windows for hot-added memory, which lie above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 
-/// A race that cannot be laid out.
+/// Why the memory of a race could not be planned.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PlanError {
-    /// Not even one section a layout for boot and hot-added memory.
+    /// The limit has no room for one boot and one hot-added section of each layout.
     #[error(
         "--records-limit {} is too small: the records of one boot and one hot-added section of each layout take {}; raise it to that",
         Bytes(*limit), Bytes(*need)
     )]
     LimitTooSmall {
-        /// The limit in bytes.
+        /// The limit that was given, in bytes.
         limit: u64,
-        /// The least that would do.
+        /// The smallest sufficient limit, in bytes.
         need: u64,
     },
 }
 
-/// Layout of a race. Section numbers are sorted.
+/// The memory of a race. Section numbers are sorted.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Memory at boot.
+    /// Memory that is present at boot.
     pub boot: BootMap,
-    /// Sections that hold boot memory.
+    /// Numbers of the sections that hold boot memory.
     pub boot_sections: Vec<u64>,
-    /// Those of them that have records.
+    /// The boot sections that have records.
     pub backed_boot: Vec<u64>,
-    /// Memory that is hot-added for lookups: as many whole sections as there are at boot, if the space has room. One piece above
-    /// the map; where memory at boot is scattered, so is this, each section behind one of boot.
+    /// Memory that is hot-added for lookups: as many whole sections as at boot, if the address
+    /// space has room. Usually one piece above the map. If boot memory is scattered, each hot-added
+    /// section follows a boot section.
     pub added: Vec<PfnRange>,
-    /// Sections of `hot` that have records.
+    /// The sections of `added` that have records.
     pub backed_added: Vec<u64>,
-    /// Where additions and removals are timed: 65 GiB, or 1 GiB in a space that is almost full. Every section of it has records,
-    /// once it is added.
+    /// The window in which additions and removals are timed: 65 GiB, or 1 GiB if the address space
+    /// is almost full. Every section of it has records once it is added.
     pub latency: Option<PfnRange>,
     /// All sections with records.
     pub backed: BackedSections,
 }
 
-/// `count` of `items`, evenly spread.
+/// Selects `count` of `items`, evenly spaced.
 fn spread(items: &[u64], count: u64) -> Vec<u64> {
     let len = items.len() as u64;
     let count = count.min(len);
@@ -62,17 +65,18 @@ fn spread(items: &[u64], count: u64) -> Vec<u64> {
 }
 
 impl Plan {
-    /// How many boots of each of `layouts` layouts a limit has room for: `wanted`, or 1.
+    /// How often each of `layouts` layouts can boot within a limit in bytes: `wanted` times, or
+    /// once.
     pub fn boots<G: Geometry>(limit: u64, layouts: usize, wanted: u32) -> u32 {
         if sections_of_each::<G>(limit, layouts, wanted) < 2 { 1 } else { wanted.max(1) }
     }
 
-    /// Lays out a race of `layouts` layouts, each booted `boots` times. Their records together take at most `limit` bytes, and those
-    /// of hot-added memory at most `device_bytes` each. Memory of devices in the map (`map_end` is the end of all of it) is left
-    /// alone: the windows lie above it.
+    /// Plans a race of `layouts` layouts, each booted `boots` times. All records together take at
+    /// most `limit` bytes. Those of hot-added memory take at most `device_bytes` for each layout.
+    /// The windows lie above `map_end`, the end of all memory in the map, device memory included.
     ///
     /// # Errors
-    /// The limit is too small.
+    /// The limit is below two sections of records for each boot of each layout.
     pub fn new<G: Geometry>(
         boot: BootMap,
         map_end: u64,
@@ -93,10 +97,11 @@ impl Plan {
         let window_align = (WINDOW_ALIGN_BYTES >> G::SECTION_SIZE_BITS).max(1);
         let above = |nr: u64| nr.next_multiple_of(window_align);
         let section_bytes_phys = 1u64 << G::SECTION_SIZE_BITS;
-        // First the small window for timing, so that a full physical space costs lookups some sections, not hotplug all.
+        // The window for timing comes first. A full address space then costs lookups some sections
+        // instead of costing all of hotplug.
         let latency_start = above(map_end.div_ceil(section_bytes_phys));
         let latency_sections = LATENCY_BYTES.map(|bytes| (bytes >> G::SECTION_SIZE_BITS).max(1));
-        // Large only if the memory for lookups has room as well.
+        // The large window is used only if the memory for lookups also fits.
         let wanted = match latency_start.checked_add(latency_sections[0] + window_align + nr_boot) {
             Some(end) if end <= G::NR_MEM_SECTIONS => latency_sections[0],
             _ => latency_sections[1],
@@ -109,9 +114,10 @@ impl Plan {
         };
         let added = runs::<G>(&added_sections);
 
-        // The hot-added sections go before hotplug is timed, so the two take turns in the same share.
+        // The hot-added sections are removed before hotplug is timed, so both use the same share in
+        // turn.
         let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
-        // A device also holds an info block, and its first block is aligned.
+        // A device also holds an info block, and alignment costs up to one block.
         let on_device = (device_bytes / section_bytes).saturating_sub(1);
         let backed_boot = spread(&boot_sections, per_layout - hot_share);
         let backed_added = spread(&added_sections, hot_share.min(on_device));
@@ -120,7 +126,7 @@ impl Plan {
         Ok(Self { boot, boot_sections, backed_boot, added, backed_added, latency, backed })
     }
 
-    /// True if not every section that lookups are driven over has records.
+    /// True if some boot sections have no records because of the limit.
     pub fn is_sampled(&self) -> bool {
         self.backed_boot.len() < self.boot_sections.len()
     }
@@ -130,7 +136,7 @@ impl Plan {
         self.added.iter().flat_map(|&window| sections::<G>(window)).collect()
     }
 
-    /// The one piece that hot-added memory is, if it is one.
+    /// The hot-added memory if it is one contiguous piece.
     pub fn added_window(&self) -> Option<PfnRange> {
         match self.added[..] {
             [window] => Some(window),
@@ -139,22 +145,24 @@ impl Plan {
     }
 }
 
-/// Sections with records for each boot of each layout.
+/// Sections with records for each boot of each layout, within `limit` bytes.
 fn sections_of_each<G: Geometry>(limit: u64, layouts: usize, boots: u32) -> u64 {
     let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
-    // What is beyond is for large additions alone.
+    // The part of the limit above `LOOKUPS_BYTES` is only for large additions.
     let sections = limit.min(LOOKUPS_BYTES) / section_bytes;
     sections / ((layouts as u64).max(LAYOUTS) * u64::from(boots.max(1)))
 }
 
-/// Is memory all over the physical space: in more pieces than machines have, or each section for itself?
+/// True if memory is scattered over the physical address space: in more pieces than real machines
+/// have, or in single sections.
 fn is_scattered(sections: &[u64]) -> bool {
     let gaps = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
     let alone = gaps + 1 == sections.len() && gaps > 4;
     alone || gaps > 16 && gaps > sections.len() / 16
 }
 
-/// For each section the next one that is free, so that the new ones lie as far apart as the old. Those of `kept` are not taken.
+/// For each section the next free one, so that hot-added sections are as far apart as boot
+/// sections. Sections in `kept` are not used.
 fn behind_each<G: Geometry>(sections: &[u64], kept: Option<PfnRange>) -> Vec<u64> {
     let is_kept = |nr: u64| kept.is_some_and(|kept| kept.contains(memmap_layouts::Pfn(G::section_start(nr))));
     let mut found: Vec<u64> = Vec::new();
@@ -166,14 +174,15 @@ fn behind_each<G: Geometry>(sections: &[u64], kept: Option<PfnRange>) -> Vec<u64
     found
 }
 
-/// Sections in pieces.
+/// Merges consecutive section numbers into ranges.
 fn runs<G: Geometry>(sections: &[u64]) -> Vec<PfnRange> {
     let pieces = sections.chunk_by(|a, b| *b == a + 1);
     let range = |piece: &[u64]| PfnRange::new(G::section_start(*piece.first()?), G::section_start(piece.last()? + 1));
     pieces.filter_map(range).collect()
 }
 
-/// Up to `count` sections from `start` on, as far as the physical space reaches.
+/// The range of up to `count` sections from section `start`, cut off at the end of the physical
+/// address space; `None` if it is empty.
 fn window<G: Geometry>(start: u64, count: u64) -> Option<PfnRange> {
     let end = start.checked_add(count)?.min(G::NR_MEM_SECTIONS);
     let range = PfnRange::new(G::section_start(start), G::section_start(end))?;
@@ -235,7 +244,7 @@ mod tests {
         assert!(plan.added.len() > 6000, "as far apart as those of boot: {}", plan.added.len());
         let latency = plan.latency.unwrap();
         assert!(plan.added.iter().all(|range| !range.overlaps(latency)));
-        // The least and the most of the scale.
+        // Both ends of the scale.
         for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
             let map = crate::map::builtin::by_name(name).unwrap();
             let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();

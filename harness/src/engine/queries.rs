@@ -8,36 +8,40 @@ use rand_distr::{Distribution, Zipf};
 use rand_pcg::Pcg64Mcg;
 use std::collections::BTreeSet;
 
-/// Queries in a set on a map with few sections: 128 KiB of numbers, streamed in order; a cost that all layouts share.
+/// Queries in a set on a map with few sections: 128 KiB of pfns, streamed in order. All layouts
+/// share this cost.
 pub const NR_QUERIES: usize = 1 << 14;
 
-/// On a map with more sections than [`FEW_SECTIONS`], so that a set asks for most of them.
+/// Queries in a set on a map with more than [`FEW_SECTIONS`] sections, so that a set covers most
+/// sections.
 pub const NR_QUERIES_OF_LARGE_MAPS: usize = 1 << 16;
 
-/// Where answers are to be unpredictable: more than a branch predictor learns by heart, and no slice repeats the one before it.
+/// Queries in a set whose answers must be unpredictable. A branch predictor cannot memorise so
+/// many, and no slice repeats the previous one.
 pub const NR_UNPREDICTABLE_QUERIES: usize = 1 << 19;
 
-/// Up to so many sections a map is small.
+/// A map with at most this many sections counts as small.
 pub const FEW_SECTIONS: usize = 2048;
 
-/// Distinct records in the working set of "records in cache": 128 KiB, less than the second-level cache of any machine here.
+/// Distinct records in the working set of "records in cache": 128 KiB, less than the L2 cache of
+/// supported machines.
 pub const NR_CACHED_RECORDS: usize = 2048;
 
-/// Distinct records in the working set of "records in memory": each is flushed, then read once.
+/// Distinct records in the working set of "records in memory"; each is flushed, then read once.
 pub const NR_FLUSHED_RECORDS: usize = 4096;
 
-/// Queries in a set for cold tables: each section at most once.
+/// Queries in a set for cold tables; each section occurs at most once.
 pub const NR_COLD_QUERIES: usize = 2048;
 
-/// How fast popularity falls with the rank, as usual for caches.
+/// Exponent of the Zipf distribution of pages; 0.99 is common in cache benchmarks.
 const ZIPF_EXPONENT: f64 = 0.99;
 
-/// How many queries a set has on so many sections.
+/// Queries in a set on a map with this many sections.
 pub fn nr_queries(sections: usize) -> usize {
     if sections > FEW_SECTIONS { NR_QUERIES_OF_LARGE_MAPS } else { NR_QUERIES }
 }
 
-/// Sections in which something is memory.
+/// The sections that contain memory.
 fn with_memory<G: Geometry>(sections: &[u64], is_memory: &impl Fn(Pfn) -> bool) -> Vec<u64> {
     sections.iter().copied().filter(|&nr| memory_of::<G>(nr, is_memory).next().is_some()).collect()
 }
@@ -46,16 +50,17 @@ fn memory_of<G: Geometry>(nr: u64, is_memory: &impl Fn(Pfn) -> bool) -> impl Ite
     (G::section_start(nr)..G::section_start(nr + 1)).map(Pfn).filter(move |&pfn| is_memory(pfn))
 }
 
-/// A page of memory of a section that holds some, at random.
+/// A random page of memory in a section that contains some.
 fn draw_in<G: Geometry>(rng: &mut Pcg64Mcg, nr: u64, is_memory: &impl Fn(Pfn) -> bool) -> Pfn {
     let start = G::section_start(nr);
-    // A section in which little is memory must not make the draw go on for ever.
+    // The number of random tries is bounded, since little of the section may be memory.
     let mut tries = (0..64).map(|_| Pfn(start + rng.random_range(0..G::PAGES_PER_SECTION)));
     let drawn = tries.find(|&pfn| is_memory(pfn));
     drawn.or_else(|| memory_of::<G>(nr, is_memory).next()).expect("the section holds memory")
 }
 
-/// `nr` page frames of `sections` that `is_memory` accepts. The same for every layout; empty if there are none.
+/// `nr` page frames of `sections` that `is_memory` accepts, the same for every layout. Empty if
+/// there are none.
 pub fn queries<G: Geometry>(
     pattern: Pattern,
     sections: &[u64],
@@ -100,8 +105,9 @@ pub fn queries<G: Geometry>(
     }
 }
 
-/// Page frames whose records are read: at most as many distinct ones as the working set may have, in the order of a pattern. With
-/// [`Records::Memory`] each once, with [`Records::Cache`] again and again.
+/// Page frames whose records are read, in the order of a pattern. The working set bounds the number
+/// of distinct ones. With [`Records::Memory`] each occurs once; with [`Records::Cache`] they
+/// repeat.
 pub fn reading_queries<G: Geometry>(
     pattern: Pattern,
     records: Records,
@@ -113,7 +119,7 @@ pub fn reading_queries<G: Geometry>(
         Records::Cache => NR_CACHED_RECORDS,
         Records::Memory => NR_FLUSHED_RECORDS,
     };
-    // More than are wanted, since some come twice.
+    // More are drawn than needed, since some are duplicates.
     let drawn = queries::<G>(
         if pattern == Pattern::Zipf { Pattern::Random } else { pattern },
         sections,
@@ -142,7 +148,7 @@ pub fn reading_queries<G: Geometry>(
     }
 }
 
-/// A permutation of `0..len` that puts neighbours far apart.
+/// A permutation of `0..len` that moves neighbours far apart.
 fn scattered(rank: u64, len: u64) -> u64 {
     let is_coprime = |step: u64| {
         let (mut a, mut b) = (step, len);
@@ -151,13 +157,13 @@ fn scattered(rank: u64, len: u64) -> u64 {
         }
         a == 1
     };
-    // Near the golden section, of which multiples fill a circle evenly.
+    // A step near the golden ratio: its multiples spread evenly over a circle.
     let golden = ((len as f64 * 0.618_033_988_75) as u64).max(1);
     let step = (golden..).find(|&step| is_coprime(step)).unwrap_or(1);
     (u128::from(rank) * u128::from(step) % u128::from(len)) as u64
 }
 
-/// Puts pages of `absent` sections in the places of so many of a hundred queries, at random.
+/// Replaces `percent` of the queries, at random positions, with pages of `absent` sections.
 pub fn mix_invalid<G: Geometry>(pfns: &mut [Pfn], percent: u32, absent: &[u64], seed: u64) {
     if absent.is_empty() {
         return;
@@ -171,8 +177,8 @@ pub fn mix_invalid<G: Geometry>(pfns: &mut [Pfn], percent: u32, absent: &[u64], 
     }
 }
 
-/// One page of each section, in random order: no lookup finds what the one before brought into the cache for its own section.
-/// At most [`NR_COLD_QUERIES`].
+/// One page of each section, in random order, and at most [`NR_COLD_QUERIES`]. No lookup finds the
+/// entry of its section in the cache because of an earlier lookup.
 pub fn cold_queries<G: Geometry>(sections: &[u64], seed: u64, is_memory: impl Fn(Pfn) -> bool) -> Vec<Pfn> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut sections = sections.to_vec();
@@ -232,7 +238,7 @@ mod tests {
             let (cached, flushed) = (of(Records::Cache), of(Records::Memory));
             assert!(distinct(&cached) <= NR_CACHED_RECORDS && cached.len() == NR_QUERIES, "{pattern}");
             assert!(distinct(&flushed) == flushed.len() && flushed.len() <= NR_FLUSHED_RECORDS, "{pattern}: each once");
-            // A stride has one page a sub-section: 8 sections have 512.
+            // A stride takes one page of each sub-section: 8 sections have 512.
             assert!(pattern == Pattern::Stride || flushed.len() == NR_FLUSHED_RECORDS, "{pattern}");
         }
         assert!(reading_queries::<X86_64>(Pattern::Random, Records::Cache, &[5], 1, |_| false).is_empty());

@@ -1,9 +1,10 @@
-//! Runs a schedule: one process after another, keeping each unit on disk as soon as it is done.
+//! Runs a schedule: one process after another. Each unit is written to disk as soon as it is done.
 //!
-//! With a time limit the processes of the schedule share 60 % of it, what is measured once gets its share of the rest,
-//! and what is left then goes to more processes. Each of those measures the lookups whose intervals are still wide, the widest
-//! first, so a case stops when its interval is narrow: by its width, never by what it says. `statistics/coverage.rs` simulates what
-//! that costs the coverage of intervals.
+//! With a time limit, the scheduled processes share 60 % of it for lookups. Work that is measured
+//! once gets its share of the rest. The remaining time goes to further processes. Each of those
+//! measures the lookups whose intervals are still wide, the widest first. A case stops when its
+//! interval is narrow; the measured value has no influence. `statistics/coverage.rs` simulates what
+//! this stopping rule costs in coverage of intervals.
 
 use crate::analysis::summary::Summary;
 use crate::case::{BOOT, layouts};
@@ -24,19 +25,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Why a run did not come to its end. What was measured until then is in its folder.
+/// Why a run did not complete. Everything measured before the error is in the run folder.
 #[derive(Debug, Error)]
 pub enum RunnerError {
-    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
-    /// Nothing can be kept.
+    /// The run folder cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// A process could not be started, or talked to.
+    /// A process could not be started, or communication with it failed.
     #[error("process {process} of the run on {map}: {source}")]
     Io {
-        /// Which process.
+        /// Number of the process in the run.
         process: u32,
         /// Name of the map, e.g. `this-machine`.
         map: String,
@@ -49,71 +51,73 @@ pub enum RunnerError {
     /// A process says that it cannot go on.
     #[error("{0}")]
     Failed(String),
-    /// A process ended before it had done anything.
+    /// A process died before it completed a unit.
     #[error("process {process} of the run on {map} ended with {status} while {unit} was measured")]
     Died {
-        /// Which process.
+        /// Number of the process in the run.
         process: u32,
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// How it ended.
+        /// Exit status or signal.
         status: ExitStatus,
-        /// What it was doing.
+        /// The unit that it was measuring.
         unit: String,
     },
-    /// A process hung before it had done anything.
+    /// A process hung before it completed a unit.
     #[error("process {process} of the run on {map} was still booting after {} s; --case-timeout sets how long", timeout.as_secs())]
     Hung {
-        /// Which process.
+        /// Number of the process in the run.
         process: u32,
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// How long it had.
+        /// The time limit of a unit that it exceeded.
         timeout: Duration,
     },
 }
 
-/// Is told how far the run is.
+/// Receives the progress of a run.
 pub trait Progress {
-    /// A new stretch of work begins, with what is left by estimate.
+    /// A new step begins; `left` is the estimated time until the run ends.
     fn stage(&mut self, what: &str, left: Duration);
 }
 
-/// Ends with its owner: an error on our side leaves no process behind.
+/// Kills its process when dropped, so that an error in the parent leaves no process behind.
 struct Guarded(Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // One that has ended already is no error.
+        // Killing a process that has already ended is no error.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// How a process ended.
+/// How a process of the run ended.
 enum End {
-    /// It did all of it.
+    /// It completed its job.
     Done,
-    /// It did not get on with a unit, and why.
+    /// It hung or died in a unit, for this reason.
     GaveUp { unit: String, reason: String },
 }
 
-/// Share of the time limit for the lookups of the processes of the schedule.
+/// Share of the time limit for lookups in the scheduled processes.
 const LOOKUPS_SHARE: f64 = 0.6;
 
-/// Share of the time limit by which everything that is measured once has begun.
+/// All work that is measured once has begun before this share of the time limit.
 const REST_SHARE: f64 = 0.85;
 
-/// Processes from which on a narrow interval ends a case: with fewer, too many are narrow by chance.
+/// A case may stop on a narrow interval only from this number of processes on. With fewer, too many
+/// intervals are narrow by chance.
 const LEAST_TO_STOP: usize = 7;
 
-/// A process of lookups gets at least this much: it boots and measures the headline.
+/// The least time for a process of lookups: it must boot and measure the headline cases.
 const LEAST_OF_A_PROCESS: Duration = Duration::from_secs(2);
 
-/// Does what is left of a schedule. Cases that were given up are rows with the status `error` and the reason.
+/// Does the remaining work of a schedule. Units that were abandoned become rows with the status
+/// `error` and the reason.
 ///
 /// # Errors
-/// [`RunnerError`]; no process is left behind.
+/// [`RunnerError`]; all child processes have ended.
 pub fn run(
     schedule: &Schedule,
     folder: &mut RunFolder,
@@ -152,7 +156,8 @@ pub fn run(
     Ok(())
 }
 
-/// Lookups of a leg whose intervals are wider than the margin can tell, the widest first; `None` if there are none.
+/// The lookups of a leg whose intervals are still wider than the margin, the widest first; `None`
+/// if there are none.
 fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Work>, RunnerError> {
     let map = &schedule.maps[leg.map].map.name;
     let rows: Vec<Row> = folder.rows()?.into_iter().filter(|row| row.map == *map).collect();
@@ -163,7 +168,7 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     for of in work.lookups.drain(..) {
         let lines = of.memory.iter().filter_map(|&memory| summary.lookup(of.group, memory));
         let known: Vec<_> = lines.collect();
-        // What no process has reached yet is the widest of all.
+        // A case that no process has measured yet counts as the widest.
         let width = match known.is_empty() {
             true => f64::INFINITY,
             false => known.iter().map(|line| line.half_width(&summary.reference, LEAST_TO_STOP)).fold(0.0, f64::max),
@@ -177,7 +182,7 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     Ok((!work.lookups.is_empty()).then_some(work))
 }
 
-/// Does what is left of a leg, in as many processes as it takes.
+/// Does the remaining work of a leg, in as many processes as needed.
 #[expect(clippy::too_many_arguments, reason = "a leg, and what all legs share")]
 fn do_leg(
     schedule: &Schedule,
@@ -199,9 +204,10 @@ fn do_leg(
         let job = serde_json::to_string(&job).map_err(|error| io_error(schedule, leg, error.into()))?;
         match one_process(schedule, leg, &job, folder, interrupt, progress, later)? {
             End::Done => return Ok(()),
-            // The rest of the leg in another process; what hung or died is not tried again.
+            // Another process does the rest of the leg. A unit that hung or died is not retried.
             End::GaveUp { unit, reason } => {
-                // What is done cannot be given up: a process that says so would be started for ever.
+                // A finished unit cannot be abandoned: otherwise a process that reports this would
+                // be restarted forever.
                 if folder.done(&name).any(|done| done == unit) {
                     return Err(RunnerError::Failed(format!("{unit}, which was measured already: {reason}")));
                 }
@@ -273,7 +279,7 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
     }
 }
 
-/// The file of this program. Without `/proc` it is what it was called by, if that is a path.
+/// Path of this program's executable. Without `/proc` it is `argv[0]`, if that is a path.
 fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe().or_else(|error| {
         let called = std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);
@@ -297,11 +303,11 @@ fn one_process(
     command.args(AS_PROCESS).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Guarded(command.spawn().map_err(failed)?);
     let mut input = child.0.stdin.take().expect("it was asked for");
-    // A process that died does not read; how it ended says more than that.
+    // A process that died does not read its input; its exit status says more than this error.
     let _ = input.write_all(job.as_bytes());
     drop(input);
     let output = BufReader::new(child.0.stdout.take().expect("it was asked for"));
-    // Read while it runs: a pipe holds less than the rows of a unit.
+    // The output is read while the process runs: a pipe holds less than the rows of one unit.
     let (to, events) = mpsc::channel();
     let reading = thread::spawn(move || {
         for line in output.lines() {
@@ -326,7 +332,7 @@ fn one_process(
                         (nr, _) => format!("process {} of {nr}, {}: ", process + 1, map()),
                     };
                     progress.stage(&format!("{of}{what}"), left);
-                    // A unit has its time as a whole, however many stretches it has.
+                    // The time limit applies to the whole unit, over all its steps.
                     if next != unit {
                         (unit, begun) = (next, Instant::now());
                     }
@@ -340,7 +346,8 @@ fn one_process(
                 }
                 Event::Failed { reason, wrong_answer } => {
                     if wrong_answer {
-                        // Not under the unit's own name: if the run is taken up, it is asked again.
+                        // The name differs from the unit's own, so that a resumed run measures the
+                        // unit again.
                         let unit = format!("{unit}, wrong answer");
                         let row = error_row(schedule, leg, &unit, reason.clone());
                         folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
@@ -358,7 +365,7 @@ fn one_process(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.0.wait().map_err(failed)?;
-                // The same signal goes to all processes of a terminal.
+                // A terminal sends the signal to all processes of the group.
                 interrupt.check()?;
                 if status.success() {
                     break End::Done;
@@ -371,7 +378,7 @@ fn one_process(
         }
     };
     drop(child);
-    // Its output has ended with it.
+    // The reader ends when the output closes.
     reading.join().map_err(|_| failed(io::Error::other("its output could not be read")))?;
     Ok(end)
 }

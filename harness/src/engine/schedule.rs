@@ -1,8 +1,9 @@
-//! What a run does: which work on which map, in how many processes. Written into the run folder, so that a run that was stopped
-//! can be resumed.
+//! The schedule of a run: which work on which map, in how many processes. It is stored in the run
+//! folder, so that a stopped run can be resumed.
 //!
-//! Lookups are measured in several processes, everything else in one that comes after them. A run with a time limit shares it out
-//! among the processes, and uses what is left for more processes of the lookups whose intervals are widest.
+//! Several processes measure lookups. One process after them measures everything else. A time limit
+//! is divided among the processes. The remaining time goes to further processes for the lookups
+//! with the widest intervals.
 
 use crate::case::{
     Filter, LookupCase, LookupOp, REFERENCE, SelectsNothing, THIS_MACHINE, Tables, hotplug_cases, layouts, on_map,
@@ -28,129 +29,130 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
 
-/// A map, and what is measured on it.
+/// A map, and the work that is measured on it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MapWork {
-    /// The map.
+    /// The physical memory map.
     pub map: PhysicalMap,
-    /// What is measured.
+    /// The groups of cases to measure on this map.
     pub work: Work,
 }
 
-/// What a run does.
+/// Everything that defines a run; stored in its folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Schedule {
-    /// Commit of the tool.
+    /// Git commit of pfnbench.
     pub commit: String,
-    /// A command that makes the run again.
+    /// A command line that repeats the run.
     pub command: String,
-    /// UTC.
+    /// Start of the run, in UTC.
     pub started: String,
-    /// The machine.
+    /// Processor, kernel and settings of the machine.
     pub environment: Environment,
-    /// The doctor before the run.
+    /// Result of `doctor` before the run.
     pub doctor_before: Examination,
-    /// How much.
+    /// The tier, e.g. `smoke` or `full`, from which the defaults come.
     pub tier: Tier,
-    /// How much of each case.
+    /// Samples and durations for each kind of case.
     pub effort: Effort,
-    /// Seed of everything random.
+    /// Seed of every random choice.
     pub seed: u64,
-    /// Processes that measure lookups, at least.
+    /// Least number of processes that measure lookups.
     pub processes: u32,
-    /// How long measuring may take by the clock; while there is time, more processes are added.
+    /// Wall-clock time for measuring; processes are added while there is time. `None` for no limit.
     pub time_limit: Option<Duration>,
-    /// Differences up to this share of the time are negligible.
+    /// Relative differences up to this are negligible, e.g. 0.02 for 2 %.
     pub margin: f64,
-    /// Bytes of records of all layouts together.
+    /// Limit on the records of all layouts together, in bytes.
     pub records_limit: u64,
-    /// Where records lie.
+    /// Backing store of the records.
     pub backing: BackingArg,
-    /// Pages of the memory for index tables.
+    /// Page size of the memory for index tables.
     pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
-    /// Cases to run.
+    /// Filter on the names of cases.
     pub filter: Filter,
-    /// A unit that takes longer is given up.
+    /// A unit that takes longer than this is abandoned.
     pub case_timeout: Duration,
-    /// The maps, the main one first.
+    /// The maps with their work; the first is the main one.
     pub maps: Vec<MapWork>,
 }
 
-/// The most processes that a run with a time limit adds up to.
+/// The most processes to which a run with a time limit grows.
 pub const MOST_PROCESSES: u32 = 25;
 
-/// Which work of a map a process does.
+/// Which part of a map's work a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Lookups, in a process of many.
+    /// Lookups; measured in several processes.
     Lookups,
-    /// What is measured in one process: hotplug, readers, and with a time limit lookups with cold tables.
+    /// Work that is measured in one process: hotplug, readers, and with a time limit also lookups
+    /// with cold tables.
     Rest,
 }
 
-/// A process on a map.
+/// One process on one map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg {
-    /// Which process of the run.
+    /// Number of the process in the run, from 0.
     pub process: u32,
-    /// Which map of the schedule.
+    /// Index of the map in the schedule.
     pub map: usize,
-    /// Which of its work.
+    /// Which part of the map's work.
     pub scope: Scope,
 }
 
-/// Why there is nothing to run.
+/// Why a schedule could not be made.
 #[derive(Debug, Error)]
 pub enum ScheduleError {
-    /// The filter.
+    /// The filter selects no case.
     #[error(transparent)]
     Nothing(#[from] SelectsNothing),
-    /// A map.
+    /// A map could not be read.
     #[error(transparent)]
     Map(#[from] SourceError),
-    /// A map that no layout can have.
+    /// No layout supports the physical address width of a map.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// A map without memory.
+    /// A map has no memory. Holds its name.
     #[error("the map {0} has no memory that is there at boot, so there is nothing to race on")]
     Empty(String),
-    /// An answer that a workload expects is not that of the model.
+    /// A workload expects an answer that the model contradicts.
     #[error(
         "workload {workload}: pfn {pfn:#x} of {map} is expected to be {expected} where {rule}, and the model says otherwise"
     )]
     Expectation {
-        /// The workload.
+        /// Name of the workload.
         workload: String,
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// The page frame.
+        /// The pfn that was looked up.
         pfn: u64,
-        /// What is expected.
+        /// The answer of `pfn_valid` that the workload expects.
         expected: bool,
-        /// Which rule of validity.
+        /// The rule of validity under which it is expected.
         rule: &'static str,
     },
 }
 
-/// Which of the workloads' work a user wants.
+/// The part of the workloads that the user selected.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The tier.
+    /// Work of this tier and of shorter ones.
     pub tier: Tier,
-    /// Lookups; empty for all.
+    /// Lookup operations to measure; empty for all.
     pub ops: Vec<LookupOp>,
-    /// Cases.
+    /// Filter on the names of cases.
     pub filter: Filter,
-    /// With preemption counts.
+    /// Measure lookups with the preemption count around `pfn_valid` (`engine/probe/preempt.rs`).
     pub preempt: bool,
-    /// In place of this machine's map, and of all others.
+    /// A map that replaces this machine's and the workloads' maps.
     pub map: Option<Source>,
 }
 
 impl Wanted {
-    /// The lookups of workloads that are wanted, whatever the filter says.
+    /// The lookups that the user selected, before the filter is applied.
     fn lookups(&self, workloads: &[Workload]) -> Vec<LookupWork> {
         let works = workloads.iter().flat_map(|workload| workload.lookups.iter().cloned());
         let mut works: Vec<LookupWork> = works
@@ -164,13 +166,13 @@ impl Wanted {
         merged(works)
     }
 
-    /// True if the filter wants some case of the work.
+    /// True if the filter selects some case of the work.
     fn wants(&self, work: &LookupWork) -> bool {
         let wants = |case: &LookupCase| self.filter.wants(&on_map(&case.name(), &work.map));
         lookup_cases(std::slice::from_ref(work)).iter().any(wants)
     }
 
-    /// What is measured beside lookups, on the main map.
+    /// The work other than lookups, on the main map.
     fn beside(&self, workloads: &[Workload]) -> Work {
         let mut work = workload::everything(workloads, Some(self.tier));
         let plugged: Vec<_> = layouts::<X86_64>();
@@ -184,10 +186,10 @@ impl Wanted {
         work
     }
 
-    /// The maps with their work, the main one first.
+    /// The maps with their selected work, the main map first.
     ///
     /// # Errors
-    /// Nothing is left, or a map cannot be had.
+    /// The filter selects no case, a map cannot be read, or a map has no memory.
     pub fn maps(&self, workloads: &[Workload]) -> Result<Vec<MapWork>, ScheduleError> {
         let all = self.lookups(workloads);
         let beside = self.beside(workloads);
@@ -208,7 +210,7 @@ impl Wanted {
             let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
             let mut map = source.load()?;
             job::architecture_of(&map)?;
-            // Rows tell maps apart by their names.
+            // Rows identify maps by name, so maps of equal names are merged.
             let same = |known: &MapWork| known.map.name == map.name;
             if maps.iter().any(same) {
                 map.name = format!("{}-{}", map.name, at + 1);
@@ -231,7 +233,7 @@ impl Wanted {
         Ok(maps)
     }
 
-    /// What a longer tier would have had.
+    /// A hint at what a longer tier would have measured.
     fn in_longer(&self, workloads: &[Workload]) -> String {
         let more = Tier::ALL.into_iter().filter(|&tier| tier > self.tier).find(|&tier| {
             let wanted = Wanted { tier, ..self.clone() };
@@ -241,7 +243,8 @@ impl Wanted {
     }
 }
 
-/// Lookups that are asked for twice are measured once, on all layouts and kinds of memory that either wants.
+/// Merges works with the same lookups, so that each lookup is measured once. The result covers the
+/// layouts and kinds of memory of both.
 fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
     let mut merged: Vec<LookupWork> = Vec::new();
     for work in works {
@@ -252,7 +255,7 @@ fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
                 known.memory.extend(work.memory);
                 known.memory.sort();
                 known.memory.dedup();
-                // None stands for all.
+                // No layouts means all of them.
                 match known.layouts.is_empty() || work.layouts.is_empty() {
                     true => known.layouts.clear(),
                     false => known.layouts.extend(work.layouts),
@@ -263,10 +266,11 @@ fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
     merged
 }
 
-/// Compares what workloads expect with the model; the layouts are compared with it when they boot.
+/// Compares the answers that workloads expect with the model. Layouts are compared with the model
+/// when they boot.
 ///
 /// # Errors
-/// The first that differs.
+/// The first expectation that the model contradicts.
 pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
     let rules = [
         (Validity::Span, "the whole span is valid"),
@@ -302,8 +306,8 @@ pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
 }
 
 impl Schedule {
-    /// Every process on every map, in the order in which they run: lookups first, all maps of a process before the next, in random
-    /// order; then the rest.
+    /// Every process on every map, in the order of execution. Lookups come first: all maps of one
+    /// process, in random order, before the next process. The rest follows.
     pub fn legs(&self) -> Vec<Leg> {
         let mut legs = Vec::new();
         for process in 0..self.processes {
@@ -316,7 +320,7 @@ impl Schedule {
         legs
     }
 
-    /// The name of a leg in the folder's progress.
+    /// The name under which the run folder records the progress of a leg.
     pub fn leg_name(&self, leg: Leg) -> String {
         let map = &self.maps[leg.map].map.name;
         match leg.scope {
@@ -325,12 +329,13 @@ impl Schedule {
         }
     }
 
-    /// Are lookups of a state of the tables measured in every process? Emptying the caches takes too long for a short run.
+    /// True if every process measures lookups with these tables. Emptying the caches takes too long
+    /// for every process of a short run.
     fn is_in_every_process(&self, tables: Tables) -> bool {
         tables == Tables::Hot || self.tier >= Tier::Quick
     }
 
-    /// What a leg is to measure.
+    /// The work of a leg.
     pub fn work(&self, leg: Leg) -> Work {
         let work = &self.maps[leg.map].work;
         let lookups = |in_every: bool| {
@@ -348,7 +353,7 @@ impl Schedule {
         }
     }
 
-    /// The job of a leg, without what is done, in so much time.
+    /// The job of a leg, without the units in `done`, within a time limit.
     pub fn job(&self, leg: Leg, work: Work, done: BTreeSet<String>, time_limit: Option<Duration>) -> Job {
         let scope = match leg.scope {
             Scope::Lookups => 0,
@@ -359,7 +364,8 @@ impl Schedule {
             map: self.maps[leg.map].map.clone(),
             work,
             effort: self.effort,
-            // Far apart, so that the next seed's processes are not these.
+            // The seeds of processes are far apart, so that a run with the next seed shares none of
+            // them.
             seed: self.seed.wrapping_add(u64::from(leg.process) << 32) ^ scope,
             records_limit: self.records_limit,
             backing: self.backing.clone(),
@@ -372,9 +378,9 @@ impl Schedule {
         }
     }
 
-    /// An upper estimate for a leg.
+    /// An upper estimate of the duration of a leg.
     pub fn estimate(&self, leg: Leg) -> Duration {
-        /// Booting, hot-adding and checking the layouts.
+        /// Time to boot, hot-add and check the layouts.
         const BOOT: Duration = Duration::from_millis(1500);
         let layouts = if self.layouts.is_empty() { layouts::<X86_64>().len() } else { self.layouts.len() };
         BOOT + self.work(leg).estimate(&self.effort, layouts)
@@ -386,7 +392,7 @@ pub(crate) mod tests {
     use super::*;
     use regex::Regex;
 
-    /// A job of the shortest tier.
+    /// A job of the smoke tier, for tests.
     pub(crate) fn job() -> Job {
         let schedule = schedule(Tier::Smoke, wanted(Tier::Smoke).maps(&Workload::builtin()).unwrap());
         let leg = Leg { process: 0, map: 0, scope: Scope::Lookups };

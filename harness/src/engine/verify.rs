@@ -1,4 +1,4 @@
-//! Checking layouts on a map, without timing.
+//! Checks the layouts on a map; nothing is timed.
 
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, conformance_runs, device_on_tmpfs, entries};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -16,146 +16,148 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use thiserror::Error;
 
-/// Sections that are backed while a map is verified: enough to see records, and little enough for any machine.
+/// Sections that have records while a map is verified: enough to check records, at a size that fits
+/// any machine.
 const BACKED_SECTIONS: usize = 24;
 
-/// How a layout did on a map.
+/// The result of one layout on one map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum MapOutcome {
-    /// Every answer was right.
+    /// Every answer agreed with the oracle.
     Agrees {
-        /// Ranges of the map that were hot-added and removed again.
+        /// Number of ranges that were hot-added and removed again.
         hot_added: usize,
     },
-    /// A machine with this map could not hold the records.
+    /// A machine with this map has too little memory for the records.
     WouldNotBoot {
-        /// Bytes of records.
+        /// Bytes of records that the layout needs.
         need_bytes: u64,
-        /// Bytes of memory.
+        /// Bytes of memory in the map.
         have_bytes: u64,
     },
-    /// It cannot have its records on the backing that was asked for.
+    /// The layout cannot have its records on the requested backing.
     NotOffered {
-        /// Why.
+        /// The reason, as a sentence without a full stop.
         reason: String,
     },
-    /// A wrong answer, or a layout that did not come up.
+    /// The layout gave a wrong answer, or did not boot.
     Failed {
-        /// What went wrong.
+        /// The first wrong answer, or the error.
         reason: String,
     },
 }
 
-/// A layout on a map.
+/// The check of one layout on one map.
 #[derive(Clone, Debug, Serialize)]
 pub struct MapCheck {
-    /// The map.
+    /// Name of the map, e.g. `this-machine`.
     pub map: String,
-    /// The architecture that was taken for it.
+    /// Name of the architecture that was chosen for the map.
     pub geometry: &'static str,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
-    /// How it did.
+    /// Whether the layout's answers agree with the oracle, or why it was not checked.
     #[serde(flatten)]
     pub outcome: MapOutcome,
 }
 
-/// The conformance suite on a layout.
+/// The results of the conformance suite for one layout.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CaseCheck {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
-    /// Numbered cases that passed.
+    /// Numbered cases that passed, e.g. `T-14`.
     pub run: Vec<&'static str>,
-    /// Numbered cases that do not apply, and why.
+    /// Numbered cases that do not apply, with the reason.
     pub skipped: Vec<Skipped>,
-    /// Cases that failed, and how.
+    /// Cases that failed, with the reason.
     pub failed: Vec<Failed>,
-    /// What is promised beyond the numbered cases.
+    /// Checks beyond the numbered cases.
     pub beyond: Beyond,
 }
 
-/// Cases without a number.
+/// Conformance checks without a number.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Beyond {
-    /// Those that passed.
+    /// Names of the checks that passed.
     pub run: Vec<&'static str>,
-    /// Those that do not apply, and why.
+    /// Checks that do not apply, with the reason.
     pub skipped: Vec<Skipped>,
 }
 
 /// A case that does not apply.
 #[derive(Clone, Debug, Serialize)]
 pub struct Skipped {
-    /// The case.
+    /// Id of the conformance case, e.g. `T-14`.
     pub case: &'static str,
-    /// Why.
+    /// The reason, as a sentence without a full stop.
     pub reason: &'static str,
 }
 
 /// A case that failed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failed {
-    /// The case.
+    /// Id of the conformance case, e.g. `T-14`.
     pub case: &'static str,
-    /// Its name.
+    /// Name of the test.
     pub name: &'static str,
-    /// How.
+    /// The message of the failure.
     pub reason: String,
 }
 
-/// The series as posted, which the suite must see through.
+/// The results of the suite on the patch series as posted, whose known bugs it must find.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct FoilCheck {
-    /// Cases that it fails where it must, with the bug that fails it.
+    /// Cases that fail as expected, with the bug that each one finds.
     pub fails_as_it_must: Vec<FoilFailure>,
-    /// Cases that it passes where it may.
+    /// Cases that pass as expected.
     pub passes: Vec<&'static str>,
-    /// Cases that it should have failed and passed, or the other way round.
+    /// Cases whose result differs from the expected one.
     pub unexpected: Vec<FoilFailure>,
 }
 
-/// A case on the foil.
+/// A case on the series as posted.
 #[derive(Clone, Debug, Serialize)]
 pub struct FoilFailure {
-    /// The case.
+    /// Id of the conformance case, e.g. `T-14`.
     pub case: &'static str,
-    /// The bug; what is unexpected has none.
+    /// The bug that the case finds; `None` if the result is unexpected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
-    /// What the case found.
+    /// The message of the failure.
     pub found: String,
 }
 
-/// Verification that could not be carried out.
+/// Why verification could not be carried out.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
-    /// Memory beyond every architecture, or overlapping.
+    /// The map has memory beyond every architecture's address space, or ranges that overlap.
     #[error("map {map}: {source}")]
     Map {
-        /// The map.
+        /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// The cause.
+        /// Why the layout did not boot.
         source: BootError,
     },
     /// No device for the records of hot-added memory.
     #[error(transparent)]
     Device(#[from] DaxError),
-    /// Address space or memory was refused, which says nothing about a layout.
+    /// The system refused address space or memory; this says nothing about the layout.
     #[error("{layout}: {source}")]
     Machine {
-        /// The layout.
+        /// Id of the layout, e.g. `subsection`.
         layout: &'static str,
-        /// The cause.
+        /// Why the layout did not boot.
         source: BootError,
     },
 }
 
-/// Runs the conformance suite on every layout; results by layout.
+/// Runs the conformance suite on every layout; one result for each layout.
 pub fn conformance() -> Vec<CaseCheck> {
     let mut checks: Vec<CaseCheck> = Vec::new();
     for run in conformance_runs() {
@@ -176,7 +178,7 @@ pub fn conformance() -> Vec<CaseCheck> {
     checks
 }
 
-/// Runs the suite on the series as posted.
+/// Runs the conformance suite on the patch series as posted.
 pub fn foil() -> FoilCheck {
     let mut check = FoilCheck::default();
     for conformance::FoilRun { case, verdict } in conformance::run_foil() {
@@ -193,7 +195,7 @@ pub fn foil() -> FoilCheck {
 }
 
 impl CaseCheck {
-    /// Cases that do not apply, by reason.
+    /// Cases that do not apply, grouped by reason.
     pub fn skipped_by_reason(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
         for skipped in &self.skipped {
@@ -206,11 +208,11 @@ impl CaseCheck {
     }
 }
 
-/// Verifies every layout on a map: boot, then each range that the map adds later, then their removal, compared with the
-/// oracle after each. One layout lives at a time.
+/// Verifies every layout on a map. The layout boots, each later range of the map is hot-added, and
+/// then all are removed; the oracle is consulted after each step. Only one layout exists at a time.
 ///
-/// The architecture is the first whose physical space holds the map: x86-64 (46 bits), arm64 (48), x86-64 with 5 levels
-/// (52).
+/// The architecture is the first whose physical address space holds the map: x86-64 (46 bits),
+/// arm64 (48), x86-64 with 5 levels (52).
 ///
 /// # Errors
 /// [`VerifyError`]; wrong answers are results, not errors.
@@ -222,7 +224,8 @@ pub fn on_map(map: &PhysicalMap, backing: &RamBacking, interrupt: &Interrupt) ->
     }
 }
 
-/// What is to be said of a map that x86-64 with 4 levels cannot have, since a map does not tell its architecture.
+/// A note for maps that exceed the 46 bits of x86-64 with 4 levels, since a map does not name its
+/// architecture.
 pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
     let (taken, bits) = match width(map) {
         ..=46 => return None,
@@ -305,7 +308,8 @@ fn layout_on_map<G: Geometry>(
     }
 }
 
-/// Adds the ranges one by one, then removes them; how many there were, or what went wrong.
+/// Adds the ranges one by one, then removes them, twice. Returns the number of ranges, or the first
+/// error.
 fn add_and_remove<G: Geometry>(
     layout: &dyn Contestant<G>,
     oracle: &mut Oracle<G>,
@@ -319,8 +323,8 @@ fn add_and_remove<G: Geometry>(
     if first.is_err() || hotplug.digest() == before {
         return Ok(first);
     }
-    // A boot section remembers that a device was in it (the taint, until it is empty), so what must not change is what a
-    // second round finds.
+    // A boot section remembers that it held a device (the taint, until the section is empty). The
+    // state therefore must not change from the first round to the second.
     let marked = hotplug.digest();
     let second = add_and_remove_once(layout, hotplug, oracle, added, backing, interrupt)?;
     if second.is_ok() && hotplug.digest() != marked {
@@ -329,7 +333,7 @@ fn add_and_remove<G: Geometry>(
     Ok(second)
 }
 
-/// One round of it.
+/// One round of additions and removals; the number of ranges that were added.
 fn add_and_remove_once<G: Geometry>(
     layout: &dyn Contestant<G>,
     hotplug: &dyn HotplugContestant,
@@ -341,13 +345,13 @@ fn add_and_remove_once<G: Geometry>(
     let mut there = Vec::new();
     for &range in added {
         interrupt.check()?;
-        // A device of its own for each: what one altmap hands out must not lie on another's.
+        // Each range has its own device: the altmaps of two ranges must not share blocks.
         let device = match layout.caps().records_on_device.any() {
             true => Some(device_on_tmpfs::<G>(tmpfs_dir(backing), range)?),
             false => None,
         };
-        // A range that shares a granule with memory of boot, or with another, is refused, and by the oracle too. Classic
-        // sections belong to whoever was there first.
+        // The layout and the oracle refuse a range that shares a granule with boot memory or with
+        // another range. A classic section belongs to its first user.
         let free = oracle.clone().add(range)
             && layout.caps().hotplug_granule_pages.is_none_or(|pages| !oracle.any_active(range.round_out(pages)));
         match (hotplug.add_window(range, device.as_ref()), free) {
@@ -376,7 +380,7 @@ fn add_and_remove_once<G: Geometry>(
     Ok(Ok(there.len()))
 }
 
-/// The tmpfs that plays devices.
+/// The tmpfs for the files that stand for devices.
 pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     match backing {
         RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => dir,
@@ -386,7 +390,7 @@ pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     }
 }
 
-/// Sections at both ends and spread between: the edges are where records go wrong.
+/// Sections at both ends of the map and evenly between: errors in records occur at the edges.
 fn sample<G: Geometry>(mut sections: Vec<u64>, added: &[PfnRange]) -> BackedSections {
     for range in added {
         sections.extend(G::section_nr(range.start())..=G::section_nr(range.end() - 1));
@@ -400,7 +404,7 @@ fn sample<G: Geometry>(mut sections: Vec<u64>, added: &[PfnRange]) -> BackedSect
 }
 
 impl MapOutcome {
-    /// For people.
+    /// The check as one line of text.
     pub fn describe(&self) -> String {
         match self {
             Self::Agrees { hot_added: 0 } => "agrees with the oracle".to_owned(),
@@ -424,7 +428,8 @@ mod tests {
         checks.into_iter().map(|check| (check.layout, check.outcome)).collect()
     }
 
-    /// And where the records of one array over all of the span, holes included, are more than the machine has memory, that
+    /// A flat array over the span needs records for holes too. Where they exceed the machine's
+    /// memory, the layout must report that.
     /// layout says so.
     #[test]
     fn every_layout_agrees_on_the_built_in_maps() {

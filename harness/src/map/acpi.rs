@@ -1,12 +1,13 @@
-//! ACPI tables in words, as `iasl -d` and firmware shells print them: a base and a length on lines of their own. CEDT (windows
-//! for CXL), NFIT (persistent memory) and SRAT (memory affinity).
+//! Disassembled ACPI tables, as `iasl -d` and firmware shells print them, with base and length on
+//! separate lines. Supported are CEDT (CXL windows), NFIT (persistent memory) and SRAT (memory
+//! affinity).
 
 use super::part::Part;
 use super::{Kind, Line, MapError, Table, memory, not_a_range, sized};
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// A field and its value, behind `[048h 0072   8]` or not.
+/// A field and its value, with or without a prefix such as `[048h 0072   8]`.
 static FIELD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^\s*(?:\[[0-9A-Fa-f]+h[^\]]*\])?\s*([A-Za-z][A-Za-z ()#]*?)\s*(?:#)?\s*:\s*(?:0[xX])?(.*?)\s*$")
         .expect("a valid pattern")
@@ -15,30 +16,30 @@ static FIELD: LazyLock<Regex> = LazyLock::new(|| {
 /// GUID of a persistent-memory region in NFIT.
 const PERSISTENT_GUID: &str = "66f0d379-b4f3-4074-ac43-0d3318b78cdb";
 
-/// Which structure of a table is being read.
+/// The structure of a table that is being parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Structure {
-    /// A window of CEDT.
+    /// A CXL window in CEDT.
     Window,
-    /// A range of NFIT.
+    /// A range of persistent memory in NFIT.
     Persistent,
-    /// A range of NFIT that is no persistent memory: volatile, or registers.
+    /// A range in NFIT other than persistent memory: volatile memory or registers.
     OtherSpa,
-    /// A range of SRAT.
+    /// A memory range in SRAT.
     Affinity,
 }
 
-/// What was read of the structure of the moment.
+/// The state of the structure that is being parsed.
 #[derive(Default)]
 pub(super) struct Tables {
     structure: Option<Structure>,
     node: Option<u8>,
-    /// A base that waits for its length.
+    /// Line number, text and value of a base whose length has not been read yet.
     base: Option<(usize, String, u64)>,
 }
 
 impl Tables {
-    /// True if the line is one of ours.
+    /// Parses a line. Returns false if it is not part of an ACPI table.
     pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         let Some(fields) = FIELD.captures(line.text) else { return Ok(false) };
         let (name, value) = (fields[1].to_ascii_lowercase(), &fields[2]);
@@ -109,7 +110,7 @@ impl Tables {
         Ok(())
     }
 
-    /// A base without its length was cut off.
+    /// Fails if a base has no length: the text was cut off.
     pub(super) fn finish(self) -> Result<(), MapError> {
         match self.base {
             Some((number, text, _)) => Err(not_a_range(Line { number, text: &text })),

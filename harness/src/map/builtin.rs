@@ -1,5 +1,5 @@
-//! Maps that are built in: of real machines, as facts (address ranges with the place they were published), and synthetic ones
-//! that fill the scale.
+//! Built-in maps. Those of real machines are facts: address ranges, with the place where they were
+//! published. Synthetic maps cover the scale of sizes.
 
 use super::{Kind, MapRange, PhysicalMap};
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// A file of `maps/`.
+/// A file of `maps/`, parsed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BuiltinMap {
@@ -18,7 +18,7 @@ struct BuiltinMap {
     range: Vec<MapRange>,
 }
 
-/// By name.
+/// Files of the real machines' maps.
 const FILES: &[&str] = &[
     include_str!("../../maps/amd-desktop-64g.toml"),
     include_str!("../../maps/amd-genoa-2s-1536g.toml"),
@@ -68,16 +68,16 @@ fn map(builtin: &BuiltinMap) -> PhysicalMap {
     }
 }
 
-/// Bytes of a section of x86-64: synthetic maps are made of them.
+/// Size of a section of x86-64 in bytes; synthetic maps consist of whole sections.
 const SECTION: u64 = 128 << 20;
 
-/// A map that no machine has.
+/// A synthetic map, which no real machine has.
 struct Synthetic {
     name: &'static str,
     what: &'static str,
-    /// Width of the space.
+    /// Width of the physical address space in bits.
     bits: u32,
-    /// Sections with RAM; `None` for all of them.
+    /// Number of sections with RAM; `None` for all of them.
     sections: Option<u64>,
 }
 
@@ -103,7 +103,8 @@ impl Synthetic {
         let ranges = match self.sections {
             None => vec![range(0, space)],
             Some(nr) => {
-                // The same everywhere and always; a set, so that they are distinct and in order.
+                // A fixed seed gives the same sections on every machine; a set keeps them distinct
+                // and sorted.
                 let mut rng = Pcg64Mcg::seed_from_u64(nr);
                 let mut places = BTreeSet::new();
                 while (places.len() as u64) < nr {
@@ -121,24 +122,25 @@ impl Synthetic {
     }
 }
 
-/// Names of the built-in maps: those of machines, then the synthetic ones.
+/// Names of the built-in maps: real machines first, then synthetic maps.
 pub fn names() -> impl Iterator<Item = &'static str> {
     MAPS.iter().map(|map| map.name.as_str()).chain(SYNTHETIC.iter().map(|map| map.name))
 }
 
-/// A built-in map.
+/// The built-in map with this name; `None` if there is none.
 pub fn by_name(name: &str) -> Option<PhysicalMap> {
     let real = MAPS.iter().find(|map| map.name == name).map(map);
     real.or_else(|| SYNTHETIC.iter().find(|map| map.name == name).map(Synthetic::map))
 }
 
-/// An ordinary machine, for users who may not see their own map.
+/// The map of an ordinary machine, used if the user may not read the machine's own.
 pub fn fallback() -> PhysicalMap {
     by_name("surface-pro-7-16g").expect("it is built in")
 }
 
-/// A machine whose boot sections have holes of whole sub-sections and memory that ends inside one: a map without them
-/// would hide errors of the sub-section map. Always verified beside the machine's own.
+/// A machine whose boot sections have holes of whole sub-sections, and whose memory ends inside a
+/// sub-section. A map without such holes would hide errors of the sub-section map. It is always
+/// verified together with the machine's own map.
 pub fn with_holes() -> PhysicalMap {
     by_name("xeon-carveout-islands-80g").expect("it is built in")
 }

@@ -1,5 +1,5 @@
-//! Boot logs of Linux and Xen: e820 (the firmware's and the user's), SRAT, early node ranges, spans of nodes; behind any prefix
-//! that a log puts before them. Lines that are none of these are not ours.
+//! Boot logs of Linux and Xen: e820 (of the firmware and of the user), SRAT, early node ranges, and
+//! spans of nodes. Any prefix that a log adds to its lines is skipped. Other lines are ignored.
 
 use super::part::Part;
 use super::{Kind, Line, MapError, PAGE_BYTES, Table, exclusive, inclusive, memory, not_a_range};
@@ -13,43 +13,45 @@ fn pattern(text: &str) -> Regex {
 const START: &str = r"(?:^|[\s\]])";
 const MEM: &str = r"\[mem (0x[0-9a-fA-F]+)-(0x[0-9a-fA-F]+)\]";
 
-/// `BIOS-e820: [mem 0x…-0x…] usable`; `Xen:` stands for the firmware's table, `user:` for the one after `memmap=`.
+/// `BIOS-e820: [mem 0x…-0x…] usable`. `Xen:` is the firmware's table; `user:` is the table after
+/// `memmap=`.
 static E820: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"{START}(BIOS-e820|Xen|user): {MEM} (.+?)\s*$")));
 
-/// Until Linux 3.4, and Xen until 4.13: `BIOS-e820: 0000000000000000 - 000000000009f400 (usable)`, ends excluded.
+/// Until Linux 3.4 and Xen 4.13: `BIOS-e820: 0000000000000000 - 000000000009f400 (usable)`, ends
+/// exclusive.
 static E820_OF_OLD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"{START}(?:(BIOS-e820|user):|\(XEN\))\s+([0-9a-fA-F]{{8,16}}) - ([0-9a-fA-F]{{8,16}}) \((.+?)\)\s*$"
     ))
 });
 
-/// Xen's own: `(XEN)  [0000000000000000, 000000000009fbff] (usable)`.
+/// The form of the Xen hypervisor: `(XEN)  [0000000000000000, 000000000009fbff] (usable)`.
 static E820_OF_XEN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"\(XEN\)\s+\[([0-9a-fA-F]{8,16}), ([0-9a-fA-F]{8,16})\] \((.+?)\)\s*$"));
 
 /// `  node   0: [mem 0x…-0x…]`
 static NODE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?:^|\s)node\s+(\d+): {MEM}")));
 
-/// Until Linux 3.4, in page frames, ends excluded: `    0: 0x00000010 -> 0x0000009d`.
+/// Until Linux 3.4, in page frames with exclusive ends: `    0: 0x00000010 -> 0x0000009d`.
 static NODE_OF_OLD: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?:^|\s)(\d{1,4}): 0x([0-9a-fA-F]{8,16}) -> 0x([0-9a-fA-F]{8,16})\s*$"));
 
-/// `ACPI: SRAT: Node 0 PXM 0 [mem 0x…-0x…] hotplug`; Xen's `SRAT: Node 0 PXM 0 [start, end]`; before Linux 3.4
-/// `SRAT: Node 0 PXM 0 0-a0000`, end excluded.
+/// `ACPI: SRAT: Node 0 PXM 0 [mem 0x…-0x…] hotplug`; from Xen `SRAT: Node 0 PXM 0 [start, end]`;
+/// before Linux 3.4 `SRAT: Node 0 PXM 0 0-a0000`, end exclusive.
 static SRAT: LazyLock<Regex> = LazyLock::new(|| {
     let hex = "((?:0x)?[0-9a-fA-F]+)";
     pattern(&format!(r"SRAT: Node (\d+) PXM \d+ (?:\[(?:mem )?{hex}(?:-|, ){hex}\]|{hex}-{hex})(.*)$"))
 });
 
-/// `Initmem setup node 0 [mem 0x…-0x…]`: from the first to the last page of a node.
+/// `Initmem setup node 0 [mem 0x…-0x…]`: the span of a node, from its first to its last page.
 static SPAN: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"Initmem setup node (\d+) {MEM}")));
 
-/// What begins as one of these and is none: cut off, or damaged.
+/// The beginning of one of these lines, to detect lines that are cut off or damaged.
 static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(r"{START}(?:BIOS-e820|Xen|user): \[mem|{START}node\s+\d+: \[mem|SRAT: Node \d+ PXM \d+ \["))
 });
 
-/// The kind of memory that an e820 type stands for.
+/// The kind of memory of an e820 type; `None` if it is not memory.
 fn e820_kind(words: &str) -> Option<Kind> {
     match words {
         "usable" => Some(Kind::Ram),
@@ -64,7 +66,7 @@ fn node(line: usize, fields: &Captures<'_>) -> Result<Option<u8>, MapError> {
     Ok(Some(number))
 }
 
-/// True if the line is one of ours.
+/// Parses a line. Returns false if it is in none of these formats.
 pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
     let Line { number, text } = line;
     if let Some(fields) = E820.captures(text) {
@@ -102,7 +104,7 @@ pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         let Some(ends) = ends else { return Ok(true) };
         let what = &fields[6];
         if what.contains("hotplug") {
-            // Where memory may come one day, up to 2^50: never a size to go by.
+            // Addresses where memory may appear later, up to 2^50; their size tells nothing.
             part.windows += 1;
         } else {
             let kind = if what.contains("non-volatile") { Kind::Persistent } else { Kind::Ram };

@@ -1,24 +1,25 @@
-//! `/proc/iomem` and everything of its form: `start-end : name` with inclusive ends, children indented below their parents.
+//! `/proc/iomem` and text in its form: `start-end : name` with inclusive ends; children are
+//! indented below their parents.
 
 use super::part::{Part, kind_of};
 use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// The name of the file may stand before a line that somebody copied out of it.
+/// A file name may precede the line, for instance from `grep`.
 static RANGE: LazyLock<Regex> = LazyLock::new(|| {
     let hex = "((?:0[xX])?[0-9a-fA-F]+)";
     Regex::new(&format!(r"^\s*(?:/proc/iomem:\s*)?{hex}-{hex}\s+:\s+(.+)$")).expect("a valid pattern")
 });
 
-/// A resource that was begun: a number, a dash or a stray byte, and no range.
+/// The beginning of a resource without a complete range: a number, a dash or a stray byte.
 static BEGUN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^\s*(?:0[xX])?[0-9a-fA-F]{4,}[^\s:]*-\S*(?:\s+:.*)?$").expect("a valid pattern"));
 
-/// The lines of this form in a part.
+/// The lines of a part in the form of `/proc/iomem`.
 #[derive(Default)]
 pub(super) struct Resources {
-    /// All of them, and those that are not 0-0.
+    /// Number of lines; and of those that are not 0-0.
     lines: usize,
     shown: usize,
 }
@@ -30,7 +31,7 @@ impl Resources {
 
     pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         let Some(fields) = RANGE.captures(line.text) else {
-            // Among other things it would go unnoticed.
+            // A damaged line is an error: as a line of an unknown format it would be skipped.
             return match BEGUN.is_match(line.text) && self.lines > 0 {
                 true => Err(super::not_a_range(line)),
                 false => Ok(false),
@@ -38,7 +39,7 @@ impl Resources {
         };
         self.lines += 1;
         let ends = inclusive(line.number, &fields[1], &fields[2])?;
-        // Resources that are not assigned, and all of them for users other than root.
+        // Unassigned resources are 0-0; to users other than root every resource is.
         if ends == (0, 0) {
             return Ok(true);
         }
@@ -49,7 +50,7 @@ impl Resources {
         Ok(true)
     }
 
-    /// RAM inside a device is RAM that a driver made of it.
+    /// Finishes the part. RAM inside a device is RAM that a driver made of that device.
     pub(super) fn finish(self, part: &mut Part, others: bool) -> Result<(), MapError> {
         if self.lines > 0 && self.shown == 0 && !others {
             return Err(MapError::Hidden);

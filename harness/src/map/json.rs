@@ -1,18 +1,20 @@
-//! What `ndctl list`, `daxctl list`, `cxl list` and `lsmem --json` print.
+//! The output of `ndctl list`, `daxctl list`, `cxl list` and `lsmem --json`.
 //!
-//! One object or many, in an array or one after another. Numbers are bytes; with `-u` they are words (`250.00 MiB (262.14 MB)`,
-//! `0x140000000`). Physical addresses are there for root alone, so most listings tell sizes only.
+//! The text holds one object or many, in an array or in sequence. Numbers are bytes; with `-u` they
+//! are strings (`250.00 MiB (262.14 MB)`, `0x140000000`). Only root sees physical addresses, so
+//! most listings contain only sizes.
 
 use super::part::Part;
 use super::{Kind, Line, MapError, NoBase, Table, inclusive, lsmem, memory, not_a_range, sized};
 use crate::size::parse_size;
 use serde_json::{Deserializer, Map, Value};
 
-/// Reads the value that begins at the first line; how many lines it takes. `None` if none begins there.
+/// Parses the value that begins at the first line and returns its number of lines; `None` if no
+/// value begins there.
 pub(super) fn read(lines: &[Line<'_>], part: &mut Part) -> Result<Option<usize>, MapError> {
     let Some(&first) = lines.first() else { return Ok(None) };
     let begin = first.text.trim_start();
-    // A time stamp of a log is no array of JSON: the next sign tells.
+    // A time stamp of a log also begins with `[`; the next character tells them apart from JSON.
     let after = begin.strip_prefix('[').map(str::trim_start);
     let is_json =
         begin.starts_with('{') || after.is_some_and(|after| after.is_empty() || after.starts_with(['{', ']']));
@@ -42,11 +44,11 @@ pub(super) fn read(lines: &[Line<'_>], part: &mut Part) -> Result<Option<usize>,
     Ok(Some(taken))
 }
 
-/// A listing that is being walked.
+/// The state while a listing is traversed.
 struct Listing<'a, 'p> {
     lines: &'a [Line<'a>],
     part: &'p mut Part,
-    /// CXL devices: their capacity counts where no region tells how it is used.
+    /// CXL devices. Their capacity counts only if no region shows how it is used.
     memdevs: Vec<NoBase>,
     regions: usize,
 }
@@ -54,7 +56,7 @@ struct Listing<'a, 'p> {
 type Object = Map<String, Value>;
 
 impl Listing<'_, '_> {
-    /// `under` is the key that leads to the value.
+    /// Visits a value; `under` is its key.
     fn value(&mut self, value: &Value, under: &str) -> Result<(), MapError> {
         match value {
             Value::Array(values) => values.iter().try_for_each(|value| self.value(value, under)),
@@ -73,7 +75,7 @@ impl Listing<'_, '_> {
             let kind = if name("type") == Some("pmem") { Kind::Persistent } else { Kind::SoftReserved };
             return self.sized(object, region, kind);
         }
-        // Buses and DIMMs have no memory of their own; namespaces lie in regions.
+        // Buses and DIMMs have no memory of their own; namespaces are part of regions.
         if let Some(device) = name("dev").filter(|dev| dev.starts_with("region") || dev.starts_with("namespace")) {
             return match name("type") {
                 Some("blk") => Ok(()),
@@ -92,7 +94,7 @@ impl Listing<'_, '_> {
         {
             self.sized(object, decoder, Kind::Window)?;
         }
-        // A region of the dax bus, of which no device was made.
+        // A region of the dax bus without a device.
         let is_dax_region = ["path", "align", "size"].iter().all(|key| object.contains_key(*key));
         let devices = object.get("devices").and_then(Value::as_array).map_or(0, Vec::len);
         if is_dax_region && devices == 0 {
@@ -101,7 +103,7 @@ impl Listing<'_, '_> {
         object.iter().try_for_each(|(key, value)| self.value(value, key))
     }
 
-    /// A row of `lsmem`.
+    /// Reads a row of `lsmem`.
     fn block(&mut self, object: &Object, range: &str) -> Result<(), MapError> {
         let line = self.line(range);
         let (start, last) = range.split_once('-').ok_or_else(|| bad(line, range))?;
@@ -117,7 +119,7 @@ impl Listing<'_, '_> {
         Ok(())
     }
 
-    /// A DAX device: its mappings, each a range.
+    /// Reads a DAX device; each of its mappings is a range.
     fn dax(&mut self, object: &Object, device: &str) -> Result<(), MapError> {
         let kind = match object.get("mode").and_then(Value::as_str) {
             Some("system-ram") => Kind::HotplugRam,
@@ -151,7 +153,7 @@ impl Listing<'_, '_> {
         Ok(())
     }
 
-    /// Something with a size, and with an address for root.
+    /// Reads an object with a size, and with an address if root made the listing.
     fn sized(&mut self, object: &Object, name: &str, kind: Kind) -> Result<(), MapError> {
         let line = self.line(name);
         let number = |key: &str| object.get(key).map(|value| bytes(value, line)).transpose();
@@ -172,7 +174,7 @@ impl Listing<'_, '_> {
         Ok(())
     }
 
-    /// The line on which a name stands.
+    /// The number of the line that contains a name, for error messages.
     fn line(&self, name: &str) -> usize {
         let with = self.lines.iter().find(|line| line.text.contains(name));
         with.or(self.lines.first()).map_or(0, |line| line.number)
@@ -189,17 +191,17 @@ fn bad(line: usize, text: &str) -> MapError {
     MapError::BadAddress { line, text: text.to_owned() }
 }
 
-/// Bytes or an address, as a number or in words.
+/// Parses a size or an address, given as a number or a string.
 fn bytes(value: &Value, line: usize) -> Result<u64, MapError> {
     let bytes = match value {
-        // `250.00 MiB (262.14 MB)`: the same twice.
+        // `250.00 MiB (262.14 MB)`: both are the same size.
         Value::String(text) => text.split('(').next().and_then(|text| parse_size(text).ok()),
         value => value.as_u64(),
     };
     bytes.ok_or_else(|| MapError::BadSize { line, text: value.to_string() })
 }
 
-/// A NUMA node; -1 is none.
+/// The NUMA node under a key; `None` for -1.
 fn node(object: &Object, key: &str) -> Option<u8> {
     object.get(key)?.as_u64().and_then(|node| node.try_into().ok())
 }

@@ -1,4 +1,4 @@
-//! `lsmem`: blocks of memory by range, in columns. (Its JSON is read in `json.rs`.)
+//! `lsmem`: memory blocks as a table of ranges. (`json.rs` parses its JSON.)
 
 use super::part::Part;
 use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
@@ -11,12 +11,12 @@ static ROW: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a valid pattern")
 });
 
-/// The columns of the table that is being read.
+/// The column names of the table that is being parsed.
 #[derive(Default)]
 pub(super) struct Columns(Vec<String>);
 
 impl Columns {
-    /// True if the line is one of ours.
+    /// Parses a line. Returns false if it is not part of the table.
     pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         let words: Vec<&str> = line.text.split_whitespace().collect();
         if words.first() == Some(&"RANGE") && words.contains(&"SIZE") {
@@ -25,7 +25,8 @@ impl Columns {
         }
         let Some(fields) = ROW.captures(line.text) else { return Ok(false) };
         let node = self.0.iter().position(|name| name == "NODE").and_then(|at| words.get(at)?.parse().ok());
-        // A place first: of ranges beyond all places not even the size can be told.
+        // The range is checked first: beyond the address space not even the size can be
+        // represented.
         let found = memory(line.number, inclusive(line.number, &fields[1], &fields[2])?, Kind::Ram, node)?;
         check_size(&found, &fields[3])?;
         push(part, found, words.contains(&"offline"));
@@ -33,7 +34,7 @@ impl Columns {
     }
 }
 
-/// A block range of `lsmem`, in whatever form.
+/// Stores a block range of `lsmem`, from the table or from JSON.
 pub(super) fn push(part: &mut Part, found: Found, offline: bool) {
     if offline {
         part.offline_bytes += found.range.end - found.range.start;
@@ -41,11 +42,12 @@ pub(super) fn push(part: &mut Part, found: Found, offline: bool) {
     part.push(Table::Blocks, found);
 }
 
-/// The size beside a range says the same, rounded.
+/// Checks that the size beside a range matches the range, up to rounding.
 pub(super) fn check_size(found: &Found, text: &str) -> Result<(), MapError> {
     let (line, bytes) = (found.line, found.range.end - found.range.start);
     let told = parse_size(text).map_err(|_| MapError::BadSize { line, text: text.to_owned() })?;
-    // One digit after the point, cut or rounded: a tenth of the unit, of which there is at least one.
+    // One decimal, truncated or rounded: the error is below a tenth of the unit, and the size is at
+    // least one unit.
     if told.abs_diff(bytes) > bytes / 10 {
         return Err(MapError::SizeOfRange { line, text: text.trim().to_owned(), bytes });
     }

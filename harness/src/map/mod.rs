@@ -1,11 +1,13 @@
 //! Physical memory maps: what memory a machine has, where, and of which kind.
 //!
-//! [`read`] takes text in any known format, several of them in one file, and finds out which: `/proc/iomem`, boot logs of Linux
-//! and Xen, `lsmem`, what `ndctl`, `daxctl` and `cxl` list, ACPI tables in words, plain ranges. `#` starts a comment, and a line
-//! that begins with `---` a part. [`source`] gets the text from this machine, a file or standard input.
+//! [`read`] parses text in any known format and detects the format; one file may mix several. Known
+//! are `/proc/iomem`, boot logs of Linux and Xen, `lsmem`, the listings of `ndctl`, `daxctl` and
+//! `cxl`, disassembled ACPI tables, and plain ranges. `#` starts a comment, and a line that begins
+//! with `---` starts a new part. [`source`] gets the text from this machine, a file or standard
+//! input.
 //!
-//! Tables of one machine tell the same memory in several ways. Of RAM the best table is believed; what is added later is the
-//! union of all, and what is RAM is not added.
+//! Tables of one machine describe the same memory in several ways. RAM is taken from the most
+//! trustworthy table. Later additions are the union of all tables, without RAM.
 
 mod acpi;
 pub mod builtin;
@@ -23,25 +25,25 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 
-/// Page size of the maps: readers give bytes, layouts take 4 KiB frames.
+/// Page size of the maps in bytes: parsers return bytes, layouts take frames of 4 KiB.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// No architecture has physical addresses wider than this.
+/// The widest physical address of any architecture, in bits.
 pub const MAX_PHYS_BITS: u32 = 52;
 
-/// What a range of physical memory is.
+/// The kind of a range of physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// RAM that is there at boot.
+    /// RAM that is present at boot.
     Ram,
     /// RAM that a driver added later, e.g. `System RAM (kmem)`.
     HotplugRam,
-    /// Persistent memory.
+    /// Persistent memory, e.g. an NVDIMM.
     Persistent,
-    /// Memory set aside for a purpose, offered through DAX.
+    /// Memory reserved for a purpose by the firmware and offered through DAX (`EFI_MEMORY_SP`).
     SoftReserved,
-    /// Addresses at which memory may appear (a CXL window).
+    /// Addresses at which memory may appear later (a CXL window).
     Window,
 }
 
@@ -68,22 +70,22 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct MapRange {
-    /// First byte.
+    /// Physical address of the first byte.
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
-    /// What it is.
+    /// Kind of the memory.
     pub kind: Kind,
-    /// NUMA node, where the source tells.
+    /// NUMA node; `None` if the source does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<u8>,
-    /// The source tells the size alone; where it lies is an assumption.
+    /// True if the source gives only the size; the address is then an assumption.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub base_assumed: bool,
 }
 
 impl MapRange {
-    /// What of it lies in none of `others`.
+    /// The parts of the range that overlap none of `others`.
     fn without<'a>(&self, others: impl Iterator<Item = &'a MapRange>) -> Vec<MapRange> {
         let mut left = vec![self.clone()];
         for other in others {
@@ -97,7 +99,7 @@ impl MapRange {
         left
     }
 
-    /// The whole pages in it.
+    /// The whole pages inside the range; `None` if there are none.
     fn pages(&self) -> Option<PfnRange> {
         let range = PfnRange::new(self.start.div_ceil(PAGE_BYTES), self.end / PAGE_BYTES)?;
         (!range.is_empty()).then_some(range)
@@ -112,115 +114,115 @@ impl fmt::Display for MapRange {
     }
 }
 
-/// The memory of one machine.
+/// The physical memory map of one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct PhysicalMap {
     /// Short name for reports.
     pub name: String,
-    /// Where it comes from, for people.
+    /// One-line description of where the map comes from.
     pub origin: String,
-    /// Memory only, sorted, touching RAM of one node merged.
+    /// The memory ranges, sorted; adjacent RAM of one node is merged.
     pub ranges: Vec<MapRange>,
-    /// What was noticed while reading.
+    /// Remarks on the text, e.g. on assumptions that were made.
     pub warnings: Vec<String>,
 }
 
-/// Why a map was not understood. Every variant names the line.
+/// Why a map could not be parsed. Every message contains the line number.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MapError {
-    /// Neither a range nor anything else known.
+    /// The line is neither a range nor in another known format.
     #[error("line {line}: {text:?} is not a memory range; known formats are {FORMATS}")]
     NotARange {
         /// Line number, from 1.
         line: usize,
-        /// The line.
+        /// The text of the line.
         text: String,
     },
-    /// A number that is none.
+    /// The text is not an address, or is wider than [`MAX_PHYS_BITS`].
     #[error(
         "line {line}: {text:?} is not an address of at most {MAX_PHYS_BITS} bits, the widest that a machine has; correct it or leave the line out"
     )]
     BadAddress {
         /// Line number, from 1.
         line: usize,
-        /// The number.
+        /// The text that should be a number.
         text: String,
     },
-    /// A size that is none.
+    /// The text is not a size.
     #[error("line {line}: {text:?} is not a size; sizes are bytes, or a number with a unit such as 128M or 250.00 MiB")]
     BadSize {
         /// Line number, from 1.
         line: usize,
-        /// The size.
+        /// The text that should be a size.
         text: String,
     },
-    /// A range and the size beside it differ.
+    /// The size given beside a range differs from the range.
     #[error("line {line}: the size is told as {text}, and the range holds {}; one of them is wrong, or in another unit", Bytes(*bytes))]
     SizeOfRange {
         /// Line number, from 1.
         line: usize,
-        /// The size.
+        /// The size as given.
         text: String,
-        /// Bytes of the range.
+        /// Size of the range in bytes.
         bytes: u64,
     },
-    /// A range that wraps.
+    /// The range wraps around the end of the address space.
     #[error("line {line}: {bytes:#x} bytes from {start:#x} on run past the last address")]
     Wraps {
         /// Line number, from 1.
         line: usize,
-        /// First byte.
+        /// Physical address of the first byte.
         start: u64,
-        /// Bytes.
+        /// Length in bytes.
         bytes: u64,
     },
-    /// A listing that is no JSON.
+    /// A listing is not valid JSON.
     #[error("line {line}: this is not the JSON that ndctl, daxctl, cxl and lsmem print: {reason}")]
     Json {
         /// Line number, from 1.
         line: usize,
-        /// What the parser says.
+        /// The error message of the parser.
         reason: String,
     },
-    /// The end lies before the start.
+    /// The end of a range lies before its start.
     #[error(
         "line {line}: the range ends at {end:#x}, before its start at {start:#x}; the form is start-end with the last byte as end: correct it or leave the line out"
     )]
     Backwards {
         /// Line number, from 1.
         line: usize,
-        /// First byte.
+        /// Physical address of the first byte.
         start: u64,
-        /// Last byte.
+        /// Physical address of the last byte.
         end: u64,
     },
-    /// Two ranges of one table share memory, and neither lies in the other.
+    /// Two ranges of one table partly overlap; neither contains the other.
     #[error(
         "line {line}: {second} overlaps {first} of line {first_line}; within one table, ranges may be nested but not overlap in part"
     )]
     Overlap {
-        /// Line of the second range.
+        /// Line number of the second range.
         line: usize,
         /// The second range.
         second: MapRange,
-        /// Line of the first range.
+        /// Line number of the first range.
         first_line: usize,
         /// The first range.
         first: MapRange,
     },
-    /// Every range is 0-0.
+    /// Every range is 0-0: the kernel hides addresses from users other than root.
     #[error(
         "every range is 0-0: the kernel shows /proc/iomem without addresses to users other than root; read it as root (sudo cat /proc/iomem)"
     )]
     Hidden,
 }
 
-/// What is understood, for messages.
+/// The supported formats, for error messages.
 pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), dmesg (e820, SRAT, early node ranges), lsmem, the JSON \
                            of ndctl, daxctl, cxl and lsmem, CEDT, NFIT and SRAT in words, `base size`, and `start -> end type`";
 
-/// Memory of which only the size is told.
+/// Memory whose source gives only the size.
 #[derive(Clone, Debug)]
 struct NoBase {
     line: usize,
@@ -230,20 +232,20 @@ struct NoBase {
     node: Option<u8>,
 }
 
-/// A range as a reader found it.
+/// A range as a parser found it, with its line.
 #[derive(Clone, Debug)]
 struct Found {
     line: usize,
     range: MapRange,
 }
 
-/// Which table of its source a range comes from. Tables of one source tell the same memory in different ways, so the
-/// best one is taken, not their sum.
+/// The table that a range comes from, the most trustworthy first. Tables of one source describe the
+/// same memory in different ways, so the best one is used, not their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Table {
     /// /proc/iomem.
     Iomem,
-    /// `node N: [mem …]`: what the kernel made of all the others.
+    /// `node N: [mem …]`: the kernel's summary of all the other tables.
     EarlyNodes,
     /// The e820 map after `memmap=` and `mem=`.
     UserE820,
@@ -251,31 +253,31 @@ enum Table {
     FirmwareE820,
     /// Memory blocks, as `lsmem` shows them.
     Blocks,
-    /// ACPI SRAT.
+    /// ACPI SRAT: memory affinity.
     Srat,
-    /// `start -> end type` and `base size`.
+    /// Plain ranges: `start -> end type` and `base size`.
     Plain,
-    /// From the first to the last page of a node, holes included.
+    /// Spans of nodes, from the first to the last page, holes included.
     NodeSpans,
-    /// What `ndctl`, `daxctl` and `cxl` list.
+    /// Listings of `ndctl`, `daxctl` and `cxl`.
     Devices,
-    /// ACPI NFIT.
+    /// ACPI NFIT: persistent memory.
     Nfit,
-    /// ACPI CEDT, and the decoders that follow it.
+    /// ACPI CEDT, and CXL decoders.
     Cedt,
 }
 
-/// A line that may hold a range.
+/// A line that may contain a range.
 #[derive(Clone, Copy, Debug)]
 struct Line<'a> {
     number: usize,
     text: &'a str,
 }
 
-/// Reads a map.
+/// Parses a map; `name` and `origin` are stored in it.
 ///
 /// # Errors
-/// [`MapError`], with the line.
+/// [`MapError`], with the number of the line at fault.
 pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapError> {
     let mut ram: Vec<(Table, Vec<Found>)> = Vec::new();
     let mut added: Vec<(Table, Vec<Found>)> = Vec::new();
@@ -320,7 +322,7 @@ pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapErro
     Ok(PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings })
 }
 
-/// The error for a line, of which a long one is shown in part.
+/// The error for a line in no known format; a long line is shortened.
 fn not_a_range(line: Line<'_>) -> MapError {
     const SHOWN: usize = 60;
     let text = line.text.trim();
@@ -331,7 +333,7 @@ fn not_a_range(line: Line<'_>) -> MapError {
     MapError::NotARange { line: line.number, text }
 }
 
-/// The lines of each part, without comments and blank lines.
+/// Splits text into parts, without comments and blank lines.
 fn parts(text: &str) -> Vec<Vec<Line<'_>>> {
     let mut parts = vec![Vec::new()];
     for (index, text) in text.lines().enumerate() {
@@ -345,13 +347,13 @@ fn parts(text: &str) -> Vec<Vec<Line<'_>>> {
     parts
 }
 
-/// A hexadecimal number, with `0x` or without.
+/// Parses a hexadecimal number, with or without `0x`.
 fn address(line: usize, text: &str) -> Result<u64, MapError> {
     let digits = text.trim_start_matches("0x").trim_start_matches("0X");
     u64::from_str_radix(digits, 16).map_err(|_| MapError::BadAddress { line, text: text.to_owned() })
 }
 
-/// A range whose last byte is `end`.
+/// Parses a range whose last byte is `end`.
 fn inclusive(line: usize, start: &str, end: &str) -> Result<(u64, u64), MapError> {
     let (start, end) = (address(line, start)?, address(line, end)?);
     if end < start {
@@ -360,7 +362,8 @@ fn inclusive(line: usize, start: &str, end: &str) -> Result<(u64, u64), MapError
     Ok((start, end))
 }
 
-/// A range that ends before `end`, as first and last byte; `None` if it is empty.
+/// Parses a range that ends before `end`; returns its first and last byte, or `None` if it is
+/// empty.
 fn exclusive(line: usize, start: &str, end: &str) -> Result<Option<(u64, u64)>, MapError> {
     let (start, end) = (address(line, start)?, address(line, end)?);
     if end < start {
@@ -369,14 +372,14 @@ fn exclusive(line: usize, start: &str, end: &str) -> Result<Option<(u64, u64)>, 
     Ok((start < end).then(|| (start, end - 1)))
 }
 
-/// A range of so many bytes, as first and last byte; `None` if it is empty.
+/// The first and last byte of a range of `bytes` bytes; `None` if it is empty.
 fn sized(line: usize, start: u64, bytes: u64) -> Result<Option<(u64, u64)>, MapError> {
     let Some(more) = bytes.checked_sub(1) else { return Ok(None) };
     let last = start.checked_add(more).ok_or(MapError::Wraps { line, start, bytes })?;
     Ok(Some((start, last)))
 }
 
-/// A memory range from inclusive ends.
+/// A memory range from its first and last byte.
 fn memory(line: usize, (start, last): (u64, u64), kind: Kind, node: Option<u8>) -> Result<Found, MapError> {
     if last >> MAX_PHYS_BITS != 0 {
         return Err(MapError::BadAddress { line, text: format!("{last:#x}") });
@@ -387,7 +390,7 @@ fn memory(line: usize, (start, last): (u64, u64), kind: Kind, node: Option<u8>) 
 fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
     let mut sorted: Vec<&Found> = found.iter().collect();
     sorted.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
-    // Ranges that the current one lies in, from the outside in.
+    // The ranges that contain the current one, outermost first.
     let mut around: Vec<&Found> = Vec::new();
     for next in sorted {
         while around.last().is_some_and(|outer| outer.range.end <= next.range.start) {
@@ -406,7 +409,7 @@ fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The RAM of the most trustworthy table; several parts may have it.
+/// The RAM of the most trustworthy table. Several parts may have that table; they are combined.
 fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> Vec<MapRange> {
     let best = tables.iter().map(|(table, _)| *table).min();
     if best == Some(Table::NodeSpans) {
@@ -416,13 +419,13 @@ fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> V
     ranges.map(|found| found.range).collect()
 }
 
-/// What is added later: of every table what the ones before did not tell, and what is no RAM. A window in which something is told
-/// is nothing beside it.
+/// The memory that is added later. Each table adds what the previous ones do not contain and what
+/// is not RAM. A window that contains known memory is left out.
 fn told_once(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
     tables.sort_by_key(|(table, _)| *table);
     let mut told: Vec<MapRange> = Vec::new();
     for (_, found) in tables {
-        // Within one table ranges nest: RAM in a device, a device in a window.
+        // Ranges of one table may nest: RAM in a device, a device in a window.
         let known = told.clone();
         for Found { range, .. } in found {
             let overlaps = |other: &MapRange| other.start < range.end && range.start < other.end;
@@ -438,7 +441,8 @@ fn told_once(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapR
     told
 }
 
-/// Gives a place to what has a size alone: one after another from 4 GiB on, around what is there.
+/// Assigns addresses to memory of which only the size is known: one after another from 4 GiB on,
+/// around existing ranges.
 fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<String>) {
     let mut start = 4u64 << 30;
     for NoBase { line, name, bytes, kind, node } in no_base {
@@ -459,8 +463,9 @@ fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<St
     }
 }
 
-/// Sorts, unites nested ranges and joins touching RAM of one node. In bytes, before anything is rounded: RAM is often told
-/// in pieces that meet inside a page. Devices that touch stay apart: each comes and goes by itself.
+/// Sorts the ranges, unites nested ones and joins adjacent RAM of one node. It works on bytes,
+/// before any rounding: sources often list RAM in pieces that meet inside a page. Adjacent devices
+/// stay separate, since each is added and removed by itself.
 fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
     ranges.sort_by_key(|range| (range.kind, range.start, std::cmp::Reverse(range.end)));
     let mut merged: Vec<MapRange> = Vec::new();
@@ -471,7 +476,7 @@ fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
                 last.end = range.end;
             }
             Some(last) if last.end > range.start => {
-                // The same memory from two parts, cut differently.
+                // The same memory from two parts with different boundaries.
                 let rest = MapRange { start: last.end, ..range };
                 merged.push(rest);
             }
@@ -483,17 +488,17 @@ fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
 }
 
 impl PhysicalMap {
-    /// The memory that is there at boot, in whole pages.
+    /// The memory that is present at boot, in whole pages.
     ///
     /// # Errors
-    /// Never for maps from [`read`]; a map made by hand may overlap.
+    /// Ranges overlap. Maps from [`read`] never do; a map built by hand may.
     pub fn boot_map(&self) -> Result<BootMap, BootError> {
         let boot = self.ranges.iter().filter(|range| range.kind == Kind::Ram);
         BootMap::new(boot.filter_map(|range| Some(BootRange { range: range.pages()?, node: range.node.unwrap_or(0) })))
     }
 
-    /// Ranges that are added after boot, without those that lie in another: RAM that a driver made of a device is memory of
-    /// that device.
+    /// The ranges that are added after boot, without those inside another: RAM that a driver made
+    /// of a device is part of the device.
     fn outermost_added(&self) -> impl Iterator<Item = &MapRange> {
         let added = || self.ranges.iter().filter(|range| range.kind.is_added());
         added().filter(move |inner| {
@@ -516,13 +521,13 @@ impl PhysicalMap {
         self.ranges.iter().map(|range| range.end).max().unwrap_or(0)
     }
 
-    /// Bytes of memory that is there at boot.
+    /// Bytes of memory that is present at boot.
     pub fn ram_bytes(&self) -> u64 {
         let ram = self.ranges.iter().filter(|range| range.kind == Kind::Ram);
         ram.map(|range| range.end - range.start).sum()
     }
 
-    /// Sections of `section_bytes` that hold memory that is there at boot.
+    /// Number of sections of `section_bytes` that contain boot memory.
     pub fn nr_sections(&self, section_bytes: u64) -> u64 {
         let (mut count, mut next) = (0, 0);
         for range in self.ranges.iter().filter(|range| range.kind == Kind::Ram && range.start < range.end) {
@@ -533,7 +538,7 @@ impl PhysicalMap {
         count
     }
 
-    /// What it is, in a few words.
+    /// A summary of the map in a few words.
     pub fn summary(&self) -> String {
         let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();
         let ram = format!("{} of RAM below {}", Bytes(self.ram_bytes()), Bytes(self.end()));

@@ -1,29 +1,29 @@
-//! One part of a file: lines of one or several formats, told apart line by line.
+//! One part of a file: lines of one or several formats, detected line by line.
 
 use super::{
     Found, Kind, Line, MAX_PHYS_BITS, MapError, NoBase, Table, acpi, dmesg, iomem, json, lsmem, not_a_range, plain,
 };
 use memmap_layouts::Bytes;
 
-/// What one part of a file gave.
+/// The content of one part of a file.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) tables: Vec<(Table, Vec<Found>)>,
-    /// Memory of which only the size is told.
+    /// Memory whose source gives only the size.
     pub(super) no_base: Vec<NoBase>,
     pub(super) warnings: Vec<String>,
-    /// Ranges of SRAT where memory may come one day.
+    /// Number of SRAT ranges where memory may be added later.
     pub(super) windows: u64,
-    /// Windows beyond any physical space.
+    /// Number of windows beyond any physical address space.
     pub(super) beyond: u64,
-    /// Memory in blocks that are offline.
+    /// Bytes of memory in offline blocks.
     pub(super) offline_bytes: u64,
-    /// Something of a known format was in it, memory or not.
+    /// True if the part contains any known format, with or without memory.
     pub(super) understood: bool,
 }
 
 impl Part {
-    /// What is to be said of what was left out.
+    /// Adds warnings about what was left out.
     fn say(&mut self) {
         if self.windows > 0 {
             let nr = self.windows;
@@ -46,21 +46,23 @@ impl Part {
         }
     }
 
-    /// Takes the last range of a table away again, if it stands on one of the few lines before `line`.
+    /// Removes the last range of a table if it comes from one of the few lines before `line`;
+    /// returns whether it did.
     pub(super) fn pop(&mut self, table: Table, line: usize) -> bool {
         let last = self.tables.iter_mut().find(|(known, _)| *known == table).map(|(_, ranges)| ranges);
         last.is_some_and(|ranges| ranges.pop_if(|found| found.line + 8 > line).is_some())
     }
 
-    /// The ranges of one table.
+    /// The ranges of one table, to be modified.
     pub(super) fn table_mut(&mut self, table: Table) -> &mut [Found] {
         let found = self.tables.iter_mut().find(|(known, _)| *known == table);
         found.map_or(&mut [], |(_, ranges)| ranges)
     }
 }
 
-/// Reads a part. A part of `/proc/iomem` (ranges with names, from its first line on, and nothing else that is known) holds
-/// ranges only, so a line that is none is an error. Logs and dumps hold lines that are not ours.
+/// Parses a part. A part in the form of `/proc/iomem` has named ranges from its first line on and
+/// no other known format. Any other line in it is an error. Logs and dumps may contain unknown
+/// lines.
 pub(super) fn read(lines: &[Line<'_>]) -> Result<Part, MapError> {
     let mut part = Part::default();
     let mut readers = Readers::default();
@@ -100,7 +102,7 @@ struct Readers {
 }
 
 impl Readers {
-    /// True if a line is of one of the formats that stand beside others.
+    /// Parses a line in a format that may be mixed with others; returns false if it is in none.
     fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         Ok(dmesg::line(line, part)?
             || self.lsmem.line(line, part)?
@@ -109,9 +111,10 @@ impl Readers {
     }
 }
 
-/// The kind of memory that a name stands for, as the kernel's resources and people call it; `None` for what is no memory.
+/// The kind of memory that a name stands for, in the kernel's terms or in common ones; `None` if it
+/// is not memory.
 ///
-/// Drivers add their name in parentheses, and the capitals changed over the years.
+/// Drivers append their name in parentheses, and capitalisation has changed over the years.
 pub(super) fn kind_of(name: &str) -> Option<Kind> {
     let (base, driver) = match name.split_once(" (") {
         Some((base, driver)) => (base, Some(driver)),

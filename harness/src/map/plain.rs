@@ -1,11 +1,13 @@
-//! Ranges as people write them down: `base size` in hexadecimal, and `start -> end type` with the end excluded.
+//! Ranges written by hand: `base size` in hexadecimal, and `start -> end type` with an exclusive
+//! end.
 
 use super::part::{Part, kind_of};
 use super::{Kind, Line, MapError, Table, exclusive, memory, sized};
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Both with `0x`, or both as wide as addresses are printed: other numbers may be anything.
+/// Both numbers with `0x`, or both as wide as printed addresses. Other pairs of numbers may be
+/// anything.
 static BASE_SIZE: LazyLock<Regex> = LazyLock::new(|| {
     let hex = "[0-9a-fA-F]";
     Regex::new(&format!(
@@ -19,7 +21,7 @@ static ARROW: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a valid pattern")
 });
 
-/// True if the line is one of ours.
+/// Parses a line. Returns false if it is in none of these formats.
 pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
     let Line { number, text } = line;
     if let Some(fields) = ARROW.captures(text) {
@@ -38,7 +40,7 @@ pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         None => Some(Kind::Ram),
         Some(name) => kind_of(name.as_str()),
     };
-    // A name that is no memory's may be the third column of anything, e.g. of a dump of a stack.
+    // With an unknown type, the line may come from anything with three columns, e.g. a stack dump.
     let Some(kind) = kind else { return Ok(false) };
     if let Some(ends) = sized(number, hex(field(1))?, hex(field(2))?)? {
         part.push(Table::Plain, memory(number, ends, kind, None)?);

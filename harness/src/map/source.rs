@@ -1,4 +1,4 @@
-//! Where a map comes from: this machine, a file, standard input, or the maps that are built in.
+//! The source of a map: this machine, a file, standard input, or a built-in map.
 
 use super::{MapError, PhysicalMap, builtin, read};
 use memmap_layouts::Bytes;
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A log of a large machine has a few megabytes.
+/// Limit on the length of a map in bytes. The log of a large machine has a few megabytes.
 const MAX_MAP_BYTES: u64 = 64 << 20;
 
-/// Which map to use.
+/// The source of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Source {
-    /// `/proc/iomem` of this machine; without root, a built-in map.
+    /// `/proc/iomem` of this machine. Without root the kernel hides it, and a built-in map is used.
     #[default]
     ThisMachine,
     /// Standard input.
     Stdin,
-    /// A file.
+    /// A file in any format that [`super::read`] knows.
     File(PathBuf),
     /// A built-in map, by name.
     Builtin(String),
@@ -37,32 +37,32 @@ impl FromStr for Source {
     }
 }
 
-/// Why there is no map.
+/// Why a map could not be loaded.
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The text could not be read.
     #[error("cannot read the map {from}: {source}; give a text file, - for standard input, or builtin:NAME")]
     Io {
-        /// File or stream.
+        /// Path of the file, or name of the stream.
         from: String,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It does not end where a map does.
+    /// The text exceeds the limit of 64 MiB.
     #[error("the map {from} is larger than {}, which no memory map is", Bytes(MAX_MAP_BYTES))]
     TooLarge {
-        /// File or stream.
+        /// Path of the file, or name of the stream.
         from: String,
     },
-    /// The text could not be understood.
+    /// The text could not be parsed.
     #[error("{from}: {source}")]
     Map {
-        /// File or stream.
+        /// Path of the file, or name of the stream.
         from: String,
-        /// The cause.
+        /// The error in the text.
         source: MapError,
     },
-    /// No built-in map of this name.
+    /// No built-in map has this name.
     #[error("there is no built-in map {name:?}; there are {known}")]
     NoSuchBuiltin {
         /// The name asked for.
@@ -72,16 +72,17 @@ pub enum SourceError {
     },
 }
 
-/// The name of a map file, without folder and ending.
+/// The name of a map file without folder and extension.
 fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned())
 }
 
 impl Source {
-    /// Gets and reads the map.
+    /// Reads and parses the map.
     ///
     /// # Errors
-    /// [`SourceError`]. That this machine hides its map is none: a built-in one is taken, and a warning says so.
+    /// [`SourceError`]. It is no error if this machine hides its map: a built-in map is used, with
+    /// a warning.
     pub fn load(&self) -> Result<PhysicalMap, SourceError> {
         match self {
             Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
@@ -93,7 +94,8 @@ impl Source {
                 let from = path.display().to_string();
                 let file = File::open(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
                 let bytes = read_all(file, &from)?;
-                // The name without the folder: maps go into run folders, and folders may name people.
+                // The name without the folder: maps are stored in run folders, and folder names may
+                // identify people.
                 let name = stem(path);
                 parse(&name, &format!("the file {name}"), &from, bytes)
             }
@@ -115,7 +117,8 @@ fn read_all(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
 }
 
 fn parse(name: &str, origin: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
-    // Logs hold stray bytes; in a range they are an error with its line like any other wrong character.
+    // Logs may contain invalid UTF-8. Inside a range it is an error with a line number, like any
+    // other wrong character.
     let text = String::from_utf8_lossy(&bytes);
     read(name, origin, text.trim_start_matches('\u{feff}'))
         .map_err(|source| SourceError::Map { from: from.to_owned(), source })

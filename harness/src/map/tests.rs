@@ -58,7 +58,7 @@ fn memory_of_devices_is_added_later() {
     assert!(!kinds.contains(&Kind::Ram), "{kinds:?}");
     assert_eq!(kinds.iter().filter(|k| **k == Kind::HotplugRam).count(), 2);
     assert_eq!(ok(text).boot_map().unwrap().nr_pages(), 0);
-    // RAM made of a device counts with the device, once.
+    // RAM made of a device counts once, as part of the device.
     assert_eq!(ok(text).added().len(), 3);
     assert!(ok(text).summary().ends_with("GiB added later"), "{}", ok(text).summary());
 }
@@ -116,9 +116,9 @@ fn overlap_in_part_is_an_error_and_nesting_is_not() {
     let error = error(text);
     assert!(error.starts_with("line 2:") && error.contains("of line 1"), "{error}");
     assert_eq!(ranges("1000-9fff : System RAM\n2000-2fff : System RAM\n1000-9fff : System RAM\n").len(), 1);
-    // Resources that are no memory do overlap on real machines.
+    // Resources other than memory do overlap on real machines.
     assert_eq!(ranges("c0000-c7fff : Video ROM\nc4000-cbfff : PCI Bus 0000:00\n100000-1fffff : System RAM\n").len(), 1);
-    // One table in two parts is two sources.
+    // The same table in two parts counts as two sources.
     assert_eq!(ranges("1000-9fff : System RAM\n---\n5000-ffff : System RAM\n"), [(0x1000, 0x10000, Kind::Ram)]);
 }
 
@@ -247,7 +247,7 @@ Total online memory:       3G
         "{}",
         error(&wrong)
     );
-    // Ranges of which not even the size can be told.
+    // Ranges whose size cannot be represented either.
     for widest in
         ["0x0-0xffffffffffffffff  7E online", "{\"memory\":[{\"range\":\"0x0-0xffffffffffffffff\",\"size\":5}]}"]
     {
@@ -259,7 +259,7 @@ Total online memory:       3G
 
 #[test]
 fn listings_of_persistent_memory() {
-    // One object or an array; bytes or words; the address for root alone.
+    // One object or an array; numbers or strings; addresses only for root.
     let plain = r#"{"dev":"region0","size":1082331758592,"type":"pmem","numa_node":0,"iset_id":-4242,
         "namespaces":[{"dev":"namespace0.0","mode":"fsdax","size":1065418227712}]}"#;
     let map = ok(plain);
@@ -325,7 +325,7 @@ fn acpi_tables_in_words() {
 [048h 0072   1]     Interleave Members (2^n) : 01
 ";
     assert_eq!(ranges(cedt), [(0xc0_5000_0000, 0xfc_f000_0000, Kind::Window)]);
-    // The same range told by several tables counts once, and as what is best known of it.
+    // The same range in several tables counts once, with its most specific kind.
     let twice = format!("{cedt}BIOS-e820: [mem 0x000000c050000000-0x000000fcefffffff] soft reserved\n");
     assert_eq!(ranges(&twice), [(0xc0_5000_0000, 0xfc_f000_0000, Kind::SoftReserved)]);
     let as_ram = format!("{twice}/proc/iomem: c050000000-fcefffffff : System RAM\n");
@@ -392,7 +392,8 @@ c050000000-fcefffffff : CXL Window 0
     assert_eq!(map.added().len(), 2);
 }
 
-/// Whatever is done to a map, it is read or refused: no number wraps, no text is cut in the middle of a letter.
+/// Any damage to a map leads to a parsed map or an error: no overflow, and no slice inside a UTF-8
+/// character.
 #[test]
 fn damaged_maps_are_read_or_refused() {
     let whole = [
@@ -434,7 +435,8 @@ fn damaged_maps_are_read_or_refused() {
 #[test]
 fn sections_with_memory_are_counted_as_layouts_count_them() {
     use memmap_layouts::{Geometry, X86_64};
-    // Two ranges share a section, one ends where the next section begins, and a device holds none.
+    // Two ranges share a section, one ends where the next section begins, and a device contains
+    // none.
     let map = ok("00000000-00000fff : System RAM\n00100000-07ffffff : System RAM\n08001000-10000fff : System RAM\n\
                   80000000-8fffffff : Persistent Memory\n");
     assert_eq!((map.nr_sections(128 << 20), map.nr_sections(1 << 30)), (3, 1));

@@ -1,4 +1,4 @@
-//! Where the bytes of a namespace go, before the sub-section series and since.
+//! How the bytes of a namespace are used, before the sub-section series and since.
 
 use clap::ValueEnum;
 use memmap_layouts::Bytes;
@@ -9,36 +9,36 @@ use memmap_layouts::rules::{Before, RuleSet, Rules};
 use serde::Serialize;
 use thiserror::Error;
 
-/// The machine that is planned for.
+/// The machine for which namespaces are planned.
 pub const HOST: Host = Host::X86_64;
 
-/// A namespace to be divided.
+/// A namespace to be divided into padding, head, records and data.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// Where it begins in the physical space.
+    /// Physical address of its first byte.
     pub start: u64,
-    /// Alignment of its data.
+    /// Alignment of its data in bytes.
     pub align: u64,
-    /// Where its records lie.
+    /// Whether its records lie in RAM or on the medium.
     pub records: RecordsOn,
-    /// What lies around it.
+    /// RAM and regions around it.
     pub around: Surroundings<'a>,
 }
 
-/// Whose rules.
+/// The kernel whose rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Time {
-    /// Linux until 5.2.
+    /// Linux up to 5.2.
     Before,
-    /// Linux since 5.3, with its fixes.
+    /// Linux since 5.3, with later fixes.
     Merged,
 }
 
 impl Time {
-    /// Both, in their order.
+    /// Both values, in chronological order.
     pub const BOTH: [Time; 2] = [Time::Before, Time::Merged];
 
-    /// The rules.
+    /// The rules of that kernel.
     pub fn rules(self) -> RuleSet {
         match self {
             Time::Before => Before::SET,
@@ -46,7 +46,7 @@ impl Time {
         }
     }
 
-    /// For programs and the command line.
+    /// The name on the command line and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Time::Before => "before",
@@ -54,7 +54,7 @@ impl Time {
         }
     }
 
-    /// For people.
+    /// The heading in tables.
     pub fn heading(self) -> &'static str {
         match self {
             Time::Before => "before (Linux ≤ 5.2)",
@@ -63,90 +63,91 @@ impl Time {
     }
 }
 
-/// Why a namespace cannot be had.
+/// Why a namespace cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// It cannot be divided.
+    /// The namespace cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
-    /// No machine would map it.
+    /// A machine would not map the namespace.
     #[error(transparent)]
     Machine(#[from] ForecastError),
-    /// No multiple of the region's alignment.
+    /// The size is not a multiple of the region's alignment.
     #[error("{} ({size} bytes) are no multiple of the region's alignment of {}", Bytes(*size), Bytes(*step))]
     Size {
-        /// What was asked for.
+        /// The requested size in bytes.
         size: u64,
-        /// Of the region.
+        /// The region's alignment in bytes.
         step: u64,
     },
-    /// No alignment of a region.
+    /// The value is not a valid alignment of a region.
     #[error("a region cannot be aligned to {}", Bytes(*align))]
     RegionAlign {
-        /// What was asked for.
+        /// The requested alignment in bytes.
         align: u64,
     },
-    /// Off the grid of pages.
+    /// The start is not aligned to a page.
     #[error("{start:#x} is {} past a page", Bytes(*off))]
     StartOffPage {
-        /// What was asked for.
+        /// The requested start address.
         start: u64,
-        /// How far past.
+        /// Bytes past the last page boundary.
         off: u64,
     },
-    /// No data is wanted.
+    /// The requested amount of data is 0.
     #[error("0 B of data need no namespace")]
     NothingWanted,
-    /// It leaves the physical space.
+    /// The namespace exceeds the physical address space.
     #[error("{} at {start:#x} leave the physical space of 46 bits, or are none", Bytes(*size))]
     BeyondSpace {
-        /// Where it begins.
+        /// Physical address of its first byte.
         start: u64,
-        /// Its bytes.
+        /// Its size in bytes.
         size: u64,
     },
-    /// Something else is there.
+    /// The namespace overlaps RAM or another region.
     #[error("{} at {start:#x} are refused: {:#x}-{:#x} is in the way", Bytes(*size), overlap.other.start, overlap.other.end() - 1)]
     Overlaps {
-        /// Where it begins.
+        /// Physical address of its first byte.
         start: u64,
-        /// Its bytes.
+        /// Its size in bytes.
         size: u64,
-        /// RAM or another region.
+        /// The RAM or region that it overlaps.
         overlap: Overlap,
     },
-    /// No size has so much data there.
+    /// No size at this start holds the requested data.
     #[error("no namespace at {start:#x} has {} of data: {} are free there; {} is the most that can be had", Bytes(*wanted), Bytes(*room), Bytes(*most))]
     NoSize {
-        /// Where it begins.
+        /// Physical address of the first byte.
         start: u64,
-        /// Bytes of data that are wanted.
+        /// Bytes of data that were requested.
         wanted: u64,
-        /// Bytes up to the next neighbour or the end of the physical space.
+        /// Bytes up to the next neighbour or the end of the physical address space.
         room: u64,
-        /// Bytes of data in all of them.
+        /// Bytes of data in a namespace that uses all of the room.
         most: u64,
     },
 }
 
-/// From raw bytes to usable ones: the parts add up.
+/// Where the bytes of a namespace go. The other fields add up to `raw_bytes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Waterfall {
-    /// Of the namespace.
+    /// Size of the namespace in bytes.
     pub raw_bytes: u64,
-    /// Left out at the start, to the end of a section that others share.
+    /// Padding at the start, up to the end of a section that is shared with others.
     pub start_pad_bytes: u64,
-    /// An unused page and the info block.
+    /// A reserved page and the info block.
     pub head_bytes: u64,
-    /// Records of the pages of the data.
+    /// Records of the pages of data, if they lie on the medium.
     pub records_bytes: u64,
-    /// Lost to the alignment of the data, and to records of pages that are none: old rules set them aside for whole sections.
+    /// Lost to the alignment of the data, and to records of pages that do not exist: the old rules
+    /// reserve records for whole sections.
     pub alignment_bytes: u64,
-    /// Left out at the end.
+    /// Truncated at the end.
     pub end_trunc_bytes: u64,
-    /// Less than a page.
+    /// The rest at the end, less than a page.
     pub rest_bytes: u64,
-    /// Data.
+    /// Bytes left for data.
     pub usable_bytes: u64,
 }
 
@@ -170,7 +171,7 @@ impl Waterfall {
         }
     }
 
-    /// Its lines, from the top.
+    /// Labels and bytes of the table's lines, from top to bottom.
     pub fn lines(&self) -> [(&'static str, u64); 8] {
         [
             ("namespace", self.raw_bytes),
@@ -184,14 +185,14 @@ impl Waterfall {
         ]
     }
 
-    /// All but the data.
+    /// All bytes that are not usable for data.
     pub fn lost_bytes(&self) -> u64 {
         self.raw_bytes - self.usable_bytes
     }
 }
 
 impl PlanError {
-    /// Could no machine hold it, whatever lies around?
+    /// True if no machine could hold the namespace, whatever its neighbours.
     pub fn is_beyond_space(&self) -> bool {
         match self {
             Self::BeyondSpace { .. } => true,
@@ -206,10 +207,11 @@ impl Plan<'_> {
         Terms { align: self.align, records: self.records, host: &HOST, around: self.around, rules }
     }
 
-    /// Where the bytes of a namespace of `size` go.
+    /// Divides a namespace of `size` bytes.
     ///
     /// # Errors
-    /// It leaves the physical space, something is in the way, or it cannot be divided under these rules.
+    /// The namespace exceeds the physical address space, overlaps something, or cannot be divided
+    /// under these rules.
     pub fn waterfall(&self, size: u64, time: Time) -> Result<Waterfall, PlanError> {
         let start = self.start;
         let namespace = Extent::new(start, size).filter(|namespace| namespace.end() <= MACHINE_SPACE_BYTES);
@@ -222,26 +224,27 @@ impl Plan<'_> {
         Ok(Waterfall::of(size, self.records, &division))
     }
 
-    /// Would a machine map what is left of it?
+    /// Checks whether a machine would map the namespace without its padding.
     fn forecast(&self, namespace: &Extent, division: &Division, time: Time) -> Result<(), ForecastError> {
         let Division { start_pad, dataoff, end_trunc, .. } = *division;
         let extent = Extent { start: namespace.start + start_pad, size: namespace.size - start_pad - end_trunc };
         forecast(&Mapped { extent, dataoff, records: self.records }, &self.around, &HOST, &time.rules())
     }
 
-    /// Bytes from the start to the next neighbour, or to the end of the physical space.
+    /// Bytes from the start to the next neighbour, or to the end of the physical address space.
     fn room(&self) -> u64 {
         let others = self.around.ram.iter().chain(self.around.regions);
         let ends = others.filter(|other| other.end() > self.start).map(|other| other.start);
         ends.min().unwrap_or(MACHINE_SPACE_BYTES).saturating_sub(self.start)
     }
 
-    /// The least size, a multiple of `step`, with at least `wanted` bytes of data.
+    /// The smallest size, a multiple of `step`, with at least `wanted` bytes of data.
     ///
-    /// Tries sizes within less than a section and three alignments below the first that is found: at most some 800,000.
+    /// Cost: it tries all sizes from less than a section and three alignments below the first
+    /// match; at most about 800,000.
     ///
     /// # Errors
-    /// There is none; or the cause that no size has any data.
+    /// No size is large enough; or the reason why no size holds any data.
     pub fn size_for(&self, wanted: u64, step: u64, time: Time) -> Result<u64, PlanError> {
         let (room, rules) = (self.room(), time.rules());
         let terms = self.terms(&rules);
@@ -256,8 +259,9 @@ impl Plan<'_> {
         if least > last {
             return Err(no_size());
         }
-        // What is lost at an end jumps, up and down, as the end goes over borders of alignments and sections, and by no more than
-        // this. So of two sizes so far apart the larger one has more data.
+        // As the end crosses boundaries of alignments and sections, the loss at the end jumps up
+        // and down, by at most this much. So if two sizes differ by this much, the larger one holds
+        // more data.
         let loss = (HOST.section_bytes.max(self.align) + 2 * self.align.max(HOST.compat_bytes)) / 63 * 64;
         let window = loss / step + 1;
         let slack = (wanted / 63).saturating_add(2 * loss) / step + 2;
@@ -273,12 +277,14 @@ impl Plan<'_> {
             }
         }
         let least = (below(low)..=low).find(enough).ok_or_else(no_size)?;
-        // Of sizes that hold the data some would not be mapped: before the series, by where they end within a section.
+        // Some sizes that hold the data would not be mapped: before the series this depends on
+        // where they end within a section.
         let is_had = |nr: &u64| enough(nr) && self.waterfall(nr * step, time).is_ok();
         (least..=least.saturating_add(window).min(last)).find(is_had).map(|nr| nr * step).ok_or_else(no_size)
     }
 
-    /// The sizes beside one, multiples of `step`, that can be had since the series: the one below, if any, and the one above.
+    /// The nearest valid sizes since the series, in multiples of `step`: the one below, if any, and
+    /// the one above.
     pub fn sizes_beside(&self, size: u64, step: u64) -> (Option<u64>, Option<u64>) {
         let is_had = |size: &u64| self.waterfall(*size, Time::Merged).is_ok();
         let below = Some(size - size % step).filter(is_had);
@@ -288,23 +294,23 @@ impl Plan<'_> {
     }
 }
 
-/// Who lies beside a namespace and shares its sections.
+/// The neighbours of a namespace that share its sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Neighbours {
-    /// RAM that ends where it begins.
+    /// RAM that ends where the namespace begins.
     Front,
-    /// Another region, which begins where it ends.
+    /// Another region that begins where the namespace ends.
     Behind,
-    /// Both.
+    /// RAM in front and a region behind.
     Both,
 }
 
 impl Neighbours {
-    /// All, in their order.
+    /// All values, in the order of the table.
     pub const ALL: [Neighbours; 3] = [Neighbours::Front, Neighbours::Behind, Neighbours::Both];
 
-    /// For people.
+    /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Neighbours::Front => "RAM in front",
@@ -314,29 +320,30 @@ impl Neighbours {
     }
 }
 
-/// What a namespace loses at one place.
+/// The capacity that a namespace loses at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
-    /// Of the start within its section.
+    /// Offset of its start within its section, in bytes.
     pub offset_bytes: u64,
-    /// Of the namespace.
+    /// Size of the namespace in bytes.
     pub size_bytes: u64,
-    /// Who is beside it.
+    /// The neighbours that share its sections.
     pub neighbours: Neighbours,
-    /// Under the old rules; all of it if it was refused.
+    /// Bytes lost up to Linux 5.2; all of them if the namespace was refused.
     pub before_bytes: u64,
-    /// It was refused.
+    /// True if Linux up to 5.2 refuses the namespace.
     pub before_refused: bool,
-    /// Since.
+    /// Bytes lost since Linux 5.3; all of them if the namespace is refused.
     pub merged_bytes: u64,
-    /// It is refused.
+    /// True if Linux since 5.3 refuses the namespace.
     pub merged_refused: bool,
 }
 
-/// Sizes of the table.
+/// Sizes of namespaces in the table, in bytes.
 pub const LOST_SIZES: [u64; 3] = [16 << 20, 1 << 30, 64 << 30];
 
-/// Capacity lost at each of the 64 sub-sections of a section, for each of [`LOST_SIZES`]; records on the medium, data aligned to 2 MiB.
+/// Capacity lost at each of the 64 sub-sections of a section, for each of [`LOST_SIZES`]. Records
+/// lie on the medium, and data is aligned to 2 MiB.
 pub fn lost(neighbours: Neighbours) -> Vec<Lost> {
     let (base, sub_section) = (4u64 << 30, 2u64 << 20);
     let one = |offset_bytes: u64, size_bytes: u64| {
@@ -383,7 +390,7 @@ mod tests {
         }
     }
 
-    /// Against every size, one by one.
+    /// Compares the result with a search over every size.
     #[test]
     fn the_inverse_is_the_least_size() {
         let mut asked = 0;
@@ -444,7 +451,7 @@ mod tests {
         let within = Plan { start: 5 * GIB, ..beside };
         let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Overlaps { start, .. } if start == 5 * GIB), "{error}");
-        // The cause is told, not that there is no size.
+        // The error is the cause, not that no size fits.
         let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
         assert!(matches!(error, PlanError::Division(DivisionError::StartMisaligned { .. })), "{error}");
     }
@@ -471,7 +478,8 @@ mod tests {
                 assert!(one.merged_bytes <= one.before_bytes && !one.merged_refused, "{one:?}");
             }
         }
-        // Padding in front shrinks as the section ends, that behind grows.
+        // As the end of the section comes closer, padding in front shrinks and padding behind
+        // grows.
         let of = |neighbours, offset| {
             lost(neighbours).into_iter().find(|one| (one.offset_bytes, one.size_bytes) == (offset, GIB))
         };
@@ -480,7 +488,8 @@ mod tests {
         assert!(front >= 126 + 16 && behind < 32, "{front} {behind}");
         assert!(padded(Neighbours::Front, 126 * MIB) < 32 && padded(Neighbours::Behind, 126 * MIB) >= 126 + 16);
         let lost = lost(Neighbours::Both);
-        // 64 MiB into a section, 1 GiB: 64 MiB at each end and records that whole sections need.
+        // A namespace of 1 GiB, 64 MiB into a section: it loses 64 MiB at each end, and records for
+        // whole sections.
         let middle = lost.iter().find(|one| (one.offset_bytes, one.size_bytes) == (64 * MIB, GIB)).unwrap();
         assert_eq!((middle.before_bytes, middle.merged_bytes), (64 * MIB + 64 * MIB + 16 * MIB, 18 * MIB));
         assert!(lost.iter().any(|one| one.before_refused && one.size_bytes == 16 * MIB));

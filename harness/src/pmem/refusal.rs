@@ -1,4 +1,5 @@
-//! A refusal in six parts: what is refused, by what rule, how far off it is, who is in the way, what it costs, and what works.
+//! A refusal in six parts: what is refused, the rule, the distance to a valid value, what is in the
+//! way, the cost, and a request that works.
 
 pub mod files_error;
 mod holder;
@@ -25,67 +26,69 @@ use thiserror::Error;
 use crate::pmem::capacity::PlanError;
 use files_error::FilesError;
 
-/// What is asked for, and what lies around it. Goes with an error as its context.
+/// The request that an error refers to, and what lies around it. It is attached to the error as
+/// context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// For people; "the request" if empty.
+    /// Text for messages; if it is empty, they say "the request".
     pub what: String,
-    /// Where it is, if that is known.
+    /// Address range of the request, if it is known.
     pub extent: Option<Extent>,
-    /// Others, by name.
+    /// Names and address ranges of what lies around it.
     pub around: Vec<(String, Extent)>,
-    /// The region as arguments: its medium, and its labels if they are elsewhere.
+    /// The region as command-line arguments: its medium, and its labels if they are in another
+    /// place than the default.
     pub region: Option<String>,
-    /// What was tried instead and would be done, as arguments.
+    /// Requests that were tried instead and would succeed, as arguments.
     pub works: Vec<String>,
 }
 
-/// A range for people: in hexadecimal, with its last byte, and its size.
+/// A range as text: first and last address in hexadecimal, and the size.
 pub fn range(extent: &Extent) -> String {
     format!("{:#x}-{:#x} ({})", extent.start, extent.end().saturating_sub(1), Bytes(extent.size))
 }
 
 impl Subject {
-    /// Something without a place.
+    /// A request without an address range.
     pub fn of(what: impl Into<String>) -> Self {
         Self { what: what.into(), ..Self::default() }
     }
 
-    /// Something at a place.
+    /// A request with an address range.
     pub fn at(what: &str, extent: Extent) -> Self {
         Self { what: format!("{what} at {}", range(&extent)), extent: Some(extent), ..Self::default() }
     }
 
-    /// With what lies around it.
+    /// Adds what lies around the request.
     pub fn among(mut self, around: Vec<(String, Extent)>) -> Self {
         self.around = around;
         self
     }
 
-    /// In a region, as arguments.
+    /// Adds the region, as command-line arguments.
     pub fn of_region(mut self, arguments: String) -> Self {
         self.region = Some(arguments);
         self
     }
 
-    /// A namespace of it as arguments.
+    /// Arguments for a namespace of the region.
     fn named(&self, name: &str) -> String {
         format!("{} {}", self.region.as_deref().unwrap_or("MEDIUM"), shell::last_word(name))
     }
 
-    /// With what was tried and works.
+    /// Adds requests that were tried and would succeed.
     pub fn with(mut self, works: Vec<String>) -> Self {
         self.works = works;
         self
     }
 
-    /// Who ends last, at an address or before.
+    /// The neighbour that ends last, at or below an address.
     fn in_front_of(&self, at: u64) -> Option<String> {
         let in_front = self.around.iter().filter(|(_, other)| other.end() <= at).max_by_key(|(_, other)| other.end());
         in_front.map(|(name, other)| format!("{name} in front of it, {}", range(other)))
     }
 
-    /// Who begins first, at an address or behind.
+    /// The neighbour that begins first, at or above an address.
     fn behind(&self, at: u64) -> Option<String> {
         let behind = self.around.iter().filter(|(_, other)| other.start >= at).min_by_key(|(_, other)| other.start);
         behind.map(|(name, other)| format!("{name} behind it, {}", range(other)))
@@ -98,41 +101,42 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A name that no namespace has, or several.
+/// A name that no namespace has, or more than one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no namespace, or more than one, is called {name:?}")]
 pub struct NotOne {
-    /// What was asked for.
+    /// The name that was requested.
     pub name: String,
-    /// Uuids of those that have the name.
+    /// UUIDs of the namespaces with this name.
     pub found: Vec<String>,
-    /// Names of all.
+    /// Names of all namespaces of the region.
     pub there: Vec<String>,
 }
 
-/// Why something is not done, for people and programs.
+/// Why a request is refused, for people and for programs.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The rule.
+    /// The rule that the request breaks.
     pub rule: &'static Rule,
-    /// What is refused.
+    /// The request, as text.
     pub what: String,
-    /// The distance, and in which direction.
+    /// The distance to valid values, and in which direction.
     pub off_by: Option<String>,
-    /// Who is in the way.
+    /// What is in the way.
     pub who: Option<String>,
-    /// What is lost, or would be.
+    /// What is lost, or would be lost.
     pub cost: Option<String>,
-    /// What works.
+    /// A request that works, as text.
     pub fix: String,
-    /// The same as arguments that take the place of those of before; none if nothing was tried, or nothing of it works.
+    /// Arguments of requests that work, to replace the original ones. Empty if none was tried, or
+    /// none works.
     pub works: Vec<String>,
-    /// The kernel's number, where a kernel refuses likewise.
+    /// The error number of the kernel, where a kernel refuses the same request.
     pub errno: Option<i32>,
 }
 
 impl Refusal {
-    /// Of an error, with its context; `None` if it is not of namespaces.
+    /// The refusal for an error with its context; `None` if the error is not about namespaces.
     pub fn of(error: &anyhow::Error) -> Option<Self> {
         let none = Subject::default();
         let subject = error.downcast_ref::<Subject>().unwrap_or(&none);
@@ -164,7 +168,7 @@ impl Refusal {
         error.downcast_ref::<NotOne>().map(|error| of_region::of_name(error, subject))
     }
 
-    /// Of a medium whose end is looked at and is gone.
+    /// The refusal for a medium that became shorter than its region.
     pub fn of_shrunk_medium(subject: &Subject) -> Self {
         Self::by(&rule::TRUNCATED, subject)
             .errno(Errno::NXIO)
@@ -198,7 +202,7 @@ impl Refusal {
         self
     }
 
-    /// What was tried and works; else something to go by.
+    /// Sets requests that were tried and work; without any, sets `otherwise` as advice.
     fn works_or(self, subject: &Subject, otherwise: impl Into<String>) -> Self {
         match subject.works.as_slice() {
             [] => self.fix(otherwise),
@@ -211,7 +215,7 @@ impl Refusal {
         self
     }
 
-    /// For programs.
+    /// The refusal as JSON, for programs.
     pub fn json(&self) -> Value {
         json!({
             "code": self.rule.code, "what": self.what, "rule": self.rule.rule, "source": self.rule.source,
@@ -220,7 +224,7 @@ impl Refusal {
         })
     }
 
-    /// Its lines below the first.
+    /// Label and text of the lines below the first.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let rule = format!("{} ({})", self.rule.rule, self.rule.source);
         let parts = [
@@ -245,7 +249,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How far an address is from the multiples of `grid` beside it.
+/// The distance of an address to the multiples of `grid` below and above it; `off` is `at` modulo
+/// `grid`.
 fn distance(at: u64, off: u64, grid: u64) -> String {
     let below = at - off;
     let short = grid - off;

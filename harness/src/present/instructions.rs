@@ -4,7 +4,7 @@ use crate::record::instructions::InstructionRow;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 
-/// The counts as people read them: a line a case, a column a layout.
+/// Makes a table of instruction counts with a row per case and a column per layout.
 pub fn table(rows: &[InstructionRow]) -> Table {
     let mut layouts: Vec<&str> = Vec::new();
     let mut lines: Vec<(String, Vec<&InstructionRow>)> = Vec::new();

@@ -1,4 +1,4 @@
-//! What people read: tables in the terminal, the report as a page and as Markdown.
+//! Output for people: tables in the terminal, and reports as HTML pages and Markdown.
 
 pub mod instructions;
 pub mod report;

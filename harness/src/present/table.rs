@@ -1,4 +1,4 @@
-//! A run as one table in the terminal.
+//! The results of a run as a table in the terminal.
 
 mod hotplug;
 
@@ -14,7 +14,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use std::ops::Range;
 
-/// An empty table. Escape sequences go only to a terminal, and not to one whose user set `NO_COLOR`.
+/// An empty table. Escape sequences are used only on a terminal, and not if `NO_COLOR` is set.
 pub fn empty() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -22,21 +22,21 @@ pub fn empty() -> Table {
     if std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) {
         table.force_no_tty();
     }
-    // A terminal may not know its width.
+    // The width of a terminal may be unknown.
     if let Some(columns) = width {
         table.set_width(if columns == 0 { 80 } else { columns });
     }
     table
 }
 
-/// Numbers stand below each other.
+/// Right-aligns columns of numbers.
 pub fn right_align(table: &mut Table, columns: Range<usize>) {
     for column in table.column_iter_mut().take(columns.end).skip(columns.start) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
 
-/// Draws the table.
+/// Makes the table of a run.
 pub fn draw(summary: &Summary) -> Table {
     let mut table = empty();
     let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
@@ -74,7 +74,8 @@ pub fn draw(summary: &Summary) -> Table {
     table
 }
 
-/// A layout without rows: a machine with this map could not hold its records, or the backing cannot.
+/// The cell of a layout without rows: its records do not fit on a machine with this map, or in the
+/// backing.
 fn not_raced(summary: &Summary, layout: &str) -> Cell {
     let would_not_boot = summary.bytes.iter().any(|of| of.layout == layout && of.would_not_boot.is_some());
     Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
@@ -83,7 +84,7 @@ fn not_raced(summary: &Summary, layout: &str) -> Cell {
 fn lookup(cell: &LookupCell) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not measured").fg(Color::DarkGrey) };
     let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", ratio_in_words(ratio)));
-    // No data chain, so not to be read as one.
+    // Marked with (b), because the answer is a branch and there is no chain of data.
     let ratio = if cell.is_branch() { format!("{ratio} (b)") } else { ratio };
     let mut text = format!("{}{ratio}", time(ns));
     if let Some(verdict) = cell.verdict {
@@ -102,7 +103,7 @@ fn lookup(cell: &LookupCell) -> Cell {
     }
 }
 
-/// The cases for which the time of the run was too short, in a sentence.
+/// Names in a sentence the cases that the time limit of the run left out.
 pub fn not_measured(summary: &Summary) -> Option<String> {
     let names = &summary.not_reached;
     (!names.is_empty()).then(|| {
@@ -113,7 +114,7 @@ pub fn not_measured(summary: &Summary) -> Option<String> {
     })
 }
 
-/// What the table means, below it.
+/// The notes below the table that explain it.
 pub fn legend(summary: &Summary) -> Vec<String> {
     let nr = summary.processes;
     let over = match nr as usize {
@@ -217,10 +218,10 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// The lookup of which counts are shown; the others are in the rows.
+/// The lookup whose counts are shown; the rows contain the others.
 const COUNTED: &str = "valid_to_page";
 
-/// What counters counted, one a line, and those that did not, by reason.
+/// One line per counter with its counts, then the counters without counts, grouped by reason.
 fn counted(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     let mut missing: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -244,7 +245,7 @@ fn counted(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// The result in sentences, made from the verdicts.
+/// The findings in sentences, made from the verdicts.
 pub fn findings(summary: &Summary) -> Vec<String> {
     let headlines = headline::all(summary);
     let is_told = |of: &&Headline| of.what.starts_with("pfn_valid") || of.what.starts_with("hot-add of 2 MiB");

@@ -1,4 +1,4 @@
-//! What this machine is: facts that explain a figure, and nothing that names a person or a host.
+//! Facts about the machine that explain results. None of them identifies a person or a host.
 
 use crate::size::parse_size;
 use memmap_layouts::Bytes;
@@ -8,50 +8,52 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
-/// A cache of the first processor.
+/// A CPU cache of the first CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Cache {
-    /// 1, 2, 3.
+    /// Cache level: 1, 2 or 3.
     pub level: u32,
-    /// `Data`, `Instruction` or `Unified`.
+    /// `Data`, `Instruction` or `Unified`, as sysfs reports it.
     pub kind: String,
     /// Size in bytes.
     pub bytes: u64,
 }
 
 impl Cache {
-    /// `L2 1 MiB`.
+    /// Level and size for people, e.g. `L2 1 MiB`.
     pub fn in_words(&self) -> String {
         format!("L{} {}", self.level, Bytes(self.bytes))
     }
 }
 
-/// Facts about the machine.
+/// Hardware and system settings of the machine that ran the benchmark.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Environment {
-    /// Id made from the hardware facts: the same for the same kind of machine.
+    /// Id derived from the architecture, CPU model, number of CPUs, caches, memory size and page
+    /// size. Machines of the same kind have the same id, e.g. `x86_64-4cpu-16g-` and 8 hexadecimal
+    /// digits.
     pub machine_id: String,
-    /// Architecture of the binary.
+    /// Architecture that pfnbench was compiled for, e.g. `x86_64`.
     pub arch: String,
-    /// Processor, as it calls itself.
+    /// CPU model as `/proc/cpuinfo` reports it; `unknown` if it does not.
     pub cpu: String,
-    /// Processors that this process may use.
+    /// Number of CPUs that this process may use.
     pub cpus: usize,
-    /// Caches of the first processor.
+    /// Caches of the first CPU, as sysfs reports them; empty if it does not.
     pub caches: Vec<Cache>,
-    /// Memory in bytes.
+    /// Total memory in bytes (`MemTotal` of `/proc/meminfo`); 0 if unknown.
     pub memory_bytes: u64,
-    /// Page size in bytes.
+    /// Size of a page of the running kernel in bytes.
     pub page_bytes: u64,
-    /// Kernel release.
+    /// Kernel release, as `uname -r` prints it.
     pub kernel: String,
-    /// `none`, or that there is a hypervisor.
+    /// `hypervisor` in a virtual machine, `none` on bare metal, or `unknown`.
     pub virtualisation: String,
-    /// Setting of transparent huge pages.
+    /// Setting of transparent huge pages: `always`, `madvise`, `never`, or `unknown`.
     pub transparent_hugepages: String,
-    /// Frequency governor; `unknown` where there is none to see.
+    /// CPU frequency governor of the first CPU, e.g. `performance`; `unknown` if sysfs shows none.
     pub governor: String,
 }
 
@@ -59,7 +61,7 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// A value of `/proc/cpuinfo` or `/proc/meminfo`.
+/// The first value of the field `name` in `/proc/cpuinfo` or `/proc/meminfo`.
 fn field(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
@@ -80,23 +82,23 @@ fn caches() -> Vec<Cache> {
     (0..8).map_while(cache).collect()
 }
 
-/// Memory that could be taken without swapping, in bytes.
+/// Memory that can be allocated without swapping, in bytes (`MemAvailable` of `/proc/meminfo`).
 pub fn available_memory() -> Option<u64> {
     meminfo(&read("/proc/meminfo")?, "MemAvailable")
 }
 
-/// The chosen word of a setting such as `always [madvise] never`.
+/// The selected word of a setting: `madvise` for `always [madvise] never`.
 pub fn chosen(setting: &str) -> Option<&str> {
     setting.split_once('[')?.1.split_once(']').map(|(word, _)| word)
 }
 
 impl Environment {
-    /// The caches that hold data.
+    /// All caches except instruction caches.
     pub fn data_caches(&self) -> impl Iterator<Item = &Cache> {
         self.caches.iter().filter(|cache| cache.kind != "Instruction")
     }
 
-    /// Looks at this machine.
+    /// Reads the facts about this machine. Facts that cannot be read are `unknown`, 0 or empty.
     pub fn look() -> Self {
         let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
         let cpu = ["model name", "Processor", "uarch", "cpu"].iter().find_map(|name| field(&cpuinfo, name));
@@ -127,9 +129,10 @@ impl Environment {
         environment
     }
 
-    /// Architecture, processors and memory in words, and a hash over the facts that do not change with the day.
+    /// Architecture, number of CPUs and memory size in words, then a hash over the hardware facts,
+    /// which stay the same from run to run.
     fn id(&self) -> String {
-        // Rounded up: firmware and kernel take a little, and not always the same.
+        // Rounded up to GiB, because firmware and kernel reserve a small amount that varies.
         let gib = self.memory_bytes.div_ceil(1 << 30);
         let mut hasher = Sha256::new();
         hasher.update(format!("{}|{}|{}|{gib}|{}", self.arch, self.cpu, self.cpus, self.page_bytes));

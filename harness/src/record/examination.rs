@@ -1,18 +1,19 @@
-//! The examination of a machine: what disturbs measuring there, and what would enable more.
+//! Results of `pfnbench doctor`: what disturbs measurements on a machine, and what would enable
+//! more of them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a point stands.
+/// The result of one check of the doctor, or of all checks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Good for measuring.
+    /// Fit for measuring.
     Ok,
-    /// Disturbs figures or makes some impossible.
+    /// Disturbs measurements or makes some impossible.
     Unfit,
-    /// The machine does not tell.
+    /// The machine does not provide the information.
     Unknown,
 }
 
@@ -26,36 +27,39 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One point of the examination.
+/// The result of one check of the doctor.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Finding {
-    /// What was looked at.
+    /// The property that was checked.
     pub point: String,
-    /// How it stands.
+    /// The verdict on the property.
     pub verdict: Verdict,
-    /// What was seen.
+    /// What the check observed.
     pub seen: String,
-    /// What it means for figures, and the command that mends it; empty if all is well.
+    /// What the observation means for measurements, and a command that fixes it; left out if
+    /// nothing needs fixing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub advice: String,
-    /// True if figures of the main job suffer from it; the other points only enable more.
+    /// True if the property affects the main measurements. False if it only enables additional
+    /// ones.
     pub matters: bool,
 }
 
-/// One of the two lists of points.
+/// One of the two groups of checks.
 #[derive(Debug)]
 pub struct List<'a> {
-    /// What its points are.
+    /// Heading of the group.
     pub heading: &'static str,
-    /// What is said of each.
+    /// Heading of the verdict column: `verdict` or `there`.
     pub column: &'static str,
-    /// The points.
+    /// The checks of the group.
     pub findings: Vec<&'a Finding>,
 }
 
 impl Finding {
-    /// How it stands in a word: of points that only enable more, whether they are there.
+    /// The verdict in one word. Checks that only enable more are `yes` or `no` instead of `ok` or
+    /// `unfit`.
     pub fn word(&self) -> &'static str {
         match (self.verdict, self.matters) {
             (Verdict::Ok, true) => "ok",
@@ -67,16 +71,16 @@ impl Finding {
     }
 }
 
-/// The examination of a machine.
+/// All checks that the doctor made at one time.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Examination {
-    /// Point by point.
+    /// The result of each check.
     pub findings: Vec<Finding>,
 }
 
 impl Examination {
-    /// What disturbs measuring, and what would enable more.
+    /// Splits the checks into those that disturb measurements and those that would enable more.
     pub fn lists(&self) -> [List<'_>; 2] {
         [(true, "What disturbs measuring", "verdict"), (false, "What would enable more", "there")].map(
             |(matters, heading, column)| List {
@@ -87,7 +91,8 @@ impl Examination {
         )
     }
 
-    /// Unfit if any point that matters is, else unknown if any is, else ok.
+    /// The overall verdict, over the checks that matter: unfit if any is unfit, else unknown if any
+    /// is unknown, else ok.
     pub fn verdict(&self) -> Verdict {
         let matters = || self.findings.iter().filter(|finding| finding.matters).map(|finding| finding.verdict);
         if matters().any(|verdict| verdict == Verdict::Unfit) {

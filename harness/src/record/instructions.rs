@@ -1,7 +1,8 @@
-//! Instruction counts: their cases by name, and the rows of `instructions.jsonl`.
+//! Instruction counts: the names of their cases, and the rows of `instructions.jsonl`.
 //!
-//! A row is one case on one layout. Counts depend on the compiler and not on the machine, so each row names its toolchain
-//! instead of a machine. The fields that a [`Row`](crate::record::row::Row) has too are named as there.
+//! A row is one case on one layout. Counts depend on the compiler and not on the machine, so each
+//! row names its toolchain instead of a machine. Fields that also occur in a
+//! [`Row`](crate::record::row::Row) have the same names.
 
 use crate::case::{Layout, LookupOp, Memory, layouts};
 use crate::files::replace;
@@ -14,34 +15,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Version of the rows.
+/// Version of the row format, as in [`InstructionRow::v`].
 pub const SCHEMA: u32 = 2;
 
-/// Name of the file, also in a run folder.
+/// Name of the file, in the output of the benchmark and in a run folder.
 pub const FILE_NAME: &str = "instructions.jsonl";
 
-/// What the rows measure, and its unit.
+/// The metric of every row.
 pub const METRIC: &str = "instructions";
 /// The unit of [`METRIC`].
 pub const UNIT: &str = "instructions/op";
 
-/// What names of cases begin with.
+/// Prefix of case names.
 const PREFIX: &str = "instructions/";
 
-/// An update of the index.
+/// An update of a layout's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Update {
-    /// Memory appears.
+    /// Memory is added.
     HotAdd,
-    /// It disappears.
+    /// Memory is removed.
     HotRemove,
 }
 
 impl Update {
-    /// Both, in the order of reports.
+    /// Both updates, in the order of reports.
     pub const ALL: [Update; 2] = [Update::HotAdd, Update::HotRemove];
 
-    /// Name in reports.
+    /// Name in case names and rows: `hot_add` or `hot_remove`.
     pub fn name(self) -> &'static str {
         match self {
             Update::HotAdd => "hot_add",
@@ -50,17 +51,18 @@ impl Update {
     }
 }
 
-/// What is counted.
+/// The operation whose instructions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// A lookup, on boot or hot-added sections.
+    /// A lookup, on boot or added sections.
     Lookup(LookupOp, Memory),
-    /// An addition or removal of so many bytes, without the records: what the index takes.
+    /// An addition or removal of this many bytes. Only work on the index is counted, not work on
+    /// the records.
     Update(Update, u64),
 }
 
 impl Counted {
-    /// Name of the operation.
+    /// Name of the operation, e.g. `pfn_valid` or `hot_add`.
     pub fn op(self) -> &'static str {
         match self {
             Counted::Lookup(op, _) => op.name(),
@@ -69,7 +71,7 @@ impl Counted {
     }
 }
 
-/// `pfn_valid/boot`, `hot_add/2MiB`.
+/// Formats the operation as in case names, e.g. `pfn_valid/boot` or `hot_add/2MiB`.
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,28 +83,29 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Something counted on a layout.
+/// An operation on one layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// What is counted.
+    /// The operation.
     pub counted: Counted,
-    /// Id of the layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
 }
 
 impl Case {
-    /// `instructions/pfn_valid/boot/subsection`.
+    /// Name of the case, e.g. `instructions/pfn_valid/boot/subsection`.
     pub fn name(&self) -> String {
         format!("{PREFIX}{}", self.limit_name())
     }
 
-    /// The same as files of limits have it: `pfn_valid/boot/subsection`.
+    /// Name of the case in files of limits, without the prefix: `pfn_valid/boot/subsection`.
     pub fn limit_name(&self) -> String {
         format!("{}/{}", self.counted, self.layout)
     }
 }
 
-/// The cases of one layout. Updates are of the smallest addition and of a whole section.
+/// The cases of one layout. Updates have the size of the layout's hotplug granule and of a whole
+/// section.
 pub fn cases_of<G: Geometry>(layout: &Layout) -> Vec<Case> {
     let granule = layout.caps.hotplug_granule_pages;
     let mut counted = Vec::new();
@@ -119,27 +122,28 @@ pub fn cases_of<G: Geometry>(layout: &Layout) -> Vec<Case> {
     counted.into_iter().map(|counted| Case { counted, layout: layout.id }).collect()
 }
 
-/// Every case, from the one list of layouts, layout by layout.
+/// The cases of every layout, layout by layout.
 pub fn cases() -> Vec<Case> {
     layouts::<X86_64>().iter().flat_map(cases_of::<X86_64>).collect()
 }
 
-/// What a count depends on.
+/// The compiler and settings that instruction counts depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Toolchain {
-    /// Release of the compiler, e.g. `1.95.0`.
+    /// Release of rustc, e.g. `1.95.0`.
     pub rustc: String,
-    /// Target, e.g. `x86_64-unknown-linux-gnu`.
+    /// Target triple, e.g. `x86_64-unknown-linux-gnu`.
     pub target: String,
-    /// Build profile.
+    /// Cargo build profile, e.g. `release`.
     pub profile: String,
-    /// Flags that change what the compiler emits, as far as the build was told any.
+    /// Compiler flags that change the generated code, where the build was told any; left out if
+    /// empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rustflags: String,
 }
 
 impl Toolchain {
-    /// That of this binary.
+    /// The toolchain that built this binary.
     pub fn this() -> Self {
         Self {
             // `rustc 1.95.0 (59807616e 2026-04-14)`.
@@ -150,12 +154,13 @@ impl Toolchain {
         }
     }
 
-    /// As rustup calls it: `1.95.0-x86_64-unknown-linux-gnu`.
+    /// Name of the toolchain in rustup, e.g. `1.95.0-x86_64-unknown-linux-gnu`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.rustc, self.target)
     }
 
-    /// Why counts made with it are not those of a plain release build, if they are not.
+    /// Why counts made with this toolchain differ from those of a plain release build; `None` if
+    /// they do not.
     pub fn unusual(&self) -> Option<String> {
         match (self.profile.as_str(), self.rustflags.as_str()) {
             ("release", "") => None,
@@ -165,21 +170,22 @@ impl Toolchain {
     }
 }
 
-/// A row of `instructions.jsonl`. Unknown fields are borne: a later version may have more.
+/// A row of `instructions.jsonl`. Unknown fields are ignored, because later versions may have more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields, description = "A line of `instructions.jsonl`.")]
 pub struct InstructionRow {
     /// [`SCHEMA`].
     #[schemars(description = "Version of the rows.", extend("const" = SCHEMA))]
     pub v: u32,
-    /// Id of the layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// What was done: `pfn_valid`, …, `hot_add`, `hot_remove`.
+    /// The operation: a lookup (`pfn_valid`, `pfn_to_page`, `page_to_pfn`, `valid_to_page`,
+    /// `next_valid_pfn`), `hot_add` or `hot_remove`.
     pub op: String,
-    /// Boot or added memory, of a lookup.
+    /// For a lookup, whether boot or added memory is queried.
     #[serde(default, alias = "sections", skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// Bytes of memory that an update adds or removes.
+    /// For `hot_add` and `hot_remove`, the size of the added or removed memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// [`METRIC`].
@@ -188,17 +194,18 @@ pub struct InstructionRow {
     /// [`UNIT`].
     #[schemars(description = "Its unit.", extend("const" = UNIT))]
     pub unit: String,
-    /// Instructions an operation: a whole number of instructions over `n_ops`, a power of two, so exact.
+    /// Instructions per operation. The value is exact: a whole number of instructions divided by
+    /// `n_ops`, a power of two.
     pub value: f64,
-    /// Operations behind the value.
+    /// Number of operations that the instructions were counted over.
     pub n_ops: u64,
-    /// What it was compiled with.
+    /// The toolchain that compiled the counted code.
     #[serde(flatten)]
     pub toolchain: Toolchain,
 }
 
 impl InstructionRow {
-    /// The row of a case that took `instructions` for `n_ops` operations.
+    /// Makes the row of a case that took `instructions` for `n_ops` operations.
     pub fn new(case: &Case, instructions: u64, n_ops: u64, toolchain: &Toolchain) -> Self {
         let (memory, size_bytes) = match case.counted {
             Counted::Lookup(_, memory) => (Some(memory), None),
@@ -218,7 +225,7 @@ impl InstructionRow {
         }
     }
 
-    /// As files of limits name the case: `pfn_valid/boot/subsection`.
+    /// Name of the case in files of limits, e.g. `pfn_valid/boot/subsection`.
     pub fn limit_name(&self) -> String {
         let on = match (self.memory, self.size_bytes) {
             (Some(memory), _) => memory.name().to_owned(),
@@ -228,59 +235,61 @@ impl InstructionRow {
     }
 }
 
-/// Instructions an operation out of totals over one pass and over two passes of `n_ops` operations each, less what the loop
-/// takes without an operation.
+/// Instructions that one pass of operations takes, without the loop around them. Each argument
+/// holds the totals of one pass and of two passes.
 ///
-/// Everything that happens once a run drops out of the difference, and what the loop itself takes out of the second one.
-/// `None` if a total is smaller than one of less work: it was no such total.
+/// Subtracting one pass from two cancels everything that happens once per run. Subtracting the
+/// empty loop cancels the cost of the loop. `None` if a total is smaller than one that must be
+/// below it.
 pub fn instructions(operation: [u64; 2], empty: [u64; 2]) -> Option<u64> {
     let pass = |[once, twice]: [u64; 2]| twice.checked_sub(once);
     pass(operation)?.checked_sub(pass(empty)?)
 }
 
-/// Rows that cannot be read or written.
+/// An error while rows are read or written.
 #[derive(Debug, Error)]
 pub enum InstructionsError {
-    /// A file system says no.
+    /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// A line is no row.
+    /// A line is not a valid row.
     #[error("{}:{line}: not a row of instructions.jsonl: {source}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// From 1.
         line: usize,
-        /// The cause.
+        /// The JSON error, with its position.
         source: serde_json::Error,
     },
-    /// There is no row.
+    /// The file contains no rows.
     #[error("{}: no row in it; cargo bench --bench instructions makes some", path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A row says something that cannot be.
+    /// A row contradicts itself, the format or an earlier row.
     #[error("{}:{line}: {what}", path.display())]
     Impossible {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// From 1.
         line: usize,
-        /// What, and what could be.
+        /// What is wrong with the row, and what is allowed.
         what: String,
     },
 }
 
-/// Reads the rows of a file, or of the `instructions.jsonl` of a run folder.
+/// Reads the rows of a file, or of `instructions.jsonl` if `path` is a run folder. A file may be
+/// empty.
 ///
 /// # Errors
-/// [`InstructionsError`], with the line.
+/// Returns an [`InstructionsError`] that names the file, and the line if one is wrong.
 pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let text = match fs::read_to_string(&path) {
@@ -302,7 +311,7 @@ pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
     Ok(rows)
 }
 
-/// What cannot be about a row after those before it.
+/// Describes why a row is not allowed after the rows before it; `None` if it is.
 fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String> {
     if row.v > SCHEMA {
         return Some(format!("version {} of the rows; this program knows versions 1 to {SCHEMA}", row.v));
@@ -325,17 +334,17 @@ fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String>
     before.iter().any(|known| known.limit_name() == name).then(|| format!("a second row of {name}"))
 }
 
-/// Reads the rows that are to lie beside a run: as [`read`], and there must be some.
+/// Like [`read`], but a file without rows is an error. For rows that are to be stored with a run.
 ///
 /// # Errors
-/// [`InstructionsError`].
+/// As [`read`], and [`InstructionsError::Empty`].
 pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
     let rows = read(path)?;
     if rows.is_empty() { Err(InstructionsError::Empty { path: path.to_owned() }) } else { Ok(rows) }
 }
 
-/// Why counts are not of the code that a run measures, as far as rows tell: the compiler, its flags and the profile, but not the
-/// commit.
+/// Describes how the toolchain of the counts differs from that of this binary: compiler, flags or
+/// profile. The commit is not compared. `None` if there is no difference.
 pub fn of_another_build(rows: &[InstructionRow]) -> Option<String> {
     let (counted, this) = (&rows.first()?.toolchain, Toolchain::this());
     let words = |of: &Toolchain| {
@@ -347,7 +356,7 @@ pub fn of_another_build(rows: &[InstructionRow]) -> Option<String> {
     (*counted != this).then(other)
 }
 
-/// Rows as the file has them, a line each.
+/// Serialises rows as JSON lines.
 pub fn lines(rows: &[InstructionRow]) -> Vec<u8> {
     let mut lines = Vec::new();
     for row in rows {
@@ -357,16 +366,16 @@ pub fn lines(rows: &[InstructionRow]) -> Vec<u8> {
     lines
 }
 
-/// Writes rows; the folder is made. The file is complete or as it was.
+/// Writes rows and creates the folder if necessary. The file is replaced atomically.
 ///
 /// # Errors
-/// The place cannot be written.
+/// Fails if the file cannot be written.
 pub fn write(path: &Path, rows: &[InstructionRow]) -> Result<(), InstructionsError> {
     replace(path, &lines(rows)).map_err(|source| InstructionsError::Io { path: path.to_owned(), source })
 }
 
-/// Where `cargo bench --bench instructions` leaves its rows: below the target folder, which is `target` unless
-/// `CARGO_TARGET_DIR` says otherwise.
+/// Folder in which `cargo bench --bench instructions` stores its rows. It is below the target
+/// folder, which is `target` unless `CARGO_TARGET_DIR` says otherwise.
 pub fn default_folder(workspace: &Path) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("target"));
     workspace.join(target).join("pfnbench-instructions")

@@ -1,27 +1,30 @@
-//! What a layout is, as run folders and lists tell it: beside its figures, so that who has them need not have its code.
+//! Descriptions of layouts as run folders and lists contain them, so that results can be read
+//! without the code.
 
 use crate::case::Layout;
 use memmap_layouts::{Geometry, Load, LoadChain, Validity, When};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A layout, in short.
+/// Description of a layout that took part in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LayoutNote {
-    /// Its name, as in the rows.
+    /// Id of the layout, as in the rows, e.g. `vmemmap-section`.
     pub id: String,
-    /// What it calls valid, in words.
+    /// Which page frames the layout calls valid: `span`, `section`, `sub-section`, or `sub-section
+    /// (boot sections as a whole)`.
     pub validity: String,
-    /// Smallest memory that can be hot-added, and its alignment; left out if it has no hotplug.
+    /// Smallest size and alignment of memory that can be hot-added, in bytes; left out if the
+    /// layout does not support hotplug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hotplug_granule_bytes: Option<u64>,
-    /// What its lookups load.
+    /// The memory loads of each lookup.
     pub load_chain: LoadChainNote,
 }
 
 impl LayoutNote {
-    /// The note of a layout on an architecture.
+    /// Describes a layout. `G` supplies the page size.
     pub fn new<G: Geometry>(layout: &Layout) -> Self {
         Self {
             id: layout.id.to_owned(),
@@ -32,7 +35,7 @@ impl LayoutNote {
     }
 }
 
-/// What a layout calls valid, in words.
+/// Which page frames a layout calls valid, in words.
 pub fn validity(validity: Validity) -> &'static str {
     match validity {
         Validity::Span => "span",
@@ -44,20 +47,21 @@ pub fn validity(validity: Validity) -> &'static str {
     }
 }
 
-/// The loads of a layout's lookups whose answer is yes, in their order. What a kernel has in globals is not among them.
+/// The memory loads of each lookup with a positive answer, in order. Variables that are globals in
+/// a kernel are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LoadChainNote {
-    /// Is there a record?
+    /// Loads of `pfn_valid`, which tests whether a pfn has a record.
     pub pfn_valid: Vec<LoadNote>,
-    /// Where is the record of a page frame?
+    /// Loads of `pfn_to_page`, which computes the address of the record of a pfn.
     pub pfn_to_page: Vec<LoadNote>,
-    /// Whose record is this?
+    /// Loads of `page_to_pfn`, which computes the pfn of a record.
     pub page_to_pfn: Vec<LoadNote>,
 }
 
 impl LoadChainNote {
-    /// The note of a chain.
+    /// Describes the loads of a layout.
     pub fn new(chain: &LoadChain) -> Self {
         let notes = |loads: &[Load]| loads.iter().map(LoadNote::new).collect();
         Self {
@@ -68,15 +72,15 @@ impl LoadChainNote {
     }
 }
 
-/// A load.
+/// One memory load of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LoadNote {
-    /// What is loaded.
+    /// The field or table entry that is loaded.
     pub what: String,
-    /// Where it lies: loads of a chain with the same name here touch the same cache line.
+    /// Name of the cache line. Loads of one chain with the same name touch the same cache line.
     pub line: String,
-    /// For which memory it is made.
+    /// For which memory the load happens.
     pub when: WhenNote,
 }
 
@@ -90,12 +94,12 @@ impl LoadNote {
     }
 }
 
-/// For which memory a load is made.
+/// For which memory a load happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenNote {
-    /// For all.
+    /// For boot memory and for added memory.
     Always,
-    /// For hot-added memory alone: for memory of boot the loads before have answered.
+    /// For added memory only: for boot memory, the loads before have already given the answer.
     HotAdded,
 }

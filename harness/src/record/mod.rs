@@ -1,4 +1,4 @@
-//! What is kept of a run: rows, the manifest, counts, and the folder that holds them.
+//! What is stored of a run: rows, the manifest, instruction counts, and the folder that holds them.
 
 pub mod environment;
 pub mod examination;

@@ -1,4 +1,5 @@
-//! One row a sample and metric: what `samples.jsonl` holds, and what every table and picture is made from.
+//! Rows of `samples.jsonl`: one row per sample and metric. Every table and figure is made from
+//! them.
 
 use super::examination::Verdict;
 use crate::case::{Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population, Records, Tables};
@@ -6,47 +7,49 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Version of the rows.
+/// Version of the row format, as in [`Row::v`].
 pub const SCHEMA: u32 = 2;
 
-/// How a row came about.
+/// Whether a row has a value, and if not, why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Measured in this run.
+    /// The value was measured or computed in this run.
     #[default]
     Ok,
-    /// The layout cannot do it; `reason` says why.
+    /// The layout does not support the operation; `reason` says why.
     NotOffered,
-    /// Too few samples for a percentile; `n_ops` says how many.
+    /// There are too few samples for the percentile; `n_ops` is their number.
     TooFew,
-    /// A machine with this map could not hold the records; `value` is the bytes needed.
+    /// A machine with this map could not hold the records; `value` is the number of bytes needed.
     WouldNotBoot,
-    /// A counter that is not to be had, or never ran; `reason` says why.
+    /// The counter is not available or never ran; `reason` says why.
     NotCounted,
-    /// It went wrong; `reason` says how.
+    /// The measurement failed; `reason` says how.
     Error,
 }
 
-/// What the system told of the slices of a sample, summed. What it does not tell is left out.
+/// What the operating system reported about the slices of a sample, summed over them. Unavailable
+/// values are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Evidence {
-    /// Nanoseconds by the monotonic clock.
+    /// Elapsed time in nanoseconds, from the monotonic clock.
     pub wall_ns: u64,
-    /// Nanoseconds of processor time of the thread.
+    /// CPU time of the thread in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
-    /// Involuntary context switches.
+    /// Number of involuntary context switches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switches: Option<u64>,
-    /// Nanoseconds on the run queue without a processor.
+    /// Time that the thread was runnable but waited on the run queue, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ns: Option<u64>,
-    /// Nanoseconds for which the hypervisor kept the processor (steal), in steps of the system's tick, 10 ms as a rule.
+    /// Time that the hypervisor withheld the CPU (steal time), in nanoseconds. Its resolution is
+    /// the tick of the system, usually 10 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steal_ns: Option<u64>,
-    /// Slices that were taken again because they were disturbed.
+    /// Number of slices that were repeated because something disturbed them; left out if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retaken: u32,
 }
@@ -56,7 +59,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Evidence {
-    /// That of both.
+    /// The sum of both. A value that is missing in either is missing in the sum.
     pub fn plus(self, other: Self) -> Self {
         let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
         Self {
@@ -70,114 +73,130 @@ impl Evidence {
     }
 }
 
-/// A line of `samples.jsonl`. Fields that do not apply are left out.
+/// A line of `samples.jsonl`: one value with everything that identifies it. Fields that do not
+/// apply are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("if" = ok(), "then" = has_value()))]
 pub struct Row {
     /// [`SCHEMA`].
     #[schemars(description = "Version of the rows.", extend("const" = SCHEMA))]
     pub v: u32,
-    /// Id of the layout; `loop` where a row is of all of them, `all` where a group of cases went wrong.
+    /// Id of the layout, e.g. `vmemmap-section`. `loop` if the row is about all layouts together,
+    /// `all` if a group of cases failed.
     pub layout: String,
-    /// What was done: a lookup (`pfn_valid`, …), `hot_add`, `hot_add_read`, `hot_add_write` or `hot_remove`; `hotplug` for both
-    /// ways, `readers`, `own_cost`, `counters`, `footprint`, `boot`; of an error, the name of the group.
+    /// The operation: a lookup (`pfn_valid`, `pfn_to_page`, `page_to_pfn`, `valid_to_page`,
+    /// `next_valid_pfn`), `hot_add`, `hot_add_read`, `hot_add_write`, `hot_remove`, `hotplug`
+    /// (additions and removals together), `readers`, `own_cost`, `counters`, `footprint` or `boot`.
+    /// In a row with the status `error` it can be the name of a group of cases.
     pub op: String,
-    /// How lookups depend on each other (`independent`, `chained`, `touching`); of hotplug, `again`
-    /// (a re-add), `growth` or `fresh`; of readers, their company: `writer`, `busy` or `alone`.
+    /// For lookups, how they depend on each other: `independent`, `chained`, `touching` or
+    /// `branching`. For hotplug, where additions lie: `again` (a re-add), `growth` or `fresh`. For
+    /// readers, what ran beside them: `writer`, `busy` or `alone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Boot or added memory.
+    /// Whether boot or added memory was queried.
     #[serde(default, alias = "sections", skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// Order of queries.
+    /// Order of the queries: `sequential`, `stride`, `random` or `zipf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// Of a hundred queries, how many are invalid; left out if none is.
+    /// Percentage of queries that asked for an invalid pfn; left out if 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid_percent: Option<u32>,
-    /// Whether the layout's tables were in the caches.
+    /// Whether the layout's tables were in the CPU caches when a lookup began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Tables>,
-    /// Where the records are that a lookup reads: in the caches, from the lookups before, or in memory, flushed before each slice.
+    /// Where the records were that the lookups read: in the CPU caches, or in memory because they
+    /// were flushed before each slice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Records>,
-    /// Bytes of the distinct records that a lookup case reads.
+    /// Total size in bytes of the distinct records that a lookup case reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_set_bytes: Option<u64>,
-    /// Which pages were asked for; left out if they are valid for every layout.
+    /// Which page frames were queried; left out for the default, page frames that are valid for
+    /// every layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub population: Option<Population>,
-    /// Pages of this population, in percent of the pages of all boot sections; left out for the default.
+    /// Size of this population as a percentage of the pages in all boot sections, 0 to 100; left
+    /// out for the default population.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<f64>,
-    /// True with `--preempt`: the preemption count surrounded `pfn_valid` where the kernel that the layout follows has it.
+    /// True with `--preempt`: the preemption count was raised around `pfn_valid`, for layouts whose
+    /// kernel does so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
-    /// How the answer of a chained lookup reached the next address.
+    /// How the answer of a chained lookup reached the address of the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependency: Option<Dependency>,
-    /// Where in a section a hotplug operation begins.
+    /// Where in a section a hotplug operation begins: `first`, `later` or `unaligned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
-    /// Threads that initialised records, or that read.
+    /// Number of threads that initialised records (hotplug) or that read (readers).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
-    /// Size of a hotplug operation.
+    /// Size of a hotplug operation in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
-    /// Name of the map.
+    /// Name of the physical memory map, e.g. `this-machine` or `builtin:scattered-64`.
     pub map: String,
-    /// What the records were made of.
+    /// Backing store of the records.
     pub backing: String,
-    /// True if only a sample of sections has records.
+    /// True if only a sample of the boot sections has records, because of the limit on memory for
+    /// records.
     pub sampled: bool,
-    /// Which process of the run.
+    /// Number of the process within the run.
     pub process: u32,
-    /// Of the control, the layout that it is.
+    /// For the control, the id of the layout that it repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_of: Option<String>,
-    /// True if this layout's lookup and the control's are the same machine code and read no record: they differ by noise alone.
+    /// True if this layout's lookup and the control's are the same machine code and read no record,
+    /// so that they differ by noise only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub same_code: bool,
-    /// Which boot of the layout in the process; each has its own tables, records and queries.
+    /// Number of the boot of the layout within the process. Each boot has its own tables, records
+    /// and queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<u32>,
-    /// Which sample of the process; layouts with the same number ran next to each other.
+    /// Number of the sample within the process. Layouts with the same number ran directly after
+    /// each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<u32>,
-    /// What the system told of the slices behind the value.
+    /// What the operating system reported about the slices behind the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
-    /// True if a slice behind the value was disturbed, and stayed so when it was taken again: not used for ratios.
+    /// True if a slice behind the value was disturbed and was still disturbed when repeated. Such
+    /// rows are not used for ratios.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disturbed: bool,
-    /// What the value is: `time` or `floor` of lookups, a counter by name, a percentile (`p50`, `p99.9`, `max`), a phase of
-    /// hotplug, a rate of readers, a part of the footprint.
+    /// What the value is: `time` or `floor` of lookups, the name of a counter, a percentile (`p50`,
+    /// `p99.9`, `max`), a phase of hotplug, a rate of readers, or a part of the footprint.
     pub metric: String,
-    /// Its unit: `ns/op`, `ns/batch`, `events/op`, `ns`, `lookups/s`, `bytes`, `ratio`.
+    /// Unit of the value: `ns/op`, `ns/batch`, `events/op`, `ns`, `lookups/s`, `bytes` or `ratio`.
     pub unit: String,
-    /// The value; absent if there is none.
+    /// The value in `unit`; left out if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// Operations behind the value.
+    /// Number of operations behind the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_ops: Option<u64>,
-    /// How it came about.
+    /// Whether there is a value, and if not, why.
     pub status: Status,
-    /// Why there is no value, or what is to be known of it.
+    /// Why there is no value, or a remark on the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Fingerprint of the machine.
+    /// Id of the machine, as `environment.machine_id` in the manifest.
     pub machine: String,
-    /// The doctor's verdict on this row: `ok` if the system told of nothing that disturbed it, `unfit` if it did, `unknown` where it
-    /// does not tell, or where nothing is asked (readers; hotplug by several threads or on a disk). A percentile of hotplug is `unfit`
-    /// if disturbed slices can be all that lies above it. Of runs of earlier versions it is a verdict on the machine.
+    /// The doctor's verdict on this row: `ok` if the system reported no disturbance, `unfit` if it
+    /// did. It is `unknown` if the system reports nothing, or if no check is made (readers; hotplug
+    /// by several threads or on a disk). A percentile of hotplug is `unfit` if disturbed slices may
+    /// account for everything above it. In runs of earlier versions this is a verdict on the
+    /// machine.
     #[schemars(with = "Verdict")]
     pub doctor: String,
 }
 
 impl Row {
-    /// The lookup that the row is of; `None` if it is of none.
+    /// The lookup group that the row belongs to; `None` if the row is not about a lookup.
     pub fn lookup_group(&self) -> Option<LookupGroup> {
         let op: LookupOp = self.op.parse().ok()?;
         let mode = Mode::ALL.into_iter().find(|mode| self.mode.as_deref() == Some(mode.name()));
@@ -193,7 +212,7 @@ impl Row {
         })
     }
 
-    /// The row with the fields of a lookup.
+    /// Sets the fields that describe a lookup, and keeps the others.
     pub fn with_lookup(self, group: &LookupGroup, memory: Memory) -> Self {
         Self {
             op: group.op.name().to_owned(),
@@ -210,12 +229,12 @@ impl Row {
     }
 }
 
-/// A rule of the schema: if a row was measured,
+/// The `if` part of a schema rule: the status is `ok`.
 fn ok() -> Value {
     json!({ "properties": { "status": { "const": Status::Ok } } })
 }
 
-/// then it has a value.
+/// The `then` part of that rule: `value` is required.
 fn has_value() -> Value {
     json!({ "required": ["value"] })
 }

@@ -1,5 +1,6 @@
-//! A run on disk: `results/<machine>/<UTC>-<commit>/`. While it is made its name ends in `.partial`, and everything that was
-//! measured is in it; it gets its name, and `SHA256SUMS`, when it is complete.
+//! A run on disk: `results/<machine>/<UTC>-<commit>/`. While the run is in progress, the name ends
+//! in `.partial` and the folder holds everything measured so far. A complete run gets its final
+//! name and `SHA256SUMS`.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -10,9 +11,10 @@
 //! | `SHA256SUMS` | of all of them, written last |
 //! | `report.html` | made from them afterwards, and can be made again |
 //!
-//! In a partial folder there are also `plan.json`, what the run is to do, and `progress.jsonl`, what it has done: a line a unit,
-//! written after the unit's rows, with the length that `samples.jsonl` then had. What lies behind the last such length was
-//! cut short, and is cut off when the run is taken up again.
+//! A partial folder also contains two files that are needed to resume the run. `plan.json` says
+//! what the run is to do. `progress.jsonl` says what it has done: one line per unit, written after
+//! the unit's rows, with the length of `samples.jsonl` at that point. Rows beyond the last such
+//! length are incomplete; resuming truncates them.
 
 use super::unit::Finished;
 use crate::files::replace;
@@ -38,27 +40,27 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
-/// Version of the manifest.
+/// Version of the manifest format, as in [`Manifest::schema`].
 pub const SCHEMA: u32 = 2;
 
-/// What made the run.
+/// The program that made the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Tool {
-    /// `pfnbench`.
+    /// Name of the program: `pfnbench`.
     pub name: Cow<'static, str>,
-    /// Its version.
+    /// Version of the program, e.g. `0.1.0`.
     pub version: Cow<'static, str>,
-    /// Its commit.
+    /// Git commit that the program was built from.
     pub commit: Cow<'static, str>,
-    /// The compiler.
+    /// Compiler, as `rustc --version` prints it.
     pub rustc: Cow<'static, str>,
-    /// The build profile.
+    /// Cargo build profile, e.g. `release`.
     pub profile: Cow<'static, str>,
 }
 
 impl Tool {
-    /// This binary.
+    /// The program that is running.
     pub const THIS: Tool = Tool {
         name: Cow::Borrowed("pfnbench"),
         version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
@@ -68,74 +70,76 @@ impl Tool {
     };
 }
 
-/// `manifest.json`: everything about a run that is not a figure.
+/// `manifest.json`: everything about a run that is not a measured value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
     #[schemars(description = "Version of the manifest.", extend("const" = SCHEMA))]
     pub schema: u32,
-    /// What made it.
+    /// The program that made the run.
     pub tool: Tool,
-    /// A command that makes it again, with names of files alone; `DIR` stands for a folder.
+    /// Command line that repeats the run. Paths are reduced to file names; `DIR` stands for a
+    /// folder.
     pub command: String,
-    /// How much was measured.
+    /// How much was measured: the tier of the run.
     pub tier: Tier,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Processes that measured.
+    /// Number of processes that measured.
     pub processes: u32,
-    /// When it began, UTC.
+    /// Start of the run in UTC, e.g. `2026-01-31T12:00:00Z`.
     #[schemars(extend("format" = "date-time"))]
     pub started: String,
-    /// When it ended, UTC.
+    /// End of the run in UTC, e.g. `2026-01-31T12:00:00Z`.
     #[schemars(extend("format" = "date-time"))]
     pub ended: String,
-    /// The machine.
+    /// The machine that the run was made on.
     pub environment: Environment,
-    /// The doctor before the run.
+    /// Checks of the doctor before the run.
     pub doctor_before: Examination,
-    /// The doctor after it.
+    /// Checks of the doctor after the run.
     pub doctor_after: Examination,
-    /// Bytes of records of all layouts together.
+    /// Limit on the memory for the records of all layouts together, in bytes.
     pub records_limit: u64,
-    /// Differences up to this share of the time are negligible; runs of earlier versions do not tell.
+    /// Margin of equality, as a fraction of the time: 0.02 means that differences up to 2 % are
+    /// negligible. Left out in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<f64>,
-    /// Architecture of the layouts.
+    /// Architecture whose page and section sizes the layouts use.
     pub geometry: Cow<'static, str>,
-    /// The main map: memory only.
+    /// The main physical memory map, reduced to ranges of memory.
     pub map: PhysicalMap,
-    /// Other maps that were measured on.
+    /// Further maps that the run measured on.
     pub other_maps: Vec<MapNote>,
-    /// The layouts that were raced; runs of before do not tell.
+    /// The layouts that were measured; left out in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layouts: Vec<LayoutNote>,
 }
 
-/// A map, in short. Of runs of before there are words alone.
+/// Summary of a physical memory map. Runs of earlier versions have no sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct MapNote {
-    /// Its name, as in the rows.
+    /// Name of the map, as in the rows.
     pub name: String,
-    /// Where it comes from.
+    /// Where the map comes from.
     pub origin: String,
-    /// Its memory, in words.
+    /// The memory of the map, in words.
     pub summary: String,
-    /// End of its last range.
+    /// Physical address of the end of the last range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_bytes: Option<u64>,
-    /// Bytes of memory that is there at boot.
+    /// Size of the boot memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ram_bytes: Option<u64>,
-    /// Sections that hold some of it.
+    /// Number of sections that contain boot memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nr_sections: Option<u64>,
 }
 
 impl MapNote {
-    /// Of a map that is raced on with sections of `section_bytes`.
+    /// Summarises a map that is measured with sections of `section_bytes`.
     pub fn of(map: &PhysicalMap, section_bytes: u64) -> Self {
         Self {
             name: map.name.clone(),
@@ -148,75 +152,75 @@ impl MapNote {
     }
 }
 
-/// As `SHA256SUMS` has it.
+/// SHA-256 of `contents` in lower-case hexadecimal, as in `SHA256SUMS`.
 pub fn sha256(contents: &[u8]) -> String {
     Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A run folder that could not be written or read.
+/// An error while a run folder is written or read.
 #[derive(Debug, Error)]
 pub enum FolderError {
-    /// It cannot be written.
+    /// A file or folder cannot be written.
     #[error("cannot write the run folder {}: {source}; choose another place with --output", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// There is no room left. What was measured is intact.
+    /// The disk or quota is full. Results that were measured before are intact.
     #[error("no room left in {}: {source}; what was measured until then is there", path.display())]
     Full {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It cannot be taken up again.
+    /// The run cannot be resumed.
     #[error("cannot take up {}: {reason}", path.display())]
     Resume {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// Why.
+        /// The reason, as a sentence without a full stop.
         reason: String,
     },
 }
 
 impl FolderError {
-    /// Is it a place where this user may not write, or nobody?
+    /// True if the user has no permission to write there, or if the file system is read-only.
     pub fn is_not_allowed(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         matches!(self, Self::Write { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
     }
 }
 
-/// Ending of a folder's name while the run is not complete.
+/// Suffix of the folder's name until the run is complete.
 pub const PARTIAL: &str = ".partial";
 
-/// The histograms.
+/// Name of the file with the histograms.
 pub const LATENCIES: &str = "latency.hlog";
-/// The rows.
+/// Name of the file with the rows.
 pub const SAMPLES: &str = "samples.jsonl";
 const PROGRESS: &str = "progress.jsonl";
 const PLAN: &str = "plan.json";
-/// Written last: the mark of a complete folder.
+/// Name of the file with the checksums. It is written last and marks a complete folder.
 pub const SUMS: &str = "SHA256SUMS";
 
 /// A line of `progress.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Step {
-    /// Which part of the run: a process on a map.
+    /// Part of the run: one process on one map.
     leg: String,
-    /// What was done.
+    /// Name of the unit that was finished.
     unit: String,
-    /// Length of `samples.jsonl` after it.
+    /// Length of `samples.jsonl` in bytes after the unit's rows.
     samples_bytes: u64,
-    /// Histograms that belong to it.
+    /// Encoded histograms of the unit, each with its tag.
     histograms: Vec<(String, Vec<u8>)>,
 }
 
-/// A run folder in the making. Dropped before anything was measured, it leaves nothing behind; after that it stays, without its
-/// final name.
+/// A run folder that is being written. If it is dropped before anything was measured, it is
+/// removed. Afterwards it stays, with the suffix `.partial`.
 #[derive(Debug)]
 pub struct RunFolder {
     partial: PathBuf,
@@ -231,7 +235,8 @@ pub struct RunFolder {
     finished: bool,
 }
 
-/// Folders that were made for this run, deepest first; those still empty go with it.
+/// Folders that were created for this run, deepest first. Dropping it removes those that are still
+/// empty.
 #[derive(Debug, Default)]
 struct MadeDirs(Vec<PathBuf>);
 
@@ -246,7 +251,7 @@ impl MadeDirs {
 impl Drop for MadeDirs {
     fn drop(&mut self) {
         for dir in &self.0 {
-            // Fails where something else has come to lie in it, which is then not ours to remove.
+            // Fails if something else is in the folder now, which must not be removed.
             let _ = fs::remove_dir(dir);
         }
     }
@@ -256,7 +261,7 @@ fn utc(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Now, as manifests write it.
+/// The current time in the format of manifests, e.g. `2026-01-31T12:00:00Z`.
 pub fn now() -> String {
     utc(Timestamp::now())
 }
@@ -271,13 +276,14 @@ fn written(path: &Path, source: io::Error) -> FolderError {
     }
 }
 
-/// Adds `bytes` to a file that has `len` of them; if not all of them fit, none stays.
+/// Appends `bytes` to a file of length `len` and syncs it. If not all of them fit, the file is
+/// truncated to `len`.
 fn append(file: &mut File, len: &mut u64, bytes: &[u8]) -> io::Result<()> {
     match file.write_all(bytes) {
-        // On the disk before the next step says so.
+        // The data must be on disk before the next step refers to it.
         Ok(()) => file.sync_data().map(|()| *len += bytes.len() as u64),
         Err(error) => {
-            // If even this fails, the length in the progress tells where the rest begins.
+            // If this fails too, the length in `progress.jsonl` still says where valid data ends.
             let _ = file.set_len(*len);
             Err(error)
         }
@@ -285,10 +291,11 @@ fn append(file: &mut File, len: &mut u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 impl RunFolder {
-    /// Begins a folder below `results` for a machine, so that a place that cannot be written shows before the race.
+    /// Creates a partial folder below `results`. This happens before the race, so that a read-only
+    /// place is noticed early.
     ///
     /// # Errors
-    /// The place cannot be written.
+    /// Fails if the folder cannot be created.
     pub fn begin(results: &Path, machine_id: &str) -> Result<Self, FolderError> {
         let machine_dir = results.join(machine_id);
         let error = |source| written(&machine_dir, source);
@@ -318,7 +325,8 @@ impl RunFolder {
             OpenOptions::new().create(true).append(true).open(&path).map_err(|source| written(&path, source))
         };
         let (samples, progress) = (file(SAMPLES)?, file(PROGRESS)?);
-        // Until the folder is closed: nobody else goes on with it meanwhile.
+        // The lock is held until the folder is closed, so that no other process resumes the run
+        // meanwhile.
         rustix::fs::flock(&progress, FlockOperation::NonBlockingLockExclusive).map_err(|_| FolderError::Resume {
             path: partial.clone(),
             reason: "another pfnbench is writing it".to_owned(),
@@ -328,10 +336,11 @@ impl RunFolder {
         Ok(Self { partial, machine_dir, name, made, samples, progress, samples_bytes, progress_bytes, steps, finished })
     }
 
-    /// Takes up a folder of a run that was stopped, with the plan that it had.
+    /// Opens the folder of an interrupted run to resume it, and reads the plan of the run.
     ///
     /// # Errors
-    /// It is no such folder, or a plan of another version.
+    /// Fails if the folder is not a partial run, is locked by another process, or has a plan of
+    /// another version.
     pub fn resume<P: DeserializeOwned>(partial: &Path) -> Result<(Self, P), FolderError> {
         let refused = |reason: String| FolderError::Resume { path: partial.to_owned(), reason };
         let is_partial = partial.file_name().is_some_and(|name| name.to_string_lossy().ends_with(PARTIAL));
@@ -350,7 +359,7 @@ impl RunFolder {
         let mut folder = Self::open(partial.to_owned(), machine_dir, name, MadeDirs::default())?;
         let text =
             fs::read_to_string(partial.join(PROGRESS)).map_err(|error| refused(format!("{PROGRESS}: {error}")))?;
-        // A last line that was cut short is no step.
+        // An incomplete last line is not a step.
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let step: Step = serde_json::from_str(line).map_err(|error| refused(format!("{PROGRESS}: {error}")))?;
             folder.progress_bytes += line.len() as u64;
@@ -361,59 +370,61 @@ impl RunFolder {
         if there < folder.samples_bytes {
             return Err(refused(format!("{SAMPLES} is shorter than what was measured")));
         }
-        // Stopped on the way from its sums to its name: they are made again.
+        // The run was interrupted after its checksums were written and before it was renamed; they
+        // are made again.
         let _ = fs::remove_file(partial.join(SUMS));
         let cut = folder.samples.set_len(folder.samples_bytes);
         cut.and_then(|()| folder.progress.set_len(folder.progress_bytes)).map_err(|source| written(partial, source))?;
         Ok((folder, plan))
     }
 
-    /// Where it is now.
+    /// Current path of the folder, which ends in `.partial`.
     pub fn path(&self) -> &Path {
         &self.partial
     }
 
-    /// True if something was measured.
+    /// True if at least one unit was measured.
     pub fn has_units(&self) -> bool {
         !self.steps.is_empty()
     }
 
-    /// Units of a leg that are there.
+    /// Names of the finished units of a leg.
     pub fn done(&self, leg: &str) -> impl Iterator<Item = &str> {
         let leg = leg.to_owned();
         self.steps.iter().filter(move |step| step.leg == leg).map(|step| step.unit.as_str())
     }
 
-    /// Writes a file.
+    /// Writes `contents` to the file `name` in the folder.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), FolderError> {
         let path = self.partial.join(name);
         fs::write(&path, contents).map_err(|source| written(&path, source))
     }
 
-    /// Writes what the run is to do.
+    /// Writes `plan.json`: what the run is to do.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_plan(&self, plan: &impl Serialize) -> Result<(), FolderError> {
         self.write(PLAN, &serde_json::to_vec(plan).expect("a plan has string keys only"))
     }
 
-    /// Writes the manifest.
+    /// Writes `manifest.json`.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), FolderError> {
         let json = serde_json::to_vec_pretty(manifest).expect("a manifest has string keys only");
         self.write("manifest.json", &json)
     }
 
-    /// Keeps a unit of a leg: its rows first, then the note that it is done.
+    /// Stores a finished unit of a leg: first its rows, then the line in `progress.jsonl` that says
+    /// it is done.
     ///
     /// # Errors
-    /// It cannot be written; what was there before is as it was.
+    /// Fails if the unit cannot be written; earlier units are unchanged.
     pub fn keep(&mut self, leg: &str, finished: &Finished) -> Result<(), FolderError> {
         let mut lines = Vec::new();
         for row in &finished.rows {
@@ -442,10 +453,10 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Reads the rows back: what is analysed is what is on disk.
+    /// Reads the rows back from disk, so that the analysis sees exactly what is stored.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// Fails if the rows cannot be read or parsed.
     pub fn rows(&self) -> Result<Vec<Row>, FolderError> {
         let refused = |reason: String| FolderError::Resume { path: self.partial.clone(), reason };
         let text = fs::read_to_string(self.partial.join(SAMPLES)).map_err(|e| refused(format!("{SAMPLES}: {e}")))?;
@@ -456,7 +467,7 @@ impl RunFolder {
     /// Writes the histograms of all units as one interval log, in nanoseconds.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_histograms(&self) -> Result<(), FolderError> {
         let path = self.partial.join(LATENCIES);
         let mut histograms = Vec::new();
@@ -470,10 +481,10 @@ impl RunFolder {
         self.write(LATENCIES, &log)
     }
 
-    /// Sums every file, then gives the folder its name.
+    /// Writes the checksums of every file, then renames the folder to its final name.
     ///
     /// # Errors
-    /// A file cannot be read or written; the folder stays, without its name.
+    /// Fails if a file cannot be read or written; the folder then keeps the suffix `.partial`.
     pub fn finish(mut self) -> Result<PathBuf, FolderError> {
         let partial = self.partial.clone();
         let error = |source| written(&partial, source);
@@ -488,7 +499,8 @@ impl RunFolder {
             let sum = sha256(&contents);
             sums.push_str(&format!("{sum}  {}\n", name.to_string_lossy()));
         }
-        // Whole or not there: a file that a full disk cut short would vouch for what it does not name.
+        // Written atomically: a list truncated by a full disk would seem complete but leave out
+        // files.
         replace(&partial.join(SUMS), sums.as_bytes()).map_err(error)?;
         for name in [PLAN, PROGRESS] {
             match fs::remove_file(partial.join(name)) {
@@ -501,7 +513,7 @@ impl RunFolder {
                 1 => self.machine_dir.join(&self.name),
                 _ => self.machine_dir.join(format!("{}-{suffix}", self.name)),
             };
-            // Renaming replaces an empty folder but never one with files in it.
+            // Renaming replaces an empty folder but never one that contains files.
             match fs::rename(&partial, &target) {
                 Ok(()) => {
                     self.made.0.clear();
@@ -522,18 +534,18 @@ impl Drop for RunFolder {
             return;
         }
         if self.has_units() {
-            // What was measured stays, and so do the folders it lies in.
+            // Results stay, and so do the folders that contain them.
             self.made.0.clear();
         } else {
-            // Nothing was measured; what cannot be removed is at worst an empty folder.
+            // Nothing was measured. At worst, an empty folder remains.
             let _ = fs::remove_dir_all(&self.partial);
         }
     }
 }
 
-/// HdrHistogram's interval log: one interval a histogram, tagged.
+/// Writes histograms in HdrHistogram's interval log format: one tagged interval per histogram.
 pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>)]) -> io::Result<()> {
-    // Compressed: other readers refuse a log that is not.
+    // Compressed, because other readers reject uncompressed logs.
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("pfnbench latencies in nanoseconds, a tag a case, compressed V2: any reader of HdrHistogram logs takes them")
@@ -541,7 +553,7 @@ pub fn interval_log(into: &mut impl Write, histograms: &[(String, Histogram<u64>
         .begin_log_with(into, &mut serializer)?;
     for (tag, histogram) in histograms {
         let tag = Tag::new(tag).ok_or_else(|| io::Error::other(format!("{tag:?} cannot be a tag")))?;
-        // Start and length are of no meaning here: cases take turns.
+        // Start and length have no meaning here, because cases take turns.
         log.write_histogram(histogram, Duration::ZERO, Duration::ZERO, Some(tag))
             .map_err(|e| io::Error::other(format!("{e:?}")))?;
     }

@@ -1,4 +1,5 @@
-//! The published schema of what a run folder holds, made from the types that write it: `results/schema/v2.json`.
+//! The published schema of run folders, `results/schema/v2.json`, generated from the types that are
+//! written to them.
 
 use crate::record::instructions::InstructionRow;
 use crate::record::row::Row;
@@ -8,13 +9,13 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
-/// What the document says of itself.
+/// The `description` of the schema document.
 const DESCRIPTION: &str = "What pfnbench writes into a run folder: $defs/Row is a line of samples.jsonl, $defs/Manifest is \
                            manifest.json, $defs/InstructionRow is a line of instructions.jsonl. Each of them is valid against the \
                            whole document too. What does not apply is left out and never null. Sizes and addresses are in bytes; \
                            times have their unit beside them.";
 
-/// The schema, as JSON Schema of draft 2020-12.
+/// The whole document, as JSON Schema of draft 2020-12.
 pub fn document() -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .for_serialize()
@@ -36,7 +37,8 @@ pub fn document() -> Value {
     })
 }
 
-/// `uint32` and its like are no formats of JSON Schema, and strict validators refuse what they do not know.
+/// Removes formats such as `uint32`: JSON Schema does not define them, and strict validators reject
+/// unknown formats.
 fn without_formats_of_rust(schema: &mut Schema) {
     let is_of_rust = |format: &str| ["int", "uint", "float", "double"].iter().any(|kind| format.starts_with(kind));
     if schema.get("format").and_then(Value::as_str).is_some_and(is_of_rust) {
@@ -44,14 +46,14 @@ fn without_formats_of_rust(schema: &mut Schema) {
     }
 }
 
-/// Where the lines of the code break is of no concern.
+/// Joins the lines of descriptions, which wrap where the source code does.
 fn without_line_breaks(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
     }
 }
 
-/// A field that may be left out is left out; its value is never null.
+/// Removes `null` from the types of optional fields: such a field is left out and never null.
 fn left_out_not_null(schema: &mut Schema) {
     let required = schema.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|other| other == name));

@@ -1,4 +1,4 @@
-//! A unit of measuring: what is on disk as a whole or not at all.
+//! A unit: the smallest amount of results that is written to disk, completely or not at all.
 
 use super::row::Row;
 use hdrhistogram::Histogram;
@@ -7,29 +7,31 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use thiserror::Error;
 
-/// A piece of a race that is done: it is kept whatever happens to the rest.
+/// Results of a finished part of a race. They are kept even if later parts fail.
 #[derive(Debug, Default)]
 pub struct Unit {
-    /// `boot`, or the name of a group of cases.
+    /// `boot`, `own_cost`, or the name of a group of cases.
     pub name: String,
     /// Its figures.
     pub rows: Vec<Row>,
-    /// Latencies of hotplug and of readers' batches, by tag (`hot_add/subsection/2097152`, `readers/subsection/writer`).
+    /// Latencies of hotplug and of readers' batches in nanoseconds, each with a tag such as
+    /// `hot_add/subsection/2097152` or `readers/subsection/writer`.
+    /// `hot_add/subsection/2097152` or `readers/subsection/writer`.
     pub histograms: Vec<(String, Histogram<u64>)>,
 }
 
-/// A unit that is done.
+/// A finished unit in serialisable form, with encoded histograms.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finished {
-    /// Its name.
+    /// Name of the unit, as [`Unit::name`].
     pub unit: String,
     /// Its figures.
     pub rows: Vec<Row>,
-    /// Histograms, each with its tag, as HdrHistogram's V2 encoding.
+    /// Histograms in HdrHistogram's V2 encoding, each with its tag.
     pub histograms: Vec<(String, Vec<u8>)>,
 }
 
-/// A histogram that cannot be read back.
+/// A histogram that cannot be decoded.
 #[derive(Debug, Error)]
 #[error("histogram {tag:?}: {reason}")]
 pub struct HistogramError {
@@ -41,7 +43,7 @@ impl Finished {
     /// Encodes the histograms of a unit.
     ///
     /// # Errors
-    /// A histogram that cannot be encoded.
+    /// Fails if a histogram cannot be encoded.
     pub fn try_from_unit(unit: Unit) -> io::Result<Self> {
         let encode = |(tag, histogram): (String, Histogram<u64>)| {
             let mut bytes = Vec::new();
@@ -53,10 +55,10 @@ impl Finished {
         Ok(Self { unit: unit.name, rows: unit.rows, histograms })
     }
 
-    /// The histograms.
+    /// Decodes the histograms, each with its tag.
     ///
     /// # Errors
-    /// Bytes that are none.
+    /// Fails if the bytes of a histogram are not a valid V2 encoding.
     pub fn decoded(&self) -> Result<Vec<(String, Histogram<u64>)>, HistogramError> {
         let decode = |(tag, bytes): &(String, Vec<u8>)| {
             let histogram = Deserializer::new().deserialize(&mut bytes.as_slice());

@@ -1,4 +1,4 @@
-//! The cases that a piece of work has, by name.
+//! The names of the cases in a piece of work.
 
 use super::LookupWork;
 use super::work::Work;
@@ -6,7 +6,8 @@ use crate::case::{self, LookupCase, Memory, REFERENCE, ReadersGroup, hotplug_cas
 use memmap_layouts::X86_64;
 use std::collections::BTreeSet;
 
-/// Every lookup case of workloads, from the one list of layouts; each once, however many maps it is measured on.
+/// Every lookup case of the works, each once, however many maps it is measured on. The layouts are
+/// those of the common list.
 pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
     let layouts = case::layouts::<X86_64>();
     let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
@@ -26,7 +27,7 @@ pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
     cases
 }
 
-/// Names of the cases of workloads.
+/// Names of all cases of the work.
 pub fn names(work: &Work) -> Vec<String> {
     let mut known = BTreeSet::new();
     let of_work = |work: &LookupWork| -> Vec<String> {

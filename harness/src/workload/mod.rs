@@ -1,4 +1,5 @@
-//! Workloads: what is measured where, as data. A TOML file a group; those of `harness/workloads` are built in.
+//! Workloads: which cases are measured on which map, as data. Each is a TOML file; those of
+//! `harness/workloads` are built in.
 //!
 //! ```toml
 //! about = "Is there a record?"
@@ -61,7 +62,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::Spanned;
 
-/// The workloads that are built in, by name.
+/// The built-in workloads: name and TOML text.
 const BUILTIN: [(&str, &str); 7] = [
     ("pfn_valid", include_str!("../../workloads/pfn_valid.toml")),
     ("pfn_to_page", include_str!("../../workloads/pfn_to_page.toml")),
@@ -72,7 +73,7 @@ const BUILTIN: [(&str, &str); 7] = [
     ("answers", include_str!("../../workloads/answers.toml")),
 ];
 
-/// What additions are multiples of: a sub-section.
+/// Every addition is a multiple of this many bytes: a sub-section.
 const SMALLEST_ADDITION: u64 = X86_64::PAGES_PER_SUBSECTION << X86_64::PAGE_SHIFT;
 
 /// Why a workload cannot be used.
@@ -81,82 +82,82 @@ pub enum WorkloadError {
     /// The file cannot be read.
     #[error("cannot read the workload {file}: {source}")]
     Io {
-        /// The file.
+        /// The file, as it was named.
         file: String,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// It is no workload.
+    /// The file is not a valid workload.
     #[error("{file}, line {line}: {what}")]
     Malformed {
-        /// The file.
+        /// The file, as it was named.
         file: String,
-        /// Line, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong, with the values that are allowed.
+        /// The error, with the values that are allowed.
         what: String,
     },
-    /// It measures nothing.
+    /// The workload measures nothing.
     #[error("{file}: no [[lookups]], [[hotplug]], [[readers]], [[own_cost]] or [[expect]], so there is nothing to do")]
     Empty {
-        /// The file.
+        /// The file, as it was named.
         file: String,
     },
 }
 
-/// A workload.
+/// A parsed workload.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// Its name: that of the file.
+    /// Name of the workload: the file name without folder and extension.
     pub name: String,
-    /// One line for people.
+    /// One-line description for listings.
     pub about: String,
-    /// Lookups, one entry a combination.
+    /// Groups of lookups, one for each combination in the file.
     pub lookups: Vec<LookupWork>,
-    /// Additions and removals, each with the shortest tier that does them.
+    /// Groups of additions and removals, each with the shortest tier that runs it.
     pub hotplug: Vec<(Tier, HotplugGroup)>,
-    /// Readers beside a writer.
+    /// Groups of readers beside a writer, each with the shortest tier that runs it.
     pub readers: Vec<(Tier, ReadersGroup)>,
-    /// The shortest tier that measures what hotplug costs on top of the unavoidable.
+    /// The shortest tier that compares hot-add with a bare populate; `None` if no tier does.
     pub own_cost: Option<Tier>,
-    /// Answers to be checked.
+    /// Answers to check before anything is timed.
     pub expect: Vec<Expectation>,
 }
 
-/// Lookups on a map.
+/// A group of lookups on a map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupWork {
-    /// The shortest tier that runs them.
+    /// The shortest tier that runs the group.
     pub tier: Tier,
     /// The map: `this-machine`, `builtin:NAME` or a file.
     pub map: String,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
-    /// The lookup.
+    /// Operation, mode, pattern and state of the caches.
     pub group: LookupGroup,
     /// Boot memory, added memory, or both.
     #[serde(alias = "sections")]
     pub memory: Vec<Memory>,
 }
 
-/// What is known of a page frame of a map at boot.
+/// The expected answers of `pfn_valid` for a page frame of a map, at boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// `builtin:NAME`, or a file.
+    /// The map: `builtin:NAME`, or a file.
     pub map: String,
-    /// The page frame.
+    /// The pfn to look up.
     pub pfn: u64,
-    /// Valid where everything below the highest page is.
+    /// Expected answer of layouts that call everything below the highest page valid.
     pub span: bool,
-    /// Valid where whole sections are.
+    /// Expected answer of layouts that call whole sections valid.
     pub section: bool,
-    /// Valid where sub-sections are, and boot sections are not as a whole.
+    /// Expected answer of layouts that check sub-sections in boot sections too.
     pub subsection: bool,
 }
 
 impl Expectation {
-    /// The page frame.
+    /// The page frame as a [`Pfn`].
     pub fn pfn(&self) -> Pfn {
         Pfn(self.pfn)
     }
@@ -266,7 +267,7 @@ fn common_population() -> Spanned<Vec<Population>> {
     Spanned::new(0..0, vec![Population::Common])
 }
 
-/// A file that is being understood.
+/// A file that is being parsed.
 struct Reading<'a> {
     file: &'a str,
     text: &'a str,
@@ -281,7 +282,7 @@ impl Reading<'_> {
         WorkloadError::Malformed { file: self.file.to_owned(), line: line_of(self.text, offset), what }
     }
 
-    /// An empty list would be no case at all, silently.
+    /// Rejects an empty list, which would silently produce no case.
     fn check_filled<T>(&self, name: &str, list: &Spanned<Vec<T>>) -> Result<(), WorkloadError> {
         match list.get_ref().is_empty() {
             true => {
@@ -314,7 +315,8 @@ impl Reading<'_> {
         Err(self.error(layout, what))
     }
 
-    /// Every combination, in order; what makes no sense together is an error where it was asked for.
+    /// Every combination of the lists, in order. A combination that makes no sense is an error if
+    /// it was requested explicitly.
     fn lookups(&self, of: &Lookups) -> Result<Vec<LookupWork>, WorkloadError> {
         of.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
         of.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
@@ -364,7 +366,7 @@ impl Reading<'_> {
         Ok(works)
     }
 
-    /// A group with each state of the records and each population that is asked for.
+    /// The group with each requested state of the records and each requested population.
     fn variants(&self, of: &Lookups, group: LookupGroup) -> Result<Vec<LookupGroup>, WorkloadError> {
         let reads = group.op.reads_records(group.mode);
         let records = match &of.records {
@@ -372,7 +374,7 @@ impl Reading<'_> {
                 let (op, mode) = (group.op, group.mode.name());
                 return Err(self.error(asked, format!("{op} {mode} reads no record; leave records out")));
             }
-            // Whatever empties the caches of tables empties them of records.
+            // Evicting tables from the caches evicts records too.
             _ if reads && group.tables == Tables::Cold => vec![Some(Records::Memory)],
             Some(asked) => asked.get_ref().iter().copied().map(Some).collect(),
             None if reads => vec![Some(Records::Cache)],
@@ -390,7 +392,8 @@ impl Reading<'_> {
         Ok(variants)
     }
 
-    /// Every combination that there is, fresh addresses first: larger additions would use them.
+    /// Every valid combination. Fresh addresses come first, since larger additions would use them
+    /// up.
     fn hotplug(&self, of: &Hotplug) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
         self.check_filled("sizes", &of.sizes)?;
         self.check_filled("positions", &of.positions)?;
@@ -438,10 +441,10 @@ impl Reading<'_> {
 }
 
 impl Workload {
-    /// Reads a workload; `file` names it in errors.
+    /// Parses a workload; error messages call it `file`.
     ///
     /// # Errors
-    /// [`WorkloadError`], with the line and the values that are allowed.
+    /// [`WorkloadError`], with the line and the allowed values.
     pub fn parse(file: &str, text: &str) -> Result<Self, WorkloadError> {
         let source = Reading { file, text };
         let parsed: File = toml::from_str(text).map_err(|error| {
@@ -479,20 +482,20 @@ impl Workload {
         Ok(Self { name, about: parsed.about, lookups, hotplug, readers, own_cost, expect })
     }
 
-    /// Reads a workload from a file.
+    /// Reads and parses the workload in a file.
     ///
     /// # Errors
-    /// [`WorkloadError`].
+    /// The file cannot be read or is not a valid workload; see [`WorkloadError`].
     pub fn read(path: &Path) -> Result<Self, WorkloadError> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|source| WorkloadError::Io { file: file.clone(), source })?;
         Self::parse(&file, &text)
     }
 
-    /// Those of these files; those that are built in if there are none.
+    /// The workloads in these files; the built-in ones if there are no paths.
     ///
     /// # Errors
-    /// [`WorkloadError`].
+    /// A file cannot be read or is not a valid workload; see [`WorkloadError`].
     pub fn chosen(paths: &[PathBuf]) -> Result<Vec<Self>, WorkloadError> {
         match paths.is_empty() {
             true => Ok(Self::builtin()),
@@ -500,14 +503,15 @@ impl Workload {
         }
     }
 
-    /// Those that are built in.
+    /// The built-in workloads, parsed.
     pub fn builtin() -> Vec<Self> {
         let parse = |(name, text)| Self::parse(&format!("{name}.toml"), text).expect("tests read them all");
         BUILTIN.into_iter().map(parse).collect()
     }
 }
 
-/// Everything that workloads measure up to a tier, whatever the map; each group once, in the order in which it is there first.
+/// All work of the workloads up to a tier, on any map. Each group occurs once, in the order of
+/// first occurrence.
 pub fn everything(workloads: &[Workload], tier: Option<Tier>) -> Work {
     let runs = |of: Tier| tier.is_none_or(|tier| of <= tier);
     let mut work = Work::default();
@@ -525,12 +529,12 @@ pub fn everything(workloads: &[Workload], tier: Option<Tier>) -> Work {
         }
         work.own_cost |= workload.own_cost.is_some_and(runs);
     }
-    // Fresh addresses first, before larger additions have used them.
+    // Fresh addresses come first, before larger additions use them up.
     work.hotplug.sort_by_key(|group| group.addresses != Addresses::Fresh);
     work
 }
 
-/// Where a map of a workload comes from.
+/// Parses the name of a workload's map: `this-machine`, `builtin:NAME` or a file.
 pub fn source_of(map: &str) -> Source {
     match map {
         THIS_MACHINE => Source::ThisMachine,
@@ -561,7 +565,8 @@ mod tests {
         }
     }
 
-    /// A line of a figure: at every size both lookups, each made of few enough steps that nothing hides between.
+    /// Each line of the figure has both lookups at every size. The sizes are close enough that no
+    /// step between them is missed.
     #[test]
     fn memory_is_scaled_from_one_gibibyte_to_four_tebibytes() {
         let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();

@@ -1,4 +1,4 @@
-//! How much is measured.
+//! Tiers: how much of each case is measured.
 
 use crate::case::HotplugGroup;
 use clap::ValueEnum;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// How much is measured; a tier runs what the ones before it do.
+/// How much is measured. Each tier includes the work of the tiers before it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ValueEnum, Serialize, Deserialize, JsonSchema,
 )]
@@ -15,12 +15,14 @@ use std::time::Duration;
 pub enum Tier {
     /// Under 10 seconds: shows that everything works.
     Smoke,
-    /// Under 60 seconds: what `pfnbench` alone runs. Lookups in five processes or more, so that verdicts have intervals.
+    /// Under 60 seconds: the default of `pfnbench`. Lookups in five processes or more, so that
+    /// verdicts have intervals.
     #[default]
     Default,
-    /// Under 2 minutes: chained and cold lookups too, in seven processes or more.
+    /// Under 2 minutes: adds chained and cold lookups, in seven processes or more.
     Quick,
-    /// Under 10 minutes: every mode and pattern, on maps of other machines too, in seven processes.
+    /// Under 10 minutes: adds every mode and pattern, and maps of other machines, in seven
+    /// processes.
     Full,
 }
 
@@ -38,7 +40,7 @@ impl Tier {
         }
     }
 
-    /// Processes in which lookups are measured, at least.
+    /// Least number of processes that measure lookups.
     pub fn processes(self) -> u32 {
         match self {
             Tier::Smoke => 1,
@@ -47,8 +49,8 @@ impl Tier {
         }
     }
 
-    /// How long measuring may take by the clock; more processes are added while there is time and intervals are wide. `None`: as
-    /// long as the processes of the tier take.
+    /// Wall-clock limit for measuring. Processes are added while there is time and intervals are
+    /// wide. `None` for no limit: the processes of the tier run to their end.
     pub fn time_limit(self) -> Option<Duration> {
         match self {
             Tier::Default => Some(Duration::from_secs(50)),
@@ -57,7 +59,7 @@ impl Tier {
         }
     }
 
-    /// How much of each case.
+    /// Samples and durations for each kind of case.
     pub fn effort(self) -> Effort {
         let default = Effort {
             slice: Duration::from_micros(300),
@@ -69,7 +71,7 @@ impl Tier {
             readers_slice: Duration::from_millis(40),
             readers_rounds: 3,
         };
-        // Longer tiers have time for the tails of hotplug and of readers.
+        // Longer tiers have time to measure the tails of hotplug and of readers.
         let long = Effort {
             cold_rounds: 6,
             hotplug_time: Duration::from_millis(600),
@@ -101,33 +103,36 @@ impl fmt::Display for Tier {
     }
 }
 
-/// Groups other than the usual have these parts of its samples and its time.
+/// Non-default groups of hotplug get one part in this many of the samples and of the time.
 const SAMPLES_OF_VARIANTS: u64 = 10;
 const TIME_OF_VARIANTS: u32 = 5;
 
-/// How much of each case is measured.
+/// Samples and durations for each kind of case.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Effort {
-    /// Length of a slice of lookups.
+    /// Length of a slice of lookups, by the clock.
     pub slice: Duration,
     /// Boots of each layout in a process.
     pub boots: u32,
-    /// Pairs of rounds, one forwards and one backwards, in which each layout has a slice: a sample each.
+    /// Pairs of rounds, one forwards and one backwards. In each round every layout has a slice; a
+    /// pair is one sample.
     pub pairs: u32,
-    /// Rounds in which the caches are emptied and each layout is asked once.
+    /// Rounds in which the caches are evicted and each layout has one slice.
     pub cold_rounds: u32,
-    /// Hotplug stops at this many samples a layout and size,
+    /// Hotplug stops at this many samples for each layout and size, or after
+    /// [`hotplug_time`](Self::hotplug_time).
     pub hotplug_samples: u64,
-    /// or after this long.
+    /// Time after which hotplug stops, for each layout and size.
     pub hotplug_time: Duration,
     /// Length of a slice of readers beside a writer.
     pub readers_slice: Duration,
-    /// Rounds in which they have a slice beside the writer and one beside a busy thread.
+    /// Rounds of readers; each has a slice beside the writer and one beside a busy thread.
     pub readers_rounds: u32,
 }
 
 impl Effort {
-    /// Samples at which each layout stops, and the time after which. Variants get a part of both.
+    /// Samples and time at which a layout stops; the first one reached counts. Variants get a part
+    /// of both.
     pub fn hotplug(&self, group: &HotplugGroup) -> (u64, Duration) {
         let (samples, time) = (self.hotplug_samples, self.hotplug_time);
         if group.is_plain() { (samples, time) } else { (samples / SAMPLES_OF_VARIANTS, time / TIME_OF_VARIANTS) }

@@ -1,4 +1,4 @@
-//! What is measured on a map.
+//! The work on one map: which groups of cases are measured.
 
 use crate::case::{HotplugGroup, Memory, ReadersGroup, Tables};
 use crate::workload::tier::Effort;
@@ -6,39 +6,40 @@ use crate::workload::{Expectation, LookupWork};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The unit of what comes before anything is timed.
+/// Name of the unit for everything that precedes the timed part.
 pub const BOOT: &str = "boot";
 
-/// The unit of what hotplug costs on top of the unavoidable.
+/// Name of the unit that compares hot-add with a bare populate.
 pub const OWN_COST: &str = "own_cost";
 
-/// An estimate for emptying the caches once.
+/// Estimated time to evict the caches once.
 const COLD_ROUND: Duration = Duration::from_millis(30);
 
-/// What is measured on a map.
+/// The groups of cases to measure on one map.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Work {
-    /// Lookups.
+    /// Groups of lookups.
     pub lookups: Vec<LookupWork>,
-    /// Counters around lookups.
+    /// True to count processor events around lookups.
     pub counters: bool,
-    /// Additions and removals.
+    /// Groups of additions and removals.
     pub hotplug: Vec<HotplugGroup>,
-    /// Readers beside a writer.
+    /// Groups of readers beside a writer.
     pub readers: Vec<ReadersGroup>,
-    /// What hotplug costs on top of the unavoidable.
+    /// True to compare hot-add with a bare populate.
     pub own_cost: bool,
-    /// Answers that are known beforehand.
+    /// Answers that are checked before anything is timed.
     pub expect: Vec<Expectation>,
 }
 
 impl Work {
-    /// True if nothing is to be measured.
+    /// True if there is nothing to measure.
     pub fn is_empty(&self) -> bool {
         self.lookups.is_empty() && self.hotplug.is_empty() && self.readers.is_empty() && !self.own_cost
     }
 
-    /// The units that this makes, in their order: what is on disk as a whole or not at all.
+    /// Names of the units of this work, in order. A unit is stored on disk as a whole or not at
+    /// all.
     pub fn units(&self) -> Vec<String> {
         let mut units = vec![BOOT.to_owned()];
         units.extend(self.lookups.iter().map(unit_of));
@@ -48,12 +49,12 @@ impl Work {
         units
     }
 
-    /// An upper estimate for the timed part, for so many layouts.
+    /// An upper estimate of the timed part, for this many layouts.
     pub fn estimate(&self, effort: &Effort, layouts: usize) -> Duration {
         let nr = layouts as u32;
         let lookups = self.lookups.iter().map(|work| lookups(work, effort, nr));
         let hotplug = self.hotplug.iter().map(|group| effort.hotplug(group).1 * nr).sum::<Duration>();
-        // Three kinds of company, each once for throughput and for half as long for the tail.
+        // Three kinds of other thread, each once for throughput and half as long for the tail.
         let readers = effort.readers_slice * effort.readers_rounds * 9 / 2 * nr * self.readers.len() as u32;
         let own_cost = if self.own_cost { effort.hotplug_time } else { Duration::ZERO };
         lookups.sum::<Duration>() + hotplug + readers + own_cost
@@ -68,7 +69,7 @@ fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
     }
 }
 
-/// The unit of a group of lookups: boot and hot-added memory take turns in it.
+/// The unit of a group of lookups; boot and hot-added memory take turns in it.
 pub fn unit_of(work: &LookupWork) -> String {
     let names = work.memory.iter().map(|&memory: &Memory| work.group.name(memory));
     names.collect::<Vec<_>>().join(" ")

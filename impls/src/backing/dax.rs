@@ -1,4 +1,4 @@
-//! A device that is mapped, not read and written: `/dev/daxX.Y`, or a tmpfs file in its place.
+//! A device that is mapped instead of read and written: `/dev/daxX.Y`, or a file in its place.
 
 use super::tmpfs::{TmpfsError, is_on_tmpfs, unnamed_tmpfs_file};
 use crate::bytes::Bytes;
@@ -14,17 +14,17 @@ use thiserror::Error;
 /// Why a device cannot hold records.
 #[derive(Debug, Error)]
 pub enum DaxError {
-    /// It cannot be opened or asked.
+    /// The device cannot be opened, mapped or queried.
     #[error("cannot use {} as a DAX device: {what}: {source}; it must be a character device of the dax bus that you may write to (`daxctl list` shows them)", path.display())]
     Io {
-        /// The device.
+        /// Path of the device.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed, e.g. `open`.
         what: &'static str,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// Not a character device of the dax bus.
+    /// The path is not a character device of the dax bus.
     #[error(
         "{} is not a DAX device ({found}); name a character device such as /dev/dax0.0 (`daxctl list` shows them), \
          or leave the choice to a tmpfs file",
@@ -33,67 +33,68 @@ pub enum DaxError {
     NotDax {
         /// The path.
         path: PathBuf,
-        /// What it is.
+        /// What the path is instead, e.g. `a regular file`.
         found: &'static str,
     },
-    /// Its mapping unit is too large.
+    /// The device's mapping unit is above 2 MiB.
     #[error(
         "{} maps in units of {}; the records of a section are 2 MiB and those of a sub-section 32 KiB, so its alignment \
          must be 4 KiB, or 2 MiB for the layout dax-x86 alone (`daxctl create-device --align=4096`)",
         path.display(), Bytes(*align)
     )]
     AlignTooLarge {
-        /// The device.
+        /// Path of the device.
         path: PathBuf,
         /// Its mapping unit in bytes.
         align: u64,
     },
-    /// It holds fewer bytes than are claimed.
+    /// The device is smaller than needed.
     #[error("{name} has {}, {} are needed", Bytes(*len), Bytes(*need))]
     TooSmall {
-        /// The device.
+        /// Name of the device, e.g. `dax0.0`.
         name: String,
         /// Its size in bytes.
         len: u64,
-        /// Bytes claimed.
+        /// Bytes needed.
         need: u64,
     },
-    /// Another altmap uses it.
+    /// Another altmap uses the device.
     #[error("{name} already holds the records of another range")]
     InUse {
-        /// The device.
+        /// Name of the device, e.g. `dax0.0`.
         name: String,
     },
-    /// A range that no machine has.
+    /// The range of the altmap would leave the physical address space.
     #[error("a range at pfn {base_pfn:#x} with an altmap would leave the physical space")]
     BeyondPhysicalSpace {
         /// First pfn of the range.
         base_pfn: u64,
     },
-    /// Blocks of the altmap are pages of the geometry, mappings are pages of the host.
+    /// The host's page size differs from the layout's. An altmap hands out pages of the layout, but
+    /// mappings consist of pages of the host.
     #[error("the pages of this machine ({}) are not those of the layout ({}), so its records cannot be mapped from a device", Bytes(*host), Bytes(*page))]
     HostPage {
-        /// The host's page size.
+        /// The host's page size in bytes.
         host: u64,
-        /// The layout's page size.
+        /// The layout's page size in bytes.
         page: u64,
     },
-    /// No tmpfs to stand in for a device.
+    /// The tmpfs file that stands in for a device could not be created.
     #[error(transparent)]
     Tmpfs(#[from] TmpfsError),
 }
 
-/// The largest mapping unit that can serve any layout: the records of a section.
+/// Largest usable mapping unit in bytes: the size of the records of a section.
 const LARGEST_UNIT: u64 = 2 << 20;
 
-/// What plays a device.
+/// The kind of file behind a [`DaxDevice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
-    /// A node of the dax bus.
+    /// A character device of the dax bus.
     Dax,
-    /// A file on a tmpfs.
+    /// A file on a tmpfs, in place of a device.
     Tmpfs,
-    /// A file elsewhere.
+    /// A file on another file system, in place of a device.
     File,
 }
 
@@ -102,22 +103,23 @@ enum Node {
 pub struct DaxDevice {
     file: Arc<File>,
     name: String,
-    /// Where it begins, if it is a part of a device; wraps if that is before its file.
+    /// Offset in the file where the device begins. Wraps around if that is before the file's start.
     base: u64,
     len: u64,
     align: u64,
     node: Node,
-    /// Physical address of its first byte, if the kernel tells it.
+    /// Physical address of the first byte, if the kernel reveals it.
     physical_start: Option<u64>,
-    /// An altmap hands out its blocks.
+    /// True while an altmap uses the device.
     claimed: AtomicBool,
 }
 
 impl DaxDevice {
     /// Opens `/dev/daxX.Y`.
     ///
-    /// Such a node reports length 0: size and alignment come from sysfs (`/sys/dev/char/MAJOR:MINOR/{size,align}`), and
-    /// every mapping must be a multiple of the alignment.
+    /// Such a node reports length 0: size and alignment come from sysfs
+    /// (`/sys/dev/char/MAJOR:MINOR/{size,align}`), and every mapping must be a multiple of the
+    /// alignment.
     ///
     /// # Errors
     /// [`DaxError`].
@@ -125,7 +127,7 @@ impl DaxDevice {
         Self::open_as(path, true)
     }
 
-    /// The same; to be looked at only if it is not to be written.
+    /// Like [`open`](Self::open), but read-only unless `write`.
     pub(crate) fn open_as(path: &Path, write: bool) -> Result<Self, DaxError> {
         let io = |what| move |source: io::Error| DaxError::Io { path: path.to_owned(), what, source };
         let not_dax = |found| DaxError::NotDax { path: path.to_owned(), found };
@@ -150,7 +152,7 @@ impl DaxDevice {
             return Err(DaxError::AlignTooLarge { path: path.to_owned(), align });
         }
         let file = File::options().read(true).write(write).open(path).map_err(io("open"))?;
-        // 0 for those who may not know it.
+        // The kernel shows 0 to users who may not know the address.
         let physical_start = sysfs_number(&sysfs.join("resource")).ok().filter(|start| *start > 0);
         let (name, claimed) = (path.display().to_string(), AtomicBool::new(false));
         let device = Self { file: Arc::new(file), name, base: 0, len, align, node: Node::Dax, physical_start, claimed };
@@ -158,7 +160,7 @@ impl DaxDevice {
         Ok(device)
     }
 
-    /// A device of `len` bytes played by an unnamed file on the tmpfs of `dir`.
+    /// A stand-in for a device: an unnamed file of `len` bytes on the tmpfs of `dir`.
     ///
     /// # Errors
     /// [`DaxError::Tmpfs`].
@@ -178,15 +180,16 @@ impl DaxDevice {
         })
     }
 
-    /// A device played by a part of a file: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the file
-    /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
+    /// A stand-in for a device: `len` bytes of a file from `before` bytes below `offset`. Bytes
+    /// before the start of the file must never be mapped. They are the reserve of an altmap whose
+    /// range begins before its namespace.
     pub(crate) fn over_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
         let (align, base) = (rustix::param::page_size() as u64, offset.wrapping_sub(before));
         let node = if is_on_tmpfs(&file) { Node::Tmpfs } else { Node::File };
         Self { file, name, base, len, align, node, physical_start: None, claimed: AtomicBool::new(false) }
     }
 
-    /// A file with a name in the place of a device node.
+    /// A stand-in for a device: the whole of a named file.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn played_by(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path)?;
@@ -194,15 +197,15 @@ impl DaxDevice {
         Ok(Self::over_file(Arc::new(file), path.display().to_string(), 0, 0, len))
     }
 
-    /// A part of the device: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the device must never
-    /// be mapped.
+    /// A part of the device: `len` bytes from `before` bytes below `offset`. Bytes before the start
+    /// of the device must never be mapped.
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> Self {
         let base = self.base.wrapping_add(offset).wrapping_sub(before);
         let (file, claimed) = (Arc::clone(&self.file), AtomicBool::new(false));
         Self { file, name, base, len, align: self.align, node: self.node, physical_start: None, claimed }
     }
 
-    /// Maps the first unit once: a device that opens need not map.
+    /// Maps the first unit once, because a device that can be opened may still refuse to be mapped.
     fn probe(&self, write: bool) -> io::Result<()> {
         let mut options = MmapOptions::new();
         options.len(self.align as usize);
@@ -212,11 +215,11 @@ impl DaxDevice {
         }
     }
 
-    /// The device in `parts` pieces of one size, each of which serves an altmap of its own: whole units of 2 MiB, so that
-    /// blocks can be aligned.
+    /// Splits the device into `parts` pieces of equal size, one for each altmap. Each is a multiple
+    /// of 2 MiB, so that blocks can be aligned.
     ///
     /// # Errors
-    /// A piece would be empty.
+    /// The device has less than 2 MiB for each piece.
     pub fn split(&self, parts: u64) -> Result<Vec<DaxDevice>, DaxError> {
         let len = self.len / parts.max(1) / LARGEST_UNIT * LARGEST_UNIT;
         if len == 0 {
@@ -236,12 +239,12 @@ impl DaxDevice {
         Ok((0..parts).map(part).collect())
     }
 
-    /// Takes the device for an altmap; false if another has it.
+    /// Claims the device for an altmap; false if another altmap has it.
     pub(crate) fn claim(&self) -> bool {
         !self.claimed.swap(true, Ordering::Acquire)
     }
 
-    /// Gives it back.
+    /// Releases the claim taken by `claim`.
     pub(crate) fn release_claim(&self) {
         self.claimed.store(false, Ordering::Release);
     }
@@ -251,12 +254,13 @@ impl DaxDevice {
         self.len
     }
 
-    /// Physical address of its first byte, if the kernel tells it to this user; of a part of a device nobody says it.
+    /// Physical address of the first byte, if the kernel reveals it to this user; `None` for a part
+    /// of a device.
     pub fn physical_start(&self) -> Option<u64> {
         self.physical_start
     }
 
-    /// Bytes in which it can be mapped: offsets, lengths and addresses must be multiples.
+    /// Mapping unit in bytes: offsets, lengths and addresses of mappings must be multiples of it.
     pub fn align(&self) -> u64 {
         self.align
     }
@@ -275,12 +279,12 @@ impl DaxDevice {
         }
     }
 
-    /// True if a file plays it, which may have no room for its blocks.
+    /// True if a file stands in for the device. A file may lack room for its blocks.
     pub(crate) fn is_file(&self) -> bool {
         self.node != Node::Dax
     }
 
-    /// True if what is mapped for a reader has its blocks, and is written without another fault: tmpfs wants no word of it.
+    /// True if blocks mapped read-only can later be written without another fault, as on tmpfs.
     pub(crate) fn read_maps_for_writers(&self) -> bool {
         self.node == Node::Tmpfs
     }
@@ -289,13 +293,13 @@ impl DaxDevice {
         &self.file
     }
 
-    /// Where an offset of the device lies in the file.
+    /// Translates an offset in the device to an offset in the file.
     pub(crate) fn file_offset(&self, offset: u64) -> u64 {
         self.base.wrapping_add(offset)
     }
 }
 
-/// A number as sysfs prints it: decimal, or hexadecimal with `0x`.
+/// Reads a number from sysfs: decimal, or hexadecimal with `0x`.
 fn sysfs_number(path: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(path)?;
     let text = text.trim();

@@ -1,74 +1,74 @@
-//! Why there is no memory for records.
+//! Why records could not be backed with memory.
 
 use super::tmpfs::TmpfsError;
 use crate::bytes::Bytes;
 use std::io;
 use thiserror::Error;
 
-/// Why address space or memory of a backing was refused.
+/// Why a backing store could not provide address space or memory.
 #[derive(Debug, Error)]
 pub enum BackingError {
-    /// The kernel gives no address space.
+    /// The kernel refused to reserve address space.
     #[error("cannot reserve {} of address space for records: {source}{hint}", Bytes(*len))]
     Reserve {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
-        /// Which limit it was, and the command that lifts it.
+        /// Which limit was reached, and the command that raises it; may be empty.
         hint: String,
     },
-    /// The kernel gives no memory, or does not take it back.
+    /// The kernel refused to provide memory or to take it back.
     #[error("cannot back {} of records with memory: {source}", Bytes(*len))]
     Populate {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// This kernel cannot populate on request.
+    /// The kernel lacks `MADV_POPULATE_WRITE` (Linux 5.14).
     #[error("this kernel does not know MADV_POPULATE_WRITE; Linux 5.14 or later is needed")]
     NoPopulate,
-    /// The file system is full.
+    /// The file system has too little free space.
     #[error(
         "{place} has no room for {} of records; {mend}, name another with --backing {backing}:DIR, or lower \
          --records-limit",
         Bytes(*len)
     )]
     Full {
-        /// The file system.
+        /// The file system, e.g. `the tmpfs of /dev/shm`.
         place: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
-        /// How to get room.
+        /// How to make room.
         mend: &'static str,
-        /// The backing.
+        /// Name of the backing store, e.g. `tmpfs`.
         backing: &'static str,
     },
-    /// The pool of huge pages is empty.
+    /// The hugetlb pool has too few free pages.
     #[error(
         "{} of records need huge pages of {}, of which {free} are free and {total} there in all; make more of them (sysctl \
          vm.nr_hugepages={}), or lower --records-limit",
         Bytes(*len), Bytes(*page), total + more
     )]
     HugePages {
-        /// Bytes asked for.
+        /// Bytes requested.
         len: u64,
-        /// Bytes of a huge page.
+        /// Size of a huge page in bytes.
         page: u64,
-        /// Huge pages that are free.
+        /// Number of free huge pages that are not reserved.
         free: u64,
-        /// Huge pages in the pool.
+        /// Number of huge pages in the pool.
         total: u64,
-        /// How many more would do.
+        /// Number of additional huge pages needed.
         more: u64,
     },
-    /// The machine does not have it, or not there.
+    /// The machine, or the file system named, lacks this backing store.
     #[error("this machine cannot give the backing {backing}: {reason}")]
     Unavailable {
-        /// The backing.
+        /// Name of the backing store, e.g. `thp`.
         backing: &'static str,
-        /// Why, and the command that mends it.
+        /// The cause, and a command or choice that helps.
         reason: String,
     },
     /// The file would be longer than the file system or the user's limit allows.
@@ -77,31 +77,32 @@ pub enum BackingError {
         Bytes(*len)
     )]
     TooLong {
-        /// The folder.
+        /// The folder as the user named it.
         dir: String,
-        /// Bytes of the file.
+        /// Required file length in bytes.
         len: u64,
-        /// Whose limit it is.
+        /// The limit that applies.
         reason: &'static str,
     },
-    /// No file in a folder.
+    /// A file could not be created in the folder.
     #[error("cannot make a file in {dir}: {source}; name a folder that you may write to")]
     File {
-        /// The folder.
+        /// The folder as the user named it.
         dir: String,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// No file on a tmpfs.
+    /// A file could not be created on a tmpfs.
     #[error(transparent)]
     Tmpfs(#[from] TmpfsError),
-    /// Device mappings make islands, and the kernel allows only so many.
+    /// The process reached `vm.max_map_count`. Each separate range mapped from a device needs two
+    /// mappings.
     #[error(
         "the process has as many mappings as vm.max_map_count allows ({limit}); each separate range on a device needs \
          two (sysctl vm.max_map_count=…)"
     )]
     TooManyMappings {
-        /// `vm.max_map_count`.
+        /// The value of `vm.max_map_count`.
         limit: u64,
     },
 }

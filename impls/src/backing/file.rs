@@ -1,5 +1,5 @@
-//! Unnamed files on a file system with blocks, e.g. ext4 or xfs. Records are in the page cache, and are written to the disk when
-//! the kernel likes.
+//! Unnamed files on a file system with blocks, e.g. ext4 or xfs. Records are in the page cache; the
+//! kernel writes them back to disk at any time.
 
 use super::error::BackingError;
 use super::memory::Medium;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `HUGETLBFS_MAGIC` of `include/uapi/linux/magic.h`.
 const HUGETLBFS_MAGIC: u32 = 0x9584_58f6;
 
-/// A file in a folder.
+/// An unnamed file in a folder, as backing store.
 #[derive(Debug)]
 pub(super) struct Plain {
     file: SharedFile,
@@ -23,10 +23,11 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// A sparse file of `len` bytes.
+    /// Creates a sparse file of `len` bytes in `dir`.
     ///
     /// # Errors
-    /// No file there, or one that cannot be so long, whose blocks cannot be reserved, or cannot be given back.
+    /// The file cannot be created or cannot be that long, or the file system cannot reserve or
+    /// release blocks.
     pub(super) fn open(dir: &Path, len: u64) -> Result<Self, BackingError> {
         let io = |errno: Errno| BackingError::File { dir: dir.display().to_string(), source: errno.into() };
         let lacks = |what: &str| BackingError::Unavailable {
@@ -53,11 +54,12 @@ impl Plain {
     }
 }
 
-/// A file that no folder lists. File systems without `O_TMPFILE` have it listed for a moment.
+/// Creates a file without a name. On file systems without `O_TMPFILE`, its name exists for a
+/// moment.
 fn unnamed_file(dir: &Path) -> Result<File, Errno> {
     let (flags, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
     match rustix::fs::open(dir, flags | OFlags::TMPFILE, mode) {
-        // EISDIR from kernels, EOPNOTSUPP from file systems that do not know it.
+        // Kernels without `O_TMPFILE` return EISDIR, file systems without it EOPNOTSUPP.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
         other => return Ok(File::from(other?)),
     }
@@ -82,7 +84,7 @@ fn full(dir: &Path, len: u64) -> BackingError {
 }
 
 impl Medium for Plain {
-    /// A look at a hole takes a page of the cache, which stays.
+    /// Reading a hole allocates a page of the page cache, which stays.
     fn has_zero_page(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What the kernel tells about huge pages.
+//! Huge page settings and counts, as sysfs and procfs report them.
 
 use super::error::BackingError;
 use std::fs;
@@ -6,19 +6,20 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-/// Where the switches of transparent huge pages lie.
+/// Folder of the settings of transparent huge pages.
 pub(super) const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage";
 
-/// The word in brackets of a file such as `always [madvise] never`.
+/// The bracketed word of a file such as `always [madvise] never`. `None` if the file cannot be
+/// read.
 pub(super) fn chosen(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-/// Bytes of the transparent huge pages that `MADV_HUGEPAGE` gives to private memory.
+/// Size in bytes of the transparent huge pages that `MADV_HUGEPAGE` gives to private memory.
 ///
 /// # Errors
-/// The kernel has none, or they are switched off.
+/// The kernel has no transparent huge pages, or they are disabled.
 pub(super) fn transparent_page(backing: &'static str) -> Result<u64, BackingError> {
     let unavailable = |reason| Err(BackingError::Unavailable { backing, reason });
     let off = |file: &str, word| unavailable(format!("{file} says never; echo {word} > {file}"));
@@ -29,7 +30,7 @@ pub(super) fn transparent_page(backing: &'static str) -> Result<u64, BackingErro
         Some(_) => {}
     }
     let page = page_bytes();
-    // Since 6.8 each size has a switch of its own.
+    // Since 6.8 each size has a setting of its own.
     let of_size = format!("{TRANSPARENT}/hugepages-{}kB/enabled", page >> 10);
     match chosen(&of_size).as_deref() {
         Some("never") => off(&of_size, "inherit"),
@@ -37,13 +38,14 @@ pub(super) fn transparent_page(backing: &'static str) -> Result<u64, BackingErro
     }
 }
 
-/// Bytes of a transparent huge page: what an entry of the second-last page table maps.
+/// Size in bytes of a transparent huge page: what one PMD entry maps. 2 MiB if sysfs does not say.
 pub(super) fn page_bytes() -> u64 {
     let size = fs::read_to_string(format!("{TRANSPARENT}/hpage_pmd_size")).ok();
     size.and_then(|size| size.trim().parse().ok()).unwrap_or(2 << 20)
 }
 
-/// Why files on the tmpfs of a folder are not made of huge pages, and the command that mends it; `None` if they can be.
+/// Why files on the tmpfs of a folder cannot use huge pages, with a command that helps; `None` if
+/// they can.
 pub fn tmpfs_refuses_huge_pages(dir: &Path) -> Option<String> {
     let mend = "mount -t tmpfs -o huge=always,size=2G tmpfs DIR, and name it with --backing tmpfs-huge:DIR";
     let switch = format!("{TRANSPARENT}/shmem_enabled");
@@ -62,7 +64,7 @@ pub fn tmpfs_refuses_huge_pages(dir: &Path) -> Option<String> {
     }
 }
 
-/// The value of an option of the file system that holds a folder.
+/// The value of a mount option of the file system that holds a folder.
 fn mount_option(dir: &Path, option: &str) -> io::Result<Option<String>> {
     let device = rustix::fs::stat(dir)?.st_dev;
     let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
@@ -73,14 +75,14 @@ fn mount_option(dir: &Path, option: &str) -> io::Result<Option<String>> {
     Ok(options.split(',').find_map(|word| word.strip_prefix(option)).map(str::to_owned))
 }
 
-/// Bytes of a stretch of address space that lie in huge pages. `None` if the kernel does not tell.
+/// Bytes in huge pages within a range of addresses. `None` if the kernel does not report it.
 ///
-/// A mapping that reaches out of the stretch is counted whole.
+/// A mapping that is partly outside the range counts as a whole.
 pub(super) fn bytes_in_huge_pages(addresses: Range<usize>) -> Option<u64> {
     Some(sum_of_smaps(&fs::read_to_string("/proc/self/smaps").ok()?, addresses))
 }
 
-/// Transparent huge pages that are mapped as such, and pages of hugetlb.
+/// Fields of `/proc/PID/smaps` that count mapped transparent huge pages and hugetlb pages.
 const FIELDS: [&str; 5] = ["AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb"];
 
 fn sum_of_smaps(smaps: &str, addresses: Range<usize>) -> u64 {

@@ -1,8 +1,9 @@
-//! Pages of the hugetlb pool.
+//! Backing store of huge pages from the hugetlb pool.
 //!
-//! A file in memory rather than `MAP_HUGETLB`: its pages are taken by `fallocate`, which says ENOSPC where the pool is empty,
-//! and a fault would be SIGBUS. Nor does a child of the process copy them on write. Mapped without reservation, or the pool
-//! would have to hold the records of the whole physical space.
+//! It uses a memfd rather than `MAP_HUGETLB`. `fallocate` takes the pages and returns ENOSPC if the
+//! pool is empty, where a fault would raise SIGBUS. A child process does not copy the pages on
+//! write. The mapping is `MAP_NORESERVE`; otherwise the pool would have to hold the records of the
+//! whole physical address space.
 
 use super::error::BackingError;
 use super::memory::Medium;
@@ -14,21 +15,21 @@ use rustix::mm::Advice;
 use std::fs::{self, File};
 use std::path::Path;
 
-/// Bytes of a huge page.
+/// Size of a huge page in bytes.
 const PAGE: u64 = 2 << 20;
 
-/// What the kernel tells about the pool.
+/// Folder of the pool's counters in sysfs.
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 
-/// Huge pages of 2 MiB.
+/// A memfd of 2 MiB huge pages.
 #[derive(Debug)]
 pub(super) struct Hugetlb(SharedFile);
 
 impl Hugetlb {
-    /// A file for `len` bytes. It takes no page yet.
+    /// Creates a memfd of `len` bytes, rounded up to whole pages. It takes no page yet.
     ///
     /// # Errors
-    /// The kernel has no huge pages of this size.
+    /// The kernel has no huge pages of this size, or the file cannot be that long.
     pub(super) fn open(len: u64) -> Result<Self, BackingError> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
         let file = rustix::fs::memfd_create("records", flags).map_err(|errno| BackingError::Unavailable {
@@ -37,7 +38,8 @@ impl Hugetlb {
         })?;
         let file = File::from(file);
         set_len(&file, len.next_multiple_of(PAGE), Path::new("memory"))?;
-        // Advice on transparent huge pages is none of its business; the kernel refuses it and nothing is lost.
+        // `MADV_NORMAL`: advice on transparent huge pages does not apply to hugetlb. Errors from it
+        // are ignored.
         Ok(Self(SharedFile::new(file, Advice::Normal)))
     }
 }
@@ -46,7 +48,7 @@ fn pool(what: &str) -> u64 {
     fs::read_to_string(format!("{POOL}/{what}")).ok().and_then(|nr| nr.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Pages of the pool that are free and promised to nobody, and all pages of it.
+/// Number of free pages that are not reserved, and number of all pages in the pool.
 fn free_and_total() -> (u64, u64) {
     (pool("free_hugepages").saturating_sub(pool("resv_hugepages")), pool("nr_hugepages"))
 }
@@ -60,7 +62,7 @@ impl Medium for Hugetlb {
         Some(PAGE)
     }
 
-    /// A look at a hole would take a page, or end in SIGBUS.
+    /// Reading a hole would take a page, or raise SIGBUS.
     fn has_zero_page(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! Private memory mapped as Linux on x86-64 maps its memory map: whole sections in huge pages, parts of sections in base pages.
+//! Private memory mapped as Linux on x86-64 maps its memory map: whole sections in huge pages,
+//! parts of sections in base pages.
 //!
 //! Source: `vmemmap_populate` of `arch/x86/mm/init_64.c`:
 //!
@@ -9,20 +10,21 @@
 //!         err = vmemmap_populate_hugepages(start, end, node, altmap);
 //! ```
 //!
-//! The records of a section fill one aligned block of 2 MiB. A populate backs each whole block with a transparent huge page and
-//! the rest with base pages. Giving a part of a huge page back splits it. A block that was emptied and is populated as a whole is
-//! huge again.
+//! The records of a section fill one aligned block of 2 MiB. A populate backs each whole block with
+//! a transparent huge page and the rest with base pages. Giving a part of a huge page back splits
+//! it. A block that was emptied and is populated as a whole is huge again.
 //!
 //! | block | advice | page table | its entry in `small` |
 //! | --- | --- | --- | --- |
 //! | never populated, or only as a whole | `MADV_HUGEPAGE` | none | absent |
 //! | populated or given back in part | `MADV_NOHUGEPAGE` | stays when its pages go | present |
 //!
-//! The kernel makes no huge page where a page table is, so a block of the second kind is mapped anew before it is populated as a
-//! whole. Only blocks of the second kind split the mapping, and neighbours of one kind merge: the number of mappings does not grow
-//! with the number of sections.
+//! The kernel makes no huge page where a page table is, so a block of the second kind is mapped
+//! anew before it is populated as a whole. Only blocks of the second kind split the mapping, and
+//! neighbours of one kind merge: the number of mappings does not grow with the number of sections.
 //!
-//! Before Linux 6.14 a block for which the kernel found no huge page keeps its page table too, and stays in base pages.
+//! Before Linux 6.14 a block for which the kernel found no huge page keeps its page table too, and
+//! stays in base pages.
 
 use super::error::BackingError;
 use super::huge;
@@ -34,7 +36,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a block: the records of a section of x86-64, and one of its huge pages.
+/// Size of a block in bytes: the records of an x86-64 section, or one huge page.
 const BLOCK: u64 = 2 << 20;
 
 /// Numbers of the blocks that a part touches.
@@ -42,7 +44,7 @@ fn blocks(part: Part) -> Range<u64> {
     part.offset() / BLOCK..part.stretch().end().div_ceil(BLOCK)
 }
 
-/// Private memory in blocks.
+/// Private memory, with huge pages for whole blocks.
 #[derive(Debug)]
 pub(super) struct Linux {
     /// Numbers of the blocks that were populated or given back in part.
@@ -51,7 +53,7 @@ pub(super) struct Linux {
 
 impl Linux {
     /// # Errors
-    /// The kernel has no transparent huge pages of 2 MiB, or they are switched off.
+    /// The kernel has no transparent huge pages of 2 MiB, or they are disabled.
     pub(super) fn new() -> Result<Self, BackingError> {
         match huge::transparent_page("linux")? {
             BLOCK => Ok(Self { small: Mutex::default() }),
@@ -67,13 +69,13 @@ impl Linux {
         self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The parts of a stretch that are no whole blocks: all of it, or at most its two ends.
+    /// The parts of a stretch that are not whole blocks: all of it, or at most its two ends.
     fn ragged(stretch: Stretch) -> impl Iterator<Item = Stretch> {
         let (left, right) = stretch.round_in(BLOCK).map_or((stretch.end(), stretch.end()), |w| (w.offset, w.end()));
         [Stretch::from_to(stretch.offset, left), Stretch::from_to(right, stretch.end())].into_iter().flatten()
     }
 
-    /// Advises the blocks of a part against huge pages, unless that was done before.
+    /// Applies `MADV_NOHUGEPAGE` to the blocks of a part, unless all of them have it.
     fn make_small(&self, part: Part) -> Result<(), BackingError> {
         let mut small = self.small();
         if blocks(part).all(|block| small.contains(&block)) {
@@ -87,7 +89,7 @@ impl Linux {
         Ok(())
     }
 
-    /// The blocks of a part are as new.
+    /// Marks the blocks of a part as never populated.
     fn forget(&self, part: Part) {
         let mut small = self.small();
         for block in blocks(part) {
@@ -95,7 +97,7 @@ impl Linux {
         }
     }
 
-    /// Maps those of some whole blocks anew that have a page table.
+    /// Remaps those blocks of `whole` that have a page table.
     fn make_huge(&self, whole: Part) -> Result<(), BackingError> {
         let Range { start, end } = blocks(whole);
         let mut small = self.small();
@@ -116,13 +118,14 @@ impl Medium for Linux {
         Some(BLOCK)
     }
 
-    /// A look at it finds the zero page, or the huge one.
+    /// A read maps the zero page, or the huge zero page.
     fn has_zero_page(&self) -> bool {
         true
     }
 
-    /// Takes and gives back one page before the mapping is divided. The kernel merges mappings only if they share their
-    /// `anon_vma`, which comes with the first page and which parts of a mapping inherit.
+    /// Populates and releases one page before the mapping is split. The kernel merges mappings only
+    /// if they share their `anon_vma`. The first page creates it, and parts of a mapping inherit
+    /// it.
     fn reserve(&self, whole: Part) -> Result<(), BackingError> {
         whole.map_private(Advice::LinuxNoHugepage)?;
         let page = Stretch { offset: whole.offset(), len: rustix::param::page_size() as u64 };
@@ -140,7 +143,8 @@ impl Medium for Linux {
     fn map(&self, part: Part) -> Result<(), BackingError> {
         part.map_private(Advice::LinuxHugepage)?;
         for ragged in Self::ragged(part.stretch()) {
-            // A device was mapped here, so there is a page table. The new mapping lacks the advice that its block may have.
+            // A device was mapped here, so there is a page table. The new mapping lacks the advice
+            // that its block may have.
             self.forget(part.within(ragged));
             self.make_small(part.within(ragged))?;
         }
@@ -159,10 +163,11 @@ impl Medium for Linux {
         part.populate()
     }
 
-    /// What the kernel will not drop on advice goes with its mapping.
+    /// If the kernel refuses the advice, replaces the mapping.
     fn give_back(&self, part: Part) -> Result<(), BackingError> {
         for ragged in Self::ragged(part.stretch()) {
-            // Without the advice khugepaged may make the rest of the block huge again; the memory goes nevertheless.
+            // Without the advice khugepaged may make the rest of the block huge again; the memory
+            // goes nevertheless.
             if self.make_small(part.within(ragged)).is_err() {
                 self.small().extend(blocks(part.within(ragged)));
             }
@@ -255,7 +260,8 @@ mod tests {
     #[test]
     fn mappings_merge() {
         let Some(_) = memory() else { return };
-        // A new one: the first memory has its `anon_vma` from a page that it took before it was divided.
+        // A new one: the first memory has its `anon_vma` from a page that it took before it was
+        // divided.
         let memory = Memory::reserve(512 * MIB, &RamBacking::Linux).unwrap();
         let before = nr_mappings(&memory);
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Address space for records, and memory that comes and goes behind it.
+//! Reserved address space for records, and the memory that backs parts of it.
 
 use super::RamBacking;
 use super::error::BackingError;
@@ -19,30 +19,31 @@ use std::fs;
 use std::io;
 use std::ptr::{self, NonNull};
 
-/// Alignment of the first byte: the records of a section of x86-64 fill exactly one last-level page table.
+/// Alignment of the base address in bytes. The records of an x86-64 section then fill exactly one
+/// last-level page table.
 pub(crate) const BASE_ALIGN: u64 = 2 << 20;
 
-/// How memory of one kind is mapped, comes and goes.
+/// One kind of backing store: how to map, populate and release it.
 pub(super) trait Medium: Debug + Send + Sync {
-    /// Bytes that come and go at once.
+    /// Smallest unit in bytes that can be populated or released.
     fn unit_bytes(&self) -> u64 {
         rustix::param::page_size() as u64
     }
 
-    /// Bytes of the huge pages that it is, or may be, made of.
+    /// Size in bytes of the huge pages that it may use; `None` for base pages only.
     fn huge_page_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Bytes that may be backed at the first touch of one: a unit, or a whole huge page.
+    /// Bytes that one first access may back: a unit, or a whole huge page.
     fn first_touch_bytes(&self) -> u64 {
         self.unit_bytes()
     }
 
-    /// True if a look at what is not backed takes no memory.
+    /// True if reading an unbacked part allocates no memory.
     fn has_zero_page(&self) -> bool;
 
-    /// Maps the whole range, for the first time.
+    /// Maps the whole range for the first time.
     fn reserve(&self, whole: Part) -> Result<(), BackingError> {
         self.map(whole)
     }
@@ -50,20 +51,21 @@ pub(super) trait Medium: Debug + Send + Sync {
     /// Maps a part that has no memory yet.
     fn map(&self, part: Part) -> Result<(), BackingError>;
 
-    /// Backs a part that has no memory yet. Must not leave a fault to whoever writes there, and may leave some of it backed after an error.
+    /// Backs a part that has no memory yet. After success, writes there must not fault. After an
+    /// error, some of the part may be backed.
     fn populate(&self, part: Part) -> Result<(), BackingError>;
 
-    /// Takes the memory of a part away; it reads as zero when it is backed again.
+    /// Releases the memory of a part. It reads as zero once it is backed again.
     fn give_back(&self, part: Part) -> Result<(), BackingError>;
 
-    /// Blocks of the file behind it.
+    /// Number of 512-byte blocks allocated to the file behind it; 0 without a file.
     #[cfg(test)]
     fn blocks(&self) -> u64 {
         0
     }
 }
 
-/// Who unmaps the range.
+/// The owner of the mapping, which unmaps it on drop.
 #[derive(Debug)]
 enum Mapping {
     Owned(MmapRaw),
@@ -89,20 +91,21 @@ impl Drop for Mapping {
     }
 }
 
-/// Reserved address space, readable and writable, backed piece by piece with memory of one kind.
+/// Reserved address space, readable and writable, whose parts are backed with one kind of memory.
 ///
-/// Stretches are in bytes from its base and consist of whole units. What is not backed may be looked at on private memory
-/// only; elsewhere that takes memory, or is a fault where there is none.
+/// Stretches are in bytes from the base and consist of whole units. Only private memory can be read
+/// where it is not backed. Elsewhere such a read allocates memory, or faults if there is none.
 #[derive(Debug)]
 pub struct Memory {
-    /// Unmaps all of it in the end.
+    /// Unmaps the whole range on drop.
     _mapping: Mapping,
     base: NonNull<u8>,
     len: u64,
     medium: Box<dyn Medium>,
 }
 
-// SAFETY: the range is plain memory that is only accessed through atomics or by system calls, which may come from any thread.
+// SAFETY: the range is plain memory that is only accessed through atomics or by system calls, which
+// may come from any thread.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -111,12 +114,12 @@ impl Memory {
     /// Reserves at least `len` bytes of address space.
     ///
     /// # Errors
-    /// No address space (`ulimit -v`, strict overcommit), or the machine does not have the backing.
+    /// There is no address space (`ulimit -v`, strict overcommit), or the backing is unavailable.
     pub fn reserve(len: u64, backing: &RamBacking) -> Result<Self, BackingError> {
         let refused = |source: io::Error| BackingError::Reserve { len, hint: reservation_hint(len), source };
         let too_large = || refused(io::ErrorKind::OutOfMemory.into());
         let whole = len.max(1).checked_next_multiple_of(BASE_ALIGN).ok_or_else(too_large)?;
-        // More, so that the base can be aligned, and that what follows the range is no part of its mapping.
+        // Reserve more than needed, to align the base and to keep what follows out of this mapping.
         let mapped_len =
             whole.checked_add(BASE_ALIGN).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_large)?;
         let mapping = reserve_private(mapped_len).map_err(refused)?;
@@ -138,74 +141,76 @@ impl Memory {
         Ok(memory)
     }
 
-    /// First byte; aligned to 2 MiB.
+    /// Address of the first byte, aligned to 2 MiB.
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Bytes of address space.
+    /// Size of the address space in bytes.
     pub fn len_bytes(&self) -> u64 {
         self.len
     }
 
-    /// Bytes that come and go at once.
+    /// Smallest unit in bytes that can be populated or released.
     pub fn unit_bytes(&self) -> u64 {
         self.medium.unit_bytes()
     }
 
-    /// Bytes of the huge pages that it is, or may be, made of. `None` if it is made of base pages.
+    /// Size in bytes of the huge pages that it may use; `None` for base pages only.
     pub fn huge_page_bytes(&self) -> Option<u64> {
         self.medium.huge_page_bytes()
     }
 
-    /// Bytes that the kernel may back at the first touch of one, aligned: a unit, or with [`RamBacking::Thp`] and
-    /// [`RamBacking::TmpfsHuge`] a whole huge page.
+    /// Bytes, aligned, that one first access may back: a unit, or a whole huge page with
+    /// [`RamBacking::Thp`] and [`RamBacking::TmpfsHuge`].
     pub fn first_touch_bytes(&self) -> u64 {
         self.medium.first_touch_bytes()
     }
 
-    /// Bytes that lie in huge pages now, as the kernel tells. `None` if it is made of base pages, or the kernel does not
-    /// tell. Reads `/proc/self/smaps`.
+    /// Bytes that are in huge pages now. `None` for base pages only, or if the kernel does not
+    /// report it. Cost: reads all of `/proc/self/smaps`.
     pub fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.huge_page_bytes()?;
         let start = self.base.as_ptr().addr();
         huge::bytes_in_huge_pages(start..start + self.len as usize)
     }
 
-    /// Backs a stretch of which nothing was populated, or all was given back: it is zeroed, and whoever writes there meets no
-    /// fault. With [`RamBacking::Linux`] a huge page that contained something else would lose it.
+    /// Backs a stretch with zeroed memory, so that writes there do not fault. No part of the
+    /// stretch may be populated: with [`RamBacking::Linux`] existing contents of a huge page would
+    /// be lost.
     ///
     /// # Errors
-    /// No memory, no room on the file system, no huge page. Nothing of the stretch is then backed.
+    /// There is no memory, no room on the file system, or no huge page. No part of the stretch is
+    /// then backed.
     pub fn populate(&self, stretch: Stretch) -> Result<(), BackingError> {
         let part = self.part(stretch);
         self.medium.populate(part).inspect_err(|_| {
-            // Whatever part was backed goes back; the range was reserved before, so this cannot fail.
+            // Release what was backed. The range is reserved already, so this cannot fail.
             let undone = self.medium.give_back(part);
             debug_assert!(undone.is_ok(), "{undone:?}");
         })
     }
 
-    /// Takes the memory of a stretch away; it reads as zero once it is backed again.
+    /// Releases the memory of a stretch. It reads as zero once it is backed again.
     ///
     /// # Errors
-    /// The kernel refuses in every way there is.
+    /// Both the advice and its fallback failed: a new mapping or, for files, a punched hole.
     pub fn give_back(&self, stretch: Stretch) -> Result<(), BackingError> {
         self.medium.give_back(self.part(stretch))
     }
 
-    /// Maps a fresh reservation over a stretch, of the kind that the range began with.
+    /// Replaces a stretch by a new reservation of the same backing store.
     ///
     /// # Errors
-    /// Too many mappings.
+    /// The process has reached `vm.max_map_count`.
     pub(crate) fn reserve_again(&self, stretch: Stretch) -> Result<(), BackingError> {
         self.medium.map(self.part(stretch))
     }
 
-    /// Makes a stretch that will never be backed readable without taking memory.
+    /// Makes a stretch that will never be backed readable without allocating memory.
     ///
     /// # Errors
-    /// Too many mappings.
+    /// The process has reached `vm.max_map_count`.
     pub(crate) fn leave_unbacked(&self, stretch: Stretch) -> Result<(), BackingError> {
         if self.medium.has_zero_page() {
             return Ok(());
@@ -213,7 +218,7 @@ impl Memory {
         self.part(stretch).map_private(Advice::LinuxNoHugepage)
     }
 
-    /// Where a stretch is.
+    /// Address of the first byte of a stretch, which must be inside the range.
     pub(crate) fn address(&self, stretch: Stretch) -> *mut c_void {
         assert!(stretch.offset.checked_add(stretch.len).is_some_and(|end| end <= self.len), "{stretch:?} is outside");
         // SAFETY: the stretch lies in the mapping.
@@ -221,18 +226,20 @@ impl Memory {
     }
 
     fn part(&self, stretch: Stretch) -> Part {
-        // SAFETY: the stretch was checked: it lies in our own mapping, which lives as long as `self`.
+        // SAFETY: the stretch was checked: it lies in our own mapping, which lives as long as
+        // `self`.
         unsafe { Part::new(self.address(stretch), stretch.offset, stretch.len) }
     }
 
-    /// Blocks of the file behind it.
+    /// Number of 512-byte blocks allocated to the file behind it; 0 without a file.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> u64 {
         self.medium.blocks()
     }
 }
 
-/// Reserves private address space. Valgrind refuses 64 GiB and more at an address of its own choice, but grants hints.
+/// Reserves private address space. Valgrind refuses 64 GiB or more at an address that it chooses,
+/// but accepts an address hint.
 fn reserve_private(len: usize) -> io::Result<Mapping> {
     match MmapOptions::new().len(len).no_reserve_swap().map_anon() {
         Ok(map) => Ok(Mapping::Owned(map.into())),
@@ -242,12 +249,12 @@ fn reserve_private(len: usize) -> io::Result<Mapping> {
 
 fn reserve_hinted(len: usize, hint: usize) -> io::Result<Mapping> {
     let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-    // SAFETY: without MAP_FIXED the address is a wish; nothing that exists is replaced.
+    // SAFETY: without MAP_FIXED the address is only a hint; no existing mapping is replaced.
     let ptr = unsafe { rustix::mm::mmap_anonymous(ptr::without_provenance_mut(hint), len, prot, flags)? };
     Ok(Mapping::Hinted { ptr, len })
 }
 
-/// Which limit refused `len` bytes of address space, and the command that lifts it.
+/// Names the limit that refused `len` bytes of address space, and the command that raises it.
 fn reservation_hint(len: u64) -> String {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {

@@ -1,5 +1,5 @@
-//! What records are made of. Memory in RAM is one of seven kinds behind one type, [`Memory`]; a DAX device holds the records
-//! of what is added from it.
+//! Backing stores of records. Records in RAM use one of seven kinds behind one type, [`Memory`]. A
+//! DAX device can hold the records of its own memory.
 //!
 //! | kind | mapped | comes with | goes with | in units of |
 //! | --- | --- | --- | --- | --- |
@@ -38,35 +38,36 @@ pub(crate) use tmpfs::full as tmpfs_is_full;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What backs records that lie in RAM.
+/// The backing store of records in RAM.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum RamBacking {
     /// Private anonymous memory in base pages.
     #[default]
     Anon,
-    /// Private anonymous memory as Linux on x86-64 maps its memory map: each whole, aligned 2 MiB of a populate in a
-    /// transparent huge page, as far as the kernel finds one, and the rest in base pages.
+    /// Private anonymous memory, mapped as Linux on x86-64 maps its memory map. Each aligned 2 MiB
+    /// of a populate uses a transparent huge page if the kernel finds one; the rest uses base
+    /// pages.
     Linux,
-    /// Private anonymous memory in transparent huge pages, as far as the kernel finds some.
+    /// Private anonymous memory, in transparent huge pages where the kernel finds them.
     Thp,
     /// Huge pages of 2 MiB from the hugetlb pool.
     Hugetlb,
     /// An unnamed file on the tmpfs that is mounted at (or holds) this directory.
     Tmpfs(PathBuf),
-    /// The same in transparent huge pages, as far as the kernel finds some.
+    /// Like `Tmpfs`, in transparent huge pages where the kernel finds them.
     TmpfsHuge(PathBuf),
-    /// An unnamed file in this directory of a file system with blocks.
+    /// An unnamed file in this directory, on a file system with blocks such as ext4.
     File(PathBuf),
 }
 
 impl RamBacking {
-    /// [`Linux`](Self::Linux) where the machine has transparent huge pages of 2 MiB, else [`Anon`](Self::Anon). Reads three
-    /// files of sysfs.
+    /// [`Linux`](Self::Linux) if the machine has transparent huge pages of 2 MiB, else
+    /// [`Anon`](Self::Anon). Cost: reads three files of sysfs.
     pub fn like_linux() -> Self {
         if linux::Linux::new().is_ok() { Self::Linux } else { Self::Anon }
     }
 
-    /// Why a device cannot be mapped in the middle of it; `None` if it can.
+    /// Why a device cannot be mapped over part of this backing store; `None` if it can.
     pub fn refuses_devices(&self) -> Option<&'static str> {
         match self {
             Self::Hugetlb => {

@@ -1,4 +1,4 @@
-//! A piece of address space, and what a system call does to it.
+//! A piece of address space, and the system calls that change it.
 
 use super::error::BackingError;
 use crate::units::Stretch;
@@ -7,9 +7,10 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::fs::{self, File};
 
-/// A piece of the address space of one [`Memory`](super::Memory), which alone makes them: replacing or discarding it
-/// touches nobody else's. Whether records lie there that a reader can reach is the caller's affair: they are atomics, and
-/// readers are waited for (see `grace`).
+/// A piece of the address space of one [`Memory`](super::Memory). Only `Memory` creates parts, so
+/// replacing or discarding one affects no other mapping. The caller must ensure that no reader can
+/// reach records there. Records are atomics, and a grace period ends all earlier readers (see
+/// `grace`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     address: *mut c_void,
@@ -19,12 +20,12 @@ pub(super) struct Part {
 
 impl Part {
     /// # Safety
-    /// The piece lies in a mapping of the caller's own, for as long as the part is used.
+    /// The piece is in a mapping that the caller owns for as long as the part is used.
     pub(super) unsafe fn new(address: *mut c_void, offset: u64, len: u64) -> Self {
         Self { address, offset, len }
     }
 
-    /// Bytes from the start of the file behind the range.
+    /// Offset in bytes from the start of the file behind the range.
     pub(super) fn offset(self) -> u64 {
         self.offset
     }
@@ -34,12 +35,12 @@ impl Part {
         self.len
     }
 
-    /// Where it lies, from the base of its [`Memory`](super::Memory).
+    /// Offset and length, in bytes from the base of its [`Memory`](super::Memory).
     pub(super) fn stretch(self) -> Stretch {
         Stretch { offset: self.offset, len: self.len }
     }
 
-    /// A stretch of it.
+    /// The sub-part at `stretch`. Panics if that is not inside this part.
     pub(super) fn within(self, stretch: Stretch) -> Self {
         let inside = self.offset <= stretch.offset && stretch.end() <= self.offset + self.len;
         assert!(inside, "{stretch:?} is outside of {:?}", self.stretch());
@@ -47,7 +48,7 @@ impl Part {
         Self { address, offset: stretch.offset, len: stretch.len }
     }
 
-    /// The whole units (a power of two) that it touches.
+    /// The part rounded out to multiples of `unit` bytes, a power of two.
     ///
     /// # Safety
     /// Its [`Memory`](super::Memory) begins at a multiple of `unit`, and consists of whole units.
@@ -68,7 +69,7 @@ impl Part {
         }
     }
 
-    /// Writes a zero to each page, or finds it there: page tables and all.
+    /// Backs every page, with its page tables, and keeps existing contents (`MADV_POPULATE_WRITE`).
     pub(super) fn populate(self) -> Result<(), BackingError> {
         self.advise(Advice::LinuxPopulateWrite).map_err(|errno| match errno {
             Errno::INVAL => BackingError::NoPopulate,
@@ -76,7 +77,8 @@ impl Part {
         })
     }
 
-    /// Discards by an advice; locked pages, which the kernel will not drop, are unlocked first.
+    /// Discards the memory with an `madvise` call. If that fails, unlocks the pages and tries once
+    /// more, because the kernel does not drop locked pages.
     pub(super) fn discard(self, advice: Advice) -> Result<(), Errno> {
         let Err(first) = self.advise(advice) else { return Ok(()) };
         // SAFETY: the part is the caller's own, and unlocking changes no contents.
@@ -86,7 +88,7 @@ impl Part {
         }
     }
 
-    /// Maps private memory over it, none of it there yet.
+    /// Replaces the part by a private mapping without memory.
     pub(super) fn map_private(self, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         // SAFETY: MAP_FIXED replaces what is the caller's own.
@@ -95,7 +97,7 @@ impl Part {
         self.mapped(mapped, advice)
     }
 
-    /// Maps its place in a file over it.
+    /// Replaces the part by a shared mapping of the file at the same offset.
     pub(super) fn map_shared(self, file: &File, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         let (address, len) = (self.address, self.len as usize);
@@ -106,13 +108,15 @@ impl Part {
 
     fn mapped(self, mapped: Result<*mut c_void, Errno>, advice: Advice) -> Result<(), BackingError> {
         mapped.map_err(|errno| too_many_mappings(errno).unwrap_or(BackingError::populate(self.len, errno)))?;
-        // With the same advice as its neighbours it merges with them into one mapping. EINVAL: there are no huge pages.
+        // The same advice as its neighbours lets the kernel merge it with them. EINVAL means that
+        // the kernel has no huge pages; it is ignored.
         let _ = self.advise(advice);
         Ok(())
     }
 }
 
-/// ENOMEM from a fixed mapping is the limit on their number if the process is at it.
+/// Translates ENOMEM of a fixed mapping to [`BackingError::TooManyMappings`] if the process has
+/// reached `vm.max_map_count`.
 pub(crate) fn too_many_mappings(errno: Errno) -> Option<BackingError> {
     let limit: u64 = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()?;
     let now = fs::read_to_string("/proc/self/maps").ok()?.lines().count() as u64;

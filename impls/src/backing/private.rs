@@ -6,7 +6,7 @@ use super::memory::Medium;
 use super::part::Part;
 use rustix::mm::Advice;
 
-/// Private memory.
+/// Private anonymous memory as a backing store.
 #[derive(Debug)]
 pub(super) struct Private {
     advice: Advice,
@@ -14,15 +14,16 @@ pub(super) struct Private {
 }
 
 impl Private {
-    /// Base pages, whatever the machine's default for huge pages is: records are measured in them.
+    /// Base pages, whatever the system's default for huge pages: the benchmark measures records in
+    /// base pages.
     pub(super) fn in_base_pages() -> Self {
         Self { advice: Advice::LinuxNoHugepage, huge_page: None }
     }
 
-    /// Transparent huge pages, as far as the kernel finds some.
+    /// Transparent huge pages where the kernel finds them.
     ///
     /// # Errors
-    /// The kernel has none, or they are switched off.
+    /// The kernel has no transparent huge pages, or they are disabled.
     pub(super) fn in_huge_pages() -> Result<Self, BackingError> {
         let page = huge::transparent_page("thp")?;
         Ok(Self { advice: Advice::LinuxHugepage, huge_page: Some(page) })
@@ -38,7 +39,7 @@ impl Medium for Private {
         self.huge_page.unwrap_or(self.unit_bytes())
     }
 
-    /// A look at it finds the zero page, or the huge one.
+    /// A read maps the zero page, or the huge zero page.
     fn has_zero_page(&self) -> bool {
         true
     }
@@ -51,7 +52,7 @@ impl Medium for Private {
         part.populate()
     }
 
-    /// What the kernel will not drop on advice goes with its mapping.
+    /// If the kernel refuses the advice, replaces the mapping.
     fn give_back(&self, part: Part) -> Result<(), BackingError> {
         part.discard(Advice::LinuxDontNeed).or_else(|_| self.map(part))
     }

@@ -1,4 +1,4 @@
-//! A file without a name, mapped shared: what tmpfs, hugetlb and files have in common.
+//! An unnamed file, mapped shared: the common part of the tmpfs, hugetlb and file backings.
 
 use super::error::BackingError;
 use super::part::Part;
@@ -8,7 +8,7 @@ use rustix::mm::Advice;
 use std::fs::File;
 use std::path::Path;
 
-/// A sparse file as long as the range that it is mapped to.
+/// A sparse file, as long as the address range that maps it.
 #[derive(Debug)]
 pub(super) struct SharedFile {
     file: File,
@@ -16,7 +16,7 @@ pub(super) struct SharedFile {
 }
 
 impl SharedFile {
-    /// Takes a file; `advice` is the kernel's for its mapping.
+    /// Wraps a file. `advice` is applied with `madvise` to each mapping of it.
     pub(super) fn new(file: File, advice: Advice) -> Self {
         Self { file, advice }
     }
@@ -25,12 +25,13 @@ impl SharedFile {
         part.map_shared(&self.file, self.advice)
     }
 
-    /// Reserves blocks, so that a full file system says so: populating would say EFAULT, and writing end in SIGBUS.
+    /// Reserves blocks, so that a full file system returns ENOSPC. Otherwise a populate would
+    /// return EFAULT, and a write would raise SIGBUS.
     pub(super) fn reserve_blocks(&self, part: Part) -> Result<(), Errno> {
         reserve_blocks(&self.file, part.offset(), part.len())
     }
 
-    /// Makes a hole in the file and in its mappings.
+    /// Punches a hole in the file, and drops its pages from all mappings.
     pub(super) fn give_back(&self, part: Part) -> Result<(), BackingError> {
         if part.discard(Advice::LinuxRemove).is_ok() {
             return Ok(());
@@ -44,7 +45,7 @@ impl SharedFile {
     }
 }
 
-/// Reserves blocks of a file, as long as it is.
+/// Reserves blocks for a range of a file, in bytes, without changing its length.
 pub(crate) fn reserve_blocks(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len) {
@@ -54,7 +55,7 @@ pub(crate) fn reserve_blocks(file: &File, offset: u64, len: u64) -> Result<(), E
     }
 }
 
-/// Gives blocks of a file back.
+/// Releases the blocks of a range of a file, in bytes, without changing its length.
 pub(super) fn punch_hole(file: &File, offset: u64, len: u64) -> Result<(), Errno> {
     loop {
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -65,7 +66,8 @@ pub(super) fn punch_hole(file: &File, offset: u64, len: u64) -> Result<(), Errno
     }
 }
 
-/// Makes a file `len` bytes long, all of it a hole. Beyond the user's limit on files the kernel would send SIGXFSZ.
+/// Sets a file's length to `len` bytes without allocating blocks. It checks the user's file size
+/// limit first, because above it the kernel would send SIGXFSZ.
 pub(super) fn set_len(file: &File, len: u64, dir: &Path) -> Result<(), BackingError> {
     let too_long = |reason| BackingError::TooLong { dir: dir.display().to_string(), len, reason };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;

@@ -16,7 +16,7 @@ use thiserror::Error;
 /// `TMPFS_MAGIC` of `include/uapi/linux/magic.h`.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Why there is no file on a tmpfs.
+/// Why a file could not be created on a tmpfs.
 #[derive(Debug, Error)]
 pub enum TmpfsError {
     /// The directory is on another kind of file system.
@@ -25,9 +25,9 @@ pub enum TmpfsError {
     /// The directory or the file could not be opened.
     #[error("cannot make a file on the tmpfs at {}: {source}; name a directory of a tmpfs that you may write to, e.g. /dev/shm", dir.display())]
     Io {
-        /// The directory.
+        /// The directory as the caller named it.
         dir: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
 }
@@ -37,15 +37,16 @@ fn is_tmpfs(fs: &StatFs) -> bool {
     fs.f_type as i64 == TMPFS_MAGIC
 }
 
-/// Is a file on a tmpfs? One that cannot be asked is taken for none.
+/// Whether a file is on a tmpfs; false if its file system cannot be queried.
 pub(super) fn is_on_tmpfs(file: &File) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|fs| is_tmpfs(&fs))
 }
 
-/// A sparse file of `len` bytes without a name, on the tmpfs of `dir`. It takes no memory until blocks are reserved.
+/// Creates an unnamed sparse file of `len` bytes on the tmpfs of `dir`. It takes no memory until
+/// blocks are reserved.
 ///
 /// # Errors
-/// `dir` is not on a tmpfs, or the file cannot be made there.
+/// `dir` is not on a tmpfs, or the file cannot be created there.
 pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
     let io = |errno: Errno| TmpfsError::Io { dir: dir.to_owned(), source: errno.into() };
     if !is_tmpfs(&rustix::fs::statfs(dir).map_err(io)?) {
@@ -57,7 +58,7 @@ pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
     Ok(file)
 }
 
-/// A file on a tmpfs.
+/// An unnamed file on a tmpfs, as backing store.
 #[derive(Debug)]
 pub(super) struct Tmpfs {
     file: SharedFile,
@@ -66,19 +67,19 @@ pub(super) struct Tmpfs {
 }
 
 impl Tmpfs {
-    /// In base pages.
+    /// Creates a file of `len` bytes that uses base pages.
     ///
     /// # Errors
-    /// No file there.
+    /// The file cannot be created.
     pub(super) fn in_base_pages(dir: &Path, len: u64) -> Result<Self, BackingError> {
         let file = SharedFile::new(unnamed_tmpfs_file(dir, len)?, Advice::LinuxNoHugepage);
         Ok(Self { file, dir: dir.to_owned(), huge_page: None })
     }
 
-    /// In transparent huge pages, as far as the kernel finds some.
+    /// Creates a file of `len` bytes that uses transparent huge pages where the kernel finds them.
     ///
     /// # Errors
-    /// No file there, or the tmpfs has no huge pages.
+    /// The file cannot be created, or the tmpfs does not allow huge pages.
     pub(super) fn in_huge_pages(dir: &Path, len: u64) -> Result<Self, BackingError> {
         let file = SharedFile::new(unnamed_tmpfs_file(dir, len)?, Advice::LinuxHugepage);
         match huge::tmpfs_refuses_huge_pages(dir) {
@@ -95,7 +96,7 @@ impl Tmpfs {
     }
 }
 
-/// A tmpfs without room.
+/// The error for a tmpfs with less than `len` bytes free.
 pub(crate) fn full(place: &str, len: u64, huge: bool) -> BackingError {
     let backing = if huge { "tmpfs-huge" } else { "tmpfs" };
     BackingError::Full { place: place.to_owned(), len, mend: "enlarge it (mount -o remount,size=…)", backing }
@@ -110,7 +111,7 @@ impl Medium for Tmpfs {
         self.huge_page.unwrap_or(self.unit_bytes())
     }
 
-    /// A look at a hole would take a page, or end in SIGBUS on a full tmpfs.
+    /// Reading a hole would allocate a page, or raise SIGBUS on a full tmpfs.
     fn has_zero_page(&self) -> bool {
         false
     }
@@ -124,8 +125,8 @@ impl Medium for Tmpfs {
             self.reserve_blocks(part)?;
             return part.populate();
         }
-        // Reserving blocks knows nothing of the mapping's advice and takes base pages where the mount says huge=advise. So
-        // it only says why populating failed.
+        // Reserving blocks ignores the mapping's advice and takes base pages on a mount with
+        // huge=advise. So it is used only to find out why populating failed.
         part.populate().or_else(|error| self.reserve_blocks(part).and(Err(error)))
     }
 

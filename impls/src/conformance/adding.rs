@@ -5,18 +5,18 @@ use crate::fault::{Faults, Seam};
 use crate::rules::Rules;
 use crate::section::*;
 
-/// The state of T-11: four sub-sections of section 1, from the tenth on.
+/// The state of T-11: four sub-sections of section 1, starting with the tenth.
 pub(super) fn four_in_section_1<L: Hotplug>(layout: &L) -> Check {
     add(layout, range(s::<L>() + 10 * u::<L>(), 4 * u::<L>())).map_err(text)
 }
 
-/// The state of T-12: two more.
+/// The state of T-12: that of T-11 with two more sub-sections.
 pub(super) fn six_in_section_1<L: Hotplug>(layout: &L) -> Check {
     four_in_section_1(layout)?;
     add(layout, range(s::<L>() + 14 * u::<L>(), 2 * u::<L>())).map_err(text)
 }
 
-/// A layout whose allocations can be made to fail.
+/// A layout with fault injection.
 fn with_faults<L: Memmap>() -> Result<(L, Faults), String> {
     let faults = Faults::planned();
     let store = RecordStore { faults: faults.clone(), ..store() };
@@ -62,7 +62,7 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     let flags = flags(&layout, 1);
     let taint = if <L::Rules as Rules>::SET.taints_mixed_sections { SECTION_TAINT_ZONE_DEVICE } else { 0 };
     check!(flags == SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint, "flags {flags:#x}");
-    // The word holds the address that the record of pfn 0 would have.
+    // The word contains the address that the record of pfn 0 would have.
     let word = layout.section_state(1).map_or(0, |state| state.section_mem_map & SECTION_MAP_MASK);
     let reader = layout.reader();
     let page = reader.valid_to_page(Pfn(added.start())).ok_or("not valid")?;
@@ -101,7 +101,8 @@ pub(super) fn t_14_add_across_two_sections<L: Hotplug + Inspect + SectionFlags>(
     Ok(())
 }
 
-/// Stated against the unit in which records are backed (base pages here): what is accounted is what the parts need.
+/// In terms of the unit in which records are backed (base pages here): the account matches what the
+/// parts need.
 pub(super) fn t_15_parts_and_a_whole_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let layout = boot::<L>(&BootMap::default())?;
     let added = range(s::<L>() + 32 * u::<L>(), 2 * s::<L>());
@@ -131,7 +132,7 @@ pub(super) fn t_17_no_memory_for_usage_or_root<L: Hotplug + Inspect + SectionFla
 pub(super) fn t_18_no_memory_for_records<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let (layout, faults) = with_faults::<L>()?;
     let added = range(s::<L>(), granule::<L>());
-    // Records in RAM, whatever the layout could do.
+    // Records in RAM, even if the layout could store them on a device.
     faults.fail(Seam::Records, 0);
     let in_ram = || layout.add(added, &AddParams::default(), &mut ());
     refused(&layout, "adding without memory for records", ENOMEM, in_ram)?;
@@ -161,7 +162,7 @@ pub(super) fn t_20_whole_section_over_what_is_there<L: Hotplug + Inspect + Secti
     refused(&layout, "adding a section over a whole boot section", EEXIST, || add(&layout, range(0x100000, s)))
 }
 
-/// The last granule of section 4 is there when sections 3 and 4 are added.
+/// The last granule of section 4, which is present when sections 3 and 4 are added.
 fn last_of_section_4<L: Hotplug>() -> PfnRange {
     range(5 * s::<L>() - granule::<L>(), granule::<L>())
 }
@@ -200,7 +201,7 @@ pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_:
     let before = record_bytes(&layout);
     let how = params::<L>(the_device(), layout.backed())?;
     let altmap_used = || how.altmap.as_ref().map_or(0, |altmap| altmap.used().alloc);
-    // The part in the boot section alone takes nothing.
+    // The part in the boot section needs no memory.
     let in_boot_section = range(0x1fc000, 0x4000);
     layout.add(in_boot_section, &params::<L>(in_boot_section, layout.backed())?, &mut ()).map_err(text)?;
     check!(record_bytes(&layout) == before, "records of a boot section were populated again");
@@ -234,7 +235,7 @@ pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_:
 pub(super) fn t_25_two_regions_share_a_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let regions = [range(0x187c000, 0x3f00000), range(0x577c000, 0x3f00000)];
     let edges = regions.map(|region| [region.start(), region.end() - 1].map(L::Geometry::section_nr));
-    // 7.9 GiB of records: the sections at the edges have some.
+    // The records would take 7.9 GiB, so only the sections at the edges are backed.
     let backed = BackedSections::only(edges.into_iter().flatten());
     let layout = boot_with::<L>(&BootMap::default(), RecordStore { backed, ..store() })?;
     for region in regions {
@@ -258,7 +259,7 @@ pub(super) fn t_26_beyond_the_physical_space<L: Hotplug + Inspect + SectionFlags
         refused(&layout, format!("adding {range}"), ERANGE, adding)?;
     }
     check!(layout.accounting().roots == 0, "a root was made");
-    // The last pages that there can be.
+    // The last pages of the physical address space.
     add(&layout, range(top - unit, unit)).map_err(text)?;
     check!(valid(&layout, top - 1) && !valid(&layout, top), "the last page of the space");
     let first = layout.reader().next_valid_pfn(Pfn(0), Pfn(u64::MAX));

@@ -6,16 +6,16 @@ use crate::machine::{PagemapKind, PagemapSpec};
 use crate::placement::{OnDevice, WholeSections};
 use crate::rules::Before;
 
-/// Pages of 2 MiB.
+/// Number of pages in 2 MiB.
 const BLOCK: u64 = 512;
 
-/// An altmap at 4 GiB with two pages for the info block.
+/// An altmap at 4 GiB with two pages for the info block and `free` pages for records.
 fn altmap<L: Memmap>(free: u64) -> Result<Altmap, String> {
     let base = 0x100000;
     Altmap::new::<L::Geometry>(device::<L>(range(base, free + 2))?, base, 2, free).map_err(text)
 }
 
-/// A block that cannot be had, and the counts stay.
+/// Checks that a block is refused and the counts do not change.
 fn not_served(altmap: &Altmap, nr_pages: u64) -> Check {
     let before = altmap.used();
     check!(altmap.alloc_block(nr_pages).is_none(), "a block of {nr_pages} pages was served");
@@ -45,7 +45,8 @@ pub(super) fn t_44_block_is_aligned<L: Memmap>(_: &Held) -> Check {
     Ok(())
 }
 
-/// The kernel asks in bytes and refuses 5000 of them; here a block is whole pages by type.
+/// The kernel's request is in bytes, and 5000 of them are refused. Here a block is a number of
+/// pages by type.
 pub(super) fn t_45_odd_sizes<L: Memmap>(_: &Held) -> Check {
     let altmap = altmap::<L>(64)?;
     let odd = altmap.alloc_block(3);
@@ -75,13 +76,13 @@ pub(super) fn t_46_altmap_must_fit_its_range<L: Hotplug + Inspect + SectionFlags
     let too_large = how(added.nr_pages() - 1)?;
     refused(&layout, "an altmap one page too large", EINVAL, || layout.add(added, &too_large, &mut ()))?;
     check!(too_large.altmap.is_some_and(|altmap| altmap.used().alloc == 0), "a failed addition took pages");
-    // A refused addition does not make the altmap the layout's.
+    // A refused addition does not bind the altmap to the layout.
     add(&layout, added).map_err(text)?;
     let wanted = how(64)?;
     refused(&layout, "adding what is there", EEXIST, || layout.add(added, &wanted, &mut ()))?;
     let other = boot::<L>(&BootMap::default())?;
     other.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that nobody uses: {error}"))?;
-    // Nor does it stay another's once all has come back.
+    // Nor does it stay bound once all its pages have been returned.
     remove(&layout, added).map_err(text)?;
     remove(&other, added).map_err(text)?;
     layout.add(added, &wanted, &mut ()).map_err(|error| format!("with an altmap that was used: {error}"))
@@ -104,8 +105,8 @@ pub(super) fn t_47_x86_takes_whole_sections<L: Hotplug + Inspect + SectionFlags>
     Ok(())
 }
 
-/// A namespace of 1 GiB whose data begins at 18 MiB, so that its records fit 8 sections, before and after its place moves by
-/// 64 MiB: the failure F3 of the cover letter.
+/// A namespace of 1 GiB whose data begins at 18 MiB, so that its records fit 8 sections. It is
+/// tested before and after its start moves by 64 MiB: failure F3 of the cover letter.
 pub(super) fn t_48_shifted_namespace<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     type ByWholeSections<G> = Subsection<G, Before, OnDevice<WholeSections>>;
     let pages = 1 << 18;
@@ -127,7 +128,7 @@ pub(super) fn t_48_shifted_namespace<L: Hotplug + Inspect + SectionFlags>(_: &He
     check!(ninth.is_none(), "there is room for a ninth block");
     remove(&layout, in_place).map_err(text)?;
 
-    // Before the series the mapping was rounded to 9 sections, of which the altmap serves 8.
+    // Before the series the mapping was rounded to 9 sections, and the altmap has room for 8.
     let shifted = range(in_place.start() + shift, pages);
     let rounded = shifted.round_out(s::<L>());
     let before_the_series = boot::<ByWholeSections<L::Geometry>>(&BootMap::default())?;

@@ -1,5 +1,5 @@
-//! What is promised beyond single cases: random operations against the oracle (T-39), the walk (T-70), and that whatever is
-//! refused, or fails, changes nothing.
+//! Guarantees beyond single cases: random operations agree with the oracle (T-39), walks (T-70),
+//! and every refused or failed change leaves no trace.
 
 use super::adding::six_in_section_1;
 use super::*;
@@ -79,7 +79,7 @@ pub(super) fn refusals_change_nothing<L: Hotplug + Inspect + SectionFlags>(_: &H
         (range(u64::MAX - 1, 1), ERANGE),
     ];
     for (range, errno) in adds {
-        // Without an altmap: the range is refused whatever its records would lie on.
+        // Without an altmap, because the range is refused wherever its records would be stored.
         refused(&layout, format!("adding {range}"), errno, || layout.add(range, &AddParams::default(), &mut ()))?;
     }
     let removes = [
@@ -93,7 +93,7 @@ pub(super) fn refusals_change_nothing<L: Hotplug + Inspect + SectionFlags>(_: &H
     for (range, errno) in removes {
         refused(&layout, format!("removing {range}"), errno, || remove(&layout, range))?;
     }
-    // Nor the records.
+    // The records are unchanged too.
     let mut oracle = Oracle::boot(&small_machine());
     oracle.add(range(start, unit));
     agree(&layout, &oracle)
@@ -116,7 +116,7 @@ pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + 
         let last = Pfn(added.end() - 1);
         let page = reader.valid_to_page(last).ok_or("the page is gone")?;
         let remover = scope.spawn(|| remove(&layout, added).map_err(|e| e.to_string()));
-        // The bits go at once, the memory stays as long as the reader does.
+        // The bits are cleared at once; the memory stays as long as the reader lives.
         while reader.pfn_valid(Pfn(added.start())) && !remover.is_finished() {
             std::thread::yield_now();
         }
@@ -131,7 +131,8 @@ pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + 
     layout.synchronize().map_err(|e| e.to_string())
 }
 
-/// While another thread's removal waits for our reader, we may look, but changing anything would wait for ourselves.
+/// While a removal on another thread waits for this thread's reader, reads still work, but any
+/// change would wait for itself and must be refused.
 fn writers_under_a_waiting_removal_are_told<L: Hotplug + Inspect>(layout: &L, added: PfnRange) -> Check {
     std::thread::scope(|scope| {
         let reader = layout.reader();
@@ -140,7 +141,8 @@ fn writers_under_a_waiting_removal_are_told<L: Hotplug + Inspect>(layout: &L, ad
             std::thread::yield_now();
         }
         let elsewhere = range(added.end(), added.nr_pages());
-        // The bits have gone, and the removal stands still: what is seen from here on is what it leaves while it waits.
+        // The bits are cleared and the removal is waiting: from here on the state during that wait
+        // is observed.
         std::thread::sleep(std::time::Duration::from_millis(5));
         let plain = AddParams::default();
         let adding = refused(layout, "adding", EDEADLK, || layout.add(elsewhere, &plain, &mut ()));
@@ -174,7 +176,7 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
 pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let budget = RecordBudget::new(5 << 20);
     let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..store() })?;
-    // Records of 6 MiB: the third section finds no room.
+    // Records of 6 MiB: the third section does not fit.
     let three = range(L::Geometry::section_start(40), 3 * L::Geometry::PAGES_PER_SECTION);
     let mut said = String::new();
     refused(&layout, "adding beyond the limit", ENOMEM, || {
@@ -194,8 +196,9 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
     let booted = layout.accounting();
     let unit = granule::<L>();
     let per_section = L::Geometry::PAGES_PER_SECTION / unit;
-    // From the last boot section on, so that early sections are extended and emptied too. Whole sections of which boot
-    // memory fills a part are one thing to a layout without sub-sections and another to the oracle.
+    // From the last boot section on, so that early sections are extended and emptied too. A section
+    // that boot memory fills only in part differs between a layout without sub-sections and the
+    // oracle.
     let last = L::Geometry::section_nr(map.end_pfn() - 1);
     let base = L::Geometry::section_start(if per_section > 1 { last } else { last + 1 });
     let nr_granules = 4 * per_section.max(4) + per_section + 2;
@@ -262,9 +265,10 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
     Ok(())
 }
 
-/// What an operation does with allocations: each of them may fail, and then everything is what it was.
+/// Makes each allocation of an operation fail in turn; the operation must then leave no trace.
 pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
-    // Over two borders, with a part before and after where there can be parts; a usage is there already in the middle.
+    // Across two section boundaries, beginning and ending inside a section if the layout supports
+    // it. The section in the middle already has a usage.
     let (s, unit) = (s::<L>(), granule::<L>());
     let over_borders = match unit < s {
         true => range(9 * s - 4 * unit, s + 8 * unit),
@@ -311,7 +315,8 @@ pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: 
     Ok(())
 }
 
-/// The same in the kernel's mode: the sections before the failing one stay, and the failing one is what it was. What stayed.
+/// The same in [`AddMode::Faithful`]: the sections before the failing one stay, and the failing one
+/// is unchanged. Returns what stayed.
 fn faithful_failure_keeps_whole_parts<L: Hotplug + Inspect>(
     layout: &L,
     faults: &Faults,
@@ -337,7 +342,7 @@ fn faithful_failure_keeps_whole_parts<L: Hotplug + Inspect>(
     Ok(kept)
 }
 
-/// Refusals of the machine's front, each with its error number and without a trace.
+/// Refusals by the machine's interface, each with its error number and without a trace.
 pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     const E2BIG: i32 = 7;
     let (s, top) = (s::<L>(), L::Geometry::NR_PFNS);
@@ -372,7 +377,7 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
         (vec![range(16 * s, s), range(32 * s, 0)], PagemapKind::Generic, EINVAL),
     ];
     let private = (vec![range(16 * s, s)], PagemapKind::Private { has_owner: false }, EINVAL);
-    // Of two ranges the second is RAM: the first does not stay.
+    // The second of two ranges is RAM, so the first must not stay either.
     let second_is_ram = (vec![range(16 * s, s), range(s, s)], PagemapKind::Generic, 6);
     let second_overlaps = (vec![range(16 * s, 2 * s), range(17 * s, s)], PagemapKind::Generic, 16);
     for (ranges, kind, errno) in over.into_iter().chain([private, second_is_ram, second_overlaps]) {
@@ -388,9 +393,9 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     let private = machine.memremap_pages(private).map_err(text)?;
     check!(machine.max_pfn().map_err(text)? == 2 * s, "max_pfn is {:#x}", machine.max_pfn().map_err(text)?);
     machine.memunmap_pages(&private).map_err(text)?;
-    // With a reader on this thread every change is refused, and so is taking down a mapping.
+    // With a reader on this thread every change is refused, and so is removing a mapping.
     let pagemap = machine.memremap_pages(PagemapSpec::device(range(16 * s, s))).map_err(text)?;
-    // An empty mapping at its start does not take its place.
+    // An empty mapping at the same start does not replace it.
     let empty = PagemapSpec::device(range(16 * s, 0));
     refused(&machine, "mapping nothing at a mapping", EINVAL, || machine.memremap_pages(empty))?;
     let before = machine.digest().map_err(text)?;
@@ -412,7 +417,8 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     Ok(())
 }
 
-/// What the machine claims takes in nothing that is named in a part of it: RAM could not be released block by block.
+/// A range that the machine claims must not contain a named resource, or RAM could not be released
+/// block by block.
 fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let machine = machine::<L>(&BootMap::default())?;
@@ -424,7 +430,7 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let (over, plain) = (range(8 * s, 2 * s), AddMemory::default());
     refused(&machine, "adding RAM over a window", EEXIST, || machine.add_memory(over, &plain))?;
     refused(&machine, "mapping over a window", EBUSY, || machine.memremap_pages(PagemapSpec::device(over)))?;
-    // Inside a window RAM goes block by block.
+    // Inside a window, RAM is released block by block.
     machine
         .insert_resource(Resource::new(range(16 * s, 4 * s), ResourceKind::Window, "CXL Window 1", false))
         .map_err(text)?;
@@ -433,7 +439,8 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let resources = machine.resources().map_err(text)?;
     let nr_pages = resources.nr_pages(range(16 * s, 4 * s), ResourceKind::SystemRam);
     check!(nr_pages == 2 * s, "{nr_pages:#x} pages of RAM in the window");
-    // RAM that only has a name is no window for RAM to be cut out of, and no RAM of a block.
+    // A named RAM resource is neither a window from which RAM can be released, nor the RAM of a
+    // block.
     let named = Resource::new(range(32 * s, 4 * s), ResourceKind::SystemRam, "a name", false);
     machine.insert_resource(named).map_err(text)?;
     for block in [32, 33] {
@@ -444,7 +451,7 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     name_in_a_hole_is_no_ram::<L>()
 }
 
-/// Boot memory ends in the middle of a block, and the rest is called RAM by somebody.
+/// Boot memory ends in the middle of a block, and another resource names the rest RAM.
 fn name_in_a_hole_is_no_ram<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let machine = machine::<L>(&boot_map(&[(s, s + s / 2)]))?;
@@ -457,7 +464,7 @@ fn name_in_a_hole_is_no_ram<L: Hotplug + Inspect + SectionFlags>() -> Check {
     refused(&machine, "offlining what is named RAM", EINVAL, || machine.write_state(1, "offline"))
 }
 
-/// A mapping of two ranges, where a range has no memory for its records.
+/// A mapping of two ranges, one of which gets no memory for its records.
 fn second_range_fails<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let faults = Faults::planned();
@@ -479,8 +486,8 @@ fn second_range_fails<L: Hotplug + Inspect + SectionFlags>() -> Check {
     machine.memremap_pages(spec).map(drop).map_err(text)
 }
 
-/// RAM of several blocks that hold their own records, where one of them fails: the blocks before it are undone with the altmaps
-/// they were added with (B-28).
+/// RAM of several blocks that hold their own records, where one block fails. The blocks before it
+/// must be undone with the altmaps that they were added with (B-28).
 fn own_records_fail_halfway<L: Hotplug + Inspect + SectionFlags>() -> Check {
     if !L::CAPS.records_on_device.any() {
         return Ok(());

@@ -42,7 +42,8 @@ pub(super) fn t_53_ram_comes_in_blocks<L: Hotplug + Inspect + SectionFlags>(_: &
     Ok(())
 }
 
-/// The scene in the comments of the series: 16 MiB in a block, put online by a kernel without a check at the front.
+/// The scenario in the comments on the series: 16 MiB in a memory block that only a kernel without
+/// checks at its hotplug interface would register. The block must stay offline.
 pub(super) fn t_54_block_that_is_not_whole_stays_offline<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let machine = machine::<L>(&BootMap::default())?;
     let forced = range(8 * s::<L>() + 16 * u::<L>(), 8 * u::<L>());
@@ -58,7 +59,7 @@ pub(super) fn t_54_block_that_is_not_whole_stays_offline<L: Hotplug + Inspect + 
     let reader = machine.layout().reader();
     check!(machine.pfn_to_online_page(&reader, Pfn(forced.start())).is_none(), "its pages are online");
     drop(reader);
-    // Nor below the front.
+    // Onlining the section in the layout itself, below the machine's interface, is refused too.
     let whole = range(8 * s::<L>(), s::<L>());
     refused(&machine, "onlining the section itself", EINVAL, || machine.layout().set_online(whole, true))
 }
@@ -78,14 +79,14 @@ pub(super) fn t_55_block_with_holes_stays_online<L: Hotplug + Inspect + SectionF
     block_of_two_nodes_stays_online::<L>()
 }
 
-/// Zones are of one node, and a block goes offline from one zone.
+/// A zone belongs to one node, and a block can only go offline from a single zone.
 fn block_of_two_nodes_stays_online<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let on = |node, start, nr_pages| BootRange { range: range(start, nr_pages), node };
     let map = BootMap::new([on(0, s, s / 2), on(1, s + s / 2, s / 2), on(1, 2 * s, s)]).map_err(text)?;
     let machine = machine::<L>(&map)?;
     refused(&machine, "offlining two nodes", EINVAL, || machine.write_state(1, "offline"))?;
-    // The zone of node 1 shrinks to its half of the shared block, and no further.
+    // The zone of node 1 shrinks to its half of the shared block, but no further.
     machine.write_state(2, "offline").map_err(text)?;
     let spans = [0, 1].map(|node| machine.zone((node, Zone::Normal)).map(|zone| (zone.span.start, zone.span.spanned)));
     let spans = spans.into_iter().collect::<Result<Vec<_>, _>>().map_err(text)?;

@@ -1,4 +1,4 @@
-//! Cases of geometry and of memory that is there at boot: T-01, T-02, T-04, T-06 to T-09.
+//! Cases of geometry and of boot memory: T-01, T-02, T-04, T-06 to T-09.
 
 use super::*;
 use crate::page::Zone;
@@ -73,7 +73,7 @@ pub(super) fn t_06_round_trips<L: Memmap>(_: &Held) -> Check {
         let back = unsafe { reader.page_to_pfn(page.into()) };
         check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
         if !L::CAPS.page_to_pfn_reads_record {
-            // One array: the address is the base and 64 bytes a page.
+            // A single array: the address is the base plus 64 bytes per pfn.
             let base_now = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of(pfn.0));
             check!(*base.get_or_insert(base_now) == base_now, "the record of {pfn} is not at base + 64 * pfn");
         }
@@ -92,7 +92,7 @@ pub(super) fn t_07_boot_range_that_ends_inside_a_section<L: Hotplug + Inspect + 
     check!(machine.pfn_to_online_page(&reader, hole).is_none(), "the hole is online");
     check!(machine.pfn_to_online_page(&reader, Pfn(0x1fbfff)).is_some(), "the last page of RAM is not online");
     drop(reader);
-    // A boot section has all its records, also those of its hole (B-12).
+    // A boot section has all its records, including those of its holes (B-12).
     match held.early_is_whole {
         true => all_readable(layout, range(0x1f8000, s::<L>())),
         false => all_readable(layout, range(0x1f8000, s::<L>() / 2)),

@@ -1,8 +1,9 @@
-//! Cases of readers beside a writer: T-40 to T-42.
+//! Cases with readers concurrent with a writer: T-40 to T-42.
 //!
-//! A writer toggles memory and dwells between; readers look on. Index and records are atomics, so no tool and no crash tells a
-//! record that is not ready from one that is: the check word does, which names its pfn and its life. Threads are plain (spawn
-//! and join) and print nothing, so that sanitizers have nothing but the layout to look at.
+//! A writer adds and removes memory and pauses in between, while readers check it. Index and
+//! records are atomics, so neither a tool nor a crash reveals a record that is not ready. The check
+//! word does: it names the record's pfn and life. Threads are plain (spawn and join) and print
+//! nothing, so that sanitizers only see the layout.
 
 use super::*;
 use crate::page::Life;
@@ -10,20 +11,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Reads of a valid record without which a case has shown nothing.
+/// Minimum number of reads of valid records for a case to be conclusive.
 const VALID_READS: u64 = 10_000;
-/// Toggles likewise.
+/// Minimum number of toggles for a case to be conclusive.
 const TOGGLES: u64 = 50;
-/// How long a case may take to get there.
+/// Time limit for reaching these numbers.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two toggles, so that readers see both states.
+/// Pause between two toggles, so that readers see both states.
 const DWELL: Duration = Duration::from_micros(100);
 
-/// What one batch of a reader found: how often a record was valid, and ready.
+/// One batch of reads; returns how many valid and ready records it found.
 trait Batch<L>: Fn(&L, PfnRange) -> Result<u64, String> + Clone + Send + 'static {}
 impl<L, B: Fn(&L, PfnRange) -> Result<u64, String> + Clone + Send + 'static> Batch<L> for B {}
 
-/// Readers that look on until they are told to stop, or see something wrong.
+/// Reader threads that run until they are told to stop or find an error.
 struct Onlookers {
     stop: Arc<AtomicBool>,
     valid_reads: Arc<AtomicU64>,
@@ -31,7 +32,7 @@ struct Onlookers {
 }
 
 impl Onlookers {
-    /// As many as there are processors, less one for the writer.
+    /// Starts one reader per CPU, less one for the writer.
     fn begin<L: Memmap>(layout: &Arc<L>, seen: PfnRange, batch: impl Batch<L>) -> Self {
         let (stop, valid_reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let nr = thread::available_parallelism().map_or(1, |nr| nr.get() - 1).clamp(1, 8);
@@ -49,7 +50,7 @@ impl Onlookers {
         Self { stop, valid_reads, threads }
     }
 
-    /// Enough was seen, or one of them has stopped by itself.
+    /// True once enough was read, or a reader has stopped by itself.
     fn done(&self) -> bool {
         self.valid_reads.load(Ordering::Relaxed) >= VALID_READS || self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -65,9 +66,9 @@ impl Onlookers {
     }
 }
 
-/// Toggles `toggled` under the eyes of readers of `seen` until they have seen enough.
+/// Adds and removes `toggled` while readers check `seen`, until they have read enough.
 fn toggle<L: Hotplug>(layout: &Arc<L>, toggled: PfnRange, seen: PfnRange, batch: impl Batch<L>) -> Check {
-    // One device for all lives, so that an earlier life's records are still on it.
+    // The same device each time, so that records of earlier lives are still on it.
     let device = if L::CAPS.records_on_device.any() { Some(device::<L>(toggled)?) } else { None };
     let onlookers = Onlookers::begin(layout, seen, batch);
     let began = Instant::now();
@@ -96,7 +97,8 @@ fn toggle_once<L: Hotplug>(layout: &L, toggled: PfnRange, device: Option<&Arc<Da
     Ok(())
 }
 
-/// The life of a record that must be ready; `None` for one that was never to be initialised.
+/// The life of a record that must be ready; `None` for one that is never initialised. The error
+/// says what is wrong with the record.
 fn life<L: Memmap>(page: &Page, pfn: Pfn) -> Result<Option<Life>, String> {
     match page.identity() {
         _ if page.is_of(pfn) => Ok(Some(page.identity().1)),
@@ -105,19 +107,19 @@ fn life<L: Memmap>(page: &Page, pfn: Pfn) -> Result<Option<Life>, String> {
     }
 }
 
-/// Some page frames of a range, of every part of it.
+/// A sample of the page frames of a range, from every part of it.
 fn some(seen: PfnRange) -> impl Iterator<Item = Pfn> {
     (seen.start()..seen.end()).step_by((seen.nr_pages() / 16).max(1) as usize).map(|pfn| Pfn(pfn + 5))
 }
 
-/// The lives of memory that is there.
+/// The lives of the records of memory that is present.
 fn lives<L: Memmap>(layout: &L, seen: PfnRange) -> Result<Vec<Option<Life>>, String> {
     let reader = layout.reader();
     let life_of = |pfn| life::<L>(reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?, pfn);
     some(seen).map(life_of).collect()
 }
 
-/// What is there is ready, and stays what it is as long as the reader lives.
+/// Checks that valid records are ready, and do not change while the reader lives.
 fn there_or_not<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
     let reader = layout.reader();
     let mut lives = Vec::with_capacity(32);
@@ -126,7 +128,7 @@ fn there_or_not<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
             lives.push((page, pfn, life::<L>(page, pfn)?));
         }
     }
-    // Long enough for a writer that does not wait to take them away.
+    // Long enough for a writer that does not wait to release them.
     (0..200).for_each(|_| std::hint::spin_loop());
     for &(page, pfn, before) in &lives {
         let after = life::<L>(page, pfn)?;
@@ -140,7 +142,8 @@ fn check_lives(pfn: Pfn, before: Option<Life>, after: Option<Life>) -> Check {
     Ok(())
 }
 
-/// The usage of the section may go at any time; it is asked again and again, and what it says is there is ready.
+/// The usage of the section may be freed at any time. Validity is checked repeatedly, and valid
+/// records must be ready.
 fn asked_often<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
     let reader = layout.reader();
     let mut valid_reads = 0;
@@ -175,7 +178,8 @@ pub(super) fn t_41_toggled_memory_is_never_seen_half<L: Hotplug + Inspect + Sect
     toggled_is_never_seen_half::<L>()
 }
 
-/// In a live section where there can be one: there the kernel itself is weaker (D-1, D-2).
+/// In a live section if the layout supports it: there the kernel's own guarantee is weaker (D-1,
+/// D-2).
 fn toggled_is_never_seen_half<L: Hotplug + Inspect>() -> Check {
     let layout = Arc::new(boot::<L>(&BootMap::default())?);
     let (start, unit) = (8 * s::<L>(), granule::<L>());
@@ -206,7 +210,7 @@ mod tests {
     use crate::placement::InMemory;
     use crate::rules::{RuleSet, Rules};
 
-    /// The kernel's order in a live section: the bit, then the records (D-1).
+    /// The kernel's order in a live section: first the bit, then the records (D-1).
     #[derive(Clone, Copy, Debug, Default)]
     struct PublishFirst;
 
@@ -216,7 +220,7 @@ mod tests {
         const SET: RuleSet = RuleSet { populate_first: false, ..RuleSet::MERGED };
     }
 
-    /// The kernel's way to take records away: at once (D-2).
+    /// The kernel's removal of records: at once, without a grace period (D-2).
     #[derive(Clone, Copy, Debug, Default)]
     struct NoGrace;
 
@@ -226,7 +230,8 @@ mod tests {
         const SET: RuleSet = RuleSet { grace_for_records: false, ..RuleSet::MERGED };
     }
 
-    /// A twin is wrong only where a reader and its writer meet, which is likely, not certain: several tries.
+    /// A twin misbehaves only when a reader and its writer meet, which is likely but not certain;
+    /// hence several tries.
     fn is_caught<R: Rules>() -> String {
         let caught = (0..20).find_map(|_| toggled_is_never_seen_half::<Subsection<X86_64, R, InMemory>>().err());
         caught.expect("readers did not notice in 20 tries")
@@ -244,7 +249,7 @@ mod tests {
         assert!(caught.contains("the record of"), "{caught}");
     }
 
-    /// T-40 to T-42 as a test of their own: `scripts/sanitize` runs it.
+    /// T-40 to T-42 as a separate test, which `scripts/sanitize` runs.
     #[test]
     fn real_layouts_under_readers() {
         struct UnderReaders;

@@ -1,11 +1,13 @@
-//! The series as posted, held to the merged rules: it must fail where its bugs are, and nowhere else.
+//! The foil: the series as posted, checked against the merged rules. It must fail the cases that
+//! its bugs affect, and no others.
 
 use super::*;
 use crate::layouts::Subsection;
 use crate::placement::InMemory;
 use crate::rules::V6;
 
-/// The cases in which v6 fails, each with what fails it. A case that is not here must pass, and one that is here must fail.
+/// The cases in which v6 fails, each with the rule that fails it. Every case that is not listed
+/// must pass, and every listed one must fail.
 pub const V6_FAILS: &[(&str, &str)] = &[
     ("T-07", "B-02: boot sections are not valid as a whole"),
     ("T-08", "B-01: the last range that touches a section overwrites the bits of those before"),
@@ -29,34 +31,34 @@ pub const V6_FAILS: &[(&str, &str)] = &[
     ("T-58", "patch 8: a mapping that begins 1 MiB past a sub-section is not refused"),
 ];
 
-/// How the foil did in a case.
+/// Result of a case on the foil.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoilVerdict {
-    /// It fails where it must; the rule that fails it, and how it shows.
+    /// It fails as expected.
     FailsAsItMust {
-        /// The bug.
+        /// The rule with the bug that causes the failure.
         rule: &'static str,
-        /// What the case found.
+        /// The failure message of the case.
         found: String,
     },
-    /// It passes where it may.
+    /// It passes as expected.
     Passes,
-    /// It does not apply.
+    /// The case does not apply; the string says why.
     Skipped(&'static str),
-    /// It passes a case that it must fail, or fails another: foil or case is not what it is thought to be.
+    /// It passes a case that it must fail, or fails another. Either the foil or the case is wrong.
     Unexpected(String),
 }
 
-/// One case on the foil.
+/// The result of one case on the foil.
 #[derive(Clone, Debug)]
 pub struct FoilRun {
-    /// The case.
+    /// Id of the conformance case, e.g. `T-14`.
     pub case: &'static str,
-    /// How it did.
+    /// The result, compared with [`V6_FAILS`].
     pub verdict: FoilVerdict,
 }
 
-/// Runs the cases on v6.
+/// Runs the numbered cases on the foil, v6.
 pub fn run_foil() -> Vec<FoilRun> {
     type Foil = Subsection<X86_64, V6, InMemory>;
     // The merged rules, not its own, say what it should do.
@@ -74,7 +76,7 @@ pub fn run_foil() -> Vec<FoilRun> {
             (Outcome::Skipped(why), None) => FoilVerdict::Skipped(why),
         }
     };
-    // What goes beyond the numbered cases is this project's, and v6 never promised it.
+    // Cases without a number are guarantees of this project, which v6 never made.
     let numbered = suite.runs.iter().filter(|run| run.is_numbered());
     numbered.map(|run| FoilRun { case: run.case, verdict: verdict(run) }).collect()
 }
@@ -87,8 +89,9 @@ mod tests {
 
     type With<G, R> = Subsection<G, R, InMemory>;
 
-    /// Patch 6 as posted: who removes says whether memory blocks are concerned, and then parts of sections are refused. The
-    /// merged series looks it up, so a lie changes nothing.
+    /// Patch 6 as posted: the caller of a removal says whether memory blocks are concerned; if so,
+    /// parts of sections are refused. The merged series looks the blocks up, so a wrong statement
+    /// has no effect.
     #[test]
     fn v6_takes_the_callers_word_for_memory_blocks() {
         fn part_with_blocks<R: crate::rules::Rules>() -> Result<(), i32> {
@@ -102,9 +105,10 @@ mod tests {
         assert_eq!(part_with_blocks::<Merged>(), Ok(()));
     }
 
-    /// The scene in the comments of the series: arm64 with sections of 1 GiB, 16 MiB of a device given as RAM in the block
-    /// that begins at 7 GiB. v6 tracks it (its sub-sections are 64ths), the merged series too; onlining fails for both, as
-    /// it should, and the block stays offline.
+    /// The scenario in the comments on the series: arm64 with sections of 1 GiB, and 16 MiB of a
+    /// device added as RAM in the block that begins at 7 GiB. Both v6 (its sub-sections are 64ths)
+    /// and the merged series track it. Onlining fails for both, as it should, and the block stays
+    /// offline.
     #[test]
     fn sixteen_mebibytes_of_a_gibibyte_do_not_go_online() {
         fn scene<R: crate::rules::Rules>() -> (u64, Result<(), i32>, &'static str) {

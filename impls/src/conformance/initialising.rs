@@ -1,9 +1,9 @@
-//! Records that several threads initialise are those that one would.
+//! Records initialised by several threads equal those initialised by one.
 
 use super::*;
 use std::num::NonZeroU32;
 
-/// What a record says, but for where it lies.
+/// The contents of a record that do not depend on its address.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
     check: u64,
@@ -11,7 +11,7 @@ struct Record {
     poisoned: bool,
 }
 
-/// The records of `added`, in a layout of their own that initialised them with `threads`.
+/// The records of `added` in a new layout that initialises them with `threads` threads.
 fn records<L: Hotplug + Inspect>(added: PfnRange, threads: u32) -> Result<(Vec<Record>, Accounting), String> {
     let layout = boot::<L>(&small_machine())?;
     let before = accounts(&layout);
@@ -37,7 +37,8 @@ fn records<L: Hotplug + Inspect>(added: PfnRange, threads: u32) -> Result<(Vec<R
 }
 
 pub(super) fn threads_write_what_one_would<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
-    // One granule; and over section borders, where there can be parts from inside a section to inside another.
+    // One granule, and a range across section boundaries that begins and ends inside a section if
+    // the layout supports it.
     let (start, unit) = (L::Geometry::section_start(8), granule::<L>());
     for added in [range(start, unit), range(start - unit, 2 * unit + s::<L>())] {
         let alone = records::<L>(added, 1)?;

@@ -1,10 +1,12 @@
-//! What every layout must do, run for each of them from the one list.
+//! The conformance suite: requirements on every layout, run for each layout of the list.
 //!
-//! The numbered cases (T-01 to T-59, T-70, T-73) state what Linux's memmap does at boot, on hot-add and on hot-remove; the
-//! others what this project promises beyond. A case is a function over the traits, so it is the same for all layouts; what a
-//! layout cannot do it skips, by its [`CAPS`](crate::Memmap::CAPS), with the reason.
+//! The numbered cases (T-01 to T-59, T-70, T-73) state what Linux's memmap does at boot, on hot-add
+//! and on hot-remove. The others state what this project guarantees in addition. A case is a
+//! function over the traits, so it is the same for all layouts. A case that needs a feature which a
+//! layout lacks, by its [`CAPS`](crate::Memmap::CAPS), is skipped with the reason.
 //!
-//! T-16 and T-37 cannot be reached from outside and are unit tests of `section.rs` and `vmem.rs`.
+//! T-16 and T-37 cannot be tested through the public API. They are unit tests of `section.rs` and
+//! `vmem.rs`.
 
 mod adding;
 mod altmap;
@@ -40,32 +42,32 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How a case ended.
+/// Result of a case on a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As it should.
+    /// Every check of the case held.
     Passed,
-    /// Not applicable, and why.
+    /// The case does not apply to the layout; the string says why.
     Skipped(&'static str),
-    /// Not as it should.
+    /// A check failed; the string says which, with the values found.
     Failed(String),
 }
 
-/// One case on one layout.
+/// The result of one case on one layout.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,
-    /// `T-14`; for a case beyond the numbered ones its name.
+    /// Number of the case, e.g. `T-14`, or the name of a case without a number.
     pub case: &'static str,
-    /// `t_14_add_across_two_sections`.
+    /// Name of the case, e.g. `t_14_add_across_two_sections`.
     pub name: &'static str,
-    /// How it ended.
+    /// The result.
     pub outcome: Outcome,
 }
 
 impl Run {
-    /// True for the cases T-….
+    /// True for cases with a number (`T-…`).
     pub fn is_numbered(&self) -> bool {
         self.case.starts_with("T-")
     }
@@ -73,7 +75,7 @@ impl Run {
 
 type Check = Result<(), String>;
 
-/// Fails the case with a message unless the condition holds.
+/// Ends the case with a failure and a message unless the condition holds.
 macro_rules! check {
     ($holds:expr, $($message:tt)+) => {
         if !$holds {
@@ -83,7 +85,8 @@ macro_rules! check {
 }
 use check;
 
-/// What a layout is held to. For a layout of the list that is what it says of itself; for the foil, what the merged rules say.
+/// The requirements on a layout: its own `CAPS` for layouts of the list, those of the merged rules
+/// for the foil.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     caps: Capabilities,
@@ -97,7 +100,7 @@ impl Held {
     }
 }
 
-/// What a case needs of a layout.
+/// The feature of a layout that a case requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     Nothing,
@@ -110,7 +113,7 @@ enum Needs {
 }
 
 impl Needs {
-    /// Why a layout does not have it; `None` if it does.
+    /// Why a layout lacks the feature; `None` if it has it.
     fn lacking<G: Geometry>(self, caps: &Capabilities) -> Option<&'static str> {
         let granule = caps.hotplug_granule_pages;
         let (has, why) = match self {
@@ -133,17 +136,17 @@ impl Needs {
     }
 }
 
-/// The machine on which a case is stated.
+/// The architecture that a case runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum On {
     X86,
-    /// 64 KiB pages: sub-sections share pages of records.
+    /// 64 KiB pages, where several sub-sections share a page of records.
     Pages64K,
-    /// Memory that does not begin at pfn 0.
+    /// Memory that does not begin at pfn 0, for FLATMEM.
     FromMegabyteOne,
 }
 
-/// x86-64, but for memory that begins at 1 MiB.
+/// x86-64 with memory that begins at 1 MiB.
 #[derive(Clone, Copy, Debug, Default)]
 struct FromMegabyteOne;
 
@@ -157,7 +160,7 @@ unsafe impl Geometry for FromMegabyteOne {
     type SubsectionMap = BitWords<1>;
 }
 
-/// A case for layouts that may have no hotplug.
+/// A case of the suite, with the machine and the feature that it needs.
 struct Case<F> {
     id: &'static str,
     name: &'static str,
@@ -183,7 +186,7 @@ macro_rules! cases {
     (@on $on:ident) => { On::$on };
 }
 
-/// Cases that need no hotplug.
+/// Cases that do not need hotplug.
 fn cases_for_all<L: Memmap>() -> Vec<Case<Runner>> {
     cases! { L;
         "record_addresses" boot::records_lie_where_memory_can needs Nothing;
@@ -198,7 +201,7 @@ fn cases_for_all<L: Memmap>() -> Vec<Case<Runner>> {
     }
 }
 
-/// Cases that need it. Layouts without skip them all.
+/// Cases that need hotplug. They are skipped for layouts without it.
 fn cases_with_hotplug<L: Hotplug + Inspect + SectionFlags>() -> Vec<Case<Runner>> {
     cases! { L;
         "T-03" adding::t_03_one_section needs Hotplug;
@@ -268,21 +271,22 @@ fn cases_with_hotplug<L: Hotplug + Inspect + SectionFlags>() -> Vec<Case<Runner>
 }
 
 thread_local! {
-    /// What the cases that run in this thread make records of. Not an argument of each of them: it is none of their business.
+    /// Backing of the records in the cases that this thread runs. It is thread-local because no
+    /// case depends on it.
     static BACKING: RefCell<RamBacking> = const { RefCell::new(RamBacking::Anon) };
 }
 
-/// Memory for records without a limit, every section backed.
+/// The backing of this run without a limit, every section backed.
 fn store() -> RecordStore {
     RecordStore { backing: BACKING.with_borrow(Clone::clone), ..RecordStore::unlimited() }
 }
 
-/// Runs every case on every layout of the list, with records in private memory.
+/// Runs every case on every layout of the list, with records in anonymous private memory.
 pub fn run_all() -> Vec<Run> {
     run_all_on(&RamBacking::Anon)
 }
 
-/// Runs every case on every layout of the list, with records on a backing.
+/// Runs every case on every layout of the list, with records in the given backing.
 pub fn run_all_on(backing: &RamBacking) -> Vec<Run> {
     run_family_on::<BuiltIn>(backing)
 }
@@ -352,7 +356,7 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
 impl<G: Geometry> Visitor<G> for Suite {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
         self.run::<G>(L::ID, L::CAPS, cases_for_all::<L>());
-        // Their names come from a layout that has them; none is run.
+        // The names come from a layout that has hotplug; none of the cases is run.
         let with_hotplug = cases_with_hotplug::<crate::layouts::Subsection<G>>();
         debug_assert!(with_hotplug.iter().all(|case| case.needs.lacking::<G>(&L::CAPS).is_some()));
         self.run::<G>(L::ID, L::CAPS, with_hotplug);
@@ -364,17 +368,17 @@ impl<G: Geometry> Visitor<G> for Suite {
     }
 }
 
-/// Pages of a section.
+/// Page frames per section.
 fn s<L: Memmap>() -> u64 {
     L::Geometry::PAGES_PER_SECTION
 }
 
-/// Pages of a sub-section.
+/// Page frames per sub-section.
 fn u<L: Memmap>() -> u64 {
     L::Geometry::PAGES_PER_SUBSECTION
 }
 
-/// The smallest range of a layout, as page frames.
+/// Minimum size of a hot-added range, in page frames; a section for layouts without hotplug.
 fn granule<L: Hotplug>() -> u64 {
     L::CAPS.hotplug_granule_pages.unwrap_or(L::Geometry::PAGES_PER_SECTION)
 }
@@ -384,17 +388,17 @@ fn boot_map(ranges: &[(u64, u64)]) -> BootMap {
     BootMap::new(ranges.map(|range| BootRange { range, node: 0 })).expect("the suite's maps do not overlap")
 }
 
-/// Low memory with a hole, a section in part, and a section of its own; 120 MiB of it.
+/// 120 MiB of memory: low memory with a hole, a partly present section, and a whole section.
 fn small_machine() -> BootMap {
     boot_map(&[(0, 0xa0), (0x100, 0x1400), (0x2800, 0x6a64), (0x8000, 0xa400)])
 }
 
-/// RAM from 4 GiB on that ends 32 sub-sections into section 0x3f, where a device begins.
+/// RAM from 4 GiB on that ends inside section 0x3f, where a device begins.
 fn ram_before_a_device() -> BootMap {
     boot_map(&[(0x100000, 0x1fc000)])
 }
 
-/// That device: 4 GiB.
+/// The device that follows [`ram_before_a_device`], 4 GiB long.
 fn the_device() -> PfnRange {
     range(0x1fc000, 0x100000)
 }
@@ -419,13 +423,14 @@ fn range(start: u64, nr_pages: u64) -> PfnRange {
     PfnRange::from_len(start, nr_pages).expect("the suite's ranges do not wrap")
 }
 
-/// A file that plays the device of a range.
+/// A tmpfs file that emulates the device of a range.
 fn device<L: Memmap>(range: PfnRange) -> Result<Arc<DaxDevice>, String> {
     let bytes = range.nr_pages() << L::Geometry::PAGE_SHIFT;
     Ok(Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), bytes).map_err(text)?))
 }
 
-/// How a layout adds a range in this suite: with the records on a device if it can.
+/// Parameters with which this suite adds a range: with the records on a device if the layout
+/// supports it.
 fn params<L: Memmap>(range: PfnRange, backed: &BackedSections) -> Result<AddParams, String> {
     if !L::CAPS.records_on_device.any() {
         return Ok(AddParams::default());
@@ -438,7 +443,8 @@ fn add<L: Hotplug>(layout: &L, range: PfnRange) -> Result<(), HotplugError> {
     layout.add(range, &params_if_possible::<L>(range, layout.backed()), &mut ())
 }
 
-/// No altmap for ranges that no machine has, and for pages that are not the host's.
+/// As [`params`], but without an altmap for ranges that no machine has, and if the page size is not
+/// the host's.
 fn params_if_possible<L: Memmap>(range: PfnRange, backed: &BackedSections) -> AddParams {
     let host = rustix::param::page_size() as u64;
     let possible = host == L::Geometry::PAGE_SIZE && !range.is_empty() && range.end() <= L::Geometry::NR_PFNS;
@@ -453,7 +459,7 @@ fn remove<L: Hotplug>(layout: &L, range: PfnRange) -> Result<(), HotplugError> {
     layout.remove(range, &RemoveParams::default(), &mut ())
 }
 
-/// The map of a section, lowest bits; 0 without.
+/// The first word of a section's sub-section map; 0 if it has none.
 fn map<L: Inspect>(layout: &L, nr: u64) -> u64 {
     layout.section_state(nr).and_then(|state| state.subsection_map.first().copied()).unwrap_or(0)
 }
@@ -463,13 +469,13 @@ fn flags<L: Memmap>(layout: &L, nr: u64) -> u64 {
     layout.reader().section_flags(Pfn(L::Geometry::section_start(nr)))
 }
 
-/// Bytes of records, wherever they lie.
+/// Bytes of records, in RAM and on devices.
 fn record_bytes<L: Inspect>(layout: &L) -> u64 {
     let accounting = layout.accounting();
     accounting.ram_record_bytes + accounting.device_record_bytes
 }
 
-/// Bytes that records take which are `bytes` long: in huge pages as many as they touch.
+/// Memory used by `bytes` of records: with huge pages, the huge pages that they touch.
 fn taking(bytes: u64, nr_huge_pages: u64) -> u64 {
     match BACKING.with_borrow(|backing| *backing == RamBacking::Hugetlb) {
         true => nr_huge_pages * (2 << 20),
@@ -477,12 +483,12 @@ fn taking(bytes: u64, nr_huge_pages: u64) -> u64 {
     }
 }
 
-/// Bytes of the records of so many pages.
+/// Bytes of the records of `nr_pages` page frames.
 fn records_of(nr_pages: u64) -> u64 {
     nr_pages * PAGE_RECORD_BYTES
 }
 
-/// Accounts without the root pages, which stay once made.
+/// Accounts without the root pages, which stay once allocated.
 fn accounts<L: Inspect>(layout: &L) -> Accounting {
     Accounting { roots: 0, ..layout.accounting() }
 }
@@ -491,14 +497,15 @@ fn valid<L: Memmap>(layout: &L, pfn: u64) -> bool {
     layout.reader().pfn_valid(Pfn(pfn))
 }
 
-/// The record of a page is its own, or was never initialised: in the reserve of an altmap, which this suite puts at the start of
-/// what it adds, and that is the start of a sub-section.
+/// True if the record belongs to `pfn`, or if it lies in the reserve of an altmap and was never
+/// initialised. This suite puts the reserve at the start of a range, which is the start of a
+/// sub-section.
 fn is_right<L: Memmap>(page: &Page, pfn: Pfn) -> bool {
     let in_reserve = L::CAPS.records_on_device.any() && pfn.0 % u::<L>() < INFO_BLOCK_PAGES;
     page.is_of(pfn) || in_reserve && page.is_poisoned()
 }
 
-/// Every record of a range is there and its own.
+/// Checks that every pfn of a range is valid and has its own record.
 fn all_readable<L: Memmap>(layout: &L, range: PfnRange) -> Check {
     let reader = layout.reader();
     for pfn in (range.start()..range.end()).map(Pfn) {
@@ -508,7 +515,8 @@ fn all_readable<L: Memmap>(layout: &L, range: PfnRange) -> Check {
     Ok(())
 }
 
-/// Answers as the oracle, and valid pfns of backed sections translate there and back to a record of their own.
+/// Checks that `pfn_valid` agrees with the oracle, and that valid pfns of backed sections translate
+/// to their own record and back.
 fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Check {
     let reader = layout.reader();
     let probes = oracle.probes();
@@ -531,7 +539,7 @@ fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Check {
     Ok(())
 }
 
-/// `next_valid_pfn` visits exactly the valid pfns of a stretch.
+/// Checks that `next_valid_pfn` visits exactly the valid pfns of a range.
 fn walk_agrees<L: Memmap>(layout: &L, from: u64, end: u64) -> Check {
     let reader = layout.reader();
     let mut at = from;
@@ -551,7 +559,7 @@ mod tests {
     use crate::geometry::{GeometryVisitor, for_each_geometry};
     use crate::layouts::visit;
 
-    /// The numbered cases that are run here: all but the two unit tests.
+    /// The numbered cases that this suite runs: all but the two unit tests.
     fn numbered() -> Vec<String> {
         let numbers = (1..=59).chain([70, 73]).filter(|nr| ![16, 37].contains(nr));
         numbers.map(|nr| format!("T-{nr:02}")).collect()
@@ -591,13 +599,14 @@ mod tests {
         assert_eq!(ids, numbered(), "each once");
     }
 
-    /// The table that says which file implements a patch and which cases prove it names files and cases that exist.
+    /// The table in the README that maps patches to files and cases names only files and cases that
+    /// exist.
     #[test]
     fn the_readme_names_files_and_cases_that_exist() {
         let readme = include_str!("../../README.md");
         let patches = readme.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
         assert_eq!(patches.count(), 12);
-        // Unit tests, as T-16 and T-37 are: those of namespaces.
+        // T-60 to T-69 are unit tests of namespaces, just as T-16 and T-37 are unit tests.
         let of_namespaces = (60..=69).map(|nr| format!("T-{nr}"));
         let known: Vec<String> =
             numbered().into_iter().chain(["T-16".into(), "T-37".into()]).chain(of_namespaces).collect();
@@ -619,7 +628,8 @@ mod tests {
         }
     }
 
-    /// Random operations, and the end of the space, on every architecture: sections of 16 MiB to 1 GiB, pages of 4 to 64 KiB, maps of 1 to 8 words.
+    /// Random operations, and the end of the physical address space, on every architecture:
+    /// sections of 16 MiB to 1 GiB, pages of 4 to 64 KiB, maps of 1 to 8 words.
     #[test]
     fn every_layout_agrees_on_every_architecture() {
         struct Geometries(u32);
@@ -660,7 +670,7 @@ mod tests {
         }
     }
 
-    /// Layouts and cases, without running any.
+    /// The layouts and cases, without running any.
     fn run_all_names() -> Vec<(&'static str, &'static str)> {
         struct Names(Vec<(&'static str, &'static str)>);
         impl<G: Geometry> Visitor<G> for Names {

@@ -1,4 +1,4 @@
-//! Cases of mappings of devices: T-24, T-57 to T-59.
+//! Cases of device mappings (`dev_pagemap`): T-24, T-57 to T-59.
 
 use super::*;
 use crate::machine::{PagemapSpec, Resource, ResourceKind};
@@ -35,7 +35,7 @@ pub(super) fn t_57_mappings_do_not_overlap<L: Hotplug + Inspect + SectionFlags>(
     let pagemap = machine.memremap_pages(PagemapSpec::device(first)).map_err(text)?;
     mapping_refused(&machine, range(first.end() - u, u), ENOMEM)?;
     let beside = machine.memremap_pages(PagemapSpec::device(range(first.end(), u))).map_err(text)?;
-    // One that contains the first: found although both of its ends are free.
+    // A mapping that contains the first one: found although both of its ends are free.
     mapping_refused(&machine, range(first.start() - 4 * u, 16 * u), ENOMEM)?;
     let found = machine.get_dev_pagemap(Pfn(first.start()));
     check!(found.is_some_and(|found| Arc::ptr_eq(found.pagemap(), &pagemap)), "the first mapping is lost");
@@ -49,7 +49,7 @@ pub(super) fn t_57_mappings_do_not_overlap<L: Hotplug + Inspect + SectionFlags>(
 pub(super) fn t_58_ram_is_not_mapped<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let (s, unit) = (s::<L>(), granule::<L>());
     let machine = machine::<L>(&boot_map(&[(s, 2 * s)]))?;
-    // RAM of one page, and below another resource.
+    // One page of RAM, nested in another resource.
     let window = Resource::new(range(8 * s, 4 * s), ResourceKind::Window, "CXL Window 0", false);
     machine.insert_resource(window).map_err(text)?;
     let one_page = range(9 * s, 1);
@@ -61,7 +61,7 @@ pub(super) fn t_58_ram_is_not_mapped<L: Hotplug + Inspect + SectionFlags>(_: &He
     mapping_refused(&machine, range(9 * s - unit, unit + unit), ENXIO)?;
     let off_the_grid = range(16 * s + 256, unit);
     match <L::Rules as Rules>::SET.whole_sections {
-        // Rounded to the sections around it; the price is a section more.
+        // Rounded outwards to whole sections, which costs one more section.
         true => machine.memremap_pages(PagemapSpec::device(off_the_grid)).map(drop).map_err(text)?,
         false => mapping_refused(&machine, off_the_grid, EINVAL)?,
     }
@@ -78,7 +78,7 @@ pub(super) fn t_59_unmapping_waits_for_references<L: Hotplug + Inspect + Section
         let (machine, pagemap) = (Arc::clone(&machine), Arc::clone(&pagemap));
         move || machine.memunmap_pages(&pagemap).map_err(text)
     });
-    // Once it is dying there are no new references, and nothing of it is gone.
+    // Once it is dying it gives no new references, but nothing of it is released yet.
     while machine.get_dev_pagemap(first).is_some() && !unmapping.is_finished() {
         std::thread::yield_now();
     }

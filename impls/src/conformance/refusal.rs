@@ -1,4 +1,4 @@
-//! Refusals: an error number, and nothing has changed.
+//! Checks of refusals: the error number is right, and nothing has changed.
 
 use super::{Check, text};
 use crate::error::HotplugError;
@@ -15,7 +15,7 @@ pub(super) const ENOMEM: i32 = 12;
 pub(super) const ENXIO: i32 = 6;
 pub(super) const ERANGE: i32 = 34;
 
-/// An error that has the kernel's number.
+/// An error with the kernel's error number.
 pub(super) trait Refusal: Display {
     fn number(&self) -> i32;
 }
@@ -31,7 +31,7 @@ macro_rules! refusals {
 }
 refusals!(HotplugError, MachineError, PagemapError);
 
-/// A number for everything that a refused change must leave alone.
+/// A hash of everything that a refused change must not alter.
 pub(super) trait Digested {
     fn digest_now(&self) -> Result<u64, String>;
 }
@@ -48,7 +48,8 @@ impl<L: Hotplug + Inspect + SectionFlags> Digested for Machine<L> {
     }
 }
 
-/// A change that must be refused with this error number, and leave the layout or machine byte for byte what it was.
+/// Checks that a change is refused with this error number and leaves the layout or machine
+/// unchanged.
 pub(super) fn refused<T, E: Refusal>(
     of: &impl Digested,
     what: impl Display,
@@ -63,7 +64,7 @@ pub(super) fn refused<T, E: Refusal>(
     }
 }
 
-/// The error number alone.
+/// Checks the error number only.
 pub(super) fn is_refused<T, E: Refusal>(what: impl Display, errno: i32, done: Result<T, E>) -> Check {
     match done {
         Ok(_) => Err(format!("{what} succeeded, not errno {errno}")),

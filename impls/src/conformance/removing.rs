@@ -35,7 +35,7 @@ pub(super) fn t_29_partly_inactive_range_is_refused_whole<L: Hotplug + Inspect +
     let (s, u) = (s::<L>(), u::<L>());
     refused(&layout, "removing what is there in part", EINVAL, || remove(&layout, range(s + 9 * u, 2 * u)))?;
     check!(map(&layout, 1) == 0xfc00, "map(1) is {:#x}", map(&layout, 1));
-    // Over sections too: the first has all of it, the second nothing.
+    // Across sections too: the first is present as a whole, the second not at all.
     refused(&layout, "removing over a border", EINVAL, || remove(&layout, range(s + 15 * u, s)))
 }
 
@@ -57,7 +57,8 @@ pub(super) fn t_30_twice_never_misaligned<L: Hotplug + Inspect + SectionFlags>(_
     Ok(())
 }
 
-/// The state of T-31: the device of T-23 came and went. The accounts of before and after.
+/// The state of T-31: the device of T-23 was added and removed. Returns the accounts before and
+/// after.
 fn device_came_and_went<L: Hotplug + Inspect + SectionFlags>() -> Result<(L, Accounting, Accounting), String> {
     let layout = boot::<L>(&ram_before_a_device())?;
     let before = accounts(&layout);
@@ -88,12 +89,12 @@ pub(super) fn t_32_add_to_it_again<L: Hotplug + Inspect + SectionFlags>(_: &Held
             reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?.set_reserved();
         }
     }
-    // Records that were freed would be somebody else's by now: take memory, write it, look again.
+    // Freed memory would be reused by now: allocate memory, write it, and check again.
     let other = boot::<L>(&boot_map(&[(0, 4 * s::<L>())]))?;
     all_readable(&other, range(0, 4 * s::<L>()))?;
     all_readable(&layout, in_boot_section)?;
     let reader = layout.reader();
-    // The reserve of the altmap is never initialised, so nothing can be written there.
+    // Records of the altmap's reserve are never initialised, so they cannot be written.
     let is_kept = |pfn: u64, page: &Page| page.is_reserved() || is_right::<L>(page, Pfn(pfn)) && page.is_poisoned();
     let kept = |pfn| reader.valid_to_page(Pfn(pfn)).is_some_and(|page| is_kept(pfn, page));
     check!((in_boot_section.start()..in_boot_section.end()).all(kept), "what was written is lost");
@@ -146,7 +147,7 @@ pub(super) fn t_35_part_of_a_boot_section<L: Hotplug + Inspect + SectionFlags>(h
     Ok(())
 }
 
-/// Stated against the unit in which records are backed: what is accounted follows the halves.
+/// In terms of the unit in which records are backed: the account follows the halves.
 pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let s = s::<L>();
     let layout = boot::<L>(&BootMap::default())?;
@@ -163,7 +164,7 @@ pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &
     all_readable(&layout, lower)
 }
 
-/// Records of a sub-section are 2 KiB, a page of records 64 KiB.
+/// The records of a sub-section take 2 KiB, and a page of records is 64 KiB.
 pub(super) fn t_38_shared_page_of_records<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let (s, u) = (s::<L>(), u::<L>());
     let layout = boot::<L>(&BootMap::default())?;
@@ -182,7 +183,7 @@ pub(super) fn t_38_shared_page_of_records<L: Hotplug + Inspect + SectionFlags>(_
     all_readable(&layout, first)?;
     remove(&layout, first).map_err(text)?;
     check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
-    // A boot section shares its last page of records with nobody: a whole section fills pages.
+    // A boot section shares no page of records, because the records of a whole section fill pages.
     let layout = boot::<L>(&boot_map(&[(0, s)]))?;
     let before = accounts(&layout);
     add(&layout, second).map_err(text)?;

@@ -34,7 +34,7 @@ pub(super) fn t_50_zone_shrinks_from_its_ends<L: Hotplug + Inspect + SectionFlag
     offline(3)?;
     spans(0, 0)?;
     check!(zone()?.present_pages == 0, "{:?}", zone()?);
-    // From the middle nothing changes; then over the hole that is there now.
+    // Offlining in the middle changes nothing; then from the end, across the hole that now exists.
     [1, 2, 3, 4].into_iter().try_for_each(|block| machine.write_state(block, "online")).map_err(text)?;
     offline(3)?;
     spans(s, 4 * s)?;
@@ -45,14 +45,16 @@ pub(super) fn t_50_zone_shrinks_from_its_ends<L: Hotplug + Inspect + SectionFlag
     spans(s, 2 * s)
 }
 
-/// By the rules since 5.6; that the span of ZONE_DEVICE shrank in 5.3 is a unit test of `zone.rs`.
+/// With the rules since 5.6. That the span of ZONE_DEVICE shrank in 5.3 is tested by a unit test of
+/// `zone.rs`.
 pub(super) fn t_51_zone_of_sub_sections<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let (s, u) = (s::<L>(), u::<L>());
     let machine = machine::<L>(&boot_map(&[(s, 2 * s)]))?;
     machine.take_away(range(s, u), NORMAL).map_err(text)?;
     let span = machine.zone(NORMAL).map_err(text)?.span;
     check!(span == Span { start: s + u, spanned: s - u }, "without its first 2 MiB the zone is {span:x?}");
-    // From the end, over a hole of one sub-section: the step is a sub-section, not a section.
+    // From the end, across a hole of one sub-section: the span shrinks in steps of a sub-section,
+    // not of a section.
     machine.take_away(range(2 * s - 3 * u, u), NORMAL).map_err(text)?;
     machine.take_away(range(2 * s - 2 * u, 2 * u), NORMAL).map_err(text)?;
     let span = machine.zone(NORMAL).map_err(text)?.span;

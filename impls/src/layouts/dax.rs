@@ -1,21 +1,23 @@
-//! VMEMMAP whose records of a device lie on the device itself: `subsection` with an altmap.
+//! VMEMMAP with the records of device memory stored on the device itself: `subsection` with an
+//! altmap.
 //!
-//! Source: `mm/memremap.c`, `vmem_altmap`; base pages from the altmap as on arm64 (x86 takes the records of partial
-//! sections from RAM).
+//! Source: `mm/memremap.c`, `vmem_altmap`. Base pages come from the altmap, as on arm64. (x86 takes
+//! the records of partial sections from RAM.)
 //!
 //! ```text
 //!  vmemmap ──▶ | boot: RAM | … | records of the device's pfns | …
 //!                                └── mapped from ──▶ device: | info block | records | data … |
 //! ```
 //!
-//! **Load chain.** That of `subsection`, load for load: the place of a record is a matter of page tables. What differs is
-//! the memory behind the record, and the cost of making it appear.
+//! **Load chain.** Identical to `subsection`, because page tables alone determine where a record is
+//! stored. What differs is the memory behind the record, and the cost of adding it.
 //!
-//! **Cost.** As `subsection`, with the record bytes of hot-added memory on the device. The index is always in RAM. Each
-//! separate range on the device is a mapping of its own (two, with the reservation that follows), of which Linux allows
-//! `vm.max_map_count`.
+//! **Cost.** As `subsection`, but the records of added memory take space on the device. The index
+//! is always in RAM. Each separate range on the device is one mapping, or two with the reservation
+//! that follows it. Linux limits them to `vm.max_map_count`.
 //!
-//! **Hotplug.** 2 MiB. The device must map in base pages, for the records of a sub-section are 32 KiB.
+//! **Hotplug.** In units of 2 MiB. The device must support mappings of base pages, because the
+//! records of a sub-section take 32 KiB.
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
@@ -63,7 +65,7 @@ mod tests {
         let footprint = layout.footprint();
         assert_eq!((footprint.device_record_bytes, footprint.ram_record_bytes), (range.nr_pages() * 64, 0));
         let reader = layout.reader();
-        // The first two are the info block's, whose records are never initialised.
+        // The first two pages are the info block, whose records are never initialised.
         for pfn in (range.start() + 2..range.end()).step_by(63) {
             assert!(reader.valid_to_page(Pfn(pfn)).is_some_and(|page| page.is_of(Pfn(pfn))), "{pfn:#x}");
         }
@@ -71,7 +73,7 @@ mod tests {
         let altmap = how.altmap.as_ref().unwrap();
         assert_eq!(altmap.used().alloc, range.nr_pages() * 64 / 4096);
         assert_eq!(altmap.nr_free(), 0, "made to measure");
-        // Removal needs no altmap: the layout remembers.
+        // Removal takes no altmap parameter: the layout remembers it.
         layout.remove(range, &RemoveParams::default(), &mut ()).unwrap();
         assert_eq!((altmap.used().alloc, layout.footprint().device_record_bytes), (0, 0));
     }

@@ -1,18 +1,21 @@
-//! `dax` by the rules of x86-64: records of whole sections on the device, those of sub-sections in RAM.
+//! `dax` with the rules of x86-64: records of whole sections on the device, those of partial
+//! sections in RAM.
 //!
-//! Source: `vmemmap_populate` of `arch/x86/mm/init_64.c`, which maps less than a section with base pages and takes those from
-//! RAM, whatever altmap is given; a section that cannot have its 2 MiB of the altmap fails, without a fallback.
+//! Source: `vmemmap_populate` of `arch/x86/mm/init_64.c`. It maps the records of less than a
+//! section with base pages, and takes those from RAM even if an altmap is given. A whole section
+//! fails if the altmap has no 2 MiB block for it; there is no fallback.
 //!
 //! ```text
 //!  vmemmap ──▶ | boot: RAM | … | part: RAM | section | section | part: RAM | …
 //!                                            └───────┴── mapped from ──▶ device: | info block | 2 MiB | 2 MiB | data … |
 //! ```
 //!
-//! **Load chain.** That of `subsection`, load for load.
+//! **Load chain.** Identical to `subsection`.
 //!
-//! **Cost.** As `dax`; each part of a section at the ends of a range takes 32 KiB of RAM for each 2 MiB.
+//! **Cost.** As `dax`, plus RAM for the partial sections at the ends of a range: 32 KiB of records
+//! for each 2 MiB of memory.
 //!
-//! **Hotplug.** 2 MiB. A device that maps in units of 2 MiB will do.
+//! **Hotplug.** In units of 2 MiB. A device with a mapping unit of 2 MiB is sufficient.
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;

@@ -1,20 +1,21 @@
 //! FLATMEM: one array from the first pfn to the last, holes included.
 //!
-//! Source: `include/asm-generic/memory_model.h`, `alloc_node_mem_map` of `mm/mm_init.c`; x86 up to 5.x (32 bit), still
-//! the model of small machines.
+//! Source: `include/asm-generic/memory_model.h`, `alloc_node_mem_map` of `mm/mm_init.c`. Used by
+//! 32-bit x86 up to 5.x, and still by small machines.
 //!
 //! ```text
 //!  mem_map ──▶ | RAM | hole | RAM | RAM | … hole … | RAM |
 //!              ARCH_PFN_OFFSET                     max_pfn
 //! ```
 //!
-//! **Load chain.** The reader holds the base of the array and the number of entries (the kernel's globals `mem_map` and
-//! `max_mapnr`). `pfn_valid`: no load, one or two compares. `pfn_to_page`: no load. `page_to_pfn`: no load.
+//! **Load chain.** The reader holds the base of the array and the number of entries (the kernel's
+//! globals `mem_map` and `max_mapnr`). `pfn_valid`: no load, one or two compares. `pfn_to_page`: no
+//! load. `page_to_pfn`: no load.
 //!
-//! **Cost.** No index. Records: 64 B for every pfn below the highest, holes included, rounded to 4 MiB of memory:
-//! 16 MiB/GiB of span; a span of 64 TiB takes 1 TiB.
+//! **Cost.** No index. Records: 64 B for every pfn below the highest, holes included, rounded to 4
+//! MiB of memory. That is 16 MiB per GiB of span; a span of 64 TiB takes 1 TiB.
 //!
-//! **Hotplug.** None: the array cannot grow, and the type has no `Hotplug`.
+//! **Hotplug.** None: the array cannot grow, and the type does not implement `Hotplug`.
 
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
@@ -27,10 +28,10 @@ use crate::vmem::Vmem;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The array is rounded to whole blocks of the largest order of the buddy allocator.
+/// The array covers whole blocks of the buddy allocator's largest order: this many pages.
 const MAX_ORDER_NR_PAGES: u64 = 1024;
 
-/// FLATMEM.
+/// FLATMEM: a record for every pfn below the end of boot memory.
 #[derive(Debug)]
 pub struct Flat<G: Geometry = X86_64> {
     mem_map: Vmem,
@@ -39,7 +40,7 @@ pub struct Flat<G: Geometry = X86_64> {
     geometry: PhantomData<G>,
 }
 
-/// Pfns of the array: from the architecture's first to the rounded last.
+/// The pfns that the array covers: from the architecture's first pfn to the rounded end of memory.
 fn span<G: Geometry>(map: &BootMap) -> PfnRange {
     let start = G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1);
     PfnRange::new(start, map.end_pfn().max(start)).expect("the end is the start or above").round_out(MAX_ORDER_NR_PAGES)
@@ -78,7 +79,8 @@ impl<G: Geometry> Memmap for Flat<G> {
                 flat.mem_map.populate(stretch)?;
                 let node = map.ranges().iter().find(|r| r.range.end() > part.start()).map_or(0, |r| r.node);
                 for pfn in part.start()..part.end() {
-                    // SAFETY: the pfn lies in the span, so its record lies in the array, which was just backed.
+                    // SAFETY: the pfn lies in the span, so its record lies in the array, which was
+                    // just backed.
                     let page = unsafe { flat.record(pfn).as_ref() };
                     page.init(PageLinks::new(node, Zone::Normal), Pfn(pfn), Life::BOOT);
                 }
@@ -115,15 +117,17 @@ impl<G: Geometry> Memmap for Flat<G> {
 }
 
 impl<G: Geometry> Flat<G> {
-    /// Where the record of a pfn of the span lies.
+    /// Address of the record of `pfn`, which must be in the span.
     fn record(&self, pfn: u64) -> NonNull<Page> {
         let index = pfn - (G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1));
-        // SAFETY: the array reaches from the rounded offset over the span; the caller's pfn lies in it.
+        // SAFETY: the array reaches from the rounded offset over the span; the caller's pfn lies in
+        // it.
         unsafe { self.mem_map.base().cast::<Page>().add(index as usize) }
     }
 }
 
-/// Reads a flat array: there is nothing to wait for.
+/// The lookups of [`Flat`]. No hotplug, hence no grace period: the reader is only a pointer and a
+/// length.
 #[derive(Clone, Copy, Debug)]
 pub struct FlatReader<'a, G> {
     mem_map: NonNull<Page>,
@@ -131,11 +135,13 @@ pub struct FlatReader<'a, G> {
     flat: PhantomData<&'a G>,
 }
 
-// SAFETY: a valid pfn is below max_mapnr, so its record lies in the array, which lives and stays as long as the layout.
+// SAFETY: a valid pfn is below max_mapnr, so its record lies in the array, which lives and stays as
+// long as the layout.
 unsafe impl<G: Geometry> Lookup for FlatReader<'_, G> {
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
-        // One compare in two: below the offset the subtraction wraps to a number above any map.
+        // One compare for both bounds: below the offset the subtraction wraps to a number above any
+        // map.
         pfn.0.wrapping_sub(G::ARCH_PFN_OFFSET) < self.max_mapnr
     }
 
@@ -171,7 +177,7 @@ mod tests {
     use crate::memmap::BootRange;
     use crate::subsection_map::BitWords;
 
-    /// A machine whose memory does not begin at 0.
+    /// An architecture whose memory does not begin at pfn 0.
     #[derive(Clone, Copy, Debug, Default)]
     struct FromMegabyteOne;
     // SAFETY: the derived constants are left alone, and the map has 64 bits for 64 sub-sections.

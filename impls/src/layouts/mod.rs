@@ -1,4 +1,4 @@
-//! The layouts, one file each, and the one list of them.
+//! The layouts, one per file, and the single list of all of them.
 
 mod dax;
 mod dax_x86;
@@ -19,9 +19,11 @@ pub use vmemmap_section::VmemmapSection;
 use crate::geometry::Geometry;
 use crate::memmap::{Hotplug, Inspect, Memmap, SectionFlags};
 
-/// Calls a macro with every layout, in the order of reports, as `Type is kind;`. `fixed` layouts have no hotplug. Tests,
-/// benches, the command line and the report are made from this list; a new layout is a file, its `mod` and `use` lines,
-/// and a line here. The types take a [`Geometry`], and the caller has them in scope.
+/// Calls a macro with every layout as `Type is kind;`, in the order used by reports. `fixed`
+/// layouts have no hotplug. Tests, benches, the command line and the report use this list.
+///
+/// To add a layout, add its file, its `mod` and `use` lines, and a line here. The types take a
+/// [`Geometry`]; the caller must have them in scope.
 #[macro_export]
 macro_rules! for_each_layout {
     ($callback:ident) => {
@@ -37,11 +39,11 @@ macro_rules! for_each_layout {
     };
 }
 
-/// Work to be done for every layout of an architecture, generic over its type.
+/// A generic operation that is run for every layout of an architecture; see [`visit`].
 pub trait Visitor<G: Geometry> {
-    /// A layout without hotplug.
+    /// Called for a layout without hotplug, e.g. [`Flat`].
     fn fixed<L: Memmap<Geometry = G>>(&mut self);
-    /// A layout whose memory can come and go.
+    /// Called for a layout with hotplug.
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self);
 }
 

@@ -1,19 +1,23 @@
-//! Classic SPARSEMEM_EXTREME: a section's records lie anywhere, and its descriptor says where.
+//! Classic SPARSEMEM_EXTREME: each section's records are allocated separately, and its descriptor
+//! points to them.
 //!
-//! Source: `include/asm-generic/memory_model.h`, `include/linux/mmzone.h`, `mm/sparse.c` without VMEMMAP.
+//! Source: `include/asm-generic/memory_model.h`, `include/linux/mmzone.h`, `mm/sparse.c` without
+//! VMEMMAP.
 //!
 //! ```text
 //!  root table ──▶ root page ──▶ section word = coded pointer | flags ──▶ slots of 2 MiB, packed, in shuffled order
 //!                                                                        | section 9 | section 2 | section 33 | …
 //! ```
-//! The slots are shuffled on purpose: in one linear array all coded pointers would be equal, and a wrong section number
-//! would still give the right record.
+//! The slots are shuffled on purpose. In one linear array all coded pointers would be equal, so a
+//! wrong section number would still give the right record.
 //!
-//! **Load chain.** The reader holds the root table. `pfn_valid`: root pointer, section word (2 loads, 2 lines).
-//! `pfn_to_page`: the same two. `page_to_pfn`: `page->flags` (the record's own line), root pointer, section word.
+//! **Load chain.** The reader holds the root table. `pfn_valid`: root pointer, section word (2
+//! loads, 2 lines). `pfn_to_page`: the same two. `page_to_pfn`: `page->flags` (the record's own
+//! line), root pointer, section word.
 //!
-//! **Cost.** Index: 16 KiB of root pointers, 4 KiB a touched 32 GiB, a usage of 48 B a section. Records: 2 MiB a touched
-//! section. A span of 64 TiB that holds 1 TiB in 8192 scattered sections: about 8.5 MiB of index.
+//! **Cost.** Index: 16 KiB of root pointers, 4 KiB per touched 32 GiB, and a usage object of 48 B
+//! per section. Records: 2 MiB per touched section. A span of 64 TiB that holds 1 TiB in 8192
+//! scattered sections takes about 8.5 MiB of index.
 //!
 //! **Hotplug.** Whole sections of 128 MiB.
 
@@ -38,10 +42,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-/// Slots that are shuffled together.
+/// Number of slots that are shuffled together.
 const SLOTS_PER_DEAL: u64 = 256;
 
-/// Classic SPARSEMEM_EXTREME.
+/// Classic SPARSEMEM_EXTREME: a two-level section table, and separate records per section.
 #[derive(Debug)]
 pub struct Sparse<G: Geometry = X86_64> {
     table: SectionTable<G, NoSubsections>,
@@ -51,15 +55,16 @@ pub struct Sparse<G: Geometry = X86_64> {
     writer: Mutex<Writer>,
 }
 
-/// What the writer alone needs.
+/// State that only the writer uses.
 #[derive(Debug)]
 struct Writer {
     slots: Slots,
     life: Life,
 }
 
-/// Places for section maps: those given back first, then a freshly shuffled deal of the next ones. A place that was left
-/// without memory stays so: on a tmpfs something else is mapped there.
+/// Allocator of slots for the records of sections. It reuses released slots first, then shuffles
+/// the next [`SLOTS_PER_DEAL`] slots. A slot that was left without memory is only reused without
+/// memory, because on a tmpfs something else is mapped there.
 #[derive(Debug)]
 struct Slots {
     free: Vec<u64>,
@@ -86,7 +91,7 @@ impl Slots {
     }
 }
 
-/// Bytes of the records of one section: a slot.
+/// Size of a slot: bytes of the records of one section.
 fn slot_bytes<G: Geometry>() -> u64 {
     G::PAGES_PER_SECTION * PAGE_RECORD_BYTES
 }
@@ -119,10 +124,10 @@ impl<G: Geometry> Memmap for Sparse<G> {
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
         map.check::<G>()?;
         let sections = map.sections::<G>();
-        // Room for every section the machine can have, and for the deal that is begun last.
+        // Space for every section that the machine can have, and for the last deal.
         let arena_bytes = G::NR_PFNS * PAGE_RECORD_BYTES + SLOTS_PER_DEAL * slot_bytes::<G>();
         let arena = Vmem::reserve(arena_bytes, G::PAGE_SIZE, &store)?;
-        // Coded pointers carry the address through an integer, so the array's provenance is exposed once.
+        // Coded pointers are integers, so the array's provenance is exposed once.
         arena.base().as_ptr().expose_provenance();
         let sparse = Self {
             table: SectionTable::new(sections.len(), config, store.faults.clone())?,
@@ -203,7 +208,7 @@ impl<G: Geometry> Sparse<G> {
         unsafe { self.arena.base().add((slot * slot_bytes::<G>()) as usize).cast() }
     }
 
-    /// The address that the record of pfn 0 would have.
+    /// The coded pointer: the address that the record of pfn 0 would have.
     fn coded(&self, nr: u64, slot: u64) -> u64 {
         let base = self.slot_base(slot).as_ptr().addr() as u64;
         base.wrapping_sub(G::section_start(nr).wrapping_mul(PAGE_RECORD_BYTES))
@@ -225,7 +230,7 @@ impl<G: Geometry> Sparse<G> {
         if self.backed.contains(nr) { self.arena.depopulate(Self::stretch(slot)) } else { Ok(()) }
     }
 
-    /// Writes the records of a part of the section whose slot it is.
+    /// Initialises the records of `part`, a range within the section that owns `slot`.
     fn init_records(&self, part: PfnRange, slot: u64, links: PageLinks, life: Life) {
         let nr = G::section_nr(part.start());
         if !self.backed.contains(nr) {
@@ -233,13 +238,14 @@ impl<G: Geometry> Sparse<G> {
         }
         let links = links.with_section(nr, G::SECTIONS_WIDTH);
         for pfn in part.start()..part.end() {
-            // SAFETY: the slot holds the records of the section, of which this is one, and was just backed.
+            // SAFETY: the slot holds the records of the section, of which this is one, and was just
+            // backed.
             let page = unsafe { self.slot_base(slot).add((pfn - G::section_start(nr)) as usize).as_ref() };
             page.init(links, Pfn(pfn), life);
         }
     }
 
-    /// Adds whole sections, all or nothing.
+    /// Adds whole sections; on an error nothing is changed.
     fn add_sections(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         let span = range.phys(G::PAGE_SHIFT);
         let mut writer = self.writer()?;
@@ -352,7 +358,8 @@ impl<G: Geometry> Hotplug for Sparse<G> {
         for (done, (nr, section, word)) in sections.iter().enumerate() {
             let slot = self.slot_of(*nr, *word);
             if let Err(source) = self.unback(*nr, slot) {
-                // The first is put back whole. After it nothing fails: the kernel drops memory in one way or another.
+                // A failure of the first section is undone completely. Later ones do not fail,
+                // because the kernel can drop memory in several ways.
                 debug_assert!(done == 0, "section {nr}: {source}");
                 for (_, section, word) in &sections[done..] {
                     section.set_word(*word);
@@ -393,7 +400,7 @@ impl<G: Geometry> SectionFlags for Sparse<G> {
 
 impl<G: Geometry> Inspect for Sparse<G> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
-        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
         self.table.state(nr)
     }
@@ -409,13 +416,14 @@ impl<G: Geometry> Inspect for Sparse<G> {
     }
 
     fn digest(&self) -> u64 {
-        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
         self.table.digest(&self.accounting())
     }
 }
 
-/// Reads sections.
+/// The lookups of [`Sparse`]. Each loads a root pointer and a section word; `page_to_pfn` also
+/// loads `page->flags`.
 #[derive(Debug)]
 pub struct SparseReader<'a, G: Geometry> {
     roots: Roots<'a, G, NoSubsections>,
@@ -423,8 +431,8 @@ pub struct SparseReader<'a, G: Geometry> {
     _guard: ReadGuard<'a>,
 }
 
-// SAFETY: a section with a map keeps its records until its word was cleared and a grace period has passed, and this
-// reader holds that up.
+// SAFETY: a section with a map keeps its records until its word was cleared and a grace period has
+// passed, and this reader holds that up.
 unsafe impl<G: Geometry> Lookup for SparseReader<'_, G> {
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
@@ -434,9 +442,11 @@ unsafe impl<G: Geometry> Lookup for SparseReader<'_, G> {
     #[inline(always)]
     unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
         match self.roots.section(G::section_nr(pfn.0)) {
-            // SAFETY: the pfn is valid, so the word decodes to a record of the arena, which is not at 0.
+            // SAFETY: the pfn is valid, so the word decodes to a record of the arena, which is not
+            // at 0.
             Some(section) => unsafe { NonNull::new_unchecked(decode(section.word(), pfn.0)) },
-            // The kernel's checks are kept, and its answer is a pointer that must not be followed.
+            // As in the kernel, the checks stay, and a failed one gives a pointer that must not be
+            // dereferenced.
             None => NonNull::dangling(),
         }
     }
@@ -507,8 +517,8 @@ mod tests {
         assert_ne!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(4 * S + 7));
     }
 
-    /// On a tmpfs something else is mapped where nothing is backed, so records there would be private memory that nobody counts
-    /// and nobody gives back.
+    /// On a tmpfs something else is mapped where nothing is backed. Records written there would go
+    /// to private memory that is neither counted nor released.
     #[test]
     fn a_place_without_memory_is_never_backed_later() {
         let backing = crate::backing::RamBacking::Tmpfs("/dev/shm".into());

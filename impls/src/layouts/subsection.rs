@@ -1,8 +1,10 @@
-//! SPARSEMEM_VMEMMAP with the sub-section map: records in one virtual array, validity by section and 2 MiB sub-section.
+//! SPARSEMEM_VMEMMAP with the sub-section map: records in one virtual array, validity per section
+//! and 2 MiB sub-section.
 //!
-//! Source: the series "mm: Sub-section memory hotplug support" in its merged form (v10, Linux 5.3) with later fixes, as
-//! in 6.12: `include/linux/mmzone.h`, `mm/sparse.c`, `mm/sparse-vmemmap.c`. It is the thing to be measured, so it keeps
-//! the kernel's structure, its loads in their order and its checks, and no others.
+//! Source: the series "mm: Sub-section memory hotplug support" in its merged form (v10, Linux 5.3)
+//! with later fixes, as in 6.12: `include/linux/mmzone.h`, `mm/sparse.c`, `mm/sparse-vmemmap.c`.
+//! This is the layout under test. It therefore keeps the kernel's structure, loads, load order and
+//! checks, and adds none.
 //!
 //! ```text
 //!  root table ──▶ root page ──▶ { word, usage } ──▶ { rcu, subsection_map, pageblock_flags }
@@ -10,7 +12,8 @@
 //!  vmemmap ──▶ | record of pfn 0 | … 64 B a pfn, 1 TiB reserved for 46 bits, memory only where memory is … |
 //! ```
 //!
-//! **Load chain** of `pfn_valid`; the reader holds the root table, which the kernel loads from a global:
+//! **Load chain** of `pfn_valid`. The reader holds the root table, which the kernel loads from a
+//! global:
 //!
 //! | load | what | line |
 //! | --- | --- | --- |
@@ -19,17 +22,20 @@
 //! | 3 | usage pointer | the same |
 //! | 4 | word of the sub-section map | usage, a heap object of its own |
 //!
-//! `pfn_to_page` and `page_to_pfn`: no load beyond the base of the array, which the reader holds.
+//! `pfn_to_page` and `page_to_pfn`: no load; the reader holds the base of the array.
 //!
-//! **Cost.** Index: 16 KiB of root pointers, 4 KiB a touched 32 GiB, 56 B a section. Records: 16 MiB/GiB of memory
-//! (boot: whole sections); last-level page tables 4 KiB a section. A span of 64 TiB that holds 1 TiB in 8192 scattered
-//! sections: about 8.5 MiB of index.
+//! **Cost.** Index: 16 KiB of root pointers, 4 KiB per touched 32 GiB, 56 B per section. Records:
+//! 16 MiB per GiB of memory (boot memory: of whole sections). Last-level page tables: 4 KiB per
+//! section. A span of 64 TiB that holds 1 TiB in 8192 scattered sections takes about 8.5 MiB of
+//! index.
 //!
-//! **Rules and places.** The same code, with other rules, is VMEMMAP [before the series](crate::rules::Before) and
-//! [as posted](crate::rules::V6); with another [placement](crate::placement) its records lie on the device.
+//! **Variants.** The same code implements other layouts. With other rules it is VMEMMAP [before the
+//! series](crate::rules::Before) or [as posted](crate::rules::V6). With another
+//! [placement](crate::placement) the records are stored on the device.
 //!
-//! **Hotplug.** 2 MiB. Additions to a boot section reuse its records. Unlike the kernel, records are populated and
-//! initialised before their bits are set, and memory goes back after a grace period, not before.
+//! **Hotplug.** In units of 2 MiB. Additions to a boot section reuse its records. Unlike the
+//! kernel, this code populates and initialises records before it sets their bits. It releases
+//! memory only after a grace period.
 
 mod hotplug;
 
@@ -54,7 +60,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-/// SPARSEMEM_VMEMMAP, for an architecture, the rules of a time and a place of records.
+/// SPARSEMEM_VMEMMAP with sub-sections. The parameters are the architecture, the kernel's rules,
+/// and where records are stored.
 #[derive(Debug)]
 pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, P: Placement = InMemory> {
     table: SectionTable<G, G::SubsectionMap>,
@@ -66,21 +73,21 @@ pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, P: Placement = In
     rules: PhantomData<R>,
 }
 
-/// What the writer alone needs: `mem_hotplug_lock` and what it protects.
+/// State that only the writer uses: `mem_hotplug_lock` and what it protects.
 #[derive(Debug)]
 struct Writer<P> {
     placement: P,
     life: Life,
 }
 
-/// How rules divide a section: in sub-sections of 2 MiB, or (v6) in 64 whatever its size.
+/// How the rules divide a section: in sub-sections of 2 MiB or, in v6, always in 64 parts.
 struct Divided<G, R>(PhantomData<(G, R)>);
 
 impl<G: Geometry, R: Rules> Divided<G, R> {
     const SHIFT: u32 = if R::SET.map_is_one_long { G::PFN_SECTION_SHIFT - 6 } else { G::PFN_SUBSECTION_SHIFT };
-    /// Page frames of a sub-section.
+    /// Page frames per sub-section.
     const PAGES: u64 = 1 << Self::SHIFT;
-    /// Sub-sections of a section.
+    /// Sub-sections per section.
     const PER_SECTION: u32 = 1 << (G::PFN_SECTION_SHIFT - Self::SHIFT);
 
     /// The bit of a pfn's sub-section.
@@ -89,14 +96,14 @@ impl<G: Geometry, R: Rules> Divided<G, R> {
         ((pfn & (G::PAGES_PER_SECTION - 1)) >> Self::SHIFT) as u32
     }
 
-    /// The bits of a range inside one section, rounded outwards.
+    /// The bits of a non-empty range inside one section, rounded outwards.
     fn bits(range: PfnRange) -> Range<u32> {
         debug_assert!(!range.is_empty() && G::section_nr(range.start()) == G::section_nr(range.end() - 1));
         Self::index(range.start())..Self::index(range.end() - 1) + 1
     }
 
-    /// The sub-sections by which a range inside one section is tracked. v6 rounds its start down and its size up, so that one
-    /// which straddles a border loses its last part.
+    /// The pfns that the map records for a range inside one section. v6 rounds its start down and
+    /// its size up, so that a range which straddles a sub-section boundary loses its last part.
     fn tracked(range: PfnRange) -> PfnRange {
         if R::SET.checks_grid {
             return range;
@@ -112,7 +119,8 @@ fn stretch(pfns: PfnRange) -> Stretch {
     Stretch { offset: pfns.start() * PAGE_RECORD_BYTES, len: pfns.nr_pages() * PAGE_RECORD_BYTES }
 }
 
-/// The loads of `pfn_valid`: where boot sections are valid as a whole, the map is read for hot-added memory alone.
+/// The loads of `pfn_valid`. If boot sections are valid as a whole, the map is read for added
+/// memory only.
 const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
     const USAGE: &str = "usage pointer";
     const MAP: &str = "word of the sub-section map";
@@ -133,13 +141,13 @@ const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
     }
 }
 
-/// A section as a range.
+/// The pfns of section `nr`.
 fn whole_section<G: Geometry>(nr: u64) -> PfnRange {
     PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space")
 }
 
 impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
-    /// Smallest addition, in page frames.
+    /// Minimum size and alignment of an addition, in page frames.
     const GRANULE: u64 = if R::SET.whole_sections { G::PAGES_PER_SECTION } else { Divided::<G, R>::PAGES };
     const GRID: Grid = Grid { granule_pages: if R::SET.checks_grid { Self::GRANULE } else { 1 }, rule: R::SET.grid };
 
@@ -148,12 +156,13 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     }
 
     fn record(&self, pfn: u64) -> NonNull<Page> {
-        // SAFETY: the array was reserved for every pfn of the physical space, and callers checked the pfn against it.
+        // SAFETY: the array was reserved for every pfn of the physical space, and callers checked
+        // the pfn against it.
         unsafe { self.vmemmap.base().cast::<Page>().add(pfn as usize) }
     }
 
-    /// The coded pointer of a section. Under VMEMMAP it is the base of the array: nobody translates by it, but crash dump
-    /// tools read it. v6 coded a null map.
+    /// The coded pointer of a section. Under VMEMMAP it is the base of the array. Lookups do not
+    /// use it, but crash dump tools read it. v6 coded a null map.
     fn coded(&self, nr: u64) -> u64 {
         match R::SET.word_is_kept_right {
             true => self.vmemmap.base().as_ptr().addr() as u64,
@@ -192,8 +201,8 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         }
         map.check::<G>()?;
         if !R::SET.checks_grid {
-            // Off the grid pages are valid whose records were never backed. Of private memory they read as zeroes; a hole of a
-            // full tmpfs would be a fault.
+            // Without the alignment check some pages are valid whose records were never backed. In
+            // private memory they read as zeroes; a hole in a full tmpfs would raise SIGBUS.
             store.backing = RamBacking::Anon;
         }
         if let Some(reason) = store.backing.refuses_devices().filter(|_| P::ON_DEVICE.any()) {
@@ -257,7 +266,7 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
 }
 
 impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
-    /// Whole sections get records, whatever memory is in them: `sparse_init`.
+    /// Backs the records of whole boot sections, including their holes: `sparse_init`.
     fn back_boot_sections(&self, sections: &[(u64, u8)]) -> Result<(), BootError> {
         let mut writer = self.writer().expect("nobody else has it yet");
         for (index, &(nr, node)) in sections.iter().enumerate() {
@@ -284,10 +293,11 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         Ok(())
     }
 
-    /// Sub-sections that are there in part count as there: `subsection_map_init`.
+    /// Sets the bits of boot memory. A partly present sub-section counts as present:
+    /// `subsection_map_init`.
     fn mark_boot_ranges(&self, map: &BootMap) {
         for boot in map.ranges() {
-            // Before the series a section was there or not.
+            // Before the series a section was present as a whole or not at all.
             let range = if R::SET.whole_sections { boot.range.round_out(G::PAGES_PER_SECTION) } else { boot.range };
             for part in range.split_at_multiples(G::PAGES_PER_SECTION) {
                 let section = self.table.roots().section(G::section_nr(part.start()));
@@ -313,7 +323,7 @@ impl<G: Geometry, R: Rules, P: Placement> SectionFlags for Subsection<G, R, P> {
 
 impl<G: Geometry, R: Rules, P: Placement> Inspect for Subsection<G, R, P> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
-        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
         self.table.state(nr)
     }
@@ -329,13 +339,13 @@ impl<G: Geometry, R: Rules, P: Placement> Inspect for Subsection<G, R, P> {
     }
 
     fn digest(&self) -> u64 {
-        // A reader, not the lock: usages stay, and a thread that holds a reader may look.
+        // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
         self.table.digest(&self.accounting())
     }
 }
 
-/// Reads sections and sub-section maps.
+/// The lookups of [`Subsection`]. `pfn_valid` takes up to 4 loads, the other two none.
 #[derive(Debug)]
 pub struct SubsectionReader<'a, G: Geometry, R: Rules> {
     roots: Roots<'a, G, G::SubsectionMap>,
@@ -346,7 +356,8 @@ pub struct SubsectionReader<'a, G: Geometry, R: Rules> {
 }
 
 impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
-    /// A section with a map answers for a pfn: `early_section(ms) || pfn_section_valid(ms, pfn)`.
+    /// Validity of `pfn` in a section with a map: `early_section(ms) || pfn_section_valid(ms,
+    /// pfn)`.
     #[inline(always)]
     fn answers(section: &MemSection<G::SubsectionMap>, word: u64, pfn: u64) -> bool {
         match R::SET.validity {
@@ -359,7 +370,8 @@ impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
     /// The bit of a pfn's sub-section.
     #[inline(always)]
     fn bit(section: &MemSection<G::SubsectionMap>, pfn: u64) -> bool {
-        // SAFETY: a usage is freed after a grace period, which this reader holds up. Read once: it may become null.
+        // SAFETY: a usage is freed after a grace period, which this reader holds up. Read once: it
+        // may become null.
         match unsafe { section.usage() } {
             Some(usage) => usage.subsection_map.test(Divided::<G, R>::index(pfn)),
             None => false,
@@ -367,9 +379,10 @@ impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
     }
 }
 
-// SAFETY: records are backed and written before their bits are set, and stay until the bits were cleared and a grace
-// period has passed, which this reader holds up. A boot section keeps its records as long as its word says EARLY. Rules that
-// make more valid than is backed keep records in private memory, of which all can be read (see `boot`).
+// SAFETY: records are backed and written before their bits are set, and stay until the bits were
+// cleared and a grace period has passed, which this reader holds up. A boot section keeps its
+// records as long as its word says EARLY. Rules that make more valid than is backed keep records in
+// private memory, of which all can be read (see `boot`).
 unsafe impl<G: Geometry, R: Rules> Lookup for SubsectionReader<'_, G, R> {
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {

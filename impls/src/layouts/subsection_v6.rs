@@ -1,8 +1,10 @@
-//! SPARSEMEM_VMEMMAP with the lookups of v6 of the series: boot memory reads the sub-section map like any other.
+//! SPARSEMEM_VMEMMAP with the lookups of v6 of the series: the sub-section map is read for boot
+//! memory as well.
 //!
-//! Source: `[PATCH v6 03/12]` and `[PATCH v6 09/12]`. The cover letter's sentence on the cost of `pfn_valid` was written about
-//! this lookup; the shortcut for boot sections came with v10, to keep old users of whole sections alive (B-02). Its tables
-//! are kept by the rules of today, so that it can be raced on any map; the foil with every bug of v6 is
+//! Source: `[PATCH v6 03/12]` and `[PATCH v6 09/12]`. The cover letter's statement on the cost of
+//! `pfn_valid` was written about this lookup. The shortcut for boot sections came with v10, for
+//! existing users that rely on whole sections (B-02). The tables follow the current rules, so that
+//! it can be benchmarked on any memory map. The foil with every bug of v6 is
 //! [`V6`](crate::rules::V6).
 //!
 //! ```text
@@ -11,12 +13,13 @@
 //!  vmemmap ──▶ | record of pfn 0 | … |
 //! ```
 //!
-//! **Load chain** of `pfn_valid`: root pointer, section word, usage pointer, word of the map: 4 loads on 3 lines for boot and
-//! hot-added memory alike. `pfn_to_page` and `page_to_pfn`: no load beyond the base of the array.
+//! **Load chain** of `pfn_valid`: root pointer, section word, usage pointer, word of the map. These
+//! are 4 loads on 3 lines for boot memory and added memory alike. `pfn_to_page` and `page_to_pfn`:
+//! no load; the reader holds the base of the array.
 //!
-//! **Cost.** That of `subsection`.
+//! **Cost.** As `subsection`.
 //!
-//! **Hotplug.** 2 MiB. Holes of boot sections are not valid.
+//! **Hotplug.** In units of 2 MiB. Holes of boot sections are not valid.
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;

@@ -1,4 +1,5 @@
-//! SPARSEMEM_VMEMMAP as it was before the sub-section series: the reference for what the sub-section map costs.
+//! SPARSEMEM_VMEMMAP as it was before the sub-section series: the reference for what the
+//! sub-section map costs.
 //!
 //! Source: Linux 5.2, `include/linux/mmzone.h`, `mm/sparse.c`, `mm/sparse-vmemmap.c`.
 //!
@@ -8,12 +9,13 @@
 //!  vmemmap ──▶ | record of pfn 0 | … 64 B a pfn, reserved for the whole space, memory where memory is … |
 //! ```
 //!
-//! **Load chain** of `pfn_valid`: root pointer, section word (2 loads, 2 lines), for boot and hot-added memory alike.
-//! `pfn_to_page` and `page_to_pfn`: no load beyond the base of the array, which the reader holds.
+//! **Load chain** of `pfn_valid`: root pointer, section word (2 loads, 2 lines), for boot memory
+//! and added memory alike. `pfn_to_page` and `page_to_pfn`: no load; the reader holds the base of
+//! the array.
 //!
-//! **Cost.** That of `subsection`.
+//! **Cost.** As `subsection`.
 //!
-//! **Hotplug.** Whole sections of 128 MiB. A section that is there in part is there.
+//! **Hotplug.** Whole sections of 128 MiB. A section with any memory is valid as a whole.
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
@@ -32,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_section_that_is_there_in_part_takes_no_more() {
-        // RAM ends 32 sub-sections into a section, where a device begins: the case that the series mended.
+        // RAM ends inside a section, where a device begins: the case that the series fixed.
         let ram = BootRange { range: PfnRange::new(0x100000, 0x1fc000).unwrap(), node: 0 };
         let map = BootMap::new([ram]).unwrap();
         let layout = <VmemmapSection>::boot(&map, &Config::default(), RecordStore::unlimited()).unwrap();

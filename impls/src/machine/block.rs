@@ -1,4 +1,5 @@
-//! Memory blocks: the unit in which user space sees RAM come online and go offline (`/sys/devices/system/memory`).
+//! Memory blocks: the unit in which user space sees RAM go online and offline
+//! (`/sys/devices/system/memory`).
 //!
 //! Source: `drivers/base/memory.c`, `arch/x86/mm/init_64.c` (`probe_memory_block_size`).
 
@@ -13,38 +14,38 @@ use std::sync::Arc;
 use thiserror::Error;
 
 const GIB: u64 = 1 << 30;
-/// `MAX_BLOCK_SIZE` of x86.
+/// `MAX_BLOCK_SIZE` of x86, in bytes.
 const MAX_BLOCK_BYTES: u64 = 2 * GIB;
-/// `MEM_SIZE_FOR_LARGE_BLOCK`: machines with less memory have small blocks.
+/// `MEM_SIZE_FOR_LARGE_BLOCK`, in bytes: machines with less memory use blocks of one section.
 const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
 
-/// Why a block size is refused.
+/// Why a memory block size was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockSizeError {
-    /// Not a power of two.
+    /// The size is not a power of two. EINVAL.
     #[error("a block size of {} is refused: it must be a power of two", Bytes(*bytes))]
     NotPowerOfTwo {
-        /// The size asked for.
+        /// The requested block size in bytes.
         bytes: u64,
     },
-    /// Smaller than a section.
+    /// The size is smaller than a section. EINVAL.
     #[error("a block size of {} is refused: a block has whole sections, of {} each", Bytes(*bytes), Bytes(*section_bytes))]
     BelowSection {
-        /// The size asked for.
+        /// The requested block size in bytes.
         bytes: u64,
-        /// Bytes of a section.
+        /// Size of a section in bytes.
         section_bytes: u64,
     },
-    /// The size is fixed once it has been asked for.
+    /// The advice came after the machine had settled on a block size. EBUSY.
     #[error("advice of {} comes too late: the block size is in use", Bytes(*bytes))]
     TooLate {
-        /// The size advised.
+        /// The advised block size in bytes.
         bytes: u64,
     },
 }
 
 impl BlockSizeError {
-    /// The kernel's error number.
+    /// The error number that the kernel returns for the same refusal: EINVAL or EBUSY.
     pub fn errno(self) -> i32 {
         match self {
             Self::TooLate { .. } => Errno::BUSY,
@@ -54,7 +55,7 @@ impl BlockSizeError {
     }
 }
 
-/// The largest block size that drivers ask for, until the machine has settled on one (Linux 6.15).
+/// The maximum block size that drivers advise before the machine settles on one (Linux 6.15).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockSizeAdvice {
     least: Option<u64>,
@@ -62,10 +63,11 @@ pub struct BlockSizeAdvice {
 }
 
 impl BlockSizeAdvice {
-    /// Advises a maximum; of several the least holds. Source: `memory_block_advise_max_size`.
+    /// Advises a maximum block size. If there are several, the smallest counts. Source:
+    /// `memory_block_advise_max_size`.
     ///
     /// # Errors
-    /// Not a power of two, or too late.
+    /// `bytes` is not a power of two, or the block size is already settled.
     pub fn advise(&mut self, bytes: u64) -> Result<(), BlockSizeError> {
         if !bytes.is_power_of_two() {
             return Err(BlockSizeError::NotPowerOfTwo { bytes });
@@ -77,20 +79,23 @@ impl BlockSizeAdvice {
         Ok(())
     }
 
-    /// What was advised; from now on it is too late.
+    /// Returns the advised maximum, if any, and settles it: every later [`advise`](Self::advise)
+    /// fails.
     pub fn settle(&mut self) -> Option<u64> {
         self.settled = true;
         self.least
     }
 
-    /// The advice that a CXL window of physical bytes `[start, end)` gives: the alignment of its ends, from 256 MiB on.
+    /// The advice for a CXL window at physical bytes `[start, end)`: the common alignment of its
+    /// two ends. `None` if that is below 256 MiB.
     pub fn of_cxl_window(start: u64, end: u64) -> Option<u64> {
         let ends = start | end;
         (ends != 0).then(|| 1 << ends.trailing_zeros()).filter(|&bytes| bytes >= 256 << 20)
     }
 }
 
-/// The block size of an x86 machine whose RAM ends at `end_of_ram` (bytes). Source: `probe_memory_block_size`.
+/// The block size in bytes of an x86 machine whose RAM ends at `end_of_ram` (bytes). Source:
+/// `probe_memory_block_size`.
 pub fn probe_block_size(section_bytes: u64, end_of_ram: u64, bare_metal: bool, advice: Option<u64>) -> u64 {
     if end_of_ram < MEM_SIZE_FOR_LARGE_BLOCK {
         return section_bytes;
@@ -107,10 +112,10 @@ pub fn probe_block_size(section_bytes: u64, end_of_ram: u64, bare_metal: bool, a
         .unwrap_or(section_bytes)
 }
 
-/// A size that a user chose on the command line (`memory_block_size=`).
+/// Checks a block size that the user chose on the command line (`memory_block_size=`), in bytes.
 ///
 /// # Errors
-/// Not a power of two, or less than a section.
+/// The size is not a power of two, or is smaller than a section.
 pub fn check_block_size(section_bytes: u64, bytes: u64) -> Result<u64, BlockSizeError> {
     match bytes {
         bytes if !bytes.is_power_of_two() => Err(BlockSizeError::NotPowerOfTwo { bytes }),
@@ -119,23 +124,23 @@ pub fn check_block_size(section_bytes: u64, bytes: u64) -> Result<u64, BlockSize
     }
 }
 
-/// What is written to a block's `state`, or to `auto_online_blocks`.
+/// A word written to a block's `state`, or to `auto_online_blocks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
-    /// Take it away from the system.
+    /// Take the block offline: the system stops using its pages.
     Offline,
-    /// Put it to use, in the zone that the kernel chooses.
+    /// Put the block online, in the zone that the kernel chooses: ZONE_NORMAL here.
     Online,
-    /// In a zone of the kernel's own.
+    /// Put the block online in a kernel zone: ZONE_NORMAL here.
     OnlineKernel,
-    /// In ZONE_MOVABLE, so that it can go offline again.
+    /// Put the block online in ZONE_MOVABLE, so that it can go offline again.
     OnlineMovable,
 }
 
 impl Transition {
     const ALL: [Transition; 4] = [Self::Offline, Self::Online, Self::OnlineKernel, Self::OnlineMovable];
 
-    /// The word of sysfs.
+    /// The word that sysfs uses, e.g. `online_movable`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Offline => "offline",
@@ -145,7 +150,7 @@ impl Transition {
         }
     }
 
-    /// The zone that pages go to; `None` for going offline.
+    /// The zone that the block's pages join; `None` for [`Offline`](Self::Offline).
     pub fn zone(self) -> Option<Zone> {
         match self {
             Self::Offline => None,
@@ -170,31 +175,31 @@ impl FromStr for Transition {
     }
 }
 
-/// A block of RAM; offline by default.
+/// A memory block of RAM. The default is offline, on node 0.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBlock {
-    /// The zone its pages are in; `None` while it is offline.
+    /// The zone of its pages; `None` while the block is offline.
     pub zone: Option<Zone>,
-    /// NUMA node; of a block with pages of several nodes that of the first.
+    /// NUMA node. If the block has pages of several nodes, the node of the lowest ones.
     pub node: u8,
-    /// Boot memory of several nodes lies in it. Such a block never goes offline.
+    /// The block has boot memory of several nodes, so it cannot go offline.
     pub several_nodes: bool,
-    /// Pages of RAM in it; fewer than a block has if boot memory begins or ends inside.
+    /// Pages of RAM in the block. Fewer than the block has if boot memory begins or ends inside it.
     pub ram_pages: u64,
-    /// It was there at boot.
+    /// The block has boot memory.
     pub early: bool,
-    /// Where its records lie, if they lie in the block itself (`memmap_on_memory`).
+    /// The altmap, if the block holds its own records (`memmap_on_memory`).
     pub altmap: Option<Arc<Altmap>>,
 }
 
 impl MemoryBlock {
-    /// `state` of sysfs.
+    /// What sysfs shows in `state`: `online` or `offline`.
     pub fn state(&self) -> &'static str {
         if self.zone.is_some() { "online" } else { "offline" }
     }
 }
 
-/// Blocks by number: `phys / block size`.
+/// Memory blocks by number: physical address divided by block size.
 pub type Blocks = BTreeMap<u64, MemoryBlock>;
 
 #[cfg(test)]

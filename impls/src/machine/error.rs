@@ -1,4 +1,5 @@
-//! Why a machine refuses: one variant a cause, each with the range or block, the rule, how far off, and the kernel's errno.
+//! Why a machine refuses a change. Each cause has a variant with the range or block, the rule, the
+//! distance from a valid value, and the kernel's errno.
 
 use super::block::{BlockSizeError, Transition};
 use crate::bytes::Bytes;
@@ -10,159 +11,163 @@ use thiserror::Error;
 /// Why RAM was not added, removed, onlined or offlined.
 #[derive(Debug, Error)]
 pub enum MachineError {
-    /// The layout did not boot.
+    /// The layout failed to boot. ENOMEM.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// The block size cannot be.
+    /// The configured or advised block size is invalid.
     #[error(transparent)]
     BlockSize(#[from] BlockSizeError),
-    /// Empty, or off the grid of blocks. Source: `check_hotplug_memory_range`.
+    /// The range is empty, or not a whole number of aligned blocks. EINVAL. Source:
+    /// `check_hotplug_memory_range`.
     #[error(
         "{span} is refused: RAM comes and goes in memory blocks of {}; the start is {} past one, the end is {} past one",
         Bytes(*block_bytes), Bytes(*start_off_bytes), Bytes(*end_off_bytes)
     )]
     NotBlocks {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// Bytes of a block.
+        /// Size of a memory block in bytes.
         block_bytes: u64,
-        /// Distance of the start from the block border below.
+        /// Bytes from the block boundary below to the start; 0 if aligned.
         start_off_bytes: u64,
-        /// Distance of the end from the block border below.
+        /// Bytes from the block boundary below to the end; 0 if aligned.
         end_off_bytes: u64,
     },
-    /// No such node.
+    /// The machine has no such NUMA node. EINVAL.
     #[error("{span} is refused: node {node} is not possible; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
     NoSuchNode {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The node.
+        /// The requested node.
         node: u8,
-        /// Nodes of the machine.
+        /// Number of possible nodes; the highest valid node is one less.
         nodes: u8,
     },
-    /// The name of driver-managed RAM is not in the form of the kernel.
+    /// The name of driver-managed RAM is not of the form `System RAM (driver)`. EINVAL.
     #[error("{name:?} is refused: RAM that a driver manages is named \"System RAM (driver)\"")]
     ResourceName {
-        /// The name.
+        /// The refused name.
         name: String,
     },
-    /// Beyond what the machine maps. Source: `register_memory_resource`.
+    /// The range ends above the highest mappable address. E2BIG. Source:
+    /// `register_memory_resource`.
     #[error("{span} ends {} beyond the last byte that can be mapped ({limit:#x}: the physical space, or mem=)", Bytes(*beyond_bytes))]
     BeyondMappable {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// One past the last mappable byte.
+        /// First byte that cannot be mapped.
         limit: u128,
-        /// How far.
+        /// Bytes by which the range exceeds `limit`.
         beyond_bytes: u64,
     },
-    /// Something busy is there.
+    /// The range overlaps a busy resource. EEXIST.
     #[error("{span} is refused: {name} is there at {at}")]
     ResourceBusy {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// What is in the way.
+        /// Range of the resource in the way.
         at: PhysSpan,
-        /// Its name.
+        /// Name of that resource, as in `/proc/iomem`.
         name: String,
     },
-    /// The block is there.
+    /// A memory block with this number exists already. EEXIST.
     #[error("memory block {block} ({span}) exists")]
     BlockExists {
-        /// Its range.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
     },
-    /// The block is not there.
+    /// No memory block has this number. EINVAL.
     #[error("there is no memory block {block}")]
     NoSuchBlock {
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
     },
-    /// RAM is removed offline.
+    /// The block is online; only offline blocks can be removed. EBUSY.
     #[error("memory block {block} ({span}) is online; write offline to its state first")]
     BlockOnline {
-        /// Its range.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
     },
-    /// Not a state.
+    /// The word is not a state of a memory block. EINVAL.
     #[error("{word:?} is no state of a memory block; there are offline, online, online_kernel and online_movable")]
     UnknownState {
-        /// What was written.
+        /// The word that was written, without trailing white space.
         word: String,
     },
-    /// Nothing to do.
+    /// The block is already in the requested state. EINVAL.
     #[error("memory block {block} ({span}) is {state} already, so {asked} is refused")]
     AlreadyInState {
-        /// Its range.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
-        /// What it is.
+        /// The present state: `online` or `offline`.
         state: &'static str,
-        /// What was asked for.
+        /// The requested transition.
         asked: Transition,
     },
-    /// Pages of more than one node. Source: `offline_pages`, which takes one zone at a time.
+    /// The block has pages of several nodes, so it cannot go offline. EINVAL. Source:
+    /// `offline_pages`, which takes one zone at a time.
     #[error("memory block {block} ({span}) has pages of several nodes, and goes offline as a whole or not at all")]
     SeveralNodes {
-        /// Its range.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
     },
-    /// A part of the block is no RAM: memory holes, a device, or never added.
+    /// Part of the block is not RAM: a memory hole, a device, or memory that was never added.
+    /// EINVAL, or EBUSY if `busy`.
     #[error(
         "memory block {block} ({span}) has memory holes: {} of its {} are RAM, and a block goes online and offline as a whole",
         Bytes(*ram_bytes), Bytes(*block_bytes)
     )]
     Holes {
-        /// Its range.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// Its number.
+        /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
-        /// Bytes of RAM.
+        /// Bytes of RAM in the block.
         ram_bytes: u64,
-        /// Bytes of a block.
+        /// Size of a memory block in bytes.
         block_bytes: u64,
-        /// The kernels of the series' time said EBUSY.
+        /// Report EBUSY instead of EINVAL, as kernels from the time of the series did.
         busy: bool,
     },
-    /// `probe` takes an address of a block.
+    /// The address written to `probe` is not the start of a memory block. EINVAL.
     #[error("{address:#x} is no start of a memory block of {}; it lies {} past one", Bytes(*block_bytes), Bytes(*off_bytes))]
     ProbeMisaligned {
-        /// The address.
+        /// The physical address that was written.
         address: u64,
-        /// Bytes of a block.
+        /// Size of a memory block in bytes.
         block_bytes: u64,
-        /// Distance from the border below.
+        /// Bytes from the block boundary below to the address.
         off_bytes: u64,
     },
-    /// The page is not online.
+    /// The page is not online, so it cannot be taken out of use. EIO.
     #[error("{pfn} is not online")]
     NotOnline {
-        /// The page frame.
+        /// The page that was to be taken out of use.
         pfn: Pfn,
     },
-    /// No tmpfs to play the memory of a block that holds its own records.
+    /// No tmpfs file or altmap could be made for a block that is to hold its own records. ENOMEM.
     #[error("records of {span} cannot lie in the memory itself: {source}")]
     MemmapOnMemory {
-        /// The block.
+        /// Physical range of the block.
         span: PhysSpan,
-        /// The cause.
+        /// Why the tmpfs file or the altmap failed.
         source: crate::backing::DaxError,
     },
-    /// The layout refused.
+    /// The layout refused the change.
     #[error(transparent)]
     Layout(#[from] HotplugError),
 }
 
 impl MachineError {
-    /// The kernel's error number for the same refusal.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> i32 {
         match self {
             Self::BlockSize(error) => return error.errno(),
@@ -186,77 +191,77 @@ impl MachineError {
     }
 }
 
-/// Why a mapping of device memory was not made or taken down.
+/// Why device memory could not be mapped or unmapped.
 #[derive(Debug, Error)]
 pub enum PagemapError {
-    /// Nothing to map.
+    /// The request has no range. EINVAL.
     #[error("a mapping needs a range")]
     NoRange,
-    /// Device-private memory needs its owner's operations.
+    /// Device-private memory needs an owner that can migrate its pages. EINVAL.
     #[error(
         "{span} is refused: a mapping of device-private memory needs an owner who can migrate its pages back to RAM"
     )]
     PrivateWithoutOwner {
-        /// The first range.
+        /// The first range of the request.
         span: PhysSpan,
     },
-    /// One altmap, one range.
+    /// A mapping with an altmap must have exactly one range. EINVAL.
     #[error("a mapping with an altmap has one range, this one has {nr_ranges}")]
     AltmapNeedsOneRange {
-        /// Ranges asked for.
+        /// Number of ranges in the request.
         nr_ranges: usize,
     },
-    /// Beyond what can be mapped.
+    /// The range ends above the highest mappable address. EINVAL.
     #[error("{span} is refused: it ends {} beyond the last byte that can be mapped", Bytes(*beyond_bytes))]
     BeyondMappable {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// How far.
+        /// Bytes by which the range exceeds the physical address space.
         beyond_bytes: u64,
     },
-    /// Another mapping is there.
+    /// The range overlaps another mapping. ENOMEM.
     #[error("{span} is refused: {at} is mapped already{why}")]
     Conflict {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The mapping in the way.
+        /// The range already mapped.
         at: PhysSpan,
-        /// The rule, where it is not plain.
+        /// An addition to the message, e.g. `, in the same section`; may be empty.
         why: &'static str,
     },
-    /// RAM is there.
+    /// The range overlaps System RAM. ENXIO.
     #[error("{span} is refused: {at} of it is System RAM{why}")]
     OverlapsRam {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// The RAM.
+        /// The RAM in the way.
         at: PhysSpan,
-        /// The rule, where it is not plain.
+        /// An addition to the message, e.g. `, in the same section`; may be empty.
         why: &'static str,
     },
-    /// Somebody else's.
+    /// Another resource has claimed part of the range. EBUSY.
     #[error("{span} is refused: {name} has {at} claimed")]
     Claimed {
-        /// The range.
+        /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
-        /// What is claimed.
+        /// The claimed range.
         at: PhysSpan,
-        /// By whom.
+        /// Name of the resource that has it.
         name: String,
     },
-    /// Not mapped, or being taken down by another.
+    /// The mapping is gone, or another thread is taking it down. EINVAL.
     #[error("{span} is not mapped any more, or is being taken down")]
     NotMapped {
-        /// The first range.
+        /// The first range of the mapping.
         span: PhysSpan,
     },
-    /// The layout refused.
+    /// The layout refused the change.
     #[error(transparent)]
     Layout(#[from] HotplugError),
 }
 
 impl PagemapError {
-    /// The kernel's error number for the same refusal.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> i32 {
         match self {
             Self::Layout(error) => return error.errno(),
@@ -265,7 +270,7 @@ impl PagemapError {
             | Self::PrivateWithoutOwner { .. }
             | Self::AltmapNeedsOneRange { .. }
             | Self::NotMapped { .. } => Errno::INVAL,
-            // The kernel's choice.
+            // The kernel returns ENOMEM here too.
             Self::Conflict { .. } => Errno::NOMEM,
             Self::OverlapsRam { .. } => Errno::NXIO,
             Self::Claimed { .. } => Errno::BUSY,

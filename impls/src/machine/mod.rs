@@ -1,16 +1,17 @@
-//! A machine around a layout: physical address ranges, zones, memory blocks, mappings of devices.
+//! A machine around a layout: physical address ranges, zones, memory blocks and device mappings.
 //!
 //! ```text
 //!   RAM:     add_memory ─▶ resource ─▶ records ─▶ blocks (offline) ─▶ online ─▶ zone, IS_ONLINE
 //!   devices: memremap_pages ─▶ conflicts? RAM? ─▶ records, TAINT ─▶ ZONE_DEVICE        (never a block, never online)
 //! ```
-//! Source: `mm/memory_hotplug.c`, `drivers/base/memory.c`, `mm/memremap.c`. The rules of the time come from the layout
-//! ([`SectionFlags::Rules`]).
+//! Source: `mm/memory_hotplug.c`, `drivers/base/memory.c`, `mm/memremap.c`. The rules of the time
+//! come from the layout ([`SectionFlags::Rules`]).
 //!
-//! One lock serialises all changes, as `device_hotplug_lock` and `mem_hotplug_lock` together do. A thread that holds a reader
-//! of the layout is refused (EDEADLK): the change would wait for that reader.
+//! One lock serialises all changes, as `device_hotplug_lock` and `mem_hotplug_lock` together do in
+//! Linux. A thread that holds a reader of the layout gets EDEADLK, because the change would wait
+//! for that reader.
 //!
-//! Zones are read off records, so every section that a machine manages must be backed
+//! Zones are read from records, so every section that a machine manages must be backed
 //! ([`BackedSections::All`](crate::BackedSections::All)).
 
 mod block;
@@ -41,18 +42,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// A machine, before it boots.
+/// Configuration of a machine before it boots.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineConfig {
-    /// Bytes of a memory block, as chosen on the command line; otherwise the machine's own choice.
+    /// Memory block size in bytes, as on the kernel command line; `None` leaves the choice to
+    /// [`probe_block_size`].
     pub block_bytes: Option<u64>,
-    /// Not a guest of a hypervisor.
+    /// The machine is not a guest of a hypervisor.
     pub bare_metal: bool,
-    /// What drivers advised as block size.
+    /// The maximum block size that drivers advise.
     pub block_advice: BlockSizeAdvice,
-    /// `mem=`: RAM beyond this many bytes is not taken.
+    /// `mem=`: RAM that ends above this physical address (in bytes) cannot be added.
     pub mem_limit_bytes: Option<u64>,
-    /// NUMA nodes that are possible.
+    /// Number of possible NUMA nodes, numbered from 0.
     pub nodes: u8,
 }
 
@@ -63,19 +65,20 @@ impl Default for MachineConfig {
     }
 }
 
-/// How RAM is added.
+/// Options of [`Machine::add_memory`].
 #[derive(Clone, Debug, Default)]
 pub struct AddMemory {
-    /// NUMA node.
+    /// NUMA node of the added memory.
     pub node: u8,
-    /// `System RAM (kmem)` and the like for RAM that a driver manages; plain RAM without.
+    /// Resource name of driver-managed RAM, e.g. `System RAM (kmem)`; `None` for plain `System
+    /// RAM`.
     pub driver_name: Option<String>,
-    /// Keep the records of each block in the block (`MHP_MEMMAP_ON_MEMORY`); the tmpfs at this folder plays its memory. Silently
-    /// not done where it cannot be, as since Linux 6.8.
+    /// Keep the records of each block in the block itself (`MHP_MEMMAP_ON_MEMORY`). A tmpfs file in
+    /// this folder stands for that memory. Ignored where unsupported, as in Linux since 6.8.
     pub memmap_on_memory: Option<PathBuf>,
 }
 
-/// A machine whose memory comes and goes.
+/// A machine whose memory can be hot-added and hot-removed.
 #[derive(Debug)]
 pub struct Machine<L> {
     layout: L,
@@ -86,7 +89,7 @@ pub struct Machine<L> {
     pgmaps: Pgmaps,
 }
 
-/// What the hotplug lock protects.
+/// The state that the hotplug lock protects.
 #[derive(Clone, Debug)]
 struct State {
     resources: ResourceTree,
@@ -100,7 +103,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// Boots a machine with the memory of `map`.
     ///
     /// # Errors
-    /// The layout does not boot, or the block size cannot be.
+    /// The layout fails to boot, or the configured block size is invalid.
     pub fn boot(
         map: &BootMap,
         mut config: MachineConfig,
@@ -145,30 +148,31 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(Self { layout, boot: map.clone(), config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
     }
 
-    /// The layout.
+    /// The layout that holds the records.
     pub fn layout(&self) -> &L {
         &self.layout
     }
 
-    /// Bytes of a memory block.
+    /// Size of a memory block in bytes.
     pub fn block_bytes(&self) -> u64 {
         self.block_pages << L::Geometry::PAGE_SHIFT
     }
 
-    /// `block_size_bytes` of sysfs: hexadecimal without `0x`.
+    /// What sysfs shows in `block_size_bytes`: hexadecimal without `0x`, e.g. `8000000`.
     pub fn block_size_text(&self) -> String {
         format!("{:x}", self.block_bytes())
     }
 
-    /// A zone.
+    /// A snapshot of a zone; empty if it never had a page.
     ///
     /// # Errors
-    /// The calling thread holds a reader, or an earlier change panicked; so for every look at the state.
+    /// The calling thread holds a reader, or an earlier change panicked. All queries of the state
+    /// share these errors.
     pub fn zone(&self, id: ZoneId) -> Result<ZoneState, HotplugError> {
         Ok(self.lock()?.zones.get(id))
     }
 
-    /// The span of a node: that of its zones.
+    /// The span of a node: the smallest one that covers its zones.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -176,7 +180,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.zones.node_span(node))
     }
 
-    /// One past the highest page of RAM or mapped memory; device-private memory does not count (B-25).
+    /// One past the highest pfn of RAM or mapped device memory, except device-private memory
+    /// (B-25). It never shrinks.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -184,7 +189,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.max_pfn)
     }
 
-    /// The memory blocks, by number.
+    /// A snapshot of the memory blocks, by number.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -192,7 +197,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.blocks.clone())
     }
 
-    /// The resources.
+    /// A snapshot of the physical address ranges, as `/proc/iomem` shows them.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -200,8 +205,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.resources.clone())
     }
 
-    /// A number made from everything that is known of the machine, but for what is written in records: equal before and after a
-    /// change that was refused.
+    /// A hash of the machine's state without the contents of records. Use it to check that a
+    /// refused change had no effect.
     ///
     /// # Errors
     /// As [`zone`](Self::zone).
@@ -217,10 +222,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(hasher.finish())
     }
 
-    /// Names a range, e.g. what the firmware calls persistent memory.
+    /// Names a physical range, e.g. one that the firmware reports as persistent memory.
     ///
     /// # Errors
-    /// Something is in the way.
+    /// The range is empty, or another resource is in the way.
     pub fn insert_resource(&self, resource: Resource) -> Result<(), MachineError> {
         let span = resource.range.phys(L::Geometry::PAGE_SHIFT);
         if resource.range.is_empty() {
@@ -234,7 +239,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         MachineError::ResourceBusy { span, at: at.range.phys(span.page_shift), name: at.name.clone() }
     }
 
-    /// The lock; refused to a thread that holds a reader.
+    /// Takes the hotplug lock; fails if the calling thread holds a reader.
     fn lock(&self) -> Result<MutexGuard<'_, State>, HotplugError> {
         if self.layout.held_by_this_thread() {
             return Err(GraceError::ReaderHeld.into());
@@ -254,7 +259,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         range.start() / self.block_pages..range.end() / self.block_pages
     }
 
-    /// Source: `check_hotplug_memory_range`.
+    /// Checks that a range consists of whole memory blocks. Source: `check_hotplug_memory_range`.
     fn check_blocks(&self, range: PfnRange) -> Result<(), MachineError> {
         let shift = L::Geometry::PAGE_SHIFT;
         let off = |pfn: u64| (pfn % self.block_pages) << shift;
@@ -278,13 +283,13 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Err(MachineError::BeyondMappable { span: range.phys(shift), limit, beyond_bytes })
     }
 
-    /// Hot-adds RAM: whole memory blocks, all or nothing; then puts them online if `auto_online_blocks` says so, as far as they
-    /// go online.
+    /// Hot-adds RAM in whole memory blocks, all or nothing. If `auto_online_blocks` says so, it
+    /// then puts each block online, and ignores those that fail.
     ///
     /// Source: `add_memory_resource`.
     ///
     /// # Errors
-    /// [`MachineError`]; nothing is changed.
+    /// [`MachineError`]; nothing has changed.
     pub fn add_memory(&self, range: PfnRange, how: &AddMemory) -> Result<(), MachineError> {
         let span = range.phys(L::Geometry::PAGE_SHIFT);
         self.check_blocks(range)?;
@@ -319,14 +324,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         if state.auto_online != Transition::Offline {
             let transition = state.auto_online;
             for block in self.block_numbers(range) {
-                // As in the kernel, memory that was added stays: a block that does not go online can be asked again.
+                // As in the kernel, the added memory stays: a block that failed to go online can be
+                // retried.
                 let _ = self.change_state(&mut state, block, transition);
             }
         }
         Ok(())
     }
 
-    /// Records for new RAM, block by block where each holds its own; the altmap of each block.
+    /// Adds records for new RAM and returns the altmap of each block. Blocks that hold their own
+    /// records are added one by one.
     fn add_records(&self, range: PfnRange, how: &AddMemory) -> Result<Vec<Option<Arc<Altmap>>>, MachineError> {
         let params = AddParams { node: how.node, kind: MemoryKind::Ram, ..AddParams::default() };
         let blocks = self.block_numbers(range);
@@ -347,7 +354,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 Ok(altmap) => altmaps.push(Some(altmap)),
                 Err(error) => {
                     for done in blocks.start..block {
-                        // With the same altmap (B-28): the layout remembers where records lie.
+                        // Removal uses the same altmap (B-28): the layout remembers where the
+                        // records are.
                         let undone = self.layout.remove(self.block_range(done), &RemoveParams::default(), &mut ());
                         debug_assert!(undone.is_ok(), "{undone:?}");
                     }
@@ -358,7 +366,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(altmaps)
     }
 
-    /// Can a block hold its own records, with pageblocks to spare? Source: `mhp_supports_memmap_on_memory`.
+    /// Whether a block can hold its own records and still have usable pages. Source:
+    /// `mhp_supports_memmap_on_memory`.
     fn can_hold_own_records(&self) -> bool {
         const PMD_BYTES: u64 = 2 << 20;
         let records = self.block_pages * PAGE_RECORD_BYTES;
@@ -378,12 +387,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(Arc::new(Altmap::new::<L::Geometry>(Arc::new(memory), block.start(), 0, free).map_err(failed)?))
     }
 
-    /// Removes RAM: whole memory blocks, all of them offline.
+    /// Hot-removes RAM: whole memory blocks, all of which must be offline.
     ///
     /// Source: `remove_memory`, `try_remove_memory`.
     ///
     /// # Errors
-    /// [`MachineError`]; nothing is changed.
+    /// [`MachineError`]; nothing has changed.
     pub fn remove_memory(&self, range: PfnRange) -> Result<(), MachineError> {
         self.check_blocks(range)?;
         let mut state = self.lock()?;
@@ -404,39 +413,40 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(())
     }
 
-    /// `state` of a block.
+    /// Reads the `state` of a block: `online` or `offline`.
     ///
     /// # Errors
-    /// No such block.
+    /// There is no such block, or the state cannot be locked.
     pub fn read_state(&self, block: u64) -> Result<&'static str, MachineError> {
         let state = self.lock()?;
         state.blocks.get(&block).map(MemoryBlock::state).ok_or(MachineError::NoSuchBlock { block })
     }
 
-    /// Writes to the `state` of a block: `offline`, `online`, `online_kernel`, `online_movable`.
+    /// Writes `offline`, `online`, `online_kernel` or `online_movable` to the `state` of a block.
     ///
     /// # Errors
-    /// [`MachineError`]; the block stays what it was.
+    /// [`MachineError`]; the block keeps its state.
     pub fn write_state(&self, block: u64, word: &str) -> Result<(), MachineError> {
         let transition = word.parse().map_err(|()| MachineError::UnknownState { word: word.trim_end().to_owned() })?;
         let mut state = self.lock()?;
         self.change_state(&mut state, block, transition)
     }
 
-    /// Writes to `auto_online_blocks`: what becomes of blocks that are added.
+    /// Writes to `auto_online_blocks`: the transition that [`add_memory`](Self::add_memory) applies
+    /// to new blocks.
     ///
     /// # Errors
-    /// Not a state.
+    /// `word` is not a state of a memory block, or the state cannot be locked.
     pub fn write_auto_online(&self, word: &str) -> Result<(), MachineError> {
         let transition = word.parse().map_err(|()| MachineError::UnknownState { word: word.trim_end().to_owned() })?;
         self.lock()?.auto_online = transition;
         Ok(())
     }
 
-    /// Writes an address to `probe`: adds the block of RAM that begins there.
+    /// Writes a physical address to `probe`: adds the block of RAM that starts there, on node 0.
     ///
     /// # Errors
-    /// [`MachineError`].
+    /// The address is not the start of a block, or [`add_memory`](Self::add_memory) fails.
     pub fn probe(&self, address: u64) -> Result<(), MachineError> {
         let (block_bytes, shift) = (self.block_bytes(), L::Geometry::PAGE_SHIFT);
         let off_bytes = address % block_bytes;
@@ -481,8 +491,9 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(())
     }
 
-    /// A block goes online and offline as a whole: every page of it must be RAM that is there. Source: `offline_pages`; in
-    /// kernels of the series' time `pages_correctly_probed`.
+    /// Checks that every page of the block is RAM and present, because a block goes online and
+    /// offline as a whole. Source: `offline_pages`; in kernels from the time of the series
+    /// `pages_correctly_probed`.
     fn check_holes(&self, of: &MemoryBlock, block: u64, transition: Transition) -> Result<(), MachineError> {
         let (range, reader) = (self.block_range(block), self.layout.reader());
         let granule = L::Geometry::PAGES_PER_SUBSECTION;
@@ -515,7 +526,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
     }
 
-    /// Takes a range out of a zone's span. Source: `remove_pfn_range_from_zone`; in 5.3 `shrink_zone_span`.
+    /// Shrinks a zone's span after a range left it. Source: `remove_pfn_range_from_zone`; in 5.3
+    /// `shrink_zone_span`.
     fn shrink_zone(&self, state: &mut State, id: ZoneId, range: PfnRange) {
         let set = <L::Rules as Rules>::SET;
         let rules = ShrinkRules {
@@ -533,8 +545,9 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 Zone::Device => reader.valid_to_page(pfn),
                 _ => self.pfn_to_online_page(&reader, pfn),
             };
-            // The node of RAM is that of its block, or of boot: flags have no room for it everywhere. Pages of a device are asked
-            // themselves, as in 5.3, also where they are not initialised (B-05).
+            // The node of RAM is that of its block, or of its boot range: not all flags have room
+            // for it. For device memory the record is read, as in 5.3, even if it is not
+            // initialised (B-05).
             let node = |page: &Page| match (id.1, blocks.get(&(pfn.0 / self.block_pages))) {
                 (Zone::Device, _) => Some(page.node()),
                 (_, Some(block)) if block.several_nodes => self.boot.node_of(pfn),
@@ -546,7 +559,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         state.zones.shrink(id, range, rules, populated, belongs);
     }
 
-    /// Where memory of a zone can be, in order.
+    /// The ranges that may have pages of a zone, in ascending order.
     fn populated(&self, blocks: &Blocks, zone: Zone, within: PfnRange) -> Vec<PfnRange> {
         if zone == Zone::Device {
             return self.pgmaps.ranges().into_iter().map(Self::added_for).collect();
@@ -556,18 +569,18 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         blocks.range(nrs).filter_map(of_block).collect()
     }
 
-    /// Shrinks a zone by a range while its records can still be read, then removes them.
+    /// Shrinks a zone while the records of the range can still be read, then removes the records.
     fn remove_from_zone(&self, state: &mut State, id: ZoneId, range: PfnRange) -> Result<(), HotplugError> {
         let before = state.zones.clone();
         self.shrink_zone(state, id, range);
         self.layout.remove(range, &RemoveParams::default(), &mut ()).inspect_err(|_| state.zones = before)
     }
 
-    /// The record of a page that is online: in use by the system, and initialised. `None` for memory of devices, also where it
-    /// shares a section with RAM.
+    /// The record of a page that is online, i.e. initialised and in use by the system. `None` for
+    /// device memory, even if it shares a section with RAM.
     ///
-    /// Source: `pfn_to_online_page`. It asks which ranges are mapped, not whether a mapping is alive, so that pages of one
-    /// that is being taken down do not look online.
+    /// Source: `pfn_to_online_page`. It tests which ranges are mapped, not whether a mapping is
+    /// alive, so pages of a mapping that is being taken down do not look online.
     pub fn pfn_to_online_page<'r>(&self, reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
         let flags = reader.section_flags(pfn);
         if flags & SECTION_IS_ONLINE == 0 {
@@ -582,10 +595,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         reader.valid_to_page(pfn)
     }
 
-    /// Takes a page out of use because its memory fails. Source: `soft_offline_page`.
+    /// Marks a failing page as poisoned, to take it out of use. Source: `soft_offline_page`.
     ///
     /// # Errors
-    /// The page is not online: memory of a device is not the system's to retire (B-06).
+    /// The page is not online: the system cannot retire device memory (B-06).
     pub fn soft_offline(&self, pfn: Pfn) -> Result<(), MachineError> {
         let reader = self.layout.reader();
         let page = self.pfn_to_online_page(&reader, pfn).ok_or(MachineError::NotOnline { pfn })?;
@@ -593,8 +606,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(())
     }
 
-    /// A block without the memory: what a kernel without checks at the front could be talked into. For the scene of the
-    /// series in which it was.
+    /// Creates an offline block without its memory, as a kernel without early checks could be made
+    /// to do. Used by the scene of the series that shows this bug.
     pub(crate) fn force_block(&self, range: PfnRange, node: u8) -> Result<u64, MachineError> {
         let number = range.start() / self.block_pages;
         let mut state = self.lock()?;
@@ -602,14 +615,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(number)
     }
 
-    /// Takes a part of boot RAM away below the level of blocks, as `arch_remove_memory` does for who calls it.
+    /// Removes part of boot RAM without its memory block, as `arch_remove_memory` does for its
+    /// callers.
     pub(crate) fn take_away(&self, range: PfnRange, id: ZoneId) -> Result<(), MachineError> {
         Ok(self.remove_from_zone(&mut *self.lock()?, id, range)?)
     }
 }
 
 impl State {
-    /// Takes RAM out of the resources; what was one resource may have been removed block by block.
+    /// Removes RAM from the resources. It may be a part of a resource, as blocks can be removed one
+    /// by one.
     fn release_ram(&mut self, range: PfnRange) {
         let whole: Vec<Resource> =
             self.resources.iter().filter(|r| r.kind == ResourceKind::SystemRam && r.busy).cloned().collect();
@@ -620,7 +635,7 @@ impl State {
             for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
             {
                 let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
-                // Nothing lies below what is busy that could be in the way.
+                // This cannot fail: a busy resource has no children, so nothing else is in the way.
                 self.resources.request(rest).expect("a part of what was there");
             }
         }
@@ -633,7 +648,7 @@ mod tests {
     use crate::geometry::X86_64;
     use crate::layouts::Subsection;
 
-    /// A zone that shrinks looks at the blocks that there are, not at the space between them.
+    /// Shrinking a zone visits existing blocks only, not the space between them.
     #[test]
     fn only_blocks_are_looked_at() {
         const S: u64 = X86_64::PAGES_PER_SECTION;

@@ -1,4 +1,4 @@
-//! Mappings of device memory: `memremap_pages` and its taking down.
+//! Device mappings: `memremap_pages` and `memunmap_pages`.
 //!
 //! | state | looked up | `get_dev_pagemap` |
 //! | --- | --- | --- |
@@ -6,8 +6,8 @@
 //! | dying: no new references, the last is waited for | yes | none |
 //! | gone | no | none |
 //!
-//! Source: `mm/memremap.c`. Unlike the kernel, which looks for other mappings at the two ends of a range only, the whole range
-//! is tested before anything is changed (D-4).
+//! Source: `mm/memremap.c`. The kernel looks for other mappings at the two ends of a range only.
+//! Here the whole range is tested before anything is changed (D-4).
 
 use super::{Intersection, Machine, PagemapError, Resource, ResourceKind, State};
 use crate::altmap::Altmap;
@@ -22,36 +22,37 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// What a mapping is for. Source: `enum memory_type`.
+/// The kind of memory that a mapping covers. Source: `enum memory_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagemapKind {
-    /// Memory that processors cannot reach; pages migrate back to RAM. It has no direct map and does not raise `max_pfn`.
+    /// Memory that CPUs cannot access; its pages migrate back to RAM. It has no direct map and does
+    /// not raise `max_pfn`.
     Private {
-        /// The driver has an owner and can migrate pages back.
+        /// The driver has an owner that can migrate pages back. Without one the mapping is refused.
         has_owner: bool,
     },
-    /// Memory of an accelerator that processors can reach.
+    /// Accelerator memory that CPUs can access coherently.
     Coherent,
-    /// A file system on persistent memory.
+    /// Persistent memory with a DAX file system on it.
     FsDax,
-    /// A DAX device.
+    /// A DAX device, e.g. `/dev/dax0.0`.
     Generic,
-    /// A window of a PCI device.
+    /// Memory of a PCI device for peer-to-peer DMA.
     PciP2pDma,
 }
 
-/// What is to be mapped. Source: `struct dev_pagemap`.
+/// A request to map device memory. Source: `struct dev_pagemap`.
 #[derive(Clone, Debug)]
 pub struct PagemapSpec {
-    /// As in `/proc/iomem`.
+    /// Name of the resource, as in `/proc/iomem`.
     pub name: String,
-    /// The page frames.
+    /// Page frames to map: at least one range.
     pub ranges: Vec<PfnRange>,
-    /// What for.
+    /// The kind of memory.
     pub kind: PagemapKind,
-    /// Where the records shall lie, if not in RAM; for one range only.
+    /// Where to keep the records; `None` for RAM. Allowed with exactly one range.
     pub altmap: Option<Arc<Altmap>>,
-    /// NUMA node.
+    /// NUMA node of the pages.
     pub node: u8,
 }
 
@@ -62,7 +63,7 @@ impl PagemapSpec {
     }
 }
 
-/// A mapping.
+/// A device mapping, and the references that keep it alive.
 #[derive(Debug)]
 pub struct Pagemap {
     spec: PagemapSpec,
@@ -77,17 +78,17 @@ struct References {
 }
 
 impl Pagemap {
-    /// What is mapped.
+    /// The request that created the mapping.
     pub fn spec(&self) -> &PagemapSpec {
         &self.spec
     }
 
     fn references(&self) -> MutexGuard<'_, References> {
-        // Counts are changed in one step, so a panic under the lock leaves them right.
+        // Counts are changed in one step, so they are correct even after a panic under the lock.
         self.references.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reference, unless the mapping is being taken down.
+    /// Takes a reference; `None` if the mapping is being taken down.
     fn get(self: &Arc<Self>) -> Option<PagemapRef> {
         let mut references = self.references();
         if references.dying {
@@ -98,7 +99,7 @@ impl Pagemap {
         Some(PagemapRef(Arc::clone(self)))
     }
 
-    /// No more references; false if somebody else has said so.
+    /// Stops new references. False if another caller has already done so.
     fn kill(&self) -> bool {
         !std::mem::replace(&mut self.references().dying, true)
     }
@@ -114,20 +115,21 @@ impl Pagemap {
         }
     }
 
-    /// Is there a data page at `pfn`? The pages before the data of an altmap are not data. Source: `pgmap_pfn_valid`.
+    /// Whether `pfn` is a data page of the mapping. With an altmap, the pages before the data are
+    /// not. Source: `pgmap_pfn_valid`.
     pub fn pfn_valid(&self, pfn: Pfn) -> bool {
         let first_data = self.spec.altmap.as_ref().map_or(0, |altmap| altmap.data_borders().1);
         self.spec.ranges.iter().any(|range| range.contains(pfn)) && pfn.0 >= first_data
     }
 }
 
-/// A reference to a mapping: while it lives, the mapping is not taken down. A thread that takes the mapping down while it holds
-/// one waits for itself, as in the kernel.
+/// A reference to a mapping, which cannot be taken down while the reference lives. A thread that
+/// takes the mapping down while it holds a reference waits forever, as in the kernel.
 #[derive(Debug)]
 pub struct PagemapRef(Arc<Pagemap>);
 
 impl PagemapRef {
-    /// The mapping.
+    /// The mapping that this reference keeps alive.
     pub fn pagemap(&self) -> &Arc<Pagemap> {
         &self.0
     }
@@ -143,7 +145,7 @@ impl Drop for PagemapRef {
     }
 }
 
-/// Which ranges are mapped, by first page frame.
+/// The mapped ranges, by first page frame.
 #[derive(Debug, Default)]
 pub(super) struct Pgmaps(RwLock<BTreeMap<u64, (PfnRange, Arc<Pagemap>)>>);
 
@@ -154,17 +156,17 @@ impl Pgmaps {
         last.0.overlaps(range).then(|| last.clone())
     }
 
-    /// Is a page of a mapping at `pfn`?
+    /// Whether `pfn` is in a mapped range.
     pub(super) fn covers(&self, pfn: Pfn) -> bool {
         PfnRange::from_len(pfn.0, 1).is_some_and(|page| self.find(page).is_some())
     }
 
-    /// Every mapped range.
+    /// All mapped ranges, in ascending order.
     pub(super) fn ranges(&self) -> Vec<PfnRange> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().map(|(range, _)| *range).collect()
     }
 
-    /// Every mapping and whether it is being taken down, into a digest.
+    /// Adds every mapping, and whether it is being taken down, to a digest.
     pub(super) fn digest(&self, hasher: &mut impl Hasher) {
         for (range, pagemap) in self.0.read().unwrap_or_else(PoisonError::into_inner).values() {
             let altmap = pagemap.spec.altmap.as_ref().map(|altmap| altmap.used());
@@ -183,7 +185,8 @@ impl Pgmaps {
 }
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
-    /// The page frames that are added for a range: itself; before the series whole sections around it.
+    /// The page frames whose records are added for a range: the range itself, or before the series
+    /// the whole sections around it.
     pub(super) fn added_for(range: PfnRange) -> PfnRange {
         match <L::Rules as Rules>::SET.whole_sections {
             true => range.round_out(L::Geometry::PAGES_PER_SECTION),
@@ -191,18 +194,20 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
     }
 
-    /// Maps memory of a device: records, ZONE_DEVICE, and who to ask about its pages. No block, never online.
+    /// Maps device memory: adds records, ZONE_DEVICE pages and a lookup entry. It creates no memory
+    /// block, and the pages never go online.
     ///
     /// # Errors
-    /// [`PagemapError`]; nothing is changed.
+    /// [`PagemapError`]; nothing has changed.
     pub fn memremap_pages(&self, spec: PagemapSpec) -> Result<Arc<Pagemap>, PagemapError> {
         self.memremap_pages_watched(spec, &mut ())
     }
 
-    /// The same, with somebody who is told how far it is.
+    /// Like [`memremap_pages`](Self::memremap_pages), and reports the phases of each addition to
+    /// `phases`.
     ///
     /// # Errors
-    /// [`PagemapError`]; nothing is changed.
+    /// [`PagemapError`]; nothing has changed.
     pub fn memremap_pages_watched(
         &self,
         spec: PagemapSpec,
@@ -215,7 +220,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         if spec.altmap.is_some() && spec.ranges.len() > 1 {
             return Err(PagemapError::AltmapNeedsOneRange { nr_ranges: spec.ranges.len() });
         }
-        // Of its place, before anybody is asked about it: rounding could make an empty range of one beyond all places.
+        // Check the physical address space first: rounding could move an empty range beyond it.
         for &range in &spec.ranges {
             match check_space::<L::Geometry>(range) {
                 // Source: `mhp_range_allowed`.
@@ -233,7 +238,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         let params = AddParams { node: spec.node, altmap: spec.altmap.clone(), ..AddParams::default() };
         let pagemap = Arc::new(Pagemap { spec, references: Mutex::default(), idle: Condvar::new() });
         for (done, &range) in pagemap.spec.ranges.iter().enumerate() {
-            // Before its pages are seen, so that none of them looks online.
+            // Insert the range before its pages are visible, so that none of them looks online.
             self.pgmaps.insert(range, &pagemap);
             if let Err(error) = self.layout.add(Self::added_for(range), &params, phases) {
                 self.pgmaps.remove(range);
@@ -255,7 +260,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(pagemap)
     }
 
-    /// Claims the ranges of a mapping among the resources, all or none.
+    /// Claims the ranges of a mapping in the resource tree, all or none.
     fn claim(&self, state: &mut State, spec: &PagemapSpec) -> Result<(), PagemapError> {
         for (done, &range) in spec.ranges.iter().enumerate() {
             let claim = Resource::new(range, ResourceKind::Other, spec.name.clone(), true);
@@ -274,7 +279,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
     }
 
-    /// No other mapping and no RAM in the whole range, as it will be added.
+    /// Checks that the range, as it will be added, overlaps no other mapping and no RAM.
     fn check_conflicts(&self, state: &State, range: PfnRange) -> Result<(), PagemapError> {
         let shift = L::Geometry::PAGE_SHIFT;
         let (span, added) = (range.phys(shift), Self::added_for(range));
@@ -291,15 +296,16 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(())
     }
 
-    /// Takes a mapping down: no new references, then the last one gone, then zone, records and look-up, range by range.
+    /// Takes a mapping down: stops new references, waits for the last one, then removes each range
+    /// from zone, records and lookup.
     ///
-    /// Waits for references without an end.
+    /// The wait for references has no timeout.
     ///
     /// # Errors
-    /// Not mapped, or being taken down by another thread; a reader that can never go. Of a mapping with several ranges those
-    /// before the failing one are then gone.
+    /// The mapping is gone, or another thread is taking it down; or the grace period would never
+    /// end. If one of several ranges fails, the ranges before it are gone.
     pub fn memunmap_pages(&self, pagemap: &Arc<Pagemap>) -> Result<(), PagemapError> {
-        // Found out before anything is stopped: the layout would refuse a thread that holds a reader.
+        // Fail before references are stopped: the layout refuses a thread that holds a reader.
         drop(self.lock()?);
         let mapped = |range: &PfnRange| self.pgmaps.find(*range).is_some_and(|(_, found)| Arc::ptr_eq(&found, pagemap));
         if !pagemap.spec.ranges.iter().any(mapped) || !pagemap.kill() {
@@ -326,7 +332,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(())
     }
 
-    /// A reference to the mapping that a page belongs to; `None` if there is none, or it is being taken down.
+    /// Takes a reference to the mapping of a page; `None` if the page is not mapped, or the mapping
+    /// is being taken down.
     pub fn get_dev_pagemap(&self, pfn: Pfn) -> Option<PagemapRef> {
         let page = PfnRange::from_len(pfn.0, 1)?;
         self.pgmaps.find(page)?.1.get()

@@ -1,33 +1,33 @@
 //! The tree of physical address ranges, as `/proc/iomem` shows it.
 //!
-//! Source: `kernel/resource.c`. Siblings do not overlap, children lie inside their parent.
+//! Source: `kernel/resource.c`. Siblings do not overlap; children lie inside their parent.
 
 use crate::pfn::PfnRange;
 use std::fmt;
 
-/// What a range is.
+/// The kind of memory in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
-    /// System RAM, of boot, hot-added, or given by a driver (`System RAM (kmem)`).
+    /// System RAM: boot memory, hot-added, or driver-managed (`System RAM (kmem)`).
     SystemRam,
-    /// Persistent Memory.
+    /// `Persistent Memory`.
     PersistentMemory,
-    /// A window in which memory may appear (CXL Window).
+    /// A window in which memory may appear, e.g. `CXL Window 0`.
     Window,
-    /// Anything else.
+    /// Any other resource, e.g. a device mapping.
     Other,
 }
 
-/// A range of physical memory, and what lies in it.
+/// A range of physical memory with its kind and name. Source: `struct resource`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resource {
-    /// The page frames.
+    /// The page frames of the range.
     pub range: PfnRange,
-    /// What it is.
+    /// The kind of memory.
     pub kind: ResourceKind,
-    /// As in `/proc/iomem`.
+    /// Name as in `/proc/iomem`, e.g. `System RAM`.
     pub name: String,
-    /// Claimed: nothing may be put inside.
+    /// Claimed exclusively: no other resource may be inserted inside (`IORESOURCE_BUSY`).
     pub busy: bool,
     children: Vec<Resource>,
 }
@@ -38,7 +38,7 @@ impl Resource {
         Self { range, kind, name: name.into(), busy, children: Vec::new() }
     }
 
-    /// This resource and all below it.
+    /// Visits this resource and all its descendants, parents first.
     fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Resource)) {
         visit(self);
         self.children.iter().for_each(|child| child.walk(visit));
@@ -51,30 +51,30 @@ impl fmt::Display for Resource {
     }
 }
 
-/// How a range and a kind of memory meet. Source: `region_intersects`.
+/// How a range overlaps a kind of memory. Source: `region_intersects`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intersection {
-    /// There is none of the kind in the range.
+    /// The range has no memory of the kind.
     Disjoint,
-    /// There is some, and nothing else. Holes are nothing.
+    /// The range has memory of the kind and nothing else. Holes do not count.
     Intersects,
-    /// There is some, and something else.
+    /// The range has memory of the kind and other resources.
     Mixed,
 }
 
-/// All ranges of a machine.
+/// All resources of a machine. The default is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceTree {
     top: Vec<Resource>,
 }
 
 impl ResourceTree {
-    /// Inserts a resource below the smallest one that contains it. Resources that it contains become its children. Source:
-    /// `insert_resource`.
+    /// Inserts a resource below the smallest one that contains it. Resources that it contains
+    /// become its children. Source: `insert_resource`.
     ///
     /// # Errors
-    /// The resource that is in the way: one that it overlaps in part, or a busy one that contains it; an empty one is in its
-    /// own way. Nothing is changed.
+    /// The resource in the way: one that overlaps in part, or a busy one that contains `new` or
+    /// lies inside it. For an empty `new`, `new` itself. Nothing has changed.
     pub fn insert(&mut self, new: Resource) -> Result<(), Resource> {
         Self::insert_into(&mut self.top, new, true)
     }
@@ -82,7 +82,7 @@ impl ResourceTree {
     /// Claims a range below the smallest resource that contains it. Source: `__request_region`.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert), and a resource that the range contains.
+    /// As for [`insert`](Self::insert), and also any resource inside the range.
     pub fn request(&mut self, new: Resource) -> Result<(), Resource> {
         Self::insert_into(&mut self.top, new, false)
     }
@@ -112,14 +112,15 @@ impl ResourceTree {
         }
     }
 
-    /// Removes the resource of exactly this range and kind; its children take its place. False if there is none.
+    /// Removes the resource with exactly this range and kind; its children take its place. Returns
+    /// false if there is none.
     pub fn remove(&mut self, range: PfnRange, kind: ResourceKind) -> bool {
         fn remove_from(siblings: &mut Vec<Resource>, range: PfnRange, kind: ResourceKind) -> bool {
             let Some(at) = siblings.iter().position(|sibling| sibling.range.contains_range(range)) else {
                 return false;
             };
             let sibling = &mut siblings[at];
-            // Of two with the same range, the inner one goes.
+            // If two nested resources have the same range, remove the inner one.
             if remove_from(&mut sibling.children, range, kind) {
                 return true;
             }
@@ -133,28 +134,28 @@ impl ResourceTree {
         remove_from(&mut self.top, range, kind)
     }
 
-    /// Every resource, parents before children.
+    /// All resources, parents before children.
     pub fn iter(&self) -> impl Iterator<Item = &Resource> {
         let mut all = Vec::new();
         self.top.iter().for_each(|resource| resource.walk(&mut |resource| all.push(resource)));
         all.into_iter()
     }
 
-    /// The first resource of a kind that shares a page with `range`, however deep.
+    /// The first resource of a kind that overlaps `range`, at any depth.
     pub fn first(&self, range: PfnRange, kind: ResourceKind) -> Option<&Resource> {
         self.iter().find(|resource| resource.kind == kind && resource.range.overlaps(range))
     }
 
-    /// The first busy resource that shares a page with `range`.
+    /// The first busy resource that overlaps `range`, at any depth.
     pub fn first_busy(&self, range: PfnRange) -> Option<&Resource> {
         self.iter().find(|resource| resource.busy && resource.range.overlaps(range))
     }
 
-    /// Page frames of `range` that are of a kind.
+    /// Number of page frames of `range` that are of a kind.
     pub fn nr_pages(&self, range: PfnRange, kind: ResourceKind) -> u64 {
         let mut end = range.start();
         let mut nr_pages = 0;
-        // Nested ones of the same kind count once.
+        // Count nested resources of the same kind once.
         for part in self.iter().filter(|resource| resource.kind == kind).filter_map(|r| r.range.intersect(range)) {
             nr_pages += part.end().saturating_sub(part.start().max(end));
             end = end.max(part.end());
@@ -162,8 +163,8 @@ impl ResourceTree {
         nr_pages
     }
 
-    /// What of a kind lies in `range`, and whether anything else does. Resources of the kind are found below others too, and
-    /// an outer one that they cover is nothing else (B-24).
+    /// Whether `range` has memory of a kind, and anything else. Resources of the kind count at any
+    /// depth. An outer resource that they cover does not count as something else (B-24).
     pub fn region_intersects(&self, range: PfnRange, kind: ResourceKind) -> Intersection {
         let (mut found, mut other) = (false, false);
         for top in &self.top {

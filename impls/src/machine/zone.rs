@@ -6,17 +6,17 @@ use crate::page::Zone;
 use crate::pfn::PfnRange;
 use std::collections::BTreeMap;
 
-/// Pages from `start` on, `spanned` of them; 0 and 0 if there are none.
+/// A span of page frames. An empty span has both fields 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// `zone_start_pfn`.
+    /// First page frame (`zone_start_pfn`).
     pub start: u64,
-    /// `spanned_pages`.
+    /// Number of page frames, holes included (`spanned_pages`).
     pub spanned: u64,
 }
 
 impl Span {
-    /// One past the last page.
+    /// One past the last page frame.
     pub fn end(self) -> u64 {
         self.start + self.spanned
     }
@@ -25,7 +25,7 @@ impl Span {
         Self { start, spanned: end - start }
     }
 
-    /// The span widened by a range.
+    /// The smallest span that covers `self` and `range`.
     fn grown(self, range: PfnRange) -> Self {
         match self.spanned {
             0 => Self::of(range.start(), range.end()),
@@ -34,37 +34,37 @@ impl Span {
     }
 }
 
-/// One zone of a node.
+/// Span and page counts of one zone of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ZoneState {
-    /// From its first to its last page, holes included.
+    /// From the first to the last page of the zone, holes included.
     pub span: Span,
-    /// Pages that are online; stays 0 for memory of devices.
+    /// Number of online pages; always 0 for device memory.
     pub present_pages: u64,
-    /// Of them, pages of boot sections.
+    /// How many of `present_pages` are boot memory (`present_early_pages`).
     pub present_early_pages: u64,
 }
 
-/// Which zone of which node.
+/// Identifies a zone: NUMA node and zone type.
 pub type ZoneId = (u8, Zone);
 
-/// How spans shrink.
+/// Kernel-version rules for shrinking a zone's span.
 #[derive(Clone, Copy, Debug)]
 pub struct ShrinkRules {
-    /// Page frames from one probe to the next: where answers can change.
+    /// Page frames between two probes: a section, or a sub-section since the series.
     pub step_pages: u64,
-    /// The span of ZONE_DEVICE is left alone (since 5.6).
+    /// Never shrink the span of ZONE_DEVICE (since 5.6).
     pub device_only_grows: bool,
 }
 
-/// The zones of every node.
+/// The zones of all nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Zones {
     zones: BTreeMap<(u8, u8), ZoneState>,
 }
 
 impl Zones {
-    /// A zone; empty if it never had a page.
+    /// A zone by node and type; empty if it never had a page.
     pub fn get(&self, (node, zone): ZoneId) -> ZoneState {
         self.zones.get(&(node, zone as u8)).copied().unwrap_or_default()
     }
@@ -73,38 +73,39 @@ impl Zones {
         self.zones.entry((node, zone as u8)).or_default()
     }
 
-    /// The union of a node's zones that are not empty.
+    /// The smallest span that covers all zones of a node that are not empty.
     pub fn node_span(&self, node: u8) -> Span {
         let zones = self.zones.range((node, 0)..=(node, u8::MAX)).map(|(_, zone)| zone.span);
         let ranges = zones.filter(|span| span.spanned > 0).filter_map(|span| PfnRange::new(span.start, span.end()));
         ranges.fold(Span::default(), Span::grown)
     }
 
-    /// Widens a zone. Source: `move_pfn_range_to_zone`.
+    /// Widens a zone's span to cover `range`. Source: `move_pfn_range_to_zone`.
     pub fn grow(&mut self, id: ZoneId, range: PfnRange) {
         let zone = self.entry(id);
         zone.span = zone.span.grown(range);
     }
 
-    /// Counts pages that went online.
+    /// Adds pages that went online to the counts.
     pub fn add_present(&mut self, id: ZoneId, nr_pages: u64, early: bool) {
         let zone = self.entry(id);
         zone.present_pages += nr_pages;
         zone.present_early_pages += if early { nr_pages } else { 0 };
     }
 
-    /// Counts pages that went offline.
+    /// Subtracts pages that went offline from the counts.
     pub fn sub_present(&mut self, id: ZoneId, nr_pages: u64, early: bool) {
         let zone = self.entry(id);
         zone.present_pages -= nr_pages;
         zone.present_early_pages -= if early { nr_pages } else { 0 };
     }
 
-    /// Narrows a zone from which `range` was taken. `belongs` tells whether a page is one of the zone's; it is asked about pages
-    /// outside the range only, within the stretches of memory that `populated` gives, in order. A range in the middle of a zone
-    /// leaves its span alone.
+    /// Shrinks the span of a zone after `range` left it. A range in the middle leaves the span as
+    /// it is. `belongs` tells whether a page is in the zone. It is called only for pages outside
+    /// `range` and inside the ranges that `populated` returns in ascending order.
     ///
-    /// Cost: grows with the memory from the range to the next page of the zone. The kernel walks the holes too.
+    /// Cost: linear in the memory between `range` and the nearest remaining page of the zone. The
+    /// kernel walks holes too.
     pub fn shrink<I: DoubleEndedIterator<Item = PfnRange>>(
         &mut self,
         id: ZoneId,
@@ -127,7 +128,7 @@ impl Zones {
             });
             first.map_or(Span::default(), |pfn| Span::of(pfn, span.end()))
         } else if range.end() >= span.end() {
-            // `find_biggest_section_pfn`: the last page of a step answers for it.
+            // Each step is represented by its last page (`find_biggest_section_pfn`).
             let rest = PfnRange::new(span.start, range.start());
             let last = rest.and_then(|rest| {
                 let probes = populated(rest).rev().filter_map(|part| part.intersect(rest));

@@ -1,13 +1,15 @@
-//! A number for what a function does, wherever it lies: two builds that have the same one run the same instructions.
+//! A hash of a function's instructions that does not depend on addresses: two builds with the same
+//! hash run the same instructions.
 
 use super::leaf::instructions_within;
 use iced_x86::{FlowControl, Instruction, OpKind, Register};
 use std::collections::BTreeMap;
 
-/// Depth to which functions that are called count.
+/// Depth of calls that are followed.
 const CALLS: u32 = 2;
 
-/// Fowler, Noll and Vo's hash (FNV-1a), which is the same in every build.
+/// Fowler, Noll and Vo's hash (FNV-1a), which is the same in every build, unlike the standard
+/// library's.
 struct Fnv(u64);
 
 impl Fnv {
@@ -18,17 +20,19 @@ impl Fnv {
     }
 }
 
-/// The fingerprint of the function at `entry` and of those that it calls: instructions, registers and constants, without the
-/// addresses of code and data. `None` if the code cannot be read.
+/// The fingerprint of the function at `entry` and of those that it calls: instructions, registers
+/// and constants, without the addresses of code and data. `None` if the code cannot be read.
 pub fn of(entry: usize) -> Option<u64> {
     let found = instructions_within(entry, CALLS).ok()?;
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-    // Numbers in the order in which instructions are reached: the same wherever functions lie.
+    // Instructions are numbered in the order in which they are reached, which does not depend on
+    // addresses.
     let mut numbers: BTreeMap<u64, u64> = BTreeMap::new();
     let mut to_do = vec![entry as u64];
     while let Some(at) = to_do.pop() {
         let Some(instruction) = found.get(&at).filter(|_| !numbers.contains_key(&at)) else {
-            // Where it goes on counts even if it was there before.
+            // A jump to an instruction that was already visited is hashed by that instruction's
+            // number.
             hash.add(numbers.get(&at).copied().unwrap_or(u64::MAX));
             continue;
         };
@@ -38,7 +42,7 @@ pub fn of(entry: usize) -> Option<u64> {
         match instruction.flow_control() {
             FlowControl::Return | FlowControl::IndirectBranch => {}
             FlowControl::UnconditionalBranch => to_do.push(target),
-            // The last that is pushed is the first that is reached.
+            // A stack: the last entry is visited first.
             FlowControl::ConditionalBranch | FlowControl::Call => to_do.extend([target, next]),
             _ => to_do.push(next),
         }
@@ -46,7 +50,7 @@ pub fn of(entry: usize) -> Option<u64> {
     Some(hash.0)
 }
 
-/// An instruction without addresses.
+/// Hashes an instruction without addresses.
 fn add(hash: &mut Fnv, instruction: &Instruction) {
     hash.add(instruction.code() as u64);
     for operand in 0..instruction.op_count() {

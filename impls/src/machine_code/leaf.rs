@@ -1,4 +1,4 @@
-//! Disassembles x86-64 functions and follows the paths through leaves.
+//! Disassembles x86-64 functions and follows all paths through leaves.
 
 use super::{AnswerForm, YesForm};
 use iced_x86::{
@@ -9,40 +9,42 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Most bytes an x86-64 instruction can have.
+/// Maximum length of an x86-64 instruction in bytes.
 const MAX_INSTRUCTION_BYTES: u64 = 15;
-/// Paths that a leaf may have. One with more has a loop.
+/// Maximum number of paths through a leaf. More than that indicates a loop.
 const MAX_PATHS: usize = 1000;
 
 /// Why machine code cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MachineCodeError {
-    /// The address is in no executable mapping of this process, or the bytes there are no instruction.
+    /// The address is not in an executable mapping of this process, or the bytes there are not an
+    /// instruction.
     #[error("no x86-64 instruction at {0:#x}")]
     NoInstruction(u64),
-    /// A leaf calls a function, or traps.
+    /// The function calls another one, or traps.
     #[error("{code:?} at {address:#x}: a leaf may only branch and return")]
     NotALeaf {
-        /// Where.
+        /// Address of the instruction.
         address: u64,
-        /// The instruction.
+        /// Its opcode and operand types.
         code: Code,
     },
-    /// A leaf writes to memory other than its stack frame.
+    /// The function writes to memory other than its stack frame.
     #[error("{code:?} at {address:#x} writes to memory; a lookup only reads")]
     Writes {
-        /// Where.
+        /// Address of the instruction.
         address: u64,
-        /// The instruction.
+        /// Its opcode and operand types.
         code: Code,
     },
-    /// A leaf has a loop, or too many paths to follow.
+    /// The function has a loop, or too many paths.
     #[error("the leaf at {0:#x} has a loop or more than {MAX_PATHS} paths")]
     Loop(u64),
 }
 
-/// Executable mappings of this process, read once: code that is loaded later is not found.
+/// Executable mappings of this process. They are read once, so code that is loaded later is not
+/// found.
 fn executable_mappings() -> &'static [Range<u64>] {
     static MAPPINGS: OnceLock<Vec<Range<u64>>> = OnceLock::new();
     MAPPINGS.get_or_init(|| {
@@ -51,7 +53,7 @@ fn executable_mappings() -> &'static [Range<u64>] {
     })
 }
 
-/// The addresses of a line of `/proc/self/maps`, if code lies there that can be read.
+/// The address range of a line of `/proc/self/maps`, if it is readable and executable.
 fn executable_mapping(line: &str) -> Option<Range<u64>> {
     let mut fields = line.split_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -59,38 +61,39 @@ fn executable_mapping(line: &str) -> Option<Range<u64>> {
     Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
-/// The instruction at an address of this process.
+/// Decodes the instruction at an address of this process.
 fn decode(address: u64) -> Result<Instruction, MachineCodeError> {
     let mapping = executable_mappings().iter().find(|mapping| mapping.contains(&address));
     let mapping = mapping.ok_or(MachineCodeError::NoInstruction(address))?;
     let len = (mapping.end - address).min(MAX_INSTRUCTION_BYTES) as usize;
-    // SAFETY: the bytes lie in one mapping that is readable and executable. The program's code is neither written nor
-    // unmapped while it runs.
+    // SAFETY: the bytes lie in one mapping that is readable and executable. The program's code is
+    // neither written nor unmapped while it runs.
     let bytes = unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address as usize), len) };
     let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
     if instruction.is_invalid() { Err(MachineCodeError::NoInstruction(address)) } else { Ok(instruction) }
 }
 
 unsafe extern "C" {
-    /// Of the unwinder that the standard library links: the start of the function that holds the byte before `pc`, or null.
+    /// Part of the unwinder that the standard library links. Returns the start of the function that
+    /// contains the byte before `pc`, or null.
     fn _Unwind_FindEnclosingFunction(pc: *mut std::ffi::c_void) -> *mut std::ffi::c_void;
 }
 
-/// The start of the function that an instruction belongs to.
+/// The start of the function that contains the instruction at `address`; 0 if unknown.
 fn function_of(address: u64) -> usize {
     let after = std::ptr::without_provenance_mut(address as usize + 1);
     // SAFETY: the unwinder looks the address up in its tables and reads nothing there.
     unsafe { _Unwind_FindEnclosingFunction(after) }.addr()
 }
 
-/// The instructions of a function and of those that it calls directly, to a depth of `calls`, by address. Indirect jumps
-/// and calls are not followed.
+/// The instructions of the function at `entry` and of those that it calls directly, to a depth of
+/// `calls`, by address. Indirect jumps and calls are not followed.
 ///
 /// # Errors
 /// [`MachineCodeError::NoInstruction`].
 pub fn instructions_within(entry: usize, calls: u32) -> Result<BTreeMap<u64, Instruction>, MachineCodeError> {
     let mut found = BTreeMap::new();
-    // In the order of depth, so that what is found first is found at its least depth.
+    // Breadth first, so that each function is visited at its smallest depth.
     let mut functions = VecDeque::from([(entry as u64, calls)]);
     while let Some((function, calls)) = functions.pop_front() {
         let mut to_do = vec![function];
@@ -108,7 +111,7 @@ pub fn instructions_within(entry: usize, calls: u32) -> Result<BTreeMap<u64, Ins
                     if calls > 0 && target != 0 {
                         functions.push_back((target, calls - 1));
                     }
-                    // A function may end in a call that does not return.
+                    // Unless the call ends the function, because it does not return.
                     if function_of(at) == function_of(next) {
                         to_do.push(next);
                     }
@@ -121,12 +124,12 @@ pub fn instructions_within(entry: usize, calls: u32) -> Result<BTreeMap<u64, Ins
     Ok(found)
 }
 
-/// A load that a path makes.
+/// A load on a path through a leaf.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObservedLoad {
-    /// Earlier loads of the path that its address comes from, by number.
+    /// Indices of the earlier loads of the path that its address depends on.
     pub from: BTreeSet<usize>,
-    /// It reads the reader itself: in a kernel, a global.
+    /// True if it reads the reader itself, whose fields are globals in a kernel.
     pub of_reader: bool,
     /// Offset from its base register.
     pub displacement: u64,
@@ -135,23 +138,24 @@ pub struct ObservedLoad {
 /// A path through a leaf, from its entry to a return.
 #[derive(Clone, Debug, Default)]
 pub struct CodePath {
-    /// The loads it makes, in order. Loads from the stack frame are the compiler's own and left out.
+    /// The loads in program order. Loads from the stack frame are the compiler's own and are left
+    /// out.
     pub loads: Vec<ObservedLoad>,
-    /// Loads that a register's value comes from.
+    /// Indices of the loads that each register's value depends on.
     origin: BTreeMap<Register, BTreeSet<usize>>,
-    /// Loads that the flags come from.
+    /// Indices of the loads that the flags depend on.
     flags: BTreeSet<usize>,
     /// Registers that hold the leaf's first argument.
     reader: BTreeSet<Register>,
-    /// Registers whose value is known on this path.
+    /// Registers whose value is known on this path, with that value.
     known: BTreeMap<Register, u64>,
-    /// Registers whose value comes from constants alone, known or not.
+    /// Registers whose value depends on constants only, whether or not the value is known.
     constant: BTreeSet<Register>,
-    /// The flags come from constants alone.
+    /// True if the flags depend on constants only.
     has_constant_flags: bool,
 }
 
-/// A function that calls nothing, disassembled.
+/// A disassembled function that calls no other.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     instructions: BTreeMap<u64, Instruction>,
@@ -159,8 +163,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Disassembles what can be reached from the entry. In builds with debug assertions, a call is a failed assertion and
-    /// ends its path.
+    /// Disassembles all code that is reachable from `entry`. In builds with debug assertions a call
+    /// is a failed assertion and ends its path.
     ///
     /// # Errors
     /// [`MachineCodeError::NoInstruction`], [`MachineCodeError::NotALeaf`].
@@ -187,12 +191,12 @@ impl Leaf {
         Ok(Self { instructions, entry: entry as u64 })
     }
 
-    /// Its instructions, by address.
+    /// The instructions, by ascending address.
     pub fn instructions(&self) -> impl Iterator<Item = &Instruction> {
         self.instructions.values()
     }
 
-    /// Every path from the entry to a return, whether or not its conditions can hold together.
+    /// Every path from the entry to a return, even those whose conditions contradict each other.
     ///
     /// # Errors
     /// [`MachineCodeError::Loop`], [`MachineCodeError::Writes`].
@@ -236,22 +240,23 @@ fn writes(access: OpAccess) -> bool {
 }
 
 impl CodePath {
-    /// Loads that do not read the reader itself: those of a load chain.
+    /// The loads that do not read the reader itself: those that a load chain lists.
     pub fn beyond_reader(&self) -> impl Iterator<Item = &ObservedLoad> {
         self.loads.iter().filter(|load| !load.of_reader)
     }
 
-    /// True if what the leaf returns on this path comes from constants alone: neither from a load nor from an argument.
+    /// True if the value returned on this path depends on constants only: neither on a load nor on
+    /// an argument.
     pub fn returns_constant(&self) -> bool {
         self.constant.contains(&Register::RAX)
     }
 
-    /// What the leaf returns on this path, if it is a known constant.
+    /// The value returned on this path, if it is a known constant.
     pub fn returned_constant(&self) -> Option<u64> {
         self.known.get(&Register::RAX).copied()
     }
 
-    /// True if what the leaf returns on this path is computed from what it loaded.
+    /// True if the value returned on this path depends on a load.
     pub fn returns_loaded(&self) -> bool {
         self.origin.get(&Register::RAX).is_some_and(|origin| !origin.is_empty())
     }
@@ -309,7 +314,7 @@ impl CodePath {
             } else {
                 self.constant.remove(&register);
             }
-            // A copy of the reader's address is the reader's address; anything else is not.
+            // Only a plain copy of the reader's address is treated as such.
             if of_reader && !loaded && instruction.code() == Code::Mov_r64_rm64 {
                 self.reader.insert(register);
             } else {
@@ -319,8 +324,9 @@ impl CodePath {
         Ok(())
     }
 
-    /// What an instruction writes, if that is a known constant: the ways in which compilers make one, and masks of a bit that
-    /// paths share. Exact in the low byte, in which a `bool` is returned.
+    /// The value that an instruction writes, if it is a known constant. Covers the ways in which
+    /// compilers make a constant, and masks of a bit that paths share. Exact in the low byte, in
+    /// which a `bool` is returned.
     fn value(&self, instruction: &Instruction) -> Option<u64> {
         let is_register = |operand| instruction.op_kind(operand) == OpKind::Register;
         let known = |operand| match instruction.op_kind(operand) {
@@ -341,7 +347,8 @@ impl CodePath {
     }
 }
 
-/// The form of the answers of a leaf that returns a bit: see [`pfn_valid_answer`](super::pfn_valid_answer).
+/// The form of the answers of a leaf that returns a `bool`; see
+/// [`pfn_valid_answer`](super::pfn_valid_answer).
 pub(super) fn answer_form(paths: &[CodePath]) -> Option<AnswerForm> {
     let form = |is_branch| if is_branch { YesForm::Branch } else { YesForm::Data };
     let is_yes =
@@ -356,7 +363,7 @@ mod tests {
     use super::*;
     use std::arch::asm;
 
-    /// A bitmap with a bit a page frame.
+    /// A bitmap with one bit per page frame.
     struct Bitmap {
         words: *const u64,
         nr_pfns: u64,
@@ -375,7 +382,8 @@ mod tests {
         bitmap.bit(pfn)
     }
 
-    /// The optimiser knows the bit behind the branch and would return it, so the answer is made opaque.
+    /// After the branch the optimiser knows the bit and would return it as data, so the answer is
+    /// made opaque.
     #[inline(never)]
     fn bitmap_by_branch(bitmap: &Bitmap, pfn: u64) -> bool {
         if !bitmap.bit(pfn) {

@@ -1,5 +1,5 @@
-//! Interrupted at any point, a change leaves the old state or the new one: every state that the model of
-//! [`storage`](super::storage) allows is opened.
+//! Interrupted at any point, a change leaves the old state or the new one: every state that the
+//! model of [`storage`](super::storage) allows is opened.
 
 use super::division::Surroundings;
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
@@ -88,7 +88,8 @@ fn open(recorder: &Recorder) -> Result<Region<Recorded>, RegionError> {
 /// How many subsets of pending sectors are opened one by one; of more a sample.
 const ALL_OF: usize = 10;
 
-/// What lands whole or not at all, and how many states are opened where there are more than all can be.
+/// What lands whole or not at all, and how many states are opened where there are more than all can
+/// be.
 #[derive(Clone, Copy)]
 struct Model {
     unit: usize,
@@ -108,8 +109,9 @@ fn land(image: &mut Image, (key, bytes, data): &Unit) {
     sector[bytes.clone()].copy_from_slice(&data[bytes.clone()]);
 }
 
-/// Opens every state that a loss of power may leave of what was written over `before`, or a sample; how many. The states differ in what
-/// has landed since the last barrier of each file; the longest wait before one has all of them.
+/// Opens every state that a loss of power may leave of what was written over `before`, or a sample;
+/// how many. The states differ in what has landed since the last barrier of each file; the longest
+/// wait before one has all of them.
 fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl FnMut(Seen)) -> usize {
     let mut random = Pcg64::seed_from_u64(7);
     let barriers: Vec<_> = (0..log.len()).filter(|nr| matches!(log[*nr], Event::Barrier { .. })).collect();
@@ -179,8 +181,8 @@ fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce
     opened
 }
 
-/// Kills a process at every point of a change, which others see as it was then; lets the next one make another change, and loses power in
-/// it. How many states were opened.
+/// Kills a process at every point of a change, which others see as it was then; lets the next one
+/// make another change, and loses power in it. How many states were opened.
 fn killed_then_interrupted(
     recorder: &Recorder,
     model: Model,

@@ -1,7 +1,8 @@
-//! The data of a namespace by block I/O.
+//! Block I/O on the data of a namespace.
 //!
-//! Blocks lie behind `start_pad` and `dataoff`, which is where a padded block of an old kernel says and where its data still is: block
-//! I/O goes through what is mapped. DAX counted page frames from the namespace's own start, and is refused for such blocks.
+//! Blocks lie behind `start_pad` and `dataoff`, which is where a padded block of an old kernel says
+//! and where its data still is: block I/O goes through what is mapped. DAX counted page frames from
+//! the namespace's own start, and is refused for such blocks.
 //!
 //! Source: `pmem_do_bvec`, `pmem_attach_disk`.
 
@@ -18,7 +19,7 @@ pub struct Data<'a, S> {
 }
 
 impl<'a, S: Storage> Data<'a, S> {
-    /// `offset` is that of the namespace on the medium.
+    /// The data of a namespace that begins `offset` bytes into the medium.
     pub(super) fn of(medium: &'a S, offset: u64, namespace: Extent, personality: &Personality) -> Self {
         let (begin, len) = match personality {
             Personality::Raw => (0, namespace.size),

@@ -1,4 +1,4 @@
-//! How a namespace is divided: head, records, data, and what is left out at its ends.
+//! How a namespace is divided: head, records, data, and padding at both ends.
 //!
 //! ```text
 //!  start                                                              end
@@ -6,8 +6,9 @@
 //!              '---------------- dataoff ---------------'
 //! ```
 //!
-//! Before the sub-section series a namespace that shared a section of 128 MiB with RAM or with another region was padded to the
-//! section's end, up to 126 MiB at each end; since then its start is a multiple of a sub-section, and only its end is trimmed.
+//! Before the sub-section series, a namespace that shared a 128 MiB section with RAM or another
+//! region was padded to the section boundary, by up to 126 MiB at each end. Since then, its start
+//! is a multiple of a sub-section, and only its end is trimmed.
 //!
 //! Source: `nd_pfn_init`, `trim_pfn_device` (until 5.2), `__nvdimm_setup_pfn`.
 
@@ -17,28 +18,28 @@ use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// What lies around a namespace, in bytes of the physical space.
+/// The physical ranges around a namespace, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surroundings<'a> {
-    /// RAM.
+    /// Ranges of RAM.
     pub ram: &'a [Extent],
     /// Other regions of persistent memory.
     pub regions: &'a [Extent],
 }
 
-/// What two have.
+/// An overlap of a namespace with other memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// Who else is there.
+    /// The other range.
     pub other: Extent,
-    /// It is RAM, and no region.
+    /// True if the other range is RAM, false if it is a region of persistent memory.
     pub is_ram: bool,
-    /// Bytes that both have.
+    /// Size of the overlap in bytes.
     pub by: u64,
 }
 
 impl Surroundings<'_> {
-    /// Who has a part of a namespace's own place, if somebody does.
+    /// The first RAM range, or else region, that overlaps a namespace; `None` if there is none.
     pub fn overlap(&self, namespace: &Extent) -> Option<Overlap> {
         let by = |other: &Extent| namespace.end().min(other.end()).saturating_sub(namespace.start.max(other.start));
         let named = |others: &[Extent], is_ram| {
@@ -48,93 +49,93 @@ impl Surroundings<'_> {
         named(self.ram, true).or_else(|| named(self.regions, false))
     }
 
-    /// Is there anything of others in a range that holds the namespace? RAM beside persistent memory is mixed, whatever its share.
+    /// Whether RAM or another region overlaps `[start, end)`, which contains the namespace.
     fn collides(&self, start: u64, end: u64) -> bool {
         self.ram.iter().chain(self.regions).any(|other| other.start < end && start < other.end())
     }
 }
 
-/// How a namespace is divided.
+/// The result of dividing a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
-    /// Bytes that are left out at the start.
+    /// Padding at the start in bytes.
     pub start_pad: u64,
-    /// Bytes from there to the data.
+    /// Bytes from the end of `start_pad` to the data.
     pub dataoff: u64,
-    /// Bytes that are left out at the end.
+    /// Padding at the end in bytes.
     pub end_trunc: u64,
-    /// Pages of data.
+    /// Number of data pages, of `page_bytes` each.
     pub npfns: u64,
-    /// Bytes of such a page: the host's; before the series 4 KiB on every host.
+    /// Size of a data page in bytes: the host's page size; before the series 4 KiB on every host.
     pub page_bytes: u64,
-    /// Minor version of the info block that says so.
+    /// Minor version of the info block that stores this division.
     pub minor: u16,
 }
 
 impl Division {
-    /// Bytes of data.
+    /// Size of the data in bytes.
     pub fn usable(&self) -> u64 {
         self.npfns * self.page_bytes
     }
 }
 
-/// Bytes of a page in info blocks of before the series, whatever the host's are.
+/// Page size in bytes that info blocks used before the series, on every host.
 const OLD_PAGE_BYTES: u64 = 4096;
 
-/// What has records has at least so many bytes. Source: `nd_namespace_store`.
+/// Minimum size in bytes of a namespace with records. Source: `nd_namespace_store`.
 pub const MIN_HOST_BYTES: u64 = 16 << 20;
 
 /// Why a namespace cannot be divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DivisionError {
-    /// No power of two, or less than a page.
+    /// The host does not support the alignment. EINVAL.
     #[error("data cannot be aligned to {}: an alignment is a power of two from {} on; {} are served", Bytes(*align), Bytes(*page), served(aligns))]
     Align {
-        /// What was asked for.
+        /// The requested alignment in bytes.
         align: u64,
-        /// Bytes of a page.
+        /// Page size in bytes.
         page: u64,
-        /// Those that are served.
+        /// Supported alignments in bytes.
         aligns: &'static [u64],
     },
-    /// The start is off the grid of sub-sections.
+    /// The start is not a multiple of a sub-section. EINVAL.
     #[error(
         "the namespace begins at {start:#x}, {} past a multiple of {}: parts of a sub-section cannot be mapped; a start of {:#x} works",
         Bytes(*off), Bytes(*compat), start - off + compat
     )]
     StartMisaligned {
-        /// Where it begins.
+        /// Physical address of the start.
         start: u64,
-        /// How far past.
+        /// Bytes from the multiple below to the start.
         off: u64,
-        /// The grid.
+        /// The required alignment in bytes.
         compat: u64,
     },
-    /// Too small for records, whatever is left.
+    /// The namespace is smaller than [`MIN_HOST_BYTES`]. ENXIO.
     #[error("{} of namespace are too few for records: {} are needed", Bytes(*size), Bytes(MIN_HOST_BYTES))]
     BelowMinimum {
-        /// Of the namespace.
+        /// Size of the namespace in bytes.
         size: u64,
     },
-    /// Nothing is left for data.
+    /// No room is left for data. ENXIO.
     #[error(
         "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends{}",
         Bytes(*size), Bytes(*align), Bytes(*taken), works.map_or_else(String::new, |works| format!("; {} work", Bytes(works)))
     )]
     TooSmall {
-        /// Of the namespace.
+        /// Size of the namespace in bytes.
         size: u64,
-        /// Of the data.
+        /// Alignment of the data in bytes.
         align: u64,
-        /// Head, records, alignment and ends.
+        /// Bytes taken by head, records, alignment and padding.
         taken: u64,
-        /// A size that has room at this place.
+        /// A larger size in bytes that works at this start, if one was found.
         works: Option<u64>,
     },
 }
 
 impl DivisionError {
-    /// The kernel's.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> Errno {
         match self {
             DivisionError::Align { .. } | DivisionError::StartMisaligned { .. } => Errno::INVAL,
@@ -143,18 +144,18 @@ impl DivisionError {
     }
 }
 
-/// What a namespace is divided by.
+/// The inputs of a division.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// Alignment of the data.
+    /// Alignment of the data in bytes.
     pub align: u64,
-    /// Where the records shall lie.
+    /// Where to keep the records.
     pub records: RecordsOn,
-    /// The kernel's machine.
+    /// The machine that the kernel runs on.
     pub host: &'a Host,
-    /// What lies around.
+    /// RAM and other regions around the namespace.
     pub around: Surroundings<'a>,
-    /// The kernel's rules.
+    /// The rules of the kernel version.
     pub rules: &'a RuleSet,
 }
 
@@ -162,11 +163,13 @@ impl Terms<'_> {
     /// Divides a namespace.
     ///
     /// # Errors
-    /// The alignment is none, the start is off the grid, or nothing is left; a size that works is looked for then.
+    /// The alignment is invalid, the start is misaligned, or no room is left for data. In the last
+    /// case the error names a size that works, if one is found.
     pub fn divide(&self, namespace: Extent) -> Result<Division, DivisionError> {
         let mut result = self.attempt(namespace);
         if let Err(DivisionError::TooSmall { works, .. }) = &mut result {
-            // Nothing is lost but head, records, less than a section and less than two alignments at each end.
+            // The overhead is at most head, records, and at each end less than a section plus two
+            // alignments.
             let grid = self.align.max(self.host.compat_bytes);
             let nr_grids = 4 * self.host.section_bytes.max(grid) / grid;
             let ends = (1..=nr_grids).map(|nr| down(namespace.end(), grid) + nr * grid);
@@ -176,12 +179,13 @@ impl Terms<'_> {
         result
     }
 
-    /// Bytes of data of a namespace; 0 if it cannot be divided. For those who try many sizes.
+    /// Size of the data in bytes; 0 if the namespace cannot be divided. Cheaper than
+    /// [`divide`](Self::divide) if it fails: it looks for no size that works.
     pub fn usable(&self, namespace: Extent) -> u64 {
         self.attempt(namespace).map_or(0, |division| division.usable())
     }
 
-    /// Without a size that works.
+    /// Like [`divide`](Self::divide), but its errors name no size that works.
     fn attempt(&self, namespace: Extent) -> Result<Division, DivisionError> {
         let (align, host) = (self.align, self.host);
         if !host.aligns.contains(&align) {
@@ -196,7 +200,7 @@ impl Terms<'_> {
         }
     }
 
-    /// Since the series: only the end is trimmed.
+    /// The rules since the series: only the end is trimmed.
     fn trimmed(&self, namespace: Extent) -> Result<Division, DivisionError> {
         let Self { align, records, host, .. } = *self;
         let (Extent { start, size }, compat) = (namespace, host.compat_bytes);
@@ -225,7 +229,7 @@ impl Terms<'_> {
         })
     }
 
-    /// Until 5.2: padded to whole sections where others share them.
+    /// The rules until 5.2: pads to whole sections that are shared with other memory.
     fn padded(&self, namespace: Extent) -> Result<Division, DivisionError> {
         let Self { align, records, host, around, .. } = *self;
         let (Extent { start, size }, end, section) = (namespace, namespace.end(), host.section_bytes);

@@ -1,8 +1,10 @@
-//! What a machine would say of a mapping before it makes it: the place, who shares what is added, and room for the records.
+//! Predicts whether a machine would accept a mapping. It checks the physical range, conflicts with
+//! other memory, and room for the records.
 //!
-//! An info block that is good is not enough: before the series whole sections were added, so that a neighbour within the first or the
-//! last one was in the way, and a namespace that a shift moved off their borders needed the records of one section more than its block
-//! leaves room for (F3 of the cover letter's failures).
+//! A valid info block is not enough. Before the series, whole sections were added, so a neighbour
+//! in the first or last section was a conflict. If a shift moved a namespace off section
+//! boundaries, it needed records of one more section than its info block has room for (F3 of the
+//! cover letter's failures).
 //!
 //! Source: `devm_memremap_pages`, `altmap_alloc_block_buf` (until 5.2 `vmem_altmap_alloc`).
 
@@ -17,58 +19,58 @@ use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Bytes of the physical space of a machine: x86-64 with page tables of four levels.
+/// Size in bytes of a machine's physical address space: x86-64 with four-level page tables.
 pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
-/// What would be mapped of a namespace.
+/// The part of a namespace that would be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// Without pads.
+    /// Its physical range, without padding at either end.
     pub extent: Extent,
-    /// Bytes from there to the data.
+    /// Bytes from the start of `extent` to the data.
     pub dataoff: u64,
-    /// Where the records lie.
+    /// Where the records are kept.
     pub records: RecordsOn,
 }
 
 impl Mapped {
-    /// Of a namespace whose info block was read.
+    /// Computes it from the contents of the info block.
     pub fn of(settings: &Settings, namespace: Extent) -> Self {
         Self { extent: settings.mapped(namespace), dataoff: settings.dataoff, records: settings.records }
     }
 }
 
-/// Why it would not be mapped.
+/// Why the machine would refuse the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForecastError {
-    /// Beyond the physical space of the machine.
+    /// It ends above the top of the machine's physical address space. ERANGE.
     #[error("it ends {} beyond the physical space of the machine", Bytes(*beyond))]
     Beyond {
-        /// How far.
+        /// Bytes above the top.
         beyond: u64,
     },
-    /// RAM or another mapping is in what is added.
+    /// RAM or another mapping overlaps the added range. ENXIO for RAM, ENOMEM otherwise.
     #[error("what is added, {:#x}-{:#x}, is shared with {:#x}-{:#x}", added.start, added.end() - 1, with.start, with.end() - 1)]
     Shared {
-        /// Whole sections, or sub-sections.
+        /// The added range: whole sections before the series, else whole sub-sections.
         added: Extent,
-        /// Who has it.
+        /// The overlapping range.
         with: Extent,
-        /// RAM, and no mapping.
+        /// True if that range is RAM, false if it is a mapping.
         is_ram: bool,
     },
-    /// The altmap has no room.
+    /// The altmap is too small for the records. ENOMEM.
     #[error("{need} pages are needed on the medium for the records of its sections, and {left} are left")]
     Records {
-        /// Pages for the first section that finds none.
+        /// Pages needed for the first section that does not fit.
         need: u64,
-        /// Pages left for it.
+        /// Pages left for that section.
         left: u64,
     },
 }
 
 impl ForecastError {
-    /// The kernel's.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> Errno {
         match self {
             Self::Beyond { .. } => Errno::RANGE,
@@ -78,7 +80,7 @@ impl ForecastError {
     }
 }
 
-/// A range, out to the borders of a grid.
+/// Rounds a range out to multiples of `grid` bytes.
 fn out_to(extent: &Extent, grid: u64) -> Extent {
     let start = extent.start - extent.start % grid;
     Extent { start, size: extent.end().next_multiple_of(grid) - start }
@@ -88,11 +90,12 @@ fn meets(one: &Extent, other: &Extent) -> bool {
     one.start < other.end() && other.start < one.end()
 }
 
-/// Would a machine with the layout of a kernel of these rules map it, beside RAM and what is mapped of others? Since the series by the rules of x86-64, where the records of
-/// parts of sections are in RAM; those of arm64 ask more of the altmap.
+/// Predicts whether a machine with these kernel rules would map it, given the RAM and mappings
+/// around it. Since the series, the rules are those of x86-64, where records of parts of sections
+/// are in RAM. The rules of arm64 need more room in the altmap.
 ///
 /// # Errors
-/// [`ForecastError`], in the kernel's order.
+/// [`ForecastError`]: the first cause in the order in which the kernel checks.
 pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
     let beyond = mapped.extent.end().saturating_sub(MACHINE_SPACE_BYTES);
     if beyond > 0 {
@@ -100,7 +103,7 @@ pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: 
     }
     let grid = if rules.whole_sections { host.section_bytes } else { host.compat_bytes };
     let added = out_to(&mapped.extent, grid);
-    // What is added is whole pieces of the grid, so others need not be rounded to meet it.
+    // The added range is aligned to the grid, so the other ranges need no rounding.
     let first = |others: &[Extent], is_ram| match others.iter().find(|other| meets(other, &added)) {
         Some(with) => Err(ForecastError::Shared { added, with: *with, is_ram }),
         None => Ok(()),
@@ -113,7 +116,8 @@ pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: 
     }
 }
 
-/// A naturally aligned block of records for each whole section of what is added, one behind the other; those of parts are in RAM.
+/// Checks room for one naturally aligned block of records per whole added section, one after the
+/// other. Records of parts of sections are in RAM.
 fn records_fit(mapped: &Mapped, added: &Extent, host: &Host, rules: &RuleSet) -> Result<(), ForecastError> {
     let section = host.section_bytes;
     let nr_whole = (added.end() / section).saturating_sub(added.start.div_ceil(section));

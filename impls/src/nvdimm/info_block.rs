@@ -1,4 +1,4 @@
-//! The info block: 4096 bytes that say how a namespace is divided.
+//! The info block: 4096 bytes that store how a namespace is divided.
 //!
 //! ```text
 //!  namespace | unused 4 KiB | info block 4 KiB | records (map=dev) … | data …                | end_trunc |
@@ -32,13 +32,13 @@ use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of the block.
+/// Size of the info block in bytes.
 pub const INFO_BLOCK_BYTES: usize = 4096;
 
-/// The newest minor version: pages and records have their sizes in it.
+/// The newest minor version. It stores the sizes of a page and of a record.
 pub const MINOR: u16 = 4;
 
-/// Whose block it is.
+/// The kind of namespace that the info block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signature {
     /// A block device with pages: fsdax.
@@ -48,7 +48,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// As the block has it.
+    /// The 16 signature bytes in the info block.
     pub fn bytes(self) -> &'static [u8; 16] {
         match self {
             Signature::Pfn => b"NVDIMM_PFN_INFO\0",
@@ -57,7 +57,7 @@ impl Signature {
     }
 }
 
-/// The block as it lies on the medium.
+/// The info block as stored on the medium.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct InfoBlock {
@@ -79,38 +79,38 @@ pub struct InfoBlock {
     checksum: U64,
 }
 
-/// What is written into a block.
+/// The contents of an info block to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// Whose block it is.
+    /// The kind of namespace that the info block belongs to.
     pub signature: Signature,
-    /// Of this instance.
+    /// UUID of this instance.
     pub uuid: [u8; 16],
-    /// Of the namespace; zero for one without a label.
+    /// UUID of the namespace; zero if it has no label.
     pub parent_uuid: [u8; 16],
-    /// Minor version.
+    /// Minor version of the info block's format.
     pub minor: u16,
     /// Bytes from the start (after `start_pad`) to the data.
     pub dataoff: u64,
-    /// Pages of data.
+    /// Number of data pages.
     pub npfns: u64,
-    /// Where the records are.
+    /// Where the records are kept.
     pub records: RecordsOn,
-    /// Bytes that are left out at the start.
+    /// Padding at the start in bytes.
     pub start_pad: u32,
-    /// Bytes that are left out at the end.
+    /// Padding at the end in bytes.
     pub end_trunc: u32,
-    /// Alignment of the data.
+    /// Alignment of the data in bytes.
     pub align: u32,
-    /// Bytes of a page.
+    /// Page size in bytes.
     pub page_bytes: u32,
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub record_bytes: u16,
 }
 
 impl Contents {
-    /// The block with these contents; fields that its minor version does not know are zero, and so is all padding, whatever the
-    /// medium had there (the fix of patch 11 of the series).
+    /// Builds the info block. Fields that its minor version lacks are zero. So is all padding,
+    /// whatever the medium had there (the fix of patch 11 of the series).
     pub fn block(&self) -> InfoBlock {
         let since = |minor: u16, value: u32| if self.minor >= minor { value } else { 0 };
         let mut block = InfoBlock {
@@ -137,7 +137,8 @@ impl Contents {
 }
 
 impl InfoBlock {
-    /// The same block with the flags and the padding of what was there before, as old kernels wrote it.
+    /// Keeps the flags and the padding of the `stale` block, as old kernels did when they wrote an
+    /// info block.
     pub fn over(mut self, stale: &InfoBlock) -> InfoBlock {
         (self.flags, self.page_size, self.page_struct_size) = (stale.flags, stale.page_size, stale.page_struct_size);
         self.padding = stale.padding;
@@ -145,206 +146,208 @@ impl InfoBlock {
         self
     }
 
-    /// Minor version.
+    /// Minor version of the info block's format.
     pub fn minor(&self) -> u16 {
         self.version_minor.get()
     }
 
-    /// Are the flags and the padding zero?
+    /// Whether the flags and the padding are zero.
     pub fn is_clean(&self) -> bool {
         self.flags.get() == 0 && self.padding.iter().all(|byte| *byte == 0)
     }
 }
 
-/// What a kernel knows of a namespace from its first probe on.
+/// What a kernel remembers of a namespace after the first probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopted {
-    /// Uuid of the instance.
+    /// UUID of the instance.
     pub uuid: [u8; 16],
-    /// Alignment of the data.
+    /// Alignment of the data in bytes.
     pub align: u64,
-    /// Where the records are.
+    /// Where the records are kept.
     pub records: RecordsOn,
 }
 
-/// What a block that is good says.
+/// The contents of a valid info block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Uuid of the instance.
+    /// UUID of the instance.
     pub uuid: [u8; 16],
-    /// Minor version of the block.
+    /// Minor version of the info block's format.
     pub minor: u16,
     /// Bytes from the start (after `start_pad`) to the data.
     pub dataoff: u64,
-    /// Pages of data when the block was made.
+    /// Number of data pages when the info block was created.
     pub npfns: u64,
-    /// Where the records are.
+    /// Where the records are kept.
     pub records: RecordsOn,
-    /// Bytes that are left out at the start: old kernels wrote them, and they are honoured.
+    /// Padding at the start in bytes, as written by old kernels. Newer ones honour it.
     pub start_pad: u64,
-    /// Bytes that are left out at the end.
+    /// Padding at the end in bytes.
     pub end_trunc: u64,
-    /// Alignment of the data.
+    /// Alignment of the data in bytes.
     pub align: u64,
 }
 
 impl Settings {
-    /// What is mapped of the namespace.
+    /// The part of the namespace that is mapped: all but the padding.
     pub fn mapped(&self, namespace: Extent) -> Extent {
         Extent { start: namespace.start + self.start_pad, size: namespace.size - self.start_pad - self.end_trunc }
     }
 
-    /// Bytes of data of a namespace as it is now: what the block says of pages is what there was when it was made.
+    /// Size in bytes of the data for the namespace's present size. `npfns` is from when the info
+    /// block was created.
     pub fn data_bytes(&self, namespace: Extent) -> u64 {
         self.mapped(namespace).size.saturating_sub(self.dataoff)
     }
 
-    /// Where the data of block I/O begins, in bytes from the start of the namespace.
+    /// Offset in bytes of the data for block I/O, from the start of the namespace.
     pub fn block_io_offset(&self) -> u64 {
         self.start_pad + self.dataoff
     }
 
-    /// Can its pages be mapped into processes? Old kernels computed their page frames without the pad (13.6 of libnvdimm's history), so
-    /// that a padded namespace is a block device alone.
+    /// Whether processes can map its pages. Old kernels ignored the padding in page frame numbers
+    /// (13.6 of libnvdimm's history), so a padded namespace is only a block device.
     pub fn has_dax(&self) -> bool {
         self.start_pad == 0
     }
 }
 
-/// Why a block is not taken.
+/// Why an info block was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InfoBlockError {
-    /// Another kind of block, or none.
+    /// The signature is that of another kind of info block, or of none.
     #[error("no info block of this kind: the signature is another")]
     Signature,
-    /// Damaged.
+    /// The checksum does not match the contents.
     #[error("the info block is damaged: its checksum is {found:#018x}, and its contents sum to {computed:#018x}")]
     Checksum {
-        /// In the block.
+        /// The value in the info block.
         found: u64,
-        /// Of the block.
+        /// Checksum of the contents.
         computed: u64,
     },
-    /// Of another namespace.
+    /// The parent UUID is that of another namespace.
     #[error("the info block belongs to another namespace: its parent uuid is another")]
     Parent,
-    /// Neither in RAM nor on the medium.
+    /// The mode is neither 1 (records in RAM) nor 2 (on the medium).
     #[error("the info block has the mode {mode}: 1 is records in RAM, 2 on the medium")]
     Mode {
-        /// In the block.
+        /// The value in the info block.
         mode: u32,
     },
-    /// Records were made for larger pages.
+    /// The records on the medium are for another page size.
     #[error("the info block is for pages of {} and this kernel has {}: its records on the medium do not fit", Bytes(*found), Bytes(*host))]
     PageSize {
-        /// In the block.
+        /// The value in the info block.
         found: u64,
-        /// Of the host.
+        /// The host's value.
         host: u64,
     },
-    /// Room was left for smaller records.
+    /// The info block has room for smaller records only.
     #[error("the info block has room for records of {found} bytes, and this kernel's have {host}")]
     RecordSize {
-        /// In the block.
+        /// The value in the info block.
         found: u16,
-        /// Of the host.
+        /// The host's value.
         host: u16,
     },
-    /// An alignment that the host does not serve.
+    /// The host does not support the alignment.
     #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), served(aligns))]
     UnsupportedAlign {
-        /// In the block.
+        /// Alignment that the info block states, in bytes.
         align: u64,
-        /// Those that are.
+        /// Supported alignments in bytes.
         aligns: &'static [u64],
     },
-    /// Another instance than before.
+    /// The UUID is not that of the instance probed before.
     #[error("the info block is of another instance than the one that was probed before")]
     Instance,
-    /// Alignment or place of records differ from before.
+    /// The alignment or the place of the records differs from the previous probe.
     #[error("the info block says another alignment or place of records than was probed before")]
     Changed {
-        /// Rules of before 5.7.
+        /// True with the rules before Linux 5.7.
         is_old: bool,
     },
-    /// Less data than one alignment.
+    /// The namespace is too small for data of this alignment.
     #[error("data aligned to {} does not fit {} of namespace", Bytes(*align), Bytes(*size))]
     AlignExceedsCapacity {
-        /// In the block.
+        /// Alignment that the info block states, in bytes.
         align: u64,
-        /// Of the namespace.
+        /// Size of the namespace in bytes.
         size: u64,
-        /// Rules of before 5.7.
+        /// True with the rules before Linux 5.7.
         is_old: bool,
     },
-    /// The data would begin behind the namespace.
+    /// The data would begin beyond the end of the namespace.
     #[error("the data begins {} from the start, and the namespace has {}", Bytes(*dataoff), Bytes(*size))]
     DataBeyondEnd {
-        /// In the block.
+        /// Offset of the data that the info block states, in bytes.
         dataoff: u64,
-        /// Of the namespace.
+        /// Size of the namespace in bytes.
         size: u64,
-        /// Rules of before 5.7.
+        /// True with the rules before Linux 5.7.
         is_old: bool,
     },
-    /// The data is off its alignment.
+    /// The start of the data is misaligned.
     #[error(
         "the data begins at {at:#x}, {} past a multiple of {}: the namespace was made for another place, or has moved by what is no \
          multiple",
         Bytes(*off), Bytes(*align)
     )]
     BadOffset {
-        /// Where it begins.
+        /// Physical address of the start.
         at: u64,
-        /// How far past.
+        /// Bytes above the multiple below.
         off: u64,
-        /// What of.
+        /// The required alignment in bytes.
         align: u64,
-        /// Rules of before 5.7.
+        /// True with the rules before Linux 5.7.
         is_old: bool,
     },
-    /// The start of what is mapped is off the grid of sub-sections.
+    /// The start of the mapping is not a multiple of a sub-section.
     #[error("what is mapped begins at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3; a start that differs by a multiple of {} from {:#x} works", Bytes(*off), Bytes(*compat), Bytes(*compat), at - off)]
     StartMisaligned {
-        /// Where it begins.
+        /// Physical address of the start.
         at: u64,
-        /// How far past.
+        /// Bytes above the multiple below.
         off: u64,
-        /// The grid.
+        /// The required alignment in bytes.
         compat: u64,
     },
-    /// So is its end.
+    /// The end of the mapping is not a multiple of a sub-section.
     #[error("what is mapped ends at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3", Bytes(*off), Bytes(*compat))]
     EndMisaligned {
-        /// Where it ends.
+        /// Physical address of the end.
         at: u64,
-        /// How far past.
+        /// Bytes above the multiple below.
         off: u64,
-        /// The grid.
+        /// The required alignment in bytes.
         compat: u64,
     },
-    /// The data would begin within the head.
+    /// The data would begin inside the head.
     #[error("the data begins {} from the start, within the head of {} with the info block", Bytes(*dataoff), Bytes(*head))]
     DataInHead {
-        /// In the block.
+        /// Offset of the data that the info block states, in bytes.
         dataoff: u64,
-        /// Whole pages of the host.
+        /// Size of the head in bytes, rounded up to the host's pages.
         head: u64,
     },
-    /// More is left out than there is.
+    /// The padding takes up the whole namespace.
     #[error("{} are left out at the start and {} at the end of {}: nothing is left", Bytes(*start_pad), Bytes(*end_trunc), Bytes(*size))]
     NothingLeft {
-        /// In the block.
+        /// Padding at the start that the info block states, in bytes.
         start_pad: u64,
-        /// In the block.
+        /// Padding at the end that the info block states, in bytes.
         end_trunc: u64,
-        /// Of the namespace.
+        /// Size of the namespace in bytes.
         size: u64,
     },
 }
 
 impl InfoBlockError {
-    /// The kernel's. `ENODEV` is no block of this kind: another is tried. All others are of a block that must not be forgotten.
+    /// The kernel's. `ENODEV` is no block of this kind: another is tried. All others are of a block
+    /// that must not be forgotten.
     pub fn errno(&self) -> Errno {
         use InfoBlockError::*;
         match self {
@@ -366,13 +369,15 @@ impl InfoBlock {
         Self::ref_from_prefix(bytes).ok().map(|(block, _)| block)
     }
 
-    /// Fletcher's sum with 64 bits over the block, the checksum taken for zero. Source: `nd_fletcher64`.
+    /// Fletcher's sum with 64 bits over the block, the checksum taken for zero. Source:
+    /// `nd_fletcher64`.
     pub fn sum(&self) -> u64 {
         let (body, _) = self.as_bytes().split_at(INFO_BLOCK_BYTES - size_of::<U64>());
         fletcher64(&[body, &[0; size_of::<U64>()]])
     }
 
-    /// What the block says, if it is good for a namespace of this host. `adopted` is what was probed before, if anything was.
+    /// What the block says, if it is good for a namespace of this host. `adopted` is what was
+    /// probed before, if anything was.
     ///
     /// # Errors
     /// The first condition that does not hold, in the kernel's order.
@@ -407,7 +412,8 @@ impl InfoBlock {
         let mode = self.mode.get();
         let records = RecordsOn::of_mode(mode).ok_or(InfoBlockError::Mode { mode })?;
         let dataoff = self.dataoff.get();
-        // Not its lowest bit: a block without an alignment was made for the largest that fits in front of its data.
+        // Not its lowest bit: a block without an alignment was made for the largest that fits in
+        // front of its data.
         let align = match since(2, self.align) {
             0 => dataoff.checked_ilog2().map_or(0, |power| 1 << power),
             align => align,

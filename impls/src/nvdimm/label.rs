@@ -1,4 +1,5 @@
-//! Labels: which namespaces a region has. They lie in a file beside the medium, twice, so that one copy is whole at any time.
+//! Labels: the list of namespaces of a region. A file beside the medium holds two copies, so that
+//! one is valid at any time.
 //!
 //! ```text
 //!  0        512                                32 KiB                             64 KiB
@@ -24,9 +25,10 @@
 //! | 100 | 4 | 1 if it was disabled |
 //! | 104 | 152 | zero |
 //!
-//! Fields are little-endian. A change writes the copy that does not count and a barrier, so that until its last sector has landed the
-//! other counts; then the same over the other, so that one that is damaged later takes no change with it. The kernel's own labels
-//! (`drivers/nvdimm/label.c`) take turns in the same way with two index blocks.
+//! Fields are little-endian. A change overwrites the copy that is not current, then issues a
+//! barrier. Until its last sector is written, the other copy stays current. Then the change is
+//! written to the other copy too, so that later damage to either loses nothing. The kernel's labels
+//! (`drivers/nvdimm/label.c`) alternate between two index blocks in the same way.
 
 use super::checksum::mixed64;
 use super::storage::Storage;
@@ -36,13 +38,13 @@ use thiserror::Error;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bytes of the file.
+/// Size of the label file in bytes.
 pub const LABEL_FILE_BYTES: u64 = 2 * COPY_BYTES as u64;
 
-/// Namespaces that a region can have.
+/// Maximum number of namespaces in a region.
 pub const MAX_LABELS: usize = 126;
 
-/// Regions and namespaces begin at multiples of this, whatever the host's pages are.
+/// Minimum alignment in bytes of regions and namespaces, whatever the host's page size.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const COPY_BYTES: usize = size_of::<Copy>();
@@ -50,21 +52,21 @@ const MAGIC: &[u8; 16] = b"PFNBENCH LABELS\0";
 const VERSION: u32 = 2;
 const DISABLED: u32 = 1;
 
-/// What a namespace is for.
+/// The kind of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceKind {
     /// A block device without records.
     Raw,
     /// A block device with records, for file systems.
     FsDax,
-    /// A device to be mapped.
+    /// A character device that processes map.
     DevDax,
 }
 
 impl NamespaceKind {
     const ALL: [NamespaceKind; 3] = [Self::Raw, Self::FsDax, Self::DevDax];
 
-    /// As in `ndctl`.
+    /// The name that `ndctl` uses, e.g. `fsdax`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -74,25 +76,25 @@ impl NamespaceKind {
     }
 }
 
-/// A namespace, as its label has it.
+/// A namespace, as described by its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// Its uuid, the parent of its info block.
+    /// UUID of the namespace: the parent UUID in its info block.
     pub uuid: [u8; 16],
-    /// Its name, at most 64 bytes.
+    /// Name of the namespace: at most 64 bytes of UTF-8.
     pub name: String,
     /// Bytes from the start of the region.
     pub offset: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// What for.
+    /// The kind of the namespace.
     pub kind: NamespaceKind,
-    /// It is not to be brought up.
+    /// True if the namespace must not be enabled.
     pub is_disabled: bool,
 }
 
 impl Label {
-    /// One past its last byte.
+    /// One past its last byte, in bytes from the start of the region.
     pub fn end(&self) -> u64 {
         self.offset + self.size
     }
@@ -101,121 +103,121 @@ impl Label {
 /// A region and its namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Where the region was when it was made.
+    /// Physical address of the region when it was created.
     pub start: u64,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Starts and sizes of namespaces are multiples of it.
+    /// Alignment in bytes of the starts and sizes of namespaces.
     pub align: u64,
-    /// By offset.
+    /// The labels, sorted by offset.
     pub labels: Vec<Label>,
 }
 
-/// Why there are no labels.
+/// Why the labels could not be read or written.
 #[derive(Debug, Error)]
 pub enum LabelError {
     /// The file cannot be read or written.
     #[error("cannot {what} the labels: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// Neither copy is whole.
+    /// Neither copy is valid.
     #[error("the labels are damaged: {} and {}; without them nobody knows where namespaces begin", .0[0], .0[1])]
     Damaged([CopyError; 2]),
-    /// A whole copy says what cannot be.
+    /// The labels are inconsistent.
     #[error("the labels say what cannot be: {0}")]
     Invalid(#[from] InvalidTable),
 }
 
-/// Why a copy does not count.
+/// Why a copy of the labels was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CopyError {
-    /// Not labels.
+    /// The signature is not that of labels.
     #[error("no copy of labels (the signature is another)")]
     Signature,
-    /// Torn or damaged.
+    /// The copy is torn or damaged: its checksum does not match.
     #[error("a copy with the checksum {found:#018x} that sums to {computed:#018x}")]
     Checksum {
-        /// In the copy.
+        /// The checksum stored in the copy.
         found: u64,
-        /// Of the copy.
+        /// The checksum of the copy's contents.
         computed: u64,
     },
-    /// Of a later pfnbench.
+    /// The format version is that of a later pfnbench.
     #[error("a copy of version {0}, and 2 is known")]
     Version(u32),
-    /// The system does not read it, or the file ends before it does.
+    /// The copy cannot be read, or the file is too short.
     #[error("a copy that cannot be read ({0})")]
     Unread(io::ErrorKind),
 }
 
-/// What cannot be said of a region.
+/// Why a table of labels is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidTable {
-    /// More than fit.
+    /// There are more than [`MAX_LABELS`] namespaces.
     #[error("{0} namespaces, and there is room for {MAX_LABELS}")]
     TooMany(u64),
-    /// The region is no range of the physical space.
+    /// The region is empty, or exceeds the physical address space.
     #[error("a region of {} at {start:#x} leaves the physical space, or is empty", Bytes(*size))]
     Region {
-        /// Its start.
+        /// Physical address of the start.
         start: u64,
-        /// Its bytes.
+        /// Size in bytes.
         size: u64,
     },
-    /// It begins within a page.
+    /// The start of the region is not a multiple of 4 KiB.
     #[error("a region at {0:#x}, which is no multiple of 4 KiB")]
     Start(u64),
-    /// No alignment.
+    /// The alignment is not a power of two between 4 KiB and the size of the region.
     #[error("namespaces aligned to {}: a power of two from 4 KiB to the size of the region is needed", Bytes(*.0))]
     Align(u64),
-    /// No name.
+    /// A name is invalid.
     #[error(
         "namespace {nr} has a name that is blank, no UTF-8, too long, a uuid or the word all, or has characters that are not seen or move others"
     )]
     Name {
-        /// Which.
+        /// Number of the label.
         nr: usize,
     },
-    /// No kind.
+    /// A kind is unknown.
     #[error("namespace {nr} is of kind {kind}; 0 is raw, 1 fsdax, 2 devdax")]
     Kind {
-        /// Which.
+        /// Number of the label.
         nr: usize,
-        /// In the label.
+        /// The value in the label.
         kind: u32,
     },
-    /// Empty, off the grid of pages, or beyond the region.
+    /// A namespace is empty, not a multiple of 4 KiB, or exceeds the region.
     #[error("namespace {nr} is {} at {offset:#x} of a region of {}: that is empty, off the grid of 4 KiB, or beyond it", Bytes(*size), Bytes(*region))]
     Place {
-        /// Which.
+        /// Number of the label.
         nr: usize,
-        /// From the start of the region.
+        /// Bytes from the start of the region.
         offset: u64,
-        /// Its bytes.
+        /// Size in bytes.
         size: u64,
-        /// Bytes of the region.
+        /// Size of the region in bytes.
         region: u64,
     },
-    /// Two at one place.
+    /// Two namespaces overlap.
     #[error("namespaces {first} and {second} overlap by {}: {second} begins at {at:#x}, before the end of {first}", Bytes(*by))]
     Overlap {
-        /// The one in front.
+        /// Name of the namespace that begins first.
         first: String,
-        /// The one behind.
+        /// Name of the namespace that begins later.
         second: String,
-        /// Where it begins.
+        /// Where `second` begins.
         at: u64,
-        /// How many bytes.
+        /// Size of the overlap in bytes.
         by: u64,
     },
-    /// There is no later one.
+    /// The sequence number overflowed.
     #[error("the sequence has come to its end")]
     Sequence,
-    /// Two with one uuid.
+    /// Two namespaces have the same UUID.
     #[error("namespaces {0} and {1} have the same uuid")]
     Twins(String, String),
 }
@@ -274,19 +276,20 @@ impl Copy {
     }
 }
 
-/// The checksum that a copy of 32 KiB should have; `None` if it is shorter.
+/// The correct checksum of a 32 KiB copy; `None` if `copy` is shorter.
 pub fn checksum_of(copy: &[u8]) -> Option<u64> {
     Copy::ref_from_prefix(copy).ok().map(|(copy, _)| copy.sum())
 }
 
-/// A name is seen, reads as it is written, and is taken for nothing else: no uuid, and not the word for all namespaces.
+/// Whether a name is visible and unambiguous: neither a UUID nor the word for all namespaces.
 fn is_name(name: &str) -> bool {
     let is_seen = name.chars().any(|char| !char.is_whitespace()) && !name.contains(is_hidden);
     let is_uuid = name.len() == 36 && name.chars().all(|char| char.is_ascii_hexdigit() || char == '-');
     is_seen && name.len() <= 64 && !is_uuid && name != "all"
 }
 
-/// Nothing is seen of it, or it moves others. Source: `Default_Ignorable_Code_Point` of Unicode, and its line and paragraph separators.
+/// Whether a character is invisible or moves other characters. Source:
+/// `Default_Ignorable_Code_Point` of Unicode, and its line and paragraph separators.
 fn is_hidden(char: char) -> bool {
     let ignorable = matches!(char,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -303,10 +306,10 @@ fn name_of(bytes: &[u8; 64]) -> Option<String> {
 }
 
 impl Table {
-    /// What must hold of a region and its namespaces, which are sorted on the way.
+    /// Checks the region and its namespaces, and sorts them by offset.
     ///
     /// # Errors
-    /// The first thing that does not.
+    /// The first rule that does not hold.
     pub fn check(&mut self) -> Result<(), InvalidTable> {
         let (start, size) = (self.start, self.size);
         super::Extent::new(start, size).ok_or(InvalidTable::Region { start, size })?;
@@ -390,7 +393,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Reads what counts, and where it is; and what is wrong with the other copy, if that is.
+    /// Reads the current table, and returns which copy it came from and why the other copy is
+    /// invalid, if it is.
     ///
     /// # Errors
     /// [`LabelError`].
@@ -416,11 +420,11 @@ impl Table {
         Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
     }
 
-    /// Writes the table in place of the copy that does not count, and once that lasts over the other, so that either may be damaged
-    /// later and nothing is lost. Returns where it counts now.
+    /// Writes the table over the copy that is not current and, once that is durable, over the other
+    /// copy. Later damage to either copy then loses nothing. Returns which copy is current now.
     ///
     /// # Errors
-    /// The file cannot be written. What counted before still does, or the new table does.
+    /// The file cannot be written. Afterwards either the old or the new table is current.
     pub fn write(&self, storage: &impl Storage, current: Current) -> Result<Current, LabelError> {
         let sequence = current.sequence.checked_add(1).ok_or(InvalidTable::Sequence)?;
         let next = Current { nr: 1 - current.nr, sequence };
@@ -428,13 +432,13 @@ impl Table {
         let write = |nr: u64| storage.write_at(copy.as_bytes(), nr * COPY_BYTES as u64);
         write(next.nr).map_err(|source| LabelError::Io { what: "write", source })?;
         storage.barrier().map_err(|source| LabelError::Io { what: "keep", source })?;
-        // From here on the change has happened, whatever becomes of its second copy.
+        // The change is durable from here on, even if writing the second copy fails.
         let _ = write(current.nr).and_then(|()| storage.barrier());
         Ok(next)
     }
 }
 
-/// The copy that counts.
+/// Which copy is the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
     nr: u64,
@@ -442,7 +446,7 @@ pub struct Current {
 }
 
 impl Current {
-    /// Of a file that has none yet.
+    /// For a label file that has no copy yet.
     pub const NONE: Current = Current { nr: 1, sequence: 0 };
 }
 

@@ -1,7 +1,8 @@
-//! Persistent memory as namespaces: where the records of a namespace lie, and what of it is left for data.
+//! Persistent memory as namespaces: where a namespace keeps its records, and how much is left for
+//! data.
 //!
-//! [`info_block`] is the 4096-byte block that says so on the medium; [`division`] computes it, with the padding that namespaces needed
-//! before the sub-section series and without.
+//! [`info_block`] is the 4096-byte block on the medium that stores this. [`division`] computes it,
+//! with the padding that namespaces needed before the sub-section series, or without.
 //!
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 
@@ -25,32 +26,34 @@ pub use data::Data;
 
 use crate::bytes::Bytes;
 
-/// Bytes at the head of a namespace that are never data: an unused page, and the info block in the next.
+/// Size in bytes of the head of a namespace, which is never data: an unused 4 KiB page, then the
+/// info block.
 pub const HEAD_BYTES: u64 = 8192;
 
-/// Bytes of the widest physical space of any architecture.
+/// Size in bytes of the largest physical address space of all geometries.
 pub const PHYSICAL_SPACE_BYTES: u64 = 1 << 56;
 
-/// Where the info block begins in a namespace.
+/// Offset in bytes of the info block in a namespace.
 pub const INFO_BLOCK_OFFSET: u64 = 4096;
 
-/// Bytes of a record in a block of a minor version that does not say.
+/// Size in bytes of a record, for info blocks of a minor version that does not store it.
 pub const RECORD_BYTES_OF_OLD: u16 = 64;
 
-/// What a kernel is to a namespace.
+/// The properties of a machine that matter to a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Bytes of a page.
+    /// Page size in bytes.
     pub page_bytes: u64,
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     pub record_bytes: u16,
-    /// Start and end of what is mapped are multiples of this: a sub-section. Source: `memremap_compat_align`.
+    /// Required alignment in bytes of the start and end of a mapping: a sub-section. Source:
+    /// `memremap_compat_align`.
     pub compat_bytes: u64,
-    /// Bytes of a section.
+    /// Section size in bytes.
     pub section_bytes: u64,
-    /// Bytes that the middle page table maps at once.
+    /// Bytes that one PMD entry maps.
     pub pmd_bytes: u64,
-    /// Alignments of data that it serves.
+    /// Supported data alignments in bytes.
     pub aligns: &'static [u64],
 }
 
@@ -76,17 +79,17 @@ impl Host {
     };
 }
 
-/// Where a namespace lies, in bytes of the physical space.
+/// A non-empty physical range in bytes, e.g. that of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// First byte.
+    /// Physical address of the first byte.
     pub start: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
 }
 
 impl Extent {
-    /// A range of the physical space; `None` if it is empty or leaves [`PHYSICAL_SPACE_BYTES`].
+    /// Creates a physical range; `None` if it is empty or exceeds [`PHYSICAL_SPACE_BYTES`].
     pub fn new(start: u64, size: u64) -> Option<Self> {
         let end = start.checked_add(size)?;
         (size > 0 && end <= PHYSICAL_SPACE_BYTES).then_some(Self { start, size })
@@ -98,7 +101,7 @@ impl Extent {
     }
 }
 
-/// Where the records of a namespace lie.
+/// Where a namespace keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordsOn {
     /// In RAM (`map=mem`).
@@ -108,7 +111,7 @@ pub enum RecordsOn {
 }
 
 impl RecordsOn {
-    /// As the info block has it. Source: `enum nd_pfn_mode`.
+    /// The value stored in the info block: 1 for RAM, 2 for the medium. Source: `enum nd_pfn_mode`.
     pub fn mode(self) -> u32 {
         match self {
             RecordsOn::Ram => 1,
@@ -116,7 +119,7 @@ impl RecordsOn {
         }
     }
 
-    /// The same backwards.
+    /// The inverse of [`mode`](Self::mode); `None` for other values.
     pub fn of_mode(mode: u32) -> Option<Self> {
         match mode {
             1 => Some(RecordsOn::Ram),
@@ -126,7 +129,7 @@ impl RecordsOn {
     }
 }
 
-/// Alignments, for people.
+/// Formats a list of alignments for messages, e.g. `4 KiB, 2 MiB`.
 fn served(aligns: &[u64]) -> String {
     aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
 }

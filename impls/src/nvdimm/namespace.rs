@@ -1,4 +1,4 @@
-//! A namespace on a machine: mapped with its records in RAM or on its own medium.
+//! Enables and disables a namespace on a machine, with its records in RAM or on its own medium.
 //!
 //! ```text
 //!  | reserve: to the grid, unused page, info block | free: records (map=dev) | data … | end_trunc
@@ -22,36 +22,36 @@ use rustix::io::Errno;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Why a namespace does not come up or go down.
+/// Why a namespace could not be enabled or disabled.
 #[derive(Debug, Error)]
 pub enum NamespaceError {
-    /// Of its region, label or info block.
+    /// Its region, label or info block is invalid.
     #[error(transparent)]
     Region(#[from] RegionError),
-    /// The medium cannot hold records.
+    /// The medium cannot hold the records.
     #[error(transparent)]
     Medium(#[from] DaxError),
-    /// The machine does not map it.
+    /// The machine refused to map or unmap it.
     #[error(transparent)]
     Pagemap(#[from] PagemapError),
-    /// It was disabled.
+    /// The label marks the namespace as disabled. ENXIO.
     #[error("namespace {name} is disabled; enable it first")]
     Disabled {
-        /// Its name.
+        /// Name of the namespace.
         name: String,
     },
-    /// What is mapped is no whole number of pages.
+    /// The range to map does not start and end on page boundaries. EINVAL.
     #[error("{start:#x} to {end:#x} are no whole pages")]
     Pages {
-        /// First byte.
+        /// Physical address of the first byte.
         start: u64,
-        /// One past the last.
+        /// One past the last byte.
         end: u64,
     },
 }
 
 impl NamespaceError {
-    /// The kernel's.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> Errno {
         match self {
             Self::Region(error) => error.errno(),
@@ -66,16 +66,19 @@ impl NamespaceError {
 /// The altmap of a namespace, in pages of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AltmapShape {
-    /// First page of the mapping, on the grid of what is added.
+    /// First page of the altmap: the start of the mapping, rounded down to a sub-section or, before
+    /// the series, a section.
     pub base_pfn: u64,
-    /// Pages that must not be used: to the grid, and the head with the info block.
+    /// Number of pages that must not be used: those from `base_pfn` to the mapping, and the head
+    /// with the info block.
     pub reserve: u64,
-    /// Pages for records.
+    /// Number of pages for records.
     pub free: u64,
 }
 
-/// The altmap of a namespace with records on the medium. The head takes whole pages of the host: 8 KiB are none of 64 KiB, and
-/// records would overwrite the info block (B-22).
+/// Computes the altmap of a namespace with records on the medium. The head is rounded up to whole
+/// pages of the host. With 64 KiB pages, a head of 8 KiB would round to none, and records would
+/// overwrite the info block (B-22).
 pub fn altmap_shape(mapped: Extent, dataoff: u64, host: &Host, rules: &RuleSet) -> AltmapShape {
     let grid = if rules.whole_sections { host.section_bytes } else { host.compat_bytes };
     let page = host.page_bytes;
@@ -88,30 +91,32 @@ pub fn altmap_shape(mapped: Extent, dataoff: u64, host: &Host, rules: &RuleSet) 
     }
 }
 
-/// A namespace that a machine has.
+/// An enabled namespace.
 #[derive(Debug)]
 pub struct Enabled {
-    /// What is mapped; nothing of a raw namespace.
+    /// The mapping; `None` for a raw namespace.
     pub mapping: Option<Mapping>,
-    /// What it is.
+    /// What the namespace's info block says it is.
     pub personality: Personality,
 }
 
 /// The mapping of a namespace with records.
 #[derive(Debug)]
 pub struct Mapping {
-    /// On the machine.
+    /// The device mapping on the machine.
     pub pagemap: Arc<Pagemap>,
-    /// The page frames.
+    /// The mapped page frames.
     pub range: PfnRange,
-    /// The records' place on the medium, if they are there.
+    /// Where the records are on the medium; `None` if they are in RAM.
     pub altmap: Option<Arc<Altmap>>,
 }
 
-/// Brings a namespace up on a machine, by the rules of its layout. `phases` is told how far the records are.
+/// Enables a namespace on a machine, by the rules of its layout. `phases` is told the progress of
+/// adding the records.
 ///
 /// # Errors
-/// [`NamespaceError`]; nothing is mapped, and where a sparse medium had no records it has none.
+/// [`NamespaceError`]; nothing is mapped. Holes of a sparse medium that records filled are
+/// restored.
 pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     region: &Region<Medium>,
     label: &Label,
@@ -147,16 +152,16 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     let hole = region.medium().hole(records);
     let pagemap = machine.memremap_pages_watched(spec, phases).map_err(|error| {
         hole.iter().for_each(|hole| region.medium().dig(hole));
-        // A medium that became shorter on the way is why its records found no place.
+        // If the medium was truncated meanwhile, that is the cause to report.
         region.check_medium().err().map_or(NamespaceError::Pagemap(error), NamespaceError::Region)
     })?;
     Ok(Enabled { mapping: Some(Mapping { pagemap, range, altmap }), personality })
 }
 
-/// Takes a namespace down.
+/// Disables a namespace: unmaps it from the machine.
 ///
 /// # Errors
-/// The machine refuses; it is still there.
+/// The machine refuses; the namespace stays enabled.
 pub fn disable<L: Hotplug + SectionFlags + Inspect>(
     enabled: &Enabled,
     machine: &Machine<L>,
@@ -168,9 +173,11 @@ pub fn disable<L: Hotplug + SectionFlags + Inspect>(
 }
 
 impl Mapping {
-    /// The first page frame whose record is missing or another's. The records of the head are never initialised and not looked at.
+    /// The first page frame whose record is missing or belongs to another page frame. Records of
+    /// the head are never initialised, so they are skipped.
     ///
-    /// Reads every record; `done` is told after each section how many page frames were looked at.
+    /// Cost: reads every record. After each section, `done` gets the number of page frames checked
+    /// so far.
     pub fn first_wrong_record<L: Memmap>(&self, layout: &L, mut done: impl FnMut(u64)) -> Option<Pfn> {
         let reader = layout.reader();
         let first = self.range.start() + HEAD_BYTES.div_ceil(L::Geometry::PAGE_SIZE);
@@ -184,14 +191,14 @@ impl Mapping {
     }
 }
 
-/// The page frames of what is mapped of a namespace, where a machine has them.
+/// The page frames of a mapping, if it consists of whole pages within the physical address space.
 fn mapped_pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError> {
     let (start, end) = (mapped.start, mapped.end());
     let whole = start.is_multiple_of(G::PAGE_SIZE) && end.is_multiple_of(G::PAGE_SIZE);
     let range = PfnRange::new(start >> G::PAGE_SHIFT, end >> G::PAGE_SHIFT).filter(|_| whole);
     let range = range.ok_or(NamespaceError::Pages { start, end })?;
     match range.end().checked_sub(G::NR_PFNS) {
-        // Source: `mhp_range_allowed`. Asked here too, before the altmap is.
+        // Source: `mhp_range_allowed`. Checked here as well, before the altmap is created.
         Some(beyond) if beyond > 0 => Err(NamespaceError::Pagemap(PagemapError::BeyondMappable {
             span: range.phys(G::PAGE_SHIFT),
             beyond_bytes: beyond << G::PAGE_SHIFT,

@@ -1,4 +1,4 @@
-//! A region: persistent memory in one piece, divided into namespaces by its labels.
+//! A region: a contiguous range of persistent memory, divided into namespaces by its labels.
 //!
 //! ```text
 //!  physical start                                               end
@@ -6,14 +6,16 @@
 //!  '-- offset, size in the labels; info block 4 KiB from its start
 //! ```
 //!
-//! A namespace is where its label says, counted from the region's start: a region that another firmware puts elsewhere takes its
-//! namespaces along.
+//! Labels store offsets from the region's start. If another firmware moves the region, its
+//! namespaces move with it.
 //!
-//! **What is changed in which order.** A region is made by labels that get their name once they are whole. A namespace is created: the
-//! info block into free bytes, a barrier, then the labels. Destroyed, disabled, enabled: the labels alone. Before the first change of a
-//! process there is a barrier, for what it read may be from another that was killed before its own. So at any time the labels are the
-//! old ones or the new ones, and a namespace that they name has a whole info block (see [`storage`](super::storage) for what is assumed
-//! of a medium).
+//! **Write ordering.** A new region's label file gets its name once it is complete. To create a
+//! namespace, three steps are needed: write the info block into free bytes, a barrier, write the
+//! labels. To destroy, disable or enable a namespace, only the labels are written. A process issues
+//! a barrier before its first change, because what it read may be from a process that was killed
+//! before its own barrier. So at any time the labels are the old ones or the new ones, and a
+//! namespace that they list has a complete info block. See [`storage`](super::storage) for the
+//! assumptions about a medium.
 //!
 //! Source: `drivers/nvdimm/region_devs.c`, `namespace_devs.c`, `pfn_devs.c`.
 
@@ -33,119 +35,119 @@ use std::path::Path;
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
-/// Starts and sizes of namespaces are multiples of this, unless somebody says otherwise. Source: `default_align`.
+/// Default alignment in bytes of the starts and sizes of namespaces. Source: `default_align`.
 pub const DEFAULT_ALIGN: u64 = 16 << 20;
 
-/// A uuid.
+/// A UUID in the byte order of the medium.
 pub type Uuid = [u8; 16];
 
-/// Why a region or a namespace of it cannot be had.
+/// Why an operation on a region or one of its namespaces failed.
 #[derive(Debug, Error)]
 pub enum RegionError {
-    /// Of its labels.
+    /// The labels cannot be read or written.
     #[error(transparent)]
     Label(#[from] LabelError),
     /// The medium cannot be read or written.
     #[error("cannot {what} the medium at {at:#x}: {source}")]
     Medium {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// Bytes from its start.
+        /// Offset in bytes from the start of the medium.
         at: u64,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// The medium ends before its region does.
+    /// The medium is shorter than its region.
     #[error("the medium has {} and its labels describe {}: {} are missing at its end", Bytes(*len), Bytes(*size), Bytes(size - len))]
     Truncated {
-        /// Bytes of the medium.
+        /// Size of the medium in bytes.
         len: u64,
-        /// Bytes of the region.
+        /// Size of the region in bytes.
         size: u64,
     },
-    /// No alignment of a region.
+    /// The alignment is invalid for this region.
     #[error("a region of {} cannot be aligned to {}: a power of two from {} to its size works, as {}", Bytes(*size), Bytes(*align), Bytes(*page), Bytes(DEFAULT_ALIGN.min(*size)))]
     Align {
-        /// What was asked for.
+        /// The requested value in bytes.
         align: u64,
-        /// Bytes of the region.
+        /// Size of the region in bytes.
         size: u64,
-        /// Bytes of a page.
+        /// Page size in bytes.
         page: u64,
     },
-    /// It has not one page.
+    /// The medium is smaller than a page.
     #[error("a region of {} is none: it has at least a page of {}", Bytes(*size), Bytes(*page))]
     Smaller {
-        /// Bytes of the medium.
+        /// Size of the medium in bytes.
         size: u64,
-        /// Bytes of a page.
+        /// Page size in bytes.
         page: u64,
     },
-    /// It begins within a page.
+    /// The start is not a multiple of a page.
     #[error("a region cannot begin at {start:#x}, {} past a page of {}", Bytes(*off), Bytes(*page))]
     StartOffPage {
-        /// What was asked for.
+        /// The requested value in bytes.
         start: u64,
-        /// How far past.
+        /// Bytes from the page boundary below to the start.
         off: u64,
-        /// Bytes of a page.
+        /// Page size in bytes.
         page: u64,
     },
-    /// No size of a namespace of this region.
+    /// The size is not a multiple of the region's alignment.
     #[error("a namespace of {} is refused: sizes are multiples of the region's alignment of {}, and this is {} past one; {} works", Bytes(*size), Bytes(*align), Bytes(size % align), Bytes(size.div_ceil(*align).max(1).saturating_mul(*align)))]
     Size {
-        /// What was asked for.
+        /// The requested value in bytes.
         size: u64,
-        /// Of the region.
+        /// Alignment of the region in bytes.
         align: u64,
     },
-    /// Nothing so large is free.
+    /// No free piece is large enough.
     #[error("a namespace of {} does not fit: the largest free piece has {}", Bytes(*size), Bytes(*largest))]
     NoSpace {
-        /// What was asked for.
+        /// The requested value in bytes.
         size: u64,
-        /// The most that works.
+        /// Size of the largest free piece in bytes.
         largest: u64,
     },
-    /// Somebody else has the place.
+    /// RAM or another region overlaps the namespace.
     #[error(
         "{} of the namespace at {:#x} are within {:#x}-{:#x}",
         Bytes(overlap.by), namespace.start, overlap.other.start, overlap.other.end() - 1
     )]
     Taken {
-        /// Where it would lie.
+        /// Where the namespace would be.
         namespace: Extent,
-        /// RAM, or another region.
+        /// The overlapping RAM or region.
         overlap: Overlap,
     },
-    /// A machine has no page frames for all of it.
+    /// The namespace exceeds the machine's physical address space.
     #[error("the namespace ends {} beyond the physical space of the machine", Bytes(*beyond))]
     Beyond {
-        /// How far.
+        /// Bytes above the top of that space.
         beyond: u64,
     },
-    /// What is asked for cannot be.
+    /// The change would make the labels invalid.
     #[error("that cannot be: {0}")]
     Wanted(InvalidTable),
-    /// It cannot be divided.
+    /// The namespace cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
-    /// The info block is not good.
+    /// The info block is invalid.
     #[error(transparent)]
     InfoBlock(#[from] InfoBlockError),
-    /// There is none.
+    /// There is no namespace with this UUID.
     #[error("there is no such namespace")]
     NoSuchNamespace,
-    /// It is in use.
+    /// The namespace is enabled.
     #[error("namespace {name} is enabled; disable it first")]
     Enabled {
-        /// Its name.
+        /// Name of the namespace.
         name: String,
     },
 }
 
 impl RegionError {
-    /// The kernel's.
+    /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> Errno {
         let of_io = |source: &io::Error| Errno::from_io_error(source).unwrap_or(Errno::IO);
         match self {
@@ -155,7 +157,7 @@ impl RegionError {
                 Errno::INVAL
             }
             Self::Smaller { .. } | Self::StartOffPage { .. } => Errno::INVAL,
-            // Source: `nd_pfn_validate`: whatever the cause.
+            // `nd_pfn_validate` returns ENXIO for any read error.
             Self::Medium { what: "read", .. } => Errno::NXIO,
             Self::Medium { source, .. } => of_io(source),
             Self::NoSpace { .. } => Errno::NOSPC,
@@ -168,54 +170,55 @@ impl RegionError {
     }
 }
 
-/// A namespace that is asked for.
+/// The namespace to create.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Alignment of its data.
+    /// Alignment of its data in bytes.
     pub align: u64,
-    /// What for.
+    /// The kind of namespace.
     pub kind: NamespaceKind,
-    /// Where its records shall lie; a raw one has none.
+    /// Where to keep its records; a raw namespace has none.
     pub records: RecordsOn,
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
-    /// Its uuid.
+    /// UUID of the namespace.
     pub uuid: Uuid,
-    /// The uuid of its info block.
+    /// UUID of the instance, for its info block.
     pub instance: Uuid,
-    /// What is free in front of the first sub-section of a piece stays free, if a namespace with records could not begin there. Linux
-    /// takes it, and refuses the namespace.
+    /// Skip free bytes below the first sub-section of a piece if a namespace with records cannot
+    /// begin there. Linux takes them, and then refuses the namespace.
     pub skips_to_sub_section: bool,
 }
 
-/// What a namespace turns out to be.
+/// What a probe finds a namespace to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Personality {
-    /// A block device from its first byte to its last.
+    /// A raw block device that uses the whole namespace.
     Raw,
-    /// One with records.
+    /// A namespace with records.
     Pages(Signature, Settings),
 }
 
-/// A namespace that is not written yet.
+/// A namespace with a place that is not written to the medium yet.
 struct Placed {
     label: Label,
     after: Table,
     division: Option<(Signature, Division)>,
 }
 
-/// A region that is open.
+/// An open region.
 #[derive(Debug)]
 pub struct Region<S> {
     medium: S,
     labels: S,
     table: Table,
     current: Current,
-    /// A copy of the labels that did not count when it was opened.
+    /// Why one copy of the labels was invalid when the region was opened; `None` if both were
+    /// valid.
     damaged: Option<CopyError>,
-    /// What was read is there after a loss of power.
+    /// A barrier has made the labels that were read durable.
     is_settled: bool,
     start: u64,
 }
@@ -227,10 +230,10 @@ fn check_align(align: u64, size: u64, host: &Host) -> Result<(), RegionError> {
     }
 }
 
-/// Can a region be of this start, size and alignment?
+/// Checks start, size and alignment of a region, all in bytes.
 ///
 /// # Errors
-/// What cannot be.
+/// [`RegionError`] for the first invalid value.
 pub fn check_region(start: u64, size: u64, align: u64, host: &Host) -> Result<(), RegionError> {
     let page = host.page_bytes;
     if size < page {
@@ -252,25 +255,25 @@ fn signature(kind: NamespaceKind) -> Option<Signature> {
 }
 
 impl<S: Storage> Region<S> {
-    /// Makes a region of a medium, without namespaces. The file of labels is overwritten.
+    /// Creates a region without namespaces on a medium. Overwrites the label file.
     ///
     /// # Errors
-    /// Start, size or alignment cannot be; the labels cannot be written.
+    /// Start, size or alignment is invalid, or the labels cannot be written.
     pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
         check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::Wanted)?;
-        // Its length and its name are there before labels speak of them.
+        // Make the medium's length and name durable before labels refer to them.
         medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
         let current = table.write(&labels, Current::NONE)?;
         Ok(Self { medium, labels, table, current, damaged: None, is_settled: true, start })
     }
 
-    /// Opens a region, where it was or at another physical start.
+    /// Opens a region at `start`, or if `None` where it was created.
     ///
     /// # Errors
-    /// The labels are damaged, or the medium ends before the region.
+    /// The labels are damaged, or the medium is shorter than the region.
     pub fn open(medium: S, labels: S, start: Option<u64>) -> Result<Self, RegionError> {
         let (table, current, damaged) = Table::read(&labels)?;
         let start = start.unwrap_or(table.start);
@@ -293,45 +296,45 @@ impl<S: Storage> Region<S> {
         }
     }
 
-    /// Where it is in the physical space.
+    /// The physical range of the region.
     pub fn extent(&self) -> Extent {
         Extent { start: self.start, size: self.table.size }
     }
 
-    /// Alignment of its namespaces.
+    /// Alignment of its namespaces in bytes.
     pub fn align(&self) -> u64 {
         self.table.align
     }
 
-    /// Its namespaces, by offset.
+    /// The labels of its namespaces, sorted by offset.
     pub fn labels(&self) -> &[Label] {
         &self.table.labels
     }
 
-    /// What is wrong with one of the two copies of the labels, if that is; the next change mends it.
+    /// Why one of the two copies of the labels is invalid, if one is. The next change repairs it.
     pub fn damaged_copy(&self) -> Option<CopyError> {
         self.damaged
     }
 
-    /// The medium.
+    /// The medium that holds the region.
     pub fn medium(&self) -> &S {
         &self.medium
     }
 
-    /// A namespace.
+    /// The label of a namespace.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no namespace with this UUID.
     pub fn label(&self, uuid: &Uuid) -> Result<&Label, RegionError> {
         self.table.labels.iter().find(|label| label.uuid == *uuid).ok_or(RegionError::NoSuchNamespace)
     }
 
-    /// Where a namespace is in the physical space.
+    /// The physical range of a namespace.
     pub fn namespace(&self, label: &Label) -> Extent {
         Extent { start: self.start + label.offset, size: label.size }
     }
 
-    /// Pieces that no namespace has, as offset and bytes, on the grid of the region.
+    /// Free pieces as (offset, size) in bytes, both multiples of the region's alignment.
     pub fn free(&self) -> Vec<(u64, u64)> {
         let (mut free, mut begin) = (Vec::new(), 0u64);
         let ends = self.table.labels.iter().map(|label| (label.offset, label.end()));
@@ -346,7 +349,7 @@ impl<S: Storage> Region<S> {
         free
     }
 
-    /// The table after a change, if that can be.
+    /// The table after a change, if the result is valid.
     fn changed(&self, change: impl FnOnce(&mut Table)) -> Result<Table, RegionError> {
         let mut table = self.table.clone();
         change(&mut table);
@@ -354,7 +357,8 @@ impl<S: Storage> Region<S> {
         Ok(table)
     }
 
-    /// What was read may be from a process that was killed before its barrier: a change over the copy that lasts must not come first.
+    /// Makes the labels that were read durable before the first change. They may be from a process
+    /// that was killed before its barrier, so a change must not yet overwrite the durable copy.
     fn settle(&mut self) -> Result<(), RegionError> {
         if !self.is_settled {
             self.medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
@@ -377,19 +381,20 @@ impl<S: Storage> Region<S> {
         self.keep(table)
     }
 
-    /// Sets the alignment of namespaces to come. Source: `align_store` of a region.
+    /// Sets the alignment in bytes of future namespaces. Source: `align_store` of a region.
     ///
     /// # Errors
-    /// No power of two, less than a page, more than the region.
+    /// The alignment is not a power of two, is below a page, or exceeds the region.
     pub fn set_align(&mut self, align: u64, host: &Host) -> Result<(), RegionError> {
         check_align(align, self.table.size, host)?;
         self.change(|table| table.align = align)
     }
 
-    /// Makes a namespace in the first free piece that holds it; how it was divided, if it has records.
+    /// Creates a namespace in the first free piece that holds it. Returns how it was divided, if it
+    /// has records.
     ///
     /// # Errors
-    /// [`RegionError`]; no namespace is there then. Refusals write nothing.
+    /// [`RegionError`]; no namespace is created. A refusal writes nothing.
     pub fn create_namespace(
         &mut self,
         wanted: &Wanted,
@@ -406,12 +411,12 @@ impl<S: Storage> Region<S> {
         Ok(division.map(|(_, division)| division))
     }
 
-    /// Would it be made? Nothing is written.
+    /// Whether the namespace could be created. Writes nothing.
     pub fn would_hold(&self, wanted: &Wanted, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> bool {
         self.place(wanted, around, host, rules).is_ok()
     }
 
-    /// Where a namespace comes to lie.
+    /// Chooses the place of a namespace.
     fn place(
         &self,
         wanted: &Wanted,
@@ -449,8 +454,8 @@ impl<S: Storage> Region<S> {
         Ok(Placed { label, after, division })
     }
 
-    /// Free pieces as offset and bytes, from the first place of each where a namespace of a kind may begin. If it may begin nowhere, all
-    /// of them.
+    /// Free pieces as (offset, size) in bytes, each from the first place where a namespace of the
+    /// kind may begin. If there is no such place, all free pieces.
     pub fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
         let (free, align) = (self.free(), self.table.align);
         if signature(kind).is_none() || rules.pads_namespaces {
@@ -479,7 +484,7 @@ impl<S: Storage> Region<S> {
         self.medium.barrier().map_err(medium("keep"))
     }
 
-    /// The bytes where the info block of a namespace is, or would be.
+    /// Reads the bytes where the info block of a namespace is, or would be.
     ///
     /// # Errors
     /// The medium cannot be read there.
@@ -490,8 +495,9 @@ impl<S: Storage> Region<S> {
         Ok(bytes)
     }
 
-    /// What a namespace is. A label that says pages is never taken for raw here. Linux goes on to a raw block device for a block that is
-    /// none of its kind (`ENODEV`: signature, checksum, parent), and before 5.7 for whatever it did not understand (B-15).
+    /// What a namespace is. A label that says pages is never taken for raw here. Linux goes on to a
+    /// raw block device for a block that is none of its kind (`ENODEV`: signature, checksum,
+    /// parent), and before 5.7 for whatever it did not understand (B-15).
     ///
     /// # Errors
     /// The medium cannot be read, or the info block is not one to go by.
@@ -499,7 +505,7 @@ impl<S: Storage> Region<S> {
         self.probe_at(self.start, label, host, rules)
     }
 
-    /// What it would be if the region began elsewhere.
+    /// Like [`probe`](Self::probe), as if the region began elsewhere.
     ///
     /// # Errors
     /// As [`probe`](Self::probe); the namespace would leave the physical space.
@@ -542,20 +548,20 @@ impl<S: Storage> Region<S> {
         }
     }
 
-    /// Its data, for block I/O.
+    /// The data of a namespace, for block I/O.
     pub fn data(&self, label: &Label, personality: &Personality) -> Data<'_, S> {
         Data::of(&self.medium, label.offset, self.namespace(label), personality)
     }
 
-    /// Where the region was when it was made.
+    /// Physical start of the region when it was created.
     pub fn made_at(&self) -> u64 {
         self.table.start
     }
 
-    /// Marks a namespace as one that is brought up, or not.
+    /// Marks a namespace as disabled or enabled in its label.
     ///
     /// # Errors
-    /// There is none, or the labels cannot be written.
+    /// There is no such namespace, or the labels cannot be written.
     pub fn set_disabled(&mut self, uuid: &Uuid, is_disabled: bool) -> Result<(), RegionError> {
         self.label(uuid)?;
         self.change(|table| {
@@ -565,10 +571,11 @@ impl<S: Storage> Region<S> {
         })
     }
 
-    /// Takes a namespace out of the labels. Its bytes stay on the medium until another has them.
+    /// Removes a namespace from the labels. Its bytes stay on the medium until another namespace
+    /// overwrites them.
     ///
     /// # Errors
-    /// There is none, it is enabled, or the labels cannot be written.
+    /// There is no such namespace, it is enabled, or the labels cannot be written.
     pub fn destroy_namespace(&mut self, uuid: &Uuid) -> Result<(), RegionError> {
         let label = self.label(uuid)?;
         if !label.is_disabled {
@@ -579,16 +586,16 @@ impl<S: Storage> Region<S> {
 }
 
 impl Region<Medium> {
-    /// The file of its labels.
+    /// Path of its label file.
     pub fn label_path(&self) -> &Path {
         self.labels.path()
     }
 
-    /// Makes a region whose labels get their name when they are whole: whenever it is interrupted, there are labels or none. A medium that
-    /// was made or lengthened for now stays.
+    /// Creates a region. The label file gets its name only when complete, so an interruption leaves
+    /// complete labels or none. A medium that was created or extended for this remains.
     ///
     /// # Errors
-    /// Start, size or alignment cannot be; labels are there already, or cannot be written.
+    /// Start, size or alignment is invalid, or labels exist already or cannot be written.
     pub fn found(medium: Medium, labels: &Path, start: u64, align: u64, host: &Host) -> Result<Self, FoundError> {
         let labels = Medium::create_nameless(labels, LABEL_FILE_BYTES)?;
         let mut region = Self::create(medium, labels, start, align, host)?;
@@ -598,19 +605,19 @@ impl Region<Medium> {
     }
 }
 
-/// Why there is no new region.
+/// Why a region could not be created.
 #[derive(Debug, Error)]
 pub enum FoundError {
-    /// Of a file.
+    /// A file could not be opened, created or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Of what is asked for.
+    /// The region could not be created as requested.
     #[error(transparent)]
     Region(#[from] RegionError),
 }
 
 fn contents(wanted: &Wanted, signature: Signature, division: &Division, host: &Host) -> Contents {
-    // Pads are below a section or the alignment of the data, 1 GiB at most.
+    // Padding is less than a section or the alignment of the data, so 1 GiB at most.
     let narrow = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     Contents {
         signature,

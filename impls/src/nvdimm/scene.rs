@@ -1,10 +1,12 @@
-//! The situations of the cover letter, played on real files: what old kernels did and what kernels do since the series.
+//! The situations of the cover letter, played on real files: what old kernels did and what kernels
+//! do since the series.
 //!
-//! Each step has the end that is expected under its rules beside the end that was observed. Under [`Before`] the expected end is
-//! mostly a refusal; a scene that goes well there is a scene that was played wrong.
+//! Each step has the end that is expected under its rules beside the end that was observed. Under
+//! [`Before`] the expected end is mostly a refusal; a scene that goes well there is a scene that
+//! was played wrong.
 //!
-//! Sizes are those of the cover letter and of public reports, but for [`Scene::Ndctl76`], whose regions are cut to 1 GiB around the
-//! border that they share.
+//! Sizes are those of the cover letter and of public reports, but for [`Scene::Ndctl76`], whose
+//! regions are cut to 1 GiB around the border that they share.
 
 use super::division::Surroundings;
 use super::info_block::{InfoBlock, Settings};
@@ -129,14 +131,15 @@ impl From<RegionError> for SceneError {
     }
 }
 
-/// Plays a scene with files in `dir`, on the layouts that follow the rules: since the series with records in RAM, on the medium by the
-/// rules of x86-64, and by those of arm64.
+/// Plays a scene with files in `dir`, on the layouts that follow the rules: since the series with
+/// records in RAM, on the medium by the rules of x86-64, and by those of arm64.
 ///
-/// The rules of arm64 are left out of [`Scene::Chained`] and [`Scene::Ndctl76`]: there the altmap serves parts of sections too, an info
-/// block leaves no room for the natural alignment of blocks between them, and a namespace that ends within a section finds it
-/// exhausted (ENOMEM).
+/// The rules of arm64 are left out of [`Scene::Chained`] and [`Scene::Ndctl76`]: there the altmap
+/// serves parts of sections too, an info block leaves no room for the natural alignment of blocks
+/// between them, and a namespace that ends within a section finds it exhausted (ENOMEM).
 ///
-/// The files are gone afterwards. `on_step` hears of each step as it is done, and says whether the scene goes on.
+/// The files are gone afterwards. `on_step` hears of each step as it is done, and says whether the
+/// scene goes on.
 ///
 /// # Errors
 /// The folder has no room, what must go well in every world did not, or `on_step` wanted no more.
@@ -427,7 +430,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
                 let expected = match (shift, Self::is_before()) {
                     (MIB, true) => Expected::Forgotten,
                     (MIB, false) => Expected::Refused(Errno::OPNOTSUPP),
-                    // There is room for the records of whole sections, and off their borders there is one more.
+                    // There is room for the records of whole sections, and off their borders there
+                    // is one more.
                     (_, true) if !(made_at + shift).is_multiple_of(section) => Expected::Refused(Errno::NOMEM),
                     _ => Expected::Up,
                 };
@@ -476,8 +480,9 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         for nr in 1..=3 {
             let uuid = self.create(&mut region, nr, 208 * MIB, 2 * MIB, &around)?;
             let at = region.namespace(region.label(&uuid)?).start;
-            // Old kernels saw the RAM and padded the first. The second shares a section with it, and the third, padded for nobody,
-            // needs the records of one section more than there is room for.
+            // Old kernels saw the RAM and padded the first. The second shares a section with it,
+            // and the third, padded for nobody, needs the records of one section more than there is
+            // room for.
             let expected = if Self::is_before() && nr > 1 { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
             enabled.push(self.up(format!("enable number {nr}, 208 MiB at {at:#x}"), &region, &uuid, expected)?);
         }

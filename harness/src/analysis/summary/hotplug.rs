@@ -6,50 +6,52 @@ use crate::record::row::{Row, Status};
 use serde::Serialize;
 use std::num::NonZeroU32;
 
-/// A percentile.
+/// One percentile of the latency of a hotplug operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Percentile {
-    /// `p50` … `max`.
+    /// Name: `p50`, `p90`, `p99`, `p99.9` or `max`.
     pub name: String,
-    /// In nanoseconds; absent if there are too few samples.
+    /// Latency in nanoseconds; `None` if there are too few samples.
     pub ns: Option<f64>,
 }
 
-/// Hotplug of one layout.
+/// Results of one hotplug operation on one layout.
 #[derive(Clone, Debug, Serialize)]
 pub struct HotplugCell {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Operations timed.
+    /// Number of operations that were timed.
     pub samples: u64,
-    /// `p50`, `p90`, `p99`, `p99.9`, `max`; empty if not offered.
+    /// `p50`, `p90`, `p99`, `p99.9` and `max`; empty if the layout does not support the operation.
     pub percentiles: Vec<Percentile>,
-    /// Why there is no figure.
+    /// Why there are no percentiles; `None` if there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl HotplugCell {
-    /// A percentile by name, in nanoseconds.
+    /// The percentile with this name, in nanoseconds.
     pub fn ns(&self, name: &str) -> Option<f64> {
         self.percentiles.iter().find(|p| p.name == name)?.ns
     }
 }
 
-/// Additions or removals of one group: nothing of another size, position, kind of addresses or number of threads is in it.
+/// Results of one operation of one group, that is, of one size, position, kind of addresses and
+/// number of threads.
 #[derive(Clone, Debug, Serialize)]
 pub struct HotplugLine {
     /// `hot_add` (the call alone), `hot_add_read`, `hot_add_write` (with a first access to every record) or `hot_remove`.
     pub op: String,
-    /// What was added or removed.
+    /// The workload.
     #[serde(flatten)]
     pub group: HotplugGroup,
-    /// By layout.
+    /// Results by layout.
     pub cells: Vec<HotplugCell>,
 }
 
 impl HotplugLine {
-    /// Is it one of the two that tables and pictures show: the call alone, or removal, of the usual group?
+    /// True for the two operations that tables and figures show: `hot_add` and `hot_remove` with
+    /// all defaults.
     pub fn is_headline(&self) -> bool {
         self.group.is_plain() && (self.op == HOT_ADD || self.op == HOT_REMOVE)
     }
@@ -60,15 +62,15 @@ impl HotplugLine {
     }
 }
 
-/// Where the time of additions and removals of one group and layout went.
+/// Time spent in each phase of the additions and removals of one group on one layout.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhaseLine {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// What was added and removed.
+    /// The workload.
     #[serde(flatten)]
     pub group: HotplugGroup,
-    /// Samples behind each median.
+    /// Number of samples behind each median.
     pub samples: u64,
     /// Median of each phase by name, in nanoseconds; 0 if it is below the resolution of the clock. Medians of phases do not
     /// add up to the median of the whole operation.
@@ -82,7 +84,7 @@ impl PhaseLine {
     }
 }
 
-/// What rows of phases begin with.
+/// Prefix of the metrics of phases.
 const PHASE: &str = "phase_";
 
 /// The phases of all layouts and groups.
@@ -104,7 +106,7 @@ pub(super) fn phases(rows: &[Row], layouts: &[String]) -> Vec<PhaseLine> {
     lines
 }
 
-/// The group of a row. Rows of runs that knew no other are of the usual one.
+/// The group of a row. Fields that rows of earlier versions do not have get their defaults.
 pub(super) fn group(row: &Row) -> HotplugGroup {
     let position = Position::ALL.into_iter().find(|position| row.position.as_deref() == Some(position.name()));
     let addresses = Addresses::ALL.into_iter().find(|addresses| row.mode.as_deref() == Some(addresses.name()));
@@ -116,7 +118,7 @@ pub(super) fn group(row: &Row) -> HotplugGroup {
     }
 }
 
-/// Lines by operation, the usual ones first, then by size.
+/// Lines sorted by operation, then default groups first, then by size.
 pub(super) fn lines(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
     let timed: Vec<(&Row, HotplugGroup)> =
         rows.iter().filter(|row| OPS.contains(&row.op.as_str())).map(|row| (row, group(row))).collect();

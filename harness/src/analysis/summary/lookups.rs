@@ -1,4 +1,5 @@
-//! Lookups: a line for each group and kind of memory, a cell for each layout, each cell judged against the reference.
+//! Results of lookups: a line for each group and kind of memory, with a cell for each layout, which
+//! is judged against the reference.
 
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
 use crate::analysis::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
@@ -7,7 +8,7 @@ use crate::record::row::Row;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lookups that are read first: those of the finding and of the table of winners.
+/// Headline cases: those of the finding and of the table of winners.
 pub const HEADLINES: [(LookupOp, Memory); 8] = [
     (LookupOp::PfnValid, Memory::Added),
     (LookupOp::PfnValid, Memory::Boot),
@@ -19,58 +20,62 @@ pub const HEADLINES: [(LookupOp, Memory); 8] = [
     (LookupOp::NextValidPfn, Memory::Boot),
 ];
 
-/// The group that stands for a lookup among the headlines: pages in random order; a walk has an order of its own.
+/// The headline group of an operation: random order, or sequential for a walk.
 pub fn headline_group(op: LookupOp) -> LookupGroup {
     LookupGroup::plain(op, if op == LookupOp::NextValidPfn { Pattern::Sequential } else { Pattern::Random })
 }
 
-/// The two layouts that the series is about: with the sub-section map, and the same without it.
+/// The two layouts that the patch series is about: with the sub-section map, and the same without
+/// it.
 pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");
 
-/// The series as it was posted: boot memory reads the map too.
+/// The patch series as posted: boot memory reads the sub-section map too.
 pub const AS_POSTED: &str = "subsection-v6";
 
-/// Figures and references below so many times the loop alone have no ratio: it would be one of loops.
+/// Times below this multiple of the empty loop's time have no ratio, because the loop would
+/// dominate it.
 const LEAST_FLOORS: f64 = 3.0;
 
-/// Is a figure within three times that of the loop alone?
+/// True if a time is less than three times that of the empty loop.
 pub fn is_near_loop(ns: f64, loop_ns: Option<f64>) -> bool {
     loop_ns.is_some_and(|floor| ns < LEAST_FLOORS * floor)
 }
 
-/// A lookup of one layout.
+/// Results of one lookup case on one layout.
 #[derive(Clone, Debug, Serialize)]
 pub struct LookupCell {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Median over processes, in ns an operation; of a process it is the mean over boots of the lower quartile of the samples.
+    /// Median over processes in ns per operation. The value of a process is the mean over its boots
+    /// of the lower quartile of the samples.
     pub median_ns: Option<f64>,
-    /// Lower and upper quartile over all samples that were not disturbed.
+    /// Lower and upper quartile over all undisturbed samples, in ns per operation.
     pub quartiles_ns: Option<(f64, f64)>,
-    /// Geometric mean over processes of the ratio to the reference layout in the same rounds. Absent where either figure is within three
-    /// times that of the loop alone.
+    /// Geometric mean over processes of the ratio to the reference layout in the same rounds; above
+    /// 1 is slower. `None` if either time is less than three times that of the empty loop.
     pub ratio: Option<f64>,
-    /// Corrected interval of the ratio over processes, if there are enough of them.
+    /// Corrected confidence interval of the ratio, if there are enough processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_interval: Option<(f64, f64)>,
-    /// Mean over processes of the difference to the reference layout, in ns an operation; above 0 is slower.
+    /// Mean over processes of the difference to the reference layout, in ns per operation; above 0
+    /// is slower.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference_ns: Option<f64>,
-    /// What may be said of it against the reference; absent for the reference itself and where there is no figure.
+    /// Verdict against the reference; `None` for the reference itself and without a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Samples that were disturbed, in percent: they are not used.
+    /// Percentage of samples that were disturbed and are therefore not used.
     #[serde(skip_serializing_if = "is_zero")]
     pub disturbed_percent: f64,
     /// How the answer of a chained lookup reached the next address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dependency: Option<Dependency>,
-    /// Bytes of the records that were read.
+    /// Total size in bytes of the distinct records that were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_set_bytes: Option<u64>,
-    /// What records of this row were made of.
+    /// Backing store of the layout's records.
     pub backing: String,
-    /// Why there is no figure.
+    /// Why there is no time; `None` if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -80,7 +85,8 @@ fn is_zero(percent: &f64) -> bool {
 }
 
 impl LookupCell {
-    /// Did the answer of a chained lookup reach the next address as a branch, at least where it is no? There is no data chain then.
+    /// True if the answer of a chained lookup reaches the next address as a branch, at least if it
+    /// is no. Then there is no chain of data.
     pub fn is_branch(&self) -> bool {
         matches!(self.dependency, Some(Dependency::Branch | Dependency::Mixed))
     }
@@ -91,30 +97,32 @@ impl LookupCell {
     }
 }
 
-/// One lookup on one kind of sections in one order.
+/// Results of one lookup group on one kind of memory.
 #[derive(Clone, Debug, Serialize)]
 pub struct LookupLine {
-    /// What is compared.
+    /// The workload.
     #[serde(flatten)]
     pub group: LookupGroup,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory was queried.
     pub memory: Memory,
-    /// The loop without a lookup, in ns an operation.
+    /// Time of the empty loop, in ns per operation.
     pub floor_ns: Option<f64>,
-    /// How far apart the same layout can be from itself, as a share of the time; `None` without a control or enough processes.
+    /// Noise floor as a fraction of the time; `None` without a control or with too few processes.
     pub noise_floor: Option<f64>,
-    /// Pages that are asked for, in percent of those of the sections; `None` where it is all that are valid for every layout.
+    /// Pages in the queried population, as a percentage of the pages of all boot sections; `None`
+    /// for the default population.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<f64>,
-    /// By layout.
+    /// Results by layout.
     pub cells: Vec<LookupCell>,
     /// Samples by layout.
     #[serde(skip)]
     samples: BTreeMap<String, Samples>,
-    /// Log ratios of controls to their namesake, one a process, by the layout that serves as one.
+    /// Log ratios of each control to the layout it repeats, one per process, by id of the control.
     #[serde(skip)]
     controls: BTreeMap<String, Vec<f64>>,
-    /// Every pair of layouts that was judged, each once, in the order of their importance: the one that is judged first.
+    /// Every judged pair of layouts, once each, in order of importance. The first id is the layout
+    /// that is judged.
     #[serde(skip)]
     pairs: Vec<([String; 2], Pair)>,
 }
@@ -122,24 +130,27 @@ pub struct LookupLine {
 /// A comparison of two layouts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// Geometric mean over processes of the ratio; absent where either figure is within three times that of the loop alone.
+    /// Geometric mean over processes of the ratio; above 1, the first layout is slower. `None` if
+    /// either time is less than three times that of the empty loop.
     pub ratio: Option<f64>,
-    /// Corrected interval of the ratio; absent with too few processes, and where there is no ratio.
+    /// Corrected confidence interval of the ratio; `None` with too few processes or without a
+    /// ratio.
     pub interval: Option<(f64, f64)>,
-    /// The 95 % interval of this ratio alone, likewise.
+    /// The 95 % confidence interval of this ratio alone, without correction.
     pub interval_95: Option<(f64, f64)>,
-    /// Mean over processes of the difference, in ns an operation; absent if every sample was disturbed.
+    /// Mean over processes of the difference in ns per operation; `None` if every sample was
+    /// disturbed.
     pub difference_ns: Option<f64>,
-    /// What may be said of it.
+    /// Verdict on the first layout.
     pub verdict: Verdict,
-    /// The noise floor that it was held against, as a share of the time.
+    /// The noise floor that was applied, as a fraction of the time.
     pub noise_floor: Option<f64>,
-    /// Processes with enough undisturbed samples.
+    /// Number of processes with enough undisturbed samples.
     pub processes: usize,
 }
 
 impl Pair {
-    /// The same comparison the other way round.
+    /// The same comparison with the two layouts exchanged.
     fn inverted(self) -> Self {
         let inverse = |(low, high): (f64, f64)| (1.0 / high, 1.0 / low);
         Self {
@@ -159,14 +170,14 @@ impl LookupLine {
         self.cells.iter().find(|cell| cell.layout == layout)
     }
 
-    /// The layout that takes the least time.
+    /// The layout with the lowest time.
     pub fn fastest(&self) -> Option<&LookupCell> {
         let timed = self.cells.iter().filter_map(|cell| Some((cell, cell.median_ns?)));
         timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
     }
 
-    /// Two layouts compared with each other directly, not by way of the reference. `None` if the pair was not judged: either has no
-    /// samples, or nothing reads it.
+    /// The direct comparison of two layouts, not by way of the reference. `None` if the pair was
+    /// not judged: a layout has no samples, or no report needs the pair.
     pub fn pair(&self, of: &str, to: &str) -> Option<Pair> {
         self.pairs.iter().find_map(|([a, b], pair)| match (a.as_str(), b.as_str()) {
             names if names == (of, to) => Some(*pair),
@@ -175,18 +186,19 @@ impl LookupLine {
         })
     }
 
-    /// The pairs that were judged: the layout that is judged, the one that it is compared with, and what was found.
+    /// The judged pairs: the layout that is judged, the one it is compared with, and the result.
     pub fn pairs(&self) -> impl Iterator<Item = ([&str; 2], &Pair)> {
         self.pairs.iter().map(|([of, to], pair)| ([of.as_str(), to.as_str()], pair))
     }
 
-    /// Is it one of those that are read first?
+    /// True for a headline case.
     fn is_headline(&self) -> bool {
         let group = LookupGroup { preempt: false, ..self.group };
         HEADLINES.iter().any(|(op, on)| group == headline_group(*op) && self.memory == *on)
     }
 
-    /// The pairs that some table, sentence or program reads, each once, and whether they are of the headline family.
+    /// The pairs that a table, a sentence or a program needs, once each, and whether they belong to
+    /// the headline family.
     fn asked_pairs(&self, reference: &str) -> Vec<([String; 2], bool)> {
         let is_timed = |layout: &str| self.samples.get(layout).is_some_and(|samples| !samples.is_empty());
         let is_headline = self.is_headline();
@@ -208,20 +220,21 @@ impl LookupLine {
         asked
     }
 
-    /// Is the figure of a layout within three times that of the loop alone?
+    /// True if a layout's time is less than three times that of the empty loop.
     fn is_near_loop(&self, layout: &str) -> bool {
         let ns = self.cell(layout).and_then(|cell| cell.median_ns);
         ns.is_some_and(|ns| is_near_loop(ns, self.floor_ns))
     }
 
-    /// Do the answers of two layouts reach the next address alike? A branch that is predicted is no chain, and no ratio to one.
+    /// True if the answers of both layouts reach the next address in the same way. A predicted
+    /// branch is not a chain, so a ratio between the two would be meaningless.
     fn is_like(&self, a: &str, b: &str) -> bool {
         let is_branch = |layout| self.cell(layout).is_some_and(LookupCell::is_branch);
         is_branch(a) == is_branch(b)
     }
 
-    /// The widest half of the uncorrected 95 % intervals of the log ratios to a reference; without end where a layout was measured in
-    /// fewer than `least` processes.
+    /// The largest half-width of the uncorrected 95 % intervals of the log ratios to a reference.
+    /// It is infinite if a layout was measured in fewer than `least` processes.
     pub fn half_width(&self, reference: &str, least: usize) -> f64 {
         let Some(to) = self.samples.get(reference) else { return 0.0 };
         let measured = self.samples.iter().filter(|(layout, of)| *layout != reference && !of.is_empty());
@@ -236,13 +249,15 @@ impl LookupLine {
         measured.filter(|(layout, _)| self.is_like(layout, reference)).map(|(_, of)| width(of)).fold(0.0, f64::max)
     }
 
-    /// How far apart the same layout can be from itself, for a verdict on two: neither is a control for itself.
+    /// Noise floor for a comparison of two layouts. A layout does not serve as control in its own
+    /// comparison.
     fn noise_floor_for(&self, pair: [&str; 2]) -> Option<f64> {
         let others = self.controls.iter().filter(|(layout, _)| !pair.contains(&layout.as_str()));
         noise_floor(&others.map(|(_, logs)| logs.clone()).collect::<Vec<_>>())
     }
 
-    /// True if the queries are chained by an answer of which the rows do not tell whether it is data or a branch.
+    /// True if each query depends on the answer before, and the rows do not say whether as data or
+    /// as a branch.
     pub fn is_unlabelled(&self) -> bool {
         self.group.op == LookupOp::PfnValid
             && self.group.mode == Mode::Chained
@@ -250,7 +265,7 @@ impl LookupLine {
     }
 }
 
-/// Times in ns an operation by process and boot, then by sample; `None` where a slice was disturbed.
+/// Times in ns per operation by process and boot, then by sample; `None` if a slice was disturbed.
 type Samples = BTreeMap<(u32, u32), BTreeMap<u32, Option<f64>>>;
 
 fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
@@ -262,13 +277,14 @@ fn samples<'a>(rows: impl Iterator<Item = &'a &'a Row>) -> Samples {
     samples
 }
 
-/// The estimate of a boot of which so many samples were taken. Only runs of earlier versions, and cold tables, have one sample.
+/// The estimate of a boot with this number of samples. Only cold tables and runs of earlier
+/// versions have a single sample.
 fn low(values: &[f64], taken: usize) -> Option<f64> {
     if taken < LEAST_SAMPLES { values.first().copied() } else { low_quartile(values.iter().copied()) }
 }
 
-/// Log ratio and difference of two layouts, one of each a process: the means over boots of those of the lower quartiles. Only samples
-/// of rounds in which neither was disturbed count.
+/// Log ratios and differences of two layouts, one per process: means over boots of the ratio and
+/// difference of lower quartiles. Only rounds in which neither layout was disturbed count.
 fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
     let mut by_process: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     for ((process, boot), of_boot) in of {
@@ -286,7 +302,8 @@ fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
     means.unzip()
 }
 
-/// The time of a layout in each process, in ns an operation: the mean over boots of the lower quartile.
+/// Time of a layout in each process, in ns per operation: the mean over boots of the lower
+/// quartile.
 fn by_process(samples: &Samples) -> BTreeMap<u32, f64> {
     let mut boots: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for ((process, _), of_boot) in samples {
@@ -301,7 +318,7 @@ pub(crate) fn process_times(rows: &[&Row]) -> Vec<f64> {
     by_process(&samples(rows.iter())).into_values().collect()
 }
 
-/// The noise floor of rows of one group and kind of memory: of the control against its namesake.
+/// Noise floor of rows of one group and kind of memory, from the control and the layout it repeats.
 pub(crate) fn noise_floor_of(rows: &[&Row]) -> Option<f64> {
     let layouts: BTreeSet<&str> = rows.iter().map(|row| row.layout.as_str()).collect();
     let of = |layout: &str| samples(rows.iter().filter(|row| row.layout == layout));
@@ -310,13 +327,14 @@ pub(crate) fn noise_floor_of(rows: &[&Row]) -> Option<f64> {
     noise_floor(&controls(&by_layout, rows).into_values().collect::<Vec<_>>())
 }
 
-/// Log ratios of the controls to their namesake, by the layout that serves as one.
+/// Log ratios of the controls to the layout they repeat, by id of the control.
 fn controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> BTreeMap<String, Vec<f64>> {
     let namesake = rows.iter().find_map(|row| row.control_of.as_deref()).unwrap_or(crate::case::REFERENCE);
     let Some(to) = by_layout.get(namesake).filter(|_| by_layout.get(CONTROL).is_some_and(|of| !of.is_empty())) else {
         return BTreeMap::new();
     };
-    // A layout that runs the very same code over tables of its own is one more control, unless it reads records, which may lie elsewhere.
+    // A layout that runs identical code over its own tables is a further control, unless it reads
+    // records, which may be placed differently.
     let same_code: BTreeSet<&str> = rows
         .iter()
         .filter(|row| row.same_code)
@@ -394,9 +412,10 @@ fn line(group: LookupGroup, memory: Memory, rows: &[&Row], layouts: &[String], f
     }
 }
 
-/// Judges every pair: those that are read first (the cost of the sub-section map, and the winner of each headline against the others)
-/// as one family, all others as one with a false-discovery rate. The winner is found from the same data, so all pairs of layouts of a
-/// headline are corrected for.
+/// Judges every pair. The headline pairs (the cost of the sub-section map, and the winner of each
+/// headline against the others) form one family. All others form a second one with a
+/// false-discovery rate. The winner is chosen from the same data, so the correction is for all
+/// pairs of layouts of a headline.
 fn judge_pairs(lines: &mut [LookupLine], reference: &str, margin: f64) {
     let pairs_of_all = |line: &LookupLine| {
         let timed = line.cells.iter().filter(|cell| cell.median_ns.is_some()).count();
@@ -453,7 +472,8 @@ fn compare_with(lines: &mut [LookupLine], reference: &str) {
     }
 }
 
-/// Is a line of lookups whose figures can be averaged over operations: valid pages in random order, or the walk?
+/// True if the times of the line can be averaged over operations: valid pages in random order, or
+/// the walk.
 pub fn is_of_means(line: &LookupLine) -> bool {
     line.group == headline_group(line.group.op) && line.group.population == Population::Common
 }

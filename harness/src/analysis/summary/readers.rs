@@ -1,61 +1,65 @@
-//! Readers beside a writer: throughput against that beside a thread as busy, and the tail of their batches.
+//! Results of readers beside a writer: their throughput relative to that beside an equally busy
+//! thread, and the tail latency of their batches.
 
 use super::push_new;
 use crate::analysis::statistics::{quantile, sorted};
 use crate::record::row::Row;
 use serde::Serialize;
 
-/// Batches of readers in one company.
+/// Latencies of readers' batches beside one kind of companion thread.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tail {
-    /// `writer`, `busy` or `alone`.
+    /// The companion: `writer`, `busy` (an equally busy thread that touches no layout) or `alone`
+    /// (none).
     pub company: String,
-    /// Batches timed.
+    /// Number of batches that were timed.
     pub batches: u64,
-    /// `p50`, `p99`, `p99.9` and `max` in nanoseconds a batch, as far as there are samples enough.
+    /// `p50`, `p99`, `p99.9` and `max` in nanoseconds per batch; `None` with too few samples.
     pub percentiles: Vec<(String, Option<f64>)>,
 }
 
 impl Tail {
-    /// A percentile by name, in nanoseconds.
+    /// The percentile with this name, in nanoseconds.
     pub fn ns(&self, name: &str) -> Option<f64> {
         self.percentiles.iter().find(|(known, _)| known == name)?.1
     }
 }
 
-/// A number of readers of one layout beside a writer.
+/// Results of one number of readers on one layout.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadersCell {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// How many read; runs that knew one number only have it in `mode`.
+    /// Number of readers; `None` in runs of earlier versions, which have it only in `mode`.
     pub readers: Option<u32>,
-    /// Lookups a second of all readers beside a writer, median over slices.
+    /// Lookups per second of all readers together beside a writer, as the median over slices.
     pub beside_a_writer: f64,
-    /// Beside a thread that is as busy and touches no layout.
+    /// The same beside an equally busy thread that touches no layout.
     pub beside_a_busy_thread: f64,
-    /// Without any other thread.
+    /// The same without any other thread.
     pub alone: Option<f64>,
-    /// Median of the ratios of neighbouring slices, a writer's over a busy thread's.
+    /// Median over pairs of neighbouring slices of the throughput beside a writer divided by that
+    /// beside the busy thread; higher is better.
     pub ratio: f64,
-    /// Of batches, by company.
+    /// Latencies of batches, by companion.
     pub tails: Vec<Tail>,
-    /// How many read, in words.
+    /// Number of readers, in words.
     pub mode: String,
-    /// Why the figure is not what it seems.
+    /// A caveat on the result, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl ReadersCell {
-    /// A percentile of batches beside a writer over that beside a busy thread.
+    /// A latency percentile beside a writer divided by that beside the busy thread; lower is
+    /// better.
     pub fn tail_ratio(&self, percentile: &str) -> Option<f64> {
         let of = |company: &str| self.tails.iter().find(|tail| tail.company == company)?.ns(percentile);
         Some(of("writer")? / of("busy")?)
     }
 }
 
-/// The cells of all layouts, by number of readers.
+/// Results of all layouts, by number of readers.
 pub(super) fn cells(rows: &[Row], layouts: &[String]) -> Vec<ReadersCell> {
     let mut numbers = Vec::new();
     let of_readers: Vec<&Row> = rows.iter().filter(|row| row.op == "readers").collect();

@@ -1,4 +1,4 @@
-//! What lies around a namespace, from the command line.
+//! Arguments that describe what surrounds a namespace.
 
 use crate::pmem::capacity::Time;
 use crate::size::parse_size;
@@ -6,13 +6,13 @@ use clap::Args;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::Surroundings;
 
-/// RAM and other regions.
+/// RAM and other regions near a namespace.
 #[derive(Args, Clone, Debug)]
 pub(super) struct AroundArgs {
-    /// RAM around it, as first and last byte or as start and size; may be given again.
+    /// RAM near the namespace, as first and last byte or as start and size; repeatable
     #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
     pub(super) ram: Vec<Extent>,
-    /// Another region of persistent memory, as first and last byte or as start and size; may be given again.
+    /// Another region of persistent memory, as first and last byte or as start and size; repeatable
     #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
     pub(super) region: Vec<Extent>,
 }
@@ -22,7 +22,7 @@ impl AroundArgs {
         Surroundings { ram: &self.ram, regions: &self.region }
     }
 
-    /// By name.
+    /// The extents, each with a name for messages.
     pub(super) fn named(&self) -> Vec<(String, Extent)> {
         let named =
             |name: &str, extents: &[Extent]| extents.iter().map(|one| (name.to_owned(), *one)).collect::<Vec<_>>();
@@ -30,17 +30,18 @@ impl AroundArgs {
     }
 }
 
-/// What surrounds it, and who judges.
+/// The surroundings of a namespace, and the rules that apply.
 #[derive(Args, Clone, Debug)]
 pub(super) struct WorldArgs {
     #[command(flatten)]
     pub(super) around: AroundArgs,
-    /// Whose rules.
+    /// The kernel whose rules apply
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     pub(super) rules: Time,
 }
 
-/// First and last byte, as `/proc/iomem` has them, where bare digits are hexadecimal; or a start and a size.
+/// Parses first and last byte as in `/proc/iomem`, where digits without prefix are hexadecimal, or
+/// a start and a size.
 pub(super) fn parse_extent(text: &str) -> Result<Extent, String> {
     let hex = |part: &str| u64::from_str_radix(part.trim().trim_start_matches("0x"), 16).ok();
     let extent = match (text.split_once('-'), text.split_once('+')) {

@@ -1,4 +1,4 @@
-//! `pfnbench namespace create`.
+//! The command `pfnbench namespace create`.
 
 use super::MapArg;
 use super::around::WorldArgs;
@@ -21,11 +21,11 @@ use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeArg {
-    /// A block device without records.
+    /// A block device without records
     Raw,
-    /// A block device with records, for file systems.
+    /// A block device with records, for file systems
     Fsdax,
-    /// A device to be mapped.
+    /// A character device to be mapped
     Devdax,
 }
 
@@ -39,22 +39,23 @@ Exit codes: 0 made, 1 the region has no room or cannot hold it there, 2 a size o
 pub(super) struct CreateArgs {
     #[command(flatten)]
     medium: MediumArgs,
-    /// Bytes, a multiple of the region's alignment.
+    /// Size, a multiple of the region's alignment, e.g. 16M
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: u64,
-    /// What for.
+    /// Kind of device that the namespace becomes
     #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
     mode: ModeArg,
-    /// Where its records lie.
+    /// Where the records are stored
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
-    /// Alignment of its data: 4K, 2M or 1G.
+    /// Alignment of the data: 4K, 2M or 1G
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2M")]
     align: u64,
-    /// Its name; namespace0.N by default.
+    /// Name of the namespace; namespace0.N by default
     #[arg(long)]
     name: Option<String>,
-    /// Begin on the next sub-section where the first free place is off one; Linux takes that place, and refuses it.
+    /// Start at the next sub-section if the first free place is not on a sub-section; Linux takes
+    /// that place, and refuses it
     #[arg(long)]
     next_sub_section: bool,
     #[command(flatten)]
@@ -63,13 +64,13 @@ pub(super) struct CreateArgs {
     pub(super) json: Json,
 }
 
-/// A name that no namespace has.
+/// A default name that no namespace of the region has.
 fn unused(region: &Region<Medium>) -> String {
     let is_free = |name: &String| region.labels().iter().all(|label| label.name != *name);
     (0u64..).map(|nr| format!("namespace0.{nr}")).find(is_free).unwrap_or_default()
 }
 
-/// A name in a sentence: in quotes if it would not be seen as it is.
+/// Formats a name for a sentence, quoted if it would otherwise be hard to see.
 fn shown(name: &str) -> String {
     quoted(&name.escape_debug().to_string())
 }
@@ -92,7 +93,7 @@ impl CreateArgs {
         }
     }
 
-    /// What works instead.
+    /// Arguments that would work instead.
     fn remedies(&self, region: &Region<Medium>, wanted: &Wanted, error: &RegionError) -> Vec<String> {
         let rules = self.world.rules.rules();
         let with = |arguments: String, change: &dyn Fn(&mut Wanted)| {

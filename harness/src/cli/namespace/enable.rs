@@ -1,4 +1,4 @@
-//! `pfnbench namespace enable`.
+//! The command `pfnbench namespace enable`.
 
 use super::around::parse_extent;
 use super::media::{MediumArgs, places, subject};
@@ -38,20 +38,23 @@ Exit codes: 0 all came up and every record was read, 1 one was refused, or mediu
 pub(super) struct EnableArgs {
     #[command(flatten)]
     medium: MediumArgs,
-    /// Their names or uuids, or `all`.
+    /// Names or UUIDs of namespaces, or `all`
     #[arg(value_name = "NAMESPACE", required = true)]
     namespaces: Vec<String>,
-    /// The layout of the machine, whose rules it follows; section-dax is vmemmap-section with records on the medium.
+    /// Layout of the machine, whose rules apply; section-dax is vmemmap-section with records on the
+    /// device
     #[arg(long, value_parser = PossibleValuesParser::new(layouts()), default_value = "dax-x86")]
     layout: String,
-    /// RAM of the machine, as first and last byte or as start and size; of it the section beside each end of the region is there.
+    /// RAM of the machine, as first and last byte or as start and size; only the sections beside
+    /// the ends of the region matter
     #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
     ram: Vec<Extent>,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
-/// RAM that could be in the way: the parts that a section in front of a region, its own or the one behind has.
+/// RAM that could conflict: the parts in the section before a region, its own sections and the one
+/// after.
 fn ram_beside(region: &Extent, ram: &[Extent]) -> anyhow::Result<BootMap> {
     let section = HOST.section_bytes;
     let from = (region.start - region.start % section).saturating_sub(section);
@@ -63,7 +66,7 @@ fn ram_beside(region: &Extent, ram: &[Extent]) -> anyhow::Result<BootMap> {
     Ok(BootMap::new(ranges.map(|range| BootRange { range, node: 0 }))?)
 }
 
-/// Layouts whose memory can come and go.
+/// Ids of the layouts that support hotplug.
 fn layouts() -> Vec<&'static str> {
     struct Names(Vec<&'static str>);
     impl Visitor<X86_64> for Names {
@@ -78,7 +81,7 @@ fn layouts() -> Vec<&'static str> {
     names.0
 }
 
-/// What a machine has seen of a namespace, or why it does not have it.
+/// What a machine read from a namespace, or why it refused the namespace.
 struct Seen {
     label: Label,
     result: anyhow::Result<Up>,
@@ -91,7 +94,7 @@ struct Up {
     device_record_bytes: u64,
 }
 
-/// Brings namespaces up on a machine of one of the layouts.
+/// Enables namespaces on a machine with one of the layouts.
 struct OnLayout<'a> {
     layout: &'a str,
     region: &'a Region<Medium>,
@@ -101,7 +104,7 @@ struct OnLayout<'a> {
 }
 
 impl OnLayout<'_> {
-    /// All beside each other; then their records are read, and they are taken down.
+    /// Enables all of them together, reads their records, and takes them down.
     fn bring_up<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(&self) -> anyhow::Result<Vec<Seen>> {
         let (map, config) = (ram_beside(&self.region.extent(), self.ram)?, MachineConfig::default());
         let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;

@@ -1,4 +1,4 @@
-//! `pfnbench namespace explain`.
+//! The command `pfnbench namespace explain`.
 
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::refusal::rule::{RULES, Rule, find};
@@ -12,7 +12,7 @@ Examples:
   pfnbench namespace explain NS201
   pfnbench namespace explain                            all codes")]
 pub(super) struct ExplainArgs {
-    /// The code of a refusal; all if left out.
+    /// Error code; without it, all codes are listed
     #[arg(value_name = "CODE", value_parser = parse_code)]
     code: Option<&'static Rule>,
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! `pfnbench namespace list` and `check`: what a region holds, and whether a kernel would take it.
+//! The commands `pfnbench namespace list` and `check`: what a region contains, and whether a kernel
+//! would accept it.
 
 use super::around::WorldArgs;
 use super::media::{MediumArgs, places, subject};
@@ -117,7 +118,7 @@ impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let region = self.medium.open(Access::Read, self.json)?;
         let (mut answer, mut verdicts, rules) = (Answer::Yes, Vec::new(), self.world.rules.rules());
-        // Those in front are brought up first, unless they are disabled.
+        // Preceding namespaces are enabled first, unless they are disabled.
         let mut own = Vec::new();
         for label in region.labels() {
             let extent = region.namespace(label);
@@ -126,7 +127,7 @@ impl CheckArgs {
                 own.push(settings.mapped(extent));
             }
             let (text, mut json) = match checked {
-                // Old kernels forgot what they did not understand.
+                // Old kernels treated info blocks that they did not understand as absent.
                 Ok(Personality::Raw) if label.kind != NamespaceKind::Raw => {
                     answer = Answer::No;
                     ("taken for a raw block device, its info block forgotten".to_owned(), json!({ "is": "forgotten" }))

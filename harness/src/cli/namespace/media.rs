@@ -1,4 +1,4 @@
-//! Where a region's medium and labels are, and how it is opened.
+//! The paths of a region's medium and labels, and how the region is opened.
 
 use super::remedy::{Tried, tried};
 use crate::cli::Json;
@@ -23,18 +23,18 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Where a medium and its labels are.
+/// The paths of a medium and its labels.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PathArgs {
     /// The medium: a file, or /dev/daxX.Y.
     #[arg(value_name = "MEDIUM")]
     pub(super) medium: PathBuf,
-    /// The file of its labels; MEDIUM.labels if the medium is a file.
+    /// The file with the labels; MEDIUM.labels if the medium is a file
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
 
-/// Where the labels of a file are if nobody says it: beside the file itself, whatever links lead to it.
+/// Default path of the labels of a file: beside the file itself, after links are resolved.
 pub(super) fn beside(medium: &Path) -> PathBuf {
     let is_link = medium.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
     let itself = Some(medium).filter(|_| is_link).and_then(|link| link.canonicalize().ok());
@@ -48,7 +48,7 @@ impl PathArgs {
         std::fs::metadata(&self.medium).is_ok_and(|metadata| metadata.file_type().is_char_device())
     }
 
-    /// One file under two names is one file.
+    /// True if both paths lead to the same file.
     fn is_medium(&self, labels: &Path) -> bool {
         let file = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
         labels == self.medium || file(labels).is_some_and(|labels| file(&self.medium) == Some(labels))
@@ -72,29 +72,29 @@ impl PathArgs {
     }
 }
 
-/// Are there labels?
+/// True if the labels exist.
 ///
 /// # Errors
-/// There is something that holds none.
+/// Fails if the path exists and contains no labels.
 pub(super) fn is_there(labels: &Path) -> Result<bool, FilesError> {
     let found = match (std::fs::metadata(labels), labels.symlink_metadata()) {
         (Ok(metadata), _) if metadata.is_file() => return Ok(true),
         (Ok(metadata), _) if metadata.is_dir() => "a directory",
         (Ok(_), _) => "no regular file",
         (Err(error), Ok(_)) if error.kind() == ErrorKind::NotFound => "a symbolic link to nothing",
-        // Who may not look learns it when it is opened.
+        // If permission is missing, opening the file reports it.
         (Err(_), Ok(_)) => return Ok(true),
         (Err(_), Err(_)) => return Ok(false),
     };
     Err(FilesError::NotForLabels { labels: labels.to_owned(), found })
 }
 
-/// A region that is there.
+/// Paths of an existing region.
 #[derive(Args, Clone, Debug)]
 pub(super) struct MediumArgs {
     #[command(flatten)]
     pub(super) paths: PathArgs,
-    /// Where the firmware puts the region now, if not where it was made.
+    /// Physical address at which firmware places the region now, if it is not where it was created
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size)]
     at: Option<u64>,
 }
@@ -128,7 +128,7 @@ impl MediumArgs {
     }
 }
 
-/// Other namespaces of a region.
+/// Names and extents of the region's namespaces, except one.
 pub(super) fn around(region: &Region<Medium>, except: Option<&[u8; 16]>) -> Vec<(String, Extent)> {
     let others = region.labels().iter().filter(|label| Some(&label.uuid) != except);
     others.map(|label| (label.name.clone(), region.namespace(label))).collect()

@@ -1,4 +1,4 @@
-//! `pfnbench namespace disable` and `destroy`.
+//! The commands `pfnbench namespace disable` and `pfnbench namespace destroy`.
 
 use super::media::{MediumArgs, PathArgs, subject};
 use crate::cli::{Answer, Json, print, print_json};
@@ -16,14 +16,14 @@ use uuid::Uuid;
 pub(super) struct OneArgs {
     #[command(flatten)]
     medium: MediumArgs,
-    /// Its name or uuid.
+    /// Name or UUID of the namespace
     #[arg(value_name = "NAMESPACE")]
     namespace: String,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
-/// The namespace of a name or uuid.
+/// Finds a namespace by name or UUID.
 pub(super) fn find(region: &Region<Medium>, paths: &PathArgs, name: &str) -> anyhow::Result<Label> {
     let uuid = |label: &Label| Uuid::from_bytes(label.uuid).to_string();
     let is_meant = |label: &&Label| label.name == name || uuid(label) == name.to_lowercase();
@@ -40,7 +40,7 @@ pub(super) fn find(region: &Region<Medium>, paths: &PathArgs, name: &str) -> any
 }
 
 impl OneArgs {
-    /// What has become of it, in a few words.
+    /// Prints the new state of the namespace in a few words.
     fn say(&self, label: &Label, what: &str) -> anyhow::Result<Answer> {
         match self.json.json {
             true => print_json(&json!({ "name": label.name, "is": what }))?,

@@ -1,4 +1,4 @@
-//! `pfnbench namespace plan` and `lost`.
+//! The commands `pfnbench namespace plan` and `pfnbench namespace lost`.
 
 use super::MapArg;
 use super::around::AroundArgs;
@@ -27,19 +27,19 @@ Examples:
 
 Exit codes: 0 it can be had since the series, 1 it cannot, 2 a size or an alignment that cannot be.")]
 pub(super) struct PlanArgs {
-    /// Bytes of the namespace, e.g. 16M or 1500G.
+    /// Size of the namespace, e.g. 16M or 1500G
     #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "usable")]
     size: Option<u64>,
-    /// Bytes of data that are wanted: finds the size to ask for.
+    /// Wanted size of the data; prints the namespace size to request
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "size")]
     usable: Option<u64>,
     /// Alignment of the data: 4K, 2M or 1G.
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2M")]
     align: u64,
-    /// Where the records lie.
+    /// Where the records are stored
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
-    /// Physical address of the first byte.
+    /// Physical address of the first byte of the namespace
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
     start: u64,
     #[command(flatten)]
@@ -51,12 +51,12 @@ pub(super) struct PlanArgs {
     pub(super) json: Json,
 }
 
-/// What is had under the rules of a time: a size and where its bytes go, or why it is not.
+/// The result under the rules of one time: a size and where its bytes go, or why it is refused.
 struct Column {
     time: Time,
     size: Option<u64>,
     result: Result<Waterfall, PlanError>,
-    /// What would be had instead, if nothing is.
+    /// Arguments that would work instead, if the request is refused.
     works: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl Column {
 }
 
 impl PlanArgs {
-    /// What no medium could hold.
+    /// Rejects requests that no device could hold.
     fn check(&self) -> Result<(), PlanError> {
         let (step, start) = (self.region_align, self.start);
         if !step.is_power_of_two() || step < HOST.page_bytes {
@@ -101,7 +101,7 @@ impl PlanArgs {
         if off != 0 {
             return Err(PlanError::StartOffPage { start, off });
         }
-        // An alignment that no kernel serves, whatever the size.
+        // No kernel supports this alignment, whatever the size.
         if !HOST.aligns.contains(&self.align) {
             let (align, page, aligns) = (self.align, HOST.page_bytes, HOST.aligns);
             return Err(DivisionError::Align { align, page, aligns }.into());
@@ -130,7 +130,7 @@ impl PlanArgs {
         plan.waterfall(size, time).map(|waterfall| (size, waterfall)).map_err(|error| (Some(size), error))
     }
 
-    /// What would be had instead, under the rules of a time.
+    /// Arguments that would work instead under the rules of one time.
     fn remedies(&self, error: &PlanError, time: Time) -> Vec<String> {
         let with = |arguments: String, change: &dyn Fn(&mut Self)| {
             let mut request = self.clone();
@@ -176,7 +176,7 @@ impl PlanArgs {
                 .filter_map(|nr| MIN_HOST_BYTES.checked_next_multiple_of(step)?.checked_add(nr * step))
                 .map(size)
                 .collect(),
-            // From a section's border on there is no section more.
+            // Starting at a section boundary avoids occupying an additional section.
             PlanError::Machine(_) => {
                 let below = self.start - self.start % HOST.section_bytes;
                 vec![start(below.saturating_add(HOST.section_bytes)), start(below), in_ram(self.align)]
@@ -201,12 +201,12 @@ impl PlanArgs {
             PlanError::NoSize { most, .. } => vec![usable(*most), in_ram(self.align)],
             PlanError::NothingWanted => vec![usable(1 << 30), usable(1)],
         };
-        // Who says how much data he wants is not told a size.
+        // If the user gave the size of the data, only requests by size of data are suggested.
         let is_meant = |one: &Tried<Self>| self.usable.is_none() || one.request.usable.is_some();
         tried(candidates.into_iter().filter(is_meant), |args| args.check().is_ok() && args.result(time).is_ok())
     }
 
-    /// What is asked for, and who is around it.
+    /// The requested namespace and what is around it.
     fn subject(&self) -> Subject {
         of_plan::subject(self.start, self.size, self.around.named())
     }
@@ -228,7 +228,7 @@ impl PlanArgs {
             anyhow::Error::new(error).context(subject.clone().with(works))
         })?;
         let columns = Time::BOTH.map(|time| self.column(time));
-        // A size that leaves the physical space is one that cannot be, under whatever rules.
+        // A size that exceeds the physical address space is impossible under any rules.
         if let Some(Column { result: Err(error), works, .. }) = columns.last()
             && error.is_beyond_space()
         {
@@ -283,10 +283,10 @@ Examples:
 The neighbours are RAM that ends where the namespace begins, and a region that begins where it ends; records are on the medium, and
 data is aligned to 2 MiB.")]
 pub(super) struct LostArgs {
-    /// Who is beside it.
+    /// RAM and other regions near the namespace
     #[arg(long, value_enum, default_value_t = Neighbours::Both)]
     neighbours: Neighbours,
-    /// Print CSV instead of a table.
+    /// Print CSV instead of a table
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]

@@ -1,10 +1,11 @@
-//! How far the records of a namespace are.
+//! Progress bar for the records of a namespace.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use memmap_layouts::{Phase, PhaseSink};
 use std::time::Duration;
 
-/// A bar on a terminal, nothing elsewhere: records are backed with memory, written and read.
+/// A progress bar on a terminal, nothing elsewhere. It covers allocating, writing and reading
+/// records.
 pub(super) struct RecordsBar(ProgressBar);
 
 impl RecordsBar {
@@ -18,7 +19,7 @@ impl RecordsBar {
         Self(bar)
     }
 
-    /// What follows is of another namespace.
+    /// Starts over for another namespace with `nr_pages` pages.
     pub(super) fn of(&self, nr_pages: u64) {
         self.0.set_length(nr_pages);
         self.0.set_position(0);
@@ -29,7 +30,7 @@ impl RecordsBar {
             self.0.reset_eta();
             self.0.set_message(what);
         }
-        // Whole sections of old kernels are more than the namespace.
+        // Old kernels add whole sections, which can be more than the namespace.
         self.0.set_position(nr_pages.min(self.0.length().unwrap_or(nr_pages)));
     }
 

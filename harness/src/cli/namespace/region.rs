@@ -1,4 +1,4 @@
-//! `pfnbench namespace region`.
+//! The command `pfnbench namespace region`.
 
 use super::media::{PathArgs, beside, is_there};
 use super::remedy::{Tried, tried};
@@ -30,23 +30,24 @@ Examples:
 pub(super) struct RegionArgs {
     #[command(flatten)]
     paths: PathArgs,
-    /// Bytes of the file to be made, sparse, e.g. 64G; a file or a device that is there has its own.
+    /// Size of the sparse file to create, e.g. 64G; an existing file or device keeps its own size
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
-    /// Physical address of the first byte: the device's if the kernel tells it, else 0x100000000.
+    /// Physical address of the first byte. Default: the device's if the kernel reports it, else
+    /// 0x100000000
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size)]
     start: Option<u64>,
-    /// Namespaces begin at multiples of this; 16 MiB, or 4 KiB if the region is smaller.
+    /// Alignment of namespaces. Default: 16 MiB, or 4 KiB if the region is smaller
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     align: Option<u64>,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
-/// Where a region begins if nobody says it.
+/// Default physical start address of a region in bytes: 4 GiB.
 const DEFAULT_START: u64 = 4 << 30;
 
-/// What a region is asked to be.
+/// The requested properties of a region.
 #[derive(Clone, Copy)]
 struct Shape {
     start: u64,
@@ -63,7 +64,7 @@ impl Shape {
         check_region(self.start, self.size, self.align(), &HOST)
     }
 
-    /// What works instead.
+    /// Arguments that would work instead.
     fn remedies(&self, error: &RegionError, has_own_size: bool) -> Vec<String> {
         let align = |align| Tried::new(format!("--align {}", argument(align)), Self { align: Some(align), ..*self });
         let start = |start: u64| Tried::new(format!("--start {start:#x}"), Self { start, ..*self });
@@ -88,7 +89,7 @@ impl Shape {
 }
 
 impl RegionArgs {
-    /// Start, size and alignment, checked before anything is made.
+    /// Checks start, size and alignment before anything is created.
     fn shape(&self, size: u64, physical_start: Option<u64>, has_own_size: bool) -> anyhow::Result<Shape> {
         let start = self.start.or(physical_start).unwrap_or(DEFAULT_START);
         let shape = Shape { start, size, align: self.align };
@@ -107,7 +108,8 @@ impl RegionArgs {
             matches!(error, Some(StorageError::Io { path, source, .. }) if *path == self.paths.medium && is_there(source))
         };
         match self.make(&interrupt) {
-            // Another process came first: what is there now is taken, or refused, as such.
+            // Another process created the file first. It is now used or refused like any existing
+            // file.
             Err(error) if is_medium_made_by_another(&error) && self.paths.medium.is_file() => self.make(&interrupt),
             made => made,
         }
@@ -115,7 +117,7 @@ impl RegionArgs {
 
     fn make(&self, interrupt: &Interrupt) -> anyhow::Result<Answer> {
         let (path, labels) = (&self.paths.medium, self.paths.labels()?);
-        // What is there and is no medium says so when it is opened.
+        // Opening an existing file reports whether it can be used.
         let is_new = std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
         let mut medium = match (is_new, self.size) {
             (true, None) => return Err(self.size_missing()),
@@ -125,7 +127,7 @@ impl RegionArgs {
             }
             (false, _) => Medium::open(path, Access::Write)?,
         };
-        // Nobody else can make it a region from here on.
+        // From here on, no other process can create a region on it.
         self.refuse_labels(&labels)?;
         let len = medium.len_bytes().with_context(|| format!("cannot ask {} for its size", path.display()))?;
         let is_device = self.paths.is_device();
@@ -158,8 +160,8 @@ impl RegionArgs {
         self.say(&region, &labels, is_as_found && !is_device)
     }
 
-    /// A region is made once: neither with these labels, nor with those that a file has as a rule, for two regions of one medium would
-    /// write over each other.
+    /// Refuses if these labels, or the default labels of the file, exist already. Two regions on
+    /// one medium would overwrite each other.
     fn refuse_labels(&self, labels: &Path) -> Result<(), FilesError> {
         let medium = || self.paths.medium.clone();
         if is_there(labels)? {
@@ -181,7 +183,7 @@ impl RegionArgs {
         anyhow::Error::new(error).context(Subject::default().with(works))
     }
 
-    /// Is there a folder for it, and nothing in the way?
+    /// True if the parent folder is writable, and the path is free or a regular file.
     fn can_be_made(&self) -> bool {
         let path = &self.paths.medium;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,11 +1,12 @@
-//! What would be done instead of what is refused. No value is named that was not tried.
+//! Suggestions for requests that are refused. Only values that were tried successfully are
+//! suggested.
 
-/// How many are named.
+/// Maximum number of suggestions.
 const NAMED: usize = 2;
 
-/// Another request.
+/// An alternative request.
 pub(super) struct Tried<R> {
-    /// How it differs, as arguments.
+    /// The command-line arguments that differ.
     pub(super) arguments: String,
     pub(super) request: R,
 }
@@ -16,7 +17,7 @@ impl<R> Tried<R> {
     }
 }
 
-/// The first of some requests that work, as arguments.
+/// Arguments of the first requests that work, at most [`NAMED`].
 pub(super) fn tried<R>(requests: impl IntoIterator<Item = Tried<R>>, works: impl Fn(&R) -> bool) -> Vec<String> {
     let mut named: Vec<String> = Vec::new();
     for one in requests {

@@ -1,4 +1,4 @@
-//! `pfnbench namespace scene`.
+//! The command `pfnbench namespace scene`.
 
 use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
@@ -22,13 +22,13 @@ Examples:
 
 Exit codes: 0 every step ended as expected under its rules, 1 one did not, or the folder has no room, 2 the scene could not be played.")]
 pub(super) struct SceneArgs {
-    /// Which scene.
+    /// The scenario to replay
     #[arg(value_name = "NAME", value_parser = scenes())]
     scene: Scene,
-    /// Whose rules: those of Linux until 5.2, or since the series was merged.
+    /// Rules to apply: those of Linux up to 5.2, or those since the series was merged
     #[arg(long, value_enum, default_value_t = Time::Merged)]
     rules: Time,
-    /// Folder for the files that play the media; they are sparse, and gone afterwards.
+    /// Folder for the sparse files that stand in for devices; they are deleted afterwards
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     dir: PathBuf,
     #[command(flatten)]
@@ -68,7 +68,7 @@ impl SceneArgs {
             steps.push(step);
             if interrupt.check().is_ok() && failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        // The folder is gone before the process ends.
+        // Delete the folder before the process ends.
         dir.close().with_context(|| format!("files of the scene stay in {}", self.dir.display()))?;
         interrupt.check()?;
         failed?;

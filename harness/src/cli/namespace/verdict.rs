@@ -1,4 +1,4 @@
-//! What a namespace turns out to be, for people and for programs.
+//! Describes the kind of device that a namespace becomes, as text and as JSON.
 
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
@@ -22,7 +22,7 @@ pub(super) fn verdict(personality: &Personality, namespace: Extent) -> String {
     }
 }
 
-/// The same for programs.
+/// The description as JSON.
 pub(super) fn verdict_json(personality: &Personality, namespace: Extent) -> Value {
     match personality {
         Personality::Raw => json!({ "is": "raw" }),

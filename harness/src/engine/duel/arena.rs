@@ -1,7 +1,9 @@
-//! The memory that referee and workers share: a script of slices, their results, and a bell for each.
+//! The memory that the referee and both workers share: a script of slices, their results, and a
+//! futex for each participant.
 //!
-//! A bell is a futex: who is not on sleeps until it rings, so nobody takes processor time from a slice that is measured. Workers hand
-//! over to each other directly; the referee is woken at the end of a script.
+//! Each participant sleeps on its own futex, called its bell, until its turn comes. A sleeping
+//! participant takes no processor time from the slice that is measured. Workers hand over to each
+//! other directly; the referee is woken at the end of a script.
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -13,22 +15,22 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Slices in a script at most.
+/// The most slices in one script.
 pub const MOST_STEPS: usize = 4096;
 
-/// Who can be on.
+/// A participant of a duel; at any time it is the turn of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The build that is compared with.
+    /// The worker that runs the old build, which is the reference.
     Old,
-    /// The build that is judged.
+    /// The worker that runs the new build, which is judged.
     New,
-    /// Who writes the script.
+    /// The process that writes the scripts.
     Referee,
 }
 
 impl Side {
-    /// The two builds.
+    /// The two builds, the old one first.
     pub const BUILDS: [Side; 2] = [Side::Old, Side::New];
 
     fn nr(self) -> usize {
@@ -39,7 +41,7 @@ impl Side {
         }
     }
 
-    /// On the command line of a worker.
+    /// The name in the command line of a worker, e.g. `old`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Old => "old",
@@ -48,37 +50,37 @@ impl Side {
         }
     }
 
-    /// The side of a name.
+    /// The side with this name; `None` if there is none.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::BUILDS.into_iter().find(|side| side.name() == name)
     }
 }
 
-/// A slice to be measured.
+/// One slice to be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// By whom.
+    /// The participant that measures it.
     pub side: Side,
-    /// Which of its lanes.
+    /// Index of the lane in the worker's [`Hello`](super::Hello).
     pub lane: u32,
-    /// The first batch of queries.
+    /// Index of the first batch of queries.
     pub first: u64,
-    /// How many batches.
+    /// Number of batches.
     pub batches: u64,
 }
 
-/// What a slice gave.
+/// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Nanoseconds by the clock.
+    /// Wall-clock time of the slice in nanoseconds.
     pub wall_ns: u64,
-    /// Lookups.
+    /// Lookups in the slice.
     pub nr_ops: u64,
-    /// The slice was disturbed, and stayed so when it was taken again.
+    /// True if the slice was disturbed, and every retake as well.
     pub disturbed: bool,
 }
 
-/// A step in shared memory.
+/// A step and its outcome in shared memory.
 #[repr(C)]
 struct SharedStep {
     side: AtomicU32,
@@ -94,47 +96,47 @@ struct SharedStep {
 #[repr(C)]
 struct Shared {
     bells: [AtomicU32; 3],
-    /// Steps of the script.
+    /// Number of steps in the script.
     len: AtomicU32,
-    /// The step that is on.
+    /// Index of the current step.
     next: AtomicU32,
-    /// A worker met an error, which it says on its standard error.
+    /// Set when a worker met an error; the message is on its standard error.
     failed: AtomicU32,
-    /// Processor time of each worker in slices and the batches before them, and in all, in ns.
+    /// Processor time of each worker in ns: in slices and their warm-up, and in total.
     measuring_ns: [AtomicU64; 2],
     all_ns: [AtomicU64; 2],
     steps: [SharedStep; MOST_STEPS],
 }
 
-/// The shared memory, mapped.
+/// The shared memory, mapped into this process.
 #[derive(Debug)]
 pub struct Arena {
     map: MmapRaw,
-    /// Kept open for the workers that inherit it.
+    /// Kept open for the workers, which inherit it.
     file: File,
 }
 
 impl Arena {
-    /// A new one, which child processes inherit.
+    /// A new arena, whose file child processes inherit.
     ///
     /// # Errors
-    /// The system gives no memory that can be shared.
+    /// The system refuses the memory file or its mapping.
     pub fn create() -> io::Result<Self> {
-        // Without close-on-exec: the workers find it under the same number.
+        // Close-on-exec is not set: the workers use the same file descriptor number.
         let fd = memfd_create("pfnbench-duel", MemfdFlags::empty())?;
         ftruncate(&fd, size_of::<Shared>() as u64)?;
         Self::map(fd)
     }
 
-    /// The one that a referee gave to this process.
+    /// Maps the arena that the referee passed to this process as a file descriptor.
     ///
     /// # Safety
     /// `number` is an open file that nothing else in this process owns.
     ///
     /// # Errors
-    /// The file is no such memory.
+    /// The file is too small or cannot be mapped.
     pub unsafe fn inherited(number: i32) -> io::Result<Self> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's promise.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         Self::map(fd)
     }
@@ -148,18 +150,19 @@ impl Arena {
         Ok(Self { map, file })
     }
 
-    /// The number under which workers inherit it.
+    /// The file descriptor number under which workers inherit the arena.
     pub fn number(&self) -> i32 {
         self.file.as_raw_fd()
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: the mapping is as large, page-aligned and lives as long as `self`; every field is an atomic, for which any bytes
-        // are a value, whoever writes them.
+        // SAFETY: the mapping is as large, page-aligned and lives as long as `self`; every field is
+        // an atomic, for which any bytes are a value, whoever writes them.
         unsafe { &*self.map.as_mut_ptr().cast::<Shared>() }
     }
 
-    /// Writes a script and rings for whoever is first. Steps beyond [`MOST_STEPS`] are left out.
+    /// Writes a script and wakes the side of its first step. Steps beyond [`MOST_STEPS`] are
+    /// dropped.
     pub fn begin(&self, steps: &[Step]) {
         let shared = self.shared();
         let steps = &steps[..steps.len().min(MOST_STEPS)];
@@ -181,11 +184,12 @@ impl Arena {
     fn ring(&self, side: Side) {
         let bell = &self.shared().bells[side.nr()];
         bell.store(1, Ordering::Release);
-        // Nobody asleep is no error.
+        // It is no error if nobody is asleep.
         let _ = futex::wake(bell, futex::Flags::empty(), 1);
     }
 
-    /// Sleeps until the bell of a side rings, or the time is over; false if it did not ring.
+    /// Sleeps until the bell of a side rings or `most` has passed. Returns false if the bell did
+    /// not ring.
     pub fn wait(&self, side: Side, most: Duration) -> bool {
         let bell = &self.shared().bells[side.nr()];
         let begin = Instant::now();
@@ -198,12 +202,13 @@ impl Arena {
                 return false;
             }
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            // A signal, the time, or a bell that rang meanwhile: all are looked at again.
+            // A signal, a timeout, or a bell that rang meanwhile: the loop checks all three.
             let _ = futex::wait(bell, futex::Flags::empty(), 0, Some(&timeout));
         }
     }
 
-    /// The step that a side is on for; `None` if it is another's turn, or the script is over.
+    /// The current step if it is this side's turn; `None` if it is another's, or the script is
+    /// over.
     pub fn step_of(&self, side: Side) -> Option<Step> {
         let shared = self.shared();
         let next = shared.next.load(Ordering::Acquire);
@@ -216,7 +221,8 @@ impl Arena {
         })
     }
 
-    /// Keeps what the step that is on gave, and goes on to the next. True if that is the same side's: nobody is rung for.
+    /// Stores the outcome of the current step and goes on to the next one. Returns true if the next
+    /// step belongs to the same side, in which case nobody is woken.
     pub fn done(&self, side: Side, outcome: Outcome) -> bool {
         let shared = self.shared();
         let next = shared.next.load(Ordering::Relaxed);
@@ -238,32 +244,33 @@ impl Arena {
         to == side
     }
 
-    /// Says that a worker cannot go on, and wakes the referee.
+    /// Reports that a worker cannot continue, and wakes the referee.
     pub fn fail(&self) {
         self.shared().failed.store(1, Ordering::Relaxed);
         self.ring(Side::Referee);
     }
 
-    /// Did a worker say that it cannot go on?
+    /// True if a worker reported that it cannot continue.
     pub fn has_failed(&self) -> bool {
         self.shared().failed.load(Ordering::Relaxed) == 1
     }
 
-    /// Adds a worker's processor time: while it measured and warmed up, and in all since the last call.
+    /// Adds processor time of a worker: in slices and their warm-up, and in total since the last
+    /// call.
     pub fn add_time(&self, side: Side, measuring: Duration, all: Duration) {
         let shared = self.shared();
         shared.measuring_ns[side.nr().min(1)].fetch_add(measuring.as_nanos() as u64, Ordering::Relaxed);
         shared.all_ns[side.nr().min(1)].fetch_add(all.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Share of the workers' processor time that went into handing over.
+    /// Share of the workers' processor time that was spent on handing over.
     pub fn handover_share(&self) -> Option<f64> {
         let sum = |times: &[AtomicU64; 2]| times.iter().map(|ns| ns.load(Ordering::Relaxed)).sum::<u64>() as f64;
         let (measuring, all) = (sum(&self.shared().measuring_ns), sum(&self.shared().all_ns));
         (all > 0.0).then(|| (1.0 - measuring / all).max(0.0))
     }
 
-    /// What the steps of the script gave; `None` for those that were not done.
+    /// The outcomes of the script's steps; `None` for steps that were not done.
     pub fn outcomes(&self) -> Vec<Option<Outcome>> {
         let shared = self.shared();
         let len = (shared.len.load(Ordering::Acquire) as usize).min(MOST_STEPS);
@@ -277,7 +284,7 @@ impl Arena {
         shared.steps[..len].iter().map(outcome).collect()
     }
 
-    /// The step that is on, for messages about a worker that does not get on.
+    /// The current step, for messages about a worker that hangs.
     pub fn current(&self) -> Option<Step> {
         Side::BUILDS.into_iter().find_map(|side| self.step_of(side))
     }
@@ -292,7 +299,7 @@ mod tests {
         Step { side, lane, first: 7, batches: 3 }
     }
 
-    /// Two threads play the workers: each does its own steps in the order of the script.
+    /// Two threads act as the workers: each does its own steps in the order of the script.
     #[test]
     fn workers_hand_over_to_each_other_and_the_referee_is_woken_at_the_end() {
         let arena = Arena::create().unwrap();

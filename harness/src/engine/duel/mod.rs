@@ -1,4 +1,4 @@
-//! What the two workers of a duel and its referee say to each other, and the memory that they share.
+//! The messages between the referee of a duel and its two workers, and the memory that they share.
 
 pub mod arena;
 
@@ -9,18 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::hint::black_box;
 
-/// Version of what referee and worker say to each other. It changes with [`Job`], [`Hello`] and the arena.
+/// Version of the protocol between referee and worker. It changes with [`Job`], [`Hello`] and the
+/// arena.
 pub const PROTOCOL: u32 = 1;
 
-/// What a worker is asked to do, on its standard input.
+/// The request that a worker reads from its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// [`PROTOCOL`] of the referee.
+    /// [`PROTOCOL`] version of the referee.
     pub protocol: u32,
-    /// What is booted and measured, in the words of protocol 1.
+    /// What to boot and measure, serialised in the terms of protocol 1.
     #[serde(serialize_with = "job_as_in_protocol_1")]
     pub job: Job,
-    /// The processor that the worker keeps to.
+    /// The processor to which the worker pins itself; `None` for any.
     pub processor: Option<usize>,
 }
 
@@ -28,7 +29,7 @@ fn with_current_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     Ok(current_name(&String::deserialize(deserializer)?))
 }
 
-/// Builds of protocol 1 call added memory `hot`, and every later one understands that.
+/// Builds of protocol 1 call added memory `hot`; every later build accepts that name too.
 fn as_in_protocol_1<S: Serializer>(memory: &Memory, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match memory {
         Memory::Boot => "boot",
@@ -36,7 +37,8 @@ fn as_in_protocol_1<S: Serializer>(memory: &Memory, serializer: S) -> Result<S::
     })
 }
 
-/// Lookups in the words of protocol 1. A filter for added memory finds the cases of builds that call it `hot` too.
+/// Serialises lookups in the terms of protocol 1. A filter for added memory also matches the cases
+/// of builds that call it `hot`.
 fn job_as_in_protocol_1<S: Serializer>(job: &Job, serializer: S) -> Result<S::Ok, S::Error> {
     let mut job = serde_json::to_value(job).map_err(S::Error::custom)?;
     for lookups in job["work"]["lookups"].as_array_mut().into_iter().flatten() {
@@ -56,68 +58,71 @@ fn job_as_in_protocol_1<S: Serializer>(job: &Job, serializer: S) -> Result<S::Ok
     job.serialize(serializer)
 }
 
-/// What a worker says once it has booted, a line of JSON on its standard output.
+/// The reply of a worker after it has booted: a line of JSON on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`PROTOCOL`] of the worker.
+    /// [`PROTOCOL`] version of the worker.
     pub protocol: u32,
-    /// Its version and commit.
+    /// Version and commit of the worker's build.
     pub version: String,
-    /// What it can measure; the place in the list is the number of the lane.
+    /// The lanes that the worker can measure. Steps refer to a lane by its index here.
     pub lanes: Vec<Lane>,
-    /// Ids of its layouts.
+    /// Ids of the layouts that booted.
     pub layouts: Vec<String>,
-    /// Why it cannot take part.
+    /// Why the worker cannot take part; `None` if it can.
     pub error: Option<String>,
 }
 
-/// Lookups of one boot of a layout.
+/// The lookups of one case on one boot of a layout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    /// The case without the layout, by its name of today whatever the build calls it.
+    /// Name of the case without the layout, in today's terms whatever the build calls it.
     #[serde(deserialize_with = "with_current_name")]
     pub case: String,
-    /// The lookup.
+    /// The group of lookups.
     pub group: LookupGroup,
-    /// Boot or added memory, in the words of protocol 1: `sections`, `boot` or `hot`.
+    /// Boot or added memory, in the terms of protocol 1: `sections`, `boot` or `hot`.
     #[serde(rename = "sections", serialize_with = "as_in_protocol_1")]
     pub memory: Memory,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Which boot of it.
+    /// Which boot of the layout, from 0.
     pub boot: u32,
-    /// Batches of queries that fill a slice.
+    /// Batches of queries in a slice.
     pub batches: u64,
-    /// Batches of all queries.
+    /// Batches in one pass over all queries.
     pub nr_batches: u64,
-    /// Fingerprint of the page frames that are asked for; `None` from a build that gives none.
+    /// Hash of the pfns that are looked up; `None` from a build that does not send it.
     #[serde(default)]
     pub queries: Option<u64>,
-    /// Sum of all answers; `None` where answers are addresses, which differ from one process to the next.
+    /// Sum of all answers of a pass; `None` if answers are addresses, which differ between
+    /// processes.
     pub answers: Option<u64>,
-    /// Fingerprint of the machine code of the loop, whatever its address; `None` where this program cannot read it.
+    /// Hash of the loop's machine code, independent of its address; `None` if this program cannot
+    /// read the code.
     pub code: Option<u64>,
-    /// Where the loop begins in its cache line.
+    /// Offset of the loop's first byte in its cache line.
     pub offset_in_line: u64,
-    /// Lookups that a worker runs that counts instructions.
+    /// Lookups in the batch that a worker runs to count instructions; `None` if it counts none.
     #[serde(default)]
     pub counted_ops: Option<u64>,
-    /// The loop without a lookup, in ns an operation; `None` for a walk, and from a build that does not tell.
+    /// Time of the loop without a lookup, in ns an operation; `None` for a walk, and from a build
+    /// that does not send it.
     #[serde(default)]
     pub loop_ns: Option<f64>,
 }
 
 impl Lane {
-    /// What both workers must have to be compared.
+    /// Case, layout and boot: lanes of two workers with equal keys are compared.
     pub fn key(&self) -> (String, String, u32) {
         (self.case.clone(), self.layout.clone(), self.boot)
     }
 }
 
-/// Name of [`mark`] for callgrind.
+/// Symbol name of [`mark`], for callgrind.
 pub const MARK: &str = "pfnbench_duel_mark";
 
-/// Ends a lane for callgrind, which writes what it has counted whenever this function is called.
+/// Marks the end of a lane. Callgrind dumps its counts whenever this function is called.
 #[inline(never)]
 #[unsafe(export_name = "pfnbench_duel_mark")]
 pub extern "C" fn mark(lane: u64) {
@@ -131,7 +136,7 @@ mod tests {
     use crate::engine::schedule::tests::job;
     use regex::Regex;
 
-    /// Builds from before added memory was called so understand the order and are understood.
+    /// Builds from before added memory was called `added` are understood, and understand the order.
     #[test]
     fn old_builds_are_spoken_to_in_their_words() {
         let filter = Filter::new(Some(Regex::new("^pfn_valid/added").unwrap()), None);

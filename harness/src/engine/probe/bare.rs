@@ -1,5 +1,5 @@
-//! What a hot-add cannot do without: populate the memory of the records and write them. The baseline for what a layout
-//! adds to that.
+//! The hotplug baseline: populate the memory of the records and write them, which every hot-add
+//! must do. The cost of a layout is what it adds to that.
 
 use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::{Life, Page, PageLinks, Pfn, Zone};
@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Memory for a number of records, on the same kind of backing as a layout's, and nothing else.
+/// Memory for a number of records, on the same backing as a layout's, without any tables.
 #[derive(Debug)]
 pub struct BareRecords {
     memory: Memory,
@@ -23,16 +23,18 @@ pub struct BareRecords {
 pub struct BareError(#[from] BackingError);
 
 impl BareRecords {
-    /// Address space for `nr_records`. Its last-level page table exists after the first round, as it does under a layout.
+    /// Reserves address space for `nr_records`. The last-level page table exists after the first
+    /// round, as it does under a layout.
     ///
     /// # Errors
-    /// [`BareError`].
+    /// The address space cannot be mapped; see [`BareError`].
     pub fn new(nr_records: usize, backing: &RamBacking) -> Result<Self, BareError> {
         let memory = Memory::reserve((nr_records * size_of::<Page>()) as u64, backing)?;
         Ok(Self { memory, nr_records })
     }
 
-    /// Populates and initialises the records, timed, then gives the memory back.
+    /// Populates the memory and initialises the records, then gives the memory back. Returns the
+    /// time of populating and initialising.
     ///
     /// # Errors
     /// The kernel refuses memory.
@@ -44,29 +46,31 @@ impl BareRecords {
         // SAFETY: the memory holds this many records and is aligned.
         unsafe { write(self.memory.base().cast(), self.nr_records, first_pfn) };
         let elapsed = begin.elapsed();
-        // As a layout does when nobody else uses the huge page.
+        // A layout also gives back whole huge pages when no other records use them.
         self.memory.give_back(whole(self.memory.first_touch_bytes()))?;
         Ok(elapsed)
     }
 }
 
-/// Writes records.
+/// Initialises `nr_records` records from `base` on, for consecutive pfns.
 ///
 /// # Safety
-/// There is memory for them that is theirs alone; zero is a value of every field.
+/// `base` points to writable memory for `nr_records` records that nobody else accesses. Zero is a
+/// valid value of every field.
 unsafe fn write(base: NonNull<Page>, nr_records: usize, first_pfn: u64) {
     let links = PageLinks::new(0, Zone::Device);
     for index in 0..nr_records {
-        // SAFETY: the caller's.
+        // SAFETY: the caller's promise.
         let page = unsafe { base.add(index).as_ref() };
         page.init(links, Pfn(first_pfn + index as u64), Life::BOOT);
     }
 }
 
-/// The same on a part of a file, timed: mapped, populated at once, and written. Then it is unmapped; the blocks of the file stay.
+/// The same on part of a file: maps it, populates it in one call, and writes the records. Returns
+/// the time of that. Then the part is unmapped; the blocks of the file stay allocated.
 ///
 /// # Errors
-/// The file cannot be mapped there, or has no room.
+/// The file cannot be mapped at that offset, or the file system is full.
 pub fn round_on_file(file: &File, offset: u64, nr_records: usize, first_pfn: u64) -> io::Result<Duration> {
     let begin = Instant::now();
     let mapping = MmapOptions::new().offset(offset).len(nr_records * size_of::<Page>()).populate().map_raw(file)?;

@@ -1,8 +1,9 @@
-//! Counters of the processor and of the kernel, one at a time around a stretch of work.
+//! Counters of the processor and of the kernel, opened one at a time around a stretch of work.
 //!
-//! Each may be missing (a virtual machine without a PMU, a strict kernel, a processor that lacks the event), so each stands for
-//! itself: what cannot be opened, or never ran, is told with the reason and is never 0. One at a time, so that none shares the
-//! hardware with another of ours; if it shares it with somebody else's, the count is scaled and says so.
+//! Each counter may be missing: a virtual machine without a PMU, a strict kernel, a processor
+//! without the event. A counter that cannot be opened, or never ran, is reported with the reason
+//! and never as 0. Only one counter runs at a time, so that ours do not share hardware with each
+//! other. If another program's counters share it, the count is scaled and marked as such.
 
 use crate::case::CounterKind;
 use perf_event::events::{Cache, CacheOp, CacheResult, Event, Hardware, Software, WhichCache};
@@ -24,31 +25,31 @@ fn event(kind: CounterKind) -> Event {
     }
 }
 
-/// A count of one stretch of work.
+/// The events of one stretch of work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Count {
-    /// Events, scaled to the whole stretch if the counter ran for a part of it.
+    /// Number of events, scaled to the whole stretch if the counter ran for only part of it.
     pub events: f64,
-    /// The share of the stretch in which it ran, if not all of it.
+    /// Share of the stretch in which the counter ran; `None` if it ran all the time.
     pub share: Option<f64>,
 }
 
-/// A counter of the calling thread.
+/// A `perf_event` counter of the calling thread.
 pub struct Meter(Counter);
 
 impl Meter {
-    /// Opens a counter.
+    /// Opens a counter for the calling thread.
     ///
     /// # Errors
-    /// Why it is not to be had, with what would mend it.
+    /// Why the counter is not available, and what would enable it.
     pub fn open(kind: CounterKind) -> Result<Self, String> {
         Builder::new().kind(event(kind)).build().map(Self).map_err(|error| reason(&error))
     }
 
-    /// Counts during `work`.
+    /// Runs `work` and counts the events meanwhile.
     ///
     /// # Errors
-    /// Why there is no count, or the error of the work.
+    /// Outer: the error of the work. Inner: why there is no count.
     pub fn count<T, E>(&mut self, work: impl FnOnce() -> Result<T, E>) -> Result<Result<Count, String>, E> {
         let begun = self.0.reset().and_then(|()| self.0.read_count_and_time()).and_then(|before| {
             self.0.enable()?;
@@ -67,7 +68,7 @@ impl Meter {
     }
 }
 
-/// Makes the count of a part of the time that of all of it.
+/// Scales a count from the time that the counter ran to the time that it was enabled.
 fn scaled(events: u64, enabled: u64, running: u64) -> Result<Count, String> {
     if running == 0 {
         return Err("the counter never ran: others hold the hardware".to_owned());
@@ -78,7 +79,7 @@ fn scaled(events: u64, enabled: u64, running: u64) -> Result<Count, String> {
     Ok(Count { events, share: partly.then_some(share) })
 }
 
-/// An error of `perf_event_open` in words.
+/// An error of `perf_event_open` as text.
 fn reason(error: &io::Error) -> String {
     let paranoid = || {
         let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
@@ -86,7 +87,7 @@ fn reason(error: &io::Error) -> String {
     };
     match error.kind() {
         io::ErrorKind::NotFound => "the processor offers no such event: a virtual machine without a PMU?".to_owned(),
-        // What a filter of system calls answers, in a container for instance.
+        // A system-call filter returns this error, for instance in a container.
         _ if error.raw_os_error() == Some(libc::EPERM) => {
             format!("not allowed: {}, or a seccomp filter forbids perf_event_open", paranoid())
         }

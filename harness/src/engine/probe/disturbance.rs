@@ -1,7 +1,8 @@
-//! Was a slice of measuring disturbed? What the system tells of the thread while it ran.
+//! Detects whether a slice was disturbed, from what the kernel reports about the thread.
 //!
-//! A slice in which the thread lost its processor measures the scheduler, not a layout, and on a busy machine that is every tenth
-//! one. Four witnesses are asked, because each is missing somewhere:
+//! A slice in which the thread lost its processor measures the scheduler, not a layout. On a busy
+//! machine that is one slice in ten. Four witnesses are consulted, because each is missing
+//! somewhere:
 //!
 //! | witness | source | tells of |
 //! | --- | --- | --- |
@@ -10,7 +11,8 @@
 //! | wall time beyond processor time | `CLOCK_MONOTONIC`, `CLOCK_THREAD_CPUTIME_ID` | the same, `SIGSTOP`, and steal time where the kernel accounts for it |
 //! | steal | the processor's line in `/proc/stat`, eighth field | a hypervisor that kept the processor, in steps of a tick |
 //!
-//! The value of a slice is never evidence: a slow slice that no witness speaks against stays.
+//! The measured time itself is never evidence: a slow slice stays unless a witness reports a
+//! disturbance.
 
 use crate::record::examination::Verdict;
 use crate::record::row::Evidence;
@@ -21,32 +23,33 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// Wall time beyond processor time that a slice may have: the system calls around it take some of it.
+/// Wall time beyond processor time that a slice may have; the system calls around it take some.
 const SLACK: Duration = Duration::from_micros(10);
 
-/// The same in parts of the slice.
+/// The same tolerance relative to the slice: one part in this many.
 const SLACK_PARTS: u64 = 50;
 
-/// Watches the calling thread.
+/// Reads what the kernel reports about the calling thread.
 #[derive(Debug)]
 pub struct Watch {
-    /// Run time, run-queue delay and time slices of the thread; `None` without `/proc` or `CONFIG_SCHED_INFO`.
+    /// The thread's `schedstat` file: run time, run-queue delay and number of time slices. `None`
+    /// without `/proc` or `CONFIG_SCHED_INFO`.
     schedstat: Option<File>,
-    /// `None` where nobody counts it, or where asking takes too long.
+    /// `None` if the kernel does not count steal time, or if reading it takes too long.
     steal: Option<Steal>,
 }
 
-/// Steal time of the processor that the calling thread runs on.
+/// Reads the steal time of the processor on which the calling thread runs.
 #[derive(Debug)]
 struct Steal {
     stat: File,
     tick_ns: u64,
-    /// Kept, so that asking does not sweep the cache with zeros just before a slice.
+    /// Kept between readings: zeroing a new buffer just before a slice would displace cache lines.
     text: RefCell<Vec<u8>>,
 }
 
-/// The system writes a line a processor, and counts interrupts, whenever it is asked: on a machine of hundreds that takes
-/// longer than a slice.
+/// Longest acceptable reading of `/proc/stat`. The kernel formats a line for each processor and
+/// sums interrupts on every read. With hundreds of processors that takes longer than a slice.
 const LONGEST_QUESTION: Duration = Duration::from_micros(50);
 
 impl Steal {
@@ -60,18 +63,18 @@ impl Steal {
         (shortest.min()?? <= LONGEST_QUESTION).then_some(steal)
     }
 
-    /// A processor, and the nanoseconds for which it was kept since the machine began.
+    /// The current processor, and its steal time since boot in nanoseconds.
     fn read(&self) -> Option<(usize, u64)> {
         let mut text = self.text.borrow_mut();
         let processor = sched_getcpu();
         let len = self.stat.read_at(&mut text, 0).ok()?;
-        // What follows the lines of the processors may be cut off anywhere.
+        // The text after the processors' lines may be cut off anywhere.
         let ticks = stolen_ticks(&String::from_utf8_lossy(&text[..len]), processor)?;
         Some((processor, ticks * self.tick_ns))
     }
 }
 
-/// The eighth field of a processor's line in `/proc/stat`.
+/// The steal ticks of a processor: the eighth field of its line in `/proc/stat`.
 fn stolen_ticks(stat: &str, processor: usize) -> Option<u64> {
     let name = format!("cpu{processor}");
     let mut lines = stat.lines().map(str::split_ascii_whitespace);
@@ -79,7 +82,7 @@ fn stolen_ticks(stat: &str, processor: usize) -> Option<u64> {
     fields.nth(7)?.parse().ok()
 }
 
-/// Totals of the thread, read outside of what is timed.
+/// Counters of the thread, read outside the timed part.
 #[derive(Clone, Copy, Debug)]
 struct Totals {
     switches: Option<u64>,
@@ -88,17 +91,17 @@ struct Totals {
 }
 
 impl Watch {
-    /// Watches the thread that calls it, and no other: [`time`](Self::time) is for that thread.
+    /// A watch for the calling thread; [`time`](Self::time) must be called on the same thread.
     pub fn of_this_thread() -> Self {
         let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok(), steal: Steal::open() };
-        // Some kernels have the file and say nothing.
+        // Some kernels have the file, but it is always zero.
         match watch.wait_ns() {
             Some(_) => watch,
             None => Self { schedstat: None, ..watch },
         }
     }
 
-    /// Times what `run` does, with what the system tells of the thread meanwhile.
+    /// Runs and times `run`; returns its result and what the kernel reported meanwhile.
     pub fn time<T>(&self, run: impl FnOnce() -> T) -> (T, Evidence) {
         let before = self.totals();
         let cpu_before = thread_time();
@@ -134,13 +137,13 @@ impl Watch {
     }
 }
 
-/// Steal between two readings of one processor; of a thread that was moved nothing is known.
+/// Steal time between two readings on one processor; `None` if the thread migrated.
 fn stolen_between(before: Option<(usize, u64)>, after: Option<(usize, u64)>) -> Option<u64> {
     let ((processor, before), (now, after)) = (before?, after?);
     (processor == now).then(|| after.saturating_sub(before))
 }
 
-/// Does what the system tells speak against a slice?
+/// True if the evidence shows that a slice was disturbed.
 pub fn is_disturbed(evidence: &Evidence) -> bool {
     let slack = (evidence.wall_ns / SLACK_PARTS).max(SLACK.as_nanos() as u64);
     let off_processor = evidence.cpu_ns.is_some_and(|cpu| evidence.wall_ns.saturating_sub(cpu) > slack);
@@ -148,7 +151,7 @@ pub fn is_disturbed(evidence: &Evidence) -> bool {
     off_processor || counted.into_iter().flatten().any(|count| count > 0)
 }
 
-/// What the system told of the slices behind one value.
+/// The evidence of the slices behind one value.
 #[derive(Debug, Default)]
 pub struct Slices {
     evidence: Option<Evidence>,
@@ -157,20 +160,20 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// Adds a slice.
+    /// Adds the evidence of one slice.
     pub fn add(&mut self, evidence: Evidence) {
         self.evidence = Some(self.evidence.map_or(evidence, |before| before.plus(evidence)));
         self.nr += 1;
         self.disturbed += u64::from(is_disturbed(&evidence));
     }
 
-    /// The sum over all slices; `None` if there was none.
+    /// The sum over all slices; `None` if there are none.
     pub fn evidence(&self) -> Option<Evidence> {
         self.evidence
     }
 
-    /// The verdict on a percentile, above which lies a share of the samples (0 for the maximum): unfit if the disturbed slices can
-    /// be all of those.
+    /// The verdict on a percentile. `above` is the share of samples above it, 0 for the maximum.
+    /// The verdict is unfit if the disturbed slices could account for all samples above it.
     pub fn verdict(&self, above: f64) -> Verdict {
         match self.evidence {
             None => Verdict::Unknown,
@@ -180,16 +183,17 @@ impl Slices {
     }
 }
 
-/// Processor time of the calling thread.
+/// CPU time of the calling thread.
 pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Times that the calling thread lost its processor to another; `None` where the system does not count.
+/// Involuntary context switches of the calling thread; `None` if the kernel does not count them.
 fn involuntary_switches() -> Option<u64> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the kernel writes a whole `rusage`, for which there is room, or nothing and returns an error.
+    // SAFETY: the kernel writes a whole `rusage`, for which there is room, or nothing and returns
+    // an error.
     let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
     // SAFETY: zeroed, which is a value of every field, or written.
     let usage = unsafe { usage.assume_init() };
@@ -216,7 +220,7 @@ mod tests {
         assert!(is_disturbed(&evidence), "{evidence:?}");
     }
 
-    /// On a machine that is never quiet for 200 µs there is nothing to see.
+    /// On a machine that is never quiet for 200 µs the test has nothing to check.
     #[test]
     fn some_short_slice_is_undisturbed() {
         let watch = Watch::of_this_thread();
@@ -239,7 +243,7 @@ mod tests {
         assert!(is_disturbed(&Evidence { wait_ns: Some(1), ..quiet }));
         assert!(is_disturbed(&Evidence { steal_ns: Some(10_000_000), ..quiet }));
         assert!(is_disturbed(&Evidence { cpu_ns: Some(280_000), ..quiet }));
-        // A slow slice alone is no evidence, and neither is a witness that says nothing.
+        // A slow slice alone is no evidence, and neither is a witness without data.
         assert!(!is_disturbed(&Evidence { wall_ns: 3_000_000, cpu_ns: Some(2_990_000), ..quiet }));
         assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, steal_ns: None, ..quiet }));
     }
@@ -268,7 +272,7 @@ mod tests {
         assert_eq!(stolen_between(Some((0, 80)), Some((1, 90))), None, "the thread was moved");
     }
 
-    /// Two threads that are kept to one processor take it from each other.
+    /// Two threads pinned to one processor preempt each other.
     #[test]
     fn a_thread_that_shares_its_processor_is_disturbed_often() {
         let Some(_pinned) = crate::engine::pinning::pin() else {
@@ -277,7 +281,7 @@ mod tests {
         };
         let stop = std::sync::atomic::AtomicBool::new(false);
         let disturbed = thread::scope(|scope| {
-            // Inherits the one processor.
+            // The thread inherits the CPU set of one processor.
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     std::hint::spin_loop();

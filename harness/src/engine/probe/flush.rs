@@ -1,17 +1,20 @@
-//! Dropping records from the caches, line by line.
+//! Flushes records from the caches, line by line.
 //!
-//! Emptying the caches by writing a large buffer needs twice the size of the largest, which machines share. The instructions that
-//! user space may use (`clflushopt`, `dc civac`) drop exactly the lines that are meant.
+//! To empty the caches by writing a buffer takes twice the size of the largest cache, which other
+//! processors share. The instructions available to user space (`clflushopt`, `dc civac`) flush
+//! exactly the lines that are meant.
 
 use memmap_layouts::Page;
 use std::ptr::NonNull;
 
-/// Drops the lines of records from every cache; modified ones are written back. False if this processor has no such instruction.
+/// Flushes the lines of the records from every cache; modified lines are written back. Returns
+/// false if this architecture has no such instruction.
 pub(super) fn records(records: &[NonNull<Page>]) -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         for record in records {
-            // SAFETY: every x86-64 processor has clflush; the line holds a record that is mapped, and its contents stay.
+            // SAFETY: every x86-64 processor has clflush; the line holds a record that is mapped,
+            // and its contents stay.
             unsafe { std::arch::x86_64::_mm_clflush(record.as_ptr().cast()) };
         }
         // SAFETY: orders the flushes before the loads that are timed.
@@ -21,7 +24,8 @@ pub(super) fn records(records: &[NonNull<Page>]) -> bool {
     #[cfg(target_arch = "aarch64")]
     {
         for record in records {
-            // SAFETY: Linux lets user space clean and invalidate (SCTLR_EL1.UCI); the line is mapped, and its contents stay.
+            // SAFETY: Linux lets user space clean and invalidate (SCTLR_EL1.UCI); the line is
+            // mapped, and its contents stay.
             unsafe { std::arch::asm!("dc civac, {0}", in(reg) record.as_ptr(), options(nostack, preserves_flags)) };
         }
         // SAFETY: orders the flushes before the loads that are timed.

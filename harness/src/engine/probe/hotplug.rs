@@ -1,4 +1,4 @@
-//! Stopwatches around additions and removals.
+//! Timers around hot-add and hot-remove.
 
 use crate::case::OPS;
 use hdrhistogram::Histogram;
@@ -13,27 +13,27 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Significant digits of the histograms: 0.1 %.
+/// Significant decimal digits of the histograms: a resolution of 0.1 %.
 const DIGITS: u8 = 3;
 
-/// A histogram for nanoseconds that grows as needed.
+/// An empty histogram of nanoseconds that grows as needed.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new(DIGITS).expect("3 digits are allowed")
 }
 
 /// Records a duration in nanoseconds.
 pub fn record(histogram: &mut Histogram<u64>, elapsed: Duration) {
-    // Not `saturating_record`: that one keeps to the range of the moment instead of growing it.
+    // Not `saturating_record`, which clamps to the present range instead of growing it.
     histogram.record(elapsed.as_nanos() as u64).expect("the histogram grows, and 2^64 ns are 584 years");
 }
 
-/// Percentiles of reports, with their names.
+/// The percentiles in reports, with their names.
 pub const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// A percentile in nanoseconds, if there are samples enough: 10 beyond it, i.e. 10 / (1 - p) in all.
+/// A percentile in nanoseconds. It needs at least 10 samples beyond it, i.e. 10 / (1 - p) in total.
 ///
 /// # Errors
-/// The number of samples that there are, too few for `p`.
+/// The number of samples, if there are too few for `p`.
 pub fn percentile(histogram: &Histogram<u64>, p: f64) -> Result<u64, u64> {
     // Rounded, since 1 - 0.999 is not exactly 0.001.
     let needed = (10.0 / (1.0 - p)).round() as u64;
@@ -43,10 +43,10 @@ pub fn percentile(histogram: &Histogram<u64>, p: f64) -> Result<u64, u64> {
 /// Number of phases of additions and removals together.
 const NR_PHASES: usize = Phase::Depopulate as usize + 1;
 
-/// Durations of each phase, one sample for each operation that went through it.
+/// Durations of each phase; one sample for each operation that went through the phase.
 ///
-/// During an operation only an array is written, so that timing a phase costs one reading of the clock. The samples enter
-/// the histograms after the operation.
+/// During an operation only an array is written, so that timing a phase costs one reading of the
+/// clock. The samples are moved to the histograms after the operation.
 #[derive(Clone, Debug)]
 pub struct PhaseTimes {
     histograms: BTreeMap<Phase, Histogram<u64>>,
@@ -67,14 +67,14 @@ impl PhaseTimes {
         self.histograms.iter().map(|(phase, histogram)| (*phase, histogram))
     }
 
-    /// Starts an operation. Phases of an operation that failed are dropped.
+    /// Starts an operation and drops the phases of one that failed.
     fn begin(&mut self) -> Instant {
         self.current = [None; NR_PHASES];
         self.last = Instant::now();
         self.last
     }
 
-    /// Records the phases of the operation that has just succeeded.
+    /// Records the phases of an operation that succeeded.
     fn end(&mut self) {
         for (phase, elapsed) in self.current.iter_mut().filter_map(Option::take) {
             record(self.histograms.entry(phase).or_insert_with(histogram), elapsed);
@@ -83,7 +83,8 @@ impl PhaseTimes {
 }
 
 impl PhaseSink for PhaseTimes {
-    /// An operation that works section by section goes through a phase several times; these times are added up.
+    /// Adds to the time of a phase: an operation that works section by section enters a phase
+    /// several times.
     fn ended(&mut self, phase: Phase) {
         let now = Instant::now();
         let (_, elapsed) = self.current[phase as usize].get_or_insert((phase, Duration::ZERO));
@@ -92,20 +93,20 @@ impl PhaseSink for PhaseTimes {
     }
 }
 
-/// Latencies of one size on one layout.
+/// Latencies of additions and removals of one size on one layout.
 #[derive(Clone, Debug)]
 pub struct Latencies {
-    /// Additions, the call alone, in nanoseconds.
+    /// Hot-add call alone, in ns.
     pub add: Histogram<u64>,
-    /// The call and a first read of every record.
+    /// Hot-add call and a first read of every record, in ns.
     pub add_read: Histogram<u64>,
-    /// The call and a first write to every record.
+    /// Hot-add call and a first write to every record, in ns.
     pub add_write: Histogram<u64>,
-    /// Removals, in nanoseconds.
+    /// Hot-remove call, in ns.
     pub remove: Histogram<u64>,
-    /// Phases of additions and removals.
+    /// Times of the phases of additions and removals.
     pub phases: PhaseTimes,
-    /// Share of record bytes that lay on a device, the last time.
+    /// Share (0 to 1) of record bytes on a device in the last addition.
     pub on_device: f64,
 }
 
@@ -117,29 +118,30 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// The histograms with the names of their operations.
+    /// The histograms with the names of their operations, e.g. `hot_add`.
     pub fn by_op(&self) -> [(&'static str, &Histogram<u64>); 4] {
         let histograms = [&self.add, &self.add_read, &self.add_write, &self.remove];
         std::array::from_fn(|at| (OPS[at], histograms[at]))
     }
 
-    /// Notes how many bytes of the records of `range` lie on a device.
+    /// Stores the share of record bytes of `range` that are on a device.
     fn note_device(&mut self, bytes: u64, range: PfnRange) {
         self.on_device = (bytes as f64 / (range.nr_pages() * PAGE_RECORD_BYTES) as f64).min(1.0);
     }
 }
 
-/// What is done with every record once it is there, to see what a layout leaves to the first who comes.
+/// How every record is accessed after an addition, to include the cost that a layout leaves to the
+/// first access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// Found by the layout's own lookup and read.
+    /// Each record is found by the layout's own lookup and read.
     Read,
-    /// Found and written to.
+    /// Each record is found and written.
     Write,
 }
 
 impl Touch {
-    /// Touches every record of a range; how many there were.
+    /// Accesses every record of a range and returns their number.
     fn every_record<L: Memmap>(self, layout: &L, range: PfnRange) -> u64 {
         let reader = layout.reader();
         let pages = (range.start()..range.end()).filter_map(|pfn| reader.valid_to_page(Pfn(pfn)));
@@ -160,25 +162,26 @@ impl Touch {
 /// How a range is added and removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner<'a> {
-    /// Where the records lie, if the layout can put them there.
+    /// The device for the records, if the layout can put them there.
     pub device: Option<&'a Arc<DaxDevice>>,
-    /// Threads that initialise records.
+    /// Number of threads that initialise records.
     pub init_threads: NonZeroU32,
-    /// What follows the call.
+    /// Access to every record after the call; `None` to time the call alone.
     pub touch: Option<Touch>,
 }
 
 impl<'a> Manner<'a> {
-    /// The call alone, in the calling thread.
+    /// Times the call alone; the calling thread initialises the records.
     pub fn plain(device: Option<&'a Arc<DaxDevice>>) -> Self {
         Self { device, init_threads: NonZeroU32::MIN, touch: None }
     }
 }
 
-/// How a layout adds `range`: with its records on `device` if it can put them there.
+/// The parameters with which a layout adds `range`: its records go to `device` if the layout
+/// supports that.
 ///
 /// # Errors
-/// The device is too small.
+/// The device is too small for the records.
 pub fn add_params<L: Hotplug>(
     range: PfnRange,
     device: Option<&Arc<DaxDevice>>,
@@ -189,10 +192,12 @@ pub fn add_params<L: Hotplug>(
     Ok(AddParams { altmap: altmap.transpose()?.map(Arc::new), ..AddParams::default() })
 }
 
-/// Adds `range`, timed, and leaves it there. The altmap is made anew each time, as the driver of a device would.
+/// Adds `range`, records the time, and leaves the range in place. The altmap is new each time, as
+/// with a device driver.
 ///
 /// # Errors
-/// The layout refuses, and the range is not there; or records of it are missing, and it stays.
+/// The layout refuses and the range is not added; or records of it are missing, and the range
+/// stays.
 pub fn add<L: Hotplug>(
     layout: &L,
     range: PfnRange,
@@ -205,7 +210,7 @@ pub fn add<L: Hotplug>(
     check_found(range, found)
 }
 
-/// Adds and removes `range` once, timed.
+/// Adds and removes `range` once and records both times.
 ///
 /// # Errors
 /// The layout refuses; nothing stays added.
@@ -224,7 +229,7 @@ pub fn add_and_remove<L: Hotplug>(
     check_found(range, found)
 }
 
-/// Every record must have been found, if they were looked for.
+/// Checks that every record was found, if the records were accessed.
 fn check_found(range: PfnRange, found: Option<u64>) -> Result<(), HotplugProbeError> {
     match found {
         Some(found) if found != range.nr_pages() => Err(HotplugProbeError::Unseen { range, found }),
@@ -232,7 +237,7 @@ fn check_found(range: PfnRange, found: Option<u64>) -> Result<(), HotplugProbeEr
     }
 }
 
-/// Adds a range; how many records were found afterwards, if they were looked for.
+/// Adds a range and returns how many records were found afterwards, if they were accessed.
 fn timed_add<L: Hotplug>(
     layout: &L,
     range: PfnRange,
@@ -254,27 +259,28 @@ fn timed_add<L: Hotplug>(
     Ok(touched.map(|(_, found, _)| found))
 }
 
-/// Why a size was not timed.
+/// Why additions of a size were not timed.
 #[derive(Debug, thiserror::Error)]
 pub enum HotplugProbeError {
-    /// The layout refused.
+    /// The layout refused the operation.
     #[error(transparent)]
     Hotplug(#[from] HotplugError),
     /// The device cannot hold the records.
     #[error(transparent)]
     Device(#[from] DaxError),
-    /// What was added was not there.
+    /// Records of the added range were not found.
     #[error("{found} records of {range} were found after it was added, not {}", range.nr_pages())]
     Unseen {
-        /// What was added.
+        /// The range that was added.
         range: PfnRange,
-        /// Records found.
+        /// Number of records found.
         found: u64,
     },
 }
 
 impl HotplugProbeError {
-    /// The records do not fit the limit of this run, or the device, or the tmpfs: too large, not wrong.
+    /// True if the records exceed the limit of this run, the device, or the tmpfs. The size is then
+    /// too large, and the layout is not at fault.
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::Device(error) => matches!(error, DaxError::TooSmall { .. }),
@@ -328,7 +334,7 @@ mod tests {
         assert!(latencies.add_read.is_empty() && latencies.add_write.is_empty());
     }
 
-    /// Time that a phase of a made-up operation takes.
+    /// Adds the time of a phase to a made-up operation.
     fn spend(phases: &mut PhaseTimes, phase: Phase, elapsed: Duration) {
         phases.last = Instant::now().checked_sub(elapsed).unwrap();
         phases.ended(phase);
@@ -358,7 +364,7 @@ mod tests {
         phases.end();
         phases.begin();
         spend(&mut phases, Phase::Reserve, Duration::from_millis(10));
-        // The operation fails, and another begins.
+        // The operation fails, and another one begins.
         phases.begin();
         phases.end();
         let by_phase: Vec<_> = phases.by_phase().collect();
@@ -378,7 +384,7 @@ mod tests {
             let [(_, add), (_, read), (_, write), (_, remove)] = latencies.by_op();
             let touched = if touch == Touch::Read { read } else { write };
             assert_eq!((add.len(), read.len() + write.len(), touched.len(), remove.len()), (1, 1, 1, 1));
-            // To the precision of a histogram.
+            // Compared within the precision of a histogram.
             assert!(touched.max() as f64 > 0.998 * add.max() as f64, "the call is in it");
         }
     }

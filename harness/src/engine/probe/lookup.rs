@@ -1,4 +1,4 @@
-//! What is looked up, and how: queries prepared for a layout, every answer checked before any is timed.
+//! Queries prepared for a layout; every answer is checked before any lookup is timed.
 
 use super::flush;
 use super::loops::{self, BATCH};
@@ -15,13 +15,14 @@ const LEAST_ADDRESS: usize = 1 << 16;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub enum Queries {
-    /// These page frames.
+    /// Single lookups of these page frames, in this order.
     Pfns(Vec<Pfn>),
-    /// A walk over a range that holds memory in so many sections.
+    /// A walk over a range that contains memory.
     Walk {
-        /// From its start, which begins a sub-section, to its end.
+        /// The walk visits this whole range; its start is aligned to a sub-section.
         range: PfnRange,
-        /// Sections of memory in it: what a time is divided by, the same for every layout.
+        /// Sections with memory in the range. Times are divided by this number, which is the same
+        /// for every layout.
         nr_sections: u64,
     },
 }
@@ -36,32 +37,33 @@ impl Queries {
     }
 }
 
-/// Queries for one layout, with the answers that they must add up to, batch by batch.
+/// Queries for one layout, with the expected sum of answers of each batch.
 #[derive(Debug)]
 pub struct Prepared {
     asked: Asked,
     pfns: QueryArray<Pfn>,
-    /// For `page_to_pfn`: the records of `pfns`. They stay as long as their sections do.
+    /// For `page_to_pfn`: the records of `pfns`. They stay valid while their sections stay.
     pages: QueryArray<NonNull<Page>>,
     walk: Option<(PfnRange, u64)>,
-    /// Sum of the answers of the batches before each batch, wrapping; one more than there are batches.
+    /// Prefix sums of the answers, wrapping: element i is the sum of all batches before batch i.
     sums: Vec<u64>,
-    /// Addresses of the records that a pass reads.
+    /// Addresses of the records that a pass reads; empty if it reads none.
     touched: Vec<NonNull<Page>>,
 }
 
-/// Consecutive batches of the queries; behind the last comes the first again. Of a walk, a batch is a whole walk.
+/// Consecutive batches of the queries, wrapping around at the end. In a walk, one batch is one
+/// whole walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first batch.
+    /// Index of the first batch.
     pub first: u64,
-    /// How many there are.
+    /// Number of batches; it may exceed one pass.
     pub batches: u64,
 }
 
-/// Looks the queries up one by one, checks every answer against the oracle's, and adds them up.
+/// Looks up the queries one by one, checks every answer against the oracle, and sums the answers.
 ///
-/// Where `backed` says that a record can be read, it is, and it must be its pfn's own.
+/// If `backed` says that a record can be read, it is read and must belong to its pfn.
 ///
 /// # Errors
 /// The first wrong answer.
@@ -118,7 +120,7 @@ fn walk_of<G: Geometry>(runs: &[PfnRange], range: PfnRange) -> u64 {
     sum
 }
 
-/// Page frames that the oracle knows to be valid or not for this layout.
+/// Prepares page frames that are valid or invalid according to the oracle.
 fn prepare_pfns<L: Memmap>(
     layout: &L,
     asked: Asked,
@@ -154,7 +156,7 @@ fn prepare_pfns<L: Memmap>(
         if backed(pfn) {
             // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.
             let record = unsafe { page.as_ref() };
-            // What the info block of a device reserves has records that are never initialised.
+            // The pages of a device's info block have records that are never initialised.
             if !(record.is_of(pfn) || L::CAPS.records_on_device.any() && record.is_poisoned()) {
                 return Err(format!("{}: pfn_to_page({:#x}) is the record of {:?}", L::ID, pfn.0, record.identity()));
             }
@@ -203,7 +205,7 @@ pub fn prepare_valid<L: Memmap>(
 }
 
 impl Prepared {
-    /// Operations in one pass: lookups, or sections walked.
+    /// Operations in one pass: lookups, or sections of a walk.
     pub fn len(&self) -> u64 {
         self.walk.map_or(self.pfns.len() as u64, |(_, nr_sections)| nr_sections)
     }
@@ -213,41 +215,41 @@ impl Prepared {
         self.len() == 0
     }
 
-    /// The lookup they are for.
+    /// The lookup operation of these queries.
     pub fn op(&self) -> LookupOp {
         self.asked.op
     }
 
-    /// Batches of one pass.
+    /// Number of batches in one pass.
     pub fn nr_batches(&self) -> u64 {
         self.sums.len() as u64 - 1
     }
 
-    /// A number for the page frames that are asked for and their order, the same in every build.
+    /// Hash of the pfns and their order, the same in every build.
     pub fn fingerprint(&self) -> u64 {
-        // A polynomial in an odd number; every order has its own.
+        // A polynomial hash with an odd base, so that the order matters.
         let add = |hash: u64, value: u64| hash.wrapping_mul(0x0100_0000_01b3).wrapping_add(value);
         let walk = self.walk.iter().flat_map(|(range, _)| [range.start(), range.end()]);
         self.pfns.part(0..usize::MAX).iter().map(|pfn| pfn.0).chain(walk).fold(0, add)
     }
 
-    /// One pass over all queries.
+    /// The window of one pass over all queries.
     pub fn pass(&self) -> Window {
         Window { first: 0, batches: self.nr_batches() }
     }
 
-    /// The window of so many batches behind another.
+    /// The window of `batches` batches directly after another window.
     pub fn behind(&self, window: Window, batches: u64) -> Window {
         Window { first: (window.first + window.batches) % self.nr_batches(), batches }
     }
 
-    /// The window of so many batches before another.
+    /// The window of `batches` batches directly before another window.
     pub fn before(&self, window: Window, batches: u64) -> Window {
         let nr = self.nr_batches();
         Window { first: (window.first % nr + nr - batches % nr) % nr, batches }
     }
 
-    /// Operations in a window.
+    /// Number of operations in a window.
     pub fn nr_ops(&self, window: Window) -> u64 {
         if self.walk.is_some() {
             return window.batches * self.len();
@@ -255,7 +257,7 @@ impl Prepared {
         self.stretches(window).map(|stretch| self.len_of(&stretch)).sum()
     }
 
-    /// What the answers of a window add up to.
+    /// The expected sum of answers of a window.
     pub fn expected(&self, window: Window) -> u64 {
         let of = |batches: Range<u64>| self.sums[batches.end as usize].wrapping_sub(self.sums[batches.start as usize]);
         self.stretches(window).map(of).fold(0, u64::wrapping_add)
@@ -266,13 +268,13 @@ impl Prepared {
         self.touched.len() as u64 * PAGE_RECORD_BYTES
     }
 
-    /// Writes the records that a pass reads back to memory and drops them from every cache. False if this processor does not let
-    /// a program do that.
+    /// Writes the records that a pass reads back to memory and drops them from every cache. Returns
+    /// false if user space cannot do that on this processor.
     pub fn flush_records(&self) -> bool {
         flush::records(&self.touched)
     }
 
-    /// A window as ranges of batches, each at most a pass.
+    /// Splits a window into ranges of batches, each at most one pass.
     fn stretches(&self, window: Window) -> impl Iterator<Item = Range<u64>> {
         let nr = self.nr_batches();
         let (mut at, mut left) = (window.first % nr, window.batches);
@@ -284,14 +286,14 @@ impl Prepared {
         })
     }
 
-    /// Queries of a range of batches.
+    /// Number of queries in a range of batches.
     fn len_of(&self, batches: &Range<u64>) -> u64 {
         (batches.end * BATCH as u64).min(self.pfns.len() as u64) - batches.start * BATCH as u64
     }
 }
 
-/// Runs the queries of a window; the sum of the answers. The layout is the one they were prepared on, and nothing was removed from
-/// it since.
+/// Runs the queries of a window and returns the sum of the answers. They must have been prepared on
+/// this layout, with nothing removed from it since.
 pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, window: Window) -> u64 {
     prepared.stretches(window).map(|stretch| batches(layout, prepared, stretch)).fold(0, u64::wrapping_add)
 }
@@ -307,12 +309,13 @@ fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u
         (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>(layout, pfns),
         (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>(layout, pfns),
         (LookupOp::PfnValid, _, true) => loops::pfn_valid::<L, true>(layout, pfns),
-        // SAFETY: `prepare` saw every one of them valid, and nothing is removed while lookups are timed.
+        // SAFETY: `prepare` checked that every pfn is valid, and nothing is removed while lookups
+        // are timed.
         (LookupOp::PfnToPage, Mode::Chained, _) => unsafe { loops::pfn_to_page_chained(layout, pfns) },
         // SAFETY: as above.
         (LookupOp::PfnToPage, ..) => unsafe { loops::pfn_to_page(layout, pfns) },
-        // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and nothing is removed while lookups
-        // are timed.
+        // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and
+        // nothing is removed while lookups are timed.
         (LookupOp::PageToPfn, Mode::Chained, _) => unsafe { loops::page_to_pfn_chained(layout, pages) },
         // SAFETY: as above.
         (LookupOp::PageToPfn, ..) => unsafe { loops::page_to_pfn(layout, pages) },
@@ -320,14 +323,15 @@ fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u
         (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>(layout, pfns),
         (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>(layout, pfns),
         (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>(layout, pfns),
-        // One batch is one walk.
+        // One batch is one whole walk.
         (LookupOp::NextValidPfn, ..) => {
             prepared.walk.map_or(0, |(range, _)| loops::walk(layout, Pfn(range.start()), Pfn(range.end())))
         }
     }
 }
 
-/// Address of the loop that runs a lookup: where the compiler merged the code of two layouts, they have the same.
+/// Address of the loop of a lookup. Two layouts whose code the compiler merged have the same
+/// address.
 pub fn code<L: Memmap>(asked: Asked) -> usize {
     type Loop<L, T> = fn(&L, &[T]) -> u64;
     type UnsafeLoop<L, T> = unsafe fn(&L, &[T]) -> u64;
@@ -356,7 +360,8 @@ pub fn code<L: Memmap>(asked: Asked) -> usize {
     safe as usize
 }
 
-/// The loop of these queries without a lookup; `None` for a walk, which has no loop but its own.
+/// Runs the loop of these queries without a lookup; `None` for a walk, whose loop is part of the
+/// lookup.
 pub fn floor(prepared: &Prepared, window: Window) -> Option<u64> {
     if prepared.walk.is_some() {
         return None;
@@ -391,7 +396,7 @@ mod tests {
         for op in LookupOp::ALL {
             for &mode in op.modes() {
                 for preempt in [false, true] {
-                    // Every seventh: 0x10000 to 0x1ffff is a hole.
+                    // A stride of 7; 0x10000 to 0x1ffff is a hole.
                     let to = if op.bears_invalid() && mode == Mode::Chained { 0x25000 } else { 0x10000 };
                     let pfns = (0x8000..to).step_by(7).map(Pfn).collect::<Vec<_>>();
                     let queries = match op {
@@ -406,7 +411,8 @@ mod tests {
                     let elsewhere = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
                     assert_eq!(prepared.fingerprint(), elsewhere.fingerprint(), "wherever the array lies");
                     let mut window = Window { first: 0, batches: 0 };
-                    // Windows that begin anywhere, end anywhere, and go around more than once.
+                    // Windows that begin and end anywhere, and some that wrap around more than
+                    // once.
                     for batches in [1, prepared.nr_batches(), 2, 3 * prepared.nr_batches() + 1] {
                         window = prepared.behind(window, batches);
                         let (sum, expected) = (run(&layout, &prepared, window), prepared.expected(window));

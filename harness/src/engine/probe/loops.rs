@@ -1,7 +1,8 @@
 //! The timed loops, generic over the layout and compiled once for each.
 //!
-//! A lookup takes less than a nanosecond, so batches are timed, never single calls. A register barrier an operation keeps
-//! a loop from being vectorised or optimised away; it costs no instruction. One reader a batch, as a walker would.
+//! A lookup takes less than a nanosecond, so batches are timed, never single calls. A register
+//! barrier for each operation keeps the compiler from vectorising the loop or removing it; it costs
+//! no instruction. Each batch has one reader, as a walker in the kernel would.
 //!
 //! | loop | what the next lookup waits for |
 //! | --- | --- |
@@ -14,30 +15,31 @@ use super::preempt;
 use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn};
 use std::ptr::NonNull;
 
-/// Lookups under one reader; slices consist of whole batches.
+/// Lookups under one reader. Slices consist of whole batches.
 pub const BATCH: usize = 1024;
 
-/// The value in a register, unknown to the optimiser.
+/// Returns the value in a register, opaque to the optimiser.
 #[inline(always)]
 fn opaque(mut value: u64) -> u64 {
-    // SAFETY: an empty template changes nothing; the operand says that it might.
+    // SAFETY: the template is empty; the operand only tells the compiler that the value may change.
     unsafe { std::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
-/// The same for the address of a record.
+/// [`opaque`] for the address of a record.
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "the template does not look at what the pointer points to")]
 fn opaque_page(page: NonNull<Page>) -> NonNull<Page> {
     let mut address = page.as_ptr();
     // SAFETY: as in `opaque`.
     unsafe { std::arch::asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
-    // SAFETY: the template changed nothing, so the address is still not null.
+    // SAFETY: the template is empty, so the address is still not null.
     unsafe { NonNull::new_unchecked(address) }
 }
 
-/// Adds up `lookup` over a batch, four written out at a time: of a loop of three instructions, one would time where the
-/// compiler happened to place it. More than four would spill what a reader keeps in registers.
+/// Sums `lookup` over a batch, unrolled four times. In a loop of three instructions, the time would
+/// depend on where the compiler places it. A larger factor would spill registers that hold a
+/// reader's state.
 #[inline(always)]
 fn sum_of<T: Copy>(batch: &[T], mut lookup: impl FnMut(T) -> u64) -> u64 {
     let mut sum = 0u64;
@@ -54,7 +56,7 @@ fn sum_of<T: Copy>(batch: &[T], mut lookup: impl FnMut(T) -> u64) -> u64 {
     sum
 }
 
-/// The same over all queries, with a reader of its own for each batch.
+/// Sums `lookup` over all queries, with a new reader for each batch.
 #[inline(always)]
 fn in_batches<L: Memmap, T: Copy>(layout: &L, all: &[T], lookup: impl Fn(&L::Reader<'_>, T) -> u64) -> u64 {
     let mut sum = 0u64;
@@ -65,14 +67,15 @@ fn in_batches<L: Memmap, T: Copy>(layout: &L, all: &[T], lookup: impl Fn(&L::Rea
     sum
 }
 
-/// What an answer adds to the next query: nothing, but only after the answer is there. Answers are below 2^63: a bit, a
-/// page frame, or an address of user space.
+/// Returns 0, but only once `answer` is available: a data dependency from one lookup to the next.
+/// Answers are below 2^63: a bit, a pfn, or a user-space address.
 #[inline(always)]
 fn carry(answer: u64) -> u64 {
     opaque(answer) >> 63
 }
 
-/// As [`in_batches`], each lookup after the one before: `lookup` gets the query and what the last answer adds to it.
+/// As [`in_batches`], but each lookup depends on the previous one. `lookup` gets the query and the
+/// value that the last answer adds to it.
 #[inline(always)]
 fn chained_in_batches<L: Memmap, T: Copy>(
     layout: &L,
@@ -91,13 +94,13 @@ fn chained_in_batches<L: Memmap, T: Copy>(
     sum
 }
 
-/// The loop alone, without a lookup: what every figure contains.
+/// The loop without a lookup, whose time is part of every result.
 #[inline(never)]
 pub fn floor(pfns: &[Pfn]) -> u64 {
     sum_of(pfns, |pfn| opaque(opaque(pfn.0)))
 }
 
-/// The same for chained lookups.
+/// The loop of chained lookups without a lookup.
 #[inline(never)]
 pub fn chained_floor(pfns: &[Pfn]) -> u64 {
     let mut carried = 0u64;
@@ -108,7 +111,7 @@ pub fn chained_floor(pfns: &[Pfn]) -> u64 {
     })
 }
 
-/// Number of valid page frames among `pfns`.
+/// Number of valid page frames among `pfns`, with independent lookups.
 #[inline(never)]
 pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
     in_batches(layout, pfns, |reader, pfn| {
@@ -116,7 +119,7 @@ pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u6
     })
 }
 
-/// The same; whether one is valid is known before the next is asked.
+/// As [`pfn_valid`], but each query waits for the previous answer.
 #[inline(never)]
 pub fn pfn_valid_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
@@ -124,69 +127,69 @@ pub fn pfn_valid_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn
     })
 }
 
-/// The same; the caller branches on each answer, as a walker does with `if (pfn_valid(pfn))`.
+/// As [`pfn_valid`], with a branch on each answer, as in a walker with `if (pfn_valid(pfn))`.
 #[inline(never)]
 pub fn pfn_valid_branching<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
     in_batches(layout, pfns, |reader, pfn| {
-        // The barrier in one arm alone keeps the compiler from turning the branch into arithmetic.
+        // A barrier in only one arm keeps the compiler from turning the branch into arithmetic.
         if preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(opaque(pfn.0))) { opaque(1) } else { 0 }
     })
 }
 
-/// Sum of the addresses of the records.
+/// Sum of the addresses of the records, with independent lookups.
 ///
 /// # Safety
-/// Every page frame is valid, and stays so.
+/// Every page frame is valid and stays valid during the call.
 #[inline(never)]
 pub unsafe fn pfn_to_page<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
     in_batches(layout, pfns, |reader, pfn| {
-        // SAFETY: valid, says the caller.
+        // SAFETY: the caller promises that the pfn is valid.
         let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0))) };
         opaque(page.as_ptr().addr() as u64)
     })
 }
 
-/// The same; one address is known before the next is asked for.
+/// As [`pfn_to_page`], but each query waits for the previous address.
 ///
 /// # Safety
 /// As for [`pfn_to_page`].
 #[inline(never)]
 pub unsafe fn pfn_to_page_chained<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
-        // SAFETY: valid, says the caller, and nothing was added to it.
+        // SAFETY: the caller promises that the pfn is valid; `carried` is 0.
         let page = unsafe { reader.pfn_to_page(Pfn(opaque(pfn.0 + carried))) };
         page.as_ptr().addr() as u64
     })
 }
 
-/// Sum of the page frames of records.
+/// Sum of the page frames of records, with independent lookups.
 ///
 /// # Safety
 /// Every record came from this layout, for a valid page frame of a backed section, and stays.
 #[inline(never)]
 pub unsafe fn page_to_pfn<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
     in_batches(layout, pages, |reader, page| {
-        // SAFETY: of this layout, says the caller.
+        // SAFETY: the caller promises that the record is of this layout.
         let pfn = unsafe { reader.page_to_pfn(opaque_page(page)) };
         opaque(pfn.0)
     })
 }
 
-/// The same; one page frame is known before the next is asked for.
+/// As [`page_to_pfn`], but each query waits for the previous page frame.
 ///
 /// # Safety
 /// As for [`page_to_pfn`].
 #[inline(never)]
 pub unsafe fn page_to_pfn_chained<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
     chained_in_batches(layout, pages, |reader, page, carried| {
-        // SAFETY: nothing is added, so the address stays what it was and not null.
+        // SAFETY: `carried` is 0, so the address is unchanged and not null.
         let page = unsafe { NonNull::new_unchecked(page.as_ptr().map_addr(|address| address + carried as usize)) };
-        // SAFETY: of this layout, says the caller.
+        // SAFETY: the caller promises that the record is of this layout.
         unsafe { reader.page_to_pfn(opaque_page(page)) }.0
     })
 }
 
-/// Sum of the flags of the records of valid page frames.
+/// Sum of the flags of the records of the valid page frames; each record is read.
 #[inline(never)]
 pub fn valid_to_page<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
     in_batches(layout, pfns, |reader, pfn| {
@@ -194,8 +197,8 @@ pub fn valid_to_page<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -
     })
 }
 
-/// Sum of the addresses of the records of valid page frames. One address is known before the next is asked for, whereas
-/// whether it is valid is a branch; no record is touched.
+/// Sum of the addresses of the records of the valid page frames. Each query waits for the previous
+/// address, whereas validity is a branch. No record is read.
 #[inline(never)]
 pub fn valid_to_page_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
     chained_in_batches(layout, pfns, |reader, pfn, carried| {
@@ -204,8 +207,8 @@ pub fn valid_to_page_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &
     })
 }
 
-/// Sum of the page frames that a walk visits: the first valid one of each sub-section between `from` and `end`, holes skipped
-/// as the layout can.
+/// Sum of the page frames that a walk visits: the first valid one of each sub-section between
+/// `from` and `end`. The layout skips holes as far as it can.
 #[inline(never)]
 pub fn walk<L: Memmap>(layout: &L, from: Pfn, end: Pfn) -> u64 {
     let reader = layout.reader();

@@ -1,4 +1,5 @@
-//! Measuring: loops over lookups, counters, and stopwatches around hotplug. A probe knows layouts through the traits alone.
+//! Measuring: loops over lookups, counters, and timers around hotplug. A probe accesses layouts
+//! only through their traits.
 
 pub mod bare;
 pub mod counters;

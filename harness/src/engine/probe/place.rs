@@ -4,66 +4,66 @@ use crate::case::Position;
 use memmap_layouts::{Bytes, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
-/// A place for additions.
+/// A range for additions, at the requested position in its section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What is added.
+    /// The range to add.
     pub range: PfnRange,
-    /// What must be there before.
+    /// A range that must be added first, for instance the neighbour in the same section.
     pub beside: Option<PfnRange>,
 }
 
 impl Place {
-    /// Bytes of the records of everything that is added here.
+    /// Bytes of the records of `range` and `beside`.
     pub fn record_bytes(&self) -> u64 {
         (self.range.nr_pages() + self.beside.map_or(0, |beside| beside.nr_pages())) * PAGE_RECORD_BYTES
     }
 
-    /// Sections that this place touches, some of them only in part.
+    /// Number of sections that the place touches, in whole or in part.
     pub fn nr_sections<G: Geometry>(&self) -> u64 {
         let start = self.beside.map_or(self.range.start(), |beside| beside.start());
         self.range.end().div_ceil(G::PAGES_PER_SECTION) - start / G::PAGES_PER_SECTION
     }
 }
 
-/// Why a layout has no place for an addition.
+/// Why a layout has no place for an addition of a size and position.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NoPlace {
-    /// No hotplug at all.
+    /// The layout has no hotplug.
     #[error("the layout has no hotplug")]
     NoHotplug,
-    /// Off the grid of the layout.
+    /// The range is not aligned to the granule of the layout.
     #[error("the layout adds multiples of {}", Bytes(*granule_bytes))]
     Granule {
-        /// The grid.
+        /// The granule in bytes.
         granule_bytes: u64,
     },
-    /// The layout knows no parts of sections.
+    /// The layout only adds whole sections.
     #[error("the layout adds whole sections of {}, so nothing begins inside one", Bytes(*section_bytes))]
     WholeSections {
-        /// Bytes of a section.
+        /// Size of a section in bytes.
         section_bytes: u64,
     },
-    /// The size is not one of this position.
+    /// The position is not defined for this size.
     #[error("no addition of {} is {}", Bytes(*size_bytes), position.name())]
     NotOfPosition {
-        /// The size.
+        /// The requested size in bytes.
         size_bytes: u64,
-        /// The position.
+        /// The requested position.
         position: Position,
     },
     /// The window is too small.
     #[error("the physical space has no room for {} more above the map", Bytes(*size_bytes))]
     NoRoom {
-        /// The size.
+        /// The requested size in bytes.
         size_bytes: u64,
     },
 }
 
-/// The first place of a size and position in a window.
+/// The first place in a window for an addition of this size and position.
 ///
 /// # Errors
-/// [`NoPlace`].
+/// [`NoPlace`] says why the window has no such place.
 pub fn place<L: Hotplug>(window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace> {
     let (section, shift) = (L::Geometry::PAGES_PER_SECTION, L::Geometry::PAGE_SHIFT);
     let granule = L::CAPS.hotplug_granule_pages.ok_or(NoPlace::NoHotplug)?;
@@ -112,7 +112,7 @@ mod tests {
         let unaligned = of(128 * MIB, Position::Unaligned);
         assert!(!unaligned.range.start().is_multiple_of(SECTION) && !unaligned.range.end().is_multiple_of(SECTION));
         assert_eq!(unaligned.range.split_at_multiples(SECTION).count(), 2);
-        // From the next section on, wherever the window begins.
+        // The next section is used, wherever the window begins.
         let rest = PfnRange::new(0x100001, window(3).end()).unwrap();
         assert_eq!(place::<Subsection>(rest, 2 * MIB, Position::First).unwrap().range.start(), 0x100000 + SECTION);
     }
@@ -128,7 +128,8 @@ mod tests {
         assert_eq!(of(128 * MIB, Position::Unaligned), (2048, 2));
     }
 
-    /// Seen by the layout: what is valid before and after, and which bits of the maps are set.
+    /// Checks through the layout: which pages are valid before and after, and which bits of the
+    /// sub-section maps are set.
     #[test]
     fn the_layout_sees_additions_where_their_position_says() {
         for (position, size, bits) in [

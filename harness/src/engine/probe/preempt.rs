@@ -1,15 +1,17 @@
 //! The kernel's preemption count around `pfn_valid`.
 //!
-//! Since Linux 6.8, `pfn_valid` of SPARSEMEM holds `rcu_read_lock_sched`. With `CONFIG_PREEMPT_COUNT` that is an
-//! increment and a decrement of a per-CPU word and a branch that is never taken. The count here is a word of the thread
-//! that reads, so readers do not share a cache line. On x86-64 both are one instruction that uses no register,
-//! `incl %fs:count` where the kernel has `incl %gs:__preempt_count`; elsewhere they are volatile loads and stores.
+//! Since Linux 6.8, `pfn_valid` of SPARSEMEM holds `rcu_read_lock_sched`. With
+//! `CONFIG_PREEMPT_COUNT` that is an increment and a decrement of a per-CPU word and a branch that
+//! is never taken. The count here is a word of the thread that reads, so readers do not share a
+//! cache line. On x86-64 both are one instruction that uses no register, `incl %fs:count` where the
+//! kernel has `incl %gs:__preempt_count`; elsewhere they are volatile loads and stores.
 //!
 //! Source: `include/linux/mmzone.h`, `include/linux/preempt.h`, `arch/x86/include/asm/preempt.h`.
 
 use memmap_layouts::{Lookup, Memmap, Page, Pfn, keep_branch};
 
-/// `pfn_valid`, with preemption disabled during it if `PREEMPT` is set and the kernel that the layout follows does so.
+/// `pfn_valid`. If `PREEMPT` is set, preemption is disabled during the call, provided that the
+/// kernel whose layout this is does so.
 #[inline(always)]
 pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pfn) -> bool {
     if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
@@ -21,7 +23,8 @@ pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pf
     is_valid
 }
 
-/// The same for `valid_to_page`: preemption is enabled again before the record is looked up, as in a kernel's walkers.
+/// `pfn_valid`, then `pfn_to_page`. Preemption is enabled again before the record is looked up, as
+/// in the kernel's walkers.
 #[inline(always)]
 pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
     if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
@@ -35,8 +38,9 @@ pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'
     Some(unsafe { reader.pfn_to_page(pfn).as_ref() })
 }
 
-/// The count falls to 0 if a reschedule is due, which nothing here asks for. Does not return, so that the never-taken
-/// branch keeps no registers from the loop; in the kernel a thunk saves them.
+/// Called when the count falls to 0, which means that a reschedule is due; that never happens here.
+/// It does not return, so the never-taken branch constrains no registers of the loop; in the kernel
+/// a thunk saves them.
 #[cold]
 #[inline(never)]
 fn reschedule() -> ! {
@@ -48,7 +52,8 @@ mod count {
     use super::reschedule;
     use std::arch::{asm, global_asm};
 
-    // A thread-local word, alone on its cache line. As in the kernel, the highest bit is set while no reschedule is due.
+    // A thread-local word, alone on its cache line. As in the kernel, the highest bit is set while
+    // no reschedule is due.
     global_asm!(
         ".pushsection .tdata.pfnbench_preempt_count, \"awT\", @progbits",
         ".globl pfnbench_preempt_count",
@@ -93,7 +98,7 @@ mod count {
         static COUNT: Cell<u32> = const { Cell::new(1 << 31) };
     }
 
-    /// Adds to the count with a load and a store that the compiler keeps; the new count.
+    /// Adds to the count with a volatile load and store, and returns the new count.
     #[inline(always)]
     fn add(number: u32) -> u32 {
         COUNT.with(|count| {
@@ -130,7 +135,7 @@ mod tests {
     use memmap_layouts::{BootMap, BootRange, Config, Memmap, Pfn, PfnRange, RecordStore, X86_64};
     use std::arch::asm;
 
-    /// Calls to follow: in debug builds the closures of a loop are functions.
+    /// Depth of calls to follow: in debug builds the closures of a loop are separate functions.
     const CALLS: u32 = 4;
 
     /// Offset of the count from the thread pointer.
@@ -148,7 +153,7 @@ mod tests {
         count
     }
 
-    /// Increments of the count in a function, and decrements that a conditional jump follows.
+    /// Counts the increments in a function, and the decrements that a conditional jump follows.
     fn pair(function: usize) -> (usize, usize) {
         use iced_x86::{Code, Mnemonic, OpKind, Register};
         let code = instructions_within(function, CALLS).unwrap();
@@ -166,10 +171,10 @@ mod tests {
         (increments, decrements)
     }
 
-    /// Increments and decrements in each loop.
+    /// Number of increments and decrements in each of the five loops.
     type Pairs = [(usize, usize); 5];
 
-    /// The pairs of each loop of a layout, with and without `--preempt`.
+    /// Increments and decrements in each loop of a layout, with and without `--preempt`.
     fn pairs<L: Memmap>() -> (Pairs, Pairs) {
         fn of<L: Memmap, const PREEMPT: bool>() -> Pairs {
             [

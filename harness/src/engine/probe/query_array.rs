@@ -1,34 +1,35 @@
 //! Arrays of queries at random addresses.
 //!
-//! Where a query array lies decides which cache sets it shares with the tables that are looked up. Arrays that are allocated in the
-//! order of the layouts would give each layout the same luck in every process, so every array begins at a random cache line.
+//! The address of a query array decides which cache sets it shares with the layout's tables.
+//! Allocated in the order of the layouts, arrays would have the same accidental placement in every
+//! process. Therefore each array begins at a random cache line.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::ops::Range;
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 const LINE_BYTES: usize = 64;
 
-/// Cache lines from which the start of an array is drawn: those of four base pages.
+/// The start of an array is one of this many cache lines: those of four base pages.
 const LINES: usize = 256;
 
-/// Chooses where arrays begin.
+/// Chooses the start addresses of query arrays.
 #[derive(Debug)]
 pub struct Placement(Option<Pcg64Mcg>);
 
 impl Placement {
-    /// Where the allocator puts them: for checks that are not timed.
+    /// Arrays start where the allocator puts them; for checks that are not timed.
     pub fn aligned() -> Self {
         Self(None)
     }
 
-    /// At random cache lines.
+    /// Arrays start at random cache lines.
     pub fn random(seed: u64) -> Self {
         Self(Some(Pcg64Mcg::seed_from_u64(seed)))
     }
 
-    /// A copy of `queries`.
+    /// Copies `queries` into a new array.
     pub fn place<T: Copy>(&mut self, queries: &[T]) -> QueryArray<T> {
         let per_line = (LINE_BYTES / size_of::<T>().max(1)).max(1);
         let start = self.0.as_mut().map_or(0, |rng| rng.random_range(0..LINES) * per_line);
@@ -39,7 +40,7 @@ impl Placement {
     }
 }
 
-/// Queries, behind a random number of cache lines.
+/// Queries after a random number of cache lines of padding.
 #[derive(Debug)]
 pub struct QueryArray<T> {
     items: Vec<T>,
@@ -58,12 +59,12 @@ impl<T> QueryArray<T> {
         self.items.len() - self.start
     }
 
-    /// True if there are none.
+    /// True if there are no queries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The queries of a range, as far as there are some.
+    /// The queries in an index range, cut off at the end of the array.
     pub fn part(&self, range: Range<usize>) -> &[T] {
         let queries = &self.items[self.start..];
         let end = range.end.min(queries.len());

@@ -1,4 +1,4 @@
-//! Readers by the clock: how long short batches of lookups take, one by one.
+//! Tail latency of readers: the time of short batches of lookups, each measured separately.
 
 use crate::engine::probe::hotplug::record;
 use hdrhistogram::Histogram;
@@ -6,14 +6,15 @@ use memmap_layouts::{Lookup, Memmap, Pfn};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Lookups in a batch: so many that two looks at the clock are a part of it, and so few that a reader that is held up once shows.
+/// Lookups in a batch: enough that two readings of the clock are a small part of it, and few enough
+/// that a single delay of the reader is visible.
 pub const BATCH: usize = 64;
 
-/// Percentiles of batches, with their names.
+/// The percentiles of batch times in reports, with their names.
 pub const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Finds the records of `pfns` and reads them, a reader for each batch of [`BATCH`]; the sum of their flags. Records the time of
-/// each batch, its reader included.
+/// Finds and reads the records of `pfns`, with a reader for each batch of [`BATCH`] lookups.
+/// Records the time of each batch in ns, reader included. Returns the sum of the records' flags.
 pub fn time_batches<L: Memmap>(layout: &L, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64 {
     let mut sum = 0u64;
     for batch in pfns.chunks(BATCH) {

@@ -1,10 +1,12 @@
 //! Lookups whose tables are in memory and in no cache.
 //!
-//! Once a round a buffer that is larger than the caches is written, then every layout is asked for one page of each section,
-//! once. The tables of one layout are no other's, so one emptying serves a slice of each; boot and hot-added sections share
-//! the upper tables and have an emptying each. Before a slice is timed, a section that is not in it, nor beside one in the tables,
-//! is asked for through the same loop: that fetches the code, whose length would be timed otherwise. Each round has a random order
-//! of its own: whoever is first pays some 6 % more. Queries are as cold as tables, and so they are in the floor.
+//! Once a round a buffer larger than the caches is written, which evicts everything else. Then
+//! every layout looks up one page of each section, once. Layouts share no tables, so one eviction
+//! serves a slice of each. Boot and hot-added sections share the upper tables and have an eviction
+//! each. Before each slice the same loop does one lookup in a section far from the others;
+//! otherwise the slice would include fetching its code. Each round has a new random order, because
+//! the first layout is about 6 % slower. The query arrays are evicted too; the time of the empty
+//! loop includes that.
 
 use super::lookups::{Lane, floor, until_undisturbed};
 use super::{Race, RaceError};
@@ -17,26 +19,27 @@ use memmap_layouts::{Geometry, Pfn};
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 
-/// The least that is written, where the caches are unknown.
+/// Least size of the buffer in bytes, used if the cache sizes are unknown.
 const LEAST_BYTES: usize = 64 << 20;
 
-/// The most, since machines share caches that no one process can empty.
+/// Largest size of the buffer in bytes, since a shared cache can be too large for one process to
+/// evict.
 const MOST_BYTES: usize = 1 << 30;
 
-/// A cache line, in words.
+/// Words of 8 bytes in a cache line.
 const LINE_WORDS: usize = 8;
 
-/// Empties the caches.
+/// A buffer that evicts everything else from the caches.
 pub(super) struct Evictor(Vec<u64>);
 
 impl Evictor {
-    /// For the caches of this machine: twice the largest.
+    /// Allocates a buffer of twice the largest cache of this machine.
     pub(super) fn new() -> Self {
         let largest = Environment::look().caches.iter().map(|cache| cache.bytes as usize).max().unwrap_or(0);
         Self(vec![0; (2 * largest).clamp(LEAST_BYTES, MOST_BYTES) / size_of::<u64>()])
     }
 
-    /// Writes every line.
+    /// Writes every cache line of the buffer.
     pub(super) fn empty_caches(&mut self) {
         for line in self.0.chunks_mut(LINE_WORDS) {
             line[0] = line[0].wrapping_add(1);
@@ -46,7 +49,8 @@ impl Evictor {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// Slices of one pass, each with cold tables. Ends after the rounds of the effort, or after `share` of the time.
+    /// Slices of one pass, each with cold tables. Ends after the rounds that the effort sets, or
+    /// after `share` of the time.
     pub(super) fn cold_slices(&mut self, lanes: &mut [(Lane, Row)], share: Option<Duration>) -> Result<(), RaceError> {
         self.cold_rounds(&mut Evictor::new(), lanes, share)
     }
@@ -97,10 +101,12 @@ impl<G: Geometry> Race<'_, G> {
     }
 }
 
-/// Sections whose words are in a cache line with another's, and some more: line prefetchers fetch in pairs.
+/// Sections whose table entries may be in the same cache line as another's, with a margin: line
+/// prefetchers fetch lines in pairs.
 const NEAR_SECTIONS: u64 = 8;
 
-/// The first query as a decoy, and those that ask for sections far from it. Where none is far, all, and no decoy.
+/// Splits off the first query as the decoy, and keeps the queries for sections far from it. If no
+/// section is far, all queries are kept and there is no decoy.
 pub(super) fn with_decoy<G: Geometry>(queries: Queries) -> (Option<Queries>, Queries) {
     let Queries::Pfns(pfns) = &queries else { return (None, queries) };
     let Some(&decoy) = pfns.first() else { return (None, queries) };
@@ -140,7 +146,7 @@ mod tests {
         });
     }
 
-    /// Two orders that take turns are what a rotation and a reversal make of each other.
+    /// The alternating orders are a rotation and a reversal of each other.
     #[test]
     fn every_round_has_an_order_of_its_own() {
         let mut settings = settings();

@@ -1,4 +1,4 @@
-//! Counters around lookups.
+//! Counters around slices of lookups.
 
 use super::lookups::Lane;
 use super::{Race, RaceError};
@@ -8,7 +8,8 @@ use crate::engine::probe::lookup::Window;
 use crate::record::row::{Row, Status};
 use memmap_layouts::Geometry;
 
-/// The counters of a run: opened once, since what is missing is missing for every lookup.
+/// The counters of a run. They are opened once, since a missing counter is missing for every
+/// lookup.
 pub(super) struct Counters(Vec<(CounterKind, Meter)>);
 
 impl Counters {
@@ -18,7 +19,7 @@ impl Counters {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// Opens what there is; a row for each that there is not.
+    /// Opens the available counters, and adds a row for each that is missing.
     pub(super) fn open_counters(&mut self) -> Counters {
         let mut meters = Vec::new();
         for kind in CounterKind::ALL {
@@ -37,8 +38,8 @@ impl<G: Geometry> Race<'_, G> {
         Counters(meters)
     }
 
-    /// Counts each of them around a slice of every lane, one lane after the other, so that caches and branch predictors are in
-    /// the state in which lanes are timed.
+    /// Counts around a slice of every lane, one counter after the other. The lanes take turns, so
+    /// that caches and branch predictors are in the same state as when lanes are timed.
     pub(super) fn count(&mut self, counters: &mut Counters, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
         let lanes: Vec<&(Lane, Row)> = lanes.iter().filter(|(lane, _)| self.is_first_boot(lane)).collect();
         for (kind, meter) in &mut counters.0 {

@@ -1,4 +1,5 @@
-//! A worker of a duel: boots the layouts, prepares every lane, and measures a slice whenever it is on.
+//! A worker of a duel: boots the layouts, prepares every lane, and measures a slice when its turn
+//! comes.
 
 use super::lookups::{Lane, floor};
 use super::{Race, RaceError, Served, Settings, Sink, chosen};
@@ -16,10 +17,10 @@ use memmap_layouts::{BootMap, Geometry};
 use std::io;
 use std::time::Duration;
 
-/// How long a worker sleeps before it looks whether the referee is still there.
+/// How long a worker sleeps before it checks that the referee still exists.
 const NAP: Duration = Duration::from_secs(1);
 
-/// A worker keeps no rows.
+/// A sink that drops all rows; a worker keeps none.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -29,14 +30,14 @@ impl Sink for Nowhere {
     }
 }
 
-/// What is run of each lane where instructions are counted.
+/// The lookups that run in each lane when instructions are counted.
 const ONE_BATCH: Window = Window { first: 0, batches: 1 };
 
-/// Boots, says what it can measure, and measures until the referee is gone. Without a place in a duel it runs a batch of every lane, a
-/// mark before each, for callgrind to count.
+/// Boots the layouts, reports what can be measured, and measures until the referee exits. Without
+/// an arena it runs one batch of every lane for callgrind, with a mark before each.
 ///
 /// # Errors
-/// A layout does not come up or answers wrongly, or the user asked to stop.
+/// A layout does not boot or answers wrongly, or the user asked to stop.
 pub fn work<G: Geometry>(
     boot: BootMap,
     map_end: u64,
@@ -55,7 +56,7 @@ pub fn work<G: Geometry>(
     let mut told = Vec::new();
     for work in &settings.work.lookups {
         let mut of_work = race.lanes(work, has_hot)?;
-        // Whoever counts instructions runs one batch.
+        // When instructions are counted, only one batch runs.
         let mut loop_ns = None;
         if place.is_some() {
             race.calibrate_all(&mut of_work)?;
@@ -77,7 +78,7 @@ pub fn work<G: Geometry>(
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// What the referee needs to know of a lane.
+    /// The description of a lane for the referee.
     fn told(&self, group: &crate::case::LookupGroup, lane: &Lane, row: &Row) -> duel::Lane {
         let contestant = self.field.instance(lane.instance());
         let code = contestant.lookup_code(group.asked());
@@ -100,11 +101,12 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Runs a batch of every lane, a mark before each and one behind the last.
+    /// Runs a batch of every lane, with a mark before each lane and one after the last.
     fn count_instructions(&self, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
         for (nr, (lane, _)) in (0..).zip(lanes) {
             mark(nr);
-            // Without a look at the system, whose answers differ in length from one call to the next.
+            // Without reading `/proc`: the length of its text, and with it the instruction count,
+            // varies.
             let sum = self.field.instance(lane.instance()).run(&lane.prepared, ONE_BATCH);
             if sum != lane.prepared.expected(ONE_BATCH) {
                 let wrong = format!("{} does not add up under valgrind", self.field.instance(lane.instance()).id());
@@ -115,7 +117,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Measures whenever it is on.
+    /// Measures a slice whenever it is this side's turn.
     fn serve(&mut self, lanes: &mut [(Lane, Row)], arena: &Arena, side: Side) -> Result<(), RaceError> {
         let mut since = thread_time();
         loop {
@@ -130,7 +132,7 @@ impl<G: Geometry> Race<'_, G> {
                 let sample = self.slice_at(lane, Window { first: step.first, batches: step.batches })?;
                 let outcome =
                     Outcome { wall_ns: sample.evidence.wall_ns, nr_ops: sample.nr_ops, disturbed: sample.disturbed };
-                // Before the other side is rung for: the two shall not run at once.
+                // Before the other side is woken: the two must not run at the same time.
                 let now = thread_time();
                 arena.add_time(side, now.saturating_sub(begin), now.saturating_sub(since));
                 since = now;

@@ -1,4 +1,4 @@
-//! Hotplug latencies, layouts in turn.
+//! Hotplug latencies, measured layout by layout in turn.
 
 use super::{Race, RaceError};
 use crate::case::{Addresses, HotplugCase, HotplugGroup, processors};
@@ -13,17 +13,17 @@ use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The memory in which additions are timed, for every layout.
+/// The address window in which additions are timed, and its use by each layout.
 pub(super) struct Ground {
     window: PfnRange,
     plots: Vec<Plot>,
 }
 
-/// That of a layout.
+/// The use of the window by one layout.
 struct Plot {
-    /// Where its records lie, if on a device: the same from one addition to the next.
+    /// The device for the records, the same for all additions; `None` if they lie in RAM.
     device: Option<Arc<DaxDevice>>,
-    /// From here on nothing was ever added.
+    /// First pfn from which on nothing was ever added.
     untouched: u64,
 }
 
@@ -34,47 +34,51 @@ impl Ground {
     }
 }
 
-/// A layout in a group whose operations take turns.
+/// A layout in a group; the operations of all lanes take turns.
 struct Lane {
     layout: usize,
     place: Place,
-    /// What was added beside the place, and stays while additions are timed there.
+    /// The range that was added beside the place; it stays while additions are timed there.
     held: Option<PfnRange>,
-    /// The walk of a group of growth.
+    /// The current walk, in a group of growth.
     walk: Walk,
-    /// One past the addresses that a walk over fresh ones may use; the others are left to later groups.
+    /// End (exclusive) of the fresh addresses that a walk may use; the rest is left to later
+    /// groups.
     fresh_end: u64,
     latencies: Latencies,
     spent: Duration,
-    /// What the system told of the slices.
+    /// Evidence of disturbance in the slices.
     seen: Slices,
-    /// No addresses are left for it.
+    /// True if no addresses are left for the lane.
     at_end: bool,
-    /// Why it cannot take part after all: too large for this run, not wrong.
+    /// Why the lane cannot continue: its records are too large for this run. This is no wrong
+    /// answer.
     too_large: Option<String>,
 }
 
-/// Additions of growth, one behind the other, all of which stay until the walk ends. Empty for other groups.
+/// A series of additions, each behind the last, which all stay until the walk ends. Empty in groups
+/// other than growth.
 #[derive(Default)]
 struct Walk {
-    /// Additions at which a walk ends.
+    /// Number of additions at which a walk ends.
     most: u64,
-    /// Additions of this walk.
+    /// Number of additions so far.
     added: u64,
-    /// All that was added, in order, including what must lie beside additions.
+    /// Everything that was added, in order, including ranges beside additions.
     stays: Vec<PfnRange>,
-    /// The next place; none if the window has no room for another.
+    /// The next place; `None` if the window has no room for another.
     next: Option<Place>,
-    /// A device for each further addition of this walk, if the layout puts records on one.
+    /// One device for each later addition of the walk, if the layout puts records on a device.
     devices: Vec<Arc<DaxDevice>>,
-    /// A walk over these addresses was done before. The first one makes page tables and is not recorded.
+    /// True if an earlier walk used these addresses. The first walk creates page tables and is not
+    /// recorded.
     is_warm: bool,
 }
 
-/// With fewer additions that stay, growth is a re-add.
+/// Least number of additions in a walk: with fewer, growth is the same as a re-add.
 const SHORTEST_WALK: u64 = 2;
 
-/// A device is divided in units of this, and the records of an addition may lose as much to alignment.
+/// A device is divided in units of this many bytes; alignment may cost an addition as much.
 const DEVICE_UNIT: u64 = 2 << 20;
 
 impl Lane {
@@ -84,13 +88,14 @@ impl Lane {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// The window in which additions are timed, if there is room for one.
+    /// The window in which additions are timed; `None` if the address space has no room.
     pub(super) fn ground(&self) -> Result<Option<Ground>, RaceError> {
         let ground = self.field.plan.latency.map(|window| Ground::new(&self.field, window));
         Ok(ground.transpose()?)
     }
 
-    /// Additions and removals of one group, of every layout that offers it and the filter wants.
+    /// Measures additions and removals of one group, for every layout that supports it and that the
+    /// filter selects.
     pub(super) fn latency_group(&mut self, group: &HotplugGroup, ground: Option<&mut Ground>) -> Result<(), RaceError> {
         self.stage(&format!(
             "hot-add and hot-remove of {}{}",
@@ -132,7 +137,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// The lane of a layout, or why it has none.
+    /// The lane of a layout, or the reason why there is none.
     fn lane(&self, at: usize, group: &HotplugGroup, ground: Option<&Ground>) -> Result<Lane, String> {
         let hotplug = self.field.layouts[at].hotplug().ok_or_else(|| NoPlace::NoHotplug.to_string())?;
         let ground = ground.ok_or("the physical space has no room above the map")?;
@@ -160,8 +165,9 @@ impl<G: Geometry> Race<'_, G> {
         Ok(Lane { layout: at, place, held: None, walk, fresh_end, latencies, spent, seen, at_end, too_large })
     }
 
-    /// Lanes that have room for walks, and layouts that do not, with the reason. What is left of the limit on records is shared
-    /// out equally, since the walks of all layouts stay at the same time.
+    /// Splits the lanes into those with room for walks and those without, with the reason. The rest
+    /// of the limit on records is divided equally, since the walks of all layouts exist at the same
+    /// time.
     fn growth(
         &self,
         group: &HotplugGroup,
@@ -178,7 +184,7 @@ impl<G: Geometry> Race<'_, G> {
             let place = lane.place;
             let each = match self.settings.means.backing {
                 RamBacking::Anon | RamBacking::Tmpfs(_) | RamBacking::File(_) => place.record_bytes(),
-                // A part of a section takes a whole huge page, of which the limit itself counts only the records.
+                // Part of a section takes a whole huge page, but the limit counts only its records.
                 _ => place.nr_sections::<G>() * G::PAGES_PER_SECTION * PAGE_RECORD_BYTES,
             };
             let device = ground.plots[lane.layout].device.as_ref();
@@ -215,22 +221,24 @@ impl<G: Geometry> Race<'_, G> {
         (ready, short)
     }
 
-    /// The place behind another, in a section of its own; none where the window ends.
+    /// The next place after another, in a section of its own; `None` at the end of the window.
     fn next_place(&self, group: &HotplugGroup, lane: &Lane, window: PfnRange, place: Place) -> Option<Place> {
         let hotplug = self.field.layouts[lane.layout].hotplug().expect("lanes have hotplug");
         let rest = PfnRange::new(place.range.end(), window.end())?;
         hotplug.place(rest, group.size_bytes, group.position).ok()
     }
 
-    /// Rounds of slices, forwards and backwards, until every lane has its samples or its time. What was added beside them goes.
+    /// Runs slices, forwards and backwards, until every lane has its samples or has used its time.
+    /// Then removes what was added beside the places.
     fn take_turns(&self, group: &HotplugGroup, lanes: &mut [Lane], ground: &mut Ground) -> Result<(), RaceError> {
         let (samples, time) = self.settings.effort.hotplug(group);
         let is_open = |lane: &Lane| {
-            // One to read and one to write at least.
+            // At least one addition with a read and one with a write.
             let more = lane.iterations() < 2 || lane.iterations() < samples && lane.spent < time;
             more && !lane.at_end && lane.too_large.is_none()
         };
-        // Who waits for other threads, or for a disk, leaves the processor without being disturbed.
+        // A thread that waits for other threads or for a disk yields the processor without being
+        // disturbed.
         let waits = group.init_threads.get() > 1 || matches!(self.settings.means.backing, RamBacking::File(_));
         while lanes.iter().any(is_open) {
             for lane in lanes.iter_mut().filter(|lane| is_open(lane)) {
@@ -259,7 +267,8 @@ impl<G: Geometry> Race<'_, G> {
         samples: u64,
     ) -> Result<(), RaceError> {
         let begin = Instant::now();
-        // The first walk is not counted: it ends by itself, and is at most as long as the limit on records allows.
+        // The time of the first walk is not counted. It ends by itself, and the limit on records
+        // bounds its length.
         let was_warm = lane.walk.is_warm;
         while begin.elapsed() < 2 * self.settings.effort.slice && lane.iterations() < samples.max(2) {
             self.interrupt.check()?;
@@ -274,7 +283,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Adds behind what was added last. At the end of a walk everything is removed first, and the next walk begins.
+    /// Adds behind the last addition. At the end of a walk it first removes everything, and the
+    /// next walk begins.
     fn grow(&self, group: &HotplugGroup, lane: &mut Lane, ground: &mut Ground) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let hotplug = layout.hotplug().expect("lanes have hotplug");
@@ -301,7 +311,7 @@ impl<G: Geometry> Race<'_, G> {
         match beside.and_then(|()| hotplug.time_add(place.range, manner, into)) {
             Ok(()) => {}
             Err(error) if error.is_too_large() && lane.walk.added >= SHORTEST_WALK => {
-                // Less room than was reckoned with: walks end here from now on.
+                // There is less room than estimated, so further walks end here.
                 lane.walk.most = lane.walk.added;
                 return Ok(());
             }
@@ -319,8 +329,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Removes what a walk has added, the last first: free lists hand out what came last, so the next walk begins with the
-    /// pages that were touched longest ago.
+    /// Removes the additions of a walk, the last one first. Free lists are LIFO, so the next walk
+    /// starts with the pages that were used longest ago.
     fn end_walk(&self, lane: &mut Lane) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         while let Some(range) = lane.walk.stays.pop() {
@@ -332,7 +342,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Adds what must be there beside a lane's place, and removes what was beside its last.
+    /// Adds the range beside a lane's place, and removes the one beside its previous place.
     fn hold(&self, lane: &mut Lane, beside: Option<PfnRange>) -> Result<(), RaceError> {
         if lane.held == beside {
             return Ok(());
@@ -402,7 +412,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// A row of a group without a value.
+    /// An empty row of a group.
     fn latency_row(&self, id: &str, op: &str, metric: &str, unit: &str, group: &HotplugGroup) -> Row {
         let crowded = group.init_threads.get() > processors();
         Row {
@@ -418,7 +428,7 @@ impl<G: Geometry> Race<'_, G> {
 
     fn latency_rows(&mut self, group: &HotplugGroup, lane: &Lane) {
         let (id, latencies, seen) = (self.field.layouts[lane.layout].id(), &lane.latencies, &lane.seen);
-        // Of values that samples lie above.
+        // Percentiles with samples above them.
         let judged =
             |row: Row, above: f64| Row { evidence: seen.evidence(), doctor: seen.verdict(above).to_string(), ..row };
         for (op, histogram) in latencies.by_op() {
@@ -479,7 +489,7 @@ pub(super) mod tests {
 
     const SECTION: u64 = X86_64::PAGES_PER_SECTION;
 
-    /// A race of the reference alone, on a ground of its own.
+    /// A race of the reference layout alone, with its own window.
     pub(in crate::engine::race) fn on_the_reference(
         settings: &Settings,
         test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground),
@@ -487,7 +497,7 @@ pub(super) mod tests {
         on(&[super::super::REFERENCE], settings, test);
     }
 
-    /// A race of these layouts, on a ground of its own.
+    /// A race of these layouts, with its own window.
     fn on(layouts: &[&str], settings: &Settings, test: impl FnOnce(&mut Race<'_, X86_64>, &mut Ground)) {
         let entries: Vec<_> = entries::<X86_64>().into_iter().filter(|entry| layouts.contains(&entry.id)).collect();
         let (interrupt, mut kept) = (Interrupt::default(), Kept::default());
@@ -511,11 +521,11 @@ pub(super) mod tests {
             let start = ground.window.start();
             for round in 1..=2 {
                 race.latency_group(&fresh, Some(&mut *ground)).unwrap();
-                // A tenth of the samples, each in a section of its own, and never one of before.
+                // A tenth of the samples, each in a new section.
                 assert_eq!(ground.plots[0].untouched, start + round * 10 * SECTION);
             }
             assert_eq!(value(race, "hot_add", "p50").n_ops, Some(10));
-            // What the usual group has used is fresh no more.
+            // Addresses that the default group has used are not fresh any more.
             let plain = HotplugGroup::plain(128 << 20);
             ground.plots[0].untouched = start;
             race.latency_group(&plain, Some(&mut *ground)).unwrap();
@@ -552,7 +562,7 @@ pub(super) mod tests {
             on_the_reference(&settings, |race, ground| {
                 race.latency_group(&HotplugGroup::plain(2 << 20), Some(&mut *ground)).unwrap();
                 rows = ["phase_populate", "phase_grace"].map(|phase| value(race, "hotplug", phase)).to_vec();
-                // A part of an addition is shorter than the whole, sample by sample, and so are the medians.
+                // A phase is shorter than the whole addition in each sample, and so is its median.
                 if let (Some(part), Some(whole)) = (rows[0].value, value(race, "hot_add", "p50").value) {
                     assert!(part <= whole, "{part} {whole}");
                 }
@@ -585,7 +595,7 @@ pub(super) mod tests {
                 let (mut lanes, short) = race.growth(&GROWTH, vec![lane], ground, 1);
                 let mut lane = lanes.pop().unwrap_or_else(|| panic!("{short:?}"));
                 assert_eq!(lane.walk.most, 5, "a tenth of the samples");
-                // Twice around: the first walk makes page tables, and is not recorded.
+                // Two walks: the first creates page tables and is not recorded.
                 for (walk, recorded) in [(0, 0), (1, 5), (2, 10)] {
                     for nr in 1..=5 {
                         race.grow(&GROWTH, &mut lane, ground).unwrap();
@@ -659,7 +669,7 @@ pub(super) mod tests {
             ground.window = PfnRange::from_len(start, SECTION).unwrap();
             let too_small = most(race, ground, 1).unwrap_err();
             assert!(too_small.contains("room for one"), "{too_small}");
-            // Three sections: walks of three additions, over and over.
+            // The window has three sections: walks of three additions, repeated.
             ground.window = PfnRange::from_len(start, 3 * SECTION).unwrap();
             race.latency_group(&GROWTH, Some(&mut *ground)).unwrap();
             assert_eq!(value(race, "hot_add", "p50").n_ops, Some(1000));

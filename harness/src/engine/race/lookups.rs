@@ -1,8 +1,9 @@
 //! Lookups: layouts side by side, in slices that take turns.
 //!
-//! In each round every lane has a slice in random order, then one in the opposite order; the two are a sample. What the system
-//! tells of the thread during a slice decides whether the slice was disturbed ([`crate::engine::probe::disturbance`]). A disturbed slice is
-//! taken again a few times; if it stays so, its sample is kept with a mark and no ratio is made from it.
+//! In each round every lane has a slice in random order, then one in the opposite order; the two
+//! form a sample. The kernel's counters of the thread decide whether a slice was disturbed
+//! ([`crate::engine::probe::disturbance`]). A disturbed slice is retaken up to four times. If every
+//! retake is disturbed, the sample is kept and marked, and no ratio uses it.
 
 use super::counters::Counters;
 use super::{Race, RaceError, cold};
@@ -25,43 +26,45 @@ use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Batches before each slice that refill caches and train predictors, at least.
+/// Least number of batches before each slice that refill caches and train predictors.
 const WARM_BATCHES: u64 = 4;
 
-/// Queries before each slice for every section: what the other lanes took from the caches is back before the clock starts.
+/// Queries before each slice for each section, to reload what the other lanes evicted from the
+/// caches.
 const WARM_QUERIES_PER_SECTION: u64 = 4;
 
-/// A disturbed slice is taken again at most so often.
+/// The most retakes of a disturbed slice.
 const RETAKES: u32 = 4;
 
-/// Rounds of a group however little time is left: fewer give no low quantile.
+/// Least number of rounds of a group, however little time is left: a low quantile needs two.
 const LEAST_ROUNDS: u32 = 2;
 
 /// A booted layout in a group of slices that are compared.
 pub(super) struct Lane {
-    /// Of [`crate::engine::field::Field::instances`].
+    /// Index among [`crate::engine::field::Field::instances`].
     instance: usize,
     pub(super) memory: Memory,
     pub(super) prepared: Prepared,
-    /// Lookups through the same code that find none of the tables of `prepared`: they fetch the code, untimed.
+    /// A lookup through the same code that uses none of the table entries of `prepared`: it fetches
+    /// the code before timing starts.
     pub(super) decoy: Option<Prepared>,
-    /// Batches of a slice.
+    /// Batches in a slice.
     pub(super) batches: u64,
-    /// Batches before a slice.
+    /// Batches that warm up before a slice.
     warm_batches: u64,
-    /// Where the last slice ended.
+    /// The window of the last slice.
     cursor: Window,
-    /// Records are flushed before each slice, and each is read once.
+    /// True if records are flushed before each slice, and each is read once.
     flushes: bool,
 }
 
 impl Lane {
-    /// The layout's place among the instances.
+    /// Index of the layout among the instances.
     pub(super) fn instance(&self) -> usize {
         self.instance
     }
 
-    /// The next window of queries.
+    /// Advances by `batches` and returns the new window of queries.
     fn next(&mut self, batches: u64) -> Window {
         self.cursor = self.prepared.behind(self.cursor, batches);
         self.cursor
@@ -69,8 +72,9 @@ impl Lane {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// All lookups. Boot and hot-added sections take turns with the layouts, so that they can be compared too. Once the time of
-    /// the process is over, the groups that are left are not measured.
+    /// Measures all groups of lookups. Boot and hot-added sections take turns with the layouts, so
+    /// that they can be compared too. When the time of the process is over, the remaining groups
+    /// are not measured.
     pub(super) fn lookups(&mut self, has_hot: bool, counters: &mut Counters) -> Result<(), RaceError> {
         let settings = self.settings;
         let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
@@ -79,7 +83,7 @@ impl<G: Geometry> Race<'_, G> {
                 self.not_reached(&unit_of(work), work.group.op.name());
                 continue;
             }
-            // What is left of the time is for all groups that are left.
+            // The remaining time is divided among the remaining groups.
             let share = self.time_left().map(|left| left / (open.len() - at) as u32);
             self.unit(&unit_of(work), |race| {
                 let mut lanes = race.lanes(work, has_hot)?;
@@ -92,8 +96,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// A lane for each booted layout and kind of sections, with the row that its figures go into; layouts that cannot take part
-    /// get a row that says so.
+    /// A lane for each booted layout and kind of memory, with the row for its results. A layout
+    /// that cannot take part gets a row with the reason.
     pub(super) fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
         let mut lanes = Vec::new();
         let mut placement = Placement::random(self.rng.random());
@@ -108,7 +112,7 @@ impl<G: Geometry> Race<'_, G> {
                 Tables::Cold => cold::with_decoy::<G>(queries),
             };
             let mut instances: Vec<usize> = (0..self.field.instances().count()).collect();
-            // The order in which queries are allocated is random too.
+            // Query arrays are also allocated in random order.
             instances.shuffle(&mut self.rng);
             for at in instances {
                 let contestant = self.field.instance(at);
@@ -121,7 +125,8 @@ impl<G: Geometry> Race<'_, G> {
                     continue;
                 }
                 let blank = self.row(id, "", "time", "ns/op");
-                // Hot-added memory in many pieces has its records in RAM, whatever the layout does with those of one.
+                // Hot-added memory in many pieces has its records in RAM, even in layouts that put
+                // others on a device.
                 let in_ram = is_added && self.field.plan.added_window().is_none();
                 let backing = if in_ram { self.settings.means.backing.to_string() } else { blank.backing.clone() };
                 let blank = Row {
@@ -180,7 +185,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(lanes)
     }
 
-    /// Slices with tables in the caches. Ends after the rounds of the effort, or after `share` of the time.
+    /// Slices with tables in the caches. Ends after the rounds that the effort sets, or after
+    /// `share` of the time.
     fn hot_slices(
         &mut self,
         group: &LookupGroup,
@@ -216,7 +222,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// A slice of the next queries, taken again while it is disturbed, a few times at most.
+    /// A slice of the next queries; retaken while it is disturbed, up to [`RETAKES`] times.
     fn undisturbed_slice(&self, lane: &mut Lane) -> Result<Sample, RaceError> {
         self.slice(lane, |lane| {
             let warm = lane.next(lane.warm_batches);
@@ -224,7 +230,8 @@ impl<G: Geometry> Race<'_, G> {
         })
     }
 
-    /// The same of queries that are given: in a duel the other build is asked them too.
+    /// As [`Self::undisturbed_slice`], for a given window: in a duel the other build runs the same
+    /// queries.
     pub(super) fn slice_at(&self, lane: &mut Lane, window: Window) -> Result<Sample, RaceError> {
         self.slice(lane, |_| window)
     }
@@ -234,7 +241,7 @@ impl<G: Geometry> Race<'_, G> {
             || true,
             |_| {
                 let window = queries(lane);
-                // Untimed: what the slices before took from the caches is not this one's to fetch.
+                // Untimed: reloads what the slices of other lanes evicted.
                 self.timed(lane, lane.prepared.before(window, lane.warm_batches))?;
                 if lane.flushes {
                     lane.prepared.flush_records();
@@ -245,7 +252,7 @@ impl<G: Geometry> Race<'_, G> {
         )
     }
 
-    /// Keeps a sample.
+    /// Stores a sample as a row.
     pub(super) fn push_sample(&mut self, blank: &Row, nr: u32, sample: Sample) {
         self.outcome.rows.push(Row {
             sample: Some(nr),
@@ -258,7 +265,8 @@ impl<G: Geometry> Race<'_, G> {
         });
     }
 
-    /// Keeps the time of the loop alone in ns an operation, once a group: figures near it say more of the loop than of a layout.
+    /// Stores the time of the empty loop in ns an operation, once a group. Results near it say more
+    /// about the loop than about a layout.
     pub(super) fn push_floor(&mut self, blank: &Row, ns: f64) {
         self.outcome.rows.push(Row {
             layout: "loop".to_owned(),
@@ -270,7 +278,7 @@ impl<G: Geometry> Race<'_, G> {
         });
     }
 
-    /// Sets the length of the slices: the same for all boots of a layout.
+    /// Sets the slice length, in batches; it is the same for all boots of a layout.
     pub(super) fn calibrate_all(&self, lanes: &mut [(Lane, Row)]) -> Result<(), RaceError> {
         let mut known: BTreeMap<(&'static str, Memory), u64> = BTreeMap::new();
         for (lane, _) in lanes {
@@ -284,9 +292,9 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Batches that fill a slice.
+    /// Number of batches that fill a slice.
     fn calibrate(&self, lane: &mut Lane) -> Result<u64, RaceError> {
-        // What was flushed is in the caches after one pass.
+        // After one pass, flushed records would be in the caches again.
         if lane.flushes {
             return Ok(lane.prepared.nr_batches());
         }
@@ -294,7 +302,7 @@ impl<G: Geometry> Race<'_, G> {
         let mut batches = 1;
         loop {
             let window = lane.next(batches);
-            // Of some tries the shortest: whatever disturbs makes it longer.
+            // The shortest of three tries: disturbances only lengthen a try.
             let tries = (0..3).map(|_| Ok(self.timed(lane, window)?.wall_ns)).collect::<Result<Vec<_>, RaceError>>()?;
             let elapsed = tries.into_iter().min().unwrap_or(0);
             if elapsed >= slice / 4 {
@@ -304,14 +312,14 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Fetches the code of a lane, and none of its tables.
+    /// Fetches the code of a lane into the caches, but none of its table entries.
     pub(super) fn warm_code(&self, lane: &Lane) {
         if let Some(decoy) = &lane.decoy {
             std::hint::black_box(self.field.instance(lane.instance).run(decoy, decoy.pass()));
         }
     }
 
-    /// One pass over all queries of a lane.
+    /// Runs one pass over all queries of a lane.
     pub(super) fn pass(&self, lane: &Lane) -> Result<Sample, RaceError> {
         self.sample(lane, lane.prepared.pass())
     }
@@ -321,7 +329,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(Sample { evidence, disturbed: is_disturbed(&evidence), nr_ops: lane.prepared.nr_ops(window) })
     }
 
-    /// A window of queries. The answers must add up to those that were checked one by one.
+    /// Runs and times a window of queries. The sum of the answers must match the one computed
+    /// beforehand.
     pub(super) fn timed(&self, lane: &Lane, window: Window) -> Result<Evidence, RaceError> {
         let layout = self.field.instance(lane.instance);
         let (sum, evidence) = self.watch.time(|| layout.run(&lane.prepared, window));
@@ -336,29 +345,29 @@ impl<G: Geometry> Race<'_, G> {
         Ok(evidence)
     }
 
-    /// Does a layout run the very same lookup as the control, and read no record with it?
+    /// True if a layout's lookup is the same machine code as the control's, and reads no record.
     fn is_same_code(&self, contestant: &dyn Contestant<G>, group: &LookupGroup) -> bool {
         let reads = group.op.reads_records(group.mode) || group.op == LookupOp::PageToPfn;
         let namesake = self.field.layouts.iter().find(|layout| layout.id() == self.control);
         let code = |layout: &dyn Contestant<G>| layout.lookup_code(group.asked());
-        // A layout that is there twice is judged against itself, not used as a control.
+        // A layout that takes part twice is compared with itself and is not used as a control.
         !reads
             && !contestant.id().contains('#')
             && namesake.is_some_and(|namesake| code(&**namesake) == code(contestant))
     }
 
-    /// Is it the first boot of a layout that is shown?
+    /// True for the first boot of a layout that appears in reports.
     pub(super) fn is_first_boot(&self, lane: &Lane) -> bool {
         lane.instance < self.field.layouts.len()
     }
 }
 
-/// The doctor's verdict on a sample: what the system told of it, and nothing of the machine.
+/// The doctor's verdict on a sample, from the evidence of its slices alone.
 fn verdict_on(sample: &Sample) -> Verdict {
     if sample.disturbed { Verdict::Unfit } else { Verdict::Ok }
 }
 
-/// One slice, or two that are one sample.
+/// The result of one slice, or of two slices that form one sample.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
     pub(super) evidence: Evidence,
@@ -379,8 +388,8 @@ impl Sample {
     }
 }
 
-/// Takes a slice again while it is disturbed, [`RETAKES`] times at most and as long as `again` lets it. How often is told to `take` and
-/// in the evidence.
+/// Retakes a slice while it is disturbed, up to [`RETAKES`] times and as long as `again` allows.
+/// The number of the retake is passed to `take` and stored in the evidence.
 pub(super) fn until_undisturbed<E>(
     again: impl Fn() -> bool,
     mut take: impl FnMut(u32) -> Result<Sample, E>,
@@ -395,7 +404,8 @@ pub(super) fn until_undisturbed<E>(
     }
 }
 
-/// The loop of a lane without a lookup in ns an operation, the shortest of some tries; `None` for a walk.
+/// Time of a lane's loop without a lookup in ns an operation, the shortest of `tries`; `None` for a
+/// walk.
 pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
     let window = Window { first: 0, batches: lane.batches.max(lane.prepared.nr_batches()) };
     let once = |_| {
@@ -406,17 +416,17 @@ pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
     (0..tries).filter_map(once).reduce(f64::min)
 }
 
-/// How the answer of a chained lookup reaches the next address.
+/// How the next address of a chained lookup depends on the answer.
 fn dependency<G: Geometry>(contestant: &dyn Contestant<G>, group: &LookupGroup, memory: Memory) -> Option<Dependency> {
     let of_valid = match group.op {
         LookupOp::ValidToPage => Dependency::Branch,
         LookupOp::PfnValid => contestant.dependency(memory)?,
         LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
-        // The walk is a loop over branches and the page frame found.
+        // The walk is a loop of branches and of the page frame that was found.
         LookupOp::NextValidPfn => return None,
     };
     let dependency = match of_valid {
-        // A missing section is answered by a branch in every layout.
+        // Every layout answers by a branch for a missing section.
         Dependency::Data if group.invalid_percent > 0 => Dependency::Mixed,
         other => other,
     };
@@ -428,7 +438,7 @@ mod tests {
     use super::*;
     use crate::engine::race::tests::{settings, small_machine, with_race};
 
-    /// What was checked one by one before the race is held against what was timed.
+    /// Checks that sums of timed answers are compared with those computed before the race.
     #[test]
     fn answers_that_do_not_add_up_in_a_slice_end_the_race() {
         let settings = settings();
@@ -438,7 +448,7 @@ mod tests {
             let mut lanes = race.lanes(work, false).unwrap();
             let (lane, _) = &mut lanes[0];
             race.pass(lane).unwrap();
-            // The records of another layout lie elsewhere.
+            // The records of another layout have other addresses.
             lane.instance = (lane.instance + 1) % race.field.layouts.len();
             let error = race.pass(lane).map(drop).unwrap_err().to_string();
             assert!(error.contains("pfn_to_page added up to"), "{error}");

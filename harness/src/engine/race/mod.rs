@@ -1,7 +1,8 @@
 //! The race: layouts side by side in one process, in slices that take turns.
 //!
-//! Layouts are compared in slices of some 300 µs of one round, in random order and then in the opposite one (ABBA), so that a machine
-//! that drifts drifts for all. Every answer is checked before it is timed, and the sum of answers after.
+//! Each round has a slice of about 300 µs for each layout, in random order and then in the opposite
+//! order (ABBA). Drift of the machine then affects all layouts alike. Every answer is checked
+//! before it is timed, and the sum of the answers afterwards.
 
 mod cold;
 mod counters;
@@ -33,27 +34,28 @@ use std::io;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// The reason of rows of what was not begun.
+/// The reason in rows of units that were not begun.
 pub const NOT_REACHED: &str = "not measured: the time of the run was over before";
 
-/// What is raced.
+/// Everything that defines a race on one map.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How much.
+    /// Samples and durations for each kind of case.
     pub effort: Effort,
-    /// What the layouts are made of, and the seed.
+    /// The memory that the layouts use, and the seed.
     pub means: Means,
     /// Ids of the layouts to race; empty for all.
     pub layouts: Vec<String>,
-    /// What is measured.
+    /// The groups of cases to measure.
     pub work: Work,
-    /// Cases to run.
+    /// Filter on the names of cases.
     pub filter: Filter,
-    /// Units of work that need not be done.
+    /// Units that were measured already and are skipped.
     pub done: BTreeSet<String>,
-    /// How long lookups may take by the clock, from the start of the process; what is not reached is not measured.
+    /// Wall-clock time for lookups, from the start of the process; `None` for no limit. Units that
+    /// begin later are not measured.
     pub time_limit: Option<Duration>,
-    /// Which process of the run this is.
+    /// Number of the process in the run, from 0.
     pub process: u32,
     /// Name of the map, for rows.
     pub map_name: String,
@@ -61,22 +63,23 @@ pub struct Settings {
     pub machine: String,
 }
 
-/// Why there was no race.
+/// Why a race could not be completed.
 #[derive(Debug, Error)]
 pub enum RaceError {
-    /// The layouts did not come up, or went wrong.
+    /// A layout did not boot, answered wrongly, or refused hotplug.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
-    /// What was measured could not be kept.
+    /// A result could not be stored.
     #[error("cannot keep what was measured: {0}")]
     Keep(#[from] io::Error),
     /// The hotplug baseline could not be measured.
     #[error(transparent)]
     Bare(#[from] BareError),
-    /// No layout of this name.
+    /// No layout has this id.
     #[error("there is no layout {name:?}; there are {known}")]
     NoSuchLayout {
         /// The name asked for.
@@ -86,22 +89,23 @@ pub enum RaceError {
     },
 }
 
-/// Follows a race, and keeps what it gives.
+/// Receives the progress and the results of a race.
 pub trait Sink {
-    /// A unit begins, or a new stretch of it, told in words; `left` is what is left of the race by estimate.
+    /// A unit begins, or its next step, described by `what`; `left` is the estimated time until the
+    /// race ends.
     fn begin(&mut self, unit: &str, what: &str, left: Duration);
-    /// A unit is done.
+    /// A unit is done, with its rows.
     ///
     /// # Errors
-    /// It cannot be kept; the race ends.
+    /// The unit cannot be stored; this ends the race.
     fn done(&mut self, unit: Unit) -> io::Result<()>;
 }
 
-/// The entries that `names` ask for, in the order of reports; all if there are none. A name that is there twice makes two, for a
-/// comparison of a layout with itself.
+/// The layouts with these ids, in the order of reports; all of them if there are no ids. An id that
+/// occurs twice selects the layout twice, to compare it with itself.
 ///
 /// # Errors
-/// A name that no layout has.
+/// No layout has one of the ids.
 pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError> {
     let all = entries::<G>();
     if let Some(name) = names.iter().find(|name| all.iter().all(|entry| entry.id != **name)) {
@@ -118,16 +122,16 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
     Ok(all.into_iter().flat_map(times).collect())
 }
 
-/// Layouts by whether what was given can hold their records.
+/// Layouts, sorted by whether the given memory can hold their records.
 pub struct Served<G: Geometry> {
-    /// Those that can be raced.
+    /// The layouts that can be raced.
     pub entries: Vec<Entry<G>>,
-    /// The others, with the reason.
+    /// Ids of the other layouts, with the reason.
     pub left_out: Vec<(&'static str, String)>,
 }
 
 impl<G: Geometry> Served<G> {
-    /// Sorts layouts out.
+    /// Sorts layouts by whether `means` can hold their records.
     pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
         let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
         for entry in entries {
@@ -141,10 +145,12 @@ impl<G: Geometry> Served<G> {
     }
 }
 
-/// Runs a race on a machine with the memory of `boot`; `map_end` is the end of all memory in its map, in bytes.
+/// Races the layouts on a machine with boot memory `boot`; `map_end` is the end of all memory in
+/// its map, in bytes.
 ///
 /// # Errors
-/// [`RaceError`]; everything that was mapped is gone, and the units that were done have been given to the sink.
+/// [`RaceError`]. Everything that was mapped has been unmapped, and finished units were passed to
+/// the sink.
 pub fn race<G: Geometry>(
     boot: BootMap,
     map_end: u64,
@@ -156,7 +162,7 @@ pub fn race<G: Geometry>(
     let left = settings.work.estimate(&settings.effort, entries.len());
     sink.begin(BOOT, "booting and verifying the layouts", left);
     let begun = Instant::now();
-    // Whoever times no lookup needs neither a control nor a second boot.
+    // Without lookups a race needs neither a control nor second boots.
     let lineup = match settings.work.lookups.is_empty() {
         true => Lineup::once(&entries),
         false => {
@@ -199,7 +205,8 @@ pub fn race<G: Geometry>(
             race.not_reached(&group.name(), "hot_add");
             continue;
         }
-        // Several threads, readers and writers need processors of their own; what is alone is kept to one.
+        // Several threads, readers and writers need several processors; a single thread is pinned
+        // to one.
         let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
         race.unit(&group.name(), |race| race.latency_group(group, ground.as_mut()))?;
     }
@@ -226,14 +233,14 @@ struct Race<'a, G: Geometry> {
     rng: Pcg64Mcg,
     left: Duration,
     begun: Instant,
-    /// The layout that the control is.
+    /// Id of the layout that the control copies.
     control: &'static str,
     watch: Watch,
     /// Rows of units that were not begun.
     late: Vec<Row>,
 }
 
-/// The layout that takes part once more as the control: the reference, or the first one.
+/// The layout that the control copies: the reference, or the first one if the reference is absent.
 fn namesake<G: Geometry>(entries: &[Entry<G>]) -> Option<Entry<G>> {
     entries.iter().find(|entry| entry.id == REFERENCE).or(entries.first()).copied()
 }
@@ -259,12 +266,12 @@ impl<'a, G: Geometry> Race<'a, G> {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// Is a unit still to be done?
+    /// True if a unit is still to be measured.
     fn is_open(&self, unit: &str) -> bool {
         !self.settings.done.contains(unit)
     }
 
-    /// Does a unit, unless it is done already, and hands over what it gave.
+    /// Measures a unit unless it is done already, and passes its results to the sink.
     fn unit(&mut self, unit: &str, measure: impl FnOnce(&mut Self) -> Result<(), RaceError>) -> Result<(), RaceError> {
         if !self.is_open(unit) {
             return Ok(());
@@ -276,17 +283,18 @@ impl<G: Geometry> Race<'_, G> {
         self.close()
     }
 
-    /// What is left of the time for lookups; `None` if there is no limit.
+    /// Remaining time for lookups; `None` if there is no limit.
     fn time_left(&self) -> Option<Duration> {
         self.settings.time_limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
     }
 
-    /// Is the time for lookups over?
+    /// True if the time for lookups is over.
     fn is_late(&self) -> bool {
         self.time_left().is_some_and(|left| left.is_zero())
     }
 
-    /// Notes that a unit was not begun, since the time was over. It is not done, so a run that is resumed measures it.
+    /// Adds a row for a unit that was not begun because the time was over. It does not count as
+    /// done, so a resumed run measures it.
     fn not_reached(&mut self, unit: &str, op: &str) {
         if self.is_open(unit) {
             let row = self.row("all", op, "time", "ns/op");
@@ -294,7 +302,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Hands over a row for each unit that was not begun.
+    /// Passes a row for each unit that was not begun to the sink.
     fn tell_what_was_not_reached(&mut self) -> Result<(), RaceError> {
         if self.late.is_empty() {
             return Ok(());
@@ -305,25 +313,25 @@ impl<G: Geometry> Race<'_, G> {
         Ok(self.sink.done(Unit { name, rows, histograms: Vec::new() })?)
     }
 
-    /// Begins a unit.
+    /// Begins a unit and reports it to the sink.
     fn open(&mut self, unit: &str) {
         self.outcome = Unit { name: unit.to_owned(), ..Unit::default() };
         self.stage(unit);
     }
 
-    /// Hands over what was measured since the unit began.
+    /// Passes everything measured since the unit began to the sink.
     fn close(&mut self) -> Result<(), RaceError> {
         Ok(self.sink.done(std::mem::take(&mut self.outcome))?)
     }
 
-    /// Compares answers that are known beforehand.
+    /// Checks the answers that the workloads expect.
     fn expectations(&self) -> Result<(), RaceError> {
         for expectation in &self.settings.work.expect {
             for layout in &self.field.layouts {
                 let Some(expected) = expectation.answer(layout.caps().validity) else { continue };
                 let pfn = expectation.pfn();
                 if layout.pfn_valid(pfn) != expected {
-                    // The map by its name: where a workload found it is of no concern to readers of rows.
+                    // The map by its name; rows do not record where a workload found it.
                     let (id, map) = (layout.id(), &self.settings.map_name);
                     let wrong =
                         format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
@@ -334,7 +342,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// A row without a value.
+    /// An empty row.
     fn row(&self, layout: &str, op: &str, metric: &str, unit: &str) -> Row {
         Row {
             v: SCHEMA,
@@ -360,7 +368,7 @@ impl<G: Geometry> Race<'_, G> {
         self.sink.begin(&self.outcome.name, what, self.left);
     }
 
-    /// Takes the time since `begin` off the estimate.
+    /// Subtracts the time since `begin` from the estimate.
     fn spent(&mut self, begin: Instant) {
         self.left = self.left.saturating_sub(begin.elapsed());
     }
@@ -373,7 +381,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Where huge pages were asked for: whether the kernel gave any.
+    /// Adds a row on how many records are in huge pages, if those were requested.
     fn push_huge_pages(&mut self, memory: Memory) {
         let layouts = self.field.layouts.iter().filter(|l| memory == Memory::Boot || l.hotplug().is_some());
         let found: Vec<_> = layouts
@@ -443,7 +451,7 @@ mod tests {
     use memmap_layouts::backing::RamBacking;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
-    /// Keeps everything.
+    /// A sink that keeps all units.
     #[derive(Debug, Default)]
     pub(super) struct Kept(Vec<Unit>);
 
@@ -461,7 +469,7 @@ mod tests {
         }
     }
 
-    /// Little enough for a test, over every part of a race.
+    /// Settings small enough for a test that cover every part of a race.
     pub(super) fn settings() -> Settings {
         let effort = Effort {
             slice: Duration::from_micros(100),
@@ -498,7 +506,7 @@ mod tests {
         BootMap::new([BootRange { range, node: 0 }]).unwrap()
     }
 
-    /// A race that has booted, for a look at one step of it.
+    /// Boots a race and passes it to `look`, to test single steps.
     pub(super) fn with_race(boot: BootMap, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
         let (interrupt, mut kept, entries) = (Interrupt::default(), Kept::default(), entries::<X86_64>());
         let map_end = boot.end_pfn() << X86_64::PAGE_SHIFT;
@@ -541,7 +549,8 @@ mod tests {
             let batches = readers.filter(|row| row.unit == "ns/batch").count();
             assert_eq!(batches, if entry.caps.hotplug_granule_pages.is_some() { 3 * 4 } else { 0 }, "{}", entry.id);
         }
-        // 1 GiB of four layouts does not fit 64 MiB of records beside what is booted: said, not failed.
+        // Additions of 1 GiB to four layouts exceed the limit of 64 MiB on records. They are
+        // reported, and the race continues.
         let too_large = kept.rows().filter(|row| row.size_bytes == Some(1 << 30) && row.layout == "sparse");
         assert!(too_large.count() > 0);
         let tags: Vec<_> = kept.0.iter().flat_map(|unit| &unit.histograms).map(|(tag, _)| tag.as_str()).collect();
@@ -567,7 +576,8 @@ mod tests {
         assert_eq!(dependency("vmemmap-section", "valid_to_page", Memory::Added), Some(Dependency::Branch));
     }
 
-    /// Each boot has lanes of its own, and the control is timed as the reference is. 64 MiB hold one boot of each.
+    /// Each boot has its own lanes, and the control is timed like the reference. 64 MiB hold one
+    /// boot of each.
     #[test]
     fn boots_and_the_control_have_rows_of_their_own() {
         let mut settings = settings();

@@ -1,4 +1,4 @@
-//! What the reference layout puts on top of the unavoidable.
+//! The cost of a hot-add in the reference layout relative to the hotplug baseline.
 
 use super::{Race, RaceError};
 use crate::case::{HOTPLUG_SIZES, REFERENCE};
@@ -13,7 +13,8 @@ use rand::RngExt;
 use std::time::Instant;
 
 impl<G: Geometry> Race<'_, G> {
-    /// What the reference layout puts on top of a bare populate and the same records written, at 2 MiB.
+    /// Compares a hot-add of 2 MiB in the reference layout with a bare populate and write of the
+    /// same records.
     pub(super) fn own_cost(&mut self) -> Result<(), RaceError> {
         if !self.settings.filter.wants(&own_cost_name(REFERENCE)) {
             return Ok(());
@@ -27,7 +28,7 @@ impl<G: Geometry> Race<'_, G> {
         let (mut layout, mut bare) = (Latencies::default(), hotplug::histogram());
         let effort = self.settings.effort;
         let begin = Instant::now();
-        // The first slice of each warms up page tables and is forgotten.
+        // The first slice of each creates page tables and is dropped.
         let mut warm = false;
         while bare.len() < effort.hotplug_samples && begin.elapsed() < effort.hotplug_time {
             let layout_first: bool = self.rng.random();

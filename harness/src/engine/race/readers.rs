@@ -1,10 +1,13 @@
-//! What a writer costs readers: page-frame walkers beside a thread that adds and removes memory a hundred times a second, beside
-//! one that is as busy and touches no layout, and alone, in turn.
+//! What a writer costs readers. Threads that walk page frames run beside a thread that adds and
+//! removes memory a hundred times a second, beside an equally busy thread that touches no layout,
+//! and alone, in turn.
 //!
-//! They walk the memory next to the one that comes and goes, in the same section where there can be parts: of all memory that is
-//! where a writer could disturb them most, for they read the map that it writes.
+//! Readers walk the memory next to the range that comes and goes, in the same section if the layout
+//! supports parts of sections. There a writer can disturb them most, since they read the
+//! sub-section map that it writes.
 //!
-//! Throughput and tail are measured in slices of their own: a clock around every batch would slow down what it times.
+//! Throughput and tail latency are measured in separate slices: reading the clock around every
+//! batch would slow down the throughput.
 
 use super::{Race, RaceError};
 use crate::case::HOTPLUG_SIZES;
@@ -27,23 +30,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Additions and removals a second, one of each a turn.
+/// Turns a second; each turn adds and removes the range once.
 const TURNS_A_SECOND: u32 = 100;
 
-/// A slice for the tail is this part of one for throughput: batches are short and many.
+/// A slice for tail latency is this many times shorter than one for throughput: batches are short
+/// and many.
 const TAIL_PART: u32 = 2;
 
-/// What the other thread does in a slice.
+/// What the other thread does during a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Company {
-    /// There is none.
+    /// There is no other thread.
     Alone,
     Writer,
     Busy,
 }
 
 impl Company {
-    /// The writer comes first, to tell how long a turn of it takes.
+    /// The writer comes first, since the busy thread needs the length of the writer's turn.
     const ALL: [Company; 3] = [Self::Writer, Self::Busy, Self::Alone];
 
     fn mode(self) -> &'static str {
@@ -64,21 +68,21 @@ impl Company {
     }
 }
 
-/// What is looked at in a slice.
+/// What is measured in a slice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Throughput,
     Tail,
 }
 
-/// What a slice gave.
+/// The result of one slice.
 struct Slice {
     lookups: u64,
     elapsed: Duration,
-    /// Processor time of the other thread, and how often it worked.
+    /// Processor time of the other thread; and the number of its turns.
     worked: Duration,
     turns: u64,
-    /// Times of batches.
+    /// Times of batches in ns.
     tail: Histogram<u64>,
 }
 
@@ -88,7 +92,7 @@ impl Slice {
     }
 }
 
-/// A layout under its readers.
+/// A layout and the range that readers walk and the writer changes.
 struct Walked<'a, G: Geometry> {
     layout: &'a dyn Contestant<G>,
     hotplug: &'a dyn HotplugContestant,
@@ -99,20 +103,20 @@ struct Walked<'a, G: Geometry> {
     length: Duration,
 }
 
-/// What readers and their company share.
+/// State shared by the readers and the other thread.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     lookups: AtomicU64,
     /// Readers that have begun to walk, or have failed.
     ready: AtomicUsize,
-    /// From here on batches are kept: all walk, and their company comes.
+    /// Set once all readers walk and the other thread runs; batches before that are not recorded.
     go: AtomicBool,
 }
 
 impl<G: Geometry> Walked<'_, G> {
-    /// Readers for a slice, with company that works a turn every ten milliseconds. `turn` is the processor time of a turn of the
-    /// writer: the busy thread spins for as much.
+    /// Runs the readers for one slice, beside a thread that works a turn every ten milliseconds.
+    /// `turn` is the processor time of the writer's turn; the busy thread spins for as long.
     fn slice(&self, company: Company, look: Look, turn: Duration) -> Result<Slice, FieldError> {
         let shared = Shared::default();
         let length = if look == Look::Tail { self.length / TAIL_PART } else { self.length };
@@ -124,7 +128,7 @@ impl<G: Geometry> Walked<'_, G> {
             shared.go.store(true, Ordering::Relaxed);
             let (begin, lookups_before) = (Instant::now(), shared.lookups.load(Ordering::Relaxed));
             let worked = self.keep_company(company, turn, begin, length);
-            // On a crowded machine nobody may have walked yet, and no throughput is no figure.
+            // On a loaded machine no reader may have run yet; a throughput of 0 is no result.
             while shared.lookups.load(Ordering::Relaxed) == lookups_before && !readers.iter().any(|r| r.is_finished()) {
                 thread::yield_now();
             }
@@ -141,7 +145,8 @@ impl<G: Geometry> Walked<'_, G> {
         })
     }
 
-    /// What the other thread does until the slice is over: its processor time, and its turns.
+    /// Runs the other thread until the slice is over; its processor time, and the number of its
+    /// turns.
     fn keep_company(
         &self,
         company: Company,
@@ -150,7 +155,7 @@ impl<G: Geometry> Walked<'_, G> {
         length: Duration,
     ) -> Result<(Duration, u64), FieldError> {
         let (mut worked, mut turns) = (Duration::ZERO, 0);
-        // One for all turns: making histograms would be work of the writer's.
+        // One for all turns: allocating histograms would add to the writer's work.
         let mut not_kept = Latencies::default();
         while begin.elapsed() < length {
             let (turn_begin, time_begin) = (Instant::now(), processor_time());
@@ -165,7 +170,8 @@ impl<G: Geometry> Walked<'_, G> {
                     time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
                 }
                 Company::Busy => {
-                    // Not by the clock: whoever is kept waiting for a processor is not busy.
+                    // Processor time, not the clock: a thread that waits for a processor is not
+                    // busy.
                     while processor_time().saturating_sub(time_begin) < turn {
                         std::hint::spin_loop();
                     }
@@ -179,7 +185,7 @@ impl<G: Geometry> Walked<'_, G> {
         Ok((worked, turns))
     }
 
-    /// Walks until it is told to stop; every pass must add up.
+    /// Walks until `stop` is set; the sum of every pass is checked.
     fn read(&self, look: Look, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
         let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer);
         shared.ready.fetch_add(1, Ordering::Relaxed);
@@ -202,16 +208,16 @@ impl<G: Geometry> Walked<'_, G> {
     }
 }
 
-/// Processor time that the calling thread has taken.
+/// Processor time of the calling thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Queries of a pass: few, so that a pass is short beside a slice.
+/// Queries in a pass: few, so that a pass is short compared with a slice.
 const QUERIES: usize = 8192;
 
-/// What readers of a layout gave.
+/// The results of the readers of one layout.
 #[derive(Default)]
 struct Read {
     rows: Vec<Row>,
@@ -219,7 +225,7 @@ struct Read {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// Readers of every layout beside a writer, in its smallest addition.
+    /// Measures readers of every layout beside a writer that adds the layout's smallest unit.
     pub(super) fn readers(&mut self, group: &ReadersGroup) -> Result<(), RaceError> {
         self.stage(&format!("readers beside a writer: {}", group.readers));
         for at in 0..self.field.layouts.len() {
@@ -237,7 +243,7 @@ impl<G: Geometry> Race<'_, G> {
         };
         let place = |size| Some((size, hotplug.place(window, size, Position::First).ok()?));
         let Some((size, Place { range, .. })) = HOTPLUG_SIZES.into_iter().find_map(place) else { return Ok(()) };
-        // The window is 1 GiB at least, and the smallest addition of any layout a section.
+        // The window is at least 1 GiB, and the smallest addition of any layout at most a section.
         let neighbour = PfnRange::from_len(range.end(), range.nr_pages()).expect("the window goes on");
         let id = self.field.layouts[at].id();
         let failed = |source| FieldError::Hotplug { layout: id, source };
@@ -259,14 +265,15 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// A row of readers beside additions of a size. What they read lies in RAM, whatever the layout does with its records.
+    /// A row of readers beside additions of a size. The records that are read lie in RAM, even in
+    /// layouts that use a device.
     fn readers_row(&self, id: &str, size: u64, group: &ReadersGroup, metric: &str, unit: &str) -> Row {
         Row {
             size_bytes: Some(size),
             memory: Some(Memory::Added),
             threads: Some(group.readers.get()),
             backing: self.settings.means.backing.to_string(),
-            // Readers and company together need a processor each.
+            // Each reader and the other thread need a processor.
             reason: group
                 .is_oversubscribed()
                 .then(|| "oversubscribed: readers and their company are more than there are processors".to_owned()),
@@ -274,7 +281,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Why there are none.
+    /// The rows that say why readers were not measured.
     fn no_readers(&self, id: &str, size: u64, group: &ReadersGroup, why: &HotplugProbeError) -> Read {
         let (status, reason) = (Status::NotOffered, Some(why.to_string()));
         let row = self.readers_row(id, size, group, "throughput", "lookups/s");
@@ -344,7 +351,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(read)
     }
 
-    /// Percentiles of the batches of all readers beside a company.
+    /// Percentiles of the batches of all readers beside one kind of other thread.
     fn tail_rows(
         &self,
         id: &str,

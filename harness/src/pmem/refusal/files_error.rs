@@ -1,73 +1,73 @@
-//! What is wrong with the files that a region is asked to be of.
+//! Errors in the files that are given for a region.
 
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Medium and labels do not go together, or say too little.
+/// Medium and labels contradict each other, or are incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FilesError {
-    /// Labels over the medium would destroy it.
+    /// Medium and labels are the same file; labels would overwrite the medium.
     #[error("{} cannot be the medium and its labels", path.display())]
     OneFile {
-        /// Of both.
+        /// Path of that file.
         path: PathBuf,
     },
-    /// A device keeps no file beside it.
+    /// The medium is a device, which has no place for a label file beside it.
     #[error("{} keeps no labels; name a file for them", device.display())]
     NoPlaceForLabels {
-        /// The device.
+        /// Path of the device.
         device: PathBuf,
     },
-    /// The medium is there and its labels are not.
+    /// The medium exists, but its labels do not.
     #[error("{} has no labels at {}", medium.display(), labels.display())]
     NoLabels {
-        /// The medium.
+        /// Path of the medium.
         medium: PathBuf,
-        /// Where they were looked for.
+        /// Path at which the labels were expected.
         labels: PathBuf,
-        /// With `--labels`.
+        /// True if `--labels` gave the path.
         is_named: bool,
     },
-    /// A new region where there is one.
+    /// A new region was requested where one exists.
     #[error("{} is a region already: {} has its labels", medium.display(), labels.display())]
     IsRegion {
-        /// The medium.
+        /// Path of the medium.
         medium: PathBuf,
-        /// Its labels.
+        /// Path of its labels.
         labels: PathBuf,
-        /// With `--labels`.
+        /// True if `--labels` gave the path.
         is_named: bool,
     },
-    /// What is there holds no labels.
+    /// The path for the labels is something that cannot hold labels.
     #[error("{} cannot hold labels: it is {found}", labels.display())]
     NotForLabels {
-        /// The path.
+        /// Path for the labels.
         labels: PathBuf,
-        /// What it is.
+        /// What the path is instead.
         found: &'static str,
     },
-    /// A file that is not there, or is empty, needs one.
+    /// The file does not exist or is empty, so a size is required.
     #[error("the size of {} is missing", medium.display())]
     SizeMissing {
-        /// The medium.
+        /// Path of the medium.
         medium: PathBuf,
     },
-    /// What is there has its own.
+    /// The medium exists and has a size of its own.
     #[error("{} has its own size", medium.display())]
     OwnSize {
-        /// The medium.
+        /// Path of the medium.
         medium: PathBuf,
-        /// Its bytes, if it is a file.
+        /// Its length in bytes, if it is a file.
         len: Option<u64>,
-        /// What was asked for.
+        /// The requested size in bytes.
         size: u64,
     },
-    /// No files can be made there.
+    /// No files can be made in the folder.
     #[error("no files can be made in {}: {why}", dir.display())]
     NoFolder {
-        /// The folder.
+        /// The folder, as it was named.
         dir: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         why: String,
     },
 }

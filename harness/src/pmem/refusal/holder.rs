@@ -1,10 +1,11 @@
-//! Who has a file locked.
+//! The processes that have locked a file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The processes that hold a lock on a file, as `/proc/locks` has them; `None` if that cannot be read or names nobody.
+/// The processes that hold a lock on a file, from `/proc/locks`; `None` if that cannot be read or
+/// lists none.
 pub fn of(path: &Path) -> Option<String> {
     let inode = fs::metadata(path).ok()?.ino();
     let holders = holders(&fs::read_to_string("/proc/locks").ok()?, inode);
@@ -12,7 +13,8 @@ pub fn of(path: &Path) -> Option<String> {
     (!named.is_empty()).then(|| named.join(", "))
 }
 
-/// Process ids of a file's locks. A line is `1: FLOCK ADVISORY WRITE 708 08:01:1234 0 EOF`; those that wait have an arrow.
+/// Process ids that hold a lock on an inode. A line is `1: FLOCK ADVISORY WRITE 708 08:01:1234 0
+/// EOF`; lines of waiting processes have an arrow.
 fn holders(locks: &str, inode: u64) -> Vec<u32> {
     let holder = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Refusals of files that do not make a region.
+//! Refusals of files that cannot form a region.
 
 use super::files_error::FilesError;
 use super::rule::{self, Rule};
@@ -9,7 +9,7 @@ use memmap_layouts::Bytes;
 use rustix::io::Errno;
 use std::path::Path;
 
-/// Medium and labels as arguments.
+/// Medium and labels as command-line arguments.
 pub fn arguments(medium: &Path, labels: &Path, is_named: bool) -> String {
     match is_named {
         true => format!("{} --labels {}", word(medium), word(labels)),

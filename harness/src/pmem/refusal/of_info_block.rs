@@ -114,7 +114,7 @@ mod tests {
         block.validate(Signature::Dax, &UUID, namespace, &Host::X86_64, None, &RuleSet::MERGED).map(drop)
     }
 
-    /// A block with some bytes of its own, under a good checksum.
+    /// An info block with some bytes replaced and a valid checksum.
     fn forged(at: usize, bytes: &[u8]) -> InfoBlock {
         let mut block = good().block();
         block.as_mut_bytes()[at..at + bytes.len()].copy_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! Refusals of machines.
+//! Refusals by the machine that maps a namespace.
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, of_region, range};
@@ -9,7 +9,7 @@ use memmap_layouts::nvdimm::namespace::NamespaceError;
 use memmap_layouts::{Bytes, HotplugError, VmemError};
 use std::io::ErrorKind;
 
-/// What has no room, if that is why.
+/// What has no room, if the error is for lack of room.
 fn no_room(error: &VmemError) -> Option<String> {
     match error {
         VmemError::Backing(BackingError::Full { place, len, .. }) => {
@@ -21,7 +21,7 @@ fn no_room(error: &VmemError) -> Option<String> {
     }
 }
 
-/// What a machine would not map.
+/// The refusal of a namespace that a machine would not map.
 pub fn of_forecast(error: &ForecastError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| {
         Refusal::by(rule, subject).errno(error.errno()).off_by(error.to_string()).cost("it would not be brought up")
@@ -41,7 +41,7 @@ pub fn of_forecast(error: &ForecastError, subject: &Subject) -> Refusal {
     }
 }
 
-/// A namespace that a machine does not bring up.
+/// The refusal of a namespace that a machine cannot activate.
 pub fn refusal(error: &NamespaceError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| {
         Refusal::by(rule, subject).errno(error.errno()).cost("it is not brought up; the medium is as it was")

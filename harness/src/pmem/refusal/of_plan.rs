@@ -1,4 +1,4 @@
-//! Refusals of plans, and of how namespaces are divided.
+//! Refusals of plans, and of divisions of namespaces.
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance, of_machine, range};
@@ -9,7 +9,7 @@ use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES, Overlap};
 use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 
-/// What is said of a size that is no multiple: how far off, and what rounding costs.
+/// The refusal of a size that is not a multiple of `step`: the distances, and the cost of rounding.
 pub(super) fn of_size(size: u64, step: u64, subject: &Subject) -> Refusal {
     let off = size.checked_rem(step).unwrap_or(0);
     let refusal = Refusal::by(&rule::SIZE, subject).errno(rustix::io::Errno::INVAL);
@@ -27,7 +27,7 @@ pub(super) fn of_size(size: u64, step: u64, subject: &Subject) -> Refusal {
     refusal.works_or(subject, format!("a multiple of {}, where so much is free", argument(step)))
 }
 
-/// Somebody else has the place.
+/// The refusal of a range that overlaps RAM or another region.
 pub(super) fn of_overlap(overlap: &Overlap, subject: &Subject) -> Refusal {
     let what = if overlap.is_ram { "RAM" } else { "another region" };
     Refusal::by(&rule::TAKEN, subject)
@@ -71,7 +71,7 @@ pub(super) fn of_division(error: &DivisionError, subject: &Subject) -> Refusal {
     }
 }
 
-/// A plan that cannot be had.
+/// The refusal for a plan that cannot be carried out.
 pub fn refusal(error: &PlanError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| Refusal::by(rule, subject);
     match error {
@@ -109,7 +109,7 @@ pub fn refusal(error: &PlanError, subject: &Subject) -> Refusal {
     }
 }
 
-/// A plan as what is asked for.
+/// The subject of a plan.
 pub fn subject(start: u64, size: Option<u64>, around: Vec<(String, Extent)>) -> Subject {
     match size.map(|size| (size, Extent::new(start, size))) {
         Some((_, Some(extent))) => Subject::at("a namespace", extent),

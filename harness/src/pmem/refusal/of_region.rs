@@ -55,7 +55,7 @@ pub(super) fn of_storage(error: &StorageError) -> Refusal {
     }
 }
 
-/// Of the file of the labels: no region is made there.
+/// The refusal for a label file in which no region can be made.
 pub(super) fn of_label_file(error: &StorageError) -> Refusal {
     match error {
         StorageError::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => {
@@ -66,7 +66,7 @@ pub(super) fn of_label_file(error: &StorageError) -> Refusal {
     }
 }
 
-/// What helps where no file is.
+/// Advice if the file does not exist.
 fn of_nothing(path: &Path) -> String {
     let makes = format!("pfnbench namespace region {} --size 4G makes a region", word(path));
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
@@ -105,7 +105,7 @@ fn of_table(error: &InvalidTable, subject: &Subject) -> Refusal {
     }
 }
 
-/// Names of those around, the first three.
+/// Names of the first three neighbours.
 fn named(subject: &Subject) -> Option<String> {
     let names: Vec<_> =
         subject.around.iter().take(3).map(|(name, extent)| format!("{name} at {}", range(extent))).collect();
@@ -117,7 +117,7 @@ fn named(subject: &Subject) -> Option<String> {
 const OTHER_LABELS: &str = "a copy of the labels from before; or remove them: pfnbench namespace region then makes the region again, \
                             without namespaces, and leaves the medium as it is";
 
-/// A region or a namespace of it that cannot be had.
+/// The refusal for an error of a region or of one of its namespaces.
 pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
     let by = |rule: &'static Rule| Refusal::by(rule, subject).errno(error.errno());
     match error {

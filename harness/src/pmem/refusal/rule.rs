@@ -1,20 +1,20 @@
-//! The rules by which namespaces are refused, each with a code that stays.
+//! The rules for refusing namespaces; each has a stable code.
 
 use serde::Serialize;
 
-/// A rule. Its code is never given to another.
+/// A rule. Its code is never reused for another rule.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
-    /// `NS1xx` is of what is asked for, `NS2xx` of the place, `NS3xx` of the info block, `NS4xx` of medium and labels, `NS5xx` of the
-    /// machine.
+    /// `NS1xx` is about the request, `NS2xx` the place, `NS3xx` the info block, `NS4xx` medium and
+    /// labels, `NS5xx` the machine.
     pub code: &'static str,
-    /// What is wrong, as the end of a sentence that begins with what is refused.
+    /// The violation, as the end of a sentence that begins with the request.
     pub wrong: &'static str,
-    /// What must hold.
+    /// The condition that must hold.
     pub rule: &'static str,
-    /// Who says so, and since when.
+    /// The source of the rule, e.g. a kernel function, and since which version it holds.
     pub source: &'static str,
-    /// 1: the medium, the region or the machine says no; 2: it cannot be, whatever they are.
+    /// 1: the medium, the region or the machine refuses. 2: the request is invalid on any of them.
     pub exit_code: u8,
 }
 
@@ -23,7 +23,7 @@ macro_rules! rules {
         $(#[doc = $rule] pub const $name: Rule =
             Rule { code: $code, wrong: $wrong, rule: $rule, source: $source, exit_code: $exit };)*
 
-        /// All, by code.
+        /// All rules, sorted by code.
         pub const RULES: &[&Rule] = &[$(&$name),*];
     };
 }
@@ -197,7 +197,7 @@ rules! {
         "mm/memory_hotplug.c check_pfn_span"
 }
 
-/// A rule by its code, in whatever case.
+/// The rule with a code; upper and lower case are equal.
 pub fn find(code: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.code.eq_ignore_ascii_case(code.trim()))
 }

@@ -1,8 +1,8 @@
-//! Words of a command line.
+//! Quoting of words for a shell command line.
 
 use std::path::Path;
 
-/// A path as one types it: in quotes if a shell would take it apart, and never an option.
+/// A path as a shell word: quoted if a shell would split it, and never mistaken for an option.
 pub fn word(path: &Path) -> String {
     let text = path.display().to_string();
     quoted(&if text.starts_with('-') { format!("./{text}") } else { text })
@@ -13,7 +13,7 @@ pub fn last_word(name: &str) -> String {
     format!("{}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(name))
 }
 
-/// In quotes if a shell would take it apart.
+/// The text, quoted if a shell would split it.
 pub fn quoted(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:@%,".contains(char);
     match !text.is_empty() && text.chars().all(is_plain) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Columns of a time and of its comparison with the reference.
 pub const COMPARED: [&str; 6] = ["time_ns", "ratio", "ratio_low", "ratio_high", "difference_ns", "verdict"];
 
-/// The values of [`COMPARED`].
+/// Makes the values of the columns [`COMPARED`].
 pub fn compared(
     ns: Option<f64>,
     ratio: Option<f64>,
@@ -21,7 +21,7 @@ pub fn compared(
     [json!(ns), json!(ratio), json!(low), json!(high), json!(difference_ns), json!(verdict)]
 }
 
-/// A table. Names of columns end in their unit where they have one.
+/// A table. Column names end in their unit where they have one.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
     columns: Vec<&'static str>,
@@ -29,12 +29,13 @@ pub struct Data {
 }
 
 impl Data {
-    /// An empty table with columns.
+    /// An empty table with these columns.
     pub fn new(columns: &[&'static str]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row, a value a column. Of numbers six digits are kept, which is more than any was measured to.
+    /// Adds a row with one value per column. Numbers are rounded to six digits, more than any
+    /// measurement provides.
     pub fn push(&mut self, row: impl IntoIterator<Item = Value>) {
         let row: Vec<Value> = row.into_iter().map(six_digits).collect();
         debug_assert_eq!(row.len(), self.columns.len());
@@ -46,25 +47,25 @@ impl Data {
         self.rows.len()
     }
 
-    /// The first rows of it.
+    /// A copy with at most `most` rows.
     pub fn first(&self, most: usize) -> Self {
         Self { columns: self.columns.clone(), rows: self.rows.iter().take(most).cloned().collect() }
     }
 
-    /// True without rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Names of the columns, and a list a row: small, and what data frames are made from (`orient="split"`).
+    /// JSON with the column names and one list per row, which pandas reads with `orient="split"`.
     pub fn json(&self) -> String {
         json!({ "columns": self.columns, "data": self.rows }).to_string()
     }
 
-    /// A line of names, then a line a row; what is not known is empty.
+    /// CSV with a header line, then one line per row. Unknown values are empty.
     ///
     /// # Errors
-    /// Never in memory.
+    /// Writing to memory does not fail in practice.
     pub fn csv(&self) -> Result<String, DrawError> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns)?;
@@ -79,12 +80,12 @@ impl Data {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The JSON as an address that needs no network.
+    /// The JSON as a `data:` URI, which needs no network.
     pub fn json_uri(&self) -> String {
         format!("data:application/json;base64,{}", BASE64_STANDARD.encode(self.json()))
     }
 
-    /// The CSV as such an address.
+    /// The CSV as a `data:` URI.
     ///
     /// # Errors
     /// As [`csv`](Self::csv).

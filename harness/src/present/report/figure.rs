@@ -9,23 +9,23 @@ use crate::record::run_folder::SAMPLES;
 /// A figure of a report.
 #[derive(Debug)]
 pub struct Figure {
-    /// Names its files and its place in the page.
+    /// Name, used for files and as anchor in the page.
     pub name: &'static str,
-    /// What it shows.
+    /// Title: what the figure shows.
     pub title: String,
-    /// How to read it.
+    /// Caption: how to read the figure.
     pub caption: String,
-    /// The picture, or what is missing for it and why.
+    /// The drawing, or a message that says which data are missing and why.
     pub drawing: Result<Svg, String>,
-    /// What the picture was made from.
+    /// The data that the figure is drawn from.
     pub data: Data,
 }
 
 impl Figure {
-    /// Draws a figure that has data; without, says `missing`.
+    /// Draws a figure if it has data; otherwise it shows the message `missing`.
     ///
     /// # Errors
-    /// It cannot be drawn.
+    /// Fails if the figure cannot be drawn.
     pub fn new(
         (name, title): (&'static str, String),
         caption: impl Into<String>,
@@ -42,27 +42,27 @@ impl Figure {
     }
 }
 
-/// A run as figures see it: its maps in figures, the main one first.
+/// The data of a run from which figures are drawn: its summaries by map, the main one first.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The run.
+    /// The run, without rows.
     pub run: &'a RunInput,
-    /// Its maps.
+    /// Name and summary of each map.
     pub maps: &'a [(String, Summary)],
 }
 
 impl<'a> View<'a> {
-    /// The main map's figures.
+    /// The summary of the main map.
     pub fn main(&self) -> &'a Summary {
         &self.maps[0].1
     }
 
-    /// The main map's name.
+    /// Name of the main map.
     pub fn main_map(&self) -> &'a str {
         &self.maps[0].0
     }
 
-    /// The layouts of all maps, those of the main one first.
+    /// Ids of the layouts of all maps, those of the main map first.
     pub fn layouts(&self) -> Vec<String> {
         let mut layouts: Vec<String> = Vec::new();
         for layout in self.maps.iter().flat_map(|(_, summary)| &summary.layouts) {
@@ -78,7 +78,7 @@ impl<'a> View<'a> {
         Look::of(layout, &self.layouts())
     }
 
-    /// Why there are no rows of something.
+    /// A message that says why there are no rows about `what`.
     pub fn no_rows_of(&self, what: &str) -> String {
         let map = self.main_map();
         let whole = "the run was not asked for them, or no layout offers it";

@@ -1,4 +1,4 @@
-//! What a run found, in sentences and in a table of winners, made from its figures.
+//! The findings of a run, in sentences and in a table of winners.
 
 use super::figure::View;
 use crate::analysis::cover_letter::{self, Cost};
@@ -11,19 +11,19 @@ use crate::units::{percent, time};
 /// A line of the table of winners.
 #[derive(Clone, Debug)]
 pub struct Winner {
-    /// Of what.
+    /// The measure, in words.
     pub what: String,
-    /// The best layouts.
+    /// The layouts that share the first place.
     pub wins: String,
-    /// Their value.
+    /// Their value, with its unit.
     pub takes: String,
-    /// The one after them, and how much more it takes.
+    /// The next layout, and its difference to the best.
     pub next: String,
-    /// The last, unless they are the next.
+    /// The last layout and its difference, unless it is `next`.
     pub last: String,
 }
 
-/// The most names of layouts in a cell.
+/// Maximum number of layout names in a cell.
 const NAMES: usize = 3;
 
 fn names(layouts: &[String]) -> String {
@@ -33,7 +33,7 @@ fn names(layouts: &[String]) -> String {
     }
 }
 
-/// The winners of the headlines.
+/// Makes the table of winners, one line per headline.
 pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
     let winner = |headline: &Headline| {
         let ranks = headline.ranks();
@@ -68,20 +68,20 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
     headlines.iter().filter_map(winner).collect()
 }
 
-/// Can memory of a layout come and go?
+/// True if the layout supports hotplug.
 fn has_hotplug(summary: &Summary, layout: &str) -> bool {
     let has_hot = summary.lookups.iter().filter(|line| line.memory == Memory::Added);
     has_hot.flat_map(|line| &line.cells).any(|cell| cell.layout == layout && cell.median_ns.is_some())
         || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
 }
 
-/// What the run found about the main map with tables in the caches, the shortest way.
+/// The main finding about the main map with hot tables, as short as possible.
 pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
     let is_it = |cost: &&Cost| cost.map == view.main_map() && cost.tables == Tables::Hot;
     cover_letter::sentences(&costs.iter().filter(is_it).cloned().collect::<Vec<_>>())
 }
 
-/// What is to be known of the table of winners.
+/// Notes on the table of winners.
 pub fn notes(view: View<'_>) -> Vec<String> {
     let summary = view.main();
     let mut notes = vec![format!(
@@ -111,32 +111,32 @@ pub fn notes(view: View<'_>) -> Vec<String> {
     notes
 }
 
-/// What the loop alone takes, in ns.
+/// Time of the empty loop, in ns per operation.
 pub fn floor(summary: &Summary) -> Option<f64> {
     summary.lookups.iter().filter_map(|line| line.floor_ns).reduce(f64::min)
 }
 
-/// What the sub-section map costs on a map, with the section tables in one state.
+/// The cost of the sub-section map on one map, with the section tables in one state.
 #[derive(Clone, Debug, Default)]
 pub struct CostLine {
-    /// The map.
+    /// Name of the map, e.g. `this-machine`.
     pub map: String,
-    /// Where the section tables are.
+    /// Where the section tables are: in the caches or in memory.
     pub tables: &'static str,
     /// `subsection` over `vmemmap-section` on hot-added and on boot memory, then `subsection-v6` on both.
     pub cells: [String; 4],
 }
 
-/// Heads of the columns of [`CostLine::cells`].
+/// Headings of the columns of [`CostLine::cells`].
 pub const COSTS: [&str; 4] =
     ["hot-added: the map is read", "boot: it is not", "as posted, hot-added", "as posted, boot"];
 
-/// How to read the costs.
+/// Caption of the table of costs.
 pub const COSTS_CAPTION: &str = "pfn_valid in random order: subsection against vmemmap-section, the same layout without the map; as \
                                  posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the interval \
                                  over processes, corrected for all verdicts of its map.";
 
-/// The costs as a table, a line a map and state of the tables.
+/// The costs as a table with a line per map and state of the tables.
 pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
     let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let line = |costs: &[Cost]| {

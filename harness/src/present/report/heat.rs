@@ -10,23 +10,23 @@ use crate::present::table::in_words;
 use crate::units::{percent, signed_time, time};
 use serde_json::json;
 
-/// What a cell says beside its ratio.
+/// How a cell is coloured, according to its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shade {
     /// Faster than the reference.
     Fast,
-    /// Slower.
+    /// Slower than the reference.
     Slow,
-    /// The difference is negligible.
+    /// The difference is within the margin.
     Same,
-    /// The run cannot tell, or nothing is judged.
+    /// Undecided, or not judged.
     Undecided,
-    /// There is no figure.
+    /// There is no time.
     None,
 }
 
 impl Shade {
-    /// As the page's style has it.
+    /// CSS class of the cell in the page.
     pub fn class(self) -> &'static str {
         match self {
             Shade::Fast => "fast",
@@ -38,29 +38,29 @@ impl Shade {
     }
 }
 
-/// An operation on a layout.
+/// The result of one operation on one layout.
 #[derive(Clone, Debug)]
 pub struct HeatCell {
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
     /// Median in nanoseconds.
     pub ns: Option<f64>,
-    /// It over the reference's.
+    /// Time divided by that of the reference; above 1 is slower.
     pub ratio: Option<f64>,
-    /// Corrected interval of the ratio.
+    /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
-    /// Difference to the reference, in ns.
+    /// Time minus that of the reference, in ns per operation.
     pub difference_ns: Option<f64>,
-    /// What may be said of it; `None` where nothing is judged.
+    /// Verdict against the reference; `None` if it is not judged.
     pub verdict: Option<Verdict>,
-    /// The answer of a chained lookup reached the next address as a branch.
+    /// True if the answer of a chained lookup reached the next address as a branch.
     pub is_branch: bool,
-    /// What is to be known of it, or why there is none.
+    /// A remark on the time, or the reason why there is none.
     pub note: String,
 }
 
 impl HeatCell {
-    /// How it compares with the reference.
+    /// The colour of the cell.
     pub fn shade(&self) -> Shade {
         match (self.ns, self.verdict) {
             (None, _) => Shade::None,
@@ -71,12 +71,12 @@ impl HeatCell {
         }
     }
 
-    /// How strong its shade is, 0 to 1: one at 2.8 times and a 2.8th.
+    /// Intensity of the colour, 0 to 1; it is 1 from a ratio of 2.8, or of 1/2.8.
     pub fn strength(&self) -> f64 {
         self.ratio.map_or(0.0, |ratio| (ratio.log2().abs() / 1.5).clamp(0.0, 1.0))
     }
 
-    /// The ratio in words.
+    /// The ratio as text.
     pub fn ratio_in_words(&self) -> String {
         let branch = if self.is_branch { " (b)" } else { "" };
         match (self.ratio, self.ns) {
@@ -86,54 +86,54 @@ impl HeatCell {
         }
     }
 
-    /// The time in words, where it is not in the place of the ratio.
+    /// The time as text, unless it is shown in place of the ratio.
     pub fn time_in_words(&self) -> Option<String> {
         self.ns.filter(|_| self.ratio.is_some()).map(time)
     }
 
-    /// The difference in words, where there is one.
+    /// The difference as text, if there is one.
     pub fn difference_in_words(&self) -> Option<String> {
         self.difference_ns.filter(|_| self.verdict.is_some()).map(signed_time)
     }
 
-    /// The verdict in words.
+    /// The verdict as text.
     pub fn verdict_in_words(&self) -> Option<&'static str> {
         self.verdict.map(Verdict::name)
     }
 
-    /// The interval in words.
+    /// The interval as text.
     pub fn interval_in_words(&self) -> Option<String> {
         self.interval.map(interval_in_words)
     }
 }
 
-/// An operation.
+/// A line of the heat table: one operation on all layouts.
 #[derive(Clone, Debug)]
 pub struct HeatLine {
     /// Name of the operation.
     pub op: String,
-    /// It in words, with what is unusual.
+    /// The operation in words, with everything that differs from the default.
     pub label: String,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory was queried.
     pub memory: Memory,
     /// Order of queries; empty for hotplug.
     pub order: String,
-    /// The map.
+    /// Name of the map, e.g. `this-machine`.
     pub map: String,
-    /// How far apart the same layout can be from itself here, as a share of the time.
+    /// Noise floor as a fraction of the time; `None` without a control.
     pub noise_floor: Option<f64>,
-    /// By layout, in the order of the run.
+    /// Results by layout, in the order of the run.
     pub cells: Vec<HeatCell>,
 }
 
 impl HeatLine {
-    /// The noise floor in words.
+    /// The noise floor as text.
     pub fn floor_in_words(&self) -> Option<String> {
         self.noise_floor.map(|floor| format!("noise floor {}", percent(floor)))
     }
 }
 
-/// Every lookup of every map, then hotplug.
+/// The lines for every lookup on every map, then those for hotplug.
 pub fn lines(view: View<'_>) -> Vec<HeatLine> {
     let layouts = &view.layouts();
     let mut lines = Vec::new();
@@ -151,7 +151,7 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
     let cell = |layout: &String| {
         let of = line.cells.iter().find(|cell| cell.layout == *layout);
         let branch = of.is_some_and(LookupCell::is_branch);
-        // A branch that is predicted is no chain, and no ratio to one.
+        // A predicted branch is not a chain, so a ratio between the two would be meaningless.
         let is_like = of.filter(|_| branch == of_reference);
         let note = match (branch, is_like) {
             (true, _) => Some("validity reached the next address as a branch".to_owned()),
@@ -203,7 +203,7 @@ fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str
     }
 }
 
-/// The table as data.
+/// The heat table as data.
 pub fn data(lines: &[HeatLine]) -> Data {
     let mut data = Data::new(&[&["operation", "memory", "order", "map", "layout"][..], &COMPARED].concat());
     for line in lines {

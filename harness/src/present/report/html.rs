@@ -1,4 +1,4 @@
-//! The page: one file that needs no network.
+//! The report as an HTML page: a single file that needs no network.
 
 use super::data::Data;
 use super::figure::Figure;
@@ -14,7 +14,7 @@ use crate::record::examination::{Examination, List};
 use crate::units::{bytes, time};
 use askama::Template;
 
-/// Bytes of a page: machines beyond it are shown side by side alone.
+/// Maximum size of a page in bytes. Further machines appear only in the comparison of machines.
 pub const MOST_BYTES: usize = 1_900_000;
 
 /// A figure in a page.
@@ -23,11 +23,12 @@ struct Shown<'a> {
     id: String,
     json: String,
     csv: String,
-    /// What of the data is in the page, if not all.
+    /// Says which part of the data is in the page; `None` if all of it is.
     cut: Option<String>,
 }
 
-/// Rows of a figure's data in a page; all of them are beside Markdown.
+/// Maximum number of rows of a figure's data in a page. Files beside a Markdown report contain all
+/// rows.
 const MOST_ROWS: usize = 2000;
 
 impl<'a> Shown<'a> {
@@ -42,19 +43,19 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// As much of the data as a page holds, and in words what that is, if not all.
+/// The data that fit into a page, and if rows were left out, a sentence that says so.
 fn cut(data: &Data) -> (Data, Option<String>) {
     let all = data.len();
     let cut = (all > MOST_ROWS).then(|| format!("the first {MOST_ROWS} of {all} rows; all are beside -o report.md"));
     (data.first(MOST_ROWS), cut)
 }
 
-/// What ids and files of a part end with: nothing for the first.
+/// Suffix of ids and file names of a part; empty for the first.
 pub(super) fn suffix(number: usize) -> String {
     if number == 1 { String::new() } else { format!("-{number}") }
 }
 
-/// A table: a heading and lines of cells.
+/// A table with a heading and rows of cells.
 pub(super) struct Plain {
     pub(super) head: Vec<String>,
     pub(super) lines: Vec<Vec<String>>,
@@ -66,7 +67,7 @@ struct Column {
     css: String,
 }
 
-/// What a run found.
+/// The findings of a run.
 struct Finding<'a> {
     sentences: &'a [String],
     winners: &'a [Winner],
@@ -105,7 +106,7 @@ struct PartPage<'a> {
     verdict: String,
 }
 
-/// A machine among others.
+/// A row of the comparison of machines.
 struct Row<'a> {
     machine: &'a str,
     run: &'a str,
@@ -125,7 +126,7 @@ struct Page<'a> {
     suffix: &'static str,
     machines: Option<Shown<'a>>,
     capacity: Shown<'a>,
-    /// With the winner on each machine.
+    /// Each headline with its winner on each machine.
     headlines: Vec<(&'a str, Vec<String>)>,
     rows: Vec<Row<'a>>,
     parts: Vec<String>,
@@ -136,13 +137,13 @@ struct Page<'a> {
 /// Renders a report.
 ///
 /// # Errors
-/// A template cannot be filled.
+/// Fails if a template cannot be rendered.
 pub fn page(report: &Report) -> Result<String, DrawError> {
     let first = &report.parts[0];
     let (mut parts, mut left_out, mut size) = (Vec::new(), Vec::new(), 0);
     for (at, part) in report.parts.iter().enumerate() {
         let rendered = part_page(report, part, at + 1)?;
-        // The first is always there.
+        // The first part is always included.
         if at > 0 && (size + rendered.len() > MOST_BYTES || !left_out.is_empty()) {
             left_out.push(part.run.machine.as_str());
         } else {
@@ -170,7 +171,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         finding: Finding::of(first),
         troubles: troubles.map(|part| (part.run.name.clone(), part.run.troubles.clone())).collect(),
         unread: &report.unread,
-        // More than a few would push the finding off the screen.
+        // A long list would push the finding off the screen.
         few_troubles: report.unread.len() + report.parts.iter().map(|part| part.run.troubles.len()).sum::<usize>() <= 4,
         suffix: "",
         machines: report.machines.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
@@ -184,7 +185,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
     Ok(page.render()?)
 }
 
-/// Who wins a headline, and with what.
+/// The winning layouts of a headline and their value.
 pub(super) fn winner(headline: &Headline) -> String {
     let ranks = headline.ranks();
     ranks
@@ -192,7 +193,7 @@ pub(super) fn winner(headline: &Headline) -> String {
         .map_or_else(String::new, |best| format!("{}: {}", best.layouts.join(", "), headline.unit.in_words(best.value)))
 }
 
-/// What was run where, in a line.
+/// Describes in one line what was run on which machine.
 fn subtitle(part: &Part) -> String {
     let known = &part.run.known;
     let map = known.map.as_ref().map_or_else(String::new, |map| format!(": {}", map.summary()));
@@ -240,7 +241,7 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
     Ok(page.render()?)
 }
 
-/// What is known of a run, point by point; what is not is left out.
+/// Facts about a run as names and values. Unknown facts are left out.
 pub(super) fn facts(part: &Part) -> Vec<(&'static str, String)> {
     let known = &part.run.known;
     let mut facts = vec![("run", part.run.name.clone()), ("machine", part.run.machine.clone())];

@@ -1,7 +1,8 @@
-//! A run folder as a report reads it: whatever is there, and what is not with the reason.
+//! Reads a run folder for a report: everything that is readable, with a reason for everything that
+//! is missing.
 //!
-//! [`compare`](crate::analysis::compare) refuses a folder that is not whole, since a verdict must not rest on a part. A report shows what there
-//! is, and says in its place what is missing.
+//! [`compare`](crate::analysis::compare) rejects an incomplete folder, because a verdict must not
+//! rest on part of the data. A report shows what there is and states what is missing.
 
 use crate::analysis::headline;
 use crate::map::{MAX_PHYS_BITS, MapRange, PhysicalMap};
@@ -24,114 +25,114 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// A folder of which nothing can be read.
+/// The reasons why nothing in a folder can be read.
 #[derive(Debug, Error)]
 pub enum InputError {
-    /// It is no folder.
+    /// The path is not a readable folder.
     #[error("cannot read {}: {source}; give the folder of a run", path.display())]
     Folder {
-        /// What was given.
+        /// The path that was given.
         path: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// There is neither a manifest nor a row in it.
+    /// The folder contains neither a manifest nor a row.
     #[error("{} is no run folder: it has neither a manifest.json nor a samples.jsonl that can be read", path.display())]
     Nothing {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
 }
 
-/// How the trouble of a run that has no end begins.
+/// Beginning of the message about a run that did not finish.
 pub const STOPPED: &str = "The run was stopped";
 
-/// No time that was measured is longer, in nanoseconds: eleven days.
+/// Upper limit for plausible times in nanoseconds, about eleven days.
 const LONGEST_NS: f64 = 1e15;
 
-/// No count or number of bytes is larger.
+/// Upper limit for plausible counts and sizes in bytes.
 const LARGEST: f64 = u64::MAX as f64;
 
 /// How much of a run is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Everything.
+    /// All rows.
     Whole,
-    /// What is shown of runs beside others: the headlines on the main map.
+    /// Only rows needed for the headlines on the main map, for runs that are shown beside others.
     Headlines,
 }
 
-/// What the manifest says, as far as it does.
+/// The contents of the manifest. Parts that are missing or invalid are `None` or empty.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// What made the run.
+    /// The program that made the run.
     pub tool: Option<Tool>,
-    /// A command that makes it again.
+    /// Command line that repeats the run.
     pub command: Option<String>,
-    /// How much was measured.
+    /// The tier of the run, i.e. how much was measured.
     pub tier: Option<String>,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: Option<u64>,
-    /// Processes that measured.
+    /// Number of processes that measured.
     pub processes: Option<u32>,
-    /// Differences up to this share of the time are negligible.
+    /// Margin of equality as a fraction of the time.
     pub margin: Option<f64>,
-    /// When it began, UTC.
+    /// Start of the run in UTC.
     pub started: Option<String>,
-    /// The machine.
+    /// The machine that the run was made on.
     pub environment: Option<Environment>,
-    /// The doctor before the run.
+    /// Checks of the doctor before the run.
     pub doctor_before: Option<Examination>,
-    /// The doctor after it.
+    /// Checks of the doctor after the run.
     pub doctor_after: Option<Examination>,
-    /// Architecture of the layouts.
+    /// Architecture whose page and section sizes the layouts use.
     pub geometry: Option<String>,
-    /// The main map.
+    /// The main physical memory map.
     pub map: Option<PhysicalMap>,
-    /// The others, in short.
+    /// Summaries of the further maps.
     pub other_maps: Vec<MapNote>,
-    /// What each layout is.
+    /// Descriptions of the layouts.
     pub layouts: Vec<LayoutNote>,
 }
 
 /// The rows of a map.
 #[derive(Clone, Debug)]
 pub struct MapRows {
-    /// Its name.
+    /// Name of the map.
     pub map: String,
-    /// Its rows.
+    /// Rows measured on the map.
     pub rows: Vec<Row>,
 }
 
-/// A run.
+/// A run as read from its folder.
 #[derive(Clone, Debug)]
 pub struct RunInput {
-    /// Name of its folder.
+    /// Name of the run's folder.
     pub name: String,
-    /// Id of the machine.
+    /// Id of the machine that made the run.
     pub machine: String,
-    /// What the manifest says.
+    /// The contents of the manifest.
     pub known: Known,
     /// Rows by map, the main one first.
     pub maps: Vec<MapRows>,
     /// Histograms by tag, in nanoseconds.
     pub histograms: BTreeMap<String, Histogram<u64>>,
-    /// Instruction counts.
+    /// Instruction counts stored with the run.
     pub instructions: Vec<InstructionRow>,
-    /// What is missing or wrong, in sentences.
+    /// Problems with the folder, in sentences.
     pub troubles: Vec<String>,
 }
 
 impl RunInput {
-    /// The main map's name.
+    /// Name of the main map.
     pub fn main_map(&self) -> &str {
         self.maps.first().map_or("", |of| &of.map)
     }
 }
 
-/// A file that may not be there.
+/// Reads a file that may be missing.
 fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
-    // Whoever reads a pipe may wait without end.
+    // Not opened, because reading a pipe could block forever.
     let is_other = fs::metadata(path).is_ok_and(|of| !of.is_file());
     let read = if is_other { Err(io::Error::other("it is no file")) } else { fs::read(path) };
     match read {
@@ -145,7 +146,7 @@ fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
     }
 }
 
-/// The path of a folder without links.
+/// Resolves symbolic links in the path of a folder.
 fn real_folder(folder: &Path) -> Result<PathBuf, InputError> {
     let refused = |source| InputError::Folder { path: folder.to_owned(), source };
     let path = fs::canonicalize(folder).map_err(refused)?;
@@ -155,7 +156,7 @@ fn real_folder(folder: &Path) -> Result<PathBuf, InputError> {
 /// Reads a run folder.
 ///
 /// # Errors
-/// It is no folder, or nothing in it can be read.
+/// Fails if the path is not a folder, or if nothing in it can be read.
 pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
     // `.` and `..` have names too.
     let named = real_folder(folder)?;
@@ -210,7 +211,7 @@ pub fn without_folder(error: &impl std::fmt::Display, folder: &Path) -> String {
     error.to_string().replace(&folder.display().to_string(), &name)
 }
 
-/// Says whether the folder is what a run left.
+/// Checks the files against `SHA256SUMS`, and reports every difference.
 fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &mut Vec<String>) {
     if name.ends_with(PARTIAL) {
         troubles.push(format!("{STOPPED} before its end: what it had measured until then is shown."));
@@ -246,7 +247,7 @@ fn check_sums(folder: &Path, name: &str, samples: &Option<Vec<u8>>, troubles: &m
     }
 }
 
-/// Takes a part of the manifest, or says why not.
+/// Parses one part of the manifest, or reports why it is invalid.
 fn part<T: DeserializeOwned>(manifest: &Value, name: &str, troubles: &mut Vec<String>) -> Option<T> {
     let value = manifest.get(name)?;
     serde_json::from_value(value.clone())
@@ -341,10 +342,10 @@ fn rows(samples: Option<&[u8]>, is_kept: impl Fn(&Row) -> bool, troubles: &mut V
     rows
 }
 
-/// Can the value of a row be? One of a row without a value can.
+/// True if the value of a row is plausible, or if the row has none.
 fn is_possible(row: &Row) -> bool {
     let Some(value) = row.value else { return true };
-    // Means of what is too short for the clock may be zero.
+    // Means of phases below the resolution of the clock may be zero.
     let is_time = row.unit.starts_with("ns") && !row.metric.starts_with("phase_") && row.metric != "floor";
     match is_time {
         true => value > 0.0 && value <= LONGEST_NS,
@@ -364,7 +365,7 @@ fn by_map(rows: Vec<Row>, known: &Known, troubles: &mut Vec<String>) -> Vec<MapR
             None => maps.push(MapRows { map: row.map.clone(), rows: vec![row] }),
         }
     }
-    // A run that was stopped may not have come to its main map.
+    // An interrupted run may not have reached its main map.
     let main = known.map.as_ref().map(|map| map.name.clone());
     if !maps.iter().any(|of| Some(&of.map) == main.as_ref() && !of.rows.is_empty()) {
         maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));

@@ -1,4 +1,4 @@
-//! The report as Markdown, with pictures and data as files beside it.
+//! The report as Markdown, with figures and data in files beside it.
 
 use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
@@ -10,21 +10,21 @@ use crate::analysis::cover_letter::Cost;
 use crate::record::examination::Finding;
 use crate::units::percent;
 
-/// A file of a report: its name, and what is in it.
+/// A file that belongs to a report.
 #[derive(Debug)]
 pub struct ReportFile {
-    /// Name within the folder of pictures.
+    /// Name within the folder of figures.
     pub name: String,
-    /// Contents.
+    /// Contents as text.
     pub contents: String,
 }
 
-/// Text that is no markup in a line of Markdown, also in a cell of a table.
+/// Escapes text, so that it is not interpreted as markup in a line or table cell of Markdown.
 pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
-            // HTML in Markdown is HTML.
+            // Markdown passes HTML through.
             '<' => escaped.push_str("&lt;"),
             '&' => escaped.push_str("&amp;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '!' | '~' => {
@@ -38,14 +38,14 @@ pub fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A table of Markdown; cells are escaped already.
+/// A Markdown table. Cells must be escaped already.
 fn table(head: &[String], lines: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rule = vec!["---".to_owned(); head.len()];
     std::iter::once(line(head)).chain([line(&rule)]).chain(lines.iter().map(|cells| line(cells))).collect()
 }
 
-/// The winners.
+/// The table of winners.
 pub fn winners(winners: &[Winner]) -> String {
     let head = ["operation", "wins", "with", "next", "last"].map(str::to_owned);
     let line = |of: &Winner| {
@@ -55,7 +55,7 @@ pub fn winners(winners: &[Winner]) -> String {
     table(&head, &winners.iter().map(line).collect::<Vec<_>>())
 }
 
-/// The heat table, of lines that `wanted` takes.
+/// The heat table, with the lines that `wanted` accepts.
 pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
     let layouts = &part.view().layouts();
     let labels = ["operation", "on", "order", "map", "noise floor"].map(str::to_owned);
@@ -76,7 +76,7 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
     table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
 }
 
-/// What the sub-section map costs, on maps that `wanted` takes.
+/// The table of the cost of the sub-section map, on maps that `wanted` accepts.
 pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
     let head = ["map", "section tables"].into_iter().chain(COSTS).map(escaped);
     let lines = cost_lines(costs).into_iter().filter(|line| wanted(&line.map));
@@ -87,7 +87,7 @@ pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
     format!("{}\n{}\n", table(&head.collect::<Vec<_>>(), &lines.collect::<Vec<_>>()), escaped(COSTS_CAPTION))
 }
 
-/// A figure: its picture below `folder`, and how to read it.
+/// A figure, whose image is below `folder`, with its caption.
 pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
     let name = file_name(figure.name, number);
     match &figure.drawing {
@@ -105,10 +105,10 @@ fn file_name(figure: &str, number: usize) -> String {
     format!("{figure}{}", suffix(number))
 }
 
-/// The files beside a report.
+/// The figures and data files beside a report.
 ///
 /// # Errors
-/// Data cannot be written down.
+/// Fails if data cannot be converted to CSV.
 pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     let mut files = Vec::new();
     let of_parts = report.parts.iter().enumerate();
@@ -129,7 +129,8 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     Ok(files)
 }
 
-/// The whole report; pictures are in `folder` beside it, `command` made it.
+/// The complete report. Figures are in `folder` beside it; `command` is the command line that made
+/// it.
 pub fn report(report: &Report, folder: &str, command: &str) -> String {
     let mut text = String::from("# What finding a page's record costs\n\n");
     for reason in &report.unread {

@@ -1,8 +1,8 @@
-//! Reports: run folders in, a page, Markdown and pictures out. Nothing is known but what the folders say, so a report can be made on
-//! another machine than the runs.
+//! Reports: reads run folders and writes an HTML page, Markdown and figures. Everything comes from
+//! the folders, so a report can be made on another machine than the runs.
 //!
-//! [`input`] reads folders, [`headline`] and [`finding`] say who wins, [`heat`] compares everything with a reference, [`figures`]
-//! draw; [`html`], [`markdown`] and [`splice`] write.
+//! [`input`] reads folders. [`headline`](crate::analysis::headline) and [`finding`] determine the winners, [`heat`] compares
+//! all cases with a reference, and [`figures`] draws. [`html`], [`markdown`] and [`splice`] write.
 
 pub mod data;
 pub mod figure;
@@ -34,82 +34,82 @@ use std::sync::mpsc;
 use std::thread;
 use thiserror::Error;
 
-/// A report that cannot be made.
+/// The reasons why a report cannot be made.
 #[derive(Debug, Error)]
 pub enum ReportError {
     /// No folder could be read.
     #[error("{0}")]
     NoRun(#[from] InputError),
-    /// The layout that others are to be compared with was not raced.
+    /// The run did not measure the reference layout.
     #[error("{run} has no layout {reference:?}; it has {}", layouts.join(", "))]
     NoReference {
-        /// The run.
+        /// Name of the run.
         run: String,
-        /// What was asked for.
+        /// Id of the requested reference layout.
         reference: String,
-        /// What there is.
+        /// Ids of the layouts that the run measured.
         layouts: Vec<String>,
     },
-    /// None of several runs has the layout that others are to be compared with.
+    /// None of several runs measured the reference layout.
     #[error("none of the runs has a layout {0:?}")]
     NoneHas(String),
-    /// Something cannot be drawn or written down.
+    /// A figure or its data cannot be generated.
     #[error(transparent)]
     Draw(#[from] DrawError),
 }
 
-/// A run in detail: the newest of its machine.
+/// The newest run of a machine, in detail.
 #[derive(Debug)]
 pub struct Part {
-    /// The run; its rows have become figures.
+    /// The run, without its rows, which have been summarised in `maps`.
     pub run: RunInput,
-    /// Its maps in figures, the main one first.
+    /// Name and summary of each map, the main one first.
     pub maps: Vec<(String, Summary)>,
-    /// What the sub-section map costs.
+    /// The cost of the sub-section map, by map, memory and state of the tables.
     pub costs: Vec<Cost>,
-    /// The finding in sentences.
+    /// The main finding in sentences.
     pub sentences: Vec<String>,
-    /// Who wins at what.
+    /// The table of winners.
     pub winners: Vec<finding::Winner>,
-    /// What is to be known of that.
+    /// Notes on the table of winners.
     pub notes: Vec<String>,
-    /// The heat table.
+    /// Lines of the heat table.
     pub heat: Vec<HeatLine>,
-    /// It as data.
+    /// The heat table as data.
     pub heat_data: Data,
-    /// The pictures.
+    /// The figures.
     pub figures: Vec<Figure>,
-    /// All runs of this machine that were given, the oldest first.
+    /// Summaries of all given runs of this machine, the oldest first.
     pub runs: Vec<Short>,
 }
 
-/// A report of one run or many.
+/// A report on one or several runs.
 #[derive(Debug)]
 pub struct Report {
-    /// A part for each machine, in the order of the folders.
+    /// One part per machine, in the order of the folders.
     pub parts: Vec<Part>,
-    /// Machines side by side, if there are several.
+    /// Figure that compares the machines, if there are several.
     pub machines: Option<Figure>,
-    /// Capacity lost by persistent memory: of the rules, not of a run.
+    /// Figure of the capacity that persistent memory loses. It follows from rules, not from a run.
     pub capacity: Figure,
-    /// The layout that ratios are to.
+    /// Id of the layout that ratios are relative to.
     pub reference: String,
-    /// Folders that could not be read, with the reason.
+    /// Messages about folders that could not be read.
     pub unread: Vec<String>,
 }
 
 impl Part {
-    /// The run as figures see it.
+    /// The data of the run from which figures are drawn.
     pub fn view(&self) -> View<'_> {
         View { run: &self.run, maps: &self.maps }
     }
 
-    /// Its newest run in short.
+    /// The summary of the newest run.
     pub fn short(&self) -> &Short {
         &self.runs[self.runs.len() - 1]
     }
 
-    /// Makes figures of a run.
+    /// Summarises a run and draws its figures.
     fn new(mut run: RunInput, reference: Option<&str>) -> Result<Self, ReportError> {
         let maps: Vec<(String, Summary)> = summaries(&run, reference);
         let costs = cover_letter::costs(maps.iter().map(|(map, summary)| (map.as_str(), summary)));
@@ -143,7 +143,7 @@ impl Part {
     }
 }
 
-/// The maps of a run in figures; a run without rows has its main map all the same.
+/// Summarises each map of a run. The main map is included even without rows.
 fn summaries(run: &RunInput, reference: Option<&str>) -> Vec<(String, Summary)> {
     let margin = run.known.margin.unwrap_or(MARGIN);
     let summary = |rows: &[Row]| Summary::judged(rows, reference.unwrap_or(Summary::usual_reference(rows)), margin);
@@ -168,13 +168,13 @@ fn short(run: &RunInput, main: &Summary) -> Short {
     }
 }
 
-/// What a folder is read to.
+/// The result of reading a folder.
 enum Reading {
     Whole(Box<Part>),
     Short(Box<Short>),
 }
 
-/// Where a folder belongs, before it is read.
+/// The machine and start of a run, known before the folder is read completely.
 struct Peeked {
     folder: PathBuf,
     machine: String,
@@ -182,11 +182,12 @@ struct Peeked {
 }
 
 impl Report {
-    /// Reads run folders and makes their figures. Of each machine the newest run is shown in detail; `reference` is the layout that
-    /// ratios are to, by default the usual one. `progress` is told how many folders are done.
+    /// Reads run folders and draws their figures. The newest run of each machine is shown in
+    /// detail. `reference` is the layout that ratios are relative to; `None` selects the default.
+    /// `progress` is called with the number of finished folders.
     ///
     /// # Errors
-    /// No folder can be read, a run has no such reference, or something cannot be drawn.
+    /// Fails if no folder can be read, a run lacks the reference, or a figure cannot be drawn.
     pub fn of(
         folders: &[PathBuf],
         reference: Option<&str>,
@@ -195,7 +196,7 @@ impl Report {
         let (mut peeked, mut unread, mut first_error) = (Vec::new(), Vec::new(), None);
         let mut known = BTreeSet::new();
         for folder in folders {
-            // The same folder twice is one run.
+            // A folder that is given twice counts once.
             if fs::canonicalize(folder).is_ok_and(|path| !known.insert(path)) {
                 continue;
             }
@@ -228,7 +229,8 @@ impl Report {
                     unread.push(input::without_folder(&error, &peeked[at].folder));
                     first_error.get_or_insert(error);
                 }
-                // Of one run it is an answer, of many it concerns one.
+                // With a single run this is the error of the report; with several, it concerns only
+                // one of them.
                 Err(error @ ReportError::NoReference { .. }) if peeked.len() > 1 => unread.push(error.to_string()),
                 Err(error) => return Err(error),
             }
@@ -265,7 +267,8 @@ impl Report {
     }
 }
 
-/// Reads folders, as many at a time as there are processors: what has become figures no longer takes memory.
+/// Reads as many folders in parallel as there are CPUs. Rows are freed as soon as they are
+/// summarised.
 fn read_all(
     peeked: &[Peeked],
     whole: &[usize],
@@ -282,7 +285,7 @@ fn read_all(
             let is_whole = whole.contains(&at);
             let read = read_one(&of.folder, is_whole, reference);
             progress(at + 1);
-            // The receiver outlives the threads.
+            // Sending succeeds, because the receiver outlives the threads.
             if sender.send((at, read)).is_err() {
                 return;
             }

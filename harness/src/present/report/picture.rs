@@ -306,7 +306,7 @@ pub struct Labels<'a> {
 /// A chart with two labelled axes and a grid. Where `x` has no labels, places are labelled by the caller.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn chart<'a>(
     area: &Area<'a>,
     (x, x_labels): (Axis, Option<Labels<'_>>),
@@ -345,7 +345,7 @@ pub fn chart<'a>(
 /// A chart of bars to the right, a place for each name from top to bottom: [`place_of_bar`] says where.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
     let tick = |y: f64| {
         let name = names.len().checked_sub(1 + y as usize).and_then(|nr| names.get(nr));
@@ -364,7 +364,7 @@ pub fn place_of_bar(nr: usize, of: usize) -> f64 {
 /// Draws a bar between two corners of a chart, and marks it.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn bar(
     chart: &mut Chart<'_>,
     marks: &mut Marks,
@@ -399,7 +399,7 @@ pub enum Hang {
 /// Writes text.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, hang: Hang) -> Result<(), DrawError> {
     if text.is_empty() {
         return Ok(());
@@ -457,7 +457,7 @@ pub fn band() -> ShapeStyle {
 /// Writes title and legend, and gives what is left below.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn head<'a>(area: &Area<'a>, title: &str, legend: &[(Key, String)]) -> Result<Area<'a>, DrawError> {
     text(area, title, (10, 14), 20.0, Hang::Right)?;
     let (left, right) = (12, WIDTH as i32 - 10);

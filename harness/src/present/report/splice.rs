@@ -1,4 +1,4 @@
-//! Parts of a report between markers of a document, such as a README.
+//! Fills in parts of a report between markers in a document, such as a README.
 //!
 //! ```text
 //! <!-- pfnbench winners -->
@@ -6,7 +6,7 @@
 //! <!-- pfnbench end -->
 //! ```
 //!
-//! A marker has a line of its own; one in a block of code is text like any other.
+//! A marker is on a line of its own. Markers inside code blocks are ignored.
 //!
 //! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines
 //! of the heat table by name), `figure NAME` or `command`.
@@ -19,45 +19,45 @@ use thiserror::Error;
 const BEGIN: &str = "<!-- pfnbench ";
 const END: &str = "<!-- pfnbench end -->";
 const CLOSE: &str = "-->";
-/// What the marker of an end asks for.
+/// The word in the marker that ends a block.
 const END_WORD: &str = "end";
 
-/// What a marker may ask for, in words.
+/// The blocks that a marker may request, in words.
 pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX, figure NAME, command";
 
-/// A document that cannot be filled.
+/// The reasons why a document cannot be filled in.
 #[derive(Debug, Error)]
 pub enum SpliceError {
-    /// There is nothing to fill.
+    /// The document has no markers.
     #[error(
         "it has no markers; write `{BEGIN}winners {CLOSE}` and `{END}`, a line each, around what is to be replaced"
     )]
     NoMarkers,
-    /// A block has no end.
+    /// A block has no end marker.
     #[error("line {line}: the block has no end; write `{END}` after it")]
     NoEnd {
-        /// Line of its marker, from 1.
+        /// Line of the block's marker, from 1.
         line: usize,
     },
-    /// A marker asks for what there is not.
+    /// A marker requests an unknown block or figure.
     #[error("line {line}: {what:?} is nothing that a report has; markers ask for {BLOCKS}, and figures are {figures}")]
     Unknown {
         /// Line of the marker, from 1.
         line: usize,
-        /// What it asks for.
+        /// The text of the request.
         what: String,
-        /// Names of figures.
+        /// Names of the figures that exist.
         figures: String,
     },
-    /// A regular expression that is none.
+    /// A regular expression is invalid.
     #[error("line {line}: {source}")]
     Regex {
         /// Line of the marker, from 1.
         line: usize,
-        /// The cause.
+        /// The error in the regular expression.
         source: regex::Error,
     },
-    /// A picture is asked for, but no pictures are written.
+    /// A figure is requested, but no figures are written.
     #[error("line {line}: a picture needs a file; write the report as Markdown too, e.g. -o report.md")]
     NoPictures {
         /// Line of the marker, from 1.
@@ -65,18 +65,19 @@ pub enum SpliceError {
     },
 }
 
-/// What a line asks for, if it is a marker.
+/// The request in a line, if the line is a marker.
 fn marker(line: &str) -> Option<&str> {
-    // Four blanks make a block of code.
+    // Four spaces or a tab start a code block.
     let is_code = line.starts_with("    ") || line.starts_with('\t');
     let text = line.trim().strip_prefix(BEGIN)?.strip_suffix(CLOSE)?;
     (!is_code && !text.contains(CLOSE)).then_some(text.trim())
 }
 
-/// Replaces what is between the markers of `document`. Pictures are taken from `folder`, if there are any; `command` made it.
+/// Replaces the text between the markers of `document`. Figures are referenced in `folder`, if
+/// there is one. `command` is the command line that made the report.
 ///
 /// # Errors
-/// [`SpliceError`], with the line.
+/// Returns a [`SpliceError`] that names the line.
 pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
     let line_end = if document.contains("\r\n") { "\r\n" } else { "\n" };
     let (mut filled, mut blocks, mut fence) = (String::new(), 0, None);
@@ -100,7 +101,7 @@ pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &s
             let Some((_, line)) = lines.next() else { return Err(SpliceError::NoEnd { line: number }) };
             match marker(line) {
                 Some(END_WORD) => break line,
-                // The next begins before this one ends.
+                // The next block begins before this one ends.
                 Some(_) => return Err(SpliceError::NoEnd { line: number }),
                 None => {}
             }
@@ -133,13 +134,13 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
             let wanted = regex(wanted)?;
             markdown::heat(part, |line| {
                 let name = |memory: &str| format!("{} {memory} {} {}", line.label, line.order, line.map);
-                // Added memory was `hot` in schema 1.
+                // Schema 1 called added memory `hot`.
                 let old = line.memory == Memory::Added && wanted.is_match(&name("hot"));
                 old || wanted.is_match(&name(line.memory.name()))
             })
         }
         ("figure", name) => {
-            // As it was called in schema 1.
+            // The name of the figure in schema 1.
             let name = if name == "lookups-hot" { "lookups-added" } else { name };
             let figure = part.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
             let folder = folder.ok_or(SpliceError::NoPictures { line })?;

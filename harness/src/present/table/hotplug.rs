@@ -1,4 +1,4 @@
-//! Hotplug and readers beside it: cells of the table, and lines below it.
+//! Hotplug and readers beside a writer: cells of the table, and lines below it.
 
 use super::not_raced;
 use crate::analysis::summary::{HotplugCell, HotplugLine, Percentile, ReadersCell, Summary};
@@ -6,17 +6,18 @@ use crate::case::{Addresses, HotplugGroup, Position};
 use crate::units::{bytes, three_digits, time};
 use comfy_table::{Cell, CellAlignment, Color};
 
-/// Sizes of which the three figures of an addition are told; the others are in the rows.
+/// Sizes in bytes for which the lines below the table show the three times of an addition; the rows
+/// contain the others.
 const TOLD: [u64; 2] = [2 << 20, 128 << 20];
 
-/// Readers keep at least this share of their throughput, or the table says that they do not.
+/// The table notes when readers keep less than this share of their throughput beside a writer.
 const UNDISTURBED: f64 = 0.95;
 
-/// The percentile of readers' batches that is compared, and how much longer than beside a busy thread it may be beside a writer
-/// before the table says so.
+/// The percentile of readers' batches that is compared. The table notes when it is longer beside a
+/// writer than beside a busy thread by more than this factor.
 const TAIL: (&str, f64) = ("p99.9", 1.5);
 
-/// The line of the table for one operation and size: its labels, and a cell by layout.
+/// The row of the table for one operation and size: labels, then a cell per layout.
 pub(super) fn row(line: &HotplugLine, summary: &Summary) -> Vec<Cell> {
     let names = line.cells.iter().map(|cell| cell.percentiles.iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
     let names = names.max_by_key(Vec::len).unwrap_or_default();
@@ -37,7 +38,7 @@ fn of_layout(cell: &HotplugCell) -> Cell {
     Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
 }
 
-/// The size of a group, and how it differs from the default, in words.
+/// Describes a group in words: its size, and how it differs from the default.
 pub fn in_words(group: &HotplugGroup) -> String {
     let mut words = vec![bytes(group.size_bytes as f64)];
     match group.position {
@@ -56,7 +57,8 @@ pub fn in_words(group: &HotplugGroup) -> String {
     words.join(" ")
 }
 
-/// Lines below the table: what its hotplug rows are, then the three figures of an addition and the variants, for the reference.
+/// Lines below the table: an explanation of its hotplug rows, then the three times of an addition
+/// and the variants, for the reference.
 pub(super) fn figures(summary: &Summary) -> Vec<String> {
     let layout = &summary.reference;
     let median = |op: &str, group: HotplugGroup| {
@@ -96,7 +98,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// Lines below the table: readers beside a writer, one for each number of them.
+/// Lines below the table on readers beside a writer, one per number of readers.
 pub(super) fn readers(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for group in summary.readers.chunk_by(|a, b| a.mode == b.mode) {

@@ -1,7 +1,10 @@
-//! Instructions a lookup in either build, counted under callgrind: exact, whatever else the machine does.
+//! Instructions per lookup in either build, counted under callgrind. The count is exact, whatever
+//! else the machine does.
 //!
-//! The worker runs the queries of one lane after the other and calls [`mark`](crate::engine::duel::mark) before each; callgrind writes what it has counted whenever
-//! that function is called. What lies between two marks is one lane: its loop, its lookups, and some instructions around them.
+//! The worker runs the queries of one lane after the other and calls
+//! [`mark`](crate::engine::duel::mark) before each. Callgrind dumps its counts whenever that
+//! function is called. The count between two marks belongs to one lane: its loop, its lookups, and
+//! a few instructions around them.
 
 use crate::engine::duel::{Hello, MARK, Order, PROTOCOL};
 use crate::engine::job::Job;
@@ -15,16 +18,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Layouts of one count: each reserves 1 TiB for its records, and a program has less than 8 TiB under valgrind.
+/// Layouts counted in one run. Each layout reserves 1 TiB of address space for its records, and
+/// valgrind leaves a program less than 8 TiB.
 pub const LAYOUTS_AT_ONCE: usize = 3;
 
-/// Counting takes less than a minute; a worker that takes so long hangs.
+/// Time after which a worker counts as hung; counting takes less than a minute.
 const MOST: Duration = Duration::from_secs(300);
 
-/// Instructions an operation, by case and layout.
+/// Instructions an operation, by case name and layout id.
 pub type Counts = BTreeMap<(String, String), f64>;
 
-/// Why nothing was counted.
+/// Why instructions were not counted.
 #[derive(Debug, Error)]
 pub enum CountError {
     /// The user asked to stop.
@@ -33,7 +37,7 @@ pub enum CountError {
     /// Valgrind is not installed, or cannot be started.
     #[error("valgrind: {0}")]
     Valgrind(io::Error),
-    /// The worker said no, or nothing that can be understood.
+    /// The worker refused, or its output could not be parsed. Holds the message.
     #[error("{0}")]
     Worker(String),
 }
@@ -41,7 +45,7 @@ pub enum CountError {
 /// Counts the instructions of every lane of a job in a build.
 ///
 /// # Errors
-/// [`CountError`]; nothing is left behind.
+/// [`CountError`]; no process or file is left behind.
 pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts, CountError> {
     let folder = tempfile::tempdir().map_err(CountError::Valgrind)?;
     let out = folder.path().join("counts");
@@ -58,7 +62,8 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
     let order = Order { protocol: PROTOCOL, job: job.clone(), processor: None };
     let order = serde_json::to_string(&order).map_err(|error| CountError::Worker(error.to_string()))?;
     let mut input = child.stdin.take().expect("it was asked for");
-    // By a thread, for a program that does not read would block us; one that died says nothing, which tells.
+    // A thread writes, since a program that does not read would block us. A write error means that
+    // the program died, which its exit status shows.
     thread::spawn(move || drop(input.write_all(order.as_bytes())));
     let mut output = child.stdout.take().expect("it was asked for");
     let reading = thread::spawn(move || {
@@ -70,7 +75,7 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
         let ended = child.try_wait().map_err(CountError::Valgrind)?;
         let stopped = interrupt.check();
         if ended.is_some() || stopped.is_err() || begin.elapsed() > MOST {
-            // One that has ended already is no error.
+            // Killing a process that has already ended is no error.
             let _ = child.kill();
             let _ = child.wait();
             stopped?;
@@ -91,7 +96,7 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
     }
     let hello = hello.ok_or_else(|| CountError::Worker("its first line is no hello".to_owned()))?;
     let mut counts = Counts::new();
-    // The first dump is what came before the first lane.
+    // The first dump holds the counts before the first lane.
     for (nr, lane) in (2..).zip(&hello.lanes) {
         let path = out.with_extension(nr.to_string());
         let dump = fs::read_to_string(path).map_err(CountError::Valgrind)?;
@@ -105,7 +110,7 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
     }
 }
 
-/// The instructions of a dump.
+/// The total number of instructions in a callgrind dump.
 fn total(dump: &str) -> Option<u64> {
     let line = dump.lines().find_map(|line| line.strip_prefix("summary:").or(line.strip_prefix("totals:")))?;
     line.split_whitespace().next()?.parse().ok()

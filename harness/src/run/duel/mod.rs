@@ -1,4 +1,5 @@
-//! A duel: two builds of this program measured against each other on one processor, in slices that take turns.
+//! A duel: two builds of this program measured against each other on one processor, in slices that
+//! take turns.
 //!
 //! | part | what it does |
 //! | --- | --- |
@@ -8,9 +9,10 @@
 //! | [`source`] | builds of commits, cached in the checkout |
 //! | [`verdict`] | what the slices say, layout by layout |
 //!
-//! A worker is this program, or an older or newer build of it, with `duel-worker`. It boots the layouts, checks every answer, and
-//! measures a slice when its bell rings; whoever is not on is asleep. Both have the same seed and so the same queries. A pair of
-//! workers is one placement of code and memory; several pairs make an interval.
+//! A worker is this program, or an older or newer build of it, run as `duel-worker`. It boots the
+//! layouts, checks every answer, and measures a slice when its bell rings; the other participants
+//! sleep meanwhile. Both workers have the same seed and therefore the same queries. One pair of
+//! workers samples one placement of code and memory; several pairs give an interval.
 
 pub mod instructions;
 pub mod referee;

@@ -1,4 +1,4 @@
-//! Starts the two workers of a pair, writes their scripts, and watches that they get on.
+//! Starts the two workers of a pair, writes their scripts, and detects workers that hang or die.
 
 use crate::engine::duel::arena::{Arena, Outcome, Side, Step};
 use crate::engine::duel::{Hello, Lane, Order, PROTOCOL};
@@ -16,99 +16,100 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Why a duel cannot go on.
+/// Why a duel was aborted.
 #[derive(Debug, Error)]
 pub enum DuelError {
-    /// The user asked to stop. Not transparent, so that the cause can be found in the chain.
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
-    /// A build cannot be started, or memory cannot be shared.
+    /// A build could not be started, or the shared memory could not be made.
     #[error("{side}: {source}")]
     Io {
-        /// Which build.
+        /// Which build: `old` or `new`.
         side: &'static str,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// A build is no worker of this version.
+    /// A build is not a worker of this protocol version.
     #[error("{side} ({}) does not speak version {PROTOCOL} of the duel protocol: {said}; build it from a commit whose version matches", program.display())]
     Version {
-        /// Which build.
+        /// Which build: `old` or `new`.
         side: &'static str,
-        /// Its program.
+        /// Path of the program.
         program: PathBuf,
-        /// What it said instead.
+        /// What the program printed instead.
         said: String,
     },
-    /// A build refused.
+    /// A build refused to take part.
     #[error("{side} cannot take part: {reason}")]
     Refused {
-        /// Which build.
+        /// Which build: `old` or `new`.
         side: &'static str,
-        /// Why.
+        /// The reason, as a sentence without a full stop.
         reason: String,
     },
     /// A build died.
     #[error("{side} ended with {status} while {doing}{said}")]
     Died {
-        /// Which build.
+        /// Which build: `old` or `new`.
         side: &'static str,
-        /// How.
+        /// Exit status or signal.
         status: ExitStatus,
-        /// What it was doing.
+        /// The step that the build was measuring.
         doing: String,
-        /// What it wrote to its standard error.
+        /// The build's standard error.
         said: String,
     },
     /// A build hung.
     #[error("{side} did not get on for {} s while {doing}; --time-limit sets how long", time_limit.as_secs())]
     Hung {
-        /// Which build.
+        /// Which build: `old` or `new`.
         side: &'static str,
-        /// What it was doing.
+        /// The step that the build was measuring.
         doing: String,
-        /// How long it had.
+        /// The time limit that it exceeded.
         time_limit: Duration,
     },
-    /// Both answer, and differently.
+    /// The two builds gave different answers to the same queries.
     #[error("the builds answer differently: {case} of {layout} adds up to {old:#x} in old and {new:#x} in new")]
     Answers {
-        /// The case.
+        /// Name of the case, e.g. `pfn_valid/boot/random/flat`.
         case: String,
-        /// The layout.
+        /// Id of the layout, e.g. `subsection`.
         layout: String,
         /// Sum of the answers of the old build.
         old: u64,
-        /// Of the new one.
+        /// Sum of the answers of the new build.
         new: u64,
     },
-    /// They were asked for different pages, or for different numbers of them.
+    /// The builds were given different queries, or different numbers of them.
     #[error("the builds look up different pages in {case} of {layout}, so their times cannot be compared")]
     Queries {
-        /// The case.
+        /// Name of the case, e.g. `pfn_valid/boot/random/flat`.
         case: String,
-        /// The layout.
+        /// Id of the layout, e.g. `subsection`.
         layout: String,
     },
-    /// They have different layouts, so they would be asked for different pages.
+    /// The builds have different layouts, so their queries would differ.
     #[error("old has the layouts {}, new has {}", old.join(", "), new.join(", "))]
     Layouts {
         /// Layouts of the old build.
         old: Vec<String>,
-        /// Of the new one.
+        /// Layouts of the new build.
         new: Vec<String>,
     },
-    /// They have nothing in common.
+    /// The builds have no lane in common.
     #[error("the builds share no case: old has the layouts {old}, new has {new}")]
     NothingShared {
         /// Layouts of the old build.
         old: String,
-        /// Layouts of the new one.
+        /// Layouts of the new build.
         new: String,
     },
 }
 
-/// A running worker. It ends with its owner.
+/// A running worker; dropping it kills the process.
 struct Worker {
     side: Side,
     child: Child,
@@ -118,7 +119,7 @@ struct Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // One that has ended already is no error.
+        // Killing a process that has already ended is no error.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -139,7 +140,8 @@ impl Worker {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let mut input = child.stdin.take().expect("it was asked for");
-        // By a thread, for a program that does not read would block us; how one that died ended says more than that it did not.
+        // A thread writes, since a program that does not read would block us. If the program died,
+        // its exit status says more than the write error.
         let order = order.to_owned();
         thread::spawn(move || drop(input.write_all(order.as_bytes())));
         let output = BufReader::new(child.stdout.take().expect("it was asked for"));
@@ -148,7 +150,7 @@ impl Worker {
         thread::spawn(move || output.lines().map_while(Result::ok).take(1).for_each(|line| drop(to.send(line))));
         thread::spawn(move || {
             let mut text = Vec::new();
-            // What cannot be read is no reason to end.
+            // An unreadable standard error is no reason to abort.
             let _ = errors.read_to_end(&mut text);
             drop(to_said.send(String::from_utf8_lossy(&text).trim().to_owned()));
         });
@@ -179,7 +181,7 @@ impl Worker {
                         }
                     };
                     let said = worker.last_words();
-                    // Bad usage: it does not know what it was asked.
+                    // Exit code 2 is a usage error: the build does not know the command.
                     if status.code() == Some(2) && !said.contains("cannot take part") {
                         let said = said.lines().next().unwrap_or("it said nothing").to_owned();
                         return Err(DuelError::Version { side: side.name(), program: program.to_owned(), said });
@@ -203,7 +205,7 @@ impl Worker {
         }
     }
 
-    /// What it wrote to its standard error before it ended.
+    /// The worker's standard error before it ended.
     fn last_words(&self) -> String {
         self.said.recv_timeout(Duration::from_secs(5)).unwrap_or_default()
     }
@@ -214,35 +216,37 @@ impl Worker {
     }
 }
 
-/// The slices of a lane that both builds have: times in ns an operation by round, `None` where a slice was disturbed.
+/// The slices of a lane that both builds have, in ns an operation by round; `None` if a slice was
+/// disturbed.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// The lane of the old build.
     pub old: Lane,
-    /// The same of the new one.
+    /// The same lane of the new build.
     pub new: Lane,
-    /// A round each: of the old build, and of the new one.
+    /// One element for each round: the old build's time, and the new build's.
     pub rounds: Vec<(Option<f64>, Option<f64>)>,
 }
 
-/// What a pair of workers gave.
+/// The results of one pair of workers.
 #[derive(Debug)]
 pub struct PairOutcome {
-    /// By lane.
+    /// The samples of each lane.
     pub samples: Vec<Samples>,
-    /// What the old build is.
+    /// The reply of the old build's worker.
     pub old: Hello,
-    /// What the new one is.
+    /// The reply of the new build's worker.
     pub new: Hello,
-    /// Share of the workers' processor time that went into handing over.
+    /// Share of the workers' processor time that was spent on handing over.
     pub handover_share: Option<f64>,
 }
 
-/// Measures `rounds` rounds with a pair of workers: in each, every lane in random order, in slices old, new, new, old or the other
-/// way round. A worker that does not get on for `time_limit` hangs.
+/// Measures `rounds` rounds with a pair of workers. Each round measures every lane in random order,
+/// in slices old, new, new, old or the reverse. A worker that makes no progress for `time_limit`
+/// counts as hung.
 ///
 /// # Errors
-/// [`DuelError`]; no worker is left behind.
+/// [`DuelError`]; no worker is left running.
 pub fn pair(
     [old, new]: [&Path; 2],
     job: &Job,
@@ -257,7 +261,7 @@ pub fn pair(
     let order =
         serde_json::to_string(&order).map_err(|error| DuelError::Io { side: "referee", source: error.into() })?;
     let mut rng = Pcg64Mcg::seed_from_u64(job.seed);
-    // Who boots first has the better memory, or the worse.
+    // Random boot order: it affects which memory a worker gets.
     let start = |side, program| Worker::start(side, program, &arena, &order, time_limit, interrupt);
     let (mut old, mut new) = match rng.random() {
         true => {
@@ -277,7 +281,7 @@ pub fn pair(
     for round in 0..rounds {
         tell(round);
         lanes.shuffle(&mut rng);
-        // A script has room for so many lanes.
+        // A script has room for this many lanes.
         for lanes in lanes.chunks_mut(crate::engine::duel::arena::MOST_STEPS / 4) {
             let script: Vec<Step> = lanes.iter_mut().flat_map(|lane| lane.steps(&mut rng)).collect();
             arena.begin(&script);
@@ -292,17 +296,17 @@ pub fn pair(
     Ok(PairOutcome { samples, handover_share: arena.handover_share(), old, new })
 }
 
-/// A lane of both, with its numbers.
+/// A lane that both builds have.
 struct SharedLane {
-    /// In the old build, and in the new one.
+    /// Index of the lane in the old build, and in the new one.
     numbers: [u32; 2],
     samples: Samples,
-    /// Who had which slice of the round.
+    /// Which side measured each slice of the round.
     sides: [Side; 4],
 }
 
 impl SharedLane {
-    /// The slices of a round, whoever is first by chance. Both are asked the same.
+    /// The four slices of a round; the first side is random. Both sides run the same queries.
     fn steps(&mut self, rng: &mut Pcg64Mcg) -> [Step; 4] {
         let (a, b) = if rng.random() { (Side::Old, Side::New) } else { (Side::New, Side::Old) };
         self.sides = [a, b, b, a];
@@ -311,7 +315,8 @@ impl SharedLane {
         self.sides.map(|side| Step { side, lane: self.numbers[usize::from(side == Side::New)], first, batches })
     }
 
-    /// Keeps what the slices of a round gave. Two of a build are a sample; if one was disturbed there is none.
+    /// Stores the outcomes of a round. The two slices of a build form a sample; if one was
+    /// disturbed, there is no sample.
     fn keep(&mut self, outcomes: &[Option<Outcome>]) {
         let time = |side: Side| {
             let of_side: Vec<Option<Outcome>> =
@@ -325,7 +330,7 @@ impl SharedLane {
     }
 }
 
-/// The lanes that both have, after a look at whether they answer the same.
+/// The lanes that both builds have, after a check that their queries and answers agree.
 fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> {
     let of_new: BTreeMap<_, (u32, &Lane)> = (0..).zip(&new.lanes).map(|(nr, lane)| (lane.key(), (nr, lane))).collect();
     let mut shared = Vec::new();
@@ -350,7 +355,7 @@ fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> 
     Ok(shared)
 }
 
-/// Waits for the end of a script, and looks after the workers meanwhile.
+/// Waits for the end of a script, and checks that both workers are alive and make progress.
 fn watch(
     arena: &Arena,
     old: &mut Worker,
@@ -372,7 +377,7 @@ fn watch(
         for worker in [&mut *old, &mut *new] {
             let failed = |source| DuelError::Io { side: worker.side.name(), source };
             if let Some(status) = worker.child.try_wait().map_err(failed)? {
-                // The same signal goes to all processes of a terminal.
+                // A terminal sends the signal to all processes of the group.
                 interrupt.check()?;
                 let doing = doing(worker, arena.current());
                 return Err(worker.died(status, doing, &worker.last_words()));
@@ -396,7 +401,7 @@ mod tests {
     use crate::case::Memory;
     use crate::case::Pattern;
 
-    /// A build with one lane; what it answers are addresses.
+    /// The reply of a build with one lane whose answers are addresses.
     fn hello(queries: Option<u64>, nr_batches: u64, answers: Option<u64>) -> Hello {
         let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
         let lane = Lane {

@@ -1,7 +1,8 @@
-//! The two builds of a duel: files, or commits of the checkout that are built for it.
+//! The two builds of a duel: existing programs, or commits of the checkout that are built on
+//! demand.
 //!
-//! A commit is built in a work tree of its own below `target/duel` of the checkout and kept there, so that the next duel with it begins
-//! at once. The caller's work tree is not touched.
+//! A commit is built in its own work tree below `target/duel` of the checkout. The program is kept
+//! there, so that the next duel with it starts at once. The caller's work tree is not touched.
 
 use crate::interrupt::Interrupt;
 use std::io;
@@ -11,45 +12,45 @@ use std::thread;
 use std::time::Duration;
 use thiserror::Error;
 
-/// A build that takes part.
+/// A build that takes part in a duel.
 #[derive(Clone, Debug)]
 pub struct Build {
-    /// Its program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// What the user called it; of a commit with its short hash.
+    /// The name that the user gave; for a commit with its short hash.
     pub name: String,
 }
 
-/// Why there is no build.
+/// Why a build is not available.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// Neither a file nor a commit.
+    /// The name is neither a file nor a commit.
     #[error(
         "{name:?} is neither a program nor a commit of this checkout ({reason}); name a file such as target/release/pfnbench, or a commit such as HEAD~1"
     )]
     Neither {
-        /// What was named.
+        /// The name that was given.
         name: String,
-        /// What git says.
+        /// The error message of git.
         reason: String,
     },
-    /// A folder, or not executable.
+    /// The path is a folder, or not executable.
     #[error("{} cannot be run: it is no executable file", .0.display())]
     NotExecutable(PathBuf),
     /// Git or cargo failed.
     #[error("{what} failed: {said}")]
     Failed {
-        /// The command.
+        /// The command that failed.
         what: String,
-        /// The last line that it wrote.
+        /// The last line of its output.
         said: String,
     },
-    /// A command cannot be started.
+    /// A command could not be started.
     #[error("{what}: {source}")]
     Io {
-        /// The command.
+        /// The command that was started.
         what: String,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// The user asked to stop.
@@ -57,7 +58,7 @@ pub enum SourceError {
     Interrupted(#[from] crate::interrupt::Interrupted),
 }
 
-/// Runs a command to its end; what it wrote to its standard output.
+/// Runs a command to its end and returns its standard output.
 fn run(command: &mut Command, what: &str, interrupt: &Interrupt) -> Result<String, SourceError> {
     let failed = |source| SourceError::Io { what: what.to_owned(), source };
     let mut child =
@@ -66,7 +67,7 @@ fn run(command: &mut Command, what: &str, interrupt: &Interrupt) -> Result<Strin
     let read = |pipe: Option<Box<dyn io::Read + Send>>| {
         thread::spawn(move || {
             let mut text = Vec::new();
-            // What cannot be read is missing from a message.
+            // Unreadable output only shortens an error message.
             let _ = pipe.map(|mut pipe| io::Read::read_to_end(&mut pipe, &mut text));
             String::from_utf8_lossy(&text).into_owned()
         })
@@ -75,7 +76,7 @@ fn run(command: &mut Command, what: &str, interrupt: &Interrupt) -> Result<Strin
     let errors = read(errors.map(|pipe| Box::new(pipe) as _));
     let status = loop {
         if let Err(interrupted) = interrupt.check() {
-            // One that has ended already is no error.
+            // Killing a process that has already ended is no error.
             let _ = child.kill();
             let _ = child.wait();
             return Err(interrupted.into());
@@ -99,10 +100,11 @@ fn git(args: &[&str], interrupt: &Interrupt) -> Result<String, SourceError> {
     run(Command::new("git").args(args), &format!("git {}", args.join(" ")), interrupt)
 }
 
-/// The build that `name` names: a program if there is such a file, else a commit, which is built unless it was before.
+/// The build called `name`: a program if such a file exists, else a commit, which is built unless
+/// it was built before.
 ///
 /// # Errors
-/// [`SourceError`].
+/// [`SourceError`]; the name is unknown, or building failed.
 pub fn build(name: &str, interrupt: &Interrupt, tell: impl FnOnce(&str)) -> Result<Build, SourceError> {
     let path = Path::new(name);
     if path.exists() {
@@ -136,7 +138,7 @@ fn build_commit(commit: &str, folder: &Path, program: &Path, interrupt: &Interru
     std::fs::create_dir_all(folder).map_err(io)?;
     let tree = folder.join("tree");
     let tree_name = tree.display().to_string();
-    // What an earlier build left that was interrupted.
+    // Removes the work tree of an interrupted build.
     let _ = git(&["worktree", "remove", "--force", &tree_name], interrupt);
     let _ = git(&["worktree", "prune"], interrupt);
     git(&["worktree", "add", "--detach", "--force", &tree_name, commit], interrupt)?;
@@ -145,13 +147,13 @@ fn build_commit(commit: &str, folder: &Path, program: &Path, interrupt: &Interru
     cargo.args(["build", "--release", "--locked", "--package", "pfnbench"]).current_dir(&tree);
     let built = run(cargo.env("CARGO_TARGET_DIR", &target), "cargo build --release --locked", interrupt);
     let kept = built.and_then(|_| {
-        // In one step, so that a program that is there is whole.
+        // Renamed in one step, so that an existing program is always complete.
         let whole = folder.join("pfnbench.new");
         std::fs::copy(target.join("release/pfnbench"), &whole)
             .and_then(|_| std::fs::rename(&whole, program))
             .map_err(io)
     });
-    // The program is all that is needed; what cannot be removed takes room and nothing else.
+    // Only the program is needed; a work tree that cannot be removed merely takes space.
     let _ = git(&["worktree", "remove", "--force", &tree_name], interrupt);
     if kept.is_ok() {
         let _ = std::fs::remove_dir_all(&target);

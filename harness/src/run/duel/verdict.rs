@@ -1,4 +1,4 @@
-//! What the slices of a duel say: each layout of the new build against the same layout of the old one.
+//! The verdicts of a duel: each layout of the new build against the same layout of the old one.
 
 use super::referee::Samples;
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
@@ -8,24 +8,26 @@ use crate::engine::duel::Lane;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Time that unchanged instructions may cost more or less an operation because code and data around them lie elsewhere: about a
-/// third of a cycle. Of the shortest lookups (0.2 ns) that was seen to be 3 %.
+/// The change in time, in ns an operation, that placement of code and data alone can cause: about a
+/// third of a cycle. In the shortest lookups (0.2 ns) 3 % were observed.
 const PLACEMENT_NS: f64 = 0.1;
 
-/// The same in parts of the time, of instructions that moved: in walks (110 ns) 7 % were seen.
+/// The same as a share of the time, for instructions that moved. In walks (110 ns) 7 % were
+/// observed.
 const PLACEMENT_PARTS: f64 = 0.1;
 
-/// What became of the machine code of a loop.
+/// How the machine code of a loop differs between the builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Code {
-    /// The same instructions at the same place in a cache line.
+    /// The same instructions at the same offset in a cache line.
     Same,
-    /// The same instructions at another place in a cache line: time may change, though nothing was changed.
+    /// The same instructions at another offset in a cache line; the time may change although the
+    /// code did not.
     Moved,
-    /// Other instructions.
+    /// The instructions differ.
     Changed,
-    /// It cannot be read on this architecture.
+    /// Machine code cannot be read on this architecture.
     Unknown,
 }
 
@@ -39,7 +41,7 @@ impl Code {
         }
     }
 
-    /// In tables.
+    /// The name in tables, e.g. `same`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -50,42 +52,45 @@ impl Code {
     }
 }
 
-/// A layout in a case, new against old.
+/// The comparison of one layout in one case, new build against old.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
-    /// The case without the layout.
+    /// Name of the case without the layout.
     pub case: String,
-    /// The layout.
+    /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// Always `old`.
+    /// The reference of the comparison; always `old`.
     pub reference: &'static str,
     /// Time of the old build, ns an operation; `None` if every slice was disturbed.
     pub old: Option<f64>,
-    /// Time of the new one.
+    /// Time of the new build, ns an operation; `None` if every slice was disturbed.
     pub new: Option<f64>,
-    /// The verdict on the new one.
+    /// The verdict on the new build.
     pub verdict: Verdict,
-    /// New over old: above 1 is slower. Absent where either is within three times the loop alone.
+    /// Time of the new build divided by the old build's: above 1 is slower. Absent if either time
+    /// is within three times the empty loop's.
     pub ratio: Option<f64>,
-    /// New less old, in ns an operation.
+    /// Time of the new build minus the old build's, in ns an operation.
     pub difference_ns: Option<f64>,
-    /// Corrected interval of the ratio.
+    /// Interval of the ratio, corrected for multiple comparisons.
     pub interval: Option<(f64, f64)>,
-    /// How far two boots of the old build are apart, as a share of the time.
+    /// Difference between two boots of the old build, as a share of the time.
     pub noise_floor: Option<f64>,
-    /// What became of its machine code.
+    /// How the machine code differs.
     pub code: Code,
-    /// Instructions an operation in the old build and in the new one, the loop included, where valgrind counted them.
+    /// Instructions an operation in the old build and in the new one, the loop included. Present if
+    /// valgrind counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<(f64, f64)>,
-    /// Pairs of workers behind it: cases with wide intervals are measured in more.
+    /// Pairs of workers that measured the case; cases with wide intervals are measured in more.
     pub pairs: usize,
     /// Samples that were disturbed, in percent.
     pub disturbed_percent: f64,
 }
 
 impl Record {
-    /// Is a difference so small that, the instructions being the same, where they lie explains it?
+    /// True if the instructions are the same and the difference is small enough to come from
+    /// placement.
     fn is_of_placement(&self) -> bool {
         let parts = match self.code {
             Code::Same => 0.0,
@@ -97,14 +102,14 @@ impl Record {
     }
 }
 
-/// Everything that was compared.
+/// The result of a duel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// Was enough measured to judge?
+    /// True if enough was measured to judge.
     pub can_judge: bool,
-    /// Why not.
+    /// Why no judgement is possible; empty if it is.
     pub reasons: Vec<String>,
-    /// Every comparison.
+    /// One comparison for each case and layout.
     pub verdicts: Vec<Record>,
     /// Layouts that only the new build has.
     pub new_layouts: Vec<String>,
@@ -112,33 +117,33 @@ pub struct Outcome {
     pub removed_layouts: Vec<String>,
     /// Layouts whose machine code is the same in every case that was measured.
     pub same_code: Vec<String>,
-    /// Pairs of workers.
+    /// Number of pairs of workers that were measured.
     pub pairs: usize,
 }
 
-/// Times of a boot of a lane in one pair of workers: of the old build and of the new one.
+/// Times of one boot of a lane in one pair of workers: of the old build and of the new one.
 fn of_boot(samples: &Samples) -> Option<(f64, f64)> {
     let rounds = || samples.rounds.iter().filter_map(|(old, new)| old.zip(*new));
     Some((low_quartile(rounds().map(|round| round.0))?, low_quartile(rounds().map(|round| round.1))?))
 }
 
-/// The values of the pairs for a layout in a case.
+/// The values of all pairs for a layout in a case.
 #[derive(Default)]
 struct Values {
     old_ns: Vec<f64>,
     new_ns: Vec<f64>,
-    /// New against old, and one boot of the old build against another.
+    /// Logarithms of the ratio of new to old; and of one boot of the old build to another.
     logs: Vec<f64>,
     differences: Vec<f64>,
     control: Vec<f64>,
-    /// The loop without a lookup.
+    /// Time of the loop without a lookup, in ns an operation.
     loop_ns: Option<f64>,
     samples: usize,
     disturbed: usize,
     code: BTreeSet<Code>,
 }
 
-/// Judges what the pairs of workers gave. Differences up to `margin` are negligible.
+/// Judges the results of the pairs of workers. Relative differences up to `margin` are negligible.
 pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     let mut values: BTreeMap<(String, String), Values> = BTreeMap::new();
     for pair in pairs {
@@ -162,12 +167,13 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
             of.old_ns.extend(mean(&times.iter().map(|time| time.0).collect::<Vec<_>>()));
             of.new_ns.extend(mean(&times.iter().map(|time| time.1).collect::<Vec<_>>()));
             if let [first, second, ..] = times[..] {
-                // Two means of two boots differ as much as two boots, less a square root of two.
+                // A mean of two boots varies less than one boot, by a factor of the square root of
+                // two.
                 of.control.push((first.0 / second.0).ln() / std::f64::consts::SQRT_2);
             }
         }
     }
-    // What two boots of the same differ by is known best from all layouts of a case together.
+    // The noise between two boots is estimated best from all layouts of a case together.
     let mut controls: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
     for ((case, _), of) in &values {
         controls.entry(case).or_default().push(of.control.clone());
@@ -190,7 +196,7 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
             difference_ns: mean(&of.differences),
             interval: None,
             noise_floor: floor,
-            // Of several processes the most that was seen.
+            // Of several processes the largest change.
             code: of.code.last().copied().unwrap_or(Code::Unknown),
             instructions: None,
             pairs: of.logs.len(),
@@ -208,7 +214,8 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     records
 }
 
-/// The cases in which some layout has no interval yet, or half of an uncorrected one is `width` or wider.
+/// The cases in which some layout has no interval yet, or in which half an uncorrected interval is
+/// `width` or wider.
 pub fn wide_cases(pairs: &[Vec<Samples>], width: f64) -> BTreeSet<String> {
     let mut logs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for pair in pairs {
@@ -256,7 +263,8 @@ mod tests {
         }
     }
 
-    /// Pairs in which `a` of the new build takes `ratio` times as long, and `b` as long as before.
+    /// Pairs in which layout `a` of the new build takes `ratio` times the old build's time, and `b`
+    /// the same time.
     fn pairs(nr: usize, ratio: f64) -> Vec<Vec<Samples>> {
         let of = |pair: usize, layout: &str, boot: u32, ratio: f64| {
             let luck = 1.0 + 0.003 * ((pair * 2 + boot as usize) % 3) as f64;

@@ -1,4 +1,4 @@
-//! Additions and removals of [`Subsection`].
+//! Hot-add and hot-remove of [`Subsection`].
 
 use super::{Divided, Subsection, Writer, stretch, whole_section};
 use crate::altmap::Used;
@@ -19,17 +19,18 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-/// The part of a request that lies in one section, and what was reserved for it.
+/// The part of a hot-add that lies in one section, and what was allocated for it.
 struct Chunk<'a, M: SubsectionMap> {
     pfns: PfnRange,
     bits: Range<u32>,
     nr: u64,
     section: &'a MemSection<M>,
-    /// Allocated for this addition; null if the section has one.
+    /// The usage object allocated for this addition; null if the section already has one.
     new_usage: *mut SectionUsage<M>,
 }
 
-/// A section that a removal touches: its part of the range, its word of before, and whether nothing is left in it.
+/// A section that a removal touches: its part of the range, its word before the removal, and
+/// whether it is now empty.
 struct Leaving<'a, M: SubsectionMap> {
     pfns: PfnRange,
     bits: Range<u32>,
@@ -40,11 +41,11 @@ struct Leaving<'a, M: SubsectionMap> {
     empty: bool,
 }
 
-/// What goes with the parts that leave.
+/// The records that a removal releases.
 #[derive(Default)]
 struct Going {
     stretches: Vec<Stretch>,
-    /// Bytes that the foil gives up although pages need them.
+    /// Bytes of records that the foil would release although page frames need them.
     lost_bytes: u64,
 }
 
@@ -109,8 +110,8 @@ impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
 }
 
 impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
-    /// Is every record of a section backed since boot? Then additions to it need no memory, and removals give none back
-    /// until the section is empty.
+    /// True if every record of a section has been backed since boot. Additions to such a section
+    /// need no memory, and removals release none until the section is empty.
     fn has_boot_records(&self, section: &MemSection<G::SubsectionMap>, nr: u64) -> bool {
         section.word() & SECTION_IS_EARLY != 0 && self.backed.contains(nr)
     }
@@ -120,7 +121,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         PfnRange::from_len(start, Divided::<G, R>::PAGES).expect("inside the space").phys(G::PAGE_SHIFT)
     }
 
-    /// The parts of a range, by section, as they are tracked.
+    /// The parts of a range per section: section number, pfns and bits as the map records them.
     fn parts(range: PfnRange) -> impl Iterator<Item = (u64, PfnRange, Range<u32>)> + Clone {
         range.split_at_multiples(G::PAGES_PER_SECTION).map(|part| {
             let pfns = Divided::<G, R>::tracked(part);
@@ -128,7 +129,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         })
     }
 
-    /// The first of `bits` that is (not) active.
+    /// The first of `bits` that is set (`active`) or clear.
     fn find(section: Option<&MemSection<G::SubsectionMap>>, bits: Range<u32>, active: bool) -> Option<u32> {
         // SAFETY: the writer asks, and only the writer frees usages.
         match section.and_then(|section| unsafe { section.usage() }) {
@@ -137,7 +138,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
     }
 
-    /// Adds a range, all or nothing.
+    /// Adds a range; on an error nothing is changed.
     fn add_range(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         let span = range.phys(G::PAGE_SHIFT);
         let mut writer = self.writer()?;
@@ -190,7 +191,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         Ok(())
     }
 
-    /// Descriptor and usage of a chunk.
+    /// Reserves the descriptor and usage object of one section's part.
     fn reserve(&self, nr: u64, pfns: PfnRange, bits: Range<u32>) -> Result<Chunk<'_, G::SubsectionMap>, ReserveError> {
         let section = self.table.section_or_new_root(nr)?;
         let new_usage = self.table.reserve_usage(section, bits.clone(), || self.table.new_heap_usage())?;
@@ -203,7 +204,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         chunk: &Chunk<'_, G::SubsectionMap>,
         how: &AddParams,
     ) -> Result<(), PlaceError> {
-        // Records of sections outside the sample are not there.
+        // Records of sections outside the sample are not backed.
         if !self.backed.contains(chunk.nr) {
             return Ok(self.vmemmap.leave_unbacked(stretch(chunk.pfns))?);
         }
@@ -214,22 +215,24 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         writer.placement.populate(&self.vmemmap, stretch(chunk.pfns), whole_section, how.altmap.as_ref())
     }
 
-    /// Writes records. What an altmap reserves at the base is never initialised, and the pages that hold records are marked
-    /// reserved. Source: `memmap_init_range`, `memmap_init_zone_device`.
+    /// Initialises records. Records of the pages that an altmap reserves at its base stay
+    /// uninitialised, and the pages that hold records are marked reserved. Source:
+    /// `memmap_init_range`, `memmap_init_zone_device`.
     fn init_records(&self, pfns: PfnRange, how: &AddParams, life: Life) {
         let zone = match how.kind {
             MemoryKind::Ram => Zone::Normal,
             MemoryKind::Device => Zone::Device,
         };
         let links = PageLinks::new(how.node, zone);
-        // SAFETY: the caller backed these records; they are atomics, so readers of a boot section may look on.
+        // SAFETY: the caller backed these records. They are atomics, so readers of a boot section
+        // may read them concurrently.
         let page = |pfn| unsafe { self.record(pfn).as_ref() };
         let (reserve_end, records_end) = how.altmap.as_ref().map_or((0, 0), |altmap| altmap.data_borders());
         let [reserve_end, records_end] = [reserve_end, records_end].map(|end| end.clamp(pfns.start(), pfns.end()));
         for pfn in pfns.start()..reserve_end {
             page(pfn).poison();
         }
-        // One loop without a question in it, for it is most of what an addition costs.
+        // A loop without branches, because it is most of the cost of an addition.
         for pfn in reserve_end..pfns.end() {
             page(pfn).init(links, Pfn(pfn), life);
         }
@@ -253,7 +256,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
             }
         }
         if !R::SET.populate_first && self.hide_again(chunks).is_err() {
-            // A reader that never goes: the usages stay, lost rather than freed under it.
+            // A reader can never end: leak the usages rather than free them under it.
             return;
         }
         for chunk in chunks {
@@ -265,7 +268,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
     }
 
-    /// Takes back what the twin that publishes first has published.
+    /// Hides what was published. Only for rules that publish before they populate.
     fn hide_again(&self, chunks: &[Chunk<'_, G::SubsectionMap>]) -> Result<(), GraceError> {
         for chunk in chunks {
             // SAFETY: only the writer frees usages.
@@ -280,7 +283,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         self.grace.synchronize()
     }
 
-    /// The records are there and written.
+    /// Makes a part visible to readers. Its records must be backed and initialised.
     fn publish(&self, chunk: &Chunk<'_, G::SubsectionMap>, how: &AddParams) {
         let in_part = chunk.pfns.nr_pages() < G::PAGES_PER_SECTION;
         let taint = match R::SET.taints_mixed_sections && in_part && how.kind == MemoryKind::Device {
@@ -291,7 +294,8 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         chunk.section.publish(chunk.new_usage, chunk.bits.clone(), taint, self.coded(chunk.nr));
     }
 
-    /// Hides a range: bits, then HAS_MEM_MAP of sections in which none is left. All or nothing.
+    /// Hides a range: clears its bits, then HAS_MEM_MAP of sections that become empty. On an error
+    /// nothing is changed.
     fn unpublish(&self, range: PfnRange) -> Result<Vec<Leaving<'_, G::SubsectionMap>>, HotplugError> {
         let roots = self.table.roots();
         for (nr, _, bits) in Self::parts(range) {
@@ -321,8 +325,8 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         }
     }
 
-    /// The records that go with the parts of a range: their own; a whole section's when a boot section is emptied; none when a
-    /// boot section lives on.
+    /// The records to release. A hot-added section releases those of the removed part. A boot
+    /// section releases all of its records once it is empty, and none before.
     fn records_that_go(&self, leaving: &[Leaving<'_, G::SubsectionMap>]) -> Going {
         let mut going = Going::default();
         for part in leaving.iter().filter(|part| self.backed.contains(part.nr)) {
@@ -337,7 +341,8 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         going
     }
 
-    /// Blanks the descriptor of a section that became empty. Its usage goes if it came from the heap.
+    /// Clears the descriptor of a section that became empty, and frees its usage object if that
+    /// came from the heap.
     fn retire(&self, part: &Leaving<'_, G::SubsectionMap>) {
         if !part.empty {
             return;

@@ -153,7 +153,8 @@ fn t63_each_condition_alone_has_its_errno() {
 #[test]
 fn t63_conditions_are_told_in_the_kernels_order() {
     type Change = fn(&mut InfoBlock);
-    // Each breaks one condition and nothing before it; the last of a field wins, so those of one field are not paired.
+    // Each breaks one condition and nothing before it; the last of a field wins, so those of one
+    // field are not paired.
     let in_order: [(&str, Change); 12] = [
         ("signature", |block| block.signature = *Signature::Dax.bytes()),
         ("parent", |block| block.parent_uuid = UUID),
@@ -171,7 +172,8 @@ fn t63_conditions_are_told_in_the_kernels_order() {
     let adopted = Adopted { uuid: UUID, align: 2 << 20, records: RecordsOn::Medium };
     let tell = |changes: &[Change]| {
         let block = sealed(|block| changes.iter().for_each(|change| change(block)));
-        // What is adopted is of another alignment where the block's is: that condition has a test of its own.
+        // What is adopted is of another alignment where the block's is: that condition has a test
+        // of its own.
         let adopted = Adopted { align: u64::from(block.align.get()), ..adopted };
         let told = block.validate(Signature::Pfn, &PARENT, NAMESPACE, &Host::X86_64, Some(&adopted), &RuleSet::MERGED);
         std::mem::discriminant(&told.unwrap_err())

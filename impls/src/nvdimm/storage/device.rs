@@ -1,7 +1,8 @@
 //! A DAX device as a medium: stores into a mapping.
 //!
-//! Its node takes no read, write or `fsync`, so `msync` is `EINVAL`: what was stored lasts once its cache lines are written back and a
-//! fence has passed. Source: `drivers/dax/device.c` (`dax_fops`), `arch_wb_cache_pmem`.
+//! Its node takes no read, write or `fsync`, so `msync` is `EINVAL`: what was stored lasts once its
+//! cache lines are written back and a fence has passed. Source: `drivers/dax/device.c`
+//! (`dax_fops`), `arch_wb_cache_pmem`.
 
 use super::{Access, STORE_BYTES, Storage, StorageError, lock};
 use crate::backing::{DaxDevice, DaxError};
@@ -9,7 +10,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A device that is mapped while it is open, and locked.
+/// A DAX device, mapped and locked while it is open.
 #[derive(Debug)]
 pub struct DeviceStorage {
     device: DaxDevice,
@@ -22,7 +23,7 @@ impl DeviceStorage {
     /// Opens `/dev/daxX.Y`.
     ///
     /// # Errors
-    /// No such device, one that cannot be mapped, or one that another process has.
+    /// The device does not exist, cannot be mapped, or is locked by another process.
     pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
         let device = DaxDevice::open_as(path, access == Access::Write).map_err(|error| match error {
             DaxError::NotDax { path, found } => StorageError::NoMedium { path, found },
@@ -31,7 +32,7 @@ impl DeviceStorage {
         Self::over(device, path, access)
     }
 
-    /// The same of a device that is open.
+    /// Like [`open`](Self::open), for a device that is open already.
     pub(crate) fn over(device: DaxDevice, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         if access == Access::Write && !can_write_back() {
@@ -48,17 +49,17 @@ impl DeviceStorage {
         Ok(Self { mapping: mapping.map_err(io("map"))?, device, path: path.to_owned(), access })
     }
 
-    /// The device.
+    /// The underlying DAX device.
     pub(crate) fn device(&self) -> &DaxDevice {
         &self.device
     }
 
-    /// Its path.
+    /// Path of the device.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where `len` bytes at an offset are mapped.
+    /// Address of the `len` bytes at an offset; an error if they are out of range.
     fn at(&self, offset: u64, len: usize) -> io::Result<*mut u8> {
         let beyond = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let offset = usize::try_from(offset).map_err(|_| beyond())?;
@@ -77,8 +78,8 @@ impl Storage for DeviceStorage {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let from = self.at(offset, buffer.len())?;
-        // SAFETY: as many bytes are mapped there, and no reference of ours is to them; processes that heed the lock do not write
-        // meanwhile, and bytes that others tear are checksummed.
+        // SAFETY: as many bytes are mapped there, and no reference of ours is to them; processes
+        // that heed the lock do not write meanwhile, and bytes that others tear are checksummed.
         unsafe { from.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
         Ok(())
     }
@@ -101,14 +102,16 @@ impl Storage for DeviceStorage {
     }
 }
 
-/// Copies bytes by stores of eight aligned ones, each of which lands whole or not at all; one by one where they are fewer.
+/// Copies bytes by stores of eight aligned ones, each of which lands whole or not at all; one by
+/// one where they are fewer.
 ///
 /// # Safety
 /// As many bytes are mapped from `to` on, may be written, and overlap with none of the others.
 unsafe fn store(to: *mut u8, bytes: &[u8]) {
     let (first, rest) = bytes.split_at(to.align_offset(STORE_BYTES).min(bytes.len()));
     let (whole, last) = rest.as_chunks::<STORE_BYTES>();
-    // SAFETY: all offsets are below the length, by the caller's word mapped; behind `first` the address is aligned.
+    // SAFETY: all offsets are below the length, by the caller's word mapped; behind `first` the
+    // address is aligned.
     unsafe {
         to.copy_from_nonoverlapping(first.as_ptr(), first.len());
         let to = to.add(first.len());
@@ -119,12 +122,13 @@ unsafe fn store(to: *mut u8, bytes: &[u8]) {
     }
 }
 
-/// Is it known here how a cache line is written back?
+/// Whether cache line write-back is implemented for this architecture.
 fn can_write_back() -> bool {
     cfg!(target_arch = "x86_64")
 }
 
-/// Writes back the cache lines of a stretch, every processor of the architecture can: `clflush`, in the order of the stores.
+/// Writes back the cache lines of a stretch, every processor of the architecture can: `clflush`, in
+/// the order of the stores.
 ///
 /// # Safety
 /// The stretch is mapped.

@@ -1,9 +1,11 @@
 //! A regular file as a medium.
 //!
-//! One that must be whole or not there is made without a name and gets it when it is written (`O_TMPFILE`, `linkat`); where a file system
-//! has no such files, under a name beside its own, and renamed.
+//! One that must be whole or not there is made without a name and gets it when it is written
+//! (`O_TMPFILE`, `linkat`); where a file system has no such files, under a name beside its own, and
+//! renamed.
 //!
-//! It is read and written by system calls, not through a mapping: one that became shorter is an error, not a signal.
+//! It is read and written by system calls, not through a mapping: one that became shorter is an
+//! error, not a signal.
 
 use super::{Access, Storage, StorageError, lock};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, SeekFrom};
@@ -29,13 +31,13 @@ pub struct FileStorage {
 #[derive(Debug)]
 enum Fate {
     Stays,
-    /// It has no name yet, and is gone without one.
+    /// It has no name yet, and vanishes on drop.
     HasNoName,
-    /// It has one for now, which goes.
+    /// It has a temporary name, which is removed on drop.
     HasAnother(TempPath),
-    /// It was made for now, and its name goes.
+    /// It was created temporarily, and is removed on drop.
     IsRemoved,
-    /// It was empty, and is again.
+    /// It was empty before, and is truncated on drop.
     IsEmptied,
 }
 
@@ -63,7 +65,7 @@ impl Drop for FileStorage {
 }
 
 impl FileStorage {
-    /// Opens a file that is there.
+    /// Opens an existing file.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -79,21 +81,21 @@ impl FileStorage {
         Self::of(file, path, access)
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns.
+    /// Creates a new sparse file of `len` bytes, which is durable on return.
     ///
     /// # Errors
-    /// [`StorageError`]; nothing was made then.
+    /// [`StorageError`]; no file was created.
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_for_now(path, len)?;
         storage.stays();
         Ok(storage)
     }
 
-    /// The same, but it goes again unless [`FileStorage::stays`] is called. It has its lock before its name, so that nobody else ever has
-    /// it in between.
+    /// The same, but it goes again unless [`FileStorage::stays`] is called. It has its lock before
+    /// its name, so that nobody else ever has it in between.
     ///
     /// # Errors
-    /// [`StorageError`]; nothing was made then.
+    /// [`StorageError`]; no file was created.
     pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_nameless(path, len)?;
         storage.give_name()?;
@@ -101,19 +103,20 @@ impl FileStorage {
         Ok(storage)
     }
 
-    /// What was made for now stays.
+    /// Keeps a file that was created or lengthened temporarily.
     pub fn stays(&mut self) {
         self.fate = Fate::Stays;
     }
 
-    /// Is this its name?
+    /// Whether `path` names this file.
     fn is_at(&self, path: &Path) -> bool {
         let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let (mine, named) = (self.file.metadata().map(of), std::fs::symlink_metadata(path).map(of));
         mine.ok().zip(named.ok()).is_some_and(|(mine, named)| mine == named)
     }
 
-    /// Makes a file of `len` bytes that gets its name with [`FileStorage::give_name`], and is gone if it does not.
+    /// Creates a file of `len` bytes without a name. It vanishes on drop unless
+    /// [`FileStorage::give_name`] is called.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -130,7 +133,8 @@ impl FileStorage {
         Ok(storage)
     }
 
-    /// Gives a file its name that has none yet, once what is written lasts. A file of that name stays.
+    /// Gives a file its name that has none yet, once what is written lasts. A file of that name
+    /// stays.
     ///
     /// # Errors
     /// There is one of that name, or the system's; it has no name then.
@@ -161,7 +165,8 @@ impl FileStorage {
         }
     }
 
-    /// Gives an empty file its length, which lasts when this returns; it is empty again unless [`FileStorage::stays`] is called.
+    /// Gives an empty file its length, which lasts when this returns; it is empty again unless
+    /// [`FileStorage::stays`] is called.
     ///
     /// # Errors
     /// The system's.
@@ -193,8 +198,9 @@ impl FileStorage {
         is_hole.then_some(Hole { range, blocks })
     }
 
-    /// Gives back the data that lies in a hole since. What was reserved before stays: if some of the data is in such blocks, so does all
-    /// of it. What the file system does not take back stays too: it is room, and no data.
+    /// Gives back the data that lies in a hole since. What was reserved before stays: if some of
+    /// the data is in such blocks, so does all of it. What the file system does not take back stays
+    /// too: it is room, and no data.
     pub(super) fn dig(&self, Hole { range, blocks }: &Hole) {
         let (mut data, mut at) = (Vec::new(), range.start);
         while at < range.end {
@@ -217,12 +223,12 @@ impl FileStorage {
         }
     }
 
-    /// The file.
+    /// The open file.
     pub fn file(&self) -> &Arc<File> {
         &self.file
     }
 
-    /// Its path.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -232,7 +238,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Permissions of files before the process takes its share.
+/// Permissions of new files, before the umask applies.
 const MODE: u32 = 0o666;
 
 /// A file without a name in the folder of `path`.

@@ -1,7 +1,8 @@
-//! Bytes that outlive a process, and what is promised of them when it is interrupted.
+//! Storage that outlives a process, and its crash consistency.
 //!
-//! **Failure model.** A sector of 512 bytes is written whole or not at all; of a device that is mapped, eight aligned bytes. Units that
-//! were written since the last barrier land in any order, each or none. What was written before a barrier is there.
+//! **Failure model.** The atomic unit of a write is a sector of 512 bytes or, on a mapped device,
+//! eight aligned bytes. After a crash, any subset of the units written since the last barrier may
+//! be there. Everything written before a barrier is there.
 
 mod device;
 mod file;
@@ -23,64 +24,65 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// What a file or a disk writes whole or not at all.
+/// Atomic write unit in bytes of a file or a disk.
 pub const SECTOR_BYTES: usize = 512;
 
-/// What a mapped device writes whole or not at all: an aligned store.
+/// Atomic write unit in bytes of a mapped device: one aligned store.
 pub const STORE_BYTES: usize = 8;
 
-/// Bytes that can be read, written and made to last.
+/// Bytes that can be read, written and made durable.
 pub trait Storage: Debug {
-    /// Bytes now.
+    /// Present size in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The operating system reported an error.
     fn len_bytes(&self) -> io::Result<u64>;
-    /// Fills a buffer.
+    /// Fills a buffer with the bytes at `offset`.
     ///
     /// # Errors
-    /// There are fewer bytes (`UnexpectedEof`), or the system's.
+    /// The storage ends too early (`UnexpectedEof`), or the operating system reported an error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes whole sectors.
     ///
     /// # Errors
-    /// Read-only, full, or the system's; some sectors may have been written.
+    /// The storage is read-only or full, or the operating system reported an error. Some sectors
+    /// may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Returns once everything that was written will be there after a loss of power.
+    /// Makes everything written so far durable: it survives a power failure once this returns.
     ///
     /// # Errors
-    /// The system's; nothing is known then of what was written.
+    /// The operating system reported an error. It is then unknown what was written.
     fn barrier(&self) -> io::Result<()>;
 }
 
-/// Why a file does not serve.
+/// Why a file or device cannot be used as storage.
 #[derive(Debug, Error)]
 pub enum StorageError {
-    /// The system's.
+    /// The operating system reported an error.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
-    /// Neither a file nor a DAX device.
+    /// The path is neither a regular file nor a DAX device.
     #[error("{} is {found}, and a medium is a regular file (on tmpfs or a disk) or a DAX device (/dev/daxX.Y)", path.display())]
     NoMedium {
-        /// The path.
+        /// The refused path.
         path: PathBuf,
-        /// What it is.
+        /// What the path is instead.
         found: &'static str,
     },
-    /// Another process has it.
+    /// Another process has the file open.
     #[error("{} is open in another process, and a region has one owner: wait until it has ended (`fuser {}` names it)", path.display(), path.display())]
     Busy {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A device that does not serve.
+    /// The DAX device cannot be used.
     #[error(transparent)]
     Device(#[from] DaxError),
 }
@@ -96,7 +98,7 @@ impl StorageError {
         Self::NoMedium { path: path.to_owned(), found }
     }
 
-    /// The kernel's.
+    /// The error number that the kernel returns for the same failure.
     pub fn errno(&self) -> Errno {
         match self {
             Self::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
@@ -108,16 +110,16 @@ impl StorageError {
     }
 }
 
-/// May it be written?
+/// Read or write access, and the lock that goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Looked at only; shared with others who look.
+    /// Read-only, with a lock that other readers can share.
     Read,
-    /// Changed; shared with nobody.
+    /// Read and write, with an exclusive lock.
     Write,
 }
 
-/// One owner who writes, or many who look.
+/// Locks a file: one writer, or any number of readers.
 fn lock(file: &File, path: &Path, access: Access) -> Result<(), StorageError> {
     let how = match access {
         Access::Read => FlockOperation::NonBlockingLockShared,
@@ -132,14 +134,14 @@ fn lock(file: &File, path: &Path, access: Access) -> Result<(), StorageError> {
 /// A regular file or a DAX device, locked while it is open.
 #[derive(Debug)]
 pub enum Medium {
-    /// Read and written.
+    /// A regular file, accessed by read and write system calls.
     File(FileStorage),
-    /// Mapped.
+    /// A DAX device, accessed through a mapping.
     Device(DeviceStorage),
 }
 
 impl Medium {
-    /// Opens what is there.
+    /// Opens an existing file or device.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -151,30 +153,32 @@ impl Medium {
         })
     }
 
-    /// Makes a sparse file of `len` bytes that is not there yet, and lasts when this returns.
+    /// Creates a new sparse file of `len` bytes, which is durable on return.
     ///
     /// # Errors
-    /// [`StorageError`]; nothing was made then.
+    /// [`StorageError`]; no file was created.
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
         Ok(Self::File(FileStorage::create(path, len)?))
     }
 
-    /// The same, but it goes again unless [`Medium::stays`] is called.
+    /// Like [`create`](Self::create), but the file is removed on drop unless [`Medium::stays`] is
+    /// called.
     ///
     /// # Errors
-    /// [`StorageError`]; nothing was made then.
+    /// [`StorageError`]; no file was created.
     pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
         Ok(Self::File(FileStorage::create_for_now(path, len)?))
     }
 
-    /// What was made or lengthened for now stays.
+    /// Keeps a file that was created or lengthened temporarily.
     pub fn stays(&mut self) {
         if let Self::File(file) = self {
             file.stays();
         }
     }
 
-    /// Makes a file of `len` bytes that gets its name when [`Medium::give_name`] is called, and is gone if that is not.
+    /// Creates a file of `len` bytes without a name. It vanishes on drop unless
+    /// [`Medium::give_name`] is called.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -182,10 +186,10 @@ impl Medium {
         Ok(Self::File(FileStorage::create_nameless(path, len)?))
     }
 
-    /// Gives it its name, if it has none.
+    /// Gives the file its name, if it has none yet.
     ///
     /// # Errors
-    /// There is a file of that name, or the system's.
+    /// A file of that name exists, or the operating system reported an error.
     pub fn give_name(&mut self) -> Result<(), StorageError> {
         match self {
             Self::File(file) => file.give_name(),
@@ -193,7 +197,8 @@ impl Medium {
         }
     }
 
-    /// Gives an empty file its length; it is empty again unless [`Medium::stays`] is called.
+    /// Extends an empty file to `len` bytes. It is truncated again on drop unless [`Medium::stays`]
+    /// is called.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -204,7 +209,7 @@ impl Medium {
         }
     }
 
-    /// For messages.
+    /// Path of the file or device, for messages.
     pub fn path(&self) -> &Path {
         match self {
             Self::File(file) => file.path(),
@@ -212,7 +217,7 @@ impl Medium {
         }
     }
 
-    /// Physical address of its first byte, if it has one and the kernel tells it.
+    /// Physical address of the first byte, if it is a device and the kernel reveals it.
     pub fn physical_start(&self) -> Option<u64> {
         match self {
             Self::File(_) => None,
@@ -220,7 +225,7 @@ impl Medium {
         }
     }
 
-    /// A range of a sparse file as a hole, if it is one.
+    /// The hole at a range of a sparse file; `None` if the range has data.
     pub(crate) fn hole(&self, range: Range<u64>) -> Option<Hole> {
         match self {
             Self::File(file) => file.hole(range),
@@ -228,15 +233,16 @@ impl Medium {
         }
     }
 
-    /// Makes it a hole again.
+    /// Punches the hole again.
     pub(crate) fn dig(&self, hole: &Hole) {
         if let Self::File(file) = self {
             file.dig(hole);
         }
     }
 
-    /// A part of it that holds records: `len` bytes that begin `before` bytes in front of `offset`. What lies in front of the medium
-    /// must never be mapped: it is the reserve of an altmap whose grid begins before its namespace.
+    /// A part of it that holds records: `len` bytes that begin `before` bytes in front of `offset`.
+    /// What lies in front of the medium must never be mapped: it is the reserve of an altmap whose
+    /// grid begins before its namespace.
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> DaxDevice {
         match self {
             Self::File(file) => DaxDevice::over_file(Arc::clone(file.file()), name, offset, before, len),

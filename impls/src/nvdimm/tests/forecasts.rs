@@ -97,7 +97,8 @@ fn neighbours_are_foretold_as_they_are_met() {
             foretold
         })
     }
-    // The first begins in a section with RAM; the second in that in which the first would have ended, and the third in the second's.
+    // The first begins in a section with RAM; the second in that in which the first would have
+    // ended, and the third in the second's.
     assert_eq!(of::<VmemmapSection>(), [Err(Errno::NXIO), Ok(()), Err(Errno::NOMEM)]);
     assert_eq!(of::<Subsection>(), [Ok(()); 3]);
     let beyond = Extent { start: (1 << 46) - 2 * MIB, size: 16 * MIB };

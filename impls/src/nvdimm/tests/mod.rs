@@ -101,7 +101,8 @@ fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, e
     assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout(), drop), None);
 }
 
-/// A good block that somebody else could have written for a namespace: data behind 18 MiB, aligned to pages.
+/// A good block that somebody else could have written for a namespace: data behind 18 MiB, aligned
+/// to pages.
 fn forged(label: &Label) -> Contents {
     Contents {
         signature: Signature::Pfn,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// Ink of the time before, by neighbours, and of the time since.
+/// Colours of the curves: before the series, by neighbours, and since.
 const BEFORE: [(Neighbours, RGBColor); 3] = [
     (Neighbours::Both, RGBColor(0xd5, 0x5e, 0x00)),
     (Neighbours::Front, RGBColor(0xe6, 0x9f, 0x00)),
@@ -18,10 +18,10 @@ const BEFORE: [(Neighbours, RGBColor); 3] = [
 ];
 const SINCE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 
-/// Points by offset, a chart for each size.
+/// Draws the lost capacity by offset in a section, with a chart for each size.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure() -> Result<Figure, DrawError> {
     let lost: Vec<Lost> = BEFORE.into_iter().flat_map(|(neighbours, _)| lost(neighbours)).collect();
     let mut data = Data::new(&[
@@ -63,7 +63,8 @@ pub fn figure() -> Result<Figure, DrawError> {
             let values =
                 || of_size.iter().flat_map(|one| [one.before_bytes, one.merged_bytes]).map(|bytes| bytes as f64 / MIB);
             let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
-            // Of a large namespace records are nearly all, and from zero the rest would be a line.
+            // For large namespaces, records are most of the loss, and the rest would look flat on
+            // an axis from zero.
             let y = if least > most / 2.0 { Axis::between(least, most) } else { Axis::from_zero(most * 1.05) };
             let y_name = format!("MiB lost of {}", Bytes(size));
             let x = Axis::places(128).with_ticks((0..=8).map(|nr| f64::from(nr) * 16.0).collect());

@@ -1,4 +1,4 @@
-//! What a lookup loads, one load after the other, beside the instructions it takes.
+//! The chain of memory loads of each lookup, beside its number of instructions.
 
 use crate::case::{LookupOp, Memory};
 use crate::present::report::data::Data;
@@ -10,19 +10,19 @@ use serde_json::json;
 
 type Loads = fn(&LayoutNote) -> &[LoadNote];
 
-/// Lookups that have a chain of their own.
+/// The lookups whose chains are shown.
 const LOOKUPS: [(LookupOp, Loads); 3] = [
     (LookupOp::PfnValid, |note| &note.load_chain.pfn_valid),
     (LookupOp::PfnToPage, |note| &note.load_chain.pfn_to_page),
     (LookupOp::PageToPfn, |note| &note.load_chain.page_to_pfn),
 ];
 
-/// Pixels of the names to the left, of a row, and of a load.
+/// Width of the names at the left in pixels; the sizes of a row and of a load follow.
 const NAMES: i32 = 140;
 const ROW: i32 = 30;
 const BOX: i32 = 20;
 
-/// The loads of a chain with a number for the cache line of each.
+/// Numbers the cache lines of a chain, with one number per load.
 fn lines(loads: &[LoadNote]) -> Vec<usize> {
     let mut known: Vec<&str> = Vec::new();
     let number = |load: &LoadNote, known: &mut Vec<&str>| known.iter().position(|line| *line == load.line);
@@ -36,10 +36,10 @@ fn lines(loads: &[LoadNote]) -> Vec<usize> {
     numbers
 }
 
-/// Boxes for loads, and instruction counts to the right of them.
+/// Draws boxes for loads, with instruction counts to the right.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let notes = &view.run.known.layouts;
     let counts = &view.run.instructions;

@@ -12,17 +12,17 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
 
-/// Where the bars begin: no lookup takes less, the loop around it does not.
+/// Lower end of the axis in ns. No lookup takes less, because the loop around it takes longer.
 const FLOOR_NS: f64 = 0.1;
 
-/// Bars of every lookup on one kind of memory.
+/// Draws bars for every lookup on one kind of memory.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
     let summary = view.main();
     let is_shown = |line: &&LookupLine| {
-        // A walk is over a whole section, not over a page.
+        // The time of a walk is per section, not per page.
         let is_lookup = line.group.pattern == Pattern::Random && line.group.op != LookupOp::NextValidPfn;
         line.memory == memory && line.group.is_plain() && is_lookup
     };

@@ -1,4 +1,4 @@
-//! Machines side by side, never averaged.
+//! Compares machines side by side, without averaging them.
 
 use super::trend::{Short, data};
 use crate::analysis::statistics::Ratio;
@@ -10,15 +10,15 @@ use plotters::prelude::*;
 /// The headline that is drawn.
 const SHOWN: &str = "pfn_valid, hot-added memory";
 
-/// The most machines in a picture; all of them are in the data.
+/// Maximum number of machines in the drawing; the data contain all of them.
 const MOST: usize = 12;
 
-/// Ratios of layouts to the reference on each machine, the newest run of each.
+/// Draws the ratios of layouts to the reference on each machine, from its newest run.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError> {
-    // A ratio to another layout is no ratio to this one.
+    // Ratios to another reference are not comparable.
     let is_shown = |run: &Short| run.headline(SHOWN).is_some() && run.reference == reference;
     let shown: Vec<(usize, &Short)> = machines
         .iter()

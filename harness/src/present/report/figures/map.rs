@@ -106,7 +106,7 @@ fn cells(map: &PhysicalMap, edges: &[Edge]) -> (u64, Vec<Content>) {
 /// A grid of sections, and those that are in part by sub-section.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let mut data = Data::new(&["start_byte", "end_byte", "bytes", "kind", "node", "first_section", "last_section"]);
     let map = view.run.known.map.as_ref().filter(|map| map.ranges.iter().all(|range| range.start < range.end));

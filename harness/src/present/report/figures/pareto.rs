@@ -50,7 +50,7 @@ fn front(points: &[Point]) -> Vec<(f64, f64)> {
 /// A panel for boot memory and one for hot-added.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
     let mut data = Data::new(&["memory", "layout", "overhead_bytes", "time_ns", "on_front"]);

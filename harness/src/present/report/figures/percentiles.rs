@@ -32,7 +32,7 @@ fn percentile(slower: f64) -> String {
 /// Curves of an operation, one a layout: a sub-section to the left, a section to the right.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
     let mut data = Data::new(&["op", "size_bytes", "layout", "percentile", "latency_ns", "samples"]);
     let mut panels: Vec<(u64, Vec<Curve>)> = Vec::new();

@@ -26,7 +26,7 @@ fn look(phase: &str) -> RGBColor {
 /// Bars of the medians of phases, stacked, by size and layout.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
     let mut data = Data::new(&["operation", "size_bytes", "layout", "phase", "median_ns", "samples"]);

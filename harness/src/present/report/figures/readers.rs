@@ -19,7 +19,7 @@ const COMPANIES: [(&str, Throughput); 3] = [
 /// Bars of throughput by layout and company, for each number of readers.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let summary = view.main();
     let mut data =

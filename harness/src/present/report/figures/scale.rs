@@ -127,7 +127,7 @@ fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
 /// A panel for each lookup on boot and on hot-added memory.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let mut data =
         Data::new(&["op", "memory", "map", "ram_bytes", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);

@@ -89,7 +89,7 @@ const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory
 /// Curves over the runs of a machine, the oldest to the left.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// Fails if the figure cannot be drawn.
 pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
     let older = runs.len().saturating_sub(MOST);
     let runs = &runs[older..];
