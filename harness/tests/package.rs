@@ -24,7 +24,7 @@ fn verbs() -> Vec<String> {
 fn commands_of(args: &[&str]) -> Vec<String> {
     let help = printed(args);
     let (_, commands) = help.split_once("Commands:\n").unwrap();
-    let listed = Regex::new(r"^  ([a-z]+)\b").unwrap();
+    let listed = Regex::new(r"^  ([a-z-]+)(?: |$)").unwrap();
     let lines = commands.lines().take_while(|line| !line.is_empty());
     let verbs: Vec<String> = lines.filter_map(|line| Some(listed.captures(line)?[1].to_owned())).collect();
     verbs.into_iter().filter(|verb| verb != "help").collect()
@@ -57,7 +57,8 @@ fn there_is_a_man_page_of_every_verb() {
     let whole = fs::read_to_string(dir.path().join("man1/pfnbench.1")).unwrap();
     assert_eq!(whole, printed(&["man"]));
     for verb in verbs() {
-        assert!(whole.contains(&format!("pfnbench\\-{verb}(1)")), "{verb} is missing in: {whole}");
+        let escaped = verb.replace('-', "\\-");
+        assert!(whole.contains(&format!("pfnbench\\-{escaped}(1)")), "{verb} is missing in: {whole}");
     }
     for name in names {
         let page = fs::read_to_string(dir.path().join("man1").join(&name)).unwrap();
