@@ -69,7 +69,7 @@ globalThis.check = (() => {
     const row = (tr) => ({
         label: [...tr.cells].filter((cell) => !cell.dataset.layout).map(words).join(" "),
         op: tr.dataset.op,
-        sections: tr.dataset.sections,
+        memory: tr.dataset.memory,
         shown: shown(tr),
         hidden: tr.hidden,
     });
