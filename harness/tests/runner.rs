@@ -4,6 +4,7 @@ mod common;
 
 use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
 use pfnbench::record::instructions::{self, InstructionRow, Toolchain};
+use pfnbench::record::row::SCHEMA;
 use pfnbench::record::run_folder;
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -260,7 +261,7 @@ fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
         let partial = fs::read_dir(partial).unwrap().map(|run| run.unwrap().path()).next().unwrap();
         assert!(partial.to_string_lossy().ends_with(".partial"));
         let kept = rows(&partial);
-        assert!(!kept.is_empty() && kept.iter().all(|row| row["v"] == 1), "whole rows only");
+        assert!(!kept.is_empty() && kept.iter().all(|row| row["v"] == SCHEMA), "whole rows only");
         // With room again, it goes on.
         assert!(Process::new("mount").args(["-o", "remount,size=64m"]).arg(&mount).status().unwrap().success());
         let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
