@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
             .configure_from_args()
     });
     for memory in Memory::ALL {
-        if memory == Memory::Added && !field.add_hot_window(&Interrupt::default())? {
+        if memory == Memory::Added && !field.hot_add(&Interrupt::default())? {
             eprintln!("skipped: the physical space has no room for hot-added memory above the map");
             continue;
         }
@@ -61,7 +61,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    field.remove_hot_window(&Interrupt::default())?;
+    field.hot_remove(&Interrupt::default())?;
     match criterion {
         Some(criterion) => criterion.final_summary(),
         None => println!("{} lookup cases verified", cases.len()),

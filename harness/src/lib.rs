@@ -59,8 +59,8 @@ macro_rules! layouts {
 /// }
 /// ```
 ///
-/// Call it first in `main`, once: the processes of a run are this program again. An id that is not lower case, digits
-/// and hyphens, or that another layout has, is told and ends the program with exit code 1.
+/// Call it first in `main`, once: the processes of a run are this program again. An id that another layout
+/// has, or that is not lower case, digits and hyphens, ends the program with an error and exit code 1.
 pub fn main_with(layouts: Layouts) -> ExitCode {
     let outside = layouts.layouts();
     if let Err(wrong) = wrong_id(&outside) {

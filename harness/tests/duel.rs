@@ -66,65 +66,45 @@ fn tables_are_for_terminals_and_for_mails() {
     assert!(markdown.contains("| pfn_valid/added/random/subsection |"), "{markdown}");
 }
 
-fn has_valgrind() -> bool {
-    let has = std::process::Command::new("valgrind").arg("--version").output().is_ok();
-    if !has {
-        common::skipped("valgrind is not installed");
-    }
-    has
-}
-
+/// All layouts together reserve more address space than a program has under valgrind, so they are counted in groups.
 #[test]
-fn instructions_are_counted_where_valgrind_is() {
-    if !has_valgrind() {
+fn instructions_of_all_layouts_are_counted_where_valgrind_is() {
+    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
+        common::skipped("valgrind is not installed");
         return;
     }
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
+    let filter = "^pfn_valid/(boot|added)/random/[a-z0-9-]+$";
     let mut command = pfnbench();
-    command.current_dir(&dir).args(["duel", this(), this(), "--map", &map, "--pairs", "1", "--json"]);
-    command.args([
-        "--layout",
-        "subsection",
-        "--layout",
-        "vmemmap-section",
+    command.current_dir(&dir).args([
+        "duel",
+        this(),
+        this(),
+        "--map",
+        &map,
+        "--pairs",
+        "1",
+        "--json",
         "--filter",
-        "^pfn_valid/(boot|added)/random/",
+        filter,
     ]);
     let output = command.assert().code(2).get_output().stdout.clone();
     let result: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(result["instructions_not_counted"], Value::Null, "{result}");
-    let count = |case: &str, layout: &str| {
-        let of = |of: &&Value| of["case"] == case && of["layout"] == layout;
-        let counts = &result["verdicts"].as_array().unwrap().iter().find(of).unwrap()["instructions"];
-        assert!(
-            counts[0].as_f64().unwrap() > 3.0 && counts[0] == counts[1],
-            "the same build counts the same: {counts}"
-        );
-        counts[0].as_f64().unwrap()
-    };
-    // What the series costs, in instructions.
-    let (with, without) =
-        (count("pfn_valid/added/random", "subsection"), count("pfn_valid/added/random", "vmemmap-section"));
-    assert!(with > without + 5.0, "{with} {without}");
-}
-
-/// Together they reserve more address space than a program has under valgrind.
-#[test]
-fn instructions_of_all_layouts_are_counted() {
-    if !has_valgrind() {
-        return;
-    }
-    let dir = folder();
-    let map = file(&dir, "small.txt", SMALL_MAP);
-    let mut command = pfnbench();
-    command.current_dir(&dir).args(["duel", this(), this(), "--map", &map, "--pairs", "1", "--json"]);
-    command.args(["--filter", "^pfn_valid/boot/random/[a-z0-9-]+$"]);
-    let output = command.assert().code(2).get_output().stdout.clone();
-    let result: Value = serde_json::from_slice(&output).unwrap();
-    assert_eq!(result["instructions_not_counted"], Value::Null, "{result}");
     let verdicts = result["verdicts"].as_array().unwrap();
-    assert!(verdicts.len() >= 7 && verdicts.iter().all(|of| of["instructions"][0].is_number()), "{result}");
+    assert!(verdicts.len() >= 13, "seven layouts on boot memory, six on added: {result}");
+    for of in verdicts {
+        let counts = &of["instructions"];
+        assert!(counts[0].is_number() && counts[0] == counts[1], "the same build counts the same: {of}");
+    }
+    // What the series costs, in instructions.
+    let count = |layout: &str| {
+        let of = |of: &&Value| of["case"] == "pfn_valid/added/random" && of["layout"] == layout;
+        verdicts.iter().find(of).unwrap()["instructions"][0].as_f64().unwrap()
+    };
+    let (with, without) = (count("subsection"), count("vmemmap-section"));
+    assert!(without > 3.0 && with > without + 5.0, "{with} {without}");
 }
 
 #[test]

@@ -327,6 +327,15 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_schema_1_hold_for_the_cases_of_today() {
+        let old = parse("# kept\n[\"1.0.0-t\"]\n\"pfn_valid/hot/subsection\" = 31\n").unwrap();
+        let judged = old.judge(&rows("1.0.0", 32.0)).unwrap();
+        let exceeded: Vec<&str> = judged.exceeded.iter().map(|judged| judged.name.as_str()).collect();
+        assert_eq!(exceeded, ["pfn_valid/added/subsection"]);
+        assert!(old.text.starts_with("# kept\n[") && old.text.contains("\"pfn_valid/added/subsection\" = 31"));
+    }
+
+    #[test]
     fn one_instruction_in_a_thousand_lookups_is_seen() {
         let file = written("", &rows("1.0.0", 13.0));
         let judged = file.judge(&rows("1.0.0", 13.0 + 1.0 / 1024.0)).unwrap();

@@ -39,10 +39,11 @@ pub(super) struct NewLayoutArgs {
     json: Json,
 }
 
+/// What Cargo refuses as the name of a package, or warns of: keywords of Rust and crates of its library.
+const TAKEN: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try type typeof unsafe unsized use virtual where while yield alloc core proc-macro std test";
+
 /// Why a name cannot be that of a layout and of a crate; `None` if it can.
 fn wrong_name(name: &str) -> Option<String> {
-    const KEYWORDS: [&str; 12] =
-        ["crate", "self", "super", "fn", "mod", "type", "use", "loop", "struct", "trait", "test", "std"];
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     if !begins || !name.bytes().all(is_plain) || name.ends_with('-') || name.contains("--") || name.len() > 40 {
@@ -52,7 +53,7 @@ fn wrong_name(name: &str) -> Option<String> {
         ));
     }
     let taken = layouts::<X86_64>().iter().any(|layout| layout.id == name)
-        || KEYWORDS.contains(&name)
+        || TAKEN.split(' ').any(|taken| taken == name)
         || ["control", "pfnbench", "memmap-layouts"].contains(&name);
     taken.then(|| format!("the name {name:?} is taken by a layout, a crate or Rust itself; try my-{name}"))
 }
@@ -110,7 +111,7 @@ impl NewLayoutArgs {
             print_json(&json!({ "name": self.name, "folder": folder, "files": files }))?;
         } else {
             print(format!(
-                "{}\nNext: cd {} && cargo test && cargo run --release -- verify\n",
+                "{}\nNext: cd {} && cargo test && cargo run --release -- verify",
                 folder.display(),
                 folder.display()
             ))?;
@@ -146,6 +147,8 @@ mod tests {
             ("subsection", "taken"),
             ("control", "taken"),
             ("loop", "taken"),
+            ("while", "taken"),
+            ("core", "taken"),
         ] {
             assert!(wrong_name(name).is_some_and(|wrong| wrong.contains(says)), "{name}");
         }

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::present::report::{Report, html};
 use crate::present::table;
 use crate::record::row::Row;
-use crate::run::{Facts, Observer, Run, RunResult, as_process};
+use crate::run::{Facts, Run, RunResult, as_process};
 use crate::size::parse_size;
 use crate::workload::tier::Tier;
 use anyhow::Context;
@@ -138,17 +138,6 @@ impl Drop for Bar {
     }
 }
 
-impl Observer for Bar {}
-
-/// Before there is a bar.
-struct Beginning;
-
-impl Progress for Beginning {
-    fn stage(&mut self, _: &str, _: Duration) {}
-}
-
-impl Observer for Beginning {}
-
 /// Tells what a user should know before anything runs.
 pub(super) fn warn(text: &str) {
     eprintln!("pfnbench: warning: {text}");
@@ -163,7 +152,7 @@ impl RunArgs {
         let interrupt = Interrupt::listen()?;
         let mut run = match &self.resume {
             Some(partial) => Run::resume(partial)?,
-            None => Run::begin(&self.facts(), &mut Beginning)?,
+            None => Run::begin(&self.facts(), &mut warn)?,
         };
         self.wait(&interrupt)?;
         if std::io::stderr().is_terminal() {

@@ -49,8 +49,8 @@ fn on_device(
     }
     let mut field =
         Field::<X86_64>::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, interrupt)?;
-    if field.add_hot_window(interrupt)? {
-        field.remove_hot_window(interrupt)?;
+    if field.hot_add(interrupt)? {
+        field.hot_remove(interrupt)?;
     }
     eprintln!("pfnbench: records on {name} agree with the oracle");
     Ok(())
@@ -74,7 +74,7 @@ impl VerifyArgs {
         }
         let mut checks = Vec::new();
         for map in &maps {
-            checks.extend(on_map(map, &backing, &interrupt)?);
+            checks.extend(on_map(map, &[], &backing, &interrupt)?);
         }
         if let Some(device) = device {
             on_device(&maps[0], &backing, device, &interrupt)?;

@@ -16,7 +16,7 @@ use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     Arm64Pages4K, BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug,
     HotplugError, Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams,
-    SectionFlags, X86_64,
+    SectionFlags, X86_64, X86_64La57,
 };
 use std::any::{Any, TypeId};
 use std::sync::{Arc, OnceLock};
@@ -290,6 +290,7 @@ fn entries_of<F: Family, G: Geometry>() -> Vec<Entry<G>> {
 pub struct Layouts {
     x86_64: fn() -> Vec<Entry<X86_64>>,
     arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
+    la57: fn() -> Vec<Entry<X86_64La57>>,
     conformance: fn() -> Vec<Run>,
 }
 
@@ -299,6 +300,7 @@ impl Layouts {
         Self {
             x86_64: entries_of::<F, X86_64>,
             arm64: entries_of::<F, Arm64Pages4K>,
+            la57: entries_of::<F, X86_64La57>,
             conformance: conformance::run_family::<F>,
         }
     }
@@ -308,11 +310,12 @@ impl Layouts {
         (self.x86_64)().iter().map(Entry::layout).collect()
     }
 
-    /// The entries for an architecture; empty for one that no map is raced on.
+    /// The entries for an architecture that maps are verified or raced on; empty for any other.
     fn entries<G: Geometry>(&self) -> Vec<Entry<G>> {
         let entries: Box<dyn Any> = match TypeId::of::<G>() {
             id if id == TypeId::of::<X86_64>() => Box::new((self.x86_64)()),
             id if id == TypeId::of::<Arm64Pages4K>() => Box::new((self.arm64)()),
+            id if id == TypeId::of::<X86_64La57>() => Box::new((self.la57)()),
             _ => return Vec::new(),
         };
         entries.downcast::<Vec<Entry<G>>>().map_or_else(|_| Vec::new(), |entries| *entries)

@@ -270,7 +270,7 @@ impl<G: Geometry> Field<G> {
     ///
     /// # Errors
     /// A layout refuses the addition, or answers wrongly afterwards.
-    pub fn add_hot_window(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
+    pub fn hot_add(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
         if self.plan.added.is_empty() {
             return Ok(false);
         }
@@ -296,7 +296,7 @@ impl<G: Geometry> Field<G> {
     ///
     /// # Errors
     /// A layout refuses the removal, or answers wrongly afterwards.
-    pub fn remove_hot_window(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
+    pub fn hot_remove(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
         for (instance, _) in self.instances() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
             let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
@@ -340,8 +340,8 @@ impl<G: Geometry> Field<G> {
     }
 
     /// The queries of a group, the same for every layout; empty if the map has no such page frames.
-    pub fn queries(&self, group: &LookupGroup, sections: Memory) -> Queries {
-        let is_added = sections == Memory::Added;
+    pub fn queries(&self, group: &LookupGroup, memory: Memory) -> Queries {
+        let is_added = memory == Memory::Added;
         if group.op == LookupOp::NextValidPfn {
             return self.walk(is_added);
         }
@@ -441,8 +441,8 @@ impl<G: Geometry> Field<G> {
         if !reads {
             let holes: Vec<(u64, u64)> = holes.collect();
             let each = NR / 2 / holes.len().max(1) + 1;
-            let hot = self.plan.added_sections::<G>();
-            let is_absent = |nr: &u64| hot.binary_search(nr).is_err();
+            let added = self.plan.added_sections::<G>();
+            let is_absent = |nr: &u64| added.binary_search(nr).is_err();
             let holes = holes.iter().flat_map(|&(start, end)| (start..end).filter(is_absent).take(each));
             absent.extend(holes.take(NR / 2));
         }

@@ -11,7 +11,6 @@ use memmap_layouts::{
     X86_64La57,
 };
 use serde::Serialize;
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use thiserror::Error;
@@ -208,7 +207,7 @@ impl CaseCheck {
     }
 }
 
-/// Verifies every layout on a map. The layout boots, each later range of the map is hot-added, and
+/// Verifies layouts on a map: those of `layouts` by id, all if it is empty. Each layout boots, each later range of the map is hot-added, and
 /// then all are removed; the oracle is consulted after each step. Only one layout exists at a time.
 ///
 /// The architecture is the first whose physical address space holds the map: x86-64 (46 bits),
@@ -216,11 +215,16 @@ impl CaseCheck {
 ///
 /// # Errors
 /// [`VerifyError`]; wrong answers are results, not errors.
-pub fn on_map(map: &PhysicalMap, backing: &RamBacking, interrupt: &Interrupt) -> Result<Vec<MapCheck>, VerifyError> {
+pub fn on_map(
+    map: &PhysicalMap,
+    layouts: &[String],
+    backing: &RamBacking,
+    interrupt: &Interrupt,
+) -> Result<Vec<MapCheck>, VerifyError> {
     match width(map) {
-        ..=46 => on_map_as::<X86_64>(map, backing, interrupt),
-        47..=48 => on_map_as::<Arm64Pages4K>(map, backing, interrupt),
-        _ => on_map_as::<X86_64La57>(map, backing, interrupt),
+        ..=46 => on_map_as::<X86_64>(map, layouts, backing, interrupt),
+        47..=48 => on_map_as::<Arm64Pages4K>(map, layouts, backing, interrupt),
+        _ => on_map_as::<X86_64La57>(map, layouts, backing, interrupt),
     }
 }
 
@@ -239,12 +243,6 @@ pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
     ))
 }
 
-/// What a panic said.
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}
-
 /// Bits of the highest address of a map.
 pub fn width(map: &PhysicalMap) -> u32 {
     map.end().saturating_sub(1).checked_ilog2().map_or(1, |bit| bit + 1)
@@ -252,18 +250,22 @@ pub fn width(map: &PhysicalMap) -> u32 {
 
 fn on_map_as<G: Geometry>(
     map: &PhysicalMap,
+    layouts: &[String],
     backing: &RamBacking,
     interrupt: &Interrupt,
 ) -> Result<Vec<MapCheck>, VerifyError> {
     let mut checks = Vec::new();
-    for entry in entries::<G>() {
+    let is_asked_for = |entry: &Entry<G>| layouts.is_empty() || layouts.iter().any(|id| id == entry.id);
+    for entry in entries::<G>().into_iter().filter(is_asked_for) {
         interrupt.check()?;
         let outcome = match entry.refuses(backing) {
             Some(reason) => MapOutcome::NotOffered { reason },
             // A layout of another crate may panic; it has failed then, and the others go on.
             None => match catch_unwind(AssertUnwindSafe(|| layout_on_map(&entry, map, backing, interrupt))) {
                 Ok(outcome) => outcome?,
-                Err(panic) => MapOutcome::Failed { reason: format!("a panic: {}", panic_message(&*panic)) },
+                Err(panic) => {
+                    MapOutcome::Failed { reason: format!("a panic: {}", conformance::panic_message(&*panic)) }
+                }
             },
         };
         checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
@@ -424,7 +426,7 @@ mod tests {
     use crate::map::{builtin, read};
 
     fn outcomes(map: &PhysicalMap) -> Vec<(&'static str, MapOutcome)> {
-        let checks = on_map(map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        let checks = on_map(map, &[], &RamBacking::Anon, &Interrupt::default()).unwrap();
         checks.into_iter().map(|check| (check.layout, check.outcome)).collect()
     }
 
@@ -466,7 +468,7 @@ mod tests {
     #[test]
     fn wide_maps_find_their_architecture_and_flat_says_what_it_would_need() {
         let map = read("wide", "test", "400000000000-40003fffffff : System RAM\n").unwrap();
-        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        let checks = on_map(&map, &[], &RamBacking::Anon, &Interrupt::default()).unwrap();
         assert!(checks.iter().all(|check| check.geometry == "arm64-4k"));
         let need = (1u64 << 40) + (16 << 20);
         let flat = |check: &&MapCheck| check.layout == "flat";
@@ -479,7 +481,7 @@ mod tests {
         };
         assert!(others_agree(&checks), "{checks:?}");
         let map = read("wider", "test", "8000000000000-800003fffffff : System RAM\n").unwrap();
-        let checks = on_map(&map, &RamBacking::Anon, &Interrupt::default()).unwrap();
+        let checks = on_map(&map, &[], &RamBacking::Anon, &Interrupt::default()).unwrap();
         assert!(checks.iter().all(|check| check.geometry == "x86-64-la57"));
         assert!(others_agree(&checks), "{checks:?}");
     }

@@ -1,7 +1,7 @@
 //! What a run is asked to do: stated once, and laid out as a schedule.
 
 use super::RunError;
-use super::measure::{Observer, Run, RunResult};
+use super::measure::{Run, RunResult};
 use crate::analysis::judge::MARGIN;
 use crate::case::{Filter, LookupOp};
 use crate::engine::backing_arg::BackingArg;
@@ -9,6 +9,7 @@ use crate::engine::doctor::examine;
 use crate::engine::field::{Means, default_records_limit};
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::race::{self, Served};
+use crate::engine::runner::Progress;
 use crate::engine::schedule::{Schedule, Wanted, check_expectations};
 use crate::engine::verify::architecture_note;
 use crate::interrupt::Interrupt;
@@ -109,18 +110,18 @@ impl Facts {
         Self { output: Some(folder.into()), ..self }
     }
 
-    /// Begins a run, measures, and completes its folder.
+    /// Begins a run, measures, and completes its folder. Warnings go to standard error.
     ///
     /// # Errors
     /// [`RunError`]. What was measured until then is kept in a partial folder, which [`Run::resume`] takes.
-    pub fn run(&self, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<RunResult, RunError> {
-        let mut run = Run::begin(self, observer)?;
-        run.measure(interrupt, observer)?;
+    pub fn run(&self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<RunResult, RunError> {
+        let mut run = Run::begin(self, &mut |warning| eprintln!("pfnbench: warning: {warning}"))?;
+        run.measure(interrupt, progress)?;
         run.finish()
     }
 
-    /// Lays out a run: loads the maps, looks at the machine, and checks what the workloads expect. `warn` is told what a
-    /// user should know.
+    /// Lays out a run: loads the maps, looks at the machine, and checks what the workloads expect. `warn`
+    /// receives what a user should know.
     ///
     /// # Errors
     /// [`RunError`]; nothing is written.

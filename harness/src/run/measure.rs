@@ -22,14 +22,6 @@ use std::time::Duration;
 /// Default name of the folder for run folders.
 const RESULTS: &str = "results";
 
-/// Is told how a run gets on, and what its user should know.
-pub trait Observer: Progress {
-    /// Something that does not stop the run. By default it goes to the standard error of the process.
-    fn warning(&mut self, text: &str) {
-        eprintln!("pfnbench: warning: {text}");
-    }
-}
-
 /// A run: laid out, its folder begun, nothing measured yet.
 ///
 /// The processes of a run are this program again, so a program of your own must begin its `main` with
@@ -82,16 +74,12 @@ impl RunResult {
     }
 }
 
-/// An observer that says nothing.
+/// Progress that nobody is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet;
 
 impl Progress for Quiet {
     fn stage(&mut self, _: &str, _: Duration) {}
-}
-
-impl Observer for Quiet {
-    fn warning(&mut self, _: &str) {}
 }
 
 /// Where programs keep data for the user, as the XDG base directory specification has it.
@@ -103,18 +91,14 @@ fn user_data_folder() -> Option<PathBuf> {
 }
 
 /// Makes the run folder. A checkout that belongs to somebody else is no reason to measure nothing.
-fn begin_folder(
-    output: Option<&Path>,
-    machine_id: &str,
-    observer: &mut dyn Observer,
-) -> Result<RunFolder, FolderError> {
+fn begin_folder(output: Option<&Path>, machine_id: &str, warn: &mut dyn FnMut(&str)) -> Result<RunFolder, FolderError> {
     if let Some(output) = output {
         return RunFolder::begin(output, machine_id);
     }
     match (RunFolder::begin(Path::new(RESULTS), machine_id), user_data_folder()) {
         (Err(error), Some(folder)) if error.is_not_allowed() => {
             let output = folder.join(RESULTS);
-            observer.warning(&format!("the current folder cannot be written: the run goes to {}", output.display()));
+            warn(&format!("the current folder cannot be written: the run goes to {}", output.display()));
             RunFolder::begin(&output, machine_id)
         }
         (begun, _) => begun,
@@ -127,14 +111,14 @@ impl Run {
         Facts::default()
     }
 
-    /// Lays out a run and begins its folder.
+    /// Lays out a run and begins its folder. `warn` receives what a user should know.
     ///
     /// # Errors
     /// [`RunError`]; nothing is left behind.
-    pub fn begin(facts: &Facts, observer: &mut dyn Observer) -> Result<Self, RunError> {
-        let counts = facts.counts(&mut |warning| observer.warning(warning))?;
-        let schedule = facts.lay_out(&mut |warning| observer.warning(warning))?;
-        let folder = begin_folder(facts.output.as_deref(), &schedule.environment.machine_id, observer)?;
+    pub fn begin(facts: &Facts, warn: &mut dyn FnMut(&str)) -> Result<Self, RunError> {
+        let counts = facts.counts(warn)?;
+        let schedule = facts.lay_out(warn)?;
+        let folder = begin_folder(facts.output.as_deref(), &schedule.environment.machine_id, warn)?;
         folder.write_plan(&schedule)?;
         // From the beginning, so that they are there however often the run is resumed.
         if let Some(counts) = counts {
@@ -182,30 +166,27 @@ impl Run {
     ///
     /// # Errors
     /// [`RunError`]. What was measured until then is kept in the folder.
-    pub fn measure(&mut self, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<(), RunError> {
+    pub fn measure(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<(), RunError> {
         let before = Snapshot::take();
-        observer.stage("verifying the layouts", self.estimate());
+        progress.stage("verifying the layouts", self.estimate());
         let wrong = self.verify(interrupt)?;
         if !wrong.is_empty() {
             runner::leave_out(&mut self.schedule, &wrong, &mut self.folder)?;
         }
-        runner::run(&self.schedule, &mut self.folder, interrupt, observer)?;
+        runner::run(&self.schedule, &mut self.folder, interrupt, progress)?;
         let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
         self.interference = seen.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
         Ok(())
     }
 
-    /// Checks every layout on a map with holes and on the main map, before anything is timed. Returns those that failed,
-    /// each with the first reason.
+    /// Verifies the layouts on a map with holes and on the main map, before anything is timed. Returns
+    /// those that failed, each with the first reason.
     fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
-        let schedule = &self.schedule;
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
-        let backing = schedule.backing.open().map_err(RunError::Backing)?.0;
-        for map in [&builtin::with_holes(), &schedule.maps[0].map] {
-            for check in on_map(map, &backing, interrupt)? {
-                let is_asked_for = schedule.layouts.is_empty() || schedule.layouts.iter().any(|id| id == check.layout);
+        let backing = self.schedule.backing.open().map_err(RunError::Backing)?.0;
+        for map in [&builtin::with_holes(), &self.schedule.maps[0].map] {
+            for check in on_map(map, &self.schedule.layouts, &backing, interrupt)? {
                 if let MapOutcome::Failed { reason } = check.outcome
-                    && is_asked_for
                     && wrong.iter().all(|(known, _)| *known != check.layout)
                 {
                     wrong.push((check.layout, format!("on {}: {reason}", check.map)));

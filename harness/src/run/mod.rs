@@ -5,7 +5,7 @@ mod facts;
 mod measure;
 
 pub use facts::Facts;
-pub use measure::{Observer, Quiet, Run, RunResult};
+pub use measure::{Quiet, Run, RunResult};
 
 use crate::engine::field::Means;
 use crate::engine::job::{self, Job, JobError};

@@ -70,14 +70,24 @@ mod tests {
     #[test]
     fn filters_take_and_leave_out_and_survive_being_written() {
         let regex = |text| Some(Regex::new(text).unwrap());
-        let hot = Filter::new(regex("^pfn_valid/added"), regex("/dax"));
-        let wanted: Vec<String> = names(&works()).into_iter().filter(|name| hot.wants(name)).collect();
+        let added = Filter::new(regex("^pfn_valid/added"), regex("/dax"));
+        let wanted: Vec<String> = names(&works()).into_iter().filter(|name| added.wants(name)).collect();
         assert!(wanted.iter().all(|name| name.starts_with("pfn_valid/added/") && !name.contains("dax")), "{wanted:?}");
         assert!(wanted.len() >= 8, "{wanted:?}");
-        let written = serde_json::to_string(&hot).unwrap();
+        let written = serde_json::to_string(&added).unwrap();
         let read: Filter = serde_json::from_str(&written).unwrap();
         assert!(
-            names(&works()).iter().all(|name| Filter::default().wants(name) && hot.wants(name) == read.wants(name))
+            names(&works()).iter().all(|name| Filter::default().wants(name) && added.wants(name) == read.wants(name))
         );
+    }
+
+    #[test]
+    fn filters_find_cases_by_their_names_of_schema_1() {
+        let regex = |text| Some(Regex::new(text).unwrap());
+        let wanted = |filter: Filter| names(&works()).into_iter().filter(|name| filter.wants(name)).collect::<Vec<_>>();
+        let added = wanted(Filter::new(regex("^pfn_valid/added/"), None));
+        assert!(!added.is_empty());
+        assert_eq!(wanted(Filter::new(regex("^pfn_valid/hot/"), None)), added);
+        assert_eq!(wanted(Filter::new(None, regex("/hot/"))), wanted(Filter::new(None, regex("/added/"))));
     }
 }

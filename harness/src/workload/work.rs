@@ -1,16 +1,10 @@
 //! The work on one map: which groups of cases are measured.
 
-use crate::case::{HotplugGroup, Memory, ReadersGroup, Tables};
+use crate::case::{BOOT, HotplugGroup, Memory, OWN_COST, ReadersGroup, Tables};
 use crate::workload::tier::Effort;
 use crate::workload::{Expectation, LookupWork};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// Name of the unit for everything that precedes the timed part.
-pub const BOOT: &str = "boot";
-
-/// Name of the unit that compares hot-add with a bare populate.
-pub const OWN_COST: &str = "own_cost";
 
 /// Estimated time to evict the caches once.
 const COLD_ROUND: Duration = Duration::from_millis(30);

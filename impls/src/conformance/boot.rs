@@ -5,9 +5,6 @@ use crate::page::Zone;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Nothing is mapped below it: the default of `vm.mmap_min_addr`.
-const LEAST_ADDRESS: usize = 1 << 16;
-
 /// Comes first: whatever reads a record that is nowhere ends the process.
 pub(super) fn records_lie_where_memory_can<L: Memmap>(_: &Held) -> Check {
     let layout = boot::<L>(&small_machine())?;

@@ -336,7 +336,7 @@ impl Suite {
                 Some(why) => Outcome::Skipped(why),
                 None => match catch_unwind(|| (case.run)(&held)) {
                     Ok(done) => done.map_or_else(Outcome::Failed, |()| Outcome::Passed),
-                    Err(panic) => Outcome::Failed(format!("a panic: {}", message(&*panic))),
+                    Err(panic) => Outcome::Failed(format!("a panic: {}", panic_message(&*panic))),
                 },
             };
             // Whatever reads such a record ends the process.
@@ -348,7 +348,11 @@ impl Suite {
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+/// No record lies below this address, for nothing is mapped there: the default of `vm.mmap_min_addr`.
+pub const LEAST_ADDRESS: usize = 1 << 16;
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -4,13 +4,11 @@ use super::flush;
 use super::loops::{self, BATCH};
 use super::query_array::{Placement, QueryArray};
 use crate::case::{Asked, LookupOp, Mode};
+use memmap_layouts::conformance::LEAST_ADDRESS;
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{Geometry, Lookup, Memmap, PAGE_RECORD_BYTES, Page, Pfn, PfnRange};
 use std::ops::Range;
 use std::ptr::NonNull;
-
-/// Nothing is mapped below it: the default of `vm.mmap_min_addr`.
-const LEAST_ADDRESS: usize = 1 << 16;
 
 /// What is asked for.
 #[derive(Clone, Debug)]

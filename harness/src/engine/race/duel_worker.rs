@@ -51,11 +51,11 @@ pub fn work<G: Geometry>(
     let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
     let mut nowhere = Nowhere;
     let mut race = Race::new(field, settings, interrupt, &mut nowhere);
-    let has_hot = race.field.add_hot_window(interrupt)?;
+    let has_added = race.field.hot_add(interrupt)?;
     let mut lanes: Vec<(Lane, Row)> = Vec::new();
     let mut told = Vec::new();
     for work in &settings.work.lookups {
-        let mut of_work = race.lanes(work, has_hot)?;
+        let mut of_work = race.lanes(work, has_added)?;
         // When instructions are counted, only one batch runs.
         let mut loop_ns = None;
         if place.is_some() {

@@ -75,7 +75,7 @@ impl<G: Geometry> Race<'_, G> {
     /// Measures all groups of lookups. Boot and hot-added sections take turns with the layouts, so
     /// that they can be compared too. When the time of the process is over, the remaining groups
     /// are not measured.
-    pub(super) fn lookups(&mut self, has_hot: bool, counters: &mut Counters) -> Result<(), RaceError> {
+    pub(super) fn lookups(&mut self, has_added: bool, counters: &mut Counters) -> Result<(), RaceError> {
         let settings = self.settings;
         let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
         for (at, work) in open.iter().enumerate() {
@@ -86,7 +86,7 @@ impl<G: Geometry> Race<'_, G> {
             // The remaining time is divided among the remaining groups.
             let share = self.time_left().map(|left| left / (open.len() - at) as u32);
             self.unit(&unit_of(work), |race| {
-                let mut lanes = race.lanes(work, has_hot)?;
+                let mut lanes = race.lanes(work, has_added)?;
                 match work.group.tables {
                     Tables::Hot => race.hot_slices(&work.group, &mut lanes, share, counters),
                     Tables::Cold => race.cold_slices(&mut lanes, share),
@@ -98,14 +98,14 @@ impl<G: Geometry> Race<'_, G> {
 
     /// A lane for each booted layout and kind of memory, with the row for its results. A layout
     /// that cannot take part gets a row with the reason.
-    pub(super) fn lanes(&mut self, work: &LookupWork, has_hot: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
+    pub(super) fn lanes(&mut self, work: &LookupWork, has_added: bool) -> Result<Vec<(Lane, Row)>, RaceError> {
         let mut lanes = Vec::new();
         let mut placement = Placement::random(self.rng.random());
         let disputed = work.group.population == Population::Disputed;
         let share_percent = disputed.then(|| self.field.disputed_percent());
         for &memory in &work.memory {
             let is_added = memory == Memory::Added;
-            let nothing = is_added && !has_hot;
+            let nothing = is_added && !has_added;
             let queries = if nothing { Queries::Pfns(Vec::new()) } else { self.field.queries(&work.group, memory) };
             let (decoy, queries) = match work.group.tables {
                 Tables::Hot => (None, queries),

@@ -14,7 +14,7 @@ mod readers;
 
 use self::counters::Counters;
 use crate::analysis::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
-use crate::case::{BOOT, Filter, Memory, OWN_COST, REFERENCE};
+use crate::case::{BOOT, Filter, Memory, NOT_REACHED, OWN_COST, REFERENCE};
 use crate::engine::contestant::{Entry, again, control, entries, unserved};
 use crate::engine::field::{Field, FieldError, Lineup, Means};
 use crate::engine::pinning;
@@ -33,9 +33,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-
-/// The reason in rows of units that were not begun.
-pub const NOT_REACHED: &str = "not measured: the time of the run was over before";
 
 /// Everything that defines a race on one map.
 #[derive(Clone, Debug)]
@@ -182,9 +179,9 @@ pub fn race<G: Geometry>(
         race.not_offered(blank, &reason);
     }
     let wants_lookups = settings.work.lookups.iter().any(|work| race.is_open(&unit_of(work)));
-    let has_hot = wants_lookups && race.field.add_hot_window(interrupt)?;
-    if has_hot {
-        race.footprint_of_hot();
+    let has_added = wants_lookups && race.field.hot_add(interrupt)?;
+    if has_added {
+        race.footprint_of_added();
         race.push_huge_pages(Memory::Added);
     }
     let mut counters = if settings.work.counters { race.open_counters() } else { Counters::none() };
@@ -193,10 +190,10 @@ pub fn race<G: Geometry>(
     }
     if wants_lookups {
         let pinned = pinning::pin();
-        race.lookups(has_hot, &mut counters)?;
+        race.lookups(has_added, &mut counters)?;
         drop(pinned);
-        if has_hot {
-            race.field.remove_hot_window(interrupt)?;
+        if has_added {
+            race.field.hot_remove(interrupt)?;
         }
     }
     let mut ground = race.ground()?;
@@ -423,7 +420,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    fn footprint_of_hot(&mut self) {
+    fn footprint_of_added(&mut self) {
         let footprints: Vec<_> = self
             .field
             .plugged()

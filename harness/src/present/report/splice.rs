@@ -207,7 +207,20 @@ mod tests {
 
     #[test]
     fn lines_of_the_heat_table_are_chosen_by_name() {
-        let hot = filled("<!-- pfnbench heat ^pfn_valid added -->\n<!-- pfnbench end -->").unwrap();
-        assert_eq!(hot.matches("pfn\\_valid").count(), 1, "{hot}");
+        let added = filled("<!-- pfnbench heat ^pfn_valid added -->\n<!-- pfnbench end -->").unwrap();
+        assert_eq!(added.matches("pfn\\_valid").count(), 1, "{added}");
+    }
+
+    /// Documents written for reports of schema 1.
+    #[test]
+    fn markers_of_schema_1_still_hold() {
+        let of = |what: &str| {
+            let text = format!("<!-- pfnbench {what} -->\n<!-- pfnbench end -->\n");
+            let filled = splice(&report(), &text, Some("f"), "").unwrap();
+            filled.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(of("heat ^pfn_valid hot"), of("heat ^pfn_valid added"));
+        assert!(of("heat ^pfn_valid hot").len() > 2);
+        assert_eq!(of("figure lookups-hot"), of("figure lookups-added"));
     }
 }
