@@ -534,6 +534,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_read_the_other_way_round_says_the_opposite() {
+        let summary = Summary::of(&run(1.5, 0.005));
+        let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
+        let (one, other) = (line.pair("a", REFERENCE).unwrap(), line.pair(REFERENCE, "a").unwrap());
+        assert_eq!((one.verdict, other.verdict), (Verdict::Slower, Verdict::Faster));
+        assert!((one.ratio.unwrap() * other.ratio.unwrap() - 1.0).abs() < 1e-12);
+        assert!(one.difference_ns.unwrap() > 0.0 && other.difference_ns == one.difference_ns.map(|ns| -ns));
+        for (one, other) in [(one.interval, other.interval), (one.interval_95, other.interval_95)] {
+            let ((low, high), (a, b)) = (one.unwrap(), other.unwrap());
+            assert!(1.0 < low && low < high && a < b && b < 1.0 && (a * high - 1.0).abs() < 1e-12);
+        }
+        assert_eq!((one.noise_floor, one.processes), (other.noise_floor, other.processes));
+    }
+
+    #[test]
     fn a_layout_is_no_control_in_its_own_comparison() {
         let mut rows = run(1.05, 0.005);
         for row in rows.iter_mut().filter(|row| row.layout == "a" && row.metric == "time") {

@@ -454,6 +454,15 @@ mod tests {
         let runs = [PfnRange::new(0x200, 0x600).unwrap(), PfnRange::new(0x8000, 0x8001).unwrap()];
         assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0, 0x10000).unwrap()), 0x200 + 0x400 + 0x8000);
         assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0x400, 0x8000).unwrap()), 0x400);
+        // Rules that end at pages: the first page of a sub-section may lie inside it, and two runs may share one.
+        let runs =
+            [(1, 0x9f), (0x100, 0x500), (0x5ff, 0x600), (0x7ff, 0x801)].map(|(a, b)| PfnRange::new(a, b).unwrap());
+        let by_page: u64 = (0..0xa00u64)
+            .step_by(0x200)
+            .filter_map(|start| (start..start + 0x200).find(|&pfn| runs.iter().any(|run| run.contains(Pfn(pfn)))))
+            .sum();
+        assert_eq!(by_page, 1 + 0x200 + 0x400 + 0x7ff + 0x800);
+        assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0, 0xa00).unwrap()), by_page);
         let (layout, oracle) = (boot::<Subsection>(), Oracle::<X86_64>::boot(&BootMap::default()));
         let walk = Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 };
         let (asked, mut placement) = (Asked::plain(LookupOp::NextValidPfn), Placement::aligned());
