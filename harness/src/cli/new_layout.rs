@@ -32,7 +32,7 @@ Examples:
 pub(super) struct NewLayoutArgs {
     /// Id of the layout, and name of the crate: lower case, digits and hyphens.
     name: String,
-    /// Folder of the crate; it is made, or is empty.
+    /// Folder of the crate: an empty one, or one that does not exist yet.
     #[arg(long = "crate", value_name = "DIR")]
     folder: PathBuf,
     #[command(flatten)]
