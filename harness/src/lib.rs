@@ -16,30 +16,44 @@
 //! | [`run`] | a duel of two builds |
 //! | [`present`] | tables in the terminal, the report as a page and as Markdown; never imports `engine` |
 //! | [`cli`] | arguments and printing |
+//!
+//! A program that reads maps or run folders needs less than all of it. Without default features there are `case`, `map`,
+//! `workload`, `record` and `analysis`; the features `pmem`, `present`, `engine` (with `run`) and `cli` add the others.
+//! They are features and not crates because all of them change together and share one vocabulary.
 
 pub mod analysis;
 pub mod case;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "engine")]
 pub mod engine;
 pub mod files;
+#[cfg(any(feature = "engine", feature = "pmem"))]
 pub mod interrupt;
 pub mod map;
+#[cfg(feature = "pmem")]
 pub mod pmem;
+#[cfg(feature = "present")]
 pub mod present;
 pub mod record;
+#[cfg(feature = "engine")]
 pub mod run;
 pub mod size;
 pub mod units;
 pub mod workload;
 
-pub use engine::contestant::Layouts;
+#[cfg(feature = "cli")]
+pub use cli::main_with;
+#[cfg(feature = "engine")]
+pub use engine::layouts::Layouts;
 #[doc(hidden)]
 pub use memmap_layouts;
+#[cfg(feature = "engine")]
 pub use run::Run;
-use std::process::ExitCode;
 
-/// Names layouts of other crates for [`main_with`]: paths of types that take a
+/// Names layouts of other crates for `main_with` or [`Layouts::register`]: paths of types that take a
 /// [`Geometry`](memmap_layouts::Geometry). See [`memmap_layouts::layout_family!`].
+#[cfg(feature = "engine")]
 #[macro_export]
 macro_rules! layouts {
     ($($($layout:ident)::+),+ $(,)?) => {{
@@ -48,79 +62,7 @@ macro_rules! layouts {
     }};
 }
 
-/// The command line of `pfnbench` with layouts of other crates beside the built-in ones: `list`, `verify`, `run`,
-/// `compare`, `report` and the others know them by their ids.
-///
-/// ```no_run
-/// use memmap_layouts::layouts::Flat as Mine;
-///
-/// fn main() -> std::process::ExitCode {
-///     pfnbench::main_with(pfnbench::layouts![Mine])
-/// }
-/// ```
-///
-/// Call it first in `main`, once: the processes of a run are this program again. An id that another layout
-/// has, or that is not lower case, digits and hyphens, ends the program with an error and exit code 1.
-pub fn main_with(layouts: Layouts) -> ExitCode {
-    let outside = layouts.layouts();
-    if let Err(wrong) = wrong_id(&outside) {
-        eprintln!("pfnbench: {wrong}");
-        return ExitCode::from(1);
-    }
-    if case::add_layouts(outside).is_err() || engine::contestant::add_layouts(layouts).is_err() {
-        eprintln!("pfnbench: layouts can be added once in the life of a program");
-        return ExitCode::from(2);
-    }
-    cli::main()
-}
-
-/// The first id that cannot be one.
-fn wrong_id(outside: &[case::Layout]) -> Result<(), String> {
-    let mut known: Vec<&str> =
-        case::layouts_of::<memmap_layouts::layouts::BuiltIn, memmap_layouts::X86_64>().iter().map(|of| of.id).collect();
-    known.push(case::CONTROL);
-    for id in outside.iter().map(|layout| layout.id) {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if id.is_empty() || !id.bytes().all(is_plain) {
-            return Err(format!(
-                "layout id {id:?} is not lower case, digits and hyphens; try one such as \"my-layout\""
-            ));
-        }
-        if known.contains(&id) {
-            return Err(format!(
-                "layout id {id:?} is taken; give Memmap::ID another value ({} are taken)",
-                known.join(", ")
-            ));
-        }
-        known.push(id);
-    }
-    Ok(())
-}
-
 /// Version and commit of this build: `0.1.0 (d634b07)`.
 pub fn version() -> &'static str {
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_plain_and_of_one_layout_each() {
-        let of = |ids: &[&'static str]| {
-            let flat = case::layouts::<memmap_layouts::X86_64>()[0];
-            wrong_id(&ids.iter().map(|&id| case::Layout { id, ..flat }).collect::<Vec<_>>())
-        };
-        assert_eq!(of(&["mine", "theirs-2"]), Ok(()));
-        for (ids, says) in [
-            (&["mine", "mine"][..], "\"mine\" is taken"),
-            (&["subsection"], "\"subsection\" is taken"),
-            (&["control"], "\"control\" is taken"),
-            (&["My Layout"], "not lower case"),
-            (&[""], "not lower case"),
-        ] {
-            assert!(of(ids).unwrap_err().contains(says), "{ids:?}");
-        }
-    }
 }

@@ -27,22 +27,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
+// Some internal entry points serve persistent memory or the test tools only.
+#![cfg_attr(not(all(feature = "nvdimm", feature = "conformance")), allow(dead_code))]
 
 pub mod altmap;
 pub mod backing;
 mod bytes;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+#[cfg(feature = "conformance")]
 pub mod fault;
+#[cfg(not(feature = "conformance"))]
+mod fault;
 mod geometry;
 pub mod grace;
 mod index_memory;
 mod initialise;
 pub mod layouts;
 pub mod machine;
+#[cfg(feature = "conformance")]
 pub mod machine_code;
 mod memmap;
+#[cfg(feature = "nvdimm")]
 pub mod nvdimm;
+#[cfg(feature = "conformance")]
 pub mod oracle;
 mod page;
 mod pfn;

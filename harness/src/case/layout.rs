@@ -42,15 +42,14 @@ pub fn layouts_of<F: Family, G: Geometry>() -> Vec<Layout> {
     collect.0
 }
 
-/// What other crates have added to the list, by [`crate::main_with`].
+/// Layouts of other crates.
 static OUTSIDE: OnceLock<Vec<Layout>> = OnceLock::new();
 
-/// Adds layouts behind the built-in ones, once in the life of the process.
-///
-/// # Errors
-/// It was done before; nothing is changed.
-pub(crate) fn add_layouts(outside: Vec<Layout>) -> Result<(), Vec<Layout>> {
-    OUTSIDE.set(outside)
+/// Adds layouts of other crates behind the built-in ones. The engine calls it once, when they are registered; later
+/// calls have no effect.
+#[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "layouts are registered with the engine"))]
+pub(crate) fn add_layouts(outside: Vec<Layout>) {
+    OUTSIDE.get_or_init(|| outside);
 }
 
 /// Every layout: the built-in ones in the order of reports, then those of other crates.

@@ -18,6 +18,7 @@ pub use hotplug::{
     Addresses, HOT_ADD, HOT_REMOVE, HOTPLUG_SIZES, HotplugCase, HotplugGroup, OPS, ReadersGroup, hotplug_cases,
     own_cost_name, plain_groups, processors, several_threads,
 };
+#[cfg(feature = "engine")]
 pub(crate) use layout::add_layouts;
 pub use layout::{Layout, layouts, layouts_of};
 pub use lookup::{LookupCase, LookupGroup};

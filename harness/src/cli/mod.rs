@@ -18,6 +18,9 @@ mod verify;
 
 use crate::case::Filter;
 use crate::engine::backing_arg::BackingArg;
+use crate::engine::layouts::Layouts;
+#[cfg(doc)]
+use crate::engine::layouts::RegisterError;
 use crate::interrupt::Interrupted;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -37,7 +40,7 @@ Examples:
   pfnbench namespace plan --size 1500G       where the bytes of persistent memory go
   pfnbench doctor                            what this machine can measure
 
-Exit codes: 0 done, 1 the answer is no (a layout failed), 2 cannot judge or bad usage.";
+Exit codes: 0 success, 1 a check failed, 2 no verdict or a usage error.";
 
 /// Benchmarks the ways in which an operating system finds the record of a physical page
 ///
@@ -110,6 +113,29 @@ enum Answer {
     No,
     /// No verdict is possible; the reason has been printed.
     CannotJudge,
+}
+
+/// The command line of `pfnbench` with layouts of other crates beside the built-in ones: `list`, `verify`, `run`,
+/// `compare`, `report` and the others know them by their ids.
+///
+/// ```no_run
+/// use memmap_layouts::layouts::Flat as Mine;
+///
+/// fn main() -> std::process::ExitCode {
+///     pfnbench::main_with(pfnbench::layouts![Mine])
+/// }
+/// ```
+///
+/// Call it first in `main`, once: the processes of a run are this program again. Layouts that cannot be registered
+/// ([`RegisterError`]) end the program with an error and exit code 1.
+pub fn main_with(layouts: Layouts) -> ExitCode {
+    match layouts.register() {
+        Ok(()) => main(),
+        Err(error) => {
+            eprintln!("pfnbench: {error}");
+            ExitCode::from(1)
+        }
+    }
 }
 
 /// Parses the arguments of the process and runs the command.

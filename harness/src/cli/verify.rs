@@ -1,9 +1,9 @@
 //! The command `pfnbench verify`.
 
 use super::{Answer, BackingArg, Json, print, print_json};
-use crate::engine::contestant::entries;
 use crate::engine::field::{Field, Lineup, Means};
 use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::layouts::entries;
 use crate::engine::race::Served;
 use crate::engine::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use crate::interrupt::Interrupt;

@@ -9,17 +9,14 @@ use crate::engine::probe::query_array::Placement;
 use crate::engine::probe::tail;
 use hdrhistogram::Histogram;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
-use memmap_layouts::conformance::{self, Run};
-use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
+use memmap_layouts::layouts::{Family, Visitor};
 use memmap_layouts::machine_code::{YesForm, pfn_valid_answer};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    Arm64Pages4K, BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug,
-    HotplugError, Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams,
-    SectionFlags, X86_64, X86_64La57,
+    BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
+    Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
 };
-use std::any::{Any, TypeId};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// A booted layout that takes part in a race, with its type erased.
 pub trait Contestant<G: Geometry>: Sync {
@@ -279,72 +276,10 @@ impl<G: Geometry> Visitor<G> for Collect<G> {
 }
 
 /// The entries of a family, for one architecture.
-fn entries_of<F: Family, G: Geometry>() -> Vec<Entry<G>> {
+pub(super) fn entries_of<F: Family, G: Geometry>() -> Vec<Entry<G>> {
     let mut collect = Collect(Vec::new());
     F::show::<G>(&mut collect);
     collect.0
-}
-
-/// Layouts of another crate, for [`crate::main_with`]. The macro [`layouts!`](crate::layouts!) makes them.
-#[derive(Clone, Copy, Debug)]
-pub struct Layouts {
-    x86_64: fn() -> Vec<Entry<X86_64>>,
-    arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
-    la57: fn() -> Vec<Entry<X86_64La57>>,
-    conformance: fn() -> Vec<Run>,
-}
-
-impl Layouts {
-    /// The layouts of a family.
-    pub fn new<F: Family>() -> Self {
-        Self {
-            x86_64: entries_of::<F, X86_64>,
-            arm64: entries_of::<F, Arm64Pages4K>,
-            la57: entries_of::<F, X86_64La57>,
-            conformance: conformance::run_family::<F>,
-        }
-    }
-
-    /// What they are, in their order.
-    pub fn layouts(&self) -> Vec<Layout> {
-        (self.x86_64)().iter().map(Entry::layout).collect()
-    }
-
-    /// The entries for an architecture that maps are verified or raced on; empty for any other.
-    fn entries<G: Geometry>(&self) -> Vec<Entry<G>> {
-        let entries: Box<dyn Any> = match TypeId::of::<G>() {
-            id if id == TypeId::of::<X86_64>() => Box::new((self.x86_64)()),
-            id if id == TypeId::of::<Arm64Pages4K>() => Box::new((self.arm64)()),
-            id if id == TypeId::of::<X86_64La57>() => Box::new((self.la57)()),
-            _ => return Vec::new(),
-        };
-        entries.downcast::<Vec<Entry<G>>>().map_or_else(|_| Vec::new(), |entries| *entries)
-    }
-}
-
-/// What other crates have added to the list.
-static OUTSIDE: OnceLock<Layouts> = OnceLock::new();
-
-/// Adds layouts behind the built-in ones, once in the life of the process.
-///
-/// # Errors
-/// It was done before; nothing is changed.
-pub(crate) fn add_layouts(outside: Layouts) -> Result<(), Layouts> {
-    OUTSIDE.set(outside)
-}
-
-/// Every layout, for one architecture: the built-in ones in the order of reports, then those of other crates.
-pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
-    let mut all = entries_of::<BuiltIn, G>();
-    all.extend(OUTSIDE.get().into_iter().flat_map(Layouts::entries::<G>));
-    all
-}
-
-/// Runs the conformance suite on every layout.
-pub fn conformance_runs() -> Vec<Run> {
-    let mut runs = conformance::run_all();
-    runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));
-    runs
 }
 
 /// The same layout once more, under a name of its own (`subsection#2`): what two of the same differ by is what a comparison
@@ -381,6 +316,8 @@ pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::layouts::entries;
+    use memmap_layouts::{Arm64Pages4K, X86_64};
 
     #[test]
     fn the_list_has_every_layout_once() {

@@ -1,13 +1,13 @@
 //! Page size of the memory for index tables, as a user names it with `--index-pages`.
 
-use clap::ValueEnum;
 use memmap_layouts::IndexPages;
 use memmap_layouts::backing::RamBacking;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 /// Page size of the memory for index tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum IndexPagesArg {
     /// Transparent huge pages, as in Linux's direct map.
@@ -44,9 +44,10 @@ impl IndexPagesArg {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
+    use clap::ValueEnum;
 
     #[test]
     fn names_are_those_that_are_read() {

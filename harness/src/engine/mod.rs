@@ -8,6 +8,7 @@ pub mod field;
 pub mod index_pages;
 pub mod interference;
 pub mod job;
+pub mod layouts;
 pub mod pinning;
 pub mod plan;
 pub mod probe;

@@ -1,6 +1,7 @@
 //! Checks the layouts on a map; nothing is timed.
 
-use crate::engine::contestant::{Contestant, Entry, HotplugContestant, conformance_runs, device_on_tmpfs, entries};
+use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
+use crate::engine::layouts::{conformance_runs, entries};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::PhysicalMap;
 use memmap_layouts::backing::{DaxError, RamBacking};

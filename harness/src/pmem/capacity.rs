@@ -1,6 +1,5 @@
 //! How the bytes of a namespace are used, before the sub-section series and since.
 
-use clap::ValueEnum;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Overlap, Surroundings, Terms};
 use memmap_layouts::nvdimm::forecast::{ForecastError, MACHINE_SPACE_BYTES, Mapped, forecast};
@@ -26,7 +25,8 @@ pub struct Plan<'a> {
 }
 
 /// The kernel whose rules apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Time {
     /// Linux up to 5.2.
     Before,
@@ -295,7 +295,8 @@ impl Plan<'_> {
 }
 
 /// The neighbours of a namespace that share its sections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Neighbours {
     /// RAM that ends where the namespace begins.

@@ -481,8 +481,8 @@ pub(super) mod tests {
     use super::super::tests::{Kept, settings, small_machine};
     use super::*;
     use crate::case::Position;
-    use crate::engine::contestant::entries;
     use crate::engine::field::Lineup;
+    use crate::engine::layouts::entries;
     use crate::interrupt::Interrupt;
     use memmap_layouts::X86_64;
     use std::num::NonZeroU32;

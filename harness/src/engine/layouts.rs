@@ -1,0 +1,137 @@
+//! The layouts of this process: the built-in ones, and those that a program of another crate registered.
+
+use crate::case::{self, CONTROL, Layout};
+use crate::engine::contestant::{Entry, entries_of};
+use memmap_layouts::conformance::{self, Run};
+use memmap_layouts::layouts::{BuiltIn, Family};
+use memmap_layouts::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
+use std::any::{Any, TypeId};
+use std::sync::OnceLock;
+use thiserror::Error;
+
+/// Layouts of another crate. The macro [`layouts!`](crate::layouts!) makes them; [`register`](Layouts::register) adds
+/// them to the built-in ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Layouts {
+    x86_64: fn() -> Vec<Entry<X86_64>>,
+    arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
+    la57: fn() -> Vec<Entry<X86_64La57>>,
+    conformance: fn() -> Vec<Run>,
+}
+
+/// Why layouts cannot be registered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RegisterError {
+    /// An id has characters that rows, filters or file names cannot have.
+    #[error("layout id {0:?} must consist of a-z, 0-9 and hyphens; try \"my-layout\"")]
+    InvalidId(String),
+    /// Two layouts have the same id.
+    #[error("layout id {id:?} is taken; give Memmap::ID a value other than {taken}")]
+    TakenId {
+        /// The id.
+        id: String,
+        /// The ids that exist, separated by commas.
+        taken: String,
+    },
+    /// Layouts were registered before.
+    #[error("layouts can be registered once per process; name all of them in one layouts![…]")]
+    AlreadyRegistered,
+}
+
+impl Layouts {
+    /// The layouts of a family.
+    pub fn new<F: Family>() -> Self {
+        Self {
+            x86_64: entries_of::<F, X86_64>,
+            arm64: entries_of::<F, Arm64Pages4K>,
+            la57: entries_of::<F, X86_64La57>,
+            conformance: conformance::run_family::<F>,
+        }
+    }
+
+    /// Static facts about the layouts, in their order.
+    pub fn layouts(&self) -> Vec<Layout> {
+        (self.x86_64)().iter().map(Entry::layout).collect()
+    }
+
+    /// Adds the layouts behind the built-in ones for the rest of the process. Call it before anything lists layouts,
+    /// also in the processes of a run, which are this program again.
+    ///
+    /// # Errors
+    /// An id is invalid or taken, or layouts were registered before; nothing is changed.
+    pub fn register(self) -> Result<(), RegisterError> {
+        let layouts = self.layouts();
+        check_ids(&layouts)?;
+        OUTSIDE.set(self).map_err(|_| RegisterError::AlreadyRegistered)?;
+        case::add_layouts(layouts);
+        Ok(())
+    }
+
+    /// The entries for an architecture that maps are verified or raced on; empty for any other.
+    fn entries<G: Geometry>(&self) -> Vec<Entry<G>> {
+        let entries: Box<dyn Any> = match TypeId::of::<G>() {
+            id if id == TypeId::of::<X86_64>() => Box::new((self.x86_64)()),
+            id if id == TypeId::of::<Arm64Pages4K>() => Box::new((self.arm64)()),
+            id if id == TypeId::of::<X86_64La57>() => Box::new((self.la57)()),
+            _ => return Vec::new(),
+        };
+        entries.downcast::<Vec<Entry<G>>>().map_or_else(|_| Vec::new(), |entries| *entries)
+    }
+}
+
+/// Checks that ids are valid and unique.
+fn check_ids(layouts: &[Layout]) -> Result<(), RegisterError> {
+    let built_in = case::layouts_of::<BuiltIn, X86_64>();
+    let mut taken: Vec<&str> = built_in.iter().map(|layout| layout.id).chain([CONTROL]).collect();
+    for id in layouts.iter().map(|layout| layout.id) {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if id.is_empty() || !id.bytes().all(is_allowed) {
+            return Err(RegisterError::InvalidId(id.to_owned()));
+        }
+        if taken.contains(&id) {
+            return Err(RegisterError::TakenId { id: id.to_owned(), taken: taken.join(", ") });
+        }
+        taken.push(id);
+    }
+    Ok(())
+}
+
+/// The layouts that were registered.
+static OUTSIDE: OnceLock<Layouts> = OnceLock::new();
+
+/// Every layout, for one architecture: the built-in ones in the order of reports, then those of other crates.
+pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
+    let mut all = entries_of::<BuiltIn, G>();
+    all.extend(OUTSIDE.get().into_iter().flat_map(Layouts::entries::<G>));
+    all
+}
+
+/// Runs the conformance suite on every layout.
+pub fn conformance_runs() -> Vec<Run> {
+    let mut runs = conformance::run_all();
+    runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_valid_and_unique() {
+        let check = |ids: &[&'static str]| {
+            let flat = case::layouts::<X86_64>()[0];
+            check_ids(&ids.iter().map(|&id| Layout { id, ..flat }).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&["mine", "theirs-2"]), Ok(()));
+        for (ids, says) in [
+            (&["mine", "mine"][..], "\"mine\" is taken"),
+            (&["subsection"], "\"subsection\" is taken"),
+            (&["control"], "\"control\" is taken"),
+            (&["My Layout"], "must consist of a-z"),
+            (&[""], "must consist of a-z"),
+        ] {
+            assert!(check(ids).unwrap_err().to_string().contains(says), "{ids:?}");
+        }
+    }
+}
