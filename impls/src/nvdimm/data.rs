@@ -1,13 +1,12 @@
 //! Block I/O on the data of a namespace.
 //!
-//! Blocks lie behind `start_pad` and `dataoff`, which is where a padded block of an old kernel says
-//! and where its data still is: block I/O goes through what is mapped. DAX counted page frames from
-//! the namespace's own start, and is refused for such blocks.
+//! The data begins `start_pad` plus `dataoff` bytes into the namespace. That also holds for padded
+//! namespaces that old kernels created, because block I/O goes through the mapping. DAX is refused
+//! for those: old kernels counted page frames from the start of the namespace, without the padding.
 //!
 //! Source: `pmem_do_bvec`, `pmem_attach_disk`.
 
 use super::storage::Storage;
-use super::{Extent, region::Personality};
 use std::io;
 
 /// The data of one namespace, from its first block to its last.
@@ -19,13 +18,9 @@ pub struct Data<'a, S> {
 }
 
 impl<'a, S: Storage> Data<'a, S> {
-    /// The data of a namespace that begins `offset` bytes into the medium.
-    pub(super) fn of(medium: &'a S, offset: u64, namespace: Extent, personality: &Personality) -> Self {
-        let (begin, len) = match personality {
-            Personality::Raw => (0, namespace.size),
-            Personality::Pages(_, settings) => (settings.block_io_offset(), settings.data_bytes(namespace)),
-        };
-        Self { medium, begin: offset + begin, len }
+    /// `len` bytes of data that begin `begin` bytes into the medium.
+    pub(super) fn new(medium: &'a S, begin: u64, len: u64) -> Self {
+        Self { medium, begin, len }
     }
 
     fn place(&self, offset: u64, len: usize) -> io::Result<u64> {

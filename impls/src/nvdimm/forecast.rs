@@ -8,9 +8,9 @@
 //!
 //! Source: `devm_memremap_pages`, `altmap_alloc_block_buf` (until 5.2 `vmem_altmap_alloc`).
 
+use super::altmap_shape::altmap_shape;
 use super::division::Surroundings;
 use super::info_block::Settings;
-use super::namespace::altmap_shape;
 use super::{Extent, Host, RecordsOn};
 use crate::bytes::Bytes;
 use crate::geometry::{Geometry, X86_64};

@@ -6,6 +6,7 @@
 //!
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 
+pub mod altmap_shape;
 mod checksum;
 mod data;
 pub mod division;

@@ -3,14 +3,14 @@
 mod cases;
 mod forecasts;
 mod media;
-mod regions;
 
-use super::division::{DivisionError, Surroundings};
+use super::altmap_shape::altmap_shape;
+use super::division::Surroundings;
 use super::forecast::{ForecastError, Mapped, forecast};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table, checksum_of};
-use super::namespace::{Enabled, NamespaceError, altmap_shape, disable, enable};
-use super::region::{FoundError, Personality, Region, RegionError, Wanted};
+use super::namespace::{Enabled, NamespaceError, disable, enable};
+use super::region::{Personality, Region, RegionError, Wanted};
 use super::scene::SectionDax;
 use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
 use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
@@ -27,42 +27,42 @@ use std::path::Path;
 use tempfile::TempDir;
 use zerocopy::IntoBytes;
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 
 /// A medium and its labels in a folder that goes with them.
-struct Media {
-    dir: TempDir,
+pub(super) struct Media {
+    pub(super) dir: TempDir,
     /// The medium is mapped as a DAX device is.
     is_mapped: bool,
 }
 
 impl Media {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dir: tempfile::tempdir_in("/dev/shm").unwrap(), is_mapped: false }
     }
 
-    fn mapped() -> Self {
+    pub(super) fn mapped() -> Self {
         Self { is_mapped: true, ..Self::new() }
     }
 
-    fn medium(&self) -> std::path::PathBuf {
+    pub(super) fn medium(&self) -> std::path::PathBuf {
         self.dir.path().join("medium")
     }
 
-    fn labels(&self) -> std::path::PathBuf {
+    pub(super) fn labels(&self) -> std::path::PathBuf {
         self.dir.path().join("medium.labels")
     }
 
-    fn region(&self, start: u64, size: u64, align: u64) -> Region<Medium> {
+    pub(super) fn region(&self, start: u64, size: u64, align: u64) -> Region<Medium> {
         drop(Medium::create(&self.medium(), size).unwrap());
         let medium = self.open_medium(Access::Write);
         let labels = Medium::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
         Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
     }
 
-    fn open_medium(&self, access: Access) -> Medium {
+    pub(super) fn open_medium(&self, access: Access) -> Medium {
         match self.is_mapped {
             true => {
                 let device = DaxDevice::played_by(&self.medium()).unwrap();
@@ -72,18 +72,18 @@ impl Media {
         }
     }
 
-    fn open(&self, start: Option<u64>, access: Access) -> Result<Region<Medium>, RegionError> {
+    pub(super) fn open(&self, start: Option<u64>, access: Access) -> Result<Region<Medium>, RegionError> {
         let labels = Medium::open(&self.labels(), access).unwrap();
         Region::open(self.open_medium(access), labels, start)
     }
 }
 
-fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
+pub(super) fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
     let name = "subsection-test".to_owned();
     Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16], skips_to_sub_section: false }
 }
 
-fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
+pub(super) fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
     region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).map(drop)
 }
 

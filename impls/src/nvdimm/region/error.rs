@@ -1,0 +1,152 @@
+//! Why a region or one of its namespaces could not be created, read or changed.
+
+use super::DEFAULT_ALIGN;
+use crate::bytes::Bytes;
+use crate::nvdimm::Extent;
+use crate::nvdimm::division::{DivisionError, Overlap};
+use crate::nvdimm::info_block::InfoBlockError;
+use crate::nvdimm::label::{InvalidTable, LabelError};
+use crate::nvdimm::storage::StorageError;
+use rustix::io::Errno;
+use std::io;
+use thiserror::Error;
+
+/// Why an operation on a region or one of its namespaces failed.
+#[derive(Debug, Error)]
+pub enum RegionError {
+    /// The labels cannot be read or written.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// The medium cannot be read or written.
+    #[error("cannot {what} the medium at {at:#x}: {source}")]
+    Medium {
+        /// The operation that failed.
+        what: &'static str,
+        /// Offset in bytes from the start of the medium.
+        at: u64,
+        /// What the operating system reported.
+        source: io::Error,
+    },
+    /// The medium is shorter than its region.
+    #[error("the medium has {} and its labels describe {}: {} are missing at its end", Bytes(*len), Bytes(*size), Bytes(size - len))]
+    Truncated {
+        /// Size of the medium in bytes.
+        len: u64,
+        /// Size of the region in bytes.
+        size: u64,
+    },
+    /// The alignment is invalid for this region.
+    #[error("a region of {} cannot be aligned to {}: a power of two from {} to its size works, as {}", Bytes(*size), Bytes(*align), Bytes(*page), Bytes(DEFAULT_ALIGN.min(*size)))]
+    Align {
+        /// The requested value in bytes.
+        align: u64,
+        /// Size of the region in bytes.
+        size: u64,
+        /// Page size in bytes.
+        page: u64,
+    },
+    /// The medium is smaller than a page.
+    #[error("a region of {} is none: it has at least a page of {}", Bytes(*size), Bytes(*page))]
+    Smaller {
+        /// Size of the medium in bytes.
+        size: u64,
+        /// Page size in bytes.
+        page: u64,
+    },
+    /// The start is not a multiple of a page.
+    #[error("a region cannot begin at {start:#x}, {} past a page of {}", Bytes(*off), Bytes(*page))]
+    StartOffPage {
+        /// The requested value in bytes.
+        start: u64,
+        /// Bytes from the page boundary below to the start.
+        off: u64,
+        /// Page size in bytes.
+        page: u64,
+    },
+    /// The size is not a multiple of the region's alignment.
+    #[error("a namespace of {} is refused: sizes are multiples of the region's alignment of {}, and this is {} past one; {} works", Bytes(*size), Bytes(*align), Bytes(size % align), Bytes(size.div_ceil(*align).max(1).saturating_mul(*align)))]
+    Size {
+        /// The requested value in bytes.
+        size: u64,
+        /// Alignment of the region in bytes.
+        align: u64,
+    },
+    /// No free piece is large enough.
+    #[error("a namespace of {} does not fit: the largest free piece has {}", Bytes(*size), Bytes(*largest))]
+    NoSpace {
+        /// The requested value in bytes.
+        size: u64,
+        /// Size of the largest free piece in bytes.
+        largest: u64,
+    },
+    /// RAM or another region overlaps the namespace.
+    #[error(
+        "{} of the namespace at {:#x} are within {:#x}-{:#x}",
+        Bytes(overlap.by), namespace.start, overlap.other.start, overlap.other.end() - 1
+    )]
+    Taken {
+        /// Where the namespace would be.
+        namespace: Extent,
+        /// The overlapping RAM or region.
+        overlap: Overlap,
+    },
+    /// The namespace exceeds the machine's physical address space.
+    #[error("the namespace ends {} beyond the physical space of the machine", Bytes(*beyond))]
+    Beyond {
+        /// Bytes above the top of that space.
+        beyond: u64,
+    },
+    /// The change would make the labels invalid.
+    #[error("that cannot be: {0}")]
+    Wanted(InvalidTable),
+    /// The namespace cannot be divided.
+    #[error(transparent)]
+    Division(#[from] DivisionError),
+    /// The info block is invalid.
+    #[error(transparent)]
+    InfoBlock(#[from] InfoBlockError),
+    /// There is no namespace with this UUID.
+    #[error("there is no such namespace")]
+    NoSuchNamespace,
+    /// The namespace is enabled.
+    #[error("namespace {name} is enabled; disable it first")]
+    Enabled {
+        /// Name of the namespace.
+        name: String,
+    },
+}
+
+impl RegionError {
+    /// The error number that the kernel returns for the same refusal.
+    pub fn errno(&self) -> Errno {
+        let of_io = |source: &io::Error| Errno::from_io_error(source).unwrap_or(Errno::IO);
+        match self {
+            Self::Label(LabelError::Io { source, .. }) => of_io(source),
+            Self::Label(LabelError::Damaged(_)) | Self::Truncated { .. } | Self::NoSuchNamespace => Errno::NXIO,
+            Self::Label(LabelError::Invalid(_)) | Self::Wanted(_) | Self::Align { .. } | Self::Size { .. } => {
+                Errno::INVAL
+            }
+            Self::Smaller { .. } | Self::StartOffPage { .. } => Errno::INVAL,
+            // `nd_pfn_validate` returns ENXIO for any read error.
+            Self::Medium { what: "read", .. } => Errno::NXIO,
+            Self::Medium { source, .. } => of_io(source),
+            Self::NoSpace { .. } => Errno::NOSPC,
+            Self::Taken { .. } => Errno::BUSY,
+            Self::Beyond { .. } => Errno::RANGE,
+            Self::Division(error) => error.errno(),
+            Self::InfoBlock(error) => error.errno(),
+            Self::Enabled { .. } => Errno::BUSY,
+        }
+    }
+}
+
+/// Why a region could not be created.
+#[derive(Debug, Error)]
+pub enum FoundError {
+    /// A file could not be opened, created or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The region could not be created as requested.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+}
