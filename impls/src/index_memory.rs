@@ -25,7 +25,7 @@
 
 use crate::backing::{BackingError, Memory, RamBacking};
 use crate::memmap::IndexPages;
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::alloc::{self, Layout};

@@ -59,12 +59,13 @@ mod placement;
 mod request;
 pub mod rules;
 mod section;
+mod shared_units;
 pub mod store;
+mod stretch;
 mod subsection_map;
 mod sync;
 #[cfg(all(test, twin))]
 mod twins;
-mod units;
 pub mod vmem;
 
 pub use bytes::Bytes;

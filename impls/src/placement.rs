@@ -11,7 +11,7 @@
 use crate::altmap::Altmap;
 use crate::fault::Seam;
 use crate::memmap::DeviceRecords;
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use crate::vmem::{Vmem, VmemError};
 use std::collections::BTreeMap;
 use std::fmt::Debug;

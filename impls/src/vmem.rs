@@ -9,7 +9,7 @@
 //!
 //! Memory is populated and released in units: pages of the architecture, or of the backing where
 //! those are larger. The records of a sub-section may be smaller than a unit (2 KiB of 64 KiB
-//! pages, 32 KiB of a huge page), so that several owners share a unit. `Units` counts the bytes
+//! pages, 32 KiB of a huge page), so that several owners share a unit. `SharedUnits` counts the bytes
 //! in use per unit, and the last owner releases it. Bytes that are released in a unit that stays
 //! are filled with 0xFD, as the kernel marks unused parts of a leaf.
 //!
@@ -28,9 +28,9 @@
 use crate::backing::{BASE_ALIGN, BackingError, DaxDevice, Memory, reserve_blocks, tmpfs_is_full, too_many_mappings};
 use crate::bytes::Bytes;
 use crate::fault::{Faults, Seam};
+use crate::shared_units::SharedUnits;
 use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
-pub use crate::units::Stretch;
-use crate::units::Units;
+pub use crate::stretch::Stretch;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::io;
@@ -106,10 +106,10 @@ impl VmemError {
 /// Which bytes of the range are in use.
 #[derive(Debug)]
 struct Usage {
-    units: Units,
+    units: SharedUnits,
     /// The same per transparent huge page, if the backing may allocate those; they are larger than
     /// its units.
-    huge: Option<Units>,
+    huge: Option<SharedUnits>,
 }
 
 impl Usage {
@@ -152,7 +152,7 @@ impl Vmem {
             memory,
             budget: store.budget.clone(),
             faults: store.faults.clone(),
-            usage: Mutex::new(Usage { units: Units::new(unit), huge: huge.map(Units::new) }),
+            usage: Mutex::new(Usage { units: SharedUnits::new(unit), huge: huge.map(SharedUnits::new) }),
             ram_bytes: AtomicU64::new(0),
             device_bytes: AtomicU64::new(0),
             tables: std::iter::repeat_with(|| AtomicU64::new(0)).take(words).collect(),

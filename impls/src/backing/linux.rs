@@ -30,7 +30,7 @@ use super::error::BackingError;
 use super::huge;
 use super::memory::Medium;
 use super::part::{Part, too_many_mappings};
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use rustix::mm::Advice;
 use std::collections::BTreeSet;
 use std::ops::Range;

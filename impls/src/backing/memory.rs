@@ -10,7 +10,7 @@ use super::part::Part;
 use super::private::Private;
 use super::tmpfs::Tmpfs;
 use crate::bytes::Bytes;
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;

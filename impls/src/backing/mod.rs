@@ -23,7 +23,7 @@ mod private;
 mod shared;
 mod tmpfs;
 
-pub use crate::units::Stretch;
+pub use crate::stretch::Stretch;
 pub use dax::{DaxDevice, DaxError};
 pub use error::BackingError;
 pub use huge::tmpfs_refuses_huge_pages;

@@ -1,7 +1,7 @@
 //! A piece of address space, and the system calls that change it.
 
 use super::error::BackingError;
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;

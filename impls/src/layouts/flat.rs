@@ -23,7 +23,7 @@ use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, Loa
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
-use crate::units::Stretch;
+use crate::stretch::Stretch;
 use crate::vmem::Vmem;
 use std::marker::PhantomData;
 use std::ptr::NonNull;

@@ -7,34 +7,8 @@
 //!                           └─ unit 1 has two owners, and goes with the last of them
 //! ```
 
+use crate::stretch::Stretch;
 use std::collections::BTreeMap;
-
-/// A byte range of the reserved address range, relative to its base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// Offset of the first byte.
-    pub offset: u64,
-    /// Length in bytes.
-    pub len: u64,
-}
-
-impl Stretch {
-    /// Offset one past the last byte.
-    pub fn end(self) -> u64 {
-        self.offset + self.len
-    }
-
-    /// The stretch `[offset, end)`; `None` if it is empty.
-    pub fn from_to(offset: u64, end: u64) -> Option<Self> {
-        (offset < end).then(|| Self { offset, len: end - offset })
-    }
-
-    /// The stretch shrunk to whole units of `unit` bytes (a power of two); `None` if nothing is
-    /// left.
-    pub fn round_in(self, unit: u64) -> Option<Self> {
-        Self::from_to((self.offset + (unit - 1)) & !(unit - 1), self.end() & !(unit - 1))
-    }
-}
 
 /// Bytes in use of the units that have several owners.
 ///
@@ -43,12 +17,12 @@ impl Stretch {
 /// | none, or all of a unit, in use | absent |
 /// | in part | bytes in use |
 #[derive(Debug)]
-pub struct Units {
+pub struct SharedUnits {
     len: u64,
     used: BTreeMap<u64, u64>,
 }
 
-impl Units {
+impl SharedUnits {
     /// A table for units of `len` bytes, a power of two.
     pub fn new(len: u64) -> Self {
         debug_assert!(len.is_power_of_two());
