@@ -1,6 +1,7 @@
 //! A device that is mapped instead of read and written: `/dev/daxX.Y`, or a file in its place.
 
-use super::tmpfs::{TmpfsError, is_on_tmpfs, unnamed_tmpfs_file};
+use super::error::TmpfsError;
+use super::tmpfs::{is_on_tmpfs, unnamed_tmpfs_file};
 use crate::bytes::Bytes;
 use memmap2::MmapOptions;
 use rustix::fs::FileType;

@@ -1,8 +1,8 @@
 //! Why records could not be backed with memory.
 
-use super::tmpfs::TmpfsError;
 use crate::bytes::Bytes;
 use std::io;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a backing store could not provide address space or memory.
@@ -111,4 +111,20 @@ impl BackingError {
     pub(super) fn populate(len: u64, source: impl Into<io::Error>) -> Self {
         Self::Populate { len, source: source.into() }
     }
+}
+
+/// Why a file could not be created on a tmpfs.
+#[derive(Debug, Error)]
+pub enum TmpfsError {
+    /// The directory is on another kind of file system.
+    #[error("{} is not on a tmpfs; name a directory of one, e.g. /dev/shm", .0.display())]
+    NotTmpfs(PathBuf),
+    /// The directory or the file could not be opened.
+    #[error("cannot make a file on the tmpfs at {}: {source}; name a directory of a tmpfs that you may write to, e.g. /dev/shm", dir.display())]
+    Io {
+        /// The directory as the caller named it.
+        dir: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
 }

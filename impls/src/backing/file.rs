@@ -1,9 +1,9 @@
 //! Unnamed files on a file system with blocks, e.g. ext4 or xfs. Records are in the page cache; the
 //! kernel writes them back to disk at any time.
 
+use super::address_range::AddressRange;
+use super::backing_store::BackingStore;
 use super::error::BackingError;
-use super::memory::Medium;
-use super::part::Part;
 use super::shared::{SharedFile, punch_hole, reserve_blocks, set_len};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -83,26 +83,26 @@ fn full(dir: &Path, len: u64) -> BackingError {
     BackingError::Full { place, len, mend: "make room there", backing: "file" }
 }
 
-impl Medium for Plain {
+impl BackingStore for Plain {
     /// Reading a hole allocates a page of the page cache, which stays.
     fn has_zero_page(&self) -> bool {
         false
     }
 
-    fn map(&self, part: Part) -> Result<(), BackingError> {
-        self.file.map(part)
+    fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.map(range)
     }
 
-    fn populate(&self, part: Part) -> Result<(), BackingError> {
-        self.file.reserve_blocks(part).map_err(|errno| match errno {
-            Errno::NOSPC | Errno::DQUOT => full(&self.dir, part.len()),
-            errno => BackingError::populate(part.len(), errno),
+    fn populate(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.reserve_blocks(range).map_err(|errno| match errno {
+            Errno::NOSPC | Errno::DQUOT => full(&self.dir, range.len()),
+            errno => BackingError::populate(range.len(), errno),
         })?;
-        part.populate()
+        range.populate()
     }
 
-    fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        self.file.give_back(part)
+    fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.give_back(range)
     }
 
     #[cfg(test)]

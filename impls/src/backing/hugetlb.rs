@@ -5,9 +5,9 @@
 //! write. The mapping is `MAP_NORESERVE`; otherwise the pool would have to hold the records of the
 //! whole physical address space.
 
+use super::address_range::AddressRange;
+use super::backing_store::BackingStore;
 use super::error::BackingError;
-use super::memory::Medium;
-use super::part::Part;
 use super::shared::{SharedFile, set_len};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ fn free_and_total() -> (u64, u64) {
     (pool("free_hugepages").saturating_sub(pool("resv_hugepages")), pool("nr_hugepages"))
 }
 
-impl Medium for Hugetlb {
+impl BackingStore for Hugetlb {
     fn unit_bytes(&self) -> u64 {
         PAGE
     }
@@ -67,23 +67,23 @@ impl Medium for Hugetlb {
         false
     }
 
-    fn map(&self, part: Part) -> Result<(), BackingError> {
-        self.0.map(part)
+    fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.0.map(range)
     }
 
-    fn populate(&self, part: Part) -> Result<(), BackingError> {
+    fn populate(&self, range: AddressRange) -> Result<(), BackingError> {
         let (free, total) = free_and_total();
-        self.0.reserve_blocks(part).map_err(|errno| match errno {
+        self.0.reserve_blocks(range).map_err(|errno| match errno {
             Errno::NOSPC | Errno::NOMEM => {
-                let (len, more) = (part.len(), part.len().div_ceil(PAGE).saturating_sub(free).max(1));
+                let (len, more) = (range.len(), range.len().div_ceil(PAGE).saturating_sub(free).max(1));
                 BackingError::HugePages { len, page: PAGE, free, total, more }
             }
-            errno => BackingError::populate(part.len(), errno),
+            errno => BackingError::populate(range.len(), errno),
         })?;
-        part.populate()
+        range.populate()
     }
 
-    fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        self.0.give_back(part)
+    fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.0.give_back(range)
     }
 }

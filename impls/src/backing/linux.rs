@@ -26,10 +26,10 @@
 //! Before Linux 6.14 a block for which the kernel found no huge page keeps its page table too, and
 //! stays in base pages.
 
+use super::address_range::{AddressRange, too_many_mappings};
+use super::backing_store::BackingStore;
 use super::error::BackingError;
 use super::huge;
-use super::memory::Medium;
-use super::part::{Part, too_many_mappings};
 use crate::stretch::Stretch;
 use rustix::mm::Advice;
 use std::collections::BTreeSet;
@@ -39,9 +39,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Size of a block in bytes: the records of an x86-64 section, or one huge page.
 const BLOCK: u64 = 2 << 20;
 
-/// Numbers of the blocks that a part touches.
-fn blocks(part: Part) -> Range<u64> {
-    part.offset() / BLOCK..part.stretch().end().div_ceil(BLOCK)
+/// Numbers of the blocks that a range touches.
+fn blocks(range: AddressRange) -> Range<u64> {
+    range.offset() / BLOCK..range.stretch().end().div_ceil(BLOCK)
 }
 
 /// Private memory, with huge pages for whole blocks.
@@ -75,30 +75,30 @@ impl Linux {
         [Stretch::from_to(stretch.offset, left), Stretch::from_to(right, stretch.end())].into_iter().flatten()
     }
 
-    /// Applies `MADV_NOHUGEPAGE` to the blocks of a part, unless all of them have it.
-    fn make_small(&self, part: Part) -> Result<(), BackingError> {
+    /// Applies `MADV_NOHUGEPAGE` to the blocks of a range, unless all of them have it.
+    fn make_small(&self, range: AddressRange) -> Result<(), BackingError> {
         let mut small = self.small();
-        if blocks(part).all(|block| small.contains(&block)) {
+        if blocks(range).all(|block| small.contains(&block)) {
             return Ok(());
         }
         // SAFETY: `Memory` aligns its base to BLOCK and reserves whole blocks.
-        let whole = unsafe { part.round_out(BLOCK) };
-        let refused = |errno| too_many_mappings(errno).unwrap_or(BackingError::populate(part.len(), errno));
+        let whole = unsafe { range.round_out(BLOCK) };
+        let refused = |errno| too_many_mappings(errno).unwrap_or(BackingError::populate(range.len(), errno));
         whole.advise(Advice::LinuxNoHugepage).map_err(refused)?;
-        small.extend(blocks(part));
+        small.extend(blocks(range));
         Ok(())
     }
 
-    /// Marks the blocks of a part as never populated.
-    fn forget(&self, part: Part) {
+    /// Marks the blocks of a range as never populated.
+    fn forget(&self, range: AddressRange) {
         let mut small = self.small();
-        for block in blocks(part) {
+        for block in blocks(range) {
             small.remove(&block);
         }
     }
 
     /// Remaps those blocks of `whole` that have a page table.
-    fn make_huge(&self, whole: Part) -> Result<(), BackingError> {
+    fn make_huge(&self, whole: AddressRange) -> Result<(), BackingError> {
         let Range { start, end } = blocks(whole);
         let mut small = self.small();
         while let Some(from) = small.range(start..end).next().copied() {
@@ -113,7 +113,7 @@ impl Linux {
     }
 }
 
-impl Medium for Linux {
+impl BackingStore for Linux {
     fn huge_page_bytes(&self) -> Option<u64> {
         Some(BLOCK)
     }
@@ -126,7 +126,7 @@ impl Medium for Linux {
     /// Populates and releases one page before the mapping is split. The kernel merges mappings only
     /// if they share their `anon_vma`. The first page creates it, and parts of a mapping inherit
     /// it.
-    fn reserve(&self, whole: Part) -> Result<(), BackingError> {
+    fn reserve(&self, whole: AddressRange) -> Result<(), BackingError> {
         whole.map_private(Advice::LinuxNoHugepage)?;
         let page = Stretch { offset: whole.offset(), len: rustix::param::page_size() as u64 };
         whole.within(page).populate()?;
@@ -140,39 +140,39 @@ impl Medium for Linux {
         }
     }
 
-    fn map(&self, part: Part) -> Result<(), BackingError> {
-        part.map_private(Advice::LinuxHugepage)?;
-        for ragged in Self::ragged(part.stretch()) {
+    fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        range.map_private(Advice::LinuxHugepage)?;
+        for ragged in Self::ragged(range.stretch()) {
             // A device was mapped here, so there is a page table. The new mapping lacks the advice
             // that its block may have.
-            self.forget(part.within(ragged));
-            self.make_small(part.within(ragged))?;
+            self.forget(range.within(ragged));
+            self.make_small(range.within(ragged))?;
         }
-        if let Some(whole) = part.stretch().round_in(BLOCK) {
+        if let Some(whole) = range.stretch().round_in(BLOCK) {
             // The old page tables went with the old mapping.
-            self.forget(part.within(whole));
+            self.forget(range.within(whole));
         }
         Ok(())
     }
 
-    fn populate(&self, part: Part) -> Result<(), BackingError> {
-        Self::ragged(part.stretch()).try_for_each(|ragged| self.make_small(part.within(ragged)))?;
-        if let Some(whole) = part.stretch().round_in(BLOCK) {
-            self.make_huge(part.within(whole))?;
+    fn populate(&self, range: AddressRange) -> Result<(), BackingError> {
+        Self::ragged(range.stretch()).try_for_each(|ragged| self.make_small(range.within(ragged)))?;
+        if let Some(whole) = range.stretch().round_in(BLOCK) {
+            self.make_huge(range.within(whole))?;
         }
-        part.populate()
+        range.populate()
     }
 
     /// If the kernel refuses the advice, replaces the mapping.
-    fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        for ragged in Self::ragged(part.stretch()) {
+    fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        for ragged in Self::ragged(range.stretch()) {
             // Without the advice khugepaged may make the rest of the block huge again; the memory
             // goes nevertheless.
-            if self.make_small(part.within(ragged)).is_err() {
-                self.small().extend(blocks(part.within(ragged)));
+            if self.make_small(range.within(ragged)).is_err() {
+                self.small().extend(blocks(range.within(ragged)));
             }
         }
-        part.discard(Advice::LinuxDontNeed).or_else(|_| self.map(part))
+        range.discard(Advice::LinuxDontNeed).or_else(|_| self.map(range))
     }
 }
 

@@ -1,95 +1,25 @@
 //! Reserved address space for records, and the memory that backs parts of it.
 
-use super::RamBacking;
+use super::address_range::AddressRange;
+use super::backing_store::BackingStore;
 use super::error::BackingError;
 use super::file::Plain;
 use super::huge;
 use super::hugetlb::Hugetlb;
 use super::linux::Linux;
-use super::part::Part;
 use super::private::Private;
+use super::ram_backing::RamBacking;
+use super::reservation::{Reservation, reservation_hint, reserve_private};
 use super::tmpfs::Tmpfs;
-use crate::bytes::Bytes;
 use crate::stretch::Stretch;
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::mm::Advice;
 use std::ffi::c_void;
-use std::fmt::Debug;
-use std::fs;
 use std::io;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// Alignment of the base address in bytes. The records of an x86-64 section then fill exactly one
 /// last-level page table.
 pub(crate) const BASE_ALIGN: u64 = 2 << 20;
-
-/// One kind of backing store: how to map, populate and release it.
-pub(super) trait Medium: Debug + Send + Sync {
-    /// Smallest unit in bytes that can be populated or released.
-    fn unit_bytes(&self) -> u64 {
-        rustix::param::page_size() as u64
-    }
-
-    /// Size in bytes of the huge pages that it may use; `None` for base pages only.
-    fn huge_page_bytes(&self) -> Option<u64> {
-        None
-    }
-
-    /// Bytes that one first access may back: a unit, or a whole huge page.
-    fn first_touch_bytes(&self) -> u64 {
-        self.unit_bytes()
-    }
-
-    /// True if reading an unbacked part allocates no memory.
-    fn has_zero_page(&self) -> bool;
-
-    /// Maps the whole range for the first time.
-    fn reserve(&self, whole: Part) -> Result<(), BackingError> {
-        self.map(whole)
-    }
-
-    /// Maps a part that has no memory yet.
-    fn map(&self, part: Part) -> Result<(), BackingError>;
-
-    /// Backs a part that has no memory yet. After success, writes there must not fault. After an
-    /// error, some of the part may be backed.
-    fn populate(&self, part: Part) -> Result<(), BackingError>;
-
-    /// Releases the memory of a part. It reads as zero once it is backed again.
-    fn give_back(&self, part: Part) -> Result<(), BackingError>;
-
-    /// Number of 512-byte blocks allocated to the file behind it; 0 without a file.
-    #[cfg(test)]
-    fn blocks(&self) -> u64 {
-        0
-    }
-}
-
-/// The owner of the mapping, which unmaps it on drop.
-#[derive(Debug)]
-enum Mapping {
-    Owned(MmapRaw),
-    Hinted { ptr: *mut c_void, len: usize },
-}
-
-impl Mapping {
-    fn ptr(&self) -> *mut u8 {
-        match self {
-            Self::Owned(map) => map.as_mut_ptr(),
-            Self::Hinted { ptr, .. } => ptr.cast(),
-        }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        if let Self::Hinted { ptr, len } = *self {
-            // SAFETY: the range was mapped by `reserve_hinted` and nobody else unmaps it.
-            let unmapped = unsafe { rustix::mm::munmap(ptr, len) };
-            debug_assert!(unmapped.is_ok(), "munmap of an own range");
-        }
-    }
-}
 
 /// Reserved address space, readable and writable, whose parts are backed with one kind of memory.
 ///
@@ -98,10 +28,10 @@ impl Drop for Mapping {
 #[derive(Debug)]
 pub struct Memory {
     /// Unmaps the whole range on drop.
-    _mapping: Mapping,
+    _reservation: Reservation,
     base: NonNull<u8>,
     len: u64,
-    medium: Box<dyn Medium>,
+    store: Box<dyn BackingStore>,
 }
 
 // SAFETY: the range is plain memory that is only accessed through atomics or by system calls, which
@@ -122,12 +52,12 @@ impl Memory {
         // Reserve more than needed, to align the base and to keep what follows out of this mapping.
         let mapped_len =
             whole.checked_add(BASE_ALIGN).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_large)?;
-        let mapping = reserve_private(mapped_len).map_err(refused)?;
-        let start = mapping.ptr();
+        let reservation = reserve_private(mapped_len).map_err(refused)?;
+        let start = reservation.ptr();
         let pad = start.addr().next_multiple_of(BASE_ALIGN as usize) - start.addr();
         // SAFETY: the mapping is BASE_ALIGN longer than `whole`, and `pad` is less than BASE_ALIGN.
         let base = unsafe { NonNull::new_unchecked(start.add(pad)) };
-        let medium: Box<dyn Medium> = match backing {
+        let store: Box<dyn BackingStore> = match backing {
             RamBacking::Anon => Box::new(Private::in_base_pages()),
             RamBacking::Linux => Box::new(Linux::new()?),
             RamBacking::Thp => Box::new(Private::in_huge_pages()?),
@@ -136,8 +66,8 @@ impl Memory {
             RamBacking::TmpfsHuge(dir) => Box::new(Tmpfs::in_huge_pages(dir, whole)?),
             RamBacking::File(dir) => Box::new(Plain::open(dir, whole)?),
         };
-        let memory = Self { _mapping: mapping, base, len: whole, medium };
-        memory.medium.reserve(memory.part(Stretch { offset: 0, len: whole }))?;
+        let memory = Self { _reservation: reservation, base, len: whole, store };
+        memory.store.reserve(memory.range(Stretch { offset: 0, len: whole }))?;
         Ok(memory)
     }
 
@@ -153,18 +83,18 @@ impl Memory {
 
     /// Smallest unit in bytes that can be populated or released.
     pub fn unit_bytes(&self) -> u64 {
-        self.medium.unit_bytes()
+        self.store.unit_bytes()
     }
 
     /// Size in bytes of the huge pages that it may use; `None` for base pages only.
     pub fn huge_page_bytes(&self) -> Option<u64> {
-        self.medium.huge_page_bytes()
+        self.store.huge_page_bytes()
     }
 
     /// Bytes, aligned, that one first access may back: a unit, or a whole huge page with
     /// [`RamBacking::Thp`] and [`RamBacking::TmpfsHuge`].
     pub fn first_touch_bytes(&self) -> u64 {
-        self.medium.first_touch_bytes()
+        self.store.first_touch_bytes()
     }
 
     /// Bytes that are in huge pages now. `None` for base pages only, or if the kernel does not
@@ -183,10 +113,10 @@ impl Memory {
     /// There is no memory, no room on the file system, or no huge page. No part of the stretch is
     /// then backed.
     pub fn populate(&self, stretch: Stretch) -> Result<(), BackingError> {
-        let part = self.part(stretch);
-        self.medium.populate(part).inspect_err(|_| {
+        let range = self.range(stretch);
+        self.store.populate(range).inspect_err(|_| {
             // Release what was backed. The range is reserved already, so this cannot fail.
-            let undone = self.medium.give_back(part);
+            let undone = self.store.give_back(range);
             debug_assert!(undone.is_ok(), "{undone:?}");
         })
     }
@@ -196,7 +126,7 @@ impl Memory {
     /// # Errors
     /// Both the advice and its fallback failed: a new mapping or, for files, a punched hole.
     pub fn give_back(&self, stretch: Stretch) -> Result<(), BackingError> {
-        self.medium.give_back(self.part(stretch))
+        self.store.give_back(self.range(stretch))
     }
 
     /// Replaces a stretch by a new reservation of the same backing store.
@@ -204,7 +134,7 @@ impl Memory {
     /// # Errors
     /// The process has reached `vm.max_map_count`.
     pub(crate) fn reserve_again(&self, stretch: Stretch) -> Result<(), BackingError> {
-        self.medium.map(self.part(stretch))
+        self.store.map(self.range(stretch))
     }
 
     /// Makes a stretch that will never be backed readable without allocating memory.
@@ -212,10 +142,10 @@ impl Memory {
     /// # Errors
     /// The process has reached `vm.max_map_count`.
     pub(crate) fn leave_unbacked(&self, stretch: Stretch) -> Result<(), BackingError> {
-        if self.medium.has_zero_page() {
+        if self.store.has_zero_page() {
             return Ok(());
         }
-        self.part(stretch).map_private(Advice::LinuxNoHugepage)
+        self.range(stretch).map_private(Advice::LinuxNoHugepage)
     }
 
     /// Address of the first byte of a stretch, which must be inside the range.
@@ -225,62 +155,22 @@ impl Memory {
         unsafe { self.base.as_ptr().add(stretch.offset as usize).cast() }
     }
 
-    fn part(&self, stretch: Stretch) -> Part {
+    fn range(&self, stretch: Stretch) -> AddressRange {
         // SAFETY: the stretch was checked: it lies in our own mapping, which lives as long as
         // `self`.
-        unsafe { Part::new(self.address(stretch), stretch.offset, stretch.len) }
+        unsafe { AddressRange::new(self.address(stretch), stretch.offset, stretch.len) }
     }
 
     /// Number of 512-byte blocks allocated to the file behind it; 0 without a file.
     #[cfg(test)]
     pub(crate) fn blocks(&self) -> u64 {
-        self.medium.blocks()
+        self.store.blocks()
     }
-}
-
-/// Reserves private address space. Valgrind refuses 64 GiB or more at an address that it chooses,
-/// but accepts an address hint.
-fn reserve_private(len: usize) -> io::Result<Mapping> {
-    match MmapOptions::new().len(len).no_reserve_swap().map_anon() {
-        Ok(map) => Ok(Mapping::Owned(map.into())),
-        Err(first) => [16, 32, 48].into_iter().find_map(|tib| reserve_hinted(len, tib << 40).ok()).ok_or(first),
-    }
-}
-
-fn reserve_hinted(len: usize, hint: usize) -> io::Result<Mapping> {
-    let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-    // SAFETY: without MAP_FIXED the address is only a hint; no existing mapping is replaced.
-    let ptr = unsafe { rustix::mm::mmap_anonymous(ptr::without_provenance_mut(hint), len, prot, flags)? };
-    Ok(Mapping::Hinted { ptr, len })
-}
-
-/// Names the limit that refused `len` bytes of address space, and the command that raises it.
-fn reservation_hint(len: u64) -> String {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {
-        return format!(
-            "; the address space of this process is limited to {}; lift it with ulimit -v unlimited, in a shell whose hard limit allows it",
-            Bytes(limit)
-        );
-    }
-    let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
-    if strict {
-        return "; vm.overcommit_memory is 2, which counts reserved address space as memory (sysctl \
-                vm.overcommit_memory=0)"
-            .to_owned();
-    }
-    String::new()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hinted_reservation_works_like_any() {
-        let mapping = reserve_hinted(1 << 30, 32 << 40).unwrap();
-        assert!(!mapping.ptr().is_null());
-    }
 
     #[test]
     fn more_address_space_than_there_is_is_an_error() {

@@ -11,6 +11,8 @@
 //! | `tmpfs-huge` | the same, `MADV_HUGEPAGE` | populate: only a fault heeds the advice | `MADV_REMOVE`: a part splits | base pages |
 //! | `file` | the same on a file system with blocks | `fallocate`, then populate | `MADV_REMOVE` | base pages |
 
+mod address_range;
+mod backing_store;
 mod dax;
 mod error;
 mod file;
@@ -18,76 +20,21 @@ mod huge;
 mod hugetlb;
 mod linux;
 mod memory;
-mod part;
 mod private;
+mod ram_backing;
+mod reservation;
 mod shared;
 mod tmpfs;
 
 pub use crate::stretch::Stretch;
 pub use dax::{DaxDevice, DaxError};
-pub use error::BackingError;
+pub use error::{BackingError, TmpfsError};
 pub use huge::tmpfs_refuses_huge_pages;
 pub use memory::Memory;
-pub use tmpfs::{TmpfsError, unnamed_tmpfs_file};
+pub use ram_backing::RamBacking;
+pub use tmpfs::unnamed_tmpfs_file;
 
+pub(crate) use address_range::too_many_mappings;
 pub(crate) use memory::BASE_ALIGN;
-pub(crate) use part::too_many_mappings;
 pub(crate) use shared::reserve_blocks;
 pub(crate) use tmpfs::full as tmpfs_is_full;
-
-use std::fmt;
-use std::path::PathBuf;
-
-/// The backing store of records in RAM.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum RamBacking {
-    /// Private anonymous memory in base pages.
-    #[default]
-    Anon,
-    /// Private anonymous memory, mapped as Linux on x86-64 maps its memory map. Each aligned 2 MiB
-    /// of a populate uses a transparent huge page if the kernel finds one; the rest uses base
-    /// pages.
-    Linux,
-    /// Private anonymous memory, in transparent huge pages where the kernel finds them.
-    Thp,
-    /// Huge pages of 2 MiB from the hugetlb pool.
-    Hugetlb,
-    /// An unnamed file on the tmpfs that is mounted at (or holds) this directory.
-    Tmpfs(PathBuf),
-    /// Like `Tmpfs`, in transparent huge pages where the kernel finds them.
-    TmpfsHuge(PathBuf),
-    /// An unnamed file in this directory, on a file system with blocks such as ext4.
-    File(PathBuf),
-}
-
-impl RamBacking {
-    /// [`Linux`](Self::Linux) if the machine has transparent huge pages of 2 MiB, else
-    /// [`Anon`](Self::Anon). Cost: reads three files of sysfs.
-    pub fn like_linux() -> Self {
-        if linux::Linux::new().is_ok() { Self::Linux } else { Self::Anon }
-    }
-
-    /// Why a device cannot be mapped over part of this backing store; `None` if it can.
-    pub fn refuses_devices(&self) -> Option<&'static str> {
-        match self {
-            Self::Hugetlb => {
-                Some("records of parts of sections cannot come from a device amid huge pages, which cannot be cut")
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for RamBacking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Anon => "anon",
-            Self::Linux => "linux",
-            Self::Thp => "thp",
-            Self::Hugetlb => "hugetlb",
-            Self::Tmpfs(_) => "tmpfs",
-            Self::TmpfsHuge(_) => "tmpfs-huge",
-            Self::File(_) => "file",
-        })
-    }
-}

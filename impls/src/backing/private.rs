@@ -1,9 +1,9 @@
 //! Private anonymous memory, in base pages or in transparent huge pages.
 
+use super::address_range::AddressRange;
+use super::backing_store::BackingStore;
 use super::error::BackingError;
 use super::huge;
-use super::memory::Medium;
-use super::part::Part;
 use rustix::mm::Advice;
 
 /// Private anonymous memory as a backing store.
@@ -30,7 +30,7 @@ impl Private {
     }
 }
 
-impl Medium for Private {
+impl BackingStore for Private {
     fn huge_page_bytes(&self) -> Option<u64> {
         self.huge_page
     }
@@ -44,16 +44,16 @@ impl Medium for Private {
         true
     }
 
-    fn map(&self, part: Part) -> Result<(), BackingError> {
-        part.map_private(self.advice)
+    fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        range.map_private(self.advice)
     }
 
-    fn populate(&self, part: Part) -> Result<(), BackingError> {
-        part.populate()
+    fn populate(&self, range: AddressRange) -> Result<(), BackingError> {
+        range.populate()
     }
 
     /// If the kernel refuses the advice, replaces the mapping.
-    fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        part.discard(Advice::LinuxDontNeed).or_else(|_| self.map(part))
+    fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        range.discard(Advice::LinuxDontNeed).or_else(|_| self.map(range))
     }
 }

@@ -1,7 +1,7 @@
 //! An unnamed file, mapped shared: the common part of the tmpfs, hugetlb and file backings.
 
+use super::address_range::AddressRange;
 use super::error::BackingError;
-use super::part::Part;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::mm::Advice;
@@ -21,22 +21,22 @@ impl SharedFile {
         Self { file, advice }
     }
 
-    pub(super) fn map(&self, part: Part) -> Result<(), BackingError> {
-        part.map_shared(&self.file, self.advice)
+    pub(super) fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        range.map_shared(&self.file, self.advice)
     }
 
     /// Reserves blocks, so that a full file system returns ENOSPC. Otherwise a populate would
     /// return EFAULT, and a write would raise SIGBUS.
-    pub(super) fn reserve_blocks(&self, part: Part) -> Result<(), Errno> {
-        reserve_blocks(&self.file, part.offset(), part.len())
+    pub(super) fn reserve_blocks(&self, range: AddressRange) -> Result<(), Errno> {
+        reserve_blocks(&self.file, range.offset(), range.len())
     }
 
     /// Punches a hole in the file, and drops its pages from all mappings.
-    pub(super) fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        if part.discard(Advice::LinuxRemove).is_ok() {
+    pub(super) fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        if range.discard(Advice::LinuxRemove).is_ok() {
             return Ok(());
         }
-        punch_hole(&self.file, part.offset(), part.len()).map_err(|errno| BackingError::populate(part.len(), errno))
+        punch_hole(&self.file, range.offset(), range.len()).map_err(|errno| BackingError::populate(range.len(), errno))
     }
 
     #[cfg(test)]

@@ -1,36 +1,18 @@
 //! Unnamed files on a tmpfs: nothing is left behind, however the process ends.
 
-use super::error::BackingError;
+use super::address_range::AddressRange;
+use super::backing_store::BackingStore;
+use super::error::{BackingError, TmpfsError};
 use super::huge;
-use super::memory::Medium;
-use super::part::Part;
 use super::shared::SharedFile;
 use rustix::fs::{Mode, OFlags, StatFs};
 use rustix::io::Errno;
 use rustix::mm::Advice;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 
 /// `TMPFS_MAGIC` of `include/uapi/linux/magic.h`.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
-
-/// Why a file could not be created on a tmpfs.
-#[derive(Debug, Error)]
-pub enum TmpfsError {
-    /// The directory is on another kind of file system.
-    #[error("{} is not on a tmpfs; name a directory of one, e.g. /dev/shm", .0.display())]
-    NotTmpfs(PathBuf),
-    /// The directory or the file could not be opened.
-    #[error("cannot make a file on the tmpfs at {}: {source}; name a directory of a tmpfs that you may write to, e.g. /dev/shm", dir.display())]
-    Io {
-        /// The directory as the caller named it.
-        dir: PathBuf,
-        /// What the operating system reported.
-        source: io::Error,
-    },
-}
 
 #[allow(clippy::unnecessary_cast, reason = "the type of f_type differs by architecture")]
 fn is_tmpfs(fs: &StatFs) -> bool {
@@ -88,10 +70,12 @@ impl Tmpfs {
         }
     }
 
-    fn reserve_blocks(&self, part: Part) -> Result<(), BackingError> {
-        self.file.reserve_blocks(part).map_err(|errno| match errno {
-            Errno::NOSPC => full(&format!("the tmpfs of {}", self.dir.display()), part.len(), self.huge_page.is_some()),
-            errno => BackingError::populate(part.len(), errno),
+    fn reserve_blocks(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.reserve_blocks(range).map_err(|errno| match errno {
+            Errno::NOSPC => {
+                full(&format!("the tmpfs of {}", self.dir.display()), range.len(), self.huge_page.is_some())
+            }
+            errno => BackingError::populate(range.len(), errno),
         })
     }
 }
@@ -102,7 +86,7 @@ pub(crate) fn full(place: &str, len: u64, huge: bool) -> BackingError {
     BackingError::Full { place: place.to_owned(), len, mend: "enlarge it (mount -o remount,size=…)", backing }
 }
 
-impl Medium for Tmpfs {
+impl BackingStore for Tmpfs {
     fn huge_page_bytes(&self) -> Option<u64> {
         self.huge_page
     }
@@ -116,22 +100,22 @@ impl Medium for Tmpfs {
         false
     }
 
-    fn map(&self, part: Part) -> Result<(), BackingError> {
-        self.file.map(part)
+    fn map(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.map(range)
     }
 
-    fn populate(&self, part: Part) -> Result<(), BackingError> {
+    fn populate(&self, range: AddressRange) -> Result<(), BackingError> {
         if self.huge_page.is_none() {
-            self.reserve_blocks(part)?;
-            return part.populate();
+            self.reserve_blocks(range)?;
+            return range.populate();
         }
         // Reserving blocks ignores the mapping's advice and takes base pages on a mount with
         // huge=advise. So it is used only to find out why populating failed.
-        part.populate().or_else(|error| self.reserve_blocks(part).and(Err(error)))
+        range.populate().or_else(|error| self.reserve_blocks(range).and(Err(error)))
     }
 
-    fn give_back(&self, part: Part) -> Result<(), BackingError> {
-        self.file.give_back(part)
+    fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
+        self.file.give_back(range)
     }
 
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A piece of address space, and the system calls that change it.
+//! A range of addresses, and the system calls that change its memory.
 
 use super::error::BackingError;
 use crate::stretch::Stretch;
@@ -7,20 +7,20 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::fs::{self, File};
 
-/// A piece of the address space of one [`Memory`](super::Memory). Only `Memory` creates parts, so
+/// A range of addresses within one [`Memory`](super::Memory). Only `Memory` creates such ranges, so
 /// replacing or discarding one affects no other mapping. The caller must ensure that no reader can
 /// reach records there. Records are atomics, and a grace period ends all earlier readers (see
 /// `grace`).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(super) struct AddressRange {
     address: *mut c_void,
     offset: u64,
     len: u64,
 }
 
-impl Part {
+impl AddressRange {
     /// # Safety
-    /// The piece is in a mapping that the caller owns for as long as the part is used.
+    /// The range is in a mapping that the caller owns for as long as the value is used.
     pub(super) unsafe fn new(address: *mut c_void, offset: u64, len: u64) -> Self {
         Self { address, offset, len }
     }
@@ -40,7 +40,7 @@ impl Part {
         Stretch { offset: self.offset, len: self.len }
     }
 
-    /// The sub-part at `stretch`. Panics if that is not inside this part.
+    /// The range of this range at `stretch`. Panics if it is not inside.
     pub(super) fn within(self, stretch: Stretch) -> Self {
         let inside = self.offset <= stretch.offset && stretch.end() <= self.offset + self.len;
         assert!(inside, "{stretch:?} is outside of {:?}", self.stretch());
@@ -48,7 +48,7 @@ impl Part {
         Self { address, offset: stretch.offset, len: stretch.len }
     }
 
-    /// The part rounded out to multiples of `unit` bytes, a power of two.
+    /// The range rounded out to multiples of `unit` bytes, a power of two.
     ///
     /// # Safety
     /// Its [`Memory`](super::Memory) begins at a multiple of `unit`, and consists of whole units.
@@ -61,7 +61,7 @@ impl Part {
 
     pub(super) fn advise(self, advice: Advice) -> Result<(), Errno> {
         loop {
-            // SAFETY: the part is the caller's own.
+            // SAFETY: the range is the caller's own.
             match unsafe { rustix::mm::madvise(self.address, self.len as usize, advice) } {
                 Err(Errno::INTR) => {}
                 other => return other,
@@ -81,14 +81,14 @@ impl Part {
     /// more, because the kernel does not drop locked pages.
     pub(super) fn discard(self, advice: Advice) -> Result<(), Errno> {
         let Err(first) = self.advise(advice) else { return Ok(()) };
-        // SAFETY: the part is the caller's own, and unlocking changes no contents.
+        // SAFETY: the range is the caller's own, and unlocking changes no contents.
         match unsafe { rustix::mm::munlock(self.address, self.len as usize) } {
             Ok(()) => self.advise(advice),
             Err(_) => Err(first),
         }
     }
 
-    /// Replaces the part by a private mapping without memory.
+    /// Replaces the range by a private mapping without memory.
     pub(super) fn map_private(self, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         // SAFETY: MAP_FIXED replaces what is the caller's own.
@@ -97,7 +97,7 @@ impl Part {
         self.mapped(mapped, advice)
     }
 
-    /// Replaces the part by a shared mapping of the file at the same offset.
+    /// Replaces the range by a shared mapping of the file at the same offset.
     pub(super) fn map_shared(self, file: &File, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         let (address, len) = (self.address, self.len as usize);
