@@ -9,8 +9,8 @@ use memmap_layouts::machine::{Machine, MachineConfig};
 use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{disable, enable};
-use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Region, Wanted};
-use memmap_layouts::nvdimm::storage::Medium;
+use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, NamespaceSpec, Region};
+use memmap_layouts::nvdimm::storage::StorageFile;
 use memmap_layouts::nvdimm::{Host, RecordsOn};
 use memmap_layouts::rules::RuleSet;
 use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, PAGE_RECORD_BYTES, RecordStore, SectionFlags, X86_64};
@@ -79,8 +79,8 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     }
     let dir = tempfile::Builder::new().prefix("pfnbench-namespace-").tempdir_in(dir)?;
     let path = dir.path().join("medium");
-    let medium = Medium::create(&path, case.size + DEFAULT_ALIGN)?;
-    let labels = Medium::create(&dir.path().join("labels"), LABEL_FILE_BYTES)?;
+    let medium = StorageFile::create(&path, case.size + DEFAULT_ALIGN)?;
+    let labels = StorageFile::create(&dir.path().join("labels"), LABEL_FILE_BYTES)?;
     let region = Region::create(medium, labels, START, DEFAULT_ALIGN, &Host::X86_64)?;
     let (map, config) = (BootMap::default(), MachineConfig::default());
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
@@ -109,7 +109,7 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
 }
 
 struct Ours<'a, L: Hotplug + SectionFlags + Inspect> {
-    region: Region<Medium>,
+    region: Region<StorageFile>,
     machine: Machine<L>,
     case: &'a NamespaceCase,
 }
@@ -118,7 +118,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Ours<'_, L> {
     /// Times creating and enabling a namespace, then takes it down.
     fn turn(&mut self) -> anyhow::Result<Duration> {
         let records = if self.case.on_medium { RecordsOn::Medium } else { RecordsOn::Ram };
-        let wanted = Wanted {
+        let wanted = NamespaceSpec {
             size: self.case.size,
             align: DATA_ALIGN,
             kind: NamespaceKind::DevDax,

@@ -14,7 +14,7 @@ pub mod shell;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
-use memmap_layouts::nvdimm::region::{FoundError, RegionError};
+use memmap_layouts::nvdimm::region::{CreateRegionError, RegionError};
 use memmap_layouts::nvdimm::scene::SceneError;
 use memmap_layouts::nvdimm::storage::StorageError;
 use rule::Rule;
@@ -149,9 +149,9 @@ impl Refusal {
         if let Some(error) = error.downcast_ref::<RegionError>() {
             return Some(of_region::refusal(error, subject));
         }
-        match error.downcast_ref::<FoundError>() {
-            Some(FoundError::Region(error)) => return Some(of_region::refusal(error, subject)),
-            Some(FoundError::Storage(error)) => return Some(of_region::of_label_file(error)),
+        match error.downcast_ref::<CreateRegionError>() {
+            Some(CreateRegionError::Region(error)) => return Some(of_region::refusal(error, subject)),
+            Some(CreateRegionError::Storage(error)) => return Some(of_region::of_label_file(error)),
             None => {}
         }
         match error.downcast_ref::<SceneError>() {

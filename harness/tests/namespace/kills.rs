@@ -5,7 +5,7 @@ use super::*;
 /// Names of the namespaces of a region; each must be what its label says.
 fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
     let labels = pmem.dir.path().join("pmem0.labels");
-    let open = |path| Medium::open(path, Access::Read).unwrap();
+    let open = |path| StorageFile::open(path, Access::Read).unwrap();
     let region = Region::open(open(&pmem.path()), open(&labels), None).unwrap();
     for label in region.labels() {
         let found = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();

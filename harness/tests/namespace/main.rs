@@ -11,7 +11,7 @@ mod scenes;
 use assert_cmd::Command;
 use memmap_layouts::nvdimm::Host;
 use memmap_layouts::nvdimm::region::{Personality, Region};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use memmap_layouts::rules::RuleSet;
 use predicates::prelude::*;
 use predicates::str::contains;

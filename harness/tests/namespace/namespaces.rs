@@ -112,7 +112,7 @@ fn what_is_refused_changes_nothing() {
     pmem.run("region", &["--size", "64M"]).code(2).stderr(contains("NS417"));
     assert!(pmem.bytes() == before);
     // Another process has it.
-    let held = Medium::open(&pmem.path(), Access::Write).unwrap();
+    let held = StorageFile::open(&pmem.path(), Access::Write).unwrap();
     pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("is open elsewhere"));
     drop(held);
     let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };

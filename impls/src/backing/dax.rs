@@ -184,7 +184,7 @@ impl DaxDevice {
     /// A stand-in for a device: `len` bytes of a file from `before` bytes below `offset`. Bytes
     /// before the start of the file must never be mapped. They are the reserve of an altmap whose
     /// range begins before its namespace.
-    pub(crate) fn over_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
+    pub(crate) fn from_file(file: Arc<File>, name: String, offset: u64, before: u64, len: u64) -> Self {
         let (align, base) = (rustix::param::page_size() as u64, offset.wrapping_sub(before));
         let node = if is_on_tmpfs(&file) { Node::Tmpfs } else { Node::File };
         Self { file, name, base, len, align, node, physical_start: None, claimed: AtomicBool::new(false) }
@@ -192,10 +192,10 @@ impl DaxDevice {
 
     /// A stand-in for a device: the whole of a named file.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn played_by(path: &Path) -> io::Result<Self> {
+    pub(crate) fn from_file_path(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self::over_file(Arc::new(file), path.display().to_string(), 0, 0, len))
+        Ok(Self::from_file(Arc::new(file), path.display().to_string(), 0, 0, len))
     }
 
     /// A part of the device: `len` bytes from `before` bytes below `offset`. Bytes before the start

@@ -12,7 +12,7 @@
 //!
 //! Source: `nd_pfn_init`, `trim_pfn_device` (until 5.2), `__nvdimm_setup_pfn`.
 
-use super::{Extent, HEAD_BYTES, Host, RecordsOn, served};
+use super::{Extent, HEAD_BYTES, Host, RecordsOn, list_sizes};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -89,7 +89,7 @@ pub const MIN_HOST_BYTES: u64 = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DivisionError {
     /// The host does not support the alignment. EINVAL.
-    #[error("data cannot be aligned to {}: an alignment is a power of two from {} on; {} are served", Bytes(*align), Bytes(*page), served(aligns))]
+    #[error("data cannot be aligned to {}: an alignment is a power of two from {} on; {} are served", Bytes(*align), Bytes(*page), list_sizes(aligns))]
     Align {
         /// The requested alignment in bytes.
         align: u64,

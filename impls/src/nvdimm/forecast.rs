@@ -35,7 +35,7 @@ pub struct Mapped {
 
 impl Mapped {
     /// Computes it from the contents of the info block.
-    pub fn of(settings: &Settings, namespace: Extent) -> Self {
+    pub fn new(settings: &Settings, namespace: Extent) -> Self {
         Self { extent: settings.mapped(namespace), dataoff: settings.dataoff, records: settings.records }
     }
 }
@@ -81,12 +81,12 @@ impl ForecastError {
 }
 
 /// Rounds a range out to multiples of `grid` bytes.
-fn out_to(extent: &Extent, grid: u64) -> Extent {
+fn round_out(extent: &Extent, grid: u64) -> Extent {
     let start = extent.start - extent.start % grid;
     Extent { start, size: extent.end().next_multiple_of(grid) - start }
 }
 
-fn meets(one: &Extent, other: &Extent) -> bool {
+fn overlaps(one: &Extent, other: &Extent) -> bool {
     one.start < other.end() && other.start < one.end()
 }
 
@@ -102,9 +102,9 @@ pub fn forecast(mapped: &Mapped, around: &Surroundings<'_>, host: &Host, rules: 
         return Err(ForecastError::Beyond { beyond });
     }
     let grid = if rules.whole_sections { host.section_bytes } else { host.compat_bytes };
-    let added = out_to(&mapped.extent, grid);
+    let added = round_out(&mapped.extent, grid);
     // The added range is aligned to the grid, so the other ranges need no rounding.
-    let first = |others: &[Extent], is_ram| match others.iter().find(|other| meets(other, &added)) {
+    let first = |others: &[Extent], is_ram| match others.iter().find(|other| overlaps(other, &added)) {
         Some(with) => Err(ForecastError::Shared { added, with: *with, is_ram }),
         None => Ok(()),
     };

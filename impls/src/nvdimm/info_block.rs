@@ -24,7 +24,7 @@
 //! Every field is little-endian. Source: `struct nd_pfn_sb`, `nd_pfn_validate`, `nd_sb_checksum`.
 
 use super::checksum::fletcher64;
-use super::{Extent, HEAD_BYTES, Host, RECORD_BYTES_OF_OLD, RecordsOn, served};
+use super::{Extent, HEAD_BYTES, Host, RECORD_BYTES_OF_OLD, RecordsOn, list_sizes};
 use crate::bytes::Bytes;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
@@ -253,7 +253,7 @@ pub enum InfoBlockError {
         host: u16,
     },
     /// The host does not support the alignment.
-    #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), served(aligns))]
+    #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), list_sizes(aligns))]
     UnsupportedAlign {
         /// Alignment that the info block states, in bytes.
         align: u64,
@@ -410,7 +410,7 @@ impl InfoBlock {
             false => (host.page_bytes, RECORD_BYTES_OF_OLD),
         };
         let mode = self.mode.get();
-        let records = RecordsOn::of_mode(mode).ok_or(InfoBlockError::Mode { mode })?;
+        let records = RecordsOn::from_mode(mode).ok_or(InfoBlockError::Mode { mode })?;
         let dataoff = self.dataoff.get();
         // Not its lowest bit: a block without an alignment was made for the largest that fits in
         // front of its data.

@@ -299,7 +299,7 @@ fn is_hidden(char: char) -> bool {
     ignorable || char.is_control()
 }
 
-fn name_of(bytes: &[u8; 64]) -> Option<String> {
+fn parse_name(bytes: &[u8; 64]) -> Option<String> {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..len]).ok()?;
     (bytes[len..].iter().all(|byte| *byte == 0) && is_name(name)).then(|| name.to_owned())
@@ -371,14 +371,14 @@ impl Table {
         copy
     }
 
-    fn of(copy: &Copy) -> Result<Self, InvalidTable> {
+    fn from_copy(copy: &Copy) -> Result<Self, InvalidTable> {
         let nr_labels = copy.header.nr_labels.get() as usize;
         let raw = copy.labels.get(..nr_labels).ok_or(InvalidTable::TooMany(nr_labels as u64))?;
         let label = |(nr, raw): (usize, &RawLabel)| {
             let kind = raw.kind.get();
             Ok(Label {
                 uuid: raw.uuid,
-                name: name_of(&raw.name).ok_or(InvalidTable::Name { nr })?,
+                name: parse_name(&raw.name).ok_or(InvalidTable::Name { nr })?,
                 offset: raw.offset.get(),
                 size: raw.size.get(),
                 kind: *NamespaceKind::ALL.get(kind as usize).ok_or(InvalidTable::Kind { nr, kind })?,
@@ -417,7 +417,7 @@ impl Table {
             [Err(damaged), Ok(second)] => (1, second, Some(damaged)),
             [Err(first), Err(second)] => return Err(LabelError::Damaged([first, second])),
         };
-        Ok((Self::of(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
+        Ok((Self::from_copy(&newest)?, Current { nr, sequence: newest.header.sequence.get() }, damaged))
     }
 
     /// Writes the table over the copy that is not current and, once that is durable, over the other

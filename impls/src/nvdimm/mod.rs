@@ -19,7 +19,7 @@ pub mod scene;
 pub mod storage;
 
 #[cfg(all(test, not(loom)))]
-mod crash;
+mod crash_consistency;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -121,7 +121,7 @@ impl RecordsOn {
     }
 
     /// The inverse of [`mode`](Self::mode); `None` for other values.
-    pub fn of_mode(mode: u32) -> Option<Self> {
+    pub fn from_mode(mode: u32) -> Option<Self> {
         match mode {
             1 => Some(RecordsOn::Ram),
             2 => Some(RecordsOn::Medium),
@@ -131,6 +131,6 @@ impl RecordsOn {
 }
 
 /// Formats a list of alignments for messages, e.g. `4 KiB, 2 MiB`.
-fn served(aligns: &[u64]) -> String {
+fn list_sizes(aligns: &[u64]) -> String {
     aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -10,7 +10,7 @@ use super::altmap_shape::{AltmapShape, altmap_shape};
 use super::info_block::{Settings, Signature};
 use super::label::Label;
 use super::region::{Personality, Region, RegionError};
-use super::storage::Medium;
+use super::storage::StorageFile;
 use super::{Extent, HEAD_BYTES, Host, RecordsOn};
 use crate::altmap::Altmap;
 use crate::backing::DaxError;
@@ -91,7 +91,7 @@ pub struct Mapping {
 /// [`NamespaceError`]; nothing is mapped. Holes of a sparse medium that records filled are
 /// restored.
 pub fn enable<L: Hotplug + SectionFlags + Inspect>(
-    region: &Region<Medium>,
+    region: &Region<StorageFile>,
     label: &Label,
     host: &Host,
     machine: &Machine<L>,
@@ -124,7 +124,7 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
     let records = label.offset + settings.start_pad + HEAD_BYTES..label.offset + settings.block_io_offset();
     let hole = region.medium().hole(records);
     let pagemap = machine.memremap_pages_watched(spec, phases).map_err(|error| {
-        hole.iter().for_each(|hole| region.medium().dig(hole));
+        hole.iter().for_each(|hole| region.medium().punch(hole));
         // If the medium was truncated meanwhile, that is the cause to report.
         region.check_medium().err().map_or(NamespaceError::Pagemap(error), NamespaceError::Region)
     })?;
@@ -181,7 +181,7 @@ fn mapped_pages<G: Geometry>(mapped: Extent) -> Result<PfnRange, NamespaceError>
 }
 
 fn altmap<G: Geometry>(
-    region: &Region<Medium>,
+    region: &Region<StorageFile>,
     label: &Label,
     settings: &Settings,
     shape: AltmapShape,

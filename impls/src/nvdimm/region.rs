@@ -24,12 +24,12 @@ mod lifecycle;
 mod placement;
 mod probe;
 
-pub use error::{FoundError, RegionError};
-pub use placement::Wanted;
+pub use error::{CreateRegionError, RegionError};
+pub use placement::NamespaceSpec;
 pub use probe::Personality;
 
 use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, PAGE_BYTES, Table};
-use super::storage::{Medium, Storage};
+use super::storage::{Storage, StorageFile};
 use super::{Extent, Host};
 use std::path::Path;
 
@@ -63,7 +63,7 @@ impl<S: Storage> Region<S> {
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
         check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
-        table.check().map_err(RegionError::Wanted)?;
+        table.check().map_err(RegionError::InvalidTable)?;
         // Make the medium's length and name durable before labels refer to them.
         medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
         let current = table.write(&labels, Current::NONE)?;
@@ -82,7 +82,7 @@ impl<S: Storage> Region<S> {
             return Err(RegionError::StartOffPage { start, off, page });
         }
         let size = table.size;
-        Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
+        Extent::new(start, size).ok_or(RegionError::InvalidTable(InvalidTable::Region { start, size }))?;
         let region = Self { medium, labels, table, current, damaged, is_settled: false, start };
         region.check_medium()?;
         Ok(region)
@@ -102,7 +102,7 @@ impl<S: Storage> Region<S> {
     }
 
     /// Physical start of the region when it was created.
-    pub fn made_at(&self) -> u64 {
+    pub fn original_start(&self) -> u64 {
         self.table.start
     }
 
@@ -143,12 +143,12 @@ impl<S: Storage> Region<S> {
     fn changed(&self, change: impl FnOnce(&mut Table)) -> Result<Table, RegionError> {
         let mut table = self.table.clone();
         change(&mut table);
-        table.check().map_err(RegionError::Wanted)?;
+        table.check().map_err(RegionError::InvalidTable)?;
         Ok(table)
     }
 }
 
-impl Region<Medium> {
+impl Region<StorageFile> {
     /// Path of its label file.
     pub fn label_path(&self) -> &Path {
         self.labels.path()
@@ -159,11 +159,17 @@ impl Region<Medium> {
     ///
     /// # Errors
     /// Start, size or alignment is invalid, or labels exist already or cannot be written.
-    pub fn found(medium: Medium, labels: &Path, start: u64, align: u64, host: &Host) -> Result<Self, FoundError> {
-        let labels = Medium::create_nameless(labels, LABEL_FILE_BYTES)?;
+    pub fn create_with_label_file(
+        medium: StorageFile,
+        labels: &Path,
+        start: u64,
+        align: u64,
+        host: &Host,
+    ) -> Result<Self, CreateRegionError> {
+        let labels = StorageFile::create_unnamed(labels, LABEL_FILE_BYTES)?;
         let mut region = Self::create(medium, labels, start, align, host)?;
-        region.labels.give_name()?;
-        region.medium.stays();
+        region.labels.link()?;
+        region.medium.keep();
         Ok(region)
     }
 }
@@ -175,12 +181,12 @@ impl Region<Medium> {
 pub fn check_region(start: u64, size: u64, align: u64, host: &Host) -> Result<(), RegionError> {
     let page = host.page_bytes;
     if size < page {
-        return Err(RegionError::Smaller { size, page });
+        return Err(RegionError::TooSmall { size, page });
     }
     if !start.is_multiple_of(page) {
         return Err(RegionError::StartOffPage { start, off: start % page, page });
     }
-    Extent::new(start, size).ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
+    Extent::new(start, size).ok_or(RegionError::InvalidTable(InvalidTable::Region { start, size }))?;
     check_align(align, size, host)
 }
 
@@ -204,14 +210,14 @@ mod tests {
         std::fs::write(media.medium(), vec![0xa5; 1 << 20]).unwrap();
         let found = || {
             let medium = media.open_medium(Access::Write);
-            Region::found(medium, &media.labels(), 4 * GIB, 4 * KIB, &Host::X86_64)
+            Region::create_with_label_file(medium, &media.labels(), 4 * GIB, 4 * KIB, &Host::X86_64)
         };
         let region = found().unwrap();
         assert_eq!((region.extent().size, region.labels().len()), (1 << 20, 0));
         drop(region);
         assert!(std::fs::read(media.medium()).unwrap().iter().all(|byte| *byte == 0xa5));
         let error = found().unwrap_err();
-        assert!(matches!(&error, FoundError::Storage(error) if error.errno() == Errno::EXIST), "{error}");
+        assert!(matches!(&error, CreateRegionError::Storage(error) if error.errno() == Errno::EXIST), "{error}");
         assert_eq!(std::fs::read_dir(media.dir.path()).unwrap().count(), 2);
     }
 
@@ -221,11 +227,11 @@ mod tests {
         std::fs::write(media.medium(), [0; 4095]).unwrap();
         let found = |start| {
             let medium = media.open_medium(Access::Write);
-            Region::found(medium, &media.labels(), start, 4 * KIB, &Host::X86_64).map(drop)
+            Region::create_with_label_file(medium, &media.labels(), start, 4 * KIB, &Host::X86_64).map(drop)
         };
-        assert!(matches!(found(4 * GIB), Err(FoundError::Region(RegionError::Smaller { size: 4095, .. }))));
+        assert!(matches!(found(4 * GIB), Err(CreateRegionError::Region(RegionError::TooSmall { size: 4095, .. }))));
         std::fs::write(media.medium(), [0; 4096]).unwrap();
-        assert!(matches!(found(4 * GIB + 1), Err(FoundError::Region(RegionError::StartOffPage { off: 1, .. }))));
+        assert!(matches!(found(4 * GIB + 1), Err(CreateRegionError::Region(RegionError::StartOffPage { off: 1, .. }))));
         assert!(!media.labels().exists());
         found(4 * GIB).unwrap();
     }

@@ -12,8 +12,8 @@ use super::division::Surroundings;
 use super::info_block::{InfoBlock, Settings};
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
 use super::namespace::{Enabled, NamespaceError, disable, enable};
-use super::region::{Personality, Region, RegionError, Wanted};
-use super::storage::{Access, Medium, Storage, StorageError};
+use super::region::{NamespaceSpec, Personality, Region, RegionError};
+use super::storage::{Access, Storage, StorageError, StorageFile};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::bytes::Bytes;
 use crate::error::{BootError, HotplugError};
@@ -185,15 +185,15 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn create(&mut self, name: &str, len: u64) -> Result<Medium, StorageError> {
+    fn create(&mut self, name: &str, len: u64) -> Result<StorageFile, StorageError> {
         let path = self.dir.join(name);
-        let file = Medium::create(&path, len)?;
+        let file = StorageFile::create(&path, len)?;
         self.made.push(path);
         Ok(file)
     }
 
-    fn open(&self, name: &str) -> Result<Medium, StorageError> {
-        Medium::open(&self.dir.join(name), Access::Write)
+    fn open(&self, name: &str) -> Result<StorageFile, StorageError> {
+        StorageFile::open(&self.dir.join(name), Access::Write)
     }
 
     fn remove(&mut self, name: &str) {
@@ -267,7 +267,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         self.step(what.into(), expected, observed, holds);
     }
 
-    fn region(&mut self, name: &str, start: u64, size: u64) -> Result<Region<Medium>, SceneError> {
+    fn region(&mut self, name: &str, start: u64, size: u64) -> Result<Region<StorageFile>, SceneError> {
         let medium = self.files.create(name, size)?;
         let labels = self.files.create(&format!("{name}.labels"), LABEL_FILE_BYTES)?;
         Ok(Region::create(medium, labels, start, 16 * MIB, &Host::X86_64)?)
@@ -275,7 +275,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
 
     fn create(
         &mut self,
-        region: &mut Region<Medium>,
+        region: &mut Region<StorageFile>,
         nr: u8,
         size: u64,
         align: u64,
@@ -283,8 +283,16 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     ) -> Result<[u8; 16], SceneError> {
         let (kind, records, uuid) = (NamespaceKind::FsDax, RecordsOn::Medium, [nr; 16]);
         let name = format!("namespace0.{nr}");
-        let wanted =
-            Wanted { size, align, kind, records, name, uuid, instance: [nr | 0x80; 16], skips_to_sub_section: false };
+        let wanted = NamespaceSpec {
+            size,
+            align,
+            kind,
+            records,
+            name,
+            uuid,
+            instance: [nr | 0x80; 16],
+            skips_to_sub_section: false,
+        };
         region.create_namespace(&wanted, around, &Host::X86_64, &Self::RULES)?;
         Ok(uuid)
     }
@@ -293,7 +301,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     fn up(
         &mut self,
         what: impl Into<String>,
-        region: &Region<Medium>,
+        region: &Region<StorageFile>,
         uuid: &[u8; 16],
         expected: Expected,
     ) -> Result<Option<Enabled>, SceneError> {

@@ -14,8 +14,8 @@ use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::RecordsOn;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 use memmap_layouts::nvdimm::label::{InvalidTable, NamespaceKind};
-use memmap_layouts::nvdimm::region::{Region, RegionError, Wanted};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::region::{NamespaceSpec, Region, RegionError};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ pub(super) struct CreateArgs {
 }
 
 /// A default name that no namespace of the region has.
-fn unused(region: &Region<Medium>) -> String {
+fn unused(region: &Region<StorageFile>) -> String {
     let is_free = |name: &String| region.labels().iter().all(|label| label.name != *name);
     (0u64..).map(|nr| format!("namespace0.{nr}")).find(is_free).unwrap_or_default()
 }
@@ -76,8 +76,8 @@ fn shown(name: &str) -> String {
 }
 
 impl CreateArgs {
-    fn wanted(&self, region: &Region<Medium>) -> Wanted {
-        Wanted {
+    fn wanted(&self, region: &Region<StorageFile>) -> NamespaceSpec {
+        NamespaceSpec {
             size: self.size,
             align: self.align,
             kind: match self.mode {
@@ -94,9 +94,9 @@ impl CreateArgs {
     }
 
     /// Arguments that would work instead.
-    fn remedies(&self, region: &Region<Medium>, wanted: &Wanted, error: &RegionError) -> Vec<String> {
+    fn remedies(&self, region: &Region<StorageFile>, wanted: &NamespaceSpec, error: &RegionError) -> Vec<String> {
         let rules = self.world.rules.rules();
-        let with = |arguments: String, change: &dyn Fn(&mut Wanted)| {
+        let with = |arguments: String, change: &dyn Fn(&mut NamespaceSpec)| {
             let mut request = wanted.clone();
             change(&mut request);
             Tried::new(arguments, request)
@@ -129,7 +129,7 @@ impl CreateArgs {
             })
         };
         let (of_its_own, of_2m) = (|| least(wanted.align, ""), || least(2 << 20, " --align 2M"));
-        let candidates: Vec<Tried<Wanted>> = match error {
+        let candidates: Vec<Tried<NamespaceSpec>> = match error {
             RegionError::Size { size: asked, align } => {
                 let (below, above) = (asked - asked % align, asked.div_ceil(*align).max(1).saturating_mul(*align));
                 [size(below), size(above)].into_iter().chain(of_its_own()).chain(of_2m()).chain(most()).collect()
@@ -148,7 +148,7 @@ impl CreateArgs {
             RegionError::Division(DivisionError::Align { aligns, .. }) => {
                 aligns.iter().rev().map(|one| align(*one)).collect()
             }
-            RegionError::Wanted(InvalidTable::Name { .. }) => {
+            RegionError::InvalidTable(InvalidTable::Name { .. }) => {
                 let name = unused(region);
                 vec![with(format!("--name {name}"), &|one| one.name.clone_from(&name))]
             }
@@ -156,7 +156,7 @@ impl CreateArgs {
         };
         // The same from the next sub-section on, where the first place is none; then without records.
         let skipping = candidates.iter().filter(|one| !one.request.skips_to_sub_section).map(|one| {
-            let request = Wanted { skips_to_sub_section: true, ..one.request.clone() };
+            let request = NamespaceSpec { skips_to_sub_section: true, ..one.request.clone() };
             Tried::new(format!("--next-sub-section {}", one.arguments), request)
         });
         let skipping: Vec<_> = skipping.collect();

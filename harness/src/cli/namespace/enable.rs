@@ -19,7 +19,7 @@ use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{Enabled, NamespaceError, disable, enable};
 use memmap_layouts::nvdimm::region::{Personality, Region};
 use memmap_layouts::nvdimm::scene::{SECTION_DAX, SectionDax};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use memmap_layouts::rules::Rules;
 use memmap_layouts::{
     BootMap, BootRange, Bytes, Config, Hotplug, Inspect, Memmap, PfnRange, RecordStore, SectionFlags, X86_64,
@@ -97,7 +97,7 @@ struct Up {
 /// Enables namespaces on a machine with one of the layouts.
 struct OnLayout<'a> {
     layout: &'a str,
-    region: &'a Region<Medium>,
+    region: &'a Region<StorageFile>,
     ram: &'a [Extent],
     labels: &'a [Label],
     seen: Option<anyhow::Result<Vec<Seen>>>,
@@ -172,7 +172,7 @@ impl Visitor<X86_64> for OnLayout<'_> {
 }
 
 impl EnableArgs {
-    fn named(&self, region: &Region<Medium>) -> anyhow::Result<Vec<Label>> {
+    fn named(&self, region: &Region<StorageFile>) -> anyhow::Result<Vec<Label>> {
         let mut labels: Vec<Label> = Vec::new();
         for name in &self.namespaces {
             let found = match name.as_str() {

@@ -15,7 +15,7 @@ use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::forecast::{Mapped, forecast};
 use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use memmap_layouts::rules::RuleSet;
 use serde_json::json;
 use uuid::Uuid;
@@ -96,7 +96,7 @@ impl CheckArgs {
     /// The info block, then what a machine would say; `own` is what those in front of it have.
     fn check(
         &self,
-        region: &Region<Medium>,
+        region: &Region<StorageFile>,
         label: &Label,
         own: &[Extent],
         rules: &RuleSet,
@@ -109,7 +109,7 @@ impl CheckArgs {
         if let Personality::Pages(_, settings) = &personality {
             let regions = [around.regions, own].concat();
             let around = Surroundings { ram: around.ram, regions: &regions };
-            forecast(&Mapped::of(settings, region.namespace(label)), &around, &HOST, rules)
+            forecast(&Mapped::new(settings, region.namespace(label)), &around, &HOST, rules)
                 .map_err(|error| of_machine::of_forecast(&error, &instead(None)))?;
         }
         Ok(personality)

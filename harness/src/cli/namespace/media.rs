@@ -16,7 +16,7 @@ use memmap_layouts::nvdimm::forecast::{Mapped, forecast};
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use memmap_layouts::nvdimm::label::Label;
 use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use memmap_layouts::rules::RuleSet;
 use serde_json::json;
 use std::io::ErrorKind;
@@ -100,15 +100,15 @@ pub(super) struct MediumArgs {
 }
 
 impl MediumArgs {
-    pub(super) fn open(&self, access: Access, json: Json) -> anyhow::Result<Region<Medium>> {
+    pub(super) fn open(&self, access: Access, json: Json) -> anyhow::Result<Region<StorageFile>> {
         self.prepare_for_less(json).context("cannot prepare for media that become shorter")?;
         let labels = self.paths.labels()?;
-        let medium = Medium::open(&self.paths.medium, access)?;
+        let medium = StorageFile::open(&self.paths.medium, access)?;
         if !is_there(&labels)? {
             let (medium, is_named) = (self.paths.medium.clone(), self.paths.are_labels_named());
             return Err(FilesError::NoLabels { medium, labels, is_named }.into());
         }
-        let labels = Medium::open(&labels, access)?;
+        let labels = StorageFile::open(&labels, access)?;
         let region = Region::open(medium, labels, self.at).with_context(|| self.paths.subject())?;
         if let Some(damage) = region.damaged_copy() {
             let medium = self.paths.medium.display();
@@ -129,13 +129,13 @@ impl MediumArgs {
 }
 
 /// Names and extents of the region's namespaces, except one.
-pub(super) fn around(region: &Region<Medium>, except: Option<&[u8; 16]>) -> Vec<(String, Extent)> {
+pub(super) fn around(region: &Region<StorageFile>, except: Option<&[u8; 16]>) -> Vec<(String, Extent)> {
     let others = region.labels().iter().filter(|label| Some(&label.uuid) != except);
     others.map(|label| (label.name.clone(), region.namespace(label))).collect()
 }
 
 /// A namespace as what is asked about.
-pub(super) fn subject(region: &Region<Medium>, label: &Label) -> Subject {
+pub(super) fn subject(region: &Region<StorageFile>, label: &Label) -> Subject {
     let (medium, labels) = (region.medium().path(), region.label_path());
     let named = arguments(medium, labels, labels != beside(medium));
     Subject::at(&label.name, region.namespace(label)).among(around(region, Some(&label.uuid))).of_region(named)
@@ -144,7 +144,7 @@ pub(super) fn subject(region: &Region<Medium>, label: &Label) -> Subject {
 /// Starts of the region (--at) with which a namespace would be mapped: where it was made, those beside its own that put its data back on
 /// the grid, and those with which it begins with a section. `own` is what is mapped of its region, which moves with it.
 pub(super) fn places(
-    region: &Region<Medium>,
+    region: &Region<StorageFile>,
     label: &Label,
     error: Option<&RegionError>,
     around: &Surroundings<'_>,
@@ -158,7 +158,7 @@ pub(super) fn places(
         Some(_) => return Vec::new(),
         None => ((start + label.offset) % HOST.section_bytes, HOST.section_bytes),
     };
-    let candidates = [Some(region.made_at()), start.checked_sub(off), start.checked_add(grid - off)];
+    let candidates = [Some(region.original_start()), start.checked_sub(off), start.checked_add(grid - off)];
     let would_be_mapped = |place: &u64| {
         let namespace = place.checked_add(label.offset).and_then(|start| Extent::new(start, label.size));
         let personality = region.probe_at(*place, label, &HOST, rules).ok();
@@ -166,7 +166,7 @@ pub(super) fn places(
         let moved = own.iter().map(|own| Extent { start: own.start - start + place, size: own.size });
         let regions: Vec<_> = moved.chain(around.regions.iter().copied()).collect();
         let around = Surroundings { ram: around.ram, regions: &regions };
-        forecast(&Mapped::of(&settings, namespace), &around, &HOST, rules).is_ok()
+        forecast(&Mapped::new(&settings, namespace), &around, &HOST, rules).is_ok()
     };
     let candidates = candidates.into_iter().flatten().filter(|place| *place != start);
     tried(candidates.map(|place| Tried::new(format!("--at {place:#x}"), place)), would_be_mapped)

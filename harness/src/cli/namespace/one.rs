@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use memmap_layouts::nvdimm::label::Label;
 use memmap_layouts::nvdimm::region::Region;
-use memmap_layouts::nvdimm::storage::{Access, Medium};
+use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub(super) struct OneArgs {
 }
 
 /// Finds a namespace by name or UUID.
-pub(super) fn find(region: &Region<Medium>, paths: &PathArgs, name: &str) -> anyhow::Result<Label> {
+pub(super) fn find(region: &Region<StorageFile>, paths: &PathArgs, name: &str) -> anyhow::Result<Label> {
     let uuid = |label: &Label| Uuid::from_bytes(label.uuid).to_string();
     let is_meant = |label: &&Label| label.name == name || uuid(label) == name.to_lowercase();
     let found: Vec<_> = region.labels().iter().filter(is_meant).collect();

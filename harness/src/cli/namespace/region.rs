@@ -14,7 +14,7 @@ use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
 use memmap_layouts::nvdimm::label::InvalidTable;
 use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, Region, RegionError, check_region};
-use memmap_layouts::nvdimm::storage::{Access, Medium, Storage, StorageError};
+use memmap_layouts::nvdimm::storage::{Access, Storage, StorageError, StorageFile};
 use rustix::fs::Access as May;
 use serde_json::json;
 use std::io::ErrorKind;
@@ -75,12 +75,12 @@ impl Shape {
                 let below = at - at % HOST.compat_bytes;
                 vec![start(below), start(below.saturating_add(HOST.compat_bytes)), start(at - off)]
             }
-            RegionError::Wanted(InvalidTable::Region { .. }) => {
+            RegionError::InvalidTable(InvalidTable::Region { .. }) => {
                 let last = PHYSICAL_SPACE_BYTES.saturating_sub(self.size);
                 let room = PHYSICAL_SPACE_BYTES.saturating_sub(self.start);
                 vec![start(last - last % HOST.compat_bytes), size(room - room % DEFAULT_ALIGN), start(DEFAULT_START)]
             }
-            RegionError::Smaller { .. } => vec![size(HOST.page_bytes), size(DEFAULT_ALIGN)],
+            RegionError::TooSmall { .. } => vec![size(HOST.page_bytes), size(DEFAULT_ALIGN)],
             _ => Vec::new(),
         };
         candidates.retain(|candidate| !has_own_size || candidate.request.size == self.size);
@@ -123,9 +123,9 @@ impl RegionArgs {
             (true, None) => return Err(self.size_missing()),
             (true, Some(size)) => {
                 self.shape(size, None, false)?;
-                Medium::create_for_now(path, size)?
+                StorageFile::create_temporary(path, size)?
             }
-            (false, _) => Medium::open(path, Access::Write)?,
+            (false, _) => StorageFile::open(path, Access::Write)?,
         };
         // From here on, no other process can create a region on it.
         self.refuse_labels(&labels)?;
@@ -143,10 +143,10 @@ impl RegionArgs {
         let is_as_found = !is_new && len > 0;
         let shape = self.shape(size, medium.physical_start(), is_as_found)?;
         if len == 0 {
-            medium.lengthen_for_now(size)?;
+            medium.extend_temporarily(size)?;
         }
         interrupt.check()?;
-        let region = Region::found(medium, &labels, shape.start, shape.align(), &HOST);
+        let region = Region::create_with_label_file(medium, &labels, shape.start, shape.align(), &HOST);
         let region = region.with_context(|| self.paths.subject())?;
         let off = shape.start % HOST.compat_bytes;
         if off != 0 {
@@ -191,7 +191,7 @@ impl RegionArgs {
             && (path.is_file() || path.symlink_metadata().is_err())
     }
 
-    fn say(&self, region: &Region<Medium>, labels: &Path, is_as_found: bool) -> anyhow::Result<Answer> {
+    fn say(&self, region: &Region<StorageFile>, labels: &Path, is_as_found: bool) -> anyhow::Result<Answer> {
         let (extent, align) = (region.extent(), region.align());
         match self.json.json {
             true => print_json(&json!({

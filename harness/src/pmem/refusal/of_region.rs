@@ -166,7 +166,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
                 .off_by(off_by)
                 .works_or(subject, "a power of two from 4 KiB to the size of the region")
         }
-        RegionError::Smaller { size, page } => by(&rule::REGION_SIZE)
+        RegionError::TooSmall { size, page } => by(&rule::REGION_SIZE)
             .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), Bytes(*page)))
             .works_or(subject, "a larger medium: truncate -s 4G on the file"),
         RegionError::StartOffPage { start, off, page } => by(&rule::START_PAGE)
@@ -181,7 +181,7 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
         RegionError::Beyond { beyond } => by(&rule::BEYOND)
             .off_by(format!("it ends {} beyond", Bytes(*beyond)))
             .works_or(subject, "a smaller one, or a region at a lower start"),
-        RegionError::Wanted(error) => of_table(error, subject).errno(Errno::INVAL),
+        RegionError::InvalidTable(error) => of_table(error, subject).errno(Errno::INVAL),
         RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)
             .off_by(format!("the first free place is {start:#x}, {}", distance(*start, *off, *compat)))
             .who(subject.in_front_of(*start))

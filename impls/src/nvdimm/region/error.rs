@@ -47,7 +47,7 @@ pub enum RegionError {
     },
     /// The medium is smaller than a page.
     #[error("a region of {} is none: it has at least a page of {}", Bytes(*size), Bytes(*page))]
-    Smaller {
+    TooSmall {
         /// Size of the medium in bytes.
         size: u64,
         /// Page size in bytes.
@@ -98,7 +98,7 @@ pub enum RegionError {
     },
     /// The change would make the labels invalid.
     #[error("that cannot be: {0}")]
-    Wanted(InvalidTable),
+    InvalidTable(InvalidTable),
     /// The namespace cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
@@ -119,17 +119,17 @@ pub enum RegionError {
 impl RegionError {
     /// The error number that the kernel returns for the same refusal.
     pub fn errno(&self) -> Errno {
-        let of_io = |source: &io::Error| Errno::from_io_error(source).unwrap_or(Errno::IO);
+        let io_errno = |source: &io::Error| Errno::from_io_error(source).unwrap_or(Errno::IO);
         match self {
-            Self::Label(LabelError::Io { source, .. }) => of_io(source),
+            Self::Label(LabelError::Io { source, .. }) => io_errno(source),
             Self::Label(LabelError::Damaged(_)) | Self::Truncated { .. } | Self::NoSuchNamespace => Errno::NXIO,
-            Self::Label(LabelError::Invalid(_)) | Self::Wanted(_) | Self::Align { .. } | Self::Size { .. } => {
+            Self::Label(LabelError::Invalid(_)) | Self::InvalidTable(_) | Self::Align { .. } | Self::Size { .. } => {
                 Errno::INVAL
             }
-            Self::Smaller { .. } | Self::StartOffPage { .. } => Errno::INVAL,
+            Self::TooSmall { .. } | Self::StartOffPage { .. } => Errno::INVAL,
             // `nd_pfn_validate` returns ENXIO for any read error.
             Self::Medium { what: "read", .. } => Errno::NXIO,
-            Self::Medium { source, .. } => of_io(source),
+            Self::Medium { source, .. } => io_errno(source),
             Self::NoSpace { .. } => Errno::NOSPC,
             Self::Taken { .. } => Errno::BUSY,
             Self::Beyond { .. } => Errno::RANGE,
@@ -142,7 +142,7 @@ impl RegionError {
 
 /// Why a region could not be created.
 #[derive(Debug, Error)]
-pub enum FoundError {
+pub enum CreateRegionError {
     /// A file could not be opened, created or written.
     #[error(transparent)]
     Storage(#[from] StorageError),

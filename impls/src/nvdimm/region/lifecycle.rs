@@ -1,6 +1,6 @@
 //! Changes of a region: namespaces are created, disabled, enabled and destroyed.
 
-use super::placement::{Placed, Wanted};
+use super::placement::{NamespaceSpec, Placed};
 use super::{Region, RegionError, Uuid, check_align};
 use crate::nvdimm::division::{Division, Surroundings};
 use crate::nvdimm::info_block::{Contents, InfoBlock, Signature};
@@ -18,7 +18,7 @@ impl<S: Storage> Region<S> {
     /// [`RegionError`]; no namespace is created. A refusal writes nothing.
     pub fn create_namespace(
         &mut self,
-        wanted: &Wanted,
+        wanted: &NamespaceSpec,
         around: &Surroundings<'_>,
         host: &Host,
         rules: &RuleSet,
@@ -107,7 +107,7 @@ impl<S: Storage> Region<S> {
     }
 }
 
-fn contents(wanted: &Wanted, signature: Signature, division: &Division, host: &Host) -> Contents {
+fn contents(wanted: &NamespaceSpec, signature: Signature, division: &Division, host: &Host) -> Contents {
     // Padding is less than a section or the alignment of the data, so 1 GiB at most.
     let narrow = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     Contents {

@@ -11,7 +11,7 @@ use crate::rules::RuleSet;
 
 /// The namespace to create.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct NamespaceSpec {
     /// Length in bytes.
     pub size: u64,
     /// Alignment of its data in bytes.
@@ -70,14 +70,14 @@ impl<S: Storage> Region<S> {
     }
 
     /// Whether the namespace could be created. Writes nothing.
-    pub fn would_hold(&self, wanted: &Wanted, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> bool {
+    pub fn would_hold(&self, wanted: &NamespaceSpec, around: &Surroundings<'_>, host: &Host, rules: &RuleSet) -> bool {
         self.place(wanted, around, host, rules).is_ok()
     }
 
     /// Chooses the place of a namespace.
     pub(super) fn place(
         &self,
-        wanted: &Wanted,
+        wanted: &NamespaceSpec,
         around: &Surroundings<'_>,
         host: &Host,
         rules: &RuleSet,
@@ -135,7 +135,7 @@ mod tests {
         create(&mut region, &wanted(1, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
         let second = wanted(2, 16 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
         assert_eq!(create(&mut region, &second).unwrap_err().errno(), Errno::INVAL);
-        let skips = |wanted| Wanted { skips_to_sub_section: true, ..wanted };
+        let skips = |wanted| NamespaceSpec { skips_to_sub_section: true, ..wanted };
         create(&mut region, &skips(second)).unwrap();
         create(&mut region, &wanted(3, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
         let offsets: Vec<_> = region.labels().iter().map(|label| (label.uuid[0], label.offset)).collect();
@@ -157,6 +157,6 @@ mod tests {
         assert!(matches!(error, RegionError::Division(DivisionError::StartMisaligned { .. })), "{error}");
         let before = <crate::rules::Before as Rules>::SET;
         assert!(odd.would_hold(&one, &Surroundings::default(), &Host::X86_64, &before));
-        create(&mut odd, &Wanted { kind: NamespaceKind::Raw, ..one }).unwrap();
+        create(&mut odd, &NamespaceSpec { kind: NamespaceKind::Raw, ..one }).unwrap();
     }
 }

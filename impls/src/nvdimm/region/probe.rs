@@ -42,7 +42,7 @@ impl<S: Storage> Region<S> {
     ) -> Result<Personality, RegionError> {
         let size = label.size;
         let namespace = start.checked_add(label.offset).and_then(|start| Extent::new(start, size));
-        let namespace = namespace.ok_or(RegionError::Wanted(InvalidTable::Region { start, size }))?;
+        let namespace = namespace.ok_or(RegionError::InvalidTable(InvalidTable::Region { start, size }))?;
         if size < INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64 {
             // What lies there is not its own.
             return match label.kind {

@@ -4,7 +4,9 @@
 //! cache lines are written back and a fence has passed. Source: `drivers/dax/device.c`
 //! (`dax_fops`), `arch_wb_cache_pmem`.
 
-use super::{Access, STORE_BYTES, Storage, StorageError, lock};
+use super::access::{Access, lock};
+use super::error::StorageError;
+use super::{STORE_BYTES, Storage};
 use crate::backing::{DaxDevice, DaxError};
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
@@ -29,11 +31,11 @@ impl DeviceStorage {
             DaxError::NotDax { path, found } => StorageError::NoMedium { path, found },
             error => error.into(),
         })?;
-        Self::over(device, path, access)
+        Self::from_device(device, path, access)
     }
 
     /// Like [`open`](Self::open), for a device that is open already.
-    pub(crate) fn over(device: DaxDevice, path: &Path, access: Access) -> Result<Self, StorageError> {
+    pub(crate) fn from_device(device: DaxDevice, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         if access == Access::Write && !can_write_back() {
             return Err(io("make lasting what is written to")(io::ErrorKind::Unsupported.into()));
@@ -157,18 +159,18 @@ fn fence() {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::{Medium, SECTOR_BYTES};
+    use super::super::{SECTOR_BYTES, StorageFile};
     use super::*;
     use rustix::io::Errno;
 
     fn device(path: &Path, access: Access) -> Result<DeviceStorage, StorageError> {
-        DeviceStorage::over(DaxDevice::played_by(path).unwrap(), path, access)
+        DeviceStorage::from_device(DaxDevice::from_file_path(path).unwrap(), path, access)
     }
 
     fn file(len: u64) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("dax");
-        Medium::create(&path, len).unwrap();
+        StorageFile::create(&path, len).unwrap();
         (dir, path)
     }
 

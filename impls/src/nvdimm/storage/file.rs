@@ -7,7 +7,9 @@
 //! It is read and written by system calls, not through a mapping: one that became shorter is an
 //! error, not a signal.
 
-use super::{Access, Storage, StorageError, lock};
+use super::Storage;
+use super::access::{Access, lock};
+use super::error::StorageError;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
@@ -78,7 +80,7 @@ impl FileStorage {
         let write = access == Access::Write;
         let file = File::options().read(true).write(write).open(path);
         let file = file.map_err(|source| StorageError::Io { path: path.to_owned(), what: "open", source })?;
-        Self::of(file, path, access)
+        Self::from_file(file, path, access)
     }
 
     /// Creates a new sparse file of `len` bytes, which is durable on return.
@@ -86,41 +88,41 @@ impl FileStorage {
     /// # Errors
     /// [`StorageError`]; no file was created.
     pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
-        let mut storage = Self::create_for_now(path, len)?;
-        storage.stays();
+        let mut storage = Self::create_temporary(path, len)?;
+        storage.keep();
         Ok(storage)
     }
 
-    /// The same, but it goes again unless [`FileStorage::stays`] is called. It has its lock before
+    /// The same, but it goes again unless [`FileStorage::keep`] is called. It has its lock before
     /// its name, so that nobody else ever has it in between.
     ///
     /// # Errors
     /// [`StorageError`]; no file was created.
-    pub fn create_for_now(path: &Path, len: u64) -> Result<Self, StorageError> {
-        let mut storage = Self::create_nameless(path, len)?;
-        storage.give_name()?;
+    pub fn create_temporary(path: &Path, len: u64) -> Result<Self, StorageError> {
+        let mut storage = Self::create_unnamed(path, len)?;
+        storage.link()?;
         storage.fate = Fate::IsRemoved;
         Ok(storage)
     }
 
     /// Keeps a file that was created or lengthened temporarily.
-    pub fn stays(&mut self) {
+    pub fn keep(&mut self) {
         self.fate = Fate::Stays;
     }
 
     /// Whether `path` names this file.
     fn is_at(&self, path: &Path) -> bool {
-        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let (mine, named) = (self.file.metadata().map(of), std::fs::symlink_metadata(path).map(of));
+        let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let (mine, named) = (self.file.metadata().map(inode), std::fs::symlink_metadata(path).map(inode));
         mine.ok().zip(named.ok()).is_some_and(|(mine, named)| mine == named)
     }
 
     /// Creates a file of `len` bytes without a name. It vanishes on drop unless
-    /// [`FileStorage::give_name`] is called.
+    /// [`FileStorage::link`] is called.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn create_nameless(path: &Path, len: u64) -> Result<Self, StorageError> {
+    pub fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         let (file, fate) = match without_a_name(path) {
             // A file system that has no such files.
@@ -138,12 +140,12 @@ impl FileStorage {
     ///
     /// # Errors
     /// There is one of that name, or the system's; it has no name then.
-    pub fn give_name(&mut self) -> Result<(), StorageError> {
+    pub fn link(&mut self) -> Result<(), StorageError> {
         let path = &self.path.clone();
         let io = |what| move |source: io::Error| StorageError::Io { path: path.clone(), what, source };
         self.file.sync_all().map_err(io("keep"))?;
         match std::mem::replace(&mut self.fate, Fate::IsRemoved) {
-            Fate::HasNoName => self.link().map_err(|errno| io("name")(errno.into()))?,
+            Fate::HasNoName => self.linkat().map_err(|errno| io("name")(errno.into()))?,
             Fate::HasAnother(name) => name.persist_noclobber(path).map_err(|error| io("name")(error.error))?,
             fate => {
                 self.fate = fate;
@@ -156,7 +158,7 @@ impl FileStorage {
         Ok(())
     }
 
-    fn link(&self) -> rustix::io::Result<()> {
+    fn linkat(&self) -> rustix::io::Result<()> {
         let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         match rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
             // Without /proc, for who may.
@@ -166,17 +168,17 @@ impl FileStorage {
     }
 
     /// Gives an empty file its length, which lasts when this returns; it is empty again unless
-    /// [`FileStorage::stays`] is called.
+    /// [`FileStorage::keep`] is called.
     ///
     /// # Errors
     /// The system's.
-    pub fn lengthen_for_now(&mut self, len: u64) -> Result<(), StorageError> {
+    pub fn extend_temporarily(&mut self, len: u64) -> Result<(), StorageError> {
         self.fate = Fate::IsEmptied;
         let lengthened = self.file.set_len(len).and_then(|()| self.file.sync_all());
         lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "give its length to", source })
     }
 
-    fn of(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
+    fn from_file(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source: io::Error| StorageError::Io { path: path.to_owned(), what, source };
         let kind = file.metadata().map_err(io("ask"))?.file_type();
         if !kind.is_file() {
@@ -201,7 +203,7 @@ impl FileStorage {
     /// Gives back the data that lies in a hole since. What was reserved before stays: if some of
     /// the data is in such blocks, so does all of it. What the file system does not take back stays
     /// too: it is room, and no data.
-    pub(super) fn dig(&self, Hole { range, blocks }: &Hole) {
+    pub(super) fn punch(&self, Hole { range, blocks }: &Hole) {
         let (mut data, mut at) = (Vec::new(), range.start);
         while at < range.end {
             let Ok(begin) = rustix::fs::seek(&self.file, SeekFrom::Data(at)) else { break };
@@ -278,19 +280,19 @@ mod tests {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("labels");
         let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
-        drop(FileStorage::create_nameless(&path, 4096).unwrap());
+        drop(FileStorage::create_unnamed(&path, 4096).unwrap());
         assert_eq!(nr_names(), 0);
-        let mut file = FileStorage::create_nameless(&path, 4096).unwrap();
+        let mut file = FileStorage::create_unnamed(&path, 4096).unwrap();
         file.write_at(&[7; 512], 0).unwrap();
         assert!(!path.exists());
-        file.give_name().unwrap();
+        file.link().unwrap();
         assert_eq!((nr_names(), std::fs::read(&path).unwrap()[511]), (1, 7));
         drop(file);
-        let mut other = FileStorage::create_nameless(&path, 4096).unwrap();
-        assert_eq!(other.give_name().unwrap_err().errno(), Errno::EXIST);
+        let mut other = FileStorage::create_unnamed(&path, 4096).unwrap();
+        assert_eq!(other.link().unwrap_err().errno(), Errno::EXIST);
         drop(other);
         assert_eq!((nr_names(), std::fs::read(&path).unwrap()[511]), (1, 7));
-        let nowhere = FileStorage::create_nameless(&dir.path().join("none/labels"), 4096).unwrap_err();
+        let nowhere = FileStorage::create_unnamed(&dir.path().join("none/labels"), 4096).unwrap_err();
         assert_eq!(nowhere.errno(), Errno::NOENT);
     }
 
@@ -298,24 +300,24 @@ mod tests {
     fn what_is_made_for_now_goes_and_nobody_elses_file_does() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("medium");
-        drop(FileStorage::create_for_now(&path, 4096).unwrap());
+        drop(FileStorage::create_temporary(&path, 4096).unwrap());
         assert!(!path.exists());
-        let mut made = FileStorage::create_for_now(&path, 4096).unwrap();
+        let mut made = FileStorage::create_temporary(&path, 4096).unwrap();
         assert!(matches!(FileStorage::open(&path, Access::Write), Err(StorageError::Busy { .. })));
-        made.stays();
+        made.keep();
         drop(made);
-        assert_eq!(FileStorage::create_for_now(&path, 8192).unwrap_err().errno(), Errno::EXIST);
+        assert_eq!(FileStorage::create_temporary(&path, 8192).unwrap_err().errno(), Errno::EXIST);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
         // Another file has the name now.
         std::fs::remove_file(&path).unwrap();
-        let made = FileStorage::create_for_now(&path, 4096).unwrap();
+        let made = FileStorage::create_temporary(&path, 4096).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, b"another").unwrap();
         drop(made);
         assert_eq!(std::fs::read(&path).unwrap(), b"another");
         std::fs::write(&path, []).unwrap();
         let mut empty = FileStorage::open(&path, Access::Write).unwrap();
-        empty.lengthen_for_now(4096).unwrap();
+        empty.extend_temporarily(4096).unwrap();
         drop(empty);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
     }
@@ -331,12 +333,12 @@ mod tests {
         let (had, hole) = (blocks(), file.hole(0..1 << 20).unwrap());
         // Beyond the reservation alone.
         file.write_at(&[1; 8192], 128 << 10).unwrap();
-        file.dig(&hole);
+        file.punch(&hole);
         assert_eq!(blocks(), had);
         // In both.
         file.write_at(&[1; 8192], 0).unwrap();
         file.write_at(&[1; 8192], 128 << 10).unwrap();
-        file.dig(&hole);
+        file.punch(&hole);
         assert_eq!(blocks(), had + 16);
         assert!(file.hole(0..1 << 20).is_none() && file.hole(512 << 10..1 << 20).is_some());
     }
@@ -353,9 +355,9 @@ mod tests {
         };
         drop(with_other_name());
         assert_eq!(nr_names(), 0);
-        with_other_name().give_name().unwrap();
+        with_other_name().link().unwrap();
         assert!(path.exists() && nr_names() == 1);
-        assert_eq!(with_other_name().give_name().unwrap_err().errno(), Errno::EXIST);
+        assert_eq!(with_other_name().link().unwrap_err().errno(), Errno::EXIST);
         assert_eq!(nr_names(), 1);
     }
 }

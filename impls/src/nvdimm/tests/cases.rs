@@ -144,7 +144,7 @@ fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
     assert_eq!((region.align(), media_align(&media, region)), (4096, 4096));
 }
 
-fn media_align(media: &Media, region: Region<Medium>) -> u64 {
+fn media_align(media: &Media, region: Region<StorageFile>) -> u64 {
     drop(region);
     media.open(None, Access::Read).unwrap().align()
 }

@@ -3,10 +3,15 @@
 use super::*;
 
 /// What is foretold of a namespace, without its machine.
-fn foretold(region: &Region<Medium>, label: &Label, rules: &RuleSet, around: Surroundings<'_>) -> Result<(), Errno> {
+fn foretold(
+    region: &Region<StorageFile>,
+    label: &Label,
+    rules: &RuleSet,
+    around: Surroundings<'_>,
+) -> Result<(), Errno> {
     let personality = region.probe(label, &Host::X86_64, rules).map_err(|error| error.errno())?;
     let Personality::Pages(_, settings) = personality else { return Ok(()) };
-    let mapped = Mapped::of(&settings, region.namespace(label));
+    let mapped = Mapped::new(&settings, region.namespace(label));
     forecast(&mapped, &around, &Host::X86_64, rules).map_err(|error| error.errno())
 }
 
@@ -73,7 +78,7 @@ fn too_little_room_for_records_is_foretold() {
 
 #[test]
 fn neighbours_are_foretold_as_they_are_met() {
-    fn of<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 3] {
+    fn enable_in_turn<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 3] {
         let (rules, media) = (<L::Rules as Rules>::SET, Media::new());
         let ram = [Extent { start: 4 * GIB, size: 64 * MIB }];
         let range = PfnRange::new(ram[0].start / 4096, ram[0].end() / 4096).unwrap();
@@ -99,8 +104,8 @@ fn neighbours_are_foretold_as_they_are_met() {
     }
     // The first begins in a section with RAM; the second in that in which the first would have
     // ended, and the third in the second's.
-    assert_eq!(of::<VmemmapSection>(), [Err(Errno::NXIO), Ok(()), Err(Errno::NOMEM)]);
-    assert_eq!(of::<Subsection>(), [Ok(()); 3]);
+    assert_eq!(enable_in_turn::<VmemmapSection>(), [Err(Errno::NXIO), Ok(()), Err(Errno::NOMEM)]);
+    assert_eq!(enable_in_turn::<Subsection>(), [Ok(()); 3]);
     let beyond = Extent { start: (1 << 46) - 2 * MIB, size: 16 * MIB };
     let mapped = Mapped { extent: beyond, dataoff: 2 * MIB, records: RecordsOn::Ram };
     let told = forecast(&mapped, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED);

@@ -43,7 +43,7 @@ fn what_the_medium_does_not_give_is_said() {
     create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
     // A second opener, of either file.
     for path in [media.medium(), media.labels()] {
-        let error = Medium::open(&path, Access::Read).unwrap_err();
+        let error = StorageFile::open(&path, Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::Busy { .. }) && error.errno() == Errno::BUSY, "{error}");
     }
     // Shorter while it is open: no room for records, and no new length.
@@ -73,7 +73,7 @@ fn what_the_medium_does_not_give_is_said() {
     let pipe = media.dir.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     for path in ["/dev/null", "/dev/shm", pipe.to_str().unwrap()] {
-        let error = Medium::open(Path::new(path), Access::Read).unwrap_err();
+        let error = StorageFile::open(Path::new(path), Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::NoMedium { .. }), "{error}");
     }
 }
@@ -220,7 +220,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
             bytes[base + 504..base + 512].copy_from_slice(&sum.to_le_bytes());
         }
         std::fs::write(media.labels(), &bytes).unwrap();
-        match Table::read(&Medium::open(&media.labels(), Access::Read).unwrap()) {
+        match Table::read(&StorageFile::open(&media.labels(), Access::Read).unwrap()) {
             Ok((table, ..)) => {
                 taken += 1;
                 assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));

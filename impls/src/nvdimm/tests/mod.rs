@@ -10,9 +10,9 @@ use super::forecast::{ForecastError, Mapped, forecast};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, NamespaceError, disable, enable};
-use super::region::{Personality, Region, RegionError, Wanted};
+use super::region::{NamespaceSpec, Personality, Region, RegionError};
 use super::scene::SectionDax;
-use super::storage::{Access, DeviceStorage, Medium, Storage, StorageError};
+use super::storage::{Access, DeviceStorage, Storage, StorageError, StorageFile};
 use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
 use crate::backing::DaxDevice;
 use crate::geometry::X86_64;
@@ -55,35 +55,44 @@ impl Media {
         self.dir.path().join("medium.labels")
     }
 
-    pub(super) fn region(&self, start: u64, size: u64, align: u64) -> Region<Medium> {
-        drop(Medium::create(&self.medium(), size).unwrap());
+    pub(super) fn region(&self, start: u64, size: u64, align: u64) -> Region<StorageFile> {
+        drop(StorageFile::create(&self.medium(), size).unwrap());
         let medium = self.open_medium(Access::Write);
-        let labels = Medium::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
+        let labels = StorageFile::create(&self.labels(), LABEL_FILE_BYTES).unwrap();
         Region::create(medium, labels, start, align, &Host::X86_64).unwrap()
     }
 
-    pub(super) fn open_medium(&self, access: Access) -> Medium {
+    pub(super) fn open_medium(&self, access: Access) -> StorageFile {
         match self.is_mapped {
             true => {
-                let device = DaxDevice::played_by(&self.medium()).unwrap();
-                Medium::Device(DeviceStorage::over(device, &self.medium(), access).unwrap())
+                let device = DaxDevice::from_file_path(&self.medium()).unwrap();
+                StorageFile::Device(DeviceStorage::from_device(device, &self.medium(), access).unwrap())
             }
-            false => Medium::open(&self.medium(), access).unwrap(),
+            false => StorageFile::open(&self.medium(), access).unwrap(),
         }
     }
 
-    pub(super) fn open(&self, start: Option<u64>, access: Access) -> Result<Region<Medium>, RegionError> {
-        let labels = Medium::open(&self.labels(), access).unwrap();
+    pub(super) fn open(&self, start: Option<u64>, access: Access) -> Result<Region<StorageFile>, RegionError> {
+        let labels = StorageFile::open(&self.labels(), access).unwrap();
         Region::open(self.open_medium(access), labels, start)
     }
 }
 
-pub(super) fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> Wanted {
+pub(super) fn wanted(nr: u8, size: u64, align: u64, kind: NamespaceKind, records: RecordsOn) -> NamespaceSpec {
     let name = "subsection-test".to_owned();
-    Wanted { size, align, kind, records, name, uuid: [nr; 16], instance: [nr | 0x80; 16], skips_to_sub_section: false }
+    NamespaceSpec {
+        size,
+        align,
+        kind,
+        records,
+        name,
+        uuid: [nr; 16],
+        instance: [nr | 0x80; 16],
+        skips_to_sub_section: false,
+    }
 }
 
-pub(super) fn create(region: &mut Region<Medium>, wanted: &Wanted) -> Result<(), RegionError> {
+pub(super) fn create(region: &mut Region<StorageFile>, wanted: &NamespaceSpec) -> Result<(), RegionError> {
     region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).map(drop)
 }
 
@@ -92,7 +101,7 @@ fn machine<L: Hotplug + SectionFlags + Inspect>() -> Machine<L> {
     Machine::boot(&boot, MachineConfig::default(), &Config::default(), RecordStore::unlimited()).unwrap()
 }
 
-fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<Medium>, machine: &Machine<L>, nr: u8) -> Enabled {
+fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<StorageFile>, machine: &Machine<L>, nr: u8) -> Enabled {
     enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine, &mut ()).unwrap()
 }
 
@@ -121,6 +130,6 @@ fn forged(label: &Label) -> Contents {
 }
 
 /// Puts it where it is looked for.
-fn forge(region: &Region<Medium>, label: &Label, contents: Contents) {
+fn forge(region: &Region<StorageFile>, label: &Label, contents: Contents) {
     region.medium().write_at(contents.block().as_bytes(), label.offset + INFO_BLOCK_OFFSET).unwrap();
 }

@@ -3,7 +3,7 @@
 
 use super::division::Surroundings;
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
-use super::region::{Personality, Region, RegionError, Wanted};
+use super::region::{NamespaceSpec, Personality, Region, RegionError};
 use super::storage::{SECTOR_BYTES, STORE_BYTES, Storage};
 use super::{Host, RecordsOn};
 use crate::rules::RuleSet;
@@ -125,7 +125,7 @@ fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl 
                     pending.extend((0..SECTOR_BYTES).step_by(model.unit).map(unit));
                 }
                 Event::Barrier { file } => {
-                    let (landed, rest): (Vec<_>, _) = pending.into_iter().partition(|((of, _), ..)| of == file);
+                    let (landed, rest): (Vec<_>, _) = pending.into_iter().partition(|((owner, _), ..)| owner == file);
                     landed.iter().for_each(|unit| land(&mut image, unit));
                     pending = rest;
                 }
@@ -215,10 +215,10 @@ fn killed_then_interrupted(
     opened
 }
 
-fn wanted(nr: u8, kind: NamespaceKind) -> Wanted {
+fn wanted(nr: u8, kind: NamespaceKind) -> NamespaceSpec {
     let (size, align) = (64 << 20, 2 << 20);
     let name = format!("namespace0.{nr}");
-    Wanted {
+    NamespaceSpec {
         size,
         align,
         kind,
@@ -235,7 +235,7 @@ fn ten_changes(model: Model) -> usize {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
-    let create = |region: &mut Region<Recorded>, wanted: &Wanted| {
+    let create = |region: &mut Region<Recorded>, wanted: &NamespaceSpec| {
         region.create_namespace(wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED).unwrap();
     };
     let mut opened = 0;
@@ -279,7 +279,7 @@ fn so_does_a_change_of_many_labels() {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     let mut region = Region::create(medium, labels, 4 << 30, 4096, &Host::X86_64).unwrap();
-    let raw = |nr: u8| Wanted { size: 8192, ..wanted(nr, NamespaceKind::Raw) };
+    let raw = |nr: u8| NamespaceSpec { size: 8192, ..wanted(nr, NamespaceKind::Raw) };
     let around = Surroundings::default();
     for nr in 1..=120 {
         region.create_namespace(&raw(nr), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
@@ -341,7 +341,7 @@ fn a_region_has_whole_labels_or_none() {
     let log = recorder.log.borrow();
     assert!(matches!(log.last(), Some(Event::Barrier { file: 1 })), "{:?}", log.last());
     // Its medium, which may be new, lasts before the first label is written.
-    let first = |of: fn(&Event) -> bool| log.iter().position(of).unwrap();
+    let first = |is_it: fn(&Event) -> bool| log.iter().position(is_it).unwrap();
     let medium_lasts = first(|event| matches!(event, Event::Barrier { file: 0 }));
     assert!(medium_lasts < first(|event| matches!(event, Event::Write { file: 1, .. })));
     // A medium that is there already is not touched.
