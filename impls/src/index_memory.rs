@@ -1,4 +1,5 @@
-//! Memory for the tables of an index: the root table, root pages and usages of one layout.
+//! Memory for the tables of an index: the root table, root pages and usages of one layout. Every layout allocates its
+//! tables here, so that all of them lie in the same kind of memory and are counted.
 //!
 //! Linux keeps these tables in its direct map, which x86-64 maps with pages of 2 MiB or 1 GiB.
 //! [`IndexPages::Huge`] does the same here. [`IndexPages::Base`] shows the cost of 4 KiB pages.
@@ -24,7 +25,8 @@
 //! detected.
 
 use crate::backing::{BackingError, Memory, RamBacking};
-use crate::memmap::IndexPages;
+use crate::memmap::{Config, IndexPages};
+use crate::store::{IndexAccount, RecordStore};
 use crate::stretch::Stretch;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -85,23 +87,36 @@ struct State {
 const END: u64 = u64::MAX;
 
 /// Zeroed memory for tables that one writer allocates and frees.
+///
+/// ```
+/// use memmap_layouts::index_memory::IndexMemory;
+/// use memmap_layouts::{Config, RecordStore};
+///
+/// let store = RecordStore::unlimited();
+/// let memory = IndexMemory::reserve(4096, &Config::default(), &store)?;
+/// let table = memory.array_of(&[7u64, 8, 9]).expect("there is memory for 24 bytes");
+/// assert_eq!((table[2], store.index.bytes()), (9, 24));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct IndexMemory {
+pub struct IndexMemory {
     memory: Arc<Memory>,
     pages: IndexPages,
     /// True if the memory may be huge; with [`IndexPages::Huge`] it is false where the machine has
     /// no such pages.
     may_be_huge: bool,
     state: Mutex<State>,
+    account: IndexAccount,
 }
 
 impl IndexMemory {
-    /// Reserves address space for tables of `len` bytes in total. `seed` determines where the first
-    /// table begins.
+    /// Reserves address space for tables of `len` bytes in total. The seed of `config` determines where the first
+    /// table begins. What is allocated is added to [`RecordStore::index`].
     ///
     /// # Errors
     /// The address space cannot be reserved.
-    pub(crate) fn reserve(len: u64, pages: IndexPages, seed: u64) -> Result<Self, BackingError> {
+    pub fn reserve(len: u64, config: &Config, store: &RecordStore) -> Result<Self, BackingError> {
+        let Config { seed, index_pages: pages } = *config;
         // Alignment may skip some bytes between tables.
         let len = len.saturating_add(LAST_START).saturating_add(step(IndexPages::Huge));
         let huge = match pages {
@@ -113,13 +128,13 @@ impl IndexMemory {
         let start = Pcg64Mcg::seed_from_u64(seed).random_range(0..LAST_START / LINE) * LINE;
         let backed_end = start & !(step(pages) - 1);
         let state = Mutex::new(State { next: start, backed_end, free: Vec::new() });
-        Ok(Self { memory: Arc::new(memory), pages, may_be_huge, state })
+        Ok(Self { memory: Arc::new(memory), pages, may_be_huge, state, account: store.index.clone() })
     }
 
     /// Bytes that huge pages back now, as the kernel reports. Whole huge pages are counted, so it
     /// may exceed the size of the tables. `None` if base pages were requested or the kernel does
     /// not report it.
-    pub(crate) fn bytes_in_huge_pages(&self) -> Option<u64> {
+    pub fn bytes_in_huge_pages(&self) -> Option<u64> {
         match (self.pages, self.may_be_huge) {
             (IndexPages::Base, _) => None,
             (IndexPages::Huge, false) => Some(0),
@@ -132,7 +147,7 @@ impl IndexMemory {
     ///
     /// # Safety
     /// All-zero bytes must be a valid `T`, and `T` must need no drop.
-    pub(crate) unsafe fn array<T>(&self, len: usize) -> Option<Array<T>> {
+    pub unsafe fn array<T>(&self, len: usize) -> Option<Array<T>> {
         const { assert!(!std::mem::needs_drop::<T>() && align_of::<T>() <= LINE as usize) };
         let layout = Layout::array::<T>(len.max(1)).and_then(|layout| layout.align_to(LINE as usize)).ok()?;
         let first = match ON_HEAP {
@@ -143,15 +158,34 @@ impl IndexMemory {
                 self.pointer(self.take(&mut state, layout.size() as u64, LINE)?)
             }
         };
-        Some(Array { first: first.cast(), len, layout, _memory: Arc::clone(&self.memory) })
+        let bytes = (len * size_of::<T>()) as u64;
+        self.account.allocated(bytes);
+        let memory = Arc::clone(&self.memory);
+        Some(Array { first: first.cast(), len, layout, account: self.account.clone(), _memory: memory })
     }
 
-    /// Allocates a zeroed object from its size class. `None` if there is no memory.
-    pub(crate) fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
+    /// Allocates an array with these elements. `None` if there is no memory.
+    pub fn array_of<T: Copy>(&self, elements: &[T]) -> Option<Array<T>> {
+        // SAFETY: every element is written before anybody can read one, and what is `Copy` needs no drop.
+        let array = unsafe { self.array::<T>(elements.len()) }?;
+        // SAFETY: the array has as many elements, and nobody else has it yet.
+        unsafe { array.first.as_ptr().copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
+        Some(array)
+    }
+
+    /// Allocates a zeroed object from its size class, at least of 8 bytes and aligned to its class. `None` if there is
+    /// no memory.
+    pub fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
         debug_assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>());
+        let object = self.object(layout)?;
+        self.account.allocated(layout.size() as u64);
+        Some(object.cast())
+    }
+
+    fn object(&self, layout: Layout) -> Option<NonNull<u8>> {
         if ON_HEAP {
             // SAFETY: the layout is not empty.
-            return NonNull::new(unsafe { alloc::alloc_zeroed(layout) }.cast());
+            return NonNull::new(unsafe { alloc::alloc_zeroed(layout) });
         }
         let class = size_class(layout.size() as u64);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +198,7 @@ impl IndexMemory {
             None => self.new_object(&mut state, class)?,
         };
         debug_assert!(offset.is_multiple_of(layout.align() as u64));
-        Some(self.pointer(offset).cast())
+        Some(self.pointer(offset))
     }
 
     /// Frees an object.
@@ -172,7 +206,8 @@ impl IndexMemory {
     /// # Safety
     /// It must come from [`alloc`](Self::alloc) of this memory with this layout, not be freed
     /// twice, and be unreachable for others.
-    pub(crate) unsafe fn free<T>(&self, object: NonNull<T>, layout: Layout) {
+    pub unsafe fn free<T>(&self, object: NonNull<T>, layout: Layout) {
+        self.account.freed(layout.size() as u64);
         if ON_HEAP {
             // SAFETY: the caller's.
             return unsafe { alloc::dealloc(object.as_ptr().cast(), layout) };
@@ -242,10 +277,11 @@ impl State {
 
 /// A fixed array of the index, freed only with the whole index.
 #[derive(Debug)]
-pub(crate) struct Array<T> {
+pub struct Array<T> {
     first: NonNull<T>,
     len: usize,
     layout: Layout,
+    account: IndexAccount,
     _memory: Arc<Memory>,
 }
 
@@ -266,6 +302,7 @@ impl<T> Deref for Array<T> {
 
 impl<T> Drop for Array<T> {
     fn drop(&mut self) {
+        self.account.freed((self.len * size_of::<T>()) as u64);
         if ON_HEAP {
             // SAFETY: allocated by `array` with this layout.
             unsafe { alloc::dealloc(self.first.as_ptr().cast(), self.layout) };
@@ -280,7 +317,8 @@ mod tests {
     const USAGE: Layout = Layout::new::<[u64; 7]>();
 
     fn memory(pages: IndexPages, seed: u64) -> IndexMemory {
-        IndexMemory::reserve(8 << 20, pages, seed).unwrap()
+        let config = Config { seed, index_pages: pages };
+        IndexMemory::reserve(8 << 20, &config, &RecordStore::unlimited()).unwrap()
     }
 
     fn offset<T>(memory: &IndexMemory, object: NonNull<T>) -> u64 {
@@ -334,6 +372,20 @@ mod tests {
             let state = memory.state.lock().unwrap();
             assert!(state.next <= LAST_START + 5 * SLAB, "freed objects are used again");
         }
+    }
+
+    #[test]
+    fn the_account_has_what_is_allocated() {
+        let store = RecordStore::unlimited();
+        let memory = IndexMemory::reserve(1 << 20, &Config::default(), &store).unwrap();
+        let array = memory.array_of(&[3u32, 4, 5]).unwrap();
+        let object: NonNull<u64> = memory.alloc(USAGE).unwrap();
+        assert_eq!((&*array, store.index.bytes()), (&[3, 4, 5][..], 12 + 56));
+        // SAFETY: the object is ours, and freed once.
+        unsafe { memory.free(object, USAGE) };
+        assert_eq!(store.index.bytes(), 12);
+        drop(array);
+        assert_eq!(store.index.bytes(), 0);
     }
 
     #[test]

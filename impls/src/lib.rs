@@ -42,7 +42,7 @@ pub mod fault;
 mod fault;
 mod geometry;
 pub mod grace;
-mod index_memory;
+pub mod index_memory;
 mod initialise;
 pub mod layouts;
 pub mod machine;
@@ -58,7 +58,7 @@ mod pfn;
 mod placement;
 mod request;
 pub mod rules;
-mod section;
+pub mod section;
 mod shared_units;
 pub mod store;
 mod stretch;
@@ -80,6 +80,6 @@ pub use pfn::{Pfn, PfnRange, PhysSpan};
 pub use section::{
     SECTION_HAS_MEM_MAP, SECTION_IS_EARLY, SECTION_IS_ONLINE, SECTION_MARKED_PRESENT, SECTION_TAINT_ZONE_DEVICE,
 };
-pub use store::{BackedSections, RecordBudget, RecordStore};
+pub use store::{BackedSections, IndexAccount, RecordBudget, RecordStore};
 pub use subsection_map::BitWords;
 pub use vmem::VmemError;

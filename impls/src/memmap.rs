@@ -233,6 +233,11 @@ pub struct Load {
     pub when: When,
 }
 
+impl Load {
+    /// Name of the line of the record itself. Loads of any other line are loads from index tables.
+    pub const RECORD_LINE: &'static str = "record";
+}
+
 /// The kind of memory for which a [`Load`] is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {

@@ -31,6 +31,7 @@ use crate::index_memory::{Array, IndexMemory, slab_bytes};
 use crate::memmap::{Accounting, Config, Load, SectionState, UsageKind, When};
 use crate::pfn::PfnRange;
 use crate::request::Grid;
+use crate::store::RecordStore;
 use crate::subsection_map::SubsectionMap;
 use std::alloc::Layout;
 use std::collections::hash_map::DefaultHasher;
@@ -230,7 +231,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     ///
     /// # Errors
     /// [`BootError::NoMemory`] if a table cannot be reserved or allocated.
-    pub fn new(nr_boot_sections: usize, config: &Config, faults: Faults) -> Result<Self, BootError> {
+    pub fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError> {
         let usage = size_of::<SectionUsage<M>>() as u64;
         let root_table = G::NR_SECTION_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
         // Twice the root pages: aligning each one may skip up to a page after a slab, which is
@@ -240,7 +241,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             + 2 * G::NR_SECTION_ROOTS * G::PAGE_SIZE
             + slab_bytes(G::NR_MEM_SECTIONS, usage);
         let none = |what, bytes| BootError::NoMemory { what, bytes };
-        let memory = IndexMemory::reserve(most, config.index_pages, config.seed);
+        let memory = IndexMemory::reserve(most, config, store);
         let memory = memory.map_err(|_| none("the address space of the section index", most))?;
         // SAFETY: zero is a null pointer.
         let roots = unsafe { memory.array(G::NR_SECTION_ROOTS as usize) };
@@ -252,7 +253,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             end_section: AtomicU64::new(0),
             nr_roots: AtomicU64::new(0),
             nr_heap_usages: AtomicU64::new(0),
-            faults,
+            faults: store.faults.clone(),
             memory,
             geometry: PhantomData,
         })
@@ -495,7 +496,7 @@ mod tests {
     type Table = SectionTable<X86_64, BitWords<1>>;
 
     fn table<M: SubsectionMap>(nr_boot_sections: usize) -> SectionTable<X86_64, M> {
-        SectionTable::new(nr_boot_sections, &Config::default(), Faults::none()).unwrap()
+        SectionTable::new(nr_boot_sections, &Config::default(), &RecordStore::unlimited()).unwrap()
     }
 
     #[test]
@@ -543,7 +544,7 @@ mod tests {
     #[test]
     fn the_account_of_tables_does_not_depend_on_their_pages() {
         let config = Config { index_pages: IndexPages::Huge, ..Config::default() };
-        let huge: Table = SectionTable::new(3, &config, Faults::none()).unwrap();
+        let huge: Table = SectionTable::new(3, &config, &RecordStore::unlimited()).unwrap();
         let base: Table = table(3);
         for table in [&huge, &base] {
             let section = table.section_or_new_root(300).unwrap();
@@ -562,7 +563,8 @@ mod tests {
     #[test]
     fn tables_of_different_seeds_begin_at_different_places_of_a_page() {
         let start = |seed| {
-            let table: Table = SectionTable::new(0, &Config { seed, ..Config::default() }, Faults::none()).unwrap();
+            let table: Table =
+                SectionTable::new(0, &Config { seed, ..Config::default() }, &RecordStore::unlimited()).unwrap();
             table.roots.as_ptr().addr() % (2 << 20)
         };
         let starts = [1, 2, 3].map(start);

@@ -1,5 +1,5 @@
-//! The memory for records: what backs it, the limit on it, and the sections whose records are
-//! backed.
+//! The memory of a layout: what backs its records, the limit on them, the sections whose records are
+//! backed, and the account of its index tables.
 
 use crate::backing::RamBacking;
 use crate::bytes::Bytes;
@@ -7,7 +7,7 @@ use crate::fault::Faults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where and how one layout allocates the memory for its records.
+/// Where and how one layout allocates the memory for its records and its index.
 #[derive(Clone, Debug)]
 pub struct RecordStore {
     /// Backing store of records in RAM.
@@ -18,6 +18,8 @@ pub struct RecordStore {
     pub backed: BackedSections,
     /// Fault injection: which allocations fail on purpose.
     pub faults: Faults,
+    /// Bytes of index tables that the layout has allocated.
+    pub index: IndexAccount,
 }
 
 impl RecordStore {
@@ -28,7 +30,28 @@ impl RecordStore {
             budget: RecordBudget::new(u64::MAX),
             backed: BackedSections::All,
             faults: Faults::none(),
+            index: IndexAccount::default(),
         }
+    }
+}
+
+/// Counts the bytes of index tables. [`IndexMemory`](crate::index_memory::IndexMemory) keeps it; the conformance suite
+/// compares it with [`Footprint::index_bytes`](crate::Footprint::index_bytes). Clones share one count.
+#[derive(Clone, Debug, Default)]
+pub struct IndexAccount(Arc<AtomicU64>);
+
+impl IndexAccount {
+    /// Bytes that are allocated now, without what alignment and size classes add.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn allocated(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn freed(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

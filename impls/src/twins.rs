@@ -4,11 +4,11 @@
 //!
 //! Threads are plain (spawn and join) and print nothing, as in `conformance::concurrent`.
 
-use crate::fault::Faults;
 use crate::geometry::X86_64;
 use crate::grace::Grace;
 use crate::memmap::Config;
 use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionTable};
+use crate::store::RecordStore;
 use crate::subsection_map::{BitWords, SubsectionMap};
 use std::cell::UnsafeCell;
 use std::ptr;
@@ -103,7 +103,7 @@ impl Machine {
 /// A writer that hides a section, waits, and frees its usage, concurrent with a reader that found
 /// it before.
 fn retire(wait: fn(&Grace)) {
-    let table = SectionTable::new(0, &Config::default(), Faults::none()).unwrap();
+    let table = SectionTable::new(0, &Config::default(), &RecordStore::unlimited()).unwrap();
     let (followed, freed) = (AtomicBool::new(false), AtomicBool::new(false));
     let machine = Arc::new(Machine { table, grace: Grace::default(), followed, freed });
     let (section, usage) = (machine.section(), machine.table.new_heap_usage().unwrap());

@@ -110,7 +110,7 @@ pub(super) fn t_09_boot_range_rounds_outwards<L: Hotplug + Inspect + SectionFlag
     add(&layout, range(0x10200, u::<L>())).map_err(text)
 }
 
-pub(super) fn records_of_boot_name_their_node_and_zone<L: Memmap>(_: &Held) -> Check {
+pub(super) fn records_of_boot_name_their_node_zone_and_section<L: Memmap>(_: &Held) -> Check {
     // Nothing at pfn 0, and a node a section.
     let boot = |start: u64, end: u64, node| PfnRange::new(start, end).map(|range| BootRange { range, node });
     let (section, end) = (s::<L>(), 6 * s::<L>());
@@ -123,6 +123,11 @@ pub(super) fn records_of_boot_name_their_node_and_zone<L: Memmap>(_: &Held) -> C
         let node = map.node_of(pfn).unwrap_or_default();
         check!(page.node() == node, "the record of {pfn} says node {}, it is of node {node}", page.node());
         check!(page.zone() == Some(Zone::Normal), "the record of {pfn} says zone {:?}", page.zone());
+        check!(page.is_of(pfn), "the record of {pfn} says {:?}", page.identity());
+        // Where the record says its section, this reads it.
+        // SAFETY: the page came from this reader for a valid pfn; every section is backed.
+        let back = unsafe { reader.page_to_pfn(page.into()) };
+        check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The foil: the series as posted, checked against the merged rules. It must fail the cases that
 //! its bugs affect, and no others.
 
+use super::list::{On, cases_for_all, cases_with_hotplug};
+use super::runner::Suite;
 use super::*;
 use crate::layouts::Subsection;
 use crate::placement::InMemory;

@@ -115,7 +115,11 @@ impl<G: Geometry> Memmap for Sparse<G> {
     const LOAD_CHAIN: LoadChain = LoadChain {
         pfn_valid: &[ROOT_POINTER, SECTION_WORD],
         pfn_to_page: &[ROOT_POINTER, SECTION_WORD],
-        page_to_pfn: &[Load { what: "page->flags", line: "record", when: When::Always }, ROOT_POINTER, SECTION_WORD],
+        page_to_pfn: &[
+            Load { what: "page->flags", line: Load::RECORD_LINE, when: When::Always },
+            ROOT_POINTER,
+            SECTION_WORD,
+        ],
     };
     const PFN_VALID_DISABLES_PREEMPTION: bool = Merged::SET.pfn_valid_disables_preemption;
     type Geometry = G;
@@ -130,7 +134,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
         // Coded pointers are integers, so the array's provenance is exposed once.
         arena.base().as_ptr().expose_provenance();
         let sparse = Self {
-            table: SectionTable::new(sections.len(), config, store.faults.clone())?,
+            table: SectionTable::new(sections.len(), config, &store)?,
             arena,
             backed: store.backed,
             grace: Grace::default(),

@@ -212,7 +212,7 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         let sections = map.sections::<G>();
         let layout = Self {
             vmemmap: Vmem::reserve(G::NR_PFNS * PAGE_RECORD_BYTES, G::PAGE_SIZE, &store)?,
-            table: SectionTable::new(sections.len(), config, store.faults.clone())?,
+            table: SectionTable::new(sections.len(), config, &store)?,
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),

@@ -1,0 +1,69 @@
+//! Runs the list on layouts.
+
+use super::list::{Case, FromMegabyteOne, On, Runner, cases_for_all, cases_with_hotplug};
+use super::*;
+use std::panic::catch_unwind;
+
+pub(super) fn run_in_this_thread<F: Family>() -> Vec<Run> {
+    let mut suite = Suite { on: On::X86, unreadable: None, runs: Vec::new() };
+    F::show::<X86_64>(&mut suite);
+    suite.on = On::Pages64K;
+    F::show::<Arm64Pages64K>(&mut suite);
+    suite.on = On::FromMegabyteOne;
+    F::show::<FromMegabyteOne>(&mut suite);
+    // By layout, in the order of the list; then by number.
+    let order: Vec<&str> = suite.runs.iter().map(|run| run.layout).collect();
+    let place = |run: &Run| order.iter().position(|layout| *layout == run.layout);
+    suite.runs.sort_by_key(|run| (place(run), !run.is_numbered(), run.is_numbered().then_some(run.case)));
+    suite.runs
+}
+
+pub(super) struct Suite {
+    pub(super) on: On,
+    /// The layout whose records cannot be read.
+    pub(super) unreadable: Option<&'static str>,
+    pub(super) runs: Vec<Run>,
+}
+
+impl Suite {
+    pub(super) fn run<G: Geometry>(&mut self, layout: &'static str, caps: Capabilities, cases: Vec<Case<Runner>>) {
+        let held = Held::to(caps);
+        let refused = BACKING.with_borrow(RamBacking::refuses_devices).filter(|_| caps.records_on_device.any());
+        for case in cases.into_iter().filter(|case| case.on == self.on) {
+            let unreadable = self.unreadable.filter(|id| *id == layout).map(|_| "its records are nowhere");
+            let outcome = match refused.or(unreadable).or(case.needs.lacking::<G>(&caps)) {
+                Some(why) => Outcome::Skipped(why),
+                None => match catch_unwind(|| (case.run)(&held)) {
+                    Ok(done) => done.map_or_else(Outcome::Failed, |()| Outcome::Passed),
+                    Err(panic) => Outcome::Failed(format!("a panic: {}", panic_message(&*panic))),
+                },
+            };
+            // Whatever reads such a record ends the process.
+            if case.id == "record_addresses" && matches!(outcome, Outcome::Failed(_)) {
+                self.unreadable = Some(layout);
+            }
+            self.runs.push(Run { layout, case: case.id, name: case.name, outcome });
+        }
+    }
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+impl<G: Geometry> Visitor<G> for Suite {
+    fn fixed<L: Memmap<Geometry = G>>(&mut self) {
+        self.run::<G>(L::ID, L::CAPS, cases_for_all::<L>());
+        // The names come from a layout that has hotplug; none of the cases is run.
+        let with_hotplug = cases_with_hotplug::<crate::layouts::Subsection<G>>();
+        debug_assert!(with_hotplug.iter().all(|case| case.needs.lacking::<G>(&L::CAPS).is_some()));
+        self.run::<G>(L::ID, L::CAPS, with_hotplug);
+    }
+
+    fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
+        self.run::<G>(L::ID, L::CAPS, cases_for_all::<L>());
+        self.run::<G>(L::ID, L::CAPS, cases_with_hotplug::<L>());
+    }
+}
