@@ -122,16 +122,16 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         let same: Vec<&Cost> =
             costs[at..].iter().take_while(|cost| cost.map == first.map && cost.tables == first.tables).collect();
         at += same.len();
-        let of = |memory| same.iter().find(|cost| cost.memory == memory);
+        let cost_on = |memory| same.iter().find(|cost| cost.memory == memory);
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
-        let hot = of(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
-        let boot = of(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
+        let hot = cost_on(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
+        let boot = cost_on(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
         let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         sentences.push(format!(
             "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
             SERIES.0, SERIES.1, first.map
         ));
-        let posted = |memory, on: &str| Some(format!("on {on} {}", of(memory)?.posted_in_words()?));
+        let posted = |memory, on: &str| Some(format!("on {on} {}", cost_on(memory)?.posted_in_words()?));
         let both = [posted(Memory::Added, "hot-added memory"), posted(Memory::Boot, "boot memory")];
         let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !both.is_empty() {
@@ -170,7 +170,7 @@ mod tests {
             of_m.extend(rows(process, Tables::Cold, Memory::Added, times(4.0, 4.0)));
             of_n.extend(rows(process, Tables::Hot, Memory::Added, times(1.0, 1.0)));
         }
-        let summaries = [("m", Summary::of(&of_m)), ("n", Summary::of(&of_n))];
+        let summaries = [("m", Summary::from_rows(&of_m)), ("n", Summary::from_rows(&of_n))];
         let costs = costs(summaries.iter().map(|(map, summary)| (*map, summary)));
         assert_eq!(costs.len(), 4);
         let said = sentences(&costs);
@@ -192,7 +192,7 @@ mod tests {
             Memory::Added,
             [("subsection", 21.6), (CONTROL, 20.0), ("vmemmap-section", 2.0), ("subsection-v6", 2.0)],
         );
-        let summary = Summary::of(&one);
+        let summary = Summary::from_rows(&one);
         let said = sentences(&costs([("m", &summary)])).join("\n");
         assert!(said.contains("undecided (+19.6 ns, 10.8×; too few processes)"), "{said}");
         assert!(!said.contains("slower"), "{said}");

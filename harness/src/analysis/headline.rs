@@ -94,7 +94,7 @@ pub struct Rank {
 
 impl Headline {
     /// The value of a layout.
-    pub fn of(&self, layout: &str) -> Option<&Value> {
+    pub fn value_of(&self, layout: &str) -> Option<&Value> {
         self.values.iter().find(|value| value.layout == layout)
     }
 
@@ -140,8 +140,8 @@ pub fn memory_label(memory: Memory) -> &'static str {
 pub fn is_row_of_one(row: &Row) -> bool {
     let is_lookup = || {
         row.metric == "time"
-            && row.lookup_group().is_some_and(|of| {
-                HEADLINES.iter().any(|(op, _)| LookupGroup { preempt: false, ..of } == headline_group(*op))
+            && row.lookup_group().is_some_and(|group| {
+                HEADLINES.iter().any(|(op, _)| LookupGroup { preempt: false, ..group } == headline_group(*op))
             })
     };
     let is_hotplug = || {
@@ -198,7 +198,8 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             ));
         }
     }
-    let overhead = summary.bytes.iter().filter_map(|of| Some((of.layout.clone(), summary.overhead(of, Memory::Boot)?)));
+    let overhead =
+        summary.bytes.iter().filter_map(|usage| Some((usage.layout.clone(), summary.overhead(usage, Memory::Boot)?)));
     headlines.push(headline(
         summary,
         "bytes at boot beyond records of pages".to_owned(),
@@ -256,19 +257,20 @@ mod tests {
             against_best,
             more: None,
         };
-        let of = |kind, values| Headline { what: String::new(), unit: Unit::Ns, kind, backing: String::new(), values };
+        let headline =
+            |kind, values| Headline { what: String::new(), unit: Unit::Ns, kind, backing: String::new(), values };
         let values = vec![
             value("c", 3.0, Some(Verdict::Slower)),
             value("a", 1.0, None),
             value("b", 1.5, Some(Verdict::Undecided)),
             value("d", 1.02, Some(Verdict::Slower)),
         ];
-        let judged = of(Kind::Judged, values.clone());
+        let judged = headline(Kind::Judged, values.clone());
         let ranks = judged.ranks();
         assert_eq!(ranks.iter().map(|rank| rank.layouts.join(" ")).collect::<Vec<_>>(), ["a b", "d", "c"]);
         assert!((ranks[1].more - 0.02).abs() < 1e-9 && judged.is_undecided());
-        assert_eq!(of(Kind::OneProcess, values).ranks()[0].layouts, ["a"]);
-        assert!(of(Kind::Judged, Vec::new()).ranks().is_empty());
+        assert_eq!(headline(Kind::OneProcess, values).ranks()[0].layouts, ["a"]);
+        assert!(headline(Kind::Judged, Vec::new()).ranks().is_empty());
     }
 
     #[test]
@@ -290,8 +292,8 @@ mod tests {
         }
         let kept: Vec<Row> = rows.iter().filter(|row| is_row_of_one(row)).cloned().collect();
         assert!(kept.len() < rows.len());
-        let of = |rows: &[Row]| format!("{:?}", all(&Summary::of(rows)));
-        assert_eq!(of(&kept), of(&rows));
-        assert_eq!(all(&Summary::of(&rows)).len(), 4);
+        let headlines = |rows: &[Row]| format!("{:?}", all(&Summary::from_rows(rows)));
+        assert_eq!(headlines(&kept), headlines(&rows));
+        assert_eq!(all(&Summary::from_rows(&rows)).len(), 4);
     }
 }

@@ -19,8 +19,8 @@ const BLOCK: f64 = (2 << 20) as f64;
 /// are not expected to be in huge pages. A race has at most one such part, at the end of a flat
 /// array.
 pub fn warnings(rows: &[Row]) -> Vec<String> {
-    let value = |of: &Row, metric: &str| {
-        let same = |row: &&Row| row.layout == of.layout && row.memory == of.memory && row.metric == metric;
+    let value = |other: &Row, metric: &str| {
+        let same = |row: &&Row| row.layout == other.layout && row.memory == other.memory && row.metric == metric;
         rows.iter().find(same).and_then(|row| row.value)
     };
     let in_huge_pages = rows.iter().filter(|row| row.metric == IN_HUGE_PAGES);

@@ -114,13 +114,15 @@ pub struct Judged {
 /// time.
 pub fn judge(family: Family, comparisons: &[Comparison], margin: f64) -> Vec<Judged> {
     let alpha = corrected(family, comparisons, margin);
-    comparisons.iter().map(|of| of.judged(alpha, margin)).collect()
+    comparisons.iter().map(|comparison| comparison.judged(alpha, margin)).collect()
 }
 
 /// The error level of each corrected interval of a family.
 fn corrected(family: Family, comparisons: &[Comparison], margin: f64) -> f64 {
-    let mut ps: Vec<f64> =
-        comparisons.iter().filter_map(|of| Some(of.log_ratio?.p_beyond(of.threshold(margin)))).collect();
+    let mut ps: Vec<f64> = comparisons
+        .iter()
+        .filter_map(|comparison| Some(comparison.log_ratio?.p_beyond(comparison.threshold(margin))))
+        .collect();
     let nr = ps.len().max(1) as f64;
     match family {
         Family::Headline(possible) => ALPHA / nr.max(possible as f64),
@@ -169,7 +171,7 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    fn of(mean: f64, error: f64, floor: f64) -> Comparison {
+    fn comparison(mean: f64, error: f64, floor: f64) -> Comparison {
         Comparison { log_ratio: Some(Estimate { mean, error, freedom: 6.0 }), noise_floor: Some(floor) }
     }
 
@@ -179,41 +181,41 @@ mod tests {
 
     #[test]
     fn one_of_four_words() {
-        assert_eq!(alone(of(0.4, 0.01, 0.01)), Verdict::Slower);
-        assert_eq!(alone(of(-0.4, 0.01, 0.01)), Verdict::Faster);
-        assert_eq!(alone(of(0.001, 0.003, 0.01)), Verdict::Equal);
-        assert_eq!(alone(of(0.001, 0.02, 0.01)), Verdict::Undecided, "too wide to be equal");
-        assert_eq!(alone(of(0.03, 0.01, 0.01)), Verdict::Undecided, "too near the margin to be slower");
+        assert_eq!(alone(comparison(0.4, 0.01, 0.01)), Verdict::Slower);
+        assert_eq!(alone(comparison(-0.4, 0.01, 0.01)), Verdict::Faster);
+        assert_eq!(alone(comparison(0.001, 0.003, 0.01)), Verdict::Equal);
+        assert_eq!(alone(comparison(0.001, 0.02, 0.01)), Verdict::Undecided, "too wide to be equal");
+        assert_eq!(alone(comparison(0.03, 0.01, 0.01)), Verdict::Undecided, "too near the margin to be slower");
     }
 
     #[test]
     fn nothing_is_said_inside_the_noise_floor() {
-        assert_eq!(alone(of(0.05, 0.001, 0.01)), Verdict::Slower);
-        assert_eq!(alone(of(0.05, 0.001, 0.06)), Verdict::Undecided);
+        assert_eq!(alone(comparison(0.05, 0.001, 0.01)), Verdict::Slower);
+        assert_eq!(alone(comparison(0.05, 0.001, 0.06)), Verdict::Undecided);
         // Nothing is equal where the same is not.
-        assert_eq!(alone(of(0.001, 0.003, 0.03)), Verdict::Undecided);
-        assert_eq!(alone(Comparison { noise_floor: None, ..of(0.4, 0.01, 0.0) }), Verdict::Undecided);
+        assert_eq!(alone(comparison(0.001, 0.003, 0.03)), Verdict::Undecided);
+        assert_eq!(alone(Comparison { noise_floor: None, ..comparison(0.4, 0.01, 0.0) }), Verdict::Undecided);
         assert_eq!(alone(Comparison { log_ratio: None, noise_floor: Some(0.01) }), Verdict::Undecided);
     }
 
     #[test]
     fn many_comparisons_make_each_harder() {
-        let near = of(0.055, 0.01, 0.01);
+        let near = comparison(0.055, 0.01, 0.01);
         assert_eq!(alone(near), Verdict::Slower);
         let mut family = vec![near];
-        family.extend(vec![of(0.0, 0.01, 0.01); 50]);
+        family.extend(vec![comparison(0.0, 0.01, 0.01); 50]);
         assert_eq!(judge(Family::Headline(1), &family, MARGIN)[0].verdict, Verdict::Undecided);
         assert_eq!(judge(Family::Rest, &family, MARGIN)[0].verdict, Verdict::Undecided);
         // Among many clear differences one more that is less clear is let through, as the rate allows.
         let mut clear = vec![near];
-        clear.extend(vec![of(0.5, 0.01, 0.01); 50]);
+        clear.extend(vec![comparison(0.5, 0.01, 0.01); 50]);
         assert_eq!(judge(Family::Rest, &clear, MARGIN)[0].verdict, Verdict::Slower);
         assert_eq!(judge(Family::Headline(1), &clear, MARGIN)[0].verdict, Verdict::Undecided);
     }
 
     #[test]
     fn a_wider_margin_calls_more_equal() {
-        let comparison = of(0.03, 0.006, 0.01);
+        let comparison = comparison(0.03, 0.006, 0.01);
         assert_eq!(judge(Family::Rest, &[comparison], 0.02)[0].verdict, Verdict::Undecided);
         assert_eq!(judge(Family::Rest, &[comparison], 0.05)[0].verdict, Verdict::Equal);
     }

@@ -77,7 +77,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// Estimates from one value per process; `None` for fewer than [`PROCESSES_FOR_INTERVAL`].
-    pub fn of_processes(values: &[f64]) -> Option<Self> {
+    pub fn from_processes(values: &[f64]) -> Option<Self> {
         let nr = values.len();
         let mean = mean(values).filter(|_| nr >= PROCESSES_FOR_INTERVAL)?;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (nr - 1) as f64;
@@ -87,11 +87,11 @@ impl Estimate {
 
     /// Estimates the difference between the means of two independent groups of processes (Welch's t
     /// test).
-    pub fn difference(of: &[f64], to: &[f64]) -> Option<Self> {
-        let (of, to) = (Self::of_processes(of)?, Self::of_processes(to)?);
-        let (a, b) = (of.error.powi(2), to.error.powi(2));
-        let freedom = (a + b).powi(2) / (a * a / of.freedom + b * b / to.freedom);
-        Some(Self { mean: of.mean - to.mean, error: (a + b).sqrt(), freedom })
+    pub fn difference(one: &[f64], other: &[f64]) -> Option<Self> {
+        let (one, other) = (Self::from_processes(one)?, Self::from_processes(other)?);
+        let (a, b) = (one.error.powi(2), other.error.powi(2));
+        let freedom = (a + b).powi(2) / (a * a / one.freedom + b * b / other.freedom);
+        Some(Self { mean: one.mean - other.mean, error: (a + b).sqrt(), freedom })
     }
 
     /// The confidence interval that misses the true mean with probability `alpha`, half of it on
@@ -121,11 +121,11 @@ fn t_quantile(p: f64, freedom: f64) -> f64 {
 /// each with one value per process. The scatter of several controls is pooled. `None` without
 /// enough processes.
 pub fn noise_floor(controls: &[Vec<f64>]) -> Option<f64> {
-    let estimates: Vec<Estimate> = controls.iter().filter_map(|values| Estimate::of_processes(values)).collect();
+    let estimates: Vec<Estimate> = controls.iter().filter_map(|values| Estimate::from_processes(values)).collect();
     let nr = estimates.len() as f64;
-    let off = mean(&estimates.iter().map(|of| of.mean.abs()).collect::<Vec<_>>())?;
-    let error = (estimates.iter().map(|of| of.error.powi(2)).sum::<f64>() / nr).sqrt();
-    let freedom = estimates.iter().map(|of| of.freedom).sum::<f64>();
+    let off = mean(&estimates.iter().map(|estimate| estimate.mean.abs()).collect::<Vec<_>>())?;
+    let error = (estimates.iter().map(|estimate| estimate.error.powi(2)).sum::<f64>() / nr).sqrt();
+    let freedom = estimates.iter().map(|estimate| estimate.freedom).sum::<f64>();
     Some((off + error * t_quantile(0.95, freedom)).exp() - 1.0)
 }
 
@@ -197,13 +197,13 @@ mod tests {
 
     #[test]
     fn an_interval_needs_five_processes_and_is_students() {
-        assert_eq!(Estimate::of_processes(&[1.0, 1.1, 1.2, 1.3]), None);
-        let estimate = Estimate::of_processes(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        assert_eq!(Estimate::from_processes(&[1.0, 1.1, 1.2, 1.3]), None);
+        let estimate = Estimate::from_processes(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         // t of 4 degrees of freedom at 97.5 % is 2.776, the standard error sqrt(2.5 / 5).
         let (low, high) = estimate.interval(0.05);
         assert!((low - 1.0368).abs() < 1e-3 && (high - 4.9632).abs() < 1e-3, "{low} {high}");
         assert!(estimate.interval(0.001).0 < low, "a correction widens it");
-        let (low, high) = Estimate::of_processes(&[2.0; 5]).unwrap().interval(0.05);
+        let (low, high) = Estimate::from_processes(&[2.0; 5]).unwrap().interval(0.05);
         assert!(low < 2.0 && 2.0 < high && high - low < 1e-4);
     }
 

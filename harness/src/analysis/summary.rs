@@ -22,7 +22,7 @@ use std::num::NonZeroU32;
 
 /// Memory use of one layout, in bytes.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Bytes {
+pub struct MemoryUse {
     /// Id of the layout, e.g. `subsection`.
     pub layout: String,
     /// Size of the records that a machine with this map needs at boot.
@@ -77,7 +77,7 @@ pub struct Summary {
     /// Where the time of hotplug went.
     pub phases: Vec<PhaseLine>,
     /// Memory use by layout.
-    pub bytes: Vec<Bytes>,
+    pub bytes: Vec<MemoryUse>,
     /// Cost of hot-add relative to a bare populate, if measured.
     pub own_cost: Option<OwnCost>,
     /// Results of readers beside a writer.
@@ -126,12 +126,12 @@ fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
 
 impl Summary {
     /// Summarises the rows of one map, with ratios to the default reference.
-    pub fn of(rows: &[Row]) -> Self {
-        Self::against(rows, Self::usual_reference(rows))
+    pub fn from_rows(rows: &[Row]) -> Self {
+        Self::against(rows, Self::default_reference(rows))
     }
 
     /// The default reference, or the first layout if the default was not measured.
-    pub fn usual_reference(rows: &[Row]) -> &str {
+    pub fn default_reference(rows: &[Row]) -> &str {
         let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
         let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
         if is_there(REFERENCE) { REFERENCE } else { first }
@@ -173,11 +173,11 @@ impl Summary {
 
     /// Bytes of a layout beyond one record for each page of a section with memory: its index, and
     /// records of holes. [`Memory::Added`] includes the tables for as much memory again, hot-added.
-    pub fn overhead(&self, of: &Bytes, memory: Memory) -> Option<f64> {
+    pub fn overhead(&self, usage: &MemoryUse, memory: Memory) -> Option<f64> {
         // The least that any layout needs.
-        let least = self.bytes.iter().filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
-        let index = if memory == Memory::Boot { of.index? } else { of.index_with_added? };
-        Some(index + of.records_needed? - least)
+        let least = self.bytes.iter().filter_map(|other| other.records_needed).fold(f64::INFINITY, f64::min);
+        let index = if memory == Memory::Boot { usage.index? } else { usage.index_with_added? };
+        Some(index + usage.records_needed? - least)
     }
 
     /// The line of a lookup group on one kind of memory.
@@ -225,14 +225,14 @@ fn backing(rows: &[Row]) -> String {
     if let [kind] = kinds[..] { kind.to_owned() } else { String::new() }
 }
 
-fn bytes(rows: &[Row], layout: &str) -> Bytes {
+fn bytes(rows: &[Row], layout: &str) -> MemoryUse {
     let of_layout = || rows.iter().filter(|row| row.layout == layout);
     let value = |memory, metric: &str| {
         let mut found = of_layout().filter(|r| r.op == "footprint" && r.memory == Some(memory) && r.metric == metric);
         found.next().and_then(|row| row.value)
     };
     let refused = of_layout().find(|row| row.status == Status::WouldNotBoot);
-    Bytes {
+    MemoryUse {
         layout: layout.to_owned(),
         records_needed: value(Memory::Boot, "records_needed").or_else(|| refused.and_then(|row| row.value)),
         records_backed: value(Memory::Boot, "records_backed"),
@@ -283,7 +283,7 @@ pub(crate) mod tests {
             (row.size_bytes, row.n_ops) = (Some(2 << 20), Some(40));
             rows.push(row);
         }
-        let summary = Summary::of(&rows);
+        let summary = Summary::from_rows(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
     }
@@ -303,23 +303,23 @@ pub(crate) mod tests {
         {
             rows.push(late(unit));
         }
-        let summary = Summary::of(&rows);
+        let summary = Summary::from_rows(&rows);
         assert_eq!(summary.not_reached, ["pfn_valid/boot/random", "hotplug/1GiB", OWN_COST]);
     }
 
     #[test]
     fn counters_have_counts_or_a_reason() {
-        let of = |metric: &str, value, status, reason: Option<&str>| Row {
+        let counted = |metric: &str, value, status, reason: Option<&str>| Row {
             memory: Some(Memory::Added),
             status,
             reason: reason.map(str::to_owned),
             ..row("a", "pfn_valid", metric, value)
         };
         let rows = [
-            of("cycles", None, Status::NotCounted, Some("no PMU")),
-            of("page_faults", Some(0.25), Status::Ok, Some("scaled")),
+            counted("cycles", None, Status::NotCounted, Some("no PMU")),
+            counted("page_faults", Some(0.25), Status::Ok, Some("scaled")),
         ];
-        let counters = Summary::of(&rows).counters;
+        let counters = Summary::from_rows(&rows).counters;
         assert_eq!(counters.len(), 2, "what was not tried is not told");
         assert_eq!((counters[0].cells.len(), counters[0].not_counted.as_deref()), (0, Some("no PMU")));
         assert_eq!((counters[1].cells[0].per_op, counters[1].cells[0].scaled.as_deref()), (0.25, Some("scaled")));
@@ -327,13 +327,14 @@ pub(crate) mod tests {
 
     #[test]
     fn readers_are_compared_with_their_neighbours() {
-        let of = |metric: &str, sample, value| Row { sample: Some(sample), ..row("a", "readers", metric, Some(value)) };
+        let slice =
+            |metric: &str, sample, value| Row { sample: Some(sample), ..row("a", "readers", metric, Some(value)) };
         let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
         for (sample, base) in [(0, 100.0), (1, 100.0), (2, 10.0)] {
-            rows.push(of("beside_a_writer", sample, 0.9 * base));
-            rows.push(of("beside_a_busy_thread", sample, base));
+            rows.push(slice("beside_a_writer", sample, 0.9 * base));
+            rows.push(slice("beside_a_busy_thread", sample, base));
         }
-        let cell = &Summary::of(&rows).readers[0];
+        let cell = &Summary::from_rows(&rows).readers[0];
         assert!((cell.ratio - 0.9).abs() < 1e-9 && cell.beside_a_writer == 90.0, "{cell:?}");
     }
 }

@@ -52,7 +52,7 @@ fn headline_lines(summary: &Summary) -> impl Iterator<Item = &LookupLine> {
 }
 
 /// Collects the verdicts of all maps of a run. The first map is the main one.
-pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
+pub fn collect(maps: &[(String, Summary)]) -> Verdicts {
     let mut headline = Vec::new();
     let mut reasons = Vec::new();
     if let Some((_, main)) = maps.first() {
@@ -77,7 +77,8 @@ pub fn of_run(maps: &[(String, Summary)]) -> Verdicts {
         for line in &summary.lookups {
             let case = on_map(&line.group.name(line.memory), if at == 0 { THIS_MACHINE } else { map });
             for (names, pair) in line.pairs() {
-                let is_known = |of: &Record| of.case == case && names == [of.layout.as_str(), of.reference.as_str()];
+                let is_known =
+                    |known: &Record| known.case == case && names == [known.layout.as_str(), known.reference.as_str()];
                 if !verdicts.iter().take(nr_headline).any(is_known) {
                     verdicts.push(record(case.clone(), names, pair));
                 }

@@ -61,7 +61,7 @@ impl CompareArgs {
                 .iter()
                 .map(|(map, of)| json!({ "map": map, "summary": of, "geometric_means": means(of) }))
                 .collect();
-            let judged = verdicts::of_run(&summaries);
+            let judged = verdicts::collect(&summaries);
             print_json(&json!({
                 "can_judge": judged.can_judge,
                 "reasons": judged.reasons,

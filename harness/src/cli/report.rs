@@ -137,7 +137,7 @@ impl ReportArgs {
         let style =
             ProgressStyle::with_template("{spinner} reading runs {bar:24} {pos}/{len}").expect("a valid template");
         let bar = ProgressBar::new(self.runs.len() as u64).with_style(style);
-        let report = Report::of(&self.runs, self.reference.as_deref(), |_| bar.inc(1));
+        let report = Report::from_folders(&self.runs, self.reference.as_deref(), |_| bar.inc(1));
         bar.finish_and_clear();
         Ok(report?)
     }

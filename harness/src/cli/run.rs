@@ -302,7 +302,7 @@ fn told_what_is_kept(error: anyhow::Error, run: &Run) -> anyhow::Error {
 /// it is not in its sums.
 fn write_report(folder: &Path) -> anyhow::Result<PathBuf> {
     let report = folder.join("report.html");
-    let page = html::page(&Report::of(&[folder.to_owned()], None, |_| {})?)?;
+    let page = html::page(&Report::from_folders(&[folder.to_owned()], None, |_| {})?)?;
     replace(&report, page.as_bytes()).with_context(|| {
         format!("the run {} is complete, but its report cannot be written to {}", folder.display(), report.display())
     })?;

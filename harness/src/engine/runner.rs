@@ -161,7 +161,7 @@ pub fn run(
 fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Work>, RunnerError> {
     let map = &schedule.maps[leg.map].map.name;
     let rows: Vec<Row> = folder.rows()?.into_iter().filter(|row| row.map == *map).collect();
-    let summary = Summary::of(&rows);
+    let summary = Summary::from_rows(&rows);
     let mut work = schedule.work(leg);
     let wide = schedule.margin / 2.0;
     let mut widths: Vec<(f64, crate::workload::LookupWork)> = Vec::new();

@@ -52,7 +52,7 @@ pub fn draw(summary: &Summary) -> Table {
     for line in summary.hotplug.iter().filter(|line| line.is_headline()) {
         table.add_row(hotplug::row(line, summary));
     }
-    type Column = fn(&crate::analysis::summary::Bytes) -> Option<f64>;
+    type Column = fn(&crate::analysis::summary::MemoryUse) -> Option<f64>;
     let columns: [(&str, &str, Column); 5] = [
         ("index", "boot", |b| b.index),
         ("index", "boot+added", |b| b.index_with_added),
@@ -61,8 +61,8 @@ pub fn draw(summary: &Summary) -> Table {
         ("page tables", "backed", |b| b.page_tables),
     ];
     for (label, on, value) in columns {
-        let cells = summary.bytes.iter().map(|of| {
-            let text = match (value(of), &of.would_not_boot) {
+        let cells = summary.bytes.iter().map(|usage| {
+            let text = match (value(usage), &usage.would_not_boot) {
                 (Some(v), Some(_)) => format!("{} (would not boot)", bytes(v)),
                 (Some(v), None) => bytes(v),
                 (None, _) => "–".to_owned(),
@@ -77,7 +77,7 @@ pub fn draw(summary: &Summary) -> Table {
 /// The cell of a layout without rows: its records do not fit on a machine with this map, or in the
 /// backing.
 fn not_raced(summary: &Summary, layout: &str) -> Cell {
-    let would_not_boot = summary.bytes.iter().any(|of| of.layout == layout && of.would_not_boot.is_some());
+    let would_not_boot = summary.bytes.iter().any(|usage| usage.layout == layout && usage.would_not_boot.is_some());
     Cell::new(if would_not_boot { "would not boot" } else { "not offered" }).fg(Color::DarkGrey)
 }
 
@@ -211,8 +211,8 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     lines.extend(hotplug::figures(summary));
     lines.extend(hotplug::readers(summary));
     lines.extend(counted(summary));
-    for of in summary.bytes.iter().filter_map(|of| Some((of.layout.as_str(), of.would_not_boot.as_ref()?))) {
-        lines.push(format!("{}: {}.", of.0, of.1));
+    for usage in &summary.bytes {
+        lines.extend(usage.would_not_boot.iter().map(|reason| format!("{}: {reason}.", usage.layout)));
     }
     lines.extend(findings(summary));
     lines
@@ -248,21 +248,22 @@ fn counted(summary: &Summary) -> Vec<String> {
 /// The findings in sentences, made from the verdicts.
 pub fn findings(summary: &Summary) -> Vec<String> {
     let headlines = headline::all(summary);
-    let is_told = |of: &&Headline| of.what.starts_with("pfn_valid") || of.what.starts_with("hot-add of 2 MiB");
+    let is_told =
+        |headline: &&Headline| headline.what.starts_with("pfn_valid") || headline.what.starts_with("hot-add of 2 MiB");
     headlines.iter().filter(is_told).filter_map(finding).collect()
 }
 
-fn finding(of: &Headline) -> Option<String> {
-    let ranks = of.ranks();
+fn finding(headline: &Headline) -> Option<String> {
+    let ranks = headline.ranks();
     let (best, others) = ranks.split_first()?;
-    let (names, value) = (best.layouts.join(", "), of.unit.in_words(best.value));
-    let what = &of.what;
-    match of.kind {
+    let (names, value) = (best.layouts.join(", "), headline.unit.in_words(best.value));
+    let what = &headline.what;
+    match headline.kind {
         Kind::OneProcess => Some(format!("{what}: the least median of one process is that of {names}, {value}.")),
         Kind::Judged | Kind::Counted => {
             let last = others.last()?;
-            let (slow, more) = (&last.layouts[0], of.unit.in_words(last.more));
-            let fastest = if of.is_undecided() { "fastest, or not to be told from it," } else { "fastest" };
+            let (slow, more) = (&last.layouts[0], headline.unit.in_words(last.more));
+            let fastest = if headline.is_undecided() { "fastest, or not to be told from it," } else { "fastest" };
             Some(format!("{what}: {fastest} is {names} with {value}; {slow} takes {more} more."))
         }
     }
@@ -282,7 +283,7 @@ mod tests {
             rows.push(row(layout, "readers", "beside_a_writer", Some(throughput)));
             rows.push(row(layout, "readers", "beside_a_busy_thread", Some(100.0)));
         }
-        let said = legend(&Summary::of(&rows)).join("\n");
+        let said = legend(&Summary::from_rows(&rows)).join("\n");
         assert!(said.contains("a 0.96, b 0.90. Below 0.95: b."), "{said}");
     }
 
@@ -295,7 +296,7 @@ mod tests {
             dependency,
             ..row("a", "pfn_valid", "time", Some(1.0))
         };
-        let said = |dependency| legend(&Summary::of(&[chained(dependency)])).join("\n");
+        let said = |dependency| legend(&Summary::from_rows(&[chained(dependency)])).join("\n");
         assert!(said(None).contains("was not read off the machine code"), "{}", said(None));
         let labelled = said(Some(Dependency::Data));
         assert!(!labelled.contains("machine code"), "{labelled}");
@@ -315,7 +316,7 @@ mod tests {
         let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
         rows.push(Row { memory: Some(Memory::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
         rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
-        let text = draw(&Summary::of(&rows)).to_string();
+        let text = draw(&Summary::from_rows(&rows)).to_string();
         for expected in ["5.00 µs", "– (40 samples)", "not offered", "16 KiB", "1 GiB"] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
@@ -329,7 +330,7 @@ mod tests {
             ..row("all", "pfn_valid", "time", None)
         };
         let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
-        let said = not_measured(&Summary::of(&[row("a", "footprint", "index", Some(1.0)), two, late])).unwrap();
+        let said = not_measured(&Summary::from_rows(&[row("a", "footprint", "index", Some(1.0)), two, late])).unwrap();
         assert!(said.contains("hotplug/1GiB"), "{said}");
     }
 }

@@ -208,11 +208,11 @@ impl Run {
             .iter()
             .map(|of| {
                 let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
-                let reference = Summary::usual_reference(&of_map);
+                let reference = Summary::default_reference(&of_map);
                 (of.map.name.clone(), Summary::judged(&of_map, reference, schedule.margin))
             })
             .collect();
-        let mut verdicts = verdicts::of_run(&summaries);
+        let mut verdicts = verdicts::collect(&summaries);
         if !verdicts.can_judge && verdicts.has_headline {
             verdicts.reasons.extend(interference.clone());
         }

@@ -137,7 +137,7 @@ impl Page {
         let answer = loop {
             let message = self.receive(begin, method);
             match message["id"].as_u64() {
-                Some(of) if of == id => break message,
+                Some(known) if known == id => break message,
                 Some(_) => {}
                 None => self.happened(message),
             }
@@ -295,16 +295,16 @@ impl Page {
         let own = self.ask("location.href");
         let own = own.as_str().unwrap().split('#').next().unwrap().to_owned();
         let exceptions =
-            self.told("Runtime.exceptionThrown").map(|of| format!("exception: {}", of["exceptionDetails"]));
-        let console = self.told("Runtime.consoleAPICalled").map(|of| format!("console: {of}"));
-        let log = self.told("Log.entryAdded").map(|of| format!("log: {}", of["entry"]));
-        let dialogs = self.told("Page.javascriptDialogOpening").map(|of| format!("dialog: {}", of["message"]));
-        let requests = self.told("Network.requestWillBeSent").filter_map(|of| {
-            let url = of["request"]["url"].as_str().unwrap_or_default();
+            self.told("Runtime.exceptionThrown").map(|thrown| format!("exception: {}", thrown["exceptionDetails"]));
+        let console = self.told("Runtime.consoleAPICalled").map(|call| format!("console: {call}"));
+        let log = self.told("Log.entryAdded").map(|added| format!("log: {}", added["entry"]));
+        let dialogs = self.told("Page.javascriptDialogOpening").map(|dialog| format!("dialog: {}", dialog["message"]));
+        let requests = self.told("Network.requestWillBeSent").filter_map(|sent| {
+            let url = sent["request"]["url"].as_str().unwrap_or_default();
             let known = url == own || url.starts_with("data:") || url == "about:blank";
             (!known).then(|| format!("request: {url}"))
         });
-        let sockets = self.told("Network.webSocketCreated").map(|of| format!("socket: {}", of["url"]));
+        let sockets = self.told("Network.webSocketCreated").map(|socket| format!("socket: {}", socket["url"]));
         exceptions.chain(console).chain(log).chain(dialogs).chain(requests).chain(sockets).collect()
     }
 }

@@ -50,8 +50,8 @@ fn reference_page(dir: &TempDir) -> Option<Page> {
 /// A copy of the reference run under a folder, with other words in its manifest and rows, and sums of its own.
 fn copy_of_reference(dir: &Path, words: &[(&str, &str)]) -> PathBuf {
     let reference = reference_run();
-    let of = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let (machine, run) = (of(reference.parent().unwrap()), of(&reference));
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let (machine, run) = (name(reference.parent().unwrap()), name(&reference));
     // The folder has the machine and the time in its name, as the manifest has them in its text.
     let renamed = |name: String| words.iter().fold(name, |name, (from, to)| name.replace(from, to));
     let copy = dir.join(renamed(machine)).join(renamed(run));
@@ -175,7 +175,7 @@ fn every_figure_offers_its_data() {
         assert!(offered.ends_with(&format!(".{format}")), "{offered:?}");
         page.click(&link);
         page.wait(|page| {
-            let ended = page.told("Page.downloadProgress").filter(|of| of["state"] == "completed");
+            let ended = page.told("Page.downloadProgress").filter(|progress| progress["state"] == "completed");
             (ended.count() > nr).then_some(())
         });
         let saved = fs::read_to_string(downloads.join(&offered)).unwrap();
@@ -201,15 +201,16 @@ fn the_heat_table_sorts_by_number_both_ways() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|of| of["numeric"] == true && of["nr_values"].as_u64() > Some(1))
-        .map(|of| of["column"].as_u64().unwrap() as usize)
+        .filter(|column| column["numeric"] == true && column["nr_values"].as_u64() > Some(1))
+        .map(|column| column["column"].as_u64().unwrap() as usize)
         .collect();
     let layouts = page.list("check.layouts()").len();
     assert!(layouts >= 2 && columns.len() >= layouts, "a column of each layout can be sorted by: {columns:?}");
     let sort = |page: &mut Page, column: usize| {
         page.click(&format!("#heat thead button[data-column='{column}']"));
         let state = page.ask("check.columns()");
-        let sorted = state.as_array().unwrap().iter().filter(|of| !matches!(of["sort"].as_str(), None | Some("none")));
+        let sorted =
+            state.as_array().unwrap().iter().filter(|column| !matches!(column["sort"].as_str(), None | Some("none")));
         let sorted: Vec<&Value> = sorted.collect();
         assert_eq!(sorted.len(), 1, "one column is sorted by: {state}");
         assert_eq!(sorted[0]["column"], column);
@@ -287,8 +288,8 @@ fn filters_hide_rows_and_columns_and_combine() {
     let layouts = page.list("check.layouts()");
     let (hidden, kept) = (&layouts[0], &layouts[1]);
     let look = |page: &mut Page, layout: &str| {
-        let of = page.ask(&format!("check.shownOf({})", json!(layout)));
-        (of["shown"].as_u64().unwrap() as usize, of["heads"].as_u64().unwrap())
+        let seen = page.ask(&format!("check.shownOf({})", json!(layout)));
+        (seen["shown"].as_u64().unwrap() as usize, seen["heads"].as_u64().unwrap())
     };
     let (cells, heads) = look(&mut page, hidden);
     assert_eq!(cells, added);
@@ -318,7 +319,7 @@ fn nothing_is_fetched() {
     // The client sees what is asked for: this is known as trouble.
     assert_none(&page.trouble(), "trouble");
     page.ask("fetch('http://127.0.0.1:9/asked-for').catch(() => null)");
-    assert!(page.trouble().iter().any(|of| of.contains("asked-for")), "{:?}", page.trouble());
+    assert!(page.trouble().iter().any(|complaint| complaint.contains("asked-for")), "{:?}", page.trouble());
 }
 
 /// A folder for pictures: that of `PFNBENCH_SCREENSHOTS`, or one that goes away.

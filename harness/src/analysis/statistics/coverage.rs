@@ -60,11 +60,11 @@ fn process(rng: &mut Pcg64Mcg, machine: Machine) -> Option<f64> {
                 let (first, second) = (slice(rng, level, machine), slice(rng, level, machine));
                 (!first.1 && !second.1).then_some(first.0 + second.0)
             };
-            let (of, to) = (sample(level), sample(0.0));
-            pairs.extend(of.zip(to));
+            let (measured, to) = (sample(level), sample(0.0));
+            pairs.extend(measured.zip(to));
         }
-        let of = low_quartile(pairs.iter().map(|pair| pair.0))?;
-        Some((of / low_quartile(pairs.iter().map(|pair| pair.1))?).ln())
+        let measured = low_quartile(pairs.iter().map(|pair| pair.0))?;
+        Some((measured / low_quartile(pairs.iter().map(|pair| pair.1))?).ln())
     };
     let boots: Vec<f64> = (0..BOOTS).filter_map(|_| of_boot(rng)).collect();
     mean(&boots)
@@ -76,7 +76,7 @@ fn simulate(processes: usize, machine: Machine) -> (f64, f64) {
     let (mut held, mut sum) = (0, 0.0);
     for _ in 0..TRIALS {
         let values: Vec<f64> = (0..processes).filter_map(|_| process(&mut rng, machine)).collect();
-        let Some(estimate) = Estimate::of_processes(&values) else { continue };
+        let Some(estimate) = Estimate::from_processes(&values) else { continue };
         let (low, high) = estimate.interval(0.05);
         held += usize::from(low <= TRUTH && TRUTH <= high);
         sum += estimate.mean - TRUTH;
@@ -92,7 +92,7 @@ fn simulate_until_narrow(least: usize, most: usize, half_width: f64, machine: Ma
         let mut values: Vec<f64> = Vec::new();
         loop {
             values.extend(process(&mut rng, machine));
-            let Some(estimate) = Estimate::of_processes(&values).filter(|_| values.len() >= least) else { continue };
+            let Some(estimate) = Estimate::from_processes(&values).filter(|_| values.len() >= least) else { continue };
             let (low, high) = estimate.interval(0.05);
             if high - low <= 2.0 * half_width || values.len() >= most {
                 held += usize::from(low <= TRUTH && TRUTH <= high);

@@ -128,7 +128,7 @@ pub(super) fn lines(rows: &[Row], layouts: &[String]) -> Vec<HotplugLine> {
     keys.sort_by_key(|(op, group)| (place(op), !group.is_plain(), *group));
     let line = |(op, group): (String, HotplugGroup)| {
         let of_line: Vec<&Row> =
-            timed.iter().filter(|(row, of)| row.op == op && *of == group).map(|(row, _)| *row).collect();
+            timed.iter().filter(|(row, known)| row.op == op && *known == group).map(|(row, _)| *row).collect();
         let cell = |layout: &String| {
             let of_layout = || of_line.iter().filter(|row| row.layout == *layout);
             let first = of_layout().next()?;
@@ -181,7 +181,7 @@ pub(crate) mod tests {
                 rows.push(median("a", op, group, (10 * place + at) as f64));
             }
         }
-        let summary = Summary::of(&rows);
+        let summary = Summary::from_rows(&rows);
         assert_eq!(summary.hotplug.len(), groups.len() * OPS.len());
         for (at, group) in groups.into_iter().enumerate() {
             for (place, op) in OPS.into_iter().enumerate() {
@@ -210,7 +210,7 @@ pub(crate) mod tests {
             phase("a", "phase_populate", 2 << 20, 5.0),
             phase("a", "records_on_device", 2 << 20, 0.5),
         ];
-        let phases = Summary::of(&rows).phases;
+        let phases = Summary::from_rows(&rows).phases;
         assert_eq!(phases.iter().map(|line| line.layout.as_str()).collect::<Vec<_>>(), ["a", "b", "a"]);
         assert_eq!((phases[0].ns("grace"), phases[0].ns("populate"), phases[0].samples), (Some(1.0), Some(5.0), 7));
         assert_eq!((phases[0].medians.len(), phases[2].ns("grace")), (2, Some(2.0)));
@@ -220,6 +220,6 @@ pub(crate) mod tests {
     fn rows_of_runs_that_knew_one_group_only_are_of_that_one() {
         let old = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
         let rows = [row("a", "footprint", "index", Some(1.0)), old];
-        assert!(Summary::of(&rows).hotplug[0].is_headline());
+        assert!(Summary::from_rows(&rows).hotplug[0].is_headline());
     }
 }

@@ -178,17 +178,17 @@ impl LookupLine {
 
     /// The direct comparison of two layouts, not by way of the reference. `None` if the pair was
     /// not judged: a layout has no samples, or no report needs the pair.
-    pub fn pair(&self, of: &str, to: &str) -> Option<Pair> {
+    pub fn pair(&self, layout: &str, to: &str) -> Option<Pair> {
         self.pairs.iter().find_map(|([a, b], pair)| match (a.as_str(), b.as_str()) {
-            names if names == (of, to) => Some(*pair),
-            names if names == (to, of) => Some(pair.inverted()),
+            names if names == (layout, to) => Some(*pair),
+            names if names == (to, layout) => Some(pair.inverted()),
             _ => None,
         })
     }
 
     /// The judged pairs: the layout that is judged, the one it is compared with, and the result.
     pub fn pairs(&self) -> impl Iterator<Item = ([&str; 2], &Pair)> {
-        self.pairs.iter().map(|([of, to], pair)| ([of.as_str(), to.as_str()], pair))
+        self.pairs.iter().map(|([layout, to], pair)| ([layout.as_str(), to.as_str()], pair))
     }
 
     /// True for a headline case.
@@ -211,10 +211,10 @@ impl LookupLine {
         let with_reference = like.map(|layout| [layout, reference]);
         let first = series.chain(with_best).map(|pair| (pair, is_headline));
         let mut asked: Vec<([String; 2], bool)> = Vec::new();
-        for ([of, to], is_first) in first.chain(with_reference.map(|pair| (pair, false))) {
-            let is_known = asked.iter().any(|(pair, _)| pair == &[of, to] || pair == &[to, of]);
-            if of != to && is_timed(of) && is_timed(to) && !is_known {
-                asked.push(([of.to_owned(), to.to_owned()], is_first));
+        for ([layout, to], is_first) in first.chain(with_reference.map(|pair| (pair, false))) {
+            let is_known = asked.iter().any(|(pair, _)| pair == &[layout, to] || pair == &[to, layout]);
+            if layout != to && is_timed(layout) && is_timed(to) && !is_known {
+                asked.push(([layout.to_owned(), to.to_owned()], is_first));
             }
         }
         asked
@@ -237,16 +237,19 @@ impl LookupLine {
     /// It is infinite if a layout was measured in fewer than `least` processes.
     pub fn half_width(&self, reference: &str, least: usize) -> f64 {
         let Some(to) = self.samples.get(reference) else { return 0.0 };
-        let measured = self.samples.iter().filter(|(layout, of)| *layout != reference && !of.is_empty());
-        let width = |of: &Samples| {
-            let logs = compared(of, to).0;
-            let estimate = Estimate::of_processes(&logs).filter(|_| logs.len() >= least);
+        let measured = self.samples.iter().filter(|(layout, samples)| *layout != reference && !samples.is_empty());
+        let width = |samples: &Samples| {
+            let logs = compared(samples, to).0;
+            let estimate = Estimate::from_processes(&logs).filter(|_| logs.len() >= least);
             estimate.map_or(f64::INFINITY, |estimate| {
                 let (low, high) = estimate.interval(0.05);
                 (high - low) / 2.0
             })
         };
-        measured.filter(|(layout, _)| self.is_like(layout, reference)).map(|(_, of)| width(of)).fold(0.0, f64::max)
+        measured
+            .filter(|(layout, _)| self.is_like(layout, reference))
+            .map(|(_, samples)| width(samples))
+            .fold(0.0, f64::max)
     }
 
     /// Noise floor for a comparison of two layouts. A layout does not serve as control in its own
@@ -285,15 +288,15 @@ fn low(values: &[f64], taken: usize) -> Option<f64> {
 
 /// Log ratios and differences of two layouts, one per process: means over boots of the ratio and
 /// difference of lower quartiles. Only rounds in which neither layout was disturbed count.
-fn compared(of: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
+fn compared(samples: &Samples, to: &Samples) -> (Vec<f64>, Vec<f64>) {
     let mut by_process: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
-    for ((process, boot), of_boot) in of {
+    for ((process, boot), of_boot) in samples {
         let Some(to_boot) = to.get(&(*process, *boot)) else { continue };
-        let pairs = of_boot.iter().filter_map(|(sample, of)| of.zip(*to_boot.get(sample)?));
+        let pairs = of_boot.iter().filter_map(|(sample, ns)| ns.zip(*to_boot.get(sample)?));
         let (of_pairs, to_pairs): (Vec<f64>, Vec<f64>) = pairs.unzip();
         let taken = of_boot.len().max(to_boot.len());
-        let Some((of, to)) = low(&of_pairs, taken).zip(low(&to_pairs, taken)) else { continue };
-        by_process.entry(*process).or_default().push(((of / to).ln(), of - to));
+        let Some((ns, to)) = low(&of_pairs, taken).zip(low(&to_pairs, taken)) else { continue };
+        by_process.entry(*process).or_default().push(((ns / to).ln(), ns - to));
     }
     let means = by_process.values().filter_map(|boots| {
         let (logs, differences): (Vec<f64>, Vec<f64>) = boots.iter().copied().unzip();
@@ -321,16 +324,18 @@ pub(crate) fn process_times(rows: &[&Row]) -> Vec<f64> {
 /// Noise floor of rows of one group and kind of memory, from the control and the layout it repeats.
 pub(crate) fn noise_floor_of(rows: &[&Row]) -> Option<f64> {
     let layouts: BTreeSet<&str> = rows.iter().map(|row| row.layout.as_str()).collect();
-    let of = |layout: &str| samples(rows.iter().filter(|row| row.layout == layout));
+    let of_layout = |layout: &str| samples(rows.iter().filter(|row| row.layout == layout));
     let by_layout: BTreeMap<String, Samples> =
-        layouts.iter().map(|layout| ((*layout).to_owned(), of(layout))).collect();
+        layouts.iter().map(|layout| ((*layout).to_owned(), of_layout(layout))).collect();
     noise_floor(&controls(&by_layout, rows).into_values().collect::<Vec<_>>())
 }
 
 /// Log ratios of the controls to the layout they repeat, by id of the control.
 fn controls(by_layout: &BTreeMap<String, Samples>, rows: &[&Row]) -> BTreeMap<String, Vec<f64>> {
     let namesake = rows.iter().find_map(|row| row.control_of.as_deref()).unwrap_or(crate::case::REFERENCE);
-    let Some(to) = by_layout.get(namesake).filter(|_| by_layout.get(CONTROL).is_some_and(|of| !of.is_empty())) else {
+    let Some(to) =
+        by_layout.get(namesake).filter(|_| by_layout.get(CONTROL).is_some_and(|samples| !samples.is_empty()))
+    else {
         return BTreeMap::new();
     };
     // A layout that runs identical code over its own tables is a further control, unless it reads
@@ -360,7 +365,7 @@ pub(super) fn lines(rows: &[Row], layouts: &[String], reference: &str, margin: f
     let mut lines: Vec<LookupLine> = timed
         .into_iter()
         .map(|((group, memory), rows)| {
-            let floor_ns = floors.get(&group).and_then(|of| median(of.iter().copied()));
+            let floor_ns = floors.get(&group).and_then(|floors| median(floors.iter().copied()));
             line(group, memory, &rows, layouts, floor_ns)
         })
         .collect();
@@ -427,12 +432,12 @@ fn judge_pairs(lines: &mut [LookupLine], reference: &str, margin: f64) {
         let is_of_family = |is_first: bool| is_first == (family != Family::Rest);
         let (mut found, mut comparisons) = (Vec::new(), Vec::new());
         for (at, pair) in (0..).zip(&asked).flat_map(|(at, pairs)| pairs.iter().map(move |pair| (at, pair))) {
-            let (line, ([of, to], is_first)): (&LookupLine, _) = (&lines[at], pair);
+            let (line, ([layout, to], is_first)): (&LookupLine, _) = (&lines[at], pair);
             if is_of_family(*is_first) {
-                let (logs, differences) = compared(&line.samples[of], &line.samples[to]);
-                let noise_floor = line.noise_floor_for([of, to]);
-                comparisons.push(Comparison { log_ratio: Estimate::of_processes(&logs), noise_floor });
-                found.push((at, [of.clone(), to.clone()], logs, differences));
+                let (logs, differences) = compared(&line.samples[layout], &line.samples[to]);
+                let noise_floor = line.noise_floor_for([layout, to]);
+                comparisons.push(Comparison { log_ratio: Estimate::from_processes(&logs), noise_floor });
+                found.push((at, [layout.clone(), to.clone()], logs, differences));
             }
         }
         let judged = judge(family, &comparisons, margin);
@@ -515,7 +520,7 @@ mod tests {
     }
 
     fn cell(rows: &[Row]) -> LookupCell {
-        let summary = Summary::of(rows);
+        let summary = Summary::from_rows(rows);
         assert_eq!(summary.layouts, ["a", REFERENCE], "the control is not shown");
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         line.cell("a").unwrap().clone()
@@ -535,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_pair_read_the_other_way_round_says_the_opposite() {
-        let summary = Summary::of(&run(1.5, 0.005));
+        let summary = Summary::from_rows(&run(1.5, 0.005));
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         let (one, other) = (line.pair("a", REFERENCE).unwrap(), line.pair(REFERENCE, "a").unwrap());
         assert_eq!((one.verdict, other.verdict), (Verdict::Slower, Verdict::Faster));
@@ -554,7 +559,7 @@ mod tests {
         for row in rows.iter_mut().filter(|row| row.layout == "a" && row.metric == "time") {
             row.same_code = true;
         }
-        let summary = Summary::of(&rows);
+        let summary = Summary::from_rows(&rows);
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         assert!(line.noise_floor > Some(0.02), "what runs the same code and is off by 5 % is noise for the others");
         assert!(line.pair("a", REFERENCE).unwrap().noise_floor < Some(0.01));
@@ -583,7 +588,7 @@ mod tests {
         assert!((cell.ratio.unwrap() - 1.5).abs() < 0.01, "{cell:?}");
         assert_eq!(cell.verdict, Some(Verdict::Slower));
         let all: Vec<Row> = rows.into_iter().map(|row| Row { disturbed: row.metric == "time", ..row }).collect();
-        let summary = Summary::of(&all);
+        let summary = Summary::from_rows(&all);
         let cell = summary.lookups[0].cell("a").unwrap();
         assert_eq!((cell.median_ns, cell.disturbed_percent), (None, 100.0));
         assert_eq!(cell.verdict, Some(Verdict::Undecided), "what was measured and cannot be used is undecided");
@@ -594,7 +599,7 @@ mod tests {
     #[test]
     fn a_pair_has_one_verdict_whoever_reads_it() {
         for ratio in [0.7, 0.97, 1.0, 1.03, 1.5] {
-            let summary = Summary::of(&run(ratio, 0.01));
+            let summary = Summary::from_rows(&run(ratio, 0.01));
             let line = &summary.lookups[0];
             let (there, back) = (line.pair("a", REFERENCE).unwrap(), line.pair(REFERENCE, "a").unwrap());
             let cell = line.cell("a").unwrap();
@@ -629,7 +634,7 @@ mod tests {
         let of_a: Vec<Row> = rows.iter().filter(|row| row.layout == "a" && row.metric == "time").cloned().collect();
         // As scattered as a against the reference, and always 10 % above a.
         rows.extend(of_a.into_iter().map(|row| Row { layout: "b".into(), value: row.value.map(|v| 1.1 * v), ..row }));
-        let summary = Summary::of(&rows);
+        let summary = Summary::from_rows(&rows);
         let line = &summary.lookups[0];
         // The reference is the fastest of the three here, and b against a is read nowhere.
         assert_eq!(line.pair("b", "a"), None);

@@ -54,8 +54,8 @@ impl ReadersCell {
     /// A latency percentile beside a writer divided by that beside the busy thread; lower is
     /// better.
     pub fn tail_ratio(&self, percentile: &str) -> Option<f64> {
-        let of = |company: &str| self.tails.iter().find(|tail| tail.company == company)?.ns(percentile);
-        Some(of("writer")? / of("busy")?)
+        let tail = |company: &str| self.tails.iter().find(|tail| tail.company == company)?.ns(percentile);
+        Some(tail("writer")? / tail("busy")?)
     }
 }
 
@@ -73,12 +73,12 @@ pub(super) fn cells(rows: &[Row], layouts: &[String]) -> Vec<ReadersCell> {
 }
 
 fn cell(group: &[&Row], layout: &str, readers: Option<u32>) -> Option<ReadersCell> {
-    let of = |metric: &'static str| group.iter().filter(move |row| row.layout == layout && row.metric == metric);
+    let of_metric = |metric: &'static str| group.iter().filter(move |row| row.layout == layout && row.metric == metric);
     let (writer, busy) = ("beside_a_writer", "beside_a_busy_thread");
-    let neighbour = |sample| of(busy).find(|row| row.sample == sample)?.value;
-    let median = |metric| quantile(&sorted(of(metric).filter_map(|row| row.value)), 0.5);
-    let ratios = of(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
-    let first = of(writer).next()?;
+    let neighbour = |sample| of_metric(busy).find(|row| row.sample == sample)?.value;
+    let median = |metric| quantile(&sorted(of_metric(metric).filter_map(|row| row.value)), 0.5);
+    let ratios = of_metric(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
+    let first = of_metric(writer).next()?;
     let mode = match readers {
         Some(readers) => format!("{readers} reading"),
         None => first.mode.clone().unwrap_or_default(),
@@ -101,9 +101,9 @@ fn tails(group: &[&Row], layout: &str) -> Vec<Tail> {
     let mut companies = Vec::new();
     timed.iter().for_each(|row| push_new(&mut companies, row.mode.clone().unwrap_or_default()));
     let tail = |company: String| {
-        let of: Vec<&&&Row> = timed.iter().filter(|row| row.mode.as_deref() == Some(&company)).collect();
-        let percentiles = of.iter().map(|row| (row.metric.clone(), row.value)).collect();
-        Tail { batches: of.first().and_then(|row| row.n_ops).unwrap_or(0), percentiles, company }
+        let of_company: Vec<&&&Row> = timed.iter().filter(|row| row.mode.as_deref() == Some(&company)).collect();
+        let percentiles = of_company.iter().map(|row| (row.metric.clone(), row.value)).collect();
+        Tail { batches: of_company.first().and_then(|row| row.n_ops).unwrap_or(0), percentiles, company }
     };
     companies.into_iter().map(tail).collect()
 }
@@ -114,26 +114,26 @@ mod tests {
     use crate::analysis::summary::Summary;
     use crate::record::row::tests::row;
 
-    fn of(readers: u32, company: &str, metric: &str, value: f64) -> Row {
+    fn slice(readers: u32, company: &str, metric: &str, value: f64) -> Row {
         let (mode, threads) = (Some(company.to_owned()), Some(readers));
         Row { mode, threads, sample: Some(0), n_ops: Some(9), ..row("a", "readers", metric, Some(value)) }
     }
 
     fn batch(readers: u32, company: &str, metric: &str, ns: f64) -> Row {
-        Row { unit: "ns/batch".to_owned(), ..of(readers, company, metric, ns) }
+        Row { unit: "ns/batch".to_owned(), ..slice(readers, company, metric, ns) }
     }
 
     #[test]
     fn numbers_of_readers_and_companies_are_apart() {
         let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
         for (readers, factor) in [(2, 2.0), (1, 1.0)] {
-            rows.push(of(readers, "writer", "beside_a_writer", factor * 90.0));
-            rows.push(of(readers, "busy", "beside_a_busy_thread", factor * 100.0));
-            rows.push(of(readers, "alone", "alone", factor * 110.0));
+            rows.push(slice(readers, "writer", "beside_a_writer", factor * 90.0));
+            rows.push(slice(readers, "busy", "beside_a_busy_thread", factor * 100.0));
+            rows.push(slice(readers, "alone", "alone", factor * 110.0));
             rows.push(batch(readers, "writer", "p99.9", factor * 800.0));
             rows.push(batch(readers, "busy", "p99.9", 200.0));
         }
-        let readers = Summary::of(&rows).readers;
+        let readers = Summary::from_rows(&rows).readers;
         assert_eq!(readers.iter().map(|cell| cell.readers).collect::<Vec<_>>(), [Some(1), Some(2)]);
         assert_eq!((readers[0].beside_a_writer, readers[0].alone, readers[1].alone), (90.0, Some(110.0), Some(220.0)));
         assert_eq!((readers[0].tail_ratio("p99.9"), readers[1].tail_ratio("p99.9")), (Some(4.0), Some(8.0)));

@@ -75,7 +75,7 @@ impl<'a> View<'a> {
 
     /// Colour and marker of a layout.
     pub fn look(&self, layout: &str) -> Look {
-        Look::of(layout, &self.layouts())
+        Look::new(layout, &self.layouts())
     }
 
     /// A message that says why there are no rows about `what`.

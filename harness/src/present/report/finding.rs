@@ -141,9 +141,9 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
     let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let line = |costs: &[Cost]| {
         let first = costs.first()?;
-        let of = |memory| costs.iter().find(|cost| cost.memory == memory);
-        let merged = |memory| of(memory).map_or_else(String::new, Cost::in_words);
-        let posted = |memory| of(memory).and_then(Cost::posted_in_words).unwrap_or_default();
+        let cost_on = |memory| costs.iter().find(|cost| cost.memory == memory);
+        let merged = |memory| cost_on(memory).map_or_else(String::new, Cost::in_words);
+        let posted = |memory| cost_on(memory).and_then(Cost::posted_in_words).unwrap_or_default();
         let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
         let (hot, boot) = (Memory::Added, Memory::Boot);
         Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
@@ -167,7 +167,8 @@ mod tests {
             against_best,
             more: None,
         };
-        let of = |kind, values| Headline { what: "x".into(), unit: Unit::Ns, kind, backing: String::new(), values };
+        let headline =
+            |kind, values| Headline { what: "x".into(), unit: Unit::Ns, kind, backing: String::new(), values };
         let slower = Some(Verdict::Slower);
         let timed = vec![
             value("a", 1.0, None),
@@ -177,11 +178,11 @@ mod tests {
         ];
         let unclear = vec![value("a", 1.0, None), value("b", 1.5, Some(Verdict::Undecided))];
         let lines = winners(&[
-            of(Kind::Judged, timed),
-            of(Kind::Judged, vec![value("a", 1.0, None)]),
-            of(Kind::Judged, vec![]),
-            of(Kind::Judged, unclear.clone()),
-            of(Kind::OneProcess, unclear),
+            headline(Kind::Judged, timed),
+            headline(Kind::Judged, vec![value("a", 1.0, None)]),
+            headline(Kind::Judged, vec![]),
+            headline(Kind::Judged, unclear.clone()),
+            headline(Kind::OneProcess, unclear),
         ]);
         assert_eq!(lines.len(), 4);
         let first = &lines[0];

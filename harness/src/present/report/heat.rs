@@ -149,24 +149,24 @@ pub fn lines(view: View<'_>) -> Vec<HeatLine> {
 fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> HeatLine {
     let of_reference = line.cells.iter().find(|cell| cell.layout == reference).is_some_and(LookupCell::is_branch);
     let cell = |layout: &String| {
-        let of = line.cells.iter().find(|cell| cell.layout == *layout);
-        let branch = of.is_some_and(LookupCell::is_branch);
+        let found = line.cells.iter().find(|cell| cell.layout == *layout);
+        let branch = found.is_some_and(LookupCell::is_branch);
         // A predicted branch is not a chain, so a ratio between the two would be meaningless.
-        let is_like = of.filter(|_| branch == of_reference);
+        let is_like = found.filter(|_| branch == of_reference);
         let note = match (branch, is_like) {
             (true, _) => Some("validity reached the next address as a branch".to_owned()),
-            (false, None) if of.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
+            (false, None) if found.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
             _ => None,
         };
         HeatCell {
             layout: layout.clone(),
-            ns: of.and_then(|of| of.median_ns),
-            ratio: is_like.and_then(|of| of.ratio),
-            interval: is_like.and_then(|of| of.ratio_interval),
-            difference_ns: is_like.and_then(|of| of.difference_ns),
-            verdict: is_like.and_then(|of| of.verdict),
+            ns: found.and_then(|found| found.median_ns),
+            ratio: is_like.and_then(|found| found.ratio),
+            interval: is_like.and_then(|found| found.ratio_interval),
+            difference_ns: is_like.and_then(|found| found.difference_ns),
+            verdict: is_like.and_then(|found| found.verdict),
             is_branch: branch,
-            note: of.and_then(|of| of.reason.clone()).or(note).unwrap_or_default(),
+            note: found.and_then(|found| found.reason.clone()).or(note).unwrap_or_default(),
         }
     };
     HeatLine {
@@ -183,10 +183,11 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
 fn of_hotplug(map: &str, line: &HotplugLine, layouts: &[String], reference: &str) -> HeatLine {
     let of_reference = line.ns(reference, "p50");
     let cell = |layout: &String| {
-        let of = line.cells.iter().find(|cell| cell.layout == *layout);
-        let ns = of.and_then(|of| of.ns("p50"));
-        let samples = of.filter(|of| of.samples > 0).map(|of| format!("median of {} operations", of.samples));
-        let note = of.and_then(|of| of.reason.clone()).or(samples).unwrap_or_default();
+        let found = line.cells.iter().find(|cell| cell.layout == *layout);
+        let ns = found.and_then(|found| found.ns("p50"));
+        let samples =
+            found.filter(|found| found.samples > 0).map(|found| format!("median of {} operations", found.samples));
+        let note = found.and_then(|found| found.reason.clone()).or(samples).unwrap_or_default();
         let ratio = ns.zip(of_reference).map(|(ns, reference)| ns / reference);
         let difference_ns = ns.zip(of_reference).map(|(ns, reference)| ns - reference);
         let (interval, verdict) = (None, None);

@@ -7,7 +7,7 @@ use super::heat::HeatLine;
 use super::picture::DrawError;
 use super::{Part, Report};
 use crate::analysis::headline::Headline;
-use crate::analysis::summary::{Bytes, Summary};
+use crate::analysis::summary::{MemoryUse, Summary};
 use crate::present::table::{in_words, legend};
 use crate::record::environment::Cache;
 use crate::record::examination::{Examination, List};
@@ -75,7 +75,7 @@ struct Finding<'a> {
 }
 
 impl<'a> Finding<'a> {
-    fn of(part: &'a Part) -> Self {
+    fn new(part: &'a Part) -> Self {
         Self { sentences: &part.sentences, winners: &part.winners, notes: &part.notes }
     }
 }
@@ -168,7 +168,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
             nr => format!("pfnbench on {nr} machines"),
         },
         subtitle: subtitle(first),
-        finding: Finding::of(first),
+        finding: Finding::new(first),
         troubles: troubles.map(|part| (part.run.name.clone(), part.run.troubles.clone())).collect(),
         unread: &report.unread,
         // A long list would push the finding off the screen.
@@ -217,7 +217,7 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
         suffix: suffix(number),
         is_one_of_many: report.parts.len() > 1,
         part,
-        finding: Finding::of(part),
+        finding: Finding::new(part),
         reference: &main.reference,
         columns: columns.collect(),
         heat: &part.heat,
@@ -293,16 +293,16 @@ pub(super) fn hotplug(summary: &Summary) -> Plain {
 }
 
 pub(super) fn byte_table(summary: &Summary) -> Plain {
-    type Value = fn(&Bytes) -> Option<f64>;
+    type Value = fn(&MemoryUse) -> Option<f64>;
     let columns: [(&str, Value); 5] = [
-        ("index at boot", |of| of.index),
-        ("index with as many sections hot-added", |of| of.index_with_added),
-        ("records that a machine with this map needs", |of| of.records_needed),
-        ("of them backed in this run", |of| of.records_backed),
-        ("last-level page tables of those", |of| of.page_tables),
+        ("index at boot", |usage| usage.index),
+        ("index with as many sections hot-added", |usage| usage.index_with_added),
+        ("records that a machine with this map needs", |usage| usage.records_needed),
+        ("of them backed in this run", |usage| usage.records_backed),
+        ("last-level page tables of those", |usage| usage.page_tables),
     ];
     let line = |(label, value): (&str, Value)| {
-        let cell = |of: &Bytes| match (value(of), &of.would_not_boot) {
+        let cell = |usage: &MemoryUse| match (value(usage), &usage.would_not_boot) {
             (Some(value), Some(_)) => format!("{} (would not boot)", bytes(value)),
             (Some(value), None) => bytes(value),
             (None, _) => "–".to_owned(),

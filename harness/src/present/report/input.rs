@@ -126,14 +126,14 @@ pub struct RunInput {
 impl RunInput {
     /// Name of the main map.
     pub fn main_map(&self) -> &str {
-        self.maps.first().map_or("", |of| &of.map)
+        self.maps.first().map_or("", |of_map| &of_map.map)
     }
 }
 
 /// Reads a file that may be missing.
 fn optional(path: &Path, troubles: &mut Vec<String>) -> Option<Vec<u8>> {
     // Not opened, because reading a pipe could block forever.
-    let is_other = fs::metadata(path).is_ok_and(|of| !of.is_file());
+    let is_other = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     let read = if is_other { Err(io::Error::other("it is no file")) } else { fs::read(path) };
     match read {
         Ok(bytes) => Some(bytes),
@@ -184,7 +184,7 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, InputError> {
         return Err(InputError::Nothing { path: folder.to_owned() });
     }
     let known = known.unwrap_or_default();
-    let machine = known.environment.as_ref().map(|of| of.machine_id.clone());
+    let machine = known.environment.as_ref().map(|environment| environment.machine_id.clone());
     let machine = machine.or_else(|| Some(rows.first()?.machine.clone())).unwrap_or_else(|| "unknown".to_owned());
     let (mut histograms, mut counts) = (BTreeMap::new(), Vec::new());
     if depth == Depth::Whole {
@@ -360,20 +360,20 @@ fn by_map(rows: Vec<Row>, known: &Known, troubles: &mut Vec<String>) -> Vec<MapR
         maps.push(MapRows { map: name.clone(), rows: Vec::new() });
     }
     for row in rows {
-        match maps.iter_mut().find(|of| of.map == row.map) {
-            Some(of) => of.rows.push(row),
+        match maps.iter_mut().find(|of_map| of_map.map == row.map) {
+            Some(of_map) => of_map.rows.push(row),
             None => maps.push(MapRows { map: row.map.clone(), rows: vec![row] }),
         }
     }
     // An interrupted run may not have reached its main map.
     let main = known.map.as_ref().map(|map| map.name.clone());
-    if !maps.iter().any(|of| Some(&of.map) == main.as_ref() && !of.rows.is_empty()) {
-        maps.sort_by_key(|of| std::cmp::Reverse(of.rows.len()));
+    if !maps.iter().any(|of_map| Some(&of_map.map) == main.as_ref() && !of_map.rows.is_empty()) {
+        maps.sort_by_key(|of_map| std::cmp::Reverse(of_map.rows.len()));
         if let Some((main, first)) = main.zip(maps.first()).filter(|(_, first)| !first.rows.is_empty()) {
             troubles.push(format!("There are no rows of the main map, {main}: figures are of {}.", first.map));
         }
     }
-    maps.retain(|of| !of.rows.is_empty());
+    maps.retain(|of_map| !of_map.rows.is_empty());
     maps
 }
 
@@ -413,8 +413,8 @@ pub fn peek(folder: &Path) -> Result<(String, String), InputError> {
     let manifest = optional(&folder.join("manifest.json"), &mut Vec::new());
     let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let word = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let started = word(manifest.as_ref().and_then(|of| of.get("started"))).unwrap_or_default();
-    let machine = word(manifest.as_ref().and_then(|of| of.get("environment")?.get("machine_id")));
+    let started = word(manifest.as_ref().and_then(|manifest| manifest.get("started"))).unwrap_or_default();
+    let machine = word(manifest.as_ref().and_then(|manifest| manifest.get("environment")?.get("machine_id")));
     if let Some(machine) = machine {
         return Ok((machine, started));
     }

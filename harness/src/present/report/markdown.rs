@@ -48,9 +48,9 @@ fn table(head: &[String], lines: &[Vec<String>]) -> String {
 /// The table of winners.
 pub fn winners(winners: &[Winner]) -> String {
     let head = ["operation", "wins", "with", "next", "last"].map(str::to_owned);
-    let line = |of: &Winner| {
-        let wins = format!("**{}**", escaped(&of.wins));
-        vec![escaped(&of.what), wins, escaped(&of.takes), escaped(&of.next), escaped(&of.last)]
+    let line = |winner: &Winner| {
+        let wins = format!("**{}**", escaped(&winner.wins));
+        vec![escaped(&winner.what), wins, escaped(&winner.takes), escaped(&winner.next), escaped(&winner.last)]
     };
     table(&head, &winners.iter().map(line).collect::<Vec<_>>())
 }
@@ -61,12 +61,12 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
     let labels = ["operation", "on", "order", "map", "noise floor"].map(str::to_owned);
     let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
     let line = |line: &HeatLine| {
-        let cell = |of: &super::heat::HeatCell| {
-            let verdict = of.verdict_in_words().map(|verdict| {
-                let difference = of.difference_in_words().map(|ns| format!(" {ns}")).unwrap_or_default();
+        let cell = |cell: &super::heat::HeatCell| {
+            let verdict = cell.verdict_in_words().map(|verdict| {
+                let difference = cell.difference_in_words().map(|ns| format!(" {ns}")).unwrap_or_default();
                 format!("{verdict}{difference}")
             });
-            let parts = [Some(of.ratio_in_words()), of.interval_in_words(), of.time_in_words(), verdict];
+            let parts = [Some(cell.ratio_in_words()), cell.interval_in_words(), cell.time_in_words(), verdict];
             parts.into_iter().flatten().map(|part| escaped(&part)).collect::<Vec<_>>().join(" ")
         };
         let floor = line.noise_floor.map(percent).unwrap_or_default();
@@ -174,9 +174,9 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
         push(&costs(&part.costs, |_| true));
     }
     push("## Pictures");
-    for of in &part.figures {
-        push(&format!("### {}", escaped(&of.title)));
-        push(&figure(of, number, folder));
+    for shown in &part.figures {
+        push(&format!("### {}", escaped(&shown.title)));
+        push(&figure(shown, number, folder));
     }
     let summary = part.view().main();
     push(&format!("## Every operation, against {}", escaped(&summary.reference)));
@@ -202,7 +202,9 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
     if let Some(doctor) = &part.run.known.doctor_before {
         push(&format!("### The doctor: {}", doctor.verdict()));
         for list in doctor.lists() {
-            let line = |of: &&Finding| [of.point.as_str(), of.word(), &of.seen, &of.advice].map(escaped).to_vec();
+            let line = |finding: &&Finding| {
+                [finding.point.as_str(), finding.word(), &finding.seen, &finding.advice].map(escaped).to_vec()
+            };
             let head = ["point", list.column, "seen", "what to do"].map(str::to_owned);
             push(&format!("{}:", list.heading));
             push(&table(&head, &list.findings.iter().map(line).collect::<Vec<_>>()));
@@ -212,9 +214,9 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
 }
 
 /// A table of the page.
-fn plain(of: &Plain) -> String {
+fn plain(text: &Plain) -> String {
     let escape = |cells: &Vec<String>| cells.iter().map(|cell| escaped(cell)).collect::<Vec<String>>();
-    table(&escape(&of.head), &of.lines.iter().map(escape).collect::<Vec<_>>())
+    table(&escape(&text.head), &text.lines.iter().map(escape).collect::<Vec<_>>())
 }
 
 fn side_by_side(report: &Report) -> String {
@@ -222,7 +224,8 @@ fn side_by_side(report: &Report) -> String {
         .chain(report.parts.iter().enumerate().map(|(at, part)| format!("{}: {}", at + 1, escaped(&part.run.machine))))
         .collect();
     let line = |what: &String| {
-        let winner = |part: &Part| part.short().headline(what).map_or_else(String::new, |of| escaped(&winner(of)));
+        let winner =
+            |part: &Part| part.short().headline(what).map_or_else(String::new, |headline| escaped(&winner(headline)));
         std::iter::once(escaped(what)).chain(report.parts.iter().map(winner)).collect::<Vec<String>>()
     };
     let whats: Vec<String> = report.parts[0].short().headlines.iter().map(|headline| headline.what.clone()).collect();

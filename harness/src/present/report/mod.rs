@@ -113,8 +113,8 @@ impl Part {
     fn new(mut run: RunInput, reference: Option<&str>) -> Result<Self, ReportError> {
         let maps: Vec<(String, Summary)> = summaries(&run, reference);
         let costs = cover_letter::costs(maps.iter().map(|(map, summary)| (map.as_str(), summary)));
-        for of in &mut run.maps {
-            of.rows = Vec::new();
+        for of_map in &mut run.maps {
+            of_map.rows = Vec::new();
         }
         let view = View { run: &run, maps: &maps };
         let main = view.main();
@@ -146,8 +146,9 @@ impl Part {
 /// Summarises each map of a run. The main map is included even without rows.
 fn summaries(run: &RunInput, reference: Option<&str>) -> Vec<(String, Summary)> {
     let margin = run.known.margin.unwrap_or(MARGIN);
-    let summary = |rows: &[Row]| Summary::judged(rows, reference.unwrap_or(Summary::usual_reference(rows)), margin);
-    let mut maps: Vec<(String, Summary)> = run.maps.iter().map(|of| (of.map.clone(), summary(&of.rows))).collect();
+    let summary = |rows: &[Row]| Summary::judged(rows, reference.unwrap_or(Summary::default_reference(rows)), margin);
+    let mut maps: Vec<(String, Summary)> =
+        run.maps.iter().map(|of_map| (of_map.map.clone(), summary(&of_map.rows))).collect();
     if maps.is_empty() {
         maps.push((String::new(), summary(&[])));
     }
@@ -188,7 +189,7 @@ impl Report {
     ///
     /// # Errors
     /// Fails if no folder can be read, a run lacks the reference, or a figure cannot be drawn.
-    pub fn of(
+    pub fn from_folders(
         folders: &[PathBuf],
         reference: Option<&str>,
         progress: impl Fn(usize) + Sync,
@@ -209,14 +210,14 @@ impl Report {
             }
         }
         let mut order: Vec<&str> = Vec::new();
-        for of in &peeked {
-            if !order.contains(&of.machine.as_str()) {
-                order.push(&of.machine);
+        for run in &peeked {
+            if !order.contains(&run.machine.as_str()) {
+                order.push(&run.machine);
             }
         }
         let newest = |machine: &str| {
-            let of_machine = peeked.iter().enumerate().filter(|(_, of)| of.machine == machine);
-            of_machine.max_by_key(|(at, of)| (of.started.clone(), *at)).map(|(at, _)| at)
+            let of_machine = peeked.iter().enumerate().filter(|(_, run)| run.machine == machine);
+            of_machine.max_by_key(|(at, run)| (run.started.clone(), *at)).map(|(at, _)| at)
         };
         let whole: Vec<usize> = order.iter().filter_map(|machine| newest(machine)).collect();
         let mut parts: Vec<(usize, Part)> = Vec::new();
@@ -281,9 +282,9 @@ fn read_all(
         let sender = sender.clone();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(of) = peeked.get(at) else { return };
+            let Some(run) = peeked.get(at) else { return };
             let is_whole = whole.contains(&at);
-            let read = read_one(&of.folder, is_whole, reference);
+            let read = read_one(&run.folder, is_whole, reference);
             progress(at + 1);
             // Sending succeeds, because the receiver outlives the threads.
             if sender.send((at, read)).is_err() {
@@ -397,14 +398,14 @@ pub(crate) mod tests {
         folder
     }
 
-    fn of(folders: &[PathBuf]) -> Report {
-        Report::of(folders, None, |_| {}).unwrap()
+    fn report_on(folders: &[PathBuf]) -> Report {
+        Report::from_folders(folders, None, |_| {}).unwrap()
     }
 
     /// A report of one small run.
     pub(crate) fn report() -> Report {
         let base = tempfile::tempdir().unwrap();
-        of(&[folder(base.path(), "r", "x", "2026-01-01T00:00:00Z")])
+        report_on(&[folder(base.path(), "r", "x", "2026-01-01T00:00:00Z")])
     }
 
     fn figure<'a>(report: &'a Report, name: &str) -> &'a Figure {
@@ -463,7 +464,7 @@ pub(crate) mod tests {
         newer["schema"] = json!(crate::record::run_folder::SCHEMA + 1);
         newer["map"] = json!("elsewhere");
         fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
-        let report = of(std::slice::from_ref(&folder));
+        let report = report_on(std::slice::from_ref(&folder));
         assert!(said(&report).contains("schema 3") && said(&report).contains("map is not understood"));
         assert!(figure(&report, "map").drawing.is_err() && figure(&report, "phases").drawing.is_ok());
         // Rows and histograms that were cut short.
@@ -471,22 +472,25 @@ pub(crate) mod tests {
         fs::write(folder.join(SAMPLES), &samples[..samples.len() - 9]).unwrap();
         let log = fs::read(folder.join("latency.hlog")).unwrap();
         fs::write(folder.join("latency.hlog"), &log[..log.len() - 30]).unwrap();
-        let report = of(std::slice::from_ref(&folder));
+        let report = report_on(std::slice::from_ref(&folder));
         assert!(said(&report).contains("1 lines are no rows") && said(&report).contains("1 intervals are torn"));
         assert!(figure(&report, "hot-add-percentiles").drawing.is_ok());
         assert!(figure(&report, "hot-remove-percentiles").drawing.is_err());
         // No manifest, no histograms.
         fs::remove_file(folder.join("manifest.json")).unwrap();
         fs::remove_file(folder.join("latency.hlog")).unwrap();
-        let report = of(std::slice::from_ref(&folder));
+        let report = report_on(std::slice::from_ref(&folder));
         assert!(said(&report).contains("no manifest.json"));
         assert!(figure(&report, "hot-add-percentiles").drawing.as_ref().unwrap_err().contains("latency.hlog"));
         assert!(html::page(&report).unwrap().contains("no manifest.json"));
         // Nothing but a manifest.
         fs::remove_file(folder.join(SAMPLES)).unwrap();
-        assert!(matches!(Report::of(std::slice::from_ref(&folder), None, |_| {}), Err(ReportError::NoRun(_))));
+        assert!(matches!(
+            Report::from_folders(std::slice::from_ref(&folder), None, |_| {}),
+            Err(ReportError::NoRun(_))
+        ));
         fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
-        let report = of(&[folder]);
+        let report = report_on(&[folder]);
         assert!(report.parts[0].figures.iter().all(|figure| figure.drawing.is_err()));
         assert!(html::page(&report).unwrap().contains("there are no figures to compare"));
         assert!(markdown::report(&report, "p", "c").contains("neither lookups nor hotplug"));
@@ -507,7 +511,7 @@ pub(crate) mod tests {
             let mut manifest = manifest("x", "2026-01-01T00:00:00Z");
             manifest["map"]["ranges"] = json!([{ "start": start, "end": end, "kind": "ram" }]);
             fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
-            let report = of(std::slice::from_ref(&folder));
+            let report = report_on(std::slice::from_ref(&folder));
             let said = report.parts[0].run.troubles.join(" ");
             assert!(said.contains("3 values cannot be") && said.contains("a range that cannot be"), "{said}");
             assert!(figure(&report, "map").drawing.is_err());
@@ -515,7 +519,7 @@ pub(crate) mod tests {
             assert!(!page.contains("NaN") && !page.contains("inf×"));
         }
         fs::write(folder.join("manifest.json"), "[]").unwrap();
-        assert!(of(&[folder]).parts[0].run.troubles.join(" ").contains("no JSON object"));
+        assert!(report_on(&[folder]).parts[0].run.troubles.join(" ").contains("no JSON object"));
     }
 
     #[test]
@@ -527,7 +531,7 @@ pub(crate) mod tests {
         let lines: Vec<String> =
             there.map(|row| serde_json::to_string(&Row { map: "other".into(), ..row }).unwrap()).collect();
         fs::write(folder.join(SAMPLES), lines.join("\n")).unwrap();
-        let report = of(&[folder]);
+        let report = report_on(&[folder]);
         let (part, said) = (&report.parts[0], report.parts[0].run.troubles.join(" "));
         assert!(
             said.contains("stopped before its end")
@@ -546,14 +550,14 @@ pub(crate) mod tests {
         let without = rows().into_iter().filter(|row| row.layout != "subsection");
         let lines: Vec<String> = without.map(|row| serde_json::to_string(&row).unwrap()).collect();
         fs::write(folders[1].join(SAMPLES), lines.join("\n")).unwrap();
-        let report = of(&folders);
+        let report = report_on(&folders);
         let machines = report.machines.as_ref().unwrap();
         let svg = machines.drawing.as_ref().unwrap().for_page();
         assert!(svg.contains("machine 1") && !svg.contains("machine 2"), "{svg}");
         assert!(machines.caption.contains("Not drawn"), "{}", machines.caption);
-        let asked = Report::of(&folders, Some("subsection"), |_| {}).unwrap();
+        let asked = Report::from_folders(&folders, Some("subsection"), |_| {}).unwrap();
         assert_eq!((asked.parts.len(), asked.unread.len()), (1, 1), "{:?}", asked.unread);
-        let twice = Report::of(&[folders[0].clone(), folders[0].join(".")], None, |_| {}).unwrap();
+        let twice = Report::from_folders(&[folders[0].clone(), folders[0].join(".")], None, |_| {}).unwrap();
         assert_eq!(twice.parts[0].runs.len(), 1, "the same folder twice is one run");
     }
 
@@ -566,7 +570,7 @@ pub(crate) mod tests {
             format!("{sum}  {name}\n")
         });
         fs::write(folder.join("SHA256SUMS"), sums.concat()).unwrap();
-        let troubles = |folder: &PathBuf| of(std::slice::from_ref(folder)).parts[0].run.troubles.clone();
+        let troubles = |folder: &PathBuf| report_on(std::slice::from_ref(folder)).parts[0].run.troubles.clone();
         assert!(troubles(&folder).is_empty(), "{:?}", troubles(&folder));
         fs::write(folder.join("manifest.json"), manifest("x", "2027").to_string()).unwrap();
         assert!(troubles(&folder)[0].contains("is not what the run wrote"));
@@ -581,7 +585,7 @@ pub(crate) mod tests {
             folder(base.path(), "other", "y", "2026-02-01T00:00:00Z"),
             base.path().join("nowhere"),
         ];
-        let report = of(&folders);
+        let report = report_on(&folders);
         assert_eq!(report.parts.iter().map(|part| part.run.machine.as_str()).collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!(report.parts[0].runs.iter().map(|run| run.run.as_str()).collect::<Vec<_>>(), ["old", "new"]);
         assert_eq!(report.parts[0].run.name, "new", "the newest is shown in detail");
@@ -606,11 +610,11 @@ pub(crate) mod tests {
     fn ratios_are_to_the_layout_asked_for() {
         let base = tempfile::tempdir().unwrap();
         let folders = [folder(base.path(), "r", "x", "2026")];
-        let report = Report::of(&folders, Some("vmemmap-section"), |_| {}).unwrap();
+        let report = Report::from_folders(&folders, Some("vmemmap-section"), |_| {}).unwrap();
         let line = &report.parts[0].heat[0];
         let ratio = |layout: &str| line.cells.iter().find(|cell| cell.layout == layout).unwrap().ratio;
         assert_eq!((ratio("subsection"), ratio("vmemmap-section")), (Some(2.0), Some(1.0)));
-        let error = Report::of(&folders, Some("none"), |_| {}).unwrap_err().to_string();
+        let error = Report::from_folders(&folders, Some("none"), |_| {}).unwrap_err().to_string();
         assert!(error.contains("\"none\"") && error.contains("subsection, vmemmap-section"), "{error}");
     }
 }

@@ -357,8 +357,8 @@ pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&st
 }
 
 /// Where the place of the bar number `nr` of so many begins: the first is on top.
-pub fn place_of_bar(nr: usize, of: usize) -> f64 {
-    (of - 1 - nr) as f64
+pub fn place_of_bar(nr: usize, nr_bars: usize) -> f64 {
+    (nr_bars - 1 - nr) as f64
 }
 
 /// Draws a bar between two corners of a chart, and marks it.
@@ -523,7 +523,7 @@ pub struct Look(usize);
 impl Look {
     /// By its place in the one list, whichever layouts a run has, so that it looks the same in every picture. A layout that is
     /// not in the list comes after those that are, `others` being all such.
-    pub fn of(layout: &str, others: &[String]) -> Self {
+    pub fn new(layout: &str, others: &[String]) -> Self {
         let known: Vec<&str> = layouts::<X86_64>().iter().map(|entry| entry.id).collect();
         let place = known.iter().position(|id| *id == layout);
         let unknown = others.iter().filter(|other| !known.contains(&other.as_str()));
@@ -582,13 +582,13 @@ mod tests {
     #[test]
     fn every_layout_has_a_colour_of_its_own_whichever_run_it_is_in() {
         let names: Vec<String> = layouts::<X86_64>().iter().map(|entry| entry.id.to_owned()).collect();
-        let mut colours: Vec<String> = names.iter().map(|name| Look::of(name, &[]).css()).collect();
+        let mut colours: Vec<String> = names.iter().map(|name| Look::new(name, &[]).css()).collect();
         colours.sort_unstable();
         colours.dedup();
         assert_eq!(colours.len(), names.len());
-        assert_eq!(Look::of("subsection", &[]), Look::of("subsection", &["zzz".into(), "subsection".into()]));
+        assert_eq!(Look::new("subsection", &[]), Look::new("subsection", &["zzz".into(), "subsection".into()]));
         let others = ["subsection".to_owned(), "mine".to_owned(), "theirs".to_owned()];
-        assert_ne!(Look::of("mine", &others), Look::of("theirs", &others));
+        assert_ne!(Look::new("mine", &others), Look::new("theirs", &others));
         let pair = |nr: usize| (Look(nr).css(), Look(nr).shape());
         let mut pairs: Vec<_> = (0..64).map(pair).collect();
         pairs.sort();

@@ -116,7 +116,9 @@ pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &s
 
 fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
     let part: &Part = &report.parts[0];
-    let sentences = |of: &[String]| of.iter().map(|sentence| format!("{}\n\n", markdown::escaped(sentence))).collect();
+    let paragraphs = |sentences: &[String]| {
+        sentences.iter().map(|sentence| format!("{}\n\n", markdown::escaped(sentence))).collect()
+    };
     let (kind, argument) = what.split_once(' ').map_or((what, ""), |(kind, argument)| (kind, argument.trim()));
     let regex = |text: &str| Regex::new(text).map_err(|source| SpliceError::Regex { line, source });
     let unknown = || {
@@ -124,7 +126,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
     };
     Ok(match (kind, argument) {
-        ("finding", "") => sentences(&part.sentences),
+        ("finding", "") => paragraphs(&part.sentences),
         ("winners", "") => markdown::winners(&part.winners),
         ("costs", wanted) => {
             let wanted = regex(wanted)?;
@@ -214,13 +216,13 @@ mod tests {
     /// Documents written for reports of schema 1.
     #[test]
     fn markers_of_schema_1_still_hold() {
-        let of = |what: &str| {
+        let lines = |what: &str| {
             let text = format!("<!-- pfnbench {what} -->\n<!-- pfnbench end -->\n");
             let filled = splice(&report(), &text, Some("f"), "").unwrap();
             filled.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(of("heat ^pfn_valid hot"), of("heat ^pfn_valid added"));
-        assert!(of("heat ^pfn_valid hot").len() > 2);
-        assert_eq!(of("figure lookups-hot"), of("figure lookups-added"));
+        assert_eq!(lines("heat ^pfn_valid hot"), lines("heat ^pfn_valid added"));
+        assert!(lines("heat ^pfn_valid hot").len() > 2);
+        assert_eq!(lines("figure lookups-hot"), lines("figure lookups-added"));
     }
 }

@@ -65,8 +65,8 @@ pub(super) fn figures(summary: &Summary) -> Vec<String> {
         summary.hotplug.iter().find(|line| line.op == op && line.group == group)?.ns(layout, "p50")
     };
     let three = TOLD.into_iter().filter_map(|size| {
-        let of = |op| median(op, HotplugGroup::plain(size)).map(time);
-        let (call, read, write) = (of("hot_add")?, of("hot_add_read")?, of("hot_add_write")?);
+        let median = |op| median(op, HotplugGroup::plain(size)).map(time);
+        let (call, read, write) = (median("hot_add")?, median("hot_add_read")?, median("hot_add_write")?);
         Some(format!("{}: {call} / {read} / {write}", bytes(size as f64)))
     });
     let three: Vec<String> = three.collect();
@@ -103,7 +103,7 @@ pub(super) fn readers(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for group in summary.readers.chunk_by(|a, b| a.mode == b.mode) {
         let Some(first) = group.first() else { continue };
-        let each = |of: &ReadersCell| format!("{} {}", of.layout, three_digits(of.ratio));
+        let each = |cell: &ReadersCell| format!("{} {}", cell.layout, three_digits(cell.ratio));
         lines.push(format!(
             "Readers of the memory next to what a writer adds and removes 100 times a second, against readers beside a thread \
              as busy that touches no layout, throughput ({}): {}.{}{}{}",
@@ -118,15 +118,16 @@ pub(super) fn readers(summary: &Summary) -> Vec<String> {
 }
 
 fn disturbed(readers: &[ReadersCell]) -> String {
-    let below: Vec<&str> = readers.iter().filter(|of| of.ratio < UNDISTURBED).map(|of| of.layout.as_str()).collect();
+    let below: Vec<&str> =
+        readers.iter().filter(|cell| cell.ratio < UNDISTURBED).map(|cell| cell.layout.as_str()).collect();
     if below.is_empty() { String::new() } else { format!(" Below {UNDISTURBED}: {}.", below.join(", ")) }
 }
 
 fn delayed(readers: &[ReadersCell]) -> String {
     let (percentile, limit) = TAIL;
-    let above = readers.iter().filter_map(|of| {
-        let ratio = of.tail_ratio(percentile).filter(|&ratio| ratio > limit)?;
-        Some(format!("{} {}", of.layout, three_digits(ratio)))
+    let above = readers.iter().filter_map(|cell| {
+        let ratio = cell.tail_ratio(percentile).filter(|&ratio| ratio > limit)?;
+        Some(format!("{} {}", cell.layout, three_digits(ratio)))
     });
     let above: Vec<String> = above.collect();
     if above.is_empty() {
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_the_usual_and_lines_below_it_the_rest() {
-        let summary = Summary::of(&rows());
+        let summary = Summary::from_rows(&rows());
         let (table, below) = (draw(&summary).to_string(), legend(&summary).join("\n"));
         assert!(table.contains("1.00 µs") && table.contains("4.00 µs"), "{table}");
         assert!(!table.contains("10.0 µs") && !table.contains("2.00 µs") && !table.contains("20.0 µs"), "{table}");
@@ -169,10 +170,10 @@ mod tests {
 
     #[test]
     fn the_table_claims_no_more_than_medians_of_one_process() {
-        let below = legend(&Summary::of(&rows())).join("\n");
+        let below = legend(&Summary::from_rows(&rows())).join("\n");
         assert!(below.contains("are re-adds") && below.contains("one process and have no intervals"), "{below}");
         let without = [row("subsection", "footprint", "index", Some(1.0))];
-        assert!(!legend(&Summary::of(&without)).join("\n").contains("re-add"));
+        assert!(!legend(&Summary::from_rows(&without)).join("\n").contains("re-add"));
     }
 
     #[test]
@@ -180,18 +181,18 @@ mod tests {
         let mut rows = Vec::new();
         for (layout, p999) in [("a", 290.0), ("b", 900.0)] {
             rows.push(row(layout, "footprint", "index", Some(1.0)));
-            let of = |company: &str, metric: &str, unit: &str, value| Row {
+            let reading = |company: &str, metric: &str, unit: &str, value| Row {
                 mode: Some(company.to_owned()),
                 unit: unit.to_owned(),
                 threads: Some(3),
                 ..row(layout, "readers", metric, Some(value))
             };
-            rows.push(of("writer", "beside_a_writer", "lookups/s", 99.0));
-            rows.push(of("busy", "beside_a_busy_thread", "lookups/s", 100.0));
-            rows.push(of("writer", "p99.9", "ns/batch", p999));
-            rows.push(of("busy", "p99.9", "ns/batch", 200.0));
+            rows.push(reading("writer", "beside_a_writer", "lookups/s", 99.0));
+            rows.push(reading("busy", "beside_a_busy_thread", "lookups/s", 100.0));
+            rows.push(reading("writer", "p99.9", "ns/batch", p999));
+            rows.push(reading("busy", "p99.9", "ns/batch", 200.0));
         }
-        let said = readers(&Summary::of(&rows)).join("\n");
+        let said = readers(&Summary::from_rows(&rows)).join("\n");
         assert!(said.contains("(3 reading): a 0.99, b 0.99. p99.9 of their batches above 1.5: b 4.50."), "{said}");
     }
 }

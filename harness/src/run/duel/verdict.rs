@@ -184,7 +184,7 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
     let mut records = Vec::new();
     for ((case, layout), of) in values {
         let floor = floors.get(&case).copied().flatten();
-        comparisons.push(Comparison { log_ratio: Estimate::of_processes(&of.logs), noise_floor: floor });
+        comparisons.push(Comparison { log_ratio: Estimate::from_processes(&of.logs), noise_floor: floor });
         let (old, new) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied()));
         let is_near_loop = [old, new].into_iter().flatten().any(|ns| is_near_loop(ns, of.loop_ns));
         records.push(Record {
@@ -229,7 +229,7 @@ pub fn wide_cases(pairs: &[Vec<Samples>], width: f64) -> BTreeSet<String> {
         }
     }
     let is_wide = |logs: &[f64]| {
-        let interval = Estimate::of_processes(logs).map(|estimate| estimate.interval(0.05));
+        let interval = Estimate::from_processes(logs).map(|estimate| estimate.interval(0.05));
         interval.is_none_or(|(low, high)| (high - low) / 2.0 >= width)
     };
     logs.iter().filter(|(_, logs)| is_wide(logs)).map(|((case, _), _)| (*case).to_owned()).collect()

@@ -44,10 +44,10 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let notes = &view.run.known.layouts;
     let counts = &view.run.instructions;
     let count = |layout: &str, op: LookupOp, memory: Memory| {
-        let of = |row: &&crate::record::instructions::InstructionRow| {
+        let is_it = |row: &&crate::record::instructions::InstructionRow| {
             row.layout == layout && row.op == op.name() && row.memory == Some(memory)
         };
-        counts.iter().find(of).map(|row| row.value)
+        counts.iter().find(is_it).map(|row| row.value)
     };
     let mut data =
         Data::new(&["layout", "op", "load", "what", "cache_line", "when", "instructions_boot", "instructions_hot"]);

@@ -50,15 +50,15 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
     let missing = || format!("Missing: no machine has a ratio of {SHOWN} to {reference}.");
     let name = ("machines", format!("Machines side by side: {SHOWN}"));
     Figure::new(name, caption, data, missing, 380, |area, marks, title| {
-        let look = |layout: &str| Look::of(layout, &layouts);
+        let look = |layout: &str| Look::new(layout, &layouts);
         let has = |layout: &&String| {
-            shown.iter().any(|(_, run)| run.headline(SHOWN).is_some_and(|of| of.of(layout).is_some()))
+            shown.iter().any(|(_, run)| run.headline(SHOWN).is_some_and(|headline| headline.value_of(layout).is_some()))
         };
         let with: Vec<&String> = layouts.iter().filter(has).collect();
         let legend: Vec<(Key, String)> =
             with.iter().map(|layout| (Key::Layout(look(layout)), (*layout).clone())).collect();
         let body = head(area, title, &legend)?;
-        let ratios = shown.iter().filter_map(|(_, run)| run.headline(SHOWN)).flat_map(|of| &of.values);
+        let ratios = shown.iter().filter_map(|(_, run)| run.headline(SHOWN)).flat_map(|headline| &headline.values);
         let ends = ratios
             .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)]);
         let y = Axis::log(ends.flatten(), 1.2, 1.2);
@@ -69,7 +69,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         for (nr, (number, run)) in shown.iter().enumerate() {
             let Some(headline) = run.headline(SHOWN) else { continue };
             for (place, layout) in with.iter().enumerate() {
-                let Some(value) = headline.of(layout) else { continue };
+                let Some(value) = headline.value_of(layout) else { continue };
                 let Some(ratio) = value.ratio else { continue };
                 let x = nr as f64 + 0.15 + 0.7 * (place as f64 + 0.5) / with.len() as f64;
                 let look = look(layout);

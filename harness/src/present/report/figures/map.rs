@@ -202,11 +202,11 @@ fn draw_cell(
     area: &Area<'_>,
     (x, y, width, height): (i32, i32, i32, i32),
     cell: &Content,
-    of: u64,
+    cell_bytes: u64,
     added_colour: RGBColor,
 ) -> Result<(), DrawError> {
     let corners = [(x, y), (x + width, y + height)];
-    let share = |part: u64| 0.3 + 0.7 * (part as f64 / of as f64).min(1.0);
+    let share = |part: u64| 0.3 + 0.7 * (part as f64 / cell_bytes as f64).min(1.0);
     let fill = match *cell {
         Content { collisions, .. } if collisions > 0 => COLLISION.filled(),
         Content { ram: 0, added: 0, .. } => colour(0).mix(0.15).filled(),

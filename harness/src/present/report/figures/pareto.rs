@@ -59,8 +59,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), memory);
         let mut points: Vec<Point> = Vec::new();
         for cell in line.iter().flat_map(|line| &line.cells) {
-            let of = summary.bytes.iter().find(|of| of.layout == cell.layout);
-            let bytes = of.and_then(|of| summary.overhead(of, memory));
+            let usage = summary.bytes.iter().find(|usage| usage.layout == cell.layout);
+            let bytes = usage.and_then(|usage| summary.overhead(usage, memory));
             let (Some(ns), Some(bytes)) = (cell.median_ns, bytes) else { continue };
             points.push(Point { layout: cell.layout.clone(), bytes, ns, is_on_front: false });
         }

@@ -75,14 +75,14 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
     );
     let missing = || {
         let of_log: Vec<&str> =
-            view.run.troubles.iter().filter(|of| of.contains(LATENCIES)).map(String::as_str).collect();
+            view.run.troubles.iter().filter(|trouble| trouble.contains(LATENCIES)).map(String::as_str).collect();
         format!("Missing: {LATENCIES} has no histogram of {what} of 2 MiB or 128 MiB. {}", of_log.join(" "))
             .trim_end()
             .to_owned()
     };
     Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
         let mut shown: Vec<&String> =
-            panels.iter().flat_map(|(_, curves)| curves.iter().map(|of| &of.layout)).collect();
+            panels.iter().flat_map(|(_, curves)| curves.iter().map(|curve| &curve.layout)).collect();
         shown.sort_by_key(|layout| view.main().layouts.iter().position(|other| other == *layout));
         shown.dedup();
         let legend: Vec<(Key, String)> =

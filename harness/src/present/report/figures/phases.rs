@@ -75,7 +75,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             let body = head(area, title, &legend)?;
             let areas = body.split_evenly((rows as usize, 2));
             for ((operation, size, lines), area) in panels.iter().zip(&areas) {
-                let phases = PHASES.iter().find(|(of, _)| of == operation).map_or(&[][..], |(_, phases)| phases);
+                let phases = PHASES.iter().find(|(known, _)| known == operation).map_or(&[][..], |(_, phases)| phases);
                 let total = |line: &PhaseLine| phases.iter().filter_map(|phase| line.ns(phase)).sum::<f64>();
                 let x = Axis::from_zero(lines.iter().map(|line| total(line)).fold(0.0, f64::max));
                 let x_name = format!("{operation} of {}", bytes(*size as f64));

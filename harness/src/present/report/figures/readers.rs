@@ -72,9 +72,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let mut chart = bars(area, (x, x_labels), &names)?;
                 for (nr, cell) in group.iter().enumerate() {
                     let place = place_of_bar(nr, group.len());
-                    for (of, (company, rate)) in COMPANIES.iter().enumerate() {
+                    for (nth, (company, rate)) in COMPANIES.iter().enumerate() {
                         let Some(rate) = rate(cell) else { continue };
-                        let top = place + 0.9 - 0.27 * of as f64;
+                        let top = place + 0.9 - 0.27 * nth as f64;
                         let corners = [(0.0, top - 0.25), (rate / 1e6, top)];
                         let hover = format!(
                             "{}, {}, {company}: {} million a second (writer over busy thread {})",
@@ -83,7 +83,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                             three_digits(rate / 1e6),
                             three_digits(cell.ratio)
                         );
-                        bar(&mut chart, marks, corners, company_colour(of), hover)?;
+                        bar(&mut chart, marks, corners, company_colour(nth), hover)?;
                     }
                 }
             }

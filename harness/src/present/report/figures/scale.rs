@@ -44,8 +44,11 @@ struct Panel {
 /// RAM of a map: records of its boot memory, at 64 bytes a page. Sections are counted as a whole.
 fn ram_bytes(summary: &crate::analysis::summary::Summary) -> Option<f64> {
     // That of flat has the holes in it.
-    let of = summary.bytes.iter().filter(|of| of.would_not_boot.is_none() && of.index.is_some_and(|index| index > 0.0));
-    let records = of.filter_map(|of| of.records_needed).fold(f64::INFINITY, f64::min);
+    let booted = summary
+        .bytes
+        .iter()
+        .filter(|usage| usage.would_not_boot.is_none() && usage.index.is_some_and(|index| index > 0.0));
+    let records = booted.filter_map(|usage| usage.records_needed).fold(f64::INFINITY, f64::min);
     let pages = records / PAGE_RECORD_BYTES as f64;
     records.is_finite().then_some(pages * (1u64 << X86_64::PAGE_SHIFT) as f64)
 }
@@ -68,7 +71,7 @@ fn root_lines(sections: u64) -> u64 {
 /// Lines of the reference, or of the first layout that loads anything.
 fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
     let is_made = |when| memory == Memory::Added || when == WhenNote::Always;
-    let of = |note: &LayoutNote| {
+    let touched = |note: &LayoutNote| {
         let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
         let lines: BTreeSet<&str> =
             chain.iter().filter(|load| is_made(load.when)).map(|load| load.line.as_str()).collect();
@@ -78,7 +81,7 @@ fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
     };
     let notes = &view.run.known.layouts;
     let reference = notes.iter().find(|note| note.id == view.main().reference);
-    reference.into_iter().chain(notes).find_map(of)
+    reference.into_iter().chain(notes).find_map(touched)
 }
 
 /// Memory whose sections' lines fill a cache.
@@ -101,15 +104,15 @@ fn cache_marks(view: View<'_>, lines: &Lines) -> Vec<(String, f64)> {
 
 /// Layouts that lie on each other: at each point within 3 %.
 fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
-    let of = |layout: &str| -> Vec<(&str, f64)> {
+    let points_of = |layout: &str| -> Vec<(&str, f64)> {
         let points = panel.points.iter().filter(|point| point.layout == layout);
         points.map(|point| (point.map.as_str(), point.ns)).collect()
     };
     let mut groups: Vec<Vec<&String>> = Vec::new();
     for layout in &view.main().layouts {
-        let points = of(layout);
+        let points = points_of(layout);
         let lies_on = |first: &str| {
-            let others = of(first);
+            let others = points_of(first);
             // Where two markers are one to the eye: no verdict.
             let is_near = |a: f64, b: f64| (a / b).ln().abs() < 0.03;
             let is_same = |(a, b): (&(&str, f64), &(&str, f64))| a.0 == b.0 && is_near(a.1, b.1);
@@ -195,7 +198,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let rows = panels.len().div_ceil(2).max(1);
     Figure::new(name, caption, data, missing, 70 + 300 * rows as u32, |area, marks, title| {
         let is_there =
-            |layout: &&String| panels.iter().any(|of| of.points.iter().any(|point| point.layout == **layout));
+            |layout: &&String| panels.iter().any(|panel| panel.points.iter().any(|point| point.layout == **layout));
         let legend = view.main().layouts.iter().filter(is_there);
         let legend: Vec<(Key, String)> =
             legend.map(|layout| (Key::Layout(view.look(layout)), layout.clone())).collect();

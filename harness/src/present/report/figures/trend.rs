@@ -114,10 +114,12 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
     let missing = || "Missing: the runs have no pfn_valid in random order.".to_owned();
     let name = ("trend", "Runs of this machine over time".to_owned());
     Figure::new(name, caption, data, missing, 70 + 250 * panels.len().max(1) as u32, |area, marks, title| {
-        let look = |layout: &str| Look::of(layout, &layouts);
+        let look = |layout: &str| Look::new(layout, &layouts);
         let is_there = |layout: &&String| {
-            let of = |what: &&str| runs.iter().any(|run| run.headline(what).is_some_and(|of| of.of(layout).is_some()));
-            panels.iter().any(of)
+            let has_value = |what: &&str| {
+                runs.iter().any(|run| run.headline(what).is_some_and(|headline| headline.value_of(layout).is_some()))
+            };
+            panels.iter().any(has_value)
         };
         let legend: Vec<(Key, String)> =
             layouts.iter().filter(is_there).map(|layout| (Key::Layout(look(layout)), layout.clone())).collect();
@@ -131,7 +133,7 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
             let mut chart = chart(area, (Axis::places(runs.len()), None), (y, labels))?;
             for layout in &layouts {
                 let point =
-                    |(nr, run): (usize, &&Short)| Some((nr as f64 + 0.5, run.headline(what)?.of(layout)?.value));
+                    |(nr, run): (usize, &&Short)| Some((nr as f64 + 0.5, run.headline(what)?.value_of(layout)?.value));
                 let points: Vec<(f64, f64)> = runs.iter().enumerate().filter_map(point).collect();
                 let look = look(layout);
                 chart.draw_series(LineSeries::new(points.clone(), look.colour().stroke_width(2)))?;
