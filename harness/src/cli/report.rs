@@ -146,13 +146,13 @@ impl ReportArgs {
         for reason in &report.unread {
             eprintln!("pfnbench: warning: left out: {reason}");
         }
-        for part in &report.parts {
+        for part in &report.machines {
             for trouble in &part.run.troubles {
                 eprintln!("pfnbench: warning: {}: {trouble}", part.run.name);
             }
         }
         if self.json.json {
-            let parts = report.parts.iter().map(|part| {
+            let parts = report.machines.iter().map(|part| {
                 let missing: Vec<_> = part.figures.iter().filter_map(|of| Some((of.name, of.drawing.as_ref().err()?))).collect();
                 json!({
                     "machine": part.run.machine,
@@ -170,10 +170,10 @@ impl ReportArgs {
                 "files": files.iter().map(|(path, _)| path).collect::<Vec<_>>(),
             }));
         }
-        for sentence in &report.parts[0].sentences {
+        for sentence in &report.machines[0].sentences {
             print(sentence)?;
         }
-        let missing = report.parts.iter().flat_map(|part| &part.figures).filter(|figure| figure.drawing.is_err());
+        let missing = report.machines.iter().flat_map(|part| &part.figures).filter(|figure| figure.drawing.is_err());
         let missing: Vec<&str> = missing.map(|figure| figure.name).collect();
         if !missing.is_empty() {
             print(format!("Not drawn, for the run lacks what they need: {}.", missing.join(", ")))?;

@@ -5,7 +5,7 @@ use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
 use super::heat::HeatLine;
 use super::picture::DrawError;
-use super::{Part, Report};
+use super::{MachineReport, Report};
 use crate::analysis::headline::Headline;
 use crate::analysis::summary::{MemoryUse, Summary};
 use crate::present::table::{in_words, legend};
@@ -23,7 +23,7 @@ struct Shown<'a> {
     id: String,
     json: String,
     csv: String,
-    /// Says which part of the data is in the page; `None` if all of it is.
+    /// Says how many rows of the data are in the page; `None` if all are.
     cut: Option<String>,
 }
 
@@ -50,7 +50,7 @@ fn cut(data: &Data) -> (Data, Option<String>) {
     (data.first(MOST_ROWS), cut)
 }
 
-/// Suffix of ids and file names of a part; empty for the first.
+/// Suffix of ids and file names of a machine; empty for the first.
 pub(super) fn suffix(number: usize) -> String {
     if number == 1 { String::new() } else { format!("-{number}") }
 }
@@ -75,18 +75,18 @@ struct Finding<'a> {
 }
 
 impl<'a> Finding<'a> {
-    fn new(part: &'a Part) -> Self {
-        Self { sentences: &part.sentences, winners: &part.winners, notes: &part.notes }
+    fn new(machine: &'a MachineReport) -> Self {
+        Self { sentences: &machine.sentences, winners: &machine.winners, notes: &machine.notes }
     }
 }
 
 #[derive(Template)]
-#[template(path = "part.html")]
-struct PartPage<'a> {
+#[template(path = "machine.html")]
+struct MachineSection<'a> {
     number: usize,
     suffix: String,
     is_one_of_many: bool,
-    part: &'a Part,
+    machine: &'a MachineReport,
     finding: Finding<'a>,
     reference: &'a str,
     columns: Vec<Column>,
@@ -124,12 +124,12 @@ struct Page<'a> {
     unread: &'a [String],
     few_troubles: bool,
     suffix: &'static str,
-    machines: Option<Shown<'a>>,
+    comparison: Option<Shown<'a>>,
     capacity: Shown<'a>,
     /// Each headline with its winner on each machine.
     headlines: Vec<(&'a str, Vec<String>)>,
     rows: Vec<Row<'a>>,
-    parts: Vec<String>,
+    sections: Vec<String>,
     left_out: Vec<&'a str>,
     version: &'static str,
 }
@@ -139,46 +139,48 @@ struct Page<'a> {
 /// # Errors
 /// Fails if a template cannot be rendered.
 pub fn page(report: &Report) -> Result<String, DrawError> {
-    let first = &report.parts[0];
-    let (mut parts, mut left_out, mut size) = (Vec::new(), Vec::new(), 0);
-    for (at, part) in report.parts.iter().enumerate() {
-        let rendered = part_page(report, part, at + 1)?;
-        // The first part is always included.
+    let first = &report.machines[0];
+    let (mut sections, mut left_out, mut size) = (Vec::new(), Vec::new(), 0);
+    for (at, machine) in report.machines.iter().enumerate() {
+        let rendered = machine_section(report, machine, at + 1)?;
+        // The first machine is always included.
         if at > 0 && (size + rendered.len() > MOST_BYTES || !left_out.is_empty()) {
-            left_out.push(part.run.machine.as_str());
+            left_out.push(machine.run.machine.as_str());
         } else {
             size += rendered.len();
-            parts.push(rendered);
+            sections.push(rendered);
         }
     }
     let winners = |what: &str| -> Vec<String> {
-        report.parts.iter().map(|part| part.short().headline(what).map_or_else(String::new, winner)).collect()
+        report.machines.iter().map(|machine| machine.short().headline(what).map_or_else(String::new, winner)).collect()
     };
     let headlines = first.short().headlines.iter().map(|headline| (headline.what.as_str(), winners(&headline.what)));
-    let rows = report.parts.iter().map(|part| Row {
-        machine: &part.run.machine,
-        run: &part.run.name,
-        started: &part.short().started,
-        map: part.run.main_map(),
+    let rows = report.machines.iter().map(|machine| Row {
+        machine: &machine.run.machine,
+        run: &machine.run.name,
+        started: &machine.short().started,
+        map: machine.run.main_map(),
     });
-    let troubles = report.parts.iter().filter(|part| !part.run.troubles.is_empty());
+    let troubles = report.machines.iter().filter(|machine| !machine.run.troubles.is_empty());
     let page = Page {
-        title: match report.parts.len() {
+        title: match report.machines.len() {
             1 => format!("pfnbench on {}", first.run.main_map()),
             nr => format!("pfnbench on {nr} machines"),
         },
         subtitle: subtitle(first),
         finding: Finding::new(first),
-        troubles: troubles.map(|part| (part.run.name.clone(), part.run.troubles.clone())).collect(),
+        troubles: troubles.map(|machine| (machine.run.name.clone(), machine.run.troubles.clone())).collect(),
         unread: &report.unread,
         // A long list would push the finding off the screen.
-        few_troubles: report.unread.len() + report.parts.iter().map(|part| part.run.troubles.len()).sum::<usize>() <= 4,
+        few_troubles: report.unread.len()
+            + report.machines.iter().map(|machine| machine.run.troubles.len()).sum::<usize>()
+            <= 4,
         suffix: "",
-        machines: report.machines.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
+        comparison: report.comparison.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
         capacity: Shown::new(&report.capacity, 1)?,
-        rows: if report.parts.len() > 1 { rows.collect() } else { Vec::new() },
+        rows: if report.machines.len() > 1 { rows.collect() } else { Vec::new() },
         headlines: headlines.collect(),
-        parts,
+        sections,
         left_out,
         version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")"),
     };
@@ -194,8 +196,8 @@ pub(super) fn winner(headline: &Headline) -> String {
 }
 
 /// Describes in one line what was run on which machine.
-fn subtitle(part: &Part) -> String {
-    let known = &part.run.known;
+fn subtitle(machine: &MachineReport) -> String {
+    let known = &machine.run.known;
     let map = known.map.as_ref().map_or_else(String::new, |map| format!(": {}", map.summary()));
     let processes = known.processes.map_or_else(String::new, |nr| match nr {
         1 => "; one process, so no intervals".to_owned(),
@@ -204,34 +206,34 @@ fn subtitle(part: &Part) -> String {
     let doctor = known.doctor_before.as_ref();
     let doctor = doctor.map_or_else(String::new, |doctor| format!("; the doctor's verdict: {}", doctor.verdict()));
     let started = known.started.as_ref().map_or_else(String::new, |started| format!("; {started}"));
-    format!("Map {}{map}; machine {}{started}{processes}{doctor}.", part.run.main_map(), part.run.machine)
+    format!("Map {}{map}; machine {}{started}{processes}{doctor}.", machine.run.main_map(), machine.run.machine)
 }
 
-fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, DrawError> {
-    let (view, main) = (part.view(), part.view().main());
-    let known = &part.run.known;
+fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> Result<String, DrawError> {
+    let (view, main) = (machine.view(), machine.view().main());
+    let known = &machine.run.known;
     let columns = view.layouts().into_iter().map(|id| Column { css: view.look(&id).css(), id });
-    let (heat_data, heat_cut) = cut(&part.heat_data);
-    let page = PartPage {
+    let (heat_data, heat_cut) = cut(&machine.heat_data);
+    let page = MachineSection {
         number,
         suffix: suffix(number),
-        is_one_of_many: report.parts.len() > 1,
-        part,
-        finding: Finding::new(part),
+        is_one_of_many: report.machines.len() > 1,
+        machine,
+        finding: Finding::new(machine),
         reference: &main.reference,
         columns: columns.collect(),
-        heat: &part.heat,
+        heat: &machine.heat,
         heat_json: heat_data.json_uri(),
         heat_csv: heat_data.csv_uri()?,
         heat_cut,
-        figures: part.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
+        figures: machine.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
         legend: legend(main),
-        costs: cost_lines(&part.costs),
+        costs: cost_lines(&machine.costs),
         costs_caption: COSTS_CAPTION,
         cost_heads: COSTS,
         hotplug: hotplug(main),
         bytes: byte_table(main),
-        facts: facts(part),
+        facts: facts(machine),
         doctor: known.doctor_before.iter().flat_map(Examination::lists).collect(),
         verdict: known
             .doctor_before
@@ -242,9 +244,9 @@ fn part_page(report: &Report, part: &Part, number: usize) -> Result<String, Draw
 }
 
 /// Facts about a run as names and values. Unknown facts are left out.
-pub(super) fn facts(part: &Part) -> Vec<(&'static str, String)> {
-    let known = &part.run.known;
-    let mut facts = vec![("run", part.run.name.clone()), ("machine", part.run.machine.clone())];
+pub(super) fn facts(machine: &MachineReport) -> Vec<(&'static str, String)> {
+    let known = &machine.run.known;
+    let mut facts = vec![("run", machine.run.name.clone()), ("machine", machine.run.machine.clone())];
     if let Some(environment) = &known.environment {
         let caches: Vec<String> = environment.data_caches().map(Cache::in_words).collect();
         facts.push((
@@ -312,5 +314,34 @@ pub(super) fn byte_table(summary: &Summary) -> Plain {
     Plain {
         head: std::iter::once(String::new()).chain(summary.layouts.iter().cloned()).collect(),
         lines: columns.into_iter().map(line).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::present::report::markdown;
+    use crate::present::report::tests::report;
+
+    #[test]
+    fn names_are_text_in_page_and_pictures_and_markdown() {
+        let report = report();
+        let page = page(&report).unwrap();
+        assert!(!page.contains("<b>slow") && page.contains("slow&#38;"), "{}", page.matches("slow").count());
+        let markdown = markdown::report(&report, "pictures", "pfnbench report RUN");
+        assert!(!markdown.contains("<b>slow") && markdown.contains("&lt;b>slow&amp;\"\\|&lt;/b>"));
+        for file in markdown::files(&report).unwrap().iter().filter(|file| file.name.ends_with("svg")) {
+            assert!(!file.contents.contains("<b>slow"), "{}", file.name);
+        }
+    }
+
+    #[test]
+    fn a_page_needs_no_network_and_is_small() {
+        let page = page(&report()).unwrap();
+        assert!(page.len() < 2_000_000);
+        for word in ["http://", "https://", "src=", "@import", "url("] {
+            let outside = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+            assert!(!outside.contains(word), "{word}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
 use super::heat::HeatLine;
 use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
 use super::picture::DrawError;
-use super::{Part, Report};
+use super::{MachineReport, Report};
 use crate::analysis::cover_letter::Cost;
 use crate::record::examination::Finding;
 use crate::units::percent;
@@ -56,8 +56,8 @@ pub fn winners(winners: &[Winner]) -> String {
 }
 
 /// The heat table, with the lines that `wanted` accepts.
-pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
-    let layouts = &part.view().layouts();
+pub fn heat(machine: &MachineReport, wanted: impl Fn(&HeatLine) -> bool) -> String {
+    let layouts = &machine.view().layouts();
     let labels = ["operation", "on", "order", "map", "noise floor"].map(str::to_owned);
     let head: Vec<String> = labels.into_iter().chain(layouts.iter().map(|layout| escaped(layout))).collect();
     let line = |line: &HeatLine| {
@@ -66,14 +66,14 @@ pub fn heat(part: &Part, wanted: impl Fn(&HeatLine) -> bool) -> String {
                 let difference = cell.difference_in_words().map(|ns| format!(" {ns}")).unwrap_or_default();
                 format!("{verdict}{difference}")
             });
-            let parts = [Some(cell.ratio_in_words()), cell.interval_in_words(), cell.time_in_words(), verdict];
-            parts.into_iter().flatten().map(|part| escaped(&part)).collect::<Vec<_>>().join(" ")
+            let pieces = [Some(cell.ratio_in_words()), cell.interval_in_words(), cell.time_in_words(), verdict];
+            pieces.into_iter().flatten().map(|piece| escaped(&piece)).collect::<Vec<_>>().join(" ")
         };
         let floor = line.noise_floor.map(percent).unwrap_or_default();
         let labels = [line.label.as_str(), line.memory.name(), &line.order, &line.map, &floor].map(escaped);
         labels.into_iter().chain(line.cells.iter().map(cell)).collect::<Vec<String>>()
     };
-    table(&head, &part.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
+    table(&head, &machine.heat.iter().filter(|line| wanted(line)).map(line).collect::<Vec<_>>())
 }
 
 /// The table of the cost of the sub-section map, on maps that `wanted` accepts.
@@ -111,9 +111,10 @@ fn file_name(figure: &str, number: usize) -> String {
 /// Fails if data cannot be converted to CSV.
 pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     let mut files = Vec::new();
-    let of_parts = report.parts.iter().enumerate();
-    let of_parts = of_parts.flat_map(|(at, part)| part.figures.iter().map(move |figure| (figure, at + 1)));
-    for (figure, number) in of_parts.chain(report.machines.iter().chain([&report.capacity]).map(|figure| (figure, 1))) {
+    let figures = report.machines.iter().enumerate();
+    let figures = figures.flat_map(|(at, machine)| machine.figures.iter().map(move |figure| (figure, at + 1)));
+    for (figure, number) in figures.chain(report.comparison.iter().chain([&report.capacity]).map(|figure| (figure, 1)))
+    {
         if let Ok(svg) = &figure.drawing {
             let name = file_name(figure.name, number);
             files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
@@ -121,10 +122,10 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
             files.push(ReportFile { name: format!("{name}.csv"), contents: figure.data.csv()? });
         }
     }
-    for (at, part) in report.parts.iter().enumerate().filter(|(_, part)| !part.heat.is_empty()) {
+    for (at, machine) in report.machines.iter().enumerate().filter(|(_, machine)| !machine.heat.is_empty()) {
         let name = file_name("heat", at + 1);
-        files.push(ReportFile { name: format!("{name}.json"), contents: part.heat_data.json() });
-        files.push(ReportFile { name: format!("{name}.csv"), contents: part.heat_data.csv()? });
+        files.push(ReportFile { name: format!("{name}.json"), contents: machine.heat_data.json() });
+        files.push(ReportFile { name: format!("{name}.csv"), contents: machine.heat_data.csv()? });
     }
     Ok(files)
 }
@@ -136,18 +137,18 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
     for reason in &report.unread {
         text.push_str(&format!("> Left out: {}.\n\n", escaped(reason)));
     }
-    if let Some(machines) = &report.machines {
+    if let Some(comparison) = &report.comparison {
         text.push_str(&format!(
             "## Machines side by side\n\n{}\n{}\n",
             side_by_side(report),
-            figure(machines, 1, folder)
+            figure(comparison, 1, folder)
         ));
     }
-    for (at, part) in report.parts.iter().enumerate() {
-        if report.parts.len() > 1 {
-            text.push_str(&format!("## Machine {}: {}\n\n", at + 1, escaped(&part.run.machine)));
+    for (at, machine) in report.machines.iter().enumerate() {
+        if report.machines.len() > 1 {
+            text.push_str(&format!("## Machine {}: {}\n\n", at + 1, escaped(&machine.run.machine)));
         }
-        text.push_str(&of_part(part, at + 1, folder));
+        text.push_str(&machine_section(machine, at + 1, folder));
     }
     text.push_str(&format!("## Persistent memory\n\n{}\n", figure(&report.capacity, 1, folder)));
     text.push_str(
@@ -158,32 +159,32 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
     text
 }
 
-fn of_part(part: &Part, number: usize, folder: &str) -> String {
+fn machine_section(machine: &MachineReport, number: usize, folder: &str) -> String {
     let mut text = String::new();
     let mut push = |block: &str| text.push_str(&format!("{}\n\n", block.trim_end()));
-    for trouble in &part.run.troubles {
+    for trouble in &machine.run.troubles {
         push(&format!("> {}", escaped(trouble)));
     }
-    part.sentences.iter().for_each(|sentence| push(&escaped(sentence)));
-    if !part.winners.is_empty() {
-        push(&winners(&part.winners));
-        push(&escaped(&part.notes.join(" ")));
+    machine.sentences.iter().for_each(|sentence| push(&escaped(sentence)));
+    if !machine.winners.is_empty() {
+        push(&winners(&machine.winners));
+        push(&escaped(&machine.notes.join(" ")));
     }
-    if !part.costs.is_empty() {
+    if !machine.costs.is_empty() {
         push("## What the sub-section map costs pfn\\_valid");
-        push(&costs(&part.costs, |_| true));
+        push(&costs(&machine.costs, |_| true));
     }
     push("## Pictures");
-    for shown in &part.figures {
+    for shown in &machine.figures {
         push(&format!("### {}", escaped(&shown.title)));
         push(&figure(shown, number, folder));
     }
-    let summary = part.view().main();
+    let summary = machine.view().main();
     push(&format!("## Every operation, against {}", escaped(&summary.reference)));
-    if part.heat.is_empty() {
+    if machine.heat.is_empty() {
         push("Missing: the run has neither lookups nor hotplug.");
     } else {
-        push(&heat(part, |_| true));
+        push(&heat(machine, |_| true));
         push(&format!(
             "Ratio of the time to that of {} (above 1 is slower), its corrected interval over processes, and the time itself; (b): validity reached the next address as a \
              branch. Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).",
@@ -196,10 +197,10 @@ fn of_part(part: &Part, number: usize, folder: &str) -> String {
     push("## Bytes");
     push(&plain(&byte_table(summary)));
     push("## The machine and the command");
-    let facts = facts(part);
+    let facts = facts(machine);
     let lines: Vec<Vec<String>> = facts.iter().map(|(name, value)| vec![(*name).to_owned(), escaped(value)]).collect();
     push(&table(&[String::new(), String::new()], &lines));
-    if let Some(doctor) = &part.run.known.doctor_before {
+    if let Some(doctor) = &machine.run.known.doctor_before {
         push(&format!("### The doctor: {}", doctor.verdict()));
         for list in doctor.lists() {
             let line = |finding: &&Finding| {
@@ -221,14 +222,22 @@ fn plain(text: &Plain) -> String {
 
 fn side_by_side(report: &Report) -> String {
     let head: Vec<String> = std::iter::once(String::new())
-        .chain(report.parts.iter().enumerate().map(|(at, part)| format!("{}: {}", at + 1, escaped(&part.run.machine))))
+        .chain(
+            report
+                .machines
+                .iter()
+                .enumerate()
+                .map(|(at, machine)| format!("{}: {}", at + 1, escaped(&machine.run.machine))),
+        )
         .collect();
     let line = |what: &String| {
-        let winner =
-            |part: &Part| part.short().headline(what).map_or_else(String::new, |headline| escaped(&winner(headline)));
-        std::iter::once(escaped(what)).chain(report.parts.iter().map(winner)).collect::<Vec<String>>()
+        let winner = |machine: &MachineReport| {
+            machine.short().headline(what).map_or_else(String::new, |headline| escaped(&winner(headline)))
+        };
+        std::iter::once(escaped(what)).chain(report.machines.iter().map(winner)).collect::<Vec<String>>()
     };
-    let whats: Vec<String> = report.parts[0].short().headlines.iter().map(|headline| headline.what.clone()).collect();
+    let whats: Vec<String> =
+        report.machines[0].short().headlines.iter().map(|headline| headline.what.clone()).collect();
     table(&head, &whats.iter().map(line).collect::<Vec<_>>())
 }
 

@@ -11,7 +11,7 @@
 //! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines
 //! of the heat table by name), `figure NAME` or `command`.
 
-use super::{Part, Report, markdown};
+use super::{MachineReport, Report, markdown};
 use crate::case::Memory;
 use regex::Regex;
 use thiserror::Error;
@@ -115,26 +115,26 @@ pub fn splice(report: &Report, document: &str, folder: Option<&str>, command: &s
 }
 
 fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command: &str) -> Result<String, SpliceError> {
-    let part: &Part = &report.parts[0];
+    let machine: &MachineReport = &report.machines[0];
     let paragraphs = |sentences: &[String]| {
         sentences.iter().map(|sentence| format!("{}\n\n", markdown::escaped(sentence))).collect()
     };
     let (kind, argument) = what.split_once(' ').map_or((what, ""), |(kind, argument)| (kind, argument.trim()));
     let regex = |text: &str| Regex::new(text).map_err(|source| SpliceError::Regex { line, source });
     let unknown = || {
-        let figures: Vec<&str> = part.figures.iter().map(|figure| figure.name).collect();
+        let figures: Vec<&str> = machine.figures.iter().map(|figure| figure.name).collect();
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
     };
     Ok(match (kind, argument) {
-        ("finding", "") => paragraphs(&part.sentences),
-        ("winners", "") => markdown::winners(&part.winners),
+        ("finding", "") => paragraphs(&machine.sentences),
+        ("winners", "") => markdown::winners(&machine.winners),
         ("costs", wanted) => {
             let wanted = regex(wanted)?;
-            markdown::costs(&part.costs, |map| wanted.is_match(map))
+            markdown::costs(&machine.costs, |map| wanted.is_match(map))
         }
         ("heat", wanted) => {
             let wanted = regex(wanted)?;
-            markdown::heat(part, |line| {
+            markdown::heat(machine, |line| {
                 let name = |memory: &str| format!("{} {memory} {} {}", line.label, line.order, line.map);
                 // Schema 1 called added memory `hot`.
                 let old = line.memory == Memory::Added && wanted.is_match(&name("hot"));
@@ -144,7 +144,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         ("figure", name) => {
             // The name of the figure in schema 1.
             let name = if name == "lookups-hot" { "lookups-added" } else { name };
-            let figure = part.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
+            let figure = machine.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
             let folder = folder.ok_or(SpliceError::NoPictures { line })?;
             markdown::figure(figure, 1, folder)
         }

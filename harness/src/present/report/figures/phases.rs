@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn phases_are_medians_that_do_not_add_up() {
         let report = report();
-        let figure = report.parts[0].figures.iter().find(|figure| figure.name == "phases").unwrap();
+        let figure = report.machines[0].figures.iter().find(|figure| figure.name == "phases").unwrap();
         assert!(figure.caption.contains("median of each phase"), "{}", figure.caption);
         assert!(figure.caption.contains("do not add up"), "{}", figure.caption);
         assert!(figure.data.csv().unwrap().starts_with("operation,size_bytes,layout,phase,median_ns,samples"));
