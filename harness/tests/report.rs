@@ -56,6 +56,29 @@ fn the_committed_run_has_every_figure_in_every_form() {
     }
 }
 
+/// The page has the terms of the repository's `GLOSSARY.md` with their definitions.
+#[test]
+fn the_page_has_every_term_of_the_glossary() {
+    let dir = folder();
+    let run = root().canonicalize().unwrap().join(reference());
+    pfnbench().current_dir(&dir).arg("report").arg(run).args(["-o", "x.html"]).assert().success();
+    let page = fs::read_to_string(dir.path().join("x.html")).unwrap();
+    let (_, entries) = page.split_once("<dl id=\"glossary\">").unwrap();
+    let (entries, _) = entries.split_once("</dl>").unwrap();
+    let glossary = fs::read_to_string(root().join("GLOSSARY.md")).unwrap();
+    let rows: Vec<&str> = glossary.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() >= 10 && entries.matches("<dt>").count() == rows.len(), "{} rows: {entries}", rows.len());
+    // Without markup, both have the same words.
+    let plain = |text: &str| text.replace(['`', '*', '\\'], "");
+    let entries = entries.replace("&#38;", "&").replace("&#34;", "\"").replace("&#39;", "'");
+    let entries = ["<code>", "</code>", "<em>", "</em>"].iter().fold(entries, |text, tag| text.replace(tag, ""));
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let (term, definition) = (plain(cells[0].trim_start_matches("| ")), plain(cells[1]));
+        assert!(entries.contains(&format!("<dt>{term}</dt><dd>{definition}</dd>")), "{term}: {entries}");
+    }
+}
+
 /// The documents show the committed run: what is between their markers is what the command between them makes.
 #[test]
 fn the_readme_and_the_committed_report_are_up_to_date() {

@@ -215,6 +215,8 @@ globalThis.check = (() => {
                 if (value === "") delete tr.cells[column].dataset.value;
                 else tr.cells[column].dataset.value = value;
             }),
+        // The terms of the glossary that can be read.
+        terms: () => all(".glossary dt").filter(shown).map(words),
         layouts: () => [...new Set(all("table#heat td[data-layout]").map((td) => td.dataset.layout))],
         // How many cells of a column of a layout, and of those above, are on the screen.
         shownOf: (layout) => {

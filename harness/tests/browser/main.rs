@@ -354,6 +354,23 @@ fn the_page_fits_phones_and_screens_in_light_and_dark() {
 }
 
 #[test]
+fn the_glossary_opens_and_fits_a_phone() {
+    let dir = folder();
+    let Some(mut page) = reference_page(&dir) else { return };
+    page.resize(390, 844, true);
+    assert_none(&page.list("check.terms()"), "terms of the collapsed glossary");
+    page.click("header a[href='#glossary']");
+    let terms = page.list("check.terms()");
+    assert!(terms.len() >= 10 && terms.iter().any(|term| term == "grace period"), "{terms:?}");
+    for colours in ["light", "dark"] {
+        page.dress("screen", colours);
+        assert_none(&page.list("check.wide(390)"), "wider than the window");
+        assert_none(&page.list("check.faint()"), &format!("hard to read in {colours}"));
+    }
+    assert_none(&page.trouble(), "trouble");
+}
+
+#[test]
 fn the_page_can_be_printed() {
     let dir = folder();
     let Some(mut page) = reference_page(&dir) else { return };
@@ -365,6 +382,7 @@ fn the_page_can_be_printed() {
     assert_none(&page.list("check.wide(718)"), "wider than the paper");
     assert_none(&page.list("check.faint(true)"), "hard to read on paper");
     assert_eq!(drawn(&mut page).len(), FIGURES.len() - WITHOUT_DATA.len());
+    assert!(page.list("check.terms()").len() >= 10, "a printed page has the glossary, which is collapsed on a screen");
     let pdf = page.pdf();
     assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 10_000, "{} bytes", pdf.len());
     fs::write(pictures.join("print.pdf"), pdf).unwrap();

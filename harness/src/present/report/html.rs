@@ -3,6 +3,7 @@
 use super::data::Data;
 use super::figure::Figure;
 use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
+use super::glossary::{Span, Term, terms};
 use super::heat::HeatLine;
 use super::picture::DrawError;
 use super::{MachineReport, Report};
@@ -131,6 +132,7 @@ struct Page<'a> {
     rows: Vec<Row<'a>>,
     sections: Vec<String>,
     left_out: Vec<&'a str>,
+    glossary: Vec<Term>,
     version: &'static str,
 }
 
@@ -182,6 +184,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         headlines: headlines.collect(),
         sections,
         left_out,
+        glossary: terms(),
         version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")"),
     };
     Ok(page.render()?)

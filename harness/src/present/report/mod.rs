@@ -9,6 +9,7 @@ pub mod figure;
 pub mod figures;
 pub mod finding;
 mod folders;
+mod glossary;
 pub mod heat;
 pub mod html;
 pub mod input;
