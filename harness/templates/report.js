@@ -29,7 +29,7 @@ for (const figure of document.querySelectorAll('figure[data-figure="heat"]')) {
       }
     };
     box.addEventListener("change", column);
-    // A browser may remember boxes of the page before.
+    // A browser may restore the state of checkboxes after a reload.
     column();
   }
   show();
@@ -53,7 +53,7 @@ for (const figure of document.querySelectorAll('figure[data-figure="heat"]')) {
   });
 }
 
-// What a mark tells, also where a finger points.
+// Shows the value of the mark under the pointer, also on touch screens.
 const tip = document.getElementById("tip");
 const tell = (event) => {
   const mark = event.target.closest && event.target.closest("g.hits > *");

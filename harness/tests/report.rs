@@ -1,4 +1,4 @@
-//! `pfnbench report` on the committed run and on what is no run.
+//! `pfnbench report` on the committed run, and on arguments that are not runs.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The committed run, as seen from the root.
+/// Path of the committed run, relative to the root.
 fn reference() -> String {
     let only = |dir: PathBuf| {
         let mut folders = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
@@ -21,7 +21,7 @@ fn reference() -> String {
     run.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
 }
 
-/// The links of a Markdown document that lead to files.
+/// Links to files in a Markdown document.
 fn links(markdown: &str) -> Vec<&str> {
     let parts = markdown.split("](").skip(1);
     let links = parts.filter_map(|part| part.split_once(')').map(|(link, _)| link));
@@ -29,7 +29,7 @@ fn links(markdown: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_committed_run_has_every_figure_in_every_form() {
+fn the_committed_run_has_every_figure_in_every_format() {
     let dir = folder();
     let (page, markdown) = (dir.path().join("a/page.html"), dir.path().join("b/report.md"));
     let mut command = pfnbench();
@@ -79,7 +79,7 @@ fn the_page_has_every_term_of_the_glossary() {
     }
 }
 
-/// The documents show the committed run: what is between their markers is what the command between them makes.
+/// The committed documents are what the command makes of the committed run.
 #[test]
 fn the_readme_and_the_committed_report_are_up_to_date() {
     let dir = folder();
@@ -98,7 +98,7 @@ fn the_readme_and_the_committed_report_are_up_to_date() {
         let (made, committed) = (dir.path().join(name), root().join(name));
         fs::read_to_string(made).unwrap() == fs::read_to_string(committed).unwrap()
     };
-    let again = format!("make it again: pfnbench report {} {}", reference(), arguments.join(" "));
+    let again = format!("regenerate it with pfnbench report {} {}", reference(), arguments.join(" "));
     assert!(is_same("README.md"), "README.md is not up to date; {again}");
     assert!(is_same("results/reference/report.md"), "the report is not up to date; {again}");
     let mut pictures = 0;
@@ -109,24 +109,27 @@ fn the_readme_and_the_committed_report_are_up_to_date() {
     }
     assert!(pictures >= 10);
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(readme.matches("](results/reference/report/").count() >= 2, "the README shows two pictures");
+    assert!(readme.matches("](results/reference/report/").count() >= 2, "the README shows at least two pictures");
 }
 
 #[test]
-fn a_run_leaves_the_report_that_is_made_from_its_folder() {
+fn a_run_writes_the_report_of_its_folder() {
     let dir = folder();
     let said = json(&mut smoke(&dir, &["--layout", "flat", "--layout", "subsection", "-o", "results", "--json"]));
     let run = dir.path().join(said["run"].as_str().unwrap());
     let left = fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(!fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains("report.html"), "it can be made again");
+    assert!(
+        !fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains("report.html"),
+        "the page is derived data, so it has no checksum"
+    );
     pfnbench().current_dir(&dir).arg("report").arg(&run).args(["-o", "again.html"]).assert().success();
     assert!(fs::read_to_string(dir.path().join("again.html")).unwrap() == left);
-    // One process, one map: what needs more says so.
-    assert!(left.contains("It takes lookups on several maps"));
+    // One process and one map: figures that need more say so.
+    assert!(left.contains("needs lookups on several maps"));
 }
 
 #[test]
-fn what_cannot_be_made_is_refused_and_leaves_nothing() {
+fn invalid_requests_are_refused_and_write_nothing() {
     let dir = folder();
     let run = root().canonicalize().unwrap().join(reference());
     let run = run.to_str().unwrap();
@@ -152,7 +155,7 @@ fn what_cannot_be_made_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_does_not_keep_the_others_from_being_shown() {
+fn an_unreadable_folder_does_not_prevent_the_report_of_others() {
     let dir = folder();
     let run = root().canonicalize().unwrap().join(reference());
     let mut command = pfnbench();
@@ -166,8 +169,9 @@ fn documents_are_filled_in_place() {
     let dir = folder();
     let run = root().canonicalize().unwrap().join(reference());
     fs::create_dir(dir.path().join("docs")).unwrap();
-    let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nwhat was here\n\
-                    <!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid added random this-machine$ -->\n<!-- pfnbench end -->\n";
+    let document = "# Mine\n\n<!-- pfnbench finding -->\n<!-- pfnbench end -->\n\n<!-- pfnbench figure scale -->\nwhat \
+                    was here\n<!-- pfnbench end -->\n\n<!-- pfnbench heat ^pfn_valid added random this-machine$ \
+                    -->\n<!-- pfnbench end -->\n";
     file(&dir, "docs/mine.md", document);
     let fill = || {
         let arguments = ["-o", "out/report.md", "--splice", "docs/mine.md"];

@@ -1,7 +1,8 @@
-//! The answer to the question that the cover letter of the series leaves open: what does the sub-section map cost `pfn_valid`?
+//! The cost of the sub-section map to `pfn_valid`, which the cover letter of the patch series expects to be negligible.
 //!
-//! Both layouts are in the same run: `subsection` reads the map on hot-added memory, `vmemmap-section` is the same without the
-//! map, and `subsection-v6`, the series as it was posted, reads it on boot memory too.
+//! The layouts are compared within one run. `subsection` reads the map on hot-added memory.
+//! `vmemmap-section` is the same layout without the map. `subsection-v6`, the series as posted,
+//! also reads the map on boot memory.
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, Ratio, interval_in_words, ratio_in_words};
@@ -10,23 +11,23 @@ use crate::case::{LookupGroup, LookupOp, Memory, Pattern, Tables};
 use crate::units::{percent, signed_time, time};
 use serde::Serialize;
 
-/// What the map costs on one kind of memory of one machine.
+/// The cost of the sub-section map on one map and kind of memory.
 #[derive(Clone, Debug, Serialize)]
 #[serde(into = "CostRecord")]
 pub struct Cost {
-    /// Name of the machine's map.
+    /// Name of the physical memory map, e.g. `this-machine`.
     pub map: String,
-    /// Boot or hot-added memory.
+    /// Whether boot or added memory was queried.
     pub memory: Memory,
-    /// Whether the tables were in the caches.
+    /// Whether the section tables were in the caches.
     pub tables: Tables,
-    /// `subsection` against `vmemmap-section`.
+    /// `subsection` compared with `vmemmap-section`.
     pub merged: Pair,
-    /// `subsection-v6` against `vmemmap-section`.
+    /// `subsection-v6` compared with `vmemmap-section`; `None` if it was not measured.
     pub posted: Option<Pair>,
 }
 
-/// A cost as programs read it.
+/// The serialised form of [`Cost`].
 #[derive(Serialize)]
 struct CostRecord {
     map: String,
@@ -61,8 +62,8 @@ impl From<Cost> for CostRecord {
     }
 }
 
-/// Everything that the maps of a run say of it: independent lookups in random order. Chained ones are not a headline, since their
-/// answers on boot memory are branches.
+/// The costs on all maps of a run, from independent lookups in random order. Chained lookups are
+/// excluded, because on boot memory their result reaches the next address through a branch.
 pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<Cost> {
     let mut costs = Vec::new();
     for (map, summary) in maps {
@@ -81,12 +82,12 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
 }
 
 impl Cost {
-    /// `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or that the run cannot tell, and why.
+    /// The cost as text: `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or `undecided` with the reason.
     pub fn in_words(&self) -> String {
         in_words(&self.merged)
     }
 
-    /// The same of the series as it was posted.
+    /// The cost of the series as posted, as text.
     pub fn posted_in_words(&self) -> Option<String> {
         self.posted.as_ref().map(in_words)
     }
@@ -95,7 +96,7 @@ impl Cost {
 fn in_words(pair: &Pair) -> String {
     let difference = pair.difference_ns.map_or_else(|| "no undisturbed sample".to_owned(), signed_time);
     let ratio = match pair.ratio {
-        None => "no ratio so near the loop".to_owned(),
+        None => "no ratio: close to the empty loop".to_owned(),
         Some(ratio) => format!("{}×", ratio_in_words(ratio)),
     };
     let interval = pair.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
@@ -114,7 +115,7 @@ fn in_words(pair: &Pair) -> String {
     }
 }
 
-/// The answer in sentences, one a map and state of the tables.
+/// The costs in sentences, one per map and state of the tables, each followed by one for the series as posted.
 pub fn sentences(costs: &[Cost]) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut at = 0;
@@ -123,19 +124,19 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
             costs[at..].iter().take_while(|cost| cost.map == first.map && cost.tables == first.tables).collect();
         at += same.len();
         let cost_on = |memory| same.iter().find(|cost| cost.memory == memory);
-        let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
+        let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
         let hot = cost_on(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
         let boot = cost_on(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
         let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         sentences.push(format!(
-            "Cost of the sub-section map to pfn_valid ({} against {}; {}, section tables {tables}): {both}.",
+            "Cost of the sub-section map to pfn_valid ({} compared with {}; {}, section tables {tables}): {both}.",
             SERIES.0, SERIES.1, first.map
         ));
         let posted = |memory, on: &str| Some(format!("on {on} {}", cost_on(memory)?.posted_in_words()?));
         let both = [posted(Memory::Added, "hot-added memory"), posted(Memory::Boot, "boot memory")];
         let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !both.is_empty() {
-            sentences.push(format!("As the series was posted ({AS_POSTED} against {}): {both}.", SERIES.1));
+            sentences.push(format!("For the series as posted ({AS_POSTED} compared with {}): {both}.", SERIES.1));
         }
     }
     sentences
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn each_map_and_state_of_the_tables_has_its_answer() {
+    fn each_map_and_state_of_the_tables_has_its_sentence() {
         let times = |merged, posted| {
             [("subsection", merged), (CONTROL, merged), ("vmemmap-section", 2.0), ("subsection-v6", posted)]
         };
@@ -178,14 +179,14 @@ mod tests {
         assert!(said[0].contains("hot-added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
         assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
         assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
-        assert!(said[2].contains("in no cache") && !said[2].contains("boot memory"), "{}", said[2]);
+        assert!(said[2].contains("not cached") && !said[2].contains("boot memory"), "{}", said[2]);
         assert!(said[4].contains("faster by 1.00 ns, 0.50×") && said[4].contains("; n,"), "{}", said[4]);
         assert!(sentences(&[]).is_empty());
     }
 
-    /// A sentence never says more than the verdict.
+    /// A sentence claims no more than the verdict.
     #[test]
-    fn what_is_undecided_is_said_to_be_with_the_reason() {
+    fn undecided_costs_have_a_reason() {
         let one = rows(
             0,
             Tables::Hot,

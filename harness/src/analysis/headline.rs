@@ -93,7 +93,7 @@ pub struct Rank {
 }
 
 impl Headline {
-    /// The value of a layout.
+    /// The value of a layout; `None` if it has none.
     pub fn value_of(&self, layout: &str) -> Option<&Value> {
         self.values.iter().find(|value| value.layout == layout)
     }
@@ -176,7 +176,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             })
         };
         let what = match op {
-            LookupOp::NextValidPfn => "walk over the map (next_valid_pfn), a section".to_owned(),
+            LookupOp::NextValidPfn => "walk over the map (next_valid_pfn), per section".to_owned(),
             _ => format!("{op}, {}", memory_label(memory)),
         };
         let values = line.cells.iter().filter_map(value).collect();
@@ -200,13 +200,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
     }
     let overhead =
         summary.bytes.iter().filter_map(|usage| Some((usage.layout.clone(), summary.overhead(usage, Memory::Boot)?)));
-    headlines.push(headline(
-        summary,
-        "bytes at boot beyond records of pages".to_owned(),
-        Unit::Bytes,
-        Kind::Counted,
-        overhead,
-    ));
+    headlines.push(headline(summary, "memory overhead at boot".to_owned(), Unit::Bytes, Kind::Counted, overhead));
     headlines.retain(|headline| !headline.values.is_empty());
     headlines
 }
@@ -248,7 +242,7 @@ mod tests {
     use crate::record::row::tests::row;
 
     #[test]
-    fn the_first_place_is_shared_with_whom_no_verdict_calls_slower() {
+    fn layouts_that_no_verdict_calls_slower_share_the_first_place() {
         let value = |layout: &str, value, against_best| Value {
             layout: layout.into(),
             value,
@@ -274,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_that_are_kept_give_the_same_headlines() {
+    fn rows_of_headlines_are_sufficient_for_headlines() {
         let mut rows = vec![
             row("a", "footprint", "index", Some(4096.0)),
             row("a", "footprint", "records_needed", Some(64.0)),

@@ -103,12 +103,12 @@ fn lookup(cell: &LookupCell) -> Cell {
     }
 }
 
-/// Names in a sentence the cases that the time limit of the run left out.
+/// A sentence that names the cases that the run did not reach within its time limit; `None` if it reached all.
 pub fn not_measured(summary: &Summary) -> Option<String> {
     let names = &summary.not_reached;
     (!names.is_empty()).then(|| {
         format!(
-            "Not measured, for the time of the run was over before: {}. --tier full has no limit.",
+            "Not measured, because the run reached its time limit first: {}. --tier full has no time limit.",
             names.join(", ")
         )
     })
@@ -119,18 +119,21 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     let nr = summary.processes;
     let over = match nr as usize {
         few if few < PROCESSES_FOR_INTERVAL => {
-            format!("{nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs, so nothing is judged.")
+            format!("There are no verdicts: {nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs.")
         }
-        _ => format!("{nr} processes; in brackets the interval of the ratio, corrected for the number of comparisons."),
+        _ => format!(
+            "Brackets hold the interval of the ratio over {nr} processes, corrected for the number of comparisons."
+        ),
     };
     let mut lines = vec![format!(
-        "Lookups: ns an operation, × is the ratio to {} (above 1 is slower), then the verdict and the difference. {over}",
+        "Lookups: time per operation and its ratio to {} (above 1 is slower), then the verdict and the difference. \
+         {over}",
         summary.reference
     )];
     let floors = || summary.lookups.iter().filter_map(|line| line.noise_floor);
     if let (Some(low), Some(high)) = (floors().reduce(f64::min), floors().reduce(f64::max)) {
         lines.push(format!(
-            "Noise floor (the control, {} once more, against itself): {} to {}. Differences up to {} are negligible.",
+            "Noise floor (A/A test of {}): {} to {}. Differences up to {} are negligible.",
             summary.reference,
             percent(low),
             percent(high),
@@ -139,13 +142,13 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     }
     let floors = summary.lookups.iter().filter_map(|line| line.floor_ns);
     if let Some(floor) = floors.reduce(f64::min) {
-        lines.push(format!("The loop alone takes {}; figures within three times that have no ratio.", time(floor)));
+        lines.push(format!("The empty loop takes {}. Times below three times that have no ratio.", time(floor)));
     }
     let disturbed = summary.lookups.iter().flat_map(|line| &line.cells).map(|cell| cell.disturbed_percent);
     let disturbed = disturbed.fold(0.0, f64::max);
     if disturbed >= 1.0 {
         lines.push(format!(
-            "Up to {disturbed:.0} % of the samples of a row were disturbed by other programs and not used."
+            "Other programs disturbed up to {disturbed:.0} % of the samples of a row, which are not used."
         ));
     }
     for line in summary.lookups.iter().filter(|line| line.share_percent.is_some()) {
@@ -159,49 +162,51 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     lines.extend(not_measured(summary));
     if summary.lookups.iter().flat_map(|line| &line.cells).any(LookupCell::is_branch) {
         lines.push(
-            "Chained, (b): validity reached the next address as a branch, at least where it is no, not as data: compare \
-             such a figure with others marked so."
+            "Chained lookups marked (b): the result reached the next address through a branch, at least for invalid \
+             pages, and not as data. Compare such a time only with others marked (b)."
                 .to_owned(),
         );
     }
     if summary.lookups.iter().any(LookupLine::is_unlabelled) {
         lines.push(
-            "Chained pfn_valid: whether validity reached the next address as data or as a branch was not read off the \
-             machine code, which needs x86-64; such figures may not be comparable and are in no mean."
+            "Chained pfn_valid: it is unknown whether the result reached the next address as data or through a branch, \
+             because the machine code was not examined (this needs x86-64). These times may not be comparable and are \
+             not averaged."
                 .to_owned(),
         );
     }
     if summary.lookups.iter().any(|line| line.group.op == LookupOp::NextValidPfn) {
         lines.push(
-            "next_valid_pfn: a walk over the whole map, one page of each sub-section, divided by the sections that hold \
-             memory."
+            "next_valid_pfn: time of a walk over the whole map that visits one page per sub-section, divided by the \
+             number of sections with memory."
                 .to_owned(),
         );
     }
     if summary.lookups.iter().any(|line| line.group.tables == Tables::Cold) {
         lines.push(
-            "Cold: the caches are emptied, then each section is asked for once; what is fetched for a section serves its \
-             neighbours in the cache line."
+            "Cold: the caches are flushed, then each section is queried once. A fetched cache line also serves \
+             neighbouring sections."
                 .to_owned(),
         );
     }
     if summary.sampled {
         lines.push(
-            "Sampled: records of the whole map do not fit --records-limit, so page_to_pfn and valid_to_page are driven \
-             over evenly spread sections; the index is complete."
+            "Sampled: the records of the whole map exceed --records-limit, so page_to_pfn and valid_to_page query \
+             evenly spread sections. The index is complete."
                 .to_owned(),
         );
     }
     if summary.on_device {
         lines.push(
-            "Records on a device: its blocks are reused from one addition to the next, where RAM is allocated and zeroed \
-             anew; hot-add on a device and in RAM differ by that too."
+            "Records on a device reuse its blocks, whereas records in RAM are allocated and zeroed for each addition. \
+             This is part of the difference between hot-add on a device and in RAM."
                 .to_owned(),
         );
     }
     if let Some(cost) = &summary.own_cost {
         lines.push(format!(
-            "Hot-add of 2 MiB to {}: {} against {} for a bare populate and the same 512 records written: {:.3}×.",
+            "Hot-add of 2 MiB to {}: {}; a bare populate that writes the same 512 records: {}; ratio {:.3}× (lower is \
+             better).",
             cost.layout,
             time(cost.add_ns),
             time(cost.bare_ns),
@@ -259,12 +264,12 @@ fn finding(headline: &Headline) -> Option<String> {
     let (names, value) = (best.layouts.join(", "), headline.unit.in_words(best.value));
     let what = &headline.what;
     match headline.kind {
-        Kind::OneProcess => Some(format!("{what}: the least median of one process is that of {names}, {value}.")),
+        Kind::OneProcess => Some(format!("{what}: the lowest median of one process is {value}, of {names}.")),
         Kind::Judged | Kind::Counted => {
             let last = others.last()?;
             let (slow, more) = (&last.layouts[0], headline.unit.in_words(last.more));
-            let fastest = if headline.is_undecided() { "fastest, or not to be told from it," } else { "fastest" };
-            Some(format!("{what}: {fastest} is {names} with {value}; {slow} takes {more} more."))
+            let undecided = if headline.is_undecided() { " (undecided)" } else { "" };
+            Some(format!("{what}: the best is {names}{undecided} with {value}; {slow} is last with {more} more."))
         }
     }
 }
@@ -277,7 +282,7 @@ mod tests {
     use crate::record::row::{Row, Status};
 
     #[test]
-    fn a_writer_that_disturbs_its_readers_is_named() {
+    fn layouts_whose_writer_slows_readers_are_named() {
         let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row("b", "footprint", "index", Some(1.0))];
         for (layout, throughput) in [("a", 96.0), ("b", 90.0)] {
             rows.push(row(layout, "readers", "beside_a_writer", Some(throughput)));
@@ -297,13 +302,13 @@ mod tests {
             ..row("a", "pfn_valid", "time", Some(1.0))
         };
         let said = |dependency| legend(&Summary::from_rows(&[chained(dependency)])).join("\n");
-        assert!(said(None).contains("was not read off the machine code"), "{}", said(None));
+        assert!(said(None).contains("machine code was not examined"), "{}", said(None));
         let labelled = said(Some(Dependency::Data));
         assert!(!labelled.contains("machine code"), "{labelled}");
     }
 
     #[test]
-    fn what_is_not_offered_or_too_few_is_said_not_printed_as_zero() {
+    fn missing_values_are_not_printed_as_zero() {
         let mut rows = vec![row("flat", "footprint", "index", Some(0.0))];
         let hot = |metric: &str, status, value| Row {
             size_bytes: Some(1 << 30),
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_reached_is_named() {
+    fn cases_beyond_the_time_limit_are_named() {
         let late = Row {
             status: Status::TooFew,
             reason: Some(format!("hotplug/1GiB: {}", crate::case::NOT_REACHED)),

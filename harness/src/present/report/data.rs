@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_hold_every_row_whatever_is_in_it() {
+    fn json_and_csv_hold_every_row() {
         let mut data = Data::new(&["layout", "time_ns"]);
         data.push([json!("a,\"b\"\n<c> 100% #"), json!(1.5)]);
         data.push([json!("x"), Value::Null]);

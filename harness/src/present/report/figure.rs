@@ -81,9 +81,9 @@ impl<'a> View<'a> {
     /// A message that says why there are no rows about `what`.
     pub fn no_rows_of(&self, what: &str) -> String {
         let map = self.main_map();
-        let whole = "the run was not asked for them, or no layout offers it";
+        let whole = "the run did not request them, or no layout supports the operation";
         let is_whole = self.run.troubles.iter().all(|trouble| !trouble.contains(SAMPLES) && !trouble.contains(STOPPED));
-        let why = if is_whole { whole } else { "the folder is not whole, as is said above" };
-        format!("Missing: there are no rows of {what} on the map {map}: {why}.")
+        let why = if is_whole { whole } else { "the run folder is incomplete, as stated above" };
+        format!("Missing: there are no rows of {what} on the map {map}, because {why}.")
     }
 }

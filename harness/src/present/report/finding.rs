@@ -44,18 +44,18 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
         };
         let next = match (others.is_empty(), best.layouts.len()) {
             (true, 1) => "no other".to_owned(),
-            (true, _) if headline.is_undecided() => "none that is surely slower".to_owned(),
-            (true, _) => "all the same".to_owned(),
+            (true, _) if headline.is_undecided() => "none proven slower".to_owned(),
+            (true, _) => "all equal".to_owned(),
             (false, _) => rank(others.first()),
         };
         let wins = match headline.kind {
-            Kind::OneProcess => format!("least median: {}", names(&best.layouts)),
+            Kind::OneProcess => format!("lowest median: {}", names(&best.layouts)),
             Kind::Judged if headline.is_undecided() => format!("undecided among {}", names(&best.layouts)),
             Kind::Judged | Kind::Counted => names(&best.layouts),
         };
         let what = match headline.backing.as_str() {
             "" => headline.what.clone(),
-            backing => format!("{} (records on {backing})", headline.what),
+            backing => format!("{} (backing: {backing})", headline.what),
         };
         Some(Winner {
             what,
@@ -85,26 +85,32 @@ pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
 pub fn notes(view: View<'_>) -> Vec<String> {
     let summary = view.main();
     let mut notes = vec![format!(
-        "Lookups are of page frames in random order, with tables and records in the caches. A layout shares the first place unless \
-         a direct comparison calls it slower than the fastest: by more than {} and more than the noise floor, with at most 5 % for \
-         any error among all verdicts of this table and the sentence above it. Hotplug has medians of one process, which are not \
-         judged.",
+        "Lookups query page frames in random order, with tables and records in the caches. A layout shares the first \
+         place unless a direct comparison finds it slower than the fastest, by more than {} and by more than the noise \
+         floor. The probability of any wrong verdict in this table and in the finding above is at most 5 %. Hotplug \
+         values are medians of one process, without verdicts.",
         percent(summary.margin)
     )];
     if let Some(floor) = floor(summary) {
         notes.push(format!(
-            "The loop alone takes {} an operation; there is no ratio where a figure is within three times that.",
+            "The empty loop takes {} per operation. Times below three times that have no ratio.",
             time(floor)
         ));
     }
+    notes.push(
+        "Memory overhead is what a layout needs beyond one record per page of each section with memory: its index, and \
+         records of holes."
+            .to_owned(),
+    );
     let fixed = summary.layouts.iter().filter(|layout| !has_hotplug(summary, layout)).cloned().collect::<Vec<_>>();
     if !fixed.is_empty() && fixed.len() < summary.layouts.len() {
-        notes.push(format!("Memory cannot be added to or removed from {}.", fixed.join(", ")));
+        notes.push(format!("Layouts without hotplug: {}.", fixed.join(", ")));
     }
     notes.extend(table::not_measured(summary));
     if summary.on_device {
         notes.push(
-            "Layouts with records on a device use its blocks again, where RAM is zeroed anew for each addition."
+            "Layouts with records on a device reuse its blocks. In RAM, records are allocated and zeroed for each \
+             addition."
                 .to_owned(),
         );
     }
@@ -121,20 +127,23 @@ pub fn floor(summary: &Summary) -> Option<f64> {
 pub struct CostLine {
     /// Name of the map, e.g. `this-machine`.
     pub map: String,
-    /// Where the section tables are: in the caches or in memory.
+    /// `cached`, or `not cached` if the section tables are read from memory.
     pub tables: &'static str,
-    /// `subsection` over `vmemmap-section` on hot-added and on boot memory, then `subsection-v6` on both.
+    /// Verdicts against `vmemmap-section`: of `subsection` on hot-added and on boot memory, then of
+    /// `subsection-v6` on both.
     pub cells: [String; 4],
 }
 
 /// Headings of the columns of [`CostLine::cells`].
 pub const COSTS: [&str; 4] =
-    ["hot-added: the map is read", "boot: it is not", "as posted, hot-added", "as posted, boot"];
+    ["subsection, hot-added", "subsection, boot", "subsection-v6, hot-added", "subsection-v6, boot"];
 
 /// Caption of the table of costs.
-pub const COSTS_CAPTION: &str = "pfn_valid in random order: subsection against vmemmap-section, the same layout without the map; as \
-                                 posted is subsection-v6 against the same. Ratios above 1 are slower; in brackets the interval \
-                                 over processes, corrected for all verdicts of its map.";
+pub const COSTS_CAPTION: &str = "Time of pfn_valid in random order, compared with vmemmap-section, which is the same \
+                                 layout without the sub-section map. subsection reads the map on hot-added memory \
+                                 only; subsection-v6 is the series as posted, which also reads it on boot memory. \
+                                 Ratios are relative to vmemmap-section; above 1 is slower. Brackets hold the \
+                                 confidence interval over processes, corrected for all verdicts on that map.";
 
 /// The costs as a table with a line per map and state of the tables.
 pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
@@ -144,7 +153,7 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
         let cost_on = |memory| costs.iter().find(|cost| cost.memory == memory);
         let merged = |memory| cost_on(memory).map_or_else(String::new, Cost::in_words);
         let posted = |memory| cost_on(memory).and_then(Cost::posted_in_words).unwrap_or_default();
-        let tables = if first.tables == Tables::Hot { "in the caches" } else { "in no cache" };
+        let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
         let (hot, boot) = (Memory::Added, Memory::Boot);
         Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
     };
@@ -158,7 +167,7 @@ mod tests {
     use crate::analysis::judge::Verdict;
 
     #[test]
-    fn a_winner_is_told_with_its_lead_and_ties_are_told_together() {
+    fn a_winner_has_its_lead_and_ties_are_listed_together() {
         let value = |layout: &str, value, against_best| Value {
             layout: layout.into(),
             value,
@@ -189,11 +198,8 @@ mod tests {
         assert_eq!((first.wins.as_str(), first.takes.as_str()), ("a, b", "1.00 ns"));
         assert_eq!((first.next.as_str(), first.last.as_str()), ("c, 1.00 ns more", "d, 3.00 ns more"));
         assert_eq!(lines[1].next, "no other");
-        assert_eq!(
-            (lines[2].wins.as_str(), lines[2].next.as_str()),
-            ("undecided among a, b", "none that is surely slower")
-        );
-        assert_eq!(lines[3].wins, "least median: a");
+        assert_eq!((lines[2].wins.as_str(), lines[2].next.as_str()), ("undecided among a, b", "none proven slower"));
+        assert_eq!(lines[3].wins, "lowest median: a");
         let many: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
         assert_eq!(names(&many), "a and 4 more");
     }

@@ -1,4 +1,4 @@
-//! Reads run folders in parallel, and makes a report of them.
+//! Makes a report from run folders, which are read in parallel.
 
 use super::figures::{self, trend::Short};
 use super::input::{self, Depth, InputError};
@@ -164,7 +164,7 @@ mod tests {
     use crate::record::run_folder::SAMPLES;
 
     #[test]
-    fn a_run_without_the_common_reference_is_not_drawn_beside_those_that_have_it() {
+    fn a_run_without_the_common_reference_is_not_drawn() {
         let base = tempfile::tempdir().unwrap();
         let folders = [folder(base.path(), "a/r", "x", "2026"), folder(base.path(), "b/r", "y", "2026")];
         let without = rows().into_iter().filter(|row| row.layout != "subsection");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_stand_side_by_side_and_runs_of_one_in_order() {
+    fn machines_are_compared_and_runs_of_a_machine_are_in_order() {
         let base = tempfile::tempdir().unwrap();
         let folders = [
             folder(base.path(), "new", "x", "2026-03-01T00:00:00Z"),
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(report.machines[0].runs.iter().map(|run| run.run.as_str()).collect::<Vec<_>>(), ["old", "new"]);
         assert_eq!(report.machines[0].run.name, "new", "the newest is shown in detail");
         let of_old = report.machines[0].run.troubles.iter().filter(|said| said.starts_with("old: ")).count();
-        assert_eq!(of_old, 1, "what an older run lacks is said too: {:?}", report.machines[0].run.troubles);
+        assert_eq!(of_old, 1, "problems of older runs are reported too: {:?}", report.machines[0].run.troubles);
         assert!(report.machines[0].figures.iter().any(|figure| figure.name == "trend" && figure.drawing.is_ok()));
         assert!(report.machines[1].figures.iter().all(|figure| figure.name != "trend"));
         assert!(report.comparison.as_ref().unwrap().drawing.is_ok());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_to_the_layout_asked_for() {
+    fn ratios_are_relative_to_the_requested_layout() {
         let base = tempfile::tempdir().unwrap();
         let folders = [folder(base.path(), "r", "x", "2026")];
         let report = Report::from_folders(&folders, Some("vmemmap-section"), |_| {}).unwrap();

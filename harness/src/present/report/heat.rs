@@ -53,7 +53,7 @@ pub struct HeatCell {
     pub difference_ns: Option<f64>,
     /// Verdict against the reference; `None` if it is not judged.
     pub verdict: Option<Verdict>,
-    /// True if the answer of a chained lookup reached the next address as a branch.
+    /// True if the result of a chained lookup reached the next address through a branch instead of data.
     pub is_branch: bool,
     /// A remark on the time, or the reason why there is none.
     pub note: String,
@@ -154,8 +154,8 @@ fn lookup(map: &str, line: &LookupLine, layouts: &[String], reference: &str) -> 
         // A predicted branch is not a chain, so a ratio between the two would be meaningless.
         let is_like = found.filter(|_| branch == of_reference);
         let note = match (branch, is_like) {
-            (true, _) => Some("validity reached the next address as a branch".to_owned()),
-            (false, None) if found.is_some() => Some(format!("no ratio: for {reference} validity was a branch")),
+            (true, _) => Some("the result reached the next address through a branch".to_owned()),
+            (false, None) if found.is_some() => Some(format!("no ratio: for {reference} the result was a branch")),
             _ => None,
         };
         HeatCell {
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(cell(Some(1.01), Some(Verdict::Equal)).shade(), Shade::Same);
         assert_eq!(cell(Some(1.05), Some(Verdict::Slower)).shade(), Shade::Slow);
         assert_eq!(cell(Some(0.8), Some(Verdict::Faster)).shade(), Shade::Fast);
-        assert_eq!(cell(Some(7.9), None).shade(), Shade::Undecided, "what is not judged has no shade");
+        assert_eq!(cell(Some(7.9), None).shade(), Shade::Undecided, "a time without a verdict has no shade");
         assert_eq!(cell(None, None).shade(), Shade::None);
         assert!(cell(Some(0.5), None).strength() == cell(Some(2.0), None).strength());
     }

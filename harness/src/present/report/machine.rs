@@ -1,4 +1,4 @@
-//! A machine in the report: its newest run, summarised and drawn.
+//! A machine in a report: its newest run with summaries, findings and figures.
 
 use super::data::Data;
 use super::figure::{Figure, View};
@@ -112,10 +112,10 @@ mod tests {
     use crate::present::report::tests::{figure, report};
 
     #[test]
-    fn a_whole_run_has_its_finding_and_its_figures() {
+    fn a_complete_run_has_its_finding_and_its_figures() {
         let report = report();
         let machine = &report.machines[0];
-        assert_eq!(machine.run.troubles.len(), 1, "there are no sums: {:?}", machine.run.troubles);
+        assert_eq!(machine.run.troubles.len(), 1, "only the checksums are missing: {:?}", machine.run.troubles);
         let said = &machine.sentences[0];
         assert!(said.contains("on hot-added memory slower by 0.50 ns, 2.00×"), "{:?}", machine.sentences);
         assert!(said.contains("on boot memory slower by 0.50 ns, 2.00×"), "{:?}", machine.sentences);

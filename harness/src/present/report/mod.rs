@@ -1,8 +1,9 @@
 //! Reports: reads run folders and writes an HTML page, Markdown and figures. Everything comes from
 //! the folders, so a report can be made on another machine than the runs.
 //!
-//! [`input`] reads folders. [`headline`](crate::analysis::headline) and [`finding`] determine the winners, [`heat`] compares
-//! all cases with a reference, and [`figures`] draws. [`html`], [`markdown`] and [`splice`] write.
+//! [`input`] reads folders. [`headline`](crate::analysis::headline) and [`finding`] determine the
+//! winners, [`heat`] compares all cases with a reference, and [`figures`] draws. [`html`],
+//! [`markdown`] and [`splice`] write.
 
 pub mod data;
 pub mod figure;
@@ -32,7 +33,7 @@ pub enum ReportError {
     #[error("{0}")]
     NoRun(#[from] InputError),
     /// The run did not measure the reference layout.
-    #[error("{run} has no layout {reference:?}; it has {}", layouts.join(", "))]
+    #[error("run {run} did not measure the layout {reference:?}; it has {}", layouts.join(", "))]
     NoReference {
         /// Name of the run.
         run: String,
@@ -42,7 +43,7 @@ pub enum ReportError {
         layouts: Vec<String>,
     },
     /// None of several runs measured the reference layout.
-    #[error("none of the runs has a layout {0:?}")]
+    #[error("no run measured the layout {0:?}; choose another --reference")]
     NoneHas(String),
     /// A figure or its data cannot be generated.
     #[error(transparent)]
@@ -76,7 +77,7 @@ pub(crate) mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// Rows of three layouts, `slow` of them a markup in name and half as fast as the reference.
+    /// A layout whose name contains markup. Its rows take twice the time of the reference.
     pub(crate) const SLOW: &str = "<b>slow&\"|</b>";
 
     pub(super) fn rows() -> Vec<Row> {
@@ -92,7 +93,7 @@ pub(crate) mod tests {
                         timed.with_lookup(&LookupGroup::plain(op, Pattern::Random), memory)
                     };
                     rows.extend((0..5).map(|process| timed(layout, process)));
-                    // The control is as fast as its namesake.
+                    // The control takes the time of the reference.
                     if layout == "subsection" {
                         rows.extend((0..5).map(|process| timed(CONTROL, process)));
                     }
@@ -134,7 +135,7 @@ pub(crate) mod tests {
         })
     }
 
-    /// A run folder of `machine` below `base`.
+    /// Writes a run folder of `machine` below `base`.
     pub(super) fn folder(base: &Path, name: &str, machine: &str, started: &str) -> PathBuf {
         let folder = base.join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -165,11 +166,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_and_the_rest_is_shown() {
+    fn missing_data_are_reported_and_the_rest_is_shown() {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
         let said = |report: &Report| report.machines[0].run.troubles.join(" ");
-        // A newer schema, with a part that is not understood.
+        // A newer schema, with an invalid map.
         let mut newer = manifest("x", "2026-01-01T00:00:00Z");
         newer["schema"] = json!(crate::record::run_folder::SCHEMA + 1);
         newer["map"] = json!("elsewhere");
@@ -177,7 +178,7 @@ pub(crate) mod tests {
         let report = report_on(std::slice::from_ref(&folder));
         assert!(said(&report).contains("schema 3") && said(&report).contains("map is not understood"));
         assert!(figure(&report, "map").drawing.is_err() && figure(&report, "phases").drawing.is_ok());
-        // Rows and histograms that were cut short.
+        // Truncated rows and histograms.
         let samples = fs::read(folder.join(SAMPLES)).unwrap();
         fs::write(folder.join(SAMPLES), &samples[..samples.len() - 9]).unwrap();
         let log = fs::read(folder.join("latency.hlog")).unwrap();
@@ -193,7 +194,7 @@ pub(crate) mod tests {
         assert!(said(&report).contains("no manifest.json"));
         assert!(figure(&report, "hot-add-percentiles").drawing.as_ref().unwrap_err().contains("latency.hlog"));
         assert!(html::page(&report).unwrap().contains("no manifest.json"));
-        // Nothing but a manifest.
+        // Only a manifest.
         fs::remove_file(folder.join(SAMPLES)).unwrap();
         assert!(matches!(
             Report::from_folders(std::slice::from_ref(&folder), None, |_| {}),
@@ -202,12 +203,12 @@ pub(crate) mod tests {
         fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
         let report = report_on(&[folder]);
         assert!(report.machines[0].figures.iter().all(|figure| figure.drawing.is_err()));
-        assert!(html::page(&report).unwrap().contains("there are no figures to compare"));
+        assert!(html::page(&report).unwrap().contains("there are no values to compare"));
         assert!(markdown::report(&report, "p", "c").contains("neither lookups nor hotplug"));
     }
 
     #[test]
-    fn what_cannot_be_is_left_out_and_said() {
+    fn implausible_values_are_left_out_and_reported() {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
         let mut rows = rows();
@@ -233,10 +234,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_run_that_was_stopped_shows_what_it_has() {
+    fn a_stopped_run_shows_the_data_it_has() {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r.partial", "x", "2026-01-01T00:00:00Z");
-        // It had not come to its main map, and to no footprint.
+        // The run stopped before its main map and before any footprint.
         let there = rows().into_iter().filter(|row| row.metric == "time");
         let lines: Vec<String> =
             there.map(|row| serde_json::to_string(&Row { map: "other".into(), ..row }).unwrap()).collect();
@@ -255,11 +256,11 @@ pub(crate) mod tests {
         );
         assert!(figure(&report, "lookups-added").drawing.is_ok());
         let missing = figure(&report, "phases").drawing.as_ref().unwrap_err();
-        assert!(missing.contains("the folder is not whole"), "{missing}");
+        assert!(missing.contains("the run folder is incomplete"), "{missing}");
     }
 
     #[test]
-    fn a_folder_that_was_changed_is_told_apart() {
+    fn a_changed_folder_is_detected() {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
         let sums = ["manifest.json", SAMPLES].map(|name| {

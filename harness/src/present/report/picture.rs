@@ -18,7 +18,7 @@ use plotters::prelude::*;
 use text::{FONT, printable};
 use thiserror::Error;
 
-/// A picture or page that could not be made.
+/// The reason why a picture, a table of data or a page cannot be generated.
 #[derive(Debug, Error)]
 #[error("cannot draw: {0}")]
 pub struct DrawError(String);
@@ -41,50 +41,50 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for DrawE
     }
 }
 
-/// Width of every picture, in its own units; it is shown as wide as there is room.
+/// Width of every picture in SVG user units. A page scales it to the available width.
 pub const WIDTH: u32 = 720;
 
-/// The picture's ground while it is drawn.
+/// The canvas on which a picture is drawn, or a part of it.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A picture as SVG: transparent, with lines and letters in black.
+/// A picture as SVG, with black lines and text on a transparent background.
 #[derive(Clone, Debug)]
 pub struct Svg(String);
 
 impl Svg {
-    /// For a page, which is light or dark and colours lines and letters itself.
+    /// The SVG for a page, whose style sheet colours lines and text for its light or dark theme.
     pub fn for_page(&self) -> &str {
         &self.0
     }
 
-    /// For a file that is shown anywhere: on a white ground of its own.
+    /// The SVG for a file, with a white background so that it is readable in any viewer.
     pub fn for_file(&self) -> String {
         let Some((start, rest)) = self.0.split_once('>') else { return self.0.clone() };
         format!("{start}>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{rest}")
     }
 }
 
-/// What tells its value when pointed at: circle or rectangle, in the picture's units.
+/// An area of a picture that shows its value when the pointer is over it. Coordinates are in SVG user units.
 #[derive(Debug)]
 enum Mark {
     Point { x: i32, y: i32, title: String },
     Block { x: i32, y: i32, width: i32, height: i32, title: String },
 }
 
-/// The marks of a picture.
+/// The areas of a picture that show a value, in the order in which they were drawn.
 #[derive(Debug, Default)]
 pub struct Marks(Vec<Mark>);
 
 impl Marks {
-    /// Marks a point.
+    /// Adds a circle around a point. `title` is the text that is shown.
     pub fn point(&mut self, (x, y): (i32, i32), title: String) {
         self.0.push(Mark::Point { x, y, title: printable(&title) });
     }
 
-    /// Marks a rectangle by two corners.
+    /// Adds a rectangle with two opposite corners. `title` is the text that is shown.
     pub fn block(&mut self, a: (i32, i32), b: (i32, i32), title: String) {
         let (x, y) = (a.0.min(b.0), a.1.min(b.1));
-        // A block of no height can still be pointed at.
+        // A bar without height needs an area that the pointer can hit.
         let (width, height) = ((a.0 - b.0).abs().max(3), (a.1 - b.1).abs().max(3));
         self.0.push(Mark::Block { x, y, width, height, title: printable(&title) });
     }
@@ -121,8 +121,8 @@ struct Opening<'a> {
     font: &'a str,
 }
 
-/// Without what the backend writes at every element: the value that is the default, the font that the picture names once, and
-/// more digits of a size than can be seen.
+/// Removes redundant attributes that the backend writes on every element: the default opacity, the font that the root
+/// element sets, and decimals of font sizes beyond the first.
 fn shortened(svg: &str) -> String {
     const SIZE: &str = "font-size=\"";
     let font = format!(" font-family=\"{FONT}\"");
@@ -139,10 +139,10 @@ fn shortened(svg: &str) -> String {
     short
 }
 
-/// Draws a picture of a height; `label` says what it is to those who do not see it.
+/// Draws a picture of [`WIDTH`] by `height` units. `label` is its accessible name, for screen readers.
 ///
 /// # Errors
-/// What `draw` says.
+/// Fails if `draw` fails.
 pub fn picture(
     label: &str,
     height: u32,
@@ -154,7 +154,7 @@ pub fn picture(
         draw(&area, &mut marks)?;
         area.present()?;
     }
-    // It scales with its surroundings.
+    // Without a fixed size, the picture scales with its container.
     let fixed = format!("<svg width=\"{WIDTH}\" height=\"{height}\"");
     let opening = Opening { label: &printable(label), font: FONT }.render()?;
     let svg = shortened(&svg).replacen(&fixed, &opening, 1);
@@ -174,7 +174,7 @@ mod tests {
             Ok(())
         });
         let svg = svg.unwrap().for_file();
-        assert!(!svg.contains('\u{1}'), "XML cannot hold it");
+        assert!(!svg.contains('\u{1}'), "control characters are invalid in XML");
         assert!(!svg.contains("<b>") && !svg.contains("<script>") && !svg.contains("<i>"), "{svg}");
         assert!(svg.contains("&lt;script&gt;") && svg.starts_with("<svg role=\"img\"") && svg.ends_with("</svg>"));
         assert_eq!(svg.matches("<svg").count(), 1);

@@ -8,8 +8,8 @@
 //!
 //! A marker is on a line of its own. Markers inside code blocks are ignored.
 //!
-//! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines
-//! of the heat table by name), `figure NAME` or `command`.
+//! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps
+//! by name), `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or `command`.
 
 use super::{MachineReport, Report, markdown};
 use crate::case::Memory;
@@ -30,17 +30,18 @@ pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX
 pub enum SpliceError {
     /// The document has no markers.
     #[error(
-        "it has no markers; write `{BEGIN}winners {CLOSE}` and `{END}`, a line each, around what is to be replaced"
+        "the document has no markers; put `{BEGIN}winners {CLOSE}` and `{END}` on lines of their own around the text \
+         to replace"
     )]
     NoMarkers,
     /// A block has no end marker.
-    #[error("line {line}: the block has no end; write `{END}` after it")]
+    #[error("line {line}: the block has no end marker; add a line `{END}` after it")]
     NoEnd {
         /// Line of the block's marker, from 1.
         line: usize,
     },
     /// A marker requests an unknown block or figure.
-    #[error("line {line}: {what:?} is nothing that a report has; markers ask for {BLOCKS}, and figures are {figures}")]
+    #[error("line {line}: a report has no block {what:?}; use one of {BLOCKS}, with one of the figures {figures}")]
     Unknown {
         /// Line of the marker, from 1.
         line: usize,
@@ -58,7 +59,7 @@ pub enum SpliceError {
         source: regex::Error,
     },
     /// A figure is requested, but no figures are written.
-    #[error("line {line}: a picture needs a file; write the report as Markdown too, e.g. -o report.md")]
+    #[error("line {line}: a figure refers to a picture file, and none is written; add -o report.md")]
     NoPictures {
         /// Line of the marker, from 1.
         line: usize,
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_around_the_markers_stays() {
+    fn text_around_the_markers_stays() {
         let document = "# A\n\n<!-- pfnbench winners -->\nold\n<!-- pfnbench end -->\ntail <!-- other -->\n\
                         <!-- pfnbench command -->\n<!-- pfnbench end -->\nend";
         let once = filled(document).unwrap();
@@ -172,9 +173,9 @@ mod tests {
             "{once}"
         );
         assert!(!once.contains("old") && once.contains("tail <!-- other -->") && once.contains("pfnbench report RUN"));
-        assert_eq!(filled(&once).unwrap(), once, "to fill it again changes nothing");
+        assert_eq!(filled(&once).unwrap(), once, "filling it again changes nothing");
         let windows = filled(&document.replace('\n', "\r\n")).unwrap();
-        assert_eq!(windows, once.replace('\n', "\r\n"), "lines end as those of the document");
+        assert_eq!(windows, once.replace('\n', "\r\n"), "line endings are those of the document");
     }
 
     #[test]
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_filled_is_said_with_its_line() {
+    fn errors_name_the_line() {
         let error = |document: &str| filled(document).unwrap_err().to_string();
         assert!(error("text").contains("no markers"));
         assert!(error("a\n<!-- pfnbench heat -->\n").contains("line 2"));
@@ -208,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_heat_table_are_chosen_by_name() {
+    fn lines_of_the_heat_table_are_selected_by_name() {
         let added = filled("<!-- pfnbench heat ^pfn_valid added -->\n<!-- pfnbench end -->").unwrap();
         assert_eq!(added.matches("pfn\\_valid").count(), 1, "{added}");
     }
 
     /// Documents written for reports of schema 1.
     #[test]
-    fn markers_of_schema_1_still_hold() {
+    fn markers_of_schema_1_still_work() {
         let lines = |what: &str| {
             let text = format!("<!-- pfnbench {what} -->\n<!-- pfnbench end -->\n");
             let filled = splice(&report(), &text, Some("f"), "").unwrap();

@@ -73,14 +73,16 @@ pub(super) fn figures(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     if summary.hotplug.iter().any(HotplugLine::is_headline) {
         lines.push(
-            "Hot-add and hot-remove in the table are re-adds: one range is added and removed in a loop, and its record pages \
-             are those just freed. Percentiles come from one process and have no intervals, so they do not establish a ranking."
+            "Hot-add and hot-remove in the table are re-adds: one range is added and removed in a loop, and its record \
+             pages are those just freed. Percentiles come from one process and have no intervals, so they do not \
+             establish a ranking."
                 .to_owned(),
         );
     }
     if !three.is_empty() {
         lines.push(format!(
-            "Re-add to {layout}, median of the call / the call and a first read of every record / the call and a first write: {}.",
+            "Re-add to {layout}, medians of: the call / with a first read of every record / with a first write of \
+             every record: {}.",
             three.join("; ")
         ));
     }
@@ -105,8 +107,8 @@ pub(super) fn readers(summary: &Summary) -> Vec<String> {
         let Some(first) = group.first() else { continue };
         let each = |cell: &ReadersCell| format!("{} {}", cell.layout, three_digits(cell.ratio));
         lines.push(format!(
-            "Readers of the memory next to what a writer adds and removes 100 times a second, against readers beside a thread \
-             as busy that touches no layout, throughput ({}): {}.{}{}{}",
+            "Readers query memory next to a range that a writer adds and removes 100 times per second. Throughput as a \
+             ratio to that beside an equally busy thread that touches no layout; below 1 is slower ({}): {}.{}{}{}",
             first.mode,
             group.iter().map(each).collect::<Vec<_>>().join(", "),
             disturbed(group),
@@ -133,7 +135,7 @@ fn delayed(readers: &[ReadersCell]) -> String {
     if above.is_empty() {
         String::new()
     } else {
-        format!(" {percentile} of their batches above {limit}: {}.", above.join(", "))
+        format!(" Ratio of the {percentile} batch latency above {limit}: {}.", above.join(", "))
     }
 }
 
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_the_usual_and_lines_below_it_the_rest() {
+    fn the_table_shows_default_groups_and_the_notes_show_the_rest() {
         let summary = Summary::from_rows(&rows());
         let (table, below) = (draw(&summary).to_string(), legend(&summary).join("\n"));
         assert!(table.contains("1.00 µs") && table.contains("4.00 µs"), "{table}");
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_is_told_where_it_is_off() {
+    fn a_long_tail_is_reported() {
         let mut rows = Vec::new();
         for (layout, p999) in [("a", 290.0), ("b", 900.0)] {
             rows.push(row(layout, "footprint", "index", Some(1.0)));
@@ -193,6 +195,9 @@ mod tests {
             rows.push(reading("busy", "p99.9", "ns/batch", 200.0));
         }
         let said = readers(&Summary::from_rows(&rows)).join("\n");
-        assert!(said.contains("(3 reading): a 0.99, b 0.99. p99.9 of their batches above 1.5: b 4.50."), "{said}");
+        assert!(
+            said.contains("(3 reading): a 0.99, b 0.99. Ratio of the p99.9 batch latency above 1.5: b 4.50."),
+            "{said}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Capacity that namespaces lose at every sub-section of a section, before the series and since.
+//! Capacity that a namespace loses, by its offset in a section, before and after the patch series.
 
 use crate::pmem::capacity::{LOST_SIZES, Lost, Neighbours, lost};
 use crate::present::report::data::Data;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// Colours of the curves: before the series, by neighbours, and since.
+/// Colours of the points: before the series by neighbours, then after it.
 const BEFORE: [(Neighbours, RGBColor); 3] = [
     (Neighbours::Both, RGBColor(0xd5, 0x5e, 0x00)),
     (Neighbours::Front, RGBColor(0xe6, 0x9f, 0x00)),
@@ -46,13 +46,14 @@ pub fn figure() -> Result<Figure, DrawError> {
             ]);
         }
     }
-    let caption = "Bytes of a namespace that are no data: head, records on the medium, alignment and padding, by where in a section of \
-                   128 MiB it begins. Before the series it mattered who else had bytes of its first and last section: RAM that ends \
-                   where it begins, another region that begins where it ends, or both; since, nobody matters. Data is aligned to \
-                   2 MiB. A cross is a namespace that is refused, all of it lost. Lower is better. This is no measurement: it follows \
-                   from the rules of x86-64 and is the same in every report; pfnbench namespace lost prints it, and pfnbench \
-                   namespace plan any other place.";
-    let name = ("capacity", "Capacity lost by persistent memory, before the series and since".to_owned());
+    let caption = "Bytes of a namespace that hold no data (info block, records on the device, alignment and padding), \
+                   by the offset of its start in a 128 MiB section. Lower is better. Before the series, the loss \
+                   depended on the neighbours in the first and last section: RAM that ends where the namespace begins, \
+                   another region that begins where it ends, or both. Since the series, neighbours do not matter. Data \
+                   are aligned to 2 MiB. A cross is a namespace that is refused, so that all of it is lost. These \
+                   values are not measured: they follow from the rules of x86-64 and are the same in every report. \
+                   pfnbench namespace lost prints them, and pfnbench namespace plan computes other places.";
+    let name = ("capacity", "Capacity lost by persistent memory, before and after the series".to_owned());
     Figure::new(name, caption, data, String::new, 640, |area, marks, title| {
         let before =
             BEFORE.map(|(neighbours, ink)| (Key::Block(ink), format!("until Linux 5.2, {}", neighbours.name())));
@@ -63,12 +64,12 @@ pub fn figure() -> Result<Figure, DrawError> {
             let values =
                 || of_size.iter().flat_map(|one| [one.before_bytes, one.merged_bytes]).map(|bytes| bytes as f64 / MIB);
             let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
-            // For large namespaces, records are most of the loss, and the rest would look flat on
-            // an axis from zero.
+            // For large namespaces, records are most of the loss. On an axis from zero, the differences
+            // would be invisible.
             let y = if least > most / 2.0 { Axis::between(least, most) } else { Axis::from_zero(most * 1.05) };
             let y_name = format!("MiB lost of {}", Bytes(size));
             let x = Axis::places(128).with_ticks((0..=8).map(|nr| f64::from(nr) * 16.0).collect());
-            let x_labels = Labels { name: "MiB past the start of a section", tick: &plain };
+            let x_labels = Labels { name: "offset in the section, MiB", tick: &plain };
             let y_labels = Labels { name: &y_name, tick: &|mib| format!("{mib:.0}") };
             let mut chart = chart(&area, (x, Some(x_labels)), (y, y_labels))?;
             let mut dot = |one: &Lost, ink: RGBColor, what: &str, bytes: u64, refused: bool| -> Result<(), DrawError> {

@@ -1,4 +1,4 @@
-//! The chain of memory loads of each lookup, beside its number of instructions.
+//! The dependent memory loads of each lookup, and its number of instructions.
 
 use crate::case::{LookupOp, Memory};
 use crate::present::report::data::Data;
@@ -36,7 +36,7 @@ fn lines(loads: &[LoadNote]) -> Vec<usize> {
     numbers
 }
 
-/// Draws boxes for loads, with instruction counts to the right.
+/// Draws one box per load, with instruction counts to the right.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -75,27 +75,30 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     }
     let counted = match counts.first() {
         Some(row) => format!(
-            "The numbers are instructions an operation under callgrind, on boot and on hot-added memory, compiled by {}.",
+            "The numbers are instructions per operation under callgrind, on boot and on hot-added memory, compiled by \
+             {}.",
             row.toolchain.name()
         ),
         None => {
-            "Missing: instruction counts, since there is no instructions.jsonl in the run folder; cargo bench --bench \
-                 instructions makes them and pfnbench run --instructions FILE puts them there."
+            "Instruction counts are missing, because the run folder has no instructions.jsonl. To add them, run cargo \
+             bench --bench instructions, then pfnbench run --instructions FILE."
                 .to_owned()
         }
     };
     let caption = format!(
-        "Each box is a load, in the order in which the lookup makes them; boxes of one colour touch the same cache line. An outlined box is loaded for hot-added memory alone. Point at a box for what it is. {counted}"
+        "Each box is a memory load, in the order of execution. Boxes of one colour are in the same cache line. An \
+         outlined box is loaded only for hot-added memory. Point at a box to see what it loads. {counted}"
     );
-    let name = ("chain", "Loads of a lookup, and its instructions".to_owned());
+    let name = ("chain", "Memory loads and instructions of a lookup".to_owned());
     let missing = || {
-        "Missing: the manifest does not tell what layouts load: it is not there, or of an older pfnbench.".to_owned()
+        "Missing: there are no load chains, because the manifest is missing or was written by an older pfnbench."
+            .to_owned()
     };
     let height = 80 + ROW * notes.len() as i32;
     Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
         let legend = [(
             Key::Block(colour(0)),
-            "a load; outlined: for hot-added memory alone; of one colour: in one cache line".to_owned(),
+            "a load; outlined: only for hot-added memory; same colour: same cache line".to_owned(),
         )];
         head(area, title, &legend)?;
         let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
@@ -116,7 +119,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     let is_added = load.when == WhenNote::HotAdded;
                     let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
                     area.draw(&Rectangle::new(corners, style))?;
-                    let when = if is_added { ", on hot-added memory alone" } else { "" };
+                    let when = if is_added { ", only for hot-added memory" } else { "" };
                     let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
                     marks.block(corners[0], corners[1], hover);
                     x += BOX + 5;
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loads_of_one_line_have_one_number() {
+    fn loads_of_one_cache_line_have_the_same_number() {
         let load = |line: &str| LoadNote { what: String::new(), line: line.into(), when: WhenNote::Always };
         assert_eq!(lines(&[load("root"), load("descriptor"), load("descriptor"), load("usage")]), [0, 1, 1, 2]);
     }

@@ -38,13 +38,14 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
     let (name, caption) = match memory {
         Memory::Boot => (
             "lookups-boot",
-            "Page frames in random order; lower is better, and the axis is logarithmic. Since 5.3 Linux answers for boot sections after \
-             two loads and does not read the sub-section map; flat loads nothing, and the series as posted reads the map here too.",
+            "Page frames are queried in random order. Lower is better; the axis is logarithmic. For boot sections, \
+             Linux since 5.3 answers after two loads and does not read the sub-section map. The flat layout loads \
+             nothing. The series as posted (subsection-v6) reads the map here too.",
         ),
         Memory::Added => (
             "lookups-added",
-            "Page frames in random order; lower is better, and the axis is logarithmic. On memory that was added later the sub-section \
-             map is read. A layout without a bar has no hotplug.",
+            "Page frames are queried in random order. Lower is better; the axis is logarithmic. On hot-added memory, \
+             the sub-section map is read. A layout without a bar does not support hotplug.",
         ),
     };
     let title = format!("Time of a lookup on {}, ns", memory_label(memory));
@@ -57,8 +58,7 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         let shown: Vec<&String> = summary.layouts.iter().filter(has_bar).collect();
         let legend: Vec<(Key, String)> =
             shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
-        let legend: Vec<(Key, String)> =
-            legend.into_iter().chain([(Key::Dashes, "the loop alone".to_owned())]).collect();
+        let legend: Vec<(Key, String)> = legend.into_iter().chain([(Key::Dashes, "empty loop".to_owned())]).collect();
         let has_floor = lines.iter().any(|line| line.noise_floor.is_some());
         let floor = || (Key::Band, format!("noise floor around {}", summary.reference));
         let legend: Vec<(Key, String)> = legend.into_iter().chain(has_floor.then(floor)).collect();
@@ -69,7 +69,7 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         let mut chart = chart(&body, (Axis::places(lines.len()), None), (y, labels))?;
         let width = 0.9 / shown.len().max(1) as f64;
         let bar_pixels = f64::from(chart.plotting_area().dim_in_pixel().0) / lines.len() as f64 * width;
-        // As wide as its bar: four digits of about 0.6 of their height.
+        // The label is as wide as its bar: four digits, each about 0.6 times as wide as high.
         let size = (bar_pixels / 2.6).clamp(7.0, LABEL);
         for (place, line) in lines.iter().enumerate() {
             let of_reference = line.cell(&summary.reference).and_then(|cell| cell.median_ns);

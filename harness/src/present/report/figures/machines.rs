@@ -29,7 +29,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         .collect();
     let data = match shown.is_empty() {
         true => Data::default(),
-        // Of many machines the page would be all data.
+        // With many machines, all headlines would make the page too large.
         false => data(machines, |what| machines.len() <= MOST || what == SHOWN),
     };
     let mut layouts: Vec<String> = Vec::new();
@@ -40,15 +40,19 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
     }
     let left_out = machines.len() - shown.len();
     let caption = format!(
-        "Each machine by its number in the table above: time of {SHOWN} over that of {reference} on the same machine in the same \
-         run, with corrected intervals where there are any; above 1 is slower. Nothing is averaged over machines.{}",
+        "Time of {SHOWN} as a ratio to the time of {reference} on the same machine in the same run; above 1 is slower. \
+         Vertical lines are corrected confidence intervals. Machines are numbered as in the table above. Values are \
+         not averaged over machines.{}",
         match left_out {
             0 => String::new(),
-            nr => format!(" Not drawn, since they are too many, or without this figure or without {reference}: {nr}."),
+            nr => format!(
+                " Not drawn: {nr} machines, which are beyond the maximum of {MOST}, or have no time of {SHOWN}, or no \
+                 {reference}."
+            ),
         }
     );
     let missing = || format!("Missing: no machine has a ratio of {SHOWN} to {reference}.");
-    let name = ("machines", format!("Machines side by side: {SHOWN}"));
+    let name = ("machines", format!("Comparison of machines: {SHOWN}"));
     Figure::new(name, caption, data, missing, 380, |area, marks, title| {
         let look = |layout: &str| Look::new(layout, &layouts);
         let has = |layout: &&String| {
@@ -63,7 +67,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
             .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)]);
         let y = Axis::log(ends.flatten(), 1.2, 1.2);
         let low = y.low();
-        let y_name = format!("time over that of {reference}");
+        let y_name = format!("time relative to {reference}");
         let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", plain(ratio)) };
         let mut chart = chart(&body, (Axis::places(shown.len()), None), (y, labels))?;
         for (nr, (number, run)) in shown.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The physical map: sections, sub-sections, holes, devices, and where they meet.
+//! The physical memory map: sections, sub-sections, holes and devices, and sections that they share.
 
 use crate::map::{Kind, PhysicalMap};
 use crate::present::report::data::Data;
@@ -12,32 +12,36 @@ use serde_json::json;
 const SECTION: u64 = X86_64::PAGES_PER_SECTION << X86_64::PAGE_SHIFT;
 const SUBSECTION: u64 = X86_64::PAGES_PER_SUBSECTION << X86_64::PAGE_SHIFT;
 
-/// Cells of a row, and the most rows.
+/// Cells per row of the grid, and the maximum number of rows.
 const COLUMNS: u64 = 64;
 const ROWS: u64 = 16;
 
-/// The most sections that are shown by sub-section.
+/// Maximum number of sections that are shown by sub-section.
 const DETAILS: usize = 8;
 
-/// What a piece of the space holds.
+/// The contents of a range of the physical address space.
 #[derive(Clone, Copy, Debug, Default)]
 struct Content {
+    /// Bytes of RAM at boot.
     ram: u64,
+    /// Bytes of memory that is added later.
     added: u64,
-    /// Ranges of different kinds or devices that meet in one section.
+    /// Number of sections that added memory shares with other memory.
     collisions: u64,
 }
 
-/// A section in which different memory meets, or that has holes.
+/// A section that is not completely filled by one range of memory.
 #[derive(Debug)]
 struct Edge {
+    /// Section number.
     section: u64,
-    /// Ranges in it.
+    /// Indices of its ranges in the map.
     ranges: Vec<usize>,
+    /// True if added memory shares the section with other memory.
     is_collision: bool,
 }
 
-/// Sections that are not filled by one range, in order.
+/// Sections that are not completely filled by one range, by number.
 fn edges(map: &PhysicalMap) -> Vec<Edge> {
     let mut edges: Vec<Edge> = Vec::new();
     for (nr, range) in map.ranges.iter().enumerate().filter(|(_, range)| range.kind != Kind::Window) {
@@ -56,14 +60,14 @@ fn edges(map: &PhysicalMap) -> Vec<Edge> {
     edges.sort_by_key(|edge| edge.section);
     for edge in &mut edges {
         let ranges = || edge.ranges.iter().map(|nr| &map.ranges[*nr]);
-        // RAM beside RAM is added to at boot; anything else beside anything is what the series is about.
+        // Boot handles RAM next to RAM. The patch series is about added memory next to any other memory.
         let added = ranges().filter(|range| range.kind.is_added()).count();
         edge.is_collision = added > 0 && ranges().count() > 1;
     }
     edges
 }
 
-/// What lies in a piece of the space, and the first range of added memory in it.
+/// The contents of the addresses from `start` to `end`, and the index of the first range of added memory in them.
 fn content(map: &PhysicalMap, start: u64, end: u64) -> (Content, Option<usize>) {
     let (mut content, mut added) = (Content::default(), None);
     for (nr, range) in map.ranges.iter().enumerate().filter(|(_, range)| range.kind != Kind::Window) {
@@ -81,7 +85,7 @@ fn content(map: &PhysicalMap, start: u64, end: u64) -> (Content, Option<usize>) 
     (content, added)
 }
 
-/// Cells of equal numbers of sections, over the whole space.
+/// Number of sections per cell (a power of two), and the cells of the whole address space.
 fn cells(map: &PhysicalMap, edges: &[Edge]) -> (u64, Vec<Content>) {
     let sections = map.end().div_ceil(SECTION);
     let a_cell = sections.div_ceil(COLUMNS * ROWS).next_power_of_two();
@@ -103,7 +107,7 @@ fn cells(map: &PhysicalMap, edges: &[Edge]) -> (u64, Vec<Content>) {
     (a_cell, cells)
 }
 
-/// A grid of sections, and those that are in part by sub-section.
+/// Draws a grid of sections, and below it the partly filled sections by sub-section.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -121,7 +125,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             json!((range.end - 1) / SECTION),
         ]);
     }
-    let missing = || "Missing: the manifest tells no map, or one without memory.".to_owned();
+    let missing = || "Missing: the manifest has no map, or a map without memory.".to_owned();
     let name = |map: &str| ("map", format!("Physical map {map}"));
     let Some(map) = map.filter(|map| !map.ranges.is_empty()) else {
         return Figure::new(name(""), "", Data::default(), missing, 100, |_, _, _| Ok(()));
@@ -137,25 +141,25 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         .take(DETAILS)
         .collect();
     let caption = format!(
-        "{}. Each cell is {} of the physical space ({}), from left to right and from top to bottom; the fuller, the darker. Sections \
-         that hold memory in part: {}; of them, in which added memory shares the section with other memory, so that a kernel that \
-         adds whole sections refuses it: {collisions}.{}",
+        "{}. Each cell is {} of the physical address space ({}), from left to right and from top to bottom. A darker \
+         cell holds more memory. Sections that are partly filled: {}. In {collisions} of them, added memory shares the \
+         section with other memory; a kernel that adds whole sections refuses such memory.{}",
         map.summary(),
         bytes((a_cell * SECTION) as f64),
-        if a_cell == 1 { "a section".to_owned() } else { format!("{a_cell} sections") },
+        if a_cell == 1 { "one section".to_owned() } else { format!("{a_cell} sections") },
         edges.len(),
         match shown.len() {
             0 => String::new(),
-            nr => format!(" Shown below by sub-section of 2 MiB: {nr}."),
+            nr => format!(" The lower part shows {nr} of the partly filled sections by 2 MiB sub-section."),
         }
     );
     let height = 94 + rows as u32 * 14 + if shown.is_empty() { 0 } else { 34 + 20 * shown.len() as u32 };
     Figure::new(name(&map.name), caption, data, missing, height, |area, marks, title| {
         let legend = [
             (Key::Block(RAM), "RAM at boot".to_owned()),
-            (Key::Block(ADDED), "added later: devices, hot-added RAM".to_owned()),
-            (Key::Block(NEXT), "another of them in the same section".to_owned()),
-            (Key::Block(COLLISION), "they share a section".to_owned()),
+            (Key::Block(ADDED), "added memory: devices, hot-added RAM".to_owned()),
+            (Key::Block(NEXT), "another added range in the section".to_owned()),
+            (Key::Block(COLLISION), "shared section".to_owned()),
         ];
         head(area, title, &legend)?;
         let bytes_a_cell = a_cell * SECTION;
@@ -171,18 +175,18 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             if cell.ram + cell.added > 0 {
                 let start = nr as u64 * bytes_a_cell;
                 let hover = format!(
-                    "{start:#x} to {:#x}: {} of RAM, {} added later{}",
+                    "{start:#x} to {:#x}: {} RAM, {} added{}",
                     start + bytes_a_cell,
                     bytes(cell.ram as f64),
                     bytes(cell.added as f64),
-                    if cell.collisions > 0 { format!(", {} shared sections", cell.collisions) } else { String::new() }
+                    if cell.collisions > 0 { format!(", shared sections: {}", cell.collisions) } else { String::new() }
                 );
                 marks.block((x, y), (x + pitch - 1, y + 12), hover);
             }
         }
         if !shown.is_empty() {
             let top = 80 + rows as i32 * 14 + 18;
-            text(area, "sections in part, by sub-section of 2 MiB", (10, top), LABEL, Hang::Right)?;
+            text(area, "partly filled sections, by 2 MiB sub-section", (10, top), LABEL, Hang::Right)?;
             for (row, edge) in shown.iter().enumerate() {
                 draw_edge(area, marks, map, edge, pitch, top + 14 + 20 * row as i32)?;
             }
@@ -191,10 +195,10 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     })
 }
 
-/// None of a layout's colours.
+/// Colours of memory, distinct from those of layouts.
 const RAM: RGBColor = RGBColor(0x77, 0xaa, 0xdd);
 const ADDED: RGBColor = RGBColor(0xee, 0xdd, 0x88);
-/// Added memory of the next range in one section.
+/// Every second range of added memory in a section.
 const NEXT: RGBColor = RGBColor(0xbb, 0xcc, 0x33);
 const COLLISION: RGBColor = RGBColor(0xee, 0x88, 0x66);
 
@@ -229,14 +233,13 @@ fn draw_edge(
     for nr in 0..SECTION / SUBSECTION {
         let (from, to) = (start + nr * SUBSECTION, start + (nr + 1) * SUBSECTION);
         let (content, added) = content(map, from, to);
-        // Neighbours among devices differ, so that it shows where one ends.
+        // Adjacent ranges alternate in colour, so that their boundary is visible.
         let nth = edge.ranges.iter().position(|nr| Some(*nr) == added).unwrap_or(0);
         let tint = if nth % 2 == 0 { ADDED } else { NEXT };
         let x = 100 + nr as i32 * pitch;
         draw_cell(area, (x, y, pitch - 1, 14), &content, SUBSECTION, tint)?;
         if content.ram + content.added > 0 {
-            let hover =
-                format!("{from:#x}: {} of RAM, {} added later", bytes(content.ram as f64), bytes(content.added as f64));
+            let hover = format!("{from:#x}: {} RAM, {} added", bytes(content.ram as f64), bytes(content.added as f64));
             marks.block((x, y), (x + pitch - 1, y + 14), hover);
         }
     }

@@ -1,4 +1,4 @@
-//! The figures, one a file.
+//! The figures of the report, one per file: its data first, then the picture drawn from them.
 
 pub mod capacity;
 pub mod chain;

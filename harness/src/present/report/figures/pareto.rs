@@ -1,4 +1,4 @@
-//! Bytes against nanoseconds: which layouts are beaten by none in both.
+//! Memory overhead against lookup time, with the Pareto front.
 
 use crate::analysis::headline::memory_label;
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
@@ -10,18 +10,19 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
 
-/// The lookup that stands for speed: valid, then the record.
+/// The lookup that represents speed: a validity check, then the record.
 const OP: LookupOp = LookupOp::ValidToPage;
 
 struct Point {
     layout: String,
-    /// Index, and records of pages that are not there.
+    /// Overhead: bytes of the index, and of records of holes.
     bytes: f64,
+    /// Time per lookup.
     ns: f64,
     is_on_front: bool,
 }
 
-/// Marks the points that no other beats in one without being worse in the other.
+/// Marks the points on the Pareto front: no other point is better in one respect and at least as good in the other.
 fn mark_front(points: &mut [Point]) {
     let all: Vec<(f64, f64)> = points.iter().map(|point| (point.bytes, point.ns)).collect();
     for point in points {
@@ -32,7 +33,7 @@ fn mark_front(points: &mut [Point]) {
     }
 }
 
-/// The corners of the front, from few bytes to many.
+/// The corners of the front as a step line, by ascending bytes.
 fn front(points: &[Point]) -> Vec<(f64, f64)> {
     let mut on: Vec<(f64, f64)> =
         points.iter().filter(|point| point.is_on_front).map(|point| (point.bytes, point.ns)).collect();
@@ -47,7 +48,7 @@ fn front(points: &[Point]) -> Vec<(f64, f64)> {
     corners
 }
 
-/// A panel for boot memory and one for hot-added.
+/// Draws one panel for boot memory and one for hot-added memory.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -78,16 +79,17 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             panels.push((memory, points));
         }
     }
-    let caption = "What a layout takes beyond one record for each page of a section with memory, i.e. its index and, of flat, records \
-                   of holes, against the time of valid_to_page in random order; left and below is better. The dashed line is the \
-                   Pareto front: a layout on it is beaten by none in one respect without being worse in the other. For the second \
-                   panel as much memory again was added.";
-    let name = ("pareto", "Bytes of overhead against time of valid_to_page".to_owned());
+    let caption = "Memory overhead against the time of valid_to_page in random order. Left and down is better. \
+                   Overhead is what a layout needs beyond one record per page of each section with memory: its index \
+                   and, for flat, records of holes. The dashed line is the Pareto front: for a layout on it, no other \
+                   layout is better in one respect and at least as good in the other. For the second panel, as much \
+                   memory again was hot-added.";
+    let name = ("pareto", "Memory overhead against time of valid_to_page".to_owned());
     Figure::new(
         name,
         caption,
         data,
-        || view.no_rows_of("valid_to_page with the bytes of its layouts"),
+        || view.no_rows_of("valid_to_page, or of the memory use of layouts,"),
         400,
         |area, marks, title| {
             let mut legend: Vec<(Key, String)> = Vec::new();
@@ -104,13 +106,13 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let (least, most) = points.iter().fold((f64::INFINITY, 0.0f64), |(least, most), point| {
                     (least.min(mib(point.bytes)), most.max(mib(point.bytes)))
                 });
-                // Layouts differ by a thousandth here and by a hundred times there.
+                // Depending on the map, layouts differ by 0.1 % or by a factor of 100.
                 let x = match most / least < 3.0 || least <= 0.0 {
                     true => Axis::between(least, most),
                     false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
                 };
                 let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
-                let x_name = format!("bytes beyond records; {}", memory_label(*memory));
+                let x_name = format!("overhead; {}", memory_label(*memory));
                 let x_labels = Labels { name: &x_name, tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
                 let y_labels = Labels { name: "ns per valid_to_page", tick: &plain };
                 let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
@@ -124,7 +126,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 for point in points {
                     let look = view.look(&point.layout);
                     chart.draw_series([EmptyElement::at((mib(point.bytes), point.ns)) + look.marker((0, 0))])?;
-                    let on = if point.is_on_front { ", on the front" } else { "" };
+                    let on = if point.is_on_front { ", on the Pareto front" } else { "" };
                     let hover = format!(
                         "{}, {}: {}, {}{on}",
                         point.layout,
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_front_holds_what_none_beats() {
+    fn no_point_beats_one_on_the_front() {
         let point = |bytes, ns| Point { layout: String::new(), bytes, ns, is_on_front: false };
         let mut points = vec![point(1.0, 5.0), point(2.0, 2.0), point(3.0, 2.0), point(4.0, 1.0), point(1.0, 5.0)];
         mark_front(&mut points);

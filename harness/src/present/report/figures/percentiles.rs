@@ -1,4 +1,4 @@
-//! Percentiles of hot-add and hot-remove, from the histograms.
+//! Latency percentiles of hot-add and hot-remove, from histograms.
 
 use crate::analysis::headline::SIZES;
 use crate::case::HOT_ADD;
@@ -10,26 +10,26 @@ use crate::units::{bytes, time};
 use plotters::prelude::*;
 use serde_json::json;
 
-/// A curve has a point at each of these parts of operations that are slower.
+/// The points of a curve, as the fraction of operations that are slower.
 const SLOWER: [f64; 14] = [0.9, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001, 0.0001];
 
-/// A percentile is told from this many slower samples on.
+/// Minimum number of slower samples for a percentile.
 const SAMPLES_BEYOND: f64 = 10.0;
 
 struct Curve {
     layout: String,
-    /// Part of operations that are slower, and nanoseconds.
+    /// Fraction of operations that are slower, and latency in nanoseconds.
     points: Vec<(f64, f64)>,
 }
 
-/// `0.01` as `p99`.
+/// Name of a percentile by the fraction of slower operations, e.g. `p99` for 0.01.
 fn percentile(slower: f64) -> String {
     let percent = 100.0 * (1.0 - slower);
     let text = format!("{percent:.2}");
     format!("p{}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Curves of an operation, one a layout: a sub-section to the left, a section to the right.
+/// Draws one curve per layout: a sub-section at the left, a section at the right.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -68,9 +68,9 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
     };
     let title = format!("Latency of {what} by percentile");
     let caption = format!(
-        "Latency of {what} of {}, re-adds in one process: at p99, one operation in a hundred took longer. A flat curve is an \
-         even latency, a steep end a tail. A curve ends where fewer than {SAMPLES_BEYOND} samples are beyond it. Both axes are \
-         logarithmic. The curves have no intervals.",
+        "Latency of {what} of {}, from re-adds in one process. Lower is better; both axes are logarithmic. At p99, one \
+         operation in 100 took longer. A flat curve means a stable latency, and a steep end means a long tail. A curve \
+         ends where fewer than {SAMPLES_BEYOND} samples are slower. There are no confidence intervals.",
         panels.iter().map(|(size, _)| bytes(*size as f64)).collect::<Vec<_>>().join(" (left) and of "),
     );
     let missing = || {
@@ -93,13 +93,13 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
             let all = || curves.iter().flat_map(|curve| &curve.points);
             let rarest = all().map(|(slower, _)| *slower).fold(1.0, f64::min);
             let ticks = [0.5, 0.1, 0.01, 0.001, 0.0001].into_iter().filter(|slower| *slower >= rarest);
-            // To the right is rarer: the axis is one over the part that is slower.
+            // The axis is the reciprocal of the fraction that is slower, so that rare events are at the right.
             let x = Axis::log(all().map(|(slower, _)| 1.0 / slower), 1.0, 1.3);
             let x = x.with_ticks(ticks.map(|slower| 1.0 / slower).collect());
             let y = Axis::log(all().map(|(_, ns)| *ns), 1.3, 1.3);
             let x_name = format!("percentile of {what} of {}", bytes(*size as f64));
             let x_labels = Labels { name: &x_name, tick: &|x| percentile(1.0 / x) };
-            let y_labels = Labels { name: "time for one operation", tick: &time };
+            let y_labels = Labels { name: "time per operation", tick: &time };
             let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
             for curve in curves {
                 let look = view.look(&curve.layout);
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_named_as_people_name_them() {
+    fn percentiles_have_their_usual_names() {
         assert_eq!([0.5, 0.1, 0.025, 0.001, 0.0001].map(percentile), ["p50", "p90", "p97.5", "p99.9", "p99.99"]);
     }
 }

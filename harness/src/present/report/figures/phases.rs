@@ -1,4 +1,4 @@
-//! Where the time of hot-add and hot-remove goes.
+//! Time of each phase of hot-add and hot-remove.
 
 use crate::analysis::headline::SIZES;
 use crate::analysis::summary::PhaseLine;
@@ -10,20 +10,20 @@ use crate::units::{bytes, time};
 use plotters::prelude::*;
 use serde_json::json;
 
-/// Phases of an addition and of a removal, in their order.
+/// The operations and their phases, in the order of execution.
 const PHASES: [(&str, &[&str]); 2] = [
     ("hot-add", &["reserve", "populate", "initialise", "publish"]),
     ("hot-remove", &["unpublish", "grace", "depopulate"]),
 ];
 
-/// A phase's colour: its place among all of them.
+/// Colour of a phase, by its position among all phases.
 fn look(phase: &str) -> RGBColor {
     let all = PHASES.iter().flat_map(|(_, phases)| phases.iter());
-    // The first colour is grey, which is hard to see as a thin slice.
+    // Colour 0 is grey, in which a thin slice is hard to see.
     colour(1 + all.take_while(|other| **other != phase).count())
 }
 
-/// Bars of the medians of phases, stacked, by size and layout.
+/// Draws stacked bars of the medians of phases, by size and layout.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -54,10 +54,11 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             }
         }
     }
-    let caption = "The median of each phase of a re-add, in one process. Medians of phases do not add up to the median of the whole \
-                   operation, so a bar's end is not the latency of hot-add or hot-remove. An addition checks and reserves its \
-                   range, backs the records with memory, initialises them and publishes them to readers; a removal unpublishes \
-                   them, waits for a grace period and frees the memory. Point at a phase too short to see.";
+    let caption = "The median of each phase of a re-add, from one process. Shorter is better. Medians of phases do not \
+                   add up to the median of the whole operation, so the end of a bar is not the latency of hot-add or \
+                   hot-remove. Hot-add reserves a range, backs its records with memory, initialises them and publishes \
+                   them to readers. Hot-remove unpublishes them, waits for a grace period and frees the memory. Point \
+                   at a bar to see the times of its phases.";
     let name = ("phases", "Phases of hot-add and hot-remove".to_owned());
     let most = panels.iter().map(|(_, _, lines)| lines.len()).max().unwrap_or(0) as u32;
     let rows = panels.len().div_ceil(2).max(1) as u32;
@@ -88,7 +89,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     for phase in phases {
                         let Some(ns) = line.ns(phase) else { continue };
                         let corners = [(from, place + 0.15), (from + ns, place + 0.85)];
-                        let hover = format!("{x_name}, {}: {phase} {} in the median", line.layout, time(ns));
+                        let hover = format!("{x_name}, {}: {phase}, median {}", line.layout, time(ns));
                         bar(&mut chart, marks, corners, look(phase), hover)?;
                         from += ns;
                     }

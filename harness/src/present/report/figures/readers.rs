@@ -1,4 +1,4 @@
-//! Readers with and without a writer.
+//! Throughput of readers with and without a writer.
 
 use crate::analysis::summary::ReadersCell;
 use crate::present::report::data::Data;
@@ -8,15 +8,17 @@ use crate::units::three_digits;
 use plotters::prelude::*;
 use serde_json::json;
 
-/// Companies of readers, with what gives their throughput.
+/// Returns the throughput of readers in lookups per second.
 type Throughput = fn(&ReadersCell) -> Option<f64>;
+
+/// The companion threads of readers.
 const COMPANIES: [(&str, Throughput); 3] = [
     ("alone", |cell| cell.alone),
     ("beside a busy thread that touches no layout", |cell| Some(cell.beside_a_busy_thread)),
     ("beside a writer", |cell| Some(cell.beside_a_writer)),
 ];
 
-/// Bars of throughput by layout and company, for each number of readers.
+/// Draws bars of throughput by layout and companion thread, with one panel per number of readers.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -41,13 +43,14 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let groups: Vec<&[ReadersCell]> = summary.readers.chunk_by(|a, b| a.mode == b.mode).collect();
     let reasons: Vec<&str> = groups.iter().filter_map(|group| group[0].reason.as_deref()).collect();
     let caption = format!(
-        "Lookups a second of all readers together, of the memory next to what a writer adds and removes 100 times a second; \
-         longer is better. The writer's bar against that of the busy thread is what the layout's own rules cost readers.{}",
+        "Lookups per second of all readers together; longer is better. The readers query the memory next to a range \
+         that the writer adds and removes 100 times per second. The writer's bar divided by the busy thread's bar \
+         shows what the synchronisation of the layout costs readers; below 1 is slower.{}",
         if reasons.is_empty() { String::new() } else { format!(" {}.", reasons.join("; ")) }
     );
     let most = groups.iter().map(|group| group.len()).max().unwrap_or(0) as u32;
     let height = 90 + 40 * most;
-    let name = ("readers", "Throughput of readers, millions of lookups a second".to_owned());
+    let name = ("readers", "Throughput of readers, million lookups/s".to_owned());
     Figure::new(
         name,
         caption,
@@ -77,7 +80,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                         let top = place + 0.9 - 0.27 * nth as f64;
                         let corners = [(0.0, top - 0.25), (rate / 1e6, top)];
                         let hover = format!(
-                            "{}, {}, {company}: {} million a second (writer over busy thread {})",
+                            "{}, {}, {company}: {} million lookups/s (beside a writer {}× that beside a busy thread)",
                             cell.layout,
                             cell.mode,
                             three_digits(rate / 1e6),

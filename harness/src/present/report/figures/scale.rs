@@ -1,4 +1,4 @@
-//! Cost against the size of the physical space.
+//! Time of a lookup by the size of memory.
 
 use crate::analysis::headline::memory_label;
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
@@ -16,16 +16,16 @@ use plotters::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// Lookups whose cost is shown.
+/// Lookups that are shown.
 const OPS: [LookupOp; 2] = [LookupOp::PfnValid, LookupOp::PfnToPage];
 
-/// What names of maps begin with that differ in size alone: a line goes through them.
+/// Prefix of the names of maps that differ only in size. The figure connects their points.
 const SERIES: &str = "scattered-";
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 const LINE_BYTES: u64 = 64;
 
-/// What load chains call the table of roots.
+/// Name of the root table in load chains.
 const ROOTS: &str = "root table";
 
 struct Point {
@@ -41,9 +41,10 @@ struct Panel {
     points: Vec<Point>,
 }
 
-/// RAM of a map: records of its boot memory, at 64 bytes a page. Sections are counted as a whole.
+/// RAM of a map in bytes, derived from the size of the records of its boot memory. Partly filled
+/// sections count as full.
 fn ram_bytes(summary: &crate::analysis::summary::Summary) -> Option<f64> {
-    // That of flat has the holes in it.
+    // The flat array also has records for holes. It has no index, so it is excluded.
     let booted = summary
         .bytes
         .iter()
@@ -53,22 +54,23 @@ fn ram_bytes(summary: &crate::analysis::summary::Summary) -> Option<f64> {
     records.is_finite().then_some(pages * (1u64 << X86_64::PAGE_SHIFT) as f64)
 }
 
-/// Cache lines that a lookup touches in scattered memory.
+/// Cache lines that the lookups of a layout touch in scattered memory.
 struct Lines {
-    /// The layout that is looked at.
+    /// Id of the layout.
     layout: String,
-    /// One set for the whole space: the table of roots.
+    /// True if lookups read the root table, which all sections share.
     has_roots: bool,
-    /// One each for every section.
+    /// Number of cache lines per section.
     a_section: u64,
 }
 
-/// Cache lines of the table of roots: a pointer of 8 bytes for each page of descriptors.
+/// Number of cache lines of the root table that this many sections touch. The table has one pointer per page of
+/// descriptors; scattered sections touch different lines until all are in use.
 fn root_lines(sections: u64) -> u64 {
     sections.min(X86_64::NR_SECTION_ROOTS * size_of::<u64>() as u64 / LINE_BYTES)
 }
 
-/// Lines of the reference, or of the first layout that loads anything.
+/// Cache lines of the reference, or of the first layout with loads if the reference has none.
 fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
     let is_made = |when| memory == Memory::Added || when == WhenNote::Always;
     let touched = |note: &LayoutNote| {
@@ -84,10 +86,10 @@ fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
     reference.into_iter().chain(notes).find_map(touched)
 }
 
-/// Memory whose sections' lines fill a cache.
+/// Bytes of scattered memory at which the cache lines of its sections fill a cache.
 fn filling(lines: &Lines, cache_bytes: u64) -> f64 {
     let room = cache_bytes / LINE_BYTES;
-    // As long as roots have a line each, then with all their lines.
+    // First assume one root line per section. With many sections, the root table is complete.
     let alone = room / (lines.a_section + u64::from(lines.has_roots));
     let sections = match lines.has_roots && root_lines(alone) < alone {
         true => room.saturating_sub(root_lines(u64::MAX)) / lines.a_section,
@@ -96,13 +98,13 @@ fn filling(lines: &Lines, cache_bytes: u64) -> f64 {
     sections as f64 * (X86_64::PAGES_PER_SECTION << X86_64::PAGE_SHIFT) as f64
 }
 
-/// The data caches by name, and the memory that fills each.
+/// The data caches by name, with the memory in bytes that fills each.
 fn cache_marks(view: View<'_>, lines: &Lines) -> Vec<(String, f64)> {
     let caches = view.run.known.environment.iter().flat_map(Environment::data_caches);
     caches.map(|cache| (cache.in_words(), filling(lines, cache.bytes))).collect()
 }
 
-/// Layouts that lie on each other: at each point within 3 %.
+/// Layouts whose points coincide, i.e. differ by less than 3 % on every map. Names are joined by "and".
 fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
     let points_of = |layout: &str| -> Vec<(&str, f64)> {
         let points = panel.points.iter().filter(|point| point.layout == layout);
@@ -113,7 +115,7 @@ fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
         let points = points_of(layout);
         let lies_on = |first: &str| {
             let others = points_of(first);
-            // Where two markers are one to the eye: no verdict.
+            // Markers this close overlap. This is not a verdict.
             let is_near = |a: f64, b: f64| (a / b).ln().abs() < 0.03;
             let is_same = |(a, b): (&(&str, f64), &(&str, f64))| a.0 == b.0 && is_near(a.1, b.1);
             points.len() == others.len() && points.iter().zip(&others).all(is_same)
@@ -127,7 +129,7 @@ fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
     together.map(|group| group.into_iter().cloned().collect::<Vec<_>>().join(" and ")).collect()
 }
 
-/// A panel for each lookup on boot and on hot-added memory.
+/// Draws one panel per lookup and kind of memory.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -158,7 +160,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     points.push(Point { map: map.clone(), ram_bytes: ram, layout: cell.layout.clone(), ns });
                 }
             }
-            // One map is no scale.
+            // A single map does not show a trend.
             if points.iter().map(|point| &point.map).collect::<BTreeSet<_>>().len() > 1 {
                 panels.push(Panel { op, memory, points });
             }
@@ -167,31 +169,33 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     if panels.is_empty() {
         data = Data::default();
     }
-    let mut caption = "Independent lookups in random order against the RAM of the map; lower is better, both axes are logarithmic. A \
-                       line goes through maps of sections that are scattered over 64 TiB; markers without a line are the memory \
-                       of real machines, whose sections share cache lines. As much memory again was hot-added on each."
+    let mut caption = "Time of independent lookups in random order, by the RAM of the map. Lower is better; both axes \
+                       are logarithmic. Lines connect maps whose sections are scattered over 64 TiB. Markers without a \
+                       line are maps of real machines, whose sections share cache lines. On each map, as much memory \
+                       again was hot-added."
         .to_owned();
     if let Some(panel) = panels.first() {
         let together = coinciding(view, panel);
         if !together.is_empty() {
             let what = format!("{} on {}", panel.op, memory_label(panel.memory));
-            caption.push_str(&format!(" Of {what} these lie on each other: {}.", together.join("; ")));
+            caption.push_str(&format!(" In the panel of {what}, these coincide: {}.", together.join("; ")));
         }
         let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.memory)).collect();
         let mut names: Vec<&str> = drawn.iter().map(|lines| lines.layout.as_str()).collect();
         names.dedup();
         if !names.is_empty() {
             caption.push_str(&format!(
-                " Dashed, and no measurement: the scattered memory at which the cache lines that a lookup of {} touches fill a cache \
-                 of this machine; a cache without a line lies beyond the axis.",
-                names.join(", of pfn_to_page ")
+                " The dashed lines are computed, not measured. They show how much scattered memory fills a cache of \
+                 this machine with the cache lines that lookups touch (layout: {}). A cache without a line is beyond \
+                 the axis.",
+                names.join(" for pfn_valid, ") + if names.len() > 1 { " for pfn_to_page" } else { "" }
             ));
         }
     }
-    let name = ("scale", "Cost of a lookup by the size of memory".to_owned());
+    let name = ("scale", "Time of a lookup by the size of memory".to_owned());
     let missing = || {
         format!(
-            "{} It takes lookups on several maps: pfnbench run --tier full.",
+            "{} The figure needs lookups on several maps; run pfnbench run --tier full.",
             view.no_rows_of("a lookup on more than one map")
         )
     };
@@ -216,7 +220,7 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
     let x = Axis::log(all().map(|point| point.ram_bytes / gib), 1.6, 1.6);
     let ticks = (-6..=16).step_by(3).map(|power| 2f64.powi(power)).filter(|tick| x.holds(*tick)).collect();
     let x = x.with_ticks(ticks);
-    // Room for the names of caches above the highest point.
+    // The upper margin has room for the names of caches.
     let y = Axis::log(all().map(|point| point.ns), 1.3, 2.2);
     let name = format!("RAM; {} on {}", panel.op, memory_label(panel.memory));
     let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * gib) };
@@ -233,13 +237,13 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
         let line = [(x, low), (x, y_top)];
         chart.draw_series(std::iter::once(DashedPathElement::new(line, 4, 4, BLACK.mix(0.5).stroke_width(1))))?;
         let (right, top) = at(&chart, x, y_top);
-        // Where two caches are close, the second name has its own line.
+        // If two caches are close, the second name goes to the next line.
         let width = text_width(&cache, LABEL - 2.0);
         let y = if right - width - 4 < last_end { top + 22 } else { top + 8 };
         text(area, &cache, (right - 3, y), LABEL - 2.0, Hang::Left)?;
         last_end = right;
     }
-    // The reference is on top of what lies on it.
+    // The reference is drawn last, so that coinciding markers do not hide it.
     let is_reference = |layout: &&String| **layout == view.main().reference;
     let (last, first): (Vec<&String>, Vec<&String>) = view.main().layouts.iter().partition(is_reference);
     for layout in first.into_iter().chain(last) {

@@ -1,4 +1,4 @@
-//! Runs of one machine, one after the other.
+//! Headline values over the runs of one machine.
 
 use crate::analysis::headline::Headline;
 use crate::present::report::data::Data;
@@ -10,37 +10,37 @@ use crate::units::time;
 use plotters::prelude::*;
 use serde_json::json;
 
-/// A run in short.
+/// The headlines of a run, and what identifies the run.
 #[derive(Clone, Debug)]
 pub struct Short {
-    /// Name of its folder.
+    /// Name of the run's folder.
     pub run: String,
-    /// Id of its machine.
+    /// Id of the machine that made the run.
     pub machine: String,
-    /// When it began; empty if that is not known.
+    /// Start of the run in UTC (RFC 3339); empty if unknown.
     pub started: String,
-    /// Commit of what made it.
+    /// Commit of the pfnbench that made the run.
     pub commit: String,
-    /// Name of its main map.
+    /// Name of the main map.
     pub map: String,
-    /// The layout that its ratios are to.
+    /// Id of the layout that ratios are relative to.
     pub reference: String,
-    /// Layouts.
+    /// Ids of the layouts on the main map.
     pub layouts: Vec<String>,
-    /// What is missing or wrong.
+    /// Problems with the folder, in sentences.
     pub troubles: Vec<String>,
-    /// Headlines on its main map.
+    /// Headlines on the main map.
     pub headlines: Vec<Headline>,
 }
 
 impl Short {
-    /// A headline by name.
+    /// The headline with this name, e.g. `pfn_valid, boot memory`.
     pub fn headline(&self, what: &str) -> Option<&Headline> {
         self.headlines.iter().find(|headline| headline.what == what)
     }
 }
 
-/// The headlines that `wanted` takes, of several runs, as data.
+/// Values of the headlines that `wanted` accepts, over several runs, as data.
 pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
     let mut data = Data::new(&[
         "machine",
@@ -80,13 +80,13 @@ pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
     data
 }
 
-/// The most runs in a picture: the newest of them.
+/// Maximum number of runs in the picture. Older runs are left out.
 const MOST: usize = 100;
 
-/// Headlines of which a curve is drawn.
+/// Headlines that are drawn, with one panel each.
 const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory"];
 
-/// Curves over the runs of a machine, the oldest to the left.
+/// Draws curves over the runs of a machine, the oldest at the left.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -105,13 +105,13 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
         if panels.is_empty() || runs.len() < 2 { Data::default() } else { data(runs, |what| panels.contains(&what)) };
     let maps: std::collections::BTreeSet<&str> = runs.iter().map(|run| run.map.as_str()).collect();
     let caption = format!(
-        "{} runs of this machine by their beginning{}, with the commit of each. Times of different days differ by more than layouts \
-         do: look for what moves against the others.{}",
+        "{} runs of this machine by start time{}, labelled by commit. Times of different days may differ more than \
+         layouts do. Look for a layout that moves relative to the others.{}",
         runs.len(),
-        if older > 0 { format!(" ({older} older ones are left out)") } else { String::new() },
-        if maps.len() > 1 { " Runs on different maps stand side by side: their names are in the data." } else { "" }
+        if older > 0 { format!(" ({older} older runs are left out)") } else { String::new() },
+        if maps.len() > 1 { " The runs are on different maps, which the data name." } else { "" }
     );
-    let missing = || "Missing: the runs have no pfn_valid in random order.".to_owned();
+    let missing = || "Missing: the runs have no times of pfn_valid in random order.".to_owned();
     let name = ("trend", "Runs of this machine over time".to_owned());
     Figure::new(name, caption, data, missing, 70 + 250 * panels.len().max(1) as u32, |area, marks, title| {
         let look = |layout: &str| Look::new(layout, &layouts);
@@ -144,7 +144,7 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
                     marks.point(at(&chart, x, ns), hover);
                 }
             }
-            // Commits as far as there is room for them.
+            // At most eight commits fit below the axis.
             let every = runs.len().div_ceil(8);
             for (nr, run) in runs.iter().enumerate().step_by(every) {
                 let (x, y) = at(&chart, nr as f64 + 0.5, low);

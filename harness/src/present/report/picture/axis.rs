@@ -3,7 +3,7 @@
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use std::ops::Range;
 
-/// An axis: from, to, linear or logarithmic, and where its ticks are.
+/// An axis with a range, a linear or logarithmic scale, and ticks.
 #[derive(Clone, Debug)]
 pub struct Axis {
     range: Range<f64>,
@@ -12,9 +12,9 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// From zero to a little more than `top`.
+    /// A linear axis from zero to slightly more than `top`, with round ticks.
     pub fn from_zero(top: f64) -> Self {
-        // Far above anything that was measured a step would be no number.
+        // Beyond the range of measured values, the step could overflow.
         let top = if top > 0.0 && top < 1e100 { top } else { 1.0 };
         let rough = top / 5.0;
         let power = 10f64.powf(rough.log10().floor());
@@ -25,7 +25,9 @@ impl Axis {
         Self { range: 0.0..end, is_log: false, ticks }
     }
 
-    /// Logarithmic, with room around the values.
+    /// A logarithmic axis over the positive values. Its range extends below the lowest by the
+    /// factor `low_room`, and above the highest by the factor `high_room`. Without positive values
+    /// it is from 1 to 10.
     pub fn log(values: impl Iterator<Item = f64>, low_room: f64, high_room: f64) -> Self {
         let values: Vec<f64> = values.filter(|value| *value > 0.0 && value.is_finite()).collect();
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -34,7 +36,7 @@ impl Axis {
         Self { ticks: decimal_ticks(low, high), range: low..high, is_log: true }
     }
 
-    /// Linear, with room around two values and three ticks.
+    /// A linear axis around two values, with a margin on both sides and three ticks.
     pub fn between(low: f64, high: f64) -> Self {
         let room = ((high - low) * 0.2).max(high.abs() * 0.01).max(f64::MIN_POSITIVE);
         let range = low - room..high + room;
@@ -42,7 +44,7 @@ impl Axis {
         Self { ticks: ticks.into(), range, is_log: false }
     }
 
-    /// The same with ticks at powers of two, at most five of them.
+    /// Replaces the ticks with at most five powers of two.
     pub fn with_binary_ticks(self) -> Self {
         let powers = |every: usize| -> Vec<f64> {
             let powers = (-60..=60).step_by(every).map(|power| 2f64.powi(power));
@@ -52,38 +54,38 @@ impl Axis {
         Self { ticks, ..self }
     }
 
-    /// The same with half of the ticks, for where there is little room.
+    /// Removes every second tick, for narrow charts.
     pub fn with_every_other_tick(self) -> Self {
         Self { ticks: self.ticks.iter().step_by(2).copied().collect(), ..self }
     }
 
-    /// The same with ticks of its own.
+    /// Replaces the ticks.
     pub fn with_ticks(self, ticks: Vec<f64>) -> Self {
         Self { ticks, ..self }
     }
 
-    /// Places 0, 1, … side by side, each one wide.
+    /// An axis of `nr` categories, each one unit wide, without ticks.
     pub fn places(nr: usize) -> Self {
         Self { range: 0.0..nr.max(1) as f64, is_log: false, ticks: Vec::new() }
     }
 
-    /// Where it begins.
+    /// Lower end of the range.
     pub fn low(&self) -> f64 {
         self.range.start
     }
 
-    /// Where it ends.
+    /// Upper end of the range.
     pub fn high(&self) -> f64 {
         self.range.end
     }
 
-    /// Is a value on it?
+    /// True if the value is within the range, ends included.
     pub fn holds(&self, value: f64) -> bool {
         (self.range.start..=self.range.end).contains(&value)
     }
 }
 
-/// Round numbers between two values, as many as there are up to eight.
+/// Round numbers between two positive values: the finest choice with at most eight ticks.
 fn decimal_ticks(low: f64, high: f64) -> Vec<f64> {
     let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let within = |(steps, every): &(&[f64], i32)| -> Vec<f64> {
@@ -111,7 +113,7 @@ impl Ranged for Axis {
             true => (value / self.range.start).ln() / (self.range.end / self.range.start).ln(),
             false => (value - self.range.start) / (self.range.end - self.range.start),
         };
-        // Beyond the axis is drawn at its edge, and what is no number at its beginning.
+        // Values outside the range are drawn just beyond its ends; NaN is drawn at the start.
         let share = if share.is_nan() { 0.0 } else { share.clamp(-0.01, 1.01) };
         limit.0 + (f64::from(limit.1 - limit.0) * share).round() as i32
     }
@@ -125,7 +127,7 @@ impl Ranged for Axis {
     }
 }
 
-/// A number beside a tick, with no more digits than it needs.
+/// Formats a number for a tick with up to three decimals, without trailing zeros.
 pub fn plain(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -5,18 +5,18 @@ use super::text::{FONT, LABEL, LETTER, fitting};
 use super::{Area, DrawError, Marks};
 use plotters::prelude::*;
 
-/// A chart of two axes.
+/// A chart with two axes.
 pub type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>;
 
-/// How an axis is labelled.
+/// Labels of an axis.
 pub struct Labels<'a> {
-    /// What it shows, with its unit.
+    /// Quantity and unit.
     pub name: &'a str,
-    /// The text of a tick.
+    /// Formats the value of a tick.
     pub tick: &'a dyn Fn(f64) -> String,
 }
 
-/// A chart with two labelled axes and a grid. Where `x` has no labels, places are labelled by the caller.
+/// Makes a chart with two labelled axes and a grid. Without labels for `x`, the caller labels its categories.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -38,7 +38,7 @@ pub fn chart<'a>(
     if x_labels.is_none() {
         mesh.disable_x_mesh().set_tick_mark_size(LabelAreaPosition::Bottom, 0);
     }
-    // A name of no letters would be drawn all the same.
+    // The backend would draw an empty element for an empty name.
     if !x_name.is_empty() {
         mesh.x_desc(x_name);
     }
@@ -55,7 +55,8 @@ pub fn chart<'a>(
     Ok(chart)
 }
 
-/// A chart of bars to the right, a place for each name from top to bottom: [`place_of_bar`] says where.
+/// Makes a chart for horizontal bars, with one category per name from top to bottom.
+/// [`place_of_bar`] gives their positions.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -65,16 +66,16 @@ pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&st
         name.map_or_else(String::new, |name| fitting(name, 125, LABEL))
     };
     let y = Axis::places(names.len()).with_ticks((0..names.len()).map(|nr| nr as f64 + 0.5).collect());
-    // Few ticks: such charts stand side by side.
+    // Two of these charts share the width of a picture, so there is room for few ticks.
     chart(area, (x.with_every_other_tick(), Some(x_labels)), (y, Labels { name: "", tick: &tick }))
 }
 
-/// Where the place of the bar number `nr` of so many begins: the first is on top.
+/// Lower end of the category of bar number `nr` on the vertical axis. Bar 0 is at the top.
 pub fn place_of_bar(nr: usize, nr_bars: usize) -> f64 {
     (nr_bars - 1 - nr) as f64
 }
 
-/// Draws a bar between two corners of a chart, and marks it.
+/// Draws a bar between two opposite corners of a chart, and adds a mark with the text `hover`.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -91,7 +92,7 @@ pub fn bar(
     Ok(())
 }
 
-/// Where a point of a chart lies in the picture.
+/// Converts coordinates of a chart to coordinates of the picture.
 pub fn at(chart: &Chart<'_>, x: f64, y: f64) -> (i32, i32) {
     chart.plotting_area().map_coordinate(&(x, y))
 }

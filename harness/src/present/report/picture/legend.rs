@@ -6,25 +6,25 @@ use super::{Area, DrawError, WIDTH};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
-/// An entry of a legend.
+/// The symbol of a legend entry.
 #[derive(Clone, Debug)]
 pub enum Key {
-    /// A layout's marker.
+    /// The marker of a layout.
     Layout(Look),
-    /// A block of a colour.
+    /// A filled square.
     Block(RGBColor),
     /// A dashed line.
     Dashes,
-    /// A band behind what is drawn.
+    /// A grey band in the background.
     Band,
 }
 
-/// Colour of a band.
+/// Fill of a background band.
 pub fn band() -> ShapeStyle {
     BLACK.mix(0.15).filled()
 }
 
-/// Writes title and legend, and gives what is left below.
+/// Draws the title and a legend that wraps to several rows. Returns the remaining area below.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.

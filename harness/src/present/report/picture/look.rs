@@ -1,10 +1,11 @@
-//! A colour and a marker for each layout, and colours for other series.
+//! A colour and a marker for each layout, and colours for other series. The colours of layouts are
+//! those of Okabe and Ito, which colour-blind readers can distinguish.
 
 use crate::case::layouts;
 use memmap_layouts::X86_64;
 use plotters::prelude::*;
 
-/// Colours in the order of layouts.
+/// Colours of layouts, in the order of the list of layouts.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0x99, 0x99, 0x99),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -16,7 +17,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0xb8, 0xa8, 0x00),
 ];
 
-/// Colours of what is no layout, told apart from those and from each other: Paul Tol's light ones.
+/// Colours of series that are not layouts: Paul Tol's light scheme, distinct from [`COLOURS`].
 const OTHERS: [RGBColor; 9] = [
     RGBColor(0xdd, 0xdd, 0xdd),
     RGBColor(0x77, 0xaa, 0xdd),
@@ -29,7 +30,7 @@ const OTHERS: [RGBColor; 9] = [
     RGBColor(0xaa, 0xaa, 0x00),
 ];
 
-/// A colour by number, for what is no layout; the first is grey.
+/// A colour by number, for series that are not layouts. Number 0 is grey.
 pub fn colour(nr: usize) -> RGBColor {
     OTHERS[nr % OTHERS.len()]
 }
@@ -39,8 +40,8 @@ pub fn colour(nr: usize) -> RGBColor {
 pub struct Look(usize);
 
 impl Look {
-    /// By its place in the one list, whichever layouts a run has, so that it looks the same in every picture. A layout that is
-    /// not in the list comes after those that are, `others` being all such.
+    /// The look of a layout, by its position in the list of built-in layouts, so that it is the same in every picture.
+    /// Layouts outside the list follow in the order of `others`; built-in layouts in `others` are ignored.
     pub fn new(layout: &str, others: &[String]) -> Self {
         let known: Vec<&str> = layouts::<X86_64>().iter().map(|entry| entry.id).collect();
         let place = known.iter().position(|id| *id == layout);
@@ -48,18 +49,18 @@ impl Look {
         Self(place.unwrap_or_else(|| known.len() + unknown.take_while(|other| *other != layout).count()))
     }
 
-    /// The colour.
+    /// Colour of the layout.
     pub fn colour(self) -> RGBColor {
         COLOURS[self.0 % COLOURS.len()]
     }
 
-    /// As a page writes it.
+    /// The colour in CSS notation, e.g. `#e69f00`.
     pub fn css(self) -> String {
         let RGBColor(red, green, blue) = self.colour();
         format!("#{red:02x}{green:02x}{blue:02x}")
     }
 
-    /// The corners of the marker around its place.
+    /// Corners of the marker relative to its centre.
     fn shape(self) -> &'static [(i32, i32)] {
         match (self.0 + self.0 / COLOURS.len()) % 8 {
             0 => &[(-5, -5), (5, -5), (5, 5), (-5, 5)],
@@ -86,7 +87,7 @@ impl Look {
         }
     }
 
-    /// The marker: a shape of its own beside its colour. Sixty-four layouts have different pairs of both.
+    /// The marker of the layout. 64 layouts have distinct pairs of shape and colour.
     pub fn marker(self, at: (i32, i32)) -> Polygon<(i32, i32)> {
         let points: Vec<(i32, i32)> = self.shape().iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect();
         Polygon::new(points, self.colour().filled())

@@ -6,26 +6,26 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(super) const FONT: &str = "sans-serif";
 
-/// Size of labels; the backend takes 1.24 of them for one unit of the picture.
+/// Font size of labels. The backend divides sizes by 1.24 to get SVG user units.
 pub const LABEL: f64 = 15.0;
 
-/// Width of a letter, in the picture's units, over the size of a label, in the fonts that stand for sans-serif.
+/// Estimated width of a letter in SVG user units as a fraction of the font size, for common sans-serif fonts.
 pub(super) const LETTER: f64 = 0.5;
 
-/// Where text hangs.
+/// Position of text relative to its anchor point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hang {
-    /// Its left end is at the point, half its height above.
+    /// To the right of the point, vertically centred.
     Right,
-    /// Its right end is at the point.
+    /// To the left of the point, vertically centred.
     Left,
-    /// Its middle is at the point, below it.
+    /// Below the point, horizontally centred.
     Below,
-    /// Its middle is at the point, above it.
+    /// Above the point, horizontally centred.
     Above,
 }
 
-/// Writes text.
+/// Draws text at a point of the picture.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -41,22 +41,22 @@ pub fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, hang: Hang) 
     };
     let style = (FONT, size).into_font().color(&BLACK).pos(Pos::new(h, v));
     let text = printable(text);
-    // Positions of a text are of the whole picture.
+    // `at` is relative to the picture, but drawing is relative to the area.
     let (left, top) = area.get_base_pixel();
     Ok(area.draw(&Text::new(text, (at.0 - left, at.1 - top), style))?)
 }
 
-/// A text without what XML cannot hold.
+/// Replaces control characters, which are invalid in XML.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
-/// How wide a text is at most.
+/// Estimated width of text in SVG user units, rounded up.
 pub fn text_width(text: &str, size: f64) -> i32 {
     (text.chars().count() as f64 * size * LETTER).ceil() as i32
 }
 
-/// A text cut so that it is no wider, with an ellipsis where something is missing.
+/// Shortens text to an estimated width in SVG user units, with an ellipsis at the end.
 pub fn fitting(text: &str, width: i32, size: f64) -> String {
     if text_width(text, size) <= width {
         return text.to_owned();
