@@ -32,14 +32,18 @@ pub fn warnings(rows: &[Row]) -> Vec<String> {
         let expected = if is_like_linux { (backed / BLOCK).floor() * BLOCK } else { backed };
         (huge < expected / 2.0).then(|| {
             let percent = three_digits(100.0 * huge / backed);
-            format!("{layout}: after {memory} memory came {percent} % of its records lie in huge pages: the kernel found no more")
+            format!(
+                "{layout}: only {percent} % of its records are in huge pages with {memory} memory, because the kernel \
+                 found no more free huge pages"
+            )
         })
     });
     let without = rows.iter().filter(|row| row.metric == INDEX_IN_HUGE_PAGES && row.value == Some(0.0));
     let index = without.filter_map(|row| {
         let (layout, memory) = (&row.layout, row.memory?.name());
         Some(format!(
-            "{layout}: after {memory} memory came its index tables lie in base pages: the kernel found no huge page"
+            "{layout}: its index tables are in base pages with {memory} memory, because the kernel found no free huge \
+             page"
         ))
     });
     warnings.chain(index).collect()
@@ -50,11 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_in_base_pages_is_warned_of() {
+    fn base_pages_instead_of_huge_pages_are_warned_of() {
         let row = |backing: &str, layout: &str, metric: &str, value: f64| -> Row {
             serde_json::from_value(serde_json::json!({
-                "v": 1, "layout": layout, "op": "footprint", "memory": "boot", "map": "m", "backing": backing, "sampled": false,
-                "process": 0, "metric": metric, "unit": "bytes", "value": value, "status": "ok", "machine": "x", "doctor": "ok",
+                "v": 1, "layout": layout, "op": "footprint", "memory": "boot", "map": "m", "backing": backing,
+                "sampled": false, "process": 0, "metric": metric, "unit": "bytes", "value": value, "status": "ok",
+                "machine": "x", "doctor": "ok",
             }))
             .unwrap()
         };
@@ -72,7 +77,7 @@ mod tests {
         }
         let index = [0.0, 2e6].map(|bytes| row("anon", "sparse", INDEX_IN_HUGE_PAGES, bytes));
         assert_eq!((warnings(&index[..1]).len(), warnings(&index[1..]).len()), (1, 0));
-        // Less than the records of a section.
+        // Less than one huge page of records.
         for (backing, nr) in [("thp", 1), ("linux", 0)] {
             let rows = [row(backing, "flat", "records_backed", 1e6), row(backing, "flat", IN_HUGE_PAGES, 0.0)];
             assert_eq!(warnings(&rows).len(), nr, "{backing}");

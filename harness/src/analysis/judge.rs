@@ -3,7 +3,7 @@
 //!
 //! | verdict | if |
 //! | --- | --- |
-//! | equal | the 90 % interval lies within ± the margin (two one-sided tests at 5 %), and the noise floor is within it too |
+//! | equal | the 90 % interval is within ± the margin (two one-sided tests at 5 %), and so is the noise floor |
 //! | faster, slower | the corrected interval lies beyond the larger of margin and noise floor |
 //! | undecided | otherwise |
 //!
@@ -180,33 +180,33 @@ mod tests {
     }
 
     #[test]
-    fn one_of_four_words() {
+    fn each_verdict_has_its_conditions() {
         assert_eq!(alone(comparison(0.4, 0.01, 0.01)), Verdict::Slower);
         assert_eq!(alone(comparison(-0.4, 0.01, 0.01)), Verdict::Faster);
         assert_eq!(alone(comparison(0.001, 0.003, 0.01)), Verdict::Equal);
         assert_eq!(alone(comparison(0.001, 0.02, 0.01)), Verdict::Undecided, "too wide to be equal");
-        assert_eq!(alone(comparison(0.03, 0.01, 0.01)), Verdict::Undecided, "too near the margin to be slower");
+        assert_eq!(alone(comparison(0.03, 0.01, 0.01)), Verdict::Undecided, "too close to the margin to be slower");
     }
 
     #[test]
-    fn nothing_is_said_inside_the_noise_floor() {
+    fn differences_within_the_noise_floor_are_undecided() {
         assert_eq!(alone(comparison(0.05, 0.001, 0.01)), Verdict::Slower);
         assert_eq!(alone(comparison(0.05, 0.001, 0.06)), Verdict::Undecided);
-        // Nothing is equal where the same is not.
+        // If the control differs from itself by more than the margin, nothing is equal.
         assert_eq!(alone(comparison(0.001, 0.003, 0.03)), Verdict::Undecided);
         assert_eq!(alone(Comparison { noise_floor: None, ..comparison(0.4, 0.01, 0.0) }), Verdict::Undecided);
         assert_eq!(alone(Comparison { log_ratio: None, noise_floor: Some(0.01) }), Verdict::Undecided);
     }
 
     #[test]
-    fn many_comparisons_make_each_harder() {
+    fn more_comparisons_widen_each_interval() {
         let near = comparison(0.055, 0.01, 0.01);
         assert_eq!(alone(near), Verdict::Slower);
         let mut family = vec![near];
         family.extend(vec![comparison(0.0, 0.01, 0.01); 50]);
         assert_eq!(judge(Family::Headline(1), &family, MARGIN)[0].verdict, Verdict::Undecided);
         assert_eq!(judge(Family::Rest, &family, MARGIN)[0].verdict, Verdict::Undecided);
-        // Among many clear differences one more that is less clear is let through, as the rate allows.
+        // The false-discovery rate permits a less clear difference among many clear ones.
         let mut clear = vec![near];
         clear.extend(vec![comparison(0.5, 0.01, 0.01); 50]);
         assert_eq!(judge(Family::Rest, &clear, MARGIN)[0].verdict, Verdict::Slower);

@@ -186,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_of_a_boot_stands_one_sided_noise() {
+    fn the_estimate_of_a_boot_is_robust_to_one_sided_noise() {
         let quiet = [1.00, 1.01, 1.02, 1.01, 1.00, 1.02, 1.01, 1.00];
-        // Every second slice took two to four times as long.
+        // Every second slice took two to four times the undisturbed time.
         let busy = [1.00, 3.0, 1.02, 2.0, 1.00, 4.1, 1.01, 2.0];
         let (quiet, busy) = (low_quartile(quiet.into_iter()).unwrap(), low_quartile(busy.into_iter()).unwrap());
         assert!((busy / quiet - 1.0).abs() < 0.01, "{quiet} {busy}");
@@ -196,32 +196,32 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_needs_five_processes_and_is_students() {
+    fn an_interval_needs_five_processes_and_uses_students_t() {
         assert_eq!(Estimate::from_processes(&[1.0, 1.1, 1.2, 1.3]), None);
         let estimate = Estimate::from_processes(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         // t of 4 degrees of freedom at 97.5 % is 2.776, the standard error sqrt(2.5 / 5).
         let (low, high) = estimate.interval(0.05);
         assert!((low - 1.0368).abs() < 1e-3 && (high - 4.9632).abs() < 1e-3, "{low} {high}");
-        assert!(estimate.interval(0.001).0 < low, "a correction widens it");
+        assert!(estimate.interval(0.001).0 < low, "a correction widens the interval");
         let (low, high) = Estimate::from_processes(&[2.0; 5]).unwrap().interval(0.05);
         assert!(low < 2.0 && 2.0 < high && high - low < 1e-4);
     }
 
     #[test]
-    fn a_difference_of_groups_is_welchs() {
+    fn a_difference_of_groups_uses_welchs_test() {
         let (a, b) = ([27.5, 21.0, 19.0, 23.6, 17.0], [27.1, 22.0, 20.8, 23.4, 23.4, 23.5]);
         let welch = Estimate::difference(&a, &b).unwrap();
         assert!((welch.mean + 1.7467).abs() < 1e-3 && (welch.freedom - 5.753).abs() < 0.01, "{welch:?}");
     }
 
     #[test]
-    fn evidence_for_a_difference_is_against_what_is_negligible() {
+    fn p_values_are_for_differences_beyond_a_margin() {
         let estimate = Estimate { mean: 0.05, error: 0.01, freedom: 6.0 };
         assert!(estimate.p_beyond(0.0) < 0.01 && estimate.p_beyond(0.02) < 0.05 && estimate.p_beyond(0.05) > 0.9);
     }
 
     #[test]
-    fn the_noise_floor_is_an_upper_bound_that_more_controls_sharpen() {
+    fn the_noise_floor_is_an_upper_bound_that_more_controls_lower() {
         let one = vec![0.001, -0.004, 0.006, -0.003, 0.002];
         let floor = noise_floor(std::slice::from_ref(&one)).unwrap();
         assert!(floor > 0.001 && floor < 0.01, "{floor}");

@@ -289,7 +289,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_no_process_reached_is_told() {
+    fn cases_that_no_process_reached_are_listed() {
         let late = |unit: &str| Row {
             status: Status::TooFew,
             reason: Some(format!("{unit}: {NOT_REACHED}")),
@@ -320,13 +320,13 @@ pub(crate) mod tests {
             counted("page_faults", Some(0.25), Status::Ok, Some("scaled")),
         ];
         let counters = Summary::from_rows(&rows).counters;
-        assert_eq!(counters.len(), 2, "what was not tried is not told");
+        assert_eq!(counters.len(), 2, "counters that were not requested are not listed");
         assert_eq!((counters[0].cells.len(), counters[0].not_counted.as_deref()), (0, Some("no PMU")));
         assert_eq!((counters[1].cells[0].per_op, counters[1].cells[0].scaled.as_deref()), (0.25, Some("scaled")));
     }
 
     #[test]
-    fn readers_are_compared_with_their_neighbours() {
+    fn readers_are_compared_with_neighbouring_slices() {
         let slice =
             |metric: &str, sample, value| Row { sample: Some(sample), ..row("a", "readers", metric, Some(value)) };
         let mut rows = vec![row("a", "footprint", "index", Some(1.0))];

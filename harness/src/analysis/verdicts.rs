@@ -69,7 +69,8 @@ pub fn collect(maps: &[(String, Summary)]) -> Verdicts {
     if nr_headline == 0 {
         let (with, without) = SERIES;
         reasons.push(format!(
-            "The cases that were chosen leave out the headline, pfn_valid/added/random and pfn_valid/boot/random of {with} and {without}."
+            "The selected cases do not include the headline: pfn_valid/added/random and pfn_valid/boot/random of \
+             {with} and {without}."
         ));
     }
     let mut verdicts = headline;
@@ -108,17 +109,19 @@ fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
     let dropped =
         if disturbed > 0.0 { format!("; up to {disturbed:.0} % of the samples were disturbed") } else { String::new() };
     let Some(floor) = pair.noise_floor else {
-        return format!("there is no control to tell the noise floor by{dropped}");
+        return format!("there is no control, so the noise floor is unknown{dropped}");
     };
     if pair.processes < PROCESSES_FOR_INTERVAL {
         return format!(
-            "{} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs had enough undisturbed samples{dropped}",
+            "only {} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs had enough undisturbed \
+             samples{dropped}",
             pair.processes
         );
     }
     let interval = pair.interval.map(|(low, high)| format!(", {low:.3} to {high:.3},")).unwrap_or_default();
     format!(
-        "the interval of the ratio{interval} is neither within the margin of {} nor beyond the noise floor of {}{dropped}",
+        "the interval of the ratio{interval} is neither within the margin of {} nor beyond the noise floor of \
+         {}{dropped}",
         percent(margin),
         percent(floor)
     )

@@ -1,17 +1,17 @@
-// What the tests ask of a page. Lists are of complaints if nothing else is said.
+// Checks of a page for the tests. Unless stated otherwise, a check returns a list of problems.
 globalThis.check = (() => {
     const all = (selector, root = document) => [...root.querySelectorAll(selector)];
     const words = (element) => element.textContent.replace(/\s+/g, " ").trim();
     const shown = (element) =>
         element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && element.getClientRects().length > 0;
     const name = (element) => {
-        const of = element.id ? `#${element.id}` : "";
+        const id = element.id ? `#${element.id}` : "";
         const label = words(element).slice(0, 40);
-        return `${element.localName}${of}${label ? ` “${label}”` : ""}`;
+        return `${element.localName}${id}${label ? ` “${label}”` : ""}`;
     };
     const labels = (svg) => all("text", svg).filter((text) => !text.closest(".hits") && shown(text));
 
-    // Red, green, blue of 0 to 255 and opacity of 0 to 1, of whatever CSS calls a colour.
+    // Converts a CSS colour to red, green and blue from 0 to 255 and opacity from 0 to 1.
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const colours = new Map();
     const colour = (text) => {
@@ -33,8 +33,8 @@ globalThis.check = (() => {
         const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
         return (high + 0.05) / (low + 0.05);
     };
-    const paints = (of) => of.fill !== "none" && Number(of.fillOpacity) * Number(of.opacity) >= 0.5;
-    // What an element lies on: backgrounds up to the canvas, which is dark where the page says that it knows dark.
+    const paints = (style) => style.fill !== "none" && Number(style.fillOpacity) * Number(style.opacity) >= 0.5;
+    // Background colour of an element: the backgrounds of its ancestors over the canvas, which is dark if the page supports dark.
     const ground = (element, paper) => {
         const layers = [];
         for (let at = element; at && !paper; at = at.parentElement) {
@@ -44,7 +44,7 @@ globalThis.check = (() => {
         const dark = !paper && /dark/.test(scheme) && matchMedia("(prefers-color-scheme: dark)").matches;
         return layers.reduce((below, layer) => over(layer, below), dark ? [18, 18, 18] : [255, 255, 255]);
     };
-    // A label in a picture may lie on a mark.
+    // Background colour of a label in a picture, which may be on a rectangle.
     const groundOfLabel = (text, svg, paper) => {
         const at = text.getBoundingClientRect();
         const [x, y] = [at.x + at.width / 2, at.y + at.height / 2];
@@ -77,7 +77,7 @@ globalThis.check = (() => {
     const heads = () => all("table#heat thead th").filter((th) => th.querySelector("button"));
 
     return {
-        // The figures: what they say of themselves.
+        // Properties of the figures.
         figures: () =>
             all("figure[data-figure]").map((figure) => {
                 const svg = figure.querySelector("svg");
@@ -96,17 +96,17 @@ globalThis.check = (() => {
                 };
             }),
 
-        // Labels that are empty or no figures, and coordinates that are none.
+        // Labels that are empty or not numbers, and invalid coordinates.
         broken: () =>
             all("figure svg").flatMap((svg) => {
                 const figure = svg.closest("figure").id;
                 const wrong = /\b(NaN|undefined|null|Infinity|inf)\b/;
                 const texts = all("text, title", svg).filter((text) => !words(text) || wrong.test(words(text)));
-                const marks = all("*", svg).filter((mark) => [...mark.attributes].some((of) => /\b(NaN|Infinity|undefined)\b/.test(of.value)));
+                const marks = all("*", svg).filter((mark) => [...mark.attributes].some((attribute) => /\b(NaN|Infinity|undefined)\b/.test(attribute.value)));
                 return [...texts, ...marks].map((element) => `${figure}: ${element.outerHTML.slice(0, 200)}`);
             }),
 
-        // Labels of one picture that lie on each other, by more than two pixels both ways.
+        // Labels of one picture that overlap by more than two pixels in both directions.
         overlaps: () =>
             all("figure svg").flatMap((svg) => {
                 const boxes = labels(svg).map((text) => [text, text.getBoundingClientRect()]);
@@ -114,13 +114,13 @@ globalThis.check = (() => {
                     boxes.slice(at + 1).flatMap(([other, b]) => {
                         const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
                         const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-                        const of = `${svg.closest("figure").id}: ${name(one)} and ${name(other)}`;
-                        return x > 2 && y > 2 ? [`${of} by ${x.toFixed(1)}×${y.toFixed(1)}`] : [];
+                        const pair = `${svg.closest("figure").id}: ${name(one)} and ${name(other)}`;
+                        return x > 2 && y > 2 ? [`${pair} by ${x.toFixed(1)}×${y.toFixed(1)}`] : [];
                     }),
                 );
             }),
 
-        // Labels that stick out of their picture, where they are cut off.
+        // Labels that extend beyond their picture, so that they are cut off.
         cut: () =>
             all("figure svg").flatMap((svg) => {
                 const frame = svg.getBoundingClientRect();
@@ -130,45 +130,45 @@ globalThis.check = (() => {
                 return texts.map((text) => `${svg.closest("figure").id}: ${name(text)}`);
             }),
 
-        // Text that does not stand out from what it lies on. Paper is white: backgrounds are not printed.
+        // Text with too little contrast to its background. On paper the background is white, because backgrounds are not printed.
         faint: (paper = false) => {
             const own = (element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-            const html = all("body, body *").filter((of) => !(of instanceof SVGElement) && !of.closest("svg") && own(of) && shown(of));
-            const texts = html.filter((of) => !of.matches("script, style, template, option, :disabled"));
+            const html = all("body, body *").filter((element) => !(element instanceof SVGElement) && !element.closest("svg") && own(element) && shown(element));
+            const texts = html.filter((element) => !element.matches("script, style, template, option, :disabled"));
             return [
                 ...readable(document.body, getComputedStyle(document.body).color, ground(document.body, paper)),
-                ...texts.flatMap((of) => readable(of, getComputedStyle(of).color, ground(of, paper))),
+                ...texts.flatMap((element) => readable(element, getComputedStyle(element).color, ground(element, paper))),
                 ...all("figure svg").flatMap((svg) =>
-                    labels(svg).flatMap((of) => readable(of, getComputedStyle(of).fill, groundOfLabel(of, svg, paper))),
+                    labels(svg).flatMap((label) => readable(label, getComputedStyle(label).fill, groundOfLabel(label, svg, paper))),
                 ),
             ];
         },
 
-        // How far the page is wider than the window, which is `width` wide; and what of it sticks out.
+        // Roots that are wider than the window of this width, and the first elements that cause it.
         wide: (width) => {
             const [root, body] = [document.documentElement, document.body];
-            const wider = [root, body].filter((of) => of.scrollWidth > width + 1 || of.clientWidth > width + 1);
+            const wider = [root, body].filter((element) => element.scrollWidth > width + 1 || element.clientWidth > width + 1);
             const inside = (element) => {
                 for (let at = element.parentElement; at && at !== body; at = at.parentElement) {
                     if (getComputedStyle(at).overflowX !== "visible") return true;
                 }
                 return false;
             };
-            const out = all("body *").filter((of) => of.getBoundingClientRect().right > width + 1 && shown(of) && !inside(of));
-            return wider.length ? wider.map((of) => `${of.localName}: ${of.scrollWidth}`).concat(out.slice(0, 10).map(name)) : [];
+            const out = all("body *").filter((element) => element.getBoundingClientRect().right > width + 1 && shown(element) && !inside(element));
+            return wider.length ? wider.map((element) => `${element.localName}: ${element.scrollWidth}`).concat(out.slice(0, 10).map(name)) : [];
         },
 
-        // What would be fetched, at once or on a click.
+        // Elements and styles that would fetch resources, at once or on a click.
         outside: () => {
             const link = /^(data:|#|$)/;
-            const at = (attribute) => all(`[${attribute}]`).filter((of) => of.localName !== "a" && !link.test(of.getAttribute(attribute)));
+            const at = (attribute) => all(`[${attribute}]`).filter((element) => element.localName !== "a" && !link.test(element.getAttribute(attribute)));
             const elements = [...all("base, iframe, object, embed, link, meta[http-equiv=refresh i]"), ...["src", "srcset", "href", "poster"].flatMap(at)];
             const fetched = [...document.documentElement.outerHTML.matchAll(/url\(\s*["']?(?!data:|#|&quot;#)[^)]{0,60}|@import[^;]{0,60}/g)];
             const form = all("form[action]");
-            return [...elements, ...form].map((of) => of.outerHTML.slice(0, 120)).concat(fetched.map(([text]) => text));
+            return [...elements, ...form].map((element) => element.outerHTML.slice(0, 120)).concat(fetched.map(([text]) => text));
         },
 
-        // What the links of a figure hold, `json` or `csv`.
+        // The data behind a link of a figure; the format is `json` or `csv`.
         data: (figure, format) => {
             const url = new URL(document.getElementById(figure).querySelector(`a[data-format=${format}]`).href);
             const [, head, body] = /^data:([^,]*),(.*)$/s.exec(url.href.slice(0, url.href.length - url.hash.length));
@@ -177,7 +177,7 @@ globalThis.check = (() => {
             return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
         },
 
-        // Where to click on an element, scrolled to, and what lies over it.
+        // Scrolls to an element and returns its centre, and the element that covers it, if any.
         middle: (selector) => {
             const element = document.querySelector(selector);
             element.scrollIntoView({ block: "center", inline: "center", behavior: "instant" });
@@ -185,7 +185,7 @@ globalThis.check = (() => {
             const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
             const hit = document.elementFromPoint(x, y);
             const free = hit && (element.contains(hit) || hit.contains(element) || hit.closest("label")?.control === element);
-            return { x, y, covered: free ? null : hit ? name(hit) : "nothing is there" };
+            return { x, y, covered: free ? null : hit ? name(hit) : "no element" };
         },
 
         choose: (selector, value) => {
@@ -195,9 +195,9 @@ globalThis.check = (() => {
             for (const kind of ["input", "change"]) list.dispatchEvent(new Event(kind, { bubbles: true }));
         },
 
-        // The rows of the heat table, as they stand.
+        // The rows of the heat table in their current order.
         rows: () => rows().map(row),
-        // Columns that can be sorted by: place, number of cells with and without a value, and what the heading says of the order.
+        // Sortable columns: index, whether values are numeric, number of values, and the stated order.
         columns: () =>
             heads().map((th) => {
                 th.querySelector("button").dataset.column = th.cellIndex;
@@ -206,19 +206,19 @@ globalThis.check = (() => {
                 const numeric = values.every((value) => Number.isFinite(Number(value)));
                 return { column: th.cellIndex, numeric, nr_values: values.length, sort: th.getAttribute("aria-sort") };
             }),
-        // The values of a column, as the rows stand.
+        // The values of a column in the current order.
         values: (column) => rows().map((tr) => tr.cells[column]?.dataset.value ?? ""),
-        // Puts values into a column, over and over; what is empty gets none.
+        // Sets the values of a column, repeating the list. An empty string removes the value.
         put: (column, values) =>
             rows().forEach((tr, at) => {
                 const value = values[at % values.length];
                 if (value === "") delete tr.cells[column].dataset.value;
                 else tr.cells[column].dataset.value = value;
             }),
-        // The terms of the glossary that can be read.
+        // The terms of the glossary that are shown.
         terms: () => all(".glossary dt").filter(shown).map(words),
         layouts: () => [...new Set(all("table#heat td[data-layout]").map((td) => td.dataset.layout))],
-        // How many cells of a column of a layout, and of those above, are on the screen.
+        // Number of cells in the column of a layout, of those that are shown, and of headings that are shown.
         shownOf: (layout) => {
             const cells = all("table#heat tbody td[data-layout]").filter((td) => td.dataset.layout === layout);
             const heads = all("table#heat thead tr:last-child > *");

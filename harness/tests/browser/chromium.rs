@@ -1,4 +1,4 @@
-//! A headless Chromium with one page, spoken to by its DevTools protocol over a pipe.
+//! A headless Chromium with one page, controlled through the DevTools protocol over a pipe.
 
 use crate::common::skipped;
 use base64::Engine;
@@ -16,16 +16,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// For one question; a machine may be busy with other tests.
+/// Time limit of one call. The machine may be busy with other tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a test can look at.
+/// Checks that run in the page.
 const CHECKS: &str = include_str!("checks.js");
 
-/// Chromium, from `CHROME` or `PATH`. Without it, says that the tests are skipped.
+/// Path of Chromium, from `CHROME` or `PATH`. `None` if there is none, with a message that the tests are skipped.
 fn program() -> Option<PathBuf> {
     if let Some(chrome) = std::env::var_os("CHROME").filter(|chrome| !chrome.is_empty()) {
-        assert!(Path::new(&chrome).is_file(), "CHROME is {}, which is no file", chrome.display());
+        assert!(
+            Path::new(&chrome).is_file(),
+            "CHROME is {}, which is not a file; set it to the path of a Chromium",
+            chrome.display()
+        );
         return Some(chrome.into());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -34,37 +38,38 @@ fn program() -> Option<PathBuf> {
         std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|path| path.is_file());
     if found.is_none() {
         skipped(
-            "no Chromium (chromium, chromium-browser, google-chrome, or CHROME): the page in a browser; scripts/tools installs it",
+            "no Chromium (chromium, chromium-browser, google-chrome, or CHROME): the page in a browser; scripts/tools \
+             installs it",
         );
     }
     found
 }
 
-/// A page in a browser of its own. Both are gone when this is dropped.
+/// A page in its own browser. Dropping it ends the browser and removes its profile.
 pub struct Page {
     child: Child,
     to: ChildStdin,
     from: Receiver<Value>,
     session: Option<String>,
     nr_calls: u64,
-    /// What happened, oldest first.
+    /// Events of the protocol, the oldest first.
     events: Vec<Value>,
     limit: Duration,
     profile: TempDir,
 }
 
 impl Page {
-    /// An empty page, if there is a browser.
+    /// Starts a browser with an empty page; `None` without a browser.
     pub fn empty() -> Option<Self> {
         let program = program()?;
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
-        // The browser reads from 3 and writes to 4.
+        // The browser reads from file descriptor 3 and writes to 4.
         command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]).arg(program);
         command.args([
             "--headless",
             "--remote-debugging-pipe",
-            // It opens nothing but files of these tests, and many containers have no sandbox to offer.
+            // The browser opens only files of these tests, and many containers do not support its sandbox.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -81,7 +86,7 @@ impl Page {
             "--hide-scrollbars",
         ]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
-        // What it and its libraries would keep in the home of the user.
+        // Keeps files of the browser and its libraries out of the home directory.
         command.env("HOME", profile.path()).env("TMPDIR", profile.path());
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME").env_remove("DBUS_SESSION_BUS_ADDRESS");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -118,19 +123,19 @@ impl Page {
         self.ask(CHECKS);
     }
 
-    /// Asks within a time of its own.
+    /// Replaces the time limit of a call.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Folder of the browser; nobody else knows its name.
+    /// Profile folder of the browser. Its name is unique to this browser.
     pub fn profile(&self) -> &Path {
         self.profile.path()
     }
 
-    /// Calls a method of the protocol.
+    /// Calls a method of the protocol and returns its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.post(method, params);
         let begin = Instant::now();
@@ -155,7 +160,7 @@ impl Page {
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
         if let Err(error) = self.to.write_all(&bytes) {
-            panic!("{method}: the browser is gone ({error}): {}", self.complaint());
+            panic!("{method}: the browser ended ({error}): {}", self.complaint());
         }
         self.nr_calls
     }
@@ -163,7 +168,7 @@ impl Page {
     fn receive(&mut self, begin: Instant, what: &str) -> Value {
         match self.from.recv_timeout(self.limit.saturating_sub(begin.elapsed())) {
             Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => panic!("{what}: nothing for {:?}", self.limit),
+            Err(RecvTimeoutError::Timeout) => panic!("{what}: no answer within {:?}", self.limit),
             Err(RecvTimeoutError::Disconnected) => panic!("{what}: the browser ended: {}", self.complaint()),
         }
     }
@@ -173,19 +178,19 @@ impl Page {
     }
 
     fn happened(&mut self, event: Value) {
-        // The page stands still until somebody answers.
+        // A dialog blocks the page until it is answered.
         if event["method"] == "Page.javascriptDialogOpening" {
             self.post("Page.handleJavaScriptDialog", json!({ "accept": false }));
         }
         self.events.push(event);
     }
 
-    /// Parameters of the events of a kind.
+    /// Parameters of the events with this method, the oldest first.
     pub fn told<'a>(&'a self, method: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event["method"] == method).map(|event| &event["params"])
     }
 
-    /// Waits until events tell something.
+    /// Receives events until `look` returns a value.
     pub fn wait<T>(&mut self, look: impl Fn(&Self) -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
@@ -199,7 +204,7 @@ impl Page {
         }
     }
 
-    /// The value of an expression, promises awaited.
+    /// Evaluates a JavaScript expression in the page; a promise is awaited.
     pub fn ask(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", asked);
@@ -207,28 +212,28 @@ impl Page {
         answer["result"]["value"].clone()
     }
 
-    /// The strings of a list.
+    /// Evaluates an expression that is an array, and returns its items as strings.
     pub fn list(&mut self, expression: &str) -> Vec<String> {
         let value = self.ask(expression);
         let list = value.as_array().unwrap_or_else(|| panic!("{expression} is {value}"));
         list.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
     }
 
-    /// Sets the size of the window.
+    /// Sets the size of the window in CSS pixels. `phone` emulates a mobile device.
     pub fn resize(&mut self, width: u32, height: u32, phone: bool) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
         self.call("Emulation.setDeviceMetricsOverride", size);
         self.settle();
     }
 
-    /// Sets medium (`screen`, `print`) and preferred colours (`light`, `dark`).
+    /// Emulates a medium (`screen`, `print`) and a preferred colour scheme (`light`, `dark`).
     pub fn dress(&mut self, medium: &str, colours: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": colours }]);
         self.call("Emulation.setEmulatedMedia", json!({ "media": medium, "features": features }));
         self.settle();
     }
 
-    /// Clicks on the middle of an element.
+    /// Clicks the centre of an element, which must not be covered.
     pub fn click(&mut self, selector: &str) {
         let middle = self.ask(&format!("check.middle({})", json!(selector)));
         assert!(middle["covered"].is_null(), "{selector} cannot be clicked: {}", middle["covered"]);
@@ -242,7 +247,7 @@ impl Page {
         self.settle();
     }
 
-    /// Types a text into a field instead of what is in it.
+    /// Replaces the text of a field by typing.
     pub fn fill(&mut self, selector: &str, text: &str) {
         self.click(selector);
         self.key(json!({ "key": "a", "commands": ["selectAll"] }));
@@ -254,7 +259,7 @@ impl Page {
         assert_eq!(self.ask(&format!("document.querySelector({}).value", json!(selector))), text, "typed");
     }
 
-    /// Presses a key and lets it go.
+    /// Presses and releases a key.
     pub fn key(&mut self, key: Value) {
         let mut event = key;
         for kind in ["keyDown", "keyUp"] {
@@ -266,30 +271,31 @@ impl Page {
         }
     }
 
-    /// Chooses an option of a list.
+    /// Selects an option of a `select` element.
     pub fn choose(&mut self, selector: &str, value: &str) {
         self.ask(&format!("check.choose({}, {})", json!(selector), json!(value)));
         self.settle();
     }
 
-    /// Lets the page draw what was asked of it.
+    /// Waits until the page has been redrawn.
     fn settle(&mut self) {
         self.ask("new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(true))))");
     }
 
-    /// A picture of the whole page.
+    /// Writes a PNG of the whole page.
     pub fn screenshot(&mut self, file: &Path) {
         let asked = json!({ "format": "png", "captureBeyondViewport": true });
         let picture = self.call("Page.captureScreenshot", asked);
         fs::write(file, base64(&picture["data"])).unwrap();
     }
 
-    /// The page on paper.
+    /// Prints the page to PDF, without backgrounds.
     pub fn pdf(&mut self) -> Vec<u8> {
         base64(&self.call("Page.printToPDF", json!({ "printBackground": false }))["data"])
     }
 
-    /// What went wrong since the page was opened: errors, dialogs, and requests for anything but the page itself.
+    /// Problems since the page was opened: errors, dialogs, console messages, and requests other
+    /// than for the page itself.
     pub fn trouble(&mut self) -> Vec<String> {
         self.settle();
         let own = self.ask("location.href");
@@ -311,7 +317,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // Nothing that this one began has a life without it; errors say that it is gone already.
+        // Errors are ignored, because they mean that the processes have already ended.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
         let begin = Instant::now();
@@ -332,7 +338,7 @@ fn base64(text: &Value) -> Vec<u8> {
     BASE64_STANDARD.decode(text.as_str().unwrap()).unwrap()
 }
 
-/// The processes that have the folder in their command line.
+/// Processes whose command line contains the path of the folder.
 pub fn processes(folder: &Path) -> Vec<Pid> {
     let folder = folder.as_os_str().as_encoded_bytes();
     let names = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.file_name()));

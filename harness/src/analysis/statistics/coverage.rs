@@ -1,67 +1,72 @@
-//! Bias of the estimator and coverage of the intervals, by simulation.
+//! Simulation of the bias of the estimator and of the coverage of its confidence intervals.
 //!
-//! Two layouts on a machine as measured: processes differ by 0.7 % in the log ratio, boots within a process by 0.5 %, slices by 1 %.
-//! On a disturbed machine half of the slices take up to three times as long; the system tells of all but a tenth of them, and what it
-//! tells of is taken again up to four times.
+//! Two layouts are compared with standard deviations as measured: 0.7 % between processes, 0.5 %
+//! between boots of a process, and 1 % between slices. On a disturbed machine, half of the slices
+//! take up to three times the undisturbed time. The system reports all but a tenth of these
+//! disturbances, and a reported slice is retaken up to four times.
 
 use super::{Estimate, low_quartile, mean};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp1, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 
+/// Number of simulated runs per setting.
 const TRIALS: usize = 4000;
+/// Number of samples per boot.
 const ROUNDS: usize = 5;
+/// Number of boots per process.
 const BOOTS: usize = 2;
 /// The true log ratio.
 const TRUTH: f64 = 0.3;
 
-/// How a machine interferes.
+/// How often other programs disturb the slices of a machine.
 #[derive(Clone, Copy, Debug)]
 struct Machine {
-    /// Share of slices that something interferes with.
+    /// Fraction of slices that are disturbed.
     disturbed: f64,
-    /// Share of those of which the system says nothing.
-    untold: f64,
+    /// Fraction of the disturbed slices that the system does not report.
+    unreported: f64,
 }
 
-const QUIET: Machine = Machine { disturbed: 0.0, untold: 0.0 };
-const BUSY: Machine = Machine { disturbed: 0.5, untold: 0.1 };
+const QUIET: Machine = Machine { disturbed: 0.0, unreported: 0.0 };
+const BUSY: Machine = Machine { disturbed: 0.5, unreported: 0.1 };
 
 fn normal(rng: &mut Pcg64Mcg, deviation: f64) -> f64 {
     let value: f64 = StandardNormal.sample(rng);
     deviation * value
 }
 
-/// A slice of a layout that takes `exp(level)`, and whether the system speaks against it.
+/// The time of a slice of a layout whose undisturbed time is `exp(level)`, and whether the system
+/// reports a disturbance.
 fn slice(rng: &mut Pcg64Mcg, level: f64, machine: Machine) -> (f64, bool) {
     let mut retaken = 0;
     loop {
         let time = (level + normal(rng, 0.01)).exp();
-        let interfered = rng.random_bool(machine.disturbed);
-        let told = interfered && !rng.random_bool(machine.untold);
+        let disturbed = rng.random_bool(machine.disturbed);
+        let reported = disturbed && !rng.random_bool(machine.unreported);
         let excess: f64 = Exp1.sample(rng);
-        let time = if interfered { time * (1.0 + excess.min(2.0)) } else { time };
-        if !told || retaken == 4 {
-            return (time, told);
+        let time = if disturbed { time * (1.0 + excess.min(2.0)) } else { time };
+        if !reported || retaken == 4 {
+            return (time, reported);
         }
         retaken += 1;
     }
 }
 
-/// The log ratio of a process, as a summary makes it from rows.
+/// The log ratio of a process, computed as in a summary of rows.
 fn process(rng: &mut Pcg64Mcg, machine: Machine) -> Option<f64> {
     let of_process = normal(rng, 0.007);
     let of_boot = |rng: &mut Pcg64Mcg| {
         let level = TRUTH + of_process + normal(rng, 0.005);
         let mut pairs = Vec::new();
         for _ in 0..ROUNDS {
-            // A sample is two slices.
+            // A sample consists of two slices.
             let mut sample = |level| {
                 let (first, second) = (slice(rng, level, machine), slice(rng, level, machine));
                 (!first.1 && !second.1).then_some(first.0 + second.0)
             };
-            let (measured, to) = (sample(level), sample(0.0));
-            pairs.extend(measured.zip(to));
+            let (measured, reference) = (sample(level), sample(0.0));
+            pairs.extend(measured.zip(reference));
         }
         let measured = low_quartile(pairs.iter().map(|pair| pair.0))?;
         Some((measured / low_quartile(pairs.iter().map(|pair| pair.1))?).ln())
@@ -70,7 +75,7 @@ fn process(rng: &mut Pcg64Mcg, machine: Machine) -> Option<f64> {
     mean(&boots)
 }
 
-/// Coverage of nominal 95 % intervals in percent, and the bias of the ratio in percent.
+/// Coverage of nominal 95 % intervals and bias of the log ratio, both in percent.
 fn simulate(processes: usize, machine: Machine) -> (f64, f64) {
     let mut rng = Pcg64Mcg::seed_from_u64(processes as u64);
     let (mut held, mut sum) = (0, 0.0);
@@ -84,7 +89,8 @@ fn simulate(processes: usize, machine: Machine) -> (f64, f64) {
     (100.0 * held as f64 / TRIALS as f64, 100.0 * sum / TRIALS as f64)
 }
 
-/// The same where processes are added, up to `most`, until the interval is narrow.
+/// Coverage in percent and mean number of processes if processes are added, up to `most`, until the half-width of the
+/// interval of the log ratio is at most `half_width`.
 fn simulate_until_narrow(least: usize, most: usize, half_width: f64, machine: Machine) -> (f64, f64) {
     let mut rng = Pcg64Mcg::seed_from_u64(least as u64);
     let (mut held, mut taken) = (0, 0);
@@ -105,7 +111,7 @@ fn simulate_until_narrow(least: usize, most: usize, half_width: f64, machine: Ma
 }
 
 #[test]
-fn nominal_95_percent_intervals_hold_the_truth_93_to_97_times_in_a_hundred() {
+fn nominal_95_percent_intervals_have_a_coverage_of_93_to_97_percent() {
     for machine in [QUIET, BUSY] {
         for processes in [5, 7, 15] {
             let (coverage, bias) = simulate(processes, machine);
@@ -116,11 +122,12 @@ fn nominal_95_percent_intervals_hold_the_truth_93_to_97_times_in_a_hundred() {
     }
 }
 
-/// Whoever stops as soon as an interval is narrow stops more often where it is narrow by chance.
+/// Stopping as soon as an interval is narrow favours intervals that are narrow by chance, which reduces coverage.
 #[test]
 fn stopping_by_width_costs_little_coverage() {
     for machine in [QUIET, BUSY] {
-        // A run adds processes up to 25 and stops at half the margin, a duel pairs up to 40 and stops at a quarter.
+        // A run adds up to 25 processes and stops at half the margin. A duel adds up to 40 pairs
+        // and stops at a quarter.
         for (most, width) in [(25, 0.01), (40, 0.005)] {
             let (coverage, taken) = simulate_until_narrow(7, most, width, machine);
             let percent = 100.0 * width;

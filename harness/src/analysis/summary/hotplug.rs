@@ -40,7 +40,8 @@ impl HotplugCell {
 /// number of threads.
 #[derive(Clone, Debug, Serialize)]
 pub struct HotplugLine {
-    /// `hot_add` (the call alone), `hot_add_read`, `hot_add_write` (with a first access to every record) or `hot_remove`.
+    /// `hot_add` (the call alone), `hot_add_read`, `hot_add_write` (with a first access to every
+    /// record) or `hot_remove`.
     pub op: String,
     /// The workload.
     #[serde(flatten)]
@@ -72,8 +73,8 @@ pub struct PhaseLine {
     pub group: HotplugGroup,
     /// Number of samples behind each median.
     pub samples: u64,
-    /// Median of each phase by name, in nanoseconds; 0 if it is below the resolution of the clock. Medians of phases do not
-    /// add up to the median of the whole operation.
+    /// Median of each phase by name, in nanoseconds; 0 if it is below the resolution of the clock.
+    /// Medians of phases do not add up to the median of the whole operation.
     pub medians: Vec<(String, f64)>,
 }
 
@@ -195,7 +196,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn phases_are_of_one_group_and_layout() {
+    fn phases_are_grouped_by_workload_and_layout() {
         let phase = |layout: &str, metric: &str, size, ns| Row {
             size_bytes: Some(size),
             n_ops: Some(7),
@@ -217,7 +218,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn rows_of_runs_that_knew_one_group_only_are_of_that_one() {
+    fn rows_of_earlier_versions_get_the_default_group() {
         let old = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
         let rows = [row("a", "footprint", "index", Some(1.0)), old];
         assert!(Summary::from_rows(&rows).hotplug[0].is_headline());

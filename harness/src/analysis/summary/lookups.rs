@@ -502,7 +502,7 @@ mod tests {
         }
     }
 
-    /// Processes and boots that differ a little, with a layout that takes `ratio` times as long as the reference.
+    /// Rows of processes and boots that differ slightly. The layout `a` takes `ratio` times the time of the reference.
     fn run(ratio: f64, spread: f64) -> Vec<Row> {
         let mut rows = vec![row("a", "footprint", "index", Some(1.0)), row(REFERENCE, "footprint", "index", Some(2.0))];
         for process in 0..7 {
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_read_the_other_way_round_says_the_opposite() {
+    fn an_exchanged_pair_has_the_inverted_verdict() {
         let summary = Summary::from_rows(&run(1.5, 0.005));
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
         let (one, other) = (line.pair("a", REFERENCE).unwrap(), line.pair(REFERENCE, "a").unwrap());
@@ -554,19 +554,22 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_is_no_control_in_its_own_comparison() {
+    fn a_layout_is_not_a_control_in_its_own_comparison() {
         let mut rows = run(1.05, 0.005);
         for row in rows.iter_mut().filter(|row| row.layout == "a" && row.metric == "time") {
             row.same_code = true;
         }
         let summary = Summary::from_rows(&rows);
         let line = summary.lookup(headline_group(LookupOp::PfnValid), Memory::Boot).unwrap();
-        assert!(line.noise_floor > Some(0.02), "what runs the same code and is off by 5 % is noise for the others");
+        assert!(
+            line.noise_floor > Some(0.02),
+            "a layout with the same code that differs by 5 % raises the noise floor of the others"
+        );
         assert!(line.pair("a", REFERENCE).unwrap().noise_floor < Some(0.01));
     }
 
     #[test]
-    fn without_a_control_nothing_is_judged() {
+    fn without_a_control_every_verdict_is_undecided() {
         let mut rows = run(1.5, 0.005);
         rows.retain(|row| row.layout != CONTROL);
         let cell = cell(&rows);
@@ -574,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn disturbed_samples_are_dropped_in_pairs_and_on_evidence_alone() {
+    fn disturbed_samples_are_dropped_in_pairs_and_only_if_reported() {
         let mut rows = run(1.5, 0.005);
         // The reference is slow in one round without evidence, and disturbed in two others.
         for row in rows.iter_mut().filter(|row| row.layout == REFERENCE && row.metric == "time") {
@@ -591,13 +594,13 @@ mod tests {
         let summary = Summary::from_rows(&all);
         let cell = summary.lookups[0].cell("a").unwrap();
         assert_eq!((cell.median_ns, cell.disturbed_percent), (None, 100.0));
-        assert_eq!(cell.verdict, Some(Verdict::Undecided), "what was measured and cannot be used is undecided");
+        assert_eq!(cell.verdict, Some(Verdict::Undecided), "unusable samples give the verdict undecided");
         assert_eq!(cell.reason.as_deref(), Some("every sample was disturbed"));
     }
 
-    /// However a pair is asked for, and whoever is fastest: one judgement.
+    /// A pair has one verdict, in whichever order it is read and whichever layout is fastest.
     #[test]
-    fn a_pair_has_one_verdict_whoever_reads_it() {
+    fn a_pair_has_one_verdict_in_both_orders() {
         for ratio in [0.7, 0.97, 1.0, 1.03, 1.5] {
             let summary = Summary::from_rows(&run(ratio, 0.01));
             let line = &summary.lookups[0];
@@ -608,12 +611,12 @@ mod tests {
             assert_eq!(there.verdict == Verdict::Equal, back.verdict == Verdict::Equal);
             let ((low, high), (back_low, back_high)) = (there.interval.unwrap(), back.interval.unwrap());
             assert!((low * back_high - 1.0).abs() < 1e-9 && (high * back_low - 1.0).abs() < 1e-9);
-            assert_eq!(line.pairs().count(), 1, "each once");
+            assert_eq!(line.pairs().count(), 1, "each pair once");
         }
     }
 
     #[test]
-    fn near_the_loop_alone_there_is_no_ratio() {
+    fn times_close_to_the_empty_loop_have_no_ratio() {
         let mut rows = run(1.5, 0.005);
         let floor = Row { metric: "floor".into(), layout: "loop".into(), ..sample("loop", 0, 0, 0, 0.5) };
         rows.push(floor);
@@ -621,7 +624,7 @@ mod tests {
         assert_eq!((near.ratio, near.ratio_interval), (None, None));
         assert!(
             near.difference_ns.is_some() && near.verdict == Some(Verdict::Slower),
-            "the difference is none of loops"
+            "the empty loop cancels out of the difference"
         );
         rows.last_mut().unwrap().value = Some(0.4);
         assert!(cell(&rows).ratio.is_some());
@@ -632,24 +635,24 @@ mod tests {
         let mut rows = run(1.5, 0.005);
         rows.push(row("b", "footprint", "index", Some(1.0)));
         let of_a: Vec<Row> = rows.iter().filter(|row| row.layout == "a" && row.metric == "time").cloned().collect();
-        // As scattered as a against the reference, and always 10 % above a.
+        // Always 10 % above `a`, with the same spread.
         rows.extend(of_a.into_iter().map(|row| Row { layout: "b".into(), value: row.value.map(|v| 1.1 * v), ..row }));
         let summary = Summary::from_rows(&rows);
         let line = &summary.lookups[0];
-        // The reference is the fastest of the three here, and b against a is read nowhere.
+        // The reference is the fastest of the three, and nothing needs the pair of b and a.
         assert_eq!(line.pair("b", "a"), None);
         let judged = Summary::judged(&rows, "a", 0.02);
         let pair = judged.lookups[0].pair("b", "a").unwrap();
         assert!((pair.ratio.unwrap() - 1.1).abs() < 1e-6 && pair.verdict == Verdict::Slower, "{pair:?}");
         let (low, high) = pair.interval.unwrap();
-        assert!(high - low < 0.001, "paired: what a and b share is not in it");
+        assert!(high - low < 0.001, "variation that a and b share cancels out");
     }
 
     #[test]
-    fn processes_count_once_each() {
+    fn processes_have_equal_weight() {
         let mut rows = run(1.0, 0.0);
         rows.retain(|row| row.layout != "a" || row.metric != "time");
-        // A process with many samples weighs no more than one with few.
+        // A process with many samples has the same weight as one with few.
         for process in 0..5 {
             for nr in 0..if process == 0 { 5 } else { 2 } {
                 let ratio = if process == 0 { 1.0 } else { 3.0 };

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_readers_and_companies_are_apart() {
+    fn numbers_of_readers_and_companions_are_separate() {
         let mut rows = vec![row("a", "footprint", "index", Some(1.0))];
         for (readers, factor) in [(2, 2.0), (1, 1.0)] {
             rows.push(slice(readers, "writer", "beside_a_writer", factor * 90.0));
