@@ -211,7 +211,8 @@ pub trait Inspect: Memmap {
 }
 
 /// The loads that each lookup of a layout executes in program order when its answer is yes. Fields
-/// of the reader (globals in the kernel) are not counted.
+/// of the reader (globals in the kernel) are not counted. A lookup that loops lists the loads of one
+/// step, with [`When::EachStep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadChain {
     /// Loads of [`Lookup::pfn_valid`].
@@ -229,7 +230,7 @@ pub struct Load {
     pub what: &'static str,
     /// Name of the cache line that it touches. Loads with the same name touch the same line.
     pub line: &'static str,
-    /// The kind of memory for which the load is executed.
+    /// For which memory, and how often, the load is executed.
     pub when: When,
 }
 
@@ -238,11 +239,13 @@ impl Load {
     pub const RECORD_LINE: &'static str = "record";
 }
 
-/// The kind of memory for which a [`Load`] is executed.
+/// When a [`Load`] is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Boot memory and added memory.
+    /// Once, for boot memory and added memory.
     Always,
+    /// Once per step of a loop: a search, a hash chain, the levels of a tree. The number of steps may grow with the map.
+    EachStep,
     /// Added memory only. For boot memory the earlier loads suffice.
     HotAdded,
 }

@@ -166,26 +166,40 @@ fn claimed_lines(claim: &[Claim]) -> Vec<usize> {
     lines(claim.iter().map(|load| load.line))
 }
 
+/// Which loads of the longest path are repeated in a loop.
+fn loops_on_longest(paths: &[CodePath]) -> Vec<bool> {
+    let longest = paths.iter().max_by_key(|path| path.loads.len()).expect("a leaf returns");
+    longest.beyond_reader().map(|load| load.in_loop).collect()
+}
+
+fn claimed_loops(claim: &[Claim]) -> Vec<bool> {
+    claim.iter().map(|load| load.when == When::EachStep).collect()
+}
+
 /// Compares what a layout claims with what its code does.
 fn claim_holds<L: Memmap<Geometry = X86_64>>() {
     let LoadChain { pfn_valid: valid, pfn_to_page: to_page, page_to_pfn: to_pfn } = L::LOAD_CHAIN;
     let paths = paths_of(&leaf_at(pfn_valid_leaf::<L> as fn(&L::Reader<'_>, u64) -> bool as usize));
     assert_eq!(claimed_lines(valid), lines_on_longest(&paths), "{}: pfn_valid", L::ID);
-    // Memory of boot gets its yes where one is made first.
+    assert_eq!(claimed_loops(valid), loops_on_longest(&paths), "{}: pfn_valid", L::ID);
+    // Boot memory gets its yes where one is made first, without a step of a loop.
     let may_be_yes = paths.iter().filter(|path| path.returned_constant() != Some(0));
-    let first = may_be_yes.map(|path| path.beyond_reader().count()).min();
-    let for_boot = valid.iter().take_while(|load| load.when == When::Always).count();
+    let first = may_be_yes.map(|path| path.beyond_reader().filter(|load| !load.in_loop).count()).min();
+    let for_boot = valid.iter().filter(|load| load.when == When::Always).count();
     assert_eq!(first, Some(for_boot), "{}: pfn_valid of boot memory", L::ID);
-    assert!(valid[for_boot..].iter().all(|load| load.when == When::HotAdded), "{}: an answer is final", L::ID);
+    let mut after_boot = valid.iter().skip_while(|load| load.when != When::HotAdded);
+    assert!(after_boot.all(|load| load.when == When::HotAdded), "{}: an answer is final", L::ID);
 
     let paths = paths_of(&leaf_at(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize));
     assert_eq!(claimed_lines(to_pfn), lines_on_longest(&paths), "{}: page_to_pfn", L::ID);
+    assert_eq!(claimed_loops(to_pfn), loops_on_longest(&paths), "{}: page_to_pfn", L::ID);
     // With debug assertions a pointer that was decoded is checked by a call.
     if to_page.is_empty() || !cfg!(debug_assertions) {
         let paths = paths_of(&leaf_at(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<Page> as usize));
         assert_eq!(claimed_lines(to_page), lines_on_longest(&paths), "{}: pfn_to_page", L::ID);
+        assert_eq!(claimed_loops(to_page), loops_on_longest(&paths), "{}: pfn_to_page", L::ID);
     }
-    assert!(to_page.iter().chain(to_pfn).all(|load| load.when == When::Always), "{}: no branch on the flags", L::ID);
+    assert!(to_page.iter().chain(to_pfn).all(|load| load.when != When::HotAdded), "{}: no branch on the flags", L::ID);
 }
 
 #[test]

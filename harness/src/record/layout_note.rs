@@ -89,6 +89,7 @@ impl LoadNote {
         let when = match load.when {
             When::Always => WhenNote::Always,
             When::HotAdded => WhenNote::HotAdded,
+            When::EachStep => WhenNote::EachStep,
         };
         Self { what: load.what.to_owned(), line: load.line.to_owned(), when }
     }
@@ -102,4 +103,6 @@ pub enum WhenNote {
     Always,
     /// For added memory only: for boot memory, the loads before have already given the answer.
     HotAdded,
+    /// Once per step of a loop, whose length may grow with the map: the steps of a binary search.
+    EachStep,
 }

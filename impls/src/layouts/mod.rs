@@ -3,6 +3,7 @@
 mod dax;
 mod dax_x86;
 mod flat;
+mod segments;
 mod sparse;
 mod subsection;
 mod subsection_v6;
@@ -11,6 +12,7 @@ mod vmemmap_section;
 pub use dax::Dax;
 pub use dax_x86::DaxX86;
 pub use flat::Flat;
+pub use segments::Segments;
 pub use sparse::Sparse;
 pub use subsection::Subsection;
 pub use subsection_v6::SubsectionV6;
@@ -29,6 +31,7 @@ macro_rules! for_each_layout {
     ($callback:ident) => {
         $callback! {
             Flat is fixed;
+            Segments is fixed;
             Sparse is hotplug;
             VmemmapSection is hotplug;
             Subsection is hotplug;

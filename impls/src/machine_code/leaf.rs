@@ -38,9 +38,12 @@ pub enum MachineCodeError {
         /// Its opcode and operand types.
         code: Code,
     },
-    /// The function has a loop, or too many paths.
-    #[error("the leaf at {0:#x} has a loop or more than {MAX_PATHS} paths")]
-    Loop(u64),
+    /// No path returns within two passes of each loop.
+    #[error("the leaf at {0:#x} does not return after two passes of each loop")]
+    Endless(u64),
+    /// The function has too many paths.
+    #[error("the leaf at {0:#x} has more than {MAX_PATHS} paths")]
+    TooManyPaths(u64),
 }
 
 /// Executable mappings of this process. They are read once, so code that is loaded later is not
@@ -133,13 +136,17 @@ pub struct ObservedLoad {
     pub of_reader: bool,
     /// Offset from its base register.
     pub displacement: u64,
+    /// True if the instruction is part of a loop and may be executed many times.
+    pub in_loop: bool,
+    /// Address of the instruction.
+    address: u64,
 }
 
 /// A path through a leaf, from its entry to a return.
 #[derive(Clone, Debug, Default)]
 pub struct CodePath {
-    /// The loads in program order. Loads from the stack frame are the compiler's own and are left
-    /// out.
+    /// The loads in program order, each instruction once. Loads from the stack frame are the
+    /// compiler's own and are left out.
     pub loads: Vec<ObservedLoad>,
     /// Indices of the loads that each register's value depends on.
     origin: BTreeMap<Register, BTreeSet<usize>>,
@@ -153,6 +160,8 @@ pub struct CodePath {
     constant: BTreeSet<Register>,
     /// True if the flags depend on constants only.
     has_constant_flags: bool,
+    /// How often the path has been at each instruction.
+    passes: BTreeMap<u64, u32>,
 }
 
 /// A disassembled function that calls no other.
@@ -197,9 +206,10 @@ impl Leaf {
     }
 
     /// Every path from the entry to a return, even those whose conditions contradict each other.
+    /// Loops are followed for up to two passes.
     ///
     /// # Errors
-    /// [`MachineCodeError::Loop`], [`MachineCodeError::Writes`].
+    /// [`MachineCodeError::Endless`], [`MachineCodeError::TooManyPaths`], [`MachineCodeError::Writes`].
     pub fn paths(&self) -> Result<Vec<CodePath>, MachineCodeError> {
         let mut factory = InstructionInfoFactory::new();
         let first = CodePath { reader: [Register::RDI].into(), ..CodePath::default() };
@@ -207,23 +217,47 @@ impl Leaf {
         while let Some((at, mut path)) = to_do.pop() {
             steps += 1;
             if to_do.len() + done.len() >= MAX_PATHS || steps > MAX_PATHS * self.instructions.len() {
-                return Err(MachineCodeError::Loop(self.entry));
+                return Err(MachineCodeError::TooManyPaths(self.entry));
             }
             let instruction = &self.instructions[&at];
-            path.step(instruction, &mut factory)?;
+            let passes = path.passes.entry(at).or_default();
+            *passes += 1;
+            if *passes > 2 {
+                continue;
+            }
+            path.step(instruction, self.is_in_loop(at), &mut factory)?;
             match instruction.flow_control() {
                 FlowControl::Return => done.push(path),
-                FlowControl::UnconditionalBranch => to_do.push((instruction.near_branch_target(), path)),
-                FlowControl::ConditionalBranch => {
-                    to_do.push((instruction.near_branch_target(), path.clone()));
-                    to_do.push((instruction.next_ip(), path));
-                }
-                FlowControl::Next => to_do.push((instruction.next_ip(), path)),
-                // A failed debug assertion.
-                _ => {}
+                // Anything else without a successor is a failed debug assertion.
+                _ => to_do.extend(self.successors(at).into_iter().map(|next| (next, path.clone()))),
             }
         }
-        Ok(done)
+        if done.is_empty() { Err(MachineCodeError::Endless(self.entry)) } else { Ok(done) }
+    }
+
+    /// Addresses of the instructions that may follow one.
+    fn successors(&self, at: u64) -> Vec<u64> {
+        let instruction = &self.instructions[&at];
+        match instruction.flow_control() {
+            FlowControl::UnconditionalBranch => vec![instruction.near_branch_target()],
+            FlowControl::ConditionalBranch => vec![instruction.near_branch_target(), instruction.next_ip()],
+            FlowControl::Next => vec![instruction.next_ip()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// True if an instruction can be executed again after it was executed.
+    fn is_in_loop(&self, at: u64) -> bool {
+        let (mut to_do, mut seen) = (self.successors(at), BTreeSet::new());
+        while let Some(next) = to_do.pop() {
+            if next == at {
+                return true;
+            }
+            if seen.insert(next) {
+                to_do.extend(self.successors(next));
+            }
+        }
+        false
     }
 }
 
@@ -264,6 +298,7 @@ impl CodePath {
     fn step(
         &mut self,
         instruction: &Instruction,
+        in_loop: bool,
         factory: &mut InstructionInfoFactory,
     ) -> Result<(), MachineCodeError> {
         let info = factory.info(instruction).clone();
@@ -286,10 +321,20 @@ impl CodePath {
             }
             if reads(memory.access()) {
                 let parts = [memory.base(), memory.index()].map(Register::full_register);
-                let from = parts.iter().filter_map(|part| self.origin.get(part)).flatten().copied().collect();
-                let of_reader = self.reader.contains(&parts[0]);
-                origin = [self.loads.len()].into();
-                self.loads.push(ObservedLoad { from, of_reader, displacement: memory.displacement() });
+                let from = parts.iter().filter_map(|part| self.origin.get(part)).flatten().copied();
+                let address = instruction.ip();
+                let again = self.loads.iter().position(|load| load.address == address);
+                let index = again.unwrap_or(self.loads.len());
+                let from: BTreeSet<usize> = from.filter(|&load| load != index).collect();
+                origin = [index].into();
+                match self.loads.get_mut(index) {
+                    Some(load) => load.from.extend(from),
+                    None => {
+                        let of_reader = self.reader.contains(&parts[0]);
+                        let displacement = memory.displacement();
+                        self.loads.push(ObservedLoad { from, of_reader, displacement, in_loop, address });
+                    }
+                }
             }
         }
         if reads_flags {
@@ -362,6 +407,7 @@ pub(super) fn answer_form(paths: &[CodePath]) -> Option<AnswerForm> {
 mod tests {
     use super::*;
     use std::arch::asm;
+    use std::ptr;
 
     /// A bitmap with one bit per page frame.
     struct Bitmap {
@@ -415,19 +461,38 @@ mod tests {
     fn loops(words: &[u64; 2], at: u64) -> bool {
         let mut at = at;
         while at > 1 {
-            // SAFETY: an empty template; it keeps the loop.
-            unsafe { asm!("/* {0} */", inout(reg) at) };
+            // SAFETY: never called, only read as machine code.
+            at = unsafe { ptr::from_ref(words).cast::<u64>().add(at as usize).read_volatile() };
         }
         words[at as usize & 1] != 0
+    }
+
+    #[inline(never)]
+    fn endless(words: &[u64; 2], at: u64) -> bool {
+        let mut at = at;
+        loop {
+            // SAFETY: an empty template; it keeps the loop.
+            unsafe { asm!("/* {0} {1} */", inout(reg) at, in(reg) words) };
+        }
     }
 
     #[test]
     fn what_is_no_lookup_is_an_error() {
         let writes = Leaf::at(writes_memory as fn(&mut [u64; 2], u64) -> bool as usize).unwrap();
         assert!(matches!(writes.paths(), Err(MachineCodeError::Writes { .. })));
-        let loops = Leaf::at(loops as fn(&[u64; 2], u64) -> bool as usize).unwrap();
-        assert!(matches!(loops.paths(), Err(MachineCodeError::Loop(_))));
-        let data = Leaf::at(&raw const loops as usize).unwrap_err();
+        let endless = Leaf::at(endless as fn(&[u64; 2], u64) -> bool as usize).unwrap();
+        assert!(matches!(endless.paths(), Err(MachineCodeError::Endless(_))));
+        let data = Leaf::at(&raw const endless as usize).unwrap_err();
         assert!(matches!(data, MachineCodeError::NoInstruction(_)), "{data}");
+    }
+
+    #[test]
+    fn a_load_in_a_loop_is_listed_once() {
+        let loops = Leaf::at(loops as fn(&[u64; 2], u64) -> bool as usize).unwrap();
+        for path in loops.paths().unwrap() {
+            let repeated: Vec<bool> = path.loads.iter().map(|load| load.in_loop).collect();
+            // The loop may be left before its load.
+            assert!([&[true, false][..], &[false]].contains(&&repeated[..]), "{:?}", path.loads);
+        }
     }
 }

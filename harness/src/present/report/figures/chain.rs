@@ -98,7 +98,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
         let legend = [(
             Key::Block(colour(0)),
-            "a load; outlined: only for hot-added memory; same colour: same cache line".to_owned(),
+            "a load; outlined: only for added memory; ×n: each step of a search; same colour: same cache line".to_owned(),
         )];
         head(area, title, &legend)?;
         let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
@@ -119,10 +119,18 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     let is_added = load.when == WhenNote::HotAdded;
                     let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
                     area.draw(&Rectangle::new(corners, style))?;
-                    let when = if is_added { ", only for hot-added memory" } else { "" };
+                    let when = match load.when {
+                        WhenNote::Always => "",
+                        WhenNote::HotAdded => ", only for added memory",
+                        WhenNote::EachStep => ", once per step of the search",
+                    };
                     let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
                     marks.block(corners[0], corners[1], hover);
                     x += BOX + 5;
+                    if load.when == WhenNote::EachStep {
+                        text(area, "×n", (x - 2, y), LABEL, Hang::Right)?;
+                        x += BOX;
+                    }
                 }
                 let count = Memory::ALL.map(|memory| count(&note.id, *op, memory));
                 let words = match count {

@@ -72,7 +72,7 @@ fn root_lines(sections: u64) -> u64 {
 
 /// Cache lines of the reference, or of the first layout with loads if the reference has none.
 fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
-    let is_made = |when| memory == Memory::Added || when == WhenNote::Always;
+    let is_made = |when| memory == Memory::Added || when != WhenNote::HotAdded;
     let touched = |note: &LayoutNote| {
         let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
         let lines: BTreeSet<&str> =
