@@ -1,5 +1,6 @@
-//! Interrupted at any point, a change leaves the old state or the new one: every state that the
-//! model of [`storage`](super::storage) allows is opened.
+//! Crash consistency: a change that is interrupted at any point leaves the old state or the new one.
+//! The tests open every state that the failure model of [`storage`](super::storage) allows, or a
+//! random sample.
 
 use super::division::Surroundings;
 use super::label::{LABEL_FILE_BYTES, NamespaceKind};
@@ -23,14 +24,14 @@ enum Event {
     Barrier { file: usize },
 }
 
-/// Medium and labels, and what is written to them.
+/// The contents of a medium and its labels, and the log of writes and barriers.
 #[derive(Clone, Debug, Default)]
 struct Recorder {
     image: Rc<RefCell<Image>>,
     log: Rc<RefCell<Vec<Event>>>,
 }
 
-/// One of the files.
+/// One of the two files: 0 is the medium, 1 the labels.
 #[derive(Clone, Debug)]
 struct Recorded {
     recorder: Recorder,
@@ -58,7 +59,11 @@ impl Storage for Recorded {
         Ok(())
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        assert_eq!((bytes.len() % SECTOR_BYTES, offset % SECTOR_BYTES as u64), (0, 0), "whole sectors are written");
+        assert_eq!(
+            (bytes.len() % SECTOR_BYTES, offset % SECTOR_BYTES as u64),
+            (0, 0),
+            "only whole sectors are written"
+        );
         for (nr, part) in bytes.chunks(SECTOR_BYTES).enumerate() {
             let (sector, data) = (offset / SECTOR_BYTES as u64 + nr as u64, Sector::new(part.try_into().unwrap()));
             self.recorder.image.borrow_mut().insert((self.file, sector), data.clone());
@@ -72,10 +77,10 @@ impl Storage for Recorded {
     }
 }
 
-/// Everything that can be seen of a region.
-type Seen = (Vec<super::label::Label>, u64, Vec<Personality>);
+/// The observable state of a region: labels, alignment, and what each namespace is.
+type Observed = (Vec<super::label::Label>, u64, Vec<Personality>);
 
-fn look(region: &Region<Recorded>) -> Seen {
+fn observe(region: &Region<Recorded>) -> Observed {
     let probe = |label| region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap();
     (region.labels().to_vec(), region.align(), region.labels().iter().map(probe).collect())
 }
@@ -85,34 +90,35 @@ fn open(recorder: &Recorder) -> Result<Region<Recorded>, RegionError> {
     Region::open(medium, labels, None)
 }
 
-/// How many subsets of pending sectors are opened one by one; of more a sample.
-const ALL_OF: usize = 10;
+/// Up to this many pending units, all subsets are opened; above, a random sample.
+const MAX_EXHAUSTIVE: usize = 10;
 
-/// What lands whole or not at all, and how many states are opened where there are more than all can
-/// be.
+/// A failure model.
 #[derive(Clone, Copy)]
 struct Model {
+    /// Atomic write unit in bytes.
     unit: usize,
+    /// Number of states to open if there are too many to open all.
     sample: usize,
 }
 
-/// Of files and disks.
+/// Files and disks.
 const SECTORS: Model = Model { unit: SECTOR_BYTES, sample: 10_000 };
-/// Of a device that is mapped.
+/// Mapped devices.
 const STORES: Model = Model { unit: STORE_BYTES, sample: 10_000 };
 
-/// A unit that may land: where in a sector, and what.
+/// An atomic write: its sector, the byte range in the sector, and the new contents.
 type Unit = ((usize, u64), std::ops::Range<usize>, Sector);
 
-fn land(image: &mut Image, (key, bytes, data): &Unit) {
+fn apply(image: &mut Image, (key, bytes, data): &Unit) {
     let sector = image.entry(*key).or_insert_with(|| Sector::new([0; SECTOR_BYTES]));
     sector[bytes.clone()].copy_from_slice(&data[bytes.clone()]);
 }
 
-/// Opens every state that a loss of power may leave of what was written over `before`, or a sample;
-/// how many. The states differ in what has landed since the last barrier of each file; the longest
-/// wait before one has all of them.
-fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl FnMut(Seen)) -> usize {
+/// Opens every state that a power failure may leave when `log` is written over `before`, or a sample.
+/// Returns the number of states. They differ in which units since the last barrier of each file are
+/// durable. It is enough to look just before each barrier, because most units are pending there.
+fn open_every_state(before: &Image, log: &[Event], model: Model, mut check: impl FnMut(Observed)) -> usize {
     let mut random = Pcg64::seed_from_u64(7);
     let barriers: Vec<_> = (0..log.len()).filter(|nr| matches!(log[*nr], Event::Barrier { .. })).collect();
     let mut opened = 0;
@@ -125,13 +131,13 @@ fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl 
                     pending.extend((0..SECTOR_BYTES).step_by(model.unit).map(unit));
                 }
                 Event::Barrier { file } => {
-                    let (landed, rest): (Vec<_>, _) = pending.into_iter().partition(|((owner, _), ..)| owner == file);
-                    landed.iter().for_each(|unit| land(&mut image, unit));
+                    let (durable, rest): (Vec<_>, _) = pending.into_iter().partition(|((owner, _), ..)| owner == file);
+                    durable.iter().for_each(|unit| apply(&mut image, unit));
                     pending = rest;
                 }
             }
         }
-        // What is written once, as it was before, is there whether it lands or not.
+        // A unit that is written once, with its old contents, does not change the state.
         let mut writes = BTreeMap::new();
         for (key, bytes, _) in &pending {
             *writes.entry((*key, bytes.start)).or_insert(0) += 1;
@@ -140,37 +146,37 @@ fn open_every_state(before: &Image, log: &[Event], model: Model, mut seen: impl 
             let old = image.get(key).map_or([0; SECTOR_BYTES], |sector| **sector);
             old[bytes.clone()] != data[bytes.clone()] || writes[&(*key, bytes.start)] > 1
         });
-        let nr_subsets = if pending.len() <= ALL_OF { 1 << pending.len() } else { model.sample };
+        let nr_subsets = if pending.len() <= MAX_EXHAUSTIVE { 1 << pending.len() } else { model.sample };
         for nr in 0..nr_subsets {
-            // A share of chance, so that nearly none and nearly all are among them.
+            // A random share, so that the sample includes states with almost no and almost all units.
             let share = random.random_range(0.0..=1.0);
-            let lands = |bit: usize, random: &mut Pcg64| match pending.len() <= ALL_OF {
+            let is_durable = |bit: usize, random: &mut Pcg64| match pending.len() <= MAX_EXHAUSTIVE {
                 true => nr >> bit & 1 == 1,
                 false => random.random_bool(share),
             };
             let mut state = image.clone();
             for (bit, unit) in pending.iter().enumerate() {
-                if lands(bit, &mut random) {
-                    land(&mut state, unit);
+                if is_durable(bit, &mut random) {
+                    apply(&mut state, unit);
                 }
             }
             let crashed = Recorder { image: Rc::new(RefCell::new(state)), log: Rc::default() };
-            seen(look(&open(&crashed).unwrap()));
+            check(observe(&open(&crashed).unwrap()));
             opened += 1;
         }
     }
     opened
 }
 
-/// Runs a change, then opens every state of it; how many.
+/// Runs a change, then opens every state that it may leave. Returns the number of states.
 fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce(&mut Region<Recorded>)) -> usize {
     let before = recorder.image.borrow().clone();
-    let old = look(&open(recorder).unwrap());
+    let old = observe(&open(recorder).unwrap());
     recorder.log.borrow_mut().clear();
     let mut region = open(recorder).unwrap();
     change(&mut region);
-    let new = look(&region);
-    assert_eq!(look(&open(recorder).unwrap()), new);
+    let new = observe(&region);
+    assert_eq!(observe(&open(recorder).unwrap()), new);
     let log = recorder.log.borrow().clone();
     let mut seen = BTreeSet::new();
     let opened = open_every_state(&before, &log, model, |found| {
@@ -181,8 +187,8 @@ fn interrupted_everywhere(recorder: &Recorder, model: Model, change: impl FnOnce
     opened
 }
 
-/// Kills a process at every point of a change, which others see as it was then; lets the next one
-/// make another change, and loses power in it. How many states were opened.
+/// Kills a process at every point of a change. Other processes still see everything it wrote. Then
+/// the next process makes another change, during which power fails. Returns the number of states.
 fn killed_then_interrupted(
     recorder: &Recorder,
     model: Model,
@@ -192,7 +198,7 @@ fn killed_then_interrupted(
     let before = recorder.image.borrow().clone();
     let copy = |image: &Image| Recorder { image: Rc::new(RefCell::new(image.clone())), log: Rc::default() };
     let whole = copy(&before);
-    let old = look(&open(&whole).unwrap());
+    let old = observe(&open(&whole).unwrap());
     first(&mut open(&whole).unwrap());
     let log = whole.log.borrow().clone();
     let mut opened = 0;
@@ -204,9 +210,9 @@ fn killed_then_interrupted(
             }
         }
         let next = copy(&image);
-        let between = look(&open(&next).unwrap());
+        let between = observe(&open(&next).unwrap());
         second(&mut open(&next).unwrap());
-        let new = look(&open(&next).unwrap());
+        let new = observe(&open(&next).unwrap());
         let both = [&log[..cut], &next.log.borrow()].concat();
         opened += open_every_state(&before, &both, model, |found| {
             assert!([&old, &between, &new].contains(&&found), "a fourth state, cut at {cut}: {found:?}");
@@ -230,7 +236,7 @@ fn wanted(nr: u8, kind: NamespaceKind) -> NamespaceSpec {
     }
 }
 
-/// Ten changes of a region, each interrupted; how many states were opened.
+/// Makes ten changes of a region, each interrupted. Returns the number of states.
 fn ten_changes(model: Model) -> usize {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
@@ -247,11 +253,11 @@ fn ten_changes(model: Model) -> usize {
     }
     interrupt(&|region| region.set_disabled(&[1; 16], true).unwrap());
     interrupt(&|region| region.destroy_namespace(&[1; 16]).unwrap());
-    // Where one was before: its old info block is in the way.
+    // At the place of a destroyed namespace, over its old info block.
     interrupt(&|region| create(region, &wanted(4, NamespaceKind::FsDax)));
     interrupt(&|region| region.set_disabled(&[4; 16], true).unwrap());
     interrupt(&|region| region.set_disabled(&[4; 16], false).unwrap());
-    // By the old rules, which keep what was in the fields that they do not know.
+    // By the old rules, which keep stale values in fields that they do not know.
     interrupt(&|region| {
         let before = <crate::rules::Before as crate::rules::Rules>::SET;
         let around = Surroundings::default();
@@ -263,13 +269,13 @@ fn ten_changes(model: Model) -> usize {
 
 #[test]
 fn an_interrupted_change_leaves_the_old_state_or_the_new_one() {
-    // All that differ: a change of a nearly empty region writes few sectors.
+    // Few states differ: a change of a nearly empty region writes few sectors.
     let opened = ten_changes(SECTORS);
     assert!(opened > 64, "{opened}");
 }
 
 #[test]
-fn so_does_one_that_is_torn_within_a_sector() {
+fn so_does_a_change_with_writes_torn_inside_a_sector() {
     let opened = ten_changes(STORES);
     assert!(opened > 15_000, "{opened}");
 }
@@ -286,7 +292,7 @@ fn so_does_a_change_of_many_labels() {
     }
     region.set_disabled(&[1; 16], true).unwrap();
     drop(region);
-    // Every label moves by one place.
+    // Every label moves by one slot.
     let mut opened = interrupted_everywhere(&recorder, SECTORS, |region| region.destroy_namespace(&[1; 16]).unwrap());
     opened += interrupted_everywhere(&recorder, SECTORS, |region| {
         region.create_namespace(&raw(121), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
@@ -294,9 +300,9 @@ fn so_does_a_change_of_many_labels() {
     assert!(opened > 10_000, "{opened}");
 }
 
-/// The next process must not take what it reads for what lasts.
+/// The next process must not assume that what it reads is durable.
 #[test]
-fn so_does_a_change_after_one_that_was_killed() {
+fn so_does_a_change_after_a_killed_process() {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     let mut region = Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap();
@@ -317,7 +323,7 @@ fn so_does_a_change_after_one_that_was_killed() {
         opened += killed_then_interrupted(&recorder, small, create(3, kind), |region| {
             region.set_disabled(&[2; 16], true).unwrap();
         });
-        // Into the place of one that is gone, and whose end may not last.
+        // At the place of a destroyed namespace, whose destruction may not be durable.
         opened += killed_then_interrupted(
             &recorder,
             small,
@@ -332,36 +338,36 @@ fn so_does_a_change_after_one_that_was_killed() {
     assert!(opened > 500, "{opened}");
 }
 
-/// The labels of a new region get their name behind the last barrier: all of them have landed then.
+/// The label file of a new region gets its name after the last barrier, when all labels are durable.
 #[test]
-fn a_region_has_whole_labels_or_none() {
+fn a_new_region_has_complete_labels_or_none() {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     drop(Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap());
     let log = recorder.log.borrow();
     assert!(matches!(log.last(), Some(Event::Barrier { file: 1 })), "{:?}", log.last());
-    // Its medium, which may be new, lasts before the first label is written.
+    // The medium, which may be new, is durable before the first label is written.
     let first = |is_it: fn(&Event) -> bool| log.iter().position(is_it).unwrap();
-    let medium_lasts = first(|event| matches!(event, Event::Barrier { file: 0 }));
-    assert!(medium_lasts < first(|event| matches!(event, Event::Write { file: 1, .. })));
-    // A medium that is there already is not touched.
+    let medium_is_durable = first(|event| matches!(event, Event::Barrier { file: 0 }));
+    assert!(medium_is_durable < first(|event| matches!(event, Event::Write { file: 1, .. })));
+    // The medium itself is not written.
     assert!(log.iter().any(|event| matches!(event, Event::Write { file: 1, .. })));
     assert!(!log.iter().any(|event| matches!(event, Event::Write { file: 0, .. })));
 }
 
 #[test]
-fn half_an_info_block_does_not_make_a_namespace_raw() {
+fn a_damaged_info_block_does_not_make_a_namespace_raw() {
     let recorder = Recorder::default();
     let (medium, labels) = recorder.files();
     let mut region = Region::create(medium, labels, 4 << 30, 16 << 20, &Host::X86_64).unwrap();
     let around = Surroundings::default();
     region.create_namespace(&wanted(1, NamespaceKind::FsDax), &around, &Host::X86_64, &RuleSet::MERGED).unwrap();
-    // Something else destroys a sector of it.
+    // Damage one sector of the info block.
     recorder.image.borrow_mut().insert((0, 8 + 3), Sector::new([0xff; SECTOR_BYTES]));
     let label = &region.labels()[0];
     let error = region.probe(label, &Host::X86_64, &RuleSet::MERGED).unwrap_err();
     assert!(error.to_string().contains("checksum"), "{error}");
-    // Old kernels took it for a block device without records (B-15).
+    // Old kernels treated it as a block device without records (B-15).
     let before = <crate::rules::Before as crate::rules::Rules>::SET;
     assert_eq!(region.probe(label, &Host::X86_64, &before).unwrap(), Personality::Raw);
 }

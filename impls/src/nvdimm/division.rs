@@ -89,7 +89,10 @@ pub const MIN_HOST_BYTES: u64 = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DivisionError {
     /// The host does not support the alignment. EINVAL.
-    #[error("data cannot be aligned to {}: an alignment is a power of two from {} on; {} are served", Bytes(*align), Bytes(*page), list_sizes(aligns))]
+    #[error(
+        "data alignment {} is not supported on this host with pages of {}; supported are {}",
+        Bytes(*align), Bytes(*page), list_sizes(aligns)
+    )]
     Align {
         /// The requested alignment in bytes.
         align: u64,
@@ -100,7 +103,8 @@ pub enum DivisionError {
     },
     /// The start is not a multiple of a sub-section. EINVAL.
     #[error(
-        "the namespace begins at {start:#x}, {} past a multiple of {}: parts of a sub-section cannot be mapped; a start of {:#x} works",
+        "the namespace begins at {start:#x}, {} past a multiple of {}: only whole sub-sections can be mapped; \
+         a start of {:#x} works",
         Bytes(*off), Bytes(*compat), start - off + compat
     )]
     StartMisaligned {
@@ -112,15 +116,19 @@ pub enum DivisionError {
         compat: u64,
     },
     /// The namespace is smaller than [`MIN_HOST_BYTES`]. ENXIO.
-    #[error("{} of namespace are too few for records: {} are needed", Bytes(*size), Bytes(MIN_HOST_BYTES))]
+    #[error(
+        "namespace size {} is below the minimum of {} for a namespace with records",
+        Bytes(*size), Bytes(MIN_HOST_BYTES)
+    )]
     BelowMinimum {
         /// Size of the namespace in bytes.
         size: u64,
     },
     /// No room is left for data. ENXIO.
     #[error(
-        "{} of namespace have no room for data aligned to {}: {} are taken before the data and at the ends{}",
-        Bytes(*size), Bytes(*align), Bytes(*taken), works.map_or_else(String::new, |works| format!("; {} work", Bytes(works)))
+        "a namespace of {} has no room for data aligned to {}: head, records, alignment and padding take {}{}",
+        Bytes(*size), Bytes(*align), Bytes(*taken),
+        works.map_or_else(String::new, |works| format!("; {} works", Bytes(works)))
     )]
     TooSmall {
         /// Size of the namespace in bytes.
@@ -322,7 +330,7 @@ mod tests {
         // 3966 MiB then, 4030 MiB now.
         assert_eq!(division.usable() / MIB, 3966);
         assert_eq!(merged(namespace.start, namespace.size, 2 * MIB, RecordsOn::Medium).unwrap().usable() / MIB, 4030);
-        // Nobody around: nothing is padded.
+        // Without neighbours nothing is padded.
         assert_eq!(before(Surroundings::default()).start_pad, 0);
         // The neighbours of issue 76 of ndctl: the second region begins in the middle of a section.
         let first = [Extent::new(0x18_7c00_0000, 252 * GIB).unwrap()];
@@ -333,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn usable_bytes_are_those_of_public_reports() {
+    fn usable_bytes_match_public_reports() {
         for (size, usable) in [
             (16 * MIB, 14 * MIB),
             (256 * MIB, 250 * MIB),
@@ -348,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_divided_is_refused_whatever_its_numbers() {
+    fn invalid_alignments_and_sizes_are_refused() {
         for align in [0, 1, 3 * MIB, 2 * KIB, 16 * GIB, u64::MAX] {
             let error = merged(4 * GIB, GIB, align, RecordsOn::Ram).unwrap_err();
             assert!(matches!(error, DivisionError::Align { .. }), "{align}: {error}");
@@ -364,7 +372,7 @@ mod tests {
                 for size in [16 * MIB, 1016 * MIB, GIB] {
                     let (namespace, terms) = (Extent::new(0, size).unwrap(), terms(GIB));
                     let Err(DivisionError::TooSmall { works, .. }) = terms.divide(namespace) else { panic!("{size}") };
-                    // What an error names does work.
+                    // The size that the error names works.
                     assert!(terms.divide(Extent::new(0, works.unwrap()).unwrap()).is_ok(), "{size} {works:?}");
                 }
             }
@@ -375,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_the_host_are_counted() {
+    fn npfns_counts_pages_of_the_host() {
         let (namespace, around) = (Extent::new(4 * GIB, GIB).unwrap(), Surroundings::default());
         let divide = |align, rules| {
             let terms = Terms { align, records: RecordsOn::Medium, host: &Host::ARM64_64K, around, rules };
@@ -384,7 +392,7 @@ mod tests {
         };
         assert_eq!(divide(64 * KIB, &RuleSet::MERGED), (2 * MIB, 1022 * MIB / (64 * KIB), 1022 * MIB));
         assert_eq!(divide(512 * MIB, &RuleSet::MERGED), (512 * MIB, 8192, 512 * MIB));
-        // Old blocks count pages of 4 KiB everywhere.
+        // Old info blocks count pages of 4 KiB on every host.
         assert_eq!(divide(64 * KIB, &Before::SET), (512 * MIB, 131_072, 512 * MIB));
     }
 

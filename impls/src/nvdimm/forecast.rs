@@ -44,13 +44,19 @@ impl Mapped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForecastError {
     /// It ends above the top of the machine's physical address space. ERANGE.
-    #[error("it ends {} beyond the physical space of the machine", Bytes(*beyond))]
+    #[error(
+        "the mapping ends {} above the top of the physical address space ({MACHINE_SPACE_BYTES:#x})",
+        Bytes(*beyond)
+    )]
     Beyond {
         /// Bytes above the top.
         beyond: u64,
     },
     /// RAM or another mapping overlaps the added range. ENXIO for RAM, ENOMEM otherwise.
-    #[error("what is added, {:#x}-{:#x}, is shared with {:#x}-{:#x}", added.start, added.end() - 1, with.start, with.end() - 1)]
+    #[error(
+        "the added range {:#x}-{:#x} overlaps {} at {:#x}-{:#x}",
+        added.start, added.end() - 1, if *is_ram { "RAM" } else { "a mapping" }, with.start, with.end() - 1
+    )]
     Shared {
         /// The added range: whole sections before the series, else whole sub-sections.
         added: Extent,
@@ -60,7 +66,7 @@ pub enum ForecastError {
         is_ram: bool,
     },
     /// The altmap is too small for the records. ENOMEM.
-    #[error("{need} pages are needed on the medium for the records of its sections, and {left} are left")]
+    #[error("the records of the next section need {need} pages on the medium, but {left} are left")]
     Records {
         /// Pages needed for the first section that does not fit.
         need: u64,

@@ -217,10 +217,10 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InfoBlockError {
     /// The signature is that of another kind of info block, or of none.
-    #[error("no info block of this kind: the signature is another")]
+    #[error("the signature is not that of an info block of this kind")]
     Signature,
     /// The checksum does not match the contents.
-    #[error("the info block is damaged: its checksum is {found:#018x}, and its contents sum to {computed:#018x}")]
+    #[error("the info block is damaged: its checksum is {found:#018x}, but its contents give {computed:#018x}")]
     Checksum {
         /// The value in the info block.
         found: u64,
@@ -228,16 +228,20 @@ pub enum InfoBlockError {
         computed: u64,
     },
     /// The parent UUID is that of another namespace.
-    #[error("the info block belongs to another namespace: its parent uuid is another")]
+    #[error("the info block belongs to another namespace: its parent UUID is not the UUID of this one")]
     Parent,
     /// The mode is neither 1 (records in RAM) nor 2 (on the medium).
-    #[error("the info block has the mode {mode}: 1 is records in RAM, 2 on the medium")]
+    #[error("the info block has the unknown mode {mode}; known are 1 (records in RAM) and 2 (records on the medium)")]
     Mode {
         /// The value in the info block.
         mode: u32,
     },
     /// The records on the medium are for another page size.
-    #[error("the info block is for pages of {} and this kernel has {}: its records on the medium do not fit", Bytes(*found), Bytes(*host))]
+    #[error(
+        "the info block is for pages of {}, but this host has pages of {}: records on the medium need pages \
+         of at most that size",
+        Bytes(*found), Bytes(*host)
+    )]
     PageSize {
         /// The value in the info block.
         found: u64,
@@ -245,7 +249,7 @@ pub enum InfoBlockError {
         host: u64,
     },
     /// The info block has room for smaller records only.
-    #[error("the info block has room for records of {found} bytes, and this kernel's have {host}")]
+    #[error("the info block has room for records of {found} bytes, but this host's have {host} bytes")]
     RecordSize {
         /// The value in the info block.
         found: u16,
@@ -253,7 +257,7 @@ pub enum InfoBlockError {
         host: u16,
     },
     /// The host does not support the alignment.
-    #[error("data aligned to {} is not served here; aligned to one of {} it is", Bytes(*align), list_sizes(aligns))]
+    #[error("data alignment {} is not supported on this host; supported are {}", Bytes(*align), list_sizes(aligns))]
     UnsupportedAlign {
         /// Alignment that the info block states, in bytes.
         align: u64,
@@ -261,16 +265,18 @@ pub enum InfoBlockError {
         aligns: &'static [u64],
     },
     /// The UUID is not that of the instance probed before.
-    #[error("the info block is of another instance than the one that was probed before")]
+    #[error("the info block has another instance UUID than at the previous probe; disable and enable the namespace")]
     Instance,
     /// The alignment or the place of the records differs from the previous probe.
-    #[error("the info block says another alignment or place of records than was probed before")]
+    #[error(
+        "the alignment or the place of the records differs from the previous probe; disable and enable the namespace"
+    )]
     Changed {
         /// True with the rules before Linux 5.7.
         is_old: bool,
     },
     /// The namespace is too small for data of this alignment.
-    #[error("data aligned to {} does not fit {} of namespace", Bytes(*align), Bytes(*size))]
+    #[error("data alignment {} exceeds the namespace size of {}", Bytes(*align), Bytes(*size))]
     AlignExceedsCapacity {
         /// Alignment that the info block states, in bytes.
         align: u64,
@@ -280,7 +286,7 @@ pub enum InfoBlockError {
         is_old: bool,
     },
     /// The data would begin beyond the end of the namespace.
-    #[error("the data begins {} from the start, and the namespace has {}", Bytes(*dataoff), Bytes(*size))]
+    #[error("the data begins {} from the start, beyond the namespace size of {}", Bytes(*dataoff), Bytes(*size))]
     DataBeyondEnd {
         /// Offset of the data that the info block states, in bytes.
         dataoff: u64,
@@ -291,9 +297,9 @@ pub enum InfoBlockError {
     },
     /// The start of the data is misaligned.
     #[error(
-        "the data begins at {at:#x}, {} past a multiple of {}: the namespace was made for another place, or has moved by what is no \
-         multiple",
-        Bytes(*off), Bytes(*align)
+        "the data begins at {at:#x}, {} past a multiple of {}: the namespace was created for another address, or moved \
+         by a distance that is not a multiple of {}",
+        Bytes(*off), Bytes(*align), Bytes(*align)
     )]
     BadOffset {
         /// Physical address of the start.
@@ -306,7 +312,11 @@ pub enum InfoBlockError {
         is_old: bool,
     },
     /// The start of the mapping is not a multiple of a sub-section.
-    #[error("what is mapped begins at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3; a start that differs by a multiple of {} from {:#x} works", Bytes(*off), Bytes(*compat), Bytes(*compat), at - off)]
+    #[error(
+        "the mapping begins at {at:#x}, {} past a multiple of {}: since Linux 5.3 only whole sub-sections can \
+         be mapped; a start that differs by a multiple of {} from {:#x} works",
+        Bytes(*off), Bytes(*compat), Bytes(*compat), at - off
+    )]
     StartMisaligned {
         /// Physical address of the start.
         at: u64,
@@ -316,7 +326,11 @@ pub enum InfoBlockError {
         compat: u64,
     },
     /// The end of the mapping is not a multiple of a sub-section.
-    #[error("what is mapped ends at {at:#x}, {} past a multiple of {}: such parts cannot be mapped since Linux 5.3", Bytes(*off), Bytes(*compat))]
+    #[error(
+        "the mapping ends at {at:#x}, {} past a multiple of {}: since Linux 5.3 only whole sub-sections can \
+         be mapped; an end of {:#x} works",
+        Bytes(*off), Bytes(*compat), at - off
+    )]
     EndMisaligned {
         /// Physical address of the end.
         at: u64,
@@ -326,7 +340,11 @@ pub enum InfoBlockError {
         compat: u64,
     },
     /// The data would begin inside the head.
-    #[error("the data begins {} from the start, within the head of {} with the info block", Bytes(*dataoff), Bytes(*head))]
+    #[error(
+        "the data begins {} from the start, but the head with the info block takes {}; data must begin after \
+         it",
+        Bytes(*dataoff), Bytes(*head)
+    )]
     DataInHead {
         /// Offset of the data that the info block states, in bytes.
         dataoff: u64,
@@ -334,7 +352,10 @@ pub enum InfoBlockError {
         head: u64,
     },
     /// The padding takes up the whole namespace.
-    #[error("{} are left out at the start and {} at the end of {}: nothing is left", Bytes(*start_pad), Bytes(*end_trunc), Bytes(*size))]
+    #[error(
+        "padding of {} at the start and {} at the end leaves no data in a namespace of {}",
+        Bytes(*start_pad), Bytes(*end_trunc), Bytes(*size)
+    )]
     NothingLeft {
         /// Padding at the start that the info block states, in bytes.
         start_pad: u64,
@@ -346,14 +367,14 @@ pub enum InfoBlockError {
 }
 
 impl InfoBlockError {
-    /// The kernel's. `ENODEV` is no block of this kind: another is tried. All others are of a block
-    /// that must not be forgotten.
+    /// The error number that the kernel returns for the same refusal. After `ENODEV` the kernel
+    /// tries another kind of info block; any other error ends the probe.
     pub fn errno(&self) -> Errno {
         use InfoBlockError::*;
         match self {
             Signature | Checksum { .. } | Parent | Instance => Errno::NODEV,
             Mode { .. } => Errno::NXIO,
-            // Source: `__nvdimm_setup_pfn`, when it is mapped.
+            // Source: `__nvdimm_setup_pfn`, which runs when the namespace is mapped.
             DataInHead { .. } => Errno::INVAL,
             Changed { is_old: true } | AlignExceedsCapacity { is_old: true, .. } => Errno::INVAL,
             DataBeyondEnd { is_old: true, .. } => Errno::BUSY,
@@ -364,23 +385,23 @@ impl InfoBlockError {
 }
 
 impl InfoBlock {
-    /// The block in the first 4096 bytes of some; `None` if they are fewer.
+    /// Interprets the first 4096 bytes as an info block, valid or not; `None` if there are fewer.
     pub fn read(bytes: &[u8]) -> Option<&Self> {
         Self::ref_from_prefix(bytes).ok().map(|(block, _)| block)
     }
 
-    /// Fletcher's sum with 64 bits over the block, the checksum taken for zero. Source:
+    /// The Fletcher-64 checksum of the block, computed with a checksum field of zero. Source:
     /// `nd_fletcher64`.
     pub fn sum(&self) -> u64 {
         let (body, _) = self.as_bytes().split_at(INFO_BLOCK_BYTES - size_of::<U64>());
         fletcher64(&[body, &[0; size_of::<U64>()]])
     }
 
-    /// What the block says, if it is good for a namespace of this host. `adopted` is what was
-    /// probed before, if anything was.
+    /// Checks that the block is valid for a namespace on this host, and returns its contents.
+    /// `adopted` is the result of the previous probe, if there was one.
     ///
     /// # Errors
-    /// The first condition that does not hold, in the kernel's order.
+    /// The first condition that does not hold, in the order in which the kernel checks.
     pub fn validate(
         &self,
         signature: Signature,
@@ -404,7 +425,7 @@ impl InfoBlock {
         let minor = self.version_minor.get();
         let since = |version: u16, value: U32| if minor >= version { u64::from(value.get()) } else { 0 };
         let (start_pad, end_trunc) = (since(1, self.start_pad), since(1, self.end_trunc));
-        // Kernels of before 5.4 know neither field, and mapped what was made for larger pages.
+        // Kernels before 5.4 know neither field, and map info blocks for larger pages.
         let (page, record) = match minor >= 4 && !is_old {
             true => (u64::from(self.page_size.get()), self.page_struct_size.get()),
             false => (host.page_bytes, RECORD_BYTES_OF_OLD),
@@ -412,8 +433,8 @@ impl InfoBlock {
         let mode = self.mode.get();
         let records = RecordsOn::from_mode(mode).ok_or(InfoBlockError::Mode { mode })?;
         let dataoff = self.dataoff.get();
-        // Not its lowest bit: a block without an alignment was made for the largest that fits in
-        // front of its data.
+        // A block without an alignment has the largest power of two that is at most `dataoff`, not
+        // the largest that divides it.
         let align = match since(2, self.align) {
             0 => dataoff.checked_ilog2().map_or(0, |power| 1 << power),
             align => align,
@@ -466,7 +487,7 @@ impl InfoBlock {
                 return Err(InfoBlockError::EndMisaligned { at: end, off: end % compat, compat });
             }
         }
-        // Not looked at by the kernel until it is mapped.
+        // The kernel checks this when the namespace is mapped, not when it is probed.
         let head = HEAD_BYTES.next_multiple_of(host.page_bytes);
         if dataoff < head {
             return Err(InfoBlockError::DataInHead { dataoff, head });

@@ -14,12 +14,12 @@
 //! | 24 | 8 | sequence: the good copy with the higher one counts |
 //! | 32, 40, 48 | 8 each | of the region: physical start, bytes, alignment of namespaces |
 //! | 56 | 448 | zero |
-//! | 504 | 8 | checksum over the copy, this field taken for zero: `mixed64` of `checksum.rs` |
+//! | 504 | 8 | checksum over the copy, computed with zero in this field: `mixed64` of `checksum.rs` |
 //!
 //! | label | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 16 | uuid |
-//! | 16 | 64 | name in UTF-8, zeros behind it |
+//! | 16 | 64 | name in UTF-8, padded with zeros |
 //! | 80, 88 | 8 each | bytes from the region's start; bytes |
 //! | 96 | 4 | 0 raw, 1 fsdax, 2 devdax |
 //! | 100 | 4 | 1 if it was disabled |
@@ -125,10 +125,14 @@ pub enum LabelError {
         source: io::Error,
     },
     /// Neither copy is valid.
-    #[error("the labels are damaged: {} and {}; without them nobody knows where namespaces begin", .0[0], .0[1])]
+    #[error(
+        "both copies of the labels are damaged ({}; {}); restore the label file from a backup, or create the \
+         region again",
+        .0[0], .0[1]
+    )]
     Damaged([CopyError; 2]),
     /// The labels are inconsistent.
-    #[error("the labels say what cannot be: {0}")]
+    #[error("the labels are inconsistent: {0}")]
     Invalid(#[from] InvalidTable),
 }
 
@@ -136,10 +140,10 @@ pub enum LabelError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CopyError {
     /// The signature is not that of labels.
-    #[error("no copy of labels (the signature is another)")]
+    #[error("its signature is not that of labels")]
     Signature,
     /// The copy is torn or damaged: its checksum does not match.
-    #[error("a copy with the checksum {found:#018x} that sums to {computed:#018x}")]
+    #[error("its checksum is {found:#018x}, but its contents give {computed:#018x}")]
     Checksum {
         /// The checksum stored in the copy.
         found: u64,
@@ -147,10 +151,10 @@ pub enum CopyError {
         computed: u64,
     },
     /// The format version is that of a later pfnbench.
-    #[error("a copy of version {0}, and 2 is known")]
+    #[error("its format version is {0}, but only {VERSION} is supported")]
     Version(u32),
     /// The copy cannot be read, or the file is too short.
-    #[error("a copy that cannot be read ({0})")]
+    #[error("it cannot be read ({0})")]
     Unread(io::ErrorKind),
 }
 
@@ -158,10 +162,13 @@ pub enum CopyError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidTable {
     /// There are more than [`MAX_LABELS`] namespaces.
-    #[error("{0} namespaces, and there is room for {MAX_LABELS}")]
+    #[error("{0} namespaces exceed the limit of {MAX_LABELS} per region")]
     TooMany(u64),
     /// The region is empty, or exceeds the physical address space.
-    #[error("a region of {} at {start:#x} leaves the physical space, or is empty", Bytes(*size))]
+    #[error(
+        "a region of {} at {start:#x} is empty or ends above 2^56, the largest physical address space",
+        Bytes(*size)
+    )]
     Region {
         /// Physical address of the start.
         start: u64,
@@ -169,21 +176,22 @@ pub enum InvalidTable {
         size: u64,
     },
     /// The start of the region is not a multiple of 4 KiB.
-    #[error("a region at {0:#x}, which is no multiple of 4 KiB")]
+    #[error("region start {:#x} is not a multiple of 4 KiB; {:#x} works", .0, .0 - .0 % PAGE_BYTES)]
     Start(u64),
     /// The alignment is not a power of two between 4 KiB and the size of the region.
-    #[error("namespaces aligned to {}: a power of two from 4 KiB to the size of the region is needed", Bytes(*.0))]
+    #[error("namespace alignment {} is not a power of two from 4 KiB to the region size; 4 KiB works", Bytes(*.0))]
     Align(u64),
     /// A name is invalid.
     #[error(
-        "namespace {nr} has a name that is blank, no UTF-8, too long, a uuid or the word all, or has characters that are not seen or move others"
+        "namespace {nr} has an invalid name: a name has 1 to 64 bytes of UTF-8 with a visible character and without \
+         control or formatting characters, and is neither a UUID nor `all`; namespace0.{nr} works"
     )]
     Name {
         /// Number of the label.
         nr: usize,
     },
     /// A kind is unknown.
-    #[error("namespace {nr} is of kind {kind}; 0 is raw, 1 fsdax, 2 devdax")]
+    #[error("namespace {nr} has the unknown kind {kind}; known are 0 (raw), 1 (fsdax) and 2 (devdax)")]
     Kind {
         /// Number of the label.
         nr: usize,
@@ -191,7 +199,11 @@ pub enum InvalidTable {
         kind: u32,
     },
     /// A namespace is empty, not a multiple of 4 KiB, or exceeds the region.
-    #[error("namespace {nr} is {} at {offset:#x} of a region of {}: that is empty, off the grid of 4 KiB, or beyond it", Bytes(*size), Bytes(*region))]
+    #[error(
+        "namespace {nr} has {} at offset {offset:#x} of a region of {}: offset and size must be multiples of \
+         4 KiB inside the region, and the size not 0",
+        Bytes(*size), Bytes(*region)
+    )]
     Place {
         /// Number of the label.
         nr: usize,
@@ -203,7 +215,11 @@ pub enum InvalidTable {
         region: u64,
     },
     /// Two namespaces overlap.
-    #[error("namespaces {first} and {second} overlap by {}: {second} begins at {at:#x}, before the end of {first}", Bytes(*by))]
+    #[error(
+        "namespaces {first} and {second} overlap by {}: {second} begins at offset {at:#x}, before the end of \
+         {first}",
+        Bytes(*by)
+    )]
     Overlap {
         /// Name of the namespace that begins first.
         first: String,
@@ -215,11 +231,11 @@ pub enum InvalidTable {
         by: u64,
     },
     /// The sequence number overflowed.
-    #[error("the sequence has come to its end")]
+    #[error("the label sequence number overflowed; create the region again")]
     Sequence,
     /// Two namespaces have the same UUID.
-    #[error("namespaces {0} and {1} have the same uuid")]
-    Twins(String, String),
+    #[error("namespaces {0} and {1} have the same UUID; UUIDs must be unique")]
+    DuplicateUuid(String, String),
 }
 
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -344,7 +360,7 @@ impl Table {
         let mut by_uuid: Vec<_> = self.labels.iter().collect();
         by_uuid.sort_by_key(|label| label.uuid);
         match by_uuid.windows(2).find(|pair| pair[0].uuid == pair[1].uuid) {
-            Some(pair) => Err(InvalidTable::Twins(pair[0].name.clone(), pair[1].name.clone())),
+            Some(pair) => Err(InvalidTable::DuplicateUuid(pair[0].name.clone(), pair[1].name.clone())),
             None => Ok(()),
         }
     }
@@ -431,7 +447,7 @@ impl Table {
         let copy = self.copy(sequence);
         let write = |nr: u64| storage.write_at(copy.as_bytes(), nr * COPY_BYTES as u64);
         write(next.nr).map_err(|source| LabelError::Io { what: "write", source })?;
-        storage.barrier().map_err(|source| LabelError::Io { what: "keep", source })?;
+        storage.barrier().map_err(|source| LabelError::Io { what: "flush", source })?;
         // The change is durable from here on, even if writing the second copy fails.
         let _ = write(current.nr).and_then(|()| storage.barrier());
         Ok(next)
@@ -455,7 +471,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_seen_and_read_as_they_are_written() {
+    fn names_are_visible_and_unambiguous() {
         for name in ["namespace0.0", "größer", "a b", "名前", &"x".repeat(64)] {
             assert!(is_name(name), "{name}");
         }

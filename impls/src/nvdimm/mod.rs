@@ -1,8 +1,8 @@
 //! Persistent memory as namespaces: where a namespace keeps its records, and how much is left for
 //! data.
 //!
-//! [`info_block`] is the 4096-byte block on the medium that stores this. [`division`] computes it,
-//! with the padding that namespaces needed before the sub-section series, or without.
+//! [`info_block`] is the 4096-byte block on the medium that stores both. [`division`] computes them,
+//! with or without the padding that namespaces needed before the sub-section series.
 //!
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 

@@ -41,8 +41,8 @@ pub enum NamespaceError {
         /// Name of the namespace.
         name: String,
     },
-    /// The range to map does not start and end on page boundaries. EINVAL.
-    #[error("{start:#x} to {end:#x} are no whole pages")]
+    /// The range to map does not begin and end on page boundaries. EINVAL.
+    #[error("the mapping from {start:#x} to {end:#x} does not begin and end on page boundaries")]
     Pages {
         /// Physical address of the first byte.
         start: u64,
@@ -84,7 +84,7 @@ pub struct Mapping {
     pub altmap: Option<Arc<Altmap>>,
 }
 
-/// Enables a namespace on a machine, by the rules of its layout. `phases` is told the progress of
+/// Enables a namespace on a machine, by the rules of its layout. `phases` receives the progress of
 /// adding the records.
 ///
 /// # Errors

@@ -49,7 +49,7 @@ pub struct Region<S> {
     /// Why one copy of the labels was invalid when the region was opened; `None` if both were
     /// valid.
     damaged: Option<CopyError>,
-    /// A barrier has made the labels that were read durable.
+    /// True if a barrier has made the labels that were read durable.
     is_settled: bool,
     start: u64,
 }
@@ -60,12 +60,12 @@ impl<S: Storage> Region<S> {
     /// # Errors
     /// Start, size or alignment is invalid, or the labels cannot be written.
     pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
-        let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
+        let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "query", at: 0, source })?;
         check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
         table.check().map_err(RegionError::InvalidTable)?;
         // Make the medium's length and name durable before labels refer to them.
-        medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
+        medium.barrier().map_err(|source| RegionError::Medium { what: "flush", at: 0, source })?;
         let current = table.write(&labels, Current::NONE)?;
         Ok(Self { medium, labels, table, current, damaged: None, is_settled: true, start })
     }
@@ -89,7 +89,7 @@ impl<S: Storage> Region<S> {
     }
 
     pub(super) fn check_medium(&self) -> Result<(), RegionError> {
-        let len = self.medium.len_bytes().map_err(|source| RegionError::Medium { what: "ask", at: 0, source })?;
+        let len = self.medium.len_bytes().map_err(|source| RegionError::Medium { what: "query", at: 0, source })?;
         match len < self.table.size {
             true => Err(RegionError::Truncated { len, size: self.table.size }),
             false => Ok(()),
@@ -205,39 +205,42 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn a_region_of_a_file_that_is_there_leaves_its_bytes() {
+    fn creating_a_region_on_an_existing_file_keeps_its_bytes() {
         let media = Media::new();
         std::fs::write(media.medium(), vec![0xa5; 1 << 20]).unwrap();
-        let found = || {
+        let create = || {
             let medium = media.open_medium(Access::Write);
             Region::create_with_label_file(medium, &media.labels(), 4 * GIB, 4 * KIB, &Host::X86_64)
         };
-        let region = found().unwrap();
+        let region = create().unwrap();
         assert_eq!((region.extent().size, region.labels().len()), (1 << 20, 0));
         drop(region);
         assert!(std::fs::read(media.medium()).unwrap().iter().all(|byte| *byte == 0xa5));
-        let error = found().unwrap_err();
+        let error = create().unwrap_err();
         assert!(matches!(&error, CreateRegionError::Storage(error) if error.errno() == Errno::EXIST), "{error}");
         assert_eq!(std::fs::read_dir(media.dir.path()).unwrap().count(), 2);
     }
 
     #[test]
-    fn a_region_is_at_least_a_page_and_begins_with_one() {
+    fn a_region_has_at_least_a_page_and_starts_on_a_page_boundary() {
         let media = Media::new();
         std::fs::write(media.medium(), [0; 4095]).unwrap();
-        let found = |start| {
+        let create = |start| {
             let medium = media.open_medium(Access::Write);
             Region::create_with_label_file(medium, &media.labels(), start, 4 * KIB, &Host::X86_64).map(drop)
         };
-        assert!(matches!(found(4 * GIB), Err(CreateRegionError::Region(RegionError::TooSmall { size: 4095, .. }))));
+        assert!(matches!(create(4 * GIB), Err(CreateRegionError::Region(RegionError::TooSmall { size: 4095, .. }))));
         std::fs::write(media.medium(), [0; 4096]).unwrap();
-        assert!(matches!(found(4 * GIB + 1), Err(CreateRegionError::Region(RegionError::StartOffPage { off: 1, .. }))));
+        assert!(matches!(
+            create(4 * GIB + 1),
+            Err(CreateRegionError::Region(RegionError::StartOffPage { off: 1, .. }))
+        ));
         assert!(!media.labels().exists());
-        found(4 * GIB).unwrap();
+        create(4 * GIB).unwrap();
     }
 
     #[test]
-    fn a_region_begins_with_a_page_wherever_it_is_put() {
+    fn a_region_cannot_be_opened_off_a_page_boundary() {
         let media = Media::new();
         drop(media.region(4 * GIB, 256 * MIB, 16 * MIB));
         for start in [4 * GIB + 1, 4 * GIB + 2048, 4095] {

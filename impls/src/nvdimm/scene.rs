@@ -1,12 +1,11 @@
-//! The situations of the cover letter, played on real files: what old kernels did and what kernels
-//! do since the series.
+//! Scenes: the problems that the cover letter describes, reproduced on real files, under the rules of
+//! kernels before the sub-section series and since.
 //!
-//! Each step has the end that is expected under its rules beside the end that was observed. Under
-//! [`Before`] the expected end is mostly a refusal; a scene that goes well there is a scene that
-//! was played wrong.
+//! Each step records the outcome that its rules predict and the outcome that was observed. Under
+//! [`Before`] most steps are expected to fail; if they succeed, the scene is not reproduced.
 //!
-//! Sizes are those of the cover letter and of public reports, but for [`Scene::Ndctl76`], whose
-//! regions are cut to 1 GiB around the border that they share.
+//! Sizes are those of the cover letter and of public reports. The exception is [`Scene::Ndctl76`],
+//! whose regions are cut to about 1 GiB on each side of their common boundary.
 
 use super::division::Surroundings;
 use super::info_block::{InfoBlock, Settings};
@@ -34,16 +33,17 @@ use thiserror::Error;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// Where persistent memory begins in most scenes.
+/// Physical address at which persistent memory begins in most scenes.
 const BASE: u64 = 4 * GIB;
 
 /// VMEMMAP before the series with records on the device: whole sections from the altmap.
 pub type SectionDax = Subsection<X86_64, Before, OnDevice<WholeSections>>;
 
-/// What [`SectionDax`] is called by: its own name is that of the same layout with records in RAM.
+/// The name of [`SectionDax`] in output. Its [`Memmap::ID`] is that of the same layout with records
+/// in RAM.
 pub const SECTION_DAX: &str = "section-dax";
 
-/// A scene.
+/// A reproducible problem of the cover letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Ten namespaces of 16 MiB side by side. Source: `sub-section.sh` of ndctl.
@@ -54,18 +54,18 @@ pub enum Scene {
     Shift,
     /// RAM and persistent memory in one section.
     RamCollision,
-    /// Three namespaces of one region behind RAM, none of which begins or ends with a section.
+    /// Three namespaces of one region after RAM. None begins or ends on a section boundary.
     Chained,
-    /// An info block where something else was. Source: patch 11 of the series.
+    /// An info block written over other data. Source: patch 11 of the series.
     ZeroFields,
 }
 
 impl Scene {
-    /// Every scene.
+    /// All scenes, in the order in which they are listed.
     pub const ALL: [Scene; 6] =
         [Scene::SubSection, Scene::Ndctl76, Scene::Shift, Scene::RamCollision, Scene::Chained, Scene::ZeroFields];
 
-    /// What it is called by.
+    /// Name on the command line, e.g. `ram-collision`.
     pub fn name(self) -> &'static str {
         match self {
             Scene::SubSection => "sub-section",
@@ -77,15 +77,15 @@ impl Scene {
         }
     }
 
-    /// One line for people.
+    /// One-line description for help texts.
     pub fn about(self) -> &'static str {
         match self {
             Scene::SubSection => "ten namespaces of 16 MiB side by side",
             Scene::Ndctl76 => "two regions that meet in the middle of a section",
             Scene::Shift => "a namespace whose physical start moves between boots",
             Scene::RamCollision => "RAM and persistent memory in one section",
-            Scene::Chained => "three namespaces of one region, none of which begins or ends with a section",
-            Scene::ZeroFields => "an info block where something else was",
+            Scene::Chained => "three namespaces of one region, none of which begins or ends on a section boundary",
+            Scene::ZeroFields => "an info block written over other data",
         }
     }
 }
@@ -95,33 +95,33 @@ impl Scene {
 pub struct Step {
     /// The layout that the machine runs.
     pub layout: &'static str,
-    /// What is done.
+    /// The action, e.g. `enable it`.
     pub what: String,
-    /// How it should end.
+    /// The outcome that the rules predict.
     pub expected: String,
-    /// How it ended.
+    /// The actual outcome.
     pub observed: String,
-    /// Is that how it should?
+    /// True if the actual outcome is the predicted one.
     pub holds: bool,
 }
 
-/// Why a scene was not played to its end.
+/// Why a scene was not completed.
 #[derive(Debug, Error)]
 pub enum SceneError {
-    /// No file.
+    /// A file could not be created or opened.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Something that must go well in every world did not.
+    /// A step failed that must succeed under all rules.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
-    /// No machine.
+    /// The machine could not be booted.
     #[error(transparent)]
     Machine(#[from] MachineError),
-    /// No machine of that memory.
+    /// The boot memory map is invalid.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// Who hears of the steps wants no more.
-    #[error("stopped before its end")]
+    /// The caller stopped the scene.
+    #[error("the scene was stopped before its last step")]
     Stopped,
 }
 
@@ -131,18 +131,19 @@ impl From<RegionError> for SceneError {
     }
 }
 
-/// Plays a scene with files in `dir`, on the layouts that follow the rules: since the series with
-/// records in RAM, on the medium by the rules of x86-64, and by those of arm64.
+/// Plays a scene with files in `dir`, on each layout that follows the rules. `before` selects the
+/// rules before the series. Since the series there are three layouts: records in RAM, records on the
+/// medium by the rules of x86-64, and by those of arm64.
 ///
-/// The rules of arm64 are left out of [`Scene::Chained`] and [`Scene::Ndctl76`]: there the altmap
-/// serves parts of sections too, an info block leaves no room for the natural alignment of blocks
-/// between them, and a namespace that ends within a section finds it exhausted (ENOMEM).
+/// [`Scene::Chained`] and [`Scene::Ndctl76`] are not played by the rules of arm64. There, records of
+/// parts of sections are in the altmap too. An info block reserves no space for their natural
+/// alignment, so a namespace that ends inside a section exhausts the altmap (ENOMEM).
 ///
-/// The files are gone afterwards. `on_step` hears of each step as it is done, and says whether the
-/// scene goes on.
+/// The files are deleted afterwards. `on_step` is called after each step; `Break` stops the scene.
 ///
 /// # Errors
-/// The folder has no room, what must go well in every world did not, or `on_step` wanted no more.
+/// The folder has no room, a step failed that must succeed under all rules, or `on_step` stopped the
+/// scene.
 pub fn play(
     scene: Scene,
     before: bool,
@@ -150,24 +151,29 @@ pub fn play(
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<(), SceneError> {
     if before {
-        return on::<SectionDax>(scene, SECTION_DAX, dir, on_step);
+        return play_on::<SectionDax>(scene, SECTION_DAX, dir, on_step);
     }
-    on::<Subsection>(scene, <Subsection>::ID, dir, on_step)?;
-    on::<DaxX86>(scene, <DaxX86>::ID, dir, on_step)?;
+    play_on::<Subsection>(scene, <Subsection>::ID, dir, on_step)?;
+    play_on::<DaxX86>(scene, <DaxX86>::ID, dir, on_step)?;
     match scene {
         Scene::Chained | Scene::Ndctl76 => Ok(()),
-        _ => on::<Dax>(scene, <Dax>::ID, dir, on_step),
+        _ => play_on::<Dax>(scene, <Dax>::ID, dir, on_step),
     }
 }
 
-fn on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
+fn play_on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     scene: Scene,
     layout: &'static str,
     dir: &Path,
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<(), SceneError> {
-    let mut stage =
-        Stage::<L> { layout, files: Files { dir, made: Vec::new() }, on_step, is_stopped: false, machine: boot(&[])? };
+    let mut stage = Stage::<L> {
+        layout,
+        files: Files { dir, created: Vec::new() },
+        on_step,
+        is_stopped: false,
+        machine: boot(&[])?,
+    };
     match scene {
         Scene::SubSection => stage.sub_section(),
         Scene::Ndctl76 => stage.ndctl_76(),
@@ -178,17 +184,17 @@ fn on<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     }
 }
 
-/// Files of a scene, which go with it.
+/// The files of a scene, deleted on drop.
 struct Files<'a> {
     dir: &'a Path,
-    made: Vec<PathBuf>,
+    created: Vec<PathBuf>,
 }
 
 impl Files<'_> {
     fn create(&mut self, name: &str, len: u64) -> Result<StorageFile, StorageError> {
         let path = self.dir.join(name);
         let file = StorageFile::create(&path, len)?;
-        self.made.push(path);
+        self.created.push(path);
         Ok(file)
     }
 
@@ -198,14 +204,14 @@ impl Files<'_> {
 
     fn remove(&mut self, name: &str) {
         let path = self.dir.join(name);
-        self.made.retain(|made| *made != path);
+        self.created.retain(|created| *created != path);
         let _ = std::fs::remove_file(path);
     }
 }
 
 impl Drop for Files<'_> {
     fn drop(&mut self) {
-        for path in &self.made {
+        for path in &self.created {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -226,15 +232,15 @@ struct Stage<'a, L> {
     machine: Machine<L>,
 }
 
-/// How a step should end.
+/// The predicted outcome of enabling a namespace.
 enum Expected {
-    Up,
+    Enabled,
     Refused(Errno),
-    /// As a raw block device: the kernel forgets the info block (B-15).
-    Forgotten,
+    /// A raw block device: the kernel ignores the info block (B-15).
+    IgnoresInfoBlock,
 }
 
-const FORGOTTEN: &str = "a raw block device, its info block forgotten";
+const RAW: &str = "enabled as a raw block device; its info block is ignored";
 
 fn errno_name(errno: Errno) -> String {
     match errno {
@@ -261,7 +267,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         self.is_stopped |= !self.is_stopped && (self.on_step)(step).is_break();
     }
 
-    /// A step that is about one value.
+    /// Records a step that compares one value.
     fn equal<T: Display + PartialEq>(&mut self, what: impl Into<String>, expected: T, observed: T) {
         let holds = expected == observed;
         self.step(what.into(), expected, observed, holds);
@@ -297,7 +303,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         Ok(uuid)
     }
 
-    /// Brings a namespace up, and reads the record of each of its pages.
+    /// Enables a namespace and reads the record of each of its pages.
     fn up(
         &mut self,
         what: impl Into<String>,
@@ -309,26 +315,26 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             return Err(SceneError::Stopped);
         }
         let result = enable(region, region.label(uuid)?, &Host::X86_64, &self.machine, &mut ());
-        // A folder without room says nothing of rules.
+        // A full file system is an error of the scene, not an outcome of the rules.
         let result = match result {
             Err(error @ NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem { .. }))) => {
                 return Err(error.into());
             }
             result => result,
         };
-        let wish = match expected {
-            Expected::Up => "comes up".to_owned(),
+        let predicted = match expected {
+            Expected::Enabled => "enabled".to_owned(),
             Expected::Refused(errno) => errno_name(errno),
-            Expected::Forgotten => FORGOTTEN.to_owned(),
+            Expected::IgnoresInfoBlock => RAW.to_owned(),
         };
         let (observed, holds) = match (&result, expected) {
             (Ok(Enabled { mapping: None, .. }), expected) => {
-                (FORGOTTEN.to_owned(), matches!(expected, Expected::Forgotten))
+                (RAW.to_owned(), matches!(expected, Expected::IgnoresInfoBlock))
             }
             (Ok(Enabled { mapping: Some(mapping), .. }), expected) => {
                 match mapping.first_wrong_record(self.machine.layout(), drop) {
-                    None => ("comes up".to_owned(), matches!(expected, Expected::Up)),
-                    Some(pfn) => (format!("comes up with a wrong record at {pfn}"), false),
+                    None => ("enabled".to_owned(), matches!(expected, Expected::Enabled)),
+                    Some(pfn) => (format!("enabled, with a wrong record at {pfn}"), false),
                 }
             }
             (Err(error), Expected::Refused(errno)) => {
@@ -336,7 +342,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             }
             (Err(error), _) => (format!("{}: {error}", errno_name(error.errno())), false),
         };
-        self.step(what.into(), wish, observed, holds);
+        self.step(what.into(), predicted, observed, holds);
         Ok(result.ok())
     }
 
@@ -347,7 +353,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         }
     }
 
-    /// Sub-section map of the section that begins `nr` sections from the base.
+    /// Sub-section map of the section `nr` sections above [`BASE`].
     fn map(&self, nr: u64) -> u64 {
         let state = self.machine.layout().section_state(BASE / (128 * MIB) + nr);
         state.and_then(|state| state.subsection_map.first().copied()).unwrap_or(0)
@@ -358,9 +364,10 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         let mut enabled = Vec::new();
         for nr in 1..=10u8 {
             let uuid = self.create(&mut region, nr, 16 * MIB, 2 * MIB, &Surroundings::default())?;
-            // Old kernels map whole sections: of eight neighbours the first has the section.
+            // Old kernels map whole sections, so only the first of eight neighbours gets the section.
             let first = (nr - 1) % 8 == 0;
-            let expected = if Self::is_before() && !first { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
+            let expected =
+                if Self::is_before() && !first { Expected::Refused(Errno::NOMEM) } else { Expected::Enabled };
             let at = region.namespace(region.label(&uuid)?).start;
             enabled.push(self.up(
                 format!("create and enable number {nr}, 16 MiB at {at:#x}"),
@@ -375,13 +382,14 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             let second = enabled[1].take();
             self.down(second)?;
             self.equal("after number 2 is disabled", "0xffffffffffff00ff 0xffff".to_owned(), maps(self));
-            enabled[1] = self.up("enable number 2 again", &region, &[2; 16], Expected::Up)?;
+            enabled[1] = self.up("enable number 2 again", &region, &[2; 16], Expected::Enabled)?;
         }
         for (nr, one) in (1..=10u8).zip(enabled) {
             let was_up = one.is_some();
             self.down(one)?;
             if was_up && !Self::is_before() {
-                let again = self.up(format!("disable and enable number {nr}"), &region, &[nr; 16], Expected::Up)?;
+                let again =
+                    self.up(format!("disable and enable number {nr}"), &region, &[nr; 16], Expected::Enabled)?;
                 self.down(again)?;
             }
             region.set_disabled(&[nr; 16], true)?;
@@ -390,7 +398,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         let accounting = self.machine.layout().accounting();
         let left = accounting.ram_record_bytes + accounting.device_record_bytes;
         self.equal(
-            "namespaces and bytes of records after all are destroyed",
+            "namespaces and bytes of records left after all are destroyed",
             "0 and 0".to_owned(),
             format!("{} and {left}", region.labels().len()),
         );
@@ -398,28 +406,30 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     }
 
     fn ndctl_76(&mut self) -> Result<(), SceneError> {
-        let border = 0x57_7c00_0000;
+        let boundary = 0x57_7c00_0000;
         let (below, above) = (GIB + 64 * MIB, GIB);
-        let mut first = self.region("region0", border - below, below)?;
-        let mut second = self.region("region1", border, above)?;
+        let mut first = self.region("region0", boundary - below, below)?;
+        let mut second = self.region("region1", boundary, above)?;
         let one = self.create(&mut first, 1, below, 2 * MIB, &Surroundings::default())?;
         let two = self.create(&mut second, 2, above, 2 * MIB, &Surroundings::default())?;
-        let up = self.up("enable region 0, which ends in the middle of section 0xaef", &first, &one, Expected::Up)?;
-        let expected = if Self::is_before() { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
-        let beside = self.up("enable region 1, which begins there", &second, &two, expected)?;
+        let up =
+            self.up("enable region 0, which ends in the middle of section 0xaef", &first, &one, Expected::Enabled)?;
+        let expected = if Self::is_before() { Expected::Refused(Errno::NOMEM) } else { Expected::Enabled };
+        let beside = self.up("enable region 1, which begins where region 0 ends", &second, &two, expected)?;
         self.down(beside)?;
         if Self::is_before() {
-            // What a kernel did that knew of the other region.
+            // This is what a kernel did that detected the other region.
             second.set_disabled(&two, true)?;
             second.destroy_namespace(&two)?;
             let regions = [first.extent()];
             let around = Surroundings { ram: &[], regions: &regions };
             let two = self.create(&mut second, 2, above, 2 * MIB, &around)?;
-            let padded = self.up("enable region 1, padded to the section's end", &second, &two, Expected::Up)?;
+            let padded =
+                self.up("enable region 1, padded to the end of the section", &second, &two, Expected::Enabled)?;
             let pad = padded.as_ref().and_then(settings).map(|settings| settings.start_pad).unwrap_or(0);
-            self.equal("bytes that the padding takes", 67_108_864, pad);
+            self.equal("bytes of padding", 67_108_864, pad);
             let dax = padded.as_ref().and_then(settings).is_some_and(|settings| settings.has_dax());
-            self.equal("pages of it can be mapped into processes", false, dax);
+            self.equal("processes can map its pages", false, dax);
             self.down(padded)?;
         }
         self.down(up)
@@ -428,24 +438,24 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
     fn shift(&mut self) -> Result<(), SceneError> {
         let (section, size) = (128 * MIB, 256 * MIB);
         for offset in (0..64).map(|nr| nr * 2 * MIB) {
-            let made_at = BASE + offset;
-            let mut region = self.region("medium", made_at, size)?;
+            let created_at = BASE + offset;
+            let mut region = self.region("medium", created_at, size)?;
             let uuid = self.create(&mut region, 1, size, 2 * MIB, &Surroundings::default())?;
             drop(region);
             for shift in [0, 64 * MIB, 2 * MIB, MIB] {
                 let (medium, labels) = (self.files.open("medium")?, self.files.open("medium.labels")?);
-                let moved = Region::open(medium, labels, Some(made_at + shift))?;
+                let moved = Region::open(medium, labels, Some(created_at + shift))?;
                 let expected = match (shift, Self::is_before()) {
-                    (MIB, true) => Expected::Forgotten,
+                    (MIB, true) => Expected::IgnoresInfoBlock,
                     (MIB, false) => Expected::Refused(Errno::OPNOTSUPP),
-                    // There is room for the records of whole sections, and off their borders there
-                    // is one more.
-                    (_, true) if !(made_at + shift).is_multiple_of(section) => Expected::Refused(Errno::NOMEM),
-                    _ => Expected::Up,
+                    // The info block has room for the records of whole sections. Off section boundaries
+                    // the namespace touches one section more.
+                    (_, true) if !(created_at + shift).is_multiple_of(section) => Expected::Refused(Errno::NOMEM),
+                    _ => Expected::Enabled,
                 };
                 let what = match shift {
-                    0 => format!("enable 256 MiB at {made_at:#x}, {} into its section", Bytes(offset)),
-                    _ => format!("enable them at {:#x}, moved by {}", made_at + shift, Bytes(shift)),
+                    0 => format!("enable 256 MiB at {created_at:#x}, {} into its section", Bytes(offset)),
+                    _ => format!("enable the same at {:#x}, moved by {}", created_at + shift, Bytes(shift)),
                 };
                 let up = self.up(what, &moved, &uuid, expected)?;
                 self.down(up)?;
@@ -462,20 +472,20 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         self.machine = boot(&ram)?;
         let mut region = self.region("medium", start, 4 * GIB)?;
         let uuid = self.create(&mut region, 1, 4 * GIB, 2 * MIB, &Surroundings::default())?;
-        let expected = if Self::is_before() { Expected::Refused(Errno::NXIO) } else { Expected::Up };
-        let up = self.up(format!("enable 4 GiB at {start:#x}, right behind RAM"), &region, &uuid, expected)?;
+        let expected = if Self::is_before() { Expected::Refused(Errno::NXIO) } else { Expected::Enabled };
+        let up = self.up(format!("enable 4 GiB at {start:#x}, directly after RAM"), &region, &uuid, expected)?;
         let reader = self.machine.layout().reader();
-        let ram_lives = reader.pfn_valid(Pfn(start / X86_64::PAGE_SIZE - 1));
+        let is_ram_valid = reader.pfn_valid(Pfn(start / X86_64::PAGE_SIZE - 1));
         drop(reader);
-        self.equal("the last page of RAM is valid", true, ram_lives);
+        self.equal("the last page of RAM is valid", true, is_ram_valid);
         self.down(up)?;
         region.set_disabled(&uuid, true)?;
         region.destroy_namespace(&uuid)?;
         let around = Surroundings { ram: &ram, regions: &[] };
         let uuid = self.create(&mut region, 1, 4 * GIB, 2 * MIB, &around)?;
-        let up = self.up("create again by who knows of the RAM, and enable", &region, &uuid, Expected::Up)?;
+        let up = self.up("create it again with the RAM known, and enable it", &region, &uuid, Expected::Enabled)?;
         let usable = up.as_ref().and_then(settings).map_or(0, |settings| settings.npfns * 4 * KIB / MIB);
-        self.equal("MiB of data", if Self::is_before() { 3966 } else { 4030 }, usable);
+        self.equal("usable MiB", if Self::is_before() { 3966 } else { 4030 }, usable);
         self.down(up)
     }
 
@@ -488,10 +498,11 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
         for nr in 1..=3 {
             let uuid = self.create(&mut region, nr, 208 * MIB, 2 * MIB, &around)?;
             let at = region.namespace(region.label(&uuid)?).start;
-            // Old kernels saw the RAM and padded the first. The second shares a section with it,
-            // and the third, padded for nobody, needs the records of one section more than there is
-            // room for.
-            let expected = if Self::is_before() && nr > 1 { Expected::Refused(Errno::NOMEM) } else { Expected::Up };
+            // Old kernels padded the first namespace, because of the RAM. The second shares a section
+            // with the first. The third is not padded, and needs the records of one section more than
+            // it has room for.
+            let expected =
+                if Self::is_before() && nr > 1 { Expected::Refused(Errno::NOMEM) } else { Expected::Enabled };
             enabled.push(self.up(format!("enable number {nr}, 208 MiB at {at:#x}"), &region, &uuid, expected)?);
         }
         enabled.into_iter().try_for_each(|one| self.down(one))
@@ -510,7 +521,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
             block.is_some_and(InfoBlock::is_clean),
         );
         self.equal("minor version", if Self::is_before() { 2 } else { 4 }, block.map_or(0, InfoBlock::minor));
-        let up = self.up("enable it", &region, &uuid, Expected::Up)?;
+        let up = self.up("enable it", &region, &uuid, Expected::Enabled)?;
         self.down(up)
     }
 }
@@ -527,7 +538,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scene_ends_as_expected_and_leaves_nothing() {
+    fn every_scene_has_the_predicted_outcome_and_leaves_no_files() {
         for (scene, before) in Scene::ALL.into_iter().flat_map(|scene| [(scene, false), (scene, true)]) {
             let dir = tempfile::tempdir_in("/dev/shm").unwrap();
             let mut steps = Vec::new();
@@ -543,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scene_that_is_stopped_leaves_nothing() {
+    fn a_stopped_scene_leaves_no_files() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let mut nr_steps = 0;
         let stopped = play(Scene::Shift, false, dir.path(), &mut |_| {

@@ -113,7 +113,7 @@ impl MediumArgs {
         if let Some(damage) = region.damaged_copy() {
             let medium = self.paths.medium.display();
             eprintln!(
-                "warning: one of the two copies of the labels of {medium} is {damage}; the other serves, and the next change mends it"
+                "warning: one of the two copies of the labels of {medium} is invalid: {damage}; the other is used, and the next change repairs it"
             );
         }
         Ok(region)

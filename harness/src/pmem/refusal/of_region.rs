@@ -98,7 +98,7 @@ fn of_table(error: &InvalidTable, subject: &Subject) -> Refusal {
         }
         InvalidTable::Start(_) => by(&rule::START_PAGE).works_or(subject, "a start on a page"),
         InvalidTable::Align(_) => by(&rule::REGION_ALIGN).fix("16M, the kernel's choice, or 4K"),
-        InvalidTable::Name { .. } | InvalidTable::Twins(..) => {
+        InvalidTable::Name { .. } | InvalidTable::DuplicateUuid(..) => {
             by(&rule::NAME).works_or(subject, "a name such as namespace0.1")
         }
         _ => by(&rule::INVALID_LABELS).fix("a copy of the labels from before, or the region made again"),
@@ -128,8 +128,8 @@ pub fn refusal(error: &RegionError, subject: &Subject) -> Refusal {
                 .fix(OTHER_LABELS)
         }
         // Source: fsync(2): after an error nothing is known of what was written.
-        RegionError::Label(LabelError::Io { what: "keep", source }) => by(&rule::MEDIUM_IO)
-            .off_by(format!("cannot keep the labels: {source}"))
+        RegionError::Label(LabelError::Io { what: "flush", source }) => by(&rule::MEDIUM_IO)
+            .off_by(format!("cannot flush the labels: {source}"))
             .cost("the change may have been made, or not; no third is possible")
             .fix("pfnbench namespace list tells which; then this again, on a medium without errors"),
         RegionError::Label(LabelError::Io { what, source }) => by(&rule::MEDIUM_IO)

@@ -1,4 +1,4 @@
-//! Every condition of an info block, its order and its vectors.
+//! Every condition of an info block alone, the order of the conditions, and test vectors.
 
 use super::*;
 use crate::rules::{Before, Rules};
@@ -54,7 +54,7 @@ fn t60_checksums_and_offsets_are_the_kernels() {
     assert_eq!(InfoBlock::read(&bytes).unwrap().sum(), 0x0000_0400_0000_0001);
     assert!(InfoBlock::read(&bytes[1..]).is_none());
     assert_eq!(size_of::<InfoBlock>(), INFO_BLOCK_BYTES);
-    // Each field alone, at its place.
+    // Each field has its offset and byte order.
     let block = Contents { start_pad: 0x0403_0201, end_trunc: 0x0807_0605, ..contents() }.block();
     let bytes = block.as_bytes();
     assert_eq!((&bytes[..16], &bytes[16..32], &bytes[32..48]), (&b"NVDIMM_PFN_INFO\0"[..], &UUID[..], &PARENT[..]));
@@ -70,7 +70,7 @@ fn t60_checksums_and_offsets_are_the_kernels() {
 }
 
 #[test]
-fn t60_any_bit_that_flips_is_noticed() {
+fn t60_any_flipped_bit_is_detected() {
     let good = contents().block();
     assert!(checked(&good).is_ok());
     for byte in 0..INFO_BLOCK_BYTES {
@@ -106,9 +106,9 @@ fn t63_each_condition_alone_has_its_errno() {
         ("record size", checked(&sealed(|block| block.page_struct_size = U16::new(56))), Errno::OPNOTSUPP),
         ("align of a DAX device", dax, Errno::OPNOTSUPP),
         ("instance", with(Adopted { uuid: PARENT, ..adopted }, &contents().block()), Errno::NODEV),
-        ("align of before", with(Adopted { align: 4096, ..adopted }, &contents().block()), Errno::OPNOTSUPP),
+        ("previous align", with(Adopted { align: 4096, ..adopted }, &contents().block()), Errno::OPNOTSUPP),
         (
-            "place of before",
+            "previous place of records",
             with(Adopted { records: RecordsOn::Ram, ..adopted }, &contents().block()),
             Errno::OPNOTSUPP,
         ),
@@ -141,20 +141,20 @@ fn t63_each_condition_alone_has_its_errno() {
     for (name, result, errno) in cases {
         assert_eq!(result.unwrap_err().errno(), errno, "{name}");
     }
-    // Records in RAM ask nobody for the sizes.
+    // With records in RAM, the sizes of page and record do not matter.
     let ram = sealed(|block| (block.mode, block.page_size) = (U32::new(1), U32::new(64 << 10)));
     assert!(checked(&ram).is_ok());
-    // Kernels of before 5.4 do not look: they map records that were made for other pages.
+    // Kernels before 5.4 do not check: they map records for other page sizes.
     let larger = sealed(|block| block.page_size = U32::new(64 << 10));
     assert!(validated(&larger, &Before::SET).is_ok());
 }
 
-/// Of two conditions that do not hold the earlier one is told, whichever two.
+/// If any two conditions do not hold, the error names the one that the kernel checks first.
 #[test]
-fn t63_conditions_are_told_in_the_kernels_order() {
+fn t63_conditions_are_checked_in_the_kernels_order() {
     type Change = fn(&mut InfoBlock);
-    // Each breaks one condition and nothing before it; the last of a field wins, so those of one
-    // field are not paired.
+    // Each change breaks one condition and none before it. Two changes of the same field would
+    // overwrite each other, so these are not paired.
     let in_order: [(&str, Change); 12] = [
         ("signature", |block| block.signature = *Signature::Dax.bytes()),
         ("parent", |block| block.parent_uuid = UUID),
@@ -170,13 +170,13 @@ fn t63_conditions_are_told_in_the_kernels_order() {
         ("end", |block| block.end_trunc = U32::new(4096)),
     ];
     let adopted = Adopted { uuid: UUID, align: 2 << 20, records: RecordsOn::Medium };
-    let tell = |changes: &[Change]| {
+    let first_error = |changes: &[Change]| {
         let block = sealed(|block| changes.iter().for_each(|change| change(block)));
-        // What is adopted is of another alignment where the block's is: that condition has a test
-        // of its own.
+        // The adopted alignment follows that of the block: that condition is tested separately.
         let adopted = Adopted { align: u64::from(block.align.get()), ..adopted };
-        let told = block.validate(Signature::Pfn, &PARENT, NAMESPACE, &Host::X86_64, Some(&adopted), &RuleSet::MERGED);
-        std::mem::discriminant(&told.unwrap_err())
+        let result =
+            block.validate(Signature::Pfn, &PARENT, NAMESPACE, &Host::X86_64, Some(&adopted), &RuleSet::MERGED);
+        std::mem::discriminant(&result.unwrap_err())
     };
     let same_field = [("align > size", "start"), ("dataoff >= size", "offset"), ("pads", "end")];
     let mut pairs = 0;
@@ -185,32 +185,32 @@ fn t63_conditions_are_told_in_the_kernels_order() {
             if same_field.contains(&(*first, *second)) {
                 continue;
             }
-            assert_eq!(tell(&[*change, *other]), tell(&[*change]), "{first} before {second}");
+            assert_eq!(first_error(&[*change, *other]), first_error(&[*change]), "{first} before {second}");
             pairs += 1;
         }
     }
     assert_eq!(pairs, 63);
-    // A damaged block is told as such before anything else of it but its signature.
+    // Damage is reported before everything but the signature.
     let mut damaged = sealed(|block| block.parent_uuid = UUID);
     damaged.padding[7] ^= 1;
     assert!(matches!(checked(&damaged), Err(InfoBlockError::Checksum { .. })));
     damaged.signature = *Signature::Dax.bytes();
     assert_eq!(checked(&damaged), Err(InfoBlockError::Signature));
-    // So is another alignment than before, and then that it does not fit.
+    // A changed alignment is reported before one that exceeds the namespace.
     let grown = sealed(|block| block.align = U32::new(32 << 20));
-    let told = grown.validate(Signature::Pfn, &PARENT, NAMESPACE, &Host::X86_64, Some(&adopted), &RuleSet::MERGED);
-    assert!(matches!(told, Err(InfoBlockError::Changed { .. })));
+    let result = grown.validate(Signature::Pfn, &PARENT, NAMESPACE, &Host::X86_64, Some(&adopted), &RuleSet::MERGED);
+    assert!(matches!(result, Err(InfoBlockError::Changed { .. })));
 }
 
 #[test]
-fn t63_what_a_minor_version_does_not_know_is_not_read() {
+fn t63_fields_newer_than_the_minor_version_are_ignored() {
     let old = sealed(|block| {
         (block.version_minor, block.start_pad, block.end_trunc) = (U16::ZERO, U32::new(0xaaaa), U32::new(0xaaaa));
         (block.align, block.page_size, block.page_struct_size) = (U32::new(0xaaaa), U32::MAX_VALUE, U16::ZERO);
     });
     let settings = checked(&old).unwrap();
     assert_eq!((settings.start_pad, settings.end_trunc, settings.align), (0, 0, 2 << 20));
-    // 18 MiB in front of the data: an alignment of 16 MiB, which 4 GiB and 18 MiB is off.
+    // With 18 MiB before the data the alignment is 16 MiB, which 4 GiB plus 18 MiB violates.
     let namespace = Extent { start: 4 * GIB, size: GIB };
     let odd = sealed(|block| (block.align, block.dataoff) = (U32::ZERO, U64::new(0x120_0000)));
     let result = odd.validate(Signature::Pfn, &PARENT, namespace, &Host::X86_64, None, &RuleSet::MERGED);
@@ -219,7 +219,7 @@ fn t63_what_a_minor_version_does_not_know_is_not_read() {
 }
 
 #[test]
-fn before_the_series_errors_were_others_and_ends_were_free() {
+fn before_the_series_errnos_differed_and_ends_were_not_checked() {
     let before = |block: &InfoBlock| validated(block, &Before::SET);
     let errno = |block: &InfoBlock| before(block).unwrap_err().errno();
     assert_eq!(errno(&sealed(|block| block.align = U32::new(32 << 20))), Errno::INVAL);
@@ -229,7 +229,7 @@ fn before_the_series_errors_were_others_and_ends_were_free() {
 }
 
 #[test]
-fn t64_a_padded_block_is_mapped_and_read_but_has_no_dax() {
+fn t64_a_padded_namespace_is_mapped_but_has_no_dax() {
     let namespace = Extent { start: 4 * GIB - (64 << 20), size: GIB };
     let padded = sealed(|block| block.start_pad = U32::new(64 << 20));
     let validate = |rules| padded.validate(Signature::Pfn, &PARENT, namespace, &Host::X86_64, None, rules);
@@ -241,7 +241,7 @@ fn t64_a_padded_block_is_mapped_and_read_but_has_no_dax() {
 }
 
 #[test]
-fn t65_a_new_block_has_nothing_of_what_was_there() {
+fn t65_a_new_block_keeps_no_stale_bytes() {
     let mut medium = vec![0xaau8; 2 * INFO_BLOCK_BYTES];
     medium[INFO_BLOCK_BYTES..].copy_from_slice(contents().block().as_bytes());
     let block = InfoBlock::read(&medium[INFO_BLOCK_BYTES..]).unwrap();

@@ -4,6 +4,7 @@ use super::DEFAULT_ALIGN;
 use crate::bytes::Bytes;
 use crate::nvdimm::Extent;
 use crate::nvdimm::division::{DivisionError, Overlap};
+use crate::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use crate::nvdimm::info_block::InfoBlockError;
 use crate::nvdimm::label::{InvalidTable, LabelError};
 use crate::nvdimm::storage::StorageError;
@@ -28,7 +29,11 @@ pub enum RegionError {
         source: io::Error,
     },
     /// The medium is shorter than its region.
-    #[error("the medium has {} and its labels describe {}: {} are missing at its end", Bytes(*len), Bytes(*size), Bytes(size - len))]
+    #[error(
+        "the medium has {} and its labels describe a region of {}: {} are missing at its end; restore its \
+         length (truncate -s {size} on the file)",
+        Bytes(*len), Bytes(*size), Bytes(size - len)
+    )]
     Truncated {
         /// Size of the medium in bytes.
         len: u64,
@@ -36,7 +41,10 @@ pub enum RegionError {
         size: u64,
     },
     /// The alignment is invalid for this region.
-    #[error("a region of {} cannot be aligned to {}: a power of two from {} to its size works, as {}", Bytes(*size), Bytes(*align), Bytes(*page), Bytes(DEFAULT_ALIGN.min(*size)))]
+    #[error(
+        "region alignment {} is not a power of two from the page size ({}) to the region size ({}); {} works",
+        Bytes(*align), Bytes(*page), Bytes(*size), Bytes(if DEFAULT_ALIGN <= *size { DEFAULT_ALIGN } else { *page })
+    )]
     Align {
         /// The requested value in bytes.
         align: u64,
@@ -46,7 +54,7 @@ pub enum RegionError {
         page: u64,
     },
     /// The medium is smaller than a page.
-    #[error("a region of {} is none: it has at least a page of {}", Bytes(*size), Bytes(*page))]
+    #[error("region size {} is below the minimum of one page ({})", Bytes(*size), Bytes(*page))]
     TooSmall {
         /// Size of the medium in bytes.
         size: u64,
@@ -54,7 +62,10 @@ pub enum RegionError {
         page: u64,
     },
     /// The start is not a multiple of a page.
-    #[error("a region cannot begin at {start:#x}, {} past a page of {}", Bytes(*off), Bytes(*page))]
+    #[error(
+        "region start {start:#x} is {} past a multiple of the page size ({}); {:#x} works",
+        Bytes(*off), Bytes(*page), start - off
+    )]
     StartOffPage {
         /// The requested value in bytes.
         start: u64,
@@ -64,25 +75,32 @@ pub enum RegionError {
         page: u64,
     },
     /// The size is not a multiple of the region's alignment.
-    #[error("a namespace of {} is refused: sizes are multiples of the region's alignment of {}, and this is {} past one; {} works", Bytes(*size), Bytes(*align), Bytes(size % align), Bytes(size.div_ceil(*align).max(1).saturating_mul(*align)))]
+    #[error(
+        "namespace size {} is not a positive multiple of the region alignment of {} ({} past one); {} works",
+        Bytes(*size), Bytes(*align), Bytes(size % align), Bytes(size.div_ceil(*align).max(1).saturating_mul(*align))
+    )]
     Size {
         /// The requested value in bytes.
         size: u64,
         /// Alignment of the region in bytes.
         align: u64,
     },
-    /// No free piece is large enough.
-    #[error("a namespace of {} does not fit: the largest free piece has {}", Bytes(*size), Bytes(*largest))]
+    /// No free extent is large enough.
+    #[error(
+        "a namespace of {} does not fit into the region: its largest free extent has {}",
+        Bytes(*size), Bytes(*largest)
+    )]
     NoSpace {
         /// The requested value in bytes.
         size: u64,
-        /// Size of the largest free piece in bytes.
+        /// Size of the largest free extent in bytes.
         largest: u64,
     },
     /// RAM or another region overlaps the namespace.
     #[error(
-        "{} of the namespace at {:#x} are within {:#x}-{:#x}",
-        Bytes(overlap.by), namespace.start, overlap.other.start, overlap.other.end() - 1
+        "the namespace at {:#x}-{:#x} overlaps {} at {:#x}-{:#x} by {}; choose a size or a region without overlap",
+        namespace.start, namespace.end() - 1, if overlap.is_ram { "RAM" } else { "another region" },
+        overlap.other.start, overlap.other.end() - 1, Bytes(overlap.by)
     )]
     Taken {
         /// Where the namespace would be.
@@ -91,13 +109,17 @@ pub enum RegionError {
         overlap: Overlap,
     },
     /// The namespace exceeds the machine's physical address space.
-    #[error("the namespace ends {} beyond the physical space of the machine", Bytes(*beyond))]
+    #[error(
+        "the namespace ends {} above the top of the machine's physical address space \
+         ({MACHINE_SPACE_BYTES:#x})",
+        Bytes(*beyond)
+    )]
     Beyond {
         /// Bytes above the top of that space.
         beyond: u64,
     },
     /// The change would make the labels invalid.
-    #[error("that cannot be: {0}")]
+    #[error("the region or its labels would be invalid: {0}")]
     InvalidTable(InvalidTable),
     /// The namespace cannot be divided.
     #[error(transparent)]
@@ -106,7 +128,7 @@ pub enum RegionError {
     #[error(transparent)]
     InfoBlock(#[from] InfoBlockError),
     /// There is no namespace with this UUID.
-    #[error("there is no such namespace")]
+    #[error("the region has no namespace with this UUID")]
     NoSuchNamespace,
     /// The namespace is enabled.
     #[error("namespace {name} is enabled; disable it first")]

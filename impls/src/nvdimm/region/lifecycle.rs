@@ -1,4 +1,4 @@
-//! Changes of a region: namespaces are created, disabled, enabled and destroyed.
+//! Changes of a region: creating, disabling, enabling and destroying namespaces.
 
 use super::placement::{NamespaceSpec, Placed};
 use super::{Region, RegionError, Uuid, check_align};
@@ -11,7 +11,7 @@ use crate::rules::RuleSet;
 use zerocopy::IntoBytes;
 
 impl<S: Storage> Region<S> {
-    /// Creates a namespace in the first free piece that holds it. Returns how it was divided, if it
+    /// Creates a namespace in the first free extent that is large enough. Returns how it was divided, if it
     /// has records.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<S: Storage> Region<S> {
             }
         }
         self.medium.write_at(block.as_bytes(), at).map_err(medium("write"))?;
-        self.medium.barrier().map_err(medium("keep"))
+        self.medium.barrier().map_err(medium("flush"))
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Table)) -> Result<(), RegionError> {
@@ -99,8 +99,10 @@ impl<S: Storage> Region<S> {
     /// that was killed before its barrier, so a change must not yet overwrite the durable copy.
     fn settle(&mut self) -> Result<(), RegionError> {
         if !self.is_settled {
-            self.medium.barrier().map_err(|source| RegionError::Medium { what: "keep", at: 0, source })?;
-            self.labels.barrier().map_err(|source| LabelError::Io { what: "keep what was in", source })?;
+            self.medium.barrier().map_err(|source| RegionError::Medium { what: "flush", at: 0, source })?;
+            self.labels
+                .barrier()
+                .map_err(|source| LabelError::Io { what: "flush the previous contents of", source })?;
             self.is_settled = true;
         }
         Ok(())

@@ -26,7 +26,7 @@ pub struct NamespaceSpec {
     pub uuid: Uuid,
     /// UUID of the instance, for its info block.
     pub instance: Uuid,
-    /// Skip free bytes below the first sub-section of a piece if a namespace with records cannot
+    /// Skip free bytes below the first sub-section of an extent if a namespace with records cannot
     /// begin there. Linux takes them, and then refuses the namespace.
     pub skips_to_sub_section: bool,
 }
@@ -39,7 +39,7 @@ pub(super) struct Placed {
 }
 
 impl<S: Storage> Region<S> {
-    /// Free pieces as (offset, size) in bytes, both multiples of the region's alignment.
+    /// Free extents as (offset, size) in bytes, both multiples of the region's alignment.
     pub fn free(&self) -> Vec<(u64, u64)> {
         let (mut free, mut begin) = (Vec::new(), 0u64);
         let ends = self.table.labels.iter().map(|label| (label.offset, label.end()));
@@ -54,8 +54,8 @@ impl<S: Storage> Region<S> {
         free
     }
 
-    /// Free pieces as (offset, size) in bytes, each from the first place where a namespace of the
-    /// kind may begin. If there is no such place, all free pieces.
+    /// Free extents as (offset, size) in bytes, each from the first place where a namespace of the
+    /// kind may begin. If there is no such place, all free extents.
     pub fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
         let (free, align) = (self.free(), self.table.align);
         if signature(kind).is_none() || rules.pads_namespaces {
@@ -129,7 +129,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn a_namespace_with_records_begins_on_the_next_sub_section_if_it_may_skip() {
+    fn a_namespace_with_records_can_skip_to_the_next_sub_section() {
         let media = Media::new();
         let mut region = media.region(4 * GIB, 256 * MIB, 4 * KIB);
         create(&mut region, &wanted(1, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
@@ -140,7 +140,7 @@ mod tests {
         create(&mut region, &wanted(3, 8 * KIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
         let offsets: Vec<_> = region.labels().iter().map(|label| (label.uuid[0], label.offset)).collect();
         assert_eq!(offsets, [(1, 0), (3, 8 * KIB), (2, 2 * MIB)]);
-        // What is skipped is not promised.
+        // Skipped bytes do not count as free.
         let fits = |region: &Region<_>, size| {
             let wanted = skips(wanted(4, size, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium));
             region.would_hold(&wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED)
@@ -149,7 +149,8 @@ mod tests {
         let Err(RegionError::NoSpace { largest, .. }) = create(&mut region, &all) else { panic!("no room for 1 GiB") };
         assert_eq!(largest, 238 * MIB);
         assert!(fits(&region, largest) && !fits(&region, largest + 4 * KIB));
-        // A region that has no such place: nothing with records, and by the old rules all.
+        // A region in which no namespace can begin on a sub-section: namespaces with records are refused,
+        // except by the old rules.
         let media = Media::new();
         let mut odd = media.region(4 * GIB + MIB, 256 * MIB, 16 * MIB);
         let one = skips(wanted(1, 208 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium));

@@ -1,4 +1,4 @@
-//! What a namespace is: its info block, read and validated, and its data.
+//! Reads and validates the info block of a namespace, and finds its data.
 
 use super::placement::signature;
 use super::{Region, RegionError};
@@ -19,12 +19,12 @@ pub enum Personality {
 }
 
 impl<S: Storage> Region<S> {
-    /// What a namespace is. A label that says pages is never taken for raw here. Linux goes on to a
-    /// raw block device for a block that is none of its kind (`ENODEV`: signature, checksum,
-    /// parent), and before 5.7 for whatever it did not understand (B-15).
+    /// Finds out what a namespace is. A namespace whose label says fsdax or devdax never becomes raw
+    /// here. Linux falls back to a raw block device if the info block is of another kind (`ENODEV`:
+    /// signature, checksum, parent), and before 5.7 for any invalid block (B-15).
     ///
     /// # Errors
-    /// The medium cannot be read, or the info block is not one to go by.
+    /// The medium cannot be read, or the info block is invalid.
     pub fn probe(&self, label: &Label, host: &Host, rules: &RuleSet) -> Result<Personality, RegionError> {
         self.probe_at(self.start, label, host, rules)
     }
@@ -32,7 +32,7 @@ impl<S: Storage> Region<S> {
     /// Like [`probe`](Self::probe), as if the region began elsewhere.
     ///
     /// # Errors
-    /// As [`probe`](Self::probe); the namespace would leave the physical space.
+    /// Those of [`probe`](Self::probe), or the namespace would end above the physical address space.
     pub fn probe_at(
         &self,
         start: u64,
@@ -44,7 +44,7 @@ impl<S: Storage> Region<S> {
         let namespace = start.checked_add(label.offset).and_then(|start| Extent::new(start, size));
         let namespace = namespace.ok_or(RegionError::InvalidTable(InvalidTable::Region { start, size }))?;
         if size < INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64 {
-            // What lies there is not its own.
+            // The bytes at the place of the info block belong to another namespace.
             return match label.kind {
                 NamespaceKind::Raw => Ok(Personality::Raw),
                 _ => Err(InfoBlockError::Signature.into()),
@@ -52,22 +52,22 @@ impl<S: Storage> Region<S> {
         }
         let bytes = self.read_info_block(label)?;
         let Some(block) = InfoBlock::read(&bytes) else { return Ok(Personality::Raw) };
-        let as_of = |signature| block.validate(signature, &label.uuid, namespace, host, None, rules);
-        let tried = match signature(label.kind) {
-            Some(signature) => as_of(signature).map(|settings| (signature, settings)),
-            None => match as_of(Signature::Pfn) {
+        let validate_as = |signature| block.validate(signature, &label.uuid, namespace, host, None, rules);
+        let validated = match signature(label.kind) {
+            Some(signature) => validate_as(signature).map(|settings| (signature, settings)),
+            None => match validate_as(Signature::Pfn) {
                 Err(error) if error.errno() == Errno::NODEV => {
-                    as_of(Signature::Dax).map(|settings| (Signature::Dax, settings))
+                    validate_as(Signature::Dax).map(|settings| (Signature::Dax, settings))
                 }
-                tried => tried.map(|settings| (Signature::Pfn, settings)),
+                validated => validated.map(|settings| (Signature::Pfn, settings)),
             },
         };
-        let forgotten = |error: &InfoBlockError| {
+        let is_ignored = |error: &InfoBlockError| {
             rules.unusable_block_is_raw || label.kind == NamespaceKind::Raw && error.errno() == Errno::NODEV
         };
-        match tried {
+        match validated {
             Ok((signature, settings)) => Ok(Personality::Pages(signature, settings)),
-            Err(error) if forgotten(&error) => Ok(Personality::Raw),
+            Err(error) if is_ignored(&error) => Ok(Personality::Raw),
             Err(error) => Err(error.into()),
         }
     }

@@ -17,11 +17,11 @@ pub enum Access {
 
 /// Locks a file: one writer, or any number of readers.
 pub(super) fn lock(file: &File, path: &Path, access: Access) -> Result<(), StorageError> {
-    let how = match access {
+    let operation = match access {
         Access::Read => FlockOperation::NonBlockingLockShared,
         Access::Write => FlockOperation::NonBlockingLockExclusive,
     };
-    rustix::fs::flock(file, how).map_err(|errno| match errno {
+    rustix::fs::flock(file, operation).map_err(|errno| match errno {
         Errno::WOULDBLOCK => StorageError::Busy { path: path.to_owned() },
         errno => StorageError::Io { path: path.to_owned(), what: "lock", source: errno.into() },
     })

@@ -1,8 +1,8 @@
-//! A DAX device as a medium: stores into a mapping.
+//! A DAX device as storage, accessed by loads and stores through a mapping.
 //!
-//! Its node takes no read, write or `fsync`, so `msync` is `EINVAL`: what was stored lasts once its
-//! cache lines are written back and a fence has passed. Source: `drivers/dax/device.c`
-//! (`dax_fops`), `arch_wb_cache_pmem`.
+//! The device node supports neither read, write nor `fsync`, so `msync` returns `EINVAL`. Stores are
+//! durable once their cache lines are written back and a fence has completed. Source:
+//! `drivers/dax/device.c` (`dax_fops`), `arch_wb_cache_pmem`.
 
 use super::access::{Access, lock};
 use super::error::StorageError;
@@ -34,11 +34,11 @@ impl DeviceStorage {
         Self::from_device(device, path, access)
     }
 
-    /// Like [`open`](Self::open), for a device that is open already.
+    /// Like [`open`](Self::open), but takes a device that is already open.
     pub(crate) fn from_device(device: DaxDevice, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         if access == Access::Write && !can_write_back() {
-            return Err(io("make lasting what is written to")(io::ErrorKind::Unsupported.into()));
+            return Err(io("flush writes to")(io::ErrorKind::Unsupported.into()));
         }
         lock(device.file(), path, access)?;
         let mut options = MmapOptions::new();
@@ -80,8 +80,9 @@ impl Storage for DeviceStorage {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let from = self.at(offset, buffer.len())?;
-        // SAFETY: as many bytes are mapped there, and no reference of ours is to them; processes
-        // that heed the lock do not write meanwhile, and bytes that others tear are checksummed.
+        // SAFETY: `at` has checked that this many bytes are mapped there, and no Rust reference
+        // points to them. Processes that respect the lock do not write meanwhile. If others do, the
+        // checksums detect torn contents.
         unsafe { from.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
         Ok(())
     }
@@ -91,9 +92,10 @@ impl Storage for DeviceStorage {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let to = self.at(offset, bytes.len())?;
-        // SAFETY: as for reads; the mapping may be written, which was asked above.
+        // SAFETY: `at` has checked that this many bytes are mapped there. The mapping is writable,
+        // because `access` is `Write`.
         unsafe { store(to, bytes) };
-        // SAFETY: the same bytes, which stay mapped.
+        // SAFETY: the bytes just written, which stay mapped.
         unsafe { write_back(to, bytes.len()) };
         Ok(())
     }
@@ -104,16 +106,16 @@ impl Storage for DeviceStorage {
     }
 }
 
-/// Copies bytes by stores of eight aligned ones, each of which lands whole or not at all; one by
-/// one where they are fewer.
+/// Copies bytes in aligned stores of eight bytes, each of which is atomic with respect to a crash.
+/// Bytes before the first and after the last such store are copied without that guarantee.
 ///
 /// # Safety
-/// As many bytes are mapped from `to` on, may be written, and overlap with none of the others.
+/// `bytes.len()` bytes from `to` on are mapped and writable, and do not overlap `bytes`.
 unsafe fn store(to: *mut u8, bytes: &[u8]) {
     let (first, rest) = bytes.split_at(to.align_offset(STORE_BYTES).min(bytes.len()));
     let (whole, last) = rest.as_chunks::<STORE_BYTES>();
-    // SAFETY: all offsets are below the length, by the caller's word mapped; behind `first` the
-    // address is aligned.
+    // SAFETY: all offsets are below the length, which the caller guarantees to be mapped. After
+    // `first` the address is aligned.
     unsafe {
         to.copy_from_nonoverlapping(first.as_ptr(), first.len());
         let to = to.add(first.len());
@@ -129,25 +131,25 @@ fn can_write_back() -> bool {
     cfg!(target_arch = "x86_64")
 }
 
-/// Writes back the cache lines of a stretch, every processor of the architecture can: `clflush`, in
-/// the order of the stores.
+/// Writes back the cache lines of a range with `clflush`, which every x86-64 processor has and which
+/// is ordered with respect to stores.
 ///
 /// # Safety
-/// The stretch is mapped.
+/// The range is mapped.
 #[cfg(target_arch = "x86_64")]
 unsafe fn write_back(at: *const u8, len: usize) {
-    /// The smallest line of an x86-64 processor; of a larger one a line is written back twice.
+    /// Smallest cache line size of x86-64 processors. A larger line is written back twice.
     const LINE_BYTES: usize = 64;
     let skew = at.addr() % LINE_BYTES;
     for offset in (0..len + skew).step_by(LINE_BYTES) {
-        // SAFETY: the address is in a line that has mapped bytes, and lines do not cross pages.
+        // SAFETY: the cache line contains mapped bytes, and no line crosses a page boundary.
         unsafe { std::arch::x86_64::_mm_clflush(at.wrapping_sub(skew).wrapping_add(offset)) };
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 fn fence() {
-    // SAFETY: every x86-64 processor has it.
+    // SAFETY: every x86-64 processor has `mfence`.
     unsafe { std::arch::x86_64::_mm_mfence() };
 }
 
@@ -175,11 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stored_is_there_for_the_next_who_opens() {
+    fn stored_bytes_are_visible_to_other_readers_of_the_file() {
         let (_dir, path) = file(1 << 20);
         let storage = device(&path, Access::Write).unwrap();
         assert_eq!(storage.len_bytes().unwrap(), 1 << 20);
-        // Off the grid of cache lines as well.
+        // Some of these ranges are not aligned to cache lines.
         for (offset, len) in [(0, SECTOR_BYTES), (4096, 4096), ((1 << 20) - 3, 3), (8191, 130), (100, 0)] {
             let bytes: Vec<u8> = (0..len).map(|nr| (nr % 251) as u8 + 1).collect();
             storage.write_at(&bytes, offset).unwrap();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_touched_beyond_the_end_and_nothing_written_for_who_looks() {
+    fn access_beyond_the_end_and_writes_through_a_read_only_mapping_fail() {
         let (_dir, path) = file(8192);
         let storage = device(&path, Access::Write).unwrap();
         for (offset, len) in [(8192, 1), (8191, 2), (0, 8193), (u64::MAX, 2), (u64::MAX - 4095, 4096)] {

@@ -22,7 +22,7 @@ pub enum StorageError {
         source: io::Error,
     },
     /// The path is neither a regular file nor a DAX device.
-    #[error("{} is {found}, and a medium is a regular file (on tmpfs or a disk) or a DAX device (/dev/daxX.Y)", path.display())]
+    #[error("{} is {found}; a medium must be a regular file or a DAX device (/dev/daxX.Y)", path.display())]
     NoMedium {
         /// The refused path.
         path: PathBuf,
@@ -30,7 +30,11 @@ pub enum StorageError {
         found: &'static str,
     },
     /// Another process has the file open.
-    #[error("{} is open in another process, and a region has one owner: wait until it has ended (`fuser {}` names it)", path.display(), path.display())]
+    #[error(
+        "{} is open in another process, and only one process can change a region; wait until that process \
+         ends (`fuser {}` shows it)",
+        path.display(), path.display()
+    )]
     Busy {
         /// Path of the file.
         path: PathBuf,
@@ -46,7 +50,7 @@ impl StorageError {
             () if kind.is_dir() => "a directory",
             () if kind.is_char_device() => "a character device",
             () if kind.is_block_device() => "a block device",
-            () => "no regular file",
+            () => "neither a regular file nor a device",
         };
         Self::NoMedium { path: path.to_owned(), found }
     }

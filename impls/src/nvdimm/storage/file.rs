@@ -1,11 +1,11 @@
-//! A regular file as a medium.
+//! A regular file as storage.
 //!
-//! One that must be whole or not there is made without a name and gets it when it is written
-//! (`O_TMPFILE`, `linkat`); where a file system has no such files, under a name beside its own, and
-//! renamed.
+//! A file that must be complete or absent is created without a name, and linked once it is written
+//! (`O_TMPFILE`, `linkat`). On file systems without unnamed files it is created under a temporary
+//! name in the same folder, and renamed.
 //!
-//! It is read and written by system calls, not through a mapping: one that became shorter is an
-//! error, not a signal.
+//! Files are accessed by system calls, not through a mapping: if a file was truncated, that returns
+//! an error instead of raising a signal.
 
 use super::Storage;
 use super::access::{Access, lock};
@@ -26,40 +26,41 @@ use tempfile::TempPath;
 pub struct FileStorage {
     file: Arc<File>,
     path: PathBuf,
-    /// What becomes of it when this goes; its lock is still held then.
-    fate: Fate,
+    /// What happens to the file on drop, while the lock is still held.
+    on_drop: OnDrop,
 }
 
 #[derive(Debug)]
-enum Fate {
-    Stays,
-    /// It has no name yet, and vanishes on drop.
-    HasNoName,
-    /// It has a temporary name, which is removed on drop.
-    HasAnother(TempPath),
-    /// It was created temporarily, and is removed on drop.
-    IsRemoved,
-    /// It was empty before, and is truncated on drop.
-    IsEmptied,
+enum OnDrop {
+    Keep,
+    /// The file has no name yet, so the kernel deletes it.
+    Unnamed,
+    /// The file has a temporary name, which is removed.
+    TemporaryName(TempPath),
+    /// The file was created temporarily, and is removed.
+    Remove,
+    /// The file was empty before, and is truncated to length 0.
+    Truncate,
 }
 
-/// A range without data, and the blocks of its file.
+/// A range of a file without data.
 #[derive(Debug)]
 pub(crate) struct Hole {
     range: Range<u64>,
+    /// Number of 512-byte blocks that the whole file had.
     blocks: u64,
 }
 
 impl Drop for FileStorage {
     fn drop(&mut self) {
-        match self.fate {
-            Fate::Stays | Fate::HasNoName | Fate::HasAnother(_) => {}
-            // Somebody else's file has another inode.
-            Fate::IsRemoved if self.is_at(&self.path) => {
+        match self.on_drop {
+            OnDrop::Keep | OnDrop::Unnamed | OnDrop::TemporaryName(_) => {}
+            // A file of the same name that another process created has another inode.
+            OnDrop::Remove if self.is_at(&self.path) => {
                 let _ = std::fs::remove_file(&self.path);
             }
-            Fate::IsRemoved => {}
-            Fate::IsEmptied => {
+            OnDrop::Remove => {}
+            OnDrop::Truncate => {
                 let _ = self.file.set_len(0);
             }
         }
@@ -72,7 +73,7 @@ impl FileStorage {
     /// # Errors
     /// [`StorageError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
-        // Before it is opened: a pipe would wait for its other end.
+        // Check before opening: opening a pipe would wait for its other end.
         let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
         if let Some(kind) = kind.ok().filter(|kind| !kind.is_file()) {
             return Err(StorageError::no_medium(path, kind));
@@ -93,21 +94,21 @@ impl FileStorage {
         Ok(storage)
     }
 
-    /// The same, but it goes again unless [`FileStorage::keep`] is called. It has its lock before
-    /// its name, so that nobody else ever has it in between.
+    /// Like [`create`](Self::create), but the file is removed on drop unless [`FileStorage::keep`]
+    /// is called. The file is locked before it gets its name, so no other process can lock it first.
     ///
     /// # Errors
     /// [`StorageError`]; no file was created.
     pub fn create_temporary(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_unnamed(path, len)?;
         storage.link()?;
-        storage.fate = Fate::IsRemoved;
+        storage.on_drop = OnDrop::Remove;
         Ok(storage)
     }
 
-    /// Keeps a file that was created or lengthened temporarily.
+    /// Keeps a file that was created or extended temporarily.
     pub fn keep(&mut self) {
-        self.fate = Fate::Stays;
+        self.on_drop = OnDrop::Keep;
     }
 
     /// Whether `path` names this file.
@@ -124,85 +125,89 @@ impl FileStorage {
     /// [`StorageError`].
     pub fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
-        let (file, fate) = match without_a_name(path) {
-            // A file system that has no such files.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => with_another(path).map_err(io("make"))?,
-            made => (made.map_err(|errno| io("make")(errno.into()))?, Fate::HasNoName),
+        let (file, on_drop) = match open_unnamed(path) {
+            // This file system does not support unnamed files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                open_with_temporary_name(path).map_err(io("create"))?
+            }
+            made => (made.map_err(|errno| io("create")(errno.into()))?, OnDrop::Unnamed),
         };
-        let storage = Self { file: Arc::new(file), path: path.to_owned(), fate };
+        let storage = Self { file: Arc::new(file), path: path.to_owned(), on_drop };
         lock(&storage.file, path, Access::Write)?;
-        storage.file.set_len(len).map_err(io("give its length to"))?;
+        storage.file.set_len(len).map_err(io("set the length of"))?;
         Ok(storage)
     }
 
-    /// Gives a file its name that has none yet, once what is written lasts. A file of that name
-    /// stays.
+    /// Gives an unnamed file its name, after its contents are durable. Does nothing if the file has
+    /// its name already, and never replaces another file.
     ///
     /// # Errors
-    /// There is one of that name, or the system's; it has no name then.
+    /// A file of that name exists, or the operating system reported an error; the file has no name
+    /// then.
     pub fn link(&mut self) -> Result<(), StorageError> {
         let path = &self.path.clone();
         let io = |what| move |source: io::Error| StorageError::Io { path: path.clone(), what, source };
-        self.file.sync_all().map_err(io("keep"))?;
-        match std::mem::replace(&mut self.fate, Fate::IsRemoved) {
-            Fate::HasNoName => self.linkat().map_err(|errno| io("name")(errno.into()))?,
-            Fate::HasAnother(name) => name.persist_noclobber(path).map_err(|error| io("name")(error.error))?,
-            fate => {
-                self.fate = fate;
+        self.file.sync_all().map_err(io("flush"))?;
+        match std::mem::replace(&mut self.on_drop, OnDrop::Remove) {
+            OnDrop::Unnamed => self.linkat().map_err(|errno| io("create")(errno.into()))?,
+            OnDrop::TemporaryName(name) => name.persist_noclobber(path).map_err(|error| io("create")(error.error))?,
+            other => {
+                self.on_drop = other;
                 return Ok(());
             }
         }
-        // The name lasts when its folder does; until then it goes with this.
-        File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(io("keep the name of"))?;
-        self.fate = Fate::Stays;
+        // The name is durable once the folder is. Until then it is removed on drop.
+        File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(io("flush the folder of"))?;
+        self.on_drop = OnDrop::Keep;
         Ok(())
     }
 
     fn linkat(&self) -> rustix::io::Result<()> {
         let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         match rustix::fs::linkat(CWD, from, CWD, &self.path, AtFlags::SYMLINK_FOLLOW) {
-            // Without /proc, for who may.
+            // Works without /proc, but needs CAP_DAC_READ_SEARCH.
             Err(Errno::NOENT) => rustix::fs::linkat(&self.file, "", CWD, &self.path, AtFlags::EMPTY_PATH),
             named => named,
         }
     }
 
-    /// Gives an empty file its length, which lasts when this returns; it is empty again unless
-    /// [`FileStorage::keep`] is called.
+    /// Extends an empty file to `len` bytes, which is durable on return. The file is truncated again
+    /// on drop unless [`FileStorage::keep`] is called.
     ///
     /// # Errors
-    /// The system's.
+    /// The operating system reported an error.
     pub fn extend_temporarily(&mut self, len: u64) -> Result<(), StorageError> {
-        self.fate = Fate::IsEmptied;
+        self.on_drop = OnDrop::Truncate;
         let lengthened = self.file.set_len(len).and_then(|()| self.file.sync_all());
-        lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "give its length to", source })
+        lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "set the length of", source })
     }
 
     fn from_file(file: File, path: &Path, access: Access) -> Result<Self, StorageError> {
         let io = |what| move |source: io::Error| StorageError::Io { path: path.to_owned(), what, source };
-        let kind = file.metadata().map_err(io("ask"))?.file_type();
+        let kind = file.metadata().map_err(io("query"))?.file_type();
         if !kind.is_file() {
             return Err(StorageError::no_medium(path, kind));
         }
         lock(&file, path, access)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), fate: Fate::Stays })
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), on_drop: OnDrop::Keep })
     }
 
-    /// A range as a hole, if it is one. Cheap: the first data ends the search.
+    /// Returns the range if it is a hole. Cost: one `lseek`, which stops at the first data.
     pub(super) fn hole(&self, range: Range<u64>) -> Option<Hole> {
         let blocks = self.file.metadata().ok()?.blocks();
         let is_hole = match rustix::fs::seek(&self.file, SeekFrom::Data(range.start)) {
             Ok(data) => data >= range.end,
-            // There is none behind.
+            // There is no data at or after the offset.
             Err(Errno::NXIO) => true,
             Err(_) => false,
         };
         is_hole.then_some(Hole { range, blocks })
     }
 
-    /// Gives back the data that lies in a hole since. What was reserved before stays: if some of
-    /// the data is in such blocks, so does all of it. What the file system does not take back stays
-    /// too: it is room, and no data.
+    /// Punches the hole again, by releasing the blocks that were written to it since. Blocks that
+    /// were reserved before must stay reserved, so if the file grew by less than its new data,
+    /// nothing is released. If the file system cannot release blocks, they stay: that wastes space,
+    /// but loses no data.
     pub(super) fn punch(&self, Hole { range, blocks }: &Hole) {
         let (mut data, mut at) = (Vec::new(), range.start);
         while at < range.end {
@@ -219,9 +224,9 @@ impl FileStorage {
         if more < nr_bytes {
             return;
         }
-        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         for part in data {
-            let _ = rustix::fs::fallocate(&self.file, how, part.start, part.end - part.start);
+            let _ = rustix::fs::fallocate(&self.file, flags, part.start, part.end - part.start);
         }
     }
 
@@ -243,17 +248,17 @@ fn folder(path: &Path) -> &Path {
 /// Permissions of new files, before the umask applies.
 const MODE: u32 = 0o666;
 
-/// A file without a name in the folder of `path`.
-fn without_a_name(path: &Path) -> rustix::io::Result<File> {
+/// Creates an unnamed file in the folder of `path`.
+fn open_unnamed(path: &Path) -> rustix::io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     rustix::fs::open(folder(path), flags, Mode::from_raw_mode(MODE)).map(File::from)
 }
 
-/// A file in the folder of `path`, under a name that no other has.
-fn with_another(path: &Path) -> io::Result<(File, Fate)> {
+/// Creates a file with a unique temporary name in the folder of `path`.
+fn open_with_temporary_name(path: &Path) -> io::Result<(File, OnDrop)> {
     let file = tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(folder(path))?;
     let (file, name) = file.into_parts();
-    Ok((file, Fate::HasAnother(name)))
+    Ok((file, OnDrop::TemporaryName(name)))
 }
 
 impl Storage for FileStorage {
@@ -276,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_had_once_the_file_is_whole_and_is_taken_from_nobody() {
+    fn a_file_is_linked_when_complete_and_replaces_no_other() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("labels");
         let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_for_now_goes_and_nobody_elses_file_does() {
+    fn temporary_files_are_removed_and_files_of_others_are_not() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("medium");
         drop(FileStorage::create_temporary(&path, 4096).unwrap());
@@ -308,7 +313,7 @@ mod tests {
         drop(made);
         assert_eq!(FileStorage::create_temporary(&path, 8192).unwrap_err().errno(), Errno::EXIST);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
-        // Another file has the name now.
+        // Another file takes the name.
         std::fs::remove_file(&path).unwrap();
         let made = FileStorage::create_temporary(&path, 4096).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -323,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_dug_again_and_a_reservation_stays() {
+    fn a_hole_is_punched_again_and_reserved_blocks_stay() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("medium");
         let file = FileStorage::create(&path, 1 << 20).unwrap();
@@ -331,11 +336,11 @@ mod tests {
         let reserve = |at, len| rustix::fs::fallocate(file.file(), FallocateFlags::KEEP_SIZE, at, len).unwrap();
         reserve(0, 64 << 10);
         let (had, hole) = (blocks(), file.hole(0..1 << 20).unwrap());
-        // Beyond the reservation alone.
+        // Data outside of the reserved blocks only.
         file.write_at(&[1; 8192], 128 << 10).unwrap();
         file.punch(&hole);
         assert_eq!(blocks(), had);
-        // In both.
+        // Data inside and outside of them.
         file.write_at(&[1; 8192], 0).unwrap();
         file.write_at(&[1; 8192], 128 << 10).unwrap();
         file.punch(&hole);
@@ -343,21 +348,21 @@ mod tests {
         assert!(file.hole(0..1 << 20).is_none() && file.hole(512 << 10..1 << 20).is_some());
     }
 
-    /// As on a file system without files that have no name.
+    /// The fallback for file systems without unnamed files.
     #[test]
-    fn so_it_is_with_a_name_beside_its_own() {
+    fn the_fallback_with_a_temporary_name_behaves_the_same() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let path = dir.path().join("labels");
         let nr_names = || std::fs::read_dir(dir.path()).unwrap().count();
-        let with_other_name = || {
-            let (file, fate) = with_another(&path).unwrap();
-            FileStorage { file: Arc::new(file), path: path.clone(), fate }
+        let with_temporary_name = || {
+            let (file, on_drop) = open_with_temporary_name(&path).unwrap();
+            FileStorage { file: Arc::new(file), path: path.clone(), on_drop }
         };
-        drop(with_other_name());
+        drop(with_temporary_name());
         assert_eq!(nr_names(), 0);
-        with_other_name().link().unwrap();
+        with_temporary_name().link().unwrap();
         assert!(path.exists() && nr_names() == 1);
-        assert_eq!(with_other_name().link().unwrap_err().errno(), Errno::EXIST);
+        assert_eq!(with_temporary_name().link().unwrap_err().errno(), Errno::EXIST);
         assert_eq!(nr_names(), 1);
     }
 }

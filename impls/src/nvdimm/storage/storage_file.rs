@@ -12,7 +12,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A regular file or a DAX device, locked while it is open.
+/// An open file that holds a region or its labels: a regular file or the node of a DAX device. It is
+/// locked while it is open.
 #[derive(Debug)]
 pub enum StorageFile {
     /// A regular file, accessed by read and write system calls.
@@ -51,7 +52,7 @@ impl StorageFile {
         Ok(Self::File(FileStorage::create_temporary(path, len)?))
     }
 
-    /// Keeps a file that was created or lengthened temporarily.
+    /// Keeps a file that was created or extended temporarily.
     pub fn keep(&mut self) {
         if let Self::File(file) = self {
             file.keep();
@@ -121,9 +122,9 @@ impl StorageFile {
         }
     }
 
-    /// A part of it that holds records: `len` bytes that begin `before` bytes in front of `offset`.
-    /// What lies in front of the medium must never be mapped: it is the reserve of an altmap whose
-    /// grid begins before its namespace.
+    /// A mappable part that holds records: `len` bytes from `before` bytes below `offset`. Bytes
+    /// before the start of the medium must never be mapped. They are the reserve of an altmap whose
+    /// range begins before its namespace.
     pub(crate) fn part(&self, name: String, offset: u64, before: u64, len: u64) -> DaxDevice {
         match self {
             Self::File(file) => DaxDevice::from_file(Arc::clone(file.file()), name, offset, before, len),

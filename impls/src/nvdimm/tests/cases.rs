@@ -1,4 +1,4 @@
-//! The numbered cases over real files.
+//! The numbered cases (T-64 and up) on real files.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn t67<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(media: &Media) {
         enabled.push(one);
     }
     assert_eq!((map(0), map(1), record_pages()), (u64::MAX, 0xffff, 640));
-    // The second alone goes and comes back; its neighbours do not notice.
+    // Disabling and enabling the second affects none of its neighbours.
     disable(&enabled[1], &machine).unwrap();
     assert_eq!(map(0), 0xffff_ffff_ffff_00ff);
     enabled.iter().enumerate().filter(|(nr, _)| *nr != 1).for_each(|(_, one)| data_is_readable(&machine, one));
@@ -64,7 +64,7 @@ fn t66_the_info_block_survives_records_on_pages_of_64_kib() {
     assert_eq!((shape.base_pfn, shape.reserve), (4 * GIB / (64 * KIB), 1));
     assert!(shape.reserve * host.page_bytes >= INFO_BLOCK_OFFSET + INFO_BLOCK_BYTES as u64);
     assert_eq!((shape.reserve + shape.free) * host.page_bytes, 512 * MIB);
-    // On this machine's pages, with records: the block is what it was.
+    // With the pages of this machine: writing records leaves the info block unchanged.
     for media in [Media::new(), Media::mapped()] {
         records_leave_the_info_block(&media);
     }
@@ -104,7 +104,7 @@ fn t68_small_alignments_and_forged_blocks() {
     // The second would begin 8 KiB past a sub-section.
     assert_eq!(create(&mut region, &odd(2)).unwrap_err().errno(), Errno::INVAL);
     assert_eq!(region.labels().len(), 1);
-    // A raw one there, on which somebody writes an info block.
+    // Create a raw namespace there, and write an info block into it.
     create(&mut region, &wanted(3, GIB + 8 * KIB, 4 * KIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap();
     let forge = |start_pad: u32, end_trunc: u32| {
         let label = region.label(&[3; 16]).unwrap();
@@ -136,7 +136,7 @@ fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
     };
     let error = size(&mut region, 16 * MIB + 4 * KIB);
     assert_eq!(error.errno(), Errno::INVAL);
-    assert!(error.to_string().contains("4 KiB past one; 32 MiB works"), "{error}");
+    assert!(error.to_string().contains("region alignment of 16 MiB (4 KiB past one); 32 MiB works"), "{error}");
     assert_eq!(size(&mut region, 0).errno(), Errno::INVAL);
     assert_eq!(size(&mut region, !(16 * MIB - 1)).errno(), Errno::NOSPC);
     assert_eq!(size(&mut region, 512 * MIB).errno(), Errno::NOSPC);
@@ -149,7 +149,7 @@ fn media_align(media: &Media, region: Region<StorageFile>) -> u64 {
     media.open(None, Access::Read).unwrap().align()
 }
 
-/// T-64 on a medium: the data of a padded block of an old kernel is where it was.
+/// T-64 on a medium: the data of a namespace that an old kernel padded is still at its place.
 #[test]
 fn t64_data_behind_old_pads_is_read_and_written_by_block_io() {
     let media = Media::new();
@@ -162,7 +162,7 @@ fn t64_data_behind_old_pads_is_read_and_written_by_block_io() {
     assert_eq!(division.start_pad, 64 * MIB);
     let label = region.labels()[0].clone();
     let probed = |rules| region.probe(&label, &Host::X86_64, rules).unwrap();
-    // Written by an old kernel, read by a new one, at the same place.
+    // An old and a new kernel find the data at the same place.
     let (old, new) = (probed(&before), probed(&RuleSet::MERGED));
     let data = region.data(&label, &old);
     data.write_at(&[0x5a; 512], 4096).unwrap();
@@ -176,7 +176,7 @@ fn t64_data_behind_old_pads_is_read_and_written_by_block_io() {
     assert_eq!((bytes, data.len_bytes().unwrap()), ([0x5a; 512], division.usable()));
     let Personality::Pages(_, settings) = new else { panic!("{new:?}") };
     assert!(!settings.has_dax());
-    // Nothing behind its end, whatever the arithmetic.
+    // Accesses beyond the end fail, even if offset plus length overflows.
     for offset in [division.usable() - 511, division.usable(), u64::MAX - 511] {
         assert!(data.read_at(&mut bytes, offset).is_err() && data.write_at(&bytes, offset).is_err());
     }

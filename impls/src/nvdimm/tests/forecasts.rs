@@ -1,9 +1,9 @@
-//! What is foretold of a machine, beside the machine.
+//! Forecasts, compared with what the machine does.
 
 use super::*;
 
-/// What is foretold of a namespace, without its machine.
-fn foretold(
+/// The forecast for a namespace, without a machine.
+fn predicted(
     region: &Region<StorageFile>,
     label: &Label,
     rules: &RuleSet,
@@ -16,8 +16,8 @@ fn foretold(
 }
 
 #[test]
-fn what_is_foretold_happens() {
-    fn as_foretold<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [usize; 2] {
+fn the_machine_does_what_is_predicted() {
+    fn compare<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [usize; 2] {
         let (rules, machine) = (<L::Rules as Rules>::SET, machine::<L>());
         let (mut refused, mut up) = (0, 0);
         for offset in (0..64).map(|nr| nr * 2 * MIB) {
@@ -37,10 +37,10 @@ fn what_is_foretold_happens() {
                     continue;
                 }
                 let label = &region.labels()[0];
-                let happens = enable(&region, label, &Host::X86_64, &machine, &mut ()).map_err(|error| error.errno());
-                let foretold = foretold(&region, label, &rules, Surroundings::default());
-                assert_eq!(happens.as_ref().map(drop), foretold.as_ref().copied(), "{} {offset:#x} {size:#x}", L::ID);
-                match happens {
+                let actual = enable(&region, label, &Host::X86_64, &machine, &mut ()).map_err(|error| error.errno());
+                let predicted = predicted(&region, label, &rules, Surroundings::default());
+                assert_eq!(actual.as_ref().map(drop), predicted.as_ref().copied(), "{} {offset:#x} {size:#x}", L::ID);
+                match actual {
                     Ok(enabled) => {
                         disable(&enabled, &machine).unwrap();
                         up += 1;
@@ -51,15 +51,15 @@ fn what_is_foretold_happens() {
         }
         [refused, up]
     }
-    let [refused, up] = as_foretold::<SectionDax>();
+    let [refused, up] = compare::<SectionDax>();
     assert!(refused > 100 && up > 100, "{refused} {up}");
-    let [refused, up] = as_foretold::<DaxX86>();
+    let [refused, up] = compare::<DaxX86>();
     assert!(refused == 0 && up > 300, "{refused} {up}");
 }
 
-/// A block that leaves less room for records than the namespace needs, under a good checksum.
+/// The info blocks are valid, but some have too little room for the records.
 #[test]
-fn too_little_room_for_records_is_foretold() {
+fn too_little_room_for_records_is_predicted() {
     let media = Media::new();
     let mut region = media.region(4 * GIB, GIB, 16 * MIB);
     create(&mut region, &wanted(1, GIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
@@ -67,17 +67,17 @@ fn too_little_room_for_records_is_foretold() {
     let mut seen = [0; 2];
     for dataoff in (1..=18).map(|nr| nr * 2 * MIB) {
         forge(&region, &label, Contents { dataoff, align: 2 << 20, ..forged(&label) });
-        let happens = enable(&region, &label, &Host::X86_64, &machine, &mut ());
-        let foretold = foretold(&region, &label, &RuleSet::MERGED, Surroundings::default());
-        assert_eq!(happens.as_ref().map(drop).map_err(|error| error.errno()), foretold, "{dataoff:#x}");
-        seen[usize::from(foretold.is_ok())] += 1;
-        happens.iter().for_each(|enabled| disable(enabled, &machine).unwrap());
+        let actual = enable(&region, &label, &Host::X86_64, &machine, &mut ());
+        let predicted = predicted(&region, &label, &RuleSet::MERGED, Surroundings::default());
+        assert_eq!(actual.as_ref().map(drop).map_err(|error| error.errno()), predicted, "{dataoff:#x}");
+        seen[usize::from(predicted.is_ok())] += 1;
+        actual.iter().for_each(|enabled| disable(enabled, &machine).unwrap());
     }
     assert_eq!(seen, [8, 10]);
 }
 
 #[test]
-fn neighbours_are_foretold_as_they_are_met() {
+fn conflicts_with_neighbours_are_predicted() {
     fn enable_in_turn<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>() -> [Result<(), Errno>; 3] {
         let (rules, media) = (<L::Rules as Rules>::SET, Media::new());
         let ram = [Extent { start: 4 * GIB, size: 64 * MIB }];
@@ -93,21 +93,21 @@ fn neighbours_are_foretold_as_they_are_met() {
         let mut mapped = Vec::new();
         [0, 1, 2].map(|nr| {
             let label = &region.labels()[nr];
-            let foretold = foretold(&region, label, &rules, Surroundings { ram: &ram, regions: &mapped });
-            let happens = enable(&region, label, &Host::X86_64, &machine, &mut ());
-            assert_eq!(happens.as_ref().map(drop).map_err(|error| error.errno()), foretold, "{} {nr}", L::ID);
-            if happens.is_ok() {
+            let predicted = predicted(&region, label, &rules, Surroundings { ram: &ram, regions: &mapped });
+            let actual = enable(&region, label, &Host::X86_64, &machine, &mut ());
+            assert_eq!(actual.as_ref().map(drop).map_err(|error| error.errno()), predicted, "{} {nr}", L::ID);
+            if actual.is_ok() {
                 mapped.push(region.namespace(label));
             }
-            foretold
+            predicted
         })
     }
-    // The first begins in a section with RAM; the second in that in which the first would have
-    // ended, and the third in the second's.
+    // The first begins in a section with RAM. The second begins in the section where the first would
+    // have ended, and the third in the section where the second ends.
     assert_eq!(enable_in_turn::<VmemmapSection>(), [Err(Errno::NXIO), Ok(()), Err(Errno::NOMEM)]);
     assert_eq!(enable_in_turn::<Subsection>(), [Ok(()); 3]);
     let beyond = Extent { start: (1 << 46) - 2 * MIB, size: 16 * MIB };
     let mapped = Mapped { extent: beyond, dataoff: 2 * MIB, records: RecordsOn::Ram };
-    let told = forecast(&mapped, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED);
-    assert_eq!(told, Err(ForecastError::Beyond { beyond: 14 * MIB }));
+    let result = forecast(&mapped, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED);
+    assert_eq!(result, Err(ForecastError::Beyond { beyond: 14 * MIB }));
 }

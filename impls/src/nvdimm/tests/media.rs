@@ -1,4 +1,4 @@
-//! Media and labels that are damaged, short, or may not be written.
+//! Media and labels that are damaged, truncated or read-only.
 
 use super::*;
 
@@ -12,13 +12,13 @@ fn a_refused_enable_leaves_the_holes_of_its_medium() {
     region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &before).unwrap();
     let blocks = || std::fs::metadata(media.medium()).unwrap().blocks();
     let (had, machine) = (blocks(), machine::<SectionDax>());
-    // The records of all sections but the last one find room.
+    // The altmap is exhausted at the last section.
     let error = enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ()).unwrap_err();
     assert_eq!((error.errno(), blocks()), (Errno::NOMEM, had));
 }
 
 #[test]
-fn one_copy_of_the_labels_serves_where_the_other_cannot_be_read() {
+fn the_first_copy_of_the_labels_is_used_if_the_second_cannot_be_read() {
     let media = Media::new();
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
@@ -37,7 +37,7 @@ fn one_copy_of_the_labels_serves_where_the_other_cannot_be_read() {
 }
 
 #[test]
-fn what_the_medium_does_not_give_is_said() {
+fn errors_of_the_medium_are_reported() {
     let media = Media::new();
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
@@ -46,7 +46,7 @@ fn what_the_medium_does_not_give_is_said() {
         let error = StorageFile::open(&path, Access::Read).unwrap_err();
         assert!(matches!(error, StorageError::Busy { .. }) && error.errno() == Errno::BUSY, "{error}");
     }
-    // Shorter while it is open: no room for records, and no new length.
+    // Truncated while open: there is no room for records, and the file is not extended.
     let shorten = |len| std::fs::File::options().write(true).open(media.medium()).unwrap().set_len(len).unwrap();
     shorten(16 * KIB);
     let machine = machine::<Dax>();
@@ -64,7 +64,7 @@ fn what_the_medium_does_not_give_is_said() {
     let error = media.open(None, Access::Read).unwrap_err();
     assert!(matches!(error, RegionError::Truncated { .. }), "{error}");
     shorten(256 * MIB);
-    // For reading alone: nothing is changed.
+    // Opened read-only: a change fails and leaves everything as it was.
     let mut region = media.open(None, Access::Read).unwrap();
     let before = std::fs::read(media.labels()).unwrap();
     let error = create(&mut region, &wanted(2, 64 * MIB, 2 * MIB, NamespaceKind::Raw, RecordsOn::Ram)).unwrap_err();
@@ -79,7 +79,7 @@ fn what_the_medium_does_not_give_is_said() {
 }
 
 #[test]
-fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
+fn with_any_damaged_byte_the_other_copy_of_the_labels_is_used() {
     let media = Media::new();
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     create(&mut region, &wanted(1, 64 * MIB, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium)).unwrap();
@@ -111,7 +111,7 @@ fn any_byte_of_the_labels_may_be_damaged_and_one_copy_serves() {
 }
 
 #[test]
-fn labels_that_overlap_are_refused_by_name_and_distance() {
+fn overlapping_labels_are_refused_with_names_and_size_of_the_overlap() {
     let media = Media::new();
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     for nr in 1..=2 {
@@ -136,12 +136,12 @@ fn labels_that_overlap_are_refused_by_name_and_distance() {
     assert_eq!((by, std::fs::read(media.labels()).unwrap()), (4 * MIB, bytes));
 }
 
-/// Whatever is in a block whose checksum is right, it is refused or says what can be.
+/// An info block or labels with a valid checksum and random contents are refused, or consistent.
 #[test]
-fn no_contents_of_a_block_or_of_labels_break_anything() {
+fn random_contents_are_refused_or_consistent() {
     use rand::{RngExt, SeedableRng};
     let mut random = rand_pcg::Pcg64::seed_from_u64(60);
-    // Numbers at which sums and products go over, and any.
+    // Numbers at which sums and products overflow, and random ones.
     let number = |random: &mut rand_pcg::Pcg64| match random.random_range(0..6) {
         0 => 0,
         1 => u64::MAX - random.random_range(0..4),
@@ -154,8 +154,9 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
     let mut good = 0;
     for _ in 0..200_000 {
         let [dataoff, npfns, start_pad, end_trunc, align, page] = std::array::from_fn(|_| number(&mut random));
-        let often =
-            |random: &mut rand_pcg::Pcg64, usual: u64, other: u64| if random.random_bool(0.7) { usual } else { other };
+        let often = |random: &mut rand_pcg::Pcg64, default: u64, other: u64| {
+            if random.random_bool(0.7) { default } else { other }
+        };
         let contents = Contents {
             signature: if random.random_bool(0.5) { Signature::Pfn } else { Signature::Dax },
             uuid: [1; 16],
@@ -194,7 +195,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
         }
     }
     assert!(good > 10_000, "{good}");
-    // Labels: fields of a file that is right otherwise, each copy sealed again.
+    // Labels: change some fields of a valid file, and recompute the checksum of each copy.
     let media = Media::new();
     let mut region = media.region(4 * GIB, 256 * MIB, 16 * MIB);
     for nr in 1..=3 {
@@ -203,7 +204,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
     drop(region);
     let whole = std::fs::read(media.labels()).unwrap();
     let copy = (LABEL_FILE_BYTES / 2) as usize;
-    let (mut taken, mut refused) = (0, 0);
+    let (mut accepted, mut refused) = (0, 0);
     for _ in 0..3000 {
         let mut bytes = whole.clone();
         for _ in 0..random.random_range(1..4) {
@@ -222,7 +223,7 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
         std::fs::write(media.labels(), &bytes).unwrap();
         match Table::read(&StorageFile::open(&media.labels(), Access::Read).unwrap()) {
             Ok((table, ..)) => {
-                taken += 1;
+                accepted += 1;
                 assert!(table.labels.iter().all(|label| label.size > 0 && label.end() <= table.size));
                 assert!(table.labels.windows(2).all(|pair| pair[0].end() <= pair[1].offset), "{table:?}");
             }
@@ -232,5 +233,5 @@ fn no_contents_of_a_block_or_of_labels_break_anything() {
             }
         }
     }
-    assert!(taken > 50 && refused > 500, "{taken} {refused}");
+    assert!(accepted > 50 && refused > 500, "{accepted} {refused}");
 }

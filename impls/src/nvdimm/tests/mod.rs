@@ -31,10 +31,10 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// A medium and its labels in a folder that goes with them.
+/// A medium and its labels in a temporary folder, deleted on drop.
 pub(super) struct Media {
     pub(super) dir: TempDir,
-    /// The medium is mapped as a DAX device is.
+    /// True if the medium is accessed through a mapping, like a DAX device.
     is_mapped: bool,
 }
 
@@ -105,13 +105,13 @@ fn up<L: Hotplug + SectionFlags + Inspect>(region: &Region<StorageFile>, machine
     enable(region, region.label(&[nr; 16]).unwrap(), &Host::X86_64, machine, &mut ()).unwrap()
 }
 
-/// Every record of the data is there and is its own page frame's.
+/// Asserts that every page frame of the data has its own record.
 fn data_is_readable<L: Hotplug + SectionFlags + Inspect>(machine: &Machine<L>, enabled: &Enabled) {
     assert_eq!(enabled.mapping.as_ref().unwrap().first_wrong_record(machine.layout(), drop), None);
 }
 
-/// A good block that somebody else could have written for a namespace: data behind 18 MiB, aligned
-/// to pages.
+/// A valid info block that another program could have written for a namespace: page-aligned data
+/// after 18 MiB.
 fn forged(label: &Label) -> Contents {
     Contents {
         signature: Signature::Pfn,
@@ -129,7 +129,7 @@ fn forged(label: &Label) -> Contents {
     }
 }
 
-/// Puts it where it is looked for.
+/// Writes it to the place of the namespace's info block.
 fn forge(region: &Region<StorageFile>, label: &Label, contents: Contents) {
     region.medium().write_at(contents.block().as_bytes(), label.offset + INFO_BLOCK_OFFSET).unwrap();
 }
