@@ -4,7 +4,7 @@
 //! ```text
 //!  units    |       0       |       1       |       2       |
 //!  records  | section 1 ……………… | section 2 ……………… |               56-byte records, leaves of 2 MiB
-//!                           └─ unit 1 has two owners, and goes with the last of them
+//!                           └─ unit 1 has two owners, and is released with the last
 //! ```
 
 use crate::stretch::Stretch;
@@ -57,16 +57,16 @@ impl SharedUnits {
         edges.into_iter().take(if first == last { 1 } else { 2 }).filter(move |&(_, bytes)| bytes < unit)
     }
 
-    /// The units that a stretch touches, without those at its edges for which `stays` is true:
+    /// The units that a stretch touches, without those at its edges for which `is_shared` is true:
     /// another owner uses them too.
-    fn whole(&self, stretch: Stretch, stays: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
+    fn whole(&self, stretch: Stretch, is_shared: impl Fn(u64, u64) -> bool) -> Option<Stretch> {
         if self.shares_none(stretch) {
             return Some(stretch);
         }
         let unit = self.len;
         let (mut from, mut to) = (stretch.offset / unit, stretch.end().div_ceil(unit));
         for (edge, bytes) in self.edges(stretch) {
-            if stays(edge, bytes) {
+            if is_shared(edge, bytes) {
                 // If one unit is both first and last, nothing is left.
                 (from, to) = if edge == from { (from + 1, to) } else { (from, to - 1) };
             }

@@ -40,7 +40,7 @@ impl AddressRange {
         Stretch { offset: self.offset, len: self.len }
     }
 
-    /// The range of this range at `stretch`. Panics if it is not inside.
+    /// The part of this range at `stretch`. Panics if `stretch` is not inside.
     pub(super) fn within(self, stretch: Stretch) -> Self {
         let inside = self.offset <= stretch.offset && stretch.end() <= self.offset + self.len;
         assert!(inside, "{stretch:?} is outside of {:?}", self.stretch());
@@ -61,7 +61,7 @@ impl AddressRange {
 
     pub(super) fn advise(self, advice: Advice) -> Result<(), Errno> {
         loop {
-            // SAFETY: the range is the caller's own.
+            // SAFETY: the range is in a mapping that the caller of `new` owns.
             match unsafe { rustix::mm::madvise(self.address, self.len as usize, advice) } {
                 Err(Errno::INTR) => {}
                 other => return other,
@@ -81,7 +81,7 @@ impl AddressRange {
     /// more, because the kernel does not drop locked pages.
     pub(super) fn discard(self, advice: Advice) -> Result<(), Errno> {
         let Err(first) = self.advise(advice) else { return Ok(()) };
-        // SAFETY: the range is the caller's own, and unlocking changes no contents.
+        // SAFETY: the range is in a mapping that the caller of `new` owns, and unlocking changes no contents.
         match unsafe { rustix::mm::munlock(self.address, self.len as usize) } {
             Ok(()) => self.advise(advice),
             Err(_) => Err(first),
@@ -91,7 +91,7 @@ impl AddressRange {
     /// Replaces the range by a private mapping without memory.
     pub(super) fn map_private(self, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
-        // SAFETY: MAP_FIXED replaces what is the caller's own.
+        // SAFETY: MAP_FIXED replaces only addresses in a mapping that the caller of `new` owns.
         let mapped =
             unsafe { rustix::mm::mmap_anonymous(self.address, self.len as usize, prot, flags | MapFlags::PRIVATE) };
         self.mapped(mapped, advice)
@@ -101,7 +101,7 @@ impl AddressRange {
     pub(super) fn map_shared(self, file: &File, advice: Advice) -> Result<(), BackingError> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::FIXED | MapFlags::NORESERVE);
         let (address, len) = (self.address, self.len as usize);
-        // SAFETY: MAP_FIXED replaces what is the caller's own.
+        // SAFETY: MAP_FIXED replaces only addresses in a mapping that the caller of `new` owns.
         let mapped = unsafe { rustix::mm::mmap(address, len, prot, flags | MapFlags::SHARED, file, self.offset) };
         self.mapped(mapped, advice)
     }

@@ -1,4 +1,4 @@
-//! What every kind of backing store does.
+//! The interface that every kind of backing store implements.
 
 use super::address_range::AddressRange;
 use super::error::BackingError;

@@ -16,7 +16,11 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DaxError {
     /// The device cannot be opened, mapped or queried.
-    #[error("cannot use {} as a DAX device: {what}: {source}; it must be a character device of the dax bus that you may write to (`daxctl list` shows them)", path.display())]
+    #[error(
+        "cannot use {} as a DAX device: {what}: {source}; it must be a character device of the dax bus that \
+         you can write to (`daxctl list` shows them)",
+        path.display()
+    )]
     Io {
         /// Path of the device.
         path: PathBuf,
@@ -28,7 +32,7 @@ pub enum DaxError {
     /// The path is not a character device of the dax bus.
     #[error(
         "{} is not a DAX device ({found}); name a character device such as /dev/dax0.0 (`daxctl list` shows them), \
-         or leave the choice to a tmpfs file",
+         or omit the path to use a file on a tmpfs",
         path.display()
     )]
     NotDax {
@@ -39,8 +43,8 @@ pub enum DaxError {
     },
     /// The device's mapping unit is above 2 MiB.
     #[error(
-        "{} maps in units of {}; the records of a section are 2 MiB and those of a sub-section 32 KiB, so its alignment \
-         must be 4 KiB, or 2 MiB for the layout dax-x86 alone (`daxctl create-device --align=4096`)",
+        "{} has a mapping unit of {}, but the records of a section take 2 MiB and those of a sub-section 32 KiB; \
+         recreate it with `daxctl create-device --align=4096`, or with 2 MiB for the layout dax-x86 only",
         path.display(), Bytes(*align)
     )]
     AlignTooLarge {
@@ -50,7 +54,7 @@ pub enum DaxError {
         align: u64,
     },
     /// The device is smaller than needed.
-    #[error("{name} has {}, {} are needed", Bytes(*len), Bytes(*need))]
+    #[error("{name} has {}, but {} are needed; use a larger device", Bytes(*len), Bytes(*need))]
     TooSmall {
         /// Name of the device, e.g. `dax0.0`.
         name: String,
@@ -60,20 +64,26 @@ pub enum DaxError {
         need: u64,
     },
     /// Another altmap uses the device.
-    #[error("{name} already holds the records of another range")]
+    #[error("{name} already holds the records of another range; use another device, or remove that range")]
     InUse {
         /// Name of the device, e.g. `dax0.0`.
         name: String,
     },
     /// The range of the altmap would leave the physical address space.
-    #[error("a range at pfn {base_pfn:#x} with an altmap would leave the physical space")]
+    #[error(
+        "the range at pfn {base_pfn:#x} with its altmap would end above the physical address space; choose a lower pfn"
+    )]
     BeyondPhysicalSpace {
         /// First pfn of the range.
         base_pfn: u64,
     },
     /// The host's page size differs from the layout's. An altmap hands out pages of the layout, but
     /// mappings consist of pages of the host.
-    #[error("the pages of this machine ({}) are not those of the layout ({}), so its records cannot be mapped from a device", Bytes(*host), Bytes(*page))]
+    #[error(
+        "this machine has pages of {}, but the layout has pages of {}; records can only be mapped from a \
+         device if both are equal",
+        Bytes(*host), Bytes(*page)
+    )]
     HostPage {
         /// The host's page size in bytes.
         host: u64,
@@ -316,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_dax_device_is_refused_by_name() {
+    fn files_that_are_no_dax_device_are_refused_by_name() {
         for (path, says) in [
             ("/dev/null", "of another kind"),
             ("/dev/shm", "a directory"),

@@ -19,7 +19,7 @@ pub enum BackingError {
         hint: String,
     },
     /// The kernel refused to provide memory or to take it back.
-    #[error("cannot back {} of records with memory: {source}", Bytes(*len))]
+    #[error("cannot populate or release {} of records: {source}", Bytes(*len))]
     Populate {
         /// Bytes requested.
         len: u64,
@@ -27,11 +27,11 @@ pub enum BackingError {
         source: io::Error,
     },
     /// The kernel lacks `MADV_POPULATE_WRITE` (Linux 5.14).
-    #[error("this kernel does not know MADV_POPULATE_WRITE; Linux 5.14 or later is needed")]
+    #[error("this kernel lacks MADV_POPULATE_WRITE; Linux 5.14 or later is needed")]
     NoPopulate,
     /// The file system has too little free space.
     #[error(
-        "{place} has no room for {} of records; {mend}, name another with --backing {backing}:DIR, or lower \
+        "{place} has no room for {} of records; {remedy}, name another with --backing {backing}:DIR, or lower \
          --records-limit",
         Bytes(*len)
     )]
@@ -41,15 +41,15 @@ pub enum BackingError {
         /// Bytes requested.
         len: u64,
         /// How to make room.
-        mend: &'static str,
+        remedy: &'static str,
         /// Name of the backing store, e.g. `tmpfs`.
         backing: &'static str,
     },
     /// The hugetlb pool has too few free pages.
     #[error(
-        "{} of records need huge pages of {}, of which {free} are free and {total} there in all; make more of them (sysctl \
+        "the pool has too few huge pages of {} for {} of records: {free} of {total} are free; add pages (sysctl \
          vm.nr_hugepages={}), or lower --records-limit",
-        Bytes(*len), Bytes(*page), total + more
+        Bytes(*page), Bytes(*len), total + more
     )]
     HugePages {
         /// Bytes requested.
@@ -64,7 +64,7 @@ pub enum BackingError {
         more: u64,
     },
     /// The machine, or the file system named, lacks this backing store.
-    #[error("this machine cannot give the backing {backing}: {reason}")]
+    #[error("backing {backing} is unavailable on this machine: {reason}")]
     Unavailable {
         /// Name of the backing store, e.g. `thp`.
         backing: &'static str,
@@ -73,7 +73,7 @@ pub enum BackingError {
     },
     /// The file would be longer than the file system or the user's limit allows.
     #[error(
-        "a file in {dir} cannot be {} long ({reason}), and that is what the records of the whole physical space may need",
+        "a file in {dir} cannot have {} ({reason}), the size of the records of the whole physical address space",
         Bytes(*len)
     )]
     TooLong {
@@ -85,7 +85,7 @@ pub enum BackingError {
         reason: &'static str,
     },
     /// A file could not be created in the folder.
-    #[error("cannot make a file in {dir}: {source}; name a folder that you may write to")]
+    #[error("cannot create a file in {dir}: {source}; name a folder that you can write to")]
     File {
         /// The folder as the user named it.
         dir: String,
@@ -99,7 +99,8 @@ pub enum BackingError {
     /// mappings.
     #[error(
         "the process has as many mappings as vm.max_map_count allows ({limit}); each separate range on a device needs \
-         two (sysctl vm.max_map_count=…)"
+         two; raise the limit (sysctl vm.max_map_count={})",
+        limit.saturating_mul(2)
     )]
     TooManyMappings {
         /// The value of `vm.max_map_count`.
@@ -117,10 +118,14 @@ impl BackingError {
 #[derive(Debug, Error)]
 pub enum TmpfsError {
     /// The directory is on another kind of file system.
-    #[error("{} is not on a tmpfs; name a directory of one, e.g. /dev/shm", .0.display())]
+    #[error("{} is not on a tmpfs; name a directory on one, e.g. /dev/shm", .0.display())]
     NotTmpfs(PathBuf),
     /// The directory or the file could not be opened.
-    #[error("cannot make a file on the tmpfs at {}: {source}; name a directory of a tmpfs that you may write to, e.g. /dev/shm", dir.display())]
+    #[error(
+        "cannot create a file on the tmpfs at {}: {source}; name a directory on a tmpfs that you can write \
+         to, e.g. /dev/shm",
+        dir.display()
+    )]
     Io {
         /// The directory as the caller named it.
         dir: PathBuf,

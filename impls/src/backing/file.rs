@@ -35,7 +35,7 @@ impl Plain {
             reason: format!("the file system of {} {what}; name a folder on ext4, xfs or btrfs", dir.display()),
         };
         if rustix::fs::statfs(dir).map_err(io)?.f_type as u32 == HUGETLBFS_MAGIC {
-            return Err(lacks("has huge pages only (--backing hugetlb takes them from the pool)"));
+            return Err(lacks("has only huge pages (use --backing hugetlb for those)"));
         }
         let file = unnamed_file(dir).map_err(io)?;
         set_len(&file, len, dir)?;
@@ -48,7 +48,7 @@ impl Plain {
         }
         match punch_hole(&file, 0, page) {
             Ok(()) => Ok(Self { file: SharedFile::new(file, Advice::LinuxNoHugepage), dir: dir.to_owned() }),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(lacks("cannot give blocks back (FALLOC_FL_PUNCH_HOLE)")),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(lacks("cannot release blocks (FALLOC_FL_PUNCH_HOLE)")),
             Err(errno) => Err(io(errno)),
         }
     }
@@ -80,7 +80,7 @@ fn unnamed_file(dir: &Path) -> Result<File, Errno> {
 
 fn full(dir: &Path, len: u64) -> BackingError {
     let place = format!("the file system of {}", dir.display());
-    BackingError::Full { place, len, mend: "make room there", backing: "file" }
+    BackingError::Full { place, len, remedy: "make room there", backing: "file" }
 }
 
 impl BackingStore for Plain {
@@ -116,10 +116,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_hold_a_file_is_refused_by_name() {
+    fn unusable_folders_are_refused_by_name() {
         for (dir, says) in [
             ("/does/not/exist", "No such file"),
-            ("/proc", "cannot make a file in /proc"),
+            ("/proc", "cannot create a file in /proc"),
             ("/proc/self/status", "/proc/self/status"),
         ] {
             let error = Plain::open(Path::new(dir), 1 << 20).unwrap_err().to_string();

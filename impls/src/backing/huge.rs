@@ -22,7 +22,7 @@ pub(super) fn chosen(path: &str) -> Option<String> {
 /// The kernel has no transparent huge pages, or they are disabled.
 pub(super) fn transparent_page(backing: &'static str) -> Result<u64, BackingError> {
     let unavailable = |reason| Err(BackingError::Unavailable { backing, reason });
-    let off = |file: &str, word| unavailable(format!("{file} says never; echo {word} > {file}"));
+    let off = |file: &str, word| unavailable(format!("{file} is set to never; run echo {word} > {file}"));
     let enabled = format!("{TRANSPARENT}/enabled");
     match chosen(&enabled).as_deref() {
         None => return unavailable("this kernel has no transparent huge pages".to_owned()),
@@ -47,20 +47,22 @@ pub(super) fn page_bytes() -> u64 {
 /// Why files on the tmpfs of a folder cannot use huge pages, with a command that helps; `None` if
 /// they can.
 pub fn tmpfs_refuses_huge_pages(dir: &Path) -> Option<String> {
-    let mend = "mount -t tmpfs -o huge=always,size=2G tmpfs DIR, and name it with --backing tmpfs-huge:DIR";
+    let remedy = "run mount -t tmpfs -o huge=always,size=2G tmpfs DIR, and use --backing tmpfs-huge:DIR";
     let switch = format!("{TRANSPARENT}/shmem_enabled");
     match chosen(&switch).as_deref() {
         None => return Some("this kernel has no transparent huge pages".to_owned()),
         Some("deny") => {
-            return Some(format!("{switch} says deny; echo never > {switch}, which leaves it to the mount"));
+            return Some(format!(
+                "{switch} is set to deny; run echo never > {switch}, which leaves the choice to the mount"
+            ));
         }
         Some("force") => return None,
         Some(_) => {}
     }
     match mount_option(dir, "huge=") {
         Ok(Some(huge)) if huge != "never" => None,
-        Ok(_) => Some(format!("the tmpfs of {} is mounted without huge pages; {mend}", dir.display())),
-        Err(error) => Some(format!("the mount of {} cannot be found: {error}; {mend}", dir.display())),
+        Ok(_) => Some(format!("the tmpfs of {} is mounted without huge pages; {remedy}", dir.display())),
+        Err(error) => Some(format!("the mount of {} cannot be found: {error}; {remedy}", dir.display())),
     }
 }
 
@@ -91,7 +93,10 @@ fn sum_of_smaps(smaps: &str, addresses: Range<usize>) -> u64 {
         let first = line.split(' ').next().unwrap_or_default();
         if let Some((from, to)) = first.split_once('-') {
             let number = |hex| usize::from_str_radix(hex, 16);
-            inside = matches!((number(from), number(to)), (Ok(from), Ok(to)) if from < addresses.end && addresses.start < to);
+            inside = match (number(from), number(to)) {
+                (Ok(from), Ok(to)) => from < addresses.end && addresses.start < to,
+                _ => false,
+            };
         } else if inside && first.strip_suffix(':').is_some_and(|field| FIELDS.contains(&field)) {
             kib += line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
         }
@@ -104,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_mappings_of_the_stretch_are_summed() {
+    fn only_mappings_inside_the_range_are_summed() {
         let smaps = "7f0000000000-7f0000400000 rw-s 00000000 00:01 7 /memfd:records (deleted)\n\
                      Rss:                   8 kB\nShmemPmdMapped:     2048 kB\nShared_Hugetlb:     4096 kB\n\
                      VmFlags: rd wr sh\n\
@@ -116,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_tmpfs_has_no_huge_pages_comes_with_a_command() {
+    fn a_tmpfs_without_huge_pages_is_explained_with_a_command() {
         for dir in ["/dev/shm", "/does/not/exist"] {
             match tmpfs_refuses_huge_pages(Path::new(dir)) {
                 Some(why) => assert!(why.contains("mount -t tmpfs") || why.contains("kernel") || why.contains("echo")),

@@ -11,19 +11,20 @@
 //! ```
 //!
 //! The records of a section fill one aligned block of 2 MiB. A populate backs each whole block with
-//! a transparent huge page and the rest with base pages. Giving a part of a huge page back splits
-//! it. A block that was emptied and is populated as a whole is huge again.
+//! a transparent huge page and the rest with base pages. Releasing part of a huge page splits it. A
+//! block that was released and is populated as a whole is huge again.
 //!
 //! | block | advice | page table | its entry in `small` |
 //! | --- | --- | --- | --- |
 //! | never populated, or only as a whole | `MADV_HUGEPAGE` | none | absent |
-//! | populated or given back in part | `MADV_NOHUGEPAGE` | stays when its pages go | present |
+//! | populated or released in part | `MADV_NOHUGEPAGE` | stays after its pages are released | present |
 //!
-//! The kernel makes no huge page where a page table is, so a block of the second kind is mapped
-//! anew before it is populated as a whole. Only blocks of the second kind split the mapping, and
-//! neighbours of one kind merge: the number of mappings does not grow with the number of sections.
+//! The kernel allocates no huge page where a page table exists, so a block of the second kind is
+//! remapped before it is populated as a whole. Only blocks of the second kind split the mapping, and
+//! neighbours of the same kind merge. So the number of mappings does not grow with the number of
+//! sections.
 //!
-//! Before Linux 6.14 a block for which the kernel found no huge page keeps its page table too, and
+//! Before Linux 6.14, a block for which the kernel found no huge page also keeps its page table, and
 //! stays in base pages.
 
 use super::address_range::{AddressRange, too_many_mappings};
@@ -47,11 +48,13 @@ fn blocks(range: AddressRange) -> Range<u64> {
 /// Private memory, with huge pages for whole blocks.
 #[derive(Debug)]
 pub(super) struct Linux {
-    /// Numbers of the blocks that were populated or given back in part.
+    /// Numbers of the blocks that were populated or released in part.
     small: Mutex<BTreeSet<u64>>,
 }
 
 impl Linux {
+    /// A store in which no block was populated yet.
+    ///
     /// # Errors
     /// The kernel has no transparent huge pages of 2 MiB, or they are disabled.
     pub(super) fn new() -> Result<Self, BackingError> {
@@ -59,7 +62,10 @@ impl Linux {
             BLOCK => Ok(Self { small: Mutex::default() }),
             page => Err(BackingError::Unavailable {
                 backing: "linux",
-                reason: format!("transparent huge pages have {page} bytes here, not {BLOCK}; try --backing anon"),
+                reason: format!(
+                    "transparent huge pages have {page} bytes on this machine, but {BLOCK} are needed; try \
+                     --backing anon"
+                ),
             }),
         }
     }
@@ -149,7 +155,7 @@ impl BackingStore for Linux {
             self.make_small(range.within(ragged))?;
         }
         if let Some(whole) = range.stretch().round_in(BLOCK) {
-            // The old page tables went with the old mapping.
+            // Replacing the mapping removed the old page tables.
             self.forget(range.within(whole));
         }
         Ok(())
@@ -166,8 +172,8 @@ impl BackingStore for Linux {
     /// If the kernel refuses the advice, replaces the mapping.
     fn give_back(&self, range: AddressRange) -> Result<(), BackingError> {
         for ragged in Self::ragged(range.stretch()) {
-            // Without the advice khugepaged may make the rest of the block huge again; the memory
-            // goes nevertheless.
+            // Without the advice, khugepaged may collapse the rest of the block into a huge page
+            // again. The memory is released nevertheless.
             if self.make_small(range.within(ragged)).is_err() {
                 self.small().extend(blocks(range.within(ragged)));
             }
@@ -237,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_block_is_huge_again() {
+    fn a_released_block_becomes_huge_again() {
         let Some(memory) = memory() else { return };
         for _ in 0..3 {
             memory.populate(stretch(4, 4)).unwrap();
@@ -247,7 +253,7 @@ mod tests {
             memory.give_back(stretch(5, 1)).unwrap();
             memory.populate(stretch(5, 1)).unwrap();
             assert_eq!(byte(&memory, 5).load(Ordering::Relaxed), 0);
-            assert_eq!(huge_mib(&memory), 2, "what was split stays so");
+            assert_eq!(huge_mib(&memory), 2, "a split block stays split");
             memory.give_back(stretch(4, 1)).unwrap();
             memory.give_back(stretch(5, 1)).unwrap();
             memory.populate(stretch(4, 2)).unwrap();
@@ -260,14 +266,14 @@ mod tests {
     #[test]
     fn mappings_merge() {
         let Some(_) = memory() else { return };
-        // A new one: the first memory has its `anon_vma` from a page that it took before it was
-        // divided.
+        // A new memory: the first one got its `anon_vma` from a page that was populated before the
+        // mapping was split.
         let memory = Memory::reserve(512 * MIB, &RamBacking::Linux).unwrap();
         let before = nr_mappings(&memory);
         for _ in 0..2 {
             let parts = || (0..64).map(|nr| stretch(4 * nr + 2, 1));
             parts().for_each(|part| memory.populate(part).unwrap());
-            // Each of these is a mapping of its own when it takes its first page.
+            // Each of these is a separate mapping when its first page is populated.
             (0..64).for_each(|nr| memory.populate(stretch(4 * nr, 2)).unwrap());
             assert!(nr_mappings(&memory) > 64, "blocks of both kinds alternate");
             parts().for_each(|part| memory.give_back(part).unwrap());

@@ -37,7 +37,7 @@ pub struct Memory {
 // SAFETY: the range is plain memory that is only accessed through atomics or by system calls, which
 // may come from any thread.
 unsafe impl Send for Memory {}
-// SAFETY: as above.
+// SAFETY: as for `Send`; shared access goes through atomics and system calls too.
 unsafe impl Sync for Memory {}
 
 impl Memory {
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_address_space_than_there_is_is_an_error() {
+    fn too_large_a_reservation_is_an_error() {
         assert!(Memory::reserve(u64::MAX, &RamBacking::Anon).is_err());
         let error = Memory::reserve(1 << 50, &RamBacking::Anon).unwrap_err();
         assert!(error.to_string().contains("cannot reserve 1 PiB of address space"), "{error}");

@@ -1,14 +1,14 @@
 //! Backing stores of records. Records in RAM use one of seven kinds behind one type, [`Memory`]. A
 //! DAX device can hold the records of its own memory.
 //!
-//! | kind | mapped | comes with | goes with | in units of |
+//! | kind | mapping | populated with | released with | unit |
 //! | --- | --- | --- | --- | --- |
 //! | `anon` | private | `MADV_POPULATE_WRITE` | `MADV_DONTNEED` | base pages |
-//! | `linux` | private; `MADV_HUGEPAGE` for whole blocks of 2 MiB, `MADV_NOHUGEPAGE` for the rest | the same | the same: a part of a huge page splits it | base pages |
-//! | `thp` | private, `MADV_HUGEPAGE` | the same | the same: a part of a huge page splits it | base pages |
-//! | `hugetlb` | a file in memory (`MFD_HUGETLB`), shared | `fallocate`, then populate | `MADV_REMOVE` | 2 MiB |
+//! | `linux` | private; `MADV_HUGEPAGE` for whole blocks of 2 MiB, `MADV_NOHUGEPAGE` for the rest | the same | the same; releasing part of a huge page splits it | base pages |
+//! | `thp` | private, `MADV_HUGEPAGE` | the same | the same; releasing part of a huge page splits it | base pages |
+//! | `hugetlb` | a memfd (`MFD_HUGETLB`), shared | `fallocate`, then populate | `MADV_REMOVE` | 2 MiB |
 //! | `tmpfs` | an unnamed file, shared | `fallocate`, then populate | `MADV_REMOVE` | base pages |
-//! | `tmpfs-huge` | the same, `MADV_HUGEPAGE` | populate: only a fault heeds the advice | `MADV_REMOVE`: a part splits | base pages |
+//! | `tmpfs-huge` | the same, `MADV_HUGEPAGE` | populate only: `fallocate` ignores the advice | `MADV_REMOVE`; releasing part of a huge page splits it | base pages |
 //! | `file` | the same on a file system with blocks | `fallocate`, then populate | `MADV_REMOVE` | base pages |
 
 mod address_range;

@@ -36,9 +36,10 @@ impl RamBacking {
     /// Why a device cannot be mapped over part of this backing store; `None` if it can.
     pub fn refuses_devices(&self) -> Option<&'static str> {
         match self {
-            Self::Hugetlb => {
-                Some("records of parts of sections cannot come from a device amid huge pages, which cannot be cut")
-            }
+            Self::Hugetlb => Some(
+                "pages of the hugetlb pool cannot be split, so the records of part of a section cannot come \
+                 from a device",
+            ),
             _ => None,
         }
     }

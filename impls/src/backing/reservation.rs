@@ -8,11 +8,15 @@ use std::fs;
 use std::io;
 use std::ptr;
 
-/// The owner of the mapping, which unmaps it on drop.
+/// A reserved range of addresses, unmapped on drop.
 #[derive(Debug)]
 pub(super) enum Reservation {
     Owned(MmapRaw),
-    Hinted { ptr: *mut c_void, len: usize },
+    /// Created by [`reserve_hinted`].
+    Hinted {
+        ptr: *mut c_void,
+        len: usize,
+    },
 }
 
 impl Reservation {
@@ -29,7 +33,7 @@ impl Drop for Reservation {
         if let Self::Hinted { ptr, len } = *self {
             // SAFETY: the range was mapped by `reserve_hinted` and nobody else unmaps it.
             let unmapped = unsafe { rustix::mm::munmap(ptr, len) };
-            debug_assert!(unmapped.is_ok(), "munmap of an own range");
+            debug_assert!(unmapped.is_ok(), "munmap of a range that we own");
         }
     }
 }
@@ -55,14 +59,15 @@ pub(super) fn reservation_hint(len: u64) -> String {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     if let Some(limit) = limit.filter(|&limit| limit < len.saturating_mul(8)) {
         return format!(
-            "; the address space of this process is limited to {}; lift it with ulimit -v unlimited, in a shell whose hard limit allows it",
+            "; the address space of this process is limited to {}; run ulimit -v unlimited, in a shell whose \
+             hard limit allows it",
             Bytes(limit)
         );
     }
     let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
     if strict {
-        return "; vm.overcommit_memory is 2, which counts reserved address space as memory (sysctl \
-                vm.overcommit_memory=0)"
+        return "; vm.overcommit_memory is 2, which counts reserved address space as memory; run sysctl \
+                vm.overcommit_memory=0"
             .to_owned();
     }
     String::new()
@@ -73,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hinted_reservation_works_like_any() {
+    fn an_address_hint_is_accepted() {
         let reservation = reserve_hinted(1 << 30, 32 << 40).unwrap();
         assert!(!reservation.ptr().is_null());
     }

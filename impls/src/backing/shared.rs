@@ -72,11 +72,11 @@ pub(super) fn set_len(file: &File, len: u64, dir: &Path) -> Result<(), BackingEr
     let too_long = |reason| BackingError::TooLong { dir: dir.display().to_string(), len, reason };
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     if limit.is_some_and(|limit| limit < len) {
-        return Err(too_long("beyond the limit of this user; ulimit -f unlimited"));
+        return Err(too_long("it exceeds the file size limit of this user; run ulimit -f unlimited"));
     }
     match rustix::fs::ftruncate(file, len) {
         Ok(()) => Ok(()),
-        Err(Errno::FBIG | Errno::INVAL) => Err(too_long("beyond what its file system allows")),
+        Err(Errno::FBIG | Errno::INVAL) => Err(too_long("it exceeds the maximum file size of the file system")),
         Err(errno) => Err(BackingError::File { dir: dir.display().to_string(), source: errno.into() }),
     }
 }

@@ -83,7 +83,7 @@ impl Tmpfs {
 /// The error for a tmpfs with less than `len` bytes free.
 pub(crate) fn full(place: &str, len: u64, huge: bool) -> BackingError {
     let backing = if huge { "tmpfs-huge" } else { "tmpfs" };
-    BackingError::Full { place: place.to_owned(), len, mend: "enlarge it (mount -o remount,size=…)", backing }
+    BackingError::Full { place: place.to_owned(), len, remedy: "enlarge it (mount -o remount,size=…)", backing }
 }
 
 impl BackingStore for Tmpfs {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_tmpfs_will_do() {
+    fn folders_on_other_file_systems_are_refused() {
         assert!(matches!(unnamed_tmpfs_file(Path::new("/proc"), 4096), Err(TmpfsError::NotTmpfs(_))));
         assert!(matches!(unnamed_tmpfs_file(Path::new("/does/not/exist"), 4096), Err(TmpfsError::Io { .. })));
     }
