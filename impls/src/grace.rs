@@ -1,4 +1,4 @@
-//! Readers and grace periods: a writer that has hidden something waits until no reader can still
+//! Readers and grace periods: a writer that has unpublished something waits until no reader can still
 //! use it.
 //!
 //! This module replaces the kernel's RCU. As with the sched flavour of RCU, a reader costs two
@@ -8,23 +8,23 @@
 //!
 //! ```text
 //!              reader                                 writer
-//!   phase := Domain.phase                      hide the thing (clear bits)
+//!   phase := Domain.phase                      unpublish the object (clear bits)
 //!   slot.active[phase] += 1                    fence
 //!   fence                                      wait until every slot.active[not phase] was 0
-//!   look, follow, read                         flip Domain.phase, fence
+//!   test bit, follow pointer, read             flip Domain.phase, fence
 //!   slot.active[phase] -= 1   (release)        wait until every slot.active[old phase] was 0, fence
-//!                                              nobody who saw the thing is left: take it apart
+//!                                              no reader can still see the object: free it
 //! ```
 //!
 //! If the reader's fence comes first, the writer sees its count and waits. If the writer's comes
-//! first, the reader no longer finds the thing. New readers count in the other phase and cannot
+//! first, the reader no longer finds the object. New readers count in the other phase and cannot
 //! delay the writer.
 //!
 //! Every thread has its own slot in each domain. The number of slots grows with the number of
 //! threads. Living threads never share one. When a thread ends with its counts at zero, its slot is
 //! reused.
 //!
-//! **A forgotten reader** (`mem::forget`, `Box::leak`) counts for ever. This is correct: a leaked
+//! **A forgotten reader** (`mem::forget`, `Box::leak`) counts forever. This is correct: a leaked
 //! reader may have given out references that live as long as the layout. Removal from the same
 //! thread then fails with [`GraceError::ReaderHeld`]. Removal from other threads waits while that
 //! thread lives, and fails with [`GraceError::ReaderLeaked`] once it has ended. Nothing is freed in
@@ -39,10 +39,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraceError {
     /// The calling thread itself holds a reader and would wait for itself.
-    #[error("this thread holds a reader of the layout, so waiting for readers would never end; drop the reader first")]
+    #[error("this thread holds a reader of the layout and would wait for itself; drop the reader first")]
     ReaderHeld,
     /// A thread ended without dropping its reader.
-    #[error("a thread ended without dropping its reader of the layout, so what it could see can never be retired")]
+    #[error(
+        "a thread ended without dropping its reader of the layout, so no later grace period can end; drop \
+         readers before their thread ends"
+    )]
     ReaderLeaked,
 }
 
@@ -57,7 +60,7 @@ const LEAKED: u32 = 2;
 #[repr(align(128))]
 struct Slot {
     /// Live readers of this thread, by the phase in which they began. Only the owner writes.
-    /// Pointer-sized, because forgotten readers count for ever and must not overflow it.
+    /// Pointer-sized, because forgotten readers count forever and must not overflow it.
     active: [AtomicUsize; 2],
     state: AtomicU32,
 }
@@ -131,8 +134,8 @@ impl Domain {
 
     /// Waits for a grace period. One caller at a time (the layout's writer lock).
     fn synchronize(&self) -> Result<(), GraceError> {
-        // A copy: a thread that registers from now on cannot see what was hidden, and need not wait
-        // for this lock.
+        // A copy: a thread that registers from now on cannot see what was unpublished, and need not
+        // wait for this lock.
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let phase = self.phase();
         fence(Ordering::SeqCst);
@@ -309,7 +312,7 @@ mod tests {
 
     /// Otherwise the later of two equal layouts would be slower to read, by the length of the list.
     #[test]
-    fn who_reads_last_comes_first_whenever_it_was_registered() {
+    fn the_domain_read_last_is_found_first() {
         let graces: Vec<Grace> = (0..5).map(|_| Grace::default()).collect();
         graces.iter().for_each(|grace| drop(grace.read()));
         for grace in [&graces[4], &graces[0], &graces[2]] {
@@ -319,11 +322,11 @@ mod tests {
                 assert!(first && !grace.held_by_this_thread());
             }
         }
-        assert_eq!(MINE.with_borrow(|mine| mine.0.len()), 5, "none is lost");
+        assert_eq!(MINE.with_borrow(|mine| mine.0.len()), 5, "no slot is lost");
     }
 
     #[test]
-    fn a_writer_waits_for_the_reader_of_before_and_for_no_other() {
+    fn a_writer_waits_for_earlier_readers_only() {
         let grace = Grace::default();
         let retired = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -334,7 +337,7 @@ mod tests {
                 let guard = grace.read();
                 began.send(()).unwrap();
                 wait_end.recv().unwrap();
-                assert!(!retired.load(Ordering::SeqCst), "retired under a living reader");
+                assert!(!retired.load(Ordering::SeqCst), "retired under a live reader");
                 drop(guard);
             });
             wait_began.recv().unwrap();
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_oneself_is_refused() {
+    fn a_thread_that_holds_a_reader_cannot_wait() {
         let grace = Grace::default();
         let outer = grace.read();
         let inner = grace.read();
@@ -365,12 +368,12 @@ mod tests {
         drop(inner);
         assert_eq!(grace.synchronize(), Ok(()));
         let other = Grace::default();
-        let _of_another_layout = other.read();
+        let _reader_of_another_layout = other.read();
         assert_eq!(grace.synchronize(), Ok(()));
     }
 
     #[test]
-    fn a_slot_is_handed_on_only_when_its_counts_are_zero() {
+    fn a_slot_is_reused_only_if_its_counts_are_zero() {
         let grace = Grace::default();
         let slots = || grace.domain.slots.lock().unwrap().len();
         for _ in 0..4 {
@@ -385,8 +388,8 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_keep_the_slots_of_layouts_that_are_gone() {
-        // Nor may another thread that has read the same layouts keep their slots.
+    fn threads_drop_the_slots_of_dropped_layouts() {
+        // Another thread that has read the same layouts must drop their slots too.
         let (to_other, layouts) = mpsc::channel::<Arc<Grace>>();
         let (done, other_done) = mpsc::channel();
         let other = std::thread::spawn(move || {
@@ -448,17 +451,17 @@ mod loom_tests {
     }
 
     #[test]
-    fn nor_under_its_second_reader() {
+    fn nothing_is_retired_under_a_second_reader() {
         race(2, Domain::synchronize);
     }
 
     #[test]
     #[should_panic(expected = "read after retirement")]
-    fn without_a_grace_period_the_model_finds_the_fault() {
+    fn without_a_grace_period_the_model_finds_the_bug() {
         race(1, |_| Ok(()));
     }
 
-    /// A record in the protocol: its contents, and whether it is backed by memory.
+    /// A record: [`READY`] once it is initialised, [`GONE`] once it is released.
     #[derive(Default)]
     struct Record {
         check: loom::sync::atomic::AtomicU64,
@@ -485,7 +488,7 @@ mod loom_tests {
                     slot.enter(phase);
                     if map.test(5) {
                         for _ in 0..2 {
-                            assert_eq!(record.check.load(Ordering::Relaxed), READY, "a record that is not ready");
+                            assert_eq!(record.check.load(Ordering::Relaxed), READY, "a record that is not initialised");
                         }
                     }
                     slot.leave(phase);
@@ -506,20 +509,20 @@ mod loom_tests {
     }
 
     #[test]
-    fn a_reader_that_finds_the_bit_finds_the_record_ready() {
+    fn a_reader_that_finds_the_bit_finds_the_record_initialised() {
         life_of_a_sub_section(false);
     }
 
     #[test]
-    #[should_panic(expected = "a record that is not ready")]
-    fn with_the_bit_first_the_model_finds_the_fault() {
+    #[should_panic(expected = "a record that is not initialised")]
+    fn with_the_bit_set_first_the_model_finds_the_bug() {
         life_of_a_sub_section(true);
     }
 
     /// Two consecutive grace periods: a reader that loaded the phase before the first must not be
     /// missed by the second.
     #[test]
-    fn a_late_reader_is_waited_for_by_the_second_grace_period() {
+    fn the_second_grace_period_waits_for_a_late_reader() {
         loom::model(|| {
             let domain = Arc::new(Domain::new());
             let slot = domain.register();
