@@ -1,6 +1,6 @@
-//! `cargo bench --bench namespaces`: the cost of creating and enabling a namespace, compared with a
-//! bare populate that writes the same records. The two take turns on the same blocks of the same
-//! file.
+//! `cargo bench --bench namespaces`: the time to create and enable a namespace, compared with a
+//! baseline that only populates and writes the same records. The two alternate on the same blocks of
+//! the same file.
 
 use anyhow::{Context, ensure};
 use memmap_layouts::backing::RamBacking;
@@ -23,10 +23,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Number of turns of each side.
+/// Number of timed turns of the namespace, and of the baseline.
 const TURNS: usize = 15;
 
-/// Size in bytes in test mode, where each side has one turn.
+/// Namespace size in bytes in test mode, where each side has one turn.
 const TEST_BYTES: u64 = 1 << 30;
 
 const START: u64 = 4 << 30;
@@ -55,7 +55,7 @@ fn run(case: &NamespaceCase, name: &str, turns: usize, start: &Start) -> anyhow:
     }
 }
 
-/// Times both sides in turns.
+/// Times the namespace and the baseline alternately, and prints the result.
 fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     case: &NamespaceCase,
     name: &str,
@@ -66,11 +66,11 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     let dir = tmpfs_dir(&backing);
     let nr_records = case.size >> 12;
     let record_bytes = nr_records * PAGE_RECORD_BYTES;
-    let room = statvfs(dir).with_context(|| format!("cannot ask {} for its room", dir.display()))?;
+    let room = statvfs(dir).with_context(|| format!("cannot query the free space of {}", dir.display()))?;
     let room = room.f_bavail.saturating_mul(room.f_frsize);
     if case.on_medium && room < record_bytes + (64 << 20) {
         eprintln!(
-            "skipped: {name}: {} has {} of room, the records are {}",
+            "skipped: {name}: {} has {} free, the records need {} and 64 MiB of headroom",
             dir.display(),
             Bytes(room),
             Bytes(record_bytes)
@@ -84,7 +84,7 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     let region = Region::create(medium, labels, START, DEFAULT_ALIGN, &Host::X86_64)?;
     let (map, config) = (BootMap::default(), MachineConfig::default());
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
-    let mut ours = Ours { region, machine, case };
+    let mut ours = NamespaceSide { region, machine, case };
     let bare = Bare::new(case, &path, nr_records as usize)?;
     // The first turn of each side allocates blocks of the file and page tables, and is discarded.
     ours.turn()?;
@@ -108,13 +108,13 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     Ok(())
 }
 
-struct Ours<'a, L: Hotplug + SectionFlags + Inspect> {
+struct NamespaceSide<'a, L: Hotplug + SectionFlags + Inspect> {
     region: Region<StorageFile>,
     machine: Machine<L>,
     case: &'a NamespaceCase,
 }
 
-impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Ours<'_, L> {
+impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> NamespaceSide<'_, L> {
     /// Times creating and enabling a namespace, then takes it down.
     fn turn(&mut self) -> anyhow::Result<Duration> {
         let records = if self.case.on_medium { RecordsOn::Medium } else { RecordsOn::Ram };
@@ -133,9 +133,9 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Ours<'_, L> {
         let label = self.region.label(&UUID)?.clone();
         let enabled = enable(&self.region, &label, &Host::X86_64, &self.machine, &mut ())?;
         let elapsed = begin.elapsed();
-        let mapping = enabled.mapping.as_ref().context("a namespace with records is mapped")?;
+        let mapping = enabled.mapping.as_ref().context("a namespace with records has no mapping")?;
         let wrong = mapping.first_wrong_record(self.machine.layout(), drop);
-        ensure!(wrong.is_none(), "the record of {wrong:?} is not its own");
+        ensure!(wrong.is_none(), "page frame {wrong:?} does not have its own record");
         disable(&enabled, &self.machine)?;
         self.region.set_disabled(&UUID, true)?;
         self.region.destroy_namespace(&UUID)?;
@@ -169,9 +169,8 @@ impl Bare {
     }
 }
 
-/// Target for the time of a namespace divided by that of the bare populate with the same records
-/// written.
-const AT_MOST: f64 = 1.15;
+/// Target for the time of the namespace divided by that of the baseline. Nothing enforces it.
+const TARGET: f64 = 1.15;
 
 fn report(name: &str, times: &[(Duration, Duration)]) {
     let median = |mut values: Vec<f64>| {
@@ -185,7 +184,7 @@ fn report(name: &str, times: &[(Duration, Duration)]) {
     let (least, most) =
         ratios.iter().fold((f64::MAX, 0f64), |(least, most), ratio| (least.min(*ratio), most.max(*ratio)));
     println!(
-        "{name:<32} created and enabled {}  bare {}  ratio {} ({} to {} in {} turns), {AT_MOST} at most is asked",
+        "{name:<32} namespace {}  baseline {}  ratio {} ({} to {} in {} turns; target {TARGET} or less)",
         time(ours),
         time(bare),
         three_digits(median(ratios)),
