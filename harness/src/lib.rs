@@ -11,7 +11,7 @@
 //! | [`workload`] | what is measured where and how much, as data |
 //! | [`record`] | rows, the manifest, and the run folder that holds them |
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
-//! | [`pmem`] | capacity of persistent memory, and why a range is refused |
+//! | [`pmem`] | persistent memory: capacity, regions, namespaces, and why a request is refused |
 //! | [`engine`] | processes of a run, layouts booted side by side, the timed loops |
 //! | [`run`] | a duel of two builds |
 //! | [`present`] | tables in the terminal, the report as a page and as Markdown; never imports `engine` |

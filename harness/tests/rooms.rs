@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("workload", &["files", "size", "case", "map"]),
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
-    ("pmem", &["size"]),
+    ("pmem", &["interrupt", "size"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),

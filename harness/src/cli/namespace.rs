@@ -1,23 +1,21 @@
 //! The command `pfnbench namespace` and its subcommands.
 
-mod around;
 mod create;
+mod device_kind;
+mod disable_destroy;
 mod enable;
 mod explain;
-mod list;
-mod media;
-mod one;
-mod plan;
+mod list_check;
+mod memory_args;
+mod plan_lost;
 mod records_bar;
 mod region;
-mod remedy;
+mod region_args;
 mod scene;
-mod verdict;
 
 use super::{Answer, print_json};
-use crate::pmem::refusal::Refusal;
-use clap::{Args, Subcommand, ValueEnum};
-use memmap_layouts::nvdimm::RecordsOn;
+use crate::pmem::PmemError;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 /// Persistent-memory namespaces: where their bytes go, before the patch series and since
@@ -29,38 +27,45 @@ pub(super) struct NamespaceArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show where the bytes of a namespace go under old and new rules, and which size to request
-    Plan(plan::PlanArgs),
-    /// Show the capacity lost at every sub-section of a section, before the series and since
-    Lost(plan::LostArgs),
-    /// Create a region: a sparse file, with a file of labels beside it
+    /// Show where the bytes of a namespace go, and which size to request
+    ///
+    /// Compares the rules before the patch series with those since.
+    Plan(plan_lost::PlanArgs),
+    /// Show the capacity lost at every sub-section of a section
+    ///
+    /// Compares the rules before the patch series with those since.
+    Lost(plan_lost::LostArgs),
+    /// Create a region: a sparse file, and a file with its labels
     Region(region::RegionArgs),
     /// Create a namespace in a region
     Create(create::CreateArgs),
     /// Show the namespaces of a region, and its free space
-    List(list::ListArgs),
-    /// Show for every namespace whether a kernel would accept it, here or at another physical
-    /// address
-    Check(list::CheckArgs),
-    /// Enable namespaces together on one machine: read the record of each page, and mark them as
-    /// enabled
+    List(list_check::ListArgs),
+    /// Show whether a kernel would accept the namespaces of a region
+    ///
+    /// The region is where it was created, or at another physical address (--at).
+    Check(list_check::CheckArgs),
+    /// Enable namespaces together on one machine, and mark them as enabled
+    ///
+    /// Writes the record of every page frame, then reads and compares it.
     Enable(enable::EnableArgs),
     /// Mark a namespace as disabled
-    Disable(one::OneArgs),
+    Disable(disable_destroy::NamespaceOfRegionArgs),
     /// Delete a disabled namespace from the labels
-    Destroy(one::OneArgs),
-    /// Replay a scenario of the cover letter on real files, with the expected and the observed
-    /// result
+    Destroy(disable_destroy::NamespaceOfRegionArgs),
+    /// Replay a scenario of the cover letter on files
+    ///
+    /// Prints the expected and the observed result of each step.
     Scene(scene::SceneArgs),
-    /// Explain an error code, or list all codes
+    /// Explain the code of a refusal, or list all codes
     Explain(explain::ExplainArgs),
 }
 
 impl NamespaceArgs {
-    /// Runs the subcommand. Prints structured refusals itself; returns other errors to the caller.
+    /// Runs the subcommand. Prints refusals itself; returns other errors to the caller.
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        self.ask().or_else(|error| {
-            let Some(refusal) = Refusal::of(&error) else { return Err(error) };
+        self.dispatch().or_else(|error| {
+            let Some(PmemError::Refused(refusal)) = error.downcast_ref::<PmemError>() else { return Err(error) };
             match self.wants_json() {
                 true => print_json(&json!({ "error": refusal.json() }))?,
                 false => eprintln!("{refusal}"),
@@ -84,7 +89,7 @@ impl NamespaceArgs {
         }
     }
 
-    fn ask(&self) -> anyhow::Result<Answer> {
+    fn dispatch(&self) -> anyhow::Result<Answer> {
         match &self.command {
             Command::Plan(args) => args.run(),
             Command::Lost(args) => args.run(),
@@ -97,24 +102,6 @@ impl NamespaceArgs {
             Command::Destroy(args) => args.destroy(),
             Command::Scene(args) => args.run(),
             Command::Explain(args) => args.run(),
-        }
-    }
-}
-
-/// Where the records of a namespace are stored.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum MapArg {
-    /// On the device, in front of the data
-    Dev,
-    /// In RAM
-    Mem,
-}
-
-impl MapArg {
-    fn records(self) -> RecordsOn {
-        match self {
-            MapArg::Dev => RecordsOn::Medium,
-            MapArg::Mem => RecordsOn::Ram,
         }
     }
 }

@@ -1,79 +1,49 @@
-//! How the bytes of a namespace are used, before the sub-section series and since.
+//! Where the bytes of a namespace go, under the rules before the sub-section series and since.
 
+mod loss;
+mod request;
+
+pub use loss::{CapacityLoss, LOSS_SIZES, NeighbourPlacement, capacity_losses};
+pub use request::{CapacityRequest, CapacityResult, CapacityTarget};
+
+use super::{HOST, KernelRules};
+use crate::size::argument;
 use memmap_layouts::Bytes;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Overlap, Surroundings, Terms};
 use memmap_layouts::nvdimm::forecast::{ForecastError, MACHINE_SPACE_BYTES, Mapped, forecast};
-use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, RecordsOn};
-use memmap_layouts::rules::{Before, RuleSet, Rules};
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, RecordsOn};
+use memmap_layouts::rules::RuleSet;
 use serde::Serialize;
 use thiserror::Error;
 
-/// The machine for which namespaces are planned.
-pub const HOST: Host = Host::X86_64;
-
-/// A namespace to be divided into padding, head, records and data.
+/// A namespace whose size is still open: its start, and what decides how it is divided into padding,
+/// header, records and data.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
+pub struct CapacityPlan<'a> {
     /// Physical address of its first byte.
     pub start: u64,
     /// Alignment of its data in bytes.
     pub align: u64,
-    /// Whether its records lie in RAM or on the medium.
+    /// Where its records are stored: in RAM or on the medium.
     pub records: RecordsOn,
     /// RAM and regions around it.
     pub around: Surroundings<'a>,
 }
 
-/// The kernel whose rules apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Time {
-    /// Linux up to 5.2.
-    Before,
-    /// Linux since 5.3, with later fixes.
-    Merged,
-}
-
-impl Time {
-    /// Both values, in chronological order.
-    pub const BOTH: [Time; 2] = [Time::Before, Time::Merged];
-
-    /// The rules of that kernel.
-    pub fn rules(self) -> RuleSet {
-        match self {
-            Time::Before => Before::SET,
-            Time::Merged => RuleSet::MERGED,
-        }
-    }
-
-    /// The name on the command line and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Time::Before => "before",
-            Time::Merged => "merged",
-        }
-    }
-
-    /// The heading in tables.
-    pub fn heading(self) -> &'static str {
-        match self {
-            Time::Before => "before (Linux ≤ 5.2)",
-            Time::Merged => "merged (Linux ≥ 5.4)",
-        }
-    }
-}
-
-/// Why a namespace cannot be planned.
+/// Why a namespace has no capacity.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PlanError {
+pub enum CapacityError {
     /// The namespace cannot be divided.
     #[error(transparent)]
     Division(#[from] DivisionError),
-    /// A machine would not map the namespace.
+    /// A machine would not map the namespace after it is divided.
     #[error(transparent)]
     Machine(#[from] ForecastError),
     /// The size is not a multiple of the region's alignment.
-    #[error("{} ({size} bytes) are no multiple of the region's alignment of {}", Bytes(*size), Bytes(*step))]
+    #[error(
+        "size {} ({size} bytes) is not a positive multiple of the region's alignment of {}; try --size {}",
+        Bytes(*size), Bytes(*step), argument(next_multiple(*size, *step))
+    )]
     Size {
         /// The requested size in bytes.
         size: u64,
@@ -81,13 +51,13 @@ pub enum PlanError {
         step: u64,
     },
     /// The value is not a valid alignment of a region.
-    #[error("a region cannot be aligned to {}", Bytes(*align))]
+    #[error("region alignment {} is not a power of two of at least 4 KiB; try --region-align 16M", Bytes(*align))]
     RegionAlign {
         /// The requested alignment in bytes.
         align: u64,
     },
     /// The start is not aligned to a page.
-    #[error("{start:#x} is {} past a page", Bytes(*off))]
+    #[error("start {start:#x} is {} past a page boundary; try --start {:#x}", Bytes(*off), start - off)]
     StartOffPage {
         /// The requested start address.
         start: u64,
@@ -95,10 +65,13 @@ pub enum PlanError {
         off: u64,
     },
     /// The requested amount of data is 0.
-    #[error("0 B of data need no namespace")]
+    #[error("0 bytes of data are requested, and a namespace holds at least 1; try --usable 1G")]
     NothingWanted,
     /// The namespace exceeds the physical address space.
-    #[error("{} at {start:#x} leave the physical space of 46 bits, or are none", Bytes(*size))]
+    #[error(
+        "{} at {start:#x} exceed the physical address space of 46 bits, or are empty; choose a range below {:#x}",
+        Bytes(*size), MACHINE_SPACE_BYTES
+    )]
     BeyondSpace {
         /// Physical address of its first byte.
         start: u64,
@@ -106,7 +79,10 @@ pub enum PlanError {
         size: u64,
     },
     /// The namespace overlaps RAM or another region.
-    #[error("{} at {start:#x} are refused: {:#x}-{:#x} is in the way", Bytes(*size), overlap.other.start, overlap.other.end() - 1)]
+    #[error(
+        "{} at {start:#x} overlap {:#x}-{:#x}; choose a free range",
+        Bytes(*size), overlap.other.start, overlap.other.end() - 1
+    )]
     Overlaps {
         /// Physical address of its first byte.
         start: u64,
@@ -116,7 +92,10 @@ pub enum PlanError {
         overlap: Overlap,
     },
     /// No size at this start holds the requested data.
-    #[error("no namespace at {start:#x} has {} of data: {} are free there; {} is the most that can be had", Bytes(*wanted), Bytes(*room), Bytes(*most))]
+    #[error(
+        "not enough space for {} of data at {start:#x}: {} are free, for at most {} of data; try --usable {}",
+        Bytes(*wanted), Bytes(*room), Bytes(*most), argument(*most)
+    )]
     NoSize {
         /// Physical address of the first byte.
         start: u64,
@@ -129,30 +108,36 @@ pub enum PlanError {
     },
 }
 
-/// Where the bytes of a namespace go. The other fields add up to `raw_bytes`.
+/// The smallest positive multiple of `step` that is at least `size`.
+fn next_multiple(size: u64, step: u64) -> u64 {
+    size.max(1).checked_next_multiple_of(step).unwrap_or(step)
+}
+
+/// Where the bytes of a namespace go, in bytes. The other fields add up to `raw_bytes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Waterfall {
+pub struct Breakdown {
     /// Size of the namespace in bytes.
     pub raw_bytes: u64,
-    /// Padding at the start, up to the end of a section that is shared with others.
+    /// Padding at the start (`start_pad`), up to the end of a section that is shared with RAM or
+    /// another region.
     pub start_pad_bytes: u64,
-    /// A reserved page and the info block.
+    /// The header: a reserved page and the info block.
     pub head_bytes: u64,
-    /// Records of the pages of data, if they lie on the medium.
+    /// Records of the data pages, if they are on the medium.
     pub records_bytes: u64,
-    /// Lost to the alignment of the data, and to records of pages that do not exist: the old rules
-    /// reserve records for whole sections.
+    /// Lost to the alignment of the data, and to records of pages that do not exist: the rules
+    /// before the series reserve records for whole sections.
     pub alignment_bytes: u64,
-    /// Truncated at the end.
+    /// Padding at the end (`end_trunc`).
     pub end_trunc_bytes: u64,
-    /// The rest at the end, less than a page.
+    /// Remainder at the end, less than a page.
     pub rest_bytes: u64,
     /// Bytes left for data.
     pub usable_bytes: u64,
 }
 
-impl Waterfall {
-    fn of(size: u64, records: RecordsOn, division: &Division) -> Self {
+impl Breakdown {
+    fn from_division(size: u64, records: RecordsOn, division: &Division) -> Self {
         let needed = match records {
             RecordsOn::Ram => 0,
             RecordsOn::Medium => division.npfns * u64::from(HOST.record_bytes),
@@ -171,16 +156,16 @@ impl Waterfall {
         }
     }
 
-    /// Labels and bytes of the table's lines, from top to bottom.
+    /// Labels of the table's lines and their bytes, from top to bottom.
     pub fn lines(&self) -> [(&'static str, u64); 8] {
         [
             ("namespace", self.raw_bytes),
-            ("- padding in front (start_pad)", self.start_pad_bytes),
-            ("- head with the info block", self.head_bytes),
-            ("- records of its pages", self.records_bytes),
-            ("- alignment of the data", self.alignment_bytes),
-            ("- cut off behind (end_trunc)", self.end_trunc_bytes),
-            ("- less than a page", self.rest_bytes),
+            ("- padding at start (start_pad)", self.start_pad_bytes),
+            ("- header with info block", self.head_bytes),
+            ("- records of data pages", self.records_bytes),
+            ("- data alignment", self.alignment_bytes),
+            ("- padding at end (end_trunc)", self.end_trunc_bytes),
+            ("- remainder below one page", self.rest_bytes),
             ("= usable", self.usable_bytes),
         ]
     }
@@ -191,7 +176,7 @@ impl Waterfall {
     }
 }
 
-impl PlanError {
+impl CapacityError {
     /// True if no machine could hold the namespace, whatever its neighbours.
     pub fn is_beyond_space(&self) -> bool {
         match self {
@@ -202,7 +187,7 @@ impl PlanError {
     }
 }
 
-impl Plan<'_> {
+impl CapacityPlan<'_> {
     fn terms<'a>(&'a self, rules: &'a RuleSet) -> Terms<'a> {
         Terms { align: self.align, records: self.records, host: &HOST, around: self.around, rules }
     }
@@ -212,23 +197,23 @@ impl Plan<'_> {
     /// # Errors
     /// The namespace exceeds the physical address space, overlaps something, or cannot be divided
     /// under these rules.
-    pub fn waterfall(&self, size: u64, time: Time) -> Result<Waterfall, PlanError> {
+    pub fn breakdown(&self, size: u64, rules: KernelRules) -> Result<Breakdown, CapacityError> {
         let start = self.start;
         let namespace = Extent::new(start, size).filter(|namespace| namespace.end() <= MACHINE_SPACE_BYTES);
-        let namespace = namespace.ok_or(PlanError::BeyondSpace { start, size })?;
+        let namespace = namespace.ok_or(CapacityError::BeyondSpace { start, size })?;
         if let Some(overlap) = self.around.overlap(&namespace) {
-            return Err(PlanError::Overlaps { start, size, overlap });
+            return Err(CapacityError::Overlaps { start, size, overlap });
         }
-        let division = self.terms(&time.rules()).divide(namespace)?;
-        self.forecast(&namespace, &division, time)?;
-        Ok(Waterfall::of(size, self.records, &division))
+        let division = self.terms(&rules.rule_set()).divide(namespace)?;
+        self.forecast(&namespace, &division, rules)?;
+        Ok(Breakdown::from_division(size, self.records, &division))
     }
 
-    /// Checks whether a machine would map the namespace without its padding.
-    fn forecast(&self, namespace: &Extent, division: &Division, time: Time) -> Result<(), ForecastError> {
+    /// Checks that a machine would map the namespace without its padding.
+    fn forecast(&self, namespace: &Extent, division: &Division, rules: KernelRules) -> Result<(), ForecastError> {
         let Division { start_pad, dataoff, end_trunc, .. } = *division;
         let extent = Extent { start: namespace.start + start_pad, size: namespace.size - start_pad - end_trunc };
-        forecast(&Mapped { extent, dataoff, records: self.records }, &self.around, &HOST, &time.rules())
+        forecast(&Mapped { extent, dataoff, records: self.records }, &self.around, &HOST, &rules.rule_set())
     }
 
     /// Bytes from the start to the next neighbour, or to the end of the physical address space.
@@ -240,19 +225,18 @@ impl Plan<'_> {
 
     /// The smallest size, a multiple of `step`, with at least `wanted` bytes of data.
     ///
-    /// Cost: it tries all sizes from less than a section and three alignments below the first
-    /// match; at most about 800,000.
+    /// Cost: tries at most about 800,000 sizes, those within a section and three alignments below
+    /// the first match.
     ///
     /// # Errors
-    /// No size is large enough; or the reason why no size holds any data.
-    pub fn size_for(&self, wanted: u64, step: u64, time: Time) -> Result<u64, PlanError> {
-        let (room, rules) = (self.room(), time.rules());
-        let terms = self.terms(&rules);
-        let of = |size| terms.usable(Extent { start: self.start, size });
-        let enough = |nr: &u64| of(nr * step) >= wanted;
+    /// [`CapacityError::NoSize`] if no size is large enough; another error if no size holds data.
+    pub fn size_for(&self, wanted: u64, step: u64, rules: KernelRules) -> Result<u64, CapacityError> {
+        let (room, rule_set) = (self.room(), rules.rule_set());
+        let terms = self.terms(&rule_set);
+        let enough = |nr: &u64| terms.usable(Extent { start: self.start, size: nr * step }) >= wanted;
         let last = room / step;
-        let no_size = || match self.waterfall((last * step).max(step), time) {
-            Ok(all) => PlanError::NoSize { start: self.start, wanted, room, most: all.usable_bytes },
+        let no_size = || match self.breakdown((last * step).max(step), rules) {
+            Ok(all) => CapacityError::NoSize { start: self.start, wanted, room, most: all.usable_bytes },
             Err(error) => error,
         };
         let least = wanted.div_ceil(step).max(1);
@@ -260,8 +244,8 @@ impl Plan<'_> {
             return Err(no_size());
         }
         // As the end crosses boundaries of alignments and sections, the loss at the end jumps up
-        // and down, by at most this much. So if two sizes differ by this much, the larger one holds
-        // more data.
+        // and down by at most this much. If two sizes differ by that much, the larger one holds more
+        // data.
         let loss = (HOST.section_bytes.max(self.align) + 2 * self.align.max(HOST.compat_bytes)) / 63 * 64;
         let window = loss / step + 1;
         let slack = (wanted / 63).saturating_add(2 * loss) / step + 2;
@@ -277,92 +261,21 @@ impl Plan<'_> {
             }
         }
         let least = (below(low)..=low).find(enough).ok_or_else(no_size)?;
-        // Some sizes that hold the data would not be mapped: before the series this depends on
+        // Some sizes that hold the data would not be mapped: before the series, this depends on
         // where they end within a section.
-        let is_had = |nr: &u64| enough(nr) && self.waterfall(nr * step, time).is_ok();
-        (least..=least.saturating_add(window).min(last)).find(is_had).map(|nr| nr * step).ok_or_else(no_size)
+        let is_mapped = |nr: &u64| enough(nr) && self.breakdown(nr * step, rules).is_ok();
+        (least..=least.saturating_add(window).min(last)).find(is_mapped).map(|nr| nr * step).ok_or_else(no_size)
     }
 
-    /// The nearest valid sizes since the series, in multiples of `step`: the one below, if any, and
-    /// the one above.
+    /// The nearest valid sizes under the rules since the series, in bytes and multiples of `step`:
+    /// the one below and the one above, if any.
     pub fn sizes_beside(&self, size: u64, step: u64) -> (Option<u64>, Option<u64>) {
-        let is_had = |size: &u64| self.waterfall(*size, Time::Merged).is_ok();
-        let below = Some(size - size % step).filter(is_had);
-        let above = size.checked_next_multiple_of(step).filter(is_had);
-        let least = || self.size_for(1, step, Time::Merged).ok().filter(|least| *least > size);
+        let is_mapped = |size: &u64| self.breakdown(*size, KernelRules::Merged).is_ok();
+        let below = Some(size - size % step).filter(is_mapped);
+        let above = size.checked_next_multiple_of(step).filter(is_mapped);
+        let least = || self.size_for(1, step, KernelRules::Merged).ok().filter(|least| *least > size);
         (below, above.or_else(least))
     }
-}
-
-/// The neighbours of a namespace that share its sections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Neighbours {
-    /// RAM that ends where the namespace begins.
-    Front,
-    /// Another region that begins where the namespace ends.
-    Behind,
-    /// RAM in front and a region behind.
-    Both,
-}
-
-impl Neighbours {
-    /// All values, in the order of the table.
-    pub const ALL: [Neighbours; 3] = [Neighbours::Front, Neighbours::Behind, Neighbours::Both];
-
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Neighbours::Front => "RAM in front",
-            Neighbours::Behind => "a region behind",
-            Neighbours::Both => "both",
-        }
-    }
-}
-
-/// The capacity that a namespace loses at one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Lost {
-    /// Offset of its start within its section, in bytes.
-    pub offset_bytes: u64,
-    /// Size of the namespace in bytes.
-    pub size_bytes: u64,
-    /// The neighbours that share its sections.
-    pub neighbours: Neighbours,
-    /// Bytes lost up to Linux 5.2; all of them if the namespace was refused.
-    pub before_bytes: u64,
-    /// True if Linux up to 5.2 refuses the namespace.
-    pub before_refused: bool,
-    /// Bytes lost since Linux 5.3; all of them if the namespace is refused.
-    pub merged_bytes: u64,
-    /// True if Linux since 5.3 refuses the namespace.
-    pub merged_refused: bool,
-}
-
-/// Sizes of namespaces in the table, in bytes.
-pub const LOST_SIZES: [u64; 3] = [16 << 20, 1 << 30, 64 << 30];
-
-/// Capacity lost at each of the 64 sub-sections of a section, for each of [`LOST_SIZES`]. Records
-/// lie on the medium, and data is aligned to 2 MiB.
-pub fn lost(neighbours: Neighbours) -> Vec<Lost> {
-    let (base, sub_section) = (4u64 << 30, 2u64 << 20);
-    let one = |offset_bytes: u64, size_bytes: u64| {
-        let start = base + offset_bytes;
-        let (ram, regions) =
-            ([Extent { start: 0, size: start }], [Extent { start: start + size_bytes, size: 1 << 30 }]);
-        let around = match neighbours {
-            Neighbours::Front => Surroundings { ram: &ram, regions: &[] },
-            Neighbours::Behind => Surroundings { ram: &[], regions: &regions },
-            Neighbours::Both => Surroundings { ram: &ram, regions: &regions },
-        };
-        let plan = Plan { start, align: sub_section, records: RecordsOn::Medium, around };
-        let of = |time| plan.waterfall(size_bytes, time).map_or((size_bytes, true), |w| (w.lost_bytes(), false));
-        let ((before_bytes, before_refused), (merged_bytes, merged_refused)) = (of(Time::Before), of(Time::Merged));
-        Lost { offset_bytes, size_bytes, neighbours, before_bytes, before_refused, merged_bytes, merged_refused }
-    };
-    let offsets = (0..64).map(|nr| nr * sub_section);
-    offsets.flat_map(|offset| LOST_SIZES.map(|size| one(offset, size))).collect()
 }
 
 #[cfg(test)]
@@ -373,19 +286,19 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    fn plan(start: u64) -> Plan<'static> {
-        Plan { start, align: 2 * MIB, records: RecordsOn::Medium, around: Surroundings::default() }
+    fn plan(start: u64) -> CapacityPlan<'static> {
+        CapacityPlan { start, align: 2 * MIB, records: RecordsOn::Medium, around: Surroundings::default() }
     }
 
     #[test]
     fn parts_add_up_whatever_the_size() {
         for start in [4 * GIB, 4 * GIB + 2 * MIB, 4 * GIB + 64 * MIB] {
             for size in [16 * MIB, 126 * MIB, GIB, GIB + 4 * KIB, 1500 * GIB] {
-                for time in Time::BOTH {
-                    let Ok(waterfall) = plan(start).waterfall(size, time) else { continue };
-                    let parts: u64 = waterfall.lines()[1..].iter().map(|(_, bytes)| bytes).sum();
-                    assert_eq!(parts, size, "{start:#x} {waterfall:?}");
-                    assert_eq!(waterfall.lost_bytes() + waterfall.usable_bytes, size);
+                for rules in KernelRules::ALL {
+                    let Ok(breakdown) = plan(start).breakdown(size, rules) else { continue };
+                    let parts: u64 = breakdown.lines()[1..].iter().map(|(_, bytes)| bytes).sum();
+                    assert_eq!(parts, size, "{start:#x} {breakdown:?}");
+                    assert_eq!(breakdown.lost_bytes() + breakdown.usable_bytes, size);
                 }
             }
         }
@@ -401,10 +314,11 @@ mod tests {
                     for records in [RecordsOn::Ram, RecordsOn::Medium] {
                         let ram = [Extent { start: 0, size: start }];
                         for ram in [&ram[..], &[]] {
-                            let plan = Plan { start, align, records, around: Surroundings { ram, regions: &[] } };
-                            for time in Time::BOTH {
+                            let plan =
+                                CapacityPlan { start, align, records, around: Surroundings { ram, regions: &[] } };
+                            for rules in KernelRules::ALL {
                                 let usable =
-                                    |nr: u64| plan.waterfall(nr * step, time).map_or(0, |all| all.usable_bytes);
+                                    |nr: u64| plan.breakdown(nr * step, rules).map_or(0, |all| all.usable_bytes);
                                 let all: Vec<u64> = (1..=most / step).map(usable).collect();
                                 for wanted in
                                     [1, MIB, 14 * MIB, 126 * MIB + 1, 250 * MIB, 400 * MIB, GIB, 3 * GIB + 5 * KIB]
@@ -412,9 +326,9 @@ mod tests {
                                     let Some(least) = all.iter().position(|usable| *usable >= wanted) else { continue };
                                     let least = (least as u64 + 1) * step;
                                     assert_eq!(
-                                        plan.size_for(wanted, step, time),
+                                        plan.size_for(wanted, step, rules),
                                         Ok(least),
-                                        "{plan:?} {time:?} {wanted}"
+                                        "{plan:?} {rules:?} {wanted}"
                                     );
                                     asked += 1;
                                 }
@@ -429,32 +343,38 @@ mod tests {
 
     #[test]
     fn where_the_space_or_a_neighbour_ends_so_do_the_sizes() {
-        let end = Plan { start: (1 << 46) - 512 * MIB, ..plan(0) };
-        let all = end.waterfall(512 * MIB, Time::Merged).unwrap().usable_bytes;
-        assert_eq!(end.size_for(all, 16 * MIB, Time::Merged), Ok(512 * MIB));
-        let error = end.size_for(all + 1, 16 * MIB, Time::Merged).unwrap_err();
-        assert_eq!(error, PlanError::NoSize { start: end.start, wanted: all + 1, room: 512 * MIB, most: all });
+        let end = CapacityPlan { start: (1 << 46) - 512 * MIB, ..plan(0) };
+        let all = end.breakdown(512 * MIB, KernelRules::Merged).unwrap().usable_bytes;
+        assert_eq!(end.size_for(all, 16 * MIB, KernelRules::Merged), Ok(512 * MIB));
+        let error = end.size_for(all + 1, 16 * MIB, KernelRules::Merged).unwrap_err();
+        assert_eq!(error, CapacityError::NoSize { start: end.start, wanted: all + 1, room: 512 * MIB, most: all });
         for wanted in [1 << 56, u64::MAX] {
-            assert!(matches!(plan(4 * GIB).size_for(wanted, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
+            assert!(matches!(
+                plan(4 * GIB).size_for(wanted, 16 * MIB, KernelRules::Merged),
+                Err(CapacityError::NoSize { .. })
+            ));
         }
         for start in [u64::MAX, 1 << 46, 1 << 56, u64::MAX - (2 * MIB - 1)] {
-            for time in Time::BOTH {
+            for rules in KernelRules::ALL {
                 let plan = plan(start);
-                assert!(matches!(plan.size_for(GIB, 16 * MIB, time), Err(PlanError::BeyondSpace { .. })), "{start:#x}");
-                assert!(matches!(plan.waterfall(GIB, time), Err(PlanError::BeyondSpace { .. })));
+                assert!(
+                    matches!(plan.size_for(GIB, 16 * MIB, rules), Err(CapacityError::BeyondSpace { .. })),
+                    "{start:#x}"
+                );
+                assert!(matches!(plan.breakdown(GIB, rules), Err(CapacityError::BeyondSpace { .. })));
             }
         }
         let regions = [Extent { start: 4 * GIB + 256 * MIB, size: GIB }];
-        let beside = Plan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
-        let error = beside.waterfall(GIB, Time::Merged).unwrap_err();
-        assert!(matches!(error, PlanError::Overlaps { overlap, .. } if overlap.by == 768 * MIB), "{error}");
-        assert!(matches!(beside.size_for(GIB, 16 * MIB, Time::Merged), Err(PlanError::NoSize { .. })));
-        let within = Plan { start: 5 * GIB, ..beside };
-        let error = within.size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
-        assert!(matches!(error, PlanError::Overlaps { start, .. } if start == 5 * GIB), "{error}");
+        let beside = CapacityPlan { around: Surroundings { ram: &[], regions: &regions }, ..plan(4 * GIB) };
+        let error = beside.breakdown(GIB, KernelRules::Merged).unwrap_err();
+        assert!(matches!(error, CapacityError::Overlaps { overlap, .. } if overlap.by == 768 * MIB), "{error}");
+        assert!(matches!(beside.size_for(GIB, 16 * MIB, KernelRules::Merged), Err(CapacityError::NoSize { .. })));
+        let within = CapacityPlan { start: 5 * GIB, ..beside };
+        let error = within.size_for(GIB, 16 * MIB, KernelRules::Merged).unwrap_err();
+        assert!(matches!(error, CapacityError::Overlaps { start, .. } if start == 5 * GIB), "{error}");
         // The error is the cause, not that no size fits.
-        let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, Time::Merged).unwrap_err();
-        assert!(matches!(error, PlanError::Division(DivisionError::StartMisaligned { .. })), "{error}");
+        let error = plan(4 * GIB + MIB).size_for(GIB, 16 * MIB, KernelRules::Merged).unwrap_err();
+        assert!(matches!(error, CapacityError::Division(DivisionError::StartMisaligned { .. })), "{error}");
     }
 
     #[test]
@@ -465,34 +385,11 @@ mod tests {
             let (below, above) = plan(4 * GIB).sizes_beside(size, step);
             assert!(above.is_some_and(|above| above > size), "{size}: {above:?}");
             for named in below.into_iter().chain(above) {
-                assert!(named % step == 0 && plan(4 * GIB).waterfall(named, Time::Merged).is_ok(), "{size}: {named}");
+                assert!(
+                    named % step == 0 && plan(4 * GIB).breakdown(named, KernelRules::Merged).is_ok(),
+                    "{size}: {named}"
+                );
             }
         }
-    }
-
-    #[test]
-    fn the_series_lost_less_at_every_place() {
-        for neighbours in Neighbours::ALL {
-            let lost = lost(neighbours);
-            assert_eq!(lost.len(), 64 * 3);
-            for one in &lost {
-                assert!(one.merged_bytes <= one.before_bytes && !one.merged_refused, "{one:?}");
-            }
-        }
-        // As the end of the section comes closer, padding in front shrinks and padding behind
-        // grows.
-        let of = |neighbours, offset| {
-            lost(neighbours).into_iter().find(|one| (one.offset_bytes, one.size_bytes) == (offset, GIB))
-        };
-        let padded = |neighbours, offset| of(neighbours, offset).unwrap().before_bytes / (2 * MIB) * 2;
-        let (front, behind) = (padded(Neighbours::Front, 2 * MIB), padded(Neighbours::Behind, 2 * MIB));
-        assert!(front >= 126 + 16 && behind < 32, "{front} {behind}");
-        assert!(padded(Neighbours::Front, 126 * MIB) < 32 && padded(Neighbours::Behind, 126 * MIB) >= 126 + 16);
-        let lost = lost(Neighbours::Both);
-        // A namespace of 1 GiB, 64 MiB into a section: it loses 64 MiB at each end, and records for
-        // whole sections.
-        let middle = lost.iter().find(|one| (one.offset_bytes, one.size_bytes) == (64 * MIB, GIB)).unwrap();
-        assert_eq!((middle.before_bytes, middle.merged_bytes), (64 * MIB + 64 * MIB + 16 * MIB, 18 * MIB));
-        assert!(lost.iter().any(|one| one.before_refused && one.size_bytes == 16 * MIB));
     }
 }

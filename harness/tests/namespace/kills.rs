@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Names of the namespaces of a region; each must be what its label says.
+/// Names of the namespaces of a region, and whether they are disabled. Each must have a valid info
+/// block.
 fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
     let labels = pmem.dir.path().join("pmem0.labels");
     let open = |path| StorageFile::open(path, Access::Read).unwrap();
@@ -15,7 +16,7 @@ fn names(pmem: &Pmem) -> BTreeSet<(String, bool)> {
 }
 
 #[test]
-fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
+fn a_killed_process_leaves_the_old_or_the_new_state() {
     let pmem = Pmem::new("256M");
     let program = assert_cmd::cargo::cargo_bin("pfnbench");
     let (mut done, mut undone, mut millis) = (0, 0, 7u64);
@@ -23,7 +24,7 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
         let before = names(&pmem);
         let first = before.first().cloned();
         let (args, after): (Vec<String>, BTreeSet<_>) = match (before.len() < 8, first) {
-            // Each third one comes back.
+            // One of three disabled namespaces is enabled again.
             (_, Some((name, true))) if nr % 3 == 0 => {
                 let change = |one: &(String, bool)| (one.0.clone(), one.1 && one.0 != name);
                 (vec!["enable".into(), name.clone()], before.iter().map(change).collect())
@@ -49,7 +50,7 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // From a start that is too early to one that is too late, in an order of no pattern.
+        // A pseudo-random delay, from before the first write to after the last.
         millis = (millis * 1_103_515_245 + 12_345) % (1 << 31);
         std::thread::sleep(Duration::from_micros(millis % 12_000));
         child.kill().unwrap();
@@ -57,14 +58,14 @@ fn a_process_killed_at_any_time_leaves_the_old_state_or_the_new_one() {
         match names(&pmem) {
             found if found == after => done += 1,
             found if found == before => undone += 1,
-            found => panic!("a third state after {args:?}: {found:?}, neither {before:?} nor {after:?}"),
+            found => panic!("unexpected state after {args:?}: {found:?}, neither {before:?} nor {after:?}"),
         }
     }
-    assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+    assert!(done > 0 && undone > 0, "{done} changes were made and {undone} were not");
 }
 
 #[test]
-fn a_region_that_is_killed_on_its_way_is_made_by_the_next() {
+fn after_a_killed_region_command_the_next_one_succeeds() {
     let program = assert_cmd::cargo::cargo_bin("pfnbench");
     let (mut done, mut undone, mut micros) = (0, 0, 7u64);
     for _ in 0..100 {
@@ -88,14 +89,14 @@ fn a_region_that_is_killed_on_its_way_is_made_by_the_next() {
             }
         }
         pmem.run("create", &["--size", "16M"]).success();
-        assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "nothing else is left");
+        assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "no other files remain");
     }
-    assert!(done > 0 && undone > 0, "{done} came to their end and {undone} did not");
+    assert!(done > 0 && undone > 0, "{done} changes were made and {undone} were not");
 }
 
-/// On a disk, where the barriers of a new region take a while.
+/// On a disk, where the write barriers of a new region take time.
 #[test]
-fn a_region_that_is_interrupted_is_whole_or_not_there() {
+fn an_interrupted_region_command_leaves_a_region_or_no_files() {
     let program = assert_cmd::cargo::cargo_bin("pfnbench");
     let (mut made, mut interrupted, mut micros) = (0, 0, 7u64);
     for _ in 0..100 {
@@ -111,7 +112,7 @@ fn a_region_that_is_interrupted_is_whole_or_not_there() {
         micros = (micros * 1_103_515_245 + 12_345) % (1 << 31);
         std::thread::sleep(Duration::from_micros(micros % 8_000));
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
-        // 130 if it was asked to stop; without a code if it did not listen yet.
+        // 130 if it handled the signal; no code if the handler was not installed yet.
         let code = child.wait().unwrap().code();
         let left = fs::read_dir(pmem.dir.path()).unwrap().count();
         match code {

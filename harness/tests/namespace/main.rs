@@ -1,6 +1,7 @@
-//! `pfnbench namespace` on files.
+//! `pfnbench namespace` on files, and the same operations as a library.
 
 mod kills;
+mod library;
 mod media;
 mod namespaces;
 mod places;
@@ -57,15 +58,14 @@ impl Pmem {
     }
 }
 
-/// Arguments with those of a remedy in place of their own.
-fn instead(args: &[&str], remedy: &str) -> Vec<String> {
+/// Replaces arguments by the ones that a refusal suggests.
+fn replaced(args: &[&str], suggestion: &str) -> Vec<String> {
     let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let mut words = remedy.split_whitespace().peekable();
+    let mut words = suggestion.split_whitespace().peekable();
     while let Some(option) = words.next() {
         let value = words.next_if(|next| !next.starts_with("--"));
-        // Who says how much data he wants and is told a size says one of them.
-        let had = args.iter().position(|arg| arg == option);
-        match (had, value) {
+        let position = args.iter().position(|arg| arg == option);
+        match (position, value) {
             (Some(at), Some(value)) => args[at + 1] = value.to_owned(),
             (Some(_), None) => {}
             (None, value) => args.extend([Some(option), value].into_iter().flatten().map(str::to_owned)),
@@ -74,7 +74,7 @@ fn instead(args: &[&str], remedy: &str) -> Vec<String> {
     args
 }
 
-/// What a refusal names, from its JSON.
-fn works(error: &Value) -> Vec<String> {
+/// Arguments that a refusal suggests, from its JSON.
+fn suggestions(error: &Value) -> Vec<String> {
     error["works"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
 }

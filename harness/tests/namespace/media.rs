@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_damaged_copy_of_the_labels_is_said_and_mended() {
+fn a_damaged_copy_of_the_labels_is_reported_and_repaired() {
     let pmem = Pmem::new("64M");
     pmem.run("create", &["--size", "16M"]).success();
     let labels = pmem.dir.path().join("pmem0.labels");
@@ -21,7 +21,7 @@ fn a_damaged_copy_of_the_labels_is_said_and_mended() {
 }
 
 #[test]
-fn a_medium_that_may_not_be_written_says_no_and_may_be_looked_at() {
+fn a_read_only_medium_can_be_checked_and_not_changed() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let pmem = Pmem::new("64M");
@@ -34,7 +34,7 @@ fn a_medium_that_may_not_be_written_says_no_and_may_be_looked_at() {
     let run = |verb: &str, args: &[&str]| {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("pfnbench"));
         command.args(["namespace", verb]).arg(pmem.path()).args(args).current_dir("/");
-        // Who may write everything is somebody else for a while.
+        // root ignores permissions.
         if rustix::process::geteuid().is_root() {
             command.uid(65534).gid(65534);
         }
@@ -58,7 +58,7 @@ fn a_medium_that_may_not_be_written_says_no_and_may_be_looked_at() {
 }
 
 #[test]
-fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
+fn a_medium_that_shrinks_while_it_is_mapped_is_refused_without_a_crash() {
     let pmem = Pmem::new("8G");
     pmem.run("create", &["--size", "8G", "--mode", "devdax"]).success();
     let medium = fs::File::options().write(true).open(pmem.path()).unwrap();
@@ -77,7 +77,8 @@ fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
     let start = Instant::now();
     assert!(enable(&[]).wait_with_output().unwrap().status.success());
     let whole = start.elapsed();
-    // At every point of its life, until one look at what is gone was a signal, for people and for programs.
+    // At varying points in time, until an access to the missing part raised SIGBUS once with text and
+    // once with JSON.
     let mut was_a_signal = [false; 2];
     for nr in 0..400 {
         if was_a_signal == [true; 2] {
@@ -90,7 +91,7 @@ fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.code().is_some_and(|code| code <= 1), "{output:?}");
         medium.set_len(8 << 30).unwrap();
-        // What was cut off took nothing of the info block with it.
+        // The info block was not cut off.
         pmem.run("check", &[]).success();
         let told = match wants_json {
             true => serde_json::from_slice::<Value>(&output.stdout).unwrap()["error"].to_string(),
@@ -104,9 +105,9 @@ fn a_medium_that_shrinks_while_it_is_mapped_is_an_answer_and_no_crash() {
     assert_eq!(was_a_signal, [true; 2], "in 200 tries each");
 }
 
-/// A tmpfs of 1 MiB that is full; only there is one who may mount it.
+/// On a full tmpfs of 1 MiB; skipped where it cannot be mounted.
 #[test]
-fn a_file_system_without_room_is_told_apart() {
+fn a_full_file_system_has_its_own_code() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let script = r#"
         mount -t tmpfs -o size=1M pmem "$0" && cd "$0" && touch mounted || exit 77

@@ -1,9 +1,9 @@
-//! Namespaces from their making to their end, one or many.
+//! Namespaces from creation to destruction.
 
 use super::*;
 
 #[test]
-fn a_namespace_from_its_making_to_its_end() {
+fn a_namespace_from_creation_to_destruction() {
     let pmem = Pmem::new("2G");
     pmem.run("create", &["--size", "16M"]).success().stdout(contains("namespace0.0: 14 MiB of 16 MiB usable"));
     pmem.run("create", &["--size", "1G", "--mode", "devdax", "--name", "big"]).success();
@@ -19,7 +19,7 @@ fn a_namespace_from_its_making_to_its_end() {
     pmem.run("enable", &["big", "--at", "0x100100000"])
         .code(1)
         .stderr(contains("--at 0x100000000 or --at 0x100200000 works"));
-    pmem.run("destroy", &["big"]).code(1).stderr(contains("pmem0 big, then this again"));
+    pmem.run("destroy", &["big"]).code(1).stderr(contains("pmem0 big, then retry"));
     pmem.run("disable", &["big"]).success();
     pmem.run("destroy", &["big"]).success();
     pmem.run("destroy", &["big"]).code(2).stderr(contains("namespace0.0, namespace0.1"));
@@ -29,7 +29,7 @@ fn a_namespace_from_its_making_to_its_end() {
 }
 
 #[test]
-fn namespaces_are_enabled_beside_each_other() {
+fn namespaces_are_enabled_together() {
     let pmem = Pmem::new("256M");
     for _ in 0..10 {
         pmem.run("create", &["--size", "16M"]).success();
@@ -40,7 +40,7 @@ fn namespaces_are_enabled_beside_each_other() {
         assert!(all["namespaces"].as_array().unwrap().iter().all(|one| one["page_frames"] == 4096), "{layout}: {all}");
     }
     pmem.run("enable", &["all", "--layout", "sparse"]).code(1).stderr(contains("NS505").and(contains("128 MiB")));
-    // Before the series the first of a section has it.
+    // Before the series, the first namespace of a section occupies all of it.
     let old = Pmem::new("256M");
     for _ in 0..10 {
         old.run("create", &["--size", "16M", "--rules", "before"]).success();
@@ -58,7 +58,7 @@ fn namespaces_are_enabled_beside_each_other() {
 }
 
 #[test]
-fn programs_are_told_the_same() {
+fn json_has_the_parts_of_a_refusal() {
     let pmem = Pmem::new("256M");
     let run = |verb: &str, args: &[&str], code: i32| {
         let output = pmem.run(verb, &[args, &["--json"]].concat()).code(code).stderr("").get_output().stdout.clone();
@@ -91,36 +91,36 @@ fn programs_are_told_the_same() {
 fn codes_are_explained() {
     namespace(&["explain", "ns312"]).success().stdout(contains("nd_pfn_validate").and(contains("exit    1")));
     namespace(&["explain"]).success().stdout(contains("NS101").and(contains("NS504")));
-    namespace(&["explain", "NS999"]).code(2).stderr(contains("lists them"));
+    namespace(&["explain", "NS999"]).code(2).stderr(contains("lists all codes"));
 }
 
 #[test]
-fn what_is_refused_changes_nothing() {
+fn a_refused_request_changes_nothing() {
     let pmem = Pmem::new("64M");
     pmem.run("create", &["--size", "16M"]).success();
     let before = pmem.bytes();
     for (args, code, says) in [
         (vec!["--size", "17M"], 2, "--size 16M or --size 32M works"),
         (vec!["--size", "16M", "--align", "3M"], 2, "4 KiB, 2 MiB, 1 GiB"),
-        (vec!["--size", "1G"], 1, "976 MiB more than the largest free piece of 48 MiB"),
+        (vec!["--size", "1G"], 1, "976 MiB more than the largest free range of 48 MiB"),
         (vec!["--size", "16M", "--align", "1G"], 1, "--align 2M"),
         (vec!["--size", "0"], 2, "--size 16M"),
-        (vec!["--size", "16M", "--name", "a\nb"], 2, "not seen"),
+        (vec!["--size", "16M", "--name", "a\nb"], 2, "invisible"),
     ] {
         pmem.run("create", &args).code(code).stderr(contains(says)).stdout("");
     }
     pmem.run("region", &["--size", "64M"]).code(2).stderr(contains("NS417"));
     assert!(pmem.bytes() == before);
-    // Another process has it.
+    // Another process has locked it.
     let held = StorageFile::open(&pmem.path(), Access::Write).unwrap();
-    pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("is open elsewhere"));
+    pmem.run("create", &["--size", "16M"]).code(1).stderr(contains("is in use by another process"));
     drop(held);
     let odd = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     odd.run("region", &["--size", "64M", "--align", "3M"])
         .code(2)
         .stderr(contains("NS103").and(contains("--align 16M or --align 2M works")));
     odd.run("region", &["--size", "0"]).code(2).stderr(contains("NS108"));
-    assert_eq!(fs::read_dir(odd.dir.path()).unwrap().count(), 0, "nothing half-made is left");
+    assert_eq!(fs::read_dir(odd.dir.path()).unwrap().count(), 0, "no files remain");
     odd.run("list", &[]).code(2).stderr(contains("pmem0"));
     fs::File::options().write(true).open(pmem.path()).unwrap().set_len(8192).unwrap();
     pmem.run("check", &[]).code(1).stderr(contains("are missing at its end"));
@@ -129,21 +129,21 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
-fn a_size_that_is_named_is_had() {
+fn a_suggested_size_works() {
     let pmem = Pmem::new("8G");
     let output = pmem.run("create", &["--size", "1G", "--align", "1G", "--json"]).code(1).get_output().stdout.clone();
     let error: Value = serde_json::from_slice(&output).unwrap();
-    let named = error["error"]["works"][0].as_str().unwrap().strip_prefix("--size ").unwrap().to_owned();
-    pmem.run("create", &["--size", &named, "--align", "1G"]).success().stdout(contains("1 GiB of "));
+    let suggested = error["error"]["works"][0].as_str().unwrap().strip_prefix("--size ").unwrap().to_owned();
+    pmem.run("create", &["--size", &suggested, "--align", "1G"]).success().stdout(contains("1 GiB of "));
 }
 
 #[test]
-fn what_a_refused_namespace_names_is_had() {
+fn suggestions_for_a_refused_namespace_work() {
     let mut typed = 0;
     for (region, first) in [
         (&["--size", "64M"][..], &[][..]),
         (&["--size", "64M", "--align", "4K"], &[]),
-        // Off the grid of sub-sections.
+        // The next namespace would not start on a sub-section boundary.
         (&["--size", "64M", "--align", "4K"], &["--size", "8K", "--mode", "raw"]),
         (&["--size", "64M", "--start", "0x100100000"], &[]),
         (&["--size", "64M", "--start", "0x100100000", "--align", "4K"], &[]),
@@ -173,8 +173,8 @@ fn what_a_refused_namespace_names_is_had() {
                 }
                 let error: Value = serde_json::from_slice(&output.stdout).unwrap();
                 let before = fs::read(pmem.dir.path().join("pmem0.labels")).unwrap();
-                for remedy in works(&error["error"]) {
-                    let typed_args = instead(&args, &remedy);
+                for suggestion in suggestions(&error["error"]) {
+                    let typed_args = replaced(&args, &suggestion);
                     let typed_args: Vec<_> = typed_args.iter().map(String::as_str).collect();
                     pmem.run("create", &typed_args).success();
                     fs::write(pmem.dir.path().join("pmem0.labels"), &before).unwrap();
@@ -187,7 +187,7 @@ fn what_a_refused_namespace_names_is_had() {
 }
 
 #[test]
-fn less_than_16_mib_has_no_records() {
+fn namespaces_below_16_mib_have_no_records() {
     let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     pmem.run("region", &["--size", "64M", "--align", "4K"]).success();
     for more in [&[][..], &["--map", "mem", "--mode", "devdax", "--align", "4K"], &["--rules", "before"]] {
@@ -199,7 +199,7 @@ fn less_than_16_mib_has_no_records() {
 }
 
 #[test]
-fn what_is_created_is_where_nobody_is() {
+fn a_namespace_overlaps_nothing() {
     let pmem = Pmem::new("256M");
     for more in [["--ram", "0x100000000+64M"], ["--region", "0x102000000+256M"]] {
         pmem.run("create", &[&["--size", "64M"], &more[..]].concat()).code(1).stderr(contains("NS205"));
@@ -208,7 +208,7 @@ fn what_is_created_is_where_nobody_is() {
     let end = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     end.run("region", &["--size", "1G", "--start", "0x3ffff0000000"]).success();
     end.run("create", &["--size", "512M"]).code(2).stderr(contains("NS104").and(contains("--size 16M")));
-    // Less than an info block, with others behind it and without.
+    // Namespaces that are smaller than an info block, followed by others and not.
     let small = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     small.run("region", &["--size", "64K"]).success();
     for size in ["4K", "56K", "4K"] {

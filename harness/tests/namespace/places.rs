@@ -1,9 +1,9 @@
-//! Namespaces where the firmware put them, beside others.
+//! Namespaces at the address of the firmware, and their neighbours.
 
 use super::*;
 
 #[test]
-fn starts_that_are_named_for_a_moved_namespace_work() {
+fn suggested_starts_of_a_moved_namespace_work() {
     let pmem = Pmem::new("4G");
     pmem.run("create", &["--size", "16M"]).success();
     pmem.run("create", &["--size", "2G", "--align", "1G", "--mode", "devdax"]).success();
@@ -15,32 +15,32 @@ fn starts_that_are_named_for_a_moved_namespace_work() {
             let name = one["name"].as_str().unwrap();
             let enabled = pmem.run("enable", &[&[name], &args[..]].concat()).code(1).get_output().stdout.clone();
             let enabled: Value = serde_json::from_slice(&enabled).unwrap();
-            assert_eq!(works(&enabled["namespaces"][0]["error"]), works(&one["error"]), "{at} {name}");
-            for remedy in works(&one["error"]) {
-                let remedy: Vec<_> = remedy.split(' ').collect();
-                pmem.run("enable", &[&[name], &remedy[..]].concat()).success();
-                let again = pmem.run("check", &[&remedy[..], &["--json"]].concat()).get_output().stdout.clone();
+            assert_eq!(suggestions(&enabled["namespaces"][0]["error"]), suggestions(&one["error"]), "{at} {name}");
+            for suggestion in suggestions(&one["error"]) {
+                let suggestion: Vec<_> = suggestion.split(' ').collect();
+                pmem.run("enable", &[&[name], &suggestion[..]].concat()).success();
+                let again = pmem.run("check", &[&suggestion[..], &["--json"]].concat()).get_output().stdout.clone();
                 let again: Value = serde_json::from_slice(&again).unwrap();
                 let its = again["namespaces"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
-                assert_eq!(its["is"], "pages", "{at} {name} {remedy:?}: {again}");
+                assert_eq!(its["is"], "pages", "{at} {name} {suggestion:?}: {again}");
                 typed += 1;
             }
         }
     }
     assert!(typed >= 10, "{typed}");
-    // A place where others are is not named.
+    // A start at which RAM is in the way is not suggested.
     let ram = ["--at", "0x100100000", "--ram", "0x100000000-0x10fffffff", "--json"];
     let checked: Value = serde_json::from_slice(&pmem.run("check", &ram).code(1).get_output().stdout).unwrap();
-    assert_eq!(works(&checked["namespaces"][0]["error"]), Vec::<String>::new(), "{checked}");
+    assert_eq!(suggestions(&checked["namespaces"][0]["error"]), Vec::<String>::new(), "{checked}");
     for verb in ["list", "check", "create"] {
         let size = if verb == "create" { &["--size", "16M"][..] } else { &[] };
         pmem.run(verb, &[&["--at", "0x100000001"], size].concat()).code(2).stderr(contains("NS105"));
     }
 }
 
-/// What `check` says of old kernels is what a machine with their rules does.
+/// `check --rules before` predicts what a machine with these rules does.
 #[test]
-fn old_kernels_are_foretold_as_they_are_played() {
+fn the_prediction_for_old_kernels_matches_the_simulation() {
     let mut nr_typed = 0;
     for (start, sizes) in [
         ("0x100000000", &["1G"][..]),
@@ -60,15 +60,15 @@ fn old_kernels_are_foretold_as_they_are_played() {
                 let of = |one: &Value| (one["is"].as_str().unwrap().to_owned(), one["error"]["code"].clone());
                 told["namespaces"].as_array().unwrap().iter().map(of).collect()
             };
-            let played = run("enable", &["all", "--layout", "section-dax"]);
-            assert_eq!(run("check", &["--rules", "before"]), played, "{start} {sizes:?} {args:?}");
-            // Alone, it is had where the refusal says.
+            let simulated = run("enable", &["all", "--layout", "section-dax"]);
+            assert_eq!(run("check", &["--rules", "before"]), simulated, "{start} {sizes:?} {args:?}");
+            // On its own, the namespace is enabled at the suggested start.
             let told =
                 pmem.run("check", &[args, &["--rules", "before", "--json"]].concat()).get_output().stdout.clone();
             let told: Value = serde_json::from_slice(&told).unwrap();
             for one in told["namespaces"].as_array().unwrap().iter().filter(|one| one["is"] == "refused") {
-                for remedy in works(&one["error"]).iter().filter(|_| one["error"]["code"] == "NS504") {
-                    let typed: Vec<_> = ["--layout", "section-dax"].into_iter().chain(remedy.split(' ')).collect();
+                for suggestion in suggestions(&one["error"]).iter().filter(|_| one["error"]["code"] == "NS504") {
+                    let typed: Vec<_> = ["--layout", "section-dax"].into_iter().chain(suggestion.split(' ')).collect();
                     pmem.run("enable", &[&[one["name"].as_str().unwrap()], &typed[..]].concat()).success();
                     nr_typed += 1;
                 }
@@ -76,14 +76,14 @@ fn old_kernels_are_foretold_as_they_are_played() {
         }
     }
     assert!(nr_typed > 3, "{nr_typed}");
-    // The plan of the same says so too, and what it names is had.
+    // The plan for the same start is refused alike.
     namespace(&["plan", "--size", "1G", "--start", "0x104000000"])
         .success()
         .stdout(contains("before (Linux ≤ 5.2): error[NS504]").and(contains("--start 0x108000000")));
 }
 
 #[test]
-fn neighbours_are_named_for_what_is_created_and_checked() {
+fn neighbours_matter_to_create_and_check() {
     let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     pmem.run("region", &["--size", "1G", "--start", "0x104000000"]).success();
     let ram = ["--ram", "0x100000000-0x103ffffff"];
@@ -91,7 +91,7 @@ fn neighbours_are_named_for_what_is_created_and_checked() {
     pmem.run("check", &["--rules", "before"]).success().stdout(contains("a block device without DAX"));
     pmem.run("check", &[&["--rules", "before"], &ram[..]].concat()).success();
     pmem.run("enable", &[&["all", "--layout", "section-dax"], &ram[..]].concat()).success();
-    // What nobody padded meets the RAM.
+    // A namespace without padding shares a section with the neighbour.
     pmem.run("disable", &["namespace0.0"]).success();
     pmem.run("create", &["--size", "256M", "--rules", "before", "--map", "mem"]).success();
     let region = ["--region", "0x134000000+64M"];
@@ -100,7 +100,7 @@ fn neighbours_are_named_for_what_is_created_and_checked() {
 }
 
 #[test]
-fn a_place_that_no_machine_has_is_refused_by_both_who_look() {
+fn check_and_enable_refuse_an_address_above_the_physical_address_space() {
     let pmem = Pmem::new("64M");
     pmem.run("create", &["--size", "16M"]).success();
     for at in ["0x3fffff800000", "0x800000000000"] {

@@ -1,9 +1,9 @@
-//! Regions: what they are made of, and by whom.
+//! Regions: their media, their labels, and concurrent creation.
 
 use super::*;
 
 #[test]
-fn what_a_refused_region_names_is_had() {
+fn suggestions_for_a_refused_region_work() {
     let mut typed = 0;
     for args in [
         &[][..],
@@ -20,10 +20,10 @@ fn what_a_refused_region_names_is_had() {
         let args = [args, &["--json"]].concat();
         let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
         let error: Value = serde_json::from_slice(&pmem.run("region", &args).code(2).get_output().stdout).unwrap();
-        assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 0, "nothing half-made is left");
-        for remedy in works(&error["error"]) {
+        assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 0, "no files remain");
+        for suggestion in suggestions(&error["error"]) {
             let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
-            let typed_args = instead(&args, &remedy);
+            let typed_args = replaced(&args, &suggestion);
             pmem.run("region", &typed_args.iter().map(String::as_str).collect::<Vec<_>>()).success();
             typed += 1;
         }
@@ -32,16 +32,16 @@ fn what_a_refused_region_names_is_had() {
 }
 
 #[test]
-fn a_region_is_made_of_a_file_that_is_there() {
+fn a_region_is_created_on_an_existing_file() {
     let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     fs::write(pmem.path(), vec![0xa5; 32 << 20]).unwrap();
-    pmem.run("list", &[]).code(2).stderr(contains("NS413").and(contains("makes a region of it")));
+    pmem.run("list", &[]).code(2).stderr(contains("NS413").and(contains("creates a region without namespaces")));
     pmem.run("region", &["--size", "16M"]).code(2).stderr(contains("NS416").and(contains("it has 32 MiB")));
-    pmem.run("region", &[]).success().stdout(contains("its bytes are as they were"));
+    pmem.run("region", &[]).success().stdout(contains("its contents are unchanged"));
     assert!(fs::read(pmem.path()).unwrap().iter().all(|byte| *byte == 0xa5));
     pmem.run("create", &["--size", "16M"]).success();
     pmem.run("region", &["--size", "32M"]).code(2).stderr(contains("NS417").and(contains("pfnbench namespace list")));
-    // What the refusal of damaged labels says.
+    // The advice for damaged labels works.
     let labels = pmem.dir.path().join("pmem0.labels");
     fs::write(&labels, [0; 65536]).unwrap();
     pmem.run("list", &[]).code(1).stderr(contains("NS401").and(contains("remove them")));
@@ -49,21 +49,22 @@ fn a_region_is_made_of_a_file_that_is_there() {
     let medium = fs::read(pmem.path()).unwrap();
     pmem.run("region", &["--size", "32M"]).success();
     assert!(fs::read(pmem.path()).unwrap() == medium);
-    // An empty file is given its length, once the rest can be.
+    // An empty file is extended only if the request is valid.
     let empty = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     fs::write(empty.path(), []).unwrap();
     empty.run("region", &[]).code(2).stderr(contains("NS416"));
     empty.run("region", &["--size", "64M", "--align", "3M"]).code(2);
     assert_eq!(fs::metadata(empty.path()).unwrap().len(), 0);
     empty.run("region", &["--size", "64M"]).success();
-    // A path that a shell would take apart, in a folder that is not there.
+    // A path with a space, in a folder that does not exist.
     namespace(&["list", "/dev/shm/no such/pmem0"]).code(2).stderr(contains(
-        "pfnbench namespace region '/dev/shm/no such/pmem0' --size 4G makes a region after mkdir -p '/dev/shm/no such'",
+        "pfnbench namespace region '/dev/shm/no such/pmem0' --size 4G creates a region \
+         after mkdir -p '/dev/shm/no such'",
     ));
 }
 
 #[test]
-fn what_is_no_medium_or_holds_no_labels_is_left_alone() {
+fn files_that_are_no_medium_or_labels_stay_unchanged() {
     let pmem = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     let path = |name: &str| pmem.dir.path().join(name);
     fs::create_dir(path("folder")).unwrap();
@@ -92,7 +93,7 @@ fn what_is_no_medium_or_holds_no_labels_is_left_alone() {
         }
     }
     run(&["region", "link"]).code(2).stderr(contains("works").not());
-    // An empty file whose labels cannot be made stays empty.
+    // An empty file stays empty if its labels cannot be created.
     fs::write(path("empty"), []).unwrap();
     run(&["region", "empty", "--size", "64M", "--labels", "none/l"]).code(2).stderr(contains("mkdir -p none"));
     assert_eq!(fs::metadata(path("empty")).unwrap().len(), 0);
@@ -103,7 +104,7 @@ fn what_is_no_medium_or_holds_no_labels_is_left_alone() {
     run(&["create", "medium", "--labels", "l", "--size", "16M", "--name", "a b"]).success();
     run(&["destroy", "medium", "--labels", "l", "a b"])
         .code(1)
-        .stderr(contains("pfnbench namespace disable medium --labels l 'a b', then"));
+        .stderr(contains("pfnbench namespace disable medium --labels l 'a b', then retry"));
     let mut left: Vec<_> = fs::read_dir(pmem.dir.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["empty", "folder", "l", "link", "medium", "pipe"]);
@@ -119,7 +120,7 @@ fn a_device_needs_a_file_for_its_labels() {
     pmem.run("region", &["--size", "64M", "--labels", labels.to_str().unwrap()]).success();
     assert!(labels.exists() && !pmem.dir.path().join("pmem0.labels").exists());
     pmem.run("list", &["--labels", labels.to_str().unwrap()]).success();
-    pmem.run("list", &[]).code(2).stderr(contains("NS413").and(contains("pmem0.labels is not there")));
+    pmem.run("list", &[]).code(2).stderr(contains("NS413").and(contains("pmem0.labels does not exist")));
     let itself = pmem.path();
     pmem.run("list", &["--labels", itself.to_str().unwrap()]).code(2).stderr(contains("NS414"));
     fs::write(&labels, [0; 100]).unwrap();
@@ -127,7 +128,7 @@ fn a_device_needs_a_file_for_its_labels() {
 }
 
 #[test]
-fn a_medium_is_one_region_whatever_name_it_has() {
+fn a_medium_holds_one_region_under_all_its_names() {
     let pmem = Pmem::new("256M");
     pmem.run("create", &["--size", "64M"]).success();
     let other = pmem.dir.path().join("other");
@@ -142,9 +143,9 @@ fn a_medium_is_one_region_whatever_name_it_has() {
     assert!(!pmem.dir.path().join("other.labels").exists() && !pmem.dir.path().join("l").exists());
 }
 
-/// On tmpfs a barrier takes no time, and who comes second hardly meets the first; so on a disk too.
+/// On tmpfs, write barriers take no time and processes hardly overlap; so also on a disk.
 #[test]
-fn of_two_who_make_one_region_one_does_and_its_files_stay() {
+fn one_of_three_concurrent_region_commands_succeeds_and_its_files_remain() {
     let program = assert_cmd::cargo::cargo_bin("pfnbench");
     for folder in ["/dev/shm", env!("CARGO_TARGET_TMPDIR")] {
         for nr in 0..40 {
@@ -160,13 +161,13 @@ fn of_two_who_make_one_region_one_does_and_its_files_stay() {
             let both = [run(), run(), run()].map(|child| child.wait_with_output().unwrap());
             let codes = both.each_ref().map(|output| output.status.code());
             assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{both:?}");
-            // Busy, or a region already.
+            // The others find the file in use, or a region.
             let refused = both.iter().filter(|output| !output.status.success());
             let said: Vec<_> = refused.map(|output| String::from_utf8_lossy(&output.stderr)).collect();
             assert!(said.iter().all(|said| said.contains("NS405") || said.contains("NS417")), "{said:?}");
             pmem.run("create", &["--size", "16M"]).success();
             assert_eq!(fs::metadata(pmem.path()).unwrap().len(), 64 << 20);
-            assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "nothing else is left");
+            assert_eq!(fs::read_dir(pmem.dir.path()).unwrap().count(), 2, "no other files remain");
         }
     }
 }

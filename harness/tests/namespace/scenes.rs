@@ -1,4 +1,4 @@
-//! Scenes.
+//! Scenes of the cover letter.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn every_scene_ends_as_expected_under_both_rule_sets() {
 }
 
 #[test]
-fn a_scene_that_is_interrupted_leaves_nothing() {
+fn an_interrupted_scene_leaves_no_files() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pfnbench"))
@@ -26,7 +26,7 @@ fn a_scene_that_is_interrupted_leaves_nothing() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Once its first step is told, it is on its way.
+        // Its first step has been printed, so it is running.
         let mut first = [0];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
         let pid = rustix::process::Pid::from_child(&child);

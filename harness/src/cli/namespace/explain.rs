@@ -10,9 +10,9 @@ use clap::Args;
 #[command(after_help = "\
 Examples:
   pfnbench namespace explain NS201
-  pfnbench namespace explain                            all codes")]
+  pfnbench namespace explain                  all codes")]
 pub(super) struct ExplainArgs {
-    /// Error code; without it, all codes are listed
+    /// Code of a refusal, e.g. NS201; default: list all codes
     #[arg(value_name = "CODE", value_parser = parse_code)]
     code: Option<&'static Rule>,
     #[command(flatten)]
@@ -20,7 +20,8 @@ pub(super) struct ExplainArgs {
 }
 
 fn parse_code(text: &str) -> anyhow::Result<&'static Rule> {
-    find(text).ok_or_else(|| anyhow!("{text:?} is no code; pfnbench namespace explain lists them"))
+    find(text)
+        .ok_or_else(|| anyhow!("{text:?} is not a code such as NS201; pfnbench namespace explain lists all codes"))
 }
 
 impl ExplainArgs {
@@ -28,20 +29,20 @@ impl ExplainArgs {
         match (self.code, self.json.json) {
             (Some(rule), true) => print_json(rule)?,
             (Some(rule), false) => print(format!(
-                "{code}: what is refused {wrong}\n  rule    {}\n  source  {}\n  exit    {exit}",
+                "{code}: the request {wrong}\n  rule    {}\n  source  {}\n  exit    {exit}",
                 rule.rule,
                 rule.source,
                 code = rule.code,
                 wrong = rule.wrong,
                 exit = match rule.exit_code {
-                    1 => "1: the medium, the region or the machine says no",
-                    _ => "2: it cannot be, whatever they are",
+                    1 => "1: the medium, the region or the machine refuses",
+                    _ => "2: the request is invalid on any of them",
                 }
             ))?,
             (None, true) => print_json(&RULES)?,
             (None, false) => {
                 let mut table = table::empty();
-                table.set_header(["code", "what is refused", "exit"]);
+                table.set_header(["code", "the request", "exit"]);
                 for rule in RULES {
                     table.add_row([rule.code.to_owned(), rule.wrong.to_owned(), rule.exit_code.to_string()]);
                 }

@@ -1,14 +1,14 @@
 //! The command `pfnbench namespace scene`.
 
+use super::memory_args::RulesArg;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
-use crate::pmem::capacity::Time;
-use crate::pmem::refusal::Subject;
-use crate::pmem::refusal::files_error::FilesError;
+use crate::pmem::PmemError;
+use crate::pmem::scene::play;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use memmap_layouts::nvdimm::scene::{Scene, Step, play};
+use memmap_layouts::nvdimm::scene::{Scene, Step};
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -16,19 +16,23 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench namespace scene sub-section                  ten namespaces side by side
-  pfnbench namespace scene shift --rules before         what old kernels did when the firmware moved a region
+  pfnbench namespace scene sub-section             ten namespaces side by side
+  pfnbench namespace scene shift --rules before    a region that firmware moved
   pfnbench namespace scene ndctl-76 --json
 
-Exit codes: 0 every step ended as expected under its rules, 1 one did not, or the folder has no room, 2 the scene could not be played.")]
+Exit codes:
+  0  every step ended as expected under the rules
+  1  a step did not, or the folder has no space
+  2  the scene could not be replayed")]
 pub(super) struct SceneArgs {
-    /// The scenario to replay
+    /// Scenario to replay
     #[arg(value_name = "NAME", value_parser = scenes())]
     scene: Scene,
-    /// Rules to apply: those of Linux up to 5.2, or those since the series was merged
-    #[arg(long, value_enum, default_value_t = Time::Merged)]
-    rules: Time,
-    /// Folder for the sparse files that stand in for devices; they are deleted afterwards
+    /// Kernel whose rules apply
+    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
+    rules: RulesArg,
+    /// Folder for the sparse files that stand in for devices; they are deleted
+    /// afterwards
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     dir: PathBuf,
     #[command(flatten)]
@@ -37,11 +41,11 @@ pub(super) struct SceneArgs {
 
 fn scenes() -> impl TypedValueParser<Value = Scene> {
     let names = Scene::ALL.map(|scene| PossibleValue::new(scene.name()).help(scene.about()));
-    let named = |name: String| Scene::ALL.into_iter().find(|scene| scene.name() == name).ok_or("no scene");
+    let named = |name: String| Scene::ALL.into_iter().find(|scene| scene.name() == name).ok_or("unknown scene");
     PossibleValuesParser::new(names).try_map(named)
 }
 
-fn line(step: &Step) -> String {
+fn step_text(step: &Step) -> String {
     let mark = if step.holds { "ok" } else { "NOT AS EXPECTED" };
     format!(
         "{mark:<4} {layout}: {what}\n       expected {expected}\n       observed {observed}",
@@ -54,42 +58,42 @@ fn line(step: &Step) -> String {
 
 impl SceneArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let (name, rules) = (self.scene.name(), self.rules.name());
-        let interrupt = Interrupt::listen().context("cannot listen to signals")?;
-        let dir = tempfile::Builder::new()
-            .prefix("pfnbench-scene-")
-            .tempdir_in(&self.dir)
-            .map_err(|source| FilesError::NoFolder { dir: self.dir.clone(), why: source.kind().to_string() })?;
-        let (mut steps, mut failed) = (Vec::new(), Ok(()));
-        let played = play(self.scene, self.rules == Time::Before, dir.path(), &mut |step| {
-            if !self.json.json && failed.is_ok() {
-                failed = print(line(&step));
+        let (name, rules) = (self.scene.name(), self.rules.rules());
+        let interrupt = Interrupt::listen().context("cannot listen for signals")?;
+        let mut printed = Ok(());
+        let played = play(self.scene, rules, &self.dir, &interrupt, |step| {
+            if !self.json.json {
+                printed = print(step_text(step));
             }
-            steps.push(step);
-            if interrupt.check().is_ok() && failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        // Delete the folder before the process ends.
-        dir.close().with_context(|| format!("files of the scene stay in {}", self.dir.display()))?;
-        interrupt.check()?;
-        failed?;
-        played.with_context(|| Subject::of(format!("a namespace of the scene {name}")))?;
-        let wrong = steps.iter().filter(|step| !step.holds).count();
+        // An error of the output ends the scene early, so it is the cause to report; unless the
+        // user asked to stop.
+        if !matches!(played, Err(PmemError::Interrupted(_) | PmemError::SceneFilesRemain { .. })) {
+            printed?;
+        }
+        let steps = played?;
+        let nr_unexpected = steps.iter().filter(|step| !step.holds).count();
         if self.json.json {
             let steps: Vec<_> = steps
                 .iter()
                 .map(|step| {
                     let Step { layout, what, expected, observed, holds } = step;
-                    json!({ "layout": layout, "what": what, "expected": expected, "observed": observed, "holds": holds })
+                    json!({
+                        "layout": layout, "what": what, "expected": expected, "observed": observed, "holds": holds,
+                    })
                 })
                 .collect();
-            print_json(&json!({ "scene": name, "rules": rules, "holds": wrong == 0, "steps": steps }))?;
+            let holds = nr_unexpected == 0;
+            print_json(&json!({ "scene": name, "rules": rules.name(), "holds": holds, "steps": steps }))?;
         } else {
             print(format!(
-                "{name} under the rules {rules}: {} of {} steps as expected",
-                steps.len() - wrong,
+                "{name} under the rules {}: {} of {} steps as expected",
+                rules.name(),
+                steps.len() - nr_unexpected,
                 steps.len()
             ))?;
         }
-        Ok(if wrong == 0 { Answer::Yes } else { Answer::No })
+        Ok(if nr_unexpected == 0 { Answer::Yes } else { Answer::No })
     }
 }

@@ -1,6 +1,6 @@
 //! Capacity that a namespace loses, by its offset in a section, before and after the patch series.
 
-use crate::pmem::capacity::{LOST_SIZES, Lost, Neighbours, lost};
+use crate::pmem::capacity::{CapacityLoss, LOSS_SIZES, NeighbourPlacement, capacity_losses};
 use crate::present::report::data::Data;
 use crate::present::report::figure::Figure;
 use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
@@ -10,11 +10,11 @@ use serde_json::json;
 
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// Colours of the points: before the series by neighbours, then after it.
-const BEFORE: [(Neighbours, RGBColor); 3] = [
-    (Neighbours::Both, RGBColor(0xd5, 0x5e, 0x00)),
-    (Neighbours::Front, RGBColor(0xe6, 0x9f, 0x00)),
-    (Neighbours::Behind, RGBColor(0xcc, 0x79, 0xa7)),
+/// Colours of the curves: before the series, by neighbours, and since.
+const BEFORE: [(NeighbourPlacement, RGBColor); 3] = [
+    (NeighbourPlacement::Both, RGBColor(0xd5, 0x5e, 0x00)),
+    (NeighbourPlacement::Front, RGBColor(0xe6, 0x9f, 0x00)),
+    (NeighbourPlacement::Behind, RGBColor(0xcc, 0x79, 0xa7)),
 ];
 const SINCE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 
@@ -23,7 +23,7 @@ const SINCE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 /// # Errors
 /// Fails if the figure cannot be drawn.
 pub fn figure() -> Result<Figure, DrawError> {
-    let lost: Vec<Lost> = BEFORE.into_iter().flat_map(|(neighbours, _)| lost(neighbours)).collect();
+    let lost: Vec<CapacityLoss> = BEFORE.into_iter().flat_map(|(neighbours, _)| capacity_losses(neighbours)).collect();
     let mut data = Data::new(&[
         "size_bytes",
         "neighbours",
@@ -33,7 +33,7 @@ pub fn figure() -> Result<Figure, DrawError> {
         "since_lost_bytes",
         "since_refused",
     ]);
-    for size in LOST_SIZES {
+    for size in LOSS_SIZES {
         for one in lost.iter().filter(|one| one.size_bytes == size) {
             data.push([
                 json!(size),
@@ -59,8 +59,8 @@ pub fn figure() -> Result<Figure, DrawError> {
             BEFORE.map(|(neighbours, ink)| (Key::Block(ink), format!("until Linux 5.2, {}", neighbours.name())));
         let legend: Vec<_> = before.into_iter().chain([(Key::Block(SINCE), "since Linux 5.4".to_owned())]).collect();
         let body = head(area, title, &legend)?;
-        for (size, area) in LOST_SIZES.into_iter().zip(body.split_evenly((LOST_SIZES.len(), 1))) {
-            let of_size: Vec<&Lost> = lost.iter().filter(|one| one.size_bytes == size).collect();
+        for (size, area) in LOSS_SIZES.into_iter().zip(body.split_evenly((LOSS_SIZES.len(), 1))) {
+            let of_size: Vec<&CapacityLoss> = lost.iter().filter(|one| one.size_bytes == size).collect();
             let values =
                 || of_size.iter().flat_map(|one| [one.before_bytes, one.merged_bytes]).map(|bytes| bytes as f64 / MIB);
             let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
@@ -72,24 +72,25 @@ pub fn figure() -> Result<Figure, DrawError> {
             let x_labels = Labels { name: "offset in the section, MiB", tick: &plain };
             let y_labels = Labels { name: &y_name, tick: &|mib| format!("{mib:.0}") };
             let mut chart = chart(&area, (x, Some(x_labels)), (y, y_labels))?;
-            let mut dot = |one: &Lost, ink: RGBColor, what: &str, bytes: u64, refused: bool| -> Result<(), DrawError> {
-                let point = (one.offset_bytes as f64 / MIB, bytes as f64 / MIB);
-                match refused {
-                    true => chart.draw_series([Cross::new(point, 3, ink.stroke_width(2))])?,
-                    false => chart.draw_series([Circle::new(point, 3, ink.filled())])?,
+            let mut dot =
+                |one: &CapacityLoss, ink: RGBColor, what: &str, bytes: u64, refused: bool| -> Result<(), DrawError> {
+                    let point = (one.offset_bytes as f64 / MIB, bytes as f64 / MIB);
+                    match refused {
+                        true => chart.draw_series([Cross::new(point, 3, ink.stroke_width(2))])?,
+                        false => chart.draw_series([Circle::new(point, 3, ink.filled())])?,
+                    };
+                    let end = if refused { "refused".to_owned() } else { format!("{} lost", Bytes(bytes)) };
+                    let hover = format!("{} at {}, {what}: {end}", Bytes(size), Bytes(one.offset_bytes));
+                    marks.point(at(&chart, point.0, point.1), hover);
+                    Ok(())
                 };
-                let end = if refused { "refused".to_owned() } else { format!("{} lost", Bytes(bytes)) };
-                let hover = format!("{} at {}, {what}: {end}", Bytes(size), Bytes(one.offset_bytes));
-                marks.point(at(&chart, point.0, point.1), hover);
-                Ok(())
-            };
             for (neighbours, ink) in BEFORE {
                 let what = format!("until Linux 5.2, {}", neighbours.name());
                 for one in of_size.iter().filter(|one| one.neighbours == neighbours) {
                     dot(one, ink, &what, one.before_bytes, one.before_refused)?;
                 }
             }
-            for one in of_size.iter().filter(|one| one.neighbours == Neighbours::Both) {
+            for one in of_size.iter().filter(|one| one.neighbours == NeighbourPlacement::Both) {
                 dot(one, SINCE, "since Linux 5.4", one.merged_bytes, one.merged_refused)?;
             }
         }
@@ -105,7 +106,7 @@ mod tests {
     fn every_place_and_size_is_drawn_and_nothing_is_lost_since_but_records_and_head() {
         let figure = figure().unwrap();
         let picture = figure.drawing.unwrap();
-        assert_eq!(figure.data.len(), 3 * 64 * LOST_SIZES.len());
+        assert_eq!(figure.data.len(), 3 * 64 * LOSS_SIZES.len());
         for said in
             ["16 MiB at 2 MiB, until Linux 5.2, both: refused", "64 GiB at 126 MiB, since Linux 5.4: 1.00 GiB lost"]
         {

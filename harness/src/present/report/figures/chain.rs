@@ -98,7 +98,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
         let legend = [(
             Key::Block(colour(0)),
-            "a load; outlined: only for added memory; ×n: each step of a search; same colour: same cache line".to_owned(),
+            "a load; outlined: only for added memory; ×n: each step of a search; same colour: same cache line"
+                .to_owned(),
         )];
         head(area, title, &legend)?;
         let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;

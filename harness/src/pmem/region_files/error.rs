@@ -1,25 +1,25 @@
-//! Errors in the files that are given for a region.
+//! Errors of the files that are given for a region.
 
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Medium and labels contradict each other, or are incomplete.
+/// Why the given files cannot be used for a region or a scene.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FilesError {
+pub enum RegionFilesError {
     /// Medium and labels are the same file; labels would overwrite the medium.
-    #[error("{} cannot be the medium and its labels", path.display())]
+    #[error("{} cannot be both the medium and its labels; name another file with --labels", path.display())]
     OneFile {
         /// Path of that file.
         path: PathBuf,
     },
-    /// The medium is a device, which has no place for a label file beside it.
-    #[error("{} keeps no labels; name a file for them", device.display())]
-    NoPlaceForLabels {
+    /// The medium is a device, so it has no default label file.
+    #[error("the device {} has no default label file; name one with --labels", device.display())]
+    NoDefaultLabels {
         /// Path of the device.
         device: PathBuf,
     },
     /// The medium exists, but its labels do not.
-    #[error("{} has no labels at {}", medium.display(), labels.display())]
+    #[error("{} has no labels at {}; name the label file with --labels", medium.display(), labels.display())]
     NoLabels {
         /// Path of the medium.
         medium: PathBuf,
@@ -28,8 +28,8 @@ pub enum FilesError {
         /// True if `--labels` gave the path.
         is_named: bool,
     },
-    /// A new region was requested where one exists.
-    #[error("{} is a region already: {} has its labels", medium.display(), labels.display())]
+    /// A region was to be created where one exists.
+    #[error("{} is a region already: its labels are in {}", medium.display(), labels.display())]
     IsRegion {
         /// Path of the medium.
         medium: PathBuf,
@@ -39,7 +39,7 @@ pub enum FilesError {
         is_named: bool,
     },
     /// The path for the labels is something that cannot hold labels.
-    #[error("{} cannot hold labels: it is {found}", labels.display())]
+    #[error("{} cannot hold labels because it is {found}; name a regular file with --labels", labels.display())]
     NotForLabels {
         /// Path for the labels.
         labels: PathBuf,
@@ -47,13 +47,13 @@ pub enum FilesError {
         found: &'static str,
     },
     /// The file does not exist or is empty, so a size is required.
-    #[error("the size of {} is missing", medium.display())]
+    #[error("{} is missing or empty and no size is given; try --size 4G", medium.display())]
     SizeMissing {
         /// Path of the medium.
         medium: PathBuf,
     },
-    /// The medium exists and has a size of its own.
-    #[error("{} has its own size", medium.display())]
+    /// The medium exists and has another size than the requested one, or is a device.
+    #[error("{} has a size of its own, not {size} bytes; omit --size", medium.display())]
     OwnSize {
         /// Path of the medium.
         medium: PathBuf,
@@ -62,10 +62,10 @@ pub enum FilesError {
         /// The requested size in bytes.
         size: u64,
     },
-    /// No files can be made in the folder.
-    #[error("no files can be made in {}: {why}", dir.display())]
-    NoFolder {
-        /// The folder, as it was named.
+    /// No files can be created in the folder for temporary files.
+    #[error("no files can be created in {}: {why}; try --dir /tmp", dir.display())]
+    NoTemporaryFiles {
+        /// The folder, as it was given.
         dir: PathBuf,
         /// The error of the operating system.
         why: String,

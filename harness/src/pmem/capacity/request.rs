@@ -1,0 +1,209 @@
+//! A capacity request: a size or an amount of data at a given start, under both generations of
+//! rules.
+
+use super::{Breakdown, CapacityError, CapacityPlan};
+use crate::pmem::refusal::{Refusal, Subject};
+use crate::pmem::suggestion::{Candidate, working};
+use crate::pmem::{HOST, KernelRules, NearbyMemory};
+use crate::size::argument;
+use memmap_layouts::Bytes;
+use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
+use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
+use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
+use memmap_layouts::nvdimm::{Extent, RecordsOn};
+
+/// What a capacity request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapacityTarget {
+    /// A namespace of this many bytes.
+    Size(u64),
+    /// The smallest namespace with at least this many bytes of data.
+    Usable(u64),
+}
+
+/// A namespace whose capacity is to be determined.
+#[derive(Clone, Debug)]
+pub struct CapacityRequest {
+    /// Its size, or the size of its data.
+    pub target: CapacityTarget,
+    /// Physical address of the first byte.
+    pub start: u64,
+    /// Alignment of the data in bytes: 4 KiB, 2 MiB or 1 GiB.
+    pub align: u64,
+    /// Where the records are stored.
+    pub records: RecordsOn,
+    /// RAM and regions around the namespace.
+    pub nearby: NearbyMemory,
+    /// Alignment of the region in bytes; sizes are multiples of it.
+    pub region_align: u64,
+}
+
+/// The capacity under the rules of one generation of kernels.
+#[derive(Clone, Debug)]
+pub struct CapacityResult {
+    /// The kernel whose rules apply.
+    pub rules: KernelRules,
+    /// Size of the namespace in bytes; `None` if no size holds the requested data.
+    pub size: Option<u64>,
+    /// Where its bytes go, or why it is refused.
+    pub result: Result<Breakdown, Box<Refusal>>,
+}
+
+impl CapacityRequest {
+    /// Determines the capacity under each of [`KernelRules::ALL`], in this order.
+    ///
+    /// # Errors
+    /// The refusal of a request that is invalid under any rules: a misaligned size or start, an
+    /// unsupported alignment, a request for no data, or one that exceeds the physical address space
+    /// of 46 bits.
+    pub fn evaluate(&self) -> Result<[CapacityResult; 2], Box<Refusal>> {
+        self.check().map_err(|error| self.refusal(&error, KernelRules::Merged))?;
+        let evaluated = KernelRules::ALL.map(|rules| (rules, self.breakdown(rules)));
+        if let [.., (rules, Err((_, error)))] = &evaluated
+            && error.is_beyond_space()
+        {
+            return Err(self.refusal(error, *rules).into());
+        }
+        Ok(evaluated.map(|(rules, result)| match result {
+            Ok((size, breakdown)) => CapacityResult { rules, size: Some(size), result: Ok(breakdown) },
+            Err((size, error)) => CapacityResult { rules, size, result: Err(self.refusal(&error, rules).into()) },
+        }))
+    }
+
+    /// Refuses requests that no kernel accepts.
+    fn check(&self) -> Result<(), CapacityError> {
+        let (step, start) = (self.region_align, self.start);
+        if !step.is_power_of_two() || step < HOST.page_bytes {
+            return Err(CapacityError::RegionAlign { align: step });
+        }
+        let off = start % HOST.page_bytes;
+        if off != 0 {
+            return Err(CapacityError::StartOffPage { start, off });
+        }
+        if !HOST.aligns.contains(&self.align) {
+            let (align, page, aligns) = (self.align, HOST.page_bytes, HOST.aligns);
+            return Err(DivisionError::Align { align, page, aligns }.into());
+        }
+        match self.target {
+            CapacityTarget::Usable(0) => Err(CapacityError::NothingWanted),
+            CapacityTarget::Usable(_) => Ok(()),
+            CapacityTarget::Size(size) if size == 0 || size % step != 0 => Err(CapacityError::Size { size, step }),
+            CapacityTarget::Size(size) if size < MIN_HOST_BYTES => Err(DivisionError::BelowMinimum { size }.into()),
+            CapacityTarget::Size(_) => Ok(()),
+        }
+    }
+
+    fn plan(&self) -> CapacityPlan<'_> {
+        let around = self.nearby.surroundings();
+        CapacityPlan { start: self.start, align: self.align, records: self.records, around }
+    }
+
+    /// Size and breakdown, or the size, if there is one, and why it is refused.
+    fn breakdown(&self, rules: KernelRules) -> Result<(u64, Breakdown), (Option<u64>, CapacityError)> {
+        let plan = self.plan();
+        let size = match self.target {
+            CapacityTarget::Usable(wanted) => {
+                plan.size_for(wanted, self.region_align, rules).map_err(|error| (None, error))?
+            }
+            CapacityTarget::Size(size) => size,
+        };
+        let breakdown = plan.breakdown(size, rules).map_err(|error| (Some(size), error))?;
+        Ok((size, breakdown))
+    }
+
+    fn refusal(&self, error: &CapacityError, rules: KernelRules) -> Refusal {
+        Refusal::from_capacity(error, &self.subject().with_suggestions(self.suggestions(error, rules)))
+    }
+
+    /// The requested namespace and what is around it.
+    fn subject(&self) -> Subject {
+        let start = self.start;
+        let subject = match self.target {
+            CapacityTarget::Usable(_) => Subject::new(format!("a namespace at {start:#x}")),
+            CapacityTarget::Size(size) => match Extent::new(start, size) {
+                Some(extent) => Subject::at("a namespace", extent),
+                None => Subject::new(format!("a namespace of {} ({size} bytes) at {start:#x}", Bytes(size))),
+            },
+        };
+        subject.with_neighbours(self.nearby.named())
+    }
+
+    /// Arguments that would work instead.
+    fn suggestions(&self, error: &CapacityError, rules: KernelRules) -> Vec<String> {
+        let with = |arguments: String, change: &dyn Fn(&mut Self)| {
+            let mut request = self.clone();
+            change(&mut request);
+            Candidate::new(arguments, request)
+        };
+        let step = self.region_align.max(1);
+        let size =
+            |size| with(format!("--size {}", argument(size)), &|request| request.target = CapacityTarget::Size(size));
+        let usable = |usable| {
+            with(format!("--usable {}", argument(usable)), &|request| request.target = CapacityTarget::Usable(usable))
+        };
+        let start = |start: u64| with(format!("--start {start:#x}"), &|request| request.start = start);
+        let align = |align| with(format!("--align {}", argument(align)), &|request| request.align = align);
+        let region_align =
+            |align| with(format!("--region-align {}", argument(align)), &|request| request.region_align = align);
+        let in_ram = |align| {
+            with(format!("--map mem --align {}", argument(align)), &|request| {
+                (request.records, request.align) = (RecordsOn::Ram, align);
+            })
+        };
+        let grid = HOST.compat_bytes;
+        let candidates: Vec<Candidate<Self>> = match error {
+            CapacityError::Size { size: requested, step } => {
+                let (below, above) = self.plan().sizes_beside(*requested, *step);
+                below.into_iter().chain(above).map(size).chain([region_align(HOST.page_bytes)]).collect()
+            }
+            CapacityError::RegionAlign { .. } => {
+                vec![region_align(DEFAULT_ALIGN), region_align(grid), region_align(HOST.page_bytes)]
+            }
+            CapacityError::StartOffPage { start: at, .. } => {
+                let below = at - at % grid;
+                vec![start(below), start(below.saturating_add(grid))]
+            }
+            CapacityError::Division(DivisionError::StartMisaligned { start: at, off, compat }) => {
+                vec![start(at.saturating_add(compat - off)), start(at - off)]
+            }
+            CapacityError::Division(DivisionError::Align { aligns, .. }) => {
+                aligns.iter().rev().map(|one| align(*one)).collect()
+            }
+            CapacityError::Division(DivisionError::BelowMinimum { .. }) => (0..2)
+                .filter_map(|nr| MIN_HOST_BYTES.checked_next_multiple_of(step)?.checked_add(nr * step))
+                .map(size)
+                .collect(),
+            // A start at a section boundary avoids occupying an additional section.
+            CapacityError::Machine(_) => {
+                let below = self.start - self.start % HOST.section_bytes;
+                vec![start(below.saturating_add(HOST.section_bytes)), start(below), in_ram(self.align)]
+            }
+            CapacityError::Division(DivisionError::TooSmall { works, .. }) => {
+                let larger = works.and_then(|works| works.checked_next_multiple_of(step)).map(size).into_iter();
+                larger.chain([in_ram(self.align), align(grid), in_ram(grid)]).collect()
+            }
+            CapacityError::BeyondSpace { start: at, size: requested } => {
+                let last = MACHINE_SPACE_BYTES.saturating_sub(*requested);
+                let room = MACHINE_SPACE_BYTES.saturating_sub(*at);
+                vec![size(room - room % step), start(last - last % grid)]
+            }
+            CapacityError::Overlaps { start: at, overlap, .. } => {
+                let room = overlap.other.start.saturating_sub(*at);
+                let others = self.nearby.ram.iter().chain(&self.nearby.regions);
+                let mut above: Vec<_> = others.filter_map(|other| other.end().checked_next_multiple_of(grid)).collect();
+                above.sort_unstable();
+                above.retain(|above| above > at);
+                std::iter::once(size(room - room % step)).chain(above.into_iter().map(start)).collect()
+            }
+            CapacityError::NoSize { most, .. } => vec![usable(*most), in_ram(self.align)],
+            CapacityError::NothingWanted => vec![usable(1 << 30), usable(1)],
+        };
+        // A request for an amount of data is answered with amounts of data, not with sizes.
+        let is_meant = |one: &Candidate<Self>| {
+            matches!((self.target, one.request.target), (CapacityTarget::Size(_), _) | (_, CapacityTarget::Usable(_)))
+        };
+        working(candidates.into_iter().filter(is_meant), |request| {
+            request.check().is_ok() && request.breakdown(rules).is_ok()
+        })
+    }
+}
