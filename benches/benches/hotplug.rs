@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use pfnbench::engine::probe::hotplug::{Latencies, Manner, PERCENTILES, percentile};
 use pfnbench::units::{three_digits, time};
 use pfnbench_benches::{HotplugCase, Mode, Start, baseline_path, hotplug_cases};
@@ -109,6 +109,6 @@ fn save(name: &str, medians: &BTreeMap<String, f64>) -> anyhow::Result<()> {
     fs::create_dir_all(path.parent().context("a baseline lies in a folder")?)?;
     let lines: Vec<String> = medians.iter().map(|(name, median)| format!("{name}\t{median}")).collect();
     fs::write(&path, lines.join("\n"))?;
-    println!("saved {} medians as baseline {name} ({})", medians.len(), Bytes(fs::metadata(&path)?.len()));
+    println!("saved {} medians as baseline {name} ({})", medians.len(), ByteSize(fs::metadata(&path)?.len()));
     Ok(())
 }

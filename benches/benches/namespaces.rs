@@ -13,7 +13,9 @@ use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, NamespaceSpec, Region};
 use memmap_layouts::nvdimm::storage::StorageFile;
 use memmap_layouts::nvdimm::{Host, RecordsOn};
 use memmap_layouts::rules::RuleSet;
-use memmap_layouts::{BootMap, Bytes, Config, Hotplug, Inspect, PAGE_RECORD_BYTES, RecordStore, SectionFlags, X86_64};
+use memmap_layouts::{
+    BootMap, ByteSize, Config, Hotplug, Inspect, PAGE_RECORD_BYTES, RecordStore, SectionFlags, X86_64,
+};
 use pfnbench::engine::probe::bare::{BareRecords, round_on_file};
 use pfnbench::engine::verify::tmpfs_dir;
 use pfnbench::units::{three_digits, time};
@@ -72,8 +74,8 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
         eprintln!(
             "skipped: {name}: {} has {} free, the records need {} and 64 MiB of headroom",
             dir.display(),
-            Bytes(room),
-            Bytes(record_bytes)
+            ByteSize(room),
+            ByteSize(record_bytes)
         );
         return Ok(());
     }
@@ -103,7 +105,7 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     if start.mode == Mode::Bench {
         report(name, &times);
     } else {
-        println!("{name}: verified with {}", Bytes(case.size));
+        println!("{name}: verified with {}", ByteSize(case.size));
     }
     Ok(())
 }

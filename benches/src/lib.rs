@@ -10,7 +10,7 @@ pub mod instructions;
 use anyhow::{Context, bail};
 use clap::Parser;
 use memmap_layouts::backing::{DaxDevice, RamBacking};
-use memmap_layouts::{Bytes, Geometry, X86_64};
+use memmap_layouts::{ByteSize, Geometry, X86_64};
 use pfnbench::case;
 pub use pfnbench::case::{HotplugCase, LookupCase, LookupGroup};
 use pfnbench::case::{LookupOp, Mode as LookupMode, Pattern};
@@ -180,7 +180,7 @@ pub struct SpaceCase {
 impl SpaceCase {
     /// Name of the case, e.g. `space/2MiB/dax`.
     pub fn name(&self) -> String {
-        format!("space/{}/{}", Bytes(self.size).to_string().replace(' ', ""), self.layout)
+        format!("space/{}/{}", ByteSize(self.size).to_string().replace(' ', ""), self.layout)
     }
 }
 
@@ -199,7 +199,7 @@ pub struct NamespaceCase {
 impl NamespaceCase {
     /// Name of the case, e.g. `namespace/64GiB/dax-x86/dev`.
     pub fn name(&self) -> String {
-        let size = Bytes(self.size).to_string().replace(' ', "");
+        let size = ByteSize(self.size).to_string().replace(' ', "");
         format!("namespace/{size}/{}/{}", self.layout, if self.on_medium { "dev" } else { "mem" })
     }
 }

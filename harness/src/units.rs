@@ -1,6 +1,6 @@
 //! Figures as people read them.
 
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 
 /// Nanoseconds with three digits and the unit that fits.
 pub fn time(ns: f64) -> String {
@@ -35,7 +35,7 @@ pub fn three_digits(value: f64) -> String {
 
 /// Bytes that were kept as a number.
 pub fn bytes(value: f64) -> String {
-    Bytes(value as u64).to_string()
+    ByteSize(value as u64).to_string()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Why a layout refuses to boot or to change. Each cause has a variant with the range, the rule,
 //! the distance from a valid value, and the kernel's errno.
 
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::grace::GraceError;
 use crate::pfn::{PfnRange, PhysSpan};
 use crate::vmem::VmemError;
@@ -32,7 +32,7 @@ pub enum BootError {
     /// The records need more memory than the machine described by the boot map has.
     #[error(
         "would not boot: the records alone need {}, and the machine of this map has {} of memory",
-        Bytes(*need_bytes), Bytes(*have_bytes)
+        ByteSize(*need_bytes), ByteSize(*have_bytes)
     )]
     WouldNotBoot {
         /// Bytes that the records need.
@@ -41,7 +41,7 @@ pub enum BootError {
         have_bytes: u64,
     },
     /// An index table could not be allocated.
-    #[error("no memory for {what} ({})", Bytes(*bytes))]
+    #[error("no memory for {what} ({})", ByteSize(*bytes))]
     NoMemory {
         /// Name of the table, for messages.
         what: &'static str,
@@ -65,7 +65,7 @@ pub enum HotplugError {
     /// The start or the end is not aligned to the layout's granule. EINVAL.
     #[error(
         "{span} is refused: start and size must be multiples of {} ({rule}); the start is {} past one, the end is {} past one",
-        Bytes(*granule_bytes), Bytes(*start_off_bytes), Bytes(*end_off_bytes)
+        ByteSize(*granule_bytes), ByteSize(*start_off_bytes), ByteSize(*end_off_bytes)
     )]
     Misaligned {
         /// The refused range, in bytes of the physical address space.
@@ -80,7 +80,7 @@ pub enum HotplugError {
         end_off_bytes: u64,
     },
     /// The range ends above the top of the physical address space. ERANGE.
-    #[error("{span} ends {} beyond the physical space, which ends at {:#x} ({bits} bits)", Bytes(*beyond_bytes), 1u128 << bits)]
+    #[error("{span} ends {} beyond the physical space, which ends at {:#x} ({bits} bits)", ByteSize(*beyond_bytes), 1u128 << bits)]
     BeyondPhysicalSpace {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,

@@ -32,7 +32,7 @@
 
 pub mod altmap;
 pub mod backing;
-mod bytes;
+mod byte_size;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -68,7 +68,7 @@ mod sync;
 mod twins;
 pub mod vmem;
 
-pub use bytes::Bytes;
+pub use byte_size::ByteSize;
 pub use error::{BootError, HotplugError};
 pub use geometry::{
     Arm64Pages4K, Arm64Pages4KOf2019, Arm64Pages16K, Arm64Pages64K, Geometry, GeometryVisitor, Ppc64Pages4K,

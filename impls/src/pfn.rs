@@ -1,6 +1,6 @@
 //! Page-frame numbers and ranges of them.
 
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use std::fmt;
 
 /// A page-frame number: a physical address divided by the page size of a
@@ -142,7 +142,7 @@ impl fmt::Display for PhysSpan {
         if start == end {
             write!(f, "{start:#x} (empty)")
         } else {
-            write!(f, "{start:#x}-{:#x} ({})", end - 1, Bytes(size))
+            write!(f, "{start:#x}-{:#x} ({})", end - 1, ByteSize(size))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! backed, and the account of its index tables.
 
 use crate::backing::RamBacking;
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::fault::Faults;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,7 +100,7 @@ struct BudgetState {
 
 /// Error: an allocation would exceed the [`RecordBudget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} more of records would exceed the limit of {} ({} in use)", Bytes(*need), Bytes(*limit), Bytes(*used))]
+#[error("{} more of records would exceed the limit of {} ({} in use)", ByteSize(*need), ByteSize(*limit), ByteSize(*used))]
 pub struct BudgetExceeded {
     /// Bytes requested.
     pub need: u64,

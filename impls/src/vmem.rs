@@ -26,7 +26,7 @@
 //! | reserved again | given back | a fresh reservation mapped over it |
 
 use crate::backing::{BASE_ALIGN, BackingError, DaxDevice, Memory, reserve_blocks, tmpfs_is_full, too_many_mappings};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::fault::{Faults, Seam};
 use crate::shared_units::SharedUnits;
 use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
@@ -60,7 +60,7 @@ pub enum VmemError {
     #[error(transparent)]
     Budget(#[from] BudgetExceeded),
     /// `mmap` of a device failed.
-    #[error("cannot map {} of {device}: {source}", Bytes(*len))]
+    #[error("cannot map {} of {device}: {source}", ByteSize(*len))]
     MapDevice {
         /// Name of the device, e.g. `dax0.0`.
         device: String,
@@ -70,7 +70,7 @@ pub enum VmemError {
         source: io::Error,
     },
     /// The requested mapping is not a multiple of the device's mapping unit.
-    #[error("{device} maps in units of {}, and {} of records at {offset:#x} of it are no whole units", Bytes(*align), Bytes(*len))]
+    #[error("{device} maps in units of {}, and {} of records at {offset:#x} of it are no whole units", ByteSize(*align), ByteSize(*len))]
     DeviceUnit {
         /// Name of the device, e.g. `dax0.0`.
         device: String,
@@ -82,7 +82,7 @@ pub enum VmemError {
         len: u64,
     },
     /// An injected fault: the allocation failed on purpose.
-    #[error("memory for {} of records was refused on purpose", Bytes(*len))]
+    #[error("memory for {} of records was refused on purpose", ByteSize(*len))]
     Injected {
         /// Bytes requested.
         len: u64,

@@ -3,7 +3,7 @@
 
 use super::layout::layouts;
 use super::position::Position;
-use memmap_layouts::{Bytes, Capabilities, Geometry, X86_64};
+use memmap_layouts::{ByteSize, Capabilities, Geometry, X86_64};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::thread;
@@ -106,7 +106,7 @@ impl HotplugGroup {
 
     /// Name without the layout, e.g. `hotplug/2MiB` or `hotplug/1GiB/4threads`.
     pub fn name(&self) -> String {
-        format!("hotplug/{}{}", Bytes(self.size_bytes).to_string().replace(' ', ""), self.variant())
+        format!("hotplug/{}{}", ByteSize(self.size_bytes).to_string().replace(' ', ""), self.variant())
     }
 
     /// True if a layout with these capabilities supports the workload, provided the map has room

@@ -11,7 +11,7 @@ use crate::workload::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::ContentArrangement;
-use memmap_layouts::{Bytes, DeviceRecords, Geometry, X86_64};
+use memmap_layouts::{ByteSize, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -100,7 +100,8 @@ impl ListArgs {
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
         for entry in &layouts {
-            let hotplug = entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| Bytes(granule(p)).to_string());
+            let hotplug =
+                entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| ByteSize(granule(p)).to_string());
             let records = match entry.caps.records_on_device {
                 DeviceRecords::Never => "in RAM",
                 DeviceRecords::WholeSections => "whole sections on the device",
@@ -121,7 +122,7 @@ impl ListArgs {
         }
         let work = workload::everything(&Workload::builtin(), None);
         let sizes: BTreeSet<u64> = work.hotplug.iter().map(|group| group.size_bytes).collect();
-        let sizes = sizes.into_iter().map(|size| Bytes(size).to_string()).collect::<Vec<_>>().join(", ");
+        let sizes = sizes.into_iter().map(|size| ByteSize(size).to_string()).collect::<Vec<_>>().join(", ");
         print(format!(
             "hotplug   add and remove of {sizes}; unaligned, later in a section, growth, fresh, by threads: see --cases"
         ))?;

@@ -6,7 +6,7 @@ use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap};
 use crate::present::table;
 use clap::Args;
-use memmap_layouts::{BootMap, Bytes, Geometry, PfnRange, X86_64};
+use memmap_layouts::{BootMap, ByteSize, Geometry, PfnRange, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ fn row(range: &MapRange) -> [String; 5] {
     [
         format!("{:#x}", range.start),
         format!("{:#x}", range.end - 1),
-        Bytes(range.end - range.start).to_string(),
+        ByteSize(range.end - range.start).to_string(),
         format!("{}{assumed}", range.kind),
         range.node.map_or_else(|| "–".to_owned(), |node| node.to_string()),
     ]
@@ -141,7 +141,7 @@ impl MapArgs {
         }
         table::right_align(&mut table, 0..3);
         print(table)?;
-        let per_node: Vec<String> = nodes.iter().map(|(node, bytes)| format!("{node}: {}", Bytes(*bytes))).collect();
+        let per_node: Vec<String> = nodes.iter().map(|(node, bytes)| format!("{node}: {}", ByteSize(*bytes))).collect();
         if !per_node.is_empty() {
             print(format!("RAM by node: {}", per_node.join(", ")))?;
         }
@@ -151,7 +151,7 @@ impl MapArgs {
         ))?;
         let widest = holes.iter().max_by_key(|(start, end)| end - start);
         if let Some((start, end)) = widest {
-            print(format!("holes: {}, the widest {} from {start:#x} on", holes.len(), Bytes(end - start)))?;
+            print(format!("holes: {}, the widest {} from {start:#x} on", holes.len(), ByteSize(end - start)))?;
         }
         Ok(Answer::Yes)
     }

@@ -13,7 +13,7 @@ use memmap_layouts::layouts::{Family, Visitor};
 use memmap_layouts::machine_code::{YesForm, pfn_valid_answer};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    BootError, BootMap, Bytes, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
+    BootError, BootMap, ByteSize, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
     Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
 };
 use std::sync::Arc;
@@ -308,8 +308,8 @@ pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<Str
     let smallest = entry.caps.hotplug_granule_pages? * PAGE_RECORD_BYTES;
     let too_coarse = entry.caps.records_on_device == DeviceRecords::Always && !smallest.is_multiple_of(device.align());
     too_coarse.then(|| {
-        let (align, name) = (Bytes(device.align()), device.name());
-        format!("{name} maps in units of {align}, and the records of the smallest addition are {}", Bytes(smallest))
+        let (align, name) = (ByteSize(device.align()), device.name());
+        format!("{name} maps in units of {align}, and the records of the smallest addition are {}", ByteSize(smallest))
     })
 }
 

@@ -5,7 +5,7 @@ use crate::case::CounterKind;
 use crate::engine::probe::counters::Meter;
 use crate::record::environment::{self, Environment, chosen};
 use crate::record::examination::{Examination, Finding, Verdict};
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::backing::tmpfs_refuses_huge_pages;
 use std::fs;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn free_huge_pages() -> Option<String> {
         })
         .collect();
     free.sort_unstable();
-    let words: Vec<String> = free.iter().map(|(kib, nr)| format!("{nr} of {}", Bytes(kib << 10))).collect();
+    let words: Vec<String> = free.iter().map(|(kib, nr)| format!("{nr} of {}", ByteSize(kib << 10))).collect();
     (!words.is_empty()).then(|| words.join(", "))
 }
 
@@ -105,7 +105,7 @@ pub fn examine(environment: &Environment) -> Examination {
         setting("physical map", false, Some(iomem()), |seen| {
             unless(seen != "readable", "a built-in map stands in; run as root, or give one with --map FILE")
         }),
-        setting("page size", true, Some(Bytes(environment.page_bytes).to_string()), |_| {
+        setting("page size", true, Some(ByteSize(environment.page_bytes).to_string()), |_| {
             unless(
                 environment.page_bytes != 4096,
                 "layouts here have pages of 4 KiB; on this machine none can be backed",
@@ -178,10 +178,10 @@ pub fn examine(environment: &Environment) -> Examination {
             let few = seen.parse::<u64>().is_ok_and(|count| count < 65530);
             unless(few, "separate ranges on a device need two mappings each: sysctl vm.max_map_count=65530")
         }),
-        setting("memory available", true, environment::available_memory().map(|b| Bytes(b).to_string()), |_| {
+        setting("memory available", true, environment::available_memory().map(|b| ByteSize(b).to_string()), |_| {
             unless(environment::available_memory().is_some_and(|bytes| bytes < 2 << 30), limit_advice)
         }),
-        setting("tmpfs at /dev/shm", true, tmpfs_free("/dev/shm").map(|b| format!("{} free", Bytes(b))), |_| {
+        setting("tmpfs at /dev/shm", true, tmpfs_free("/dev/shm").map(|b| format!("{} free", ByteSize(b))), |_| {
             let small = tmpfs_free("/dev/shm").is_some_and(|bytes| bytes < 512 << 20);
             unless(small, "the layout dax keeps its records there: mount -o remount,size=1G /dev/shm")
         }),
@@ -226,7 +226,7 @@ fn turbo() -> Option<String> {
 
 fn address_space() -> String {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    limit.map_or_else(|| "unlimited".to_owned(), |bytes| Bytes(bytes).to_string())
+    limit.map_or_else(|| "unlimited".to_owned(), |bytes| ByteSize(bytes).to_string())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The memory of a race: which sections of the map have records, and where memory is hot-added.
 
-use memmap_layouts::{BackedSections, BootMap, Bytes, Geometry, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{BackedSections, BootMap, ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
 /// Size in bytes of the window in which hotplug is timed. Preferred: 64 GiB and room to align,
@@ -25,7 +25,7 @@ pub enum PlanError {
     /// The limit has no room for one boot and one hot-added section of each layout.
     #[error(
         "--records-limit {} is too small: the records of one boot and one hot-added section of each layout take {}; raise it to that",
-        Bytes(*limit), Bytes(*need)
+        ByteSize(*limit), ByteSize(*need)
     )]
     LimitTooSmall {
         /// The limit that was given, in bytes.

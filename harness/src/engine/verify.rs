@@ -8,7 +8,7 @@ use memmap_layouts::backing::{DaxError, RamBacking};
 use memmap_layouts::conformance::{self, FoilVerdict, Outcome};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    Arm64Pages4K, BackedSections, BootError, Bytes, Config, Geometry, PfnRange, RecordBudget, RecordStore, X86_64,
+    Arm64Pages4K, BackedSections, BootError, ByteSize, Config, Geometry, PfnRange, RecordBudget, RecordStore, X86_64,
     X86_64La57,
 };
 use serde::Serialize;
@@ -413,7 +413,11 @@ impl MapOutcome {
             Self::Agrees { hot_added: 0 } => "agrees with the oracle".to_owned(),
             Self::Agrees { hot_added } => format!("agrees with the oracle; ranges hot-added and removed: {hot_added}"),
             Self::WouldNotBoot { need_bytes, have_bytes } => {
-                format!("would not boot: records of {} on a machine with {}", Bytes(*need_bytes), Bytes(*have_bytes))
+                format!(
+                    "would not boot: records of {} on a machine with {}",
+                    ByteSize(*need_bytes),
+                    ByteSize(*have_bytes)
+                )
             }
             Self::NotOffered { reason } => format!("not offered: {reason}"),
             Self::Failed { reason } => format!("FAILED: {reason}"),

@@ -19,7 +19,7 @@ mod part;
 mod plain;
 pub mod source;
 
-use memmap_layouts::{BootError, BootMap, BootRange, Bytes, PfnRange};
+use memmap_layouts::{BootError, BootMap, BootRange, ByteSize, PfnRange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -109,7 +109,7 @@ impl MapRange {
 impl fmt::Display for MapRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, last) = (self.start, self.end - 1);
-        write!(f, "{start:#014x}-{last:#014x} {} ({})", self.kind, Bytes(self.end - self.start))?;
+        write!(f, "{start:#014x}-{last:#014x} {} ({})", self.kind, ByteSize(self.end - self.start))?;
         if self.base_assumed { f.write_str(", base assumed") } else { Ok(()) }
     }
 }
@@ -158,7 +158,7 @@ pub enum MapError {
         text: String,
     },
     /// The size given beside a range differs from the range.
-    #[error("line {line}: the size is told as {text}, and the range holds {}; one of them is wrong, or in another unit", Bytes(*bytes))]
+    #[error("line {line}: the size is told as {text}, and the range holds {}; one of them is wrong, or in another unit", ByteSize(*bytes))]
     SizeOfRange {
         /// Line number, from 1.
         line: usize,
@@ -451,12 +451,12 @@ fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<St
         }
         let end = start.saturating_add(bytes);
         if end >> MAX_PHYS_BITS != 0 {
-            warnings.push(format!("line {line}: no place for the {} of {name}, which is left out", Bytes(bytes)));
+            warnings.push(format!("line {line}: no place for the {} of {name}, which is left out", ByteSize(bytes)));
             continue;
         }
         warnings.push(format!(
             "line {line}: only the size of {name} is told ({}): base assumed at {start:#x}",
-            Bytes(bytes)
+            ByteSize(bytes)
         ));
         ranges.push(MapRange { start, end, kind, node, base_assumed: true });
         start = end;
@@ -541,8 +541,8 @@ impl PhysicalMap {
     /// A summary of the map in a few words.
     pub fn summary(&self) -> String {
         let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();
-        let ram = format!("{} of RAM below {}", Bytes(self.ram_bytes()), Bytes(self.end()));
-        if added == 0 { ram } else { format!("{ram}, {} added later", Bytes(added)) }
+        let ram = format!("{} of RAM below {}", ByteSize(self.ram_bytes()), ByteSize(self.end()));
+        if added == 0 { ram } else { format!("{ram}, {} added later", ByteSize(added)) }
     }
 }
 

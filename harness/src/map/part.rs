@@ -3,7 +3,7 @@
 use super::{
     Found, Kind, Line, MAX_PHYS_BITS, MapError, NoBase, Table, acpi, dmesg, iomem, json, lsmem, not_a_range, plain,
 };
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 
 /// The content of one part of a file.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Part {
             self.warnings.push(format!("{nr} windows beyond {MAX_PHYS_BITS} bits are left out"));
         }
         if self.offline_bytes > 0 {
-            let bytes = Bytes(self.offline_bytes);
+            let bytes = ByteSize(self.offline_bytes);
             self.warnings.push(format!("{bytes} of the memory blocks are offline; they are taken as RAM"));
         }
     }

@@ -1,7 +1,7 @@
 //! The source of a map: this machine, a file, standard input, or a built-in map.
 
 use super::{MapError, PhysicalMap, builtin, read};
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The text exceeds the limit of 64 MiB.
-    #[error("the map {from} is larger than {}, which no memory map is", Bytes(MAX_MAP_BYTES))]
+    #[error("the map {from} is larger than {}, which no memory map is", ByteSize(MAX_MAP_BYTES))]
     TooLarge {
         /// Path of the file, or name of the stream.
         from: String,

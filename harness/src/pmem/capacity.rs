@@ -8,7 +8,7 @@ pub use request::{CapacityRequest, CapacityResult, CapacityTarget};
 
 use super::{HOST, KernelRules};
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Overlap, Surroundings, Terms};
 use memmap_layouts::nvdimm::forecast::{ForecastError, MACHINE_SPACE_BYTES, Mapped, forecast};
 use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, RecordsOn};
@@ -42,7 +42,7 @@ pub enum CapacityError {
     /// The size is not a multiple of the region's alignment.
     #[error(
         "size {} ({size} bytes) is not a positive multiple of the region's alignment of {}; try --size {}",
-        Bytes(*size), Bytes(*step), argument(next_multiple(*size, *step))
+        ByteSize(*size), ByteSize(*step), argument(next_multiple(*size, *step))
     )]
     Size {
         /// The requested size in bytes.
@@ -51,13 +51,13 @@ pub enum CapacityError {
         step: u64,
     },
     /// The value is not a valid alignment of a region.
-    #[error("region alignment {} is not a power of two of at least 4 KiB; try --region-align 16M", Bytes(*align))]
+    #[error("region alignment {} is not a power of two of at least 4 KiB; try --region-align 16M", ByteSize(*align))]
     RegionAlign {
         /// The requested alignment in bytes.
         align: u64,
     },
     /// The start is not aligned to a page.
-    #[error("start {start:#x} is {} past a page boundary; try --start {:#x}", Bytes(*off), start - off)]
+    #[error("start {start:#x} is {} past a page boundary; try --start {:#x}", ByteSize(*off), start - off)]
     StartOffPage {
         /// The requested start address.
         start: u64,
@@ -70,7 +70,7 @@ pub enum CapacityError {
     /// The namespace exceeds the physical address space.
     #[error(
         "{} at {start:#x} exceed the physical address space of 46 bits, or are empty; choose a range below {:#x}",
-        Bytes(*size), MACHINE_SPACE_BYTES
+        ByteSize(*size), MACHINE_SPACE_BYTES
     )]
     BeyondSpace {
         /// Physical address of its first byte.
@@ -81,7 +81,7 @@ pub enum CapacityError {
     /// The namespace overlaps RAM or another region.
     #[error(
         "{} at {start:#x} overlap {:#x}-{:#x}; choose a free range",
-        Bytes(*size), overlap.other.start, overlap.other.end() - 1
+        ByteSize(*size), overlap.other.start, overlap.other.end() - 1
     )]
     Overlaps {
         /// Physical address of its first byte.
@@ -94,7 +94,7 @@ pub enum CapacityError {
     /// No size at this start holds the requested data.
     #[error(
         "not enough space for {} of data at {start:#x}: {} are free, for at most {} of data; try --usable {}",
-        Bytes(*wanted), Bytes(*room), Bytes(*most), argument(*most)
+        ByteSize(*wanted), ByteSize(*room), ByteSize(*most), argument(*most)
     )]
     NoSize {
         /// Physical address of the first byte.

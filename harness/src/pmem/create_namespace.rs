@@ -6,7 +6,7 @@ use super::region_files::named_namespaces;
 use super::suggestion::{Candidate, working};
 use super::{HOST, KernelRules, NearbyMemory, PmemError};
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::RecordsOn;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 use memmap_layouts::nvdimm::label::{InvalidTable, NamespaceKind};
@@ -75,7 +75,7 @@ impl NewNamespace {
         let wanted = self.wanted(region);
         let (around, rules) = (self.nearby.surroundings(), self.rules.rule_set());
         let division = region.create_namespace(&wanted, &around, &HOST, &rules).map_err(|error| {
-            let what = format!("{} of {} ({} bytes)", printable(&wanted.name), Bytes(self.size), self.size);
+            let what = format!("{} of {} ({} bytes)", printable(&wanted.name), ByteSize(self.size), self.size);
             let neighbours = [named_namespaces(region, None), self.nearby.named()].concat();
             let suggestions = self.suggestions(region, &wanted, &error);
             let subject = Subject::new(what).with_neighbours(neighbours).with_suggestions(suggestions);

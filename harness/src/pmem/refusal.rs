@@ -14,7 +14,7 @@ mod subject;
 
 pub use subject::Subject;
 
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::Extent;
 use rule::Rule;
 use rustix::io::Errno;
@@ -132,7 +132,7 @@ impl Error for Refusal {}
 
 /// A range as text: first and last address in hexadecimal, and the size.
 fn range(extent: &Extent) -> String {
-    format!("{:#x}-{:#x} ({})", extent.start, extent.end().saturating_sub(1), Bytes(extent.size))
+    format!("{:#x}-{:#x} ({})", extent.start, extent.end().saturating_sub(1), ByteSize(extent.size))
 }
 
 /// The distance of an address to the multiples of `grid` below and above it; `off` is `at` modulo
@@ -140,5 +140,5 @@ fn range(extent: &Extent) -> String {
 fn distance(at: u64, off: u64, grid: u64) -> String {
     let below = at - off;
     let short = grid - off;
-    format!("{} past {below:#x}, {} short of {:#x}", Bytes(off), Bytes(short), below.saturating_add(grid))
+    format!("{} past {below:#x}, {} short of {:#x}", ByteSize(off), ByteSize(short), below.saturating_add(grid))
 }

@@ -1,7 +1,7 @@
 //! Facts about the machine that explain results. None of them identifies a person or a host.
 
 use crate::size::parse_size;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ pub struct Cache {
 impl Cache {
     /// Level and size for people, e.g. `L2 1 MiB`.
     pub fn in_words(&self) -> String {
-        format!("L{} {}", self.level, Bytes(self.bytes))
+        format!("L{} {}", self.level, ByteSize(self.bytes))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::case::{Layout, LookupOp, Memory, layouts};
 use crate::files::replace;
-use memmap_layouts::{Bytes, Geometry, X86_64};
+use memmap_layouts::{ByteSize, Geometry, X86_64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -77,7 +77,7 @@ impl fmt::Display for Counted {
         match self {
             Counted::Lookup(op, memory) => write!(f, "{op}/{}", memory.name()),
             Counted::Update(update, size) => {
-                write!(f, "{}/{}", update.name(), Bytes(*size).to_string().replace(' ', ""))
+                write!(f, "{}/{}", update.name(), ByteSize(*size).to_string().replace(' ', ""))
             }
         }
     }
@@ -229,7 +229,7 @@ impl InstructionRow {
     pub fn limit_name(&self) -> String {
         let on = match (self.memory, self.size_bytes) {
             (Some(memory), _) => memory.name().to_owned(),
-            (None, size) => Bytes(size.unwrap_or(0)).to_string().replace(' ', ""),
+            (None, size) => ByteSize(size.unwrap_or(0)).to_string().replace(' ', ""),
         };
         format!("{}/{on}/{}", self.op, self.layout)
     }

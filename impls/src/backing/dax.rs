@@ -2,7 +2,7 @@
 
 use super::error::TmpfsError;
 use super::tmpfs::{is_on_tmpfs, unnamed_tmpfs_file};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use memmap2::MmapOptions;
 use rustix::fs::FileType;
 use std::fs::{self, File};
@@ -45,7 +45,7 @@ pub enum DaxError {
     #[error(
         "{} has a mapping unit of {}, but the records of a section take 2 MiB and those of a sub-section 32 KiB; \
          recreate it with `daxctl create-device --align=4096`, or with 2 MiB for the layout dax-x86 only",
-        path.display(), Bytes(*align)
+        path.display(), ByteSize(*align)
     )]
     AlignTooLarge {
         /// Path of the device.
@@ -54,7 +54,7 @@ pub enum DaxError {
         align: u64,
     },
     /// The device is smaller than needed.
-    #[error("{name} has {}, but {} are needed; use a larger device", Bytes(*len), Bytes(*need))]
+    #[error("{name} has {}, but {} are needed; use a larger device", ByteSize(*len), ByteSize(*need))]
     TooSmall {
         /// Name of the device, e.g. `dax0.0`.
         name: String,
@@ -82,7 +82,7 @@ pub enum DaxError {
     #[error(
         "this machine has pages of {}, but the layout has pages of {}; records can only be mapped from a \
          device if both are equal",
-        Bytes(*host), Bytes(*page)
+        ByteSize(*host), ByteSize(*page)
     )]
     HostPage {
         /// The host's page size in bytes.

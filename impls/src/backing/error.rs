@@ -1,6 +1,6 @@
 //! Why records could not be backed with memory.
 
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum BackingError {
     /// The kernel refused to reserve address space.
-    #[error("cannot reserve {} of address space for records: {source}{hint}", Bytes(*len))]
+    #[error("cannot reserve {} of address space for records: {source}{hint}", ByteSize(*len))]
     Reserve {
         /// Bytes requested.
         len: u64,
@@ -19,7 +19,7 @@ pub enum BackingError {
         hint: String,
     },
     /// The kernel refused to provide memory or to take it back.
-    #[error("cannot populate or release {} of records: {source}", Bytes(*len))]
+    #[error("cannot populate or release {} of records: {source}", ByteSize(*len))]
     Populate {
         /// Bytes requested.
         len: u64,
@@ -33,7 +33,7 @@ pub enum BackingError {
     #[error(
         "{place} has no room for {} of records; {remedy}, name another with --backing {backing}:DIR, or lower \
          --records-limit",
-        Bytes(*len)
+        ByteSize(*len)
     )]
     Full {
         /// The file system, e.g. `the tmpfs of /dev/shm`.
@@ -49,7 +49,7 @@ pub enum BackingError {
     #[error(
         "the pool has too few huge pages of {} for {} of records: {free} of {total} are free; add pages (sysctl \
          vm.nr_hugepages={}), or lower --records-limit",
-        Bytes(*page), Bytes(*len), total + more
+        ByteSize(*page), ByteSize(*len), total + more
     )]
     HugePages {
         /// Bytes requested.
@@ -74,7 +74,7 @@ pub enum BackingError {
     /// The file would be longer than the file system or the user's limit allows.
     #[error(
         "a file in {dir} cannot have {} ({reason}), the size of the records of the whole physical address space",
-        Bytes(*len)
+        ByteSize(*len)
     )]
     TooLong {
         /// The folder as the user named it.

@@ -1,6 +1,6 @@
 //! Address space that is reserved and has no memory yet.
 
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::c_void;
@@ -61,7 +61,7 @@ pub(super) fn reservation_hint(len: u64) -> String {
         return format!(
             "; the address space of this process is limited to {}; run ulimit -v unlimited, in a shell whose \
              hard limit allows it",
-            Bytes(limit)
+            ByteSize(limit)
         );
     }
     let strict = fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");

@@ -4,7 +4,7 @@
 //! Source: `drivers/base/memory.c`, `arch/x86/mm/init_64.c` (`probe_memory_block_size`).
 
 use crate::altmap::Altmap;
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::page::Zone;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockSizeError {
     /// The size is not a power of two. EINVAL.
-    #[error("a block size of {} is refused: it must be a power of two", Bytes(*bytes))]
+    #[error("a block size of {} is refused: it must be a power of two", ByteSize(*bytes))]
     NotPowerOfTwo {
         /// The requested block size in bytes.
         bytes: u64,
     },
     /// The size is smaller than a section. EINVAL.
-    #[error("a block size of {} is refused: a block has whole sections, of {} each", Bytes(*bytes), Bytes(*section_bytes))]
+    #[error("a block size of {} is refused: a block has whole sections, of {} each", ByteSize(*bytes), ByteSize(*section_bytes))]
     BelowSection {
         /// The requested block size in bytes.
         bytes: u64,
@@ -37,7 +37,7 @@ pub enum BlockSizeError {
         section_bytes: u64,
     },
     /// The advice came after the machine had settled on a block size. EBUSY.
-    #[error("advice of {} comes too late: the block size is in use", Bytes(*bytes))]
+    #[error("advice of {} comes too late: the block size is in use", ByteSize(*bytes))]
     TooLate {
         /// The advised block size in bytes.
         bytes: u64,

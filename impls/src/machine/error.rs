@@ -2,7 +2,7 @@
 //! distance from a valid value, and the kernel's errno.
 
 use super::block::{BlockSizeError, Transition};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::error::{BootError, HotplugError};
 use crate::pfn::{Pfn, PhysSpan};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ pub enum MachineError {
     /// `check_hotplug_memory_range`.
     #[error(
         "{span} is refused: RAM comes and goes in memory blocks of {}; the start is {} past one, the end is {} past one",
-        Bytes(*block_bytes), Bytes(*start_off_bytes), Bytes(*end_off_bytes)
+        ByteSize(*block_bytes), ByteSize(*start_off_bytes), ByteSize(*end_off_bytes)
     )]
     NotBlocks {
         /// The refused range, in bytes of the physical address space.
@@ -51,7 +51,7 @@ pub enum MachineError {
     },
     /// The range ends above the highest mappable address. E2BIG. Source:
     /// `register_memory_resource`.
-    #[error("{span} ends {} beyond the last byte that can be mapped ({limit:#x}: the physical space, or mem=)", Bytes(*beyond_bytes))]
+    #[error("{span} ends {} beyond the last byte that can be mapped ({limit:#x}: the physical space, or mem=)", ByteSize(*beyond_bytes))]
     BeyondMappable {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -123,7 +123,7 @@ pub enum MachineError {
     /// EINVAL, or EBUSY if `busy`.
     #[error(
         "memory block {block} ({span}) has memory holes: {} of its {} are RAM, and a block goes online and offline as a whole",
-        Bytes(*ram_bytes), Bytes(*block_bytes)
+        ByteSize(*ram_bytes), ByteSize(*block_bytes)
     )]
     Holes {
         /// Physical range of the block.
@@ -138,7 +138,7 @@ pub enum MachineError {
         busy: bool,
     },
     /// The address written to `probe` is not the start of a memory block. EINVAL.
-    #[error("{address:#x} is no start of a memory block of {}; it lies {} past one", Bytes(*block_bytes), Bytes(*off_bytes))]
+    #[error("{address:#x} is no start of a memory block of {}; it lies {} past one", ByteSize(*block_bytes), ByteSize(*off_bytes))]
     ProbeMisaligned {
         /// The physical address that was written.
         address: u64,
@@ -212,7 +212,7 @@ pub enum PagemapError {
         nr_ranges: usize,
     },
     /// The range ends above the highest mappable address. EINVAL.
-    #[error("{span} is refused: it ends {} beyond the last byte that can be mapped", Bytes(*beyond_bytes))]
+    #[error("{span} is refused: it ends {} beyond the last byte that can be mapped", ByteSize(*beyond_bytes))]
     BeyondMappable {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,

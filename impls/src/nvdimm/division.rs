@@ -13,7 +13,7 @@
 //! Source: `nd_pfn_init`, `trim_pfn_device` (until 5.2), `__nvdimm_setup_pfn`.
 
 use super::{Extent, HEAD_BYTES, Host, RecordsOn, list_sizes};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
@@ -91,7 +91,7 @@ pub enum DivisionError {
     /// The host does not support the alignment. EINVAL.
     #[error(
         "data alignment {} is not supported on this host with pages of {}; supported are {}",
-        Bytes(*align), Bytes(*page), list_sizes(aligns)
+        ByteSize(*align), ByteSize(*page), list_sizes(aligns)
     )]
     Align {
         /// The requested alignment in bytes.
@@ -105,7 +105,7 @@ pub enum DivisionError {
     #[error(
         "the namespace begins at {start:#x}, {} past a multiple of {}: only whole sub-sections can be mapped; \
          a start of {:#x} works",
-        Bytes(*off), Bytes(*compat), start - off + compat
+        ByteSize(*off), ByteSize(*compat), start - off + compat
     )]
     StartMisaligned {
         /// Physical address of the start.
@@ -118,7 +118,7 @@ pub enum DivisionError {
     /// The namespace is smaller than [`MIN_HOST_BYTES`]. ENXIO.
     #[error(
         "namespace size {} is below the minimum of {} for a namespace with records",
-        Bytes(*size), Bytes(MIN_HOST_BYTES)
+        ByteSize(*size), ByteSize(MIN_HOST_BYTES)
     )]
     BelowMinimum {
         /// Size of the namespace in bytes.
@@ -127,8 +127,8 @@ pub enum DivisionError {
     /// No room is left for data. ENXIO.
     #[error(
         "a namespace of {} has no room for data aligned to {}: head, records, alignment and padding take {}{}",
-        Bytes(*size), Bytes(*align), Bytes(*taken),
-        works.map_or_else(String::new, |works| format!("; {} works", Bytes(works)))
+        ByteSize(*size), ByteSize(*align), ByteSize(*taken),
+        works.map_or_else(String::new, |works| format!("; {} works", ByteSize(works)))
     )]
     TooSmall {
         /// Size of the namespace in bytes.
@@ -350,7 +350,12 @@ mod tests {
             (1008 * GIB, 1_065_418_227_712),
             (1500 * GIB, 1_585_444_814_848),
         ] {
-            assert_eq!(merged(4 * GIB, size, 2 * MIB, RecordsOn::Medium).unwrap().usable(), usable, "{}", Bytes(size));
+            assert_eq!(
+                merged(4 * GIB, size, 2 * MIB, RecordsOn::Medium).unwrap().usable(),
+                usable,
+                "{}",
+                ByteSize(size)
+            );
         }
         assert_eq!(merged(4 * GIB, 64 * MIB, 2 * MIB, RecordsOn::Ram).unwrap().usable(), 62 * MIB);
     }

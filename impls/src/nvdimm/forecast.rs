@@ -12,7 +12,7 @@ use super::altmap_shape::altmap_shape;
 use super::division::Surroundings;
 use super::info_block::Settings;
 use super::{Extent, Host, RecordsOn};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::geometry::{Geometry, X86_64};
 use crate::page::PAGE_RECORD_BYTES;
 use crate::rules::RuleSet;
@@ -46,7 +46,7 @@ pub enum ForecastError {
     /// It ends above the top of the machine's physical address space. ERANGE.
     #[error(
         "the mapping ends {} above the top of the physical address space ({MACHINE_SPACE_BYTES:#x})",
-        Bytes(*beyond)
+        ByteSize(*beyond)
     )]
     Beyond {
         /// Bytes above the top.

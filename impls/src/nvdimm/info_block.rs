@@ -25,7 +25,7 @@
 
 use super::checksum::fletcher64;
 use super::{Extent, HEAD_BYTES, Host, RECORD_BYTES_OF_OLD, RecordsOn, list_sizes};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
@@ -240,7 +240,7 @@ pub enum InfoBlockError {
     #[error(
         "the info block is for pages of {}, but this host has pages of {}: records on the medium need pages \
          of at most that size",
-        Bytes(*found), Bytes(*host)
+        ByteSize(*found), ByteSize(*host)
     )]
     PageSize {
         /// The value in the info block.
@@ -257,7 +257,7 @@ pub enum InfoBlockError {
         host: u16,
     },
     /// The host does not support the alignment.
-    #[error("data alignment {} is not supported on this host; supported are {}", Bytes(*align), list_sizes(aligns))]
+    #[error("data alignment {} is not supported on this host; supported are {}", ByteSize(*align), list_sizes(aligns))]
     UnsupportedAlign {
         /// Alignment that the info block states, in bytes.
         align: u64,
@@ -276,7 +276,7 @@ pub enum InfoBlockError {
         is_old: bool,
     },
     /// The namespace is too small for data of this alignment.
-    #[error("data alignment {} exceeds the namespace size of {}", Bytes(*align), Bytes(*size))]
+    #[error("data alignment {} exceeds the namespace size of {}", ByteSize(*align), ByteSize(*size))]
     AlignExceedsCapacity {
         /// Alignment that the info block states, in bytes.
         align: u64,
@@ -286,7 +286,7 @@ pub enum InfoBlockError {
         is_old: bool,
     },
     /// The data would begin beyond the end of the namespace.
-    #[error("the data begins {} from the start, beyond the namespace size of {}", Bytes(*dataoff), Bytes(*size))]
+    #[error("the data begins {} from the start, beyond the namespace size of {}", ByteSize(*dataoff), ByteSize(*size))]
     DataBeyondEnd {
         /// Offset of the data that the info block states, in bytes.
         dataoff: u64,
@@ -299,7 +299,7 @@ pub enum InfoBlockError {
     #[error(
         "the data begins at {at:#x}, {} past a multiple of {}: the namespace was created for another address, or moved \
          by a distance that is not a multiple of {}",
-        Bytes(*off), Bytes(*align), Bytes(*align)
+        ByteSize(*off), ByteSize(*align), ByteSize(*align)
     )]
     BadOffset {
         /// Physical address of the start.
@@ -315,7 +315,7 @@ pub enum InfoBlockError {
     #[error(
         "the mapping begins at {at:#x}, {} past a multiple of {}: since Linux 5.3 only whole sub-sections can \
          be mapped; a start that differs by a multiple of {} from {:#x} works",
-        Bytes(*off), Bytes(*compat), Bytes(*compat), at - off
+        ByteSize(*off), ByteSize(*compat), ByteSize(*compat), at - off
     )]
     StartMisaligned {
         /// Physical address of the start.
@@ -329,7 +329,7 @@ pub enum InfoBlockError {
     #[error(
         "the mapping ends at {at:#x}, {} past a multiple of {}: since Linux 5.3 only whole sub-sections can \
          be mapped; an end of {:#x} works",
-        Bytes(*off), Bytes(*compat), at - off
+        ByteSize(*off), ByteSize(*compat), at - off
     )]
     EndMisaligned {
         /// Physical address of the end.
@@ -343,7 +343,7 @@ pub enum InfoBlockError {
     #[error(
         "the data begins {} from the start, but the head with the info block takes {}; data must begin after \
          it",
-        Bytes(*dataoff), Bytes(*head)
+        ByteSize(*dataoff), ByteSize(*head)
     )]
     DataInHead {
         /// Offset of the data that the info block states, in bytes.
@@ -354,7 +354,7 @@ pub enum InfoBlockError {
     /// The padding takes up the whole namespace.
     #[error(
         "padding of {} at the start and {} at the end leaves no data in a namespace of {}",
-        Bytes(*start_pad), Bytes(*end_trunc), Bytes(*size)
+        ByteSize(*start_pad), ByteSize(*end_trunc), ByteSize(*size)
     )]
     NothingLeft {
         /// Padding at the start that the info block states, in bytes.

@@ -32,7 +32,7 @@
 
 use super::checksum::mixed64;
 use super::storage::Storage;
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use std::io;
 use thiserror::Error;
 use zerocopy::little_endian::{U32, U64};
@@ -167,7 +167,7 @@ pub enum InvalidTable {
     /// The region is empty, or exceeds the physical address space.
     #[error(
         "a region of {} at {start:#x} is empty or ends above 2^56, the largest physical address space",
-        Bytes(*size)
+        ByteSize(*size)
     )]
     Region {
         /// Physical address of the start.
@@ -179,7 +179,7 @@ pub enum InvalidTable {
     #[error("region start {:#x} is not a multiple of 4 KiB; {:#x} works", .0, .0 - .0 % PAGE_BYTES)]
     Start(u64),
     /// The alignment is not a power of two between 4 KiB and the size of the region.
-    #[error("namespace alignment {} is not a power of two from 4 KiB to the region size; 4 KiB works", Bytes(*.0))]
+    #[error("namespace alignment {} is not a power of two from 4 KiB to the region size; 4 KiB works", ByteSize(*.0))]
     Align(u64),
     /// A name is invalid.
     #[error(
@@ -202,7 +202,7 @@ pub enum InvalidTable {
     #[error(
         "namespace {nr} has {} at offset {offset:#x} of a region of {}: offset and size must be multiples of \
          4 KiB inside the region, and the size not 0",
-        Bytes(*size), Bytes(*region)
+        ByteSize(*size), ByteSize(*region)
     )]
     Place {
         /// Number of the label.
@@ -218,7 +218,7 @@ pub enum InvalidTable {
     #[error(
         "namespaces {first} and {second} overlap by {}: {second} begins at offset {at:#x}, before the end of \
          {first}",
-        Bytes(*by)
+        ByteSize(*by)
     )]
     Overlap {
         /// Name of the namespace that begins first.

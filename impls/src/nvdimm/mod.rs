@@ -25,7 +25,7 @@ mod tests;
 
 pub use data::Data;
 
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 
 /// Size in bytes of the head of a namespace, which is never data: an unused 4 KiB page, then the
 /// info block.
@@ -132,5 +132,5 @@ impl RecordsOn {
 
 /// Formats a list of alignments for messages, e.g. `4 KiB, 2 MiB`.
 fn list_sizes(aligns: &[u64]) -> String {
-    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
+    aligns.iter().map(|align| ByteSize(*align).to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ use super::namespace::{Enabled, NamespaceError, disable, enable};
 use super::region::{NamespaceSpec, Personality, Region, RegionError};
 use super::storage::{Access, Storage, StorageError, StorageFile};
 use super::{Extent, Host, INFO_BLOCK_OFFSET, RecordsOn};
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
 use crate::layouts::{Dax, DaxX86, Subsection};
@@ -454,8 +454,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Stage<'_, L> {
                     _ => Expected::Enabled,
                 };
                 let what = match shift {
-                    0 => format!("enable 256 MiB at {created_at:#x}, {} into its section", Bytes(offset)),
-                    _ => format!("enable the same at {:#x}, moved by {}", created_at + shift, Bytes(shift)),
+                    0 => format!("enable 256 MiB at {created_at:#x}, {} into its section", ByteSize(offset)),
+                    _ => format!("enable the same at {:#x}, moved by {}", created_at + shift, ByteSize(shift)),
                 };
                 let up = self.up(what, &moved, &uuid, expected)?;
                 self.down(up)?;

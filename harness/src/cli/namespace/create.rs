@@ -6,7 +6,7 @@ use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::create_namespace::NewNamespace;
 use crate::size::parse_size;
 use clap::{Args, ValueEnum};
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::label::NamespaceKind;
 use memmap_layouts::nvdimm::storage::Access;
 use serde_json::json;
@@ -85,8 +85,8 @@ impl CreateArgs {
             }))?,
             false => print(format!(
                 "{name}: {} of {} usable, at {start:#x}, {mode}",
-                Bytes(created.usable_bytes),
-                Bytes(created.size_bytes)
+                ByteSize(created.usable_bytes),
+                ByteSize(created.size_bytes)
             ))?,
         }
         Ok(Answer::Yes)

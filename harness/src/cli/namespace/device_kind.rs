@@ -1,6 +1,6 @@
 //! Prints which kind of device a namespace becomes, as text and as JSON.
 
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::info_block::Signature;
 use memmap_layouts::nvdimm::region::Personality;
@@ -14,8 +14,8 @@ pub(super) fn device_kind_text(personality: &Personality, namespace: Extent) -> 
         Personality::Raw => "a raw block device".to_owned(),
         Personality::Pages(signature, settings) => format!(
             "{} of data at offset {}{}",
-            Bytes(settings.data_bytes(namespace)),
-            Bytes(settings.block_io_offset()),
+            ByteSize(settings.data_bytes(namespace)),
+            ByteSize(settings.block_io_offset()),
             match (settings.has_dax(), signature) {
                 (true, _) => "",
                 (false, Signature::Pfn) => "; padded at the start, so it is a block device without DAX",

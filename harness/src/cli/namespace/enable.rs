@@ -9,7 +9,7 @@ use crate::pmem::enable::{EnableRequest, EnabledNamespace, enable, layouts_with_
 use crate::pmem::probe::{ProbeOutcome, Probed};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::storage::Access;
 use serde_json::json;
@@ -98,8 +98,8 @@ fn records_text(enabled: &EnabledNamespace) -> String {
         0 => String::new(),
         nr_pages => format!(
             "; {nr_pages} page frames, records: {} in RAM, {} on the medium",
-            Bytes(enabled.ram_record_bytes),
-            Bytes(enabled.device_record_bytes)
+            ByteSize(enabled.ram_record_bytes),
+            ByteSize(enabled.device_record_bytes)
         ),
     }
 }

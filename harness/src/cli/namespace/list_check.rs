@@ -7,7 +7,7 @@ use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::probe::{ProbeOutcome, Probed, probe};
 use crate::present::table;
 use clap::Args;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::storage::Access;
 use serde_json::json;
 use uuid::Uuid;
@@ -44,7 +44,7 @@ impl ListArgs {
             table.add_row([
                 label.name.clone(),
                 format!("{:#x}", region.namespace(label).start),
-                Bytes(label.size).to_string(),
+                ByteSize(label.size).to_string(),
                 label.kind.name().to_owned(),
                 if label.is_disabled { "no" } else { "yes" }.to_owned(),
                 Uuid::from_bytes(label.uuid).to_string(),
@@ -54,9 +54,9 @@ impl ListArgs {
         print(table)?;
         print(format!(
             "{} of {} free; namespaces start and end at multiples of {}",
-            Bytes(free),
-            Bytes(region.extent().size),
-            Bytes(region.align())
+            ByteSize(free),
+            ByteSize(region.extent().size),
+            ByteSize(region.align())
         ))?;
         Ok(Answer::Yes)
     }

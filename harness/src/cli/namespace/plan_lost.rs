@@ -11,7 +11,7 @@ use crate::present::report::picture::plain;
 use crate::present::table;
 use crate::size::parse_size;
 use clap::{Args, ValueEnum};
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use serde_json::{Map, Value, json};
 
 #[derive(Clone, Debug, Args)]
@@ -59,11 +59,11 @@ fn cell(of_rules: &CapacityResult, line: usize) -> String {
             let share = bytes as f64 / breakdown.raw_bytes as f64 * 100.0;
             match bytes {
                 0 => "–".to_owned(),
-                _ if share < 0.005 => format!("{} (< 0.01 %)", Bytes(bytes)),
-                _ => format!("{} ({share:.2} %)", Bytes(bytes)),
+                _ if share < 0.005 => format!("{} (< 0.01 %)", ByteSize(bytes)),
+                _ => format!("{} ({share:.2} %)", ByteSize(bytes)),
             }
         }
-        Err(_) if line == 0 => of_rules.size.map_or_else(|| "none".to_owned(), |size| Bytes(size).to_string()),
+        Err(_) if line == 0 => of_rules.size.map_or_else(|| "none".to_owned(), |size| ByteSize(size).to_string()),
         Err(_) => "refused".to_owned(),
     }
 }
@@ -116,8 +116,8 @@ impl PlanArgs {
                 (Ok(breakdown), None) => print(format!("{heading}: {} bytes usable", breakdown.usable_bytes))?,
                 (Ok(breakdown), Some(wanted)) => print(format!(
                     "{heading}: for {} of data request {} ({} bytes), {} bytes of which are usable",
-                    Bytes(wanted),
-                    Bytes(breakdown.raw_bytes),
+                    ByteSize(wanted),
+                    ByteSize(breakdown.raw_bytes),
                     breakdown.raw_bytes,
                     breakdown.usable_bytes
                 ))?,
@@ -182,7 +182,7 @@ impl LostArgs {
         }
         let mut table = table::empty();
         let heading =
-            LOSS_SIZES.iter().flat_map(|size| ["before", "since"].map(|rules| format!("{} {rules}", Bytes(*size))));
+            LOSS_SIZES.iter().flat_map(|size| ["before", "since"].map(|rules| format!("{} {rules}", ByteSize(*size))));
         table.set_header(std::iter::once("offset".to_owned()).chain(heading));
         for at_offset in losses.chunks(LOSS_SIZES.len()) {
             let text = |bytes, refused| {
@@ -193,7 +193,7 @@ impl LostArgs {
             };
             let offset = at_offset.first().map_or(0, |loss| loss.offset_bytes);
             let cells: Vec<String> =
-                std::iter::once(Bytes(offset).to_string()).chain(at_offset.iter().flat_map(cells)).collect();
+                std::iter::once(ByteSize(offset).to_string()).chain(at_offset.iter().flat_map(cells)).collect();
             table.add_row(cells);
         }
         table::right_align(&mut table, 0..1 + 2 * LOSS_SIZES.len());

@@ -8,7 +8,7 @@ use crate::pmem::create_region::NewRegion;
 use crate::size::parse_size;
 use anyhow::Context;
 use clap::Args;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -51,8 +51,8 @@ impl RegionArgs {
             eprintln!(
                 "warning: the region starts {} past a sub-section boundary; since Linux 5.3, namespaces that do not \
                  start at a multiple of {} have no records: use create --mode raw, or another --start",
-                Bytes(created.past_sub_section_bytes),
-                Bytes(HOST.compat_bytes)
+                ByteSize(created.past_sub_section_bytes),
+                ByteSize(HOST.compat_bytes)
             );
         }
         match self.json.json {
@@ -63,9 +63,9 @@ impl RegionArgs {
             }))?,
             false => print(format!(
                 "region of {} at {:#x}; namespaces start and end at multiples of {}{}",
-                Bytes(created.size_bytes),
+                ByteSize(created.size_bytes),
                 created.start,
-                Bytes(created.align_bytes),
+                ByteSize(created.align_bytes),
                 if created.is_existing_file { "; the file existed, and its contents are unchanged" } else { "" }
             ))?,
         }

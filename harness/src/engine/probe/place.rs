@@ -1,7 +1,7 @@
 //! Where in its section an addition begins and ends.
 
 use crate::case::Position;
-use memmap_layouts::{Bytes, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{ByteSize, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
 /// A range for additions, at the requested position in its section.
@@ -33,19 +33,19 @@ pub enum NoPlace {
     #[error("the layout has no hotplug")]
     NoHotplug,
     /// The range is not aligned to the granule of the layout.
-    #[error("the layout adds multiples of {}", Bytes(*granule_bytes))]
+    #[error("the layout adds multiples of {}", ByteSize(*granule_bytes))]
     Granule {
         /// The granule in bytes.
         granule_bytes: u64,
     },
     /// The layout only adds whole sections.
-    #[error("the layout adds whole sections of {}, so nothing begins inside one", Bytes(*section_bytes))]
+    #[error("the layout adds whole sections of {}, so nothing begins inside one", ByteSize(*section_bytes))]
     WholeSections {
         /// Size of a section in bytes.
         section_bytes: u64,
     },
     /// The position is not defined for this size.
-    #[error("no addition of {} is {}", Bytes(*size_bytes), position.name())]
+    #[error("no addition of {} is {}", ByteSize(*size_bytes), position.name())]
     NotOfPosition {
         /// The requested size in bytes.
         size_bytes: u64,
@@ -53,7 +53,7 @@ pub enum NoPlace {
         position: Position,
     },
     /// The window is too small.
-    #[error("the physical space has no room for {} more above the map", Bytes(*size_bytes))]
+    #[error("the physical space has no room for {} more above the map", ByteSize(*size_bytes))]
     NoRoom {
         /// The requested size in bytes.
         size_bytes: u64,

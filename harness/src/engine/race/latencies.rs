@@ -8,7 +8,7 @@ use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner, PERCEN
 use crate::engine::probe::place::{NoPlace, Place};
 use crate::record::row::{Row, Status};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
-use memmap_layouts::{Bytes, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{ByteSize, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl<G: Geometry> Race<'_, G> {
     pub(super) fn latency_group(&mut self, group: &HotplugGroup, ground: Option<&mut Ground>) -> Result<(), RaceError> {
         self.stage(&format!(
             "hot-add and hot-remove of {}{}",
-            Bytes(group.size_bytes),
+            ByteSize(group.size_bytes),
             group.variant().replace('/', ", ")
         ));
         let ids: Vec<&'static str> = self.field.layouts.iter().map(|layout| layout.id()).collect();
@@ -156,7 +156,7 @@ impl<G: Geometry> Race<'_, G> {
         })?;
         let (need, limit) = (place.range.nr_pages() * PAGE_RECORD_BYTES, self.settings.means.records_limit);
         if need > limit {
-            let (need, limit) = (Bytes(need), Bytes(limit));
+            let (need, limit) = (ByteSize(need), ByteSize(limit));
             return Err(format!("its records take {need}, more than --records-limit ({limit})"));
         }
         let (latencies, spent) = (Latencies::default(), Duration::ZERO);
@@ -195,8 +195,8 @@ impl<G: Geometry> Race<'_, G> {
                 Some(format!(
                     "growth keeps at least {SHORTEST_WALK} additions, whose records take {} each; \
                      --records-limit leaves {} for each layout",
-                    Bytes(each),
-                    Bytes(share)
+                    ByteSize(each),
+                    ByteSize(share)
                 ))
             } else if on_device < SHORTEST_WALK {
                 Some(format!(

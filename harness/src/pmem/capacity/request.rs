@@ -6,7 +6,7 @@ use crate::pmem::refusal::{Refusal, Subject};
 use crate::pmem::suggestion::{Candidate, working};
 use crate::pmem::{HOST, KernelRules, NearbyMemory};
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
 use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
@@ -122,7 +122,7 @@ impl CapacityRequest {
             CapacityTarget::Usable(_) => Subject::new(format!("a namespace at {start:#x}")),
             CapacityTarget::Size(size) => match Extent::new(start, size) {
                 Some(extent) => Subject::at("a namespace", extent),
-                None => Subject::new(format!("a namespace of {} ({size} bytes) at {start:#x}", Bytes(size))),
+                None => Subject::new(format!("a namespace of {} ({size} bytes) at {start:#x}", ByteSize(size))),
             },
         };
         subject.with_neighbours(self.nearby.named())

@@ -4,7 +4,7 @@ use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance, range};
 use crate::pmem::capacity::CapacityError;
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES, Overlap};
 use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 
@@ -18,14 +18,14 @@ impl Refusal {
             _ => refusal
                 .off_by(format!(
                     "{} past a multiple of {}, {} short of the next",
-                    Bytes(off),
-                    Bytes(step),
-                    Bytes(step - off)
+                    ByteSize(off),
+                    ByteSize(step),
+                    ByteSize(step - off)
                 ))
                 .cost(format!(
                     "rounding up uses {} more of the region, rounding down {} less",
-                    Bytes(step - off),
-                    Bytes(off)
+                    ByteSize(step - off),
+                    ByteSize(off)
                 )),
         };
         refusal.works_or(subject, format!("choose a multiple of {} that fits", argument(step)))
@@ -36,7 +36,7 @@ impl Refusal {
         let what = if overlap.is_ram { "RAM" } else { "another region" };
         Self::new(&rule::TAKEN, subject)
             .errno(rustix::io::Errno::BUSY)
-            .off_by(format!("{} of it overlap", Bytes(overlap.by)))
+            .off_by(format!("{} of it overlap", ByteSize(overlap.by)))
             .who(Some(format!("{what} at {}", range(&overlap.other))))
             .works_or(subject, "choose a range that is not in use")
     }
@@ -46,32 +46,38 @@ impl Refusal {
         let by = |rule: &'static Rule| Self::new(rule, subject).errno(error.errno());
         match *error {
             DivisionError::Align { align, aligns, .. } => {
-                let names: Vec<_> = aligns.iter().map(|align| Bytes(*align).to_string()).collect();
+                let names: Vec<_> = aligns.iter().map(|align| ByteSize(*align).to_string()).collect();
                 by(&rule::DATA_ALIGN)
-                    .off_by(format!("{} is not one of {}", Bytes(align), names.join(", ")))
+                    .off_by(format!("{} is not one of {}", ByteSize(align), names.join(", ")))
                     .works_or(subject, "use an alignment of 2 MiB, in a namespace that is large enough")
             }
             DivisionError::StartMisaligned { start, off, compat } => by(&rule::START)
                 .off_by(format!("{start:#x} is {}", distance(start, off, compat)))
                 .who(subject.below(start))
-                .cost(format!("starting at the next boundary leaves {} unused", Bytes(compat - off)))
+                .cost(format!("starting at the next boundary leaves {} unused", ByteSize(compat - off)))
                 .works_or(subject, format!("use the start {:#x} if it is free", start - off + compat)),
             DivisionError::BelowMinimum { size } => by(&rule::MINIMUM)
-                .off_by(format!("{} short of {}", Bytes(MIN_HOST_BYTES.saturating_sub(size)), Bytes(MIN_HOST_BYTES)))
+                .off_by(format!(
+                    "{} short of {}",
+                    ByteSize(MIN_HOST_BYTES.saturating_sub(size)),
+                    ByteSize(MIN_HOST_BYTES)
+                ))
                 .works_or(subject, format!("choose {} or more", argument(MIN_HOST_BYTES))),
             DivisionError::TooSmall { size, align, taken, works } => {
                 let refusal = by(&rule::ROOM).cost(format!(
                     "header, records and padding take {} for data aligned to {}",
-                    Bytes(taken),
-                    Bytes(align)
+                    ByteSize(taken),
+                    ByteSize(align)
                 ));
                 let refusal = match works {
                     Some(works) => {
-                        refusal.off_by(format!("{} short of {}", Bytes(works.saturating_sub(size)), Bytes(works)))
+                        refusal.off_by(format!("{} short of {}", ByteSize(works.saturating_sub(size)), ByteSize(works)))
                     }
-                    None => {
-                        refusal.off_by(format!("header, records and padding take {} of {}", Bytes(taken), Bytes(size)))
-                    }
+                    None => refusal.off_by(format!(
+                        "header, records and padding take {} of {}",
+                        ByteSize(taken),
+                        ByteSize(size)
+                    )),
                 };
                 refusal.works_or(subject, "no larger size fits here: choose another start, or destroy the neighbour")
             }
@@ -86,7 +92,7 @@ impl Refusal {
             CapacityError::Machine(error) => Self::from_forecast(error, subject),
             CapacityError::Size { size, step } => Self::from_size(*size, *step, subject),
             CapacityError::RegionAlign { align } => Self::new(&rule::REGION_ALIGN, &Subject::new("a region"))
-                .off_by(format!("{} is not a power of two of at least 4 KiB", Bytes(*align)))
+                .off_by(format!("{} is not a power of two of at least 4 KiB", ByteSize(*align)))
                 .works_or(subject, "use --region-align 16M, the default of Linux, or 4K"),
             CapacityError::StartOffPage { start, off } => by(&rule::START_PAGE)
                 .off_by(format!("{start:#x} is {}", distance(*start, *off, 4096)))
@@ -97,19 +103,19 @@ impl Refusal {
                 let beyond = end.saturating_sub(u128::from(MACHINE_SPACE_BYTES));
                 let beyond = u64::try_from(beyond).unwrap_or(u64::MAX);
                 by(&rule::BEYOND)
-                    .off_by(format!("it ends {} above the end of the physical address space", Bytes(beyond)))
+                    .off_by(format!("it ends {} above the end of the physical address space", ByteSize(beyond)))
                     .works_or(subject, format!("choose a range that ends at or below {MACHINE_SPACE_BYTES:#x}"))
             }
             CapacityError::Overlaps { overlap, .. } => Self::from_overlap(overlap, subject),
             CapacityError::NoSize { start, wanted, room, most } => {
                 let rule = if error.is_beyond_space() { &rule::NO_SIZE_AT_ALL } else { &rule::NO_SIZE };
                 by(rule)
-                    .off_by(format!("{} more than is possible here", Bytes(wanted.saturating_sub(*most))))
+                    .off_by(format!("{} more than is possible here", ByteSize(wanted.saturating_sub(*most))))
                     .who(subject.above(*start))
                     .cost(format!(
                         "header, records and padding would take {} of the {} that are free",
-                        Bytes(room.saturating_sub(*most)),
-                        Bytes(*room)
+                        ByteSize(room.saturating_sub(*most)),
+                        ByteSize(*room)
                     ))
                     .works_or(subject, "choose another start: the free range here has no room for data")
             }

@@ -3,12 +3,12 @@
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance};
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::info_block::InfoBlockError;
 use rustix::io::Errno;
 
 fn list(aligns: &[u64]) -> String {
-    aligns.iter().map(|align| Bytes(*align).to_string()).collect::<Vec<_>>().join(", ")
+    aligns.iter().map(|align| ByteSize(*align).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn arguments(aligns: &[u64]) -> String {
@@ -44,10 +44,10 @@ impl Refusal {
             E::PageSize { found, host } => by(&rule::PAGE_SIZE)
                 .off_by(format!(
                     "it was created for pages of {}, and this kernel has pages of {}",
-                    Bytes(found),
-                    Bytes(host)
+                    ByteSize(found),
+                    ByteSize(host)
                 ))
-                .fix(format!("use a kernel with pages of {}, or {recreate}", Bytes(found))),
+                .fix(format!("use a kernel with pages of {}, or {recreate}", ByteSize(found))),
             E::RecordSize { found, host } => by(&rule::RECORD_SIZE)
                 .off_by(format!(
                     "each record has {found} bytes of space, {} fewer than the {host} that are needed",
@@ -55,16 +55,16 @@ impl Refusal {
                 ))
                 .fix(format!("use a kernel whose records have {found} bytes, or {recreate}")),
             E::UnsupportedAlign { align, aligns } => by(&rule::SERVED)
-                .off_by(format!("{} is not one of {}", Bytes(align), list(aligns)))
+                .off_by(format!("{} is not one of {}", ByteSize(align), list(aligns)))
                 .fix(format!("{recreate}, with --align {}", arguments(aligns))),
             E::Instance => by(&rule::INSTANCE).fix("disable it and enable it again"),
             E::Changed { .. } => by(&rule::CHANGED).fix("disable it and enable it again"),
             E::AlignExceedsCapacity { align, size, .. } => by(&rule::ALIGN_EXCEEDS)
-                .off_by(format!("{} short of {}", Bytes(align.saturating_sub(size)), Bytes(align)))
+                .off_by(format!("{} short of {}", ByteSize(align.saturating_sub(size)), ByteSize(align)))
                 .fix(format!("{recreate}, with a larger size or a smaller alignment")),
             E::DataBeyondEnd { dataoff, size, .. } => by(&rule::DATA_BEYOND)
-                .off_by(format!("its data would start {} after its end", Bytes(dataoff.saturating_sub(size))))
-                .fix(format!("restore its original size of more than {}, or {recreate}", Bytes(dataoff))),
+                .off_by(format!("its data would start {} after its end", ByteSize(dataoff.saturating_sub(size))))
+                .fix(format!("restore its original size of more than {}, or {recreate}", ByteSize(dataoff))),
             E::BadOffset { at, off, align, .. } => by(&rule::OFFSET)
                 .off_by(format!("the data starts at {at:#x}, {}", distance(at, off, align)))
                 .who(Some("the firmware, if it has moved the region".to_owned()))
@@ -76,22 +76,22 @@ impl Refusal {
             E::EndMisaligned { at, off, compat } => by(&rule::END)
                 .off_by(format!("{at:#x} is {}", distance(at, off, compat)))
                 .who(subject.above(at))
-                .fix(format!("{recreate}, with the end {:#x} (end_trunc larger by {})", at - off, Bytes(off))),
+                .fix(format!("{recreate}, with the end {:#x} (end_trunc larger by {})", at - off, ByteSize(off))),
             E::DataInHead { dataoff, head } => by(&rule::HEAD)
                 .off_by(format!(
                     "its data starts at {}, {} too early",
-                    Bytes(dataoff),
-                    Bytes(head.saturating_sub(dataoff))
+                    ByteSize(dataoff),
+                    ByteSize(head.saturating_sub(dataoff))
                 ))
                 .fix(recreate),
             E::NothingLeft { start_pad, end_trunc, size } => by(&rule::NOTHING_LEFT)
                 .off_by(format!(
                     "start_pad is {} and end_trunc {} of {}",
-                    Bytes(start_pad),
-                    Bytes(end_trunc),
-                    Bytes(size)
+                    ByteSize(start_pad),
+                    ByteSize(end_trunc),
+                    ByteSize(size)
                 ))
-                .fix(format!("restore the info block with padding of less than {}, or {recreate}", Bytes(size))),
+                .fix(format!("restore the info block with padding of less than {}, or {recreate}", ByteSize(size))),
         }
     }
 }

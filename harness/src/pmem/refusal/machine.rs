@@ -6,14 +6,14 @@ use memmap_layouts::backing::BackingError;
 use memmap_layouts::machine::PagemapError;
 use memmap_layouts::nvdimm::forecast::ForecastError;
 use memmap_layouts::nvdimm::namespace::NamespaceError;
-use memmap_layouts::{Bytes, HotplugError, VmemError};
+use memmap_layouts::{ByteSize, HotplugError, VmemError};
 use std::io::ErrorKind;
 
 /// What is full, if the cause of the error is lack of space.
 fn full(error: &VmemError) -> Option<String> {
     match error {
         VmemError::Backing(BackingError::Full { place, len, .. }) => {
-            Some(format!("{place} has no space for {} of records", Bytes(*len)))
+            Some(format!("{place} has no space for {} of records", ByteSize(*len)))
         }
         VmemError::MapDevice { source, .. } if source.kind() == ErrorKind::StorageFull => Some(error.to_string()),
         error if error.is_no_room() => Some(error.to_string()),
@@ -39,7 +39,7 @@ impl Refusal {
         let elsewhere = "choose another start, or a kernel since 5.3, which adds sub-sections (--rules merged)";
         match error {
             ForecastError::Beyond { beyond } => {
-                by(&rule::BEYOND).works_or(subject, format!("choose a start at least {} lower", Bytes(*beyond)))
+                by(&rule::BEYOND).works_or(subject, format!("choose a start at least {} lower", ByteSize(*beyond)))
             }
             ForecastError::Shared { with, is_ram: true, .. } => {
                 by(&rule::RAM).who(Some(format!("RAM at {}", range(with)))).works_or(subject, elsewhere)
@@ -86,21 +86,21 @@ impl Refusal {
             })) => by(&rule::GRID)
                 .off_by(format!(
                     "its start is {} past a multiple of {granule}, its end {}",
-                    Bytes(*start_off_bytes),
-                    Bytes(*end_off_bytes),
-                    granule = Bytes(*granule_bytes)
+                    ByteSize(*start_off_bytes),
+                    ByteSize(*end_off_bytes),
+                    granule = ByteSize(*granule_bytes)
                 ))
                 .fix(format!(
                     "use a layout with sub-sections (--layout dax-x86), or a start and an end at multiples of {}",
-                    Bytes(*granule_bytes)
+                    ByteSize(*granule_bytes)
                 )),
             NamespaceError::Pagemap(PagemapError::Layout(HotplugError::Vmem {
                 source: source @ VmemError::DeviceUnit { .. },
                 ..
             })) => by(&rule::DEVICE).off_by(source.to_string()).fix(RECORDS_IN_RAM),
             NamespaceError::Pagemap(PagemapError::BeyondMappable { beyond_bytes, .. }) => by(&rule::BEYOND)
-                .off_by(format!("it ends {} above the physical address space of this machine", Bytes(*beyond_bytes)))
-                .fix(format!("choose a start (--at) at least {} lower", Bytes(*beyond_bytes))),
+                .off_by(format!("it ends {} above the physical address space of this machine", ByteSize(*beyond_bytes)))
+                .fix(format!("choose a start (--at) at least {} lower", ByteSize(*beyond_bytes))),
             NamespaceError::Pagemap(error) => {
                 let full = match error {
                     PagemapError::Layout(HotplugError::Vmem { source, .. }) => full(source),

@@ -3,7 +3,7 @@
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance};
 use crate::pmem::namespaces::NameError;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::DivisionError;
 use memmap_layouts::nvdimm::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, MAX_LABELS};
 use memmap_layouts::nvdimm::region::RegionError;
@@ -33,7 +33,7 @@ impl Refusal {
         match error {
             RegionError::Label(LabelError::Io { source, .. }) if source.kind() == ErrorKind::UnexpectedEof => {
                 by(&rule::DAMAGED_LABELS)
-                    .off_by(format!("the label file is shorter than {}", Bytes(LABEL_FILE_BYTES)))
+                    .off_by(format!("the label file is shorter than {}", ByteSize(LABEL_FILE_BYTES)))
                     .cost("the starts of its namespaces are unknown; their data is still on the medium")
                     .fix(RESTORE_LABELS)
             }
@@ -69,32 +69,36 @@ impl Refusal {
             RegionError::Truncated { len, size } => by(&rule::TRUNCATED)
                 .off_by(format!(
                     "it has {} of {}: {} are missing at its end",
-                    Bytes(*len),
-                    Bytes(*size),
-                    Bytes(size - len)
+                    ByteSize(*len),
+                    ByteSize(*size),
+                    ByteSize(size - len)
                 ))
                 .cost("the data in the missing part; the rest is unchanged")
                 .fix(format!("restore its length: truncate -s {size} on the file")),
             RegionError::Align { align, size, .. } => {
-                let off_by = format!("{} for a region of {}", Bytes(*align), Bytes(*size));
+                let off_by = format!("{} for a region of {}", ByteSize(*align), ByteSize(*size));
                 by(&rule::REGION_ALIGN)
                     .off_by(off_by)
                     .works_or(subject, "choose a power of two from 4 KiB to the size of the region")
             }
             RegionError::TooSmall { size, page } => by(&rule::REGION_SIZE)
-                .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), Bytes(*page)))
+                .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), ByteSize(*page)))
                 .works_or(subject, "enlarge the medium: truncate -s 4G on the file"),
             RegionError::StartOffPage { start, off, page } => by(&rule::START_PAGE)
                 .off_by(format!("{start:#x} is {}", distance(*start, *off, *page)))
                 .works_or(subject, "choose a start that is a multiple of 4 KiB"),
             RegionError::Size { size, align } => Self::from_size(*size, *align, subject),
             RegionError::NoSpace { size, largest } => by(&rule::FREE)
-                .off_by(format!("{} more than the largest free range of {}", Bytes(size - largest), Bytes(*largest)))
+                .off_by(format!(
+                    "{} more than the largest free range of {}",
+                    ByteSize(size - largest),
+                    ByteSize(*largest)
+                ))
                 .who(subject.first_neighbours())
                 .works_or(subject, "no smaller size fits: destroy a namespace, or create another region"),
             RegionError::Taken { overlap, .. } => Self::from_overlap(overlap, subject),
             RegionError::Beyond { beyond } => by(&rule::BEYOND)
-                .off_by(format!("it ends {} above the physical address space", Bytes(*beyond)))
+                .off_by(format!("it ends {} above the physical address space", ByteSize(*beyond)))
                 .works_or(subject, "choose a smaller size, or create the region at a lower start"),
             RegionError::InvalidTable(error) => from_invalid_table(error, subject).errno(Errno::INVAL),
             RegionError::Division(DivisionError::StartMisaligned { start, off, compat }) => by(&rule::START)

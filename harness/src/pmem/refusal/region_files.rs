@@ -5,7 +5,7 @@ use super::shell::path_word;
 use super::{Refusal, Subject};
 use crate::pmem::region_files::{RegionFilesError, arguments};
 use crate::size::argument;
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use rustix::io::Errno;
 use std::path::Path;
 
@@ -53,7 +53,11 @@ impl Refusal {
                 let fix = "omit --size: an existing medium keeps its size";
                 match len {
                     Some(len) => refusal
-                        .off_by(format!("it has {} ({len} bytes), and {} are requested", Bytes(*len), Bytes(*size)))
+                        .off_by(format!(
+                            "it has {} ({len} bytes), and {} are requested",
+                            ByteSize(*len),
+                            ByteSize(*size)
+                        ))
                         .fix(format!("{fix}; or truncate -s {} {} first", argument(*size), path_word(medium))),
                     None => refusal.off_by("it is a device").fix(fix),
                 }

@@ -1,7 +1,7 @@
 //! Why a region or one of its namespaces could not be created, read or changed.
 
 use super::DEFAULT_ALIGN;
-use crate::bytes::Bytes;
+use crate::byte_size::ByteSize;
 use crate::nvdimm::Extent;
 use crate::nvdimm::division::{DivisionError, Overlap};
 use crate::nvdimm::forecast::MACHINE_SPACE_BYTES;
@@ -32,7 +32,7 @@ pub enum RegionError {
     #[error(
         "the medium has {} and its labels describe a region of {}: {} are missing at its end; restore its \
          length (truncate -s {size} on the file)",
-        Bytes(*len), Bytes(*size), Bytes(size - len)
+        ByteSize(*len), ByteSize(*size), ByteSize(size - len)
     )]
     Truncated {
         /// Size of the medium in bytes.
@@ -43,7 +43,7 @@ pub enum RegionError {
     /// The alignment is invalid for this region.
     #[error(
         "region alignment {} is not a power of two from the page size ({}) to the region size ({}); {} works",
-        Bytes(*align), Bytes(*page), Bytes(*size), Bytes(if DEFAULT_ALIGN <= *size { DEFAULT_ALIGN } else { *page })
+        ByteSize(*align), ByteSize(*page), ByteSize(*size), ByteSize(if DEFAULT_ALIGN <= *size { DEFAULT_ALIGN } else { *page })
     )]
     Align {
         /// The requested value in bytes.
@@ -54,7 +54,7 @@ pub enum RegionError {
         page: u64,
     },
     /// The medium is smaller than a page.
-    #[error("region size {} is below the minimum of one page ({})", Bytes(*size), Bytes(*page))]
+    #[error("region size {} is below the minimum of one page ({})", ByteSize(*size), ByteSize(*page))]
     TooSmall {
         /// Size of the medium in bytes.
         size: u64,
@@ -64,7 +64,7 @@ pub enum RegionError {
     /// The start is not a multiple of a page.
     #[error(
         "region start {start:#x} is {} past a multiple of the page size ({}); {:#x} works",
-        Bytes(*off), Bytes(*page), start - off
+        ByteSize(*off), ByteSize(*page), start - off
     )]
     StartOffPage {
         /// The requested value in bytes.
@@ -77,7 +77,7 @@ pub enum RegionError {
     /// The size is not a multiple of the region's alignment.
     #[error(
         "namespace size {} is not a positive multiple of the region alignment of {} ({} past one); {} works",
-        Bytes(*size), Bytes(*align), Bytes(size % align), Bytes(size.div_ceil(*align).max(1).saturating_mul(*align))
+        ByteSize(*size), ByteSize(*align), ByteSize(size % align), ByteSize(size.div_ceil(*align).max(1).saturating_mul(*align))
     )]
     Size {
         /// The requested value in bytes.
@@ -88,7 +88,7 @@ pub enum RegionError {
     /// No free extent is large enough.
     #[error(
         "a namespace of {} does not fit into the region: its largest free extent has {}",
-        Bytes(*size), Bytes(*largest)
+        ByteSize(*size), ByteSize(*largest)
     )]
     NoSpace {
         /// The requested value in bytes.
@@ -100,7 +100,7 @@ pub enum RegionError {
     #[error(
         "the namespace at {:#x}-{:#x} overlaps {} at {:#x}-{:#x} by {}; choose a size or a region without overlap",
         namespace.start, namespace.end() - 1, if overlap.is_ram { "RAM" } else { "another region" },
-        overlap.other.start, overlap.other.end() - 1, Bytes(overlap.by)
+        overlap.other.start, overlap.other.end() - 1, ByteSize(overlap.by)
     )]
     Taken {
         /// Where the namespace would be.
@@ -112,7 +112,7 @@ pub enum RegionError {
     #[error(
         "the namespace ends {} above the top of the machine's physical address space \
          ({MACHINE_SPACE_BYTES:#x})",
-        Bytes(*beyond)
+        ByteSize(*beyond)
     )]
     Beyond {
         /// Bytes above the top of that space.

@@ -4,7 +4,7 @@ use crate::pmem::capacity::{CapacityLoss, LOSS_SIZES, NeighbourPlacement, capaci
 use crate::present::report::data::Data;
 use crate::present::report::figure::Figure;
 use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
-use memmap_layouts::Bytes;
+use memmap_layouts::ByteSize;
 use plotters::prelude::*;
 use serde_json::json;
 
@@ -67,7 +67,7 @@ pub fn figure() -> Result<Figure, DrawError> {
             // For large namespaces, records are most of the loss. On an axis from zero, the differences
             // would be invisible.
             let y = if least > most / 2.0 { Axis::between(least, most) } else { Axis::from_zero(most * 1.05) };
-            let y_name = format!("MiB lost of {}", Bytes(size));
+            let y_name = format!("MiB lost of {}", ByteSize(size));
             let x = Axis::places(128).with_ticks((0..=8).map(|nr| f64::from(nr) * 16.0).collect());
             let x_labels = Labels { name: "offset in the section, MiB", tick: &plain };
             let y_labels = Labels { name: &y_name, tick: &|mib| format!("{mib:.0}") };
@@ -79,8 +79,8 @@ pub fn figure() -> Result<Figure, DrawError> {
                         true => chart.draw_series([Cross::new(point, 3, ink.stroke_width(2))])?,
                         false => chart.draw_series([Circle::new(point, 3, ink.filled())])?,
                     };
-                    let end = if refused { "refused".to_owned() } else { format!("{} lost", Bytes(bytes)) };
-                    let hover = format!("{} at {}, {what}: {end}", Bytes(size), Bytes(one.offset_bytes));
+                    let end = if refused { "refused".to_owned() } else { format!("{} lost", ByteSize(bytes)) };
+                    let hover = format!("{} at {}, {what}: {end}", ByteSize(size), ByteSize(one.offset_bytes));
                     marks.point(at(&chart, point.0, point.1), hover);
                     Ok(())
                 };

@@ -6,15 +6,15 @@ use std::fmt;
 /// decimals.
 ///
 /// ```
-/// use memmap_layouts::Bytes;
-/// assert_eq!(Bytes(2 << 20).to_string(), "2 MiB");
-/// assert_eq!(Bytes(2621440).to_string(), "2.50 MiB");
-/// assert_eq!(Bytes(17).to_string(), "17 B");
+/// use memmap_layouts::ByteSize;
+/// assert_eq!(ByteSize(2 << 20).to_string(), "2 MiB");
+/// assert_eq!(ByteSize(2621440).to_string(), "2.50 MiB");
+/// assert_eq!(ByteSize(17).to_string(), "17 B");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Bytes(pub u64);
+pub struct ByteSize(pub u64);
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 == 0 {
@@ -33,14 +33,14 @@ impl fmt::Display for Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::Bytes;
+    use super::ByteSize;
 
     #[test]
     fn the_edges_print() {
-        assert_eq!(Bytes(0).to_string(), "0 B");
-        assert_eq!(Bytes(1023).to_string(), "1023 B");
-        assert_eq!(Bytes(1 << 40).to_string(), "1 TiB");
-        assert_eq!(Bytes(u64::MAX).to_string(), "16.00 EiB");
-        assert_eq!(format!("{:>8}", Bytes(1 << 10)), "   1 KiB");
+        assert_eq!(ByteSize(0).to_string(), "0 B");
+        assert_eq!(ByteSize(1023).to_string(), "1023 B");
+        assert_eq!(ByteSize(1 << 40).to_string(), "1 TiB");
+        assert_eq!(ByteSize(u64::MAX).to_string(), "16.00 EiB");
+        assert_eq!(format!("{:>8}", ByteSize(1 << 10)), "   1 KiB");
     }
 }
