@@ -253,7 +253,7 @@ fn runs_are_compared_if_they_can_be() {
     refused(&dir, &mut compare(&[&before, &after]), &["different machines", "--across-machines"]);
     compare(&[&before, &after]).arg("--across-machines").assert().success();
     fs::remove_file(after.join("SHA256SUMS")).unwrap();
-    refused(&dir, &mut compare(&[&before, &after]), &["no complete run"]);
+    refused(&dir, &mut compare(&[&before, &after]), &["not a complete run"]);
     refused(&dir, &mut compare(&[Path::new("nowhere")]), &["nowhere"]);
 }
 

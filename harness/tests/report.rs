@@ -142,7 +142,7 @@ fn invalid_requests_are_refused_and_write_nothing() {
         (vec![run, "-o", "x.pdf"], vec!["x.pdf", ".html nor .md"]),
         (vec!["nowhere", "-o", "x.html"], vec!["nowhere", "folder of a run"]),
         (vec![&text, "-o", "x.html"], vec!["text.md", "folder of a run"]),
-        (vec![empty, "-o", "x.html"], vec!["no run folder"]),
+        (vec![empty, "-o", "x.html"], vec!["not a run folder"]),
         (vec![run, "-o", "x.html", "--reference", "mine"], vec!["\"mine\"", "subsection-v6"]),
         (vec![run, "-o", "x.html", "--splice", &text], vec!["text.md", "no markers"]),
         (vec![run, "-o", "x.html", "--splice", &marked], vec!["line 1", "figure nothing", "lookups-added"]),
@@ -160,8 +160,8 @@ fn an_unreadable_folder_does_not_prevent_the_report_of_others() {
     let run = root().canonicalize().unwrap().join(reference());
     let mut command = pfnbench();
     let assert = command.current_dir(&dir).arg("report").arg(run).args(["nowhere", "-o", "x.html"]).assert().success();
-    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("left out: cannot read nowhere"));
-    assert!(fs::read_to_string(dir.path().join("x.html")).unwrap().contains("Left out: cannot read nowhere"));
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("left out: nowhere: not a readable folder"));
+    assert!(fs::read_to_string(dir.path().join("x.html")).unwrap().contains("Left out: nowhere: not a readable folder"));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
+use pfnbench::record::files;
 use pfnbench::record::instructions::{self, InstructionRow, Toolchain};
+use pfnbench::record::reader::read_instructions;
 use pfnbench::record::row::SCHEMA;
-use pfnbench::record::run_folder;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -97,7 +98,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     let before = fs::read_to_string(partial.join("samples.jsonl")).unwrap();
     assert!(!before.is_empty());
     // Neither read as a run nor taken for another one.
-    refused(&dir, pfnbench().arg("compare").arg(&partial), &["no complete run"]);
+    refused(&dir, pfnbench().arg("compare").arg(&partial), &["not a complete run"]);
 
     let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
     assert!(!partial.exists());
@@ -134,13 +135,13 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     for process in [0, 1] {
         assert!(rows(&run).iter().any(|row| row["process"] == process && row["op"] == "next_valid_pfn"));
     }
-    refused(&dir, pfnbench().args(["run", "--resume"]).arg(&run), &["cannot take up", "complete"]);
+    refused(&dir, pfnbench().args(["run", "--resume"]).arg(&run), &["cannot resume", "complete"]);
 }
 
 #[test]
 fn what_cannot_be_resumed_is_refused() {
     let dir = folder();
-    refused(&dir, pfnbench().args(["run", "--resume", "nowhere"]), &["cannot take up nowhere", "plan.json"]);
+    refused(&dir, pfnbench().args(["run", "--resume", "nowhere"]), &["cannot resume nowhere", "plan.json"]);
     for other in [["--tier", "smoke"], ["--instructions", "x"]] {
         refused(&dir, pfnbench().args(["run", "--resume", "x"]).args(other), &["--resume", "--help"]);
     }
@@ -176,10 +177,10 @@ fn counts_of_instructions_lie_beside_a_run_and_are_summed_with_it() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("the counts are of"), "{output:?}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let run = dir.path().join(result["run"].as_str().unwrap());
-    assert_eq!(instructions::read(&run).unwrap(), rows);
+    assert_eq!(read_instructions(&run).unwrap(), rows);
     let written = fs::read(run.join("instructions.jsonl")).unwrap();
     assert_eq!(written, instructions::lines(&rows));
-    let line = format!("{}  instructions.jsonl\n", run_folder::sha256(&written));
+    let line = format!("{}  instructions.jsonl\n", files::sha256(&written));
     assert!(fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains(&line));
     let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
     assert!(manifest["command"].as_str().unwrap().contains(" --instructions counts.jsonl"), "{manifest}");

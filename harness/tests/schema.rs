@@ -10,8 +10,8 @@ use pfnbench::analysis::compare;
 use pfnbench::case::layouts;
 use pfnbench::record::instructions::{InstructionRow, Toolchain, cases};
 use pfnbench::record::layout_note::LayoutNote;
-use pfnbench::record::run_folder::{Manifest, MapNote, Tool};
-use pfnbench::record::{instructions, row, run_folder};
+use pfnbench::record::manifest::{self, Manifest, MapNote, Tool};
+use pfnbench::record::{instructions, row};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ fn the_published_schema_is_what_the_types_write() {
     assert!(printed == current(), "results/schema/v2.json is not up to date: pfnbench schema > results/schema/v2.json");
     let version = |definition: &str, field: &str| printed["$defs"][definition]["properties"][field]["const"].clone();
     assert_eq!(version("Row", "v"), row::SCHEMA);
-    assert_eq!(version("Manifest", "schema"), run_folder::SCHEMA);
+    assert_eq!(version("Manifest", "schema"), manifest::SCHEMA);
     assert_eq!(version("InstructionRow", "v"), instructions::SCHEMA);
     jsonschema::draft202012::meta::validate(&printed).unwrap();
     // Fields are explained.
@@ -142,7 +142,7 @@ fn a_manifest_is_read_as_it_was_written_and_so_are_those_of_before() {
     assert_eq!(serde_json::to_value(&read).unwrap(), written);
     // What came later may be missing, in whole and in each map.
     let map = read.map.clone();
-    let note = serde_json::to_value(MapNote::of(&map, 128 << 20)).unwrap();
+    let note = serde_json::to_value(MapNote::new(&map, 128 << 20)).unwrap();
     assert_eq!((note["end_bytes"].as_u64(), note["ram_bytes"].as_u64()), (Some(map.end()), Some(map.ram_bytes())));
     assert_eq!(note["nr_sections"], 3, "of a machine with 320 MiB");
     let before = ["end_bytes", "ram_bytes", "nr_sections"].iter().fold(note, |note, field| without(&note, field));

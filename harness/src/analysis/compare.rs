@@ -6,63 +6,11 @@ use crate::analysis::summary::{
     LookupLine, Summary, headline_group, is_near_loop, is_of_means, noise_floor_of, process_times,
 };
 use crate::case::{CONTROL, LookupGroup, LookupOp, Memory};
+use crate::record::reader::{ReadError, RunReader, Strictness};
 use crate::record::row::{Row, Status};
-use crate::record::run_folder::{PARTIAL, SUMS, sha256};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use thiserror::Error;
-
-/// The reasons why a run folder cannot be read.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// A file is missing or cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// Path of the file.
-        path: PathBuf,
-        /// What the operating system reported.
-        source: io::Error,
-    },
-    /// The run is incomplete.
-    #[error("{} is no complete run: SHA256SUMS, which is written last, is not there or not whole", path.display())]
-    Torn {
-        /// Path of the folder.
-        path: PathBuf,
-    },
-    /// The checksum of a file does not match.
-    #[error("{} is not what the run wrote: its sum in SHA256SUMS is another", path.display())]
-    Changed {
-        /// Path of the file.
-        path: PathBuf,
-    },
-    /// A line of `samples.jsonl` is not a valid row.
-    #[error("{}, line {line}: {source}", path.display())]
-    Row {
-        /// Path of the file.
-        path: PathBuf,
-        /// Line number, from 1.
-        line: usize,
-        /// Where the JSON goes wrong, and how.
-        source: serde_json::Error,
-    },
-    /// `manifest.json` is not valid.
-    #[error("{}: {source}", path.display())]
-    Manifest {
-        /// Path of the file.
-        path: PathBuf,
-        /// Where the JSON goes wrong, and how.
-        source: serde_json::Error,
-    },
-    /// The run contains no rows.
-    #[error("{} has no rows", path.display())]
-    Empty {
-        /// Path of the file.
-        path: PathBuf,
-    },
-}
+use std::path::Path;
 
 /// A complete run, read from its folder.
 #[derive(Clone, Debug)]
@@ -89,62 +37,17 @@ impl Run {
     }
 }
 
-/// The part of a manifest that describes maps.
-#[derive(Deserialize)]
-struct Maps {
-    map: MapName,
-    #[serde(default)]
-    other_maps: Vec<MapName>,
-}
-
-#[derive(Deserialize)]
-struct MapName {
-    name: String,
-}
-
 /// Reads a run folder, after checking that it is complete and unchanged.
 ///
 /// # Errors
-/// Returns a [`ReadError`] that names the file or folder.
+/// The first problem of the folder, or that it is of a newer schema.
 pub fn read(folder: &Path) -> Result<Run, ReadError> {
-    let read = |path: &Path| fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source });
-    if !folder.is_dir() {
-        let source = io::Error::new(io::ErrorKind::NotFound, "no such folder; give the folder of a run");
-        return Err(ReadError::Io { path: folder.to_owned(), source });
-    }
-    let sums = match fs::read_to_string(folder.join(SUMS)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(ReadError::Torn { path: folder.to_owned() });
-        }
-        sums => sums.map_err(|source| ReadError::Io { path: folder.join(SUMS), source })?,
-    };
-    let is_partial = folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with(PARTIAL));
-    let lines: Option<Vec<(&str, &str)>> = sums.lines().map(|line| line.split_once("  ")).collect();
-    let lines = lines.filter(|_| !is_partial).unwrap_or_default();
-    let vouches = |file: &str| lines.iter().any(|(_, name)| *name == file);
-    if !(vouches("samples.jsonl") && vouches("manifest.json")) {
-        return Err(ReadError::Torn { path: folder.to_owned() });
-    }
-    for (sum, name) in lines {
-        let path = folder.join(name);
-        if sha256(&read(&path)?) != sum {
-            return Err(ReadError::Changed { path });
-        }
-    }
-    let path = folder.join("samples.jsonl");
-    let text = String::from_utf8_lossy(&read(&path)?).into_owned();
-    let row = |(at, text): (usize, &str)| {
-        serde_json::from_str(text).map_err(|source| ReadError::Row { path: path.clone(), line: at + 1, source })
-    };
-    let rows = text.lines().enumerate().map(row).collect::<Result<Vec<Row>, _>>()?;
-    let first = rows.first().ok_or_else(|| ReadError::Empty { path: path.clone() })?;
-    let machine = first.machine.clone();
-    let manifest_path = folder.join("manifest.json");
-    let manifest: Maps = serde_json::from_slice(&read(&manifest_path)?)
-        .map_err(|source| ReadError::Manifest { path: manifest_path.clone(), source })?;
-    let maps = std::iter::once(manifest.map).chain(manifest.other_maps).map(|map| map.name).collect();
-    let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
-    Ok(Run { name, machine, maps, rows })
+    let mut reader = RunReader::open(folder, Strictness::Strict)?;
+    reader.check_complete()?;
+    let maps = reader.manifest()?.map(|manifest| manifest.map_names().map(str::to_owned).collect()).unwrap_or_default();
+    let rows = reader.rows(|_| true)?;
+    let machine = rows.first().map(|row| row.machine.clone()).unwrap_or_default();
+    Ok(Run { name: reader.name().to_owned(), machine, maps, rows })
 }
 
 /// A lookup case of one layout on one map.

@@ -3,6 +3,7 @@
 use super::{Answer, Json, print, print_json};
 use crate::analysis::limits::{Judged, Judgement, LimitsFile};
 use crate::record::instructions::{self, FILE_NAME};
+use crate::record::reader::read_instructions;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
@@ -37,7 +38,7 @@ impl GateArgs {
         if self.counts.is_none() && !counts.exists() {
             bail!("there are no counts in {}; cargo bench --bench instructions makes them", counts.display());
         }
-        let rows = instructions::read(&counts)?;
+        let rows = read_instructions(&counts)?;
         if self.write {
             LimitsFile::read_or_new(&self.limits)?.write(&rows)?;
             print(format!("{}: {} limits for {}", self.limits.display(), rows.len(), rows[0].toolchain.name()))?;

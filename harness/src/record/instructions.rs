@@ -6,6 +6,7 @@
 
 use crate::case::{Layout, LookupOp, Memory, layouts};
 use crate::files::replace;
+use crate::record::reader::{ReadError, read_instructions};
 use memmap_layouts::{ByteSize, Geometry, X86_64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -249,6 +250,9 @@ pub fn instructions(operation: [u64; 2], empty: [u64; 2]) -> Option<u64> {
 /// An error while rows are read or written.
 #[derive(Debug, Error)]
 pub enum InstructionsError {
+    /// The run folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] ReadError),
     /// The file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -285,13 +289,13 @@ pub enum InstructionsError {
     },
 }
 
-/// Reads the rows of a file, or of `instructions.jsonl` if `path` is a run folder. A file may be
-/// empty.
+/// Reads the rows of a file, which may be empty. [`read_instructions`](super::reader::read_instructions) also reads a
+/// folder.
 ///
 /// # Errors
 /// Returns an [`InstructionsError`] that names the file, and the line if one is wrong.
 pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
-    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+    let path = path.to_owned();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(InstructionsError::Io { path, source }),
@@ -339,7 +343,7 @@ fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String>
 /// # Errors
 /// As [`read`], and [`InstructionsError::Empty`].
 pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
-    let rows = read(path)?;
+    let rows = read_instructions(path)?;
     if rows.is_empty() { Err(InstructionsError::Empty { path: path.to_owned() }) } else { Ok(rows) }
 }
 
@@ -431,7 +435,7 @@ mod tests {
         let path = dir.path().join("new").join(FILE_NAME);
         write(&path, &rows).unwrap();
         assert_eq!(read(&path).unwrap(), rows);
-        assert_eq!(read(path.parent().unwrap()).unwrap(), rows, "as of a run folder");
+        assert_eq!(read_instructions(path.parent().unwrap()).unwrap(), rows, "as in a run folder");
     }
 
     #[test]

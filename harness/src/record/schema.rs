@@ -2,8 +2,8 @@
 //! written to them.
 
 use crate::record::instructions::InstructionRow;
+use crate::record::manifest::Manifest;
 use crate::record::row::Row;
-use crate::record::run_folder::Manifest;
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::map::source::Source;
 use crate::record::environment::Environment;
 use crate::record::instructions::{self, InstructionRow};
-use crate::record::run_folder::{Tool, now};
+use crate::record::manifest::{Tool, now};
 use crate::workload::Workload;
 use crate::workload::tier::Tier;
 use memmap_layouts::X86_64;

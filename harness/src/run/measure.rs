@@ -13,9 +13,11 @@ use crate::engine::verify::{MapOutcome, on_map};
 use crate::interrupt::Interrupt;
 use crate::map::builtin;
 use crate::record::environment::Environment;
+use crate::record::folder_error::FolderError;
 use crate::record::instructions;
+use crate::record::manifest::{Manifest, MapNote, SCHEMA, Tool, now};
 use crate::record::row::{Row, Status};
-use crate::record::run_folder::{FolderError, Manifest, MapNote, RunFolder, SCHEMA, Tool, now};
+use crate::record::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -230,7 +232,7 @@ fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
     let mut layouts = architecture.notes(&schedule.layouts)?;
     // Some may have been left out.
     layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
-    let note = |map| Ok(MapNote::of(map, job::architecture_of(map)?.section_bytes));
+    let note = |map| Ok(MapNote::new(map, job::architecture_of(map)?.section_bytes));
     Ok(Manifest {
         schema: SCHEMA,
         tool: Tool::THIS,

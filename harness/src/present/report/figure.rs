@@ -1,10 +1,9 @@
 //! A figure: a picture, its data, and how to read it.
 
 use super::data::Data;
-use super::input::{RunInput, STOPPED};
+use super::input::RunInput;
 use super::picture::{Area, DrawError, Look, Marks, Svg, picture};
 use crate::analysis::summary::Summary;
-use crate::record::run_folder::SAMPLES;
 
 /// A figure of a report.
 #[derive(Debug)]
@@ -82,8 +81,7 @@ impl<'a> View<'a> {
     pub fn no_rows_of(&self, what: &str) -> String {
         let map = self.main_map();
         let whole = "the run did not request them, or no layout supports the operation";
-        let is_whole = self.run.troubles.iter().all(|trouble| !trouble.contains(SAMPLES) && !trouble.contains(STOPPED));
-        let why = if is_whole { whole } else { "the run folder is incomplete, as stated above" };
+        let why = if self.run.has_all_rows { whole } else { "the run folder is incomplete, as stated above" };
         format!("Missing: there are no rows of {what} on the map {map}, because {why}.")
     }
 }

@@ -1,9 +1,10 @@
 //! Makes a report from run folders, which are read in parallel.
 
 use super::figures::{self, trend::Short};
-use super::input::{self, Depth, InputError};
+use super::input::{self, Depth};
 use super::machine::{MachineReport, short, summaries};
 use super::{Report, ReportError};
+use crate::record::reader::{Problem, ReadError, RunReader, Strictness};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,10 +44,10 @@ impl Report {
             if fs::canonicalize(folder).is_ok_and(|path| !known.insert(path)) {
                 continue;
             }
-            match input::peek(folder) {
+            match RunReader::open(folder, Strictness::Lenient).and_then(|mut reader| reader.machine_and_start()) {
                 Ok((machine, started)) => peeked.push(Peeked { folder: folder.clone(), machine, started }),
                 Err(error) => {
-                    unread.push(input::without_folder(&error, folder));
+                    unread.push(error.without_path());
                     first_error.get_or_insert(error);
                 }
             }
@@ -69,7 +70,7 @@ impl Report {
                 Ok(Reading::Whole(machine)) => machines.push((at, *machine)),
                 Ok(Reading::Short(short)) => shorts.push((at, *short)),
                 Err(ReportError::NoRun(error)) => {
-                    unread.push(input::without_folder(&error, &peeked[at].folder));
+                    unread.push(error.without_path());
                     first_error.get_or_insert(error);
                 }
                 // With a single run this is the error of the report; with several, it concerns only
@@ -80,11 +81,11 @@ impl Report {
         }
         machines.sort_by_key(|(at, _)| whole.iter().position(|other| other == at));
         let Some((_, first)) = machines.first() else {
-            let path = folders.first().cloned().unwrap_or_default();
+            let folder = folders.first().cloned().unwrap_or_default();
             return Err(match (first_error, reference) {
                 (Some(error), _) => error.into(),
                 (None, Some(reference)) => ReportError::NoneHas(reference.to_owned()),
-                (None, None) => InputError::Nothing { path }.into(),
+                (None, None) => ReadError { folder, problem: Problem::NotARun }.into(),
             });
         };
         let reference = reference.map_or_else(|| first.view().main().reference.clone(), str::to_owned);
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
     use crate::present::report::tests::{folder, report_on, rows};
     use crate::present::report::{html, markdown};
-    use crate::record::run_folder::SAMPLES;
+    use crate::record::files::SAMPLES;
 
     #[test]
     fn a_run_without_the_common_reference_is_not_drawn() {

@@ -19,8 +19,8 @@ pub mod markdown;
 pub mod picture;
 pub mod splice;
 
+use crate::record::reader::ReadError;
 use figure::Figure;
-use input::InputError;
 use picture::DrawError;
 use thiserror::Error;
 
@@ -31,7 +31,7 @@ pub use machine::MachineReport;
 pub enum ReportError {
     /// No folder could be read.
     #[error("{0}")]
-    NoRun(#[from] InputError),
+    NoRun(#[from] ReadError),
     /// The run did not measure the reference layout.
     #[error("run {run} did not measure the layout {reference:?}; it has {}", layouts.join(", "))]
     NoReference {
@@ -69,9 +69,11 @@ pub struct Report {
 pub(crate) mod tests {
     use super::*;
     use crate::case::{CONTROL, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Memory, Pattern};
+    use crate::record::files::{SAMPLES, sha256};
+    use crate::record::histogram_log;
+    use crate::record::manifest::SCHEMA;
     use crate::record::row::Row;
     use crate::record::row::tests::row;
-    use crate::record::run_folder::{SAMPLES, interval_log};
     use hdrhistogram::Histogram;
     use serde_json::json;
     use std::fs;
@@ -146,7 +148,7 @@ pub(crate) mod tests {
         histogram.record_n(10_000, 1000).unwrap();
         let tagged = [HOT_ADD, HOT_REMOVE].map(|op| (format!("{op}/subsection/2097152"), histogram.clone()));
         let mut log = Vec::new();
-        interval_log(&mut log, &tagged).unwrap();
+        histogram_log::write(&mut log, &tagged).unwrap();
         fs::write(folder.join("latency.hlog"), log).unwrap();
         folder
     }
@@ -170,13 +172,18 @@ pub(crate) mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
         let said = |report: &Report| report.machines[0].run.troubles.join(" ");
-        // A newer schema, with an invalid map.
-        let mut newer = manifest("x", "2026-01-01T00:00:00Z");
-        newer["schema"] = json!(crate::record::run_folder::SCHEMA + 1);
-        newer["map"] = json!("elsewhere");
-        fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
+        // A newer schema: its fields may mean something else.
+        let mut without_map = manifest("x", "2026-01-01T00:00:00Z");
+        without_map["schema"] = json!(SCHEMA + 1);
+        fs::write(folder.join("manifest.json"), without_map.to_string()).unwrap();
+        let refused = Report::from_folders(std::slice::from_ref(&folder), None, |_| {}).unwrap_err().to_string();
+        assert!(refused.contains("schema version 3") && refused.contains("up to 2"), "{refused}");
+        // An invalid map.
+        without_map["schema"] = json!(SCHEMA);
+        without_map["map"] = json!("elsewhere");
+        fs::write(folder.join("manifest.json"), without_map.to_string()).unwrap();
         let report = report_on(std::slice::from_ref(&folder));
-        assert!(said(&report).contains("schema 3") && said(&report).contains("map is not understood"));
+        assert!(said(&report).contains("invalid field map"), "{}", said(&report));
         assert!(figure(&report, "map").drawing.is_err() && figure(&report, "phases").drawing.is_ok());
         // Truncated rows and histograms.
         let samples = fs::read(folder.join(SAMPLES)).unwrap();
@@ -184,23 +191,25 @@ pub(crate) mod tests {
         let log = fs::read(folder.join("latency.hlog")).unwrap();
         fs::write(folder.join("latency.hlog"), &log[..log.len() - 30]).unwrap();
         let report = report_on(std::slice::from_ref(&folder));
-        assert!(said(&report).contains("1 lines are no rows") && said(&report).contains("1 intervals are torn"));
+        assert!(
+            said(&report).contains("1 lines are not valid rows") && said(&report).contains("1 intervals are damaged")
+        );
         assert!(figure(&report, "hot-add-percentiles").drawing.is_ok());
         assert!(figure(&report, "hot-remove-percentiles").drawing.is_err());
         // No manifest, no histograms.
         fs::remove_file(folder.join("manifest.json")).unwrap();
         fs::remove_file(folder.join("latency.hlog")).unwrap();
         let report = report_on(std::slice::from_ref(&folder));
-        assert!(said(&report).contains("no manifest.json"));
+        assert!(said(&report).contains("manifest.json is missing"));
         assert!(figure(&report, "hot-add-percentiles").drawing.as_ref().unwrap_err().contains("latency.hlog"));
-        assert!(html::page(&report).unwrap().contains("no manifest.json"));
+        assert!(html::page(&report).unwrap().contains("manifest.json is missing"));
         // Only a manifest.
         fs::remove_file(folder.join(SAMPLES)).unwrap();
         assert!(matches!(
             Report::from_folders(std::slice::from_ref(&folder), None, |_| {}),
             Err(ReportError::NoRun(_))
         ));
-        fs::write(folder.join("manifest.json"), newer.to_string()).unwrap();
+        fs::write(folder.join("manifest.json"), without_map.to_string()).unwrap();
         let report = report_on(&[folder]);
         assert!(report.machines[0].figures.iter().all(|figure| figure.drawing.is_err()));
         assert!(html::page(&report).unwrap().contains("there are no values to compare"));
@@ -224,13 +233,13 @@ pub(crate) mod tests {
             fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
             let report = report_on(std::slice::from_ref(&folder));
             let said = report.machines[0].run.troubles.join(" ");
-            assert!(said.contains("3 values cannot be") && said.contains("a range that cannot be"), "{said}");
+            assert!(said.contains("3 values are implausible") && said.contains("impossible range"), "{said}");
             assert!(figure(&report, "map").drawing.is_err());
             let page = html::page(&report).unwrap();
             assert!(!page.contains("NaN") && !page.contains("inf×"));
         }
         fs::write(folder.join("manifest.json"), "[]").unwrap();
-        assert!(report_on(&[folder]).machines[0].run.troubles.join(" ").contains("no JSON object"));
+        assert!(report_on(&[folder]).machines[0].run.troubles.join(" ").contains("not a JSON object"));
     }
 
     #[test]
@@ -245,8 +254,8 @@ pub(crate) mod tests {
         let report = report_on(&[folder]);
         let (machine, said) = (&report.machines[0], report.machines[0].run.troubles.join(" "));
         assert!(
-            said.contains("stopped before its end")
-                && said.contains("no rows of the main map, m: figures are of other")
+            said.contains("it was interrupted")
+                && said.contains("The main map, m, has no rows; the figures show other")
         );
         assert_eq!(
             machine.heat[0].cells.iter().filter(|cell| cell.ratio.is_some()).count(),
@@ -264,13 +273,13 @@ pub(crate) mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = folder(base.path(), "r", "x", "2026-01-01T00:00:00Z");
         let sums = ["manifest.json", SAMPLES].map(|name| {
-            let sum = crate::record::run_folder::sha256(&fs::read(folder.join(name)).unwrap());
+            let sum = sha256(&fs::read(folder.join(name)).unwrap());
             format!("{sum}  {name}\n")
         });
         fs::write(folder.join("SHA256SUMS"), sums.concat()).unwrap();
         let troubles = |folder: &PathBuf| report_on(std::slice::from_ref(folder)).machines[0].run.troubles.clone();
         assert!(troubles(&folder).is_empty(), "{:?}", troubles(&folder));
         fs::write(folder.join("manifest.json"), manifest("x", "2027").to_string()).unwrap();
-        assert!(troubles(&folder)[0].contains("is not what the run wrote"));
+        assert!(troubles(&folder)[0].contains("was changed after the run"));
     }
 }

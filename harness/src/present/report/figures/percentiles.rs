@@ -5,7 +5,7 @@ use crate::case::HOT_ADD;
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head};
-use crate::record::run_folder::LATENCIES;
+use crate::record::files::LATENCIES;
 use crate::units::{bytes, time};
 use plotters::prelude::*;
 use serde_json::json;
