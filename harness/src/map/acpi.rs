@@ -2,8 +2,12 @@
 //! separate lines. Supported are CEDT (CXL windows), NFIT (persistent memory) and SRAT (memory
 //! affinity).
 
-use super::part::Part;
-use super::{Kind, Line, MapError, Table, memory, not_a_range, sized};
+use super::MAX_PHYS_BITS;
+use super::address::{memory, sized};
+use super::error::{MapError, not_a_range};
+use super::kind::Kind;
+use super::line::Line;
+use super::part::{MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -40,7 +44,7 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Parses a line. Returns false if it is not part of an ACPI table.
-    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
         let Some(fields) = FIELD.captures(line.text) else { return Ok(false) };
         let (name, value) = (fields[1].to_ascii_lowercase(), &fields[2]);
         match name.as_str() {
@@ -91,7 +95,7 @@ impl Tables {
         Ok(true)
     }
 
-    fn end(&mut self, line: Line<'_>, value: &str, part: &mut Part) -> Result<(), MapError> {
+    fn end(&mut self, line: Line<'_>, value: &str, part: &mut MapPart) -> Result<(), MapError> {
         let Some((_, _, base)) = self.base.take() else { return Ok(()) };
         let bad = || MapError::BadAddress { line: line.number, text: value.to_owned() };
         let length = u64::from_str_radix(value, 16).map_err(|_| bad())?;
@@ -102,7 +106,7 @@ impl Tables {
             Some(Structure::Affinity) => (Table::Srat, Kind::Ram),
             Some(Structure::OtherSpa) | None => return Ok(()),
         };
-        if kind == Kind::Window && ends.1 >> super::MAX_PHYS_BITS != 0 {
+        if kind == Kind::Window && ends.1 >> MAX_PHYS_BITS != 0 {
             part.beyond += 1;
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Built-in maps. Those of real machines are facts: address ranges, with the place where they were
 //! published. Synthetic maps cover the scale of sizes.
 
+use super::combine::merge;
 use super::{Kind, MapRange, PhysicalMap};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -63,7 +64,7 @@ fn map(builtin: &BuiltinMap) -> PhysicalMap {
     PhysicalMap {
         name: builtin.name.clone(),
         origin: format!("{}; {}", builtin.machine, builtin.attribution),
-        ranges: super::merge(builtin.range.clone()),
+        ranges: merge(builtin.range.clone()),
         warnings: Vec::new(),
     }
 }
@@ -116,7 +117,7 @@ impl Synthetic {
         PhysicalMap {
             name: self.name.to_owned(),
             origin: format!("synthetic: {}", self.what),
-            ranges: super::merge(ranges),
+            ranges: merge(ranges),
             warnings: Vec::new(),
         }
     }

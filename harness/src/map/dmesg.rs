@@ -1,8 +1,12 @@
 //! Boot logs of Linux and Xen: e820 (of the firmware and of the user), SRAT, early node ranges, and
 //! spans of nodes. Any prefix that a log adds to its lines is skipped. Other lines are ignored.
 
-use super::part::Part;
-use super::{Kind, Line, MapError, PAGE_BYTES, Table, exclusive, inclusive, memory, not_a_range};
+use super::PAGE_BYTES;
+use super::address::{exclusive, inclusive, memory};
+use super::error::{MapError, not_a_range};
+use super::kind::Kind;
+use super::line::Line;
+use super::part::{MapPart, Table};
 use regex::{Captures, Regex};
 use std::sync::LazyLock;
 
@@ -19,21 +23,21 @@ static E820: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"{START}(BIOS-
 
 /// Until Linux 3.4 and Xen 4.13: `BIOS-e820: 0000000000000000 - 000000000009f400 (usable)`, ends
 /// exclusive.
-static E820_OF_OLD: LazyLock<Regex> = LazyLock::new(|| {
+static OLD_E820: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"{START}(?:(BIOS-e820|user):|\(XEN\))\s+([0-9a-fA-F]{{8,16}}) - ([0-9a-fA-F]{{8,16}}) \((.+?)\)\s*$"
     ))
 });
 
 /// The form of the Xen hypervisor: `(XEN)  [0000000000000000, 000000000009fbff] (usable)`.
-static E820_OF_XEN: LazyLock<Regex> =
+static XEN_E820: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"\(XEN\)\s+\[([0-9a-fA-F]{8,16}), ([0-9a-fA-F]{8,16})\] \((.+?)\)\s*$"));
 
 /// `  node   0: [mem 0x…-0x…]`
 static NODE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?:^|\s)node\s+(\d+): {MEM}")));
 
 /// Until Linux 3.4, in page frames with exclusive ends: `    0: 0x00000010 -> 0x0000009d`.
-static NODE_OF_OLD: LazyLock<Regex> =
+static OLD_NODE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?:^|\s)(\d{1,4}): 0x([0-9a-fA-F]{8,16}) -> 0x([0-9a-fA-F]{8,16})\s*$"));
 
 /// `ACPI: SRAT: Node 0 PXM 0 [mem 0x…-0x…] hotplug`; from Xen `SRAT: Node 0 PXM 0 [start, end]`;
@@ -67,7 +71,7 @@ fn node(line: usize, fields: &Captures<'_>) -> Result<Option<u8>, MapError> {
 }
 
 /// Parses a line. Returns false if it is in none of these formats.
-pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
     let Line { number, text } = line;
     if let Some(fields) = E820.captures(text) {
         let ends = inclusive(number, &fields[2], &fields[3])?;
@@ -75,13 +79,16 @@ pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
         if let Some(kind) = e820_kind(&fields[4]) {
             part.push(table, memory(number, ends, kind, None)?);
         }
-    } else if let Some(fields) = E820_OF_OLD.captures(text) {
-        let table =
-            if fields.get(1).is_some_and(|of| of.as_str() == "user") { Table::UserE820 } else { Table::FirmwareE820 };
+    } else if let Some(fields) = OLD_E820.captures(text) {
+        let table = if fields.get(1).is_some_and(|source| source.as_str() == "user") {
+            Table::UserE820
+        } else {
+            Table::FirmwareE820
+        };
         if let (Some(ends), Some(kind)) = (exclusive(number, &fields[2], &fields[3])?, e820_kind(&fields[4])) {
             part.push(table, memory(number, ends, kind, None)?);
         }
-    } else if let Some(fields) = E820_OF_XEN.captures(text) {
+    } else if let Some(fields) = XEN_E820.captures(text) {
         let ends = inclusive(number, &fields[1], &fields[2])?;
         if let Some(kind) = e820_kind(&fields[3]) {
             part.push(Table::FirmwareE820, memory(number, ends, kind, None)?);
@@ -89,7 +96,7 @@ pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
     } else if let Some(fields) = NODE.captures(text) {
         let ends = inclusive(number, &fields[2], &fields[3])?;
         part.push(Table::EarlyNodes, memory(number, ends, Kind::Ram, node(number, &fields)?)?);
-    } else if let Some(fields) = NODE_OF_OLD.captures(text) {
+    } else if let Some(fields) = OLD_NODE.captures(text) {
         if let Some((first, last)) = exclusive(number, &fields[2], &fields[3])? {
             let bytes = |pfn: u64| pfn.checked_mul(PAGE_BYTES);
             let ends = bytes(first).zip(last.checked_add(1).and_then(bytes));

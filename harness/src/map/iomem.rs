@@ -1,8 +1,11 @@
 //! `/proc/iomem` and text in its form: `start-end : name` with inclusive ends; children are
 //! indented below their parents.
 
-use super::part::{Part, kind_of};
-use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
+use super::address::{inclusive, memory};
+use super::error::{MapError, not_a_range};
+use super::kind::Kind;
+use super::line::Line;
+use super::part::{Found, MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -29,11 +32,11 @@ impl Resources {
         self.lines > 0
     }
 
-    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
         let Some(fields) = RANGE.captures(line.text) else {
             // A damaged line is an error: as a line of an unknown format it would be skipped.
             return match BEGUN.is_match(line.text) && self.lines > 0 {
-                true => Err(super::not_a_range(line)),
+                true => Err(not_a_range(line)),
                 false => Ok(false),
             };
         };
@@ -44,14 +47,14 @@ impl Resources {
             return Ok(true);
         }
         self.shown += 1;
-        if let Some(kind) = kind_of(fields[3].trim()) {
+        if let Some(kind) = Kind::from_name(fields[3].trim()) {
             part.push(Table::Iomem, memory(line.number, ends, kind, None)?);
         }
         Ok(true)
     }
 
     /// Finishes the part. RAM inside a device is RAM that a driver made of that device.
-    pub(super) fn finish(self, part: &mut Part, others: bool) -> Result<(), MapError> {
+    pub(super) fn finish(self, part: &mut MapPart, others: bool) -> Result<(), MapError> {
         if self.lines > 0 && self.shown == 0 && !others {
             return Err(MapError::Hidden);
         }

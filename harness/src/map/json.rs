@@ -4,14 +4,19 @@
 //! are strings (`250.00 MiB (262.14 MB)`, `0x140000000`). Only root sees physical addresses, so
 //! most listings contain only sizes.
 
-use super::part::Part;
-use super::{Kind, Line, MapError, NoBase, Table, inclusive, lsmem, memory, not_a_range, sized};
+use super::MAX_PHYS_BITS;
+use super::address::{inclusive, memory, sized};
+use super::error::{MapError, not_a_range};
+use super::kind::Kind;
+use super::line::Line;
+use super::lsmem;
+use super::part::{MapPart, NoBase, Table};
 use crate::size::parse_size;
 use serde_json::{Deserializer, Map, Value};
 
 /// Parses the value that begins at the first line and returns its number of lines; `None` if no
 /// value begins there.
-pub(super) fn read(lines: &[Line<'_>], part: &mut Part) -> Result<Option<usize>, MapError> {
+pub(super) fn read(lines: &[Line<'_>], part: &mut MapPart) -> Result<Option<usize>, MapError> {
     let Some(&first) = lines.first() else { return Ok(None) };
     let begin = first.text.trim_start();
     // A time stamp of a log also begins with `[`; the next character tells them apart from JSON.
@@ -47,7 +52,7 @@ pub(super) fn read(lines: &[Line<'_>], part: &mut Part) -> Result<Option<usize>,
 /// The state while a listing is traversed.
 struct Listing<'a, 'p> {
     lines: &'a [Line<'a>],
-    part: &'p mut Part,
+    part: &'p mut MapPart,
     /// CXL devices. Their capacity counts only if no region shows how it is used.
     memdevs: Vec<NoBase>,
     regions: usize,
@@ -162,7 +167,7 @@ impl Listing<'_, '_> {
         match number("resource")? {
             Some(base) => {
                 let Some(ends) = sized(line, base, size)? else { return Ok(()) };
-                if kind == Kind::Window && ends.1 >> super::MAX_PHYS_BITS != 0 {
+                if kind == Kind::Window && ends.1 >> MAX_PHYS_BITS != 0 {
                     self.part.beyond += 1;
                     return Ok(());
                 }

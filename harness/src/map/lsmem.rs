@@ -1,7 +1,10 @@
 //! `lsmem`: memory blocks as a table of ranges. (`json.rs` parses its JSON.)
 
-use super::part::Part;
-use super::{Found, Kind, Line, MapError, Table, inclusive, memory};
+use super::address::{inclusive, memory};
+use super::error::MapError;
+use super::kind::Kind;
+use super::line::Line;
+use super::part::{Found, MapPart, Table};
 use crate::size::parse_size;
 use regex::Regex;
 use std::sync::LazyLock;
@@ -17,7 +20,7 @@ pub(super) struct Columns(Vec<String>);
 
 impl Columns {
     /// Parses a line. Returns false if it is not part of the table.
-    pub(super) fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
         let words: Vec<&str> = line.text.split_whitespace().collect();
         if words.first() == Some(&"RANGE") && words.contains(&"SIZE") {
             self.0 = words.into_iter().map(str::to_owned).collect();
@@ -35,7 +38,7 @@ impl Columns {
 }
 
 /// Stores a block range of `lsmem`, from the table or from JSON.
-pub(super) fn push(part: &mut Part, found: Found, offline: bool) {
+pub(super) fn push(part: &mut MapPart, found: Found, offline: bool) {
     if offline {
         part.offline_bytes += found.range.end - found.range.start;
     }

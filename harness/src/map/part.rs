@@ -1,13 +1,58 @@
-//! One part of a file: lines of one or several formats, detected line by line.
+//! The ranges that parsers find in one part of a map file.
 
-use super::{
-    Found, Kind, Line, MAX_PHYS_BITS, MapError, NoBase, Table, acpi, dmesg, iomem, json, lsmem, not_a_range, plain,
-};
+use super::MAX_PHYS_BITS;
+use super::kind::Kind;
+use super::range::MapRange;
 use memmap_layouts::ByteSize;
+
+/// Memory whose source gives only the size.
+#[derive(Clone, Debug)]
+pub(super) struct NoBase {
+    pub(super) line: usize,
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) kind: Kind,
+    pub(super) node: Option<u8>,
+}
+
+/// A range as a parser found it, with its line.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) line: usize,
+    pub(super) range: MapRange,
+}
+
+/// The table that a range comes from, the most trustworthy first. Tables of one source describe the
+/// same memory in different ways, so the best one is used, not their sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// /proc/iomem.
+    Iomem,
+    /// `node N: [mem …]`: the kernel's summary of all the other tables.
+    EarlyNodes,
+    /// The e820 map after `memmap=` and `mem=`.
+    UserE820,
+    /// The e820 map of the firmware.
+    FirmwareE820,
+    /// Memory blocks, as `lsmem` shows them.
+    Blocks,
+    /// ACPI SRAT: memory affinity.
+    Srat,
+    /// Plain ranges: `start -> end type` and `base size`.
+    Plain,
+    /// Spans of nodes, from the first to the last page, holes included.
+    NodeSpans,
+    /// Listings of `ndctl`, `daxctl` and `cxl`.
+    Devices,
+    /// ACPI NFIT: persistent memory.
+    Nfit,
+    /// ACPI CEDT, and CXL decoders.
+    Cedt,
+}
 
 /// The content of one part of a file.
 #[derive(Debug, Default)]
-pub(super) struct Part {
+pub(super) struct MapPart {
     pub(super) tables: Vec<(Table, Vec<Found>)>,
     /// Memory whose source gives only the size.
     pub(super) no_base: Vec<NoBase>,
@@ -22,9 +67,9 @@ pub(super) struct Part {
     pub(super) understood: bool,
 }
 
-impl Part {
+impl MapPart {
     /// Adds warnings about what was left out.
-    fn say(&mut self) {
+    pub(super) fn say(&mut self) {
         if self.windows > 0 {
             let nr = self.windows;
             self.warnings.push(format!("{nr} SRAT windows for hotplug are left out: they are no memory yet"));
@@ -57,77 +102,5 @@ impl Part {
     pub(super) fn table_mut(&mut self, table: Table) -> &mut [Found] {
         let found = self.tables.iter_mut().find(|(known, _)| *known == table);
         found.map_or(&mut [], |(_, ranges)| ranges)
-    }
-}
-
-/// Parses a part. A part in the form of `/proc/iomem` has named ranges from its first line on and
-/// no other known format. Any other line in it is an error. Logs and dumps may contain unknown
-/// lines.
-pub(super) fn read(lines: &[Line<'_>]) -> Result<Part, MapError> {
-    let mut part = Part::default();
-    let mut readers = Readers::default();
-    let mut unknown: Option<Line<'_>> = None;
-    let mut others = false;
-    let mut at = 0;
-    while at < lines.len() {
-        let line = lines[at];
-        if let Some(taken) = json::read(&lines[at..], &mut part)? {
-            (others, at) = (true, at + taken);
-            continue;
-        }
-        if readers.resources.line(line, &mut part)? {
-        } else if readers.line(line, &mut part)? {
-            others = true;
-        } else {
-            unknown = unknown.or(Some(line));
-        }
-        at += 1;
-    }
-    match unknown {
-        Some(line) if readers.resources.any() && !others => return Err(not_a_range(line)),
-        _ => {}
-    }
-    part.understood = others || readers.resources.any();
-    readers.resources.finish(&mut part, others)?;
-    readers.tables.finish()?;
-    part.say();
-    Ok(part)
-}
-
-#[derive(Default)]
-struct Readers {
-    resources: iomem::Resources,
-    tables: acpi::Tables,
-    lsmem: lsmem::Columns,
-}
-
-impl Readers {
-    /// Parses a line in a format that may be mixed with others; returns false if it is in none.
-    fn line(&mut self, line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
-        Ok(dmesg::line(line, part)?
-            || self.lsmem.line(line, part)?
-            || self.tables.line(line, part)?
-            || plain::line(line, part)?)
-    }
-}
-
-/// The kind of memory that a name stands for, in the kernel's terms or in common ones; `None` if it
-/// is not memory.
-///
-/// Drivers append their name in parentheses, and capitalisation has changed over the years.
-pub(super) fn kind_of(name: &str) -> Option<Kind> {
-    let (base, driver) = match name.split_once(" (") {
-        Some((base, driver)) => (base, Some(driver)),
-        None => (name, None),
-    };
-    let base = base.trim().to_ascii_lowercase();
-    match base.as_str() {
-        "system ram" if driver.is_some() => Some(Kind::HotplugRam),
-        "system ram" | "ram" | "usable" | "available" | "free" | "conventional" => Some(Kind::Ram),
-        "persistent memory" | "pmem" | "persistent" => Some(Kind::Persistent),
-        "soft reserved" => Some(Kind::SoftReserved),
-        _ if base.starts_with("cxl window") => Some(Kind::Window),
-        _ if base.split(|c: char| !c.is_ascii_alphanumeric()).next() == Some("cxl") => Some(Kind::SoftReserved),
-        _ => None,
     }
 }

@@ -1,8 +1,11 @@
 //! Ranges written by hand: `base size` in hexadecimal, and `start -> end type` with an exclusive
 //! end.
 
-use super::part::{Part, kind_of};
-use super::{Kind, Line, MapError, Table, exclusive, memory, sized};
+use super::address::{exclusive, memory, sized};
+use super::error::MapError;
+use super::kind::Kind;
+use super::line::Line;
+use super::part::{MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -22,10 +25,10 @@ static ARROW: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Parses a line. Returns false if it is in none of these formats.
-pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
+pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
     let Line { number, text } = line;
     if let Some(fields) = ARROW.captures(text) {
-        if let (Some(ends), Some(kind)) = (exclusive(number, &fields[1], &fields[2])?, kind_of(&fields[3])) {
+        if let (Some(ends), Some(kind)) = (exclusive(number, &fields[1], &fields[2])?, Kind::from_name(&fields[3])) {
             part.push(Table::Plain, memory(number, ends, kind, None)?);
         }
         return Ok(true);
@@ -38,7 +41,7 @@ pub(super) fn line(line: Line<'_>, part: &mut Part) -> Result<bool, MapError> {
     };
     let kind = match fields.get(5) {
         None => Some(Kind::Ram),
-        Some(name) => kind_of(name.as_str()),
+        Some(name) => Kind::from_name(name.as_str()),
     };
     // With an unknown type, the line may come from anything with three columns, e.g. a stack dump.
     let Some(kind) = kind else { return Ok(false) };

@@ -1,0 +1,108 @@
+//! Combines the tables of a map file into one list of ranges.
+
+use super::MAX_PHYS_BITS;
+use super::error::MapError;
+use super::kind::Kind;
+use super::part::{Found, NoBase, Table};
+use super::range::MapRange;
+use memmap_layouts::ByteSize;
+
+pub(super) fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
+    let mut sorted: Vec<&Found> = found.iter().collect();
+    sorted.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
+    // The ranges that contain the current one, outermost first.
+    let mut around: Vec<&Found> = Vec::new();
+    for next in sorted {
+        while around.last().is_some_and(|outer| outer.range.end <= next.range.start) {
+            around.pop();
+        }
+        if let Some(outer) = around.last().filter(|outer| outer.range.end < next.range.end) {
+            return Err(MapError::Overlap {
+                line: next.line,
+                second: next.range.clone(),
+                first_line: outer.line,
+                first: outer.range.clone(),
+            });
+        }
+        around.push(next);
+    }
+    Ok(())
+}
+
+/// The RAM of the most trustworthy table. Several parts may have that table; they are combined.
+pub(super) fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> Vec<MapRange> {
+    let best = tables.iter().map(|(table, _)| *table).min();
+    if best == Some(Table::NodeSpans) {
+        warnings.push("only the spans of nodes are told: holes inside them are taken as RAM".to_owned());
+    }
+    let ranges = tables.into_iter().filter(|(table, _)| Some(*table) == best).flat_map(|(_, found)| found);
+    ranges.map(|found| found.range).collect()
+}
+
+/// The memory that is added later. Each table adds what the previous ones do not contain and what
+/// is not RAM. A window that contains known memory is left out.
+pub(super) fn told_once(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
+    tables.sort_by_key(|(table, _)| *table);
+    let mut told: Vec<MapRange> = Vec::new();
+    for (_, found) in tables {
+        // Ranges of one table may nest: RAM in a device, a device in a window.
+        let known = told.clone();
+        for Found { range, .. } in found {
+            let overlaps = |other: &MapRange| other.start < range.end && range.start < other.end;
+            let is_told = known.iter().chain(ram).any(overlaps);
+            if range.kind != Kind::Window || !is_told {
+                told.extend(range.without(known.iter().chain(ram)));
+            }
+        }
+    }
+    let is_memory = |range: &MapRange| range.kind != Kind::Window;
+    let memory: Vec<MapRange> = told.iter().filter(|range| is_memory(range)).cloned().collect();
+    told.retain(|range| is_memory(range) || !memory.iter().any(|m| m.start < range.end && range.start < m.end));
+    told
+}
+
+/// Assigns addresses to memory of which only the size is known: one after another from 4 GiB on,
+/// around existing ranges.
+pub(super) fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<String>) {
+    let mut start = 4u64 << 30;
+    for NoBase { line, name, bytes, kind, node } in no_base {
+        while let Some(in_the_way) = ranges.iter().find(|r| r.start < start.saturating_add(bytes) && start < r.end) {
+            start = in_the_way.end;
+        }
+        let end = start.saturating_add(bytes);
+        if end >> MAX_PHYS_BITS != 0 {
+            warnings.push(format!("line {line}: no place for the {} of {name}, which is left out", ByteSize(bytes)));
+            continue;
+        }
+        warnings.push(format!(
+            "line {line}: only the size of {name} is told ({}): base assumed at {start:#x}",
+            ByteSize(bytes)
+        ));
+        ranges.push(MapRange { start, end, kind, node, base_assumed: true });
+        start = end;
+    }
+}
+
+/// Sorts the ranges, unites nested ones and joins adjacent RAM of one node. It works on bytes,
+/// before any rounding: sources often list RAM in pieces that meet inside a page. Adjacent devices
+/// stay separate, since each is added and removed by itself.
+pub(super) fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
+    ranges.sort_by_key(|range| (range.kind, range.start, std::cmp::Reverse(range.end)));
+    let mut merged: Vec<MapRange> = Vec::new();
+    for range in ranges {
+        match merged.last_mut().filter(|last| last.kind == range.kind) {
+            Some(last) if range.end <= last.end => {}
+            Some(last) if last.end >= range.start && last.node == range.node && range.kind == Kind::Ram => {
+                last.end = range.end;
+            }
+            Some(last) if last.end > range.start => {
+                // The same memory from two parts with different boundaries.
+                let rest = MapRange { start: last.end, ..range };
+                merged.push(rest);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged.sort_by_key(|range| range.start);
+    merged
+}

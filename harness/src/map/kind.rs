@@ -1,0 +1,61 @@
+//! Kinds of physical memory.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The kind of a range of physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// RAM that is present at boot.
+    Ram,
+    /// RAM that a driver added later, e.g. `System RAM (kmem)`.
+    HotplugRam,
+    /// Persistent memory, e.g. an NVDIMM.
+    Persistent,
+    /// Memory reserved for a purpose by the firmware and offered through DAX (`EFI_MEMORY_SP`).
+    SoftReserved,
+    /// Addresses at which memory may appear later (a CXL window).
+    Window,
+}
+
+impl Kind {
+    /// True for memory that is added after boot.
+    pub fn is_added(self) -> bool {
+        self != Kind::Ram
+    }
+
+    /// The kind of memory that a name stands for, in the kernel's terms or in common ones; `None` if it
+    /// is not memory.
+    ///
+    /// Drivers append their name in parentheses, and capitalisation has changed over the years.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let (base, driver) = match name.split_once(" (") {
+            Some((base, driver)) => (base, Some(driver)),
+            None => (name, None),
+        };
+        let base = base.trim().to_ascii_lowercase();
+        match base.as_str() {
+            "system ram" if driver.is_some() => Some(Kind::HotplugRam),
+            "system ram" | "ram" | "usable" | "available" | "free" | "conventional" => Some(Kind::Ram),
+            "persistent memory" | "pmem" | "persistent" => Some(Kind::Persistent),
+            "soft reserved" => Some(Kind::SoftReserved),
+            _ if base.starts_with("cxl window") => Some(Kind::Window),
+            _ if base.split(|c: char| !c.is_ascii_alphanumeric()).next() == Some("cxl") => Some(Kind::SoftReserved),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::Ram => "RAM",
+            Kind::HotplugRam => "hot-added RAM",
+            Kind::Persistent => "persistent memory",
+            Kind::SoftReserved => "soft reserved",
+            Kind::Window => "window for memory",
+        })
+    }
+}

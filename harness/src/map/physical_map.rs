@@ -1,0 +1,80 @@
+//! The physical memory map of a machine, and what follows from its ranges.
+
+use super::kind::Kind;
+use super::range::MapRange;
+use memmap_layouts::{BootError, BootMap, BootRange, ByteSize, PfnRange};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The physical memory map of one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PhysicalMap {
+    /// Short name for reports.
+    pub name: String,
+    /// One-line description of where the map comes from.
+    pub origin: String,
+    /// The memory ranges, sorted; adjacent RAM of one node is merged.
+    pub ranges: Vec<MapRange>,
+    /// Remarks on the text, e.g. on assumptions that were made.
+    pub warnings: Vec<String>,
+}
+
+impl PhysicalMap {
+    /// The memory that is present at boot, in whole pages.
+    ///
+    /// # Errors
+    /// Ranges overlap. Maps from [`read`] never do; a map built by hand may.
+    pub fn boot_map(&self) -> Result<BootMap, BootError> {
+        let boot = self.ranges.iter().filter(|range| range.kind == Kind::Ram);
+        BootMap::new(boot.filter_map(|range| Some(BootRange { range: range.pages()?, node: range.node.unwrap_or(0) })))
+    }
+
+    /// The ranges that are added after boot, without those inside another: RAM that a driver made
+    /// of a device is part of the device.
+    fn outermost_added(&self) -> impl Iterator<Item = &MapRange> {
+        let added = || self.ranges.iter().filter(|range| range.kind.is_added());
+        added().filter(move |inner| {
+            let is_around = |outer: &MapRange| {
+                let larger = outer.end - outer.start > inner.end - inner.start;
+                let device_of = outer.kind != Kind::HotplugRam && inner.kind == Kind::HotplugRam;
+                outer.start <= inner.start && inner.end <= outer.end && (larger || device_of)
+            };
+            !added().any(is_around)
+        })
+    }
+
+    /// The ranges that are added after boot, in whole pages.
+    pub fn added(&self) -> Vec<PfnRange> {
+        self.outermost_added().filter_map(MapRange::pages).collect()
+    }
+
+    /// One past the highest byte of memory.
+    pub fn end(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end).max().unwrap_or(0)
+    }
+
+    /// Bytes of memory that is present at boot.
+    pub fn ram_bytes(&self) -> u64 {
+        let ram = self.ranges.iter().filter(|range| range.kind == Kind::Ram);
+        ram.map(|range| range.end - range.start).sum()
+    }
+
+    /// Number of sections of `section_bytes` that contain boot memory.
+    pub fn nr_sections(&self, section_bytes: u64) -> u64 {
+        let (mut count, mut next) = (0, 0);
+        for range in self.ranges.iter().filter(|range| range.kind == Kind::Ram && range.start < range.end) {
+            let (first, end) = ((range.start / section_bytes).max(next), range.end.div_ceil(section_bytes));
+            count += end.saturating_sub(first);
+            next = next.max(end);
+        }
+        count
+    }
+
+    /// A summary of the map in a few words.
+    pub fn summary(&self) -> String {
+        let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();
+        let ram = format!("{} of RAM below {}", ByteSize(self.ram_bytes()), ByteSize(self.end()));
+        if added == 0 { ram } else { format!("{ram}, {} added later", ByteSize(added)) }
+    }
+}
