@@ -22,9 +22,9 @@ pub(super) struct MapArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
     ///
     /// Accepted formats are /proc/iomem, dmesg (e820, SRAT, early node ranges; Xen's too), lsmem,
-    /// the JSON of ndctl, daxctl, cxl and lsmem, CEDT, NFIT and SRAT in words, `base size`, and
-    /// `start -> end type`. One file may combine several; `#` starts a comment, and a line `---`
-    /// separates parts.
+    /// the JSON of ndctl, daxctl, cxl and lsmem, disassembled ACPI tables (CEDT, NFIT, SRAT),
+    /// `base size`, and `start -> end type`. The format is detected, and one file may combine
+    /// several. `#` starts a comment; a line that begins with `---` starts a new part.
     #[arg(value_name = "FILE")]
     map: Option<Source>,
     #[command(flatten)]

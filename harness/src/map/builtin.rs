@@ -136,14 +136,14 @@ pub fn by_name(name: &str) -> Option<PhysicalMap> {
 
 /// The map of an ordinary machine, used if the user may not read the machine's own.
 pub fn fallback() -> PhysicalMap {
-    by_name("surface-pro-7-16g").expect("it is built in")
+    by_name("surface-pro-7-16g").expect("the map is built in")
 }
 
 /// A machine whose boot sections have holes of whole sub-sections, and whose memory ends inside a
 /// sub-section. A map without such holes would hide errors of the sub-section map. It is always
 /// verified together with the machine's own map.
 pub fn with_holes() -> PhysicalMap {
-    by_name("xeon-carveout-islands-80g").expect("it is built in")
+    by_name("xeon-carveout-islands-80g").expect("the map is built in")
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
         }
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), names().count(), "a name twice");
+        assert_eq!(all.len(), names().count(), "duplicate name");
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             let map = by_name(name).unwrap();
             assert_eq!(map.ram_bytes(), sections * SECTION, "{name}");
             assert!(map.ranges.len() as u64 > sections * 9 / 10, "{name} is scattered");
-            assert_eq!(map, by_name(name).unwrap(), "the same always");
+            assert_eq!(map, by_name(name).unwrap(), "a fixed seed gives the same map");
         }
         assert_eq!(by_name("dense-64t").unwrap().ram_bytes(), 1 << 46);
     }

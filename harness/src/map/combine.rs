@@ -33,7 +33,7 @@ pub(super) fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
 pub(super) fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> Vec<MapRange> {
     let best = tables.iter().map(|(table, _)| *table).min();
     if best == Some(Table::NodeSpans) {
-        warnings.push("only the spans of nodes are told: holes inside them are taken as RAM".to_owned());
+        warnings.push("the log gives only the spans of nodes; holes inside them count as RAM".to_owned());
     }
     let ranges = tables.into_iter().filter(|(table, _)| Some(*table) == best).flat_map(|(_, found)| found);
     ranges.map(|found| found.range).collect()
@@ -41,24 +41,24 @@ pub(super) fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<St
 
 /// The memory that is added later. Each table adds what the previous ones do not contain and what
 /// is not RAM. A window that contains known memory is left out.
-pub(super) fn told_once(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
+pub(super) fn distinct_additions(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
     tables.sort_by_key(|(table, _)| *table);
-    let mut told: Vec<MapRange> = Vec::new();
+    let mut additions: Vec<MapRange> = Vec::new();
     for (_, found) in tables {
         // Ranges of one table may nest: RAM in a device, a device in a window.
-        let known = told.clone();
+        let known = additions.clone();
         for Found { range, .. } in found {
             let overlaps = |other: &MapRange| other.start < range.end && range.start < other.end;
-            let is_told = known.iter().chain(ram).any(overlaps);
-            if range.kind != Kind::Window || !is_told {
-                told.extend(range.without(known.iter().chain(ram)));
+            let is_known = known.iter().chain(ram).any(overlaps);
+            if range.kind != Kind::Window || !is_known {
+                additions.extend(range.without(known.iter().chain(ram)));
             }
         }
     }
     let is_memory = |range: &MapRange| range.kind != Kind::Window;
-    let memory: Vec<MapRange> = told.iter().filter(|range| is_memory(range)).cloned().collect();
-    told.retain(|range| is_memory(range) || !memory.iter().any(|m| m.start < range.end && range.start < m.end));
-    told
+    let memory: Vec<MapRange> = additions.iter().filter(|range| is_memory(range)).cloned().collect();
+    additions.retain(|range| is_memory(range) || !memory.iter().any(|m| m.start < range.end && range.start < m.end));
+    additions
 }
 
 /// Assigns addresses to memory of which only the size is known: one after another from 4 GiB on,
@@ -71,11 +71,14 @@ pub(super) fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: 
         }
         let end = start.saturating_add(bytes);
         if end >> MAX_PHYS_BITS != 0 {
-            warnings.push(format!("line {line}: no place for the {} of {name}, which is left out", ByteSize(bytes)));
+            warnings.push(format!(
+                "line {line}: ignored {name}: its {} do not fit below 2^{MAX_PHYS_BITS}",
+                ByteSize(bytes)
+            ));
             continue;
         }
         warnings.push(format!(
-            "line {line}: only the size of {name} is told ({}): base assumed at {start:#x}",
+            "line {line}: {name} has a size ({}) but no address: base assumed at {start:#x}",
             ByteSize(bytes)
         ));
         ranges.push(MapRange { start, end, kind, node, base_assumed: true });

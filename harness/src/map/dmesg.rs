@@ -111,7 +111,7 @@ pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError>
         let Some(ends) = ends else { return Ok(true) };
         let what = &fields[6];
         if what.contains("hotplug") {
-            // Addresses where memory may appear later, up to 2^50; their size tells nothing.
+            // Addresses where memory may appear later. Firmware often declares windows up to 2^50.
             part.windows += 1;
         } else {
             let kind = if what.contains("non-volatile") { Kind::Persistent } else { Kind::Ram };

@@ -19,7 +19,8 @@ pub enum MapError {
     },
     /// The text is not an address, or is wider than [`MAX_PHYS_BITS`].
     #[error(
-        "line {line}: {text:?} is not an address of at most {MAX_PHYS_BITS} bits, the widest that a machine has; correct it or leave the line out"
+        "line {line}: {text:?} is not an address of at most {MAX_PHYS_BITS} bits, the widest of any \
+         machine; correct it or delete the line"
     )]
     BadAddress {
         /// Line number, from 1.
@@ -36,7 +37,7 @@ pub enum MapError {
         text: String,
     },
     /// The size given beside a range differs from the range.
-    #[error("line {line}: the size is told as {text}, and the range holds {}; one of them is wrong, or in another unit", ByteSize(*bytes))]
+    #[error("line {line}: the size {text} does not match its range, which spans {}; correct one of them", ByteSize(*bytes))]
     SizeOfRange {
         /// Line number, from 1.
         line: usize,
@@ -46,7 +47,7 @@ pub enum MapError {
         bytes: u64,
     },
     /// The range wraps around the end of the address space.
-    #[error("line {line}: {bytes:#x} bytes from {start:#x} on run past the last address")]
+    #[error("line {line}: {bytes:#x} bytes from {start:#x} exceed the 64-bit address space; correct base or size")]
     Wraps {
         /// Line number, from 1.
         line: usize,
@@ -65,7 +66,8 @@ pub enum MapError {
     },
     /// The end of a range lies before its start.
     #[error(
-        "line {line}: the range ends at {end:#x}, before its start at {start:#x}; the form is start-end with the last byte as end: correct it or leave the line out"
+        "line {line}: the range ends at {end:#x}, before its start at {start:#x}; write start-end, \
+         where end is the last byte"
     )]
     Backwards {
         /// Line number, from 1.
@@ -77,7 +79,8 @@ pub enum MapError {
     },
     /// Two ranges of one table partly overlap; neither contains the other.
     #[error(
-        "line {line}: {second} overlaps {first} of line {first_line}; within one table, ranges may be nested but not overlap in part"
+        "line {line}: {second} partly overlaps {first} of line {first_line}; ranges of one table \
+         may nest but not overlap partly"
     )]
     Overlap {
         /// Line number of the second range.
@@ -91,14 +94,16 @@ pub enum MapError {
     },
     /// Every range is 0-0: the kernel hides addresses from users other than root.
     #[error(
-        "every range is 0-0: the kernel shows /proc/iomem without addresses to users other than root; read it as root (sudo cat /proc/iomem)"
+        "every range is 0-0: the kernel shows the addresses of /proc/iomem only to root; read it as \
+         root (sudo cat /proc/iomem)"
     )]
     Hidden,
 }
 
 /// The supported formats, for error messages.
-pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), dmesg (e820, SRAT, early node ranges), lsmem, the JSON \
-                           of ndctl, daxctl, cxl and lsmem, CEDT, NFIT and SRAT in words, `base size`, and `start -> end type`";
+pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), dmesg (e820, SRAT, early node ranges), \
+                           lsmem, the JSON of ndctl, daxctl, cxl and lsmem, disassembled CEDT, NFIT and SRAT, \
+                           `base size`, and `start -> end type`";
 
 /// The error for a line in no known format; a long line is shortened.
 pub(super) fn not_a_range(line: Line<'_>) -> MapError {

@@ -35,10 +35,11 @@ pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
     part.understood = others || parsers.resources.any();
     parsers.resources.finish(&mut part, others)?;
     parsers.tables.finish()?;
-    part.say();
+    part.add_warnings();
     Ok(part)
 }
 
+/// The formats whose parsers keep state between lines.
 #[derive(Default)]
 struct FormatParsers {
     resources: iomem::Resources,

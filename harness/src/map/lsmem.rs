@@ -48,10 +48,10 @@ pub(super) fn push(part: &mut MapPart, found: Found, offline: bool) {
 /// Checks that the size beside a range matches the range, up to rounding.
 pub(super) fn check_size(found: &Found, text: &str) -> Result<(), MapError> {
     let (line, bytes) = (found.line, found.range.end - found.range.start);
-    let told = parse_size(text).map_err(|_| MapError::BadSize { line, text: text.to_owned() })?;
+    let given = parse_size(text).map_err(|_| MapError::BadSize { line, text: text.to_owned() })?;
     // One decimal, truncated or rounded: the error is below a tenth of the unit, and the size is at
     // least one unit.
-    if told.abs_diff(bytes) > bytes / 10 {
+    if given.abs_diff(bytes) > bytes / 10 {
         return Err(MapError::SizeOfRange { line, text: text.trim().to_owned(), bytes });
     }
     Ok(())

@@ -32,7 +32,7 @@ pub use kind::Kind;
 pub use physical_map::PhysicalMap;
 pub use range::MapRange;
 
-use combine::{best_table, merge, no_partial_overlap, place, told_once};
+use combine::{best_table, distinct_additions, merge, no_partial_overlap, place};
 use error::not_a_range;
 use line::{Line, parts};
 use part::{Found, Table};
@@ -46,7 +46,7 @@ pub const MAX_PHYS_BITS: u32 = 52;
 /// Parses a map; `name` and `origin` are stored in it.
 ///
 /// # Errors
-/// [`MapError`], with the number of the line at fault.
+/// [`MapError`], with the number of the wrong line.
 pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapError> {
     let mut ram: Vec<(Table, Vec<Found>)> = Vec::new();
     let mut added: Vec<(Table, Vec<Found>)> = Vec::new();
@@ -71,22 +71,22 @@ pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapErro
         }
     }
     let mut ranges = best_table(ram, &mut warnings);
-    let told = told_once(added, &ranges);
-    ranges.extend(told);
+    let additions = distinct_additions(added, &ranges);
+    ranges.extend(additions);
     place(no_base, &mut ranges, &mut warnings);
     if let Some(line) = unknown {
         if !understood {
             return Err(not_a_range(line));
         }
-        warnings.push(format!("line {}: a part without ranges of a known format is left out", line.number));
+        warnings.push(format!("line {}: ignored a part without ranges in a known format", line.number));
     }
     let ranges = merge(ranges);
     if ranges.is_empty() {
-        warnings.push("there is no memory in this map".to_owned());
+        warnings.push("the map contains no memory".to_owned());
     }
     let tiny = ranges.iter().filter(|range| range.pages().is_none()).count();
     if tiny > 0 {
-        warnings.push(format!("ranges left out because they hold no whole page: {tiny}"));
+        warnings.push(format!("ranges ignored because they contain no whole page: {tiny}"));
     }
     Ok(PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings })
 }

@@ -68,19 +68,19 @@ pub(super) struct MapPart {
 }
 
 impl MapPart {
-    /// Adds warnings about what was left out.
-    pub(super) fn say(&mut self) {
+    /// Adds warnings about ranges that were ignored or reinterpreted.
+    pub(super) fn add_warnings(&mut self) {
         if self.windows > 0 {
             let nr = self.windows;
-            self.warnings.push(format!("{nr} SRAT windows for hotplug are left out: they are no memory yet"));
+            self.warnings.push(format!("SRAT windows for hotplug ignored, since they contain no memory yet: {nr}"));
         }
         if self.beyond > 0 {
             let nr = self.beyond;
-            self.warnings.push(format!("{nr} windows beyond {MAX_PHYS_BITS} bits are left out"));
+            self.warnings.push(format!("windows ignored because they lie beyond {MAX_PHYS_BITS} bits: {nr}"));
         }
         if self.offline_bytes > 0 {
             let bytes = ByteSize(self.offline_bytes);
-            self.warnings.push(format!("{bytes} of the memory blocks are offline; they are taken as RAM"));
+            self.warnings.push(format!("{bytes} of the memory blocks are offline; they count as RAM"));
         }
     }
 

@@ -16,7 +16,7 @@ pub struct PhysicalMap {
     pub origin: String,
     /// The memory ranges, sorted; adjacent RAM of one node is merged.
     pub ranges: Vec<MapRange>,
-    /// Remarks on the text, e.g. on assumptions that were made.
+    /// Warnings about the text, e.g. on assumptions that were made.
     pub warnings: Vec<String>,
 }
 

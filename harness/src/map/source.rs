@@ -49,7 +49,10 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The text exceeds the limit of 64 MiB.
-    #[error("the map {from} is larger than {}, which no memory map is", ByteSize(MAX_MAP_BYTES))]
+    #[error(
+        "the map {from} is larger than the limit of {}; give a text file with a memory map",
+        ByteSize(MAX_MAP_BYTES)
+    )]
     TooLarge {
         /// Path of the file, or name of the stream.
         from: String,
@@ -67,7 +70,7 @@ pub enum SourceError {
     NoSuchBuiltin {
         /// The name asked for.
         name: String,
-        /// The names there are.
+        /// The names of all built-in maps.
         known: String,
     },
 }
@@ -128,7 +131,7 @@ fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
     let io = |source| SourceError::Io { from: iomem.display().to_string(), source };
     let reason = match std::fs::read(iomem) {
         Ok(bytes) => match parse("this-machine", "this machine", &iomem.display().to_string(), bytes) {
-            Err(SourceError::Map { source: MapError::Hidden, .. }) => "shows no addresses without root",
+            Err(SourceError::Map { source: MapError::Hidden, .. }) => "shows addresses only to root",
             other => return other,
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => "does not exist",
@@ -152,30 +155,30 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_hidden_map_is_replaced_by_a_real_one_and_it_says_so() {
+    fn a_hidden_map_is_replaced_by_a_built_in_one_with_a_warning() {
         let mut hidden = tempfile::NamedTempFile::new().unwrap();
         writeln!(hidden, "00000000-00000000 : Reserved\n00000000-00000000 : System RAM").unwrap();
         let map = this_machine(hidden.path()).unwrap();
         assert_eq!(map.name, builtin::fallback().name);
-        assert!(map.warnings[0].contains("without root") && map.warnings[0].contains(&map.name), "{:?}", map.warnings);
+        assert!(map.warnings[0].contains("only to root") && map.warnings[0].contains(&map.name), "{:?}", map.warnings);
         assert!(this_machine(Path::new("/does/not/exist")).unwrap().warnings[0].contains("does not exist"));
     }
 
     #[test]
-    fn a_hidden_file_is_an_error_with_the_way_out() {
+    fn a_hidden_file_is_an_error_that_names_the_remedy() {
         let error = parse("x", "x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
         assert!(error.contains("x.txt") && error.contains("as root"), "{error}");
     }
 
     #[test]
-    fn a_source_without_end_is_refused() {
+    fn an_endless_source_is_refused() {
         let error = Source::File("/dev/zero".into()).load().unwrap_err().to_string();
-        assert!(error.contains("/dev/zero is larger than 64 MiB"), "{error}");
+        assert!(error.contains("/dev/zero is larger than the limit of 64 MiB"), "{error}");
         assert!(parse("x", "x", "x", "\u{feff}1000-1fff : System RAM\n".into()).is_ok(), "a byte order mark");
     }
 
     #[test]
-    fn names_tell_the_source() {
+    fn names_select_the_source() {
         let parse = |text: &str| text.parse::<Source>().unwrap();
         assert_eq!(parse("-"), Source::Stdin);
         assert_eq!(parse("builtin:x"), Source::Builtin("x".into()));

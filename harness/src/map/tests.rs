@@ -39,7 +39,7 @@ fn pieces_that_meet_inside_a_page_are_one_region() {
     assert_eq!((boot.ranges()[0].range.start(), boot.ranges()[0].range.end()), (0x100, 0xe655));
     assert!(map.warnings.is_empty(), "{:?}", map.warnings);
     let tiny = ok("00001000-0009ffff : System RAM\n00100800-00101bfe : System RAM\n");
-    assert!(tiny.warnings[0].contains("no whole page: 1"), "{:?}", tiny.warnings);
+    assert!(tiny.warnings[0].contains("contain no whole page: 1"), "{:?}", tiny.warnings);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_iomem_part_holds_ranges_only() {
 }
 
 #[test]
-fn tabs_and_line_ends_of_other_systems_are_borne() {
+fn tabs_and_carriage_returns_are_accepted() {
     assert_eq!(
         ranges("\t00001000-0009ffff\t:\tSystem RAM\r\n  2000-2fff : Kernel code\r\n"),
         [(0x1000, 0xa0000, Kind::Ram)]
@@ -96,11 +96,11 @@ nd_pmem pfn1.0: namespace1.0 alignment collision, truncate 67108864 bytes
     assert_eq!(ranges(text), [(0x1000, 0xa0000, Kind::Ram)]);
     assert_eq!(ok(text).warnings.len(), 1, "{:?}", ok(text).warnings);
     let empty = ok("# only a comment\n");
-    assert!(empty.ranges.is_empty() && empty.warnings == ["there is no memory in this map"]);
+    assert!(empty.ranges.is_empty() && empty.warnings == ["the map contains no memory"]);
 }
 
 #[test]
-fn numbers_that_cannot_be() {
+fn impossible_addresses_are_errors() {
     assert!(
         error("0009ffff-00001000 : System RAM\n")
             .contains("line 1: the range ends at 0x1000, before its start at 0x9ffff")
@@ -111,7 +111,7 @@ fn numbers_that_cannot_be() {
 }
 
 #[test]
-fn overlap_in_part_is_an_error_and_nesting_is_not() {
+fn partial_overlap_is_an_error_and_nesting_is_not() {
     let text = "00001000-0009ffff : System RAM\n00050000-000fffff : System RAM\n";
     let error = error(text);
     assert!(error.starts_with("line 2:") && error.contains("of line 1"), "{error}");
@@ -123,7 +123,7 @@ fn overlap_in_part_is_an_error_and_nesting_is_not() {
 }
 
 #[test]
-fn dmesg_is_read_behind_any_prefix() {
+fn dmesg_lines_may_have_any_prefix() {
     for prefix in [
         "",
         "[    0.000000] ",
@@ -139,7 +139,7 @@ fn dmesg_is_read_behind_any_prefix() {
 }
 
 #[test]
-fn the_best_table_of_a_log_tells_the_ram_and_e820_the_devices() {
+fn ram_comes_from_the_best_table_and_devices_from_e820() {
     let text = "\
 BIOS-e820: [mem 0x0000000100000000-0x000000043fffffff] usable
 BIOS-e820: [mem 0x0000000000000000-0x000000000009ebff] reserved
@@ -161,7 +161,7 @@ reserve setup_data: [mem 0x0000000000000000-0x0000000000000fff] usable
 }
 
 #[test]
-fn srat_tells_nodes_but_not_what_may_come() {
+fn srat_gives_nodes_and_its_hotplug_windows_are_ignored() {
     let text = "\
 ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]
 SRAT: Node 1 PXM 1 [0000063e80000000, 000006be7fffffff]
@@ -170,7 +170,11 @@ ACPI: SRAT: Node 0 PXM 0 [mem 0x1000000000000-0x13fffffffffff] hotplug
     let map = ok(text);
     assert_eq!(map.ranges.len(), 2);
     assert_eq!((map.ranges[1].start, map.ranges[1].node), (0x63e_8000_0000, Some(1)));
-    assert!(map.warnings[0].contains("1 SRAT windows"), "{:?}", map.warnings);
+    assert!(
+        map.warnings[0].contains("SRAT windows for hotplug ignored, since they contain no memory yet: 1"),
+        "{:?}",
+        map.warnings
+    );
     assert!(error("ACPI: SRAT: Node 0 PXM 0 [mem 0x80000000-0x7fffffff]\n").contains("before its start"));
     assert!(ok("ACPI: SRAT: Node 0 PXM 0 [mem 0x0-0x3fffffff] hotplug\n").ranges.is_empty());
 }
@@ -201,11 +205,11 @@ fn logs_of_old_kernels_and_of_xen() {
     let srat = "(XEN) SRAT: Node 0 PXM 0 0-a0000\nSRAT: Node 1 PXM 1 [mem 0x100000000-0x1ffffffff] non-volatile\n";
     assert_eq!(ranges(srat), [(0, 0xa_0000, Kind::Ram), (4 * GIB, 8 * GIB, Kind::Persistent)]);
     let spans = ok("Initmem setup node 0 [mem 0x0000000000001000-0x000000007fffffff]\n");
-    assert!(spans.ranges.len() == 1 && spans.warnings[0].contains("holes"), "{spans:?}");
+    assert!(spans.ranges.len() == 1 && spans.warnings[0].contains("holes inside them count as RAM"), "{spans:?}");
 }
 
 #[test]
-fn a_range_that_was_cut_off_is_an_error_with_its_line() {
+fn a_truncated_range_is_an_error_with_its_line() {
     for (text, line) in [
         ("a log\n[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x00000", 2),
         ("  node   0: [mem 0x0000000000001000-0x00000\u{fffd}9efff]\n", 1),
@@ -243,7 +247,7 @@ Total online memory:       3G
     assert_eq!(ranges(json), [(0, 256 << 20, Kind::Ram)]);
     let wrong = json.replace("\"128M\"", "\"128K\"");
     assert!(
-        error(&wrong).starts_with("line 3: the size is told as 128K, and the range holds 128 MiB"),
+        error(&wrong).starts_with("line 3: the size 128K does not match its range, which spans 128 MiB"),
         "{}",
         error(&wrong)
     );
@@ -263,7 +267,7 @@ fn listings_of_persistent_memory() {
     let plain = r#"{"dev":"region0","size":1082331758592,"type":"pmem","numa_node":0,"iset_id":-4242,
         "namespaces":[{"dev":"namespace0.0","mode":"fsdax","size":1065418227712}]}"#;
     let map = ok(plain);
-    assert_eq!(map.ranges.len(), 1, "a namespace lies in its region");
+    assert_eq!(map.ranges.len(), 1, "a namespace is part of its region");
     assert!(map.ranges[0].base_assumed && map.ranges[0].start == 4 * GIB && map.ranges[0].node == Some(0));
     assert!(
         map.warnings[0].contains("base assumed at 0x100000000") && map.ranges[0].to_string().ends_with("base assumed")
@@ -277,13 +281,14 @@ fn listings_of_persistent_memory() {
     assert!(error(&wrong).contains("line 1: \"\\\"252 bananas\\\"\" is not a size"), "{}", error(&wrong));
     assert!(error(r#"{"dev":"region0","size":-5}"#).contains("is not a size"));
     assert!(
-        error(r#"{"dev":"region0","size":32,"resource":18446744073709551600}"#).contains("run past the last address")
+        error(r#"{"dev":"region0","size":32,"resource":18446744073709551600}"#)
+            .contains("exceed the 64-bit address space")
     );
     assert!(error(r#"{"dev":"region0","size":16,"resource":1152921504606846976}"#).contains("at most 52 bits"));
 }
 
 #[test]
-fn sizes_are_placed_around_what_is_there() {
+fn memory_without_an_address_is_placed_around_known_ranges() {
     let text = "\
 100000000-17fffffff : System RAM
 --- daxctl
@@ -298,7 +303,7 @@ fn sizes_are_placed_around_what_is_there() {
 }
 
 #[test]
-fn cxl_regions_count_and_what_is_around_them_does_not() {
+fn cxl_regions_count_and_the_windows_around_them_do_not() {
     let list = r#"[{"bus":"root0","provider":"ACPI.CXL","decoders:root0":[
         {"decoder":"decoder0.0","resource":17179869184,"size":8589934592,"max_available_extent":-139586437121,
          "regions:decoder0.0":[{"region":"region0","resource":17179869184,"size":4294967296,"type":"ram"}]},
@@ -309,15 +314,15 @@ fn cxl_regions_count_and_what_is_around_them_does_not() {
     let map = ok(list);
     let found: Vec<_> = map.ranges.iter().map(|r| (r.start, r.end, r.kind)).collect();
     assert_eq!(found, [(16 * GIB, 20 * GIB, Kind::SoftReserved), (32 * GIB, 36 * GIB, Kind::Window)]);
-    assert!(map.warnings[0].contains("1 windows beyond 52 bits"), "{:?}", map.warnings);
+    assert!(map.warnings[0].contains("windows ignored because they lie beyond 52 bits: 1"), "{:?}", map.warnings);
     let devices = r#"[{"memdev":"mem0","pmem_size":268435456,"ram_size":268435456,"host":"0000:35:00.0"}]"#;
-    assert_eq!(ranges(devices).len(), 2, "without a region a device tells its capacity");
+    assert_eq!(ranges(devices).len(), 2, "without a region, the capacity of the device counts");
     assert!(error("[{\"region\":\"region0\",\n \"size\":}]").starts_with("line 2: this is not the JSON"));
     assert!(error("{\"region\":\"r\",\"size\":1} and more\n").starts_with("line 1:"));
 }
 
 #[test]
-fn acpi_tables_in_words() {
+fn disassembled_acpi_tables() {
     let cedt = "\
 [030h 0048   1]                Subtable Type : 01 [CXL Fixed Memory Window Structure]
 [038h 0056   8]          Window base address : 000000C050000000
@@ -359,12 +364,16 @@ SPARange #: 0x2
 ";
     let map = ok(srat);
     assert_eq!(map.ranges.iter().map(|r| (r.start, r.end, r.node)).collect::<Vec<_>>(), [(4 * GIB, 6 * GIB, Some(1))]);
-    assert!(map.warnings[0].contains("1 SRAT windows"), "{:?}", map.warnings);
+    assert!(
+        map.warnings[0].contains("SRAT windows for hotplug ignored, since they contain no memory yet: 1"),
+        "{:?}",
+        map.warnings
+    );
     assert!(error("Window base address : 10000000\nWindow size : ffffffffffffffff\n").starts_with("line 2:"));
 }
 
 #[test]
-fn ranges_that_people_write_down() {
+fn ranges_written_by_hand() {
     assert_eq!(ranges("0000001000000000 0000000400000000\n"), [(64 * GIB, 80 * GIB, Kind::Ram)]);
     assert_eq!(ranges("0x100000000 0x40000000 Persistent Memory\n"), [(4 * GIB, 5 * GIB, Kind::Persistent)]);
     assert_eq!(
@@ -374,12 +383,12 @@ fn ranges_that_people_write_down() {
     let arrows = "[info] 0x0 -> 0x9fc00 usable\n0x9fc00 -> 0xa0000 (reserved)\n0x100000 -> 0x40000000 : Usable\n0x5 -> 0x5 usable\n";
     assert_eq!(ranges(arrows), [(0, 0x9_fc00, Kind::Ram), (0x10_0000, GIB, Kind::Ram)]);
     assert!(error("0x2000 -> 0x1000 usable\n").contains("before its start"));
-    assert!(error("0xffffffffffff0000 0x20000\n").contains("run past the last address"));
+    assert!(error("0xffffffffffff0000 0x20000\n").contains("exceed the 64-bit address space"));
     assert!(error("one two\n").starts_with("line 1:"));
 }
 
 #[test]
-fn windows_are_memory_only_where_nothing_else_is_told() {
+fn windows_count_only_where_no_other_memory_is_known() {
     let text = "\
 c050000000-fcefffffff : CXL Window 0
   c050000000-d04fffffff : region0
@@ -395,7 +404,7 @@ c050000000-fcefffffff : CXL Window 0
 /// Any damage to a map leads to a parsed map or an error: no overflow, and no slice inside a UTF-8
 /// character.
 #[test]
-fn damaged_maps_are_read_or_refused() {
+fn damaged_maps_give_a_map_or_an_error() {
     let whole = [
         "00001000-0009ffff : System RAM\n240000000-33fdfffff : Persistent Memory\n  280000000-2bfffffff : System RAM (kmem)\n",
         "[    0.000000] BIOS-e820: [mem 0x0000000000100000-0x0000000071392fff] usable\n  node   0: [mem 0x1000-0x9ffff]\n\
