@@ -16,7 +16,7 @@ use memmap_layouts::rules::RuleSet;
 use memmap_layouts::{
     BootMap, ByteSize, Config, Hotplug, Inspect, PAGE_RECORD_BYTES, RecordStore, SectionFlags, X86_64,
 };
-use pfnbench::engine::probe::bare::{BareRecords, round_on_file};
+use pfnbench::engine::probe::baseline::{BaselineRecords, round_on_file};
 use pfnbench::engine::verify::tmpfs_dir;
 use pfnbench::units::{three_digits, time};
 use pfnbench_benches::{Mode, NamespaceCase, Start, namespace_cases};
@@ -87,18 +87,18 @@ fn race<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     let (map, config) = (BootMap::default(), MachineConfig::default());
     let machine = Machine::<L>::boot(&map, config, &Config::default(), RecordStore::unlimited())?;
     let mut ours = NamespaceSide { region, machine, case };
-    let bare = Bare::new(case, &path, nr_records as usize)?;
+    let baseline = Baseline::new(case, &path, nr_records as usize)?;
     // The first turn of each side allocates blocks of the file and page tables, and is discarded.
     ours.turn()?;
-    bare.turn()?;
+    baseline.turn()?;
     let mut times = Vec::new();
     for nr in 0..turns {
         let pair = if nr % 2 == 0 {
             let ours = ours.turn()?;
-            (ours, bare.turn()?)
+            (ours, baseline.turn()?)
         } else {
-            let bare = bare.turn()?;
-            (ours.turn()?, bare)
+            let baseline = baseline.turn()?;
+            (ours.turn()?, baseline)
         };
         times.push(pair);
     }
@@ -145,26 +145,27 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> NamespaceSide<'_, L
     }
 }
 
-enum Bare {
+/// The baseline, on the same backing store as the records of the namespace.
+enum Baseline {
     /// The blocks of the file that hold the records of the namespace.
     File {
         file: File,
         nr_records: usize,
     },
-    Ram(BareRecords),
+    Ram(BaselineRecords),
 }
 
-impl Bare {
+impl Baseline {
     fn new(case: &NamespaceCase, path: &Path, nr_records: usize) -> anyhow::Result<Self> {
         Ok(match case.on_medium {
             true => Self::File { file: File::options().read(true).write(true).open(path)?, nr_records },
-            false => Self::Ram(BareRecords::new(nr_records, &RamBacking::Anon)?),
+            false => Self::Ram(BaselineRecords::new(nr_records, &RamBacking::Anon)?),
         })
     }
 
     fn turn(&self) -> anyhow::Result<Duration> {
         Ok(match self {
-            // Behind the header, aligned like the blocks of an altmap.
+            // After the header, aligned like the blocks of an altmap.
             Self::File { file, nr_records } => round_on_file(file, DATA_ALIGN, *nr_records, START >> 12)?,
             Self::Ram(records) => records.round(START >> 12)?,
         })
@@ -181,14 +182,14 @@ fn report(name: &str, times: &[(Duration, Duration)]) {
     };
     let nanos = |duration: &Duration| duration.as_nanos() as f64;
     let ours = median(times.iter().map(|(ours, _)| nanos(ours)).collect());
-    let bare = median(times.iter().map(|(_, bare)| nanos(bare)).collect());
-    let ratios: Vec<f64> = times.iter().map(|(ours, bare)| nanos(ours) / nanos(bare)).collect();
+    let baseline = median(times.iter().map(|(_, baseline)| nanos(baseline)).collect());
+    let ratios: Vec<f64> = times.iter().map(|(ours, baseline)| nanos(ours) / nanos(baseline)).collect();
     let (least, most) =
         ratios.iter().fold((f64::MAX, 0f64), |(least, most), ratio| (least.min(*ratio), most.max(*ratio)));
     println!(
         "{name:<32} namespace {}  baseline {}  ratio {} ({} to {} in {} turns; target {TARGET} or less)",
         time(ours),
-        time(bare),
+        time(baseline),
         three_digits(median(ratios)),
         three_digits(least),
         three_digits(most),

@@ -1,7 +1,7 @@
 //! Measuring: loops over lookups, counters, and timers around hotplug. A probe accesses layouts
 //! only through their traits.
 
-pub mod bare;
+pub mod baseline;
 pub mod counters;
 pub mod disturbance;
 mod flush;

@@ -19,7 +19,7 @@ use crate::engine::contestant::{Entry, again, control, unserved};
 use crate::engine::field::{Field, FieldError, Lineup, Means};
 use crate::engine::layouts::entries;
 use crate::engine::pinning;
-use crate::engine::probe::bare::BareError;
+use crate::engine::probe::baseline::BaselineError;
 use crate::engine::probe::disturbance::Watch;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::record::examination::Verdict;
@@ -76,7 +76,7 @@ pub enum RaceError {
     Keep(#[from] io::Error),
     /// The hotplug baseline could not be measured.
     #[error(transparent)]
-    Bare(#[from] BareError),
+    Baseline(#[from] BaselineError),
     /// No layout has this id.
     #[error("there is no layout {name:?}; there are {known}")]
     NoSuchLayout {

@@ -1,10 +1,10 @@
-//! The cost of a hot-add in the reference layout relative to the hotplug baseline.
+//! The cost of a hot-add in the reference layout, relative to the hotplug baseline.
 
 use super::{Race, RaceError};
 use crate::case::{HOTPLUG_SIZES, REFERENCE};
 use crate::case::{Position, own_cost_name};
 use crate::engine::field::FieldError;
-use crate::engine::probe::bare::BareRecords;
+use crate::engine::probe::baseline::BaselineRecords;
 use crate::engine::probe::hotplug::{self, Latencies, Manner, percentile};
 use crate::engine::probe::place::Place;
 use crate::record::row::Status;
@@ -19,39 +19,39 @@ impl<G: Geometry> Race<'_, G> {
         if !self.settings.filter.wants(&own_cost_name(REFERENCE)) {
             return Ok(());
         }
-        self.stage("hot-add against a bare populate");
+        self.stage("hot-add compared with a bare populate");
         let Some(at) = self.field.layouts.iter().position(|layout| layout.id() == REFERENCE) else { return Ok(()) };
         let Some(window) = self.field.plan.latency else { return Ok(()) };
         let hotplug = self.field.layouts[at].hotplug().expect("the reference has hotplug");
         let Ok(Place { range, .. }) = hotplug.place(window, HOTPLUG_SIZES[0], Position::First) else { return Ok(()) };
-        let bare_records = BareRecords::new(range.nr_pages() as usize, &self.settings.means.backing)?;
-        let (mut layout, mut bare) = (Latencies::default(), hotplug::histogram());
+        let records = BaselineRecords::new(range.nr_pages() as usize, &self.settings.means.backing)?;
+        let (mut layout, mut baseline) = (Latencies::default(), hotplug::histogram());
         let effort = self.settings.effort;
         let begin = Instant::now();
         // The first slice of each creates page tables and is dropped.
         let mut warm = false;
-        while bare.len() < effort.hotplug_samples && begin.elapsed() < effort.hotplug_time {
+        while baseline.len() < effort.hotplug_samples && begin.elapsed() < effort.hotplug_time {
             let layout_first: bool = self.rng.random();
-            for turn in [layout_first, !layout_first] {
+            for is_layout in [layout_first, !layout_first] {
                 let slice = Instant::now();
                 while slice.elapsed() < effort.slice {
                     self.interrupt.check()?;
-                    if turn {
+                    if is_layout {
                         let id = REFERENCE;
                         hotplug
                             .time(range, Manner::plain(None), &mut layout)
                             .map_err(|source| FieldError::Hotplug { layout: id, source })?;
                     } else {
-                        hotplug::record(&mut bare, bare_records.round(range.start())?);
+                        hotplug::record(&mut baseline, records.round(range.start())?);
                     }
                 }
             }
             if !warm {
                 warm = true;
-                (layout, bare) = (Latencies::default(), hotplug::histogram());
+                (layout, baseline) = (Latencies::default(), hotplug::histogram());
             }
         }
-        let medians = [("add_p50", &layout.add), ("bare_p50", &bare)].map(|(metric, histogram)| {
+        let medians = [("add_p50", &layout.add), ("bare_p50", &baseline)].map(|(metric, histogram)| {
             let mut row = self.row(REFERENCE, "own_cost", metric, "ns");
             row.size_bytes = Some(HOTPLUG_SIZES[0]);
             row.n_ops = Some(histogram.len());
@@ -64,7 +64,7 @@ impl<G: Geometry> Race<'_, G> {
         let mut ratio = self.row(REFERENCE, "own_cost", "add_over_bare", "ratio");
         ratio.size_bytes = Some(HOTPLUG_SIZES[0]);
         match (medians[0].value, medians[1].value) {
-            (Some(add), Some(bare)) if bare > 0.0 => ratio.value = Some(add / bare),
+            (Some(add), Some(baseline)) if baseline > 0.0 => ratio.value = Some(add / baseline),
             _ => ratio.status = Status::TooFew,
         }
         self.outcome.rows.extend(medians);

@@ -1,5 +1,5 @@
-//! The hotplug baseline: populate the memory of the records and write them, which every hot-add
-//! must do. The cost of a layout is what it adds to that.
+//! The hotplug baseline: a bare populate and write of the records, which every hot-add must do.
+//! The cost of a layout is what it adds to that.
 
 use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::{Life, Page, PageLinks, Pfn, Zone};
@@ -12,23 +12,23 @@ use thiserror::Error;
 
 /// Memory for a number of records, on the same backing as a layout's, without any tables.
 #[derive(Debug)]
-pub struct BareRecords {
+pub struct BaselineRecords {
     memory: Memory,
     nr_records: usize,
 }
 
-/// The memory of the hotplug baseline could not be mapped.
+/// Why the hotplug baseline could not be measured.
 #[derive(Debug, Error)]
-#[error("bare populate: {0}")]
-pub struct BareError(#[from] BackingError);
+#[error("the hotplug baseline could not be measured: {0}")]
+pub struct BaselineError(#[from] BackingError);
 
-impl BareRecords {
+impl BaselineRecords {
     /// Reserves address space for `nr_records`. The last-level page table exists after the first
     /// round, as it does under a layout.
     ///
     /// # Errors
-    /// The address space cannot be mapped; see [`BareError`].
-    pub fn new(nr_records: usize, backing: &RamBacking) -> Result<Self, BareError> {
+    /// The address space cannot be mapped; see [`BaselineError`].
+    pub fn new(nr_records: usize, backing: &RamBacking) -> Result<Self, BaselineError> {
         let memory = Memory::reserve((nr_records * size_of::<Page>()) as u64, backing)?;
         Ok(Self { memory, nr_records })
     }
@@ -38,12 +38,13 @@ impl BareRecords {
     ///
     /// # Errors
     /// The kernel refuses memory.
-    pub fn round(&self, first_pfn: u64) -> Result<Duration, BareError> {
+    pub fn round(&self, first_pfn: u64) -> Result<Duration, BaselineError> {
         let len = (self.nr_records * size_of::<Page>()) as u64;
         let whole = |unit: u64| Stretch { offset: 0, len: len.next_multiple_of(unit).min(self.memory.len_bytes()) };
         let begin = Instant::now();
         self.memory.populate(whole(self.memory.unit_bytes()))?;
-        // SAFETY: the memory holds this many records and is aligned.
+        // SAFETY: the memory is populated, holds this many records, is aligned, and is private to `self`;
+        // zero bytes are a valid record.
         unsafe { write(self.memory.base().cast(), self.nr_records, first_pfn) };
         let elapsed = begin.elapsed();
         // A layout also gives back whole huge pages when no other records use them.
@@ -60,14 +61,14 @@ impl BareRecords {
 unsafe fn write(base: NonNull<Page>, nr_records: usize, first_pfn: u64) {
     let links = PageLinks::new(0, Zone::Device);
     for index in 0..nr_records {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises that the memory holds `nr_records` valid records.
         let page = unsafe { base.add(index).as_ref() };
         page.init(links, Pfn(first_pfn + index as u64), Life::BOOT);
     }
 }
 
-/// The same on part of a file: maps it, populates it in one call, and writes the records. Returns
-/// the time of that. Then the part is unmapped; the blocks of the file stay allocated.
+/// Measures the baseline on part of a file: maps it, populates it in one call, and writes the
+/// records. Returns the time of that. Then the part is unmapped; the file keeps its blocks.
 ///
 /// # Errors
 /// The file cannot be mapped at that offset, or the file system is full.
@@ -75,7 +76,8 @@ pub fn round_on_file(file: &File, offset: u64, nr_records: usize, first_pfn: u64
     let begin = Instant::now();
     let mapping = MmapOptions::new().offset(offset).len(nr_records * size_of::<Page>()).populate().map_raw(file)?;
     let base = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-    // SAFETY: the mapping is as long, begins at a page, and nobody else has the file.
+    // SAFETY: the mapping holds `nr_records` records, begins at a page, and nobody else uses that
+    // part of the file.
     unsafe { write(base.cast(), nr_records, first_pfn) };
     Ok(begin.elapsed())
 }
@@ -97,8 +99,9 @@ mod tests {
             RamBacking::TmpfsHuge(shm()),
             RamBacking::File(here()),
         ] {
-            let bare = BareRecords::new(512, &backing).and_then(|bare| bare.round(0x100000).map(|time| (bare, time)));
-            let (bare, time) = match bare {
+            let records = BaselineRecords::new(512, &backing);
+            let timed = records.and_then(|records| records.round(0x100000).map(|time| (records, time)));
+            let (records, time) = match timed {
                 Ok(done) => done,
                 Err(error) => {
                     eprintln!("skipped: {backing}: {error}");
@@ -106,10 +109,10 @@ mod tests {
                 }
             };
             assert!(time > Duration::ZERO);
-            bare.memory.populate(Stretch { offset: 0, len: bare.memory.unit_bytes() }).unwrap();
-            // SAFETY: the memory is backed.
-            assert_eq!(unsafe { bare.memory.base().as_ptr().read_volatile() }, 0, "{backing}");
-            bare.round(0x100000).unwrap();
+            records.memory.populate(Stretch { offset: 0, len: records.memory.unit_bytes() }).unwrap();
+            // SAFETY: the memory was populated, and any bytes are a valid u8.
+            assert_eq!(unsafe { records.memory.base().as_ptr().read_volatile() }, 0, "{backing}");
+            records.round(0x100000).unwrap();
         }
     }
 }
