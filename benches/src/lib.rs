@@ -313,8 +313,8 @@ impl Start {
     }
 
     /// A name, or the last part of one, with the backing if one was asked for: `pfn_valid/boot/random/subsection@tmpfs`.
-    pub fn name(&self, of: impl Into<String>) -> String {
-        of.into() + &self.suffix
+    pub fn name(&self, case: impl Into<String>) -> String {
+        case.into() + &self.suffix
     }
 
     /// True if the case of this name (without a backing) is selected.
@@ -340,7 +340,7 @@ impl Start {
         let (backing, device) = self.open()?;
         let index_pages = IndexPagesArg::default().into();
         let means = Means { backing, index_pages, device, records_limit, seed: 1 };
-        let served = Served::of(entries::<X86_64>(), &means);
+        let served = Served::new(entries::<X86_64>(), &means);
         for (layout, reason) in &served.left_out {
             eprintln!("skipped: {layout}: {reason}");
         }

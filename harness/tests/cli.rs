@@ -338,7 +338,11 @@ fn bad_backings_are_refused() {
 fn bad_arguments_are_refused() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
-    refused(&dir, pfnbench().args(["run", "--map", &map, "--layout", "holey"]), &["\"holey\"", "flat, segments, sparse"]);
+    refused(
+        &dir,
+        pfnbench().args(["run", "--map", &map, "--layout", "holey"]),
+        &["\"holey\"", "flat, segments, sparse"],
+    );
     refused(&dir, pfnbench().args(["run", "--op", "pfn_invalid"]), &["pfn_invalid", "pfn_valid, pfn_to_page"]);
     refused(&dir, pfnbench().args(["run", "--records-limit", "lots"]), &["lots"]);
     refused(&dir, pfnbench().args(["run", "--map", &map, "--records-limit", "1M"]), &["too small", "take 40 MiB"]);

@@ -59,7 +59,8 @@ fn verify_names_the_case_and_goes_on() {
 fn layouts_of_other_crates_are_listed() {
     let output = bad_layouts().args(["list", "--json"]).assert().success().get_output().stdout.clone();
     let listed: Value = serde_json::from_slice(&output).unwrap();
-    let ids: Vec<&str> = listed["layouts"].as_array().unwrap().iter().filter_map(|of| of["id"].as_str()).collect();
+    let ids: Vec<&str> =
+        listed["layouts"].as_array().unwrap().iter().filter_map(|layout| layout["id"].as_str()).collect();
     assert_eq!(ids[ids.len() - 3..], ["answers-wrongly", "panics", "no-record"]);
 }
 

@@ -161,7 +161,9 @@ fn an_unreadable_folder_does_not_prevent_the_report_of_others() {
     let mut command = pfnbench();
     let assert = command.current_dir(&dir).arg("report").arg(run).args(["nowhere", "-o", "x.html"]).assert().success();
     assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("left out: nowhere: not a readable folder"));
-    assert!(fs::read_to_string(dir.path().join("x.html")).unwrap().contains("Left out: nowhere: not a readable folder"));
+    assert!(
+        fs::read_to_string(dir.path().join("x.html")).unwrap().contains("Left out: nowhere: not a readable folder")
+    );
 }
 
 #[test]

@@ -535,7 +535,7 @@ impl WorkerArgs {
         }
         let order: Order = serde_json::from_value(value).context("the order on standard input")?;
         let interrupt = Interrupt::listen()?;
-        let side = Side::of_name(&self.side).context("a side")?;
+        let side = Side::from_name(&self.side).context("a side")?;
         // SAFETY: the referee that started this process opened the file for it under this number, and nothing here has used it.
         let arena = self.arena.map(|number| unsafe { Arena::inherited(number) }).transpose();
         let arena = arena.context("the shared memory")?;

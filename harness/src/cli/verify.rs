@@ -43,7 +43,7 @@ fn on_device(
     let name = device.name().to_owned();
     let (backing, index_pages) = (backing.clone(), IndexPagesArg::default().into());
     let means = Means { backing, index_pages, device: Some(device), records_limit: 256 << 20, seed: 1 };
-    let served = Served::of(entries::<X86_64>(), &means);
+    let served = Served::new(entries::<X86_64>(), &means);
     for (id, reason) in &served.left_out {
         eprintln!("pfnbench: warning: {id} is left out: {reason}");
     }

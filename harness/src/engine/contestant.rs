@@ -101,7 +101,7 @@ pub trait HotplugContestant: Sync {
 }
 
 /// A booted layout, with access to its hotplug if it has any.
-struct Booted<L> {
+struct BootedLayout<L> {
     id: &'static str,
     layout: L,
     hotplug: fn(&L) -> Option<&dyn HotplugContestant>,
@@ -121,14 +121,14 @@ pub fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Result<(), 
     lookup::prepare_valid(layout, LookupOp::PfnToPage, &valid, backed).map(drop)
 }
 
-impl<L: Memmap> Booted<L> {
+impl<L: Memmap> BootedLayout<L> {
     /// Whether the record of a page frame can be read.
     fn is_backed(&self) -> impl Fn(Pfn) -> bool {
         |pfn| self.layout.backed().contains(L::Geometry::section_nr(pfn.0))
     }
 }
 
-impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for Booted<L> {
+impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for BootedLayout<L> {
     fn id(&self) -> &'static str {
         self.id
     }
@@ -265,12 +265,12 @@ impl<G: Geometry> Collect<G> {
 impl<G: Geometry> Visitor<G> for Collect<G> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
         self.push::<L>(|id, map, config, store| {
-            Ok(Box::new(Booted { id, layout: L::boot(map, config, store)?, hotplug: |_| None }))
+            Ok(Box::new(BootedLayout { id, layout: L::boot(map, config, store)?, hotplug: |_| None }))
         });
     }
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
         self.push::<L>(|id, map, config, store| {
-            Ok(Box::new(Booted { id, layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
+            Ok(Box::new(BootedLayout { id, layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
-use crate::engine::plan::{Plan, PlanError};
+use crate::engine::memory_plan::{MemoryPlan, MemoryPlanError};
 use crate::engine::probe::hotplug::HotplugProbeError;
 use crate::engine::probe::lookup::Queries;
 use crate::engine::queries::{
@@ -57,7 +57,7 @@ pub enum FieldError {
     Interrupted(#[from] Interrupted),
     /// The memory of the race cannot be planned; the limit on records is too small.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(#[from] MemoryPlanError),
     /// A layout did not boot.
     #[error("{layout}: {source}")]
     Boot {
@@ -134,7 +134,7 @@ pub struct Instance<G: Geometry> {
 /// All layouts of a race, booted on one map.
 pub struct Field<G: Geometry> {
     /// Which sections are boot memory, which are hot-added, and which have records.
-    pub plan: Plan,
+    pub plan: MemoryPlan,
     /// The first boot of each layout that booted, in the order of reports.
     pub layouts: Vec<Box<dyn Contestant<G>>>,
     /// The layouts that could not boot.
@@ -168,14 +168,14 @@ impl<G: Geometry> Field<G> {
         interrupt: &Interrupt,
     ) -> Result<Self, FieldError> {
         let entries: Vec<Entry<G>> = lineup.entries.iter().copied().chain(lineup.control).collect();
-        let boots = Plan::boots::<G>(means.records_limit, entries.len(), lineup.boots);
+        let boots = MemoryPlan::boots::<G>(means.records_limit, entries.len(), lineup.boots);
         let nr_on_device = entries.iter().filter(|entry| entry.caps.records_on_device.any()).count().max(1) as u64;
         let mut parts = match &means.device {
             Some(device) => device.split(nr_on_device * u64::from(boots))?,
             None => Vec::new(),
         };
         let device_bytes = parts.first().map_or(u64::MAX, DaxDevice::len_bytes);
-        let plan = Plan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len(), boots)?;
+        let plan = MemoryPlan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len(), boots)?;
         let oracle = Oracle::<G>::boot(&plan.boot);
         let mut field = Self {
             plan,

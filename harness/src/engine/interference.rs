@@ -47,7 +47,7 @@ impl Snapshot {
     /// Reads the processor time of the machine and of every process; `None` without `/proc`.
     pub fn take() -> Option<Self> {
         let stat = fs::read_to_string("/proc/stat").ok()?;
-        let mut snapshot = Self::of_stat(&stat)?;
+        let mut snapshot = Self::from_stat(&stat)?;
         for entry in fs::read_dir("/proc").ok()?.flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // The process may have ended since the folder was listed.
@@ -56,7 +56,7 @@ impl Snapshot {
                 continue;
             };
             if pid == std::process::id() {
-                snapshot.own = process.own + process.of_children;
+                snapshot.own = process.own + process.children;
             }
             snapshot.processes.insert(pid, (process.parent, process.name, process.own));
         }
@@ -64,7 +64,7 @@ impl Snapshot {
     }
 
     /// Parses the first line of `/proc/stat`.
-    fn of_stat(stat: &str) -> Option<Self> {
+    fn from_stat(stat: &str) -> Option<Self> {
         let line = stat.lines().next()?.strip_prefix("cpu ")?;
         let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
         let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
@@ -100,7 +100,7 @@ struct Process {
     name: String,
     parent: u32,
     own: u64,
-    of_children: u64,
+    children: u64,
 }
 
 fn process(stat: &str) -> Option<Process> {
@@ -112,7 +112,7 @@ fn process(stat: &str) -> Option<Process> {
         name: name.to_owned(),
         parent: fields.get(1)?.parse().ok()?,
         own: number(11)? + number(12)?,
-        of_children: number(13)? + number(14)?,
+        children: number(13)? + number(14)?,
     })
 }
 
@@ -171,14 +171,14 @@ mod tests {
     fn names_with_brackets_and_spaces_are_read() {
         let stat = "42 (a (b) c) S 7 42 42 0 -1 4194304 1 2 3 4 100 20 5 6 20 0 1 0 9 0 0";
         let process = process(stat).unwrap();
-        assert_eq!((process.name.as_str(), process.parent, process.own, process.of_children), ("a (b) c", 7, 120, 11));
+        assert_eq!((process.name.as_str(), process.parent, process.own, process.children), ("a (b) c", 7, 120, 11));
         assert!(super::process("42 (a").is_none());
     }
 
     #[test]
     fn shares_are_of_all_processors_and_this_program_is_no_other() {
         let at = |busy: u64, idle: u64, steal: u64| {
-            Snapshot::of_stat(&format!("cpu  {busy} 0 0 {idle} 0 0 0 {steal} 0 0\n")).unwrap()
+            Snapshot::from_stat(&format!("cpu  {busy} 0 0 {idle} 0 0 0 {steal} 0 0\n")).unwrap()
         };
         let (mut before, mut after) = (at(0, 0, 0), at(60, 30, 10));
         let this = std::process::id();

@@ -142,7 +142,7 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    fn of<G: Geometry>() -> Self {
+    fn new<G: Geometry>() -> Self {
         let notes = |ids: &[String]| {
             Ok(race::chosen::<G>(ids)?.iter().map(|entry| LayoutNote::new::<G>(&entry.layout())).collect())
         };
@@ -164,8 +164,8 @@ impl Architecture {
 /// [`JobError::TooWide`]: the map needs more address bits than any architecture with layouts has.
 pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
     match verify::width(map) {
-        ..=46 => Ok(Architecture::of::<X86_64>()),
-        47..=48 => Ok(Architecture::of::<Arm64Pages4K>()),
+        ..=46 => Ok(Architecture::new::<X86_64>()),
+        47..=48 => Ok(Architecture::new::<Arm64Pages4K>()),
         bits => Err(JobError::TooWide { map: map.name.clone(), bits }),
     }
 }

@@ -233,9 +233,9 @@ mod tests {
     fn working_sets_are_as_large_as_stated() {
         let sections: Vec<u64> = (0..8).collect();
         for pattern in Pattern::ALL {
-            let of = |records| reading_queries::<X86_64>(pattern, records, &sections, 1, |_| true);
+            let make = |records| reading_queries::<X86_64>(pattern, records, &sections, 1, |_| true);
             let distinct = |pfns: &[Pfn]| pfns.iter().collect::<BTreeSet<_>>().len();
-            let (cached, flushed) = (of(Records::Cache), of(Records::Memory));
+            let (cached, flushed) = (make(Records::Cache), make(Records::Memory));
             assert!(distinct(&cached) <= NR_CACHED_RECORDS && cached.len() == NR_QUERIES, "{pattern}");
             assert!(distinct(&flushed) == flushed.len() && flushed.len() <= NR_FLUSHED_RECORDS, "{pattern}: each once");
             // A stride takes one page of each sub-section: 8 sections have 512.

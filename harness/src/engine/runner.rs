@@ -166,8 +166,8 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     let mut work = schedule.work(leg);
     let wide = schedule.margin / 2.0;
     let mut widths: Vec<(f64, crate::workload::LookupWork)> = Vec::new();
-    for of in work.lookups.drain(..) {
-        let lines = of.memory.iter().filter_map(|&memory| summary.lookup(of.group, memory));
+    for lookups in work.lookups.drain(..) {
+        let lines = lookups.memory.iter().filter_map(|&memory| summary.lookup(lookups.group, memory));
         let known: Vec<_> = lines.collect();
         // A case that no process has measured yet counts as the widest.
         let width = match known.is_empty() {
@@ -175,11 +175,11 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
             false => known.iter().map(|line| line.half_width(&summary.reference, LEAST_TO_STOP)).fold(0.0, f64::max),
         };
         if width > wide {
-            widths.push((width, of));
+            widths.push((width, lookups));
         }
     }
     widths.sort_by(|a, b| b.0.total_cmp(&a.0));
-    work.lookups = widths.into_iter().map(|(_, of)| of).collect();
+    work.lookups = widths.into_iter().map(|(_, lookups)| lookups).collect();
     Ok((!work.lookups.is_empty()).then_some(work))
 }
 
@@ -326,13 +326,13 @@ fn one_process(
             Ok(event) => match event.map_err(failed)? {
                 Event::Begin { unit: next, what, left_ms } => {
                     let left = later + Duration::from_millis(left_ms);
-                    let of = match (schedule.processes, schedule.maps.len()) {
+                    let position = match (schedule.processes, schedule.maps.len()) {
                         (1, 1) => String::new(),
                         (1, _) => format!("{}: ", map()),
                         (nr, 1) => format!("process {} of {nr}: ", process + 1),
                         (nr, _) => format!("process {} of {nr}, {}: ", process + 1, map()),
                     };
-                    progress.stage(&format!("{of}{what}"), left);
+                    progress.stage(&format!("{position}{what}"), left);
                     // The time limit applies to the whole unit, over all its steps.
                     if next != unit {
                         (unit, begun) = (next, Instant::now());

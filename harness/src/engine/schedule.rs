@@ -216,7 +216,7 @@ impl Wanted {
                 map.name = format!("{}-{}", map.name, at + 1);
             }
             let expected = workloads.iter().flat_map(|workload| workload.expect.iter().cloned());
-            let expect = expected.filter(|of| source_of(&of.map) == source).collect();
+            let expect = expected.filter(|expectation| source_of(&expectation.map) == source).collect();
             maps.push(MapWork { map, work: Work { lookups, expect, ..beside } });
         }
         if maps.is_empty() {
@@ -224,10 +224,10 @@ impl Wanted {
                 SelectsNothing { among: format!(" of --tier {}{}", self.tier, self.in_longer(workloads)) }.into()
             );
         }
-        for of in &maps {
-            let memory = of.map.boot_map().is_ok_and(|boot| boot.ranges().is_empty());
+        for map_work in &maps {
+            let memory = map_work.map.boot_map().is_ok_and(|boot| boot.ranges().is_empty());
             if memory {
-                return Err(ScheduleError::Empty(of.map.name.clone()));
+                return Err(ScheduleError::Empty(map_work.map.name.clone()));
             }
         }
         Ok(maps)
@@ -339,8 +339,8 @@ impl Schedule {
     pub fn work(&self, leg: Leg) -> Work {
         let work = &self.maps[leg.map].work;
         let lookups = |in_every: bool| {
-            let of_scope = work.lookups.iter().filter(|of| self.is_in_every_process(of.group.tables) == in_every);
-            of_scope.cloned().collect::<Vec<LookupWork>>()
+            let in_scope = work.lookups.iter().filter(|work| self.is_in_every_process(work.group.tables) == in_every);
+            in_scope.cloned().collect::<Vec<LookupWork>>()
         };
         match leg.scope {
             Scope::Lookups => Work {
@@ -435,7 +435,7 @@ pub(crate) mod tests {
         assert!(counts.is_sorted() && counts[0] >= 9 && counts[3] > 2 * counts[1], "{counts:?}");
         let all = Wanted { tier: Tier::Full, ..Wanted::default() }.maps(&workloads).unwrap();
         assert!(all.len() >= 5 && !all[0].work.hotplug.is_empty() && all[1].work.hotplug.is_empty());
-        assert!(all[1..].iter().all(|of| !of.work.lookups.is_empty()));
+        assert!(all[1..].iter().all(|map_work| !map_work.work.lookups.is_empty()));
     }
 
     #[test]
@@ -445,12 +445,12 @@ pub(crate) mod tests {
                 "about = \"x\"\n[[lookups]]\ntier = \"smoke\"\nops = [\"pfn_valid\"]\npatterns = [\"random\"]\n{more}"
             )
         };
-        let of = |more| Workload::parse("w.toml", &text(more)).unwrap();
-        let workloads = [of("layouts = [\"flat\"]\nsections = [\"boot\"]\n"), of("layouts = [\"dax\"]\n")];
+        let workload = |more| Workload::parse("w.toml", &text(more)).unwrap();
+        let workloads = [workload("layouts = [\"flat\"]\nsections = [\"boot\"]\n"), workload("layouts = [\"dax\"]\n")];
         let lookups = wanted(Tier::Smoke).lookups(&workloads);
         assert_eq!(lookups.len(), 1);
         assert_eq!((lookups[0].layouts.len(), lookups[0].memory.len()), (2, 2));
-        let all = [of("layouts = [\"flat\"]\n"), of("")];
+        let all = [workload("layouts = [\"flat\"]\n"), workload("")];
         assert!(wanted(Tier::Smoke).lookups(&all)[0].layouts.is_empty());
     }
 
@@ -494,8 +494,8 @@ pub(crate) mod tests {
     fn expectations_are_compared_with_the_model() {
         let mut workloads = Workload::builtin();
         check_expectations(&workloads).unwrap();
-        let of = workloads.iter_mut().find(|workload| !workload.expect.is_empty()).unwrap();
-        of.expect[0].subsection = !of.expect[0].subsection;
+        let expecting = workloads.iter_mut().find(|workload| !workload.expect.is_empty()).unwrap();
+        expecting.expect[0].subsection = !expecting.expect[0].subsection;
         let error = check_expectations(&workloads).unwrap_err().to_string();
         assert!(error.contains("sub-sections are") && error.contains("0x6f7ff"), "{error}");
     }

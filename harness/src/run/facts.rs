@@ -146,7 +146,7 @@ impl Facts {
         let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
         let (backing, device) = self.backing.open().map_err(RunError::Backing)?;
         let means = Means { backing, index_pages: self.index_pages.into(), device, records_limit, seed: self.seed };
-        let served = Served::of(layouts, &means);
+        let served = Served::new(layouts, &means);
         for (id, reason) in &served.left_out {
             warn(&format!("{id} is left out: {reason}"));
         }

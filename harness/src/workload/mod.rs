@@ -179,20 +179,20 @@ impl Expectation {
 struct File {
     about: String,
     #[serde(default)]
-    lookups: Vec<Lookups>,
+    lookups: Vec<LookupsTable>,
     #[serde(default)]
-    hotplug: Vec<Hotplug>,
+    hotplug: Vec<HotplugTable>,
     #[serde(default)]
-    readers: Vec<Readers>,
+    readers: Vec<ReadersTable>,
     #[serde(default)]
-    own_cost: Vec<OwnCost>,
+    own_cost: Vec<OwnCostTable>,
     #[serde(default)]
     expect: Vec<Spanned<Expectation>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Lookups {
+struct LookupsTable {
     tier: Tier,
     #[serde(default = "this_machine")]
     maps: Spanned<Vec<Spanned<String>>>,
@@ -214,7 +214,7 @@ struct Lookups {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Hotplug {
+struct HotplugTable {
     tier: Tier,
     sizes: Spanned<Vec<Spanned<String>>>,
     #[serde(default = "with_a_section")]
@@ -227,7 +227,7 @@ struct Hotplug {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Readers {
+struct ReadersTable {
     tier: Tier,
     #[serde(default)]
     every_number: bool,
@@ -235,7 +235,7 @@ struct Readers {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OwnCost {
+struct OwnCostTable {
     tier: Tier,
 }
 
@@ -317,45 +317,45 @@ impl Reading<'_> {
 
     /// Every combination of the lists, in order. A combination that makes no sense is an error if
     /// it was requested explicitly.
-    fn lookups(&self, of: &Lookups) -> Result<Vec<LookupWork>, WorkloadError> {
-        of.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
-        of.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
-        if let Some(percent) = of.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
+    fn lookups(&self, table: &LookupsTable) -> Result<Vec<LookupWork>, WorkloadError> {
+        table.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
+        table.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
+        if let Some(percent) = table.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
             let what = format!("{percent} of a hundred queries cannot be invalid; write 0 to 100");
-            return Err(self.error(&of.invalid_percent, what));
+            return Err(self.error(&table.invalid_percent, what));
         }
-        self.check_filled("ops", &of.ops)?;
-        self.check_filled("patterns", &of.patterns)?;
-        self.check_filled("invalid_percent", &of.invalid_percent)?;
-        self.check_filled("tables", &of.tables)?;
-        self.check_filled("memory", &of.memory)?;
-        of.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
-        self.check_filled("maps", &of.maps)?;
-        self.check_filled("population", &of.population)?;
-        of.records.as_ref().map_or(Ok(()), |records| self.check_filled("records", records))?;
+        self.check_filled("ops", &table.ops)?;
+        self.check_filled("patterns", &table.patterns)?;
+        self.check_filled("invalid_percent", &table.invalid_percent)?;
+        self.check_filled("tables", &table.tables)?;
+        self.check_filled("memory", &table.memory)?;
+        table.modes.as_ref().map_or(Ok(()), |modes| self.check_filled("modes", modes))?;
+        self.check_filled("maps", &table.maps)?;
+        self.check_filled("population", &table.population)?;
+        table.records.as_ref().map_or(Ok(()), |records| self.check_filled("records", records))?;
         let mut works = Vec::new();
-        for &op in of.ops.get_ref() {
+        for &op in table.ops.get_ref() {
             let usual = [op.usual_mode()];
-            let modes = of.modes.as_ref().map_or(&usual[..], |modes| modes.get_ref());
+            let modes = table.modes.as_ref().map_or(&usual[..], |modes| modes.get_ref());
             for &mode in modes {
                 if !op.modes().contains(&mode) {
                     let known = op.modes().iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ");
                     let what = format!("{op} has no mode {}; it has {known}", mode.name());
-                    return Err(self.error(of.modes.as_ref().unwrap_or(&Spanned::new(0..0, vec![])), what));
+                    return Err(self.error(table.modes.as_ref().unwrap_or(&Spanned::new(0..0, vec![])), what));
                 }
-                for &pattern in of.patterns.get_ref() {
-                    for &invalid_percent in of.invalid_percent.get_ref() {
-                        for &tables in of.tables.get_ref() {
+                for &pattern in table.patterns.get_ref() {
+                    for &invalid_percent in table.invalid_percent.get_ref() {
+                        for &tables in table.tables.get_ref() {
                             let plain =
                                 LookupGroup { mode, invalid_percent, tables, ..LookupGroup::plain(op, pattern) };
-                            for group in self.variants(of, plain)? {
-                                self.check_group(of, &group)?;
-                                works.extend(of.maps.get_ref().iter().map(|map| LookupWork {
-                                    tier: of.tier,
+                            for group in self.variants(table, plain)? {
+                                self.check_group(table, &group)?;
+                                works.extend(table.maps.get_ref().iter().map(|map| LookupWork {
+                                    tier: table.tier,
                                     map: map.get_ref().clone(),
-                                    layouts: of.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
+                                    layouts: table.layouts.iter().map(|layout| layout.get_ref().clone()).collect(),
                                     group,
-                                    memory: of.memory.get_ref().clone(),
+                                    memory: table.memory.get_ref().clone(),
                                 }));
                             }
                         }
@@ -367,9 +367,9 @@ impl Reading<'_> {
     }
 
     /// The group with each requested state of the records and each requested population.
-    fn variants(&self, of: &Lookups, group: LookupGroup) -> Result<Vec<LookupGroup>, WorkloadError> {
+    fn variants(&self, table: &LookupsTable, group: LookupGroup) -> Result<Vec<LookupGroup>, WorkloadError> {
         let reads = group.op.reads_records(group.mode);
-        let records = match &of.records {
+        let records = match &table.records {
             Some(asked) if !reads => {
                 let (op, mode) = (group.op, group.mode.name());
                 return Err(self.error(asked, format!("{op} {mode} reads no record; leave records out")));
@@ -381,11 +381,11 @@ impl Reading<'_> {
             None => vec![None],
         };
         let mut variants = Vec::new();
-        for &population in of.population.get_ref() {
+        for &population in table.population.get_ref() {
             if population == Population::Disputed && (group.op != LookupOp::PfnValid || group.invalid_percent > 0) {
                 let what =
                     "only pfn_valid with invalid_percent 0 may be asked for pages that some layouts call invalid";
-                return Err(self.error(&of.population, what.to_owned()));
+                return Err(self.error(&table.population, what.to_owned()));
             }
             variants.extend(records.iter().map(|&records| LookupGroup { records, population, ..group }));
         }
@@ -394,15 +394,15 @@ impl Reading<'_> {
 
     /// Every valid combination. Fresh addresses come first, since larger additions would use them
     /// up.
-    fn hotplug(&self, of: &Hotplug) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
-        self.check_filled("sizes", &of.sizes)?;
-        self.check_filled("positions", &of.positions)?;
-        self.check_filled("addresses", &of.addresses)?;
+    fn hotplug(&self, table: &HotplugTable) -> Result<Vec<(Tier, HotplugGroup)>, WorkloadError> {
+        self.check_filled("sizes", &table.sizes)?;
+        self.check_filled("positions", &table.positions)?;
+        self.check_filled("addresses", &table.addresses)?;
         let mut groups = Vec::new();
-        let threads = if of.several_threads { several_threads() } else { Vec::new() };
-        for &addresses in of.addresses.get_ref() {
-            for &position in of.positions.get_ref() {
-                for text in of.sizes.get_ref() {
+        let threads = if table.several_threads { several_threads() } else { Vec::new() };
+        for &addresses in table.addresses.get_ref() {
+            for &position in table.positions.get_ref() {
+                for text in table.sizes.get_ref() {
                     let size = parse_size(text.get_ref()).map_err(|error| self.error(text, error.to_string()))?;
                     if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
                         let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
@@ -412,29 +412,30 @@ impl Reading<'_> {
                         continue;
                     }
                     let plain = HotplugGroup { addresses, position, ..HotplugGroup::plain(size) };
-                    groups.push((of.tier, plain));
-                    groups
-                        .extend(threads.iter().map(|&init_threads| (of.tier, HotplugGroup { init_threads, ..plain })));
+                    groups.push((table.tier, plain));
+                    groups.extend(
+                        threads.iter().map(|&init_threads| (table.tier, HotplugGroup { init_threads, ..plain })),
+                    );
                 }
             }
         }
         Ok(groups)
     }
 
-    fn check_group(&self, of: &Lookups, group: &LookupGroup) -> Result<(), WorkloadError> {
+    fn check_group(&self, table: &LookupsTable, group: &LookupGroup) -> Result<(), WorkloadError> {
         let op = group.op;
         if group.invalid_percent > 0 && !op.bears_invalid() {
             let what =
                 format!("{op} may be asked only for valid page frames; pfn_valid and valid_to_page for others too");
-            return Err(self.error(&of.invalid_percent, what));
+            return Err(self.error(&table.invalid_percent, what));
         }
         if group.tables == Tables::Cold && (group.pattern != Pattern::Random || group.invalid_percent > 0) {
             let what = "cold tables go with the pattern random and invalid_percent 0: each section is asked for once";
-            return Err(self.error(&of.tables, what.to_owned()));
+            return Err(self.error(&table.tables, what.to_owned()));
         }
         if op == LookupOp::NextValidPfn && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
             let what = format!("{op} is a walk: its pattern is sequential, and its tables are hot");
-            return Err(self.error(&of.patterns, what));
+            return Err(self.error(&table.patterns, what));
         }
         Ok(())
     }
@@ -452,19 +453,19 @@ impl Workload {
             source.error_at(error.span().map_or(0, |span| span.start), what)
         })?;
         let mut lookups = Vec::new();
-        for of in &parsed.lookups {
-            lookups.extend(source.lookups(of)?);
+        for table in &parsed.lookups {
+            lookups.extend(source.lookups(table)?);
         }
         let mut hotplug: Vec<(Tier, HotplugGroup)> = Vec::new();
-        for of in &parsed.hotplug {
-            hotplug.extend(source.hotplug(of)?);
+        for table in &parsed.hotplug {
+            hotplug.extend(source.hotplug(table)?);
         }
-        let of_readers = |of: &Readers| {
-            let groups = if of.every_number { ReadersGroup::every() } else { vec![ReadersGroup::usual()] };
-            groups.into_iter().map(|group| (of.tier, group)).collect::<Vec<_>>()
+        let readers_groups = |table: &ReadersTable| {
+            let groups = if table.every_number { ReadersGroup::every() } else { vec![ReadersGroup::usual()] };
+            groups.into_iter().map(|group| (table.tier, group)).collect::<Vec<_>>()
         };
-        let readers: Vec<(Tier, ReadersGroup)> = parsed.readers.iter().flat_map(of_readers).collect();
-        let own_cost = parsed.own_cost.iter().map(|of| of.tier).min();
+        let readers: Vec<(Tier, ReadersGroup)> = parsed.readers.iter().flat_map(readers_groups).collect();
+        let own_cost = parsed.own_cost.iter().map(|table| table.tier).min();
         for expectation in &parsed.expect {
             let map = Spanned::new(expectation.span(), expectation.get_ref().map.clone());
             source.check_map(&map)?;
@@ -513,10 +514,10 @@ impl Workload {
 /// All work of the workloads up to a tier, on any map. Each group occurs once, in the order of
 /// first occurrence.
 pub fn everything(workloads: &[Workload], tier: Option<Tier>) -> Work {
-    let runs = |of: Tier| tier.is_none_or(|tier| of <= tier);
+    let runs = |shortest: Tier| tier.is_none_or(|tier| shortest <= tier);
     let mut work = Work::default();
     for workload in workloads {
-        work.lookups.extend(workload.lookups.iter().filter(|of| runs(of.tier)).cloned());
+        work.lookups.extend(workload.lookups.iter().filter(|work| runs(work.tier)).cloned());
         for (_, group) in workload.hotplug.iter().filter(|(tier, _)| runs(*tier)) {
             if !work.hotplug.contains(group) {
                 work.hotplug.push(*group);
@@ -623,10 +624,10 @@ mod tests {
     #[test]
     fn a_longer_tier_has_what_a_shorter_one_has() {
         let workloads = Workload::builtin();
-        let of = |tier| everything(&workloads, Some(tier));
-        let full = of(Tier::Full);
+        let up_to = |tier| everything(&workloads, Some(tier));
+        let full = up_to(Tier::Full);
         for tier in Tier::ALL {
-            let shorter = of(tier);
+            let shorter = up_to(tier);
             assert!(shorter.hotplug.iter().all(|group| full.hotplug.contains(group)), "{tier}");
             assert!(shorter.readers.iter().all(|group| full.readers.contains(group)) && shorter.own_cost, "{tier}");
         }
@@ -636,7 +637,7 @@ mod tests {
         assert!(fresh[0] && fresh.is_sorted_by_key(|fresh| !fresh), "fresh addresses first");
         let growth = |tier, size| {
             let group = HotplugGroup { addresses: Addresses::Growth, ..HotplugGroup::plain(size) };
-            of(tier).hotplug.contains(&group)
+            up_to(tier).hotplug.contains(&group)
         };
         assert!([2 << 20, 128 << 20].into_iter().all(|size| growth(Tier::Default, size) && !growth(Tier::Smoke, size)));
     }

@@ -51,7 +51,7 @@ impl Side {
     }
 
     /// The side with this name; `None` if there is none.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::BUILDS.into_iter().find(|side| side.name() == name)
     }
 }
@@ -329,8 +329,8 @@ mod tests {
         });
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
         let outcomes: Vec<Outcome> = arena.outcomes().into_iter().flatten().collect();
-        assert_eq!(outcomes.iter().map(|of| of.wall_ns).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert_eq!(outcomes.iter().filter(|of| of.disturbed).count(), 1);
+        assert_eq!(outcomes.iter().map(|outcome| outcome.wall_ns).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.disturbed).count(), 1);
     }
 
     #[test]

@@ -92,7 +92,7 @@ struct Totals {
 
 impl Watch {
     /// A watch for the calling thread; [`time`](Self::time) must be called on the same thread.
-    pub fn of_this_thread() -> Self {
+    pub fn for_this_thread() -> Self {
         let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok(), steal: Steal::open() };
         // Some kernels have the file, but it is always zero.
         match watch.wait_ns() {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_sleeps_was_disturbed() {
-        let watch = Watch::of_this_thread();
+        let watch = Watch::for_this_thread();
         let ((), evidence) = watch.time(|| thread::sleep(Duration::from_millis(2)));
         assert!(is_disturbed(&evidence), "{evidence:?}");
     }
@@ -223,7 +223,7 @@ mod tests {
     /// On a machine that is never quiet for 200 µs the test has nothing to check.
     #[test]
     fn some_short_slice_is_undisturbed() {
-        let watch = Watch::of_this_thread();
+        let watch = Watch::for_this_thread();
         let undisturbed = (0..10_000).any(|_| !is_disturbed(&watch.time(|| spin(Duration::from_micros(200))).1));
         assert!(undisturbed);
     }
@@ -287,7 +287,7 @@ mod tests {
                     std::hint::spin_loop();
                 }
             });
-            let watch = Watch::of_this_thread();
+            let watch = Watch::for_this_thread();
             let disturbed = (0..20).filter(|_| is_disturbed(&watch.time(|| spin(Duration::from_millis(10))).1)).count();
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             disturbed

@@ -368,7 +368,10 @@ mod tests {
         phases.begin();
         phases.end();
         let by_phase: Vec<_> = phases.by_phase().collect();
-        assert_eq!(by_phase.iter().map(|(phase, of)| (*phase, of.len())).collect::<Vec<_>>(), [(Phase::Populate, 1)]);
+        assert_eq!(
+            by_phase.iter().map(|(phase, histogram)| (*phase, histogram.len())).collect::<Vec<_>>(),
+            [(Phase::Populate, 1)]
+        );
         assert!(by_phase[0].1.max() >= 40_000_000);
     }
 

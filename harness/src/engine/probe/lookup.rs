@@ -257,8 +257,8 @@ impl Prepared {
 
     /// The expected sum of answers of a window.
     pub fn expected(&self, window: Window) -> u64 {
-        let of = |batches: Range<u64>| self.sums[batches.end as usize].wrapping_sub(self.sums[batches.start as usize]);
-        self.stretches(window).map(of).fold(0, u64::wrapping_add)
+        let sum = |batches: Range<u64>| self.sums[batches.end as usize].wrapping_sub(self.sums[batches.start as usize]);
+        self.stretches(window).map(sum).fold(0, u64::wrapping_add)
     }
 
     /// Bytes of the records that a pass reads; 0 if it reads none.
@@ -364,14 +364,14 @@ pub fn floor(prepared: &Prepared, window: Window) -> Option<u64> {
     if prepared.walk.is_some() {
         return None;
     }
-    let of = |batches: Range<u64>| {
+    let sum = |batches: Range<u64>| {
         let pfns = prepared.pfns.part(batches.start as usize * BATCH..batches.end as usize * BATCH);
         match prepared.asked.mode {
             Mode::Chained => loops::chained_floor(pfns),
             Mode::Independent | Mode::Touching | Mode::Branching => loops::floor(pfns),
         }
     };
-    Some(prepared.stretches(window).map(of).fold(0, u64::wrapping_add))
+    Some(prepared.stretches(window).map(sum).fold(0, u64::wrapping_add))
 }
 
 #[cfg(test)]
@@ -435,14 +435,15 @@ mod tests {
     fn different_queries_have_different_fingerprints() {
         let (layout, oracle) = (boot::<Flat<X86_64>>(), Oracle::<X86_64>::boot(&map()));
         let asked = |op| Asked { op, mode: Mode::Chained, preempt: false };
-        let of = |op, queries| {
+        let fingerprint = |op, queries| {
             let prepared = prepare(&layout, asked(op), &queries, &oracle, |_| true, &mut Placement::random(1));
             prepared.unwrap().fingerprint()
         };
-        let pfns = |pfns: &[u64]| of(LookupOp::PfnValid, Queries::Pfns(pfns.iter().copied().map(Pfn).collect()));
+        let pfns =
+            |pfns: &[u64]| fingerprint(LookupOp::PfnValid, Queries::Pfns(pfns.iter().copied().map(Pfn).collect()));
         let walk = |end| {
             let range = PfnRange::new(0, end).unwrap();
-            of(LookupOp::NextValidPfn, Queries::Walk { range, nr_sections: 2 })
+            fingerprint(LookupOp::NextValidPfn, Queries::Walk { range, nr_sections: 2 })
         };
         let all =
             [pfns(&[0x8000, 0x8001]), pfns(&[0x8001, 0x8000]), pfns(&[0x8000, 0x8002]), walk(0x20000), walk(0x28000)];

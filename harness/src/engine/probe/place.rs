@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn additions_begin_where_their_position_says() {
-        let of = |size, position| place::<Subsection>(window(3), size, position).unwrap();
-        let first = of(2 * MIB, Position::First);
+        let place_at = |size, position| place::<Subsection>(window(3), size, position).unwrap();
+        let first = place_at(2 * MIB, Position::First);
         assert_eq!((first.range.start(), first.range.nr_pages(), first.beside), (0x100000, 512, None));
-        let later = of(16 * MIB, Position::Later);
+        let later = place_at(16 * MIB, Position::Later);
         assert_eq!((later.range.start(), later.beside), (0x100000 + 512, PfnRange::from_len(0x100000, 512)));
-        let unaligned = of(128 * MIB, Position::Unaligned);
+        let unaligned = place_at(128 * MIB, Position::Unaligned);
         assert!(!unaligned.range.start().is_multiple_of(SECTION) && !unaligned.range.end().is_multiple_of(SECTION));
         assert_eq!(unaligned.range.split_at_multiples(SECTION).count(), 2);
         // The next section is used, wherever the window begins.
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn records_of_what_lies_beside_count_too() {
-        let of = |size, position| {
+        let place_at = |size, position| {
             let place = place::<Subsection>(window(3), size, position).unwrap();
             (place.record_bytes() >> 10, place.nr_sections::<X86_64>())
         };
-        assert_eq!(of(2 * MIB, Position::First), (32, 1));
-        assert_eq!(of(2 * MIB, Position::Later), (64, 1));
-        assert_eq!(of(128 * MIB, Position::Unaligned), (2048, 2));
+        assert_eq!(place_at(2 * MIB, Position::First), (32, 1));
+        assert_eq!(place_at(2 * MIB, Position::Later), (64, 1));
+        assert_eq!(place_at(128 * MIB, Position::Unaligned), (2048, 2));
     }
 
     /// Checks through the layout: which pages are valid before and after, and which bits of the

@@ -157,13 +157,13 @@ mod tests {
     fn pair(function: usize) -> (usize, usize) {
         use iced_x86::{Code, Mnemonic, OpKind, Register};
         let code = instructions_within(function, CALLS).unwrap();
-        let of_count = |of: &&iced_x86::Instruction| {
-            of.op_kind(0) == OpKind::Memory
-                && of.segment_prefix() == Register::FS
-                && of.memory_displacement64() as u32 == offset_of_count()
+        let on_count = |instruction: &&iced_x86::Instruction| {
+            instruction.op_kind(0) == OpKind::Memory
+                && instruction.segment_prefix() == Register::FS
+                && instruction.memory_displacement64() as u32 == offset_of_count()
         };
         let is_branch = |at: u64| code.get(&at).is_some_and(|next| next.mnemonic() == Mnemonic::Je);
-        let updates: Vec<_> = code.values().filter(of_count).collect();
+        let updates: Vec<_> = code.values().filter(on_count).collect();
         let increments = updates.iter().filter(|update| update.code() == Code::Inc_rm32).count();
         let decrements = updates.iter().filter(|update| update.code() == Code::Dec_rm32);
         let decrements = decrements.filter(|update| is_branch(update.next_ip())).count();
@@ -176,7 +176,7 @@ mod tests {
 
     /// Increments and decrements in each loop of a layout, with and without `--preempt`.
     fn pairs<L: Memmap>() -> (Pairs, Pairs) {
-        fn of<L: Memmap, const PREEMPT: bool>() -> Pairs {
+        fn in_each_loop<L: Memmap, const PREEMPT: bool>() -> Pairs {
             [
                 loops::pfn_valid::<L, PREEMPT>,
                 loops::pfn_valid_branching::<L, PREEMPT>,
@@ -186,7 +186,7 @@ mod tests {
             ]
             .map(|function: fn(&L, &[Pfn]) -> u64| pair(function as usize))
         }
-        (of::<L, true>(), of::<L, false>())
+        (in_each_loop::<L, true>(), in_each_loop::<L, false>())
     }
 
     #[test]

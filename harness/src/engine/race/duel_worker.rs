@@ -46,7 +46,7 @@ pub fn work<G: Geometry>(
     place: Option<(&Arena, Side)>,
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> Result<(), RaceError> {
-    let Served { entries, .. } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
+    let Served { entries, .. } = Served::new(chosen::<G>(&settings.layouts)?, &settings.means);
     let lineup = Lineup { entries: &entries, control: None, boots: settings.effort.boots };
     let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
     let mut nowhere = Nowhere;

@@ -618,8 +618,7 @@ pub(super) mod tests {
         (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (400, Duration::from_secs(60));
         on(&["subsection", "dax"], &settings, |race, ground| {
             let digests = |race: &Race<'_, X86_64>| {
-                let of = race.field.layouts.iter().map(|layout| layout.hotplug().unwrap().digest());
-                of.collect::<Vec<_>>()
+                race.field.layouts.iter().map(|layout| layout.hotplug().unwrap().digest()).collect::<Vec<_>>()
             };
             let before = digests(race);
             race.latency_group(&GROWTH, Some(&mut *ground)).unwrap();

@@ -130,7 +130,7 @@ pub struct Served<G: Geometry> {
 
 impl<G: Geometry> Served<G> {
     /// Sorts layouts by whether `means` can hold their records.
-    pub fn of(entries: Vec<Entry<G>>, means: &Means) -> Self {
+    pub fn new(entries: Vec<Entry<G>>, means: &Means) -> Self {
         let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
         for entry in entries {
             let by_device = means.device.as_ref().and_then(|device| unserved(&entry, device));
@@ -156,7 +156,7 @@ pub fn race<G: Geometry>(
     interrupt: &Interrupt,
     sink: &mut dyn Sink,
 ) -> Result<(), RaceError> {
-    let Served { entries, left_out } = Served::of(chosen::<G>(&settings.layouts)?, &settings.means);
+    let Served { entries, left_out } = Served::new(chosen::<G>(&settings.layouts)?, &settings.means);
     let left = settings.work.estimate(&settings.effort, entries.len());
     sink.begin(BOOT, "booting and verifying the layouts", left);
     let begun = Instant::now();
@@ -257,7 +257,7 @@ impl<'a, G: Geometry> Race<'a, G> {
             rng: Pcg64Mcg::seed_from_u64(settings.means.seed),
             left: Duration::ZERO,
             begun: Instant::now(),
-            watch: Watch::of_this_thread(),
+            watch: Watch::for_this_thread(),
             late: Vec::new(),
         }
     }
@@ -539,8 +539,8 @@ mod tests {
         let kept = run(&settings).unwrap();
         for entry in entries::<X86_64>() {
             for work in &settings.work.lookups {
-                let of = |row: &Row| row.layout == entry.id && row.lookup_group() == Some(work.group);
-                assert!(kept.rows().any(of), "{} {}", entry.id, unit_of(work));
+                let matches = |row: &Row| row.layout == entry.id && row.lookup_group() == Some(work.group);
+                assert!(kept.rows().any(matches), "{} {}", entry.id, unit_of(work));
             }
             for group in &settings.work.hotplug {
                 for op in group.ops() {
@@ -577,11 +577,11 @@ mod tests {
     fn chained_rows_say_how_validity_reached_the_next_address() {
         let kept = run(&settings()).unwrap();
         let dependency = |layout: &str, op: &str, memory| {
-            let of = |row: &&Row| {
+            let matches = |row: &&Row| {
                 let chained = row.mode.as_deref() == Some("chained") && row.metric == "time";
                 chained && row.layout == layout && row.op == op && row.memory == Some(memory)
             };
-            kept.rows().find(of).unwrap().dependency
+            kept.rows().find(matches).unwrap().dependency
         };
         assert_eq!(dependency("subsection", "pfn_valid", Memory::Boot), Some(Dependency::Branch));
         assert_eq!(dependency("subsection", "pfn_valid", Memory::Added), Some(Dependency::Data));
@@ -600,8 +600,8 @@ mod tests {
         (settings.work.hotplug, settings.work.readers, settings.work.own_cost) = (Vec::new(), Vec::new(), false);
         let kept = run(&settings).unwrap();
         let timed = |layout: &str, boot| {
-            let of = |row: &&Row| row.layout == layout && row.boot == Some(boot) && row.metric == "time";
-            kept.rows().filter(of).count()
+            let matches = |row: &&Row| row.layout == layout && row.boot == Some(boot) && row.metric == "time";
+            kept.rows().filter(matches).count()
         };
         for boot in [0, 1] {
             assert!(timed(REFERENCE, boot) > 0 && timed(REFERENCE, boot) == timed("control", boot), "boot {boot}");

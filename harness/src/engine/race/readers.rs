@@ -336,7 +336,7 @@ impl<G: Geometry> Race<'_, G> {
                             ..self.readers_row(layout.id(), size, group, company.metric(), "lookups/s")
                         }),
                         Look::Tail => {
-                            let tail = read.tails.iter_mut().find(|(of, _)| *of == company);
+                            let tail = read.tails.iter_mut().find(|(beside, _)| *beside == company);
                             let (_, tail) = tail.expect("every company has one");
                             tail.add(slice.tail).expect("both grow, and have the same digits");
                         }

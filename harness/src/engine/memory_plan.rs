@@ -21,7 +21,7 @@ const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 
 /// Why the memory of a race could not be planned.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum PlanError {
+pub enum MemoryPlanError {
     /// The limit has no room for one boot and one hot-added section of each layout.
     #[error(
         "--records-limit {} is too small: the records of one boot and one hot-added section of each layout take {}; raise it to that",
@@ -37,7 +37,7 @@ pub enum PlanError {
 
 /// The memory of a race. Section numbers are sorted.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct MemoryPlan {
     /// Memory that is present at boot.
     pub boot: BootMap,
     /// Numbers of the sections that hold boot memory.
@@ -64,7 +64,7 @@ fn spread(items: &[u64], count: u64) -> Vec<u64> {
     (0..count).map(|i| items[(u128::from(i) * u128::from(len) / u128::from(count)) as usize]).collect()
 }
 
-impl Plan {
+impl MemoryPlan {
     /// How often each of `layouts` layouts can boot within a limit in bytes: `wanted` times, or
     /// once.
     pub fn boots<G: Geometry>(limit: u64, layouts: usize, wanted: u32) -> u32 {
@@ -84,12 +84,12 @@ impl Plan {
         device_bytes: u64,
         layouts: usize,
         boots: u32,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, MemoryPlanError> {
         let section_bytes = G::PAGES_PER_SECTION * PAGE_RECORD_BYTES;
         let per_layout = sections_of_each::<G>(limit, layouts, boots);
         if per_layout < 2 {
             let need = 2 * section_bytes * (layouts as u64).max(LAYOUTS) * u64::from(boots.max(1));
-            return Err(PlanError::LimitTooSmall { limit, need });
+            return Err(MemoryPlanError::LimitTooSmall { limit, need });
         }
         let boot_sections: Vec<u64> = boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect();
         let nr_boot = boot_sections.len() as u64;
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn what_is_backed_keeps_to_the_limit_and_spreads() {
         let limit = 1 << 30;
-        let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
         assert!(plan.is_sampled());
         assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_added.len()), (192, 13, 12));
         assert_eq!(plan.added_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_is_backed_as_a_whole() {
-        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert!(!plan.is_sampled());
         assert_eq!((plan.backed_boot.len(), plan.backed_added.len()), (8, 8));
     }
@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn at_the_top_of_the_space_there_is_nothing_to_add() {
         let top = 1u64 << 46;
-        let plan = Plan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!((plan.added.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
-        let plan = Plan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!(plan.added_window().unwrap().end(), top >> 12, "as many as fit");
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
     }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn what_is_added_to_scattered_memory_is_scattered_too() {
         let map = crate::map::builtin::by_name("scattered-8192").unwrap();
-        let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
         let added = plan.added_sections::<X86_64>();
         assert_eq!((plan.boot_sections.len(), added.len(), plan.added_window()), (8192, 8192, None));
         assert!(added.windows(2).all(|pair| pair[0] < pair[1]));
@@ -247,7 +247,7 @@ mod tests {
         // Both ends of the scale.
         for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
             let map = crate::map::builtin::by_name(name).unwrap();
-            let plan = Plan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();
+            let plan = MemoryPlan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();
             assert_eq!((plan.added_sections::<X86_64>().len(), plan.added_window()), (nr, None), "{name}");
             assert!(plan.added.len() > nr * 9 / 10, "{name}: {}", plan.added.len());
         }
@@ -255,25 +255,26 @@ mod tests {
 
     #[test]
     fn a_small_device_backs_few_hot_sections() {
-        let plan = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4, 1).unwrap();
         assert_eq!((plan.backed_boot.len(), plan.backed_added.len(), plan.added_sections::<X86_64>().len()), (8, 2, 8));
     }
 
     #[test]
     fn too_small_a_limit_is_refused_with_the_least_that_would_do() {
-        let error = Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 39 << 20, u64::MAX, 4, 1).unwrap_err();
+        let error = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 39 << 20, u64::MAX, 4, 1).unwrap_err();
         assert!(error.to_string().contains("take 40 MiB"), "{error}");
-        assert!(Plan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 40 << 20, u64::MAX, 4, 1).is_ok());
+        assert!(MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 40 << 20, u64::MAX, 4, 1).is_ok());
     }
 
     #[test]
     fn what_is_backed_does_not_depend_on_who_takes_part() {
         let backed = |layouts, boots| {
-            let plan = Plan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
+            let plan =
+                MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
             (plan.backed_boot, plan.backed_added)
         };
         assert_eq!(backed(1, 2), backed(8, 2));
         assert_ne!(backed(8, 1), backed(8, 2), "but on how often each is booted");
-        assert_eq!([64 << 20, 1 << 30].map(|limit| Plan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
+        assert_eq!([64 << 20, 1 << 30].map(|limit| MemoryPlan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
     }
 }
