@@ -257,7 +257,7 @@ fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
     let mut command = pfnbench();
     command.args(["run", "--records-limit", "64M", "--op", "pfn_valid", "--map", &map, "-o", output]);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        command.current_dir(&dir).assert().code(2).stderr(contains("no room left").and(contains("--resume")));
+        command.current_dir(&dir).assert().code(2).stderr(contains("no space left").and(contains("--resume")));
         let partial = fs::read_dir(&mount).unwrap().map(|machine| machine.unwrap().path()).next().unwrap();
         let partial = fs::read_dir(partial).unwrap().map(|run| run.unwrap().path()).next().unwrap();
         assert!(partial.to_string_lossy().ends_with(".partial"));
