@@ -24,7 +24,7 @@ impl PhysicalMap {
     /// The memory that is present at boot, in whole pages.
     ///
     /// # Errors
-    /// Ranges overlap. Maps from [`read`] never do; a map built by hand may.
+    /// Ranges overlap. Maps from [`read`](crate::map::read) never do; a map built by hand may.
     pub fn boot_map(&self) -> Result<BootMap, BootError> {
         let boot = self.ranges.iter().filter(|range| range.kind == Kind::Ram);
         BootMap::new(boot.filter_map(|range| Some(BootRange { range: range.pages()?, node: range.node.unwrap_or(0) })))

@@ -289,7 +289,7 @@ pub enum InstructionsError {
     },
 }
 
-/// Reads the rows of a file, which may be empty. [`read_instructions`](super::reader::read_instructions) also reads a
+/// Reads the rows of a file, which may be empty. [`read_instructions`] also reads a
 /// folder.
 ///
 /// # Errors
