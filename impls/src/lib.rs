@@ -32,7 +32,9 @@
 
 pub mod altmap;
 pub mod backing;
+mod boot_map;
 mod byte_size;
+mod capabilities;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -40,11 +42,14 @@ pub mod error;
 pub mod fault;
 #[cfg(not(feature = "conformance"))]
 mod fault;
+mod footprint;
 mod geometry;
 pub mod grace;
+mod hotplug_params;
 pub mod index_memory;
 mod initialise;
 pub mod layouts;
+mod load_chain;
 pub mod machine;
 #[cfg(feature = "conformance")]
 pub mod machine_code;

@@ -1,0 +1,52 @@
+//! What a layout supports: its rule of validity, its hotplug granule, records on a device.
+
+/// What a layout supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The unit of memory for which `pfn_valid` is true.
+    pub validity: Validity,
+    /// Minimum size and alignment of a hot-added range, in page frames; `None` if the layout has no
+    /// hotplug.
+    pub hotplug_granule_pages: Option<u64>,
+    /// Which records of added memory can be stored on the added device, through an [`Altmap`](crate::altmap::Altmap).
+    pub records_on_device: DeviceRecords,
+    /// True if `page_to_pfn` reads the record. It may then be called for backed sections only.
+    pub page_to_pfn_reads_record: bool,
+}
+
+/// Which records can be stored on the device that they describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRecords {
+    /// No records: all are in RAM.
+    Never,
+    /// Records of whole sections; all others are in RAM.
+    WholeSections,
+    /// All records, down to those of a single sub-section.
+    Always,
+}
+
+impl DeviceRecords {
+    /// True if any records can be stored on the device.
+    pub fn any(self) -> bool {
+        self != Self::Never
+    }
+}
+
+/// The unit of memory for which `pfn_valid` is true. The [`Oracle`](crate::oracle::Oracle) models
+/// the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Everything from the architecture's first page frame to the highest page of boot memory, holes included.
+    Span,
+    /// Everything from the lowest to the highest page of boot memory, holes included. Not for layouts with hotplug.
+    MemorySpan,
+    /// The pages of boot memory, holes excluded to the page. Not for layouts with hotplug.
+    Ranges,
+    /// Whole sections.
+    Section,
+    /// Every pfn of a sub-section that is present; whole boot sections if `early_is_whole`.
+    Subsection {
+        /// True if every pfn of a section with boot memory is valid, holes included.
+        early_is_whole: bool,
+    },
+}
