@@ -16,7 +16,7 @@
 
 use memmap_layouts::layouts::{Visitor, visit};
 use memmap_layouts::{
-    AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, Page, Pfn,
+    AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, PageRecord, Pfn,
     PfnRange, RecordStore, RemoveParams, SectionFlags, X86_64,
 };
 use pfnbench::case::{Layout, LookupOp, Memory};
@@ -197,7 +197,7 @@ unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     // SAFETY: no record lies at 0.
-    let page = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut::<Page>(query as usize)) };
+    let page = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut::<L::Record>(query as usize)) };
     // SAFETY: the caller's promise.
     unsafe { reader.page_to_pfn(page) }.0
 }
@@ -207,7 +207,7 @@ unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
 unsafe fn valid_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
-    reader.valid_to_page(Pfn(query)).map_or(0, Page::flags)
+    reader.valid_to_page(Pfn(query)).map_or(0, PageRecord::flags)
 }
 
 /// # Safety

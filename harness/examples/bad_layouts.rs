@@ -24,6 +24,7 @@ impl<G: Geometry, const DEFECT: u8> Memmap for Defective<G, DEFECT> {
     const CAPS: Capabilities = Flat::<G>::CAPS;
     const LOAD_CHAIN: LoadChain = Flat::<G>::LOAD_CHAIN;
     type Geometry = G;
+    type Record = Page;
     type Reader<'a> = Reader<'a, G, DEFECT>;
 
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
@@ -61,6 +62,8 @@ struct Reader<'a, G: Geometry, const DEFECT: u8> {
 
 // SAFETY: none: it is wrong on purpose, and nothing reads the records of the layout whose records are nowhere.
 unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
+    type Record = Page;
+
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         self.flat.pfn_valid(pfn) && !(DEFECT == 0 && self.last == Some(pfn))
     }

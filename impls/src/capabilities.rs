@@ -27,8 +27,8 @@ pub enum DeviceRecords {
 
 impl DeviceRecords {
     /// True if any records can be stored on the device.
-    pub fn any(self) -> bool {
-        self != Self::Never
+    pub const fn any(self) -> bool {
+        !matches!(self, Self::Never)
     }
 }
 

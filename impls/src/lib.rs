@@ -59,6 +59,7 @@ pub mod nvdimm;
 #[cfg(feature = "conformance")]
 pub mod oracle;
 mod page;
+mod page_record;
 mod pfn;
 mod placement;
 mod request;
@@ -81,6 +82,7 @@ pub use geometry::{
 };
 pub use memmap::*;
 pub use page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+pub use page_record::{HotplugRecord, PageRecord, record_bytes};
 pub use pfn::{Pfn, PfnRange, PhysSpan};
 pub use section::{
     SECTION_HAS_MEM_MAP, SECTION_IS_EARLY, SECTION_IS_ONLINE, SECTION_MARKED_PRESENT, SECTION_TAINT_ZONE_DEVICE,

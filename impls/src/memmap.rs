@@ -8,7 +8,7 @@ pub use crate::footprint::{Accounting, Footprint, SectionState, UsageKind};
 use crate::geometry::Geometry;
 pub use crate::hotplug_params::{AddMode, AddParams, MemoryKind, Phase, PhaseSink, RemoveParams};
 pub use crate::load_chain::{Load, LoadChain, When};
-use crate::page::Page;
+use crate::page_record::{HotplugRecord, PageRecord};
 use crate::pfn::{Pfn, PfnRange};
 use crate::rules::Rules;
 use crate::store::{BackedSections, RecordStore};
@@ -32,8 +32,10 @@ pub trait Memmap: Sized + Send + Sync + 'static {
     const PFN_VALID_DISABLES_PREEMPTION: bool = false;
     /// The architecture whose section sizes and physical address width the layout uses.
     type Geometry: Geometry;
+    /// The record of a page frame: [`Page`](crate::Page), or a smaller one of the layout's own.
+    type Record: PageRecord;
     /// The type whose methods are the lookups; returned by [`reader`](Memmap::reader).
-    type Reader<'a>: Lookup;
+    type Reader<'a>: Lookup<Record = Self::Record>;
 
     /// Builds the layout of a machine whose boot memory is `map`.
     ///
@@ -79,6 +81,9 @@ pub trait Memmap: Sized + Send + Sync + 'static {
 /// provided that the section of `p` is backed ([`Memmap::backed`]; outside tests and sampled runs
 /// every section is).
 pub unsafe trait Lookup {
+    /// The record of a page frame.
+    type Record: PageRecord;
+
     /// True if a record exists for this page frame. Any number may be asked about.
     ///
     /// True does not mean that the page frame is RAM, nor that the page is online. Source:
@@ -89,14 +94,14 @@ pub unsafe trait Lookup {
     ///
     /// # Safety
     /// As in the kernel, `pfn_valid(pfn)` must have been true under this reader.
-    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page>;
+    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Self::Record>;
 
     /// The number of the page frame that a record describes.
     ///
     /// # Safety
     /// `page` came from [`pfn_to_page`](Lookup::pfn_to_page) of this reader, for a valid pfn of a
     /// backed section.
-    unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn;
+    unsafe fn page_to_pfn(&self, page: NonNull<Self::Record>) -> Pfn;
 
     /// The record of a page frame, or `None` if it is not valid: the walker's idiom, with a real
     /// branch between the check and the access.
@@ -105,7 +110,7 @@ pub unsafe trait Lookup {
     /// base + pfn : null` into a select. The address would then wait for the validity loads, and
     /// the fast layouts would be slower than Linux.
     #[inline(always)]
-    fn valid_to_page(&self, pfn: Pfn) -> Option<&Page> {
+    fn valid_to_page(&self, pfn: Pfn) -> Option<&Self::Record> {
         if self.pfn_valid(pfn) {
             keep_branch();
             // SAFETY: pfn_valid held under this reader, so the record lives as long as the reader
@@ -152,7 +157,7 @@ pub fn keep_branch() {
 /// fn can_hotplug<L: Hotplug>() {}
 /// can_hotplug::<Sparse>();
 /// ```
-pub trait Hotplug: Memmap {
+pub trait Hotplug: Memmap<Record: HotplugRecord> {
     /// Hot-adds `range`: afterwards it is valid, and its records are initialised except those of an
     /// altmap's reserve. The range may span several sections.
     ///

@@ -58,6 +58,16 @@ impl PageLinks {
         Self((node as u64) << Self::NODE_SHIFT | (zone as u64) << Self::ZONE_SHIFT)
     }
 
+    /// The node.
+    pub const fn node(self) -> u8 {
+        (self.0 >> Self::NODE_SHIFT) as u8
+    }
+
+    /// The zone; `None` if the bits are no zone's number.
+    pub const fn zone(self) -> Option<Zone> {
+        Zone::from_number((self.0 >> Self::ZONE_SHIFT & 0b111) as u8)
+    }
+
     /// Adds the section number in the top `width` bits. If that leaves no room for the node, the
     /// node is dropped. A kernel then keeps nodes in a separate table (`NODE_NOT_IN_PAGE_FLAGS`).
     pub const fn with_section(self, nr: u64, width: u32) -> Self {
@@ -77,6 +87,18 @@ pub enum Zone {
     Movable = 3,
     /// Device memory (ZONE_DEVICE), never onlined.
     Device = 4,
+}
+
+impl Zone {
+    /// The zone with this number (`zone as u8`): 2, 3 or 4.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            2 => Some(Self::Normal),
+            3 => Some(Self::Movable),
+            4 => Some(Self::Device),
+            _ => None,
+        }
+    }
 }
 
 impl Page {
@@ -124,7 +146,7 @@ impl Page {
 
     /// The NUMA node from the links. It is 0 in layouts whose section numbers leave no room for it.
     pub fn node(&self) -> u8 {
-        (self.flags() >> PageLinks::NODE_SHIFT) as u8
+        PageLinks(self.flags()).node()
     }
 
     /// Moves the page to another zone, as onlining a range does. Source: `set_page_links`.
@@ -138,8 +160,7 @@ impl Page {
         if self.is_poisoned() {
             return None;
         }
-        let number = (self.flags() & PageLinks::ZONE_MASK) >> PageLinks::ZONE_SHIFT;
-        [Zone::Normal, Zone::Movable, Zone::Device].into_iter().find(|&zone| zone as u64 == number)
+        PageLinks(self.flags()).zone()
     }
 
     /// Writes `private`, the word for use by the page's owner. Source: `set_page_private`.
@@ -211,6 +232,19 @@ pub struct Life(u64);
 impl Life {
     /// The life of boot memory.
     pub const BOOT: Life = Life(1);
+
+    /// The life with this number, of which the low 24 bits count; 0 becomes 1.
+    pub const fn from_number(number: u64) -> Self {
+        match number & ((1 << (64 - CHECK_PFN_BITS)) - 1) {
+            0 => Life::BOOT,
+            number => Life(number),
+        }
+    }
+
+    /// The number: 1 to 2^24 - 1.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
 
     /// The next life; 2^24 - 1 is followed by 1.
     pub const fn next(self) -> Life {

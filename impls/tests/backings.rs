@@ -6,8 +6,8 @@ use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::conformance::{Outcome, run_all_on};
 use memmap_layouts::layouts::{Flat, Sparse, Subsection};
 use memmap_layouts::{
-    AddParams, BootMap, BootRange, Config, Hotplug, HotplugError, IndexPages, Inspect, Lookup, Memmap, Pfn, PfnRange,
-    RecordStore, RemoveParams,
+    AddParams, BootMap, BootRange, Config, Hotplug, HotplugError, IndexPages, Inspect, Lookup, Memmap, PageRecord, Pfn,
+    PfnRange, RecordStore, RemoveParams,
 };
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;

@@ -11,8 +11,8 @@ use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, Vi
 use memmap_layouts::machine_code::{AnswerForm, CodePath, Leaf, YesForm, pfn_valid_answer, pfn_valid_leaf};
 use memmap_layouts::rules::V6;
 use memmap_layouts::{
-    Geometry, GeometryVisitor, Hotplug, Inspect, Load as Claim, LoadChain, Lookup, Memmap, Page, Pfn, SectionFlags,
-    Validity, When, X86_64, for_each_geometry,
+    Geometry, GeometryVisitor, Hotplug, Inspect, Load as Claim, LoadChain, Lookup, Memmap, Pfn, SectionFlags, Validity,
+    When, X86_64, for_each_geometry,
 };
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -53,19 +53,19 @@ fn longest(chains: &BTreeSet<Vec<Vec<usize>>>) -> Vec<Vec<usize>> {
 }
 
 #[inline(never)]
-fn pfn_to_page<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> NonNull<Page> {
+fn pfn_to_page<L: Memmap>(reader: &L::Reader<'_>, pfn: u64) -> NonNull<L::Record> {
     // SAFETY: never called, only looked at.
     unsafe { reader.pfn_to_page(Pfn(pfn)) }
 }
 
 #[inline(never)]
-fn page_to_pfn<L: Memmap>(reader: &L::Reader<'_>, page: NonNull<Page>) -> u64 {
+fn page_to_pfn<L: Memmap>(reader: &L::Reader<'_>, page: NonNull<L::Record>) -> u64 {
     // SAFETY: never called, only looked at.
     unsafe { reader.page_to_pfn(page) }.0
 }
 
 #[inline(never)]
-fn valid_to_page<'r, L: Memmap>(reader: &'r L::Reader<'_>, pfn: u64) -> Option<&'r Page> {
+fn valid_to_page<'r, L: Memmap>(reader: &'r L::Reader<'_>, pfn: u64) -> Option<&'r L::Record> {
     reader.valid_to_page(Pfn(pfn))
 }
 
@@ -74,11 +74,11 @@ fn of_pfn_valid<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
 }
 
 fn of_pfn_to_page<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
-    chains(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<Page> as usize)
+    chains(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<L::Record> as usize)
 }
 
 fn of_page_to_pfn<L: Memmap>() -> BTreeSet<Vec<Vec<usize>>> {
-    chains(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize)
+    chains(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<L::Record>) -> u64 as usize)
 }
 
 /// Root table (the kernel's global), root, section word, usage, map word. The word and the usage lie in one descriptor, so
@@ -190,12 +190,12 @@ fn claim_holds<L: Memmap<Geometry = X86_64>>() {
     let mut after_boot = valid.iter().skip_while(|load| load.when != When::HotAdded);
     assert!(after_boot.all(|load| load.when == When::HotAdded), "{}: an answer is final", L::ID);
 
-    let paths = paths_of(&leaf_at(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<Page>) -> u64 as usize));
+    let paths = paths_of(&leaf_at(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<L::Record>) -> u64 as usize));
     assert_eq!(claimed_lines(to_pfn), lines_on_longest(&paths), "{}: page_to_pfn", L::ID);
     assert_eq!(claimed_loops(to_pfn), loops_on_longest(&paths), "{}: page_to_pfn", L::ID);
     // With debug assertions a pointer that was decoded is checked by a call.
     if to_page.is_empty() || !cfg!(debug_assertions) {
-        let paths = paths_of(&leaf_at(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<Page> as usize));
+        let paths = paths_of(&leaf_at(pfn_to_page::<L> as fn(&L::Reader<'_>, u64) -> NonNull<L::Record> as usize));
         assert_eq!(claimed_lines(to_page), lines_on_longest(&paths), "{}: pfn_to_page", L::ID);
         assert_eq!(claimed_loops(to_page), loops_on_longest(&paths), "{}: pfn_to_page", L::ID);
     }
@@ -221,7 +221,7 @@ fn the_claimed_load_chains_are_those_of_the_machine_code() {
 #[test]
 fn valid_to_page_keeps_its_branch() {
     fn selects<L: Memmap>() -> (bool, String) {
-        let leaf = leaf_at(valid_to_page::<L> as for<'r> fn(&'r L::Reader<'_>, u64) -> Option<&'r Page> as usize);
+        let leaf = leaf_at(valid_to_page::<L> as for<'r> fn(&'r L::Reader<'_>, u64) -> Option<&'r L::Record> as usize);
         let is_select = |instruction: &Instruction| format!("{:?}", instruction.mnemonic()).starts_with("Cmov");
         (leaf.instructions().any(is_select), text(&leaf))
     }

@@ -384,7 +384,7 @@ impl<L: Hotplug<Geometry = G> + Inspect + SectionFlags> Pair<L> {
                 prop_assert_eq!(valid, self.model.pfn_valid(pfn), "pfn_valid({:#x}) after {}", pfn, after);
                 if let Some(page) = reader.valid_to_page(Pfn(pfn)) {
                     let right = page.is_of(Pfn(pfn)) || L::CAPS.records_on_device.any() && page.is_poisoned();
-                    prop_assert!(right, "the record of {:#x} is {:?} after {}", pfn, page, after);
+                    prop_assert!(right, "the record of {:#x} is that of {:?} after {}", pfn, page.pfn(), after);
                 }
             }
             let online = self.machine.pfn_to_online_page(&reader, Pfn(border)).is_some();

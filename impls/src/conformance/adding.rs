@@ -57,7 +57,11 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     check!(map(&layout, 1) == 0x3c00, "map(1) is {:#x}", map(&layout, 1));
     let added = range(s + 10 * u, 4 * u);
     check!((0..3 * s).all(|pfn| valid(&layout, pfn) == added.contains(Pfn(pfn))), "not exactly these pages are valid");
-    check!(record_bytes(&layout) == taking(32 * 4096, 1), "{} bytes of records", record_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) == taking(records_of::<L>(32 * 64), 1),
+        "{} bytes of records",
+        accounted_bytes(&layout)
+    );
     check!(layout.accounting().heap_usages == 1, "{:?}", layout.accounting());
     let flags = flags(&layout, 1);
     let taint = if <L::Rules as Rules>::SET.taints_mixed_sections { SECTION_TAINT_ZONE_DEVICE } else { 0 };
@@ -66,7 +70,7 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     let word = layout.section_state(1).map_or(0, |state| state.section_mem_map & SECTION_MAP_MASK);
     let reader = layout.reader();
     let page = reader.valid_to_page(Pfn(added.start())).ok_or("not valid")?;
-    let base = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of(added.start()));
+    let base = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of::<L>(added.start()));
     check!(word == base, "the word points to {word:#x}, the records begin at {base:#x}");
     Ok(())
 }
@@ -76,10 +80,14 @@ pub(super) fn t_12_overlap_is_refused_neighbours_are_not<L: Hotplug + Inspect + 
     four_in_section_1(&layout)?;
     let (s, u) = (s::<L>(), u::<L>());
     refused(&layout, "adding what overlaps", EEXIST, || add(&layout, range(s + 13 * u, 2 * u)))?;
-    let before = record_bytes(&layout);
+    let before = accounted_bytes(&layout);
     add(&layout, range(s + 14 * u, 2 * u)).map_err(text)?;
     check!(map(&layout, 1) == 0xfc00, "map(1) is {:#x}", map(&layout, 1));
-    check!(record_bytes(&layout) - before == taking(16 * 4096, 0), "{} bytes of records", record_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) - before == taking(records_of::<L>(16 * 64), 0),
+        "{} bytes of records",
+        accounted_bytes(&layout)
+    );
     Ok(())
 }
 
@@ -109,8 +117,8 @@ pub(super) fn t_15_parts_and_a_whole_section<L: Hotplug + Inspect + SectionFlags
     add(&layout, added).map_err(text)?;
     let maps = [1, 2, 3, 4].map(|nr| map(&layout, nr));
     check!(maps == [0xffff_ffff_0000_0000, u64::MAX, 0xffff_ffff, 0], "maps {maps:x?}");
-    let bytes = record_bytes(&layout);
-    check!(bytes == taking(256 * 4096 + (2 << 20) + 256 * 4096, 3), "{bytes} bytes of records");
+    let bytes = accounted_bytes(&layout);
+    check!(bytes == taking(records_of::<L>(2 * s::<L>()), 3), "{bytes} bytes of records");
     all_readable(&layout, added)
 }
 
@@ -179,7 +187,7 @@ pub(super) fn t_21_faithful_mode_leaves_what_it_added<L: Hotplug + Inspect + Sec
     check!(layout.section_state(4) == section_4, "the failing part changed");
     let added = Accounting {
         heap_usages: accounts_4.heap_usages + 1,
-        ram_record_bytes: accounts_4.ram_record_bytes + records_of(s),
+        ram_record_bytes: accounts_4.ram_record_bytes + records_of::<L>(s),
         ..accounts_4
     };
     check!(layout.accounting() == added, "{:?}, not {added:?}", layout.accounting());
@@ -190,28 +198,28 @@ pub(super) fn t_22_transactional_mode_leaves_nothing<L: Hotplug + Inspect + Sect
     let layout = boot::<L>(&BootMap::default())?;
     let s = s::<L>();
     add(&layout, last_of_section_4::<L>()).map_err(text)?;
-    let records = record_bytes(&layout);
+    let records = accounted_bytes(&layout);
     refused(&layout, "adding over what is there", EEXIST, || add(&layout, range(3 * s, 2 * s)))?;
-    check!(!valid(&layout, 3 * s) && record_bytes(&layout) == records, "section 3 is there");
+    check!(!valid(&layout, 3 * s) && accounted_bytes(&layout) == records, "section 3 is there");
     Ok(())
 }
 
 pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
     let layout = boot::<L>(&ram_before_a_device())?;
-    let before = record_bytes(&layout);
+    let before = accounted_bytes(&layout);
     let how = params::<L>(the_device(), layout.backed())?;
     let altmap_used = || how.altmap.as_ref().map_or(0, |altmap| altmap.used().alloc);
     // The part in the boot section needs no memory.
     let in_boot_section = range(0x1fc000, 0x4000);
     layout.add(in_boot_section, &params::<L>(in_boot_section, layout.backed())?, &mut ()).map_err(text)?;
-    check!(record_bytes(&layout) == before, "records of a boot section were populated again");
+    check!(accounted_bytes(&layout) == before, "records of a boot section were populated again");
     remove(&layout, in_boot_section).map_err(text)?;
     layout.add(the_device(), &how, &mut ()).map_err(text)?;
     check!(map(&layout, 0x3f) == u64::MAX, "map(0x3f) is {:#x}", map(&layout, 0x3f));
     check!((0x40..0x5f).all(|nr| map(&layout, nr) == u64::MAX), "a section between is not whole");
     check!(map(&layout, 0x5f) == 0xffff_ffff, "map(0x5f) is {:#x}", map(&layout, 0x5f));
-    let pages = (record_bytes(&layout) - before) / 4096;
-    check!(pages == taking(16128 * 4096, 32) / 4096, "{pages} new pages of records");
+    let pages = (accounted_bytes(&layout) - before) / 4096;
+    check!(pages == taking(records_of::<L>(16128 * 64), 32) / 4096, "{pages} new pages of records");
     let from_altmap = match L::CAPS.records_on_device {
         DeviceRecords::Never => 0,
         DeviceRecords::WholeSections => 31 * 512,

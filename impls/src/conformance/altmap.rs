@@ -3,6 +3,7 @@
 use super::*;
 use crate::layouts::Subsection;
 use crate::machine::{PagemapKind, PagemapSpec};
+use crate::page::Page;
 use crate::placement::{OnDevice, WholeSections};
 use crate::rules::Before;
 
@@ -96,7 +97,7 @@ pub(super) fn t_47_x86_takes_whole_sections<L: Hotplug + Inspect + SectionFlags>
     let alloc = || how.altmap.as_ref().map_or(0, |altmap| altmap.used().alloc);
     layout.add(small, &how, &mut ()).map_err(text)?;
     check!(alloc() == 0, "16 MiB took {} pages of the altmap", alloc());
-    check!(layout.accounting().ram_record_bytes == records_of(small.nr_pages()), "{:?}", layout.accounting());
+    check!(layout.accounting().ram_record_bytes == records_of::<L>(small.nr_pages()), "{:?}", layout.accounting());
     remove(&layout, small).map_err(text)?;
     layout.add(range(0x100000, s::<L>()), &how, &mut ()).map_err(text)?;
     check!(alloc() == 512, "a section took {} pages of the altmap", alloc());
@@ -108,7 +109,7 @@ pub(super) fn t_47_x86_takes_whole_sections<L: Hotplug + Inspect + SectionFlags>
 /// A namespace of 1 GiB whose data begins at 18 MiB, so that its records fit 8 sections. It is
 /// tested before and after its start moves by 64 MiB: failure F3 of the cover letter.
 pub(super) fn t_48_shifted_namespace<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
-    type ByWholeSections<G> = Subsection<G, Before, OnDevice<WholeSections>>;
+    type ByWholeSections<G> = Subsection<G, Before, Page, OnDevice<WholeSections>>;
     let pages = 1 << 18;
     let data_offset = (18 << 20) / 4096;
     let shift = (64 << 20) / 4096;

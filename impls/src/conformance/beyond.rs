@@ -3,6 +3,7 @@
 
 use super::adding::six_in_section_1;
 use super::*;
+use crate::byte_size::ByteSize;
 use crate::fault::{Faults, Seam};
 use crate::machine::{AddMemory, PagemapKind, PagemapSpec, Resource, ResourceKind};
 use crate::page::Zone;
@@ -162,9 +163,9 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
         let reader = layout.reader();
         for pfn in added.start()..added.end() {
             let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("{pfn:#x} is not there"))?;
-            check!(is_right::<L>(page, Pfn(pfn)), "the record of {pfn:#x} says {:?}", page.identity());
+            check!(is_right::<L>(page, Pfn(pfn)), "the record of {pfn:#x} {}", says(page));
         }
-        lives.extend(reader.valid_to_page(Pfn(added.end() - 1)).map(|page| page.identity().1));
+        lives.extend(reader.valid_to_page(Pfn(added.end() - 1)).map(|page| page.life()));
         drop(reader);
         remove(&layout, added).map_err(|e| e.to_string())?;
     }
@@ -174,15 +175,16 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
 }
 
 pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check {
-    let budget = RecordBudget::new(5 << 20);
+    let limit = records_of::<L>(5 * s::<L>() / 2);
+    let budget = RecordBudget::new(limit);
     let layout = boot_with::<L>(&BootMap::default(), RecordStore { budget, ..store() })?;
-    // Records of 6 MiB: the third section does not fit.
+    // Records of three sections, where two and a half fit.
     let three = range(L::Geometry::section_start(40), 3 * L::Geometry::PAGES_PER_SECTION);
     let mut said = String::new();
     refused(&layout, "adding beyond the limit", ENOMEM, || {
         add(&layout, three).inspect_err(|error| said = error.to_string())
     })?;
-    check!(said.contains("limit of 5 MiB"), "{said}");
+    check!(said.contains(&format!("limit of {}", ByteSize(limit))), "{said}");
     agree(&layout, &Oracle::boot(&BootMap::default()))?;
     let two = range(three.start(), 2 * L::Geometry::PAGES_PER_SECTION);
     add(&layout, two).map_err(|e| format!("after a failed addition: {e}"))
@@ -236,11 +238,7 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
                 let valid = oracle.pfn_valid(L::CAPS.validity, Pfn(pfn));
                 check!(reader.pfn_valid(Pfn(pfn)) == valid, "step {step}: pfn_valid({pfn:#x}) should be {valid}");
                 if let Some(page) = reader.valid_to_page(Pfn(pfn)) {
-                    check!(
-                        is_right::<L>(page, Pfn(pfn)),
-                        "step {step}: the record of {pfn:#x} says {:?}",
-                        page.identity()
-                    );
+                    check!(is_right::<L>(page, Pfn(pfn)), "step {step}: the record of {pfn:#x} {}", says(page));
                 }
             }
         }

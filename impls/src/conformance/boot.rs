@@ -18,7 +18,11 @@ pub(super) fn records_lie_where_memory_can<L: Memmap>(_: &Held) -> Check {
         let page = unsafe { reader.pfn_to_page(pfn) };
         let at = page.addr().get();
         check!(at >= LEAST_ADDRESS, "pfn_to_page({:#x}) is {at:#x}, where no record can be", pfn.0);
-        check!(at.is_multiple_of(align_of::<Page>()), "pfn_to_page({:#x}) is {at:#x}, which is not aligned", pfn.0);
+        check!(
+            at.is_multiple_of(align_of::<L::Record>()),
+            "pfn_to_page({:#x}) is {at:#x}, which is not aligned",
+            pfn.0
+        );
     }
     Ok(())
 }
@@ -28,7 +32,9 @@ pub(super) fn t_01_numbers_of_the_geometry<L: Memmap>(_: &Held) -> Check {
     check!(L::Geometry::subsection_index(0x1c0200) == 1, "sub-section of 0x1c0200");
     check!(L::Geometry::subsection_index(0x1c7fff) == 63, "sub-section of 0x1c7fff");
     check!(L::Geometry::SUBSECTIONS_PER_SECTION == 64, "sub-sections of a section");
-    check!(records_of(u::<L>()) == 32768, "bytes of records of a sub-section");
+    let bytes = records_of::<L>(u::<L>());
+    let with_pages = bytes * (PAGE_RECORD_BYTES / record_bytes::<L::Record>());
+    check!(with_pages == 32768, "with records of 64 bytes, a sub-section has {with_pages} bytes of them");
     Ok(())
 }
 
@@ -65,14 +71,17 @@ pub(super) fn t_06_round_trips<L: Memmap>(_: &Held) -> Check {
     for _ in 0..100_000 {
         let pfn = Pfn(rng.random_range(0x100..4 * s::<L>()));
         let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
-        check!(page.is_of(pfn), "the record of {pfn} says {:?}", page.identity());
+        check!(page.is_of(pfn), "the record of {pfn} {}", says(page));
         // SAFETY: the page came from this reader for a valid pfn; every section is backed.
         let back = unsafe { reader.page_to_pfn(page.into()) };
         check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
         if !L::CAPS.page_to_pfn_reads_record {
-            // A single array: the address is the base plus 64 bytes per pfn.
-            let base_now = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of(pfn.0));
-            check!(*base.get_or_insert(base_now) == base_now, "the record of {pfn} is not at base + 64 * pfn");
+            // A single array: the address is the base plus the bytes of a record per pfn.
+            let base_now = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of::<L>(pfn.0));
+            check!(
+                *base.get_or_insert(base_now) == base_now,
+                "the record of {pfn} is not at base + pfn * size of a record"
+            );
         }
     }
     Ok(())
@@ -121,9 +130,11 @@ pub(super) fn records_of_boot_name_their_node_zone_and_section<L: Memmap>(_: &He
     for pfn in (2 * section..end).map(Pfn) {
         let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
         let node = map.node_of(pfn).unwrap_or_default();
-        check!(page.node() == node, "the record of {pfn} says node {}, it is of node {node}", page.node());
-        check!(page.zone() == Some(Zone::Normal), "the record of {pfn} says zone {:?}", page.zone());
-        check!(page.is_of(pfn), "the record of {pfn} says {:?}", page.identity());
+        if let Some(links) = page.links() {
+            check!(links.node() == node, "the record of {pfn} says node {}, it is of node {node}", links.node());
+            check!(links.zone() == Some(Zone::Normal), "the record of {pfn} says zone {:?}", links.zone());
+        }
+        check!(page.is_of(pfn), "the record of {pfn} {}", says(page));
         // Where the record says its section, this reads it.
         // SAFETY: the page came from this reader for a valid pfn; every section is backed.
         let back = unsafe { reader.page_to_pfn(page.into()) };
@@ -156,7 +167,7 @@ pub(super) fn only_backed_sections_take_memory<L: Memmap>(_: &Held) -> Check {
     let layout = boot_with::<L>(&map, store)?;
     agree(&layout, &Oracle::boot(&map))?;
     let records = layout.footprint().ram_record_bytes;
-    check!(records > 0 && records <= 2 << 20, "one section is backed, {records} bytes are");
+    check!(records > 0 && records <= records_of::<L>(s::<L>()), "one section is backed, {records} bytes are");
     check!(budget.used() == records, "the budget counts {} bytes, the footprint {records}", budget.used());
     drop(layout);
     check!(budget.used() == 0, "{} bytes are not given back", budget.used());

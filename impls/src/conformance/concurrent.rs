@@ -99,12 +99,11 @@ fn toggle_once<L: Hotplug>(layout: &L, toggled: PfnRange, device: Option<&Arc<Da
 
 /// The life of a record that must be ready; `None` for one that is never initialised. The error
 /// says what is wrong with the record.
-fn life<L: Memmap>(page: &Page, pfn: Pfn) -> Result<Option<Life>, String> {
-    match page.identity() {
-        _ if page.is_of(pfn) => Ok(Some(page.identity().1)),
-        _ if is_right::<L>(page, pfn) => Ok(None),
-        (of, life) => Err(format!("the record of {pfn} is of {of}, {life:?}")),
+fn life<L: Hotplug>(page: &L::Record, pfn: Pfn) -> Result<Option<Life>, String> {
+    if page.is_of(pfn) {
+        return Ok(Some(page.life()));
     }
+    if is_right::<L>(page, pfn) { Ok(None) } else { Err(format!("the record of {pfn} {}", says(page))) }
 }
 
 /// A sample of the page frames of a range, from every part of it.
@@ -113,14 +112,14 @@ fn some(seen: PfnRange) -> impl Iterator<Item = Pfn> {
 }
 
 /// The lives of the records of memory that is present.
-fn lives<L: Memmap>(layout: &L, seen: PfnRange) -> Result<Vec<Option<Life>>, String> {
+fn lives<L: Hotplug>(layout: &L, seen: PfnRange) -> Result<Vec<Option<Life>>, String> {
     let reader = layout.reader();
     let life_of = |pfn| life::<L>(reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?, pfn);
     some(seen).map(life_of).collect()
 }
 
 /// Checks that valid records are ready, and do not change while the reader lives.
-fn there_or_not<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
+fn there_or_not<L: Hotplug>(layout: &L, seen: PfnRange) -> Result<u64, String> {
     let reader = layout.reader();
     let mut lives = Vec::with_capacity(32);
     for pfn in some(seen) {
@@ -144,7 +143,7 @@ fn check_lives(pfn: Pfn, before: Option<Life>, after: Option<Life>) -> Check {
 
 /// The usage of the section may be freed at any time. Validity is checked repeatedly, and valid
 /// records must be ready.
-fn asked_often<L: Memmap>(layout: &L, seen: PfnRange) -> Result<u64, String> {
+fn asked_often<L: Hotplug>(layout: &L, seen: PfnRange) -> Result<u64, String> {
     let reader = layout.reader();
     let mut valid_reads = 0;
     for pfn in some(seen) {
@@ -207,7 +206,6 @@ mod tests {
     use super::*;
     use crate::layouts::Subsection;
     use crate::layouts::visit;
-    use crate::placement::InMemory;
     use crate::rules::{RuleSet, Rules};
 
     /// The kernel's order in a live section: first the bit, then the records (D-1).
@@ -233,7 +231,7 @@ mod tests {
     /// A twin misbehaves only when a reader and its writer meet, which is likely but not certain;
     /// hence several tries.
     fn is_caught<R: Rules>() -> String {
-        let caught = (0..20).find_map(|_| toggled_is_never_seen_half::<Subsection<X86_64, R, InMemory>>().err());
+        let caught = (0..20).find_map(|_| toggled_is_never_seen_half::<Subsection<X86_64, R>>().err());
         caught.expect("readers did not notice in 20 tries")
     }
 

@@ -115,7 +115,7 @@ pub(super) fn flags<L: Memmap>(layout: &L, nr: u64) -> u64 {
 }
 
 /// Bytes of records, in RAM and on devices.
-pub(super) fn record_bytes<L: Inspect>(layout: &L) -> u64 {
+pub(super) fn accounted_bytes<L: Inspect>(layout: &L) -> u64 {
     let accounting = layout.accounting();
     accounting.ram_record_bytes + accounting.device_record_bytes
 }
@@ -129,8 +129,16 @@ pub(super) fn taking(bytes: u64, nr_huge_pages: u64) -> u64 {
 }
 
 /// Bytes of the records of `nr_pages` page frames.
-pub(super) fn records_of(nr_pages: u64) -> u64 {
-    nr_pages * PAGE_RECORD_BYTES
+pub(super) fn records_of<L: Memmap>(nr_pages: u64) -> u64 {
+    nr_pages * record_bytes::<L::Record>()
+}
+
+/// What a record says it is, for messages.
+pub(super) fn says(page: &impl PageRecord) -> String {
+    match page.pfn() {
+        Some(pfn) => format!("is that of pfn {pfn}"),
+        None => "is not initialised".to_owned(),
+    }
 }
 
 /// Accounts without the root pages, which stay once allocated.
@@ -145,7 +153,7 @@ pub(super) fn valid<L: Memmap>(layout: &L, pfn: u64) -> bool {
 /// True if the record belongs to `pfn`, or if it lies in the reserve of an altmap and was never
 /// initialised. This suite puts the reserve at the start of a range, which is the start of a
 /// sub-section.
-pub(super) fn is_right<L: Memmap>(page: &Page, pfn: Pfn) -> bool {
+pub(super) fn is_right<L: Memmap>(page: &L::Record, pfn: Pfn) -> bool {
     let in_reserve = L::CAPS.records_on_device.any() && pfn.0 % u::<L>() < INFO_BLOCK_PAGES;
     page.is_of(pfn) || in_reserve && page.is_poisoned()
 }
@@ -155,7 +163,7 @@ pub(super) fn all_readable<L: Memmap>(layout: &L, range: PfnRange) -> Check {
     let reader = layout.reader();
     for pfn in (range.start()..range.end()).map(Pfn) {
         let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
-        check!(is_right::<L>(page, pfn), "the record of {pfn} says {:?}", page.identity());
+        check!(is_right::<L>(page, pfn), "the record of {pfn} {}", says(page));
     }
     Ok(())
 }
@@ -173,7 +181,7 @@ pub(super) fn agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>) -> Chec
         if !layout.backed().contains(L::Geometry::section_nr(pfn.0)) {
             continue;
         }
-        check!(is_right::<L>(page, pfn), "the record of {pfn} says {:?}", page.identity());
+        check!(is_right::<L>(page, pfn), "the record of {pfn} {}", says(page));
         if page.is_poisoned() && L::CAPS.page_to_pfn_reads_record {
             continue;
         }

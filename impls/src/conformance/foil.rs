@@ -5,7 +5,6 @@ use super::list::{On, cases_for_all, cases_with_hotplug};
 use super::runner::Suite;
 use super::*;
 use crate::layouts::Subsection;
-use crate::placement::InMemory;
 use crate::rules::V6;
 
 /// The cases in which v6 fails, each with the rule that fails it. Every case that is not listed
@@ -62,7 +61,7 @@ pub struct FoilRun {
 
 /// Runs the numbered cases on the foil, v6.
 pub fn run_foil() -> Vec<FoilRun> {
-    type Foil = Subsection<X86_64, V6, InMemory>;
+    type Foil = Subsection<X86_64, V6>;
     // The merged rules, not its own, say what it should do.
     let mut suite = Suite { on: On::X86, unreadable: None, runs: Vec::new() };
     let merged = <Subsection as Memmap>::CAPS;
@@ -89,7 +88,7 @@ mod tests {
     use crate::geometry::Arm64Pages4KOf2019;
     use crate::rules::Merged;
 
-    type With<G, R> = Subsection<G, R, InMemory>;
+    type With<G, R> = Subsection<G, R>;
 
     /// Patch 6 as posted: the caller of a removal says whether memory blocks are concerned; if so,
     /// parts of sections are refused. The merged series looks the blocks up, so a wrong statement

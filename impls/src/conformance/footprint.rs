@@ -38,12 +38,12 @@ impl Allocated {
             for pfn in run.start()..run.end() {
                 // SAFETY: the oracle says that it is valid, and other cases that the layout agrees.
                 let at = unsafe { reader.pfn_to_page(Pfn(pfn)) }.addr().get() as u64;
-                (first, end) = (first.min(at), end.max(at + PAGE_RECORD_BYTES));
+                (first, end) = (first.min(at), end.max(at + record_bytes::<L::Record>()));
                 tables.insert(at / bytes_per_table());
             }
         }
         drop(reader);
-        let least = records_of(nr_valid);
+        let least = records_of::<L>(nr_valid);
         check!(records >= least, "{when}: {nr_valid} records take {least} B, the footprint has {records} B");
         let span = end.saturating_sub(first);
         check!(reserved_bytes >= span, "{when}: records span {span} B, of which {reserved_bytes} B are reserved");

@@ -1,12 +1,13 @@
 //! Records initialised by several threads equal those initialised by one.
 
 use super::*;
+use crate::page::Life;
 use std::num::NonZeroU32;
 
 /// The contents of a record that do not depend on its address.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
-    check: u64,
+    life: Life,
     flags: u64,
     poisoned: bool,
 }
@@ -21,12 +22,8 @@ fn records<L: Hotplug + Inspect>(added: PfnRange, threads: u32) -> Result<(Vec<R
     let reader = layout.reader();
     let record = |pfn: u64| {
         let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("pfn {pfn:#x} is not valid"))?;
-        check!(
-            is_right::<L>(page, Pfn(pfn)),
-            "with {threads} threads the record of pfn {pfn:#x} is of {:?}",
-            page.identity()
-        );
-        Ok(Record { check: page.check(), flags: page.flags(), poisoned: page.is_poisoned() })
+        check!(is_right::<L>(page, Pfn(pfn)), "with {threads} threads the record of pfn {pfn:#x} {}", says(page));
+        Ok(Record { life: page.life(), flags: page.flags(), poisoned: page.is_poisoned() })
     };
     let records = (added.start()..added.end()).map(record).collect::<Result<Vec<Record>, String>>()?;
     drop(reader);

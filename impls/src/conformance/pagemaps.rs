@@ -19,7 +19,7 @@ pub(super) fn t_24_device_pages_of_a_mixed_section_are_not_online<L: Hotplug + I
     check!(online(0x1f8000), "a page of RAM in the same section is not online");
     check!(!online(0x200000), "a page of a section of the device is online");
     refused(&machine, "soft_offline of a page of the device", EIO, || machine.soft_offline(Pfn(0x1fc000)))?;
-    let poisoned = |pfn| machine.layout().reader().valid_to_page(Pfn(pfn)).is_some_and(Page::is_hwpoison);
+    let poisoned = |pfn| machine.layout().reader().valid_to_page(Pfn(pfn)).is_some_and(HotplugRecord::is_hwpoison);
     check!(!poisoned(0x1fc000), "a page of the device was taken out of use");
     machine.soft_offline(Pfn(0x1f8000)).map_err(text)?;
     check!(poisoned(0x1f8000), "a page of RAM was not taken out of use");

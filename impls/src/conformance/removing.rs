@@ -20,11 +20,15 @@ pub(super) fn t_28_part_goes_neighbours_stay<L: Hotplug + Inspect + SectionFlags
     let (s, u) = (s::<L>(), u::<L>());
     four_in_section_1(&layout)?;
     add(&layout, range(s + 14 * u, 2 * u)).map_err(text)?;
-    let before = record_bytes(&layout);
+    let before = accounted_bytes(&layout);
     remove(&layout, range(s + 12 * u, 2 * u)).map_err(text)?;
     check!(map(&layout, 1) == 0xcc00, "map(1) is {:#x}", map(&layout, 1));
     check!(layout.accounting().heap_usages == 1, "the usage went with a part");
-    check!(before - record_bytes(&layout) == taking(16 * 4096, 0), "{} bytes of records", record_bytes(&layout));
+    check!(
+        before - accounted_bytes(&layout) == taking(records_of::<L>(16 * 64), 0),
+        "{} bytes of records",
+        accounted_bytes(&layout)
+    );
     all_readable(&layout, range(s + 10 * u, 2 * u))?;
     all_readable(&layout, range(s + 14 * u, 2 * u))
 }
@@ -95,7 +99,8 @@ pub(super) fn t_32_add_to_it_again<L: Hotplug + Inspect + SectionFlags>(_: &Held
     all_readable(&layout, in_boot_section)?;
     let reader = layout.reader();
     // Records of the altmap's reserve are never initialised, so they cannot be written.
-    let is_kept = |pfn: u64, page: &Page| page.is_reserved() || is_right::<L>(page, Pfn(pfn)) && page.is_poisoned();
+    let is_kept =
+        |pfn: u64, page: &L::Record| page.is_reserved() || is_right::<L>(page, Pfn(pfn)) && page.is_poisoned();
     let kept = |pfn| reader.valid_to_page(Pfn(pfn)).is_some_and(|page| is_kept(pfn, page));
     check!((in_boot_section.start()..in_boot_section.end()).all(kept), "what was written is lost");
     drop(reader);
@@ -113,7 +118,11 @@ pub(super) fn t_33_boot_section_goes_whole<L: Hotplug + Inspect + SectionFlags>(
     check!(state.section_mem_map == 0, "the word is {:#x}", state.section_mem_map);
     check!(state.usage == Some(UsageKind::Boot), "the usage is {:?}", state.usage);
     check!(state.subsection_map.iter().all(|&word| word == 0), "the map is {:x?}", state.subsection_map);
-    check!(record_bytes(&layout) == 512 * 4096, "{} bytes of records, one section is left", record_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) == records_of::<L>(s),
+        "{} bytes of records, one section is left",
+        accounted_bytes(&layout)
+    );
     Ok(())
 }
 
@@ -153,14 +162,22 @@ pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &
     let layout = boot::<L>(&BootMap::default())?;
     let (lower, upper) = (range(s, s / 2), range(s + s / 2, s / 2));
     add(&layout, range(s, s)).map_err(text)?;
-    check!(record_bytes(&layout) == 2 << 20, "{} bytes of a section", record_bytes(&layout));
+    check!(accounted_bytes(&layout) == records_of::<L>(s), "{} bytes of a section", accounted_bytes(&layout));
     remove(&layout, lower).map_err(text)?;
-    check!(record_bytes(&layout) == taking(1 << 20, 1), "{} bytes of a half", record_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) == taking(records_of::<L>(s / 2), 1),
+        "{} bytes of a half",
+        accounted_bytes(&layout)
+    );
     all_readable(&layout, upper)?;
     remove(&layout, upper).map_err(text)?;
     check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
     add(&layout, lower).map_err(text)?;
-    check!(record_bytes(&layout) == taking(1 << 20, 1), "{} bytes of a half", record_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) == taking(records_of::<L>(s / 2), 1),
+        "{} bytes of a half",
+        accounted_bytes(&layout)
+    );
     all_readable(&layout, lower)
 }
 
@@ -172,9 +189,9 @@ pub(super) fn t_38_shared_page_of_records<L: Hotplug + Inspect + SectionFlags>(_
     let page = taking(L::Geometry::PAGE_SIZE, 1);
     add(&layout, first).map_err(text)?;
     add(&layout, second).map_err(text)?;
-    check!(record_bytes(&layout) == page, "{} bytes of records", record_bytes(&layout));
+    check!(accounted_bytes(&layout) == page, "{} bytes of records", accounted_bytes(&layout));
     remove(&layout, first).map_err(text)?;
-    check!(record_bytes(&layout) == page, "the page went under the second sub-section");
+    check!(accounted_bytes(&layout) == page, "the page went under the second sub-section");
     check!(!valid(&layout, first.start()), "the first is valid");
     all_readable(&layout, second)?;
     add(&layout, first).map_err(text)?;

@@ -21,11 +21,12 @@
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
+use crate::page::Page;
 use crate::placement::OnDevice;
 use crate::rules::Merged;
 
 /// SPARSEMEM_VMEMMAP with sub-sections and records on the device.
-pub type Dax<G = X86_64> = Subsection<G, Merged, OnDevice>;
+pub type Dax<G = X86_64> = Subsection<G, Merged, Page, OnDevice>;
 
 #[cfg(test)]
 mod tests {

@@ -19,8 +19,9 @@
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
+use crate::page::Page;
 use crate::placement::{OnDevice, WholeSections};
 use crate::rules::Merged;
 
 /// SPARSEMEM_VMEMMAP with sub-sections, records of whole sections on the device.
-pub type DaxX86<G = X86_64> = Subsection<G, Merged, OnDevice<WholeSections>>;
+pub type DaxX86<G = X86_64> = Subsection<G, Merged, Page, OnDevice<WholeSections>>;

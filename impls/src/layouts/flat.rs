@@ -20,7 +20,8 @@
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
 use crate::memmap::{BootMap, Capabilities, Config, DeviceRecords, Footprint, LoadChain, Lookup, Memmap, Validity};
-use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+use crate::page::{Life, Page, PageLinks, Zone};
+use crate::page_record::{PageRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange};
 use crate::store::{BackedSections, RecordStore};
 use crate::stretch::Stretch;
@@ -31,13 +32,14 @@ use std::ptr::NonNull;
 /// The array covers whole blocks of the buddy allocator's largest order: this many pages.
 const MAX_ORDER_NR_PAGES: u64 = 1024;
 
-/// FLATMEM: a record for every pfn below the end of boot memory.
+/// FLATMEM: a record for every pfn below the end of boot memory. The parameters are the
+/// architecture and the type of the records.
 #[derive(Debug)]
-pub struct Flat<G: Geometry = X86_64> {
+pub struct Flat<G: Geometry = X86_64, T: PageRecord = Page> {
     mem_map: Vmem,
     max_mapnr: u64,
     backed: BackedSections,
-    geometry: PhantomData<G>,
+    kinds: PhantomData<(G, fn() -> T)>,
 }
 
 /// The pfns that the array covers: from the architecture's first pfn to the rounded end of memory.
@@ -46,7 +48,7 @@ fn span<G: Geometry>(map: &BootMap) -> PfnRange {
     PfnRange::new(start, map.end_pfn().max(start)).expect("the end is the start or above").round_out(MAX_ORDER_NR_PAGES)
 }
 
-impl<G: Geometry> Memmap for Flat<G> {
+impl<G: Geometry, T: PageRecord> Memmap for Flat<G, T> {
     const ID: &'static str = "flat";
     const ABOUT: &'static str = "FLATMEM: one array over the whole span, holes included; no hotplug";
     const CAPS: Capabilities = Capabilities {
@@ -57,7 +59,8 @@ impl<G: Geometry> Memmap for Flat<G> {
     };
     const LOAD_CHAIN: LoadChain = LoadChain { pfn_valid: &[], pfn_to_page: &[], page_to_pfn: &[] };
     type Geometry = G;
-    type Reader<'a> = FlatReader<'a, G>;
+    type Record = T;
+    type Reader<'a> = FlatReader<'a, G, T>;
 
     fn boot(map: &BootMap, _: &Config, store: RecordStore) -> Result<Self, BootError> {
         map.check::<G>()?;
@@ -69,10 +72,10 @@ impl<G: Geometry> Memmap for Flat<G> {
         }
         let mem_map = Vmem::reserve(need_bytes, G::PAGE_SIZE, &store)?;
         let max_mapnr = map.end_pfn().saturating_sub(G::ARCH_PFN_OFFSET);
-        let flat = Self { mem_map, max_mapnr, backed: store.backed, geometry: PhantomData };
+        let flat = Self { mem_map, max_mapnr, backed: store.backed, kinds: PhantomData };
         for part in span.split_at_multiples(G::PAGES_PER_SECTION) {
-            let offset = (part.start() - span.start()) * PAGE_RECORD_BYTES;
-            let stretch = Stretch { offset, len: part.nr_pages() * PAGE_RECORD_BYTES };
+            let offset = (part.start() - span.start()) * record_bytes::<T>();
+            let stretch = Stretch { offset, len: part.nr_pages() * record_bytes::<T>() };
             if !flat.backed.contains(G::section_nr(part.start())) {
                 flat.mem_map.leave_unbacked(stretch)?;
             } else {
@@ -89,7 +92,7 @@ impl<G: Geometry> Memmap for Flat<G> {
         Ok(flat)
     }
 
-    fn reader(&self) -> FlatReader<'_, G> {
+    fn reader(&self) -> FlatReader<'_, G, T> {
         FlatReader { mem_map: self.record(G::ARCH_PFN_OFFSET), max_mapnr: self.max_mapnr, flat: PhantomData }
     }
 
@@ -112,32 +115,34 @@ impl<G: Geometry> Memmap for Flat<G> {
     }
 
     fn boot_record_bytes(map: &BootMap) -> u64 {
-        if map.ranges().is_empty() { 0 } else { span::<G>(map).nr_pages().saturating_mul(PAGE_RECORD_BYTES) }
+        if map.ranges().is_empty() { 0 } else { span::<G>(map).nr_pages().saturating_mul(record_bytes::<T>()) }
     }
 }
 
-impl<G: Geometry> Flat<G> {
+impl<G: Geometry, T: PageRecord> Flat<G, T> {
     /// Address of the record of `pfn`, which must be in the span.
-    fn record(&self, pfn: u64) -> NonNull<Page> {
+    fn record(&self, pfn: u64) -> NonNull<T> {
         let index = pfn - (G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1));
         // SAFETY: the array reaches from the rounded offset over the span; the caller's pfn lies in
         // it.
-        unsafe { self.mem_map.base().cast::<Page>().add(index as usize) }
+        unsafe { self.mem_map.base().cast::<T>().add(index as usize) }
     }
 }
 
 /// The lookups of [`Flat`]. No hotplug, hence no grace period: the reader is only a pointer and a
 /// length.
-#[derive(Clone, Copy, Debug)]
-pub struct FlatReader<'a, G> {
-    mem_map: NonNull<Page>,
+#[derive(Debug)]
+pub struct FlatReader<'a, G, T = Page> {
+    mem_map: NonNull<T>,
     max_mapnr: u64,
     flat: PhantomData<&'a G>,
 }
 
 // SAFETY: a valid pfn is below max_mapnr, so its record lies in the array, which lives and stays as
 // long as the layout.
-unsafe impl<G: Geometry> Lookup for FlatReader<'_, G> {
+unsafe impl<G: Geometry, T: PageRecord> Lookup for FlatReader<'_, G, T> {
+    type Record = T;
+
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         // One compare for both bounds: below the offset the subtraction wraps to a number above any
@@ -146,13 +151,13 @@ unsafe impl<G: Geometry> Lookup for FlatReader<'_, G> {
     }
 
     #[inline(always)]
-    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
+    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<T> {
         // SAFETY: the pfn is valid, so the index is inside the array.
         unsafe { self.mem_map.add((pfn.0 - G::ARCH_PFN_OFFSET) as usize) }
     }
 
     #[inline(always)]
-    unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
+    unsafe fn page_to_pfn(&self, page: NonNull<T>) -> Pfn {
         // SAFETY: the page came from this array.
         Pfn(unsafe { page.offset_from_unsigned(self.mem_map) } as u64 + G::ARCH_PFN_OFFSET)
     }

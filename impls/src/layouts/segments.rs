@@ -94,6 +94,7 @@ impl<G: Geometry> Memmap for Segments<G> {
         page_to_pfn: &[Load { what: "first record of a segment", ..STEP }, found("encoded pointer to records")],
     };
     type Geometry = G;
+    type Record = Page;
     type Reader<'a> = SegmentsReader<'a>;
 
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
@@ -221,6 +222,8 @@ fn contains(segment: &Segment, pfn: Pfn) -> bool {
 
 // SAFETY: a valid pfn lies in a segment, so its record lies in the segment's array, which lives as long as the layout.
 unsafe impl Lookup for SegmentsReader<'_> {
+    type Record = Page;
+
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         contains(self.find(pfn.0, |segment| segment.start), pfn)

@@ -123,6 +123,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
     };
     const PFN_VALID_DISABLES_PREEMPTION: bool = Merged::SET.pfn_valid_disables_preemption;
     type Geometry = G;
+    type Record = Page;
     type Reader<'a> = SparseReader<'a, G>;
 
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
@@ -438,6 +439,8 @@ pub struct SparseReader<'a, G: Geometry> {
 // SAFETY: a section with a map keeps its records until its word was cleared and a grace period has
 // passed, and this reader holds that up.
 unsafe impl<G: Geometry> Lookup for SparseReader<'_, G> {
+    type Record = Page;
+
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         self.roots.section_of_any(pfn.0).is_some_and(|section| section.word() & SECTION_HAS_MEM_MAP != 0)

@@ -45,6 +45,7 @@ use crate::geometry::{Geometry, X86_64};
 use crate::grace::{Grace, ReadGuard};
 use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
+use crate::page_record::{HotplugRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange};
 use crate::placement::{InMemory, PlaceError, Placement};
 use crate::request::{Grid, lock_writer};
@@ -61,16 +62,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// SPARSEMEM_VMEMMAP with sub-sections. The parameters are the architecture, the kernel's rules,
-/// and where records are stored.
+/// the type of the records, and where they are stored. Records on a device have 64 bytes.
 #[derive(Debug)]
-pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, P: Placement = InMemory> {
+pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, T: HotplugRecord = Page, P: Placement = InMemory> {
     table: SectionTable<G, G::SubsectionMap>,
     vmemmap: Vmem,
     backed: BackedSections,
     grace: Grace,
     writer: Mutex<Writer<P>>,
     records_lost_bytes: AtomicU64,
-    rules: PhantomData<R>,
+    kinds: PhantomData<(R, fn() -> T)>,
 }
 
 /// State that only the writer uses: `mem_hotplug_lock` and what it protects.
@@ -115,10 +116,6 @@ impl<G: Geometry, R: Rules> Divided<G, R> {
     }
 }
 
-fn stretch(pfns: PfnRange) -> Stretch {
-    Stretch { offset: pfns.start() * PAGE_RECORD_BYTES, len: pfns.nr_pages() * PAGE_RECORD_BYTES }
-}
-
 /// The loads of `pfn_valid`. If boot sections are valid as a whole, the map is read for added
 /// memory only.
 const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
@@ -146,7 +143,7 @@ fn whole_section<G: Geometry>(nr: u64) -> PfnRange {
     PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space")
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
     /// Minimum size and alignment of an addition, in page frames.
     const GRANULE: u64 = if R::SET.whole_sections { G::PAGES_PER_SECTION } else { Divided::<G, R>::PAGES };
     const GRID: Grid = Grid { granule_pages: if R::SET.checks_grid { Self::GRANULE } else { 1 }, rule: R::SET.grid };
@@ -155,10 +152,15 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         lock_writer(&self.writer, &self.grace)
     }
 
-    fn record(&self, pfn: u64) -> NonNull<Page> {
+    /// Where the records of a range lie in the array.
+    fn stretch(pfns: PfnRange) -> Stretch {
+        Stretch { offset: pfns.start() * record_bytes::<T>(), len: pfns.nr_pages() * record_bytes::<T>() }
+    }
+
+    fn record(&self, pfn: u64) -> NonNull<T> {
         // SAFETY: the array was reserved for every pfn of the physical space, and callers checked
         // the pfn against it.
-        unsafe { self.vmemmap.base().cast::<Page>().add(pfn as usize) }
+        unsafe { self.vmemmap.base().cast::<T>().add(pfn as usize) }
     }
 
     /// The coded pointer of a section. Under VMEMMAP it is the base of the array. Lookups do not
@@ -166,12 +168,12 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     fn coded(&self, nr: u64) -> u64 {
         match R::SET.word_is_kept_right {
             true => self.vmemmap.base().as_ptr().addr() as u64,
-            false => 0u64.wrapping_sub(G::section_start(nr).wrapping_mul(PAGE_RECORD_BYTES)),
+            false => 0u64.wrapping_sub(G::section_start(nr).wrapping_mul(record_bytes::<T>())),
         }
     }
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsection<G, R, T, P> {
     const ID: &'static str = match R::LAYOUT_ID {
         Some(id) => id,
         None => P::LAYOUT_ID,
@@ -190,7 +192,8 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         LoadChain { pfn_valid: loads_of_pfn_valid(R::SET.validity), pfn_to_page: &[], page_to_pfn: &[] };
     const PFN_VALID_DISABLES_PREEMPTION: bool = R::SET.pfn_valid_disables_preemption;
     type Geometry = G;
-    type Reader<'a> = SubsectionReader<'a, G, R>;
+    type Record = T;
+    type Reader<'a> = SubsectionReader<'a, G, R, T>;
 
     fn boot(map: &BootMap, config: &Config, mut store: RecordStore) -> Result<Self, BootError> {
         const {
@@ -198,6 +201,10 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
             assert!(whole == R::SET.whole_sections, "what is valid is what comes and goes");
             assert!(matches!(R::SET.validity, Validity::Section | Validity::Subsection { .. }));
             assert!((R::SET.checks_grid || !R::SET.whole_sections));
+            assert!(
+                !P::ON_DEVICE.any() || record_bytes::<T>() == PAGE_RECORD_BYTES,
+                "an altmap has room for 64 bytes a page"
+            );
         }
         map.check::<G>()?;
         if !R::SET.checks_grid {
@@ -211,13 +218,13 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         }
         let sections = map.sections::<G>();
         let layout = Self {
-            vmemmap: Vmem::reserve(G::NR_PFNS * PAGE_RECORD_BYTES, G::PAGE_SIZE, &store)?,
+            vmemmap: Vmem::reserve(G::NR_PFNS * record_bytes::<T>(), G::PAGE_SIZE, &store)?,
             table: SectionTable::new(sections.len(), config, &store)?,
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),
             records_lost_bytes: AtomicU64::new(0),
-            rules: PhantomData,
+            kinds: PhantomData,
         };
         layout.back_boot_sections(&sections)?;
         layout.mark_boot_ranges(map);
@@ -228,7 +235,7 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
         Ok(layout)
     }
 
-    fn reader(&self) -> SubsectionReader<'_, G, R> {
+    fn reader(&self) -> SubsectionReader<'_, G, R, T> {
         SubsectionReader {
             roots: self.table.roots(),
             vmemmap: self.record(0),
@@ -261,11 +268,11 @@ impl<G: Geometry, R: Rules, P: Placement> Memmap for Subsection<G, R, P> {
     }
 
     fn boot_record_bytes(map: &BootMap) -> u64 {
-        map.nr_sections::<G>().saturating_mul(G::PAGES_PER_SECTION * PAGE_RECORD_BYTES)
+        map.nr_sections::<G>().saturating_mul(G::PAGES_PER_SECTION * record_bytes::<T>())
     }
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
     /// Backs the records of whole boot sections, including their holes: `sparse_init`.
     fn back_boot_sections(&self, sections: &[(u64, u8)]) -> Result<(), BootError> {
         let mut writer = self.writer().expect("nobody else has it yet");
@@ -274,9 +281,9 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
             let section = self.table.section_or_new_root(nr).map_err(no_memory)?;
             let whole = whole_section::<G>(nr);
             if !self.backed.contains(nr) {
-                self.vmemmap.leave_unbacked(stretch(whole))?;
+                self.vmemmap.leave_unbacked(Self::stretch(whole))?;
             } else {
-                match writer.placement.populate(&self.vmemmap, stretch(whole), true, None) {
+                match writer.placement.populate(&self.vmemmap, Self::stretch(whole), true, None) {
                     Ok(()) => {}
                     Err(PlaceError::Vmem(error)) => return Err(error.into()),
                     Err(PlaceError::AltmapExhausted { .. }) => unreachable!("boot memory has no altmap"),
@@ -312,7 +319,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     }
 }
 
-impl<G: Geometry, R: Rules, P: Placement> SectionFlags for Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> SectionFlags for Subsection<G, R, T, P> {
     type Rules = R;
 
     fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
@@ -321,7 +328,7 @@ impl<G: Geometry, R: Rules, P: Placement> SectionFlags for Subsection<G, R, P> {
     }
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Inspect for Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Inspect for Subsection<G, R, T, P> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
         // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
@@ -347,15 +354,15 @@ impl<G: Geometry, R: Rules, P: Placement> Inspect for Subsection<G, R, P> {
 
 /// The lookups of [`Subsection`]. `pfn_valid` takes up to 4 loads, the other two none.
 #[derive(Debug)]
-pub struct SubsectionReader<'a, G: Geometry, R: Rules> {
+pub struct SubsectionReader<'a, G: Geometry, R: Rules, T: HotplugRecord = Page> {
     roots: Roots<'a, G, G::SubsectionMap>,
-    vmemmap: NonNull<Page>,
+    vmemmap: NonNull<T>,
     end_section: &'a AtomicU64,
     rules: PhantomData<R>,
     _guard: ReadGuard<'a>,
 }
 
-impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
+impl<G: Geometry, R: Rules, T: HotplugRecord> SubsectionReader<'_, G, R, T> {
     /// Validity of `pfn` in a section with a map: `early_section(ms) || pfn_section_valid(ms,
     /// pfn)`.
     #[inline(always)]
@@ -383,7 +390,9 @@ impl<G: Geometry, R: Rules> SubsectionReader<'_, G, R> {
 // cleared and a grace period has passed, which this reader holds up. A boot section keeps its
 // records as long as its word says EARLY. Rules that make more valid than is backed keep records in
 // private memory, of which all can be read (see `boot`).
-unsafe impl<G: Geometry, R: Rules> Lookup for SubsectionReader<'_, G, R> {
+unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader<'_, G, R, T> {
+    type Record = T;
+
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
@@ -395,13 +404,13 @@ unsafe impl<G: Geometry, R: Rules> Lookup for SubsectionReader<'_, G, R> {
     }
 
     #[inline(always)]
-    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
+    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<T> {
         // SAFETY: a valid pfn lies in the physical space, for all of which the array was reserved.
         unsafe { self.vmemmap.add(pfn.0 as usize) }
     }
 
     #[inline(always)]
-    unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
+    unsafe fn page_to_pfn(&self, page: NonNull<T>) -> Pfn {
         // SAFETY: the page came from this array.
         Pfn(unsafe { page.offset_from_unsigned(self.vmemmap) } as u64)
     }

@@ -23,8 +23,7 @@
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
-use crate::placement::InMemory;
 use crate::rules::V6Lookups;
 
 /// SPARSEMEM_VMEMMAP that reads the sub-section map for boot memory too.
-pub type SubsectionV6<G = X86_64> = Subsection<G, V6Lookups, InMemory>;
+pub type SubsectionV6<G = X86_64> = Subsection<G, V6Lookups>;

@@ -19,11 +19,10 @@
 
 use crate::geometry::X86_64;
 use crate::layouts::Subsection;
-use crate::placement::InMemory;
 use crate::rules::Before;
 
 /// SPARSEMEM_VMEMMAP with whole-section validity.
-pub type VmemmapSection<G = X86_64> = Subsection<G, Before, InMemory>;
+pub type VmemmapSection<G = X86_64> = Subsection<G, Before>;
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,8 @@ use crate::error::HotplugError;
 use crate::geometry::Geometry;
 use crate::grace::GraceError;
 use crate::memmap::*;
-use crate::page::{PAGE_RECORD_BYTES, Page, Zone};
+use crate::page::{PageLinks, Zone};
+use crate::page_record::{HotplugRecord, PageRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::rules::Rules;
 use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
@@ -370,7 +371,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// `mhp_supports_memmap_on_memory`.
     fn can_hold_own_records(&self) -> bool {
         const PMD_BYTES: u64 = 2 << 20;
-        let records = self.block_pages * PAGE_RECORD_BYTES;
+        let records = self.block_pages * record_bytes::<L::Record>();
         let host = rustix::param::page_size() as u64;
         L::CAPS.records_on_device.any()
             && host == L::Geometry::PAGE_SIZE
@@ -379,7 +380,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     }
 
     fn own_altmap(&self, block: PfnRange, dir: &std::path::Path) -> Result<Arc<Altmap>, MachineError> {
-        let records = block.nr_pages() * PAGE_RECORD_BYTES;
+        let records = block.nr_pages() * record_bytes::<L::Record>();
         let span = block.phys(L::Geometry::PAGE_SHIFT);
         let failed = |source| MachineError::MemmapOnMemory { span, source };
         let memory = DaxDevice::on_tmpfs(dir, records).map_err(failed)?;
@@ -469,7 +470,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         match (transition.zone(), block.zone) {
             (Some(zone), _) => {
                 let id = (block.node, zone);
-                let before = self.layout.reader().valid_to_page(Pfn(range.start())).and_then(Page::zone);
+                let before = self.layout.reader().valid_to_page(Pfn(range.start())).and_then(zone_of::<L>);
                 self.set_zone(range, zone);
                 self.layout.set_online(range, true).inspect_err(|_| {
                     if let Some(before) = before {
@@ -548,12 +549,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             // The node of RAM is that of its block, or of its boot range: not all flags have room
             // for it. For device memory the record is read, as in 5.3, even if it is not
             // initialised (B-05).
-            let node = |page: &Page| match (id.1, blocks.get(&(pfn.0 / self.block_pages))) {
-                (Zone::Device, _) => Some(page.node()),
+            let node = |page: &L::Record| match (id.1, blocks.get(&(pfn.0 / self.block_pages))) {
+                (Zone::Device, _) => page.links().map(PageLinks::node),
                 (_, Some(block)) if block.several_nodes => self.boot.node_of(pfn),
                 (_, block) => block.map(|block| block.node),
             };
-            page.is_some_and(|page| page.zone() == Some(id.1) && node(page) == Some(id.0))
+            page.is_some_and(|page| zone_of::<L>(page) == Some(id.1) && node(page) == Some(id.0))
         };
         let populated = |rest: PfnRange| self.populated(blocks, id.1, rest).into_iter();
         state.zones.shrink(id, range, rules, populated, belongs);
@@ -581,7 +582,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     ///
     /// Source: `pfn_to_online_page`. It tests which ranges are mapped, not whether a mapping is
     /// alive, so pages of a mapping that is being taken down do not look online.
-    pub fn pfn_to_online_page<'r>(&self, reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
+    pub fn pfn_to_online_page<'r>(&self, reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r L::Record> {
         let flags = reader.section_flags(pfn);
         if flags & SECTION_IS_ONLINE == 0 {
             return None;
@@ -620,6 +621,11 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     pub(crate) fn take_away(&self, range: PfnRange, id: ZoneId) -> Result<(), MachineError> {
         Ok(self.remove_from_zone(&mut *self.lock()?, id, range)?)
     }
+}
+
+/// The zone that a record names; `None` if it is not initialised.
+fn zone_of<L: Hotplug>(page: &L::Record) -> Option<Zone> {
+    page.links().and_then(PageLinks::zone)
 }
 
 impl State {

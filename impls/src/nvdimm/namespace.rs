@@ -17,6 +17,7 @@ use crate::backing::DaxError;
 use crate::geometry::Geometry;
 use crate::machine::{Machine, Pagemap, PagemapError, PagemapKind, PagemapSpec};
 use crate::memmap::{Hotplug, Inspect, Lookup, Memmap, PhaseSink, SectionFlags};
+use crate::page_record::PageRecord;
 use crate::pfn::{Pfn, PfnRange};
 use crate::rules::Rules;
 use rustix::io::Errno;

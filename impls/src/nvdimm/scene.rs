@@ -20,6 +20,7 @@ use crate::geometry::{Geometry, X86_64};
 use crate::layouts::{Dax, DaxX86, Subsection};
 use crate::machine::{Machine, MachineConfig, MachineError, PagemapError};
 use crate::memmap::*;
+use crate::page::Page;
 use crate::pfn::{Pfn, PfnRange};
 use crate::placement::{OnDevice, WholeSections};
 use crate::rules::{Before, RuleSet, Rules};
@@ -37,7 +38,7 @@ const GIB: u64 = 1 << 30;
 const BASE: u64 = 4 * GIB;
 
 /// VMEMMAP before the series with records on the device: whole sections from the altmap.
-pub type SectionDax = Subsection<X86_64, Before, OnDevice<WholeSections>>;
+pub type SectionDax = Subsection<X86_64, Before, Page, OnDevice<WholeSections>>;
 
 /// The name of [`SectionDax`] in output. Its [`Memmap::ID`] is that of the same layout with records
 /// in RAM.

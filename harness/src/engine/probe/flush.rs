@@ -4,12 +4,19 @@
 //! processors share. The instructions available to user space (`clflushopt`, `dc civac`) flush
 //! exactly the lines that are meant.
 
-use memmap_layouts::Page;
-use std::ptr::NonNull;
+use super::loops::Record;
 
-/// Flushes the lines of the records from every cache; modified lines are written back. Returns
+/// Bytes of a cache line: a record of [`Page`](memmap_layouts::Page), or several smaller ones.
+pub(super) const LINE_BYTES: usize = 64;
+
+/// Start of the cache line of a record.
+pub(super) fn line(record: Record) -> Record {
+    record.map_addr(|address| (address.get() & !(LINE_BYTES - 1)).try_into().unwrap_or(address))
+}
+
+/// Flushes lines of records from every cache; modified lines are written back. Returns
 /// false if this architecture has no such instruction.
-pub(super) fn records(records: &[NonNull<Page>]) -> bool {
+pub(super) fn lines(records: &[Record]) -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         for record in records {
@@ -44,6 +51,7 @@ mod tests {
     use super::*;
     use memmap_layouts::layouts::Subsection;
     use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+    use std::ptr::NonNull;
 
     #[test]
     fn flushed_records_keep_their_contents() {
@@ -53,7 +61,7 @@ mod tests {
         let reader = layout.reader();
         let found: Vec<_> = (0x8000..0x8100).map(|pfn| reader.valid_to_page(Pfn(pfn)).unwrap()).collect();
         found.iter().for_each(|page| page.set_private(7));
-        let flushed = records(&found.iter().map(|&page| NonNull::from(page)).collect::<Vec<_>>());
+        let flushed = lines(&found.iter().map(|&page| line(NonNull::from(page).cast())).collect::<Vec<_>>());
         assert_eq!(flushed, cfg!(any(target_arch = "x86_64", target_arch = "aarch64")));
         assert!((0x8000..).zip(&found).all(|(pfn, page)| page.is_of(Pfn(pfn))));
     }

@@ -3,7 +3,8 @@
 use crate::case::OPS;
 use hdrhistogram::Histogram;
 use memmap_layouts::{
-    AddParams, Hotplug, HotplugError, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, Phase, PhaseSink, RemoveParams,
+    AddParams, Hotplug, HotplugError, HotplugRecord, Lookup, PAGE_RECORD_BYTES, PageRecord, Pfn, PfnRange, Phase,
+    PhaseSink, RemoveParams,
     altmap::Altmap,
     backing::{DaxDevice, DaxError},
 };
@@ -142,7 +143,7 @@ pub enum Touch {
 
 impl Touch {
     /// Accesses every record of a range and returns their number.
-    fn every_record<L: Memmap>(self, layout: &L, range: PfnRange) -> u64 {
+    fn every_record<L: Hotplug>(self, layout: &L, range: PfnRange) -> u64 {
         let reader = layout.reader();
         let pages = (range.start()..range.end()).filter_map(|pfn| reader.valid_to_page(Pfn(pfn)));
         match self {
@@ -294,7 +295,7 @@ impl HotplugProbeError {
 mod tests {
     use super::*;
     use memmap_layouts::layouts::{Sparse, Subsection};
-    use memmap_layouts::{BootMap, Config, RecordBudget, RecordStore};
+    use memmap_layouts::{BootMap, Config, Memmap, RecordBudget, RecordStore};
 
     #[test]
     fn a_percentile_needs_ten_samples_beyond_it() {

@@ -1,14 +1,13 @@
 //! Queries prepared for a layout; every answer is checked before any lookup is timed.
 
 use super::flush;
-use super::loops::{self, BATCH};
+use super::loops::{self, BATCH, Record};
 use super::query_array::{Placement, QueryArray};
 use crate::case::{Asked, LookupOp, Mode};
 use memmap_layouts::conformance::LEAST_ADDRESS;
 use memmap_layouts::oracle::Oracle;
-use memmap_layouts::{Geometry, Lookup, Memmap, PAGE_RECORD_BYTES, Page, Pfn, PfnRange};
+use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn, PfnRange};
 use std::ops::Range;
-use std::ptr::NonNull;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -41,12 +40,13 @@ pub struct Prepared {
     asked: Asked,
     pfns: QueryArray<Pfn>,
     /// For `page_to_pfn`: the records of `pfns`. They stay valid while their sections stay.
-    pages: QueryArray<NonNull<Page>>,
+    pages: QueryArray<Record>,
     walk: Option<(PfnRange, u64)>,
     /// Prefix sums of the answers, wrapping: element i is the sum of all batches before batch i.
     sums: Vec<u64>,
-    /// Addresses of the records that a pass reads; empty if it reads none.
-    touched: Vec<NonNull<Page>>,
+    /// The cache lines of the records that a pass reads; empty if it reads none. Records never cross
+    /// a line.
+    touched: Vec<Record>,
 }
 
 /// Consecutive batches of the queries, wrapping around at the end. In a walk, one batch is one
@@ -156,7 +156,8 @@ fn prepare_pfns<L: Memmap>(
             let record = unsafe { page.as_ref() };
             // The pages of a device's info block have records that are never initialised.
             if !(record.is_of(pfn) || L::CAPS.records_on_device.any() && record.is_poisoned()) {
-                return Err(format!("{}: pfn_to_page({:#x}) is the record of {:?}", L::ID, pfn.0, record.identity()));
+                let found = record.pfn().map_or("nothing".to_owned(), |found| format!("pfn {found}"));
+                return Err(format!("{}: pfn_to_page({:#x}) is the record of {found}", L::ID, pfn.0));
             }
             // SAFETY: as above.
             let back = unsafe { reader.page_to_pfn(page) };
@@ -168,7 +169,7 @@ fn prepare_pfns<L: Memmap>(
             return Err(format!("{}: {op} was to be driven over unbacked {pfn}", L::ID));
         }
         if op.reads_records(asked.mode) {
-            touched.push(page);
+            touched.push(flush::line(page.cast()));
         }
         let answer = match (op, asked.mode) {
             (LookupOp::PfnValid, _) => 1,
@@ -179,7 +180,7 @@ fn prepare_pfns<L: Memmap>(
         };
         sum = sum.wrapping_add(answer);
         if op == LookupOp::PageToPfn {
-            pages.push(page);
+            pages.push(page.cast());
         }
     }
     sums.push(sum);
@@ -261,15 +262,15 @@ impl Prepared {
         self.stretches(window).map(sum).fold(0, u64::wrapping_add)
     }
 
-    /// Bytes of the records that a pass reads; 0 if it reads none.
+    /// Bytes of the cache lines of the records that a pass reads; 0 if it reads none.
     pub fn working_set_bytes(&self) -> u64 {
-        self.touched.len() as u64 * PAGE_RECORD_BYTES
+        self.touched.len() as u64 * flush::LINE_BYTES as u64
     }
 
     /// Writes the records that a pass reads back to memory and drops them from every cache. Returns
     /// false if user space cannot do that on this processor.
     pub fn flush_records(&self) -> bool {
-        flush::records(&self.touched)
+        flush::lines(&self.touched)
     }
 
     /// Splits a window into ranges of batches, each at most one pass.
@@ -340,9 +341,9 @@ pub fn code<L: Memmap>(asked: Asked) -> usize {
         }
         (LookupOp::PfnToPage, ..) => return loops::pfn_to_page::<L> as UnsafeLoop<L, Pfn> as usize,
         (LookupOp::PageToPfn, Mode::Chained, _) => {
-            return loops::page_to_pfn_chained::<L> as UnsafeLoop<L, NonNull<Page>> as usize;
+            return loops::page_to_pfn_chained::<L> as UnsafeLoop<L, Record> as usize;
         }
-        (LookupOp::PageToPfn, ..) => return loops::page_to_pfn::<L> as UnsafeLoop<L, NonNull<Page>> as usize,
+        (LookupOp::PageToPfn, ..) => return loops::page_to_pfn::<L> as UnsafeLoop<L, Record> as usize,
         (LookupOp::NextValidPfn, ..) => return loops::walk::<L> as fn(&L, Pfn, Pfn) -> u64 as usize,
         (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>,
         (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>,

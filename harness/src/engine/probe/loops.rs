@@ -12,8 +12,11 @@
 //! | walk | the page frame that was found |
 
 use super::preempt;
-use memmap_layouts::{Geometry, Lookup, Memmap, Page, Pfn};
+use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn};
 use std::ptr::NonNull;
+
+/// Address of a record, whatever its type.
+pub type Record = NonNull<u8>;
 
 /// Lookups under one reader. Slices consist of whole batches.
 pub const BATCH: usize = 1024;
@@ -29,7 +32,7 @@ fn opaque(mut value: u64) -> u64 {
 /// [`opaque`] for the address of a record.
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "the template does not look at what the pointer points to")]
-fn opaque_page(page: NonNull<Page>) -> NonNull<Page> {
+fn opaque_page<T>(page: NonNull<T>) -> NonNull<T> {
     let mut address = page.as_ptr();
     // SAFETY: as in `opaque`.
     unsafe { std::arch::asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
@@ -167,10 +170,10 @@ pub unsafe fn pfn_to_page_chained<L: Memmap>(layout: &L, pfns: &[Pfn]) -> u64 {
 /// # Safety
 /// Every record came from this layout, for a valid page frame of a backed section, and stays.
 #[inline(never)]
-pub unsafe fn page_to_pfn<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
+pub unsafe fn page_to_pfn<L: Memmap>(layout: &L, pages: &[Record]) -> u64 {
     in_batches(layout, pages, |reader, page| {
         // SAFETY: the caller promises that the record is of this layout.
-        let pfn = unsafe { reader.page_to_pfn(opaque_page(page)) };
+        let pfn = unsafe { reader.page_to_pfn(opaque_page(page.cast())) };
         opaque(pfn.0)
     })
 }
@@ -180,12 +183,12 @@ pub unsafe fn page_to_pfn<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64
 /// # Safety
 /// As for [`page_to_pfn`].
 #[inline(never)]
-pub unsafe fn page_to_pfn_chained<L: Memmap>(layout: &L, pages: &[NonNull<Page>]) -> u64 {
+pub unsafe fn page_to_pfn_chained<L: Memmap>(layout: &L, pages: &[Record]) -> u64 {
     chained_in_batches(layout, pages, |reader, page, carried| {
         // SAFETY: `carried` is 0, so the address is unchanged and not null.
         let page = unsafe { NonNull::new_unchecked(page.as_ptr().map_addr(|address| address + carried as usize)) };
         // SAFETY: the caller promises that the record is of this layout.
-        unsafe { reader.page_to_pfn(opaque_page(page)) }.0
+        unsafe { reader.page_to_pfn(opaque_page(page.cast())) }.0
     })
 }
 

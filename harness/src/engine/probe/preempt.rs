@@ -8,7 +8,7 @@
 //!
 //! Source: `include/linux/mmzone.h`, `include/linux/preempt.h`, `arch/x86/include/asm/preempt.h`.
 
-use memmap_layouts::{Lookup, Memmap, Page, Pfn, keep_branch};
+use memmap_layouts::{Lookup, Memmap, Pfn, keep_branch};
 
 /// `pfn_valid`. If `PREEMPT` is set, preemption is disabled during the call, provided that the
 /// kernel whose layout this is does so.
@@ -26,7 +26,7 @@ pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pf
 /// `pfn_valid`, then `pfn_to_page`. Preemption is enabled again before the record is looked up, as
 /// in the kernel's walkers.
 #[inline(always)]
-pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r Page> {
+pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r L::Record> {
     if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
         return reader.valid_to_page(pfn);
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::probe::hotplug::record;
 use hdrhistogram::Histogram;
-use memmap_layouts::{Lookup, Memmap, Pfn};
+use memmap_layouts::{Lookup, Memmap, PageRecord, Pfn};
 use std::hint::black_box;
 use std::time::Instant;
 

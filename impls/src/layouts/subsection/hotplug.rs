@@ -1,6 +1,6 @@
 //! Hot-add and hot-remove of [`Subsection`].
 
-use super::{Divided, Subsection, Writer, stretch, whole_section};
+use super::{Divided, Subsection, Writer, whole_section};
 use crate::altmap::Used;
 use crate::error::HotplugError;
 use crate::geometry::Geometry;
@@ -8,6 +8,7 @@ use crate::grace::GraceError;
 use crate::initialise::in_threads;
 use crate::memmap::*;
 use crate::page::{Life, PageLinks, Zone};
+use crate::page_record::HotplugRecord;
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::placement::{PlaceError, Placement};
 use crate::request::{Grid, check_altmap};
@@ -49,7 +50,7 @@ struct Going {
     lost_bytes: u64,
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Hotplug for Subsection<G, R, T, P> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Self::GRID.check::<G>(range)?;
         let _bound = check_altmap::<G>(range, how, &self.grace)?;
@@ -109,7 +110,7 @@ impl<G: Geometry, R: Rules, P: Placement> Hotplug for Subsection<G, R, P> {
     }
 }
 
-impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
     /// True if every record of a section has been backed since boot. Additions to such a section
     /// need no memory, and removals release none until the section is empty.
     fn has_boot_records(&self, section: &MemSection<G::SubsectionMap>, nr: u64) -> bool {
@@ -206,13 +207,13 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     ) -> Result<(), PlaceError> {
         // Records of sections outside the sample are not backed.
         if !self.backed.contains(chunk.nr) {
-            return Ok(self.vmemmap.leave_unbacked(stretch(chunk.pfns))?);
+            return Ok(self.vmemmap.leave_unbacked(Self::stretch(chunk.pfns))?);
         }
         if self.has_boot_records(chunk.section, chunk.nr) {
             return Ok(());
         }
         let whole_section = chunk.pfns.nr_pages() == G::PAGES_PER_SECTION;
-        writer.placement.populate(&self.vmemmap, stretch(chunk.pfns), whole_section, how.altmap.as_ref())
+        writer.placement.populate(&self.vmemmap, Self::stretch(chunk.pfns), whole_section, how.altmap.as_ref())
     }
 
     /// Initialises records. Records of the pages that an altmap reserves at its base stay
@@ -251,7 +252,7 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
     ) {
         for chunk in &chunks[..populated] {
             if self.backed.contains(chunk.nr) && !self.has_boot_records(chunk.section, chunk.nr) {
-                let undone = writer.placement.depopulate(&self.vmemmap, &[stretch(chunk.pfns)]);
+                let undone = writer.placement.depopulate(&self.vmemmap, &[Self::stretch(chunk.pfns)]);
                 debug_assert!(undone.is_ok(), "{undone:?}");
             }
         }
@@ -331,11 +332,11 @@ impl<G: Geometry, R: Rules, P: Placement> Subsection<G, R, P> {
         let mut going = Going::default();
         for part in leaving.iter().filter(|part| self.backed.contains(part.nr)) {
             if part.word & SECTION_IS_EARLY == 0 {
-                going.stretches.push(stretch(part.pfns));
+                going.stretches.push(Self::stretch(part.pfns));
             } else if part.empty {
-                going.stretches.push(stretch(whole_section::<G>(part.nr)));
+                going.stretches.push(Self::stretch(whole_section::<G>(part.nr)));
             } else if !R::SET.boot_records_go_whole {
-                going.lost_bytes += stretch(part.pfns).len;
+                going.lost_bytes += Self::stretch(part.pfns).len;
             }
         }
         going
