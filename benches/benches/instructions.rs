@@ -7,9 +7,10 @@
 //! ```
 
 use anyhow::{Context, bail};
+use pfnbench::engine::instructions::profile::{rows, totals};
+use pfnbench::engine::layouts::count_instructions;
 use pfnbench::present::instructions::table;
 use pfnbench::record::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, write};
-use pfnbench_benches::instructions::{rows, run, totals};
 use pfnbench_benches::{Mode, Start, baseline_path};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,13 +26,14 @@ mod iai {
     use iai_callgrind::{
         Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
     };
-    use pfnbench_benches::instructions::{OPTIONS, run};
+    use pfnbench::engine::instructions::OPTIONS;
+    use pfnbench::engine::layouts::count_instructions;
 
     // All cases run in one process, because valgrind takes longer to start than a layout takes to
     // be counted.
     #[library_benchmark]
     fn every_case() -> usize {
-        run().expect("a wrong answer")
+        count_instructions(&|_| true).expect("a wrong answer")
     }
 
     library_benchmark_group!(name = instructions; benchmarks = every_case);
@@ -59,7 +61,9 @@ fn main() -> anyhow::Result<ExitCode> {
     match start.mode {
         Mode::List => wanted.iter().for_each(|case| println!("{}: benchmark", case.name())),
         _ if wanted.is_empty() => {}
-        Mode::Test => println!("{} instruction cases verified", run().map_err(anyhow::Error::msg)?),
+        Mode::Test => {
+            println!("{} instruction cases verified", count_instructions(&|_| true).map_err(anyhow::Error::msg)?)
+        }
         Mode::Bench if !has_valgrind() => {
             println!("skipped: valgrind is not installed (apt install valgrind), so no instructions are counted");
         }

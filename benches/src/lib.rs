@@ -5,8 +5,6 @@
 //! others. A filter is checked against the names of all targets. Without `--bench` (`cargo test
 //! --all-targets`) a target verifies its cases once and writes nothing.
 
-pub mod instructions;
-
 use anyhow::{Context, bail};
 use clap::Parser;
 use memmap_layouts::backing::{DaxDevice, RamBacking};

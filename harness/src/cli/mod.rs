@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod duel;
 mod gate;
+mod instructions;
 mod list;
 mod man;
 mod map;
@@ -72,6 +73,11 @@ enum Command {
     DuelWorker(duel::WorkerArgs),
     /// Make an HTML page, Markdown or figures from run folders
     Report(report::ReportArgs),
+    /// Count the instructions of lookups and updates under callgrind
+    Instructions(instructions::InstructionsArgs),
+    /// Internal: the process whose instructions are counted
+    #[command(hide = true)]
+    InstructionsWorker(instructions::WorkerArgs),
     /// Check instruction counts against a file of limits
     Gate(gate::GateArgs),
     /// Persistent-memory namespaces: where their bytes go, before the patch series and since
@@ -150,6 +156,8 @@ pub fn main() -> ExitCode {
         Command::Duel(args) => args.run(),
         Command::DuelWorker(args) => args.run(),
         Command::Report(args) => args.run(),
+        Command::Instructions(args) => args.run(),
+        Command::InstructionsWorker(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
         Command::NewLayout(args) => args.run(),

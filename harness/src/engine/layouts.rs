@@ -2,6 +2,7 @@
 
 use crate::case::{self, CONTROL, Layout};
 use crate::engine::contestant::{Entry, entries_of};
+use crate::engine::instructions::CaseRunner;
 use memmap_layouts::conformance::{self, Run};
 use memmap_layouts::layouts::{BuiltIn, Family};
 use memmap_layouts::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
@@ -17,6 +18,7 @@ pub struct Layouts {
     arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
     la57: fn() -> Vec<Entry<X86_64La57>>,
     conformance: fn() -> Vec<Run>,
+    instructions: fn(&mut CaseRunner<'_>),
 }
 
 /// Why layouts cannot be registered.
@@ -46,6 +48,7 @@ impl Layouts {
             arm64: entries_of::<F, Arm64Pages4K>,
             la57: entries_of::<F, X86_64La57>,
             conformance: conformance::run_family::<F>,
+            instructions: |runner| F::show::<X86_64>(runner),
         }
     }
 
@@ -111,6 +114,20 @@ pub fn conformance_runs() -> Vec<Run> {
     let mut runs = conformance::run_all();
     runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));
     runs
+}
+
+/// Runs the code whose instructions callgrind counts, on the layouts whose ids are `wanted`, and
+/// returns the number of cases.
+///
+/// # Errors
+/// The first wrong answer, with the name of its case.
+pub fn count_instructions(wanted: &dyn Fn(&str) -> bool) -> Result<usize, String> {
+    let mut runner = CaseRunner::new(wanted)?;
+    BuiltIn::show::<X86_64>(&mut runner);
+    if let Some(outside) = OUTSIDE.get() {
+        (outside.instructions)(&mut runner);
+    }
+    runner.finish()
 }
 
 #[cfg(test)]

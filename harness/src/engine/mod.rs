@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod duel;
 pub mod field;
 pub mod index_pages;
+pub mod instructions;
 pub mod interference;
 pub mod job;
 pub mod layouts;

@@ -2,6 +2,7 @@
 
 pub mod duel;
 mod facts;
+pub mod instructions;
 mod measure;
 
 pub use facts::Facts;

@@ -1,0 +1,100 @@
+//! The command `pfnbench instructions`, and its worker.
+
+use super::{Answer, Json, print, print_json};
+use crate::case::{Layout, layouts};
+use crate::engine::layouts::count_instructions;
+use crate::interrupt::Interrupt;
+use crate::present::instructions::table;
+use crate::record::instructions::{self, FILE_NAME, Toolchain};
+use crate::run::instructions::count;
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use memmap_layouts::X86_64;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench instructions                               every layout, a few seconds each
+  pfnbench instructions --layout subsection           one layout
+  pfnbench instructions && pfnbench gate              count, then judge against benches/limits.toml
+  pfnbench instructions && pfnbench gate --limits limits.toml --write
+                                                      limits of your own, for example for your own layout
+
+Counts are exact: they depend on the compiler and its options, not on the machine or its load.
+Exit codes: 0 every layout was counted, 1 a layout failed, 2 nothing was counted or a usage error.")]
+pub(super) struct InstructionsArgs {
+    /// Count only this layout; repeatable
+    #[arg(long, value_name = "ID")]
+    layout: Vec<String>,
+    /// Write the counts to this file [default: target/pfnbench-instructions/instructions.jsonl, where
+    /// `pfnbench gate` looks for them]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// The process that runs under callgrind.
+#[derive(Debug, Args)]
+pub(super) struct WorkerArgs {
+    layout: String,
+}
+
+impl WorkerArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        count_instructions(&|id| id == self.layout).map_err(anyhow::Error::msg)?;
+        Ok(Answer::Yes)
+    }
+}
+
+impl InstructionsArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let interrupt = Interrupt::listen()?;
+        let layouts = self.layouts()?;
+        let path = self.output.clone().unwrap_or_else(|| instructions::default_folder(Path::new("")).join(FILE_NAME));
+        let toolchain = Toolchain::this();
+        if let Some(unusual) = toolchain.unusual() {
+            eprintln!("pfnbench: warning: this program was {unusual}; limits are for plain release builds");
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg} {pos}/{len}").expect("a valid template");
+        let bar = ProgressBar::new(layouts.len() as u64).with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let counts = count(&program, &layouts, &interrupt, |id| {
+            bar.inc(1);
+            bar.set_message(format!("counting {id}"));
+        });
+        bar.finish_and_clear();
+        let counts = counts?;
+        for failed in &counts.failed {
+            eprintln!("pfnbench: {} was not counted: {}", failed.layout, failed.reason);
+        }
+        if counts.rows.is_empty() {
+            bail!("nothing was counted, so {} was not written", path.display());
+        }
+        instructions::write(&path, &counts.rows)?;
+        if self.json.json {
+            print_json(&json!({ "file": path, "rows": counts.rows, "failed": counts.failed }))?;
+        } else {
+            print(format!("Instructions an operation, with {}\n{}", toolchain.name(), table(&counts.rows)))?;
+            print("Updates are those of the index alone: without records, and without what the kernel does.")?;
+            print(path.display())?;
+        }
+        Ok(if counts.failed.is_empty() { Answer::Yes } else { Answer::No })
+    }
+
+    /// The layouts that were asked for, in the order of reports.
+    fn layouts(&self) -> anyhow::Result<Vec<Layout>> {
+        let all = layouts::<X86_64>();
+        let known = || all.iter().map(|layout| layout.id).collect::<Vec<_>>().join(", ");
+        if let Some(unknown) = self.layout.iter().find(|id| all.iter().all(|layout| layout.id != id.as_str())) {
+            bail!("there is no layout {unknown:?}; there are {}", known());
+        }
+        let wanted = |layout: &Layout| self.layout.is_empty() || self.layout.iter().any(|id| id == layout.id);
+        Ok(all.iter().copied().filter(wanted).collect())
+    }
+}

@@ -1,0 +1,234 @@
+//! The code whose instructions callgrind counts: every case of
+//! [`cases_of`](crate::record::instructions::cases_of), in one common loop.
+//!
+//! An operation is a [`Leaf`]: a function of a fixed signature, called through a pointer that is
+//! opaque to the compiler. Every leaf therefore gets its arguments in the same registers, and no
+//! part of it can be hoisted out of the loop. Callgrind counts only inside `pfnbench_lookup_loop`
+//! and `pfnbench_update_loop`, and ends a total at each `pfnbench_total`; see [`OPTIONS`]. Each
+//! case runs for one pass and for two, after an empty leaf has done so:
+//!
+//! ```text
+//!  parts of the profile: | lookup that does nothing: 1, 2 passes | update, likewise | case: 1, 2 | case: 1, 2 | … | rest |
+//! ```
+//!
+//! Nothing here depends on the machine: the memory is synthetic, its pages are queried in a fixed
+//! order, and no branch depends on an address.
+
+mod counted_loop;
+mod leaves;
+pub mod profile;
+
+use crate::case::{Layout, LookupOp, Memory};
+use crate::engine::probe::lookup;
+use crate::record::instructions::{Counted, Update, cases_of};
+use counted_loop::{Leaf, Task};
+use leaves::Change;
+use memmap_layouts::layouts::Visitor;
+use memmap_layouts::{
+    AddParams, BackedSections, BootMap, BootRange, Config, Geometry, Hotplug, Inspect, Lookup, Memmap, Pfn, PfnRange,
+    RecordStore, SectionFlags, X86_64,
+};
+use std::ptr;
+
+/// Options of callgrind: count in the loops but not while an update is undone, and end a total at
+/// each call of `pfnbench_total`. (For a function with both options, callgrind would apply only
+/// one.)
+pub const OPTIONS: [&str; 5] = [
+    "--toggle-collect=pfnbench_lookup_loop",
+    "--toggle-collect=pfnbench_update_loop",
+    "--toggle-collect=pfnbench_undo",
+    "--dump-after=pfnbench_total",
+    "--separate-threads=no",
+];
+
+/// Number of lookups in a pass. It is a power of two, so that the count per operation is exact in
+/// binary.
+const LOOKUPS: u64 = 1024;
+/// Number of updates in a pass, each in a section of its own.
+const UPDATES: u64 = 16;
+
+/// Section numbers of boot memory, with a hole between the ranges.
+const BOOT: [std::ops::Range<u64>; 2] = [0..4, 6..8];
+/// Section numbers of added memory.
+const ADDED: std::ops::Range<u64> = 16..20;
+/// Number of the first section that is updated. This section and later ones have no records, so
+/// that only work on the index is counted.
+const UPDATED: u64 = 32;
+
+/// Runs the cases of the layouts that it visits, in the order of
+/// [`cases_of`](crate::record::instructions::cases_of).
+///
+/// It visits layouts of any family; [`count_instructions`](super::layouts::count_instructions) shows
+/// it the built-in ones and those of other crates.
+pub struct CaseRunner<'a> {
+    wanted: &'a dyn Fn(&str) -> bool,
+    done: usize,
+    result: Result<(), String>,
+}
+
+impl std::fmt::Debug for CaseRunner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaseRunner").field("done", &self.done).field("result", &self.result).finish_non_exhaustive()
+    }
+}
+
+impl<'a> CaseRunner<'a> {
+    /// Runs the empty loops, to which every count is relative. `wanted` selects layouts by their id.
+    ///
+    /// # Errors
+    /// An operating system without memory for a few pages.
+    pub fn new(wanted: &'a dyn Fn(&str) -> bool) -> Result<Self, String> {
+        let empty_loop = |undo, queries: u64| {
+            let queries: Vec<u64> = (0..queries).collect();
+            Task { leaf: leaves::empty, undo, context: ptr::null(), queries: &queries, expected: None }.run()
+        };
+        empty_loop(None, LOOKUPS)?;
+        empty_loop(Some(leaves::empty as Leaf), UPDATES)?;
+        Ok(Self { wanted, done: 0, result: Ok(()) })
+    }
+
+    /// The number of cases that ran.
+    ///
+    /// # Errors
+    /// The first wrong answer, with the name of its case; the cases after it did not run.
+    pub fn finish(self) -> Result<usize, String> {
+        self.result.map(|()| self.done)
+    }
+}
+
+/// Page frames of `sections`, one per lookup of a pass, in an order that does not repeat soon.
+fn queries(sections: impl Iterator<Item = u64>) -> Vec<Pfn> {
+    let sections: Vec<u64> = sections.collect();
+    let pages = sections.len() as u64 * X86_64::PAGES_PER_SECTION;
+    // A step close to the golden ratio of the number of pages; odd, so that no page occurs twice.
+    let step = (pages * 618 / 1000) | 1;
+    let pfn = |at: u64| {
+        let page = at * step % pages;
+        let section = sections[(page / X86_64::PAGES_PER_SECTION) as usize];
+        Pfn(X86_64::section_start(section) + page % X86_64::PAGES_PER_SECTION)
+    };
+    (0..LOOKUPS).map(pfn).collect()
+}
+
+fn sections(numbers: std::ops::Range<u64>) -> PfnRange {
+    PfnRange::new(X86_64::section_start(numbers.start), X86_64::section_start(numbers.end)).expect("in order")
+}
+
+impl CaseRunner<'_> {
+    fn boot<L: Memmap<Geometry = X86_64>>() -> Result<L, String> {
+        let range = |numbers| BootRange { range: sections(numbers), node: 0 };
+        let map = BootMap::new(BOOT.map(range)).map_err(|error| error.to_string())?;
+        let backed = BackedSections::only(BOOT.into_iter().flatten().chain(ADDED));
+        let store = RecordStore { backed, ..RecordStore::unlimited() };
+        L::boot(&map, &Config::default(), store).map_err(|error| error.to_string())
+    }
+
+    fn lookup<L: Memmap<Geometry = X86_64>>(layout: &L, op: LookupOp, on: Memory) -> Result<(), String> {
+        let pfns = match on {
+            Memory::Boot => queries(BOOT.into_iter().flatten()),
+            Memory::Added => queries(ADDED),
+        };
+        let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
+        // A walk from a valid page frame finds that frame at once; its answer is that of
+        // `page_to_pfn`.
+        let checked = if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op };
+        let prepared = lookup::prepare_valid(layout, checked, &pfns, backed)?;
+        let expected = prepared.expected(prepared.pass());
+        let reader = layout.reader();
+        // SAFETY: `prepare` has seen every one of them valid.
+        let page = |pfn: Pfn| unsafe { reader.pfn_to_page(pfn) }.as_ptr().expose_provenance() as u64;
+        let leaf: Leaf = match op {
+            LookupOp::PfnValid => leaves::pfn_valid::<L>,
+            LookupOp::PfnToPage => leaves::pfn_to_page::<L>,
+            LookupOp::PageToPfn => leaves::page_to_pfn::<L>,
+            LookupOp::ValidToPage => leaves::valid_to_page::<L>,
+            LookupOp::NextValidPfn => leaves::next_valid_pfn::<L>,
+        };
+        let queries: Vec<u64> = match op {
+            LookupOp::PageToPfn => pfns.into_iter().map(page).collect(),
+            _ => pfns.into_iter().map(|pfn| pfn.0).collect(),
+        };
+        let context = ptr::from_ref(&reader).cast();
+        Task { leaf, undo: None, context, queries: &queries, expected: Some(expected) }.run()
+    }
+
+    fn update<L: Hotplug<Geometry = X86_64>>(layout: &L, update: Update, size_bytes: u64) -> Result<(), String> {
+        let nr_pages = size_bytes >> X86_64::PAGE_SHIFT;
+        let change = Change { layout, nr_pages, how: AddParams::default() };
+        let context = ptr::from_ref(&change).cast();
+        let starts: Vec<u64> = (UPDATED..UPDATED + UPDATES).map(X86_64::section_start).collect();
+        let all = |leaf: Leaf| {
+            // SAFETY: the leaves are those of the context's layout.
+            let done: u64 = starts.iter().map(|&start| unsafe { leaf(context, start) }).sum();
+            if done == UPDATES { Ok(()) } else { Err(format!("{done} of {UPDATES} updates were done")) }
+        };
+        let (leaf, undo): (Leaf, Leaf) = match update {
+            Update::HotAdd => (leaves::hot_add::<L>, leaves::hot_remove::<L>),
+            Update::HotRemove => (leaves::hot_remove::<L>, leaves::hot_add::<L>),
+        };
+        // Memory must be added before it is removed, and is removed again at the end.
+        if update == Update::HotRemove {
+            all(undo)?;
+        }
+        Task { leaf, undo: Some(undo), context, queries: &starts, expected: Some(2 * UPDATES) }.run()?;
+        if update == Update::HotRemove { all(leaf) } else { Ok(()) }
+    }
+
+    /// The cases of a layout, in the order of [`cases`](crate::record::instructions::cases_of).
+    fn layout<L: Memmap<Geometry = X86_64>>(
+        &mut self,
+        add_more: impl FnOnce(&L) -> Result<(), String>,
+        update: impl Fn(&L, Update, u64) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let layout = Self::boot::<L>()?;
+        add_more(&layout)?;
+        for case in cases_of::<X86_64>(&Layout::new::<L>()) {
+            let result = match case.counted {
+                Counted::Lookup(op, on) => Self::lookup(&layout, op, on),
+                Counted::Update(what, size_bytes) => update(&layout, what, size_bytes),
+            };
+            result.map_err(|error| format!("{}: {error}", case.name()))?;
+            self.done += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Visitor<X86_64> for CaseRunner<'_> {
+    fn fixed<L: Memmap<Geometry = X86_64>>(&mut self) {
+        if self.result.is_ok() && (self.wanted)(L::ID) {
+            self.result = self.layout::<L>(|_| Ok(()), |_, _, _| Err("it has no hotplug".to_owned()));
+        }
+    }
+
+    fn hotplug<L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags>(&mut self) {
+        let add_more =
+            |layout: &L| layout.add(sections(ADDED), &AddParams::default(), &mut ()).map_err(|error| error.to_string());
+        if self.result.is_ok() && (self.wanted)(L::ID) {
+            self.result = self.layout::<L>(add_more, Self::update::<L>);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::layouts::count_instructions;
+    use crate::record::instructions::cases;
+
+    #[test]
+    fn every_leaf_gives_the_answer_that_was_checked_one_by_one() {
+        assert_eq!(count_instructions(&|_| true), Ok(cases().len()));
+    }
+
+    #[test]
+    fn queries_are_distinct_and_in_every_section() {
+        let mut pfns = queries(BOOT.into_iter().flatten());
+        pfns.sort();
+        pfns.dedup();
+        assert_eq!(pfns.len() as u64, LOOKUPS);
+        for section in BOOT.into_iter().flatten() {
+            assert!(pfns.iter().any(|pfn| X86_64::section_nr(pfn.0) == section), "{section}");
+        }
+    }
+}
