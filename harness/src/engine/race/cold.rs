@@ -122,7 +122,7 @@ pub(super) fn with_decoy<G: Geometry>(queries: Queries) -> (Option<Queries>, Que
 mod tests {
     use super::*;
     use crate::case::Tables;
-    use crate::engine::race::tests::{settings, small_machine, with_race};
+    use crate::engine::race::test_support::{settings, small_machine, with_race};
     use memmap_layouts::X86_64;
     use std::collections::BTreeSet;
 

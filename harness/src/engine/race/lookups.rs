@@ -436,7 +436,7 @@ fn dependency<G: Geometry>(contestant: &dyn Contestant<G>, group: &LookupGroup, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::race::tests::{settings, small_machine, with_race};
+    use crate::engine::race::test_support::{settings, small_machine, with_race};
 
     /// Checks that sums of timed answers are compared with those computed before the race.
     #[test]

@@ -379,8 +379,8 @@ impl<G: Geometry> Race<'_, G> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::latencies::tests::on_the_reference;
-    use super::super::tests::settings;
+    use super::super::hotplug::test_support::on_the_reference;
+    use super::super::test_support::settings;
     use super::*;
     use crate::case::processors;
     use std::num::NonZeroU32;

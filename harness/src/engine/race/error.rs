@@ -1,0 +1,33 @@
+//! Why a race could not be completed.
+
+use crate::engine::field::FieldError;
+use crate::engine::probe::baseline::BaselineError;
+use crate::interrupt::Interrupted;
+use std::io;
+use thiserror::Error;
+
+/// Why a race could not be completed.
+#[derive(Debug, Error)]
+pub enum RaceError {
+    /// A layout did not boot, answered wrongly, or refused hotplug.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The user asked to stop. Not `transparent`, so that the cause can be found in the error
+    /// chain.
+    #[error("stopped")]
+    Interrupted(#[from] Interrupted),
+    /// A result could not be stored.
+    #[error("cannot keep what was measured: {0}")]
+    Keep(#[from] io::Error),
+    /// The hotplug baseline could not be measured.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
+    /// No layout has this id.
+    #[error("there is no layout {name:?}; there are {known}")]
+    NoSuchLayout {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}

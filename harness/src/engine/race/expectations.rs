@@ -1,0 +1,45 @@
+//! Answers that the workloads expect of every layout.
+
+use super::{Race, RaceError};
+use crate::engine::field::FieldError;
+use memmap_layouts::Geometry;
+
+impl<G: Geometry> Race<'_, G> {
+    /// Checks the answers that the workloads expect.
+    pub(super) fn expectations(&self) -> Result<(), RaceError> {
+        for expectation in &self.settings.work.expect {
+            for layout in &self.field.layouts {
+                let Some(expected) = expectation.answer(layout.caps().validity) else { continue };
+                let pfn = expectation.pfn();
+                if layout.pfn_valid(pfn) != expected {
+                    // The map by its name; rows do not record where a workload found it.
+                    let (id, map) = (layout.id(), &self.settings.map_name);
+                    let wrong =
+                        format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
+                    return Err(FieldError::WrongAnswer(wrong).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::race::test_support::{run, settings};
+    use crate::workload::Expectation;
+    use crate::workload::work::Work;
+
+    #[test]
+    fn an_expectation_that_does_not_hold_ends_the_race() {
+        let mut settings = settings();
+        let mut expectation =
+            Expectation { map: "m".into(), pfn: 0x14000, span: false, section: true, subsection: false };
+        settings.work = Work { expect: vec![expectation.clone()], ..Work::default() };
+        run(&settings).unwrap();
+        expectation.section = false;
+        settings.work.expect = vec![expectation];
+        let error = run(&settings).unwrap_err().to_string();
+        assert!(error.contains("the workload expects false"), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Rows on the memory that layouts occupy.
+
+use super::Race;
+use crate::analysis::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
+use crate::case::Memory;
+use crate::engine::contestant::Entry;
+use crate::record::row::{Row, Status};
+use memmap_layouts::Geometry;
+
+impl<G: Geometry> Race<'_, G> {
+    fn push_bytes(&mut self, layout: &str, memory: Memory, bytes: &[(&str, u64)]) {
+        for (metric, bytes) in bytes {
+            let mut row = self.row(layout, "footprint", metric, "bytes");
+            (row.memory, row.value) = (Some(memory), Some(*bytes as f64));
+            self.outcome.rows.push(row);
+        }
+    }
+
+    /// Adds a row on how many records are in huge pages, if those were requested.
+    pub(super) fn push_huge_pages(&mut self, memory: Memory) {
+        let layouts = self.field.layouts.iter().filter(|l| memory == Memory::Boot || l.hotplug().is_some());
+        let found: Vec<_> = layouts
+            .flat_map(|l| {
+                let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
+                let index = (INDEX_IN_HUGE_PAGES, l.index_bytes_in_huge_pages());
+                [records, index].map(|(metric, bytes)| (l.id(), metric, bytes))
+            })
+            .collect();
+        for (layout, metric, bytes) in found {
+            if let Some(bytes) = bytes {
+                self.push_bytes(layout, memory, &[(metric, bytes)]);
+            }
+        }
+    }
+
+    pub(super) fn footprint_of_boot(&mut self, entries: &[Entry<G>]) {
+        for entry in entries {
+            let refused = self.field.refused.iter().find(|refused| refused.layout == entry.id);
+            if let Some(refused) = refused {
+                let row = Row {
+                    value: Some(refused.need_bytes as f64),
+                    status: Status::WouldNotBoot,
+                    reason: Some(refused.reason.clone()),
+                    ..self.row(entry.id, "boot", "records_needed", "bytes")
+                };
+                self.outcome.rows.push(row);
+            } else if let Some(layout) = self.field.layouts.iter().find(|layout| layout.id() == entry.id) {
+                let footprint = layout.footprint();
+                let bytes = [
+                    ("records_needed", (entry.boot_record_bytes)(&self.field.plan.boot)),
+                    ("records_backed", footprint.ram_record_bytes),
+                    ("index", footprint.index_bytes),
+                    ("page_tables", footprint.page_table_bytes),
+                    ("reserved", footprint.reserved_bytes),
+                ];
+                self.push_bytes(entry.id, Memory::Boot, &bytes);
+            }
+        }
+    }
+
+    pub(super) fn footprint_of_added(&mut self) {
+        let footprints: Vec<_> = self
+            .field
+            .plugged()
+            .map(|(at, _)| (self.field.layouts[at].id(), self.field.layouts[at].footprint()))
+            .collect();
+        for (layout, footprint) in footprints {
+            let bytes = [
+                ("index", footprint.index_bytes),
+                ("records_backed", footprint.ram_record_bytes + footprint.device_record_bytes),
+                ("records_on_device", footprint.device_record_bytes),
+            ];
+            self.push_bytes(layout, Memory::Added, &bytes);
+        }
+    }
+}
