@@ -1,4 +1,4 @@
-//! The layouts of a race: those that the user chose and that the given memory can serve.
+//! The layouts of a race: those that the user chose and whose records fit the given memory.
 
 use super::RaceError;
 use crate::engine::contestant::{Entry, again, unserved};
@@ -7,7 +7,7 @@ use crate::engine::layouts::entries;
 use memmap_layouts::Geometry;
 
 /// The layouts with these ids, in the order of reports; all of them if there are no ids. An id that
-/// occurs twice selects the layout twice, to compare it with itself.
+/// occurs twice selects the layout twice, for an A/A test.
 ///
 /// # Errors
 /// No layout has one of the ids.
@@ -27,16 +27,16 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
     Ok(all.into_iter().flat_map(times).collect())
 }
 
-/// Layouts, sorted by whether the given memory can hold their records.
+/// Layouts, split by whether the given memory can hold their records.
 pub struct Served<G: Geometry> {
     /// The layouts that can be raced.
     pub entries: Vec<Entry<G>>,
-    /// Ids of the other layouts, with the reason.
+    /// Ids of the layouts that cannot be raced, with the reason.
     pub left_out: Vec<(&'static str, String)>,
 }
 
 impl<G: Geometry> Served<G> {
-    /// Sorts layouts by whether `means` can hold their records.
+    /// Splits layouts by whether `means` can hold their records.
     pub fn new(entries: Vec<Entry<G>>, means: &Means) -> Self {
         let mut served = Self { entries: Vec::new(), left_out: Vec::new() };
         for entry in entries {
@@ -57,13 +57,13 @@ mod tests {
     use memmap_layouts::X86_64;
 
     #[test]
-    fn a_layout_that_is_not_there_is_named() {
+    fn an_unknown_layout_id_is_an_error() {
         let error = chosen::<X86_64>(&["holey".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("holey") && error.contains("subsection"), "{error}");
     }
 
     #[test]
-    fn a_layout_can_be_raced_with_itself() {
+    fn a_layout_can_race_against_itself() {
         let names = ["subsection", "flat", "subsection"].map(str::to_owned);
         let ids: Vec<_> = chosen::<X86_64>(&names).unwrap().iter().map(|entry| entry.id).collect();
         assert_eq!(ids, ["flat", "subsection", "subsection#2"]);

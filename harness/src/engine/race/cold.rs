@@ -1,12 +1,12 @@
-//! Lookups whose tables are in memory and in no cache.
+//! Lookups with cold tables: the tables are in memory, but in no cache.
 //!
-//! Once a round a buffer larger than the caches is written, which evicts everything else. Then
+//! Each round first writes a buffer larger than the caches, which evicts everything else. Then
 //! every layout looks up one page of each section, once. Layouts share no tables, so one eviction
-//! serves a slice of each. Boot and hot-added sections share the upper tables and have an eviction
-//! each. Before each slice the same loop does one lookup in a section far from the others;
-//! otherwise the slice would include fetching its code. Each round has a new random order, because
-//! the first layout is about 6 % slower. The query arrays are evicted too; the time of the empty
-//! loop includes that.
+//! serves one slice of each. Boot and hot-added sections share the upper tables, so each kind has
+//! its own eviction. Before each slice the same loop does one lookup in a section far from the
+//! others; otherwise the slice would include fetching its code. Each round has a new random order,
+//! because the first layout is about 6 % slower. The query arrays are evicted too; the time of the
+//! empty loop includes that.
 
 use super::lookups::{Lane, floor, until_undisturbed};
 use super::{Race, RaceError};
@@ -101,8 +101,8 @@ impl<G: Geometry> Race<'_, G> {
     }
 }
 
-/// Sections whose table entries may be in the same cache line as another's, with a margin: line
-/// prefetchers fetch lines in pairs.
+/// Sections in groups of this size may have their table entries in the same cache line. Includes a
+/// margin, since prefetchers fetch lines in pairs.
 const NEAR_SECTIONS: u64 = 8;
 
 /// Splits off the first query as the decoy, and keeps the queries for sections far from it. If no
@@ -141,14 +141,13 @@ mod tests {
             race.cold_rounds(&mut evictor, &mut lanes, None).unwrap();
             let retaken =
                 race.outcome.rows.iter().filter_map(|row| Some(u64::from(row.evidence?.retaken))).sum::<u64>();
-            assert_eq!(evictor.0[0], 3 * 2 + retaken, "one emptying serves all layouts");
+            assert_eq!(evictor.0[0], 3 * 2 + retaken, "one eviction serves all layouts");
             assert_eq!(race.outcome.rows.len(), 3 * nr_lanes + 1);
         });
     }
 
-    /// The alternating orders are a rotation and a reversal of each other.
     #[test]
-    fn every_round_has_an_order_of_its_own() {
+    fn every_round_has_a_new_random_order() {
         let mut settings = settings();
         settings.effort.cold_rounds = 12;
         let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoy_is_far_from_what_is_timed() {
+    fn the_decoy_is_far_from_the_timed_sections() {
         let section = |nr: u64| Pfn(X86_64::section_start(nr));
         let (decoy, rest) = with_decoy::<X86_64>(Queries::Pfns([9, 3, 15, 16, 8].map(section).to_vec()));
         let pfns = |queries: Queries| if let Queries::Pfns(pfns) = queries { pfns } else { Vec::new() };
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_writes_every_line() {
+    fn emptying_the_caches_writes_every_line() {
         let mut evictor = Evictor::new();
         evictor.empty_caches();
         assert!(evictor.0.len() * 8 >= LEAST_BYTES && evictor.0.iter().step_by(LINE_WORDS).all(|&word| word == 1));

@@ -8,8 +8,7 @@ use crate::engine::probe::lookup::Window;
 use crate::record::row::{Row, Status};
 use memmap_layouts::Geometry;
 
-/// The counters of a run. They are opened once, since a missing counter is missing for every
-/// lookup.
+/// The counters of a run. They are opened once, since their availability does not change.
 pub(super) struct Counters(Vec<(CounterKind, Meter)>);
 
 impl Counters {
@@ -38,8 +37,8 @@ impl<G: Geometry> Race<'_, G> {
         Counters(meters)
     }
 
-    /// Counts around a slice of every lane, one counter after the other. The lanes take turns, so
-    /// that caches and branch predictors are in the same state as when lanes are timed.
+    /// Counts events during a slice of every lane, one counter after the other. The lanes take
+    /// turns, so that caches and branch predictors are in the same state as when lanes are timed.
     pub(super) fn count(&mut self, counters: &mut Counters, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
         let lanes: Vec<&(Lane, Row)> = lanes.iter().filter(|(lane, _)| self.is_first_boot(lane)).collect();
         for (kind, meter) in &mut counters.0 {
@@ -53,7 +52,7 @@ impl<G: Geometry> Race<'_, G> {
                     n_ops: Some(n_ops),
                     ..blank.clone()
                 };
-                let scaled = |share: f64| format!("scaled: the counter ran for {:.0} % of the time", share * 100.0);
+                let scaled = |share: f64| format!("scaled up: the counter ran for {:.0} % of the time", share * 100.0);
                 self.outcome.rows.push(match counted {
                     Ok(count) => {
                         Row { value: Some(count.events / n_ops as f64), reason: count.share.map(scaled), ..row }

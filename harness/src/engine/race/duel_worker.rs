@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How long a worker sleeps before it checks that the referee still exists.
 const NAP: Duration = Duration::from_secs(1);
 
-/// A sink that drops all rows; a worker keeps none.
+/// A sink that drops all rows, since the referee keeps the results.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -105,11 +105,13 @@ impl<G: Geometry> Race<'_, G> {
     fn count_instructions(&self, lanes: &[(Lane, Row)]) -> Result<(), RaceError> {
         for (nr, (lane, _)) in (0..).zip(lanes) {
             mark(nr);
-            // Without reading `/proc`: the length of its text, and with it the instruction count,
-            // varies.
+            // Does not read `/proc`, whose text varies in length: so would the instruction count.
             let sum = self.field.instance(lane.instance()).run(&lane.prepared, ONE_BATCH);
             if sum != lane.prepared.expected(ONE_BATCH) {
-                let wrong = format!("{} does not add up under valgrind", self.field.instance(lane.instance()).id());
+                let wrong = format!(
+                    "{}: the sum of the answers under valgrind is wrong",
+                    self.field.instance(lane.instance()).id()
+                );
                 return Err(FieldError::WrongAnswer(wrong).into());
             }
         }
@@ -128,11 +130,13 @@ impl<G: Geometry> Race<'_, G> {
             while let Some(step) = arena.step_of(side) {
                 let begin = thread_time();
                 let lane = lanes.get_mut(step.lane as usize).map(|(lane, _)| lane);
-                let lane = lane.ok_or_else(|| io::Error::other(format!("there is no lane {}", step.lane)))?;
+                let lane = lane.ok_or_else(|| {
+                    io::Error::other(format!("the script names lane {}, which this worker does not have", step.lane))
+                })?;
                 let sample = self.slice_at(lane, Window { first: step.first, batches: step.batches })?;
                 let outcome =
                     Outcome { wall_ns: sample.evidence.wall_ns, nr_ops: sample.nr_ops, disturbed: sample.disturbed };
-                // Before the other side is woken: the two must not run at the same time.
+                // Done before the other side is woken: the two must not run at the same time.
                 let now = thread_time();
                 arena.add_time(side, now.saturating_sub(begin), now.saturating_sub(since));
                 since = now;

@@ -17,17 +17,17 @@ pub enum RaceError {
     #[error("stopped")]
     Interrupted(#[from] Interrupted),
     /// A result could not be stored.
-    #[error("cannot keep what was measured: {0}")]
+    #[error("cannot store the results: {0}")]
     Keep(#[from] io::Error),
     /// The hotplug baseline could not be measured.
     #[error(transparent)]
     Baseline(#[from] BaselineError),
     /// No layout has this id.
-    #[error("there is no layout {name:?}; there are {known}")]
+    #[error("unknown layout {name:?}; known layouts are {known}")]
     NoSuchLayout {
-        /// The name asked for.
+        /// The requested id.
         name: String,
-        /// The names there are.
+        /// The known ids, separated by commas.
         known: String,
     },
 }

@@ -12,10 +12,12 @@ impl<G: Geometry> Race<'_, G> {
                 let Some(expected) = expectation.answer(layout.caps().validity) else { continue };
                 let pfn = expectation.pfn();
                 if layout.pfn_valid(pfn) != expected {
-                    // The map by its name; rows do not record where a workload found it.
+                    // The map's name alone: rows do not say where a workload found the map.
                     let (id, map) = (layout.id(), &self.settings.map_name);
-                    let wrong =
-                        format!("{id}: pfn_valid({pfn}) on {map} is {}, the workload expects {expected}", !expected);
+                    let wrong = format!(
+                        "{id}: pfn_valid({pfn}) on {map} is {}, but the workload expects {expected}",
+                        !expected
+                    );
                     return Err(FieldError::WrongAnswer(wrong).into());
                 }
             }
@@ -31,7 +33,7 @@ mod tests {
     use crate::workload::work::Work;
 
     #[test]
-    fn an_expectation_that_does_not_hold_ends_the_race() {
+    fn a_failed_expectation_ends_the_race() {
         let mut settings = settings();
         let mut expectation =
             Expectation { map: "m".into(), pfn: 0x14000, span: false, section: true, subsection: false };

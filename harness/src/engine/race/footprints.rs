@@ -16,7 +16,7 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Adds a row on how many records are in huge pages, if those were requested.
+    /// Adds rows with the bytes of records and index tables in huge pages, if those were requested.
     pub(super) fn push_huge_pages(&mut self, memory: Memory) {
         let layouts = self.field.layouts.iter().filter(|l| memory == Memory::Boot || l.hotplug().is_some());
         let found: Vec<_> = layouts

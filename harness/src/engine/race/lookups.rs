@@ -1,4 +1,4 @@
-//! Lookups: layouts side by side, in slices that take turns.
+//! Lookups: the layouts take turns, one slice at a time.
 //!
 //! In each round every lane has a slice in random order, then one in the opposite order; the two
 //! form a sample. The kernel's counters of the thread decide whether a slice was disturbed
@@ -39,7 +39,7 @@ const RETAKES: u32 = 4;
 /// Least number of rounds of a group, however little time is left: a low quantile needs two.
 const LEAST_ROUNDS: u32 = 2;
 
-/// A booted layout in a group of slices that are compared.
+/// One boot of a layout in a group of lookups whose slices are compared.
 pub(super) struct Lane {
     /// Index among [`crate::engine::field::Field::instances`].
     instance: usize,
@@ -52,7 +52,7 @@ pub(super) struct Lane {
     pub(super) batches: u64,
     /// Batches that warm up before a slice.
     warm_batches: u64,
-    /// The window of the last slice.
+    /// The window of the previous slice.
     cursor: Window,
     /// True if records are flushed before each slice, and each is read once.
     flushes: bool,
@@ -72,9 +72,9 @@ impl Lane {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// Measures all groups of lookups. Boot and hot-added sections take turns with the layouts, so
-    /// that they can be compared too. When the time of the process is over, the remaining groups
-    /// are not measured.
+    /// Measures all groups of lookups. The lanes of boot and of hot-added sections take
+    /// turns too, so that they can be compared. When the time of the process is over, the remaining
+    /// groups are not measured.
     pub(super) fn lookups(&mut self, has_added: bool, counters: &mut Counters) -> Result<(), RaceError> {
         let settings = self.settings;
         let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
@@ -139,13 +139,13 @@ impl<G: Geometry> Race<'_, G> {
                     ..blank.with_lookup(&work.group, memory)
                 };
                 let refused = if is_added && contestant.hotplug().is_none() {
-                    Some("the layout has no hotplug")
+                    Some("the layout does not support hotplug")
                 } else if nothing {
-                    Some("the physical space has no room above the map")
+                    Some("the physical address space has no room above the map")
                 } else if queries.is_empty() && disputed {
-                    Some("every page of these sections is valid for all layouts or for none")
+                    Some("the layouts agree on every page of these sections, so none is disputed")
                 } else if queries.is_empty() {
-                    Some("the map leaves nothing to look up")
+                    Some("the map has no page frames for this case")
                 } else {
                     None
                 };
@@ -165,7 +165,7 @@ impl<G: Geometry> Race<'_, G> {
                 let flushes = work.group.records == Some(Records::Memory) && work.group.tables == Tables::Hot;
                 if flushes && !prepared.flush_records() {
                     if boot == 0 && id != CONTROL {
-                        self.not_offered(blank, "this processor lets no program flush records from its caches");
+                        self.not_offered(blank, "user space cannot flush cache lines on this processor");
                     }
                     continue;
                 }
@@ -265,8 +265,8 @@ impl<G: Geometry> Race<'_, G> {
         });
     }
 
-    /// Stores the time of the empty loop in ns an operation, once a group. Results near it say more
-    /// about the loop than about a layout.
+    /// Stores the time of the empty loop in ns per operation, once per group. Results near it
+    /// reflect the loop more than the layout.
     pub(super) fn push_floor(&mut self, blank: &Row, ns: f64) {
         self.outcome.rows.push(Row {
             layout: "loop".to_owned(),
@@ -302,7 +302,7 @@ impl<G: Geometry> Race<'_, G> {
         let mut batches = 1;
         loop {
             let window = lane.next(batches);
-            // The shortest of three tries: disturbances only lengthen a try.
+            // The shortest of three tries: a disturbance can only lengthen a try.
             let tries = (0..3).map(|_| Ok(self.timed(lane, window)?.wall_ns)).collect::<Result<Vec<_>, RaceError>>()?;
             let elapsed = tries.into_iter().min().unwrap_or(0);
             if elapsed >= slice / 4 {
@@ -338,7 +338,7 @@ impl<G: Geometry> Race<'_, G> {
         if sum != expected || evidence.wall_ns == 0 {
             let (id, op, ns) = (layout.id(), lane.prepared.op(), evidence.wall_ns);
             return Err(FieldError::WrongAnswer(format!(
-                "{id}: {op} added up to {sum:#x} in {ns} ns, the answers that were checked add up to {expected:#x}"
+                "{id}: the answers of {op} sum to {sum:#x} (in {ns} ns), but the verified answers sum to {expected:#x}"
             ))
             .into());
         }
@@ -404,8 +404,8 @@ pub(super) fn until_undisturbed<E>(
     }
 }
 
-/// Time of a lane's loop without a lookup in ns an operation, the shortest of `tries`; `None` for a
-/// walk.
+/// Time of a lane's loop without a lookup in ns per operation, the shortest of `tries`; `None` for
+/// a walk.
 pub(super) fn floor(lane: &Lane, tries: u32) -> Option<f64> {
     let window = Window { first: 0, batches: lane.batches.max(lane.prepared.nr_batches()) };
     let once = |_| {
@@ -422,11 +422,11 @@ fn dependency<G: Geometry>(contestant: &dyn Contestant<G>, group: &LookupGroup, 
         LookupOp::ValidToPage => Dependency::Branch,
         LookupOp::PfnValid => contestant.dependency(memory)?,
         LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
-        // The walk is a loop of branches and of the page frame that was found.
+        // A walk depends both on branches and on the page frame that was found.
         LookupOp::NextValidPfn => return None,
     };
     let dependency = match of_valid {
-        // Every layout answers by a branch for a missing section.
+        // For a missing section, every layout branches.
         Dependency::Data if group.invalid_percent > 0 => Dependency::Mixed,
         other => other,
     };
@@ -440,7 +440,7 @@ mod tests {
 
     /// Checks that sums of timed answers are compared with those computed before the race.
     #[test]
-    fn answers_that_do_not_add_up_in_a_slice_end_the_race() {
+    fn a_wrong_sum_of_answers_ends_the_race() {
         let settings = settings();
         let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
         let work = settings.work.lookups.iter().find(|work| work.group == group).unwrap();
@@ -451,12 +451,12 @@ mod tests {
             // The records of another layout have other addresses.
             lane.instance = (lane.instance + 1) % race.field.layouts.len();
             let error = race.pass(lane).map(drop).unwrap_err().to_string();
-            assert!(error.contains("pfn_to_page added up to"), "{error}");
+            assert!(error.contains("pfn_to_page sum to"), "{error}");
         });
     }
 
     #[test]
-    fn a_disturbed_slice_is_taken_again_a_few_times_and_keeps_its_mark() {
+    fn a_disturbed_slice_is_retaken_up_to_the_limit() {
         let after = |quiet: u32, again: bool| {
             let mut takes = 0;
             let sample = until_undisturbed::<()>(
@@ -473,11 +473,11 @@ mod tests {
         assert_eq!(after(0, true), (1, 0, false));
         assert_eq!(after(3, true), (4, 3, false));
         assert_eq!(after(100, true), (RETAKES + 1, RETAKES, true));
-        assert_eq!(after(100, false), (1, 0, true), "there is no time");
+        assert_eq!(after(100, false), (1, 0, true), "no time is left");
     }
 
     #[test]
-    fn where_prediction_matters_no_slice_repeats_the_queries_of_the_one_before() {
+    fn unpredictable_queries_differ_from_those_of_the_previous_slice() {
         let mut settings = settings();
         let plain = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
         let group = LookupGroup { invalid_percent: 30, ..plain };
@@ -491,12 +491,12 @@ mod tests {
             let nr = lane.prepared.nr_batches();
             let apart = (lane.cursor.first + nr - before.first) % nr;
             assert!(apart >= lane.warm_batches, "{before:?} {:?}", lane.cursor);
-            assert!(lane.warm_batches + lane.batches < nr, "a slice is a part of the queries");
+            assert!(lane.warm_batches + lane.batches < nr, "a slice uses part of the queries");
         });
     }
 
     #[test]
-    fn flushed_records_are_read_once_a_slice() {
+    fn flushed_records_are_read_once_per_slice() {
         let mut settings = settings();
         let plain = LookupGroup::plain(LookupOp::ValidToPage, Pattern::Random);
         let group = LookupGroup { records: Some(Records::Memory), ..plain };
@@ -511,7 +511,7 @@ mod tests {
             for (lane, blank) in &mut lanes {
                 let sample = race.undisturbed_slice(lane).unwrap();
                 assert_eq!(sample.nr_ops, lane.prepared.len());
-                assert_eq!(blank.working_set_bytes, Some(64 * lane.prepared.len()), "each record once");
+                assert_eq!(blank.working_set_bytes, Some(64 * lane.prepared.len()), "each record counts once");
             }
         });
     }

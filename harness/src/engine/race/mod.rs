@@ -1,8 +1,8 @@
-//! The race: layouts side by side in one process, in slices that take turns.
+//! Races layouts in one process: they take turns, one short slice at a time.
 //!
 //! Each round has a slice of about 300 µs for each layout, in random order and then in the opposite
 //! order (ABBA). Drift of the machine then affects all layouts alike. Every answer is checked
-//! before it is timed, and the sum of the answers afterwards.
+//! before it is timed, and the sum of the answers after each slice.
 
 mod chosen;
 mod cold;
@@ -101,8 +101,7 @@ pub fn race<G: Geometry>(
             race.not_reached(&group.name(), "hot_add");
             continue;
         }
-        // Several threads, readers and writers need several processors; a single thread is pinned
-        // to one.
+        // A single thread is pinned to one processor; groups with several threads need more.
         let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
         race.unit(&group.name(), |race| race.latency_group(group, window.as_mut()))?;
     }
@@ -117,7 +116,7 @@ pub fn race<G: Geometry>(
         let _pinned = pinning::pin();
         race.unit(OWN_COST, Race::own_cost)?;
     }
-    race.tell_what_was_not_reached()
+    race.report_not_reached()
 }
 
 struct Race<'a, G: Geometry> {
@@ -132,7 +131,7 @@ struct Race<'a, G: Geometry> {
     /// Id of the layout that the control copies.
     control: &'static str,
     watch: Watch,
-    /// Rows of units that were not begun.
+    /// Rows of units that were not started in time.
     late: Vec<Row>,
 }
 
@@ -162,7 +161,7 @@ impl<'a, G: Geometry> Race<'a, G> {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// An empty row.
+    /// A row without a value, with the fields that all rows of a layout and operation share.
     fn row(&self, layout: &str, op: &str, metric: &str, unit: &str) -> Row {
         Row {
             v: SCHEMA,
@@ -194,10 +193,10 @@ mod tests {
     use crate::engine::layouts::entries;
     use memmap_layouts::{BootRange, PfnRange, X86_64};
 
-    /// The hole, the pages before the first range, and the rest of the sub-section in which memory ends: `segments`
-    /// takes none of them for valid.
+    /// `segments` treats three parts as invalid: the hole, the pages before the first range, and
+    /// the rest of the last sub-section.
     #[test]
-    fn disputed_pages_are_counted_to_the_page() {
+    fn disputed_percent_counts_single_pages() {
         let boot = [(0x100, 0x8200), (0xa000, 0x17f00)].map(|(start, end)| {
             let range = PfnRange::new(start, end).unwrap();
             BootRange { range, node: 0 }
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn chained_rows_say_how_validity_reached_the_next_address() {
+    fn chained_rows_record_the_dependency() {
         let kept = run(&settings()).unwrap();
         let dependency = |layout: &str, op: &str, memory| {
             let matches = |row: &&Row| {
@@ -268,7 +267,7 @@ mod tests {
     /// Each boot has its own lanes, and the control is timed like the reference. 64 MiB hold one
     /// boot of each.
     #[test]
-    fn boots_and_the_control_have_rows_of_their_own() {
+    fn each_boot_and_the_control_have_their_own_rows() {
         let mut settings = settings();
         settings.means.records_limit = 128 << 20;
         let group = LookupGroup::plain(crate::case::LookupOp::PfnValid, crate::case::Pattern::Random);
@@ -284,11 +283,14 @@ mod tests {
         }
         let mut rows = kept.rows().filter(|row| row.metric == "time" && row.value.is_some());
         assert!(rows.all(|row| row.evidence.is_some_and(|evidence| evidence.wall_ns > 0)));
-        assert!(!kept.rows().any(|row| row.layout == "control" && row.op == "footprint"), "the control is no layout");
+        assert!(
+            !kept.rows().any(|row| row.layout == "control" && row.op == "footprint"),
+            "the control has no footprint"
+        );
     }
 
     #[test]
-    fn an_interrupted_race_says_so() {
+    fn an_interrupt_ends_the_race_with_an_error() {
         let (settings, interrupt) = (settings(), Interrupt::asked());
         let mut kept = Kept::default();
         let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut kept).unwrap_err();

@@ -1,4 +1,5 @@
-//! The cost of a hot-add in the reference layout, relative to the hotplug baseline.
+//! The cost of a hot-add in the reference layout, relative to the hotplug baseline: populating and
+//! writing the same records without any tables.
 
 use super::{Race, RaceError};
 use crate::case::{HOTPLUG_SIZES, REFERENCE};

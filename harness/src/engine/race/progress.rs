@@ -1,4 +1,4 @@
-//! Units of a race: their beginning and end, the time that is left, and what was not reached.
+//! Units of a race: their start and end, the remaining time, and the units that were not reached.
 
 use super::{Race, RaceError};
 use crate::case::NOT_REACHED;
@@ -39,8 +39,8 @@ impl<G: Geometry> Race<'_, G> {
         self.time_left().is_some_and(|left| left.is_zero())
     }
 
-    /// Adds a row for a unit that was not begun because the time was over. It does not count as
-    /// done, so a resumed run measures it.
+    /// Adds a row for a unit that was not started because the time ran out. The unit does not count
+    /// as done, so a resumed run measures it.
     pub(super) fn not_reached(&mut self, unit: &str, op: &str) {
         if self.is_open(unit) {
             let row = self.row("all", op, "time", "ns/op");
@@ -48,8 +48,8 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
-    /// Passes a row for each unit that was not begun to the sink.
-    pub(super) fn tell_what_was_not_reached(&mut self) -> Result<(), RaceError> {
+    /// Passes one row for each unit that was not started to the sink.
+    pub(super) fn report_not_reached(&mut self) -> Result<(), RaceError> {
         if self.late.is_empty() {
             return Ok(());
         }
@@ -70,6 +70,7 @@ impl<G: Geometry> Race<'_, G> {
         Ok(self.sink.done(std::mem::take(&mut self.outcome))?)
     }
 
+    /// Reports a step of the current unit to the sink.
     pub(super) fn stage(&mut self, what: &str) {
         self.sink.begin(&self.outcome.name, what, self.left);
     }
@@ -90,7 +91,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn groups_that_are_not_reached_in_time_are_not_measured() {
+    fn units_after_the_time_limit_are_reported_as_not_measured() {
         let mut settings = settings();
         settings.time_limit = Some(Duration::ZERO);
         let kept = run(&settings).unwrap();
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_not_done_again() {
+    fn finished_units_are_skipped() {
         let mut settings = settings();
         let all: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
         let last = all.last().unwrap().clone();
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_ends_the_race() {
+    fn a_sink_error_ends_the_race() {
         struct Full;
         impl Sink for Full {
             fn begin(&mut self, _: &str, _: &str, _: Duration) {}

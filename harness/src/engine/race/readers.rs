@@ -1,9 +1,9 @@
-//! What a writer costs readers. Threads that walk page frames run beside a thread that adds and
-//! removes memory a hundred times a second, beside an equally busy thread that touches no layout,
-//! and alone, in turn.
+//! The cost of a writer for readers. Reader threads walk page frames beside a writer that adds and
+//! removes memory 100 times per second, beside an equally busy thread that touches no layout, and
+//! alone, in turn.
 //!
-//! Readers walk the memory next to the range that comes and goes, in the same section if the layout
-//! supports parts of sections. There a writer can disturb them most, since they read the
+//! Readers walk the memory next to the range that is added and removed, in the same section if the
+//! layout supports parts of sections. There a writer disturbs them most, since they read the
 //! sub-section map that it writes.
 //!
 //! Throughput and tail latency are measured in separate slices: reading the clock around every
@@ -30,25 +30,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Turns a second; each turn adds and removes the range once.
+/// Turns per second; each turn adds and removes the range once.
 const TURNS_A_SECOND: u32 = 100;
 
 /// A slice for tail latency is this many times shorter than one for throughput: batches are short
 /// and many.
 const TAIL_PART: u32 = 2;
 
-/// What the other thread does during a slice.
+/// The thread that runs beside the readers during a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Company {
+enum Companion {
     /// There is no other thread.
     Alone,
+    /// Adds and removes a range.
     Writer,
+    /// Spins as long as the writer works, without touching a layout.
     Busy,
 }
 
-impl Company {
+impl Companion {
     /// The writer comes first, since the busy thread needs the length of the writer's turn.
-    const ALL: [Company; 3] = [Self::Writer, Self::Busy, Self::Alone];
+    const ALL: [Companion; 3] = [Self::Writer, Self::Busy, Self::Alone];
 
     fn mode(self) -> &'static str {
         match self {
@@ -58,7 +60,7 @@ impl Company {
         }
     }
 
-    /// The metric of throughput.
+    /// The metric of throughput rows.
     fn metric(self) -> &'static str {
         match self {
             Self::Alone => "alone",
@@ -70,7 +72,7 @@ impl Company {
 
 /// What is measured in a slice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Measured {
     Throughput,
     Tail,
 }
@@ -79,7 +81,7 @@ enum Look {
 struct Slice {
     lookups: u64,
     elapsed: Duration,
-    /// Processor time of the other thread; and the number of its turns.
+    /// Processor time of the other thread, and the number of its turns.
     worked: Duration,
     turns: u64,
     /// Times of batches in ns.
@@ -115,19 +117,19 @@ struct Shared {
 }
 
 impl<G: Geometry> Walked<'_, G> {
-    /// Runs the readers for one slice, beside a thread that works a turn every ten milliseconds.
-    /// `turn` is the processor time of the writer's turn; the busy thread spins for as long.
-    fn slice(&self, company: Company, look: Look, turn: Duration) -> Result<Slice, FieldError> {
+    /// Runs the readers for one slice, beside a thread with a turn every ten milliseconds. `turn`
+    /// is the processor time of the writer's turn; the busy thread spins for as long.
+    fn slice(&self, companion: Companion, measured: Measured, turn: Duration) -> Result<Slice, FieldError> {
         let shared = Shared::default();
-        let length = if look == Look::Tail { self.length / TAIL_PART } else { self.length };
+        let length = if measured == Measured::Tail { self.length / TAIL_PART } else { self.length };
         thread::scope(|scope| {
-            let readers: Vec<_> = (0..self.readers).map(|_| scope.spawn(|| self.read(look, &shared))).collect();
+            let readers: Vec<_> = (0..self.readers).map(|_| scope.spawn(|| self.read(measured, &shared))).collect();
             while shared.ready.load(Ordering::Relaxed) < readers.len() && !readers.iter().any(|r| r.is_finished()) {
                 thread::yield_now();
             }
             shared.go.store(true, Ordering::Relaxed);
             let (begin, lookups_before) = (Instant::now(), shared.lookups.load(Ordering::Relaxed));
-            let worked = self.keep_company(company, turn, begin, length);
+            let worked = self.run_companion(companion, turn, begin, length);
             // On a loaded machine no reader may have run yet; a throughput of 0 is no result.
             while shared.lookups.load(Ordering::Relaxed) == lookups_before && !readers.iter().any(|r| r.is_finished()) {
                 thread::yield_now();
@@ -137,19 +139,18 @@ impl<G: Geometry> Walked<'_, G> {
             shared.stop.store(true, Ordering::Relaxed);
             let mut tail = histogram();
             for reader in readers {
-                let of_reader =
-                    reader.join().map_err(|_| FieldError::WrongAnswer("a reader panicked".to_owned()))??;
-                tail.add(of_reader).expect("both grow, and have the same digits");
+                let batches = reader.join().map_err(|_| FieldError::WrongAnswer("a reader panicked".to_owned()))??;
+                tail.add(batches).expect("resizable histograms of equal precision can be added");
             }
             worked.map(|(worked, turns)| Slice { lookups, elapsed, worked, turns, tail })
         })
     }
 
-    /// Runs the other thread until the slice is over; its processor time, and the number of its
+    /// Runs the companion until the slice is over. Returns its processor time and its number of
     /// turns.
-    fn keep_company(
+    fn run_companion(
         &self,
-        company: Company,
+        companion: Companion,
         turn: Duration,
         begin: Instant,
         length: Duration,
@@ -159,17 +160,17 @@ impl<G: Geometry> Walked<'_, G> {
         let mut not_kept = Latencies::default();
         while begin.elapsed() < length {
             let (turn_begin, time_begin) = (Instant::now(), processor_time());
-            match company {
-                Company::Alone => {
+            match companion {
+                Companion::Alone => {
                     thread::sleep(length.saturating_sub(begin.elapsed()));
                     continue;
                 }
-                Company::Writer => {
+                Companion::Writer => {
                     let manner = Manner::plain(self.device.as_ref());
                     let time = self.hotplug.time(self.range, manner, &mut not_kept);
                     time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
                 }
-                Company::Busy => {
+                Companion::Busy => {
                     // Processor time, not the clock: a thread that waits for a processor is not
                     // busy.
                     while processor_time().saturating_sub(time_begin) < turn {
@@ -185,22 +186,24 @@ impl<G: Geometry> Walked<'_, G> {
         Ok((worked, turns))
     }
 
-    /// Walks until `stop` is set; the sum of every pass is checked.
-    fn read(&self, look: Look, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
+    /// Walks until `stop` is set, and checks the sum of the answers of every pass.
+    fn read(&self, measured: Measured, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
         let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer);
         shared.ready.fetch_add(1, Ordering::Relaxed);
         let (prepared, mut tail, mut before): (Prepared, _, _) = (prepared?, histogram(), histogram());
         while !shared.stop.load(Ordering::Relaxed) {
-            let sum = match look {
-                Look::Throughput => self.layout.run(&prepared, prepared.pass()),
-                Look::Tail => {
+            let sum = match measured {
+                Measured::Throughput => self.layout.run(&prepared, prepared.pass()),
+                Measured::Tail => {
                     let into = if shared.go.load(Ordering::Relaxed) { &mut tail } else { &mut before };
                     self.layout.time_batches(self.pfns, into)
                 }
             };
             if sum != prepared.expected(prepared.pass()) {
                 let id = self.layout.id();
-                return Err(FieldError::WrongAnswer(format!("{id}: valid_to_page beside a writer does not add up")));
+                return Err(FieldError::WrongAnswer(format!(
+                    "{id}: valid_to_page beside a writer gave a wrong sum of answers"
+                )));
             }
             shared.lookups.fetch_add(prepared.len(), Ordering::Relaxed);
         }
@@ -221,7 +224,7 @@ const QUERIES: usize = 8192;
 #[derive(Default)]
 struct Read {
     rows: Vec<Row>,
-    tails: Vec<(Company, Histogram<u64>)>,
+    tails: Vec<(Companion, Histogram<u64>)>,
 }
 
 impl<G: Geometry> Race<'_, G> {
@@ -244,7 +247,8 @@ impl<G: Geometry> Race<'_, G> {
         let place = |size| Some((size, hotplug.place(window, size, Position::First).ok()?));
         let Some((size, Place { range, .. })) = HOTPLUG_SIZES.into_iter().find_map(place) else { return Ok(()) };
         // The window is at least 1 GiB, and the smallest addition of any layout at most a section.
-        let neighbour = PfnRange::from_len(range.end(), range.nr_pages()).expect("the window goes on");
+        let neighbour =
+            PfnRange::from_len(range.end(), range.nr_pages()).expect("the window is larger than one addition");
         let id = self.field.layouts[at].id();
         let failed = |source| FieldError::Hotplug { layout: id, source };
         let read = match hotplug.add_window(neighbour, None) {
@@ -259,8 +263,8 @@ impl<G: Geometry> Race<'_, G> {
             }
         };
         self.outcome.rows.extend(read.rows);
-        for (company, tail) in read.tails {
-            self.outcome.histograms.push((format!("{}/{id}/{}", group.name(), company.mode()), tail));
+        for (companion, tail) in read.tails {
+            self.outcome.histograms.push((format!("{}/{id}/{}", group.name(), companion.mode()), tail));
         }
         Ok(())
     }
@@ -276,12 +280,12 @@ impl<G: Geometry> Race<'_, G> {
             // Each reader and the other thread need a processor.
             reason: group
                 .is_oversubscribed()
-                .then(|| "oversubscribed: readers and their company are more than there are processors".to_owned()),
+                .then(|| "oversubscribed: the readers and the other thread outnumber the processors".to_owned()),
             ..self.row(id, "readers", metric, unit)
         }
     }
 
-    /// The rows that say why readers were not measured.
+    /// A row with the reason why readers were not measured.
     fn no_readers(&self, id: &str, size: u64, group: &ReadersGroup, why: &HotplugProbeError) -> Read {
         let (status, reason) = (Status::NotOffered, Some(why.to_string()));
         let row = self.readers_row(id, size, group, "throughput", "lookups/s");
@@ -308,45 +312,47 @@ impl<G: Geometry> Race<'_, G> {
             readers: group.readers.get(),
             length: self.settings.effort.readers_slice,
         };
-        let mut read = Read { rows: Vec::new(), tails: Company::ALL.map(|company| (company, histogram())).into() };
+        let mut read =
+            Read { rows: Vec::new(), tails: Companion::ALL.map(|companion| (companion, histogram())).into() };
         let mut turn = Duration::ZERO;
         for round in 0..self.settings.effort.readers_rounds {
-            for look in [Look::Throughput, Look::Tail] {
-                let mut order = Company::ALL;
+            for measured in [Measured::Throughput, Measured::Tail] {
+                let mut order = Companion::ALL;
                 if round % 2 == 1 {
                     order.reverse();
                 }
-                for company in order {
+                for companion in order {
                     self.interrupt.check()?;
-                    let slice = match walked.slice(company, look, turn) {
+                    let slice = match walked.slice(companion, measured, turn) {
                         Err(FieldError::Hotplug { source, .. }) if source.is_too_large() && read.rows.is_empty() => {
                             return Ok(self.no_readers(layout.id(), size, group, &source));
                         }
                         slice => slice?,
                     };
-                    if company == Company::Writer {
+                    if companion == Companion::Writer {
                         turn = slice.worked / u32::try_from(slice.turns.max(1)).unwrap_or(u32::MAX);
                     }
-                    match look {
-                        Look::Throughput => read.rows.push(Row {
-                            mode: Some(company.mode().to_owned()),
+                    match measured {
+                        Measured::Throughput => read.rows.push(Row {
+                            mode: Some(companion.mode().to_owned()),
                             sample: Some(round),
                             value: Some(slice.per_second()),
                             n_ops: Some(slice.lookups),
-                            ..self.readers_row(layout.id(), size, group, company.metric(), "lookups/s")
+                            ..self.readers_row(layout.id(), size, group, companion.metric(), "lookups/s")
                         }),
-                        Look::Tail => {
-                            let tail = read.tails.iter_mut().find(|(beside, _)| *beside == company);
-                            let (_, tail) = tail.expect("every company has one");
-                            tail.add(slice.tail).expect("both grow, and have the same digits");
+                        Measured::Tail => {
+                            let tail = read.tails.iter_mut().find(|(beside, _)| *beside == companion);
+                            let (_, tail) = tail.expect("every companion has a histogram");
+                            tail.add(slice.tail).expect("resizable histograms of equal precision can be added");
                         }
                     }
                 }
             }
         }
-        let of_company =
-            |(company, tail): &(Company, Histogram<u64>)| self.tail_rows(layout.id(), size, group, *company, tail);
-        let rows: Vec<Row> = read.tails.iter().flat_map(of_company).collect();
+        let tails_beside = |(companion, tail): &(Companion, Histogram<u64>)| {
+            self.tail_rows(layout.id(), size, group, *companion, tail)
+        };
+        let rows: Vec<Row> = read.tails.iter().flat_map(tails_beside).collect();
         read.rows.extend(rows);
         Ok(read)
     }
@@ -357,11 +363,11 @@ impl<G: Geometry> Race<'_, G> {
         id: &str,
         size: u64,
         group: &ReadersGroup,
-        company: Company,
+        companion: Companion,
         tail: &Histogram<u64>,
     ) -> Vec<Row> {
         let row = |metric: &str| Row {
-            mode: Some(company.mode().to_owned()),
+            mode: Some(companion.mode().to_owned()),
             n_ops: Some(tail.len()),
             ..self.readers_row(id, size, group, metric, "ns/batch")
         };
@@ -386,23 +392,23 @@ mod tests {
     use std::num::NonZeroU32;
 
     #[test]
-    fn readers_have_three_companies_and_say_when_they_are_too_many() {
+    fn readers_have_rows_for_each_companion_and_mark_oversubscription() {
         on_the_reference(&settings(), |race, _| {
             let before = race.field.layouts[0].hotplug().unwrap().digest();
             let crowd = ReadersGroup { readers: NonZeroU32::new(processors()).unwrap() };
             race.readers(&ReadersGroup::usual()).unwrap();
             race.readers(&crowd).unwrap();
-            assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), before, "what was read is gone");
+            assert_eq!(race.field.layouts[0].hotplug().unwrap().digest(), before, "the readers' memory is removed");
             for group in [ReadersGroup::usual(), crowd] {
                 let of_group = |row: &&Row| row.threads == Some(group.readers.get());
                 let rows: Vec<&Row> = race.outcome.rows.iter().filter(of_group).collect();
-                for company in Company::ALL {
-                    let throughput = rows.iter().filter(|row| row.metric == company.metric());
-                    assert_eq!(throughput.filter(|row| row.value > Some(0.0)).count(), 1, "{company:?}");
-                    let tail = |row: &&&Row| row.unit == "ns/batch" && row.mode.as_deref() == Some(company.mode());
+                for companion in Companion::ALL {
+                    let throughput = rows.iter().filter(|row| row.metric == companion.metric());
+                    assert_eq!(throughput.filter(|row| row.value > Some(0.0)).count(), 1, "{companion:?}");
+                    let tail = |row: &&&Row| row.unit == "ns/batch" && row.mode.as_deref() == Some(companion.mode());
                     let tail: Vec<_> = rows.iter().filter(tail).map(|row| row.metric.as_str()).collect();
-                    assert_eq!(tail, ["p50", "p99", "p99.9", "max"], "{company:?}");
-                    let tag = format!("{}/subsection/{}", group.name(), company.mode());
+                    assert_eq!(tail, ["p50", "p99", "p99.9", "max"], "{companion:?}");
+                    let tag = format!("{}/subsection/{}", group.name(), companion.mode());
                     assert!(
                         race.outcome.histograms.iter().any(|(known, tail)| *known == tag && !tail.is_empty()),
                         "{tag}"

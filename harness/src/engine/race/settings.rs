@@ -23,7 +23,7 @@ pub struct Settings {
     /// Units that were measured already and are skipped.
     pub done: BTreeSet<String>,
     /// Wall-clock time for lookups, from the start of the process; `None` for no limit. Units that
-    /// begin later are not measured.
+    /// would start later are not measured.
     pub time_limit: Option<Duration>,
     /// Number of the process in the run, from 0.
     pub process: u32,

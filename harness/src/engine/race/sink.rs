@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Receives the progress and the results of a race.
 pub trait Sink {
-    /// A unit begins, or its next step, described by `what`; `left` is the estimated time until the
+    /// A unit or its next step begins. `what` describes it; `left` is the estimated time until the
     /// race ends.
     fn begin(&mut self, unit: &str, what: &str, left: Duration);
     /// A unit is done, with its rows.

@@ -10,7 +10,7 @@ use memmap_layouts::{Geometry, PfnRange};
 use std::time::Instant;
 
 impl<G: Geometry> Race<'_, G> {
-    /// Adds the range beside a lane's place, and removes the one beside its previous place.
+    /// Adds the neighbour range of a lane's place, and removes that of its previous place.
     pub(super) fn hold(&self, lane: &mut Lane, beside: Option<PfnRange>) -> Result<(), RaceError> {
         if lane.held == beside {
             return Ok(());
@@ -31,6 +31,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
+    /// Adds and removes ranges for the length of two slices, or until the lane has its samples.
+    /// With fresh addresses, the place moves on after each addition.
     pub(super) fn slice_of_hotplug(
         &self,
         group: &HotplugGroup,
@@ -104,7 +106,7 @@ mod tests {
                 assert_eq!(window.layouts[0].fresh_start, start + round * 10 * SECTION);
             }
             assert_eq!(value(race, "hot_add", "p50").n_ops, Some(10));
-            // Addresses that the default group has used are not fresh any more.
+            // Addresses that the default group has used no longer count as fresh.
             let plain = HotplugGroup::plain(128 << 20);
             window.layouts[0].fresh_start = start;
             race.latency_group(&plain, Some(&mut *window)).unwrap();
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_over_fresh_addresses_ends_with_the_window() {
+    fn a_lane_uses_half_of_the_fresh_addresses() {
         let mut settings = settings();
         (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (1000, Duration::from_secs(60));
         on_the_reference(&settings, |race, window| {
@@ -121,7 +123,7 @@ mod tests {
             window.range = PfnRange::from_len(start, 8 * SECTION).unwrap();
             let fresh = HotplugGroup { addresses: Addresses::Fresh, ..HotplugGroup::plain(2 << 20) };
             race.latency_group(&fresh, Some(&mut *window)).unwrap();
-            assert_eq!(window.layouts[0].fresh_start, start + 4 * SECTION, "half is left to others");
+            assert_eq!(window.layouts[0].fresh_start, start + 4 * SECTION, "half is left for later groups");
             assert_eq!(value(race, "hot_add", "p50").status, Status::TooFew);
             window.layouts[0].fresh_start = window.range.end();
             race.outcome.rows.clear();
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beside_comes_and_goes_with_the_group() {
+    fn neighbour_ranges_are_removed_after_the_group() {
         on_the_reference(&settings(), |race, window| {
             let before = race.field.layouts[0].hotplug().unwrap().digest();
             let threads = NonZeroU32::new(2).unwrap();

@@ -1,4 +1,4 @@
-//! Growth: additions that stay until the walk ends, each behind the last.
+//! Growth: each addition lies behind the previous one, and all stay until the walk ends.
 
 use super::lane::Lane;
 use super::window::HotplugWindow;
@@ -12,15 +12,15 @@ use memmap_layouts::{ByteSize, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRan
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A series of additions, each behind the last, which all stay until the walk ends. Empty in groups
-/// other than growth.
+/// A series of additions at rising addresses, which all stay until the walk ends. Unused outside
+/// growth groups.
 #[derive(Default)]
 pub(super) struct Walk {
     /// Number of additions at which a walk ends.
     pub(super) most: u64,
     /// Number of additions so far.
     pub(super) added: u64,
-    /// Everything that was added, in order, including ranges beside additions.
+    /// Every range that was added, in order, including neighbour ranges.
     pub(super) stays: Vec<PfnRange>,
     /// The next place; `None` if the window has no room for another.
     pub(super) next: Option<Place>,
@@ -31,16 +31,16 @@ pub(super) struct Walk {
     pub(super) is_warm: bool,
 }
 
-/// Least number of additions in a walk: with fewer, growth is the same as a re-add.
+/// Least number of additions in a walk: with fewer, growth would equal a repeated addition.
 const SHORTEST_WALK: u64 = 2;
 
-/// A device is divided in units of this many bytes; alignment may cost an addition as much.
+/// Devices are divided in units of this many bytes. Alignment wastes at most one unit per addition.
 const DEVICE_UNIT: u64 = 2 << 20;
 
 impl<G: Geometry> Race<'_, G> {
-    /// Splits the lanes into those with room for walks and those without, with the reason. The rest
-    /// of the limit on records is divided equally, since the walks of all layouts exist at the same
-    /// time.
+    /// Splits the lanes into those with room for a walk and those without, with the reason. The
+    /// walks of all layouts exist at the same time, so they share the remaining limit on records
+    /// equally.
     pub(super) fn growth(
         &self,
         group: &HotplugGroup,
@@ -57,7 +57,8 @@ impl<G: Geometry> Race<'_, G> {
             let place = lane.place;
             let each = match self.settings.means.backing {
                 RamBacking::Anon | RamBacking::Tmpfs(_) | RamBacking::File(_) => place.record_bytes(),
-                // Part of a section takes a whole huge page, but the limit counts only its records.
+                // Part of a section occupies a whole huge page, although the limit counts only its
+                // records.
                 _ => place.nr_sections::<G>() * G::PAGES_PER_SECTION * PAGE_RECORD_BYTES,
             };
             let device = window.layouts[lane.layout].device.as_ref();
@@ -66,18 +67,18 @@ impl<G: Geometry> Race<'_, G> {
             });
             let reason = if share / each < SHORTEST_WALK {
                 Some(format!(
-                    "growth keeps at least {SHORTEST_WALK} additions, whose records take {} each; \
-                     --records-limit leaves {} for each layout",
+                    "growth needs room for {SHORTEST_WALK} additions whose records take {} each, \
+                     but --records-limit leaves {} for each layout; raise the limit",
                     ByteSize(each),
                     ByteSize(share)
                 ))
             } else if on_device < SHORTEST_WALK {
                 Some(format!(
-                    "growth keeps at least {SHORTEST_WALK} additions; the device has room for the records of {on_device}"
+                    "growth needs {SHORTEST_WALK} additions, but the device has room for the records of {on_device}"
                 ))
             } else if self.next_place(group, &lane, window.range, place).is_none() {
                 Some(format!(
-                    "growth keeps at least {SHORTEST_WALK} additions; the physical space above the map has room for one"
+                    "growth needs {SHORTEST_WALK} additions, but the address space above the map has room for one"
                 ))
             } else {
                 None
@@ -94,13 +95,14 @@ impl<G: Geometry> Race<'_, G> {
         (ready, short)
     }
 
-    /// The next place after another, in a section of its own; `None` at the end of the window.
+    /// The place behind `place`, in a section of its own; `None` at the end of the window.
     fn next_place(&self, group: &HotplugGroup, lane: &Lane, window: PfnRange, place: Place) -> Option<Place> {
         let hotplug = self.field.layouts[lane.layout].hotplug().expect("lanes have hotplug");
         let rest = PfnRange::new(place.range.end(), window.end())?;
         hotplug.place(rest, group.size_bytes, group.position).ok()
     }
 
+    /// Adds ranges for the length of two slices, or until the lane has its samples.
     pub(super) fn slice_of_growth(
         &self,
         group: &HotplugGroup,
@@ -125,8 +127,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Adds behind the last addition. At the end of a walk it first removes everything, and the
-    /// next walk begins.
+    /// Adds the next place of the walk. At the end of a walk, it first removes all ranges and
+    /// starts the next walk.
     fn grow(&self, group: &HotplugGroup, lane: &mut Lane, window: &mut HotplugWindow) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         let hotplug = layout.hotplug().expect("lanes have hotplug");
@@ -153,7 +155,7 @@ impl<G: Geometry> Race<'_, G> {
         match beside.and_then(|()| hotplug.time_add(place.range, manner, into)) {
             Ok(()) => {}
             Err(error) if error.is_too_large() && lane.walk.added >= SHORTEST_WALK => {
-                // There is less room than estimated, so further walks end here.
+                // There is less room than estimated. This and later walks end here.
                 lane.walk.most = lane.walk.added;
                 return Ok(());
             }
@@ -171,8 +173,8 @@ impl<G: Geometry> Race<'_, G> {
         Ok(())
     }
 
-    /// Removes the additions of a walk, the last one first. Free lists are LIFO, so the next walk
-    /// starts with the pages that were used longest ago.
+    /// Removes the additions of a walk, the last one first. The kernel's free lists are LIFO,
+    /// so the next walk starts with the pages of the first additions.
     pub(super) fn end_walk(&self, lane: &mut Lane) -> Result<(), RaceError> {
         let layout = &self.field.layouts[lane.layout];
         while let Some(range) = lane.walk.stays.pop() {
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_has_rows_and_histograms_of_its_own_and_no_removals() {
+    fn growth_has_its_own_rows_and_no_removals() {
         let mut settings = settings();
         (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (400, Duration::from_secs(60));
         on(&["subsection", "dax"], &settings, |race, window| {
@@ -256,13 +258,13 @@ mod tests {
             let tags: Vec<&str> = race.outcome.histograms.iter().map(|(tag, _)| tag.as_str()).collect();
             assert!(tags.contains(&"hot_add/subsection/2097152/growth"), "{tags:?}");
             assert!(tags.iter().all(|tag| !tag.starts_with("hot_remove")), "{tags:?}");
-            // These addresses are not fresh any more.
+            // The addresses of a walk no longer count as fresh.
             assert!(window.layouts[0].fresh_start > window.range.start());
         });
     }
 
     #[test]
-    fn a_walk_of_growth_ends_with_the_limit_on_records_and_with_the_window() {
+    fn the_records_limit_and_the_window_bound_a_walk() {
         let mut settings = settings();
         (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (10_000, Duration::from_secs(60));
         settings.means.records_limit = 48 << 20;

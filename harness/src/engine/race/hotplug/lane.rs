@@ -1,4 +1,4 @@
-//! A layout in a group of additions.
+//! One layout in a group of additions.
 
 use super::growth::Walk;
 use super::window::HotplugWindow;
@@ -10,25 +10,25 @@ use crate::engine::race::Race;
 use memmap_layouts::{ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use std::time::Duration;
 
-/// A layout in a group; the operations of all lanes take turns.
+/// One layout in a group of additions. All lanes of a group take turns.
 pub(super) struct Lane {
+    /// Index of the layout in the field.
     pub(super) layout: usize,
     pub(super) place: Place,
-    /// The range that was added beside the place; it stays while additions are timed there.
+    /// The neighbour range of `place`; it stays added while additions are timed.
     pub(super) held: Option<PfnRange>,
-    /// The current walk, in a group of growth.
+    /// The current walk; used only in growth groups.
     pub(super) walk: Walk,
-    /// End (exclusive) of the fresh addresses that a walk may use; the rest is left to later
-    /// groups.
+    /// End (exclusive) of the fresh addresses that this group may use. Later groups use the rest.
     pub(super) fresh_end: u64,
     pub(super) latencies: Latencies,
+    /// Time of the slices so far.
     pub(super) spent: Duration,
     /// Evidence of disturbance in the slices.
     pub(super) seen: Slices,
-    /// True if no addresses are left for the lane.
+    /// True if the lane has used all its addresses.
     pub(super) at_end: bool,
-    /// Why the lane cannot continue: its records are too large for this run. This is no wrong
-    /// answer.
+    /// Why the lane stopped: its records are too large for this run. This is not a wrong answer.
     pub(super) too_large: Option<String>,
 }
 
@@ -40,10 +40,10 @@ impl Lane {
 }
 
 impl<G: Geometry> Race<'_, G> {
-    /// The lane of a layout, or the reason why there is none.
+    /// The lane of the layout at index `at`, or the reason why it cannot have one.
     pub(super) fn lane(&self, at: usize, group: &HotplugGroup, window: Option<&HotplugWindow>) -> Result<Lane, String> {
         let hotplug = self.field.layouts[at].hotplug().ok_or_else(|| NoPlace::NoHotplug.to_string())?;
-        let window = window.ok_or("the physical space has no room above the map")?;
+        let window = window.ok_or("the physical address space has no room above the map")?;
         let (range, fresh_start) = (window.range, window.layouts[at].fresh_start);
         let fresh_end = fresh_start + (range.end() - fresh_start) / 2;
         let from = match group.addresses {
@@ -60,7 +60,7 @@ impl<G: Geometry> Race<'_, G> {
         let (need, limit) = (place.range.nr_pages() * PAGE_RECORD_BYTES, self.settings.means.records_limit);
         if need > limit {
             let (need, limit) = (ByteSize(need), ByteSize(limit));
-            return Err(format!("its records take {need}, more than --records-limit ({limit})"));
+            return Err(format!("the records take {need}, more than --records-limit {limit}; raise the limit"));
         }
         let (latencies, spent) = (Latencies::default(), Duration::ZERO);
         let walk = Walk::default();

@@ -1,4 +1,4 @@
-//! Hotplug latencies: the layouts take turns, a slice each.
+//! Hot-add and hot-remove latencies. The layouts take turns, one slice at a time.
 
 mod add_and_remove;
 mod growth;
@@ -65,7 +65,7 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     /// Runs slices, forwards and backwards, until every lane has its samples or has used its time.
-    /// Then removes what was added beside the places.
+    /// Then removes the neighbour ranges.
     fn take_turns(
         &self,
         group: &HotplugGroup,
@@ -109,7 +109,7 @@ mod tests {
     use crate::record::row::Status;
 
     #[test]
-    fn too_large_is_said_and_nothing_stays() {
+    fn additions_that_are_too_large_are_reported_and_leave_nothing() {
         on_the_reference(&settings(), |race, window| {
             let hotplug = race.field.layouts[0].hotplug().unwrap().digest();
             for (size, reason) in [(8 << 30, "more than --records-limit"), (4 << 30, "would exceed the limit")] {

@@ -8,7 +8,7 @@ use crate::record::row::{Row, Status};
 use memmap_layouts::Geometry;
 
 impl<G: Geometry> Race<'_, G> {
-    /// An empty row of a group.
+    /// A row of a group without a value.
     pub(super) fn latency_row(&self, id: &str, op: &str, metric: &str, unit: &str, group: &HotplugGroup) -> Row {
         let crowded = group.init_threads.get() > processors();
         Row {
@@ -22,9 +22,10 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
+    /// Adds the percentiles, phases and histograms of a lane to the results.
     pub(super) fn latency_rows(&mut self, group: &HotplugGroup, lane: &Lane) {
         let (id, latencies, seen) = (self.field.layouts[lane.layout].id(), &lane.latencies, &lane.seen);
-        // Percentiles with samples above them.
+        // `above` is the share of samples above the value.
         let judged =
             |row: Row, above: f64| Row { evidence: seen.evidence(), doctor: seen.verdict(above).to_string(), ..row };
         for (op, histogram) in latencies.by_op() {

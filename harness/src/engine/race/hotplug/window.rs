@@ -17,7 +17,7 @@ pub(in crate::engine::race) struct HotplugWindow {
 pub(super) struct LayoutUse {
     /// The device for the records, the same for all additions; `None` if they lie in RAM.
     pub(super) device: Option<Arc<DaxDevice>>,
-    /// First pfn from which on nothing was ever added.
+    /// Page frames from this one on were never added.
     pub(super) fresh_start: u64,
 }
 
