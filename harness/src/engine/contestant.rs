@@ -1,5 +1,5 @@
-//! Layouts of different types side by side. Dynamic dispatch happens once a slice, never once a
-//! lookup.
+//! Layouts of different types behind one trait. Dynamic dispatch happens once per slice, never once
+//! per lookup.
 
 use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Memory, Position};
 use crate::engine::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
@@ -39,7 +39,8 @@ pub trait Contestant<G: Geometry>: Sync {
     /// # Errors
     /// The first wrong answer.
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String>;
-    /// Checks every query before any is timed, and copies the queries to where `placement` says.
+    /// Checks every query before any is timed, and copies the queries to an address that
+    /// `placement` chooses.
     ///
     /// # Errors
     /// The first wrong answer.
@@ -56,7 +57,7 @@ pub trait Contestant<G: Geometry>: Sync {
     /// # Errors
     /// The first wrong answer.
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String>;
-    /// `pfn_valid` of one page frame, untimed: for checks against known answers.
+    /// `pfn_valid` of one page frame, untimed, to compare it with a known answer.
     fn pfn_valid(&self, pfn: Pfn) -> bool;
     /// Runs the queries of a window and returns the wrapping sum of the answers.
     fn run(&self, prepared: &Prepared, window: Window) -> u64;
@@ -211,7 +212,7 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
 
 type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
-/// A layout that can be booted, described.
+/// A layout that can be booted, with static facts about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<G: Geometry> {
     /// Id in rows and reports, e.g. `subsection`.
@@ -222,13 +223,13 @@ pub struct Entry<G: Geometry> {
     pub caps: Capabilities,
     /// The dependent loads of one lookup.
     pub load_chain: LoadChain,
-    /// Bytes of records that the layout needs to boot on a map.
+    /// Returns the bytes of records that the layout needs to boot on a map.
     pub boot_record_bytes: fn(&BootMap) -> u64,
     boot: Boot<G>,
 }
 
 impl<G: Geometry> Entry<G> {
-    /// The description alone, without the function that boots the layout.
+    /// The static facts alone, without the function that boots the layout.
     pub fn layout(&self) -> Layout {
         Layout { id: self.id, about: self.about, caps: self.caps, load_chain: self.load_chain }
     }
@@ -236,7 +237,7 @@ impl<G: Geometry> Entry<G> {
     /// Boots the layout on a map.
     ///
     /// # Errors
-    /// The map does not fit the layout, or memory is refused; see [`BootError`].
+    /// The map does not fit the layout, or memory is not available; see [`BootError`].
     pub fn boot(
         &self,
         map: &BootMap,
@@ -246,7 +247,7 @@ impl<G: Geometry> Entry<G> {
         (self.boot)(self.id, map, config, store)
     }
 
-    /// Why the layout cannot have its records on a backing; `None` if it can.
+    /// Why the layout does not support a backing; `None` if it does.
     pub fn refuses(&self, backing: &RamBacking) -> Option<String> {
         let reason = backing.refuses_devices().filter(|_| self.caps.records_on_device.any())?;
         Some(format!("--backing {backing}: {reason}"))
@@ -282,22 +283,22 @@ pub(super) fn entries_of<F: Family, G: Geometry>() -> Vec<Entry<G>> {
     collect.0
 }
 
-/// The same layout once more, under a name of its own (`subsection#2`): what two of the same differ by is what a comparison
-/// cannot see. The name is kept for as long as the process lives.
+/// The same layout again with its own id, e.g. `subsection#2`, for an A/A test: the difference
+/// between the two is the noise floor. The id is never freed.
 pub fn again<G: Geometry>(entry: Entry<G>, nr: usize) -> Entry<G> {
     Entry { id: Box::leak(format!("{}#{nr}", entry.id).into_boxed_str()), ..entry }
 }
 
-/// The control of a race: the same layout once more, with the id `control`.
+/// The control of a race: the same layout again, with the id `control`.
 pub fn control<G: Geometry>(entry: Entry<G>) -> Entry<G> {
     Entry { id: CONTROL, ..entry }
 }
 
-/// A sparse file on the tmpfs of `dir` that stands for the device of `window`. It is as large as
-/// that memory, and occupies only the pages that records use.
+/// A sparse file on the tmpfs of `dir` that replaces a device with the memory `window`. It has the
+/// size of that memory, but occupies only the pages that records use.
 ///
 /// # Errors
-/// `dir` is not on a tmpfs, or the file cannot be made.
+/// `dir` is not on a tmpfs, or the file cannot be created.
 pub fn device_on_tmpfs<G: Geometry>(dir: &std::path::Path, window: PfnRange) -> Result<Arc<DaxDevice>, DaxError> {
     Ok(Arc::new(DaxDevice::on_tmpfs(dir, window.nr_pages() << G::PAGE_SHIFT)?))
 }
@@ -309,7 +310,7 @@ pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<Str
     let too_coarse = entry.caps.records_on_device == DeviceRecords::Always && !smallest.is_multiple_of(device.align());
     too_coarse.then(|| {
         let (align, name) = (ByteSize(device.align()), device.name());
-        format!("{name} maps in units of {align}, and the records of the smallest addition are {}", ByteSize(smallest))
+        format!("{name} maps in units of {align}, but the records of the smallest addition take {}", ByteSize(smallest))
     })
 }
 
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(ids.len(), count);
     }
 
-    /// Merged rules answer for boot memory before they read the sub-section map.
+    /// The rules of these layouts answer for boot memory before they read the sub-section map.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn only_boot_memory_of_merged_rules_is_answered_by_a_branch() {

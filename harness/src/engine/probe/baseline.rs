@@ -1,5 +1,5 @@
-//! The hotplug baseline: a bare populate and write of the records, which every hot-add must do.
-//! The cost of a layout is what it adds to that.
+//! The hotplug baseline: the time to populate and write the records, which every hot-add must do.
+//! The cost of a layout is its time above the baseline.
 
 use memmap_layouts::backing::{BackingError, Memory, RamBacking, Stretch};
 use memmap_layouts::{Life, Page, PageLinks, Pfn, Zone};
@@ -23,8 +23,8 @@ pub struct BaselineRecords {
 pub struct BaselineError(#[from] BackingError);
 
 impl BaselineRecords {
-    /// Reserves address space for `nr_records`. The last-level page table exists after the first
-    /// round, as it does under a layout.
+    /// Reserves address space for `nr_records`. The first round creates the last-level page table,
+    /// which then stays, as in a layout.
     ///
     /// # Errors
     /// The address space cannot be mapped; see [`BaselineError`].
@@ -37,14 +37,14 @@ impl BaselineRecords {
     /// time of populating and initialising.
     ///
     /// # Errors
-    /// The kernel refuses memory.
+    /// The kernel cannot provide memory.
     pub fn round(&self, first_pfn: u64) -> Result<Duration, BaselineError> {
         let len = (self.nr_records * size_of::<Page>()) as u64;
         let whole = |unit: u64| Stretch { offset: 0, len: len.next_multiple_of(unit).min(self.memory.len_bytes()) };
         let begin = Instant::now();
         self.memory.populate(whole(self.memory.unit_bytes()))?;
-        // SAFETY: the memory is populated, holds this many records, is aligned, and is private to `self`;
-        // zero bytes are a valid record.
+        // SAFETY: the memory is populated, holds this many records, is aligned, and is private to
+        // `self`; zero bytes are a valid record.
         unsafe { write(self.memory.base().cast(), self.nr_records, first_pfn) };
         let elapsed = begin.elapsed();
         // A layout also gives back whole huge pages when no other records use them.
@@ -68,7 +68,7 @@ unsafe fn write(base: NonNull<Page>, nr_records: usize, first_pfn: u64) {
 }
 
 /// Measures the baseline on part of a file: maps it, populates it in one call, and writes the
-/// records. Returns the time of that. Then the part is unmapped; the file keeps its blocks.
+/// records. Returns the time of these steps. Then it unmaps the part; the file keeps its blocks.
 ///
 /// # Errors
 /// The file cannot be mapped at that offset, or the file system is full.

@@ -1,9 +1,9 @@
-//! Counters of the processor and of the kernel, opened one at a time around a stretch of work.
+//! Counters of the processor and of the kernel, one at a time, around timed work.
 //!
-//! Each counter may be missing: a virtual machine without a PMU, a strict kernel, a processor
-//! without the event. A counter that cannot be opened, or never ran, is reported with the reason
-//! and never as 0. Only one counter runs at a time, so that ours do not share hardware with each
-//! other. If another program's counters share it, the count is scaled and marked as such.
+//! Each counter may be unavailable: a virtual machine may have no PMU, the kernel may restrict
+//! access, the processor may lack the event. A counter that cannot be opened, or never ran, is
+//! reported with the reason and never as 0. Only one counter runs at a time, so that they do not
+//! compete for hardware counters. If another program competes, the count is scaled and marked.
 
 use crate::case::CounterKind;
 use perf_event::events::{Cache, CacheOp, CacheResult, Event, Hardware, Software, WhichCache};
@@ -25,12 +25,12 @@ fn event(kind: CounterKind) -> Event {
     }
 }
 
-/// The events of one stretch of work.
+/// The number of events during some work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Count {
-    /// Number of events, scaled to the whole stretch if the counter ran for only part of it.
+    /// Number of events, scaled up if the counter ran for only part of the time.
     pub events: f64,
-    /// Share of the stretch in which the counter ran; `None` if it ran all the time.
+    /// Share (0 to 1) of the time in which the counter ran; `None` if it ran all the time.
     pub share: Option<f64>,
 }
 
@@ -41,7 +41,7 @@ impl Meter {
     /// Opens a counter for the calling thread.
     ///
     /// # Errors
-    /// Why the counter is not available, and what would enable it.
+    /// Why the counter is not available, and where possible the setting that enables it.
     pub fn open(kind: CounterKind) -> Result<Self, String> {
         Builder::new().kind(event(kind)).build().map(Self).map_err(|error| reason(&error))
     }
@@ -71,7 +71,7 @@ impl Meter {
 /// Scales a count from the time that the counter ran to the time that it was enabled.
 fn scaled(events: u64, enabled: u64, running: u64) -> Result<Count, String> {
     if running == 0 {
-        return Err("the counter never ran: others hold the hardware".to_owned());
+        return Err("the counter never ran: other programs use all hardware counters".to_owned());
     }
     let share = running as f64 / enabled as f64;
     let partly = running < enabled;
@@ -83,15 +83,17 @@ fn scaled(events: u64, enabled: u64, running: u64) -> Result<Count, String> {
 fn reason(error: &io::Error) -> String {
     let paranoid = || {
         let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
-        format!("kernel.perf_event_paranoid is {} (sysctl kernel.perf_event_paranoid=2)", level.trim())
+        format!("kernel.perf_event_paranoid is {} (try sysctl kernel.perf_event_paranoid=2)", level.trim())
     };
     match error.kind() {
-        io::ErrorKind::NotFound => "the processor offers no such event: a virtual machine without a PMU?".to_owned(),
-        // A system-call filter returns this error, for instance in a container.
-        _ if error.raw_os_error() == Some(libc::EPERM) => {
-            format!("not allowed: {}, or a seccomp filter forbids perf_event_open", paranoid())
+        io::ErrorKind::NotFound => {
+            "the processor does not have this event; a virtual machine may need a PMU".to_owned()
         }
-        io::ErrorKind::PermissionDenied => format!("not allowed: {}", paranoid()),
+        // System-call filters, for instance of containers, return this error.
+        _ if error.raw_os_error() == Some(libc::EPERM) => {
+            format!("perf_event_open is not permitted: {}, or a seccomp filter blocks it", paranoid())
+        }
+        io::ErrorKind::PermissionDenied => format!("perf_event_open is not permitted: {}", paranoid()),
         io::ErrorKind::Unsupported => "the kernel or the processor does not support the event".to_owned(),
         _ => error.to_string(),
     }
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_counts_or_says_why_not() {
+    fn a_counter_counts_or_gives_a_reason() {
         for kind in CounterKind::ALL {
             let counted = Meter::open(kind).and_then(|mut meter| {
                 let spin =
@@ -125,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_the_work_comes_first() {
+    fn an_error_of_the_work_is_returned() {
         if let Ok(mut meter) = Meter::open(CounterKind::TaskClock) {
             assert_eq!(meter.count(|| Err::<(), _>("no")), Err("no"));
         }
     }
 
     #[test]
-    fn a_counter_that_ran_for_a_part_is_scaled_and_one_that_never_ran_is_none() {
+    fn partial_counts_are_scaled_and_missing_counts_are_errors() {
         assert_eq!(scaled(100, 50, 50), Ok(Count { events: 100.0, share: None }));
         assert_eq!(scaled(100, 50, 25), Ok(Count { events: 200.0, share: Some(0.5) }));
         assert!(scaled(0, 50, 0).unwrap_err().contains("never ran"));

@@ -1,17 +1,17 @@
 //! Detects whether a slice was disturbed, from what the kernel reports about the thread.
 //!
 //! A slice in which the thread lost its processor measures the scheduler, not a layout. On a busy
-//! machine that is one slice in ten. Four witnesses are consulted, because each is missing
-//! somewhere:
+//! machine that is about one slice in ten. Four kinds of evidence are combined, since each is
+//! unavailable on some systems:
 //!
-//! | witness | source | tells of |
+//! | evidence | source | reveals |
 //! | --- | --- | --- |
-//! | involuntary switches | `getrusage(RUSAGE_THREAD)` | another program that took the processor |
+//! | involuntary switches | `getrusage(RUSAGE_THREAD)` | another thread that took the processor |
 //! | run-queue delay | `/proc/thread-self/schedstat`, second field | the same, in nanoseconds |
 //! | wall time beyond processor time | `CLOCK_MONOTONIC`, `CLOCK_THREAD_CPUTIME_ID` | the same, `SIGSTOP`, and steal time where the kernel accounts for it |
-//! | steal | the processor's line in `/proc/stat`, eighth field | a hypervisor that kept the processor, in steps of a tick |
+//! | steal | the processor's line in `/proc/stat`, eighth field | a hypervisor that withheld the processor, in clock ticks |
 //!
-//! The measured time itself is never evidence: a slow slice stays unless a witness reports a
+//! The measured time itself is never evidence: a slow slice is kept unless one of these shows a
 //! disturbance.
 
 use crate::record::examination::Verdict;
@@ -23,7 +23,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// Wall time beyond processor time that a slice may have; the system calls around it take some.
+/// Wall time beyond processor time that an undisturbed slice may have. The system calls around a
+/// slice take some.
 const SLACK: Duration = Duration::from_micros(10);
 
 /// The same tolerance relative to the slice: one part in this many.
@@ -44,13 +45,13 @@ pub struct Watch {
 struct Steal {
     stat: File,
     tick_ns: u64,
-    /// Kept between readings: zeroing a new buffer just before a slice would displace cache lines.
+    /// Reused for all readings: zeroing a new buffer just before a slice would evict cache lines.
     text: RefCell<Vec<u8>>,
 }
 
-/// Longest acceptable reading of `/proc/stat`. The kernel formats a line for each processor and
-/// sums interrupts on every read. With hundreds of processors that takes longer than a slice.
-const LONGEST_QUESTION: Duration = Duration::from_micros(50);
+/// Longest acceptable read of `/proc/stat`. For every read, the kernel formats a line for each
+/// processor and sums interrupts. With hundreds of processors that takes longer than a slice.
+const LONGEST_STEAL_READ: Duration = Duration::from_micros(50);
 
 impl Steal {
     fn open() -> Option<Self> {
@@ -60,7 +61,7 @@ impl Steal {
             let begin = Instant::now();
             steal.read().map(|_| begin.elapsed())
         });
-        (shortest.min()?? <= LONGEST_QUESTION).then_some(steal)
+        (shortest.min()?? <= LONGEST_STEAL_READ).then_some(steal)
     }
 
     /// The current processor, and its steal time since boot in nanoseconds.
@@ -68,7 +69,7 @@ impl Steal {
         let mut text = self.text.borrow_mut();
         let processor = sched_getcpu();
         let len = self.stat.read_at(&mut text, 0).ok()?;
-        // The text after the processors' lines may be cut off anywhere.
+        // The buffer may end anywhere after the processors' lines.
         let ticks = stolen_ticks(&String::from_utf8_lossy(&text[..len]), processor)?;
         Some((processor, ticks * self.tick_ns))
     }
@@ -94,7 +95,7 @@ impl Watch {
     /// A watch for the calling thread; [`time`](Self::time) must be called on the same thread.
     pub fn for_this_thread() -> Self {
         let watch = Self { schedstat: File::open("/proc/thread-self/schedstat").ok(), steal: Steal::open() };
-        // Some kernels have the file, but it is always zero.
+        // The file may exist without the second field.
         match watch.wait_ns() {
             Some(_) => watch,
             None => Self { schedstat: None, ..watch },
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn each_witness_counts_for_itself() {
+    fn each_kind_of_evidence_is_sufficient() {
         let quiet = Evidence {
             wall_ns: 300_000,
             cpu_ns: Some(299_000),
@@ -243,40 +244,40 @@ mod tests {
         assert!(is_disturbed(&Evidence { wait_ns: Some(1), ..quiet }));
         assert!(is_disturbed(&Evidence { steal_ns: Some(10_000_000), ..quiet }));
         assert!(is_disturbed(&Evidence { cpu_ns: Some(280_000), ..quiet }));
-        // A slow slice alone is no evidence, and neither is a witness without data.
+        // Neither a slow slice nor missing data is evidence.
         assert!(!is_disturbed(&Evidence { wall_ns: 3_000_000, cpu_ns: Some(2_990_000), ..quiet }));
         assert!(!is_disturbed(&Evidence { cpu_ns: None, switches: None, wait_ns: None, steal_ns: None, ..quiet }));
     }
 
     #[test]
-    fn a_percentile_is_unfit_if_disturbed_slices_can_be_all_above_it() {
+    fn a_percentile_is_unfit_if_disturbed_slices_could_explain_it() {
         let quiet = Evidence { wall_ns: 600_000, cpu_ns: Some(600_000), ..Evidence::default() };
         let mut slices = Slices::default();
-        assert_eq!(slices.verdict(0.5), Verdict::Unknown, "nothing was asked");
+        assert_eq!(slices.verdict(0.5), Verdict::Unknown, "no slices were added");
         (0..95).for_each(|_| slices.add(quiet));
         assert_eq!(slices.verdict(0.0), Verdict::Ok);
         slices.add(Evidence { switches: Some(1), ..quiet });
-        assert_eq!(slices.verdict(0.0), Verdict::Unfit, "the maximum may be of the one");
+        assert_eq!(slices.verdict(0.0), Verdict::Unfit, "the maximum may be from the disturbed slice");
         (0..4).for_each(|_| slices.add(Evidence { switches: Some(1), ..quiet }));
         assert_eq!([0.5, 0.1, 0.01, 0.0].map(|above| slices.verdict(above) == Verdict::Ok), [true, true, false, false]);
         assert_eq!(slices.evidence().unwrap().wall_ns, 100 * 600_000);
     }
 
     #[test]
-    fn steal_is_that_of_the_processor() {
+    fn steal_time_is_that_of_one_processor() {
         let stat = "cpu  9 9 9 9 9 9 9 30 0 0\ncpu1 1 2 3 4 5 6 7 8 9 10\ncpu10 1 2 3 4 5 6 7 22 9 10\nintr 5 6\n";
         assert_eq!([1, 10, 2].map(|at| stolen_ticks(stat, at)), [Some(8), Some(22), None]);
         // Before Linux 2.6.11 a line had seven fields.
         assert_eq!(stolen_ticks("cpu0 1 2 3 4 5 6 7\n", 0), None);
         assert_eq!(stolen_between(Some((1, 80)), Some((1, 90))), Some(10));
-        assert_eq!(stolen_between(Some((0, 80)), Some((1, 90))), None, "the thread was moved");
+        assert_eq!(stolen_between(Some((0, 80)), Some((1, 90))), None, "the thread migrated");
     }
 
     /// Two threads pinned to one processor preempt each other.
     #[test]
     fn a_thread_that_shares_its_processor_is_disturbed_often() {
         let Some(_pinned) = crate::engine::pinning::pin() else {
-            eprintln!("skipped: this system does not let a thread choose its processor");
+            eprintln!("skipped: this system does not allow pinning");
             return;
         };
         let stop = std::sync::atomic::AtomicBool::new(false);

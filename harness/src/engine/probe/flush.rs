@@ -1,8 +1,8 @@
 //! Flushes records from the caches, line by line.
 //!
-//! To empty the caches by writing a buffer takes twice the size of the largest cache, which other
-//! processors share. The instructions available to user space (`clflushopt`, `dc civac`) flush
-//! exactly the lines that are meant.
+//! Evicting them with a buffer would need twice the size of the largest cache, which other
+//! processors share. The instructions available to user space (`clflush`, `dc civac`) flush exactly
+//! the given lines.
 
 use super::loops::Record;
 

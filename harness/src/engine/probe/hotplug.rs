@@ -107,7 +107,7 @@ pub struct Latencies {
     pub remove: Histogram<u64>,
     /// Times of the phases of additions and removals.
     pub phases: PhaseTimes,
-    /// Share (0 to 1) of record bytes on a device in the last addition.
+    /// Share (0 to 1) of the record bytes of the last addition that are on a device.
     pub on_device: f64,
 }
 
@@ -131,7 +131,7 @@ impl Latencies {
     }
 }
 
-/// How every record is accessed after an addition, to include the cost that a layout leaves to the
+/// How every record is accessed after an addition, to include the cost that a layout defers to the
 /// first access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
@@ -270,7 +270,7 @@ pub enum HotplugProbeError {
     #[error(transparent)]
     Device(#[from] DaxError),
     /// Records of the added range were not found.
-    #[error("{found} records of {range} were found after it was added, not {}", range.nr_pages())]
+    #[error("{found} records of {range} were found after its addition instead of {}", range.nr_pages())]
     Unseen {
         /// The range that was added.
         range: PfnRange,
@@ -335,7 +335,7 @@ mod tests {
         assert!(latencies.add_read.is_empty() && latencies.add_write.is_empty());
     }
 
-    /// Adds the time of a phase to a made-up operation.
+    /// Adds the time of a phase to a simulated operation.
     fn spend(phases: &mut PhaseTimes, phase: Phase, elapsed: Duration) {
         phases.last = Instant::now().checked_sub(elapsed).unwrap();
         phases.ended(phase);
@@ -389,7 +389,7 @@ mod tests {
             let touched = if touch == Touch::Read { read } else { write };
             assert_eq!((add.len(), read.len() + write.len(), touched.len(), remove.len()), (1, 1, 1, 1));
             // Compared within the precision of a histogram.
-            assert!(touched.max() as f64 > 0.998 * add.max() as f64, "the call is in it");
+            assert!(touched.max() as f64 > 0.998 * add.max() as f64, "the time includes the call");
         }
     }
 

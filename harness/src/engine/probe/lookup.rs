@@ -9,7 +9,7 @@ use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn, PfnRange};
 use std::ops::Range;
 
-/// What is asked for.
+/// The lookups of a case.
 #[derive(Clone, Debug)]
 pub enum Queries {
     /// Single lookups of these page frames, in this order.
@@ -83,7 +83,7 @@ pub fn prepare<L: Memmap>(
             let expected = walk_of::<L::Geometry>(&oracle.valid_runs(L::CAPS.validity), *range);
             if found != expected {
                 return Err(format!(
-                    "{}: the pages of a walk over {range} add up to {found:#x}, not {expected:#x}",
+                    "{}: the page frames of a walk over {range} add up to {found:#x}, not {expected:#x}",
                     L::ID
                 ));
             }
@@ -108,7 +108,7 @@ fn walk_of<G: Geometry>(runs: &[PfnRange], range: PfnRange) -> u64 {
         if start >= end {
             continue;
         }
-        // The first one may lie inside a sub-section; those after it begin one each.
+        // The first page may lie inside a sub-section; each later one begins a sub-section.
         let (first, last) = ((start >> shift) + 1, (end - 1) >> shift);
         let count = u128::from((last + 1).saturating_sub(first));
         let subsections = (u128::from(first) + u128::from(last)) * count / 2;
@@ -136,11 +136,11 @@ fn prepare_pfns<L: Memmap>(
         }
         let expected = is_valid(pfn);
         if reader.pfn_valid(pfn) != expected {
-            return Err(format!("{}: pfn_valid({:#x}) is {}, the oracle says {expected}", L::ID, pfn.0, !expected));
+            return Err(format!("{}: pfn_valid({:#x}) is {}, but the oracle says {expected}", L::ID, pfn.0, !expected));
         }
         if !expected {
             if !op.bears_invalid() {
-                return Err(format!("{}: {op} was to be driven over invalid {pfn}", L::ID));
+                return Err(format!("{}: {op} needs valid page frames, but {pfn} is invalid", L::ID));
             }
             continue;
         }
@@ -148,7 +148,7 @@ fn prepare_pfns<L: Memmap>(
         let page = unsafe { reader.pfn_to_page(pfn) };
         if page.addr().get() < LEAST_ADDRESS {
             let at = page.addr();
-            return Err(format!("{}: pfn_to_page({:#x}) is {at:#x}, where no record can be", L::ID, pfn.0));
+            return Err(format!("{}: pfn_to_page({:#x}) is {at:#x}, too low for a record", L::ID, pfn.0));
         }
         let mut flags = 0;
         if backed(pfn) {
@@ -159,14 +159,14 @@ fn prepare_pfns<L: Memmap>(
                 let found = record.pfn().map_or("nothing".to_owned(), |found| format!("pfn {found}"));
                 return Err(format!("{}: pfn_to_page({:#x}) is the record of {found}", L::ID, pfn.0));
             }
-            // SAFETY: as above.
+            // SAFETY: this reader returned the record for a valid pfn of a backed section.
             let back = unsafe { reader.page_to_pfn(page) };
             if back != pfn {
                 return Err(format!("{}: page_to_pfn(pfn_to_page({:#x})) is {:#x}", L::ID, pfn.0, back.0));
             }
             flags = record.flags();
         } else if op.reads_records(asked.mode) {
-            return Err(format!("{}: {op} was to be driven over unbacked {pfn}", L::ID));
+            return Err(format!("{}: {op} reads records, but the record of {pfn} is unbacked", L::ID));
         }
         if op.reads_records(asked.mode) {
             touched.push(flush::line(page.cast()));
@@ -311,12 +311,12 @@ fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u
         // SAFETY: `prepare` checked that every pfn is valid, and nothing is removed while lookups
         // are timed.
         (LookupOp::PfnToPage, Mode::Chained, _) => unsafe { loops::pfn_to_page_chained(layout, pfns) },
-        // SAFETY: as above.
+        // SAFETY: as for the chained loop.
         (LookupOp::PfnToPage, ..) => unsafe { loops::pfn_to_page(layout, pfns) },
-        // SAFETY: `prepare` got them from this layout for valid pfns of backed sections, and
-        // nothing is removed while lookups are timed.
+        // SAFETY: `prepare` got the records from this layout, for valid pfns of backed sections,
+        // and nothing is removed while lookups are timed.
         (LookupOp::PageToPfn, Mode::Chained, _) => unsafe { loops::page_to_pfn_chained(layout, pages) },
-        // SAFETY: as above.
+        // SAFETY: as for the chained loop.
         (LookupOp::PageToPfn, ..) => unsafe { loops::page_to_pfn(layout, pages) },
         (LookupOp::ValidToPage, Mode::Chained, false) => loops::valid_to_page_chained::<L, false>(layout, pfns),
         (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>(layout, pfns),
@@ -408,7 +408,7 @@ mod tests {
                     let mut placement = Placement::random(1);
                     let prepared = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
                     let elsewhere = prepare(&layout, asked, &queries, &oracle, |_| true, &mut placement).unwrap();
-                    assert_eq!(prepared.fingerprint(), elsewhere.fingerprint(), "wherever the array lies");
+                    assert_eq!(prepared.fingerprint(), elsewhere.fingerprint(), "for any address of the array");
                     let mut window = Window { first: 0, batches: 0 };
                     // Windows that begin and end anywhere, and some that wrap around more than
                     // once.
@@ -456,7 +456,7 @@ mod tests {
         let runs = [PfnRange::new(0x200, 0x600).unwrap(), PfnRange::new(0x8000, 0x8001).unwrap()];
         assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0, 0x10000).unwrap()), 0x200 + 0x400 + 0x8000);
         assert_eq!(walk_of::<X86_64>(&runs, PfnRange::new(0x400, 0x8000).unwrap()), 0x400);
-        // Rules that end at pages: the first page of a sub-section may lie inside it, and two runs may share one.
+        // Runs may begin inside a sub-section, and two runs may share one.
         let runs =
             [(1, 0x9f), (0x100, 0x500), (0x5ff, 0x600), (0x7ff, 0x801)].map(|(a, b)| PfnRange::new(a, b).unwrap());
         let by_page: u64 = (0..0xa00u64)

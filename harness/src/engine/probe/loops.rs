@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | independent, touching | nothing |
 //! | branching | nothing, if the branch on the answer is predicted |
-//! | chained | the answer: shifted to zero and added to the next query, so two instructions more a lookup |
+//! | chained | the answer, shifted to zero and added to the next query: two more instructions per lookup |
 //! | walk | the page frame that was found |
 
 use super::preempt;

@@ -1,4 +1,4 @@
-//! Measuring: loops over lookups, counters, and timers around hotplug. A probe accesses layouts
+//! Probes: timed loops over lookups, counters, and timers around hotplug. A probe accesses layouts
 //! only through their traits.
 
 pub mod baseline;

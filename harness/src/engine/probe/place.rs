@@ -1,4 +1,4 @@
-//! Where in its section an addition begins and ends.
+//! The place of an addition: its range, and where in a section the range begins and ends.
 
 use crate::case::Position;
 use memmap_layouts::{ByteSize, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
@@ -30,22 +30,22 @@ impl Place {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NoPlace {
     /// The layout has no hotplug.
-    #[error("the layout has no hotplug")]
+    #[error("the layout does not support hotplug")]
     NoHotplug,
     /// The range is not aligned to the granule of the layout.
-    #[error("the layout adds multiples of {}", ByteSize(*granule_bytes))]
+    #[error("the layout adds memory in multiples of {}", ByteSize(*granule_bytes))]
     Granule {
         /// The granule in bytes.
         granule_bytes: u64,
     },
     /// The layout only adds whole sections.
-    #[error("the layout adds whole sections of {}, so nothing begins inside one", ByteSize(*section_bytes))]
+    #[error("the layout adds whole sections of {}, so no addition can begin inside a section", ByteSize(*section_bytes))]
     WholeSections {
         /// Size of a section in bytes.
         section_bytes: u64,
     },
     /// The position is not defined for this size.
-    #[error("no addition of {} is {}", ByteSize(*size_bytes), position.name())]
+    #[error("an addition of {} cannot have the position {}", ByteSize(*size_bytes), position.name())]
     NotOfPosition {
         /// The requested size in bytes.
         size_bytes: u64,
@@ -53,7 +53,7 @@ pub enum NoPlace {
         position: Position,
     },
     /// The window is too small.
-    #[error("the physical space has no room for {} more above the map", ByteSize(*size_bytes))]
+    #[error("the physical address space has no room for {} above the map", ByteSize(*size_bytes))]
     NoRoom {
         /// The requested size in bytes.
         size_bytes: u64,
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_has_no_place_is_told_why() {
         let sparse = |size, position| place::<Sparse>(window(3), size, position).unwrap_err().to_string();
-        assert_eq!(sparse(2 * MIB, Position::First), "the layout adds multiples of 128 MiB");
+        assert_eq!(sparse(2 * MIB, Position::First), "the layout adds memory in multiples of 128 MiB");
         assert!(sparse(2 * MIB, Position::Later).contains("whole sections of 128 MiB"));
         assert!(sparse(128 * MIB, Position::Unaligned).contains("whole sections of 128 MiB"));
         assert!(sparse(512 * MIB, Position::First).contains("no room for 512 MiB"));

@@ -10,8 +10,8 @@
 
 use memmap_layouts::{Lookup, Memmap, Pfn, keep_branch};
 
-/// `pfn_valid`. If `PREEMPT` is set, preemption is disabled during the call, provided that the
-/// kernel whose layout this is does so.
+/// `pfn_valid`. If `PREEMPT` is set, the preemption count is raised during the call for layouts
+/// whose kernel does so.
 #[inline(always)]
 pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pfn) -> bool {
     if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
@@ -23,8 +23,8 @@ pub fn pfn_valid<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: Pf
     is_valid
 }
 
-/// `pfn_valid`, then `pfn_to_page`. Preemption is enabled again before the record is looked up, as
-/// in the kernel's walkers.
+/// `pfn_valid`, then `pfn_to_page`. The count is lowered before the record is looked up, as in the
+/// kernel's walkers.
 #[inline(always)]
 pub fn valid_to_page<'r, L: Memmap, const PREEMPT: bool>(reader: &'r L::Reader<'_>, pfn: Pfn) -> Option<&'r L::Record> {
     if !(PREEMPT && L::PFN_VALID_DISABLES_PREEMPTION) {
@@ -75,7 +75,7 @@ mod count {
 
     #[inline(always)]
     pub fn decrement() {
-        // SAFETY: as above.
+        // SAFETY: as in `increment`.
         unsafe {
             asm!(
                 "decl %fs:pfnbench_preempt_count@tpoff",

@@ -6,8 +6,8 @@ use memmap_layouts::{Lookup, Memmap, PageRecord, Pfn};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Lookups in a batch: enough that two readings of the clock are a small part of it, and few enough
-/// that a single delay of the reader is visible.
+/// Lookups in a batch: enough that two clock readings are a small part of its time, and few enough
+/// that a single delay is visible.
 pub const BATCH: usize = 64;
 
 /// The percentiles of batch times in reports, with their names.
