@@ -1,9 +1,9 @@
-//! The memory that the referee and both workers share: a script of slices, their results, and a
-//! futex for each participant.
+//! The memory that the referee and both workers of a duel share: a script of slices, their results,
+//! and a futex for each participant.
 //!
-//! Each participant sleeps on its own futex, called its bell, until its turn comes. A sleeping
-//! participant takes no processor time from the slice that is measured. Workers hand over to each
-//! other directly; the referee is woken at the end of a script.
+//! Each participant sleeps on its own futex, called its bell, until its turn. A sleeping
+//! participant uses no processor time while another measures. Workers wake each other directly; the
+//! referee is woken at the end of a script.
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The most slices in one script.
 pub const MOST_STEPS: usize = 4096;
 
-/// A participant of a duel; at any time it is the turn of one.
+/// A participant of a duel. Only one participant runs at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The worker that runs the old build, which is the reference.
@@ -136,7 +136,7 @@ impl Arena {
     /// # Errors
     /// The file is too small or cannot be mapped.
     pub unsafe fn inherited(number: i32) -> io::Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the descriptor is open and not owned elsewhere.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         Self::map(fd)
     }
@@ -144,7 +144,10 @@ impl Arena {
     fn map(fd: OwnedFd) -> io::Result<Self> {
         let file = File::from(fd);
         if file.metadata()?.len() < size_of::<Shared>() as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no memory of a duel"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the inherited file is too small for the shared memory of a duel",
+            ));
         }
         let map = MmapOptions::new().len(size_of::<Shared>()).map_raw(&file)?;
         Ok(Self { map, file })
@@ -156,8 +159,9 @@ impl Arena {
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: the mapping is as large, page-aligned and lives as long as `self`; every field is
-        // an atomic, for which any bytes are a value, whoever writes them.
+        // SAFETY: the mapping is large enough, page-aligned, and lives as long as `self`. Every
+        // field is an atomic integer, for which all bytes are valid even if other processes write
+        // them.
         unsafe { &*self.map.as_mut_ptr().cast::<Shared>() }
     }
 
@@ -184,7 +188,7 @@ impl Arena {
     fn ring(&self, side: Side) {
         let bell = &self.shared().bells[side.nr()];
         bell.store(1, Ordering::Release);
-        // It is no error if nobody is asleep.
+        // Fails harmlessly if the side is not asleep.
         let _ = futex::wake(bell, futex::Flags::empty(), 1);
     }
 
@@ -221,8 +225,8 @@ impl Arena {
         })
     }
 
-    /// Stores the outcome of the current step and goes on to the next one. Returns true if the next
-    /// step belongs to the same side, in which case nobody is woken.
+    /// Stores the outcome of the current step and advances to the next one. Returns true if the
+    /// next step belongs to the same side; otherwise wakes the side of the next step.
     pub fn done(&self, side: Side, outcome: Outcome) -> bool {
         let shared = self.shared();
         let next = shared.next.load(Ordering::Relaxed);
@@ -263,7 +267,8 @@ impl Arena {
         shared.all_ns[side.nr().min(1)].fetch_add(all.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Share of the workers' processor time that was spent on handing over.
+    /// Share (0 to 1) of the workers' processor time spent on handing over; `None` before the first
+    /// slice.
     pub fn handover_share(&self) -> Option<f64> {
         let sum = |times: &[AtomicU64; 2]| times.iter().map(|ns| ns.load(Ordering::Relaxed)).sum::<u64>() as f64;
         let (measuring, all) = (sum(&self.shared().measuring_ns), sum(&self.shared().all_ns));
@@ -299,9 +304,9 @@ mod tests {
         Step { side, lane, first: 7, batches: 3 }
     }
 
-    /// Two threads act as the workers: each does its own steps in the order of the script.
+    /// Two threads act as the workers: each runs its own steps in the order of the script.
     #[test]
-    fn workers_hand_over_to_each_other_and_the_referee_is_woken_at_the_end() {
+    fn workers_wake_each_other_and_finally_the_referee() {
         let arena = Arena::create().unwrap();
         let script =
             [step(Side::Old, 0), step(Side::New, 1), step(Side::New, 2), step(Side::Old, 3), step(Side::New, 4)];
@@ -334,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_that_does_not_ring_is_waited_for_no_longer_than_asked() {
+    fn waiting_for_a_bell_times_out() {
         let arena = Arena::create().unwrap();
         assert!(!arena.wait(Side::Referee, Duration::from_millis(20)));
         arena.begin(&[step(Side::Old, 0)]);
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_none_of_a_duel_is_refused() {
+    fn a_file_that_is_too_small_is_refused() {
         let file = tempfile::tempfile().unwrap();
         let fd: OwnedFd = file.into();
         assert!(Arena::map(fd).is_err());

@@ -1,4 +1,5 @@
-//! The messages between the referee of a duel and its two workers, and the memory that they share.
+//! The protocol between the referee of a duel and its two workers. A duel compares two builds of
+//! pfnbench; each worker runs one of them.
 
 pub mod arena;
 
@@ -21,7 +22,7 @@ pub struct Order {
     /// What to boot and measure, serialised in the terms of protocol 1.
     #[serde(serialize_with = "job_as_in_protocol_1")]
     pub job: Job,
-    /// The processor to which the worker pins itself; `None` for any.
+    /// The processor to which the worker pins itself; `None` to run on any.
     pub processor: Option<usize>,
 }
 
@@ -76,7 +77,7 @@ pub struct Hello {
 /// The lookups of one case on one boot of a layout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lane {
-    /// Name of the case without the layout, in today's terms whatever the build calls it.
+    /// Name of the case without the layout, in current terms even from an old build.
     #[serde(deserialize_with = "with_current_name")]
     pub case: String,
     /// The group of lookups.
@@ -106,7 +107,7 @@ pub struct Lane {
     /// Lookups in the batch that a worker runs to count instructions; `None` if it counts none.
     #[serde(default)]
     pub counted_ops: Option<u64>,
-    /// Time of the loop without a lookup, in ns an operation; `None` for a walk, and from a build
+    /// Time of the loop without a lookup, in ns per operation; `None` for a walk, or from a build
     /// that does not send it.
     #[serde(default)]
     pub loop_ns: Option<f64>,
@@ -136,9 +137,9 @@ mod tests {
     use crate::engine::schedule::tests::job;
     use regex::Regex;
 
-    /// Builds from before added memory was called `added` are understood, and understand the order.
+    /// Covers both directions with builds that call added memory `hot`.
     #[test]
-    fn old_builds_are_spoken_to_in_their_words() {
+    fn orders_and_replies_use_the_terms_of_protocol_1() {
         let filter = Filter::new(Some(Regex::new("^pfn_valid/added").unwrap()), None);
         let order = Order { protocol: PROTOCOL, job: Job { filter, ..job() }, processor: None };
         let told = serde_json::to_value(&order).unwrap();
