@@ -1,4 +1,4 @@
-//! The backing store of records, as a user names it: on the command line and in `PFNBENCH_BACKING`.
+//! The backing store of records, as the user sets it: with `--backing` or `PFNBENCH_BACKING`.
 
 use anyhow::Context;
 use memmap_layouts::backing::{DaxDevice, Memory, RamBacking};
@@ -26,17 +26,17 @@ pub const FORMS: [Form; 8] = [
     Form { form: "linux", about: "as Linux maps it: whole sections in huge pages, parts of sections in base pages" },
     Form { form: "anon", about: "private memory in base pages" },
     Form { form: "tmpfs[:DIR]", about: "a file on a tmpfs, /dev/shm by default" },
-    Form { form: "tmpfs-huge[:DIR]", about: "the same in transparent huge pages, if the tmpfs is mounted with them" },
+    Form { form: "tmpfs-huge[:DIR]", about: "the same in transparent huge pages, if the tmpfs allows them" },
     Form { form: "thp", about: "private memory in transparent huge pages" },
     Form { form: "hugetlb", about: "huge pages of 2 MiB from the pool (vm.nr_hugepages)" },
-    Form { form: "file:DIR", about: "a file on a file system with blocks" },
+    Form { form: "file:DIR", about: "a file on a disk file system" },
     Form {
         form: "dax:/dev/daxX.Y",
         about: "a DAX device for the layouts that can use one, private memory for the rest",
     },
 ];
 
-/// The tmpfs that every Linux system mounts.
+/// The default tmpfs, which Linux distributions mount.
 const SHM: &str = "/dev/shm";
 
 /// The backing store of records. It is serialised as text, in the syntax of the command line.
@@ -49,8 +49,8 @@ pub enum BackingArg {
     Dax(PathBuf),
 }
 
-/// `linux` where the machine has transparent huge pages of 2 MiB, else `anon`. The first call reads
-/// three files of sysfs; the process keeps the answer.
+/// `linux` if the machine has transparent huge pages of 2 MiB, else `anon`. The first call reads
+/// three files of sysfs; later calls reuse the result.
 impl Default for BackingArg {
     fn default() -> Self {
         static DEFAULT: OnceLock<RamBacking> = OnceLock::new();
@@ -64,7 +64,7 @@ impl Default for BackingArg {
 /// The value is not UTF-8, or names no backing.
 pub fn from_environment() -> anyhow::Result<Option<BackingArg>> {
     let Some(value) = std::env::var_os(VARIABLE) else { return Ok(None) };
-    let text = value.to_str().with_context(|| format!("{VARIABLE} is no text: {}", value.display()))?;
+    let text = value.to_str().with_context(|| format!("{VARIABLE} is not valid UTF-8: {}", value.display()))?;
     let parsed = text.parse().map_err(anyhow::Error::msg);
     parsed.map(Some).with_context(|| format!("{VARIABLE}={text:?}"))
 }
@@ -91,7 +91,7 @@ impl FromStr for BackingArg {
             ("dax", _) => dir(None).map(Self::Dax),
             _ => None,
         };
-        found.ok_or_else(|| format!("backings are {}", forms()))
+        found.ok_or_else(|| format!("the backings are {}", forms()))
     }
 }
 
@@ -132,8 +132,8 @@ impl BackingArg {
     /// The memory for records in RAM, and the opened device if one was named.
     ///
     /// # Errors
-    /// This machine does not offer the backing; the message says why. A pool that is too small is
-    /// not detected here, only when the records are mapped.
+    /// This machine does not support the backing; the message says why. A huge-page pool that is
+    /// too small is only detected when the records are mapped.
     pub fn open(&self) -> anyhow::Result<(RamBacking, Option<Arc<DaxDevice>>)> {
         match self {
             Self::Ram(backing) => {
@@ -158,7 +158,7 @@ impl BackingArg {
         })
     }
 
-    /// The kind without a path, as in rows: `tmpfs`, `dax`.
+    /// The kind without a path, as in rows, e.g. `tmpfs` or `dax`.
     pub fn kind(&self) -> String {
         match self {
             Self::Ram(backing) => backing.to_string(),
@@ -166,7 +166,7 @@ impl BackingArg {
         }
     }
 
-    /// The path that must not be published, since folders may name people, and its placeholder.
+    /// The path that must not be published, and its placeholder: paths may contain user names.
     fn unpublished(&self) -> Option<(&Path, &'static str)> {
         match self {
             Self::Ram(RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb) => None,
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read_and_printed_back() {
+    fn every_form_is_parsed_and_printed_back() {
         for text in [
             "linux",
             "anon",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_linux_where_the_machine_has_it() {
+    fn the_default_is_linux_where_the_machine_supports_it() {
         let linux: BackingArg = "linux".parse().unwrap();
         match linux.open() {
             Ok(_) => assert_eq!(BackingArg::default(), linux),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_backing_is_refused_with_those_there_are() {
+    fn an_unknown_backing_is_refused_with_a_list() {
         for text in [
             "",
             "memory",
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn suffixes_are_one_part_of_a_path_and_tell_backings_apart() {
+    fn suffixes_are_unique_path_components() {
         let suffix = |text: &str| text.parse::<BackingArg>().unwrap().suffix();
         assert_eq!(suffix("tmpfs"), "@tmpfs");
         assert_eq!(suffix("linux"), "@linux");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_names_no_folder() {
+    fn published_backings_contain_no_private_path() {
         for (text, published, kind) in [
             ("anon", "anon", "anon"),
             ("linux", "linux", "linux"),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_lacks_is_an_error_when_it_is_opened() {
+    fn opening_an_unavailable_backing_is_an_error() {
         for (text, says) in [
             ("file:/does/not/exist", "/does/not/exist"),
             ("tmpfs:/proc", "not on a tmpfs"),

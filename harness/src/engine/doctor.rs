@@ -1,5 +1,5 @@
-//! Checks what this machine can measure: which settings are unfit, why, and the command that fixes
-//! each.
+//! Checks whether this machine is fit for measurements: which settings are unfit, why, and the
+//! command that fixes each.
 
 use crate::case::CounterKind;
 use crate::engine::probe::counters::Meter;
@@ -19,7 +19,7 @@ fn number(path: &str) -> Option<f64> {
     read(path)?.split_whitespace().next()?.parse().ok()
 }
 
-/// One setting. If the value can be read, `judge` returns the verdict and the advice.
+/// Checks one setting. If its value is known, `judge` returns the verdict and the advice.
 fn setting(
     point: &str,
     matters: bool,
@@ -31,7 +31,7 @@ fn setting(
             let (verdict, advice) = judge(&value);
             (verdict, value, advice)
         }
-        None => (Verdict::Unknown, "the machine does not tell".to_owned(), String::new()),
+        None => (Verdict::Unknown, "not reported by this machine".to_owned(), String::new()),
     };
     Finding { point: point.to_owned(), verdict, seen, advice, matters }
 }
@@ -45,7 +45,7 @@ fn tmpfs_free(dir: &str) -> Option<u64> {
     Some(status.f_bavail * status.f_frsize)
 }
 
-/// The counters that can be opened; each one is tried.
+/// Names of the processor counters that can be opened, or `none`. Opens each of them.
 fn counters() -> String {
     let can = |kind: &CounterKind| Meter::open(*kind).is_ok();
     let open: Vec<&str> =
@@ -99,26 +99,22 @@ fn overcommit(mode: &str) -> String {
 /// Checks the settings of this machine.
 pub fn examine(environment: &Environment) -> Examination {
     let load = number("/proc/loadavg").map(|load| (load, format!("{load:.2} on {} processors", environment.cpus)));
-    let limit_advice = "records are limited to an eighth of it; close other programs or lower --records-limit";
+    let limit_advice = "records may take an eighth of it; close other programs or lower --records-limit";
     let shm_refuses = tmpfs_refuses_huge_pages(Path::new("/dev/shm"));
     let findings = vec![
         setting("physical map", false, Some(iomem()), |seen| {
-            unless(seen != "readable", "a built-in map stands in; run as root, or give one with --map FILE")
+            unless(seen != "readable", "a built-in map is used instead; run as root, or pass a map with --map FILE")
         }),
         setting("page size", true, Some(ByteSize(environment.page_bytes).to_string()), |_| {
-            unless(
-                environment.page_bytes != 4096,
-                "layouts here have pages of 4 KiB; on this machine none can be backed",
-            )
+            unless(environment.page_bytes != 4096, "the layouts need base pages of 4 KiB; boot a kernel that has them")
         }),
         setting("virtualisation", true, Some(environment.virtualisation.clone()), |seen| match seen {
             "none" => (Verdict::Ok, String::new()),
             "unknown" => (Verdict::Unknown, String::new()),
-            // Steal time is checked for each slice, so a virtual machine counts as fit until it
-            // occurs.
+            // Steal time is checked for each slice, so a virtual machine counts as fit.
             _ => (
                 Verdict::Ok,
-                "absolute times hold for this machine only; slices that lose time to others are taken again".to_owned(),
+                "absolute times are specific to this machine; slices with steal time are retaken".to_owned(),
             ),
         }),
         setting("load", true, load.as_ref().map(|(_, seen)| seen.clone()), |_| {
@@ -126,24 +122,27 @@ pub fn examine(environment: &Environment) -> Examination {
             unless(busy, "other programs compete for the processors; stop them and run again")
         }),
         setting("frequency governor", true, read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), |seen| {
-            unless(seen != "performance", "the clock follows the load: cpupower frequency-set -g performance")
+            unless(seen != "performance", "the clock frequency follows the load: cpupower frequency-set -g performance")
         }),
         setting("turbo", true, turbo(), |seen| {
             unless(
                 seen == "on",
-                "the clock follows the temperature: echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo, or echo 0 > /sys/devices/system/cpu/cpufreq/boost",
+                "the clock frequency follows the temperature: echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo, or echo 0 > /sys/devices/system/cpu/cpufreq/boost",
             )
         }),
         setting("SMT", true, read("/sys/devices/system/cpu/smt/active").map(|active| on_or_off(&active)), |seen| {
-            unless(seen == "on", "a busy sibling halves a core: echo off > /sys/devices/system/cpu/smt/control")
+            unless(
+                seen == "on",
+                "a busy SMT sibling slows down its core: echo off > /sys/devices/system/cpu/smt/control",
+            )
         }),
         setting("transparent huge pages", false, read("/sys/kernel/mm/transparent_hugepage/enabled"), |seen| {
             let word = chosen(seen).unwrap_or(seen);
             (
                 Verdict::Ok,
                 match word {
-                    "always" => "each --backing chooses its page size itself, so this changes no figure".to_owned(),
-                    "never" => "--backing linux (the default), thp and --index-pages huge need them: \
+                    "always" => "no effect: each --backing sets its own page size".to_owned(),
+                    "never" => "--backing linux (the default), --backing thp and --index-pages huge need them: \
                                 echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
                         .to_owned(),
                     _ => String::new(),
@@ -154,7 +153,7 @@ pub fn examine(environment: &Environment) -> Examination {
             let pages_of_2_mib = seen.split(", ").find_map(|size| size.strip_suffix(" of 2 MiB"));
             unless(
                 pages_of_2_mib.is_none_or(|nr| nr == "0"),
-                "--backing hugetlb takes up to --records-limit of them, 512 a GiB: sysctl vm.nr_hugepages=528",
+                "--backing hugetlb needs 512 of them per GiB of --records-limit: sysctl vm.nr_hugepages=528",
             )
         }),
         setting(
@@ -172,31 +171,36 @@ pub fn examine(environment: &Environment) -> Examination {
             unless(seen == "strict", "1 TiB of address space cannot be reserved: sysctl vm.overcommit_memory=0")
         }),
         setting("address space", true, Some(address_space()), |seen| {
-            unless(seen != "unlimited", "each layout reserves 1 TiB: ulimit -v unlimited")
+            unless(seen != "unlimited", "each layout reserves 1 TiB of address space: ulimit -v unlimited")
         }),
         setting("vm.max_map_count", false, read("/proc/sys/vm/max_map_count"), |seen| {
             let few = seen.parse::<u64>().is_ok_and(|count| count < 65530);
-            unless(few, "separate ranges on a device need two mappings each: sysctl vm.max_map_count=65530")
+            unless(few, "each range on a device needs two mappings: sysctl vm.max_map_count=65530")
         }),
         setting("memory available", true, environment::available_memory().map(|b| ByteSize(b).to_string()), |_| {
             unless(environment::available_memory().is_some_and(|bytes| bytes < 2 << 30), limit_advice)
         }),
         setting("tmpfs at /dev/shm", true, tmpfs_free("/dev/shm").map(|b| format!("{} free", ByteSize(b))), |_| {
             let small = tmpfs_free("/dev/shm").is_some_and(|bytes| bytes < 512 << 20);
-            unless(small, "the layout dax keeps its records there: mount -o remount,size=1G /dev/shm")
+            unless(small, "layouts with records on a device store them there: mount -o remount,size=1G /dev/shm")
         }),
         setting(
             "DAX devices",
             false,
             Some(dax_devices()).map(|d| if d.is_empty() { "none".into() } else { d.join(", ") }),
-            |seen| unless(seen == "none", "a file on a tmpfs stands in; with a device: --backing dax:/dev/daxX.Y"),
+            |seen| {
+                unless(
+                    seen == "none",
+                    "a file on a tmpfs is used instead; to use a device, pass --backing dax:/dev/daxX.Y",
+                )
+            },
         ),
         setting("processor counters", false, Some(counters()), |seen| {
-            unless(seen == "none", "cycles and cache misses cannot be counted; expose the PMU to this machine")
+            unless(seen == "none", "cycles and cache misses cannot be counted; enable the PMU for this machine")
         }),
         setting("perf_event_paranoid", false, read("/proc/sys/kernel/perf_event_paranoid"), |seen| {
             let strict = seen.parse::<i32>().is_ok_and(|level| level > 2);
-            unless(strict, "counters are closed to users: sysctl kernel.perf_event_paranoid=2")
+            unless(strict, "unprivileged users may not open counters: sysctl kernel.perf_event_paranoid=2")
         }),
         setting("valgrind", false, Some(valgrind().unwrap_or_else(|| "not installed".into())), |seen| {
             unless(seen == "not installed", "instructions cannot be counted: install the package valgrind")
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_point_that_matters_decides() {
+    fn the_worst_relevant_finding_sets_the_verdict() {
         let verdict = |findings: &[Finding]| Examination { findings: findings.to_vec() }.verdict();
         assert_eq!(verdict(&[finding(Verdict::Ok, true), finding(Verdict::Unfit, false)]), Verdict::Ok);
         assert_eq!(verdict(&[finding(Verdict::Unknown, true), finding(Verdict::Ok, true)]), Verdict::Unknown);
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_unfit_comes_with_advice() {
+    fn every_unfit_finding_has_advice() {
         let examination = examine(&Environment::look());
         assert!(examination.findings.len() > 10);
         for finding in examination.findings {

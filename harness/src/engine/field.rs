@@ -1,5 +1,5 @@
-//! The field of a race: layouts booted side by side on one map, and the page frames that are looked
-//! up.
+//! The field of a race: layouts booted side by side on one map, and the page frames that lookups
+//! ask for.
 
 use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
@@ -33,7 +33,7 @@ pub struct Means {
     pub backing: RamBacking,
     /// Page size of the memory for index tables.
     pub index_pages: IndexPages,
-    /// A DAX device for the layouts that can use one. Without it a file on a tmpfs stands for it.
+    /// A DAX device for the layouts that can use one; if `None`, a file on a tmpfs replaces it.
     pub device: Option<Arc<DaxDevice>>,
     /// Limit on the records of all layouts together, in bytes.
     pub records_limit: u64,
@@ -42,7 +42,7 @@ pub struct Means {
 }
 
 /// The default limit on records: 1 GiB, or an eighth of the available memory if that is less. The
-/// longest tier has twice that, since the records of 64 GiB of memory alone take 1 GiB.
+/// full tier has twice that, since the records of 64 GiB of memory alone take 1 GiB.
 pub fn default_records_limit(tier: Tier) -> u64 {
     let share = available_memory().map_or(1 << 30, |bytes| (bytes / 8).min(1 << 30));
     if tier == Tier::Full { 2 * share } else { share }
@@ -97,7 +97,7 @@ pub struct Refused {
     pub layout: &'static str,
     /// Bytes of records that the layout would need.
     pub need_bytes: u64,
-    /// The reason, as text for a row.
+    /// The reason, for a row.
     pub reason: String,
 }
 
@@ -127,7 +127,7 @@ pub struct Instance<G: Geometry> {
     pub layout: Box<dyn Contestant<G>>,
     /// Which boot of the layout this is, from 0.
     pub boot: u32,
-    /// Its share of the device that the user named.
+    /// The share of this boot of the user's device.
     part: Option<Arc<DaxDevice>>,
 }
 
@@ -150,7 +150,7 @@ pub struct Field<G: Geometry> {
 }
 
 /// The most padding between the tables of two layouts, in bytes. It spans many cache lines and
-/// pages, and is below the size that the allocator maps separately.
+/// pages, and is below the allocator's `mmap` threshold.
 const MOST_APART: usize = 96 << 10;
 
 impl<G: Geometry> Field<G> {
@@ -188,8 +188,8 @@ impl<G: Geometry> Field<G> {
             apart: Vec::new(),
         };
         let budget = RecordBudget::new(means.records_limit);
-        // Random order and random padding: otherwise two layouts would differ by the same accident
-        // of placement in every process.
+        // Random order and random padding: otherwise the placement of two layouts would differ in
+        // the same way in every process.
         let mut rng = Pcg64Mcg::seed_from_u64(means.seed);
         let mut order: Vec<(u32, usize)> =
             (0..boots).flat_map(|boot| (0..entries.len()).map(move |at| (boot, at))).collect();
@@ -201,7 +201,7 @@ impl<G: Geometry> Field<G> {
             field.apart.push(vec![0; rng.random_range(0..MOST_APART)]);
             let (backing, backed) = (means.backing.clone(), field.plan.backed.clone());
             let store = RecordStore { backing, budget: budget.clone(), backed, ..RecordStore::unlimited() };
-            // A seed for each boot, so that its index tables have their own place in the cache.
+            // A seed for each boot, so that its index tables use random cache sets.
             let config = Config { seed: rng.random(), index_pages: means.index_pages };
             match entry.boot(&field.plan.boot, &config, store) {
                 Ok(layout) => {
@@ -287,7 +287,7 @@ impl<G: Geometry> Field<G> {
         for &window in &self.plan.added {
             self.oracle.add(window);
         }
-        // Layouts without hotplug know nothing of what was added.
+        // Layouts without hotplug do not have the added memory.
         self.verify(|layout| layout.hotplug().is_some(), interrupt)?;
         Ok(true)
     }
@@ -309,7 +309,7 @@ impl<G: Geometry> Field<G> {
     }
 
     /// A device for the records of `window` in the layout at index `at`, if that layout can use
-    /// one. It is the layout's share of the device that the user named, or else a file on a tmpfs.
+    /// one. It is the layout's share of the user's device, or else a file on a tmpfs.
     ///
     /// # Errors
     /// There is no tmpfs for the file.
@@ -334,7 +334,7 @@ impl<G: Geometry> Field<G> {
         }
     }
 
-    /// The model of what the layouts must answer at present.
+    /// The model of the answers that the layouts must give at present.
     pub fn oracle(&self) -> &Oracle<G> {
         &self.oracle
     }
@@ -352,7 +352,7 @@ impl<G: Geometry> Field<G> {
             (true, true) => self.plan.backed_added.clone(),
             (true, false) => self.plan.added_sections::<G>(),
         };
-        // The pages of an info block have records, but nothing initialises them.
+        // The records of an info block's pages are never initialised.
         let reserve = self.plan.added_window().map_or(u64::MAX - INFO_BLOCK_PAGES, |window| window.start());
         let is_reserve = |pfn: Pfn| (reserve..reserve + INFO_BLOCK_PAGES).contains(&pfn.0);
         let validities = self.validities(is_added);
@@ -402,11 +402,11 @@ impl<G: Geometry> Field<G> {
         !self.is_common(validities, pfn) && validities.iter().any(|&validity| self.oracle.pfn_valid(validity, pfn))
     }
 
-    /// Share of pages of boot sections, in percent, that some layouts call valid and others do not.
+    /// Share of the pages of boot sections, in percent, on whose validity the layouts disagree.
     pub fn disputed_percent(&self) -> f64 {
         let validities = self.validities(false);
         let sections = &self.plan.boot_sections;
-        // Between two edges every rule has one answer.
+        // Between two edges, the answer of each rule is constant.
         let runs = validities.iter().flat_map(|&validity| self.oracle.valid_runs(validity));
         let mut edges: BTreeSet<u64> = runs.flat_map(|run| [run.start(), run.end()]).collect();
         edges.extend(sections.iter().flat_map(|&nr| [G::section_start(nr), G::section_start(nr + 1)]));

@@ -1,4 +1,4 @@
-//! Page size of the memory for index tables, as a user names it with `--index-pages`.
+//! Page size of the memory for index tables, as the user sets it with `--index-pages`.
 
 use memmap_layouts::IndexPages;
 use memmap_layouts::backing::RamBacking;
@@ -16,8 +16,8 @@ pub enum IndexPagesArg {
     Base,
 }
 
-/// `huge` where the machine has transparent huge pages of 2 MiB, else `base`. Only the first call
-/// reads sysfs; the process keeps the answer.
+/// `huge` if the machine has transparent huge pages of 2 MiB, else `base`. Only the first call
+/// reads sysfs; later calls reuse the result.
 impl Default for IndexPagesArg {
     fn default() -> Self {
         static DEFAULT: OnceLock<IndexPagesArg> = OnceLock::new();
@@ -50,7 +50,7 @@ mod tests {
     use clap::ValueEnum;
 
     #[test]
-    fn names_are_those_that_are_read() {
+    fn names_are_those_that_clap_parses() {
         for pages in IndexPagesArg::value_variants() {
             assert_eq!(IndexPagesArg::from_str(pages.name(), false).as_ref(), Ok(pages));
             assert_eq!(serde_json::to_value(pages).unwrap(), pages.name());

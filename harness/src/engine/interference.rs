@@ -1,5 +1,5 @@
-//! Processor time that other programs used, or that the hypervisor withheld, between two readings
-//! of `/proc`.
+//! Interference: the share of processor time that other programs used or that the hypervisor
+//! withheld (steal time) between two readings of `/proc`.
 
 use crate::interrupt::{Interrupt, Interrupted};
 use std::collections::BTreeMap;
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 /// The most programs that a report names.
 const NAMED: usize = 3;
 
-/// A program is named if it used at least this share of all processors.
+/// A program is named if it used at least this share of all processor time.
 const WORTH_NAMING: f64 = 0.02;
 
-/// A machine is idle if other programs use at most this share of its processors.
+/// A machine is idle if other programs use at most this share of its processor time.
 const IDLE: f64 = 0.05;
 
 /// Seconds between two checks for idleness, and how many checks in a row must succeed.
 const LOOK: (Duration, u32) = (Duration::from_secs(2), 3);
 
-/// Processor time used since boot, in ticks.
+/// Processor time used since boot, in clock ticks.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Ticks of all processors: total, idle (with iowait), and steal.
@@ -35,9 +35,9 @@ pub struct Snapshot {
 /// What others used between two snapshots, as shares (0 to 1) of all processor time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Interference {
-    /// Steal time: the hypervisor ran something else.
+    /// Steal time: the processor was ready, but the hypervisor ran something else.
     pub steal: f64,
-    /// Time used by other programs than this one and its children.
+    /// Time used by programs other than this one and its children.
     pub others: f64,
     /// Other programs and their shares, the busiest first; at most three.
     pub programs: Vec<(String, f64)>,
@@ -129,7 +129,9 @@ impl Interference {
             self.programs.iter().map(|(name, used)| format!("{name} {}", percent(*used))).collect();
         let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
         let (others, steal) = (percent(self.others), percent(self.steal));
-        format!("Other programs took {others} of the processors{named}, and the hypervisor kept {steal} (steal).")
+        format!(
+            "Other programs used {others} of the processor time{named}; the hypervisor withheld {steal} (steal time)."
+        )
     }
 }
 
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_with_brackets_and_spaces_are_read() {
+    fn names_with_parentheses_and_spaces_are_parsed() {
         let stat = "42 (a (b) c) S 7 42 42 0 -1 4194304 1 2 3 4 100 20 5 6 20 0 1 0 9 0 0";
         let process = process(stat).unwrap();
         assert_eq!((process.name.as_str(), process.parent, process.own, process.children), ("a (b) c", 7, 120, 11));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_all_processors_and_this_program_is_no_other() {
+    fn shares_are_of_all_processors_without_this_program() {
         let at = |busy: u64, idle: u64, steal: u64| {
             Snapshot::from_stat(&format!("cpu  {busy} 0 0 {idle} 0 0 0 {steal} 0 0\n")).unwrap()
         };
@@ -196,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_tells() {
+    fn shares_on_this_machine_are_between_0_and_1() {
         let Some(before) = Snapshot::take() else {
-            eprintln!("skipped: there is no /proc");
+            eprintln!("skipped: /proc is not mounted");
             return;
         };
         let seen = Snapshot::take().unwrap().since(&before);
@@ -206,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn waiting_can_be_interrupted_and_ends() {
+    fn waiting_can_be_interrupted() {
         if Snapshot::take().is_none() {
-            eprintln!("skipped: there is no /proc");
+            eprintln!("skipped: /proc is not mounted");
             return;
         }
         let most = Duration::from_secs(60);

@@ -1,9 +1,9 @@
-//! What one process of a run does, and the messages that it sends.
+//! The job of one process of a run, and the events that it sends.
 //!
-//! Addresses of code and memory differ from one process to the next, and times with them. A process
-//! that hangs or dies must not take other results with it. Therefore each map of each process of a
-//! run has its own operating-system process. It is this program again: it reads a [`Job`] from
-//! standard input, and writes one [`Event`] a line to standard output.
+//! Addresses of code and data differ from one process to the next, and so do times. A process that
+//! hangs or dies must not affect other results. Therefore each map of each process of a run has its
+//! own operating-system process. It runs this program again, which reads a [`Job`] from standard
+//! input and writes one [`Event`] per line to standard output.
 
 use crate::case::Filter;
 use crate::engine::backing_arg::BackingArg;
@@ -26,7 +26,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 use thiserror::Error;
 
-/// What one process measures, on one map.
+/// The work of one process on one map.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// Number of the process in the run, from 0.
@@ -57,20 +57,20 @@ pub struct Job {
     pub machine: String,
 }
 
-/// A message from a process to the one that started it.
+/// A message from a process of a run to its parent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// A unit of work begins, or its next step.
+    /// A unit of work or its next step begins.
     Begin {
         /// Name of the unit: `boot`, or a group of cases.
         unit: String,
-        /// The step, as text for the progress line.
+        /// The step, for the progress line.
         what: String,
         /// Estimated time until the job ends, in ms.
         left_ms: u64,
     },
-    /// A unit is done; with its rows.
+    /// A unit is done. Holds its rows and histograms.
     Done(Finished),
     /// The job cannot continue.
     Failed {
@@ -81,7 +81,7 @@ pub enum Event {
     },
 }
 
-/// Writes events, one a line, for the process that gave the job.
+/// Writes events, one per line, for the parent process.
 struct Teller<W: Write>(W);
 
 impl<W: Write> Teller<W> {
@@ -95,7 +95,7 @@ impl<W: Write> Teller<W> {
 impl<W: Write> Sink for Teller<W> {
     fn begin(&mut self, unit: &str, what: &str, left: Duration) {
         let (unit, what, left_ms) = (unit.to_owned(), what.to_owned(), left.as_millis() as u64);
-        // If nobody reads any more, writing the next finished unit fails and ends the job.
+        // If the parent is gone, writing the next finished unit fails and ends the job.
         let _ = self.tell(&Event::Begin { unit, what, left_ms });
     }
 
@@ -112,8 +112,8 @@ pub enum JobError {
     Race(#[from] RaceError),
     /// The map needs more physical address bits than any layout supports.
     #[error(
-        "the map {map} reaches beyond the physical space of 48 bits (it needs {bits}): the records of a 52-bit space take \
-         64 TiB of addresses a layout, so layouts do not fit one process side by side; check it with pfnbench verify --map"
+        "map {map} needs {bits} physical address bits, but a race supports at most 48: the records of a 52-bit space \
+         take 64 TiB of addresses for each layout; pfnbench verify --map checks such a map"
     )]
     TooWide {
         /// Name of the map, e.g. `this-machine`.
@@ -131,10 +131,10 @@ pub enum JobError {
     },
 }
 
-/// The architecture of a race and its units.
+/// The architecture of a race, with its units.
 #[derive(Clone, Copy, Debug)]
 pub struct Architecture {
-    /// Id in rows and reports, e.g. `subsection`.
+    /// Id in rows and reports, e.g. `x86-64`.
     pub id: &'static str,
     /// Size of a section in bytes.
     pub section_bytes: u64,
@@ -170,7 +170,7 @@ pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
     }
 }
 
-/// Does a job and writes its events.
+/// Runs a job and writes its events.
 ///
 /// # Errors
 /// [`JobError`]; it is also written as an event.
@@ -243,7 +243,7 @@ mod tests {
     use hdrhistogram::Histogram;
 
     #[test]
-    fn a_unit_survives_being_told() {
+    fn a_unit_is_unchanged_after_encoding() {
         let mut histogram = Histogram::new(3).unwrap();
         histogram.record_n(15_000, 7).unwrap();
         let unit = Unit { name: "u".into(), histograms: vec![("tag".into(), histogram.clone())], ..Unit::default() };

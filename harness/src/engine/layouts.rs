@@ -1,4 +1,4 @@
-//! The layouts of this process: the built-in ones, and those that a program of another crate registered.
+//! The layouts of this process: the built-in ones, and those that another crate registered.
 
 use crate::case::{self, CONTROL, Layout};
 use crate::engine::contestant::{Entry, entries_of};
@@ -10,8 +10,8 @@ use std::any::{Any, TypeId};
 use std::sync::OnceLock;
 use thiserror::Error;
 
-/// Layouts of another crate. The macro [`layouts!`](crate::layouts!) makes them; [`register`](Layouts::register) adds
-/// them to the built-in ones.
+/// Layouts of another crate, from the macro [`layouts!`](crate::layouts!).
+/// [`register`](Layouts::register) adds them to the built-in ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Layouts {
     x86_64: fn() -> Vec<Entry<X86_64>>,
@@ -30,12 +30,12 @@ pub enum RegisterError {
     /// Two layouts have the same id.
     #[error("layout id {id:?} is taken; give Memmap::ID a value other than {taken}")]
     TakenId {
-        /// The id.
+        /// The id that two layouts have.
         id: String,
-        /// The ids that exist, separated by commas.
+        /// The ids that are taken, separated by commas.
         taken: String,
     },
-    /// Layouts were registered before.
+    /// [`Layouts::register`] was already called in this process.
     #[error("layouts can be registered once per process; name all of them in one layouts![…]")]
     AlreadyRegistered,
 }
@@ -57,11 +57,11 @@ impl Layouts {
         (self.x86_64)().iter().map(Entry::layout).collect()
     }
 
-    /// Adds the layouts behind the built-in ones for the rest of the process. Call it before anything lists layouts,
-    /// also in the processes of a run, which are this program again.
+    /// Adds the layouts after the built-in ones, for the rest of the process. Call it first in
+    /// `main`: the processes of a run start this program again and need the layouts too.
     ///
     /// # Errors
-    /// An id is invalid or taken, or layouts were registered before; nothing is changed.
+    /// An id is invalid or taken, or layouts were already registered. Nothing is registered then.
     pub fn register(self) -> Result<(), RegisterError> {
         let layouts = self.layouts();
         check_ids(&layouts)?;
@@ -70,7 +70,7 @@ impl Layouts {
         Ok(())
     }
 
-    /// The entries for an architecture that maps are verified or raced on; empty for any other.
+    /// The entries for an architecture; empty if maps are neither raced nor verified on it.
     fn entries<G: Geometry>(&self) -> Vec<Entry<G>> {
         let entries: Box<dyn Any> = match TypeId::of::<G>() {
             id if id == TypeId::of::<X86_64>() => Box::new((self.x86_64)()),
@@ -102,14 +102,15 @@ fn check_ids(layouts: &[Layout]) -> Result<(), RegisterError> {
 /// The layouts that were registered.
 static OUTSIDE: OnceLock<Layouts> = OnceLock::new();
 
-/// Every layout, for one architecture: the built-in ones in the order of reports, then those of other crates.
+/// Every layout for one architecture: the built-in ones in the order of reports, then the
+/// registered ones.
 pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     let mut all = entries_of::<BuiltIn, G>();
     all.extend(OUTSIDE.get().into_iter().flat_map(Layouts::entries::<G>));
     all
 }
 
-/// Runs the conformance suite on every layout.
+/// Runs the conformance suite on every layout, the registered ones last.
 pub fn conformance_runs() -> Vec<Run> {
     let mut runs = conformance::run_all();
     runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));

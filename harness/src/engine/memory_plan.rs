@@ -3,13 +3,12 @@
 use memmap_layouts::{BackedSections, BootMap, ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
-/// Size in bytes of the window in which hotplug is timed. Preferred: 64 GiB and room to align,
-/// since the additions need not begin with a section. If the address space is too small: 1 GiB, the
-/// minimum.
+/// Sizes in bytes of the window in which hotplug is timed. The preferred one is 64 GiB and 1 GiB
+/// for alignment, since additions need not begin at a section. The other is the minimum.
 const LATENCY_BYTES: [u64; 2] = [65 << 30, 1 << 30];
 
-/// Limit in bytes on the records of all layouts that lookups use: every process of a run writes
-/// them anew.
+/// Limit in bytes on the records of all layouts that lookups use. Every process of a run
+/// initialises them again.
 const LOOKUPS_BYTES: u64 = 512 << 20;
 
 /// The limit on records is divided by this number even if fewer layouts take part. A case then uses
@@ -22,9 +21,10 @@ const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 /// Why the memory of a race could not be planned.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MemoryPlanError {
-    /// The limit has no room for one boot and one hot-added section of each layout.
+    /// The limit is below the records of one boot section and one hot-added section of each layout.
     #[error(
-        "--records-limit {} is too small: the records of one boot and one hot-added section of each layout take {}; raise it to that",
+        "--records-limit {} is below the minimum of {}, the records of one boot section and one hot-added section \
+         of each layout",
         ByteSize(*limit), ByteSize(*need)
     )]
     LimitTooSmall {
@@ -65,8 +65,8 @@ fn spread(items: &[u64], count: u64) -> Vec<u64> {
 }
 
 impl MemoryPlan {
-    /// How often each of `layouts` layouts can boot within a limit in bytes: `wanted` times, or
-    /// once.
+    /// Boots of each of `layouts` layouts within a limit in bytes: `wanted`, or 1 if the limit is
+    /// too low for that.
     pub fn boots<G: Geometry>(limit: u64, layouts: usize, wanted: u32) -> u32 {
         if sections_of_each::<G>(limit, layouts, wanted) < 2 { 1 } else { wanted.max(1) }
     }
@@ -97,8 +97,8 @@ impl MemoryPlan {
         let window_align = (WINDOW_ALIGN_BYTES >> G::SECTION_SIZE_BITS).max(1);
         let above = |nr: u64| nr.next_multiple_of(window_align);
         let section_bytes_phys = 1u64 << G::SECTION_SIZE_BITS;
-        // The window for timing comes first. A full address space then costs lookups some sections
-        // instead of costing all of hotplug.
+        // The window for timing comes first. If the address space is nearly full, lookups lose some
+        // sections, but hotplug can still be timed.
         let latency_start = above(map_end.div_ceil(section_bytes_phys));
         let latency_sections = LATENCY_BYTES.map(|bytes| (bytes >> G::SECTION_SIZE_BITS).max(1));
         // The large window is used only if the memory for lookups also fits.
@@ -153,7 +153,7 @@ fn sections_of_each<G: Geometry>(limit: u64, layouts: usize, boots: u32) -> u64 
     sections / ((layouts as u64).max(LAYOUTS) * u64::from(boots.max(1)))
 }
 
-/// True if memory is scattered over the physical address space: in more pieces than real machines
+/// True if memory is scattered over the physical address space: in more ranges than real machines
 /// have, or in single sections.
 fn is_scattered(sections: &[u64]) -> bool {
     let gaps = sections.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_backed_keeps_to_the_limit_and_spreads() {
+    fn backed_sections_stay_within_the_limit_and_are_spread() {
         let limit = 1 << 30;
         let plan = MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
         assert!(plan.is_sampled());
@@ -216,25 +216,25 @@ mod tests {
     }
 
     #[test]
-    fn a_small_machine_is_backed_as_a_whole() {
+    fn a_small_machine_is_backed_completely() {
         let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert!(!plan.is_sampled());
         assert_eq!((plan.backed_boot.len(), plan.backed_added.len()), (8, 8));
     }
 
     #[test]
-    fn at_the_top_of_the_space_there_is_nothing_to_add() {
+    fn no_memory_is_added_at_the_top_of_the_address_space() {
         let top = 1u64 << 46;
         let plan = MemoryPlan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!((plan.added.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
         let plan = MemoryPlan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
-        assert_eq!(plan.added_window().unwrap().end(), top >> 12, "as many as fit");
-        assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have what is left");
+        assert_eq!(plan.added_window().unwrap().end(), top >> 12, "as many sections as fit");
+        assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have the rest");
     }
 
     #[test]
-    fn what_is_added_to_scattered_memory_is_scattered_too() {
+    fn memory_added_to_scattered_memory_is_scattered() {
         let map = crate::map::builtin::by_name("scattered-8192").unwrap();
         let plan = MemoryPlan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
         let added = plan.added_sections::<X86_64>();
@@ -260,21 +260,21 @@ mod tests {
     }
 
     #[test]
-    fn too_small_a_limit_is_refused_with_the_least_that_would_do() {
+    fn a_limit_below_the_minimum_is_refused_with_the_minimum() {
         let error = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 39 << 20, u64::MAX, 4, 1).unwrap_err();
-        assert!(error.to_string().contains("take 40 MiB"), "{error}");
+        assert!(error.to_string().contains("minimum of 40 MiB"), "{error}");
         assert!(MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 40 << 20, u64::MAX, 4, 1).is_ok());
     }
 
     #[test]
-    fn what_is_backed_does_not_depend_on_who_takes_part() {
+    fn backed_sections_do_not_depend_on_the_number_of_layouts() {
         let backed = |layouts, boots| {
             let plan =
                 MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
             (plan.backed_boot, plan.backed_added)
         };
         assert_eq!(backed(1, 2), backed(8, 2));
-        assert_ne!(backed(8, 1), backed(8, 2), "but on how often each is booted");
+        assert_ne!(backed(8, 1), backed(8, 2), "they depend on the number of boots");
         assert_eq!([64 << 20, 1 << 30].map(|limit| MemoryPlan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
     }
 }

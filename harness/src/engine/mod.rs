@@ -1,4 +1,4 @@
-//! Measuring: the processes of a run, the layouts booted side by side, and the timed loops.
+//! The measurement engine: the processes of a run, layouts booted side by side, and timed loops.
 
 pub mod backing_arg;
 pub mod contestant;

@@ -36,10 +36,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pinned_thread_has_one_processor_and_then_all_of_before() {
+    fn unpinning_restores_the_previous_processors() {
         let before = sched_getaffinity(None).unwrap().count();
         let Some(pinned) = pin() else {
-            eprintln!("skipped: this system does not let a thread choose its processor");
+            eprintln!("skipped: this system does not allow pinning");
             return;
         };
         assert_eq!(sched_getaffinity(None).unwrap().count(), 1);

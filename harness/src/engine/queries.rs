@@ -1,4 +1,4 @@
-//! The page frames that lookups are asked for.
+//! The page frames that lookups ask for.
 
 use crate::case::{Pattern, Records};
 use memmap_layouts::{Geometry, Pfn};
@@ -8,8 +8,8 @@ use rand_distr::{Distribution, Zipf};
 use rand_pcg::Pcg64Mcg;
 use std::collections::BTreeSet;
 
-/// Queries in a set on a map with few sections: 128 KiB of pfns, streamed in order. All layouts
-/// share this cost.
+/// Queries in a set on a map with few sections: 128 KiB of pfns, read in order. The cost of reading
+/// them is the same for all layouts.
 pub const NR_QUERIES: usize = 1 << 14;
 
 /// Queries in a set on a map with more than [`FEW_SECTIONS`] sections, so that a set covers most
@@ -53,7 +53,7 @@ fn memory_of<G: Geometry>(nr: u64, is_memory: &impl Fn(Pfn) -> bool) -> impl Ite
 /// A random page of memory in a section that contains some.
 fn draw_in<G: Geometry>(rng: &mut Pcg64Mcg, nr: u64, is_memory: &impl Fn(Pfn) -> bool) -> Pfn {
     let start = G::section_start(nr);
-    // The number of random tries is bounded, since little of the section may be memory.
+    // The number of random tries is bounded, since only few pages of the section may be memory.
     let mut tries = (0..64).map(|_| Pfn(start + rng.random_range(0..G::PAGES_PER_SECTION)));
     let drawn = tries.find(|&pfn| is_memory(pfn));
     drawn.or_else(|| memory_of::<G>(nr, is_memory).next()).expect("the section holds memory")
@@ -92,7 +92,7 @@ pub fn queries<G: Geometry>(
         }
         Pattern::Zipf => {
             let nr_pages = sections.len() as u64 * G::PAGES_PER_SECTION;
-            let ranks = Zipf::new(nr_pages as f64, ZIPF_EXPONENT).expect("a rank and more, an exponent above 0");
+            let ranks = Zipf::new(nr_pages as f64, ZIPF_EXPONENT).expect("at least one rank, and an exponent above 0");
             let draw = || {
                 let rank = (ranks.sample(&mut rng) as u64).clamp(1, nr_pages) - 1;
                 let page = scattered(rank, nr_pages);
@@ -141,14 +141,14 @@ pub fn reading_queries<G: Geometry>(
         }
         Pattern::Zipf => {
             let ranks =
-                Zipf::new(population.len() as f64, ZIPF_EXPONENT).expect("a rank and more, an exponent above 0");
+                Zipf::new(population.len() as f64, ZIPF_EXPONENT).expect("at least one rank, and an exponent above 0");
             let draw = || population[(ranks.sample(&mut rng) as usize).clamp(1, population.len()) - 1];
             std::iter::repeat_with(draw).take(NR_QUERIES).collect()
         }
     }
 }
 
-/// A permutation of `0..len` that moves neighbours far apart.
+/// Maps `rank` by a permutation of `0..len` that moves neighbours far apart.
 fn scattered(rank: u64, len: u64) -> u64 {
     let is_coprime = |step: u64| {
         let (mut a, mut b) = (step, len);
@@ -212,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stride_asks_for_one_page_of_each_subsection() {
+    fn a_stride_has_one_page_of_each_subsection() {
         let pfns = queries::<X86_64>(Pattern::Stride, &[3], NR_QUERIES, 1, |pfn| pfn.0 % 512 >= 5);
         assert_eq!((pfns[0], pfns[1].0 - pfns[0].0, pfns[64]), (Pfn((3 << 15) + 5), 512, pfns[0]));
     }
 
     #[test]
-    fn zipf_asks_for_few_pages_often_and_for_pages_of_every_section() {
+    fn zipf_repeats_few_pages_and_covers_every_section() {
         let sections: Vec<u64> = (0..16).collect();
         let pfns = queries::<X86_64>(Pattern::Zipf, &sections, NR_QUERIES_OF_LARGE_MAPS, 1, |_| true);
         let mut counts: BTreeMap<Pfn, usize> = BTreeMap::new();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_invalid_as_were_asked_for() {
+    fn the_requested_share_of_queries_is_invalid() {
         for percent in [0, 2, 30, 100] {
             let mut pfns = vec![Pfn(1); 50_000];
             mix_invalid::<X86_64>(&mut pfns, percent, &[9], 1);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn cold_queries_ask_for_each_section_once() {
+    fn cold_queries_have_each_section_once() {
         let sections: Vec<u64> = (0..300).collect();
         let pfns = cold_queries::<X86_64>(&sections, 1, |pfn| X86_64::section_nr(pfn.0) != 7);
         let asked: BTreeSet<u64> = pfns.iter().map(|pfn| X86_64::section_nr(pfn.0)).collect();

@@ -1,10 +1,11 @@
-//! Runs a schedule: one process after another. Each unit is written to disk as soon as it is done.
+//! Runs the processes of a schedule one after another. Each unit is written to disk as soon as it
+//! is done.
 //!
 //! With a time limit, the scheduled processes share 60 % of it for lookups. Work that is measured
-//! once gets its share of the rest. The remaining time goes to further processes. Each of those
-//! measures the lookups whose intervals are still wide, the widest first. A case stops when its
-//! interval is narrow; the measured value has no influence. `statistics/coverage.rs` simulates what
-//! this stopping rule costs in coverage of intervals.
+//! in one process must start before 85 %. The remaining time goes to additional processes. Each of
+//! those measures the lookups whose intervals are still wide, the widest first. A case stops when
+//! its interval is narrow; the measured value has no influence. `statistics/coverage.rs` simulates
+//! how this stopping rule affects the coverage of intervals.
 
 use crate::analysis::summary::Summary;
 use crate::case::{BOOT, layouts};
@@ -46,14 +47,14 @@ pub enum RunnerError {
         /// What the operating system reported.
         source: io::Error,
     },
-    /// Every layout that was asked for answers wrongly.
+    /// Every selected layout answers wrongly. Holds their ids and wrong answers.
     #[error("wrong answer: {0}")]
     NoneIsRight(String),
-    /// A process says that it cannot go on.
+    /// A process reported an error and ended. Holds the message.
     #[error("{0}")]
     Failed(String),
     /// A process died before it completed a unit.
-    #[error("process {process} of the run on {map} ended with {status} while {unit} was measured")]
+    #[error("process {process} of the run on {map} ended with {status} while measuring {unit}")]
     Died {
         /// Number of the process in the run.
         process: u32,
@@ -61,17 +62,17 @@ pub enum RunnerError {
         map: String,
         /// Exit status or signal.
         status: ExitStatus,
-        /// The unit that it was measuring.
+        /// The unit that was being measured.
         unit: String,
     },
     /// A process hung before it completed a unit.
-    #[error("process {process} of the run on {map} was still booting after {} s; --case-timeout sets how long", timeout.as_secs())]
+    #[error("process {process} of the run on {map} did not finish booting within {} s; raise --case-timeout", timeout.as_secs())]
     Hung {
         /// Number of the process in the run.
         process: u32,
         /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// The time limit of a unit that it exceeded.
+        /// The time limit of a unit.
         timeout: Duration,
     },
 }
@@ -97,25 +98,25 @@ impl Drop for Guarded {
 enum End {
     /// It completed its job.
     Done,
-    /// It hung or died in a unit, for this reason.
+    /// It hung or died in a unit.
     GaveUp { unit: String, reason: String },
 }
 
 /// Share of the time limit for lookups in the scheduled processes.
 const LOOKUPS_SHARE: f64 = 0.6;
 
-/// All work that is measured once has begun before this share of the time limit.
+/// Work that is measured in one process starts before this share of the time limit, or not at all.
 const REST_SHARE: f64 = 0.85;
 
 /// A case may stop on a narrow interval only from this number of processes on. With fewer, too many
 /// intervals are narrow by chance.
 const LEAST_TO_STOP: usize = 7;
 
-/// The least time for a process of lookups: it must boot and measure the headline cases.
+/// Least time for a process of lookups: enough to boot and to measure the headline cases.
 const LEAST_OF_A_PROCESS: Duration = Duration::from_secs(2);
 
-/// Does the remaining work of a schedule. Units that were abandoned become rows with the status
-/// `error` and the reason.
+/// Runs the remaining work of a schedule. Abandoned units become rows with the status `error` and
+/// the reason.
 ///
 /// # Errors
 /// [`RunnerError`]; all child processes have ended.
@@ -150,7 +151,7 @@ pub fn run(
             break;
         }
         let Some(work) = widest(schedule, leg, folder)? else { break };
-        let name = "more processes where intervals are wide";
+        let name = "additional processes for cases with wide intervals";
         progress.stage(name, left);
         do_leg(schedule, leg, work, Some(left), folder, interrupt, progress, Duration::ZERO)?;
     }
@@ -183,7 +184,7 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
     Ok((!work.lookups.is_empty()).then_some(work))
 }
 
-/// Does the remaining work of a leg, in as many processes as needed.
+/// Runs the remaining work of a leg, in as many processes as needed.
 #[expect(clippy::too_many_arguments, reason = "a leg, and what all legs share")]
 fn do_leg(
     schedule: &Schedule,
@@ -205,12 +206,11 @@ fn do_leg(
         let job = serde_json::to_string(&job).map_err(|error| io_error(schedule, leg, error.into()))?;
         match one_process(schedule, leg, &job, folder, interrupt, progress, later)? {
             End::Done => return Ok(()),
-            // Another process does the rest of the leg. A unit that hung or died is not retried.
+            // Another process runs the rest of the leg. A unit that hung or died is not retried.
             End::GaveUp { unit, reason } => {
-                // A finished unit cannot be abandoned: otherwise a process that reports this would
-                // be restarted forever.
+                // If a finished unit could be abandoned, its process would be restarted forever.
                 if folder.done(&name).any(|done| done == unit) {
-                    return Err(RunnerError::Failed(format!("{unit}, which was measured already: {reason}")));
+                    return Err(RunnerError::Failed(format!("{unit} failed after it was stored: {reason}")));
                 }
                 let row = error_row(schedule, leg, &unit, reason);
                 folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
@@ -223,16 +223,17 @@ fn io_error(schedule: &Schedule, leg: Leg, source: io::Error) -> RunnerError {
     RunnerError::Io { process: leg.process, map: schedule.maps[leg.map].map.name.clone(), source }
 }
 
-/// The arguments by which a process of a run is started.
+/// The arguments that start this program as a process of a run.
 pub const AS_PROCESS: [&str; 2] = ["run", "--as-process"];
 
-/// The leg of the folder that tells which layouts were left out.
+/// Name of the leg whose rows say which layouts were left out.
 const VERIFY: &str = "verify";
 
-/// Takes layouts that answer wrongly out of a schedule; the folder tells why, in a row of each.
+/// Removes layouts that answer wrongly from a schedule. The folder gets a row with the reason for
+/// each.
 ///
 /// # Errors
-/// None is left, or the folder cannot be written.
+/// No layout is left, or the folder cannot be written.
 pub fn leave_out(
     schedule: &mut Schedule,
     wrong: &[(&'static str, String)],
@@ -252,7 +253,7 @@ pub fn leave_out(
     for (layout, reason) in wrong {
         let row = error_row(schedule, leg, VERIFY, format!("{layout} {reason}"));
         let row = Row { layout: (*layout).to_owned(), metric: "agrees".to_owned(), unit: "ratio".to_owned(), ..row };
-        // A run that is resumed finds the same again.
+        // A resumed run finds the same wrong answers again.
         if !folder.done(VERIFY).any(|done| done == *layout) {
             let finished = Finished { unit: (*layout).to_owned(), rows: vec![row], histograms: Vec::new() };
             folder.keep(VERIFY, &finished)?;
@@ -261,7 +262,7 @@ pub fn leave_out(
     Ok(())
 }
 
-/// A row for what could not be measured.
+/// A row for a unit that could not be measured.
 fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
     Row {
         v: SCHEMA,
@@ -303,11 +304,11 @@ fn one_process(
     let mut command = Command::new(this_program().map_err(failed)?);
     command.args(AS_PROCESS).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Guarded(command.spawn().map_err(failed)?);
-    let mut input = child.0.stdin.take().expect("it was asked for");
-    // A process that died does not read its input; its exit status says more than this error.
+    let mut input = child.0.stdin.take().expect("it is piped");
+    // Fails if the process has died. Its exit status, checked below, says more.
     let _ = input.write_all(job.as_bytes());
     drop(input);
-    let output = BufReader::new(child.0.stdout.take().expect("it was asked for"));
+    let output = BufReader::new(child.0.stdout.take().expect("it is piped"));
     // The output is read while the process runs: a pipe holds less than the rows of one unit.
     let (to, events) = mpsc::channel();
     let reading = thread::spawn(move || {
@@ -380,6 +381,6 @@ fn one_process(
     };
     drop(child);
     // The reader ends when the output closes.
-    reading.join().map_err(|_| failed(io::Error::other("its output could not be read")))?;
+    reading.join().map_err(|_| failed(io::Error::other("the thread that reads the output of the process panicked")))?;
     Ok(end)
 }

@@ -1,8 +1,8 @@
 //! The schedule of a run: which work on which map, in how many processes. It is stored in the run
 //! folder, so that a stopped run can be resumed.
 //!
-//! Several processes measure lookups. One process after them measures everything else. A time limit
-//! is divided among the processes. The remaining time goes to further processes for the lookups
+//! Several processes measure lookups; a later process measures everything else. A time limit is
+//! divided among the processes. The remaining time goes to additional processes for the lookups
 //! with the widest intervals.
 
 use crate::case::{
@@ -59,7 +59,8 @@ pub struct Schedule {
     pub seed: u64,
     /// Least number of processes that measure lookups.
     pub processes: u32,
-    /// Wall-clock time for measuring; processes are added while there is time. `None` for no limit.
+    /// Wall-clock time for measurements; processes are added while time is left. `None` for no
+    /// limit.
     pub time_limit: Option<Duration>,
     /// Relative differences up to this are negligible, e.g. 0.02 for 2 %.
     pub margin: f64,
@@ -79,10 +80,10 @@ pub struct Schedule {
     pub maps: Vec<MapWork>,
 }
 
-/// The most processes to which a run with a time limit grows.
+/// The most processes of a run with a time limit.
 pub const MOST_PROCESSES: u32 = 25;
 
-/// Which part of a map's work a process does.
+/// The part of a map's work that a process measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Lookups; measured in several processes.
@@ -99,7 +100,7 @@ pub struct Leg {
     pub process: u32,
     /// Index of the map in the schedule.
     pub map: usize,
-    /// Which part of the map's work.
+    /// The part of the map's work.
     pub scope: Scope,
 }
 
@@ -115,12 +116,13 @@ pub enum ScheduleError {
     /// No layout supports the physical address width of a map.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// A map has no memory. Holds its name.
-    #[error("the map {0} has no memory that is there at boot, so there is nothing to race on")]
+    /// A map has no boot memory. Holds its name.
+    #[error("map {0} has no boot memory, so layouts cannot be raced on it; it needs a range of System RAM")]
     Empty(String),
     /// A workload expects an answer that the model contradicts.
     #[error(
-        "workload {workload}: pfn {pfn:#x} of {map} is expected to be {expected} where {rule}, and the model says otherwise"
+        "workload {workload}: it expects pfn_valid({pfn:#x}) on {map} to be {expected} where {rule}, but the model \
+         contradicts it"
     )]
     Expectation {
         /// Name of the workload.
@@ -139,13 +141,14 @@ pub enum ScheduleError {
 /// The part of the workloads that the user selected.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Work of this tier and of shorter ones.
+    /// The longest tier whose work is selected.
     pub tier: Tier,
     /// Lookup operations to measure; empty for all.
     pub ops: Vec<LookupOp>,
     /// Filter on the names of cases.
     pub filter: Filter,
-    /// Measure lookups with the preemption count around `pfn_valid` (`engine/probe/preempt.rs`).
+    /// True to measure lookups with the preemption count around `pfn_valid`
+    /// (`engine/probe/preempt.rs`).
     pub preempt: bool,
     /// A map that replaces this machine's and the workloads' maps.
     pub map: Option<Source>,
@@ -233,7 +236,7 @@ impl Wanted {
         Ok(maps)
     }
 
-    /// A hint at what a longer tier would have measured.
+    /// A hint for the error message: the shortest longer tier with cases that the filter selects.
     fn in_longer(&self, workloads: &[Workload]) -> String {
         let more = Tier::ALL.into_iter().filter(|&tier| tier > self.tier).find(|&tier| {
             let wanted = Wanted { tier, ..self.clone() };
@@ -274,8 +277,8 @@ fn merged(works: Vec<LookupWork>) -> Vec<LookupWork> {
 pub fn check_expectations(workloads: &[Workload]) -> Result<(), ScheduleError> {
     let rules = [
         (Validity::Span, "the whole span is valid"),
-        (Validity::Section, "whole sections are"),
-        (Validity::Subsection { early_is_whole: false }, "sub-sections are"),
+        (Validity::Section, "whole sections are valid"),
+        (Validity::Subsection { early_is_whole: false }, "whole sub-sections are valid"),
     ];
     for workload in workloads {
         let mut known: Vec<(&str, Oracle<X86_64>)> = Vec::new();
@@ -428,7 +431,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_longer_tier_does_what_a_shorter_one_does() {
+    fn a_longer_tier_includes_the_work_of_shorter_ones() {
         let workloads = Workload::builtin();
         let nr = |tier| wanted(tier).maps(&workloads).unwrap()[0].work.lookups.len();
         let counts = Tier::ALL.map(nr);
@@ -439,7 +442,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_twice_is_measured_once() {
+    fn duplicate_lookups_are_measured_once() {
         let text = |more: &str| {
             format!(
                 "about = \"x\"\n[[lookups]]\ntier = \"smoke\"\nops = [\"pfn_valid\"]\npatterns = [\"random\"]\n{more}"
@@ -455,7 +458,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_filter_that_selects_nothing_tells_of_a_longer_tier() {
+    fn a_filter_that_selects_nothing_names_a_longer_tier() {
         let filter = |only: &str| Filter::new(Some(Regex::new(only).unwrap()), None);
         let wanted = |tier, only| Wanted { filter: filter(only), ..wanted(tier) };
         let error = wanted(Tier::Smoke, "zipf").maps(&Workload::builtin()).unwrap_err().to_string();
@@ -467,7 +470,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lookups_come_first_and_in_every_process() {
+    fn lookups_come_first_and_are_in_every_process() {
         let maps = wanted(Tier::Default).maps(&Workload::builtin()).unwrap();
         let schedule = schedule(Tier::Default, maps);
         let legs = schedule.legs();
@@ -483,7 +486,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn preemption_counts_go_around_validity() {
+    fn the_preemption_count_applies_to_validity_operations() {
         let with = Wanted { preempt: true, ..wanted(Tier::Smoke) }.maps(&Workload::builtin()).unwrap();
         for work in &with[0].work.lookups {
             assert_eq!(work.group.preempt, work.group.op.bears_invalid(), "{}", work.group.label());

@@ -1,4 +1,4 @@
-//! Checks the layouts on a map; nothing is timed.
+//! Verifies layouts on a map and with the conformance suite; nothing is timed.
 
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
 use crate::engine::layouts::{conformance_runs, entries};
@@ -16,8 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use thiserror::Error;
 
-/// Sections that have records while a map is verified: enough to check records, at a size that fits
-/// any machine.
+/// Sections that have records while a map is verified: enough to check records, few enough for any
+/// machine.
 const BACKED_SECTIONS: usize = 24;
 
 /// The result of one layout on one map.
@@ -29,14 +29,14 @@ pub enum MapOutcome {
         /// Number of ranges that were hot-added and removed again.
         hot_added: usize,
     },
-    /// A machine with this map has too little memory for the records.
+    /// A machine with this map has too little memory for the layout's records.
     WouldNotBoot {
         /// Bytes of records that the layout needs.
         need_bytes: u64,
         /// Bytes of memory in the map.
         have_bytes: u64,
     },
-    /// The layout cannot have its records on the requested backing.
+    /// The layout does not support the requested backing.
     NotOffered {
         /// The reason, as a sentence without a full stop.
         reason: String,
@@ -48,7 +48,7 @@ pub enum MapOutcome {
     },
 }
 
-/// The check of one layout on one map.
+/// The result of one layout on one map.
 #[derive(Clone, Debug, Serialize)]
 pub struct MapCheck {
     /// Name of the map, e.g. `this-machine`.
@@ -141,10 +141,10 @@ pub enum VerifyError {
     Map {
         /// Name of the map, e.g. `this-machine`.
         map: String,
-        /// Why the layout did not boot.
+        /// Why no layout can boot on the map.
         source: BootError,
     },
-    /// No device for the records of hot-added memory.
+    /// No device for the records of hot-added memory could be created.
     #[error(transparent)]
     Device(#[from] DaxError),
     /// The system refused address space or memory; this says nothing about the layout.
@@ -178,7 +178,7 @@ pub fn conformance() -> Vec<CaseCheck> {
     checks
 }
 
-/// Runs the conformance suite on the patch series as posted.
+/// Runs the conformance suite on the patch series as posted, whose known bugs it must find.
 pub fn foil() -> FoilCheck {
     let mut check = FoilCheck::default();
     for conformance::FoilRun { case, verdict } in conformance::run_foil() {
@@ -208,8 +208,9 @@ impl CaseCheck {
     }
 }
 
-/// Verifies layouts on a map: those of `layouts` by id, all if it is empty. Each layout boots, each later range of the map is hot-added, and
-/// then all are removed; the oracle is consulted after each step. Only one layout exists at a time.
+/// Verifies the layouts with the ids in `layouts` on a map, or all layouts if it is empty. Each
+/// layout boots, the hot-added ranges of the map are added one by one, and then all are removed.
+/// The answers are compared with the oracle after each step. Only one layout exists at a time.
 ///
 /// The architecture is the first whose physical address space holds the map: x86-64 (46 bits),
 /// arm64 (48), x86-64 with 5 levels (52).
@@ -238,13 +239,13 @@ pub fn architecture_note(map: &PhysicalMap) -> Option<String> {
         _ => (X86_64La57::ID, X86_64La57::MAX_PHYSMEM_BITS),
     };
     Some(format!(
-        "the map {} reaches beyond the 46 bits of physical address of {}; the layouts are those of {taken} ({bits} bits)",
+        "map {} exceeds the 46 physical address bits of {}; it is verified with the layouts of {taken} ({bits} bits)",
         map.name,
         X86_64::ID
     ))
 }
 
-/// Bits of the highest address of a map.
+/// Number of bits of the highest address of a map.
 pub fn width(map: &PhysicalMap) -> u32 {
     map.end().saturating_sub(1).checked_ilog2().map_or(1, |bit| bit + 1)
 }
@@ -261,12 +262,12 @@ fn on_map_as<G: Geometry>(
         interrupt.check()?;
         let outcome = match entry.refuses(backing) {
             Some(reason) => MapOutcome::NotOffered { reason },
-            // A layout of another crate may panic; it has failed then, and the others go on.
+            // A layout of another crate may panic. It has then failed, and the others are verified.
             None => match catch_unwind(AssertUnwindSafe(|| layout_on_map(&entry, map, backing, interrupt))) {
                 Ok(outcome) => outcome?,
-                Err(panic) => {
-                    MapOutcome::Failed { reason: format!("a panic: {}", conformance::panic_message(&*panic)) }
-                }
+                Err(panic) => MapOutcome::Failed {
+                    reason: format!("the layout panicked: {}", conformance::panic_message(&*panic)),
+                },
             },
         };
         checks.push(MapCheck { map: map.name.clone(), geometry: G::ID, layout: entry.id, outcome });
@@ -326,17 +327,18 @@ fn add_and_remove<G: Geometry>(
     if first.is_err() || hotplug.digest() == before {
         return Ok(first);
     }
-    // A boot section remembers that it held a device (the taint, until the section is empty). The
-    // state therefore must not change from the first round to the second.
+    // A boot section remembers that it held a device (the taint, until the section is empty).
+    // Therefore only the first round may change the state, and the second must not.
     let marked = hotplug.digest();
     let second = add_and_remove_once(layout, hotplug, oracle, added, backing, interrupt)?;
     if second.is_ok() && hotplug.digest() != marked {
-        return Ok(Err("after removal the tables are not what they were".to_owned()));
+        return Ok(Err("the tables after removal differ from those before the addition".to_owned()));
     }
     Ok(second)
 }
 
-/// One round of additions and removals; the number of ranges that were added.
+/// One round of additions and removals. Returns the number of ranges that were added, or the first
+/// wrong answer.
 fn add_and_remove_once<G: Geometry>(
     layout: &dyn Contestant<G>,
     hotplug: &dyn HotplugContestant,
@@ -354,7 +356,7 @@ fn add_and_remove_once<G: Geometry>(
             false => None,
         };
         // The layout and the oracle refuse a range that shares a granule with boot memory or with
-        // another range. A classic section belongs to its first user.
+        // another range: a classic section belongs to its first user.
         let free = oracle.clone().add(range)
             && layout.caps().hotplug_granule_pages.is_none_or(|pages| !oracle.any_active(range.round_out(pages)));
         match (hotplug.add_window(range, device.as_ref()), free) {
@@ -363,7 +365,9 @@ fn add_and_remove_once<G: Geometry>(
                 there.push(range);
             }
             (Err(_), false) => {}
-            (Ok(()), false) => return Ok(Err(format!("{range} was added twice"))),
+            (Ok(()), false) => {
+                return Ok(Err(format!("{range} was added although it shares a granule with present memory")));
+            }
             (Err(error), true) => return Ok(Err(format!("{range} was not added: {error}"))),
         }
         if let Err(wrong) = layout.agree(oracle) {
@@ -383,7 +387,7 @@ fn add_and_remove_once<G: Geometry>(
     Ok(Ok(there.len()))
 }
 
-/// The tmpfs for the files that stand for devices.
+/// The tmpfs folder for files that replace devices.
 pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     match backing {
         RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) => dir,
@@ -393,7 +397,8 @@ pub fn tmpfs_dir(backing: &RamBacking) -> &Path {
     }
 }
 
-/// Sections at both ends of the map and evenly between: errors in records occur at the edges.
+/// A sample of sections: those at the edges, where errors in records are likely, and others at even
+/// distances.
 fn sample<G: Geometry>(mut sections: Vec<u64>, added: &[PfnRange]) -> BackedSections {
     for range in added {
         sections.extend(G::section_nr(range.start())..=G::section_nr(range.end() - 1));
@@ -414,7 +419,7 @@ impl MapOutcome {
             Self::Agrees { hot_added } => format!("agrees with the oracle; ranges hot-added and removed: {hot_added}"),
             Self::WouldNotBoot { need_bytes, have_bytes } => {
                 format!(
-                    "would not boot: records of {} on a machine with {}",
+                    "would not boot: the records take {}, and the machine has {}",
                     ByteSize(*need_bytes),
                     ByteSize(*have_bytes)
                 )
@@ -437,7 +442,6 @@ mod tests {
 
     /// A flat array over the span needs records for holes too. Where they exceed the machine's
     /// memory, the layout must report that.
-    /// layout says so.
     #[test]
     fn every_layout_agrees_on_the_built_in_maps() {
         let mut would_not_boot = 0;
@@ -459,11 +463,11 @@ mod tests {
     }
 
     #[test]
-    fn devices_that_share_a_section_are_added_by_those_who_can() {
+    fn devices_that_share_a_section_are_added_where_supported() {
         let text = "100000000-607bffffff : System RAM\n607c000000-9f7bffffff : Persistent Memory\n\
                     9f7c000000-de7bffffff : Persistent Memory\n";
         let agrees = |hot_added| MapOutcome::Agrees { hot_added };
-        let map = read("issue-76", "test", text).unwrap();
+        let map = read("two-devices", "test", text).unwrap();
         let outcomes = outcomes(&map);
         for (layout, added) in [("flat", 0), ("sparse", 2), ("subsection", 2), ("dax", 2)] {
             assert!(outcomes.contains(&(layout, agrees(added))), "{layout}: {outcomes:?}");
@@ -471,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_maps_find_their_architecture_and_flat_says_what_it_would_need() {
+    fn wide_maps_use_a_wider_architecture() {
         let map = read("wide", "test", "400000000000-40003fffffff : System RAM\n").unwrap();
         let checks = on_map(&map, &[], &RamBacking::Anon, &Interrupt::default()).unwrap();
         assert!(checks.iter().all(|check| check.geometry == "arm64-4k"));
