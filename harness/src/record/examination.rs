@@ -82,7 +82,7 @@ pub struct Examination {
 impl Examination {
     /// Splits the checks into those that disturb measurements and those that would enable more.
     pub fn lists(&self) -> [List<'_>; 2] {
-        [(true, "What disturbs measuring", "verdict"), (false, "What would enable more", "there")].map(
+        [(true, "Settings that affect measurements", "verdict"), (false, "Settings that enable more", "available")].map(
             |(matters, heading, column)| List {
                 heading,
                 column,
