@@ -9,7 +9,7 @@
 use anyhow::{Context, bail};
 use pfnbench::engine::instructions::profile::{rows, totals};
 use pfnbench::engine::layouts::count_instructions;
-use pfnbench::present::instructions::table;
+use pfnbench::present::instructions::tables;
 use pfnbench::record::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, write};
 use pfnbench_benches::{Mode, Start, baseline_path};
 use std::collections::BTreeMap;
@@ -95,8 +95,9 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
     write(&path, &rows)?;
     let names: Vec<String> = wanted.iter().map(|case| case.limit_name()).collect();
     let shown: Vec<InstructionRow> = rows.iter().filter(|row| names.contains(&row.limit_name())).cloned().collect();
-    println!("Instructions an operation, with {}\n{}", Toolchain::this().name(), table(&shown));
-    println!("Updates are those of the index alone: without records, and without what the kernel does.");
+    println!("Instructions per operation, compiled with {}", Toolchain::this().name());
+    tables(&shown).iter().for_each(|table| println!("{table}"));
+    println!("hot_add and hot_remove: updates of the index only, without records and system calls.");
     if let Some(baseline) = baseline {
         compare(&baseline, &shown);
     }

@@ -76,3 +76,82 @@ fn a_program_runs_a_race_and_looks_a_page_up() {
     let looked_up = example("lookup").args([map.as_str(), "0x100"]).assert().success().get_output().stdout.clone();
     assert!(String::from_utf8(looked_up).unwrap().contains(": valid, node 0"));
 }
+
+/// True if valgrind is installed; says so if not.
+fn has_valgrind() -> bool {
+    let found = std::process::Command::new("valgrind").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: valgrind is not installed, so no instructions are counted");
+    }
+    found
+}
+
+#[test]
+fn instructions_of_wrong_layouts_are_not_counted_and_those_of_others_are() {
+    if !has_valgrind() {
+        return;
+    }
+    let dir = folder();
+    let mut command = bad_layouts();
+    command.current_dir(&dir).args(["instructions", "-o", "counts.jsonl", "--json"]);
+    command.args(["--layout", "flat", "--layout", "panics", "--layout", "no-record"]);
+    let output = command.assert().code(1).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    for words in [
+        ["panics was not counted", "this layout panics"],
+        ["no-record was not counted: pfn_valid/boot/no-record", "where no record can be"],
+    ] {
+        assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {told}");
+    }
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = result["rows"].as_array().unwrap();
+    assert!(rows.len() == 5 && rows.iter().all(|row| row["layout"] == "flat"), "{rows:?}");
+    assert!(dir.path().join("counts.jsonl").exists());
+}
+
+#[test]
+fn an_unknown_layout_is_not_counted() {
+    let dir = folder();
+    let mut command = bad_layouts();
+    command.current_dir(&dir).args(["instructions", "--layout", "nobodys"]);
+    let output = command.assert().code(2).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("\"nobodys\"") && told.contains("subsection"), "{told}");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn counts_of_layouts_of_other_crates_are_held_against_limits() {
+    if !has_valgrind() {
+        return;
+    }
+    let dir = folder();
+    let small = || {
+        let mut command = example("small_records");
+        command.current_dir(&dir);
+        command
+    };
+    small().args(["instructions", "-o", "counts.jsonl", "--layout", "subsection-8b"]).assert().success();
+    small().args(["gate", "--limits", "limits.toml", "--write", "counts.jsonl"]).assert().success();
+    let output = small().args(["gate", "--limits", "limits.toml", "counts.jsonl"]).assert().success();
+    let told = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert!(told.contains("14 limits hold"), "{told}");
+}
+
+#[test]
+fn records_of_8_bytes_are_verified_and_raced() {
+    let dir = folder();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let mut command = example("small_records");
+    command.current_dir(&dir).args(["run", "--tier", "smoke", "--map", &map, "-o", "results", "--json"]);
+    command.args(["--layout", "subsection", "--layout", "subsection-8b"]);
+    let output = command.assert().success().get_output().clone();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let needed = |id: &str| {
+        let bytes = result["summary"]["bytes"].as_array().unwrap();
+        bytes.iter().find(|usage| usage["layout"] == id).unwrap()["records_needed"].as_f64().unwrap()
+    };
+    assert_eq!(needed("subsection"), 8.0 * needed("subsection-8b"));
+    let hotplug = result["summary"]["hotplug"].to_string();
+    assert!(hotplug.contains("subsection-8b"), "{hotplug}");
+}

@@ -1,7 +1,7 @@
 //! Static facts about layouts, available without booting one.
 
 use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
-use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags};
+use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags, record_bytes};
 use std::sync::OnceLock;
 
 /// A layout that can be measured.
@@ -15,12 +15,15 @@ pub struct Layout {
     pub caps: Capabilities,
     /// The memory loads of each lookup, in order.
     pub load_chain: LoadChain,
+    /// Bytes of the record of a page: 8, 16, 32 or 64.
+    pub record_bytes: u64,
 }
 
 impl Layout {
     /// Collects the associated constants of a layout's type.
     pub fn new<L: Memmap>() -> Self {
-        Self { id: L::ID, about: L::ABOUT, caps: L::CAPS, load_chain: L::LOAD_CHAIN }
+        let record_bytes = record_bytes::<L::Record>();
+        Self { id: L::ID, about: L::ABOUT, caps: L::CAPS, load_chain: L::LOAD_CHAIN, record_bytes }
     }
 }
 

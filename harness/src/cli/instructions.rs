@@ -4,7 +4,7 @@ use super::{Answer, Json, print, print_json};
 use crate::case::{Layout, layouts};
 use crate::engine::layouts::count_instructions;
 use crate::interrupt::Interrupt;
-use crate::present::instructions::table;
+use crate::present::instructions::tables;
 use crate::record::instructions::{self, FILE_NAME, Toolchain};
 use crate::run::instructions::count;
 use anyhow::{Context, bail};
@@ -80,8 +80,9 @@ impl InstructionsArgs {
         if self.json.json {
             print_json(&json!({ "file": path, "rows": counts.rows, "failed": counts.failed }))?;
         } else {
-            print(format!("Instructions an operation, with {}\n{}", toolchain.name(), table(&counts.rows)))?;
-            print("Updates are those of the index alone: without records, and without what the kernel does.")?;
+            print(format!("Instructions per operation, compiled with {}", toolchain.name()))?;
+            tables(&counts.rows).iter().try_for_each(print)?;
+            print("hot_add and hot_remove: updates of the index only, without records and system calls.")?;
             print(path.display())?;
         }
         Ok(if counts.failed.is_empty() { Answer::Yes } else { Answer::No })

@@ -77,6 +77,7 @@ impl ListArgs {
                         "about": entry.about,
                         "validity": validity(entry.caps.validity),
                         "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
+                        "record_bytes": entry.record_bytes,
                         "records_on_device": records(entry.caps.records_on_device),
                         "load_chain": LoadChainNote::new(&entry.load_chain),
                     })
@@ -107,7 +108,8 @@ impl ListArgs {
                 DeviceRecords::WholeSections => "whole sections on the device",
                 DeviceRecords::Always => "on the device",
             };
-            table.add_row([entry.id, entry.about, validity(entry.caps.validity), &hotplug, records]);
+            let records = format!("{} B, {records}", entry.record_bytes);
+            table.add_row([entry.id, entry.about, validity(entry.caps.validity), &hotplug, &records]);
         }
         print(table)?;
         print(format!(

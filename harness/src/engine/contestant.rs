@@ -14,7 +14,7 @@ use memmap_layouts::machine_code::{YesForm, pfn_valid_answer};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
     BootError, BootMap, ByteSize, Capabilities, Config, DeviceRecords, Footprint, Geometry, Hotplug, HotplugError,
-    Inspect, LoadChain, Lookup, Memmap, PAGE_RECORD_BYTES, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags,
+    Inspect, LoadChain, Lookup, Memmap, Pfn, PfnRange, RecordStore, RemoveParams, SectionFlags, record_bytes,
 };
 use std::sync::Arc;
 
@@ -223,6 +223,8 @@ pub struct Entry<G: Geometry> {
     pub caps: Capabilities,
     /// The dependent loads of one lookup.
     pub load_chain: LoadChain,
+    /// Bytes of the record of a page: 8, 16, 32 or 64.
+    pub record_bytes: u64,
     /// Returns the bytes of records that the layout needs to boot on a map.
     pub boot_record_bytes: fn(&BootMap) -> u64,
     boot: Boot<G>,
@@ -231,7 +233,8 @@ pub struct Entry<G: Geometry> {
 impl<G: Geometry> Entry<G> {
     /// The static facts alone, without the function that boots the layout.
     pub fn layout(&self) -> Layout {
-        Layout { id: self.id, about: self.about, caps: self.caps, load_chain: self.load_chain }
+        let Self { id, about, caps, load_chain, record_bytes, .. } = *self;
+        Layout { id, about, caps, load_chain, record_bytes }
     }
 
     /// Boots the layout on a map.
@@ -259,7 +262,9 @@ struct Collect<G: Geometry>(Vec<Entry<G>>);
 impl<G: Geometry> Collect<G> {
     fn push<L: Memmap<Geometry = G>>(&mut self, boot: Boot<G>) {
         let (id, about, caps, load_chain) = (L::ID, L::ABOUT, L::CAPS, L::LOAD_CHAIN);
-        self.0.push(Entry { id, about, caps, load_chain, boot_record_bytes: L::boot_record_bytes, boot });
+        let record_bytes = record_bytes::<L::Record>();
+        let boot_record_bytes = L::boot_record_bytes;
+        self.0.push(Entry { id, about, caps, load_chain, record_bytes, boot_record_bytes, boot });
     }
 }
 
@@ -306,7 +311,7 @@ pub fn device_on_tmpfs<G: Geometry>(dir: &std::path::Path, window: PfnRange) -> 
 /// Why a device cannot hold the records of a layout that always puts them there; `None` if it can,
 /// or if the layout does not need it.
 pub fn unserved<G: Geometry>(entry: &Entry<G>, device: &DaxDevice) -> Option<String> {
-    let smallest = entry.caps.hotplug_granule_pages? * PAGE_RECORD_BYTES;
+    let smallest = entry.caps.hotplug_granule_pages? * entry.record_bytes;
     let too_coarse = entry.caps.records_on_device == DeviceRecords::Always && !smallest.is_multiple_of(device.align());
     too_coarse.then(|| {
         let (align, name) = (ByteSize(device.align()), device.name());

@@ -2,7 +2,7 @@
 //! without the code.
 
 use crate::case::Layout;
-use memmap_layouts::{Geometry, Load, LoadChain, Validity, When};
+use memmap_layouts::{Geometry, Load, LoadChain, PAGE_RECORD_BYTES, Validity, When};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,19 @@ pub struct LayoutNote {
     /// layout does not support hotplug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hotplug_granule_bytes: Option<u64>,
+    /// Bytes of the record of a page; left out if it has the 64 of `struct page`.
+    #[serde(default = "page_record_bytes", skip_serializing_if = "is_page_record")]
+    pub record_bytes: u64,
     /// The memory loads of each lookup.
     pub load_chain: LoadChainNote,
+}
+
+fn page_record_bytes() -> u64 {
+    PAGE_RECORD_BYTES
+}
+
+fn is_page_record(bytes: &u64) -> bool {
+    *bytes == PAGE_RECORD_BYTES
 }
 
 impl LayoutNote {
@@ -30,6 +41,7 @@ impl LayoutNote {
             id: layout.id.to_owned(),
             validity: validity(layout.caps.validity).to_owned(),
             hotplug_granule_bytes: layout.caps.hotplug_granule_pages.map(|pages| pages << G::PAGE_SHIFT),
+            record_bytes: layout.record_bytes,
             load_chain: LoadChainNote::new(&layout.load_chain),
         }
     }

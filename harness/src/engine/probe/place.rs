@@ -1,7 +1,7 @@
 //! The place of an addition: its range, and where in a section the range begins and ends.
 
 use crate::case::Position;
-use memmap_layouts::{ByteSize, Geometry, Hotplug, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{ByteSize, Geometry, Hotplug, PfnRange, record_bytes};
 use thiserror::Error;
 
 /// A range for additions, at the requested position in its section.
@@ -11,12 +11,14 @@ pub struct Place {
     pub range: PfnRange,
     /// A range that must be added first, for instance the neighbour in the same section.
     pub beside: Option<PfnRange>,
+    /// Bytes of one record of the layout.
+    pub bytes_a_record: u64,
 }
 
 impl Place {
     /// Bytes of the records of `range` and `beside`.
     pub fn record_bytes(&self) -> u64 {
-        (self.range.nr_pages() + self.beside.map_or(0, |beside| beside.nr_pages())) * PAGE_RECORD_BYTES
+        (self.range.nr_pages() + self.beside.map_or(0, |beside| beside.nr_pages())) * self.bytes_a_record
     }
 
     /// Number of sections that the place touches, in whole or in part.
@@ -86,7 +88,11 @@ pub fn place<L: Hotplug>(window: PfnRange, size_bytes: u64, position: Position) 
     let start = window.start().checked_next_multiple_of(section).ok_or(no_room)?;
     let range = start.checked_add(offset).and_then(|from| PfnRange::from_len(from, nr_pages)).ok_or(no_room)?;
     let beside = if position == Position::Later { PfnRange::from_len(start, offset) } else { None };
-    if range.end() > window.end() { Err(no_room) } else { Ok(Place { range, beside }) }
+    if range.end() > window.end() {
+        Err(no_room)
+    } else {
+        Ok(Place { range, beside, bytes_a_record: record_bytes::<L::Record>() })
+    }
 }
 
 #[cfg(test)]

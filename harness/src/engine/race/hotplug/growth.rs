@@ -8,7 +8,7 @@ use crate::engine::probe::hotplug::{Latencies, Manner, Touch};
 use crate::engine::probe::place::Place;
 use crate::engine::race::{Race, RaceError};
 use memmap_layouts::backing::{DaxDevice, RamBacking};
-use memmap_layouts::{ByteSize, Geometry, HotplugError, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{ByteSize, Geometry, HotplugError, PfnRange};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ impl<G: Geometry> Race<'_, G> {
                 RamBacking::Anon | RamBacking::Tmpfs(_) | RamBacking::File(_) => place.record_bytes(),
                 // Part of a section occupies a whole huge page, although the limit counts only its
                 // records.
-                _ => place.nr_sections::<G>() * G::PAGES_PER_SECTION * PAGE_RECORD_BYTES,
+                _ => place.nr_sections::<G>() * G::PAGES_PER_SECTION * place.bytes_a_record,
             };
             let device = window.layouts[lane.layout].device.as_ref();
             let on_device = device.map_or(u64::MAX, |device| {

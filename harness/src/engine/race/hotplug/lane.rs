@@ -7,7 +7,7 @@ use crate::engine::probe::disturbance::Slices;
 use crate::engine::probe::hotplug::Latencies;
 use crate::engine::probe::place::{NoPlace, Place};
 use crate::engine::race::Race;
-use memmap_layouts::{ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
+use memmap_layouts::{ByteSize, Geometry, PfnRange};
 use std::time::Duration;
 
 /// One layout in a group of additions. All lanes of a group take turns.
@@ -57,7 +57,7 @@ impl<G: Geometry> Race<'_, G> {
             }
             _ => error.to_string(),
         })?;
-        let (need, limit) = (place.range.nr_pages() * PAGE_RECORD_BYTES, self.settings.means.records_limit);
+        let (need, limit) = (place.range.nr_pages() * place.bytes_a_record, self.settings.means.records_limit);
         if need > limit {
             let (need, limit) = (ByteSize(need), ByteSize(limit));
             return Err(format!("the records take {need}, more than --records-limit {limit}; raise the limit"));

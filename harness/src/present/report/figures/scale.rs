@@ -1,6 +1,8 @@
 //! Time of a lookup by the size of memory.
 
 use crate::analysis::headline::memory_label;
+use crate::analysis::summary::Summary;
+
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
@@ -10,7 +12,7 @@ use crate::present::report::picture::{
 use crate::record::environment::Environment;
 use crate::record::layout_note::{LayoutNote, WhenNote};
 use crate::units::{bytes, three_digits, time};
-use memmap_layouts::{Geometry, PAGE_RECORD_BYTES, X86_64};
+use memmap_layouts::{Geometry, X86_64};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
@@ -43,15 +45,16 @@ struct Panel {
 
 /// RAM of a map in bytes, derived from the size of the records of its boot memory. Partly filled
 /// sections count as full.
-fn ram_bytes(summary: &crate::analysis::summary::Summary) -> Option<f64> {
+fn ram_bytes(layouts: &[LayoutNote], summary: &Summary) -> Option<f64> {
     // The flat array also has records for holes. It has no index, so it is excluded.
     let booted = summary
         .bytes
         .iter()
         .filter(|usage| usage.would_not_boot.is_none() && usage.index.is_some_and(|index| index > 0.0));
-    let records = booted.filter_map(|usage| usage.records_needed).fold(f64::INFINITY, f64::min);
-    let pages = records / PAGE_RECORD_BYTES as f64;
-    records.is_finite().then_some(pages * (1u64 << X86_64::PAGE_SHIFT) as f64)
+    let bytes_a_record = |id: &str| layouts.iter().find(|note| note.id == id).map(|note| note.record_bytes as f64);
+    let pages = booted.filter_map(|usage| Some(usage.records_needed? / bytes_a_record(&usage.layout)?));
+    let pages = pages.fold(f64::INFINITY, f64::min);
+    pages.is_finite().then_some(pages * (1u64 << X86_64::PAGE_SHIFT) as f64)
 }
 
 /// Cache lines that the lookups of a layout touch in scattered memory.
@@ -142,7 +145,11 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             let mut points = Vec::new();
             for (map, summary) in view.maps {
                 let group = LookupGroup::plain(op, Pattern::Random);
-                let (Some(ram), Some(line)) = (ram_bytes(summary), summary.lookup(group, memory)) else { continue };
+                let (Some(ram), Some(line)) =
+                    (ram_bytes(&view.run.known.layouts, summary), summary.lookup(group, memory))
+                else {
+                    continue;
+                };
                 for cell in &line.cells {
                     let Some(ns) = cell.median_ns else { continue };
                     let (low, high) = cell.ratio_interval.unzip();
