@@ -166,7 +166,7 @@ fn what_is_no_duel_is_refused() {
         (&["--margin", "0"], &["0.1 to 50 %"]),
         (&["--layout", "holey"], &["holey"]),
         (&["--filter", "no_such_case"], &["selects no case"]),
-        (&["--filter", "/cold"], &["tables in the caches"]),
+        (&["--filter", "/cold"], &["cached tables"]),
     ] {
         refused(&dir, &mut duel(&dir, this(), this(), more), words);
     }

@@ -63,7 +63,7 @@ fn pfnbench() -> Command {
 #[test]
 fn what_was_counted_holds() {
     let scene = Scene::new();
-    scene.gate(&[]).success().stdout(contains(format!("{} limits hold, 0 are exceeded", cases().len())));
+    scene.gate(&[]).success().stdout(contains(format!("{} limits hold, 0 exceeded", cases().len())));
     // The folder of a run is as good as the file.
     pfnbench().arg("gate").arg("--limits").arg(scene.path("limits.toml")).arg(scene.dir.path()).assert().success();
 }
@@ -75,7 +75,7 @@ fn one_instruction_more_in_a_thousand_is_named_and_fails() {
     rows[1].value += 1.0 / 1024.0;
     scene.count(&rows);
     let line = format!("{:<36} limit 7, measured 7.0009765625, difference +0.0009765625", rows[1].limit_name());
-    scene.gate(&[]).code(1).stdout(contains(line).and(contains("1 are exceeded")));
+    scene.gate(&[]).code(1).stdout(contains(line).and(contains("1 exceeded")));
     let output = scene.gate(&["--json"]).code(1).get_output().stdout.clone();
     let json: serde_json::Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(json["answer"], "exceeded");
@@ -88,7 +88,7 @@ fn one_instruction_more_in_a_thousand_is_named_and_fails() {
 fn fewer_instructions_hold_and_are_told() {
     let scene = Scene::new();
     scene.count(&counts(6.0));
-    scene.gate(&[]).success().stdout(contains("--write lowers it").and(contains("difference -1")));
+    scene.gate(&[]).success().stdout(contains("--write lowers the limits").and(contains("difference -1")));
     scene.gate(&["--write"]).success();
     scene.gate(&[]).success().stdout(contains("--write").not());
 }
@@ -116,7 +116,7 @@ fn what_cannot_be_judged_is_two() {
 fn a_new_case_without_a_limit_is_told_and_holds() {
     let scene = Scene::new();
     scene.edit_limits("\"pfn_valid/boot/flat\" = 7\n", "");
-    scene.gate(&[]).success().stdout(contains("Without a limit; --write makes one: pfn_valid/boot/flat"));
+    scene.gate(&[]).success().stdout(contains("Cases without a limit; --write adds one: pfn_valid/boot/flat"));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn files_that_are_not_there_are_named() {
     scene.gate(&[]).code(2).stderr(contains("limits.toml: No such file"));
     fs::remove_file(scene.path(FILE_NAME)).unwrap();
     scene.gate(&[]).code(2).stderr(contains("instructions.jsonl: No such file"));
-    let says = contains("cargo bench --bench instructions makes them");
+    let says = contains("cargo bench --bench instructions writes it");
     pfnbench().arg("gate").current_dir(scene.dir.path()).assert().code(2).stderr(says);
 }
 

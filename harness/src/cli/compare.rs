@@ -18,20 +18,27 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench compare results/MACHINE/RUN --reference vmemmap-section    layouts of a run
-  pfnbench compare results/MACHINE/BEFORE results/MACHINE/AFTER       two runs")]
+  pfnbench compare results/MACHINE/RUN                             one run
+  pfnbench compare results/MACHINE/RUN --reference vmemmap-section
+  pfnbench compare results/MACHINE/BEFORE results/MACHINE/AFTER    two runs
+
+A ratio is the time divided by that of the reference layout, or of the first
+run; above 1 is slower.
+
+Exit codes: 0 success, whatever the verdicts; 2 the runs cannot be compared, or
+a usage error.")]
 pub(super) struct CompareArgs {
     /// Run folder
     run: PathBuf,
     /// Folder of a later run to compare with the first
     after: Option<PathBuf>,
-    /// Reference layout when a single run is compared
+    /// Reference layout when a single run is compared [default: subsection]
     #[arg(long, value_name = "ID", conflicts_with = "after")]
     reference: Option<String>,
     /// Compare the runs even if they are from different machines
     #[arg(long)]
     across_machines: bool,
-    /// Margin in percent: differences up to it are negligible, and times within it are "equal"
+    /// Margin in percent, 0.1 to 50: times that differ by less are equal
     #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = margin_percent)]
     margin: f64,
     #[command(flatten)]
@@ -51,15 +58,17 @@ impl CompareArgs {
         let reference = self.reference.as_deref().unwrap_or(crate::case::REFERENCE);
         let summaries: Vec<(String, Summary)> =
             run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, self.margin))).collect();
-        let Some((_, main)) = summaries.first() else { bail!("{} has no map", run.name) };
+        let Some((_, main)) = summaries.first() else {
+            bail!("the run {} names no map in its manifest.json, so there is nothing to compare", run.name)
+        };
         if !main.layouts.iter().any(|layout| layout == reference) {
-            bail!("{} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
+            bail!("the run {} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
         }
         if self.json.json {
             let means = |summary: &Summary| compare::geometric_means(summary, |_| true).0;
             let others: Vec<_> = summaries[1..]
                 .iter()
-                .map(|(map, of)| json!({ "map": map, "summary": of, "geometric_means": means(of) }))
+                .map(|(map, summary)| json!({ "map": map, "summary": summary, "geometric_means": means(summary) }))
                 .collect();
             let judged = verdicts::collect(&summaries);
             print_json(&json!({
@@ -83,8 +92,8 @@ impl CompareArgs {
             if !means.is_empty() {
                 let means = in_words(&means);
                 print(format!(
-                    "Geometric mean of the ratios to {reference} (above 1 is slower) over {nr} lookups, each with the same weight: \
-                     of every operation that all have the one in random order, and the walk: {means}."
+                    "Geometric mean of the ratios to {reference} over {nr} lookups (above 1 is slower): {means}. \
+                     It covers the walk, and the lookups in random order that all layouts offer; each has the same weight."
                 ))?;
             }
         }
@@ -94,8 +103,8 @@ impl CompareArgs {
     fn side_by_side(&self, before: &Run, after: &Run) -> anyhow::Result<Answer> {
         if before.machine != after.machine && !self.across_machines {
             bail!(
-                "the runs are of different machines ({} and {}), so their times say nothing of the code; --across-machines \
-                 compares them all the same",
+                "the runs are from different machines ({} and {}), so their times do not compare the code; add \
+                 --across-machines to compare them anyway",
                 before.machine,
                 after.machine
             );
@@ -103,15 +112,19 @@ impl CompareArgs {
         if before.map() != after.map() {
             let (before, after) = (before.map(), after.map());
             eprintln!(
-                "pfnbench: warning: the runs are on different maps, {before} and {after}, so they share no case of those"
+                "pfnbench: warning: the runs have different main maps, {before} and {after}, whose cases are not compared"
             );
         }
         let comparison = compare::compare(before, after, self.margin);
         if comparison.cases.is_empty() {
-            bail!("{} and {} have no case in common: same lookup, layout, backing and map", before.name, after.name);
+            bail!(
+                "the runs {} and {} share no case: the same lookup, layout, backing and map",
+                before.name,
+                after.name
+            );
         }
         if self.json.json {
-            let verdicts: Vec<_> = comparison.cases.iter().map(|of| record(of, before, after)).collect();
+            let verdicts: Vec<_> = comparison.cases.iter().map(|compared| record(compared, before, after)).collect();
             let reasons: Vec<String> = why_not(&comparison).into_iter().collect();
             print_json(&json!({
                 "can_judge": reasons.is_empty(),
@@ -131,8 +144,8 @@ impl CompareArgs {
         table::right_align(&mut table, 5..9);
         print(table)?;
         print(format!(
-            "{} against {}; a ratio above 1 is slower, in brackets its interval, corrected for {} comparisons. Differences up to \
-             {} are negligible.",
+            "{} compared with {}. A ratio above 1 is slower; brackets hold its interval, corrected for {} comparisons. \
+             Differences of less than {} are negligible.",
             after.name,
             before.name,
             comparison.cases.len(),
@@ -143,15 +156,17 @@ impl CompareArgs {
             print(format!("Geometric mean over operations, each with the same weight: {means}."))?;
         }
         if comparison.unshared > 0 {
-            print(format!("Cases that only one of them has: {}.", comparison.unshared))?;
+            print(format!("Cases that only one of the runs has: {}.", comparison.unshared))?;
         }
         if let Some(reason) = why_not(&comparison) {
-            print(format!("These runs cannot judge: {reason}"))?;
+            print(format!("These runs give no verdict: {reason}"))?;
         }
-        let lacks = |of: &Compared| of.noise_floor.is_none() || of.ratio.is_some() && of.interval.is_none();
+        let lacks = |compared: &Compared| {
+            compared.noise_floor.is_none() || compared.ratio.is_some() && compared.interval.is_none()
+        };
         if comparison.cases.iter().any(lacks) {
             print(format!(
-                "A verdict needs {PROCESSES_FOR_INTERVAL} processes and a control in each run: pfnbench run, or --tier quick."
+                "A verdict needs {PROCESSES_FOR_INTERVAL} processes and a control in each run, as pfnbench run makes without --tier."
             ))?;
         }
         Ok(Answer::Yes)
@@ -161,7 +176,7 @@ impl CompareArgs {
 /// Explains why two runs give no verdict; `None` if at least half of the cases are decided.
 fn why_not(comparison: &Comparison) -> Option<String> {
     let all = comparison.cases.len();
-    let undecided = comparison.cases.iter().filter(|of| !of.verdict.is_decided()).count();
+    let undecided = comparison.cases.iter().filter(|compared| !compared.verdict.is_decided()).count();
     (2 * undecided > all).then(|| {
         format!(
             "{undecided} of {all} cases are undecided. Each run needs a control, {PROCESSES_FOR_INTERVAL} processes and an idle machine."

@@ -5,8 +5,14 @@ use clap::{Args, CommandFactory};
 use std::io::{self, Write};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  source <(pfnbench completions bash)
+  pfnbench completions fish > ~/.config/fish/completions/pfnbench.fish
+
+Exit codes: 0 success; 2 a usage error.")]
 pub(super) struct CompletionsArgs {
-    /// The shell to print completions for
+    /// Shell for which to print completions
     shell: clap_complete::Shell,
 }
 

@@ -10,8 +10,17 @@ use comfy_table::{Cell, Color, ContentArrangement};
 use serde_json::json;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench doctor
+  pfnbench doctor --strict && pfnbench run --strict
+  sudo pfnbench doctor                     also checks what needs root
+  pfnbench doctor --json
+
+Exit codes: 0 success; 1 with --strict, the machine is unfit or unknown; 2 an
+error or a usage error.")]
 pub(super) struct DoctorArgs {
-    /// Exit with 1 unless the machine is fit for measuring
+    /// Exit with code 1 unless the machine is fit for measuring
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -50,7 +59,7 @@ impl DoctorArgs {
                 print(&table)?;
             }
             print(format!(
-                "This machine is {verdict} for measuring now ({}). Each row of a run says for itself whether it was disturbed.",
+                "This machine ({}) is {verdict} for measuring now. Each row of a run also records whether it was disturbed.",
                 environment.machine_id
             ))?;
         }

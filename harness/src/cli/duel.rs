@@ -36,36 +36,40 @@ const ALL_MAPS: &str = "all";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench duel HEAD~1 HEAD                    did the last commit make a lookup slower?
+  pfnbench duel HEAD~1 HEAD                did the last commit slow a lookup?
   pfnbench duel old/pfnbench target/release/pfnbench --op pfn_valid
-  pfnbench duel HEAD HEAD                      a build against itself: everything should be equal
-  pfnbench duel v0.1 HEAD --markdown           a table for the mail that comes with a patch
-  pfnbench duel HEAD~1 HEAD --maps all         on whose machine does it cost most?
+  pfnbench duel HEAD HEAD                  A/A test: every case should be equal
+  pfnbench duel v0.1 HEAD --markdown       a table for the mail with a patch
+  pfnbench duel HEAD~1 HEAD --maps all     on which map does it cost most?
 
-Exit codes: 0 nothing is slower beyond the margin, 1 something is, 2 it cannot
-judge (more than a tenth of the cases is undecided) or bad usage.")]
+A ratio is the time of NEW divided by that of OLD; above 1 is slower.
+
+Exit codes: 0 no case is slower beyond the margin; 1 a case is slower; 2 no
+verdict (e.g. more than 10 % of the cases are undecided), an error or a usage
+error; 130 Ctrl-C.")]
 pub(super) struct DuelArgs {
-    /// The build to compare with: a program, or a commit of the checkout, which is built once and
-    /// kept in target/duel
+    /// The build to compare with: a program, or a commit of this checkout; a commit is built once
+    /// and kept in target/duel
     old: String,
-    /// The build to judge: a program or a commit
+    /// The build to judge: a program, or a commit
     new: String,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// `all`: every built-in map, ranked by the cost of the change there
+    /// `all` measures on every built-in map, and ranks the maps by the cost of the change
     #[arg(long, value_name = "all", value_parser = [ALL_MAPS], conflicts_with = "map")]
     maps: Option<String>,
-    /// Number of pairs of workers, each with its own placement of code and memory; verdicts need at
-    /// least 5. Default: 7, then up to two minutes more for cases with wide intervals
+    /// Number of pairs of workers, each with its own placement of code and memory: 1 to 100.
+    /// Verdicts need at least 5. Default: 7, then more for up to 2 minutes while intervals are
+    /// wide; 5 with --maps
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: Option<u32>,
-    /// Treat a build as hung if it makes no progress for this long
+    /// Abort if a build makes no progress for this many seconds, 1 to 3600
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     time_limit: u64,
-    /// Print Markdown, for the mail that accompanies a patch
+    /// Print Markdown, e.g. for the mail with a patch
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Do not count instructions, which needs valgrind and takes a minute
+    /// Skip the count of instructions, which needs valgrind and takes about a minute
     #[arg(long)]
     no_instructions: bool,
     /// Show every case in the table, not only those that changed or are undecided
@@ -78,8 +82,7 @@ pub(super) struct DuelArgs {
 /// The built-in map on which instructions are counted.
 const SMALL_MAP: &str = "vm-20g";
 
-/// Minimum number of pairs, maximum if the user gives no number, and the time in which more are
-/// added.
+/// Pairs without `--pairs`: the minimum, the maximum, and the time during which pairs are added.
 const PAIRS: (u32, u32, Duration) = (7, 40, Duration::from_secs(120));
 
 /// Number of pairs on each map when maps are ranked.
@@ -91,7 +94,7 @@ type Layouts = (Vec<String>, Vec<String>);
 /// Number of rounds that a pair of workers measures.
 const ROUNDS: u32 = 5;
 
-/// Length of a slice. Handing over takes some microseconds, which should be less than 1 % of it.
+/// Length of a slice. A handover takes a few microseconds, which should be below 1 % of a slice.
 const SLICE: Duration = Duration::from_micros(500);
 
 impl DuelArgs {
@@ -109,14 +112,14 @@ impl DuelArgs {
     /// The schedule of the workers: lookups with hot tables of the default tier, or of every tier
     /// if cases are selected by name.
     fn schedule(&self, map: Option<Source>) -> anyhow::Result<Schedule> {
-        let mut schedule = RunArgs::of_duel(SubjectArgs { map, ..self.subject.clone() }).facts().lay_out(&mut warn)?;
+        let mut schedule = RunArgs::for_duel(SubjectArgs { map, ..self.subject.clone() }).facts().lay_out(&mut warn)?;
         schedule.effort.slice = SLICE;
-        for of in &mut schedule.maps {
-            of.work.lookups.retain(|work| work.group.tables == Tables::Hot);
+        for scheduled in &mut schedule.maps {
+            scheduled.work.lookups.retain(|work| work.group.tables == Tables::Hot);
         }
-        if schedule.maps.iter().all(|of| of.work.lookups.is_empty()) {
+        if schedule.maps.iter().all(|scheduled| scheduled.work.lookups.is_empty()) {
             bail!(
-                "a duel is about lookups with tables in the caches, and the filter selects none; pfnbench list --cases prints names"
+                "the filter selects no case of a duel, which measures lookups with cached tables; pfnbench list --cases prints names"
             );
         }
         Ok(schedule)
@@ -161,12 +164,12 @@ impl DuelArgs {
                     pairs.push(done);
                     nr += 1;
                 }
-                // The queries depend on the layouts that take part, so only those that both builds
-                // have are used.
+                // The queries depend on the set of layouts, so only layouts that both builds have
+                // are measured.
                 Err(DuelError::Layouts { old, new }) if layouts.is_none() => {
                     schedule.layouts = old.iter().filter(|id| new.contains(id)).cloned().collect();
                     if schedule.layouts.is_empty() {
-                        bail!("the builds share no layout: old has {}, new has {}", old.join(", "), new.join(", "));
+                        bail!("the builds share no layout; OLD has {}, NEW has {}", old.join(", "), new.join(", "));
                     }
                     layouts = Some((old, new));
                 }
@@ -215,7 +218,7 @@ impl DuelArgs {
                 print(format!("Instructions were not counted: {reason}."))?;
             }
             if let Some(share) = handover.filter(|_| !self.markdown) {
-                print(format!("Handing over took {:.2} % of the workers' processor time.", 100.0 * share))?;
+                print(format!("Handovers took {:.2} % of the CPU time of the workers.", 100.0 * share))?;
             }
         }
         Ok(answer(&outcome))
@@ -232,7 +235,7 @@ impl DuelArgs {
         bar: &ProgressBar,
     ) -> anyhow::Result<Option<String>> {
         if self.no_instructions {
-            return Ok(Some("not asked for".to_owned()));
+            return Ok(Some("--no-instructions was given".to_owned()));
         }
         let mut job = Self::job(schedule, 0, None);
         // Instruction counts depend on neither the backing nor the size, and valgrind is slow.
@@ -248,7 +251,7 @@ impl DuelArgs {
             for layouts in layouts.chunks(LAYOUTS_AT_ONCE) {
                 job.layouts = layouts.to_vec();
                 match instructions::count(&build.program, &job, interrupt) {
-                    Ok(of) => counts.extend(of),
+                    Ok(counted) => counts.extend(counted),
                     Err(CountError::Interrupted(interrupted)) => return Err(interrupted.into()),
                     Err(error) => return Ok(Some(format!("{}: {error}", build.name))),
                 }
@@ -313,12 +316,12 @@ impl DuelArgs {
                     continue;
                 }
             };
-            for of in &mut schedule.maps {
-                of.work.lookups.retain(|work| work.group == headline_group(work.group.op));
+            for scheduled in &mut schedule.maps {
+                scheduled.work.lookups.retain(|work| work.group == headline_group(work.group.op));
             }
-            if schedule.maps.iter().all(|of| of.work.lookups.is_empty()) {
+            if schedule.maps.iter().all(|scheduled| scheduled.work.lookups.is_empty()) {
                 bail!(
-                    "maps are ranked by lookups in random order and by the walk, and the filter selects none of those"
+                    "the filter selects no case for --maps, which measures lookups in random order and the walk; try --filter /random"
                 );
             }
             let nr = self.pairs.unwrap_or(PAIRS_OF_A_MAP);
@@ -333,7 +336,7 @@ impl DuelArgs {
         }
         bar.finish_and_clear();
         if ranked.is_empty() {
-            bail!("no built-in map can be raced: {}", left_out.join("; "));
+            bail!("no built-in map could be measured: {}", left_out.join("; "));
         }
         let cost = |outcome: &Outcome| worst(outcome).and_then(|record| record.difference_ns).unwrap_or(0.0);
         ranked.sort_by(|a, b| cost(&b.1).total_cmp(&cost(&a.1)));
@@ -341,8 +344,8 @@ impl DuelArgs {
             let maps: Vec<_> = ranked.iter().map(|(map, outcome)| json!({ "map": map, "outcome": outcome })).collect();
             let verdicts: Vec<_> = ranked
                 .iter()
-                .flat_map(|(map, outcome)| outcome.verdicts.iter().map(move |of| (map, of)))
-                .map(|(map, of)| Record { case: format!("{}@{map}", of.case), ..of.clone() })
+                .flat_map(|(map, outcome)| outcome.verdicts.iter().map(move |record| (map, record)))
+                .map(|(map, record)| Record { case: format!("{}@{map}", record.case), ..record.clone() })
                 .collect();
             print_json(&json!({
                 "can_judge": ranked.iter().all(|(_, outcome)| outcome.can_judge),
@@ -354,7 +357,7 @@ impl DuelArgs {
             }))?;
         } else {
             let mut table = table::empty();
-            table.set_header(["map", "costs most in", "by", "undecided"]);
+            table.set_header(["map", "largest slowdown", "by", "undecided"]);
             let mut lines = Vec::new();
             for (map, outcome) in &ranked {
                 let undecided = outcome.verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
@@ -363,16 +366,16 @@ impl DuelArgs {
                         let by = record.difference_ns.map(signed_time).unwrap_or_default();
                         (format!("{}/{}", record.case, record.layout), by)
                     }
-                    None => ("nothing beyond the margin".to_owned(), String::new()),
+                    None => ("none beyond the margin".to_owned(), String::new()),
                 };
                 let cells = [map.clone(), case, by, format!("{undecided} of {}", outcome.verdicts.len())];
                 lines.push(format!("| {} |", cells.join(" | ")));
                 table.add_row(cells);
             }
-            print(format!("{} against {}, worst map first:", new.name, old.name))?;
+            print(format!("{} compared with {}, largest slowdown first:", new.name, old.name))?;
             match self.markdown {
                 true => {
-                    print("\n| map | costs most in | by | undecided |\n| --- | --- | --- | --- |")?;
+                    print("\n| map | largest slowdown | by | undecided |\n| --- | --- | --- | --- |")?;
                     lines.iter().try_for_each(print)?;
                 }
                 false => print(table)?,
@@ -404,11 +407,11 @@ fn versions(pairs: &[PairOutcome]) -> (String, String) {
 }
 
 /// Judges the results of the pairs of workers.
-fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Outcome {
+fn outcome(pairs: &[PairOutcome], (old_layouts, new_layouts): &Layouts, margin: f64) -> Outcome {
     let samples: Vec<Vec<Samples>> = pairs.iter().map(|pair| pair.samples.clone()).collect();
     let verdicts = verdict::judged(&samples, margin);
     let without =
-        |of: &[String], other: &[String]| of.iter().filter(|id| !other.contains(id)).cloned().collect::<Vec<_>>();
+        |ids: &[String], other: &[String]| ids.iter().filter(|id| !other.contains(id)).cloned().collect::<Vec<_>>();
     let mut reasons = Vec::new();
     let undecided = verdicts.iter().filter(|record| !record.verdict.is_decided()).count();
     if pairs.len() < PROCESSES_FOR_INTERVAL {
@@ -416,26 +419,26 @@ fn outcome(pairs: &[PairOutcome], (of_old, of_new): &Layouts, margin: f64) -> Ou
         reasons.push(format!("Verdicts need {PROCESSES_FOR_INTERVAL} pairs of workers; there are {nr}."));
     } else if verdicts.iter().all(|record| record.noise_floor.is_none()) {
         reasons.push(
-            "There is no noise floor: memory allows one boot of each layout only, or every slice was disturbed."
+            "There is no noise floor: memory sufficed for only one boot of each layout, or every slice was disturbed."
                 .to_owned(),
         );
     } else if 10 * undecided > verdicts.len() {
         let floors = verdicts.iter().filter_map(|record| record.noise_floor).fold(0.0, f64::max);
         reasons.push(format!(
-            "{undecided} of {} cases are undecided; the noise floor is up to {}. Stop other programs, or measure more --pairs.",
+            "{undecided} of {} cases are undecided; the noise floor is up to {}. Stop other programs, or raise --pairs.",
             verdicts.len(),
             percent(floors)
         ));
     }
     let is_same = |layout: &&String| {
-        let mut of = verdicts.iter().filter(|record| record.layout == **layout).peekable();
-        of.peek().is_some() && of.all(|record| matches!(record.code, Code::Same | Code::Moved))
+        let mut records = verdicts.iter().filter(|record| record.layout == **layout).peekable();
+        records.peek().is_some() && records.all(|record| matches!(record.code, Code::Same | Code::Moved))
     };
     Outcome {
         can_judge: reasons.is_empty(),
-        new_layouts: without(of_new, of_old),
-        removed_layouts: without(of_old, of_new),
-        same_code: of_old.iter().filter(is_same).cloned().collect(),
+        new_layouts: without(new_layouts, old_layouts),
+        removed_layouts: without(old_layouts, new_layouts),
+        same_code: old_layouts.iter().filter(is_same).cloned().collect(),
         pairs: pairs.len(),
         reasons,
         verdicts,
@@ -467,8 +470,8 @@ fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin:
     let count = |verdict| outcome.verdicts.iter().filter(|record| record.verdict == verdict).count();
     let (slower, faster) = (count(Verdict::Slower), count(Verdict::Faster));
     let (equal, undecided) = (count(Verdict::Equal), count(Verdict::Undecided));
-    let mut said = format!(
-        "{} against {} on {map}, {} cases in up to {} pairs of workers: {slower} slower, {faster} faster, {equal} equal within {}, \
+    let mut text = format!(
+        "{} compared with {} on {map}, {} cases in up to {} pairs of workers: {slower} slower, {faster} faster, {equal} equal within {}, \
          {undecided} undecided.",
         new.name,
         old.name,
@@ -479,25 +482,25 @@ fn paragraph(outcome: &Outcome, (old, new): (&Build, &Build), map: &str, margin:
     if let Some(worst) = worst(outcome) {
         let by = worst.difference_ns.map(signed_time).unwrap_or_default();
         let ratio = if worst.ratio.is_some() { format!(", {}", ratio_of(worst)) } else { String::new() };
-        said.push_str(&format!(" The largest cost is {}/{}: {by}{ratio}.", worst.case, worst.layout));
+        text.push_str(&format!(" The largest slowdown is {}/{}: {by}{ratio}.", worst.case, worst.layout));
     }
     let listed = [
-        ("Machine code did not change, though it may have moved, for", &outcome.same_code),
+        ("The machine code is the same, possibly at other addresses, for", &outcome.same_code),
         ("Only the new build has", &outcome.new_layouts),
         ("Only the old build has", &outcome.removed_layouts),
     ];
     for (what, layouts) in listed.into_iter().filter(|(_, layouts)| !layouts.is_empty()) {
-        said.push_str(&format!(" {what} {}.", layouts.join(", ")));
+        text.push_str(&format!(" {what} {}.", layouts.join(", ")));
     }
     if !outcome.can_judge {
-        said.push_str(&format!(" This duel cannot judge: {}", outcome.reasons.join(" ")));
+        text.push_str(&format!(" This duel gives no verdict: {}", outcome.reasons.join(" ")));
     }
-    said
+    text
 }
 
 #[derive(Debug, Args)]
 pub(super) struct WorkerArgs {
-    /// Which of the two builds this process is
+    /// The build that this process is
     #[arg(long, value_parser = ["old", "new"])]
     side: String,
     /// File descriptor number of the shared memory
@@ -510,10 +513,12 @@ pub(super) struct WorkerArgs {
 
 impl WorkerArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        // If the referee is gone, nobody needs the results.
+        // Without a referee, nobody reads the results.
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-        let text = std::io::read_to_string(std::io::stdin().lock()).context("the order on standard input")?;
-        let value: serde_json::Value = serde_json::from_str(&text).context("the order on standard input")?;
+        let text =
+            std::io::read_to_string(std::io::stdin().lock()).context("cannot read the order on standard input")?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).context("cannot read the order on standard input")?;
         let protocol = value.get("protocol").and_then(serde_json::Value::as_u64);
         let say = |hello: Hello| {
             let mut out = std::io::stdout().lock();
@@ -529,16 +534,17 @@ impl WorkerArgs {
             error: Some(reason),
         };
         if protocol != Some(u64::from(PROTOCOL)) {
-            // The referee reads the version first, whatever else it understands.
+            // The referee reads the version first, even if it understands nothing else.
             say(refuse(format!("this build speaks version {PROTOCOL}")))?;
             return Ok(Answer::CannotJudge);
         }
-        let order: Order = serde_json::from_value(value).context("the order on standard input")?;
+        let order: Order = serde_json::from_value(value).context("cannot read the order on standard input")?;
         let interrupt = Interrupt::listen()?;
-        let side = Side::from_name(&self.side).context("a side")?;
-        // SAFETY: the referee that started this process opened the file for it under this number, and nothing here has used it.
+        let side = Side::from_name(&self.side).context("--side must be old or new")?;
+        // SAFETY: the referee opened this file descriptor for this process, and nothing here has
+        // used it before.
         let arena = self.arena.map(|number| unsafe { Arena::inherited(number) }).transpose();
-        let arena = arena.context("the shared memory")?;
+        let arena = arena.context("cannot map the shared memory")?;
         let _pinned = order.processor.and_then(crate::engine::pinning::pin_to);
         let place = arena.as_ref().map(|arena| (arena, side));
         let result = job::work_in_duel(&order.job, &interrupt, place, &mut |hello| say(hello));

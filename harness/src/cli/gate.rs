@@ -12,19 +12,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cargo bench --bench instructions && pfnbench gate        count, then judge
-  pfnbench gate --limits limits.toml results/MACHINE/RUN   counts of a run
-  pfnbench gate --write                                    limits from the last counts, for their toolchain
+  cargo bench --bench instructions && pfnbench gate        count, then check
+  pfnbench gate --limits limits.toml results/MACHINE/RUN   the counts of a run
+  pfnbench gate --write                                    make new limits
 
-It reads files and runs nothing. Exit codes: 0 every limit holds, 1 one is exceeded, 2 cannot judge.")]
+Counts and limits are instructions per operation. This command only reads files;
+it measures nothing.
+
+Exit codes: 0 every limit holds; 1 a limit is exceeded; 2 no verdict (a file
+cannot be read, or a case has no count) or a usage error.")]
 pub(super) struct GateArgs {
-    /// File of limits, in TOML
+    /// TOML file of limits
     #[arg(long, value_name = "FILE", default_value = "benches/limits.toml")]
     limits: PathBuf,
-    /// An instructions.jsonl, or a run folder that contains one [default: the output of `cargo
-    /// bench --bench instructions`]
+    /// An instructions.jsonl, or a folder that contains one [default: the output of `cargo bench
+    /// --bench instructions`]
     counts: Option<PathBuf>,
-    /// Replace the limits of the counts' toolchain: lookups exactly, updates with 10 % headroom
+    /// Replace the limits for the toolchain of the counts: lookups get the exact count, updates
+    /// 10 % more
     #[arg(long, conflicts_with = "json")]
     write: bool,
     #[command(flatten)]
@@ -36,7 +41,7 @@ impl GateArgs {
         let left = || instructions::default_folder(Path::new("")).join(FILE_NAME);
         let counts = self.counts.clone().unwrap_or_else(left);
         if self.counts.is_none() && !counts.exists() {
-            bail!("there are no counts in {}; cargo bench --bench instructions makes them", counts.display());
+            bail!("{} does not exist; cargo bench --bench instructions writes it", counts.display());
         }
         let rows = read_instructions(&counts)?;
         if self.write {
@@ -58,7 +63,7 @@ impl GateArgs {
         // An exceeded limit decides the verdict, even if other cases were not counted.
         if judgement.exceeded.is_empty() && !judgement.not_counted.is_empty() {
             let names = judgement.not_counted.join(", ");
-            bail!("{} has no counts of {names}, which {} limits", counts.display(), self.limits.display());
+            bail!("{} has no counts of {names}, for which {} has limits", counts.display(), self.limits.display());
         }
         Ok(if judgement.exceeded.is_empty() { Answer::Yes } else { Answer::No })
     }
@@ -69,17 +74,17 @@ impl GateArgs {
             format!("  {name:<36} limit {limit}, measured {measured}, difference {difference:+}")
         };
         if !judgement.exceeded.is_empty() {
-            print(format!("Exceeded, in instructions an operation with {}:", judgement.toolchain))?;
+            print(format!("Exceeded limits, in instructions per operation with {}:", judgement.toolchain))?;
             judgement.exceeded.iter().map(line).try_for_each(print)?;
         }
         if !judgement.below.is_empty() {
-            print("Fewer than the limit; --write lowers it:")?;
+            print("Counts below their limits; --write lowers the limits:")?;
             judgement.below.iter().map(line).try_for_each(print)?;
         }
         if !judgement.without_limit.is_empty() {
-            print(format!("Without a limit; --write makes one: {}", judgement.without_limit.join(", ")))?;
+            print(format!("Cases without a limit; --write adds one: {}", judgement.without_limit.join(", ")))?;
         }
         let (held, exceeded) = (judgement.held, judgement.exceeded.len());
-        print(format!("{}: {held} limits hold, {exceeded} are exceeded", self.limits.display()))
+        print(format!("{}: {held} limits hold, {exceeded} exceeded", self.limits.display()))
     }
 }

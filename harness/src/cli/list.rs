@@ -17,14 +17,22 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench list                                       all but the cases
+  pfnbench list --cases --tier smoke                  cases of the shortest tier
+  pfnbench list --cases --filter '^pfn_valid/added'
+  pfnbench list --json
+
+Exit codes: 0 success; 2 no case matches, or a usage error.")]
 pub(super) struct ListArgs {
     /// Print the names of the cases of `pfnbench run`, one per line
     #[arg(long)]
     cases: bool,
-    /// With --cases: only cases of this tier
+    /// With --cases: list only cases that this tier measures
     #[arg(long, value_enum)]
     tier: Option<Tier>,
-    /// With --cases: use this TOML workload instead of the built-in ones; repeatable
+    /// With --cases: list the cases of this TOML workload instead of the built-in ones; repeatable
     #[arg(long, value_name = "FILE")]
     workload: Vec<PathBuf>,
     #[command(flatten)]
@@ -33,7 +41,7 @@ pub(super) struct ListArgs {
     json: Json,
 }
 
-/// Which records can be on a device, as a word for JSON output.
+/// The JSON word for which records can be on a device.
 fn records(on_device: DeviceRecords) -> &'static str {
     match on_device {
         DeviceRecords::Never => "never",
@@ -43,7 +51,7 @@ fn records(on_device: DeviceRecords) -> &'static str {
 }
 
 impl ListArgs {
-    /// The work of the workloads, up to the tier.
+    /// The work of the selected workloads, up to the selected tier.
     fn work(&self) -> anyhow::Result<Work> {
         Ok(workload::everything(&Workload::chosen(&self.workload)?, self.tier))
     }
@@ -88,7 +96,7 @@ impl ListArgs {
                 "lookups": lookups,
                 "modes": Mode::ALL,
                 "patterns": Pattern::ALL,
-                "workloads": Workload::builtin().iter().map(|of| json!({ "name": of.name, "about": of.about })).collect::<Vec<_>>(),
+                "workloads": Workload::builtin().iter().map(|workload| json!({ "name": workload.name, "about": workload.about })).collect::<Vec<_>>(),
                 "memory": ["boot", "added"],
                 "hotplug_sizes_bytes": HOTPLUG_SIZES,
                 "hotplug_positions": Position::ALL,
@@ -118,7 +126,7 @@ impl ListArgs {
             Mode::ALL.map(Mode::name).join(", "),
             Pattern::ALL.map(Pattern::name).join(", ")
         ))?;
-        print("workloads which of them are measured together:")?;
+        print("workloads groups of cases that are measured together:")?;
         for workload in Workload::builtin() {
             print(format!("            {:<12}  {}", workload.name, workload.about))?;
         }
@@ -130,11 +138,11 @@ impl ListArgs {
         ))?;
         print("backings  --backing, and PFNBENCH_BACKING for cargo bench:")?;
         FORMS.iter().try_for_each(|form| print(format!("            {:<16}  {}", form.form, form.about)))?;
-        print("maps      this machine's, a file, - (standard input), or one that is built in:")?;
+        print("maps      this machine's map, a file, - (standard input), or a built-in map:")?;
         let names: Vec<&str> = builtin::names().collect();
         let width = names.iter().map(|name| name.len()).max().unwrap_or(0);
         for name in names {
-            let map = builtin::by_name(name).expect("names are those of maps");
+            let map = builtin::by_name(name).expect("every listed name has a map");
             print(format!("            builtin:{name:<width$}  {}", map.summary()))?;
         }
         Ok(Answer::Yes)

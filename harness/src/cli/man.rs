@@ -10,8 +10,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench man | man -l -
+  pfnbench man --dir ~/.local/share/man/man1
+
+Exit codes: 0 success; 2 the folder cannot be written, or a usage error.")]
 pub(super) struct ManArgs {
-    /// Write a page for pfnbench and one for each command (pfnbench-run.1) into this folder
+    /// Write a page for pfnbench and one for each command, e.g. pfnbench-run.1, to this folder
     #[arg(long)]
     dir: Option<PathBuf>,
 }
@@ -22,7 +28,7 @@ impl ManArgs {
         // Sets the full names of the subcommands.
         command.build();
         if let Some(dir) = &self.dir {
-            write(&command, dir).with_context(|| format!("cannot write man pages into {}", dir.display()))?;
+            write(&command, dir).with_context(|| format!("cannot write man pages to {}", dir.display()))?;
         } else {
             let mut text = Vec::new();
             page(&command).render(&mut text)?;
@@ -32,7 +38,7 @@ impl ManArgs {
     }
 }
 
-/// The man page of a command, dated with the day of the commit.
+/// The man page of a command. Its date is that of the commit.
 fn page(command: &Command) -> Man {
     let page = Man::new(command.clone()).date(env!("PFNBENCH_COMMIT_DATE"));
     page.source(format!("pfnbench {}", version())).manual("pfnbench")
@@ -42,5 +48,5 @@ fn page(command: &Command) -> Man {
 fn write(command: &Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     page(command).generate_to(dir)?;
-    command.get_subcommands().filter(|of| !of.is_hide_set()).try_for_each(|of| write(of, dir))
+    command.get_subcommands().filter(|sub| !sub.is_hide_set()).try_for_each(|sub| write(sub, dir))
 }

@@ -32,18 +32,18 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  pfnbench                                   race the layouts on this machine's memory map
-  pfnbench run --tier smoke                  the same in a few seconds
+  pfnbench                                 measure on this machine's memory map
+  pfnbench run --tier smoke                the same in a few seconds
   pfnbench run --map iomem.txt --op pfn_valid
   ssh server sudo cat /proc/iomem | pfnbench verify --map -
-  sudo ndctl list -RNv | pfnbench map -      what is understood of a map
+  sudo ndctl list -RNv | pfnbench map -    show how a memory map is parsed
   pfnbench run --backing dax:/dev/dax0.0
-  pfnbench namespace plan --size 1500G       where the bytes of persistent memory go
-  pfnbench doctor                            what this machine can measure
+  pfnbench namespace plan --size 1500G     where the bytes of a namespace go
+  pfnbench doctor                          what this machine can measure
 
-Exit codes: 0 success, 1 a check failed, 2 no verdict or a usage error.";
+Exit codes: 0 success; 1 a check failed; 2 no verdict or a usage error.";
 
-/// Benchmarks the ways in which an operating system finds the record of a physical page
+/// Benchmarks how an operating system finds the record (struct page) of a physical page
 ///
 /// Without a command: verifies the layouts, measures them on this machine's physical memory map,
 /// prints a table, and writes a run folder with a report. This takes less than a minute.
@@ -56,22 +56,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure the layouts
+    /// Verify and measure the layouts, and write a run folder
     Run(Box<run::RunArgs>),
-    /// List layouts, operations, maps and backings
+    /// List layouts, operations, workloads, backings and maps, or the names of cases
     List(list::ListArgs),
     /// Show how a physical memory map is parsed: ranges, kinds, nodes, sections, holes
     Map(map::MapArgs),
-    /// Check every layout against the oracle on a map, without timing.
+    /// Check the answers of every layout against a naive model, without timing
     Verify(verify::VerifyArgs),
-    /// Compare the layouts of a run, or two runs side by side.
+    /// Compare the layouts of a run, or two runs
     Compare(compare::CompareArgs),
-    /// Measure two builds of this program against each other: two files, or two commits of the checkout.
+    /// Compare the speed of two builds of pfnbench: two programs, or two commits
     Duel(Box<duel::DuelArgs>),
     /// Internal: run as one of the two builds of a duel
     #[command(hide = true)]
     DuelWorker(duel::WorkerArgs),
-    /// Make an HTML page, Markdown or figures from run folders
+    /// Write an HTML page, or Markdown with figures, from run folders
     Report(report::ReportArgs),
     /// Count the instructions of lookups and updates under callgrind
     Instructions(instructions::InstructionsArgs),
@@ -80,24 +80,24 @@ enum Command {
     InstructionsWorker(instructions::WorkerArgs),
     /// Check instruction counts against a file of limits
     Gate(gate::GateArgs),
-    /// Persistent-memory namespaces: where their bytes go, before the patch series and since
+    /// Plan, create, check and enable persistent-memory namespaces
     Namespace(namespace::NamespaceArgs),
-    /// Write a crate with a layout of your own, which builds, passes and can be raced.
+    /// Create a crate with a layout of your own that builds and passes its tests
     NewLayout(new_layout::NewLayoutArgs),
-    /// What this machine can measure, what it cannot and why, and the command that mends it.
+    /// Show what this machine can and cannot measure, why, and how to fix it
     Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of run folders
     Schema(schema::SchemaArgs),
     /// Print shell completions
     Completions(completions::CompletionsArgs),
-    /// Print the man page, or write the pages of all commands into a folder
+    /// Print the man page, or write the pages of all commands to a folder
     Man(man::ManArgs),
 }
 
 /// Arguments that select cases by name.
 #[derive(Args, Clone, Debug, Default)]
 struct CasesArgs {
-    /// Only cases whose name matches this regular expression, e.g. '^pfn_valid/added' (`pfnbench
+    /// Select cases whose name matches this regular expression, e.g. '^pfn_valid/added' (`pfnbench
     /// list --cases` prints names)
     #[arg(long, value_name = "REGEX")]
     filter: Option<Regex>,
@@ -121,8 +121,8 @@ enum Answer {
     CannotJudge,
 }
 
-/// The command line of `pfnbench` with layouts of other crates beside the built-in ones: `list`, `verify`, `run`,
-/// `compare`, `report` and the others know them by their ids.
+/// Runs the command line of `pfnbench` with layouts of other crates in addition to the built-in
+/// ones. All commands accept the ids of these layouts.
 ///
 /// ```no_run
 /// use memmap_layouts::layouts::Flat as Mine;
@@ -132,8 +132,8 @@ enum Answer {
 /// }
 /// ```
 ///
-/// Call it first in `main`, once: the processes of a run are this program again. Layouts that cannot be registered
-/// ([`RegisterError`]) end the program with an error and exit code 1.
+/// Call it once, before anything else in `main`: a run starts this program again as its worker
+/// processes. If a layout cannot be registered ([`RegisterError`]), the exit code is 1.
 pub fn main_with(layouts: Layouts) -> ExitCode {
     match layouts.register() {
         Ok(()) => main(),
@@ -177,7 +177,7 @@ pub fn main() -> ExitCode {
             match interrupted {
                 Some(interrupted) if kept.is_none() => eprintln!("pfnbench: {interrupted}; nothing was written"),
                 Some(interrupted) => eprintln!("pfnbench: {interrupted}"),
-                None => eprintln!("pfnbench: {}", in_one_line(&error)),
+                None => eprintln!("pfnbench: {}", without_repetition(&error)),
             }
             if let Some(kept) = kept {
                 eprintln!("pfnbench: {kept}");
@@ -187,28 +187,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The folder of an interrupted run, attached to the chain of the error that ended it.
+/// The folder of an interrupted run, as context of the error that ended the run.
 #[derive(Debug)]
 struct KeptIn(PathBuf);
 
 impl std::fmt::Display for KeptIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "what was measured is kept; go on with: pfnbench run --resume {}", self.0.display())
+        write!(f, "completed measurements are kept; resume with: pfnbench run --resume {}", self.0.display())
     }
 }
 
 /// Formats an error and its causes without repetition: many messages already include their cause.
-fn in_one_line(error: &anyhow::Error) -> String {
-    let mut said = String::new();
+fn without_repetition(error: &anyhow::Error) -> String {
+    let mut message = String::new();
     let skipped = usize::from(error.downcast_ref::<KeptIn>().is_some());
     for cause in error.chain().skip(skipped).map(ToString::to_string) {
-        if said.is_empty() {
-            said = cause;
-        } else if !said.contains(&cause) {
-            said = format!("{said}: {cause}");
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
         }
     }
-    said
+    message
 }
 
 /// True if the reader of the output closed the pipe, as `head` does.
@@ -227,18 +227,42 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Parses a margin in percent and returns it as a fraction.
 fn margin_percent(text: &str) -> Result<f64, String> {
-    let percent: f64 =
-        text.trim_end_matches('%').trim().parse().map_err(|_| format!("{text:?} is no number; write 2"))?;
+    let percent: f64 = text
+        .trim_end_matches('%')
+        .trim()
+        .parse()
+        .map_err(|_| format!("the margin {text:?} is not a number; try --margin 2"))?;
     match (0.1..=50.0).contains(&percent) {
         true => Ok(percent / 100.0),
-        false => Err(format!("a margin of {percent} % is outside 0.1 to 50 %; the default is 2")),
+        false => Err(format!("the margin {percent} % is outside the range 0.1 to 50 %; try --margin 2")),
     }
 }
 
-/// Option for machine-readable output.
+/// Argument for machine-readable output.
 #[derive(Clone, Copy, Debug, Default, Args)]
 struct Json {
-    /// Print JSON instead of text.
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn check_help(command: &clap::Command) {
+        let (name, help) = (command.get_name(), command.clone().term_width(80).render_long_help().to_string());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{name} exceeds 80 columns:\n{help}");
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains(&text), "{name} wraps its examples:\n{help}");
+        let has_examples = text.starts_with("Examples:\n") && text.contains("\nExit codes: 0 ");
+        assert!(has_examples || name == "namespace", "{name} has no examples or exit codes:\n{help}");
+        command.get_subcommands().filter(|sub| !sub.is_hide_set()).for_each(check_help);
+    }
+
+    #[test]
+    fn every_help_page_has_examples_and_exit_codes_and_fits_80_columns() {
+        check_help(&Cli::command().disable_help_subcommand(true));
+    }
 }

@@ -18,7 +18,7 @@ use crate::pmem::PmemError;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-/// Persistent-memory namespaces: where their bytes go, before the patch series and since
+/// Plan, create, check and enable persistent-memory namespaces
 #[derive(Debug, Args)]
 pub(super) struct NamespaceArgs {
     #[command(subcommand)]
@@ -50,8 +50,20 @@ enum Command {
     /// Writes the record of every page frame, then reads and compares it.
     Enable(enable::EnableArgs),
     /// Mark a namespace as disabled
+    #[command(after_help = "\
+Examples:
+  pfnbench namespace disable pmem0 namespace0.0
+
+Exit codes: 0 success; 1 the medium or its labels cannot be used; 2 a file or
+the namespace does not exist, or a usage error.")]
     Disable(disable_destroy::NamespaceOfRegionArgs),
     /// Delete a disabled namespace from the labels
+    #[command(after_help = "\
+Examples:
+  pfnbench namespace destroy pmem0 namespace0.0
+
+Exit codes: 0 success; 1 the namespace is enabled, or the medium or its labels
+cannot be used; 2 a file or the namespace does not exist, or a usage error.")]
     Destroy(disable_destroy::NamespaceOfRegionArgs),
     /// Replay a scenario of the cover letter on files
     ///

@@ -14,23 +14,27 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench report results/MACHINE/RUN -o report.html            a page of one file that needs no network
-  pfnbench report results/MACHINE/RUN -o report.md              Markdown, with pictures and data in report/
+  pfnbench report results/MACHINE/RUN -o report.html   one file, without network
+  pfnbench report results/MACHINE/RUN -o report.md     and figures in report/
   pfnbench report results/MACHINE/RUN -o docs/report.md --splice README.md
-  pfnbench report results/MACHINE/*/ -o trend.html              runs of a machine over time
-  pfnbench report results/*/*/ -o machines.html                 machines side by side, never averaged
+  pfnbench report results/MACHINE/*/ -o trend.html     runs of one machine
+  pfnbench report results/*/*/ -o machines.html        several machines
 
---splice replaces what stands between `<!-- pfnbench WHAT -->` and `<!-- pfnbench end -->`; WHAT is one of
-  finding, winners, costs [REGEX], heat [REGEX], figure NAME, command")]
+--splice replaces the text between <!-- pfnbench WHAT --> and
+<!-- pfnbench end -->. WHAT is one of:
+  finding, winners, costs [REGEX], heat [REGEX], figure NAME, command
+
+Exit codes: 0 success; 2 a run cannot be read, a file cannot be written, or a
+usage error.")]
 pub(super) struct ReportArgs {
-    /// Run folders; the newest of each machine is shown in detail
+    /// Run folders; the report shows the newest of each machine in detail
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Output file: an HTML page if it ends in .html, Markdown with a folder of figures if in .md;
-    /// repeatable
+    /// Output file: an HTML page if the name ends in .html, Markdown with a folder of figures if it
+    /// ends in .md; repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
-    /// Fill in the pfnbench markers of this document
+    /// Fill in the pfnbench markers of this document (see below); repeatable
     #[arg(long, value_name = "FILE")]
     splice: Vec<PathBuf>,
     /// Reference layout for ratios [default: subsection, or the first layout]
@@ -48,16 +52,16 @@ enum Form {
 }
 
 impl Form {
-    fn of(path: &Path) -> anyhow::Result<Self> {
+    fn from_path(path: &Path) -> anyhow::Result<Self> {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("html" | "htm") => Ok(Form::Page),
             Some("md" | "markdown") => Ok(Form::Markdown),
-            _ => bail!("{} ends in neither .html nor .md, so it is not clear what to write", path.display()),
+            _ => bail!("the name {} ends in neither .html nor .md; try -o report.html", path.display()),
         }
     }
 }
 
-/// The folder of figures of a Markdown file: beside it, with the same name.
+/// The folder for the figures of a Markdown file: its path without the extension.
 fn pictures(markdown: &Path) -> PathBuf {
     markdown.with_extension("")
 }
@@ -76,20 +80,22 @@ fn relative(from: &Path, to: &Path) -> anyhow::Result<String> {
 
 impl ReportArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let forms = self.output.iter().map(|path| Form::of(path)).collect::<anyhow::Result<Vec<Form>>>()?;
+        let forms = self.output.iter().map(|path| Form::from_path(path)).collect::<anyhow::Result<Vec<Form>>>()?;
         if self.output.is_empty() && self.splice.is_empty() {
-            bail!("there is nothing to write; -o report.html writes a page, -o report.md Markdown with pictures");
+            bail!(
+                "neither -o nor --splice was given, so there is nothing to write; try -o report.html or -o report.md"
+            );
         }
         let mut places = BTreeSet::new();
         for path in self.output.iter().chain(&self.splice) {
             // Documents exist; outputs may not exist yet.
             let place = fs::canonicalize(path).or_else(|_| std::path::absolute(path))?;
             if !places.insert(place) {
-                bail!("{} is named twice, and one would overwrite the other", path.display());
+                bail!("{} was given twice, and the second output would overwrite the first", path.display());
             }
         }
         let markdown = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Markdown).map(|(path, _)| path);
-        // Read documents before any other work, so that a missing one is reported at once.
+        // Documents are read first, so that a missing one is reported at once.
         let read = |path: &PathBuf| {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok((path.clone(), text))
@@ -120,11 +126,13 @@ impl ReportArgs {
         for (path, contents) in &files {
             replace(path, contents.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        for (path, contents) in files.iter().filter(|(path, _)| Form::of(path).is_ok_and(|form| form == Form::Page)) {
+        for (path, contents) in
+            files.iter().filter(|(path, _)| Form::from_path(path).is_ok_and(|form| form == Form::Page))
+        {
             if contents.len() > html::MOST_BYTES {
                 let mib = contents.len() >> 20;
                 eprintln!(
-                    "pfnbench: warning: {} has {mib} MiB; fewer runs or layouts make a smaller page",
+                    "pfnbench: warning: {} has {mib} MiB, which is slow to load; report fewer runs or layouts",
                     path.display()
                 );
             }
@@ -153,7 +161,7 @@ impl ReportArgs {
         }
         if self.json.json {
             let parts = report.machines.iter().map(|part| {
-                let missing: Vec<_> = part.figures.iter().filter_map(|of| Some((of.name, of.drawing.as_ref().err()?))).collect();
+                let missing: Vec<_> = part.figures.iter().filter_map(|figure| Some((figure.name, figure.drawing.as_ref().err()?))).collect();
                 json!({
                     "machine": part.run.machine,
                     "run": part.run.name,
@@ -176,13 +184,13 @@ impl ReportArgs {
         let missing = report.machines.iter().flat_map(|part| &part.figures).filter(|figure| figure.drawing.is_err());
         let missing: Vec<&str> = missing.map(|figure| figure.name).collect();
         if !missing.is_empty() {
-            print(format!("Not drawn, for the run lacks what they need: {}.", missing.join(", ")))?;
+            print(format!("Figures without data in this run: {}.", missing.join(", ")))?;
         }
         let written = self.output.iter().chain(&self.splice).map(|path| path.display().to_string());
         print(format!("report  {}", written.collect::<Vec<_>>().join(", ")))
     }
 
-    /// The command line as it is shown in documents.
+    /// The command line that a document shows.
     fn command(&self) -> String {
         let mut command = "pfnbench report".to_owned();
         let mut push = |option: &str, path: &Path| {
@@ -206,17 +214,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_refer_to_pictures_from_where_they_are() {
-        let of = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).unwrap();
-        assert_eq!(of("README.md", "results/report"), "results/report");
-        assert_eq!(of("docs/a.md", "results/report"), "../results/report");
-        assert_eq!(of("/a/b.md", "/c d"), "../c%20d");
+    fn links_to_pictures_are_relative_to_the_document() {
+        let link = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).unwrap();
+        assert_eq!(link("README.md", "results/report"), "results/report");
+        assert_eq!(link("docs/a.md", "results/report"), "../results/report");
+        assert_eq!(link("/a/b.md", "/c d"), "../c%20d");
     }
 
     #[test]
-    fn the_ending_says_what_to_write() {
-        assert_eq!(Form::of(Path::new("a.b/x.html")).unwrap(), Form::Page);
-        assert_eq!(Form::of(Path::new("x.md")).unwrap(), Form::Markdown);
-        assert!(Form::of(Path::new("x")).is_err() && Form::of(Path::new("x.pdf")).is_err());
+    fn the_extension_selects_the_format() {
+        assert_eq!(Form::from_path(Path::new("a.b/x.html")).unwrap(), Form::Page);
+        assert_eq!(Form::from_path(Path::new("x.md")).unwrap(), Form::Markdown);
+        assert!(Form::from_path(Path::new("x")).is_err() && Form::from_path(Path::new("x.pdf")).is_err());
     }
 }

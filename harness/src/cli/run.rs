@@ -25,17 +25,30 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench run --tier smoke                         a few seconds
+  pfnbench run --layout dax --layout subsection     two layouts
+  pfnbench run --filter '^pfn_valid/added' --exclude dax
+  pfnbench run --map builtin:amd-genoa-2s-1536g     another machine's memory map
+  pfnbench run --wait-quiet --strict                fail if there is no verdict
+  pfnbench run --resume results/MACHINE/RUN.partial
+
+The run folder is results/MACHINE/RUN. Times are in ns, sizes in KiB to TiB.
+
+Exit codes: 0 success; 1 a layout failed a check, or a case could not be
+measured; 2 no verdict (with --strict), an error or a usage error; 130 Ctrl-C.")]
 pub(super) struct RunArgs {
-    /// How much to measure.
+    /// How much to measure
     #[arg(long, value_enum, default_value_t)]
     tier: Tier,
-    /// Take the cases from this TOML workload instead of the built-in ones; repeatable
+    /// Measure the cases of this TOML workload instead of the built-in ones; repeatable
     #[arg(long, value_name = "FILE")]
     workload: Vec<PathBuf>,
     #[command(flatten)]
     subject: SubjectArgs,
-    /// Limit on the memory for records of all layouts together. Default: 1 GiB, or an eighth of the
-    /// available memory if that is less; twice that with --tier full
+    /// Maximum memory for the records of all layouts together, e.g. 512M. Default: 1 GiB, or one
+    /// eighth of the available memory if that is less; twice that with --tier full
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
     /// Raise the preemption count around pfn_valid, for layouts that follow Linux 6.8 or later
@@ -45,25 +58,24 @@ pub(super) struct RunArgs {
     /// base
     #[arg(long, value_name = "PAGES", value_enum, default_value_t, hide_default_value = true)]
     index_pages: IndexPagesArg,
-    /// Number of processes that measure lookups, each with its own seed; verdicts and intervals
-    /// need at least 5. Default: 5, with --tier quick and full 7, with --tier smoke 1. The default
-    /// and quick tiers add more while time is left, unless a number is given; then the time is not
-    /// limited
+    /// Number of processes that measure lookups, each with its own seed: 1 to 100. Verdicts and
+    /// intervals need at least 5. Default: 1 with --tier smoke, 5 without --tier, 7 with --tier
+    /// quick or full. Without this option, the default and quick tiers add processes while time
+    /// remains; with it, there is no time limit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: Option<u32>,
-    /// Wait until other programs leave the machine idle, for at most this many minutes (10 if none
-    /// are given)
+    /// Wait until the machine is idle, for at most this many minutes; without a number, 10
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u64).range(1..=1440))]
     wait_quiet: Option<u64>,
-    /// Exit with 2 if the headline gets no verdict
+    /// Exit with code 2 if the headline comparison has no verdict
     #[arg(long)]
     strict: bool,
-    /// Give up a group of cases that takes longer than this
+    /// Abort a group of cases that takes longer than this
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     case_timeout: u64,
-    /// Store these counts with the run: an instructions.jsonl made by cargo bench --bench
-    /// instructions from the same commit, or a folder with one
+    /// Store these instruction counts with the run: an instructions.jsonl that `cargo bench --bench
+    /// instructions` wrote at the same commit, or a folder that contains one
     #[arg(long, value_name = "FILE")]
     instructions: Option<PathBuf>,
     /// Resume the interrupted run in this folder, with its original arguments
@@ -72,12 +84,12 @@ pub(super) struct RunArgs {
         "seed", "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
-    /// Internal: run as a process of a run, with a job on standard input and events on standard
+    /// Internal: run as a worker process, with a job on standard input and events on standard
     /// output
     #[arg(long, hide = true, exclusive = true)]
     as_process: bool,
-    /// Parent folder of run folders. Default: results, or ~/.local/share/pfnbench/results where the
-    /// current folder is not writable
+    /// Folder in which to create the run folder. Default: results, or
+    /// ~/.local/share/pfnbench/results if the current folder is not writable
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -106,7 +118,7 @@ impl Default for RunArgs {
     }
 }
 
-/// A bar with the time left on a terminal, nothing elsewhere.
+/// A progress bar with the remaining time; drawn only on a terminal.
 struct Bar {
     bar: ProgressBar,
     begin: Instant,
@@ -138,7 +150,7 @@ impl Drop for Bar {
     }
 }
 
-/// Tells what a user should know before anything runs.
+/// Prints a warning to standard error.
 pub(super) fn warn(text: &str) {
     eprintln!("pfnbench: warning: {text}");
 }
@@ -148,7 +160,7 @@ impl RunArgs {
         if self.as_process {
             return Ok(if as_process()? { Answer::Yes } else { Answer::No });
         }
-        // From here on there is something to clean up.
+        // From here on, an interrupt must keep or remove files.
         let interrupt = Interrupt::listen()?;
         let mut run = match &self.resume {
             Some(partial) => Run::resume(partial)?,
@@ -161,11 +173,11 @@ impl RunArgs {
         let mut bar = Bar::new();
         let measured = run.measure(&interrupt, &mut bar);
         drop(bar);
-        measured.map_err(|error| told_what_is_kept(error.into(), &run))?;
+        measured.map_err(|error| with_folder(error.into(), &run))?;
         self.finish(run.finish()?)
     }
 
-    /// What the arguments ask for.
+    /// Converts the arguments.
     pub(super) fn facts(&self) -> Facts {
         Facts {
             tier: self.tier,
@@ -193,28 +205,30 @@ impl RunArgs {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(200));
         let seen = wait_until_idle(Duration::from_secs(60 * minutes), interrupt, |seen, left| {
-            bar.set_message(format!("waiting for an idle machine, {} left. {}", HumanDuration(left), seen.in_words()));
+            bar.set_message(format!("waiting for an idle machine, {} left: {}", HumanDuration(left), seen.in_words()));
         });
         bar.finish_and_clear();
         match seen? {
             Some(seen) if seen.is_notable() => {
-                eprintln!("pfnbench: warning: still busy after {minutes} minutes: {}", seen.in_words());
+                eprintln!("pfnbench: warning: the machine is still busy after {minutes} minutes: {}", seen.in_words());
             }
             Some(_) => {}
-            None => eprintln!("pfnbench: warning: this system does not tell whether it is idle: there is no /proc"),
+            None => eprintln!(
+                "pfnbench: warning: --wait-quiet has no effect: without /proc, pfnbench cannot tell whether the machine is idle"
+            ),
         }
         Ok(())
     }
 
-    /// The arguments of a run that lays out the lookups of a duel.
-    pub(super) fn of_duel(subject: SubjectArgs) -> Self {
+    /// The arguments of a run with the schedule of a duel.
+    pub(super) fn for_duel(subject: SubjectArgs) -> Self {
         let tier = if subject.cases.filter().arguments().is_empty() { Tier::Default } else { Tier::Full };
-        // Lookups are of the one map.
+        // A duel measures lookups on one map.
         let subject = SubjectArgs { map: Some(subject.map.unwrap_or_default()), ..subject };
         Self { tier, subject, ..Self::default() }
     }
 
-    /// Writes the report, and prints what was found.
+    /// Writes the report, and prints the results.
     fn finish(&self, result: RunResult) -> anyhow::Result<Answer> {
         let RunResult { folder: path, schedule, rows, summaries, verdicts: judged, interference } = &result;
         huge_pages::warnings(rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
@@ -222,7 +236,7 @@ impl RunArgs {
         let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         let answer = cover_letter::sentences(&costs);
         let report = write_report(path)?;
-        // Also of what was given up before the run was taken up again.
+        // Includes failures from before the run was resumed.
         let failed: Vec<&Row> = result.failed().collect();
         if self.json.json {
             let others: Vec<_> =
@@ -238,8 +252,8 @@ impl RunArgs {
                 "report": report,
             }))?;
         } else {
-            for (of, (_, summary)) in schedule.maps.iter().zip(summaries) {
-                print(format!("{}: {}", of.map.name, of.map.summary()))?;
+            for (scheduled, (_, summary)) in schedule.maps.iter().zip(summaries) {
+                print(format!("{}: {}", scheduled.map.name, scheduled.map.summary()))?;
                 print(table::draw(summary))?;
                 for line in table::legend(summary) {
                     print(line)?;
@@ -249,7 +263,7 @@ impl RunArgs {
             match judged.can_judge {
                 true => interference.iter().try_for_each(print)?,
                 false => {
-                    print("This run cannot judge its headline:")?;
+                    print("This run gives no verdict on its headline comparison:")?;
                     judged.reasons.iter().try_for_each(|reason| print(format!("  {reason}")))?;
                     print(format!("  {}", self.what_to_do(schedule, judged.has_headline)))?;
                 }
@@ -270,18 +284,18 @@ impl RunArgs {
     /// Advice for a run whose headline gets no verdict.
     fn what_to_do(&self, schedule: &Schedule, has_headline: bool) -> &'static str {
         match (schedule.tier, self.wait_quiet) {
-            _ if !has_headline => "The verdicts on the cases that were chosen hold all the same.",
-            (Tier::Smoke, _) => "The smoke tier has one process; run without --tier.",
-            (_, None) => "Stop other programs, or let --wait-quiet wait for them; --tier quick measures longer.",
+            _ if !has_headline => "The verdicts on the selected cases are still valid.",
+            (Tier::Smoke, _) => "The smoke tier has one process, and a verdict needs 5; run without --tier.",
+            (_, None) => "Stop other programs, or wait for them with --wait-quiet; --tier quick measures longer.",
             (_, Some(_)) => "Stop other programs; --tier quick measures longer.",
         }
     }
 }
 
-/// Describes in one line what a run will do.
+/// Describes in one line what the run will measure.
 fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
-    let lookups: usize = schedule.maps.iter().map(|of| of.work.lookups.len()).sum();
-    let maps = schedule.maps.iter().map(|of| of.map.name.as_str()).collect::<Vec<_>>().join(", ");
+    let lookups: usize = schedule.maps.iter().map(|scheduled| scheduled.work.lookups.len()).sum();
+    let maps = schedule.maps.iter().map(|scheduled| scheduled.map.name.as_str()).collect::<Vec<_>>().join(", ");
     format!(
         "{lookups} groups of lookups on {maps}, in {} process{}; about {}",
         schedule.processes,
@@ -290,21 +304,21 @@ fn plan_in_words(schedule: &Schedule, estimate: Duration) -> String {
     )
 }
 
-/// An error, and where what was measured before it lies.
-fn told_what_is_kept(error: anyhow::Error, run: &Run) -> anyhow::Error {
+/// Adds the folder that keeps completed measurements to an error, if there is one.
+fn with_folder(error: anyhow::Error, run: &Run) -> anyhow::Error {
     match run.kept_in() {
         Some(folder) => error.context(KeptIn(folder.to_owned())),
         None => error,
     }
 }
 
-/// Writes the report of a complete run folder into it. The folder is complete without the report, which can be made again:
-/// it is not in its sums.
+/// Writes the report of a complete run folder into the folder. The report can be made again, so
+/// SHA256SUMS does not list it.
 fn write_report(folder: &Path) -> anyhow::Result<PathBuf> {
     let report = folder.join("report.html");
     let page = html::page(&Report::from_folders(&[folder.to_owned()], None, |_| {})?)?;
     replace(&report, page.as_bytes()).with_context(|| {
-        format!("the run {} is complete, but its report cannot be written to {}", folder.display(), report.display())
+        format!("the run in {} is complete, but its report cannot be written to {}", folder.display(), report.display())
     })?;
     Ok(report)
 }

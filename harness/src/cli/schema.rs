@@ -5,6 +5,11 @@ use crate::record::schema;
 use clap::Args;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench schema > schema.json
+
+Exit codes: 0 success; 2 a usage error.")]
 pub(super) struct SchemaArgs {}
 
 impl SchemaArgs {

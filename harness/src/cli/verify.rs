@@ -17,14 +17,26 @@ use serde_json::json;
 use std::sync::Arc;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench verify                          this machine's memory map
+  pfnbench verify --map builtin:amd-genoa-2s-1536g
+  ssh server sudo cat /proc/iomem | pfnbench verify --map -
+  pfnbench verify --backing dax:/dev/dax0.0
+
+It also checks a map with holes, and runs the conformance suite: the rules of
+Linux, case by case.
+
+Exit codes: 0 every check passed; 1 a check failed; 2 the map or the backing
+cannot be used, or a usage error.")]
 pub(super) struct VerifyArgs {
-    /// Memory map: a file, - for standard input, or builtin:NAME; this machine's by default.
+    /// Memory map: a file, - for standard input, or builtin:NAME. Default: the map of this machine
     ///
     /// `pfnbench map --help` lists the accepted formats.
     #[arg(long, value_name = "FILE")]
     map: Option<Source>,
     /// Backing store of records: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR
-    /// or dax:/dev/daxX.Y (`pfnbench list` describes each). Default: linux where the machine has
+    /// or dax:/dev/daxX.Y (`pfnbench list` describes each). Default: linux if the machine has
     /// transparent huge pages, else anon
     #[arg(long, default_value_t, hide_default_value = true)]
     backing: BackingArg,
@@ -32,8 +44,8 @@ pub(super) struct VerifyArgs {
     json: Json,
 }
 
-/// Boots the layouts on a map and hot-adds memory with its records on a device. Every answer is
-/// checked.
+/// Boots the layouts on a map, hot-adds memory with its records on a device, and checks every
+/// answer.
 fn on_device(
     map: &PhysicalMap,
     backing: &RamBacking,
@@ -52,7 +64,7 @@ fn on_device(
     if field.hot_add(interrupt)? {
         field.hot_remove(interrupt)?;
     }
-    eprintln!("pfnbench: records on {name} agree with the oracle");
+    eprintln!("pfnbench: with records on {name}, every answer is correct");
     Ok(())
 }
 
@@ -98,7 +110,7 @@ impl VerifyArgs {
 fn print_map(map: &PhysicalMap, checks: &[MapCheck]) -> anyhow::Result<()> {
     print(format!("{}: {}", map.name, map.summary()))?;
     if map.ranges.is_empty() {
-        print("  no memory, so nothing to verify but that no page is known")?;
+        print("  the map has no memory, so there is nothing to verify but that no page is valid")?;
     }
     for check in checks.iter().filter(|check| check.map == map.name) {
         print(format!("  {:<16} {} ({})", check.layout, check.outcome.describe(), check.geometry))?;
@@ -124,7 +136,7 @@ fn print_cases(check: &CaseCheck) -> anyhow::Result<()> {
 
 fn print_foil(foil: &FoilCheck) -> anyhow::Result<()> {
     let cases: Vec<_> = foil.fails_as_it_must.iter().map(|failure| failure.case).collect();
-    print(format!("  {:<16} as posted, fails where it must: {}", "v6", cases.join(" ")))?;
+    print(format!("  {:<16} as posted, fails the expected cases: {}", "v6", cases.join(" ")))?;
     for unexpected in &foil.unexpected {
         print(format!("  {:<16}   UNEXPECTED {}: {}", "", unexpected.case, unexpected.found))?;
     }

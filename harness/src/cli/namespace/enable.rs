@@ -24,10 +24,9 @@ Examples:
   pfnbench namespace enable pmem0 namespace0.0 --layout section-dax \\
       --ram 0xfc000000-0xffffffff
 
-Exit codes:
-  0  every namespace was enabled, and every record was correct
-  1  a namespace was refused, or the medium or its labels cannot be used
-  2  a file or a namespace does not exist")]
+Exit codes: 0 every namespace was enabled, and every record was correct; 1 a
+namespace was refused, or the medium or its labels cannot be used; 2 a file or
+a namespace does not exist, or a usage error.")]
 pub(super) struct EnableArgs {
     #[command(flatten)]
     region: RegionAtArgs,

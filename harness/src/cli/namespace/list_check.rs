@@ -13,6 +13,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench namespace list pmem0
+  pfnbench namespace list /dev/dax0.0 --labels dax0.0.labels --json
+
+Exit codes: 0 success; 1 the medium or its labels cannot be used; 2 a file does
+not exist, or a usage error.")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     region: RegionAtArgs,
@@ -77,10 +84,9 @@ For each namespace, the check covers:
   - space on the medium for its records, by the rules of x86-64; arm64 needs
     more (try enable with --layout dax)
 
-Exit codes:
-  0  every namespace would be accepted
-  1  a namespace would not, or the medium or its labels cannot be used
-  2  a file does not exist")]
+Exit codes: 0 every namespace would be accepted; 1 a namespace would be refused,
+or the medium or its labels cannot be used; 2 a file does not exist, or a usage
+error.")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     region: RegionAtArgs,

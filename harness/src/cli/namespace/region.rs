@@ -19,10 +19,8 @@ Examples:
   pfnbench namespace region image             existing file; contents unchanged
   pfnbench namespace region /dev/dax0.0 --labels dax0.0.labels
 
-Exit codes:
-  0  the region was created
-  1  the medium or the label file refuses
-  2  a file, size, start or alignment is invalid")]
+Exit codes: 0 success; 1 the medium or the label file cannot be used; 2 a file,
+size, start or alignment is invalid, or a usage error.")]
 pub(super) struct RegionArgs {
     #[command(flatten)]
     files: RegionFilesArgs,

@@ -20,10 +20,8 @@ Examples:
   pfnbench namespace scene shift --rules before    a region that firmware moved
   pfnbench namespace scene ndctl-76 --json
 
-Exit codes:
-  0  every step ended as expected under the rules
-  1  a step did not, or the folder has no space
-  2  the scene could not be replayed")]
+Exit codes: 0 every step ended as the rules require; 1 a step did not, or the
+folder has no space; 2 the scene could not be replayed, or a usage error.")]
 pub(super) struct SceneArgs {
     /// Scenario to replay
     #[arg(value_name = "NAME", value_parser = scenes())]
