@@ -1,4 +1,4 @@
-//! `pfnbench gate` on files.
+//! `pfnbench gate`.
 
 use assert_cmd::Command;
 use pfnbench::record::instructions::{FILE_NAME, InstructionRow, Toolchain, cases, write};
@@ -8,14 +8,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Counts of every case, and limits made from them.
+/// A folder with counts of every case, and limits made from them.
 struct Scene {
     dir: TempDir,
 }
 
 fn toolchain() -> Toolchain {
-    let of = |text: &str| text.to_owned();
-    Toolchain { rustc: of("1.95.0"), target: of("x86_64-unknown-linux-gnu"), profile: of("release"), rustflags: of("") }
+    Toolchain {
+        rustc: "1.95.0".to_owned(),
+        target: "x86_64-unknown-linux-gnu".to_owned(),
+        profile: "release".to_owned(),
+        rustflags: String::new(),
+    }
 }
 
 fn counts(value: f64) -> Vec<InstructionRow> {
@@ -39,7 +43,7 @@ impl Scene {
         write(&self.path(FILE_NAME), rows).unwrap();
     }
 
-    /// The gate on the limits and counts of the scene.
+    /// Runs the gate on the limits and counts of the scene.
     fn gate(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
         let limits = self.path("limits.toml");
         let mut command = pfnbench();
@@ -55,21 +59,21 @@ impl Scene {
 
 fn pfnbench() -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("pfnbench"));
-    // Nothing is to be found there: the gate runs nothing.
+    // The gate starts no program, so PATH does not matter.
     command.env("PATH", "/nowhere").env_remove("CARGO_TARGET_DIR");
     command
 }
 
 #[test]
-fn what_was_counted_holds() {
+fn counts_equal_to_their_limits_hold() {
     let scene = Scene::new();
     scene.gate(&[]).success().stdout(contains(format!("{} limits hold, 0 exceeded", cases().len())));
-    // The folder of a run is as good as the file.
+    // A folder with the file is accepted too.
     pfnbench().arg("gate").arg("--limits").arg(scene.path("limits.toml")).arg(scene.dir.path()).assert().success();
 }
 
 #[test]
-fn one_instruction_more_in_a_thousand_is_named_and_fails() {
+fn a_count_just_above_its_limit_fails_and_is_named() {
     let scene = Scene::new();
     let mut rows = counts(7.0);
     rows[1].value += 1.0 / 1024.0;
@@ -85,7 +89,7 @@ fn one_instruction_more_in_a_thousand_is_named_and_fails() {
 }
 
 #[test]
-fn fewer_instructions_hold_and_are_told() {
+fn counts_below_their_limits_hold_and_are_listed() {
     let scene = Scene::new();
     scene.count(&counts(6.0));
     scene.gate(&[]).success().stdout(contains("--write lowers the limits").and(contains("difference -1")));
@@ -94,7 +98,7 @@ fn fewer_instructions_hold_and_are_told() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_two() {
+fn counts_that_cannot_be_judged_exit_with_2() {
     let scene = Scene::new();
     scene.count(&counts(7.0)[1..]);
     scene.gate(&[]).code(2).stderr(contains("no counts of pfn_valid/boot/flat"));
@@ -113,21 +117,28 @@ fn what_cannot_be_judged_is_two() {
 }
 
 #[test]
-fn a_new_case_without_a_limit_is_told_and_holds() {
+fn a_case_without_a_limit_holds_and_is_listed() {
     let scene = Scene::new();
     scene.edit_limits("\"pfn_valid/boot/flat\" = 7\n", "");
     scene.gate(&[]).success().stdout(contains("Cases without a limit; --write adds one: pfn_valid/boot/flat"));
 }
 
 #[test]
-fn malformed_files_are_named_with_the_line() {
+fn malformed_files_are_shown_with_line_and_caret() {
     let scene = Scene::new();
     scene.edit_limits("\"pfn_valid/boot/flat\" = 7\n", "\"pfn_vaild/boot/flat\" = 7\n");
     let says = contains("limits.toml:2: there is no operation \"pfn_vaild\"; there are pfn_valid, ");
     scene.gate(&[]).code(2).stderr(says);
     scene.gate(&["--write"]).code(2).stderr(contains("limits.toml:2: "));
-    scene.edit_limits("\"pfn_vaild/boot/flat\" = 7\n", "\"pfn_valid/boot/flat\" = seven\n");
-    scene.gate(&[]).code(2).stderr(contains("limits.toml:2: "));
+    let picture = "\n  |\n2 | \"pfn_vaild/boot/flat\" = 7\n  | ^^^^^^^^^^^^^^^^^^^^^\n";
+    scene.gate(&[]).code(2).stderr(contains(picture));
+    scene.edit_limits("\"pfn_vaild/boot/flat\" = 7\n", "\"pfn_valid/boot/flat\" = -7\n");
+    let picture = "\n  |\n2 | \"pfn_valid/boot/flat\" = -7\n  |                         ^^\n";
+    scene.gate(&[]).code(2).stderr(contains("limits.toml:2: ").and(contains(picture)));
+    scene.edit_limits("\"pfn_valid/boot/flat\" = -7\n", "\"pfn_valid/boot/flat\" = seven\n");
+    let error = "limits.toml: TOML parse error at line 2, column 25\n";
+    let picture = "  |\n2 | \"pfn_valid/boot/flat\" = seven\n  |                         ^^^^^\n";
+    scene.gate(&[]).code(2).stderr(contains(format!("{error}{picture}")));
     fs::write(scene.path(FILE_NAME), "\n{\"v\":1}\n").unwrap();
     scene.gate(&[]).code(2).stderr(contains("instructions.jsonl:2: not a row"));
     fs::write(scene.path(FILE_NAME), [0xff, 0xfe]).unwrap();
@@ -135,7 +146,7 @@ fn malformed_files_are_named_with_the_line() {
 }
 
 #[test]
-fn files_that_are_not_there_are_named() {
+fn missing_files_are_named() {
     let scene = Scene::new();
     fs::remove_file(scene.path("limits.toml")).unwrap();
     scene.gate(&[]).code(2).stderr(contains("limits.toml: No such file"));
@@ -146,9 +157,9 @@ fn files_that_are_not_there_are_named() {
 }
 
 #[test]
-fn the_committed_limits_can_be_judged_by() {
+fn the_committed_limits_cover_every_case() {
     let limits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/limits.toml");
-    // A new layout need not have any.
+    // A new layout may have no limits yet.
     let judgement = pfnbench::analysis::limits::LimitsFile::read(&limits).unwrap().judge(&counts(0.0)).unwrap();
     assert!(judgement.held > 0 && judgement.not_counted.is_empty(), "{judgement:?}");
 }

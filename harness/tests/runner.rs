@@ -314,7 +314,7 @@ fn workloads_are_files() {
     let wrong = file(&dir, "wrong.toml", &workload.replace("section = false\nsub", "section = true\nsub"));
     refused(&dir, pfnbench().args(["run", "--workload", &wrong]), &["workload wrong", "whole sections"]);
     let unknown = file(&dir, "unknown.toml", &workload.replace("zipf", "zapf"));
-    refused(&dir, pfnbench().args(["run", "--workload", &unknown]), &["unknown.toml, line 7", "`stride`"]);
+    refused(&dir, pfnbench().args(["run", "--workload", &unknown]), &["unknown.toml: TOML parse error at line 7, column ", "^^^^", "`stride`"]);
     refused(&dir, pfnbench().args(["list", "--cases", "--workload", "no.toml"]), &["no.toml"]);
 }
 

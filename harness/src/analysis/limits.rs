@@ -7,7 +7,7 @@
 //! ```
 
 use crate::case::{LookupOp, current_name};
-use crate::files::{line_of, replace};
+use crate::files::{excerpt, line_of, replace};
 use crate::record::instructions::{InstructionRow, Toolchain, Update, cases};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,8 +37,16 @@ pub enum LimitsError {
         /// What the operating system reported.
         source: io::Error,
     },
-    /// The file does not have the format of a file of limits.
-    #[error("{}:{line}: {what}", path.display())]
+    /// The file is not TOML, or not tables of numbers.
+    #[error("{}: {what}", path.display())]
+    Toml {
+        /// Path of the file.
+        path: PathBuf,
+        /// The message of the `toml` crate: line and column, an excerpt, and what is wrong.
+        what: String,
+    },
+    /// A name of a case or a limit is invalid.
+    #[error("{}:{line}: {what}\n{excerpt}", path.display())]
     Malformed {
         /// Path of the file.
         path: PathBuf,
@@ -46,6 +54,8 @@ pub enum LimitsError {
         line: usize,
         /// What is wrong, and what is expected.
         what: String,
+        /// The line, with carets below the invalid part.
+        excerpt: String,
     },
 }
 
@@ -173,23 +183,28 @@ impl LimitsFile {
 
     fn parse(path: &Path, text: String) -> Result<Self, LimitsError> {
         let text = with_current_names(&text);
-        let wrong = |span: Option<Range<usize>>, what: String| LimitsError::Malformed {
+        let wrong = |span: Range<usize>, what: String| LimitsError::Malformed {
             path: path.to_owned(),
-            line: line_of(&text, span.map_or(0, |span| span.start)),
+            line: line_of(&text, span.start),
             what,
+            excerpt: excerpt(&text, span),
         };
-        let spanned: BTreeMap<String, BTreeMap<Spanned<String>, Spanned<toml::Value>>> =
-            toml::from_str(&text).map_err(|error| wrong(error.span(), error.message().to_owned()))?;
+        let spanned: BTreeMap<String, BTreeMap<Spanned<String>, Spanned<toml::Value>>> = toml::from_str(&text)
+            .map_err(|error| LimitsError::Toml {
+                path: path.to_owned(),
+                what: error.to_string().trim_end().to_owned(),
+            })?;
         let mut limits = Limits::new();
         for (toolchain, section) in spanned {
             let of_toolchain = limits.entry(toolchain).or_default();
             for (name, value) in section {
                 if let Some(what) = wrong_name(name.get_ref()) {
-                    return Err(wrong(Some(name.span()), what));
+                    return Err(wrong(name.span(), what));
                 }
                 let limit = number(value.get_ref()).ok_or_else(|| {
-                    let what = format!("the limit of {}: it must be a number from 0 on", name.get_ref());
-                    wrong(Some(value.span()), what)
+                    let what =
+                        format!("the limit of {} must be a number of at least 0; write e.g. 7 or 12.5", name.get_ref());
+                    wrong(value.span(), what)
                 })?;
                 of_toolchain.insert(name.into_inner(), limit);
             }
@@ -387,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_files_are_refused_with_the_line_and_what_is_allowed() {
+    fn malformed_files_are_shown_with_line_caret_and_allowed_values() {
         let section = "# limits\n[\"1.0.0-t\"]\n";
         for (line, says) in [
             (
@@ -396,16 +411,18 @@ mod tests {
             ),
             ("\"pfn_valid/boot/flatter\" = 1", "pfn_valid/boot/flat, "),
             ("\"pfn_valid/added/flat\" = 1", "there is no case"),
-            ("\"pfn_valid/boot/flat\" = -1", "a number from 0 on"),
-            ("\"pfn_valid/boot/flat\" = nan", "a number from 0 on"),
-            ("\"pfn_valid/boot/flat\" = \"5\"", "a number from 0 on"),
+            ("\"pfn_valid/boot/flat\" = -1", "a number of at least 0"),
+            ("\"pfn_valid/boot/flat\" = nan", "a number of at least 0"),
+            ("\"pfn_valid/boot/flat\" = \"5\"", "a number of at least 0"),
             ("\"pfn_valid/boot/flat\" = ", ""),
             ("what is this", ""),
         ] {
             let error = parse(&format!("{section}{line}\n")).unwrap_err().to_string();
-            assert!(error.starts_with("limits.toml:3: ") && error.contains(says), "{line}: {error}");
+            let places = ["limits.toml:3: ", "limits.toml: TOML parse error at line 3, column "];
+            assert!(places.iter().any(|place| error.starts_with(place)) && error.contains(says), "{line}: {error}");
+            assert!(error.contains(&format!("\n3 | {line}\n  | ")) && error.contains('^'), "{line}: {error}");
         }
         let error = parse("\"pfn_valid/boot/flat\" = 1\n").unwrap_err().to_string();
-        assert!(error.starts_with("limits.toml:1: "), "{error}");
+        assert!(error.starts_with("limits.toml: TOML parse error at line 1, column "), "{error}");
     }
 }

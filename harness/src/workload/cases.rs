@@ -30,15 +30,15 @@ pub fn lookup_cases(works: &[LookupWork]) -> Vec<LookupCase> {
 /// Names of all cases of the work.
 pub fn names(work: &Work) -> Vec<String> {
     let mut known = BTreeSet::new();
-    let of_work = |work: &LookupWork| -> Vec<String> {
+    let lookup_names = |work: &LookupWork| -> Vec<String> {
         lookup_cases(std::slice::from_ref(work)).iter().map(|case| on_map(&case.name(), &work.map)).collect()
     };
-    let lookups = work.lookups.iter().flat_map(of_work).filter(|name| known.insert(name.clone()));
+    let lookups = work.lookups.iter().flat_map(lookup_names).filter(|name| known.insert(name.clone()));
     let hotplug = hotplug_cases(&work.hotplug).into_iter().map(|case| case.name());
     let layouts = case::layouts::<X86_64>();
     let plugged = || layouts.iter().filter(|entry| entry.caps.hotplug_granule_pages.is_some());
-    let of_readers = |group: &ReadersGroup| plugged().map(|entry| group.case(entry.id)).collect::<Vec<_>>();
-    let readers = work.readers.iter().flat_map(of_readers);
+    let reader_names = |group: &ReadersGroup| plugged().map(|entry| group.case(entry.id)).collect::<Vec<_>>();
+    let readers = work.readers.iter().flat_map(reader_names);
     let own_cost = work.own_cost.then(|| own_cost_name(REFERENCE));
     lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
 }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_take_and_leave_out_and_survive_being_written() {
+    fn filters_select_exclude_and_survive_serialisation() {
         let regex = |text| Some(Regex::new(text).unwrap());
         let added = Filter::new(regex("^pfn_valid/added"), regex("/dax"));
         let wanted: Vec<String> = names(&works()).into_iter().filter(|name| added.wants(name)).collect();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_find_cases_by_their_names_of_schema_1() {
+    fn filters_accept_case_names_of_schema_1() {
         let regex = |text| Some(Regex::new(text).unwrap());
         let wanted = |filter: Filter| names(&works()).into_iter().filter(|name| filter.wants(name)).collect::<Vec<_>>();
         let added = wanted(Filter::new(regex("^pfn_valid/added/"), None));

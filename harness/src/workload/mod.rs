@@ -1,4 +1,4 @@
-//! Workloads: which cases are measured on which map, as data. Each is a TOML file; those of
+//! Workloads: TOML files that say which cases are measured on which map. The files of
 //! `harness/workloads` are built in.
 //!
 //! ```toml
@@ -6,44 +6,44 @@
 //!
 //! [[lookups]]                           # every combination is a case
 //! tier = "default"                      # the shortest tier that runs it
-//! maps = ["this-machine"]               # this-machine, builtin:NAME, or a file; this-machine if left out
-//! layouts = ["flat", "subsection"]      # all if left out
+//! maps = ["this-machine"]               # this-machine (default), builtin:NAME, or a file
+//! layouts = ["flat", "subsection"]      # default: all
 //! ops = ["pfn_valid"]
-//! modes = ["independent", "chained"]    # the first of each lookup's own if left out
-//! memory = ["boot", "added"]            # both if left out
+//! modes = ["independent", "chained"]    # default: the first mode of each lookup
+//! memory = ["boot", "added"]            # default: both
 //! patterns = ["sequential", "random"]
-//! invalid_percent = [0, 30]             # 0 if left out
-//! tables = ["hot"]                      # hot if left out
-//! records = ["cache", "memory"]         # of lookups that read records; cache if left out
-//! population = ["common", "disputed"]   # common if left out; disputed: holes in boot sections, of pfn_valid only
+//! invalid_percent = [0, 30]             # default: 0
+//! tables = ["hot"]                      # default: hot
+//! records = ["cache", "memory"]         # for lookups that read records; default: cache
+//! population = ["common", "disputed"]   # default: common; disputed: pfn_valid in holes of boot sections
 //!
 //! [[hotplug]]                           # on the main map of a run
 //! tier = "full"
 //! sizes = ["2 MiB", "1 GiB"]
-//! positions = ["first", "later"]        # first if left out; sizes that cannot have a position are left out
-//! addresses = ["again", "growth"]       # again (a re-add), growth, fresh; again if left out
-//! several_threads = true                # also with 2, 4, … threads that initialise records, up to one a processor
+//! positions = ["first", "later"]        # default: first; impossible combinations are skipped
+//! addresses = ["again", "growth"]       # again (a re-add, default), growth, fresh
+//! several_threads = true                # also 2, 4, … threads initialise records, up to one per CPU
 //!
 //! [[readers]]                           # readers beside a writer
 //! tier = "full"
-//! every_number = true                   # from one to one a processor; one less than processors if left out
+//! every_number = true                   # 1 to all CPUs; default: one less than all CPUs
 //!
-//! [[own_cost]]                          # hot-add against a bare populate
+//! [[own_cost]]                          # hot-add compared with a bare populate
 //! tier = "full"
 //!
 //! [[expect]]                            # answers that are checked before anything is timed
 //! map = "builtin:with-holes"
 //! pfn = 0x100000
-//! span = true                           # what a layout answers that calls spans, sections or sub-sections valid
-//! section = true
-//! subsection = true
+//! span = true                           # answer of layouts that call the whole span valid
+//! section = true                        # of layouts that call whole sections valid
+//! subsection = true                     # of layouts that check sub-sections
 //! ```
 
 use crate::case::{
     Addresses, HotplugGroup, LookupGroup, LookupOp, Memory, Mode, Pattern, Population, Position, ReadersGroup, Records,
     THIS_MACHINE, Tables, layouts, several_threads,
 };
-use crate::files::line_of;
+use crate::files::{excerpt, line_of};
 use crate::map::builtin;
 use crate::map::source::Source;
 use crate::size::parse_size;
@@ -87,8 +87,16 @@ pub enum WorkloadError {
         /// What the operating system reported.
         source: io::Error,
     },
-    /// The file is not a valid workload.
-    #[error("{file}, line {line}: {what}")]
+    /// The file is not TOML, or has an unknown key or value.
+    #[error("{file}: {what}")]
+    Toml {
+        /// The file, as it was named.
+        file: String,
+        /// The message of the `toml` crate: line and column, an excerpt, and the allowed values.
+        what: String,
+    },
+    /// A value is invalid, or does not go with the others.
+    #[error("{file}:{line}: {what}\n{excerpt}")]
     Malformed {
         /// The file, as it was named.
         file: String,
@@ -96,9 +104,11 @@ pub enum WorkloadError {
         line: usize,
         /// The error, with the values that are allowed.
         what: String,
+        /// The line, with carets below the invalid part.
+        excerpt: String,
     },
     /// The workload measures nothing.
-    #[error("{file}: no [[lookups]], [[hotplug]], [[readers]], [[own_cost]] or [[expect]], so there is nothing to do")]
+    #[error("{file}: there is nothing to do; add [[lookups]], [[hotplug]], [[readers]], [[own_cost]] or [[expect]]")]
     Empty {
         /// The file, as it was named.
         file: String,
@@ -275,19 +285,15 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn error<T>(&self, at: &Spanned<T>, what: String) -> WorkloadError {
-        self.error_at(at.span().start, what)
-    }
-
-    fn error_at(&self, offset: usize, what: String) -> WorkloadError {
-        WorkloadError::Malformed { file: self.file.to_owned(), line: line_of(self.text, offset), what }
+        let (line, excerpt) = (line_of(self.text, at.span().start), excerpt(self.text, at.span()));
+        WorkloadError::Malformed { file: self.file.to_owned(), line, what, excerpt }
     }
 
     /// Rejects an empty list, which would silently produce no case.
     fn check_filled<T>(&self, name: &str, list: &Spanned<Vec<T>>) -> Result<(), WorkloadError> {
         match list.get_ref().is_empty() {
-            true => {
-                Err(self.error(list, format!("{name} is empty, so there is no case; leave it out for what is usual")))
-            }
+            true => Err(self
+                .error(list, format!("the list {name} is empty, so there is no case; leave it out for the default"))),
             false => Ok(()),
         }
     }
@@ -300,7 +306,7 @@ impl Reading<'_> {
                 Err(self.error(map, format!("there is no map {name:?}; there are {THIS_MACHINE}, {all}, and files")))
             }
             None if name.is_empty() || name == "-" => {
-                Err(self.error(map, format!("{name:?} is no map; write {THIS_MACHINE}, builtin:NAME, or a file")))
+                Err(self.error(map, format!("{name:?} is not a map; write {THIS_MACHINE}, builtin:NAME, or a file")))
             }
             _ => Ok(()),
         }
@@ -321,7 +327,7 @@ impl Reading<'_> {
         table.maps.get_ref().iter().try_for_each(|map| self.check_map(map))?;
         table.layouts.iter().try_for_each(|layout| self.check_layout(layout))?;
         if let Some(percent) = table.invalid_percent.get_ref().iter().find(|&&percent| percent > 100) {
-            let what = format!("{percent} of a hundred queries cannot be invalid; write 0 to 100");
+            let what = format!("invalid_percent {percent} is above 100; write 0 to 100");
             return Err(self.error(&table.invalid_percent, what));
         }
         self.check_filled("ops", &table.ops)?;
@@ -372,7 +378,9 @@ impl Reading<'_> {
         let records = match &table.records {
             Some(asked) if !reads => {
                 let (op, mode) = (group.op, group.mode.name());
-                return Err(self.error(asked, format!("{op} {mode} reads no record; leave records out")));
+                return Err(
+                    self.error(asked, format!("the lookup {op} in the mode {mode} reads no record; leave records out"))
+                );
             }
             // Evicting tables from the caches evicts records too.
             _ if reads && group.tables == Tables::Cold => vec![Some(Records::Memory)],
@@ -383,8 +391,7 @@ impl Reading<'_> {
         let mut variants = Vec::new();
         for &population in table.population.get_ref() {
             if population == Population::Disputed && (group.op != LookupOp::PfnValid || group.invalid_percent > 0) {
-                let what =
-                    "only pfn_valid with invalid_percent 0 may be asked for pages that some layouts call invalid";
+                let what = "population \"disputed\" goes only with pfn_valid and invalid_percent 0";
                 return Err(self.error(&table.population, what.to_owned()));
             }
             variants.extend(records.iter().map(|&records| LookupGroup { records, population, ..group }));
@@ -405,7 +412,8 @@ impl Reading<'_> {
                 for text in table.sizes.get_ref() {
                     let size = parse_size(text.get_ref()).map_err(|error| self.error(text, error.to_string()))?;
                     if size == 0 || !size.is_multiple_of(SMALLEST_ADDITION) {
-                        let what = format!("{:?} cannot be added; write a multiple of 2 MiB", text.get_ref());
+                        let what =
+                            format!("the size {:?} cannot be hot-added; write a multiple of 2 MiB", text.get_ref());
                         return Err(self.error(text, what));
                     }
                     if !position.has::<X86_64>(size) {
@@ -425,16 +433,17 @@ impl Reading<'_> {
     fn check_group(&self, table: &LookupsTable, group: &LookupGroup) -> Result<(), WorkloadError> {
         let op = group.op;
         if group.invalid_percent > 0 && !op.bears_invalid() {
-            let what =
-                format!("{op} may be asked only for valid page frames; pfn_valid and valid_to_page for others too");
+            let what = format!(
+                "{op} accepts only valid page frames; write invalid_percent = [0], or pfn_valid or valid_to_page"
+            );
             return Err(self.error(&table.invalid_percent, what));
         }
         if group.tables == Tables::Cold && (group.pattern != Pattern::Random || group.invalid_percent > 0) {
-            let what = "cold tables go with the pattern random and invalid_percent 0: each section is asked for once";
+            let what = "cold tables go only with the pattern random and invalid_percent 0";
             return Err(self.error(&table.tables, what.to_owned()));
         }
         if op == LookupOp::NextValidPfn && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
-            let what = format!("{op} is a walk: its pattern is sequential, and its tables are hot");
+            let what = format!("{op} is a walk; write patterns = [\"sequential\"] and tables = [\"hot\"]");
             return Err(self.error(&table.patterns, what));
         }
         Ok(())
@@ -448,9 +457,9 @@ impl Workload {
     /// [`WorkloadError`], with the line and the allowed values.
     pub fn parse(file: &str, text: &str) -> Result<Self, WorkloadError> {
         let source = Reading { file, text };
-        let parsed: File = toml::from_str(text).map_err(|error| {
-            let what = error.message().to_owned();
-            source.error_at(error.span().map_or(0, |span| span.start), what)
+        let parsed: File = toml::from_str(text).map_err(|error| WorkloadError::Toml {
+            file: file.to_owned(),
+            what: error.to_string().trim_end().to_owned(),
         })?;
         let mut lookups = Vec::new();
         for table in &parsed.lookups {
@@ -470,7 +479,7 @@ impl Workload {
             let map = Spanned::new(expectation.span(), expectation.get_ref().map.clone());
             source.check_map(&map)?;
             if expectation.get_ref().map == THIS_MACHINE {
-                let what = "what is expected of another machine's map cannot be known of this one's; name a map";
+                let what = "the answers on this-machine differ between machines; name a map, e.g. builtin:with-holes";
                 return Err(source.error(&map, what.to_owned()));
             }
         }
@@ -548,7 +557,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_ones_are_read_and_name_each_case_once() {
+    fn built_in_workloads_parse_and_name_each_case_once() {
         let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
         let mut names: Vec<String> = works
             .iter()
@@ -557,7 +566,7 @@ mod tests {
         let count = names.len();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), count, "two entries make the same case");
+        assert_eq!(names.len(), count, "two entries define the same case");
         for op in LookupOp::ALL {
             for &mode in op.modes() {
                 let has = |work: &&LookupWork| work.group.op == op && work.group.mode == mode;
@@ -569,13 +578,12 @@ mod tests {
     /// Each line of the figure has both lookups at every size. The sizes are close enough that no
     /// step between them is missed.
     #[test]
-    fn memory_is_scaled_from_one_gibibyte_to_four_tebibytes() {
+    fn the_scale_workload_covers_1_gib_to_4_tib() {
         let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
         for op in [LookupOp::PfnValid, LookupOp::PfnToPage] {
             let group = LookupGroup::plain(op, Pattern::Random);
-            let of_scale =
-                works.iter().filter(|work| work.group == group && work.map.starts_with("builtin:scattered-"));
-            let mut bytes: Vec<u64> = of_scale
+            let scale = works.iter().filter(|work| work.group == group && work.map.starts_with("builtin:scattered-"));
+            let mut bytes: Vec<u64> = scale
                 .map(|work| {
                     assert_eq!(work.memory, Memory::ALL);
                     source_of(&work.map).load().unwrap().ram_bytes()
@@ -587,12 +595,12 @@ mod tests {
         }
     }
 
-    fn what_is_wrong(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         Workload::parse("w.toml", text).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_malformed_one_names_file_line_and_what_is_allowed() {
+    fn a_malformed_workload_is_shown_with_file_line_caret_and_allowed_values() {
         let lookups = |more: &str| format!("about = \"x\"\n[[lookups]]\ntier = \"full\"\n{more}");
         for (text, line, allowed) in [
             (lookups("ops = [\"pfn_vaild\"]\npatterns = [\"random\"]"), 4, "`pfn_to_page`"),
@@ -607,22 +615,25 @@ mod tests {
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"3 MiB\"]".to_owned(), 4, "multiple of 2 MiB"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"two\"]".to_owned(), 4, "512M"),
             ("about = \"x\"\n[[hotplug]]\ntier = \"full\"\nsizes = [\"2M\"]\naddresses = [\"grow\"]".to_owned(), 5, "`growth`"),
-            (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "patterns is empty"),
-            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nmemory = []"), 6, "memory is empty"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = []"), 5, "list patterns is empty"),
+            (lookups("ops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\nmemory = []"), 6, "list memory is empty"),
             ("about = \"x\"\n[[lookup]]\n".to_owned(), 2, "`lookups`"),
             ("about = \"x\"\n\n[[lookups]\n".to_owned(), 3, "]"),
             ("[[lookups]]\ntier = \"fast\"\n".to_owned(), 2, "`quick`"),
             ("about = \"x\"\n[[expect]]\nmap = \"this-machine\"\npfn = 1\nspan = true\nsection = true\nsubsection = true".to_owned(), 2, "name a map"),
         ] {
-            let what = what_is_wrong(&text);
-            assert!(what.starts_with(&format!("w.toml, line {line}: ")) && what.contains(allowed), "{text}\n{what}");
+            let what = parse_error(&text);
+            let places = [format!("w.toml:{line}: "), format!("w.toml: TOML parse error at line {line}, column ")];
+            assert!(places.iter().any(|place| what.starts_with(place)) && what.contains(allowed), "{text}\n{what}");
+            let shown = format!("\n{line} | {}\n  | ", text.lines().nth(line - 1).unwrap());
+            assert!(what.contains(&shown) && what.contains('^'), "{text}\n{what}");
         }
-        assert!(what_is_wrong("about = \"nothing\"").contains("nothing to do"));
+        assert!(parse_error("about = \"nothing\"").contains("nothing to do"));
         assert!(Workload::read(Path::new("/no/such.toml")).unwrap_err().to_string().contains("/no/such.toml"));
     }
 
     #[test]
-    fn a_longer_tier_has_what_a_shorter_one_has() {
+    fn a_longer_tier_includes_the_work_of_shorter_ones() {
         let workloads = Workload::builtin();
         let up_to = |tier| everything(&workloads, Some(tier));
         let full = up_to(Tier::Full);
