@@ -1,4 +1,5 @@
-//! Duels: a build against itself, and against programs that are none, speak otherwise, die or hang.
+//! Duels of a build with itself, and with programs that are not workers, use another protocol, die
+//! or hang.
 
 mod common;
 
@@ -9,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A duel of two programs over a small map.
+/// A duel of two programs on a small map.
 fn duel(dir: &TempDir, old: &str, new: &str, more: &[&str]) -> assert_cmd::Command {
     let map = file(dir, "small.txt", SMALL_MAP);
     let mut command = pfnbench();
@@ -18,12 +19,12 @@ fn duel(dir: &TempDir, old: &str, new: &str, more: &[&str]) -> assert_cmd::Comma
     command
 }
 
-/// This program.
+/// Path of the program under test.
 fn this() -> &'static str {
     env!("CARGO_BIN_EXE_pfnbench")
 }
 
-/// A program that does what a script says.
+/// Writes a shell script, and returns its path.
 fn script(dir: &TempDir, name: &str, lines: &str) -> String {
     let path = file(dir, name, &format!("#!/bin/sh\n{lines}\n"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -34,17 +35,20 @@ fn script(dir: &TempDir, name: &str, lines: &str) -> String {
 fn a_build_against_itself_is_judged_case_by_case() {
     let dir = folder();
     let assert = duel(&dir, this(), this(), &["--pairs", "5", "--json"]).assert();
-    // On a loaded machine it may not be able to judge; a program is never slower than itself by a verdict.
+    // On a busy machine there may be no verdict, but a program must not be slower than itself.
     let output = assert.get_output();
     assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let verdicts = result["verdicts"].as_array().unwrap();
     assert!(verdicts.len() >= 8, "{result}");
-    for of in verdicts {
-        assert!(["equal", "undecided"].contains(&of["verdict"].as_str().unwrap()), "{of}");
-        assert!(of["old"].as_f64().unwrap() > 0.0 && of["new"].as_f64().unwrap() > 0.0 && of["ratio"].is_f64(), "{of}");
+    for record in verdicts {
+        assert!(["equal", "undecided"].contains(&record["verdict"].as_str().unwrap()), "{record}");
+        assert!(
+            record["old"].as_f64().unwrap() > 0.0 && record["new"].as_f64().unwrap() > 0.0 && record["ratio"].is_f64(),
+            "{record}"
+        );
         if cfg!(target_arch = "x86_64") {
-            assert_eq!(of["code"], "same", "{of}");
+            assert_eq!(record["code"], "same", "{record}");
         }
     }
     assert!(result["new_layouts"].as_array().unwrap().is_empty() && result["pairs"] == 5);
@@ -52,7 +56,7 @@ fn a_build_against_itself_is_judged_case_by_case() {
 }
 
 #[test]
-fn tables_are_for_terminals_and_for_mails() {
+fn a_duel_prints_a_table_or_markdown() {
     let dir = folder();
     let said = |more: &[&str]| {
         let few = ["--pairs", "1", "--all-cases", "--filter", "^pfn_valid/added/random/"];
@@ -66,9 +70,10 @@ fn tables_are_for_terminals_and_for_mails() {
     assert!(markdown.contains("| pfn_valid/added/random/subsection |"), "{markdown}");
 }
 
-/// All layouts together reserve more address space than a program has under valgrind, so they are counted in groups.
+/// All layouts together reserve more address space than valgrind provides, so they are counted in
+/// groups.
 #[test]
-fn instructions_of_all_layouts_are_counted_where_valgrind_is() {
+fn instructions_of_all_layouts_are_counted() {
     if std::process::Command::new("valgrind").arg("--version").output().is_err() {
         common::skipped("valgrind is not installed");
         return;
@@ -93,22 +98,22 @@ fn instructions_of_all_layouts_are_counted_where_valgrind_is() {
     let result: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(result["instructions_not_counted"], Value::Null, "{result}");
     let verdicts = result["verdicts"].as_array().unwrap();
-    assert!(verdicts.len() >= 13, "seven layouts on boot memory, six on added: {result}");
-    for of in verdicts {
-        let counts = &of["instructions"];
-        assert!(counts[0].is_number() && counts[0] == counts[1], "the same build counts the same: {of}");
+    assert!(verdicts.len() >= 13, "too few cases: {result}");
+    for verdict in verdicts {
+        let counts = &verdict["instructions"];
+        assert!(counts[0].is_number() && counts[0] == counts[1], "the counts of one build differ: {verdict}");
     }
-    // What the series costs, in instructions.
+    // The sub-section map costs instructions.
     let count = |layout: &str| {
-        let of = |of: &&Value| of["case"] == "pfn_valid/added/random" && of["layout"] == layout;
-        verdicts.iter().find(of).unwrap()["instructions"][0].as_f64().unwrap()
+        let is_case = |row: &&Value| row["case"] == "pfn_valid/added/random" && row["layout"] == layout;
+        verdicts.iter().find(is_case).unwrap()["instructions"][0].as_f64().unwrap()
     };
     let (with, without) = (count("subsection"), count("vmemmap-section"));
     assert!(without > 3.0 && with > without + 5.0, "{with} {without}");
 }
 
 #[test]
-fn programs_that_are_no_workers_are_told_apart() {
+fn programs_that_are_not_workers_are_refused_with_a_reason() {
     let dir = folder();
     let against = |program: &str, words: &[&str]| {
         refused(&dir, &mut duel(&dir, this(), program, &["--pairs", "1"]), words);
@@ -120,25 +125,26 @@ fn programs_that_are_no_workers_are_told_apart() {
     let older = script(&dir, "older", "echo \"error: unrecognized subcommand 'duel-worker'\" >&2; exit 2");
     against(&older, &["does not speak version 1", "unrecognized subcommand"]);
     let chatty = script(&dir, "chatty", "cat > /dev/null; echo hello");
-    against(&chatty, &["no JSON"]);
+    against(&chatty, &["not JSON"]);
     let dying = script(&dir, "dying", "cat > /dev/null; echo boom >&2; exit 3");
     against(&dying, &["ended with exit status: 3", "boom"]);
-    // Says nothing more, and goes on.
+    // Closes its output without a word, and hangs.
     let silent = script(&dir, "silent", "exec > /dev/null; exec sleep 600");
     refused(
         &dir,
         &mut duel(&dir, this(), &silent, &["--pairs", "1", "--time-limit", "2"]),
-        &["new did not get on for 2 s"],
+        &["new made no progress for 2 s"],
     );
 }
 
-/// Says hello as a worker does, and then nothing more, or ends.
+/// A worker that sends its hello message, and then hangs or ends.
 #[test]
 fn a_worker_that_hangs_or_crashes_ends_the_duel() {
     let dir = folder();
     let worker = |name: &str, then: &str| {
-        // The real worker's hello, from a program that does not measure. A shell takes the standard input of what it starts in the
-        // background away, unless it comes by another number; low ones are taken by the shared memory.
+        // Prints the hello message of a real worker. A shell redirects the standard input of
+        // background processes, so the input is passed as another descriptor; low numbers belong to
+        // the arena.
         let lines = format!(
             "exec 9<&0\n'{}' \"$@\" <&9 > \"$0.out\" 2> /dev/null &\npid=$!\n\
              while ! [ -s \"$0.out\" ]; do sleep 0.05; done\nsleep 0.5\nkill -9 $pid\ncat \"$0.out\"\n{then}",
@@ -150,16 +156,16 @@ fn a_worker_that_hangs_or_crashes_ends_the_duel() {
     let hanging = worker("hanging", "exec sleep 600");
     let assert = duel(&dir, this(), &hanging, &["--pairs", "1", "--time-limit", "20"]).assert().code(2);
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(said.contains("new did not get on for 20 s while measuring"), "{said}");
+    assert!(said.contains("new made no progress for 20 s while measuring"), "{said}");
     let crashing = worker("crashing", "exit 7");
     let assert = duel(&dir, this(), &crashing, &["--pairs", "1"]).assert().code(2);
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("new ended with exit status: 7 while measuring"), "{said}");
-    assert!(started.elapsed().as_secs() < 500, "nobody waited for the sleeper");
+    assert!(started.elapsed().as_secs() < 500, "the duel waited for a worker that hangs");
 }
 
 #[test]
-fn what_is_no_duel_is_refused() {
+fn invalid_duel_arguments_are_refused() {
     let dir = folder();
     for (more, words) in [
         (&["--pairs", "0"][..], &["--pairs"][..]),
@@ -174,9 +180,9 @@ fn what_is_no_duel_is_refused() {
     assert!(listed["layouts"].as_array().unwrap().len() >= 7);
 }
 
-/// Commits are built by cargo, which takes minutes; here one that hands over a program that is there already.
+/// Building a commit takes minutes, so a fake cargo copies the program under test instead.
 #[test]
-fn a_commit_is_built_once_and_the_work_tree_stays_as_it_was() {
+fn a_commit_is_built_once_and_the_work_tree_is_unchanged() {
     let dir = folder();
     let git = |args: &[&str]| {
         let command = Command::new("git")
@@ -208,15 +214,15 @@ fn a_commit_is_built_once_and_the_work_tree_stays_as_it_was() {
         assert!(!result["verdicts"].as_array().unwrap().is_empty());
     }
     let built = fs::read_to_string(dir.path().join("built")).unwrap();
-    assert_eq!(built.lines().count(), 1, "both are one commit, which is kept: {built}");
-    assert!(built.contains("target/duel/"), "in a work tree of its own: {built}");
+    assert_eq!(built.lines().count(), 1, "the commit was built more than once: {built}");
+    assert!(built.contains("target/duel/"), "the commit was built outside target/duel: {built}");
     let trees = git(&["worktree", "list"]).unwrap().stdout;
-    assert_eq!(String::from_utf8(trees).unwrap().lines().count(), 1, "its work tree is gone");
+    assert_eq!(String::from_utf8(trees).unwrap().lines().count(), 1, "a work tree was left behind");
     assert_eq!(fs::read_to_string(dir.path().join("mine.txt")).unwrap(), "not committed");
 }
 
 #[test]
-fn maps_are_ranked_and_those_without_memory_named() {
+fn maps_are_ranked_and_unusable_ones_listed() {
     let dir = folder();
     let few = [
         "--pairs",
@@ -231,12 +237,13 @@ fn maps_are_ranked_and_those_without_memory_named() {
     let output =
         command.current_dir(&dir).args(["duel", this(), this(), "--maps", "all", "--json"]).args(few).assert().code(2);
     let result: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-    let maps: Vec<&str> = result["maps"].as_array().unwrap().iter().map(|of| of["map"].as_str().unwrap()).collect();
+    let maps: Vec<&str> =
+        result["maps"].as_array().unwrap().iter().map(|ranked| ranked["map"].as_str().unwrap()).collect();
     assert!(maps.len() > 20 && maps.contains(&"amd-genoa-2s-1536g"), "{maps:?}");
     let verdicts = result["verdicts"].as_array().unwrap();
     assert_eq!(verdicts.len(), maps.len());
-    assert!(verdicts.iter().all(|of| of["verdict"] == "undecided"), "one pair judges nothing");
-    assert!(verdicts.iter().any(|of| of["old"].as_f64() > Some(0.0)), "{verdicts:?}");
+    assert!(verdicts.iter().all(|verdict| verdict["verdict"] == "undecided"), "one pair gave a verdict");
+    assert!(verdicts.iter().any(|verdict| verdict["old"].as_f64() > Some(0.0)), "{verdicts:?}");
     let left_out = result["reasons"].as_array().unwrap();
     let is_told = |reason: &str| reason.contains("has no boot memory") || reason.contains("physical address bits");
     assert!(left_out.iter().all(|reason| is_told(reason.as_str().unwrap())), "{left_out:?}");

@@ -152,9 +152,9 @@ fn what_cannot_be_resumed_is_refused() {
     let plan = fs::read_to_string(partial.join("plan.json")).unwrap();
     let resume = |words: &[&str]| refused(&dir, pfnbench().args(["run", "--resume"]).arg(&partial), words);
     fs::write(partial.join("plan.json"), plan.replacen("\"machine_id\":\"", "\"machine_id\":\"other-", 1)).unwrap();
-    resume(&["was begun on the machine other-"]);
+    resume(&["was started on machine other-"]);
     fs::write(partial.join("plan.json"), plan.replacen("\"commit\":\"", "\"commit\":\"0", 1)).unwrap();
-    resume(&["one run is of one program"]);
+    resume(&["resume it with that build"]);
 }
 
 /// A file of counts, and where it lies.
@@ -354,7 +354,7 @@ fn where_the_folder_cannot_be_written_the_run_goes_to_the_users_data() {
     let said = String::from_utf8(output.stderr).unwrap();
     let data = home.path().join(".local/share/pfnbench");
     assert!(
-        output.status.success() && said.contains(&format!("the run goes to {}", data.join("results").display())),
+        output.status.success() && said.contains(&format!("the run is written to {}", data.join("results").display())),
         "{said}"
     );
     assert_eq!(runs(&data).len(), 1);

@@ -1,4 +1,4 @@
-//! What a run is asked to do: stated once, and laid out as a schedule.
+//! The options of a run, and the schedule that they give.
 
 use super::RunError;
 use super::measure::{Run, RunResult};
@@ -23,40 +23,45 @@ use memmap_layouts::X86_64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a run is asked to do. [`Facts::default`] is what `pfnbench run` does without arguments.
+/// Options of a run. [`Facts::default`] has the options of `pfnbench run` without arguments.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// How much is measured.
+    /// How much to measure.
     pub tier: Tier,
-    /// Workload files in TOML; empty for those that are built in.
+    /// Paths of TOML workloads; empty for the built-in ones.
     pub workloads: Vec<PathBuf>,
-    /// Ids of the layouts; empty for all. An id that is there twice is raced against itself.
+    /// Ids of layouts; empty for all. An id that occurs twice makes the run an A/A test.
     pub layouts: Vec<String>,
-    /// Lookups; empty for all.
+    /// Lookups to measure; empty for all.
     pub ops: Vec<LookupOp>,
-    /// Cases by name.
+    /// Selects cases by name.
     pub filter: Filter,
-    /// Memory map in place of all others; `None` for this machine's and those of the workloads.
+    /// The only memory map to use; `None` for the maps of the workloads, which include this
+    /// machine's.
     pub map: Option<Source>,
-    /// Where records lie.
+    /// Backing store of the records.
     pub backing: BackingArg,
-    /// Pages of the memory for index tables.
+    /// Page size of the memory for index tables.
     pub index_pages: IndexPagesArg,
-    /// Seed of everything random.
+    /// Seed of all random numbers; 1 by default.
     pub seed: u64,
-    /// Differences up to this share of the time are negligible; 0.02 by default.
+    /// Times that differ by less than this fraction are equal; 0.02 by default.
     pub margin: f64,
-    /// Bytes of records of all layouts together; `None` for the default of the tier and the machine.
+    /// Maximum memory for the records of all layouts together, in bytes; `None` for the default of
+    /// the tier and the machine.
     pub records_limit: Option<u64>,
-    /// With the preemption count around `pfn_valid`, for layouts that follow Linux 6.8 or later.
+    /// True to raise the preemption count around `pfn_valid`, for layouts that follow Linux 6.8 or
+    /// later.
     pub preempt: bool,
-    /// Processes in which lookups are measured; `None` for the tier's, and more while its time lasts.
+    /// Number of processes that measure lookups; `None` for the number of the tier, and more while
+    /// its time limit allows.
     pub processes: Option<u32>,
-    /// After how long a group of cases is given up.
+    /// Time after which a group of cases is aborted; 120 s by default.
     pub case_timeout: Duration,
-    /// Instruction counts that lie beside the run: a file, or a folder with `instructions.jsonl`.
+    /// Instruction counts to store with the run: a file, or a folder with `instructions.jsonl`.
     pub instructions: Option<PathBuf>,
-    /// Folder for run folders; `None` for `results`, or the user's data folder where that cannot be written.
+    /// Folder in which to create the run folder; `None` for `results`, or the data folder of the
+    /// user if the current folder is not writable.
     pub output: Option<PathBuf>,
 }
 
@@ -84,47 +89,48 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Sets how much is measured.
+    /// Sets how much to measure.
     pub fn tier(self, tier: Tier) -> Self {
         Self { tier, ..self }
     }
 
-    /// Adds a layout to those that are raced; without any, all are.
+    /// Adds the id of a layout to measure. Without any, all layouts are measured.
     pub fn layout(mut self, id: impl Into<String>) -> Self {
         self.layouts.push(id.into());
         self
     }
 
-    /// Sets the memory map in place of all others.
+    /// Sets the only memory map to use.
     pub fn map(self, map: Source) -> Self {
         Self { map: Some(map), ..self }
     }
 
-    /// Sets which cases are measured.
+    /// Sets the filter that selects cases.
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter, ..self }
     }
 
-    /// Sets the folder for run folders.
+    /// Sets the folder in which the run folder is created.
     pub fn output(self, folder: impl Into<PathBuf>) -> Self {
         Self { output: Some(folder.into()), ..self }
     }
 
-    /// Begins a run, measures, and completes its folder. Warnings go to standard error.
+    /// Starts a run, measures, and completes its folder. Warnings go to standard error.
     ///
     /// # Errors
-    /// [`RunError`]. What was measured until then is kept in a partial folder, which [`Run::resume`] takes.
+    /// Returns a [`RunError`]. Completed measurements are kept in a partial folder, which
+    /// [`Run::resume`] accepts.
     pub fn run(&self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<RunResult, RunError> {
         let mut run = Run::begin(self, &mut |warning| eprintln!("pfnbench: warning: {warning}"))?;
         run.measure(interrupt, progress)?;
         run.finish()
     }
 
-    /// Lays out a run: loads the maps, looks at the machine, and checks what the workloads expect. `warn`
-    /// receives what a user should know.
+    /// Makes the schedule of a run: loads the maps, examines the machine, and checks the answers
+    /// that the workloads expect. `warn` receives warnings for the user.
     ///
     /// # Errors
-    /// [`RunError`]; nothing is written.
+    /// Returns a [`RunError`]; nothing has been written.
     pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
         let workloads = Workload::chosen(&self.workloads)?;
         let layouts = race::chosen::<X86_64>(&self.layouts)?;
@@ -137,7 +143,7 @@ impl Facts {
             map: self.map.clone(),
         };
         let maps = wanted.maps(&workloads)?;
-        for map in maps.iter().map(|of| &of.map) {
+        for map in maps.iter().map(|scheduled| &scheduled.map) {
             map.warnings.iter().cloned().chain(architecture_note(map)).for_each(|warning| warn(&warning));
         }
         let started = now();
@@ -162,7 +168,7 @@ impl Facts {
             effort: self.tier.effort(),
             seed: self.seed,
             processes: self.processes.unwrap_or(self.tier.processes()),
-            // Whoever names a number of processes gets that number.
+            // An explicit number of processes is not limited by time.
             time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
             margin: self.margin,
             records_limit,
@@ -176,10 +182,10 @@ impl Facts {
         })
     }
 
-    /// The counts that are to lie beside the run.
+    /// Reads the instruction counts to store with the run.
     ///
     /// # Errors
-    /// They cannot be read, or there are none.
+    /// Returns an error if the file cannot be read or has no counts.
     pub(super) fn counts(&self, warn: &mut dyn FnMut(&str)) -> Result<Option<Vec<InstructionRow>>, RunError> {
         let Some(path) = &self.instructions else { return Ok(None) };
         let counts = instructions::read_some(path)?;
@@ -189,7 +195,8 @@ impl Facts {
         Ok(Some(counts))
     }
 
-    /// A command that makes the run again. Names of files only: folders may name people.
+    /// The command that repeats the run. Paths are reduced to file names, because folders may
+    /// contain names of people.
     fn command(&self, map: &str, records_limit: u64) -> String {
         let mut command = format!("pfnbench run --seed {} --records-limit {records_limit}", self.seed);
         let mut push = |option: &str, value: &str| {

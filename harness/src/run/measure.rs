@@ -1,4 +1,4 @@
-//! A run from its facts to its folder.
+//! A run: measures a schedule and writes the run folder.
 
 use super::RunError;
 use super::facts::Facts;
@@ -21,13 +21,14 @@ use crate::record::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Default name of the folder for run folders.
+/// Default folder in which run folders are created.
 const RESULTS: &str = "results";
 
-/// A run: laid out, its folder begun, nothing measured yet.
+/// A run that has a schedule and a partial folder.
 ///
-/// The processes of a run are this program again, so a program of your own must begin its `main` with
-/// [`process_of_a_run`](super::process_of_a_run), or with [`main_with`](crate::main_with).
+/// A run starts this program again as its worker processes. Another program that uses `Run` must
+/// call [`process_of_a_run`](super::process_of_a_run) or [`main_with`](crate::main_with) first in
+/// `main`.
 ///
 /// ```no_run
 /// use pfnbench::interrupt::Interrupt;
@@ -52,31 +53,32 @@ pub struct Run {
     interference: Option<String>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct RunResult {
     /// The complete run folder.
     pub folder: PathBuf,
-    /// What was to be measured.
+    /// What the run was scheduled to measure.
     pub schedule: Schedule,
-    /// Every row, in the order of measuring.
+    /// All rows, in the order of measurement.
     pub rows: Vec<Row>,
-    /// What the rows say, a map each: its name and its summary, the main map first.
+    /// Name and summary of each map, the main map first.
     pub summaries: Vec<(String, Summary)>,
-    /// Verdicts, and whether the run can judge what it is for.
+    /// Verdicts, and whether there is one on the headline comparison.
     pub verdicts: Verdicts,
-    /// What other programs and the hypervisor took of the processors, if it was notable.
+    /// CPU time that other programs and the hypervisor took, as a sentence; `None` if it is
+    /// negligible.
     pub interference: Option<String>,
 }
 
 impl RunResult {
-    /// Rows of what went wrong: a layout that answered wrongly, a group of cases that hung or died.
+    /// Rows of failures: a layout that answered wrongly, or a group of cases that hung or died.
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.status == Status::Error)
     }
 }
 
-/// Progress that nobody is shown.
+/// Discards progress reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet;
 
@@ -84,7 +86,7 @@ impl Progress for Quiet {
     fn stage(&mut self, _: &str, _: Duration) {}
 }
 
-/// Where programs keep data for the user, as the XDG base directory specification has it.
+/// The data folder of the user for pfnbench, by the XDG base directory specification.
 fn user_data_folder() -> Option<PathBuf> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
@@ -92,7 +94,8 @@ fn user_data_folder() -> Option<PathBuf> {
     Some(data.or_else(home)?.join("pfnbench"))
 }
 
-/// Makes the run folder. A checkout that belongs to somebody else is no reason to measure nothing.
+/// Creates the run folder. Without `output`, falls back to the data folder of the user if the
+/// current folder is not writable.
 fn begin_folder(output: Option<&Path>, machine_id: &str, warn: &mut dyn FnMut(&str)) -> Result<RunFolder, FolderError> {
     if let Some(output) = output {
         return RunFolder::begin(output, machine_id);
@@ -100,7 +103,7 @@ fn begin_folder(output: Option<&Path>, machine_id: &str, warn: &mut dyn FnMut(&s
     match (RunFolder::begin(Path::new(RESULTS), machine_id), user_data_folder()) {
         (Err(error), Some(folder)) if error.is_not_allowed() => {
             let output = folder.join(RESULTS);
-            warn(&format!("the current folder cannot be written: the run goes to {}", output.display()));
+            warn(&format!("the current folder is not writable, so the run is written to {}", output.display()));
             RunFolder::begin(&output, machine_id)
         }
         (begun, _) => begun,
@@ -108,21 +111,21 @@ fn begin_folder(output: Option<&Path>, machine_id: &str, warn: &mut dyn FnMut(&s
 }
 
 impl Run {
-    /// What `pfnbench run` does without arguments, to be changed field by field.
+    /// The options of `pfnbench run` without arguments.
     pub fn builder() -> Facts {
         Facts::default()
     }
 
-    /// Lays out a run and begins its folder. `warn` receives what a user should know.
+    /// Makes the schedule of a run and creates its folder. `warn` receives warnings for the user.
     ///
     /// # Errors
-    /// [`RunError`]; nothing is left behind.
+    /// Returns a [`RunError`]; no folder is left behind.
     pub fn begin(facts: &Facts, warn: &mut dyn FnMut(&str)) -> Result<Self, RunError> {
         let counts = facts.counts(warn)?;
         let schedule = facts.lay_out(warn)?;
         let folder = begin_folder(facts.output.as_deref(), &schedule.environment.machine_id, warn)?;
         folder.write_plan(&schedule)?;
-        // From the beginning, so that they are there however often the run is resumed.
+        // Written first, so that a resumed run has them too.
         if let Some(counts) = counts {
             folder.write(instructions::FILE_NAME, &instructions::lines(&counts))?;
         }
@@ -132,7 +135,7 @@ impl Run {
     /// Resumes a run that was stopped, from its partial folder.
     ///
     /// # Errors
-    /// [`RunError`]: there is no such folder, or it is of another machine or another build.
+    /// Returns a [`RunError`] if the folder does not exist, or is from another machine or build.
     pub fn resume(partial: &Path) -> Result<Self, RunError> {
         let (folder, schedule): (RunFolder, Schedule) = RunFolder::resume(partial)?;
         let environment = Environment::look();
@@ -149,25 +152,27 @@ impl Run {
         Ok(Self { schedule, folder, interference: None })
     }
 
-    /// What is to be measured.
+    /// What the run measures.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
-    /// How long it takes, by an upper estimate.
+    /// An upper estimate of the duration.
     pub fn estimate(&self) -> Duration {
         self.schedule.legs().into_iter().map(|leg| self.schedule.estimate(leg)).sum()
     }
 
-    /// The partial folder, if something that was measured is in it: [`resume`](Self::resume) takes it.
+    /// The partial folder, which [`resume`](Self::resume) accepts; `None` if it has no
+    /// measurements.
     pub fn kept_in(&self) -> Option<&Path> {
         self.folder.has_units().then(|| self.folder.path())
     }
 
-    /// Verifies the layouts and measures. Layouts that answer wrongly are left out; rows tell of them.
+    /// Verifies the layouts and measures those that answer correctly. The others get rows with the
+    /// status `error`.
     ///
     /// # Errors
-    /// [`RunError`]. What was measured until then is kept in the folder.
+    /// Returns a [`RunError`]. Completed measurements are kept in the folder.
     pub fn measure(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<(), RunError> {
         let before = Snapshot::take();
         progress.stage("verifying the layouts", self.estimate());
@@ -181,8 +186,8 @@ impl Run {
         Ok(())
     }
 
-    /// Verifies the layouts on a map with holes and on the main map, before anything is timed. Returns
-    /// those that failed, each with the first reason.
+    /// Verifies the layouts on a map with holes and on the main map. Returns those that failed,
+    /// each with its first reason.
     fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
         let backing = self.schedule.backing.open().map_err(RunError::Backing)?.0;
@@ -198,20 +203,21 @@ impl Run {
         Ok(wrong)
     }
 
-    /// Analyses what is on disk, and completes the folder.
+    /// Analyses the rows in the folder, and completes it.
     ///
     /// # Errors
-    /// [`RunError`]; the folder then stays partial.
+    /// Returns a [`RunError`]; the folder stays partial.
     pub fn finish(self) -> Result<RunResult, RunError> {
         let Self { schedule, folder, interference } = self;
         let rows = folder.rows()?;
         let summaries: Vec<(String, Summary)> = schedule
             .maps
             .iter()
-            .map(|of| {
-                let of_map: Vec<Row> = rows.iter().filter(|row| row.map == of.map.name).cloned().collect();
-                let reference = Summary::default_reference(&of_map);
-                (of.map.name.clone(), Summary::judged(&of_map, reference, schedule.margin))
+            .map(|scheduled| {
+                let map = &scheduled.map.name;
+                let rows: Vec<Row> = rows.iter().filter(|row| row.map == *map).cloned().collect();
+                let reference = Summary::default_reference(&rows);
+                (map.clone(), Summary::judged(&rows, reference, schedule.margin))
             })
             .collect();
         let mut verdicts = verdicts::collect(&summaries);
@@ -225,12 +231,12 @@ impl Run {
     }
 }
 
-/// What the folder says of a run beside its rows.
+/// The manifest of a run: everything but its rows.
 fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
     let main = &schedule.maps[0].map;
     let architecture = job::architecture_of(main)?;
     let mut layouts = architecture.notes(&schedule.layouts)?;
-    // Some may have been left out.
+    // Layouts that were left out have no rows.
     layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
     let note = |map| Ok(MapNote::new(map, job::architecture_of(map)?.section_bytes));
     Ok(Manifest {
@@ -249,7 +255,7 @@ fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
         records_limit: schedule.records_limit,
         geometry: architecture.id.into(),
         map: main.clone(),
-        other_maps: schedule.maps[1..].iter().map(|of| note(&of.map)).collect::<Result<_, JobError>>()?,
+        other_maps: schedule.maps[1..].iter().map(|scheduled| note(&scheduled.map)).collect::<Result<_, JobError>>()?,
         layouts,
     })
 }

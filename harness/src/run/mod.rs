@@ -1,4 +1,5 @@
-//! Whole measurements: a run from its facts to its folder ([`Run`]), and a duel of two builds ([`duel`]).
+//! Complete measurements: a run that writes a run folder ([`Run`]), and a duel of two builds
+//! ([`duel`]).
 
 pub mod duel;
 mod facts;
@@ -24,23 +25,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
 
-/// Why a run could not be begun, or did not come to its end.
+/// Why a run could not be started or completed.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A workload cannot be used.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
-    /// Nothing is to be measured, or a map or an expectation is wrong.
+    /// There is nothing to measure, a map is unusable, or an expected answer is wrong.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// There is no such layout.
+    /// There is no layout with the given id.
     #[error(transparent)]
     Race(#[from] RaceError),
-    /// This machine does not have the backing.
+    /// The backing is unavailable on this machine.
     #[error(transparent)]
     Backing(anyhow::Error),
-    /// No layout can have its records on the backing.
-    #[error("none of the layouts asked for can have its records there")]
+    /// No selected layout supports the backing.
+    #[error("none of the selected layouts supports this backing; try --backing anon")]
     NoLayout,
     /// The instruction counts cannot be used.
     #[error(transparent)]
@@ -48,42 +49,44 @@ pub enum RunError {
     /// The run folder cannot be read or written.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The run to resume was begun on another machine.
-    #[error("the run of {} was begun on the machine {theirs}, and this is {ours}", folder.display())]
+    /// The run to resume was started on another machine.
+    #[error("the run in {} was started on machine {theirs}, and this is machine {ours}; resume it there", folder.display())]
     OtherMachine {
         /// The partial folder.
         folder: PathBuf,
-        /// Fingerprint of the machine that began it.
+        /// Fingerprint of the machine that started the run.
         theirs: String,
         /// Fingerprint of this machine.
         ours: String,
     },
-    /// The run to resume was begun by another build.
+    /// The run to resume was started by another build.
     #[error(
-        "the run of {} was begun by pfnbench of commit {theirs}, and this is {}: one run is of one program",
+        "the run in {} was started by pfnbench of commit {theirs}, and this is commit {}; resume it with that build",
         folder.display(),
         Tool::THIS.commit
     )]
     OtherCommit {
         /// The partial folder.
         folder: PathBuf,
-        /// Commit of the build that began it.
+        /// Commit of the build that started the run.
         theirs: String,
     },
     /// The layouts could not be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// A map cannot be raced on.
+    /// A map cannot be measured on.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// The run did not come to its end.
+    /// The run was interrupted, or a worker process failed.
     #[error(transparent)]
     Runner(#[from] RunnerError),
 }
 
-/// Does the work of a process of a run if this program was started as one, and returns its exit code; `None` otherwise.
+/// Does the work of a worker process if a run started this program as one, and returns the exit
+/// code; `None` otherwise.
 ///
-/// A program that measures through [`Run`] calls it first in `main`. [`main_with`](crate::main_with) does so itself.
+/// A program that uses [`Run`] must call this first in `main`, unless it calls
+/// [`main_with`](crate::main_with).
 pub fn process_of_a_run() -> Option<ExitCode> {
     let is_process = std::env::args_os().skip(1).eq(AS_PROCESS);
     is_process.then(|| match as_process() {
@@ -96,12 +99,13 @@ pub fn process_of_a_run() -> Option<ExitCode> {
     })
 }
 
-/// Measures the job on standard input, with an event a line on standard output; false if the job failed, which the
-/// process that asked has been told.
+/// Measures the job on standard input, and writes one event per line to standard output. Returns
+/// false if the job failed; an event has reported why.
 pub(crate) fn as_process() -> anyhow::Result<bool> {
-    // If whoever asked is gone, nobody needs the rest. Where the system does not know this, the next unit's pipe ends it.
+    // Ends this process with its parent. On systems without this signal, writing to the closed pipe
+    // ends it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
-    let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("the job on standard input")?;
+    let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("cannot read the job on standard input")?;
     let interrupt = Interrupt::listen()?;
     let (backing, device) = job.backing.open()?;
     let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);

@@ -1,5 +1,5 @@
-//! Instructions per lookup in either build, counted under callgrind. The count is exact, whatever
-//! else the machine does.
+//! Instructions per lookup in each build, counted under callgrind. The count is exact, even on a
+//! busy machine.
 //!
 //! The worker runs the queries of one lane after the other and calls
 //! [`mark`](crate::engine::duel::mark) before each. Callgrind dumps its counts whenever that
@@ -25,7 +25,7 @@ pub const LAYOUTS_AT_ONCE: usize = 3;
 /// Time after which a worker counts as hung; counting takes less than a minute.
 const MOST: Duration = Duration::from_secs(300);
 
-/// Instructions an operation, by case name and layout id.
+/// Instructions per operation, by case name and layout id.
 pub type Counts = BTreeMap<(String, String), f64>;
 
 /// Why instructions were not counted.
@@ -61,11 +61,11 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
         .map_err(CountError::Valgrind)?;
     let order = Order { protocol: PROTOCOL, job: job.clone(), processor: None };
     let order = serde_json::to_string(&order).map_err(|error| CountError::Worker(error.to_string()))?;
-    let mut input = child.stdin.take().expect("it was asked for");
+    let mut input = child.stdin.take().expect("the pipe was requested");
     // A thread writes, since a program that does not read would block us. A write error means that
     // the program died, which its exit status shows.
     thread::spawn(move || drop(input.write_all(order.as_bytes())));
-    let mut output = child.stdout.take().expect("it was asked for");
+    let mut output = child.stdout.take().expect("the pipe was requested");
     let reading = thread::spawn(move || {
         let mut text = String::new();
         output.read_to_string(&mut text).map(|_| text)
@@ -94,7 +94,7 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
         }
         None => return Err(CountError::Worker(format!("did not end within {} s under valgrind", MOST.as_secs()))),
     }
-    let hello = hello.ok_or_else(|| CountError::Worker("its first line is no hello".to_owned()))?;
+    let hello = hello.ok_or_else(|| CountError::Worker("its first line is not a hello message".to_owned()))?;
     let mut counts = Counts::new();
     // The first dump holds the counts before the first lane.
     for (nr, lane) in (2..).zip(&hello.lanes) {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_are_read() {
+    fn the_total_of_a_dump_is_parsed() {
         assert_eq!(total("version: 1\nevents: Ir\nsummary: 34211\n\nfn=(1) x\n1 2\n"), Some(34211));
         assert_eq!(total("events: Ir\nfn=(1) x\n1 2\ntotals: 7 8\n"), Some(7));
         assert_eq!(total("nothing"), None);

@@ -1,16 +1,15 @@
-//! A duel: two builds of this program measured against each other on one processor, in slices that
-//! take turns.
+//! A duel: compares the speed of two builds of this program on one CPU, in alternating slices.
 //!
-//! | part | what it does |
+//! | module | what it does |
 //! | --- | --- |
 //! | [`arena`](crate::engine::duel::arena) | the memory that the two workers and the referee share, and the bells by which they hand over |
-//! | [`referee`] | starts the workers, writes the script of each round, watches that they get on |
-//! | [`instructions`] | instructions a lookup in either build, under callgrind |
-//! | [`source`] | builds of commits, cached in the checkout |
-//! | [`verdict`] | what the slices say, layout by layout |
+//! | [`referee`] | starts the workers, writes the script of each round, detects workers that hang or die |
+//! | [`instructions`] | counts instructions per lookup in each build, under callgrind |
+//! | [`source`] | builds commits, and caches the builds in the checkout |
+//! | [`verdict`] | compares the times of the slices, case by case |
 //!
 //! A worker is this program, or an older or newer build of it, run as `duel-worker`. It boots the
-//! layouts, checks every answer, and measures a slice when its bell rings; the other participants
+//! layouts, checks every answer, and measures a slice when it is woken; the other participants
 //! sleep meanwhile. Both workers have the same seed and therefore the same queries. One pair of
 //! workers samples one placement of code and memory; several pairs give an interval.
 

@@ -62,7 +62,7 @@ pub enum DuelError {
         said: String,
     },
     /// A build hung.
-    #[error("{side} did not get on for {} s while {doing}; --time-limit sets how long", time_limit.as_secs())]
+    #[error("{side} made no progress for {} s while {doing}; raise --time-limit if the machine is slow", time_limit.as_secs())]
     Hung {
         /// Which build: `old` or `new`.
         side: &'static str,
@@ -72,7 +72,7 @@ pub enum DuelError {
         time_limit: Duration,
     },
     /// The two builds gave different answers to the same queries.
-    #[error("the builds answer differently: {case} of {layout} adds up to {old:#x} in old and {new:#x} in new")]
+    #[error("the builds give different answers: the sum for {case}/{layout} is {old:#x} in old and {new:#x} in new")]
     Answers {
         /// Name of the case, e.g. `pfn_valid/boot/random/flat`.
         case: String,
@@ -84,7 +84,7 @@ pub enum DuelError {
         new: u64,
     },
     /// The builds were given different queries, or different numbers of them.
-    #[error("the builds look up different pages in {case} of {layout}, so their times cannot be compared")]
+    #[error("the builds look up different pages in {case}/{layout}, so their times cannot be compared")]
     Queries {
         /// Name of the case, e.g. `pfn_valid/boot/random/flat`.
         case: String,
@@ -139,13 +139,13 @@ impl Worker {
         command.args(["duel-worker", "--side", side.name(), "--arena", &arena.number().to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
-        let mut input = child.stdin.take().expect("it was asked for");
+        let mut input = child.stdin.take().expect("the pipe was requested");
         // A thread writes, since a program that does not read would block us. If the program died,
         // its exit status says more than the write error.
         let order = order.to_owned();
         thread::spawn(move || drop(input.write_all(order.as_bytes())));
-        let output = BufReader::new(child.stdout.take().expect("it was asked for"));
-        let mut errors = child.stderr.take().expect("it was asked for");
+        let output = BufReader::new(child.stdout.take().expect("the pipe was requested"));
+        let mut errors = child.stderr.take().expect("the pipe was requested");
         let ((to, lines), (to_said, said)) = (mpsc::channel(), mpsc::channel());
         thread::spawn(move || output.lines().map_while(Result::ok).take(1).for_each(|line| drop(to.send(line))));
         thread::spawn(move || {
@@ -183,7 +183,7 @@ impl Worker {
                     let said = worker.last_words();
                     // Exit code 2 is a usage error: the build does not know the command.
                     if status.code() == Some(2) && !said.contains("cannot take part") {
-                        let said = said.lines().next().unwrap_or("it said nothing").to_owned();
+                        let said = said.lines().next().unwrap_or("no error message").to_owned();
                         return Err(DuelError::Version { side: side.name(), program: program.to_owned(), said });
                     }
                     return Err(worker.died(status, "booting".to_owned(), &said));
@@ -192,7 +192,7 @@ impl Worker {
         };
         let version = |said: String| DuelError::Version { side: side.name(), program: program.to_owned(), said };
         let value: serde_json::Value =
-            serde_json::from_str(&line).map_err(|_| version("its first line is no JSON".to_owned()))?;
+            serde_json::from_str(&line).map_err(|_| version("its first line is not JSON".to_owned()))?;
         match value.get("protocol").and_then(serde_json::Value::as_u64) {
             Some(protocol) if protocol == u64::from(PROTOCOL) => {}
             Some(other) => return Err(version(format!("it speaks version {other}"))),
@@ -237,7 +237,7 @@ pub struct PairOutcome {
     pub old: Hello,
     /// The reply of the new build's worker.
     pub new: Hello,
-    /// Share of the workers' processor time that was spent on handing over.
+    /// Share of the CPU time of the workers that was spent on handovers, 0 to 1.
     pub handover_share: Option<f64>,
 }
 
@@ -281,7 +281,7 @@ pub fn pair(
     for round in 0..rounds {
         tell(round);
         lanes.shuffle(&mut rng);
-        // A script has room for this many lanes.
+        // The maximum number of lanes in a script.
         for lanes in lanes.chunks_mut(crate::engine::duel::arena::MOST_STEPS / 4) {
             let script: Vec<Step> = lanes.iter_mut().flat_map(|lane| lane.steps(&mut rng)).collect();
             arena.begin(&script);
@@ -319,10 +319,15 @@ impl SharedLane {
     /// disturbed, there is no sample.
     fn keep(&mut self, outcomes: &[Option<Outcome>]) {
         let time = |side: Side| {
-            let of_side: Vec<Option<Outcome>> =
-                outcomes.iter().zip(self.sides).filter(|(_, of)| *of == side).map(|(outcome, _)| *outcome).collect();
-            let clean = of_side.iter().all(|outcome| outcome.is_some_and(|outcome| !outcome.disturbed));
-            let (ns, ops) = of_side.iter().flatten().fold((0, 0), |(ns, ops), of| (ns + of.wall_ns, ops + of.nr_ops));
+            let slices: Vec<Option<Outcome>> = outcomes
+                .iter()
+                .zip(self.sides)
+                .filter(|(_, measured)| *measured == side)
+                .map(|(outcome, _)| *outcome)
+                .collect();
+            let clean = slices.iter().all(|outcome| outcome.is_some_and(|outcome| !outcome.disturbed));
+            let (ns, ops) =
+                slices.iter().flatten().fold((0, 0), |(ns, ops), outcome| (ns + outcome.wall_ns, ops + outcome.nr_ops));
             (clean && ops > 0).then(|| ns as f64 / ops as f64)
         };
         let round = (time(Side::Old), time(Side::New));
@@ -332,19 +337,20 @@ impl SharedLane {
 
 /// The lanes that both builds have, after a check that their queries and answers agree.
 fn shared_lanes(old: &Hello, new: &Hello) -> Result<Vec<SharedLane>, DuelError> {
-    let of_new: BTreeMap<_, (u32, &Lane)> = (0..).zip(&new.lanes).map(|(nr, lane)| (lane.key(), (nr, lane))).collect();
+    let new_lanes: BTreeMap<_, (u32, &Lane)> =
+        (0..).zip(&new.lanes).map(|(nr, lane)| (lane.key(), (nr, lane))).collect();
     let mut shared = Vec::new();
     for (nr, lane) in (0..).zip(&old.lanes) {
-        let Some(&(nr_new, lane_new)) = of_new.get(&lane.key()) else { continue };
+        let Some(&(nr_new, lane_new)) = new_lanes.get(&lane.key()) else { continue };
         let (case, layout) = (lane.case.clone(), lane.layout.clone());
         let differ = lane.queries.zip(lane_new.queries).is_some_and(|(old, new)| old != new);
         if differ || lane.nr_batches != lane_new.nr_batches {
             return Err(DuelError::Queries { case, layout });
         }
-        if let (Some(of_old), Some(of_new)) = (lane.answers, lane_new.answers)
-            && of_old != of_new
+        if let (Some(old), Some(new)) = (lane.answers, lane_new.answers)
+            && old != new
         {
-            return Err(DuelError::Answers { case, layout, old: of_old, new: of_new });
+            return Err(DuelError::Answers { case, layout, old, new });
         }
         let samples = Samples { old: lane.clone(), new: lane_new.clone(), rounds: Vec::new() };
         shared.push(SharedLane { numbers: [nr, nr_new], samples, sides: [Side::Referee; 4] });
@@ -424,17 +430,21 @@ mod tests {
     }
 
     #[test]
-    fn builds_that_look_up_different_pages_are_not_compared() {
+    fn builds_with_different_queries_are_not_compared() {
         let old = hello(Some(1), 16, None);
         assert_eq!(shared_lanes(&old, &old).unwrap().len(), 1);
-        assert_eq!(shared_lanes(&old, &hello(None, 16, None)).unwrap().len(), 1, "an older build tells none");
+        assert_eq!(
+            shared_lanes(&old, &hello(None, 16, None)).unwrap().len(),
+            1,
+            "older builds do not report a hash of the queries"
+        );
         for new in [hello(Some(2), 16, None), hello(Some(1), 17, None)] {
             assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Queries { .. })), "{new:?}");
         }
     }
 
     #[test]
-    fn builds_that_answer_differently_are_not_compared() {
+    fn builds_with_different_answers_are_not_compared() {
         let [old, new] = [1, 2].map(|answers| hello(Some(1), 16, Some(answers)));
         assert!(matches!(shared_lanes(&old, &new), Err(DuelError::Answers { old: 1, new: 2, .. })));
         let none = Hello { lanes: Vec::new(), ..hello(None, 16, None) };

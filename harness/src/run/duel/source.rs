@@ -35,7 +35,7 @@ pub enum SourceError {
         reason: String,
     },
     /// The path is a folder, or not executable.
-    #[error("{} cannot be run: it is no executable file", .0.display())]
+    #[error("{} is not an executable file; name a program such as target/release/pfnbench", .0.display())]
     NotExecutable(PathBuf),
     /// Git or cargo failed.
     #[error("{what} failed: {said}")]
@@ -90,7 +90,7 @@ fn run(command: &mut Command, what: &str, interrupt: &Interrupt) -> Result<Strin
     match status.success() {
         true => Ok(output.trim().to_owned()),
         false => {
-            let said = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+            let said = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no error message");
             Err(SourceError::Failed { what: what.to_owned(), said: said.trim().to_owned() })
         }
     }
@@ -127,7 +127,7 @@ pub fn build(name: &str, interrupt: &Interrupt, tell: impl FnOnce(&str)) -> Resu
     let short: String = commit.chars().take(10).collect();
     let name = if commit.starts_with(name) { short } else { format!("{name} ({short})") };
     if !program.exists() {
-        tell(&format!("building {name}, once; it takes some minutes"));
+        tell(&format!("building {name}, which takes minutes; later duels reuse the build"));
         build_commit(&commit, &folder, &program, interrupt)?;
     }
     Ok(Build { program, name })
@@ -166,18 +166,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_neither_a_program_nor_a_commit_is_refused_with_what_works() {
-        let of = |name: &str| build(name, &Interrupt::default(), |_| {}).unwrap_err().to_string();
-        assert!(of("no-such-thing").contains("target/release/pfnbench"));
-        assert!(of("--help").contains("HEAD~1"), "an option is no commit");
-        assert!(of("/").contains("no executable file"));
-        assert!(of("/dev/null").contains("no executable file"));
+    fn an_error_names_a_program_and_a_commit_that_work() {
+        let error = |name: &str| build(name, &Interrupt::default(), |_| {}).unwrap_err().to_string();
+        assert!(error("no-such-thing").contains("target/release/pfnbench"));
+        assert!(error("--help").contains("HEAD~1"), "an option is not a commit");
+        assert!(error("/").contains("not an executable file"));
+        assert!(error("/dev/null").contains("not an executable file"));
     }
 
     #[test]
-    fn a_program_is_taken_as_it_is() {
+    fn a_program_is_not_built() {
         let this = std::env::current_exe().unwrap();
-        let found = build(this.to_str().unwrap(), &Interrupt::default(), |_| panic!("nothing is built")).unwrap();
+        let found = build(this.to_str().unwrap(), &Interrupt::default(), |_| panic!("a program was built")).unwrap();
         assert_eq!(found.program, this);
     }
 }

@@ -1,4 +1,5 @@
-//! The verdicts of a duel: each layout of the new build against the same layout of the old one.
+//! The verdicts of a duel: each layout of the new build compared with the same layout of the old
+//! one.
 
 use super::referee::Samples;
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
@@ -8,11 +9,11 @@ use crate::engine::duel::Lane;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The change in time, in ns an operation, that placement of code and data alone can cause: about a
-/// third of a cycle. In the shortest lookups (0.2 ns) 3 % were observed.
+/// The change in time, in ns per operation, that placement of code and data alone can cause: about
+/// a third of a cycle. In the shortest lookups (0.2 ns) 3 % were observed.
 const PLACEMENT_NS: f64 = 0.1;
 
-/// The same as a share of the time, for instructions that moved. In walks (110 ns) 7 % were
+/// The same as a fraction of the time, for instructions that moved. In walks (110 ns) 7 % were
 /// observed.
 const PLACEMENT_PARTS: f64 = 0.1;
 
@@ -32,7 +33,7 @@ pub enum Code {
 }
 
 impl Code {
-    fn of(old: &Lane, new: &Lane) -> Self {
+    fn from_lanes(old: &Lane, new: &Lane) -> Self {
         match (old.code, new.code) {
             (Some(a), Some(b)) if a != b => Self::Changed,
             (Some(_), Some(_)) if old.offset_in_line != new.offset_in_line => Self::Moved,
@@ -52,7 +53,7 @@ impl Code {
     }
 }
 
-/// The comparison of one layout in one case, new build against old.
+/// The comparison of one layout in one case between the builds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
     /// Name of the case without the layout.
@@ -61,25 +62,25 @@ pub struct Record {
     pub layout: String,
     /// The reference of the comparison; always `old`.
     pub reference: &'static str,
-    /// Time of the old build, ns an operation; `None` if every slice was disturbed.
+    /// Time of the old build, in ns per operation; `None` if every slice was disturbed.
     pub old: Option<f64>,
-    /// Time of the new build, ns an operation; `None` if every slice was disturbed.
+    /// Time of the new build, in ns per operation; `None` if every slice was disturbed.
     pub new: Option<f64>,
     /// The verdict on the new build.
     pub verdict: Verdict,
     /// Time of the new build divided by the old build's: above 1 is slower. Absent if either time
     /// is within three times the empty loop's.
     pub ratio: Option<f64>,
-    /// Time of the new build minus the old build's, in ns an operation.
+    /// Time of the new build minus the old build's, in ns per operation.
     pub difference_ns: Option<f64>,
     /// Interval of the ratio, corrected for multiple comparisons.
     pub interval: Option<(f64, f64)>,
-    /// Difference between two boots of the old build, as a share of the time.
+    /// Difference between two boots of the old build, as a fraction of the time.
     pub noise_floor: Option<f64>,
     /// How the machine code differs.
     pub code: Code,
-    /// Instructions an operation in the old build and in the new one, the loop included. Present if
-    /// valgrind counted them.
+    /// Instructions per operation in the old build and in the new one, including the loop. Present
+    /// if valgrind counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<(f64, f64)>,
     /// Pairs of workers that measured the case; cases with wide intervals are measured in more.
@@ -91,7 +92,7 @@ pub struct Record {
 impl Record {
     /// True if the instructions are the same and the difference is small enough to come from
     /// placement.
-    fn is_of_placement(&self) -> bool {
+    fn may_be_placement(&self) -> bool {
         let parts = match self.code {
             Code::Same => 0.0,
             Code::Moved => PLACEMENT_PARTS,
@@ -105,9 +106,9 @@ impl Record {
 /// The result of a duel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// True if enough was measured to judge.
+    /// True if enough was measured for a verdict.
     pub can_judge: bool,
-    /// Why no judgement is possible; empty if it is.
+    /// Why there is no verdict; empty if there is one.
     pub reasons: Vec<String>,
     /// One comparison for each case and layout.
     pub verdicts: Vec<Record>,
@@ -122,7 +123,7 @@ pub struct Outcome {
 }
 
 /// Times of one boot of a lane in one pair of workers: of the old build and of the new one.
-fn of_boot(samples: &Samples) -> Option<(f64, f64)> {
+fn boot_times(samples: &Samples) -> Option<(f64, f64)> {
     let rounds = || samples.rounds.iter().filter_map(|(old, new)| old.zip(*new));
     Some((low_quartile(rounds().map(|round| round.0))?, low_quartile(rounds().map(|round| round.1))?))
 }
@@ -136,7 +137,7 @@ struct Values {
     logs: Vec<f64>,
     differences: Vec<f64>,
     control: Vec<f64>,
-    /// Time of the loop without a lookup, in ns an operation.
+    /// Time of the loop without a lookup, in ns per operation.
     loop_ns: Option<f64>,
     samples: usize,
     disturbed: usize,
@@ -152,62 +153,62 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
             lanes.entry((samples.old.case.clone(), samples.old.layout.clone())).or_default().push(samples);
         }
         for (key, boots) in lanes {
-            let of = values.entry(key).or_default();
+            let cell = values.entry(key).or_default();
             for samples in &boots {
-                of.samples += samples.rounds.len();
-                of.disturbed += samples.rounds.iter().filter(|(old, new)| old.is_none() || new.is_none()).count();
-                of.code.insert(Code::of(&samples.old, &samples.new));
-                of.loop_ns = of.loop_ns.into_iter().chain(samples.old.loop_ns).reduce(f64::min);
+                cell.samples += samples.rounds.len();
+                cell.disturbed += samples.rounds.iter().filter(|(old, new)| old.is_none() || new.is_none()).count();
+                cell.code.insert(Code::from_lanes(&samples.old, &samples.new));
+                cell.loop_ns = cell.loop_ns.into_iter().chain(samples.old.loop_ns).reduce(f64::min);
             }
-            let times: Vec<(f64, f64)> = boots.iter().filter_map(|samples| of_boot(samples)).collect();
+            let times: Vec<(f64, f64)> = boots.iter().filter_map(|samples| boot_times(samples)).collect();
             let logs: Vec<f64> = times.iter().map(|(old, new)| (new / old).ln()).collect();
             let differences: Vec<f64> = times.iter().map(|(old, new)| new - old).collect();
-            of.logs.extend(mean(&logs));
-            of.differences.extend(mean(&differences));
-            of.old_ns.extend(mean(&times.iter().map(|time| time.0).collect::<Vec<_>>()));
-            of.new_ns.extend(mean(&times.iter().map(|time| time.1).collect::<Vec<_>>()));
+            cell.logs.extend(mean(&logs));
+            cell.differences.extend(mean(&differences));
+            cell.old_ns.extend(mean(&times.iter().map(|time| time.0).collect::<Vec<_>>()));
+            cell.new_ns.extend(mean(&times.iter().map(|time| time.1).collect::<Vec<_>>()));
             if let [first, second, ..] = times[..] {
                 // A mean of two boots varies less than one boot, by a factor of the square root of
                 // two.
-                of.control.push((first.0 / second.0).ln() / std::f64::consts::SQRT_2);
+                cell.control.push((first.0 / second.0).ln() / std::f64::consts::SQRT_2);
             }
         }
     }
     // The noise between two boots is estimated best from all layouts of a case together.
     let mut controls: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
-    for ((case, _), of) in &values {
-        controls.entry(case).or_default().push(of.control.clone());
+    for ((case, _), cell) in &values {
+        controls.entry(case).or_default().push(cell.control.clone());
     }
     let floors: BTreeMap<String, Option<f64>> =
         controls.into_iter().map(|(case, controls)| (case.to_owned(), noise_floor(&controls))).collect();
     let mut comparisons = Vec::new();
     let mut records = Vec::new();
-    for ((case, layout), of) in values {
+    for ((case, layout), cell) in values {
         let floor = floors.get(&case).copied().flatten();
-        comparisons.push(Comparison { log_ratio: Estimate::from_processes(&of.logs), noise_floor: floor });
-        let (old, new) = (median(of.old_ns.iter().copied()), median(of.new_ns.iter().copied()));
-        let is_near_loop = [old, new].into_iter().flatten().any(|ns| is_near_loop(ns, of.loop_ns));
+        comparisons.push(Comparison { log_ratio: Estimate::from_processes(&cell.logs), noise_floor: floor });
+        let (old, new) = (median(cell.old_ns.iter().copied()), median(cell.new_ns.iter().copied()));
+        let is_near_loop = [old, new].into_iter().flatten().any(|ns| is_near_loop(ns, cell.loop_ns));
         records.push(Record {
             reference: "old",
             old,
             new,
             verdict: Verdict::Undecided,
-            ratio: mean(&of.logs).map(f64::exp).filter(|_| !is_near_loop),
-            difference_ns: mean(&of.differences),
+            ratio: mean(&cell.logs).map(f64::exp).filter(|_| !is_near_loop),
+            difference_ns: mean(&cell.differences),
             interval: None,
             noise_floor: floor,
-            // Of several processes the largest change.
-            code: of.code.last().copied().unwrap_or(Code::Unknown),
+            // The largest change among the processes.
+            code: cell.code.last().copied().unwrap_or(Code::Unknown),
             instructions: None,
-            pairs: of.logs.len(),
-            disturbed_percent: 100.0 * of.disturbed as f64 / of.samples.max(1) as f64,
+            pairs: cell.logs.len(),
+            disturbed_percent: 100.0 * cell.disturbed as f64 / cell.samples.max(1) as f64,
             case,
             layout,
         });
     }
     for (record, judged) in records.iter_mut().zip(judge(Family::Rest, &comparisons, margin)) {
         (record.verdict, record.interval) = (judged.verdict, judged.interval.filter(|_| record.ratio.is_some()));
-        if record.is_of_placement() {
+        if record.may_be_placement() {
             record.verdict = Verdict::Undecided;
         }
     }
@@ -219,12 +220,12 @@ pub fn judged(pairs: &[Vec<Samples>], margin: f64) -> Vec<Record> {
 pub fn wide_cases(pairs: &[Vec<Samples>], width: f64) -> BTreeSet<String> {
     let mut logs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for pair in pairs {
-        let mut of_pair: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+        let mut pair_logs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
         for samples in pair {
-            let boots = of_pair.entry((&samples.old.case, &samples.old.layout)).or_default();
-            boots.extend(of_boot(samples).map(|(old, new)| (new / old).ln()));
+            let boots = pair_logs.entry((&samples.old.case, &samples.old.layout)).or_default();
+            boots.extend(boot_times(samples).map(|(old, new)| (new / old).ln()));
         }
-        for (key, boots) in of_pair {
+        for (key, boots) in pair_logs {
             logs.entry(key).or_default().extend(mean(&boots));
         }
     }
@@ -266,7 +267,7 @@ mod tests {
     /// Pairs in which layout `a` of the new build takes `ratio` times the old build's time, and `b`
     /// the same time.
     fn pairs(nr: usize, ratio: f64) -> Vec<Vec<Samples>> {
-        let of = |pair: usize, layout: &str, boot: u32, ratio: f64| {
+        let samples = |pair: usize, layout: &str, boot: u32, ratio: f64| {
             let luck = 1.0 + 0.003 * ((pair * 2 + boot as usize) % 3) as f64;
             let (code, offset) = if layout == "a" && ratio != 1.0 { (2, 0) } else { (1, 32) };
             let rounds = (0..5).map(|round| {
@@ -277,26 +278,28 @@ mod tests {
         };
         let pair = |pair| {
             let boots = (0..2).flat_map(move |boot| [("a", boot, ratio), ("b", boot, 1.0)]);
-            boots.map(|(layout, boot, ratio)| of(pair, layout, boot, ratio)).collect()
+            boots.map(|(layout, boot, ratio)| samples(pair, layout, boot, ratio)).collect()
         };
         (0..nr).map(pair).collect()
     }
 
     #[test]
-    fn a_slowdown_is_found_and_nothing_else() {
+    fn only_the_slower_layout_is_slower() {
         let records = judged(&pairs(7, 1.05), MARGIN);
-        let of = |layout: &str| records.iter().find(|record| record.layout == layout).unwrap();
-        assert_eq!((of("a").verdict, of("b").verdict), (Verdict::Slower, Verdict::Equal));
-        assert_eq!((of("a").code, of("b").code), (Code::Changed, Code::Moved));
-        assert!((of("a").ratio.unwrap() - 1.05).abs() < 0.001 && (of("a").disturbed_percent - 20.0).abs() < 1e-9);
-        assert!(of("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", of("a"));
+        let record = |layout: &str| records.iter().find(|record| record.layout == layout).unwrap();
+        assert_eq!((record("a").verdict, record("b").verdict), (Verdict::Slower, Verdict::Equal));
+        assert_eq!((record("a").code, record("b").code), (Code::Changed, Code::Moved));
+        assert!(
+            (record("a").ratio.unwrap() - 1.05).abs() < 0.001 && (record("a").disturbed_percent - 20.0).abs() < 1e-9
+        );
+        assert!(record("a").noise_floor.is_some_and(|floor| floor < 0.01), "{:?}", record("a"));
         assert_eq!(judged(&pairs(7, 0.9), MARGIN)[0].verdict, Verdict::Faster);
         assert_eq!(judged(&pairs(4, 1.5), MARGIN)[0].verdict, Verdict::Undecided, "four pairs are too few");
     }
 
     #[test]
-    fn where_code_lies_is_no_change_of_it() {
-        let of = |ns: f64, ratio: f64, offset_in_line: u64| {
+    fn moved_code_needs_a_larger_difference_than_changed_code() {
+        let verdict = |ns: f64, ratio: f64, offset_in_line: u64| {
             let mut pairs = pairs(7, 1.0);
             for samples in pairs.iter_mut().flatten() {
                 samples.new.offset_in_line = offset_in_line;
@@ -307,14 +310,14 @@ mod tests {
             let record = judged(&pairs, MARGIN).remove(0);
             (record.code, record.verdict)
         };
-        assert_eq!(of(1.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.06 ns");
-        assert_eq!(of(5.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.3 ns, but no tenth");
-        assert_eq!(of(5.0, 1.2, 32), (Code::Moved, Verdict::Slower), "a fifth is more than placement");
-        assert_eq!(of(5.0, 1.06, 0), (Code::Same, Verdict::Slower), "nothing was moved");
+        assert_eq!(verdict(1.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.06 ns");
+        assert_eq!(verdict(5.0, 1.06, 32), (Code::Moved, Verdict::Undecided), "0.3 ns, but less than 10 %");
+        assert_eq!(verdict(5.0, 1.2, 32), (Code::Moved, Verdict::Slower), "20 % is more than placement can cause");
+        assert_eq!(verdict(5.0, 1.06, 0), (Code::Same, Verdict::Slower), "the code is at the same offset");
     }
 
     #[test]
-    fn near_the_loop_alone_there_is_no_ratio() {
+    fn times_near_that_of_the_empty_loop_have_no_ratio() {
         let mut near = pairs(7, 1.5);
         near.iter_mut().flatten().for_each(|samples| samples.old.loop_ns = Some(0.4));
         let record = judged(&near, MARGIN).remove(0);
