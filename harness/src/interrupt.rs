@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one asks the work to stop and clean up, the second one ends the process.
+//! Ctrl-C and SIGTERM: the first signal asks the work to stop and clean up, the second one ends the
+//! process.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -6,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The number of the signal that asked the work to stop; 0 until then.
+/// The number of the signal that asked the work to stop, or 0. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicUsize>);
 
@@ -14,26 +15,26 @@ pub struct Interrupt(Arc<AtomicUsize>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted {
-    /// The signal.
+    /// Number of the signal, e.g. 2 for SIGINT.
     pub signal: u8,
 }
 
 impl Interrupted {
-    /// Exit status of a process that a signal ended, as shells tell it.
+    /// The exit code that shells report for a process ended by the signal: 128 plus its number.
     pub fn exit_status(self) -> u8 {
         128 + self.signal
     }
 }
 
 impl Interrupt {
-    /// Listens to SIGINT and SIGTERM.
+    /// Installs handlers for SIGINT and SIGTERM.
     ///
     /// # Errors
-    /// The handlers cannot be installed.
+    /// Returns an error if a handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (asked, again) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the second signal finds the flag set and ends the process.
+            // The order matters: only the second signal finds the flag set, and ends the process.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))?;
             flag::register(signal, Arc::clone(&again))?;
             flag::register_usize(signal, Arc::clone(&asked), signal as usize)?;
@@ -41,16 +42,16 @@ impl Interrupt {
         Ok(Self(asked))
     }
 
-    /// As if the user had asked already.
+    /// An interrupt after SIGINT, for tests.
     #[cfg(test)]
     pub(crate) fn asked() -> Self {
         Self(Arc::new(AtomicUsize::new(SIGINT as usize)))
     }
 
-    /// To be asked between slices.
+    /// Checks for a signal. Costs one relaxed load; call it between slices.
     ///
     /// # Errors
-    /// [`Interrupted`] once the user asked to stop.
+    /// Returns [`Interrupted`] after a signal.
     pub fn check(&self) -> Result<(), Interrupted> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),

@@ -1,25 +1,27 @@
-//! pfnbench: races the ways an operating system finds the record of a physical page.
+//! pfnbench: benchmarks how an operating system finds the record (`struct page`) of a physical
+//! page.
 //!
-//! The layouts are in [`memmap_layouts`]. This crate reads physical memory maps, checks the layouts on them, measures
-//! them, and reports what it found. Its rooms follow the data; each knows only rooms above it, which the test `rooms`
-//! holds:
+//! The layouts are in [`memmap_layouts`]. This crate reads physical memory maps, checks the layouts
+//! on them, measures them, and reports the results. A module may use only modules above it in this
+//! table; the test `rooms` enforces it:
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! | --- | --- |
-//! | [`case`] | the vocabulary of a measurement: operation, mode, pattern, memory, tables, names, filter |
-//! | [`map`] | physical memory maps: readers, and the maps that are built in |
-//! | [`workload`] | what is measured where and how much, as data |
-//! | [`record`] | rows, the manifest, and the run folder that holds them |
+//! | [`case`] | operations, modes, patterns, kinds of memory, and the names of cases |
+//! | [`map`] | physical memory maps: parsers, and built-in maps |
+//! | [`workload`] | which cases are measured on which map, and for how long |
+//! | [`record`] | rows, the manifest, and the run folder |
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
-//! | [`pmem`] | persistent memory: capacity, regions, namespaces, and why a request is refused |
-//! | [`engine`] | processes of a run, layouts booted side by side, the timed loops |
-//! | [`run`] | a duel of two builds |
-//! | [`present`] | tables in the terminal, the report as a page and as Markdown; never imports `engine` |
-//! | [`cli`] | arguments and printing |
+//! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
+//! | [`engine`] | worker processes, layouts booted together, the timed loops |
+//! | [`run`] | a run, and a duel of two builds |
+//! | [`present`] | tables in the terminal, reports in HTML and Markdown; never uses `engine` |
+//! | [`cli`] | arguments, and output to the terminal |
 //!
-//! A program that reads maps or run folders needs less than all of it. Without default features there are `case`, `map`,
-//! `workload`, `record` and `analysis`; the features `pmem`, `present`, `engine` (with `run`) and `cli` add the others.
-//! They are features and not crates because all of them change together and share one vocabulary.
+//! Without default features, the crate has `case`, `map`, `workload`, `record` and `analysis`,
+//! which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
+//! `run`) and `cli` add the others. They are features instead of crates because they change
+//! together.
 
 pub mod analysis;
 pub mod case;
@@ -51,8 +53,9 @@ pub use memmap_layouts;
 #[cfg(feature = "engine")]
 pub use run::Run;
 
-/// Names layouts of other crates for `main_with` or [`Layouts::register`]: paths of types that take a
-/// [`Geometry`](memmap_layouts::Geometry). See [`memmap_layouts::layout_family!`].
+/// Lists layouts of other crates for `main_with` or [`Layouts::register`]. The arguments are paths
+/// of types with a [`Geometry`](memmap_layouts::Geometry) parameter; see
+/// [`memmap_layouts::layout_family!`].
 #[cfg(feature = "engine")]
 #[macro_export]
 macro_rules! layouts {
@@ -62,7 +65,7 @@ macro_rules! layouts {
     }};
 }
 
-/// Version and commit of this build: `0.1.0 (d634b07)`.
+/// Version and commit of this build, e.g. `0.1.0 (d634b07)`.
 pub fn version() -> &'static str {
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")")
 }

@@ -1,4 +1,4 @@
-//! Sizes and addresses in bytes, as people and tools write them. There is no other grammar in pfnbench.
+//! Parses sizes and addresses in bytes. All of pfnbench uses this grammar.
 //!
 //! | written | bytes |
 //! | --- | --- |
@@ -7,31 +7,32 @@
 //! | `2MB` | 2 · 1000² |
 //! | `1.5G`, `1,5G` | 1.5 · 1024³ |
 //!
-//! Units are K, M, G, T, P and E. A letter alone is a power of 1024, as in `lsmem`, `ndctl` and the kernel's parameters.
-//! With a `B` it is the SI unit, a power of 1000. Parts of a byte are cut off.
+//! Units are K, M, G, T, P and E. A letter alone is a power of 1024, as in `lsmem`, `ndctl` and
+//! kernel parameters. A letter with `B` is an SI unit, a power of 1000. Fractions of a byte are
+//! truncated.
 
 use thiserror::Error;
 
-/// A text that is not a size.
+/// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SizeError {
-    /// No number, or one with a unit that there is not.
+    /// It is not a number, or its unit is unknown.
     #[error(
         "{0:?} is not a size; sizes are bytes or a number with a unit: K, M, G, T, P, E (powers of 1024) or KB, MB, … (powers of 1000); try 512M"
     )]
     NotASize(String),
-    /// No hexadecimal number.
+    /// It starts with `0x`, and the rest is not a hexadecimal number of at most 64 bits.
     #[error("{0:?} is not a hexadecimal number of at most 64 bits; try 0x100000000")]
     NotHexadecimal(String),
-    /// 2^64 bytes or more.
+    /// It is 2^64 bytes or more.
     #[error("{0:?} is 2^64 bytes or more; the largest unit is E, try 4E")]
     TooLarge(String),
 }
 
-/// Digits behind the point that are looked at: more than a size has.
+/// Number of decimals that are read; further decimals are ignored.
 const MOST_DECIMALS: usize = 15;
 
-/// Bytes of a size or an address.
+/// Parses a size or an address, and returns it in bytes.
 ///
 /// ```
 /// use pfnbench::size::parse_size;
@@ -40,11 +41,11 @@ const MOST_DECIMALS: usize = 15;
 /// ```
 ///
 /// # Errors
-/// [`SizeError`], with the rule and a size that would do.
+/// Returns a [`SizeError`] that names the rule and a valid size.
 pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     let (trimmed, told) = (text.trim(), || text.to_owned());
     if let Some(hex) = trimmed.strip_prefix("0x").or_else(|| trimmed.strip_prefix("0X")) {
-        // A sign is no digit, though the library takes one.
+        // `from_str_radix` would accept a sign.
         let hex = Some(hex).filter(|hex| hex.starts_with(|digit: char| digit.is_ascii_hexdigit()));
         let number = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok());
         return number.ok_or_else(|| SizeError::NotHexadecimal(told()));
@@ -56,16 +57,16 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     if !is_number(whole) || !is_number(parts) {
         return Err(SizeError::NotASize(told()));
     }
-    let unit = bytes_of(unit.trim()).ok_or_else(|| SizeError::NotASize(told()))?;
+    let unit = unit_bytes(unit.trim()).ok_or_else(|| SizeError::NotASize(told()))?;
     let parts = &parts[..parts.len().min(MOST_DECIMALS)];
-    // Below 10^15 times 2^60, which 128 bits hold.
+    // Less than 10^15 times 2^60, which fits in 128 bits.
     let behind = parts.parse::<u128>().unwrap_or(0) * unit / 10u128.pow(parts.len() as u32);
     let whole = whole.parse::<u64>().ok().map(|whole| u128::from(whole) * unit);
     whole.and_then(|whole| u64::try_from(whole + behind).ok()).ok_or_else(|| SizeError::TooLarge(told()))
 }
 
-/// Bytes of a unit; `None` if there is none of this name.
-fn bytes_of(unit: &str) -> Option<u128> {
+/// Bytes of a unit; `None` if the unit is unknown.
+fn unit_bytes(unit: &str) -> Option<u128> {
     let unit = unit.to_ascii_lowercase();
     let letter = match unit.chars().next() {
         None | Some('b') if unit.len() <= 1 => return Some(1),
@@ -79,7 +80,7 @@ fn bytes_of(unit: &str) -> Option<u128> {
     }
 }
 
-/// A size as an argument: exact, with the largest unit that keeps it so.
+/// Formats a size as a command line argument: exact, in the largest possible unit up to T.
 ///
 /// ```
 /// use pfnbench::size::{argument, parse_size};
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_is_a_power_of_1024_and_with_a_b_of_1000() {
+    fn a_unit_is_a_power_of_1024_or_with_b_of_1000() {
         for (text, bytes) in [
             ("0", 0),
             ("4096", 4096),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_told_the_rule() {
+    fn invalid_sizes_are_errors_with_a_valid_example() {
         for text in ["", "x", "M", "1Q", "-1", "-5", "1.2.3G", "1.", ".5G", "16 parsecs", "12 GiBs", "5µ", "1kk"] {
             assert_eq!(parse_size(text), Err(SizeError::NotASize(text.to_owned())), "{text}");
         }
@@ -132,6 +133,6 @@ mod tests {
             assert_eq!(parse_size(text), Err(SizeError::NotHexadecimal(text.to_owned())), "{text}");
         }
         let works = SizeError::TooLarge("16E".to_owned()).to_string();
-        assert_eq!(parse_size(works.rsplit(' ').next().unwrap()), Ok(4 << 60), "a size that a message names is one");
+        assert_eq!(parse_size(works.rsplit(' ').next().unwrap()), Ok(4 << 60), "the example in the message is valid");
     }
 }

@@ -1,8 +1,8 @@
-//! Figures as people read them.
+//! Formats times, fractions and sizes for people.
 
 use memmap_layouts::ByteSize;
 
-/// Nanoseconds with three digits and the unit that fits.
+/// Formats a time in nanoseconds with three digits, in ns, µs, ms or s: `14.2 µs`.
 pub fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns < 1e3 => (ns, "ns"),
@@ -13,18 +13,18 @@ pub fn time(ns: f64) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// A difference in nanoseconds with its sign, in the unit that fits.
+/// Formats a difference in nanoseconds with its sign: `+0.51 ns`.
 pub fn signed_time(ns: f64) -> String {
     let sign = if ns < 0.0 { '-' } else { '+' };
     format!("{sign}{}", time(ns.abs()))
 }
 
-/// A share as percent: `1.2 %`.
+/// Formats a fraction of 1 as percent with one decimal: `1.2 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A number with three digits.
+/// Formats a number with three digits; below 1, with two decimals.
 pub fn three_digits(value: f64) -> String {
     match value.abs() {
         v if v < 10.0 => format!("{value:.2}"),
@@ -33,7 +33,7 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
-/// Bytes that were kept as a number.
+/// Formats a number of bytes that is stored as a float: `2 MiB`.
 pub fn bytes(value: f64) -> String {
     ByteSize(value as u64).to_string()
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_have_three_digits() {
+    fn times_have_three_digits_and_a_unit() {
         assert_eq!(time(0.6123), "0.61 ns");
         assert_eq!(time(14_240.0), "14.2 µs");
         assert_eq!(time(9_876_543.0), "9.88 ms");

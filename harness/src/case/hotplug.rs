@@ -83,13 +83,15 @@ impl HotplugGroup {
         *self == Self::plain(self.size_bytes)
     }
 
-    /// The operations that are timed. Growth has no removals of its own: a whole walk is removed at once, untimed.
+    /// The operations that are timed. Growth has no removals of its own: a whole walk is removed at
+    /// once, untimed.
     pub fn ops(&self) -> impl Iterator<Item = &'static str> + use<> {
         let removes = self.addresses != Addresses::Growth;
         OPS.into_iter().filter(move |op| removes || *op != HOT_REMOVE)
     }
 
-    /// What differs from the default: `/later`, `/unaligned`, `/growth`, `/fresh`, `/4threads`; empty for the default.
+    /// What differs from the default: `/later`, `/unaligned`, `/growth`, `/fresh`, `/4threads`;
+    /// empty for the default.
     pub fn variant(&self) -> String {
         let mut variant = String::new();
         if self.position != Position::First {

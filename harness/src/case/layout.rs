@@ -48,8 +48,8 @@ pub fn layouts_of<F: Family, G: Geometry>() -> Vec<Layout> {
 /// Layouts of other crates.
 static OUTSIDE: OnceLock<Vec<Layout>> = OnceLock::new();
 
-/// Adds layouts of other crates behind the built-in ones. The engine calls it once, when they are registered; later
-/// calls have no effect.
+/// Adds layouts of other crates behind the built-in ones. The engine calls it once, when they are
+/// registered; later calls have no effect.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "layouts are registered with the engine"))]
 pub(crate) fn add_layouts(outside: Vec<Layout>) {
     OUTSIDE.get_or_init(|| outside);
