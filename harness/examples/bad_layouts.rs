@@ -1,4 +1,4 @@
-//! Layouts that are wrong on purpose, each in one way, in a program of their own: what `pfnbench` says of such layouts.
+//! Layouts with one defect each, to show how `pfnbench` reports defective layouts.
 //!
 //! ```sh
 //! cargo run --release --example bad_layouts -- verify
@@ -15,7 +15,7 @@ struct Defective<G: Geometry, const DEFECT: u8>(Flat<G>);
 type AnswersWrongly<G> = Defective<G, 0>;
 /// Panics at boot.
 type Panics<G> = Defective<G, 1>;
-/// Says that each record lies where nothing can.
+/// Returns addresses of records at which no record can be.
 type NoRecord<G> = Defective<G, 2>;
 
 impl<G: Geometry, const DEFECT: u8> Memmap for Defective<G, DEFECT> {
@@ -60,7 +60,7 @@ struct Reader<'a, G: Geometry, const DEFECT: u8> {
     last: Option<Pfn>,
 }
 
-// SAFETY: none: it is wrong on purpose, and nothing reads the records of the layout whose records are nowhere.
+// SAFETY: the trait is violated on purpose; nothing reads the records at invalid addresses.
 unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
     type Record = Page;
 
@@ -69,12 +69,12 @@ unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
     }
 
     unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
-        // SAFETY: the caller's pfn is valid, and so it is for the array.
+        // SAFETY: the caller's pfn is valid, so the array has its record.
         if DEFECT == 2 { NonNull::dangling() } else { unsafe { self.flat.pfn_to_page(pfn) } }
     }
 
     unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller's promise.
         unsafe { self.flat.page_to_pfn(page) }
     }
 

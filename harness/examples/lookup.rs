@@ -1,4 +1,5 @@
-//! Looks up a page frame on a memory map: is it valid, whose record is it, and what does the layout take?
+//! Looks up a page frame on a memory map, and prints its record and the memory overhead of the
+//! layout.
 //!
 //! ```sh
 //! sudo cat /proc/iomem > iomem.txt
@@ -12,11 +13,11 @@ use pfnbench::map::source::Source;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(map), Some(pfn)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: lookup MAP PFN".into());
+        return Err("usage: lookup MAP PFN, e.g. lookup iomem.txt 0x100000".into());
     };
     let map = map.parse::<Source>()?.load()?;
     let pfn = Pfn(u64::from_str_radix(pfn.trim_start_matches("0x"), 16)?);
-    // Only the section that is asked for has its records in memory; the index is complete.
+    // The index is complete, but only the queried section has records in memory.
     let backed = BackedSections::only([X86_64::section_nr(pfn.0)]);
     let store = RecordStore { backed, ..RecordStore::unlimited() };
     let layout: Subsection = Subsection::boot(&map.boot_map()?, &Config::default(), store)?;

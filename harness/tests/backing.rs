@@ -1,4 +1,4 @@
-//! `--backing` as a user meets it. What this machine lacks must be an error with the reason.
+//! `--backing` on the command line. An unavailable backing must be an error that names the cause.
 
 use assert_cmd::Command;
 use predicates::prelude::*;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const SMALL_MAP: &str = "00001000-0009ffff : System RAM\n00100000-13ffffff : System RAM\n";
 
-/// Every backing, with what an error says where the machine lacks it.
+/// Every backing, with a part of the error on machines that lack it.
 const BACKINGS: [(&str, &str); 7] = [
     ("anon", ""),
     ("linux", "transparent"),
@@ -39,7 +39,7 @@ fn rows(run: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn a_run_on_each_backing_says_so_in_every_row_and_leaves_nothing() {
+fn a_run_records_its_backing_in_every_row_and_leaves_no_files() {
     for (backing, lacks) in BACKINGS {
         let dir = folder();
         let mut command = pfnbench(&dir, "run", backing);
@@ -66,7 +66,7 @@ fn a_run_on_each_backing_says_so_in_every_row_and_leaves_nothing() {
 }
 
 #[test]
-fn index_tables_have_the_pages_that_are_asked_for() {
+fn index_tables_use_the_requested_page_size() {
     for (pages, told) in [("huge", true), ("base", false)] {
         let dir = folder();
         let mut command = pfnbench(&dir, "run", "anon");
@@ -103,7 +103,7 @@ fn verify_takes_a_file_and_huge_pages() {
 }
 
 #[test]
-fn what_is_no_backing_is_bad_usage_and_what_is_not_there_has_a_reason() {
+fn invalid_and_unavailable_backings_are_errors_with_a_reason() {
     let dir = folder();
     let forms = contains("tmpfs-huge[:DIR]").and(contains("file:DIR")).and(contains("hugetlb"));
     pfnbench(&dir, "run", "memory").assert().code(2).stderr(forms);

@@ -1,4 +1,5 @@
-//! Runs on machines that lack something or take the processor away: they end with what they have, and mark what was disturbed.
+//! Runs on machines that lack a feature or take the CPU away: they complete, and mark disturbed
+//! samples.
 
 mod common;
 
@@ -25,7 +26,7 @@ fn with_map() -> tempfile::TempDir {
     dir
 }
 
-/// The rows of the one run below `results`, complete or not.
+/// The rows of the only run below `results`, which may be partial.
 fn rows(dir: &Path) -> Vec<Value> {
     let below = |dir: PathBuf| fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
     let run = below(below(dir.join("results")));
@@ -58,9 +59,9 @@ fn one_processor_is_enough() {
     assert!(rows.iter().any(|row| row["op"] == "pfn_valid" && row["value"].is_number()));
 }
 
-/// Somebody stops the processes of a run for a while, as a debugger or a suspended machine does.
+/// Stops the processes of a run for a while, as a debugger or a suspended machine does.
 #[test]
-fn a_stop_is_in_no_lookup_without_its_mark() {
+fn stopped_processes_leave_no_unmarked_outlier() {
     const STOP: Duration = Duration::from_millis(700);
     let dir = with_map();
     let mut run = pfnbench(dir.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -96,13 +97,16 @@ fn a_stop_is_in_no_lookup_without_its_mark() {
         let wall = Duration::from_nanos(row["evidence"]["wall_ns"].as_u64().unwrap());
         assert!(wall < STOP || row["disturbed"] == true, "{row}");
         assert_eq!(row["disturbed"] == true, row["doctor"] == "unfit", "{row}");
-        assert!(row["evidence"]["retaken"].as_u64().unwrap_or(0) <= 8, "four a slice, two slices a sample: {row}");
+        assert!(
+            row["evidence"]["retaken"].as_u64().unwrap_or(0) <= 8,
+            "at most four retries per slice, two slices per sample: {row}"
+        );
     }
     eprintln!("{stops} stops: {seen} slices taken again, {marked} samples marked");
 }
 
 #[test]
-fn without_proc_there_is_a_run_with_what_can_be_known() {
+fn a_run_without_proc_completes() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can hide /proc");
         return;
@@ -124,16 +128,16 @@ fn without_proc_there_is_a_run_with_what_can_be_known() {
     assert!(!timed.is_empty());
     for row in timed {
         assert!(row["evidence"]["wait_ns"].is_null() && row["evidence"]["steal_ns"].is_null(), "{row}");
-        assert!(row["evidence"]["switches"].is_number(), "a system call tells those: {row}");
+        assert!(row["evidence"]["switches"].is_number(), "a system call reports them: {row}");
     }
 }
 
-/// What the default profile of containers does.
+/// Simulates the default seccomp profile of containers.
 #[test]
-fn a_filter_that_forbids_counters_is_named_where_they_are_missing() {
+fn missing_counters_name_the_seccomp_filter() {
     let dir = with_map();
     let mut command = pfnbench(dir.path());
-    // SAFETY: between fork and exec `forbid` makes two system calls over memory of its own stack.
+    // SAFETY: between fork and exec, `forbid` only makes two system calls with memory on its stack.
     unsafe { command.pre_exec(|| forbid(libc::SYS_perf_event_open)) };
     let output = match command.output() {
         Ok(output) => output,
@@ -145,15 +149,15 @@ fn a_filter_that_forbids_counters_is_named_where_they_are_missing() {
     succeeded(&output);
     let rows = rows(dir.path());
     let refused: Vec<&Value> = rows.iter().filter(|row| row["status"] == "not_counted").collect();
-    assert!(!refused.is_empty(), "counters were tried");
+    assert!(!refused.is_empty(), "no row of a counter");
     assert!(refused.iter().all(|row| row["reason"].as_str().unwrap().contains("seccomp filter")), "{refused:?}");
 }
 
-/// Has a system call fail with EPERM from here on, in this process and in those that it starts.
+/// Makes a system call fail with EPERM in this process and its children.
 fn forbid(call: libc::c_long) -> std::io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut filter = [
-        // The number of the call is the first word of what is filtered.
+        // The first word of the filtered data is the number of the system call.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
         libc::sock_filter { jt: 0, jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32) },
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
@@ -161,7 +165,7 @@ fn forbid(call: libc::c_long) -> std::io::Result<()> {
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     type Word = libc::c_ulong;
-    // SAFETY: the kernel copies the program, whose length is that of the array it points to.
+    // SAFETY: the kernel copies the program; its length is that of the array.
     let result = unsafe {
         match libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as Word, 0 as Word, 0 as Word, 0 as Word) {
             0 => libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER as Word, &raw const program),

@@ -1,4 +1,4 @@
-//! The command as a user meets it.
+//! The commands `list`, `verify`, `map`, `doctor`, `run` and `compare`.
 
 mod common;
 
@@ -48,7 +48,7 @@ fn verify_reports_by_map_and_by_layout() {
     let maps = verdict["maps"].as_array().unwrap();
     assert!(maps.iter().all(|check| check["status"] == "agrees"), "{maps:#?}");
     let layouts = verdict["layouts"].as_array().unwrap();
-    assert_eq!(maps.len(), 2 * layouts.len(), "every layout, on the map and on the one with holes");
+    assert_eq!(maps.len(), 2 * layouts.len(), "every layout is checked on the map and on the one with holes");
     for layout in layouts {
         assert!(!layout["run"].as_array().unwrap().is_empty() && layout["failed"].as_array().unwrap().is_empty());
     }
@@ -64,7 +64,7 @@ fn verify_takes_standard_input_and_empty_maps() {
 }
 
 #[test]
-fn map_shows_what_is_understood() {
+fn map_shows_the_parsed_ranges() {
     let listing = r#"[{"dev":"region1","size":1082331758592,"type":"pmem","numa_node":0,"target_node":3}]"#;
     let mut command = pfnbench();
     let shown = command.args(["map", "-"]).write_stdin(listing).assert().success();
@@ -81,7 +81,7 @@ fn map_shows_what_is_understood() {
 }
 
 #[test]
-fn doctor_finds_and_never_fails_unless_asked() {
+fn doctor_fails_only_with_strict() {
     let examination = json(pfnbench().args(["doctor", "--json"]));
     assert!(examination["findings"].as_array().unwrap().len() > 10);
     let strict = pfnbench().args(["doctor", "--strict"]).assert();
@@ -90,7 +90,7 @@ fn doctor_finds_and_never_fails_unless_asked() {
 }
 
 #[test]
-fn a_run_leaves_a_folder_that_checks_out() {
+fn a_run_folder_is_complete_and_matches_its_checksums() {
     let dir = folder();
     let result = json(&mut smoke(&dir, &["--json"]));
     let path = dir.path().join(result["run"].as_str().unwrap());
@@ -102,27 +102,28 @@ fn a_run_leaves_a_folder_that_checks_out() {
     assert!(check.unwrap().success());
     let manifest: Value = serde_json::from_str(&fs::read_to_string(path.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["map"]["name"], "small");
-    assert!(!manifest.to_string().contains(dir.path().to_str().unwrap()), "folders of the user stay out");
+    assert!(!manifest.to_string().contains(dir.path().to_str().unwrap()), "the manifest names a folder of the user");
 
-    // Every layout has a row for every lookup, on boot and on hot-added sections, measured or refused.
+    // Every layout has a row for every lookup on boot and on added memory, measured or not offered.
     let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for layout in ["flat", "sparse", "subsection", "dax"] {
         for op in ["pfn_valid", "pfn_to_page", "page_to_pfn", "valid_to_page"] {
             for memory in ["boot", "added"] {
-                let of = |row: &&Value| row["layout"] == layout && row["op"] == op && row["memory"] == memory;
-                let measured = rows.iter().filter(of).filter(|row| row["status"] == "ok").count();
+                let is_case = |row: &&Value| row["layout"] == layout && row["op"] == op && row["memory"] == memory;
+                let measured = rows.iter().filter(is_case).filter(|row| row["status"] == "ok").count();
                 let offered = !(layout == "flat" && memory == "added");
                 assert_eq!(measured > 0, offered, "{layout} {op} {memory}");
             }
         }
     }
     assert!(rows.iter().all(|row| row["status"] != "ok" || row["value"].as_f64().is_some_and(|v| v >= 0.0)));
-    // A counter counts for every layout, or says why it does not; it is never 0 for want of hardware.
+    // A counter has a value for every layout, or a reason; without hardware it has no value instead
+    // of 0.
     for counter in ["cycles", "instructions", "dtlb_misses", "branch_misses", "page_faults", "task_clock"] {
-        let of: Vec<&Value> = rows.iter().filter(|row| row["metric"] == counter).collect();
-        assert!(!of.is_empty(), "{counter} is not told");
-        for row in of {
+        let counted: Vec<&Value> = rows.iter().filter(|row| row["metric"] == counter).collect();
+        assert!(!counted.is_empty(), "{counter} has no row");
+        for row in counted {
             let told = row["status"] == "ok" && row["value"].is_f64()
                 || row["status"] == "not_counted" && row["value"].is_null() && row["reason"].is_string();
             assert!(told, "{row}");
@@ -131,7 +132,7 @@ fn a_run_leaves_a_folder_that_checks_out() {
     let own_cost = rows.iter().find(|row| row["metric"] == "add_over_bare").unwrap();
     assert!(own_cost["value"].as_f64().unwrap() > 0.5, "{own_cost}");
 
-    // One file, nothing from a network, figures in it.
+    // The report has figures, and loads nothing from a network.
     let report = fs::read_to_string(path.join("report.html")).unwrap();
     assert!(report.matches("<svg role=\"img\"").count() >= 2);
     let without_facts =
@@ -140,13 +141,13 @@ fn a_run_leaves_a_folder_that_checks_out() {
 }
 
 #[test]
-fn one_layout_and_one_lookup_can_be_chosen() {
+fn a_run_can_be_limited_to_a_layout_and_a_lookup() {
     let dir = folder();
     let result = json(&mut smoke(&dir, &["--json", "--layout", "sparse", "--op", "pfn_valid"]));
     assert_eq!(result["summary"]["layouts"], serde_json::json!(["sparse"]));
     let lookups = result["summary"]["lookups"].as_array().unwrap();
     assert!(lookups.iter().all(|line| line["op"] == "pfn_valid"));
-    assert_eq!(result["summary"]["own_cost"], Value::Null, "the reference did not run");
+    assert_eq!(result["summary"]["own_cost"], Value::Null, "the reference was not measured");
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn ratios_over_five_processes_have_intervals() {
     assert_eq!(result["summary"]["processes"], 5);
     let line = &result["summary"]["lookups"][0];
     for cell in line["cells"].as_array().unwrap() {
-        // Near the time of the loop alone there is no ratio, and of the reference to itself no interval.
+        // Times near that of the empty loop have no ratio; the reference has no interval.
         let (Some(bounds), Some(ratio)) = (cell["ratio_interval"].as_array(), cell["ratio"].as_f64()) else {
             assert!(cell["difference_ns"].is_f64(), "{cell}");
             continue;
@@ -165,13 +166,16 @@ fn ratios_over_five_processes_have_intervals() {
         assert!(bounds.len() == 2 && bounds[0] <= ratio && ratio <= bounds[1], "{cell}");
     }
     assert!(line["noise_floor"].as_f64().is_some_and(|floor| floor > 0.0), "{line}");
-    // A verdict is one of four words, and programs find all of them in one list.
+    // The list has all verdicts; each is one of four words.
     let verdicts = result["verdicts"].as_array().unwrap();
     assert!(verdicts.len() >= 12, "{verdicts:?}");
-    for of in verdicts {
-        let word = of["verdict"].as_str().unwrap();
-        assert!(["faster", "slower", "equal", "undecided"].contains(&word), "{of}");
-        assert!(of["case"].is_string() && of["layout"].is_string() && of["reference"].is_string(), "{of}");
+    for record in verdicts {
+        let word = record["verdict"].as_str().unwrap();
+        assert!(["faster", "slower", "equal", "undecided"].contains(&word), "{record}");
+        assert!(
+            record["case"].is_string() && record["layout"].is_string() && record["reference"].is_string(),
+            "{record}"
+        );
     }
     let headline = &verdicts[0];
     assert_eq!(
@@ -183,10 +187,11 @@ fn ratios_over_five_processes_have_intervals() {
     let rows = fs::read_to_string(path.join("samples.jsonl")).unwrap();
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for process in 0..5 {
-        let of: Vec<&Value> = rows.iter().filter(|row| row["process"] == process && row["metric"] == "time").collect();
-        assert!(!of.is_empty(), "process {process}");
-        for row in of.iter().filter(|row| row["status"] == "ok") {
-            // The verdict on a row is about that row.
+        let times: Vec<&Value> =
+            rows.iter().filter(|row| row["process"] == process && row["metric"] == "time").collect();
+        assert!(!times.is_empty(), "process {process}");
+        for row in times.iter().filter(|row| row["status"] == "ok") {
+            // The verdict of the doctor in a row is about that row.
             let expected = if row["disturbed"] == true { "unfit" } else { "ok" };
             assert_eq!(row["doctor"], expected, "{row}");
             assert!(row["evidence"]["wall_ns"].as_u64().is_some_and(|ns| ns > 0), "{row}");
@@ -197,9 +202,10 @@ fn ratios_over_five_processes_have_intervals() {
     refused(&dir, smoke(&dir, &["--processes", "0"]).arg("--json"), &["--processes"]);
 }
 
-/// One process has no interval: nothing is judged, the data are kept, and only `--strict` makes an error of it.
+/// One process has no interval, so there is no verdict. The run is kept, and only `--strict` exits
+/// with 2.
 #[test]
-fn a_run_that_cannot_judge_says_so() {
+fn a_run_without_a_verdict_says_why() {
     let dir = folder();
     let few = ["--filter", "^pfn_valid/added/random/(subsection|vmemmap-section)$"];
     let told = smoke(&dir, &few).assert().success();
@@ -208,11 +214,11 @@ fn a_run_that_cannot_judge_says_so() {
     let result = json(&mut smoke(&dir, &[&few[..], &["--json"]].concat()));
     assert!(result["can_judge"] == false && !result["reasons"].as_array().unwrap().is_empty());
     smoke(&dir, &[&few[..], &["--strict"]].concat()).assert().code(2);
-    assert_eq!(run_folders(dir.path()).len(), 3, "what was measured is kept");
+    assert_eq!(run_folders(dir.path()).len(), 3, "a run without a verdict was not kept");
 }
 
 #[test]
-fn runs_are_compared_if_they_can_be() {
+fn comparable_runs_are_compared_and_others_refused() {
     let dir = folder();
     let few = ["--json", "--filter", "^pfn_valid/.*/random"];
     let run = |more: &[&str]| {
@@ -225,26 +231,27 @@ fn runs_are_compared_if_they_can_be() {
         command.current_dir(dir.path()).arg("compare").args(arguments);
         command
     };
-    // The same code on the same machine; how near to 1 is the machine's affair.
+    // The same code on the same machine; how close ratios are to 1 depends on the machine.
     let result = json(compare(&[&before, &after]).arg("--json"));
     let cases = result["comparison"]["cases"].as_array().unwrap();
     assert!(cases.len() >= 13 && result["comparison"]["unshared"] == 0, "{result}");
     for case in cases {
         assert!(case["difference_ns"].is_number(), "{case}");
-        // Near the loop alone there is neither ratio nor interval; what looks into its tables is never that short.
+        // Times near that of the empty loop have neither ratio nor interval. Layouts with tables
+        // take longer.
         let has_ratio = case["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0);
         assert_eq!(has_ratio, case["interval"].is_array(), "{case}");
         assert!(has_ratio || case["layout"] != "subsection", "{case}");
     }
     assert_eq!(result["verdicts"].as_array().unwrap().len(), cases.len());
     compare(&[&before, &after]).assert().success().stdout(contains("Geometric mean").and(contains("subsection")));
-    // Within a run, to any of its layouts.
+    // Any layout of a run can be the reference.
     let within = json(compare(&[&before]).args(["--reference", "flat", "--json"]));
     assert_eq!(within["summary"]["reference"], "flat");
     let flat = &within["summary"]["lookups"][0]["cells"][0];
     assert_eq!((flat["layout"].as_str(), flat["difference_ns"].as_f64()), (Some("flat"), Some(0.0)));
     refused(&dir, compare(&[&before]).args(["--reference", "nothing"]), &["no layout \"nothing\"", "subsection"]);
-    // Another machine, a torn run, a changed one.
+    // Runs that are modified, from another machine, or incomplete.
     let rows = after.join("samples.jsonl");
     let text = fs::read_to_string(&rows).unwrap();
     fs::write(&rows, text.replace("\"machine\":\"", "\"machine\":\"other-")).unwrap();
@@ -284,8 +291,8 @@ fn cases_can_be_filtered() {
 }
 
 #[test]
-fn the_smallest_machines_run() {
-    // A map whose flat array would not fit the machine, and one without memory.
+fn maps_with_little_memory_can_be_measured() {
+    // A map whose flat array exceeds the memory of the machine, and a map without memory.
     let dir = folder();
     let far = file(&dir, "far.txt", "4000000000-400fffffff : System RAM\n");
     let args = ["run", "--tier", "smoke", "--records-limit", "64M", "--op", "pfn_valid", "--map"];
@@ -372,7 +379,7 @@ fn a_tmpfs_that_is_too_small_is_named() {
     fs::create_dir(&mount).unwrap();
     let mounted = Process::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&mount).status();
     if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: this user may not mount a tmpfs");
+        eprintln!("skipped: this user cannot mount a tmpfs");
         return;
     }
     let map = file(&dir, "small.txt", SMALL_MAP);
@@ -383,7 +390,7 @@ fn a_tmpfs_that_is_too_small_is_named() {
         refused(&dir, &mut command, &["the tmpfs of", "no room", "remount,size="]);
         let left = fs::read_dir(&mount).unwrap().count();
         let used = rustix::fs::statvfs(&mount).map(|fs| fs.f_blocks - fs.f_bfree).unwrap();
-        assert_eq!((left, used), (0, 0), "something stayed on the tmpfs");
+        assert_eq!((left, used), (0, 0), "files were left on the tmpfs");
     }));
     assert!(Process::new("umount").arg(&mount).status().unwrap().success());
     result.unwrap();
@@ -399,15 +406,15 @@ fn a_verification_can_be_stopped() {
         .spawn()
         .unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    // Not SIGINT, which a test that is run in the background of a shell inherits as ignored.
+    // SIGTERM, because a process in the background of a shell ignores SIGINT.
     assert!(Process::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    // By the signal, not at its end; how soon is the machine's affair.
+    // The signal ended it; how soon depends on the machine.
     let signal = std::os::unix::process::ExitStatusExt::signal(&wait(&mut child));
     assert_eq!(signal, Some(15));
 }
 
 #[test]
-fn the_same_seed_asks_the_same_and_help_has_examples() {
+fn help_version_and_completions_are_printed() {
     pfnbench().arg("--help").assert().success().stdout(contains("Examples:").and(contains("Exit codes:")));
     pfnbench().args(["run", "--help"]).assert().success().stdout(contains("--records-limit"));
     pfnbench().arg("--version").assert().success().stdout(contains("pfnbench 0."));
@@ -417,7 +424,7 @@ fn the_same_seed_asks_the_same_and_help_has_examples() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let status = Process::new("bash")
         .args(["-c", "set -o pipefail; \"$0\" list | head -1 >/dev/null", env!("CARGO_BIN_EXE_pfnbench")])
         .stderr(Stdio::piped())

@@ -1,11 +1,11 @@
-//! The shortest race on every built-in map: no layout may be asked for a page that it does not have.
+//! A short run on every built-in map: no layout may be queried for a page that it does not have.
 
 mod common;
 
 use common::{folder, json, pfnbench};
 use serde_json::Value;
 
-/// Names of the built-in maps with memory that is there at boot, and within the physical space of a race.
+/// Names of the built-in maps with boot memory within the physical address space of a run.
 fn maps() -> Vec<String> {
     let listed = json(pfnbench().args(["list", "--json"]));
     let maps = listed["maps"].as_array().unwrap().iter();
@@ -27,7 +27,7 @@ fn race(map: &str) -> Result<Value, String> {
 }
 
 #[test]
-fn every_built_in_map_can_be_raced() {
+fn every_built_in_map_can_be_measured() {
     let mut raced = 0;
     for map in maps() {
         match race(&map) {
@@ -38,7 +38,7 @@ fn every_built_in_map_can_be_raced() {
                 assert!(lines.iter().any(timed), "{map}: {result}");
                 raced += 1;
             }
-            // A map of devices alone, or of a space so wide that layouts do not fit one process.
+            // The map has only devices, or its span is too wide for the layouts in one process.
             Err(said) => {
                 assert!(said.contains("has no boot memory") || said.contains("physical address bits"), "{map}: {said}")
             }
@@ -47,9 +47,10 @@ fn every_built_in_map_can_be_raced() {
     assert!(raced >= 26, "{raced}");
 }
 
-/// Holes of whole sub-sections inside boot sections: pages that some layouts have and others do not are a case of their own.
+/// Holes of whole sub-sections inside boot sections are valid for some layouts only, and get their
+/// own case.
 #[test]
-fn pages_that_only_some_layouts_have_are_a_case_of_their_own() {
+fn disputed_pages_have_their_own_case() {
     let dir = folder();
     let mut command = pfnbench();
     command.current_dir(dir.path()).args(["run", "--tier", "default", "--processes", "1", "--records-limit", "64M"]);

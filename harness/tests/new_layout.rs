@@ -1,4 +1,5 @@
-//! `pfnbench new-layout`: the crate that it writes, and what it refuses. `.ci/run` builds and races the crate.
+//! `pfnbench new-layout`: the files that it writes, and invalid arguments. CI also builds and
+//! measures the crate.
 
 mod common;
 
@@ -7,7 +8,7 @@ use predicates::str::contains;
 use std::fs;
 
 #[test]
-fn a_crate_is_written_whole() {
+fn a_complete_crate_is_written() {
     let dir = folder();
     let made = json(pfnbench().current_dir(&dir).args(["new-layout", "my-array", "--crate", "a/b", "--json"]));
     let files: Vec<&str> = made["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap()).collect();
@@ -24,7 +25,7 @@ fn a_crate_is_written_whole() {
 }
 
 #[test]
-fn an_empty_folder_is_taken_and_any_other_is_not() {
+fn only_an_empty_or_new_folder_is_accepted() {
     let dir = folder();
     let (empty, full) = (dir.path().join("empty"), dir.path().join("full"));
     fs::create_dir(&empty).unwrap();
@@ -40,7 +41,7 @@ fn an_empty_folder_is_taken_and_any_other_is_not() {
 }
 
 #[test]
-fn a_name_that_cannot_be_writes_nothing() {
+fn an_invalid_name_writes_nothing() {
     let dir = folder();
     for (name, says) in [("My-Layout", "try my-layout"), ("subsection", "try my-subsection"), ("../x", "must be")] {
         let made = dir.path().join("made");

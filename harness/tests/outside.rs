@@ -1,4 +1,4 @@
-//! Layouts of another crate: those that are wrong are named, and take nothing from the others.
+//! Layouts of another crate: wrong ones are named, and do not affect the others.
 
 mod common;
 
@@ -7,21 +7,25 @@ use common::{SMALL_MAP, file, folder};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// An example, which `cargo test` has built.
+/// Runs an example that `cargo test` has built.
 fn example(name: &str) -> Command {
     let target = PathBuf::from(env!("CARGO_BIN_EXE_pfnbench"));
     let program = target.parent().unwrap().join("examples").join(name);
-    assert!(program.exists(), "{}: cargo test builds examples unless told not to", program.display());
+    assert!(
+        program.exists(),
+        "{} does not exist; run cargo test without --test to build the examples",
+        program.display()
+    );
     Command::new(program)
 }
 
-/// Layouts that are wrong on purpose.
+/// The example with defective layouts.
 fn bad_layouts() -> Command {
     example("bad_layouts")
 }
 
 #[test]
-fn wrong_layouts_are_named_and_the_others_are_raced() {
+fn wrong_layouts_are_named_and_the_others_measured() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
     let mut command = bad_layouts();
@@ -43,7 +47,7 @@ fn wrong_layouts_are_named_and_the_others_are_raced() {
 }
 
 #[test]
-fn verify_names_the_case_and_goes_on() {
+fn verify_names_the_failed_case_and_continues() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
     let output = bad_layouts().args(["verify", "--map", &map, "--json"]).assert().code(1).get_output().clone();
@@ -65,12 +69,12 @@ fn layouts_of_other_crates_are_listed() {
 }
 
 #[test]
-fn a_program_runs_a_race_and_looks_a_page_up() {
+fn the_examples_run() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
     let output = example("race").args(["results", &map]).current_dir(&dir).assert().success().get_output().clone();
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("pfn_valid/added/random subsection against vmemmap-section"), "{told}");
+    assert!(told.contains("pfn_valid/added/random subsection compared with vmemmap-section"), "{told}");
     let folder = dir.path().join(told.lines().last().unwrap());
     assert!(folder.join("SHA256SUMS").exists(), "the folder is complete");
     let looked_up = example("lookup").args([map.as_str(), "0x100"]).assert().success().get_output().stdout.clone();

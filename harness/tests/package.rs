@@ -1,4 +1,4 @@
-//! What comes with the command: completions, man pages, its version, the citation; and that it needs nothing else.
+//! Completions, man pages, version and citation; and a binary that runs on its own.
 
 mod common;
 
@@ -13,14 +13,14 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(pfnbench().args(arguments).assert().success().get_output().stdout.clone()).unwrap()
 }
 
-/// The verbs, from the help.
+/// Names of the commands, from the help.
 fn verbs() -> Vec<String> {
     let verbs = commands_of(&["--help"]);
     assert!(["run", "gate", "man"].iter().all(|verb| verbs.iter().any(|known| known == verb)), "{verbs:?}");
     verbs
 }
 
-/// The commands that a help lists.
+/// Names of the commands that a help page lists.
 fn commands_of(args: &[&str]) -> Vec<String> {
     let help = printed(args);
     let (_, commands) = help.split_once("Commands:\n").unwrap();
@@ -34,7 +34,7 @@ fn is_there(program: &str) -> bool {
     Process::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// The man pages, and their names.
+/// Names and texts of the man pages.
 fn man_pages() -> (TempDir, Vec<String>) {
     let dir = folder();
     pfnbench().args(["man", "--dir"]).arg(dir.path().join("man1")).assert().success().stdout("");
@@ -45,7 +45,7 @@ fn man_pages() -> (TempDir, Vec<String>) {
 }
 
 #[test]
-fn there_is_a_man_page_of_every_verb() {
+fn every_command_has_a_man_page() {
     let (dir, names) = man_pages();
     let mut expected: Vec<String> = verbs().iter().map(|verb| format!("pfnbench-{verb}.1")).collect();
     expected.push("pfnbench.1".to_owned());
@@ -66,13 +66,13 @@ fn there_is_a_man_page_of_every_verb() {
         assert!(sections.len() >= 4, "{name}: {page}");
         for section in sections {
             let (heading, text) = section.split_once('\n').unwrap_or((section, ""));
-            assert!(!text.trim().is_empty(), "{name}: nothing below {heading}");
+            assert!(!text.trim().is_empty(), "{name}: the section {heading} is empty");
         }
     }
 }
 
 #[test]
-fn typesetters_take_the_man_pages_without_warnings() {
+fn man_pages_format_without_warnings() {
     let (dir, names) = man_pages();
     let typesetters: [&[&str]; 3] = [
         &["groff", "-man", "-ww", "-z", "-Tutf8"],
@@ -81,7 +81,7 @@ fn typesetters_take_the_man_pages_without_warnings() {
     ];
     for typesetter in typesetters {
         if !is_there(typesetter[0]) {
-            skipped(&format!("no {}: man pages", typesetter[0]));
+            skipped(&format!("man pages: {} is not installed", typesetter[0]));
             continue;
         }
         for name in &names {
@@ -90,7 +90,8 @@ fn typesetters_take_the_man_pages_without_warnings() {
             let output = command.stdin(Stdio::null()).output().unwrap();
             let said =
                 String::from_utf8(if typesetter[0] == "mandoc" { output.stdout } else { output.stderr }).unwrap();
-            // What clap_mangen leaves around lists of values. mandoc ends with its worst warning.
+            // Ignores warnings about lists of values, which clap_mangen causes. The exit code of
+            // mandoc is that of its worst warning.
             let said: Vec<&str> = said.lines().filter(|line| !line.contains("skipping paragraph macro: br")).collect();
             assert!(said.is_empty(), "{} {name}: {said:#?}", typesetter[0]);
             assert!(
@@ -110,7 +111,7 @@ fn man_pages_that_cannot_be_written_are_refused() {
 }
 
 #[test]
-fn completions_know_every_verb() {
+fn completions_contain_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = printed(&["completions", shell]);
         for verb in verbs() {
@@ -120,10 +121,10 @@ fn completions_know_every_verb() {
 }
 
 #[test]
-fn shells_take_their_completions() {
+fn shells_load_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         if !is_there(shell) {
-            skipped(&format!("no {shell}: its completions"));
+            skipped(&format!("completions of {shell}: it is not installed"));
             continue;
         }
         let dir = folder();
@@ -134,19 +135,19 @@ fn shells_take_their_completions() {
 }
 
 #[test]
-fn the_version_has_the_commit() {
+fn the_version_contains_the_commit() {
     let version = printed(&["--version"]);
     let form = format!(r"^pfnbench {} \(([0-9a-f]{{7,40}}(-dirty)?|unknown)\)\n$", env!("CARGO_PKG_VERSION"));
     assert!(Regex::new(&form).unwrap().is_match(&version), "{version:?}");
 }
 
 #[test]
-fn the_citation_is_of_this_version() {
+fn the_citation_has_the_current_version() {
     let citation = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../CITATION.cff")).unwrap();
     let value = |key: &str| {
         let mut values = citation.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         let value = values.next().unwrap_or_else(|| panic!("CITATION.cff has no {key}")).trim();
-        assert_eq!(values.next(), None, "{key} is there twice");
+        assert_eq!(values.next(), None, "{key} occurs twice");
         value.trim_matches('"')
     };
     assert_eq!((value("cff-version"), value("version")), ("1.2.0", env!("CARGO_PKG_VERSION")));
@@ -160,12 +161,13 @@ fn the_citation_is_of_this_version() {
 }
 
 #[test]
-fn the_binary_needs_nothing_of_the_repository() {
+fn the_binary_runs_without_the_repository() {
     let dir = folder();
     let (bin, empty) = (dir.path().join("bin"), dir.path().join("empty"));
     fs::create_dir(&bin).unwrap();
     fs::create_dir(&empty).unwrap();
-    // Another process writes it: a file that this one has open while a test beside it forks cannot be run.
+    // Another process copies it: while this process has the file open for writing, a concurrent
+    // fork would make it fail to run (ETXTBSY).
     let copied = Process::new("cp").arg(env!("CARGO_BIN_EXE_pfnbench")).arg(&bin).status();
     assert!(copied.unwrap().success());
     for (arguments, expected) in [
@@ -179,6 +181,6 @@ fn the_binary_needs_nothing_of_the_repository() {
         command.args(arguments).env_clear().env("HOME", &empty).current_dir(&empty);
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.assert().success().stdout(predicates::str::contains(expected)).stderr("");
-        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "{arguments:?} left something");
+        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "{arguments:?} left files behind");
     }
 }

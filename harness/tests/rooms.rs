@@ -1,11 +1,11 @@
-//! The rooms of `harness/src` and the arrows between them: a room knows only rooms to its left.
+//! The allowed dependencies between the modules of `harness/src`.
 
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms and single files, each with the ones that it may import besides itself. The files come first: they know nothing.
+/// Modules, each with the modules that it may use. A module may use only modules before it.
 const ROOMS: [(&str, &[&str]); 14] = [
     ("files", &[]),
     ("interrupt", &[]),
@@ -51,7 +51,7 @@ fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Imports of a source text: rooms with the line of each.
+/// Modules that a source text uses, each with the line number.
 fn imports(text: &str) -> Vec<(usize, String)> {
     let path = Regex::new(r"\bcrate::(\w+)").unwrap();
     let group = Regex::new(r"\bcrate::\{").unwrap();
@@ -60,14 +60,14 @@ fn imports(text: &str) -> Vec<(usize, String)> {
         if line.trim_start().starts_with("//") {
             continue;
         }
-        assert!(!group.is_match(line), "line {}: one `use` a room, so that this test can read it", nr + 1);
+        assert!(!group.is_match(line), "line {}: write one `use` per module, which this test can parse", nr + 1);
         found.extend(path.captures_iter(line).map(|room| (nr + 1, room[1].to_owned())));
     }
     found
 }
 
 #[test]
-fn a_room_knows_only_rooms_to_its_left() {
+fn a_module_uses_only_modules_to_its_left() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let may: BTreeMap<&str, &[&str]> = ROOMS.into_iter().collect();
     let (mut files, mut wrong, mut arrows) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -95,11 +95,11 @@ fn a_room_knows_only_rooms_to_its_left() {
     let unused = ROOMS.into_iter().flat_map(|(room, allowed)| allowed.iter().map(move |to| (room, *to)));
     let unused: Vec<_> =
         unused.filter(|(room, to)| !arrows.contains(&((*room).to_owned(), (*to).to_owned()))).collect();
-    assert!(unused.is_empty(), "arrows that nothing needs: {unused:?}");
+    assert!(unused.is_empty(), "dependencies that no file uses: {unused:?}");
 }
 
 #[test]
-fn arrows_go_to_the_left() {
+fn dependencies_point_to_the_left() {
     let place = |room: &str| ROOMS.iter().position(|(known, _)| *known == room).unwrap();
     for (room, allowed) in ROOMS {
         assert!(allowed.iter().all(|to| place(to) < place(room)), "{room}");
@@ -109,13 +109,13 @@ fn arrows_go_to_the_left() {
 }
 
 #[test]
-fn imports_are_found_wherever_they_stand() {
+fn imports_are_found_in_every_position() {
     let text = "//! [`crate::cli`]\nuse crate::row::Row;\n    let x = crate::engine::race(crate::case::OPS);\n";
     let found: Vec<String> = imports(text).into_iter().map(|(line, room)| format!("{line}:{room}")).collect();
     assert_eq!(found, ["2:row", "3:engine", "3:case"]);
 }
 
-/// A path in a document is a link that no compiler follows.
+/// The compiler does not check paths in documents.
 #[test]
 fn paths_that_documents_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -124,7 +124,7 @@ fn paths_that_documents_name_exist() {
     for document in ["README.md", "CONTRIBUTING.md", "GLOSSARY.md", "METHODOLOGY.md", "impls/README.md"] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for found in path.captures_iter(&text) {
-            // The example of a layout that is to be added.
+            // CONTRIBUTING.md uses it as an example of a new layout.
             if &found[1] == "impls/src/layouts/offset.rs" {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Runs that are stopped, hang, die, or find no room: what was measured stays.
+//! Runs that are interrupted, hang, die, or fill the disk: completed measurements are kept.
 
 mod common;
 
@@ -16,7 +16,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Folders of runs below `results`.
+/// Run folders below `results`.
 fn runs(dir: &Path) -> Vec<PathBuf> {
     let machines = fs::read_dir(dir.join("results")).into_iter().flatten().flatten();
     machines.flat_map(|machine| fs::read_dir(machine.path()).unwrap()).map(|entry| entry.unwrap().path()).collect()
@@ -27,7 +27,7 @@ fn rows(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A run of the main job over a small map, in the background.
+/// Starts a run of the default tier on a small map, in the background.
 fn begin(dir: &Path, more: &[&str]) -> Child {
     fs::write(dir.join("small.txt"), SMALL_MAP).unwrap();
     Process::new(env!("CARGO_BIN_EXE_pfnbench"))
@@ -45,14 +45,14 @@ fn interrupt(child: &Child) {
     assert!(interrupted.success(), "it had ended already");
 }
 
-/// Processes that `parent` started.
+/// Child processes of `parent`.
 fn children(parent: u32) -> Vec<u32> {
     let list = format!("/proc/{parent}/task/{parent}/children");
     let text = fs::read_to_string(list).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Waits until a run has something on disk.
+/// Waits until a run has stored measurements.
 fn until_measured(dir: &Path) -> PathBuf {
     for _ in 0..6000 {
         let partial = runs(dir)
@@ -67,14 +67,14 @@ fn until_measured(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn ctrl_c_before_anything_was_measured_leaves_nothing() {
+fn ctrl_c_before_the_first_measurement_leaves_no_files() {
     for after in [30, 200] {
         let dir = folder();
         let mut child = begin(dir.path(), &[]);
         std::thread::sleep(Duration::from_millis(after));
         interrupt(&child);
         let status = wait(&mut child);
-        // Before the handler stands, the signal itself ends the process.
+        // Without a signal handler yet, the signal ends the process.
         let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
         assert!(status.code() == Some(130) || by_signal, "after {after} ms: {status}");
         let measured = runs(dir.path()).iter().any(|run| run.join("progress.jsonl").exists());
@@ -84,7 +84,7 @@ fn ctrl_c_before_anything_was_measured_leaves_nothing() {
 }
 
 #[test]
-fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
+fn ctrl_c_keeps_measurements_and_resume_completes_the_run() {
     let dir = folder();
     let (_, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
     let only = "^(pfn_valid|next_valid_pfn)/.*(flat|subsection)$";
@@ -97,7 +97,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     assert!(partial.to_string_lossy().ends_with(".partial") && !partial.join("SHA256SUMS").exists());
     let before = fs::read_to_string(partial.join("samples.jsonl")).unwrap();
     assert!(!before.is_empty());
-    // Neither read as a run nor taken for another one.
+    // A partial folder is not a run.
     refused(&dir, pfnbench().arg("compare").arg(&partial), &["not a complete run"]);
 
     let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
@@ -107,7 +107,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
     assert!(after.starts_with(&before) && after.len() > before.len());
     assert!(run.join("SHA256SUMS").exists() && !run.join("progress.jsonl").exists() && !run.join("plan.json").exists());
     assert_eq!(fs::read(run.join(instructions::FILE_NAME)).unwrap(), fs::read(&counts).unwrap(), "as it was begun");
-    // Every slice once: nothing was lost or done twice.
+    // Every slice was measured once.
     let mut slices: Vec<String> = rows(&run)
         .iter()
         .filter(|row| row["metric"] == "time" && row["status"] == "ok")
@@ -139,7 +139,7 @@ fn ctrl_c_keeps_what_was_measured_and_resume_does_the_rest() {
 }
 
 #[test]
-fn what_cannot_be_resumed_is_refused() {
+fn runs_that_cannot_be_resumed_are_refused() {
     let dir = folder();
     refused(&dir, pfnbench().args(["run", "--resume", "nowhere"]), &["cannot resume nowhere", "plan.json"]);
     for other in [["--tier", "smoke"], ["--instructions", "x"]] {
@@ -157,7 +157,7 @@ fn what_cannot_be_resumed_is_refused() {
     resume(&["resume it with that build"]);
 }
 
-/// A file of counts, and where it lies.
+/// Writes a file of counts, and returns the counts and its path.
 fn instruction_counts(dir: &TempDir, name: &str, toolchain: &Toolchain) -> (Vec<InstructionRow>, String) {
     let rows: Vec<_> =
         instructions::cases().iter().map(|case| InstructionRow::new(case, 7168, 1024, toolchain)).collect();
@@ -167,10 +167,10 @@ fn instruction_counts(dir: &TempDir, name: &str, toolchain: &Toolchain) -> (Vec<
 }
 
 #[test]
-fn counts_of_instructions_lie_beside_a_run_and_are_summed_with_it() {
+fn instruction_counts_are_stored_and_checksummed_with_the_run() {
     let dir = folder();
     let (rows, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
-    // What is written are the rows that were understood, not the file.
+    // The parsed rows are written, not the file.
     fs::write(&counts, format!("\n{}\n", fs::read_to_string(&counts).unwrap())).unwrap();
     let assert = smoke(&dir, &["--json", "--filter", "^pfn_valid", "--instructions", &counts]).assert().success();
     let output = assert.get_output();
@@ -184,7 +184,7 @@ fn counts_of_instructions_lie_beside_a_run_and_are_summed_with_it() {
     assert!(fs::read_to_string(run.join("SHA256SUMS")).unwrap().contains(&line));
     let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
     assert!(manifest["command"].as_str().unwrap().contains(" --instructions counts.jsonl"), "{manifest}");
-    // Of the folder, and of another compiler.
+    // The folder is accepted too; counts of another compiler cause a warning.
     let old = Toolchain { rustc: "1.0.0".to_owned(), ..Toolchain::this() };
     let other = dir.path().join("other");
     instruction_counts(&dir, "other/instructions.jsonl", &old);
@@ -194,7 +194,7 @@ fn counts_of_instructions_lie_beside_a_run_and_are_summed_with_it() {
 }
 
 #[test]
-fn counts_that_cannot_be_read_are_refused_before_anything_is_measured() {
+fn unreadable_counts_are_refused_before_measuring() {
     let dir = folder();
     let (_, counts) = instruction_counts(&dir, "counts.jsonl", &Toolchain::this());
     let row = fs::read_to_string(&counts).unwrap();
@@ -211,11 +211,11 @@ fn counts_that_cannot_be_read_are_refused_before_anything_is_measured() {
 }
 
 #[test]
-fn a_case_that_takes_too_long_is_given_up_and_said() {
+fn a_case_beyond_its_time_limit_is_aborted_and_reported() {
     let dir = folder();
     let map = file(&dir, "small.txt", SMALL_MAP);
     let mut command = pfnbench();
-    // Hotplug of every layout takes many times as long.
+    // Hotplug of every layout takes much longer.
     command.current_dir(&dir).args(["run", "--records-limit", "64M", "--map", &map, "--case-timeout", "1"]);
     let assert = command.args(["--filter", "^hotplug|^own_cost"]).assert().code(1);
     assert.stderr(contains("not measured: hotplug").and(contains("timed out after 1 s")));
@@ -226,7 +226,7 @@ fn a_case_that_takes_too_long_is_given_up_and_said() {
 }
 
 #[test]
-fn a_process_that_dies_takes_only_its_case_with_it() {
+fn a_process_that_dies_loses_only_its_case() {
     let dir = folder();
     let mut child = begin(dir.path(), &["--filter", "^pfn_valid|^hotplug/2MiB"]);
     until_measured(dir.path());
@@ -243,7 +243,7 @@ fn a_process_that_dies_takes_only_its_case_with_it() {
 }
 
 #[test]
-fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
+fn a_full_disk_ends_the_run_and_keeps_measurements() {
     let dir = folder();
     let mount = dir.path().join("full");
     fs::create_dir(&mount).unwrap();
@@ -263,7 +263,7 @@ fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
         assert!(partial.to_string_lossy().ends_with(".partial"));
         let kept = rows(&partial);
         assert!(!kept.is_empty() && kept.iter().all(|row| row["v"] == SCHEMA), "whole rows only");
-        // With room again, it goes on.
+        // With free space, the run resumes.
         assert!(Process::new("mount").args(["-o", "remount,size=64m"]).arg(&mount).status().unwrap().success());
         let resumed = json(pfnbench().current_dir(&dir).args(["run", "--json", "--resume"]).arg(&partial));
         assert!(rows(&dir.path().join(resumed["run"].as_str().unwrap())).len() > kept.len());
@@ -273,7 +273,7 @@ fn a_disk_that_fills_up_ends_the_run_with_what_was_measured() {
 }
 
 #[test]
-fn a_layout_is_compared_with_itself() {
+fn a_layout_named_twice_is_compared_with_itself() {
     let dir = folder();
     let layouts = ["--layout", "subsection", "--layout", "subsection", "--filter", "^pfn_valid"];
     let result = json(&mut smoke(&dir, &[&["--json"][..], &layouts].concat()));
@@ -284,7 +284,7 @@ fn a_layout_is_compared_with_itself() {
 }
 
 #[test]
-fn workloads_are_files() {
+fn a_workload_is_read_from_a_file() {
     let dir = folder();
     let workload = "about = \"mine\"\n[[lookups]]\ntier = \"smoke\"\nmaps = [\"this-machine\", \"builtin:scattered-64\"]\n\
                     layouts = [\"subsection\", \"flat\"]\nops = [\"pfn_valid\"]\npatterns = [\"zipf\"]\n\
@@ -314,7 +314,11 @@ fn workloads_are_files() {
     let wrong = file(&dir, "wrong.toml", &workload.replace("section = false\nsub", "section = true\nsub"));
     refused(&dir, pfnbench().args(["run", "--workload", &wrong]), &["workload wrong", "whole sections"]);
     let unknown = file(&dir, "unknown.toml", &workload.replace("zipf", "zapf"));
-    refused(&dir, pfnbench().args(["run", "--workload", &unknown]), &["unknown.toml: TOML parse error at line 7, column ", "^^^^", "`stride`"]);
+    refused(
+        &dir,
+        pfnbench().args(["run", "--workload", &unknown]),
+        &["unknown.toml: TOML parse error at line 7, column ", "^^^^", "`stride`"],
+    );
     refused(&dir, pfnbench().args(["list", "--cases", "--workload", "no.toml"]), &["no.toml"]);
 }
 
@@ -324,9 +328,9 @@ fn a_filter_for_a_longer_tier_says_so() {
     refused(&dir, smoke(&dir, &["--filter", "zipf"]).arg("--json"), &["selects no case", "--tier full"]);
 }
 
-/// Who measures from a checkout of somebody else has the run in a folder of their own.
+/// A user can measure from the checkout of another user.
 #[test]
-fn where_the_folder_cannot_be_written_the_run_goes_to_the_users_data() {
+fn without_a_writable_folder_the_run_goes_to_the_data_folder() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let (checkout, home) = (folder(), folder());
@@ -336,7 +340,7 @@ fn where_the_folder_cannot_be_written_the_run_goes_to_the_users_data() {
         let mut command = Process::new(env!("CARGO_BIN_EXE_pfnbench"));
         command.args(["run", "--tier", "smoke", "--records-limit", "64M", "--map", "small.txt"]).args(more);
         command.current_dir(checkout.path()).env("HOME", home.path()).env_remove("XDG_DATA_HOME");
-        // Root may write everywhere.
+        // Root ignores permissions.
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(home.path(), Some(65534), Some(65534)).unwrap();
             fs::set_permissions(checkout.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -359,7 +363,7 @@ fn where_the_folder_cannot_be_written_the_run_goes_to_the_users_data() {
     );
     assert_eq!(runs(&data).len(), 1);
     assert!(!checkout.path().join("results").exists());
-    // A folder that was asked for is that one or none.
+    // There is no fallback for --output.
     let refused = run(&["-o", "here"]).unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && said.contains("choose another place with --output"), "{said}");

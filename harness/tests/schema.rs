@@ -1,5 +1,5 @@
-//! The published schema: it is what the types write, real run folders are valid against it, and nothing in them names a person or
-//! a host.
+//! The published schema: it matches the types, run folders are valid against it, and no run folder
+//! names a person or a host.
 
 mod common;
 
@@ -28,12 +28,12 @@ fn published(version: u64) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The version that this program writes.
+/// The schema of the current version.
 fn current() -> Value {
     published(row::SCHEMA.into())
 }
 
-/// A validator of one of the definitions of the current version.
+/// A validator for a definition of the current version.
 fn validator(definition: &str) -> Validator {
     validator_of(current(), definition)
 }
@@ -65,10 +65,10 @@ fn assert_valid(validator: &Validator, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what}: {}", errors.join("; "));
 }
 
-/// Every line and file of a run.
+/// Validates every line and file of a run.
 fn assert_run_is_valid(run: &Path) {
     let what = |name: &str| format!("{} of {}", name, run.display());
-    // Everything is valid against the whole document too.
+    // Everything is also valid against the whole document.
     let schema = published(manifest(run)["schema"].as_u64().unwrap());
     let validator = |definition: &str| validator_of(schema.clone(), definition);
     let (rows, any) = (validator("Row"), compiled(&schema));
@@ -88,7 +88,7 @@ fn assert_run_is_valid(run: &Path) {
     }
 }
 
-/// A run that the tests share, and the folder it lies in.
+/// A run that the tests share, and its folder.
 static SMOKE: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let dir = folder();
     let counts = dir.path().join("counts.jsonl");
@@ -100,15 +100,15 @@ static SMOKE: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
 });
 
 #[test]
-fn the_published_schema_is_what_the_types_write() {
+fn the_published_schema_matches_the_types() {
     let printed = json(pfnbench().arg("schema"));
-    assert!(printed == current(), "results/schema/v2.json is not up to date: pfnbench schema > results/schema/v2.json");
+    assert!(printed == current(), "results/schema/v2.json is outdated; run pfnbench schema > results/schema/v2.json");
     let version = |definition: &str, field: &str| printed["$defs"][definition]["properties"][field]["const"].clone();
     assert_eq!(version("Row", "v"), row::SCHEMA);
     assert_eq!(version("Manifest", "schema"), manifest::SCHEMA);
     assert_eq!(version("InstructionRow", "v"), instructions::SCHEMA);
     jsonschema::draft202012::meta::validate(&printed).unwrap();
-    // Fields are explained.
+    // Every field has a description.
     for (name, definition) in printed["$defs"].as_object().unwrap() {
         for (field, property) in definition["properties"].as_object().into_iter().flatten() {
             assert!(property["description"].is_string(), "{name}.{field}");
@@ -117,19 +117,19 @@ fn the_published_schema_is_what_the_types_write() {
 }
 
 #[test]
-fn a_run_is_valid_and_its_files_are_described() {
+fn a_run_is_valid_against_the_schema() {
     let run = &SMOKE.1;
-    assert!(run.join(instructions::FILE_NAME).exists(), "counts were given to it");
+    assert!(run.join(instructions::FILE_NAME).exists(), "the run has no instruction counts");
     assert_run_is_valid(run);
     let described = fs::read_to_string(results().join("README.md")).unwrap();
     for entry in fs::read_dir(run).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(described.contains(&format!("`{name}`")), "results/README.md does not say what {name} is");
+        assert!(described.contains(&format!("`{name}`")), "results/README.md does not describe {name}");
     }
 }
 
 #[test]
-fn a_manifest_is_read_as_it_was_written_and_so_are_those_of_before() {
+fn current_and_older_manifests_are_read() {
     let written = manifest(&SMOKE.1);
     let read: Manifest = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(read.tool, Tool::THIS);
@@ -140,7 +140,7 @@ fn a_manifest_is_read_as_it_was_written_and_so_are_those_of_before() {
         "every layout was raced"
     );
     assert_eq!(serde_json::to_value(&read).unwrap(), written);
-    // What came later may be missing, in whole and in each map.
+    // Later fields may be missing, in the manifest and in each map.
     let map = read.map.clone();
     let note = serde_json::to_value(MapNote::new(&map, 128 << 20)).unwrap();
     assert_eq!((note["end_bytes"].as_u64(), note["ram_bytes"].as_u64()), (Some(map.end()), Some(map.ram_bytes())));
@@ -154,7 +154,7 @@ fn a_manifest_is_read_as_it_was_written_and_so_are_those_of_before() {
 
 #[test]
 fn the_reference_runs_are_complete_and_valid() {
-    // Beside the runs lies the report that was made from them, with a folder of pictures.
+    // The folder also contains the report of the runs, with a folder of pictures.
     let folders = |dir: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.is_dir()).collect()
@@ -173,9 +173,9 @@ fn the_reference_runs_are_complete_and_valid() {
     }
 }
 
-/// Schema 1 called added memory `hot` and the field `sections`: such folders read as if they had been written today.
+/// Schema 1 called added memory `hot`, and the field `sections`.
 #[test]
-fn rows_of_schema_1_are_read_in_the_words_of_today() {
+fn rows_of_schema_1_are_converted() {
     let row = lines(&SMOKE.1.join("samples.jsonl")).into_iter().find(|row| row["memory"] == "added").unwrap();
     let old = with(&with(&without(&row, "memory"), "sections", json!("hot")), "v", json!(1));
     assert_valid(&validator_of(published(1), "Row"), &old, "a row of schema 1");
@@ -191,7 +191,7 @@ fn rows_of_schema_1_are_read_in_the_words_of_today() {
 }
 
 #[test]
-fn counts_of_instructions_are_valid() {
+fn instruction_counts_are_valid_against_the_schema() {
     let validator = validator("InstructionRow");
     let mut toolchain = Toolchain::this();
     for flags in ["", "-C target-cpu=native"] {
@@ -220,7 +220,7 @@ fn without(value: &Value, field: &str) -> Value {
 }
 
 #[test]
-fn what_is_no_row_is_not_valid() {
+fn invalid_rows_are_rejected() {
     let validator = validator("Row");
     let rows = lines(&SMOKE.1.join("samples.jsonl"));
     let row = rows.iter().find(|row| row["metric"] == "time" && row["status"] == "ok").unwrap();
@@ -239,7 +239,7 @@ fn what_is_no_row_is_not_valid() {
         ("process", json!(-1)),
         ("process", json!(0.5)),
         ("value", json!("12")),
-        // What is left out is not null: a value that is no number would be.
+        // Absent fields are omitted. A null would mean a value that is not a number.
         ("value", json!(null)),
         ("reason", json!(null)),
         ("memory", json!(null)),
@@ -247,7 +247,7 @@ fn what_is_no_row_is_not_valid() {
     ] {
         assert!(!validator.is_valid(&with(row, field, wrong.clone())), "{field}: {wrong}");
     }
-    // Measured means that there is a value.
+    // A measured row has a value.
     assert!(!validator.is_valid(&without(row, "value")));
     assert!(validator.is_valid(&with(&without(row, "value"), "status", json!("not_offered"))));
     let any = compiled(&current());
@@ -255,10 +255,10 @@ fn what_is_no_row_is_not_valid() {
 }
 
 #[test]
-fn what_is_no_manifest_is_not_valid() {
+fn invalid_manifests_are_rejected() {
     let validator = validator("Manifest");
     let manifest = manifest(&SMOKE.1);
-    // Runs of before know nothing of these.
+    // Older runs do not have these fields.
     let tolerated = ["layouts", "margin"];
     for field in manifest.as_object().unwrap().keys() {
         let is_valid = validator.is_valid(&without(&manifest, field));
@@ -276,10 +276,10 @@ fn what_is_no_manifest_is_not_valid() {
     }
 }
 
-/// A person whose name is in every folder, and a host of that name.
+/// Name of a person, which is part of the name of every folder and of the host.
 const PERSON: &str = "zebediah";
 
-/// Kernel addresses that are no round numbers.
+/// A memory map with recognisable kernel addresses.
 const PRIVATE_MAP: &str = "\
 00001000-0009ffff : System RAM
 000a0000-000fffff : Reserved
@@ -292,10 +292,10 @@ const PRIVATE_MAP: &str = "\
     2e7c4000-2e7c7fff : SERIAL-7QX93
 ";
 
-/// The folder of run folders.
+/// Name of the folder for run folders.
 const PUBLISHED: &str = "published";
 
-/// What must be in no file, beside the name and the real names of the process that tests.
+/// Words that no file may contain, in addition to the names of the person and of the real host.
 const PRIVATE_WORDS: [&str; 9] = [
     "Kernel code",
     "Kernel rodata",
@@ -308,7 +308,7 @@ const PRIVATE_WORDS: [&str; 9] = [
     env!("CARGO_MANIFEST_DIR"),
 ];
 
-/// Name and text of every file below a folder.
+/// Name and text of every file in a folder and its subfolders.
 fn contents(dir: &Path) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -323,7 +323,8 @@ fn contents(dir: &Path) -> Vec<(String, String)> {
     files
 }
 
-/// A start of commands on a host of the person's name; nothing where this user cannot give one.
+/// A command prefix that sets the host name to the name of the person; empty if this user cannot
+/// set it.
 fn on_host() -> Vec<&'static str> {
     let script = "echo zebediahs-laptop > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
     for unshare in [&["unshare", "--uts"][..], &["unshare", "--user", "--map-root-user", "--uts"]] {
@@ -333,12 +334,13 @@ fn on_host() -> Vec<&'static str> {
             return command;
         }
     }
-    eprintln!("skipped: a host name cannot be set here, so that of this machine is looked for");
+    eprintln!("skipped: this user cannot set a host name, so the test searches for that of this machine");
     Vec::new()
 }
 
-/// Runs as the person, in folders of the person; what is below [`PUBLISHED`] in it has nothing to tell of that. Without a map the
-/// run is on that of this machine, and on one that the workload names.
+/// Makes a run as the person, in folders of the person. Returns the folder that contains
+/// [`PUBLISHED`]. Without a map, the run uses the map of this machine and one that the workload
+/// names.
 fn run_as_person(backing: &str, with_map: bool, arguments: &[&str]) -> TempDir {
     let dir = tempfile::Builder::new().prefix(PERSON).tempdir().unwrap();
     let home = dir.path();
@@ -375,12 +377,12 @@ fn run_as_person(backing: &str, with_map: bool, arguments: &[&str]) -> TempDir {
     dir
 }
 
-/// Nothing in the folders of runs names the person, the host or what else is private.
-fn assert_says_nothing(published: &Path) {
+/// Asserts that no file names the person, the host or other private data.
+fn assert_names_nobody(published: &Path) {
     let iomem = fs::read_to_string("/proc/iomem").unwrap_or_default();
     let kernel = iomem.lines().filter(|line| line.contains(" : Kernel "));
     let ends = kernel.flat_map(|line| line.trim().split([' ', '-']).take(2)).map(|end| end.trim_start_matches('0'));
-    // Without root all of them are 0; and what is round, or has no letter, may be another number.
+    // Without root, all addresses are 0. Round or purely decimal ones may equal other numbers.
     let is_odd = |end: &&str| end.len() > 6 && !end.ends_with("000") && end.contains(|c: char| c.is_ascii_alphabetic());
     let ends: Vec<&str> = ends.filter(is_odd).collect();
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
@@ -393,9 +395,9 @@ fn assert_says_nothing(published: &Path) {
             around(&text, PERSON)
         );
         for word in PRIVATE_WORDS.iter().chain(&ends) {
-            assert!(!text.contains(word), "{name} says {word}: {}", around(&text, word));
+            assert!(!text.contains(word), "{name} contains {word}: {}", around(&text, word));
         }
-        // A short one may be a word.
+        // A short host name may be an ordinary word.
         assert!(host.len() < 8 || !text.contains(&host), "{name} names the host: {}", around(&text, &host));
     }
 }
@@ -410,14 +412,14 @@ fn run_in(published: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_published_folder_names_nobody() {
+fn a_run_folder_names_no_person_or_host() {
     let Ok(tmpfs) = tempfile::Builder::new().prefix(PERSON).tempdir_in("/dev/shm") else {
         panic!("this test needs a tmpfs at /dev/shm");
     };
     let backing = format!("tmpfs:{}", tmpfs.path().display());
     let home = run_as_person(&backing, true, &["--tier", "smoke"]);
     let published = home.path().join(PUBLISHED);
-    assert_says_nothing(&published);
+    assert_names_nobody(&published);
     let run = run_in(&published);
     assert_run_is_valid(&run);
     let manifest = manifest(&run);
@@ -431,17 +433,17 @@ fn a_published_folder_names_nobody() {
 }
 
 #[test]
-fn what_went_wrong_names_nobody() {
+fn error_rows_name_no_person_or_host() {
     let dir = tempfile::Builder::new().prefix(PERSON).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let backing = format!("file:{}", dir.path().display());
-    // Not to be done in a second, so that it is given up, and said in a row.
+    // The cases take longer than a second, so they are aborted and get error rows.
     let home = run_as_person(
         &backing,
         false,
         &["--case-timeout", "1", "--tier", "full", "--processes", "1", "--filter", "^(hotplug|pfn_valid/boot)"],
     );
     let published = home.path().join(PUBLISHED);
-    assert_says_nothing(&published);
+    assert_names_nobody(&published);
     let run = run_in(&published);
     assert_run_is_valid(&run);
     let rows = lines(&run.join("samples.jsonl"));

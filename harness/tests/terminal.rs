@@ -1,4 +1,4 @@
-//! The command on a terminal: colours, and none where they are not wanted.
+//! Output on a terminal: colours, widths and progress.
 
 mod common;
 
@@ -7,11 +7,11 @@ use common::{folder, reference_run, skipped};
 
 const ESCAPE: char = '\u{1b}';
 
-/// What the command says to a terminal of 120 columns, or nothing if there is none to be had.
+/// The output of the command on a terminal of 120 columns; `None` if `script` is not available.
 fn on_a_terminal(arguments: &str, no_color: Option<&str>) -> Option<String> {
     let known = std::process::Command::new("script").arg("--version").output();
     if !known.is_ok_and(|known| String::from_utf8_lossy(&known.stdout).contains("util-linux")) {
-        skipped("no terminal without script of util-linux: colours");
+        skipped("colours: script of util-linux is not installed");
         return None;
     }
     let dir = folder();
@@ -30,7 +30,7 @@ fn on_a_terminal(arguments: &str, no_color: Option<&str>) -> Option<String> {
     Some(said)
 }
 
-/// What has colours or bold letters.
+/// Arguments of commands whose output has colours or bold text.
 fn coloured() -> [String; 5] {
     let compare = format!("compare '{}'", reference_run().display());
     ["doctor", &compare, "--help", "run --help", "frobnicate"].map(str::to_owned)
@@ -64,7 +64,7 @@ fn tables_fit_the_terminal_with_and_without_colours() {
 }
 
 #[test]
-fn a_namespace_that_comes_up_tells_a_terminal_how_far_it_is() {
+fn enabling_a_namespace_shows_progress_on_a_terminal() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let medium = dir.path().join("pmem0");
     let run = |verb: &str, arguments: &[&str]| {

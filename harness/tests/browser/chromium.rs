@@ -22,7 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Checks that run in the page.
 const CHECKS: &str = include_str!("checks.js");
 
-/// Path of Chromium, from `CHROME` or `PATH`. `None` if there is none, with a message that the tests are skipped.
+/// Path of Chromium, from `CHROME` or `PATH`. `None` if there is none, with a message that the
+/// tests are skipped.
 fn program() -> Option<PathBuf> {
     if let Some(chrome) = std::env::var_os("CHROME").filter(|chrome| !chrome.is_empty()) {
         assert!(
@@ -69,7 +70,8 @@ impl Page {
         command.args([
             "--headless",
             "--remote-debugging-pipe",
-            // The browser opens only files of these tests, and many containers do not support its sandbox.
+            // The browser opens only files of these tests, and many containers do not support its
+            // sandbox.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",

@@ -77,8 +77,8 @@ fn a_medium_that_shrinks_while_it_is_mapped_is_refused_without_a_crash() {
     let start = Instant::now();
     assert!(enable(&[]).wait_with_output().unwrap().status.success());
     let whole = start.elapsed();
-    // At varying points in time, until an access to the missing part raised SIGBUS once with text and
-    // once with JSON.
+    // At varying points in time, until an access to the missing part raised SIGBUS once with text
+    // and once with JSON.
     let mut was_a_signal = [false; 2];
     for nr in 0..400 {
         if was_a_signal == [true; 2] {

@@ -57,8 +57,8 @@ fn the_prediction_for_old_kernels_matches_the_simulation() {
             let run = |verb: &str, more: &[&str]| -> Vec<(String, Value)> {
                 let output = pmem.run(verb, &[args, more, &["--json"]].concat()).get_output().stdout.clone();
                 let told: Value = serde_json::from_slice(&output).unwrap();
-                let of = |one: &Value| (one["is"].as_str().unwrap().to_owned(), one["error"]["code"].clone());
-                told["namespaces"].as_array().unwrap().iter().map(of).collect()
+                let result = |one: &Value| (one["is"].as_str().unwrap().to_owned(), one["error"]["code"].clone());
+                told["namespaces"].as_array().unwrap().iter().map(result).collect()
             };
             let simulated = run("enable", &["all", "--layout", "section-dax"]);
             assert_eq!(run("check", &["--rules", "before"]), simulated, "{start} {sizes:?} {args:?}");
