@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let baseline = start.arguments.baseline.as_deref().map(load).transpose()?;
     let field = start.field()?;
     let Some(window) = field.plan.latency else {
-        eprintln!("skipped: the physical space has no room for hot-added memory above the map");
+        eprintln!("skipped: added memory does not fit the physical address space above the map");
         return Ok(());
     };
     let mut medians: BTreeMap<String, f64> = BTreeMap::new();
@@ -36,9 +36,9 @@ fn main() -> anyhow::Result<()> {
         let name = start.name(case.name());
         let Some(at) = field.layouts.iter().position(|layout| layout.id() == case.layout) else { continue };
         let (layout, device) = (&field.layouts[at], field.device(at, window)?);
-        let hotplug = layout.hotplug().context("cases have hotplug")?;
+        let hotplug = layout.hotplug().context("the layout has no hotplug")?;
         let (size_bytes, position) = (case.group.size_bytes, case.group.position);
-        let range = hotplug.place(window, size_bytes, position).context("cases are offered")?.range;
+        let range = hotplug.place(window, size_bytes, position).context("the case has no place")?.range;
         let manner = Manner::plain(device.as_ref());
         let mut latencies = Latencies::default();
         // Warm-up, not timed: allocates page tables and the blocks of a device.
@@ -82,7 +82,7 @@ fn print(
     };
     medians.insert(name.clone(), median as f64);
     match baseline.as_ref().and_then(|baseline| baseline.get(&name)) {
-        Some(before) => println!("  {}× the baseline's p50", three_digits(median as f64 / before)),
+        Some(before) => println!("  ratio to the baseline's p50: {}", three_digits(median as f64 / before)),
         None => println!(),
     }
 }
@@ -96,9 +96,11 @@ fn path(name: &str) -> anyhow::Result<PathBuf> {
 
 fn load(name: &str) -> anyhow::Result<BTreeMap<String, f64>> {
     let path = path(name)?;
-    let text = fs::read_to_string(&path).with_context(|| format!("there is no baseline {name:?} of hotplug"))?;
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the baseline {name:?} of hotplug; --save-baseline={name} makes it"))?;
     let line = |line: &str| {
-        let (name, median) = line.split_once('\t').context("a baseline holds a name and a number a line")?;
+        let (name, median) =
+            line.split_once('\t').context("a line of the baseline is not a name, a tab and a number")?;
         Ok((name.to_owned(), median.parse()?))
     };
     text.lines().map(line).collect()
@@ -106,7 +108,7 @@ fn load(name: &str) -> anyhow::Result<BTreeMap<String, f64>> {
 
 fn save(name: &str, medians: &BTreeMap<String, f64>) -> anyhow::Result<()> {
     let path = path(name)?;
-    fs::create_dir_all(path.parent().context("a baseline lies in a folder")?)?;
+    fs::create_dir_all(path.parent().context("a baseline is in a folder")?)?;
     let lines: Vec<String> = medians.iter().map(|(name, median)| format!("{name}\t{median}")).collect();
     fs::write(&path, lines.join("\n"))?;
     println!("saved {} medians as baseline {name} ({})", medians.len(), ByteSize(fs::metadata(&path)?.len()));

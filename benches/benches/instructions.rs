@@ -2,8 +2,8 @@
 //! by callgrind.
 //!
 //! ```text
-//!  this ──▶ this again, as a bench of iai-callgrind ──▶ its runner ──▶ valgrind ──▶ this, with --iai-run: every case
-//!    ◀────────────────────────── totals, a file each ◀──────────────────────────────┘
+//!  this ──▶ this again, as a bench of iai-callgrind ──▶ its runner ──▶ valgrind ──▶ this, with --iai-run: all cases
+//!    ◀────────────────────────── one file per total ◀───────────────────────────────┘
 //! ```
 
 use anyhow::{Context, bail};
@@ -80,7 +80,8 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
     let folder = default_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     let baseline = match &start.arguments.baseline {
         Some(name) => Some(
-            read(&baseline_path(&folder.join("baselines"), name)?).with_context(|| format!("the baseline {name:?}"))?,
+            read(&baseline_path(&folder.join("baselines"), name)?)
+                .with_context(|| format!("cannot read the baseline {name:?}"))?,
         ),
         None => None,
     };
@@ -113,7 +114,9 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
 /// problem.
 fn count(start: &Start, profile: &Path) -> anyhow::Result<Option<ExitCode>> {
     match fs::remove_dir_all(profile) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old profile"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).context("cannot remove the old profile");
+        }
         _ => {}
     }
     let mut command = Command::new(env::current_exe()?);

@@ -6,11 +6,11 @@ use pfnbench::engine::contestant::Contestant;
 use pfnbench::engine::probe::lookup::{Prepared, Window};
 use pfnbench::engine::probe::query_array::Placement;
 use pfnbench::interrupt::Interrupt;
-use pfnbench_benches::{LookupCase, Mode, Start, lookup_cases, start_again_without_callgrinds_arguments};
+use pfnbench_benches::{LookupCase, Mode, Start, lookup_cases, restart_without_callgrind_options};
 use std::time::{Duration, Instant};
 
 fn main() -> anyhow::Result<()> {
-    start_again_without_callgrinds_arguments()?;
+    restart_without_callgrind_options()?;
     let start = Start::new()?;
     let cases: Vec<LookupCase> = lookup_cases().into_iter().filter(|case| start.wants(case.name())).collect();
     if start.mode == Mode::List {
@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     });
     for memory in Memory::ALL {
         if memory == Memory::Added && !field.hot_add(&Interrupt::default())? {
-            eprintln!("skipped: the physical space has no room for hot-added memory above the map");
+            eprintln!("skipped: added memory does not fit the physical address space above the map");
             continue;
         }
         for case in cases.iter().filter(|case| case.memory == memory) {
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
             let prepared = layout.prepare_checked(case.group.asked(), &queries, field.oracle(), &mut placement);
             let prepared = prepared.map_err(anyhow::Error::msg)?;
             if prepared.is_empty() {
-                eprintln!("skipped: {}: the map leaves no memory to look up", start.name(case.name()));
+                eprintln!("skipped: {}: the map has no memory for these lookups", start.name(case.name()));
                 continue;
             }
             match &mut criterion {
@@ -69,8 +69,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs whole passes over the queries and checks the answers. Returns the share of the time that
-/// belongs to `lookups` of them.
+/// Runs whole passes over the queries and checks the answers. Returns the fraction of the time that
+/// `lookups` of them took.
 fn time<G: memmap_layouts::Geometry>(layout: &dyn Contestant<G>, prepared: &Prepared, lookups: u64) -> Duration {
     let passes = lookups.div_ceil(prepared.len());
     let begin = Instant::now();

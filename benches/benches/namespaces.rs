@@ -1,6 +1,6 @@
 //! `cargo bench --bench namespaces`: the time to create and enable a namespace, compared with a
-//! baseline that only populates and writes the same records. The two alternate on the same blocks of
-//! the same file.
+//! baseline that only populates and writes the same records. The two alternate on the same blocks
+//! of the same file.
 
 use anyhow::{Context, ensure};
 use memmap_layouts::backing::RamBacking;

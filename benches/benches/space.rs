@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
     if let Err(error @ BackingError::TooLong { .. }) =
         Memory::reserve(X86_64La57::NR_PFNS * PAGE_RECORD_BYTES, &backing)
     {
-        eprintln!("skipped: cases of the physical space on this backing: {error}");
+        eprintln!("skipped: all space cases: {error}");
         return Ok(());
     }
     for case in &cases {
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     if start.mode == Mode::Test {
-        println!("{} cases of the physical space verified", cases.len());
+        println!("{} space cases verified", cases.len());
     }
     Ok(())
 }
@@ -86,11 +86,11 @@ struct Side<G: Geometry> {
 impl<G: Geometry> Side<G> {
     fn boot(case: &SpaceCase, backing: &RamBacking, device: Option<&Arc<DaxDevice>>) -> anyhow::Result<Self> {
         let entry =
-            entries::<G>().into_iter().find(|entry| entry.id == case.layout).context("cases are of the list")?;
+            entries::<G>().into_iter().find(|entry| entry.id == case.layout).context("there is no such layout")?;
         let store = RecordStore { backing: backing.clone(), ..RecordStore::unlimited() };
         let layout = entry.boot(&BootMap::default(), &Config::default(), store)?;
         let last_section = PfnRange::from_len(G::NR_PFNS - G::PAGES_PER_SECTION, G::PAGES_PER_SECTION);
-        let last_section = last_section.context("a space has sections")?;
+        let last_section = last_section.context("the space has no section")?;
         let device = match device {
             Some(device) => Arc::clone(device),
             None => device_on_tmpfs::<G>(tmpfs_dir(backing), last_section)?,
@@ -99,8 +99,8 @@ impl<G: Geometry> Side<G> {
     }
 
     fn turn(&self, case: &SpaceCase, into: &mut Latencies) -> anyhow::Result<()> {
-        let hotplug = self.layout.hotplug().context("cases have hotplug")?;
-        let place = hotplug.place(self.last_section, case.size, Position::First).context("cases are offered")?;
+        let hotplug = self.layout.hotplug().context("the layout has no hotplug")?;
+        let place = hotplug.place(self.last_section, case.size, Position::First).context("the case has no place")?;
         for _ in 0..TURN {
             hotplug.time(place.range, Manner::plain(Some(&self.device)), into).with_context(|| case.name())?;
         }
@@ -112,7 +112,7 @@ fn print(case: &str, op: &str, [small, large]: [&Histogram<u64>; 2]) {
     let name = format!("{case}/{op}");
     match (percentile(small, 0.5), percentile(large, 0.5)) {
         (Ok(small_ns), Ok(large_ns)) => println!(
-            "{name:<34} p50 {} in 46 bits, {} in 52 bits: {}×  ({} and {} samples)",
+            "{name:<34} p50 {} in 46 bits, {} in 52 bits, ratio {}  ({} and {} samples)",
             time(small_ns as f64),
             time(large_ns as f64),
             three_digits(large_ns as f64 / small_ns as f64),

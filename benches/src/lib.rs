@@ -145,13 +145,13 @@ struct Criterion {
 ///
 /// # Errors
 /// Fails if the process cannot be restarted.
-pub fn start_again_without_callgrinds_arguments() -> anyhow::Result<()> {
+pub fn restart_without_callgrind_options() -> anyhow::Result<()> {
     let (dropped, kept): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| Callgrind::knows(argument));
     if dropped.is_empty() {
         return Ok(());
     }
-    Err(Command::new(std::env::current_exe()?).args(kept).exec()).context("cannot start again")
+    Err(Command::new(std::env::current_exe()?).args(kept).exec()).context("cannot restart the bench")
 }
 
 /// Path of a baseline of this name in a folder.
@@ -160,7 +160,7 @@ pub fn start_again_without_callgrinds_arguments() -> anyhow::Result<()> {
 /// Fails if the name is not a valid file name.
 pub fn baseline_path(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        bail!("{name:?} cannot be the name of a baseline");
+        bail!("{name:?} is not a valid name of a baseline; it must be a file name, e.g. before");
     }
     Ok(folder.join(name))
 }
@@ -285,7 +285,9 @@ impl Start {
             true => format!("^{}$", regex::escape(filter)),
             false => filter.clone(),
         });
-        let filter = pattern.map(|p| Regex::new(&p).with_context(|| format!("the filter {p:?}"))).transpose()?;
+        let filter = pattern
+            .map(|p| Regex::new(&p).with_context(|| format!("the filter {p:?} is not a regular expression")))
+            .transpose()?;
         let suffix = backing.as_ref().map(BackingArg::suffix).unwrap_or_default();
         let start = Self { arguments, mode, backing: backing.unwrap_or_default(), suffix, filter };
         let lookups = lookup_cases().into_iter().map(|case| case.name());
@@ -296,21 +298,18 @@ impl Start {
         // In test mode, the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
-                "the filter {:?} selects no case of any target; names are like pfn_valid/boot/random/flat, \
-                 hotplug/2MiB/subsection, space/2MiB/subsection, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}, and --list \
-                 prints them",
+                "the filter {:?} selects no case; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection, \
+                 space/2MiB/subsection, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}; \
+                 --list prints all",
                 start.arguments.filter.as_deref().unwrap_or_default(),
-                if start.suffix.is_empty() {
-                    String::new()
-                } else {
-                    format!(", each with {} at its end", start.suffix)
-                }
+                if start.suffix.is_empty() { String::new() } else { format!(", each followed by {}", start.suffix) }
             );
         }
         Ok(start)
     }
 
-    /// A name, or the last part of one, with the backing if one was asked for: `pfn_valid/boot/random/subsection@tmpfs`.
+    /// A name, or the last part of one, followed by the backing if `PFNBENCH_BACKING` is set, e.g.
+    /// `pfn_valid/boot/random/subsection@tmpfs`.
     pub fn name(&self, case: impl Into<String>) -> String {
         case.into() + &self.suffix
     }
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn names_end_with_the_backing_that_was_asked_for() {
+    fn names_end_with_the_requested_backing() {
         let start = |arguments: &[&str]| {
             let all = std::iter::once(&"bench").chain(arguments);
             Start::from(Arguments::try_parse_from(all)?, Some("tmpfs:/mnt/a".parse().unwrap()))
@@ -374,7 +373,7 @@ mod tests {
         let exact = start(&["--bench", "--exact", "hotplug/2MiB/dax@tmpfs=mnt-a"]).unwrap();
         assert!(exact.wants("hotplug/2MiB/dax") && !exact.wants("hotplug/2MiB/dax-x86"));
         let error = start(&["--bench", "hotplug/2MiB/dax$"]).unwrap_err().to_string();
-        assert!(error.contains("with @tmpfs=mnt-a at its end"), "{error}");
+        assert!(error.contains("followed by @tmpfs=mnt-a"), "{error}");
     }
 
     #[test]
@@ -387,24 +386,27 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert!(lookup_cases().len() <= 90, "criterion takes a second and a half for each");
+        assert!(lookup_cases().len() <= 90, "too many cases: criterion takes 1.5 s for each");
         for entry in entries::<X86_64>() {
             assert!(names.iter().any(|name| name.ends_with(entry.id)), "{}", entry.id);
         }
     }
 
     #[test]
-    fn a_filter_that_selects_nothing_anywhere_is_an_error() {
+    fn a_filter_that_selects_no_case_is_an_error() {
         let error = start(&["--bench", "nothing_like_it"]).unwrap_err().to_string();
         assert!(error.contains("nothing_like_it") && error.contains("selects no case"), "{error}");
         assert!(start(&["--bench", "["]).is_err());
         let hotplug_only = start(&["--bench", "hotplug/2MiB"]).unwrap();
         assert!(lookup_cases().iter().all(|case| !hotplug_only.wants(case.name())));
-        assert!(start(&["some_unit_test"]).unwrap().mode == Mode::Test, "tests of the workspace may be filtered");
+        assert!(
+            start(&["some_unit_test"]).unwrap().mode == Mode::Test,
+            "a filter in test mode may name a test of the workspace"
+        );
     }
 
     #[test]
-    fn arguments_of_the_other_target_are_borne() {
+    fn options_of_other_targets_are_accepted() {
         let start = start(&["--bench", "--sample-size", "20", "--noplot", "--save-baseline=x", "pfn_valid"]).unwrap();
         assert_eq!(start.arguments.save_baseline.as_deref(), Some("x"));
         assert_eq!(start.arguments.filter.as_deref(), Some("pfn_valid"));
@@ -417,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_names_match_alone() {
+    fn an_exact_filter_matches_one_name() {
         let start = start(&["--bench", "--exact", "pfn_valid/boot/random/flat"]).unwrap();
         assert!(start.wants("pfn_valid/boot/random/flat") && !start.wants("pfn_valid/boot/random/flatter"));
     }

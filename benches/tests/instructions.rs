@@ -1,5 +1,5 @@
-//! Instruction counts are exact: every process gives the same counts, wherever its memory is
-//! placed.
+//! Instruction counts are exact: every process gives the same counts, regardless of where its
+//! memory is.
 
 use memmap_layouts::{Load, When, X86_64};
 use pfnbench::case::layouts;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// The program that the other test runs under callgrind.
 #[test]
-#[ignore = "run by the test of counts"]
+#[ignore = "another test runs it under callgrind"]
 fn counted() {
     count_instructions(&|_| true).unwrap();
 }
@@ -53,9 +53,12 @@ fn counts_of_two_runs_are_identical() {
     let value = |name: &str| one.iter().find(|row| row.limit_name() == name).unwrap().value;
     assert!(
         value("pfn_valid/added/subsection") > value("pfn_valid/added/vmemmap-section"),
-        "the sub-section map is read"
+        "the sub-section map costs no instruction"
     );
-    assert!(value("pfn_to_page/boot/sparse") > value("pfn_to_page/boot/flat"), "a table is walked");
+    assert!(
+        value("pfn_to_page/boot/sparse") > value("pfn_to_page/boot/flat"),
+        "the table of sparse costs no instruction"
+    );
     assert!(one.iter().all(|row| row.value > 0.0), "{one:?}");
     // A lookup without a loop has the same count for every page.
     let all = layouts::<X86_64>();

@@ -76,7 +76,7 @@ unsafe fn pfnbench_undo(leaf: Leaf, context: *const (), query: u64) -> u64 {
 #[inline(never)]
 fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
     let (leaf, queries) = (black_box(task.leaf), task.queries);
-    // SAFETY: whoever made the task chose leaves, context and queries that belong together.
+    // SAFETY: every task has leaves, a context and queries that belong together.
     unsafe {
         match task.undo {
             None => pfnbench_lookup_loop(leaf, task.context, queries, passes),
@@ -86,7 +86,7 @@ fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
 }
 
 impl Task<'_> {
-    /// Runs the task for one pass and for two, so that callgrind has a total of each.
+    /// Runs the task for one pass and for two, which gives callgrind a total of each.
     pub fn run(&self) -> Result<(), String> {
         self.warm_up();
         for passes in [1, 2] {

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 /// No requirements; unsafe only because it is a [`Leaf`].
 pub(super) unsafe fn empty(_: *const (), _: u64) -> u64 {
     let whatever: u64;
-    // SAFETY: an empty template changes nothing, and the register that it is given holds some number.
+    // SAFETY: an empty template changes nothing, and the register has some value.
     unsafe { std::arch::asm!("/* {0} */", out(reg) whatever, options(nomem, nostack, preserves_flags)) };
     whatever
 }
@@ -32,7 +32,8 @@ pub(super) unsafe fn pfn_to_page<L: Memmap>(context: *const (), query: u64) -> u
 }
 
 /// # Safety
-/// `context` points to a reader of the layout, whose record of a valid, backed pfn lies at the query.
+/// `context` points to a reader of the layout, whose record of a valid, backed pfn lies at the
+/// query.
 pub(super) unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };

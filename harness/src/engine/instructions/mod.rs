@@ -135,7 +135,7 @@ impl CaseRunner<'_> {
         let prepared = lookup::prepare_valid(layout, checked, &pfns, backed)?;
         let expected = prepared.expected(prepared.pass());
         let reader = layout.reader();
-        // SAFETY: `prepare` has seen every one of them valid.
+        // SAFETY: `prepare_valid` has checked that every pfn is valid.
         let page = |pfn: Pfn| unsafe { reader.pfn_to_page(pfn) }.as_ptr().expose_provenance() as u64;
         let leaf: Leaf = match op {
             LookupOp::PfnValid => leaves::pfn_valid::<L>,
@@ -217,7 +217,7 @@ mod tests {
     use crate::record::instructions::cases;
 
     #[test]
-    fn every_leaf_gives_the_answer_that_was_checked_one_by_one() {
+    fn every_leaf_gives_the_expected_answers() {
         assert_eq!(count_instructions(&|_| true), Ok(cases().len()));
     }
 

@@ -27,7 +27,7 @@ pub fn rows(cases: &[Case], totals: &[u64], toolchain: &Toolchain) -> Result<Vec
     let needed = 2 * (cases.len() + 2);
     // Callgrind writes one more total for the rest of the program, in which nothing was counted.
     let (totals, rest) = totals.split_at_checked(needed).ok_or_else(|| {
-        format!("callgrind wrote {} totals instead of {needed}: it did not know the loops by name", totals.len())
+        format!("callgrind wrote {} totals instead of {needed}: it may not have found the loops by name", totals.len())
     })?;
     if rest.iter().any(|&total| total != 0) {
         return Err(format!("callgrind wrote totals after the last case: {rest:?}"));
@@ -35,12 +35,15 @@ pub fn rows(cases: &[Case], totals: &[u64], toolchain: &Toolchain) -> Result<Vec
     let (pairs, _) = totals.as_chunks::<2>();
     let [lookup_loop, update_loop] = [pairs[0], pairs[1]];
     let row = |(case, &total): (&Case, &[u64; 2])| {
-        let (of_loop, n_ops) = match case.counted {
+        let (empty_loop, n_ops) = match case.counted {
             Counted::Lookup(..) => (lookup_loop, LOOKUPS),
             Counted::Update(..) => (update_loop, UPDATES),
         };
-        let count = instructions(total, of_loop).ok_or_else(|| {
-            format!("{}: {total:?} for one pass and two, and {of_loop:?} without an operation", case.name())
+        let count = instructions(total, empty_loop).ok_or_else(|| {
+            format!(
+                "{}: implausible totals for one and two passes: {total:?}, and {empty_loop:?} for the empty loop",
+                case.name()
+            )
         })?;
         Ok(InstructionRow::new(case, count, n_ops, toolchain))
     };
@@ -53,21 +56,21 @@ mod tests {
     use crate::record::instructions::cases;
 
     #[test]
-    fn totals_are_taken_in_their_order() {
+    fn totals_are_sorted_by_part() {
         let part = |part, total| format!("version: 1\npid: 7\npart: {part}\nevents: Ir\n\ntotals: {total}\n");
         assert_eq!(totals(&[part(10, 3), part(2, 5), part(1, 4)]), Ok(vec![4, 5, 3]));
         assert!(totals(&["part: 1\n".to_owned()]).unwrap_err().contains("totals:"));
     }
 
     #[test]
-    fn too_few_totals_or_too_many_are_an_error() {
+    fn a_wrong_number_of_totals_is_an_error() {
         let (cases, toolchain) = (&cases()[..1], Toolchain::this());
         let lookups = |an_operation: u64| [1, 2].map(|passes| 9 + passes * LOOKUPS * (6 + an_operation));
         let mut counted: Vec<u64> = [lookups(0), [100, 180], lookups(4)].concat();
         assert_eq!(rows(cases, &counted, &toolchain).unwrap()[0].value, 4.0);
         assert!(rows(cases, &counted[..4], &toolchain).unwrap_err().contains("4 totals instead of 6"));
         counted.push(0);
-        assert!(rows(cases, &counted, &toolchain).is_ok(), "nothing came after the last");
+        assert!(rows(cases, &counted, &toolchain).is_ok(), "an empty total after the last case is accepted");
         counted.push(1);
         assert!(rows(cases, &counted, &toolchain).is_err());
     }
