@@ -5,14 +5,14 @@ mod common;
 use common::{folder, json, pfnbench};
 use serde_json::Value;
 
-/// Names of the built-in maps with boot memory within the physical address space of a run.
+/// Names of the built-in maps.
 fn maps() -> Vec<String> {
     let listed = json(pfnbench().args(["list", "--json"]));
     let maps = listed["maps"].as_array().unwrap().iter();
     maps.map(|map| map.as_str().unwrap().to_owned()).collect()
 }
 
-/// Lookups on boot and hot-added memory, of every layout.
+/// Measures lookups of every layout on boot and added memory; `Err` holds the error message.
 fn race(map: &str) -> Result<Value, String> {
     let dir = folder();
     let mut command = pfnbench();

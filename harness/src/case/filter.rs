@@ -36,11 +36,11 @@ impl TryFrom<FilterText> for Filter {
     }
 }
 
-/// A filter that selects nothing.
+/// The filter selects no case.
 #[derive(Debug, Error)]
 #[error(
-    "the filter selects no case{among}; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax, \
-     and pfnbench list --cases prints them"
+    "the filter selects no case{among}; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection and readers/dax; \
+     pfnbench list --cases prints all"
 )]
 pub struct SelectsNothing {
     /// The set of cases that was searched, in words; inserted into the error message.
@@ -53,13 +53,13 @@ impl Filter {
         Self { only, but }
     }
 
-    /// The arguments of the command line that make it.
+    /// The command line arguments that make this filter.
     pub fn arguments(&self) -> Vec<(&'static str, String)> {
         let options = [("--filter", &self.only), ("--exclude", &self.but)];
         options.into_iter().filter_map(|(option, regex)| Some((option, regex.as_ref()?.to_string()))).collect()
     }
 
-    /// Is a case to run? It is found by its name of today, and by the one that it had in schema 1.
+    /// True if the case is selected, by its current name or its name in schema 1.
     pub fn wants(&self, name: &str) -> bool {
         let old = old_name(name);
         let finds = |regex: &Regex| regex.is_match(name) || regex.is_match(&old);

@@ -28,8 +28,8 @@ pub const HOT_REMOVE: &str = "hot_remove";
 /// | addresses | always the same | the next section | the next section |
 /// | the addition before | removed | stays | removed |
 /// | pages of records | those just freed | any others | those just freed |
-/// | blocks of a file that plays a device | reused | new | new |
-/// | page tables, section descriptors | exist | exist | new where none reach there |
+/// | blocks of a file that simulates a device | reused | new | new |
+/// | page tables, section descriptors | exist | exist | new where none cover the addresses |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Addresses {
@@ -138,7 +138,7 @@ impl HotplugCase {
     }
 }
 
-/// CPUs that this process may use; 1 if the system does not say.
+/// Number of CPUs that this process may use; 1 if it is unknown.
 pub fn processors() -> u32 {
     thread::available_parallelism().map_or(1, |nr| u32::try_from(nr.get()).unwrap_or(u32::MAX))
 }
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_what_is_unusual() {
+    fn names_contain_what_differs_from_the_default() {
         let plain = HotplugGroup::plain(2 << 20);
         let later = HotplugGroup { position: Position::Later, addresses: Addresses::Fresh, ..plain };
         let init_threads = NonZeroU32::new(4).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_a_case_of_its_own_without_removals() {
+    fn growth_has_its_own_case_without_removals() {
         let plain = HotplugGroup::plain(2 << 20);
         let growth = HotplugGroup { addresses: Addresses::Growth, ..plain };
         let cases: Vec<String> = hotplug_cases(&[growth]).iter().map(HotplugCase::name).collect();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn cases_are_those_that_layouts_offer() {
+    fn cases_cover_the_layouts_that_support_them() {
         let later = HotplugGroup { position: Position::Later, ..HotplugGroup::plain(2 << 20) };
         let unaligned = HotplugGroup { position: Position::Unaligned, ..HotplugGroup::plain(128 << 20) };
         for group in [later, unaligned] {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_double_up_to_the_processors() {
+    fn thread_counts_double_up_to_the_number_of_cpus() {
         let up_to = |number| powers_of_two_up_to(number).collect::<Vec<_>>();
         assert_eq!((up_to(1), up_to(2), up_to(6), up_to(8)), (vec![1], vec![1, 2], vec![1, 2, 4, 6], vec![1, 2, 4, 8]));
     }

@@ -1,4 +1,4 @@
-//! Static facts about layouts, available without booting one.
+//! Properties of layouts that are known without booting one.
 
 use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
 use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags, record_bytes};

@@ -2,7 +2,7 @@
 //! `harness/workloads` are built in.
 //!
 //! ```toml
-//! about = "Is there a record?"
+//! about = "Whether a page frame has a record"
 //!
 //! [[lookups]]                           # every combination is a case
 //! tier = "default"                      # the shortest tier that runs it

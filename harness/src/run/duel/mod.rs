@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`arena`](crate::engine::duel::arena) | the memory that the two workers and the referee share, and the bells by which they hand over |
+//! | [`arena`](crate::engine::duel::arena) | the memory that the two workers and the referee share, with the futexes by which they hand over |
 //! | [`referee`] | starts the workers, writes the script of each round, detects workers that hang or die |
 //! | [`instructions`] | counts instructions per lookup in each build, under callgrind |
 //! | [`source`] | builds commits, and caches the builds in the checkout |
