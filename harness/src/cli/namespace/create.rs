@@ -27,8 +27,9 @@ Examples:
   pfnbench namespace create /dev/shm/pmem0 --size 16M
   pfnbench namespace create pmem0 --size 64G --mode devdax --align 1G --map mem
 
-Exit codes: 0 success; 1 the region has no space, or cannot be divided there;
-2 a file, size, alignment or name is invalid, or a usage error.")]
+Exit codes: 0 success; 1 the region has no space or cannot be divided there, or
+the medium or its labels cannot be used; 2 a file, size, alignment or name is
+invalid, or a usage error.")]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     region: RegionAtArgs,
