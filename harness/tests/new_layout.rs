@@ -43,7 +43,7 @@ fn only_an_empty_or_new_folder_is_accepted() {
 #[test]
 fn an_invalid_name_writes_nothing() {
     let dir = folder();
-    for (name, says) in [("My-Layout", "try my-layout"), ("subsection", "try my-subsection"), ("../x", "must be")] {
+    for (name, says) in [("My-Layout", "try my-layout"), ("subsection", "try my-subsection"), ("../x", "must have")] {
         let made = dir.path().join("made");
         pfnbench().args(["new-layout", name, "--crate"]).arg(&made).assert().code(2).stderr(contains(says));
         assert!(!made.exists());

@@ -11,11 +11,7 @@ use std::path::PathBuf;
 fn example(name: &str) -> Command {
     let target = PathBuf::from(env!("CARGO_BIN_EXE_pfnbench"));
     let program = target.parent().unwrap().join("examples").join(name);
-    assert!(
-        program.exists(),
-        "{} does not exist; run cargo test without --test to build the examples",
-        program.display()
-    );
+    assert!(program.exists(), "{} does not exist; run cargo build --package pfnbench --examples", program.display());
     Command::new(program)
 }
 
