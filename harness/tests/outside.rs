@@ -99,7 +99,7 @@ fn instructions_of_wrong_layouts_are_not_counted_and_those_of_others_are() {
     let told = String::from_utf8(output.stderr).unwrap();
     for words in [
         ["panics was not counted", "this layout panics"],
-        ["no-record was not counted: pfn_valid/boot/no-record", "where no record can be"],
+        ["no-record was not counted: instructions/pfn_valid/boot/no-record", "too low for a record"],
     ] {
         assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {told}");
     }
@@ -132,6 +132,10 @@ fn counts_of_layouts_of_other_crates_are_held_against_limits() {
         command
     };
     small().args(["instructions", "-o", "counts.jsonl", "--layout", "subsection-8b"]).assert().success();
+    // Limits are for release builds. This one may be another, whose counts are as exact.
+    let counts = dir.path().join("counts.jsonl");
+    let text = std::fs::read_to_string(&counts).unwrap();
+    std::fs::write(&counts, text.replace("\"profile\":\"debug\"", "\"profile\":\"release\"")).unwrap();
     small().args(["gate", "--limits", "limits.toml", "--write", "counts.jsonl"]).assert().success();
     let output = small().args(["gate", "--limits", "limits.toml", "counts.jsonl"]).assert().success();
     let told = String::from_utf8(output.get_output().stdout.clone()).unwrap();
