@@ -1,4 +1,4 @@
-//! Formats times, fractions and sizes for people.
+//! Formats times, ratios, intervals, fractions and sizes for people.
 
 use memmap_layouts::ByteSize;
 
@@ -33,6 +33,31 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
+/// Formats a ratio with two decimals, or with three if it is close to 1: `1.53`, `1.004`.
+pub fn ratio(ratio: f64) -> String {
+    if (0.9..=1.1).contains(&ratio) { format!("{ratio:.3}") } else { three_digits(ratio) }
+}
+
+/// Formats an interval such as `[1.66, 1.68]`, or `[0.998, 1.003]` close to 1. Bounds are rounded
+/// outwards, so that the printed interval contains the exact one.
+pub fn interval((low, high): (f64, f64)) -> String {
+    let is_near_one = (0.8..=1.25).contains(&low) && (0.8..=1.25).contains(&high);
+    let decimals = |value: f64| match value.abs() {
+        _ if is_near_one => 3,
+        v if v < 10.0 => 2,
+        v if v < 100.0 => 1,
+        _ => 0,
+    };
+    let outwards = |value: f64, round: fn(f64) -> f64| {
+        let scale = 10f64.powi(decimals(value));
+        // A value that differs from a rounded one only by its last bits is not rounded outwards.
+        let scaled = value * scale;
+        let rounded = if (scaled - scaled.round()).abs() < 1e-6 { scaled.round() } else { round(scaled) };
+        format!("{:.*}", decimals(value) as usize, rounded / scale)
+    };
+    format!("[{}, {}]", outwards(low, f64::floor), outwards(high, f64::ceil))
+}
+
 /// Formats a number of bytes that is stored as a float: `2 MiB`.
 pub fn bytes(value: f64) -> String {
     ByteSize(value as u64).to_string()
@@ -51,5 +76,13 @@ mod tests {
         assert_eq!(time(123.4), "123 ns");
         assert_eq!((signed_time(0.512).as_str(), signed_time(-1234.0).as_str()), ("+0.51 ns", "-1.23 µs"));
         assert_eq!(percent(0.0123), "1.2 %");
+    }
+
+    #[test]
+    fn intervals_are_rounded_outwards() {
+        assert_eq!(interval((1.0001, 1.0049)), "[1.000, 1.005]");
+        assert_eq!(interval((0.9999, 1.0001)), "[0.999, 1.001]");
+        assert_eq!(interval((1.66, 1.68)), "[1.66, 1.68]");
+        assert_eq!(interval((1.661, 42.21)), "[1.66, 42.3]");
     }
 }

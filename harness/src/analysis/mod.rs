@@ -1,7 +1,6 @@
 //! Analysis of rows: estimates and confidence intervals, verdicts, comparisons of runs, and limits.
 
 pub mod compare;
-pub mod cover_letter;
 pub mod headline;
 pub mod huge_pages;
 pub mod judge;

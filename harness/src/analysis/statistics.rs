@@ -14,10 +14,7 @@
 #[cfg(test)]
 mod coverage;
 
-use crate::units::three_digits;
-use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use std::fmt;
 
 /// Minimum number of processes for a confidence interval.
 pub const PROCESSES_FOR_INTERVAL: usize = 5;
@@ -129,50 +126,6 @@ pub fn noise_floor(controls: &[Vec<f64>]) -> Option<f64> {
     Some((off + error * t_quantile(0.95, freedom)).exp() - 1.0)
 }
 
-/// A ratio of times, with its confidence interval over processes if there are enough of them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Ratio {
-    /// Geometric mean of the ratio over processes.
-    pub median: f64,
-    /// The 95 % confidence interval of the ratio.
-    pub interval: Option<(f64, f64)>,
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×", ratio_in_words(self.median))?;
-        match self.interval {
-            Some(ends) => write!(f, " {}", interval_in_words(ends)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Formats a ratio with two decimals, or with three if it is close to 1.
-pub fn ratio_in_words(ratio: f64) -> String {
-    if (0.9..=1.1).contains(&ratio) { format!("{ratio:.3}") } else { three_digits(ratio) }
-}
-
-/// Formats an interval such as `[1.66, 1.68]`, or `[0.998, 1.003]` close to 1. Bounds are rounded
-/// outwards, so that the printed interval contains the exact one.
-pub fn interval_in_words((low, high): (f64, f64)) -> String {
-    let is_near_one = (0.8..=1.25).contains(&low) && (0.8..=1.25).contains(&high);
-    let decimals = |value: f64| match value.abs() {
-        _ if is_near_one => 3,
-        v if v < 10.0 => 2,
-        v if v < 100.0 => 1,
-        _ => 0,
-    };
-    let outwards = |value: f64, round: fn(f64) -> f64| {
-        let scale = 10f64.powi(decimals(value));
-        // A value that differs from a rounded one only by its last bits is not rounded outwards.
-        let scaled = value * scale;
-        let rounded = if (scaled - scaled.round()).abs() < 1e-6 { scaled.round() } else { round(scaled) };
-        format!("{:.*}", decimals(value) as usize, rounded / scale)
-    };
-    format!("[{}, {}]", outwards(low, f64::floor), outwards(high, f64::ceil))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,13 +180,5 @@ mod tests {
         assert!(floor > 0.001 && floor < 0.01, "{floor}");
         assert!(noise_floor(&[one.clone(), one.clone(), one]).unwrap() < floor);
         assert_eq!(noise_floor(&[vec![0.0; 4]]), None);
-    }
-
-    #[test]
-    fn intervals_are_rounded_outwards() {
-        assert_eq!(interval_in_words((1.0001, 1.0049)), "[1.000, 1.005]");
-        assert_eq!(interval_in_words((0.9999, 1.0001)), "[0.999, 1.001]");
-        assert_eq!(interval_in_words((1.66, 1.68)), "[1.66, 1.68]");
-        assert_eq!(interval_in_words((1.661, 42.21)), "[1.66, 42.3]");
     }
 }

@@ -4,7 +4,7 @@ use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::{LookupLine, Pair, SERIES, Summary};
 use crate::case::{LookupOp, Memory, THIS_MACHINE, on_map};
-use crate::units::percent;
+use crate::units::{interval, percent};
 use serde::Serialize;
 
 /// The verdict on one layout in one case.
@@ -118,7 +118,7 @@ fn why_undecided(line: &LookupLine, pair: &Pair, margin: f64) -> String {
             pair.processes
         );
     }
-    let interval = pair.interval.map(|(low, high)| format!(", {low:.3} to {high:.3},")).unwrap_or_default();
+    let interval = pair.interval.map(|ends| format!(" {}", interval(ends))).unwrap_or_default();
     format!(
         "the interval of the ratio{interval} is neither within the margin of {} nor beyond the noise floor of \
          {}{dropped}",

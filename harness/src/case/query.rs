@@ -19,7 +19,8 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// All patterns, in the order of reports.
+    /// All patterns, in the order of reports. Rows of a pattern that is missing here belong to no
+    /// group.
     pub const ALL: [Pattern; 4] = [Pattern::Sequential, Pattern::Stride, Pattern::Random, Pattern::Zipf];
 
     /// Name in reports.

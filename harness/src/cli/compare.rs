@@ -4,11 +4,11 @@ use super::margin_percent;
 use super::{Answer, Json, print, print_json};
 use crate::analysis::compare::{self, Compared, Comparison, Run};
 use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::Summary;
 use crate::analysis::verdicts;
-use crate::present::table;
-use crate::units::{percent, signed_time, three_digits, time};
+use crate::present::{ratio, table};
+use crate::units::{percent, signed_time, time};
 use anyhow::bail;
 use clap::Args;
 use comfy_table::Color;
@@ -201,7 +201,7 @@ fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
 }
 
 fn in_words(means: &[(String, f64)]) -> String {
-    let each = |(layout, mean): &(String, f64)| format!("{layout} {}×", three_digits(*mean));
+    let each = |(layout, mean): &(String, f64)| format!("{layout} {}", ratio::times(*mean));
     means.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
@@ -212,7 +212,6 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         Verdict::Equal => ("equal", None),
         Verdict::Undecided => ("undecided", Some(Color::DarkGrey)),
     };
-    let interval = compared.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
     let cells = [
         compared.case.map.clone(),
         compared.case.group.label(),
@@ -222,7 +221,7 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         time(compared.before_ns),
         time(compared.after_ns),
         signed_time(compared.difference_ns),
-        compared.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio))),
+        ratio::or_dash(compared.ratio, compared.interval),
     ];
     let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
     let verdict = comfy_table::Cell::new(word);

@@ -4,7 +4,7 @@ use super::run::{RunArgs, warn};
 use super::subject::SubjectArgs;
 use super::{Answer, Json, print, print_json};
 use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::headline_group;
 use crate::case::Tables;
 use crate::engine::duel::arena::{Arena, Side};
@@ -15,7 +15,7 @@ use crate::engine::schedule::{Leg, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::present::table;
+use crate::present::{ratio, table};
 use crate::run::duel::instructions::{self, CountError, Counts, LAYOUTS_AT_ONCE};
 use crate::run::duel::referee::{DuelError, PairOutcome, Samples, pair};
 use crate::run::duel::source::{Build, build};
@@ -461,8 +461,7 @@ fn answer(outcome: &Outcome) -> Answer {
 
 /// The ratio with its interval, or a dash if a time is close to that of the empty loop.
 fn ratio_of(record: &Record) -> String {
-    let interval = record.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
-    record.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{}×{interval}", ratio_in_words(ratio)))
+    ratio::or_dash(record.ratio, record.interval)
 }
 
 /// Summarises the outcome in a paragraph.

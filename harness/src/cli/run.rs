@@ -2,7 +2,6 @@
 
 use super::subject::SubjectArgs;
 use super::{Answer, Json, KeptIn, print, print_json};
-use crate::analysis::cover_letter;
 use crate::analysis::huge_pages;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::interference::wait_until_idle;
@@ -10,6 +9,7 @@ use crate::engine::runner::Progress;
 use crate::engine::schedule::Schedule;
 use crate::files::replace;
 use crate::interrupt::Interrupt;
+use crate::present::cover_letter;
 use crate::present::report::{Report, html};
 use crate::present::table;
 use crate::record::row::Row;

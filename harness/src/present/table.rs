@@ -6,10 +6,11 @@ pub use hotplug::in_words;
 
 use crate::analysis::headline::{self, Headline, Kind};
 use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, interval_in_words, ratio_in_words};
+use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::{CounterCell, LookupCell, LookupLine, Summary};
 use crate::case::{LookupOp, Memory, Tables};
-use crate::units::{bytes, percent, signed_time, three_digits, time};
+use crate::present::ratio;
+use crate::units::{self, bytes, percent, signed_time, three_digits, time};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use std::ops::Range;
@@ -83,7 +84,7 @@ fn not_raced(summary: &Summary, layout: &str) -> Cell {
 
 fn lookup(cell: &LookupCell) -> Cell {
     let Some(ns) = cell.median_ns else { return Cell::new("not measured").fg(Color::DarkGrey) };
-    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}×", ratio_in_words(ratio)));
+    let ratio = cell.ratio.map_or_else(String::new, |ratio| format!("  {}", ratio::times(ratio)));
     // Marked with (b), because the answer is a branch and there is no chain of data.
     let ratio = if cell.is_branch() { format!("{ratio} (b)") } else { ratio };
     let mut text = format!("{}{ratio}", time(ns));
@@ -92,7 +93,7 @@ fn lookup(cell: &LookupCell) -> Cell {
         text.push_str(&format!("\n{verdict}{difference}"));
     }
     if let Some(ends) = cell.ratio_interval {
-        text.push_str(&format!("\n{}", interval_in_words(ends)));
+        text.push_str(&format!("\n{}", units::interval(ends)));
     }
     let drawn = Cell::new(text).set_alignment(CellAlignment::Right);
     match cell.verdict {
@@ -205,12 +206,12 @@ pub fn legend(summary: &Summary) -> Vec<String> {
     }
     if let Some(cost) = &summary.own_cost {
         lines.push(format!(
-            "Hot-add of 2 MiB to {}: {}; a bare populate that writes the same 512 records: {}; ratio {:.3}× (lower is \
+            "Hot-add of 2 MiB to {}: {}; a bare populate that writes the same 512 records: {}; ratio {} (lower is \
              better).",
             cost.layout,
             time(cost.add_ns),
             time(cost.bare_ns),
-            cost.ratio
+            ratio::times(cost.ratio)
         ));
     }
     lines.extend(hotplug::figures(summary));

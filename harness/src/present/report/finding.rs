@@ -1,10 +1,10 @@
 //! The findings of a run, in sentences and in a table of winners.
 
 use super::figure::View;
-use crate::analysis::cover_letter::{self, Cost};
 use crate::analysis::headline::{Headline, Kind, Rank};
 use crate::analysis::summary::Summary;
 use crate::case::{Memory, Tables};
+use crate::present::cover_letter::{self, Cost};
 use crate::present::table;
 use crate::units::{percent, time};
 

@@ -3,11 +3,11 @@
 use super::data::{COMPARED, Data, compared};
 use super::figure::View;
 use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::{interval_in_words, ratio_in_words};
 use crate::analysis::summary::{HotplugLine, LookupCell, LookupLine};
 use crate::case::Memory;
+use crate::present::ratio;
 use crate::present::table::in_words;
-use crate::units::{percent, signed_time, time};
+use crate::units::{self, percent, signed_time, time};
 use serde_json::json;
 
 /// How a cell is coloured, according to its verdict.
@@ -80,7 +80,7 @@ impl HeatCell {
     pub fn ratio_in_words(&self) -> String {
         let branch = if self.is_branch { " (b)" } else { "" };
         match (self.ratio, self.ns) {
-            (Some(ratio), _) => format!("{}×{branch}", ratio_in_words(ratio)),
+            (Some(ratio), _) => format!("{}{branch}", ratio::times(ratio)),
             (None, Some(ns)) => format!("{}{branch}", time(ns)),
             (None, None) => "not offered".to_owned(),
         }
@@ -103,7 +103,7 @@ impl HeatCell {
 
     /// The interval as text.
     pub fn interval_in_words(&self) -> Option<String> {
-        self.interval.map(interval_in_words)
+        self.interval.map(units::interval)
     }
 }
 

@@ -6,10 +6,10 @@ use super::figures::trend::Short;
 use super::heat::HeatLine;
 use super::input::RunInput;
 use super::{ReportError, figures, finding, heat};
-use crate::analysis::cover_letter::{self, Cost};
 use crate::analysis::judge::MARGIN;
 use crate::analysis::summary::Summary;
 use crate::case::{HOT_ADD, HOT_REMOVE, Memory};
+use crate::present::cover_letter::{self, Cost};
 use crate::record::row::Row;
 
 /// The newest run of a machine, in detail.

@@ -6,7 +6,7 @@ use super::heat::HeatLine;
 use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
 use super::picture::DrawError;
 use super::{MachineReport, Report};
-use crate::analysis::cover_letter::Cost;
+use crate::present::cover_letter::Cost;
 use crate::record::examination::Finding;
 use crate::units::percent;
 

@@ -1,9 +1,9 @@
 //! Lookups in random order, layouts side by side.
 
 use crate::analysis::headline::memory_label;
-use crate::analysis::statistics::Ratio;
 use crate::analysis::summary::{LookupCell, LookupLine};
 use crate::case::{LookupOp, Memory, Pattern};
+use crate::present::ratio;
 use crate::present::report::data::{COMPARED, Data, compared};
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, band, chart, head, plain, text};
@@ -100,8 +100,8 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
 }
 
 fn hover(label: &str, cell: &LookupCell, ns: f64) -> String {
-    let ratio = cell.ratio.map(|median| Ratio { median, interval: cell.ratio_interval });
-    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {ratio}"));
+    let ratio = |ratio| format!(", {}", ratio::with_interval(ratio, cell.ratio_interval));
+    let ratio = cell.ratio.map_or_else(String::new, ratio);
     let verdict = cell.verdict.zip(cell.difference_ns);
     let verdict = verdict.map_or_else(String::new, |(verdict, ns)| format!(", {verdict} {}", signed_time(ns)));
     format!("{label}, {}: {}{ratio}{verdict}", cell.layout, time(ns))

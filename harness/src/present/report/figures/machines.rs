@@ -1,7 +1,7 @@
 //! Compares machines side by side, without averaging them.
 
 use super::trend::{Short, data};
-use crate::analysis::statistics::Ratio;
+use crate::present::ratio;
 use crate::present::report::data::Data;
 use crate::present::report::figure::Figure;
 use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, plain, text};
@@ -81,7 +81,7 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
                     chart.draw_series([PathElement::new([(x, from), (x, to)], look.colour().stroke_width(2))])?;
                 }
                 chart.draw_series([EmptyElement::at((x, ratio)) + look.marker((0, 0))])?;
-                let ratio_in_words = Ratio { median: ratio, interval: value.interval };
+                let ratio_in_words = ratio::with_interval(ratio, value.interval);
                 let hover = format!("{}, {layout}: {ratio_in_words}", run.machine);
                 marks.point(at(&chart, x, ratio), hover);
             }

@@ -1,6 +1,7 @@
 //! Throughput of readers with and without a writer.
 
 use crate::analysis::summary::ReadersCell;
+use crate::present::ratio;
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View};
 use crate::present::report::picture::{Axis, DrawError, Key, Labels, bar, bars, colour, head, place_of_bar, plain};
@@ -80,11 +81,11 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                         let top = place + 0.9 - 0.27 * nth as f64;
                         let corners = [(0.0, top - 0.25), (rate / 1e6, top)];
                         let hover = format!(
-                            "{}, {}, {company}: {} million lookups/s (beside a writer {}× that beside a busy thread)",
+                            "{}, {}, {company}: {} million lookups/s (beside a writer {} that beside a busy thread)",
                             cell.layout,
                             cell.mode,
                             three_digits(rate / 1e6),
-                            three_digits(cell.ratio)
+                            ratio::times(cell.ratio)
                         );
                         bar(&mut chart, marks, corners, company_colour(nth), hover)?;
                     }

@@ -5,9 +5,10 @@
 //! also reads the map on boot memory.
 
 use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::{PROCESSES_FOR_INTERVAL, Ratio, interval_in_words, ratio_in_words};
+use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::{AS_POSTED, Pair, SERIES, Summary};
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern, Tables};
+use crate::present::ratio;
 use crate::units::{percent, signed_time, time};
 use serde::Serialize;
 
@@ -25,6 +26,15 @@ pub struct Cost {
     pub merged: Pair,
     /// `subsection-v6` compared with `vmemmap-section`; `None` if it was not measured.
     pub posted: Option<Pair>,
+}
+
+/// A ratio and its corrected confidence interval.
+#[derive(Serialize)]
+struct Ratio {
+    /// The geometric mean over processes. The key keeps the name that it has had in JSON.
+    #[serde(rename = "median")]
+    ratio: f64,
+    interval: Option<(f64, f64)>,
 }
 
 /// The serialised form of [`Cost`].
@@ -45,7 +55,7 @@ struct CostRecord {
 
 impl From<Cost> for CostRecord {
     fn from(cost: Cost) -> Self {
-        let ratio = |pair: &Pair| pair.ratio.map(|median| Ratio { median, interval: pair.interval });
+        let ratio = |pair: &Pair| pair.ratio.map(|ratio| Ratio { ratio, interval: pair.interval });
         Self {
             map: cost.map,
             memory: cost.memory,
@@ -95,23 +105,23 @@ impl Cost {
 
 fn in_words(pair: &Pair) -> String {
     let difference = pair.difference_ns.map_or_else(|| "no undisturbed sample".to_owned(), signed_time);
-    let ratio = match pair.ratio {
+    let ratio = |interval| match pair.ratio {
         None => "no ratio: close to the empty loop".to_owned(),
-        Some(ratio) => format!("{}×", ratio_in_words(ratio)),
+        Some(ratio) => ratio::with_interval(ratio, interval),
     };
-    let interval = pair.interval.map(|ends| format!(" {}", interval_in_words(ends))).unwrap_or_default();
+    let compared = ratio(pair.interval);
     match (pair.verdict, pair.difference_ns) {
         (Verdict::Undecided, _) => match pair.noise_floor {
             _ if pair.processes < PROCESSES_FOR_INTERVAL => {
-                format!("undecided ({difference}, {ratio}; too few processes)")
+                format!("undecided ({difference}, {}; too few processes)", ratio(None))
             }
-            None => format!("undecided ({difference}, {ratio}{interval}; no control)"),
-            Some(floor) => format!("undecided ({difference}, {ratio}{interval}; noise floor {})", percent(floor)),
+            None => format!("undecided ({difference}, {compared}; no control)"),
+            Some(floor) => format!("undecided ({difference}, {compared}; noise floor {})", percent(floor)),
         },
         (Verdict::Faster | Verdict::Slower, Some(ns)) => {
-            format!("{} by {}, {ratio}{interval}", pair.verdict, time(ns.abs()))
+            format!("{} by {}, {compared}", pair.verdict, time(ns.abs()))
         }
-        (verdict, _) => format!("{verdict} ({difference}, {ratio}{interval})"),
+        (verdict, _) => format!("{verdict} ({difference}, {compared})"),
     }
 }
 
