@@ -5,6 +5,7 @@ mod capacity;
 mod info_block;
 mod lock_holders;
 mod machine;
+mod placement;
 mod region;
 mod region_files;
 pub mod rule;

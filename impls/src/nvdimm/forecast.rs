@@ -11,16 +11,12 @@
 use super::altmap_shape::altmap_shape;
 use super::division::Surroundings;
 use super::info_block::Settings;
-use super::{Extent, Host, RecordsOn};
+use super::{Extent, Host, MACHINE_SPACE_BYTES, RecordsOn};
 use crate::byte_size::ByteSize;
-use crate::geometry::{Geometry, X86_64};
 use crate::page::PAGE_RECORD_BYTES;
 use crate::rules::RuleSet;
 use rustix::io::Errno;
 use thiserror::Error;
-
-/// Size in bytes of a machine's physical address space: x86-64 with four-level page tables.
-pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
 /// The part of a namespace that would be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ mod tests;
 pub use data::Data;
 
 use crate::byte_size::ByteSize;
+use crate::geometry::{Geometry, X86_64};
 
 /// Size in bytes of the head of a namespace, which is never data: an unused 4 KiB page, then the
 /// info block.
@@ -33,6 +34,10 @@ pub const HEAD_BYTES: u64 = 8192;
 
 /// Size in bytes of the largest physical address space of all geometries.
 pub const PHYSICAL_SPACE_BYTES: u64 = 1 << 56;
+
+/// Size in bytes of the physical address space of the machine that maps namespaces: x86-64 with
+/// four-level page tables.
+pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
 /// Offset in bytes of the info block in a namespace.
 pub const INFO_BLOCK_OFFSET: u64 = 4096;

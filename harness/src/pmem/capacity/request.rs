@@ -8,9 +8,8 @@ use crate::pmem::{HOST, KernelRules, NearbyMemory};
 use crate::size::argument;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
-use memmap_layouts::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
-use memmap_layouts::nvdimm::{Extent, RecordsOn};
+use memmap_layouts::nvdimm::{Extent, MACHINE_SPACE_BYTES, RecordsOn};
 
 /// What a capacity request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,11 @@
 
 use super::DEFAULT_ALIGN;
 use crate::byte_size::ByteSize;
-use crate::nvdimm::Extent;
 use crate::nvdimm::division::{DivisionError, Overlap};
-use crate::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use crate::nvdimm::info_block::InfoBlockError;
 use crate::nvdimm::label::{InvalidTable, LabelError};
 use crate::nvdimm::storage::StorageError;
+use crate::nvdimm::{Extent, MACHINE_SPACE_BYTES};
 use rustix::io::Errno;
 use std::io;
 use thiserror::Error;

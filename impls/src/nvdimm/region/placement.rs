@@ -2,11 +2,10 @@
 
 use super::{Region, RegionError, Uuid};
 use crate::nvdimm::division::{Division, DivisionError, Surroundings, Terms};
-use crate::nvdimm::forecast::MACHINE_SPACE_BYTES;
 use crate::nvdimm::info_block::Signature;
 use crate::nvdimm::label::{Label, NamespaceKind, Table};
 use crate::nvdimm::storage::Storage;
-use crate::nvdimm::{Host, RecordsOn};
+use crate::nvdimm::{Host, MACHINE_SPACE_BYTES, RecordsOn};
 use crate::rules::RuleSet;
 
 /// The namespace to create.
