@@ -19,6 +19,26 @@ use crate::store::BackedSections;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Pages of a device that are set aside for the records of its range.
+///
+/// ```
+/// use memmap_layouts::altmap::Altmap;
+/// use memmap_layouts::backing::DaxDevice;
+/// use memmap_layouts::layouts::Dax;
+/// use memmap_layouts::{AddParams, BackedSections, BootMap, Config, Hotplug, Memmap, PfnRange, RecordStore, X86_64};
+/// use std::sync::Arc;
+///
+/// // A tmpfs file stands for a device of 16 MiB at 4 GiB.
+/// let device = Arc::new(DaxDevice::on_tmpfs("/dev/shm".as_ref(), 16 << 20)?);
+/// let range = PfnRange::from_len(0x100000, 4096).unwrap();
+/// let altmap = Altmap::for_range::<X86_64>(device, range, &BackedSections::All)?;
+/// let how = AddParams { altmap: Some(Arc::new(altmap)), ..AddParams::default() };
+///
+/// let layout = <Dax>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// layout.add(range, &how, &mut ())?;
+/// let footprint = layout.footprint();
+/// assert_eq!((footprint.device_record_bytes, footprint.ram_record_bytes), (4096 * 64, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Altmap {
     device: Arc<DaxDevice>,

@@ -14,6 +14,19 @@ pub struct BootRange {
 }
 
 /// The boot memory of a machine: page-aligned ranges, sorted, without overlap.
+///
+/// ```
+/// use memmap_layouts::{BootError, BootMap, BootRange, Pfn, PfnRange, X86_64};
+///
+/// let range = |start, end, node| BootRange { range: PfnRange::new(start, end).unwrap(), node };
+/// // 2 GiB on node 0, a hole below 4 GiB, 1 GiB on node 1.
+/// let map = BootMap::new([range(0x100000, 0x140000, 1), range(0, 0x80000, 0)])?;
+/// assert_eq!((map.nr_pages(), map.nr_sections::<X86_64>()), (0xc0000, 24));
+/// assert_eq!((map.node_of(Pfn(0x100000)), map.node_of(Pfn(0x80000))), (Some(1), None));
+/// // Ranges must not overlap.
+/// assert!(matches!(BootMap::new([range(0, 9, 0), range(8, 12, 0)]), Err(BootError::Overlap { .. })));
+/// # Ok::<(), BootError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootMap {
     ranges: Vec<BootRange>,

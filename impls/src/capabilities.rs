@@ -1,6 +1,17 @@
 //! What a layout supports: its rule of validity, its hotplug granule, records on a device.
 
 /// What a layout supports.
+///
+/// ```
+/// use memmap_layouts::layouts::{Dax, Flat, Subsection};
+/// use memmap_layouts::{DeviceRecords, Memmap, Validity};
+///
+/// // Adds and removes memory in units of 512 page frames, i.e. 2 MiB.
+/// assert_eq!(<Subsection>::CAPS.hotplug_granule_pages, Some(512));
+/// assert_eq!(<Flat>::CAPS.hotplug_granule_pages, None);
+/// assert_eq!(<Flat>::CAPS.validity, Validity::Span);
+/// assert_eq!(<Dax>::CAPS.records_on_device, DeviceRecords::Always);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// The unit of memory for which `pfn_valid` is true.

@@ -9,6 +9,17 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why a layout did not boot.
+///
+/// ```
+/// use memmap_layouts::layouts::Flat;
+/// use memmap_layouts::{BootError, BootMap, BootRange, Config, Memmap, PfnRange, RecordStore};
+///
+/// // 256 MiB at 1 TiB: FLATMEM would need 16 GiB of records.
+/// let high = BootRange { range: PfnRange::from_len(1 << 28, 0x10000).unwrap(), node: 0 };
+/// let error = <Flat>::boot(&BootMap::new([high])?, &Config::default(), RecordStore::unlimited()).unwrap_err();
+/// assert!(matches!(error, BootError::WouldNotBoot { have_bytes: 0x1000_0000, .. }));
+/// # Ok::<(), BootError>(())
+/// ```
 #[derive(Debug, Error)]
 pub enum BootError {
     /// Two ranges of the map share a page.
@@ -54,6 +65,19 @@ pub enum BootError {
 }
 
 /// Why a layout did not add, remove or online a range.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, HotplugError, Memmap, PfnRange, RecordStore};
+///
+/// let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // 1 MiB, half a sub-section.
+/// let half = PfnRange::from_len(0x100000, 256).unwrap();
+/// let error = layout.add(half, &AddParams::default(), &mut ()).unwrap_err();
+/// assert!(matches!(error, HotplugError::Misaligned { start_off_bytes: 0, end_off_bytes: 0x10_0000, .. }));
+/// assert_eq!(error.errno(), 22); // EINVAL
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Debug, Error)]
 pub enum HotplugError {
     /// The range has no page. EINVAL.

@@ -25,6 +25,23 @@ impl Seam {
 }
 
 /// The plan of which allocations fail. Clones share it.
+///
+/// ```
+/// use memmap_layouts::fault::{Faults, Seam};
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, HotplugError, Memmap, PfnRange, RecordStore};
+///
+/// let faults = Faults::planned();
+/// let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+/// let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), store)?;
+/// let range = PfnRange::from_len(0, 512).unwrap();
+/// faults.fail(Seam::Usage, 0);
+/// let failed = layout.add(range, &AddParams::default(), &mut ());
+/// assert!(matches!(failed, Err(HotplugError::NoMemory { .. })));
+/// // The fault occurs once, and the failed addition changed nothing.
+/// layout.add(range, &AddParams::default(), &mut ())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Option<Arc<[Point; 4]>>);
 

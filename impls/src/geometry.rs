@@ -14,6 +14,30 @@ use std::fmt::Debug;
 /// `SubsectionMap` must have `SUBSECTIONS_PER_SECTION` bits or more. `SECTION_SIZE_BITS` must be
 /// above `SUBSECTION_SHIFT`, which must be above `PAGE_SHIFT`. `VMEMMAP_BITS` must be at most 52
 /// and at most `MAX_PHYSMEM_BITS`, which must be at most 56.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{BitWords, BootMap, Config, Geometry, Memmap, RecordStore};
+///
+/// /// 4 KiB pages, sections of 64 MiB with 32 sub-sections each, 40 bits of physical address.
+/// #[derive(Clone, Copy, Debug, Default)]
+/// struct Small;
+///
+/// // SAFETY: the derived constants keep their defaults, and the map has 64 bits for 32 sub-sections.
+/// unsafe impl Geometry for Small {
+///     const ID: &'static str = "small";
+///     const PAGE_SHIFT: u32 = 12;
+///     const SECTION_SIZE_BITS: u32 = 26;
+///     const MAX_PHYSMEM_BITS: u32 = 40;
+///     type SubsectionMap = BitWords<1>;
+/// }
+///
+/// assert_eq!((Small::SUBSECTIONS_PER_SECTION, Small::section_nr(0x4000)), (32, 1));
+/// let layout = Subsection::<Small>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // 64 bytes for each of the 2^28 page frames.
+/// assert_eq!(layout.footprint().reserved_bytes, 16 << 30);
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 pub unsafe trait Geometry: Copy + Debug + Default + Send + Sync + 'static {
     /// Name in reports, e.g. `x86-64`.
     const ID: &'static str;
@@ -228,6 +252,22 @@ unsafe impl Geometry for RiscV64 {
 }
 
 /// A generic operation that is run for every architecture; see [`for_each_geometry`].
+///
+/// ```
+/// use memmap_layouts::{ByteSize, Geometry, GeometryVisitor, for_each_geometry};
+///
+/// struct Sections(Vec<String>);
+/// impl GeometryVisitor for Sections {
+///     fn visit<G: Geometry>(&mut self) {
+///         self.0.push(format!("{}: {}", G::ID, ByteSize(1 << G::SECTION_SIZE_BITS)));
+///     }
+/// }
+///
+/// let mut sections = Sections(Vec::new());
+/// for_each_geometry(&mut sections);
+/// assert_eq!(sections.0[0], "x86-64: 128 MiB");
+/// assert!(sections.0.contains(&"arm64-64k: 512 MiB".to_owned()));
+/// ```
 pub trait GeometryVisitor {
     /// Called once per architecture.
     fn visit<G: Geometry>(&mut self);

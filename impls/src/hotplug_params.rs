@@ -15,6 +15,20 @@ pub enum MemoryKind {
 }
 
 /// What state a failed addition leaves.
+///
+/// ```
+/// use memmap_layouts::layouts::Sparse;
+/// use memmap_layouts::{AddMode, AddParams, BootMap, Config, Hotplug, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// let layout = <Sparse>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// let sections = |start: u64, nr: u64| PfnRange::from_len(start * 0x8000, nr * 0x8000).unwrap();
+/// layout.add(sections(1, 1), &AddParams::default(), &mut ())?;
+/// // Section 1 is present, so both additions fail; only the second one leaves section 0.
+/// let add = |mode| layout.add(sections(0, 2), &AddParams { mode, ..AddParams::default() }, &mut ()).is_err();
+/// assert!(add(AddMode::Transactional) && !layout.reader().pfn_valid(Pfn(0)));
+/// assert!(add(AddMode::Faithful) && layout.reader().pfn_valid(Pfn(0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AddMode {
     /// The layout is unchanged after a failure.
@@ -25,6 +39,19 @@ pub enum AddMode {
 }
 
 /// Parameters of [`Hotplug::add`](crate::Hotplug::add).
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, Lookup, Memmap, MemoryKind, Pfn, PfnRange, RecordStore, Zone};
+///
+/// let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// let how = AddParams { node: 1, kind: MemoryKind::Ram, ..AddParams::default() };
+/// layout.add(PfnRange::from_len(0x100000, 512).unwrap(), &how, &mut ())?;
+/// let reader = layout.reader();
+/// let page = reader.valid_to_page(Pfn(0x100000)).ok_or("added above")?;
+/// assert_eq!((page.node(), page.zone()), (1, Some(Zone::Normal)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct AddParams {
     /// NUMA node written to the new records.
@@ -86,6 +113,28 @@ pub enum Phase {
 /// The callbacks run in the middle of an operation, under the layout's writer lock. They must not
 /// call the layout. If one panics, the layout can no longer be changed
 /// ([`HotplugError::Poisoned`](crate::HotplugError::Poisoned)).
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, Memmap, PfnRange, Phase, PhaseSink, RecordStore};
+/// use std::time::{Duration, Instant};
+///
+/// /// The duration of each phase.
+/// struct Times(Instant, Vec<(Phase, Duration)>);
+/// impl PhaseSink for Times {
+///     fn ended(&mut self, phase: Phase) {
+///         self.1.push((phase, self.0.elapsed()));
+///         self.0 = Instant::now();
+///     }
+/// }
+///
+/// let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// let mut times = Times(Instant::now(), Vec::new());
+/// layout.add(PfnRange::from_len(0, 512).unwrap(), &AddParams::default(), &mut times)?;
+/// let phases: Vec<Phase> = times.1.iter().map(|(phase, _)| *phase).collect();
+/// assert_eq!(phases, [Phase::Reserve, Phase::Populate, Phase::Initialise, Phase::Publish]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait PhaseSink {
     /// `phase` has just ended.
     fn ended(&mut self, phase: Phase);

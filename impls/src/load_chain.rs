@@ -3,6 +3,16 @@
 /// The loads that each lookup of a layout executes in program order when its answer is yes. Fields
 /// of the reader (globals in the kernel) are not counted. A lookup that loops lists the loads of one
 /// step, with [`When::EachStep`].
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{Memmap, When};
+///
+/// let loads = <Subsection>::LOAD_CHAIN.pfn_valid;
+/// let named = |when| loads.iter().filter(|load| load.when == when).map(|load| load.what).collect::<Vec<_>>();
+/// assert_eq!(named(When::Always), ["root pointer", "section word"]);
+/// assert_eq!(named(When::HotAdded), ["usage pointer", "word of the sub-section map"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadChain {
     /// Loads of [`Lookup::pfn_valid`](crate::Lookup::pfn_valid).

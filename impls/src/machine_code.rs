@@ -4,6 +4,16 @@
 //! A lookup is compiled as a leaf: a function that calls no other and takes a reader and a number.
 //! The leaf is disassembled in memory, and every path through it is followed. Only x86-64 code can
 //! be analysed; elsewhere [`pfn_valid_answer`] returns `None` and `Leaf` does not exist.
+//!
+//! ```
+//! use memmap_layouts::layouts::VmemmapSection;
+//! use memmap_layouts::machine_code::pfn_valid_answer;
+//!
+//! // None in a build without optimisation, and on architectures other than x86-64.
+//! if let Some(form) = pfn_valid_answer::<VmemmapSection>() {
+//!     println!("vmemmap-section answers for boot memory by {:?}", form.boot);
+//! }
+//! ```
 
 #[cfg(target_arch = "x86_64")]
 #[path = "machine_code/fingerprint.rs"]

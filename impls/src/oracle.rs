@@ -8,6 +8,23 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 /// The sub-sections that are present, and the sections that are early.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::oracle::Oracle;
+/// use memmap_layouts::{BootMap, BootRange, Config, Memmap, Pfn, PfnRange, RecordStore, X86_64};
+///
+/// // 1 MiB less than two sections.
+/// let ram = BootRange { range: PfnRange::from_len(0, 0xff00).unwrap(), node: 0 };
+/// let map = BootMap::new([ram])?;
+/// let layout = <Subsection>::boot(&map, &Config::default(), RecordStore::unlimited())?;
+/// let oracle = Oracle::<X86_64>::boot(&map);
+/// let validity = <Subsection>::CAPS.validity;
+/// assert_eq!(oracle.compare(validity, &layout.reader(), &oracle.probes()), Ok(()));
+/// // Boot sections are valid as a whole, holes included.
+/// assert!(oracle.pfn_valid(validity, Pfn(0xffff)) && !oracle.pfn_valid(validity, Pfn(0x10000)));
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Oracle<G> {
     /// Present sub-sections as runs `[start, end)`, counted from pfn 0; sorted, never adjacent.

@@ -7,6 +7,13 @@ use std::fmt;
 /// [`Geometry`](crate::Geometry).
 ///
 /// Any `u64` may be asked about; a lookup answers "not valid" for numbers that no machine has.
+///
+/// ```
+/// use memmap_layouts::{Geometry, Pfn, X86_64};
+///
+/// let pfn = Pfn(0x1_4020_0000 >> X86_64::PAGE_SHIFT);
+/// assert_eq!(pfn.to_string(), "pfn 0x140200");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Pfn(pub u64);
@@ -18,6 +25,16 @@ impl fmt::Display for Pfn {
 }
 
 /// Page frames from `start` (included) to `end` (excluded). `start <= end` always holds.
+///
+/// ```
+/// use memmap_layouts::{Geometry, Pfn, PfnRange, X86_64};
+///
+/// // 256 MiB from 64 MiB on: the second half of section 0, all of section 1, half of section 2.
+/// let range = PfnRange::from_len(0x4000, 0x10000).unwrap();
+/// assert!(range.contains(Pfn(0x13fff)) && !range.contains(Pfn(range.end())));
+/// let sections: Vec<u64> = range.split_at_multiples(X86_64::PAGES_PER_SECTION).map(PfnRange::nr_pages).collect();
+/// assert_eq!(sections, [0x4000, 0x8000, 0x4000]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PfnRange {
     start: u64,
@@ -125,6 +142,13 @@ impl fmt::Display for PfnRange {
 
 /// A [`PfnRange`] that prints as physical addresses and a size, e.g. `0x140000000-0x1401fffff (2
 /// MiB)`. The end is inclusive.
+///
+/// ```
+/// use memmap_layouts::PfnRange;
+///
+/// let range = PfnRange::from_len(0x140000, 512).unwrap();
+/// assert_eq!(range.phys(12).to_string(), "0x140000000-0x1401fffff (2 MiB)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhysSpan {
     /// The page frames.

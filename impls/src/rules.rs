@@ -9,7 +9,32 @@ use crate::memmap::Validity;
 use std::fmt::Debug;
 
 /// The rules of one kernel version. To define your own, start with [`RuleSet::MERGED`] and change
-/// fields.
+/// fields one by one.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::rules::{RuleSet, Rules};
+/// use memmap_layouts::{BootMap, Config, Memmap, RecordStore, X86_64};
+///
+/// /// The merged series, without the flag for sections that mix device memory with other memory.
+/// #[derive(Clone, Copy, Debug, Default)]
+/// struct Linux5_3;
+///
+/// impl Rules for Linux5_3 {
+///     const LAYOUT_ID: Option<&'static str> = Some("linux-5.3");
+///     const ABOUT: &'static str = "SPARSEMEM_VMEMMAP as in Linux 5.3";
+///     const SET: RuleSet = {
+///         let mut rules = RuleSet::MERGED;
+///         rules.taints_mixed_sections = false;
+///         rules
+///     };
+/// }
+///
+/// type Layout = Subsection<X86_64, Linux5_3>;
+/// Layout::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// assert_eq!(Layout::ID, "linux-5.3");
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
     /// Name of the layout that follows these rules with records in RAM, e.g. `vmemmap-section`.
     /// `None` for the current rules: the placement of the records then names the layout
@@ -22,6 +47,14 @@ pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
 }
 
 /// One boolean or value per rule. The field comments state the meaning of `true`.
+///
+/// ```
+/// use memmap_layouts::rules::{Before, RuleSet, Rules};
+///
+/// // Before the series, hotplug worked in whole sections and namespaces were padded to them.
+/// assert!(Before::SET.whole_sections && Before::SET.pads_namespaces);
+/// assert!(!RuleSet::MERGED.whole_sections && !RuleSet::MERGED.pads_namespaces);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleSet {
     /// The unit of memory for which `pfn_valid` is true.

@@ -211,6 +211,22 @@ impl From<NoMemory> for ReserveError {
 }
 
 /// The section table with its roots and usages, as the writer manages it.
+///
+/// ```
+/// use memmap_layouts::section::SectionTable;
+/// use memmap_layouts::{BitWords, Config, RecordStore, SECTION_HAS_MEM_MAP, X86_64};
+///
+/// let table = SectionTable::<X86_64, BitWords<1>>::new(0, &Config::default(), &RecordStore::unlimited())?;
+/// let section = table.section_or_new_root(32).map_err(|no| no.0)?;
+/// let usage = table.reserve_usage(section, 0..4, || table.new_heap_usage()).map_err(|error| format!("{error:?}"))?;
+/// table.note_present(32);
+/// section.publish(usage, 0..4, 0, 0);
+///
+/// let found = table.roots().section_of_any(0x100000).ok_or("section 32 was added")?;
+/// assert_ne!(found.word() & SECTION_HAS_MEM_MAP, 0);
+/// assert!(table.roots().section(33).is_some_and(|section| section.word() == 0), "a blank descriptor");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SectionTable<G: Geometry, M: SubsectionMap> {
     roots: Array<AtomicPtr<MemSection<M>>>,

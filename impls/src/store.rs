@@ -8,6 +8,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where and how one layout allocates the memory for its records and its index.
+///
+/// ```
+/// use memmap_layouts::backing::RamBacking;
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{BackedSections, BootMap, BootRange, Config, Memmap, PfnRange, RecordBudget, RecordStore};
+///
+/// // A machine with 8 TiB, of which the records of two sections are in memory: huge pages if there are any, and at
+/// // most 16 MiB.
+/// let store = RecordStore {
+///     backing: RamBacking::like_linux(),
+///     backed: BackedSections::only([0, 40_000]),
+///     budget: RecordBudget::new(16 << 20),
+///     ..RecordStore::unlimited()
+/// };
+/// let ram = BootRange { range: PfnRange::from_len(0, 1 << 31).unwrap(), node: 0 };
+/// let layout = <Subsection>::boot(&BootMap::new([ram])?, &Config::default(), store.clone())?;
+/// assert_eq!(layout.footprint().ram_record_bytes, 4 << 20);
+/// assert_eq!(layout.footprint().index_bytes, store.index.bytes());
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RecordStore {
     /// Backing store of records in RAM.
@@ -37,6 +57,19 @@ impl RecordStore {
 
 /// Counts the bytes of index tables. [`IndexMemory`](crate::index_memory::IndexMemory) keeps it; the conformance suite
 /// compares it with [`Footprint::index_bytes`](crate::Footprint::index_bytes). Clones share one count.
+///
+/// ```
+/// use memmap_layouts::index_memory::IndexMemory;
+/// use memmap_layouts::{Config, RecordStore};
+///
+/// let store = RecordStore::unlimited();
+/// let memory = IndexMemory::reserve(1 << 20, &Config::default(), &store)?;
+/// let table = memory.array_of(&[1u64, 2, 3]).ok_or("no memory")?;
+/// assert_eq!(store.index.bytes(), 24);
+/// drop(table);
+/// assert_eq!(store.index.bytes(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct IndexAccount(Arc<AtomicU64>);
 
@@ -60,6 +93,14 @@ impl IndexAccount {
 /// The index of a simulated large machine fits into memory, but its records do not. The index
 /// therefore covers every section, and only a sample of sections has readable records. The sample
 /// is chosen before any layout boots and is the same for all layouts.
+///
+/// ```
+/// use memmap_layouts::BackedSections;
+///
+/// let backed = BackedSections::only([9, 2, 9]);
+/// assert!(backed.contains(2) && backed.contains(9) && !backed.contains(3));
+/// assert!(BackedSections::All.contains(3));
+/// ```
 #[derive(Clone, Debug)]
 pub enum BackedSections {
     /// Every section.
@@ -87,6 +128,22 @@ impl BackedSections {
 }
 
 /// A shared limit on the bytes of records, in RAM and on devices. Clones share one budget.
+///
+/// ```
+/// use memmap_layouts::layouts::{Sparse, Subsection};
+/// use memmap_layouts::{BootMap, BootRange, Config, Memmap, PfnRange, RecordBudget, RecordStore};
+///
+/// // 4 MiB of records for both layouts together; each section of 128 MiB needs 2 MiB.
+/// let store = RecordStore { budget: RecordBudget::new(4 << 20), ..RecordStore::unlimited() };
+/// let ram = BootRange { range: PfnRange::from_len(0, 0x10000).unwrap(), node: 0 };
+/// let map = BootMap::new([ram])?;
+/// let first = <Subsection>::boot(&map, &Config::default(), store.clone())?;
+/// assert_eq!(store.budget.used(), 4 << 20);
+/// assert!(<Sparse>::boot(&map, &Config::default(), store.clone()).is_err());
+/// drop(first);
+/// assert!(<Sparse>::boot(&map, &Config::default(), store).is_ok());
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RecordBudget {
     state: Arc<BudgetState>,

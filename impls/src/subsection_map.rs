@@ -30,6 +30,14 @@ pub trait SubsectionMap: Default + Send + Sync + 'static {
 }
 
 /// `WORDS` × 64 bits: 1 word on x86-64, 4 on arm64 with 64 KiB pages.
+///
+/// ```
+/// use memmap_layouts::{Arm64Pages64K, BitWords, Geometry};
+///
+/// // arm64 with 64 KiB pages has 256 sub-sections in a section, hence 4 words.
+/// type Map = <Arm64Pages64K as Geometry>::SubsectionMap;
+/// assert_eq!((Arm64Pages64K::SUBSECTIONS_PER_SECTION, size_of::<Map>()), (256, size_of::<BitWords<4>>()));
+/// ```
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct BitWords<const WORDS: usize>([AtomicU64; WORDS]);

@@ -51,6 +51,17 @@ const SPARE_HUGE_PAGES: u64 = 16;
 const HUGE_PAGES_WITHOUT_LIMIT: u64 = 64;
 
 /// Why address space or memory could not be provided.
+///
+/// ```
+/// use memmap_layouts::vmem::{Stretch, Vmem};
+/// use memmap_layouts::{RecordBudget, RecordStore, VmemError};
+///
+/// let store = RecordStore { budget: RecordBudget::new(4096), ..RecordStore::unlimited() };
+/// let vmem = Vmem::reserve(1 << 20, 4096, &store)?;
+/// let error = vmem.populate(Stretch { offset: 0, len: 8192 }).unwrap_err();
+/// assert!(matches!(error, VmemError::Budget(_)) && error.is_no_room());
+/// # Ok::<(), VmemError>(())
+/// ```
 #[derive(Debug, Error)]
 pub enum VmemError {
     /// The backing store refused.
@@ -123,6 +134,20 @@ impl Usage {
 }
 
 /// Reserved virtual address space for records, backed on demand.
+///
+/// ```
+/// use memmap_layouts::RecordStore;
+/// use memmap_layouts::vmem::{Stretch, Vmem};
+///
+/// // 1 TiB of addresses, of which one page is backed.
+/// let vmem = Vmem::reserve(1 << 40, 4096, &RecordStore::unlimited())?;
+/// let page = Stretch { offset: 1 << 39, len: 4096 };
+/// vmem.populate(page)?;
+/// assert_eq!((vmem.len_bytes(), vmem.ram_bytes()), (1 << 40, 4096));
+/// vmem.depopulate(page)?;
+/// assert_eq!(vmem.ram_bytes(), 0);
+/// # Ok::<(), memmap_layouts::VmemError>(())
+/// ```
 #[derive(Debug)]
 pub struct Vmem {
     memory: Memory,

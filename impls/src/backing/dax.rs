@@ -110,6 +110,16 @@ enum Node {
 }
 
 /// A mappable device of known size.
+///
+/// ```
+/// use memmap_layouts::backing::DaxDevice;
+///
+/// // Without a device, a file on tmpfs stands for one; with one: DaxDevice::open("/dev/dax0.0".as_ref()).
+/// let device = DaxDevice::on_tmpfs("/dev/shm".as_ref(), 4 << 20)?;
+/// let halves = device.split(2)?;
+/// assert_eq!((device.len_bytes(), halves[1].len_bytes()), (4 << 20, 2 << 20));
+/// # Ok::<(), memmap_layouts::backing::DaxError>(())
+/// ```
 #[derive(Debug)]
 pub struct DaxDevice {
     file: Arc<File>,

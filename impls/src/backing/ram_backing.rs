@@ -5,6 +5,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The backing store of records in RAM.
+///
+/// ```
+/// use memmap_layouts::RecordStore;
+/// use memmap_layouts::backing::RamBacking;
+/// use memmap_layouts::vmem::Vmem;
+///
+/// let store = RecordStore { backing: RamBacking::Tmpfs("/dev/shm".into()), ..RecordStore::unlimited() };
+/// let vmem = Vmem::reserve(1 << 30, 4096, &store)?;
+/// assert_eq!((store.backing.to_string(), vmem.ram_bytes()), ("tmpfs".to_owned(), 0));
+/// # Ok::<(), memmap_layouts::VmemError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum RamBacking {
     /// Private anonymous memory in base pages.

@@ -7,6 +7,18 @@
 //!
 //! T-16 and T-37 cannot be tested through the public API. They are unit tests of `section.rs` and
 //! `vmem.rs`.
+//!
+//! ```
+//! use memmap_layouts::conformance::{Outcome, run_family};
+//!
+//! // A layout of your own goes where Flat is here.
+//! memmap_layouts::layout_family!(Mine: memmap_layouts::layouts::Flat);
+//! for run in run_family::<Mine>() {
+//!     if let Outcome::Failed(why) = run.outcome {
+//!         panic!("{} fails {}: {why}", run.layout, run.case);
+//!     }
+//! }
+//! ```
 
 mod adding;
 mod altmap;

@@ -26,6 +26,24 @@ use crate::placement::OnDevice;
 use crate::rules::Merged;
 
 /// SPARSEMEM_VMEMMAP with sub-sections and records on the device.
+///
+/// ```
+/// use memmap_layouts::altmap::Altmap;
+/// use memmap_layouts::backing::DaxDevice;
+/// use memmap_layouts::layouts::Dax;
+/// use memmap_layouts::{AddParams, BackedSections, BootMap, Config, Hotplug, Memmap, PfnRange, RecordStore, X86_64};
+/// use std::sync::Arc;
+///
+/// let layout = <Dax>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // A section and a sub-section, with all records on the device.
+/// let range = PfnRange::from_len(0x100000, 0x8200).unwrap();
+/// let device = Arc::new(DaxDevice::on_tmpfs("/dev/shm".as_ref(), 8 << 20)?);
+/// let altmap = Arc::new(Altmap::for_range::<X86_64>(device, range, &BackedSections::All)?);
+/// layout.add(range, &AddParams { altmap: Some(altmap), ..AddParams::default() }, &mut ())?;
+/// let footprint = layout.footprint();
+/// assert_eq!((footprint.device_record_bytes, footprint.ram_record_bytes), (0x8200 * 64, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Dax<G = X86_64> = Subsection<G, Merged, Page, OnDevice>;
 
 #[cfg(test)]

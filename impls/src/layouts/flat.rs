@@ -34,6 +34,19 @@ const MAX_ORDER_NR_PAGES: u64 = 1024;
 
 /// FLATMEM: a record for every pfn below the end of boot memory. The parameters are the
 /// architecture and the type of the records.
+///
+/// ```
+/// use memmap_layouts::layouts::Flat;
+/// use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// let range = |start, end| BootRange { range: PfnRange::new(start, end).unwrap(), node: 0 };
+/// let map = BootMap::new([range(0, 0x4000), range(0x8000, 0xc000)])?;
+/// let layout: Flat = Flat::boot(&map, &Config::default(), RecordStore::unlimited())?;
+/// let reader = layout.reader();
+/// assert!(reader.pfn_valid(Pfn(0x6000)), "a hole is valid");
+/// assert!(!reader.pfn_valid(Pfn(0xc000)), "beyond the end of memory");
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Debug)]
 pub struct Flat<G: Geometry = X86_64, T: PageRecord = Page> {
     mem_map: Vmem,

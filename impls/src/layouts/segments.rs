@@ -49,6 +49,19 @@ struct Segment {
 }
 
 /// Physical segments with binary search.
+///
+/// ```
+/// use memmap_layouts::layouts::Segments;
+/// use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// let range = |start, end| BootRange { range: PfnRange::new(start, end).unwrap(), node: 0 };
+/// let map = BootMap::new([range(0, 0x4000), range(0x8000, 0xc000)])?;
+/// let layout: Segments = Segments::boot(&map, &Config::default(), RecordStore::unlimited())?;
+/// let reader = layout.reader();
+/// assert!(reader.pfn_valid(Pfn(0x3fff)) && reader.pfn_valid(Pfn(0x8000)));
+/// assert!(!reader.pfn_valid(Pfn(0x6000)), "a hole is not valid");
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Debug)]
 pub struct Segments<G: Geometry = X86_64> {
     /// Sorted by start and by first record. Never empty: a machine without memory has one segment without pages.

@@ -46,6 +46,20 @@ use std::sync::{Mutex, MutexGuard};
 const SLOTS_PER_DEAL: u64 = 256;
 
 /// Classic SPARSEMEM_EXTREME: a two-level section table, and separate records per section.
+///
+/// ```
+/// use memmap_layouts::layouts::Sparse;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, Lookup, Memmap, Pfn, PfnRange, RecordStore, RemoveParams};
+///
+/// let layout: Sparse = Sparse::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // Memory is added and removed in whole sections, here section 32 of 128 MiB.
+/// let section = PfnRange::from_len(0x100000, 0x8000).unwrap();
+/// layout.add(section, &AddParams::default(), &mut ())?;
+/// assert!(layout.reader().pfn_valid(Pfn(0x107fff)));
+/// layout.remove(section, &RemoveParams::default(), &mut ())?;
+/// assert!(!layout.reader().pfn_valid(Pfn(0x107fff)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Sparse<G: Geometry = X86_64> {
     table: SectionTable<G, NoSubsections>,

@@ -63,6 +63,18 @@ use std::sync::{Mutex, MutexGuard};
 
 /// SPARSEMEM_VMEMMAP with sub-sections. The parameters are the architecture, the kernel's rules,
 /// the type of the records, and where they are stored. Records on a device have 64 bytes.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// let layout: Subsection = Subsection::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // One sub-section of 2 MiB; the rest of its section stays invalid.
+/// layout.add(PfnRange::from_len(0x100200, 512).unwrap(), &AddParams::default(), &mut ())?;
+/// let reader = layout.reader();
+/// assert!(reader.pfn_valid(Pfn(0x100200)) && !reader.pfn_valid(Pfn(0x100400)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, T: HotplugRecord = Page, P: Placement = InMemory> {
     table: SectionTable<G, G::SubsectionMap>,

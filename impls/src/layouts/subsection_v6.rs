@@ -26,4 +26,18 @@ use crate::layouts::Subsection;
 use crate::rules::V6Lookups;
 
 /// SPARSEMEM_VMEMMAP that reads the sub-section map for boot memory too.
+///
+/// ```
+/// use memmap_layouts::layouts::{Subsection, SubsectionV6};
+/// use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// // RAM in the first half of a section.
+/// let ram = BootRange { range: PfnRange::from_len(0, 0x4000).unwrap(), node: 0 };
+/// let map = BootMap::new([ram])?;
+/// let v6 = <SubsectionV6>::boot(&map, &Config::default(), RecordStore::unlimited())?;
+/// let merged = <Subsection>::boot(&map, &Config::default(), RecordStore::unlimited())?;
+/// // The hole is valid in the merged version only.
+/// assert!(merged.reader().pfn_valid(Pfn(0x4000)) && !v6.reader().pfn_valid(Pfn(0x4000)));
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 pub type SubsectionV6<G = X86_64> = Subsection<G, V6Lookups>;

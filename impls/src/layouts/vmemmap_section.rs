@@ -22,6 +22,17 @@ use crate::layouts::Subsection;
 use crate::rules::Before;
 
 /// SPARSEMEM_VMEMMAP with whole-section validity.
+///
+/// ```
+/// use memmap_layouts::layouts::VmemmapSection;
+/// use memmap_layouts::{AddParams, BootMap, Config, Hotplug, Memmap, PfnRange, RecordStore};
+///
+/// let layout = <VmemmapSection>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// let add = |nr_pages| layout.add(PfnRange::from_len(0x100000, nr_pages).unwrap(), &AddParams::default(), &mut ());
+/// assert!(add(512).is_err(), "a single sub-section is refused");
+/// assert!(add(0x8000).is_ok(), "a whole section is added");
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 pub type VmemmapSection<G = X86_64> = Subsection<G, Before>;
 
 #[cfg(test)]

@@ -56,6 +56,18 @@ impl BlockSizeError {
 }
 
 /// The maximum block size that drivers advise before the machine settles on one (Linux 6.15).
+///
+/// ```
+/// use memmap_layouts::machine::{BlockSizeAdvice, probe_block_size};
+///
+/// let mut advice = BlockSizeAdvice::default();
+/// advice.advise(1 << 30).unwrap();
+/// // A machine with 256 GiB uses blocks of 2 GiB unless a driver advises less.
+/// let section = 128 << 20;
+/// assert_eq!(probe_block_size(section, 256 << 30, true, None), 2 << 30);
+/// assert_eq!(probe_block_size(section, 256 << 30, true, advice.settle()), 1 << 30);
+/// assert!(advice.advise(256 << 20).is_err(), "the block size is settled");
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockSizeAdvice {
     least: Option<u64>,
@@ -125,6 +137,15 @@ pub fn check_block_size(section_bytes: u64, bytes: u64) -> Result<u64, BlockSize
 }
 
 /// A word written to a block's `state`, or to `auto_online_blocks`.
+///
+/// ```
+/// use memmap_layouts::Zone;
+/// use memmap_layouts::machine::Transition;
+///
+/// let transition: Transition = "online_movable".parse().unwrap();
+/// assert_eq!(transition.zone(), Some(Zone::Movable));
+/// assert!("ONLINE".parse::<Transition>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
     /// Take the block offline: the system stops using its pages.

@@ -9,6 +9,20 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why RAM was not added, removed, onlined or offlined.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::machine::{AddMemory, Machine, MachineConfig, MachineError};
+/// use memmap_layouts::{BootMap, Config, PfnRange, RecordStore};
+///
+/// let (config, layout) = (MachineConfig::default(), Config::default());
+/// let machine = Machine::<Subsection>::boot(&BootMap::default(), config, &layout, RecordStore::unlimited())?;
+/// // 2 MiB, less than a memory block.
+/// let error = machine.add_memory(PfnRange::from_len(0, 512).unwrap(), &AddMemory::default()).unwrap_err();
+/// assert!(matches!(error, MachineError::NotBlocks { block_bytes: 0x800_0000, .. }));
+/// assert_eq!(error.errno(), 22); // EINVAL
+/// # Ok::<(), MachineError>(())
+/// ```
 #[derive(Debug, Error)]
 pub enum MachineError {
     /// The layout failed to boot. ENOMEM.

@@ -80,6 +80,26 @@ pub struct AddMemory {
 }
 
 /// A machine whose memory can be hot-added and hot-removed.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::machine::{AddMemory, Machine, MachineConfig, PagemapSpec};
+/// use memmap_layouts::{BootMap, BootRange, Config, PfnRange, RecordStore};
+///
+/// let ram = BootRange { range: PfnRange::from_len(0, 0x10000).unwrap(), node: 0 };
+/// let (config, layout) = (MachineConfig::default(), Config::default());
+/// let machine = Machine::<Subsection>::boot(&BootMap::new([ram])?, config, &layout, RecordStore::unlimited())?;
+///
+/// // 128 MiB of RAM at 4 GiB: memory block 32, which is put online as through sysfs.
+/// machine.add_memory(PfnRange::from_len(0x100000, 0x8000).unwrap(), &AddMemory::default())?;
+/// machine.write_state(32, "online_movable")?;
+/// assert_eq!(machine.read_state(32)?, "online");
+///
+/// // 16 MiB of a device behind it.
+/// let pagemap = machine.memremap_pages(PagemapSpec::device(PfnRange::from_len(0x108000, 0x1000).unwrap()))?;
+/// machine.memunmap_pages(&pagemap)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Machine<L> {
     layout: L,

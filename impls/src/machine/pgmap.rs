@@ -64,6 +64,23 @@ impl PagemapSpec {
 }
 
 /// A device mapping, and the references that keep it alive.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::machine::{Machine, MachineConfig, PagemapSpec};
+/// use memmap_layouts::{BootMap, Config, Pfn, PfnRange, RecordStore};
+///
+/// let (config, layout) = (MachineConfig::default(), Config::default());
+/// let machine = Machine::<Subsection>::boot(&BootMap::default(), config, &layout, RecordStore::unlimited())?;
+/// let pagemap = machine.memremap_pages(PagemapSpec::device(PfnRange::from_len(0x100000, 512).unwrap()))?;
+/// let reference = machine.get_dev_pagemap(Pfn(0x100000)).ok_or("mapped above")?;
+/// assert_eq!(reference.pagemap().spec().name, "dax0.0");
+/// // Unmapping waits for the last reference.
+/// drop(reference);
+/// machine.memunmap_pages(&pagemap)?;
+/// assert!(machine.get_dev_pagemap(Pfn(0x100000)).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Pagemap {
     spec: PagemapSpec,

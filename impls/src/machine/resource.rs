@@ -63,6 +63,18 @@ pub enum Intersection {
 }
 
 /// All resources of a machine. The default is empty.
+///
+/// ```
+/// use memmap_layouts::PfnRange;
+/// use memmap_layouts::machine::{Intersection, Resource, ResourceKind, ResourceTree};
+///
+/// let range = |start, nr_pages| PfnRange::from_len(start, nr_pages).unwrap();
+/// let mut tree = ResourceTree::default();
+/// tree.insert(Resource::new(range(0, 0x8000), ResourceKind::SystemRam, "System RAM", true)).unwrap();
+/// tree.insert(Resource::new(range(0x8000, 0x8000), ResourceKind::PersistentMemory, "Persistent Memory", false)).unwrap();
+/// assert_eq!(tree.region_intersects(range(0x7000, 0x2000), ResourceKind::SystemRam), Intersection::Mixed);
+/// assert_eq!(tree.first(range(0, 0x10000), ResourceKind::PersistentMemory).unwrap().range, range(0x8000, 0x8000));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceTree {
     top: Vec<Resource>,

@@ -153,6 +153,22 @@ impl DivisionError {
 }
 
 /// The inputs of a division.
+///
+/// ```
+/// use memmap_layouts::nvdimm::division::{Surroundings, Terms};
+/// use memmap_layouts::nvdimm::{Extent, Host, RecordsOn};
+/// use memmap_layouts::rules::{Before, RuleSet, Rules};
+///
+/// // A namespace of 1 GiB that ends in the same section in which RAM begins.
+/// let namespace = Extent { start: 4 << 30, size: (1 << 30) - (64 << 20) };
+/// let ram = [Extent { start: namespace.end(), size: 1 << 30 }];
+/// let around = Surroundings { ram: &ram, regions: &[] };
+/// let usable = |rules: &RuleSet| {
+///     Terms { align: 2 << 20, records: RecordsOn::Ram, host: &Host::X86_64, around, rules }.usable(namespace)
+/// };
+/// // Before the series, the namespace was cut to whole sections.
+/// assert_eq!(usable(&RuleSet::MERGED) - usable(&Before::SET), 64 << 20);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// Alignment of the data in bytes.

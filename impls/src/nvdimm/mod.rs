@@ -86,6 +86,15 @@ impl Host {
 }
 
 /// A non-empty physical range in bytes, e.g. that of a namespace.
+///
+/// ```
+/// use memmap_layouts::nvdimm::Extent;
+///
+/// let namespace = Extent::new(4 << 30, 16 << 20).ok_or("empty, or above 64 PiB")?;
+/// assert_eq!(namespace.end(), 0x1_0100_0000);
+/// assert_eq!(Extent::new(1 << 56, 4096), None);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Physical address of the first byte.

@@ -40,6 +40,44 @@ pub const DEFAULT_ALIGN: u64 = 16 << 20;
 pub type Uuid = [u8; 16];
 
 /// An open region.
+///
+/// ```
+/// use memmap_layouts::layouts::DaxX86;
+/// use memmap_layouts::machine::{Machine, MachineConfig};
+/// use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, NamespaceKind};
+/// use memmap_layouts::nvdimm::region::{DEFAULT_ALIGN, NamespaceSpec, Region};
+/// use memmap_layouts::nvdimm::storage::StorageFile;
+/// use memmap_layouts::nvdimm::{Host, RecordsOn, division::Surroundings, namespace};
+/// use memmap_layouts::rules::RuleSet;
+/// use memmap_layouts::{BootMap, Config, RecordStore};
+///
+/// // A region of 256 MiB at 4 GiB, in two files: the medium and its labels.
+/// let dir = tempfile::tempdir_in("/dev/shm")?;
+/// let medium = StorageFile::create(&dir.path().join("pmem0"), 256 << 20)?;
+/// let labels = StorageFile::create(&dir.path().join("pmem0.labels"), LABEL_FILE_BYTES)?;
+/// let mut region = Region::create(medium, labels, 4 << 30, DEFAULT_ALIGN, &Host::X86_64)?;
+///
+/// // A namespace of 128 MiB that keeps its records on the medium.
+/// let wanted = NamespaceSpec {
+///     size: 128 << 20,
+///     align: 2 << 20,
+///     kind: NamespaceKind::FsDax,
+///     records: RecordsOn::Medium,
+///     name: "namespace0.0".to_owned(),
+///     uuid: [1; 16],
+///     instance: [2; 16],
+///     skips_to_sub_section: false,
+/// };
+/// let division = region.create_namespace(&wanted, &Surroundings::default(), &Host::X86_64, &RuleSet::MERGED)?;
+/// assert_eq!(division.ok_or("it has records")?.usable(), 124 << 20);
+///
+/// // A machine maps it, as at boot.
+/// let (config, layout) = (MachineConfig::default(), Config::default());
+/// let machine = Machine::<DaxX86>::boot(&BootMap::default(), config, &layout, RecordStore::unlimited())?;
+/// let enabled = namespace::enable(&region, &region.labels()[0], &Host::X86_64, &machine, &mut ())?;
+/// namespace::disable(&enabled, &machine)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Region<S> {
     medium: S,

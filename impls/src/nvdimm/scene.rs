@@ -45,6 +45,19 @@ pub type SectionDax = Subsection<X86_64, Before, Page, OnDevice<WholeSections>>;
 pub const SECTION_DAX: &str = "section-dax";
 
 /// A reproducible problem of the cover letter.
+///
+/// ```
+/// use memmap_layouts::nvdimm::scene::{Scene, play};
+/// use std::ops::ControlFlow;
+///
+/// let mut steps = Vec::new();
+/// play(Scene::RamCollision, false, "/dev/shm".as_ref(), &mut |step| {
+///     steps.push(step);
+///     ControlFlow::Continue(())
+/// })?;
+/// assert!(steps.iter().all(|step| step.holds));
+/// # Ok::<(), memmap_layouts::nvdimm::scene::SceneError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
     /// Ten namespaces of 16 MiB side by side. Source: `sub-section.sh` of ndctl.
