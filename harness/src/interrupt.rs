@@ -8,6 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The number of the signal that asked the work to stop, or 0. Clones share it.
+///
+/// ```
+/// use pfnbench::interrupt::Interrupt;
+///
+/// let interrupt = Interrupt::listen()?;
+/// for _ in 0..3 {
+///     // An error once the user has pressed Ctrl-C.
+///     interrupt.check()?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicUsize>);
 

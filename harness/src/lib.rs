@@ -18,6 +18,20 @@
 //! | [`present`] | tables in the terminal, reports in HTML and Markdown; never uses `engine` |
 //! | [`cli`] | arguments, and output to the terminal |
 //!
+//! This looks up a page frame on this machine's map:
+//!
+//! ```
+//! use memmap_layouts::{BackedSections, Config, Lookup, Memmap, Pfn, RecordStore, layouts::Subsection};
+//! use pfnbench::map::source::Source;
+//!
+//! let map = Source::ThisMachine.load()?.boot_map()?;
+//! // The answer needs the index only, so no section has records in memory.
+//! let store = RecordStore { backed: BackedSections::only([]), ..RecordStore::unlimited() };
+//! let layout = <Subsection>::boot(&map, &Config::default(), store)?;
+//! println!("{}", layout.reader().pfn_valid(Pfn(0x100)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Without default features, the crate has `case`, `map`, `workload`, `record` and `analysis`,
 //! which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
 //! `run`) and `cli` add the others. They are features instead of crates because they change
@@ -56,6 +70,15 @@ pub use run::Run;
 /// Lists layouts of other crates for `main_with` or [`Layouts::register`]. The arguments are paths
 /// of types with a [`Geometry`](memmap_layouts::Geometry) parameter; see
 /// [`memmap_layouts::layout_family!`].
+///
+/// ```
+/// // Layouts of your own crate go where Flat and Sparse are here.
+/// use memmap_layouts::layouts::{Flat, Sparse};
+///
+/// let layouts = pfnbench::layouts![Flat, Sparse];
+/// let ids: Vec<&str> = layouts.layouts().iter().map(|layout| layout.id).collect();
+/// assert_eq!(ids, ["flat", "sparse"]);
+/// ```
 #[cfg(feature = "engine")]
 #[macro_export]
 macro_rules! layouts {

@@ -3,6 +3,10 @@
 use memmap_layouts::ByteSize;
 
 /// Formats a time in nanoseconds with three digits, in ns, µs, ms or s: `14.2 µs`.
+///
+/// ```
+/// assert_eq!(pfnbench::units::time(14_240.0), "14.2 µs");
+/// ```
 pub fn time(ns: f64) -> String {
     let (value, unit) = match ns {
         ns if ns < 1e3 => (ns, "ns"),

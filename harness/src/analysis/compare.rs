@@ -13,6 +13,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A complete run, read from its folder.
+///
+/// ```
+/// use pfnbench::analysis::compare::{compare, read};
+/// use pfnbench::analysis::judge::MARGIN;
+/// use pfnbench::record::reader::ReadError;
+/// use std::path::Path;
+///
+/// /// Prints how the lookups of two run folders compare.
+/// fn print(before: &Path, after: &Path) -> Result<(), ReadError> {
+///     for compared in compare(&read(before)?, &read(after)?, MARGIN).cases {
+///         println!("{} on {}: {}", compared.case.layout, compared.case.map, compared.verdict);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Name of the run's folder.

@@ -112,6 +112,16 @@ pub struct Judged {
 
 /// Judges the comparisons of a family. `margin` is the margin of equality, as a fraction of the
 /// time.
+///
+/// ```
+/// use pfnbench::analysis::judge::{Comparison, Family, MARGIN, Verdict, judge};
+/// use pfnbench::analysis::statistics::Estimate;
+///
+/// // 20 % more time, in five processes, on a machine with a noise floor of 1 %.
+/// let logs = [1.19f64, 1.21, 1.20, 1.20, 1.22].map(f64::ln);
+/// let comparison = Comparison { log_ratio: Estimate::from_processes(&logs), noise_floor: Some(0.01) };
+/// assert_eq!(judge(Family::Rest, &[comparison], MARGIN)[0].verdict, Verdict::Slower);
+/// ```
 pub fn judge(family: Family, comparisons: &[Comparison], margin: f64) -> Vec<Judged> {
     let alpha = corrected(family, comparisons, margin);
     comparisons.iter().map(|comparison| comparison.judged(alpha, margin)).collect()

@@ -62,6 +62,17 @@ pub fn low_quartile(samples: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// A mean over processes, with its standard error.
+///
+/// ```
+/// use pfnbench::analysis::statistics::Estimate;
+///
+/// // The logarithms of a ratio in five processes.
+/// let logs = [1.02f64, 1.04, 1.03, 1.05, 1.01].map(f64::ln);
+/// let estimate = Estimate::from_processes(&logs).ok_or("too few processes")?;
+/// let (low, high) = estimate.interval(0.05);
+/// assert!(low.exp() > 1.0 && high.exp() < 1.06);
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// Mean of the values of the processes.

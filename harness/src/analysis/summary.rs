@@ -54,6 +54,24 @@ pub struct OwnCost {
 }
 
 /// The results of a run on one map.
+///
+/// ```
+/// use pfnbench::analysis::summary::Summary;
+/// use pfnbench::case::{LookupGroup, LookupOp, Memory, Pattern};
+/// use pfnbench::record::row::{Row, Status};
+///
+/// let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+/// let row = |layout: &str, process, ns| {
+///     let (metric, unit, value) = ("time".into(), "ns/op".into(), Some(ns));
+///     let row = Row { layout: layout.into(), process, metric, unit, value, status: Status::Ok, ..Row::default() };
+///     row.with_lookup(&group, Memory::Boot)
+/// };
+/// let rows = [row("vmemmap-section", 0, 2.0), row("subsection", 0, 2.5)];
+/// let summary = Summary::against(&rows, "vmemmap-section");
+/// let line = summary.lookup(group, Memory::Boot).ok_or("no such lookup")?;
+/// assert_eq!(line.fastest().map(|cell| cell.layout.as_str()), Some("vmemmap-section"));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Layouts, in the order of the rows.

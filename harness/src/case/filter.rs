@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Selects cases by regular expressions over their names.
+///
+/// ```
+/// use pfnbench::case::Filter;
+/// use regex::Regex;
+///
+/// let filter = Filter::new(Some(Regex::new("^pfn_valid/")?), Some(Regex::new("added")?));
+/// assert!(filter.wants("pfn_valid/boot/random/flat") && !filter.wants("pfn_valid/added/random/subsection"));
+/// # Ok::<(), regex::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "FilterText", into = "FilterText")]
 pub struct Filter {

@@ -45,6 +45,17 @@ pub const MAX_PHYS_BITS: u32 = 52;
 
 /// Parses a map; `name` and `origin` are stored in it.
 ///
+/// ```
+/// use memmap_layouts::Pfn;
+/// use pfnbench::map::read;
+///
+/// let text = "00001000-3fffffff : System RAM\n100000000-13fffffff : Persistent Memory\n";
+/// let map = read("small", "an example", text)?;
+/// assert_eq!(map.ram_bytes(), (1 << 30) - 4096);
+/// assert!(map.added()[0].contains(Pfn(0x100000)));
+/// # Ok::<(), pfnbench::map::MapError>(())
+/// ```
+///
 /// # Errors
 /// [`MapError`], with the number of the wrong line.
 pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapError> {

@@ -12,6 +12,15 @@ use thiserror::Error;
 const MAX_MAP_BYTES: u64 = 64 << 20;
 
 /// The source of a map.
+///
+/// ```
+/// use pfnbench::map::source::Source;
+///
+/// let source: Source = "builtin:vm-20g".parse()?;
+/// assert_eq!(source.load()?.name, "vm-20g");
+/// assert_eq!("iomem.txt".parse(), Ok(Source::File("iomem.txt".into())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Source {
     /// `/proc/iomem` of this machine. Without root the kernel hides it, and a built-in map is used.

@@ -141,6 +141,22 @@ impl ReadError {
 }
 
 /// Reads the parts of a run folder.
+///
+/// ```
+/// use pfnbench::record::manifest::SCHEMA;
+/// use pfnbench::record::reader::{RunReader, Strictness};
+/// use pfnbench::record::row::Row;
+///
+/// // A folder of which only the rows are left.
+/// let folder = tempfile::tempdir()?;
+/// let row = Row { v: SCHEMA, layout: "flat".into(), metric: "time".into(), value: Some(0.8), ..Row::default() };
+/// std::fs::write(folder.path().join("samples.jsonl"), serde_json::to_string(&row)?)?;
+///
+/// let mut run = RunReader::open(folder.path(), Strictness::Lenient)?;
+/// let rows = run.rows(|row| row.metric == "time")?;
+/// assert_eq!((rows.len(), rows[0].value), (1, Some(0.8)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct RunReader {
     folder: PathBuf,

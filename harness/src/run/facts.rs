@@ -24,6 +24,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options of a run. [`Facts::default`] has the options of `pfnbench run` without arguments.
+///
+/// ```
+/// use pfnbench::Run;
+/// use pfnbench::workload::tier::Tier;
+///
+/// let facts = Run::builder().tier(Tier::Smoke).layout("flat").layout("subsection").map("builtin:vm-20g".parse()?);
+/// // What the run would measure; nothing is measured or written yet.
+/// let schedule = facts.lay_out(&mut |warning| eprintln!("{warning}"))?;
+/// assert_eq!((schedule.layouts.len(), schedule.maps[0].map.name.as_str()), (2, "vm-20g"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// How much to measure.

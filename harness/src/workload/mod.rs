@@ -116,6 +116,17 @@ pub enum WorkloadError {
 }
 
 /// A parsed workload.
+///
+/// ```
+/// use pfnbench::workload::tier::Tier;
+/// use pfnbench::workload::{Workload, everything, names};
+///
+/// let text = "about = 'one lookup'\n[[lookups]]\ntier = 'smoke'\nops = ['pfn_valid']\npatterns = ['random']\n\
+///             layouts = ['flat']\nmemory = ['boot']\n";
+/// let workload = Workload::parse("mine.toml", text)?;
+/// assert_eq!(names(&everything(&[workload], Some(Tier::Smoke))), ["pfn_valid/boot/random/flat"]);
+/// # Ok::<(), pfnbench::workload::WorkloadError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// Name of the workload: the file name without folder and extension.

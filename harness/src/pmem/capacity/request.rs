@@ -21,6 +21,27 @@ pub enum CapacityTarget {
 }
 
 /// A namespace whose capacity is to be determined.
+///
+/// ```
+/// use memmap_layouts::nvdimm::RecordsOn;
+/// use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
+/// use pfnbench::pmem::NearbyMemory;
+/// use pfnbench::pmem::capacity::{CapacityRequest, CapacityTarget};
+///
+/// let request = CapacityRequest {
+///     target: CapacityTarget::Size(1 << 30),
+///     start: 4 << 30,
+///     align: 2 << 20,
+///     records: RecordsOn::Medium,
+///     nearby: NearbyMemory::default(),
+///     region_align: DEFAULT_ALIGN,
+/// };
+/// for result in request.evaluate()? {
+///     let breakdown = result.result?;
+///     assert!(breakdown.lost_bytes() < 32 << 20);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct CapacityRequest {
     /// Its size, or the size of its data.
