@@ -1,4 +1,4 @@
-//! Layouts with one defect each, to show how `pfnbench` reports defective layouts.
+//! Layouts with one defect each, in a program of their own. Shows how `pfnbench` reports defects.
 //!
 //! ```sh
 //! cargo run --release --example bad_layouts -- verify
@@ -11,16 +11,16 @@ use std::ptr::NonNull;
 /// FLATMEM with a defect.
 struct Defective<G: Geometry, const DEFECT: u8>(Flat<G>);
 
-/// Calls the last page of memory invalid.
+/// Says that the last page of memory is not valid.
 type AnswersWrongly<G> = Defective<G, 0>;
 /// Panics at boot.
 type Panics<G> = Defective<G, 1>;
-/// Returns addresses of records at which no record can be.
+/// Returns an address at which no record can be.
 type NoRecord<G> = Defective<G, 2>;
 
 impl<G: Geometry, const DEFECT: u8> Memmap for Defective<G, DEFECT> {
     const ID: &'static str = ["answers-wrongly", "panics", "no-record"][DEFECT as usize];
-    const ABOUT: &'static str = "wrong on purpose";
+    const ABOUT: &'static str = "has a defect on purpose";
     const CAPS: Capabilities = Flat::<G>::CAPS;
     const LOAD_CHAIN: LoadChain = Flat::<G>::LOAD_CHAIN;
     type Geometry = G;
@@ -60,7 +60,8 @@ struct Reader<'a, G: Geometry, const DEFECT: u8> {
     last: Option<Pfn>,
 }
 
-// SAFETY: the trait is violated on purpose; nothing reads the records at invalid addresses.
+// SAFETY: the contract is broken on purpose. Nothing reads the records of `NoRecord`, because the
+// conformance suite rejects their addresses first.
 unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
     type Record = Page;
 
@@ -69,12 +70,12 @@ unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
     }
 
     unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
-        // SAFETY: the caller's pfn is valid, so the array has its record.
+        // SAFETY: the caller's pfn is valid for this reader, hence for the array.
         if DEFECT == 2 { NonNull::dangling() } else { unsafe { self.flat.pfn_to_page(pfn) } }
     }
 
     unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
-        // SAFETY: the caller's promise.
+        // SAFETY: the record came from the array.
         unsafe { self.flat.page_to_pfn(page) }
     }
 

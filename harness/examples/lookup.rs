@@ -1,9 +1,8 @@
-//! Looks up a page frame on a memory map, and prints its record and the memory overhead of the
-//! layout.
+//! Looks up a page frame on this machine's memory map, or on that of another machine.
 //!
 //! ```sh
 //! sudo cat /proc/iomem > iomem.txt
-//! cargo run --example lookup -- iomem.txt 0x100000
+//! cargo run --example lookup -- 0x100000 iomem.txt
 //! ```
 
 use memmap_layouts::layouts::Subsection;
@@ -12,12 +11,13 @@ use pfnbench::map::source::Source;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(map), Some(pfn)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: lookup MAP PFN, e.g. lookup iomem.txt 0x100000".into());
-    };
-    let map = map.parse::<Source>()?.load()?;
+    let pfn = arguments.next().ok_or("usage: lookup PFN [MAP]")?;
     let pfn = Pfn(u64::from_str_radix(pfn.trim_start_matches("0x"), 16)?);
-    // The index is complete, but only the queried section has records in memory.
+    let source: Source = arguments.next().map_or(Ok(Source::ThisMachine), |map| map.parse())?;
+    let map = source.load()?;
+    map.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+
+    // The index covers all memory; only the section of this page frame has its records in memory.
     let backed = BackedSections::only([X86_64::section_nr(pfn.0)]);
     let store = RecordStore { backed, ..RecordStore::unlimited() };
     let layout: Subsection = Subsection::boot(&map.boot_map()?, &Config::default(), store)?;

@@ -10,7 +10,7 @@ use pfnbench::workload::tier::Tier;
 use std::process::ExitCode;
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    // A run starts this program again as its worker processes.
+    // A run starts this program again, as its measuring processes.
     if let Some(code) = process_of_a_run() {
         return Ok(code);
     }
@@ -22,7 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let run = run.layout("vmemmap-section").layout("subsection");
     let result = run.run(&Interrupt::listen()?, &mut Quiet)?;
     for found in &result.verdicts.verdicts {
-        println!("{} {} compared with {}: {:?}", found.case, found.layout, found.reference, found.verdict);
+        println!("{} {} compared with {}: {}", found.case, found.layout, found.reference, found.verdict);
     }
     println!("{}", result.folder.display());
     Ok(ExitCode::SUCCESS)

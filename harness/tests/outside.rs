@@ -73,7 +73,7 @@ fn the_examples_run() {
     assert!(told.contains("pfn_valid/added/random subsection compared with vmemmap-section"), "{told}");
     let folder = dir.path().join(told.lines().last().unwrap());
     assert!(folder.join("SHA256SUMS").exists(), "the folder is complete");
-    let looked_up = example("lookup").args([map.as_str(), "0x100"]).assert().success().get_output().stdout.clone();
+    let looked_up = example("lookup").args(["0x100", map.as_str()]).assert().success().get_output().stdout.clone();
     assert!(String::from_utf8(looked_up).unwrap().contains(": valid, node 0"));
 }
 
