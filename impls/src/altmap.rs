@@ -140,7 +140,7 @@ impl Altmap {
     }
 
     /// Number of pages at the start that hold no data: `reserve + free`.
-    pub fn offset_pages(&self) -> u64 {
+    pub(crate) fn offset_pages(&self) -> u64 {
         self.reserve + self.free
     }
 

@@ -43,8 +43,8 @@ impl DeviceRecords {
     }
 }
 
-/// The unit of memory for which `pfn_valid` is true. The [`Oracle`](crate::oracle::Oracle) models
-/// the same.
+/// The unit of memory for which `pfn_valid` is true. The oracle of the conformance suite models the
+/// same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// Everything from the architecture's first page frame to the highest page of boot memory, holes included.

@@ -16,7 +16,7 @@ impl Stretch {
     }
 
     /// The stretch `[offset, end)`; `None` if it is empty.
-    pub fn from_to(offset: u64, end: u64) -> Option<Self> {
+    pub(crate) fn from_to(offset: u64, end: u64) -> Option<Self> {
         (offset < end).then(|| Self { offset, len: end - offset })
     }
 

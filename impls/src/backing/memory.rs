@@ -87,7 +87,7 @@ impl Memory {
     }
 
     /// Size in bytes of the huge pages that it may use; `None` for base pages only.
-    pub fn huge_page_bytes(&self) -> Option<u64> {
+    pub(crate) fn huge_page_bytes(&self) -> Option<u64> {
         self.store.huge_page_bytes()
     }
 

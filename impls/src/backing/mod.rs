@@ -32,7 +32,6 @@ pub use error::{BackingError, TmpfsError};
 pub use huge::tmpfs_refuses_huge_pages;
 pub use memory::Memory;
 pub use ram_backing::RamBacking;
-pub use tmpfs::unnamed_tmpfs_file;
 
 pub(crate) use address_range::too_many_mappings;
 pub(crate) use memory::BASE_ALIGN;

@@ -29,7 +29,7 @@ pub(super) fn is_on_tmpfs(file: &File) -> bool {
 ///
 /// # Errors
 /// `dir` is not on a tmpfs, or the file cannot be created there.
-pub fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
+pub(crate) fn unnamed_tmpfs_file(dir: &Path, len: u64) -> Result<File, TmpfsError> {
     let io = |errno: Errno| TmpfsError::Io { dir: dir.to_owned(), source: errno.into() };
     if !is_tmpfs(&rustix::fs::statfs(dir).map_err(io)?) {
         return Err(TmpfsError::NotTmpfs(dir.to_owned()));

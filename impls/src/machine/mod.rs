@@ -20,11 +20,11 @@ mod pgmap;
 mod resource;
 mod zone;
 
-pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, check_block_size, probe_block_size};
+pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, probe_block_size};
 pub use error::{MachineError, PagemapError};
 pub use pgmap::{Pagemap, PagemapKind, PagemapRef, PagemapSpec};
 pub use resource::{Intersection, Resource, ResourceKind, ResourceTree};
-pub use zone::{ShrinkRules, Span, ZoneId, ZoneState, Zones};
+pub use zone::{Span, ZoneId, ZoneState};
 
 use crate::altmap::Altmap;
 use crate::backing::DaxDevice;
@@ -38,10 +38,12 @@ use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::rules::Rules;
 use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
 use crate::store::RecordStore;
+use block::check_block_size;
 use pgmap::Pgmaps;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use zone::{ShrinkRules, Zones};
 
 /// Configuration of a machine before it boots.
 #[derive(Clone, Copy, Debug)]

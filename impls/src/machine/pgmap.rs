@@ -225,7 +225,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     ///
     /// # Errors
     /// [`PagemapError`]; nothing has changed.
-    pub fn memremap_pages_watched(
+    pub(crate) fn memremap_pages_watched(
         &self,
         spec: PagemapSpec,
         phases: &mut impl PhaseSink,

@@ -159,7 +159,7 @@ impl ResourceTree {
     }
 
     /// The first busy resource that overlaps `range`, at any depth.
-    pub fn first_busy(&self, range: PfnRange) -> Option<&Resource> {
+    pub(crate) fn first_busy(&self, range: PfnRange) -> Option<&Resource> {
         self.iter().find(|resource| resource.busy && resource.range.overlaps(range))
     }
 

@@ -281,7 +281,7 @@ impl CodePath {
 
     /// True if the value returned on this path depends on constants only: neither on a load nor on
     /// an argument.
-    pub fn returns_constant(&self) -> bool {
+    pub(crate) fn returns_constant(&self) -> bool {
         self.constant.contains(&Register::RAX)
     }
 

@@ -36,7 +36,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const INFO_BLOCK_BYTES: usize = 4096;
 
 /// The newest minor version. It stores the sizes of a page and of a record.
-pub const MINOR: u16 = 4;
+pub(crate) const MINOR: u16 = 4;
 
 /// The kind of namespace that the info block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Contents {
 impl InfoBlock {
     /// Keeps the flags and the padding of the `stale` block, as old kernels did when they wrote an
     /// info block.
-    pub fn over(mut self, stale: &InfoBlock) -> InfoBlock {
+    pub(crate) fn over(mut self, stale: &InfoBlock) -> InfoBlock {
         (self.flags, self.page_size, self.page_struct_size) = (stale.flags, stale.page_size, stale.page_struct_size);
         self.padding = stale.padding;
         self.checksum = U64::new(self.sum());
@@ -147,12 +147,12 @@ impl InfoBlock {
     }
 
     /// Minor version of the info block's format.
-    pub fn minor(&self) -> u16 {
+    pub(crate) fn minor(&self) -> u16 {
         self.version_minor.get()
     }
 
     /// Whether the flags and the padding are zero.
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.flags.get() == 0 && self.padding.iter().all(|byte| *byte == 0)
     }
 }

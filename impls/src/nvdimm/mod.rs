@@ -6,7 +6,7 @@
 //!
 //! Source: `drivers/nvdimm/pfn_devs.c`, `drivers/nvdimm/pfn.h`.
 
-pub mod altmap_shape;
+mod altmap_shape;
 mod checksum;
 mod data;
 pub mod division;
@@ -40,10 +40,10 @@ pub const PHYSICAL_SPACE_BYTES: u64 = 1 << 56;
 pub const MACHINE_SPACE_BYTES: u64 = X86_64::NR_PFNS << X86_64::PAGE_SHIFT;
 
 /// Offset in bytes of the info block in a namespace.
-pub const INFO_BLOCK_OFFSET: u64 = 4096;
+pub(crate) const INFO_BLOCK_OFFSET: u64 = 4096;
 
 /// Size in bytes of a record, for info blocks of a minor version that does not store it.
-pub const RECORD_BYTES_OF_OLD: u16 = 64;
+pub(crate) const RECORD_BYTES_OF_OLD: u16 = 64;
 
 /// The properties of a machine that matter to a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

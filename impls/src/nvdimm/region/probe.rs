@@ -76,7 +76,7 @@ impl<S: Storage> Region<S> {
     ///
     /// # Errors
     /// The medium cannot be read there.
-    pub fn read_info_block(&self, label: &Label) -> Result<[u8; INFO_BLOCK_BYTES], RegionError> {
+    pub(crate) fn read_info_block(&self, label: &Label) -> Result<[u8; INFO_BLOCK_BYTES], RegionError> {
         let at = label.offset + INFO_BLOCK_OFFSET;
         let mut bytes = [0; INFO_BLOCK_BYTES];
         self.medium.read_at(&mut bytes, at).map_err(|source| RegionError::Medium { what: "read", at, source })?;

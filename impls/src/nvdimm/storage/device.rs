@@ -26,7 +26,7 @@ impl DeviceStorage {
     ///
     /// # Errors
     /// The device does not exist, cannot be mapped, or is locked by another process.
-    pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
         let device = DaxDevice::open_as(path, access == Access::Write).map_err(|error| match error {
             DaxError::NotDax { path, found } => StorageError::NoMedium { path, found },
             error => error.into(),
@@ -57,7 +57,7 @@ impl DeviceStorage {
     }
 
     /// Path of the device.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

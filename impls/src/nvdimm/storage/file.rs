@@ -72,7 +72,7 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Self, StorageError> {
         // Check before opening: opening a pipe would wait for its other end.
         let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
         if let Some(kind) = kind.ok().filter(|kind| !kind.is_file()) {
@@ -88,7 +88,7 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`StorageError`]; no file was created.
-    pub fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
+    pub(crate) fn create(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_temporary(path, len)?;
         storage.keep();
         Ok(storage)
@@ -99,7 +99,7 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`StorageError`]; no file was created.
-    pub fn create_temporary(path: &Path, len: u64) -> Result<Self, StorageError> {
+    pub(crate) fn create_temporary(path: &Path, len: u64) -> Result<Self, StorageError> {
         let mut storage = Self::create_unnamed(path, len)?;
         storage.link()?;
         storage.on_drop = OnDrop::Remove;
@@ -107,7 +107,7 @@ impl FileStorage {
     }
 
     /// Keeps a file that was created or extended temporarily.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.on_drop = OnDrop::Keep;
     }
 
@@ -123,7 +123,7 @@ impl FileStorage {
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
+    pub(crate) fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
         let io = |what| move |source| StorageError::Io { path: path.to_owned(), what, source };
         let (file, on_drop) = match open_unnamed(path) {
             // This file system does not support unnamed files.
@@ -144,7 +144,7 @@ impl FileStorage {
     /// # Errors
     /// A file of that name exists, or the operating system reported an error; the file has no name
     /// then.
-    pub fn link(&mut self) -> Result<(), StorageError> {
+    pub(crate) fn link(&mut self) -> Result<(), StorageError> {
         let path = &self.path.clone();
         let io = |what| move |source: io::Error| StorageError::Io { path: path.clone(), what, source };
         self.file.sync_all().map_err(io("flush"))?;
@@ -176,7 +176,7 @@ impl FileStorage {
     ///
     /// # Errors
     /// The operating system reported an error.
-    pub fn extend_temporarily(&mut self, len: u64) -> Result<(), StorageError> {
+    pub(crate) fn extend_temporarily(&mut self, len: u64) -> Result<(), StorageError> {
         self.on_drop = OnDrop::Truncate;
         let lengthened = self.file.set_len(len).and_then(|()| self.file.sync_all());
         lengthened.map_err(|source| StorageError::Io { path: self.path.clone(), what: "set the length of", source })
@@ -231,12 +231,12 @@ impl FileStorage {
     }
 
     /// The open file.
-    pub fn file(&self) -> &Arc<File> {
+    pub(crate) fn file(&self) -> &Arc<File> {
         &self.file
     }
 
     /// Path of the file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

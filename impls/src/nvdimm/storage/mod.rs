@@ -23,7 +23,7 @@ use std::io;
 pub const SECTOR_BYTES: usize = 512;
 
 /// Atomic write unit in bytes of a mapped device: one aligned store.
-pub const STORE_BYTES: usize = 8;
+pub(crate) const STORE_BYTES: usize = 8;
 
 /// Bytes that can be read, written and made durable.
 pub trait Storage: Debug {

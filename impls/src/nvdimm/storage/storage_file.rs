@@ -64,7 +64,7 @@ impl StorageFile {
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
+    pub(crate) fn create_unnamed(path: &Path, len: u64) -> Result<Self, StorageError> {
         Ok(Self::File(FileStorage::create_unnamed(path, len)?))
     }
 
@@ -72,7 +72,7 @@ impl StorageFile {
     ///
     /// # Errors
     /// A file of that name exists, or the operating system reported an error.
-    pub fn link(&mut self) -> Result<(), StorageError> {
+    pub(crate) fn link(&mut self) -> Result<(), StorageError> {
         match self {
             Self::File(file) => file.link(),
             Self::Device(_) => Ok(()),
