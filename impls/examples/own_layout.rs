@@ -36,6 +36,7 @@ impl<G: Geometry> Memmap for OneArray<G> {
     };
     const LOAD_CHAIN: LoadChain = LoadChain { pfn_valid: &[], pfn_to_page: &[], page_to_pfn: &[] };
     type Geometry = G;
+    type Record = Page;
     type Reader<'a> = Reader<'a>;
 
     fn boot(map: &BootMap, _: &Config, store: RecordStore) -> Result<Self, BootError> {
@@ -99,6 +100,8 @@ struct Reader<'a> {
 
 // SAFETY: a valid page frame is in the array, which lives as long as the layout.
 unsafe impl Lookup for Reader<'_> {
+    type Record = Page;
+
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         self.memory.contains(pfn)
     }

@@ -28,8 +28,8 @@ pub(super) fn t_03_one_section<L: Hotplug + Inspect + SectionFlags>(_: &Held) ->
     let s = s::<L>();
     add(&layout, range(s, s)).map_err(text)?;
     let beyond = [s - 1, 2 * s, s | 1 << 52, s + L::Geometry::NR_PFNS, s | 1 << 63];
-    check!(valid(&layout, s) && valid(&layout, 2 * s - 1), "the section is not valid");
-    check!(beyond.iter().all(|&pfn| !valid(&layout, pfn)), "a pfn beside the section is valid");
+    check!(valid(&layout, s) && valid(&layout, 2 * s - 1), "a page frame of the added section is not valid");
+    check!(beyond.iter().all(|&pfn| !valid(&layout, pfn)), "a page frame outside the added section is valid");
     all_readable(&layout, range(s, s))
 }
 
@@ -37,15 +37,15 @@ pub(super) fn t_05_whole_sections_only<L: Hotplug + Inspect + SectionFlags>(_: &
     let layout = boot::<L>(&BootMap::default())?;
     let (s, u) = (s::<L>(), u::<L>());
     add(&layout, range(s, s)).map_err(text)?;
-    check!((s..2 * s).all(|pfn| valid(&layout, pfn)), "a page of the section is not valid");
-    refused(&layout, "adding a part", EINVAL, || add(&layout, range(2 * s, u)))?;
-    refused(&layout, "adding off the grid", EINVAL, || add(&layout, range(s + u, s)))?;
+    check!((s..2 * s).all(|pfn| valid(&layout, pfn)), "a page frame of the added section is not valid");
+    refused(&layout, "adding part of a section", EINVAL, || add(&layout, range(2 * s, u)))?;
+    refused(&layout, "adding a section at a misaligned start", EINVAL, || add(&layout, range(s + u, s)))?;
     refused(&layout, "adding twice", EEXIST, || add(&layout, range(s, s)))?;
     let reader = layout.reader();
     for pfn in (s..2 * s).map(Pfn) {
         let page = reader.valid_to_page(pfn).ok_or("not valid")?;
         // SAFETY: the page came from this reader for a valid pfn; every section is backed.
-        check!(unsafe { reader.page_to_pfn(page.into()) } == pfn, "{pfn} does not translate back");
+        check!(unsafe { reader.page_to_pfn(page.into()) } == pfn, "page_to_pfn does not return {pfn}");
     }
     Ok(())
 }
@@ -56,7 +56,10 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     let (s, u) = (s::<L>(), u::<L>());
     check!(map(&layout, 1) == 0x3c00, "map(1) is {:#x}", map(&layout, 1));
     let added = range(s + 10 * u, 4 * u);
-    check!((0..3 * s).all(|pfn| valid(&layout, pfn) == added.contains(Pfn(pfn))), "not exactly these pages are valid");
+    check!(
+        (0..3 * s).all(|pfn| valid(&layout, pfn) == added.contains(Pfn(pfn))),
+        "the valid page frames are not exactly the added ones"
+    );
     check!(
         accounted_bytes(&layout) == taking(records_of::<L>(32 * 64), 1),
         "{} bytes of records",
@@ -71,7 +74,7 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     let reader = layout.reader();
     let page = reader.valid_to_page(Pfn(added.start())).ok_or("not valid")?;
     let base = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of::<L>(added.start()));
-    check!(word == base, "the word points to {word:#x}, the records begin at {base:#x}");
+    check!(word == base, "the section word codes the address {word:#x}, but the record of pfn 0 would be at {base:#x}");
     Ok(())
 }
 
@@ -79,7 +82,7 @@ pub(super) fn t_12_overlap_is_refused_neighbours_are_not<L: Hotplug + Inspect + 
     let layout = boot::<L>(&BootMap::default())?;
     four_in_section_1(&layout)?;
     let (s, u) = (s::<L>(), u::<L>());
-    refused(&layout, "adding what overlaps", EEXIST, || add(&layout, range(s + 13 * u, 2 * u)))?;
+    refused(&layout, "adding an overlapping range", EEXIST, || add(&layout, range(s + 13 * u, 2 * u)))?;
     let before = accounted_bytes(&layout);
     add(&layout, range(s + 14 * u, 2 * u)).map_err(text)?;
     check!(map(&layout, 1) == 0xfc00, "map(1) is {:#x}", map(&layout, 1));
@@ -127,10 +130,10 @@ pub(super) fn t_17_no_memory_for_usage_or_root<L: Hotplug + Inspect + SectionFla
         let (layout, faults) = with_faults::<L>()?;
         let added = range(s::<L>(), granule::<L>());
         faults.fail(seam, 0);
-        refused(&layout, format!("adding without memory for a {seam:?}"), ENOMEM, || add(&layout, added))?;
-        check!(layout.section_state(1).is_none(), "section 1 is {:?}", layout.section_state(1));
+        refused(&layout, format!("adding while the allocation of a {seam:?} fails"), ENOMEM, || add(&layout, added))?;
+        check!(layout.section_state(1).is_none(), "the state of section 1 is {:?}, not blank", layout.section_state(1));
         let roots = layout.accounting().roots;
-        check!(roots == u64::from(seam == Seam::Usage), "{roots} root pages after a failed {seam:?}");
+        check!(roots == u64::from(seam == Seam::Usage), "{roots} root pages after the allocation of a {seam:?} failed");
         check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
         add(&layout, added).map_err(text)?;
     }
@@ -143,8 +146,8 @@ pub(super) fn t_18_no_memory_for_records<L: Hotplug + Inspect + SectionFlags>(_:
     // Records in RAM, even if the layout could store them on a device.
     faults.fail(Seam::Records, 0);
     let in_ram = || layout.add(added, &AddParams::default(), &mut ());
-    refused(&layout, "adding without memory for records", ENOMEM, in_ram)?;
-    check!(layout.section_state(1).is_none(), "section 1 is {:?}", layout.section_state(1));
+    refused(&layout, "adding while the allocation of records fails", ENOMEM, in_ram)?;
+    check!(layout.section_state(1).is_none(), "the state of section 1 is {:?}, not blank", layout.section_state(1));
     check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
     add(&layout, added).map_err(text)
 }
@@ -155,9 +158,12 @@ pub(super) fn t_19_no_memory_in_a_live_section<L: Hotplug + Inspect + SectionFla
     layout.add(range(s, u), &AddParams::default(), &mut ()).map_err(text)?;
     faults.fail(Seam::Records, 0);
     let in_ram = || layout.add(range(s + u, u), &AddParams::default(), &mut ());
-    refused(&layout, "adding without memory for records", ENOMEM, in_ram)?;
+    refused(&layout, "adding while the allocation of records fails", ENOMEM, in_ram)?;
     check!(map(&layout, 1) == 1, "map(1) is {:#x}", map(&layout, 1));
-    check!(valid(&layout, s) && !valid(&layout, s + u), "pfn_valid follows the map");
+    check!(
+        valid(&layout, s) && !valid(&layout, s + u),
+        "pfn_valid disagrees with the sub-section map after a failed addition"
+    );
     all_readable(&layout, range(s, u))
 }
 
@@ -165,9 +171,9 @@ pub(super) fn t_20_whole_section_over_what_is_there<L: Hotplug + Inspect + Secti
     let layout = boot::<L>(&ram_before_a_device())?;
     let s = s::<L>();
     four_in_section_1(&layout)?;
-    refused(&layout, "adding a section over a part", EEXIST, || add(&layout, range(s, s)))?;
-    refused(&layout, "adding a section over boot memory", EEXIST, || add(&layout, range(0x1f8000, s)))?;
-    refused(&layout, "adding a section over a whole boot section", EEXIST, || add(&layout, range(0x100000, s)))
+    refused(&layout, "adding a section of which a part is present", EEXIST, || add(&layout, range(s, s)))?;
+    refused(&layout, "adding a section that is partly boot memory", EEXIST, || add(&layout, range(0x1f8000, s)))?;
+    refused(&layout, "adding a section that is boot memory", EEXIST, || add(&layout, range(0x100000, s)))
 }
 
 /// The last granule of section 4, which is present when sections 3 and 4 are added.
@@ -182,15 +188,15 @@ pub(super) fn t_21_faithful_mode_leaves_what_it_added<L: Hotplug + Inspect + Sec
     let (section_4, accounts_4) = (layout.section_state(4), layout.accounting());
     let how = AddParams { mode: AddMode::Faithful, ..AddParams::default() };
     let errno = layout.add(range(3 * s, 2 * s), &how, &mut ()).map_err(|error| error.errno());
-    check!(errno == Err(EEXIST), "{errno:?}, not EEXIST");
-    check!((3 * s..4 * s).all(|pfn| valid(&layout, pfn)), "section 3 is not there");
-    check!(layout.section_state(4) == section_4, "the failing part changed");
+    check!(errno == Err(EEXIST), "adding a range that is partly present returns {errno:?}, not EEXIST");
+    check!((3 * s..4 * s).all(|pfn| valid(&layout, pfn)), "section 3 was not added");
+    check!(layout.section_state(4) == section_4, "the section that could not be added has changed");
     let added = Accounting {
         heap_usages: accounts_4.heap_usages + 1,
         ram_record_bytes: accounts_4.ram_record_bytes + records_of::<L>(s),
         ..accounts_4
     };
-    check!(layout.accounting() == added, "{:?}, not {added:?}", layout.accounting());
+    check!(layout.accounting() == added, "the accounts are {:?}, not {added:?}", layout.accounting());
     all_readable(&layout, range(3 * s, s))
 }
 
@@ -199,8 +205,8 @@ pub(super) fn t_22_transactional_mode_leaves_nothing<L: Hotplug + Inspect + Sect
     let s = s::<L>();
     add(&layout, last_of_section_4::<L>()).map_err(text)?;
     let records = accounted_bytes(&layout);
-    refused(&layout, "adding over what is there", EEXIST, || add(&layout, range(3 * s, 2 * s)))?;
-    check!(!valid(&layout, 3 * s) && accounted_bytes(&layout) == records, "section 3 is there");
+    refused(&layout, "adding a range that is partly present", EEXIST, || add(&layout, range(3 * s, 2 * s)))?;
+    check!(!valid(&layout, 3 * s) && accounted_bytes(&layout) == records, "a failed addition left section 3 behind");
     Ok(())
 }
 
@@ -212,20 +218,26 @@ pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_:
     // The part in the boot section needs no memory.
     let in_boot_section = range(0x1fc000, 0x4000);
     layout.add(in_boot_section, &params::<L>(in_boot_section, layout.backed())?, &mut ()).map_err(text)?;
-    check!(accounted_bytes(&layout) == before, "records of a boot section were populated again");
+    check!(
+        accounted_bytes(&layout) == before,
+        "an addition to a boot section allocated records, which the section has already"
+    );
     remove(&layout, in_boot_section).map_err(text)?;
     layout.add(the_device(), &how, &mut ()).map_err(text)?;
     check!(map(&layout, 0x3f) == u64::MAX, "map(0x3f) is {:#x}", map(&layout, 0x3f));
-    check!((0x40..0x5f).all(|nr| map(&layout, nr) == u64::MAX), "a section between is not whole");
+    check!(
+        (0x40..0x5f).all(|nr| map(&layout, nr) == u64::MAX),
+        "a section between the ends of the device is not present as a whole"
+    );
     check!(map(&layout, 0x5f) == 0xffff_ffff, "map(0x5f) is {:#x}", map(&layout, 0x5f));
     let pages = (accounted_bytes(&layout) - before) / 4096;
-    check!(pages == taking(records_of::<L>(16128 * 64), 32) / 4096, "{pages} new pages of records");
+    check!(pages == taking(records_of::<L>(16128 * 64), 32) / 4096, "the addition took {pages} pages for records");
     let from_altmap = match L::CAPS.records_on_device {
         DeviceRecords::Never => 0,
         DeviceRecords::WholeSections => 31 * 512,
         DeviceRecords::Always => 31 * 512 + 256,
     };
-    check!(altmap_used() == from_altmap, "the altmap gave {} pages, not {from_altmap}", altmap_used());
+    check!(altmap_used() == from_altmap, "{} pages came from the altmap, not {from_altmap}", altmap_used());
     let boot_flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
     let shared = flags(&layout, 0x3f);
     check!(shared == boot_flags | SECTION_TAINT_ZONE_DEVICE, "flags of section 0x3f: {shared:#x}");
@@ -235,7 +247,7 @@ pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_:
         "flags of section 0x5f: {last:#x}"
     );
     let whole = flags(&layout, 0x40);
-    check!(whole & SECTION_TAINT_ZONE_DEVICE == 0, "a section of the device alone is tainted");
+    check!(whole & SECTION_TAINT_ZONE_DEVICE == 0, "a section that only has device memory is tainted");
     Ok(())
 }
 
@@ -253,8 +265,8 @@ pub(super) fn t_25_two_regions_share_a_section<L: Hotplug + Inspect + SectionFla
     remove(&layout, regions[1]).map_err(text)?;
     check!(map(&layout, 0xaef) == 0xffff_ffff, "map(0xaef) is {:#x}", map(&layout, 0xaef));
     let region = regions[0];
-    check!(valid(&layout, region.start()) && valid(&layout, region.end() - 1), "region 0 is not valid");
-    check!(!valid(&layout, region.end()), "region 1 is valid");
+    check!(valid(&layout, region.start()) && valid(&layout, region.end() - 1), "the region that stayed is not valid");
+    check!(!valid(&layout, region.end()), "the removed region is valid");
     all_readable(&layout, range(0x577_8000, region.end() - 0x577_8000))
 }
 
@@ -266,11 +278,17 @@ pub(super) fn t_26_beyond_the_physical_space<L: Hotplug + Inspect + SectionFlags
         let adding = || layout.add(range, &AddParams::default(), &mut ());
         refused(&layout, format!("adding {range}"), ERANGE, adding)?;
     }
-    check!(layout.accounting().roots == 0, "a root was made");
+    check!(layout.accounting().roots == 0, "a refused addition allocated a root page");
     // The last pages of the physical address space.
     add(&layout, range(top - unit, unit)).map_err(text)?;
-    check!(valid(&layout, top - 1) && !valid(&layout, top), "the last page of the space");
+    check!(
+        valid(&layout, top - 1) && !valid(&layout, top),
+        "the last page frame of the physical address space must be valid, and the one above it not"
+    );
     let first = layout.reader().next_valid_pfn(Pfn(0), Pfn(u64::MAX));
-    check!(first == Some(Pfn(top - unit)), "the walk finds {first:?}");
+    check!(
+        first == Some(Pfn(top - unit)),
+        "next_valid_pfn from 0 finds {first:?}, not the last sub-section or section"
+    );
     Ok(())
 }

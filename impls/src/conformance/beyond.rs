@@ -20,11 +20,11 @@ pub(super) fn t_70_walk<L: Hotplug + Inspect + SectionFlags>(_: &Held) -> Check 
     let layout = boot::<L>(&boot_map(&[(2 * s, 2 * s + 10 * u)]))?;
     six_in_section_1(&layout)?;
     walk_agrees(&layout, 0, 4 * s)?;
-    // From the middle of a sub-section that is not there; to the middle of one that is.
+    // From the middle of an absent sub-section to the middle of a present one.
     walk_agrees(&layout, s + 9 * u + u / 2, s + 12 * u + u / 2)?;
     let reader = layout.reader();
     let beyond = reader.next_valid_pfn(Pfn(3 * s), Pfn(u64::MAX));
-    check!(beyond.is_none(), "the walk finds {beyond:?} beyond the last section");
+    check!(beyond.is_none(), "next_valid_pfn finds {beyond:?} after the last section");
     Ok(())
 }
 
@@ -49,7 +49,7 @@ pub(super) fn added_memory_appears_and_disappears<L: Hotplug + Inspect + Section
         DeviceRecords::WholeSections => whole_section_added,
         DeviceRecords::Always => true,
     };
-    check!(on_device == expected, "records are not where they were asked for");
+    check!(on_device == expected, "records on the device: {on_device}, not {expected}");
     walk_agrees(&layout, start - unit - 1, start + 3 * unit)?;
     for range in ranges {
         remove(&layout, range).map_err(|e| e.to_string())?;
@@ -57,7 +57,7 @@ pub(super) fn added_memory_appears_and_disappears<L: Hotplug + Inspect + Section
         agree(&layout, &oracle)?;
     }
     let after = accounts(&layout);
-    check!(after == empty, "left behind: {after:?}, before: {empty:?}");
+    check!(after == empty, "after removal the accounts are {after:?}, not {empty:?} as before");
     Ok(())
 }
 
@@ -107,15 +107,15 @@ pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + 
     let added = range(L::Geometry::section_start(16), granule::<L>());
     add(&layout, added).map_err(|e| e.to_string())?;
     let reader = layout.reader();
-    refused(&layout, "removing with a reader on this thread", EDEADLK, || remove(&layout, added))?;
-    refused(&layout, "synchronising with a reader on this thread", EDEADLK, || layout.synchronize())?;
+    refused(&layout, "removing while this thread holds a reader", EDEADLK, || remove(&layout, added))?;
+    refused(&layout, "synchronising while this thread holds a reader", EDEADLK, || layout.synchronize())?;
     drop(reader);
     writers_under_a_waiting_removal_are_told(&layout, added)?;
     add(&layout, added).map_err(|e| e.to_string())?;
     std::thread::scope(|scope| {
         let reader = layout.reader();
         let last = Pfn(added.end() - 1);
-        let page = reader.valid_to_page(last).ok_or("the page is gone")?;
+        let page = reader.valid_to_page(last).ok_or("the page frame is not valid")?;
         let remover = scope.spawn(|| remove(&layout, added).map_err(|e| e.to_string()));
         // The bits are cleared at once; the memory stays as long as the reader lives.
         while reader.pfn_valid(Pfn(added.start())) && !remover.is_finished() {
@@ -125,10 +125,10 @@ pub(super) fn a_reader_holds_up_removal_and_its_own_thread_is_told<L: Hotplug + 
         let alive = page.is_of(last) && !remover.is_finished();
         drop(reader);
         remover.join().map_err(|_| "the remover panicked".to_owned())??;
-        check!(alive, "the record went while its reader lived");
+        check!(alive, "the record was released while its reader was alive");
         Ok(())
     })?;
-    check!(!layout.reader().pfn_valid(Pfn(added.start())), "still valid after removal");
+    check!(!layout.reader().pfn_valid(Pfn(added.start())), "the page frame is valid after removal");
     layout.synchronize().map_err(|e| e.to_string())
 }
 
@@ -162,15 +162,15 @@ pub(super) fn every_life_of_a_record_is_new<L: Hotplug + Inspect + SectionFlags>
         add(&layout, added).map_err(|e| e.to_string())?;
         let reader = layout.reader();
         for pfn in added.start()..added.end() {
-            let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("{pfn:#x} is not there"))?;
-            check!(is_right::<L>(page, Pfn(pfn)), "the record of {pfn:#x} {}", says(page));
+            let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("pfn {pfn:#x} is not valid"))?;
+            check!(is_right::<L>(page, Pfn(pfn)), "the record of pfn {pfn:#x} {}", says(page));
         }
         lives.extend(reader.valid_to_page(Pfn(added.end() - 1)).map(|page| page.life()));
         drop(reader);
         remove(&layout, added).map_err(|e| e.to_string())?;
     }
     lives.dedup();
-    check!(lives.len() == 4, "lives {lives:?}");
+    check!(lives.len() == 4, "records of 4 additions have the lives {lives:?}, not 4 different ones");
     Ok(())
 }
 
@@ -184,7 +184,8 @@ pub(super) fn what_cannot_be_backed_is_not_half_added<L: Hotplug + Inspect + Sec
     refused(&layout, "adding beyond the limit", ENOMEM, || {
         add(&layout, three).inspect_err(|error| said = error.to_string())
     })?;
-    check!(said.contains(&format!("limit of {}", ByteSize(limit))), "{said}");
+    let limit = ByteSize(limit);
+    check!(said.contains(&format!("limit of {limit}")), "the error does not name the limit of {limit}: {said}");
     agree(&layout, &Oracle::boot(&BootMap::default()))?;
     let two = range(three.start(), 2 * L::Geometry::PAGES_PER_SECTION);
     add(&layout, two).map_err(|e| format!("after a failed addition: {e}"))
@@ -223,10 +224,10 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
             let expected = oracle.remove(range);
             (remove(&layout, range), expected)
         };
-        check!(done.is_ok() == expected, "step {step}, {range}: {done:?}, the oracle says {expected}");
-        check!(expected || layout.digest() == before, "step {step}, {range}: was refused and changed something");
+        check!(done.is_ok() == expected, "step {step}, {range}: the layout returns {done:?}, the oracle {expected}");
+        check!(expected || layout.digest() == before, "step {step}, {range}: a refused operation changed the layout");
         let errno = done.map_or_else(|error| error.errno(), |()| 0);
-        check!([0, 17, 22].contains(&errno), "step {step}, {range}: errno {errno}");
+        check!([0, 17, 22].contains(&errno), "step {step}, {range}: errno {errno}, not 0, 17 or 22");
         let reader = layout.reader();
         for granule in 0..nr_granules {
             let pfn = Pfn(base + granule * unit);
@@ -238,7 +239,7 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
                 let valid = oracle.pfn_valid(L::CAPS.validity, Pfn(pfn));
                 check!(reader.pfn_valid(Pfn(pfn)) == valid, "step {step}: pfn_valid({pfn:#x}) should be {valid}");
                 if let Some(page) = reader.valid_to_page(Pfn(pfn)) {
-                    check!(is_right::<L>(page, Pfn(pfn)), "step {step}: the record of {pfn:#x} {}", says(page));
+                    check!(is_right::<L>(page, Pfn(pfn)), "step {step}: the record of pfn {pfn:#x} {}", says(page));
                 }
             }
         }
@@ -258,7 +259,7 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
     let after = layout.accounting();
     check!(
         (after.heap_usages, after.device_record_bytes) == (0, 0) && after.ram_record_bytes <= booted.ram_record_bytes,
-        "after all was removed: {after:?}, at boot {booted:?}"
+        "after everything was removed, the accounts are {after:?}; at boot they were {booted:?}"
     );
     Ok(())
 }
@@ -289,7 +290,7 @@ pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: 
         for nth in 0..faults.asked(seam) - before {
             let (layout, faults) = fresh()?;
             faults.fail(seam, nth);
-            let what = format!("adding with {seam:?} {nth} failing");
+            let what = format!("adding while allocation {nth} of {seam:?} fails");
             refused(&layout, &what, ENOMEM, || add(&layout, over_borders))?;
             agree(&layout, &{
                 let mut oracle = Oracle::boot(&small_machine());
@@ -305,11 +306,11 @@ pub(super) fn every_allocation_may_fail<L: Hotplug + Inspect + SectionFlags>(_: 
                 add(&twin, kept).map_err(text)?;
             }
             let (left, should) = (accounts(&layout), accounts(&twin));
-            check!(left == should, "faithfully {what} left {left:?}, not {should:?}");
+            check!(left == should, "in faithful mode, {what} left the accounts {left:?}, not {should:?}");
             tried += 1;
         }
     }
-    check!(tried >= 4, "only {tried} allocations were made to fail");
+    check!(tried >= 4, "only {tried} allocations could be made to fail, not 4 or more");
     Ok(())
 }
 
@@ -327,13 +328,16 @@ fn faithful_failure_keeps_whole_parts<L: Hotplug + Inspect>(
     let mode = AddMode::Faithful;
     let how = AddParams { mode, ..params_if_possible::<L>(over_borders, layout.backed()) };
     faults.fail(seam, nth);
-    let what = format!("faithfully adding with {seam:?} {nth} failing");
+    let what = format!("adding in faithful mode while allocation {nth} of {seam:?} fails");
     is_refused(&what, ENOMEM, layout.add(over_borders, &how, &mut ()))?;
     let is_there = |part: &&PfnRange| layout.reader().pfn_section_valid(Pfn(part.start()));
     let nr_kept = parts.iter().take_while(is_there).count();
     let after: Vec<_> = states().collect();
-    check!(before[nr_kept..] == after[nr_kept..], "{what}: {before:x?} became {after:x?}");
-    check!(nr_kept < parts.len(), "{what}: all is there");
+    check!(
+        before[nr_kept..] == after[nr_kept..],
+        "{what}: the sections from the failing one on changed from {before:x?} to {after:x?}"
+    );
+    check!(nr_kept < parts.len(), "{what}: every part was added");
     let end = parts[nr_kept].start();
     let kept = range(over_borders.start(), end - over_borders.start());
     all_readable(layout, kept)?;
@@ -362,10 +366,10 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     adding(range(top, s), &plain, E2BIG)?;
     adding(range(u64::MAX - 2 * s + 1, s), &plain, E2BIG)?;
     adding(range(u64::MAX - 1, 1), &plain, EINVAL)?;
-    refused(&machine, "probing off a block", EINVAL, || machine.probe((8 << 27) + 4096))?;
+    refused(&machine, "probing an address inside a block", EINVAL, || machine.probe((8 << 27) + 4096))?;
     refused(&machine, "probing the last byte", EINVAL, || machine.probe(u64::MAX))?;
-    refused(&machine, "no such block", EINVAL, || machine.write_state(u64::MAX, "online"))?;
-    refused(&machine, "a word", EINVAL, || machine.write_auto_online("maybe"))?;
+    refused(&machine, "onlining a block that does not exist", EINVAL, || machine.write_state(u64::MAX, "online"))?;
+    refused(&machine, "writing an unknown word to auto_online_blocks", EINVAL, || machine.write_auto_online("maybe"))?;
     let over = [
         (vec![], PagemapKind::Generic, EINVAL),
         (vec![range(top, s)], PagemapKind::Generic, EINVAL),
@@ -395,16 +399,19 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     let pagemap = machine.memremap_pages(PagemapSpec::device(range(16 * s, s))).map_err(text)?;
     // An empty mapping at the same start does not replace it.
     let empty = PagemapSpec::device(range(16 * s, 0));
-    refused(&machine, "mapping nothing at a mapping", EINVAL, || machine.memremap_pages(empty))?;
+    refused(&machine, "mapping an empty range at the start of a mapping", EINVAL, || machine.memremap_pages(empty))?;
     let before = machine.digest().map_err(text)?;
     let reader = machine.layout().reader();
-    is_refused("adding with a reader on this thread", EDEADLK, machine.add_memory(range(8 * s, s), &plain))?;
-    is_refused("offlining with a reader on this thread", EDEADLK, machine.write_state(1, "offline"))?;
-    is_refused("unmapping with a reader on this thread", EDEADLK, machine.memunmap_pages(&pagemap))?;
-    is_refused("looking with a reader on this thread", EDEADLK, machine.digest())?;
+    is_refused("adding while this thread holds a reader", EDEADLK, machine.add_memory(range(8 * s, s), &plain))?;
+    is_refused("offlining while this thread holds a reader", EDEADLK, machine.write_state(1, "offline"))?;
+    is_refused("unmapping while this thread holds a reader", EDEADLK, machine.memunmap_pages(&pagemap))?;
+    is_refused("computing the digest while this thread holds a reader", EDEADLK, machine.digest())?;
     drop(reader);
-    check!(machine.digest().map_err(text)? == before, "refused with a reader, and changed something");
-    check!(machine.get_dev_pagemap(Pfn(16 * s)).is_some(), "a refused unmapping left the mapping dying");
+    check!(
+        machine.digest().map_err(text)? == before,
+        "an operation that was refused because of a reader changed the machine"
+    );
+    check!(machine.get_dev_pagemap(Pfn(16 * s)).is_some(), "a refused unmapping stopped new references to the mapping");
     machine.memunmap_pages(&pagemap).map_err(text)?;
     machine.add_memory(range(24 * s, s), &named("System RAM (kmem)")).map_err(text)?;
     check!(machine.max_pfn().map_err(text)? == 25 * s, "max_pfn is {:#x}", machine.max_pfn().map_err(text)?);
@@ -421,7 +428,7 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let s = s::<L>();
     let machine = machine::<L>(&BootMap::default())?;
     let window = |start| Resource::new(range(start, s), ResourceKind::Window, "CXL Window 0", false);
-    refused(&machine, "naming nothing", EINVAL, || {
+    refused(&machine, "inserting a resource with an empty range", EINVAL, || {
         machine.insert_resource(Resource::new(range(s, 0), ResourceKind::Other, "nothing", false))
     })?;
     machine.insert_resource(window(8 * s + s / 2)).map_err(text)?;
@@ -436,7 +443,7 @@ fn machine_claims_are_its_own<L: Hotplug + Inspect + SectionFlags>() -> Check {
     machine.remove_memory(range(17 * s, s)).map_err(text)?;
     let resources = machine.resources().map_err(text)?;
     let nr_pages = resources.nr_pages(range(16 * s, 4 * s), ResourceKind::SystemRam);
-    check!(nr_pages == 2 * s, "{nr_pages:#x} pages of RAM in the window");
+    check!(nr_pages == 2 * s, "the window has {nr_pages:#x} pages of RAM, not {:#x}", 2 * s);
     // A named RAM resource is neither a window from which RAM can be released, nor the RAM of a
     // block.
     let named = Resource::new(range(32 * s, 4 * s), ResourceKind::SystemRam, "a name", false);
@@ -459,7 +466,7 @@ fn name_in_a_hole_is_no_ram<L: Hotplug + Inspect + SectionFlags>() -> Check {
         let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
         machine.layout().add(hole, &how, &mut ()).map_err(text)?;
     }
-    refused(&machine, "offlining what is named RAM", EINVAL, || machine.write_state(1, "offline"))
+    refused(&machine, "offlining a block whose hole is named RAM", EINVAL, || machine.write_state(1, "offline"))
 }
 
 /// A mapping of two ranges, one of which gets no memory for its records.
@@ -472,14 +479,17 @@ fn second_range_fails<L: Hotplug + Inspect + SectionFlags>() -> Check {
     let spec = PagemapSpec { ranges: vec![range(16 * s, s), range(20 * s, s)], ..PagemapSpec::device(range(0, s)) };
     for nth in 0..2 {
         faults.fail(Seam::Records, nth);
-        let what = format!("mapping without records for range {nth}");
+        let what = format!("mapping while allocating the records of range {nth} fails");
         refused(&machine, what, ENOMEM, || machine.memremap_pages(spec.clone()))?;
         check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
         for pfn in [16 * s, 20 * s] {
-            check!(!valid(machine.layout(), pfn), "{pfn:#x} is there");
-            check!(machine.get_dev_pagemap(Pfn(pfn)).is_none(), "{pfn:#x} is mapped");
+            check!(!valid(machine.layout(), pfn), "pfn {pfn:#x} is valid after the mapping failed");
+            check!(machine.get_dev_pagemap(Pfn(pfn)).is_none(), "pfn {pfn:#x} is mapped after the mapping failed");
         }
-        check!(machine.resources().map_err(text)?.iter().count() == 0, "a claim is left");
+        check!(
+            machine.resources().map_err(text)?.iter().count() == 0,
+            "a resource is still claimed after the mapping failed"
+        );
     }
     machine.memremap_pages(spec).map(drop).map_err(text)
 }
@@ -499,7 +509,7 @@ fn own_records_fail_halfway<L: Hotplug + Inspect + SectionFlags>() -> Check {
         let machine = machine.map_err(text)?;
         faults.fail(Seam::AltmapBlock, nth);
         let adding = || machine.add_memory(range(8 * s, 3 * s), &how);
-        refused(&machine, format!("adding with the altmap of block {nth} exhausted"), ENOMEM, adding)?;
+        refused(&machine, format!("adding while the altmap of block {nth} has no space"), ENOMEM, adding)?;
         check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
         machine.add_memory(range(8 * s, 3 * s), &how).map_err(text)?;
     }

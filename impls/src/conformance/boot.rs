@@ -5,12 +5,12 @@ use crate::page::Zone;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Comes first: whatever reads a record that is nowhere ends the process.
+/// Runs first, because reading a record at an invalid address ends the process.
 pub(super) fn records_lie_where_memory_can<L: Memmap>(_: &Held) -> Check {
     let layout = boot::<L>(&small_machine())?;
     let reader = layout.reader();
     for pfn in [0, 0x9f, 0x100, 0x13ff, 0x2800, 0x6a63, 0x8000, 0xa3ff].map(Pfn) {
-        // Other cases say what is valid.
+        // Other cases check which page frames are valid.
         if !reader.pfn_valid(pfn) {
             continue;
         }
@@ -28,13 +28,12 @@ pub(super) fn records_lie_where_memory_can<L: Memmap>(_: &Held) -> Check {
 }
 
 pub(super) fn t_01_numbers_of_the_geometry<L: Memmap>(_: &Held) -> Check {
-    check!(L::Geometry::section_nr(0x1c0000) == 56, "section of 0x1c0000");
-    check!(L::Geometry::subsection_index(0x1c0200) == 1, "sub-section of 0x1c0200");
-    check!(L::Geometry::subsection_index(0x1c7fff) == 63, "sub-section of 0x1c7fff");
-    check!(L::Geometry::SUBSECTIONS_PER_SECTION == 64, "sub-sections of a section");
-    let bytes = records_of::<L>(u::<L>());
-    let with_pages = bytes * (PAGE_RECORD_BYTES / record_bytes::<L::Record>());
-    check!(with_pages == 32768, "with records of 64 bytes, a sub-section has {with_pages} bytes of them");
+    check!(L::Geometry::section_nr(0x1c0000) == 56, "pfn 0x1c0000 is not in section 56");
+    check!(L::Geometry::subsection_index(0x1c0200) == 1, "pfn 0x1c0200 is not in sub-section 1 of its section");
+    check!(L::Geometry::subsection_index(0x1c7fff) == 63, "pfn 0x1c7fff is not in sub-section 63 of its section");
+    check!(L::Geometry::SUBSECTIONS_PER_SECTION == 64, "a section does not have 64 sub-sections");
+    let with_pages = records_of::<L>(u::<L>()) * (PAGE_RECORD_BYTES / record_bytes::<L::Record>());
+    check!(with_pages == 32768, "the records of a sub-section do not take 32 KiB at 64 bytes each");
     Ok(())
 }
 
@@ -43,11 +42,17 @@ pub(super) fn t_02_empty_machine_knows_no_page<L: Memmap>(_: &Held) -> Check {
     let before = layout.footprint();
     let reader = layout.reader();
     for pfn in [0, L::Geometry::NR_PFNS - 1, L::Geometry::NR_PFNS, 1 << 52, u64::MAX] {
-        check!(!reader.pfn_valid(Pfn(pfn)), "pfn_valid({pfn:#x}) on a machine without memory");
-        check!(reader.section_flags(Pfn(pfn)) == 0 && !reader.pfn_section_valid(Pfn(pfn)), "{pfn:#x} has a section");
+        check!(!reader.pfn_valid(Pfn(pfn)), "pfn_valid({pfn:#x}) should be false on a machine without memory");
+        check!(
+            reader.section_flags(Pfn(pfn)) == 0 && !reader.pfn_section_valid(Pfn(pfn)),
+            "pfn {pfn:#x} has a section on a machine without memory"
+        );
     }
-    check!(reader.next_valid_pfn(Pfn(0), Pfn(u64::MAX)).is_none(), "the walk finds a page");
-    check!(layout.footprint() == before, "asking took memory");
+    check!(
+        reader.next_valid_pfn(Pfn(0), Pfn(u64::MAX)).is_none(),
+        "next_valid_pfn finds a page frame on a machine without memory"
+    );
+    check!(layout.footprint() == before, "lookups allocated memory");
     Ok(())
 }
 
@@ -58,7 +63,7 @@ pub(super) fn t_04_flat_is_valid_over_its_span<L: Memmap>(_: &Held) -> Check {
         check!(reader.pfn_valid(Pfn(pfn)) == expected, "pfn_valid({pfn:#x}) should be {expected}");
     }
     check!((0x400..0x800).all(|pfn| reader.pfn_valid(Pfn(pfn))), "a hole inside the span is not valid");
-    check!(L::CAPS.hotplug_granule_pages.is_none(), "the span can grow");
+    check!(L::CAPS.hotplug_granule_pages.is_none(), "a layout that is valid over a span must not have hotplug");
     drop(reader);
     all_readable(&layout, range(0x100, 0x1000))
 }
@@ -94,8 +99,8 @@ pub(super) fn t_07_boot_range_that_ends_inside_a_section<L: Hotplug + Inspect + 
     let reader = layout.reader();
     let hole = Pfn(0x1fc000);
     check!(reader.pfn_valid(hole) == held.early_is_whole, "pfn_valid of the hole should be {}", held.early_is_whole);
-    check!(!reader.pfn_section_valid(hole), "the hole is there");
-    check!(machine.pfn_to_online_page(&reader, hole).is_none(), "the hole is online");
+    check!(!reader.pfn_section_valid(hole), "pfn_section_valid is true for the hole");
+    check!(machine.pfn_to_online_page(&reader, hole).is_none(), "a page of the hole is online");
     check!(machine.pfn_to_online_page(&reader, Pfn(0x1fbfff)).is_some(), "the last page of RAM is not online");
     drop(reader);
     // A boot section has all its records, including those of its holes (B-12).
@@ -115,12 +120,12 @@ pub(super) fn t_09_boot_range_rounds_outwards<L: Hotplug + Inspect + SectionFlag
     let layout = boot::<L>(&boot_map(&[(0, 0x10064)]))?;
     check!(map(&layout, 2) == 1, "map(2) is {:#x}", map(&layout, 2));
     check!(valid(&layout, 0x17fff) == held.early_is_whole, "pfn_valid(0x17fff) should be {}", held.early_is_whole);
-    refused(&layout, "adding what is there in part", EEXIST, || add(&layout, range(0x10000, u::<L>())))?;
+    refused(&layout, "adding a sub-section that is partly present", EEXIST, || add(&layout, range(0x10000, u::<L>())))?;
     add(&layout, range(0x10200, u::<L>())).map_err(text)
 }
 
 pub(super) fn records_of_boot_name_their_node_zone_and_section<L: Memmap>(_: &Held) -> Check {
-    // Nothing at pfn 0, and a node a section.
+    // Nothing at pfn 0, and several nodes.
     let boot = |start: u64, end: u64, node| PfnRange::new(start, end).map(|range| BootRange { range, node });
     let (section, end) = (s::<L>(), 6 * s::<L>());
     let ranges = [boot(2 * section, 3 * section, 1), boot(3 * section, 5 * section, 3), boot(5 * section, end, 2)];
@@ -131,11 +136,11 @@ pub(super) fn records_of_boot_name_their_node_zone_and_section<L: Memmap>(_: &He
         let page = reader.valid_to_page(pfn).ok_or_else(|| format!("{pfn} is not valid"))?;
         let node = map.node_of(pfn).unwrap_or_default();
         if let Some(links) = page.links() {
-            check!(links.node() == node, "the record of {pfn} says node {}, it is of node {node}", links.node());
-            check!(links.zone() == Some(Zone::Normal), "the record of {pfn} says zone {:?}", links.zone());
+            check!(links.node() == node, "the record of {pfn} has node {}, not {node}", links.node());
+            check!(links.zone() == Some(Zone::Normal), "the record of {pfn} has zone {:?}, not Normal", links.zone());
         }
         check!(page.is_of(pfn), "the record of {pfn} {}", says(page));
-        // Where the record says its section, this reads it.
+        // Layouts that keep the section number in the record read it here.
         // SAFETY: the page came from this reader for a valid pfn; every section is backed.
         let back = unsafe { reader.page_to_pfn(page.into()) };
         check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
@@ -154,7 +159,7 @@ pub(super) fn boot_map_is_answered_as_by_the_oracle<L: Memmap>(_: &Held) -> Chec
 pub(super) fn memory_beyond_the_space_does_not_boot<L: Memmap>(_: &Held) -> Check {
     let top = L::Geometry::NR_PFNS;
     let Err(error) = L::boot(&boot_map(&[(top - 512, top + 512)]), &Config::default(), store()) else {
-        return Err("booted with memory beyond the physical space".into());
+        return Err("boot accepted memory beyond the physical address space".into());
     };
     check!(error.to_string().contains("beyond the physical space"), "{error}");
     Ok(())
@@ -167,9 +172,12 @@ pub(super) fn only_backed_sections_take_memory<L: Memmap>(_: &Held) -> Check {
     let layout = boot_with::<L>(&map, store)?;
     agree(&layout, &Oracle::boot(&map))?;
     let records = layout.footprint().ram_record_bytes;
-    check!(records > 0 && records <= records_of::<L>(s::<L>()), "one section is backed, {records} bytes are");
+    check!(
+        records > 0 && records <= records_of::<L>(s::<L>()),
+        "the records of one section must be backed, but {records} bytes are"
+    );
     check!(budget.used() == records, "the budget counts {} bytes, the footprint {records}", budget.used());
     drop(layout);
-    check!(budget.used() == 0, "{} bytes are not given back", budget.used());
+    check!(budget.used() == 0, "{} bytes are still charged after the layout was dropped", budget.used());
     Ok(())
 }

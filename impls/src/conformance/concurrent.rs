@@ -61,7 +61,10 @@ impl Onlookers {
             thread.join().map_err(|_| "a reader panicked".to_owned())??;
         }
         let valid_reads = self.valid_reads.load(Ordering::Relaxed);
-        check!(valid_reads >= VALID_READS, "only {valid_reads} valid reads: nothing is shown");
+        check!(
+            valid_reads >= VALID_READS,
+            "readers found only {valid_reads} valid records, too few for a result ({VALID_READS})"
+        );
         Ok(())
     }
 }
@@ -137,7 +140,7 @@ fn there_or_not<L: Hotplug>(layout: &L, seen: PfnRange) -> Result<u64, String> {
 }
 
 fn check_lives(pfn: Pfn, before: Option<Life>, after: Option<Life>) -> Check {
-    check!(before == after, "the record of {pfn} went from {before:?} to {after:?} under its reader");
+    check!(before == after, "the record of {pfn} changed from {before:?} to {after:?} while a reader held it");
     Ok(())
 }
 
@@ -168,7 +171,7 @@ fn neighbour_stays_while_another_toggles<L: Hotplug + Inspect>() -> Check {
     let first = lives(&*layout, neighbour)?;
     toggle(&layout, range(8 * s + 6 * u, u), neighbour, move |layout: &L, seen| {
         let now = lives(layout, seen)?;
-        check!(now == first, "the neighbour went from {first:?} to {now:?}");
+        check!(now == first, "the records of the neighbour changed from {first:?} to {now:?}");
         Ok(now.len() as u64)
     })
 }
@@ -214,7 +217,7 @@ mod tests {
 
     impl Rules for PublishFirst {
         const LAYOUT_ID: Option<&'static str> = Some("publish-first");
-        const ABOUT: &'static str = "a twin that the suite must see through";
+        const ABOUT: &'static str = "a twin with a defect that the suite must detect";
         const SET: RuleSet = RuleSet { populate_first: false, ..RuleSet::MERGED };
     }
 
@@ -224,7 +227,7 @@ mod tests {
 
     impl Rules for NoGrace {
         const LAYOUT_ID: Option<&'static str> = Some("no-grace");
-        const ABOUT: &'static str = "a twin that the suite must see through";
+        const ABOUT: &'static str = "a twin with a defect that the suite must detect";
         const SET: RuleSet = RuleSet { grace_for_records: false, ..RuleSet::MERGED };
     }
 
@@ -232,7 +235,7 @@ mod tests {
     /// hence several tries.
     fn is_caught<R: Rules>() -> String {
         let caught = (0..20).find_map(|_| toggled_is_never_seen_half::<Subsection<X86_64, R>>().err());
-        caught.expect("readers did not notice in 20 tries")
+        caught.expect("readers did not detect the defect in 20 tries")
     }
 
     #[test]

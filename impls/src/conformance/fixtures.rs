@@ -30,7 +30,7 @@ pub(super) fn granule<L: Hotplug>() -> u64 {
 
 pub(super) fn boot_map(ranges: &[(u64, u64)]) -> BootMap {
     let ranges = ranges.iter().filter_map(|&(start, end)| PfnRange::new(start, end));
-    BootMap::new(ranges.map(|range| BootRange { range, node: 0 })).expect("the suite's maps do not overlap")
+    BootMap::new(ranges.map(|range| BootRange { range, node: 0 })).expect("ranges of the suite's maps do not overlap")
 }
 
 /// 120 MiB of memory: low memory with a hole, a partly present section, and a whole section.
@@ -65,7 +65,7 @@ pub(super) fn text(error: impl std::fmt::Display) -> String {
 }
 
 pub(super) fn range(start: u64, nr_pages: u64) -> PfnRange {
-    PfnRange::from_len(start, nr_pages).expect("the suite's ranges do not wrap")
+    PfnRange::from_len(start, nr_pages).expect("ranges of the suite do not overflow")
 }
 
 /// A tmpfs file that emulates the device of a range.
@@ -95,7 +95,7 @@ pub(super) fn params_if_possible<L: Memmap>(range: PfnRange, backed: &BackedSect
     let possible = host == L::Geometry::PAGE_SIZE && !range.is_empty() && range.end() <= L::Geometry::NR_PFNS;
     match possible.then(|| params::<L>(range, backed)) {
         Some(Ok(how)) => how,
-        Some(Err(error)) => panic!("a device for {range}: {error}"),
+        Some(Err(error)) => panic!("cannot make a device for {range}: {error}"),
         None => AddParams::default(),
     }
 }
@@ -198,10 +198,10 @@ pub(super) fn walk_agrees<L: Memmap>(layout: &L, from: u64, end: u64) -> Check {
     let mut at = from;
     for pfn in (from..end).filter(|&pfn| reader.pfn_valid(Pfn(pfn))) {
         let next = reader.next_valid_pfn(Pfn(at), Pfn(end));
-        check!(next == Some(Pfn(pfn)), "the walk from {at:#x} finds {next:?}, not {pfn:#x}");
+        check!(next == Some(Pfn(pfn)), "next_valid_pfn from {at:#x} finds {next:?}, not {pfn:#x}");
         at = pfn + 1;
     }
     let rest = reader.next_valid_pfn(Pfn(at), Pfn(end));
-    check!(rest.is_none(), "the walk from {at:#x} finds {rest:?} where nothing is");
+    check!(rest.is_none(), "next_valid_pfn from {at:#x} finds {rest:?}, but nothing is valid from there on");
     Ok(())
 }

@@ -7,28 +7,28 @@ use super::*;
 use crate::layouts::Subsection;
 use crate::rules::V6;
 
-/// The cases in which v6 fails, each with the rule that fails it. Every case that is not listed
-/// must pass, and every listed one must fail.
+/// The cases in which v6 fails, each with the rule that causes the failure. Every case that is not
+/// listed must pass, and every listed one must fail.
 pub const V6_FAILS: &[(&str, &str)] = &[
     ("T-07", "B-02: boot sections are not valid as a whole"),
-    ("T-08", "B-01: the last range that touches a section overwrites the bits of those before"),
-    ("T-09", "B-02: boot sections are not valid as a whole; B-04: what is there is added with success"),
+    ("T-08", "B-01: the last range of a section overwrites the bits of earlier ones"),
+    ("T-09", "B-02: boot sections are not valid as a whole; B-04: adding present memory is reported as success"),
     ("T-11", "B-13: the word codes a null map"),
     ("T-12", "B-04: an overlap is reported as success"),
-    ("T-13", "patch 8: additions are not checked against a grid (the check came with v7 to v10)"),
+    ("T-13", "patch 8: the alignment of additions is not checked (the check came with v7 to v10)"),
     ("T-20", "B-04: an overlap is reported as success"),
     ("T-21", "B-04: an overlap is reported as success"),
     ("T-22", "B-04: an overlap is reported as success"),
-    ("T-23", "B-06: a section that mixes a device with RAM is not marked"),
-    ("T-24", "B-06: pfn_to_online_page stops at the section, so pages of a device in it look online"),
+    ("T-23", "B-06: a section with both device memory and RAM is not marked"),
+    ("T-24", "B-06: pfn_to_online_page checks the section only, so device pages in it look online"),
     ("T-27", "B-13: the word of an emptied section keeps a pointer"),
-    ("T-30", "patch 8: a removal off the grid is carried out where no memory blocks are concerned"),
-    ("T-31", "B-02: boot sections are not valid as a whole; B-07: records of a boot section go with a part of it"),
-    ("T-32", "B-07: records of a boot section go with a part of it, and are used again without being there"),
+    ("T-30", "patch 8: a misaligned removal is carried out if the caller says that no memory blocks are concerned"),
+    ("T-31", "B-02: boot sections are not valid as a whole; B-07: removing part of a boot section releases records"),
+    ("T-32", "B-07: removing part of a boot section releases records, which are then used again"),
     ("T-33", "B-13: the word of an emptied section keeps a pointer"),
-    ("T-35", "B-02: boot sections are not valid as a whole; B-07: records of a boot section go with a part of it"),
-    ("T-39", "B-01: boot ranges do not add up; B-04: overlaps succeed"),
-    ("T-51", "B-05: the span of ZONE_DEVICE shrinks, by records that may not be initialised"),
+    ("T-35", "B-02: boot sections are not valid as a whole; B-07: removing part of a boot section releases records"),
+    ("T-39", "B-01: boot ranges do not add up; B-04: an overlap is reported as success"),
+    ("T-51", "B-05: the span of ZONE_DEVICE shrinks, which reads records that may be uninitialised"),
     ("T-58", "patch 8: a mapping that begins 1 MiB past a sub-section is not refused"),
 ];
 
@@ -72,7 +72,7 @@ pub fn run_foil() -> Vec<FoilRun> {
         match (run.outcome.clone(), rule) {
             (Outcome::Failed(found), Some(rule)) => FoilVerdict::FailsAsItMust { rule, found },
             (Outcome::Failed(found), None) => FoilVerdict::Unexpected(format!("fails: {found}")),
-            (_, Some(rule)) => FoilVerdict::Unexpected(format!("does not fail, though: {rule}")),
+            (_, Some(rule)) => FoilVerdict::Unexpected(format!("does not fail, although it should: {rule}")),
             (Outcome::Passed, None) => FoilVerdict::Passes,
             (Outcome::Skipped(why), None) => FoilVerdict::Skipped(why),
         }

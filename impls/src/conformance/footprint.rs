@@ -1,4 +1,4 @@
-//! Every figure of the footprint against what is allocated.
+//! Compares every value of the footprint with what is allocated.
 
 use super::*;
 use crate::memmap::{Footprint, Load};
@@ -29,14 +29,14 @@ impl Allocated {
             "{when}: the footprint has {index_bytes} B of index tables, but {allocated} B are allocated from IndexMemory"
         );
 
-        // Where the records lie: from the lowest to the highest address, and in which page tables.
+        // The address range of the records, and the page tables that map it.
         let reader = layout.reader();
         let (mut first, mut end, mut nr_valid) = (u64::MAX, 0, 0);
         let mut tables = std::collections::BTreeSet::new();
         for run in oracle.valid_runs(L::CAPS.validity) {
             nr_valid += run.nr_pages();
             for pfn in run.start()..run.end() {
-                // SAFETY: the oracle says that it is valid, and other cases that the layout agrees.
+                // SAFETY: it is valid by the oracle, and other cases check that the layout agrees.
                 let at = unsafe { reader.pfn_to_page(Pfn(pfn)) }.addr().get() as u64;
                 (first, end) = (first.min(at), end.max(at + record_bytes::<L::Record>()));
                 tables.insert(at / bytes_per_table());
@@ -46,12 +46,15 @@ impl Allocated {
         let least = records_of::<L>(nr_valid);
         check!(records >= least, "{when}: {nr_valid} records take {least} B, the footprint has {records} B");
         let span = end.saturating_sub(first);
-        check!(reserved_bytes >= span, "{when}: records span {span} B, of which {reserved_bytes} B are reserved");
+        check!(
+            reserved_bytes >= span,
+            "{when}: records span {span} B, but the footprint has {reserved_bytes} B of reserved address space"
+        );
         if BACKING.with_borrow(|backing| *backing == RamBacking::Anon) {
             let least = tables.len() as u64 * rustix::param::page_size() as u64;
             check!(
                 (least..=least.max(records)).contains(&page_table_bytes),
-                "{when}: records lie in {} page tables, {least} B; the footprint has {page_table_bytes} B",
+                "{when}: records are mapped by {} page tables, {least} B; the footprint has {page_table_bytes} B",
                 tables.len()
             );
         }
@@ -71,7 +74,7 @@ fn booted<L: Memmap>(map: &BootMap) -> Result<(L, Allocated), String> {
     Ok((boot_with(map, store)?, allocated))
 }
 
-/// Memory that begins at section 2, with a hole of a section and a part of one.
+/// Memory from section 2 on: a whole section, a hole of one section, and part of a section.
 fn memory_from_section_2<L: Memmap>() -> BootMap {
     boot_map(&[(2 * s::<L>(), 3 * s::<L>()), (4 * s::<L>(), 4 * s::<L>() + 5 * u::<L>())])
 }

@@ -16,20 +16,24 @@ struct Record {
 fn records<L: Hotplug + Inspect>(added: PfnRange, threads: u32) -> Result<(Vec<Record>, Accounting), String> {
     let layout = boot::<L>(&small_machine())?;
     let before = accounts(&layout);
-    let init_threads = NonZeroU32::new(threads).ok_or("no thread")?;
+    let init_threads = NonZeroU32::new(threads).ok_or("the number of threads must be at least 1")?;
     let how = AddParams { init_threads, ..params_if_possible::<L>(added, layout.backed()) };
     layout.add(added, &how, &mut ()).map_err(text)?;
     let reader = layout.reader();
     let record = |pfn: u64| {
         let page = reader.valid_to_page(Pfn(pfn)).ok_or_else(|| format!("pfn {pfn:#x} is not valid"))?;
-        check!(is_right::<L>(page, Pfn(pfn)), "with {threads} threads the record of pfn {pfn:#x} {}", says(page));
+        check!(is_right::<L>(page, Pfn(pfn)), "with {threads} threads, the record of pfn {pfn:#x} {}", says(page));
         Ok(Record { life: page.life(), flags: page.flags(), poisoned: page.is_poisoned() })
     };
     let records = (added.start()..added.end()).map(record).collect::<Result<Vec<Record>, String>>()?;
     drop(reader);
     let full = layout.accounting();
     remove(&layout, added).map_err(text)?;
-    check!(accounts(&layout) == before, "left behind with {threads} threads: {:?}", layout.accounting());
+    check!(
+        accounts(&layout) == before,
+        "after removal with {threads} threads, the accounts are {:?}, not as before",
+        layout.accounting()
+    );
     Ok((records, full))
 }
 
@@ -40,7 +44,10 @@ pub(super) fn threads_write_what_one_would<L: Hotplug + Inspect + SectionFlags>(
     for added in [range(start, unit), range(start - unit, 2 * unit + s::<L>())] {
         let alone = records::<L>(added, 1)?;
         for threads in [2, 3, u32::MAX] {
-            check!(records::<L>(added, threads)? == alone, "{threads} threads write other records of {added} than one");
+            check!(
+                records::<L>(added, threads)? == alone,
+                "{threads} threads initialise {added} differently than one thread"
+            );
         }
     }
     Ok(())

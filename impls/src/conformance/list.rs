@@ -35,18 +35,19 @@ impl Needs {
         let granule = caps.hotplug_granule_pages;
         let (has, why) = match self {
             Self::Nothing => return None,
-            Self::Span => {
-                (matches!(caps.validity, Validity::Span | Validity::MemorySpan), "its memory is no single span")
-            }
+            Self::Span => (
+                matches!(caps.validity, Validity::Span | Validity::MemorySpan),
+                "its valid memory is not a single span",
+            ),
             _ if granule.is_none() => (false, "the layout has no hotplug"),
             Self::Hotplug => return None,
-            Self::WholeSections => (granule == Some(G::PAGES_PER_SECTION), "it adds less than whole sections"),
-            Self::Subsections => (granule < Some(G::PAGES_PER_SECTION), "it adds whole sections only"),
-            Self::DeviceRecords => (caps.records_on_device.any(), "its records cannot lie on a device"),
+            Self::WholeSections => (granule == Some(G::PAGES_PER_SECTION), "it can add less than whole sections"),
+            Self::Subsections => (granule < Some(G::PAGES_PER_SECTION), "it can add whole sections only"),
+            Self::DeviceRecords => (caps.records_on_device.any(), "its records cannot be on a device"),
             Self::DeviceRecordsByX86 => match caps.records_on_device {
                 DeviceRecords::WholeSections => return None,
-                DeviceRecords::Always => (false, "its records of parts of sections lie on the device too"),
-                DeviceRecords::Never => (false, "its records cannot lie on a device"),
+                DeviceRecords::Always => (false, "the records of parts of sections are on the device too"),
+                DeviceRecords::Never => (false, "its records cannot be on a device"),
             },
         };
         (!has).then_some(why)
@@ -88,7 +89,8 @@ pub(super) struct Case<F> {
 
 pub(super) type Runner = fn(&Held) -> Check;
 
-/// A list of cases: `"T-02" empty_machine(Needs) on Machine;`.
+/// A list of cases, one per line: id, function, the feature that it needs, and optionally the
+/// architecture.
 macro_rules! cases {
     ($layout:ty; $($id:literal $module:ident::$name:ident needs $needs:ident $(on $on:ident)?;)*) => {
         vec![$( Case {

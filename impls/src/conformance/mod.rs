@@ -115,13 +115,13 @@ pub fn run_all_on(backing: &RamBacking) -> Vec<Run> {
     run_family_on::<BuiltIn>(backing)
 }
 
-/// Runs every case on the layouts of a family, such as one of another crate, with records in private memory. A case that
-/// panics has failed.
+/// Runs every case on the layouts of a family, such as one of another crate, with records in
+/// private memory. A case that panics has failed.
 pub fn run_family<F: Family>() -> Vec<Run> {
     run_family_on::<F>(&RamBacking::Anon)
 }
 
-/// The same with records on a backing.
+/// Like [`run_family`], with records in the given backing.
 pub fn run_family_on<F: Family>(backing: &RamBacking) -> Vec<Run> {
     let before = BACKING.replace(backing.clone());
     let runs = run_in_this_thread::<F>();
@@ -129,7 +129,7 @@ pub fn run_family_on<F: Family>(backing: &RamBacking) -> Vec<Run> {
     runs
 }
 
-/// No record lies below this address, for nothing is mapped there: the default of `vm.mmap_min_addr`.
+/// Lowest address that a record can have: the default of `vm.mmap_min_addr`.
 pub const LEAST_ADDRESS: usize = 1 << 16;
 
 #[cfg(all(test, not(loom)))]
@@ -176,7 +176,7 @@ mod tests {
             }
         }
         ids.sort();
-        assert_eq!(ids, numbered(), "each once");
+        assert_eq!(ids, numbered(), "each case once");
     }
 
     /// The table in the README that maps patches to files and cases names only files and cases that
@@ -196,15 +196,15 @@ mod tests {
         };
         let named: Vec<&str> = words(readme).filter(|word| word.starts_with("T-")).collect();
         for case in &named {
-            assert!(known.iter().any(|known| known == case), "{case} is no case");
+            assert!(known.iter().any(|known| known == case), "{case} is not a case");
         }
         for case in ["T-01", "T-37", "T-59", "T-70", "T-73"] {
-            assert!(named.contains(&case), "{case} proves nothing");
+            assert!(named.contains(&case), "the README does not name {case}");
         }
         for file in words(readme).filter(|word| word.ends_with(".rs") && word.len() > 3) {
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
             let there = ["src", "."].iter().any(|dir| root.join(dir).join(file).is_file());
-            assert!(there, "{file} is not there");
+            assert!(there, "{file} does not exist");
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
         }
         let mut geometries = Geometries(0);
         for_each_geometry(&mut geometries);
-        assert!(geometries.0 >= 50, "{} pairs", geometries.0);
+        assert!(geometries.0 >= 50, "only {} pairs of layout and architecture", geometries.0);
     }
 
     #[test]

@@ -15,16 +15,16 @@ pub(super) fn t_24_device_pages_of_a_mixed_section_are_not_online<L: Hotplug + I
     let machine = machine::<L>(&ram_before_a_device())?;
     let pagemap = machine.memremap_pages(PagemapSpec::device(the_device())).map_err(text)?;
     let online = |pfn| machine.pfn_to_online_page(&machine.layout().reader(), Pfn(pfn)).is_some();
-    check!(!online(0x1fc000), "a page of the device is online");
-    check!(online(0x1f8000), "a page of RAM in the same section is not online");
-    check!(!online(0x200000), "a page of a section of the device is online");
-    refused(&machine, "soft_offline of a page of the device", EIO, || machine.soft_offline(Pfn(0x1fc000)))?;
+    check!(!online(0x1fc000), "a device page is online");
+    check!(online(0x1f8000), "a RAM page in the same section is not online");
+    check!(!online(0x200000), "a page of a section that only has device memory is online");
+    refused(&machine, "soft_offline of a device page", EIO, || machine.soft_offline(Pfn(0x1fc000)))?;
     let poisoned = |pfn| machine.layout().reader().valid_to_page(Pfn(pfn)).is_some_and(HotplugRecord::is_hwpoison);
-    check!(!poisoned(0x1fc000), "a page of the device was taken out of use");
+    check!(!poisoned(0x1fc000), "soft_offline poisoned a device page");
     machine.soft_offline(Pfn(0x1f8000)).map_err(text)?;
-    check!(poisoned(0x1f8000), "a page of RAM was not taken out of use");
+    check!(poisoned(0x1f8000), "soft_offline did not poison a RAM page");
     machine.memunmap_pages(&pagemap).map_err(text)?;
-    check!(!online(0x1fc000) && online(0x1f8000), "after unmapping");
+    check!(!online(0x1fc000) && online(0x1f8000), "after unmapping, a device page is online or a RAM page is not");
     Ok(())
 }
 
@@ -38,11 +38,17 @@ pub(super) fn t_57_mappings_do_not_overlap<L: Hotplug + Inspect + SectionFlags>(
     // A mapping that contains the first one: found although both of its ends are free.
     mapping_refused(&machine, range(first.start() - 4 * u, 16 * u), ENOMEM)?;
     let found = machine.get_dev_pagemap(Pfn(first.start()));
-    check!(found.is_some_and(|found| Arc::ptr_eq(found.pagemap(), &pagemap)), "the first mapping is lost");
+    check!(
+        found.is_some_and(|found| Arc::ptr_eq(found.pagemap(), &pagemap)),
+        "get_dev_pagemap does not find the first mapping"
+    );
     all_readable(machine.layout(), first)?;
     machine.memunmap_pages(&beside).map_err(text)?;
-    check!(machine.get_dev_pagemap(Pfn(first.end())).is_none(), "the second is looked up after it went");
-    check!(machine.get_dev_pagemap(Pfn(first.end() - 1)).is_some(), "the first went with the second");
+    check!(
+        machine.get_dev_pagemap(Pfn(first.end())).is_none(),
+        "get_dev_pagemap finds the second mapping after it was unmapped"
+    );
+    check!(machine.get_dev_pagemap(Pfn(first.end() - 1)).is_some(), "unmapping the second mapping removed the first");
     Ok(())
 }
 
@@ -73,12 +79,12 @@ pub(super) fn t_59_unmapping_waits_for_references<L: Hotplug + Inspect + Section
     let mapped = range(16 * s::<L>(), granule::<L>());
     let first = Pfn(mapped.start());
     let pagemap = machine.memremap_pages(PagemapSpec::device(mapped)).map_err(text)?;
-    let reference = machine.get_dev_pagemap(first).ok_or("no mapping to refer to")?;
+    let reference = machine.get_dev_pagemap(first).ok_or("get_dev_pagemap does not find the mapping")?;
     let unmapping = std::thread::spawn({
         let (machine, pagemap) = (Arc::clone(&machine), Arc::clone(&pagemap));
         move || machine.memunmap_pages(&pagemap).map_err(text)
     });
-    // Once it is dying it gives no new references, but nothing of it is released yet.
+    // Unmapping first stops new references; nothing is released yet.
     while machine.get_dev_pagemap(first).is_some() && !unmapping.is_finished() {
         std::thread::yield_now();
     }
@@ -87,10 +93,10 @@ pub(super) fn t_59_unmapping_waits_for_references<L: Hotplug + Inspect + Section
     let twice = refused(&*machine, "unmapping twice", EINVAL, || machine.memunmap_pages(&pagemap));
     drop(reference);
     unmapping.join().map_err(|_| "the unmapping thread panicked".to_owned())??;
-    check!(waits, "the mapping went under a reference");
+    check!(waits, "the mapping was removed while a reference was held");
     twice?;
-    check!(machine.get_dev_pagemap(first).is_none(), "looked up after it went");
-    check!(!valid(machine.layout(), first.0), "valid after it went");
+    check!(machine.get_dev_pagemap(first).is_none(), "get_dev_pagemap finds the mapping after it was unmapped");
+    check!(!valid(machine.layout(), first.0), "a page frame is valid after its mapping was removed");
     check!(accounts(machine.layout()) == Accounting::default(), "{:?}", machine.layout().accounting());
     Ok(())
 }

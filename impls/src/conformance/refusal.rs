@@ -60,16 +60,16 @@ pub(super) fn refused<T, E: Refusal>(
     is_refused(&what, errno, change())?;
     match of.digest_now()? == before {
         true => Ok(()),
-        false => Err(format!("{what} was refused and changed something")),
+        false => Err(format!("{what} was refused, but changed something")),
     }
 }
 
 /// Checks the error number only.
 pub(super) fn is_refused<T, E: Refusal>(what: impl Display, errno: i32, done: Result<T, E>) -> Check {
     match done {
-        Ok(_) => Err(format!("{what} succeeded, not errno {errno}")),
+        Ok(_) => Err(format!("{what} succeeded; errno {errno} was expected")),
         Err(error) if error.number() != errno => {
-            Err(format!("{what}: errno {} ({error}), not {errno}", error.number()))
+            Err(format!("{what} failed with errno {} ({error}), not {errno}", error.number()))
         }
         Err(_) => Ok(()),
     }

@@ -20,7 +20,7 @@ pub(super) fn run_in_this_thread<F: Family>() -> Vec<Run> {
 
 pub(super) struct Suite {
     pub(super) on: On,
-    /// The layout whose records cannot be read.
+    /// The layout whose records are at invalid addresses.
     pub(super) unreadable: Option<&'static str>,
     pub(super) runs: Vec<Run>,
 }
@@ -30,7 +30,7 @@ impl Suite {
         let held = Held::to(caps);
         let refused = BACKING.with_borrow(RamBacking::refuses_devices).filter(|_| caps.records_on_device.any());
         for case in cases.into_iter().filter(|case| case.on == self.on) {
-            let unreadable = self.unreadable.filter(|id| *id == layout).map(|_| "its records are nowhere");
+            let unreadable = self.unreadable.filter(|id| *id == layout).map(|_| "its records are at invalid addresses");
             let outcome = match refused.or(unreadable).or(case.needs.lacking::<G>(&caps)) {
                 Some(why) => Outcome::Skipped(why),
                 None => match catch_unwind(|| (case.run)(&held)) {
@@ -38,7 +38,7 @@ impl Suite {
                     Err(panic) => Outcome::Failed(format!("a panic: {}", panic_message(&*panic))),
                 },
             };
-            // Whatever reads such a record ends the process.
+            // Reading such a record would end the process.
             if case.id == "record_addresses" && matches!(outcome, Outcome::Failed(_)) {
                 self.unreadable = Some(layout);
             }
@@ -47,10 +47,10 @@ impl Suite {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 impl<G: Geometry> Visitor<G> for Suite {

@@ -22,7 +22,7 @@ pub(super) fn t_50_zone_shrinks_from_its_ends<L: Hotplug + Inspect + SectionFlag
     let zone = || machine.zone(NORMAL).map_err(text);
     let spans = |start, spanned| -> Check {
         let is = zone()?.span;
-        check!(is == Span { start, spanned }, "{is:x?}, not from {start:#x}, {spanned:#x} pages");
+        check!(is == Span { start, spanned }, "the zone is {is:x?}, not {spanned:#x} pages from {start:#x}");
         Ok(())
     };
     spans(s, 4 * s)?;
@@ -85,6 +85,9 @@ pub(super) fn t_52_device_memory_is_never_present<L: Hotplug + Inspect + Section
     let node = machine.node_span(0).map_err(text)?;
     check!(node == Span { start: s, spanned: 15 * s + 3 * unit }, "the node is {node:x?}");
     machine.memunmap_pages(&pagemap).map_err(text)?;
-    check!(machine.zone(DEVICE).map_err(text)?.present_pages == 0, "present after removal");
+    check!(
+        machine.zone(DEVICE).map_err(text)?.present_pages == 0,
+        "ZONE_DEVICE has present pages after the mapping was removed"
+    );
     Ok(())
 }
