@@ -23,7 +23,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum BootError {
     /// Two ranges of the map share a page.
-    #[error("the boot map names the same page twice: {first} and {second}")]
+    #[error("boot memory {first} and {second} overlap; a page can be in one range only")]
     Overlap {
         /// The lower range.
         first: PfnRange,
@@ -31,7 +31,7 @@ pub enum BootError {
         second: PfnRange,
     },
     /// The boot map has memory above the top of the physical address space.
-    #[error("{span} lies beyond the physical space of {geometry}, which ends at {:#x} ({bits} bits)", 1u128 << bits)]
+    #[error("{span} extends beyond the physical space of {geometry}, which ends at {:#x} ({bits} bits)", 1u128 << bits)]
     BeyondPhysicalSpace {
         /// Physical range of that memory.
         span: PhysSpan,
@@ -42,7 +42,7 @@ pub enum BootError {
     },
     /// The records need more memory than the machine described by the boot map has.
     #[error(
-        "would not boot: the records alone need {}, and the machine of this map has {} of memory",
+        "would not boot: the records need {}, but the machine of this map has only {} of memory",
         ByteSize(*need_bytes), ByteSize(*have_bytes)
     )]
     WouldNotBoot {
@@ -52,7 +52,7 @@ pub enum BootError {
         have_bytes: u64,
     },
     /// An index table could not be allocated.
-    #[error("no memory for {what} ({})", ByteSize(*bytes))]
+    #[error("cannot allocate {what} ({})", ByteSize(*bytes))]
     NoMemory {
         /// Name of the table, for messages.
         what: &'static str,
@@ -81,14 +81,14 @@ pub enum BootError {
 #[derive(Debug, Error)]
 pub enum HotplugError {
     /// The range has no page. EINVAL.
-    #[error("the range at {span} has no page in it")]
+    #[error("the range at {span} is empty; it must have at least one page")]
     Empty {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
     },
     /// The start or the end is not aligned to the layout's granule. EINVAL.
     #[error(
-        "{span} is refused: start and size must be multiples of {} ({rule}); the start is {} past one, the end is {} past one",
+        "{span} is misaligned: start and size must be multiples of {} ({rule}); the start is {} past one, the end is {} past one",
         ByteSize(*granule_bytes), ByteSize(*start_off_bytes), ByteSize(*end_off_bytes)
     )]
     Misaligned {
@@ -114,7 +114,7 @@ pub enum HotplugError {
         beyond_bytes: u64,
     },
     /// Part of the range is already present. EEXIST.
-    #[error("{span} is refused: {at} is there already")]
+    #[error("{span} cannot be added: {at} is already present")]
     Overlaps {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -122,7 +122,7 @@ pub enum HotplugError {
         at: PhysSpan,
     },
     /// Part of the range to remove is not present. EINVAL.
-    #[error("{span} cannot be removed: {at} is not there")]
+    #[error("{span} cannot be removed: {at} is not present")]
     NotPresent {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -130,7 +130,7 @@ pub enum HotplugError {
         at: PhysSpan,
     },
     /// A section to put online is not entirely RAM, or a device shares it. EINVAL.
-    #[error("{span} does not go online: {at} is not there as a whole, or a device shares it")]
+    #[error("{span} cannot go online: section {at} is not entirely RAM, or a device shares it")]
     NotWholeRam {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -138,7 +138,7 @@ pub enum HotplugError {
         at: PhysSpan,
     },
     /// The altmap begins at another pfn than the range. EINVAL.
-    #[error("{span} is refused: its altmap begins at pfn {altmap_base:#x}, not at the start of the range")]
+    #[error("{span} cannot be added: its altmap begins at pfn {altmap_base:#x}, not at the start of the range")]
     AltmapElsewhere {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -146,13 +146,13 @@ pub enum HotplugError {
         altmap_base: u64,
     },
     /// The altmap already holds records of another layout. EINVAL.
-    #[error("{span} is refused: its altmap holds records of another layout")]
+    #[error("{span} cannot be added: its altmap holds records of another layout; make an altmap for this one")]
     AltmapOfAnother {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
     },
     /// The altmap claims more pages than the range has. EINVAL.
-    #[error("{span} is refused: its altmap claims {claimed} pages (reserve and free) of the {} that are added", span.range.nr_pages())]
+    #[error("{span} cannot be added: its altmap claims {claimed} pages (reserve and free), but the range has only {}", span.range.nr_pages())]
     AltmapTooLarge {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -161,7 +161,7 @@ pub enum HotplugError {
     },
     /// The altmap has too little room for the records. ENOMEM.
     #[error(
-        "the altmap of {span} is exhausted: {need} more pages for records, {left} left (blocks must be naturally aligned)"
+        "the altmap of {span} has too little space: the next block of records needs {need} pages, naturally aligned; {left} are left"
     )]
     AltmapExhausted {
         /// The refused range, in bytes of the physical address space.
@@ -172,7 +172,7 @@ pub enum HotplugError {
         left: u64,
     },
     /// A descriptor could not be allocated. ENOMEM.
-    #[error("{span}: no memory for {what}")]
+    #[error("{span}: cannot allocate {what}")]
     NoMemory {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -193,7 +193,7 @@ pub enum HotplugError {
     #[error(transparent)]
     Grace(#[from] GraceError),
     /// A phase sink panicked in the middle of an earlier operation. ENOTRECOVERABLE.
-    #[error("an earlier operation was cut short by a panic, so the layout can no longer be changed")]
+    #[error("an earlier operation panicked halfway, so the layout can no longer be changed; boot a new one")]
     Poisoned,
 }
 

@@ -9,9 +9,9 @@
 //!
 //! Memory is populated and released in units: pages of the architecture, or of the backing where
 //! those are larger. The records of a sub-section may be smaller than a unit (2 KiB of 64 KiB
-//! pages, 32 KiB of a huge page), so that several owners share a unit. `SharedUnits` counts the bytes
-//! in use per unit, and the last owner releases it. Bytes that are released in a unit that stays
-//! are filled with 0xFD, as the kernel marks unused parts of a leaf.
+//! pages, 32 KiB of a huge page), so that several owners share a unit. `SharedUnits` counts the
+//! bytes in use per unit, and the last owner releases it. Bytes that are released in a unit that
+//! stays are filled with 0xFD, as the kernel marks unused parts of a leaf.
 //!
 //! Transparent huge pages have base pages as units, so that a part of one can be released, which
 //! splits it. But the kernel may allocate a whole huge page at the first touch of a part. A second
@@ -81,7 +81,7 @@ pub enum VmemError {
         source: io::Error,
     },
     /// The requested mapping is not a multiple of the device's mapping unit.
-    #[error("{device} maps in units of {}, and {} of records at {offset:#x} of it are no whole units", ByteSize(*align), ByteSize(*len))]
+    #[error("{device} maps in units of {}, but {} of records at offset {offset:#x} are not a whole number of units", ByteSize(*align), ByteSize(*len))]
     DeviceUnit {
         /// Name of the device, e.g. `dax0.0`.
         device: String,
@@ -93,7 +93,7 @@ pub enum VmemError {
         len: u64,
     },
     /// An injected fault: the allocation failed on purpose.
-    #[error("memory for {} of records was refused on purpose", ByteSize(*len))]
+    #[error("fault injection: no memory for {} of records", ByteSize(*len))]
     Injected {
         /// Bytes requested.
         len: u64,
@@ -205,8 +205,9 @@ impl Vmem {
         self.device_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed. Huge pages of the pool
-    /// need none; for a transparent one the kernel keeps one, for when it is split.
+    /// Bytes of last-level page tables: one page for each 2 MiB of the range that was ever backed.
+    /// Pages of the hugetlb pool need none. The kernel keeps one for each transparent huge page, in
+    /// case it is split.
     pub fn page_table_bytes(&self) -> u64 {
         self.nr_tables.load(Ordering::Relaxed) * rustix::param::page_size() as u64
     }
@@ -216,7 +217,7 @@ impl Vmem {
         self.usage().units.unit_bytes()
     }
 
-    /// Bytes in huge pages, as the kernel tells; `None` if there are none to be expected.
+    /// Bytes that huge pages back, as the kernel reports; `None` if the backing does not use any.
     pub fn bytes_in_huge_pages(&self) -> Option<u64> {
         self.memory.bytes_in_huge_pages()
     }
@@ -392,7 +393,7 @@ impl Vmem {
 
     fn check(&self, stretch: Stretch) {
         let inside = stretch.offset.checked_add(stretch.len).is_some_and(|end| end <= self.len_bytes());
-        assert!(inside, "{stretch:?} is outside");
+        assert!(inside, "{stretch:?} is outside the range");
     }
 
     fn map_device_over(&self, stretch: Stretch, device: &DaxDevice, offset: u64) -> Result<(), VmemError> {
@@ -497,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_back_reads_as_zero_and_costs_nothing() {
+    fn released_memory_reads_as_zero_and_is_not_charged() {
         for backing in backings() {
             let vmem = vmem(&backing, u64::MAX);
             let stretch = Stretch { offset: (1 << 39) + UNIT, len: UNIT };
@@ -512,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_kept_and_given_back() {
+    fn the_budget_is_enforced_and_returned() {
         let vmem = vmem(&RamBacking::Anon, UNIT);
         let budget = vmem.budget.clone();
         vmem.populate(Stretch { offset: 0, len: UNIT }).unwrap();
@@ -524,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_comes_and_goes_over_the_reservation() {
+    fn a_device_is_mapped_over_the_reservation_and_unmapped() {
         for backing in backings() {
             let vmem = vmem(&backing, u64::MAX);
             let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap();
@@ -541,7 +542,7 @@ mod tests {
     /// The rest of a huge page is released with its last user. If device mappings did not count as
     /// users, their contents would be lost.
     #[test]
-    fn a_device_amid_a_huge_page_keeps_its_data() {
+    fn a_device_within_a_huge_page_keeps_its_data() {
         for backing in backings() {
             let vmem = vmem(&backing, u64::MAX);
             let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap();
@@ -560,17 +561,17 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_will_not_map_leaves_the_reservation() {
+    fn a_failed_device_mapping_leaves_the_reservation() {
         let vmem = vmem(&RamBacking::Anon, u64::MAX);
         let device = DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap();
         let stretch = Stretch { offset: 2 << 20, len: UNIT };
-        // An offset that is not on a page is refused by mmap.
+        // mmap refuses an offset that is not page-aligned.
         assert!(vmem.map_device(stretch, &device, 1).is_err());
         assert_eq!(word(&vmem, stretch.offset).load(Ordering::Relaxed), 0, "still readable");
     }
 
     #[test]
-    fn locked_memory_is_given_back_too() {
+    fn locked_memory_is_released() {
         for backing in backings() {
             let vmem = vmem(&backing, u64::MAX);
             let stretch = Stretch { offset: 0, len: 2 * UNIT };
@@ -590,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_unbacked_reads_as_zero_and_takes_nothing_of_a_tmpfs() {
+    fn unbacked_memory_reads_as_zero_and_takes_no_tmpfs_space() {
         let vmem = vmem(&tmpfs(), u64::MAX);
         vmem.leave_unbacked(Stretch { offset: 0, len: 2 << 20 }).unwrap();
         for offset in (0..2 << 20).step_by(4096) {
@@ -601,7 +602,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "is outside")]
-    fn a_stretch_outside_the_range_is_never_touched() {
+    fn a_stretch_outside_the_range_panics() {
         let vmem = vmem(&RamBacking::Anon, u64::MAX);
         let _ = vmem.depopulate(Stretch { offset: vmem.len_bytes(), len: 4096 });
     }
@@ -613,17 +614,21 @@ mod tests {
         let vmem = Vmem::reserve(1 << 30, 2 << 20, &RecordStore::unlimited()).unwrap();
         let section = |nr: u64| Stretch { offset: nr * 0x8000 * 56, len: 0x8000 * 56 };
         let (one, two) = (section(1), section(2));
-        assert!(two.offset % (2 << 20) != 0 && one.end() == two.offset, "they meet inside a leaf");
+        assert!(two.offset % (2 << 20) != 0 && one.end() == two.offset, "they share a leaf");
         vmem.populate(one).unwrap();
         assert_eq!(vmem.ram_bytes(), 4 << 20, "leaves 0 and 1");
         vmem.populate(two).unwrap();
-        assert_eq!(vmem.ram_bytes(), 6 << 20, "and 2; leaf 1 is there already");
+        assert_eq!(vmem.ram_bytes(), 6 << 20, "and leaf 2; leaf 1 is backed already");
         for offset in (two.offset..two.end()).step_by(8) {
             word(&vmem, offset).store(offset, Ordering::Relaxed);
         }
         vmem.depopulate(one).unwrap();
-        assert_eq!(vmem.ram_bytes(), 4 << 20, "leaf 0 went, leaf 1 has another owner");
-        assert_eq!(word(&vmem, two.offset - 8).load(Ordering::Relaxed), PAGE_UNUSED, "given up, and marked so");
+        assert_eq!(vmem.ram_bytes(), 4 << 20, "leaf 0 was released, leaf 1 has another owner");
+        assert_eq!(
+            word(&vmem, two.offset - 8).load(Ordering::Relaxed),
+            PAGE_UNUSED,
+            "the released part is marked as unused"
+        );
         for offset in (two.offset..two.end()).step_by(8) {
             assert_eq!(word(&vmem, offset).load(Ordering::Relaxed), offset);
         }
@@ -635,7 +640,7 @@ mod tests {
 
     /// Any sequence of stretches: a unit is backed as long as any of it is in use.
     #[test]
-    fn a_unit_goes_with_its_last_owner() {
+    fn a_unit_is_released_with_its_last_owner() {
         const PIECES: u64 = 40;
         let vmem = Vmem::reserve(1 << 20, 16 << 10, &RecordStore::unlimited()).unwrap();
         let piece = 3 << 10;

@@ -23,13 +23,13 @@ const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockSizeError {
     /// The size is not a power of two. EINVAL.
-    #[error("a block size of {} is refused: it must be a power of two", ByteSize(*bytes))]
+    #[error("block size {} is not a power of two; try 128 MiB", ByteSize(*bytes))]
     NotPowerOfTwo {
         /// The requested block size in bytes.
         bytes: u64,
     },
     /// The size is smaller than a section. EINVAL.
-    #[error("a block size of {} is refused: a block has whole sections, of {} each", ByteSize(*bytes), ByteSize(*section_bytes))]
+    #[error("block size {} is below the minimum of one section ({})", ByteSize(*bytes), ByteSize(*section_bytes))]
     BelowSection {
         /// The requested block size in bytes.
         bytes: u64,
@@ -37,7 +37,7 @@ pub enum BlockSizeError {
         section_bytes: u64,
     },
     /// The advice came after the machine had settled on a block size. EBUSY.
-    #[error("advice of {} comes too late: the block size is in use", ByteSize(*bytes))]
+    #[error("the advised block size of {} comes too late: the block size is settled", ByteSize(*bytes))]
     TooLate {
         /// The advised block size in bytes.
         bytes: u64,
@@ -230,18 +230,18 @@ mod tests {
     const SECTION: u64 = 128 << 20;
 
     #[test]
-    fn the_size_follows_the_machine_and_the_advice() {
+    fn the_block_size_depends_on_memory_and_advice() {
         let probe = |end, bare_metal, advice| probe_block_size(SECTION, end, bare_metal, advice);
-        assert_eq!(probe(32 * GIB, true, Some(256 << 20)), SECTION, "a small machine hears no advice");
+        assert_eq!(probe(32 * GIB, true, Some(256 << 20)), SECTION, "a small machine ignores advice");
         assert_eq!(probe(64 * GIB, false, None), 2 * GIB);
         assert_eq!(probe(64 * GIB + (256 << 20), false, None), 256 << 20);
-        assert_eq!(probe(64 * GIB + (64 << 20), false, None), SECTION, "no less than a section");
+        assert_eq!(probe(64 * GIB + (64 << 20), false, None), SECTION, "at least one section");
         assert_eq!(probe(128 * GIB, true, Some(64 << 20)), SECTION);
         assert_eq!(probe(128 * GIB, true, Some(8 * GIB)), 2 * GIB);
     }
 
     #[test]
-    fn of_several_pieces_of_advice_the_least_holds() {
+    fn the_smallest_advice_counts() {
         let mut advice = BlockSizeAdvice::default();
         advice.advise(1 << 30).unwrap();
         advice.advise(256 << 20).unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_cannot_be_is_refused() {
+    fn invalid_block_sizes_are_refused() {
         assert_eq!(check_block_size(SECTION, 3 << 27).unwrap_err().errno(), 22);
         assert_eq!(check_block_size(SECTION, 64 << 20).unwrap_err().errno(), 22);
         assert_eq!(check_block_size(SECTION, 0).unwrap_err().errno(), 22);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_sysfs() {
+    fn transitions_parse_the_words_of_sysfs() {
         for transition in Transition::ALL {
             assert_eq!(format!("{transition}\n").parse(), Ok(transition));
         }

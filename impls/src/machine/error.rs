@@ -34,7 +34,7 @@ pub enum MachineError {
     /// The range is empty, or not a whole number of aligned blocks. EINVAL. Source:
     /// `check_hotplug_memory_range`.
     #[error(
-        "{span} is refused: RAM comes and goes in memory blocks of {}; the start is {} past one, the end is {} past one",
+        "{span} is not a whole number of memory blocks of {}: the start is {} past one, the end is {} past one",
         ByteSize(*block_bytes), ByteSize(*start_off_bytes), ByteSize(*end_off_bytes)
     )]
     NotBlocks {
@@ -48,7 +48,7 @@ pub enum MachineError {
         end_off_bytes: u64,
     },
     /// The machine has no such NUMA node. EINVAL.
-    #[error("{span} is refused: node {node} is not possible; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
+    #[error("{span} cannot be added: node {node} does not exist; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
     NoSuchNode {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -58,14 +58,14 @@ pub enum MachineError {
         nodes: u8,
     },
     /// The name of driver-managed RAM is not of the form `System RAM (driver)`. EINVAL.
-    #[error("{name:?} is refused: RAM that a driver manages is named \"System RAM (driver)\"")]
+    #[error("invalid resource name {name:?}: RAM that a driver manages is named \"System RAM (driver)\"")]
     ResourceName {
         /// The refused name.
         name: String,
     },
     /// The range ends above the highest mappable address. E2BIG. Source:
     /// `register_memory_resource`.
-    #[error("{span} ends {} beyond the last byte that can be mapped ({limit:#x}: the physical space, or mem=)", ByteSize(*beyond_bytes))]
+    #[error("{span} ends {} above the highest address that can be mapped ({limit:#x}, from the physical space or mem=)", ByteSize(*beyond_bytes))]
     BeyondMappable {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -75,7 +75,7 @@ pub enum MachineError {
         beyond_bytes: u64,
     },
     /// The range overlaps a busy resource. EEXIST.
-    #[error("{span} is refused: {name} is there at {at}")]
+    #[error("{span} cannot be claimed: {name} occupies {at}")]
     ResourceBusy {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -85,7 +85,7 @@ pub enum MachineError {
         name: String,
     },
     /// A memory block with this number exists already. EEXIST.
-    #[error("memory block {block} ({span}) exists")]
+    #[error("memory block {block} ({span}) already exists")]
     BlockExists {
         /// Physical range of the block.
         span: PhysSpan,
@@ -93,13 +93,13 @@ pub enum MachineError {
         block: u64,
     },
     /// No memory block has this number. EINVAL.
-    #[error("there is no memory block {block}")]
+    #[error("memory block {block} does not exist")]
     NoSuchBlock {
         /// Number of the memory block, the N of `/sys/devices/system/memory/memoryN`.
         block: u64,
     },
     /// The block is online; only offline blocks can be removed. EBUSY.
-    #[error("memory block {block} ({span}) is online; write offline to its state first")]
+    #[error("memory block {block} ({span}) is online; write offline to its state before removing it")]
     BlockOnline {
         /// Physical range of the block.
         span: PhysSpan,
@@ -107,13 +107,13 @@ pub enum MachineError {
         block: u64,
     },
     /// The word is not a state of a memory block. EINVAL.
-    #[error("{word:?} is no state of a memory block; there are offline, online, online_kernel and online_movable")]
+    #[error("{word:?} is not a state of a memory block; use offline, online, online_kernel or online_movable")]
     UnknownState {
         /// The word that was written, without trailing white space.
         word: String,
     },
     /// The block is already in the requested state. EINVAL.
-    #[error("memory block {block} ({span}) is {state} already, so {asked} is refused")]
+    #[error("{asked} cannot be applied to memory block {block} ({span}): it is already {state}")]
     AlreadyInState {
         /// Physical range of the block.
         span: PhysSpan,
@@ -126,7 +126,7 @@ pub enum MachineError {
     },
     /// The block has pages of several nodes, so it cannot go offline. EINVAL. Source:
     /// `offline_pages`, which takes one zone at a time.
-    #[error("memory block {block} ({span}) has pages of several nodes, and goes offline as a whole or not at all")]
+    #[error("memory block {block} ({span}) has pages of several nodes; a block can go offline only if it has one node")]
     SeveralNodes {
         /// Physical range of the block.
         span: PhysSpan,
@@ -136,7 +136,7 @@ pub enum MachineError {
     /// Part of the block is not RAM: a memory hole, a device, or memory that was never added.
     /// EINVAL, or EBUSY if `busy`.
     #[error(
-        "memory block {block} ({span}) has memory holes: {} of its {} are RAM, and a block goes online and offline as a whole",
+        "memory block {block} ({span}) has holes: {} of its {} are RAM, but a block goes online or offline only as a whole",
         ByteSize(*ram_bytes), ByteSize(*block_bytes)
     )]
     Holes {
@@ -152,7 +152,10 @@ pub enum MachineError {
         busy: bool,
     },
     /// The address written to `probe` is not the start of a memory block. EINVAL.
-    #[error("{address:#x} is no start of a memory block of {}; it lies {} past one", ByteSize(*block_bytes), ByteSize(*off_bytes))]
+    #[error(
+        "{address:#x} is {} past the start of a memory block of {}; try {:#x}",
+        ByteSize(*off_bytes), ByteSize(*block_bytes), *address - *off_bytes
+    )]
     ProbeMisaligned {
         /// The physical address that was written.
         address: u64,
@@ -162,13 +165,13 @@ pub enum MachineError {
         off_bytes: u64,
     },
     /// The page is not online, so it cannot be taken out of use. EIO.
-    #[error("{pfn} is not online")]
+    #[error("{pfn} is not online, so it cannot be taken out of use")]
     NotOnline {
         /// The page that was to be taken out of use.
         pfn: Pfn,
     },
     /// No tmpfs file or altmap could be made for a block that is to hold its own records. ENOMEM.
-    #[error("records of {span} cannot lie in the memory itself: {source}")]
+    #[error("cannot store the records of {span} in the block itself: {source}")]
     MemmapOnMemory {
         /// Physical range of the block.
         span: PhysSpan,
@@ -209,24 +212,22 @@ impl MachineError {
 #[derive(Debug, Error)]
 pub enum PagemapError {
     /// The request has no range. EINVAL.
-    #[error("a mapping needs a range")]
+    #[error("the mapping has no range; it needs at least one")]
     NoRange,
     /// Device-private memory needs an owner that can migrate its pages. EINVAL.
-    #[error(
-        "{span} is refused: a mapping of device-private memory needs an owner who can migrate its pages back to RAM"
-    )]
+    #[error("{span} cannot be mapped: device-private memory needs an owner that can migrate its pages back to RAM")]
     PrivateWithoutOwner {
         /// The first range of the request.
         span: PhysSpan,
     },
     /// A mapping with an altmap must have exactly one range. EINVAL.
-    #[error("a mapping with an altmap has one range, this one has {nr_ranges}")]
+    #[error("the mapping has {nr_ranges} ranges, but a mapping with an altmap must have exactly one")]
     AltmapNeedsOneRange {
         /// Number of ranges in the request.
         nr_ranges: usize,
     },
     /// The range ends above the highest mappable address. EINVAL.
-    #[error("{span} is refused: it ends {} beyond the last byte that can be mapped", ByteSize(*beyond_bytes))]
+    #[error("{span} cannot be mapped: it ends {} above the highest address that can be mapped", ByteSize(*beyond_bytes))]
     BeyondMappable {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -234,7 +235,7 @@ pub enum PagemapError {
         beyond_bytes: u64,
     },
     /// The range overlaps another mapping. ENOMEM.
-    #[error("{span} is refused: {at} is mapped already{why}")]
+    #[error("{span} cannot be mapped: {at} is already mapped{why}")]
     Conflict {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -244,7 +245,7 @@ pub enum PagemapError {
         why: &'static str,
     },
     /// The range overlaps System RAM. ENXIO.
-    #[error("{span} is refused: {at} of it is System RAM{why}")]
+    #[error("{span} cannot be mapped: {at} is System RAM{why}")]
     OverlapsRam {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -254,7 +255,7 @@ pub enum PagemapError {
         why: &'static str,
     },
     /// Another resource has claimed part of the range. EBUSY.
-    #[error("{span} is refused: {name} has {at} claimed")]
+    #[error("{span} cannot be mapped: {name} has claimed {at}")]
     Claimed {
         /// The refused range, in bytes of the physical address space.
         span: PhysSpan,
@@ -263,8 +264,8 @@ pub enum PagemapError {
         /// Name of the resource that has it.
         name: String,
     },
-    /// The mapping is gone, or another thread is taking it down. EINVAL.
-    #[error("{span} is not mapped any more, or is being taken down")]
+    /// The range is not mapped any more, or another thread is unmapping it. EINVAL.
+    #[error("{span} is not mapped any more, or another thread is unmapping it")]
     NotMapped {
         /// The first range of the mapping.
         span: PhysSpan,

@@ -4,8 +4,8 @@
 //!   RAM:     add_memory ─▶ resource ─▶ records ─▶ blocks (offline) ─▶ online ─▶ zone, IS_ONLINE
 //!   devices: memremap_pages ─▶ conflicts? RAM? ─▶ records, TAINT ─▶ ZONE_DEVICE        (never a block, never online)
 //! ```
-//! Source: `mm/memory_hotplug.c`, `drivers/base/memory.c`, `mm/memremap.c`. The rules of the time
-//! come from the layout ([`SectionFlags::Rules`]).
+//! Source: `mm/memory_hotplug.c`, `drivers/base/memory.c`, `mm/memremap.c`. The layout determines
+//! the kernel rules ([`SectionFlags::Rules`]).
 //!
 //! One lock serialises all changes, as `device_hotplug_lock` and `mem_hotplug_lock` together do in
 //! Linux. A thread that holds a reader of the layout gets EDEADLK, because the change would wait
@@ -154,7 +154,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         let block_pages = block_bytes >> shift;
         for boot in map.ranges() {
             let ram = Resource::new(boot.range, ResourceKind::SystemRam, "System RAM", true);
-            state.resources.insert(ram).expect("a boot map does not overlap");
+            state.resources.insert(ram).expect("ranges of a boot map do not overlap");
             state.zones.grow((boot.node, Zone::Normal), boot.range);
             state.zones.add_present((boot.node, Zone::Normal), boot.range.nr_pages(), true);
             let (first, last) = (boot.range.start() / block_pages, (boot.range.end() - 1) / block_pages);
@@ -271,7 +271,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     }
 
     fn block_range(&self, block: u64) -> PfnRange {
-        PfnRange::from_len(block * self.block_pages, self.block_pages).expect("blocks lie in the physical space")
+        PfnRange::from_len(block * self.block_pages, self.block_pages)
+            .expect("blocks are inside the physical address space")
     }
 
     fn block_span(&self, block: u64) -> PhysSpan {
@@ -508,7 +509,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 state.zones.sub_present(id, range.nr_pages(), block.early);
                 self.shrink_zone(state, id, range);
             }
-            (None, None) => unreachable!("an offline block does not go offline"),
+            (None, None) => unreachable!("refused above: the block is already offline"),
         }
         state.blocks.insert(number, MemoryBlock { zone: transition.zone(), ..block });
         Ok(())
@@ -664,7 +665,7 @@ impl State {
             {
                 let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
                 // This cannot fail: a busy resource has no children, so nothing else is in the way.
-                self.resources.request(rest).expect("a part of what was there");
+                self.resources.request(rest).expect("part of the range that was just removed");
             }
         }
     }

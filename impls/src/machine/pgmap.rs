@@ -3,7 +3,7 @@
 //! | state | looked up | `get_dev_pagemap` |
 //! | --- | --- | --- |
 //! | live | yes | a reference |
-//! | dying: no new references, the last is waited for | yes | none |
+//! | dying: no new references, waits for the last one | yes | none |
 //! | gone | no | none |
 //!
 //! Source: `mm/memremap.c`. The kernel looks for other mappings at the two ends of a range only.

@@ -217,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_nest_whatever_their_order() {
+    fn ranges_nest_in_any_order() {
         let outer_first = tree(&[(0, 100, Window), (10, 20, Other), (12, 14, SystemRam)]);
         let inner_first = tree(&[(12, 14, SystemRam), (30, 40, Other)]);
         assert_eq!(outer_first.iter().map(|r| r.range.start()).collect::<Vec<_>>(), [0, 10, 12]);
         let mut other = inner_first.clone();
-        // A busy resource is not taken in by a later one.
+        // A busy resource does not become a child of a later one.
         assert_eq!(other.insert(Resource::new(range(0, 100), Window, "w", false)).unwrap_err().range, range(12, 14));
         assert_eq!(other, inner_first, "refused, nothing changed");
         let mut tree = tree(&[(30, 40, Other)]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_overlaps_and_busy_ranges_are_in_the_way() {
+    fn partial_overlaps_and_busy_ranges_are_refused() {
         let mut tree = tree(&[(10, 20, SystemRam)]);
         let before = tree.clone();
         for (start, end) in [(5, 15), (15, 25), (12, 14), (10, 20)] {
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_claimed_takes_nothing_in() {
+    fn a_claimed_range_accepts_no_children() {
         let mut tree = tree(&[(0, 100, Window), (40, 60, Other)]);
         let before = tree.clone();
         for (start, end) in [(30, 70), (50, 70), (50, 200)] {
             let in_the_way = tree.request(Resource::new(range(start, end), SystemRam, "n", true)).unwrap_err();
             assert_eq!((in_the_way.kind, tree == before), (if end == 200 { Window } else { Other }, true));
         }
-        // In what is free of a window, and in all of it.
+        // In the free part of a window, and in a whole window.
         tree.request(Resource::new(range(60, 70), SystemRam, "n", true)).unwrap();
         tree.request(Resource::new(range(40, 60), SystemRam, "n", true)).unwrap();
         assert_eq!(tree.iter().count(), 4);
@@ -274,7 +274,7 @@ mod tests {
             (100, 110, Intersection::Disjoint),
             (50, 100, Intersection::Intersects),
             (90, 110, Intersection::Mixed),
-            // A hole between 110 and 200 is nothing, a window without RAM is something.
+            // The hole between 110 and 200 does not count, a window without RAM does.
             (220, 250, Intersection::Intersects),
             (220, 260, Intersection::Mixed),
             (260, 300, Intersection::Disjoint),

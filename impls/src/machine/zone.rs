@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_grow_over_holes_and_shrink_to_the_next_page_that_is_theirs() {
+    fn spans_grow_over_holes_and_shrink_to_the_next_page_of_the_zone() {
         let mut zones = Zones::default();
         zones.grow(NORMAL, range(10, 20));
         zones.grow(NORMAL, range(30, 40));
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(shrink(30, 34, &[]), (0, 0), "an empty zone stays empty");
     }
 
-    /// However wide the hole, as many probes as there are sub-sections of memory to look through.
+    /// The number of probes depends on the sub-sections with memory, not on the width of the hole.
     #[test]
     fn holes_are_not_walked() {
         let (near, far, between) = (range(0, 2), range(1 << 31, (1 << 31) + 3), range(9, 10));
@@ -197,7 +197,7 @@ mod tests {
             };
             zones.shrink(NORMAL, taken, RULES, |_| [near, between, far].into_iter(), belongs);
             assert_eq!(zones.get(NORMAL).span, Span { start: stays.start(), spanned: stays.nr_pages() });
-            assert_eq!(asked.get(), 2, "the stretch that is not the zone's, and the first that is");
+            assert_eq!(asked.get(), 2, "the range outside the zone, and the first one inside");
         }
     }
 
