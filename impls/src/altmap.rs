@@ -184,7 +184,7 @@ impl Altmap {
     /// Returns `nr_pages` pages. They are reused once every page has been returned.
     pub(crate) fn free_block(&self, nr_pages: u64) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        debug_assert!(used.alloc >= nr_pages, "more pages given back than were handed out");
+        debug_assert!(used.alloc >= nr_pages, "more pages returned than allocated");
         used.alloc -= nr_pages;
         used.returned += nr_pages;
         if used.alloc == 0 {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_naturally_aligned_and_never_forced() {
+    fn blocks_are_naturally_aligned() {
         let small = altmap(510);
         assert_eq!(small.alloc_block(512), None);
         assert_eq!(small.alloc_block(1), Some(0x100002));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_handed_out_twice_only_after_all_have_come_back() {
+    fn a_block_is_reused_only_after_all_are_returned() {
         let map = altmap(64);
         let first = map.alloc_block(8).unwrap();
         let second = map.alloc_block(8).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_serves_one_altmap_at_a_time_and_an_altmap_one_layout() {
+    fn a_device_has_one_altmap_and_an_altmap_one_layout() {
         let device = Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap());
         let first = Altmap::new::<X86_64>(Arc::clone(&device), 0x40000, 2, 8).unwrap();
         let second = Altmap::new::<X86_64>(Arc::clone(&device), 0x40200, 2, 8);
@@ -302,21 +302,21 @@ mod tests {
         let (one, again) = (first.bind(1), first.bind(1));
         assert!(one.is_some() && again.is_some() && first.bind(2).is_none());
         drop(one);
-        assert!(first.bind(2).is_none(), "an addition is going on");
+        assert!(first.bind(2).is_none(), "an addition is in progress");
         drop(again);
-        assert!(first.bind(2).is_some(), "nothing was handed out");
+        assert!(first.bind(2).is_some(), "no page is allocated");
         let taking = first.bind(1).unwrap();
         first.alloc_block(1).unwrap();
         drop(taking);
-        assert!(first.bind(2).is_none(), "a block holds records of the first");
+        assert!(first.bind(2).is_none(), "a block holds records of the first layout");
         first.free_block(1);
-        assert!(first.bind(2).is_some(), "all have come back");
+        assert!(first.bind(2).is_some(), "all pages were returned");
         drop(first);
         assert!(Altmap::new::<X86_64>(device, 0x40200, 2, 8).is_ok());
     }
 
     #[test]
-    fn it_cannot_claim_more_than_the_device_has() {
+    fn an_altmap_cannot_exceed_its_device() {
         let device = Arc::new(DaxDevice::on_tmpfs(Path::new("/dev/shm"), 1 << 20).unwrap());
         assert!(Altmap::new::<X86_64>(Arc::clone(&device), 0, 2, 254).is_ok());
         assert!(matches!(

@@ -19,7 +19,8 @@ pub struct Capabilities {
     /// Minimum size and alignment of a hot-added range, in page frames; `None` if the layout has no
     /// hotplug.
     pub hotplug_granule_pages: Option<u64>,
-    /// Which records of added memory can be stored on the added device, through an [`Altmap`](crate::altmap::Altmap).
+    /// Which records of added memory can be stored on the added device, through an
+    /// [`Altmap`](crate::altmap::Altmap).
     pub records_on_device: DeviceRecords,
     /// True if `page_to_pfn` reads the record. It may then be called for backed sections only.
     pub page_to_pfn_reads_record: bool,
@@ -47,9 +48,11 @@ impl DeviceRecords {
 /// same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// Everything from the architecture's first page frame to the highest page of boot memory, holes included.
+    /// Everything from the architecture's first page frame to the highest page of boot memory,
+    /// holes included.
     Span,
-    /// Everything from the lowest to the highest page of boot memory, holes included. Not for layouts with hotplug.
+    /// Everything from the lowest to the highest page of boot memory, holes included. Not for
+    /// layouts with hotplug.
     MemorySpan,
     /// The pages of boot memory, holes excluded to the page. Not for layouts with hotplug.
     Ranges,

@@ -79,8 +79,8 @@ impl Default for AddParams {
     }
 }
 
-/// Parameters of [`Hotplug::remove`](crate::Hotplug::remove). There is no altmap parameter: the layout remembers where the
-/// records of a range are.
+/// Parameters of [`Hotplug::remove`](crate::Hotplug::remove). There is no altmap parameter: the
+/// layout remembers where the records of a range are.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveParams {

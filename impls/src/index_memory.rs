@@ -1,5 +1,6 @@
-//! Memory for the tables of an index: the root table, root pages and usages of one layout. Every layout allocates its
-//! tables here, so that all of them lie in the same kind of memory and are counted.
+//! Memory for the tables of an index: the root table, root pages and usages of one layout. Every
+//! layout allocates its tables here, so that all of them lie in the same kind of memory and are
+//! counted.
 //!
 //! Linux keeps these tables in its direct map, which x86-64 maps with pages of 2 MiB or 1 GiB.
 //! [`IndexPages::Huge`] does the same here. [`IndexPages::Base`] shows the cost of 4 KiB pages.
@@ -110,8 +111,8 @@ pub struct IndexMemory {
 }
 
 impl IndexMemory {
-    /// Reserves address space for tables of `len` bytes in total. The seed of `config` determines where the first
-    /// table begins. What is allocated is added to [`RecordStore::index`].
+    /// Reserves address space for tables of `len` bytes in total. The seed of `config` determines
+    /// where the first table begins. What is allocated is added to [`RecordStore::index`].
     ///
     /// # Errors
     /// The address space cannot be reserved.
@@ -166,15 +167,16 @@ impl IndexMemory {
 
     /// Allocates an array with these elements. `None` if there is no memory.
     pub fn array_of<T: Copy>(&self, elements: &[T]) -> Option<Array<T>> {
-        // SAFETY: every element is written before anybody can read one, and what is `Copy` needs no drop.
+        // SAFETY: every element is written before anybody can read one, and what is `Copy` needs no
+        // drop.
         let array = unsafe { self.array::<T>(elements.len()) }?;
         // SAFETY: the array has as many elements, and nobody else has it yet.
         unsafe { array.first.as_ptr().copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
         Some(array)
     }
 
-    /// Allocates a zeroed object from its size class, at least of 8 bytes and aligned to its class. `None` if there is
-    /// no memory.
+    /// Allocates a zeroed object from its size class, at least of 8 bytes and aligned to its class.
+    /// `None` if there is no memory.
     pub fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
         debug_assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>());
         let object = self.object(layout)?;

@@ -1,8 +1,8 @@
 //! Load chains: the memory loads of each lookup, as a layout declares them.
 
 /// The loads that each lookup of a layout executes in program order when its answer is yes. Fields
-/// of the reader (globals in the kernel) are not counted. A lookup that loops lists the loads of one
-/// step, with [`When::EachStep`].
+/// of the reader (globals in the kernel) are not counted. A lookup that loops lists the loads of
+/// one step, with [`When::EachStep`].
 ///
 /// ```
 /// use memmap_layouts::layouts::Subsection;
@@ -44,7 +44,8 @@ impl Load {
 pub enum When {
     /// Once, for boot memory and added memory.
     Always,
-    /// Once per step of a loop: a search, a hash chain, the levels of a tree. The number of steps may grow with the map.
+    /// Once per step of a loop: a search, a hash chain, the levels of a tree. The number of steps
+    /// may grow with the map.
     EachStep,
     /// Added memory only. For boot memory the earlier loads suffice.
     HotAdded,

@@ -141,7 +141,8 @@ impl<G: Geometry> Oracle<G> {
             return false;
         }
         let nr = G::section_nr(pfn.0);
-        let section = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+        let section =
+            PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the physical address space");
         match validity {
             Validity::Span => self.span.0 <= pfn.0 && pfn.0 < self.span.1,
             Validity::MemorySpan => self.memory_span().is_some_and(|span| span.contains(pfn)),
@@ -202,7 +203,7 @@ impl<G: Geometry> Oracle<G> {
         }
         for nr in sections {
             let start = G::section_start(nr);
-            let whole = PfnRange::from_len(start, s).expect("inside the space");
+            let whole = PfnRange::from_len(start, s).expect("inside the physical address space");
             let in_part = self.any_active(whole) && !self.all_active(whole);
             let step = if in_part { u } else { s / 2 };
             // An alias of each number beyond the physical address space: it must not be valid.

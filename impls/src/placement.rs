@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_of_an_extent_can_go_first() {
+    fn the_middle_of_an_extent_can_be_released_first() {
         let (vmem, altmap, mut place) = (vmem(), altmap(64), <OnDevice>::default());
         let stretch = |page, nr| Stretch { offset: page * PAGE, len: nr * PAGE };
         place.populate(&vmem, stretch(0, 16), false, Some(&altmap)).unwrap();
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_aligned_block_single_pages_serve() {
+    fn single_pages_are_used_without_an_aligned_block() {
         let (vmem, altmap, mut place) = (vmem(), altmap(9), <OnDevice>::default());
         altmap.alloc_block(1).unwrap();
         place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, false, Some(&altmap)).unwrap();
@@ -349,11 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn by_the_rules_of_x86_the_altmap_serves_whole_sections_in_one_block() {
+    fn on_x86_the_altmap_holds_whole_sections_in_one_block() {
         let (vmem, altmap, mut place) = (vmem(), altmap(1024), OnDevice::<WholeSections>::default());
         let section = Stretch { offset: 2 << 20, len: 2 << 20 };
         place.populate(&vmem, Stretch { offset: 0, len: 8 * PAGE }, false, Some(&altmap)).unwrap();
-        assert_eq!((altmap.used().alloc, vmem.ram_bytes()), (0, 8 * PAGE), "a part comes from RAM");
+        assert_eq!((altmap.used().alloc, vmem.ram_bytes()), (0, 8 * PAGE), "the records of a part are in RAM");
         place.populate(&vmem, section, true, Some(&altmap)).unwrap();
         assert_eq!((altmap.used().alloc, vmem.device_bytes()), (512, 2 << 20));
         altmap.alloc_block(1).unwrap();

@@ -131,7 +131,7 @@ impl<M: SubsectionMap> MemSection<M> {
             self.set_word(word | taint);
         }
         // SAFETY: only the writer frees usages.
-        let usage = unsafe { self.usage() }.expect("a section is published with a usage");
+        let usage = unsafe { self.usage() }.expect("a published section has a usage");
         usage.subsection_map.set(bits);
         if !lives {
             self.set_word(coded_map | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint);
@@ -258,7 +258,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             + slab_bytes(G::NR_MEM_SECTIONS, usage);
         let none = |what, bytes| BootError::NoMemory { what, bytes };
         let memory = IndexMemory::reserve(most, config, store);
-        let memory = memory.map_err(|_| none("the address space of the section index", most))?;
+        let memory = memory.map_err(|_| none("address space for the section index", most))?;
         // SAFETY: zero is a null pointer.
         let roots = unsafe { memory.array(G::NR_SECTION_ROOTS as usize) };
         // SAFETY: zero is a value for every field (atomics).
@@ -310,7 +310,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// # Errors
     /// No memory for the root page.
     pub fn section_or_new_root(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
-        assert!(nr < G::NR_MEM_SECTIONS, "section {nr} was checked against the physical space");
+        assert!(nr < G::NR_MEM_SECTIONS, "section {nr} is above the physical address space");
         let slot = &self.roots[(nr / G::SECTIONS_PER_ROOT) as usize];
         if slot.load(Ordering::Relaxed).is_null() {
             if !self.faults.allow(Seam::Root) {
@@ -322,7 +322,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             slot.store(root.as_ptr(), Ordering::Release);
             self.nr_roots.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(self.roots().section(nr).expect("the root was just made sure of"))
+        Ok(self.roots().section(nr).expect("the root was allocated above"))
     }
 
     /// Extends the bound of walks to include section `nr`, before it becomes visible. Writer only.
@@ -395,7 +395,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// passed.
     pub unsafe fn retire_usage(&self, usage: *mut SectionUsage<M>) {
         if self.usage_kind(usage) == Some(UsageKind::Heap) {
-            let usage = NonNull::new(usage).expect("null is of no kind");
+            let usage = NonNull::new(usage).expect("a usage with a kind is not null");
             // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody
             // can reach it.
             unsafe { self.memory.free(usage, Layout::new::<SectionUsage<M>>()) };

@@ -1,5 +1,5 @@
-//! The memory of a layout: what backs its records, the limit on them, the sections whose records are
-//! backed, and the account of its index tables.
+//! The memory of a layout: what backs its records, the limit on them, the sections whose records
+//! are backed, and the account of its index tables.
 
 use crate::backing::RamBacking;
 use crate::byte_size::ByteSize;
@@ -55,8 +55,9 @@ impl RecordStore {
     }
 }
 
-/// Counts the bytes of index tables. [`IndexMemory`](crate::index_memory::IndexMemory) keeps it; the conformance suite
-/// compares it with [`Footprint::index_bytes`](crate::Footprint::index_bytes). Clones share one count.
+/// Counts the bytes of index tables. [`IndexMemory`](crate::index_memory::IndexMemory) keeps it;
+/// the conformance suite compares it with
+/// [`Footprint::index_bytes`](crate::Footprint::index_bytes). Clones share one count.
 ///
 /// ```
 /// use memmap_layouts::index_memory::IndexMemory;

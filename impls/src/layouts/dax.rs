@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn records_lie_on_the_device_and_leave_it_whole() {
+    fn records_are_on_the_device_until_the_removal() {
         let layout = boot(RecordStore::unlimited());
         // 16 MiB before a section border, a whole section, 16 MiB after it.
         let range = range(0x40000 - 8 * U, X86_64::PAGES_PER_SECTION + 16 * U);
@@ -91,7 +91,7 @@ mod tests {
         drop(reader);
         let altmap = how.altmap.as_ref().unwrap();
         assert_eq!(altmap.used().alloc, range.nr_pages() * 64 / 4096);
-        assert_eq!(altmap.nr_free(), 0, "made to measure");
+        assert_eq!(altmap.nr_free(), 0, "the altmap has exactly the size that is needed");
         // Removal takes no altmap parameter: the layout remembers it.
         layout.remove(range, &RemoveParams::default(), &mut ()).unwrap();
         assert_eq!((altmap.used().alloc, layout.footprint().device_record_bytes), (0, 0));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_of_sections_lies_on_the_device() {
+    fn records_of_a_sample_of_sections_are_on_the_device() {
         let backed = BackedSections::only([9]);
         let layout = boot(RecordStore { backed, ..RecordStore::unlimited() });
         let range = range(8 * X86_64::PAGES_PER_SECTION, 3 * X86_64::PAGES_PER_SECTION);

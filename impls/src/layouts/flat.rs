@@ -58,7 +58,9 @@ pub struct Flat<G: Geometry = X86_64, T: PageRecord = Page> {
 /// The pfns that the array covers: from the architecture's first pfn to the rounded end of memory.
 fn span<G: Geometry>(map: &BootMap) -> PfnRange {
     let start = G::ARCH_PFN_OFFSET & !(MAX_ORDER_NR_PAGES - 1);
-    PfnRange::new(start, map.end_pfn().max(start)).expect("the end is the start or above").round_out(MAX_ORDER_NR_PAGES)
+    PfnRange::new(start, map.end_pfn().max(start))
+        .expect("the end is at or above the start")
+        .round_out(MAX_ORDER_NR_PAGES)
 }
 
 impl<G: Geometry, T: PageRecord> Memmap for Flat<G, T> {
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_memory_boots_and_knows_no_page() {
+    fn a_machine_without_memory_boots_and_has_no_valid_pfn() {
         let flat = boot::<X86_64>(&[]).unwrap();
         assert!(!flat.reader().pfn_valid(Pfn(0)));
         assert_eq!(flat.footprint().ram_record_bytes, 0);

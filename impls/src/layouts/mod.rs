@@ -50,10 +50,10 @@ pub trait Visitor<G: Geometry> {
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self);
 }
 
-/// Layouts that can be shown for any architecture: those of this crate ([`BuiltIn`]), or those of another
+/// A set of layouts, for any architecture: those of this crate ([`BuiltIn`]), or those of another
 /// ([`layout_family!`](crate::layout_family)).
 pub trait Family: 'static {
-    /// Shows a visitor every layout, for one architecture.
+    /// Calls a visitor for every layout, for one architecture.
     fn show<G: Geometry>(visitor: &mut impl Visitor<G>);
 }
 
@@ -67,9 +67,9 @@ impl Family for BuiltIn {
     }
 }
 
-/// Makes a [`Family`] of layouts that take a [`Geometry`](crate::Geometry), by their paths. A layout that implements
-/// [`Hotplug`](crate::Hotplug), [`Inspect`](crate::Inspect) and [`SectionFlags`](crate::SectionFlags) is shown as one
-/// whose memory can come and go, any other as fixed.
+/// Defines a [`Family`] from the paths of layouts that take a [`Geometry`](crate::Geometry). A
+/// layout that implements [`Hotplug`](crate::Hotplug), [`Inspect`](crate::Inspect) and
+/// [`SectionFlags`](crate::SectionFlags) is visited as one with hotplug, any other as fixed.
 ///
 /// ```
 /// use memmap_layouts::conformance::{Outcome, run_family};
@@ -85,7 +85,7 @@ macro_rules! layout_family {
 
         impl $crate::layouts::Family for $name {
             fn show<G: $crate::Geometry>(visitor: &mut impl $crate::layouts::Visitor<G>) {
-                // One of the two is not needed, by what the layouts can do.
+                // If all layouts have hotplug, or none has, one of the two is unused.
                 #[allow(unused_imports)]
                 use $crate::layouts::kind::{Fixed as _, Of, WithHotplug as _};
                 $( (&Of::<$($layout)::+<G>>::NEW).show(visitor); )+
@@ -94,8 +94,8 @@ macro_rules! layout_family {
     };
 }
 
-/// By which traits a layout is shown. The method of [`WithHotplug`](kind::WithHotplug) is found first, that of
-/// [`Fixed`](kind::Fixed) one reference later.
+/// Selects the visitor's method by the traits of a layout. Method resolution finds
+/// [`WithHotplug`](kind::WithHotplug) first, and [`Fixed`](kind::Fixed) after one more reference.
 #[doc(hidden)]
 pub mod kind {
     use super::Visitor;
@@ -130,7 +130,7 @@ pub mod kind {
     }
 }
 
-/// Shows a visitor every layout of the list, for one architecture.
+/// Calls a visitor for every layout of the list, for one architecture.
 pub fn visit<G: Geometry>(visitor: &mut impl Visitor<G>) {
     macro_rules! each {
         ($($layout:ident is $kind:ident;)*) => { $( visitor.$kind::<$layout<G>>(); )* };

@@ -1,8 +1,9 @@
 //! Physical segments: a sorted table of the ranges of memory, searched for each lookup.
 //!
-//! Source: `vm_phys_segs` and `vm_phys_paddr_to_segind` of FreeBSD's `sys/vm/vm_phys.c`; Redox keeps its memory in the
-//! same way. Each segment has an array of records of its own. There are as many segments as ranges of memory: some ten
-//! on most machines, far more where firmware scatters its reservations.
+//! Source: `vm_phys_segs` and `vm_phys_paddr_to_segind` of FreeBSD's `sys/vm/vm_phys.c`; Redox
+//! stores its memory in the same way. Each segment has an array of records of its own. There are as
+//! many segments as ranges of memory: about ten on most machines, and far more where firmware
+//! reserves many small ranges.
 //!
 //! ```text
 //!  segments ──▶ | start, nr, records | start, nr, records | …        binary search by start
@@ -11,14 +12,14 @@
 //! ```
 //!
 //! **Load chain.** The reader holds the address and length of the table. `pfn_valid`: the start of one segment per step
-//! of the search, then start and length of the segment found. `pfn_to_page`: the same search, then the segment's encoded
-//! pointer. `page_to_pfn`: a search by address. FreeBSD reads the physical address from the record instead; the records
-//! here have no such field.
+//! of the search, then start and length of the segment found. `pfn_to_page`: the same search, then
+//! the segment's encoded pointer. `page_to_pfn`: a search by address. FreeBSD reads the physical
+//! address from the record instead; the records here have no such field.
 //!
 //! **Cost.** 32 B of index per range of memory. Records: 64 B for every page of memory and none for holes. A lookup
 //! takes one load more each time the number of segments doubles.
 //!
-//! **Hotplug.** None: a segment that is inserted moves all behind it, which FreeBSD does at boot only.
+//! **Hotplug.** None: inserting a segment moves all later ones, which FreeBSD does at boot only.
 
 use crate::error::BootError;
 use crate::geometry::{Geometry, X86_64};
@@ -64,7 +65,8 @@ struct Segment {
 /// ```
 #[derive(Debug)]
 pub struct Segments<G: Geometry = X86_64> {
-    /// Sorted by start and by first record. Never empty: a machine without memory has one segment without pages.
+    /// Sorted by start and by first record. Never empty: a machine without memory has one segment
+    /// without pages.
     segments: Array<Segment>,
     index: IndexMemory,
     records: Vmem,
@@ -78,7 +80,7 @@ fn merged(map: &BootMap) -> Vec<BootRange> {
     for &boot in map.ranges() {
         match merged.last_mut() {
             Some(last) if last.range.end() == boot.range.start() && last.node == boot.node => {
-                last.range = PfnRange::new(last.range.start(), boot.range.end()).expect("it ends behind its start");
+                last.range = PfnRange::new(last.range.start(), boot.range.end()).expect("the end is above the start");
             }
             _ => merged.push(boot),
         }
@@ -205,7 +207,8 @@ impl SegmentsReader<'_> {
         let (mut first, mut nr) = (self.segments, self.nr_segments);
         while nr > 1 {
             let half = nr / 2;
-            // SAFETY: the `nr` segments from `first` on are part of the table, and `half` is below `nr`.
+            // SAFETY: the `nr` segments from `first` on are part of the table, and `half` is below
+            // `nr`.
             let middle = unsafe { first.add(half) };
             // SAFETY: as above; the table lives as long as the layout, and nobody writes it.
             if key(unsafe { middle.as_ref() }) <= at {
@@ -227,13 +230,15 @@ impl SegmentsReader<'_> {
     }
 }
 
-/// True if a page frame lies in a segment. Below its start the subtraction wraps to a number above any length.
+/// True if a page frame lies in a segment. Below its start the subtraction wraps to a number above
+/// any length.
 #[inline(always)]
 fn contains(segment: &Segment, pfn: Pfn) -> bool {
     pfn.0.wrapping_sub(segment.start) < segment.nr_pages
 }
 
-// SAFETY: a valid pfn lies in a segment, so its record lies in the segment's array, which lives as long as the layout.
+// SAFETY: a valid pfn lies in a segment, so its record lies in the segment's array, which lives as
+// long as the layout.
 unsafe impl Lookup for SegmentsReader<'_> {
     type Record = Page;
 
@@ -297,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_adjoin_on_one_node_are_one_segment() {
+    fn adjacent_ranges_of_a_node_are_one_segment() {
         let nr = |ranges: &[(u64, u64, u8)]| merged(&map(ranges)).len();
         assert_eq!(nr(&[(0, 10, 0), (10, 20, 0), (20, 30, 1), (31, 40, 1)]), 3);
         assert_eq!(nr(&[]), 0);
     }
 
     #[test]
-    fn every_number_of_segments_is_searched_right() {
+    fn the_search_is_right_for_any_number_of_segments() {
         for nr in 0..40u64 {
             let ranges: Vec<_> = (0..nr).map(|i| (0x200 + 0x30 * i, 0x210 + 0x30 * i, 0)).collect();
             let layout: Segments = Segments::boot(&map(&ranges), &Config::default(), RecordStore::unlimited()).unwrap();

@@ -163,7 +163,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 life: Life::BOOT,
             }),
         };
-        let mut writer = sparse.writer().expect("nobody else has it yet");
+        let mut writer = sparse.writer().expect("no other thread has the layout yet");
         for (index, (nr, node)) in sections.into_iter().enumerate() {
             let section = sparse
                 .table
@@ -171,7 +171,8 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
             let slot = writer.slots.take(sparse.backed.contains(nr));
             sparse.back(nr, slot)?;
-            let whole = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+            let whole = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION)
+                .expect("inside the physical address space");
             sparse.init_records(whole, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
             sparse.table.note_present(nr);
             section.set_usage(sparse.table.boot_usage(index));
@@ -223,7 +224,7 @@ impl<G: Geometry> Sparse<G> {
     }
 
     fn slot_base(&self, slot: u64) -> NonNull<Page> {
-        // SAFETY: slots are dealt below the number the arena was reserved for.
+        // SAFETY: slot numbers are below the number that the arena was reserved for.
         unsafe { self.arena.base().add((slot * slot_bytes::<G>()) as usize).cast() }
     }
 
@@ -272,7 +273,8 @@ impl<G: Geometry> Sparse<G> {
         let roots = self.table.roots();
         for nr in numbers.clone() {
             if roots.section(nr).is_some_and(|section| section.word() & SECTION_MARKED_PRESENT != 0) {
-                let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+                let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION)
+                    .expect("inside the physical address space");
                 return Err(HotplugError::Overlaps { span, at: at.phys(G::PAGE_SHIFT) });
             }
         }
@@ -358,7 +360,8 @@ impl<G: Geometry> Hotplug for Sparse<G> {
             match self.table.roots().section(nr).filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0) {
                 Some(section) => sections.push((nr, section, section.word())),
                 None => {
-                    let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space");
+                    let at = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION)
+                        .expect("inside the physical address space");
                     return Err(HotplugError::NotPresent { span, at: at.phys(G::PAGE_SHIFT) });
                 }
             }
@@ -512,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn the_maps_of_neighbours_are_not_neighbours() {
+    fn maps_of_adjacent_sections_are_not_adjacent() {
         let map = BootMap::new([BootRange { range: range(0, 8), node: 0 }]).unwrap();
         let store = RecordStore { backed: BackedSections::only([]), ..RecordStore::unlimited() };
         let sparse = <Sparse>::boot(&map, &Config::default(), store).unwrap();
@@ -522,7 +525,7 @@ mod tests {
         let mut distinct = coded.clone();
         distinct.sort_unstable();
         distinct.dedup();
-        assert!(distinct.len() > 6, "a wrong section number must show: {coded:x?}");
+        assert!(distinct.len() > 6, "a wrong section number must give a wrong record: {coded:x?}");
     }
 
     #[test]
@@ -541,7 +544,7 @@ mod tests {
     /// On a tmpfs something else is mapped where nothing is backed. Records written there would go
     /// to private memory that is neither counted nor released.
     #[test]
-    fn a_place_without_memory_is_never_backed_later() {
+    fn a_slot_without_memory_is_never_backed_later() {
         let backing = crate::backing::RamBacking::Tmpfs("/dev/shm".into());
         let store = RecordStore { backing, backed: BackedSections::only([4]), ..RecordStore::unlimited() };
         let sparse = <Sparse>::boot(&BootMap::default(), &Config::default(), store).unwrap();
@@ -559,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_used_again() {
+    fn released_slots_are_reused() {
         let sparse = <Sparse>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
         for _ in 0..3 * SLOTS_PER_DEAL / 100 {
             sparse.add(range(4, 2), &AddParams::default(), &mut ()).unwrap();

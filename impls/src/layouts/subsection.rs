@@ -152,7 +152,7 @@ const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
 
 /// The pfns of section `nr`.
 fn whole_section<G: Geometry>(nr: u64) -> PfnRange {
-    PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the space")
+    PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the physical address space")
 }
 
 impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
@@ -287,7 +287,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
 impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
     /// Backs the records of whole boot sections, including their holes: `sparse_init`.
     fn back_boot_sections(&self, sections: &[(u64, u8)]) -> Result<(), BootError> {
-        let mut writer = self.writer().expect("nobody else has it yet");
+        let mut writer = self.writer().expect("no other thread has the layout yet");
         for (index, &(nr, node)) in sections.iter().enumerate() {
             let no_memory = |no: NoMemory| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE };
             let section = self.table.section_or_new_root(nr).map_err(no_memory)?;

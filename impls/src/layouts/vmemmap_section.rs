@@ -43,7 +43,7 @@ mod tests {
     use crate::store::RecordStore;
 
     #[test]
-    fn a_section_that_is_there_in_part_takes_no_more() {
+    fn a_partly_present_section_accepts_no_addition() {
         // RAM ends inside a section, where a device begins: the case that the series fixed.
         let ram = BootRange { range: PfnRange::new(0x100000, 0x1fc000).unwrap(), node: 0 };
         let map = BootMap::new([ram]).unwrap();

@@ -119,7 +119,9 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
 
     fn at(nr: u64, bit: u32) -> PhysSpan {
         let start = G::section_start(nr) + u64::from(bit) * Divided::<G, R>::PAGES;
-        PfnRange::from_len(start, Divided::<G, R>::PAGES).expect("inside the space").phys(G::PAGE_SHIFT)
+        PfnRange::from_len(start, Divided::<G, R>::PAGES)
+            .expect("inside the physical address space")
+            .phys(G::PAGE_SHIFT)
     }
 
     /// The parts of a range per section: section number, pfns and bits as the map records them.
