@@ -17,6 +17,18 @@ use std::ptr::NonNull;
 /// A memory-map layout: one way to store and find the records of page frames.
 ///
 /// This trait boots and inspects a layout. Lookups are on its [`Reader`](Memmap::Reader).
+///
+/// ```
+/// use memmap_layouts::layouts::{Sparse, VmemmapSection};
+/// use memmap_layouts::{BootMap, BootRange, Config, Memmap, PfnRange, RecordStore};
+///
+/// fn index_bytes<L: Memmap>(map: &BootMap) -> u64 {
+///     L::boot(map, &Config::default(), RecordStore::unlimited()).unwrap().footprint().index_bytes
+/// }
+/// let ram = BootRange { range: PfnRange::new(0, 0x8000).unwrap(), node: 0 };
+/// let map = BootMap::new([ram]).unwrap();
+/// assert!(index_bytes::<Sparse>(&map) > 0 && index_bytes::<VmemmapSection>(&map) > 0);
+/// ```
 pub trait Memmap: Sized + Send + Sync + 'static {
     /// Name of the layout in every report and on the command line, e.g. `vmemmap-section`.
     const ID: &'static str;
@@ -76,6 +88,20 @@ pub trait Memmap: Sized + Send + Sync + 'static {
 
 /// The lookups of a page-frame walker. They take no lock, make no system call and allocate nothing.
 ///
+/// ```
+/// use memmap_layouts::layouts::Sparse;
+/// use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Pfn, PfnRange, RecordStore};
+///
+/// let ram = BootRange { range: PfnRange::new(0x8000, 0x10000).unwrap(), node: 0 };
+/// let layout = <Sparse>::boot(&BootMap::new([ram])?, &Config::default(), RecordStore::unlimited())?;
+/// let reader = layout.reader();
+/// assert_eq!(reader.next_valid_pfn(Pfn(0), Pfn(1 << 20)), Some(Pfn(0x8000)));
+/// let page = reader.valid_to_page(Pfn(0x8001)).unwrap();
+/// // SAFETY: the record came from this reader, for a valid pfn of a backed section.
+/// assert_eq!(unsafe { reader.page_to_pfn(page.into()) }, Pfn(0x8001));
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
+///
 /// # Safety
 /// `pfn_valid(p)` implies that `pfn_to_page(p)` points to a live record while `self` lives,
 /// provided that the section of `p` is backed ([`Memmap::backed`]; outside tests and sampled runs
@@ -131,6 +157,9 @@ pub unsafe trait Lookup {
     fn pfn_section_valid(&self, pfn: Pfn) -> bool;
 
     /// The first valid page frame of `[from, end)`; `None` if there is none.
+    ///
+    /// The default asks for every page frame in turn: a hole of 1 GiB takes 262,144 calls of
+    /// [`pfn_valid`](Lookup::pfn_valid). A layout that can skip holes should override it.
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
         (from.0..end.0).map(Pfn).find(|&pfn| self.pfn_valid(pfn))
     }
@@ -191,6 +220,18 @@ pub trait Hotplug: Memmap<Record: HotplugRecord> {
 
 /// Flags of a section that [`Rules`] keep: online or offline.
 ///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::*;
+///
+/// let layout: Subsection = Subsection::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// let section = PfnRange::from_len(0x8000, 0x8000).unwrap();
+/// layout.add(section, &AddParams::default(), &mut ())?;
+/// layout.set_online(section, true)?;
+/// assert!(layout.reader().section_flags(Pfn(0x8000)) & SECTION_IS_ONLINE != 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// The layout itself sets the taint flag, which says that device memory shares a section with other
 /// memory. It does so when such memory is added, before readers see it (D-3).
 pub trait SectionFlags: Memmap {
@@ -206,6 +247,17 @@ pub trait SectionFlags: Memmap {
 }
 
 /// Access to internal state for tests and verification. Not for hot paths.
+///
+/// ```
+/// use memmap_layouts::layouts::Subsection;
+/// use memmap_layouts::*;
+///
+/// let layout: Subsection = Subsection::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// // The second and third sub-section of section 8.
+/// layout.add(PfnRange::from_len(8 * 0x8000 + 512, 2 * 512).unwrap(), &AddParams::default(), &mut ())?;
+/// assert_eq!(layout.section_state(8).unwrap().subsection_map, [0b110]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Inspect: Memmap {
     /// The descriptor of section `nr`. `None` if it is blank (word 0, no usage object), or if the
     /// layout has no sections.
@@ -218,6 +270,14 @@ pub trait Inspect: Memmap {
 }
 
 /// Options of [`Memmap::boot`].
+///
+/// ```
+/// use memmap_layouts::{Config, IndexPages};
+///
+/// // As Linux has it: index tables in huge pages.
+/// let config = Config { index_pages: IndexPages::Huge, ..Config::default() };
+/// assert_eq!(config.seed, 1);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Seed of the random placement: where classic SPARSEMEM's section maps lie, and where the

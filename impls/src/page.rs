@@ -19,6 +19,18 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 pub const PAGE_RECORD_BYTES: u64 = 64;
 
 /// The record of one physical page, as `struct page`.
+///
+/// ```
+/// use memmap_layouts::layouts::Flat;
+/// use memmap_layouts::{BootMap, BootRange, Config, Lookup, Memmap, Page, Pfn, PfnRange, RecordStore, Zone};
+///
+/// let ram = BootRange { range: PfnRange::new(0, 0x8000).unwrap(), node: 1 };
+/// let layout: Flat = Flat::boot(&BootMap::new([ram])?, &Config::default(), RecordStore::unlimited())?;
+/// let reader = layout.reader();
+/// let page: &Page = reader.valid_to_page(Pfn(0x1234)).unwrap();
+/// assert_eq!((page.node(), page.zone(), page.is_of(Pfn(0x1234))), (1, Some(Zone::Normal), true));
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Page {
@@ -42,6 +54,14 @@ const CHECK_SEED: u64 = 0x5ec7_1045_ab1e_50f7;
 
 /// The upper bits of `flags`: section (classic SPARSEMEM only), node, zone. Section and node do not
 /// change while a record lives.
+///
+/// ```
+/// use memmap_layouts::{PageLinks, Zone};
+///
+/// let links = PageLinks::new(3, Zone::Movable);
+/// assert_eq!((links.node(), links.zone()), (3, Some(Zone::Movable)));
+/// assert_eq!(links.with_section(5, 19).node(), 3, "19 bits of section number leave room for the node");
+/// ```
 ///
 /// Source: `include/linux/page-flags-layout.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +98,12 @@ impl PageLinks {
 }
 
 /// Zones, as numbered in `page->flags`.
+///
+/// ```
+/// use memmap_layouts::Zone;
+///
+/// assert_eq!((Zone::Device as u8, Zone::from_number(4), Zone::from_number(7)), (4, Some(Zone::Device), None));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Zone {
@@ -144,7 +170,8 @@ impl Page {
         !self.is_poisoned() && self.flags() & Self::PG_HWPOISON != 0
     }
 
-    /// The NUMA node from the links. It is 0 in layouts whose section numbers leave no room for it.
+    /// The NUMA node from the links. In a layout whose section numbers leave no room for it
+    /// ([`PageLinks::with_section`]), these bits are part of the section number.
     pub fn node(&self) -> u8 {
         PageLinks(self.flags()).node()
     }
@@ -226,6 +253,13 @@ impl Page {
 
 /// Counts how often the record of a pfn was initialised: each boot, hot-add or re-add begins a new
 /// life. 24 bits, never 0.
+///
+/// ```
+/// use memmap_layouts::Life;
+///
+/// assert_eq!(Life::BOOT.next().number(), 2);
+/// assert_eq!(Life::from_number((1 << 24) - 1).next(), Life::BOOT, "lives start again");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Life(u64);
 

@@ -12,6 +12,15 @@ use thiserror::Error;
 
 /// Layouts of another crate, from the macro [`layouts!`](crate::layouts!).
 /// [`register`](Layouts::register) adds them to the built-in ones.
+///
+/// ```
+/// // A layout of your own crate goes where Flat is here, with an id of its own.
+/// use memmap_layouts::layouts::Flat as Mine;
+///
+/// let layouts: pfnbench::Layouts = pfnbench::layouts![Mine];
+/// assert_eq!(layouts.layouts().len(), 1);
+/// assert!(layouts.register().unwrap_err().to_string().contains("\"flat\" is taken"));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Layouts {
     x86_64: fn() -> Vec<Entry<X86_64>>,
