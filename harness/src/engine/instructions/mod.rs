@@ -1,7 +1,7 @@
 //! The code whose instructions callgrind counts: every case of
-//! [`cases_of`](crate::record::instructions::cases_of), in one common loop.
+//! [`cases_of`], in one common loop.
 //!
-//! An operation is a [`Leaf`]: a function of a fixed signature, called through a pointer that is
+//! An operation is a `Leaf`: a function of a fixed signature, called through a pointer that is
 //! opaque to the compiler. Every leaf therefore gets its arguments in the same registers, and no
 //! part of it can be hoisted out of the loop. Callgrind counts only inside `pfnbench_lookup_loop`
 //! and `pfnbench_update_loop`, and ends a total at each `pfnbench_total`; see [`OPTIONS`]. Each
@@ -56,7 +56,7 @@ const ADDED: std::ops::Range<u64> = 16..20;
 const UPDATED: u64 = 32;
 
 /// Runs the cases of the layouts that it visits, in the order of
-/// [`cases_of`](crate::record::instructions::cases_of).
+/// [`cases_of`].
 ///
 /// It visits layouts of any family; [`count_instructions`](super::layouts::count_instructions) shows
 /// it the built-in ones and those of other crates.
