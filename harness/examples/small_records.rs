@@ -9,7 +9,7 @@
 //! ```
 //!
 //! ```sh
-//! cargo run --release --example small_records -- run --layout subsection,subsection-8b
+//! cargo run --release --example small_records -- run --layout subsection --layout subsection-8b
 //! ```
 
 use memmap_layouts::layouts::Subsection;

@@ -51,10 +51,9 @@ pub enum Validity {
     /// Everything from the architecture's first page frame to the highest page of boot memory,
     /// holes included.
     Span,
-    /// Everything from the lowest to the highest page of boot memory, holes included. Not for
-    /// layouts with hotplug.
+    /// Everything from the lowest to the highest page of memory that is present, holes included.
     MemorySpan,
-    /// The pages of boot memory, holes excluded to the page. Not for layouts with hotplug.
+    /// The pages of memory that is present, holes excluded to the page.
     Ranges,
     /// Whole sections.
     Section,

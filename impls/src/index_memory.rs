@@ -177,8 +177,11 @@ impl IndexMemory {
 
     /// Allocates a zeroed object from its size class, at least of 8 bytes and aligned to its class.
     /// `None` if there is no memory.
+    ///
+    /// # Panics
+    /// The layout is smaller than 8 bytes or than `T`.
     pub fn alloc<T>(&self, layout: Layout) -> Option<NonNull<T>> {
-        debug_assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>());
+        assert!(layout.size() >= size_of::<u64>() && layout.size() >= size_of::<T>(), "an object has at least 8 bytes");
         let object = self.object(layout)?;
         self.account.allocated(layout.size() as u64);
         Some(object.cast())

@@ -22,7 +22,7 @@ use crate::pfn::Pfn;
 /// unsafe impl PageRecord for Descriptor {
 ///     fn init(&self, links: PageLinks, pfn: Pfn, _: Life) {
 ///         let zone = u64::from(links.zone().map_or(0, |zone| zone as u8));
-///         self.0.store(pfn.0 + 1 | zone << 40 | u64::from(links.node()) << 48, Relaxed);
+///         self.0.store((pfn.0 + 1) & (1 << 40) - 1 | zone << 40 | u64::from(links.node()) << 48, Relaxed);
 ///     }
 ///     fn flags(&self) -> u64 {
 ///         self.0.load(Relaxed)

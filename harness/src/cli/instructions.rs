@@ -18,17 +18,19 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench instructions                               every layout, a few seconds each
-  pfnbench instructions --layout subsection           one layout
-  pfnbench instructions && pfnbench gate              count, then judge against benches/limits.toml
-  pfnbench instructions && pfnbench gate --limits limits.toml --write
-                                                      limits of your own, for example for your own layout
+  pfnbench instructions                              every layout, a second each
+  pfnbench instructions && pfnbench gate             count, then check the limits
+  pfnbench instructions -o c.jsonl --layout sparse   one layout
+  pfnbench gate --limits mine.toml --write c.jsonl   limits of your own
 
-Counts are exact: they depend on the compiler and its options, not on the machine or its load.
-Exit codes: 0 every layout was counted, 1 a layout failed, 2 nothing was counted or a usage error.")]
+Counts are exact. They depend on the compiler and its options, not on the load.
+
+Exit codes: 0 every layout was counted; 1 a layout failed; 2 nothing was counted
+or a usage error.")]
 pub(super) struct InstructionsArgs {
-    /// Count only this layout; repeatable
-    #[arg(long, value_name = "ID")]
+    /// Count only this layout; repeatable. Needs --output, so that the counts of all layouts are
+    /// kept
+    #[arg(long, value_name = "ID", requires = "output")]
     layout: Vec<String>,
     /// Write the counts to this file [default: target/pfnbench-instructions/instructions.jsonl, where
     /// `pfnbench gate` looks for them]

@@ -3,6 +3,7 @@
 use super::subject::SubjectArgs;
 use super::{Answer, Json, KeptIn, print, print_json};
 use crate::analysis::huge_pages;
+use crate::case::layouts;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::interference::wait_until_idle;
 use crate::engine::runner::Progress;
@@ -19,6 +20,7 @@ use crate::workload::tier::Tier;
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use memmap_layouts::{PAGE_RECORD_BYTES, X86_64};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -231,7 +233,11 @@ impl RunArgs {
     /// Writes the report, and prints the results.
     fn finish(&self, result: RunResult) -> anyhow::Result<Answer> {
         let RunResult { folder: path, schedule, rows, summaries, verdicts: judged, interference } = &result;
-        huge_pages::warnings(rows).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
+        let layouts = layouts::<X86_64>();
+        let record_bytes = |id: &str| {
+            layouts.iter().find(|layout| layout.id == id).map_or(PAGE_RECORD_BYTES, |layout| layout.record_bytes)
+        };
+        huge_pages::warnings(rows, record_bytes).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
         let summary = &summaries[0].1;
         let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         let answer = cover_letter::sentences(&costs);

@@ -11,6 +11,7 @@ pub use measure::{Quiet, Run, RunResult};
 
 use crate::engine::field::Means;
 use crate::engine::job::{self, Job, JobError};
+use crate::engine::layouts::count_instructions;
 use crate::engine::race::RaceError;
 use crate::engine::runner::{AS_PROCESS, RunnerError};
 use crate::engine::schedule::ScheduleError;
@@ -21,6 +22,7 @@ use crate::record::instructions::InstructionsError;
 use crate::record::manifest::Tool;
 use crate::workload::WorkloadError;
 use anyhow::Context;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
@@ -82,14 +84,21 @@ pub enum RunError {
     Runner(#[from] RunnerError),
 }
 
-/// Does the work of a worker process if a run started this program as one, and returns the exit
-/// code; `None` otherwise.
+/// Does the work of a worker process if a run, or [`instructions::count`], started this program as
+/// one, and returns the exit code; `None` otherwise.
 ///
-/// A program that uses [`Run`] must call this first in `main`, unless it calls
+/// A program that uses either must call this first in `main`, unless it calls
 /// [`main_with`](crate::main_with).
 pub fn process_of_a_run() -> Option<ExitCode> {
-    let is_process = std::env::args_os().skip(1).eq(AS_PROCESS);
-    is_process.then(|| match as_process() {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let done = match &arguments[..] {
+        [worker, layout] if worker == instructions::WORKER => {
+            count_instructions(&|id| layout == id).map(|_| true).map_err(anyhow::Error::msg)
+        }
+        _ if arguments == AS_PROCESS => as_process(),
+        _ => return None,
+    };
+    Some(match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

@@ -80,8 +80,9 @@ pub(super) fn t_06_round_trips<L: Memmap>(_: &Held) -> Check {
         // SAFETY: the page came from this reader for a valid pfn; every section is backed.
         let back = unsafe { reader.page_to_pfn(page.into()) };
         check!(back == pfn, "page_to_pfn(pfn_to_page({:#x})) is {:#x}", pfn.0, back.0);
-        if !L::CAPS.page_to_pfn_reads_record {
-            // A single array: the address is the base plus the bytes of a record per pfn.
+        if L::LOAD_CHAIN.pfn_to_page.is_empty() {
+            // Without a load there is only one array, in which the address is the base plus the
+            // bytes of a record per pfn.
             let base_now = (std::ptr::from_ref(page).addr() as u64).wrapping_sub(records_of::<L>(pfn.0));
             check!(
                 *base.get_or_insert(base_now) == base_now,

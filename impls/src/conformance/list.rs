@@ -12,7 +12,8 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn to(caps: Capabilities) -> Self {
-        let early_is_whole = caps.validity != (Validity::Subsection { early_is_whole: false });
+        let early_is_whole =
+            !matches!(caps.validity, Validity::Subsection { early_is_whole: false } | Validity::Ranges);
         Self { caps, early_is_whole }
     }
 }

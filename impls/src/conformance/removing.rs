@@ -125,7 +125,7 @@ pub(super) fn t_33_boot_section_goes_whole<L: Hotplug + Inspect + SectionFlags>(
         state.subsection_map
     );
     check!(
-        accounted_bytes(&layout) == 512 * 4096,
+        accounted_bytes(&layout) == records_of::<L>(s),
         "{} bytes of records for the one section that is left",
         accounted_bytes(&layout)
     );
@@ -171,10 +171,14 @@ pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &
     let layout = boot::<L>(&BootMap::default())?;
     let (lower, upper) = (range(s, s / 2), range(s + s / 2, s / 2));
     add(&layout, range(s, s)).map_err(text)?;
-    check!(accounted_bytes(&layout) == 2 << 20, "{} bytes of records for a section", accounted_bytes(&layout));
+    check!(
+        accounted_bytes(&layout) == records_of::<L>(s),
+        "{} bytes of records for a section",
+        accounted_bytes(&layout)
+    );
     remove(&layout, lower).map_err(text)?;
     check!(
-        accounted_bytes(&layout) == taking(1 << 20, 1),
+        accounted_bytes(&layout) == taking(records_of::<L>(s / 2), 1),
         "{} bytes of records for half a section",
         accounted_bytes(&layout)
     );
@@ -183,7 +187,7 @@ pub(super) fn t_36_halves_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &
     check!(accounts(&layout) == Accounting::default(), "{:?}", layout.accounting());
     add(&layout, lower).map_err(text)?;
     check!(
-        accounted_bytes(&layout) == taking(1 << 20, 1),
+        accounted_bytes(&layout) == taking(records_of::<L>(s / 2), 1),
         "{} bytes of records for half a section",
         accounted_bytes(&layout)
     );

@@ -71,12 +71,15 @@ unsafe fn pfnbench_undo(leaf: Leaf, context: *const (), query: u64) -> u64 {
 }
 
 /// Runs a task for a number of passes, and returns the sum of the answers.
+///
+/// # Safety
+/// As for [`Task::run`].
 // SAFETY: no other function of the process has this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
+unsafe fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
     let (leaf, queries) = (black_box(task.leaf), task.queries);
-    // SAFETY: every task has leaves, a context and queries that belong together.
+    // SAFETY: the caller promises that leaves, context and queries belong together.
     unsafe {
         match task.undo {
             None => pfnbench_lookup_loop(leaf, task.context, queries, passes),
@@ -87,10 +90,15 @@ fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
 
 impl Task<'_> {
     /// Runs the task for one pass and for two, which gives callgrind a total of each.
-    pub fn run(&self) -> Result<(), String> {
-        self.warm_up();
+    ///
+    /// # Safety
+    /// The leaves, the context and the queries belong together, as each leaf documents.
+    pub unsafe fn run(&self) -> Result<(), String> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.warm_up() };
         for passes in [1, 2] {
-            let sum = pfnbench_total(black_box(self), black_box(passes));
+            // SAFETY: as above.
+            let sum = unsafe { pfnbench_total(black_box(self), black_box(passes)) };
             match self.expected.map(|once| once.wrapping_mul(passes)) {
                 Some(expected) if expected != sum => {
                     return Err(format!("the answers add up to {sum:#x} instead of {expected:#x}"));
@@ -103,10 +111,13 @@ impl Task<'_> {
 
     /// Runs the updates once, uncounted, so that later ones find the memory that the first
     /// allocates.
-    fn warm_up(&self) {
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn warm_up(&self) {
         let Some(undo) = self.undo else { return };
         for &query in self.queries {
-            // SAFETY: as in `pfnbench_total`.
+            // SAFETY: the caller promises that leaves, context and queries belong together.
             unsafe {
                 (self.leaf)(self.context, query);
                 undo(self.context, query);

@@ -80,7 +80,9 @@ impl<'a> CaseRunner<'a> {
     pub fn new(wanted: &'a dyn Fn(&str) -> bool) -> Result<Self, String> {
         let empty_loop = |undo, queries: u64| {
             let queries: Vec<u64> = (0..queries).collect();
-            Task { leaf: leaves::empty, undo, context: ptr::null(), queries: &queries, expected: None }.run()
+            let task = Task { leaf: leaves::empty, undo, context: ptr::null(), queries: &queries, expected: None };
+            // SAFETY: the empty leaf has no requirements.
+            unsafe { task.run() }
         };
         empty_loop(None, LOOKUPS)?;
         empty_loop(Some(leaves::empty as Leaf), UPDATES)?;
@@ -149,7 +151,10 @@ impl CaseRunner<'_> {
             _ => pfns.into_iter().map(|pfn| pfn.0).collect(),
         };
         let context = ptr::from_ref(&reader).cast();
-        Task { leaf, undo: None, context, queries: &queries, expected: Some(expected) }.run()
+        let task = Task { leaf, undo: None, context, queries: &queries, expected: Some(expected) };
+        // SAFETY: the leaf is one of this layout, the context is its reader, and the queries were
+        // checked: valid pfns of backed sections, or the addresses of their records.
+        unsafe { task.run() }
     }
 
     fn update<L: Hotplug<Geometry = X86_64>>(layout: &L, update: Update, size_bytes: u64) -> Result<(), String> {
@@ -170,7 +175,9 @@ impl CaseRunner<'_> {
         if update == Update::HotRemove {
             all(undo)?;
         }
-        Task { leaf, undo: Some(undo), context, queries: &starts, expected: Some(2 * UPDATES) }.run()?;
+        let task = Task { leaf, undo: Some(undo), context, queries: &starts, expected: Some(2 * UPDATES) };
+        // SAFETY: both leaves are those of this layout, and the context is a `Change` of it.
+        unsafe { task.run() }?;
         if update == Update::HotRemove { all(leaf) } else { Ok(()) }
     }
 
