@@ -214,7 +214,8 @@ impl IndexMemory {
     pub unsafe fn free<T>(&self, object: NonNull<T>, layout: Layout) {
         self.account.freed(layout.size() as u64);
         if ON_HEAP {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that `alloc` returned the object for this layout, that
+            // it is freed once, and that nobody else can reach it.
             return unsafe { alloc::dealloc(object.as_ptr().cast(), layout) };
         }
         let class = size_class(layout.size() as u64);
@@ -262,7 +263,7 @@ impl IndexMemory {
 
 impl State {
     fn pop(&mut self, class: u64, memory: &IndexMemory) -> Option<u64> {
-        let (_, first) = self.free.iter_mut().find(|(of, first)| *of == class && *first != END)?;
+        let (_, first) = self.free.iter_mut().find(|(size, first)| *size == class && *first != END)?;
         let offset = *first;
         // SAFETY: free objects are backed, aligned to a word, and hold the offset of the next.
         *first = unsafe { memory.pointer(offset).cast().read() };
@@ -270,7 +271,7 @@ impl State {
     }
 
     fn push(&mut self, class: u64, offset: u64, memory: &IndexMemory) {
-        let at = self.free.iter().position(|&(of, _)| of == class).unwrap_or_else(|| {
+        let at = self.free.iter().position(|&(size, _)| size == class).unwrap_or_else(|| {
             self.free.push((class, END));
             self.free.len() - 1
         });
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_has_what_is_allocated() {
+    fn the_account_counts_allocated_bytes() {
         let store = RecordStore::unlimited();
         let memory = IndexMemory::reserve(1 << 20, &Config::default(), &store).unwrap();
         let array = memory.array_of(&[3u32, 4, 5]).unwrap();
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn no_memory_is_no_object() {
+    fn an_allocation_beyond_the_reservation_fails() {
         let memory = memory(IndexPages::Base, 1);
         let page = Layout::from_size_align(1 << 20, 1 << 20).unwrap();
         let nr = (0..100).take_while(|_| memory.alloc::<u64>(page).is_some()).count();

@@ -74,7 +74,7 @@ pub fn pfn_valid_answer<L: Memmap>() -> Option<AnswerForm> {
 /// other than x86-64, and if `entry` is not code.
 pub fn fingerprint(entry: usize) -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
-    return code_fingerprint::of(entry);
+    return code_fingerprint::from_code(entry);
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = entry;

@@ -240,8 +240,8 @@ impl Page {
     /// True if this is an initialised record of `pfn`, in any life. Compares the lower 40 bits of
     /// the pfn.
     pub fn is_of(&self, pfn: Pfn) -> bool {
-        let (of, life) = self.identity();
-        of.0 == pfn.0 & ((1 << CHECK_PFN_BITS) - 1) && life.0 != 0 && self.refcount.load(Ordering::Relaxed) == 1
+        let (own, life) = self.identity();
+        own.0 == pfn.0 & ((1 << CHECK_PFN_BITS) - 1) && life.0 != 0 && self.refcount.load(Ordering::Relaxed) == 1
     }
 
     /// The pfn (its lower 40 bits) and the life from the check word.

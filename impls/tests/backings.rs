@@ -105,7 +105,7 @@ fn every_layout_conforms_on_every_backing() {
 }
 
 #[test]
-fn what_was_given_back_reads_as_zero_and_nothing_is_left_behind() {
+fn memory_given_back_reads_as_zero_and_files_have_no_name() {
     let (_alone, folder) = (alone(), folder());
     for backing in all(&folder) {
         let Some(memory) = memory(&backing, 1 << 40) else { continue };

@@ -152,9 +152,9 @@ fn the_virtual_array_needs_its_base_alone() {
 }
 
 /// For each load the first one of the same line. Two are on one line if their addresses come from the same loads.
-fn lines<T: PartialEq>(of: impl Iterator<Item = T>) -> Vec<usize> {
-    let of: Vec<T> = of.collect();
-    of.iter().map(|line| of.iter().position(|first| first == line).expect("it is there itself")).collect()
+fn lines<T: PartialEq>(loads: impl Iterator<Item = T>) -> Vec<usize> {
+    let loads: Vec<T> = loads.collect();
+    loads.iter().map(|line| loads.iter().position(|first| first == line).expect("it is there itself")).collect()
 }
 
 fn lines_on_longest(paths: &[CodePath]) -> Vec<usize> {

@@ -518,18 +518,18 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// Checks that every page of the block is RAM and present, because a block goes online and
     /// offline as a whole. Source: `offline_pages`; in kernels from the time of the series
     /// `pages_correctly_probed`.
-    fn check_holes(&self, of: &MemoryBlock, block: u64, transition: Transition) -> Result<(), MachineError> {
-        let (range, reader) = (self.block_range(block), self.layout.reader());
+    fn check_holes(&self, block: &MemoryBlock, number: u64, transition: Transition) -> Result<(), MachineError> {
+        let (range, reader) = (self.block_range(number), self.layout.reader());
         let granule = L::Geometry::PAGES_PER_SUBSECTION;
         let is_there = |part: &PfnRange| reader.pfn_section_valid(Pfn(part.start()));
         let there: u64 = range.split_at_multiples(granule).filter(is_there).map(PfnRange::nr_pages).sum();
-        let ram = of.ram_pages.min(there);
+        let ram = block.ram_pages.min(there);
         if ram == range.nr_pages() {
             let sections = || range.split_at_multiples(L::Geometry::PAGES_PER_SECTION);
             let shared = |part: &PfnRange| reader.section_flags(Pfn(part.start())) & SECTION_TAINT_ZONE_DEVICE != 0;
             return match sections().find(shared).filter(|_| transition != Transition::Offline) {
                 Some(at) => {
-                    let (span, at) = (self.block_span(block), at.phys(L::Geometry::PAGE_SHIFT));
+                    let (span, at) = (self.block_span(number), at.phys(L::Geometry::PAGE_SHIFT));
                     Err(HotplugError::NotWholeRam { span, at }.into())
                 }
                 None => Ok(()),
@@ -537,8 +537,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         }
         let (ram_bytes, block_bytes) = (ram << L::Geometry::PAGE_SHIFT, self.block_bytes());
         let busy = transition != Transition::Offline && <L::Rules as Rules>::SET.block_with_holes_is_busy;
-        let span = self.block_span(block);
-        Err(MachineError::Holes { span, block, ram_bytes, block_bytes, busy })
+        let span = self.block_span(number);
+        Err(MachineError::Holes { span, block: number, ram_bytes, block_bytes, busy })
     }
 
     fn set_zone(&self, range: PfnRange, zone: Zone) {

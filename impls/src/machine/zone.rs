@@ -21,15 +21,16 @@ impl Span {
         self.start + self.spanned
     }
 
-    fn of(start: u64, end: u64) -> Self {
+    /// The span from `start` to `end`, which is not in it.
+    fn from_bounds(start: u64, end: u64) -> Self {
         Self { start, spanned: end - start }
     }
 
     /// The smallest span that covers `self` and `range`.
     fn grown(self, range: PfnRange) -> Self {
         match self.spanned {
-            0 => Self::of(range.start(), range.end()),
-            _ => Self::of(self.start.min(range.start()), self.end().max(range.end())),
+            0 => Self::from_bounds(range.start(), range.end()),
+            _ => Self::from_bounds(self.start.min(range.start()), self.end().max(range.end())),
         }
     }
 }
@@ -126,7 +127,7 @@ impl Zones {
                 let probes = populated(rest).filter_map(|part| part.intersect(rest));
                 probes.flat_map(|part| (part.start()..part.end()).step_by(step as usize)).find(|&pfn| belongs(pfn))
             });
-            first.map_or(Span::default(), |pfn| Span::of(pfn, span.end()))
+            first.map_or(Span::default(), |pfn| Span::from_bounds(pfn, span.end()))
         } else if range.end() >= span.end() {
             // Each step is represented by its last page (`find_biggest_section_pfn`).
             let rest = PfnRange::new(span.start, range.start());
@@ -136,7 +137,7 @@ impl Zones {
                     |part: PfnRange| (0..part.nr_pages()).step_by(step as usize).map(move |at| part.end() - 1 - at);
                 probes.flat_map(lasts).find(|&pfn| belongs(pfn))
             });
-            last.map_or(Span::default(), |pfn| Span::of(span.start, pfn + 1))
+            last.map_or(Span::default(), |pfn| Span::from_bounds(span.start, pfn + 1))
         } else {
             return;
         };

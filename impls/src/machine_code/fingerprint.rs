@@ -22,7 +22,7 @@ impl Fnv {
 
 /// The fingerprint of the function at `entry` and of those that it calls: instructions, registers
 /// and constants, without the addresses of code and data. `None` if the code cannot be read.
-pub fn of(entry: usize) -> Option<u64> {
+pub fn from_code(entry: usize) -> Option<u64> {
     let found = instructions_within(entry, CALLS).ok()?;
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     // Instructions are numbered in the order in which they are reached, which does not depend on
@@ -81,15 +81,15 @@ mod tests {
 
     #[test]
     fn other_code_has_another_fingerprint() {
-        let of = |address| fingerprint(address).expect("code of this program can be read");
-        let (subsection, section) = (of(leaf::<Subsection>()), of(leaf::<VmemmapSection>()));
+        let hash = |address| fingerprint(address).expect("code of this program can be read");
+        let (subsection, section) = (hash(leaf::<Subsection>()), hash(leaf::<VmemmapSection>()));
         assert_ne!(subsection, section);
-        assert_eq!(subsection, of(leaf::<Subsection>()), "and the same has the same");
-        assert_ne!(subsection, of(leaf::<Sparse>()));
+        assert_eq!(subsection, hash(leaf::<Subsection>()), "and the same has the same");
+        assert_ne!(subsection, hash(leaf::<Sparse>()));
     }
 
     #[test]
-    fn what_is_no_code_has_none() {
+    fn data_has_no_fingerprint() {
         assert_eq!(fingerprint(&raw const *"text" as *const u8 as usize), None);
     }
 }

@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lookup_is_an_error() {
+    fn writes_endless_loops_and_data_are_errors() {
         let writes = Leaf::at(writes_memory as fn(&mut [u64; 2], u64) -> bool as usize).unwrap();
         assert!(matches!(writes.paths(), Err(MachineCodeError::Writes { .. })));
         let endless = Leaf::at(endless as fn(&[u64; 2], u64) -> bool as usize).unwrap();
