@@ -314,9 +314,9 @@ pub(crate) mod tests {
             ..row("all", "pfn_valid", "time", None)
         };
         let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
-        let hot = Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) }.with_lookup(&group, Memory::Added);
+        let added = Row { sample: Some(0), ..row("a", "", "time", Some(1.0)) }.with_lookup(&group, Memory::Added);
         let two = Row { size_bytes: Some(2 << 20), ..row("a", "hot_add", "p50", Some(5.0)) };
-        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), hot, two];
+        let mut rows = vec![row("a", "footprint", "index", Some(1.0)), added, two];
         for unit in ["pfn_valid/added/random pfn_valid/boot/random", "hotplug/2MiB", "hotplug/1GiB", OWN_COST, OWN_COST]
         {
             rows.push(late(unit));

@@ -116,11 +116,11 @@ impl MemoryPlan {
 
         // The hot-added sections are removed before hotplug is timed, so both use the same share in
         // turn.
-        let hot_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
+        let added_share = (per_layout / 2).max(per_layout.saturating_sub(nr_boot));
         // A device also holds an info block, and alignment costs up to one block.
         let on_device = (device_bytes / section_bytes).saturating_sub(1);
-        let backed_boot = spread(&boot_sections, per_layout - hot_share);
-        let backed_added = spread(&added_sections, hot_share.min(on_device));
+        let backed_boot = spread(&boot_sections, per_layout - added_share);
+        let backed_added = spread(&added_sections, added_share.min(on_device));
         let timed = latency.map(|w| sections::<G>(w)).into_iter().flatten();
         let backed = BackedSections::only(backed_boot.iter().chain(&backed_added).copied().chain(timed));
         Ok(Self { boot, boot_sections, backed_boot, added, backed_added, latency, backed })

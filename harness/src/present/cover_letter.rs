@@ -135,9 +135,9 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         at += same.len();
         let cost_on = |memory| same.iter().find(|cost| cost.memory == memory);
         let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
-        let hot = cost_on(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
+        let added = cost_on(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
         let boot = cost_on(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
-        let both = [hot, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let both = [added, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         sentences.push(format!(
             "Cost of the sub-section map to pfn_valid ({} compared with {}; {}, section tables {tables}): {both}.",
             SERIES.0, SERIES.1, first.map

@@ -311,15 +311,15 @@ mod tests {
     #[test]
     fn missing_values_are_not_printed_as_zero() {
         let mut rows = vec![row("flat", "footprint", "index", Some(0.0))];
-        let hot = |metric: &str, status, value| Row {
+        let hot_add = |metric: &str, status, value| Row {
             size_bytes: Some(1 << 30),
             n_ops: Some(40),
             status,
             ..row("flat", "hot_add", metric, value)
         };
-        rows.push(hot("p50", Status::Ok, Some(5000.0)));
-        rows.push(hot("p99", Status::TooFew, None));
-        let refused = Row { status: Status::NotOffered, ..hot("p50", Status::NotOffered, None) };
+        rows.push(hot_add("p50", Status::Ok, Some(5000.0)));
+        rows.push(hot_add("p99", Status::TooFew, None));
+        let refused = Row { status: Status::NotOffered, ..hot_add("p50", Status::NotOffered, None) };
         rows.push(Row { memory: Some(Memory::Boot), ..row("sparse", "footprint", "index", Some(16384.0)) });
         rows.push(Row { layout: "sparse".into(), reason: Some("no".into()), ..refused });
         let text = draw(&Summary::from_rows(&rows)).to_string();

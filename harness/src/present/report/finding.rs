@@ -70,8 +70,8 @@ pub fn winners(headlines: &[Headline]) -> Vec<Winner> {
 
 /// True if the layout supports hotplug.
 fn has_hotplug(summary: &Summary, layout: &str) -> bool {
-    let has_hot = summary.lookups.iter().filter(|line| line.memory == Memory::Added);
-    has_hot.flat_map(|line| &line.cells).any(|cell| cell.layout == layout && cell.median_ns.is_some())
+    let added = summary.lookups.iter().filter(|line| line.memory == Memory::Added);
+    added.flat_map(|line| &line.cells).any(|cell| cell.layout == layout && cell.median_ns.is_some())
         || summary.hotplug.iter().any(|line| line.ns(layout, "p50").is_some())
 }
 
@@ -154,8 +154,12 @@ pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
         let merged = |memory| cost_on(memory).map_or_else(String::new, Cost::in_words);
         let posted = |memory| cost_on(memory).and_then(Cost::posted_in_words).unwrap_or_default();
         let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
-        let (hot, boot) = (Memory::Added, Memory::Boot);
-        Some(CostLine { map: first.map.clone(), tables, cells: [merged(hot), merged(boot), posted(hot), posted(boot)] })
+        let (added, boot) = (Memory::Added, Memory::Boot);
+        Some(CostLine {
+            map: first.map.clone(),
+            tables,
+            cells: [merged(added), merged(boot), posted(added), posted(boot)],
+        })
     };
     costs.chunk_by(same).filter_map(line).collect()
 }

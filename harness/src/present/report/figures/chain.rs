@@ -50,11 +50,11 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         counts.iter().find(is_it).map(|row| row.value)
     };
     let mut data =
-        Data::new(&["layout", "op", "load", "what", "cache_line", "when", "instructions_boot", "instructions_hot"]);
+        Data::new(&["layout", "op", "load", "what", "cache_line", "when", "instructions_boot", "instructions_added"]);
     for note in notes {
         for (op, loads) in LOOKUPS {
             let counted = Memory::ALL.map(|memory| json!(count(&note.id, op, memory)));
-            let [boot, hot] = counted;
+            let [boot, added] = counted;
             for (nr, load) in loads(note).iter().enumerate() {
                 data.push([
                     json!(note.id),
@@ -64,12 +64,12 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                     json!(load.line),
                     json!(load.when),
                     boot.clone(),
-                    hot.clone(),
+                    added.clone(),
                 ]);
             }
             if loads(note).is_empty() {
                 let none = serde_json::Value::Null;
-                data.push([json!(note.id), json!(op.name()), json!(0), none.clone(), none.clone(), none, boot, hot]);
+                data.push([json!(note.id), json!(op.name()), json!(0), none.clone(), none.clone(), none, boot, added]);
             }
         }
     }
@@ -136,10 +136,10 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let count = Memory::ALL.map(|memory| count(&note.id, *op, memory));
                 let words = match count {
                     [None, None] => String::new(),
-                    [boot, hot] => {
+                    [boot, added] => {
                         let number =
                             |count: Option<f64>| count.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
-                        format!("{} / {}", number(boot), number(hot))
+                        format!("{} / {}", number(boot), number(added))
                     }
                 };
                 let none = if loads.is_empty() { "no load; " } else { "" };
