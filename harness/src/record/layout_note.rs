@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct LayoutNote {
     /// Id of the layout, as in the rows, e.g. `vmemmap-section`.
     pub id: String,
-    /// Which page frames the layout calls valid: `span`, `section`, `sub-section`, or `sub-section
-    /// (boot sections as a whole)`.
+    /// Which page frames the layout calls valid: `span`, `span of memory`, `ranges of memory`,
+    /// `section`, `sub-section`, or `sub-section (boot sections as a whole)`.
     pub validity: String,
     /// Smallest size and alignment of memory that can be hot-added, in bytes; left out if the
     /// layout does not support hotplug.

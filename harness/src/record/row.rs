@@ -110,7 +110,7 @@ pub struct Row {
     /// were flushed before each slice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<Records>,
-    /// Total size in bytes of the distinct records that a lookup case reads.
+    /// Total size in bytes of the cache lines of the distinct records that a lookup case reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_set_bytes: Option<u64>,
     /// Which page frames were queried; left out for the default, page frames that are valid for
