@@ -190,7 +190,7 @@ fn instruction_counts_are_stored_and_checksummed_with_the_run() {
     instruction_counts(&dir, "other/instructions.jsonl", &old);
     let other = other.to_str().unwrap();
     let assert = smoke(&dir, &["--json", "--filter", "^pfn_valid/boot/random", "--instructions", other]).assert();
-    assert.success().stderr(contains("warning").and(contains("the counts are of code by 1.0.0-")));
+    assert.success().stderr(contains("warning").and(contains("the counts are from a build by 1.0.0-")));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn unreadable_counts_are_refused_before_measuring() {
     let row = fs::read_to_string(&counts).unwrap();
     let twice = row.repeat(2);
     for (name, text, words) in [
-        ("empty.jsonl", "\n", ["empty.jsonl", "no row in it"]),
+        ("empty.jsonl", "\n", ["empty.jsonl", "the file has no rows"]),
         ("torn.jsonl", &row[..row.len() - 9], ["torn.jsonl:", "not a row"]),
         ("twice.jsonl", &twice[..], ["twice.jsonl:", "a second row"]),
     ] {

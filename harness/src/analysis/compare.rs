@@ -70,7 +70,7 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
 pub struct Case {
     /// Name of the map.
     pub map: String,
-    /// The lookup workload.
+    /// Operation, mode, pattern, and where tables and records are.
     #[serde(flatten)]
     pub group: LookupGroup,
     /// Whether boot or added memory is queried.
@@ -182,14 +182,14 @@ pub fn compare(before: &Run, after: &Run, margin: f64) -> Comparison {
             verdict: Verdict::Undecided,
         });
     }
-    let drift = median(judgeable.iter().filter_map(|of| Some(of.log_ratio?.mean.abs()))).unwrap_or(0.0).exp() - 1.0;
-    for (compared, of) in cases.iter_mut().zip(&mut judgeable) {
-        of.noise_floor = of.noise_floor.map(|floor| floor + drift);
-        compared.noise_floor = of.noise_floor;
+    let drift = median(judgeable.iter().filter_map(|pair| Some(pair.log_ratio?.mean.abs()))).unwrap_or(0.0).exp() - 1.0;
+    for (compared, pair) in cases.iter_mut().zip(&mut judgeable) {
+        pair.noise_floor = pair.noise_floor.map(|floor| floor + drift);
+        compared.noise_floor = pair.noise_floor;
         let case = (compared.case.map.clone(), compared.case.group);
         let near = |ns: f64, at: usize| is_near_loop(ns, loops[at].get(&case).copied());
         let has_ratio = !near(compared.before_ns, 0) && !near(compared.after_ns, 1);
-        let ratio = of.log_ratio.map_or(compared.after_ns / compared.before_ns, |estimate| estimate.mean.exp());
+        let ratio = pair.log_ratio.map_or(compared.after_ns / compared.before_ns, |estimate| estimate.mean.exp());
         compared.ratio = Some(ratio).filter(|_| has_ratio);
     }
     for (compared, judged) in cases.iter_mut().zip(judge(Family::Rest, &judgeable, margin)) {
@@ -280,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn the_control_is_no_case() {
+    fn the_control_is_not_compared() {
         let comparison = compare(&run("a", &[1.0; 5]), &run("a", &[1.0; 5]), MARGIN);
-        let layouts: Vec<&str> = comparison.cases.iter().map(|of| of.case.layout.as_str()).collect();
+        let layouts: Vec<&str> = comparison.cases.iter().map(|compared| compared.case.layout.as_str()).collect();
         assert_eq!(layouts, ["a", "reference"]);
     }
 
     #[test]
-    fn means_of_a_run_are_over_what_every_layout_has() {
+    fn means_of_a_run_cover_the_cases_that_every_layout_has() {
         let timed = |layout: &str, memory, ns| Row {
             memory: Some(memory),
             sample: Some(0),

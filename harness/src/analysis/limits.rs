@@ -66,7 +66,7 @@ pub enum CannotJudge {
     #[error("there are no counts to judge")]
     NoRows,
     /// The counts are not from a plain release build.
-    #[error("the counts were {0}, and limits are of plain release builds")]
+    #[error("the counted code was {0}, but limits hold for plain release builds only; unset RUSTFLAGS and count again")]
     Unusual(String),
     /// The file has no limits for the toolchain.
     #[error("no limits for {toolchain}; there are some for {}; --write makes them from these counts", known.join(", "))]
@@ -315,8 +315,8 @@ mod tests {
     use crate::record::instructions::cases;
 
     fn toolchain(rustc: &str) -> Toolchain {
-        let of = |text: &str| text.to_owned();
-        Toolchain { rustc: of(rustc), target: of("t"), profile: of("release"), rustflags: String::new() }
+        let owned = |text: &str| text.to_owned();
+        Toolchain { rustc: owned(rustc), target: owned("t"), profile: owned("release"), rustflags: String::new() }
     }
 
     /// Every case with the same count.
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_one_side_has_is_named() {
+    fn cases_without_a_count_or_a_limit_are_named() {
         let all = rows("1.0.0", 1.0);
         let judged = written("", &all).judge(&all[1..]).unwrap();
         assert_eq!(judged.not_counted, [all[0].limit_name()]);

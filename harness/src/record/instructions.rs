@@ -272,7 +272,7 @@ pub enum InstructionsError {
         source: serde_json::Error,
     },
     /// The file contains no rows.
-    #[error("{}: no row in it; cargo bench --bench instructions makes some", path.display())]
+    #[error("{}: the file has no rows; cargo bench --bench instructions writes them", path.display())]
     Empty {
         /// Path of the file.
         path: PathBuf,
@@ -289,8 +289,7 @@ pub enum InstructionsError {
     },
 }
 
-/// Reads the rows of a file, which may be empty. [`read_instructions`] also reads a
-/// folder.
+/// Reads the rows of a file, which may be empty. [`read_instructions`] also reads a folder.
 ///
 /// # Errors
 /// Returns an [`InstructionsError`] that names the file, and the line if one is wrong.
@@ -307,7 +306,7 @@ pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
             Ok(row) => row,
             Err(source) => return Err(InstructionsError::Malformed { path, line, source }),
         };
-        if let Some(what) = wrong_with(&row, &rows) {
+        if let Some(what) = broken_rule(&row, &rows) {
             return Err(InstructionsError::Impossible { path, line, what });
         }
         rows.push(row);
@@ -315,24 +314,29 @@ pub fn read(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
     Ok(rows)
 }
 
-/// Describes why a row is not allowed after the rows before it; `None` if it is.
-fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String> {
+/// The rule that a row breaks, given the rows before it; `None` if the row is valid.
+fn broken_rule(row: &InstructionRow, before: &[InstructionRow]) -> Option<String> {
     if row.v > SCHEMA {
-        return Some(format!("version {} of the rows; this program knows versions 1 to {SCHEMA}", row.v));
+        return Some(format!("the row has version {}; this program reads versions 1 to {SCHEMA}", row.v));
     }
     if (row.metric.as_str(), row.unit.as_str()) != (METRIC, UNIT) {
-        return Some(format!("metric {:?} in {:?}; it must be {METRIC:?} in {UNIT:?}", row.metric, row.unit));
+        return Some(format!(
+            "the row has metric {:?} in {:?}; it must be {METRIC:?} in {UNIT:?}",
+            row.metric, row.unit
+        ));
     }
     if !(row.value >= 0.0 && row.value.is_finite()) {
-        return Some(format!("{} instructions; it must be a number from 0 on", row.value));
+        return Some(format!("the value is {}; it must be a number of at least 0", row.value));
     }
     if row.memory.is_some() == row.size_bytes.is_some() {
-        return Some("a lookup has memory, an update has size_bytes, and a row one of the two".to_owned());
+        return Some("a row must have either memory (a lookup) or size_bytes (an update)".to_owned());
     }
     let first = before.first()?;
     if first.toolchain != row.toolchain {
         let (this, first) = (row.toolchain.name(), first.toolchain.name());
-        return Some(format!("a row of {this} after rows of {first}, or of other flags: one file is of one toolchain"));
+        return Some(format!(
+            "the toolchain {this} or its flags differ from the first row's, {first}; a file has one toolchain"
+        ));
     }
     let name = row.limit_name();
     before.iter().any(|known| known.limit_name() == name).then(|| format!("a second row of {name}"))
@@ -341,7 +345,7 @@ fn wrong_with(row: &InstructionRow, before: &[InstructionRow]) -> Option<String>
 /// Like [`read`], but a file without rows is an error. For rows that are to be stored with a run.
 ///
 /// # Errors
-/// As [`read`], and [`InstructionsError::Empty`].
+/// The errors of [`read`], and [`InstructionsError::Empty`].
 pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> {
     let rows = read_instructions(path)?;
     if rows.is_empty() { Err(InstructionsError::Empty { path: path.to_owned() }) } else { Ok(rows) }
@@ -351,12 +355,15 @@ pub fn read_some(path: &Path) -> Result<Vec<InstructionRow>, InstructionsError> 
 /// profile. The commit is not compared. `None` if there is no difference.
 pub fn of_another_build(rows: &[InstructionRow]) -> Option<String> {
     let (counted, this) = (&rows.first()?.toolchain, Toolchain::this());
-    let words = |of: &Toolchain| {
-        let flags = if of.rustflags.is_empty() { String::new() } else { format!(" with {}", of.rustflags) };
-        format!("{} in the profile {}{flags}", of.name(), of.profile)
+    let words = |toolchain: &Toolchain| {
+        let flags = match toolchain.rustflags.as_str() {
+            "" => String::new(),
+            flags => format!(" with {flags}"),
+        };
+        format!("{} in the profile {}{flags}", toolchain.name(), toolchain.profile)
     };
     let other =
-        || format!("the counts are of code by {}, and what runs here was made by {}", words(counted), words(&this));
+        || format!("the counts are from a build by {}, but this program was built by {}", words(counted), words(&this));
     (*counted != this).then(other)
 }
 
@@ -394,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_once_and_the_loop_drop_out() {
+    fn start_up_and_the_loop_are_not_counted() {
         // 100 a run, 7 a turn of the loop, 5 an operation, 1024 of them.
         let total = |passes: u64, operation: u64| 100 + passes * 1024 * (7 + operation);
         let count = instructions([total(1, 5), total(2, 5)], [total(1, 0), total(2, 0)]).unwrap();
@@ -439,18 +446,18 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_are_named() {
+    fn an_invalid_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
         let row = serde_json::to_string(&InstructionRow::new(&case(), 7, 2, &Toolchain::this())).unwrap();
         for (second, says) in [
             ("{".to_owned(), "not a row"),
             (row.clone(), "a second row of pfn_valid/boot/subsection"),
-            (row.replace("\"boot\"", "\"added\"").replace("3.5", "-3.5"), "from 0 on"),
+            (row.replace("\"boot\"", "\"added\"").replace("3.5", "-3.5"), "at least 0"),
             (row.replace("instructions/op", "ns/op"), "it must be"),
             (row.replace("\"v\":2", "\"v\":9"), "version 9"),
             (row.replace("\"boot\"", "\"added\"").replace("\"target\":\"", "\"target\":\"not-"), "one toolchain"),
-            (row.replace("\"memory\":\"boot\",", ""), "one of the two"),
+            (row.replace("\"memory\":\"boot\",", ""), "must have either"),
         ] {
             fs::write(&path, format!("{row}\n{second}\n")).unwrap();
             let error = read(&path).unwrap_err().to_string();
