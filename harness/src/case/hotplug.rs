@@ -125,7 +125,7 @@ impl HotplugGroup {
 /// A hotplug workload on one layout.
 #[derive(Clone, Copy, Debug)]
 pub struct HotplugCase {
-    /// The workload.
+    /// Size, position, addresses and number of threads.
     pub group: HotplugGroup,
     /// Id of the layout, e.g. `subsection`.
     pub layout: &'static str,

@@ -114,7 +114,7 @@ impl LookupGroup {
 /// A lookup workload on one layout and one kind of memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupCase {
-    /// The workload.
+    /// Operation, mode, pattern, and where tables and records are.
     pub group: LookupGroup,
     /// Whether boot or added memory is queried.
     pub memory: Memory,

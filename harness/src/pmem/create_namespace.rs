@@ -39,9 +39,9 @@ pub struct NewNamespace {
 /// A namespace that was created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedNamespace {
-    /// Its name.
+    /// Name, e.g. `namespace0.0`.
     pub name: String,
-    /// Its UUID.
+    /// UUID, as in the labels.
     pub uuid: Uuid,
     /// Kind of device that it becomes.
     pub kind: NamespaceKind,

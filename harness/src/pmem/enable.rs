@@ -46,7 +46,7 @@ pub struct EnabledNamespace {
     pub device_record_bytes: u64,
 }
 
-/// Is told how far an operation has come. `()` ignores it.
+/// Receives the progress of an operation. `()` ignores it.
 pub trait EnableProgress: PhaseSink {
     /// Work on a namespace with `nr_pages` page frames begins.
     fn started(&mut self, nr_pages: u64);

@@ -46,7 +46,7 @@ pub enum Problem {
     Newer {
         /// Name of the file.
         file: &'static str,
-        /// Its version.
+        /// Schema version of the file.
         found: u32,
         /// The latest version that this program knows.
         known: u32,
@@ -128,7 +128,7 @@ pub enum Problem {
 pub struct ReadError {
     /// Path of the folder.
     pub folder: PathBuf,
-    /// The problem.
+    /// What is wrong with it, without the path.
     pub problem: Problem,
 }
 

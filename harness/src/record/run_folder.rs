@@ -310,7 +310,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_is_named() {
+    fn an_error_names_the_path_that_cannot_be_written() {
         let error = RunFolder::begin(Path::new("/proc/nowhere"), "m").unwrap_err().to_string();
         assert!(error.contains("/proc/nowhere"), "{error}");
     }

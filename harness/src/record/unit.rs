@@ -12,7 +12,7 @@ use thiserror::Error;
 pub struct Unit {
     /// `boot`, `own_cost`, or the name of a group of cases.
     pub name: String,
-    /// Its figures.
+    /// Rows for `samples.jsonl`.
     pub rows: Vec<Row>,
     /// Latencies of hotplug and of readers' batches in nanoseconds, each with a tag such as
     /// `hot_add/subsection/2097152` or `readers/subsection/writer`.
@@ -25,7 +25,7 @@ pub struct Unit {
 pub struct Finished {
     /// Name of the unit, as [`Unit::name`].
     pub unit: String,
-    /// Its figures.
+    /// Rows for `samples.jsonl`.
     pub rows: Vec<Row>,
     /// Histograms in HdrHistogram's V2 encoding, each with its tag.
     pub histograms: Vec<(String, Vec<u8>)>,

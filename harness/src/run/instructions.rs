@@ -47,16 +47,16 @@ pub struct Counts {
 /// A layout that was not counted.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FailedCount {
-    /// Its id.
+    /// Id of the layout, e.g. `flat`.
     pub layout: &'static str,
     /// What went wrong: the wrong answer, the panic, the signal, or what callgrind wrote.
     pub reason: String,
 }
 
-/// Counts the instructions of every case of `layouts`. `progress` is told each layout before it is
-/// counted. Takes a few seconds a layout.
+/// Counts the instructions of every case of `layouts`. `progress` is called with the id of each
+/// layout before it is counted. Takes a few seconds per layout.
 ///
-/// The processes are `program` again, which must be this build of it.
+/// The worker processes run `program`, which must be this build.
 ///
 /// # Errors
 /// [`CountError`]; no process or file is left behind.

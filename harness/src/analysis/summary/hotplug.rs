@@ -43,7 +43,7 @@ pub struct HotplugLine {
     /// `hot_add` (the call alone), `hot_add_read`, `hot_add_write` (with a first access to every
     /// record) or `hot_remove`.
     pub op: String,
-    /// The workload.
+    /// Size, position, addresses and number of threads.
     #[serde(flatten)]
     pub group: HotplugGroup,
     /// Results by layout.
@@ -68,7 +68,7 @@ impl HotplugLine {
 pub struct PhaseLine {
     /// Id of the layout, e.g. `subsection`.
     pub layout: String,
-    /// The workload.
+    /// Size, position, addresses and number of threads.
     #[serde(flatten)]
     pub group: HotplugGroup,
     /// Number of samples behind each median.

@@ -100,7 +100,7 @@ impl LookupCell {
 /// Results of one lookup group on one kind of memory.
 #[derive(Clone, Debug, Serialize)]
 pub struct LookupLine {
-    /// The workload.
+    /// Operation, mode, pattern, and where tables and records are.
     #[serde(flatten)]
     pub group: LookupGroup,
     /// Whether boot or added memory was queried.

@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_that_comes_in_parts_is_one_sample_and_a_failed_operation_is_none() {
+    fn a_phase_in_parts_is_one_sample_and_a_failed_operation_has_no_sample() {
         let mut phases = PhaseTimes::default();
         phases.begin();
         (0..4).for_each(|_| spend(&mut phases, Phase::Populate, Duration::from_millis(10)));
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_too_large_and_leaves_nothing() {
+    fn an_addition_beyond_the_budget_is_too_large_and_leaves_nothing() {
         let store = RecordStore { budget: RecordBudget::new(16 << 10), ..RecordStore::unlimited() };
         let layout = <Subsection>::boot(&BootMap::default(), &Config::default(), store).unwrap();
         let (range, mut latencies) = (PfnRange::from_len(0x100000, 512).unwrap(), Latencies::default());

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_what_lies_beside_count_too() {
+    fn records_of_the_neighbour_are_counted_too() {
         let place_at = |size, position| {
             let place = place::<Subsection>(window(3), size, position).unwrap();
             (place.record_bytes() >> 10, place.nr_sections::<X86_64>())
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_is_told_why() {
+    fn an_impossible_place_is_an_error_with_the_reason() {
         let sparse = |size, position| place::<Sparse>(window(3), size, position).unwrap_err().to_string();
         assert_eq!(sparse(2 * MIB, Position::First), "the layout adds memory in multiples of 128 MiB");
         assert!(sparse(2 * MIB, Position::Later).contains("whole sections of 128 MiB"));
