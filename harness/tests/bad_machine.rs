@@ -102,7 +102,7 @@ fn stopped_processes_leave_no_unmarked_outlier() {
             "at most four retries per slice, two slices per sample: {row}"
         );
     }
-    eprintln!("{stops} stops: {seen} slices taken again, {marked} samples marked");
+    eprintln!("{stops} stops: {seen} slices repeated, {marked} samples marked");
 }
 
 #[test]
