@@ -10,7 +10,8 @@ use crate::case::Tables;
 use crate::engine::duel::arena::{Arena, Side};
 use crate::engine::duel::{Hello, Order, PROTOCOL};
 use crate::engine::interference::Snapshot;
-use crate::engine::job::{self, Job};
+use crate::engine::job::Job;
+use crate::engine::process;
 use crate::engine::schedule::{Leg, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::builtin;
@@ -167,8 +168,8 @@ impl DuelArgs {
                 // The queries depend on the set of layouts, so only layouts that both builds have
                 // are measured.
                 Err(DuelError::Layouts { old, new }) if layouts.is_none() => {
-                    schedule.layouts = old.iter().filter(|id| new.contains(id)).cloned().collect();
-                    if schedule.layouts.is_empty() {
+                    schedule.conditions.layouts = old.iter().filter(|id| new.contains(id)).cloned().collect();
+                    if schedule.conditions.layouts.is_empty() {
                         bail!("the builds share no layout; OLD has {}, NEW has {}", old.join(", "), new.join(", "));
                     }
                     layouts = Some((old, new));
@@ -240,8 +241,8 @@ impl DuelArgs {
         let mut job = Self::job(schedule, 0, None);
         // Instruction counts depend on neither the backing nor the size, and valgrind is slow.
         job.map = Source::Builtin(SMALL_MAP.to_owned()).load()?;
-        (job.effort.boots, job.records_limit) = (1, 64 << 20);
-        (job.backing, job.index_pages) =
+        (job.effort.boots, job.conditions.records_limit) = (1, 64 << 20);
+        (job.conditions.backing, job.conditions.index_pages) =
             ("anon".parse().map_err(anyhow::Error::msg)?, crate::engine::index_pages::IndexPagesArg::Base);
         let layouts: BTreeSet<String> = outcome.verdicts.iter().map(|record| record.layout.clone()).collect();
         let layouts: Vec<String> = layouts.into_iter().collect();
@@ -249,7 +250,7 @@ impl DuelArgs {
         for (build, counts) in [old, new].into_iter().zip(&mut counts) {
             bar.set_message(format!("counting instructions of {}", build.name));
             for layouts in layouts.chunks(LAYOUTS_AT_ONCE) {
-                job.layouts = layouts.to_vec();
+                job.conditions.layouts = layouts.to_vec();
                 match instructions::count(&build.program, &job, interrupt) {
                     Ok(counted) => counts.extend(counted),
                     Err(CountError::Interrupted(interrupted)) => return Err(interrupted.into()),
@@ -546,7 +547,7 @@ impl WorkerArgs {
         let arena = arena.context("cannot map the shared memory")?;
         let _pinned = order.processor.and_then(crate::engine::pinning::pin_to);
         let place = arena.as_ref().map(|arena| (arena, side));
-        let result = job::work_in_duel(&order.job, &interrupt, place, &mut |hello| say(hello));
+        let result = process::work_in_duel(&order.job, &interrupt, place, &mut |hello| say(hello));
         if let Err(error) = &result {
             if let Some(arena) = &arena {
                 arena.fail();

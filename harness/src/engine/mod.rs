@@ -1,6 +1,7 @@
 //! The measurement engine: the processes of a run, layouts booted side by side, and timed loops.
 
 pub mod backing_arg;
+pub mod conditions;
 pub mod contestant;
 pub mod doctor;
 pub mod duel;
@@ -13,6 +14,7 @@ pub mod layouts;
 pub mod memory_plan;
 pub mod pinning;
 pub mod probe;
+pub mod process;
 pub mod queries;
 pub mod race;
 pub mod runner;

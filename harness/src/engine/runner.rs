@@ -81,6 +81,12 @@ pub enum RunnerError {
 pub trait Progress {
     /// A new step begins; `left` is the estimated time until the run ends.
     fn stage(&mut self, what: &str, left: Duration);
+
+    /// Something that the user should know, such as a map that was read in part. The default prints
+    /// it to standard error.
+    fn warning(&mut self, warning: &str) {
+        eprintln!("pfnbench: warning: {warning}");
+    }
 }
 
 /// Kills its process when dropped, so that an error in the parent leaves no process behind.
@@ -240,12 +246,12 @@ pub fn leave_out(
     folder: &mut RunFolder,
 ) -> Result<(), RunnerError> {
     let is_wrong = |id: &str| wrong.iter().any(|(layout, _)| *layout == id);
-    let asked: Vec<String> = match schedule.layouts.is_empty() {
+    let asked: Vec<String> = match schedule.conditions.layouts.is_empty() {
         true => layouts::<X86_64>().iter().map(|layout| layout.id.to_owned()).collect(),
-        false => schedule.layouts.clone(),
+        false => schedule.conditions.layouts.clone(),
     };
-    schedule.layouts = asked.into_iter().filter(|id| !is_wrong(id)).collect();
-    if schedule.layouts.is_empty() {
+    schedule.conditions.layouts = asked.into_iter().filter(|id| !is_wrong(id)).collect();
+    if schedule.conditions.layouts.is_empty() {
         let all: Vec<String> = wrong.iter().map(|(layout, reason)| format!("{layout} {reason}")).collect();
         return Err(RunnerError::NoneIsRight(all.join("; ")));
     }
@@ -269,12 +275,12 @@ fn error_row(schedule: &Schedule, leg: Leg, unit: &str, reason: String) -> Row {
         layout: "all".to_owned(),
         op: unit.to_owned(),
         map: schedule.maps[leg.map].map.name.clone(),
-        backing: schedule.backing.kind(),
+        backing: schedule.conditions.backing.kind(),
         process: leg.process,
         metric: "time".to_owned(),
         unit: "ns/op".to_owned(),
         status: Status::Error,
-        reason: Some(schedule.backing.published_message(&reason)),
+        reason: Some(schedule.conditions.backing.published_message(&reason)),
         machine: schedule.environment.machine_id.clone(),
         doctor: Verdict::Unknown.to_string(),
         ..Row::default()
@@ -341,7 +347,7 @@ fn one_process(
                 }
                 Event::Done(mut finished) => {
                     for reason in finished.rows.iter_mut().filter_map(|row| row.reason.as_mut()) {
-                        *reason = schedule.backing.published_message(reason);
+                        *reason = schedule.conditions.backing.published_message(reason);
                     }
                     folder.keep(&name, &finished)?;
                     begun = Instant::now();

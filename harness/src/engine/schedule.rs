@@ -9,9 +9,9 @@ use crate::case::{
     Filter, LookupCase, LookupOp, REFERENCE, SelectsNothing, THIS_MACHINE, Tables, hotplug_cases, layouts, on_map,
     own_cost_name,
 };
-use crate::engine::backing_arg::BackingArg;
-use crate::engine::index_pages::IndexPagesArg;
-use crate::engine::job::{self, Job, JobError};
+use crate::engine::conditions::Conditions;
+use crate::engine::job::Job;
+use crate::engine::process::{self, JobError};
 use crate::map::PhysicalMap;
 use crate::map::source::{Source, SourceError};
 use crate::record::environment::Environment;
@@ -64,16 +64,9 @@ pub struct Schedule {
     pub time_limit: Option<Duration>,
     /// Relative differences up to this are negligible, e.g. 0.02 for 2 %.
     pub margin: f64,
-    /// Limit on the records of all layouts together, in bytes.
-    pub records_limit: u64,
-    /// Backing store of the records.
-    pub backing: BackingArg,
-    /// Page size of the memory for index tables.
-    pub index_pages: IndexPagesArg,
-    /// Ids of layouts; empty for all.
-    pub layouts: Vec<String>,
-    /// Filter on the names of cases.
-    pub filter: Filter,
+    /// What all processes of the run have in common.
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// A unit that takes longer than this is abandoned.
     pub case_timeout: Duration,
     /// The maps with their work; the first is the main one.
@@ -212,7 +205,7 @@ impl Wanted {
             }
             let source = if at == 0 { self.map.clone().unwrap_or_default() } else { source_of(name) };
             let mut map = source.load()?;
-            job::architecture_of(&map)?;
+            process::architecture_of(&map)?;
             // Rows identify maps by name, so maps of equal names are merged.
             let same = |known: &MapWork| known.map.name == map.name;
             if maps.iter().any(same) {
@@ -370,11 +363,7 @@ impl Schedule {
             // The seeds of processes are far apart, so that a run with the next seed shares none of
             // them.
             seed: self.seed.wrapping_add(u64::from(leg.process) << 32) ^ scope,
-            records_limit: self.records_limit,
-            backing: self.backing.clone(),
-            index_pages: self.index_pages,
-            layouts: self.layouts.clone(),
-            filter: self.filter.clone(),
+            conditions: self.conditions.clone(),
             done,
             time_limit,
             machine: self.environment.machine_id.clone(),
@@ -385,7 +374,8 @@ impl Schedule {
     pub fn estimate(&self, leg: Leg) -> Duration {
         /// Time to boot, hot-add and check the layouts.
         const BOOT: Duration = Duration::from_millis(1500);
-        let layouts = if self.layouts.is_empty() { layouts::<X86_64>().len() } else { self.layouts.len() };
+        let layouts =
+            if self.conditions.layouts.is_empty() { layouts::<X86_64>().len() } else { self.conditions.layouts.len() };
         BOOT + self.work(leg).estimate(&self.effort, layouts)
     }
 }
@@ -393,6 +383,8 @@ impl Schedule {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::engine::backing_arg::BackingArg;
+    use crate::engine::index_pages::IndexPagesArg;
     use regex::Regex;
 
     /// A job of the smoke tier, for tests.
@@ -416,11 +408,13 @@ pub(crate) mod tests {
             processes: tier.processes(),
             time_limit: tier.time_limit(),
             margin: crate::analysis::judge::MARGIN,
-            records_limit: 1 << 30,
-            backing: BackingArg::default(),
-            index_pages: IndexPagesArg::default(),
-            layouts: Vec::new(),
-            filter: Filter::default(),
+            conditions: Conditions {
+                records_limit: 1 << 30,
+                backing: BackingArg::default(),
+                index_pages: IndexPagesArg::default(),
+                layouts: Vec::new(),
+                filter: Filter::default(),
+            },
             case_timeout: Duration::from_secs(120),
             maps,
         }

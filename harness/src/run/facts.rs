@@ -5,8 +5,9 @@ use super::measure::{Run, RunResult};
 use crate::analysis::judge::MARGIN;
 use crate::case::{Filter, LookupOp};
 use crate::engine::backing_arg::BackingArg;
+use crate::engine::conditions::Conditions;
 use crate::engine::doctor::examine;
-use crate::engine::field::{Means, default_records_limit};
+use crate::engine::field::default_records_limit;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::race::{self, Served};
 use crate::engine::runner::Progress;
@@ -32,7 +33,7 @@ use std::time::Duration;
 /// let facts = Run::builder().tier(Tier::Smoke).layout("flat").layout("subsection").map("builtin:vm-20g".parse()?);
 /// // What the run would measure; nothing is measured or written yet.
 /// let schedule = facts.lay_out(&mut |warning| eprintln!("{warning}"))?;
-/// assert_eq!((schedule.layouts.len(), schedule.maps[0].map.name.as_str()), (2, "vm-20g"));
+/// assert_eq!((schedule.conditions.layouts.len(), schedule.maps[0].map.name.as_str()), (2, "vm-20g"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -126,13 +127,14 @@ impl Facts {
         Self { output: Some(folder.into()), ..self }
     }
 
-    /// Starts a run, measures, and completes its folder. Warnings go to standard error.
+    /// Starts a run, measures, and completes its folder. `progress` observes it and receives
+    /// warnings.
     ///
     /// # Errors
     /// Returns a [`RunError`]. Completed measurements are kept in a partial folder, which
     /// [`Run::resume`] accepts.
     pub fn run(&self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<RunResult, RunError> {
-        let mut run = Run::begin(self, &mut |warning| eprintln!("pfnbench: warning: {warning}"))?;
+        let mut run = Run::begin(self, &mut |warning| progress.warning(warning))?;
         run.measure(interrupt, progress)?;
         run.finish()
     }
@@ -161,8 +163,14 @@ impl Facts {
         let environment = Environment::look();
         let doctor_before = examine(&environment);
         let records_limit = self.records_limit.unwrap_or_else(|| default_records_limit(self.tier));
-        let (backing, device) = self.backing.open().map_err(RunError::Backing)?;
-        let means = Means { backing, index_pages: self.index_pages.into(), device, records_limit, seed: self.seed };
+        let conditions = Conditions {
+            records_limit,
+            backing: self.backing.absolute().map_err(|error| RunError::Backing(error.into()))?,
+            index_pages: self.index_pages,
+            layouts: self.layouts.clone(),
+            filter: self.filter.clone(),
+        };
+        let means = conditions.means(self.seed).map_err(RunError::Backing)?;
         let served = Served::new(layouts, &means);
         for (id, reason) in &served.left_out {
             warn(&format!("{id} is left out: {reason}"));
@@ -182,11 +190,7 @@ impl Facts {
             // An explicit number of processes is not limited by time.
             time_limit: self.tier.time_limit().filter(|_| self.processes.is_none()),
             margin: self.margin,
-            records_limit,
-            backing: self.backing.absolute().map_err(|error| RunError::Backing(error.into()))?,
-            index_pages: self.index_pages,
-            layouts: self.layouts.clone(),
-            filter: wanted.filter,
+            conditions,
             case_timeout: self.case_timeout,
             maps,
             environment,

@@ -6,7 +6,7 @@ use crate::analysis::summary::Summary;
 use crate::analysis::verdicts::{self, Verdicts};
 use crate::engine::doctor::examine;
 use crate::engine::interference::Snapshot;
-use crate::engine::job::{self, JobError};
+use crate::engine::process::{self, JobError};
 use crate::engine::runner::{self, Progress};
 use crate::engine::schedule::Schedule;
 use crate::engine::verify::{MapOutcome, on_map};
@@ -78,12 +78,13 @@ impl RunResult {
     }
 }
 
-/// Discards progress reports.
+/// Discards progress and warnings.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet;
 
 impl Progress for Quiet {
     fn stage(&mut self, _: &str, _: Duration) {}
+    fn warning(&mut self, _: &str) {}
 }
 
 /// The data folder of the user for pfnbench, by the XDG base directory specification.
@@ -190,9 +191,9 @@ impl Run {
     /// each with its first reason.
     fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
-        let backing = self.schedule.backing.open().map_err(RunError::Backing)?.0;
+        let backing = self.schedule.conditions.backing.open().map_err(RunError::Backing)?.0;
         for map in [&builtin::with_holes(), &self.schedule.maps[0].map] {
-            for check in on_map(map, &self.schedule.layouts, &backing, interrupt)? {
+            for check in on_map(map, &self.schedule.conditions.layouts, &backing, interrupt)? {
                 if let MapOutcome::Failed { reason } = check.outcome
                     && wrong.iter().all(|(known, _)| *known != check.layout)
                 {
@@ -234,11 +235,11 @@ impl Run {
 /// The manifest of a run: everything but its rows.
 fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
     let main = &schedule.maps[0].map;
-    let architecture = job::architecture_of(main)?;
-    let mut layouts = architecture.notes(&schedule.layouts)?;
+    let architecture = process::architecture_of(main)?;
+    let mut layouts = architecture.notes(&schedule.conditions.layouts)?;
     // Layouts that were left out have no rows.
     layouts.retain(|note| rows.iter().any(|row| row.layout == note.id));
-    let note = |map| Ok(MapNote::new(map, job::architecture_of(map)?.section_bytes));
+    let note = |map| Ok(MapNote::new(map, process::architecture_of(map)?.section_bytes));
     Ok(Manifest {
         schema: SCHEMA,
         tool: Tool::THIS,
@@ -252,7 +253,7 @@ fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
         doctor_after: examine(&schedule.environment),
         environment: schedule.environment.clone(),
         doctor_before: schedule.doctor_before.clone(),
-        records_limit: schedule.records_limit,
+        records_limit: schedule.conditions.records_limit,
         geometry: architecture.id.into(),
         map: main.clone(),
         other_maps: schedule.maps[1..].iter().map(|scheduled| note(&scheduled.map)).collect::<Result<_, JobError>>()?,

@@ -9,9 +9,9 @@ mod measure;
 pub use facts::Facts;
 pub use measure::{Quiet, Run, RunResult};
 
-use crate::engine::field::Means;
-use crate::engine::job::{self, Job, JobError};
+use crate::engine::job::Job;
 use crate::engine::layouts::count_instructions;
+use crate::engine::process::{self, JobError};
 use crate::engine::race::RaceError;
 use crate::engine::runner::{AS_PROCESS, RunnerError};
 use crate::engine::schedule::ScheduleError;
@@ -116,8 +116,6 @@ pub(crate) fn as_process() -> anyhow::Result<bool> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("cannot read the job on standard input")?;
     let interrupt = Interrupt::listen()?;
-    let (backing, device) = job.backing.open()?;
-    let (index_pages, records_limit) = (job.index_pages.into(), job.records_limit);
-    let means = Means { backing, index_pages, device, records_limit, seed: job.seed };
-    Ok(job::run(job, means, &interrupt, std::io::stdout().lock()).is_ok())
+    let means = job.conditions.means(job.seed)?;
+    Ok(process::run(job, means, &interrupt, std::io::stdout().lock()).is_ok())
 }

@@ -134,6 +134,7 @@ pub extern "C" fn mark(lane: u64) {
 mod tests {
     use super::*;
     use crate::case::{Filter, LookupOp, Pattern};
+    use crate::engine::conditions::Conditions;
     use crate::engine::schedule::tests::job;
     use regex::Regex;
 
@@ -141,13 +142,14 @@ mod tests {
     #[test]
     fn orders_and_replies_use_the_terms_of_protocol_1() {
         let filter = Filter::new(Some(Regex::new("^pfn_valid/added").unwrap()), None);
-        let order = Order { protocol: PROTOCOL, job: Job { filter, ..job() }, processor: None };
+        let conditions = Conditions { filter, ..job().conditions };
+        let order = Order { protocol: PROTOCOL, job: Job { conditions, ..job() }, processor: None };
         let told = serde_json::to_value(&order).unwrap();
         assert_eq!(told["job"]["work"]["lookups"][0]["sections"], serde_json::json!(["boot", "hot"]));
         assert_eq!(told["job"]["filter"]["only"], "^pfn_valid/(?:added|hot)");
         let read: Order = serde_json::from_value(told).unwrap();
         assert_eq!(read.job.work.lookups[0].memory, Memory::ALL);
-        assert!(read.job.filter.wants("pfn_valid/added/random/flat"));
+        assert!(read.job.conditions.filter.wants("pfn_valid/added/random/flat"));
 
         let lane = serde_json::json!({
             "case": "pfn_valid/hot/random", "group": LookupGroup::plain(LookupOp::PfnValid, Pattern::Random),

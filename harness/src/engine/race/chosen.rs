@@ -68,7 +68,7 @@ mod tests {
         let ids: Vec<_> = chosen::<X86_64>(&names).unwrap().iter().map(|entry| entry.id).collect();
         assert_eq!(ids, ["flat", "subsection", "subsection#2"]);
         let mut settings = settings();
-        settings.layouts = names.to_vec();
+        settings.job.conditions.layouts = names.to_vec();
         let kept = run(&settings).unwrap();
         assert!(kept.rows().any(|row| row.layout == "subsection#2" && row.metric == "time" && row.value.is_some()));
     }

@@ -63,7 +63,7 @@ impl<G: Geometry> Race<'_, G> {
     ) -> Result<(), RaceError> {
         let begin = Instant::now();
         let mut floors = Vec::new();
-        for round in 0..self.settings.effort.cold_rounds {
+        for round in 0..self.settings.job.effort.cold_rounds {
             if round > 0 && share.is_some_and(|share| begin.elapsed() > share) {
                 break;
             }
@@ -129,9 +129,9 @@ mod tests {
     #[test]
     fn caches_are_emptied_before_each_round_and_before_its_floor() {
         let mut settings = settings();
-        settings.effort.cold_rounds = 3;
+        settings.job.effort.cold_rounds = 3;
         let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
-        let work = settings.work.lookups.iter().find(is_cold).unwrap();
+        let work = settings.job.work.lookups.iter().find(is_cold).unwrap();
         with_race(small_machine(), &settings, |race| {
             let mut lanes = race.lanes(work, false).unwrap();
             let nr_lanes = lanes.len();
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn every_round_has_a_new_random_order() {
         let mut settings = settings();
-        settings.effort.cold_rounds = 12;
+        settings.job.effort.cold_rounds = 12;
         let is_cold = |work: &&crate::workload::LookupWork| work.group.tables == Tables::Cold;
-        let work = settings.work.lookups.iter().find(is_cold).unwrap();
+        let work = settings.job.work.lookups.iter().find(is_cold).unwrap();
         with_race(small_machine(), &settings, |race| {
             let mut lanes = race.lanes(work, false).unwrap();
             let nr_lanes = lanes.len();

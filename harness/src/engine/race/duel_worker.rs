@@ -46,15 +46,15 @@ pub fn work<G: Geometry>(
     place: Option<(&Arena, Side)>,
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> Result<(), RaceError> {
-    let Served { entries, .. } = Served::new(chosen::<G>(&settings.layouts)?, &settings.means);
-    let lineup = Lineup { entries: &entries, control: None, boots: settings.effort.boots };
+    let Served { entries, .. } = Served::new(chosen::<G>(&settings.job.conditions.layouts)?, &settings.means);
+    let lineup = Lineup { entries: &entries, control: None, boots: settings.job.effort.boots };
     let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
     let mut nowhere = Nowhere;
     let mut race = Race::new(field, settings, interrupt, &mut nowhere);
     let has_added = race.field.hot_add(interrupt)?;
     let mut lanes: Vec<(Lane, Row)> = Vec::new();
     let mut told = Vec::new();
-    for work in &settings.work.lookups {
+    for work in &settings.job.work.lookups {
         let mut of_work = race.lanes(work, has_added)?;
         // When instructions are counted, only one batch runs.
         let mut loop_ns = None;

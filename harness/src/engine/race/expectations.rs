@@ -7,13 +7,13 @@ use memmap_layouts::Geometry;
 impl<G: Geometry> Race<'_, G> {
     /// Checks the answers that the workloads expect.
     pub(super) fn expectations(&self) -> Result<(), RaceError> {
-        for expectation in &self.settings.work.expect {
+        for expectation in &self.settings.job.work.expect {
             for layout in &self.field.layouts {
                 let Some(expected) = expectation.answer(layout.caps().validity) else { continue };
                 let pfn = expectation.pfn();
                 if layout.pfn_valid(pfn) != expected {
                     // The map's name alone: rows do not say where a workload found the map.
-                    let (id, map) = (layout.id(), &self.settings.map_name);
+                    let (id, map) = (layout.id(), &self.settings.job.map.name);
                     let wrong = format!(
                         "{id}: pfn_valid({pfn}) on {map} is {}, but the workload expects {expected}",
                         !expected
@@ -37,10 +37,10 @@ mod tests {
         let mut settings = settings();
         let mut expectation =
             Expectation { map: "m".into(), pfn: 0x14000, span: false, section: true, subsection: false };
-        settings.work = Work { expect: vec![expectation.clone()], ..Work::default() };
+        settings.job.work = Work { expect: vec![expectation.clone()], ..Work::default() };
         run(&settings).unwrap();
         expectation.section = false;
-        settings.work.expect = vec![expectation];
+        settings.job.work.expect = vec![expectation];
         let error = run(&settings).unwrap_err().to_string();
         assert!(error.contains("the workload expects false"), "{error}");
     }

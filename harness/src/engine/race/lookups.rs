@@ -77,7 +77,8 @@ impl<G: Geometry> Race<'_, G> {
     /// groups are not measured.
     pub(super) fn lookups(&mut self, has_added: bool, counters: &mut Counters) -> Result<(), RaceError> {
         let settings = self.settings;
-        let open: Vec<&LookupWork> = settings.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
+        let open: Vec<&LookupWork> =
+            settings.job.work.lookups.iter().filter(|work| self.is_open(&unit_of(work))).collect();
         for (at, work) in open.iter().enumerate() {
             if self.is_late() {
                 self.not_reached(&unit_of(work), work.group.op.name());
@@ -121,7 +122,7 @@ impl<G: Geometry> Race<'_, G> {
                 let named = if id == CONTROL { self.control } else { id };
                 let case = LookupCase { group: work.group, memory, layout: named };
                 let is_asked = work.layouts.is_empty() || work.layouts.iter().any(|id| id == named);
-                if !is_asked || !self.settings.filter.wants(&on_map(&case.name(), &work.map)) {
+                if !is_asked || !self.settings.job.conditions.filter.wants(&on_map(&case.name(), &work.map)) {
                     continue;
                 }
                 let blank = self.row(id, "", "time", "ns/op");
@@ -197,7 +198,7 @@ impl<G: Geometry> Race<'_, G> {
         let begin = Instant::now();
         self.calibrate_all(lanes)?;
         let mut order: Vec<usize> = (0..lanes.len()).collect();
-        for pair in 0..self.settings.effort.pairs {
+        for pair in 0..self.settings.job.effort.pairs {
             if pair >= LEAST_ROUNDS && share.is_some_and(|share| begin.elapsed() > share) {
                 break;
             }
@@ -298,7 +299,7 @@ impl<G: Geometry> Race<'_, G> {
         if lane.flushes {
             return Ok(lane.prepared.nr_batches());
         }
-        let slice = self.settings.effort.slice.as_nanos() as u64;
+        let slice = self.settings.job.effort.slice.as_nanos() as u64;
         let mut batches = 1;
         loop {
             let window = lane.next(batches);
@@ -443,7 +444,7 @@ mod tests {
     fn a_wrong_sum_of_answers_ends_the_race() {
         let settings = settings();
         let group = LookupGroup::plain(LookupOp::PfnToPage, Pattern::Random);
-        let work = settings.work.lookups.iter().find(|work| work.group == group).unwrap();
+        let work = settings.job.work.lookups.iter().find(|work| work.group == group).unwrap();
         with_race(small_machine(), &settings, |race| {
             let mut lanes = race.lanes(work, false).unwrap();
             let (lane, _) = &mut lanes[0];
@@ -481,9 +482,9 @@ mod tests {
         let mut settings = settings();
         let plain = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
         let group = LookupGroup { invalid_percent: 30, ..plain };
-        settings.work.lookups.retain(|work| work.group == group);
+        settings.job.work.lookups.retain(|work| work.group == group);
         with_race(small_machine(), &settings, |race| {
-            let mut lanes = race.lanes(&settings.work.lookups[0], false).unwrap();
+            let mut lanes = race.lanes(&settings.job.work.lookups[0], false).unwrap();
             race.calibrate_all(&mut lanes).unwrap();
             let (lane, _) = &mut lanes[0];
             let before = lane.cursor;
@@ -500,9 +501,9 @@ mod tests {
         let mut settings = settings();
         let plain = LookupGroup::plain(LookupOp::ValidToPage, Pattern::Random);
         let group = LookupGroup { records: Some(Records::Memory), ..plain };
-        settings.work.lookups.retain(|work| work.group == group);
+        settings.job.work.lookups.retain(|work| work.group == group);
         with_race(small_machine(), &settings, |race| {
-            let mut lanes = race.lanes(&settings.work.lookups[0], false).unwrap();
+            let mut lanes = race.lanes(&settings.job.work.lookups[0], false).unwrap();
             if lanes.is_empty() {
                 eprintln!("skipped: this processor cannot flush");
                 return;

@@ -54,16 +54,16 @@ pub fn race<G: Geometry>(
     interrupt: &Interrupt,
     sink: &mut dyn Sink,
 ) -> Result<(), RaceError> {
-    let Served { entries, left_out } = Served::new(chosen::<G>(&settings.layouts)?, &settings.means);
-    let left = settings.work.estimate(&settings.effort, entries.len());
+    let Served { entries, left_out } = Served::new(chosen::<G>(&settings.job.conditions.layouts)?, &settings.means);
+    let left = settings.job.work.estimate(&settings.job.effort, entries.len());
     sink.begin(BOOT, "booting and verifying the layouts", left);
     let begun = Instant::now();
     // Without lookups a race needs neither a control nor second boots.
-    let lineup = match settings.work.lookups.is_empty() {
+    let lineup = match settings.job.work.lookups.is_empty() {
         true => Lineup::once(&entries),
         false => {
             let control = namesake(&entries).map(control);
-            Lineup { entries: &entries, control, boots: settings.effort.boots }
+            Lineup { entries: &entries, control, boots: settings.job.effort.boots }
         }
     };
     let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
@@ -77,13 +77,13 @@ pub fn race<G: Geometry>(
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
     }
-    let wants_lookups = settings.work.lookups.iter().any(|work| race.is_open(&unit_of(work)));
+    let wants_lookups = settings.job.work.lookups.iter().any(|work| race.is_open(&unit_of(work)));
     let has_added = wants_lookups && race.field.hot_add(interrupt)?;
     if has_added {
         race.footprint_of_added();
         race.push_huge_pages(Memory::Added);
     }
-    let mut counters = if settings.work.counters { race.open_counters() } else { Counters::none() };
+    let mut counters = if settings.job.work.counters { race.open_counters() } else { Counters::none() };
     if race.is_open(BOOT) {
         race.close()?;
     }
@@ -96,7 +96,7 @@ pub fn race<G: Geometry>(
         }
     }
     let mut window = race.hotplug_window()?;
-    for group in &settings.work.hotplug {
+    for group in &settings.job.work.hotplug {
         if race.is_late() {
             race.not_reached(&group.name(), "hot_add");
             continue;
@@ -105,14 +105,14 @@ pub fn race<G: Geometry>(
         let _pinned = (group.init_threads.get() == 1).then(pinning::pin);
         race.unit(&group.name(), |race| race.latency_group(group, window.as_mut()))?;
     }
-    for group in &settings.work.readers {
+    for group in &settings.job.work.readers {
         if race.is_late() {
             race.not_reached(&group.name(), "readers");
             continue;
         }
         race.unit(&group.name(), |race| race.readers(group))?;
     }
-    if settings.work.own_cost && !race.is_late() {
+    if settings.job.work.own_cost && !race.is_late() {
         let _pinned = pinning::pin();
         race.unit(OWN_COST, Race::own_cost)?;
     }
@@ -167,13 +167,13 @@ impl<G: Geometry> Race<'_, G> {
             v: SCHEMA,
             layout: layout.to_owned(),
             op: op.to_owned(),
-            map: self.settings.map_name.clone(),
+            map: self.settings.job.map.name.clone(),
             backing: self.field.backing_of(layout),
             sampled: self.field.plan.is_sampled(),
-            process: self.settings.process,
+            process: self.settings.job.process,
             metric: metric.to_owned(),
             unit: unit.to_owned(),
-            machine: self.settings.machine.clone(),
+            machine: self.settings.job.machine.clone(),
             doctor: Verdict::Unknown.to_string(),
             ..Row::default()
         }
@@ -213,11 +213,11 @@ mod tests {
         let settings = settings();
         let kept = run(&settings).unwrap();
         for entry in entries::<X86_64>() {
-            for work in &settings.work.lookups {
+            for work in &settings.job.work.lookups {
                 let matches = |row: &Row| row.layout == entry.id && row.lookup_group() == Some(work.group);
                 assert!(kept.rows().any(matches), "{} {}", entry.id, unit_of(work));
             }
-            for group in &settings.work.hotplug {
+            for group in &settings.job.work.hotplug {
                 for op in group.ops() {
                     let of_group = |row: &&Row| {
                         row.layout == entry.id
@@ -271,8 +271,9 @@ mod tests {
         let mut settings = settings();
         settings.means.records_limit = 128 << 20;
         let group = LookupGroup::plain(crate::case::LookupOp::PfnValid, crate::case::Pattern::Random);
-        settings.work.lookups.retain(|work| work.group == group);
-        (settings.work.hotplug, settings.work.readers, settings.work.own_cost) = (Vec::new(), Vec::new(), false);
+        settings.job.work.lookups.retain(|work| work.group == group);
+        (settings.job.work.hotplug, settings.job.work.readers, settings.job.work.own_cost) =
+            (Vec::new(), Vec::new(), false);
         let kept = run(&settings).unwrap();
         let timed = |layout: &str, boot| {
             let matches = |row: &&Row| row.layout == layout && row.boot == Some(boot) && row.metric == "time";

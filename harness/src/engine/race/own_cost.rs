@@ -17,7 +17,7 @@ impl<G: Geometry> Race<'_, G> {
     /// Compares a hot-add of 2 MiB in the reference layout with a bare populate and write of the
     /// same records.
     pub(super) fn own_cost(&mut self) -> Result<(), RaceError> {
-        if !self.settings.filter.wants(&own_cost_name(REFERENCE)) {
+        if !self.settings.job.conditions.filter.wants(&own_cost_name(REFERENCE)) {
             return Ok(());
         }
         self.stage("hot-add compared with a bare populate");
@@ -27,7 +27,7 @@ impl<G: Geometry> Race<'_, G> {
         let Ok(Place { range, .. }) = hotplug.place(window, HOTPLUG_SIZES[0], Position::First) else { return Ok(()) };
         let records = BaselineRecords::new(range.nr_pages() as usize, &self.settings.means.backing)?;
         let (mut layout, mut baseline) = (Latencies::default(), hotplug::histogram());
-        let effort = self.settings.effort;
+        let effort = self.settings.job.effort;
         let begin = Instant::now();
         // The first slice of each creates page tables and is dropped.
         let mut warm = false;

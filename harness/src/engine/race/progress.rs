@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 impl<G: Geometry> Race<'_, G> {
     /// True if a unit is still to be measured.
     pub(super) fn is_open(&self, unit: &str) -> bool {
-        !self.settings.done.contains(unit)
+        !self.settings.job.done.contains(unit)
     }
 
     /// Measures a unit unless it is done already, and passes its results to the sink.
@@ -31,7 +31,7 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Remaining time for lookups; `None` if there is no limit.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        self.settings.time_limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
+        self.settings.job.time_limit.map(|limit| limit.saturating_sub(self.begun.elapsed()))
     }
 
     /// True if the time for lookups is over.
@@ -55,7 +55,7 @@ impl<G: Geometry> Race<'_, G> {
         }
         let rows = std::mem::take(&mut self.late).into_iter();
         let rows = rows.map(|row| Row { status: Status::TooFew, n_ops: Some(0), ..row }).collect();
-        let name = format!("not reached by process {}", self.settings.process);
+        let name = format!("not reached by process {}", self.settings.job.process);
         Ok(self.sink.done(Unit { name, rows, histograms: Vec::new() })?)
     }
 
@@ -93,13 +93,13 @@ mod tests {
     #[test]
     fn units_after_the_time_limit_are_reported_as_not_measured() {
         let mut settings = settings();
-        settings.time_limit = Some(Duration::ZERO);
+        settings.job.time_limit = Some(Duration::ZERO);
         let kept = run(&settings).unwrap();
         assert!(!kept.rows().any(|row| row.value.is_some() && row.metric == "time"));
         assert!(kept.rows().any(|row| row.op == "footprint"));
         let told: Vec<&str> =
             kept.rows().filter(|row| row.status == Status::TooFew).filter_map(|row| row.reason.as_deref()).collect();
-        let units = settings.work.lookups.len() + settings.work.hotplug.len() + settings.work.readers.len();
+        let units = settings.job.work.lookups.len() + settings.job.work.hotplug.len() + settings.job.work.readers.len();
         assert!(told.len() == units && told.iter().all(|reason| reason.contains("the time of the run")), "{told:?}");
     }
 
@@ -108,7 +108,7 @@ mod tests {
         let mut settings = settings();
         let all: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
         let last = all.last().unwrap().clone();
-        settings.done = all.iter().filter(|unit| **unit != last).cloned().collect();
+        settings.job.done = all.iter().filter(|unit| **unit != last).cloned().collect();
         let rest: Vec<String> = run(&settings).unwrap().0.into_iter().map(|unit| unit.name).collect();
         assert_eq!(rest, [last]);
     }

@@ -233,7 +233,7 @@ impl<G: Geometry> Race<'_, G> {
         self.stage(&format!("readers beside a writer: {}", group.readers));
         for at in 0..self.field.layouts.len() {
             self.interrupt.check()?;
-            if self.settings.filter.wants(&group.case(self.field.layouts[at].id())) {
+            if self.settings.job.conditions.filter.wants(&group.case(self.field.layouts[at].id())) {
                 self.readers_beside(at, group)?;
             }
         }
@@ -310,12 +310,12 @@ impl<G: Geometry> Race<'_, G> {
             device: self.field.device(at, range)?,
             pfns: &pfns,
             readers: group.readers.get(),
-            length: self.settings.effort.readers_slice,
+            length: self.settings.job.effort.readers_slice,
         };
         let mut read =
             Read { rows: Vec::new(), tails: Companion::ALL.map(|companion| (companion, histogram())).into() };
         let mut turn = Duration::ZERO;
-        for round in 0..self.settings.effort.readers_rounds {
+        for round in 0..self.settings.job.effort.readers_rounds {
             for measured in [Measured::Throughput, Measured::Tail] {
                 let mut order = Companion::ALL;
                 if round % 2 == 1 {

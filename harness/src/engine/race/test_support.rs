@@ -2,9 +2,14 @@
 
 use super::{Race, RaceError, Settings, Sink, race};
 use crate::case::{Filter, THIS_MACHINE};
+use crate::engine::backing_arg::BackingArg;
+use crate::engine::conditions::Conditions;
 use crate::engine::field::{Field, Lineup, Means};
+use crate::engine::index_pages::IndexPagesArg;
+use crate::engine::job::Job;
 use crate::engine::layouts::entries;
 use crate::interrupt::Interrupt;
+use crate::map::{PhysicalMap, builtin};
 use crate::record::row::Row;
 use crate::record::unit::Unit;
 use crate::workload::tier::{Effort, Tier};
@@ -50,19 +55,27 @@ pub(super) fn settings() -> Settings {
     let mut work = workload::everything(&Workload::builtin(), Some(Tier::Default));
     let all = workload::everything(&Workload::builtin(), None).lookups.into_iter();
     work.lookups = all.filter(|work| work.map == THIS_MACHINE).collect();
-    let text = |text: &str| text.to_owned();
-    Settings {
-        effort,
-        means,
+    // The tests boot on memory of their own; only the name of the map is read.
+    let map = PhysicalMap { name: "m".to_owned(), ..builtin::by_name("vm-20g").expect("a built-in map") };
+    let conditions = Conditions {
+        records_limit: 64 << 20,
+        backing: BackingArg::default(),
+        index_pages: IndexPagesArg::default(),
         layouts: Vec::new(),
-        work,
         filter: Filter::default(),
+    };
+    let job = Job {
+        process: 0,
+        map,
+        work,
+        effort,
+        seed: 1,
+        conditions,
         done: BTreeSet::new(),
         time_limit: None,
-        process: 0,
-        map_name: text("m"),
-        machine: text("x"),
-    }
+        machine: "x".to_owned(),
+    };
+    Settings { job, means }
 }
 
 /// Boot memory from 1 MiB to 320 MiB.

@@ -44,7 +44,7 @@ impl<G: Geometry> Race<'_, G> {
         let hotplug = layout.hotplug().expect("lanes have hotplug");
         let used = &mut window.layouts[lane.layout];
         let begin = Instant::now();
-        while begin.elapsed() < 2 * self.settings.effort.slice && lane.iterations() < samples.max(2) {
+        while begin.elapsed() < 2 * self.settings.job.effort.slice && lane.iterations() < samples.max(2) {
             self.interrupt.check()?;
             self.hold(lane, lane.place.beside)?;
             if lane.too_large.is_some() {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn fresh_addresses_are_used_once() {
         let mut settings = settings();
-        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (100, Duration::from_secs(60));
+        (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (100, Duration::from_secs(60));
         on_the_reference(&settings, |race, window| {
             let fresh = HotplugGroup { addresses: Addresses::Fresh, ..HotplugGroup::plain(2 << 20) };
             let start = window.range.start();
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_lane_uses_half_of_the_fresh_addresses() {
         let mut settings = settings();
-        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (1000, Duration::from_secs(60));
+        (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (1000, Duration::from_secs(60));
         on_the_reference(&settings, |race, window| {
             let start = window.range.start();
             window.range = PfnRange::from_len(start, 8 * SECTION).unwrap();

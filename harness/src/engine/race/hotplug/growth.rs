@@ -51,7 +51,7 @@ impl<G: Geometry> Race<'_, G> {
         let footprints = self.field.layouts.iter().map(|layout| layout.footprint());
         let used: u64 = footprints.map(|bytes| bytes.ram_record_bytes + bytes.device_record_bytes).sum();
         let share = self.settings.means.records_limit.saturating_sub(used) / nr_lanes.max(1);
-        let (samples, _) = self.settings.effort.hotplug(group);
+        let (samples, _) = self.settings.job.effort.hotplug(group);
         let (mut ready, mut short) = (Vec::new(), Vec::new());
         for mut lane in lanes {
             let place = lane.place;
@@ -114,7 +114,7 @@ impl<G: Geometry> Race<'_, G> {
         // The time of the first walk is not counted. It ends by itself, and the limit on records
         // bounds its length.
         let was_warm = lane.walk.is_warm;
-        while begin.elapsed() < 2 * self.settings.effort.slice && lane.iterations() < samples.max(2) {
+        while begin.elapsed() < 2 * self.settings.job.effort.slice && lane.iterations() < samples.max(2) {
             self.interrupt.check()?;
             self.grow(group, lane, window)?;
             if lane.too_large.is_some() {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn growth_keeps_every_addition_until_the_walk_ends() {
         let mut settings = settings();
-        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (50, Duration::from_secs(60));
+        (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (50, Duration::from_secs(60));
         for id in ["subsection", "dax", "dax-x86"] {
             on(&[id], &settings, |race, window| {
                 let records = |race: &Race<'_, X86_64>| {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn growth_has_its_own_rows_and_no_removals() {
         let mut settings = settings();
-        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (400, Duration::from_secs(60));
+        (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (400, Duration::from_secs(60));
         on(&["subsection", "dax"], &settings, |race, window| {
             let digests = |race: &Race<'_, X86_64>| {
                 race.field.layouts.iter().map(|layout| layout.hotplug().unwrap().digest()).collect::<Vec<_>>()
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn the_records_limit_and_the_window_bound_a_walk() {
         let mut settings = settings();
-        (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (10_000, Duration::from_secs(60));
+        (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (10_000, Duration::from_secs(60));
         settings.means.records_limit = 48 << 20;
         let most = |race: &Race<'_, X86_64>, window: &HotplugWindow, nr_lanes| {
             let group = HotplugGroup { size_bytes: 128 << 20, ..GROWTH };

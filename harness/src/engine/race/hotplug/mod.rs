@@ -30,7 +30,9 @@ impl<G: Geometry> Race<'_, G> {
             group.variant().replace('/', ", ")
         ));
         let ids: Vec<&'static str> = self.field.layouts.iter().map(|layout| layout.id()).collect();
-        let wants = |&at: &usize| self.settings.filter.wants(&HotplugCase { group: *group, layout: ids[at] }.name());
+        let wants = |&at: &usize| {
+            self.settings.job.conditions.filter.wants(&HotplugCase { group: *group, layout: ids[at] }.name())
+        };
         let wanted: Vec<usize> = (0..ids.len()).filter(wants).collect();
         let (mut lanes, mut refused): (Vec<Lane>, Vec<(usize, String)>) = (Vec::new(), Vec::new());
         for at in wanted {
@@ -72,7 +74,7 @@ impl<G: Geometry> Race<'_, G> {
         lanes: &mut [Lane],
         window: &mut HotplugWindow,
     ) -> Result<(), RaceError> {
-        let (samples, time) = self.settings.effort.hotplug(group);
+        let (samples, time) = self.settings.job.effort.hotplug(group);
         let is_open = |lane: &Lane| {
             // At least one addition with a read and one with a write.
             let more = lane.iterations() < 2 || lane.iterations() < samples && lane.spent < time;

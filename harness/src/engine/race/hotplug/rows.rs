@@ -83,7 +83,8 @@ mod tests {
     fn a_phase_is_the_median_of_its_samples() {
         let median = |samples| {
             let mut settings = settings();
-            (settings.effort.hotplug_samples, settings.effort.hotplug_time) = (samples, Duration::from_secs(60));
+            (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) =
+                (samples, Duration::from_secs(60));
             let mut rows = Vec::new();
             on_the_reference(&settings, |race, window| {
                 race.latency_group(&HotplugGroup::plain(2 << 20), Some(&mut *window)).unwrap();
