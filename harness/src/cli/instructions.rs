@@ -18,15 +18,15 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  pfnbench instructions                              every layout, a second each
-  pfnbench instructions && pfnbench gate             count, then check the limits
-  pfnbench instructions -o c.jsonl --layout sparse   one layout
-  pfnbench gate --limits mine.toml --write c.jsonl   limits of your own
+  pfnbench instructions                             every layout
+  pfnbench instructions && pfnbench gate            count, check the limits
+  pfnbench instructions -o c.jsonl --layout sparse  one layout
+  pfnbench gate --limits mine.toml --write c.jsonl  limits of your own
 
 Counts are exact. They depend on the compiler and its options, not on the load.
 
-Exit codes: 0 every layout was counted; 1 a layout failed; 2 nothing was counted
-or a usage error.")]
+Exit codes: 0 every layout was counted; 1 a layout failed; 2 nothing was
+counted, or a usage error.")]
 pub(super) struct InstructionsArgs {
     /// Count only this layout; repeatable. Needs --output, so that the counts of all layouts are
     /// kept
