@@ -244,6 +244,25 @@ fn comparable_runs_are_compared_and_others_refused() {
         assert!(has_ratio || case["layout"] != "subsection", "{case}");
     }
     assert_eq!(result["verdicts"].as_array().unwrap().len(), cases.len());
+    // Schema 1 called added memory `hot`. A folder as it wrote them compares and reports as well.
+    let old = before.with_file_name("old");
+    fs::create_dir(&old).unwrap();
+    for entry in fs::read_dir(&before).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), old.join(entry.file_name())).unwrap();
+    }
+    let rewrite = |name: &str, changes: &[(&str, &str)]| {
+        let text = fs::read_to_string(old.join(name)).unwrap();
+        let changed = changes.iter().fold(text.clone(), |text, (from, to)| text.replace(from, to));
+        assert_ne!(changed, text, "{name}");
+        fs::write(old.join(name), changed).unwrap();
+    };
+    let memory = [("\"memory\":\"added\"", "\"sections\":\"hot\""), ("\"memory\":\"boot\"", "\"sections\":\"boot\"")];
+    rewrite("samples.jsonl", &[&memory[..], &[("\"v\":2", "\"v\":1")]].concat());
+    rewrite("manifest.json", &[("\"schema\": 2", "\"schema\": 1")]);
+    Process::new("sh").args(["-c", "sha256sum *.* > SHA256SUMS"]).current_dir(&old).status().unwrap();
+    assert_eq!(json(compare(&[&old, &after]).arg("--json"))["comparison"], result["comparison"]);
+    let mut report = pfnbench();
+    report.current_dir(dir.path()).args(["report", "-o", "old.html"]).arg(&old).assert().success();
     compare(&[&before, &after]).assert().success().stdout(contains("Geometric mean").and(contains("subsection")));
     // Any layout of a run can be the reference.
     let within = json(compare(&[&before]).args(["--reference", "flat", "--json"]));
