@@ -55,9 +55,9 @@ impl Onlookers {
         self.valid_reads.load(Ordering::Relaxed) >= VALID_READS || self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    fn end(self) -> Check {
+    fn end(mut self) -> Check {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
             thread.join().map_err(|_| "a reader panicked".to_owned())??;
         }
         let valid_reads = self.valid_reads.load(Ordering::Relaxed);
@@ -66,6 +66,13 @@ impl Onlookers {
             "readers found only {valid_reads} valid records, too few for a result ({VALID_READS})"
         );
         Ok(())
+    }
+}
+
+/// Stops the readers if the writer panics.
+impl Drop for Onlookers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
