@@ -63,7 +63,7 @@ pub struct FoilRun {
 pub fn run_foil() -> Vec<FoilRun> {
     type Foil = Subsection<X86_64, V6>;
     // The merged rules, not its own, say what it should do.
-    let mut suite = Suite { on: On::X86, unreadable: None, runs: Vec::new() };
+    let mut suite = Suite { on: On::X86, selects: &|_, _| true, unreadable: None, runs: Vec::new() };
     let merged = <Subsection as Memmap>::CAPS;
     suite.run::<X86_64>(Foil::ID, merged, cases_for_all::<Foil>());
     suite.run::<X86_64>(Foil::ID, merged, cases_with_hotplug::<Foil>());

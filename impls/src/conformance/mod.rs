@@ -123,8 +123,29 @@ pub fn run_family<F: Family>() -> Vec<Run> {
 
 /// Like [`run_family`], with records in the given backing.
 pub fn run_family_on<F: Family>(backing: &RamBacking) -> Vec<Run> {
+    run_selected_on::<F>(backing, &|_, _| true)
+}
+
+/// Like [`run_family`], for the cases that `selects` selects by the id of the layout and the id of
+/// the case. The others are not in the result.
+///
+/// Select `record_addresses` too for layouts that were not verified: a case that reads a record at
+/// an invalid address ends the process.
+///
+/// ```
+/// use memmap_layouts::conformance::{Outcome, run_selected};
+/// use memmap_layouts::layouts::BuiltIn;
+///
+/// let runs = run_selected::<BuiltIn>(&|layout, case| layout == "subsection" && case == "footprint");
+/// assert!(runs.len() == 1 && runs[0].outcome == Outcome::Passed);
+/// ```
+pub fn run_selected<F: Family>(selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
+    run_selected_on::<F>(&RamBacking::Anon, selects)
+}
+
+fn run_selected_on<F: Family>(backing: &RamBacking, selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
     let before = BACKING.replace(backing.clone());
-    let runs = run_in_this_thread::<F>();
+    let runs = run_in_this_thread::<F>(selects);
     BACKING.set(before);
     runs
 }

@@ -4,8 +4,8 @@ use super::list::{Case, FromMegabyteOne, On, Runner, cases_for_all, cases_with_h
 use super::*;
 use std::panic::catch_unwind;
 
-pub(super) fn run_in_this_thread<F: Family>() -> Vec<Run> {
-    let mut suite = Suite { on: On::X86, unreadable: None, runs: Vec::new() };
+pub(super) fn run_in_this_thread<F: Family>(selects: Selects<'_>) -> Vec<Run> {
+    let mut suite = Suite { on: On::X86, selects, unreadable: None, runs: Vec::new() };
     F::show::<X86_64>(&mut suite);
     suite.on = On::Pages64K;
     F::show::<Arm64Pages64K>(&mut suite);
@@ -18,18 +18,23 @@ pub(super) fn run_in_this_thread<F: Family>() -> Vec<Run> {
     suite.runs
 }
 
-pub(super) struct Suite {
+/// Whether to run a case, by the id of the layout and the id of the case.
+pub(super) type Selects<'a> = &'a dyn Fn(&str, &str) -> bool;
+
+pub(super) struct Suite<'a> {
     pub(super) on: On,
+    pub(super) selects: Selects<'a>,
     /// The layout whose records are at invalid addresses.
     pub(super) unreadable: Option<&'static str>,
     pub(super) runs: Vec<Run>,
 }
 
-impl Suite {
+impl Suite<'_> {
     pub(super) fn run<G: Geometry>(&mut self, layout: &'static str, caps: Capabilities, cases: Vec<Case<Runner>>) {
         let held = Held::to(caps);
         let refused = BACKING.with_borrow(RamBacking::refuses_devices).filter(|_| caps.records_on_device.any());
-        for case in cases.into_iter().filter(|case| case.on == self.on) {
+        let selects = self.selects;
+        for case in cases.into_iter().filter(|case| case.on == self.on && selects(layout, case.id)) {
             let unreadable = self.unreadable.filter(|id| *id == layout).map(|_| "its records are at invalid addresses");
             let outcome = match refused.or(unreadable).or(case.needs.lacking::<G>(&caps)) {
                 Some(why) => Outcome::Skipped(why),
@@ -64,7 +69,7 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-impl<G: Geometry> Visitor<G> for Suite {
+impl<G: Geometry> Visitor<G> for Suite<'_> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
         self.run::<G>(L::ID, L::CAPS, cases_for_all::<L>());
         if L::CAPS.hotplug_granule_pages.is_some() {
