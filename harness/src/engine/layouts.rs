@@ -26,7 +26,7 @@ pub struct Layouts {
     x86_64: fn() -> Vec<Entry<X86_64>>,
     arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
     la57: fn() -> Vec<Entry<X86_64La57>>,
-    conformance: fn() -> Vec<Run>,
+    conformance: fn(&dyn Fn(&str, &str) -> bool) -> Vec<Run>,
     instructions: fn(&mut CaseRunner<'_>),
 }
 
@@ -56,7 +56,7 @@ impl Layouts {
             x86_64: entries_of::<F, X86_64>,
             arm64: entries_of::<F, Arm64Pages4K>,
             la57: entries_of::<F, X86_64La57>,
-            conformance: conformance::run_family::<F>,
+            conformance: |selects| conformance::run_selected::<F>(selects),
             instructions: |runner| F::show::<X86_64>(runner),
         }
     }
@@ -119,10 +119,16 @@ pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     all
 }
 
-/// Runs the conformance suite on every layout, the registered ones last.
-pub fn conformance_runs() -> Vec<Run> {
-    let mut runs = conformance::run_all();
-    runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)()));
+/// True if a layout is not one of another crate.
+pub fn is_built_in(id: &str) -> bool {
+    case::layouts_of::<BuiltIn, X86_64>().iter().any(|layout| layout.id == id)
+}
+
+/// Runs the conformance cases that `selects` selects by the ids of layout and case, on the built-in
+/// layouts and then on the registered ones.
+pub fn conformance_runs(selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
+    let mut runs = conformance::run_selected::<BuiltIn>(selects);
+    runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)(selects)));
     runs
 }
 

@@ -9,7 +9,7 @@ use crate::engine::interference::Snapshot;
 use crate::engine::process::{self, JobError};
 use crate::engine::runner::{self, Progress};
 use crate::engine::schedule::Schedule;
-use crate::engine::verify::{MapOutcome, on_map};
+use crate::engine::verify::{MapOutcome, before_a_race, on_map};
 use crate::interrupt::Interrupt;
 use crate::map::builtin;
 use crate::record::environment::Environment;
@@ -187,8 +187,8 @@ impl Run {
         Ok(())
     }
 
-    /// Verifies the layouts on a map with holes and on the main map. Returns those that failed,
-    /// each with its first reason.
+    /// Verifies the layouts on a map with holes and on the main map, and those that agree there with
+    /// a few conformance cases. Returns those that failed, each with its first reason.
     fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
         let mut wrong: Vec<(&'static str, String)> = Vec::new();
         let backing = self.schedule.conditions.backing.open().map_err(RunError::Backing)?.0;
@@ -201,6 +201,17 @@ impl Run {
                 }
             }
         }
+        let asked = &self.schedule.layouts;
+        let is_open = |id: &str| {
+            (asked.is_empty() || asked.iter().any(|asked| asked == id)) && wrong.iter().all(|(known, _)| *known != id)
+        };
+        let mut failed: Vec<(&'static str, String)> = Vec::new();
+        for check in before_a_race(&is_open) {
+            if let Some(case) = check.failed.first() {
+                failed.push((check.layout, format!("fails the conformance case {}: {}", case.case, case.reason)));
+            }
+        }
+        wrong.extend(failed);
         Ok(wrong)
     }
 
