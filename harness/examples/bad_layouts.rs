@@ -4,7 +4,7 @@
 //! cargo run --release --example bad_layouts -- verify
 //! ```
 
-use memmap_layouts::layouts::Flat;
+use memmap_layouts::layouts::{Flat, Subsection};
 use memmap_layouts::*;
 use std::ptr::NonNull;
 
@@ -88,6 +88,106 @@ unsafe impl<G: Geometry, const DEFECT: u8> Lookup for Reader<'_, G, DEFECT> {
     }
 }
 
+/// SPARSEMEM_VMEMMAP with the sub-section map, and with a defect.
+struct DefectiveHotplug<G: Geometry, const DEFECT: u8>(Subsection<G>);
+
+/// Refuses every addition.
+type AddFails<G> = DefectiveHotplug<G, 0>;
+/// Panics on addition.
+type AddPanics<G> = DefectiveHotplug<G, 1>;
+/// Reports success for an addition, and does nothing.
+type AddForgets<G> = DefectiveHotplug<G, 2>;
+/// Reports no bytes of index tables.
+type HidesIndex<G> = DefectiveHotplug<G, 3>;
+
+impl<G: Geometry, const DEFECT: u8> Memmap for DefectiveHotplug<G, DEFECT> {
+    const ID: &'static str = ["add-fails", "add-panics", "add-forgets", "hides-index"][DEFECT as usize];
+    const ABOUT: &'static str = "has a defect on purpose";
+    const CAPS: Capabilities = Subsection::<G>::CAPS;
+    const LOAD_CHAIN: LoadChain = Subsection::<G>::LOAD_CHAIN;
+    type Geometry = G;
+    type Record = Page;
+    type Reader<'a> = <Subsection<G> as Memmap>::Reader<'a>;
+
+    fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
+        Subsection::boot(map, config, store).map(Self)
+    }
+
+    fn reader(&self) -> Self::Reader<'_> {
+        self.0.reader()
+    }
+
+    fn footprint(&self) -> Footprint {
+        let footprint = self.0.footprint();
+        if DEFECT == 3 { Footprint { index_bytes: 0, ..footprint } } else { footprint }
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.0.bytes_in_huge_pages()
+    }
+
+    fn backed(&self) -> &BackedSections {
+        self.0.backed()
+    }
+
+    fn boot_record_bytes(map: &BootMap) -> u64 {
+        Subsection::<G>::boot_record_bytes(map)
+    }
+}
+
+impl<G: Geometry, const DEFECT: u8> Hotplug for DefectiveHotplug<G, DEFECT> {
+    fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        match DEFECT {
+            0 => Err(HotplugError::NoMemory { span: range.phys(G::PAGE_SHIFT), what: "a table that nobody needs" }),
+            1 => panic!("this layout panics on addition"),
+            2 => Ok(()),
+            _ => self.0.add(range, how, phases),
+        }
+    }
+
+    fn remove(&self, range: PfnRange, how: &RemoveParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
+        self.0.remove(range, how, phases)
+    }
+
+    fn synchronize(&self) -> Result<(), HotplugError> {
+        self.0.synchronize()
+    }
+
+    fn held_by_this_thread(&self) -> bool {
+        self.0.held_by_this_thread()
+    }
+}
+
+impl<G: Geometry, const DEFECT: u8> SectionFlags for DefectiveHotplug<G, DEFECT> {
+    type Rules = <Subsection<G> as SectionFlags>::Rules;
+
+    fn set_online(&self, sections: PfnRange, online: bool) -> Result<(), HotplugError> {
+        self.0.set_online(sections, online)
+    }
+}
+
+impl<G: Geometry, const DEFECT: u8> Inspect for DefectiveHotplug<G, DEFECT> {
+    fn section_state(&self, nr: u64) -> Option<SectionState> {
+        self.0.section_state(nr)
+    }
+
+    fn accounting(&self) -> Accounting {
+        self.0.accounting()
+    }
+
+    fn digest(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
 fn main() -> std::process::ExitCode {
-    pfnbench::main_with(pfnbench::layouts![AnswersWrongly, Panics, NoRecord])
+    pfnbench::main_with(pfnbench::layouts![
+        AnswersWrongly,
+        Panics,
+        NoRecord,
+        AddFails,
+        AddPanics,
+        AddForgets,
+        HidesIndex,
+    ])
 }

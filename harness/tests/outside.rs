@@ -7,6 +7,13 @@ use common::{SMALL_MAP, file, folder};
 use serde_json::Value;
 use std::path::PathBuf;
 
+const BUILT_IN: [&str; 8] =
+    ["flat", "segments", "sparse", "vmemmap-section", "subsection", "subsection-v6", "dax", "dax-x86"];
+
+/// The layouts of the example `bad_layouts`.
+const DEFECTIVE: [&str; 7] =
+    ["answers-wrongly", "panics", "no-record", "add-fails", "add-panics", "add-forgets", "hides-index"];
+
 /// Runs an example that `cargo test` has built.
 fn example(name: &str) -> Command {
     let target = PathBuf::from(env!("CARGO_BIN_EXE_pfnbench"));
@@ -30,16 +37,20 @@ fn wrong_layouts_are_named_and_the_others_measured() {
     let output = command.assert().code(1).get_output().clone();
     let told = String::from_utf8(output.stderr).unwrap();
     for words in [
-        ["answers-wrongly on", "pfn_valid(0x", "should be true"],
-        ["panics on", "the layout panicked", "this layout panics"],
-        ["no-record on", "pfn_to_page(0x", "too low for a record"],
+        &["answers-wrongly on", "pfn_valid(0x", "should be true"][..],
+        &["panics on", "the layout panicked", "this layout panics"],
+        &["no-record on", "pfn_to_page(0x", "too low for a record"],
+        &["add-fails on", "was not added", "a table that nobody needs"],
+        &["add-panics on", "the layout panicked", "this layout panics on addition"],
+        &["add-forgets on", "after adding", "pfn_valid(0x", "should be true"],
+        &["hides-index fails the conformance case footprint", "after boot", "the footprint has 0 B of index tables"],
     ] {
         assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {told}");
     }
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let layouts = result["summary"]["layouts"].as_array().unwrap();
-    assert!(layouts.iter().any(|id| id == "subsection") && layouts.iter().any(|id| id == "flat"), "{layouts:?}");
-    assert!(layouts.iter().all(|id| id != "panics"), "{layouts:?}");
+    let layouts: Vec<&str> =
+        result["summary"]["layouts"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(layouts, BUILT_IN);
 }
 
 #[test]
@@ -49,10 +60,28 @@ fn verify_names_the_failed_case_and_continues() {
     let output = bad_layouts().args(["verify", "--map", &map, "--json"]).assert().code(1).get_output().clone();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = result.to_string();
-    for id in ["answers-wrongly", "panics", "no-record", "subsection"] {
+    for id in BUILT_IN.iter().chain(&DEFECTIVE) {
         assert!(text.contains(&format!("\"{id}\"")), "{id}");
     }
     assert!(text.contains("this layout panics"), "{text}");
+    let maps = result["maps"].as_array().unwrap();
+    let reason = |id: &str| maps.iter().find(|check| check["layout"] == id).unwrap()["reason"].to_string();
+    for (id, words) in [
+        ("add-fails", ["was not added", "a table that nobody needs"]),
+        ("add-panics", ["the layout panicked", "this layout panics on addition"]),
+        ("add-forgets", ["after adding", "should be true"]),
+    ] {
+        assert!(words.iter().all(|word| reason(id).contains(word)), "{id}: {}", reason(id));
+    }
+    let failed = |id: &str| {
+        let layouts = result["layouts"].as_array().unwrap();
+        layouts.iter().find(|check| check["layout"] == id).unwrap()["failed"].to_string()
+    };
+    assert!(failed("hides-index").contains("the footprint has 0 B of index tables"), "{}", failed("hides-index"));
+    for id in BUILT_IN {
+        assert!(maps.iter().filter(|check| check["layout"] == id).all(|check| check["status"] == "agrees"), "{id}");
+        assert_eq!(failed(id), "[]", "{id}");
+    }
 }
 
 #[test]
@@ -61,7 +90,7 @@ fn layouts_of_other_crates_are_listed() {
     let listed: Value = serde_json::from_slice(&output).unwrap();
     let ids: Vec<&str> =
         listed["layouts"].as_array().unwrap().iter().filter_map(|layout| layout["id"].as_str()).collect();
-    assert_eq!(ids[ids.len() - 3..], ["answers-wrongly", "panics", "no-record"]);
+    assert_eq!(ids[ids.len() - DEFECTIVE.len()..], DEFECTIVE);
 }
 
 #[test]
