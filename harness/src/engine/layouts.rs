@@ -3,7 +3,7 @@
 use crate::case::{self, CONTROL, Layout};
 use crate::engine::contestant::{Entry, entries_of};
 use crate::engine::instructions::CaseRunner;
-use memmap_layouts::conformance::{self, Run};
+use memmap_layouts::conformance::{self, Run, Selects};
 use memmap_layouts::layouts::{BuiltIn, Family};
 use memmap_layouts::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
 use std::any::{Any, TypeId};
@@ -26,7 +26,7 @@ pub struct Layouts {
     x86_64: fn() -> Vec<Entry<X86_64>>,
     arm64: fn() -> Vec<Entry<Arm64Pages4K>>,
     la57: fn() -> Vec<Entry<X86_64La57>>,
-    conformance: fn(&dyn Fn(&str, &str) -> bool) -> Vec<Run>,
+    conformance: fn(Selects<'_>) -> Vec<Run>,
     instructions: fn(&mut CaseRunner<'_>),
 }
 
@@ -126,7 +126,7 @@ pub fn is_built_in(id: &str) -> bool {
 
 /// Runs the conformance cases that `selects` selects by the ids of layout and case, on the built-in
 /// layouts and then on the registered ones.
-pub fn conformance_runs(selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
+pub fn conformance_runs(selects: Selects<'_>) -> Vec<Run> {
     let mut runs = conformance::run_selected::<BuiltIn>(selects);
     runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)(selects)));
     runs

@@ -201,7 +201,7 @@ impl Run {
                 }
             }
         }
-        let asked = &self.schedule.layouts;
+        let asked = &self.schedule.conditions.layouts;
         let is_open = |id: &str| {
             (asked.is_empty() || asked.iter().any(|asked| asked == id)) && wrong.iter().all(|(known, _)| *known != id)
         };

@@ -56,8 +56,8 @@ use crate::subsection_map::BitWords;
 use fixtures::*;
 use list::Held;
 use refusal::*;
-pub use runner::panic_message;
 use runner::run_in_this_thread;
+pub use runner::{Selects, panic_message};
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,11 +139,11 @@ pub fn run_family_on<F: Family>(backing: &RamBacking) -> Vec<Run> {
 /// let runs = run_selected::<BuiltIn>(&|layout, case| layout == "subsection" && case == "footprint");
 /// assert!(runs.len() == 1 && runs[0].outcome == Outcome::Passed);
 /// ```
-pub fn run_selected<F: Family>(selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
+pub fn run_selected<F: Family>(selects: Selects<'_>) -> Vec<Run> {
     run_selected_on::<F>(&RamBacking::Anon, selects)
 }
 
-fn run_selected_on<F: Family>(backing: &RamBacking, selects: &dyn Fn(&str, &str) -> bool) -> Vec<Run> {
+fn run_selected_on<F: Family>(backing: &RamBacking, selects: Selects<'_>) -> Vec<Run> {
     let before = BACKING.replace(backing.clone());
     let runs = run_in_this_thread::<F>(selects);
     BACKING.set(before);

@@ -19,7 +19,7 @@ pub(super) fn run_in_this_thread<F: Family>(selects: Selects<'_>) -> Vec<Run> {
 }
 
 /// Whether to run a case, by the id of the layout and the id of the case.
-pub(super) type Selects<'a> = &'a dyn Fn(&str, &str) -> bool;
+pub type Selects<'a> = &'a dyn Fn(&str, &str) -> bool;
 
 pub(super) struct Suite<'a> {
     pub(super) on: On,
