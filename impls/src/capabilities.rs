@@ -51,9 +51,11 @@ pub enum Validity {
     /// Everything from the architecture's first page frame to the highest page of boot memory,
     /// holes included.
     Span,
-    /// Everything from the lowest to the highest page of memory that is present, holes included.
+    /// Everything from the lowest to the highest page of boot memory, holes included. For layouts
+    /// without hotplug: the oracle does not extend it.
     MemorySpan,
-    /// The pages of memory that is present, holes excluded to the page.
+    /// The pages of boot memory, holes excluded to the page. For layouts without hotplug: the oracle
+    /// does not extend it.
     Ranges,
     /// Whole sections.
     Section,
