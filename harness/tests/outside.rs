@@ -142,7 +142,7 @@ fn instructions_of_wrong_layouts_are_not_counted_and_those_of_others_are() {
 fn an_unknown_layout_is_not_counted() {
     let dir = folder();
     let mut command = bad_layouts();
-    command.current_dir(&dir).args(["instructions", "--layout", "nobodys"]);
+    command.current_dir(&dir).args(["instructions", "--layout", "nobodys", "-o", "counts.jsonl"]);
     let output = command.assert().code(2).get_output().clone();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("\"nobodys\"") && told.contains("subsection"), "{told}");
