@@ -17,11 +17,19 @@ type AnswersWrongly<G> = Defective<G, 0>;
 type Panics<G> = Defective<G, 1>;
 /// Returns an address at which no record can be.
 type NoRecord<G> = Defective<G, 2>;
+/// Declares hotplug, but does not implement it.
+type DeclaresHotplug<G> = Defective<G, 3>;
+/// Initialises the records of boot memory with another node.
+type WrongNode<G> = Defective<G, 4>;
 
 impl<G: Geometry, const DEFECT: u8> Memmap for Defective<G, DEFECT> {
-    const ID: &'static str = ["answers-wrongly", "panics", "no-record"][DEFECT as usize];
+    const ID: &'static str =
+        ["answers-wrongly", "panics", "no-record", "declares-hotplug", "wrong-node"][DEFECT as usize];
     const ABOUT: &'static str = "has a defect on purpose";
-    const CAPS: Capabilities = Flat::<G>::CAPS;
+    const CAPS: Capabilities = Capabilities {
+        hotplug_granule_pages: if DEFECT == 3 { Some(G::PAGES_PER_SUBSECTION) } else { None },
+        ..Flat::<G>::CAPS
+    };
     const LOAD_CHAIN: LoadChain = Flat::<G>::LOAD_CHAIN;
     type Geometry = G;
     type Record = Page;
@@ -29,7 +37,16 @@ impl<G: Geometry, const DEFECT: u8> Memmap for Defective<G, DEFECT> {
 
     fn boot(map: &BootMap, config: &Config, store: RecordStore) -> Result<Self, BootError> {
         assert!(DEFECT != 1, "this layout panics");
-        Flat::boot(map, config, store).map(Self)
+        let flat = Flat::<G>::boot(map, config, store)?;
+        if DEFECT == 4 {
+            let reader = flat.reader();
+            let pfns = map.ranges().iter().flat_map(|boot| boot.range.start()..boot.range.end()).map(Pfn);
+            for pfn in pfns.filter(|pfn| flat.backed().contains(G::section_nr(pfn.0))) {
+                let links = PageLinks::new(200, Zone::Normal);
+                reader.valid_to_page(pfn).into_iter().for_each(|page| page.init(links, pfn, Life::BOOT));
+            }
+        }
+        Ok(Self(flat))
     }
 
     fn reader(&self) -> Reader<'_, G, DEFECT> {
@@ -185,6 +202,8 @@ fn main() -> std::process::ExitCode {
         AnswersWrongly,
         Panics,
         NoRecord,
+        DeclaresHotplug,
+        WrongNode,
         AddFails,
         AddPanics,
         AddForgets,

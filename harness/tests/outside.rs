@@ -11,8 +11,17 @@ const BUILT_IN: [&str; 8] =
     ["flat", "segments", "sparse", "vmemmap-section", "subsection", "subsection-v6", "dax", "dax-x86"];
 
 /// The layouts of the example `bad_layouts`.
-const DEFECTIVE: [&str; 7] =
-    ["answers-wrongly", "panics", "no-record", "add-fails", "add-panics", "add-forgets", "hides-index"];
+const DEFECTIVE: [&str; 9] = [
+    "answers-wrongly",
+    "panics",
+    "no-record",
+    "declares-hotplug",
+    "wrong-node",
+    "add-fails",
+    "add-panics",
+    "add-forgets",
+    "hides-index",
+];
 
 /// Runs an example that `cargo test` has built.
 fn example(name: &str) -> Command {
@@ -43,6 +52,8 @@ fn wrong_layouts_are_named_and_the_others_measured() {
         &["add-fails on", "was not added", "a table that nobody needs"],
         &["add-panics on", "the layout panicked", "this layout panics on addition"],
         &["add-forgets on", "after adding", "pfn_valid(0x", "should be true"],
+        &["declares-hotplug fails the conformance case hotplug_traits", "does not implement all of Hotplug"],
+        &["wrong-node fails the conformance case boot_records", "has node 200, not"],
         &["hides-index fails the conformance case footprint", "after boot", "the footprint has 0 B of index tables"],
     ] {
         assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {told}");
@@ -77,6 +88,8 @@ fn verify_names_the_failed_case_and_continues() {
         let layouts = result["layouts"].as_array().unwrap();
         layouts.iter().find(|check| check["layout"] == id).unwrap()["failed"].to_string()
     };
+    assert!(failed("declares-hotplug").contains("does not implement all of Hotplug"));
+    assert!(failed("wrong-node").contains("has node 200, not"));
     assert!(failed("hides-index").contains("the footprint has 0 B of index tables"), "{}", failed("hides-index"));
     for id in BUILT_IN {
         assert!(maps.iter().filter(|check| check["layout"] == id).all(|check| check["status"] == "agrees"), "{id}");
