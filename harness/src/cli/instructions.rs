@@ -1,8 +1,9 @@
-//! The command `pfnbench instructions`, and its worker.
+//! The command `pfnbench instructions`.
 
 use super::{Answer, Json, print, print_json};
-use crate::case::{Layout, layouts};
-use crate::engine::layouts::count_instructions;
+use crate::case::Layout;
+use crate::engine::contestant::Entry;
+use crate::engine::race::chosen;
 use crate::interrupt::Interrupt;
 use crate::present::instructions::tables;
 use crate::record::instructions::{self, FILE_NAME, Toolchain};
@@ -40,23 +41,10 @@ pub(super) struct InstructionsArgs {
     json: Json,
 }
 
-/// The process that runs under callgrind.
-#[derive(Debug, Args)]
-pub(super) struct WorkerArgs {
-    layout: String,
-}
-
-impl WorkerArgs {
-    pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        count_instructions(&|id| id == self.layout).map_err(anyhow::Error::msg)?;
-        Ok(Answer::Yes)
-    }
-}
-
 impl InstructionsArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let interrupt = Interrupt::listen()?;
-        let layouts = self.layouts()?;
+        let layouts: Vec<Layout> = chosen::<X86_64>(&self.layout)?.iter().map(Entry::layout).collect();
         let path = self.output.clone().unwrap_or_else(|| instructions::default_folder(Path::new("")).join(FILE_NAME));
         let toolchain = Toolchain::this();
         if let Some(unusual) = toolchain.unusual() {
@@ -88,16 +76,5 @@ impl InstructionsArgs {
             print(path.display())?;
         }
         Ok(if counts.failed.is_empty() { Answer::Yes } else { Answer::No })
-    }
-
-    /// The layouts that were asked for, in the order of reports.
-    fn layouts(&self) -> anyhow::Result<Vec<Layout>> {
-        let all = layouts::<X86_64>();
-        let known = || all.iter().map(|layout| layout.id).collect::<Vec<_>>().join(", ");
-        if let Some(unknown) = self.layout.iter().find(|id| all.iter().all(|layout| layout.id != id.as_str())) {
-            bail!("there is no layout {unknown:?}; there are {}", known());
-        }
-        let wanted = |layout: &Layout| self.layout.is_empty() || self.layout.iter().any(|id| id == layout.id);
-        Ok(all.iter().copied().filter(wanted).collect())
     }
 }

@@ -23,6 +23,7 @@ use crate::engine::layouts::Layouts;
 #[cfg(doc)]
 use crate::engine::layouts::RegisterError;
 use crate::interrupt::Interrupted;
+use crate::run::process_of_a_run;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use regex::Regex;
@@ -75,9 +76,6 @@ enum Command {
     Report(report::ReportArgs),
     /// Count the instructions of lookups and updates under callgrind
     Instructions(instructions::InstructionsArgs),
-    /// Internal: the process whose instructions are counted
-    #[command(hide = true)]
-    InstructionsWorker(instructions::WorkerArgs),
     /// Check instruction counts against a file of limits
     Gate(gate::GateArgs),
     /// Plan, create, check and enable persistent-memory namespaces
@@ -146,6 +144,9 @@ pub fn main_with(layouts: Layouts) -> ExitCode {
 
 /// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
+    if let Some(code) = process_of_a_run() {
+        return code;
+    }
     let cli = Cli::parse();
     let answer = match cli.command.unwrap_or_else(|| Command::Run(Box::default())) {
         Command::Run(args) => args.run(),
@@ -157,7 +158,6 @@ pub fn main() -> ExitCode {
         Command::DuelWorker(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Instructions(args) => args.run(),
-        Command::InstructionsWorker(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
         Command::NewLayout(args) => args.run(),

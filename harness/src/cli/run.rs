@@ -14,7 +14,7 @@ use crate::present::cover_letter;
 use crate::present::report::{Report, html};
 use crate::present::table;
 use crate::record::row::Row;
-use crate::run::{Facts, Run, RunResult, as_process};
+use crate::run::{Facts, Run, RunResult};
 use crate::size::parse_size;
 use crate::workload::tier::Tier;
 use anyhow::Context;
@@ -86,10 +86,6 @@ pub(super) struct RunArgs {
         "seed", "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
-    /// Internal: run as a worker process, with a job on standard input and events on standard
-    /// output
-    #[arg(long, hide = true, exclusive = true)]
-    as_process: bool,
     /// Folder in which to create the run folder. Default: results, or
     /// ~/.local/share/pfnbench/results if the current folder is not writable
     #[arg(short, long, value_name = "DIR")]
@@ -113,7 +109,6 @@ impl Default for RunArgs {
             case_timeout: 120,
             instructions: None,
             resume: None,
-            as_process: false,
             output: None,
             json: Json::default(),
         }
@@ -159,9 +154,6 @@ pub(super) fn warn(text: &str) {
 
 impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        if self.as_process {
-            return Ok(if as_process()? { Answer::Yes } else { Answer::No });
-        }
         // From here on, an interrupt must keep or remove files.
         let interrupt = Interrupt::listen()?;
         let mut run = match &self.resume {

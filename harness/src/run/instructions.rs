@@ -4,40 +4,21 @@
 use crate::case::Layout;
 use crate::engine::instructions::OPTIONS;
 use crate::engine::instructions::profile::{rows, totals};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::record::instructions::{InstructionRow, Toolchain, cases_of};
+use crate::run::callgrind::{self, CountError};
 use memmap_layouts::X86_64;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-use thiserror::Error;
+use std::process::{ExitStatus, Stdio};
 
 /// Arguments of the process that is counted, before the id of its layout.
 pub const WORKER: &str = "instructions-worker";
 
-/// Time after which a layout counts as hung; counting one takes a few seconds.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
-
-/// Why nothing was counted.
-#[derive(Debug, Error)]
-pub enum CountError {
-    /// The user asked to stop.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    /// Valgrind is not installed.
-    #[error("valgrind is not installed, so instructions cannot be counted; install the package valgrind")]
-    NoValgrind,
-    /// A process or a temporary folder could not be made.
-    #[error("valgrind could not be started: {0}")]
-    Io(#[from] io::Error),
-}
-
 /// The counts of some layouts.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct LayoutCounts {
     /// Rows of the layouts that were counted, layout by layout.
     pub rows: Vec<InstructionRow>,
     /// Layouts that were not counted.
@@ -65,63 +46,35 @@ pub fn count(
     layouts: &[Layout],
     interrupt: &Interrupt,
     mut progress: impl FnMut(&str),
-) -> Result<Counts, CountError> {
-    let mut counts = Counts::default();
+) -> Result<LayoutCounts, CountError> {
+    let mut counts = LayoutCounts::default();
     for layout in layouts {
         progress(layout.id);
-        match count_one(program, layout, interrupt)? {
+        match count_one(program, layout, interrupt) {
             Ok(rows) => counts.rows.extend(rows),
-            Err(reason) => counts.failed.push(FailedCount { layout: layout.id, reason }),
+            Err(CountError::Worker(reason)) => counts.failed.push(FailedCount { layout: layout.id, reason }),
+            Err(error) => return Err(error),
         }
     }
     Ok(counts)
 }
 
-fn count_one(
-    program: &Path,
-    layout: &Layout,
-    interrupt: &Interrupt,
-) -> Result<Result<Vec<InstructionRow>, String>, CountError> {
+fn count_one(program: &Path, layout: &Layout, interrupt: &Interrupt) -> Result<Vec<InstructionRow>, CountError> {
     let folder = tempfile::tempdir()?;
     let (profile, errors) = (folder.path().join("profile"), folder.path().join("errors"));
     fs::create_dir(&profile)?;
-    let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--tool=callgrind", "--cache-sim=no"]).args(OPTIONS);
-    command.arg(format!("--callgrind-out-file={}", profile.join("out").display()));
-    command.arg(program).args([WORKER, layout.id]);
+    let options = OPTIONS.into_iter().chain(["--cache-sim=no"]);
+    let mut command = callgrind::command(options, &profile.join("out"), program);
+    command.args([WORKER, layout.id]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors)?);
-    let Some(status) = wait(&mut command, interrupt)? else {
-        return Ok(Err(format!("did not end within {} s under valgrind", TIME_LIMIT.as_secs())));
-    };
+    let status = callgrind::wait(callgrind::spawn(&mut command)?, interrupt)?;
     if !status.success() {
-        let said = fs::read_to_string(&errors)?;
-        return Ok(Err(why(&said, status)));
+        return Err(CountError::Worker(why(&fs::read_to_string(&errors)?, status)));
     }
     let files: Result<Vec<String>, io::Error> =
         fs::read_dir(&profile)?.map(|file| fs::read_to_string(file?.path())).collect();
-    let counted = totals(&files?).and_then(|totals| rows(&cases_of::<X86_64>(layout), &totals, &Toolchain::this()));
-    Ok(counted)
-}
-
-/// Runs a command; `None` if it hung.
-fn wait(command: &mut Command, interrupt: &Interrupt) -> Result<Option<ExitStatus>, CountError> {
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => CountError::NoValgrind,
-        _ => CountError::Io(error),
-    })?;
-    let begin = Instant::now();
-    loop {
-        let ended = child.try_wait()?;
-        let stopped = interrupt.check();
-        if ended.is_some() || stopped.is_err() || begin.elapsed() > TIME_LIMIT {
-            // Killing a process that has already ended is no error.
-            let _ = child.kill();
-            let _ = child.wait();
-            stopped?;
-            return Ok(ended);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let rows = totals(&files?).and_then(|totals| rows(&cases_of::<X86_64>(layout), &totals, &Toolchain::this()));
+    rows.map_err(CountError::Worker)
 }
 
 /// What a process said before it failed: its own message, else the message of a panic, else how it

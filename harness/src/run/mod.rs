@@ -1,6 +1,7 @@
 //! Complete measurements: a run that writes a run folder ([`Run`]), and a duel of two builds
 //! ([`duel`]).
 
+pub mod callgrind;
 pub mod duel;
 mod facts;
 pub mod instructions;
@@ -110,7 +111,7 @@ pub fn process_of_a_run() -> Option<ExitCode> {
 
 /// Measures the job on standard input, and writes one event per line to standard output. Returns
 /// false if the job failed; an event has reported why.
-pub(crate) fn as_process() -> anyhow::Result<bool> {
+fn as_process() -> anyhow::Result<bool> {
     // Ends this process with its parent. On systems without this signal, writing to the closed pipe
     // ends it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));

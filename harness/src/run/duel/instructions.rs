@@ -8,57 +8,33 @@
 
 use crate::engine::duel::{Hello, MARK, Order, PROTOCOL};
 use crate::engine::job::Job;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
+use crate::run::callgrind::{self, CountError};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
-use thiserror::Error;
 
 /// Layouts counted in one run. Each layout reserves 1 TiB of address space for its records, and
 /// valgrind leaves a program less than 8 TiB.
 pub const LAYOUTS_AT_ONCE: usize = 3;
 
-/// Time after which a worker counts as hung; counting takes less than a minute.
-const MOST: Duration = Duration::from_secs(300);
-
 /// Instructions per operation, by case name and layout id.
 pub type Counts = BTreeMap<(String, String), f64>;
-
-/// Why instructions were not counted.
-#[derive(Debug, Error)]
-pub enum CountError {
-    /// The user asked to stop.
-    #[error("stopped")]
-    Interrupted(#[from] Interrupted),
-    /// Valgrind is not installed, or cannot be started.
-    #[error("valgrind: {0}")]
-    Valgrind(io::Error),
-    /// The worker refused, or its output could not be parsed. Holds the message.
-    #[error("{0}")]
-    Worker(String),
-}
 
 /// Counts the instructions of every lane of a job in a build.
 ///
 /// # Errors
 /// [`CountError`]; no process or file is left behind.
 pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts, CountError> {
-    let folder = tempfile::tempdir().map_err(CountError::Valgrind)?;
+    let folder = tempfile::tempdir()?;
     let out = folder.path().join("counts");
-    let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--tool=callgrind", &format!("--dump-before={MARK}")]);
-    command.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
+    let mut command = callgrind::command([&*format!("--dump-before={MARK}")], &out, program);
     command.args(["duel-worker", "--side", "old", "--count"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(CountError::Valgrind)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = callgrind::spawn(&mut command)?;
     let order = Order { protocol: PROTOCOL, job: job.clone(), processor: None };
     let order = serde_json::to_string(&order).map_err(|error| CountError::Worker(error.to_string()))?;
     let mut input = child.stdin.take().expect("the pipe was requested");
@@ -70,36 +46,19 @@ pub fn count(program: &Path, job: &Job, interrupt: &Interrupt) -> Result<Counts,
         let mut text = String::new();
         output.read_to_string(&mut text).map(|_| text)
     });
-    let begin = Instant::now();
-    let status = loop {
-        let ended = child.try_wait().map_err(CountError::Valgrind)?;
-        let stopped = interrupt.check();
-        if ended.is_some() || stopped.is_err() || begin.elapsed() > MOST {
-            // Killing a process that has already ended is no error.
-            let _ = child.kill();
-            let _ = child.wait();
-            stopped?;
-            break ended;
-        }
-        thread::sleep(Duration::from_millis(50));
-    };
-    let text = reading.join().map_err(|_| CountError::Worker("its output could not be read".to_owned()))?;
-    let text = text.map_err(CountError::Valgrind)?;
+    let status = callgrind::wait(child, interrupt)?;
+    let text = reading.join().map_err(|_| CountError::Worker("its output could not be read".to_owned()))??;
     let hello = text.lines().next().and_then(|line| serde_json::from_str::<Hello>(line).ok());
-    match status {
-        Some(status) if status.success() => {}
-        Some(status) => {
-            let reason = hello.and_then(|hello| hello.error).map_or_else(String::new, |reason| format!(": {reason}"));
-            return Err(CountError::Worker(format!("ended with {status} under valgrind{reason}")));
-        }
-        None => return Err(CountError::Worker(format!("did not end within {} s under valgrind", MOST.as_secs()))),
+    if !status.success() {
+        let reason = hello.and_then(|hello| hello.error).map_or_else(String::new, |reason| format!(": {reason}"));
+        return Err(CountError::Worker(format!("ended with {status} under valgrind{reason}")));
     }
     let hello = hello.ok_or_else(|| CountError::Worker("its first line is not a hello message".to_owned()))?;
     let mut counts = Counts::new();
     // The first dump holds the counts before the first lane.
     for (nr, lane) in (2..).zip(&hello.lanes) {
         let path = out.with_extension(nr.to_string());
-        let dump = fs::read_to_string(path).map_err(CountError::Valgrind)?;
+        let dump = fs::read_to_string(path)?;
         if let (Some(total), Some(ops)) = (total(&dump), lane.counted_ops.filter(|&ops| ops > 0)) {
             counts.insert((lane.case.clone(), lane.layout.clone()), total as f64 / ops as f64);
         }
