@@ -65,4 +65,11 @@ mod tests {
         assert_eq!(flushed, cfg!(any(target_arch = "x86_64", target_arch = "aarch64")));
         assert!((0x8000..).zip(&found).all(|(pfn, page)| page.is_of(Pfn(pfn))));
     }
+
+    #[test]
+    fn small_records_share_a_line() {
+        let at = |address: usize| Record::new(std::ptr::without_provenance_mut(address)).unwrap();
+        let lines: Vec<usize> = (0x1000..0x1080).step_by(8).map(|address| line(at(address)).addr().get()).collect();
+        assert_eq!((&lines[..8], &lines[8..]), (&[0x1000; 8][..], &[0x1040; 8][..]));
+    }
 }
