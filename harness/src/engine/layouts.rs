@@ -127,7 +127,7 @@ pub fn is_built_in(id: &str) -> bool {
 /// Runs the conformance cases that `selects` selects by the ids of layout and case, on the built-in
 /// layouts and then on the registered ones.
 pub fn conformance_runs(selects: Selects<'_>) -> Vec<Run> {
-    let mut runs = conformance::run_selected::<BuiltIn>(selects);
+    let mut runs = conformance::run_built_in(selects);
     runs.extend(OUTSIDE.get().into_iter().flat_map(|outside| (outside.conformance)(selects)));
     runs
 }

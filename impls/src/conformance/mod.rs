@@ -143,6 +143,12 @@ pub fn run_selected<F: Family>(selects: Selects<'_>) -> Vec<Run> {
     run_selected_on::<F>(&RamBacking::Anon, selects)
 }
 
+/// As [`run_selected`], for the built-in layouts. It is compiled once, in this crate, whereas a
+/// family's cases are compiled in every crate that runs them.
+pub fn run_built_in(selects: Selects<'_>) -> Vec<Run> {
+    run_selected::<BuiltIn>(selects)
+}
+
 fn run_selected_on<F: Family>(backing: &RamBacking, selects: Selects<'_>) -> Vec<Run> {
     let before = BACKING.replace(backing.clone());
     let runs = run_in_this_thread::<F>(selects);
