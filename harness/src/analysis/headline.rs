@@ -138,6 +138,9 @@ pub fn memory_label(memory: Memory) -> &'static str {
 
 /// True if a row is needed to compute headlines.
 pub fn is_row_of_one(row: &Row) -> bool {
+    if row.is_of_faulty_layout() {
+        return true;
+    }
     let is_lookup = || {
         row.metric == "time"
             && row.lookup_group().is_some_and(|group| {

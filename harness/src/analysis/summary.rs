@@ -15,7 +15,7 @@ pub use readers::{ReadersCell, Tail};
 use crate::analysis::judge::MARGIN;
 use crate::case::{CONTROL, LookupGroup, LookupOp, Memory, NOT_REACHED, OPS, OWN_COST, REFERENCE, ReadersGroup};
 use crate::case::{CounterKind, current_name};
-use crate::record::row::{Row, Status};
+use crate::record::row::{Row, Status, trust, trusted};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -106,6 +106,9 @@ pub struct Summary {
     /// run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_reached: Vec<String>,
+    /// Which layouts were found faulty and left out, and why. Nothing else here is about them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// The results of one event counter.
@@ -150,9 +153,10 @@ impl Summary {
 
     /// The default reference, or the first layout if the default was not measured.
     pub fn default_reference(rows: &[Row]) -> &str {
-        let is_there = |layout: &str| rows.iter().any(|row| row.layout == layout && row.op == "footprint");
-        let first = rows.iter().find(|row| row.op == "footprint").map_or(REFERENCE, |row| row.layout.as_str());
-        if is_there(REFERENCE) { REFERENCE } else { first }
+        let is_trusted = trust(rows);
+        let booted = || rows.iter().filter(|row| row.op == "footprint" && is_trusted(row));
+        let measured = || booted().map(|row| row.layout.as_str());
+        measured().find(|layout| *layout == REFERENCE).or(measured().next()).unwrap_or(REFERENCE)
     }
 
     /// Summarises rows, with ratios to the layout `reference` and the margin [`MARGIN`].
@@ -160,8 +164,11 @@ impl Summary {
         Self::judged(rows, reference, MARGIN)
     }
 
-    /// Summarises rows. `margin` is the margin of equality, as a fraction of the time.
+    /// Summarises the rows of all layouts that were not found faulty. `margin` is the margin of equality, as a fraction of the time.
     pub fn judged(rows: &[Row], reference: &str, margin: f64) -> Self {
+        let left_out = rows.iter().filter(|row| row.is_of_faulty_layout()).filter_map(|row| row.reason.clone());
+        let left_out = left_out.collect();
+        let rows = &*trusted(rows);
         let mut layouts = Vec::new();
         let booted = rows.iter().filter(|row| row.op == "footprint" || row.op == "boot");
         booted.for_each(|row| push_new(&mut layouts, row.layout.clone()));
@@ -185,6 +192,7 @@ impl Summary {
             readers: readers::cells(rows, &layouts),
             counters: CounterKind::ALL.into_iter().filter_map(|kind| counter(rows, &layouts, kind)).collect(),
             not_reached: not_reached(rows),
+            left_out,
             layouts,
         }
     }
@@ -291,6 +299,7 @@ pub(crate) mod tests {
     pub(crate) use super::hotplug::tests::median as hotplug_median;
     use super::*;
     use crate::case::Pattern;
+    use crate::record::row::AGREES;
     use crate::record::row::tests::row;
 
     #[test]
@@ -304,6 +313,32 @@ pub(crate) mod tests {
         let summary = Summary::from_rows(&rows);
         let cell = &summary.hotplug[0].cells[0];
         assert_eq!((cell.samples, cell.ns("p50"), cell.ns("p99"), cell.ns("max")), (40, Some(5.0), None, Some(9.0)));
+    }
+
+    #[test]
+    fn rows_of_faulty_layouts_are_not_summarised() {
+        let faulty = |layout: &str| Row {
+            status: Status::Error,
+            reason: Some(format!("{layout} is wrong")),
+            ..row(layout, "hotplug/2MiB", AGREES, None)
+        };
+        let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+        let timed = |layout: &str| row(layout, "", "time", Some(1.0)).with_lookup(&group, Memory::Added);
+        let control = Row { control_of: Some("subsection".to_owned()), ..timed(CONTROL) };
+        let mut rows = vec![control];
+        for layout in ["subsection", "subsection#2", "flat"] {
+            rows.extend([row(layout, "footprint", "index", Some(1.0)), timed(layout)]);
+        }
+        let all = Summary::from_rows(&rows);
+        assert_eq!((all.reference.as_str(), all.layouts.len(), all.left_out.len()), ("subsection", 3, 0));
+        rows.push(faulty("subsection"));
+        let summary = Summary::from_rows(&rows);
+        assert_eq!((summary.reference.as_str(), &summary.layouts[..]), ("flat", &["flat".to_owned()][..]));
+        assert_eq!(summary.left_out, ["subsection is wrong"]);
+        let cells: Vec<_> = summary.lookups[0].cells.iter().map(|cell| cell.layout.as_str()).collect();
+        assert_eq!(cells, ["flat"]);
+        let trusted = trusted(&rows);
+        assert!(trusted.iter().all(|row| row.layout == "flat"), "neither is its control: {trusted:?}");
     }
 
     #[test]

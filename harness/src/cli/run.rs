@@ -270,7 +270,17 @@ impl RunArgs {
         }
         for row in &failed {
             let reason = row.reason.as_deref().unwrap_or_default();
-            eprintln!("pfnbench: not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1);
+            match row.is_of_faulty_layout() {
+                true => eprintln!("pfnbench: layout left out: {reason}"),
+                false => {
+                    eprintln!(
+                        "pfnbench: not measured: {} on {}, process {}: {reason}",
+                        row.op,
+                        row.map,
+                        row.process + 1
+                    );
+                }
+            }
         }
         Ok(match (failed.is_empty(), self.strict && !judged.can_judge) {
             (false, _) => Answer::No,

@@ -2,6 +2,7 @@
 //! per lookup.
 
 use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Memory, Position};
+use crate::engine::blame::of_layout;
 use crate::engine::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
 use crate::engine::probe::lookup::{self, Prepared, Queries, Window};
 use crate::engine::probe::place::{NoPlace, Place, place};
@@ -20,8 +21,10 @@ use std::sync::Arc;
 
 /// A booted layout that takes part in a race, with its type erased.
 pub trait Contestant<G: Geometry>: Sync {
-    /// Id in rows and reports, e.g. `subsection`.
+    /// Id in rows and reports, e.g. `subsection`; `control` or `subsection#2` for a further boot.
     fn id(&self) -> &'static str;
+    /// Id of the layout itself, the same for all its boots.
+    fn layout_id(&self) -> &'static str;
     /// What the layout supports: hotplug, its granule, its rule of validity.
     fn caps(&self) -> Capabilities;
     /// Whether a positive answer of `pfn_valid` is a data or a branch dependency, as found in the
@@ -133,6 +136,9 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for BootedLayout<L> {
     fn id(&self) -> &'static str {
         self.id
     }
+    fn layout_id(&self) -> &'static str {
+        L::ID
+    }
     fn caps(&self) -> Capabilities {
         L::CAPS
     }
@@ -148,16 +154,16 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for BootedLayout<L> {
         })
     }
     fn footprint(&self) -> Footprint {
-        self.layout.footprint()
+        of_layout(L::ID, || self.layout.footprint())
     }
     fn bytes_in_huge_pages(&self) -> Option<u64> {
-        self.layout.bytes_in_huge_pages()
+        of_layout(L::ID, || self.layout.bytes_in_huge_pages())
     }
     fn index_bytes_in_huge_pages(&self) -> Option<u64> {
-        self.layout.index_bytes_in_huge_pages()
+        of_layout(L::ID, || self.layout.index_bytes_in_huge_pages())
     }
     fn agree(&self, oracle: &Oracle<G>) -> Result<(), String> {
-        agree(&self.layout, oracle)
+        of_layout(L::ID, || agree(&self.layout, oracle))
     }
     fn prepare_checked(
         &self,
@@ -166,22 +172,22 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for BootedLayout<L> {
         oracle: &Oracle<G>,
         placement: &mut Placement,
     ) -> Result<Prepared, String> {
-        lookup::prepare(&self.layout, asked, queries, oracle, self.is_backed(), placement)
+        of_layout(L::ID, || lookup::prepare(&self.layout, asked, queries, oracle, self.is_backed(), placement))
     }
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-        lookup::prepare_valid(&self.layout, op, pfns, self.is_backed())
+        of_layout(L::ID, || lookup::prepare_valid(&self.layout, op, pfns, self.is_backed()))
     }
     fn pfn_valid(&self, pfn: Pfn) -> bool {
-        self.layout.reader().pfn_valid(pfn)
+        of_layout(L::ID, || self.layout.reader().pfn_valid(pfn))
     }
     fn run(&self, prepared: &Prepared, window: Window) -> u64 {
-        lookup::run(&self.layout, prepared, window)
+        of_layout(L::ID, || lookup::run(&self.layout, prepared, window))
     }
     fn lookup_code(&self, asked: Asked) -> usize {
         lookup::code::<L>(asked)
     }
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64 {
-        tail::time_batches(&self.layout, pfns, into)
+        of_layout(L::ID, || tail::time_batches(&self.layout, pfns, into))
     }
     fn hotplug(&self) -> Option<&dyn HotplugContestant> {
         (self.hotplug)(&self.layout)
@@ -191,22 +197,22 @@ impl<G: Geometry, L: Memmap<Geometry = G>> Contestant<G> for BootedLayout<L> {
 impl<L: Hotplug + Inspect> HotplugContestant for L {
     fn add_window(&self, window: PfnRange, device: Option<&Arc<DaxDevice>>) -> Result<(), HotplugProbeError> {
         let how = hotplug::add_params(window, device, self)?;
-        Ok(Hotplug::add(self, window, &how, &mut ())?)
+        Ok(of_layout(L::ID, || Hotplug::add(self, window, &how, &mut ()))?)
     }
     fn remove_window(&self, window: PfnRange) -> Result<(), HotplugError> {
-        Hotplug::remove(self, window, &RemoveParams::default(), &mut ())
+        of_layout(L::ID, || Hotplug::remove(self, window, &RemoveParams::default(), &mut ()))
     }
     fn place(&self, window: PfnRange, size_bytes: u64, position: Position) -> Result<Place, NoPlace> {
         place::<L>(window, size_bytes, position)
     }
     fn time(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError> {
-        hotplug::add_and_remove(self, range, manner, into)
+        of_layout(L::ID, || hotplug::add_and_remove(self, range, manner, into))
     }
     fn time_add(&self, range: PfnRange, manner: Manner<'_>, into: &mut Latencies) -> Result<(), HotplugProbeError> {
-        hotplug::add(self, range, manner, into)
+        of_layout(L::ID, || hotplug::add(self, range, manner, into))
     }
     fn digest(&self) -> u64 {
-        Inspect::digest(self)
+        of_layout(L::ID, || Inspect::digest(self))
     }
 }
 
@@ -271,12 +277,14 @@ impl<G: Geometry> Collect<G> {
 impl<G: Geometry> Visitor<G> for Collect<G> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
         self.push::<L>(|id, map, config, store| {
-            Ok(Box::new(BootedLayout { id, layout: L::boot(map, config, store)?, hotplug: |_| None }))
+            let layout = of_layout(L::ID, || L::boot(map, config, store))?;
+            Ok(Box::new(BootedLayout { id, layout, hotplug: |_| None }))
         });
     }
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
         self.push::<L>(|id, map, config, store| {
-            Ok(Box::new(BootedLayout { id, layout: L::boot(map, config, store)?, hotplug: |layout| Some(layout) }))
+            let layout = of_layout(L::ID, || L::boot(map, config, store))?;
+            Ok(Box::new(BootedLayout { id, layout, hotplug: |layout| Some(layout) }))
         });
     }
 }

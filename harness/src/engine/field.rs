@@ -3,6 +3,7 @@
 
 use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
+use crate::engine::layouts::is_built_in;
 use crate::engine::memory_plan::{MemoryPlan, MemoryPlanError};
 use crate::engine::probe::hotplug::HotplugProbeError;
 use crate::engine::probe::lookup::Queries;
@@ -66,10 +67,14 @@ pub enum FieldError {
         /// Why the layout did not boot.
         source: BootError,
     },
-    /// A layout gave a wrong answer, so nothing measured afterwards could be trusted. Holds the
-    /// message.
-    #[error("wrong answer: {0}")]
-    WrongAnswer(String),
+    /// A layout gave a wrong answer, so nothing that it measures can be trusted.
+    #[error("wrong answer: {wrong}")]
+    WrongAnswer {
+        /// Id of the layout, e.g. `subsection`.
+        layout: &'static str,
+        /// The question and both answers, for messages.
+        wrong: String,
+    },
     /// A layout refused an addition or removal that it should support.
     #[error("{layout}: {source}")]
     Hotplug {
@@ -84,9 +89,15 @@ pub enum FieldError {
 }
 
 impl FieldError {
-    /// True if a layout answered wrongly or lost memory that was added.
-    pub fn is_wrong_answer(&self) -> bool {
-        matches!(self, Self::WrongAnswer(_) | Self::Hotplug { source: HotplugProbeError::Unseen { .. }, .. })
+    /// Id of the layout that is at fault; `None` if the machine or the user's input is.
+    pub fn faulty_layout(&self) -> Option<&'static str> {
+        match self {
+            Self::WrongAnswer { layout, .. } => Some(layout),
+            Self::Hotplug { layout, source } => (!source.is_of_the_machine()).then_some(layout),
+            // Boot memory is known to fit, so the machine lacks memory for a built-in layout.
+            Self::Boot { layout, .. } => (!is_built_in(layout)).then_some(layout),
+            Self::Interrupted(_) | Self::Plan(_) | Self::Device(_) => None,
+        }
     }
 }
 
@@ -255,7 +266,8 @@ impl<G: Geometry> Field<G> {
     fn verify(&self, which: impl Fn(&dyn Contestant<G>) -> bool, interrupt: &Interrupt) -> Result<(), FieldError> {
         for (layout, _) in self.instances().filter(|(layout, _)| which(*layout)) {
             interrupt.check()?;
-            layout.agree(&self.oracle).map_err(FieldError::WrongAnswer)?;
+            let id = layout.layout_id();
+            layout.agree(&self.oracle).map_err(|wrong| FieldError::WrongAnswer { layout: id, wrong })?;
         }
         Ok(())
     }
@@ -275,7 +287,7 @@ impl<G: Geometry> Field<G> {
             return Ok(false);
         }
         for (at, (instance, _)) in self.instances().enumerate() {
-            let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
+            let (Some(hotplug), layout) = (instance.hotplug(), instance.layout_id()) else { continue };
             // Hot-added memory in many pieces has its records in RAM: each piece would need its own
             // device.
             let device = self.plan.added_window().map_or(Ok(None), |window| self.device(at, window))?;
@@ -298,7 +310,7 @@ impl<G: Geometry> Field<G> {
     /// A layout refuses the removal, or answers wrongly afterwards.
     pub fn hot_remove(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
         for (instance, _) in self.instances() {
-            let (Some(hotplug), layout) = (instance.hotplug(), instance.id()) else { continue };
+            let (Some(hotplug), layout) = (instance.hotplug(), instance.layout_id()) else { continue };
             let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
             self.plan.added.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
         }

@@ -57,7 +57,7 @@ pub enum Event {
     Failed {
         /// The reason, as a sentence without a full stop.
         reason: String,
-        /// True if a layout gave a wrong answer.
-        wrong_answer: bool,
+        /// Id of the layout at fault, without which the job can be done; `None` if there is none.
+        layout: Option<String>,
     },
 }

@@ -1,6 +1,7 @@
 //! The measurement engine: the processes of a run, layouts booted side by side, and timed loops.
 
 pub mod backing_arg;
+pub mod blame;
 pub mod conditions;
 pub mod contestant;
 pub mod doctor;

@@ -1,5 +1,6 @@
 //! A process of a run: it measures a [`Job`] and writes [`Event`]s.
 
+use crate::engine::blame;
 use crate::engine::duel::Hello;
 use crate::engine::duel::arena::{Arena, Side};
 use crate::engine::field::Means;
@@ -10,8 +11,10 @@ use crate::interrupt::Interrupt;
 use crate::map::PhysicalMap;
 use crate::record::layout_note::LayoutNote;
 use crate::record::unit::{Finished, Unit};
+use memmap_layouts::conformance::panic_message;
 use memmap_layouts::{Arm64Pages4K, BootMap, Geometry, X86_64};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -55,6 +58,14 @@ pub enum JobError {
         /// Physical address bits that the map needs.
         bits: u32,
     },
+    /// A layout panicked.
+    #[error("{layout} panicked: {message}")]
+    Panicked {
+        /// Id of the layout, e.g. `subsection`.
+        layout: &'static str,
+        /// The message of the panic.
+        message: String,
+    },
     /// The map is not valid.
     #[error("map {map}: {reason}")]
     Map {
@@ -63,6 +74,18 @@ pub enum JobError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl JobError {
+    /// Id of the layout that is at fault, without which the job can be done; `None` if there is
+    /// none.
+    pub fn faulty_layout(&self) -> Option<&'static str> {
+        match self {
+            Self::Race(RaceError::Field(error)) => error.faulty_layout(),
+            Self::Panicked { layout, .. } => Some(layout),
+            Self::Race(_) | Self::TooWide { .. } | Self::Map { .. } => None,
+        }
+    }
 }
 
 /// The architecture of a race, with its units.
@@ -110,12 +133,15 @@ pub fn architecture_of(map: &PhysicalMap) -> Result<Architecture, JobError> {
 /// [`JobError`]; it is also written as an event.
 pub fn run(job: Job, means: Means, interrupt: &Interrupt, to: impl Write) -> Result<(), JobError> {
     let mut teller = Teller(to);
-    let outcome = race(&job, means, interrupt, &mut teller);
+    let outcome = catch_unwind(AssertUnwindSafe(|| race(&job, means, interrupt, &mut teller)));
+    let outcome = outcome.unwrap_or_else(|panic| match blame::panicked() {
+        Some(layout) => Err(JobError::Panicked { layout, message: panic_message(&*panic).to_owned() }),
+        None => resume_unwind(panic),
+    });
     if let Err(error) = &outcome {
-        let wrong_answer = matches!(error, JobError::Race(RaceError::Field(error)) if error.is_wrong_answer());
-        let reason = error.to_string();
+        let (reason, layout) = (error.to_string(), error.faulty_layout().map(str::to_owned));
         // The error also goes to the caller, so a failed write is ignored.
-        let _ = teller.tell(&Event::Failed { reason, wrong_answer });
+        let _ = teller.tell(&Event::Failed { reason, layout });
     }
     outcome
 }

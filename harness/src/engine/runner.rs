@@ -14,7 +14,7 @@ use crate::engine::schedule::{Leg, MOST_PROCESSES, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::record::examination::Verdict;
 use crate::record::folder_error::FolderError;
-use crate::record::row::{Row, SCHEMA, Status};
+use crate::record::row::{AGREES, Row, SCHEMA, Status};
 use crate::record::run_folder::RunFolder;
 use crate::record::unit::Finished;
 use crate::workload::work::Work;
@@ -100,12 +100,25 @@ impl Drop for Guarded {
     }
 }
 
+/// A layout that answered wrongly, failed a check, or panicked.
+#[derive(Clone, Debug)]
+pub struct Faulty {
+    /// Id of the layout, e.g. `subsection`.
+    pub layout: String,
+    /// When it failed: in [`VERIFICATION`] or a unit of work.
+    pub during: String,
+    /// What it did and on which map, as a sentence without a full stop.
+    pub reason: String,
+}
+
 /// How a process of the run ended.
 enum End {
     /// It completed its job.
     Done,
     /// It hung or died in a unit.
     GaveUp { unit: String, reason: String },
+    /// A layout is at fault.
+    Faulty(Faulty),
 }
 
 /// Share of the time limit for lookups in the scheduled processes.
@@ -127,7 +140,7 @@ const LEAST_OF_A_PROCESS: Duration = Duration::from_secs(2);
 /// # Errors
 /// [`RunnerError`]; all child processes have ended.
 pub fn run(
-    schedule: &Schedule,
+    schedule: &mut Schedule,
     folder: &mut RunFolder,
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
@@ -144,7 +157,8 @@ pub fn run(
             Scope::Rest => left(REST_SHARE),
         };
         let begun = Instant::now();
-        do_leg(schedule, leg, schedule.work(leg), time_limit, folder, interrupt, progress, later)?;
+        let work = schedule.work(leg);
+        do_leg(schedule, leg, work, time_limit, folder, interrupt, progress, later)?;
         if leg.scope == Scope::Lookups {
             longest = longest.max(begun.elapsed());
         }
@@ -193,7 +207,7 @@ fn widest(schedule: &Schedule, leg: Leg, folder: &RunFolder) -> Result<Option<Wo
 /// Runs the remaining work of a leg, in as many processes as needed.
 #[expect(clippy::too_many_arguments, reason = "a leg, and what all legs share")]
 fn do_leg(
-    schedule: &Schedule,
+    schedule: &mut Schedule,
     leg: Leg,
     work: Work,
     time_limit: Option<Duration>,
@@ -221,6 +235,11 @@ fn do_leg(
                 let row = error_row(schedule, leg, &unit, reason);
                 folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
             }
+            // The others repeat the unit without it.
+            End::Faulty(faulty) => {
+                progress.warning(&format!("{} {}; the run continues without it", faulty.layout, faulty.reason));
+                leave_out(schedule, &[faulty], folder)?;
+            }
         }
     }
 }
@@ -232,38 +251,44 @@ fn io_error(schedule: &Schedule, leg: Leg, source: io::Error) -> RunnerError {
 /// The arguments that start this program as a process of a run.
 pub const AS_PROCESS: [&str; 2] = ["run", "--as-process"];
 
-/// Name of the leg whose rows say which layouts were left out.
-const VERIFY: &str = "verify";
+/// What a run does before it measures; also the name of the leg whose units are the layouts that
+/// were left out.
+pub const VERIFICATION: &str = "verify";
 
-/// Removes layouts that answer wrongly from a schedule. The folder gets a row with the reason for
-/// each.
+/// Removes faulty layouts from a schedule, and those that the folder says were left out before. The
+/// folder gets a row with the reason for each layout and map, so that no row of the layout is
+/// trusted.
 ///
 /// # Errors
 /// No layout is left, or the folder cannot be written.
-pub fn leave_out(
-    schedule: &mut Schedule,
-    wrong: &[(&'static str, String)],
-    folder: &mut RunFolder,
-) -> Result<(), RunnerError> {
-    let is_wrong = |id: &str| wrong.iter().any(|(layout, _)| *layout == id);
+pub fn leave_out(schedule: &mut Schedule, faulty: &[Faulty], folder: &mut RunFolder) -> Result<(), RunnerError> {
+    for Faulty { layout, during, reason } in faulty {
+        if folder.done(VERIFICATION).any(|done| done == layout) {
+            continue;
+        }
+        let reason = format!("{layout} {reason}");
+        let row = |map| {
+            let leg = Leg { process: 0, map, scope: Scope::Lookups };
+            let row = error_row(schedule, leg, during, reason.clone());
+            Row { layout: layout.clone(), metric: AGREES.to_owned(), unit: "ratio".to_owned(), ..row }
+        };
+        let rows = (0..schedule.maps.len()).map(row).collect();
+        folder.keep(VERIFICATION, &Finished { unit: layout.clone(), rows, histograms: Vec::new() })?;
+    }
     let asked: Vec<String> = match schedule.conditions.layouts.is_empty() {
         true => layouts::<X86_64>().iter().map(|layout| layout.id.to_owned()).collect(),
         false => schedule.conditions.layouts.clone(),
     };
-    schedule.conditions.layouts = asked.into_iter().filter(|id| !is_wrong(id)).collect();
-    if schedule.conditions.layouts.is_empty() {
-        let all: Vec<String> = wrong.iter().map(|(layout, reason)| format!("{layout} {reason}")).collect();
-        return Err(RunnerError::NoneIsRight(all.join("; ")));
+    let is_left = |id: &String| !folder.done(VERIFICATION).any(|done| done == id);
+    let left: Vec<String> = asked.iter().filter(|id| is_left(id)).cloned().collect();
+    if left.is_empty() {
+        let of_main = |row: &Row| row.is_of_faulty_layout() && row.map == schedule.maps[0].map.name;
+        let reasons = folder.rows()?.into_iter().filter(of_main).filter_map(|row| row.reason);
+        return Err(RunnerError::NoneIsRight(reasons.collect::<Vec<_>>().join("; ")));
     }
-    let leg = Leg { process: 0, map: 0, scope: Scope::Lookups };
-    for (layout, reason) in wrong {
-        let row = error_row(schedule, leg, VERIFY, format!("{layout} {reason}"));
-        let row = Row { layout: (*layout).to_owned(), metric: "agrees".to_owned(), unit: "ratio".to_owned(), ..row };
-        // A resumed run finds the same wrong answers again.
-        if !folder.done(VERIFY).any(|done| done == *layout) {
-            let finished = Finished { unit: (*layout).to_owned(), rows: vec![row], histograms: Vec::new() };
-            folder.keep(VERIFY, &finished)?;
-        }
+    // An empty list means all layouts, also those that are not listed.
+    if left.len() < asked.len() {
+        schedule.conditions.layouts = left;
     }
     Ok(())
 }
@@ -352,15 +377,10 @@ fn one_process(
                     folder.keep(&name, &finished)?;
                     begun = Instant::now();
                 }
-                Event::Failed { reason, wrong_answer } => {
-                    if wrong_answer {
-                        // The name differs from the unit's own, so that a resumed run measures the
-                        // unit again.
-                        let unit = format!("{unit}, wrong answer");
-                        let row = error_row(schedule, leg, &unit, reason.clone());
-                        folder.keep(&name, &Finished { unit, rows: vec![row], histograms: Vec::new() })?;
-                    }
-                    return Err(RunnerError::Failed(reason));
+                Event::Failed { reason, layout: None } => return Err(RunnerError::Failed(reason)),
+                Event::Failed { reason, layout: Some(layout) } => {
+                    let reason = format!("in {unit} on {}: {reason}", map());
+                    break End::Faulty(Faulty { layout, during: unit, reason });
                 }
             },
             Err(RecvTimeoutError::Timeout) if begun.elapsed() > schedule.case_timeout => {
@@ -389,4 +409,53 @@ fn one_process(
     // The reader ends when the output closes.
     reading.join().map_err(|_| failed(io::Error::other("the thread that reads the output of the process panicked")))?;
     Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::REFERENCE;
+    use crate::engine::schedule::MapWork;
+    use crate::engine::schedule::tests::{job, schedule};
+    use crate::workload::tier::Tier;
+
+    fn two_maps() -> Schedule {
+        let first = job();
+        let second = crate::map::PhysicalMap { name: "another".to_owned(), ..first.map.clone() };
+        let work = |map| MapWork { map, work: first.work.clone() };
+        schedule(Tier::Smoke, vec![work(first.map.clone()), work(second)])
+    }
+
+    fn faulty(layout: &str) -> Faulty {
+        let (during, reason) = ("hotplug/2MiB".to_owned(), "forgets what was added".to_owned());
+        Faulty { layout: layout.to_owned(), during, reason }
+    }
+
+    #[test]
+    fn a_faulty_layout_is_left_out_also_when_the_run_is_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = RunFolder::begin(dir.path(), "machine").unwrap();
+        let mut known = two_maps();
+        leave_out(&mut known, &[], &mut folder).unwrap();
+        assert!(known.conditions.layouts.is_empty() && !folder.has_units(), "nothing is left out");
+        for _ in 0..2 {
+            leave_out(&mut known, &[faulty("sparse")], &mut folder).unwrap();
+        }
+        let rows = folder.rows().unwrap();
+        assert_eq!(rows.iter().map(|row| row.map.as_str()).collect::<Vec<_>>(), [&known.maps[0].map.name, "another"]);
+        for row in &rows {
+            assert!(row.is_of_faulty_layout() && row.layout == "sparse" && row.op == "hotplug/2MiB");
+            assert_eq!(row.reason.as_deref(), Some("sparse forgets what was added"));
+        }
+        // The plan of a resumed run still has every layout.
+        let mut resumed = two_maps();
+        leave_out(&mut resumed, &[], &mut folder).unwrap();
+        for schedule in [&known, &resumed] {
+            let left = &schedule.conditions.layouts;
+            assert!(left.iter().any(|id| id == REFERENCE) && !left.iter().any(|id| id == "sparse"), "{left:?}");
+        }
+        resumed.conditions.layouts = vec!["flat".to_owned(), "sparse".to_owned()];
+        let error = leave_out(&mut resumed, &[faulty("flat")], &mut folder).unwrap_err().to_string();
+        assert_eq!(error, "wrong answer: sparse forgets what was added; flat forgets what was added");
+    }
 }

@@ -394,7 +394,8 @@ pub(crate) mod tests {
         schedule.job(leg, schedule.work(leg), BTreeSet::new(), None)
     }
 
-    fn schedule(tier: Tier, maps: Vec<MapWork>) -> Schedule {
+    /// A schedule of a tier, with the work of that tier on these maps.
+    pub(crate) fn schedule(tier: Tier, maps: Vec<MapWork>) -> Schedule {
         let environment = Environment::look();
         Schedule {
             commit: String::new(),

@@ -6,6 +6,8 @@ use crate::case::{Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Popu
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Version of the row format, as in [`Row::v`].
 pub const SCHEMA: u32 = 2;
@@ -169,7 +171,9 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disturbed: bool,
     /// What the value is: `time` or `floor` of lookups, the name of a counter, a percentile (`p50`,
-    /// `p99.9`, `max`), a phase of hotplug, a rate of readers, or a part of the footprint.
+    /// `p99.9`, `max`), a phase of hotplug, a rate of readers, or a part of the footprint. `agrees`
+    /// with the status `error`: the layout was left out for the reason given, and none of its rows
+    /// can be trusted.
     pub metric: String,
     /// Unit of the value: `ns/op`, `ns/batch`, `events/op`, `ns`, `lookups/s`, `bytes` or `ratio`.
     pub unit: String,
@@ -195,7 +199,35 @@ pub struct Row {
     pub doctor: String,
 }
 
+/// Metric of the rows that say why a layout was left out of the rest of its run.
+pub const AGREES: &str = "agrees";
+
+/// Tells which rows of a map can be trusted: those of layouts that were not found faulty during the
+/// run. What a faulty layout, its further boots and its control measured before cannot be.
+pub fn trust(rows: &[Row]) -> impl Fn(&Row) -> bool {
+    let faulty = rows.iter().filter(|row| row.is_of_faulty_layout()).map(|row| row.layout.as_str());
+    let faulty: BTreeSet<&str> = faulty.collect();
+    move |row| {
+        let is_faulty = |id: &str| faulty.contains(id.split('#').next().unwrap_or(id));
+        !is_faulty(&row.layout) && !row.control_of.as_deref().is_some_and(is_faulty)
+    }
+}
+
+/// The rows that can be [trusted](trust).
+pub fn trusted(rows: &[Row]) -> Cow<'_, [Row]> {
+    let is_trusted = trust(rows);
+    match rows.iter().all(&is_trusted) {
+        true => Cow::Borrowed(rows),
+        false => rows.iter().filter(|row| is_trusted(row)).cloned().collect(),
+    }
+}
+
 impl Row {
+    /// True if the row says why its layout was left out of the rest of the run.
+    pub fn is_of_faulty_layout(&self) -> bool {
+        self.status == Status::Error && self.metric == AGREES
+    }
+
     /// The lookup group that the row belongs to; `None` if the row is not about a lookup.
     pub fn lookup_group(&self) -> Option<LookupGroup> {
         let op: LookupOp = self.op.parse().ok()?;

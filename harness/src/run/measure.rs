@@ -7,7 +7,7 @@ use crate::analysis::verdicts::{self, Verdicts};
 use crate::engine::doctor::examine;
 use crate::engine::interference::Snapshot;
 use crate::engine::process::{self, JobError};
-use crate::engine::runner::{self, Progress};
+use crate::engine::runner::{self, Faulty, Progress, VERIFICATION};
 use crate::engine::schedule::Schedule;
 use crate::engine::verify::{MapOutcome, before_a_race, on_map};
 use crate::interrupt::Interrupt;
@@ -72,9 +72,12 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Rows of failures: a layout that answered wrongly, or a group of cases that hung or died.
+    /// Failures, one row for each: a layout that was left out, or a group of cases that hung or
+    /// died.
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.status == Status::Error)
+        let main = &self.schedule.maps[0].map.name;
+        let failed = self.rows.iter().filter(|row| row.status == Status::Error);
+        failed.filter(move |row| !row.is_of_faulty_layout() || row.map == *main)
     }
 }
 
@@ -169,19 +172,19 @@ impl Run {
         self.folder.has_units().then(|| self.folder.path())
     }
 
-    /// Verifies the layouts and measures those that answer correctly. The others get rows with the
-    /// status `error`.
+    /// Verifies the layouts and measures those that answer correctly. Layouts that fail, now or
+    /// during the measurement, get rows with the status `error` and are left out.
     ///
     /// # Errors
     /// Returns a [`RunError`]. Completed measurements are kept in the folder.
     pub fn measure(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<(), RunError> {
         let before = Snapshot::take();
+        // A resumed run goes on without the layouts that it left out before.
+        runner::leave_out(&mut self.schedule, &[], &mut self.folder)?;
         progress.stage("verifying the layouts", self.estimate());
-        let wrong = self.verify(interrupt)?;
-        if !wrong.is_empty() {
-            runner::leave_out(&mut self.schedule, &wrong, &mut self.folder)?;
-        }
-        runner::run(&self.schedule, &mut self.folder, interrupt, progress)?;
+        let faulty = self.verify(interrupt)?;
+        runner::leave_out(&mut self.schedule, &faulty, &mut self.folder)?;
+        runner::run(&mut self.schedule, &mut self.folder, interrupt, progress)?;
         let seen = Snapshot::take().zip(before).map(|(after, before)| after.since(&before));
         self.interference = seen.filter(|seen| seen.is_notable()).map(|seen| seen.in_words());
         Ok(())
@@ -189,30 +192,36 @@ impl Run {
 
     /// Verifies the layouts on a map with holes and on the main map, and those that agree there with
     /// a few conformance cases. Returns those that failed, each with its first reason.
-    fn verify(&self, interrupt: &Interrupt) -> Result<Vec<(&'static str, String)>, RunError> {
-        let mut wrong: Vec<(&'static str, String)> = Vec::new();
+    fn verify(&self, interrupt: &Interrupt) -> Result<Vec<Faulty>, RunError> {
+        let faulty = |layout: &str, reason: String| Faulty {
+            layout: layout.to_owned(),
+            during: VERIFICATION.to_owned(),
+            reason,
+        };
+        let mut found: Vec<Faulty> = Vec::new();
         let backing = self.schedule.conditions.backing.open().map_err(RunError::Backing)?.0;
         for map in [&builtin::with_holes(), &self.schedule.maps[0].map] {
             for check in on_map(map, &self.schedule.conditions.layouts, &backing, interrupt)? {
                 if let MapOutcome::Failed { reason } = check.outcome
-                    && wrong.iter().all(|(known, _)| *known != check.layout)
+                    && found.iter().all(|known| known.layout != check.layout)
                 {
-                    wrong.push((check.layout, format!("on {}: {reason}", check.map)));
+                    found.push(faulty(check.layout, format!("on {}: {reason}", check.map)));
                 }
             }
         }
         let asked = &self.schedule.conditions.layouts;
         let is_open = |id: &str| {
-            (asked.is_empty() || asked.iter().any(|asked| asked == id)) && wrong.iter().all(|(known, _)| *known != id)
+            (asked.is_empty() || asked.iter().any(|asked| asked == id)) && found.iter().all(|known| known.layout != id)
         };
-        let mut failed: Vec<(&'static str, String)> = Vec::new();
+        let mut failed: Vec<Faulty> = Vec::new();
         for check in before_a_race(&is_open) {
             if let Some(case) = check.failed.first() {
-                failed.push((check.layout, format!("fails the conformance case {}: {}", case.case, case.reason)));
+                let reason = format!("fails the conformance case {}: {}", case.case, case.reason);
+                failed.push(faulty(check.layout, reason));
             }
         }
-        wrong.extend(failed);
-        Ok(wrong)
+        found.extend(failed);
+        Ok(found)
     }
 
     /// Analyses the rows in the folder, and completes it.

@@ -289,6 +289,11 @@ impl HotplugProbeError {
             Self::Hotplug(_) | Self::Unseen { .. } => false,
         }
     }
+
+    /// True if the machine or the device lacks memory, and the layout is not at fault.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::Hotplug(HotplugError::Vmem { .. }))
+    }
 }
 
 #[cfg(test)]

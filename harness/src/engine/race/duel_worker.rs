@@ -108,11 +108,9 @@ impl<G: Geometry> Race<'_, G> {
             // Does not read `/proc`, whose text varies in length: so would the instruction count.
             let sum = self.field.instance(lane.instance()).run(&lane.prepared, ONE_BATCH);
             if sum != lane.prepared.expected(ONE_BATCH) {
-                let wrong = format!(
-                    "{}: the sum of the answers under valgrind is wrong",
-                    self.field.instance(lane.instance()).id()
-                );
-                return Err(FieldError::WrongAnswer(wrong).into());
+                let layout = self.field.instance(lane.instance()).layout_id();
+                let wrong = format!("{layout}: the sum of the answers under valgrind is wrong");
+                return Err(FieldError::WrongAnswer { layout, wrong }.into());
             }
         }
         mark(lanes.len() as u64);

@@ -18,7 +18,7 @@ impl<G: Geometry> Race<'_, G> {
                         "{id}: pfn_valid({pfn}) on {map} is {}, but the workload expects {expected}",
                         !expected
                     );
-                    return Err(FieldError::WrongAnswer(wrong).into());
+                    return Err(FieldError::WrongAnswer { layout: layout.layout_id(), wrong }.into());
                 }
             }
         }

@@ -159,7 +159,8 @@ impl<G: Geometry> Race<'_, G> {
                 let mut prepare = |queries: &Queries| {
                     let (asked, oracle) = (work.group.asked(), self.field.oracle());
                     let prepared = contestant.prepare_checked(asked, queries, oracle, &mut placement);
-                    prepared.map_err(FieldError::WrongAnswer)
+                    let layout = contestant.layout_id();
+                    prepared.map_err(|wrong| FieldError::WrongAnswer { layout, wrong })
                 };
                 let prepared = prepare(&queries)?;
                 let decoy = decoy.as_ref().map(prepare).transpose()?;
@@ -338,10 +339,10 @@ impl<G: Geometry> Race<'_, G> {
         let expected = lane.prepared.expected(window);
         if sum != expected || evidence.wall_ns == 0 {
             let (id, op, ns) = (layout.id(), lane.prepared.op(), evidence.wall_ns);
-            return Err(FieldError::WrongAnswer(format!(
+            let wrong = format!(
                 "{id}: the answers of {op} sum to {sum:#x} (in {ns} ns), but the verified answers sum to {expected:#x}"
-            ))
-            .into());
+            );
+            return Err(FieldError::WrongAnswer { layout: layout.layout_id(), wrong }.into());
         }
         Ok(evidence)
     }

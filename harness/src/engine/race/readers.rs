@@ -12,6 +12,7 @@
 use super::{Race, RaceError};
 use crate::case::HOTPLUG_SIZES;
 use crate::case::{LookupOp, Memory, Position, ReadersGroup};
+use crate::engine::blame::of_layout;
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::field::FieldError;
 use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner, histogram, percentile};
@@ -25,6 +26,7 @@ use memmap_layouts::{Geometry, Pfn, PfnRange};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use rustix::time::{ClockId, clock_gettime};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -139,7 +141,8 @@ impl<G: Geometry> Walked<'_, G> {
             shared.stop.store(true, Ordering::Relaxed);
             let mut tail = histogram();
             for reader in readers {
-                let batches = reader.join().map_err(|_| FieldError::WrongAnswer("a reader panicked".to_owned()))??;
+                let layout = self.layout.layout_id();
+                let batches = reader.join().unwrap_or_else(|panic| of_layout(layout, || resume_unwind(panic)))?;
                 tail.add(batches).expect("resizable histograms of equal precision can be added");
             }
             worked.map(|(worked, turns)| Slice { lookups, elapsed, worked, turns, tail })
@@ -168,7 +171,7 @@ impl<G: Geometry> Walked<'_, G> {
                 Companion::Writer => {
                     let manner = Manner::plain(self.device.as_ref());
                     let time = self.hotplug.time(self.range, manner, &mut not_kept);
-                    time.map_err(|source| FieldError::Hotplug { layout: self.layout.id(), source })?;
+                    time.map_err(|source| FieldError::Hotplug { layout: self.layout.layout_id(), source })?;
                 }
                 Companion::Busy => {
                     // Processor time, not the clock: a thread that waits for a processor is not
@@ -186,9 +189,13 @@ impl<G: Geometry> Walked<'_, G> {
         Ok((worked, turns))
     }
 
+    fn wrong(&self, wrong: String) -> FieldError {
+        FieldError::WrongAnswer { layout: self.layout.layout_id(), wrong }
+    }
+
     /// Walks until `stop` is set, and checks the sum of the answers of every pass.
     fn read(&self, measured: Measured, shared: &Shared) -> Result<Histogram<u64>, FieldError> {
-        let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(FieldError::WrongAnswer);
+        let prepared = self.layout.prepare(LookupOp::ValidToPage, self.pfns).map_err(|wrong| self.wrong(wrong));
         shared.ready.fetch_add(1, Ordering::Relaxed);
         let (prepared, mut tail, mut before): (Prepared, _, _) = (prepared?, histogram(), histogram());
         while !shared.stop.load(Ordering::Relaxed) {
@@ -201,9 +208,7 @@ impl<G: Geometry> Walked<'_, G> {
             };
             if sum != prepared.expected(prepared.pass()) {
                 let id = self.layout.id();
-                return Err(FieldError::WrongAnswer(format!(
-                    "{id}: valid_to_page beside a writer gave a wrong sum of answers"
-                )));
+                return Err(self.wrong(format!("{id}: valid_to_page beside a writer gave a wrong sum of answers")));
             }
             shared.lookups.fetch_add(prepared.len(), Ordering::Relaxed);
         }
@@ -250,7 +255,8 @@ impl<G: Geometry> Race<'_, G> {
         let neighbour =
             PfnRange::from_len(range.end(), range.nr_pages()).expect("the window is larger than one addition");
         let id = self.field.layouts[at].id();
-        let failed = |source| FieldError::Hotplug { layout: id, source };
+        let layout = self.field.layouts[at].layout_id();
+        let failed = |source| FieldError::Hotplug { layout, source };
         let read = match hotplug.add_window(neighbour, None) {
             Err(source) if source.is_too_large() => self.no_readers(id, size, group, &source),
             Err(source) => return Err(failed(source).into()),

@@ -107,6 +107,7 @@ pub fn notes(view: View<'_>) -> Vec<String> {
         notes.push(format!("Layouts without hotplug: {}.", fixed.join(", ")));
     }
     notes.extend(table::not_measured(summary));
+    notes.extend(summary.left_out.iter().map(|reason| format!("Layout left out: {reason}.")));
     if summary.on_device {
         notes.push(
             "Layouts with records on a device reuse its blocks. In RAM, records are allocated and zeroed for each \

@@ -17,7 +17,8 @@ impl<G: Geometry> Race<'_, G> {
         }
         let layout = &self.field.layouts[lane.layout];
         let hotplug = layout.hotplug().expect("lanes have hotplug");
-        let failed = |source: HotplugProbeError| RaceError::from(FieldError::Hotplug { layout: layout.id(), source });
+        let failed =
+            |source: HotplugProbeError| RaceError::from(FieldError::Hotplug { layout: layout.layout_id(), source });
         if let Some(held) = lane.held.take() {
             hotplug.remove_window(held).map_err(|error| failed(error.into()))?;
         }
@@ -63,7 +64,7 @@ impl<G: Geometry> Race<'_, G> {
                     lane.too_large = Some(error.to_string());
                     return Ok(());
                 }
-                Err(source) => return Err(FieldError::Hotplug { layout: layout.id(), source }.into()),
+                Err(source) => return Err(FieldError::Hotplug { layout: layout.layout_id(), source }.into()),
             }
             let section_end = lane.place.range.end().next_multiple_of(G::PAGES_PER_SECTION);
             used.fresh_start = used.fresh_start.max(section_end);

@@ -163,7 +163,7 @@ impl<G: Geometry> Race<'_, G> {
                 lane.too_large = Some(error.to_string());
                 return Ok(());
             }
-            Err(source) => return Err(FieldError::Hotplug { layout: layout.id(), source }.into()),
+            Err(source) => return Err(FieldError::Hotplug { layout: layout.layout_id(), source }.into()),
         }
         lane.walk.stays.push(place.range);
         lane.walk.added += 1;
@@ -179,7 +179,7 @@ impl<G: Geometry> Race<'_, G> {
         let layout = &self.field.layouts[lane.layout];
         while let Some(range) = lane.walk.stays.pop() {
             let hotplug = layout.hotplug().expect("lanes have hotplug");
-            let failed = |error: HotplugError| FieldError::Hotplug { layout: layout.id(), source: error.into() };
+            let failed = |error: HotplugError| FieldError::Hotplug { layout: layout.layout_id(), source: error.into() };
             hotplug.remove_window(range).map_err(failed)?;
         }
         lane.walk.added = 0;
