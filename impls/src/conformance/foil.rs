@@ -1,7 +1,7 @@
 //! The foil: the series as posted, checked against the merged rules. It must fail the cases that
 //! its bugs affect, and no others.
 
-use super::list::{On, cases_for_all, cases_with_hotplug};
+use super::list::{cases_for_all, cases_with_hotplug};
 use super::runner::Suite;
 use super::*;
 use crate::layouts::Subsection;
@@ -63,7 +63,7 @@ pub struct FoilRun {
 pub fn run_foil() -> Vec<FoilRun> {
     type Foil = Subsection<X86_64, V6>;
     // The merged rules, not its own, say what it should do.
-    let mut suite = Suite { on: On::X86, selects: &|_, _| true, unreadable: None, runs: Vec::new() };
+    let mut suite = Suite::new(&|_, _| true);
     let merged = <Subsection as Memmap>::CAPS;
     suite.run::<X86_64>(Foil::ID, merged, cases_for_all::<Foil>());
     suite.run::<X86_64>(Foil::ID, merged, cases_with_hotplug::<Foil>());

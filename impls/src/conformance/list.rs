@@ -55,17 +55,7 @@ impl Needs {
     }
 }
 
-/// The architecture that a case runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum On {
-    X86,
-    /// 64 KiB pages, where several sub-sections share a page of records.
-    Pages64K,
-    /// Memory that does not begin at pfn 0, for FLATMEM.
-    FromMegabyteOne,
-}
-
-/// x86-64 with memory that begins at 1 MiB.
+/// x86-64 with memory that begins at 1 MiB, not at pfn 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FromMegabyteOne;
 
@@ -79,31 +69,41 @@ unsafe impl Geometry for FromMegabyteOne {
     type SubsectionMap = BitWords<1>;
 }
 
-/// A case of the suite, with the machine and the feature that it needs.
+/// A case of the suite, with the feature that it needs.
 pub(super) struct Case<F> {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
-    pub(super) on: On,
     pub(super) needs: Needs,
     pub(super) run: F,
 }
 
 pub(super) type Runner = fn(&Held) -> Check;
 
-/// A list of cases, one per line: id, function, the feature that it needs, and optionally the
-/// architecture.
+/// A list of cases, one per line: id, function, and the feature that it needs. Only the cases of the
+/// lists that are used on an architecture are compiled for it.
 macro_rules! cases {
-    ($layout:ty; $($id:literal $module:ident::$name:ident needs $needs:ident $(on $on:ident)?;)*) => {
+    ($layout:ty; $($id:literal $module:ident::$name:ident needs $needs:ident;)*) => {
         vec![$( Case {
             id: $id,
             name: stringify!($name),
-            on: cases!(@on $($on)?),
             needs: Needs::$needs,
             run: $module::$name::<$layout> as Runner,
         } ),*]
     };
-    (@on) => { On::X86 };
-    (@on $on:ident) => { On::$on };
+}
+
+/// Cases on memory that does not begin at pfn 0, for FLATMEM.
+pub(super) fn cases_from_megabyte_one<L: Memmap>() -> Vec<Case<Runner>> {
+    cases! { L;
+        "T-04" boot::t_04_flat_is_valid_over_its_span needs Span;
+    }
+}
+
+/// Cases with hotplug on 64 KiB pages, where several sub-sections share a page of records.
+pub(super) fn cases_with_pages_of_64k<L: Hotplug + Inspect + SectionFlags>() -> Vec<Case<Runner>> {
+    cases! { L;
+        "T-38" removing::t_38_shared_page_of_records needs Subsections;
+    }
 }
 
 /// Cases that do not need hotplug.
@@ -112,7 +112,6 @@ pub(super) fn cases_for_all<L: Memmap>() -> Vec<Case<Runner>> {
         "record_addresses" boot::records_lie_where_memory_can needs Nothing;
         "T-01" boot::t_01_numbers_of_the_geometry needs Nothing;
         "T-02" boot::t_02_empty_machine_knows_no_page needs Nothing;
-        "T-04" boot::t_04_flat_is_valid_over_its_span needs Span on FromMegabyteOne;
         "T-06" boot::t_06_round_trips needs Nothing;
         "boot_records" boot::records_of_boot_name_their_node_zone_and_section needs Nothing;
         "boot_map" boot::boot_map_is_answered_as_by_the_oracle needs Nothing;
@@ -156,7 +155,6 @@ pub(super) fn cases_with_hotplug<L: Hotplug + Inspect + SectionFlags>() -> Vec<C
         "T-34" removing::t_34_emptied_boot_section_is_an_ordinary_one needs Subsections;
         "T-35" removing::t_35_part_of_a_boot_section needs Subsections;
         "T-36" removing::t_36_halves_of_a_section needs Subsections;
-        "T-38" removing::t_38_shared_page_of_records needs Subsections on Pages64K;
         "T-39" beyond::t_39_random_operations needs Hotplug;
         "T-40" concurrent::t_40_neighbour_stays_while_another_toggles needs Subsections;
         "T-41" concurrent::t_41_toggled_memory_is_never_seen_half needs Hotplug;

@@ -161,7 +161,7 @@ pub const LEAST_ADDRESS: usize = 1 << 16;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::list::{cases_for_all, cases_with_hotplug};
+    use super::list::{cases_for_all, cases_from_megabyte_one, cases_with_hotplug, cases_with_pages_of_64k};
     use super::*;
     use crate::geometry::{GeometryVisitor, for_each_geometry};
     use crate::layouts::visit;
@@ -180,6 +180,12 @@ mod tests {
         let passed = |case: &str| runs.iter().any(|run| run.case == case && run.outcome == Outcome::Passed);
         let never_run: Vec<_> = numbered().into_iter().filter(|case| !passed(case)).collect();
         assert!(never_run.is_empty(), "no layout runs {never_run:?}");
+        let mut cases = std::collections::BTreeMap::<_, Vec<_>>::new();
+        runs.iter().filter(|run| run.is_numbered()).for_each(|run| cases.entry(run.layout).or_default().push(run.case));
+        for (layout, mut cases) in cases {
+            cases.sort_unstable();
+            assert_eq!(cases, numbered(), "{layout} has every case once");
+        }
         let mut skips = std::collections::BTreeMap::<_, Vec<_>>::new();
         for run in &runs {
             if let Outcome::Skipped(why) = run.outcome {
@@ -193,8 +199,14 @@ mod tests {
 
     #[test]
     fn every_case_has_the_number_that_its_name_says() {
-        let cases =
-            cases_for_all::<crate::layouts::Dax>().into_iter().chain(cases_with_hotplug::<crate::layouts::Dax>());
+        type L = crate::layouts::Dax;
+        let lists = [
+            cases_for_all::<L>(),
+            cases_from_megabyte_one::<L>(),
+            cases_with_hotplug::<L>(),
+            cases_with_pages_of_64k::<L>(),
+        ];
+        let cases = lists.into_iter().flatten();
         let mut ids = Vec::new();
         for case in cases {
             if let Some(number) = case.id.strip_prefix("T-") {
@@ -261,38 +273,5 @@ mod tests {
         let mut geometries = Geometries(0);
         for_each_geometry(&mut geometries);
         assert!(geometries.0 >= 50, "only {} pairs of layout and architecture", geometries.0);
-    }
-
-    #[test]
-    fn every_layout_has_every_case_once() {
-        let runs = run_all_names();
-        let layouts: std::collections::BTreeSet<_> = runs.iter().map(|(layout, _)| *layout).collect();
-        for layout in layouts {
-            let mut cases: Vec<_> = runs.iter().filter(|(of, _)| *of == layout).map(|(_, case)| *case).collect();
-            let count = cases.len();
-            cases.sort_unstable();
-            cases.dedup();
-            assert_eq!(cases.len(), count, "{layout}");
-            assert_eq!(cases.iter().filter(|case| case.starts_with("T-")).count(), numbered().len(), "{layout}");
-        }
-    }
-
-    /// The layouts and cases, without running any.
-    fn run_all_names() -> Vec<(&'static str, &'static str)> {
-        struct Names(Vec<(&'static str, &'static str)>);
-        impl<G: Geometry> Visitor<G> for Names {
-            fn fixed<L: Memmap<Geometry = G>>(&mut self) {
-                self.0.extend(cases_for_all::<L>().iter().map(|case| (L::ID, case.id)));
-                let rest = cases_with_hotplug::<crate::layouts::Subsection<G>>();
-                self.0.extend(rest.iter().map(|case| (L::ID, case.id)));
-            }
-            fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
-                let all = cases_for_all::<L>().into_iter().chain(cases_with_hotplug::<L>());
-                self.0.extend(all.map(|case| (L::ID, case.id)));
-            }
-        }
-        let mut names = Names(Vec::new());
-        visit::<X86_64>(&mut names);
-        names.0
     }
 }
