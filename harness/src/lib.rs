@@ -13,6 +13,7 @@
 //! | [`record`] | rows, the manifest, and the run folder |
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
+//! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
 //! | [`engine`] | worker processes, layouts booted together, the timed loops |
 //! | [`run`] | a run, and a duel of two builds |
 //! | [`present`] | tables in the terminal, reports in HTML and Markdown; never uses `engine` |
@@ -34,7 +35,7 @@
 //!
 //! Without default features, the crate has `case`, `map`, `workload`, `record` and `analysis`,
 //! which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
-//! `run`) and `cli` add the others. They are features instead of crates because they change
+//! `kernel` and `run`) and `cli` add the others. They are features instead of crates because they change
 //! together.
 
 pub mod analysis;
@@ -46,6 +47,8 @@ pub mod engine;
 pub mod files;
 #[cfg(any(feature = "engine", feature = "pmem"))]
 pub mod interrupt;
+#[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
+pub mod kernel;
 pub mod map;
 #[cfg(feature = "pmem")]
 pub mod pmem;

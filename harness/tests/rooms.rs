@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -17,7 +17,8 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
     ("pmem", &["interrupt", "size"]),
-    ("engine", &["interrupt", "case", "map", "workload", "record", "analysis"]),
+    ("kernel", &["files", "record"]),
+    ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
     (
@@ -33,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "record",
             "analysis",
             "pmem",
+            "kernel",
             "engine",
             "run",
             "present",

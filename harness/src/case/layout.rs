@@ -2,7 +2,7 @@
 
 use memmap_layouts::layouts::{BuiltIn, Family, Visitor};
 use memmap_layouts::{Capabilities, Geometry, Hotplug, Inspect, LoadChain, Memmap, SectionFlags, record_bytes};
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock};
 
 /// A layout that can be measured.
 #[derive(Clone, Copy, Debug)]
@@ -45,19 +45,19 @@ pub fn layouts_of<F: Family, G: Geometry>() -> Vec<Layout> {
     collect.0
 }
 
-/// Layouts of other crates.
-static OUTSIDE: OnceLock<Vec<Layout>> = OnceLock::new();
+/// Layouts that are not built in.
+static MORE: RwLock<Vec<Layout>> = RwLock::new(Vec::new());
 
-/// Adds layouts of other crates behind the built-in ones. The engine calls it once, when they are
-/// registered; later calls have no effect.
+/// Adds layouts behind the others: those of another crate, or compiled kernels.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "layouts are registered with the engine"))]
-pub(crate) fn add_layouts(outside: Vec<Layout>) {
-    OUTSIDE.get_or_init(|| outside);
+pub(crate) fn add_layouts(layouts: Vec<Layout>) {
+    MORE.write().unwrap_or_else(PoisonError::into_inner).extend(layouts);
 }
 
-/// Every layout: the built-in ones in the order of reports, then those of other crates.
+/// Every layout: the built-in ones in the order of reports, then those of other crates, then
+/// compiled kernels.
 pub fn layouts<G: Geometry>() -> Vec<Layout> {
     let mut all = layouts_of::<BuiltIn, G>();
-    all.extend(OUTSIDE.get().into_iter().flatten());
+    all.extend(MORE.read().unwrap_or_else(PoisonError::into_inner).iter().copied());
     all
 }

@@ -6,6 +6,8 @@ mod doctor;
 mod duel;
 mod gate;
 mod instructions;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod kernel;
 mod list;
 mod man;
 mod map;
@@ -76,6 +78,9 @@ enum Command {
     Report(report::ReportArgs),
     /// Count the instructions of lookups and updates under callgrind
     Instructions(instructions::InstructionsArgs),
+    /// Compile Linux's own lookups of a kernel, to measure them beside the layouts
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Kernel(kernel::KernelArgs),
     /// Check instruction counts against a file of limits
     Gate(gate::GateArgs),
     /// Plan, create, check and enable persistent-memory namespaces
@@ -158,6 +163,8 @@ pub fn main() -> ExitCode {
         Command::DuelWorker(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Instructions(args) => args.run(),
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Command::Kernel(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
         Command::NewLayout(args) => args.run(),

@@ -4,6 +4,7 @@ use super::subject::SubjectArgs;
 use super::{Answer, Json, KeptIn, print, print_json};
 use crate::analysis::huge_pages;
 use crate::case::layouts;
+use crate::engine::compiled;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::interference::wait_until_idle;
 use crate::engine::runner::Progress;
@@ -53,6 +54,10 @@ pub(super) struct RunArgs {
     /// eighth of the available memory if that is less; twice that with --tier full
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     records_limit: Option<u64>,
+    /// Also measure Linux's own lookups of this version, e.g. 6.1, which `pfnbench kernel add`
+    /// compiled; repeatable
+    #[arg(long, value_name = "VERSION")]
+    kernel: Vec<String>,
     /// Raise the preemption count around pfn_valid, for layouts that follow Linux 6.8 or later
     #[arg(long)]
     preempt: bool,
@@ -102,6 +107,7 @@ impl Default for RunArgs {
             subject: SubjectArgs::default(),
             records_limit: None,
             preempt: false,
+            kernel: Vec::new(),
             index_pages: IndexPagesArg::default(),
             processes: None,
             wait_quiet: None,
@@ -138,6 +144,10 @@ impl Progress for Bar {
         self.bar.set_position((1000.0 * done / (done + left.as_secs_f64()).max(1e-3)) as u64);
         self.bar.set_prefix(HumanDuration(left).to_string());
         self.bar.set_message(what.to_owned());
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.bar.suspend(|| warn(text));
     }
 }
 
@@ -177,6 +187,7 @@ impl RunArgs {
             tier: self.tier,
             workloads: self.workload.clone(),
             layouts: self.subject.layout.clone(),
+            kernels: self.kernel.clone(),
             ops: self.subject.op.clone(),
             filter: self.subject.cases.filter(),
             map: self.subject.map.clone(),
@@ -256,6 +267,9 @@ impl RunArgs {
                 for line in table::legend(summary) {
                     print(line)?;
                 }
+            }
+            for id in compiled::ids() {
+                compiled::note(id).into_iter().try_for_each(|kernel| print(format!("{id}: {kernel}.")))?;
             }
             answer.iter().try_for_each(print)?;
             match judged.can_judge {

@@ -18,6 +18,9 @@ pub struct Conditions {
     pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
+    /// Releases of the compiled kernels that take part.
+    #[serde(default)]
+    pub kernels: Vec<String>,
     /// Filter on the names of cases.
     pub filter: Filter,
 }

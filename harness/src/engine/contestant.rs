@@ -71,6 +71,14 @@ pub trait Contestant<G: Geometry>: Sync {
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
     /// The layout's hotplug operations; `None` if it has no hotplug.
     fn hotplug(&self) -> Option<&dyn HotplugContestant>;
+    /// Why the layout does not have a lookup; `None` if it has it.
+    fn lacks(&self, _: LookupOp) -> Option<&'static str> {
+        None
+    }
+    /// Why additions are not timed, and lookups do not run beside a writer; `None` if they are and do.
+    fn not_beside_a_writer(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// The hotplug of a layout in a race.
@@ -216,7 +224,8 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
     }
 }
 
-type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
+/// Boots a layout under an id.
+pub type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
 /// A layout that can be booted, with static facts about it.
 #[derive(Clone, Copy, Debug)]
@@ -237,6 +246,12 @@ pub struct Entry<G: Geometry> {
 }
 
 impl<G: Geometry> Entry<G> {
+    /// A layout that is booted by `boot`.
+    pub fn new(layout: Layout, boot_record_bytes: fn(&BootMap) -> u64, boot: Boot<G>) -> Self {
+        let Layout { id, about, caps, load_chain, record_bytes } = layout;
+        Self { id, about, caps, load_chain, record_bytes, boot_record_bytes, boot }
+    }
+
     /// The static facts alone, without the function that boots the layout.
     pub fn layout(&self) -> Layout {
         let Self { id, about, caps, load_chain, record_bytes, .. } = *self;

@@ -1,6 +1,7 @@
 //! The layouts of this process: the built-in ones, and those that another crate registered.
 
 use crate::case::{self, CONTROL, Layout};
+use crate::engine::compiled;
 use crate::engine::contestant::{Entry, entries_of};
 use crate::engine::instructions::CaseRunner;
 use memmap_layouts::conformance::{self, Run, Selects};
@@ -112,16 +113,17 @@ fn check_ids(layouts: &[Layout]) -> Result<(), RegisterError> {
 static OUTSIDE: OnceLock<Layouts> = OnceLock::new();
 
 /// Every layout for one architecture: the built-in ones in the order of reports, then the
-/// registered ones.
+/// registered ones, then compiled kernels.
 pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     let mut all = entries_of::<BuiltIn, G>();
     all.extend(OUTSIDE.get().into_iter().flat_map(Layouts::entries::<G>));
+    all.extend(compiled::entries::<G>());
     all
 }
 
 /// True if a layout is not one of another crate.
 pub fn is_built_in(id: &str) -> bool {
-    case::layouts_of::<BuiltIn, X86_64>().iter().any(|layout| layout.id == id)
+    OUTSIDE.get().is_none_or(|outside| outside.layouts().iter().all(|layout| layout.id != id))
 }
 
 /// Runs the conformance cases that `selects` selects by the ids of layout and case, on the built-in

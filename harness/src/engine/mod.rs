@@ -2,6 +2,8 @@
 
 pub mod backing_arg;
 pub mod blame;
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "compiled/elsewhere.rs")]
+pub mod compiled;
 pub mod conditions;
 pub mod contestant;
 pub mod doctor;

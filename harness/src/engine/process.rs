@@ -1,6 +1,8 @@
 //! A process of a run: it measures a [`Job`] and writes [`Event`]s.
 
 use crate::engine::blame;
+use crate::engine::compiled;
+use crate::engine::contestant::Entry;
 use crate::engine::duel::Hello;
 use crate::engine::duel::arena::{Arena, Side};
 use crate::engine::field::Means;
@@ -101,7 +103,11 @@ pub struct Architecture {
 impl Architecture {
     fn new<G: Geometry>() -> Self {
         let notes = |ids: &[String]| {
-            Ok(race::chosen::<G>(ids)?.iter().map(|entry| LayoutNote::new::<G>(&entry.layout())).collect())
+            let note = |entry: &Entry<G>| LayoutNote {
+                kernel: compiled::note(entry.id),
+                ..LayoutNote::new::<G>(&entry.layout())
+            };
+            Ok(race::chosen::<G>(ids)?.iter().map(note).collect())
         };
         Self { id: G::ID, section_bytes: 1 << G::SECTION_SIZE_BITS, notes }
     }

@@ -414,6 +414,7 @@ pub(crate) mod tests {
                 backing: BackingArg::default(),
                 index_pages: IndexPagesArg::default(),
                 layouts: Vec::new(),
+                kernels: Vec::new(),
                 filter: Filter::default(),
             },
             case_timeout: Duration::from_secs(120),

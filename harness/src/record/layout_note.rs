@@ -24,6 +24,32 @@ pub struct LayoutNote {
     pub record_bytes: u64,
     /// The memory loads of each lookup.
     pub load_chain: LoadChainNote,
+    /// The kernel whose compiled lookups the layout runs; left out for a layout of this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelNote>,
+}
+
+/// A kernel whose compiled lookups took part in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct KernelNote {
+    /// `UTS_RELEASE`, e.g. `6.1.0-57-cloud-amd64`.
+    pub release: String,
+    /// The compiler that made the lookups, as it calls itself.
+    pub compiler: String,
+    /// The compiler that built the kernel itself, as its configuration says.
+    pub kernel_compiler: String,
+    /// Levels of page tables for which the kernel's code was patched: 4 or 5.
+    pub paging_levels: u32,
+    /// SHA-256 of the compiled lookups.
+    pub sha256: String,
+}
+
+impl std::fmt::Display for KernelNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { release, compiler, paging_levels, .. } = self;
+        write!(f, "the lookups of Linux {release}, compiled by {compiler}, for {paging_levels}-level page tables")
+    }
 }
 
 fn page_record_bytes() -> u64 {
@@ -43,6 +69,7 @@ impl LayoutNote {
             hotplug_granule_bytes: layout.caps.hotplug_granule_pages.map(|pages| pages << G::PAGE_SHIFT),
             record_bytes: layout.record_bytes,
             load_chain: LoadChainNote::new(&layout.load_chain),
+            kernel: None,
         }
     }
 }

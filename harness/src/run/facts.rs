@@ -5,6 +5,7 @@ use super::measure::{Run, RunResult};
 use crate::analysis::judge::MARGIN;
 use crate::case::{Filter, LookupOp};
 use crate::engine::backing_arg::BackingArg;
+use crate::engine::compiled;
 use crate::engine::conditions::Conditions;
 use crate::engine::doctor::examine;
 use crate::engine::field::default_records_limit;
@@ -44,6 +45,8 @@ pub struct Facts {
     pub workloads: Vec<PathBuf>,
     /// Ids of layouts; empty for all. An id that occurs twice makes the run an A/A test.
     pub layouts: Vec<String>,
+    /// Kernels whose compiled lookups take part: versions such as `6.1`, or releases.
+    pub kernels: Vec<String>,
     /// Lookups to measure; empty for all.
     pub ops: Vec<LookupOp>,
     /// Selects cases by name.
@@ -83,6 +86,7 @@ impl Default for Facts {
             tier: Tier::default(),
             workloads: Vec::new(),
             layouts: Vec::new(),
+            kernels: Vec::new(),
             ops: Vec::new(),
             filter: Filter::default(),
             map: None,
@@ -109,6 +113,12 @@ impl Facts {
     /// Adds the id of a layout to measure. Without any, all layouts are measured.
     pub fn layout(mut self, id: impl Into<String>) -> Self {
         self.layouts.push(id.into());
+        self
+    }
+
+    /// Adds the compiled lookups of a kernel, e.g. `6.1`, which `pfnbench kernel add` made.
+    pub fn kernel(mut self, version: impl Into<String>) -> Self {
+        self.kernels.push(version.into());
         self
     }
 
@@ -146,7 +156,18 @@ impl Facts {
     /// Returns a [`RunError`]; nothing has been written.
     pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
         let workloads = Workload::chosen(&self.workloads)?;
-        let layouts = race::chosen::<X86_64>(&self.layouts)?;
+        let kernels = compiled::register(&self.kernels, self.seed)?;
+        let mut ids = self.layouts.clone();
+        // No ids mean all layouts, with the compiled ones among them.
+        if !ids.is_empty() {
+            ids.extend(
+                compiled::ids()
+                    .into_iter()
+                    .filter(|id| !self.layouts.iter().any(|asked| asked == id))
+                    .map(str::to_owned),
+            );
+        }
+        let layouts = race::chosen::<X86_64>(&ids)?;
         check_expectations(&workloads)?;
         let wanted = Wanted {
             tier: self.tier,
@@ -167,7 +188,8 @@ impl Facts {
             records_limit,
             backing: self.backing.absolute().map_err(|error| RunError::Backing(error.into()))?,
             index_pages: self.index_pages,
-            layouts: self.layouts.clone(),
+            layouts: ids,
+            kernels,
             filter: self.filter.clone(),
         };
         let means = conditions.means(self.seed).map_err(RunError::Backing)?;
@@ -246,6 +268,7 @@ impl Facts {
             push("--instructions", &name.map_or(instructions::FILE_NAME.into(), |name| name.to_string_lossy()));
         }
         self.layouts.iter().for_each(|id| push("--layout", id));
+        self.kernels.iter().for_each(|version| push("--kernel", version));
         self.ops.iter().for_each(|op| push("--op", op.name()));
         match &self.map {
             None => {}

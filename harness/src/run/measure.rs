@@ -4,6 +4,7 @@ use super::RunError;
 use super::facts::Facts;
 use crate::analysis::summary::Summary;
 use crate::analysis::verdicts::{self, Verdicts};
+use crate::engine::compiled;
 use crate::engine::doctor::examine;
 use crate::engine::interference::Snapshot;
 use crate::engine::process::{self, JobError};
@@ -150,6 +151,7 @@ impl Run {
                 ours: environment.machine_id,
             });
         }
+        compiled::register(&schedule.conditions.kernels, schedule.seed)?;
         if schedule.commit != Tool::THIS.commit {
             return Err(RunError::OtherCommit { folder: partial.to_owned(), theirs: schedule.commit });
         }

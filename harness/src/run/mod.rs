@@ -10,6 +10,7 @@ mod measure;
 pub use facts::Facts;
 pub use measure::{Quiet, Run, RunResult};
 
+use crate::engine::compiled::{self, KernelError};
 use crate::engine::job::Job;
 use crate::engine::layouts::count_instructions;
 use crate::engine::process::{self, JobError};
@@ -74,6 +75,9 @@ pub enum RunError {
         /// Commit of the build that started the run.
         theirs: String,
     },
+    /// A compiled kernel cannot take part.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The layouts could not be verified.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -117,6 +121,7 @@ fn as_process() -> anyhow::Result<bool> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let job: Job = serde_json::from_reader(std::io::stdin().lock()).context("cannot read the job on standard input")?;
     let interrupt = Interrupt::listen()?;
+    compiled::register(&job.conditions.kernels, job.seed)?;
     let means = job.conditions.means(job.seed)?;
     Ok(process::run(job, means, &interrupt, std::io::stdout().lock()).is_ok())
 }

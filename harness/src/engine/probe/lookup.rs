@@ -6,7 +6,7 @@ use super::query_array::{Placement, QueryArray};
 use crate::case::{Asked, LookupOp, Mode};
 use memmap_layouts::conformance::LEAST_ADDRESS;
 use memmap_layouts::oracle::Oracle;
-use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn, PfnRange};
+use memmap_layouts::{Capabilities, Geometry, Lookup, Memmap, PageRecord, Pfn, PfnRange, Validity};
 use std::ops::Range;
 
 /// The lookups of a case.
@@ -75,28 +75,40 @@ pub fn prepare<L: Memmap>(
 ) -> Result<Prepared, String> {
     match queries {
         Queries::Pfns(pfns) => {
-            let is_valid = |pfn| oracle.pfn_valid(L::CAPS.validity, pfn);
-            prepare_pfns(layout, asked, pfns, is_valid, backed, placement)
+            let asked_of = AskedOf { id: L::ID, caps: L::CAPS, reader: &layout.reader(), backed };
+            asked_of.pfns(asked, pfns, |pfn| oracle.pfn_valid(L::CAPS.validity, pfn), placement)
         }
         Queries::Walk { range, nr_sections } => {
             let found = loops::walk(layout, Pfn(range.start()), Pfn(range.end()));
-            let expected = walk_of::<L::Geometry>(&oracle.valid_runs(L::CAPS.validity), *range);
-            if found != expected {
-                return Err(format!(
-                    "{}: the page frames of a walk over {range} add up to {found:#x}, not {expected:#x}",
-                    L::ID
-                ));
-            }
-            Ok(Prepared {
-                asked,
-                pfns: QueryArray::default(),
-                pages: QueryArray::default(),
-                walk: Some((*range, *nr_sections)),
-                sums: vec![0, expected],
-                touched: Vec::new(),
-            })
+            prepare_walk(L::ID, L::CAPS.validity, (*range, *nr_sections), found, asked, oracle)
         }
     }
+}
+
+/// A walk over a range that found page frames with the sum `found`.
+///
+/// # Errors
+/// The sum is wrong.
+pub fn prepare_walk<G: Geometry>(
+    id: &str,
+    validity: Validity,
+    (range, nr_sections): (PfnRange, u64),
+    found: u64,
+    asked: Asked,
+    oracle: &Oracle<G>,
+) -> Result<Prepared, String> {
+    let expected = walk_of::<G>(&oracle.valid_runs(validity), range);
+    if found != expected {
+        return Err(format!("{id}: the page frames of a walk over {range} add up to {found:#x}, not {expected:#x}"));
+    }
+    Ok(Prepared {
+        asked,
+        pfns: QueryArray::default(),
+        pages: QueryArray::default(),
+        walk: Some((range, nr_sections)),
+        sums: vec![0, expected],
+        touched: Vec::new(),
+    })
 }
 
 /// Sum of the first valid page frame of every sub-section of `range`, by the runs of valid ones.
@@ -118,76 +130,97 @@ fn walk_of<G: Geometry>(runs: &[PfnRange], range: PfnRange) -> u64 {
     sum
 }
 
-/// Prepares page frames that are valid or invalid according to the oracle.
-fn prepare_pfns<L: Memmap>(
-    layout: &L,
-    asked: Asked,
-    pfns: &[Pfn],
-    is_valid: impl Fn(Pfn) -> bool,
-    backed: impl Fn(Pfn) -> bool,
-    placement: &mut Placement,
-) -> Result<Prepared, String> {
-    let reader = layout.reader();
-    let op = asked.op;
-    let (mut pages, mut touched, mut sums, mut sum) = (Vec::new(), Vec::new(), vec![0], 0u64);
-    for (at, &pfn) in pfns.iter().enumerate() {
-        if at > 0 && at.is_multiple_of(BATCH) {
-            sums.push(sum);
-        }
-        let expected = is_valid(pfn);
-        if reader.pfn_valid(pfn) != expected {
-            return Err(format!("{}: pfn_valid({:#x}) is {}, but the oracle says {expected}", L::ID, pfn.0, !expected));
-        }
-        if !expected {
-            if !op.bears_invalid() {
-                return Err(format!("{}: {op} needs valid page frames, but {pfn} is invalid", L::ID));
+/// The lookups of a layout, for queries about it.
+pub struct AskedOf<'a, R: Lookup, B: Fn(Pfn) -> bool> {
+    /// Id of the layout, for messages.
+    pub id: &'a str,
+    /// What the layout supports.
+    pub caps: Capabilities,
+    /// Its lookups.
+    pub reader: &'a R,
+    /// Whether the record of a page frame can be read.
+    pub backed: B,
+}
+
+impl<R: Lookup, B: Fn(Pfn) -> bool> AskedOf<'_, R, B> {
+    /// Prepares page frames that are valid or invalid according to `is_valid`.
+    ///
+    /// # Errors
+    /// The first wrong answer.
+    pub fn pfns(
+        &self,
+        asked: Asked,
+        pfns: &[Pfn],
+        is_valid: impl Fn(Pfn) -> bool,
+        placement: &mut Placement,
+    ) -> Result<Prepared, String> {
+        let Self { id, caps, reader, ref backed } = *self;
+        let op = asked.op;
+        let (mut pages, mut touched, mut sums, mut sum) = (Vec::new(), Vec::new(), vec![0], 0u64);
+        for (at, &pfn) in pfns.iter().enumerate() {
+            if at > 0 && at.is_multiple_of(BATCH) {
+                sums.push(sum);
             }
-            continue;
-        }
-        // SAFETY: the pfn is valid under this reader.
-        let page = unsafe { reader.pfn_to_page(pfn) };
-        if page.addr().get() < LEAST_ADDRESS {
-            let at = page.addr();
-            return Err(format!("{}: pfn_to_page({:#x}) is {at:#x}, too low for a record", L::ID, pfn.0));
-        }
-        let mut flags = 0;
-        if backed(pfn) {
-            // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.
-            let record = unsafe { page.as_ref() };
-            // The pages of a device's info block have records that are never initialised.
-            if !(record.is_of(pfn) || L::CAPS.records_on_device.any() && record.is_poisoned()) {
-                let found = record.pfn().map_or("nothing".to_owned(), |found| format!("pfn {found}"));
-                return Err(format!("{}: pfn_to_page({:#x}) is the record of {found}", L::ID, pfn.0));
+            let expected = is_valid(pfn);
+            if reader.pfn_valid(pfn) != expected {
+                return Err(format!(
+                    "{}: pfn_valid({:#x}) is {}, but the oracle says {expected}",
+                    id, pfn.0, !expected
+                ));
             }
-            // SAFETY: this reader returned the record for a valid pfn of a backed section.
-            let back = unsafe { reader.page_to_pfn(page) };
-            if back != pfn {
-                return Err(format!("{}: page_to_pfn(pfn_to_page({:#x})) is {:#x}", L::ID, pfn.0, back.0));
+            if !expected {
+                if !op.bears_invalid() {
+                    return Err(format!("{}: {op} needs valid page frames, but {pfn} is invalid", id));
+                }
+                continue;
             }
-            flags = record.flags();
-        } else if op.reads_records(asked.mode) {
-            return Err(format!("{}: {op} reads records, but the record of {pfn} is unbacked", L::ID));
+            // SAFETY: the pfn is valid under this reader.
+            let page = unsafe { reader.pfn_to_page(pfn) };
+            if page.addr().get() < LEAST_ADDRESS {
+                let at = page.addr();
+                return Err(format!("{}: pfn_to_page({:#x}) is {at:#x}, too low for a record", id, pfn.0));
+            }
+            let mut flags = 0;
+            if backed(pfn) {
+                // SAFETY: the record of a valid pfn of a backed section lives as long as the reader.
+                let record = unsafe { page.as_ref() };
+                // The pages of a device's info block have records that are never initialised.
+                if !(record.is_of(pfn) || caps.records_on_device.any() && record.is_poisoned()) {
+                    let found = record.pfn().map_or("nothing".to_owned(), |found| format!("pfn {found}"));
+                    return Err(format!("{}: pfn_to_page({:#x}) is the record of {found}", id, pfn.0));
+                }
+                // SAFETY: this reader returned the record for a valid pfn of a backed section.
+                let back = unsafe { reader.page_to_pfn(page) };
+                if back != pfn {
+                    return Err(format!("{}: page_to_pfn(pfn_to_page({:#x})) is {:#x}", id, pfn.0, back.0));
+                }
+                flags = record.flags();
+            } else if op.reads_records(asked.mode) {
+                return Err(format!("{}: {op} reads records, but the record of {pfn} is unbacked", id));
+            }
+            if op.reads_records(asked.mode) {
+                touched.push(flush::line(page.cast()));
+            }
+            let answer = match (op, asked.mode) {
+                (LookupOp::PfnValid, _) => 1,
+                (LookupOp::PageToPfn, _) => pfn.0,
+                (LookupOp::ValidToPage, Mode::Touching) => flags,
+                (LookupOp::PfnToPage | LookupOp::ValidToPage, _) => page.as_ptr().addr() as u64,
+                (LookupOp::NextValidPfn, _) => {
+                    return Err(format!("{}: {op} is a walk, not a list of page frames", id));
+                }
+            };
+            sum = sum.wrapping_add(answer);
+            if op == LookupOp::PageToPfn {
+                pages.push(page.cast());
+            }
         }
-        if op.reads_records(asked.mode) {
-            touched.push(flush::line(page.cast()));
-        }
-        let answer = match (op, asked.mode) {
-            (LookupOp::PfnValid, _) => 1,
-            (LookupOp::PageToPfn, _) => pfn.0,
-            (LookupOp::ValidToPage, Mode::Touching) => flags,
-            (LookupOp::PfnToPage | LookupOp::ValidToPage, _) => page.as_ptr().addr() as u64,
-            (LookupOp::NextValidPfn, _) => return Err(format!("{}: {op} is a walk, not a list of page frames", L::ID)),
-        };
-        sum = sum.wrapping_add(answer);
-        if op == LookupOp::PageToPfn {
-            pages.push(page.cast());
-        }
+        sums.push(sum);
+        touched.sort_unstable();
+        touched.dedup();
+        let (pfns, pages) = (placement.place(pfns), placement.place(&pages));
+        Ok(Prepared { asked, pfns, pages, walk: None, sums, touched })
     }
-    sums.push(sum);
-    touched.sort_unstable();
-    touched.dedup();
-    let (pfns, pages) = (placement.place(pfns), placement.place(&pages));
-    Ok(Prepared { asked, pfns, pages, walk: None, sums, touched })
 }
 
 /// As [`prepare`], for page frames that must be valid.
@@ -200,7 +233,8 @@ pub fn prepare_valid<L: Memmap>(
     must_be_valid: &[Pfn],
     backed: impl Fn(Pfn) -> bool,
 ) -> Result<Prepared, String> {
-    prepare_pfns(layout, Asked::plain(op), must_be_valid, |_| true, backed, &mut Placement::aligned())
+    let asked_of = AskedOf { id: L::ID, caps: L::CAPS, reader: &layout.reader(), backed };
+    asked_of.pfns(Asked::plain(op), must_be_valid, |_| true, &mut Placement::aligned())
 }
 
 impl Prepared {
@@ -295,6 +329,35 @@ impl Prepared {
 /// this layout, with nothing removed from it since.
 pub fn run<L: Memmap>(layout: &L, prepared: &Prepared, window: Window) -> u64 {
     prepared.stretches(window).map(|stretch| batches(layout, prepared, stretch)).fold(0, u64::wrapping_add)
+}
+
+/// The queries of a stretch of batches.
+pub enum Part<'a> {
+    /// Page frames to look up.
+    Pfns(&'a [Pfn]),
+    /// Records, for `page_to_pfn`.
+    Records(&'a [Record]),
+    /// Walks over a range.
+    Walks(PfnRange, u64),
+}
+
+impl Prepared {
+    /// What is asked.
+    pub fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    /// The queries of a window, in order.
+    pub fn parts(&self, window: Window) -> impl Iterator<Item = Part<'_>> {
+        self.stretches(window).map(|batches| {
+            let queries = batches.start as usize * BATCH..batches.end as usize * BATCH;
+            match (self.walk, self.asked.op) {
+                (Some((range, _)), _) => Part::Walks(range, batches.end - batches.start),
+                (None, LookupOp::PageToPfn) => Part::Records(self.pages.part(queries)),
+                (None, _) => Part::Pfns(self.pfns.part(queries)),
+            }
+        })
+    }
 }
 
 fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u64 {

@@ -139,7 +139,9 @@ impl<G: Geometry> Race<'_, G> {
                     dependency: dependency(contestant, &work.group, memory),
                     ..blank.with_lookup(&work.group, memory)
                 };
-                let refused = if is_added && contestant.hotplug().is_none() {
+                let refused = if let Some(reason) = contestant.lacks(work.group.op) {
+                    Some(reason)
+                } else if is_added && contestant.hotplug().is_none() {
                     Some("the layout does not support hotplug")
                 } else if nothing {
                     Some("the physical address space has no room above the map")

@@ -15,7 +15,7 @@ use crate::case::{LookupOp, Memory, Position, ReadersGroup};
 use crate::engine::blame::of_layout;
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::field::FieldError;
-use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner, histogram, percentile};
+use crate::engine::probe::hotplug::{Latencies, Manner, histogram, percentile};
 use crate::engine::probe::lookup::Prepared;
 use crate::engine::probe::place::Place;
 use crate::engine::probe::tail;
@@ -256,9 +256,14 @@ impl<G: Geometry> Race<'_, G> {
             PfnRange::from_len(range.end(), range.nr_pages()).expect("the window is larger than one addition");
         let id = self.field.layouts[at].id();
         let layout = self.field.layouts[at].layout_id();
+        if let Some(reason) = self.field.layouts[at].not_beside_a_writer() {
+            let read = self.no_readers(id, size, group, reason);
+            self.outcome.rows.extend(read.rows);
+            return Ok(());
+        }
         let failed = |source| FieldError::Hotplug { layout, source };
         let read = match hotplug.add_window(neighbour, None) {
-            Err(source) if source.is_too_large() => self.no_readers(id, size, group, &source),
+            Err(source) if source.is_too_large() => self.no_readers(id, size, group, &source.to_string()),
             Err(source) => return Err(failed(source).into()),
             Ok(()) => {
                 let read = self.readers_of(at, hotplug, (size, range), neighbour, group);
@@ -292,8 +297,8 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     /// A row with the reason why readers were not measured.
-    fn no_readers(&self, id: &str, size: u64, group: &ReadersGroup, why: &HotplugProbeError) -> Read {
-        let (status, reason) = (Status::NotOffered, Some(why.to_string()));
+    fn no_readers(&self, id: &str, size: u64, group: &ReadersGroup, why: &str) -> Read {
+        let (status, reason) = (Status::NotOffered, Some(why.to_owned()));
         let row = self.readers_row(id, size, group, "throughput", "lookups/s");
         Read { rows: vec![Row { status, reason, ..row }], tails: Vec::new() }
     }
@@ -331,7 +336,7 @@ impl<G: Geometry> Race<'_, G> {
                     self.interrupt.check()?;
                     let slice = match walked.slice(companion, measured, turn) {
                         Err(FieldError::Hotplug { source, .. }) if source.is_too_large() && read.rows.is_empty() => {
-                            return Ok(self.no_readers(layout.id(), size, group, &source));
+                            return Ok(self.no_readers(layout.id(), size, group, &source.to_string()));
                         }
                         slice => slice?,
                     };

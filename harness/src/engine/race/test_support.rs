@@ -62,6 +62,7 @@ pub(super) fn settings() -> Settings {
         backing: BackingArg::default(),
         index_pages: IndexPagesArg::default(),
         layouts: Vec::new(),
+        kernels: Vec::new(),
         filter: Filter::default(),
     };
     let job = Job {

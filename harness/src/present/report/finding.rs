@@ -107,6 +107,8 @@ pub fn notes(view: View<'_>) -> Vec<String> {
         notes.push(format!("Layouts without hotplug: {}.", fixed.join(", ")));
     }
     notes.extend(table::not_measured(summary));
+    let kernels = view.run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
+    notes.extend(kernels.map(|(id, kernel)| format!("{id}: {kernel}.")));
     notes.extend(summary.left_out.iter().map(|reason| format!("Layout left out: {reason}.")));
     if summary.on_device {
         notes.push(

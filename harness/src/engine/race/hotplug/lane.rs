@@ -43,6 +43,9 @@ impl<G: Geometry> Race<'_, G> {
     /// The lane of the layout at index `at`, or the reason why it cannot have one.
     pub(super) fn lane(&self, at: usize, group: &HotplugGroup, window: Option<&HotplugWindow>) -> Result<Lane, String> {
         let hotplug = self.field.layouts[at].hotplug().ok_or_else(|| NoPlace::NoHotplug.to_string())?;
+        if let Some(reason) = self.field.layouts[at].not_beside_a_writer() {
+            return Err(reason.to_owned());
+        }
         let window = window.ok_or("the physical address space has no room above the map")?;
         let (range, fresh_start) = (window.range, window.layouts[at].fresh_start);
         let fresh_end = fresh_start + (range.end() - fresh_start) / 2;

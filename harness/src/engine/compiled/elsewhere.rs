@@ -1,0 +1,37 @@
+//! Compiled kernels on machines other than x86-64 with Linux: there are none.
+
+use crate::engine::contestant::Entry;
+use crate::record::layout_note::KernelNote;
+use memmap_layouts::Geometry;
+use thiserror::Error;
+
+/// Why a kernel cannot take part in a race.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// This machine has another architecture or operating system.
+    #[error("compiled kernels can be raced on x86-64 with Linux only")]
+    NotHere,
+}
+
+/// Refuses every kernel.
+///
+/// # Errors
+/// There is a kernel.
+pub fn register(kernels: &[String], _: u64) -> Result<Vec<String>, KernelError> {
+    if kernels.is_empty() { Ok(Vec::new()) } else { Err(KernelError::NotHere) }
+}
+
+/// No ids.
+pub fn ids() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// No kernel.
+pub fn note(_: &str) -> Option<KernelNote> {
+    None
+}
+
+/// No contestants.
+pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
+    Vec::new()
+}

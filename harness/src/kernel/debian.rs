@@ -1,0 +1,169 @@
+//! Debian's packages of kernel headers: found and downloaded by name with apt, and unpacked aside.
+//! Nothing is installed and no privilege is needed.
+
+use regex::Regex;
+use std::cmp::Reverse;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use thiserror::Error;
+
+/// Why the headers of a kernel cannot be had as a package.
+#[derive(Debug, Error)]
+pub enum PackageError {
+    /// The package manager is not there.
+    #[error("cannot run {tool}: {source}; without apt and dpkg, give headers with --headers DIR or --running")]
+    NoTool {
+        /// The program.
+        tool: &'static str,
+        /// What the operating system reported.
+        source: io::Error,
+    },
+    /// No package has headers of the version.
+    #[error("apt knows no headers of Linux {version} for x86-64; {known}")]
+    Unknown {
+        /// The version that was asked for.
+        version: String,
+        /// What it knows instead, and what may help.
+        known: String,
+    },
+    /// The package manager reported an error.
+    #[error("{tool} failed: {told}")]
+    Failed {
+        /// The program.
+        tool: &'static str,
+        /// Its last message.
+        told: String,
+    },
+    /// An unpacked package has no build folder.
+    #[error("package {package} has no folder usr/src/{package}")]
+    Layout {
+        /// Name of the package.
+        package: String,
+    },
+}
+
+/// Runs a program and returns what it printed.
+fn output_of(tool: &'static str, arguments: &[&str], folder: Option<&Path>) -> Result<String, PackageError> {
+    let mut command = Command::new(tool);
+    command.args(arguments).env("LC_ALL", "C");
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
+    let output = command.output().map_err(|source| PackageError::NoTool { tool, source })?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        let mut errors = told.lines().filter(|line| line.starts_with("E:"));
+        let told = errors.next_back().or(told.lines().next_back()).unwrap_or("it gave no reason").trim().to_owned();
+        return Err(PackageError::Failed { tool, told });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The numbers in a name, to sort versions.
+fn numbers(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// The package with headers of a version: of a release such as `6.1.0-57-cloud-amd64` that one, of
+/// a version such as `6.1` the newest. Of two packages of one release, the kernel for clouds is
+/// chosen, whose package is smaller.
+///
+/// # Errors
+/// There is no apt, or it knows no such package.
+pub fn find(version: &str) -> Result<String, PackageError> {
+    let names = output_of("apt-cache", &["pkgnames", "linux-headers-"], None)?;
+    choose(version, names.lines())
+}
+
+fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<String, PackageError> {
+    let form = Regex::new(r"^linux-headers-(\d+\.\d+)[.\d]*(\+[a-z0-9]+)?(-\d+)?(-cloud)?-amd64$").expect("is valid");
+    let kernels: Vec<(&str, String)> =
+        names.filter_map(|name| Some((name, form.captures(name)?.get(1)?.as_str().to_owned()))).collect();
+    let is_asked = |name: &str, short: &str| {
+        let release = name.trim_start_matches("linux-headers-");
+        release == version
+            || short == version
+            || release.strip_prefix(version).is_some_and(|rest| rest.starts_with(['-', '+', '.']))
+    };
+    // The meta-packages, which have two numbers only, hold nothing.
+    let mut asked: Vec<&str> =
+        kernels.iter().filter(|(name, short)| is_asked(name, short)).map(|(name, _)| *name).collect();
+    asked.retain(|name| numbers(name.trim_end_matches("-amd64")).len() > 2);
+    asked.sort_by_key(|name| {
+        let release = name.trim_end_matches("-amd64");
+        (Reverse(numbers(release)), !release.ends_with("-cloud"))
+    });
+    if let Some(name) = asked.first() {
+        return Ok((*name).to_owned());
+    }
+    let mut known: Vec<String> = kernels.into_iter().map(|(_, short)| short).collect();
+    known.sort_by_key(|short| numbers(short));
+    known.dedup();
+    let known = match known.is_empty() {
+        true => "it knows none at all, so run apt-get update as root, or give a folder with --headers".to_owned(),
+        false => format!("it has {}; other sources need --headers DIR", known.join(", ")),
+    };
+    Err(PackageError::Unknown { version: version.to_owned(), known })
+}
+
+/// Downloads a package of headers and those common to all flavours into a folder, and unpacks them
+/// there. Returns the build folder.
+///
+/// # Errors
+/// A package cannot be downloaded or unpacked.
+pub fn unpack(package: &str, folder: &Path) -> Result<PathBuf, PackageError> {
+    let depends = output_of("apt-cache", &["depends", package], None)?;
+    let common = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let common = common.filter(|name| name.starts_with("linux-headers-") && name.ends_with("-common"));
+    let packages: Vec<&str> = [package].into_iter().chain(common).collect();
+    output_of("apt-get", &[&["download"], &packages[..]].concat(), Some(folder))?;
+    let files = std::fs::read_dir(folder).map_err(|source| PackageError::NoTool { tool: "apt-get", source })?;
+    for file in files.filter_map(Result::ok).map(|entry| entry.path()) {
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            let (file, folder) = (file.display().to_string(), folder.display().to_string());
+            output_of("dpkg-deb", &["-x", &file, &folder], None)?;
+        }
+    }
+    let build = folder.join("usr/src").join(package);
+    if build.is_dir() { Ok(build) } else { Err(PackageError::Layout { package: package.to_owned() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 10] = [
+        "linux-headers-amd64",
+        "linux-headers-cloud-amd64",
+        "linux-headers-6.12-cloud-amd64",
+        "linux-headers-6.1.0-9-cloud-amd64",
+        "linux-headers-6.1.0-57-amd64",
+        "linux-headers-6.1.0-57-cloud-amd64",
+        "linux-headers-6.1.0-57-rt-amd64",
+        "linux-headers-6.1.0-57-common",
+        "linux-headers-6.12.9+deb12-cloud-amd64",
+        "linux-headers-6.12.117+deb12-amd64",
+    ];
+
+    #[test]
+    fn the_newest_package_of_a_version_is_chosen() {
+        for (version, name) in [
+            ("6.1", "linux-headers-6.1.0-57-cloud-amd64"),
+            ("6.1.0-57-amd64", "linux-headers-6.1.0-57-amd64"),
+            ("6.1.0-9", "linux-headers-6.1.0-9-cloud-amd64"),
+            ("6.12", "linux-headers-6.12.117+deb12-amd64"),
+            ("6.12.9", "linux-headers-6.12.9+deb12-cloud-amd64"),
+        ] {
+            assert_eq!(choose(version, NAMES.into_iter()).unwrap(), name, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_is_told_with_the_known_ones() {
+        let told = choose("5.10", NAMES.into_iter()).unwrap_err().to_string();
+        assert!(told.contains("no headers of Linux 5.10") && told.contains("it has 6.1, 6.12;"), "{told}");
+        let told = choose("5.10", std::iter::empty()).unwrap_err().to_string();
+        assert!(told.contains("apt-get update"), "{told}");
+    }
+}

@@ -1,0 +1,175 @@
+//! `pfnbench kernel`, and compiled kernels in a race. The kernel is a model of this project.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use assert_cmd::Command;
+use common::{SMALL_MAP, file, folder};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use serde_json::{Value, json};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// `pfnbench` with a cache of its own.
+fn pfnbench(dir: &TempDir) -> Command {
+    let mut command = Command::cargo_bin("pfnbench").unwrap();
+    command.current_dir(dir).env("XDG_CACHE_HOME", dir.path().join("cache"));
+    command
+}
+
+/// A copy of the model's build folder, with `old` replaced by `new` in one of its files.
+fn model(dir: &TempDir, name: &str, old: &str, new: &str) -> PathBuf {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let to = dir.path().join("build");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model_kernel"), &to);
+    let path = to.join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(old), "{name} has no {old:?}");
+    fs::write(path, text.replace(old, new)).unwrap();
+    to
+}
+
+fn unchanged(dir: &TempDir) -> PathBuf {
+    model(dir, "include/linux/mm.h", "flags", "flags")
+}
+
+fn add(dir: &TempDir, build: &Path) -> Command {
+    let mut command = pfnbench(dir);
+    command.args(["kernel", "add", "--headers"]).arg(build);
+    command
+}
+
+/// Races the compiled kernel and `subsection`.
+fn race(dir: &TempDir) -> Command {
+    let map = file(dir, "small.txt", SMALL_MAP);
+    let mut command = pfnbench(dir);
+    command.args(["run", "--tier", "smoke", "--map", &map, "-o", "r", "--json", "--kernel", "9.8"]);
+    command.args(["--layout", "subsection"]);
+    command
+}
+
+#[test]
+fn a_compiled_kernel_is_added_listed_raced_and_removed() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success().stdout(contains("Linux 9.8.7-model, compiled by"));
+    let output = pfnbench(&dir).args(["kernel", "list", "--json"]).assert().success().get_output().stdout.clone();
+    let kernels: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!((&kernels[0]["version"], &kernels[0]["release"]), (&json!("9.8"), &json!("9.8.7-model")));
+
+    let output = race(&dir).assert().success().get_output().stdout.clone();
+    let result: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(result["summary"]["layouts"], json!(["subsection", "compiled-9.8"]));
+    let lines = result["summary"]["lookups"].as_array().unwrap();
+    for op in ["pfn_valid", "pfn_to_page", "page_to_pfn", "valid_to_page"] {
+        for memory in ["boot", "added"] {
+            let is_it = |line: &&Value| line["op"] == op && line["memory"] == memory;
+            let median = |line: &Value, id: &str| {
+                let cells = line["cells"].as_array()?.iter();
+                cells.filter(|cell| cell["layout"] == id).find_map(|cell| cell["median_ns"].as_f64())
+            };
+            let asked: Vec<&Value> = lines.iter().filter(is_it).collect();
+            assert!(asked.iter().any(|line| median(line, "compiled-9.8").is_some_and(|ns| ns > 0.0)), "{op} {memory}");
+            for line in asked {
+                let is_there = |id| median(line, id).is_some();
+                assert_eq!(is_there("compiled-9.8"), is_there("subsection"), "{line}");
+            }
+        }
+    }
+    let run = dir.path().join(result["run"].as_str().unwrap());
+    let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
+    let kernel = manifest["layouts"].as_array().unwrap().iter().find(|layout| layout["id"] == "compiled-9.8");
+    let kernel = &kernel.unwrap()["kernel"];
+    assert_eq!(
+        (&kernel["release"], &kernel["kernel_compiler"]),
+        (&json!("9.8.7-model"), &json!("a compiler of the model"))
+    );
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("the lookups of Linux 9.8.7-model, compiled by "), "the report names the kernel");
+    let rows = fs::read_to_string(run.join("samples.jsonl")).unwrap();
+    let reasons: Vec<&str> =
+        rows.lines().filter(|row| row.contains("compiled-9.8") && row.contains("not_offered")).collect();
+    for (op, reason) in [("next_valid_pfn", "Linux 6.16 added it"), ("hot_add", "grace periods"), ("readers", "grace")]
+    {
+        let found = reasons.iter().any(|row| row.contains(&format!("\"op\":\"{op}\"")) && row.contains(reason));
+        assert!(found, "{op}: {reasons:#?}");
+    }
+
+    pfnbench(&dir).args(["kernel", "remove", "9.8"]).assert().success();
+    race(&dir).assert().code(2).stderr(contains("no kernel \"9.8\" was added; run pfnbench kernel add 9.8"));
+}
+
+#[test]
+fn a_kernel_that_answers_wrongly_is_named_and_left_out() {
+    let dir = folder();
+    // Forgets the sub-section map.
+    let build = model(&dir, "include/linux/mmzone.h", "section->usage->subsection_map[0] >> bit & 1", "bit < 64");
+    add(&dir, &build).assert().success();
+    let output = race(&dir).args(["--filter", "^pfn_valid/boot/random/"]).assert().code(1).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("compiled-9.8 on ") && told.contains("pfn_valid(0x"), "{told}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["summary"]["layouts"], json!(["subsection"]));
+}
+
+#[test]
+fn kernels_that_cannot_be_compiled_say_why() {
+    for (name, old, new, reason) in [
+        ("include/config/auto.conf", "CONFIG_X86_64=y", "CONFIG_ARM64=y", "for another architecture than x86-64"),
+        ("include/config/auto.conf", "CONFIG_X86_64=y", "CONFIG_X86_64=y\nCONFIG_CC_IS_CLANG=y", "built by clang"),
+        (
+            "include/linux/kconfig.h",
+            "#define CONFIG_SPARSEMEM_VMEMMAP 1",
+            "",
+            "this kernel does not use SPARSEMEM_VMEMMAP",
+        ),
+        (
+            "include/linux/mmzone.h",
+            "int valid = 0;",
+            "int valid = 0; extern void lock_of_the_kernel(void); lock_of_the_kernel();",
+            "use lock_of_the_kernel of the kernel",
+        ),
+        (
+            "include/linux/mmzone.h",
+            "static inline int pfn_valid",
+            "static inline int a_page_is_valid",
+            "cannot compile",
+        ),
+    ] {
+        let dir = folder();
+        add(&dir, &model(&dir, name, old, new)).assert().code(2).stderr(contains(reason));
+        pfnbench(&dir).args(["kernel", "list"]).assert().success().stdout(contains("no kernel was added"));
+    }
+    let dir = folder();
+    let build = unchanged(&dir);
+    add(&dir, &build).args(["--cc", "no-such-compiler"]).assert().code(2).stderr(contains("cannot run the compiler"));
+    add(&dir, dir.path()).assert().code(2).stderr(contains("no include/config/auto.conf"));
+    fs::write(build.join("Makefile"), "include /nowhere/source/Makefile\n").unwrap();
+    add(&dir, &build).assert().code(2).stderr(contains("source folder /nowhere/source is missing"));
+}
+
+#[test]
+fn code_that_others_could_have_written_is_not_run() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success();
+    let object = dir.path().join("cache/pfnbench/kernels/9.8.7-model/lookups.o");
+    fs::set_permissions(&object, Permissions::from_mode(0o622)).unwrap();
+    race(&dir).assert().code(2).stderr(contains("is not only yours").and(contains("lookups.o")));
+    fs::set_permissions(&object, Permissions::from_mode(0o600)).unwrap();
+    let mut code = fs::read(&object).unwrap();
+    code[100] ^= 1;
+    fs::write(&object, code).unwrap();
+    race(&dir).assert().code(2).stderr(contains("its checksum is another"));
+}

@@ -1,0 +1,2 @@
+#define X86_FEATURE_ALWAYS 3
+#define X86_FEATURE_LA57 7

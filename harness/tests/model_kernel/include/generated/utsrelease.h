@@ -1,0 +1,1 @@
+#define UTS_RELEASE "9.8.7-model"

@@ -1,0 +1,2 @@
+#define noinline __attribute__((noinline))
+#define __aligned(bytes) __attribute__((aligned(bytes)))

@@ -1,0 +1,5 @@
+#include <stddef.h>
+
+struct page {
+	unsigned long flags, rest[7];
+};
