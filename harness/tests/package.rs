@@ -49,9 +49,11 @@ fn every_command_has_a_man_page() {
     let (dir, names) = man_pages();
     let mut expected: Vec<String> = verbs().iter().map(|verb| format!("pfnbench-{verb}.1")).collect();
     expected.push("pfnbench.1".to_owned());
-    let of_namespaces = commands_of(&["namespace", "--help"]);
-    assert!(of_namespaces.len() >= 10, "{of_namespaces:?}");
-    expected.extend(of_namespaces.iter().map(|command| format!("pfnbench-namespace-{command}.1")));
+    for (group, at_least) in [("namespace", 10), ("kernel", 3)] {
+        let commands = commands_of(&[group, "--help"]);
+        assert!(commands.len() >= at_least, "{commands:?}");
+        expected.extend(commands.iter().map(|command| format!("pfnbench-{group}-{command}.1")));
+    }
     expected.sort();
     assert_eq!(names, expected);
     let whole = fs::read_to_string(dir.path().join("man1/pfnbench.1")).unwrap();

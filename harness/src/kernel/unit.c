@@ -80,9 +80,12 @@ FACT(feature_la57, X86_FEATURE_LA57);
 		}                                                                                                      \
 	} while (0)
 
+/* A lookup is inlined however often the unit has it; a kernel has one or two in a function. */
+#define TIMED noinline __aligned(64) __attribute__((flatten))
+
 #define LOOP(name, LOOKUP)                                                                                             \
 	u loop_##name(const u *queries, u nr);                                                                         \
-	noinline __aligned(64) u loop_##name(const u *queries, u nr)                                                   \
+	TIMED u loop_##name(const u *queries, u nr)                                                                    \
 	{                                                                                                              \
 		u sum = 0, carried = 0;                                                                                \
 		(void)carried;                                                                                         \
@@ -94,7 +97,7 @@ FACT(feature_la57, X86_FEATURE_LA57);
 
 /* Single lookups, to compare the answers. */
 u one_valid(u pfn);
-noinline u one_valid(u pfn) { return pfn_valid(pfn); }
+noinline __attribute__((flatten)) u one_valid(u pfn) { return pfn_valid(pfn); }
 u one_to_page(u pfn);
 noinline u one_to_page(u pfn) { return (u)pfn_to_page(pfn); }
 u one_to_pfn(u page);
@@ -114,7 +117,7 @@ LOOP(valid_to_page_chained, u pfn = OPAQUE(query + carried); u answer = 0; if (p
 /* Linux 6.16. The first valid page frame of each sub-section, found with the kernel's own walk. */
 #ifdef for_each_valid_pfn
 u loop_walk(u from, u end);
-noinline __aligned(64) u loop_walk(u from, u end)
+TIMED u loop_walk(u from, u end)
 {
 	u sum = 0, at = first_valid_pfn(from, end);
 
