@@ -101,7 +101,8 @@ fn a_compiled_kernel_is_added_listed_raced_and_removed() {
     let rows = fs::read_to_string(run.join("samples.jsonl")).unwrap();
     let reasons: Vec<&str> =
         rows.lines().filter(|row| row.contains("compiled-9.8") && row.contains("not_offered")).collect();
-    for (op, reason) in [("next_valid_pfn", "Linux 6.16 added it"), ("hot_add", "grace periods"), ("readers", "grace")]
+    for (op, reason) in
+        [("next_valid_pfn", "Linux 6.16 added it"), ("hot_add", "beside a writer"), ("readers", "beside a writer")]
     {
         let found = reasons.iter().any(|row| row.contains(&format!("\"op\":\"{op}\"")) && row.contains(reason));
         assert!(found, "{op}: {reasons:#?}");
@@ -125,15 +126,65 @@ fn a_kernel_that_answers_wrongly_is_named_and_left_out() {
 }
 
 #[test]
+fn a_kernel_that_returns_another_record_is_named_and_left_out() {
+    let dir = folder();
+    let build = model(&dir, "include/linux/mmzone.h", "(struct page *)vmemmap_base + (pfn)", "(struct page *)(pfn)");
+    add(&dir, &build).assert().success();
+    let output = race(&dir).args(["--filter", "^pfn_valid/boot/random/"]).assert().code(1).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("compiled-9.8 on ") && told.contains("pfn_to_page(0x"), "{told}");
+}
+
+/// The control of a race without the reference is a copy of its first layout.
+#[test]
+fn a_compiled_kernel_races_alone_and_beside_its_model() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success();
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    for layouts in [&["compiled-9.8"][..], &["linux-5.2", "linux-6.1", "compiled-9.8"]] {
+        let mut command = pfnbench(&dir);
+        command.args(["run", "--tier", "smoke", "--map", &map, "-o", "r", "--json", "--kernel", "9.8"]);
+        command.args(["--filter", "^pfn_valid/(boot|added)/random/"]);
+        layouts.iter().for_each(|id| {
+            command.args(["--layout", id]);
+        });
+        let output = command.assert().success().get_output().stdout.clone();
+        let result: Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(result["summary"]["layouts"].as_array().unwrap().len(), layouts.len(), "{}", result["summary"]);
+    }
+}
+
+#[test]
+fn a_map_of_another_architecture_is_raced_without_it() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success();
+    let mut command = pfnbench(&dir);
+    command.args(["run", "--tier", "smoke", "--map", "builtin:ampere-altra-2s-512g", "-o", "r", "--json"]);
+    command.args(["--kernel", "9.8", "--layout", "subsection", "--filter", "^pfn_valid/boot/random/"]);
+    let output = command.assert().success().get_output().stdout.clone();
+    let result: Value = serde_json::from_slice(&output).unwrap();
+    let rows = fs::read_to_string(dir.path().join(result["run"].as_str().unwrap()).join("samples.jsonl")).unwrap();
+    let reason = rows.lines().find(|row| row.contains("compiled-9.8")).unwrap();
+    assert!(reason.contains("not_offered") && reason.contains("the layout is for x86-64"), "{reason}");
+}
+
+#[test]
 fn kernels_that_cannot_be_compiled_say_why() {
     for (name, old, new, reason) in [
         ("include/config/auto.conf", "CONFIG_X86_64=y", "CONFIG_ARM64=y", "for another architecture than x86-64"),
         ("include/config/auto.conf", "CONFIG_X86_64=y", "CONFIG_X86_64=y\nCONFIG_CC_IS_CLANG=y", "built by clang"),
         (
-            "include/linux/kconfig.h",
-            "#define CONFIG_SPARSEMEM_VMEMMAP 1",
+            "include/config/auto.conf",
+            "CONFIG_SPARSEMEM_VMEMMAP=y",
             "",
-            "this kernel does not use SPARSEMEM_VMEMMAP",
+            "is configured without CONFIG_SPARSEMEM_VMEMMAP",
+        ),
+        ("include/linux/version.h", "KERNEL_VERSION(9, 8, 7)", "KERNEL_VERSION(5, 2, 0)", "needs Linux 5.3 or later"),
+        (
+            "include/linux/mm.h",
+            "rest[7]",
+            "rest[3]",
+            "has sizeof(struct page) 32; only kernels with sizeof(struct page) 64",
         ),
         (
             "include/linux/mmzone.h",
@@ -166,10 +217,13 @@ fn code_that_others_could_have_written_is_not_run() {
     add(&dir, &unchanged(&dir)).assert().success();
     let object = dir.path().join("cache/pfnbench/kernels/9.8.7-model/lookups.o");
     fs::set_permissions(&object, Permissions::from_mode(0o622)).unwrap();
-    race(&dir).assert().code(2).stderr(contains("is not only yours").and(contains("lookups.o")));
+    race(&dir)
+        .assert()
+        .code(2)
+        .stderr(contains("only code that you alone can write is run").and(contains("lookups.o")));
     fs::set_permissions(&object, Permissions::from_mode(0o600)).unwrap();
     let mut code = fs::read(&object).unwrap();
     code[100] ^= 1;
     fs::write(&object, code).unwrap();
-    race(&dir).assert().code(2).stderr(contains("its checksum is another"));
+    race(&dir).assert().code(2).stderr(contains("its SHA-256 is not that of kernel.json"));
 }

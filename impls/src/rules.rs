@@ -5,6 +5,7 @@
 //! compiled. A set of rules is written as its differences from [`RuleSet::MERGED`]. The bugs (B-…)
 //! are those found after the series was posted.
 
+use crate::kernel_code::{BitTest, Guard, KernelCode};
 use crate::memmap::Validity;
 use std::fmt::Debug;
 
@@ -44,6 +45,8 @@ pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
     const ABOUT: &'static str;
     /// The rules themselves.
     const SET: RuleSet;
+    /// How a kernel's lookups get to the answer; `None` for the idea in Rust.
+    const CODE: Option<KernelCode> = None;
 }
 
 /// One boolean or value per rule. The field comments state the meaning of `true`.
@@ -215,4 +218,63 @@ impl Rules for V6Lookups {
         pfn_valid_disables_preemption: false,
         ..RuleSet::MERGED
     };
+}
+
+/// Linux 5.2, with the code that a compiler makes of it for 46 bits of physical address. No package
+/// has its headers, so its steps come from the source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux5_2;
+
+impl Rules for Linux5_2 {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-5.2");
+    const ABOUT: &'static str = "Linux 5.2, before the series: whole-section validity, with the kernel's checks";
+    const SET: RuleSet = Before::SET;
+    const CODE: Option<KernelCode> = Some(KernelCode {
+        checks_pfn: false,
+        width_is_patched: false,
+        checks_root: false,
+        guard: Guard::None,
+        checks_usage: false,
+        bit_test: BitTest::Memory,
+    });
+}
+
+/// Linux 5.3 to 5.11 with the fixes of its stable releases: as [`Merged`], but without the flag for
+/// sections that mix device memory with other memory. The code is that of Debian's 5.10.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux5_10;
+
+impl Rules for Linux5_10 {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-5.10");
+    const ABOUT: &'static str = "Linux 5.10 as compiled: rcu_read_lock, bit test in memory; no taint flag";
+    const SET: RuleSet =
+        RuleSet { taints_mixed_sections: false, pfn_valid_disables_preemption: false, ..RuleSet::MERGED };
+    const CODE: Option<KernelCode> = Some(KernelCode {
+        checks_pfn: false,
+        width_is_patched: false,
+        checks_root: false,
+        guard: Guard::RcuCall,
+        checks_usage: true,
+        bit_test: BitTest::Memory,
+    });
+}
+
+/// Linux 6.1 to 7.x with the code that gcc makes of Debian's configuration, on a machine with four
+/// levels of page tables.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux6_1;
+
+impl Rules for Linux6_1 {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-6.1");
+    const ABOUT: &'static str = "Linux 6.1 as compiled: patched width, preemption count, bit test in memory";
+    // The count is part of the code, so that it is not added again.
+    const SET: RuleSet = RuleSet { pfn_valid_disables_preemption: false, ..RuleSet::MERGED };
+    const CODE: Option<KernelCode> = Some(KernelCode {
+        checks_pfn: true,
+        width_is_patched: true,
+        checks_root: true,
+        guard: Guard::PreemptCount,
+        checks_usage: true,
+        bit_test: BitTest::Memory,
+    });
 }

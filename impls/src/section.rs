@@ -107,6 +107,12 @@ impl<M: SubsectionMap> MemSection<M> {
         unsafe { self.usage.load(Ordering::Acquire).as_ref() }
     }
 
+    /// The usage pointer, or null, with an acquire load.
+    #[inline(always)]
+    pub(crate) fn usage_acquire(&self) -> *const SectionUsage<M> {
+        self.usage.load(Ordering::Acquire)
+    }
+
     /// Publishes a word with a release store: a reader that sees it also sees everything written
     /// before.
     pub fn set_word(&self, word: u64) {
@@ -230,6 +236,8 @@ impl From<NoMemory> for ReserveError {
 #[derive(Debug)]
 pub struct SectionTable<G: Geometry, M: SubsectionMap> {
     roots: Array<AtomicPtr<MemSection<M>>>,
+    /// `mem_section`: the address of the root table, which a kernel loads from a global.
+    mem_section: AtomicPtr<AtomicPtr<MemSection<M>>>,
     /// Usage objects of boot sections: one block, never freed individually.
     boot_usages: Array<SectionUsage<M>>,
     /// `__highest_present_section_nr` plus one. It never shrinks.
@@ -263,8 +271,10 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         let roots = unsafe { memory.array(G::NR_SECTION_ROOTS as usize) };
         // SAFETY: zero is a value for every field (atomics).
         let boot_usages = unsafe { memory.array(nr_boot_sections) };
+        let roots: Array<AtomicPtr<MemSection<M>>> = roots.ok_or(none("the table of section roots", root_table))?;
         Ok(Self {
-            roots: roots.ok_or(none("the table of section roots", root_table))?,
+            mem_section: AtomicPtr::new(roots.as_ptr().cast_mut()),
+            roots,
             boot_usages: boot_usages.ok_or(none("the usages of boot sections", nr_boot_sections as u64 * usage))?,
             end_section: AtomicU64::new(0),
             nr_roots: AtomicU64::new(0),
@@ -286,6 +296,11 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
         // SAFETY: a slice pointer is not null.
         let table = unsafe { NonNull::new_unchecked(self.roots.as_ptr().cast_mut()) };
         Roots { table, lifetime: PhantomData }
+    }
+
+    /// The address of the root table, as a kernel has it.
+    pub(crate) fn mem_section(&self) -> &AtomicPtr<AtomicPtr<MemSection<M>>> {
+        &self.mem_section
     }
 
     /// One past the highest section number that was ever present: the bound for walks.

@@ -98,7 +98,7 @@ impl KernelArgs {
 
 impl AddArgs {
     fn run(&self) -> anyhow::Result<Answer> {
-        let cache = Cache::of_user()?;
+        let cache = Cache::from_user()?;
         let kernel = match (&self.version, &self.headers) {
             (Some(version), _) => {
                 let package = debian::find(version)?;
@@ -128,7 +128,7 @@ impl AddArgs {
 
 impl ListArgs {
     fn run(&self) -> anyhow::Result<Answer> {
-        let kernels = Cache::of_user()?.kernels()?;
+        let kernels = Cache::from_user()?.kernels()?;
         if self.json.json {
             print_json(&kernels)?;
         } else if kernels.is_empty() {
@@ -145,7 +145,7 @@ impl ListArgs {
 
 impl RemoveArgs {
     fn run(&self) -> anyhow::Result<Answer> {
-        let cache = Cache::of_user()?;
+        let cache = Cache::from_user()?;
         cache.remove(&cache.find(&self.version)?)?;
         Ok(Answer::Yes)
     }

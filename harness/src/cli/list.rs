@@ -1,7 +1,7 @@
 //! The command `pfnbench list`.
 
 use super::{Answer, CasesArgs, Json, print, print_json};
-use crate::case::{HOTPLUG_SIZES, LookupOp, Mode, Pattern, Position, SelectsNothing, layouts};
+use crate::case::{HOTPLUG_SIZES, Layout, LookupOp, Mode, Pattern, Position, SelectsNothing, layouts, layouts_of};
 use crate::engine::backing_arg::FORMS;
 use crate::map::builtin;
 use crate::present::table;
@@ -11,6 +11,7 @@ use crate::workload::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::ContentArrangement;
+use memmap_layouts::layouts::Linux;
 use memmap_layouts::{ByteSize, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -74,25 +75,24 @@ impl ListArgs {
             return Ok(Answer::Yes);
         }
         let layouts = layouts::<X86_64>();
+        let named = layouts_of::<Linux, X86_64>();
         let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
         let lookups = LookupOp::ALL.map(LookupOp::name);
         if self.json.json {
-            let layouts: Vec<Value> = layouts
-                .iter()
-                .map(|entry| {
-                    json!({
-                        "id": entry.id,
-                        "about": entry.about,
-                        "validity": validity(entry.caps.validity),
-                        "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
-                        "record_bytes": entry.record_bytes,
-                        "records_on_device": records(entry.caps.records_on_device),
-                        "load_chain": LoadChainNote::new(&entry.load_chain),
-                    })
+            let in_json = |entry: &Layout| {
+                json!({
+                    "id": entry.id,
+                    "about": entry.about,
+                    "validity": validity(entry.caps.validity),
+                    "hotplug_granule_bytes": entry.caps.hotplug_granule_pages.map(granule),
+                    "record_bytes": entry.record_bytes,
+                    "records_on_device": records(entry.caps.records_on_device),
+                    "load_chain": LoadChainNote::new(&entry.load_chain),
                 })
-                .collect();
+            };
             print_json(&json!({
-                "layouts": layouts,
+                "layouts": layouts.iter().map(in_json).collect::<Vec<Value>>(),
+                "layouts_only_when_named": named.iter().map(in_json).collect::<Vec<Value>>(),
                 "lookups": lookups,
                 "modes": Mode::ALL,
                 "patterns": Pattern::ALL,
@@ -108,7 +108,7 @@ impl ListArgs {
         let mut table = table::empty();
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
-        for entry in &layouts {
+        for entry in layouts.iter().chain(&named) {
             let hotplug =
                 entry.caps.hotplug_granule_pages.map_or("none".to_owned(), |p| ByteSize(granule(p)).to_string());
             let records = match entry.caps.records_on_device {
@@ -120,6 +120,8 @@ impl ListArgs {
             table.add_row([entry.id, entry.about, validity(entry.caps.validity), &hotplug, &records]);
         }
         print(table)?;
+        let names: Vec<String> = named.iter().map(|entry| format!("--layout {}", entry.id)).collect();
+        print(format!("layouts   only when they are named: {}", names.join(", ")))?;
         print(format!(
             "lookups   {}, each on boot and on added memory; {}; {}",
             lookups.join(", "),

@@ -268,8 +268,9 @@ impl RunArgs {
                     print(line)?;
                 }
             }
-            for id in compiled::ids() {
-                compiled::note(id).into_iter().try_for_each(|kernel| print(format!("{id}: {kernel}.")))?;
+            for kernel in &schedule.conditions.kernels {
+                let note = compiled::note(&kernel.id);
+                note.into_iter().try_for_each(|note| print(format!("{}: {note}.", kernel.id)))?;
             }
             answer.iter().try_for_each(print)?;
             match judged.can_judge {

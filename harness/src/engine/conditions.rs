@@ -6,6 +6,17 @@ use crate::engine::field::Means;
 use crate::engine::index_pages::IndexPagesArg;
 use serde::{Deserialize, Serialize};
 
+/// A compiled kernel that takes part in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenKernel {
+    /// Id of its contestant, e.g. `compiled-6.1`.
+    pub id: String,
+    /// Its release, e.g. `6.1.0-57-cloud-amd64`.
+    pub release: String,
+    /// SHA-256 of its compiled lookups.
+    pub sha256: String,
+}
+
 /// What all processes of a run have in common. The schedule of the run states it once; jobs, the
 /// manifest and a resumed run read it there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,9 +29,9 @@ pub struct Conditions {
     pub index_pages: IndexPagesArg,
     /// Ids of layouts; empty for all.
     pub layouts: Vec<String>,
-    /// Releases of the compiled kernels that take part.
+    /// The compiled kernels that take part.
     #[serde(default)]
-    pub kernels: Vec<String>,
+    pub kernels: Vec<ChosenKernel>,
     /// Filter on the names of cases.
     pub filter: Filter,
 }

@@ -224,8 +224,9 @@ impl<L: Hotplug + Inspect> HotplugContestant for L {
     }
 }
 
-/// Boots a layout under an id.
-pub type Boot<G> = fn(&'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
+/// Boots the layout with the second id under the first, which differs for a further boot.
+pub type Boot<G> =
+    fn(&'static str, &'static str, &BootMap, &Config, RecordStore) -> Result<Box<dyn Contestant<G>>, BootError>;
 
 /// A layout that can be booted, with static facts about it.
 #[derive(Clone, Copy, Debug)]
@@ -242,6 +243,8 @@ pub struct Entry<G: Geometry> {
     pub record_bytes: u64,
     /// Returns the bytes of records that the layout needs to boot on a map.
     pub boot_record_bytes: fn(&BootMap) -> u64,
+    /// Id of the layout itself, the same for a control and for `subsection#2`.
+    own_id: &'static str,
     boot: Boot<G>,
 }
 
@@ -249,7 +252,12 @@ impl<G: Geometry> Entry<G> {
     /// A layout that is booted by `boot`.
     pub fn new(layout: Layout, boot_record_bytes: fn(&BootMap) -> u64, boot: Boot<G>) -> Self {
         let Layout { id, about, caps, load_chain, record_bytes } = layout;
-        Self { id, about, caps, load_chain, record_bytes, boot_record_bytes, boot }
+        Self { id, about, caps, load_chain, record_bytes, boot_record_bytes, own_id: id, boot }
+    }
+
+    /// Id of the layout itself, the same for a control and for `subsection#2`.
+    pub fn own_id(&self) -> &'static str {
+        self.own_id
     }
 
     /// The static facts alone, without the function that boots the layout.
@@ -268,7 +276,7 @@ impl<G: Geometry> Entry<G> {
         config: &Config,
         store: RecordStore,
     ) -> Result<Box<dyn Contestant<G>>, BootError> {
-        (self.boot)(self.id, map, config, store)
+        (self.boot)(self.id, self.own_id, map, config, store)
     }
 
     /// Why the layout does not support a backing; `None` if it does.
@@ -285,19 +293,19 @@ impl<G: Geometry> Collect<G> {
         let (id, about, caps, load_chain) = (L::ID, L::ABOUT, L::CAPS, L::LOAD_CHAIN);
         let record_bytes = record_bytes::<L::Record>();
         let boot_record_bytes = L::boot_record_bytes;
-        self.0.push(Entry { id, about, caps, load_chain, record_bytes, boot_record_bytes, boot });
+        self.0.push(Entry { id, about, caps, load_chain, record_bytes, boot_record_bytes, own_id: id, boot });
     }
 }
 
 impl<G: Geometry> Visitor<G> for Collect<G> {
     fn fixed<L: Memmap<Geometry = G>>(&mut self) {
-        self.push::<L>(|id, map, config, store| {
+        self.push::<L>(|id, _, map, config, store| {
             let layout = of_layout(L::ID, || L::boot(map, config, store))?;
             Ok(Box::new(BootedLayout { id, layout, hotplug: |_| None }))
         });
     }
     fn hotplug<L: Hotplug<Geometry = G> + Inspect + SectionFlags>(&mut self) {
-        self.push::<L>(|id, map, config, store| {
+        self.push::<L>(|id, _, map, config, store| {
             let layout = of_layout(L::ID, || L::boot(map, config, store))?;
             Ok(Box::new(BootedLayout { id, layout, hotplug: |layout| Some(layout) }))
         });

@@ -1,7 +1,7 @@
 //! Verifies layouts on a map and with the conformance suite; nothing is timed.
 
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
-use crate::engine::layouts::{conformance_runs, entries, is_built_in};
+use crate::engine::layouts::{conformance_runs, entries, entries_and_named, is_built_in};
 use crate::engine::probe::hotplug::HotplugProbeError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::PhysicalMap;
@@ -279,7 +279,8 @@ fn on_map_as<G: Geometry>(
 ) -> Result<Vec<MapCheck>, VerifyError> {
     let mut checks = Vec::new();
     let is_asked_for = |entry: &Entry<G>| layouts.is_empty() || layouts.iter().any(|id| id == entry.id);
-    for entry in entries::<G>().into_iter().filter(is_asked_for) {
+    let all = if layouts.is_empty() { entries::<G>() } else { entries_and_named::<G>() };
+    for entry in all.into_iter().filter(is_asked_for) {
         interrupt.check()?;
         let outcome = match entry.refuses(backing) {
             Some(reason) => MapOutcome::NotOffered { reason },

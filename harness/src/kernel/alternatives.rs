@@ -18,8 +18,8 @@ pub enum PagingLevels {
 }
 
 impl PagingLevels {
-    /// What Linux uses on this machine's processor, unless its command line says otherwise.
-    pub fn of_this_machine() -> Self {
+    /// What Linux uses on this machine's processor.
+    pub fn from_processor() -> Self {
         let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let flags = flags.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
         if flags.split_ascii_whitespace().any(|flag| flag == "la57") { Self::Five } else { Self::Four }
@@ -42,7 +42,7 @@ impl PagingLevels {
     }
 }
 
-/// `ALTINSTR_FLAG_INV` (5.16) or `ALT_FLAG_NOT` (6.3): the replacement is for machines without the
+/// `ALTINSTR_FLAG_INV` (5.13) or `ALT_FLAG_NOT` (6.3): the replacement is for machines without the
 /// feature.
 const NOT_16_BITS: u32 = 1 << 15;
 const NOT_32_BITS: u32 = 1 << 16;

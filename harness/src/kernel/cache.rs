@@ -55,7 +55,10 @@ pub enum CacheError {
         source: io::Error,
     },
     /// Others could have written the code.
-    #[error("{path} is not only yours (owner {owner}, mode {mode:o}), so its code is not run; remove it")]
+    #[error(
+        "{path} is owned by user {owner} with mode {mode:o}; only code that you alone can write is run: remove the \
+         kernel and add it again"
+    )]
     NotOwned {
         /// The file or folder.
         path: PathBuf,
@@ -98,6 +101,12 @@ fn version_of(release: &str) -> String {
     numbers.join(".")
 }
 
+/// True if a release is what a user calls it: its whole name, or its first parts.
+pub(super) fn is_release_of(release: &str, asked: &str) -> bool {
+    let rest = release.strip_prefix(asked).filter(|_| !asked.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '.']))
+}
+
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> CacheError {
     let path = path.to_owned();
     |source| CacheError::Io { path, source }
@@ -108,7 +117,7 @@ impl Cache {
     ///
     /// # Errors
     /// The user has no home.
-    pub fn of_user() -> Result<Self, CacheError> {
+    pub fn from_user() -> Result<Self, CacheError> {
         let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
         let home = || std::env::home_dir().and_then(absolute).map(|home| home.join(".cache"));
@@ -147,7 +156,7 @@ impl Cache {
         let numbers = |kernel: &Kernel| -> Vec<u64> {
             kernel.release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
         };
-        kernels.sort_by_key(numbers);
+        kernels.sort_by_key(|kernel| (numbers(kernel), kernel.release.clone()));
         Ok(kernels)
     }
 
@@ -161,6 +170,14 @@ impl Cache {
         let object = compiler::compile(headers, compiler, work.path())?;
         let image = Image::load(&object, PagingLevels::Four, 0)?;
         let release = image.facts.release.clone();
+        // It becomes the name of a folder.
+        let is_name = Path::new(&release).file_name().is_some_and(|name| name == release.as_str());
+        if !is_name {
+            return Err(CacheError::Damaged {
+                path: headers.build.clone(),
+                reason: format!("its release is {release:?}"),
+            });
+        }
         let kernel = Kernel {
             version: version_of(&release),
             compiler: compiler::version(compiler)?,
@@ -188,7 +205,7 @@ impl Cache {
     /// None was added, or the cache cannot be read.
     pub fn find(&self, version: &str) -> Result<Kernel, CacheError> {
         let kernels = self.kernels()?;
-        let is_it = |kernel: &&Kernel| kernel.version == version || kernel.release == version;
+        let is_it = |kernel: &&Kernel| kernel.version == version || is_release_of(&kernel.release, version);
         if let Some(kernel) = kernels.iter().rev().find(is_it) {
             return Ok(kernel.clone());
         }
@@ -225,7 +242,7 @@ impl Cache {
         }
         let object = fs::read(&path).map_err(io_at(&path))?;
         if sha256(&object) != kernel.sha256 {
-            return Err(CacheError::Damaged { path, reason: "its checksum is another".to_owned() });
+            return Err(CacheError::Damaged { path, reason: "its SHA-256 is not that of kernel.json".to_owned() });
         }
         Ok(object)
     }

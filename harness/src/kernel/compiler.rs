@@ -36,6 +36,14 @@ pub enum CompileError {
         /// Folder of the headers.
         headers: PathBuf,
     },
+    /// The kernel has another memory model.
+    #[error("Linux {release} is configured without {setting}, so it has no such lookups")]
+    Setting {
+        /// Release of the kernel.
+        release: String,
+        /// The setting that is missing.
+        setting: &'static str,
+    },
     /// The compiler reported errors. Holds the first one.
     #[error("{compiler} cannot compile the lookups of Linux {release}: {first_error}")]
     Failed {
@@ -58,7 +66,7 @@ pub enum CompileError {
 
 /// Flags of `arch/x86/Makefile` and `Makefile` that change the code of a lookup, or whether the
 /// headers compile.
-const FLAGS: [&str; 36] = [
+const FLAGS: [&str; 39] = [
     "-std=gnu11",
     "-O2",
     "-Werror=implicit-function-declaration",
@@ -75,6 +83,10 @@ const FLAGS: [&str; 36] = [
     "-mpreferred-stack-boundary=3",
     "-mskip-rax-setup",
     "-mtune=generic",
+    "-march=x86-64",
+    "-falign-jumps=1",
+    "-falign-loops=1",
+    "-fno-stack-clash-protection",
     "-fno-PIE",
     "-fno-strict-aliasing",
     "-fno-common",
@@ -87,7 +99,6 @@ const FLAGS: [&str; 36] = [
     "-fno-delete-null-pointer-checks",
     "-fno-allow-store-data-races",
     "-fno-stack-protector",
-    "-fomit-frame-pointer",
     "-fno-strict-overflow",
     "-fno-stack-check",
     "-fconserve-stack",
@@ -109,6 +120,13 @@ fn configured_flags(headers: &Headers) -> Vec<&'static str> {
     if headers.has("CONFIG_CC_OPTIMIZE_FOR_SIZE") {
         flags.push("-Os");
     }
+    if headers.has("CONFIG_INIT_STACK_ALL_ZERO") {
+        flags.push("-ftrivial-auto-var-init=zero");
+    }
+    flags.push(match headers.has("CONFIG_FRAME_POINTER") {
+        true => "-fno-omit-frame-pointer",
+        false => "-fomit-frame-pointer",
+    });
     flags
 }
 
@@ -133,6 +151,11 @@ pub fn compile(headers: &Headers, compiler: &str, folder: &Path) -> Result<Vec<u
     }
     if !headers.has("CONFIG_X86_64") {
         return Err(CompileError::Architecture { headers: headers.build.clone() });
+    }
+    for setting in ["CONFIG_SPARSEMEM_EXTREME", "CONFIG_SPARSEMEM_VMEMMAP"] {
+        if !headers.has(setting) {
+            return Err(CompileError::Setting { release: headers.release.clone(), setting });
+        }
     }
     let io = |source| CompileError::Io { folder: folder.to_owned(), source };
     let no_compiler = |source| CompileError::NoCompiler { compiler: compiler.to_owned(), source };

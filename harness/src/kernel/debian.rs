@@ -1,6 +1,7 @@
 //! Debian's packages of kernel headers: found and downloaded by name with apt, and unpacked aside.
 //! Nothing is installed and no privilege is needed.
 
+use super::cache::is_release_of;
 use regex::Regex;
 use std::cmp::Reverse;
 use std::io;
@@ -82,9 +83,7 @@ fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<Str
         names.filter_map(|name| Some((name, form.captures(name)?.get(1)?.as_str().to_owned()))).collect();
     let is_asked = |name: &str, short: &str| {
         let release = name.trim_start_matches("linux-headers-");
-        release == version
-            || short == version
-            || release.strip_prefix(version).is_some_and(|rest| rest.starts_with(['-', '+', '.']))
+        short == version || is_release_of(release, version)
     };
     // The meta-packages, which have two numbers only, hold nothing.
     let mut asked: Vec<&str> =
@@ -101,7 +100,7 @@ fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<Str
     known.sort_by_key(|short| numbers(short));
     known.dedup();
     let known = match known.is_empty() {
-        true => "it knows none at all, so run apt-get update as root, or give a folder with --headers".to_owned(),
+        true => "it knows none at all: run apt-get update as root, or take --running or --headers DIR".to_owned(),
         false => format!("it has {}; other sources need --headers DIR", known.join(", ")),
     };
     Err(PackageError::Unknown { version: version.to_owned(), known })

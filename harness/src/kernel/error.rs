@@ -1,5 +1,6 @@
 //! Why an object file cannot be loaded.
 
+use super::facts::Misfit;
 use std::io;
 use thiserror::Error;
 
@@ -26,13 +27,16 @@ pub enum ImageError {
         symbol: String,
     },
     /// An address does not fit into a relocation.
-    #[error("{symbol:?} is too far from section {section}")]
+    #[error("{symbol:?} is too far from section {section} for an address of 32 bits")]
     TooFar {
         /// Name of the section.
         section: String,
         /// Name of the symbol.
         symbol: String,
     },
+    /// The kernel has another configuration than the layouts.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// It lacks a loop or a constant.
     #[error("the object file does not define {0}")]
     Missing(String),

@@ -1,6 +1,8 @@
 //! The constants of a kernel, as its own compiled code states them.
 
+use memmap_layouts::{Geometry, Page, X86_64};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 macro_rules! facts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -85,4 +87,62 @@ facts! {
     feature_always,
     /// `X86_FEATURE_LA57`.
     feature_la57,
+}
+
+/// The value of a constant that does not fit the layouts.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("Linux {release} has {what} {found}; only kernels with {what} {expected} can be raced")]
+pub struct Misfit {
+    /// Release of the kernel.
+    pub release: String,
+    /// What the constant is.
+    pub what: &'static str,
+    /// Its value.
+    pub found: u64,
+    /// The values that fit.
+    pub expected: String,
+}
+
+impl Facts {
+    /// Checks that tables can be built to the constants, and that pages, sections and records have
+    /// the sizes of the layouts.
+    ///
+    /// # Errors
+    /// The first constant that does not fit.
+    pub fn check(&self) -> Result<(), Misfit> {
+        let misfit =
+            |what, found, expected: String| Err(Misfit { release: self.release.clone(), what, found, expected });
+        let page_shift = u64::from(X86_64::PAGE_SHIFT);
+        for (what, found, expected) in [
+            ("PAGE_SHIFT", self.page_shift, page_shift),
+            ("SECTION_SIZE_BITS", self.section_size_bits, u64::from(X86_64::SECTION_SIZE_BITS)),
+            ("SUBSECTION_SHIFT", self.subsection_shift, u64::from(X86_64::PFN_SUBSECTION_SHIFT) + page_shift),
+            ("sizeof(struct page)", self.record_bytes, size_of::<Page>() as u64),
+        ] {
+            if found != expected {
+                return misfit(what, found, expected.to_string());
+            }
+        }
+        // A descriptor is at least a word and a pointer, and a root has one page.
+        if !(16..=256).contains(&self.section_bytes) {
+            return misfit("sizeof(struct mem_section)", self.section_bytes, "16 to 256".to_owned());
+        }
+        let most = X86_64::PAGE_SIZE / self.section_bytes;
+        if !(1..=most).contains(&self.sections_per_root) {
+            return misfit("SECTIONS_PER_ROOT", self.sections_per_root, format!("1 to {most}"));
+        }
+        if !(8..=256).contains(&self.usage_bytes) {
+            return misfit("sizeof(struct mem_section_usage)", self.usage_bytes, "8 to 256".to_owned());
+        }
+        for (what, offset, size) in [
+            ("offset of section_mem_map", self.section_word_offset, self.section_bytes),
+            ("offset of usage", self.section_usage_offset, self.section_bytes),
+            ("offset of subsection_map", self.usage_map_offset, self.usage_bytes),
+        ] {
+            if offset > size - 8 || !offset.is_multiple_of(8) {
+                return misfit(what, offset, format!("0 to {}, a multiple of 8", size - 8));
+            }
+        }
+        Ok(())
+    }
 }

@@ -117,9 +117,10 @@ fn source_of(build: &Path, makefile: &str) -> PathBuf {
     candidates.into_iter().flatten().next().unwrap_or_else(|| build.to_owned())
 }
 
-/// `folder`, or the folder of the same name beside `build` if that exists: unpacked packages do not
-/// lie where their Makefiles say.
+/// `folder` if it exists, or else the folder of the same name beside `build`: packages that were
+/// unpacked aside do not lie where their Makefiles say.
 fn beside(build: &Path, folder: &Path) -> PathBuf {
     let neighbour = build.parent().zip(folder.file_name()).map(|(parent, name)| parent.join(name));
-    neighbour.filter(|path| path.exists()).unwrap_or_else(|| folder.to_owned())
+    let neighbour = neighbour.filter(|path| !folder.exists() && path.exists());
+    neighbour.unwrap_or_else(|| folder.to_owned())
 }

@@ -27,6 +27,24 @@ use std::io;
 const PAGE: usize = 4096;
 const LINE: usize = 64;
 
+/// Symbols without which nothing can be looked up: the loops, and what they read.
+const NEEDED: [&str; 14] = [
+    "one_valid",
+    "one_to_page",
+    "one_to_pfn",
+    "loop_valid",
+    "loop_valid_chained",
+    "loop_valid_branching",
+    "loop_valid_called",
+    "loop_to_page",
+    "loop_to_page_chained",
+    "loop_to_pfn",
+    "loop_to_pfn_chained",
+    "loop_valid_to_page",
+    "loop_valid_to_page_chained",
+    "mem_section",
+];
+
 /// Sections with tables that the running kernel would read; no lookup does.
 const NOT_LOADED: [&str; 6] = [".discard", "__mcount_loc", ".return_sites", ".retpoline_sites", ".orc_", ".note"];
 
@@ -95,6 +113,12 @@ impl Image {
             Some(memory.bytes(at, memory.len.checked_sub(at)?).ok()?.to_vec())
         })
         .map_err(ImageError::Missing)?;
+        facts.check()?;
+        for needed in NEEDED {
+            if !symbols.contains_key(needed) {
+                return Err(ImageError::Missing(needed.to_owned()));
+            }
+        }
         if let Some(section) = file.section_by_name(".altinstructions")
             && let Some(&start) = places.sections.get(&section.index().0)
         {
@@ -138,7 +162,10 @@ fn place(file: &ElfFile64<'_, Endianness>, seed: u64) -> Result<Places, ImageErr
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
         let name = section.name().map_err(|error| ImageError::NotAnObject(error.to_string()))?;
         if section.size() > 0 && is_loaded(name, sh_flags) {
-            let (size, align) = (within(0, section.size())?, (section.align().max(1) as usize).min(PAGE));
+            let (size, align) = (within(0, section.size())?, within(0, section.align().max(1))?);
+            if align > PAGE {
+                return Err(ImageError::NotAnObject(format!("section {name} wants an alignment of {align} bytes")));
+            }
             loaded.push((access(sh_flags), section.index(), size, align));
         }
     }
@@ -213,16 +240,18 @@ fn relocate(file: &ElfFile64<'_, Endianness>, places: &Places, memory: &mut LowM
         let name = section.name().unwrap_or_default().to_owned();
         for (offset, relocation) in section.relocations() {
             let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+            if r_type == elf::R_X86_64_NONE {
+                continue;
+            }
             let (symbol, to) = target(file, places, relocation.target())?;
             let unknown = || ImageError::Relocation { section: name.clone(), kind: r_type.0, symbol: symbol.clone() };
             let too_far = || ImageError::TooFar { section: name.clone(), symbol: symbol.clone() };
             let at = within(start, offset)?;
             let to = base + to.ok_or_else(unknown)? as i64;
             let absolute = to.checked_add(relocation.addend()).ok_or_else(too_far)?;
-            let relative = absolute - (base + at as i64);
+            let relative = absolute.checked_sub(base + at as i64).ok_or_else(too_far)?;
             let in_32_bits = |value: i64| i32::try_from(value).map(i32::to_le_bytes).map_err(|_| too_far());
             match r_type {
-                elf::R_X86_64_NONE => {}
                 elf::R_X86_64_64 => memory.write(at, &absolute.to_le_bytes())?,
                 elf::R_X86_64_PC64 => memory.write(at, &relative.to_le_bytes())?,
                 elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => memory.write(at, &in_32_bits(relative)?)?,

@@ -17,11 +17,8 @@ typedef unsigned long u;
 
 #define FACT(name, value) const u fact_##name = (u)(value)
 
-#ifndef CONFIG_SPARSEMEM_EXTREME
-#error "pfnbench: this kernel does not use SPARSEMEM_EXTREME"
-#endif
-#ifndef CONFIG_SPARSEMEM_VMEMMAP
-#error "pfnbench: this kernel does not use SPARSEMEM_VMEMMAP"
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 3, 0)
+#error "pfnbench needs Linux 5.3 or later, which has sub-sections"
 #endif
 
 const char fact_release[] = UTS_RELEASE;

@@ -156,16 +156,12 @@ impl Facts {
     /// Returns a [`RunError`]; nothing has been written.
     pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
         let workloads = Workload::chosen(&self.workloads)?;
-        let kernels = compiled::register(&self.kernels, self.seed)?;
+        let kernels = compiled::choose(&self.kernels, self.seed)?;
         let mut ids = self.layouts.clone();
         // No ids mean all layouts, with the compiled ones among them.
         if !ids.is_empty() {
-            ids.extend(
-                compiled::ids()
-                    .into_iter()
-                    .filter(|id| !self.layouts.iter().any(|asked| asked == id))
-                    .map(str::to_owned),
-            );
+            let new = kernels.iter().map(|kernel| kernel.id.clone());
+            ids.extend(new.filter(|id| !self.layouts.contains(id)));
         }
         let layouts = race::chosen::<X86_64>(&ids)?;
         check_expectations(&workloads)?;

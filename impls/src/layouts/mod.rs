@@ -3,6 +3,7 @@
 mod dax;
 mod dax_x86;
 mod flat;
+mod linux;
 mod segments;
 mod sparse;
 mod subsection;
@@ -12,6 +13,7 @@ mod vmemmap_section;
 pub use dax::Dax;
 pub use dax_x86::DaxX86;
 pub use flat::Flat;
+pub use linux::{Linux, Linux5_2, Linux5_10, Linux6_1};
 pub use segments::Segments;
 pub use sparse::Sparse;
 pub use subsection::Subsection;

@@ -58,7 +58,7 @@ use crate::vmem::{Vmem, VmemError};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// SPARSEMEM_VMEMMAP with sub-sections. The parameters are the architecture, the kernel's rules,
@@ -129,25 +129,24 @@ impl<G: Geometry, R: Rules> Divided<G, R> {
 }
 
 /// The loads of `pfn_valid`. If boot sections are valid as a whole, the map is read for added
-/// memory only.
-const fn loads_of_pfn_valid(validity: Validity) -> &'static [Load] {
-    const USAGE: &str = "usage pointer";
-    const MAP: &str = "word of the sub-section map";
-    match validity {
-        Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => &[ROOT_POINTER, SECTION_WORD],
-        Validity::Subsection { early_is_whole: true } => &[
-            ROOT_POINTER,
-            SECTION_WORD,
-            Load { what: USAGE, line: DESCRIPTOR, when: When::HotAdded },
-            Load { what: MAP, line: "usage", when: When::HotAdded },
-        ],
-        Validity::Subsection { early_is_whole: false } => &[
-            ROOT_POINTER,
-            SECTION_WORD,
-            Load { what: USAGE, line: DESCRIPTOR, when: When::Always },
-            Load { what: MAP, line: "usage", when: When::Always },
-        ],
+/// memory only. A kernel's code also loads the address of the root table, which a reader here holds.
+const fn loads_of_pfn_valid(validity: Validity, is_kernel_code: bool) -> &'static [Load] {
+    const GLOBAL: Load = Load { what: "address of the root table", line: "mem_section", when: When::Always };
+    const fn usage(when: When) -> Load {
+        Load { what: "usage pointer", line: DESCRIPTOR, when }
     }
+    const fn map(when: When) -> Load {
+        Load { what: "word of the sub-section map", line: "usage", when }
+    }
+    const WHOLE: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD];
+    const EARLY: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD, usage(When::HotAdded), map(When::HotAdded)];
+    const ALWAYS: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD, usage(When::Always), map(When::Always)];
+    let loads = match validity {
+        Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => WHOLE,
+        Validity::Subsection { early_is_whole: true } => EARLY,
+        Validity::Subsection { early_is_whole: false } => ALWAYS,
+    };
+    if is_kernel_code { loads } else { loads.split_at(1).1 }
 }
 
 /// The pfns of section `nr`.
@@ -200,8 +199,11 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
         records_on_device: P::ON_DEVICE,
         page_to_pfn_reads_record: false,
     };
-    const LOAD_CHAIN: LoadChain =
-        LoadChain { pfn_valid: loads_of_pfn_valid(R::SET.validity), pfn_to_page: &[], page_to_pfn: &[] };
+    const LOAD_CHAIN: LoadChain = LoadChain {
+        pfn_valid: loads_of_pfn_valid(R::SET.validity, R::CODE.is_some()),
+        pfn_to_page: &[],
+        page_to_pfn: &[],
+    };
     const PFN_VALID_DISABLES_PREEMPTION: bool = R::SET.pfn_valid_disables_preemption;
     type Geometry = G;
     type Record = T;
@@ -250,6 +252,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
     fn reader(&self) -> SubsectionReader<'_, G, R, T> {
         SubsectionReader {
             roots: self.table.roots(),
+            mem_section: self.table.mem_section(),
             vmemmap: self.record(0),
             end_section: self.table.end_section(),
             rules: PhantomData,
@@ -368,6 +371,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Inspect for Subsecti
 #[derive(Debug)]
 pub struct SubsectionReader<'a, G: Geometry, R: Rules, T: HotplugRecord = Page> {
     roots: Roots<'a, G, G::SubsectionMap>,
+    mem_section: &'a AtomicPtr<AtomicPtr<MemSection<G::SubsectionMap>>>,
     vmemmap: NonNull<T>,
     end_section: &'a AtomicU64,
     rules: PhantomData<R>,
@@ -407,6 +411,14 @@ unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader
 
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
+        if let Some(code) = R::CODE {
+            let bit = match R::SET.validity {
+                Validity::Subsection { .. } => Some(Divided::<G, R>::index(pfn.0)),
+                Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => None,
+            };
+            // SAFETY: this reader holds up grace periods.
+            return unsafe { code.pfn_valid::<G, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY) };
+        }
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
         let word = section.word();
         if word & SECTION_HAS_MEM_MAP == 0 {

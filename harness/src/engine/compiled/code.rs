@@ -1,9 +1,10 @@
 //! The functions of a loaded kernel, and the globals that they read.
 
-use crate::case::{Asked, LookupOp, Mode};
+use crate::case::{Asked, Dependency, LookupOp, Memory, Mode};
 use crate::kernel::facts::Facts;
 use crate::kernel::image::Image;
-use memmap_layouts::{Geometry, Page, X86_64};
+use memmap_layouts::machine_code::iced_x86::{Instruction, Mnemonic, OpKind};
+use memmap_layouts::machine_code::instructions_within;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,18 +13,6 @@ use thiserror::Error;
 /// Why compiled lookups cannot take part in a race.
 #[derive(Debug, Error)]
 pub enum CompiledError {
-    /// The kernel has another architecture or configuration than the layouts.
-    #[error("Linux {release} has {what} {found}, and the layouts have {expected}")]
-    Differs {
-        /// Release of the kernel.
-        release: String,
-        /// The constant.
-        what: &'static str,
-        /// Its value in the kernel.
-        found: u64,
-        /// Its value in the layouts.
-        expected: u64,
-    },
     /// A loop is missing.
     #[error("the compiled lookups of Linux {release} lack {symbol}")]
     Missing {
@@ -35,7 +24,7 @@ pub enum CompiledError {
 }
 
 /// A loop over page frames or records: their address and number. Returns the sum of the answers.
-type Loop = unsafe extern "sysv64" fn(*const u64, u64) -> u64;
+pub(super) type Loop = unsafe extern "sysv64" fn(*const u64, u64) -> u64;
 /// One lookup.
 type One = unsafe extern "sysv64" fn(u64) -> u64;
 /// A walk from one page frame to another.
@@ -80,23 +69,12 @@ unsafe impl Sync for Code {}
 static GLOBALS: Mutex<()> = Mutex::new(());
 
 impl Code {
-    /// Checks that the constants of an image are those of the layouts, and finds its loops.
+    /// Finds the loops of an image.
     ///
     /// # Errors
     /// [`CompiledError`].
     pub fn new(image: Image) -> Result<Self, CompiledError> {
         let release = || image.facts.release.clone();
-        let facts = &image.facts;
-        for (what, found, expected) in [
-            ("PAGE_SHIFT", facts.page_shift, u64::from(X86_64::PAGE_SHIFT)),
-            ("SECTION_SIZE_BITS", facts.section_size_bits, u64::from(X86_64::SECTION_SIZE_BITS)),
-            ("SUBSECTION_SHIFT", facts.subsection_shift, u64::from(X86_64::PFN_SUBSECTION_SHIFT + X86_64::PAGE_SHIFT)),
-            ("sizeof(struct page)", facts.record_bytes, size_of::<Page>() as u64),
-        ] {
-            if found != expected {
-                return Err(CompiledError::Differs { release: release(), what, found, expected });
-            }
-        }
         let address = |symbol: &'static str| {
             image.symbol(symbol).ok_or_else(|| CompiledError::Missing { release: release(), symbol })
         };
@@ -131,6 +109,25 @@ impl Code {
     /// The constants of the kernel.
     pub fn facts(&self) -> &Facts {
         &self.image.facts
+    }
+
+    /// Whether a positive answer of `pfn_valid` is a data or a branch dependency: a constant that a
+    /// branch selects, or a bit that an instruction moves to a register. `None` if the machine code
+    /// has neither form.
+    pub(super) fn dependency(&self, memory: Memory) -> Option<Dependency> {
+        let code = instructions_within(self.functions.valid as usize, 0).ok()?;
+        let has = |is_it: &dyn Fn(&Instruction) -> bool| code.values().any(is_it);
+        let is_one = |found: &Instruction| {
+            found.mnemonic() == Mnemonic::Mov
+                && found.op_kind(0) == OpKind::Register
+                && found.immediate(1) == 1
+                && matches!(found.op_kind(1), OpKind::Immediate32 | OpKind::Immediate32to64)
+        };
+        let moves_a_bit = |found: &Instruction| matches!(found.mnemonic(), Mnemonic::Setb | Mnemonic::Sbb);
+        match memory {
+            Memory::Boot => has(&is_one).then_some(Dependency::Branch),
+            Memory::Added => has(&moves_a_bit).then_some(Dependency::Data),
+        }
     }
 
     /// Bits of a physical address that the code takes.

@@ -1,12 +1,14 @@
 //! A compiled kernel in a race: its lookups on the records and rules of its twin.
 
 use super::Twin;
-use super::code::{Code, InUse};
+use super::code::{Code, InUse, Loop};
 use super::tables::Tables;
 use crate::case::{Asked, Dependency, LookupOp, Memory, Position};
+use crate::engine::blame::of_layout;
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner};
 use crate::engine::probe::lookup::{AskedOf, Part, Prepared, Queries, Window, prepare_walk};
+use crate::engine::probe::loops::BATCH;
 use crate::engine::probe::place::{NoPlace, Place};
 use crate::engine::probe::query_array::Placement;
 use hdrhistogram::Histogram;
@@ -92,8 +94,8 @@ struct Entered<'a> {
     _in_use: InUse,
 }
 
-// SAFETY: the oracle verifies every answer before a record is read, and the tables do not change
-// while this value lives. Records of the twin live as long as it does.
+// SAFETY: `pfn_to_page` returns the twin's records only, and the oracle says for which page frames
+// they exist. The tables and the twin do not change while this value lives.
 unsafe impl Lookup for Entered<'_> {
     type Record = Page;
 
@@ -104,8 +106,11 @@ unsafe impl Lookup for Entered<'_> {
 
     unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<Page> {
         // SAFETY: the code computes an address.
-        let page = unsafe { (self.compiled.code.functions.to_page)(pfn.0) };
-        NonNull::new(page as *mut Page).unwrap_or(NonNull::dangling())
+        let found = unsafe { (self.compiled.code.functions.to_page)(pfn.0) };
+        // SAFETY: the twin computes an address; the caller's pfn is valid.
+        let page = unsafe { self.compiled.twin.reader().pfn_to_page(pfn) };
+        // Another address is a wrong answer, which must not be read: no record lies at this one.
+        if found == page.addr().get() as u64 { page } else { NonNull::dangling() }
     }
 
     unsafe fn page_to_pfn(&self, page: NonNull<Page>) -> Pfn {
@@ -132,8 +137,8 @@ impl Contestant<X86_64> for Compiled {
     fn caps(&self) -> Capabilities {
         Twin::CAPS
     }
-    fn dependency(&self, _: Memory) -> Option<Dependency> {
-        None
+    fn dependency(&self, memory: Memory) -> Option<Dependency> {
+        self.code.dependency(memory)
     }
     fn footprint(&self) -> Footprint {
         Footprint { index_bytes: self.store.index.bytes(), ..self.twin.footprint() }
@@ -145,15 +150,17 @@ impl Contestant<X86_64> for Compiled {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).memory.bytes_in_huge_pages()
     }
     fn agree(&self, oracle: &Oracle<X86_64>) -> Result<(), String> {
-        let (id, reader) = (self.layout_id(), self.enter());
-        let probes = oracle.probes();
-        oracle
-            .compare(Twin::CAPS.validity, &reader, &probes)
-            .map_err(|wrong| format!("{id}: pfn_valid({:#x}) should be {}", wrong.pfn.0, wrong.expected))?;
-        let valid: Vec<Pfn> = probes.into_iter().filter(|&pfn| reader.pfn_valid(pfn)).collect();
-        let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
-        let asked = Asked::plain(LookupOp::PfnToPage);
-        asked_of.pfns(asked, &valid, |_| true, &mut Placement::aligned()).map(drop)
+        of_layout(self.own_id, || {
+            let (id, reader) = (self.layout_id(), self.enter());
+            let probes = oracle.probes();
+            oracle
+                .compare(Twin::CAPS.validity, &reader, &probes)
+                .map_err(|wrong| format!("{id}: pfn_valid({:#x}) should be {}", wrong.pfn.0, wrong.expected))?;
+            let valid: Vec<Pfn> = probes.into_iter().filter(|&pfn| reader.pfn_valid(pfn)).collect();
+            let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
+            let asked = Asked::plain(LookupOp::PfnToPage);
+            asked_of.pfns(asked, &valid, |_| true, &mut Placement::aligned()).map(drop)
+        })
     }
     fn prepare_checked(
         &self,
@@ -162,45 +169,62 @@ impl Contestant<X86_64> for Compiled {
         oracle: &Oracle<X86_64>,
         placement: &mut Placement,
     ) -> Result<Prepared, String> {
-        let (id, reader) = (self.layout_id(), self.enter());
-        match queries {
-            Queries::Pfns(pfns) => {
-                let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
-                asked_of.pfns(asked, pfns, |pfn| oracle.pfn_valid(Twin::CAPS.validity, pfn), placement)
+        of_layout(self.own_id, || {
+            let (id, reader) = (self.layout_id(), self.enter());
+            match queries {
+                Queries::Pfns(pfns) => {
+                    let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
+                    asked_of.pfns(asked, pfns, |pfn| oracle.pfn_valid(Twin::CAPS.validity, pfn), placement)
+                }
+                Queries::Walk { range, nr_sections } => {
+                    let walk = self.code.functions.walk.ok_or_else(|| format!("{id}: the kernel has no such walk"))?;
+                    // SAFETY: the tables are complete and locked.
+                    let found = unsafe { walk(range.start(), range.end()) };
+                    prepare_walk(id, Twin::CAPS.validity, (*range, *nr_sections), found, asked, oracle)
+                }
             }
-            Queries::Walk { range, nr_sections } => {
-                let walk = self.code.functions.walk.ok_or_else(|| format!("{id}: the kernel has no such walk"))?;
-                // SAFETY: the tables are complete and locked.
-                let found = unsafe { walk(range.start(), range.end()) };
-                prepare_walk(id, Twin::CAPS.validity, (*range, *nr_sections), found, asked, oracle)
-            }
-        }
+        })
     }
     fn prepare(&self, op: LookupOp, pfns: &[Pfn]) -> Result<Prepared, String> {
-        let (id, reader) = (self.layout_id(), self.enter());
-        let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
-        asked_of.pfns(Asked::plain(op), pfns, |_| true, &mut Placement::aligned())
+        of_layout(self.own_id, || {
+            let (id, reader) = (self.layout_id(), self.enter());
+            let asked_of = AskedOf { id, caps: Twin::CAPS, reader: &reader, backed: self.is_backed() };
+            asked_of.pfns(Asked::plain(op), pfns, |_| true, &mut Placement::aligned())
+        })
     }
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         self.enter().pfn_valid(pfn)
     }
     fn run(&self, prepared: &Prepared, window: Window) -> u64 {
-        let _entered = self.enter();
-        let looped = self.code.looped(prepared.asked());
-        let sum = |part: Part<'_>| match (part, looped) {
-            // SAFETY: a pfn is a u64. `prepare` checked every query on this boot, whose tables are
-            // locked.
-            (Part::Pfns(pfns), Some(looped)) => unsafe { looped(pfns.as_ptr().cast(), pfns.len() as u64) },
-            // SAFETY: as above; a record is an address.
-            (Part::Records(pages), Some(looped)) => unsafe { looped(pages.as_ptr().cast(), pages.len() as u64) },
-            (Part::Walks(range, times), _) => {
-                // SAFETY: as above.
-                let once = || self.code.functions.walk.map_or(0, |walk| unsafe { walk(range.start(), range.end()) });
-                (0..times).map(|_| once()).fold(0, u64::wrapping_add)
-            }
-            (Part::Pfns(_) | Part::Records(_), None) => 0,
-        };
-        prepared.parts(window).map(sum).fold(0, u64::wrapping_add)
+        of_layout(self.own_id, || {
+            let _entered = self.enter();
+            let looped = self.code.looped(prepared.asked());
+            // As in Rust's loops, each batch has a reader, which keeps the records of the twin alive.
+            let batch = |looped: Loop, first: *const u64, len: usize| {
+                let _reader = self.twin.reader();
+                // SAFETY: `prepare` checked every query on this boot, whose tables are locked.
+                unsafe { looped(first, len as u64) }
+            };
+            let sum = |part: Part<'_>| match (part, looped) {
+                // A pfn is a u64, and so is the address of a record.
+                (Part::Pfns(pfns), Some(looped)) => {
+                    let sums = pfns.chunks(BATCH).map(|pfns| batch(looped, pfns.as_ptr().cast(), pfns.len()));
+                    sums.fold(0, u64::wrapping_add)
+                }
+                (Part::Records(pages), Some(looped)) => {
+                    let sums = pages.chunks(BATCH).map(|pages| batch(looped, pages.as_ptr().cast(), pages.len()));
+                    sums.fold(0, u64::wrapping_add)
+                }
+                (Part::Walks(range, times), _) => {
+                    // SAFETY: as above.
+                    let once =
+                        || self.code.functions.walk.map_or(0, |walk| unsafe { walk(range.start(), range.end()) });
+                    (0..times).map(|_| once()).fold(0, u64::wrapping_add)
+                }
+                (Part::Pfns(_) | Part::Records(_), None) => 0,
+            };
+            prepared.parts(window).map(sum).fold(0, u64::wrapping_add)
+        })
     }
     fn lookup_code(&self, asked: Asked) -> usize {
         match (self.code.looped(asked), self.code.functions.walk) {
@@ -220,7 +244,7 @@ impl Contestant<X86_64> for Compiled {
         no_walk.then_some("this kernel has no walk over valid page frames; Linux 6.16 added it")
     }
     fn not_beside_a_writer(&self) -> Option<&'static str> {
-        Some("compiled kernel code knows nothing of this program's grace periods, so nothing changes beside it")
+        Some("compiled kernel code does not take part in grace periods, so it is not measured beside a writer")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Compiled kernels on machines other than x86-64 with Linux: there are none.
 
+use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::Entry;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::Geometry;
@@ -17,13 +18,16 @@ pub enum KernelError {
 ///
 /// # Errors
 /// There is a kernel.
-pub fn register(kernels: &[String], _: u64) -> Result<Vec<String>, KernelError> {
+pub fn choose(kernels: &[String], _: u64) -> Result<Vec<ChosenKernel>, KernelError> {
     if kernels.is_empty() { Ok(Vec::new()) } else { Err(KernelError::NotHere) }
 }
 
-/// No ids.
-pub fn ids() -> Vec<&'static str> {
-    Vec::new()
+/// Refuses every kernel.
+///
+/// # Errors
+/// There is a kernel.
+pub fn register(chosen: &[ChosenKernel], _: u64) -> Result<(), KernelError> {
+    if chosen.is_empty() { Ok(()) } else { Err(KernelError::NotHere) }
 }
 
 /// No kernel.

@@ -13,9 +13,10 @@ use self::code::Code;
 pub use self::code::CompiledError;
 use self::contestant::Compiled;
 use crate::case::{self, Layout};
+use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::{Boot, Entry};
 use crate::kernel::alternatives::PagingLevels;
-use crate::kernel::cache::{Cache, CacheError};
+use crate::kernel::cache::{Cache, CacheError, Kernel};
 use crate::kernel::image::Image;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::layouts::Subsection;
@@ -48,68 +49,103 @@ pub enum KernelError {
     /// It was not added, or its files cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// It does not fit the layouts.
+    /// The object file lacks a loop.
     #[error(transparent)]
     Compiled(#[from] CompiledError),
+    /// Two releases of one version would have the same id.
+    #[error("Linux {first} and {second} are both {id}; race them in two runs")]
+    Twice {
+        /// The release that has the id.
+        first: String,
+        /// The other release.
+        second: String,
+        /// The id.
+        id: &'static str,
+    },
+    /// The object file is another than when the run began.
+    #[error("Linux {release} was added again since this run began; start a new run")]
+    Changed {
+        /// The release.
+        release: String,
+    },
+    /// A thread cannot have per-CPU data of its own, as in some sandboxes.
+    #[error("compiled kernels need %gs, which this system does not let a program set: {0}")]
+    PerCpu(std::io::Error),
 }
 
-/// Adds a contestant `compiled-VERSION` for each of these kernels, which are versions such as `6.1`
-/// or releases. Returns their releases. `seed` chooses where in a page their code begins. A kernel
-/// that was registered before stays as it is.
+/// Adds the contestants `compiled-VERSION` of kernels that are chosen by versions such as `6.1` or
+/// by releases. `seed` chooses where in a page their code begins. A kernel that was registered
+/// before stays as it is.
 ///
 /// # Errors
 /// [`KernelError`]; the kernels before the failing one are registered.
-pub fn register(kernels: &[String], seed: u64) -> Result<Vec<String>, KernelError> {
-    let mut releases = Vec::new();
-    for version in kernels {
-        let cache = Cache::of_user()?;
-        let kernel = cache.find(version)?;
-        let id = format!("compiled-{}", kernel.version);
-        releases.push(kernel.release.clone());
-        if registered().iter().any(|known| known.layout.id == id) {
-            continue;
+pub fn choose(kernels: &[String], seed: u64) -> Result<Vec<ChosenKernel>, KernelError> {
+    let cache = if kernels.is_empty() { return Ok(Vec::new()) } else { Cache::from_user()? };
+    kernels.iter().map(|version| register_one(&cache, cache.find(version)?, seed)).collect()
+}
+
+/// Adds the contestants of kernels that a run has chosen before.
+///
+/// # Errors
+/// [`KernelError`], also if a kernel was added again since.
+pub fn register(chosen: &[ChosenKernel], seed: u64) -> Result<(), KernelError> {
+    for kernel in chosen {
+        let cache = Cache::from_user()?;
+        let found = cache.find(&kernel.release)?;
+        if found.sha256 != kernel.sha256 {
+            return Err(KernelError::Changed { release: found.release });
         }
-        let levels = PagingLevels::of_this_machine();
-        let image = Image::load(&cache.object(&kernel)?, levels, seed).map_err(CacheError::from)?;
-        let note = KernelNote {
-            release: kernel.release,
-            compiler: kernel.compiler,
-            kernel_compiler: kernel.kernel_compiler,
-            paging_levels: levels.number(),
-            sha256: kernel.sha256,
-        };
-        let layout = Layout {
-            id: Box::leak(id.into_boxed_str()),
-            about: Box::leak(note.to_string().into_boxed_str()),
-            caps: Twin::CAPS,
-            load_chain: Twin::LOAD_CHAIN,
-            record_bytes: size_of::<Page>() as u64,
-        };
-        let code = Arc::new(Code::new(image)?);
-        case::add_layouts(vec![layout]);
-        let new = Box::leak(Box::new(Registered { layout, note, code }));
-        REGISTERED.write().unwrap_or_else(PoisonError::into_inner).push(new);
+        register_one(&cache, found, seed)?;
     }
-    Ok(releases)
+    Ok(())
 }
 
-/// The ids of the registered kernels.
-pub fn ids() -> Vec<&'static str> {
-    registered().iter().map(|kernel| kernel.layout.id).collect()
+fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<ChosenKernel, KernelError> {
+    let id = format!("compiled-{}", kernel.version);
+    if let Some(known) = registered().into_iter().find(|known| known.layout.id == id) {
+        let (first, id) = (known.note.release.clone(), known.layout.id);
+        return match known.note.release == kernel.release {
+            true => Ok(ChosenKernel { id: id.to_owned(), release: first, sha256: known.note.sha256.clone() }),
+            false => Err(KernelError::Twice { first, second: kernel.release, id }),
+        };
+    }
+    let levels = PagingLevels::from_processor();
+    let image = Image::load(&cache.object(&kernel)?, levels, seed).map_err(CacheError::from)?;
+    image.enter().map_err(KernelError::PerCpu)?;
+    let note = KernelNote {
+        release: kernel.release,
+        compiler: kernel.compiler,
+        kernel_compiler: kernel.kernel_compiler,
+        paging_levels: levels.number(),
+        sha256: kernel.sha256,
+    };
+    let layout = Layout {
+        id: Box::leak(id.into_boxed_str()),
+        about: Box::leak(note.to_string().into_boxed_str()),
+        caps: Twin::CAPS,
+        load_chain: Twin::LOAD_CHAIN,
+        record_bytes: size_of::<Page>() as u64,
+    };
+    let code = Arc::new(Code::new(image)?);
+    let chosen = ChosenKernel { id: layout.id.to_owned(), release: note.release.clone(), sha256: note.sha256.clone() };
+    case::add_layouts(vec![layout]);
+    let new = Box::leak(Box::new(Registered { layout, note, code }));
+    REGISTERED.write().unwrap_or_else(PoisonError::into_inner).push(new);
+    Ok(chosen)
 }
 
-/// The kernel of a layout with this id; `None` for a layout of this program.
+/// The kernel of a layout; `None` for a layout of this program.
 pub fn note(id: &str) -> Option<KernelNote> {
-    registered().into_iter().find(|kernel| kernel.layout.id == id).map(|kernel| kernel.note.clone())
+    let own_id = id.split('#').next().unwrap_or(id);
+    registered().into_iter().find(|kernel| kernel.layout.id == own_id).map(|kernel| kernel.note.clone())
 }
 
 /// The contestants for an architecture: those of x86-64, none for another.
 pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
-    let boot: Boot<X86_64> = |id, map, config, store| {
-        let own = id.split('#').next().unwrap_or(id);
-        let kernel = registered().into_iter().find(|kernel| kernel.layout.id == own);
+    let boot: Boot<X86_64> = |id, own_id, map, config, store| {
+        let kernel = registered().into_iter().find(|kernel| kernel.layout.id == own_id);
         let kernel = kernel.expect("an entry is of a registered kernel");
-        Ok(Box::new(Compiled::boot(id, own, Arc::clone(&kernel.code), map, config, store)?))
+        Ok(Box::new(Compiled::boot(id, own_id, Arc::clone(&kernel.code), map, config, store)?))
     };
     let entry = |kernel: &Registered| Entry::new(kernel.layout, Twin::boot_record_bytes, boot);
     let entries: Vec<Entry<X86_64>> = registered().into_iter().map(entry).collect();

@@ -3,18 +3,20 @@
 use super::Twin;
 use crate::kernel::facts::Facts;
 use memmap_layouts::index_memory::{Array, IndexMemory};
+use memmap_layouts::section::SECTION_MAP_MASK;
 use memmap_layouts::{
     BootError, Config, Geometry, Inspect, RecordStore, SECTION_HAS_MEM_MAP, SECTION_IS_EARLY, SECTION_IS_ONLINE,
     SECTION_MARKED_PRESENT, SECTION_TAINT_ZONE_DEVICE, X86_64,
 };
 use std::alloc::Layout;
 use std::collections::BTreeMap;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, with_exposed_provenance_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The root table, section descriptors and usages, to the sizes of a kernel.
 pub(super) struct Tables {
     pub(super) memory: IndexMemory,
-    roots: Array<u64>,
+    roots: Array<AtomicU64>,
     /// Usages, by the number of their section.
     usages: BTreeMap<u64, NonNull<u64>>,
     /// Number of the last section that has a map.
@@ -40,8 +42,8 @@ impl Tables {
         let len = nr_roots * 8 + used.div_ceil(facts.sections_per_root) * root_bytes.next_power_of_two() + used * 128;
         let memory = IndexMemory::reserve(len, config, store)
             .map_err(|_| BootError::NoMemory { what: "the section tables", bytes: len })?;
-        // SAFETY: 0 is a valid u64.
-        let roots = unsafe { memory.array::<u64>(nr_roots as usize) };
+        // SAFETY: 0 is a valid AtomicU64.
+        let roots = unsafe { memory.array::<AtomicU64>(nr_roots as usize) };
         let roots = roots.ok_or(BootError::NoMemory { what: "the root table", bytes: nr_roots * 8 })?;
         Ok(Self { memory, roots, usages: BTreeMap::new(), last: 0 })
     }
@@ -59,28 +61,25 @@ impl Tables {
 
     /// Address of the root table.
     pub(super) fn roots(&self) -> u64 {
-        self.roots.as_ptr().addr() as u64
+        self.roots.as_ptr().expose_provenance() as u64
     }
 
     /// Makes a section what it is in the twin. `None` if there is no memory for it.
     pub(super) fn mirror(&mut self, facts: &Facts, twin: &Twin, nr: u64) -> Option<()> {
         let state = twin.section_state(nr).filter(|state| state.section_mem_map & SECTION_HAS_MEM_MAP != 0);
         let (root, index) = ((nr / facts.sections_per_root) as usize, nr % facts.sections_per_root);
-        let slot = self.roots.as_ptr().wrapping_add(root).cast_mut();
-        // SAFETY: the root table has this element, and its elements are only accessed here and by
-        // compiled code, which does not run now.
-        let mut first = unsafe { slot.read() };
+        let slot = &self.roots[root];
+        let mut first = slot.load(Ordering::Relaxed);
         if first == 0 {
             if state.is_none() {
                 return Some(());
             }
-            first = self.memory.alloc::<u8>(Self::root_layout(facts))?.addr().get() as u64;
-            // SAFETY: as above.
-            unsafe { slot.write(first) };
+            first = self.memory.alloc::<u8>(Self::root_layout(facts))?.as_ptr().expose_provenance() as u64;
+            slot.store(first, Ordering::Relaxed);
         }
         let section = first + index * facts.section_bytes;
-        let word = (section + facts.section_word_offset) as *mut u64;
-        let usage = (section + facts.section_usage_offset) as *mut u64;
+        let word = with_exposed_provenance_mut::<u64>((section + facts.section_word_offset) as usize);
+        let usage = with_exposed_provenance_mut::<u64>((section + facts.section_usage_offset) as usize);
         let Some(state) = state else {
             // SAFETY: the descriptor lies in its root. No compiled code runs.
             unsafe {
@@ -117,8 +116,8 @@ impl Tables {
             for (at, bits) in state.subsection_map.iter().enumerate() {
                 map.add(at).write(*bits);
             }
-            usage.write(object.addr().get() as u64);
-            word.write(state.section_mem_map & facts.map_mask | flags);
+            usage.write(object.as_ptr().expose_provenance() as u64);
+            word.write(state.section_mem_map & SECTION_MAP_MASK & facts.map_mask | flags);
         }
         self.last = self.last.max(nr);
         Some(())

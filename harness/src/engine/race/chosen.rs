@@ -3,28 +3,45 @@
 use super::RaceError;
 use crate::engine::contestant::{Entry, again, unserved};
 use crate::engine::field::Means;
-use crate::engine::layouts::entries;
-use memmap_layouts::Geometry;
+use crate::engine::layouts::{entries, entries_and_named};
+use memmap_layouts::{Geometry, X86_64};
 
-/// The layouts with these ids, in the order of reports; all of them if there are no ids. An id that
+/// The layouts with these ids, in the order of reports; if there are no ids, all but those that take
+/// part only when they are named. An id that
 /// occurs twice selects the layout twice, for an A/A test.
 ///
 /// # Errors
 /// No layout has one of the ids.
 pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError> {
-    let all = entries::<G>();
-    if let Some(name) = names.iter().find(|name| all.iter().all(|entry| entry.id != **name)) {
-        let known = all.iter().map(|entry| entry.id).collect::<Vec<_>>().join(", ");
-        return Err(RaceError::NoSuchLayout { name: name.clone(), known });
-    }
     if names.is_empty() {
-        return Ok(all);
+        return Ok(entries::<G>());
     }
+    // Some layouts exist for x86-64 only. They are known on every map, and raced on theirs.
+    let known: Vec<&str> = entries_and_named::<X86_64>().iter().map(|entry| entry.id).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(RaceError::NoSuchLayout { name: name.clone(), known: known.join(", ") });
+    }
+    let all = entries_and_named::<G>();
     let times = |entry: Entry<G>| {
         let nr = names.iter().filter(|name| *name == entry.id).count();
         (1..=nr).map(move |time| if time == 1 { entry } else { again(entry, time) })
     };
     Ok(all.into_iter().flat_map(times).collect())
+}
+
+/// Those of the layouts with these ids that exist for x86-64 but not for this architecture, each with
+/// the reason.
+pub fn of_x86_64_only<G: Geometry>(names: &[String]) -> Vec<(&'static str, String)> {
+    let here = entries_and_named::<G>();
+    let of_x86_64 = match names.is_empty() {
+        true => entries::<X86_64>(),
+        false => entries_and_named::<X86_64>(),
+    };
+    let is_missing = |id: &str| here.iter().all(|entry| entry.id != id);
+    let is_asked = |id: &str| names.is_empty() || names.iter().any(|name| name == id);
+    let missing = of_x86_64.into_iter().map(|entry| entry.id).filter(|id| is_missing(id) && is_asked(id));
+    let reason = format!("the layout is for x86-64, and this map needs the address width of {}", G::ID);
+    missing.map(|id| (id, reason.clone())).collect()
 }
 
 /// Layouts, split by whether the given memory can hold their records.

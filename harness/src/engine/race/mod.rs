@@ -73,7 +73,8 @@ pub fn race<G: Geometry>(
     race.expectations()?;
     race.footprint_of_boot(&entries);
     race.push_huge_pages(Memory::Boot);
-    for (id, reason) in left_out {
+    let elsewhere = chosen::of_x86_64_only::<G>(&settings.job.conditions.layouts);
+    for (id, reason) in left_out.into_iter().chain(elsewhere) {
         let blank = race.row(id, "boot", "records_needed", "bytes");
         race.not_offered(blank, &reason);
     }

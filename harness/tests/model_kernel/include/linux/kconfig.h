@@ -1,2 +1,1 @@
-#define CONFIG_SPARSEMEM_EXTREME 1
-#define CONFIG_SPARSEMEM_VMEMMAP 1
+/* No lookup of the model looks at a setting. */

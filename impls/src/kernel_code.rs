@@ -1,0 +1,219 @@
+//! The lookups of a kernel as compilers make them, step by step.
+//!
+//! [`Rules`](crate::rules::Rules) decide what is valid. [`KernelCode`] decides how a lookup gets
+//! there: which checks it makes, whether it holds a guard, and how it tests a bit. Layouts without
+//! kernel code, such as `subsection`, are the idea in Rust: they leave out what a lookup in this
+//! program does not need.
+//!
+//! Source: `include/linux/mmzone.h`, `arch/x86/include/asm/bitops.h`, and the machine code that gcc
+//! 12 makes of the headers of 5.10, 6.1 and 6.12 for x86-64.
+
+use crate::geometry::Geometry;
+use crate::preempt;
+use crate::section::{MemSection, SECTION_HAS_MEM_MAP};
+use crate::subsection_map::SubsectionMap;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// What a reader holds while it looks at a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing.
+    None,
+    /// `rcu_read_lock` without preemptible RCU: a call of an empty function at the end.
+    RcuCall,
+    /// `rcu_read_lock_sched` with a preemption count: an increment, and a decrement with a branch.
+    PreemptCount,
+}
+
+/// How a bit of the sub-section map is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitTest {
+    /// The word is loaded and tested in a register.
+    Register,
+    /// `bt` with a memory operand: one instruction of some ten micro-operations. Its generic form
+    /// on other architectures than x86-64 is that of `Register`.
+    Memory,
+}
+
+/// The steps of a kernel's `pfn_valid`.
+///
+/// ```
+/// use memmap_layouts::layouts::Linux6_1;
+/// use memmap_layouts::kernel_code::Guard;
+/// use memmap_layouts::rules::{self, Rules};
+/// use memmap_layouts::{BootMap, Config, Lookup, Memmap, Pfn, RecordStore};
+///
+/// assert_eq!(rules::Linux6_1::CODE.map(|code| code.guard), Some(Guard::PreemptCount));
+/// let layout = <Linux6_1>::boot(&BootMap::default(), &Config::default(), RecordStore::unlimited())?;
+/// assert!(!layout.reader().pfn_valid(Pfn(0)));
+/// # Ok::<(), memmap_layouts::BootError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelCode {
+    /// A pfn whose physical address does not fit 64 bits is refused.
+    pub checks_pfn: bool,
+    /// The width of the physical address space is known at run time only. On a machine with four
+    /// levels of page tables, the kernel patches a jump to the check.
+    pub width_is_patched: bool,
+    /// The number of the root is checked, and again with a patched jump if the width has one.
+    pub checks_root: bool,
+    /// What is held while the section is looked at.
+    pub guard: Guard,
+    /// The usage pointer is checked for null.
+    pub checks_usage: bool,
+    /// How a bit of the sub-section map is tested.
+    pub bit_test: BitTest,
+}
+
+/// A jump that is always taken, as alternatives leave it on a machine with four levels of page
+/// tables. Returns false; the compiler does not know.
+#[inline(always)]
+fn has_five_levels() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the template jumps to the label and touches nothing.
+    unsafe {
+        std::arch::asm!("jmp {four}", four = label { return false }, options(nomem, nostack, preserves_flags));
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::hint::black_box(false)
+}
+
+/// `rcu_read_unlock_strict` without strict grace periods.
+#[inline(never)]
+extern "C" fn rcu_read_unlock_strict() {
+    // SAFETY: an empty template does nothing. It keeps the call.
+    unsafe { std::arch::asm!("", options(nostack, preserves_flags)) };
+}
+
+impl Guard {
+    #[inline(always)]
+    fn lock(self) {
+        if self == Self::PreemptCount {
+            preempt::disable();
+        }
+    }
+
+    #[inline(always)]
+    fn unlock(self) {
+        match self {
+            Self::None => {}
+            Self::RcuCall => rcu_read_unlock_strict(),
+            Self::PreemptCount => preempt::enable(),
+        }
+    }
+}
+
+impl BitTest {
+    /// # Safety
+    /// `map` points to words that hold the bit, and stays valid during the call.
+    #[inline(always)]
+    unsafe fn test<M: SubsectionMap>(self, map: *const M, bit: u32) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Memory {
+            let is_set: u8;
+            // SAFETY: the caller's promise. Writers change the words atomically.
+            unsafe {
+                std::arch::asm!(
+                    "bt qword ptr [{map}], {bit}",
+                    "setb {is_set}",
+                    map = in(reg) map,
+                    bit = in(reg) u64::from(bit),
+                    is_set = lateout(reg_byte) is_set,
+                    options(readonly, nostack),
+                );
+            }
+            return is_set != 0;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { (*map).test(bit) }
+    }
+}
+
+impl KernelCode {
+    /// `__pfn_to_section` after the checks of `pfn_valid`. `None` if the number is beyond the
+    /// physical address space; null if there is no such section.
+    #[inline(always)]
+    fn section<G: Geometry, M: SubsectionMap>(
+        self,
+        mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
+        pfn: u64,
+    ) -> Option<*const MemSection<M>> {
+        /// Sections and roots of 52 bits of physical address.
+        const fn wide<G: Geometry>() -> u64 {
+            1 << (52 - G::SECTION_SIZE_BITS)
+        }
+        if self.checks_pfn && pfn << G::PAGE_SHIFT >> G::PAGE_SHIFT != pfn {
+            return None;
+        }
+        let nr = G::section_nr(pfn);
+        let sections = if self.width_is_patched && has_five_levels() { wide::<G>() } else { G::NR_MEM_SECTIONS };
+        if nr >= sections {
+            return None;
+        }
+        let (root, index) = (nr / G::SECTIONS_PER_ROOT, nr % G::SECTIONS_PER_ROOT);
+        if self.checks_root {
+            let is_wide = self.width_is_patched && has_five_levels();
+            let roots = if is_wide { wide::<G>() / G::SECTIONS_PER_ROOT } else { G::NR_SECTION_ROOTS };
+            if root >= roots {
+                return Some(ptr::null());
+            }
+        }
+        let table = mem_section.load(Ordering::Acquire);
+        if table.is_null() {
+            return Some(ptr::null());
+        }
+        // SAFETY: `nr` is below NR_MEM_SECTIONS: a machine never has five levels here. So `root` is
+        // below NR_SECTION_ROOTS, the length of the table.
+        let first = unsafe { &*table.add(root as usize) }.load(Ordering::Acquire);
+        if first.is_null() {
+            return Some(ptr::null());
+        }
+        // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
+        // make it do.
+        Some(first.wrapping_add(index as usize))
+    }
+
+    /// `pfn_valid`. `bit` is the number of the pfn's sub-section if sections are valid in parts;
+    /// boot sections are valid as a whole.
+    ///
+    /// # Safety
+    /// The caller holds a reader of the layout whose table this is, so that no usage is freed.
+    #[inline(always)]
+    pub(crate) unsafe fn pfn_valid<G: Geometry, M: SubsectionMap>(
+        self,
+        mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
+        pfn: u64,
+        bit: Option<u32>,
+        early: u64,
+    ) -> bool {
+        let Some(section) = self.section::<G, M>(mem_section, pfn) else { return false };
+        self.guard.lock();
+        // SAFETY: null, or a descriptor of a root page, which lives as long as the table.
+        let section = unsafe { section.as_ref() };
+        let word = section.map_or(0, MemSection::word);
+        let Some(section) = section.filter(|_| word & SECTION_HAS_MEM_MAP != 0) else {
+            self.guard.unlock();
+            return false;
+        };
+        let is_valid = match bit {
+            None => true,
+            Some(_) if word & early != 0 => true,
+            Some(bit) => {
+                let usage = section.usage_acquire();
+                if self.checks_usage && usage.is_null() {
+                    false
+                } else {
+                    // SAFETY: the caller's reader keeps the usage alive. Without the check it is not
+                    // null: the kernel of that version relies on it too.
+                    let map = unsafe { &raw const (*usage).subsection_map };
+                    // SAFETY: the map has a bit for each sub-section.
+                    unsafe { self.bit_test.test(map, bit) }
+                }
+            }
+        };
+        self.guard.unlock();
+        is_valid
+    }
+}
