@@ -48,7 +48,11 @@ fn verify_reports_by_map_and_by_layout() {
     let maps = verdict["maps"].as_array().unwrap();
     assert!(maps.iter().all(|check| check["status"] == "agrees"), "{maps:#?}");
     let layouts = verdict["layouts"].as_array().unwrap();
-    assert_eq!(maps.len(), 2 * layouts.len(), "every layout is checked on the map and on the one with holes");
+    let is_checked_on_both = |id: &Value| maps.iter().filter(|check| check["layout"] == *id).count() == 2;
+    let named = ["linux-5.2", "linux-5.10", "linux-6.1"].map(Value::from);
+    for id in layouts.iter().map(|layout| &layout["layout"]).chain(&named) {
+        assert!(is_checked_on_both(id), "{id} is checked on the map and on the one with holes");
+    }
     for layout in layouts {
         assert!(!layout["run"].as_array().unwrap().is_empty() && layout["failed"].as_array().unwrap().is_empty());
     }

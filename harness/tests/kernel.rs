@@ -69,6 +69,10 @@ fn a_compiled_kernel_is_added_listed_raced_and_removed() {
     let kernels: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!((&kernels[0]["version"], &kernels[0]["release"]), (&json!("9.8"), &json!("9.8.7-model")));
 
+    let mut verify = pfnbench(&dir);
+    verify.args(["verify", "--kernel", "9.8", "--map", "builtin:vm-20g"]);
+    verify.assert().success().stdout(contains("compiled-9.8").and(contains("linux-6.1")));
+
     let output = race(&dir).assert().success().get_output().stdout.clone();
     let result: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(result["summary"]["layouts"], json!(["subsection", "compiled-9.8"]));

@@ -9,7 +9,7 @@
 //! 12 makes of the headers of 5.10, 6.1 and 6.12 for x86-64.
 
 use crate::geometry::Geometry;
-use crate::preempt;
+use crate::preempt::Word;
 use crate::section::{MemSection, SECTION_HAS_MEM_MAP};
 use crate::subsection_map::SubsectionMap;
 use std::ptr;
@@ -88,19 +88,31 @@ extern "C" fn rcu_read_unlock_strict() {
 }
 
 impl Guard {
+    /// The count of the calling thread, if this guard has one.
     #[inline(always)]
-    fn lock(self) {
+    pub(crate) fn count(self) -> Word {
+        if self == Self::PreemptCount { Word::for_this_thread() } else { Word::unused() }
+    }
+
+    /// # Safety
+    /// The count is that of the calling thread.
+    #[inline(always)]
+    unsafe fn lock(self, count: Word) {
         if self == Self::PreemptCount {
-            preempt::disable();
+            // SAFETY: the caller's promise.
+            unsafe { count.disable() };
         }
     }
 
+    /// # Safety
+    /// As for [`lock`](Self::lock).
     #[inline(always)]
-    fn unlock(self) {
+    unsafe fn unlock(self, count: Word) {
         match self {
             Self::None => {}
             Self::RcuCall => rcu_read_unlock_strict(),
-            Self::PreemptCount => preempt::enable(),
+            // SAFETY: the caller's promise.
+            Self::PreemptCount => unsafe { count.enable() },
         }
     }
 }
@@ -109,9 +121,14 @@ impl BitTest {
     /// # Safety
     /// `map` points to words that hold the bit, and stays valid during the call.
     #[inline(always)]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(clippy::transmute_int_to_bool, reason = "a comparison would be two instructions that no kernel has")
+    )]
     unsafe fn test<M: SubsectionMap>(self, map: *const M, bit: u32) -> bool {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Memory {
+            // `setb` writes 0 or 1, the two values of a bool.
             let is_set: u8;
             // SAFETY: the caller's promise. Writers change the words atomically.
             unsafe {
@@ -124,7 +141,8 @@ impl BitTest {
                     options(readonly, nostack),
                 );
             }
-            return is_set != 0;
+            // SAFETY: it is 0 or 1.
+            return unsafe { std::mem::transmute::<u8, bool>(is_set) };
         }
         // SAFETY: the caller's promise.
         unsafe { (*map).test(bit) }
@@ -179,7 +197,8 @@ impl KernelCode {
     /// boot sections are valid as a whole.
     ///
     /// # Safety
-    /// The caller holds a reader of the layout whose table this is, so that no usage is freed.
+    /// The caller holds a reader of the layout whose table this is, so that no usage is freed. The
+    /// count is that of the calling thread.
     #[inline(always)]
     pub(crate) unsafe fn pfn_valid<G: Geometry, M: SubsectionMap>(
         self,
@@ -187,14 +206,17 @@ impl KernelCode {
         pfn: u64,
         bit: Option<u32>,
         early: u64,
+        count: Word,
     ) -> bool {
         let Some(section) = self.section::<G, M>(mem_section, pfn) else { return false };
-        self.guard.lock();
+        // SAFETY: the caller's promise.
+        unsafe { self.guard.lock(count) };
         // SAFETY: null, or a descriptor of a root page, which lives as long as the table.
         let section = unsafe { section.as_ref() };
         let word = section.map_or(0, MemSection::word);
         let Some(section) = section.filter(|_| word & SECTION_HAS_MEM_MAP != 0) else {
-            self.guard.unlock();
+            // SAFETY: as above.
+            unsafe { self.guard.unlock(count) };
             return false;
         };
         let is_valid = match bit {
@@ -213,7 +235,8 @@ impl KernelCode {
                 }
             }
         };
-        self.guard.unlock();
+        // SAFETY: as above.
+        unsafe { self.guard.unlock(count) };
         is_valid
     }
 }

@@ -149,3 +149,75 @@ fn pad_with_nops(code: &mut Vec<u8>, len: usize) {
         code.extend_from_slice(NOPS[(len - code.len()).min(NOPS.len()) - 1]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the code and the table of a test lie.
+    const CODE: usize = 0;
+    const REPLACEMENT: usize = 0x100;
+    const TEXT: usize = 0x200;
+    const TABLE: usize = 0x1000;
+    const LA57: u64 = 528;
+
+    /// The form of an entry: the bytes of the feature field.
+    fn facts(feature_bytes: u64) -> Facts {
+        Facts {
+            alternative_bytes: 10 + feature_bytes,
+            alternative_where_offset: 0,
+            alternative_replacement_offset: 4,
+            alternative_feature_offset: 8,
+            alternative_length_offset: 8 + feature_bytes,
+            alternative_replacement_length_offset: 9 + feature_bytes,
+            feature_always: 117,
+            feature_la57: LA57,
+            ..Facts::default()
+        }
+    }
+
+    /// Applies one alternative to five bytes of `0xcc`, and returns the bytes.
+    fn applied(facts: &Facts, feature: u32, replacement: &[u8], levels: PagingLevels) -> Result<Vec<u8>, ImageError> {
+        let mut memory = LowMemory::new(0x2000)?;
+        memory.write(CODE, &[0xcc; 5])?;
+        memory.write(REPLACEMENT, replacement)?;
+        let feature_bytes = facts.alternative_length_offset - 8;
+        let mut entry = Vec::new();
+        entry.extend((CODE as i32 - TABLE as i32).to_le_bytes());
+        entry.extend((REPLACEMENT as i32 - (TABLE as i32 + 4)).to_le_bytes());
+        entry.extend(&feature.to_le_bytes()[..feature_bytes as usize]);
+        entry.extend([5, replacement.len() as u8]);
+        memory.write(TABLE, &entry)?;
+        apply(&mut memory, TABLE..TABLE + entry.len(), TEXT, facts, levels)?;
+        Ok(memory.bytes(CODE, 5)?.to_vec())
+    }
+
+    #[test]
+    fn a_replacement_is_for_machines_with_its_feature_or_without() {
+        let (unchanged, replaced) = (vec![0xcc; 5], vec![0xb8, 1, 0, 0, 0]);
+        for (feature_bytes, not) in [(2, NOT_16_BITS), (4, NOT_32_BITS)] {
+            let facts = facts(feature_bytes);
+            let applied = |feature, levels| applied(&facts, feature, &[0xb8, 1, 0, 0, 0], levels).unwrap();
+            let la57 = LA57 as u32;
+            assert_eq!(applied(la57, PagingLevels::Four), unchanged);
+            assert_eq!(applied(la57, PagingLevels::Five), replaced);
+            assert_eq!(applied(la57 | not, PagingLevels::Four), replaced);
+            assert_eq!(applied(la57 | not, PagingLevels::Five), unchanged);
+            assert_eq!(applied(117, PagingLevels::Four), replaced, "always");
+            assert_eq!(applied(3, PagingLevels::Five), unchanged, "any other feature is absent");
+        }
+    }
+
+    #[test]
+    fn jumps_are_moved_and_the_rest_is_filled() {
+        let applied = |replacement: &[u8]| applied(&facts(4), 117, replacement, PagingLevels::Four);
+        // From REPLACEMENT to 0x180: the target stays.
+        let jump = [&[0xe9][..], &(0x180i32 - (REPLACEMENT as i32 + 5)).to_le_bytes()].concat();
+        let moved = [&[0xe9][..], &(0x180i32 - (CODE as i32 + 5)).to_le_bytes()].concat();
+        assert_eq!(applied(&jump).unwrap(), moved);
+        assert_eq!(applied(&[]).unwrap(), [0x0f, 0x1f, 0x44, 0, 0]);
+        assert_eq!(applied(&[0xf9]).unwrap(), [0xf9, 0x0f, 0x1f, 0x40, 0]);
+        let error = applied(&[0x90; 6]).unwrap_err().to_string();
+        assert!(error.contains("too long"), "{error}");
+    }
+}

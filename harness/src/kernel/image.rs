@@ -330,6 +330,42 @@ mod tests {
         assert!(offsets.len() >= 4, "{offsets:?}");
     }
 
+    /// Permissions of the mapping that an address lies in, e.g. `r-xp`.
+    fn permissions(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let holds = |line: &&str| {
+            let (start, rest) = line.split_once('-').unwrap();
+            let (end, _) = rest.split_once(' ').unwrap();
+            let number = |text| usize::from_str_radix(text, 16).unwrap();
+            (number(start)..number(end)).contains(&address)
+        };
+        maps.lines().find(holds).unwrap().split(' ').nth(1).unwrap().to_owned()
+    }
+
+    #[test]
+    fn code_is_never_writable_while_it_is_executable() {
+        let image = Image::load(&object(), PagingLevels::Four, 3).unwrap();
+        let of = |symbol| permissions(image.symbol(symbol).unwrap());
+        assert_eq!((&*of("loop_valid"), &*of("fact_release"), &*of("mem_section")), ("r-xp", "r--p", "rw-p"));
+    }
+
+    #[test]
+    fn each_thread_has_per_cpu_data_of_its_own() {
+        let image = Image::load(&object(), PagingLevels::Four, 3).unwrap();
+        let base_of_gs = || {
+            image.enter().unwrap();
+            let mut base = 0usize;
+            // SAFETY: ARCH_GET_GS writes one word.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_arch_prctl, 0x1004, &raw mut base) }, 0);
+            base
+        };
+        let others = std::thread::scope(|scope| [0, 1].map(|_| scope.spawn(base_of_gs)).map(|it| it.join().unwrap()));
+        let [first, second] = others;
+        let own = base_of_gs();
+        assert!(own != 0 && own != first && own != second, "{own:#x} {others:#x?}");
+        assert_eq!(own, base_of_gs(), "it is kept");
+    }
+
     #[test]
     fn what_is_no_object_file_is_refused() {
         let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();

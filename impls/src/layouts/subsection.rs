@@ -48,6 +48,7 @@ use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::page_record::{HotplugRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange};
 use crate::placement::{InMemory, PlaceError, Placement};
+use crate::preempt::Word;
 use crate::request::{Grid, lock_writer};
 use crate::rules::{Merged, Rules};
 use crate::section::*;
@@ -255,6 +256,10 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
             mem_section: self.table.mem_section(),
             vmemmap: self.record(0),
             end_section: self.table.end_section(),
+            count: match R::CODE {
+                Some(code) => code.guard.count(),
+                None => Word::unused(),
+            },
             rules: PhantomData,
             _guard: self.grace.read(),
         }
@@ -374,6 +379,7 @@ pub struct SubsectionReader<'a, G: Geometry, R: Rules, T: HotplugRecord = Page> 
     mem_section: &'a AtomicPtr<AtomicPtr<MemSection<G::SubsectionMap>>>,
     vmemmap: NonNull<T>,
     end_section: &'a AtomicU64,
+    count: Word,
     rules: PhantomData<R>,
     _guard: ReadGuard<'a>,
 }
@@ -416,8 +422,8 @@ unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader
                 Validity::Subsection { .. } => Some(Divided::<G, R>::index(pfn.0)),
                 Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => None,
             };
-            // SAFETY: this reader holds up grace periods.
-            return unsafe { code.pfn_valid::<G, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY) };
+            // SAFETY: this reader holds up grace periods, and cannot leave its thread.
+            return unsafe { code.pfn_valid::<G, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY, self.count) };
         }
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
         let word = section.word();
