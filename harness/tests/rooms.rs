@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
     ("pmem", &["interrupt", "size"]),
-    ("kernel", &["files", "record"]),
+    ("kernel", &["files", "case", "record"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),

@@ -164,7 +164,8 @@ impl Summary {
         Self::judged(rows, reference, MARGIN)
     }
 
-    /// Summarises the rows of all layouts that were not found faulty. `margin` is the margin of equality, as a fraction of the time.
+    /// Summarises the rows of all layouts that were not found faulty. `margin` is the margin of
+    /// equality, as a fraction of the time.
     pub fn judged(rows: &[Row], reference: &str, margin: f64) -> Self {
         let left_out = rows.iter().filter(|row| row.is_of_faulty_layout()).filter_map(|row| row.reason.clone());
         let left_out = left_out.collect();

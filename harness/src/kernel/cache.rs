@@ -1,10 +1,11 @@
 //! The compiled kernels of this user: a folder with one object file and its description for each.
 
 use super::alternatives::PagingLevels;
+use super::code::Code;
 use super::compiler::{self, CompileError};
 use super::error::ImageError;
 use super::headers::Headers;
-use super::image::Image;
+use super::release;
 use crate::files::replace;
 use crate::record::files::sha256;
 use jiff::Timestamp;
@@ -95,18 +96,6 @@ pub enum CacheError {
 #[derive(Clone, Debug)]
 pub struct Cache(PathBuf);
 
-/// The first two numbers of a release.
-fn version_of(release: &str) -> String {
-    let numbers: Vec<&str> = release.split(|c: char| !c.is_ascii_digit()).take(2).collect();
-    numbers.join(".")
-}
-
-/// True if a release is what a user calls it: its whole name, or its first parts.
-pub(super) fn is_release_of(release: &str, asked: &str) -> bool {
-    let rest = release.strip_prefix(asked).filter(|_| !asked.is_empty());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '.']))
-}
-
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> CacheError {
     let path = path.to_owned();
     |source| CacheError::Io { path, source }
@@ -153,10 +142,7 @@ impl Cache {
             let damaged = |error: serde_json::Error| CacheError::Damaged { path, reason: error.to_string() };
             kernels.push(serde_json::from_slice::<Kernel>(&text).map_err(damaged)?);
         }
-        let numbers = |kernel: &Kernel| -> Vec<u64> {
-            kernel.release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
-        };
-        kernels.sort_by_key(|kernel| (numbers(kernel), kernel.release.clone()));
+        kernels.sort_by_key(|kernel| (release::numbers(&kernel.release), kernel.release.clone()));
         Ok(kernels)
     }
 
@@ -168,8 +154,7 @@ impl Cache {
         fs::create_dir_all(&self.0).map_err(io_at(&self.0))?;
         let work = tempfile::Builder::new().prefix(".new-").tempdir_in(&self.0).map_err(io_at(&self.0))?;
         let object = compiler::compile(headers, compiler, work.path())?;
-        let image = Image::load(&object, PagingLevels::Four, 0)?;
-        let release = image.facts.release.clone();
+        let release = Code::load(&object, PagingLevels::Four, 0)?.facts().release.clone();
         // It becomes the name of a folder.
         let is_name = Path::new(&release).file_name().is_some_and(|name| name == release.as_str());
         if !is_name {
@@ -179,7 +164,7 @@ impl Cache {
             });
         }
         let kernel = Kernel {
-            version: version_of(&release),
+            version: release::version(&release),
             compiler: compiler::version(compiler)?,
             kernel_compiler: headers.value("CONFIG_CC_VERSION_TEXT").unwrap_or_default(),
             from,
@@ -205,7 +190,7 @@ impl Cache {
     /// None was added, or the cache cannot be read.
     pub fn find(&self, version: &str) -> Result<Kernel, CacheError> {
         let kernels = self.kernels()?;
-        let is_it = |kernel: &&Kernel| kernel.version == version || is_release_of(&kernel.release, version);
+        let is_it = |kernel: &&Kernel| kernel.version == version || release::is_called(&kernel.release, version);
         if let Some(kernel) = kernels.iter().rev().find(is_it) {
             return Ok(kernel.clone());
         }
@@ -245,17 +230,5 @@ impl Cache {
             return Err(CacheError::Damaged { path, reason: "its SHA-256 is not that of kernel.json".to_owned() });
         }
         Ok(object)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_first_two_numbers() {
-        assert_eq!(version_of("6.1.0-57-cloud-amd64"), "6.1");
-        assert_eq!(version_of("6.12.117+deb12-cloud-amd64"), "6.12");
-        assert_eq!(version_of("7.3.4"), "7.3");
     }
 }

@@ -1,7 +1,7 @@
 //! Debian's packages of kernel headers: found and downloaded by name with apt, and unpacked aside.
 //! Nothing is installed and no privilege is needed.
 
-use super::cache::is_release_of;
+use super::release::{is_called, numbers};
 use regex::Regex;
 use std::cmp::Reverse;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
 
-/// Why the headers of a kernel cannot be had as a package.
+/// Why there is no package with the headers of a kernel.
 #[derive(Debug, Error)]
 pub enum PackageError {
     /// The package manager is not there.
@@ -61,11 +61,6 @@ fn output_of(tool: &'static str, arguments: &[&str], folder: Option<&Path>) -> R
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The numbers in a name, to sort versions.
-fn numbers(name: &str) -> Vec<u64> {
-    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
-}
-
 /// The package with headers of a version: of a release such as `6.1.0-57-cloud-amd64` that one, of
 /// a version such as `6.1` the newest. Of two packages of one release, the kernel for clouds is
 /// chosen, whose package is smaller.
@@ -83,7 +78,7 @@ fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<Str
         names.filter_map(|name| Some((name, form.captures(name)?.get(1)?.as_str().to_owned()))).collect();
     let is_asked = |name: &str, short: &str| {
         let release = name.trim_start_matches("linux-headers-");
-        short == version || is_release_of(release, version)
+        short == version || is_called(release, version)
     };
     // The meta-packages, which have two numbers only, hold nothing.
     let mut asked: Vec<&str> =

@@ -2,7 +2,7 @@
 //! this process.
 //!
 //! ```text
-//!  headers ──▶ compiler ──▶ cache ──▶ image ──▶ the contestant compiled-VERSION (engine/compiled.rs)
+//!  headers ──▶ compiler ──▶ cache ──▶ image ──▶ the contestant compiled-VERSION (engine/compiled/)
 //!  (Debian's package,  (gcc, unit.c)   (object file)  (below 2 GiB, relocated)
 //!   or a folder)
 //! ```
@@ -11,6 +11,7 @@
 
 pub mod alternatives;
 pub mod cache;
+pub mod code;
 pub mod compiler;
 pub mod debian;
 pub mod error;
@@ -19,4 +20,5 @@ pub mod headers;
 pub mod image;
 mod low_memory;
 mod per_cpu;
+mod release;
 pub mod support;

@@ -31,7 +31,7 @@ pub const PER_CPU: [u8; 128] = {
 };
 
 /// The definition of a symbol; `None` if user space has none.
-pub fn of(symbol: &str) -> Option<Support> {
+pub fn definition(symbol: &str) -> Option<Support> {
     Some(match symbol {
         "__x86_return_thunk" => Support::Code(RETURN),
         // Returns at once without CONFIG_RCU_STRICT_GRACE_PERIOD.

@@ -103,7 +103,6 @@ noinline u one_to_pfn(u page) { return page_to_pfn((struct page *)page); }
 LOOP(valid, sum += OPAQUE(!!pfn_valid(OPAQUE(query))))
 LOOP(valid_chained, u answer = !!pfn_valid(OPAQUE(query + carried)); carried = CARRY(answer); sum += answer)
 LOOP(valid_branching, if (pfn_valid(OPAQUE(query))) sum += OPAQUE(1ul))
-LOOP(valid_called, sum += OPAQUE(one_valid(OPAQUE(query))))
 LOOP(to_page, sum += OPAQUE((u)pfn_to_page(OPAQUE(query))))
 LOOP(to_page_chained, u answer = (u)pfn_to_page(OPAQUE(query + carried)); carried = CARRY(answer); sum += answer)
 LOOP(to_pfn, sum += OPAQUE(page_to_pfn((struct page *)OPAQUE(query))))

@@ -1,7 +1,6 @@
 //! A compiled kernel in a race: its lookups on the records and rules of its twin.
 
 use super::Twin;
-use super::code::{Code, InUse, Loop};
 use super::tables::Tables;
 use crate::case::{Asked, Dependency, LookupOp, Memory, Position};
 use crate::engine::blame::of_layout;
@@ -11,6 +10,7 @@ use crate::engine::probe::lookup::{AskedOf, Part, Prepared, Queries, Window, pre
 use crate::engine::probe::loops::BATCH;
 use crate::engine::probe::place::{NoPlace, Place};
 use crate::engine::probe::query_array::Placement;
+use crate::kernel::code::{Code, InUse, Loop};
 use hdrhistogram::Histogram;
 use memmap_layouts::backing::DaxDevice;
 use memmap_layouts::oracle::Oracle;
@@ -56,7 +56,7 @@ impl Compiled {
         }
         // SAFETY: the address of the record of pfn 0 is only computed. The array was reserved for the
         // whole physical space.
-        let vmemmap = unsafe { twin.reader().pfn_to_page(Pfn(0)) }.addr().get() as u64;
+        let vmemmap = unsafe { twin.reader().pfn_to_page(Pfn(0)) }.as_ptr().expose_provenance() as u64;
         Ok(Self { id, own_id, code, twin, tables: Mutex::new(tables), vmemmap, store })
     }
 

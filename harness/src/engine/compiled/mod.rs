@@ -5,19 +5,16 @@
 //! sizes and offsets of the kernel, and the compiled code reads only those. It knows nothing of grace
 //! periods, so the tables are locked while it runs, and it does not run beside a writer.
 
-mod code;
 mod contestant;
 mod tables;
 
-use self::code::Code;
-pub use self::code::CompiledError;
 use self::contestant::Compiled;
 use crate::case::{self, Layout};
 use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::{Boot, Entry};
 use crate::kernel::alternatives::PagingLevels;
 use crate::kernel::cache::{Cache, CacheError, Kernel};
-use crate::kernel::image::Image;
+use crate::kernel::code::Code;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::layouts::Subsection;
 use memmap_layouts::{Geometry, Memmap, Page, X86_64};
@@ -36,6 +33,13 @@ struct Registered {
     code: Arc<Code>,
 }
 
+impl Registered {
+    fn chosen(&self) -> ChosenKernel {
+        let KernelNote { release, sha256, .. } = self.note.clone();
+        ChosenKernel { id: self.layout.id.to_owned(), release, sha256 }
+    }
+}
+
 /// The compiled kernels of this process. Nothing is removed: rows and reports refer to their ids.
 static REGISTERED: RwLock<Vec<&'static Registered>> = RwLock::new(Vec::new());
 
@@ -49,9 +53,6 @@ pub enum KernelError {
     /// It was not added, or its files cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The object file lacks a loop.
-    #[error(transparent)]
-    Compiled(#[from] CompiledError),
     /// Two releases of one version would have the same id.
     #[error("Linux {first} and {second} are both {id}; race them in two runs")]
     Twice {
@@ -80,8 +81,11 @@ pub enum KernelError {
 /// # Errors
 /// [`KernelError`]; the kernels before the failing one are registered.
 pub fn choose(kernels: &[String], seed: u64) -> Result<Vec<ChosenKernel>, KernelError> {
-    let cache = if kernels.is_empty() { return Ok(Vec::new()) } else { Cache::from_user()? };
-    kernels.iter().map(|version| register_one(&cache, cache.find(version)?, seed)).collect()
+    let add = |version: &String| {
+        let cache = Cache::from_user()?;
+        Ok(register_one(&cache, cache.find(version)?, seed)?.chosen())
+    };
+    kernels.iter().map(add).collect()
 }
 
 /// Adds the contestants of kernels that a run has chosen before.
@@ -100,18 +104,15 @@ pub fn register(chosen: &[ChosenKernel], seed: u64) -> Result<(), KernelError> {
     Ok(())
 }
 
-fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<ChosenKernel, KernelError> {
+fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<&'static Registered, KernelError> {
     let id = format!("compiled-{}", kernel.version);
     if let Some(known) = registered().into_iter().find(|known| known.layout.id == id) {
-        let (first, id) = (known.note.release.clone(), known.layout.id);
-        return match known.note.release == kernel.release {
-            true => Ok(ChosenKernel { id: id.to_owned(), release: first, sha256: known.note.sha256.clone() }),
-            false => Err(KernelError::Twice { first, second: kernel.release, id }),
-        };
+        let (first, second, id) = (known.note.release.clone(), kernel.release, known.layout.id);
+        return if first == second { Ok(known) } else { Err(KernelError::Twice { first, second, id }) };
     }
     let levels = PagingLevels::from_processor();
-    let image = Image::load(&cache.object(&kernel)?, levels, seed).map_err(CacheError::from)?;
-    image.enter().map_err(KernelError::PerCpu)?;
+    let code = Code::load(&cache.object(&kernel)?, levels, seed).map_err(CacheError::from)?;
+    code.enter().map_err(KernelError::PerCpu)?;
     let note = KernelNote {
         release: kernel.release,
         compiler: kernel.compiler,
@@ -126,12 +127,10 @@ fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<ChosenKernel
         load_chain: Twin::LOAD_CHAIN,
         record_bytes: size_of::<Page>() as u64,
     };
-    let code = Arc::new(Code::new(image)?);
-    let chosen = ChosenKernel { id: layout.id.to_owned(), release: note.release.clone(), sha256: note.sha256.clone() };
     case::add_layouts(vec![layout]);
-    let new = Box::leak(Box::new(Registered { layout, note, code }));
+    let new: &'static Registered = Box::leak(Box::new(Registered { layout, note, code: Arc::new(code) }));
     REGISTERED.write().unwrap_or_else(PoisonError::into_inner).push(new);
-    Ok(chosen)
+    Ok(new)
 }
 
 /// The kernel of a layout; `None` for a layout of this program.

@@ -7,8 +7,7 @@ use crate::engine::layouts::{entries, entries_and_named};
 use memmap_layouts::{Geometry, X86_64};
 
 /// The layouts with these ids, in the order of reports; if there are no ids, all but those that take
-/// part only when they are named. An id that
-/// occurs twice selects the layout twice, for an A/A test.
+/// part only when they are named. An id that occurs twice selects the layout twice, for an A/A test.
 ///
 /// # Errors
 /// No layout has one of the ids.

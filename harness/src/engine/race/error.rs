@@ -19,6 +19,9 @@ pub enum RaceError {
     /// A result could not be stored.
     #[error("cannot store the results: {0}")]
     Keep(#[from] io::Error),
+    /// The clock of the machine stands still.
+    #[error("the clock did not advance during a slice of lookups")]
+    Clock,
     /// The hotplug baseline could not be measured.
     #[error(transparent)]
     Baseline(#[from] BaselineError),

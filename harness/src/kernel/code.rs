@@ -1,58 +1,60 @@
-//! The functions of a loaded kernel, and the globals that they read.
+//! The functions of `unit.c` in a loaded kernel, and the globals that they read.
 
+use super::alternatives::PagingLevels;
+use super::error::ImageError;
+use super::facts::Facts;
+use super::image::Image;
 use crate::case::{Asked, Dependency, LookupOp, Memory, Mode};
-use crate::kernel::facts::Facts;
-use crate::kernel::image::Image;
 use memmap_layouts::machine_code::iced_x86::{Instruction, Mnemonic, OpKind};
 use memmap_layouts::machine_code::instructions_within;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use thiserror::Error;
-
-/// Why compiled lookups cannot take part in a race.
-#[derive(Debug, Error)]
-pub enum CompiledError {
-    /// A loop is missing.
-    #[error("the compiled lookups of Linux {release} lack {symbol}")]
-    Missing {
-        /// Release of the kernel.
-        release: String,
-        /// The symbol.
-        symbol: &'static str,
-    },
-}
 
 /// A loop over page frames or records: their address and number. Returns the sum of the answers.
-pub(super) type Loop = unsafe extern "sysv64" fn(*const u64, u64) -> u64;
+pub type Loop = unsafe extern "sysv64" fn(*const u64, u64) -> u64;
 /// One lookup.
-type One = unsafe extern "sysv64" fn(u64) -> u64;
+pub type One = unsafe extern "sysv64" fn(u64) -> u64;
 /// A walk from one page frame to another.
-type Walk = unsafe extern "sysv64" fn(u64, u64) -> u64;
+pub type Walk = unsafe extern "sysv64" fn(u64, u64) -> u64;
 
 /// The functions of an image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Functions {
-    pub(super) valid: One,
-    pub(super) to_page: One,
-    pub(super) to_pfn: One,
-    pub(super) valid_loop: Loop,
-    pub(super) valid_chained: Loop,
-    pub(super) valid_branching: Loop,
-    pub(super) to_page_loop: Loop,
-    pub(super) to_page_chained: Loop,
-    pub(super) to_pfn_loop: Loop,
-    pub(super) to_pfn_chained: Loop,
-    pub(super) valid_to_page: Loop,
-    pub(super) valid_to_page_chained: Loop,
-    pub(super) walk: Option<Walk>,
+pub struct Functions {
+    /// `pfn_valid`: 0 or 1.
+    pub valid: One,
+    /// `pfn_to_page`.
+    pub to_page: One,
+    /// `page_to_pfn`.
+    pub to_pfn: One,
+    /// `pfn_valid`, independent.
+    pub valid_loop: Loop,
+    /// `pfn_valid`, chained.
+    pub valid_chained: Loop,
+    /// `pfn_valid`, with a branch on the answer.
+    pub valid_branching: Loop,
+    /// `pfn_to_page`, independent.
+    pub to_page_loop: Loop,
+    /// `pfn_to_page`, chained.
+    pub to_page_chained: Loop,
+    /// `page_to_pfn`, independent.
+    pub to_pfn_loop: Loop,
+    /// `page_to_pfn`, chained.
+    pub to_pfn_chained: Loop,
+    /// Both, reading the record.
+    pub valid_to_page: Loop,
+    /// Both, chained by the address.
+    pub valid_to_page_chained: Loop,
+    /// The walk; `None` before Linux 6.16.
+    pub walk: Option<Walk>,
 }
 
 /// The lookups of a compiled kernel, found to fit the layouts.
 #[derive(Debug)]
 pub struct Code {
     image: Image,
-    pub(super) functions: Functions,
+    /// Its functions.
+    pub functions: Functions,
     /// Where the code keeps the root table's address and the address of the record of pfn 0.
     mem_section: NonNull<u64>,
     vmemmap_base: NonNull<u64>,
@@ -69,15 +71,13 @@ unsafe impl Sync for Code {}
 static GLOBALS: Mutex<()> = Mutex::new(());
 
 impl Code {
-    /// Finds the loops of an image.
+    /// Loads an object file, and finds its functions. `seed` chooses where in a page the code begins.
     ///
     /// # Errors
-    /// [`CompiledError`].
-    pub fn new(image: Image) -> Result<Self, CompiledError> {
-        let release = || image.facts.release.clone();
-        let address = |symbol: &'static str| {
-            image.symbol(symbol).ok_or_else(|| CompiledError::Missing { release: release(), symbol })
-        };
+    /// [`ImageError`]; nothing stays mapped.
+    pub fn load(object: &[u8], levels: PagingLevels, seed: u64) -> Result<Self, ImageError> {
+        let image = Image::load(object, levels, seed)?;
+        let address = |symbol: &str| image.symbol(symbol).ok_or_else(|| ImageError::Missing(symbol.to_owned()));
         let word = |symbol| address(symbol).map(|at| NonNull::new(at as *mut u64).expect("images lie above page 0"));
         // SAFETY: `unit.c` defines these symbols as functions of this type, and the image lives as
         // long as `Code`.
@@ -114,7 +114,7 @@ impl Code {
     /// Whether a positive answer of `pfn_valid` is a data or a branch dependency: a constant that a
     /// branch selects, or a bit that an instruction moves to a register. `None` if the machine code
     /// has neither form.
-    pub(super) fn dependency(&self, memory: Memory) -> Option<Dependency> {
+    pub fn dependency(&self, memory: Memory) -> Option<Dependency> {
         let code = instructions_within(self.functions.valid as usize, 0).ok()?;
         let has = |is_it: &dyn Fn(&Instruction) -> bool| code.values().any(is_it);
         let is_one = |found: &Instruction| {
@@ -131,12 +131,12 @@ impl Code {
     }
 
     /// Bits of a physical address that the code takes.
-    pub(super) fn physical_bits(&self) -> u32 {
+    pub fn physical_bits(&self) -> u32 {
         self.image.levels.physical_bits()
     }
 
     /// The loop that a lookup runs; `None` if the kernel does not have it.
-    pub(super) fn looped(&self, asked: Asked) -> Option<Loop> {
+    pub fn looped(&self, asked: Asked) -> Option<Loop> {
         let functions = &self.functions;
         Some(match (asked.op, asked.mode) {
             (LookupOp::PfnValid, Mode::Branching) => functions.valid_branching,
@@ -152,14 +152,22 @@ impl Code {
         })
     }
 
+    /// Prepares this thread to run the code.
+    ///
+    /// # Errors
+    /// The operating system does not let the thread have per-CPU data of its own.
+    pub fn enter(&self) -> io::Result<()> {
+        self.image.enter()
+    }
+
     /// Lets the code run on tables: a root table, the address of the record of pfn 0, and the number
     /// of the last section. They are in use until the result is dropped.
     ///
     /// # Errors
     /// This thread cannot have per-CPU data of its own.
-    pub(super) fn on(&self, roots: u64, vmemmap: u64, last: u64) -> io::Result<InUse> {
+    pub fn on(&self, roots: u64, vmemmap: u64, last: u64) -> io::Result<InUse> {
         let globals = GLOBALS.lock().unwrap_or_else(PoisonError::into_inner);
-        self.image.enter()?;
+        self.enter()?;
         // SAFETY: the words belong to the image and are only written here, under the lock.
         unsafe {
             self.mem_section.write(roots);
@@ -173,6 +181,6 @@ impl Code {
 }
 
 /// Held while compiled code runs.
-pub(super) struct InUse {
+pub struct InUse {
     _globals: MutexGuard<'static, ()>,
 }

@@ -1,0 +1,39 @@
+//! Names of kernel releases, such as `6.1.0-57-cloud-amd64`.
+
+/// The numbers in a name, by which releases are sorted.
+pub(super) fn numbers(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// The version: the first two numbers.
+pub(super) fn version(release: &str) -> String {
+    let numbers: Vec<String> = numbers(release).iter().take(2).map(u64::to_string).collect();
+    numbers.join(".")
+}
+
+/// True if a release is what a user calls it: its whole name, or its first parts.
+pub(super) fn is_called(release: &str, asked: &str) -> bool {
+    let rest = release.strip_prefix(asked).filter(|_| !asked.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_first_two_numbers() {
+        assert_eq!(version("6.1.0-57-cloud-amd64"), "6.1");
+        assert_eq!(version("6.12.117+deb12-cloud-amd64"), "6.12");
+        assert_eq!(version("7.3.4"), "7.3");
+    }
+
+    #[test]
+    fn a_release_is_called_by_its_first_parts() {
+        for (asked, is_it) in
+            [("6.1.0-57-amd64", true), ("6.1", true), ("6.1.0-57", true), ("6.1.0-5", false), ("", false)]
+        {
+            assert_eq!(is_called("6.1.0-57-amd64", asked), is_it, "{asked:?}");
+        }
+    }
+}
