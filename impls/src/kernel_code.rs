@@ -10,6 +10,7 @@
 
 use crate::geometry::Geometry;
 use crate::preempt::Word;
+use crate::rules::Rules;
 use crate::section::{MemSection, SECTION_HAS_MEM_MAP};
 use crate::subsection_map::SubsectionMap;
 use std::ptr;
@@ -153,7 +154,7 @@ impl KernelCode {
     /// `__pfn_to_section` after the checks of `pfn_valid`. `None` if the number is beyond the
     /// physical address space; null if there is no such section.
     #[inline(always)]
-    fn section<G: Geometry, M: SubsectionMap>(
+    fn section<G: Geometry, R: Rules, M: SubsectionMap>(
         self,
         mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
         pfn: u64,
@@ -170,10 +171,13 @@ impl KernelCode {
         if nr >= sections {
             return None;
         }
-        let (root, index) = (nr / G::SECTIONS_PER_ROOT, nr % G::SECTIONS_PER_ROOT);
+        let (root, index) = R::DESCRIPTORS.place::<G>(nr);
         if self.checks_root {
             let is_wide = self.width_is_patched && has_five_levels();
-            let roots = if is_wide { wide::<G>() / G::SECTIONS_PER_ROOT } else { G::NR_SECTION_ROOTS };
+            let roots = match is_wide {
+                true => wide::<G>().div_ceil(R::DESCRIPTORS.per_root::<G>()),
+                false => R::DESCRIPTORS.nr_roots::<G>(),
+            };
             if root >= roots {
                 return Some(ptr::null());
             }
@@ -183,14 +187,14 @@ impl KernelCode {
             return Some(ptr::null());
         }
         // SAFETY: `nr` is below NR_MEM_SECTIONS: a machine never has five levels here. So `root` is
-        // below NR_SECTION_ROOTS, the length of the table.
+        // below the number of roots, the length of the table.
         let first = unsafe { &*table.add(root as usize) }.load(Ordering::Acquire);
         if first.is_null() {
             return Some(ptr::null());
         }
         // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
         // make it do.
-        Some(first.wrapping_add(index as usize))
+        Some(first.wrapping_byte_add((index * R::DESCRIPTORS.bytes()) as usize))
     }
 
     /// `pfn_valid`. `bit` is the number of the pfn's sub-section if sections are valid in parts;
@@ -200,7 +204,7 @@ impl KernelCode {
     /// The caller holds a reader of the layout whose table this is, so that no usage is freed. The
     /// count is that of the calling thread.
     #[inline(always)]
-    pub(crate) unsafe fn pfn_valid<G: Geometry, M: SubsectionMap>(
+    pub(crate) unsafe fn pfn_valid<G: Geometry, R: Rules, M: SubsectionMap>(
         self,
         mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
         pfn: u64,
@@ -208,7 +212,7 @@ impl KernelCode {
         early: u64,
         count: Word,
     ) -> bool {
-        let Some(section) = self.section::<G, M>(mem_section, pfn) else { return false };
+        let Some(section) = self.section::<G, R, M>(mem_section, pfn) else { return false };
         // SAFETY: the caller's promise.
         unsafe { self.guard.lock(count) };
         // SAFETY: null, or a descriptor of a root page, which lives as long as the table.

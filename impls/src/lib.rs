@@ -37,6 +37,7 @@ mod byte_size;
 mod capabilities;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod descriptors;
 pub mod error;
 #[cfg(feature = "conformance")]
 pub mod fault;
@@ -77,6 +78,7 @@ mod twins;
 pub mod vmem;
 
 pub use byte_size::ByteSize;
+pub use descriptors::Descriptors;
 pub use error::{BootError, HotplugError};
 pub use geometry::{
     Arm64Pages4K, Arm64Pages4KOf2019, Arm64Pages16K, Arm64Pages64K, Geometry, GeometryVisitor, Ppc64Pages4K,

@@ -5,6 +5,7 @@
 //! compiled. A set of rules is written as its differences from [`RuleSet::MERGED`]. The bugs (B-…)
 //! are those found after the series was posted.
 
+use crate::descriptors::Descriptors;
 use crate::kernel_code::{BitTest, Guard, KernelCode};
 use crate::memmap::Validity;
 use std::fmt::Debug;
@@ -47,6 +48,8 @@ pub trait Rules: Copy + Debug + Default + Send + Sync + 'static {
     const SET: RuleSet;
     /// How a kernel's lookups get to the answer; `None` for the idea in Rust.
     const CODE: Option<KernelCode> = None;
+    /// How section descriptors lie in a root page.
+    const DESCRIPTORS: Descriptors = Descriptors::TODAY;
 }
 
 /// One boolean or value per rule. The field comments state the meaning of `true`.
@@ -278,3 +281,41 @@ impl Rules for Linux6_1 {
         bit_test: BitTest::Memory,
     });
 }
+
+macro_rules! descriptor_form {
+    ($(#[$doc:meta])* $name:ident, $id:literal, $about:literal, $form:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $name;
+
+        impl Rules for $name {
+            const LAYOUT_ID: Option<&'static str> = Some($id);
+            const ABOUT: &'static str = $about;
+            const SET: RuleSet = Linux6_1::SET;
+            const CODE: Option<KernelCode> = Linux6_1::CODE;
+            const DESCRIPTORS: Descriptors = $form;
+        }
+    };
+}
+
+descriptor_form!(
+    /// [`Linux6_1`] with the change to `struct mem_section` that is queued, as it was posted.
+    Sections24,
+    "sections-24",
+    "linux-6.1 with 24-byte section descriptors, 170 in a root page, as a queued change has it",
+    Descriptors::new(24, true)
+);
+descriptor_form!(
+    /// [`Linux6_1`] with 24-byte descriptors, of which a root page has a power of two.
+    Sections24Mask,
+    "sections-24-mask",
+    "linux-6.1 with 24-byte section descriptors, 128 in a root page",
+    Descriptors::new(24, false)
+);
+descriptor_form!(
+    /// [`Linux6_1`] with `CONFIG_PAGE_EXTENSION`: descriptors of 32 bytes.
+    Sections32,
+    "sections-32",
+    "linux-6.1 with 32-byte section descriptors, as with page extensions",
+    Descriptors::new(32, true)
+);

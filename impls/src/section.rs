@@ -31,6 +31,7 @@ use crate::index_memory::{Array, IndexMemory, slab_bytes};
 use crate::memmap::{Accounting, Config, Load, SectionState, UsageKind, When};
 use crate::pfn::PfnRange;
 use crate::request::Grid;
+use crate::rules::{Merged, Rules};
 use crate::store::RecordStore;
 use crate::subsection_map::SubsectionMap;
 use std::alloc::Layout;
@@ -76,7 +77,8 @@ pub struct SectionUsage<M: SubsectionMap> {
     pageblock_flags: [AtomicU64; 4],
 }
 
-/// `struct mem_section`: the descriptor of a section, 16 bytes.
+/// `struct mem_section`: the first 16 bytes of the descriptor of a section. What follows them in
+/// larger [`Descriptors`](crate::Descriptors) is unused.
 #[derive(Debug)]
 #[repr(C)]
 pub struct MemSection<M: SubsectionMap> {
@@ -153,20 +155,20 @@ impl<M: SubsectionMap> MemSection<M> {
 /// The root table as a reader holds it: the start of every lookup. The kernel loads this pointer
 /// from a global.
 #[derive(Debug)]
-pub struct Roots<'a, G: Geometry, M: SubsectionMap> {
+pub struct Roots<'a, G: Geometry, M: SubsectionMap, R: Rules = Merged> {
     table: NonNull<AtomicPtr<MemSection<M>>>,
-    lifetime: PhantomData<(&'a M, G)>,
+    lifetime: PhantomData<(&'a M, G, R)>,
 }
 
-impl<G: Geometry, M: SubsectionMap> Clone for Roots<'_, G, M> {
+impl<G: Geometry, M: SubsectionMap, R: Rules> Clone for Roots<'_, G, M, R> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<G: Geometry, M: SubsectionMap> Copy for Roots<'_, G, M> {}
+impl<G: Geometry, M: SubsectionMap, R: Rules> Copy for Roots<'_, G, M, R> {}
 
-impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
+impl<'a, G: Geometry, M: SubsectionMap, R: Rules> Roots<'a, G, M, R> {
     /// The descriptor of section `nr`: `__nr_to_section`. Loads the root pointer; checks the
     /// section number and the root.
     #[inline(always)]
@@ -174,16 +176,16 @@ impl<'a, G: Geometry, M: SubsectionMap> Roots<'a, G, M> {
         if nr >= G::NR_MEM_SECTIONS {
             return None;
         }
-        let (root, index) = (nr / G::SECTIONS_PER_ROOT, nr % G::SECTIONS_PER_ROOT);
-        // SAFETY: nr is below NR_MEM_SECTIONS, so root is below NR_SECTION_ROOTS, the length of the
-        // table.
+        let (root, index) = R::DESCRIPTORS.place::<G>(nr);
+        // SAFETY: nr is below NR_MEM_SECTIONS, so root is below the number of roots, the length of
+        // the table.
         let root = unsafe { self.table.add(root as usize).as_ref() }.load(Ordering::Acquire);
         if root.is_null() {
             return None;
         }
-        // SAFETY: a root holds SECTIONS_PER_ROOT descriptors, is published after it was zeroed and
-        // lives as long as the table, which outlives 'a.
-        Some(unsafe { &*root.add(index as usize) })
+        // SAFETY: a root holds that many descriptors, is published after it was zeroed and lives as
+        // long as the table, which outlives 'a.
+        Some(unsafe { &*root.byte_add((index * R::DESCRIPTORS.bytes()) as usize) })
     }
 
     /// The descriptor for an arbitrary pfn: `pfn_to_section` after the checks of `pfn_valid`.
@@ -234,7 +236,7 @@ impl From<NoMemory> for ReserveError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct SectionTable<G: Geometry, M: SubsectionMap> {
+pub struct SectionTable<G: Geometry, M: SubsectionMap, R: Rules = Merged> {
     roots: Array<AtomicPtr<MemSection<M>>>,
     /// `mem_section`: the address of the root table, which a kernel loads from a global.
     mem_section: AtomicPtr<AtomicPtr<MemSection<M>>>,
@@ -246,10 +248,12 @@ pub struct SectionTable<G: Geometry, M: SubsectionMap> {
     nr_heap_usages: AtomicU64,
     faults: Faults,
     memory: IndexMemory,
-    geometry: PhantomData<G>,
+    kinds: PhantomData<(G, R)>,
 }
 
-impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
+impl<G: Geometry, M: SubsectionMap, R: Rules> SectionTable<G, M, R> {
+    const NR_ROOTS: u64 = R::DESCRIPTORS.nr_roots::<G>();
+
     /// An empty table with usage objects for `nr_boot_sections`, available through
     /// [`boot_usage`](Self::boot_usage).
     ///
@@ -257,18 +261,18 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// [`BootError::NoMemory`] if a table cannot be reserved or allocated.
     pub fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError> {
         let usage = size_of::<SectionUsage<M>>() as u64;
-        let root_table = G::NR_SECTION_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
+        let root_table = Self::NR_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
         // Twice the root pages: aligning each one may skip up to a page after a slab, which is
         // smaller.
         let most = root_table
             + nr_boot_sections as u64 * usage
-            + 2 * G::NR_SECTION_ROOTS * G::PAGE_SIZE
+            + 2 * Self::NR_ROOTS * G::PAGE_SIZE
             + slab_bytes(G::NR_MEM_SECTIONS, usage);
         let none = |what, bytes| BootError::NoMemory { what, bytes };
         let memory = IndexMemory::reserve(most, config, store);
         let memory = memory.map_err(|_| none("address space for the section index", most))?;
         // SAFETY: zero is a null pointer.
-        let roots = unsafe { memory.array(G::NR_SECTION_ROOTS as usize) };
+        let roots = unsafe { memory.array(Self::NR_ROOTS as usize) };
         // SAFETY: zero is a value for every field (atomics).
         let boot_usages = unsafe { memory.array(nr_boot_sections) };
         let roots: Array<AtomicPtr<MemSection<M>>> = roots.ok_or(none("the table of section roots", root_table))?;
@@ -281,7 +285,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
             nr_heap_usages: AtomicU64::new(0),
             faults: store.faults.clone(),
             memory,
-            geometry: PhantomData,
+            kinds: PhantomData,
         })
     }
 
@@ -292,7 +296,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     }
 
     /// The root table for a reader.
-    pub fn roots(&self) -> Roots<'_, G, M> {
+    pub fn roots(&self) -> Roots<'_, G, M, R> {
         // SAFETY: a slice pointer is not null.
         let table = unsafe { NonNull::new_unchecked(self.roots.as_ptr().cast_mut()) };
         Roots { table, lifetime: PhantomData }
@@ -326,7 +330,7 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     /// No memory for the root page.
     pub fn section_or_new_root(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
         assert!(nr < G::NR_MEM_SECTIONS, "section {nr} is above the physical address space");
-        let slot = &self.roots[(nr / G::SECTIONS_PER_ROOT) as usize];
+        let slot = &self.roots[R::DESCRIPTORS.place::<G>(nr).0 as usize];
         if slot.load(Ordering::Relaxed).is_null() {
             if !self.faults.allow(Seam::Root) {
                 return Err(NoMemory("a page of section descriptors"));
@@ -470,8 +474,9 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     pub fn iter(&self) -> impl Iterator<Item = (u64, &MemSection<M>)> {
         let present = |&(_, root): &(usize, &AtomicPtr<MemSection<M>>)| !root.load(Ordering::Acquire).is_null();
         self.roots.iter().enumerate().filter(present).flat_map(move |(root, _)| {
-            let first = root as u64 * G::SECTIONS_PER_ROOT;
-            let end = (first + G::SECTIONS_PER_ROOT).min(G::NR_MEM_SECTIONS);
+            let per_root = R::DESCRIPTORS.per_root::<G>();
+            let first = root as u64 * per_root;
+            let end = (first + per_root).min(G::NR_MEM_SECTIONS);
             (first..end).filter_map(|nr| self.roots().section(nr).map(|section| (nr, section)))
         })
     }
@@ -502,14 +507,15 @@ impl<G: Geometry, M: SubsectionMap> SectionTable<G, M> {
     }
 }
 
-impl<G: Geometry, M: SubsectionMap> Drop for SectionTable<G, M> {
+impl<G: Geometry, M: SubsectionMap, R: Rules> Drop for SectionTable<G, M, R> {
     fn drop(&mut self) {
         for root in &*self.roots {
             let Some(root) = NonNull::new(root.load(Ordering::Relaxed)) else { continue };
-            for index in 0..G::SECTIONS_PER_ROOT as usize {
+            for index in 0..R::DESCRIPTORS.per_root::<G>() {
+                let at = (index * R::DESCRIPTORS.bytes()) as usize;
                 // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is
                 // left.
-                unsafe { self.retire_usage(root.add(index).as_ref().usage_ptr()) };
+                unsafe { self.retire_usage(root.byte_add(at).as_ref().usage_ptr()) };
             }
             // SAFETY: allocated by `section_or_new_root` with this layout.
             unsafe { self.memory.free(root, Self::root_layout()) };

@@ -2,7 +2,7 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::kernel::cache::Cache;
-use crate::kernel::debian;
+use crate::kernel::debian::{Lists, PackageError};
 use crate::kernel::headers::Headers;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -34,12 +34,14 @@ enum Action {
 /// Compile the lookups of a kernel
 ///
 /// The headers come from the Debian package of the version, which is downloaded and unpacked aside.
+/// A version that this system's release lacks is looked for in the other releases.
 /// Nothing is installed, and no privilege is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   pfnbench kernel add 6.1
   pfnbench kernel add 6.1.0-57-cloud-amd64
+  pfnbench kernel add 5.10
   pfnbench kernel add --running
   pfnbench kernel add --headers ~/linux/build
 
@@ -101,10 +103,8 @@ impl AddArgs {
         let cache = Cache::from_user()?;
         let kernel = match (&self.version, &self.headers) {
             (Some(version), _) => {
-                let package = debian::find(version)?;
                 let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-                eprintln!("pfnbench: downloading {package}");
-                let build = debian::unpack(&package, folder.path())?;
+                let (package, build) = download(version, &cache, folder.path())?;
                 cache.add(&Headers::open(&build)?, &self.cc, format!("package {package}"))?
             }
             (None, Some(folder)) => cache.add(&Headers::open(folder)?, &self.cc, "a folder".to_owned())?,
@@ -123,6 +123,29 @@ impl AddArgs {
             print(format!("race    pfnbench run --kernel {version} --layout subsection"))?;
         }
         Ok(Answer::Yes)
+    }
+}
+
+/// Downloads and unpacks the headers of a version. Returns the package and its build folder. A
+/// package that this system does not know, or whose archive has a newer one by now, is looked for in
+/// every release of Debian.
+fn download(version: &str, cache: &Cache, folder: &Path) -> Result<(String, PathBuf), PackageError> {
+    let get = |lists: &Lists| {
+        let package = lists.find(version)?;
+        eprintln!("pfnbench: downloading {package}");
+        let build = lists.unpack(&package, folder)?;
+        Ok((package, build))
+    };
+    let error = match get(&Lists::of_this_system()) {
+        Err(error @ (PackageError::Unknown { .. } | PackageError::Failed { .. })) => error,
+        other => return other,
+    };
+    eprintln!("pfnbench: {error}");
+    eprintln!("pfnbench: looking in every Debian release");
+    match Lists::of_every_release(&cache.lists_folder()) {
+        Ok(every) => get(&every),
+        Err(PackageError::NotDebian) => Err(error),
+        Err(error) => Err(error),
     }
 }
 

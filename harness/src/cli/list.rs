@@ -11,7 +11,7 @@ use crate::workload::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
 use comfy_table::ContentArrangement;
-use memmap_layouts::layouts::Linux;
+use memmap_layouts::layouts::WhenNamed;
 use memmap_layouts::{ByteSize, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ impl ListArgs {
             return Ok(Answer::Yes);
         }
         let layouts = layouts::<X86_64>();
-        let named = layouts_of::<Linux, X86_64>();
+        let named = layouts_of::<WhenNamed, X86_64>();
         let granule = |pages: u64| pages << X86_64::PAGE_SHIFT;
         let lookups = LookupOp::ALL.map(LookupOp::name);
         if self.json.json {

@@ -5,7 +5,7 @@ use crate::engine::compiled;
 use crate::engine::contestant::{Entry, entries_of};
 use crate::engine::instructions::CaseRunner;
 use memmap_layouts::conformance::{self, Run, Selects};
-use memmap_layouts::layouts::{BuiltIn, Family, Linux};
+use memmap_layouts::layouts::{BuiltIn, Family, WhenNamed};
 use memmap_layouts::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
 use std::any::{Any, TypeId};
 use std::sync::OnceLock;
@@ -121,10 +121,10 @@ pub fn entries<G: Geometry>() -> Vec<Entry<G>> {
     all
 }
 
-/// Every layout, and those that take part only when they are named: Linux of a version.
+/// Every layout, and those that take part only when they are named ([`WhenNamed`]).
 pub fn entries_and_named<G: Geometry>() -> Vec<Entry<G>> {
     let mut all = entries::<G>();
-    let named: Box<dyn Any> = Box::new(entries_of::<Linux, X86_64>());
+    let named: Box<dyn Any> = Box::new(entries_of::<WhenNamed, X86_64>());
     all.extend(named.downcast::<Vec<Entry<G>>>().map_or_else(|_| Vec::new(), |named| *named));
     all
 }

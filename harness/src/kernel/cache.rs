@@ -113,6 +113,11 @@ impl Cache {
         Ok(Self(cache.or_else(home).ok_or(CacheError::NoHome)?.join("pfnbench/kernels")))
     }
 
+    /// The folder of apt's lists of other releases, beside the compiled kernels.
+    pub fn lists_folder(&self) -> PathBuf {
+        self.0.with_file_name("apt")
+    }
+
     /// The folder of a kernel.
     pub fn folder(&self, kernel: &Kernel) -> PathBuf {
         self.0.join(&kernel.release)

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why there is no package with the headers of a kernel.
@@ -36,6 +37,17 @@ pub enum PackageError {
         /// Its last message.
         told: String,
     },
+    /// apt uses no archive of Debian, where other releases could be found.
+    #[error("apt uses no archive of Debian; use the headers of another source with --headers DIR")]
+    NotDebian,
+    /// A folder for lists of packages cannot be written.
+    #[error("cannot write to {folder}: {source}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
     /// An unpacked package has no build folder.
     #[error("package {package} has no folder usr/src/{package}")]
     Layout {
@@ -61,15 +73,126 @@ fn output_of(tool: &'static str, arguments: &[&str], folder: Option<&Path>) -> R
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The package with headers of a version: of a release such as `6.1.0-57-cloud-amd64` that one, of
-/// a version such as `6.1` the newest. Of two packages of one release, the kernel for clouds is
-/// chosen, whose package is smaller.
-///
-/// # Errors
-/// There is no apt, or it knows no such package.
-pub fn find(version: &str) -> Result<String, PackageError> {
-    let names = output_of("apt-cache", &["pkgnames", "linux-headers-"], None)?;
-    choose(version, names.lines())
+/// Suites of Debian's archive and of its security archive, from Linux 5.10 to the newest kernel.
+const SUITES: [(&str, &str); 2] = [
+    ("debian", "bullseye bookworm trixie testing unstable"),
+    ("debian-security", "bullseye-security bookworm-security trixie-security"),
+];
+
+/// How long lists of packages are used before they are read again.
+const LISTS_LAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Lists of packages, in which apt looks for headers.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// Options of every apt command; none for the lists of this system.
+    options: Vec<String>,
+}
+
+impl Lists {
+    /// The lists of this system, as the last `apt-get update` left them.
+    pub fn of_this_system() -> Self {
+        Self::default()
+    }
+
+    /// Lists of all of Debian's releases, from the archives that this system uses. They are read
+    /// into `folder` if those there are older than a day; the system's own are not touched.
+    ///
+    /// # Errors
+    /// apt is missing, uses no archive of Debian, or cannot read a single list.
+    pub fn of_every_release(folder: &Path) -> Result<Self, PackageError> {
+        let io = |source| PackageError::Folder { folder: folder.to_owned(), source };
+        for part in ["sources", "lists/partial", "cache/archives/partial"] {
+            std::fs::create_dir_all(folder.join(part)).map_err(io)?;
+        }
+        let used = output_of("apt-get", &["indextargets", "--format", "$(REPO_URI)"], None)?;
+        let mut sources = String::new();
+        for (archive, suites) in SUITES {
+            let uri = used.lines().find(|uri| uri.trim_end_matches('/').ends_with(&format!("/{archive}")));
+            if let Some(uri) = uri {
+                let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+                sources +=
+                    &format!("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {key}\n\n");
+            }
+        }
+        if sources.is_empty() {
+            return Err(PackageError::NotDebian);
+        }
+        let folder_text = folder.display();
+        let options = [
+            "Dir::Etc::SourceList=/dev/null".to_owned(),
+            format!("Dir::Etc::SourceParts={folder_text}/sources"),
+            format!("Dir::State::Lists={folder_text}/lists"),
+            format!("Dir::Cache={folder_text}/cache"),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+            "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false".to_owned(),
+        ];
+        let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
+        let (lists, file) = (Self { options }, folder.join("sources/pfnbench.sources"));
+        let age = std::fs::metadata(&file).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
+        let same = std::fs::read_to_string(&file).is_ok_and(|there| there == sources);
+        if !same || age.is_none_or(|age| age > LISTS_LAST) {
+            std::fs::write(&file, &sources).map_err(io)?;
+            // A release that the archive no longer has is an error of apt, and the others are read.
+            let updated = lists.apt("apt-get", &["update"], None);
+            if lists.names()?.is_empty() {
+                std::fs::remove_file(&file).map_err(io)?;
+                updated?;
+            }
+        }
+        Ok(lists)
+    }
+
+    fn apt(
+        &self,
+        tool: &'static str,
+        arguments: &[&str],
+        folder: Option<&Path>,
+    ) -> Result<String, PackageError> {
+        // As root, apt downloads as another user, which may not write into our folders.
+        let own = ["-o", "APT::Sandbox::User=root"];
+        let options = self.options.iter().map(String::as_str);
+        output_of(tool, &own.into_iter().chain(options).chain(arguments.iter().copied()).collect::<Vec<_>>(), folder)
+    }
+
+    fn names(&self) -> Result<Vec<String>, PackageError> {
+        let names = self.apt("apt-cache", &["pkgnames", "linux-headers-"], None)?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// The package with headers of a version: of a release such as `6.1.0-57-cloud-amd64` that one,
+    /// of a version such as `6.1` the newest. Of two packages of one release, the kernel for clouds
+    /// is chosen, whose package is smaller.
+    ///
+    /// # Errors
+    /// There is no apt, or it knows no such package.
+    pub fn find(&self, version: &str) -> Result<String, PackageError> {
+        let names = self.names()?;
+        choose(version, names.iter().map(String::as_str))
+    }
+
+    /// Downloads a package of headers and those common to all flavours into a folder, and unpacks
+    /// them there. Returns the build folder.
+    ///
+    /// # Errors
+    /// A package cannot be downloaded or unpacked.
+    pub fn unpack(&self, package: &str, folder: &Path) -> Result<PathBuf, PackageError> {
+        let depends = self.apt("apt-cache", &["depends", package], None)?;
+        let common = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        let common = common.filter(|name| name.starts_with("linux-headers-") && name.ends_with("-common"));
+        let packages: Vec<&str> = [package].into_iter().chain(common).collect();
+        self.apt("apt-get", &[&["download"], &packages[..]].concat(), Some(folder))?;
+        let files = std::fs::read_dir(folder).map_err(|source| PackageError::NoTool { tool: "apt-get", source })?;
+        for file in files.filter_map(Result::ok).map(|entry| entry.path()) {
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                let (file, folder) = (file.display().to_string(), folder.display().to_string());
+                output_of("dpkg-deb", &["-x", &file, &folder], None)?;
+            }
+        }
+        let build = folder.join("usr/src").join(package);
+        if build.is_dir() { Ok(build) } else { Err(PackageError::Layout { package: package.to_owned() }) }
+    }
 }
 
 fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<String, PackageError> {
@@ -96,31 +219,9 @@ fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<Str
     known.dedup();
     let known = match known.is_empty() {
         true => "it knows none at all: run apt-get update as root, or take --running or --headers DIR".to_owned(),
-        false => format!("it has {}; other sources need --headers DIR", known.join(", ")),
+        false => format!("it has {}; for another, use --headers DIR", known.join(", ")),
     };
     Err(PackageError::Unknown { version: version.to_owned(), known })
-}
-
-/// Downloads a package of headers and those common to all flavours into a folder, and unpacks them
-/// there. Returns the build folder.
-///
-/// # Errors
-/// A package cannot be downloaded or unpacked.
-pub fn unpack(package: &str, folder: &Path) -> Result<PathBuf, PackageError> {
-    let depends = output_of("apt-cache", &["depends", package], None)?;
-    let common = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let common = common.filter(|name| name.starts_with("linux-headers-") && name.ends_with("-common"));
-    let packages: Vec<&str> = [package].into_iter().chain(common).collect();
-    output_of("apt-get", &[&["download"], &packages[..]].concat(), Some(folder))?;
-    let files = std::fs::read_dir(folder).map_err(|source| PackageError::NoTool { tool: "apt-get", source })?;
-    for file in files.filter_map(Result::ok).map(|entry| entry.path()) {
-        if file.extension().is_some_and(|extension| extension == "deb") {
-            let (file, folder) = (file.display().to_string(), folder.display().to_string());
-            output_of("dpkg-deb", &["-x", &file, &folder], None)?;
-        }
-    }
-    let build = folder.join("usr/src").join(package);
-    if build.is_dir() { Ok(build) } else { Err(PackageError::Layout { package: package.to_owned() }) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod dax;
 mod dax_x86;
 mod flat;
 mod linux;
+mod queued;
 mod segments;
 mod sparse;
 mod subsection;
@@ -14,6 +15,7 @@ pub use dax::Dax;
 pub use dax_x86::DaxX86;
 pub use flat::Flat;
 pub use linux::{Linux, Linux5_2, Linux5_10, Linux6_1};
+pub use queued::{Queued, Sections24, Sections24Mask, Sections32};
 pub use segments::Segments;
 pub use sparse::Sparse;
 pub use subsection::Subsection;
@@ -66,6 +68,18 @@ pub struct BuiltIn;
 impl Family for BuiltIn {
     fn show<G: Geometry>(visitor: &mut impl Visitor<G>) {
         visit::<G>(visitor);
+    }
+}
+
+/// The layouts of this crate that take part in a race only when they are named: [`Linux`] of a
+/// version, and what is [`Queued`] for it.
+#[derive(Clone, Copy, Debug)]
+pub struct WhenNamed;
+
+impl Family for WhenNamed {
+    fn show<G: Geometry>(visitor: &mut impl Visitor<G>) {
+        Linux::show::<G>(visitor);
+        Queued::show::<G>(visitor);
     }
 }
 

@@ -78,7 +78,7 @@ use std::sync::{Mutex, MutexGuard};
 /// ```
 #[derive(Debug)]
 pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, T: HotplugRecord = Page, P: Placement = InMemory> {
-    table: SectionTable<G, G::SubsectionMap>,
+    table: SectionTable<G, G::SubsectionMap, R>,
     vmemmap: Vmem,
     backed: BackedSections,
     grace: Grace,
@@ -375,7 +375,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Inspect for Subsecti
 /// The lookups of [`Subsection`]. `pfn_valid` takes up to 4 loads, the other two none.
 #[derive(Debug)]
 pub struct SubsectionReader<'a, G: Geometry, R: Rules, T: HotplugRecord = Page> {
-    roots: Roots<'a, G, G::SubsectionMap>,
+    roots: Roots<'a, G, G::SubsectionMap, R>,
     mem_section: &'a AtomicPtr<AtomicPtr<MemSection<G::SubsectionMap>>>,
     vmemmap: NonNull<T>,
     end_section: &'a AtomicU64,
@@ -423,7 +423,7 @@ unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader
                 Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => None,
             };
             // SAFETY: this reader holds up grace periods, and cannot leave its thread.
-            return unsafe { code.pfn_valid::<G, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY, self.count) };
+            return unsafe { code.pfn_valid::<G, R, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY, self.count) };
         }
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
         let word = section.word();
