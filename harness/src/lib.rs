@@ -55,6 +55,8 @@ pub mod pmem;
 #[cfg(feature = "present")]
 pub mod present;
 pub mod record;
+#[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
+pub mod running;
 #[cfg(feature = "engine")]
 pub mod run;
 pub mod size;

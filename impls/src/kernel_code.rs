@@ -11,8 +11,9 @@
 use crate::geometry::Geometry;
 use crate::preempt::Word;
 use crate::rules::Rules;
-use crate::section::{MemSection, SECTION_HAS_MEM_MAP};
+use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionUsage};
 use crate::subsection_map::SubsectionMap;
+use std::mem::offset_of;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -88,6 +89,12 @@ extern "C" fn rcu_read_unlock_strict() {
     unsafe { std::arch::asm!("", options(nostack, preserves_flags)) };
 }
 
+/// Makes the branch that calls it the unlikely one, so that the likely one is laid out in line, as gcc
+/// does for a valid pfn.
+#[cold]
+#[inline]
+fn unlikely() {}
+
 impl Guard {
     /// The count of the calling thread, if this guard has one.
     #[inline(always)]
@@ -120,33 +127,32 @@ impl Guard {
 
 impl BitTest {
     /// # Safety
-    /// `map` points to words that hold the bit, and stays valid during the call.
+    /// The map of the usage has the bit, and the usage stays valid during the call.
     #[inline(always)]
-    #[cfg_attr(
-        target_arch = "x86_64",
-        expect(clippy::transmute_int_to_bool, reason = "a comparison would be two instructions that no kernel has")
-    )]
-    unsafe fn test<M: SubsectionMap>(self, map: *const M, bit: u32) -> bool {
+    unsafe fn test<M: SubsectionMap>(self, usage: *const SectionUsage<M>, bit: u32) -> bool {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Memory {
-            // `setb` writes 0 or 1, the two values of a bool.
-            let is_set: u8;
+            const { assert!(offset_of!(SectionUsage<M>, subsection_map) == 16) };
+            // As compilers make it: the register is cleared first, so that no extension follows.
+            let is_set: u64;
             // SAFETY: the caller's promise. Writers change the words atomically.
             unsafe {
                 std::arch::asm!(
-                    "bt qword ptr [{map}], {bit}",
-                    "setb {is_set}",
-                    map = in(reg) map,
+                    "xor {is_set:e}, {is_set:e}",
+                    "bt qword ptr [{usage} + 16], {bit}",
+                    "setb {is_set:l}",
+                    usage = in(reg) usage,
                     bit = in(reg) u64::from(bit),
-                    is_set = lateout(reg_byte) is_set,
+                    is_set = out(reg) is_set,
                     options(readonly, nostack),
                 );
             }
-            // SAFETY: it is 0 or 1.
-            return unsafe { std::mem::transmute::<u8, bool>(is_set) };
+            // SAFETY: `setb` writes 0 or 1.
+            unsafe { std::hint::assert_unchecked(is_set < 2) };
+            return is_set != 0;
         }
         // SAFETY: the caller's promise.
-        unsafe { (*map).test(bit) }
+        unsafe { (*usage).subsection_map.test(bit) }
     }
 }
 
@@ -184,12 +190,14 @@ impl KernelCode {
         }
         let table = mem_section.load(Ordering::Acquire);
         if table.is_null() {
+            unlikely();
             return Some(ptr::null());
         }
         // SAFETY: `nr` is below NR_MEM_SECTIONS: a machine never has five levels here. So `root` is
         // below the number of roots, the length of the table.
         let first = unsafe { &*table.add(root as usize) }.load(Ordering::Acquire);
         if first.is_null() {
+            unlikely();
             return Some(ptr::null());
         }
         // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
@@ -219,6 +227,7 @@ impl KernelCode {
         let section = unsafe { section.as_ref() };
         let word = section.map_or(0, MemSection::word);
         let Some(section) = section.filter(|_| word & SECTION_HAS_MEM_MAP != 0) else {
+            unlikely();
             // SAFETY: as above.
             unsafe { self.guard.unlock(count) };
             return false;
@@ -229,13 +238,13 @@ impl KernelCode {
             Some(bit) => {
                 let usage = section.usage_acquire();
                 if self.checks_usage && usage.is_null() {
+                    unlikely();
                     false
                 } else {
                     // SAFETY: the caller's reader keeps the usage alive. Without the check it is not
-                    // null: the kernel of that version relies on it too.
-                    let map = unsafe { &raw const (*usage).subsection_map };
-                    // SAFETY: the map has a bit for each sub-section.
-                    unsafe { self.bit_test.test(map, bit) }
+                    // null: the kernel of that version relies on it too. The map has a bit for each
+                    // sub-section.
+                    unsafe { self.bit_test.test(usage, bit) }
                 }
             }
         };
