@@ -14,6 +14,8 @@
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
 //! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
+//! | [`running`] | the tables of the running kernel, read from its memory |
+//! | [`judge`] | models compared with real kernels, by the logs of virtual machines |
 //! | [`engine`] | worker processes, layouts booted together, the timed loops |
 //! | [`run`] | a run, and a duel of two builds |
 //! | [`present`] | tables in the terminal, reports in HTML and Markdown; never uses `engine` |
@@ -47,6 +49,8 @@ pub mod engine;
 pub mod files;
 #[cfg(any(feature = "engine", feature = "pmem"))]
 pub mod interrupt;
+#[cfg(all(feature = "engine", feature = "pmem", target_arch = "x86_64", target_os = "linux"))]
+pub mod judge;
 #[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
 pub mod kernel;
 pub mod map;
@@ -55,10 +59,10 @@ pub mod pmem;
 #[cfg(feature = "present")]
 pub mod present;
 pub mod record;
-#[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
-pub mod running;
 #[cfg(feature = "engine")]
 pub mod run;
+#[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
+pub mod running;
 pub mod size;
 pub mod units;
 pub mod workload;

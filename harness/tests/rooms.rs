@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -18,6 +18,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("analysis", &["files", "units", "case", "record"]),
     ("pmem", &["interrupt", "size"]),
     ("kernel", &["files", "case", "record"]),
+    ("running", &[]),
+    ("judge", &["running"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
@@ -35,6 +37,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "analysis",
             "pmem",
             "kernel",
+            "running",
+            "judge",
             "engine",
             "run",
             "present",

@@ -8,6 +8,7 @@
 use crate::descriptors::Descriptors;
 use crate::kernel_code::{BitTest, Guard, KernelCode};
 use crate::memmap::Validity;
+use crate::section::SECTION_MARKED_PRESENT;
 use std::fmt::Debug;
 
 /// The rules of one kernel version. To define your own, start with [`RuleSet::MERGED`] and change
@@ -108,6 +109,17 @@ pub struct RuleSet {
     /// A namespace with an unusable info block becomes a raw block device (B-15); since then it is
     /// refused.
     pub unusable_block_is_raw: bool,
+    /// A DAX device without a whole memory block is bound to `kmem` and adds nothing (until 5.13);
+    /// since then it is refused.
+    pub kmem_accepts_nothing: bool,
+    /// The ranges of a DAX device that is RAM are removed together or not at all (queued); until 7.2
+    /// those that are offline go.
+    pub kmem_removes_all_or_nothing: bool,
+    /// Soft-reserved memory is no resource until a device claims it (7.x), so that the "RAM buffer"
+    /// behind RAM also covers what of it lies there.
+    pub ram_buffer_covers_soft_reserved: bool,
+    /// A section has the flag `SECTION_MARKED_PRESENT`; queued changes drop it.
+    pub marks_present: bool,
     /// `pfn_valid` holds `rcu_read_lock_sched`, which disables preemption: since Linux 6.8, which
     /// also fixed B-09 thereby.
     pub pfn_valid_disables_preemption: bool,
@@ -139,10 +151,19 @@ impl RuleSet {
         pads_namespaces: false,
         keeps_stale_fields: false,
         unusable_block_is_raw: false,
+        kmem_accepts_nothing: false,
+        kmem_removes_all_or_nothing: false,
+        ram_buffer_covers_soft_reserved: false,
+        marks_present: true,
         pfn_valid_disables_preemption: true,
         populate_first: true,
         grace_for_records: true,
     };
+
+    /// `SECTION_MARKED_PRESENT`, or 0 if sections have no such flag.
+    pub const fn present_flag(&self) -> u64 {
+        if self.marks_present { SECTION_MARKED_PRESENT } else { 0 }
+    }
 }
 
 /// Linux 5.2: a section is valid or not, and hotplug works in whole sections.
@@ -162,6 +183,7 @@ impl Rules for Before {
         pads_namespaces: true,
         keeps_stale_fields: true,
         unusable_block_is_raw: true,
+        kmem_accepts_nothing: true,
         pfn_valid_disables_preemption: false,
         ..RuleSet::MERGED
     };
@@ -250,8 +272,12 @@ pub struct Linux5_10;
 impl Rules for Linux5_10 {
     const LAYOUT_ID: Option<&'static str> = Some("linux-5.10");
     const ABOUT: &'static str = "Linux 5.10 as compiled: rcu_read_lock, bit test in memory; no taint flag";
-    const SET: RuleSet =
-        RuleSet { taints_mixed_sections: false, pfn_valid_disables_preemption: false, ..RuleSet::MERGED };
+    const SET: RuleSet = RuleSet {
+        taints_mixed_sections: false,
+        kmem_accepts_nothing: true,
+        pfn_valid_disables_preemption: false,
+        ..RuleSet::MERGED
+    };
     const CODE: Option<KernelCode> = Some(KernelCode {
         checks_pfn: false,
         width_is_patched: false,
@@ -262,7 +288,7 @@ impl Rules for Linux5_10 {
     });
 }
 
-/// Linux 6.1 to 7.x with the code that gcc makes of Debian's configuration, on a machine with four
+/// Linux 5.12 to 6.x with the code that gcc makes of Debian's configuration, on a machine with four
 /// levels of page tables.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linux6_1;
@@ -282,6 +308,35 @@ impl Rules for Linux6_1 {
     });
 }
 
+/// Linux 7.x: as [`Linux6_1`], with later rules. The code of its lookups is the same. Read in the
+/// source of 7.2.13.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux7_2;
+
+impl Rules for Linux7_2 {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-7.2");
+    const ABOUT: &'static str = "Linux 7.2 as compiled: as linux-6.1, with its rules and for_each_valid_pfn";
+    const SET: RuleSet = RuleSet { ram_buffer_covers_soft_reserved: true, ..Linux6_1::SET };
+    const CODE: Option<KernelCode> = Linux6_1::CODE;
+}
+
+/// What is queued after 7.2, as far as it changes answers. Each rule says where it was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Next;
+
+impl Rules for Next {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-next");
+    const ABOUT: &'static str = "Linux as queued in 2026-10: rules after 7.2, lookups as linux-6.1";
+    const SET: RuleSet = RuleSet {
+        // "mm/sparse: remove SECTION_MARKED_PRESENT", commit list of mm-unstable, 2026-10-07.
+        marks_present: false,
+        // "dax/kmem: atomic whole-device hotplug", v6, 2026-06-30; in the same lists.
+        kmem_removes_all_or_nothing: true,
+        ..Linux7_2::SET
+    };
+    const CODE: Option<KernelCode> = Linux6_1::CODE;
+}
+
 macro_rules! descriptor_form {
     ($(#[$doc:meta])* $name:ident, $id:literal, $about:literal, $form:expr) => {
         $(#[$doc])*
@@ -291,7 +346,7 @@ macro_rules! descriptor_form {
         impl Rules for $name {
             const LAYOUT_ID: Option<&'static str> = Some($id);
             const ABOUT: &'static str = $about;
-            const SET: RuleSet = Linux6_1::SET;
+            const SET: RuleSet = Next::SET;
             const CODE: Option<KernelCode> = Linux6_1::CODE;
             const DESCRIPTORS: Descriptors = $form;
         }
@@ -299,21 +354,22 @@ macro_rules! descriptor_form {
 }
 
 descriptor_form!(
-    /// [`Linux6_1`] with the change to `struct mem_section` that is queued, as it was posted.
+    /// [`Next`] with the change to `struct mem_section` that is queued, as it was posted: "mm/sparse:
+    /// drop power-of-2 size requirement for struct mem_section", 2026-04-05.
     Sections24,
     "sections-24",
     "linux-6.1 with 24-byte section descriptors, 170 in a root page, as a queued change has it",
     Descriptors::new(24, true)
 );
 descriptor_form!(
-    /// [`Linux6_1`] with 24-byte descriptors, of which a root page has a power of two.
+    /// [`Next`] with 24-byte descriptors, of which a root page has a power of two.
     Sections24Mask,
     "sections-24-mask",
     "linux-6.1 with 24-byte section descriptors, 128 in a root page",
     Descriptors::new(24, false)
 );
 descriptor_form!(
-    /// [`Linux6_1`] with `CONFIG_PAGE_EXTENSION`: descriptors of 32 bytes.
+    /// [`Next`] with `CONFIG_PAGE_EXTENSION`: descriptors of 32 bytes.
     Sections32,
     "sections-32",
     "linux-6.1 with 32-byte section descriptors, as with page extensions",

@@ -128,8 +128,8 @@ impl<M: SubsectionMap> MemSection<M> {
 
     /// Publishes sub-sections whose records are backed and initialised. The order is the reverse of
     /// a reader's: usage pointer (unless `new_usage` is null), taint of a live section (D-3), bits,
-    /// word of a cleared section. Writer only.
-    pub fn publish(&self, new_usage: *mut SectionUsage<M>, bits: Range<u32>, taint: u64, coded_map: u64) {
+    /// word of a cleared section, with `SECTION_HAS_MEM_MAP` added. Writer only.
+    pub fn publish(&self, new_usage: *mut SectionUsage<M>, bits: Range<u32>, taint: u64, new_word: u64) {
         if !new_usage.is_null() {
             self.set_usage(new_usage);
         }
@@ -142,7 +142,7 @@ impl<M: SubsectionMap> MemSection<M> {
         let usage = unsafe { self.usage() }.expect("a published section has a usage");
         usage.subsection_map.set(bits);
         if !lives {
-            self.set_word(coded_map | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint);
+            self.set_word(new_word | SECTION_HAS_MEM_MAP | taint);
         }
     }
 
@@ -649,7 +649,7 @@ mod tests {
         let new = ptr::from_ref(&usage).cast_mut();
         section.publish(new, 0..4, 0, 0x1000);
         assert_eq!(SEEN.take(), Some(0), "the word announced bits that were not set");
-        let live = 0x1000 | SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP;
+        let live = 0x1000 | SECTION_HAS_MEM_MAP;
         assert_eq!(section.word(), live);
         section.publish(ptr::null_mut(), 4..8, SECTION_TAINT_ZONE_DEVICE, 0x1000);
         assert_eq!(SEEN.take(), Some(live | SECTION_TAINT_ZONE_DEVICE), "bits were set before the mark");

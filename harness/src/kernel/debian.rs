@@ -1,5 +1,5 @@
-//! Debian's packages of kernel headers: found and downloaded by name with apt, and unpacked aside.
-//! Nothing is installed and no privilege is needed.
+//! Debian's packages of kernels: found and downloaded by name with apt, and unpacked aside. Nothing is
+//! installed and no privilege is needed.
 
 use super::release::{is_called, numbers};
 use regex::Regex;
@@ -10,7 +10,42 @@ use std::process::Command;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why there is no package with the headers of a kernel.
+/// What a package of a kernel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Its headers, with which the lookups are compiled.
+    Headers,
+    /// Its image and modules, for a virtual machine.
+    Image,
+}
+
+impl Content {
+    /// How the names of such packages begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Headers => "linux-headers-",
+            Self::Image => "linux-image-",
+        }
+    }
+
+    /// True for a package that holds a part of the content of one that depends on it: the headers
+    /// common to all flavours, and since 7.1 the image and the modules.
+    fn is_part(self, name: &str) -> bool {
+        match self {
+            Self::Headers => name.starts_with("linux-headers-") && name.ends_with("-common"),
+            Self::Image => name.starts_with("linux-binary-") || name.starts_with("linux-modules-"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Image => "image",
+        }
+    }
+}
+
+/// Why there is no package with the headers or the image of a kernel.
 #[derive(Debug, Error)]
 pub enum PackageError {
     /// The package manager is not there.
@@ -21,9 +56,11 @@ pub enum PackageError {
         /// What the operating system reported.
         source: io::Error,
     },
-    /// No package has headers of the version.
-    #[error("apt knows no headers of Linux {version} for x86-64; {known}")]
+    /// No package has that of the version.
+    #[error("apt knows no {what} of Linux {version} for x86-64; {known}")]
     Unknown {
+        /// `headers` or `image`.
+        what: &'static str,
         /// The version that was asked for.
         version: String,
         /// What it knows instead, and what may help.
@@ -78,6 +115,9 @@ const SUITES: [(&str, &str); 2] = [
     ("debian", "bullseye bookworm trixie testing unstable"),
     ("debian-security", "bullseye-security bookworm-security trixie-security"),
 ];
+
+/// The version that stands for the newest of all.
+pub const NEWEST: &str = "newest";
 
 /// How long lists of packages are used before they are read again.
 const LISTS_LAST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -136,7 +176,7 @@ impl Lists {
             std::fs::write(&file, &sources).map_err(io)?;
             // A release that the archive no longer has is an error of apt, and the others are read.
             let updated = lists.apt("apt-get", &["update"], None);
-            if lists.names()?.is_empty() {
+            if lists.names(Content::Headers)?.is_empty() {
                 std::fs::remove_file(&file).map_err(io)?;
                 updated?;
             }
@@ -144,64 +184,65 @@ impl Lists {
         Ok(lists)
     }
 
-    fn apt(
-        &self,
-        tool: &'static str,
-        arguments: &[&str],
-        folder: Option<&Path>,
-    ) -> Result<String, PackageError> {
+    fn apt(&self, tool: &'static str, arguments: &[&str], folder: Option<&Path>) -> Result<String, PackageError> {
         // As root, apt downloads as another user, which may not write into our folders.
         let own = ["-o", "APT::Sandbox::User=root"];
         let options = self.options.iter().map(String::as_str);
         output_of(tool, &own.into_iter().chain(options).chain(arguments.iter().copied()).collect::<Vec<_>>(), folder)
     }
 
-    fn names(&self) -> Result<Vec<String>, PackageError> {
-        let names = self.apt("apt-cache", &["pkgnames", "linux-headers-"], None)?;
+    fn names(&self, content: Content) -> Result<Vec<String>, PackageError> {
+        let names = self.apt("apt-cache", &["pkgnames", content.prefix()], None)?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// The package with headers of a version: of a release such as `6.1.0-57-cloud-amd64` that one,
+    /// The package with the headers or the image of a version: of a release such as `6.1.0-57-cloud-amd64` that one,
     /// of a version such as `6.1` the newest. Of two packages of one release, the kernel for clouds
     /// is chosen, whose package is smaller.
     ///
     /// # Errors
     /// There is no apt, or it knows no such package.
-    pub fn find(&self, version: &str) -> Result<String, PackageError> {
-        let names = self.names()?;
-        choose(version, names.iter().map(String::as_str))
+    pub fn find(&self, content: Content, version: &str) -> Result<String, PackageError> {
+        let names = self.names(content)?;
+        choose(content, version, names.iter().map(String::as_str))
     }
 
-    /// Downloads a package of headers and those common to all flavours into a folder, and unpacks
-    /// them there. Returns the build folder.
+    /// Downloads a package and those with parts of its content into a folder, and unpacks them there.
+    /// Returns the build folder of headers, and of an image the folder that was given.
     ///
     /// # Errors
     /// A package cannot be downloaded or unpacked.
-    pub fn unpack(&self, package: &str, folder: &Path) -> Result<PathBuf, PackageError> {
+    pub fn unpack(&self, content: Content, package: &str, folder: &Path) -> Result<PathBuf, PackageError> {
         let depends = self.apt("apt-cache", &["depends", package], None)?;
-        let common = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        let common = common.filter(|name| name.starts_with("linux-headers-") && name.ends_with("-common"));
-        let packages: Vec<&str> = [package].into_iter().chain(common).collect();
+        let parts = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        let parts = parts.filter(|name| content.is_part(name));
+        let packages: Vec<&str> = [package].into_iter().chain(parts).collect();
         self.apt("apt-get", &[&["download"], &packages[..]].concat(), Some(folder))?;
         let files = std::fs::read_dir(folder).map_err(|source| PackageError::NoTool { tool: "apt-get", source })?;
         for file in files.filter_map(Result::ok).map(|entry| entry.path()) {
             if file.extension().is_some_and(|extension| extension == "deb") {
                 let (file, folder) = (file.display().to_string(), folder.display().to_string());
                 output_of("dpkg-deb", &["-x", &file, &folder], None)?;
+                std::fs::remove_file(&file).map_err(|source| PackageError::Folder { folder: folder.into(), source })?;
             }
+        }
+        if content == Content::Image {
+            return Ok(folder.to_owned());
         }
         let build = folder.join("usr/src").join(package);
         if build.is_dir() { Ok(build) } else { Err(PackageError::Layout { package: package.to_owned() }) }
     }
 }
 
-fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<String, PackageError> {
-    let form = Regex::new(r"^linux-headers-(\d+\.\d+)[.\d]*(\+[a-z0-9]+)?(-\d+)?(-cloud)?-amd64$").expect("is valid");
+fn choose<'a>(content: Content, version: &str, names: impl Iterator<Item = &'a str>) -> Result<String, PackageError> {
+    let prefix = content.prefix();
+    let form = format!(r"^{prefix}(\d+\.\d+)[.\d]*(\+[a-z0-9]+)?(-\d+)?(-cloud)?-amd64$");
+    let form = Regex::new(&form).expect("is valid");
     let kernels: Vec<(&str, String)> =
         names.filter_map(|name| Some((name, form.captures(name)?.get(1)?.as_str().to_owned()))).collect();
     let is_asked = |name: &str, short: &str| {
-        let release = name.trim_start_matches("linux-headers-");
-        short == version || is_called(release, version)
+        let release = name.trim_start_matches(prefix);
+        version == NEWEST || short == version || is_called(release, version)
     };
     // The meta-packages, which have two numbers only, hold nothing.
     let mut asked: Vec<&str> =
@@ -221,7 +262,7 @@ fn choose<'a>(version: &str, names: impl Iterator<Item = &'a str>) -> Result<Str
         true => "it knows none at all: run apt-get update as root, or take --running or --headers DIR".to_owned(),
         false => format!("it has {}; for another, use --headers DIR", known.join(", ")),
     };
-    Err(PackageError::Unknown { version: version.to_owned(), known })
+    Err(PackageError::Unknown { what: content.name(), version: version.to_owned(), known })
 }
 
 #[cfg(test)]
@@ -249,16 +290,17 @@ mod tests {
             ("6.1.0-9", "linux-headers-6.1.0-9-cloud-amd64"),
             ("6.12", "linux-headers-6.12.117+deb12-amd64"),
             ("6.12.9", "linux-headers-6.12.9+deb12-cloud-amd64"),
+            ("newest", "linux-headers-6.12.117+deb12-amd64"),
         ] {
-            assert_eq!(choose(version, NAMES.into_iter()).unwrap(), name, "{version}");
+            assert_eq!(choose(Content::Headers, version, NAMES.into_iter()).unwrap(), name, "{version}");
         }
     }
 
     #[test]
     fn an_unknown_version_is_told_with_the_known_ones() {
-        let told = choose("5.10", NAMES.into_iter()).unwrap_err().to_string();
+        let told = choose(Content::Headers, "5.10", NAMES.into_iter()).unwrap_err().to_string();
         assert!(told.contains("no headers of Linux 5.10") && told.contains("it has 6.1, 6.12;"), "{told}");
-        let told = choose("5.10", std::iter::empty()).unwrap_err().to_string();
+        let told = choose(Content::Headers, "5.10", std::iter::empty()).unwrap_err().to_string();
         assert!(told.contains("apt-get update"), "{told}");
     }
 }

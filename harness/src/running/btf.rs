@@ -133,15 +133,13 @@ mod tests {
     /// A file with an integer, a structure `pair { a at 0, b at 8 }` and an enumeration `{ X = 3 }`.
     fn file() -> Vec<u8> {
         let strings = b"\0int\0pair\0a\0b\0X\0";
-        let types: Vec<u32> = [
-            &[1, 1 << 24, 4, 32][..],
-            &[5, STRUCT << 24 | 2, 16, 10, 1, 0, 12, 1, 64],
-            &[0, ENUM << 24 | 1, 4, 14, 3],
-        ]
-        .concat();
+        let types: Vec<u32> =
+            [&[1, 1 << 24, 4, 32][..], &[5, STRUCT << 24 | 2, 16, 10, 1, 0, 12, 1, 64], &[0, ENUM << 24 | 1, 4, 14, 3]]
+                .concat();
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
         let len = |len: usize| (len as u32).to_le_bytes();
-        let header = [0xeb9f_u32.to_le_bytes(), len(24), len(0), len(types.len()), len(types.len()), len(strings.len())];
+        let header =
+            [0xeb9f_u32.to_le_bytes(), len(24), len(0), len(types.len()), len(types.len()), len(strings.len())];
         [&header.concat()[..], &types, strings].concat()
     }
 

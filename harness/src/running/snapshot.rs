@@ -75,14 +75,20 @@ impl Snapshot {
     /// # Errors
     /// The section table cannot be read. What the kernel does not have in `/proc` and sysfs is
     /// absent.
-    pub fn take(below_pfn: u64) -> Result<Self, RunningError> {
-        let table = RunningSections::open()?;
+    pub fn take(table: &RunningSections, below_pfn: u64) -> Result<Self, RunningError> {
         let sections = table.below(below_pfn.div_ceil(X86_64::PAGES_PER_SECTION))?;
         let zoneinfo = text(Path::new("/proc/zoneinfo")).unwrap_or_default();
         let vmstat = text(Path::new("/proc/vmstat")).unwrap_or_default();
         let memmap_pages = vmstat.lines().find_map(|line| line.strip_prefix("nr_memmap_pages ")?.parse().ok());
         let (flags, blocks) = (table.flags(), blocks(Path::new("/sys/devices/system/memory")));
-        Ok(Self { flags, sections, blocks, zones: zones(&zoneinfo), devices: devices(Path::new("/sys/bus")), memmap_pages })
+        Ok(Self {
+            flags,
+            sections,
+            blocks,
+            zones: zones(&zoneinfo),
+            devices: devices(Path::new("/sys/bus")),
+            memmap_pages,
+        })
     }
 
     /// `pfn_valid` by the kernel's tables, for the page frames of a section: whether each of its
@@ -138,7 +144,8 @@ fn devices(buses: &Path) -> Vec<RunningDevice> {
             let path = entry.path();
             let field = |name: &str| text(&path.join(name));
             let own_name = entry.file_name().to_string_lossy().into_owned();
-            let is_one = ["namespace", "dax", "pfn"].iter().any(|kind| own_name.starts_with(kind)) && own_name.contains('.');
+            let is_one =
+                ["namespace", "dax", "pfn"].iter().any(|kind| own_name.starts_with(kind)) && own_name.contains('.');
             let Some(size) = field("size").filter(|_| is_one).and_then(|size| number(&size)) else { continue };
             devices.push(RunningDevice {
                 name: format!("{bus}/{own_name}"),
@@ -194,7 +201,11 @@ mod tests {
         }
         assert_eq!(blocks(&dir.path().join("memory")), [(12, "online".to_owned())].into());
         let found = devices(&dir.path().join("bus"));
-        let found: Vec<_> = found.iter().map(|device| (&*device.name, device.start, device.size, device.align)).collect();
-        assert_eq!(found, [("dax/dax0.1", None, 2 << 20, Some(4096)), ("nd/namespace0.1", Some(4 << 30), 16 << 20, None)]);
+        let found: Vec<_> =
+            found.iter().map(|device| (&*device.name, device.start, device.size, device.align)).collect();
+        assert_eq!(
+            found,
+            [("dax/dax0.1", None, 2 << 20, Some(4096)), ("nd/namespace0.1", Some(4 << 30), 16 << 20, None)]
+        );
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn t_11_part_of_a_section<L: Hotplug + Inspect + SectionFlags>(_: &He
     check!(layout.accounting().heap_usages == 1, "{:?}", layout.accounting());
     let flags = flags(&layout, 1);
     let taint = if <L::Rules as Rules>::SET.taints_mixed_sections { SECTION_TAINT_ZONE_DEVICE } else { 0 };
-    check!(flags == SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | taint, "flags {flags:#x}");
+    check!(flags == <L::Rules as Rules>::SET.present_flag() | SECTION_HAS_MEM_MAP | taint, "flags {flags:#x}");
     // The word contains the address that the record of pfn 0 would have.
     let word = layout.section_state(1).map_or(0, |state| state.section_mem_map & SECTION_MAP_MASK);
     let reader = layout.reader();
@@ -238,14 +238,12 @@ pub(super) fn t_23_add_to_a_boot_section<L: Hotplug + Inspect + SectionFlags>(_:
         DeviceRecords::Always => 31 * 512 + 256,
     };
     check!(altmap_used() == from_altmap, "{} pages came from the altmap, not {from_altmap}", altmap_used());
-    let boot_flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
+    let present = <L::Rules as Rules>::SET.present_flag();
+    let boot_flags = present | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
     let shared = flags(&layout, 0x3f);
     check!(shared == boot_flags | SECTION_TAINT_ZONE_DEVICE, "flags of section 0x3f: {shared:#x}");
     let last = flags(&layout, 0x5f);
-    check!(
-        last == SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_TAINT_ZONE_DEVICE,
-        "flags of section 0x5f: {last:#x}"
-    );
+    check!(last == present | SECTION_HAS_MEM_MAP | SECTION_TAINT_ZONE_DEVICE, "flags of section 0x5f: {last:#x}");
     let whole = flags(&layout, 0x40);
     check!(whole & SECTION_TAINT_ZONE_DEVICE == 0, "a section that only has device memory is tainted");
     Ok(())

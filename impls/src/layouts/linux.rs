@@ -9,6 +9,8 @@
 //! | `linux-5.2` | before the series | load and check of `mem_section`, check of the section |
 //! | `linux-5.10` | no taint flag | the same, a call at the end, bit test in memory |
 //! | `linux-6.1` | as merged | the same with two patched jumps, the preemption count instead of the call |
+//! | `linux-7.2` | of 7.x | as `linux-6.1` |
+//! | `linux-next` | queued after 7.2 | as `linux-6.1` |
 //!
 //! **Load chain** of `pfn_valid`: the address of the root table, then as `vmemmap-section` or
 //! `subsection`.
@@ -23,8 +25,12 @@ use crate::rules;
 pub type Linux5_2<G = X86_64> = Subsection<G, rules::Linux5_2>;
 /// Linux 5.3 to 5.11, as Debian's 5.10 is compiled.
 pub type Linux5_10<G = X86_64> = Subsection<G, rules::Linux5_10>;
-/// Linux 6.1 to 7.x, as Debian's are compiled.
+/// Linux 5.12 to 6.x, as Debian's 6.1 and 6.12 are compiled.
 pub type Linux6_1<G = X86_64> = Subsection<G, rules::Linux6_1>;
+/// Linux 7.x, as Debian's 7.2 is compiled.
+pub type Linux7_2<G = X86_64> = Subsection<G, rules::Linux7_2>;
+/// What is queued after 7.2.
+pub type LinuxNext<G = X86_64> = Subsection<G, rules::Next>;
 
 /// The layouts that are Linux of a version.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,8 @@ impl Family for Linux {
         visitor.hotplug::<Linux5_2<G>>();
         visitor.hotplug::<Linux5_10<G>>();
         visitor.hotplug::<Linux6_1<G>>();
+        visitor.hotplug::<Linux7_2<G>>();
+        visitor.hotplug::<LinuxNext<G>>();
     }
 }
 
@@ -56,7 +64,7 @@ mod tests {
         let failed = runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed(_)));
         let failed: Vec<_> = failed.map(|run| (run.layout, run.case)).collect();
         assert_eq!(failed, OF_5_10.map(|case| ("linux-5.10", case)));
-        for id in ["linux-5.2", "linux-5.10", "linux-6.1"] {
+        for id in ["linux-5.2", "linux-5.10", "linux-6.1", "linux-7.2", "linux-next"] {
             let passed = runs.iter().filter(|run| run.layout == id && run.outcome == Outcome::Passed).count();
             assert!(passed > 20, "{id}: {passed}");
         }

@@ -244,7 +244,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
         layout.back_boot_sections(&sections)?;
         layout.mark_boot_ranges(map);
         for (nr, _) in sections {
-            let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
+            let flags = R::SET.present_flag() | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
             layout.table.roots().section(nr).expect("made above").set_word(layout.coded(nr) | flags);
         }
         Ok(layout)

@@ -47,6 +47,13 @@ pub enum MachineError {
         /// Bytes from the block boundary below to the end; 0 if aligned.
         end_off_bytes: u64,
     },
+    /// No range of a device has a whole memory block. EINVAL. Source: `dev_dax_kmem_probe`, since
+    /// Linux 5.14.
+    #[error("no range of the device contains a whole memory block of {}", ByteSize(*block_bytes))]
+    NoWholeBlock {
+        /// Size of a memory block in bytes.
+        block_bytes: u64,
+    },
     /// The machine has no such NUMA node. EINVAL.
     #[error("{span} cannot be added: node {node} does not exist; this machine has nodes 0 to {}", nodes.saturating_sub(1))]
     NoSuchNode {
@@ -194,6 +201,7 @@ impl MachineError {
             | Self::ResourceName { .. }
             | Self::UnknownState { .. }
             | Self::AlreadyInState { .. }
+            | Self::NoWholeBlock { .. }
             | Self::ProbeMisaligned { .. }
             | Self::NoSuchBlock { .. }
             | Self::SeveralNodes { .. }

@@ -16,7 +16,9 @@
 
 mod block;
 mod error;
+mod kmem;
 mod pgmap;
+mod ram_buffer;
 mod resource;
 mod zone;
 
@@ -420,6 +422,17 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     pub fn remove_memory(&self, range: PfnRange) -> Result<(), MachineError> {
         self.check_blocks(range)?;
         let mut state = self.lock()?;
+        self.check_offline(&state, range)?;
+        self.layout.remove(range, &RemoveParams { memblock_api: true }, &mut ())?;
+        for block in self.block_numbers(range) {
+            state.blocks.remove(&block);
+        }
+        state.release_ram(range);
+        Ok(())
+    }
+
+    /// Checks that a range consists of blocks that are offline.
+    fn check_offline(&self, state: &State, range: PfnRange) -> Result<(), MachineError> {
         for block in self.block_numbers(range) {
             match state.blocks.get(&block) {
                 None => return Err(MachineError::NoSuchBlock { block }),
@@ -429,12 +442,14 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 Some(_) => {}
             }
         }
-        self.layout.remove(range, &RemoveParams { memblock_api: true }, &mut ())?;
-        for block in self.block_numbers(range) {
-            state.blocks.remove(&block);
-        }
-        state.release_ram(range);
         Ok(())
+    }
+
+    /// Checks that RAM could be removed.
+    pub(super) fn check_removable(&self, range: PfnRange) -> Result<(), MachineError> {
+        self.check_blocks(range)?;
+        let state = self.lock()?;
+        self.check_offline(&state, range)
     }
 
     /// Reads the `state` of a block: `online` or `offline`.

@@ -294,7 +294,8 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
             false => 0,
         };
         self.table.note_present(chunk.nr);
-        chunk.section.publish(chunk.new_usage, chunk.bits.clone(), taint, self.coded(chunk.nr));
+        let word = self.coded(chunk.nr) | R::SET.present_flag();
+        chunk.section.publish(chunk.new_usage, chunk.bits.clone(), taint, word);
     }
 
     /// Hides a range: clears its bits, then HAS_MEM_MAP of sections that become empty. On an error

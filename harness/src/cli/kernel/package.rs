@@ -1,0 +1,76 @@
+//! Packages of kernels, and the command `pfnbench kernel image`.
+
+use crate::cli::{Answer, print};
+use crate::kernel::cache::Cache;
+use crate::kernel::debian::{Content, Lists, NEWEST, PackageError};
+use anyhow::Context;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Downloads and unpacks a package of a version. Returns its name and its folder. A package that this
+/// system does not know, or whose archive has a newer one by now, is looked for in every release of
+/// Debian, whose lists are kept in `lists_folder`.
+pub(super) fn download(
+    content: Content,
+    version: &str,
+    lists_folder: &Path,
+    folder: &Path,
+) -> Result<(String, PathBuf), PackageError> {
+    let get = |lists: &Lists| {
+        let package = lists.find(content, version)?;
+        eprintln!("pfnbench: downloading {package}");
+        let unpacked = lists.unpack(content, &package, folder)?;
+        Ok((package, unpacked))
+    };
+    if version == NEWEST {
+        return get(&Lists::of_every_release(lists_folder)?);
+    }
+    let error = match get(&Lists::of_this_system()) {
+        Err(error @ (PackageError::Unknown { .. } | PackageError::Failed { .. })) => error,
+        other => return other,
+    };
+    eprintln!("pfnbench: {error}");
+    eprintln!("pfnbench: looking in every Debian release");
+    match Lists::of_every_release(lists_folder) {
+        Ok(every) => get(&every),
+        Err(PackageError::NotDebian) => Err(error),
+        Err(error) => Err(error),
+    }
+}
+
+/// Download the image and the modules of a kernel, for a virtual machine
+///
+/// The packages are unpacked in the folder. Nothing is installed, and no privilege is needed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pfnbench kernel image 6.1 images/6.1
+
+Exit codes: 0 success; 2 an error or a usage error.")]
+pub(super) struct ImageArgs {
+    /// Version, e.g. 6.1 for its newest package, the name of a release, or newest
+    version: String,
+    /// The folder, which is created and must not exist
+    folder: PathBuf,
+}
+
+impl ImageArgs {
+    pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        let cannot_create = || format!("cannot create {}", self.folder.display());
+        let parent = match self.folder.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        std::fs::create_dir_all(parent).with_context(cannot_create)?;
+        if self.folder.exists() {
+            anyhow::bail!("{} exists; name another folder, or remove it", self.folder.display());
+        }
+        // Complete or not there.
+        let work = tempfile::Builder::new().prefix(".image-").tempdir_in(parent).with_context(cannot_create)?;
+        let lists = Cache::from_user()?.lists_folder();
+        let (package, _) = download(Content::Image, &self.version, &lists, work.path())?;
+        std::fs::rename(work.path(), &self.folder).with_context(cannot_create)?;
+        print(package)?;
+        Ok(Answer::Yes)
+    }
+}

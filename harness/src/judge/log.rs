@@ -1,0 +1,204 @@
+//! The log of a guest. Lines that begin with `@` are for the judge, all others for people:
+//!
+//! | line | meaning |
+//! | --- | --- |
+//! | `@KERNEL release block-bytes` | the kernel, and the size of its memory blocks |
+//! | `@EARLY node start end` | a range of boot memory; physical addresses in bytes, the last one inclusive |
+//! | `@SCENE name` | a scene begins |
+//! | `@DO operation argument…` | an operation |
+//! | `@RC 0` or `@RC 1` | the kernel did it, or refused it |
+//! | `@NAME key name` | the kernel's name of the namespace that an operation created |
+//! | `@STATUS code` | the scene ended, with 0 if it was played to its end |
+//! | `@SNAP {…} name` | the kernel's state, as `pfnbench kernel snapshot` prints it |
+
+use crate::running::Snapshot;
+use memmap_layouts::{BootMap, BootRange, PfnRange};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a log cannot be read.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
+    /// A line is not what it should be.
+    #[error("line {line}: {what}")]
+    Line {
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// It has no kernel or no boot memory: the guest ended before its first operation.
+    #[error("the log has no {0}: the guest ended before its first operation")]
+    Missing(&'static str),
+    /// The scene was not played to its end.
+    #[error("the guest {0}; what it did until then is not judged")]
+    Unfinished(String),
+}
+
+/// What happened in the guest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A scene began.
+    Scene(String),
+    /// An operation, and whether the kernel refused it.
+    Operation {
+        /// The operation and its arguments.
+        words: Vec<String>,
+        /// The kernel refused it. `None` if the guest ended before the answer.
+        refused: Option<bool>,
+    },
+    /// The kernel's name of a namespace, by its key in the operations.
+    Name(String, String),
+    /// The kernel's state.
+    Snapshot(String, Box<Snapshot>),
+}
+
+/// The log of a guest.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Release of the kernel, e.g. `6.1.0-57-cloud-amd64`.
+    pub release: String,
+    /// Size of the memory blocks in bytes.
+    pub block_bytes: u64,
+    /// Boot memory.
+    pub boot: BootMap,
+    /// What happened, with the numbers of the lines.
+    pub events: Vec<(usize, Event)>,
+}
+
+/// A number as the guest writes it: decimal, or hexadecimal with `0x`.
+pub(super) fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+impl Log {
+    /// Reads a log file.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn read(path: &Path) -> Result<Self, LogError> {
+        // A console may print bytes of any kind.
+        let bytes = std::fs::read(path).map_err(|source| LogError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// Reads the text of a log.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn parse(text: &str) -> Result<Self, LogError> {
+        let (mut kernel, mut early, mut events, mut status) = (None, Vec::new(), Vec::new(), None);
+        for (line, text) in text.lines().enumerate().map(|(line, text)| (line + 1, text.trim_end())) {
+            let error = |what: &str| LogError::Line { line, what: what.to_owned() };
+            let Some((tag, rest)) = text.strip_prefix('@').map(|text| text.split_once(' ').unwrap_or((text, "")))
+            else {
+                continue;
+            };
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            match (tag, &words[..]) {
+                ("KERNEL", [release, block]) => {
+                    let block = number(block).ok_or_else(|| error("the block size is no number"))?;
+                    kernel = Some(((*release).to_owned(), block));
+                }
+                ("EARLY", [node, start, last]) => {
+                    let range = || {
+                        let range = PfnRange::new(number(start)? >> 12, number(last)?.checked_add(1)? >> 12)?;
+                        Some(BootRange { range, node: node.parse().ok()? })
+                    };
+                    early.push(range().ok_or_else(|| error("no range of boot memory"))?);
+                }
+                ("STATUS", [code]) => status = Some((*code).to_owned()),
+                ("SCENE", _) => events.push((line, Event::Scene(rest.to_owned()))),
+                ("DO", [_, ..]) => {
+                    let words = words.into_iter().map(str::to_owned).collect();
+                    events.push((line, Event::Operation { words, refused: None }));
+                }
+                ("RC", [code]) => {
+                    let refused = match *code {
+                        "0" => false,
+                        "1" => true,
+                        _ => return Err(error("the result is neither 0 nor 1")),
+                    };
+                    match events.last_mut() {
+                        Some((_, Event::Operation { refused: open @ None, .. })) => *open = Some(refused),
+                        _ => return Err(error("a result without an operation")),
+                    }
+                }
+                ("NAME", [key, name]) => {
+                    events.push((line, Event::Name((*key).to_owned(), (*name).to_owned())));
+                }
+                ("SNAP", _) => {
+                    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Snapshot>();
+                    let snapshot = values.next().ok_or_else(|| error("no snapshot"))?;
+                    let snapshot = snapshot.map_err(|reason| error(&format!("damaged snapshot: {reason}")))?;
+                    let name = rest[values.byte_offset()..].trim().to_owned();
+                    events.push((line, Event::Snapshot(name, Box::new(snapshot))));
+                }
+                _ => return Err(error(&format!("no line of a log: @{tag} {rest}"))),
+            }
+        }
+        let (release, block_bytes) = kernel.ok_or(LogError::Missing("kernel"))?;
+        let line = 0;
+        let boot = BootMap::new(early).map_err(|error| LogError::Line { line, what: error.to_string() })?;
+        if boot.ranges().is_empty() {
+            return Err(LogError::Missing("boot memory"));
+        }
+        match status.as_deref() {
+            Some("0") => Ok(Self { release, block_bytes, boot, events }),
+            Some(code) => Err(LogError::Unfinished(format!("ended with status {code}"))),
+            None => Err(LogError::Unfinished("hung, crashed or was stopped".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "booting\n@KERNEL 6.1.0 0x8000000\n@EARLY 0 0x1000 0x3fffffff\n";
+
+    #[test]
+    fn a_log_is_read_line_by_line() {
+        let log = Log::parse(&format!(
+            "{HEAD}@SCENE sizes\n@DO map a 0x1 0x2\nnoise\n@RC 1\n@SNAP {} after a\n@DO off a\n@STATUS 0\n",
+            serde_json::to_string(&Snapshot::default()).unwrap()
+        ));
+        let log = log.unwrap();
+        assert_eq!((&*log.release, log.block_bytes, log.events.len()), ("6.1.0", 128 << 20, 4));
+        let words = ["map", "a", "0x1", "0x2"].map(str::to_owned).to_vec();
+        assert_eq!(log.events[1], (5, Event::Operation { words, refused: Some(true) }));
+        assert_eq!(log.events[2].1, Event::Snapshot("after a".to_owned(), Box::default()));
+        assert!(matches!(log.events[3].1, Event::Operation { refused: None, .. }), "the guest ended");
+    }
+
+    #[test]
+    fn a_damaged_log_is_an_error_with_its_line() {
+        let cases: [(&str, &str); 9] = [
+            ("", "the log has no kernel"),
+            ("@KERNEL 6.1 128\n", "the log has no boot memory"),
+            ("@KERNEL 6.1 x\n", "line 1: the block size"),
+            (&format!("{HEAD}@DO off a\n"), "the guest hung, crashed"),
+            (&format!("{HEAD}@STATUS 1\n"), "the guest ended with status 1"),
+            ("@RC 0\n", "line 1: a result without"),
+            ("@SNAP {\n", "line 1: damaged snapshot"),
+            ("@EARLY 0 0x5000 1\n", "line 1: no range"),
+            ("@WHAT 0\n", "line 1: no line of a log: @WHAT"),
+        ];
+        for (text, says) in cases {
+            let told = Log::parse(text).unwrap_err().to_string();
+            assert!(told.contains(says), "{text:?}: {told}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The modelled machine of a guest: its devices, its RAM from devices, and its namespaces.
+
+use super::log::{Event, Log, number};
+use super::verdict::Verdict;
+use super::{JudgeError, compare};
+use memmap_layouts::machine::{AddMemory, Machine, MachineConfig, Pagemap, PagemapKind, PagemapSpec};
+use memmap_layouts::nvdimm::division::Surroundings;
+use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, NamespaceKind};
+use memmap_layouts::nvdimm::namespace::{Enabled, disable, enable};
+use memmap_layouts::nvdimm::region::{NamespaceSpec, Region};
+use memmap_layouts::nvdimm::storage::StorageFile;
+use memmap_layouts::nvdimm::{Host, RecordsOn};
+use memmap_layouts::rules::Rules;
+use memmap_layouts::{Config, Geometry, Hotplug, Inspect, PfnRange, RecordStore, SectionFlags, X86_64};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const HOST: Host = Host::X86_64;
+
+/// A device of the DAX bus.
+#[derive(Debug)]
+struct Device {
+    ranges: Vec<PfnRange>,
+    pagemap: Option<Arc<Pagemap>>,
+}
+
+/// A namespace by its key.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) uuid: [u8; 16],
+    enabled: Option<Enabled>,
+    /// What the kernel calls it.
+    pub(super) kernel_name: String,
+}
+
+/// An NVDIMM region, on files that are removed with it.
+pub(super) struct ModelRegion {
+    pub(super) region: Region<StorageFile>,
+    _folder: tempfile::TempDir,
+}
+
+/// The modelled machine of a guest.
+pub(super) struct Model<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> {
+    pub(super) machine: Machine<L>,
+    devices: BTreeMap<String, Device>,
+    /// Ranges of devices that are RAM.
+    ram: BTreeMap<String, Vec<PfnRange>>,
+    pub(super) region: Option<ModelRegion>,
+    pub(super) namespaces: BTreeMap<String, Namespace>,
+    nr_namespaces: u8,
+    /// Sections that an operation touched, and their neighbours.
+    pub(super) touched: BTreeSet<u64>,
+}
+
+/// Why the model refuses an operation.
+type Refusal = String;
+
+fn text(error: impl std::fmt::Display) -> Refusal {
+    error.to_string()
+}
+
+impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
+    /// Boots a machine with the boot memory of a log.
+    pub(super) fn begin(log: &Log) -> Result<Self, JudgeError> {
+        let begin = |error: &dyn std::fmt::Display| JudgeError::Begin(error.to_string());
+        let config =
+            MachineConfig { bare_metal: false, block_bytes: Some(log.block_bytes), ..MachineConfig::default() };
+        let machine = Machine::boot(&log.boot, config, &Config::default(), RecordStore::unlimited());
+        let machine = machine.map_err(|error| begin(&error))?;
+        machine.claim_ram_buffers().map_err(|error| begin(&error))?;
+        Ok(Self {
+            machine,
+            devices: BTreeMap::new(),
+            ram: BTreeMap::new(),
+            region: None,
+            namespaces: BTreeMap::new(),
+            nr_namespaces: 0,
+            touched: BTreeSet::new(),
+        })
+    }
+
+    /// Plays a log.
+    pub(super) fn play(mut self, log: &Log, layout: &str) -> Result<Verdict, JudgeError> {
+        let (release, layout) = (log.release.clone(), layout.to_owned());
+        let mut verdict = Verdict { release, layout, ..Verdict::default() };
+        let mut scene = String::new();
+        for (line, event) in &log.events {
+            match event {
+                Event::Scene(name) => scene.clone_from(name),
+                Event::Operation { refused: None, .. } => {}
+                Event::Operation { words, refused: Some(refused) } => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    let outcome = self
+                        .run(&words)
+                        .ok_or_else(|| JudgeError::Operation { line: *line, operation: words.join(" ") })?;
+                    verdict.operations += 1;
+                    if outcome.is_err() != *refused {
+                        let kernel = if *refused { "refuses it" } else { "does it" };
+                        let model =
+                            outcome.err().map_or_else(|| "does it".to_owned(), |why| format!("refuses it: {why}"));
+                        let told = format!("{}: the kernel {kernel}, the model {model}", words.join(" "));
+                        verdict.differs("operation", &scene, told);
+                    }
+                }
+                Event::Name(key, name) => {
+                    if let Some(namespace) = self.namespaces.get_mut(key) {
+                        namespace.kernel_name.clone_from(name);
+                    }
+                }
+                Event::Snapshot(name, snapshot) => compare::compare(&self, name, snapshot, &scene, &mut verdict),
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn touch(&mut self, range: PfnRange) {
+        let (first, last) = (X86_64::section_nr(range.start()), X86_64::section_nr(range.end() - 1));
+        self.touched.extend(first.saturating_sub(1)..=last + 1);
+    }
+
+    /// Performs an operation: `Some(Err)` if the model refuses it, `None` if there is no such
+    /// operation.
+    fn run(&mut self, words: &[&str]) -> Option<Result<(), Refusal>> {
+        Some(match words {
+            ["map", key, bounds @ ..] => {
+                let bounds: Vec<u64> = bounds.iter().map(|text| number(text)).collect::<Option<_>>()?;
+                let ranges =
+                    bounds.chunks_exact(2).map(|pair| PfnRange::new(pair[0] >> 12, pair[1].checked_add(1)? >> 12));
+                let ranges: Vec<PfnRange> = ranges.collect::<Option<_>>()?;
+                ranges.iter().for_each(|&range| self.touch(range));
+                self.devices.insert((*key).to_owned(), Device { ranges, pagemap: None });
+                self.map(key)
+            }
+            ["on", key] => self.map(key),
+            ["off", key] => self.unmap(key),
+            ["drop", key] => {
+                if self.ram.contains_key(*key) {
+                    return Some(Err("it is RAM".to_owned()));
+                }
+                // It may be mapped or not.
+                let _ = self.unmap(key);
+                self.devices.remove(*key);
+                Ok(())
+            }
+            ["kmem", key] => self.become_ram(key),
+            ["unkmem", key] => self.cease_to_be_ram(key),
+            ["state", block, state] => self.machine.write_state(number(block)?, state).map_err(text),
+            ["region", start, size, align] => self.begin_region(number(start)?, number(size)?, number(align)?),
+            ["align", align] => {
+                let align = number(align)?;
+                let region = self.region.as_mut()?;
+                region.region.set_align(align, &HOST).map_err(text)
+            }
+            ["ns", key, kind, size, align, records] => {
+                let size = number(size)?;
+                let align = match *align {
+                    "4K" => 4096,
+                    "2M" => 2 << 20,
+                    "1G" => 1 << 30,
+                    other => number(other)?,
+                };
+                let kind = if *kind == "fsdax" { NamespaceKind::FsDax } else { NamespaceKind::DevDax };
+                let records = if *records == "dev" { RecordsOn::Medium } else { RecordsOn::Ram };
+                self.create_namespace(key, size, align, kind, records)
+            }
+            ["nsoff", key] => self.disable_namespace(key),
+            ["nson", key] => self.enable_namespace(key),
+            ["nsdel", key] => self.destroy_namespace(key),
+            _ => return None,
+        })
+    }
+
+    fn map(&mut self, key: &str) -> Result<(), Refusal> {
+        let device = self.devices.get_mut(key).ok_or("there is no such device")?;
+        if device.pagemap.is_some() {
+            return Err("it is mapped".to_owned());
+        }
+        let spec = PagemapSpec {
+            name: key.to_owned(),
+            ranges: device.ranges.clone(),
+            kind: PagemapKind::Generic,
+            altmap: None,
+            node: 0,
+        };
+        device.pagemap = Some(self.machine.memremap_pages(spec).map_err(text)?);
+        Ok(())
+    }
+
+    fn unmap(&mut self, key: &str) -> Result<(), Refusal> {
+        let device = self.devices.get_mut(key).ok_or("there is no such device")?;
+        let pagemap = device.pagemap.as_ref().ok_or("it is not mapped")?;
+        self.machine.memunmap_pages(pagemap).map_err(text)?;
+        device.pagemap = None;
+        Ok(())
+    }
+
+    /// Hands a device to the driver that makes System RAM of it.
+    fn become_ram(&mut self, key: &str) -> Result<(), Refusal> {
+        let device = self.devices.get(key).ok_or("there is no such device")?;
+        let ranges = device.ranges.clone();
+        if device.pagemap.is_some() {
+            self.unmap(key)?;
+        }
+        let how = AddMemory { driver_name: Some("System RAM (kmem)".to_owned()), ..AddMemory::default() };
+        let added = self.machine.add_device_memory(&ranges, &how).map_err(text)?;
+        self.ram.insert(key.to_owned(), added);
+        Ok(())
+    }
+
+    fn cease_to_be_ram(&mut self, key: &str) -> Result<(), Refusal> {
+        let ranges = self.ram.remove(key).ok_or("it is no RAM")?;
+        self.machine.remove_device_memory(&ranges).map_err(text)
+    }
+
+    fn begin_region(&mut self, start: u64, size: u64, align: u64) -> Result<(), Refusal> {
+        let keys: Vec<String> = self.namespaces.keys().cloned().collect();
+        for key in keys {
+            // One that was never enabled cannot be disabled.
+            let _ = self.disable_namespace(&key);
+        }
+        self.namespaces.clear();
+        let folder = tempfile::Builder::new().prefix("pfnbench-judge-").tempdir_in("/dev/shm").map_err(text)?;
+        let medium = StorageFile::create(&folder.path().join("medium"), size).map_err(text)?;
+        let labels = StorageFile::create(&folder.path().join("labels"), LABEL_FILE_BYTES).map_err(text)?;
+        let region = Region::create(medium, labels, start, align, &HOST).map_err(text)?;
+        self.region = Some(ModelRegion { region, _folder: folder });
+        self.touch(PfnRange::new(start >> 12, (start + size) >> 12).ok_or("the region is empty")?);
+        Ok(())
+    }
+
+    fn create_namespace(
+        &mut self,
+        key: &str,
+        size: u64,
+        align: u64,
+        kind: NamespaceKind,
+        records: RecordsOn,
+    ) -> Result<(), Refusal> {
+        self.nr_namespaces = self.nr_namespaces.wrapping_add(1);
+        let nr = self.nr_namespaces;
+        let wanted = NamespaceSpec {
+            size,
+            align,
+            kind,
+            records,
+            name: key.to_owned(),
+            uuid: [nr; 16],
+            instance: [nr ^ 0x80; 16],
+            skips_to_sub_section: false,
+        };
+        let region = &mut self.region.as_mut().ok_or("there is no region")?.region;
+        region.create_namespace(&wanted, &Surroundings::default(), &HOST, &<L::Rules as Rules>::SET).map_err(text)?;
+        let namespace = Namespace { uuid: wanted.uuid, enabled: None, kernel_name: String::new() };
+        self.namespaces.insert(key.to_owned(), namespace);
+        self.enable_namespace(key).inspect_err(|_| {
+            self.namespaces.remove(key);
+        })
+    }
+
+    fn enable_namespace(&mut self, key: &str) -> Result<(), Refusal> {
+        let region = &mut self.region.as_mut().ok_or("there is no region")?.region;
+        let namespace = self.namespaces.get_mut(key).ok_or("there is no such namespace")?;
+        region.set_disabled(&namespace.uuid, false).map_err(text)?;
+        let label = region.label(&namespace.uuid).map_err(text)?.clone();
+        namespace.enabled = Some(enable(region, &label, &HOST, &self.machine, &mut ()).map_err(text)?);
+        Ok(())
+    }
+
+    fn disable_namespace(&mut self, key: &str) -> Result<(), Refusal> {
+        let region = &mut self.region.as_mut().ok_or("there is no region")?.region;
+        let namespace = self.namespaces.get_mut(key).ok_or("there is no such namespace")?;
+        if let Some(enabled) = namespace.enabled.take() {
+            disable(&enabled, &self.machine).map_err(text)?;
+            region.set_disabled(&namespace.uuid, true).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    fn destroy_namespace(&mut self, key: &str) -> Result<(), Refusal> {
+        self.disable_namespace(key)?;
+        let namespace = self.namespaces.remove(key).ok_or("there is no such namespace")?;
+        let region = &mut self.region.as_mut().ok_or("there is no region")?.region;
+        region.destroy_namespace(&namespace.uuid).map_err(text)
+    }
+}
