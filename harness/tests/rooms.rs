@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("pmem", &["interrupt", "size"]),
     ("kernel", &["files", "case", "record"]),
     ("running", &[]),
-    ("judge", &["running"]),
+    ("judge", &["map", "running"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
     ("present", &["units", "case", "map", "record", "analysis", "pmem"]),

@@ -111,6 +111,35 @@ unkmem() {
 }
 state() { op state $1 $2; echo $2 2>/dev/null >$MEMORY/memory$1/state; rc $?; }
 
+# --- DIMMs, which the host plugs in and out.
+# Waits until a test succeeds, for at most 10 s.
+wait_for() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        "$@" && return
+        usleep 500000
+    done
+    return 1
+}
+block_of() { printf '%d' $(($1 / 0x$(cat $MEMORY/block_size_bytes))); }
+has_block() { [ -e $MEMORY/memory$1 ]; }
+has_no_block() { ! has_block $1; }
+# plug KEY FIRST LAST
+plug() {
+    op plug $1 $2 $3
+    eval "BLOCK_$1=$(block_of $3)"
+    echo "@HOST object_add memory-backend-ram,id=m$1,size=$(($3 - $2 + 1))"
+    echo "@HOST device_add pc-dimm,id=d$1,memdev=m$1,addr=$2"
+    eval "wait_for has_block \$BLOCK_$1"
+    rc $?
+}
+unplug() {
+    op unplug $1
+    echo "@HOST device_del d$1"
+    eval "wait_for has_no_block \$BLOCK_$1"
+    rc $?
+    echo "@HOST object_del m$1"
+}
+
 # --- Namespaces. A DIMM that is plugged in later has another region.
 REGION_NR=${REGION_NR:-0}
 reset() {

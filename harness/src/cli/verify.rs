@@ -1,5 +1,7 @@
 //! The command `pfnbench verify`.
 
+mod running_kernel;
+
 use super::{Answer, BackingArg, Json, print, print_json};
 use crate::engine::compiled;
 use crate::engine::field::{Field, FieldError, Lineup, Means};
@@ -24,12 +26,13 @@ Examples:
   pfnbench verify --map builtin:amd-genoa-2s-1536g
   ssh server sudo cat /proc/iomem | pfnbench verify --map -
   pfnbench verify --backing dax:/dev/dax0.0
+  sudo pfnbench verify --running-kernel    the kernel of this machine
 
 It also checks a map with holes, and runs the conformance suite: the rules of
 Linux, case by case.
 
 Exit codes: 0 every check passed; 1 a check failed; 2 the map or the backing
-cannot be used, or a usage error.")]
+cannot be used, the running kernel shows nothing, or a usage error.")]
 pub(super) struct VerifyArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME. Default: the map of this machine
     ///
@@ -45,6 +48,10 @@ pub(super) struct VerifyArgs {
     /// compiled; repeatable
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
+    /// Only compare a model of this machine with the running kernel: with its own tables where root
+    /// can read them, with page flags and memory blocks
+    #[arg(long, conflicts_with_all = ["map", "backing", "kernel"])]
+    running_kernel: bool,
     #[command(flatten)]
     json: Json,
 }
@@ -77,6 +84,9 @@ impl VerifyArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         // No state outlives the process, so Ctrl-C may terminate it.
         let interrupt = Interrupt::default();
+        if self.running_kernel {
+            return running_kernel::compare(self.json.json);
+        }
         compiled::choose(&self.kernel, 1)?;
         // Those too that a race has only when they are named.
         let ids: Vec<String> = entries_and_named::<X86_64>().iter().map(|entry| entry.id.to_owned()).collect();

@@ -8,6 +8,7 @@
 //! | `@DO operation argument…` | an operation |
 //! | `@RC 0` or `@RC 1` | the kernel did it, or refused it |
 //! | `@NAME key name` | the kernel's name of the namespace that an operation created |
+//! | `@HOST command` | the guest asked for a command of the virtual machine's monitor |
 //! | `@STATUS code` | the scene ended, with 0 if it was played to its end |
 //! | `@SNAP {…} name` | the kernel's state, as `pfnbench kernel snapshot` prints it |
 
@@ -120,6 +121,7 @@ impl Log {
                     early.push(range().ok_or_else(|| error("no range of boot memory"))?);
                 }
                 ("STATUS", [code]) => status = Some((*code).to_owned()),
+                ("HOST", _) => {}
                 ("SCENE", _) => events.push((line, Event::Scene(rest.to_owned()))),
                 ("DO", [_, ..]) => {
                     let words = words.into_iter().map(str::to_owned).collect();

@@ -11,6 +11,7 @@
 mod compare;
 pub mod log;
 mod model;
+pub mod running_kernel;
 mod verdict;
 
 pub use log::{Log, LogError};

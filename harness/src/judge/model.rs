@@ -144,6 +144,14 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
             }
             ["kmem", key] => self.become_ram(key),
             ["unkmem", key] => self.cease_to_be_ram(key),
+            ["plug", key, first, last] => {
+                let range = PfnRange::new(number(first)? >> 12, number(last)?.checked_add(1)? >> 12)?;
+                self.touch(range);
+                self.machine.add_memory(range, &AddMemory::default()).map_err(text).map(|()| {
+                    self.ram.insert((*key).to_owned(), vec![range]);
+                })
+            }
+            ["unplug", key] => self.unplug(key),
             ["state", block, state] => self.machine.write_state(number(block)?, state).map_err(text),
             ["region", start, size, align] => self.begin_region(number(start)?, number(size)?, number(align)?),
             ["align", align] => {
@@ -210,6 +218,22 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
     fn cease_to_be_ram(&mut self, key: &str) -> Result<(), Refusal> {
         let ranges = self.ram.remove(key).ok_or("it is no RAM")?;
         self.machine.remove_device_memory(&ranges).map_err(text)
+    }
+
+    /// Removes a DIMM: its blocks go offline first. Source: `acpi_scan_hot_remove`.
+    fn unplug(&mut self, key: &str) -> Result<(), Refusal> {
+        let ranges = self.ram.get(key).ok_or("there is no such DIMM")?.clone();
+        let block_pages = self.machine.block_bytes() >> X86_64::PAGE_SHIFT;
+        for range in ranges {
+            for block in range.start() / block_pages..range.end() / block_pages {
+                if self.machine.read_state(block).map_err(text)? != "offline" {
+                    self.machine.write_state(block, "offline").map_err(text)?;
+                }
+            }
+            self.machine.remove_memory(range).map_err(text)?;
+        }
+        self.ram.remove(key);
+        Ok(())
     }
 
     fn begin_region(&mut self, start: u64, size: u64, align: u64) -> Result<(), Refusal> {

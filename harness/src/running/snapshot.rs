@@ -102,7 +102,8 @@ impl Snapshot {
     }
 }
 
-fn blocks(folder: &Path) -> BTreeMap<u64, String> {
+/// States of the memory blocks in a folder of sysfs, by number.
+pub fn blocks(folder: &Path) -> BTreeMap<u64, String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let block = |entry: fs::DirEntry| {
         let nr = entry.file_name().to_str()?.strip_prefix("memory")?.parse().ok()?;
