@@ -2,7 +2,7 @@
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
-use crate::analysis::summary::{LookupLine, Pair, SERIES, Summary};
+use crate::analysis::summary::{LINUX, LookupLine, Pair, SERIES, Summary};
 use crate::case::{LookupOp, Memory, THIS_MACHINE, on_map};
 use crate::units::{interval, percent};
 use serde::Serialize;
@@ -58,19 +58,21 @@ pub fn collect(maps: &[(String, Summary)]) -> Verdicts {
     if let Some((_, main)) = maps.first() {
         for line in headline_lines(main) {
             let case = line.group.name(line.memory);
-            let Some(pair) = line.pair(SERIES.0, SERIES.1) else { continue };
-            if !pair.verdict.is_decided() {
-                reasons.push(format!("{case}: {}.", why_undecided(line, &pair, main.margin)));
+            for (with, without) in [LINUX, SERIES] {
+                let Some(pair) = line.pair(with, without) else { continue };
+                if !pair.verdict.is_decided() {
+                    reasons.push(format!("{case}: {}.", why_undecided(line, &pair, main.margin)));
+                }
+                headline.push(record(case.clone(), [with, without], &pair));
             }
-            headline.push(record(case, [SERIES.0, SERIES.1], &pair));
         }
     }
     let nr_headline = headline.len();
     if nr_headline == 0 {
-        let (with, without) = SERIES;
+        let [linux, idea] = [LINUX, SERIES].map(|(with, without)| format!("{with} and {without}"));
         reasons.push(format!(
             "The selected cases do not include the headline: pfn_valid/added/random and pfn_valid/boot/random of \
-             {with} and {without}."
+             {linux}, or of {idea}."
         ));
     }
     let mut verdicts = headline;

@@ -111,6 +111,11 @@ impl Code {
         &self.image.facts
     }
 
+    /// The compiled kernel in memory.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
     /// Whether a positive answer of `pfn_valid` is a data or a branch dependency: a constant that a
     /// branch selects, or a bit that an instruction moves to a register. `None` if the machine code
     /// has neither form.

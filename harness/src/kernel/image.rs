@@ -66,6 +66,11 @@ struct Places {
 }
 
 impl Image {
+    /// The symbols with their addresses.
+    pub fn symbols(&self) -> &BTreeMap<String, usize> {
+        &self.symbols
+    }
+
     /// Loads an object file. `seed` chooses where in a page the code begins.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub mod error;
 pub mod facts;
 pub mod headers;
 pub mod image;
+pub mod listing;
 mod low_memory;
 mod per_cpu;
 mod release;

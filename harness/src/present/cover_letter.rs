@@ -1,12 +1,17 @@
 //! The cost of the sub-section map to `pfn_valid`, which the cover letter of the patch series expects to be negligible.
 //!
-//! The layouts are compared within one run. `subsection` reads the map on hot-added memory.
-//! `vmemmap-section` is the same layout without the map. `subsection-v6`, the series as posted,
-//! also reads the map on boot memory.
+//! The layouts are compared within one run:
+//!
+//! | pair | what it is |
+//! | --- | --- |
+//! | `linux-6.1` and `linux-5.2` | Linux as compilers make it, with sub-sections and before the series |
+//! | `compiled-VERSION` and `linux-5.2` | Linux's own code; no package has headers of 5.2 |
+//! | `subsection` and `vmemmap-section` | the idea in Rust: what a better compiler or a small patch could have |
+//! | `subsection-v6` and `vmemmap-section` | the series as posted, which reads the map on boot memory too |
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
-use crate::analysis::summary::{AS_POSTED, Pair, SERIES, Summary};
+use crate::analysis::summary::{AS_POSTED, COMPILED, LINUX, Pair, SERIES, Summary};
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern, Tables};
 use crate::present::ratio;
 use crate::units::{percent, signed_time, time};
@@ -22,8 +27,11 @@ pub struct Cost {
     pub memory: Memory,
     /// Whether the section tables were in the caches.
     pub tables: Tables,
-    /// `subsection` compared with `vmemmap-section`.
-    pub merged: Pair,
+    /// Linux as compiled, compared with Linux before the series: the model, and then the compiled
+    /// kernels of the run, by their ids.
+    pub linux: Vec<(String, Pair)>,
+    /// `subsection` compared with `vmemmap-section`; `None` if it was not measured.
+    pub merged: Option<Pair>,
     /// `subsection-v6` compared with `vmemmap-section`; `None` if it was not measured.
     pub posted: Option<Pair>,
 }
@@ -43,14 +51,25 @@ struct CostRecord {
     map: String,
     memory: Memory,
     tables: Tables,
+    linux: Vec<LinuxRecord>,
     merged: Option<Ratio>,
     is_near_loop: bool,
     difference_ns: Option<f64>,
-    verdict: Verdict,
+    verdict: Option<Verdict>,
     noise_floor: Option<f64>,
     posted: Option<Ratio>,
     posted_difference_ns: Option<f64>,
     posted_verdict: Option<Verdict>,
+}
+
+/// A layout that is Linux as compiled, compared with `linux-5.2`.
+#[derive(Serialize)]
+struct LinuxRecord {
+    layout: String,
+    ratio: Option<Ratio>,
+    difference_ns: Option<f64>,
+    verdict: Verdict,
+    noise_floor: Option<f64>,
 }
 
 impl From<Cost> for CostRecord {
@@ -60,11 +79,22 @@ impl From<Cost> for CostRecord {
             map: cost.map,
             memory: cost.memory,
             tables: cost.tables,
-            merged: ratio(&cost.merged),
-            is_near_loop: cost.merged.ratio.is_none(),
-            difference_ns: cost.merged.difference_ns,
-            verdict: cost.merged.verdict,
-            noise_floor: cost.merged.noise_floor,
+            linux: cost
+                .linux
+                .iter()
+                .map(|(layout, pair)| LinuxRecord {
+                    layout: layout.clone(),
+                    ratio: ratio(pair),
+                    difference_ns: pair.difference_ns,
+                    verdict: pair.verdict,
+                    noise_floor: pair.noise_floor,
+                })
+                .collect(),
+            merged: cost.merged.as_ref().and_then(ratio),
+            is_near_loop: cost.merged.is_some_and(|pair| pair.ratio.is_none()),
+            difference_ns: cost.merged.and_then(|pair| pair.difference_ns),
+            verdict: cost.merged.map(|pair| pair.verdict),
+            noise_floor: cost.merged.and_then(|pair| pair.noise_floor),
             posted: cost.posted.as_ref().and_then(ratio),
             posted_difference_ns: cost.posted.and_then(|pair| pair.difference_ns),
             posted_verdict: cost.posted.map(|pair| pair.verdict),
@@ -82,9 +112,15 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
                 let group = LookupGroup { tables, ..LookupGroup::plain(LookupOp::PfnValid, Pattern::Random) };
                 let preempt = LookupGroup { preempt: true, ..group };
                 let line = summary.lookup(group, memory).or_else(|| summary.lookup(preempt, memory));
-                let Some(merged) = line.and_then(|line| line.pair(SERIES.0, SERIES.1)) else { continue };
-                let posted = line.and_then(|line| line.pair(AS_POSTED, SERIES.1));
-                costs.push(Cost { map: map.to_owned(), memory, tables, merged, posted });
+                let Some(line) = line else { continue };
+                let merged = line.pair(SERIES.0, SERIES.1);
+                let posted = line.pair(AS_POSTED, SERIES.1);
+                let compiled = line.cells.iter().map(|cell| &*cell.layout).filter(|id| id.starts_with(COMPILED));
+                let linux = [LINUX.0].into_iter().chain(compiled);
+                let linux: Vec<_> = linux.filter_map(|id| Some((id.to_owned(), line.pair(id, LINUX.1)?))).collect();
+                if merged.is_some() || !linux.is_empty() {
+                    costs.push(Cost { map: map.to_owned(), memory, tables, linux, merged, posted });
+                }
             }
         }
     }
@@ -92,9 +128,15 @@ pub fn costs<'a>(maps: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<
 }
 
 impl Cost {
-    /// The cost as text: `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or `undecided` with the reason.
-    pub fn in_words(&self) -> String {
-        in_words(&self.merged)
+    /// The cost of the idea as text: `slower by 0.51 ns, 1.54× [1.52, 1.56]`, or `undecided` with
+    /// the reason.
+    pub fn in_words(&self) -> Option<String> {
+        self.merged.as_ref().map(in_words)
+    }
+
+    /// The cost in a layout that is Linux as compiled, as text.
+    pub fn linux_in_words(&self, layout: &str) -> Option<String> {
+        self.linux.iter().find(|(id, _)| id == layout).map(|(_, pair)| in_words(pair))
     }
 
     /// The cost of the series as posted, as text.
@@ -125,27 +167,46 @@ fn in_words(pair: &Pair) -> String {
     }
 }
 
-/// The costs in sentences, one per map and state of the tables, each followed by one for the series as posted.
+/// The costs in sentences for each map and state of the tables: of Linux as compiled, of the idea in
+/// Rust, and of the series as posted.
 pub fn sentences(costs: &[Cost]) -> Vec<String> {
+    let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let mut sentences = Vec::new();
-    let mut at = 0;
-    while let Some(first) = costs.get(at) {
-        let same: Vec<&Cost> =
-            costs[at..].iter().take_while(|cost| cost.map == first.map && cost.tables == first.tables).collect();
-        at += same.len();
-        let cost_on = |memory| same.iter().find(|cost| cost.memory == memory);
-        let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
-        let added = cost_on(Memory::Added).map(|cost| format!("on hot-added memory {}", cost.in_words()));
-        let boot = cost_on(Memory::Boot).map(|cost| format!("on boot memory {}", cost.in_words()));
-        let both = [added, boot].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        sentences.push(format!(
-            "Cost of the sub-section map to pfn_valid ({} compared with {}; {}, section tables {tables}): {both}.",
-            SERIES.0, SERIES.1, first.map
-        ));
-        let posted = |memory, on: &str| Some(format!("on {on} {}", cost_on(memory)?.posted_in_words()?));
-        let both = [posted(Memory::Added, "hot-added memory"), posted(Memory::Boot, "boot memory")];
-        let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
-        if !both.is_empty() {
+    for costs in costs.chunk_by(same) {
+        let on = |memory, name: &str, told: &dyn Fn(&Cost) -> Option<String>| {
+            let cost = costs.iter().find(|cost| cost.memory == memory)?;
+            Some(format!("on {name} {}", told(cost)?))
+        };
+        let on_both = |told: &dyn Fn(&Cost) -> Option<String>| {
+            let both = [on(Memory::Added, "hot-added memory", told), on(Memory::Boot, "boot memory", told)];
+            let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
+            Some(both).filter(|both| !both.is_empty())
+        };
+        let (map, tables) = (&costs[0].map, if costs[0].tables == Tables::Hot { "cached" } else { "not cached" });
+        let place = format!("{map}, section tables {tables}");
+        let mut layouts: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
+        layouts.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
+        layouts.dedup();
+        for layout in layouts {
+            let what = match layout.strip_prefix(COMPILED) {
+                Some(version) => format!("in Linux {version}'s own code"),
+                None => "in Linux as compiled".to_owned(),
+            };
+            if let Some(both) = on_both(&|cost| cost.linux_in_words(layout)) {
+                sentences.push(format!(
+                    "Cost of sub-sections to pfn_valid {what} ({layout} compared with {}, the code before the \
+                     series; {place}): {both}.",
+                    LINUX.1
+                ));
+            }
+        }
+        if let Some(both) = on_both(&Cost::in_words) {
+            sentences.push(format!(
+                "Cost of the sub-section map alone, the idea in Rust ({} compared with {}; {place}): {both}.",
+                SERIES.0, SERIES.1
+            ));
+        }
+        if let Some(both) = on_both(&Cost::posted_in_words) {
             sentences.push(format!("For the series as posted ({AS_POSTED} compared with {}): {both}.", SERIES.1));
         }
     }
@@ -167,6 +228,32 @@ mod tests {
         });
         let footprint = |layout: &&str| row(layout, "footprint", "index", Some(1.0));
         ["subsection", "vmemmap-section", "subsection-v6"].iter().map(footprint).chain(timed).collect()
+    }
+
+    #[test]
+    fn linux_as_compiled_comes_first_and_its_own_code_after_the_model() {
+        let mut measured = Vec::new();
+        for process in 0..5 {
+            for (memory, own) in [(Memory::Boot, 3.0), (Memory::Added, 5.0)] {
+                let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+                let times = [("linux-6.1", 4.0), (CONTROL, 4.0), ("linux-5.2", 2.0), ("compiled-6.1", own)];
+                let timed = times.map(|(layout, ns)| {
+                    let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(ns)) };
+                    timed.with_lookup(&group, memory)
+                });
+                measured.extend(timed);
+            }
+        }
+        for layout in ["linux-6.1", "linux-5.2", "compiled-6.1"] {
+            measured.push(row(layout, "footprint", "index", Some(1.0)));
+        }
+        let summary = Summary::from_rows(&measured);
+        let said = sentences(&costs([("m", &summary)]));
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("in Linux as compiled (linux-6.1 compared with linux-5.2"), "{}", said[0]);
+        assert!(said[0].contains("hot-added memory slower by 2.00 ns, 2.00×"), "{}", said[0]);
+        assert!(said[1].contains("in Linux 6.1's own code (compiled-6.1 compared"), "{}", said[1]);
+        assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
     }
 
     #[test]

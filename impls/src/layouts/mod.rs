@@ -40,6 +40,8 @@ macro_rules! for_each_layout {
             VmemmapSection is hotplug;
             Subsection is hotplug;
             SubsectionV6 is hotplug;
+            Linux5_2 is hotplug;
+            Linux6_1 is hotplug;
             Dax is hotplug;
             DaxX86 is hotplug;
         }
@@ -71,8 +73,8 @@ impl Family for BuiltIn {
     }
 }
 
-/// The layouts of this crate that take part in a race only when they are named: [`Linux`] of a
-/// version, and what is [`Queued`] for it.
+/// The layouts of this crate that take part in a race only when they are named: [`Linux`] of other
+/// versions than the two that always do, and what is [`Queued`] for it.
 #[derive(Clone, Copy, Debug)]
 pub struct WhenNamed;
 

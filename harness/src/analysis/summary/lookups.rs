@@ -25,8 +25,14 @@ pub fn headline_group(op: LookupOp) -> LookupGroup {
     LookupGroup::plain(op, if op == LookupOp::NextValidPfn { Pattern::Sequential } else { Pattern::Random })
 }
 
-/// The two layouts that the patch series is about: with the sub-section map, and the same without
-/// it.
+/// Linux as compilers make it, with sub-sections and before the series. The first is a model of a
+/// current kernel.
+pub const LINUX: (&str, &str) = ("linux-6.1", "linux-5.2");
+
+/// How the ids of layouts begin that are Linux's own code.
+pub const COMPILED: &str = "compiled-";
+
+/// The idea of the patch series in Rust: with the sub-section map, and the same without it.
 pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");
 
 /// The patch series as posted: boot memory reads the sub-section map too.
@@ -204,7 +210,9 @@ impl LookupLine {
         let is_headline = self.is_headline();
         let layouts = || self.cells.iter().map(|cell| cell.layout.as_str());
         let of_series = self.group.op == LookupOp::PfnValid && self.group.mode == Mode::Independent;
-        let series = [[SERIES.0, SERIES.1], [AS_POSTED, SERIES.1]].into_iter().filter(|_| of_series);
+        let series = [[LINUX.0, LINUX.1], [SERIES.0, SERIES.1], [AS_POSTED, SERIES.1]];
+        let compiled = layouts().filter(|layout| layout.starts_with(COMPILED)).map(|layout| [layout, LINUX.1]);
+        let series = series.into_iter().chain(compiled).filter(|_| of_series);
         let best = self.fastest().map(|cell| cell.layout.as_str()).filter(|_| is_headline);
         let with_best = layouts().filter_map(|layout| Some([layout, best?]));
         let like = layouts().filter(|layout| self.is_like(layout, reference));

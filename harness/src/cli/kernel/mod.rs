@@ -4,6 +4,7 @@ mod add;
 #[cfg(feature = "pmem")]
 mod judge;
 mod package;
+mod show;
 mod snapshot;
 
 use super::{Answer, Json, print, print_json};
@@ -32,6 +33,7 @@ enum Action {
     Add(add::AddArgs),
     List(ListArgs),
     Remove(RemoveArgs),
+    Show(show::ShowArgs),
     Image(package::ImageArgs),
     Snapshot(snapshot::SnapshotArgs),
     #[cfg(feature = "pmem")]
@@ -69,6 +71,7 @@ impl KernelArgs {
             Action::Add(args) => args.run(),
             Action::List(args) => args.run(),
             Action::Remove(args) => args.run(),
+            Action::Show(args) => args.run(),
             Action::Image(args) => args.run(),
             Action::Snapshot(args) => args.run(),
             #[cfg(feature = "pmem")]

@@ -2,7 +2,7 @@
 
 use super::figure::View;
 use crate::analysis::headline::{Headline, Kind, Rank};
-use crate::analysis::summary::Summary;
+use crate::analysis::summary::{AS_POSTED, COMPILED, SERIES, Summary};
 use crate::case::{Memory, Tables};
 use crate::present::cover_letter::{self, Cost};
 use crate::present::table;
@@ -78,7 +78,15 @@ fn has_hotplug(summary: &Summary, layout: &str) -> bool {
 /// The main finding about the main map with hot tables, as short as possible.
 pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
     let is_it = |cost: &&Cost| cost.map == view.main_map() && cost.tables == Tables::Hot;
-    cover_letter::sentences(&costs.iter().filter(is_it).cloned().collect::<Vec<_>>())
+    let mut sentences = cover_letter::sentences(&costs.iter().filter(is_it).cloned().collect::<Vec<_>>());
+    sentences.extend(kernels(view));
+    sentences
+}
+
+/// What the compiled kernels of a run are: version, compiler, configuration.
+fn kernels(view: View<'_>) -> impl Iterator<Item = String> {
+    let kernels = view.run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
+    kernels.map(|(id, kernel)| format!("{id}: {kernel}."))
 }
 
 /// Notes on the table of winners.
@@ -107,8 +115,6 @@ pub fn notes(view: View<'_>) -> Vec<String> {
         notes.push(format!("Layouts without hotplug: {}.", fixed.join(", ")));
     }
     notes.extend(table::not_measured(summary));
-    let kernels = view.run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
-    notes.extend(kernels.map(|(id, kernel)| format!("{id}: {kernel}.")));
     notes.extend(summary.left_out.iter().map(|reason| format!("Layout left out: {reason}.")));
     if summary.on_device {
         notes.push(
@@ -125,46 +131,68 @@ pub fn floor(summary: &Summary) -> Option<f64> {
     summary.lookups.iter().filter_map(|line| line.floor_ns).reduce(f64::min)
 }
 
-/// The cost of the sub-section map on one map, with the section tables in one state.
+/// The costs of sub-sections, with a line per map and state of the tables.
+#[derive(Clone, Debug, Default)]
+pub struct CostTable {
+    /// Headings of the columns of [`CostLine::cells`]: those in which a line has something.
+    pub columns: Vec<String>,
+    /// The lines.
+    pub lines: Vec<CostLine>,
+}
+
+/// The costs on one map, with the section tables in one state.
 #[derive(Clone, Debug, Default)]
 pub struct CostLine {
     /// Name of the map, e.g. `this-machine`.
     pub map: String,
     /// `cached`, or `not cached` if the section tables are read from memory.
     pub tables: &'static str,
-    /// Verdicts against `vmemmap-section`: of `subsection` on hot-added and on boot memory, then of
-    /// `subsection-v6` on both.
-    pub cells: [String; 4],
+    /// Verdicts, by column.
+    pub cells: Vec<String>,
 }
 
-/// Headings of the columns of [`CostLine::cells`].
-pub const COSTS: [&str; 4] =
-    ["subsection, hot-added", "subsection, boot", "subsection-v6, hot-added", "subsection-v6, boot"];
-
 /// Caption of the table of costs.
-pub const COSTS_CAPTION: &str = "Time of pfn_valid in random order, compared with vmemmap-section, which is the same \
-                                 layout without the sub-section map. subsection reads the map on hot-added memory \
-                                 only; subsection-v6 is the series as posted, which also reads it on boot memory. \
-                                 Ratios are relative to vmemmap-section; above 1 is slower. Brackets hold the \
-                                 confidence interval over processes, corrected for all verdicts on that map.";
+pub const COSTS_CAPTION: &str = "Time of pfn_valid in random order. linux-6.1 and compiled kernels are compared with \
+                                 linux-5.2, Linux before the series; subsection and subsection-v6 with \
+                                 vmemmap-section, which is the same in Rust without the sub-section map. subsection \
+                                 reads the map on hot-added memory only; subsection-v6 is the series as posted, which \
+                                 also reads it on boot memory. Above 1 is slower. Brackets hold the confidence \
+                                 interval over processes, corrected for all verdicts on that map.";
 
-/// The costs as a table with a line per map and state of the tables.
-pub fn cost_lines(costs: &[Cost]) -> Vec<CostLine> {
+/// The costs as a table.
+pub fn cost_table(costs: &[Cost]) -> CostTable {
+    let mut linux: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
+    linux.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
+    linux.dedup();
+    let layouts: Vec<&str> = linux.into_iter().chain([SERIES.0, AS_POSTED]).collect();
+    let told = |cost: &Cost, layout: &str| match layout {
+        _ if layout == SERIES.0 => cost.in_words(),
+        AS_POSTED => cost.posted_in_words(),
+        _ => cost.linux_in_words(layout),
+    };
+    let columns: Vec<(&str, Memory)> =
+        layouts.iter().flat_map(|&layout| [(layout, Memory::Added), (layout, Memory::Boot)]).collect();
+    let columns: Vec<(&str, Memory)> = columns
+        .into_iter()
+        .filter(|(layout, memory)| costs.iter().any(|cost| cost.memory == *memory && told(cost, layout).is_some()))
+        .collect();
     let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let line = |costs: &[Cost]| {
-        let first = costs.first()?;
-        let cost_on = |memory| costs.iter().find(|cost| cost.memory == memory);
-        let merged = |memory| cost_on(memory).map_or_else(String::new, Cost::in_words);
-        let posted = |memory| cost_on(memory).and_then(Cost::posted_in_words).unwrap_or_default();
-        let tables = if first.tables == Tables::Hot { "cached" } else { "not cached" };
-        let (added, boot) = (Memory::Added, Memory::Boot);
-        Some(CostLine {
-            map: first.map.clone(),
-            tables,
-            cells: [merged(added), merged(boot), posted(added), posted(boot)],
-        })
+        let cell = |&(layout, memory): &(&str, Memory)| {
+            costs.iter().find(|cost| cost.memory == memory).and_then(|cost| told(cost, layout)).unwrap_or_default()
+        };
+        CostLine {
+            map: costs[0].map.clone(),
+            tables: if costs[0].tables == Tables::Hot { "cached" } else { "not cached" },
+            cells: columns.iter().map(cell).collect(),
+        }
     };
-    costs.chunk_by(same).filter_map(line).collect()
+    let lines = costs.chunk_by(same).map(line).collect();
+    let heading = |(layout, memory): &(&str, Memory)| match memory {
+        Memory::Added => format!("{layout}, hot-added"),
+        Memory::Boot => format!("{layout}, boot"),
+    };
+    CostTable { columns: columns.iter().map(heading).collect(), lines }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::figure::Figure;
-use super::finding::{COSTS, COSTS_CAPTION, CostLine, Winner, cost_lines};
+use super::finding::{COSTS_CAPTION, CostTable, Winner, cost_table};
 use super::glossary::{Span, Term, terms};
 use super::heat::HeatLine;
 use super::picture::DrawError;
@@ -97,9 +97,8 @@ struct MachineSection<'a> {
     heat_csv: String,
     heat_cut: Option<String>,
     figures: Vec<Shown<'a>>,
-    costs: Vec<CostLine>,
+    costs: CostTable,
     costs_caption: &'static str,
-    cost_heads: [&'static str; 4],
     legend: Vec<String>,
     hotplug: Plain,
     bytes: Plain,
@@ -232,9 +231,8 @@ fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> R
         heat_cut,
         figures: machine.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
         legend: legend(main),
-        costs: cost_lines(&machine.costs),
+        costs: cost_table(&machine.costs),
         costs_caption: COSTS_CAPTION,
-        cost_heads: COSTS,
         hotplug: hotplug(main),
         bytes: byte_table(main),
         facts: facts(machine),

@@ -1,7 +1,7 @@
 //! The report as Markdown, with figures and data in files beside it.
 
 use super::figure::Figure;
-use super::finding::{COSTS, COSTS_CAPTION, Winner, cost_lines};
+use super::finding::{COSTS_CAPTION, Winner, cost_table};
 use super::heat::HeatLine;
 use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
 use super::picture::DrawError;
@@ -78,8 +78,9 @@ pub fn heat(machine: &MachineReport, wanted: impl Fn(&HeatLine) -> bool) -> Stri
 
 /// The table of the cost of the sub-section map, on maps that `wanted` accepts.
 pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
-    let head = ["map", "section tables"].into_iter().chain(COSTS).map(escaped);
-    let lines = cost_lines(costs).into_iter().filter(|line| wanted(&line.map));
+    let costs = cost_table(costs);
+    let head = ["map", "section tables"].into_iter().chain(costs.columns.iter().map(String::as_str)).map(escaped);
+    let lines = costs.lines.into_iter().filter(|line| wanted(&line.map));
     let lines = lines.map(|line| {
         let labels = [escaped(&line.map), line.tables.to_owned()];
         labels.into_iter().chain(line.cells.iter().map(|cell| escaped(cell))).collect::<Vec<String>>()
