@@ -55,6 +55,16 @@ impl Descriptors {
         G::NR_MEM_SECTIONS.div_ceil(self.per_root::<G>())
     }
 
+    /// The descriptor with an index in a root page, which has a descriptor's first fields as `T`.
+    #[inline(always)]
+    pub(crate) fn descriptor<T>(self, root: *mut T, index: u64) -> *mut T {
+        // The same address; of the first form compilers know that it is aligned.
+        match size_of::<T>() as u64 == self.bytes {
+            true => root.wrapping_add(index as usize),
+            false => root.wrapping_byte_add((index * self.bytes) as usize),
+        }
+    }
+
     /// The root of a section, and its index there.
     #[inline(always)]
     pub const fn place<G: Geometry>(self, nr: u64) -> (u64, u64) {

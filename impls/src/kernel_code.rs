@@ -129,6 +129,10 @@ impl BitTest {
     /// # Safety
     /// The map of the usage has the bit, and the usage stays valid during the call.
     #[inline(always)]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(clippy::transmute_int_to_bool, reason = "a comparison would be two instructions that no kernel has")
+    )]
     unsafe fn test<M: SubsectionMap>(self, usage: *const SectionUsage<M>, bit: u32) -> bool {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Memory {
@@ -147,9 +151,13 @@ impl BitTest {
                     options(readonly, nostack),
                 );
             }
-            // SAFETY: `setb` writes 0 or 1.
-            unsafe { std::hint::assert_unchecked(is_set < 2) };
-            return is_set != 0;
+            // Without debug assertions, which would branch on the answer.
+            if !cfg!(debug_assertions) {
+                // SAFETY: `setb` writes 0 or 1.
+                unsafe { std::hint::assert_unchecked(is_set < 2) };
+            }
+            // SAFETY: it is 0 or 1.
+            return unsafe { std::mem::transmute::<u8, bool>(is_set as u8) };
         }
         // SAFETY: the caller's promise.
         unsafe { (*usage).subsection_map.test(bit) }
@@ -202,7 +210,7 @@ impl KernelCode {
         }
         // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
         // make it do.
-        Some(first.wrapping_byte_add((index * R::DESCRIPTORS.bytes()) as usize))
+        Some(R::DESCRIPTORS.descriptor(first, index))
     }
 
     /// `pfn_valid`. `bit` is the number of the pfn's sub-section if sections are valid in parts;
@@ -226,26 +234,28 @@ impl KernelCode {
         // SAFETY: null, or a descriptor of a root page, which lives as long as the table.
         let section = unsafe { section.as_ref() };
         let word = section.map_or(0, MemSection::word);
+        let Some(bit) = bit else {
+            // SAFETY: as above.
+            unsafe { self.guard.unlock(count) };
+            return word & SECTION_HAS_MEM_MAP != 0;
+        };
         let Some(section) = section.filter(|_| word & SECTION_HAS_MEM_MAP != 0) else {
             unlikely();
             // SAFETY: as above.
             unsafe { self.guard.unlock(count) };
             return false;
         };
-        let is_valid = match bit {
-            None => true,
-            Some(_) if word & early != 0 => true,
-            Some(bit) => {
-                let usage = section.usage_acquire();
-                if self.checks_usage && usage.is_null() {
-                    unlikely();
-                    false
-                } else {
-                    // SAFETY: the caller's reader keeps the usage alive. Without the check it is not
-                    // null: the kernel of that version relies on it too. The map has a bit for each
-                    // sub-section.
-                    unsafe { self.bit_test.test(usage, bit) }
-                }
+        let is_valid = if word & early != 0 {
+            true
+        } else {
+            let usage = section.usage_acquire();
+            if self.checks_usage && usage.is_null() {
+                unlikely();
+                false
+            } else {
+                // SAFETY: the caller's reader keeps the usage alive. Without the check it is not null:
+                // the kernel of that version relies on it too. The map has a bit for each sub-section.
+                unsafe { self.bit_test.test(usage, bit) }
             }
         };
         // SAFETY: as above.

@@ -185,7 +185,7 @@ impl<'a, G: Geometry, M: SubsectionMap, R: Rules> Roots<'a, G, M, R> {
         }
         // SAFETY: a root holds that many descriptors, is published after it was zeroed and lives as
         // long as the table, which outlives 'a.
-        Some(unsafe { &*root.byte_add((index * R::DESCRIPTORS.bytes()) as usize) })
+        Some(unsafe { &*R::DESCRIPTORS.descriptor(root, index) })
     }
 
     /// The descriptor for an arbitrary pfn: `pfn_to_section` after the checks of `pfn_valid`.
@@ -512,10 +512,10 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> Drop for SectionTable<G, M, R> {
         for root in &*self.roots {
             let Some(root) = NonNull::new(root.load(Ordering::Relaxed)) else { continue };
             for index in 0..R::DESCRIPTORS.per_root::<G>() {
-                let at = (index * R::DESCRIPTORS.bytes()) as usize;
+                let section = R::DESCRIPTORS.descriptor(root.as_ptr(), index);
                 // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is
                 // left.
-                unsafe { self.retire_usage(root.byte_add(at).as_ref().usage_ptr()) };
+                unsafe { self.retire_usage((*section).usage_ptr()) };
             }
             // SAFETY: allocated by `section_or_new_root` with this layout.
             unsafe { self.memory.free(root, Self::root_layout()) };

@@ -373,7 +373,7 @@ mod tests {
     fn only_boot_memory_of_merged_rules_is_answered_by_a_branch() {
         for entry in entries::<X86_64>() {
             let layout = entry.boot(&BootMap::default(), &Config::default(), RecordStore::unlimited()).unwrap();
-            let boot = if ["subsection", "dax", "dax-x86"].contains(&entry.id) {
+            let boot = if ["subsection", "linux-6.1", "dax", "dax-x86"].contains(&entry.id) {
                 Dependency::Branch
             } else {
                 Dependency::Data

@@ -238,7 +238,8 @@ mod tests {
                 let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
                 let times = [("linux-6.1", 4.0), (CONTROL, 4.0), ("linux-5.2", 2.0), ("compiled-6.1", own)];
                 let timed = times.map(|(layout, ns)| {
-                    let timed = Row { process, sample: Some(0), ..row(layout, "", "time", Some(ns)) };
+                    let control_of = (layout == CONTROL).then(|| "linux-6.1".to_owned());
+                    let timed = Row { process, sample: Some(0), control_of, ..row(layout, "", "time", Some(ns)) };
                     timed.with_lookup(&group, memory)
                 });
                 measured.extend(timed);

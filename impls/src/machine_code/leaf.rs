@@ -30,7 +30,7 @@ pub enum MachineCodeError {
         /// Its opcode and operand types.
         code: Code,
     },
-    /// The function writes to memory other than its stack frame.
+    /// The function writes to memory other than its stack frame and the preemption count.
     #[error("{code:?} at {address:#x} writes to memory; a lookup only reads")]
     Writes {
         /// Address of the instruction.
@@ -172,8 +172,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Disassembles all code that is reachable from `entry`. In builds with debug assertions a call
-    /// is a failed assertion and ends its path.
+    /// Disassembles all code that is reachable from `entry`. A call that does not return ends its
+    /// path, and in builds with debug assertions every call: it is a failed assertion.
     ///
     /// # Errors
     /// [`MachineCodeError::NoInstruction`], [`MachineCodeError::NotALeaf`].
@@ -193,7 +193,8 @@ impl Leaf {
                     to_do.extend([instruction.near_branch_target(), instruction.next_ip()]);
                 }
                 FlowControl::Next => to_do.push(instruction.next_ip()),
-                _ if cfg!(debug_assertions) => {}
+                // A failed debug assertion, or the call that a preemption count of 0 would make.
+                _ if cfg!(debug_assertions) || function_of(at) != function_of(instruction.next_ip()) => {}
                 _ => return Err(MachineCodeError::NotALeaf { address: at, code: instruction.code() }),
             }
         }
@@ -228,7 +229,7 @@ impl Leaf {
             path.step(instruction, self.is_in_loop(at), &mut factory)?;
             match instruction.flow_control() {
                 FlowControl::Return => done.push(path),
-                // Anything else without a successor is a failed debug assertion.
+                // Anything else without a successor does not return.
                 _ => to_do.extend(self.successors(at).into_iter().map(|next| (next, path.clone()))),
             }
         }
@@ -295,6 +296,17 @@ impl CodePath {
         self.origin.get(&Register::RAX).is_some_and(|origin| !origin.is_empty())
     }
 
+    /// True for the increment and the decrement of a preemption count, whose address the reader has.
+    fn is_count(&self, instruction: &Instruction) -> bool {
+        let is_of_reader = |load: &usize| self.loads[*load].of_reader;
+        matches!(instruction.mnemonic(), Mnemonic::Inc | Mnemonic::Dec)
+            && instruction.op_kind(0) == OpKind::Memory
+            && self
+                .origin
+                .get(&instruction.memory_base().full_register())
+                .is_some_and(|origin| !origin.is_empty() && origin.iter().all(is_of_reader))
+    }
+
     fn step(
         &mut self,
         instruction: &Instruction,
@@ -302,6 +314,12 @@ impl CodePath {
         factory: &mut InstructionInfoFactory,
     ) -> Result<(), MachineCodeError> {
         let info = factory.info(instruction).clone();
+        if self.is_count(instruction) {
+            // It decides nothing but a branch that is never taken.
+            self.flags.clear();
+            self.has_constant_flags = false;
+            return Ok(());
+        }
         let mut origin = BTreeSet::new();
         let mut of_reader = false;
         let reads_flags = instruction.rflags_read() != 0 && instruction.flow_control() == FlowControl::Next;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   pfnbench kernel judge logs/6.1-hmem.log logs/6.1-kmem.log
-  pfnbench kernel judge --layout v6 logs/6.1-hmem.log    a layout that must differ
+  pfnbench kernel judge --layout v6 logs/6.1-hmem.log    must differ
 
 Exit codes: 0 nothing differs; 1 something differs; 2 a log cannot be judged, or
 a usage error.")]

@@ -1,18 +1,20 @@
 //! A colour and a marker for each layout, and colours for other series. The colours of layouts are
-//! those of Okabe and Ito, which colour-blind readers can distinguish.
+//! those of Okabe and Ito, which colour-blind readers can distinguish, and two more that differ from them in brightness.
 
 use crate::case::layouts;
 use memmap_layouts::X86_64;
 use plotters::prelude::*;
 
 /// Colours of layouts, in the order of the list of layouts.
-const COLOURS: [RGBColor; 8] = [
+const COLOURS: [RGBColor; 10] = [
     RGBColor(0x99, 0x99, 0x99),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0x00, 0x9e, 0x73),
     RGBColor(0xcc, 0x79, 0xa7),
     RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x88, 0x22, 0x55),
+    RGBColor(0x6a, 0x5a, 0xcd),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xb8, 0xa8, 0x00),
 ];
