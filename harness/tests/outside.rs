@@ -7,8 +7,18 @@ use common::{SMALL_MAP, file, folder};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-const BUILT_IN: [&str; 8] =
-    ["flat", "segments", "sparse", "vmemmap-section", "subsection", "subsection-v6", "dax", "dax-x86"];
+const BUILT_IN: [&str; 8] = [
+    "flat",
+    "segments",
+    "sparse",
+    "vmemmap-section",
+    "subsection",
+    "subsection-v6",
+    "linux-5.2",
+    "linux-6.1",
+    "dax",
+    "dax-x86",
+];
 
 /// The layouts of the example `bad_layouts`.
 const DEFECTIVE: [&str; 12] = [

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   pfnbench kernel judge logs/6.1-hmem.log logs/6.1-kmem.log
+  pfnbench kernel judge logs/*.log -o table.md
   pfnbench kernel judge --layout v6 logs/6.1-hmem.log    must differ
 
 Exit codes: 0 nothing differs; 1 something differs; 2 a log cannot be judged, or
@@ -27,6 +28,9 @@ pub(super) struct JudgeArgs {
     /// Compare this layout instead of the one with the rules of the kernel
     #[arg(long, value_name = "ID")]
     layout: Option<String>,
+    /// Write the table as Markdown to this file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
 }
@@ -45,8 +49,36 @@ impl JudgeArgs {
         } else {
             show(&verdicts)?;
         }
+        if let Some(path) = &self.output {
+            std::fs::write(path, markdown(&verdicts)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         Ok(if agree { Answer::Yes } else { Answer::No })
     }
+}
+
+/// The scene of a log, e.g. `hmem` of `logs/6.1-hmem.log`.
+fn scene(log: &str) -> &str {
+    let name = log.rsplit('/').next().unwrap_or(log).trim_end_matches(".log");
+    name.split_once('-').map_or(name, |(_, scene)| scene)
+}
+
+/// The table as Markdown, with the totals of all logs.
+fn markdown(verdicts: &[(String, Verdict)]) -> String {
+    let mut text = "| kernel | scene | model | operations | snapshots | page frames | of them near an operation | \
+                    other comparisons | differences |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    let numbers = |verdict: &Verdict| {
+        let (others, differences) = (verdict.compared.values().sum(), verdict.nr_differences.values().sum());
+        [verdict.operations, verdict.snapshots, verdict.pfns, verdict.near_pfns, others, differences]
+    };
+    let mut total = [0; 6];
+    for (log, verdict) in verdicts {
+        let numbers = numbers(verdict);
+        total.iter_mut().zip(numbers).for_each(|(total, number)| *total += number);
+        let numbers = numbers.map(|number| number.to_string()).join(" | ");
+        text += &format!("| {} | {} | {} | {numbers} |\n", verdict.release, scene(log), verdict.layout);
+    }
+    text + &format!("| all | | | {} |\n", total.map(|number| number.to_string()).join(" | "))
 }
 
 fn show(verdicts: &[(String, Verdict)]) -> anyhow::Result<()> {
@@ -70,4 +102,29 @@ fn show(verdicts: &[(String, Verdict)]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_the_totals_of_all_logs() {
+        let verdict = |pfns, differences: &[(&'static str, u64)]| Verdict {
+            release: "6.1.0".to_owned(),
+            layout: "linux-6.1".to_owned(),
+            pfns,
+            nr_differences: differences.iter().copied().collect(),
+            ..Verdict::default()
+        };
+        let verdicts = [
+            ("logs/6.1-hmem.log".to_owned(), verdict(5, &[])),
+            ("logs/6.1-ram-buffer.log".to_owned(), verdict(7, &[("zone", 2), ("block", 1)])),
+        ];
+        let table = markdown(&verdicts);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[2], "| 6.1.0 | hmem | linux-6.1 | 0 | 0 | 5 | 0 | 0 | 0 |");
+        assert_eq!(lines[3], "| 6.1.0 | ram-buffer | linux-6.1 | 0 | 0 | 7 | 0 | 0 | 3 |");
+        assert_eq!(lines[4], "| all | | | 0 | 0 | 12 | 0 | 0 | 3 |");
+    }
 }
