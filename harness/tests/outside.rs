@@ -7,7 +7,7 @@ use common::{SMALL_MAP, file, folder};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-const BUILT_IN: [&str; 8] = [
+const BUILT_IN: [&str; 10] = [
     "flat",
     "segments",
     "sparse",

@@ -56,9 +56,23 @@ impl Descriptors {
     }
 
     /// The descriptor with an index in a root page, which has a descriptor's first fields as `T`.
+    ///
+    /// # Safety
+    /// The root page has a descriptor with this index.
     #[inline(always)]
-    pub(crate) fn descriptor<T>(self, root: *mut T, index: u64) -> *mut T {
+    pub(crate) unsafe fn descriptor<T>(self, root: *mut T, index: u64) -> *mut T {
         // The same address; of the first form compilers know that it is aligned.
+        match size_of::<T>() as u64 == self.bytes {
+            // SAFETY: the caller's promise.
+            true => unsafe { root.add(index as usize) },
+            // SAFETY: the caller's promise.
+            false => unsafe { root.byte_add((index * self.bytes) as usize) },
+        }
+    }
+
+    /// [`descriptor`](Self::descriptor) as an address that a compiler takes for null or not.
+    #[inline(always)]
+    pub(crate) fn descriptor_or_null<T>(self, root: *mut T, index: u64) -> *mut T {
         match size_of::<T>() as u64 == self.bytes {
             true => root.wrapping_add(index as usize),
             false => root.wrapping_byte_add((index * self.bytes) as usize),

@@ -210,7 +210,7 @@ impl KernelCode {
         }
         // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
         // make it do.
-        Some(R::DESCRIPTORS.descriptor(first, index))
+        Some(R::DESCRIPTORS.descriptor_or_null(first, index))
     }
 
     /// `pfn_valid`. `bit` is the number of the pfn's sub-section if sections are valid in parts;

@@ -512,10 +512,12 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> Drop for SectionTable<G, M, R> {
         for root in &*self.roots {
             let Some(root) = NonNull::new(root.load(Ordering::Relaxed)) else { continue };
             for index in 0..R::DESCRIPTORS.per_root::<G>() {
-                let section = R::DESCRIPTORS.descriptor(root.as_ptr(), index);
                 // SAFETY: the root holds this many descriptors; `&mut self` says that no reader is
                 // left.
-                unsafe { self.retire_usage((*section).usage_ptr()) };
+                unsafe {
+                    let section = R::DESCRIPTORS.descriptor(root.as_ptr(), index);
+                    self.retire_usage((*section).usage_ptr());
+                }
             }
             // SAFETY: allocated by `section_or_new_root` with this layout.
             unsafe { self.memory.free(root, Self::root_layout()) };
