@@ -110,6 +110,8 @@ unkmem() {
     rc 0
 }
 state() { op state $1 $2; echo $2 2>/dev/null >$MEMORY/memory$1/state; rc $?; }
+# The same where a refusal may be due to pages that cannot be moved, of which the model knows nothing.
+try() { op try $1 $2; echo $2 2>/dev/null >$MEMORY/memory$1/state; rc $?; }
 
 # --- DIMMs, which the host plugs in and out.
 # Waits until a test succeeds, for at most 10 s.
@@ -121,22 +123,26 @@ wait_for() {
     return 1
 }
 block_of() { printf '%d' $(($1 / 0x$(cat $MEMORY/block_size_bytes))); }
-has_block() { [ -e $MEMORY/memory$1 ]; }
-has_no_block() { ! has_block $1; }
+has_block() { [ -r $MEMORY/memory$1/state ]; }
+# A DIMM of RAM is a resource from before its blocks appear until after its sections are gone.
+has_ram() { grep -qi "^0*$(printf '%x' $(($1)))-0*$(printf '%x' $(($2))) : System RAM" /proc/iomem; }
+has_no_ram() { ! has_ram $1 $2; }
 # plug KEY FIRST LAST
 plug() {
     op plug $1 $2 $3
-    eval "BLOCK_$1=$(block_of $3)"
+    eval "FIRST_$1=$2 LAST_$1=$3"
     echo "@HOST object_add memory-backend-ram,id=m$1,size=$(($3 - $2 + 1))"
     echo "@HOST device_add pc-dimm,id=d$1,memdev=m$1,addr=$2"
-    eval "wait_for has_block \$BLOCK_$1"
+    wait_for has_block "$(block_of $3)"
     rc $?
+    usleep 300000
 }
 unplug() {
     op unplug $1
     echo "@HOST device_del d$1"
-    eval "wait_for has_no_block \$BLOCK_$1"
+    eval "wait_for has_no_ram \$FIRST_$1 \$LAST_$1"
     rc $?
+    usleep 300000
     echo "@HOST object_del m$1"
 }
 

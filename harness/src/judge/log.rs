@@ -6,6 +6,7 @@
 //! | `@EARLY node start end` | a range of boot memory; physical addresses in bytes, the last one inclusive |
 //! | `@SCENE name` | a scene begins |
 //! | `@DO operation argument…` | an operation |
+//! | `@DO try block state` | an operation whose refusal is not judged |
 //! | `@RC 0` or `@RC 1` | the kernel did it, or refused it |
 //! | `@NAME key name` | the kernel's name of the namespace that an operation created |
 //! | `@HOST command` | the guest asked for a command of the virtual machine's monitor |

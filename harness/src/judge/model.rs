@@ -88,6 +88,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
             match event {
                 Event::Scene(name) => scene.clone_from(name),
                 Event::Operation { refused: None, .. } => {}
+                // Pages that cannot be moved may be why.
+                Event::Operation { words, refused: Some(true) } if words[0] == "try" => {}
                 Event::Operation { words, refused: Some(refused) } => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     let outcome = self
@@ -152,7 +154,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
                 })
             }
             ["unplug", key] => self.unplug(key),
-            ["state", block, state] => self.machine.write_state(number(block)?, state).map_err(text),
+            ["state" | "try", block, state] => self.machine.write_state(number(block)?, state).map_err(text),
             ["region", start, size, align] => self.begin_region(number(start)?, number(size)?, number(align)?),
             ["align", align] => {
                 let align = number(align)?;

@@ -8,7 +8,7 @@ echo "@SCENE whole memory blocks"
 map a 0x60000000 0x6fffffff
 kmem a; snap two blocks offline
 state 12 online_movable; snap 12 online
-state 13 online_kernel; snap both online
+state 13 online_movable; snap both online
 state 13 offline; snap 13 offline
 state 12 offline; snap both offline
 unkmem a; snap removed
@@ -57,10 +57,14 @@ echo "@SCENE blocks of boot memory"
 state 16 offline; snap a block with a hole
 state 8 offline; snap another
 for block in 17 18 19; do
-    state $block offline; snap block $block
+    try $block offline; snap block $block
     if [ "$(cat $MEMORY/memory$block/state)" = offline ]; then state $block online; snap block $block again; fi
 done
 echo "@SCENE blocks of boot memory beside devices"
 map a 0x80000000 0x801fffff
 state 16 offline; snap it has a device
 drop a; snap dropped
+echo "@SCENE a block for the kernel's own pages, which may never go offline again"
+map a 0x60000000 0x67ffffff
+kmem a; snap offline
+state 12 online_kernel; snap online
