@@ -187,28 +187,27 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         let mut layouts: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
         layouts.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
         layouts.dedup();
+        // The first sentence of a place names it.
+        let mut of_place = Vec::new();
         for layout in layouts {
             let what = match layout.strip_prefix(COMPILED) {
-                Some(version) => format!("in Linux {version}'s own code"),
-                None => "in Linux as compiled".to_owned(),
+                Some(version) => format!("Linux {version}'s own code"),
+                None => "Linux as compiled".to_owned(),
             };
             if let Some(both) = on_both(&|cost| cost.linux_in_words(layout)) {
-                sentences.push(format!(
-                    "Cost of sub-sections to pfn_valid {what} ({layout} compared with {}, the code before the \
-                     series; {place}): {both}.",
-                    LINUX.1
-                ));
+                of_place.push((what, [layout, LINUX.1], both));
             }
         }
         if let Some(both) = on_both(&Cost::in_words) {
-            sentences.push(format!(
-                "Cost of the sub-section map alone, the idea in Rust ({} compared with {}; {place}): {both}.",
-                SERIES.0, SERIES.1
-            ));
+            of_place.push(("the idea in Rust".to_owned(), [SERIES.0, SERIES.1], both));
         }
         if let Some(both) = on_both(&Cost::posted_in_words) {
-            sentences.push(format!("For the series as posted ({AS_POSTED} compared with {}): {both}.", SERIES.1));
+            of_place.push(("the series as posted".to_owned(), [AS_POSTED, SERIES.1], both));
         }
+        sentences.extend(of_place.into_iter().enumerate().map(|(at, (what, [layout, to], both))| match at {
+            0 => format!("Cost of sub-sections to pfn_valid in {what} ({layout} compared with {to}; {place}): {both}."),
+            _ => format!("In {what} ({layout} compared with {to}): {both}."),
+        }));
     }
     sentences
 }
@@ -253,7 +252,7 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("in Linux as compiled (linux-6.1 compared with linux-5.2"), "{}", said[0]);
         assert!(said[0].contains("hot-added memory slower by 2.00 ns, 2.00×"), "{}", said[0]);
-        assert!(said[1].contains("in Linux 6.1's own code (compiled-6.1 compared"), "{}", said[1]);
+        assert!(said[1].contains("In Linux 6.1's own code (compiled-6.1 compared"), "{}", said[1]);
         assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
     }
 
