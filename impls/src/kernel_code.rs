@@ -1,6 +1,6 @@
 //! The lookups of a kernel as compilers make them, step by step.
 //!
-//! [`Rules`](crate::rules::Rules) decide what is valid. [`KernelCode`] decides how a lookup gets
+//! [`Rules`] decide what is valid. [`KernelCode`] decides how a lookup gets
 //! there: which checks it makes, whether it holds a guard, and how it tests a bit. Layouts without
 //! kernel code, such as `subsection`, are the idea in Rust: they leave out what a lookup in this
 //! program does not need.
