@@ -212,15 +212,16 @@ pub fn namespace_cases() -> [NamespaceCase; 3] {
 }
 
 /// The lookup cases for criterion: random order, `pfn_valid` also chained, and the walk. They must
-/// finish within minutes. `pfnbench run` has the others, among them cold tables, which criterion's
-/// loop cannot provide.
+/// finish within minutes. `pfnbench run` has the others: `page_to_pfn`, and cold tables, which
+/// criterion's loop cannot provide.
 pub fn lookup_cases() -> Vec<LookupCase> {
     let works: Vec<LookupWork> = Workload::builtin().into_iter().flat_map(|workload| workload.lookups).collect();
     let is_benched = |group: &LookupGroup| {
         let random = LookupGroup::plain(group.op, Pattern::Random);
         let chained = LookupGroup { mode: LookupMode::Chained, ..random };
         let walk = LookupGroup::plain(LookupOp::NextValidPfn, Pattern::Sequential);
-        *group == random || *group == walk || *group == chained && group.op == LookupOp::PfnValid
+        let is_forward = group.op != LookupOp::PageToPfn;
+        *group == random && is_forward || *group == walk || *group == chained && group.op == LookupOp::PfnValid
     };
     pfnbench::workload::lookup_cases(&works).into_iter().filter(|case| is_benched(&case.group)).collect()
 }

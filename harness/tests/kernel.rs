@@ -231,3 +231,148 @@ fn code_that_others_could_have_written_is_not_run() {
     fs::write(&object, code).unwrap();
     race(&dir).assert().code(2).stderr(contains("its SHA-256 is not that of kernel.json"));
 }
+
+/// Programs in the place of apt and dpkg. The lists of the system know Linux 6.1, those of every
+/// release also 9.8, whose package is `build`. The archive has it once lists were read `updates` times.
+fn archive(dir: &TempDir, build: &Path, updates: u32) -> Command {
+    let programs = dir.path().join("bin");
+    fs::create_dir_all(&programs).unwrap();
+    let (build, count) = (build.display(), dir.path().join("updates").display().to_string());
+    for (name, text) in [
+        (
+            "apt-cache",
+            "case \"$*\" in\n\
+             *depends*) ;;\n\
+             *Dir::State::Lists=*linux-headers-) echo linux-headers-6.1.0-9-amd64; echo linux-headers-9.8.7-1-amd64 ;;\n\
+             *Dir::State::Lists=*linux-image-) echo linux-image-9.8.7-1-amd64 ;;\n\
+             *linux-headers-) echo linux-headers-6.1.0-9-amd64 ;;\n\
+             esac\n"
+                .to_owned(),
+        ),
+        (
+            "apt-get",
+            format!(
+                "case \"$*\" in\n\
+                 *indextargets*) echo http://archive.example/debian/ ;;\n\
+                 *update*) echo >>{count} ;;\n\
+                 *download*6.1*) echo 'E: 404 Not Found' >&2; exit 100 ;;\n\
+                 *download*) [ \"$(wc -l <{count})\" -ge {updates} ] || {{ echo 'E: 404 Not Found' >&2; exit 100; }}\n\
+                 touch package.deb ;;\n\
+                 esac\n"
+            ),
+        ),
+        (
+            "dpkg-deb",
+            format!("mkdir -p \"$3/usr/src\" && cp -r {build} \"$3/usr/src/linux-headers-9.8.7-1-amd64\"\n"),
+        ),
+    ] {
+        let path = programs.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = std::env::var_os("PATH").unwrap();
+    let paths = [programs].into_iter().chain(std::env::split_paths(&path));
+    let mut command = pfnbench(dir);
+    command.env("PATH", std::env::join_paths(paths).unwrap());
+    command
+}
+
+#[test]
+fn a_kernel_that_this_release_lacks_is_found_in_another() {
+    let dir = folder();
+    let build = unchanged(&dir);
+    let added = archive(&dir, &build, 1).args(["kernel", "add", "9.8"]).assert().success();
+    added.stdout(contains("Linux 9.8.7-model")).stderr(contains("looking in every Debian release"));
+    // The lists are not read again for a day.
+    archive(&dir, &build, 1).args(["kernel", "add", "newest"]).assert().success();
+    assert_eq!(fs::read_to_string(dir.path().join("updates")).unwrap().lines().count(), 1);
+    let unknown = archive(&dir, &build, 1).args(["kernel", "add", "1.2"]).assert().code(2);
+    unknown
+        .stderr(contains("no headers of Linux 1.2").and(contains("it has 6.1, 9.8; for another, use --headers DIR")));
+    archive(&dir, &build, 1).args(["kernel", "add", "6.1"]).assert().code(2).stderr(contains("E: 404 Not Found"));
+}
+
+#[test]
+fn lists_are_read_again_if_the_archive_lacks_what_they_name() {
+    let dir = folder();
+    let build = unchanged(&dir);
+    archive(&dir, &build, 2).args(["kernel", "add", "9.8"]).assert().success();
+    assert_eq!(fs::read_to_string(dir.path().join("updates")).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn an_image_is_unpacked_whole_or_not_at_all() {
+    let dir = folder();
+    let build = unchanged(&dir);
+    let image = || {
+        let mut command = archive(&dir, &build, 1);
+        command.args(["kernel", "image", "9.8", "images/9.8"]);
+        command
+    };
+    image().assert().success().stdout(contains("linux-image-9.8.7-1-amd64"));
+    assert!(dir.path().join("images/9.8/usr/src").is_dir());
+    image().assert().code(2).stderr(contains("images/9.8 exists"));
+    let refused = archive(&dir, &build, 1).args(["kernel", "image", "1.2", "images/1.2"]).assert().code(2);
+    refused.stderr(contains("no image of Linux 1.2"));
+    let left: Vec<_> =
+        fs::read_dir(dir.path().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["9.8"], "nothing else is left");
+}
+
+#[test]
+fn machine_code_is_shown_by_function() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success();
+    let output = pfnbench(&dir).args(["kernel", "show", "9.8"]).assert().success().get_output().stdout.clone();
+    let told = String::from_utf8(output).unwrap();
+    assert!(told.starts_with("one_valid of Linux 9.8.7-model, compiled by "), "{told}");
+    assert!(told.contains("mem_section") && told.contains("one_valid+0x"), "symbols and targets have names: {told}");
+    let unknown = pfnbench(&dir).args(["kernel", "show", "9.8", "none"]).assert().code(2);
+    unknown.stderr(contains("has no function none; there are loop_to_page,"));
+}
+
+#[test]
+fn logs_are_judged_and_damaged_ones_refused() {
+    let dir = folder();
+    let log = |name, text: &str| {
+        let head = "@KERNEL 6.1.0 0x8000000\n@EARLY 0 0 0xfffffff\n@SCENE one\n";
+        file(&dir, name, &format!("{head}{text}"))
+    };
+    let judge = |log: &str| {
+        let mut command = pfnbench(&dir);
+        command.args(["kernel", "judge", log, "-o", "table.md"]);
+        command
+    };
+    let map = "@DO map a 0x10000000 0x103fffff\n";
+    judge(&log("same.log", &format!("{map}@RC 0\n@STATUS 0\n"))).assert().success().stdout(contains("linux-6.1"));
+    let table = fs::read_to_string(dir.path().join("table.md")).unwrap();
+    assert!(table.contains("| 6.1.0 | same | linux-6.1 | 1 | 0 |"), "{table}");
+    let differs = judge(&log("other.log", &format!("{map}@RC 1\n@STATUS 0\n"))).assert().code(1);
+    differs.stdout(contains("operation (one): map a 0x10000000 0x103fffff: the kernel refuses it, the model does it"));
+    for (text, says) in [
+        (&*format!("{map}@RC 0\n"), "the guest hung, crashed or was stopped"),
+        ("@DO map a 0x1000 0xffffffffffffffff\n@RC 0\n@STATUS 0\n", "the model knows no operation"),
+        ("@DO region 0x100000000 0xffffffffffffff00 0x1000\n@RC 0\n@STATUS 0\n", "operation differs 1 times"),
+    ] {
+        let assert = judge(&log("damaged.log", text)).assert();
+        let output = assert.get_output();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!output.status.success() && told.contains(says) && !told.contains("panicked"), "{told}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_json_or_says_what_cannot_be_read() {
+    let dir = folder();
+    let output = pfnbench(&dir).args(["kernel", "snapshot", "--below", "0x100"]).output().unwrap();
+    match output.status.code() {
+        Some(0) => {
+            let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(snapshot["sections"].is_array(), "{snapshot}");
+        }
+        code => {
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(code == Some(2) && (told.contains("/proc/") || told.contains("/sys/")), "{told}");
+        }
+    }
+}

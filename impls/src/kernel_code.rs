@@ -1,9 +1,8 @@
 //! The lookups of a kernel as compilers make them, step by step.
 //!
-//! [`Rules`] decide what is valid. [`KernelCode`] decides how a lookup gets
-//! there: which checks it makes, whether it holds a guard, and how it tests a bit. Layouts without
-//! kernel code, such as `subsection`, are the idea in Rust: they leave out what a lookup in this
-//! program does not need.
+//! [`Rules`] decide what is valid. [`KernelCode`] decides how a lookup gets there: which checks it
+//! makes, whether it holds a guard, and how it tests a bit. Layouts without kernel code, such as
+//! `subsection`, are the idea in Rust: they leave out what a lookup in this program does not need.
 //!
 //! Source: `include/linux/mmzone.h`, `arch/x86/include/asm/bitops.h`, and the machine code that gcc
 //! 12 makes of the headers of 5.10, 6.1 and 6.12 for x86-64.

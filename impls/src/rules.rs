@@ -315,7 +315,7 @@ pub struct Linux7_2;
 
 impl Rules for Linux7_2 {
     const LAYOUT_ID: Option<&'static str> = Some("linux-7.2");
-    const ABOUT: &'static str = "Linux 7.2 as compiled: as linux-6.1, with its rules and for_each_valid_pfn";
+    const ABOUT: &'static str = "Linux 7.2 as compiled: as linux-6.1, with later rules";
     const SET: RuleSet = RuleSet { ram_buffer_covers_soft_reserved: true, ..Linux6_1::SET };
     const CODE: Option<KernelCode> = Linux6_1::CODE;
 }
@@ -358,20 +358,20 @@ descriptor_form!(
     /// drop power-of-2 size requirement for struct mem_section", 2026-04-05.
     Sections24,
     "sections-24",
-    "linux-6.1 with 24-byte section descriptors, 170 in a root page, as a queued change has it",
+    "linux-next with 24-byte section descriptors, 170 in a root page, as a queued change has it",
     Descriptors::new(24, true)
 );
 descriptor_form!(
     /// [`Next`] with 24-byte descriptors, of which a root page has a power of two.
     Sections24Mask,
     "sections-24-mask",
-    "linux-6.1 with 24-byte section descriptors, 128 in a root page",
+    "linux-next with 24-byte section descriptors, 128 in a root page",
     Descriptors::new(24, false)
 );
 descriptor_form!(
     /// [`Next`] with `CONFIG_PAGE_EXTENSION`: descriptors of 32 bytes.
     Sections32,
     "sections-32",
-    "linux-6.1 with 32-byte section descriptors, as with page extensions",
+    "linux-next with 32-byte section descriptors, as with page extensions",
     Descriptors::new(32, true)
 );

@@ -7,8 +7,7 @@ mod readers;
 
 pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
 pub use lookups::{
-    AS_POSTED, COMPILED, HEADLINES, LINUX, LookupCell, LookupLine, Pair, SERIES, headline_group, is_near_loop,
-    is_of_means,
+    AS_POSTED, HEADLINES, LINUX, LookupCell, LookupLine, Pair, SERIES, headline_group, is_near_loop, is_of_means,
 };
 pub(crate) use lookups::{noise_floor_of, process_times};
 pub use readers::{ReadersCell, Tail};

@@ -35,6 +35,9 @@ pub const REFERENCE: &str = "subsection";
 /// Id of the control: the reference layout measured a second time, in boots of its own.
 pub const CONTROL: &str = "control";
 
+/// How the ids of layouts begin that are Linux's own code, e.g. `compiled-6.1`.
+pub const COMPILED: &str = "compiled-";
+
 /// Name of the physical memory map of the machine that runs the benchmark.
 pub const THIS_MACHINE: &str = "this-machine";
 

@@ -14,7 +14,8 @@
 //! | `@SNAP {…} name` | the kernel's state, as `pfnbench kernel snapshot` prints it |
 
 use crate::running::Snapshot;
-use memmap_layouts::{BootMap, BootRange, PfnRange};
+use crate::size::parse_size;
+use memmap_layouts::{BootMap, BootRange, Geometry, PfnRange, X86_64};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -77,12 +78,12 @@ pub struct Log {
     pub events: Vec<(usize, Event)>,
 }
 
-/// A number as the guest writes it: decimal, or hexadecimal with `0x`.
-pub(super) fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
+/// A range of page frames from the first and the last byte of memory, as the guest writes them.
+/// `None` if it is empty, or beyond the physical address space.
+pub(super) fn range(first: &str, last: &str) -> Option<PfnRange> {
+    let end = parse_size(last).ok()?.checked_add(1)?;
+    let range = PfnRange::new(parse_size(first).ok()? >> X86_64::PAGE_SHIFT, end >> X86_64::PAGE_SHIFT)?;
+    (!range.is_empty() && range.end() <= X86_64::NR_PFNS).then_some(range)
 }
 
 impl Log {
@@ -111,15 +112,13 @@ impl Log {
             let words: Vec<&str> = rest.split_whitespace().collect();
             match (tag, &words[..]) {
                 ("KERNEL", [release, block]) => {
-                    let block = number(block).ok_or_else(|| error("the block size is no number"))?;
+                    let block = parse_size(block).map_err(|_| error("the block size is no number"))?;
                     kernel = Some(((*release).to_owned(), block));
                 }
                 ("EARLY", [node, start, last]) => {
-                    let range = || {
-                        let range = PfnRange::new(number(start)? >> 12, number(last)?.checked_add(1)? >> 12)?;
-                        Some(BootRange { range, node: node.parse().ok()? })
-                    };
-                    early.push(range().ok_or_else(|| error("no range of boot memory"))?);
+                    let range = range(start, last).ok_or_else(|| error("no range of boot memory"))?;
+                    let node = node.parse().map_err(|_| error("the node is no number"))?;
+                    early.push(BootRange { range, node });
                 }
                 ("STATUS", [code]) => status = Some((*code).to_owned()),
                 ("HOST", _) => {}
@@ -146,6 +145,9 @@ impl Log {
                     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Snapshot>();
                     let snapshot = values.next().ok_or_else(|| error("no snapshot"))?;
                     let snapshot = snapshot.map_err(|reason| error(&format!("damaged snapshot: {reason}")))?;
+                    if snapshot.sections.iter().any(|section| section.nr >= X86_64::NR_MEM_SECTIONS) {
+                        return Err(error("a section beyond the physical address space"));
+                    }
                     let name = rest[values.byte_offset()..].trim().to_owned();
                     events.push((line, Event::Snapshot(name, Box::new(snapshot))));
                 }
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_damaged_log_is_an_error_with_its_line() {
-        let cases: [(&str, &str); 9] = [
+        let cases: [(&str, &str); 12] = [
             ("", "the log has no kernel"),
             ("@KERNEL 6.1 128\n", "the log has no boot memory"),
             ("@KERNEL 6.1 x\n", "line 1: the block size"),
@@ -197,6 +199,13 @@ mod tests {
             ("@RC 0\n", "line 1: a result without"),
             ("@SNAP {\n", "line 1: damaged snapshot"),
             ("@EARLY 0 0x5000 1\n", "line 1: no range"),
+            ("@EARLY 0 0x5000 0xffffffffffffffff\n", "line 1: no range"),
+            ("@EARLY 0 0x0 0xffffffffffffff\n", "line 1: no range"),
+            (
+                "@SNAP {\"flags\":{\"present\":1,\"has_map\":2,\"online\":4,\"early\":8,\"taint\":16},\"sections\":\
+                 [{\"nr\":524288,\"word\":1,\"map\":0}],\"blocks\":{},\"zones\":[],\"devices\":[],\"memmap_pages\":null}\n",
+                "line 1: a section beyond",
+            ),
             ("@WHAT 0\n", "line 1: no line of a log: @WHAT"),
         ];
         for (text, says) in cases {

@@ -18,6 +18,7 @@ pub use log::{Log, LogError};
 pub use verdict::{Difference, Verdict};
 
 use self::model::Model;
+use crate::kernel::release::numbers;
 use memmap_layouts::layouts::{DaxX86, Linux5_10, Linux6_1, Linux7_2, Subsection, SubsectionV6};
 use memmap_layouts::rules::V6;
 use memmap_layouts::{Hotplug, Inspect, SectionFlags, X86_64};
@@ -55,11 +56,10 @@ pub const LAYOUTS: [&str; 7] = ["linux-5.10", "linux-6.1", "linux-7.2", "subsect
 
 /// The layout with the rules of a kernel, by its release.
 pub fn layout_of(release: &str) -> &'static str {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<u32>().ok());
     // 5.12 introduced the taint flag.
-    match (numbers.next(), numbers.next()) {
-        (Some(5), Some(minor)) if minor < 12 => "linux-5.10",
-        (Some(5 | 6), _) => "linux-6.1",
+    match numbers(release)[..] {
+        [5, minor, ..] if minor < 12 => "linux-5.10",
+        [5 | 6, ..] => "linux-6.1",
         _ => "linux-7.2",
     }
 }

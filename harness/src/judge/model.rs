@@ -1,8 +1,9 @@
 //! The modelled machine of a guest: its devices, its RAM from devices, and its namespaces.
 
-use super::log::{Event, Log, number};
+use super::log::{Event, Log, range};
 use super::verdict::Verdict;
 use super::{JudgeError, compare};
+use crate::size::parse_size;
 use memmap_layouts::machine::{AddMemory, Machine, MachineConfig, Pagemap, PagemapKind, PagemapSpec};
 use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{LABEL_FILE_BYTES, NamespaceKind};
@@ -125,10 +126,9 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
     fn run(&mut self, words: &[&str]) -> Option<Result<(), Refusal>> {
         Some(match words {
             ["map", key, bounds @ ..] => {
-                let bounds: Vec<u64> = bounds.iter().map(|text| number(text)).collect::<Option<_>>()?;
-                let ranges =
-                    bounds.chunks_exact(2).map(|pair| PfnRange::new(pair[0] >> 12, pair[1].checked_add(1)? >> 12));
-                let ranges: Vec<PfnRange> = ranges.collect::<Option<_>>()?;
+                let (pairs, []) = bounds.as_chunks::<2>() else { return None };
+                let ranges: Vec<PfnRange> =
+                    pairs.iter().map(|[first, last]| range(first, last)).collect::<Option<_>>()?;
                 ranges.iter().for_each(|&range| self.touch(range));
                 self.devices.insert((*key).to_owned(), Device { ranges, pagemap: None });
                 self.map(key)
@@ -147,31 +147,27 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
             ["kmem", key] => self.become_ram(key),
             ["unkmem", key] => self.cease_to_be_ram(key),
             ["plug", key, first, last] => {
-                let range = PfnRange::new(number(first)? >> 12, number(last)?.checked_add(1)? >> 12)?;
+                let range = range(first, last)?;
                 self.touch(range);
                 self.machine.add_memory(range, &AddMemory::default()).map_err(text).map(|()| {
                     self.ram.insert((*key).to_owned(), vec![range]);
                 })
             }
             ["unplug", key] => self.unplug(key),
-            ["state" | "try", block, state] => self.machine.write_state(number(block)?, state).map_err(text),
-            ["region", start, size, align] => self.begin_region(number(start)?, number(size)?, number(align)?),
-            ["align", align] => {
-                let align = number(align)?;
-                let region = self.region.as_mut()?;
-                region.region.set_align(align, &HOST).map_err(text)
+            ["state" | "try", block, state] => self.machine.write_state(block.parse().ok()?, state).map_err(text),
+            ["region", start, size, align] => {
+                let [start, size, align] = [start, size, align].map(|text| parse_size(text).ok());
+                self.begin_region(start?, size?, align?)
             }
+            ["align", align] => match &mut self.region {
+                None => Err("there is no region".to_owned()),
+                Some(region) => region.region.set_align(parse_size(align).ok()?, &HOST).map_err(text),
+            },
             ["ns", key, kind, size, align, records] => {
-                let size = number(size)?;
-                let align = match *align {
-                    "4K" => 4096,
-                    "2M" => 2 << 20,
-                    "1G" => 1 << 30,
-                    other => number(other)?,
-                };
+                let [size, align] = [size, align].map(|text| parse_size(text).ok());
                 let kind = if *kind == "fsdax" { NamespaceKind::FsDax } else { NamespaceKind::DevDax };
                 let records = if *records == "dev" { RecordsOn::Medium } else { RecordsOn::Ram };
-                self.create_namespace(key, size, align, kind, records)
+                self.create_namespace(key, size?, align?, kind, records)
             }
             ["nsoff", key] => self.disable_namespace(key),
             ["nson", key] => self.enable_namespace(key),
@@ -250,7 +246,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
         let labels = StorageFile::create(&folder.path().join("labels"), LABEL_FILE_BYTES).map_err(text)?;
         let region = Region::create(medium, labels, start, align, &HOST).map_err(text)?;
         self.region = Some(ModelRegion { region, _folder: folder });
-        self.touch(PfnRange::new(start >> 12, (start + size) >> 12).ok_or("the region is empty")?);
+        let end = start.checked_add(size).ok_or("the region ends beyond the physical address space")?;
+        self.touch(PfnRange::new(start >> X86_64::PAGE_SHIFT, end >> X86_64::PAGE_SHIFT).ok_or("the region is empty")?);
         Ok(())
     }
 

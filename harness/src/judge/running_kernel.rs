@@ -17,7 +17,7 @@ use memmap_layouts::{
     RecordStore, SectionFlags, X86_64,
 };
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -86,22 +86,20 @@ fn compare<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect>(
     // Answers need the index only.
     let store = RecordStore { backed: BackedSections::only([]), ..RecordStore::unlimited() };
     let layout = L::boot(&map.boot_map()?, &Config::default(), store)?;
-    let (mut devices, mut end) = (BTreeSet::new(), map.end().div_ceil(X86_64::PAGE_SIZE));
+    let mut devices = BTreeSet::new();
     for range in &map.ranges {
-        let pages = range.start / X86_64::PAGE_SIZE..range.end.div_ceil(X86_64::PAGE_SIZE);
-        end = end.max(pages.end);
-        let sections = X86_64::section_nr(pages.start)..=X86_64::section_nr(pages.end.max(1) - 1);
         match range.kind {
             Kind::Ram => {}
             Kind::HotplugRam => {
                 let how = AddParams { kind: MemoryKind::Ram, ..AddParams::default() };
-                let range =
-                    memmap_layouts::PfnRange::new(pages.start, pages.end).expect("a range of a map is in order");
-                layout.add(range, &how, &mut ())?;
+                range.pages().map(|pages| layout.add(pages, &how, &mut ())).transpose()?;
             }
-            Kind::Persistent | Kind::SoftReserved | Kind::Window => devices.extend(sections),
+            Kind::Persistent | Kind::SoftReserved | Kind::Window => {
+                devices.extend(range.start >> X86_64::SECTION_SIZE_BITS..=(range.end - 1) >> X86_64::SECTION_SIZE_BITS);
+            }
         }
     }
+    let end = map.end().div_ceil(X86_64::PAGE_SIZE);
     let reader = layout.reader();
     let valid = |pfn| reader.pfn_valid(Pfn(pfn));
     Ok(vec![section_table(end, &devices, &valid), page_flags(end, &valid), memory_blocks(&valid)])
@@ -119,13 +117,13 @@ fn section_table(end: u64, devices: &BTreeSet<u64>, valid: &dyn Fn(u64) -> bool)
             return predicate;
         }
     };
-    for nr in 0..X86_64::section_nr(end.max(1) - 1) + 1 {
-        let section = snapshot.sections.iter().find(|section| section.nr == nr).copied().unwrap_or_default();
+    let sections: BTreeMap<u64, _> = snapshot.sections.iter().map(|section| (section.nr, section)).collect();
+    for nr in 0..end.div_ceil(X86_64::PAGES_PER_SECTION) {
         if devices.contains(&nr) {
             predicate.not_judged += X86_64::PAGES_PER_SECTION;
             continue;
         }
-        let bits = snapshot.valid_sub_sections(&section);
+        let bits = sections.get(&nr).map_or(0, |section| snapshot.valid_sub_sections(section));
         let first = X86_64::section_start(nr);
         for pfn in first..first + X86_64::PAGES_PER_SECTION {
             predicate.judge(pfn, valid(pfn) == (bits >> X86_64::subsection_index(pfn) & 1 == 1));

@@ -120,7 +120,7 @@ const SUITES: [(&str, &str); 2] = [
 pub const NEWEST: &str = "newest";
 
 /// How long lists of packages are used before they are read again.
-const LISTS_LAST: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LISTS_LAST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Lists of packages, in which apt looks for headers.
 #[derive(Clone, Debug, Default)]
@@ -136,11 +136,11 @@ impl Lists {
     }
 
     /// Lists of all of Debian's releases, from the archives that this system uses. They are read
-    /// into `folder` if those there are older than a day; the system's own are not touched.
+    /// into `folder` if those there are older than `most`; the system's own are not touched.
     ///
     /// # Errors
     /// apt is missing, uses no archive of Debian, or cannot read a single list.
-    pub fn of_every_release(folder: &Path) -> Result<Self, PackageError> {
+    pub fn of_every_release(folder: &Path, most: Duration) -> Result<Self, PackageError> {
         let io = |source| PackageError::Folder { folder: folder.to_owned(), source };
         for part in ["sources", "lists/partial", "cache/archives/partial"] {
             std::fs::create_dir_all(folder.join(part)).map_err(io)?;
@@ -172,7 +172,7 @@ impl Lists {
         let (lists, file) = (Self { options }, folder.join("sources/pfnbench.sources"));
         let age = std::fs::metadata(&file).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
         let same = std::fs::read_to_string(&file).is_ok_and(|there| there == sources);
-        if !same || age.is_none_or(|age| age > LISTS_LAST) {
+        if !same || age.is_none_or(|age| age > most) {
             std::fs::write(&file, &sources).map_err(io)?;
             // A release that the archive no longer has is an error of apt, and the others are read.
             let updated = lists.apt("apt-get", &["update"], None);

@@ -21,5 +21,5 @@ pub mod image;
 pub mod listing;
 mod low_memory;
 mod per_cpu;
-mod release;
+pub mod release;
 pub mod support;

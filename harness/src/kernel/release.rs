@@ -1,18 +1,18 @@
 //! Names of kernel releases, such as `6.1.0-57-cloud-amd64`.
 
 /// The numbers in a name, by which releases are sorted.
-pub(super) fn numbers(name: &str) -> Vec<u64> {
+pub fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 /// The version: the first two numbers.
-pub(super) fn version(release: &str) -> String {
+pub fn version(release: &str) -> String {
     let numbers: Vec<String> = numbers(release).iter().take(2).map(u64::to_string).collect();
     numbers.join(".")
 }
 
 /// True if a release is what a user calls it: its whole name, or its first parts.
-pub(super) fn is_called(release: &str, asked: &str) -> bool {
+pub fn is_called(release: &str, asked: &str) -> bool {
     let rest = release.strip_prefix(asked).filter(|_| !asked.is_empty());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '.']))
 }

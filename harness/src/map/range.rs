@@ -41,7 +41,7 @@ impl MapRange {
     }
 
     /// The whole pages inside the range; `None` if there are none.
-    pub(super) fn pages(&self) -> Option<PfnRange> {
+    pub fn pages(&self) -> Option<PfnRange> {
         let range = PfnRange::new(self.start.div_ceil(PAGE_BYTES), self.end / PAGE_BYTES)?;
         (!range.is_empty()).then_some(range)
     }

@@ -11,8 +11,8 @@
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
-use crate::analysis::summary::{AS_POSTED, COMPILED, LINUX, Pair, SERIES, Summary};
-use crate::case::{LookupGroup, LookupOp, Memory, Pattern, Tables};
+use crate::analysis::summary::{AS_POSTED, LINUX, Pair, SERIES, Summary};
+use crate::case::{COMPILED, LookupGroup, LookupOp, Memory, Pattern, Tables};
 use crate::present::ratio;
 use crate::units::{percent, signed_time, time};
 use serde::Serialize;
@@ -167,6 +167,14 @@ fn in_words(pair: &Pair) -> String {
     }
 }
 
+/// The layouts of the costs that are Linux as compiled, the model before compiled kernels.
+pub fn linux_layouts(costs: &[Cost]) -> Vec<&str> {
+    let mut layouts: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
+    layouts.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
+    layouts.dedup();
+    layouts
+}
+
 /// The costs in sentences for each map and state of the tables: of Linux as compiled, of the idea in
 /// Rust, and of the series as posted.
 pub fn sentences(costs: &[Cost]) -> Vec<String> {
@@ -184,12 +192,9 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
         };
         let (map, tables) = (&costs[0].map, if costs[0].tables == Tables::Hot { "cached" } else { "not cached" });
         let place = format!("{map}, section tables {tables}");
-        let mut layouts: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
-        layouts.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
-        layouts.dedup();
         // The first sentence of a place names it.
         let mut of_place = Vec::new();
-        for layout in layouts {
+        for layout in linux_layouts(costs) {
             let what = match layout.strip_prefix(COMPILED) {
                 Some(version) => format!("Linux {version}'s own code"),
                 None => "Linux as compiled".to_owned(),
@@ -199,10 +204,10 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
             }
         }
         if let Some(both) = on_both(&Cost::in_words) {
-            of_place.push(("the idea in Rust".to_owned(), [SERIES.0, SERIES.1], both));
+            of_place.push(("Rust, without the kernel's checks".to_owned(), [SERIES.0, SERIES.1], both));
         }
         if let Some(both) = on_both(&Cost::posted_in_words) {
-            of_place.push(("the series as posted".to_owned(), [AS_POSTED, SERIES.1], both));
+            of_place.push(("the series as posted, in Rust".to_owned(), [AS_POSTED, SERIES.1], both));
         }
         sentences.extend(of_place.into_iter().enumerate().map(|(at, (what, [layout, to], both))| match at {
             0 => format!("Cost of sub-sections to pfn_valid in {what} ({layout} compared with {to}; {place}): {both}."),

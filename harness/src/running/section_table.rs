@@ -31,7 +31,11 @@ impl FlagBits {
     const MACROS: Self = Self { present: 1, has_map: 2, online: 4, early: 8, taint: 0 };
 
     fn of(btf: &Btf) -> Result<Self, RunningError> {
-        let bit = |name| Ok::<_, RunningError>(btf.enumerator(name)?.map_or(0, |nr| 1 << nr));
+        let bit = |name| match btf.enumerator(name)?.map(|nr| 1u64.checked_shl(nr)) {
+            None => Ok(0),
+            Some(Some(bit)) => Ok(bit),
+            Some(None) => Err(RunningError::Btf(format!("is damaged: {name} is no bit of a word"))),
+        };
         let has_map = bit("SECTION_HAS_MEM_MAP_BIT")?;
         if has_map == 0 {
             // Until the bits were an enumeration (6.2), the taint was a macro as well. Bit 4 has no

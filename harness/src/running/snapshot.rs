@@ -3,6 +3,7 @@
 
 use super::error::RunningError;
 use super::section_table::{FlagBits, RunningSection, RunningSections};
+use crate::size::parse_size;
 use memmap_layouts::{Geometry, SECTION_HAS_MEM_MAP, SECTION_IS_EARLY, X86_64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,14 +60,6 @@ pub struct Snapshot {
 /// The content of a small file, without the line feed; `None` if it cannot be read.
 fn text(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim_end().to_owned())
-}
-
-/// A number as sysfs writes it: decimal, or with 0x.
-fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
 }
 
 impl Snapshot {
@@ -147,12 +140,12 @@ fn devices(buses: &Path) -> Vec<RunningDevice> {
             let own_name = entry.file_name().to_string_lossy().into_owned();
             let is_one =
                 ["namespace", "dax", "pfn"].iter().any(|kind| own_name.starts_with(kind)) && own_name.contains('.');
-            let Some(size) = field("size").filter(|_| is_one).and_then(|size| number(&size)) else { continue };
+            let Some(size) = field("size").filter(|_| is_one).and_then(|size| parse_size(&size).ok()) else { continue };
             devices.push(RunningDevice {
                 name: format!("{bus}/{own_name}"),
-                start: field("resource").and_then(|start| number(&start)),
+                start: field("resource").and_then(|start| parse_size(&start).ok()),
                 size,
-                align: field("align").and_then(|align| number(&align)),
+                align: field("align").and_then(|align| parse_size(&align).ok()),
                 namespace: field("namespace").filter(|name| !name.is_empty()),
             });
         }

@@ -2,12 +2,12 @@
 //!
 //! A queued change drops the rule that the size of a section descriptor is a power of two. It says
 //! that "the runtime impact is negligible" and gives no figure. With page extensions a descriptor has
-//! three words; today a fourth pads it. These layouts are `linux-6.1` with three forms of the
+//! three words; today a fourth pads it. These layouts are `linux-next` with three forms of the
 //! descriptor, which nothing else tells apart:
 //!
 //! | layout | bytes | descriptors in a root page | index in the root |
 //! | --- | --- | --- | --- |
-//! | `linux-6.1` | 16 | 256 | mask |
+//! | `linux-next` | 16 | 256 | mask; today's form without page extensions |
 //! | `sections-24` | 24 | 170 | modulo, as posted |
 //! | `sections-24-mask` | 24 | 128 | mask |
 //! | `sections-32` | 32 | 128 | mask; today's form with page extensions |

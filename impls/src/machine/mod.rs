@@ -17,6 +17,7 @@
 mod block;
 mod error;
 mod kmem;
+mod memmap_on_memory;
 mod pgmap;
 mod ram_buffer;
 mod resource;
@@ -28,14 +29,12 @@ pub use pgmap::{Pagemap, PagemapKind, PagemapRef, PagemapSpec};
 pub use resource::{Intersection, Resource, ResourceKind, ResourceTree};
 pub use zone::{Span, ZoneId, ZoneState};
 
-use crate::altmap::Altmap;
-use crate::backing::DaxDevice;
 use crate::error::HotplugError;
 use crate::geometry::Geometry;
 use crate::grace::GraceError;
 use crate::memmap::*;
 use crate::page::{PageLinks, Zone};
-use crate::page_record::{HotplugRecord, PageRecord, record_bytes};
+use crate::page_record::{HotplugRecord, PageRecord};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::rules::Rules;
 use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
@@ -44,7 +43,7 @@ use block::check_block_size;
 use pgmap::Pgmaps;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use zone::{ShrinkRules, Zones};
 
 /// Configuration of a machine before it boots.
@@ -356,61 +355,6 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             }
         }
         Ok(())
-    }
-
-    /// Adds records for new RAM and returns the altmap of each block. Blocks that hold their own
-    /// records are added one by one.
-    fn add_records(&self, range: PfnRange, how: &AddMemory) -> Result<Vec<Option<Arc<Altmap>>>, MachineError> {
-        let params = AddParams { node: how.node, kind: MemoryKind::Ram, ..AddParams::default() };
-        let blocks = self.block_numbers(range);
-        let dir = how.memmap_on_memory.as_ref().filter(|_| self.can_hold_own_records());
-        let Some(dir) = dir else {
-            self.layout.add(range, &params, &mut ())?;
-            return Ok(vec![None; (blocks.end - blocks.start) as usize]);
-        };
-        let mut altmaps = Vec::new();
-        for block in blocks.clone() {
-            let own = self.block_range(block);
-            let added = self.own_altmap(own, dir).and_then(|altmap| {
-                let params = AddParams { altmap: Some(Arc::clone(&altmap)), ..params.clone() };
-                self.layout.add(own, &params, &mut ())?;
-                Ok(altmap)
-            });
-            match added {
-                Ok(altmap) => altmaps.push(Some(altmap)),
-                Err(error) => {
-                    for done in blocks.start..block {
-                        // Removal uses the same altmap (B-28): the layout remembers where the
-                        // records are.
-                        let undone = self.layout.remove(self.block_range(done), &RemoveParams::default(), &mut ());
-                        debug_assert!(undone.is_ok(), "{undone:?}");
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(altmaps)
-    }
-
-    /// Whether a block can hold its own records and still have usable pages. Source:
-    /// `mhp_supports_memmap_on_memory`.
-    fn can_hold_own_records(&self) -> bool {
-        const PMD_BYTES: u64 = 2 << 20;
-        let records = self.block_pages * record_bytes::<L::Record>();
-        let host = rustix::param::page_size() as u64;
-        L::CAPS.records_on_device.any()
-            && host == L::Geometry::PAGE_SIZE
-            && records.is_multiple_of(PMD_BYTES)
-            && records < self.block_bytes()
-    }
-
-    fn own_altmap(&self, block: PfnRange, dir: &std::path::Path) -> Result<Arc<Altmap>, MachineError> {
-        let records = block.nr_pages() * record_bytes::<L::Record>();
-        let span = block.phys(L::Geometry::PAGE_SHIFT);
-        let failed = |source| MachineError::MemmapOnMemory { span, source };
-        let memory = DaxDevice::on_tmpfs(dir, records).map_err(failed)?;
-        let free = records >> L::Geometry::PAGE_SHIFT;
-        Ok(Arc::new(Altmap::new::<L::Geometry>(Arc::new(memory), block.start(), 0, free).map_err(failed)?))
     }
 
     /// Hot-removes RAM: whole memory blocks, all of which must be offline.

@@ -3,7 +3,7 @@
 
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
 use crate::analysis::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
-use crate::case::{CONTROL, Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population};
+use crate::case::{COMPILED, CONTROL, Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population};
 use crate::record::row::Row;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +28,6 @@ pub fn headline_group(op: LookupOp) -> LookupGroup {
 /// Linux as compilers make it, with sub-sections and before the series. The first is a model of a
 /// current kernel.
 pub const LINUX: (&str, &str) = ("linux-6.1", "linux-5.2");
-
-/// How the ids of layouts begin that are Linux's own code.
-pub const COMPILED: &str = "compiled-";
 
 /// The idea of the patch series in Rust: with the sub-section map, and the same without it.
 pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");

@@ -2,10 +2,11 @@
 
 use crate::cli::{Answer, print};
 use crate::kernel::cache::Cache;
-use crate::kernel::debian::{Content, Lists, NEWEST, PackageError};
+use crate::kernel::debian::{Content, LISTS_LAST, Lists, NEWEST, PackageError};
 use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Downloads and unpacks a package of a version. Returns its name and its folder. A package that this
 /// system does not know, or whose archive has a newer one by now, is looked for in every release of
@@ -22,8 +23,16 @@ pub(super) fn download(
         let unpacked = lists.unpack(content, &package, folder)?;
         Ok((package, unpacked))
     };
+    // The archive may have newer packages than lists of an hour ago.
+    let in_every_release = || {
+        let every = Lists::of_every_release(lists_folder, LISTS_LAST)?;
+        match get(&every) {
+            Err(PackageError::Failed { .. }) => get(&Lists::of_every_release(lists_folder, Duration::ZERO)?),
+            other => other,
+        }
+    };
     if version == NEWEST {
-        return get(&Lists::of_every_release(lists_folder)?);
+        return in_every_release();
     }
     let error = match get(&Lists::of_this_system()) {
         Err(error @ (PackageError::Unknown { .. } | PackageError::Failed { .. })) => error,
@@ -31,10 +40,9 @@ pub(super) fn download(
     };
     eprintln!("pfnbench: {error}");
     eprintln!("pfnbench: looking in every Debian release");
-    match Lists::of_every_release(lists_folder) {
-        Ok(every) => get(&every),
+    match in_every_release() {
         Err(PackageError::NotDebian) => Err(error),
-        Err(error) => Err(error),
+        other => other,
     }
 }
 

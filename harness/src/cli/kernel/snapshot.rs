@@ -2,6 +2,7 @@
 
 use crate::cli::{Answer, print};
 use crate::running::{RunningSections, Snapshot};
+use crate::size::parse_size;
 use anyhow::Context;
 use clap::Args;
 
@@ -18,19 +19,11 @@ Exit codes: 0 success; 2 the table cannot be read (only root may read it), or a
 usage error.")]
 pub(super) struct SnapshotArgs {
     /// Sections below this page frame
-    #[arg(long, value_name = "PFN", default_value = "0x400000000", value_parser = pfn)]
+    #[arg(long, value_name = "PFN", default_value = "0x400000000", value_parser = parse_size)]
     below: u64,
     /// Print a snapshot for each line of standard input
     #[arg(long)]
     each: bool,
-}
-
-fn pfn(text: &str) -> Result<u64, String> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    number.map_err(|_| format!("{text:?} is no page frame number; try 0x100000"))
 }
 
 impl SnapshotArgs {

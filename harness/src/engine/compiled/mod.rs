@@ -9,7 +9,7 @@ mod contestant;
 mod tables;
 
 use self::contestant::Compiled;
-use crate::case::{self, Layout};
+use crate::case::{self, COMPILED, Layout};
 use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::{Boot, Entry};
 use crate::kernel::alternatives::PagingLevels;
@@ -105,7 +105,7 @@ pub fn register(chosen: &[ChosenKernel], seed: u64) -> Result<(), KernelError> {
 }
 
 fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<&'static Registered, KernelError> {
-    let id = format!("compiled-{}", kernel.version);
+    let id = format!("{COMPILED}{}", kernel.version);
     if let Some(known) = registered().into_iter().find(|known| known.layout.id == id) {
         let (first, second, id) = (known.note.release.clone(), kernel.release, known.layout.id);
         return if first == second { Ok(known) } else { Err(KernelError::Twice { first, second, id }) };

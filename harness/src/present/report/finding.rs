@@ -2,7 +2,7 @@
 
 use super::figure::View;
 use crate::analysis::headline::{Headline, Kind, Rank};
-use crate::analysis::summary::{AS_POSTED, COMPILED, SERIES, Summary};
+use crate::analysis::summary::{AS_POSTED, SERIES, Summary};
 use crate::case::{Memory, Tables};
 use crate::present::cover_letter::{self, Cost};
 use crate::present::table;
@@ -161,21 +161,17 @@ pub const COSTS_CAPTION: &str = "Time of pfn_valid in random order. linux-6.1 an
 
 /// The costs as a table.
 pub fn cost_table(costs: &[Cost]) -> CostTable {
-    let mut linux: Vec<&str> = costs.iter().flat_map(|cost| &cost.linux).map(|(id, _)| &**id).collect();
-    linux.sort_unstable_by_key(|id| (id.starts_with(COMPILED), *id));
-    linux.dedup();
-    let layouts: Vec<&str> = linux.into_iter().chain([SERIES.0, AS_POSTED]).collect();
+    let layouts = cover_letter::linux_layouts(costs).into_iter().chain([SERIES.0, AS_POSTED]);
     let told = |cost: &Cost, layout: &str| match layout {
         _ if layout == SERIES.0 => cost.in_words(),
         AS_POSTED => cost.posted_in_words(),
         _ => cost.linux_in_words(layout),
     };
-    let columns: Vec<(&str, Memory)> =
-        layouts.iter().flat_map(|&layout| [(layout, Memory::Added), (layout, Memory::Boot)]).collect();
-    let columns: Vec<(&str, Memory)> = columns
-        .into_iter()
-        .filter(|(layout, memory)| costs.iter().any(|cost| cost.memory == *memory && told(cost, layout).is_some()))
-        .collect();
+    let both = layouts.flat_map(|layout| [(layout, Memory::Added), (layout, Memory::Boot)]);
+    let has_cell = |(layout, memory): &(&str, Memory)| {
+        costs.iter().any(|cost| cost.memory == *memory && told(cost, layout).is_some())
+    };
+    let columns: Vec<(&str, Memory)> = both.filter(has_cell).collect();
     let same = |a: &Cost, b: &Cost| a.map == b.map && a.tables == b.tables;
     let line = |costs: &[Cost]| {
         let cell = |&(layout, memory): &(&str, Memory)| {

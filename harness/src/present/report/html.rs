@@ -16,7 +16,7 @@ use crate::units::{bytes, time};
 use askama::Template;
 
 /// Maximum size of a page in bytes. Further machines appear only in the comparison of machines.
-pub const MOST_BYTES: usize = 2_900_000;
+pub const MOST_BYTES: usize = 1_900_000;
 
 /// A figure in a page.
 struct Shown<'a> {
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_page_needs_no_network_and_is_small() {
         let page = page(&report()).unwrap();
-        assert!(page.len() < 3_000_000);
+        assert!(page.len() < 2_000_000);
         for word in ["http://", "https://", "src=", "@import", "url("] {
             let outside = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
             assert!(!outside.contains(word), "{word}");
