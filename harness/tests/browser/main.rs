@@ -480,13 +480,14 @@ fn runs_and_machines_are_compared() {
     let machine = manifest["environment"]["machine_id"].as_str().unwrap();
     let day = &manifest["started"].as_str().unwrap()[..10];
     let (short, other) = (day.replace('-', ""), "aarch64-64cpu-512g-0123abcd");
-    let later = copy_of_reference(from.path(), &[(day, "2030-01-02"), (&short, "20300102")], &[]);
     // Two machines with all layouts would exceed the size of a page.
-    let others = ["segments", "subsection-v6", "linux-5.2", "linux-6.1", "compiled-6.1", "dax", "dax-x86"];
-    let elsewhere = copy_of_reference(from.path(), &[(machine, other)], &others);
+    let others = ["segments", "subsection-v6", "linux-5.2", "linux-6.1", "compiled-6.1", "dax-x86"];
+    let copy = |words: &[(&str, &str)]| copy_of_reference(from.path(), words, &others);
+    let (first, later) = (copy(&[]), copy(&[(day, "2030-01-02"), (&short, "20300102")]));
+    let elsewhere = copy(&[(machine, other)]);
     for (runs, more) in [
-        (vec![reference_run(), later.clone()], vec!["trend"]),
-        (vec![reference_run(), later, elsewhere], vec!["trend", "machines"]),
+        (vec![first.clone(), later.clone()], vec!["trend"]),
+        (vec![first, later, elsewhere], vec!["trend", "machines"]),
     ] {
         show(&mut page, &dir, &runs);
         let drawn = drawn(&mut page);
