@@ -332,6 +332,42 @@ fn machine_code_is_shown_by_function() {
 }
 
 #[test]
+fn instructions_of_a_kernel_are_counted_and_have_no_limits() {
+    let dir = folder();
+    add(&dir, &unchanged(&dir)).assert().success();
+    let count = |more: &[&str]| {
+        let mut command = pfnbench(&dir);
+        command.args(["instructions", "--layout", "flat", "--kernel", "9.8", "-o", "c.jsonl"]).args(more);
+        command
+    };
+    if std::process::Command::new("valgrind").arg("--version").output().is_err() {
+        common::skipped("valgrind is not installed");
+    } else {
+        count(&[]).assert().success();
+        let rows = fs::read_to_string(dir.path().join("c.jsonl")).unwrap();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let value = |layout: &str, op: &str, memory: &str| {
+            let row = rows.iter().find(|row| row["layout"] == layout && row["op"] == op && row["memory"] == memory);
+            row.unwrap_or_else(|| panic!("{layout} {op}"))["value"].as_f64().unwrap()
+        };
+        let [boot, added] = ["boot", "added"].map(|memory| value("compiled-9.8", "pfn_valid", memory));
+        assert!(value("flat", "pfn_valid", "boot") < boot && boot < added && added < 100.0, "{boot} {added}");
+        assert!(rows.iter().all(|row| row["layout"] == "flat" || row["compiler"].as_str().unwrap().starts_with("gcc")));
+        // Limits are for release builds alone, which this test may not be.
+        let release = fs::read_to_string(dir.path().join("c.jsonl")).unwrap();
+        let release = release.replace("\"profile\":\"debug\"", "\"profile\":\"release\"");
+        fs::write(dir.path().join("c.jsonl"), release).unwrap();
+        pfnbench(&dir).args(["gate", "--limits", "limits.toml", "--write", "c.jsonl"]).assert().success();
+        let limits = fs::read_to_string(dir.path().join("limits.toml")).unwrap();
+        assert!(limits.contains("/flat\"") && !limits.contains("compiled"), "{limits}");
+    }
+    // A counter of time counts no instructions.
+    let by_time = count(&["--by-time-stamp"]).output().unwrap();
+    let said = String::from_utf8(by_time.stderr).unwrap();
+    assert!(by_time.status.success() || said.contains("QEMU with -accel tcg -icount shift=0"), "{said}");
+}
+
+#[test]
 fn logs_are_judged_and_damaged_ones_refused() {
     let dir = folder();
     let log = |name, text: &str| {

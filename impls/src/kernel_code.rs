@@ -12,9 +12,10 @@ use crate::preempt::Word;
 use crate::rules::Rules;
 use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionUsage};
 use crate::subsection_map::SubsectionMap;
+use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// What a reader holds while it looks at a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,9 @@ pub struct KernelCode {
     pub checks_usage: bool,
     /// How a bit of the sub-section map is tested.
     pub bit_test: BitTest,
+    /// There is a walk over valid page frames, `for_each_valid_pfn` (since 6.16). Without it, a walk
+    /// in this library is that of `subsection`.
+    pub has_walk: bool,
 }
 
 /// A jump that is always taken, as alternatives leave it on a machine with four levels of page
@@ -163,6 +167,13 @@ impl BitTest {
     }
 }
 
+/// The physical address space of a machine with five levels of page tables: 52 bits.
+struct WideSpace<G>(PhantomData<G>);
+
+impl<G: Geometry> WideSpace<G> {
+    const SECTIONS: u64 = 1 << (52 - G::SECTION_SIZE_BITS);
+}
+
 impl KernelCode {
     /// `__pfn_to_section` after the checks of `pfn_valid`. `None` if the number is beyond the
     /// physical address space; null if there is no such section.
@@ -172,48 +183,55 @@ impl KernelCode {
         mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
         pfn: u64,
     ) -> Option<*const MemSection<M>> {
-        /// Sections and roots of 52 bits of physical address.
-        const fn wide<G: Geometry>() -> u64 {
-            1 << (52 - G::SECTION_SIZE_BITS)
-        }
         if self.checks_pfn && pfn << G::PAGE_SHIFT >> G::PAGE_SHIFT != pfn {
             return None;
         }
         let nr = G::section_nr(pfn);
-        let sections = if self.width_is_patched && has_five_levels() { wide::<G>() } else { G::NR_MEM_SECTIONS };
+        let sections =
+            if self.width_is_patched && has_five_levels() { WideSpace::<G>::SECTIONS } else { G::NR_MEM_SECTIONS };
         if nr >= sections {
             return None;
         }
+        Some(self.descriptor::<G, R, M>(mem_section, nr))
+    }
+
+    /// `__nr_to_section`: null if there is no such section.
+    #[inline(always)]
+    fn descriptor<G: Geometry, R: Rules, M: SubsectionMap>(
+        self,
+        mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
+        nr: u64,
+    ) -> *const MemSection<M> {
         let (root, index) = R::DESCRIPTORS.place::<G>(nr);
         if self.checks_root {
             let is_wide = self.width_is_patched && has_five_levels();
             let roots = match is_wide {
-                true => wide::<G>().div_ceil(R::DESCRIPTORS.per_root::<G>()),
+                true => WideSpace::<G>::SECTIONS.div_ceil(R::DESCRIPTORS.per_root::<G>()),
                 false => R::DESCRIPTORS.nr_roots::<G>(),
             };
             if root >= roots {
-                return Some(ptr::null());
+                return ptr::null();
             }
         }
         let table = mem_section.load(Ordering::Acquire);
         if table.is_null() {
             unlikely();
-            return Some(ptr::null());
+            return ptr::null();
         }
         // SAFETY: `nr` is below NR_MEM_SECTIONS: a machine never has five levels here. So `root` is
         // below the number of roots, the length of the table.
         let first = unsafe { &*table.add(root as usize) }.load(Ordering::Acquire);
         if first.is_null() {
             unlikely();
-            return Some(ptr::null());
+            return ptr::null();
         }
         // Wrapping, so that the compiler keeps the check for null that follows, as the kernel's flags
         // make it do.
-        Some(R::DESCRIPTORS.descriptor_or_null(first, index))
+        R::DESCRIPTORS.descriptor_or_null(first, index)
     }
 
-    /// `pfn_valid`. `bit` is the number of the pfn's sub-section if sections are valid in parts;
-    /// boot sections are valid as a whole.
+    /// `pfn_valid`. `index` is the number of the pfn's sub-section if sections are valid in parts; boot
+    /// sections are valid as a whole. It is called where the bit is tested, as compilers place it.
     ///
     /// # Safety
     /// The caller holds a reader of the layout whose table this is, so that no usage is freed. The
@@ -223,7 +241,7 @@ impl KernelCode {
         self,
         mem_section: &AtomicPtr<AtomicPtr<MemSection<M>>>,
         pfn: u64,
-        bit: Option<u32>,
+        index: Option<impl Fn() -> u32>,
         early: u64,
         count: Word,
     ) -> bool {
@@ -233,7 +251,7 @@ impl KernelCode {
         // SAFETY: null, or a descriptor of a root page, which lives as long as the table.
         let section = unsafe { section.as_ref() };
         let word = section.map_or(0, MemSection::word);
-        let Some(bit) = bit else {
+        let Some(index) = index else {
             // SAFETY: as above.
             unsafe { self.guard.unlock(count) };
             return word & SECTION_HAS_MEM_MAP != 0;
@@ -254,11 +272,75 @@ impl KernelCode {
             } else {
                 // SAFETY: the caller's reader keeps the usage alive. Without the check it is not null:
                 // the kernel of that version relies on it too. The map has a bit for each sub-section.
-                unsafe { self.bit_test.test(usage, bit) }
+                unsafe { self.bit_test.test(usage, index()) }
             }
         };
         // SAFETY: as above.
         unsafe { self.guard.unlock(count) };
         is_valid
+    }
+
+    /// `first_valid_pfn`: the first valid page frame in `pfn..end`, looked for from section to section
+    /// up to the highest present one. The guard is held from the first section to the last.
+    ///
+    /// # Safety
+    /// As for [`pfn_valid`](Self::pfn_valid).
+    #[inline(always)]
+    pub(crate) unsafe fn first_valid_pfn<G: Geometry, R: Rules, M: SubsectionMap>(
+        self,
+        (mem_section, end_section): (&AtomicPtr<AtomicPtr<MemSection<M>>>, &AtomicU64),
+        mut pfn: u64,
+        end: u64,
+        early: u64,
+        count: Word,
+    ) -> Option<u64> {
+        let mut nr = G::section_nr(pfn);
+        // SAFETY: the caller's promise.
+        unsafe { self.guard.lock(count) };
+        let found = loop {
+            if nr >= end_section.load(Ordering::Relaxed) || pfn >= end {
+                break end;
+            }
+            // SAFETY: null, or a descriptor of a root page, which lives as long as the table.
+            let section = unsafe { self.descriptor::<G, R, M>(mem_section, nr).as_ref() };
+            if let Some(section) = section.filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0) {
+                if section.word() & early != 0 {
+                    break pfn;
+                }
+                // SAFETY: the caller's reader keeps the usage alive.
+                if let Some(first) = unsafe { self.pfn_section_first_valid::<G, M>(section, pfn) } {
+                    break first;
+                }
+            }
+            nr += 1;
+            pfn = G::section_start(nr);
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.guard.unlock(count) };
+        (found < end).then_some(found)
+    }
+
+    /// The first valid page frame from `pfn` on in its section.
+    ///
+    /// # Safety
+    /// The usage of the section stays valid during the call.
+    #[inline(always)]
+    unsafe fn pfn_section_first_valid<G: Geometry, M: SubsectionMap>(
+        self,
+        section: &MemSection<M>,
+        pfn: u64,
+    ) -> Option<u64> {
+        let usage = section.usage_acquire();
+        if self.checks_usage && usage.is_null() {
+            return None;
+        }
+        let bit = ((pfn & (G::PAGES_PER_SECTION - 1)) >> G::PFN_SUBSECTION_SHIFT) as u32;
+        // SAFETY: the caller's promise; the map has a bit for each sub-section.
+        if unsafe { self.bit_test.test(usage, bit) } {
+            return Some(pfn);
+        }
+        // SAFETY: the caller's promise.
+        let next = unsafe { (*usage).subsection_map.find(bit..G::SUBSECTIONS_PER_SECTION, true) }?;
+        Some((pfn & !(G::PAGES_PER_SECTION - 1)) + (u64::from(next) << G::PFN_SUBSECTION_SHIFT))
     }
 }

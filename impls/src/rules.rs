@@ -261,6 +261,7 @@ impl Rules for Linux5_2 {
         guard: Guard::None,
         checks_usage: false,
         bit_test: BitTest::Memory,
+        has_walk: false,
     });
 }
 
@@ -285,6 +286,7 @@ impl Rules for Linux5_10 {
         guard: Guard::RcuCall,
         checks_usage: true,
         bit_test: BitTest::Memory,
+        has_walk: false,
     });
 }
 
@@ -305,11 +307,12 @@ impl Rules for Linux6_1 {
         guard: Guard::PreemptCount,
         checks_usage: true,
         bit_test: BitTest::Memory,
+        has_walk: false,
     });
 }
 
-/// Linux 7.x: as [`Linux6_1`], with later rules. The code of its lookups is the same. Read in the
-/// source of 7.2.13.
+/// Linux 7.x: as [`Linux6_1`], with later rules and a walk over valid page frames. The code of its
+/// lookups is the same. Read in the source of 7.2.13.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Linux7_2;
 
@@ -317,7 +320,10 @@ impl Rules for Linux7_2 {
     const LAYOUT_ID: Option<&'static str> = Some("linux-7.2");
     const ABOUT: &'static str = "Linux 7.2 as compiled: as linux-6.1, with later rules";
     const SET: RuleSet = RuleSet { ram_buffer_covers_soft_reserved: true, ..Linux6_1::SET };
-    const CODE: Option<KernelCode> = Linux6_1::CODE;
+    const CODE: Option<KernelCode> = match Linux6_1::CODE {
+        Some(code) => Some(KernelCode { has_walk: true, ..code }),
+        None => None,
+    };
 }
 
 /// What is queued after 7.2, as far as it changes answers. Each rule says where it was read.
@@ -334,7 +340,7 @@ impl Rules for Next {
         kmem_removes_all_or_nothing: true,
         ..Linux7_2::SET
     };
-    const CODE: Option<KernelCode> = Linux6_1::CODE;
+    const CODE: Option<KernelCode> = Linux7_2::CODE;
 }
 
 macro_rules! descriptor_form {
@@ -347,7 +353,7 @@ macro_rules! descriptor_form {
             const LAYOUT_ID: Option<&'static str> = Some($id);
             const ABOUT: &'static str = $about;
             const SET: RuleSet = Next::SET;
-            const CODE: Option<KernelCode> = Linux6_1::CODE;
+            const CODE: Option<KernelCode> = Linux7_2::CODE;
             const DESCRIPTORS: Descriptors = $form;
         }
     };

@@ -40,7 +40,7 @@ impl LookupOp {
     /// The supported modes. The first is the default, which case names leave out.
     pub fn modes(self) -> &'static [Mode] {
         match self {
-            Self::PfnValid => &[Mode::Independent, Mode::Chained, Mode::Branching],
+            Self::PfnValid => &[Mode::Independent, Mode::Chained, Mode::Branching, Mode::Called],
             Self::PfnToPage | Self::PageToPfn => &[Mode::Independent, Mode::Chained],
             Self::ValidToPage => &[Mode::Touching, Mode::Chained],
             Self::NextValidPfn => &[Mode::Chained],
@@ -94,11 +94,13 @@ pub enum Mode {
     Touching,
     /// No lookup waits for another; the caller branches on the answer.
     Branching,
+    /// No lookup waits for another; the lookup is a function of its own, and not inlined.
+    Called,
 }
 
 impl Mode {
     /// All modes.
-    pub const ALL: [Mode; 4] = [Self::Independent, Self::Chained, Self::Touching, Self::Branching];
+    pub const ALL: [Mode; 5] = [Self::Independent, Self::Chained, Self::Touching, Self::Branching, Self::Called];
 
     /// Name in reports.
     pub fn name(self) -> &'static str {
@@ -107,6 +109,7 @@ impl Mode {
             Self::Chained => "chained",
             Self::Touching => "touching",
             Self::Branching => "branching",
+            Self::Called => "called",
         }
     }
 }

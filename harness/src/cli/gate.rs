@@ -43,7 +43,12 @@ impl GateArgs {
         if self.counts.is_none() && !counts.exists() {
             bail!("{} does not exist; cargo bench --bench instructions writes it", counts.display());
         }
-        let rows = read_instructions(&counts)?;
+        let mut rows = read_instructions(&counts)?;
+        // Limits are for this project's code. That of a kernel is another compiler's.
+        rows.retain(|row| row.compiler.is_none());
+        if rows.is_empty() {
+            bail!("{} has counts of compiled kernels only, which have no limits", counts.display());
+        }
         if self.write {
             LimitsFile::read_or_new(&self.limits)?.write(&rows)?;
             print(format!("{}: {} limits for {}", self.limits.display(), rows.len(), rows[0].toolchain.name()))?;

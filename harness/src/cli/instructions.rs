@@ -2,12 +2,13 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::case::Layout;
+use crate::engine::compiled;
 use crate::engine::contestant::Entry;
 use crate::engine::race::chosen;
 use crate::interrupt::Interrupt;
 use crate::present::instructions::tables;
 use crate::record::instructions::{self, FILE_NAME, Toolchain};
-use crate::run::instructions::count;
+use crate::run::instructions::{LayoutCounts, count, count_by_time_stamp};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +24,7 @@ Examples:
   pfnbench instructions && pfnbench gate            count, check the limits
   pfnbench instructions -o c.jsonl --layout sparse  one layout
   pfnbench gate --limits mine.toml --write c.jsonl  limits of your own
+  pfnbench instructions -o c.jsonl --kernel 6.1     Linux's own code too
 
 Counts are exact. They depend on the compiler and its options, not on the load.
 
@@ -37,6 +39,14 @@ pub(super) struct InstructionsArgs {
     /// `pfnbench gate` looks for them]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Count the lookups of this compiled kernel too, added before with `pfnbench kernel add`;
+    /// repeatable. Needs --output
+    #[arg(long, value_name = "VERSION", requires = "output")]
+    kernel: Vec<String>,
+    /// Count lookups by the time-stamp counter instead of callgrind: in a machine that QEMU emulates
+    /// with -icount shift=0, where it advances by one for each instruction. Needs --output
+    #[arg(long, requires = "output")]
+    by_time_stamp: bool,
     #[command(flatten)]
     json: Json,
 }
@@ -44,7 +54,12 @@ pub(super) struct InstructionsArgs {
 impl InstructionsArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let interrupt = Interrupt::listen()?;
-        let layouts: Vec<Layout> = chosen::<X86_64>(&self.layout)?.iter().map(Entry::layout).collect();
+        let kernels = compiled::choose(&self.kernel, 0)?;
+        let mut ids = self.layout.clone();
+        if !ids.is_empty() {
+            ids.extend(kernels.into_iter().map(|kernel| kernel.id));
+        }
+        let layouts: Vec<Layout> = chosen::<X86_64>(&ids)?.iter().map(Entry::layout).collect();
         let path = self.output.clone().unwrap_or_else(|| instructions::default_folder(Path::new("")).join(FILE_NAME));
         let toolchain = Toolchain::this();
         if let Some(unusual) = toolchain.unusual() {
@@ -54,10 +69,14 @@ impl InstructionsArgs {
         let bar = ProgressBar::new(layouts.len() as u64).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
         let program = std::env::current_exe().context("cannot find this program")?;
-        let counts = count(&program, &layouts, &interrupt, |id| {
-            bar.inc(1);
-            bar.set_message(format!("counting {id}"));
-        });
+        let counts = if self.by_time_stamp {
+            count_by_time_stamp(&layouts).map(|rows| LayoutCounts { rows, failed: Vec::new() })
+        } else {
+            count(&program, &layouts, &interrupt, |id| {
+                bar.inc(1);
+                bar.set_message(format!("counting {id}"));
+            })
+        };
         bar.finish_and_clear();
         let counts = counts?;
         for failed in &counts.failed {

@@ -3,7 +3,8 @@
 use crate::case::{self, CONTROL, Layout};
 use crate::engine::compiled;
 use crate::engine::contestant::{Entry, entries_of};
-use crate::engine::instructions::CaseRunner;
+use crate::engine::instructions::{CaseRunner, Counter};
+use crate::record::instructions::Case;
 use memmap_layouts::conformance::{self, Run, Selects};
 use memmap_layouts::layouts::{BuiltIn, Family, WhenNamed};
 use memmap_layouts::{Arm64Pages4K, Geometry, X86_64, X86_64La57};
@@ -142,16 +143,36 @@ pub fn conformance_runs(selects: Selects<'_>) -> Vec<Run> {
     runs
 }
 
-/// Runs the code whose instructions callgrind counts, on the layouts whose ids are `wanted`, and
-/// returns the number of cases.
+/// Runs the code whose instructions callgrind counts, and returns the number of cases: on one layout
+/// or compiled kernel, else on every layout of the default race.
 ///
 /// # Errors
 /// The first wrong answer, with the name of its case.
-pub fn count_instructions(wanted: &dyn Fn(&str) -> bool) -> Result<usize, String> {
-    let mut runner = CaseRunner::new(wanted)?;
+pub fn count_instructions(only: Option<&str>) -> Result<usize, String> {
+    counted(only, Counter::Callgrind).map(|(cases, _)| cases.len())
+}
+
+/// As [`count_instructions`], but counts lookups only, and by a time-stamp counter that counts
+/// instructions. Returns the cases, and totals as callgrind writes them.
+///
+/// # Errors
+/// The time-stamp counter of this machine counts time, or a wrong answer.
+pub fn count_by_time_stamp(only: Option<&str>) -> Result<(Vec<Case>, Vec<u64>), String> {
+    match counted(only, Counter::time_stamp()?)? {
+        (cases, Counter::TimeStamp(totals)) => Ok((cases, totals)),
+        (cases, Counter::Callgrind) => Ok((cases, Vec::new())),
+    }
+}
+
+fn counted(only: Option<&str>, counter: Counter) -> Result<(Vec<Case>, Counter), String> {
+    let mut runner = CaseRunner::new(only, counter)?;
     BuiltIn::show::<X86_64>(&mut runner);
     if let Some(outside) = OUTSIDE.get() {
         (outside.instructions)(&mut runner);
+    }
+    if only.is_some() {
+        WhenNamed::show::<X86_64>(&mut runner);
+        compiled::count_instructions(&mut runner);
     }
     runner.finish()
 }

@@ -27,12 +27,18 @@ pub struct Functions {
     pub to_page: One,
     /// `page_to_pfn`.
     pub to_pfn: One,
+    /// `pfn_valid` and, if it is valid, the flags of the record.
+    pub to_flags: One,
+    /// The first valid page frame from one on, within a section's length; `None` before Linux 6.16.
+    pub first_valid: Option<One>,
     /// `pfn_valid`, independent.
     pub valid_loop: Loop,
     /// `pfn_valid`, chained.
     pub valid_chained: Loop,
     /// `pfn_valid`, with a branch on the answer.
     pub valid_branching: Loop,
+    /// `pfn_valid`, as a function that is called.
+    pub valid_called: Loop,
     /// `pfn_to_page`, independent.
     pub to_page_loop: Loop,
     /// `pfn_to_page`, chained.
@@ -90,9 +96,12 @@ impl Code {
             valid: one("one_valid")?,
             to_page: one("one_to_page")?,
             to_pfn: one("one_to_pfn")?,
+            to_flags: one("one_to_flags")?,
+            first_valid: one("one_first_valid").ok(),
             valid_loop: looped("loop_valid")?,
             valid_chained: looped("loop_valid_chained")?,
             valid_branching: looped("loop_valid_branching")?,
+            valid_called: looped("loop_valid_called")?,
             to_page_loop: looped("loop_to_page")?,
             to_page_chained: looped("loop_to_page_chained")?,
             to_pfn_loop: looped("loop_to_pfn")?,
@@ -145,6 +154,7 @@ impl Code {
         let functions = &self.functions;
         Some(match (asked.op, asked.mode) {
             (LookupOp::PfnValid, Mode::Branching) => functions.valid_branching,
+            (LookupOp::PfnValid, Mode::Called) => functions.valid_called,
             (LookupOp::PfnValid, Mode::Chained) => functions.valid_chained,
             (LookupOp::PfnValid, _) => functions.valid_loop,
             (LookupOp::PfnToPage, Mode::Chained) => functions.to_page_chained,

@@ -99,10 +99,13 @@ u one_to_page(u pfn);
 noinline u one_to_page(u pfn) { return (u)pfn_to_page(pfn); }
 u one_to_pfn(u page);
 noinline u one_to_pfn(u page) { return page_to_pfn((struct page *)page); }
+u one_to_flags(u pfn);
+noinline __attribute__((flatten)) u one_to_flags(u pfn) { return pfn_valid(pfn) ? FLAGS(pfn_to_page(pfn)) : 0; }
 
 LOOP(valid, sum += OPAQUE(!!pfn_valid(OPAQUE(query))))
 LOOP(valid_chained, u answer = !!pfn_valid(OPAQUE(query + carried)); carried = CARRY(answer); sum += answer)
 LOOP(valid_branching, if (pfn_valid(OPAQUE(query))) sum += OPAQUE(1ul))
+LOOP(valid_called, sum += OPAQUE(one_valid(OPAQUE(query))))
 LOOP(to_page, sum += OPAQUE((u)pfn_to_page(OPAQUE(query))))
 LOOP(to_page_chained, u answer = (u)pfn_to_page(OPAQUE(query + carried)); carried = CARRY(answer); sum += answer)
 LOOP(to_pfn, sum += OPAQUE(page_to_pfn((struct page *)OPAQUE(query))))
@@ -112,6 +115,9 @@ LOOP(valid_to_page_chained, u pfn = OPAQUE(query + carried); u answer = 0; if (p
 
 /* Linux 6.16. The first valid page frame of each sub-section, found with the kernel's own walk. */
 #ifdef for_each_valid_pfn
+u one_first_valid(u pfn);
+noinline __attribute__((flatten)) u one_first_valid(u pfn) { return first_valid_pfn(pfn, pfn + PAGES_PER_SECTION); }
+
 u loop_walk(u from, u end);
 TIMED u loop_walk(u from, u end)
 {

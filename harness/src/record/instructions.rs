@@ -200,9 +200,12 @@ pub struct InstructionRow {
     pub value: f64,
     /// Number of operations that the instructions were counted over.
     pub n_ops: u64,
-    /// The toolchain that compiled the counted code.
+    /// The toolchain that compiled the counted code, or the program around a compiled kernel.
     #[serde(flatten)]
     pub toolchain: Toolchain,
+    /// For a compiled kernel, the compiler of its code, e.g. `gcc (Debian 12.2.0-14) 12.2.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<String>,
 }
 
 impl InstructionRow {
@@ -223,6 +226,7 @@ impl InstructionRow {
             value: instructions as f64 / n_ops as f64,
             n_ops,
             toolchain: toolchain.clone(),
+            compiler: None,
         }
     }
 

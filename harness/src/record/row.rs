@@ -91,8 +91,8 @@ pub struct Row {
     /// (additions and removals together), `readers`, `own_cost`, `counters`, `footprint` or `boot`.
     /// In a row with the status `error` it can be the name of a group of cases.
     pub op: String,
-    /// For lookups, how they depend on each other: `independent`, `chained`, `touching` or
-    /// `branching`. For hotplug, where additions lie: `again` (a re-add), `growth` or `fresh`. For
+    /// For lookups, how they depend on each other: `independent`, `chained`, `touching`,
+    /// `branching` or `called`. For hotplug, where additions lie: `again` (a re-add), `growth` or `fresh`. For
     /// readers, what ran beside them: `writer`, `busy` or `alone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,

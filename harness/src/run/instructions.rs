@@ -2,12 +2,16 @@
 //! answers wrongly, panics or is killed costs no other layout its counts.
 
 use crate::case::Layout;
+use crate::engine::compiled;
+use crate::engine::conditions::ChosenKernel;
 use crate::engine::instructions::OPTIONS;
 use crate::engine::instructions::profile::{rows, totals};
+use crate::engine::layouts::{count_by_time_stamp as by_time_stamp, count_instructions};
 use crate::interrupt::Interrupt;
 use crate::record::instructions::{InstructionRow, Toolchain, cases_of};
 use crate::run::callgrind::{self, CountError};
 use memmap_layouts::X86_64;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -66,6 +70,9 @@ fn count_one(program: &Path, layout: &Layout, interrupt: &Interrupt) -> Result<V
     let options = OPTIONS.into_iter().chain(["--cache-sim=no"]);
     let mut command = callgrind::command(options, &profile.join("out"), program);
     command.args([WORKER, layout.id]);
+    if let Some(kernel) = compiled::chosen(layout.id) {
+        command.arg(serde_json::to_string(&kernel).expect("a kernel can be written"));
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors)?);
     let status = callgrind::wait(callgrind::spawn(&mut command)?, interrupt)?;
     if !status.success() {
@@ -73,8 +80,43 @@ fn count_one(program: &Path, layout: &Layout, interrupt: &Interrupt) -> Result<V
     }
     let files: Result<Vec<String>, io::Error> =
         fs::read_dir(&profile)?.map(|file| fs::read_to_string(file?.path())).collect();
-    let rows = totals(&files?).and_then(|totals| rows(&cases_of::<X86_64>(layout), &totals, &Toolchain::this()));
-    rows.map_err(CountError::Worker)
+    let cases = compiled::counted_cases(layout.id).unwrap_or_else(|| cases_of::<X86_64>(layout));
+    let rows = totals(&files?).and_then(|totals| rows(&cases, &totals, &Toolchain::this()));
+    Ok(with_compiler(rows.map_err(CountError::Worker)?))
+}
+
+/// Counts the lookups of layouts by the time-stamp counter of this machine, in this process.
+///
+/// # Errors
+/// [`CountError::Worker`]: the time-stamp counter counts time, or a layout gave a wrong answer.
+pub fn count_by_time_stamp(layouts: &[Layout]) -> Result<Vec<InstructionRow>, CountError> {
+    let mut all = Vec::new();
+    for layout in layouts {
+        let rows = by_time_stamp(Some(layout.id)).and_then(|(cases, totals)| rows(&cases, &totals, &Toolchain::this()));
+        all.extend(rows.map_err(CountError::Worker)?);
+    }
+    Ok(with_compiler(all))
+}
+
+/// Names the compiler in the rows of compiled kernels.
+fn with_compiler(mut rows: Vec<InstructionRow>) -> Vec<InstructionRow> {
+    for row in &mut rows {
+        row.compiler = compiled::note(&row.layout).map(|kernel| kernel.compiler);
+    }
+    rows
+}
+
+/// Does the work of the process that is counted. `kernel` is empty, or a kernel in JSON.
+///
+/// # Errors
+/// The kernel cannot be used, or a wrong answer.
+pub(super) fn as_counted(layout: &OsStr, kernel: &[OsString]) -> anyhow::Result<bool> {
+    for kernel in kernel {
+        let kernel: ChosenKernel = serde_json::from_str(&kernel.to_string_lossy())?;
+        compiled::register(&[kernel], 0)?;
+    }
+    let layout = layout.to_string_lossy();
+    count_instructions(Some(&layout)).map(|_| true).map_err(anyhow::Error::msg)
 }
 
 /// What a process said before it failed: its own message, else the message of a panic, else how it

@@ -12,7 +12,6 @@ pub use measure::{Quiet, Run, RunResult};
 
 use crate::engine::compiled::{self, KernelError};
 use crate::engine::job::Job;
-use crate::engine::layouts::count_instructions;
 use crate::engine::process::{self, JobError};
 use crate::engine::race::RaceError;
 use crate::engine::runner::{AS_PROCESS, RunnerError};
@@ -97,9 +96,7 @@ pub enum RunError {
 pub fn process_of_a_run() -> Option<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match &arguments[..] {
-        [worker, layout] if worker == instructions::WORKER => {
-            count_instructions(&|id| layout == id).map(|_| true).map_err(anyhow::Error::msg)
-        }
+        [worker, layout, kernel @ ..] if worker == instructions::WORKER => instructions::as_counted(layout, kernel),
         _ if arguments == AS_PROCESS => as_process(),
         _ => return None,
     };

@@ -418,12 +418,12 @@ unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader
     #[inline(always)]
     fn pfn_valid(&self, pfn: Pfn) -> bool {
         if let Some(code) = R::CODE {
-            let bit = match R::SET.validity {
-                Validity::Subsection { .. } => Some(Divided::<G, R>::index(pfn.0)),
+            let index = match R::SET.validity {
+                Validity::Subsection { .. } => Some(|| Divided::<G, R>::index(pfn.0)),
                 Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => None,
             };
             // SAFETY: this reader holds up grace periods, and cannot leave its thread.
-            return unsafe { code.pfn_valid::<G, R, _>(self.mem_section, pfn.0, bit, SECTION_IS_EARLY, self.count) };
+            return unsafe { code.pfn_valid::<G, R, _>(self.mem_section, pfn.0, index, SECTION_IS_EARLY, self.count) };
         }
         let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
         let word = section.word();
@@ -454,7 +454,14 @@ unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader
         there.is_some_and(|section| R::SET.validity == Validity::Section || Self::bit(section, pfn.0))
     }
 
+    #[inline]
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
+        if let Some(code) = R::CODE.filter(|code| code.has_walk) {
+            let tables = (self.mem_section, self.end_section);
+            // SAFETY: as in `pfn_valid`.
+            let first = unsafe { code.first_valid_pfn::<G, R, _>(tables, from.0, end.0, SECTION_IS_EARLY, self.count) };
+            return first.map(Pfn);
+        }
         let end = end.0.min(G::section_start(self.end_section.load(Ordering::Relaxed)));
         let mut pfn = from.0;
         while pfn < end {

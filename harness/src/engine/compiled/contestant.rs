@@ -61,7 +61,7 @@ impl Compiled {
     }
 
     /// Lets compiled code run on the tables of this boot, until the result is dropped.
-    fn enter(&self) -> Entered<'_> {
+    pub(super) fn enter(&self) -> Entered<'_> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let in_use = self.code.on(tables.roots(), self.vmemmap, tables.last);
         let in_use = in_use.expect("user space on x86-64 can set the base of %gs");
@@ -88,7 +88,7 @@ impl Compiled {
 
 /// Compiled code that may run on the tables of one boot. It must not be held by a thread that takes
 /// another.
-struct Entered<'a> {
+pub(super) struct Entered<'a> {
     compiled: &'a Compiled,
     _tables: MutexGuard<'a, Tables>,
     _in_use: InUse,

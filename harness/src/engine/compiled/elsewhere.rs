@@ -2,6 +2,8 @@
 
 use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::Entry;
+use crate::engine::instructions::CaseRunner;
+use crate::record::instructions::Case;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::Geometry;
 use thiserror::Error;
@@ -34,6 +36,19 @@ pub fn register(chosen: &[ChosenKernel], _: u64) -> Result<(), KernelError> {
 pub fn note(_: &str) -> Option<KernelNote> {
     None
 }
+
+/// No kernel.
+pub fn chosen(_: &str) -> Option<ChosenKernel> {
+    None
+}
+
+/// No cases.
+pub fn counted_cases(_: &str) -> Option<Vec<Case>> {
+    None
+}
+
+/// Counts nothing.
+pub(in crate::engine) fn count_instructions(_: &mut CaseRunner<'_>) {}
 
 /// No contestants.
 pub fn entries<G: Geometry>() -> Vec<Entry<G>> {

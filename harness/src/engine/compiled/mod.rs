@@ -6,15 +6,18 @@
 //! periods, so the tables are locked while it runs, and it does not run beside a writer.
 
 mod contestant;
+mod counted;
 mod tables;
 
 use self::contestant::Compiled;
+pub(in crate::engine) use self::counted::count_instructions;
 use crate::case::{self, COMPILED, Layout};
 use crate::engine::conditions::ChosenKernel;
 use crate::engine::contestant::{Boot, Entry};
 use crate::kernel::alternatives::PagingLevels;
 use crate::kernel::cache::{Cache, CacheError, Kernel};
 use crate::kernel::code::Code;
+use crate::record::instructions::Case;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::layouts::Subsection;
 use memmap_layouts::{Geometry, Memmap, Page, X86_64};
@@ -137,6 +140,16 @@ fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<&'static Reg
 pub fn note(id: &str) -> Option<KernelNote> {
     let own_id = id.split('#').next().unwrap_or(id);
     registered().into_iter().find(|kernel| kernel.layout.id == own_id).map(|kernel| kernel.note.clone())
+}
+
+/// The kernel of a layout, as a run chooses it; `None` for a layout of this program.
+pub fn chosen(id: &str) -> Option<ChosenKernel> {
+    registered().into_iter().find(|kernel| kernel.layout.id == id).map(Registered::chosen)
+}
+
+/// The cases of a compiled kernel whose instructions are counted; `None` for a layout of this program.
+pub fn counted_cases(id: &str) -> Option<Vec<Case>> {
+    registered().into_iter().find(|kernel| kernel.layout.id == id).map(counted::cases)
 }
 
 /// The contestants for an architecture: those of x86-64, none for another.

@@ -1,15 +1,17 @@
 //! The loops in which callgrind counts, found by their names.
 
+use super::counter::Counter;
 use std::hint::black_box;
 
-/// An operation. `context` is the object that it works on, and `query` its argument.
+/// An operation. `query` is its argument, and `context` the object that it works on. A compiled
+/// kernel's lookup, which has no such object, is a leaf that does not look at its second argument.
 ///
 /// # Safety
 /// Each leaf documents what `context` must point to, and which queries are allowed.
-pub(super) type Leaf = unsafe fn(context: *const (), query: u64) -> u64;
+pub(in crate::engine) type Leaf = unsafe extern "C" fn(query: u64, context: *const ()) -> u64;
 
 /// The parts of a case.
-pub(super) struct Task<'a> {
+pub(in crate::engine) struct Task<'a> {
     pub leaf: Leaf,
     /// For an update, the operation that undoes it.
     pub undo: Option<Leaf>,
@@ -32,7 +34,7 @@ unsafe fn pfnbench_lookup_loop(leaf: Leaf, context: *const (), queries: &[u64], 
     for _ in 0..passes {
         for &query in queries {
             // SAFETY: the caller's promise.
-            sum = sum.wrapping_add(unsafe { leaf(context, query) });
+            sum = sum.wrapping_add(unsafe { leaf(query, context) });
         }
     }
     sum
@@ -50,7 +52,7 @@ unsafe fn pfnbench_update_loop(leaf: Leaf, undo: Leaf, context: *const (), queri
     for _ in 0..passes {
         for &query in queries {
             // SAFETY: the caller's promise.
-            sum = sum.wrapping_add(unsafe { leaf(context, query) });
+            sum = sum.wrapping_add(unsafe { leaf(query, context) });
             // SAFETY: the caller's promise.
             sum = sum.wrapping_add(unsafe { pfnbench_undo(undo, context, query) });
         }
@@ -67,7 +69,7 @@ unsafe fn pfnbench_update_loop(leaf: Leaf, undo: Leaf, context: *const (), queri
 #[inline(never)]
 unsafe fn pfnbench_undo(leaf: Leaf, context: *const (), query: u64) -> u64 {
     // SAFETY: the caller's promise.
-    unsafe { leaf(context, query) }
+    unsafe { leaf(query, context) }
 }
 
 /// Runs a task for a number of passes, and returns the sum of the answers.
@@ -89,16 +91,16 @@ unsafe fn pfnbench_total(task: &Task<'_>, passes: u64) -> u64 {
 }
 
 impl Task<'_> {
-    /// Runs the task for one pass and for two, which gives callgrind a total of each.
+    /// Runs the task for one pass and for two, which gives the counter a total of each.
     ///
     /// # Safety
     /// The leaves, the context and the queries belong together, as each leaf documents.
-    pub unsafe fn run(&self) -> Result<(), String> {
+    pub unsafe fn run(&self, counter: &mut Counter) -> Result<(), String> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.warm_up() };
         for passes in [1, 2] {
             // SAFETY: as above.
-            let sum = unsafe { pfnbench_total(black_box(self), black_box(passes)) };
+            let sum = counter.total(|| unsafe { pfnbench_total(black_box(self), black_box(passes)) });
             match self.expected.map(|once| once.wrapping_mul(passes)) {
                 Some(expected) if expected != sum => {
                     return Err(format!("the answers add up to {sum:#x} instead of {expected:#x}"));
@@ -119,8 +121,8 @@ impl Task<'_> {
         for &query in self.queries {
             // SAFETY: the caller promises that leaves, context and queries belong together.
             unsafe {
-                (self.leaf)(self.context, query);
-                undo(self.context, query);
+                (self.leaf)(query, self.context);
+                undo(query, self.context);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 ///
 /// # Safety
 /// No requirements; unsafe only because it is a [`Leaf`].
-pub(super) unsafe fn empty(_: *const (), _: u64) -> u64 {
+pub(super) unsafe extern "C" fn empty(_: u64, _: *const ()) -> u64 {
     let whatever: u64;
     // SAFETY: an empty template changes nothing, and the register has some value.
     unsafe { std::arch::asm!("/* {0} */", out(reg) whatever, options(nomem, nostack, preserves_flags)) };
@@ -16,7 +16,7 @@ pub(super) unsafe fn empty(_: *const (), _: u64) -> u64 {
 
 /// # Safety
 /// `context` points to a reader of the layout.
-pub(super) unsafe fn pfn_valid<L: Memmap>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn pfn_valid<L: Memmap>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     u64::from(reader.pfn_valid(Pfn(query)))
@@ -24,7 +24,7 @@ pub(super) unsafe fn pfn_valid<L: Memmap>(context: *const (), query: u64) -> u64
 
 /// # Safety
 /// `context` points to a reader of the layout, for which the query is a valid pfn.
-pub(super) unsafe fn pfn_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn pfn_to_page<L: Memmap>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     // SAFETY: the caller's promise.
@@ -34,7 +34,7 @@ pub(super) unsafe fn pfn_to_page<L: Memmap>(context: *const (), query: u64) -> u
 /// # Safety
 /// `context` points to a reader of the layout, whose record of a valid, backed pfn lies at the
 /// query.
-pub(super) unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn page_to_pfn<L: Memmap>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     // SAFETY: no record lies at 0.
@@ -45,7 +45,7 @@ pub(super) unsafe fn page_to_pfn<L: Memmap>(context: *const (), query: u64) -> u
 
 /// # Safety
 /// `context` points to a reader of the layout, and the query is backed if it is valid.
-pub(super) unsafe fn valid_to_page<L: Memmap>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn valid_to_page<L: Memmap>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     reader.valid_to_page(Pfn(query)).map_or(0, PageRecord::flags)
@@ -53,7 +53,7 @@ pub(super) unsafe fn valid_to_page<L: Memmap>(context: *const (), query: u64) ->
 
 /// # Safety
 /// `context` points to a reader of the layout.
-pub(super) unsafe fn next_valid_pfn<L: Memmap>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn next_valid_pfn<L: Memmap>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let reader = unsafe { &*context.cast::<L::Reader<'_>>() };
     reader.next_valid_pfn(Pfn(query), Pfn(query + L::Geometry::PAGES_PER_SECTION)).map_or(0, |found| found.0)
@@ -68,7 +68,7 @@ pub(super) struct Change<'a, L> {
 
 /// # Safety
 /// `context` points to a [`Change`] of the layout.
-pub(super) unsafe fn hot_add<L: Hotplug>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn hot_add<L: Hotplug>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let change = unsafe { &*context.cast::<Change<'_, L>>() };
     let range = PfnRange::from_len(query, change.nr_pages);
@@ -77,7 +77,7 @@ pub(super) unsafe fn hot_add<L: Hotplug>(context: *const (), query: u64) -> u64 
 
 /// # Safety
 /// `context` points to a [`Change`] of the layout.
-pub(super) unsafe fn hot_remove<L: Hotplug>(context: *const (), query: u64) -> u64 {
+pub(super) unsafe extern "C" fn hot_remove<L: Hotplug>(query: u64, context: *const ()) -> u64 {
     // SAFETY: the caller's promise.
     let change = unsafe { &*context.cast::<Change<'_, L>>() };
     let range = PfnRange::from_len(query, change.nr_pages);

@@ -14,14 +14,16 @@
 //! Nothing here depends on the machine: the memory is synthetic, its pages are queried in a fixed
 //! order, and no branch depends on an address.
 
-mod counted_loop;
+pub(in crate::engine) mod counted_loop;
+mod counter;
 mod leaves;
 pub mod profile;
 
 use crate::case::{Layout, LookupOp, Memory};
 use crate::engine::probe::lookup;
-use crate::record::instructions::{Counted, Update, cases_of};
+use crate::record::instructions::{Case, Counted, Update, cases_of};
 use counted_loop::{Leaf, Task};
+pub(in crate::engine) use counter::Counter;
 use leaves::Change;
 use memmap_layouts::layouts::Visitor;
 use memmap_layouts::{
@@ -61,8 +63,9 @@ const UPDATED: u64 = 32;
 /// It visits layouts of any family; [`count_instructions`](super::layouts::count_instructions) shows
 /// it the built-in ones and those of other crates.
 pub struct CaseRunner<'a> {
-    wanted: &'a dyn Fn(&str) -> bool,
-    done: usize,
+    only: Option<&'a str>,
+    counter: Counter,
+    done: Vec<Case>,
     result: Result<(), String>,
 }
 
@@ -73,29 +76,85 @@ impl std::fmt::Debug for CaseRunner<'_> {
 }
 
 impl<'a> CaseRunner<'a> {
-    /// Runs the empty loops, to which every count is relative. `wanted` selects layouts by their id.
+    /// Runs the empty loops, to which every count is relative. `only` is the id of a layout; `None` for
+    /// all that are visited.
     ///
     /// # Errors
     /// An operating system without memory for a few pages.
-    pub fn new(wanted: &'a dyn Fn(&str) -> bool) -> Result<Self, String> {
-        let empty_loop = |undo, queries: u64| {
+    pub(in crate::engine) fn new(only: Option<&'a str>, mut counter: Counter) -> Result<Self, String> {
+        let mut empty_loop = |undo, queries: u64| {
             let queries: Vec<u64> = (0..queries).collect();
             let task = Task { leaf: leaves::empty, undo, context: ptr::null(), queries: &queries, expected: None };
             // SAFETY: the empty leaf has no requirements.
-            unsafe { task.run() }
+            unsafe { task.run(&mut counter) }
         };
         empty_loop(None, LOOKUPS)?;
         empty_loop(Some(leaves::empty as Leaf), UPDATES)?;
-        Ok(Self { wanted, done: 0, result: Ok(()) })
+        Ok(Self { only, counter, done: Vec::new(), result: Ok(()) })
     }
 
-    /// The number of cases that ran.
+    /// The cases that ran, and the counter with their totals.
     ///
     /// # Errors
     /// The first wrong answer, with the name of its case; the cases after it did not run.
-    pub fn finish(self) -> Result<usize, String> {
-        self.result.map(|()| self.done)
+    pub(in crate::engine) fn finish(self) -> Result<(Vec<Case>, Counter), String> {
+        self.result.map(|()| (self.done, self.counter))
     }
+
+    /// Does the work of a layout, if it is wanted and no layout before it failed.
+    pub(in crate::engine) fn of(&mut self, id: &str, work: impl FnOnce(&mut Self) -> Result<(), String>) {
+        if self.result.is_ok() && self.only.is_none_or(|only| only == id) {
+            self.result = work(self);
+        }
+    }
+
+    /// Runs cases one after the other.
+    ///
+    /// # Errors
+    /// The first wrong answer, with the name of its case.
+    pub(in crate::engine) fn each(
+        &mut self,
+        cases: Vec<Case>,
+        run: impl Fn(Case, &mut Counter) -> Result<(), String>,
+    ) -> Result<(), String> {
+        for case in cases {
+            if matches!(case.counted, Counted::Update(..)) && !self.counter.counts_updates() {
+                continue;
+            }
+            run(case, &mut self.counter).map_err(|error| format!("{}: {error}", case.name()))?;
+            self.done.push(case);
+        }
+        Ok(())
+    }
+}
+
+/// The boot memory that is counted on, and which sections have records.
+///
+/// # Errors
+/// None for the ranges of this module.
+pub(in crate::engine) fn boot_map() -> Result<(BootMap, BackedSections), String> {
+    let range = |numbers| BootRange { range: sections(numbers), node: 0 };
+    let map = BootMap::new(BOOT.map(range)).map_err(|error| error.to_string())?;
+    Ok((map, BackedSections::only(BOOT.into_iter().flatten().chain(ADDED))))
+}
+
+/// The memory that is added to it.
+pub(in crate::engine) fn added() -> PfnRange {
+    sections(ADDED)
+}
+
+/// The queries on a kind of memory.
+pub(in crate::engine) fn queries_on(memory: Memory) -> Vec<Pfn> {
+    match memory {
+        Memory::Boot => queries(BOOT.into_iter().flatten()),
+        Memory::Added => queries(ADDED),
+    }
+}
+
+/// The operation whose answers are those of `op` on the queries of this module: a walk from a valid
+/// page frame finds that frame at once.
+pub(in crate::engine) fn with_the_answers_of(op: LookupOp) -> LookupOp {
+    if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op }
 }
 
 /// Page frames of `sections`, one per lookup of a pass, in an order that does not repeat soon.
@@ -118,23 +177,19 @@ fn sections(numbers: std::ops::Range<u64>) -> PfnRange {
 
 impl CaseRunner<'_> {
     fn boot<L: Memmap<Geometry = X86_64>>() -> Result<L, String> {
-        let range = |numbers| BootRange { range: sections(numbers), node: 0 };
-        let map = BootMap::new(BOOT.map(range)).map_err(|error| error.to_string())?;
-        let backed = BackedSections::only(BOOT.into_iter().flatten().chain(ADDED));
+        let (map, backed) = boot_map()?;
         let store = RecordStore { backed, ..RecordStore::unlimited() };
         L::boot(&map, &Config::default(), store).map_err(|error| error.to_string())
     }
 
-    fn lookup<L: Memmap<Geometry = X86_64>>(layout: &L, op: LookupOp, on: Memory) -> Result<(), String> {
-        let pfns = match on {
-            Memory::Boot => queries(BOOT.into_iter().flatten()),
-            Memory::Added => queries(ADDED),
-        };
+    fn lookup<L: Memmap<Geometry = X86_64>>(
+        layout: &L,
+        (op, on): (LookupOp, Memory),
+        counter: &mut Counter,
+    ) -> Result<(), String> {
+        let pfns = queries_on(on);
         let backed = |pfn: Pfn| layout.backed().contains(X86_64::section_nr(pfn.0));
-        // A walk from a valid page frame finds that frame at once; its answer is that of
-        // `page_to_pfn`.
-        let checked = if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op };
-        let prepared = lookup::prepare_valid(layout, checked, &pfns, backed)?;
+        let prepared = lookup::prepare_valid(layout, with_the_answers_of(op), &pfns, backed)?;
         let expected = prepared.expected(prepared.pass());
         let reader = layout.reader();
         // SAFETY: `prepare_valid` has checked that every pfn is valid.
@@ -154,17 +209,21 @@ impl CaseRunner<'_> {
         let task = Task { leaf, undo: None, context, queries: &queries, expected: Some(expected) };
         // SAFETY: the leaf is one of this layout, the context is its reader, and the queries were
         // checked: valid pfns of backed sections, or the addresses of their records.
-        unsafe { task.run() }
+        unsafe { task.run(counter) }
     }
 
-    fn update<L: Hotplug<Geometry = X86_64>>(layout: &L, update: Update, size_bytes: u64) -> Result<(), String> {
+    fn update<L: Hotplug<Geometry = X86_64>>(
+        layout: &L,
+        (update, size_bytes): (Update, u64),
+        counter: &mut Counter,
+    ) -> Result<(), String> {
         let nr_pages = size_bytes >> X86_64::PAGE_SHIFT;
         let change = Change { layout, nr_pages, how: AddParams::default() };
         let context = ptr::from_ref(&change).cast();
         let starts: Vec<u64> = (UPDATED..UPDATED + UPDATES).map(X86_64::section_start).collect();
         let all = |leaf: Leaf| {
             // SAFETY: the leaves are those of the context's layout.
-            let done: u64 = starts.iter().map(|&start| unsafe { leaf(context, start) }).sum();
+            let done: u64 = starts.iter().map(|&start| unsafe { leaf(start, context) }).sum();
             if done == UPDATES { Ok(()) } else { Err(format!("{done} of {UPDATES} updates were done")) }
         };
         let (leaf, undo): (Leaf, Leaf) = match update {
@@ -177,43 +236,36 @@ impl CaseRunner<'_> {
         }
         let task = Task { leaf, undo: Some(undo), context, queries: &starts, expected: Some(2 * UPDATES) };
         // SAFETY: both leaves are those of this layout, and the context is a `Change` of it.
-        unsafe { task.run() }?;
+        unsafe { task.run(counter) }?;
         if update == Update::HotRemove { all(leaf) } else { Ok(()) }
     }
 
-    /// The cases of a layout, in the order of [`cases`](crate::record::instructions::cases_of).
+    /// The cases of a layout, in the order of [`cases_of`].
     fn layout<L: Memmap<Geometry = X86_64>>(
         &mut self,
         add_more: impl FnOnce(&L) -> Result<(), String>,
-        update: impl Fn(&L, Update, u64) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let layout = Self::boot::<L>()?;
-        add_more(&layout)?;
-        for case in cases_of::<X86_64>(&Layout::new::<L>()) {
-            let result = match case.counted {
-                Counted::Lookup(op, on) => Self::lookup(&layout, op, on),
-                Counted::Update(what, size_bytes) => update(&layout, what, size_bytes),
-            };
-            result.map_err(|error| format!("{}: {error}", case.name()))?;
-            self.done += 1;
-        }
-        Ok(())
+        update: impl Fn(&L, (Update, u64), &mut Counter) -> Result<(), String>,
+    ) {
+        self.of(L::ID, |runner| {
+            let layout = Self::boot::<L>()?;
+            add_more(&layout)?;
+            runner.each(cases_of::<X86_64>(&Layout::new::<L>()), |case, counter| match case.counted {
+                Counted::Lookup(op, on) => Self::lookup(&layout, (op, on), counter),
+                Counted::Update(what, size_bytes) => update(&layout, (what, size_bytes), counter),
+            })
+        });
     }
 }
 
 impl Visitor<X86_64> for CaseRunner<'_> {
     fn fixed<L: Memmap<Geometry = X86_64>>(&mut self) {
-        if self.result.is_ok() && (self.wanted)(L::ID) {
-            self.result = self.layout::<L>(|_| Ok(()), |_, _, _| Err("it has no hotplug".to_owned()));
-        }
+        self.layout::<L>(|_| Ok(()), |_, _, _| Err("it has no hotplug".to_owned()));
     }
 
     fn hotplug<L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags>(&mut self) {
         let add_more =
-            |layout: &L| layout.add(sections(ADDED), &AddParams::default(), &mut ()).map_err(|error| error.to_string());
-        if self.result.is_ok() && (self.wanted)(L::ID) {
-            self.result = self.layout::<L>(add_more, Self::update::<L>);
-        }
+            |layout: &L| layout.add(added(), &AddParams::default(), &mut ()).map_err(|error| error.to_string());
+        self.layout::<L>(add_more, Self::update::<L>);
     }
 }
 
@@ -225,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_leaf_gives_the_expected_answers() {
-        assert_eq!(count_instructions(&|_| true), Ok(cases().len()));
+        assert_eq!(count_instructions(None), Ok(cases().len()));
     }
 
     #[test]

@@ -367,6 +367,8 @@ fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u
     match (op, mode, preempt) {
         (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>(layout, pfns),
         (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Called, false) => loops::pfn_valid_called::<L, false>(layout, pfns),
+        (LookupOp::PfnValid, Mode::Called, true) => loops::pfn_valid_called::<L, true>(layout, pfns),
         (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>(layout, pfns),
         (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>(layout, pfns),
         (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>(layout, pfns),
@@ -410,6 +412,8 @@ pub fn code<L: Memmap>(asked: Asked) -> usize {
         (LookupOp::NextValidPfn, ..) => return loops::walk::<L> as fn(&L, Pfn, Pfn) -> u64 as usize,
         (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>,
         (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>,
+        (LookupOp::PfnValid, Mode::Called, false) => loops::pfn_valid_called::<L, false>,
+        (LookupOp::PfnValid, Mode::Called, true) => loops::pfn_valid_called::<L, true>,
         (LookupOp::PfnValid, Mode::Chained, false) => loops::pfn_valid_chained::<L, false>,
         (LookupOp::PfnValid, Mode::Chained, true) => loops::pfn_valid_chained::<L, true>,
         (LookupOp::PfnValid, _, false) => loops::pfn_valid::<L, false>,
@@ -432,7 +436,7 @@ pub fn floor(prepared: &Prepared, window: Window) -> Option<u64> {
         let pfns = prepared.pfns.part(batches.start as usize * BATCH..batches.end as usize * BATCH);
         match prepared.asked.mode {
             Mode::Chained => loops::chained_floor(pfns),
-            Mode::Independent | Mode::Touching | Mode::Branching => loops::floor(pfns),
+            Mode::Independent | Mode::Touching | Mode::Branching | Mode::Called => loops::floor(pfns),
         }
     };
     Some(prepared.stretches(window).map(sum).fold(0, u64::wrapping_add))

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | independent, touching | nothing |
 //! | branching | nothing, if the branch on the answer is predicted |
+//! | called | nothing; the lookup is a function of its own |
 //! | chained | the answer, shifted to zero and added to the next query: two more instructions per lookup |
 //! | walk | the page frame that was found |
 
@@ -137,6 +138,16 @@ pub fn pfn_valid_branching<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[P
         // A barrier in only one arm keeps the compiler from turning the branch into arithmetic.
         if preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(opaque(pfn.0))) { opaque(1) } else { 0 }
     })
+}
+
+/// As [`pfn_valid`], with a call for each lookup.
+#[inline(never)]
+pub fn pfn_valid_called<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &[Pfn]) -> u64 {
+    #[inline(never)]
+    extern "C" fn one<L: Memmap, const PREEMPT: bool>(reader: &L::Reader<'_>, pfn: u64) -> u64 {
+        u64::from(preempt::pfn_valid::<L, PREEMPT>(reader, Pfn(pfn)))
+    }
+    in_batches(layout, pfns, |reader, pfn| opaque(one::<L, PREEMPT>(reader, opaque(pfn.0))))
 }
 
 /// Sum of the addresses of the records, with independent lookups.
