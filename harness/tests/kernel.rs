@@ -145,7 +145,10 @@ fn a_compiled_kernel_races_alone_and_beside_its_model() {
     let dir = folder();
     add(&dir, &unchanged(&dir)).assert().success();
     let map = file(&dir, "small.txt", SMALL_MAP);
-    for layouts in [&["compiled-9.8"][..], &["linux-5.2", "linux-6.1", "compiled-9.8"]] {
+    for (layouts, cost) in [
+        (&["compiled-9.8"][..], "no run has a kernel's own code beside its model"),
+        (&["linux-5.2", "linux-7.2", "compiled-9.8"], "no cell is decided; measure in more processes"),
+    ] {
         let mut command = pfnbench(&dir);
         command.args(["run", "--tier", "smoke", "--map", &map, "-o", "r", "--json", "--kernel", "9.8"]);
         command.args(["--filter", "^pfn_valid/(boot|added)/random/"]);
@@ -155,6 +158,12 @@ fn a_compiled_kernel_races_alone_and_beside_its_model() {
         let output = command.assert().success().get_output().stdout.clone();
         let result: Value = serde_json::from_slice(&output).unwrap();
         assert_eq!(result["summary"]["layouts"].as_array().unwrap().len(), layouts.len(), "{}", result["summary"]);
+        // One process is too few for an interval.
+        let assert = pfnbench(&dir).args(["kernel", "cost", result["run"].as_str().unwrap()]).assert();
+        let output = assert.code(2).stderr(contains(cost)).get_output().stdout.clone();
+        let table = String::from_utf8(output).unwrap();
+        let has_pair = table.contains("compiled-9.8") && table.contains("linux-7.2");
+        assert_eq!(has_pair, layouts.contains(&"linux-7.2"), "{table}");
     }
 }
 

@@ -70,13 +70,7 @@ impl Word {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         // SAFETY: as in `disable`.
         unsafe {
-            std::arch::asm!(
-                "decl ({})",
-                "je {reschedule}",
-                in(reg) self.0.as_ptr(),
-                reschedule = label { reschedule() },
-                options(att_syntax, nostack),
-            )
+            std::arch::asm!("decl ({})", "jne 2f", "ud2", "2:", in(reg) self.0.as_ptr(), options(att_syntax, nostack))
         };
         #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
         enable();

@@ -5,6 +5,7 @@ pub mod headline;
 pub mod huge_pages;
 pub mod judge;
 pub mod limits;
+pub mod model_cost;
 pub mod statistics;
 pub mod summary;
 pub mod verdicts;

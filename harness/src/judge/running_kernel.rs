@@ -8,7 +8,7 @@
 //! | `/proc/kpageflags` | flags of a page frame that is valid and online | page frames without flags: they may be invalid, offline, or of a device |
 //! | memory blocks in sysfs | blocks that are online, so valid | blocks that are offline |
 
-use super::layout_of;
+use crate::kernel::release::layout_of;
 use crate::map::{Kind, PhysicalMap};
 use crate::running::{RunningSections, Snapshot};
 use memmap_layouts::layouts::{Linux5_10, Linux6_1, Linux7_2};

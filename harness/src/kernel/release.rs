@@ -11,6 +11,16 @@ pub fn version(release: &str) -> String {
     numbers.join(".")
 }
 
+/// The layout with the rules of a kernel, by its release.
+pub fn layout_of(release: &str) -> &'static str {
+    // 5.12 introduced the taint flag.
+    match numbers(release)[..] {
+        [5, minor, ..] if minor < 12 => "linux-5.10",
+        [5 | 6, ..] => "linux-6.1",
+        _ => "linux-7.2",
+    }
+}
+
 /// True if a release is what a user calls it: its whole name, or its first parts.
 pub fn is_called(release: &str, asked: &str) -> bool {
     let rest = release.strip_prefix(asked).filter(|_| !asked.is_empty());
@@ -34,6 +44,18 @@ mod tests {
             [("6.1.0-57-amd64", true), ("6.1", true), ("6.1.0-57", true), ("6.1.0-5", false), ("", false)]
         {
             assert_eq!(is_called("6.1.0-57-amd64", asked), is_it, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn rules_follow_the_release() {
+        for (release, layout) in [
+            ("5.10.0-46-cloud-amd64", "linux-5.10"),
+            ("5.12.1", "linux-6.1"),
+            ("6.12.117+deb13-amd64", "linux-6.1"),
+            ("7.2.13+deb14-cloud-amd64", "linux-7.2"),
+        ] {
+            assert_eq!(layout_of(release), layout, "{release}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum MachineCodeError {
     /// instruction.
     #[error("no x86-64 instruction at {0:#x}")]
     NoInstruction(u64),
-    /// The function calls another one, or traps.
+    /// The function calls another one, or is interrupted.
     #[error("{code:?} at {address:#x}: a leaf may only branch and return")]
     NotALeaf {
         /// Address of the instruction.
@@ -172,8 +172,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Disassembles all code that is reachable from `entry`. A call that does not return ends its
-    /// path, and in builds with debug assertions every call: it is a failed assertion.
+    /// Disassembles all code that is reachable from `entry`. `ud2` and a call that does not return end
+    /// their path, and in builds with debug assertions every call: it is a failed assertion.
     ///
     /// # Errors
     /// [`MachineCodeError::NoInstruction`], [`MachineCodeError::NotALeaf`].
@@ -193,7 +193,9 @@ impl Leaf {
                     to_do.extend([instruction.near_branch_target(), instruction.next_ip()]);
                 }
                 FlowControl::Next => to_do.push(instruction.next_ip()),
-                // A failed debug assertion, or the call that a preemption count of 0 would make.
+                // A preemption count of 0, which never is.
+                _ if instruction.mnemonic() == Mnemonic::Ud2 => {}
+                // A failed debug assertion.
                 _ if cfg!(debug_assertions) || function_of(at) != function_of(instruction.next_ip()) => {}
                 _ => return Err(MachineCodeError::NotALeaf { address: at, code: instruction.code() }),
             }

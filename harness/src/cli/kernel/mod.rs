@@ -1,6 +1,7 @@
 //! The command `pfnbench kernel`: compiled kernels, and real ones to compare the models with.
 
 mod add;
+mod cost;
 #[cfg(feature = "pmem")]
 mod judge;
 mod package;
@@ -34,6 +35,7 @@ enum Action {
     List(ListArgs),
     Remove(RemoveArgs),
     Show(show::ShowArgs),
+    Cost(cost::CostArgs),
     Image(package::ImageArgs),
     Snapshot(snapshot::SnapshotArgs),
     #[cfg(feature = "pmem")]
@@ -72,6 +74,7 @@ impl KernelArgs {
             Action::List(args) => args.run(),
             Action::Remove(args) => args.run(),
             Action::Show(args) => args.run(),
+            Action::Cost(args) => args.run(),
             Action::Image(args) => args.run(),
             Action::Snapshot(args) => args.run(),
             #[cfg(feature = "pmem")]

@@ -17,6 +17,7 @@ use crate::engine::contestant::{Boot, Entry};
 use crate::kernel::alternatives::PagingLevels;
 use crate::kernel::cache::{Cache, CacheError, Kernel};
 use crate::kernel::code::Code;
+use crate::kernel::error::ImageError;
 use crate::record::instructions::Case;
 use crate::record::layout_note::KernelNote;
 use memmap_layouts::layouts::Subsection;
@@ -66,6 +67,16 @@ pub enum KernelError {
         /// The id.
         id: &'static str,
     },
+    /// Its object file cannot be loaded, e.g. because another version of this program made it.
+    #[error("Linux {release}: {source}; add it again: pfnbench kernel add {version}")]
+    Object {
+        /// The release.
+        release: String,
+        /// The version.
+        version: String,
+        /// What is wrong with the file.
+        source: ImageError,
+    },
     /// The object file is another than when the run began.
     #[error("Linux {release} was added again since this run began; start a new run")]
     Changed {
@@ -114,7 +125,11 @@ fn register_one(cache: &Cache, kernel: Kernel, seed: u64) -> Result<&'static Reg
         return if first == second { Ok(known) } else { Err(KernelError::Twice { first, second, id }) };
     }
     let levels = PagingLevels::from_processor();
-    let code = Code::load(&cache.object(&kernel)?, levels, seed).map_err(CacheError::from)?;
+    let code = Code::load(&cache.object(&kernel)?, levels, seed).map_err(|source| KernelError::Object {
+        release: kernel.release.clone(),
+        version: kernel.version.clone(),
+        source,
+    })?;
     code.enter().map_err(KernelError::PerCpu)?;
     let note = KernelNote {
         release: kernel.release,
