@@ -211,6 +211,33 @@ pub fn namespace_cases() -> [NamespaceCase; 3] {
     })
 }
 
+/// A case of device memory: additions and removals of one size, in pages of one alignment.
+#[derive(Clone, Copy, Debug)]
+pub struct CompoundCase {
+    /// Size in bytes.
+    pub size: u64,
+    /// Bytes of a page of the device.
+    pub align: u64,
+}
+
+impl CompoundCase {
+    /// Name of the case, e.g. `compound/1GiB/2MiB/linux-6.1`.
+    pub fn name(&self) -> String {
+        let word = |bytes| ByteSize(bytes).to_string().replace(' ', "");
+        format!("compound/{}/{}/linux-6.1", word(self.size), word(self.align))
+    }
+
+    /// Base-2 logarithm of the page frames of a page of the device.
+    pub fn vmemmap_shift(&self) -> u32 {
+        self.align.ilog2() - X86_64::PAGE_SHIFT
+    }
+}
+
+/// A gigabyte of device memory in single pages, then in compound pages of both sizes that x86-64 maps.
+pub fn compound_cases() -> [CompoundCase; 3] {
+    [4 << 10, 2 << 20, 1 << 30].map(|align| CompoundCase { size: 1 << 30, align })
+}
+
 /// The lookup cases for criterion: random order, `pfn_valid` also chained, and the walk. They must
 /// finish within minutes. `pfnbench run` has the others: `page_to_pfn`, and cold tables, which
 /// criterion's loop cannot provide.
@@ -295,12 +322,13 @@ impl Start {
         let names = lookups.chain(hotplug_cases().into_iter().map(|case| case.name()));
         let names = names.chain(space_cases().into_iter().map(|case| case.name()));
         let names = names.chain(namespace_cases().into_iter().map(|case| case.name()));
+        let names = names.chain(compound_cases().into_iter().map(|case| case.name()));
         let names = names.chain(pfnbench::record::instructions::cases().into_iter().map(|case| case.name()));
         // In test mode, the filter is meant for the tests of the workspace.
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
                 "the filter {:?} selects no case; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection, \
-                 space/2MiB/subsection, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}; \
+                 space/2MiB/subsection, compound/1GiB/2MiB/linux-6.1, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}; \
                  --list prints all",
                 start.arguments.filter.as_deref().unwrap_or_default(),
                 if start.suffix.is_empty() { String::new() } else { format!(", each followed by {}", start.suffix) }
@@ -382,6 +410,7 @@ mod tests {
         let mut names: Vec<_> = lookup_cases().iter().map(LookupCase::name).collect();
         names.extend(hotplug_cases().iter().map(HotplugCase::name));
         names.extend(space_cases().iter().map(SpaceCase::name));
+        names.extend(compound_cases().iter().map(CompoundCase::name));
         names.extend(pfnbench::record::instructions::cases().iter().map(|case| case.name()));
         let count = names.len();
         names.sort();

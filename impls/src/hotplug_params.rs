@@ -65,6 +65,11 @@ pub struct AddParams {
     /// Threads that initialise records, the calling one included. No more than one per sub-section
     /// are started.
     pub init_threads: NonZeroU32,
+    /// Device memory that is used in compound pages of `1 << vmemmap_shift` page frames, from the start
+    /// of the range on; 0 for single pages. Since Linux 5.18 most records of their tail pages share
+    /// memory, unless an altmap has them. Layouts without that rule ignore it. Source: `struct
+    /// dev_pagemap`.
+    pub vmemmap_shift: u32,
 }
 
 impl Default for AddParams {
@@ -75,6 +80,7 @@ impl Default for AddParams {
             kind: MemoryKind::default(),
             mode: AddMode::default(),
             init_threads: NonZeroU32::MIN,
+            vmemmap_shift: 0,
         }
     }
 }

@@ -68,6 +68,7 @@ pub mod preempt;
 mod request;
 pub mod rules;
 pub mod section;
+mod shared_tails;
 mod shared_units;
 pub mod store;
 mod stretch;

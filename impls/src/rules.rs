@@ -118,6 +118,9 @@ pub struct RuleSet {
     /// Soft-reserved memory is no resource until a device claims it (7.x), so that the "RAM buffer"
     /// behind RAM also covers what of it lies there.
     pub ram_buffer_covers_soft_reserved: bool,
+    /// Records of the tail pages of compound device memory share a page (since 5.18), where no altmap
+    /// has them.
+    pub shares_tail_records: bool,
     /// A section has the flag `SECTION_MARKED_PRESENT`; queued changes drop it.
     pub marks_present: bool,
     /// `pfn_valid` holds `rcu_read_lock_sched`, which disables preemption: since Linux 6.8, which
@@ -154,6 +157,7 @@ impl RuleSet {
         kmem_accepts_nothing: false,
         kmem_removes_all_or_nothing: false,
         ram_buffer_covers_soft_reserved: false,
+        shares_tail_records: true,
         marks_present: true,
         pfn_valid_disables_preemption: true,
         populate_first: true,
@@ -184,6 +188,7 @@ impl Rules for Before {
         keeps_stale_fields: true,
         unusable_block_is_raw: true,
         kmem_accepts_nothing: true,
+        shares_tail_records: false,
         pfn_valid_disables_preemption: false,
         ..RuleSet::MERGED
     };
@@ -224,6 +229,7 @@ impl Rules for V6 {
         word_is_kept_right: false,
         removal_takes_restrictions: true,
         taints_mixed_sections: false,
+        shares_tail_records: false,
         device_zone_only_grows: false,
         block_with_holes_is_busy: true,
         ..V6Lookups::SET
@@ -276,6 +282,7 @@ impl Rules for Linux5_10 {
     const SET: RuleSet = RuleSet {
         taints_mixed_sections: false,
         kmem_accepts_nothing: true,
+        shares_tail_records: false,
         pfn_valid_disables_preemption: false,
         ..RuleSet::MERGED
     };

@@ -36,6 +36,7 @@ where
     blocks(model, snapshot, &mut comparison);
     zones(model, snapshot, &mut comparison);
     namespaces(model, snapshot, &mut comparison);
+    memmap_pages(model, snapshot, &mut comparison);
 }
 
 /// Every page frame up to the last section that either has, its flags and its map.
@@ -123,6 +124,18 @@ where
         snapshot.zones.iter().filter(|zone| zone.node == 0 && ["DMA", "DMA32", "Normal"].contains(&&*zone.name));
     let present = normal.map(|zone| zone.present).sum::<u64>();
     comparison.equal("zone", "present pages of DMA, DMA32 and Normal", present, of_model(Zone::Normal).present_pages);
+}
+
+/// Pages of records that were allocated since boot, in kernels that count them.
+fn memmap_pages<L>(model: &Model<L>, snapshot: &Snapshot, comparison: &mut Comparison<'_>)
+where
+    L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags,
+{
+    let Some(kernel) = snapshot.memmap_pages else { return };
+    let now = model.machine.layout().accounting().ram_record_bytes as i64;
+    // Fewer than at boot, if a boot section was removed.
+    let model = (now - model.boot_record_bytes as i64) / X86_64::PAGE_SIZE as i64;
+    comparison.equal("pages of records", "nr_memmap_pages", kernel as i64, model);
 }
 
 /// Places and sizes of namespaces, and of the devices that are built on them.

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const HOST: Host = Host::X86_64;
+/// Bytes of a mapping of a device, as the scenes set it.
+const DEVICE_ALIGN: u64 = 2 << 20;
 
 /// A device of the DAX bus.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(super) struct ModelRegion {
 /// The modelled machine of a guest.
 pub(super) struct Model<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> {
     pub(super) machine: Machine<L>,
+    /// Bytes of the records of boot memory.
+    pub(super) boot_record_bytes: u64,
     devices: BTreeMap<String, Device>,
     /// Ranges of devices that are RAM.
     ram: BTreeMap<String, Vec<PfnRange>>,
@@ -66,11 +70,13 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
         let begin = |error: &dyn std::fmt::Display| JudgeError::Begin(error.to_string());
         let config =
             MachineConfig { bare_metal: false, block_bytes: Some(log.block_bytes), ..MachineConfig::default() };
-        let machine = Machine::boot(&log.boot, config, &Config::default(), RecordStore::unlimited());
+        let machine = Machine::<L>::boot(&log.boot, config, &Config::default(), RecordStore::unlimited());
         let machine = machine.map_err(|error| begin(&error))?;
         machine.claim_ram_buffers().map_err(|error| begin(&error))?;
+        let boot_record_bytes = machine.layout().accounting().ram_record_bytes;
         Ok(Self {
             machine,
+            boot_record_bytes,
             devices: BTreeMap::new(),
             ram: BTreeMap::new(),
             region: None,
@@ -187,6 +193,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
             kind: PagemapKind::Generic,
             altmap: None,
             node: 0,
+            vmemmap_shift: (DEVICE_ALIGN >> X86_64::PAGE_SHIFT).ilog2(),
         };
         device.pagemap = Some(self.machine.memremap_pages(spec).map_err(text)?);
         Ok(())

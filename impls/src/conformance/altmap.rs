@@ -159,7 +159,7 @@ pub(super) fn t_49_reserve_is_never_initialised<L: Hotplug + Inspect + SectionFl
     let mapped = range(0x100000, s::<L>());
     let altmap = Arc::new(altmap::<L>(1022)?);
     let (name, ranges, kind) = ("dax0.0".to_owned(), vec![mapped], PagemapKind::Generic);
-    let spec = PagemapSpec { name, ranges, kind, altmap: Some(altmap), node: 0 };
+    let spec = PagemapSpec { name, ranges, kind, altmap: Some(altmap), node: 0, vmemmap_shift: 0 };
     let pagemap = machine.memremap_pages(spec).map_err(text)?;
     let reader = machine.layout().reader();
     let first_data = mapped.start() + 1024;

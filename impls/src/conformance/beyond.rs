@@ -384,7 +384,7 @@ pub(super) fn a_machine_refuses_and_stays<L: Hotplug + Inspect + SectionFlags>(_
     let second_overlaps = (vec![range(16 * s, 2 * s), range(17 * s, s)], PagemapKind::Generic, 16);
     for (ranges, kind, errno) in over.into_iter().chain([private, second_is_ram, second_overlaps]) {
         let what = format!("mapping {ranges:?}");
-        let spec = PagemapSpec { name: "dax0.0".into(), ranges, kind, altmap: None, node: 0 };
+        let spec = PagemapSpec { name: "dax0.0".into(), ranges, kind, altmap: None, node: 0, vmemmap_shift: 0 };
         refused(&machine, what, errno, || machine.memremap_pages(spec))?;
     }
     machine_claims_are_its_own::<L>()?;

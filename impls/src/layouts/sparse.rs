@@ -19,7 +19,8 @@
 //! per section. Records: 2 MiB per touched section. A span of 64 TiB that holds 1 TiB in 8192
 //! scattered sections takes about 8.5 MiB of index.
 //!
-//! **Hotplug.** Whole sections of 128 MiB.
+//! **Hotplug.** Whole sections of 128 MiB. History by now: in Linux 6.12 `MEMORY_HOTPLUG` needs
+//! SPARSEMEM, in 7.2 SPARSEMEM_VMEMMAP (`mm/Kconfig`).
 
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
@@ -119,7 +120,8 @@ const GRID: &str = "classic SPARSEMEM adds and removes whole sections";
 
 impl<G: Geometry> Memmap for Sparse<G> {
     const ID: &'static str = "sparse";
-    const ABOUT: &'static str = "classic SPARSEMEM_EXTREME: two-level table, coded map pointers, 128 MiB hotplug";
+    const ABOUT: &'static str =
+        "classic SPARSEMEM_EXTREME: two-level table, coded map pointers, 128 MiB hotplug (not in 7.2)";
     const CAPS: Capabilities = Capabilities {
         validity: Validity::Section,
         hotplug_granule_pages: Some(G::PAGES_PER_SECTION),

@@ -54,12 +54,22 @@ pub struct PagemapSpec {
     pub altmap: Option<Arc<Altmap>>,
     /// NUMA node of the pages.
     pub node: u8,
+    /// The memory is used in compound pages of `1 << vmemmap_shift` page frames, as a DAX device maps
+    /// it; 0 for single pages.
+    pub vmemmap_shift: u32,
 }
 
 impl PagemapSpec {
     /// One range of a DAX device on node 0, records in RAM.
     pub fn device(range: PfnRange) -> Self {
-        Self { name: "dax0.0".into(), ranges: vec![range], kind: PagemapKind::Generic, altmap: None, node: 0 }
+        Self {
+            name: "dax0.0".into(),
+            ranges: vec![range],
+            kind: PagemapKind::Generic,
+            altmap: None,
+            node: 0,
+            vmemmap_shift: 0,
+        }
     }
 }
 
@@ -252,7 +262,8 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             self.check_conflicts(&state, range)?;
         }
         self.claim(&mut state, &spec)?;
-        let params = AddParams { node: spec.node, altmap: spec.altmap.clone(), ..AddParams::default() };
+        let (node, altmap, vmemmap_shift) = (spec.node, spec.altmap.clone(), spec.vmemmap_shift);
+        let params = AddParams { node, altmap, vmemmap_shift, ..AddParams::default() };
         let pagemap = Arc::new(Pagemap { spec, references: Mutex::default(), idle: Condvar::new() });
         for (done, &range) in pagemap.spec.ranges.iter().enumerate() {
             // Insert the range before its pages are visible, so that none of them looks online.

@@ -121,7 +121,13 @@ pub fn enable<L: Hotplug + SectionFlags + Inspect>(
         Signature::Pfn => PagemapKind::FsDax,
         Signature::Dax => PagemapKind::Generic,
     };
-    let spec = PagemapSpec { name: label.name.clone(), ranges: vec![range], kind, altmap: altmap.clone(), node: 0 };
+    // A DAX device is used in pages of its alignment. Source: `dev_dax_probe`.
+    let vmemmap_shift = match kind {
+        PagemapKind::Generic => settings.align.max(1).ilog2().saturating_sub(L::Geometry::PAGE_SHIFT),
+        _ => 0,
+    };
+    let (name, ranges, altmap_of_it) = (label.name.clone(), vec![range], altmap.clone());
+    let spec = PagemapSpec { name, ranges, kind, altmap: altmap_of_it, node: 0, vmemmap_shift };
     let records = label.offset + settings.start_pad + HEAD_BYTES..label.offset + settings.block_io_offset();
     let hole = region.medium().hole(records);
     let pagemap = machine.memremap_pages_watched(spec, phases).map_err(|error| {

@@ -8,17 +8,21 @@ use crate::grace::GraceError;
 use crate::initialise::in_threads;
 use crate::memmap::*;
 use crate::page::{Life, PageLinks, Zone};
-use crate::page_record::HotplugRecord;
+use crate::page_record::{HotplugRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::placement::{PlaceError, Placement};
 use crate::request::{Grid, check_altmap};
 use crate::rules::Rules;
 use crate::section::*;
+use crate::shared_tails::CompoundRecords;
 use crate::stretch::Stretch;
 use crate::subsection_map::SubsectionMap;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering;
+
+/// Pages of records of a compound page that are backed for it alone. Source: `VMEMMAP_RESERVE_NR`.
+const OWN_PAGES: u64 = 2;
 
 /// The part of a hot-add that lies in one section, and what was allocated for it.
 struct Chunk<'a, M: SubsectionMap> {
@@ -168,9 +172,10 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         if !R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));
         }
+        let compound = self.compound(range, how);
         let mut populated = 0;
         for done in 0..chunks.len() {
-            if let Err(error) = self.populate(&mut writer, &chunks[done], how) {
+            if let Err(error) = self.populate(&mut writer, &chunks[done], how, compound) {
                 self.undo_add(&mut writer, &chunks, done, how, altmap_before);
                 return Err(match error {
                     PlaceError::AltmapExhausted { need, left } => HotplugError::AltmapExhausted { span, need, left },
@@ -185,7 +190,11 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         let backed = chunks.iter().filter(|chunk| self.backed.contains(chunk.nr)).map(|chunk| chunk.pfns);
         let life = writer.life;
         let initialised = |nr_pages| phases.progressed(Phase::Initialise, nr_pages);
-        in_threads::<G>(backed, how.init_threads, |part| self.init_records(part, how, life), initialised);
+        let init = |part: PfnRange| match compound {
+            Some(compound) if !self.is_of_boot(part) => self.init_own_records(part, how, life, compound),
+            _ => self.init_records(part, how, life),
+        };
+        in_threads::<G>(backed, how.init_threads, init, initialised);
         phases.ended(Phase::Initialise);
         if R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));
@@ -206,6 +215,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         writer: &mut Writer<P>,
         chunk: &Chunk<'_, G::SubsectionMap>,
         how: &AddParams,
+        compound: Option<CompoundRecords>,
     ) -> Result<(), PlaceError> {
         // Records of sections outside the sample are not backed.
         if !self.backed.contains(chunk.nr) {
@@ -214,8 +224,43 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         if self.has_boot_records(chunk.section, chunk.nr) {
             return Ok(());
         }
+        if let Some(compound) = compound {
+            return Ok(self.vmemmap.populate_compound(Self::stretch(chunk.pfns), compound)?);
+        }
         let whole_section = chunk.pfns.nr_pages() == G::PAGES_PER_SECTION;
         writer.placement.populate(&self.vmemmap, Self::stretch(chunk.pfns), whole_section, how.altmap.as_ref())
+    }
+
+    /// How the records of a range share pages; `None` if they do not. Source:
+    /// `vmemmap_can_optimize`.
+    fn compound(&self, range: PfnRange, how: &AddParams) -> Option<CompoundRecords> {
+        let bytes = record_bytes::<T>() << how.vmemmap_shift.min(G::PFN_SECTION_SHIFT + 16);
+        let can = R::SET.shares_tail_records
+            && how.kind == MemoryKind::Device
+            && how.altmap.is_none()
+            && bytes > OWN_PAGES * G::PAGE_SIZE
+            && self.vmemmap.shares_pages(G::PAGE_SIZE);
+        can.then(|| CompoundRecords { bytes, origin: Self::stretch(range).offset })
+    }
+
+    /// True if the records of a part of one section have been there since boot, and share nothing.
+    fn is_of_boot(&self, part: PfnRange) -> bool {
+        let nr = G::section_nr(part.start());
+        self.table.roots().section(nr).is_some_and(|section| self.has_boot_records(section, nr))
+    }
+
+    /// Initialises the records of compound pages that have pages of their own, or share one first. In
+    /// a boot section all are initialised (B-26). Source: `memmap_init_compound`.
+    fn init_own_records(&self, pfns: PfnRange, how: &AddParams, life: Life, compound: CompoundRecords) {
+        let [own, all] = [OWN_PAGES * G::PAGE_SIZE, compound.bytes].map(|bytes| bytes / record_bytes::<T>());
+        let mut at = pfns.start();
+        while at < pfns.end() {
+            let begin = compound.begin(at * record_bytes::<T>()) / record_bytes::<T>();
+            if let Some(part) = PfnRange::new(at, (begin + own).min(pfns.end())) {
+                self.init_records(part, how, life);
+            }
+            at = begin + all;
+        }
     }
 
     /// Initialises records. Records of the pages that an altmap reserves at its base stay
