@@ -39,7 +39,7 @@ fn pages<L: Hotplug + Inspect>(range: PfnRange, how: &AddParams) -> u64 {
     pages
 }
 
-fn page<'a, L: Lookup<Record = Page>>(reader: &'a L, pfn: u64) -> &'a Page {
+fn page<L: Lookup<Record = Page>>(reader: &L, pfn: u64) -> &Page {
     reader.valid_to_page(Pfn(pfn)).unwrap()
 }
 
