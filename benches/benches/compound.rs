@@ -110,10 +110,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One of the histograms.
+type Of = fn(&Measured) -> &Histogram<u64>;
+
 /// Prints the latencies of a case, and their ratios to those of single pages.
 fn print(name: &str, side: &Measured, single: &Measured) {
     println!("{name}: {} of records", memmap_layouts::ByteSize(side.record_bytes));
-    let parts: [(&str, fn(&Measured) -> &Histogram<u64>); 4] = [
+    let parts: [(&str, Of); 4] = [
         ("add", |side| &side.add),
         ("  populate", |side| &side.populate),
         ("  initialise", |side| &side.initialise),

@@ -1,11 +1,15 @@
 //! Compares the state of a model with a snapshot of the kernel.
 
+use super::log::Answers;
 use super::model::Model;
 use super::verdict::Verdict;
 use crate::running::Snapshot;
 use memmap_layouts::rules::Rules;
 use memmap_layouts::section::SECTION_FLAGS;
-use memmap_layouts::{Geometry, Hotplug, Inspect, Lookup, Pfn, SECTION_TAINT_ZONE_DEVICE, SectionFlags, X86_64, Zone};
+use memmap_layouts::{
+    Geometry, Hotplug, Inspect, Lookup, PageLinks, PageRecord, Pfn, PfnRange, SECTION_IS_EARLY,
+    SECTION_TAINT_ZONE_DEVICE, SectionFlags, X86_64, Zone,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One comparison: where differences are noted.
@@ -30,13 +34,57 @@ pub(super) fn compare<L>(model: &Model<L>, name: &str, snapshot: &Snapshot, scen
 where
     L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags,
 {
-    verdict.snapshots += 1;
     let mut comparison = Comparison { snapshot: name, scene, verdict };
     sections(model, snapshot, &mut comparison);
     blocks(model, snapshot, &mut comparison);
     zones(model, snapshot, &mut comparison);
     namespaces(model, snapshot, &mut comparison);
     memmap_pages(model, snapshot, &mut comparison);
+}
+
+/// Compares the answers of the kernel's own functions, page frame by page frame.
+pub(super) fn answers<L>(model: &Model<L>, answers: &Answers, scene: &str, verdict: &mut Verdict)
+where
+    L: Hotplug<Geometry = X86_64> + Inspect + SectionFlags,
+{
+    let reader = model.machine.layout().reader();
+    let of_model = |pfn: u64| {
+        let zone = |page: &L::Record| page.links().and_then(PageLinks::zone).map_or(0, |zone| zone as u64);
+        match model.machine.pfn_to_online_page(&reader, Pfn(pfn)) {
+            _ if !reader.pfn_valid(Pfn(pfn)) => 0,
+            None => 1,
+            Some(page) => 3 + 4 * zone(page),
+        }
+    };
+    // The model has one zone for all memory that is neither movable nor of a device. Where a boot section
+    // has no memory, the kernel gives records that nobody uses.
+    let has_memory = |pfn: u64| {
+        let is_early = reader.section_flags(Pfn(pfn)) & SECTION_IS_EARLY != 0;
+        !is_early || model.boot.iter().any(|range| range.contains(Pfn(pfn)))
+    };
+    let normal = |(pfn, answer): (u64, u64)| match answer & 3 {
+        3 if has_memory(pfn) => (pfn, answer.max(3 + 4 * Zone::Normal as u64)),
+        3 => (pfn, of_model(pfn) & !3 | 3),
+        _ => (pfn, answer),
+    };
+    let mut wrong: Option<(u64, u64, u64, u64)> = None;
+    let mut at = 0;
+    let gap = (PfnRange::new(answers.end, answers.end).expect("empty"), 0);
+    for (range, answer) in answers.runs.iter().chain([&gap]) {
+        let before = (at..range.start()).map(|pfn| (pfn, 0));
+        for (pfn, kernel) in before.chain((range.start()..range.end()).map(|pfn| normal((pfn, *answer)))) {
+            let model = of_model(pfn);
+            if model != kernel {
+                wrong = Some(wrong.map_or((pfn, kernel, model, 1), |(first, k, m, nr)| (first, k, m, nr + 1)));
+            }
+        }
+        at = range.end();
+    }
+    verdict.compared("page frames by the kernel's functions", answers.end);
+    if let Some((pfn, kernel, model, nr)) = wrong {
+        let told = format!("{nr} page frames from {pfn:#x} on: the kernel answers {kernel}, the model {model}");
+        verdict.differs("kernel's functions", scene, told);
+    }
 }
 
 /// Every page frame up to the last section that either has, its flags and its map.

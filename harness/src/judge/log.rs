@@ -12,6 +12,7 @@
 //! | `@HOST command` | the guest asked for a command of the virtual machine's monitor |
 //! | `@STATUS code` | the scene ended, with 0 if it was played to its end |
 //! | `@SNAP {…} name` | the kernel's state, as `pfnbench kernel snapshot` prints it |
+//! | `@PFNS end first-end:answers…` | what its own functions answer for page frames below `end`, as `scripts/judge/pfnprobe` says |
 
 use crate::running::Snapshot;
 use crate::size::parse_size;
@@ -63,6 +64,34 @@ pub enum Event {
     Name(String, String),
     /// The kernel's state.
     Snapshot(String, Box<Snapshot>),
+    /// What the kernel's own functions answer.
+    Answers(Answers),
+}
+
+/// Answers of a kernel's functions for page frames below an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The first page frame that was not asked for.
+    pub end: u64,
+    /// Page frames with the same answers; those between the runs are not valid. Bit 0: `pfn_valid`; bit
+    /// 1: `pfn_to_online_page` finds a record; above, the zone of that record.
+    pub runs: Vec<(PfnRange, u64)>,
+}
+
+impl Answers {
+    /// Reads the words of a line; `None` if they are no answers.
+    fn parse(words: &[&str]) -> Option<Self> {
+        let hex = |word: &str| u64::from_str_radix(word, 16).ok();
+        let [end, runs @ ..] = words else { return None };
+        let end = hex(end).filter(|&end| end <= X86_64::NR_PFNS)?;
+        let run = |word: &&str| {
+            let (range, answers) = word.split_once(':')?;
+            let (first, behind) = range.split_once('-')?;
+            let range = PfnRange::new(hex(first)?, hex(behind)?).filter(|range| range.end() <= end)?;
+            Some((range, answers.parse().ok()?))
+        };
+        Some(Self { end, runs: runs.iter().map(run).collect::<Option<_>>()? })
+    }
 }
 
 /// The log of a guest.
@@ -151,6 +180,10 @@ impl Log {
                     let name = rest[values.byte_offset()..].trim().to_owned();
                     events.push((line, Event::Snapshot(name, Box::new(snapshot))));
                 }
+                ("PFNS", words) => {
+                    let answers = Answers::parse(words).ok_or_else(|| error("no answers for page frames"))?;
+                    events.push((line, Event::Answers(answers)));
+                }
                 _ => return Err(error(&format!("no line of a log: @{tag} {rest}"))),
             }
         }
@@ -173,6 +206,17 @@ mod tests {
     use super::*;
 
     const HEAD: &str = "booting\n@KERNEL 6.1.0 0x8000000\n@EARLY 0 0x1000 0x3fffffff\n";
+
+    #[test]
+    fn answers_are_runs_below_an_end() {
+        let log = Log::parse(&format!("{HEAD}@PFNS 2000 100-200:11 1000-2000:1\n@STATUS 0\n")).unwrap();
+        let runs = vec![(PfnRange::new(0x100, 0x200).unwrap(), 11), (PfnRange::new(0x1000, 0x2000).unwrap(), 1)];
+        assert_eq!(log.events, [(4, Event::Answers(Answers { end: 0x2000, runs }))]);
+        for damaged in ["", "x", "2000 100-200", "2000 200-100:1", "2000 1000-3000:1", "ffffffffffffffff"] {
+            let error = Log::parse(&format!("{HEAD}@PFNS {damaged}\n@STATUS 0\n")).unwrap_err().to_string();
+            assert!(error.contains("line 4: no answers"), "{damaged}: {error}");
+        }
+    }
 
     #[test]
     fn a_log_is_read_line_by_line() {

@@ -45,6 +45,8 @@ pub(super) struct ModelRegion {
 /// The modelled machine of a guest.
 pub(super) struct Model<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> {
     pub(super) machine: Machine<L>,
+    /// Boot memory.
+    pub(super) boot: Vec<PfnRange>,
     /// Bytes of the records of boot memory.
     pub(super) boot_record_bytes: u64,
     devices: BTreeMap<String, Device>,
@@ -76,6 +78,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
         let boot_record_bytes = machine.layout().accounting().ram_record_bytes;
         Ok(Self {
             machine,
+            boot: log.boot.ranges().iter().map(|boot| boot.range).collect(),
             boot_record_bytes,
             devices: BTreeMap::new(),
             ram: BTreeMap::new(),
@@ -116,7 +119,11 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
                         namespace.kernel_name.clone_from(name);
                     }
                 }
-                Event::Snapshot(name, snapshot) => compare::compare(&self, name, snapshot, &scene, &mut verdict),
+                Event::Snapshot(name, snapshot) => {
+                    verdict.snapshots += 1;
+                    compare::compare(&self, name, snapshot, &scene, &mut verdict);
+                }
+                Event::Answers(answers) => compare::answers(&self, answers, &scene, &mut verdict),
             }
         }
         Ok(verdict)

@@ -15,6 +15,8 @@ use thiserror::Error;
 pub enum Content {
     /// Its headers, with which the lookups are compiled.
     Headers,
+    /// The same with the tools that build modules.
+    Build,
     /// Its image and modules, for a virtual machine.
     Image,
 }
@@ -23,7 +25,7 @@ impl Content {
     /// How the names of such packages begin.
     fn prefix(self) -> &'static str {
         match self {
-            Self::Headers => "linux-headers-",
+            Self::Headers | Self::Build => "linux-headers-",
             Self::Image => "linux-image-",
         }
     }
@@ -33,13 +35,14 @@ impl Content {
     fn is_part(self, name: &str) -> bool {
         match self {
             Self::Headers => name.starts_with("linux-headers-") && name.ends_with("-common"),
+            Self::Build => Self::Headers.is_part(name) || name.starts_with("linux-kbuild-"),
             Self::Image => name.starts_with("linux-binary-") || name.starts_with("linux-modules-"),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::Headers => "headers",
+            Self::Headers | Self::Build => "headers",
             Self::Image => "image",
         }
     }

@@ -53,6 +53,7 @@ pub(super) fn download(
 #[command(after_help = "\
 Examples:
   pfnbench kernel image 6.1 images/6.1
+  pfnbench kernel image --headers 6.1.0-57-cloud-amd64 headers/6.1
 
 Exit codes: 0 success; 2 an error or a usage error.")]
 pub(super) struct ImageArgs {
@@ -60,6 +61,9 @@ pub(super) struct ImageArgs {
     version: String,
     /// The folder, which is created and must not exist
     folder: PathBuf,
+    /// Download its headers instead, with the tools that build modules
+    #[arg(long)]
+    headers: bool,
 }
 
 impl ImageArgs {
@@ -76,7 +80,8 @@ impl ImageArgs {
         // Complete or not there.
         let work = tempfile::Builder::new().prefix(".image-").tempdir_in(parent).with_context(cannot_create)?;
         let lists = Cache::from_user()?.lists_folder();
-        let (package, _) = download(Content::Image, &self.version, &lists, work.path())?;
+        let content = if self.headers { Content::Build } else { Content::Image };
+        let (package, _) = download(content, &self.version, &lists, work.path())?;
         std::fs::rename(work.path(), &self.folder).with_context(cannot_create)?;
         print(package)?;
         Ok(Answer::Yes)
