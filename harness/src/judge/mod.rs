@@ -147,6 +147,38 @@ mod tests {
         assert_eq!(kinds, ["memory block", "zone"]);
     }
 
+    /// Boot memory ends at 0x10000; the device has sub-sections 0 and 1 of section 2.
+    #[test]
+    fn the_kernels_own_answers_are_compared_for_every_page_frame() {
+        let after = |answers: &str| {
+            let map = format!("@DO map a 0x10000000 0x103fffff\n@RC 0\n@SNAP {} mapped\n", state(&[DEVICE]));
+            judge(&log(&format!("{map}@PFNS {answers}\n")), None).unwrap()
+        };
+        // DMA, DMA32 and Normal are one zone of the model.
+        let verdict = after("20000 0-1000:3 1000-8000:7 8000-10000:11 10000-10400:1");
+        assert!(verdict.agrees(), "{:?}", verdict.differences);
+        assert_eq!(verdict.asked_pfns, 0x20000);
+        for (answers, told) in [
+            ("20000 0-10000:11", "1024 page frames from 0x10000 on: the kernel answers 0, the model 1"),
+            ("20000 0-10000:11 10000-10401:1", "1 page frames from 0x10400 on: the kernel answers 1, the model 0"),
+            ("20000 0-10000:11 10000-10400:3", "1024 page frames from 0x10000 on"),
+            ("20000 0-ffff:11 ffff-10000:15 10000-10400:1", "1 page frames from 0xffff on: the kernel answers 15"),
+            ("20000 1-10000:11 10000-10400:1", "1 page frames from 0x0 on: the kernel answers 0, the model 11"),
+        ] {
+            let verdict = after(answers);
+            assert_eq!(verdict.nr_differences.get("kernel's functions"), Some(&1), "{answers}");
+            assert!(verdict.differences[0].told.contains(told), "{answers}: {}", verdict.differences[0].told);
+        }
+        // Pages of records, where a kernel counts them.
+        let mut counted: Snapshot = serde_json::from_str(&state(&[DEVICE])).unwrap();
+        for (pages, agrees) in [(4, true), (16, false)] {
+            counted.memmap_pages = Some(pages);
+            let text = serde_json::to_string(&counted).unwrap();
+            let verdict = judge(&log(&format!("@DO map a 0x10000000 0x103fffff\n@RC 0\n@SNAP {text} mapped\n")), None);
+            assert_eq!(verdict.unwrap().agrees(), agrees, "{pages} pages of records for two compound pages");
+        }
+    }
+
     #[test]
     fn an_unknown_operation_or_layout_is_an_error() {
         let told = judge(&log("@DO explode a\n@RC 0\n"), None).unwrap_err().to_string();

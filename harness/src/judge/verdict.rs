@@ -29,6 +29,8 @@ pub struct Verdict {
     pub pfns: u64,
     /// How many of them are in sections that an operation touched, or next to one.
     pub near_pfns: u64,
+    /// Page frames for which the kernel's own functions were asked, summed likewise.
+    pub asked_pfns: u64,
     /// Sections, blocks, zones and namespaces that were compared, by name.
     pub compared: BTreeMap<&'static str, u64>,
     /// Number of differences by what differs.
