@@ -50,7 +50,8 @@ fn verify_reports_by_map_and_by_layout() {
     let layouts = verdict["layouts"].as_array().unwrap();
     let is_checked_on_both = |id: &Value| maps.iter().filter(|check| check["layout"] == *id).count() == 2;
     let named =
-        ["linux-5.10", "linux-7.2", "linux-next", "sections-24", "sections-24-mask", "sections-32"].map(Value::from);
+        ["linux-5.3", "linux-5.10", "linux-7.2", "linux-next", "sections-24", "sections-24-mask", "sections-32"]
+            .map(Value::from);
     for id in layouts.iter().map(|layout| &layout["layout"]).chain(&named) {
         assert!(is_checked_on_both(id), "{id} is checked on the map and on the one with holes");
     }

@@ -271,6 +271,22 @@ impl Rules for Linux5_2 {
     });
 }
 
+/// Linux 5.3, the first with the series: the rules of [`Linux5_10`], and lookups that hold no guard
+/// and trust the usage pointer (B-09). No package has its headers, so its steps come from the source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linux5_3;
+
+impl Rules for Linux5_3 {
+    const LAYOUT_ID: Option<&'static str> = Some("linux-5.3");
+    const ABOUT: &'static str = "Linux 5.3, the first with the series: no guard, bit test in memory; no taint flag";
+    const SET: RuleSet = Linux5_10::SET;
+    const CODE: Option<KernelCode> = match Linux5_2::CODE {
+        // The check of the number, then the section, as before the series.
+        Some(code) => Some(KernelCode { guard: Guard::None, checks_usage: false, ..code }),
+        None => None,
+    };
+}
+
 /// Linux 5.3 to 5.11 with the fixes of its stable releases: as [`Merged`], but without the flag for
 /// sections that mix device memory with other memory. The code is that of Debian's 5.10.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,8 @@
 //! | layout | rules | steps of `pfn_valid` beyond the idea |
 //! | --- | --- | --- |
 //! | `linux-5.2` | before the series | load and check of `mem_section`, check of the section |
-//! | `linux-5.10` | no taint flag | the same, a call at the end, bit test in memory |
+//! | `linux-5.3` | no taint flag | as `linux-5.2`, bit test in memory |
+//! | `linux-5.10` | no taint flag | the same, a call at the end |
 //! | `linux-6.1` | as merged | the same with two patched jumps, the preemption count instead of the call |
 //! | `linux-7.2` | of 7.x | as `linux-6.1` |
 //! | `linux-next` | queued after 7.2 | as `linux-6.1` |
@@ -23,6 +24,8 @@ use crate::rules;
 
 /// Linux 5.2, the last kernel before the series.
 pub type Linux5_2<G = X86_64> = Subsection<G, rules::Linux5_2>;
+/// Linux 5.3, the first kernel with the series.
+pub type Linux5_3<G = X86_64> = Subsection<G, rules::Linux5_3>;
 /// Linux 5.3 to 5.11, as Debian's 5.10 is compiled.
 pub type Linux5_10<G = X86_64> = Subsection<G, rules::Linux5_10>;
 /// Linux 5.12 to 6.x, as Debian's 6.1 and 6.12 are compiled.
@@ -38,6 +41,7 @@ pub struct Linux;
 
 impl Family for Linux {
     fn show<G: Geometry>(visitor: &mut impl Visitor<G>) {
+        visitor.hotplug::<Linux5_3<G>>();
         visitor.hotplug::<Linux5_10<G>>();
         visitor.hotplug::<Linux7_2<G>>();
         visitor.hotplug::<LinuxNext<G>>();
@@ -61,8 +65,9 @@ mod tests {
         let runs = run_family::<Linux>();
         let failed = runs.iter().filter(|run| matches!(run.outcome, Outcome::Failed(_)));
         let failed: Vec<_> = failed.map(|run| (run.layout, run.case)).collect();
-        assert_eq!(failed, OF_5_10.map(|case| ("linux-5.10", case)));
-        for id in ["linux-5.10", "linux-7.2", "linux-next"] {
+        let expected = ["linux-5.3", "linux-5.10"].map(|id| OF_5_10.map(|case| (id, case)));
+        assert_eq!(failed, expected.concat());
+        for id in ["linux-5.3", "linux-5.10", "linux-7.2", "linux-next"] {
             let passed = runs.iter().filter(|run| run.layout == id && run.outcome == Outcome::Passed).count();
             assert!(passed > 20, "{id}: {passed}");
         }

@@ -14,7 +14,7 @@ mod vmemmap_section;
 pub use dax::Dax;
 pub use dax_x86::DaxX86;
 pub use flat::Flat;
-pub use linux::{Linux, Linux5_2, Linux5_10, Linux6_1, Linux7_2, LinuxNext};
+pub use linux::{Linux, Linux5_2, Linux5_3, Linux5_10, Linux6_1, Linux7_2, LinuxNext};
 pub use queued::{Queued, Sections24, Sections24Mask, Sections32};
 pub use segments::Segments;
 pub use sparse::Sparse;
