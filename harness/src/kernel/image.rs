@@ -341,10 +341,19 @@ mod tests {
             assert_eq!(unsafe { libc::syscall(libc::SYS_arch_prctl, 0x1004, &raw mut base) }, 0);
             base
         };
-        let others = std::thread::scope(|scope| [0, 1].map(|_| scope.spawn(base_of_gs)).map(|it| it.join().unwrap()));
+        // All three live until each has its data.
+        let all = std::sync::Barrier::new(3);
+        let and_wait = || {
+            let base = base_of_gs();
+            all.wait();
+            base
+        };
+        let (own, others) = std::thread::scope(|scope| {
+            let others = [0, 1].map(|_| scope.spawn(and_wait));
+            (and_wait(), others.map(|it| it.join().unwrap()))
+        });
         let [first, second] = others;
-        let own = base_of_gs();
-        assert!(own != 0 && own != first && own != second, "{own:#x} {others:#x?}");
+        assert!(own != 0 && own != first && own != second && first != second, "{own:#x} {others:#x?}");
         assert_eq!(own, base_of_gs(), "it is kept");
     }
 
