@@ -123,7 +123,8 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> NamespaceSide<'_, L
         let wanted = NamespaceSpec {
             size: self.case.size,
             align: DATA_ALIGN,
-            kind: NamespaceKind::DevDax,
+            // Records in RAM of a DAX device share pages, and the baseline's do not.
+            kind: if self.case.on_medium { NamespaceKind::DevDax } else { NamespaceKind::FsDax },
             records,
             name: "namespace0.0".to_owned(),
             uuid: UUID,
