@@ -3,11 +3,8 @@
 
 use hdrhistogram::Histogram;
 use memmap_layouts::layouts::Linux6_1;
-use memmap_layouts::{
-    AddParams, BootMap, Config, Geometry, Hotplug, Inspect, Memmap, PfnRange, Phase, PhaseSink, RecordStore,
-    RemoveParams, X86_64,
-};
-use pfnbench::engine::probe::hotplug::percentile;
+use memmap_layouts::{BootMap, ByteSize, Config, Geometry, Inspect, Memmap, PfnRange, Phase, RecordStore, X86_64};
+use pfnbench::engine::probe::hotplug::{Latencies, Manner, add, percentile, remove};
 use pfnbench::units::{three_digits, time};
 use pfnbench_benches::{CompoundCase, Mode, Start, compound_cases};
 use std::time::{Duration, Instant};
@@ -15,62 +12,35 @@ use std::time::{Duration, Instant};
 /// Number of samples for each alignment, unless the time limit for all is reached first.
 const SAMPLES: u64 = 200;
 const TIME: Duration = Duration::from_secs(12);
-/// Longest latency that a histogram holds: a minute.
-const MOST_NS: u64 = 60_000_000_000;
 
-/// Latencies of one alignment, and what its records take.
-struct Measured {
+/// A machine with device memory of one alignment, its latencies, and what its records take.
+struct Side {
     case: CompoundCase,
     layout: Linux6_1,
-    add: Histogram<u64>,
-    populate: Histogram<u64>,
-    initialise: Histogram<u64>,
-    remove: Histogram<u64>,
+    latencies: Latencies,
     record_bytes: u64,
 }
 
-/// How long populating and initialising took, in ns.
-struct Noted {
-    since: Instant,
-    populate: u64,
-    initialise: u64,
-}
-
-impl PhaseSink for Noted {
-    fn ended(&mut self, phase: Phase) {
-        let ns = self.since.elapsed().as_nanos() as u64;
-        match phase {
-            Phase::Populate => self.populate = ns,
-            Phase::Initialise => self.initialise = ns,
-            _ => {}
-        }
-        self.since = Instant::now();
-    }
-}
-
-impl Measured {
-    fn new(case: CompoundCase, store: RecordStore) -> anyhow::Result<Self> {
-        let layout = Linux6_1::boot(&BootMap::default(), &Config::default(), store)?;
-        let new = || Histogram::new_with_bounds(1, MOST_NS, 3);
-        let (add, populate, initialise, remove) = (new()?, new()?, new()?, new()?);
-        Ok(Self { case, layout, add, populate, initialise, remove, record_bytes: 0 })
-    }
-
+impl Side {
     fn turn(&mut self, range: PfnRange) -> anyhow::Result<()> {
-        let how = AddParams { vmemmap_shift: self.case.vmemmap_shift(), ..AddParams::default() };
-        let layout = &self.layout;
-        let mut phases = Noted { since: Instant::now(), populate: 0, initialise: 0 };
-        let begin = Instant::now();
-        layout.add(range, &how, &mut phases)?;
-        let added = begin.elapsed();
-        self.record_bytes = layout.accounting().ram_record_bytes;
-        let begin = Instant::now();
-        layout.remove(range, &RemoveParams::default(), &mut ())?;
-        self.remove.saturating_record(begin.elapsed().as_nanos() as u64);
-        self.add.saturating_record(added.as_nanos() as u64);
-        self.populate.saturating_record(phases.populate);
-        self.initialise.saturating_record(phases.initialise);
-        Ok(())
+        let manner = Manner { vmemmap_shift: self.case.vmemmap_shift(), ..Manner::plain(None) };
+        add(&self.layout, range, manner, &mut self.latencies)?;
+        self.record_bytes = self.layout.accounting().ram_record_bytes;
+        Ok(remove(&self.layout, range, &mut self.latencies)?)
+    }
+
+    fn phase(&self, wanted: Phase) -> Option<&Histogram<u64>> {
+        self.latencies.phases.by_phase().find(|(phase, _)| *phase == wanted).map(|(_, times)| times)
+    }
+
+    /// The latencies that are printed, with their names.
+    fn parts(&self) -> [(&'static str, Option<&Histogram<u64>>); 4] {
+        [
+            ("add", Some(&self.latencies.add)),
+            ("  populate", self.phase(Phase::Populate)),
+            ("  initialise", self.phase(Phase::Initialise)),
+            ("remove", Some(&self.latencies.remove)),
+        ]
     }
 }
 
@@ -83,8 +53,12 @@ fn main() -> anyhow::Result<()> {
     }
     let Some(size) = cases.first().map(|case| case.size) else { return Ok(()) };
     let (backing, _) = start.open()?;
-    let store = || RecordStore { backing: backing.clone(), ..RecordStore::unlimited() };
-    let mut sides = cases.into_iter().map(|case| Measured::new(case, store())).collect::<anyhow::Result<Vec<_>>>()?;
+    let boot = |case| {
+        let store = RecordStore { backing: backing.clone(), ..RecordStore::unlimited() };
+        let layout = Linux6_1::boot(&BootMap::default(), &Config::default(), store)?;
+        anyhow::Ok(Side { case, layout, latencies: Latencies::default(), record_bytes: 0 })
+    };
+    let mut sides = cases.into_iter().map(boot).collect::<anyhow::Result<Vec<_>>>()?;
     let range = PfnRange::from_len(4 << (30 - X86_64::PAGE_SHIFT), size >> X86_64::PAGE_SHIFT);
     let range = range.expect("inside the physical address space");
     let begin = Instant::now();
@@ -99,38 +73,32 @@ fn main() -> anyhow::Result<()> {
         println!("{} compound cases verified", sides.len());
         return Ok(());
     }
-    let Some(single) = sides.first() else { return Ok(()) };
+    // A filter may have left them out.
+    let single = sides.iter().find(|side| side.case.vmemmap_shift() == 0);
     for side in &sides {
         print(&start.name(side.case.name()), side, single);
     }
     println!(
-        "Each page of records that is shared is a mapping of its own here, which populating and removing pay for;"
+        "Each page of records that is shared is a mapping of its own here, which populating and removing pay for;\n\
+         the kernel writes a page table entry. Records in RAM, and initialising, are as in the kernel."
     );
-    println!("the kernel writes a page table entry. Records in RAM, and initialising, are as in the kernel.");
     Ok(())
 }
 
-/// One of the histograms.
-type Of = fn(&Measured) -> &Histogram<u64>;
-
 /// Prints the latencies of a case, and their ratios to those of single pages.
-fn print(name: &str, side: &Measured, single: &Measured) {
-    println!("{name}: {} of records", memmap_layouts::ByteSize(side.record_bytes));
-    let parts: [(&str, Of); 4] = [
-        ("add", |side| &side.add),
-        ("  populate", |side| &side.populate),
-        ("  initialise", |side| &side.initialise),
-        ("remove", |side| &side.remove),
-    ];
-    for (part, of) in parts {
-        match (percentile(of(side), 0.5), percentile(of(single), 0.5)) {
-            (Ok(ns), Ok(of_single)) => println!(
-                "  {part:<14} p50 {:>8}, {} of single pages  ({} samples)",
+fn print(name: &str, side: &Side, single: Option<&Side>) {
+    println!("{name}: {} of records", ByteSize(side.record_bytes));
+    let median = |times: Option<&Histogram<u64>>| times.map_or(Err(0), |times| percentile(times, 0.5));
+    for (at, (part, times)) in side.parts().into_iter().enumerate() {
+        let of_single = single.and_then(|single| median(single.parts()[at].1).ok());
+        match (median(times), of_single) {
+            (Ok(ns), Some(of_single)) => println!(
+                "  {part:<14} p50 {:>8}, {} of single pages",
                 time(ns as f64),
-                three_digits(ns as f64 / of_single as f64),
-                of(side).len()
+                three_digits(ns as f64 / of_single as f64)
             ),
-            (Err(few), _) | (_, Err(few)) => println!("  {part:<14} too few samples for a p50 ({few})"),
+            (Ok(ns), None) => println!("  {part:<14} p50 {:>8}", time(ns as f64)),
+            (Err(few), _) => println!("  {part:<14} too few samples for a p50 ({few})"),
         }
     }
 }

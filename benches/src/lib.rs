@@ -328,8 +328,8 @@ impl Start {
         if mode != Mode::Test && !names.into_iter().any(|name| start.wants(name)) {
             bail!(
                 "the filter {:?} selects no case; names are like pfn_valid/boot/random/flat, hotplug/2MiB/subsection, \
-                 space/2MiB/subsection, compound/1GiB/2MiB/linux-6.1, namespace/64GiB/dax-x86/dev and instructions/pfn_valid/boot/subsection{}; \
-                 --list prints all",
+                 space/2MiB/subsection, compound/1GiB/2MiB/linux-6.1, namespace/64GiB/dax-x86/dev and \
+                 instructions/pfn_valid/boot/subsection{}; --list prints all",
                 start.arguments.filter.as_deref().unwrap_or_default(),
                 if start.suffix.is_empty() { String::new() } else { format!(", each followed by {}", start.suffix) }
             );

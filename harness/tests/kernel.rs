@@ -309,6 +309,26 @@ fn lists_are_read_again_if_the_archive_lacks_what_they_name() {
     assert_eq!(fs::read_to_string(dir.path().join("updates")).unwrap().lines().count(), 2);
 }
 
+/// Ctrl-C reaches the tool too, which fails.
+#[test]
+fn an_interrupted_download_leaves_nothing() {
+    let dir = folder();
+    let build = unchanged(&dir);
+    let temporary = dir.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    for command in [&["kernel", "add", "6.1"][..], &["kernel", "image", "9.8", "images/9.8"]] {
+        let mut interrupted = archive(&dir, &build, 1);
+        let tool = dir.path().join("bin/apt-get");
+        let text = fs::read_to_string(&tool).unwrap();
+        let stops = "#!/bin/sh\ncase \"$*\" in *download*) kill -INT $PPID; exit 100 ;; esac";
+        fs::write(&tool, text.replacen("#!/bin/sh", stops, 1)).unwrap();
+        let assert = interrupted.env("TMPDIR", &temporary).args(command).assert().code(130);
+        assert.stderr(contains("looking in every Debian release").count(usize::from(command[1] == "image")));
+        let left = |folder: &Path| fs::read_dir(folder).map_or(0, Iterator::count);
+        assert_eq!((left(&temporary), left(&dir.path().join("images"))), (0, 0), "{command:?}");
+    }
+}
+
 #[test]
 fn an_image_is_unpacked_whole_or_not_at_all() {
     let dir = folder();

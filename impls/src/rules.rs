@@ -280,11 +280,8 @@ impl Rules for Linux5_3 {
     const LAYOUT_ID: Option<&'static str> = Some("linux-5.3");
     const ABOUT: &'static str = "Linux 5.3, the first with the series: no guard, bit test in memory; no taint flag";
     const SET: RuleSet = Linux5_10::SET;
-    const CODE: Option<KernelCode> = match Linux5_2::CODE {
-        // The check of the number, then the section, as before the series.
-        Some(code) => Some(KernelCode { guard: Guard::None, checks_usage: false, ..code }),
-        None => None,
-    };
+    // The same checks as before the series, then the map.
+    const CODE: Option<KernelCode> = Linux5_2::CODE;
 }
 
 /// Linux 5.3 to 5.11 with the fixes of its stable releases: as [`Merged`], but without the flag for

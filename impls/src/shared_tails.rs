@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The shared pages are those of an unnamed file in memory, so that a page can be mapped at several
-//! addresses. Each such mapping is one of the process's `vm.max_map_count`; the kernel, which writes page
-//! tables directly, has no such limit.
+//! addresses. Each such mapping is one of the process's `vm.max_map_count`, of which all arrays together
+//! take at most three quarters: at the limit itself, the kernel would refuse to release them too. A
+//! kernel, which writes page tables directly, has no such limit.
 //!
 //! Source: `vmemmap_populate_compound_pages` of `mm/sparse-vmemmap.c`, since Linux 5.18. There and here
 //! the last user of a shared page frees it.
@@ -17,7 +18,22 @@ use crate::stretch::Stretch;
 use rustix::fs::{FallocateFlags, MemfdFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `vm.max_map_count` where it cannot be read: `DEFAULT_MAX_MAP_COUNT`.
+const DEFAULT_LIMIT: u64 = 65_530;
+
+/// Mappings of shared pages in this process.
+static MAPPINGS: AtomicU64 = AtomicU64::new(0);
+
+/// Mappings that a process may have.
+fn max_map_count() -> u64 {
+    static LIMIT: OnceLock<u64> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok();
+    *LIMIT.get_or_init(|| read().unwrap_or(DEFAULT_LIMIT))
+}
 
 /// The records of compound pages within an array of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +71,8 @@ pub(crate) struct SharedTails {
     /// Offsets in the file that are free again, and where the file ends.
     free: Vec<u64>,
     end: u64,
+    /// Mappings that are reserved for runs.
+    mappings: u64,
 }
 
 impl SharedTails {
@@ -63,10 +81,28 @@ impl SharedTails {
         self.runs.is_empty()
     }
 
-    /// The page that the records of a compound page share; `None` if there is none yet.
-    pub fn page_of(&self, begin: u64, bytes: u64) -> Option<u64> {
-        let (_, run) = self.runs.range(begin..begin + bytes).next()?;
-        (run.begin == begin).then_some(run.page)
+    /// The shared page of the compound page at `begin`, if the records just below `offset` map it.
+    pub fn page_below(&self, offset: u64, begin: u64) -> Option<u64> {
+        let (start, run) = self.runs.range(..offset).next_back()?;
+        (start + run.len == offset && run.begin == begin).then_some(run.page)
+    }
+
+    /// Reserves mappings.
+    ///
+    /// # Errors
+    /// The limit of the process, if it leaves no room for them.
+    pub fn reserve_mappings(&mut self, number: u64) -> Result<(), u64> {
+        let limit = max_map_count();
+        let add = |mapped: u64| mapped.checked_add(number).filter(|&sum| sum <= limit / 4 * 3);
+        MAPPINGS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map_err(|_| limit)?;
+        self.mappings += number;
+        Ok(())
+    }
+
+    /// Gives reserved mappings back.
+    pub fn release_mappings(&mut self, number: u64) {
+        self.mappings -= number;
+        MAPPINGS.fetch_sub(number, Ordering::Relaxed);
     }
 
     /// The file with the shared pages.
@@ -133,12 +169,19 @@ impl SharedTails {
                 }
             }
         }
+        self.release_mappings(gone.iter().map(|(_, run)| run.len).sum::<u64>() / page_bytes);
         let mut pages: Vec<u64> = gone.into_iter().map(|(_, run)| run.page).collect();
         pages.sort_unstable();
         pages.dedup();
         pages.retain(|&page| !self.runs.values().any(|run| run.page == page));
         pages.iter().for_each(|&page| self.free_page(page, page_bytes));
         pages.len() as u64
+    }
+}
+
+impl Drop for SharedTails {
+    fn drop(&mut self) {
+        self.release_mappings(self.mappings);
     }
 }
 
@@ -152,16 +195,20 @@ mod tests {
     fn the_last_user_of_a_page_frees_it() {
         let mut tails = SharedTails::default();
         let page = tails.new_page(PAGE).unwrap();
+        tails.reserve_mappings(511 + 512).unwrap();
         // Two sections of a compound page of 1 GiB.
         tails.enter(PAGE, Run { begin: 0, len: 511 * PAGE, page });
         tails.enter(512 * PAGE, Run { begin: 0, len: 512 * PAGE, page });
-        assert_eq!(tails.page_of(0, 4096 * PAGE), Some(page));
+        assert_eq!(tails.page_below(1024 * PAGE, 0), Some(page));
+        let others = [(1024 * PAGE, PAGE), (1025 * PAGE, 0), (PAGE, 0)];
+        assert!(others.iter().all(|&(offset, begin)| tails.page_below(offset, begin).is_none()));
         // The middle of the first run.
         assert_eq!(tails.leave(Stretch { offset: 8 * PAGE, len: 8 * PAGE }, PAGE), 0);
         assert_eq!(tails.within(Stretch { offset: 0, len: 512 * PAGE }).len(), 2);
         assert_eq!(tails.leave(Stretch { offset: 0, len: 512 * PAGE }, PAGE), 0);
         assert_eq!(tails.leave(Stretch { offset: 512 * PAGE, len: 512 * PAGE }, PAGE), 1);
-        assert!(tails.is_empty());
+        assert_eq!((tails.is_empty(), tails.mappings), (true, 0));
+        assert!(tails.reserve_mappings(u64::MAX).is_err());
         assert_eq!(tails.new_page(PAGE), Ok(page), "a page that is free is used again");
     }
 }

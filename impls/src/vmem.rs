@@ -25,16 +25,17 @@
 //! | backed | populated | mapped over it |
 //! | reserved again | given back | a fresh reservation mapped over it |
 
+mod compound;
+
 use crate::backing::{BASE_ALIGN, BackingError, DaxDevice, Memory, reserve_blocks, tmpfs_is_full, too_many_mappings};
 use crate::byte_size::ByteSize;
 use crate::fault::{Faults, Seam};
-use crate::shared_tails::{CompoundRecords, Run, SharedTails};
+use crate::shared_tails::SharedTails;
 use crate::shared_units::SharedUnits;
 use crate::store::{BudgetExceeded, RecordBudget, RecordStore};
 pub use crate::stretch::Stretch;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -291,147 +292,6 @@ impl Vmem {
             huge.leave(stretch);
         }
         Ok(())
-    }
-
-    fn tails(&self) -> MutexGuard<'_, SharedTails> {
-        // A panic under the lock leaves a page that is counted and not used, at worst.
-        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True if records of compound pages can share pages of `page_bytes`: memory is backed in exactly
-    /// such pages.
-    pub(crate) fn shares_pages(&self, page_bytes: u64) -> bool {
-        let usage = self.usage();
-        usage.units.unit_bytes() == page_bytes && usage.huge.is_none()
-    }
-
-    /// Backs the records of compound pages: two pages for each, of which the second is mapped wherever
-    /// records of further tail pages are. Memory must be backed in pages of the architecture
-    /// ([`shares_pages`](Self::shares_pages)).
-    ///
-    /// # Errors
-    /// As for [`populate`](Self::populate), or too many mappings. The stretch is then reserved as
-    /// before.
-    pub(crate) fn populate_compound(&self, stretch: Stretch, compound: CompoundRecords) -> Result<(), VmemError> {
-        self.check(stretch);
-        let page = self.unit_bytes();
-        let mut from = stretch.offset;
-        while from < stretch.end() {
-            let begin = compound.begin(from);
-            let end = (begin + compound.bytes).min(stretch.end());
-            let is_first = from == begin;
-            let head = Stretch { offset: begin, len: page };
-            let done = match is_first {
-                true => self.populate(head),
-                false => Ok(()),
-            };
-            let done = done.and_then(|()| {
-                let Some(tail) = Stretch::from_to(if is_first { begin + page } else { from }, end) else {
-                    return Ok(());
-                };
-                self.share(tail, begin, compound.bytes).inspect_err(|_| {
-                    let undone = if is_first { self.depopulate(head) } else { Ok(()) };
-                    debug_assert!(undone.is_ok(), "{undone:?}");
-                })
-            });
-            if let Err(error) = done {
-                if let Some(done) = Stretch::from_to(stretch.offset, from) {
-                    let undone = self.depopulate(done);
-                    debug_assert!(undone.is_ok(), "{undone:?}");
-                }
-                return Err(error);
-            }
-            from = end;
-        }
-        self.note_tables(stretch);
-        Ok(())
-    }
-
-    /// Maps the shared page of the compound page at `begin` all over a stretch.
-    fn share(&self, stretch: Stretch, begin: u64, bytes: u64) -> Result<(), VmemError> {
-        let page_bytes = self.unit_bytes();
-        let failed = |errno: Errno| VmemError::from(BackingError::Populate { len: stretch.len, source: errno.into() });
-        let mut tails = self.tails();
-        let known = tails.page_of(begin, bytes);
-        let page = match known {
-            Some(page) => page,
-            None => {
-                self.budget.charge(page_bytes)?;
-                tails.new_page(page_bytes).map_err(|errno| {
-                    self.budget.release(page_bytes);
-                    failed(errno)
-                })?
-            }
-        };
-        let mapped = tails.file().map_err(failed).and_then(|file| self.map_page_over(stretch, file, page));
-        if let Err(error) = mapped {
-            if known.is_none() {
-                tails.free_page(page, page_bytes);
-                self.budget.release(page_bytes);
-            }
-            self.memory.reserve_again(stretch)?;
-            return Err(error);
-        }
-        if known.is_none() {
-            self.ram_bytes.fetch_add(page_bytes, Ordering::Relaxed);
-        }
-        tails.enter(stretch.offset, Run { begin, len: stretch.len, page });
-        Ok(())
-    }
-
-    fn map_page_over(&self, stretch: Stretch, file: &File, page: u64) -> Result<(), VmemError> {
-        let failed = |errno: Errno| match too_many_mappings(errno) {
-            Some(error) => VmemError::from(error),
-            None => BackingError::Populate { len: stretch.len, source: errno.into() }.into(),
-        };
-        let page_bytes = self.unit_bytes();
-        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
-        for offset in (stretch.offset..stretch.end()).step_by(page_bytes as usize) {
-            let address = self.memory.address(Stretch { offset, len: page_bytes });
-            // SAFETY: MAP_FIXED replaces part of our own reservation, which holds no record that a
-            // reader can reach.
-            unsafe { rustix::mm::mmap(address, page_bytes as usize, prot, flags, file, page) }.map_err(failed)?;
-        }
-        let (address, len) = (self.memory.address(stretch), stretch.len as usize);
-        loop {
-            // SAFETY: the stretch was just mapped; populating changes no contents.
-            match unsafe { rustix::mm::madvise(address, len, Advice::LinuxPopulateWrite) } {
-                Err(Errno::INTR) => {}
-                other => break other.map_err(failed),
-            }
-        }
-    }
-
-    /// Releases a stretch with records of compound pages. False if it has none.
-    fn depopulate_compound(&self, tails: &mut SharedTails, stretch: Stretch) -> Result<bool, VmemError> {
-        let runs = tails.within(stretch);
-        if runs.is_empty() {
-            return Ok(false);
-        }
-        let page_bytes = self.unit_bytes();
-        let part = |offset: u64, run: &Run| Stretch { offset, len: run.len };
-        let map_again = |runs: &[(u64, Run)], tails: &mut SharedTails| {
-            for (offset, run) in runs {
-                let again = tails.file().map(|file| self.map_page_over(part(*offset, run), file, run.page).is_ok());
-                debug_assert!(again == Ok(true), "the mappings were there a moment ago");
-            }
-        };
-        // Shared pages first: until the own pages go, everything can be restored.
-        for (done, (offset, run)) in runs.iter().enumerate() {
-            if let Err(error) = self.memory.reserve_again(part(*offset, run)) {
-                map_again(&runs[..done], tails);
-                return Err(error.into());
-            }
-        }
-        if let Err(error) = self.memory.give_back(stretch) {
-            map_again(&runs, tails);
-            return Err(error.into());
-        }
-        let own = stretch.len - runs.iter().map(|(_, run)| run.len).sum::<u64>();
-        let gone = own + tails.leave(stretch, page_bytes) * page_bytes;
-        self.ram_bytes.fetch_sub(gone, Ordering::Relaxed);
-        self.budget.release(gone);
-        Ok(true)
     }
 
     fn enter_huge(&self, usage: &mut Usage, stretch: Stretch) {

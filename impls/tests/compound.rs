@@ -137,6 +137,31 @@ fn t_72_in_a_boot_section_every_record_is_initialised() {
 }
 
 #[test]
+fn a_compound_page_that_begins_in_a_boot_section_shares_nothing() {
+    let ram = BootRange { range: PfnRange::new(0, 0x2000).unwrap(), node: 0 };
+    let map = BootMap::new([ram]).unwrap();
+    let layout = Linux6_1::<X86_64>::boot(&map, &Config::default(), RecordStore::unlimited()).unwrap();
+    let range = PfnRange::new(0x2000, 0x20000).unwrap();
+    layout.add(range, &compound(SHIFT_1G), &mut ()).unwrap();
+    let reader = layout.reader();
+    assert!((range.start()..range.end()).all(|pfn| page(&reader, pfn).is_of(Pfn(pfn))));
+}
+
+#[test]
+fn a_part_that_comes_again_shares_nothing_with_what_stayed() {
+    let layout: Linux6_1 = empty(RecordStore::unlimited());
+    let all = gib(4, 1024);
+    layout.add(all, &compound(SHIFT_1G), &mut ()).unwrap();
+    let part = PfnRange::from_len(all.start(), 2 * 0x8000).unwrap();
+    layout.remove(part, &RemoveParams::default(), &mut ()).unwrap();
+    let reader = layout.reader();
+    let stayed = page(&reader, part.end()).check();
+    layout.add(part, &compound(SHIFT_1G), &mut ()).unwrap();
+    assert_eq!(page(&reader, part.end()).check(), stayed, "its records are not written again");
+    assert_eq!(layout.accounting().ram_record_bytes / PAGE, 3, "a head, and a shared page each");
+}
+
+#[test]
 fn t_74_a_tebibyte_takes_16_gib_4_gib_or_8_mib() {
     // By the formula of the rule: all pages, two for each 2 MiB, two for each GiB.
     for (shift, expected) in [(0, 16 << 30), (SHIFT_2M, 4 << 30), (SHIFT_1G, 8 << 20)] {

@@ -46,9 +46,50 @@ pub fn cells(run: &Run, pairs: &[(String, String)], margin: f64) -> Vec<Cell> {
     pairs.iter().flat_map(|pair| run.maps.iter().flat_map(move |map| of_map(map, pair))).collect()
 }
 
-/// Number of cells within the margin, of cells that are decided, and of all.
-pub fn counts(cells: &[Cell]) -> (usize, usize, usize) {
-    let within = cells.iter().filter(|cell| cell.verdict == Verdict::Equal).count();
-    let decided = cells.iter().filter(|cell| cell.verdict.is_decided()).count();
-    (within, decided, cells.len())
+/// How many cells are within the margin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Cells that are equal within the margin.
+    pub within: usize,
+    /// Cells with a verdict.
+    pub decided: usize,
+    /// All cells.
+    pub cells: usize,
+}
+
+impl Counts {
+    /// Counts cells.
+    pub fn of(cells: &[Cell]) -> Self {
+        let within = cells.iter().filter(|cell| cell.verdict == Verdict::Equal).count();
+        let decided = cells.iter().filter(|cell| cell.verdict.is_decided()).count();
+        Self { within, decided, cells: cells.len() }
+    }
+
+    /// True if nine in ten decided cells are within the margin; `None` if none is decided.
+    pub fn suffice(self) -> Option<bool> {
+        (self.decided > 0).then_some(self.within * 10 >= self.decided * 9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_in_ten_decided_cells_suffice() {
+        let counts = |verdicts: &[(Verdict, usize)]| {
+            let cells = verdicts.iter().flat_map(|&(verdict, nr)| {
+                let (kernel, model) = ("compiled-6.1".to_owned(), "linux-6.1".to_owned());
+                let (map, case) = ("m".to_owned(), "c".to_owned());
+                vec![Cell { kernel, model, map, case, ratio: None, interval_95: None, verdict }; nr]
+            });
+            Counts::of(&cells.collect::<Vec<_>>())
+        };
+        let (equal, slower, faster) = (Verdict::Equal, Verdict::Slower, Verdict::Faster);
+        assert_eq!(counts(&[(equal, 9), (slower, 1), (Verdict::Undecided, 5)]).suffice(), Some(true));
+        assert_eq!(counts(&[(equal, 8), (slower, 1)]).suffice(), Some(false));
+        assert_eq!(counts(&[(equal, 8), (faster, 1)]).suffice(), Some(false), "too fast is as wrong");
+        let undecided = counts(&[(Verdict::Undecided, 3)]);
+        assert_eq!((undecided, undecided.suffice()), (Counts { within: 0, decided: 0, cells: 3 }, None));
+    }
 }

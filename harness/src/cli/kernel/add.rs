@@ -2,9 +2,11 @@
 
 use super::package;
 use crate::cli::{Answer, Json, print, print_json};
+use crate::interrupt::Interrupt;
 use crate::kernel::cache::Cache;
 use crate::kernel::debian::Content;
 use crate::kernel::headers::Headers;
+use crate::kernel::release::layout_of;
 use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -43,12 +45,20 @@ pub(super) struct AddArgs {
 
 impl AddArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        // Ctrl-C ends the tool that is running, and this function after it, so that no folder is left.
+        let interrupt = Interrupt::listen()?;
+        let done = self.add(&interrupt);
+        interrupt.check()?;
+        done
+    }
+
+    fn add(&self, interrupt: &Interrupt) -> anyhow::Result<Answer> {
         let cache = Cache::from_user()?;
         let kernel = match (&self.version, &self.headers) {
             (Some(version), _) => {
                 let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
                 let (package, build) =
-                    package::download(Content::Headers, version, &cache.lists_folder(), folder.path())?;
+                    package::download(Content::Headers, version, &cache.lists_folder(), folder.path(), interrupt)?;
                 cache.add(&Headers::open(&build)?, &self.cc, format!("package {package}"))?
             }
             (None, Some(folder)) => cache.add(&Headers::open(folder)?, &self.cc, "a folder".to_owned())?,
@@ -64,7 +74,8 @@ impl AddArgs {
             let version = &kernel.version;
             print(format!("Linux {}, compiled by {}", kernel.release, kernel.compiler))?;
             print(format!("folder  {}", cache.folder(&kernel).display()))?;
-            print(format!("race    pfnbench run --kernel {version} --layout subsection"))?;
+            let model = layout_of(version);
+            print(format!("race    pfnbench run --kernel {version} --layout {model} --layout subsection"))?;
         }
         Ok(Answer::Yes)
     }

@@ -1,7 +1,7 @@
 //! The command `pfnbench kernel cost`.
 
 use crate::analysis::compare;
-use crate::analysis::model_cost::{Cell, cells, counts};
+use crate::analysis::model_cost::{Cell, Counts, cells};
 use crate::case::COMPILED;
 use crate::cli::{Answer, Json, margin_percent, print, print_json};
 use crate::kernel::release::layout_of;
@@ -51,9 +51,11 @@ impl CostArgs {
                  --layout subsection"
             );
         }
-        let (within, decided, nr) = counts(&all);
+        let counts = Counts::of(&all);
         if self.json.json {
-            print_json(&json!({ "margin": self.margin, "within": within, "decided": decided, "cells": all }))?;
+            print_json(
+                &json!({ "margin": self.margin, "within": counts.within, "decided": counts.decided, "cells": all }),
+            )?;
         } else {
             let mut drawn = table::empty();
             drawn.set_header(["kernel", "model", "map", "case", "ratio", "verdict"]);
@@ -63,9 +65,12 @@ impl CostArgs {
             print(drawn)?;
         }
         let total = format!(
-            "{within} of {decided} decided cells are within {:.0} %; {} of {nr} are undecided.",
+            "{} of {} decided cells are within {:.0} %; {} of {} are undecided.",
+            counts.within,
+            counts.decided,
             self.margin * 100.0,
-            nr - decided
+            counts.cells - counts.decided,
+            counts.cells
         );
         if !self.json.json {
             print(&total)?;
@@ -73,10 +78,11 @@ impl CostArgs {
         if let Some(path) = &self.output {
             std::fs::write(path, markdown(&all, &total)).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        if decided == 0 {
-            bail!("no cell is decided; measure in more processes, or on a quieter machine");
+        match counts.suffice() {
+            Some(true) => Ok(Answer::Yes),
+            Some(false) => Ok(Answer::No),
+            None => bail!("no cell is decided; measure in more processes, or on a quieter machine"),
         }
-        Ok(if within * 10 >= decided * 9 { Answer::Yes } else { Answer::No })
     }
 }
 

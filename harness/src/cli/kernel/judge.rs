@@ -65,7 +65,8 @@ fn scene(log: &str) -> &str {
 /// The table as Markdown, with the totals of all logs.
 fn markdown(verdicts: &[(String, Verdict)]) -> String {
     let mut text = "| kernel | scene | model | operations | snapshots | page frames | of them near an operation | \
-                    asked of its own functions | other comparisons | differences |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+                    asked of its own functions | other comparisons | differences |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     let numbers = |verdict: &Verdict| {
         let (others, differences) = (verdict.compared.values().sum(), verdict.nr_differences.values().sum());

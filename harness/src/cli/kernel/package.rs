@@ -1,6 +1,7 @@
 //! Packages of kernels, and the command `pfnbench kernel image`.
 
 use crate::cli::{Answer, print};
+use crate::interrupt::Interrupt;
 use crate::kernel::cache::Cache;
 use crate::kernel::debian::{Content, LISTS_LAST, Lists, NEWEST, PackageError};
 use anyhow::Context;
@@ -16,7 +17,8 @@ pub(super) fn download(
     version: &str,
     lists_folder: &Path,
     folder: &Path,
-) -> Result<(String, PathBuf), PackageError> {
+    interrupt: &Interrupt,
+) -> anyhow::Result<(String, PathBuf)> {
     let get = |lists: &Lists| {
         let package = lists.find(content, version)?;
         eprintln!("pfnbench: downloading {package}");
@@ -27,22 +29,26 @@ pub(super) fn download(
     let in_every_release = || {
         let every = Lists::of_every_release(lists_folder, LISTS_LAST)?;
         match get(&every) {
-            Err(PackageError::Failed { .. }) => get(&Lists::of_every_release(lists_folder, Duration::ZERO)?),
+            Err(PackageError::Failed { .. }) if interrupt.check().is_ok() => {
+                get(&Lists::of_every_release(lists_folder, Duration::ZERO)?)
+            }
             other => other,
         }
     };
     if version == NEWEST {
-        return in_every_release();
+        return Ok(in_every_release()?);
     }
     let error = match get(&Lists::of_this_system()) {
         Err(error @ (PackageError::Unknown { .. } | PackageError::Failed { .. })) => error,
-        other => return other,
+        other => return Ok(other?),
     };
+    // A tool that Ctrl-C ended is no reason to look elsewhere.
+    interrupt.check()?;
     eprintln!("pfnbench: {error}");
     eprintln!("pfnbench: looking in every Debian release");
     match in_every_release() {
-        Err(PackageError::NotDebian) => Err(error),
-        other => other,
+        Err(PackageError::NotDebian) => Err(error.into()),
+        other => Ok(other?),
     }
 }
 
@@ -68,6 +74,14 @@ pub(super) struct ImageArgs {
 
 impl ImageArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
+        // As for `kernel add`.
+        let interrupt = Interrupt::listen()?;
+        let done = self.unpack(&interrupt);
+        interrupt.check()?;
+        done
+    }
+
+    fn unpack(&self, interrupt: &Interrupt) -> anyhow::Result<Answer> {
         let cannot_create = || format!("cannot create {}", self.folder.display());
         let parent = match self.folder.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -81,7 +95,7 @@ impl ImageArgs {
         let work = tempfile::Builder::new().prefix(".image-").tempdir_in(parent).with_context(cannot_create)?;
         let lists = Cache::from_user()?.lists_folder();
         let content = if self.headers { Content::Build } else { Content::Image };
-        let (package, _) = download(content, &self.version, &lists, work.path())?;
+        let (package, _) = download(content, &self.version, &lists, work.path(), interrupt)?;
         std::fs::rename(work.path(), &self.folder).with_context(cannot_create)?;
         print(package)?;
         Ok(Answer::Yes)

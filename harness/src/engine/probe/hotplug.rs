@@ -169,12 +169,14 @@ pub struct Manner<'a> {
     pub init_threads: NonZeroU32,
     /// Access to every record after the call; `None` to time the call alone.
     pub touch: Option<Touch>,
+    /// As [`AddParams::vmemmap_shift`].
+    pub vmemmap_shift: u32,
 }
 
 impl<'a> Manner<'a> {
     /// Times the call alone; the calling thread initialises the records.
     pub fn plain(device: Option<&'a Arc<DaxDevice>>) -> Self {
-        Self { device, init_threads: NonZeroU32::MIN, touch: None }
+        Self { device, init_threads: NonZeroU32::MIN, touch: None, vmemmap_shift: 0 }
     }
 }
 
@@ -223,11 +225,20 @@ pub fn add_and_remove<L: Hotplug>(
 ) -> Result<(), HotplugProbeError> {
     let found = timed_add(layout, range, manner, into)?;
     into.note_device(layout.footprint().device_record_bytes, range);
+    remove(layout, range, into)?;
+    check_found(range, found)
+}
+
+/// Removes `range` and records the time.
+///
+/// # Errors
+/// The layout refuses; the range stays.
+pub fn remove<L: Hotplug>(layout: &L, range: PfnRange, into: &mut Latencies) -> Result<(), HotplugError> {
     let begin = into.phases.begin();
     layout.remove(range, &RemoveParams::default(), &mut into.phases)?;
     record(&mut into.remove, begin.elapsed());
     into.phases.end();
-    check_found(range, found)
+    Ok(())
 }
 
 /// Checks that every record was found, if the records were accessed.
@@ -245,7 +256,8 @@ fn timed_add<L: Hotplug>(
     manner: Manner<'_>,
     into: &mut Latencies,
 ) -> Result<Option<u64>, HotplugProbeError> {
-    let how = AddParams { init_threads: manner.init_threads, ..add_params(range, manner.device, layout)? };
+    let Manner { device, init_threads, vmemmap_shift, .. } = manner;
+    let how = AddParams { init_threads, vmemmap_shift, ..add_params(range, device, layout)? };
     let begin = into.phases.begin();
     layout.add(range, &how, &mut into.phases)?;
     let added = begin.elapsed();
@@ -388,8 +400,13 @@ mod tests {
         for (touch, threads) in [(Touch::Read, 1), (Touch::Write, 2)] {
             let mut latencies = Latencies::default();
             let init_threads = NonZeroU32::new(threads).unwrap();
-            add_and_remove(&layout, range, Manner { device: None, init_threads, touch: Some(touch) }, &mut latencies)
-                .unwrap();
+            add_and_remove(
+                &layout,
+                range,
+                Manner { init_threads, touch: Some(touch), ..Manner::plain(None) },
+                &mut latencies,
+            )
+            .unwrap();
             let [(_, add), (_, read), (_, write), (_, remove)] = latencies.by_op();
             let touched = if touch == Touch::Read { read } else { write };
             assert_eq!((add.len(), read.len() + write.len(), touched.len(), remove.len()), (1, 1, 1, 1));

@@ -172,7 +172,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         if !R::SET.populate_first {
             chunks.iter().for_each(|chunk| self.publish(chunk, how));
         }
-        let compound = self.compound(range, how);
+        let compound = self.compound(range, how, &chunks);
         let mut populated = 0;
         for done in 0..chunks.len() {
             if let Err(error) = self.populate(&mut writer, &chunks[done], how, compound) {
@@ -233,13 +233,24 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
 
     /// How the records of a range share pages; `None` if they do not. Source:
     /// `vmemmap_can_optimize`.
-    fn compound(&self, range: PfnRange, how: &AddParams) -> Option<CompoundRecords> {
+    ///
+    /// A compound page of several sections shares only if all of them get new records: another section
+    /// would have no page to share, or one of boot.
+    fn compound(
+        &self,
+        range: PfnRange,
+        how: &AddParams,
+        chunks: &[Chunk<'_, G::SubsectionMap>],
+    ) -> Option<CompoundRecords> {
+        let is_new =
+            |chunk: &Chunk<'_, _>| self.backed.contains(chunk.nr) && !self.has_boot_records(chunk.section, chunk.nr);
         let bytes = record_bytes::<T>() << how.vmemmap_shift.min(G::PFN_SECTION_SHIFT + 16);
         let can = R::SET.shares_tail_records
             && how.kind == MemoryKind::Device
             && how.altmap.is_none()
             && bytes > OWN_PAGES * G::PAGE_SIZE
-            && self.vmemmap.shares_pages(G::PAGE_SIZE);
+            && self.vmemmap.shares_pages(G::PAGE_SIZE)
+            && (bytes <= G::PAGES_PER_SECTION * record_bytes::<T>() || chunks.iter().all(is_new));
         can.then(|| CompoundRecords { bytes, origin: Self::stretch(range).offset })
     }
 

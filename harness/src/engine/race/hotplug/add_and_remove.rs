@@ -57,7 +57,7 @@ impl<G: Geometry> Race<'_, G> {
             };
             let device = fresh_blocks.as_ref().or(used.device.as_ref());
             let touch = if lane.iterations().is_multiple_of(2) { Touch::Read } else { Touch::Write };
-            let manner = Manner { device, init_threads: group.init_threads, touch: Some(touch) };
+            let manner = Manner { init_threads: group.init_threads, touch: Some(touch), ..Manner::plain(device) };
             match hotplug.time(lane.place.range, manner, &mut lane.latencies) {
                 Ok(()) => {}
                 Err(error) if error.is_too_large() && lane.iterations() == 0 => {

@@ -144,7 +144,7 @@ impl<G: Geometry> Race<'_, G> {
         let Some(place) = lane.walk.next else { return Ok(()) };
         let device = lane.walk.devices.pop();
         let touch = if lane.iterations().is_multiple_of(2) { Touch::Read } else { Touch::Write };
-        let manner = Manner { device: device.as_ref(), init_threads: group.init_threads, touch: Some(touch) };
+        let manner = Manner { init_threads: group.init_threads, touch: Some(touch), ..Manner::plain(device.as_ref()) };
         let mut not_kept = Latencies::default();
         let into = if lane.walk.is_warm { &mut lane.latencies } else { &mut not_kept };
         let beside = place.beside.map_or(Ok(()), |beside| {
