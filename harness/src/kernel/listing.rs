@@ -23,8 +23,8 @@ pub fn functions(image: &Image) -> Vec<&str> {
 }
 
 /// The instructions of a function in AT&T syntax, with their offsets from its beginning; jumps name
-/// their targets by offset, e.g. `one_valid+0x1f`. `None` if
-/// there is no such function, or its code cannot be read.
+/// their targets by offset, e.g. `one_valid+0x1f`. `None` if there is no such function, or its code
+/// cannot be read.
 pub fn listing(image: &Image, function: &str) -> Option<Vec<(u64, String)>> {
     let start = *image.symbols().get(function).filter(|_| functions(image).contains(&function))?;
     let code = instructions_within(start, 0).ok()?;
