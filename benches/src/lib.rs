@@ -16,6 +16,7 @@ use pfnbench::engine::backing_arg::{self, BackingArg};
 use pfnbench::engine::field::{Field, Lineup, Means};
 use pfnbench::engine::index_pages::IndexPagesArg;
 use pfnbench::engine::layouts::entries;
+use pfnbench::engine::memory_plan::MapMemory;
 use pfnbench::engine::race::Served;
 use pfnbench::interrupt::Interrupt;
 use pfnbench::map::PhysicalMap;
@@ -370,7 +371,7 @@ impl Start {
         for (layout, reason) in &served.left_out {
             eprintln!("skipped: {layout}: {reason}");
         }
-        Ok(Field::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, &Interrupt::default())?)
+        Ok(Field::boot(MapMemory::new(&map)?, &Lineup::once(&served.entries), &means, &Interrupt::default())?)
     }
 
     /// Opens the backing for records in RAM, and a device if one was requested.

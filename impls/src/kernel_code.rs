@@ -8,9 +8,10 @@
 //! 12 makes of the headers of 5.10, 6.1 and 6.12 for x86-64.
 
 use crate::geometry::Geometry;
+use crate::memmap::unlikely;
 use crate::preempt::Word;
 use crate::rules::Rules;
-use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionUsage};
+use crate::section::{Descriptor, MemSection, SECTION_HAS_MEM_MAP, SectionUsage};
 use crate::subsection_map::SubsectionMap;
 use std::marker::PhantomData;
 use std::mem::offset_of;
@@ -100,12 +101,6 @@ extern "C" fn rcu_read_unlock_strict() {
     // SAFETY: an empty template does nothing. It keeps the call.
     unsafe { std::arch::asm!("", options(nostack, preserves_flags)) };
 }
-
-/// Makes the branch that calls it the unlikely one, so that the likely one is laid out in line, as gcc
-/// does for a valid pfn.
-#[cold]
-#[inline]
-fn unlikely() {}
 
 /// As [`unlikely`], for a branch whose result is a constant: keeps the compiler from loading it before
 /// the branch. gcc loads it in a block of its own, out of line, which takes two more jumps.

@@ -43,6 +43,7 @@ pub mod error;
 pub mod fault;
 #[cfg(not(feature = "conformance"))]
 mod fault;
+mod flat_index;
 mod footprint;
 mod geometry;
 pub mod grace;

@@ -49,4 +49,6 @@ pub enum When {
     EachStep,
     /// Added memory only. For boot memory the earlier loads suffice.
     HotAdded,
+    /// Sections of added memory that are valid in part. For others the earlier loads suffice.
+    InPart,
 }

@@ -163,6 +163,19 @@ pub unsafe trait Lookup {
     fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
         (from.0..end.0).map(Pfn).find(|&pfn| self.pfn_valid(pfn))
     }
+
+    /// True if all of `range` is valid, block by block: what `zone->contiguous` caches.
+    ///
+    /// The default does as Linux after each hot-add and hot-remove: it asks for the first and the last
+    /// page frame of every block of `block_pages` (a pageblock, or less at either end), so its cost
+    /// grows with the range. A layout may answer without a scan; it may then also see holes inside a
+    /// block. Source: `set_zone_contiguous` of `mm/mm_init.c`, which also compares zones.
+    ///
+    /// `block_pages` is a power of two.
+    fn is_contiguous(&self, range: PfnRange, block_pages: u64) -> bool {
+        let ends = |block: PfnRange| [block.start(), block.end() - 1];
+        range.split_at_multiples(block_pages).flat_map(ends).all(|pfn| self.pfn_valid(Pfn(pfn)))
+    }
 }
 
 /// Keeps the compiler from turning the surrounding branch into a select: it must not speculate an
@@ -172,6 +185,12 @@ pub fn keep_branch() {
     // SAFETY: an empty template does nothing.
     unsafe { std::arch::asm!("", options(nomem, nostack, preserves_flags)) };
 }
+
+/// Makes the branch that calls it the unlikely one, so that the likely one is laid out in line, as gcc
+/// does for a valid pfn.
+#[cold]
+#[inline]
+pub(crate) fn unlikely() {}
 
 /// Hot-adding and hot-removing memory while readers run. FLATMEM does not support it:
 ///

@@ -24,22 +24,25 @@
 //! The coded pointer is the address that the record of pfn 0 would have, so that adding a pfn gives
 //! its record. Source: `include/linux/mmzone.h`, `mm/sparse.c`.
 
-use crate::error::{BootError, HotplugError};
-use crate::fault::{Faults, Seam};
+mod descriptor;
+mod index;
+mod usages;
+
+pub use descriptor::{Descriptor, MemSection, PackedSection};
+pub use index::SectionIndex;
+pub use usages::Usages;
+
+use crate::error::BootError;
+use crate::fault::Seam;
 use crate::geometry::Geometry;
-use crate::index_memory::{Array, IndexMemory, slab_bytes};
-use crate::memmap::{Accounting, Config, Load, SectionState, UsageKind, When};
-use crate::pfn::PfnRange;
-use crate::request::Grid;
+use crate::index_memory::{Array, IndexMemory};
+use crate::memmap::{Config, Load, When};
 use crate::rules::{Merged, Rules};
 use crate::store::RecordStore;
 use crate::subsection_map::SubsectionMap;
 use std::alloc::Layout;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The section exists.
@@ -77,80 +80,7 @@ pub struct SectionUsage<M: SubsectionMap> {
     pageblock_flags: [AtomicU64; 4],
 }
 
-/// `struct mem_section`: the first 16 bytes of the descriptor of a section. What follows them in
-/// larger [`Descriptors`](crate::Descriptors) is unused.
-#[derive(Debug)]
-#[repr(C)]
-pub struct MemSection<M: SubsectionMap> {
-    section_mem_map: AtomicU64,
-    usage: AtomicPtr<SectionUsage<M>>,
-}
-
-const _: () = assert!(size_of::<MemSection<crate::subsection_map::BitWords<1>>>() == 16);
 const _: () = assert!(size_of::<SectionUsage<crate::subsection_map::BitWords<1>>>() == 56);
-
-impl<M: SubsectionMap> MemSection<M> {
-    /// The coded pointer and flags. An acquire load: what was written before the word was set is
-    /// visible.
-    #[inline(always)]
-    pub fn word(&self) -> u64 {
-        self.section_mem_map.load(Ordering::Acquire)
-    }
-
-    /// The usage object; `None` if the section has none.
-    ///
-    /// # Safety
-    /// The caller must be a reader of the layout or its writer, so that the object is not freed
-    /// meanwhile.
-    #[inline(always)]
-    pub unsafe fn usage(&self) -> Option<&SectionUsage<M>> {
-        // SAFETY: the pointer is null or was published after the object was built; the caller keeps
-        // it alive.
-        unsafe { self.usage.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// The usage pointer, or null, with an acquire load.
-    #[inline(always)]
-    pub(crate) fn usage_acquire(&self) -> *const SectionUsage<M> {
-        self.usage.load(Ordering::Acquire)
-    }
-
-    /// Publishes a word with a release store: a reader that sees it also sees everything written
-    /// before.
-    pub fn set_word(&self, word: u64) {
-        self.section_mem_map.store(word, Ordering::Release);
-    }
-
-    /// Publishes a usage object, or null, with a release store.
-    pub fn set_usage(&self, usage: *mut SectionUsage<M>) {
-        self.usage.store(usage, Ordering::Release);
-    }
-
-    /// Publishes sub-sections whose records are backed and initialised. The order is the reverse of
-    /// a reader's: usage pointer (unless `new_usage` is null), taint of a live section (D-3), bits,
-    /// word of a cleared section, with `SECTION_HAS_MEM_MAP` added. Writer only.
-    pub fn publish(&self, new_usage: *mut SectionUsage<M>, bits: Range<u32>, taint: u64, new_word: u64) {
-        if !new_usage.is_null() {
-            self.set_usage(new_usage);
-        }
-        let word = self.word();
-        let lives = word & SECTION_HAS_MEM_MAP != 0;
-        if lives && word & taint != taint {
-            self.set_word(word | taint);
-        }
-        // SAFETY: only the writer frees usages.
-        let usage = unsafe { self.usage() }.expect("a published section has a usage");
-        usage.subsection_map.set(bits);
-        if !lives {
-            self.set_word(new_word | SECTION_HAS_MEM_MAP | taint);
-        }
-    }
-
-    /// The raw usage pointer, or null. The writer uses it to restore or free the object.
-    pub fn usage_ptr(&self) -> *mut SectionUsage<M> {
-        self.usage.load(Ordering::Relaxed)
-    }
-}
 
 /// The root table as a reader holds it: the start of every lookup. The kernel loads this pointer
 /// from a global.
@@ -221,12 +151,12 @@ impl From<NoMemory> for ReserveError {
 /// The section table with its roots and usages, as the writer manages it.
 ///
 /// ```
-/// use memmap_layouts::section::SectionTable;
+/// use memmap_layouts::section::{Descriptor, SectionIndex, SectionTable};
 /// use memmap_layouts::{BitWords, Config, RecordStore, SECTION_HAS_MEM_MAP, X86_64};
 ///
 /// let table = SectionTable::<X86_64, BitWords<1>>::new(0, &Config::default(), &RecordStore::unlimited())?;
-/// let section = table.section_or_new_root(32).map_err(|no| no.0)?;
-/// let usage = table.reserve_usage(section, 0..4, || table.new_heap_usage()).map_err(|error| format!("{error:?}"))?;
+/// let section = table.section_or_new(32).map_err(|no| no.0)?;
+/// let usage = table.usages().reserve(section, 0..4, || table.usages().allocate()).map_err(|error| format!("{error:?}"))?;
 /// table.note_present(32);
 /// section.publish(usage, 0..4, 0, 0);
 ///
@@ -240,60 +170,15 @@ pub struct SectionTable<G: Geometry, M: SubsectionMap, R: Rules = Merged> {
     roots: Array<AtomicPtr<MemSection<M>>>,
     /// `mem_section`: the address of the root table, which a kernel loads from a global.
     mem_section: AtomicPtr<AtomicPtr<MemSection<M>>>,
-    /// Usage objects of boot sections: one block, never freed individually.
-    boot_usages: Array<SectionUsage<M>>,
     /// `__highest_present_section_nr` plus one. It never shrinks.
     end_section: AtomicU64,
     nr_roots: AtomicU64,
-    nr_heap_usages: AtomicU64,
-    faults: Faults,
-    memory: IndexMemory,
+    usages: Usages<M>,
     kinds: PhantomData<(G, R)>,
 }
 
 impl<G: Geometry, M: SubsectionMap, R: Rules> SectionTable<G, M, R> {
     const NR_ROOTS: u64 = R::DESCRIPTORS.nr_roots::<G>();
-
-    /// An empty table with usage objects for `nr_boot_sections`, available through
-    /// [`boot_usage`](Self::boot_usage).
-    ///
-    /// # Errors
-    /// [`BootError::NoMemory`] if a table cannot be reserved or allocated.
-    pub fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError> {
-        let usage = size_of::<SectionUsage<M>>() as u64;
-        let root_table = Self::NR_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
-        // Twice the root pages: aligning each one may skip up to a page after a slab, which is
-        // smaller.
-        let most = root_table
-            + nr_boot_sections as u64 * usage
-            + 2 * Self::NR_ROOTS * G::PAGE_SIZE
-            + slab_bytes(G::NR_MEM_SECTIONS, usage);
-        let none = |what, bytes| BootError::NoMemory { what, bytes };
-        let memory = IndexMemory::reserve(most, config, store);
-        let memory = memory.map_err(|_| none("address space for the section index", most))?;
-        // SAFETY: zero is a null pointer.
-        let roots = unsafe { memory.array(Self::NR_ROOTS as usize) };
-        // SAFETY: zero is a value for every field (atomics).
-        let boot_usages = unsafe { memory.array(nr_boot_sections) };
-        let roots: Array<AtomicPtr<MemSection<M>>> = roots.ok_or(none("the table of section roots", root_table))?;
-        Ok(Self {
-            mem_section: AtomicPtr::new(roots.as_ptr().cast_mut()),
-            roots,
-            boot_usages: boot_usages.ok_or(none("the usages of boot sections", nr_boot_sections as u64 * usage))?,
-            end_section: AtomicU64::new(0),
-            nr_roots: AtomicU64::new(0),
-            nr_heap_usages: AtomicU64::new(0),
-            faults: store.faults.clone(),
-            memory,
-            kinds: PhantomData,
-        })
-    }
-
-    /// Bytes of the tables that huge pages back; see
-    /// [`Memmap::index_bytes_in_huge_pages`](crate::Memmap::index_bytes_in_huge_pages).
-    pub fn bytes_in_huge_pages(&self) -> Option<u64> {
-        self.memory.bytes_in_huge_pages()
-    }
 
     /// The root table for a reader.
     pub fn roots(&self) -> Roots<'_, G, M, R> {
@@ -312,30 +197,49 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> SectionTable<G, M, R> {
         &self.end_section
     }
 
-    /// The usage object at `index` in the boot block; panics if out of range.
-    pub fn boot_usage(&self, index: usize) -> *mut SectionUsage<M> {
-        // All fields are atomics, so a pointer from a shared reference may be used for writes.
-        ptr::from_ref(&self.boot_usages[index]).cast_mut()
-    }
-
     fn root_layout() -> Layout {
         Layout::from_size_align(G::PAGE_SIZE as usize, G::PAGE_SIZE as usize).expect("a page is a valid layout")
     }
+}
 
-    /// The descriptor of section `nr`; allocates its root page if needed: `sparse_index_init`. Root
-    /// pages are never freed before the table. Writer only; `nr` must lie in the physical address
-    /// space.
-    ///
-    /// # Errors
-    /// No memory for the root page.
-    pub fn section_or_new_root(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
+impl<G: Geometry, M: SubsectionMap, R: Rules> SectionIndex<G> for SectionTable<G, M, R> {
+    type Section = MemSection<M>;
+
+    fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError> {
+        let root_table = Self::NR_ROOTS * size_of::<AtomicPtr<MemSection<M>>>() as u64;
+        // Twice the root pages: aligning each one may skip up to a page after a slab, which is
+        // smaller.
+        let most = root_table
+            + 2 * Self::NR_ROOTS * G::PAGE_SIZE
+            + Usages::<M>::most_bytes(nr_boot_sections, G::NR_MEM_SECTIONS);
+        let none = |what, bytes| BootError::NoMemory { what, bytes };
+        let memory = IndexMemory::reserve(most, config, store);
+        let memory = memory.map_err(|_| none("address space for the section index", most))?;
+        // SAFETY: zero is a null pointer.
+        let roots = unsafe { memory.array(Self::NR_ROOTS as usize) };
+        let roots: Array<AtomicPtr<MemSection<M>>> = roots.ok_or(none("the table of section roots", root_table))?;
+        Ok(Self {
+            mem_section: AtomicPtr::new(roots.as_ptr().cast_mut()),
+            roots,
+            end_section: AtomicU64::new(0),
+            nr_roots: AtomicU64::new(0),
+            usages: Usages::new(memory, nr_boot_sections, store.faults.clone())?,
+            kinds: PhantomData,
+        })
+    }
+
+    fn section(&self, nr: u64) -> Option<&MemSection<M>> {
+        self.roots().section(nr)
+    }
+
+    fn section_or_new(&self, nr: u64) -> Result<&MemSection<M>, NoMemory> {
         assert!(nr < G::NR_MEM_SECTIONS, "section {nr} is above the physical address space");
         let slot = &self.roots[R::DESCRIPTORS.place::<G>(nr).0 as usize];
         if slot.load(Ordering::Relaxed).is_null() {
-            if !self.faults.allow(Seam::Root) {
+            if !self.usages.faults().allow(Seam::Root) {
                 return Err(NoMemory("a page of section descriptors"));
             }
-            let root = self.memory.alloc::<MemSection<M>>(Self::root_layout());
+            let root = self.usages.memory().alloc::<MemSection<M>>(Self::root_layout());
             let root = root.ok_or(NoMemory("a page of section descriptors"))?;
             // A zeroed descriptor is an unused one: word 0, no usage.
             slot.store(root.as_ptr(), Ordering::Release);
@@ -344,134 +248,7 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> SectionTable<G, M, R> {
         Ok(self.roots().section(nr).expect("the root was allocated above"))
     }
 
-    /// Extends the bound of walks to include section `nr`, before it becomes visible. Writer only.
-    /// Source: `section_mark_present`, which updates `__highest_present_section_nr`.
-    pub fn note_present(&self, nr: u64) {
-        if self.end_section.load(Ordering::Relaxed) <= nr {
-            self.end_section.store(nr + 1, Ordering::Relaxed);
-        }
-    }
-
-    /// Allocates a zeroed usage object, as `kzalloc` does.
-    ///
-    /// # Errors
-    /// The allocation failed.
-    pub fn new_heap_usage(&self) -> Result<*mut SectionUsage<M>, NoMemory> {
-        if !self.faults.allow(Seam::Usage) {
-            return Err(NoMemory("a section usage object"));
-        }
-        // Zero is a value for every field (atomics).
-        let usage = self.memory.alloc::<SectionUsage<M>>(Layout::new::<SectionUsage<M>>());
-        let usage = usage.ok_or(NoMemory("a section usage object"))?;
-        self.nr_heap_usages.fetch_add(1, Ordering::Relaxed);
-        Ok(usage.as_ptr())
-    }
-
-    /// Reserves what an addition to a section needs: checks that none of `bits` is set, and
-    /// allocates a usage object if the section has none; otherwise returns null. This is the first
-    /// half of `section_activate`. On an error nothing is changed.
-    ///
-    /// # Errors
-    /// [`ReserveError`]; a newly allocated usage object is freed.
-    pub fn reserve_usage(
-        &self,
-        section: &MemSection<M>,
-        bits: Range<u32>,
-        new_usage: impl FnOnce() -> Result<*mut SectionUsage<M>, NoMemory>,
-    ) -> Result<*mut SectionUsage<M>, ReserveError> {
-        let present = section.usage_ptr();
-        let new = if present.is_null() { new_usage()? } else { ptr::null_mut() };
-        let usage = if present.is_null() { new } else { present };
-        // SAFETY: this is the writer: nobody else frees the section's usage, and a new usage is not
-        // shared yet.
-        match unsafe { &*usage }.subsection_map.find(bits, true) {
-            None => Ok(new),
-            Some(bit) => {
-                // SAFETY: not published; null is left alone.
-                unsafe { self.retire_usage(new) };
-                Err(ReserveError::Active(bit))
-            }
-        }
-    }
-
-    /// Where a usage object was allocated. The address decides, not the section's flags: a boot
-    /// section that was emptied and added again is an ordinary section with a boot usage. `None`
-    /// for null.
-    pub fn usage_kind(&self, usage: *const SectionUsage<M>) -> Option<UsageKind> {
-        if usage.is_null() {
-            None
-        } else if self.boot_usages.as_ptr_range().contains(&usage) {
-            Some(UsageKind::Boot)
-        } else {
-            Some(UsageKind::Heap)
-        }
-    }
-
-    /// Frees a usage object from the heap. Null and objects of the boot block are ignored.
-    ///
-    /// # Safety
-    /// No reader can reach it: it was never published, or it was hidden and a grace period has
-    /// passed.
-    pub unsafe fn retire_usage(&self, usage: *mut SectionUsage<M>) {
-        if self.usage_kind(usage) == Some(UsageKind::Heap) {
-            let usage = NonNull::new(usage).expect("a usage with a kind is not null");
-            // SAFETY: allocated by `new_heap_usage` with this layout; the caller says that nobody
-            // can reach it.
-            unsafe { self.memory.free(usage, Layout::new::<SectionUsage<M>>()) };
-            self.nr_heap_usages.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Marks whole sections online or offline. Writer only. A section can go online if each bit of
-    /// its map in `whole` is set, and no device memory shares it.
-    ///
-    /// # Errors
-    /// The range is not made of whole sections, or a section is absent or cannot go online. Nothing
-    /// is changed.
-    pub fn set_online(&self, range: PfnRange, online: bool, whole: Range<u32>) -> Result<(), HotplugError> {
-        const RULE: &str = "sections go online and offline as a whole";
-        Grid { granule_pages: G::PAGES_PER_SECTION, rule: RULE }.check::<G>(range)?;
-        let (roots, span) = (self.roots(), range.phys(G::PAGE_SHIFT));
-        let there = |part: PfnRange| {
-            let section = roots.section(G::section_nr(part.start()));
-            let section = section.filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0);
-            let section = section.ok_or(HotplugError::NotPresent { span, at: part.phys(G::PAGE_SHIFT) })?;
-            // SAFETY: only the writer frees usages.
-            let usage = unsafe { section.usage() };
-            let has_hole = usage.is_some_and(|usage| usage.subsection_map.find(whole.clone(), false).is_some());
-            match online && (has_hole || section.word() & SECTION_TAINT_ZONE_DEVICE != 0) {
-                true => Err(HotplugError::NotWholeRam { span, at: part.phys(G::PAGE_SHIFT) }),
-                false => Ok(section),
-            }
-        };
-        let sections = range.split_at_multiples(G::PAGES_PER_SECTION).map(there).collect::<Result<Vec<_>, _>>()?;
-        for section in sections {
-            let word = section.word() & !SECTION_IS_ONLINE;
-            section.set_word(if online { word | SECTION_IS_ONLINE } else { word });
-        }
-        Ok(())
-    }
-
-    /// Number of root pages allocated so far.
-    pub fn nr_roots(&self) -> u64 {
-        self.nr_roots.load(Ordering::Relaxed)
-    }
-
-    /// Number of usage objects on the heap.
-    pub fn nr_heap_usages(&self) -> u64 {
-        self.nr_heap_usages.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the root table, root pages and usage objects.
-    pub fn index_bytes(&self) -> u64 {
-        let roots = size_of_val(&*self.roots) as u64 + self.nr_roots() * G::PAGE_SIZE;
-        let heap = self.nr_heap_usages() * size_of::<SectionUsage<M>>() as u64;
-        roots + size_of_val(&*self.boot_usages) as u64 + heap
-    }
-
-    /// Every descriptor of every root page, with its section number. Call it as the writer, or
-    /// while nothing changes.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &MemSection<M>)> {
+    fn sections(&self) -> impl Iterator<Item = (u64, &MemSection<M>)> {
         let present = |&(_, root): &(usize, &AtomicPtr<MemSection<M>>)| !root.load(Ordering::Acquire).is_null();
         self.roots.iter().enumerate().filter(present).flat_map(move |(root, _)| {
             let per_root = R::DESCRIPTORS.per_root::<G>();
@@ -481,29 +258,29 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> SectionTable<G, M, R> {
         })
     }
 
-    /// The decoded descriptor of section `nr`; `None` if it is blank (word 0, no usage object). The
-    /// caller must be the writer or hold a reader of the layout.
-    pub fn state(&self, nr: u64) -> Option<SectionState> {
-        let section = self.roots().section(nr)?;
-        // SAFETY: the caller is the writer or holds a reader, so no usage is freed meanwhile.
-        let subsection_map = unsafe { section.usage() }.map_or_else(Vec::new, |u| u.subsection_map.words());
-        let usage = self.usage_kind(section.usage_ptr());
-        let section_mem_map = section.word();
-        (section_mem_map != 0 || usage.is_some()).then_some(SectionState { section_mem_map, usage, subsection_map })
+    fn usages(&self) -> &Usages<M> {
+        &self.usages
     }
 
-    /// A hash of all descriptors that are not blank, and of the accounts. The number of root pages
-    /// is left out, because they stay even if the addition that needed them failed. Call it as the
-    /// writer, or while nothing changes.
-    pub fn digest(&self, accounting: &Accounting) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for (nr, _) in self.iter() {
-            if let Some(state) = self.state(nr) {
-                (nr, state).hash(&mut hasher);
-            }
+    fn nr_pages_of_descriptors(&self) -> u64 {
+        self.nr_roots.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> u64 {
+        let roots = size_of_val(&*self.roots) as u64 + self.nr_pages_of_descriptors() * G::PAGE_SIZE;
+        roots + self.usages.bytes()
+    }
+
+    fn bytes_in_huge_pages(&self) -> Option<u64> {
+        self.usages.bytes_in_huge_pages()
+    }
+
+    /// Extends the bound of walks. Source: `section_mark_present`, which updates
+    /// `__highest_present_section_nr`.
+    fn note_present(&self, nr: u64) {
+        if self.end_section.load(Ordering::Relaxed) <= nr {
+            self.end_section.store(nr + 1, Ordering::Relaxed);
         }
-        Accounting { roots: 0, ..*accounting }.hash(&mut hasher);
-        hasher.finish()
     }
 }
 
@@ -516,11 +293,11 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> Drop for SectionTable<G, M, R> {
                 // left.
                 unsafe {
                     let section = R::DESCRIPTORS.descriptor(root.as_ptr(), index);
-                    self.retire_usage((*section).usage_ptr());
+                    self.usages.retire((*section).usage_ptr());
                 }
             }
-            // SAFETY: allocated by `section_or_new_root` with this layout.
-            unsafe { self.memory.free(root, Self::root_layout()) };
+            // SAFETY: allocated by `section_or_new` with this layout.
+            unsafe { self.usages.memory().free(root, Self::root_layout()) };
         }
     }
 }
@@ -529,8 +306,9 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> Drop for SectionTable<G, M, R> {
 mod tests {
     use super::*;
     use crate::geometry::X86_64;
-    use crate::memmap::IndexPages;
+    use crate::memmap::{IndexPages, UsageKind};
     use crate::subsection_map::BitWords;
+    use std::ptr;
 
     type Table = SectionTable<X86_64, BitWords<1>>;
 
@@ -541,43 +319,46 @@ mod tests {
     #[test]
     fn numbers_outside_the_physical_space_have_no_section() {
         let table: Table = table(0);
-        table.section_or_new_root(0).unwrap();
+        table.section_or_new(0).unwrap();
         for pfn in [1 << 34, 1 << 52, u64::MAX, 1 << 63] {
             assert!(table.roots().section_of_any(pfn).is_none(), "{pfn:#x}");
         }
         assert!(table.roots().section_of_any((1 << 34) - 1).is_none(), "no root there");
         assert!(table.roots().section_of_any(0).is_some());
-        assert_eq!(table.nr_roots(), 1, "asking allocates nothing");
+        assert_eq!(table.nr_pages_of_descriptors(), 1, "asking allocates nothing");
     }
 
     #[test]
     fn roots_are_made_once_and_hold_256_sections() {
         let table: Table = table(0);
         for nr in [0, 1, 255, 256, 0] {
-            table.section_or_new_root(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
+            table.section_or_new(nr).unwrap().set_word(nr | SECTION_MARKED_PRESENT);
         }
-        assert_eq!(table.nr_roots(), 2);
+        assert_eq!(table.nr_pages_of_descriptors(), 2);
         let end = || table.end_section().load(Ordering::Relaxed);
         assert_eq!(end(), 0, "a root alone does not lengthen walks");
         [300, 3].into_iter().for_each(|nr| table.note_present(nr));
         assert_eq!(end(), 301);
-        assert_eq!(table.iter().filter(|(_, s)| s.word() != 0).map(|(nr, _)| nr).collect::<Vec<_>>(), [0, 1, 255, 256]);
+        assert_eq!(
+            table.sections().filter(|(_, s)| s.word() != 0).map(|(nr, _)| nr).collect::<Vec<_>>(),
+            [0, 1, 255, 256]
+        );
     }
 
     #[test]
     fn a_boot_usage_is_known_by_where_it_lies_and_never_freed_singly() {
         let table: Table = table(2);
-        let section = table.section_or_new_root(8).unwrap();
-        section.set_usage(table.boot_usage(1));
+        let section = table.section_or_new(8).unwrap();
+        section.set_usage(table.usages().of_boot(1));
         section.set_word(SECTION_MARKED_PRESENT);
         assert_eq!(table.state(8).unwrap().usage, Some(UsageKind::Boot));
         // SAFETY: there are no readers.
-        unsafe { table.retire_usage(section.usage_ptr()) };
-        let heap = table.new_heap_usage().unwrap();
-        assert_eq!((table.usage_kind(heap), table.nr_heap_usages()), (Some(UsageKind::Heap), 1));
+        unsafe { table.usages().retire(section.usage_ptr()) };
+        let heap = table.usages().allocate().unwrap();
+        assert_eq!((table.usages().kind(heap), table.usages().nr_heap()), (Some(UsageKind::Heap), 1));
         // SAFETY: it was never published.
-        unsafe { table.retire_usage(heap) };
-        assert_eq!(table.nr_heap_usages(), 0);
+        unsafe { table.usages().retire(heap) };
+        assert_eq!(table.usages().nr_heap(), 0);
     }
 
     #[test]
@@ -586,9 +367,9 @@ mod tests {
         let huge: Table = SectionTable::new(3, &config, &RecordStore::unlimited()).unwrap();
         let base: Table = table(3);
         for table in [&huge, &base] {
-            let section = table.section_or_new_root(300).unwrap();
-            section.set_usage(table.new_heap_usage().unwrap());
-            assert_eq!(table.index_bytes(), 2048 * 8 + 3 * 56 + 4096 + 56);
+            let section = table.section_or_new(300).unwrap();
+            section.set_usage(table.usages().allocate().unwrap());
+            assert_eq!(table.bytes(), 2048 * 8 + 3 * 56 + 4096 + 56);
         }
         assert_eq!(base.bytes_in_huge_pages(), None);
         match huge.bytes_in_huge_pages() {
@@ -611,71 +392,24 @@ mod tests {
         assert_eq!(start(1), starts[0]);
     }
 
-    /// A map that records the word of its section when its bits are set.
-    #[derive(Default)]
-    struct Spy(BitWords<1>);
-
-    thread_local! {
-        static SPIED: std::cell::Cell<*const MemSection<Spy>> = const { std::cell::Cell::new(ptr::null()) };
-        static SEEN: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
-    }
-
-    impl SubsectionMap for Spy {
-        const BITS: u32 = 64;
-        fn test(&self, bit: u32) -> bool {
-            self.0.test(bit)
-        }
-        fn set(&self, bits: Range<u32>) {
-            // SAFETY: the test keeps the section as long as it publishes.
-            SEEN.set(Some(unsafe { &*SPIED.get() }.word()));
-            self.0.set(bits);
-        }
-        fn clear(&self, bits: Range<u32>) {
-            self.0.clear(bits);
-        }
-        fn find(&self, bits: Range<u32>, value: bool) -> Option<u32> {
-            self.0.find(bits, value)
-        }
-        fn words(&self) -> Vec<u64> {
-            self.0.words()
-        }
-    }
-
-    /// D-3: a reader that sees a sub-section of a device in a live section must see the section's
-    /// taint, so that it consults the device mappings.
-    #[test]
-    fn a_section_is_marked_before_its_new_bits_and_a_blank_one_announced_after_them() {
-        let usage = SectionUsage::<Spy>::default();
-        let section = MemSection { section_mem_map: AtomicU64::new(0), usage: AtomicPtr::default() };
-        SPIED.set(&section);
-        let new = ptr::from_ref(&usage).cast_mut();
-        section.publish(new, 0..4, 0, 0x1000);
-        assert_eq!(SEEN.take(), Some(0), "the word announced bits that were not set");
-        let live = 0x1000 | SECTION_HAS_MEM_MAP;
-        assert_eq!(section.word(), live);
-        section.publish(ptr::null_mut(), 4..8, SECTION_TAINT_ZONE_DEVICE, 0x1000);
-        assert_eq!(SEEN.take(), Some(live | SECTION_TAINT_ZONE_DEVICE), "bits were set before the mark");
-        assert_eq!(usage.subsection_map.words(), [0xff]);
-    }
-
     /// T-16: the first addition to an empty section finds its bits already set. The public API
     /// cannot cause this, so the new usage comes with bits that are set.
     #[test]
     fn t_16_a_conflict_on_the_first_addition_leaves_the_section_blank() {
         let table: Table = table(0);
-        let section = table.section_or_new_root(8).unwrap();
+        let section = table.section_or_new(8).unwrap();
         let preset = || {
-            let usage = table.new_heap_usage()?;
+            let usage = table.usages().allocate()?;
             // SAFETY: just allocated, and ours.
             unsafe { &*usage }.subsection_map.set(12..13);
             Ok(usage)
         };
-        assert_eq!(table.reserve_usage(section, 10..14, preset), Err(ReserveError::Active(12)));
-        assert_eq!((table.state(8), section.word(), table.nr_heap_usages()), (None, 0, 0));
+        assert_eq!(table.usages().reserve(section, 10..14, preset), Err(ReserveError::Active(12)));
+        assert_eq!((table.state(8), section.word(), table.usages().nr_heap()), (None, 0, 0));
         // Bits that do not conflict are reserved.
-        let usage = table.reserve_usage(section, 13..14, preset).unwrap();
-        assert!(!usage.is_null() && table.nr_heap_usages() == 1);
+        let usage = table.usages().reserve(section, 13..14, preset).unwrap();
+        assert!(!usage.is_null() && table.usages().nr_heap() == 1);
         section.set_usage(usage);
-        assert_eq!(table.reserve_usage(section, 13..14, || unreachable!("it has one")), Ok(ptr::null_mut()));
+        assert_eq!(table.usages().reserve(section, 13..14, || unreachable!("it has one")), Ok(ptr::null_mut()));
     }
 }

@@ -1,6 +1,7 @@
 //! The bitmap of a section's present sub-sections.
 
 use crate::sync::{AtomicU64, Ordering};
+use std::fmt::Debug;
 use std::ops::Range;
 
 /// One bit per sub-section. One writer at a time (the caller holds the layout's writer lock), any
@@ -10,7 +11,7 @@ use std::ops::Range;
 ///
 /// Setting is a release and testing an acquire: a reader that sees a bit also sees the records that
 /// were written before it was set.
-pub trait SubsectionMap: Default + Send + Sync + 'static {
+pub trait SubsectionMap: Default + Debug + Send + Sync + 'static {
     /// Number of bits; 0 for memory models without sub-sections.
     const BITS: u32;
     /// True if `bit` is set. One load.

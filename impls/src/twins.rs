@@ -7,7 +7,7 @@
 use crate::geometry::X86_64;
 use crate::grace::Grace;
 use crate::memmap::Config;
-use crate::section::{MemSection, SECTION_HAS_MEM_MAP, SectionTable};
+use crate::section::{Descriptor, MemSection, SECTION_HAS_MEM_MAP, SectionIndex, SectionTable};
 use crate::store::RecordStore;
 use crate::subsection_map::{BitWords, SubsectionMap};
 use std::cell::UnsafeCell;
@@ -79,7 +79,7 @@ struct Machine {
 impl Machine {
     /// Section 8, as if hot-added.
     fn section(&self) -> &MemSection<BitWords<1>> {
-        self.table.section_or_new_root(8).unwrap()
+        self.table.section_or_new(8).unwrap()
     }
 
     /// A correct reader that is slow between loading the usage pointer and testing the bit.
@@ -106,7 +106,7 @@ fn retire(wait: fn(&Grace)) {
     let table = SectionTable::new(0, &Config::default(), &RecordStore::unlimited()).unwrap();
     let (followed, freed) = (AtomicBool::new(false), AtomicBool::new(false));
     let machine = Arc::new(Machine { table, grace: Grace::default(), followed, freed });
-    let (section, usage) = (machine.section(), machine.table.new_heap_usage().unwrap());
+    let (section, usage) = (machine.section(), machine.table.usages().allocate().unwrap());
     // SAFETY: just allocated, and ours.
     unsafe { &*usage }.subsection_map.set(BIT..BIT + 1);
     section.set_usage(usage);
@@ -122,7 +122,7 @@ fn retire(wait: fn(&Grace)) {
     section.set_usage(ptr::null_mut());
     wait(&machine.grace);
     // SAFETY: hidden, and a grace period has passed. The twin breaks this.
-    unsafe { machine.table.retire_usage(usage) };
+    unsafe { machine.table.usages().retire(usage) };
     machine.freed.store(true, Ordering::Release);
     assert!(reader.join().unwrap());
 }

@@ -7,7 +7,9 @@
 #![cfg(target_arch = "x86_64")]
 
 use iced_x86::{Formatter, Instruction, IntelFormatter};
-use memmap_layouts::layouts::{DaxX86, Flat, Sparse, Subsection, SubsectionV6, Visitor, VmemmapSection, visit};
+use memmap_layouts::layouts::{
+    DaxX86, Family, Flat, FlatIndexes, Sparse, Subsection, SubsectionV6, ValidMap, Visitor, VmemmapSection, visit,
+};
 use memmap_layouts::machine_code::{AnswerForm, CodePath, Leaf, YesForm, pfn_valid_answer, pfn_valid_leaf};
 use memmap_layouts::rules::V6;
 use memmap_layouts::{
@@ -109,13 +111,19 @@ fn v6_reads_the_map_for_boot_memory_too_and_the_kernel_before_never() {
 }
 
 /// Where boot sections are valid as a whole, they are answered before the map is read. Every other positive answer is made
-/// from the word that was loaded last.
+/// from the word that was loaded last, but those of `validmap` and `bitmap-branch`, which branch on it.
 #[test]
-fn only_early_sections_that_are_valid_as_a_whole_are_answered_by_a_branch() {
+fn early_sections_that_are_valid_as_a_whole_are_answered_by_a_branch() {
     fn check<L: Memmap>() {
         let is_whole = L::CAPS.validity == Validity::Subsection { early_is_whole: true };
-        let boot = if is_whole { YesForm::Branch } else { YesForm::Data };
-        let expected = Some(AnswerForm { boot, added: YesForm::Data });
+        let (boot, added) = match L::ID {
+            "validmap" | "bitmap-branch" => (YesForm::Branch, YesForm::Branch),
+            // One bit answers for boot memory too.
+            "bitmap" | "flat-section" => (YesForm::Data, YesForm::Data),
+            _ if is_whole => (YesForm::Branch, YesForm::Data),
+            _ => (YesForm::Data, YesForm::Data),
+        };
+        let expected = Some(AnswerForm { boot, added });
         let leaf = leaf_at(pfn_valid_leaf::<L> as fn(&L::Reader<'_>, u64) -> bool as usize);
         assert_eq!(pfn_valid_answer::<L>(), expected, "{} on {}:{}", L::ID, L::Geometry::ID, text(&leaf));
     }
@@ -131,6 +139,7 @@ fn only_early_sections_that_are_valid_as_a_whole_are_answered_by_a_branch() {
     impl GeometryVisitor for Each {
         fn visit<G: Geometry>(&mut self) {
             visit::<G>(self);
+            FlatIndexes::show::<G>(self);
         }
     }
     for_each_geometry(&mut Each);
@@ -151,7 +160,8 @@ fn the_virtual_array_needs_its_base_alone() {
     }
 }
 
-/// For each load the first one of the same line. Two are on one line if their addresses come from the same loads.
+/// For each load the first one of the same line. Two are on one line if their addresses come from the same loads, and the
+/// same 64 bytes from there.
 fn lines<T: PartialEq>(loads: impl Iterator<Item = T>) -> Vec<usize> {
     let loads: Vec<T> = loads.collect();
     loads.iter().map(|line| loads.iter().position(|first| first == line).expect("it is there itself")).collect()
@@ -159,7 +169,7 @@ fn lines<T: PartialEq>(loads: impl Iterator<Item = T>) -> Vec<usize> {
 
 fn lines_on_longest(paths: &[CodePath]) -> Vec<usize> {
     let longest = paths.iter().max_by_key(|path| path.loads.len()).expect("a leaf returns");
-    lines(longest.beyond_reader().map(|load| &load.from))
+    lines(longest.beyond_reader().map(|load| (&load.from, load.displacement / 64)))
 }
 
 fn claimed_lines(claim: &[Claim]) -> Vec<usize> {
@@ -187,8 +197,9 @@ fn claim_holds<L: Memmap<Geometry = X86_64>>() {
     let first = may_be_yes.map(|path| path.beyond_reader().filter(|load| !load.in_loop).count()).min();
     let for_boot = valid.iter().filter(|load| load.when == When::Always).count();
     assert_eq!(first, Some(for_boot), "{}: pfn_valid of boot memory", L::ID);
-    let mut after_boot = valid.iter().skip_while(|load| load.when != When::HotAdded);
-    assert!(after_boot.all(|load| load.when == When::HotAdded), "{}: an answer is final", L::ID);
+    let is_later = |load: &&Claim| matches!(load.when, When::HotAdded | When::InPart);
+    let mut after_boot = valid.iter().skip_while(|load| !is_later(load));
+    assert!(after_boot.all(|load| is_later(&load)), "{}: an answer is final", L::ID);
 
     let paths = paths_of(&leaf_at(page_to_pfn::<L> as fn(&L::Reader<'_>, NonNull<L::Record>) -> u64 as usize));
     assert_eq!(claimed_lines(to_pfn), lines_on_longest(&paths), "{}: page_to_pfn", L::ID);
@@ -199,7 +210,7 @@ fn claim_holds<L: Memmap<Geometry = X86_64>>() {
         assert_eq!(claimed_lines(to_page), lines_on_longest(&paths), "{}: pfn_to_page", L::ID);
         assert_eq!(claimed_loops(to_page), loops_on_longest(&paths), "{}: pfn_to_page", L::ID);
     }
-    assert!(to_page.iter().chain(to_pfn).all(|load| load.when != When::HotAdded), "{}: no branch on the flags", L::ID);
+    assert!(to_page.iter().chain(to_pfn).all(|load| !is_later(&load)), "{}: no branch on the flags", L::ID);
 }
 
 #[test]
@@ -214,6 +225,7 @@ fn the_claimed_load_chains_are_those_of_the_machine_code() {
         }
     }
     visit::<X86_64>(&mut Each);
+    FlatIndexes::show::<X86_64>(&mut Each);
     claim_holds::<Subsection<X86_64, V6>>();
 }
 
@@ -225,9 +237,13 @@ fn valid_to_page_keeps_its_branch() {
         let is_select = |instruction: &Instruction| format!("{:?}", instruction.mnemonic()).starts_with("Cmov");
         (leaf.instructions().any(is_select), text(&leaf))
     }
-    for (selects, text) in
-        [selects::<Flat>(), selects::<VmemmapSection>(), selects::<Subsection>(), selects::<Sparse>()]
-    {
+    for (selects, text) in [
+        selects::<Flat>(),
+        selects::<VmemmapSection>(),
+        selects::<Subsection>(),
+        selects::<Sparse>(),
+        selects::<ValidMap>(),
+    ] {
         assert!(!selects, "{text}");
     }
 }

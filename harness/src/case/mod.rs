@@ -35,6 +35,9 @@ pub const REFERENCE: &str = "subsection";
 /// Id of the control: the reference layout measured a second time, in boots of its own.
 pub const CONTROL: &str = "control";
 
+/// Id of the bound of every lookup: an address without a check. It is no layout, and never wins.
+pub const NO_CHECK: &str = "no-check";
+
 /// How the ids of layouts begin that are Linux's own code, e.g. `compiled-6.1`.
 pub const COMPILED: &str = "compiled-";
 

@@ -19,11 +19,31 @@ pub enum LookupOp {
     /// A walk over a map with holes: finds the next valid pfn, in steps of a sub-section. Times are
     /// per section of memory walked.
     NextValidPfn,
+    /// A walk that visits every valid pfn. Times are per section of memory walked.
+    WalkEveryPfn,
+    /// A scan of memory at pageblock stride: asks for the first and the last pfn of each block, as
+    /// Linux does after each hot-add and hot-remove. Times are per section of memory scanned.
+    ScanPageblocks,
+    /// Whether a range of memory is contiguous. A layout without an answer of its own scans at
+    /// pageblock stride. Times are per answer.
+    IsContiguous,
 }
 
 impl LookupOp {
     /// All operations, in the order of reports.
-    pub const ALL: [LookupOp; 5] =
+    pub const ALL: [LookupOp; 8] = [
+        Self::PfnValid,
+        Self::PfnToPage,
+        Self::PageToPfn,
+        Self::ValidToPage,
+        Self::NextValidPfn,
+        Self::WalkEveryPfn,
+        Self::ScanPageblocks,
+        Self::IsContiguous,
+    ];
+
+    /// The operations whose instructions are counted: those on one page frame, or one step of a walk.
+    pub const COUNTED: [LookupOp; 5] =
         [Self::PfnValid, Self::PfnToPage, Self::PageToPfn, Self::ValidToPage, Self::NextValidPfn];
 
     /// Name in reports.
@@ -34,6 +54,9 @@ impl LookupOp {
             Self::PageToPfn => "page_to_pfn",
             Self::ValidToPage => "valid_to_page",
             Self::NextValidPfn => "next_valid_pfn",
+            Self::WalkEveryPfn => "walk_every_pfn",
+            Self::ScanPageblocks => "scan_pageblocks",
+            Self::IsContiguous => "is_contiguous",
         }
     }
 
@@ -43,8 +66,19 @@ impl LookupOp {
             Self::PfnValid => &[Mode::Independent, Mode::Chained, Mode::Branching, Mode::Called],
             Self::PfnToPage | Self::PageToPfn => &[Mode::Independent, Mode::Chained],
             Self::ValidToPage => &[Mode::Touching, Mode::Chained],
-            Self::NextValidPfn => &[Mode::Chained],
+            Self::NextValidPfn | Self::WalkEveryPfn => &[Mode::Chained],
+            Self::ScanPageblocks | Self::IsContiguous => &[Mode::Independent],
         }
+    }
+
+    /// True for an operation on a range of memory instead of single pfns.
+    pub fn is_walk(self) -> bool {
+        matches!(self, Self::NextValidPfn | Self::WalkEveryPfn | Self::ScanPageblocks | Self::IsContiguous)
+    }
+
+    /// True for a walk over one piece of memory without holes.
+    pub fn is_of_contiguous_memory(self) -> bool {
+        matches!(self, Self::ScanPageblocks | Self::IsContiguous)
     }
 
     /// The default mode, which case names leave out.

@@ -7,6 +7,7 @@ use crate::engine::compiled;
 use crate::engine::field::{Field, FieldError, Lineup, Means};
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::layouts::{entries, entries_and_named};
+use crate::engine::memory_plan::MapMemory;
 use crate::engine::race::Served;
 use crate::engine::verify::{CaseCheck, FoilCheck, MapCheck, MapOutcome, architecture_note, conformance, foil, on_map};
 use crate::interrupt::Interrupt;
@@ -71,8 +72,7 @@ fn on_device(
     for (id, reason) in &served.left_out {
         eprintln!("pfnbench: warning: {id} is left out: {reason}");
     }
-    let mut field =
-        Field::<X86_64>::boot(map.boot_map()?, map.end(), &Lineup::once(&served.entries), &means, interrupt)?;
+    let mut field = Field::<X86_64>::boot(MapMemory::new(map)?, &Lineup::once(&served.entries), &means, interrupt)?;
     if field.hot_add(interrupt)? {
         field.hot_remove(interrupt)?;
     }

@@ -1,7 +1,7 @@
 //! Layouts of different types behind one trait. Dynamic dispatch happens once per slice, never once
 //! per lookup.
 
-use crate::case::{Asked, CONTROL, Dependency, Layout, LookupOp, Memory, Position};
+use crate::case::{Asked, CONTROL, Dependency, Layout, LookupGroup, LookupOp, Memory, Position};
 use crate::engine::blame::of_layout;
 use crate::engine::probe::hotplug::{self, HotplugProbeError, Latencies, Manner};
 use crate::engine::probe::lookup::{self, Prepared, Queries, Window};
@@ -71,8 +71,8 @@ pub trait Contestant<G: Geometry>: Sync {
     fn time_batches(&self, pfns: &[Pfn], into: &mut Histogram<u64>) -> u64;
     /// The layout's hotplug operations; `None` if it has no hotplug.
     fn hotplug(&self) -> Option<&dyn HotplugContestant>;
-    /// Why the layout does not have a lookup; `None` if it has it.
-    fn lacks(&self, _: LookupOp) -> Option<&'static str> {
+    /// Why the layout does not have the lookups of a group; `None` if it has them.
+    fn lacks(&self, _: &LookupGroup) -> Option<&'static str> {
         None
     }
     /// Why additions are not timed, and lookups do not run beside a writer; `None` if they are and do.

@@ -4,7 +4,7 @@
 use crate::case::{LookupGroup, LookupOp, Memory, Population, Tables};
 use crate::engine::contestant::{Contestant, Entry, HotplugContestant, device_on_tmpfs};
 use crate::engine::layouts::is_built_in;
-use crate::engine::memory_plan::{MemoryPlan, MemoryPlanError};
+use crate::engine::memory_plan::{MapMemory, MemoryPlan, MemoryPlanError};
 use crate::engine::probe::hotplug::HotplugProbeError;
 use crate::engine::probe::lookup::Queries;
 use crate::engine::queries::{
@@ -18,7 +18,7 @@ use memmap_layouts::altmap::INFO_BLOCK_PAGES;
 use memmap_layouts::backing::{DaxDevice, DaxError, RamBacking};
 use memmap_layouts::oracle::Oracle;
 use memmap_layouts::{
-    BootError, BootMap, Config, Geometry, HotplugError, IndexPages, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
+    BootError, Config, Geometry, HotplugError, IndexPages, Pfn, PfnRange, RecordBudget, RecordStore, Validity,
 };
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -165,15 +165,13 @@ pub struct Field<G: Geometry> {
 const MOST_APART: usize = 96 << 10;
 
 impl<G: Geometry> Field<G> {
-    /// Boots the layouts and checks their answers on boot memory. `map_end` is the end of all
-    /// memory in the map, in bytes. A layout that cannot boot on this map is listed in `refused`
-    /// and is no error.
+    /// Boots the layouts and checks their answers on boot memory. A layout that cannot boot on this
+    /// map is listed in `refused` and is no error.
     ///
     /// # Errors
     /// [`FieldError`]; everything that was mapped has been unmapped.
     pub fn boot(
-        boot: BootMap,
-        map_end: u64,
+        map: MapMemory,
         lineup: &Lineup<'_, G>,
         means: &Means,
         interrupt: &Interrupt,
@@ -186,7 +184,7 @@ impl<G: Geometry> Field<G> {
             None => Vec::new(),
         };
         let device_bytes = parts.first().map_or(u64::MAX, DaxDevice::len_bytes);
-        let plan = MemoryPlan::new::<G>(boot, map_end, means.records_limit, device_bytes, entries.len(), boots)?;
+        let plan = MemoryPlan::new::<G>(map, means.records_limit, device_bytes, entries.len(), boots)?;
         let oracle = Oracle::<G>::boot(&plan.boot);
         let mut field = Self {
             plan,
@@ -288,6 +286,9 @@ impl<G: Geometry> Field<G> {
         }
         for (at, (instance, _)) in self.instances().enumerate() {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.layout_id()) else { continue };
+            if !self.takes_added(instance) {
+                continue;
+            }
             // Hot-added memory in many pieces has its records in RAM: each piece would need its own
             // device.
             let device = self.plan.added_window().map_or(Ok(None), |window| self.device(at, window))?;
@@ -300,8 +301,14 @@ impl<G: Geometry> Field<G> {
             self.oracle.add(window);
         }
         // Layouts without hotplug do not have the added memory.
-        self.verify(|layout| layout.hotplug().is_some(), interrupt)?;
+        let added = self.plan.added.clone();
+        self.verify(|layout| takes(layout, &added), interrupt)?;
         Ok(true)
+    }
+
+    /// True if a layout has the hot-added memory: it supports hotplug in units that divide it.
+    pub fn takes_added(&self, layout: &dyn Contestant<G>) -> bool {
+        takes(layout, &self.plan.added)
     }
 
     /// Removes the hot-added sections again.
@@ -309,7 +316,7 @@ impl<G: Geometry> Field<G> {
     /// # Errors
     /// A layout refuses the removal, or answers wrongly afterwards.
     pub fn hot_remove(&mut self, interrupt: &Interrupt) -> Result<(), FieldError> {
-        for (instance, _) in self.instances() {
+        for (instance, _) in self.instances().filter(|(instance, _)| self.takes_added(*instance)) {
             let (Some(hotplug), layout) = (instance.hotplug(), instance.layout_id()) else { continue };
             let failed = |error: HotplugError| FieldError::Hotplug { layout, source: error.into() };
             self.plan.added.iter().try_for_each(|&window| hotplug.remove_window(window)).map_err(failed)?;
@@ -354,7 +361,10 @@ impl<G: Geometry> Field<G> {
     /// The queries of a group, the same for every layout; empty if the map has no such page frames.
     pub fn queries(&self, group: &LookupGroup, memory: Memory) -> Queries {
         let is_added = memory == Memory::Added;
-        if group.op == LookupOp::NextValidPfn {
+        if group.op.is_of_contiguous_memory() {
+            return self.contiguous(group.op, is_added);
+        }
+        if group.op.is_walk() {
             return self.walk(is_added);
         }
         let reads = group.op.reads_records(group.mode);
@@ -395,7 +405,7 @@ impl<G: Geometry> Field<G> {
     /// hot-added memory if `is_added`.
     fn validities(&self, is_added: bool) -> Vec<Validity> {
         let mut validities: Vec<Validity> = Vec::new();
-        for layout in self.layouts.iter().filter(|layout| !is_added || layout.hotplug().is_some()) {
+        for layout in self.layouts.iter().filter(|layout| !is_added || self.takes_added(&***layout)) {
             let validity = layout.caps().validity;
             if !validities.contains(&validity) {
                 validities.push(validity);
@@ -436,10 +446,32 @@ impl<G: Geometry> Field<G> {
     fn walk(&self, is_added: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
         // Hot-added memory that is interleaved with boot memory has no walk of its own.
-        let range = if is_added { self.plan.added_window() } else { boot() };
+        let range = if is_added { self.plan.added_span() } else { boot() };
         let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
         let sections = if is_added { self.plan.added_sections::<G>() } else { self.plan.boot_sections.clone() };
         Queries::Walk { range, nr_sections: sections.len() as u64 }
+    }
+
+    /// The longest range of whole sections that every layout calls valid.
+    fn contiguous(&self, op: LookupOp, is_added: bool) -> Queries {
+        let sections = if is_added { self.plan.added_sections::<G>() } else { self.plan.boot_sections.clone() };
+        let validities = self.validities(is_added);
+        let is_whole = |nr: &u64| {
+            let mut blocks =
+                (G::section_start(*nr)..G::section_start(nr + 1)).step_by(G::PAGES_PER_SUBSECTION as usize);
+            blocks.all(|start| {
+                let ends = [start, start + G::PAGES_PER_SUBSECTION - 1];
+                ends.into_iter().all(|pfn| self.is_common(&validities, Pfn(pfn)))
+            })
+        };
+        let whole: Vec<u64> = sections.into_iter().filter(is_whole).collect();
+        let longest = whole.chunk_by(|a, b| *b == a + 1).max_by_key(|run| run.len()).unwrap_or_default();
+        let (first, nr_sections) = (longest.first().copied().unwrap_or(0), longest.len() as u64);
+        let range = PfnRange::from_len(G::section_start(first), nr_sections * G::PAGES_PER_SECTION);
+        let range = range.expect("inside the physical address space");
+        // An answer is one operation, however large the range is.
+        let nr_sections = if op == LookupOp::IsContiguous { nr_sections.min(1) } else { nr_sections };
+        Queries::Walk { range, nr_sections }
     }
 
     /// Sections without memory to look up: equally many in holes and beyond all memory, if there
@@ -463,4 +495,11 @@ impl<G: Geometry> Field<G> {
         absent.extend((beyond..G::NR_MEM_SECTIONS).take(NR / 2));
         absent
     }
+}
+
+/// True if a layout can hot-add every one of these ranges.
+fn takes<G: Geometry>(layout: &dyn Contestant<G>, added: &[PfnRange]) -> bool {
+    let granule = layout.caps().hotplug_granule_pages.filter(|_| layout.hotplug().is_some());
+    let fits = |granule: u64| added.iter().all(|range| (range.start() | range.end()).is_multiple_of(granule));
+    granule.is_some_and(fits)
 }

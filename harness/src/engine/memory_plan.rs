@@ -1,6 +1,7 @@
 //! The memory of a race: which sections of the map have records, and where memory is hot-added.
 
-use memmap_layouts::{BackedSections, BootMap, ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
+use crate::map::PhysicalMap;
+use memmap_layouts::{BackedSections, BootError, BootMap, ByteSize, Geometry, PAGE_RECORD_BYTES, PfnRange};
 use thiserror::Error;
 
 /// Sizes in bytes of the window in which hotplug is timed. The preferred one is 64 GiB and 1 GiB
@@ -13,7 +14,7 @@ const LOOKUPS_BYTES: u64 = 512 << 20;
 
 /// The limit on records is divided by this number even if fewer layouts take part. A case then uses
 /// the same records whichever layouts are raced, so that runs can be compared.
-const LAYOUTS: u64 = 10;
+const LAYOUTS: u64 = 16;
 
 /// Alignment of the windows for hot-added memory, which lie above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
@@ -35,6 +36,27 @@ pub enum MemoryPlanError {
     },
 }
 
+/// What a race needs of a memory map.
+#[derive(Clone, Debug)]
+pub struct MapMemory {
+    /// Memory that is present at boot.
+    pub boot: BootMap,
+    /// End of all memory in bytes, device memory included.
+    pub end_bytes: u64,
+    /// Memory that is added later, by ranges.
+    pub later: Vec<PfnRange>,
+}
+
+impl MapMemory {
+    /// The memory of a map.
+    ///
+    /// # Errors
+    /// Ranges of the map overlap.
+    pub fn new(map: &PhysicalMap) -> Result<Self, BootError> {
+        Ok(Self { boot: map.boot_map()?, end_bytes: map.end(), later: map.added() })
+    }
+}
+
 /// The memory of a race. Section numbers are sorted.
 #[derive(Clone, Debug)]
 pub struct MemoryPlan {
@@ -46,7 +68,8 @@ pub struct MemoryPlan {
     pub backed_boot: Vec<u64>,
     /// Memory that is hot-added for lookups: as many whole sections as at boot, if the address
     /// space has room. Usually one piece above the map. If boot memory is scattered, each hot-added
-    /// section follows a boot section.
+    /// section follows a boot section. On a map without boot memory, what the map says is added
+    /// later, which may be parts of sections.
     pub added: Vec<PfnRange>,
     /// The sections of `added` that have records.
     pub backed_added: Vec<u64>,
@@ -73,13 +96,12 @@ impl MemoryPlan {
 
     /// Plans a race of `layouts` layouts, each booted `boots` times. All records together take at
     /// most `limit` bytes. Those of hot-added memory take at most `device_bytes` for each layout.
-    /// The windows lie above `map_end`, the end of all memory in the map, device memory included.
+    /// The windows lie above the end of all memory in the map.
     ///
     /// # Errors
     /// The limit is below two sections of records for each boot of each layout.
     pub fn new<G: Geometry>(
-        boot: BootMap,
-        map_end: u64,
+        map: MapMemory,
         limit: u64,
         device_bytes: u64,
         layouts: usize,
@@ -91,6 +113,7 @@ impl MemoryPlan {
             let need = 2 * section_bytes * (layouts as u64).max(LAYOUTS) * u64::from(boots.max(1));
             return Err(MemoryPlanError::LimitTooSmall { limit, need });
         }
+        let MapMemory { boot, end_bytes: map_end, later } = map;
         let boot_sections: Vec<u64> = boot.sections::<G>().into_iter().map(|(nr, _)| nr).collect();
         let nr_boot = boot_sections.len() as u64;
 
@@ -108,11 +131,15 @@ impl MemoryPlan {
         };
         let latency = window::<G>(latency_start, wanted).filter(|w| w.nr_pages() >> G::PFN_SECTION_SHIFT == wanted);
         let added_start = above(latency_start + wanted);
-        let added_sections: Vec<u64> = match is_scattered(&boot_sections) {
-            true => behind_each::<G>(&boot_sections, latency),
-            false => window::<G>(added_start, nr_boot.max(1)).map_or_else(Vec::new, |w| sections::<G>(w).collect()),
+        let of_map = boot_sections.is_empty() && !later.is_empty();
+        let added = if of_map {
+            later.into_iter().filter(|range| !range.is_empty()).collect()
+        } else if is_scattered(&boot_sections) {
+            runs::<G>(&behind_each::<G>(&boot_sections, latency))
+        } else {
+            window::<G>(added_start, nr_boot.max(1)).into_iter().collect()
         };
-        let added = runs::<G>(&added_sections);
+        let added_sections = sections_of::<G>(&added);
 
         // The hot-added sections are removed before hotplug is timed, so both use the same share in
         // turn.
@@ -133,7 +160,13 @@ impl MemoryPlan {
 
     /// Numbers of the hot-added sections.
     pub fn added_sections<G: Geometry>(&self) -> Vec<u64> {
-        self.added.iter().flat_map(|&window| sections::<G>(window)).collect()
+        sections_of::<G>(&self.added)
+    }
+
+    /// From the first to the last hot-added page frame, if no boot memory lies between them.
+    pub fn added_span(&self) -> Option<PfnRange> {
+        let span = PfnRange::new(self.added.first()?.start(), self.added.last()?.end())?;
+        self.boot.ranges().iter().all(|boot| !boot.range.overlaps(span)).then_some(span)
     }
 
     /// The hot-added memory if it is one contiguous piece.
@@ -189,8 +222,16 @@ fn window<G: Geometry>(start: u64, count: u64) -> Option<PfnRange> {
     (!range.is_empty()).then_some(range)
 }
 
+/// The sections that a non-empty range touches.
 fn sections<G: Geometry>(window: PfnRange) -> impl Iterator<Item = u64> {
-    G::section_nr(window.start())..G::section_nr(window.end())
+    G::section_nr(window.start())..G::section_nr(window.end() - 1) + 1
+}
+
+/// The sections that sorted ranges touch, each once.
+fn sections_of<G: Geometry>(ranges: &[PfnRange]) -> Vec<u64> {
+    let mut all: Vec<u64> = ranges.iter().flat_map(|&range| sections::<G>(range)).collect();
+    all.dedup();
+    all
 }
 
 #[cfg(test)]
@@ -198,18 +239,20 @@ mod tests {
     use super::*;
     use memmap_layouts::{BootRange, X86_64};
 
-    fn boot(start: u64, end: u64) -> BootMap {
-        BootMap::new([BootRange { range: PfnRange::new(start >> 12, end >> 12).unwrap(), node: 0 }]).unwrap()
+    /// Boot memory up to the end of the map.
+    fn boot(start: u64, end: u64) -> MapMemory {
+        let range = PfnRange::new(start >> 12, end >> 12).unwrap();
+        MapMemory { boot: BootMap::new([BootRange { range, node: 0 }]).unwrap(), end_bytes: end, later: Vec::new() }
     }
 
     #[test]
     fn backed_sections_stay_within_the_limit_and_are_spread() {
         let limit = 1 << 30;
-        let plan = MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, limit, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 24 << 30), limit, u64::MAX, 4, 1).unwrap();
         assert!(plan.is_sampled());
-        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_added.len()), (192, 13, 12));
+        assert_eq!((plan.boot_sections.len(), plan.backed_boot.len(), plan.backed_added.len()), (192, 8, 8));
         assert_eq!(plan.added_window().unwrap().nr_pages(), 192 * X86_64::PAGES_PER_SECTION);
-        assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] >= 14));
+        assert!(plan.backed_boot.windows(2).all(|pair| pair[1] - pair[0] >= 20));
         assert!(plan.latency.unwrap().start() >= (24 << 30) >> 12);
         assert!(!plan.added_window().unwrap().overlaps(plan.latency.unwrap()));
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 65 << 30);
@@ -217,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_is_backed_completely() {
-        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, u64::MAX, 4, 1).unwrap();
         assert!(!plan.is_sampled());
         assert_eq!((plan.backed_boot.len(), plan.backed_added.len()), (8, 8));
     }
@@ -225,10 +268,10 @@ mod tests {
     #[test]
     fn no_memory_is_added_at_the_top_of_the_address_space() {
         let top = 1u64 << 46;
-        let plan = MemoryPlan::new::<X86_64>(boot(top - (2 << 30), top), top, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(top - (2 << 30), top), 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!((plan.added.len(), plan.latency), (0, None));
         let below = top - (3 << 30);
-        let plan = MemoryPlan::new::<X86_64>(boot(0, below), below, 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, below), 1 << 30, u64::MAX, 4, 1).unwrap();
         assert_eq!(plan.added_window().unwrap().end(), top >> 12, "as many sections as fit");
         assert_eq!(plan.latency.unwrap().nr_pages() << 12, 1 << 30, "lookups have the rest");
     }
@@ -236,7 +279,7 @@ mod tests {
     #[test]
     fn memory_added_to_scattered_memory_is_scattered() {
         let map = crate::map::builtin::by_name("scattered-8192").unwrap();
-        let plan = MemoryPlan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(MapMemory::new(&map).unwrap(), 1 << 30, u64::MAX, 4, 1).unwrap();
         let added = plan.added_sections::<X86_64>();
         assert_eq!((plan.boot_sections.len(), added.len(), plan.added_window()), (8192, 8192, None));
         assert!(added.windows(2).all(|pair| pair[0] < pair[1]));
@@ -247,7 +290,7 @@ mod tests {
         // Both ends of the scale.
         for (name, nr) in [("scattered-8", 8), ("scattered-32768", 32768)] {
             let map = crate::map::builtin::by_name(name).unwrap();
-            let plan = MemoryPlan::new::<X86_64>(map.boot_map().unwrap(), map.end(), 1 << 30, u64::MAX, 7, 1).unwrap();
+            let plan = MemoryPlan::new::<X86_64>(MapMemory::new(&map).unwrap(), 1 << 30, u64::MAX, 7, 1).unwrap();
             assert_eq!((plan.added_sections::<X86_64>().len(), plan.added_window()), (nr, None), "{name}");
             assert!(plan.added.len() > nr * 9 / 10, "{name}: {}", plan.added.len());
         }
@@ -255,26 +298,36 @@ mod tests {
 
     #[test]
     fn a_small_device_backs_few_hot_sections() {
-        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 1 << 30, 7 << 20, 4, 1).unwrap();
+        let plan = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 7 << 20, 4, 1).unwrap();
         assert_eq!((plan.backed_boot.len(), plan.backed_added.len(), plan.added_sections::<X86_64>().len()), (8, 2, 8));
     }
 
     #[test]
     fn a_limit_below_the_minimum_is_refused_with_the_minimum() {
-        let error = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 39 << 20, u64::MAX, 4, 1).unwrap_err();
-        assert!(error.to_string().contains("minimum of 40 MiB"), "{error}");
-        assert!(MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 1 << 30, 40 << 20, u64::MAX, 4, 1).is_ok());
+        let error = MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 63 << 20, u64::MAX, 4, 1).unwrap_err();
+        assert!(error.to_string().contains("minimum of 64 MiB"), "{error}");
+        assert!(MemoryPlan::new::<X86_64>(boot(0, 1 << 30), 64 << 20, u64::MAX, 4, 1).is_ok());
     }
 
     #[test]
     fn backed_sections_do_not_depend_on_the_number_of_layouts() {
         let backed = |layouts, boots| {
-            let plan =
-                MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 24 << 30, 1 << 30, u64::MAX, layouts, boots).unwrap();
+            let plan = MemoryPlan::new::<X86_64>(boot(0, 24 << 30), 1 << 30, u64::MAX, layouts, boots).unwrap();
             (plan.backed_boot, plan.backed_added)
         };
         assert_eq!(backed(1, 2), backed(8, 2));
         assert_ne!(backed(8, 1), backed(8, 2), "they depend on the number of boots");
-        assert_eq!([64 << 20, 1 << 30].map(|limit| MemoryPlan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
+        assert_eq!([100 << 20, 1 << 30].map(|limit| MemoryPlan::boots::<X86_64>(limit, 8, 2)), [1, 2]);
+    }
+
+    #[test]
+    fn a_map_without_boot_memory_is_added_as_it_says() {
+        let map = crate::map::builtin::by_name("holes-2m").unwrap();
+        let plan = MemoryPlan::new::<X86_64>(MapMemory::new(&map).unwrap(), 1 << 30, u64::MAX, 4, 1).unwrap();
+        assert!(plan.boot_sections.is_empty() && plan.added.len() == 4096);
+        assert!(plan.added.iter().all(|range| range.nr_pages() == X86_64::PAGES_PER_SUBSECTION));
+        assert_eq!(plan.added_sections::<X86_64>().len(), 128, "each is valid in part");
+        let span = plan.added_span().unwrap();
+        assert_eq!((span.start(), span.end()), (plan.added[0].start(), plan.added[4095].end()));
     }
 }

@@ -15,6 +15,7 @@ pub mod interference;
 pub mod job;
 pub mod layouts;
 pub mod memory_plan;
+pub mod no_check;
 pub mod pinning;
 pub mod probe;
 pub mod process;

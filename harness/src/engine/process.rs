@@ -7,6 +7,7 @@ use crate::engine::duel::Hello;
 use crate::engine::duel::arena::{Arena, Side};
 use crate::engine::field::Means;
 use crate::engine::job::{Event, Job};
+use crate::engine::memory_plan::MapMemory;
 use crate::engine::race::{self, RaceError, Settings, Sink, duel_worker};
 use crate::engine::verify;
 use crate::interrupt::Interrupt;
@@ -14,7 +15,7 @@ use crate::map::PhysicalMap;
 use crate::record::layout_note::LayoutNote;
 use crate::record::unit::{Finished, Unit};
 use memmap_layouts::conformance::panic_message;
-use memmap_layouts::{Arm64Pages4K, BootMap, Geometry, X86_64};
+use memmap_layouts::{Arm64Pages4K, Geometry, X86_64};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Architecture {
                 kernel: compiled::note(entry.id),
                 ..LayoutNote::new::<G>(&entry.layout())
             };
-            Ok(race::chosen::<G>(ids)?.iter().map(note).collect())
+            Ok(race::contestants::<G>(ids)?.iter().map(note).collect())
         };
         Self { id: G::ID, section_bytes: 1 << G::SECTION_SIZE_BITS, notes }
     }
@@ -162,28 +163,28 @@ pub fn work_in_duel(
     place: Option<(&Arena, Side)>,
     hello: &mut dyn FnMut(Hello) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let (boot, settings) = settings(job, job.conditions.means(job.seed)?)?;
+    let (map, settings) = settings(job, job.conditions.means(job.seed)?)?;
     match verify::width(&job.map) {
-        ..=46 => duel_worker::work::<X86_64>(boot, job.map.end(), &settings, interrupt, place, hello)?,
-        47..=48 => duel_worker::work::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, place, hello)?,
+        ..=46 => duel_worker::work::<X86_64>(map, &settings, interrupt, place, hello)?,
+        47..=48 => duel_worker::work::<Arm64Pages4K>(map, &settings, interrupt, place, hello)?,
         bits => return Err(JobError::TooWide { map: job.map.name.clone(), bits }.into()),
     }
     Ok(())
 }
 
-/// The boot memory of a job's map, and the settings of the race on it.
-fn settings(job: &Job, means: Means) -> Result<(BootMap, Settings), JobError> {
+/// The memory of a job's map, and the settings of the race on it.
+fn settings(job: &Job, means: Means) -> Result<(MapMemory, Settings), JobError> {
     let reason = |error: &dyn std::fmt::Display| JobError::Map { map: job.map.name.clone(), reason: error.to_string() };
-    let boot = job.map.boot_map().map_err(|error| reason(&error))?;
+    let map = MapMemory::new(&job.map).map_err(|error| reason(&error))?;
     let settings = Settings { job: job.clone(), means };
-    Ok((boot, settings))
+    Ok((map, settings))
 }
 
 fn race(job: &Job, means: Means, interrupt: &Interrupt, sink: &mut dyn Sink) -> Result<(), JobError> {
-    let (boot, settings) = settings(job, means)?;
+    let (map, settings) = settings(job, means)?;
     match verify::width(&job.map) {
-        ..=46 => race::race::<X86_64>(boot, job.map.end(), &settings, interrupt, sink)?,
-        47..=48 => race::race::<Arm64Pages4K>(boot, job.map.end(), &settings, interrupt, sink)?,
+        ..=46 => race::race::<X86_64>(map, &settings, interrupt, sink)?,
+        47..=48 => race::race::<Arm64Pages4K>(map, &settings, interrupt, sink)?,
         bits => return Err(JobError::TooWide { map: job.map.name.clone(), bits }),
     }
     Ok(())

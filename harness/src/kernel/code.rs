@@ -163,7 +163,10 @@ impl Code {
             (LookupOp::PageToPfn, _) => functions.to_pfn_loop,
             (LookupOp::ValidToPage, Mode::Chained) => functions.valid_to_page_chained,
             (LookupOp::ValidToPage, _) => functions.valid_to_page,
-            (LookupOp::NextValidPfn, _) => return None,
+            (
+                LookupOp::NextValidPfn | LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous,
+                _,
+            ) => return None,
         })
     }
 

@@ -78,13 +78,29 @@ struct Synthetic {
     what: &'static str,
     /// Width of the physical address space in bits.
     bits: u32,
-    /// Number of sections with RAM; `None` for all of them.
-    sections: Option<u64>,
+    memory: Pieces,
+}
+
+/// The memory of a synthetic map.
+enum Pieces {
+    /// All of the physical address space, as RAM at boot.
+    All,
+    /// So many sections of RAM at random places.
+    Scattered(u64),
+    /// Memory that is added later, from the first section on: `nr` runs of `run` bytes, with holes of
+    /// `hole` bytes between them.
+    Runs { nr: u64, run: u64, hole: u64 },
 }
 
 const fn scattered(name: &'static str, what: &'static str, sections: u64) -> Synthetic {
-    Synthetic { name, what, bits: 46, sections: Some(sections) }
+    Synthetic { name, what, bits: 46, memory: Pieces::Scattered(sections) }
 }
+
+const fn runs(name: &'static str, what: &'static str, nr: u64, run: u64, hole: u64) -> Synthetic {
+    Synthetic { name, what, bits: 46, memory: Pieces::Runs { nr, run, hole } }
+}
+
+const SUBSECTION: u64 = 2 << 20;
 
 const SYNTHETIC: &[Synthetic] = &[
     scattered("scattered-8", "8 sections, 1 GiB, anywhere in 64 TiB", 8),
@@ -93,17 +109,29 @@ const SYNTHETIC: &[Synthetic] = &[
     scattered("scattered-2048", "2048 sections, 256 GiB, anywhere in 64 TiB", 2048),
     scattered("scattered-8192", "8192 sections, 1 TiB, anywhere in 64 TiB", 8192),
     scattered("scattered-32768", "32768 sections, 4 TiB, anywhere in 64 TiB", 32768),
-    Synthetic { name: "dense-64t", what: "64 TiB without a hole", bits: 46, sections: None },
-    Synthetic { name: "sparse-52bit", what: "1024 sections anywhere in 52 bits", bits: 52, sections: Some(1024) },
+    Synthetic { name: "dense-64t", what: "64 TiB without a hole", bits: 46, memory: Pieces::All },
+    Synthetic {
+        name: "sparse-52bit",
+        what: "1024 sections anywhere in 52 bits",
+        bits: 52,
+        memory: Pieces::Scattered(1024),
+    },
+    runs("added-512g", "512 GiB in one piece, added later", 1, 512 << 30, 0),
+    runs("holes-2m", "4096 runs of 2 MiB with holes of 2 MiB, added later", 4096, SUBSECTION, SUBSECTION),
+    runs("holes-128m", "1024 sections with holes of 128 MiB, added later", 1024, SECTION, SECTION),
+    runs("holes-8g", "1024 sections with holes of 8 GiB, added later", 1024, SECTION, 8 << 30),
+    runs("holes-32g", "256 sections with holes of 32 GiB, added later", 256, SECTION, 32 << 30),
+    runs("holes-1t", "48 sections with holes of 1 TiB, added later", 48, SECTION, 1 << 40),
+    runs("holes-64t", "the second and the last section of 64 TiB, added later", 2, SECTION, (1 << 46) - 3 * SECTION),
 ];
 
 impl Synthetic {
     fn map(&self) -> PhysicalMap {
         let space = 1u64 << self.bits;
-        let range = |start, end| MapRange { start, end, kind: Kind::Ram, node: None, base_assumed: false };
-        let ranges = match self.sections {
-            None => vec![range(0, space)],
-            Some(nr) => {
+        let range = |kind, start, end| MapRange { start, end, kind, node: None, base_assumed: false };
+        let ranges = match self.memory {
+            Pieces::All => vec![range(Kind::Ram, 0, space)],
+            Pieces::Scattered(nr) => {
                 // A fixed seed gives the same sections on every machine; a set keeps them distinct
                 // and sorted.
                 let mut rng = Pcg64Mcg::seed_from_u64(nr);
@@ -111,7 +139,11 @@ impl Synthetic {
                 while (places.len() as u64) < nr {
                     places.insert(rng.random_range(0..space / SECTION));
                 }
-                places.into_iter().map(|nr| range(nr * SECTION, (nr + 1) * SECTION)).collect()
+                places.into_iter().map(|nr| range(Kind::Ram, nr * SECTION, (nr + 1) * SECTION)).collect()
+            }
+            Pieces::Runs { nr, run, hole } => {
+                let start = |at| SECTION + at * (run + hole);
+                (0..nr).map(|at| range(Kind::HotplugRam, start(at), start(at) + run)).collect()
             }
         };
         PhysicalMap {

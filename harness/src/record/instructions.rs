@@ -112,7 +112,7 @@ pub fn cases_of<G: Geometry>(layout: &Layout) -> Vec<Case> {
     let mut counted = Vec::new();
     for memory in Memory::ALL {
         if memory == Memory::Boot || granule.is_some() {
-            counted.extend(LookupOp::ALL.map(|op| Counted::Lookup(op, memory)));
+            counted.extend(LookupOp::COUNTED.map(|op| Counted::Lookup(op, memory)));
         }
     }
     let mut sizes: Vec<u64> = granule.into_iter().flat_map(|granule| [granule, G::PAGES_PER_SECTION]).collect();

@@ -128,6 +128,7 @@ impl LoadNote {
         let when = match load.when {
             When::Always => WhenNote::Always,
             When::HotAdded => WhenNote::HotAdded,
+            When::InPart => WhenNote::InPart,
             When::EachStep => WhenNote::EachStep,
         };
         Self { what: load.what.to_owned(), line: load.line.to_owned(), when }
@@ -142,6 +143,8 @@ pub enum WhenNote {
     Always,
     /// For added memory only: for boot memory, the loads before have already given the answer.
     HotAdded,
+    /// For added memory only, in sections that are valid in part.
+    InPart,
     /// Once per step of a loop, whose length may grow with the map: the steps of a binary search.
     EachStep,
 }

@@ -157,13 +157,14 @@ impl Facts {
     pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
         let workloads = Workload::chosen(&self.workloads)?;
         let kernels = compiled::choose(&self.kernels, self.seed)?;
-        let mut ids = self.layouts.clone();
-        // No ids mean all layouts, with the compiled ones among them.
+        let mut ids = if self.layouts.is_empty() { race::of_tier(self.tier) } else { self.layouts.clone() };
+        // No ids mean the default layouts, with the compiled ones among them.
         if !ids.is_empty() {
             let new = kernels.iter().map(|kernel| kernel.id.clone());
-            ids.extend(new.filter(|id| !self.layouts.contains(id)));
+            let known = ids.clone();
+            ids.extend(new.filter(|id| !known.contains(id)));
         }
-        let layouts = race::chosen::<X86_64>(&ids)?;
+        let layouts = race::contestants::<X86_64>(&ids)?;
         check_expectations(&workloads)?;
         let wanted = Wanted {
             tier: self.tier,

@@ -63,12 +63,13 @@ use thiserror::Error;
 use toml::Spanned;
 
 /// The built-in workloads: name and TOML text.
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 8] = [
     ("pfn_valid", include_str!("../../workloads/pfn_valid.toml")),
     ("pfn_to_page", include_str!("../../workloads/pfn_to_page.toml")),
     ("page_to_pfn", include_str!("../../workloads/page_to_pfn.toml")),
     ("scale", include_str!("../../workloads/scale.toml")),
     ("walkers", include_str!("../../workloads/walkers.toml")),
+    ("holes", include_str!("../../workloads/holes.toml")),
     ("hotplug", include_str!("../../workloads/hotplug.toml")),
     ("answers", include_str!("../../workloads/answers.toml")),
 ];
@@ -453,7 +454,7 @@ impl Reading<'_> {
             let what = "cold tables go only with the pattern random and invalid_percent 0";
             return Err(self.error(&table.tables, what.to_owned()));
         }
-        if op == LookupOp::NextValidPfn && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
+        if op.is_walk() && (group.pattern != Pattern::Sequential || group.tables == Tables::Cold) {
             let what = format!("{op} is a walk; write patterns = [\"sequential\"] and tables = [\"hot\"]");
             return Err(self.error(&table.patterns, what));
         }

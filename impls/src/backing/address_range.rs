@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::fs::{self, File};
+use std::io;
 
 /// A range of addresses within one [`Memory`](super::Memory). Only `Memory` creates such ranges, so
 /// replacing or discarding one affects no other mapping. The caller must ensure that no reader can
@@ -66,6 +67,17 @@ impl AddressRange {
                 Err(Errno::INTR) => {}
                 other => return other,
             }
+        }
+    }
+
+    /// Replaces the pages of an aligned block by a huge page with the same contents.
+    pub(super) fn collapse(self) -> Result<(), Errno> {
+        /// Since Linux 6.1. Source: `include/uapi/asm-generic/mman-common.h`.
+        const MADV_COLLAPSE: libc::c_int = 25;
+        // SAFETY: the range is in a mapping that the caller of `new` owns, and contents stay.
+        match unsafe { libc::madvise(self.address, self.len as usize, MADV_COLLAPSE) } {
+            0 => Ok(()),
+            _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
         }
     }
 

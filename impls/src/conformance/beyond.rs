@@ -244,6 +244,7 @@ pub fn random_operations_agree_with_the_oracle<L: Hotplug + Inspect>(operations:
             }
         }
         drop(reader);
+        runs_agree(&layout, &oracle, base).map_err(|error| format!("step {step}: {error}"))?;
         if step % 250 == 0 {
             agree(&layout, &oracle)?;
         }

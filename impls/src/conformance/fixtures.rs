@@ -205,3 +205,22 @@ pub(super) fn walk_agrees<L: Memmap>(layout: &L, from: u64, end: u64) -> Check {
     check!(rest.is_none(), "next_valid_pfn from {at:#x} finds {rest:?}, but nothing is valid from there on");
     Ok(())
 }
+
+/// Checks that a walk finds the runs of valid page frames from `from` on, that each of them is
+/// contiguous, and that none is with what adjoins it.
+pub(super) fn runs_agree<L: Memmap>(layout: &L, oracle: &Oracle<L::Geometry>, from: u64) -> Check {
+    let reader = layout.reader();
+    let block = L::Geometry::PAGES_PER_SUBSECTION;
+    let mut at = from;
+    for run in oracle.valid_runs(L::CAPS.validity) {
+        let behind = PfnRange::new(run.start().max(from), run.end());
+        let Some(run) = behind.filter(|run| !run.is_empty()) else { continue };
+        let found = reader.next_valid_pfn(Pfn(at), Pfn(run.end()));
+        check!(found == Some(Pfn(run.start())), "next_valid_pfn from {at:#x} finds {found:?}, not {:#x}", run.start());
+        check!(reader.is_contiguous(run, block), "{run} is valid, but not contiguous");
+        let longer = PfnRange::new(run.start(), run.end() + block).expect("longer than a run");
+        check!(!reader.is_contiguous(longer, block), "{longer} is contiguous, but ends in a hole");
+        at = run.end();
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod dax;
 mod dax_x86;
 mod flat;
+mod flat_indexed;
 mod linux;
 mod queued;
 mod segments;
@@ -14,11 +15,12 @@ mod vmemmap_section;
 pub use dax::Dax;
 pub use dax_x86::DaxX86;
 pub use flat::Flat;
+pub use flat_indexed::{Answer, Bitmap, BitmapBranch, FlatForm, FlatIndexed, FlatIndexes, FlatSection, ValidMap};
 pub use linux::{Linux, Linux5_2, Linux5_3, Linux5_10, Linux6_1, Linux7_2, LinuxNext};
 pub use queued::{Queued, Sections24, Sections24Mask, Sections32};
 pub use segments::Segments;
 pub use sparse::Sparse;
-pub use subsection::Subsection;
+pub use subsection::{IndexForm, Subsection, TwoLevels};
 pub use subsection_v6::SubsectionV6;
 pub use vmemmap_section::VmemmapSection;
 
@@ -42,6 +44,7 @@ macro_rules! for_each_layout {
             SubsectionV6 is hotplug;
             Linux5_2 is hotplug;
             Linux6_1 is hotplug;
+            ValidMap is hotplug;
             Dax is hotplug;
             DaxX86 is hotplug;
         }
@@ -74,7 +77,8 @@ impl Family for BuiltIn {
 }
 
 /// The layouts of this crate that take part in a race only when they are named: [`Linux`] of other
-/// versions than the two that always do, and what is [`Queued`] for it.
+/// versions than the two that always do, what is [`Queued`] for it, and other [`FlatIndexes`] than
+/// the one that always does.
 #[derive(Clone, Copy, Debug)]
 pub struct WhenNamed;
 
@@ -82,6 +86,7 @@ impl Family for WhenNamed {
     fn show<G: Geometry>(visitor: &mut impl Visitor<G>) {
         Linux::show::<G>(visitor);
         Queued::show::<G>(visitor);
+        FlatIndexes::show::<G>(visitor);
     }
 }
 

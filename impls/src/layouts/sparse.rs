@@ -169,7 +169,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
         for (index, (nr, node)) in sections.into_iter().enumerate() {
             let section = sparse
                 .table
-                .section_or_new_root(nr)
+                .section_or_new(nr)
                 .map_err(|no| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE })?;
             let slot = writer.slots.take(sparse.backed.contains(nr));
             sparse.back(nr, slot)?;
@@ -177,7 +177,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
                 .expect("inside the physical address space");
             sparse.init_records(whole, slot, PageLinks::new(node, Zone::Normal), Life::BOOT);
             sparse.table.note_present(nr);
-            section.set_usage(sparse.table.boot_usage(index));
+            section.set_usage(sparse.table.usages().of_boot(index));
             let flags = SECTION_MARKED_PRESENT | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
             section.set_word(sparse.coded(nr, slot) | flags);
         }
@@ -192,7 +192,7 @@ impl<G: Geometry> Memmap for Sparse<G> {
     fn footprint(&self) -> Footprint {
         Footprint {
             reserved_bytes: self.arena.len_bytes(),
-            index_bytes: self.table.index_bytes(),
+            index_bytes: self.table.bytes(),
             page_table_bytes: self.arena.page_table_bytes(),
             ram_record_bytes: self.arena.ram_bytes(),
             device_record_bytes: 0,
@@ -289,12 +289,12 @@ impl<G: Geometry> Sparse<G> {
             for &(nr, slot, usage) in added.iter().rev() {
                 writer.slots.give_back(slot, self.backed.contains(nr));
                 // SAFETY: not published yet; a boot usage is left alone.
-                unsafe { self.table.retire_usage(usage) };
+                unsafe { self.table.usages().retire(usage) };
             }
         };
         for nr in numbers.clone() {
-            let reserved = self.table.section_or_new_root(nr).and_then(|section| match section.usage_ptr() {
-                usage if usage.is_null() => self.table.new_heap_usage(),
+            let reserved = self.table.section_or_new(nr).and_then(|section| match section.usage_ptr() {
+                usage if usage.is_null() => self.table.usages().allocate(),
                 boot_usage => Ok(boot_usage),
             });
             match reserved {
@@ -392,10 +392,10 @@ impl<G: Geometry> Hotplug for Sparse<G> {
             }
             writer.slots.give_back(slot, self.backed.contains(*nr));
             let usage = section.usage_ptr();
-            if self.table.usage_kind(usage) == Some(UsageKind::Heap) {
+            if self.table.usages().kind(usage) == Some(UsageKind::Heap) {
                 section.set_usage(std::ptr::null_mut());
                 // SAFETY: hidden since the word changed, and a grace period has passed.
-                unsafe { self.table.retire_usage(usage) };
+                unsafe { self.table.usages().retire(usage) };
             }
             section.set_word(0);
         }
@@ -431,8 +431,8 @@ impl<G: Geometry> Inspect for Sparse<G> {
 
     fn accounting(&self) -> Accounting {
         Accounting {
-            roots: self.table.nr_roots(),
-            heap_usages: self.table.nr_heap_usages(),
+            roots: self.table.nr_pages_of_descriptors(),
+            heap_usages: self.table.usages().nr_heap(),
             ram_record_bytes: self.arena.ram_bytes(),
             device_record_bytes: 0,
             records_lost_bytes: 0,

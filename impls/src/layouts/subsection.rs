@@ -38,17 +38,21 @@
 //! memory only after a grace period.
 
 mod hotplug;
+mod index_form;
+mod reader;
 
+pub use index_form::{IndexForm, TwoLevels};
+
+use self::reader::loads_of_pfn_valid;
 use crate::backing::{BackingError, RamBacking};
 use crate::error::{BootError, HotplugError};
 use crate::geometry::{Geometry, X86_64};
-use crate::grace::{Grace, ReadGuard};
+use crate::grace::Grace;
 use crate::memmap::*;
 use crate::page::{Life, PAGE_RECORD_BYTES, Page, PageLinks, Zone};
 use crate::page_record::{HotplugRecord, record_bytes};
 use crate::pfn::{Pfn, PfnRange};
 use crate::placement::{InMemory, PlaceError, Placement};
-use crate::preempt::Word;
 use crate::request::{Grid, lock_writer};
 use crate::rules::{Merged, Rules};
 use crate::section::*;
@@ -59,7 +63,7 @@ use crate::vmem::{Vmem, VmemError};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// SPARSEMEM_VMEMMAP with sub-sections. The parameters are the architecture, the kernel's rules,
@@ -77,8 +81,14 @@ use std::sync::{Mutex, MutexGuard};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, T: HotplugRecord = Page, P: Placement = InMemory> {
-    table: SectionTable<G, G::SubsectionMap, R>,
+pub struct Subsection<
+    G: Geometry = X86_64,
+    R: Rules = Merged,
+    T: HotplugRecord = Page,
+    P: Placement = InMemory,
+    I: IndexForm = TwoLevels,
+> {
+    index: I::Index<G, R>,
     vmemmap: Vmem,
     backed: BackedSections,
     grace: Grace,
@@ -86,6 +96,9 @@ pub struct Subsection<G: Geometry = X86_64, R: Rules = Merged, T: HotplugRecord 
     records_lost_bytes: AtomicU64,
     kinds: PhantomData<(R, fn() -> T)>,
 }
+
+/// The descriptor of a section in an index.
+type SectionOf<G, R, I> = <<I as IndexForm>::Index<G, R> as SectionIndex<G>>::Section;
 
 /// State that only the writer uses: `mem_hotplug_lock` and what it protects.
 #[derive(Debug)]
@@ -129,33 +142,12 @@ impl<G: Geometry, R: Rules> Divided<G, R> {
     }
 }
 
-/// The loads of `pfn_valid`. If boot sections are valid as a whole, the map is read for added
-/// memory only. A kernel's code also loads the address of the root table, which a reader here holds.
-const fn loads_of_pfn_valid(validity: Validity, is_kernel_code: bool) -> &'static [Load] {
-    const GLOBAL: Load = Load { what: "address of the root table", line: "mem_section", when: When::Always };
-    const fn usage(when: When) -> Load {
-        Load { what: "usage pointer", line: DESCRIPTOR, when }
-    }
-    const fn map(when: When) -> Load {
-        Load { what: "word of the sub-section map", line: "usage", when }
-    }
-    const WHOLE: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD];
-    const EARLY: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD, usage(When::HotAdded), map(When::HotAdded)];
-    const ALWAYS: &[Load] = &[GLOBAL, ROOT_POINTER, SECTION_WORD, usage(When::Always), map(When::Always)];
-    let loads = match validity {
-        Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => WHOLE,
-        Validity::Subsection { early_is_whole: true } => EARLY,
-        Validity::Subsection { early_is_whole: false } => ALWAYS,
-    };
-    if is_kernel_code { loads } else { loads.split_at(1).1 }
-}
-
 /// The pfns of section `nr`.
 fn whole_section<G: Geometry>(nr: u64) -> PfnRange {
     PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).expect("inside the physical address space")
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Subsection<G, R, T, P, I> {
     /// Minimum size and alignment of an addition, in page frames.
     const GRANULE: u64 = if R::SET.whole_sections { G::PAGES_PER_SECTION } else { Divided::<G, R>::PAGES };
     const GRID: Grid = Grid { granule_pages: if R::SET.checks_grid { Self::GRANULE } else { 1 }, rule: R::SET.grid };
@@ -185,14 +177,15 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsection<G, R, T, P> {
-    const ID: &'static str = match R::LAYOUT_ID {
-        Some(id) => id,
-        None => P::LAYOUT_ID,
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Memmap for Subsection<G, R, T, P, I> {
+    const ID: &'static str = match (I::LAYOUT, R::LAYOUT_ID) {
+        (Some((id, _)), _) | (None, Some(id)) => id,
+        (None, None) => P::LAYOUT_ID,
     };
-    const ABOUT: &'static str = match R::LAYOUT_ID {
-        Some(_) => R::ABOUT,
-        None => P::ABOUT,
+    const ABOUT: &'static str = match (I::LAYOUT, R::LAYOUT_ID) {
+        (Some((_, about)), _) => about,
+        (None, Some(_)) => R::ABOUT,
+        (None, None) => P::ABOUT,
     };
     const CAPS: Capabilities = Capabilities {
         validity: R::SET.validity,
@@ -201,14 +194,17 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
         page_to_pfn_reads_record: false,
     };
     const LOAD_CHAIN: LoadChain = LoadChain {
-        pfn_valid: loads_of_pfn_valid(R::SET.validity, R::CODE.is_some()),
+        pfn_valid: match I::PFN_VALID {
+            Some(loads) => loads,
+            None => loads_of_pfn_valid(R::SET.validity, R::CODE.is_some()),
+        },
         pfn_to_page: &[],
         page_to_pfn: &[],
     };
-    const PFN_VALID_DISABLES_PREEMPTION: bool = R::SET.pfn_valid_disables_preemption;
+    const PFN_VALID_DISABLES_PREEMPTION: bool = I::IS_GUARDED && R::SET.pfn_valid_disables_preemption;
     type Geometry = G;
     type Record = T;
-    type Reader<'a> = SubsectionReader<'a, G, R, T>;
+    type Reader<'a> = I::Reader<'a, G, R, T>;
 
     fn boot(map: &BootMap, config: &Config, mut store: RecordStore) -> Result<Self, BootError> {
         const {
@@ -234,7 +230,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
         let sections = map.sections::<G>();
         let layout = Self {
             vmemmap: Vmem::reserve(G::NR_PFNS * record_bytes::<T>(), G::PAGE_SIZE, &store)?,
-            table: SectionTable::new(sections.len(), config, &store)?,
+            index: SectionIndex::new(sections.len(), config, &store)?,
             backed: store.backed,
             grace: Grace::default(),
             writer: Mutex::new(Writer { placement: P::default(), life: Life::BOOT }),
@@ -245,30 +241,20 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
         layout.mark_boot_ranges(map);
         for (nr, _) in sections {
             let flags = R::SET.present_flag() | SECTION_HAS_MEM_MAP | SECTION_IS_ONLINE | SECTION_IS_EARLY;
-            layout.table.roots().section(nr).expect("made above").set_word(layout.coded(nr) | flags);
+            layout.index.section(nr).expect("made above").set_word(layout.coded(nr) | flags);
+            layout.index.show(whole_section::<G>(nr));
         }
         Ok(layout)
     }
 
-    fn reader(&self) -> SubsectionReader<'_, G, R, T> {
-        SubsectionReader {
-            roots: self.table.roots(),
-            mem_section: self.table.mem_section(),
-            vmemmap: self.record(0),
-            end_section: self.table.end_section(),
-            count: match R::CODE {
-                Some(code) => code.guard.count(),
-                None => Word::unused(),
-            },
-            rules: PhantomData,
-            _guard: self.grace.read(),
-        }
+    fn reader(&self) -> I::Reader<'_, G, R, T> {
+        I::reader(&self.index, self.record(0), self.grace.read())
     }
 
     fn footprint(&self) -> Footprint {
         Footprint {
             reserved_bytes: self.vmemmap.len_bytes(),
-            index_bytes: self.table.index_bytes(),
+            index_bytes: self.index.bytes(),
             page_table_bytes: self.vmemmap.page_table_bytes(),
             ram_record_bytes: self.vmemmap.ram_bytes(),
             device_record_bytes: self.vmemmap.device_bytes(),
@@ -280,7 +266,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
     }
 
     fn index_bytes_in_huge_pages(&self) -> Option<u64> {
-        self.table.bytes_in_huge_pages()
+        self.index.bytes_in_huge_pages()
     }
 
     fn backed(&self) -> &BackedSections {
@@ -292,13 +278,13 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Memmap for Subsectio
     }
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Subsection<G, R, T, P, I> {
     /// Backs the records of whole boot sections, including their holes: `sparse_init`.
     fn back_boot_sections(&self, sections: &[(u64, u8)]) -> Result<(), BootError> {
         let mut writer = self.writer().expect("no other thread has the layout yet");
         for (index, &(nr, node)) in sections.iter().enumerate() {
             let no_memory = |no: NoMemory| BootError::NoMemory { what: no.0, bytes: G::PAGE_SIZE };
-            let section = self.table.section_or_new_root(nr).map_err(no_memory)?;
+            let section = self.index.section_or_new(nr).map_err(no_memory)?;
             let whole = whole_section::<G>(nr);
             if !self.backed.contains(nr) {
                 self.vmemmap.leave_unbacked(Self::stretch(whole))?;
@@ -314,8 +300,8 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
                     unsafe { self.record(pfn).as_ref() }.init(links, Pfn(pfn), Life::BOOT);
                 }
             }
-            self.table.note_present(nr);
-            section.set_usage(self.table.boot_usage(index));
+            self.index.note_present(nr);
+            section.set_usage(self.index.usages().of_boot(index));
         }
         Ok(())
     }
@@ -327,7 +313,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
             // Before the series a section was present as a whole or not at all.
             let range = if R::SET.whole_sections { boot.range.round_out(G::PAGES_PER_SECTION) } else { boot.range };
             for part in range.split_at_multiples(G::PAGES_PER_SECTION) {
-                let section = self.table.roots().section(G::section_nr(part.start()));
+                let section = self.index.section(G::section_nr(part.start()));
                 // SAFETY: there are no readers yet.
                 let usage = section.and_then(|section| unsafe { section.usage() }).expect("made at boot");
                 if !R::SET.boot_bits_add_up {
@@ -339,26 +325,31 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> SectionFlags for Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> SectionFlags for Subsection<G, R, T, P, I> {
     type Rules = R;
 
     fn set_online(&self, range: PfnRange, online: bool) -> Result<(), HotplugError> {
         let _writer = self.writer()?;
-        self.table.set_online(range, online, 0..Divided::<G, R>::PER_SECTION)
+        self.index.set_online(range, online, 0..Divided::<G, R>::PER_SECTION)
     }
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Inspect for Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Inspect for Subsection<G, R, T, P, I> {
     fn section_state(&self, nr: u64) -> Option<SectionState> {
         // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
-        self.table.state(nr)
+        let mut state = self.index.state(nr)?;
+        // The same for every section, so not every descriptor keeps it. Crash dump tools read it here.
+        if !<SectionOf<G, R, I>>::KEEPS_POINTER && state.section_mem_map != 0 {
+            state.section_mem_map |= self.coded(nr);
+        }
+        Some(state)
     }
 
     fn accounting(&self) -> Accounting {
         Accounting {
-            roots: self.table.nr_roots(),
-            heap_usages: self.table.nr_heap_usages(),
+            roots: self.index.nr_pages_of_descriptors(),
+            heap_usages: self.index.usages().nr_heap(),
             ram_record_bytes: self.vmemmap.ram_bytes(),
             device_record_bytes: self.vmemmap.device_bytes(),
             records_lost_bytes: self.records_lost_bytes.load(Ordering::Relaxed),
@@ -368,119 +359,6 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Inspect for Subsecti
     fn digest(&self) -> u64 {
         // A reader, not the lock: it keeps usages alive, and this thread may already hold one.
         let _guard = self.grace.read();
-        self.table.digest(&self.accounting())
-    }
-}
-
-/// The lookups of [`Subsection`]. `pfn_valid` takes up to 4 loads, the other two none.
-#[derive(Debug)]
-pub struct SubsectionReader<'a, G: Geometry, R: Rules, T: HotplugRecord = Page> {
-    roots: Roots<'a, G, G::SubsectionMap, R>,
-    mem_section: &'a AtomicPtr<AtomicPtr<MemSection<G::SubsectionMap>>>,
-    vmemmap: NonNull<T>,
-    end_section: &'a AtomicU64,
-    count: Word,
-    rules: PhantomData<R>,
-    _guard: ReadGuard<'a>,
-}
-
-impl<G: Geometry, R: Rules, T: HotplugRecord> SubsectionReader<'_, G, R, T> {
-    /// Validity of `pfn` in a section with a map: `early_section(ms) || pfn_section_valid(ms,
-    /// pfn)`.
-    #[inline(always)]
-    fn answers(section: &MemSection<G::SubsectionMap>, word: u64, pfn: u64) -> bool {
-        match R::SET.validity {
-            Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => true,
-            Validity::Subsection { early_is_whole } if early_is_whole && word & SECTION_IS_EARLY != 0 => true,
-            Validity::Subsection { .. } => Self::bit(section, pfn),
-        }
-    }
-
-    /// The bit of a pfn's sub-section.
-    #[inline(always)]
-    fn bit(section: &MemSection<G::SubsectionMap>, pfn: u64) -> bool {
-        // SAFETY: a usage is freed after a grace period, which this reader holds up. Read once: it
-        // may become null.
-        match unsafe { section.usage() } {
-            Some(usage) => usage.subsection_map.test(Divided::<G, R>::index(pfn)),
-            None => false,
-        }
-    }
-}
-
-// SAFETY: records are backed and written before their bits are set, and stay until the bits were
-// cleared and a grace period has passed, which this reader holds up. A boot section keeps its
-// records as long as its word says EARLY. Rules that make more valid than is backed keep records in
-// private memory, of which all can be read (see `boot`).
-unsafe impl<G: Geometry, R: Rules, T: HotplugRecord> Lookup for SubsectionReader<'_, G, R, T> {
-    type Record = T;
-
-    #[inline(always)]
-    fn pfn_valid(&self, pfn: Pfn) -> bool {
-        if let Some(code) = R::CODE {
-            let index = match R::SET.validity {
-                Validity::Subsection { .. } => Some(|| Divided::<G, R>::index(pfn.0)),
-                Validity::Span | Validity::MemorySpan | Validity::Ranges | Validity::Section => None,
-            };
-            // SAFETY: this reader holds up grace periods, and cannot leave its thread.
-            return unsafe { code.pfn_valid::<G, R, _>(self.mem_section, pfn.0, index, SECTION_IS_EARLY, self.count) };
-        }
-        let Some(section) = self.roots.section_of_any(pfn.0) else { return false };
-        let word = section.word();
-        if word & SECTION_HAS_MEM_MAP == 0 {
-            return false;
-        }
-        Self::answers(section, word, pfn.0)
-    }
-
-    #[inline(always)]
-    unsafe fn pfn_to_page(&self, pfn: Pfn) -> NonNull<T> {
-        // SAFETY: a valid pfn lies in the physical space, for all of which the array was reserved.
-        unsafe { self.vmemmap.add(pfn.0 as usize) }
-    }
-
-    #[inline(always)]
-    unsafe fn page_to_pfn(&self, page: NonNull<T>) -> Pfn {
-        // SAFETY: the page came from this array.
-        Pfn(unsafe { page.offset_from_unsigned(self.vmemmap) } as u64)
-    }
-
-    fn section_flags(&self, pfn: Pfn) -> u64 {
-        self.roots.section_of_any(pfn.0).map_or(0, |section| section.word() & SECTION_FLAGS)
-    }
-
-    fn pfn_section_valid(&self, pfn: Pfn) -> bool {
-        let there = self.roots.section_of_any(pfn.0).filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0);
-        there.is_some_and(|section| R::SET.validity == Validity::Section || Self::bit(section, pfn.0))
-    }
-
-    #[inline]
-    fn next_valid_pfn(&self, from: Pfn, end: Pfn) -> Option<Pfn> {
-        if let Some(code) = R::CODE.filter(|code| code.has_walk) {
-            let tables = (self.mem_section, self.end_section);
-            // SAFETY: as in `pfn_valid`.
-            let first = unsafe { code.first_valid_pfn::<G, R, _>(tables, from.0, end.0, SECTION_IS_EARLY, self.count) };
-            return first.map(Pfn);
-        }
-        let end = end.0.min(G::section_start(self.end_section.load(Ordering::Relaxed)));
-        let mut pfn = from.0;
-        while pfn < end {
-            let nr = G::section_nr(pfn);
-            let section = self.roots.section(nr);
-            if let Some(section) = section.filter(|section| section.word() & SECTION_HAS_MEM_MAP != 0) {
-                if Self::answers(section, section.word(), pfn) {
-                    return Some(Pfn(pfn));
-                }
-                let bits = Divided::<G, R>::index(pfn)..Divided::<G, R>::PER_SECTION;
-                // SAFETY: as in `bit`.
-                let next = unsafe { section.usage() }.and_then(|usage| usage.subsection_map.find(bits, true));
-                if let Some(bit) = next {
-                    let next = G::section_start(nr) + u64::from(bit) * Divided::<G, R>::PAGES;
-                    return (next < end).then_some(Pfn(next));
-                }
-            }
-            pfn = G::section_start(nr + 1);
-        }
-        None
+        self.index.digest(&self.accounting())
     }
 }

@@ -22,7 +22,7 @@ pub const HEADLINES: [(LookupOp, Memory); 8] = [
 
 /// The headline group of an operation: random order, or sequential for a walk.
 pub fn headline_group(op: LookupOp) -> LookupGroup {
-    LookupGroup::plain(op, if op == LookupOp::NextValidPfn { Pattern::Sequential } else { Pattern::Random })
+    LookupGroup::plain(op, if op.is_walk() { Pattern::Sequential } else { Pattern::Random })
 }
 
 /// Linux as compilers make it, with sub-sections and before the series. The first is a model of a

@@ -2,7 +2,7 @@
 
 use super::Twin;
 use super::tables::Tables;
-use crate::case::{Asked, Dependency, LookupOp, Memory, Position};
+use crate::case::{Asked, Dependency, LookupGroup, LookupOp, Memory, Position};
 use crate::engine::blame::of_layout;
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::probe::hotplug::{HotplugProbeError, Latencies, Manner};
@@ -239,9 +239,16 @@ impl Contestant<X86_64> for Compiled {
     fn hotplug(&self) -> Option<&dyn HotplugContestant> {
         Some(self)
     }
-    fn lacks(&self, op: LookupOp) -> Option<&'static str> {
-        let no_walk = op == LookupOp::NextValidPfn && self.code.functions.walk.is_none();
-        no_walk.then_some("this kernel has no walk over valid page frames; Linux 6.16 added it")
+    fn lacks(&self, group: &LookupGroup) -> Option<&'static str> {
+        match group.op {
+            LookupOp::NextValidPfn if self.code.functions.walk.is_none() => {
+                Some("this kernel has no walk over valid page frames; Linux 6.16 added it")
+            }
+            LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous => {
+                Some("the loop of this walk is not in the headers of a kernel")
+            }
+            _ => None,
+        }
     }
     fn not_beside_a_writer(&self) -> Option<&'static str> {
         Some("compiled kernel code does not take part in grace periods, so it is not measured beside a writer")

@@ -5,7 +5,7 @@ use super::contestant::Compiled;
 use crate::case::{LookupOp, Memory};
 use crate::engine::contestant::{Contestant, HotplugContestant};
 use crate::engine::instructions::counted_loop::{Leaf, Task};
-use crate::engine::instructions::{CaseRunner, Counter, added, boot_map, queries_on, with_the_answers_of};
+use crate::engine::instructions::{CaseRunner, Counter, added, boot_map, not_counted, queries_on, with_the_answers_of};
 use crate::engine::probe::lookup::Part;
 use crate::kernel::code::One;
 use crate::record::instructions::{Case, Counted, cases_of};
@@ -59,6 +59,7 @@ fn lookup(
         LookupOp::PageToPfn => functions.to_pfn,
         LookupOp::ValidToPage => functions.to_flags,
         LookupOp::NextValidPfn => functions.first_valid.ok_or("the kernel has no such walk")?,
+        LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous => return Err(not_counted(op)),
     };
     let prepared = booted.prepare(with_the_answers_of(op), &queries_on(on))?;
     let queries: Vec<u64> = match op {

@@ -157,6 +157,11 @@ pub(in crate::engine) fn with_the_answers_of(op: LookupOp) -> LookupOp {
     if op == LookupOp::NextValidPfn { LookupOp::PageToPfn } else { op }
 }
 
+/// The error for an operation that is not in [`LookupOp::COUNTED`].
+pub(in crate::engine) fn not_counted(op: LookupOp) -> String {
+    format!("the instructions of {op} are not counted")
+}
+
 /// Page frames of `sections`, one per lookup of a pass, in an order that does not repeat soon.
 fn queries(sections: impl Iterator<Item = u64>) -> Vec<Pfn> {
     let sections: Vec<u64> = sections.collect();
@@ -200,6 +205,9 @@ impl CaseRunner<'_> {
             LookupOp::PageToPfn => leaves::page_to_pfn::<L>,
             LookupOp::ValidToPage => leaves::valid_to_page::<L>,
             LookupOp::NextValidPfn => leaves::next_valid_pfn::<L>,
+            LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous => {
+                return Err(not_counted(op));
+            }
         };
         let queries: Vec<u64> = match op {
             LookupOp::PageToPfn => pfns.into_iter().map(page).collect(),

@@ -79,16 +79,32 @@ pub fn prepare<L: Memmap>(
             asked_of.pfns(asked, pfns, |pfn| oracle.pfn_valid(L::CAPS.validity, pfn), placement)
         }
         Queries::Walk { range, nr_sections } => {
-            let found = loops::walk(layout, Pfn(range.start()), Pfn(range.end()));
+            let found = walk_with::<L>(asked.op)(layout, *range);
             prepare_walk(L::ID, L::CAPS.validity, (*range, *nr_sections), found, asked, oracle)
         }
     }
 }
 
-/// A walk over a range that found page frames with the sum `found`.
+/// The loop of a walk.
+///
+/// # Panics
+/// The operation is not a walk.
+fn walk_with<L: Memmap>(op: LookupOp) -> fn(&L, PfnRange) -> u64 {
+    match op {
+        LookupOp::NextValidPfn => loops::walk::<L>,
+        LookupOp::WalkEveryPfn => loops::walk_every_pfn::<L>,
+        LookupOp::ScanPageblocks => loops::scan_pageblocks::<L>,
+        LookupOp::IsContiguous => loops::is_contiguous::<L>,
+        LookupOp::PfnValid | LookupOp::PfnToPage | LookupOp::PageToPfn | LookupOp::ValidToPage => {
+            unreachable!("{op} is no walk")
+        }
+    }
+}
+
+/// A walk over a range with the answer `found`.
 ///
 /// # Errors
-/// The sum is wrong.
+/// The answer is wrong.
 pub fn prepare_walk<G: Geometry>(
     id: &str,
     validity: Validity,
@@ -97,9 +113,15 @@ pub fn prepare_walk<G: Geometry>(
     asked: Asked,
     oracle: &Oracle<G>,
 ) -> Result<Prepared, String> {
-    let expected = walk_of::<G>(&oracle.valid_runs(validity), range);
+    let runs = oracle.valid_runs(validity);
+    let expected = match asked.op {
+        LookupOp::WalkEveryPfn => every_pfn_of(&runs, range),
+        LookupOp::ScanPageblocks => range.nr_pages() >> G::PFN_SUBSECTION_SHIFT,
+        LookupOp::IsContiguous => 1,
+        _ => walk_of::<G>(&runs, range),
+    };
     if found != expected {
-        return Err(format!("{id}: the page frames of a walk over {range} add up to {found:#x}, not {expected:#x}"));
+        return Err(format!("{id}: the answer of {} over {range} is {found:#x}, not {expected:#x}", asked.op));
     }
     Ok(Prepared {
         asked,
@@ -109,6 +131,13 @@ pub fn prepare_walk<G: Geometry>(
         sums: vec![0, expected],
         touched: Vec::new(),
     })
+}
+
+/// Sum of the valid page frames of `range`.
+fn every_pfn_of(runs: &[PfnRange], range: PfnRange) -> u64 {
+    let within = runs.iter().filter_map(|run| run.intersect(range)).filter(|run| !run.is_empty());
+    let sum = |run: PfnRange| (u128::from(run.start()) + u128::from(run.end() - 1)) * u128::from(run.nr_pages()) / 2;
+    within.fold(0, |all, run| all.wrapping_add(sum(run) as u64))
 }
 
 /// Sum of the first valid page frame of every sub-section of `range`, by the runs of valid ones.
@@ -206,7 +235,10 @@ impl<R: Lookup, B: Fn(Pfn) -> bool> AskedOf<'_, R, B> {
                 (LookupOp::PageToPfn, _) => pfn.0,
                 (LookupOp::ValidToPage, Mode::Touching) => flags,
                 (LookupOp::PfnToPage | LookupOp::ValidToPage, _) => page.as_ptr().addr() as u64,
-                (LookupOp::NextValidPfn, _) => {
+                (
+                    LookupOp::NextValidPfn | LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous,
+                    _,
+                ) => {
                     return Err(format!("{}: {op} is a walk, not a list of page frames", id));
                 }
             };
@@ -388,9 +420,7 @@ fn batches<L: Memmap>(layout: &L, prepared: &Prepared, batches: Range<u64>) -> u
         (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>(layout, pfns),
         (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>(layout, pfns),
         // One batch is one whole walk.
-        (LookupOp::NextValidPfn, ..) => {
-            prepared.walk.map_or(0, |(range, _)| loops::walk(layout, Pfn(range.start()), Pfn(range.end())))
-        }
+        (walk, ..) => prepared.walk.map_or(0, |(range, _)| walk_with::<L>(walk)(layout, range)),
     }
 }
 
@@ -409,7 +439,6 @@ pub fn code<L: Memmap>(asked: Asked) -> usize {
             return loops::page_to_pfn_chained::<L> as UnsafeLoop<L, Record> as usize;
         }
         (LookupOp::PageToPfn, ..) => return loops::page_to_pfn::<L> as UnsafeLoop<L, Record> as usize,
-        (LookupOp::NextValidPfn, ..) => return loops::walk::<L> as fn(&L, Pfn, Pfn) -> u64 as usize,
         (LookupOp::PfnValid, Mode::Branching, false) => loops::pfn_valid_branching::<L, false>,
         (LookupOp::PfnValid, Mode::Branching, true) => loops::pfn_valid_branching::<L, true>,
         (LookupOp::PfnValid, Mode::Called, false) => loops::pfn_valid_called::<L, false>,
@@ -422,6 +451,7 @@ pub fn code<L: Memmap>(asked: Asked) -> usize {
         (LookupOp::ValidToPage, Mode::Chained, true) => loops::valid_to_page_chained::<L, true>,
         (LookupOp::ValidToPage, _, false) => loops::valid_to_page::<L, false>,
         (LookupOp::ValidToPage, _, true) => loops::valid_to_page::<L, true>,
+        (walk, ..) => return walk_with::<L>(walk) as usize,
     };
     safe as usize
 }
@@ -466,7 +496,10 @@ mod tests {
                     let to = if op.bears_invalid() && mode == Mode::Chained { 0x25000 } else { 0x10000 };
                     let pfns = (0x8000..to).step_by(7).map(Pfn).collect::<Vec<_>>();
                     let queries = match op {
-                        LookupOp::NextValidPfn => {
+                        walk if walk.is_of_contiguous_memory() => {
+                            Queries::Walk { range: PfnRange::new(0x8000, 0x10000).unwrap(), nr_sections: 1 }
+                        }
+                        walk if walk.is_walk() => {
                             Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 }
                         }
                         _ => Queries::Pfns(pfns),
@@ -486,7 +519,7 @@ mod tests {
                     }
                     let three = Window { first: 0, batches: 3 * prepared.nr_batches() };
                     assert_eq!(prepared.nr_ops(three), 3 * prepared.len());
-                    assert_eq!(floor(&prepared, prepared.pass()).is_none(), op == LookupOp::NextValidPfn);
+                    assert_eq!(floor(&prepared, prepared.pass()).is_none(), op.is_walk());
                 }
             }
         }

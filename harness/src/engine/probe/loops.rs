@@ -11,9 +11,10 @@
 //! | called | nothing; the lookup is a function of its own |
 //! | chained | the answer, shifted to zero and added to the next query: two more instructions per lookup |
 //! | walk | the page frame that was found |
+//! | scan | nothing |
 
 use super::preempt;
-use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn};
+use memmap_layouts::{Geometry, Lookup, Memmap, PageRecord, Pfn, PfnRange};
 use std::ptr::NonNull;
 
 /// Address of a record, whatever its type.
@@ -221,15 +222,47 @@ pub fn valid_to_page_chained<L: Memmap, const PREEMPT: bool>(layout: &L, pfns: &
     })
 }
 
-/// Sum of the page frames that a walk visits: the first valid one of each sub-section between
-/// `from` and `end`. The layout skips holes as far as it can.
+/// Sum of the page frames that a walk visits: the first valid one of each sub-section of `range`. The
+/// layout skips holes as far as it can.
 #[inline(never)]
-pub fn walk<L: Memmap>(layout: &L, from: Pfn, end: Pfn) -> u64 {
-    let reader = layout.reader();
-    let (mut sum, mut at) = (0u64, from.0);
+pub fn walk<L: Memmap>(layout: &L, range: PfnRange) -> u64 {
+    let (reader, end) = (layout.reader(), Pfn(range.end()));
+    let (mut sum, mut at) = (0u64, range.start());
     while let Some(found) = reader.next_valid_pfn(Pfn(at), end) {
         sum = sum.wrapping_add(opaque(found.0));
         at = ((found.0 >> L::Geometry::PFN_SUBSECTION_SHIFT) + 1) << L::Geometry::PFN_SUBSECTION_SHIFT;
     }
     sum
+}
+
+/// Sum of all valid page frames of `range`.
+#[inline(never)]
+pub fn walk_every_pfn<L: Memmap>(layout: &L, range: PfnRange) -> u64 {
+    let (reader, end) = (layout.reader(), Pfn(range.end()));
+    let (mut sum, mut at) = (0u64, range.start());
+    while let Some(found) = reader.next_valid_pfn(Pfn(at), end) {
+        sum = sum.wrapping_add(opaque(found.0));
+        at = found.0 + 1;
+    }
+    sum
+}
+
+/// Number of pageblocks of `range` whose first and last page frames are valid. A pageblock has the
+/// size of a sub-section, as on x86-64.
+#[inline(never)]
+pub fn scan_pageblocks<L: Memmap>(layout: &L, range: PfnRange) -> u64 {
+    let (reader, block) = (layout.reader(), L::Geometry::PAGES_PER_SUBSECTION);
+    let (mut valid, mut at) = (0u64, range.start());
+    while at < range.end() {
+        let (first, last) = (Pfn(opaque(at)), Pfn(at + block - 1));
+        valid += u64::from(reader.pfn_valid(last) && reader.pfn_valid(first));
+        at += block;
+    }
+    valid
+}
+
+/// 1 if `range` is contiguous, by blocks of the size of a sub-section.
+#[inline(never)]
+pub fn is_contiguous<L: Memmap>(layout: &L, range: PfnRange) -> u64 {
+    u64::from(layout.reader().is_contiguous(range, L::Geometry::PAGES_PER_SUBSECTION))
 }

@@ -1,9 +1,13 @@
 //! The layouts of a race: those that the user chose and whose records fit the given memory.
 
 use super::RaceError;
+use crate::case::{NO_CHECK, layouts_of};
 use crate::engine::contestant::{Entry, again, unserved};
 use crate::engine::field::Means;
 use crate::engine::layouts::{entries, entries_and_named};
+use crate::engine::no_check;
+use crate::workload::tier::Tier;
+use memmap_layouts::layouts::FlatIndexes;
 use memmap_layouts::{Geometry, X86_64};
 
 /// The layouts with these ids, in the order of reports; if there are no ids, all but those that take
@@ -26,6 +30,27 @@ pub fn chosen<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError>
         (1..=nr).map(move |time| if time == 1 { entry } else { again(entry, time) })
     };
     Ok(all.into_iter().flat_map(times).collect())
+}
+
+/// The ids of a race whose user named no layout: none, which stands for the default ones, or in the
+/// longer tiers all of these and the whole family of flat indexes.
+pub fn of_tier(tier: Tier) -> Vec<String> {
+    if tier < Tier::Quick {
+        return Vec::new();
+    }
+    let family = layouts_of::<FlatIndexes, X86_64>().into_iter().map(|layout| layout.id);
+    entries::<X86_64>().iter().map(|entry| entry.id).chain(family).map(str::to_owned).collect()
+}
+
+/// The contestants of a race: the layouts with these ids, and the bound that no lookup can beat.
+///
+/// # Errors
+/// No layout has one of the ids.
+pub fn contestants<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError> {
+    let names: Vec<String> = names.iter().filter(|name| *name != NO_CHECK).cloned().collect();
+    let mut all = chosen::<G>(&names)?;
+    all.push(no_check::entry::<G>());
+    Ok(all)
 }
 
 /// Those of the layouts with these ids that exist for x86-64 but not for this architecture, each with

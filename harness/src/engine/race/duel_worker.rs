@@ -8,12 +8,13 @@ use crate::engine::duel::arena::{Arena, Outcome, Side};
 use crate::engine::duel::mark;
 use crate::engine::duel::{self, Hello, PROTOCOL};
 use crate::engine::field::{Field, FieldError, Lineup};
+use crate::engine::memory_plan::MapMemory;
 use crate::engine::probe::disturbance::thread_time;
 use crate::engine::probe::lookup::Window;
 use crate::interrupt::Interrupt;
 use crate::record::row::Row;
 use crate::record::unit::Unit;
-use memmap_layouts::{BootMap, Geometry};
+use memmap_layouts::Geometry;
 use std::io;
 use std::time::Duration;
 
@@ -39,8 +40,7 @@ const ONE_BATCH: Window = Window { first: 0, batches: 1 };
 /// # Errors
 /// A layout does not boot or answers wrongly, or the user asked to stop.
 pub fn work<G: Geometry>(
-    boot: BootMap,
-    map_end: u64,
+    map: MapMemory,
     settings: &Settings,
     interrupt: &Interrupt,
     place: Option<(&Arena, Side)>,
@@ -48,7 +48,7 @@ pub fn work<G: Geometry>(
 ) -> Result<(), RaceError> {
     let Served { entries, .. } = Served::new(chosen::<G>(&settings.job.conditions.layouts)?, &settings.means);
     let lineup = Lineup { entries: &entries, control: None, boots: settings.job.effort.boots };
-    let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
+    let field = Field::<G>::boot(map, &lineup, &settings.means, interrupt)?;
     let mut nowhere = Nowhere;
     let mut race = Race::new(field, settings, interrupt, &mut nowhere);
     let has_added = race.field.hot_add(interrupt)?;

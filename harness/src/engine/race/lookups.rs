@@ -139,12 +139,14 @@ impl<G: Geometry> Race<'_, G> {
                     dependency: dependency(contestant, &work.group, memory),
                     ..blank.with_lookup(&work.group, memory)
                 };
-                let refused = if let Some(reason) = contestant.lacks(work.group.op) {
+                let refused = if let Some(reason) = contestant.lacks(&work.group) {
                     Some(reason)
                 } else if is_added && contestant.hotplug().is_none() {
                     Some("the layout does not support hotplug")
                 } else if nothing {
                     Some("the physical address space has no room above the map")
+                } else if is_added && !self.field.takes_added(contestant) {
+                    Some("the layout adds whole sections only, and this map adds parts of sections")
                 } else if queries.is_empty() && disputed {
                     Some("the layouts agree on every page of these sections, so none is disputed")
                 } else if queries.is_empty() {
@@ -429,7 +431,9 @@ fn dependency<G: Geometry>(contestant: &dyn Contestant<G>, group: &LookupGroup, 
         LookupOp::PfnValid => contestant.dependency(memory)?,
         LookupOp::PfnToPage | LookupOp::PageToPfn => Dependency::Data,
         // A walk depends both on branches and on the page frame that was found.
-        LookupOp::NextValidPfn => return None,
+        LookupOp::NextValidPfn | LookupOp::WalkEveryPfn | LookupOp::ScanPageblocks | LookupOp::IsContiguous => {
+            return None;
+        }
     };
     let dependency = match of_valid {
         // For a missing section, every layout branches.

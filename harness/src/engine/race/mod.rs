@@ -21,7 +21,7 @@ mod sink;
 #[cfg(test)]
 mod test_support;
 
-pub use self::chosen::{Served, chosen};
+pub use self::chosen::{Served, chosen, contestants, of_tier};
 use self::counters::Counters;
 pub use self::error::RaceError;
 pub use self::settings::Settings;
@@ -29,6 +29,7 @@ pub use self::sink::Sink;
 use crate::case::{BOOT, Memory, OWN_COST, REFERENCE};
 use crate::engine::contestant::{Entry, control};
 use crate::engine::field::{Field, Lineup};
+use crate::engine::memory_plan::MapMemory;
 use crate::engine::pinning;
 use crate::engine::probe::disturbance::Watch;
 use crate::interrupt::Interrupt;
@@ -36,25 +37,29 @@ use crate::record::examination::Verdict;
 use crate::record::row::{Row, SCHEMA, Status};
 use crate::record::unit::Unit;
 use crate::workload::work::unit_of;
-use memmap_layouts::{BootMap, Geometry};
+use memmap_layouts::Geometry;
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use std::time::{Duration, Instant};
 
-/// Races the layouts on a machine with boot memory `boot`; `map_end` is the end of all memory in
-/// its map, in bytes.
+/// Races the layouts on a machine with the memory of a map.
 ///
 /// # Errors
 /// [`RaceError`]. Everything that was mapped has been unmapped, and finished units were passed to
 /// the sink.
 pub fn race<G: Geometry>(
-    boot: BootMap,
-    map_end: u64,
+    map: MapMemory,
     settings: &Settings,
     interrupt: &Interrupt,
     sink: &mut dyn Sink,
 ) -> Result<(), RaceError> {
-    let Served { entries, left_out } = Served::new(chosen::<G>(&settings.job.conditions.layouts)?, &settings.means);
+    let names = &settings.job.conditions.layouts;
+    // The bound takes part in lookups only.
+    let all = match settings.job.work.lookups.is_empty() {
+        true => chosen::<G>(names)?,
+        false => contestants::<G>(names)?,
+    };
+    let Served { entries, left_out } = Served::new(all, &settings.means);
     let left = settings.job.work.estimate(&settings.job.effort, entries.len());
     sink.begin(BOOT, "booting and verifying the layouts", left);
     let begun = Instant::now();
@@ -66,7 +71,7 @@ pub fn race<G: Geometry>(
             Lineup { entries: &entries, control, boots: settings.job.effort.boots }
         }
     };
-    let field = Field::<G>::boot(boot, map_end, &lineup, &settings.means, interrupt)?;
+    let field = Field::<G>::boot(map, &lineup, &settings.means, interrupt)?;
     let mut race = Race::new(field, settings, interrupt, sink);
     race.outcome.name = BOOT.to_owned();
     (race.left, race.begun) = (left, begun);
@@ -187,12 +192,12 @@ impl<G: Geometry> Race<'_, G> {
 
 #[cfg(test)]
 mod tests {
-    use super::test_support::{Kept, run, settings, small_machine, with_race};
+    use super::test_support::{Kept, machine, run, settings, small_machine, with_race};
     use super::*;
     use crate::case::{Dependency, LookupGroup};
     use crate::engine::field::FieldError;
     use crate::engine::layouts::entries;
-    use memmap_layouts::{BootRange, PfnRange, X86_64};
+    use memmap_layouts::{BootMap, BootRange, PfnRange, X86_64};
 
     /// `segments` treats three parts as invalid: the hole, the pages before the first range, and
     /// the rest of the last sub-section.
@@ -202,7 +207,7 @@ mod tests {
             let range = PfnRange::new(start, end).unwrap();
             BootRange { range, node: 0 }
         });
-        with_race(BootMap::new(boot).unwrap(), &settings(), |race| {
+        with_race(machine(BootMap::new(boot).unwrap()), &settings(), |race| {
             let disputed = f64::from(0xa000 - 0x8200 + 0x100 + 0x100);
             let percent = race.field.disputed_percent();
             assert!((percent - 100.0 * disputed / f64::from(0x18000)).abs() < 1e-9, "{percent}");
@@ -295,7 +300,7 @@ mod tests {
     fn an_interrupt_ends_the_race_with_an_error() {
         let (settings, interrupt) = (settings(), Interrupt::asked());
         let mut kept = Kept::default();
-        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut kept).unwrap_err();
+        let error = race::<X86_64>(small_machine(), &settings, &interrupt, &mut kept).unwrap_err();
         assert!(matches!(error, RaceError::Field(FieldError::Interrupted(_))), "{error}");
     }
 }

@@ -123,7 +123,7 @@ mod tests {
             }
         }
         let (settings, interrupt) = (settings(), Interrupt::default());
-        let error = race::<X86_64>(small_machine(), 0x14000 << 12, &settings, &interrupt, &mut Full).unwrap_err();
+        let error = race::<X86_64>(small_machine(), &settings, &interrupt, &mut Full).unwrap_err();
         assert!(matches!(error, RaceError::Keep(_)), "{error}");
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::field::{Field, Lineup, Means};
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::job::Job;
 use crate::engine::layouts::entries;
+use crate::engine::memory_plan::MapMemory;
 use crate::interrupt::Interrupt;
 use crate::map::{PhysicalMap, builtin};
 use crate::record::row::Row;
@@ -80,22 +81,27 @@ pub(super) fn settings() -> Settings {
 }
 
 /// Boot memory from 1 MiB to 320 MiB.
-pub(super) fn small_machine() -> BootMap {
+pub(super) fn small_machine() -> MapMemory {
     let range = PfnRange::new(0x100, 0x14000).unwrap();
-    BootMap::new([BootRange { range, node: 0 }]).unwrap()
+    machine(BootMap::new([BootRange { range, node: 0 }]).unwrap())
+}
+
+/// A machine with this boot memory and no other.
+pub(super) fn machine(boot: BootMap) -> MapMemory {
+    let end_bytes = boot.end_pfn() << X86_64::PAGE_SHIFT;
+    MapMemory { boot, end_bytes, later: Vec::new() }
 }
 
 /// Boots a race and passes it to `look`, to test single steps.
-pub(super) fn with_race(boot: BootMap, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
+pub(super) fn with_race(map: MapMemory, settings: &Settings, look: impl FnOnce(&mut Race<'_, X86_64>)) {
     let (interrupt, mut kept, entries) = (Interrupt::default(), Kept::default(), entries::<X86_64>());
-    let map_end = boot.end_pfn() << X86_64::PAGE_SHIFT;
-    let field = Field::boot(boot, map_end, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
+    let field = Field::boot(map, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
     look(&mut Race::new(field, settings, &interrupt, &mut kept));
 }
 
 /// Runs a race on the small machine; its units.
 pub(super) fn run(settings: &Settings) -> Result<Kept, RaceError> {
     let mut kept = Kept::default();
-    race::<X86_64>(small_machine(), 0x14000 << 12, settings, &Interrupt::default(), &mut kept)?;
+    race::<X86_64>(small_machine(), settings, &Interrupt::default(), &mut kept)?;
     Ok(kept)
 }

@@ -1,6 +1,6 @@
 //! Hot-add and hot-remove of [`Subsection`].
 
-use super::{Divided, Subsection, Writer, whole_section};
+use super::{Divided, IndexForm, SectionOf, Subsection, Writer, whole_section};
 use crate::altmap::Used;
 use crate::error::HotplugError;
 use crate::geometry::Geometry;
@@ -25,26 +25,30 @@ use std::sync::atomic::Ordering;
 const OWN_PAGES: u64 = 2;
 
 /// The part of a hot-add that lies in one section, and what was allocated for it.
-struct Chunk<'a, M: SubsectionMap> {
+struct Chunk<'a, D: Descriptor> {
     pfns: PfnRange,
     bits: Range<u32>,
     nr: u64,
-    section: &'a MemSection<M>,
+    section: &'a D,
     /// The usage object allocated for this addition; null if the section already has one.
-    new_usage: *mut SectionUsage<M>,
+    new_usage: *mut SectionUsage<D::Map>,
 }
 
 /// A section that a removal touches: its part of the range, its word before the removal, and
 /// whether it is now empty.
-struct Leaving<'a, M: SubsectionMap> {
+struct Leaving<'a, D: Descriptor> {
     pfns: PfnRange,
     bits: Range<u32>,
     nr: u64,
-    section: &'a MemSection<M>,
-    usage: &'a SectionUsage<M>,
+    section: &'a D,
+    usage: &'a SectionUsage<D::Map>,
     word: u64,
     empty: bool,
 }
+
+/// The same for the sections of an index.
+type ChunkOf<'a, G, R, I> = Chunk<'a, SectionOf<G, R, I>>;
+type LeavingOf<'a, G, R, I> = Leaving<'a, SectionOf<G, R, I>>;
 
 /// The records that a removal releases.
 #[derive(Default)]
@@ -54,7 +58,7 @@ struct Going {
     lost_bytes: u64,
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Hotplug for Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Hotplug for Subsection<G, R, T, P, I> {
     fn add(&self, range: PfnRange, how: &AddParams, phases: &mut impl PhaseSink) -> Result<(), HotplugError> {
         Self::GRID.check::<G>(range)?;
         let _bound = check_altmap::<G>(range, how, &self.grace)?;
@@ -83,7 +87,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Hotplug for Subsecti
         let depopulate = |writer: &mut Writer<P>| match writer.placement.depopulate(&self.vmemmap, &going.stretches) {
             Ok(()) => Ok(()),
             Err(source) => {
-                Self::publish_again(&leaving);
+                self.publish_again(&leaving);
                 Err(HotplugError::Vmem { span: range.phys(G::PAGE_SHIFT), source })
             }
         };
@@ -91,7 +95,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Hotplug for Subsecti
             depopulate(&mut writer)?;
         }
         if let Err(error) = self.grace.synchronize() {
-            Self::publish_again(&leaving);
+            self.publish_again(&leaving);
             return Err(error.into());
         }
         phases.ended(Phase::Grace);
@@ -114,10 +118,10 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Hotplug for Subsecti
     }
 }
 
-impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, P> {
+impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Subsection<G, R, T, P, I> {
     /// True if every record of a section has been backed since boot. Additions to such a section
     /// need no memory, and removals release none until the section is empty.
-    fn has_boot_records(&self, section: &MemSection<G::SubsectionMap>, nr: u64) -> bool {
+    fn has_boot_records(&self, section: &SectionOf<G, R, I>, nr: u64) -> bool {
         section.word() & SECTION_IS_EARLY != 0 && self.backed.contains(nr)
     }
 
@@ -137,7 +141,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 
     /// The first of `bits` that is set (`active`) or clear.
-    fn find(section: Option<&MemSection<G::SubsectionMap>>, bits: Range<u32>, active: bool) -> Option<u32> {
+    fn find(section: Option<&SectionOf<G, R, I>>, bits: Range<u32>, active: bool) -> Option<u32> {
         // SAFETY: the writer asks, and only the writer frees usages.
         match section.and_then(|section| unsafe { section.usage() }) {
             Some(usage) => usage.subsection_map.find(bits, active),
@@ -150,12 +154,12 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         let span = range.phys(G::PAGE_SHIFT);
         let mut writer = self.writer()?;
         for (nr, _, bits) in Self::parts(range) {
-            if let Some(bit) = Self::find(self.table.roots().section(nr), bits, true) {
+            if let Some(bit) = Self::find(self.index.section(nr), bits, true) {
                 return Err(HotplugError::Overlaps { span, at: Self::at(nr, bit) });
             }
         }
         let altmap_before = how.altmap.as_ref().map(|altmap| altmap.used());
-        let mut chunks: Vec<Chunk<'_, G::SubsectionMap>> = Vec::new();
+        let mut chunks: Vec<ChunkOf<'_, G, R, I>> = Vec::new();
         for (nr, pfns, bits) in Self::parts(range) {
             match self.reserve(nr, pfns, bits) {
                 Ok(chunk) => chunks.push(chunk),
@@ -204,16 +208,16 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 
     /// Reserves the descriptor and usage object of one section's part.
-    fn reserve(&self, nr: u64, pfns: PfnRange, bits: Range<u32>) -> Result<Chunk<'_, G::SubsectionMap>, ReserveError> {
-        let section = self.table.section_or_new_root(nr)?;
-        let new_usage = self.table.reserve_usage(section, bits.clone(), || self.table.new_heap_usage())?;
+    fn reserve(&self, nr: u64, pfns: PfnRange, bits: Range<u32>) -> Result<ChunkOf<'_, G, R, I>, ReserveError> {
+        let section = self.index.section_or_new(nr)?;
+        let new_usage = self.index.usages().reserve(section, bits.clone(), || self.index.usages().allocate())?;
         Ok(Chunk { pfns, bits, nr, section, new_usage })
     }
 
     fn populate(
         &self,
         writer: &mut Writer<P>,
-        chunk: &Chunk<'_, G::SubsectionMap>,
+        chunk: &ChunkOf<'_, G, R, I>,
         how: &AddParams,
         compound: Option<CompoundRecords>,
     ) -> Result<(), PlaceError> {
@@ -236,12 +240,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     ///
     /// A compound page of several sections shares only if all of them get new records: another section
     /// would have no page to share, or one of boot.
-    fn compound(
-        &self,
-        range: PfnRange,
-        how: &AddParams,
-        chunks: &[Chunk<'_, G::SubsectionMap>],
-    ) -> Option<CompoundRecords> {
+    fn compound(&self, range: PfnRange, how: &AddParams, chunks: &[ChunkOf<'_, G, R, I>]) -> Option<CompoundRecords> {
         let is_new =
             |chunk: &Chunk<'_, _>| self.backed.contains(chunk.nr) && !self.has_boot_records(chunk.section, chunk.nr);
         let bytes = record_bytes::<T>() << how.vmemmap_shift.min(G::PFN_SECTION_SHIFT + 16);
@@ -257,7 +256,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     /// True if the records of a part of one section have been there since boot, and share nothing.
     fn is_of_boot(&self, part: PfnRange) -> bool {
         let nr = G::section_nr(part.start());
-        self.table.roots().section(nr).is_some_and(|section| self.has_boot_records(section, nr))
+        self.index.section(nr).is_some_and(|section| self.has_boot_records(section, nr))
     }
 
     /// Initialises the records of compound pages that have pages of their own, or share one first. In
@@ -303,7 +302,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     fn undo_add(
         &self,
         writer: &mut Writer<P>,
-        chunks: &[Chunk<'_, G::SubsectionMap>],
+        chunks: &[ChunkOf<'_, G, R, I>],
         populated: usize,
         how: &AddParams,
         altmap_before: Option<Used>,
@@ -320,7 +319,7 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
         }
         for chunk in chunks {
             // SAFETY: not published yet, or hidden again; null is left alone.
-            unsafe { self.table.retire_usage(chunk.new_usage) };
+            unsafe { self.index.usages().retire(chunk.new_usage) };
         }
         if let (Some(altmap), Some(before)) = (&how.altmap, altmap_before) {
             altmap.restore(before);
@@ -328,8 +327,11 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 
     /// Hides what was published. Only for rules that publish before they populate.
-    fn hide_again(&self, chunks: &[Chunk<'_, G::SubsectionMap>]) -> Result<(), GraceError> {
+    fn hide_again(&self, chunks: &[ChunkOf<'_, G, R, I>]) -> Result<(), GraceError> {
         for chunk in chunks {
+            if chunk.section.word() & SECTION_IS_EARLY == 0 {
+                self.index.hide(chunk.pfns);
+            }
             // SAFETY: only the writer frees usages.
             if let Some(usage) = unsafe { chunk.section.usage() } {
                 usage.subsection_map.clear(chunk.bits.clone());
@@ -343,51 +345,72 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
     }
 
     /// Makes a part visible to readers. Its records must be backed and initialised.
-    fn publish(&self, chunk: &Chunk<'_, G::SubsectionMap>, how: &AddParams) {
+    fn publish(&self, chunk: &ChunkOf<'_, G, R, I>, how: &AddParams) {
         let in_part = chunk.pfns.nr_pages() < G::PAGES_PER_SECTION;
         let taint = match R::SET.taints_mixed_sections && in_part && how.kind == MemoryKind::Device {
             true => SECTION_TAINT_ZONE_DEVICE,
             false => 0,
         };
-        self.table.note_present(chunk.nr);
+        self.index.note_present(chunk.nr);
+        let is_early = chunk.section.word() & SECTION_IS_EARLY != 0;
         let word = self.coded(chunk.nr) | R::SET.present_flag();
         chunk.section.publish(chunk.new_usage, chunk.bits.clone(), taint, word);
+        // A boot section is valid as a whole already.
+        if !is_early {
+            self.index.show(chunk.pfns);
+        }
+    }
+
+    /// The page frames that become invalid when a part of a section goes: all of a boot section if
+    /// nothing else is left of it, and otherwise none of it.
+    fn becomes_invalid(part: &LeavingOf<'_, G, R, I>) -> Option<PfnRange> {
+        match part.word & SECTION_IS_EARLY != 0 {
+            false => Some(part.pfns),
+            true => part.empty.then(|| whole_section::<G>(part.nr)),
+        }
     }
 
     /// Hides a range: clears its bits, then HAS_MEM_MAP of sections that become empty. On an error
     /// nothing is changed.
-    fn unpublish(&self, range: PfnRange) -> Result<Vec<Leaving<'_, G::SubsectionMap>>, HotplugError> {
-        let roots = self.table.roots();
+    fn unpublish(&self, range: PfnRange) -> Result<Vec<LeavingOf<'_, G, R, I>>, HotplugError> {
         for (nr, _, bits) in Self::parts(range) {
-            if let Some(bit) = Self::find(roots.section(nr), bits, false) {
+            if let Some(bit) = Self::find(self.index.section(nr), bits, false) {
                 return Err(HotplugError::NotPresent { span: range.phys(G::PAGE_SHIFT), at: Self::at(nr, bit) });
             }
         }
         let hide = |(nr, pfns, bits): (u64, PfnRange, Range<u32>)| {
-            let section = roots.section(nr).expect("found above");
+            let section = self.index.section(nr).expect("found above");
             // SAFETY: only the writer frees usages, and it does so at the end of the removal.
             let usage = unsafe { section.usage() }.expect("found above");
             let word = section.word();
-            usage.subsection_map.clear(bits.clone());
-            let empty = usage.subsection_map.is_empty();
+            let others = [0..bits.start, bits.end..G::SubsectionMap::BITS];
+            let empty = others.into_iter().all(|others| usage.subsection_map.find(others, true).is_none());
+            let part = Leaving { pfns, bits, nr, section, usage, word, empty };
+            if let Some(pfns) = Self::becomes_invalid(&part) {
+                self.index.hide(pfns);
+            }
+            usage.subsection_map.clear(part.bits.clone());
             if empty {
                 section.set_word(word & !SECTION_HAS_MEM_MAP);
             }
-            Leaving { pfns, bits, nr, section, usage, word, empty }
+            part
         };
         Ok(Self::parts(range).map(hide).collect())
     }
 
-    fn publish_again(leaving: &[Leaving<'_, G::SubsectionMap>]) {
+    fn publish_again(&self, leaving: &[LeavingOf<'_, G, R, I>]) {
         for part in leaving {
             part.usage.subsection_map.set(part.bits.clone());
             part.section.set_word(part.word);
+            if let Some(pfns) = Self::becomes_invalid(part) {
+                self.index.show(pfns);
+            }
         }
     }
 
     /// The records to release. A hot-added section releases those of the removed part. A boot
     /// section releases all of its records once it is empty, and none before.
-    fn records_that_go(&self, leaving: &[Leaving<'_, G::SubsectionMap>]) -> Going {
+    fn records_that_go(&self, leaving: &[LeavingOf<'_, G, R, I>]) -> Going {
         let mut going = Going::default();
         for part in leaving.iter().filter(|part| self.backed.contains(part.nr)) {
             if part.word & SECTION_IS_EARLY == 0 {
@@ -403,15 +426,15 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement> Subsection<G, R, T, 
 
     /// Clears the descriptor of a section that became empty, and frees its usage object if that
     /// came from the heap.
-    fn retire(&self, part: &Leaving<'_, G::SubsectionMap>) {
+    fn retire(&self, part: &LeavingOf<'_, G, R, I>) {
         if !part.empty {
             return;
         }
         let usage = part.section.usage_ptr();
-        if self.table.usage_kind(usage) == Some(UsageKind::Heap) {
+        if self.index.usages().kind(usage) == Some(UsageKind::Heap) {
             part.section.set_usage(ptr::null_mut());
             // SAFETY: hidden since HAS_MEM_MAP was cleared, and a grace period has passed.
-            unsafe { self.table.retire_usage(usage) };
+            unsafe { self.index.usages().retire(usage) };
         }
         part.section.set_word(if R::SET.word_is_kept_right { 0 } else { self.coded(part.nr) });
     }

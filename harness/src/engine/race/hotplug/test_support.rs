@@ -25,8 +25,7 @@ pub(in crate::engine::race) fn on_the_reference(
 pub(super) fn on(layouts: &[&str], settings: &Settings, test: impl FnOnce(&mut Race<'_, X86_64>, &mut HotplugWindow)) {
     let entries: Vec<_> = entries::<X86_64>().into_iter().filter(|entry| layouts.contains(&entry.id)).collect();
     let (interrupt, mut kept) = (Interrupt::default(), Kept::default());
-    let map_end = small_machine().end_pfn() << 12;
-    let field = Field::boot(small_machine(), map_end, &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
+    let field = Field::boot(small_machine(), &Lineup::once(&entries), &settings.means, &interrupt).unwrap();
     let mut window = HotplugWindow::new(&field, field.plan.latency.unwrap()).unwrap();
     test(&mut Race::new(field, settings, &interrupt, &mut kept), &mut window);
 }

@@ -117,12 +117,13 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 for (load, line) in loads.iter().zip(lines(loads)) {
                     let corners = [(x, y - BOX / 2), (x + BOX, y + BOX / 2)];
                     let colour = colour(1 + line);
-                    let is_added = load.when == WhenNote::HotAdded;
+                    let is_added = matches!(load.when, WhenNote::HotAdded | WhenNote::InPart);
                     let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
                     area.draw(&Rectangle::new(corners, style))?;
                     let when = match load.when {
                         WhenNote::Always => "",
                         WhenNote::HotAdded => ", only for added memory",
+                        WhenNote::InPart => ", only for sections that are valid in part",
                         WhenNote::EachStep => ", once per step of the search",
                     };
                     let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);

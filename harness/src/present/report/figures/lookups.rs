@@ -2,7 +2,7 @@
 
 use crate::analysis::headline::memory_label;
 use crate::analysis::summary::{LookupCell, LookupLine};
-use crate::case::{LookupOp, Memory, Pattern};
+use crate::case::{Memory, Pattern};
 use crate::present::ratio;
 use crate::present::report::data::{COMPARED, Data, compared};
 use crate::present::report::figure::{Figure, View};
@@ -22,8 +22,8 @@ const FLOOR_NS: f64 = 0.1;
 pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
     let summary = view.main();
     let is_shown = |line: &&LookupLine| {
-        // The time of a walk is per section, not per page.
-        let is_lookup = line.group.pattern == Pattern::Random && line.group.op != LookupOp::NextValidPfn;
+        // The time of a walk is per section or range, not per page.
+        let is_lookup = line.group.pattern == Pattern::Random && !line.group.op.is_walk();
         line.memory == memory && line.group.is_plain() && is_lookup
     };
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();

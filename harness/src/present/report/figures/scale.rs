@@ -75,7 +75,12 @@ fn root_lines(sections: u64) -> u64 {
 
 /// Cache lines of the reference, or of the first layout with loads if the reference has none.
 fn lines(view: View<'_>, op: LookupOp, memory: Memory) -> Option<Lines> {
-    let is_made = |when| memory == Memory::Added || when != WhenNote::HotAdded;
+    // Added memory consists of whole sections there.
+    let is_made = |when| match when {
+        WhenNote::HotAdded => memory == Memory::Added,
+        WhenNote::InPart => false,
+        WhenNote::Always | WhenNote::EachStep => true,
+    };
     let touched = |note: &LayoutNote| {
         let chain = if op == LookupOp::PfnValid { &note.load_chain.pfn_valid } else { &note.load_chain.pfn_to_page };
         let lines: BTreeSet<&str> =
