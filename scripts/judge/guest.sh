@@ -15,11 +15,14 @@ mkfifo /tmp/ask /tmp/answer
 pfnbench kernel snapshot --each --below 0x180000 </tmp/ask >/tmp/answer 2>/tmp/error &
 exec 3>/tmp/ask 4</tmp/answer
 
-# What the kernel's own functions answer, where the module could be built.
-if [ -e /modules/pfnprobe.ko ]; then
-    if insmod /modules/pfnprobe.ko; then echo 0x180000 >/dev/pfnprobe; else echo "pfnprobe cannot be loaded"; fi
-fi
+# What the kernel's own functions answer, and whether the map of the module validmap answers the same, where the modules
+# could be built.
+for module in pfnprobe validmap; do
+    [ -e /modules/$module.ko ] || continue
+    if insmod /modules/$module.ko; then echo 0x180000 >/dev/$module; else echo "$module cannot be loaded"; exit 1; fi
+done
 answers() {
+    [ ! -e /dev/validmap ] || echo "@VALIDMAP $(cat /dev/validmap)"
     [ ! -e /dev/pfnprobe ] || awk 'BEGIN { printf "@PFNS 180000" } { printf " %s-%s:%s", $1, $2, $3 } END { print "" }' /dev/pfnprobe
 }
 

@@ -66,6 +66,14 @@ pub enum Event {
     Snapshot(String, Box<Snapshot>),
     /// What the kernel's own functions answer.
     Answers(Answers),
+    /// The map of the module `validmap`, compared with the kernel's `pfn_valid`: page frames that were
+    /// compared, and how many of them differ.
+    ValidMap {
+        /// Page frames that were compared.
+        compared: u64,
+        /// Page frames with another answer.
+        different: u64,
+    },
 }
 
 /// Answers of a kernel's functions for page frames below an end.
@@ -184,6 +192,11 @@ impl Log {
                     let answers = Answers::parse(words).ok_or_else(|| error("no answers for page frames"))?;
                     events.push((line, Event::Answers(answers)));
                 }
+                ("VALIDMAP", [compared, different]) => {
+                    let number = |word: &str| word.parse().map_err(|_| error("no number of page frames"));
+                    let (compared, different) = (number(compared)?, number(different)?);
+                    events.push((line, Event::ValidMap { compared, different }));
+                }
                 _ => return Err(error(&format!("no line of a log: @{tag} {rest}"))),
             }
         }
@@ -234,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_damaged_log_is_an_error_with_its_line() {
-        let cases: [(&str, &str); 12] = [
+        let cases: [(&str, &str); 14] = [
             ("", "the log has no kernel"),
             ("@KERNEL 6.1 128\n", "the log has no boot memory"),
             ("@KERNEL 6.1 x\n", "line 1: the block size"),
@@ -250,6 +263,8 @@ mod tests {
                  [{\"nr\":524288,\"word\":1,\"map\":0}],\"blocks\":{},\"zones\":[],\"devices\":[],\"memmap_pages\":null}\n",
                 "line 1: a section beyond",
             ),
+            ("@VALIDMAP 1\n", "line 1: no line of a log"),
+            ("@VALIDMAP 1 x\n", "line 1: no number of page frames"),
             ("@WHAT 0\n", "line 1: no line of a log: @WHAT"),
         ];
         for (text, says) in cases {

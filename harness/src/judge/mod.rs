@@ -180,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn page_frames_that_the_module_finds_different_are_a_difference() {
+        let verdict = judge(&log("@VALIDMAP 1000 0\n@VALIDMAP 1000 3\n"), None).unwrap();
+        assert_eq!((verdict.map_pfns, verdict.nr_differences.get("module validmap")), (2000, Some(&1)));
+        assert!(verdict.differences[0].told.contains("3 of 1000 page frames"));
+    }
+
+    #[test]
     fn an_unknown_operation_or_layout_is_an_error() {
         let told = judge(&log("@DO explode a\n@RC 0\n"), None).unwrap_err().to_string();
         assert_eq!(told, "line 5: the model knows no operation \"explode a\"");

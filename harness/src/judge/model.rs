@@ -124,6 +124,13 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
                     compare::compare(&self, name, snapshot, &scene, &mut verdict);
                 }
                 Event::Answers(answers) => compare::answers(&self, answers, &scene, &mut verdict),
+                Event::ValidMap { compared, different } => {
+                    verdict.map_pfns += compared;
+                    if *different > 0 {
+                        let told = format!("{different} of {compared} page frames have another answer in the map");
+                        verdict.differs("module validmap", &scene, told);
+                    }
+                }
             }
         }
         Ok(verdict)

@@ -31,6 +31,8 @@ pub struct Verdict {
     pub near_pfns: u64,
     /// Page frames for which the kernel's own functions were asked, summed likewise.
     pub asked_pfns: u64,
+    /// Page frames for which the module `validmap` compared its map with `pfn_valid`, summed likewise.
+    pub map_pfns: u64,
     /// Sections, blocks, zones and namespaces that were compared, by name.
     pub compared: BTreeMap<&'static str, u64>,
     /// Number of differences by what differs.

@@ -6,3 +6,15 @@ export XDG_CACHE_HOME=/cache
 version=$(uname -r | cut -d . -f 1,2)
 pfnbench instructions --by-time-stamp --layout subsection --kernel "$version" --output /tmp/counts >/dev/null || exit
 sed 's/^/@COUNT /' /tmp/counts
+
+# The map of the module validmap, on boot memory, on an added section, and in a section that is valid in part.
+[ -e /modules/validmap.ko ] || exit 0
+. /guest.sh
+release_boot_device
+map a 0x48000000 0x4fffffff
+map b 0x50000000 0x501fffff
+for where in boot:0x1000 added:0x48000 part:0x50000 absent:0x60000; do
+    echo ${where#*:} >/dev/validmap_count
+    cat /dev/validmap_count >/dev/null # Warms nothing that counts, but shows that it repeats.
+    echo "@VALIDMAP-COUNT ${where%:*} $(cat /dev/validmap_count)"
+done

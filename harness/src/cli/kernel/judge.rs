@@ -65,15 +65,15 @@ fn scene(log: &str) -> &str {
 /// The table as Markdown, with the totals of all logs.
 fn markdown(verdicts: &[(String, Verdict)]) -> String {
     let mut text = "| kernel | scene | model | operations | snapshots | page frames | of them near an operation | \
-                    asked of its own functions | other comparisons | differences |\n\
-                    | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+                    asked of its own functions | compared by validmap | other comparisons | differences |\n\
+                    | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     let numbers = |verdict: &Verdict| {
         let (others, differences) = (verdict.compared.values().sum(), verdict.nr_differences.values().sum());
-        let Verdict { operations, snapshots, pfns, near_pfns, asked_pfns, .. } = *verdict;
-        [operations, snapshots, pfns, near_pfns, asked_pfns, others, differences]
+        let Verdict { operations, snapshots, pfns, near_pfns, asked_pfns, map_pfns, .. } = *verdict;
+        [operations, snapshots, pfns, near_pfns, asked_pfns, map_pfns, others, differences]
     };
-    let mut total = [0; 7];
+    let mut total = [0; 8];
     for (log, verdict) in verdicts {
         let numbers = numbers(verdict);
         total.iter_mut().zip(numbers).for_each(|(total, number)| *total += number);
@@ -125,8 +125,8 @@ mod tests {
         ];
         let table = markdown(&verdicts);
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[2], "| 6.1.0 | hmem | linux-6.1 | 0 | 0 | 5 | 0 | 0 | 0 | 0 |");
-        assert_eq!(lines[3], "| 6.1.0 | ram-buffer | linux-6.1 | 0 | 0 | 7 | 0 | 0 | 0 | 3 |");
-        assert_eq!(lines[4], "| all | | | 0 | 0 | 12 | 0 | 0 | 0 | 3 |");
+        assert_eq!(lines[2], "| 6.1.0 | hmem | linux-6.1 | 0 | 0 | 5 | 0 | 0 | 0 | 0 | 0 |");
+        assert_eq!(lines[3], "| 6.1.0 | ram-buffer | linux-6.1 | 0 | 0 | 7 | 0 | 0 | 0 | 0 | 3 |");
+        assert_eq!(lines[4], "| all | | | 0 | 0 | 12 | 0 | 0 | 0 | 0 | 3 |");
     }
 }
