@@ -7,11 +7,13 @@ mod readers;
 
 pub use hotplug::{HotplugCell, HotplugLine, Percentile, PhaseLine};
 pub use lookups::{
-    AS_POSTED, HEADLINES, LINUX, LookupCell, LookupLine, Pair, SERIES, headline_group, is_near_loop, is_of_means,
+    AS_POSTED, HEADLINES, LINUX, LookupCell, LookupLine, Pair, SERIES, WALKER, WINNER, headline_group, is_near_loop,
+    is_of_means,
 };
 pub(crate) use lookups::{noise_floor_of, process_times};
 pub use readers::{ReadersCell, Tail};
 
+use crate::analysis::huge_pages::INDEX_IN_HUGE_PAGES;
 use crate::analysis::judge::MARGIN;
 use crate::case::{CONTROL, LookupGroup, LookupOp, Memory, NOT_REACHED, OPS, OWN_COST, REFERENCE, ReadersGroup};
 use crate::case::{CounterKind, current_name};
@@ -33,6 +35,10 @@ pub struct MemoryUse {
     pub index: Option<f64>,
     /// Size of the index tables after as much memory again was hot-added.
     pub index_with_added: Option<f64>,
+    /// Size of the huge pages that back index tables, with added memory if there is any. `None` if
+    /// they were not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_in_huge_pages: Option<f64>,
     /// Size of the last-level page tables that map the backed records.
     pub page_tables: Option<f64>,
     /// Why the layout did not boot; `None` if it did.
@@ -265,6 +271,8 @@ fn bytes(rows: &[Row], layout: &str) -> MemoryUse {
         records_backed: value(Memory::Boot, "records_backed"),
         index: value(Memory::Boot, "index"),
         index_with_added: value(Memory::Added, "index"),
+        index_in_huge_pages: value(Memory::Added, INDEX_IN_HUGE_PAGES)
+            .or_else(|| value(Memory::Boot, INDEX_IN_HUGE_PAGES)),
         page_tables: value(Memory::Boot, "page_tables"),
         would_not_boot: refused.and_then(|row| row.reason.clone()),
     }

@@ -2,6 +2,7 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::files::replace;
+use crate::present::gain;
 use crate::present::report::{Report, html, markdown, splice};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -19,6 +20,8 @@ Examples:
   pfnbench report results/MACHINE/RUN -o docs/report.md --splice README.md
   pfnbench report results/MACHINE/*/ -o trend.html     runs of one machine
   pfnbench report results/*/*/ -o machines.html        several machines
+  pfnbench report results/MACHINE/RUN --page gain -o gain.md
+                                     what Linux could gain, as a cover letter
 
 --splice replaces the text between <!-- pfnbench WHAT --> and
 <!-- pfnbench end -->. WHAT is one of:
@@ -34,6 +37,9 @@ pub(super) struct ReportArgs {
     /// ends in .md; repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+    /// Which page to write
+    #[arg(long, value_enum, default_value = "report")]
+    page: PageKind,
     /// Fill in the pfnbench markers of this document (see below); repeatable
     #[arg(long, value_name = "FILE")]
     splice: Vec<PathBuf>,
@@ -42,6 +48,16 @@ pub(super) struct ReportArgs {
     reference: Option<String>,
     #[command(flatten)]
     json: Json,
+}
+
+/// What the output files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PageKind {
+    /// The report: finding, winners, figures and data
+    Report,
+    /// "What Linux could gain": Linux as compiled, the idea in Rust, the fastest layout and the
+    /// bound, cell by cell, in Markdown
+    Gain,
 }
 
 /// The format of an output file, according to its extension.
@@ -86,6 +102,14 @@ impl ReportArgs {
                 "neither -o nor --splice was given, so there is nothing to write; try -o report.html or -o report.md"
             );
         }
+        if self.page == PageKind::Gain {
+            if let Some((path, _)) = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Page) {
+                bail!("the page gain is written in Markdown, not to {}; try -o gain.md", path.display());
+            }
+            if !self.splice.is_empty() {
+                bail!("the page gain fills in no document; write it with -o, and --splice in another call");
+            }
+        }
         let mut places = BTreeSet::new();
         for path in self.output.iter().chain(&self.splice) {
             // Documents exist; outputs may not exist yet.
@@ -107,6 +131,9 @@ impl ReportArgs {
         let mut files: Vec<(PathBuf, String)> = Vec::new();
         for (path, form) in self.output.iter().zip(&forms) {
             match form {
+                _ if self.page == PageKind::Gain => {
+                    files.push((path.clone(), gain::page(&report.machines[0], &command)?));
+                }
                 Form::Page => files.push((path.clone(), html::page(&report)?)),
                 Form::Markdown => {
                     let folder = pictures(path);
@@ -202,6 +229,9 @@ impl ReportArgs {
         self.runs.iter().for_each(|run| push("", run));
         self.output.iter().for_each(|path| push("-o", path));
         self.splice.iter().for_each(|path| push("--splice", path));
+        if self.page == PageKind::Gain {
+            push("--page", Path::new("gain"));
+        }
         if let Some(reference) = &self.reference {
             push("--reference", Path::new(reference));
         }

@@ -221,8 +221,8 @@ impl Wanted {
             );
         }
         for map_work in &maps {
-            let memory = map_work.map.boot_map().is_ok_and(|boot| boot.ranges().is_empty());
-            if memory {
+            let map = &map_work.map;
+            if map.boot_map().is_ok_and(|boot| boot.ranges().is_empty()) && map.added().is_empty() {
                 return Err(ScheduleError::Empty(map_work.map.name.clone()));
             }
         }

@@ -1,6 +1,7 @@
 //! Output for people: tables in the terminal, and reports as HTML pages and Markdown.
 
 pub mod cover_letter;
+pub mod gain;
 pub mod instructions;
 pub mod ratio;
 pub mod report;

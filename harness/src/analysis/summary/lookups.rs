@@ -3,7 +3,7 @@
 
 use crate::analysis::judge::{Comparison, Family, Verdict, judge};
 use crate::analysis::statistics::{Estimate, LEAST_SAMPLES, low_quartile, mean, median, noise_floor, quantile, sorted};
-use crate::case::{COMPILED, CONTROL, Dependency, LookupGroup, LookupOp, Memory, Mode, Pattern, Population};
+use crate::case::{COMPILED, CONTROL, Dependency, LookupGroup, LookupOp, Memory, Mode, NO_CHECK, Pattern, Population};
 use crate::record::row::Row;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,12 @@ pub const LINUX: (&str, &str) = ("linux-6.1", "linux-5.2");
 
 /// The idea of the patch series in Rust: with the sub-section map, and the same without it.
 pub const SERIES: (&str, &str) = ("subsection", "vmemmap-section");
+
+/// The first model of Linux with a walk over valid page frames.
+pub const WALKER: &str = "linux-7.2";
+
+/// The fastest layout with everything that Linux keeps of a section.
+pub const WINNER: &str = "validmap";
 
 /// The patch series as posted: boot memory reads the sub-section map too.
 pub const AS_POSTED: &str = "subsection-v6";
@@ -141,6 +147,9 @@ pub struct Pair {
     pub interval: Option<(f64, f64)>,
     /// The 95 % confidence interval of this ratio alone, without correction.
     pub interval_95: Option<(f64, f64)>,
+    /// Ratio of the whole times and its 95 % interval, the loop included: closer to 1 than the ratio
+    /// of the lookups, and there even close to the empty loop.
+    pub whole: Option<(f64, Option<(f64, f64)>)>,
     /// Mean over processes of the difference in ns per operation; `None` if every sample was
     /// disturbed.
     pub difference_ns: Option<f64>,
@@ -160,6 +169,7 @@ impl Pair {
             ratio: self.ratio.map(f64::recip),
             interval: self.interval.map(inverse),
             interval_95: self.interval_95.map(inverse),
+            whole: self.whole.map(|(ratio, interval)| (ratio.recip(), interval.map(inverse))),
             difference_ns: self.difference_ns.map(|ns| -ns),
             verdict: self.verdict.inverted(),
             ..self
@@ -173,9 +183,10 @@ impl LookupLine {
         self.cells.iter().find(|cell| cell.layout == layout)
     }
 
-    /// The layout with the lowest time.
+    /// The layout with the lowest time; the bound is none.
     pub fn fastest(&self) -> Option<&LookupCell> {
-        let timed = self.cells.iter().filter_map(|cell| Some((cell, cell.median_ns?)));
+        let layouts = self.cells.iter().filter(|cell| cell.layout != NO_CHECK);
+        let timed = layouts.filter_map(|cell| Some((cell, cell.median_ns?)));
         timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
     }
 
@@ -215,8 +226,12 @@ impl LookupLine {
         let like = layouts().filter(|layout| self.is_like(layout, reference));
         let with_reference = like.map(|layout| [layout, reference]);
         let first = series.chain(with_best).map(|pair| (pair, is_headline));
+        // What Linux could gain, and what remains to the bound.
+        let is_of_gain = |layout: &&str| layout.starts_with(COMPILED) || [LINUX.0, WALKER, NO_CHECK].contains(layout);
+        let of_gain = layouts().filter(is_of_gain).filter(|layout| self.is_like(WINNER, layout));
+        let of_gain = of_gain.map(|layout| [WINNER, layout]);
         let mut asked: Vec<([String; 2], bool)> = Vec::new();
-        for ([layout, to], is_first) in first.chain(with_reference.map(|pair| (pair, false))) {
+        for ([layout, to], is_first) in first.chain(with_reference.chain(of_gain).map(|pair| (pair, false))) {
             let is_known = asked.iter().any(|(pair, _)| pair == &[layout, to] || pair == &[to, layout]);
             if layout != to && is_timed(layout) && is_timed(to) && !is_known {
                 asked.push(([layout.to_owned(), to.to_owned()], is_first));
@@ -453,6 +468,7 @@ fn judge_pairs(lines: &mut [LookupLine], reference: &str, margin: f64) {
                 ratio: mean(&logs).map(f64::exp).filter(|_| has_ratio),
                 interval: judged.interval.filter(|_| has_ratio),
                 interval_95: judged.interval_95.filter(|_| has_ratio),
+                whole: mean(&logs).map(|log| (log.exp(), judged.interval_95)),
                 difference_ns: mean(&differences),
                 verdict: judged.verdict,
                 noise_floor: judged.noise_floor,
@@ -485,7 +501,8 @@ fn compare_with(lines: &mut [LookupLine], reference: &str) {
 /// True if the times of the line can be averaged over operations: valid pages in random order, or
 /// the walk.
 pub fn is_of_means(line: &LookupLine) -> bool {
-    line.group == headline_group(line.group.op) && line.group.population == Population::Common
+    let is_usual = line.group == headline_group(line.group.op) && LookupOp::COUNTED.contains(&line.group.op);
+    is_usual && line.group.population == Population::Common
 }
 
 #[cfg(test)]

@@ -569,7 +569,7 @@ mod tests {
         let walk = Queries::Walk { range: PfnRange::new(0, 0x28000).unwrap(), nr_sections: 2 };
         let (asked, mut placement) = (Asked::plain(LookupOp::NextValidPfn), Placement::aligned());
         let error = prepare(&layout, asked, &walk, &oracle, |_| true, &mut placement).unwrap_err();
-        assert!(error.contains("add up to"), "{error}");
+        assert!(error.contains("the answer of next_valid_pfn over"), "{error}");
     }
 
     #[test]

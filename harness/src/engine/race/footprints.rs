@@ -2,8 +2,8 @@
 
 use super::Race;
 use crate::analysis::huge_pages::{IN_HUGE_PAGES, INDEX_IN_HUGE_PAGES};
-use crate::case::Memory;
-use crate::engine::contestant::Entry;
+use crate::case::{Memory, NO_CHECK};
+use crate::engine::contestant::{Contestant, Entry};
 use crate::record::row::{Row, Status};
 use memmap_layouts::Geometry;
 
@@ -18,7 +18,8 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Adds rows with the bytes of records and index tables in huge pages, if those were requested.
     pub(super) fn push_huge_pages(&mut self, memory: Memory) {
-        let layouts = self.field.layouts.iter().filter(|l| memory == Memory::Boot || l.hotplug().is_some());
+        let is_of = |l: &dyn Contestant<G>| l.id() != NO_CHECK && (memory == Memory::Boot || l.hotplug().is_some());
+        let layouts = self.field.layouts.iter().filter(|l| is_of(&***l));
         let found: Vec<_> = layouts
             .flat_map(|l| {
                 let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
@@ -34,7 +35,8 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     pub(super) fn footprint_of_boot(&mut self, entries: &[Entry<G>]) {
-        for entry in entries {
+        // The bound has the tables of the layout below it, and they are not part of it.
+        for entry in entries.iter().filter(|entry| entry.id != NO_CHECK) {
             let refused = self.field.refused.iter().find(|refused| refused.layout == entry.id);
             if let Some(refused) = refused {
                 let row = Row {
@@ -63,6 +65,7 @@ impl<G: Geometry> Race<'_, G> {
             .field
             .plugged()
             .map(|(at, _)| (self.field.layouts[at].id(), self.field.layouts[at].footprint()))
+            .filter(|(id, _)| *id != NO_CHECK)
             .collect();
         for (layout, footprint) in footprints {
             let bytes = [

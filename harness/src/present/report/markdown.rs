@@ -39,7 +39,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// A Markdown table. Cells must be escaped already.
-fn table(head: &[String], lines: &[Vec<String>]) -> String {
+pub fn table(head: &[String], lines: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rule = vec!["---".to_owned(); head.len()];
     std::iter::once(line(head)).chain([line(&rule)]).chain(lines.iter().map(|cells| line(cells))).collect()

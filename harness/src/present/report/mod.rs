@@ -153,7 +153,15 @@ pub(crate) mod tests {
         folder
     }
 
-    pub(super) fn report_on(folders: &[PathBuf]) -> Report {
+    /// A folder of a run with only these rows.
+    pub(crate) fn folder_of(base: &Path, rows: &[Row]) -> PathBuf {
+        let folder = folder(base, "r", "x", "2026-01-01T00:00:00Z");
+        let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+        fs::write(folder.join(SAMPLES), lines.join("\n") + "\n").unwrap();
+        folder
+    }
+
+    pub(crate) fn report_on(folders: &[PathBuf]) -> Report {
         Report::from_folders(folders, None, |_| {}).unwrap()
     }
 

@@ -267,7 +267,7 @@ mod tests {
     fn the_records_limit_and_the_window_bound_a_walk() {
         let mut settings = settings();
         (settings.job.effort.hotplug_samples, settings.job.effort.hotplug_time) = (10_000, Duration::from_secs(60));
-        settings.means.records_limit = 48 << 20;
+        settings.means.records_limit = 72 << 20;
         let most = |race: &Race<'_, X86_64>, window: &HotplugWindow, nr_lanes| {
             let group = HotplugGroup { size_bytes: 128 << 20, ..GROWTH };
             let lane = race.lane(0, &group, Some(window)).unwrap_or_else(|reason| panic!("{reason}"));
@@ -278,10 +278,10 @@ mod tests {
             }
         };
         on_the_reference(&settings, |race, window| {
-            let left = (48 << 20) - race.field.layouts[0].footprint().ram_record_bytes;
+            let left = (72 << 20) - race.field.layouts[0].footprint().ram_record_bytes;
             assert_eq!(most(race, window, 1), Ok(left / (2 << 20)));
             assert_eq!(most(race, window, 4), Ok(left / (8 << 20)));
-            let too_many = most(race, window, 12).unwrap_err();
+            let too_many = most(race, window, 40).unwrap_err();
             assert!(too_many.contains("--records-limit"), "{too_many}");
             let start = window.range.start();
             window.range = PfnRange::from_len(start, SECTION).unwrap();

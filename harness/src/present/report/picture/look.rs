@@ -1,12 +1,12 @@
 //! A colour and a marker for each layout, and colours for other series. The colours of layouts are
-//! those of Okabe and Ito, which colour-blind readers can distinguish, and two more that differ from them in brightness.
+//! those of Okabe and Ito, which colour-blind readers can distinguish, and more that differ from them in brightness.
 
 use crate::case::layouts;
 use memmap_layouts::X86_64;
 use plotters::prelude::*;
 
 /// Colours of layouts, in the order of the list of layouts.
-const COLOURS: [RGBColor; 10] = [
+const COLOURS: [RGBColor; 11] = [
     RGBColor(0x99, 0x99, 0x99),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -15,6 +15,7 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(0x56, 0xb4, 0xe9),
     RGBColor(0x88, 0x22, 0x55),
     RGBColor(0x6a, 0x5a, 0xcd),
+    RGBColor(0x8b, 0xc3, 0x4a),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xb8, 0xa8, 0x00),
 ];
@@ -64,7 +65,7 @@ impl Look {
 
     /// Corners of the marker relative to its centre.
     fn shape(self) -> &'static [(i32, i32)] {
-        match (self.0 + self.0 / COLOURS.len()) % 8 {
+        match (self.0 % COLOURS.len() + 3 * (self.0 / COLOURS.len())) % 8 {
             0 => &[(-5, -5), (5, -5), (5, 5), (-5, 5)],
             1 => &[(0, -6), (6, 5), (-6, 5)],
             2 => &[(-2, -6), (2, -6), (6, -2), (6, 2), (2, 6), (-2, 6), (-6, 2), (-6, -2)],
