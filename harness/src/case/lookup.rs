@@ -76,6 +76,7 @@ impl LookupGroup {
         }
         match (self.tables, self.records) {
             (Tables::Cold, _) => name.push_str("/cold"),
+            (Tables::Hot, Some(Records::L1)) => name.push_str("/records-in-l1"),
             (Tables::Hot, Some(Records::Memory)) => name.push_str("/records-in-memory"),
             (Tables::Hot, _) => {}
         }
@@ -101,6 +102,7 @@ impl LookupGroup {
         match (self.tables, self.records) {
             (Tables::Cold, _) => more.push("cold".to_owned()),
             (Tables::Hot, Some(Records::Memory)) => more.push("records in memory".to_owned()),
+            (Tables::Hot, Some(Records::L1)) => more.push("records in L1".to_owned()),
             (Tables::Hot, Some(Records::Cache)) => more.push("records in cache".to_owned()),
             (Tables::Hot, None) => {}
         }

@@ -44,6 +44,8 @@ impl fmt::Display for Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Records {
+    /// In the first-level data cache: at most 256 distinct records, 16 KiB, are read, again and again.
+    L1,
     /// In the caches: at most 2048 distinct records are read, again and again.
     Cache,
     /// In memory: at most 4096 records are flushed from the caches before each slice, and each is
@@ -52,8 +54,8 @@ pub enum Records {
 }
 
 impl Records {
-    /// Both places, in the order of reports.
-    pub const ALL: [Records; 2] = [Records::Cache, Records::Memory];
+    /// All places, in the order of reports.
+    pub const ALL: [Records; 3] = [Records::L1, Records::Cache, Records::Memory];
 }
 
 /// Which page frames are queried.

@@ -503,3 +503,51 @@ fn takes<G: Geometry>(layout: &dyn Contestant<G>, added: &[PfnRange]) -> bool {
     let fits = |granule: u64| added.iter().all(|range| (range.start() | range.end()).is_multiple_of(granule));
     granule.is_some_and(fits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::layouts::entries;
+    use crate::map::builtin;
+    use memmap_layouts::X86_64;
+
+    /// Index bytes of two layouts on a map, with as much memory added as it has at boot.
+    fn index_bytes(map: &str) -> Option<[u64; 2]> {
+        let map = MapMemory::new(&builtin::by_name(map)?).unwrap();
+        map.boot.check::<X86_64>().ok()?;
+        let compared: Vec<_> =
+            entries::<X86_64>().into_iter().filter(|entry| ["subsection", "validmap"].contains(&entry.id)).collect();
+        let means = Means {
+            backing: RamBacking::Anon,
+            index_pages: IndexPages::Base,
+            device: None,
+            records_limit: 64 << 20,
+            seed: 1,
+        };
+        let interrupt = Interrupt::default();
+        let mut field = Field::boot(map, &Lineup::once(&compared), &means, &interrupt).unwrap();
+        field.hot_add(&interrupt).unwrap();
+        let bytes: Vec<u64> = field.layouts.iter().map(|layout| layout.footprint().index_bytes).collect();
+        bytes.try_into().ok()
+    }
+
+    /// The array of `validmap` replaces the root table, so on real machines its index is hardly
+    /// larger; where single sections are scattered it needs pages of states that hold few of them.
+    #[test]
+    fn the_index_of_validmap_is_small() {
+        let mut compared = 0;
+        for map in builtin::names() {
+            // A map of 64 TiB has all pages, and takes long.
+            if map == "dense-64t" {
+                continue;
+            }
+            let Some([subsection, validmap]) = index_bytes(map) else { continue };
+            let is_synthetic = builtin::by_name(map).unwrap().origin.starts_with("synthetic");
+            let most = if is_synthetic { 2.1 } else { 1.05 };
+            let ratio = validmap as f64 / subsection as f64;
+            assert!(ratio <= most, "{map}: {validmap} B, {ratio:.3} times the {subsection} B of subsection");
+            compared += 1;
+        }
+        assert!(compared > 35, "{compared}");
+    }
+}

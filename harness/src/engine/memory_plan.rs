@@ -43,7 +43,7 @@ pub struct MapMemory {
     pub boot: BootMap,
     /// End of all memory in bytes, device memory included.
     pub end_bytes: u64,
-    /// Memory that is added later, by ranges.
+    /// RAM that is added later, by ranges.
     pub later: Vec<PfnRange>,
 }
 
@@ -53,7 +53,7 @@ impl MapMemory {
     /// # Errors
     /// Ranges of the map overlap.
     pub fn new(map: &PhysicalMap) -> Result<Self, BootError> {
-        Ok(Self { boot: map.boot_map()?, end_bytes: map.end(), later: map.added() })
+        Ok(Self { boot: map.boot_map()?, end_bytes: map.end(), later: map.added_ram() })
     }
 }
 

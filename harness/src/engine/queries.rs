@@ -27,6 +27,10 @@ pub const FEW_SECTIONS: usize = 2048;
 /// supported machines.
 pub const NR_CACHED_RECORDS: usize = 2048;
 
+/// Distinct records in the working set of "records in L1": 16 KiB, half of the smallest first-level
+/// data cache of supported machines.
+pub const NR_L1_RECORDS: usize = 256;
+
 /// Distinct records in the working set of "records in memory"; each is flushed, then read once.
 pub const NR_FLUSHED_RECORDS: usize = 4096;
 
@@ -106,8 +110,7 @@ pub fn queries<G: Geometry>(
 }
 
 /// Page frames whose records are read, in the order of a pattern. The working set bounds the number
-/// of distinct ones. With [`Records::Memory`] each occurs once; with [`Records::Cache`] they
-/// repeat.
+/// of distinct ones. With [`Records::Memory`] each occurs once; otherwise they repeat.
 pub fn reading_queries<G: Geometry>(
     pattern: Pattern,
     records: Records,
@@ -116,6 +119,7 @@ pub fn reading_queries<G: Geometry>(
     is_memory: impl Fn(Pfn) -> bool,
 ) -> Vec<Pfn> {
     let distinct = match records {
+        Records::L1 => NR_L1_RECORDS,
         Records::Cache => NR_CACHED_RECORDS,
         Records::Memory => NR_FLUSHED_RECORDS,
     };
@@ -235,7 +239,8 @@ mod tests {
         for pattern in Pattern::ALL {
             let make = |records| reading_queries::<X86_64>(pattern, records, &sections, 1, |_| true);
             let distinct = |pfns: &[Pfn]| pfns.iter().collect::<BTreeSet<_>>().len();
-            let (cached, flushed) = (make(Records::Cache), make(Records::Memory));
+            let (in_l1, cached, flushed) = (make(Records::L1), make(Records::Cache), make(Records::Memory));
+            assert!(distinct(&in_l1) == NR_L1_RECORDS && in_l1.len() == NR_QUERIES, "{pattern}");
             assert!(distinct(&cached) <= NR_CACHED_RECORDS && cached.len() == NR_QUERIES, "{pattern}");
             assert!(distinct(&flushed) == flushed.len() && flushed.len() <= NR_FLUSHED_RECORDS, "{pattern}: each once");
             // A stride takes one page of each sub-section: 8 sections have 512.

@@ -222,7 +222,7 @@ impl Wanted {
         }
         for map_work in &maps {
             let map = &map_work.map;
-            if map.boot_map().is_ok_and(|boot| boot.ranges().is_empty()) && map.added().is_empty() {
+            if map.boot_map().is_ok_and(|boot| boot.ranges().is_empty()) && map.added_ram().is_empty() {
                 return Err(ScheduleError::Empty(map_work.map.name.clone()));
             }
         }

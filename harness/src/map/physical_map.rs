@@ -49,6 +49,11 @@ impl PhysicalMap {
         self.outermost_added().filter_map(MapRange::pages).collect()
     }
 
+    /// RAM that is added after boot, in whole pages.
+    pub fn added_ram(&self) -> Vec<PfnRange> {
+        self.ranges.iter().filter(|range| range.kind == Kind::HotplugRam).filter_map(MapRange::pages).collect()
+    }
+
     /// One past the highest byte of memory.
     pub fn end(&self) -> u64 {
         self.ranges.iter().map(|range| range.end).max().unwrap_or(0)

@@ -38,7 +38,7 @@ impl Holes {
     /// The holes of a built-in map without boot memory; `None` for any other map.
     fn of(map: &str) -> Option<Self> {
         let map = builtin::by_name(map)?;
-        let added = map.added();
+        let added = map.added_ram();
         let [first, second, ..] = added[..] else { return None };
         if map.ram_bytes() > 0 {
             return None;

@@ -14,7 +14,7 @@
 //! patterns = ["sequential", "random"]
 //! invalid_percent = [0, 30]             # default: 0
 //! tables = ["hot"]                      # default: hot
-//! records = ["cache", "memory"]         # for lookups that read records; default: cache
+//! records = ["l1", "cache", "memory"]   # for lookups that read records; default: cache
 //! population = ["common", "disputed"]   # default: common; disputed: pfn_valid in holes of boot sections
 //!
 //! [[hotplug]]                           # on the main map of a run

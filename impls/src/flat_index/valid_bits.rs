@@ -1,8 +1,9 @@
 //! The valid bits of a flat index, and three levels of summaries above them.
 //!
-//! A summary has two bits for each unit of 1, 64 and 4096 sections: "some of it is valid" and "all of
-//! it is valid". A walk uses the first to skip holes and the second to skip memory, so that neither
-//! depends on the size of what it skips: at most six loads lead to the next section.
+//! A summary has a bit for each unit of 1, 64 and 4096 sections that says "some of it is valid", and for
+//! each unit of 64 and 4096 sections one that says "all of it is valid". A walk uses the first to skip
+//! holes and the second to skip memory, so that neither depends on the size of what it skips. At most
+//! five loads lead past a hole to the next section with memory.
 
 use super::shape::{ALIGN_WORDS, Shape, State};
 use crate::geometry::Geometry;
@@ -33,7 +34,7 @@ pub(crate) trait Words<'a>: Copy {
 /// Levels of summaries. A bit of the top level stands for 4096 sections.
 const LEVELS: u32 = 3;
 
-/// What a summary bit says. The value is its place in a pair of words.
+/// What a summary bit says. The value is its place in a pair of words, above the first level.
 #[derive(Clone, Copy)]
 enum Says {
     SomeValid = 0,
@@ -46,7 +47,7 @@ const fn units<G: Geometry>(level: u32) -> u64 {
 }
 
 /// First word of a level. The top level is first: on most machines one page has all summaries.
-const fn summary_start<G: Geometry, S: Shape>(len_of_shape: u64, level: u32) -> u64 {
+const fn summary_start<G: Geometry>(len_of_shape: u64, level: u32) -> u64 {
     let mut start = len_of_shape;
     let mut above = LEVELS - 1;
     while above > level {
@@ -59,12 +60,13 @@ const fn summary_start<G: Geometry, S: Shape>(len_of_shape: u64, level: u32) -> 
 /// The word of a summary bit.
 #[inline(always)]
 fn summary_word<G: Geometry, S: Shape>(level: u32, unit: u64, says: Says) -> u64 {
-    summary_start::<G, S>(S::len::<G>(), level) + unit / 64 * 2 + says as u64
+    let start = summary_start::<G>(S::len::<G>(), level);
+    if level == 0 { start + unit / 64 } else { start + unit / 64 * 2 + says as u64 }
 }
 
 /// Number of words of the whole array.
 pub(super) fn len<G: Geometry, S: Shape>() -> u64 {
-    let end = summary_start::<G, S>(S::len::<G>(), 0) + 2 * units::<G>(0).div_ceil(64);
+    let end = summary_start::<G>(S::len::<G>(), 0) + units::<G>(0).div_ceil(64);
     end.next_multiple_of(ALIGN_WORDS)
 }
 
@@ -175,6 +177,24 @@ impl<'a, G: Geometry, S: Shape, W: Words<'a>> ValidBits<G, S, W> {
         }
     }
 
+    /// True if all of a section is valid.
+    #[inline(always)]
+    fn is_whole(self, nr: u64) -> bool {
+        if S::HAS_STATES {
+            return self.words.state(nr).load(Ordering::Acquire) == State::Whole as u8;
+        }
+        let whole = PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION);
+        let mut spans = Self::spans(whole.expect("inside the physical address space"));
+        spans.all(|(word, mask)| self.words.word(word).load(Ordering::Acquire) & mask == mask)
+    }
+
+    /// The first section from `nr` on that is not valid as a whole, among 64 that share a summary.
+    #[inline(always)]
+    fn first_in_part(self, nr: u64) -> Option<u64> {
+        let end = (nr / 64 * 64 + 64).min(G::NR_MEM_SECTIONS);
+        (nr..end).find(|&nr| !self.is_whole(nr))
+    }
+
     fn summary(self, level: u32, unit: u64, says: Says) -> (&'a AtomicU64, u64) {
         (self.words.word(summary_word::<G, S>(level, unit, says)), 1 << (unit % 64))
     }
@@ -200,10 +220,10 @@ impl<'a, G: Geometry, S: Shape, W: Words<'a>> ValidBits<G, S, W> {
             }
             word.store(before | bit, Ordering::Release);
         }
-        if !is_whole {
+        if !is_whole || self.first_in_part(nr / 64 * 64).is_some() {
             return;
         }
-        for level in 0..LEVELS {
+        for level in 1..LEVELS {
             let (word, bit) = self.summary(level, nr >> (6 * level), Says::AllValid);
             let after = word.load(Ordering::Relaxed) | bit;
             word.store(after, Ordering::Release);
@@ -217,7 +237,7 @@ impl<'a, G: Geometry, S: Shape, W: Words<'a>> ValidBits<G, S, W> {
     pub(crate) fn hide(self, pfns: PfnRange) {
         let nr = G::section_nr(pfns.start());
         // From the top: a reader must not find a level that still calls all of it valid.
-        for level in (0..LEVELS).rev() {
+        for level in (1..LEVELS).rev() {
             let (word, bit) = self.summary(level, nr >> (6 * level), Says::AllValid);
             let before = word.load(Ordering::Relaxed);
             if before & bit != 0 {
@@ -335,6 +355,13 @@ impl<'a, G: Geometry, S: Shape, W: Words<'a>> ValidBits<G, S, W> {
             if unit >= units::<G>(level) {
                 return None;
             }
+            if level == 0 && !VALID {
+                match self.first_in_part(unit) {
+                    Some(nr) => return Some(nr),
+                    None => (level, unit) = (1, unit / 64 + 1),
+                }
+                continue;
+            }
             let says = if VALID { Says::SomeValid } else { Says::AllValid };
             let word = self.words.word(summary_word::<G, S>(level, unit, says)).load(Ordering::Acquire);
             let left = if VALID { word } else { !word } >> (unit % 64);
@@ -372,6 +399,8 @@ mod loom_tests {
     struct Table {
         words: Vec<(u64, AtomicU64)>,
         states: Vec<(u64, AtomicU8)>,
+        /// The state of any other section.
+        absent: AtomicU8,
     }
 
     impl<'a> Words<'a> for &'a Table {
@@ -380,7 +409,7 @@ mod loom_tests {
         }
 
         fn state(self, nr: u64) -> &'a AtomicU8 {
-            &self.states.iter().find(|(of, _)| *of == nr).expect("a section of the test").1
+            self.states.iter().find(|(of, _)| *of == nr).map_or(&self.absent, |(_, state)| state)
         }
     }
 
@@ -401,6 +430,7 @@ mod loom_tests {
             Self {
                 words: bits.chain(summaries).map(|nr| (nr, AtomicU64::new(0))).collect(),
                 states: sections.iter().map(|&nr| (nr, AtomicU8::new(0))).collect(),
+                absent: AtomicU8::new(0),
             }
         }
     }
@@ -487,19 +517,25 @@ mod loom_tests {
         });
     }
 
-    /// 64 sections that are valid, from which a sub-section is removed.
+    /// Sections that are valid, from which a sub-section is removed.
     fn contiguous_beside(remove: fn(Bits<'_>)) {
-        const ALL: [u64; 64] = {
-            let mut all = [0; 64];
+        // The last of 64 that share a summary, and the next 64.
+        const FIRST: u64 = 62;
+        const ALL: [u64; 66] = {
+            let mut all = [0; 66];
             let mut at = 0;
-            while at < 64 {
-                all[at] = 64 + at as u64;
+            while at < 66 {
+                all[at] = FIRST + at as u64;
                 at += 1;
             }
             all
         };
         let set = |bits: Bits<'_>| ALL.into_iter().for_each(|nr| bits.show(section(nr)));
-        loom::model(move || {
+        // The states of 64 sections are read, so that there are too many interleavings for all of them:
+        // those with up to three preemptions are tried.
+        let mut model = loom::model::Builder::new();
+        (model.max_branches, model.preemption_bound) = (100_000, Some(3));
+        model.check(move || {
             let table = Arc::new(Table::new(&ALL));
             set(bits(&table));
             let reader = thread::spawn({
@@ -507,7 +543,7 @@ mod loom_tests {
                 move || {
                     let bits = bits(&table);
                     let gone = !bits.branch_on_state(PFN);
-                    let whole = bits.first_invalid(64 * SECTION, 128 * SECTION).is_none();
+                    let whole = bits.first_invalid(FIRST * SECTION, 128 * SECTION).is_none();
                     assert!(!(gone && whole), "contiguous after a part was seen to be gone");
                 }
             });
