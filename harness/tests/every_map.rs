@@ -60,5 +60,7 @@ fn disputed_pages_have_their_own_case() {
     assert_eq!(line["population"], "disputed");
     let share = line["share_percent"].as_f64().unwrap();
     assert!(share > 0.0 && share < 50.0, "{share}");
-    assert!(line["cells"].as_array().unwrap().iter().all(|cell| cell["median_ns"].is_f64()), "{line}");
+    // The bound checks nothing, so it has no answer for them.
+    let mut layouts = line["cells"].as_array().unwrap().iter().filter(|cell| cell["layout"] != "no-check");
+    assert!(layouts.all(|cell| cell["median_ns"].is_f64()), "{line}");
 }

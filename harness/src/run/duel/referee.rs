@@ -100,7 +100,7 @@ pub enum DuelError {
         new: Vec<String>,
     },
     /// The builds have no lane in common.
-    #[error("the builds share no case: old has the layouts {old}, new has {new}")]
+    #[error("the builds share no case on this map that the filter keeps: old has the layouts {old}, new has {new}")]
     NothingShared {
         /// Layouts of the old build.
         old: String,
