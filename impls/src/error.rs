@@ -1,6 +1,7 @@
 //! Why a layout refuses to boot or to change. Each cause has a variant with the range, the rule,
 //! the distance from a valid value, and the kernel's errno.
 
+use crate::backing::BackingError;
 use crate::byte_size::ByteSize;
 use crate::grace::GraceError;
 use crate::pfn::{PfnRange, PhysSpan};
@@ -59,9 +60,15 @@ pub enum BootError {
         /// Size of the table in bytes.
         bytes: u64,
     },
-    /// No address space or no memory for records.
+    /// No address space, or no memory for records.
     #[error(transparent)]
     Vmem(#[from] VmemError),
+}
+
+impl From<BackingError> for BootError {
+    fn from(error: BackingError) -> Self {
+        Self::Vmem(error.into())
+    }
 }
 
 /// Why a layout did not add, remove or online a range.

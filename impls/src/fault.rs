@@ -17,11 +17,13 @@ pub enum Seam {
     Records,
     /// Blocks of an altmap.
     AltmapBlock,
+    /// A huge page for tables. They stay in base pages without it.
+    HugePage,
 }
 
 impl Seam {
     /// All kinds of allocation.
-    pub const ALL: [Seam; 4] = [Seam::Root, Seam::Usage, Seam::Records, Seam::AltmapBlock];
+    pub const ALL: [Seam; 5] = [Seam::Root, Seam::Usage, Seam::Records, Seam::AltmapBlock, Seam::HugePage];
 }
 
 /// The plan of which allocations fail. Clones share it.
@@ -43,7 +45,7 @@ impl Seam {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Option<Arc<[Point; 4]>>);
+pub struct Faults(Option<Arc<[Point; Seam::ALL.len()]>>);
 
 /// Counters of one kind of allocation.
 #[derive(Debug)]

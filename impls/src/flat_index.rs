@@ -45,6 +45,9 @@ use valid_bits::Words;
 pub struct FlatIndex<G: Geometry, S: Shape> {
     words: PagedWords,
     usages: Usages<G::SubsectionMap>,
+    /// A bit for each page of descriptors whose sections have all their memory. The page itself may be
+    /// backed before, in a huge page.
+    complete: Box<[AtomicU64]>,
     nr_pages_of_descriptors: AtomicU64,
     /// End of the physical address space, as a page frame.
     end: u64,
@@ -96,6 +99,17 @@ impl<G: Geometry, S: Shape> FlatIndex<G, S> {
         start..S::section_of::<G>(first + page).min(G::NR_MEM_SECTIONS)
     }
 
+    /// The bit of [`complete`](Self::complete) for the page of a section's descriptor.
+    fn complete(&self, nr: u64) -> (&AtomicU64, u64) {
+        let page = (S::descriptor::<G>(nr) - S::descriptor::<G>(0)) / self.words.words_per_page();
+        (&self.complete[(page / 64) as usize], 1 << (page % 64))
+    }
+
+    fn is_complete(&self, nr: u64) -> bool {
+        let (word, bit) = self.complete(nr);
+        word.load(Ordering::Relaxed) & bit != 0
+    }
+
     fn descriptor(&self, nr: u64) -> &PackedSection<G::SubsectionMap> {
         // SAFETY: the array has a descriptor for each section; callers checked the number. Zeroed
         // memory is a blank descriptor.
@@ -109,11 +123,14 @@ impl<G: Geometry, S: Shape> SectionIndex<G> for FlatIndex<G, S> {
     fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError> {
         let words = valid_bits::len::<G, S>();
         let usages = Usages::<G::SubsectionMap>::most_bytes(nr_boot_sections, G::NR_MEM_SECTIONS);
-        let none = |_| BootError::NoMemory { what: "address space for the section index", bytes: words * 8 + usages };
-        let memory = IndexMemory::reserve(usages, config, store).map_err(none)?;
+        let memory = IndexMemory::reserve(usages, config, store)?;
+        let words = PagedWords::reserve(words, config, store)?;
+        let descriptors = S::descriptor::<G>(G::NR_MEM_SECTIONS - 1) + 1 - S::descriptor::<G>(0);
+        let nr_pages = descriptors.div_ceil(words.words_per_page());
         Ok(Self {
-            words: PagedWords::reserve(words, config, store).map_err(none)?,
+            words,
             usages: Usages::new(memory, nr_boot_sections, store.faults.clone())?,
+            complete: std::iter::repeat_with(AtomicU64::default).take(nr_pages.div_ceil(64) as usize).collect(),
             nr_pages_of_descriptors: AtomicU64::new(0),
             end: ValidBits::<G, S, FlatWords<'_>>::END,
             faults: store.faults.clone(),
@@ -129,13 +146,14 @@ impl<G: Geometry, S: Shape> SectionIndex<G> for FlatIndex<G, S> {
     /// Backs the pages for all sections whose descriptors lie in one page, or none of them.
     fn section_or_new(&self, nr: u64) -> Result<&Self::Section, NoMemory> {
         assert!(nr < G::NR_MEM_SECTIONS, "section {nr} is above the physical address space");
-        let descriptor = S::descriptor::<G>(nr);
-        if !self.words.is_backed(descriptor) {
+        if !self.is_complete(nr) {
+            let descriptor = S::descriptor::<G>(nr);
             let sections = self.neighbours(nr);
-            // Descriptors last: a page of them that is backed says that all is.
             let parts = valid_bits::words_of::<G, S>(sections).chain(std::iter::once(descriptor..descriptor + 1));
             let allow = || self.faults.allow(Seam::Root);
             self.words.back(parts, allow).map_err(|_| NoMemory("a page of section descriptors"))?;
+            let (word, bit) = self.complete(nr);
+            word.fetch_or(bit, Ordering::Relaxed);
             self.nr_pages_of_descriptors.fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.descriptor(nr))
@@ -144,8 +162,8 @@ impl<G: Geometry, S: Shape> SectionIndex<G> for FlatIndex<G, S> {
     fn sections(&self) -> impl Iterator<Item = (u64, &Self::Section)> {
         let step = self.neighbours(0).end.max(1) as usize;
         let pages = (0..G::NR_MEM_SECTIONS).step_by(step);
-        let backed = pages.filter(|&nr| self.words.is_backed(S::descriptor::<G>(nr)));
-        backed.flat_map(|nr| self.neighbours(nr).map(|nr| (nr, self.descriptor(nr))))
+        let complete = pages.filter(|&nr| self.is_complete(nr));
+        complete.flat_map(|nr| self.neighbours(nr).map(|nr| (nr, self.descriptor(nr))))
     }
 
     fn usages(&self) -> &Usages<G::SubsectionMap> {
@@ -259,30 +277,57 @@ mod tests {
         for_each_geometry(&mut Each);
     }
 
-    /// A block of 2 MiB becomes a huge page once three quarters of it are backed, and its contents
-    /// stay.
+    /// Adds a section for each page of descriptors, from 0 up to 64 TiB, and checks that all their memory is
+    /// backed. Returns the bytes in huge pages, or `None` if the machine cannot have any.
+    fn in_huge_pages<S: Shape>(faults: Faults) -> Option<u64> {
+        let store = RecordStore { faults, ..RecordStore::unlimited() };
+        let config = Config { index_pages: IndexPages::Huge, ..Config::default() };
+        let index = FlatIndex::<X86_64, S>::new(0, &config, &store).unwrap();
+        if !index.words.may_be_huge() {
+            eprintln!("skipped: this machine has no transparent huge pages of 2 MiB");
+            return None;
+        }
+        let sections: Vec<u64> = (0..X86_64::NR_MEM_SECTIONS).step_by(index.neighbours(0).end as usize).collect();
+        for &nr in &sections {
+            index.section_or_new(nr).unwrap().set_word(SECTION_HAS_MEM_MAP);
+            let parts = valid_bits::words_of::<X86_64, S>(index.neighbours(nr));
+            parts.for_each(|words| assert!(words.into_iter().all(|word| index.words.is_backed(word)), "section {nr}"));
+            index.show(PfnRange::from_len(X86_64::section_start(nr), X86_64::PAGES_PER_SECTION).unwrap());
+        }
+        assert!(sections.iter().all(|&nr| index.section(nr).unwrap().word() == SECTION_HAS_MEM_MAP));
+        assert!(sections.iter().all(|&nr| index.valid_bits().bit(X86_64::section_start(nr))));
+        assert_eq!(index.nr_pages_of_descriptors(), sections.len() as u64);
+        assert_eq!(index.bytes(), store.index.bytes());
+        let huge = index.words.bytes_in_huge_pages().unwrap();
+        assert!(index.words.bytes() >= huge);
+        Some(huge)
+    }
+
+    /// A block of 2 MiB becomes a huge page once three quarters of it are backed. Its contents stay, and
+    /// what lies in other blocks is backed as before.
     #[test]
     fn a_block_becomes_huge_when_most_of_it_is_backed() {
-        let (index, store) = index::<Apart>(IndexPages::Huge);
-        if index.bytes_in_huge_pages().is_none_or(|_| !index.words.may_be_huge()) {
-            eprintln!("skipped: this machine has no transparent huge pages of 2 MiB");
-            return;
+        for huge in [
+            in_huge_pages::<Apart>(Faults::none()),
+            in_huge_pages::<Inline<false>>(Faults::none()),
+            in_huge_pages::<Inline<true>>(Faults::none()),
+        ] {
+            match huge {
+                Some(0) => eprintln!("skipped: the kernel found no free huge page, or cannot collapse pages"),
+                huge => assert!(huge.is_none_or(|bytes| bytes >= 2 << 20), "{huge:?}"),
+            }
         }
-        let per_page = index.words.words_per_page();
-        // Sections of 2 MiB of valid bits, and of as many descriptors.
-        let nr_pages = (4 << 20) / 8 / per_page;
-        for page in 0..nr_pages {
-            index.section_or_new(page * per_page).unwrap().set_word(SECTION_HAS_MEM_MAP);
+    }
+
+    #[test]
+    fn without_a_huge_page_the_index_stays_in_base_pages() {
+        let faults = Faults::planned();
+        faults.fail(Seam::HugePage, 0);
+        if let Some(huge) = in_huge_pages::<Apart>(faults.clone()) {
+            // The first block got none; whether others did depends on the machine.
+            let blocks = faults.asked(Seam::HugePage);
+            assert!(blocks >= 1 && huge <= (blocks - 1) << 21, "{huge} bytes of {blocks} blocks");
         }
-        let huge = index.words.bytes_in_huge_pages().unwrap();
-        if huge == 0 {
-            eprintln!("skipped: the kernel found no free huge page, or cannot collapse pages");
-            return;
-        }
-        assert!(huge >= 2 << 20, "{huge}");
-        assert!((0..nr_pages).all(|page| index.section(page * per_page).unwrap().word() == SECTION_HAS_MEM_MAP));
-        assert_eq!(index.bytes(), store.index.bytes());
-        assert!(index.words.bytes() >= huge);
     }
 
     #[test]

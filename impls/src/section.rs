@@ -213,8 +213,7 @@ impl<G: Geometry, M: SubsectionMap, R: Rules> SectionIndex<G> for SectionTable<G
             + 2 * Self::NR_ROOTS * G::PAGE_SIZE
             + Usages::<M>::most_bytes(nr_boot_sections, G::NR_MEM_SECTIONS);
         let none = |what, bytes| BootError::NoMemory { what, bytes };
-        let memory = IndexMemory::reserve(most, config, store);
-        let memory = memory.map_err(|_| none("address space for the section index", most))?;
+        let memory = IndexMemory::reserve(most, config, store)?;
         // SAFETY: zero is a null pointer.
         let roots = unsafe { memory.array(Self::NR_ROOTS as usize) };
         let roots: Array<AtomicPtr<MemSection<M>>> = roots.ok_or(none("the table of section roots", root_table))?;

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum BackingError {
     /// The kernel refused to reserve address space.
-    #[error("cannot reserve {} of address space for records: {source}{hint}", ByteSize(*len))]
+    #[error("cannot reserve {} of address space: {source}{hint}", ByteSize(*len))]
     Reserve {
         /// Bytes requested.
         len: u64,

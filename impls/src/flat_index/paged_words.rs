@@ -1,6 +1,7 @@
 //! A large array of words, of which only pages that are used have memory.
 
 use crate::backing::{BASE_ALIGN, BackingError, Memory, RamBacking};
+use crate::fault::{Faults, Seam};
 use crate::memmap::{Config, IndexPages};
 use crate::store::{IndexAccount, RecordStore};
 use crate::stretch::Stretch;
@@ -8,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes of a word.
 const WORD: u64 = size_of::<u64>() as u64;
@@ -30,11 +31,20 @@ pub(super) struct PagedWords {
     page: u64,
     /// A bit for each page that is backed.
     backed: Box<[AtomicU64]>,
-    /// Backed pages of each block of 2 MiB. Empty if blocks never become huge.
-    in_block: Box<[AtomicU64]>,
+    /// Every block of 2 MiB. Empty if blocks never become huge.
+    blocks: Box<[Block]>,
     pages: IndexPages,
+    faults: Faults,
     bytes: AtomicU64,
     account: IndexAccount,
+}
+
+/// 2 MiB of the array.
+#[derive(Debug, Default)]
+struct Block {
+    nr_backed: AtomicU64,
+    /// True once the kernel was asked to make it huge.
+    tried: AtomicBool,
 }
 
 impl PagedWords {
@@ -49,14 +59,14 @@ impl PagedWords {
         let may_be_huge = config.index_pages == IndexPages::Huge && Memory::can_collapse();
         let nr_pages = memory.len_bytes() / page;
         let nr_blocks = if may_be_huge { memory.len_bytes() / BASE_ALIGN } else { 0 };
-        let zeroes = |nr: u64| std::iter::repeat_with(AtomicU64::default).take(nr as usize).collect();
         Ok(Self {
             start,
             page,
-            backed: zeroes(nr_pages.div_ceil(64)),
-            in_block: zeroes(nr_blocks),
+            backed: std::iter::repeat_with(AtomicU64::default).take(nr_pages.div_ceil(64) as usize).collect(),
+            blocks: std::iter::repeat_with(Block::default).take(nr_blocks as usize).collect(),
             memory,
             pages: config.index_pages,
+            faults: store.faults.clone(),
             bytes: AtomicU64::new(0),
             account: store.index.clone(),
         })
@@ -82,10 +92,8 @@ impl PagedWords {
         (&self.backed[(page / 64) as usize], 1 << (page % 64))
     }
 
-    /// True if the page of a word is backed.
-    #[inline]
-    pub(super) fn is_backed(&self, word: u64) -> bool {
-        self.is_page_backed(self.page_of(word))
+    fn block(&self, page: u64) -> Option<&Block> {
+        self.blocks.get((page * self.page / BASE_ALIGN) as usize)
     }
 
     fn is_page_backed(&self, page: u64) -> bool {
@@ -129,8 +137,8 @@ impl PagedWords {
     fn mark(&self, page: u64) {
         let (slot, bit) = self.slot(page);
         slot.fetch_or(bit, Ordering::Relaxed);
-        if let Some(in_block) = self.in_block.get((page * self.page / BASE_ALIGN) as usize) {
-            in_block.fetch_add(1, Ordering::Relaxed);
+        if let Some(block) = self.block(page) {
+            block.nr_backed.fetch_add(1, Ordering::Relaxed);
         }
         self.bytes.fetch_add(self.page, Ordering::Relaxed);
         self.account.allocated(self.page);
@@ -144,8 +152,8 @@ impl PagedWords {
             }
             let (slot, bit) = self.slot(page);
             slot.fetch_and(!bit, Ordering::Relaxed);
-            if let Some(in_block) = self.in_block.get((page * self.page / BASE_ALIGN) as usize) {
-                in_block.fetch_sub(1, Ordering::Relaxed);
+            if let Some(block) = self.block(page) {
+                block.nr_backed.fetch_sub(1, Ordering::Relaxed);
             }
             self.bytes.fetch_sub(self.page, Ordering::Relaxed);
             self.account.freed(self.page);
@@ -154,14 +162,18 @@ impl PagedWords {
 
     /// Makes a block one huge page when enough of it is backed. It stays as it is if the kernel
     /// finds none, and is not tried again.
-    fn make_huge(&self, block: u64) {
-        let Some(in_block) = self.in_block.get(block as usize) else { return };
-        let (nr, of) = (in_block.load(Ordering::Relaxed), BASE_ALIGN / self.page);
+    fn make_huge(&self, nr: u64) {
+        let Some(block) = self.blocks.get(nr as usize) else { return };
+        let per_block = BASE_ALIGN / self.page;
         let (share, whole) = HUGE_FROM;
-        if nr != of * share / whole || !self.memory.collapse(Stretch { offset: block * BASE_ALIGN, len: BASE_ALIGN }) {
+        let is_early = block.nr_backed.load(Ordering::Relaxed) < per_block * share / whole;
+        if is_early || block.tried.swap(true, Ordering::Relaxed) || !self.faults.allow(Seam::HugePage) {
             return;
         }
-        for page in block * of..(block + 1) * of {
+        if !self.memory.collapse(Stretch { offset: nr * BASE_ALIGN, len: BASE_ALIGN }) {
+            return;
+        }
+        for page in nr * per_block..(nr + 1) * per_block {
             if !self.is_page_backed(page) {
                 self.mark(page);
             }
@@ -173,10 +185,16 @@ impl PagedWords {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// True if the page of a word is backed.
+    #[cfg(test)]
+    pub(super) fn is_backed(&self, word: u64) -> bool {
+        self.is_page_backed(self.page_of(word))
+    }
+
     /// True if blocks may become huge pages.
     #[cfg(test)]
     pub(super) fn may_be_huge(&self) -> bool {
-        !self.in_block.is_empty()
+        !self.blocks.is_empty()
     }
 
     /// Bytes in huge pages; see
@@ -184,7 +202,7 @@ impl PagedWords {
     pub(super) fn bytes_in_huge_pages(&self) -> Option<u64> {
         match self.pages {
             IndexPages::Base => None,
-            IndexPages::Huge if self.in_block.is_empty() => Some(0),
+            IndexPages::Huge if self.blocks.is_empty() => Some(0),
             IndexPages::Huge => self.memory.bytes_collapsed(),
         }
     }

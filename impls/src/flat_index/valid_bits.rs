@@ -2,8 +2,9 @@
 //!
 //! A summary has a bit for each unit of 1, 64 and 4096 sections that says "some of it is valid", and for
 //! each unit of 64 and 4096 sections one that says "all of it is valid". A walk uses the first to skip
-//! holes and the second to skip memory, so that neither depends on the size of what it skips. At most
-//! five loads lead past a hole to the next section with memory.
+//! holes and the second to skip memory. Past a hole it loads at most two words of each level below the
+//! top, and of the top level one for each 32 TiB of the hole: at most six words in 46 bits of physical
+//! address, 132 in 52.
 
 use super::shape::{ALIGN_WORDS, Shape, State};
 use crate::geometry::Geometry;
@@ -380,6 +381,60 @@ impl<'a, G: Geometry, S: Shape, W: Words<'a>> ValidBits<G, S, W> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::shape::{Apart, Inline};
+    use super::*;
+    use crate::geometry::{X86_64, X86_64La57};
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    /// The words of a few sections, and how many words were asked for.
+    #[derive(Default)]
+    struct Counted {
+        words: BTreeMap<u64, AtomicU64>,
+        states: BTreeMap<u64, AtomicU8>,
+        no_word: AtomicU64,
+        no_state: AtomicU8,
+        asked: Cell<u64>,
+    }
+
+    impl<'a> Words<'a> for &'a Counted {
+        fn word(self, at: u64) -> &'a AtomicU64 {
+            self.asked.set(self.asked.get() + 1);
+            self.words.get(&at).unwrap_or(&self.no_word)
+        }
+
+        fn state(self, nr: u64) -> &'a AtomicU8 {
+            self.states.get(&nr).unwrap_or(&self.no_state)
+        }
+    }
+
+    /// The largest hole of a physical address space costs as many words as the module says.
+    #[test]
+    fn a_walk_past_the_largest_hole_loads_few_words() {
+        fn words_of_a_walk<G: Geometry, S: Shape>() -> u64 {
+            let mut table = Counted::default();
+            let sections = [0, G::NR_MEM_SECTIONS - 1];
+            for nr in sections {
+                table.words.extend(words_of::<G, S>(nr..nr + 1).flatten().map(|word| (word, AtomicU64::new(0))));
+                table.states.insert(nr, AtomicU8::new(0));
+            }
+            let bits = ValidBits::<G, S, _>::new(&table, ValidBits::<G, S, &Counted>::END);
+            let section = |nr| PfnRange::from_len(G::section_start(nr), G::PAGES_PER_SECTION).unwrap();
+            sections.into_iter().for_each(|nr| bits.show(section(nr)));
+            table.asked.set(0);
+            let found = bits.first_valid(section(sections[0]).end(), u64::MAX);
+            assert_eq!(found, Some(section(sections[1]).start()));
+            table.asked.get()
+        }
+        assert_eq!(words_of_a_walk::<X86_64, Inline<true>>(), 6);
+        assert_eq!(words_of_a_walk::<X86_64La57, Inline<true>>(), 132);
+        // Without states, the bits of the section on either side too.
+        assert_eq!(words_of_a_walk::<X86_64, Apart>(), 8);
+    }
+}
+
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::super::shape::Inline;
@@ -409,7 +464,7 @@ mod loom_tests {
         }
 
         fn state(self, nr: u64) -> &'a AtomicU8 {
-            self.states.iter().find(|(of, _)| *of == nr).map_or(&self.absent, |(_, state)| state)
+            self.states.iter().find(|(section, _)| *section == nr).map_or(&self.absent, |(_, state)| state)
         }
     }
 

@@ -206,8 +206,10 @@ impl Family for FlatIndexes {
 mod tests {
     use super::*;
     use crate::conformance::{Outcome, run_family};
+    use crate::error::HotplugError;
+    use crate::fault::{Faults, Seam};
     use crate::geometry::{GeometryVisitor, for_each_geometry};
-    use crate::memmap::{AddParams, BootMap, Config, Hotplug, Memmap, RemoveParams};
+    use crate::memmap::{AddParams, BootMap, Config, Hotplug, Inspect, Memmap, RemoveParams};
     use crate::store::{BackedSections, RecordStore};
     use std::collections::BTreeSet;
 
@@ -271,6 +273,40 @@ mod tests {
             assert_eq!(layout.reader().next_valid_pfn(Pfn(part.end()), Pfn(u64::MAX)), None);
         }
         for_each_geometry(&mut Each);
+    }
+
+    /// An addition over two pages of descriptors that fails at any page of the array leaves everything
+    /// as it was but pages without a section, and can be repeated.
+    #[test]
+    fn an_addition_without_a_page_of_the_array_changes_nothing() {
+        fn check<L: Hotplug<Geometry = X86_64> + Inspect>() {
+            let s = X86_64::PAGES_PER_SECTION;
+            // Pages of descriptors hold 256 or 512 sections.
+            let range = PfnRange::new(1023 * s, 1025 * s).unwrap();
+            for nth in 0.. {
+                let faults = Faults::planned();
+                let store = RecordStore { faults: faults.clone(), ..RecordStore::unlimited() };
+                let layout = L::boot(&BootMap::default(), &Config::default(), store).unwrap();
+                let before = layout.digest();
+                faults.fail(Seam::Root, nth);
+                let added = layout.add(range, &AddParams::default(), &mut ());
+                let nr_pages = layout.accounting().roots;
+                if added.is_ok() {
+                    assert!(nth >= 3, "{}: both pages were asked for", L::ID);
+                    break;
+                }
+                assert!(matches!(added, Err(HotplugError::NoMemory { .. })), "{}: {added:?}", L::ID);
+                assert_eq!(layout.digest(), before, "{}: page {nth}", L::ID);
+                assert!(nr_pages <= 2, "{}: {nr_pages} pages of descriptors", L::ID);
+                let valid = |from| layout.reader().next_valid_pfn(Pfn(from), Pfn(u64::MAX));
+                assert_eq!((valid(0), layout.section_state(1023), layout.section_state(1024)), (None, None, None));
+                layout.add(range, &AddParams::default(), &mut ()).unwrap();
+                assert_eq!(valid(0), Some(Pfn(range.start())));
+            }
+        }
+        check::<ValidMap>();
+        check::<Bitmap>();
+        check::<FlatSection>();
     }
 
     /// 8192 sections that are valid, one after the other: the answer for all of them follows each

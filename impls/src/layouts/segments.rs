@@ -130,7 +130,7 @@ impl<G: Geometry> Memmap for Segments<G> {
         }
         let index_bytes = size_of_val(&*segments) as u64;
         let none = || BootError::NoMemory { what: "the table of segments", bytes: index_bytes };
-        let index = IndexMemory::reserve(index_bytes, config, &store).map_err(|_| none())?;
+        let index = IndexMemory::reserve(index_bytes, config, &store)?;
         let segments = index.array_of(&segments).ok_or_else(none)?;
         let layout = Self { segments, index, records, backed: store.backed, geometry: PhantomData };
         for (boot, segment) in ranges.iter().zip(layout.segments.iter()) {
