@@ -276,12 +276,12 @@ impl<G: Geometry> Field<G> {
     }
 
     /// Hot-adds as many sections as there are boot sections, to every layout with hotplug. Returns
-    /// false if the physical address space has no room.
+    /// false if there is nothing to add, or no layout adds memory in parts as small.
     ///
     /// # Errors
     /// A layout refuses the addition, or answers wrongly afterwards.
     pub fn hot_add(&mut self, interrupt: &Interrupt) -> Result<bool, FieldError> {
-        if self.plan.added.is_empty() {
+        if self.plan.added.is_empty() || !self.layouts.iter().any(|layout| self.takes_added(&**layout)) {
             return Ok(false);
         }
         for (at, (instance, _)) in self.instances().enumerate() {

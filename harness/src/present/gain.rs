@@ -36,7 +36,7 @@ struct Holes {
 
 impl Holes {
     /// The holes of a built-in map without boot memory; `None` for any other map.
-    fn of(map: &str) -> Option<Self> {
+    fn of_map(map: &str) -> Option<Self> {
         let map = builtin::by_name(map)?;
         let added = map.added_ram();
         let [first, second, ..] = added[..] else { return None };
@@ -238,13 +238,13 @@ impl Page<'_> {
             "map",
             "lookup",
             "memory",
-            "Linux",
-            "idea",
+            &self.linux,
+            SERIES.0,
             WINNER,
-            "bound",
-            "times faster than Linux",
+            NO_CHECK,
+            &format!("times faster than {}", self.linux),
             "verdict",
-            "times faster than the idea",
+            &format!("times faster than {}", SERIES.0),
             "verdict",
         ];
         let line = |(map, line): (&str, &LookupLine)| {
@@ -295,7 +295,7 @@ impl Page<'_> {
         let layouts: Vec<&str> = self.walker.iter().map(String::as_str).chain([SERIES.0, WINNER]).collect();
         let mut lines: Vec<(u64, Vec<String>)> = Vec::new();
         for (map, summary) in &self.machine.maps {
-            let (Some(holes), Some(line)) = (Holes::of(map), walk(summary)) else { continue };
+            let (Some(holes), Some(line)) = (Holes::of_map(map), walk(summary)) else { continue };
             let hole = |layout: &str| {
                 let all = ns(line, layout)? * holes.sections as f64;
                 Some((all - self.dense(layout)? * holes.subsections as f64) / (holes.runs - 1) as f64)
@@ -406,18 +406,20 @@ impl Page<'_> {
             ] {
                 let [Some(idea), Some(winner)] = index else { continue };
                 let cells =
-                    [escaped(map), when.to_owned(), bytes(idea), bytes(winner), format!("{}×", ratio(winner / idea))];
+                    [escaped(map), when.to_owned(), bytes(idea), bytes(winner), format!("{}×", ratio(idea / winner))];
                 lines.push(cells.into_iter().chain(huge.clone()).collect());
             }
         }
         if lines.is_empty() {
             return String::new();
         }
-        let head = ["map", "when", "Linux", WINNER, "ratio", "huge pages of Linux", "huge pages of the winner"];
+        let huge = [SERIES.0, WINNER].map(|layout| format!("{layout} in huge pages"));
+        let head = ["map", "when", SERIES.0, WINNER, "times smaller", &huge[0], &huge[1]];
         format!(
-            "## Memory\n\nBytes of the index: root table, descriptors and usage objects of Linux; states, descriptors with \
+            "## Memory\n\nBytes of the index: root table, descriptors and usage objects of `{}`, as in Linux; states, descriptors with \
              bits, summaries and usage objects of `{WINNER}`, in whole pages. Huge pages are whole ones that back \
              tables, as the kernel reports them, and a layout may fill only part of one.\n\n{}",
+            SERIES.0,
             plain_table(&head, &lines)
         )
     }
@@ -432,15 +434,15 @@ impl Page<'_> {
                 bytes(line.group.size_bytes as f64),
                 time(idea),
                 time(winner),
-                format!("{}×", ratio(winner / idea)),
+                format!("{}×", ratio(idea / winner)),
             ]);
         }
         if lines.is_empty() {
             return String::new();
         }
-        let head = ["operation", "size", SERIES.0, WINNER, "ratio"];
+        let head = ["operation", "size", SERIES.0, WINNER, "times faster"];
         format!(
-            "## Hotplug\n\nMedians of one process, without a verdict; a ratio below 1 is in favour of `{WINNER}`. Most of an \
+            "## Hotplug\n\nMedians of one process, without a verdict. Most of an \
              addition is the memory of the records.\n\n{}",
             plain_table(&head, &lines)
         )
@@ -455,13 +457,13 @@ impl Page<'_> {
              time.\n\
              - `{}` is compiled from the headers and runs on tables of this process; its count of preemption is this \
              process's. `{WINNER}` and `{}` are Rust code, inlined into the loop. Part of a gain over the kernel's code is \
-             the compiler's and the loop's: the column of the idea shows how much.\n\
+             the compiler's and the loop's: the column `{}` shows how much.\n\
              - A lookup alone is timed, in a loop, with tables in the caches unless the cell says cold. In a kernel other \
              work evicts the tables. How much of a workload is `pfn_valid` was not measured.\n\
              - The page of zeroes that a kernel would map below untouched parts of the array was not built in a kernel. \
              Neither were five-level page tables, where the states take 32 MiB of addresses.\n\
              - Readers beside a writer are in the report of a full run, not here.\n",
-            self.linux, SERIES.0
+            self.linux, SERIES.0, SERIES.0
         )
     }
 }

@@ -157,7 +157,8 @@ impl Facts {
     pub fn lay_out(&self, warn: &mut dyn FnMut(&str)) -> Result<Schedule, RunError> {
         let workloads = Workload::chosen(&self.workloads)?;
         let kernels = compiled::choose(&self.kernels, self.seed)?;
-        let mut ids = if self.layouts.is_empty() { race::of_tier(self.tier) } else { self.layouts.clone() };
+        let mut ids =
+            if self.layouts.is_empty() { race::of_tier(self.tier) } else { race::without_bound(&self.layouts)? };
         // No ids mean the default layouts, with the compiled ones among them.
         if !ids.is_empty() {
             let new = kernels.iter().map(|kernel| kernel.id.clone());

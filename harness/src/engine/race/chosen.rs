@@ -42,13 +42,24 @@ pub fn of_tier(tier: Tier) -> Vec<String> {
     entries::<X86_64>().iter().map(|entry| entry.id).chain(family).map(str::to_owned).collect()
 }
 
+/// The layouts that a user named, without the bound, which takes part in any case.
+///
+/// # Errors
+/// Only the bound was named.
+pub fn without_bound(names: &[String]) -> Result<Vec<String>, RaceError> {
+    let layouts: Vec<String> = names.iter().filter(|name| *name != NO_CHECK).cloned().collect();
+    match layouts.is_empty() && !names.is_empty() {
+        true => Err(RaceError::OnlyTheBound),
+        false => Ok(layouts),
+    }
+}
+
 /// The contestants of a race: the layouts with these ids, and the bound that no lookup can beat.
 ///
 /// # Errors
 /// No layout has one of the ids.
 pub fn contestants<G: Geometry>(names: &[String]) -> Result<Vec<Entry<G>>, RaceError> {
-    let names: Vec<String> = names.iter().filter(|name| *name != NO_CHECK).cloned().collect();
-    let mut all = chosen::<G>(&names)?;
+    let mut all = chosen::<G>(names)?;
     all.push(no_check::entry::<G>());
     Ok(all)
 }
@@ -101,6 +112,15 @@ mod tests {
     fn an_unknown_layout_id_is_an_error() {
         let error = chosen::<X86_64>(&["holey".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("holey") && error.contains("subsection"), "{error}");
+    }
+
+    #[test]
+    fn the_bound_is_named_beside_a_layout_or_not_at_all() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(without_bound(&names(&["flat", NO_CHECK])).unwrap(), ["flat"]);
+        assert!(without_bound(&[]).unwrap().is_empty());
+        let error = without_bound(&names(&[NO_CHECK])).unwrap_err().to_string();
+        assert!(error.contains("takes part in every race of lookups"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a race could not be completed.
 
+use crate::case::NO_CHECK;
 use crate::engine::field::FieldError;
 use crate::engine::probe::baseline::BaselineError;
 use crate::interrupt::Interrupted;
@@ -33,4 +34,7 @@ pub enum RaceError {
         /// The known ids, separated by commas.
         known: String,
     },
+    /// Nothing but the bound was named.
+    #[error("{NO_CHECK} is no layout: it takes part in every race of lookups as the bound; name a layout to race")]
+    OnlyTheBound,
 }

@@ -18,7 +18,7 @@ impl<G: Geometry> Race<'_, G> {
 
     /// Adds rows with the bytes of records and index tables in huge pages, if those were requested.
     pub(super) fn push_huge_pages(&mut self, memory: Memory) {
-        let is_of = |l: &dyn Contestant<G>| l.id() != NO_CHECK && (memory == Memory::Boot || l.hotplug().is_some());
+        let is_of = |l: &dyn Contestant<G>| l.id() != NO_CHECK && (memory == Memory::Boot || self.field.takes_added(l));
         let layouts = self.field.layouts.iter().filter(|l| is_of(&***l));
         let found: Vec<_> = layouts
             .flat_map(|l| {
@@ -63,9 +63,10 @@ impl<G: Geometry> Race<'_, G> {
     pub(super) fn footprint_of_added(&mut self) {
         let footprints: Vec<_> = self
             .field
-            .plugged()
-            .map(|(at, _)| (self.field.layouts[at].id(), self.field.layouts[at].footprint()))
-            .filter(|(id, _)| *id != NO_CHECK)
+            .layouts
+            .iter()
+            .filter(|layout| layout.id() != NO_CHECK && self.field.takes_added(&***layout))
+            .map(|layout| (layout.id(), layout.footprint()))
             .collect();
         for (layout, footprint) in footprints {
             let bytes = [

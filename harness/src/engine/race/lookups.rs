@@ -143,8 +143,10 @@ impl<G: Geometry> Race<'_, G> {
                     Some(reason)
                 } else if is_added && contestant.hotplug().is_none() {
                     Some("the layout does not support hotplug")
-                } else if nothing {
+                } else if nothing && self.field.plan.added.is_empty() {
                     Some("the physical address space has no room above the map")
+                } else if nothing {
+                    Some("no layout of this race adds parts as small as those of this map")
                 } else if is_added && !self.field.takes_added(contestant) {
                     Some("the layout adds whole sections only, and this map adds parts of sections")
                 } else if queries.is_empty() && disputed {

@@ -21,7 +21,7 @@ mod sink;
 #[cfg(test)]
 mod test_support;
 
-pub use self::chosen::{Served, chosen, contestants, of_tier};
+pub use self::chosen::{Served, chosen, contestants, of_tier, without_bound};
 use self::counters::Counters;
 pub use self::error::RaceError;
 pub use self::settings::Settings;
