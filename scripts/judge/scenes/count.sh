@@ -12,9 +12,9 @@ sed 's/^/@COUNT /' /tmp/counts
 . /guest.sh
 release_boot_device
 map a 0x48000000 0x4fffffff
-map b 0x50000000 0x501fffff
+map b 0x50000000 0x503fffff
 for where in boot:0x1000 added:0x48000 part:0x50000 absent:0x60000; do
     echo ${where#*:} >/dev/validmap_count
-    cat /dev/validmap_count >/dev/null # Warms nothing that counts, but shows that it repeats.
-    echo "@VALIDMAP-COUNT ${where%:*} $(cat /dev/validmap_count)"
+    counts=$(cat /dev/validmap_count) || exit 1
+    echo "@VALIDMAP-COUNT ${where%:*} $counts"
 done

@@ -4,7 +4,7 @@
  * a sub-section, answer what pfn_valid answers.
  *
  * /dev/validmap: how many page frames below an end were compared with pfn_valid, and how many differ.
- * Writing a number sets the end.
+ * Writing a number sets the end. The map covers 64 TiB.
  *
  * /dev/validmap_count: instructions of a lookup from a page frame on, of pfn_valid and of the map, in
  * thousandths, and the answer. Writing a number sets the page frame. The time-stamp counter must
@@ -62,28 +62,36 @@ static void follow(unsigned long pfn, unsigned long nr_pages)
 	if (!nr_pages || pfn >= end_pfn)
 		return;
 	last = min(pfn_to_section_nr(pfn + nr_pages - 1), nr_sections - 1);
-	spin_lock_irqsave(&writer, flags);
 	for (nr = pfn_to_section_nr(pfn); nr <= last; nr++) {
-		for (word = 0, sub = 0; sub < SUBSECTIONS_PER_SECTION; sub++)
-			if (pfn_valid(section_nr_to_pfn(nr) + sub * PAGES_PER_SUBSECTION))
-				word |= 1UL << sub;
+		spin_lock_irqsave(&writer, flags);
+		word = 0;
+		if (valid_section(__nr_to_section(nr)))
+			for (sub = 0; sub < SUBSECTIONS_PER_SECTION; sub++)
+				if (pfn_valid(section_nr_to_pfn(nr) + sub * PAGES_PER_SUBSECTION))
+					word |= 1UL << sub;
 		set_section(nr, word);
+		spin_unlock_irqrestore(&writer, flags);
 	}
-	spin_unlock_irqrestore(&writer, flags);
 }
 
-/* Clears a range before it goes. Sections of boot memory stay valid until nothing is left of them. */
+/* Clears a range before it goes. A section of boot memory stays valid until its last part goes. */
 static void hide(unsigned long pfn, unsigned long nr_pages)
 {
-	unsigned long end = min(pfn + nr_pages, end_pfn), nr, flags;
+	unsigned long end = min(pfn + nr_pages, end_pfn), next, nr, range, left, flags;
+	struct mem_section *section;
 
-	spin_lock_irqsave(&writer, flags);
-	for (; pfn < end; pfn += PAGES_PER_SUBSECTION) {
+	for (; pfn < end; pfn = next) {
 		nr = pfn_to_section_nr(pfn);
-		if (!early_section(__pfn_to_section(pfn)))
-			set_section(nr, bits[nr] & ~(1UL << subsection_map_index(pfn)));
+		next = min(end, section_nr_to_pfn(nr + 1));
+		range = GENMASK(subsection_map_index(next - 1), subsection_map_index(pfn));
+		spin_lock_irqsave(&writer, flags);
+		section = __nr_to_section(nr);
+		left = bits[nr] & ~range;
+		if (early_section(section))
+			left = section->usage && section->usage->subsection_map[0] & ~range ? bits[nr] : 0;
+		set_section(nr, left);
+		spin_unlock_irqrestore(&writer, flags);
 	}
-	spin_unlock_irqrestore(&writer, flags);
 }
 
 struct pages {
@@ -217,9 +225,15 @@ static int open_count(struct inode *inode, struct file *file)
 
 static ssize_t write_compare(struct file *file, const char __user *text, size_t size, loff_t *at)
 {
-	int error = kstrtoul_from_user(text, size, 0, &compare_end);
+	unsigned long end;
+	int error = kstrtoul_from_user(text, size, 0, &end);
 
-	return error ? error : size;
+	if (!error && end > end_pfn)
+		error = -EINVAL;
+	if (error)
+		return error;
+	compare_end = end;
+	return size;
 }
 
 static ssize_t write_count(struct file *file, const char __user *text, size_t size, loff_t *at)
@@ -263,7 +277,8 @@ static int __init validmap_init(void)
 	int error;
 
 	BUILD_BUG_ON(SUBSECTIONS_PER_SECTION != BITS_PER_LONG);
-	nr_sections = 1UL << (MAX_PHYSMEM_BITS - SECTION_SIZE_BITS);
+	/* 64 TiB, which no guest exceeds: with five levels of page tables there may be 64 times as many. */
+	nr_sections = min(1UL << (MAX_PHYSMEM_BITS - SECTION_SIZE_BITS), 1UL << 19);
 	end_pfn = section_nr_to_pfn(nr_sections);
 	states = vzalloc(nr_sections);
 	bits = vzalloc(nr_sections * sizeof(*bits));
@@ -276,7 +291,7 @@ static int __init validmap_init(void)
 	error = register_memory_notifier(&notifier);
 	if (error)
 		goto probes;
-	follow(0, compare_end);
+	follow(0, end_pfn);
 	error = misc_register(&compare_device);
 	if (error)
 		goto notifier;
