@@ -13,11 +13,16 @@ fn root() -> PathBuf {
 
 /// Path of the committed run, relative to the root.
 fn reference() -> String {
+    committed("results/reference")
+}
+
+/// The only run below a folder.
+fn committed(folder: &str) -> String {
     let only = |dir: PathBuf| {
         let mut folders = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
         folders.find(|path| !path.ends_with("report")).unwrap()
     };
-    let run = only(only(root().join("results/reference")));
+    let run = only(only(root().join(folder)));
     run.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
 }
 
@@ -77,6 +82,24 @@ fn the_page_has_every_term_of_the_glossary() {
         let (term, definition) = (plain(cells[0].trim_start_matches("| ")), plain(cells[1]));
         assert!(entries.contains(&format!("<dt>{term}</dt><dd>{definition}</dd>")), "{term}: {entries}");
     }
+}
+
+/// The committed page "What Linux could gain" is what the command makes of its run.
+#[test]
+fn the_committed_page_of_gain_is_up_to_date() {
+    let dir = folder();
+    let run = committed("results/gain");
+    let copied = dir.path().join(&run);
+    fs::create_dir_all(&copied).unwrap();
+    for entry in fs::read_dir(root().join(&run)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
+    }
+    let arguments = ["--page", "gain", "-o", "results/gain.md"];
+    pfnbench().current_dir(&dir).arg("report").arg(&run).args(arguments).assert().success();
+    let made = fs::read_to_string(dir.path().join("results/gain.md")).unwrap();
+    let again = format!("regenerate it with pfnbench report {run} {}", arguments.join(" "));
+    assert!(made == fs::read_to_string(root().join("results/gain.md")).unwrap(), "{again}");
 }
 
 /// The committed documents are what the command makes of the committed run.

@@ -207,28 +207,26 @@ impl Page<'_> {
         }
         let run = &self.machine.run;
         let kernels = run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
-        let kernels: String = kernels.map(|(id, kernel)| format!("- `{id}`: {kernel}.\n")).collect();
+        let mut kernels: String = kernels.map(|(id, kernel)| format!("- `{id}`: {kernel}.\n")).collect();
+        if !self.linux.starts_with(COMPILED) {
+            kernels = format!("- `{}`: a model of the code that compilers make of Linux.\n{kernels}", self.linux);
+        }
         format!(
             "# What Linux could gain: one byte a section for `pfn_valid`\n\n\
-             `pfn_valid` walks from the root table to the section, to its usage object, and to a bit of the sub-section \
-             map. `{WINNER}` keeps beside these tables one byte for each section of the physical address space: nothing \
+             `pfn_valid` walks from the root table to the section and, for memory that was added, to its usage object and a \
+             bit of the sub-section map. `{WINNER}` keeps beside these tables one byte for each section of the physical address space: nothing \
              is valid, all is, or the bits decide. A lookup compares that byte. The array is never freed, so a lookup \
              needs no RCU read lock and no preemption count. Early, online and taint flags, `pfn_to_online_page`, \
              removal, and validity in units of 2 MiB stay as they are. The design is in `impls/validmap.md`.\n\n\
              {}\n{}\n\n\
              Compared in user space, in one run ({} on {}, {} processes):\n\n\
-             - `{}`: {}.\n- `{}`: the idea of the series in Rust, with the kernel's loads and without its other checks.\n\
-             - `{WINNER}`: the byte, in Rust.\n- `{NO_CHECK}`: base plus shift, the bound.\n{kernels}",
+             {kernels}- `{}`: the idea of the series in Rust, with the kernel's loads and without its other checks.\n\
+             - `{WINNER}`: the byte, in Rust.\n- `{NO_CHECK}`: base plus shift, the bound.\n",
             over_linux.in_words(&self.linux_in_words()),
             over_idea.in_words(&format!("the same rules without the kernel's checks (`{}`)", SERIES.0)),
             escaped(&run.name),
             escaped(&run.machine),
             self.machine.view().main().processes,
-            self.linux,
-            match self.linux.strip_prefix(COMPILED) {
-                Some(version) => format!("`pfn_valid` of Linux {version}, compiled from its headers"),
-                None => "a model of the code that compilers make of Linux".to_owned(),
-            },
             SERIES.0,
         )
     }
@@ -404,7 +402,10 @@ impl Page<'_> {
                 ("boot", [idea.index, winner.index]),
                 ("with added memory", [idea.index_with_added, winner.index_with_added]),
             ] {
-                let [Some(idea), Some(winner)] = index else { continue };
+                // A map without boot memory has no tables at boot.
+                let [Some(idea), Some(winner)] = index.map(|bytes| bytes.filter(|&bytes| bytes > 0.0)) else {
+                    continue;
+                };
                 let cells =
                     [escaped(map), when.to_owned(), bytes(idea), bytes(winner), format!("{}×", ratio(idea / winner))];
                 lines.push(cells.into_iter().chain(huge.clone()).collect());
