@@ -226,7 +226,7 @@ impl Page<'_> {
              lookups of sections that are valid as a whole, and neither the figures of sections that are valid in part, nor \
              the walks, nor the bytes.\n\n\
              {kernels}- `{}`: the idea of the series in Rust, with the kernel's loads and without its other checks.\n\
-             - `{WINNER}`: the byte, in Rust.\n- `{NO_CHECK}`: base plus shift, the bound.\n",
+             - `{WINNER}`: the flat index, in Rust.\n- `{NO_CHECK}`: base plus shift, the bound.\n",
             over_linux.in_words(&self.linux_in_words()),
             over_idea.in_words(&format!("the same rules without the kernel's checks (`{}`)", SERIES.0)),
             escaped(&run.name),
