@@ -232,9 +232,9 @@ mod tests {
         assert_eq!(store.index.bytes(), 0);
     }
 
-    /// Whichever page cannot be had, the index is as before.
+    /// The index is as before, whichever page has no memory.
     #[test]
-    fn a_page_that_cannot_be_had_leaves_nothing_behind() {
+    fn a_page_without_memory_leaves_nothing_behind() {
         let store = RecordStore { faults: Faults::planned(), ..RecordStore::unlimited() };
         let index = FlatIndex::<X86_64, Apart>::new(0, &Config::default(), &store).unwrap();
         for nth in 0..3 {

@@ -2,7 +2,7 @@
 
 use crate::analysis::judge::Verdict;
 use crate::analysis::summary::{HEADLINES, LookupLine, Summary, headline_group};
-use crate::case::{Addresses, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Memory, NO_CHECK, Position};
+use crate::case::{Addresses, HOT_ADD, HOT_REMOVE, LookupGroup, LookupOp, Memory, Position};
 use crate::record::row::Row;
 use crate::units::{bytes, time};
 
@@ -182,8 +182,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
             LookupOp::NextValidPfn => "walk over the map (next_valid_pfn), per section".to_owned(),
             _ => format!("{op}, {}", memory_label(memory)),
         };
-        let layouts = line.cells.iter().filter(|cell| cell.layout != NO_CHECK);
-        let values = layouts.filter_map(value).collect();
+        let values = line.layouts().filter_map(value).collect();
         headlines.push(Headline { what, unit: Unit::Ns, kind: Kind::Judged, backing: backing(line), values });
     }
     for (op, name) in [(HOT_ADD, "hot-add"), (HOT_REMOVE, "hot-remove")] {

@@ -1,21 +1,22 @@
-//! SPARSEMEM_VMEMMAP with a flat index: the answer of `pfn_valid` is one bit of one reserved array.
+//! SPARSEMEM_VMEMMAP with a flat index: one reserved array answers `pfn_valid`.
 //!
-//! | layout | where the bits are | answer |
+//! | layout | what `pfn_valid` reads | answer |
 //! | --- | --- | --- |
-//! | `validmap` ([`ValidMap`]) | a bitmap of their own | a branch |
-//! | `bitmap` ([`Bitmap`]) | a bitmap of their own | the value of the bit |
-//! | `flat-section` ([`FlatSection`]) | beside the descriptor, 16 bytes a section | the value of the bit |
+//! | `validmap` ([`ValidMap`]) | a byte for the section; in a section that is valid in part, its bits beside the descriptor | a branch |
+//! | `bitmap` ([`Bitmap`]) | a bitmap of valid sub-sections | the value of the bit |
+//! | `bitmap-branch` ([`BitmapBranch`]) | the same bitmap | a branch |
+//! | `flat-section` ([`FlatSection`]) | the bits beside the descriptor, 16 bytes a section | the value of the bit |
 //!
 //! Rules, records and hotplug are those of [`Subsection`]; only the index differs ([`FlatIndex`]).
 //! The group bitmap of Xen (`pdx_group_valid`) is the same idea for units of 2 GiB or more, without
 //! removal.
 //!
-//! **Load chain** of `pfn_valid`: the word with the valid bit. The reader holds the base of the
-//! array. `pfn_to_page` and `page_to_pfn`: no load.
+//! **Load chain** of `pfn_valid`: the byte or the word; `validmap` loads both in a section that is
+//! valid in part. The reader holds the base of the array. `pfn_to_page` and `page_to_pfn`: no load.
 //!
-//! **Cost.** Index: 8 bytes of valid bits, 8 of descriptor and 56 of usage object a section, the
-//! first two in pages of 4 KiB that are backed on first use, and at least one page of summaries.
-//! Records: as `subsection`.
+//! **Cost.** Index: 8 bytes of valid bits, 8 of descriptor and 56 of usage object a section, and a
+//! byte of state in `validmap`; all but the usage objects in pages of 4 KiB that are backed on first
+//! use, with at least one page of summaries. Records: as `subsection`.
 //!
 //! **Hotplug.** In units of 2 MiB, as `subsection`.
 
@@ -132,7 +133,8 @@ impl<F: FlatForm> IndexForm for F {
     }
 }
 
-/// The lookups of a flat index. `pfn_valid` takes one load, `pfn_to_page` and `page_to_pfn` none.
+/// The lookups of a flat index. `pfn_valid` takes one load, or two in a section that is valid in part;
+/// `pfn_to_page` and `page_to_pfn` take none.
 #[derive(Debug)]
 pub struct FlatReader<'a, G: Geometry, F: FlatForm, T> {
     bits: ValidBits<G, F::Shape, FlatWords<'a>>,

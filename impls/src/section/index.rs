@@ -22,7 +22,8 @@ pub trait SectionIndex<G: Geometry>: Debug + Sized + Send + Sync + 'static {
     /// An index without sections, with usage objects for `nr_boot_sections`.
     ///
     /// # Errors
-    /// [`BootError::NoMemory`] if a table cannot be reserved or allocated.
+    /// [`BootError::Vmem`] if there is no address space, [`BootError::NoMemory`] if a table cannot be
+    /// allocated.
     fn new(nr_boot_sections: usize, config: &Config, store: &RecordStore) -> Result<Self, BootError>;
 
     /// The descriptor of section `nr`. `None` if it was never made, or if `nr` is above the

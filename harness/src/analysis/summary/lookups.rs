@@ -183,10 +183,14 @@ impl LookupLine {
         self.cells.iter().find(|cell| cell.layout == layout)
     }
 
-    /// The layout with the lowest time; the bound is none.
+    /// The cells of layouts; the bound is none.
+    pub fn layouts(&self) -> impl Iterator<Item = &LookupCell> {
+        self.cells.iter().filter(|cell| cell.layout != NO_CHECK)
+    }
+
+    /// The layout with the lowest time.
     pub fn fastest(&self) -> Option<&LookupCell> {
-        let layouts = self.cells.iter().filter(|cell| cell.layout != NO_CHECK);
-        let timed = layouts.filter_map(|cell| Some((cell, cell.median_ns?)));
+        let timed = self.layouts().filter_map(|cell| Some((cell, cell.median_ns?)));
         timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(cell, _)| cell)
     }
 

@@ -40,8 +40,7 @@ impl Tables {
         let root_bytes = facts.sections_per_root * facts.section_bytes;
         let used = X86_64::NR_MEM_SECTIONS;
         let len = nr_roots * 8 + used.div_ceil(facts.sections_per_root) * root_bytes.next_power_of_two() + used * 128;
-        let memory = IndexMemory::reserve(len, config, store)
-            .map_err(|_| BootError::NoMemory { what: "the section tables", bytes: len })?;
+        let memory = IndexMemory::reserve(len, config, store)?;
         // SAFETY: 0 is a valid AtomicU64.
         let roots = unsafe { memory.array::<AtomicU64>(nr_roots as usize) };
         let roots = roots.ok_or(BootError::NoMemory { what: "the root table", bytes: nr_roots * 8 })?;

@@ -16,11 +16,16 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 
+    /// The layouts that have this memory, without the bound: its tables are those of the layout below it.
+    fn owners(&self, memory: Memory) -> impl Iterator<Item = &dyn Contestant<G>> {
+        let layouts = self.field.layouts.iter().map(|layout| &**layout).filter(|layout| layout.id() != NO_CHECK);
+        layouts.filter(move |layout| memory == Memory::Boot || self.field.takes_added(*layout))
+    }
+
     /// Adds rows with the bytes of records and index tables in huge pages, if those were requested.
     pub(super) fn push_huge_pages(&mut self, memory: Memory) {
-        let is_of = |l: &dyn Contestant<G>| l.id() != NO_CHECK && (memory == Memory::Boot || self.field.takes_added(l));
-        let layouts = self.field.layouts.iter().filter(|l| is_of(&***l));
-        let found: Vec<_> = layouts
+        let found: Vec<_> = self
+            .owners(memory)
             .flat_map(|l| {
                 let records = (IN_HUGE_PAGES, l.bytes_in_huge_pages());
                 let index = (INDEX_IN_HUGE_PAGES, l.index_bytes_in_huge_pages());
@@ -35,7 +40,6 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     pub(super) fn footprint_of_boot(&mut self, entries: &[Entry<G>]) {
-        // The bound has the tables of the layout below it, and they are not part of it.
         for entry in entries.iter().filter(|entry| entry.id != NO_CHECK) {
             let refused = self.field.refused.iter().find(|refused| refused.layout == entry.id);
             if let Some(refused) = refused {
@@ -61,13 +65,7 @@ impl<G: Geometry> Race<'_, G> {
     }
 
     pub(super) fn footprint_of_added(&mut self) {
-        let footprints: Vec<_> = self
-            .field
-            .layouts
-            .iter()
-            .filter(|layout| layout.id() != NO_CHECK && self.field.takes_added(&***layout))
-            .map(|layout| (layout.id(), layout.footprint()))
-            .collect();
+        let footprints: Vec<_> = self.owners(Memory::Added).map(|layout| (layout.id(), layout.footprint())).collect();
         for (layout, footprint) in footprints {
             let bytes = [
                 ("index", footprint.index_bytes),

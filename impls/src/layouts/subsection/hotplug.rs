@@ -326,12 +326,10 @@ impl<G: Geometry, R: Rules, T: HotplugRecord, P: Placement, I: IndexForm> Subsec
         }
     }
 
-    /// Hides what was published. Only for rules that publish before they populate.
+    /// Hides what was published. Only for rules that publish before they populate, which no index with
+    /// lookups of its own has.
     fn hide_again(&self, chunks: &[ChunkOf<'_, G, R, I>]) -> Result<(), GraceError> {
         for chunk in chunks {
-            if chunk.section.word() & SECTION_IS_EARLY == 0 {
-                self.index.hide(chunk.pfns);
-            }
             // SAFETY: only the writer frees usages.
             if let Some(usage) = unsafe { chunk.section.usage() } {
                 usage.subsection_map.clear(chunk.bits.clone());
