@@ -232,6 +232,14 @@ mod tests {
         assert_eq!(store.index.bytes(), 0);
     }
 
+    /// More addresses than the machine has: an error with its size, and nothing stays mapped.
+    #[test]
+    fn an_array_without_address_space_is_an_error() {
+        let error = PagedWords::reserve(1 << 50, &Config::default(), &RecordStore::unlimited()).unwrap_err();
+        let error = BootError::from(error).to_string();
+        assert!(error.contains("cannot reserve") && error.contains("of address space"), "{error}");
+    }
+
     /// The index is as before, whichever page has no memory.
     #[test]
     fn a_page_without_memory_leaves_nothing_behind() {

@@ -481,6 +481,7 @@ impl Page<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Dependency;
     use crate::present::report::tests::{folder_of, report_on};
     use crate::record::row::Row;
     use crate::record::row::tests::row;
@@ -545,6 +546,25 @@ mod tests {
         let page = page_of(&[("linux-6.1", 6.0), ("subsection", 3.0), ("validmap", 4.0), ("control", 3.0)]).unwrap();
         assert!(page.contains("slower in 2: pfn_valid of boot memory on m; pfn_valid of added memory on m"), "{page}");
         assert!(page.contains("**slower**") && page.contains("the model of Linux as compiled (`linux-6.1`)"), "{page}");
+    }
+
+    /// A chained lookup whose answer is data and one whose answer is a branch are not compared.
+    #[test]
+    fn lookups_of_different_dependency_have_no_ratio() {
+        let layouts = [("linux-6.1", 6.0), ("subsection", 3.0), ("validmap", 1.0), ("control", 3.0)];
+        let mut rows = rows(&layouts);
+        for row in rows.iter_mut().filter(|row| row.map == "m" && row.memory == Some(Memory::Added)) {
+            let kind = if row.layout == "validmap" { Dependency::Branch } else { Dependency::Mixed };
+            row.dependency = Some(kind);
+        }
+        let base = tempfile::tempdir().unwrap();
+        let report = report_on(&[folder_of(base.path(), &rows)]);
+        let page = page(&report.machines[0], "x").unwrap();
+        let line =
+            |memory: &str| page.lines().find(|line| line.contains(&format!("pfn\\_valid | {memory} |"))).unwrap();
+        assert!(line("added").ends_with("| – | – | – | – |"), "{}", line("added"));
+        assert!(line("boot").contains("faster"), "{}", line("boot"));
+        assert!(page.contains("Of 1 cells"), "{page}");
     }
 
     #[test]

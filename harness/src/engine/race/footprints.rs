@@ -76,3 +76,33 @@ impl<G: Geometry> Race<'_, G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::memory_plan::MapMemory;
+    use crate::engine::race::test_support::{machine, settings, with_race};
+    use crate::interrupt::Interrupt;
+    use crate::map::builtin;
+    use memmap_layouts::{BootMap, PfnRange};
+
+    /// A layout that adds whole sections only does not have memory that is added in parts.
+    #[test]
+    fn layouts_without_the_added_memory_have_no_rows_of_it() {
+        let map = MapMemory::new(&builtin::by_name("holes-2m").unwrap()).unwrap();
+        with_race(map, &settings(), |race| {
+            assert!(race.field.hot_add(&Interrupt::default()).unwrap());
+            race.footprint_of_added();
+            let has = |layout: &str| race.outcome.rows.iter().any(|row| row.layout == layout && row.metric == "index");
+            assert!(has("subsection") && has("validmap"));
+            assert!(!has("sparse") && !has("vmemmap-section") && !has("linux-5.2") && !has(NO_CHECK));
+        });
+    }
+
+    #[test]
+    fn memory_in_parts_that_no_layout_adds_is_not_added() {
+        let later = vec![PfnRange::new(0x8100, 0x8180).unwrap()];
+        let map = MapMemory { end_bytes: 0x8180 << 12, later, ..machine(BootMap::default()) };
+        with_race(map, &settings(), |race| assert!(!race.field.hot_add(&Interrupt::default()).unwrap()));
+    }
+}
