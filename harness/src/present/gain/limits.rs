@@ -1,7 +1,7 @@
 //! What the figures do not say.
 
 use super::{Page, ns};
-use crate::analysis::summary::{SERIES, WINNER};
+use crate::analysis::summary::{LINUX, SERIES, WINNER};
 use crate::case::Mode;
 use crate::units::ratio;
 
@@ -17,13 +17,34 @@ impl Page<'_> {
             .map_or_else(String::new, |(times, cell)| format!("up to {} times, in {}", ratio(times), cell.in_words()))
     }
 
+    /// How the kernel's code compares with the same checks in Rust; empty if the run lacks one of them.
+    fn model(&self) -> String {
+        let times = |cell: super::lookups::Cell<'_>| Some(ns(cell.line, LINUX.0)? / ns(cell.line, &self.linux)?);
+        let mut ratios: Vec<f64> = self.cells().filter_map(times).collect();
+        ratios.sort_by(f64::total_cmp);
+        let (Some(least), Some(most), true) = (ratios.first(), ratios.last(), self.linux != LINUX.0) else {
+            return String::new();
+        };
+        format!(
+            " `{}`, the kernel's checks in Rust, takes {} to {} of the time of `{}` (median {}). So the difference between \
+             `{}` and `{}` is nearly all those checks, and not the compiler.",
+            LINUX.0,
+            ratio(*least),
+            ratio(*most),
+            self.linux,
+            ratio(ratios[ratios.len() / 2]),
+            self.linux,
+            SERIES.0
+        )
+    }
+
     fn other_indexes(&self) -> String {
         let mut found = String::new();
         let by_value = self.faster_at_most("bitmap", false);
         if !by_value.is_empty() {
             found.push_str(&format!(
-                "- `bitmap`, which returns the answer as a value, is faster than `{WINNER}` where answers cannot be predicted \
-                 and nobody branches on them: {by_value}.\n"
+                "- `bitmap`, which returns the answer as a value, is faster than `{WINNER}` where answers cannot be predicted, \
+                 nobody branches on them and no lookup waits for the one before: {by_value}.\n"
             ));
         }
         let in_part = self.faster_at_most("bitmap-branch", true);
@@ -47,8 +68,7 @@ impl Page<'_> {
              - `{linux}` is compiled from the headers and runs on tables of this process; its count of preemption is this \
              process's. Kernels with `CONFIG_PREEMPT_COUNT`, as distributions have it for `PREEMPT_DYNAMIC`, count in every \
              lookup; without it, their lookups are shorter and the gain is smaller. That was not measured.\n\
-             - `{WINNER}` and `{idea}` are Rust code, inlined into the loop. Part of a gain over the kernel's code is the \
-             compiler's and the loop's: the column `{idea}` shows how much.\n\
+             - `{WINNER}` and `{idea}` are Rust code, inlined into the loop.{model}\n\
              - A lookup alone is timed, in a loop, with tables in the caches unless the cell says cold. In a kernel other \
              work evicts the tables. How much of a workload is `pfn_valid` was not measured.\n\
              - The page of zeroes that a kernel would map below untouched parts of the array was not built in a kernel. Nor \
@@ -61,6 +81,7 @@ impl Page<'_> {
             linux = self.linux,
             idea = SERIES.0,
             others = self.other_indexes(),
+            model = self.model(),
         )
     }
 }

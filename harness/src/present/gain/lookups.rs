@@ -146,7 +146,7 @@ impl Page<'_> {
              - \"Chained\": the next query waits for the answer. That is so where the answer is data, and not where it is a \
              predicted branch; two layouts of which only one waits have no ratio. \"Branching\": the loop jumps by the \
              answer.\n\
-             - \"Cold\": every section is asked for once after its tables were evicted, 2,048 lookups beside each other. Their \
+             - \"Cold\": each of at most 2,048 sections is asked for once after the tables were evicted, without waiting. Their \
              misses overlap, and neighbours share cache lines, so this is not the latency of one cold lookup.\n\
              - There is no bound where invalid page frames are asked for.\n\n{}",
             self.machine.view().main().margin * 100.0,

@@ -192,12 +192,14 @@ impl Page<'_> {
              {scores}\n\
              This is a microbenchmark in user space: one run ({} on {}, {}, {} processes), one lookup in a loop; {}. No \
              caller in a kernel was measured. Compaction, page isolation and memory failure mostly ask \
-             `pfn_to_online_page`, which gains nothing here, and `zone->contiguous` spares many callers the question. \
+             `pfn_to_online_page`, which gains nothing here, and `zone->contiguous`, where it is set, spares compaction both questions. \
              The cells are not independent evidence: they are few maps and a few forms of the same lookup.\n\n\
              What was measured is `{WINNER}` with all of `impls/validmap.md`: the descriptors hold the map of sub-sections \
              too, and there is no root table. The byte alone, beside today's tables, was not measured. It would give the \
-             lookups of sections that are valid as a whole, if its pages are as near as here; sections that are \
-             valid in part would take today's lookup and one load more, and would be slower than today.\n\n\
+             lookups of sections that are valid as a whole where one page of states (512 GiB) serves them. Here the states \
+             lie in pages of 2 MiB where the machine has them, as Linux's tables do in the direct map, but the design maps \
+             them by 4 KiB: its TLB misses in the cold and scattered cells were not measured. Sections that are valid in \
+             part would take today's lookup and one load more, and would be slower than today.\n\n\
              {described}- `{}`: the idea of the sub-section hotplug series (Linux 5.3) in Rust, with the kernel's loads and \
              without its other checks.\n\
              - `{WINNER}`: the flat index, in Rust.\n\
