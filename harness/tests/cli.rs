@@ -216,7 +216,10 @@ fn a_run_without_a_verdict_says_why() {
     let few = ["--filter", "^pfn_valid/added/random/(subsection|vmemmap-section)$"];
     let told = smoke(&dir, &few).assert().success();
     let told = String::from_utf8(told.get_output().stdout.clone()).unwrap();
-    assert!(told.contains("no verdict on its headline") && told.contains("1 of the 5 processes"), "{told}");
+    assert!(
+        told.contains("No verdict on the headline") && told.replace("\n  ", " ").contains("1 of the 5 processes"),
+        "{told}"
+    );
     let result = json(&mut smoke(&dir, &[&few[..], &["--json"]].concat()));
     assert!(result["can_judge"] == false && !result["reasons"].as_array().unwrap().is_empty());
     smoke(&dir, &[&few[..], &["--strict"]].concat()).assert().code(2);

@@ -132,7 +132,7 @@ fn the_readme_and_the_committed_report_are_up_to_date() {
     }
     assert!(pictures >= 10);
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(readme.matches("](results/reference/report/").count() >= 2, "the README shows at least two pictures");
+    assert!(readme.matches("](results/reference/report/").count() >= 1, "the README shows the picture of the answer");
 }
 
 #[test]

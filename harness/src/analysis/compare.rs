@@ -19,6 +19,7 @@ use std::path::Path;
 /// use pfnbench::analysis::judge::MARGIN;
 /// use pfnbench::record::reader::ReadError;
 /// use std::path::Path;
+use thiserror::Error;
 ///
 /// /// Prints how the lookups of two run folders compare.
 /// fn print(before: &Path, after: &Path) -> Result<(), ReadError> {
@@ -36,6 +37,8 @@ pub struct Run {
     pub machine: String,
     /// Names of the maps that were measured on, the main one first.
     pub maps: Vec<String>,
+    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`; empty if it is unknown.
+    pub map_in_words: String,
     /// All rows of `samples.jsonl`.
     pub rows: Vec<Row>,
 }
@@ -59,10 +62,46 @@ impl Run {
 pub fn read(folder: &Path) -> Result<Run, ReadError> {
     let mut reader = RunReader::open(folder, Strictness::Strict)?;
     reader.check_complete()?;
-    let maps = reader.manifest()?.map(|manifest| manifest.map_names().map(str::to_owned).collect()).unwrap_or_default();
+    let manifest = reader.manifest()?;
+    let map_in_words = manifest.as_ref().and_then(|manifest| manifest.map_in_words()).unwrap_or_default();
+    let maps = manifest.map(|manifest| manifest.map_names().map(str::to_owned).collect()).unwrap_or_default();
     let rows = reader.rows(|_| true)?;
     let machine = rows.first().map(|row| row.machine.clone()).unwrap_or_default();
-    Ok(Run { name: reader.name().to_owned(), machine, maps, rows })
+    Ok(Run { name: reader.name().to_owned(), machine, maps, map_in_words, rows })
+}
+
+/// Why the layouts of a run cannot be compared.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    /// The manifest names no map.
+    #[error("the run {0} names no map in its manifest.json, so there is nothing to compare")]
+    NoMap(String),
+    /// The run did not measure the reference.
+    #[error("the run {run} has no layout {reference:?}; it has {}", layouts.join(", "))]
+    NoLayout {
+        /// Name of the run.
+        run: String,
+        /// Id of the reference.
+        reference: String,
+        /// Ids of the layouts that the run has.
+        layouts: Vec<String>,
+    },
+}
+
+/// Name and summary of each map of a run, the main one first. Ratios are to `reference`; times that
+/// differ by less than `margin`, a fraction, are equal.
+///
+/// # Errors
+/// The run has no map, or lacks the reference.
+pub fn summaries(run: &Run, reference: &str, margin: f64) -> Result<Vec<(String, Summary)>, CompareError> {
+    let summaries: Vec<(String, Summary)> =
+        run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, margin))).collect();
+    let Some((_, main)) = summaries.first() else { return Err(CompareError::NoMap(run.name.clone())) };
+    if !main.layouts.iter().any(|layout| layout == reference) {
+        let (reference, layouts) = (reference.to_owned(), main.layouts.clone());
+        return Err(CompareError::NoLayout { run: run.name.clone(), reference, layouts });
+    }
+    Ok(summaries)
 }
 
 /// A lookup case of one layout on one map.
@@ -265,7 +304,7 @@ mod tests {
         };
         let rows = per_process.iter().enumerate().map(timed);
         let rows = rows.chain(reference(CONTROL)).chain(reference("reference")).collect();
-        Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], rows }
+        Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], map_in_words: String::new(), rows }
     }
 
     #[test]

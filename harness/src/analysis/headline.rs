@@ -132,7 +132,7 @@ impl Headline {
 pub fn memory_label(memory: Memory) -> &'static str {
     match memory {
         Memory::Boot => "boot memory",
-        Memory::Added => "hot-added memory",
+        Memory::Added => "added memory",
     }
 }
 

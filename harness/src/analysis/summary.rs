@@ -90,7 +90,7 @@ pub struct Summary {
     pub processes: u32,
     /// True if only a sample of the boot sections had records.
     pub sampled: bool,
-    /// True if a layout kept records of hot-added memory on a device.
+    /// True if a layout kept records of added memory on a device.
     pub on_device: bool,
     /// Backing store of records in RAM; empty if the rows differ.
     pub backing: String,

@@ -1,12 +1,13 @@
 //! The command `pfnbench compare`.
 
 use super::margin_percent;
-use super::{Answer, Json, print, print_json};
+use super::{Answer, Json, print, print_json, tell};
 use crate::analysis::compare::{self, Compared, Comparison, Run};
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::Summary;
 use crate::analysis::verdicts;
+use crate::present::terminal::{Cell, Grid};
 use crate::present::{ratio, table};
 use crate::units::{percent, signed_time, time};
 use anyhow::bail;
@@ -56,14 +57,8 @@ impl CompareArgs {
 
     fn within(&self, run: &Run) -> anyhow::Result<Answer> {
         let reference = self.reference.as_deref().unwrap_or(crate::case::REFERENCE);
-        let summaries: Vec<(String, Summary)> =
-            run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, self.margin))).collect();
-        let Some((_, main)) = summaries.first() else {
-            bail!("the run {} names no map in its manifest.json, so there is nothing to compare", run.name)
-        };
-        if !main.layouts.iter().any(|layout| layout == reference) {
-            bail!("the run {} has no layout {reference:?}; it has {}", run.name, main.layouts.join(", "));
-        }
+        let summaries = compare::summaries(run, reference, self.margin)?;
+        let main = &summaries[0].1;
         if self.json.json {
             let means = |summary: &Summary| compare::geometric_means(summary, |_| true).0;
             let others: Vec<_> = summaries[1..]
@@ -111,9 +106,9 @@ impl CompareArgs {
         }
         if before.map() != after.map() {
             let (before, after) = (before.map(), after.map());
-            eprintln!(
-                "pfnbench: warning: the runs have different main maps, {before} and {after}, whose cases are not compared"
-            );
+            tell(&format!(
+                "warning: the runs have different main maps, {before} and {after}, whose cases are not compared"
+            ));
         }
         let comparison = compare::compare(before, after, self.margin);
         if comparison.cases.is_empty() {
@@ -136,12 +131,12 @@ impl CompareArgs {
             }))?;
             return Ok(Answer::Yes);
         }
-        let mut table = table::empty();
+        let mut table = Grid::new();
         table.set_header(["map", "", "on", "", "layout", "before", "after", "difference", "ratio", "verdict"]);
         for compared in &comparison.cases {
             table.add_row(row(compared));
         }
-        table::right_align(&mut table, 5..9);
+        table.right_align(5..9);
         print(table)?;
         print(format!(
             "{} compared with {}. A ratio above 1 is slower; brackets hold its interval, corrected for {} comparisons. \
@@ -205,7 +200,7 @@ fn in_words(means: &[(String, f64)]) -> String {
     means.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
-fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
+fn row(compared: &Compared) -> Vec<Cell> {
     let (word, colour) = match compared.verdict {
         Verdict::Faster => ("faster", Some(Color::Green)),
         Verdict::Slower => ("slower", Some(Color::Red)),
@@ -223,8 +218,8 @@ fn row(compared: &Compared) -> Vec<comfy_table::Cell> {
         signed_time(compared.difference_ns),
         ratio::or_dash(compared.ratio, compared.interval),
     ];
-    let mut cells: Vec<comfy_table::Cell> = cells.into_iter().map(comfy_table::Cell::new).collect();
-    let verdict = comfy_table::Cell::new(word);
+    let mut cells: Vec<Cell> = cells.into_iter().map(Cell::new).collect();
+    let verdict = Cell::new(word);
     cells.push(match colour {
         Some(colour) => verdict.fg(colour),
         None => verdict,

@@ -2,11 +2,11 @@
 
 use super::{Answer, Json, print, print_json};
 use crate::engine::doctor::examine;
-use crate::present::table;
+use crate::present::terminal::coloured;
 use crate::record::environment::Environment;
-use crate::record::examination::Verdict;
+use crate::record::examination::{Finding, Verdict};
 use clap::Args;
-use comfy_table::{Cell, Color, ContentArrangement};
+use comfy_table::Color;
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -37,32 +37,53 @@ impl DoctorArgs {
                 "verdict": verdict, "findings": examination.findings, "environment": environment,
             }))?;
         } else {
-            for list in examination.lists() {
-                print(format!("{}:", list.heading))?;
-                let mut table = table::empty();
-                table.set_content_arrangement(ContentArrangement::Dynamic);
-                table.set_header(["point", list.column, "seen", "what to do"]);
-                for finding in list.findings {
-                    let colour = match (finding.verdict, finding.matters) {
-                        (Verdict::Ok, _) => Color::Green,
-                        (Verdict::Unfit, true) => Color::Red,
-                        (Verdict::Unfit, false) => Color::Yellow,
-                        (Verdict::Unknown, _) => Color::DarkGrey,
-                    };
-                    table.add_row([
-                        Cell::new(&finding.point),
-                        Cell::new(finding.word()).fg(colour),
-                        Cell::new(&finding.seen),
-                        Cell::new(&finding.advice),
-                    ]);
-                }
-                print(&table)?;
-            }
-            print(format!(
-                "This machine ({}) is {verdict} for measuring now. Each row of a run also records whether it was disturbed.",
-                environment.machine_id
-            ))?;
+            let [spoils, enables] = examination.lists();
+            print(in_lines("What spoils this measurement", "Nothing spoils this measurement.", &spoils.findings))?;
+            print("")?;
+            print(in_lines("What would enable more", "Nothing is missing that would enable more.", &enables.findings))?;
+            print(format!("\n{}", conclusion(verdict, &environment.machine_id)))?;
         }
         Ok(if self.strict && verdict != Verdict::Ok { Answer::No } else { Answer::Yes })
     }
+}
+
+/// A line for each finding that is not as it should be, the heaviest first, then the others in one.
+fn in_lines(heading: &str, none: &str, findings: &[&Finding]) -> String {
+    let weight = |finding: &&&Finding| match finding.verdict {
+        Verdict::Unfit => 0,
+        Verdict::Unknown => 1,
+        Verdict::Ok => 2,
+    };
+    let (fine, mut open): (Vec<&&Finding>, Vec<&&Finding>) =
+        findings.iter().partition(|finding| finding.verdict == Verdict::Ok);
+    open.sort_by_key(weight);
+    let mut lines = vec![if open.is_empty() { none.to_owned() } else { format!("{heading}:") }];
+    let width = open.iter().map(|finding| finding.word().len()).max().unwrap_or(0);
+    for finding in open {
+        let colour = match (finding.verdict, finding.matters) {
+            (Verdict::Unfit, true) => Color::Red,
+            (Verdict::Unfit, false) => Color::Yellow,
+            _ => Color::DarkGrey,
+        };
+        let word = format!("{:width$}", finding.word());
+        let advice = if finding.advice.is_empty() { String::new() } else { format!(": {}", finding.advice) };
+        lines.push(format!("  {}  {} ({}){advice}", coloured(&word, colour), finding.point, finding.seen));
+    }
+    if !fine.is_empty() {
+        let fine: Vec<&str> = fine.iter().map(|finding| finding.point.as_str()).collect();
+        lines.push(format!("As it should be: {}.", fine.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// What the findings mean for a run now. The verdicts of a run come from what it measures.
+fn conclusion(verdict: Verdict, machine: &str) -> String {
+    let now = match verdict {
+        Verdict::Ok => "is fit for measuring now",
+        Verdict::Unfit => "is unfit for measuring now, as said above; a run takes longer, and more of it is undecided",
+        Verdict::Unknown => {
+            "does not tell everything about itself, which is usual in a virtual machine and no obstacle"
+        }
+    };
+    format!("This machine ({machine}) {now}. Whether a run can judge is decided by what it measures.")
 }

@@ -2,7 +2,7 @@
 
 use super::run::{RunArgs, warn};
 use super::subject::SubjectArgs;
-use super::{Answer, Json, print, print_json};
+use super::{Answer, Json, print, print_json, print_raw};
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::headline_group;
@@ -16,7 +16,8 @@ use crate::engine::schedule::{Leg, Schedule, Scope};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::map::builtin;
 use crate::map::source::Source;
-use crate::present::{ratio, table};
+use crate::present::ratio;
+use crate::present::terminal::{Cell, Grid};
 use crate::run::callgrind::CountError;
 use crate::run::duel::instructions::{self, Counts, LAYOUTS_AT_ONCE};
 use crate::run::duel::referee::{DuelError, PairOutcome, Samples, pair};
@@ -25,7 +26,7 @@ use crate::run::duel::verdict::{self, Code, Outcome, Record};
 use crate::units::{percent, signed_time, time};
 use anyhow::{Context, bail};
 use clap::Args;
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -285,10 +286,10 @@ impl DuelArgs {
         };
         let head = ["case", "old", "new", "verdict", "ratio", "instructions", "code"];
         if self.markdown {
-            print(format!("\n| {} |\n|{}", head.join(" | "), " --- |".repeat(head.len())))?;
-            return shown.iter().try_for_each(|record| print(format!("| {} |", cells(record).join(" | "))));
+            print_raw(format!("\n| {} |\n|{}", head.join(" | "), " --- |".repeat(head.len())))?;
+            return shown.iter().try_for_each(|record| print_raw(format!("| {} |", cells(record).join(" | "))));
         }
-        let mut table = table::empty();
+        let mut table = Grid::new();
         table.set_header(head);
         for record in shown {
             let colour = match record.verdict {
@@ -300,7 +301,7 @@ impl DuelArgs {
             row[3] = row[3].clone().fg(colour);
             table.add_row(row);
         }
-        table::right_align(&mut table, 1..3);
+        table.right_align(1..3);
         print(table)
     }
 
@@ -358,7 +359,7 @@ impl DuelArgs {
                 "maps": maps,
             }))?;
         } else {
-            let mut table = table::empty();
+            let mut table = Grid::new();
             table.set_header(["map", "largest slowdown", "by", "undecided"]);
             let mut lines = Vec::new();
             for (map, outcome) in &ranked {
@@ -377,8 +378,8 @@ impl DuelArgs {
             print(format!("{} compared with {}, largest slowdown first:", new.name, old.name))?;
             match self.markdown {
                 true => {
-                    print("\n| map | largest slowdown | by | undecided |\n| --- | --- | --- | --- |")?;
-                    lines.iter().try_for_each(print)?;
+                    print_raw("\n| map | largest slowdown | by | undecided |\n| --- | --- | --- | --- |")?;
+                    lines.iter().try_for_each(print_raw)?;
                 }
                 false => print(table)?,
             }

@@ -6,7 +6,7 @@ use crate::engine::compiled;
 use crate::engine::contestant::Entry;
 use crate::engine::race::chosen;
 use crate::interrupt::Interrupt;
-use crate::present::instructions::tables;
+use crate::present::instructions::table;
 use crate::record::instructions::{self, FILE_NAME, Toolchain};
 use crate::run::instructions::{LayoutCounts, count, count_by_time_stamp};
 use anyhow::{Context, bail};
@@ -63,7 +63,7 @@ impl InstructionsArgs {
         let path = self.output.clone().unwrap_or_else(|| instructions::default_folder(Path::new("")).join(FILE_NAME));
         let toolchain = Toolchain::this();
         if let Some(unusual) = toolchain.unusual() {
-            eprintln!("pfnbench: warning: this program was {unusual}; limits are for plain release builds");
+            crate::cli::tell(&format!("warning: this program was {unusual}; limits are for plain release builds"));
         }
         let style = ProgressStyle::with_template("{spinner} {msg} {pos}/{len}").expect("a valid template");
         let bar = ProgressBar::new(layouts.len() as u64).with_style(style);
@@ -80,7 +80,7 @@ impl InstructionsArgs {
         bar.finish_and_clear();
         let counts = counts?;
         for failed in &counts.failed {
-            eprintln!("pfnbench: {} was not counted: {}", failed.layout, failed.reason);
+            crate::cli::tell(&format!("{} was not counted: {}", failed.layout, failed.reason));
         }
         if counts.rows.is_empty() {
             bail!("nothing was counted, so {} was not written", path.display());
@@ -90,7 +90,7 @@ impl InstructionsArgs {
             print_json(&json!({ "file": path, "rows": counts.rows, "failed": counts.failed }))?;
         } else {
             print(format!("Instructions per operation, compiled with {}", toolchain.name()))?;
-            tables(&counts.rows).iter().try_for_each(print)?;
+            table(&counts.rows).iter().try_for_each(print)?;
             print("hot_add and hot_remove: updates of the index only, without records and system calls.")?;
             print(path.display())?;
         }

@@ -4,13 +4,12 @@ use super::{Answer, CasesArgs, Json, print, print_json};
 use crate::case::{HOTPLUG_SIZES, Layout, LookupOp, Mode, Pattern, Position, SelectsNothing, layouts, layouts_of};
 use crate::engine::backing_arg::FORMS;
 use crate::map::builtin;
-use crate::present::table;
+use crate::present::terminal::Grid;
 use crate::record::layout_note::{LoadChainNote, validity};
 use crate::workload::tier::Tier;
 use crate::workload::work::Work;
 use crate::workload::{self, Workload};
 use clap::Args;
-use comfy_table::ContentArrangement;
 use memmap_layouts::layouts::WhenNamed;
 use memmap_layouts::{ByteSize, DeviceRecords, Geometry, X86_64};
 use serde_json::{Value, json};
@@ -105,8 +104,7 @@ impl ListArgs {
             }))?;
             return Ok(Answer::Yes);
         }
-        let mut table = table::empty();
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        let mut table = Grid::new();
         table.set_header(["layout", "what it is", "valid is", "hotplug", "records"]);
         for entry in layouts.iter().chain(&named) {
             let hotplug =

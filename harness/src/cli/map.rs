@@ -4,7 +4,7 @@ use super::{Answer, Json, print, print_json};
 use crate::engine::verify::architecture_note;
 use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap};
-use crate::present::table;
+use crate::present::terminal::Grid;
 use clap::Args;
 use memmap_layouts::{BootMap, ByteSize, Geometry, PfnRange, X86_64};
 use serde_json::{Value, json};
@@ -133,18 +133,18 @@ impl MapArgs {
             return Ok(Answer::Yes);
         }
         for warning in &warnings {
-            eprintln!("pfnbench: warning: {warning}");
+            crate::cli::tell(&format!("warning: {warning}"));
         }
         print(format!("{}: {}", map.name, map.summary()))?;
         if map.ranges.is_empty() {
             return Ok(Answer::Yes);
         }
-        let mut table = table::empty();
+        let mut table = Grid::new();
         table.set_header(["first byte", "last byte", "size", "kind", "node"]);
         for range in &map.ranges {
             table.add_row(row(range));
         }
-        table::right_align(&mut table, 0..3);
+        table.right_align(0..3);
         print(table)?;
         let per_node: Vec<String> = nodes.iter().map(|(node, bytes)| format!("{node}: {}", ByteSize(*bytes))).collect();
         if !per_node.is_empty() {

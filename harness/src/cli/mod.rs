@@ -4,6 +4,7 @@ mod compare;
 mod completions;
 mod doctor;
 mod duel;
+mod explain;
 mod gate;
 mod instructions;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -16,6 +17,7 @@ mod new_layout;
 mod report;
 mod run;
 mod schema;
+mod show;
 mod subject;
 mod verify;
 
@@ -25,9 +27,11 @@ use crate::engine::layouts::Layouts;
 #[cfg(doc)]
 use crate::engine::layouts::RegisterError;
 use crate::interrupt::Interrupted;
+use crate::present::terminal;
 use crate::run::process_of_a_run;
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use regex::Regex;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -42,6 +46,7 @@ Examples:
   sudo ndctl list -RNv | pfnbench map -    show how a memory map is parsed
   pfnbench run --backing dax:/dev/dax0.0
   pfnbench namespace plan --size 1500G     where the bytes of a namespace go
+  pfnbench show                            all results of the newest run
   pfnbench doctor                          what this machine can measure
 
 Exit codes: 0 success; 1 a check failed; 2 no verdict or a usage error.";
@@ -49,7 +54,7 @@ Exit codes: 0 success; 1 a check failed; 2 no verdict or a usage error.";
 /// Benchmarks how an operating system finds the record (struct page) of a physical page
 ///
 /// Without a command: verifies the layouts, measures them on this machine's physical memory map,
-/// prints a table, and writes a run folder with a report. This takes less than a minute.
+/// prints a summary, and writes a run folder with a report. This takes less than a minute.
 #[derive(Debug, Parser)]
 #[command(name = "pfnbench", version = crate::version(), after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -67,6 +72,8 @@ enum Command {
     Map(map::MapArgs),
     /// Check the answers of every layout against a naive model, without timing
     Verify(verify::VerifyArgs),
+    /// Show all results of a run, in a pager on a terminal
+    Show(show::ShowArgs),
     /// Compare the layouts of a run, or two runs
     Compare(compare::CompareArgs),
     /// Compare the speed of two builds of pfnbench: two programs, or two commits
@@ -85,6 +92,8 @@ enum Command {
     Gate(gate::GateArgs),
     /// Plan, create, check and enable persistent-memory namespaces
     Namespace(namespace::NamespaceArgs),
+    /// Explain an error code, a case, a layout or a term
+    Explain(explain::ExplainArgs),
     /// Create a crate with a layout of your own that builds and passes its tests
     NewLayout(new_layout::NewLayoutArgs),
     /// Show what this machine can and cannot measure, why, and how to fix it
@@ -152,12 +161,20 @@ pub fn main() -> ExitCode {
     if let Some(code) = process_of_a_run() {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let hint = misplaced(&error);
+        if let Err(broken) = error.print() {
+            eprintln!("pfnbench: cannot print the usage: {broken}");
+        }
+        hint.iter().for_each(|hint| tell(hint));
+        std::process::exit(error.exit_code());
+    });
     let answer = match cli.command.unwrap_or_else(|| Command::Run(Box::default())) {
         Command::Run(args) => args.run(),
         Command::List(args) => args.run(),
         Command::Map(args) => args.run(),
         Command::Verify(args) => args.run(),
+        Command::Show(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Duel(args) => args.run(),
         Command::DuelWorker(args) => args.run(),
@@ -167,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::Kernel(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
+        Command::Explain(args) => args.run(),
         Command::NewLayout(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Schema(args) => args.run(),
@@ -182,16 +200,40 @@ pub fn main() -> ExitCode {
             let interrupted = error.chain().find_map(|cause| cause.downcast_ref::<Interrupted>());
             let kept = error.downcast_ref::<KeptIn>();
             match interrupted {
-                Some(interrupted) if kept.is_none() => eprintln!("pfnbench: {interrupted}; nothing was written"),
-                Some(interrupted) => eprintln!("pfnbench: {interrupted}"),
-                None => eprintln!("pfnbench: {}", without_repetition(&error)),
+                Some(interrupted) if kept.is_none() => tell(&format!("{interrupted}; nothing was written")),
+                Some(interrupted) => tell(&interrupted.to_string()),
+                None => tell(&without_repetition(&error)),
             }
             if let Some(kept) = kept {
-                eprintln!("pfnbench: {kept}");
+                tell(&kept.to_string());
             }
             ExitCode::from(interrupted.map_or(2, |interrupted| interrupted.exit_status()))
         }
     }
+}
+
+/// For an option that the command does not have: the commands that have it.
+fn misplaced(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let long = option.strip_prefix("--")?;
+    fn having(command: &clap::Command, path: &str, long: &str, found: &mut Vec<String>) {
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            let path = format!("{path} {}", command.get_name());
+            let has = |arg: &clap::Arg| {
+                arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
+            };
+            if command.get_arguments().any(has) {
+                found.push(path.clone());
+            }
+            having(command, &path, long, found);
+        }
+    }
+    let mut found = Vec::new();
+    having(&Cli::command(), "pfnbench", long, &mut found);
+    (!found.is_empty()).then(|| format!("{option} is an option of {}", found.join(", ")))
 }
 
 /// The folder of an interrupted run, as context of the error that ended the run.
@@ -223,13 +265,23 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
-/// Prints text or JSON to standard output.
-fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+/// Prints text as it is to standard output: for programs.
+fn print_raw(text: impl std::fmt::Display) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{text}").context("cannot write to standard output")
 }
 
+/// Prints text to standard output. On a terminal, lines that are too long are wrapped between words.
+fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    print_raw(terminal::prose(&text.to_string()))
+}
+
+/// Prints a message to standard error, wrapped between words on a terminal.
+fn tell(text: &str) {
+    eprintln!("{}", terminal::message(&format!("pfnbench: {text}"), 2));
+}
+
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(serde_json::to_string_pretty(value)?)
+    print_raw(serde_json::to_string_pretty(value)?)
 }
 
 /// Parses a margin in percent and returns it as a fraction.
@@ -256,7 +308,6 @@ struct Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn check_help(command: &clap::Command) {
         let (name, help) = (command.get_name(), command.clone().term_width(80).render_long_help().to_string());

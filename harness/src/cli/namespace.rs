@@ -13,8 +13,11 @@ mod region;
 mod region_args;
 mod scene;
 
+pub(super) use explain::print_rule;
+
 use super::{Answer, print_json};
 use crate::pmem::PmemError;
+use crate::present::terminal;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -80,7 +83,8 @@ impl NamespaceArgs {
             let Some(PmemError::Refused(refusal)) = error.downcast_ref::<PmemError>() else { return Err(error) };
             match self.wants_json() {
                 true => print_json(&json!({ "error": refusal.json() }))?,
-                false => eprintln!("{refusal}"),
+                // Below the labels of its lines.
+                false => eprintln!("{}", terminal::message(&refusal.to_string(), 8)),
             }
             Ok(if refusal.rule.exit_code == 1 { Answer::No } else { Answer::CannotJudge })
         })

@@ -25,7 +25,7 @@ Examples:
 
 --splice replaces the text between <!-- pfnbench WHAT --> and
 <!-- pfnbench end -->. WHAT is one of:
-  finding, winners, costs [REGEX], heat [REGEX], figure NAME, command
+  answer, finding, winners, costs [REGEX], heat [REGEX], figure NAME, command
 
 Exit codes: 0 success; 2 a run cannot be read, a file cannot be written, or a
 usage error.")]
@@ -158,10 +158,10 @@ impl ReportArgs {
         {
             if contents.len() > html::MOST_BYTES {
                 let mib = contents.len() >> 20;
-                eprintln!(
-                    "pfnbench: warning: {} has {mib} MiB, which is slow to load; report fewer runs or layouts",
+                crate::cli::tell(&format!(
+                    "warning: {} has {mib} MiB, which is slow to load; report fewer runs or layouts",
                     path.display()
-                );
+                ));
             }
         }
         self.tell(&report, &files)?;
@@ -179,11 +179,11 @@ impl ReportArgs {
 
     fn tell(&self, report: &Report, files: &[(PathBuf, String)]) -> anyhow::Result<()> {
         for reason in &report.unread {
-            eprintln!("pfnbench: warning: left out: {reason}");
+            crate::cli::tell(&format!("warning: left out: {reason}"));
         }
         for part in &report.machines {
             for trouble in &part.run.troubles {
-                eprintln!("pfnbench: warning: {}: {trouble}", part.run.name);
+                crate::cli::tell(&format!("warning: {}: {trouble}", part.run.name));
             }
         }
         if self.json.json {

@@ -1,7 +1,8 @@
 //! The command `pfnbench run`, which is also the default without a command.
 
+use super::show::{all_results, newest_run, next};
 use super::subject::SubjectArgs;
-use super::{Answer, Json, KeptIn, print, print_json};
+use super::{Answer, Json, KeptIn, print, print_json, print_raw, tell};
 use crate::analysis::huge_pages;
 use crate::case::layouts;
 use crate::engine::compiled;
@@ -13,7 +14,8 @@ use crate::files::replace;
 use crate::interrupt::Interrupt;
 use crate::present::cover_letter;
 use crate::present::report::{Report, html};
-use crate::present::table;
+use crate::present::terminal::first_screen::FirstScreen;
+use crate::present::terminal::screen;
 use crate::record::row::Row;
 use crate::run::{Facts, Run, RunResult};
 use crate::size::parse_size;
@@ -34,6 +36,7 @@ Examples:
   pfnbench run --layout dax --layout subsection     two layouts
   pfnbench run --filter '^pfn_valid/added' --exclude dax
   pfnbench run --map builtin:amd-genoa-2s-1536g     another machine's memory map
+  pfnbench run --wide                               every result, not a summary
   pfnbench run --wait-quiet --strict                fail if there is no verdict
   pfnbench run --resume results/MACHINE/RUN.partial
 
@@ -75,6 +78,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MINUTES", num_args = 0..=1, require_equals = true, default_missing_value = "10",
           value_parser = clap::value_parser!(u64).range(1..=1440))]
     wait_quiet: Option<u64>,
+    /// Print every result, as `pfnbench show` does, instead of a summary
+    #[arg(long)]
+    wide: bool,
     /// Exit with code 2 if the headline comparison has no verdict
     #[arg(long)]
     strict: bool,
@@ -111,6 +117,7 @@ impl Default for RunArgs {
             index_pages: IndexPagesArg::default(),
             processes: None,
             wait_quiet: None,
+            wide: false,
             strict: false,
             case_timeout: 120,
             instructions: None,
@@ -159,7 +166,7 @@ impl Drop for Bar {
 
 /// Prints a warning to standard error.
 pub(super) fn warn(text: &str) {
-    eprintln!("pfnbench: warning: {text}");
+    super::tell(&format!("warning: {text}"));
 }
 
 impl RunArgs {
@@ -172,7 +179,7 @@ impl RunArgs {
         };
         self.wait(&interrupt)?;
         if std::io::stderr().is_terminal() {
-            eprintln!("pfnbench: {}", plan_in_words(run.schedule(), run.estimate()));
+            tell(&plan_in_words(run.schedule(), run.estimate()));
         }
         let mut bar = Bar::new();
         let measured = run.measure(&interrupt, &mut bar);
@@ -215,11 +222,11 @@ impl RunArgs {
         bar.finish_and_clear();
         match seen? {
             Some(seen) if seen.is_notable() => {
-                eprintln!("pfnbench: warning: the machine is still busy after {minutes} minutes: {}", seen.in_words());
+                tell(&format!("warning: the machine is still busy after {minutes} minutes: {}", seen.in_words()));
             }
             Some(_) => {}
-            None => eprintln!(
-                "pfnbench: warning: --wait-quiet has no effect: without /proc, pfnbench cannot tell whether the machine is idle"
+            None => tell(
+                "warning: --wait-quiet has no effect: without /proc, pfnbench cannot tell whether the machine is idle",
             ),
         }
         Ok(())
@@ -240,10 +247,9 @@ impl RunArgs {
         let record_bytes = |id: &str| {
             layouts.iter().find(|layout| layout.id == id).map_or(PAGE_RECORD_BYTES, |layout| layout.record_bytes)
         };
-        huge_pages::warnings(rows, record_bytes).iter().for_each(|warning| eprintln!("pfnbench: warning: {warning}"));
+        huge_pages::warnings(rows, record_bytes).iter().for_each(|warning| warn(warning));
         let summary = &summaries[0].1;
         let costs = cover_letter::costs(summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
-        let answer = cover_letter::sentences(&costs);
         let report = write_report(path)?;
         // Includes failures from before the run was resumed.
         let failed: Vec<&Row> = result.failed().collect();
@@ -261,39 +267,37 @@ impl RunArgs {
                 "report": report,
             }))?;
         } else {
-            for (scheduled, (_, summary)) in schedule.maps.iter().zip(summaries) {
-                print(format!("{}: {}", scheduled.map.name, scheduled.map.summary()))?;
-                print(table::draw(summary))?;
-                for line in table::legend(summary) {
-                    print(line)?;
+            let (columns, lines) = screen();
+            let map = schedule.maps.first().map_or_else(String::new, |scheduled| scheduled.map.summary());
+            let newest = self.output.is_none() && newest_run().is_ok_and(|newest| newest == *path);
+            let next = next(newest);
+            let first = FirstScreen {
+                map: &map,
+                summaries,
+                verdicts: judged,
+                interference: interference.as_deref(),
+                advice: (!judged.can_judge).then(|| self.what_to_do(schedule, judged.has_headline)),
+                next,
+                run: path,
+                report: Some(&report),
+            };
+            if self.wide {
+                print(all_results(summaries, judged, interference.as_deref()))?;
+                for kernel in &schedule.conditions.kernels {
+                    let note = compiled::note(&kernel.id);
+                    note.into_iter().try_for_each(|note| print(format!("{}: {note}.", kernel.id)))?;
                 }
+                print_raw(first.paths())?;
+            } else {
+                print_raw(first.fitted(columns, lines))?;
             }
-            for kernel in &schedule.conditions.kernels {
-                let note = compiled::note(&kernel.id);
-                note.into_iter().try_for_each(|note| print(format!("{}: {note}.", kernel.id)))?;
-            }
-            answer.iter().try_for_each(print)?;
-            match judged.can_judge {
-                true => interference.iter().try_for_each(print)?,
-                false => {
-                    print("This run gives no verdict on its headline comparison:")?;
-                    judged.reasons.iter().try_for_each(|reason| print(format!("  {reason}")))?;
-                    print(format!("  {}", self.what_to_do(schedule, judged.has_headline)))?;
-                }
-            }
-            print(format!("run     {}\nreport  {}", path.display(), report.display()))?;
         }
         for row in &failed {
             let reason = row.reason.as_deref().unwrap_or_default();
             match row.is_of_faulty_layout() {
-                true => eprintln!("pfnbench: layout left out: {reason}"),
+                true => tell(&format!("layout left out: {reason}")),
                 false => {
-                    eprintln!(
-                        "pfnbench: not measured: {} on {}, process {}: {reason}",
-                        row.op,
-                        row.map,
-                        row.process + 1
-                    );
+                    tell(&format!("not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1));
                 }
             }
         }

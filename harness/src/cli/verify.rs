@@ -70,13 +70,13 @@ fn on_device(
     let means = Means { backing, index_pages, device: Some(device), records_limit: 256 << 20, seed: 1 };
     let served = Served::new(entries::<X86_64>(), &means);
     for (id, reason) in &served.left_out {
-        eprintln!("pfnbench: warning: {id} is left out: {reason}");
+        crate::cli::tell(&format!("warning: {id} is left out: {reason}"));
     }
     let mut field = Field::<X86_64>::boot(MapMemory::new(map)?, &Lineup::once(&served.entries), &means, interrupt)?;
     if field.hot_add(interrupt)? {
         field.hot_remove(interrupt)?;
     }
-    eprintln!("pfnbench: with records on {name}, every answer is correct");
+    crate::cli::tell(&format!("with records on {name}, every answer is correct"));
     Ok(())
 }
 
@@ -93,7 +93,7 @@ impl VerifyArgs {
         let (backing, device) = self.backing.open()?;
         let map = self.map.clone().unwrap_or_default().load()?;
         for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
-            eprintln!("pfnbench: warning: {warning}");
+            crate::cli::tell(&format!("warning: {warning}"));
         }
         let mut maps = vec![map];
         // A map without holes hides errors of the sub-section map, so one with holes is always
@@ -112,7 +112,7 @@ impl VerifyArgs {
         {
             match error.downcast_ref::<FieldError>().and_then(FieldError::faulty_layout) {
                 Some(_) => {
-                    eprintln!("pfnbench: with records on the device: {error}");
+                    crate::cli::tell(&format!("with records on the device: {error}"));
                     wrong_on_device = 1;
                 }
                 None => return Err(error),

@@ -83,7 +83,7 @@ pub enum FieldError {
         /// Why memory could not be added or removed.
         source: HotplugProbeError,
     },
-    /// No device for the records of hot-added memory could be made.
+    /// No device for the records of added memory could be made.
     #[error(transparent)]
     Device(#[from] DaxError),
 }
@@ -306,7 +306,7 @@ impl<G: Geometry> Field<G> {
         Ok(true)
     }
 
-    /// True if a layout has the hot-added memory: it supports hotplug in units that divide it.
+    /// True if a layout has the added memory: it supports hotplug in units that divide it.
     pub fn takes_added(&self, layout: &dyn Contestant<G>) -> bool {
         takes(layout, &self.plan.added)
     }
@@ -402,7 +402,7 @@ impl<G: Geometry> Field<G> {
     }
 
     /// The distinct rules of validity among the layouts that can be asked for boot memory, or for
-    /// hot-added memory if `is_added`.
+    /// added memory if `is_added`.
     fn validities(&self, is_added: bool) -> Vec<Validity> {
         let mut validities: Vec<Validity> = Vec::new();
         for layout in self.layouts.iter().filter(|layout| !is_added || self.takes_added(&***layout)) {
@@ -442,7 +442,7 @@ impl<G: Geometry> Field<G> {
         100.0 * disputed as f64 / pages.max(1) as f64
     }
 
-    /// A walk from the first page frame to the end of boot memory, or over hot-added memory.
+    /// A walk from the first page frame to the end of boot memory, or over added memory.
     fn walk(&self, is_added: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
         // Hot-added memory that is interleaved with boot memory has no walk of its own.

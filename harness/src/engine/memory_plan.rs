@@ -16,7 +16,7 @@ const LOOKUPS_BYTES: u64 = 512 << 20;
 /// the same records whichever layouts are raced, so that runs can be compared.
 const LAYOUTS: u64 = 16;
 
-/// Alignment of the windows for hot-added memory, which lie above everything in the map.
+/// Alignment of the windows for added memory, which lie above everything in the map.
 const WINDOW_ALIGN_BYTES: u64 = 1 << 30;
 
 /// Why the memory of a race could not be planned.
@@ -95,7 +95,7 @@ impl MemoryPlan {
     }
 
     /// Plans a race of `layouts` layouts, each booted `boots` times. All records together take at
-    /// most `limit` bytes. Those of hot-added memory take at most `device_bytes` for each layout.
+    /// most `limit` bytes. Those of added memory take at most `device_bytes` for each layout.
     /// The windows lie above the end of all memory in the map.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl MemoryPlan {
         self.boot.ranges().iter().all(|boot| !boot.range.overlaps(span)).then_some(span)
     }
 
-    /// The hot-added memory if it is one contiguous piece.
+    /// The added memory if it is one contiguous piece.
     pub fn added_window(&self) -> Option<PfnRange> {
         match self.added[..] {
             [window] => Some(window),

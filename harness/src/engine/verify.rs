@@ -145,7 +145,7 @@ pub enum VerifyError {
         /// Why no layout can boot on the map.
         source: BootError,
     },
-    /// No device for the records of hot-added memory could be created.
+    /// No device for the records of added memory could be created.
     #[error(transparent)]
     Device(#[from] DaxError),
     /// The system refused address space or memory to a built-in layout; this says nothing about the

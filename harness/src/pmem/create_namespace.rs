@@ -119,7 +119,7 @@ impl NewNamespace {
         let raw = || with("--mode raw".to_owned(), &|one| one.kind = NamespaceKind::Raw);
         let skip = || with("--next-sub-section".to_owned(), &|one| one.skips_to_sub_section = true);
         let in_ram = |align| {
-            with(format!("--map mem --align {}", argument(align)), &|one| {
+            with(format!("--memmap mem --align {}", argument(align)), &|one| {
                 (one.records, one.align) = (RecordsOn::Ram, align);
             })
         };

@@ -38,7 +38,7 @@ pub struct Probed<T> {
 
 /// Predicts for every namespace of a region whether a kernel with these rules would map it.
 ///
-/// It checks the info block, the physical range, memory that shares the units of hot-added memory,
+/// It checks the info block, the physical range, memory that shares the units of added memory,
 /// and the space on the medium for the records. Namespaces with a lower index are enabled first,
 /// unless their label marks them as disabled. The prediction holds for x86-64; arm64 needs more
 /// space on the medium.

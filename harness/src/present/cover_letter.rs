@@ -186,7 +186,7 @@ pub fn sentences(costs: &[Cost]) -> Vec<String> {
             Some(format!("on {name} {}", told(cost)?))
         };
         let on_both = |told: &dyn Fn(&Cost) -> Option<String>| {
-            let both = [on(Memory::Added, "hot-added memory", told), on(Memory::Boot, "boot memory", told)];
+            let both = [on(Memory::Added, "added memory", told), on(Memory::Boot, "boot memory", told)];
             let both = both.into_iter().flatten().collect::<Vec<_>>().join("; ");
             Some(both).filter(|both| !both.is_empty())
         };
@@ -256,7 +256,7 @@ mod tests {
         let said = sentences(&costs([("m", &summary)]));
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("in Linux as compiled (linux-6.1 compared with linux-5.2"), "{}", said[0]);
-        assert!(said[0].contains("hot-added memory slower by 2.00 ns, 2.00×"), "{}", said[0]);
+        assert!(said[0].contains("added memory slower by 2.00 ns, 2.00×"), "{}", said[0]);
         assert!(said[1].contains("In Linux 6.1's own code (compiled-6.1 compared"), "{}", said[1]);
         assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
     }
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(costs.len(), 4);
         let said = sentences(&costs);
         assert_eq!(said.len(), 6, "{said:?}");
-        assert!(said[0].contains("hot-added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
+        assert!(said[0].contains("added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
         assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
         assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
         assert!(said[2].contains("not cached") && !said[2].contains("boot memory"), "{}", said[2]);

@@ -1,8 +1,10 @@
 //! Output for people: tables in the terminal, and reports as HTML pages and Markdown.
 
 pub mod cover_letter;
+pub mod explain;
 pub mod gain;
 pub mod instructions;
 pub mod ratio;
 pub mod report;
 pub mod table;
+pub mod terminal;

@@ -8,42 +8,23 @@ use crate::analysis::headline::{self, Headline, Kind};
 use crate::analysis::judge::Verdict;
 use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
 use crate::analysis::summary::{CounterCell, LookupCell, LookupLine, Summary};
-use crate::case::{LookupOp, Memory, Tables};
+use crate::case::{LookupOp, Memory, Pattern, Tables};
 use crate::present::ratio;
+use crate::present::terminal::{Cell, Grid};
 use crate::units::{self, bytes, percent, signed_time, three_digits, time};
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
-use std::ops::Range;
-
-/// An empty table. Escape sequences are used only on a terminal, and not if `NO_COLOR` is set.
-pub fn empty() -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    let width = table.width();
-    if std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty()) {
-        table.force_no_tty();
-    }
-    // The width of a terminal may be unknown.
-    if let Some(columns) = width {
-        table.set_width(if columns == 0 { 80 } else { columns });
-    }
-    table
-}
-
-/// Right-aligns columns of numbers.
-pub fn right_align(table: &mut Table, columns: Range<usize>) {
-    for column in table.column_iter_mut().take(columns.end).skip(columns.start) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
+use comfy_table::Color;
 
 /// Makes the table of a run.
-pub fn draw(summary: &Summary) -> Table {
-    let mut table = empty();
-    let heading = ["", "on", ""].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
-    table.set_header(heading.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
+pub fn draw(summary: &Summary) -> Grid {
+    let mut table = Grid::of_values(2);
+    let heading = ["", "on"].into_iter().map(str::to_owned).chain(summary.layouts.iter().cloned());
+    table.set_header(heading);
     for line in &summary.lookups {
-        let labels = [line.group.label(), line.memory.name().to_owned(), line.group.pattern.to_string()];
+        let name = match line.group.pattern {
+            Pattern::Random => line.group.label(),
+            pattern => format!("{}, {pattern}", line.group.label()),
+        };
+        let labels = [name, line.memory.name().to_owned()];
         let cells = summary.layouts.iter().map(|layout| {
             let cell = line.cells.iter().find(|cell| cell.layout == *layout);
             cell.map_or_else(|| not_raced(summary, layout), lookup)
@@ -68,9 +49,9 @@ pub fn draw(summary: &Summary) -> Table {
                 (Some(v), None) => bytes(v),
                 (None, _) => "–".to_owned(),
             };
-            Cell::new(text).set_alignment(CellAlignment::Right)
+            Cell::new(text).right()
         });
-        table.add_row([label, on, "bytes"].map(Cell::new).into_iter().chain(cells));
+        table.add_row([label, on].map(Cell::new).into_iter().chain(cells));
     }
     table
 }
@@ -95,7 +76,7 @@ fn lookup(cell: &LookupCell) -> Cell {
     if let Some(ends) = cell.ratio_interval {
         text.push_str(&format!("\n{}", units::interval(ends)));
     }
-    let drawn = Cell::new(text).set_alignment(CellAlignment::Right);
+    let drawn = Cell::new(text).right();
     match cell.verdict {
         Some(Verdict::Faster) => drawn.fg(Color::Green),
         Some(Verdict::Slower) => drawn.fg(Color::Red),
@@ -127,7 +108,7 @@ pub fn legend(summary: &Summary) -> Vec<String> {
         ),
     };
     let mut lines = vec![format!(
-        "Lookups: time per operation and its ratio to {} (above 1 is slower), then the verdict and the difference. \
+        "Lookups in random order, unless a line says otherwise: time per operation and its ratio to {} (above 1 is slower), then the verdict and the difference. \
          {over}",
         summary.reference
     )];
@@ -238,7 +219,7 @@ fn counted(summary: &Summary) -> Vec<String> {
         let each: Vec<String> = shown.map(each).collect();
         if !each.is_empty() {
             let (name, unit) = (line.name.replace('_', " "), &line.unit);
-            lines.push(format!("{name}, {unit}, {COUNTED} on hot-added memory in random order: {}.", each.join(", ")));
+            lines.push(format!("{name}, {unit}, {COUNTED} on added memory in random order: {}.", each.join(", ")));
         }
         if let Some(reason) = &line.not_counted {
             match missing.iter_mut().find(|(known, _)| known == reason) {

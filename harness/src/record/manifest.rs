@@ -189,6 +189,11 @@ impl ManifestFields {
         (fields, invalid)
     }
 
+    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`.
+    pub fn map_in_words(&self) -> Option<String> {
+        self.map.as_ref().map(PhysicalMap::summary)
+    }
+
     /// Names of the maps, the main one first.
     pub fn map_names(&self) -> impl Iterator<Item = &str> {
         self.map.iter().map(|map| map.name.as_str()).chain(self.other_maps.iter().map(|map| map.name.as_str()))

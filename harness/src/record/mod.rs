@@ -1,5 +1,6 @@
 //! What is stored of a run: rows, the manifest, instruction counts, and the folder that holds them.
 
+pub mod default_results;
 pub mod environment;
 pub mod examination;
 pub mod files;

@@ -13,6 +13,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::verify::{MapOutcome, before_a_race, on_map};
 use crate::interrupt::Interrupt;
 use crate::map::builtin;
+use crate::record::default_results::{RESULTS, user_data_folder};
 use crate::record::environment::Environment;
 use crate::record::folder_error::FolderError;
 use crate::record::instructions;
@@ -21,9 +22,6 @@ use crate::record::row::{Row, Status};
 use crate::record::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Default folder in which run folders are created.
-const RESULTS: &str = "results";
 
 /// A run that has a schedule and a partial folder.
 ///
@@ -89,14 +87,6 @@ pub struct Quiet;
 impl Progress for Quiet {
     fn stage(&mut self, _: &str, _: Duration) {}
     fn warning(&mut self, _: &str) {}
-}
-
-/// The data folder of the user for pfnbench, by the XDG base directory specification.
-fn user_data_folder() -> Option<PathBuf> {
-    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).and_then(absolute);
-    let home = || std::env::home_dir().and_then(absolute).map(|home| home.join(".local/share"));
-    Some(data.or_else(home)?.join("pfnbench"))
 }
 
 /// Creates the run folder. Without `output`, falls back to the data folder of the user if the

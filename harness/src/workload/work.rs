@@ -63,7 +63,7 @@ fn lookups(work: &LookupWork, effort: &Effort, layouts: u32) -> Duration {
     }
 }
 
-/// The unit of a group of lookups; boot and hot-added memory take turns in it.
+/// The unit of a group of lookups; boot and added memory take turns in it.
 pub fn unit_of(work: &LookupWork) -> String {
     let names = work.memory.iter().map(|&memory: &Memory| work.group.name(memory));
     names.collect::<Vec<_>>().join(" ")

@@ -106,6 +106,31 @@ globalThis.check = (() => {
                 return [...texts, ...marks].map((element) => `${figure}: ${element.outerHTML.slice(0, 200)}`);
             }),
 
+        // Words of table cells that are on two lines. A hyphen is a place to break.
+        brokenWords: () =>
+            all("td, th").filter(shown).flatMap((cell) => {
+                const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+                const broken = [];
+                for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+                    for (const word of node.data.matchAll(/[^\s\-–/]+/g)) {
+                        const range = document.createRange();
+                        range.setStart(node, word.index);
+                        range.setEnd(node, word.index + word[0].length);
+                        const tops = new Set([...range.getClientRects()].filter((box) => box.width > 0).map((box) => Math.round(box.top)));
+                        if (tops.size > 1) broken.push(`${name(cell)}: ${word[0]}`);
+                    }
+                }
+                return broken;
+            }),
+
+        // Headings and figures without an id or a link to it, and ids that occur twice.
+        unlinked: () => {
+            const ids = all("[id]").map((element) => element.id);
+            const twice = ids.filter((id, at) => ids.indexOf(id) !== at).map((id) => `twice: ${id}`);
+            const without = all("h2, figure").filter((element) => !element.id || !document.querySelector(`a.link[href="#${CSS.escape(element.id)}"]`));
+            return twice.concat(without.map(name));
+        },
+
         // Labels of one picture that overlap by more than two pixels in both directions.
         overlaps: () =>
             all("figure svg").flatMap((svg) => {

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Names of the figures of a machine with one run.
-const FIGURES: [&str; 11] = [
+const FIGURES: [&str; 12] = [
+    "answer",
     "scale",
     "chain",
     "hot-add-percentiles",
@@ -397,18 +398,37 @@ fn the_page_can_be_printed() {
 }
 
 #[test]
-fn the_first_screen_has_the_finding_and_the_winners() {
+fn the_first_screen_has_the_finding_the_picture_and_the_contents() {
     let dir = folder();
     let Some(mut page) = reference_page(&dir) else { return };
     assert_ne!(page.ask("document.querySelector('section#finding p').textContent.trim()"), "");
     assert!(page.ask("document.querySelectorAll('table#winners tbody tr').length").as_u64() >= Some(5));
-    for element in ["section#finding", "table#winners"] {
+    assert!(page.ask("document.querySelectorAll('nav#contents a').length").as_u64() >= Some(5));
+    for element in ["section#finding", "nav#contents", "figure#figure-lookups-added .plot"] {
         let at = page.ask(&format!("document.querySelector('{element}').getBoundingClientRect().toJSON()"));
         let inside = |edge: &str, end: f64| (0.0..=end).contains(&at[edge].as_f64().unwrap());
         let whole =
             inside("top", 800.0) && inside("bottom", 800.0) && inside("left", 1280.0) && inside("right", 1280.0);
         assert!(whole && at["height"].as_f64() > Some(20.0), "{element}: {at}");
     }
+}
+
+#[test]
+fn words_in_cells_stay_whole() {
+    let dir = folder();
+    let Some(mut page) = reference_page(&dir) else { return };
+    page.ask("for (const fold of document.querySelectorAll('details')) fold.open = true");
+    for (width, height, phone) in [(1280, 800, false), (800, 900, false), (390, 844, true)] {
+        page.resize(width, height, phone);
+        assert_none(&page.list("check.brokenWords()"), &format!("words broken inside a cell at {width}"));
+    }
+}
+
+#[test]
+fn headings_and_figures_have_ids_and_links() {
+    let dir = folder();
+    let Some(mut page) = reference_page(&dir) else { return };
+    assert_none(&page.list("check.unlinked()"), "ids that are missing, twice or without a link");
 }
 
 #[test]

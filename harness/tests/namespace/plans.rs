@@ -38,7 +38,7 @@ fn an_invalid_plan_and_one_that_does_not_fit_have_different_exit_codes() {
     namespace(&["plan", "--size", "1G", "--ram", "9-1"]).code(2).stderr(contains("is not a range"));
     let refused = contains("refused")
         .and(contains("no room"))
-        .and(contains("fix     --size 2G or --map mem --align 1G works").or(contains("fix     --size 2G")));
+        .and(contains("fix     --size 2G or --memmap mem --align 1G works").or(contains("fix     --size 2G")));
     namespace(&["plan", "--size", "1G", "--align", "1G"]).code(1).stdout(refused);
     // The cause is the same for a size and for an amount of data.
     for size in ["--size", "--usable"] {

@@ -5,7 +5,8 @@ use crate::analysis::model_cost::{Cell, Counts, cells};
 use crate::case::COMPILED;
 use crate::cli::{Answer, Json, margin_percent, print, print_json};
 use crate::kernel::release::layout_of;
-use crate::present::{ratio, table};
+use crate::present::ratio;
+use crate::present::terminal::Grid;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
@@ -57,7 +58,7 @@ impl CostArgs {
                 &json!({ "margin": self.margin, "within": counts.within, "decided": counts.decided, "cells": all }),
             )?;
         } else {
-            let mut drawn = table::empty();
+            let mut drawn = Grid::new();
             drawn.set_header(["kernel", "model", "map", "case", "ratio", "verdict"]);
             for cell in &all {
                 drawn.add_row(words(cell));

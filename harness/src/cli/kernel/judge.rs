@@ -2,7 +2,7 @@
 
 use crate::cli::{Answer, Json, print, print_json};
 use crate::judge::{Log, Verdict, judge};
-use crate::present::table;
+use crate::present::terminal::Grid;
 use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
@@ -84,9 +84,9 @@ fn markdown(verdicts: &[(String, Verdict)]) -> String {
 }
 
 fn show(verdicts: &[(String, Verdict)]) -> anyhow::Result<()> {
-    let mut drawn = table::empty();
+    let mut drawn = Grid::new();
     drawn.set_header(["log", "layout", "operations", "snapshots", "page frames", "differences"]);
-    table::right_align(&mut drawn, 2..6);
+    drawn.right_align(2..6);
     for (log, verdict) in verdicts {
         let name = log.rsplit('/').next().unwrap_or(log).trim_end_matches(".log");
         let numbers =

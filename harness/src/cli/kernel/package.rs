@@ -21,7 +21,7 @@ pub(super) fn download(
 ) -> anyhow::Result<(String, PathBuf)> {
     let get = |lists: &Lists| {
         let package = lists.find(content, version)?;
-        eprintln!("pfnbench: downloading {package}");
+        crate::cli::tell(&format!("downloading {package}"));
         let unpacked = lists.unpack(content, &package, folder)?;
         Ok((package, unpacked))
     };
@@ -44,8 +44,8 @@ pub(super) fn download(
     };
     // A tool that Ctrl-C ended is no reason to look elsewhere.
     interrupt.check()?;
-    eprintln!("pfnbench: {error}");
-    eprintln!("pfnbench: looking in every Debian release");
+    crate::cli::tell(&format!("{error}"));
+    crate::cli::tell("looking in every Debian release");
     match in_every_release() {
         Err(PackageError::NotDebian) => Err(error.into()),
         other => Ok(other?),

@@ -1,6 +1,6 @@
 //! The command `pfnbench namespace create`.
 
-use super::memory_args::{KernelArgs, MapArg};
+use super::memory_args::{KernelArgs, MemmapArg};
 use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::create_namespace::NewNamespace;
@@ -25,7 +25,7 @@ enum ModeArg {
 #[command(after_help = "\
 Examples:
   pfnbench namespace create /dev/shm/pmem0 --size 16M
-  pfnbench namespace create pmem0 --size 64G --mode devdax --align 1G --map mem
+  pfnbench namespace create pmem0 --size 64G --mode devdax --memmap mem
 
 Exit codes: 0 success; 1 the region has no space or cannot be divided there, or
 the medium or its labels cannot be used; 2 a file, size, alignment or name is
@@ -40,8 +40,8 @@ pub(super) struct CreateArgs {
     #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
     mode: ModeArg,
     /// Where the records are stored
-    #[arg(long, value_enum, default_value_t = MapArg::Dev)]
-    map: MapArg,
+    #[arg(long, alias = "map", value_enum, default_value_t = MemmapArg::Dev)]
+    memmap: MemmapArg,
     /// Alignment of the data: 4K, 2M or 1G
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2M")]
     align: u64,
@@ -68,7 +68,7 @@ impl CreateArgs {
                 ModeArg::Fsdax => NamespaceKind::FsDax,
                 ModeArg::Devdax => NamespaceKind::DevDax,
             },
-            records: self.map.records(),
+            records: self.memmap.records(),
             align: self.align,
             name: self.name.clone(),
             skips_to_sub_section: self.next_sub_section,

@@ -71,7 +71,7 @@ impl EnableArgs {
                 ProbeOutcome::Refused(refusal) => {
                     answer = Answer::No;
                     if !self.json.json {
-                        eprintln!("{refusal}");
+                        eprintln!("{}", crate::present::terminal::message(&refusal.to_string(), 8));
                     }
                     json!({ "is": "refused", "error": refusal.json() })
                 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::refusal::rule::{RULES, Rule, find};
-use crate::present::table;
+use crate::present::terminal::Grid;
 use anyhow::anyhow;
 use clap::Args;
 
@@ -30,20 +30,10 @@ impl ExplainArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         match (self.code, self.json.json) {
             (Some(rule), true) => print_json(rule)?,
-            (Some(rule), false) => print(format!(
-                "{code}: the request {wrong}\n  rule    {}\n  source  {}\n  exit    {exit}",
-                rule.rule,
-                rule.source,
-                code = rule.code,
-                wrong = rule.wrong,
-                exit = match rule.exit_code {
-                    1 => "1: the medium, the region or the machine refuses",
-                    _ => "2: the request is invalid on any of them",
-                }
-            ))?,
+            (Some(rule), false) => print_rule(rule)?,
             (None, true) => print_json(&RULES)?,
             (None, false) => {
-                let mut table = table::empty();
+                let mut table = Grid::new();
                 table.set_header(["code", "the request", "exit"]);
                 for rule in RULES {
                     table.add_row([rule.code.to_owned(), rule.wrong.to_owned(), rule.exit_code.to_string()]);
@@ -53,4 +43,14 @@ impl ExplainArgs {
         }
         Ok(Answer::Yes)
     }
+}
+
+/// Prints a rule, its source and the exit code of commands that it stops.
+pub(in crate::cli) fn print_rule(rule: &Rule) -> anyhow::Result<()> {
+    let exit = match rule.exit_code {
+        1 => "1: the medium, the region or the machine refuses",
+        _ => "2: the request is invalid on any of them",
+    };
+    let Rule { code, wrong, rule, source, .. } = rule;
+    print(format!("{code}: the request {wrong}\n  rule    {rule}\n  source  {source}\n  exit    {exit}"))
 }

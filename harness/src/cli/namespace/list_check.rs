@@ -5,7 +5,7 @@ use super::memory_args::KernelArgs;
 use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::probe::{ProbeOutcome, Probed, probe};
-use crate::present::table;
+use crate::present::terminal::Grid;
 use clap::Args;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::storage::Access;
@@ -45,7 +45,7 @@ impl ListArgs {
             }))?;
             return Ok(Answer::Yes);
         }
-        let mut table = table::empty();
+        let mut table = Grid::new();
         table.set_header(["name", "start", "size", "mode", "enabled", "uuid"]);
         for label in region.labels() {
             table.add_row([
@@ -57,7 +57,7 @@ impl ListArgs {
                 Uuid::from_bytes(label.uuid).to_string(),
             ]);
         }
-        table::right_align(&mut table, 1..3);
+        table.right_align(1..3);
         print(table)?;
         print(format!(
             "{} of {} free; namespaces start and end at multiples of {}",
@@ -79,7 +79,7 @@ Examples:
 
 For each namespace, the check covers:
   - its info block and its physical address range
-  - memory that shares a unit of hot-added memory with it: RAM, other regions,
+  - memory that shares a unit of added memory with it: RAM, other regions,
     and enabled namespaces with a lower index
   - space on the medium for its records, by the rules of x86-64; arm64 needs
     more (try enable with --layout dax)

@@ -53,18 +53,18 @@ pub(super) struct KernelArgs {
 
 /// Where the records of a namespace are stored.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum MapArg {
+pub(super) enum MemmapArg {
     /// On the medium, before the data
     Dev,
     /// In RAM
     Mem,
 }
 
-impl MapArg {
+impl MemmapArg {
     pub(super) fn records(self) -> RecordsOn {
         match self {
-            MapArg::Dev => RecordsOn::Medium,
-            MapArg::Mem => RecordsOn::Ram,
+            MemmapArg::Dev => RecordsOn::Medium,
+            MemmapArg::Mem => RecordsOn::Ram,
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The commands `pfnbench namespace plan` and `pfnbench namespace lost`.
 
-use super::memory_args::{MapArg, NearbyMemoryArgs};
-use crate::cli::{Answer, Json, print, print_json};
+use super::memory_args::{MemmapArg, NearbyMemoryArgs};
+use crate::cli::{Answer, Json, print, print_json, print_raw};
 use crate::pmem::capacity::{
     Breakdown, CapacityLoss, CapacityRequest, CapacityResult, CapacityTarget, LOSS_SIZES, NeighbourPlacement,
     capacity_losses,
 };
 use crate::pmem::{KernelRules, PmemError};
 use crate::present::report::picture::plain;
-use crate::present::table;
+use crate::present::terminal::Grid;
 use crate::size::parse_size;
 use clap::{Args, ValueEnum};
 use memmap_layouts::ByteSize;
@@ -36,8 +36,8 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2M")]
     align: u64,
     /// Where the records are stored
-    #[arg(long, value_enum, default_value_t = MapArg::Dev)]
-    map: MapArg,
+    #[arg(long, alias = "map", value_enum, default_value_t = MemmapArg::Dev)]
+    memmap: MemmapArg,
     /// Physical address of the first byte of the namespace
     #[arg(long, value_name = "ADDRESS", value_parser = parse_size, default_value = "0x100000000")]
     start: u64,
@@ -83,7 +83,7 @@ impl PlanArgs {
             },
             start: self.start,
             align: self.align,
-            records: self.map.records(),
+            records: self.memmap.records(),
             nearby: self.nearby.nearby(),
             region_align: self.region_align,
         };
@@ -101,12 +101,12 @@ impl PlanArgs {
     }
 
     fn print(&self, results: &[CapacityResult]) -> anyhow::Result<()> {
-        let mut table = table::empty();
+        let mut table = Grid::new();
         table.set_header([""].into_iter().chain(results.iter().map(|of_rules| of_rules.rules.heading())));
         for (nr, (label, _)) in Breakdown::default().lines().into_iter().enumerate() {
             table.add_row([label.to_owned()].into_iter().chain(results.iter().map(|of_rules| cell(of_rules, nr))));
         }
-        table::right_align(&mut table, 1..3);
+        table.right_align(1..3);
         print(table)?;
         for of_rules in results {
             let heading = of_rules.rules.heading();
@@ -177,10 +177,10 @@ impl LostArgs {
         if self.csv {
             let mut writer = csv::Writer::from_writer(Vec::new());
             losses.iter().try_for_each(|loss| writer.serialize(loss))?;
-            print(String::from_utf8(writer.into_inner()?)?.trim_end())?;
+            print_raw(String::from_utf8(writer.into_inner()?)?.trim_end())?;
             return Ok(Answer::Yes);
         }
-        let mut table = table::empty();
+        let mut table = Grid::new();
         let heading =
             LOSS_SIZES.iter().flat_map(|size| ["before", "since"].map(|rules| format!("{} {rules}", ByteSize(*size))));
         table.set_header(std::iter::once("offset".to_owned()).chain(heading));
@@ -196,7 +196,7 @@ impl LostArgs {
                 std::iter::once(ByteSize(offset).to_string()).chain(at_offset.iter().flat_map(cells)).collect();
             table.add_row(cells);
         }
-        table::right_align(&mut table, 0..1 + 2 * LOSS_SIZES.len());
+        table.right_align(0..1 + 2 * LOSS_SIZES.len());
         print(table)?;
         Ok(Answer::Yes)
     }

@@ -8,7 +8,7 @@ pub(super) fn compare(in_json: bool) -> anyhow::Result<Answer> {
     use crate::case::THIS_MACHINE;
     use crate::judge::running_kernel::running_kernel;
     use crate::map::source::Source;
-    use crate::present::table;
+    use crate::present::terminal::Grid;
 
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let map = Source::ThisMachine.load()?;
@@ -24,9 +24,9 @@ pub(super) fn compare(in_json: bool) -> anyhow::Result<Answer> {
         print_json(&serde_json::json!({ "release": release, "map": map.summary(), "predicates": predicates }))?;
     } else {
         print(format!("Linux {release}: {}", map.summary()))?;
-        let mut drawn = table::empty();
+        let mut drawn = Grid::new();
         drawn.set_header(["predicate", "source", "page frames judged", "agreed", "not judged"]);
-        table::right_align(&mut drawn, 2..5);
+        drawn.right_align(2..5);
         for predicate in &predicates {
             let numbers = [predicate.judged, predicate.agreed, predicate.not_judged].map(|number| number.to_string());
             drawn.add_row([&[predicate.predicate.to_owned(), predicate.source.to_owned()][..], &numbers[..]].concat());

@@ -166,7 +166,7 @@ impl CapacityRequest {
         let region_align =
             |align| with(format!("--region-align {}", argument(align)), &|request| request.region_align = align);
         let in_ram = |align| {
-            with(format!("--map mem --align {}", argument(align)), &|request| {
+            with(format!("--memmap mem --align {}", argument(align)), &|request| {
                 (request.records, request.align) = (RecordsOn::Ram, align);
             })
         };

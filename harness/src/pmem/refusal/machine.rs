@@ -25,10 +25,10 @@ const OTHER_SECTION: &str =
     "choose a start in another section, or a layout that adds sub-sections instead of sections (--layout dax-x86)";
 
 const RECORDS_IN_RAM: &str = "use --layout dax-x86, which keeps the records of partial sections in RAM; or create it \
-                              with --map mem";
+                              with --memmap mem";
 
 const FREE_SPACE: &str = "free space for its records on the file system of the medium (df shows it); or create it \
-                          with --map mem";
+                          with --memmap mem";
 
 impl Refusal {
     /// The refusal of a namespace that a machine would not map.
@@ -60,7 +60,7 @@ impl Refusal {
             NamespaceError::Region(error) => Self::from_region(error, subject),
             NamespaceError::Medium(error) => by(&rule::DEVICE)
                 .off_by(error.to_string())
-                .fix("create it with --map mem (records in RAM), or use a device with a mapping unit of 4 KiB"),
+                .fix("create it with --memmap mem (records in RAM), or use a device with a mapping unit of 4 KiB"),
             NamespaceError::Disabled { name } => {
                 by(&rule::DISABLED).fix(format!("run pfnbench namespace enable {}", subject.arguments_for(name)))
             }

@@ -155,7 +155,7 @@ pub struct CostLine {
 pub const COSTS_CAPTION: &str = "Time of pfn_valid in random order. linux-6.1 and compiled kernels are compared with \
                                  linux-5.2, Linux before the series; subsection and subsection-v6 with \
                                  vmemmap-section, which is the same in Rust without the sub-section map. subsection \
-                                 reads the map on hot-added memory only; subsection-v6 is the series as posted, which \
+                                 reads the map on added memory only; subsection-v6 is the series as posted, which \
                                  also reads it on boot memory. Above 1 is slower. Brackets hold the confidence \
                                  interval over processes, corrected for all verdicts on that map.";
 
@@ -185,7 +185,7 @@ pub fn cost_table(costs: &[Cost]) -> CostTable {
     };
     let lines = costs.chunk_by(same).map(line).collect();
     let heading = |(layout, memory): &(&str, Memory)| match memory {
-        Memory::Added => format!("{layout}, hot-added"),
+        Memory::Added => format!("{layout}, added"),
         Memory::Boot => format!("{layout}, boot"),
     };
     CostTable { columns: columns.iter().map(heading).collect(), lines }

@@ -9,9 +9,11 @@ use super::picture::DrawError;
 use super::{MachineReport, Report};
 use crate::analysis::headline::Headline;
 use crate::analysis::summary::{MemoryUse, Summary};
+use crate::analysis::verdicts;
 use crate::present::table::{in_words, legend};
+use crate::present::terminal::first_screen;
 use crate::record::environment::Cache;
-use crate::record::examination::{Examination, List};
+use crate::record::examination::{Examination, List, Verdict};
 use crate::units::{bytes, time};
 use askama::Template;
 
@@ -71,6 +73,10 @@ struct Column {
 
 /// The findings of a run.
 struct Finding<'a> {
+    /// The finding, in at most three sentences.
+    answer: Vec<String>,
+    /// How far the run can be trusted.
+    trust: String,
     sentences: &'a [String],
     winners: &'a [Winner],
     notes: &'a [String],
@@ -78,7 +84,15 @@ struct Finding<'a> {
 
 impl<'a> Finding<'a> {
     fn new(machine: &'a MachineReport) -> Self {
-        Self { sentences: &machine.sentences, winners: &machine.winners, notes: &machine.notes }
+        let main = machine.view().main();
+        let verdicts = verdicts::collect(&machine.maps);
+        Self {
+            answer: first_screen::findings(main),
+            trust: first_screen::trust(main, &verdicts, None, None),
+            sentences: &machine.sentences,
+            winners: &machine.winners,
+            notes: &machine.notes,
+        }
     }
 }
 
@@ -125,6 +139,8 @@ struct Page<'a> {
     unread: &'a [String],
     few_troubles: bool,
     suffix: &'static str,
+    /// The main operations against the reference.
+    overview: Option<Shown<'a>>,
     comparison: Option<Shown<'a>>,
     capacity: Shown<'a>,
     /// Each headline with its winner on each machine.
@@ -178,6 +194,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
             + report.machines.iter().map(|machine| machine.run.troubles.len()).sum::<usize>()
             <= 4,
         suffix: "",
+        overview: overview(first).map(|figure| Shown::new(figure, 1)).transpose()?,
         comparison: report.comparison.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
         capacity: Shown::new(&report.capacity, 1)?,
         rows: if report.machines.len() > 1 { rows.collect() } else { Vec::new() },
@@ -190,12 +207,27 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
     Ok(page.render()?)
 }
 
+/// The figure of the first screen: lookups on added memory, where the series costs most, or else on boot
+/// memory.
+fn overview(machine: &MachineReport) -> Option<&Figure> {
+    let drawn = |name: &str| machine.figures.iter().find(|figure| figure.name == name && figure.drawing.is_ok());
+    drawn("lookups-added").or_else(|| drawn("lookups-boot"))
+}
+
 /// The winning layouts of a headline and their value.
 pub(super) fn winner(headline: &Headline) -> String {
     let ranks = headline.ranks();
     ranks
         .first()
         .map_or_else(String::new, |best| format!("{}: {}", best.layouts.join(", "), headline.unit.in_words(best.value)))
+}
+
+/// The verdict on a machine, with what it is unfit for.
+fn checked(doctor: &Examination) -> String {
+    let unfit = doctor.findings.iter().filter(|finding| finding.matters && finding.verdict == Verdict::Unfit);
+    let unfit: Vec<String> = unfit.map(|finding| format!("{} {}", finding.point, finding.seen)).collect();
+    let why = if unfit.is_empty() { String::new() } else { format!(" ({})", unfit.join(", ")) };
+    format!("{}{why}", doctor.verdict())
 }
 
 /// Describes in one line what was run on which machine.
@@ -207,7 +239,7 @@ fn subtitle(machine: &MachineReport) -> String {
         nr => format!("; lookups in {nr} processes"),
     });
     let doctor = known.doctor_before.as_ref();
-    let doctor = doctor.map_or_else(String::new, |doctor| format!("; machine check: {}", doctor.verdict()));
+    let doctor = doctor.map_or_else(String::new, |doctor| format!("; machine check: {}", checked(doctor)));
     let started = known.started.as_ref().map_or_else(String::new, |started| format!("; {started}"));
     format!("Map {}{map}; machine {}{started}{processes}{doctor}.", machine.run.main_map(), machine.run.machine)
 }
@@ -217,6 +249,9 @@ fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> R
     let known = &machine.run.known;
     let columns = view.layouts().into_iter().map(|id| Column { css: view.look(&id).css(), id });
     let (heat_data, heat_cut) = cut(&machine.heat_data);
+    // The first screen has it.
+    let above = overview(machine).filter(|_| number == 1).map(|figure| figure.name);
+    let figures = machine.figures.iter().filter(|figure| Some(figure.name) != above);
     let page = MachineSection {
         number,
         suffix: suffix(number),
@@ -229,7 +264,7 @@ fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> R
         heat_json: heat_data.json_uri(),
         heat_csv: heat_data.csv_uri()?,
         heat_cut,
-        figures: machine.figures.iter().map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
+        figures: figures.map(|figure| Shown::new(figure, number)).collect::<Result<_, _>>()?,
         legend: legend(main),
         costs: cost_table(&machine.costs),
         costs_caption: COSTS_CAPTION,

@@ -62,6 +62,7 @@ impl MachineReport {
         }
         let heat = heat::lines(view);
         let figures = vec![
+            figures::answer::figure(view)?,
             figures::lookups::figure(view, Memory::Added)?,
             figures::lookups::figure(view, Memory::Boot)?,
             figures::scale::figure(view)?,
@@ -117,15 +118,15 @@ mod tests {
         let machine = &report.machines[0];
         assert_eq!(machine.run.troubles.len(), 1, "only the checksums are missing: {:?}", machine.run.troubles);
         let said = &machine.sentences[0];
-        assert!(said.contains("on hot-added memory slower by 0.50 ns, 2.00×"), "{:?}", machine.sentences);
+        assert!(said.contains("on added memory slower by 0.50 ns, 2.00×"), "{:?}", machine.sentences);
         assert!(said.contains("on boot memory slower by 0.50 ns, 2.00×"), "{:?}", machine.sentences);
-        let valid = machine.winners.iter().find(|winner| winner.what == "pfn_valid, hot-added memory").unwrap();
+        let valid = machine.winners.iter().find(|winner| winner.what == "pfn_valid, added memory").unwrap();
         assert_eq!((valid.wins.as_str(), valid.next.as_str()), ("vmemmap-section", "subsection, 0.50 ns more"));
         for name in ["lookups-added", "lookups-boot", "hot-add-percentiles", "phases", "readers", "pareto", "map"] {
             let figure = figure(&report, name);
             assert!(figure.drawing.is_ok() && !figure.data.is_empty() && !figure.caption.is_empty(), "{name}");
         }
-        for name in ["scale", "chain"] {
+        for name in ["answer", "scale", "chain"] {
             let missing = figure(&report, name).drawing.as_ref().unwrap_err();
             assert!(missing.starts_with("Missing: "), "{name}: {missing}");
         }

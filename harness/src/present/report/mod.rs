@@ -10,7 +10,7 @@ pub mod figure;
 pub mod figures;
 pub mod finding;
 mod folders;
-mod glossary;
+pub(in crate::present) mod glossary;
 pub mod heat;
 pub mod html;
 pub mod input;

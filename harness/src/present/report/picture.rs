@@ -7,7 +7,7 @@ mod look;
 mod text;
 
 pub use axis::{Axis, plain};
-pub use chart::{Chart, Labels, at, bar, bars, chart, place_of_bar};
+pub use chart::{Chart, Labels, at, bar, bars, chart, place_of_bar, rows};
 pub use legend::{Key, band, head};
 pub use look::{Look, colour};
 pub use text::{Hang, LABEL, fitting, text, text_width};

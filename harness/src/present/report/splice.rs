@@ -8,11 +8,12 @@
 //!
 //! A marker is on a line of its own. Markers inside code blocks are ignored.
 //!
-//! A marker asks for `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps
+//! A marker asks for `answer` (the finding in two sentences), `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps
 //! by name), `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or `command`.
 
 use super::{MachineReport, Report, markdown};
 use crate::case::Memory;
+use crate::present::terminal::first_screen;
 use regex::Regex;
 use thiserror::Error;
 
@@ -23,7 +24,7 @@ const CLOSE: &str = "-->";
 const END_WORD: &str = "end";
 
 /// The blocks that a marker may request, in words.
-pub const BLOCKS: &str = "finding, winners, costs, costs REGEX, heat, heat REGEX, figure NAME, command";
+pub const BLOCKS: &str = "answer, finding, winners, costs, costs REGEX, heat, heat REGEX, figure NAME, command";
 
 /// The reasons why a document cannot be filled in.
 #[derive(Debug, Error)]
@@ -127,6 +128,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
     };
     Ok(match (kind, argument) {
+        ("answer", "") => paragraphs(&first_screen::findings(machine.view().main())),
         ("finding", "") => paragraphs(&machine.sentences),
         ("winners", "") => markdown::winners(&machine.winners),
         ("costs", wanted) => {

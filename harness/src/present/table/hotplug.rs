@@ -3,8 +3,9 @@
 use super::not_raced;
 use crate::analysis::summary::{HotplugCell, HotplugLine, Percentile, ReadersCell, Summary};
 use crate::case::{Addresses, HotplugGroup, Position};
+use crate::present::terminal::Cell;
 use crate::units::{bytes, three_digits, time};
-use comfy_table::{Cell, CellAlignment, Color};
+use comfy_table::Color;
 
 /// Sizes in bytes for which the lines below the table show the three times of an addition; the rows
 /// contain the others.
@@ -21,7 +22,7 @@ const TAIL: (&str, f64) = ("p99.9", 1.5);
 pub(super) fn row(line: &HotplugLine, summary: &Summary) -> Vec<Cell> {
     let names = line.cells.iter().map(|cell| cell.percentiles.iter().map(|p| p.name.as_str()).collect::<Vec<_>>());
     let names = names.max_by_key(Vec::len).unwrap_or_default();
-    let labels = [line.op.clone(), bytes(line.group.size_bytes as f64), names.join("\n")];
+    let labels = [format!("{} of {}", line.op, bytes(line.group.size_bytes as f64)), names.join("\n")];
     let cells = summary.layouts.iter().map(|layout| {
         let cell = line.cells.iter().find(|cell| cell.layout == *layout);
         cell.map_or_else(|| not_raced(summary, layout), of_layout)
@@ -35,7 +36,7 @@ fn of_layout(cell: &HotplugCell) -> Cell {
     }
     let line = |p: &Percentile| p.ns.map_or_else(|| format!("– ({} samples)", cell.samples), time);
     let lines: Vec<String> = cell.percentiles.iter().map(line).collect();
-    Cell::new(lines.join("\n")).set_alignment(CellAlignment::Right)
+    Cell::new(lines.join("\n")).right()
 }
 
 /// Describes a group in words: its size, and how it differs from the default.

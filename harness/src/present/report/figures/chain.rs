@@ -75,7 +75,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     }
     let counted = match counts.first() {
         Some(row) => format!(
-            "The numbers are instructions per operation under callgrind, on boot and on hot-added memory, compiled by \
+            "The numbers are instructions per operation under callgrind, on boot and on added memory, compiled by \
              {}.",
             row.toolchain.name()
         ),
@@ -87,7 +87,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     };
     let caption = format!(
         "Each box is a memory load, in the order of execution. Boxes of one colour are in the same cache line. An \
-         outlined box is loaded only for hot-added memory. Point at a box to see what it loads. {counted}"
+         outlined box is loaded only for added memory. Point at a box to see what it loads. {counted}"
     );
     let name = ("chain", "Memory loads and instructions of a lookup".to_owned());
     let missing = || {
@@ -105,7 +105,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
         let top = 62;
         for (nr, (op, _)) in LOOKUPS.iter().enumerate() {
-            let counted = if counts.is_empty() { "" } else { ", boot / hot-added" };
+            let counted = if counts.is_empty() { "" } else { ", boot / added" };
             text(area, &format!("{op}{counted}"), (NAMES + nr as i32 * column, top), LABEL, Hang::Right)?;
         }
         for (row, note) in notes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Lookups in random order, layouts side by side.
+//! Lookups in random order: ratios to the reference as dots with intervals.
 
 use crate::analysis::headline::memory_label;
 use crate::analysis::summary::{LookupCell, LookupLine};
@@ -6,16 +6,58 @@ use crate::case::{Memory, Pattern};
 use crate::present::ratio;
 use crate::present::report::data::{COMPARED, Data, compared};
 use crate::present::report::figure::{Figure, View};
-use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, at, band, chart, head, plain, text};
-use crate::units::{signed_time, three_digits, time};
-use plotters::element::DashedPathElement;
+use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, band, head, place_of_bar, plain, rows};
+use crate::units::{signed_time, time};
 use plotters::prelude::*;
 use serde_json::json;
 
-/// Lower end of the axis in ns. No lookup takes less, because the loop around it takes longer.
-const FLOOR_NS: f64 = 0.1;
+/// Markers closer than this share of their values overlap. This is not a verdict.
+const NEAR: f64 = 0.03;
 
-/// Draws bars for every lookup on one kind of memory.
+/// Ratio of a layout to the reference and its interval, the loop around the lookups included.
+#[derive(Clone, Copy)]
+struct Dot {
+    ratio: f64,
+    ends: Option<(f64, f64)>,
+}
+
+/// Layouts that are drawn as one: their dots coincide on every line.
+struct Group<'a> {
+    layouts: Vec<&'a String>,
+    /// A dot for each line; `None` without a time.
+    dots: Vec<Option<Dot>>,
+}
+
+fn dot(line: &LookupLine, layout: &str, reference: &str) -> Option<Dot> {
+    if layout == reference {
+        line.cell(layout)?.median_ns?;
+        return Some(Dot { ratio: 1.0, ends: None });
+    }
+    let (ratio, ends) = line.pair(layout, reference)?.whole?;
+    Some(Dot { ratio, ends })
+}
+
+fn groups<'a>(view: View<'a>, lines: &[&LookupLine]) -> Vec<Group<'a>> {
+    let (summary, mut groups) = (view.main(), Vec::<Group<'a>>::new());
+    for layout in &summary.layouts {
+        let dots: Vec<Option<Dot>> = lines.iter().map(|line| dot(line, layout, &summary.reference)).collect();
+        if dots.iter().all(Option::is_none) {
+            continue;
+        }
+        let is_near = |(a, b): (&Option<Dot>, &Option<Dot>)| match (a, b) {
+            (Some(a), Some(b)) => (a.ratio / b.ratio).ln().abs() < NEAR,
+            (None, None) => true,
+            _ => false,
+        };
+        match groups.iter_mut().find(|group| group.dots.iter().zip(&dots).all(is_near)) {
+            Some(group) => group.layouts.push(layout),
+            None => groups.push(Group { layouts: vec![layout], dots }),
+        }
+    }
+    groups
+}
+
+/// Draws a dot and its interval for every lookup on one kind of memory and every layout.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
@@ -35,65 +77,66 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
             data.push(place.into_iter().chain(values).chain([json!(line.noise_floor)]));
         }
     }
-    let (name, caption) = match memory {
-        Memory::Boot => (
-            "lookups-boot",
-            "Page frames are queried in random order. Lower is better; the axis is logarithmic. For boot sections, \
-             Linux since 5.3 answers after two loads and does not read the sub-section map. The flat layout loads \
-             nothing. The series as posted (subsection-v6) reads the map here too.",
-        ),
-        Memory::Added => (
-            "lookups-added",
-            "Page frames are queried in random order. Lower is better; the axis is logarithmic. On hot-added memory, \
-             the sub-section map is read. A layout without a bar does not support hotplug.",
-        ),
+    let reference = &summary.reference;
+    let (name, special) = match memory {
+        Memory::Boot => ("lookups-boot", "The series as posted reads the sub-section map here too."),
+        Memory::Added => ("lookups-added", ""),
     };
-    let title = format!("Time of a lookup on {}, ns", memory_label(memory));
+    let caption = format!(
+        "Each row is a lookup, each mark a layout; left of 1 is faster than {reference}. Whiskers: 95 % intervals, mostly \
+         narrower than the marks. The loop around a lookup is in both times, so fast lookups are further from 1 than drawn. \
+         {special}"
+    );
+    let caption = caption.trim_end();
+    let title = format!("Lookups on {}, compared with {reference}", memory_label(memory));
     let missing = || view.no_rows_of(&format!("lookups in random order on {}", memory_label(memory)));
-    Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
-        let has_bar = |layout: &&String| {
-            let cells = lines.iter().flat_map(|line| &line.cells);
-            cells.filter(|cell| cell.layout == **layout).any(|cell| cell.median_ns.is_some())
-        };
-        let shown: Vec<&String> = summary.layouts.iter().filter(has_bar).collect();
-        let legend: Vec<(Key, String)> =
-            shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
-        let legend: Vec<(Key, String)> = legend.into_iter().chain([(Key::Dashes, "empty loop".to_owned())]).collect();
+    let groups = groups(view, &lines);
+    // Room for a marker of each group.
+    let height = 100 + 22 * (groups.len().div_ceil(4)) as u32 + (lines.len() * (14 + 9 * groups.len())) as u32;
+    Figure::new((name, title), caption, data, missing, height, |area, marks, title| {
+        let legend = groups.iter().map(|group| {
+            let names: Vec<&str> = group.layouts.iter().map(|layout| layout.as_str()).collect();
+            (Key::Layout(view.look(group.layouts[0])), names.join(" = "))
+        });
         let has_floor = lines.iter().any(|line| line.noise_floor.is_some());
-        let floor = || (Key::Band, format!("noise floor around {}", summary.reference));
-        let legend: Vec<(Key, String)> = legend.into_iter().chain(has_floor.then(floor)).collect();
+        let floor = has_floor.then(|| (Key::Band, "noise floor".to_owned()));
+        let legend: Vec<(Key, String)> = legend.chain(floor).collect();
         let body = head(area, title, &legend)?;
-        let medians = lines.iter().flat_map(|line| &line.cells).filter_map(|cell| cell.median_ns);
-        let y = Axis::log(medians.chain([FLOOR_NS]), 1.0, 1.6);
-        let labels = Labels { name: "ns per lookup", tick: &plain };
-        let mut chart = chart(&body, (Axis::places(lines.len()), None), (y, labels))?;
-        let width = 0.9 / shown.len().max(1) as f64;
-        let bar_pixels = f64::from(chart.plotting_area().dim_in_pixel().0) / lines.len() as f64 * width;
-        // The label is as wide as its bar: four digits, each about 0.6 times as wide as high.
-        let size = (bar_pixels / 2.6).clamp(7.0, LABEL);
-        for (place, line) in lines.iter().enumerate() {
-            let of_reference = line.cell(&summary.reference).and_then(|cell| cell.median_ns);
-            if let Some((ns, floor)) = of_reference.zip(line.noise_floor) {
-                let near = [(place as f64 + 0.02, ns / (1.0 + floor)), (place as f64 + 0.98, ns * (1.0 + floor))];
+        let ends = |dot: &Dot| dot.ends.map_or(dot.ratio, |(_, high)| high);
+        let top = groups.iter().flat_map(|group| group.dots.iter().flatten()).map(ends).fold(1.0, f64::max);
+        let names: Vec<&str> = lines.iter().map(|line| line.group.op.name()).collect();
+        let labels =
+            Labels { name: &format!("time divided by that of {reference} (left of 1 is faster)"), tick: &plain };
+        let mut chart = rows(&body, (Axis::from_zero(top), labels), &names)?;
+        for (nr, line) in lines.iter().enumerate() {
+            let low = place_of_bar(nr, lines.len());
+            if let Some(floor) = line.noise_floor {
+                let near = [(1.0 / (1.0 + floor), low + 0.04), (1.0 + floor, low + 0.96)];
                 chart.draw_series([Rectangle::new(near, band())])?;
             }
-            for (nr, layout) in shown.iter().enumerate() {
-                let Some(cell) = line.cells.iter().find(|cell| cell.layout == **layout) else { continue };
-                let Some(ns) = cell.median_ns else { continue };
-                let left = place as f64 + 0.05 + nr as f64 * width;
-                let corners = [(left, FLOOR_NS), (left + width * 0.9, ns.max(FLOOR_NS))];
-                chart.draw_series([Rectangle::new(corners, view.look(layout).colour().filled())])?;
-                let (low, high) = (at(&chart, corners[0].0, corners[0].1), at(&chart, corners[1].0, corners[1].1));
-                marks.block(low, high, hover(&line.group.label(), cell, ns));
-                text(area, &three_digits(ns), ((low.0 + high.0) / 2, high.1 - 3), size, Hang::Above)?;
+        }
+        for border in 1..lines.len() {
+            let across = [(0.0, border as f64), (top * 1.04, border as f64)];
+            chart.draw_series([PathElement::new(across, BLACK.mix(0.35).stroke_width(1))])?;
+        }
+        let one = [(1.0, 0.0), (1.0, lines.len() as f64)];
+        chart.draw_series([PathElement::new(one, BLACK.mix(0.6).stroke_width(1))])?;
+        for (nr, line) in lines.iter().enumerate() {
+            for (place, group) in groups.iter().enumerate() {
+                let Some(dot) = group.dots[nr] else { continue };
+                let y = place_of_bar(nr, lines.len()) + 0.92 - 0.84 * (place as f64 + 0.5) / groups.len() as f64;
+                let look = view.look(group.layouts[0]);
+                if let Some((low, high)) = dot.ends {
+                    let whisker = PathElement::new([(low, y), (high, y)], look.colour().stroke_width(2));
+                    chart.draw_series([whisker])?;
+                }
+                chart.draw_series([EmptyElement::at((dot.ratio, y)) + look.marker((0, 0))])?;
+                for layout in &group.layouts {
+                    let Some(cell) = line.cell(layout) else { continue };
+                    let Some(ns) = cell.median_ns else { continue };
+                    marks.point(at(&chart, dot.ratio, y), hover(&line.group.label(), cell, ns));
+                }
             }
-            if let Some(floor) = line.floor_ns {
-                let ends = [(place as f64 + 0.02, floor), (place as f64 + 0.98, floor)];
-                let dashes = DashedPathElement::new(ends, 4, 3, BLACK.mix(0.7).stroke_width(1));
-                chart.draw_series(std::iter::once(dashes))?;
-            }
-            let middle = at(&chart, place as f64 + 0.5, FLOOR_NS);
-            text(area, line.group.op.name(), (middle.0, middle.1 + 6), LABEL, Hang::Below)?;
         }
         Ok(())
     })

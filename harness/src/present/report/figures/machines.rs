@@ -8,7 +8,7 @@ use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels,
 use plotters::prelude::*;
 
 /// The headline that is drawn.
-const SHOWN: &str = "pfn_valid, hot-added memory";
+const SHOWN: &str = "pfn_valid, added memory";
 
 /// Maximum number of machines in the drawing; the data contain all of them.
 const MOST: usize = 12;

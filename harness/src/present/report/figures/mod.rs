@@ -1,5 +1,6 @@
 //! The figures of the report, one per file: its data first, then the picture drawn from them.
 
+pub mod answer;
 pub mod capacity;
 pub mod chain;
 pub mod lookups;

@@ -48,7 +48,7 @@ fn front(points: &[Point]) -> Vec<(f64, f64)> {
     corners
 }
 
-/// Draws one panel for boot memory and one for hot-added memory.
+/// Draws one panel for boot memory and one for added memory.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 const OPS: [LookupOp; 2] = [LookupOp::PfnValid, LookupOp::PfnToPage];
 
 /// Prefix of the names of maps that differ only in size. The figure connects their points.
-const SERIES: &str = "scattered-";
+pub(super) const SERIES: &str = "scattered-";
 
 /// Size of a cache line in bytes.
 const LINE_BYTES: u64 = 64;
@@ -45,7 +45,7 @@ struct Panel {
 
 /// RAM of a map in bytes, derived from the size of the records of its boot memory. Partly filled
 /// sections count as full.
-fn ram_bytes(layouts: &[LayoutNote], summary: &Summary) -> Option<f64> {
+pub(super) fn ram_bytes(layouts: &[LayoutNote], summary: &Summary) -> Option<f64> {
     // The flat array also has records for holes. It has no index, so it is excluded.
     let booted = summary
         .bytes

@@ -84,7 +84,7 @@ pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
 const MOST: usize = 100;
 
 /// Headlines that are drawn, with one panel each.
-const SHOWN: [&str; 2] = ["pfn_valid, hot-added memory", "pfn_valid, boot memory"];
+const SHOWN: [&str; 2] = ["pfn_valid, added memory", "pfn_valid, boot memory"];
 
 /// Draws curves over the runs of a machine, the oldest at the left.
 ///

@@ -61,13 +61,22 @@ pub fn chart<'a>(
 /// # Errors
 /// Fails if the figure cannot be drawn.
 pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
+    // Two of these charts share the width of a picture, so there is room for few ticks.
+    rows(area, (x.with_every_other_tick(), x_labels), names)
+}
+
+/// Makes a chart with one row per name from top to bottom, as wide as the area. [`place_of_bar`] gives the positions
+/// of rows.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
+pub fn rows<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
     let tick = |y: f64| {
         let name = names.len().checked_sub(1 + y as usize).and_then(|nr| names.get(nr));
         name.map_or_else(String::new, |name| fitting(name, 125, LABEL))
     };
     let y = Axis::places(names.len()).with_ticks((0..names.len()).map(|nr| nr as f64 + 0.5).collect());
-    // Two of these charts share the width of a picture, so there is room for few ticks.
-    chart(area, (x.with_every_other_tick(), Some(x_labels)), (y, Labels { name: "", tick: &tick }))
+    chart(area, (x, Some(x_labels)), (y, Labels { name: "", tick: &tick }))
 }
 
 /// Lower end of the category of bar number `nr` on the vertical axis. Bar 0 is at the top.

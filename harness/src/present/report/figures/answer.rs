@@ -1,0 +1,125 @@
+//! The answer in one picture: `pfn_valid` by the size of memory, without an index, before the series and
+//! in Linux today.
+
+use super::scale::{SERIES, ram_bytes};
+use crate::analysis::headline::memory_label;
+use crate::analysis::summary::LINUX;
+use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
+use crate::present::report::data::Data;
+use crate::present::report::figure::{Figure, View};
+use crate::present::report::picture::{
+    Area, Axis, DrawError, Hang, LABEL, Labels, Marks, at, chart, head, plain, text,
+};
+use crate::units::{bytes, time};
+use plotters::prelude::*;
+use serde_json::json;
+
+/// What each layout is called in the picture.
+const SHOWN: [(&str, &str); 3] = [("flat", "flat array"), (LINUX.1, "before: Linux 5.2"), (LINUX.0, "Linux 6.1")];
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+struct Point {
+    ram_gib: f64,
+    ns: f64,
+    /// Quartiles over all samples.
+    spread: (f64, f64),
+}
+
+struct Panel {
+    memory: Memory,
+    /// Points by layout, in the order of [`SHOWN`].
+    curves: Vec<Vec<Point>>,
+}
+
+/// Draws a panel for boot and one for added memory.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
+pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
+    let mut data =
+        Data::new(&["memory", "map", "ram_bytes", "layout", "time_ns", "lower_quartile_ns", "upper_quartile_ns"]);
+    let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
+    let mut panels = Vec::new();
+    for memory in [Memory::Boot, Memory::Added] {
+        let mut curves: Vec<Vec<Point>> = Vec::new();
+        for (layout, _) in SHOWN {
+            let mut points = Vec::new();
+            for (map, summary) in view.maps.iter().filter(|(map, _)| map.starts_with(SERIES)) {
+                let cell = summary.lookup(group, memory).and_then(|line| line.cell(layout));
+                let (Some(ram), Some(cell)) = (ram_bytes(&view.run.known.layouts, summary), cell) else { continue };
+                let Some(ns) = cell.median_ns else { continue };
+                let (low, high) = cell.quartiles_ns.unwrap_or((ns, ns));
+                data.push([json!(memory), json!(map), json!(ram), json!(layout), json!(ns), json!(low), json!(high)]);
+                points.push(Point { ram_gib: ram / GIB, ns, spread: (low.min(ns), high.max(ns)) });
+            }
+            points.sort_by(|a, b| a.ram_gib.total_cmp(&b.ram_gib));
+            curves.push(points);
+        }
+        if curves.iter().any(|points| points.len() > 1) {
+            panels.push(Panel { memory, curves });
+        }
+    }
+    if panels.is_empty() {
+        data = Data::default();
+    }
+    let caption =
+        "pfn_valid by the size of memory, independent lookups in random order; lower is better. The sections \
+                   are scattered over 64 TiB. A flat array has no memory added later. Whiskers: quartiles over samples."
+            .to_owned();
+    let missing = || {
+        format!(
+            "{} It needs lookups on several maps; run pfnbench run --tier full.",
+            view.no_rows_of("pfn_valid on scattered maps")
+        )
+    };
+    let name = ("answer", "What pfn_valid costs, by the size of memory".to_owned());
+    Figure::new(name, caption, data, missing, 360, |area, marks, title| {
+        let body = head(area, title, &[])?;
+        let top = panels.iter().flat_map(|panel| panel.curves.iter().flatten()).map(|point| point.spread.1);
+        let top = top.fold(0.0, f64::max);
+        for (panel, area) in panels.iter().zip(&body.split_evenly((1, panels.len().max(1)))) {
+            draw(view, panel, top, area, marks)?;
+        }
+        Ok(())
+    })
+}
+
+fn draw(view: View<'_>, panel: &Panel, top: f64, area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
+    let all = || panel.curves.iter().flatten();
+    // Names of curves stand to the right of them.
+    let x = Axis::log(all().map(|point| point.ram_gib), 1.6, 40.0);
+    let most = all().map(|point| point.ram_gib).fold(0.0, f64::max);
+    let ticks =
+        (-6..=18).step_by(6).map(|power| 2f64.powi(power)).filter(|tick| x.holds(*tick) && *tick <= most * 1.01);
+    let x = x.clone().with_ticks(ticks.collect());
+    let name = format!("RAM; {}", memory_label(panel.memory));
+    let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * GIB) };
+    let y = Axis::from_zero(top);
+    let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
+    for ((layout, called), points) in SHOWN.iter().zip(&panel.curves) {
+        let Some(last) = points.last() else { continue };
+        let look = view.look(layout);
+        let line = points.iter().map(|point| (point.ram_gib, point.ns));
+        chart.draw_series(LineSeries::new(line.clone(), look.colour().stroke_width(2)))?;
+        chart.draw_series(points.iter().map(|point| {
+            PathElement::new(
+                [(point.ram_gib, point.spread.0), (point.ram_gib, point.spread.1)],
+                look.colour().stroke_width(1),
+            )
+        }))?;
+        chart.draw_series(line.map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
+        let (right, middle) = at(&chart, last.ram_gib, last.ns);
+        text(area, called, (right + 9, middle), LABEL, Hang::Right)?;
+        for point in points {
+            let hover = format!(
+                "{layout}, {} of {} memory: {}",
+                bytes(point.ram_gib * GIB),
+                panel.memory.name(),
+                time(point.ns)
+            );
+            marks.point(at(&chart, point.ram_gib, point.ns), hover);
+        }
+    }
+    Ok(())
+}

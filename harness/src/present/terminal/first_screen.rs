@@ -1,0 +1,339 @@
+//! The screen that ends a run: winners, trust, what to type next, the paths, and the finding last.
+
+use super::{Cell, Grid, wrapped};
+use crate::analysis::headline::{self, Headline, Kind};
+use crate::analysis::judge::Verdict;
+use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
+use crate::analysis::summary::{LINUX, LookupLine, SERIES, Summary, WINNER};
+use crate::analysis::verdicts::Verdicts;
+use crate::case::{LookupOp, Memory, NO_CHECK};
+use crate::units::{percent, ratio, time};
+use comfy_table::Color;
+use std::path::Path;
+
+/// The most rows of winners.
+const ROWS: usize = 12;
+
+/// The screen is not wider, since longer lines are hard to read.
+const WIDEST: usize = 100;
+
+/// What the screen is made of.
+#[derive(Debug)]
+pub struct FirstScreen<'a> {
+    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`.
+    pub map: &'a str,
+    /// Name and summary of each map, the main one first.
+    pub summaries: &'a [(String, Summary)],
+    /// All verdicts of the run.
+    pub verdicts: &'a Verdicts,
+    /// What disturbed the run, as a sentence.
+    pub interference: Option<&'a str>,
+    /// What to do if there is no verdict.
+    pub advice: Option<&'a str>,
+    /// What to type next.
+    pub next: &'a str,
+    /// The run folder.
+    pub run: &'a Path,
+    /// The report.
+    pub report: Option<&'a Path>,
+}
+
+impl FirstScreen<'_> {
+    /// The screen for a terminal of a size. A screen of 80 by 24 is never scrolled, unless paths or
+    /// names of layouts are very long.
+    pub fn fitted(&self, columns: usize, rows: usize) -> String {
+        let Some((name, main)) = self.summaries.first() else { return String::new() };
+        let columns = columns.min(WIDEST);
+        let others = self.summaries.len() - 1;
+        let others = match others {
+            0 => String::new(),
+            1 => "; and 1 other map".to_owned(),
+            nr => format!("; and {nr} other maps"),
+        };
+        let title = format!("{name}: {}{others}", self.map);
+        let mut below = Vec::new();
+        let (bound, raced): (Vec<&str>, Vec<&str>) =
+            main.layouts.iter().map(String::as_str).partition(|layout| *layout == NO_CHECK);
+        let bound = if bound.is_empty() { "" } else { "; no-check is the bound, not a layout" };
+        let not_booted = main.bytes.iter().filter(|usage| usage.would_not_boot.is_some());
+        let not_booted: Vec<&str> = not_booted.map(|usage| usage.layout.as_str()).collect();
+        let not_booted =
+            if not_booted.is_empty() { String::new() } else { format!("; would not boot: {}", not_booted.join(", ")) };
+        below.extend(wrapped(&format!("Raced: {}{bound}{not_booted}.", raced.join(", ")), columns, 2));
+        let trust = trust(main, self.verdicts, self.interference, self.advice);
+        below.extend(wrapped(&trust, columns, 2));
+        below.extend(self.paths().lines().map(str::to_owned));
+        below.extend(wrapped(&format!("next    {}", self.next), columns, 8));
+        for sentence in findings(main) {
+            below.extend(wrapped(&sentence, columns, 0));
+        }
+        let title = wrapped(&title, columns, 2);
+        // One line is left for the prompt that follows.
+        let lines = |text: &[String]| {
+            text.iter().map(|line| line.chars().count().div_ceil(columns.max(1)).max(1)).sum::<usize>()
+        };
+        let room = rows.saturating_sub(lines(&title) + lines(&below) + 1);
+        let winners = winners(&headline::all(main), columns);
+        let table = |nr: usize| winners.rows(nr).fitted(Some(columns));
+        // On a narrow screen a row takes several lines.
+        let table = (2..=ROWS).rev().map(table).find(|table| table.lines().count() <= room).unwrap_or_else(|| table(1));
+        let mut screen = title;
+        screen.push(table);
+        screen.extend(below);
+        screen.join("\n")
+    }
+
+    /// Where the run and its report are.
+    pub fn paths(&self) -> String {
+        let report = self.report.map_or_else(String::new, |report| format!("\nreport  {}", report.display()));
+        format!("run     {}{report}", self.run.display())
+    }
+}
+
+/// How far a run can be trusted, and why. `interference` is what disturbed it, and `advice` what to do
+/// without a verdict.
+pub fn trust(main: &Summary, judged: &Verdicts, interference: Option<&str>, advice: Option<&str>) -> String {
+    let Verdicts { can_judge, has_headline, reasons, verdicts } = judged;
+    let decided = verdicts.iter().filter(|record| record.verdict.is_decided()).count();
+    let headline = [Memory::Added, Memory::Boot].into_iter().filter_map(|on| main.headline(LookupOp::PfnValid, on));
+    let floor = headline.filter_map(|line| line.noise_floor).reduce(f64::max);
+    let mut said = "Trust:".to_owned();
+    if *has_headline && *can_judge {
+        let floor = floor.map(|floor| format!(" (noise floor {})", percent(floor))).unwrap_or_default();
+        said.push_str(&format!(" the finding is decided{floor};"));
+    }
+    let nr = verdicts.len();
+    said.push_str(&format!(" {decided} of {nr} verdicts are decided, from {}.", processes(main.processes)));
+    if !has_headline {
+        said.push_str(" The headline was not selected.");
+    } else if !can_judge {
+        let reasons = reasons.iter().take(2).map(String::as_str).chain(advice);
+        said.push_str(&format!(" No verdict on the headline: {}", reasons.collect::<Vec<_>>().join(" ")));
+    }
+    if let Some(interference) = interference.filter(|_| *can_judge) {
+        said.push(' ');
+        said.push_str(interference);
+    }
+    said
+}
+
+fn processes(nr: u32) -> String {
+    match nr as usize {
+        few if few < PROCESSES_FOR_INTERVAL => {
+            format!("{nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs")
+        }
+        _ => format!("{nr} processes"),
+    }
+}
+
+/// The rows of winners, in order of importance.
+struct Winners {
+    columns: usize,
+    rows: Vec<[Cell; 4]>,
+}
+
+impl Winners {
+    fn rows(&self, nr: usize) -> Grid {
+        let mut grid = Grid::plain();
+        let head: &[&str] = if self.columns < super::NARROWEST { &[] } else { &["", "fastest", "time", "slowest"] };
+        grid.set_header(head.iter().copied());
+        self.rows.iter().take(nr).for_each(|row| grid.add_row(row.clone()));
+        grid
+    }
+}
+
+/// A headline in few words.
+fn short(what: &str) -> String {
+    what.replace("added memory", "added")
+        .replace("boot memory", "boot")
+        .replace("walk over the map (next_valid_pfn), per section", "walk, a section")
+        .replace("memory overhead at boot", "memory overhead")
+}
+
+/// As many names as fit, then how many more there are.
+fn names(layouts: &[String], room: usize) -> String {
+    for shown in (1..=layouts.len()).rev() {
+        let more = layouts.len() - shown;
+        let mut text = layouts[..shown].join(", ");
+        if more > 0 {
+            text = format!("{text} + {more}");
+        }
+        if text.chars().count() <= room || shown == 1 {
+            return text;
+        }
+    }
+    String::new()
+}
+
+fn winners(headlines: &[Headline], columns: usize) -> Winners {
+    let is_layout = |layout: &str| layout != NO_CHECK;
+    let mut found = Vec::new();
+    for headline in headlines {
+        let mut headline = headline.clone();
+        headline.values.retain(|value| is_layout(&value.layout));
+        let ranks = headline.ranks();
+        let Some((best, others)) = ranks.split_first() else { continue };
+        let value = headline.unit.in_words(best.value);
+        let is_undecided = headline.kind == Kind::Judged && headline.is_undecided();
+        let last = match others.last() {
+            Some(last) => format!("{} +{}", last.layouts[0], headline.unit.in_words(last.more)),
+            None if best.layouts.len() == 1 => String::new(),
+            None if is_undecided => "none proven slower".to_owned(),
+            None => "all equal".to_owned(),
+        };
+        found.push((short(&headline.what), best.layouts.clone(), value, last, is_undecided, headline.kind));
+    }
+    let width = |of: &dyn Fn(usize) -> usize| (0..found.len()).map(of).max().unwrap_or(0);
+    let others = width(&|nr| found[nr].0.chars().count())
+        + width(&|nr| found[nr].2.chars().count()).max(4)
+        + width(&|nr| found[nr].3.chars().count()).max(7);
+    let room = columns.saturating_sub(others + 8);
+    let rows = found.into_iter().map(|(what, layouts, value, last, is_undecided, kind)| {
+        let (best, colour) = match (is_undecided, kind) {
+            (true, _) => {
+                let all = format!("undecided: {}", layouts.join(", "));
+                let fits = all.chars().count() <= room;
+                (if fits { all } else { format!("undecided among {}", layouts.len()) }, Some(Color::Yellow))
+            }
+            (false, Kind::Judged) => (names(&layouts, room), Some(Color::Green)),
+            (false, Kind::Counted) => (names(&layouts, room), None),
+            (false, Kind::OneProcess) => ("not judged".to_owned(), None),
+        };
+        let best = colour.into_iter().fold(Cell::new(best), Cell::fg);
+        let last = Cell::new(last);
+        let last = if kind == Kind::Judged { last.fg(Color::Red) } else { last };
+        [Cell::new(what), best, Cell::new(value).right(), last]
+    });
+    Winners { columns, rows: rows.collect() }
+}
+
+/// How a layout compares with another, as the end of a sentence:
+/// `2.69× slower on added memory (1.86 ns instead of 0.69 ns)`.
+fn told(line: &LookupLine, layout: &str, than: &str) -> Option<String> {
+    let pair = line.pair(layout, than)?;
+    let on = format!("on {} memory", line.memory.name());
+    let ns = |layout: &str| line.cell(layout)?.median_ns.map(time);
+    let times =
+        ns(layout).zip(ns(than)).map(|(this, other)| format!(" ({this} instead of {other})")).unwrap_or_default();
+    let word = match pair.verdict {
+        Verdict::Undecided => return Some(format!("undecided {on}{times}")),
+        Verdict::Equal => return Some(format!("equal {on}{times}")),
+        Verdict::Slower => "slower",
+        Verdict::Faster => "faster",
+    };
+    let as_times = |ratio: f64| if pair.verdict == Verdict::Slower { ratio } else { ratio.recip() };
+    // The loop is in both times, so close to it the ratio is a lower bound.
+    Some(match (pair.ratio, pair.whole) {
+        (Some(exact), _) => format!("{}× {word} {on}{times}", ratio(as_times(exact))),
+        (None, Some((whole, _))) => format!("at least {}× {word} {on}{times}", ratio(as_times(whole))),
+        (None, None) => format!("{word} {on}{times}"),
+    })
+}
+
+/// What the run found, in at most three sentences.
+pub fn findings(main: &Summary) -> Vec<String> {
+    let lines =
+        || [Memory::Added, Memory::Boot].into_iter().filter_map(|memory| main.headline(LookupOp::PfnValid, memory));
+    let both = |layout: &str, than: &str| {
+        let told: Vec<String> = lines().filter_map(|line| told(line, layout, than)).collect();
+        (!told.is_empty()).then(|| told.join(", and "))
+    };
+    let mut sentences = Vec::new();
+    let series = [LINUX, SERIES].into_iter().find_map(|pair| Some((pair, both(pair.0, pair.1)?)));
+    if let Some(((with, without), both)) = series {
+        sentences.push(format!("pfn_valid with sub-sections ({with}) against without ({without}): {both}."));
+    }
+    let linux = [LINUX.0, SERIES.0].into_iter().find_map(|linux| Some((linux, both(linux, WINNER)?)));
+    if let Some((linux, both)) = linux {
+        sentences.push(format!("{linux} against {WINNER}, one byte a section: {both}."));
+    }
+    if sentences.is_empty() {
+        sentences.extend(crate::present::table::findings(main).into_iter().take(3));
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::verdicts;
+    use crate::case::{CONTROL, LookupGroup, Pattern};
+    use crate::record::row::Row;
+    use crate::record::row::tests::row;
+    use std::path::PathBuf;
+
+    fn summary() -> Summary {
+        let layouts = [
+            "flat",
+            "segments",
+            "sparse",
+            "vmemmap-section",
+            "subsection",
+            "linux-5.2",
+            "linux-6.1",
+            "validmap",
+            "dax-x86",
+        ];
+        let mut rows = Vec::new();
+        for process in 0..7 {
+            for (nr, layout) in layouts.iter().copied().chain([CONTROL]).enumerate() {
+                let nr = if layout == CONTROL { 4 } else { nr };
+                for op in [LookupOp::PfnValid, LookupOp::PfnToPage, LookupOp::PageToPfn, LookupOp::ValidToPage] {
+                    for memory in Memory::ALL {
+                        let ns = 2.0 + nr as f64 * 0.5 + f64::from(process) * 0.001;
+                        let control_of = (layout == CONTROL).then(|| "subsection".to_owned());
+                        let timed = Row { process, sample: Some(0), control_of, ..row(layout, "", "time", Some(ns)) };
+                        rows.push(timed.with_lookup(&LookupGroup::plain(op, Pattern::Random), memory));
+                    }
+                }
+            }
+        }
+        for layout in layouts {
+            for size in headline::SIZES {
+                for op in ["hot_add", "hot_remove"] {
+                    rows.push(Row { size_bytes: Some(size), ..row(layout, op, "p50", Some(5000.0)) });
+                }
+            }
+            rows.push(row(layout, "footprint", "index", Some(1.0)));
+        }
+        Summary::from_rows(&rows)
+    }
+
+    #[test]
+    fn the_screen_fits_80_by_24_with_the_finding_last() {
+        let summaries = vec![("this-machine".to_owned(), summary())];
+        let judged = verdicts::collect(&summaries);
+        let run = PathBuf::from("results/x86_64-2cpu-24g-935ce8ff/20261130T032845Z-46446f2");
+        let report = run.join("report.html");
+        let screen = FirstScreen {
+            map: "24 GiB of RAM below 25 GiB",
+            summaries: &summaries,
+            verdicts: &judged,
+            interference: Some(
+                "Other programs used 59 % of the processor time; the hypervisor withheld 0 % (steal time).",
+            ),
+            advice: None,
+            next: "pfnbench show",
+            run: &run,
+            report: Some(&report),
+        };
+        for columns in [80, 100, 120, 200] {
+            let text = screen.fitted(columns, 24);
+            assert!(text.lines().count() < 24, "{}:\n{text}", text.lines().count());
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+            for layout in &summaries[0].1.layouts {
+                assert!(text.contains(layout.as_str()), "{layout}:\n{text}");
+            }
+            let last = text.lines().last().unwrap();
+            assert!(last.ends_with(")."), "{last}");
+            assert!(
+                text.replace('\n', " ")
+                    .contains("against without (linux-5.2): 1.11× slower on added memory (5.00 ns instead of 4.50 ns)"),
+                "{text}"
+            );
+        }
+        for columns in 1..80 {
+            assert!(!screen.fitted(columns, 24).is_empty());
+        }
+    }
+}
