@@ -9,7 +9,7 @@
 use anyhow::{Context, bail};
 use pfnbench::engine::instructions::profile::{rows, totals};
 use pfnbench::engine::layouts::count_instructions;
-use pfnbench::present::instructions::tables;
+use pfnbench::present::instructions::table;
 use pfnbench::record::instructions::{Case, FILE_NAME, InstructionRow, Toolchain, cases, default_folder, read, write};
 use pfnbench_benches::{Mode, Start, baseline_path};
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ fn bench(start: &Start, all: &[Case], wanted: &[&Case]) -> anyhow::Result<ExitCo
     let names: Vec<String> = wanted.iter().map(|case| case.limit_name()).collect();
     let shown: Vec<InstructionRow> = rows.iter().filter(|row| names.contains(&row.limit_name())).cloned().collect();
     println!("Instructions per operation, compiled with {}", Toolchain::this().name());
-    tables(&shown).iter().for_each(|table| println!("{table}"));
+    table(&shown).iter().for_each(|table| println!("{table}"));
     println!("hot_add and hot_remove: updates of the index only, without records and system calls.");
     if let Some(baseline) = baseline {
         compare(&baseline, &shown);
