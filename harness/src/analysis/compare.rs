@@ -11,6 +11,7 @@ use crate::record::row::{Row, Status};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use thiserror::Error;
 
 /// A complete run, read from its folder.
 ///
@@ -19,7 +20,6 @@ use std::path::Path;
 /// use pfnbench::analysis::judge::MARGIN;
 /// use pfnbench::record::reader::ReadError;
 /// use std::path::Path;
-use thiserror::Error;
 ///
 /// /// Prints how the lookups of two run folders compare.
 /// fn print(before: &Path, after: &Path) -> Result<(), ReadError> {
