@@ -460,3 +460,60 @@ fn a_closed_pipe_is_not_an_error() {
         .unwrap();
     assert!(status.status.success() && status.stderr.is_empty(), "{status:?}");
 }
+
+#[test]
+fn show_finds_the_newest_run_and_prints_what_it_printed() {
+    let dir = folder();
+    let show = |arguments: &[&str]| {
+        pfnbench().current_dir(&dir).env("XDG_DATA_HOME", dir.path()).arg("show").args(arguments).assert()
+    };
+    show(&[]).code(2).stderr(contains("there is no run below results"));
+    // Without the default reference.
+    let map = file(&dir, "small.txt", SMALL_MAP);
+    let run = |arguments: &[&str]| {
+        let base = [
+            "run",
+            "--tier",
+            "smoke",
+            "--map",
+            &map,
+            "--filter",
+            "^pfn_valid/",
+            "--layout",
+            "flat",
+            "--layout",
+            "sparse",
+        ];
+        let done = pfnbench().current_dir(&dir).args(base).args(arguments).assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    };
+    let printed = run(&[]);
+    let text =
+        |assert: assert_cmd::assert::Assert| String::from_utf8(assert.success().get_output().stdout.clone()).unwrap();
+    let shown = text(show(&["--summary"]));
+    let table = |text: &str| text.split("Trust:").next().unwrap().to_owned();
+    assert_eq!(table(&shown), table(&printed));
+    assert!(shown.contains("next    pfnbench show, for every result"), "{shown}");
+    let every = text(show(&[]));
+    assert!(every.contains("its ratio to flat"), "{every}");
+    assert!(every.contains("319.62 MiB of RAM"), "{every}");
+    let wide = run(&["--wide"]);
+    assert!(wide.contains("run without --tier") && wide.contains("its ratio to flat"), "the advice is printed: {wide}");
+    show(&["nothing"]).code(2);
+}
+
+#[test]
+fn words_are_explained_and_options_of_other_commands_named() {
+    let explain = |word: &str| pfnbench().args(["explain", word]).assert();
+    explain("NS101").success().stdout(contains("multiple of the region's alignment"));
+    explain("pfn_valid/added/random/subsection")
+        .success()
+        .stdout(contains("section word → usage pointer (added memory)"));
+    explain("noise floor").success().stdout(contains("noise floor:"));
+    explain("pfn_vald").code(1).stderr(contains("did you mean pfn_valid"));
+    let misplaced = pfnbench().args(["list", "--layout", "flat"]).assert().code(2);
+    misplaced.stderr(contains("--layout is an option of pfnbench run"));
+    let old = pfnbench().args(["list", "--map", "flat"]).assert().code(2);
+    old.stderr(contains("pfnbench run").and(contains("namespace plan").not()));
+    pfnbench().args(["run", "--no-such-option"]).assert().code(2).stderr(contains("is an option of").not());
+}

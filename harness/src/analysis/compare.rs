@@ -1,6 +1,6 @@
 //! Reads complete runs, and compares two of them.
 
-use crate::analysis::judge::{Comparison as Judgeable, Family, Verdict, judge};
+use crate::analysis::judge::{Comparison as Judgeable, Family, MARGIN, Verdict, judge};
 use crate::analysis::statistics::{Estimate, mean, median};
 use crate::analysis::summary::{
     LookupLine, Summary, headline_group, is_near_loop, is_of_means, noise_floor_of, process_times,
@@ -37,8 +37,12 @@ pub struct Run {
     pub machine: String,
     /// Names of the maps that were measured on, the main one first.
     pub maps: Vec<String>,
-    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`; empty if it is unknown.
-    pub map_in_words: String,
+    /// The memory of each of these maps in words, e.g. `24 GiB of RAM below 25 GiB`; empty if it is unknown.
+    pub maps_in_words: Vec<String>,
+    /// The kernels whose compiled lookups took part, in words.
+    pub kernels: Vec<String>,
+    /// The margin that the run was judged with, a fraction; `None` in runs of earlier versions.
+    pub margin: Option<f64>,
     /// All rows of `samples.jsonl`.
     pub rows: Vec<Row>,
 }
@@ -62,12 +66,14 @@ impl Run {
 pub fn read(folder: &Path) -> Result<Run, ReadError> {
     let mut reader = RunReader::open(folder, Strictness::Strict)?;
     reader.check_complete()?;
-    let manifest = reader.manifest()?;
-    let map_in_words = manifest.as_ref().and_then(|manifest| manifest.map_in_words()).unwrap_or_default();
-    let maps = manifest.map(|manifest| manifest.map_names().map(str::to_owned).collect()).unwrap_or_default();
+    let manifest = reader.manifest()?.unwrap_or_default();
+    let maps: Vec<String> = manifest.map_names().map(str::to_owned).collect();
+    let maps_in_words = maps.iter().map(|map| manifest.map_in_words(map).unwrap_or_default()).collect();
+    let kernels = manifest.kernels().map(|(id, kernel)| format!("{id}: {kernel}.")).collect();
+    let margin = manifest.margin;
     let rows = reader.rows(|_| true)?;
     let machine = rows.first().map(|row| row.machine.clone()).unwrap_or_default();
-    Ok(Run { name: reader.name().to_owned(), machine, maps, map_in_words, rows })
+    Ok(Run { name: reader.name().to_owned(), machine, maps, maps_in_words, kernels, margin, rows })
 }
 
 /// Why the layouts of a run cannot be compared.
@@ -88,12 +94,19 @@ pub enum CompareError {
     },
 }
 
-/// Name and summary of each map of a run, the main one first. Ratios are to `reference`; times that
-/// differ by less than `margin`, a fraction, are equal.
+/// Name and summary of each map of a run, the main one first. Ratios are to `reference`, by default
+/// `subsection` or else the first layout. Times that differ by less than `margin`, a fraction, are equal;
+/// the default is that of the run.
 ///
 /// # Errors
 /// The run has no map, or lacks the reference.
-pub fn summaries(run: &Run, reference: &str, margin: f64) -> Result<Vec<(String, Summary)>, CompareError> {
+pub fn summaries(
+    run: &Run,
+    reference: Option<&str>,
+    margin: Option<f64>,
+) -> Result<Vec<(String, Summary)>, CompareError> {
+    let reference = reference.unwrap_or_else(|| Summary::default_reference(&run.rows));
+    let margin = margin.or(run.margin).unwrap_or(MARGIN);
     let summaries: Vec<(String, Summary)> =
         run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, margin))).collect();
     let Some((_, main)) = summaries.first() else { return Err(CompareError::NoMap(run.name.clone())) };
@@ -276,7 +289,6 @@ pub fn geometric_means(summary: &Summary, wanted: impl Fn(&LookupLine) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::judge::MARGIN;
     use crate::record::row::tests::row;
 
     #[test]
@@ -304,7 +316,15 @@ mod tests {
         };
         let rows = per_process.iter().enumerate().map(timed);
         let rows = rows.chain(reference(CONTROL)).chain(reference("reference")).collect();
-        Run { name: "r".into(), machine: "m".into(), maps: vec!["map".into()], map_in_words: String::new(), rows }
+        Run {
+            name: "r".into(),
+            machine: "m".into(),
+            maps: vec!["map".into()],
+            maps_in_words: Vec::new(),
+            kernels: Vec::new(),
+            margin: None,
+            rows,
+        }
     }
 
     #[test]
@@ -367,6 +387,17 @@ mod tests {
         let (means, nr) = geometric_means(&Summary::against(&rows, "a"), |_| true);
         assert_eq!((nr, means[1].0.as_str()), (1, "b"));
         assert!((means[1].1 - 2.0).abs() < 1e-9, "{means:?}");
+    }
+
+    #[test]
+    fn a_run_is_judged_by_its_own_margin_and_first_layout() {
+        let footprint = row("flat", "footprint", "index", Some(1.0));
+        let run = Run { margin: Some(0.07), rows: vec![Row { map: "map".into(), ..footprint }], ..run("flat", &[1.0]) };
+        let (map, summary) = &summaries(&run, None, None).unwrap()[0];
+        assert_eq!((map.as_str(), summary.margin, summary.reference.as_str()), ("map", 0.07, "flat"));
+        assert_eq!(summaries(&run, None, Some(0.01)).unwrap()[0].1.margin, 0.01);
+        assert!(matches!(summaries(&run, Some("sparse"), None), Err(CompareError::NoLayout { .. })));
+        assert!(matches!(summaries(&Run { maps: Vec::new(), ..run }, None, None), Err(CompareError::NoMap(_))));
     }
 
     #[test]

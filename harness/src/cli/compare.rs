@@ -33,7 +33,7 @@ pub(super) struct CompareArgs {
     run: PathBuf,
     /// Folder of a later run to compare with the first
     after: Option<PathBuf>,
-    /// Reference layout when a single run is compared [default: subsection]
+    /// Reference layout when a single run is compared [default: subsection, or the first layout]
     #[arg(long, value_name = "ID", conflicts_with = "after")]
     reference: Option<String>,
     /// Compare the runs even if they are from different machines
@@ -56,9 +56,9 @@ impl CompareArgs {
     }
 
     fn within(&self, run: &Run) -> anyhow::Result<Answer> {
-        let reference = self.reference.as_deref().unwrap_or(crate::case::REFERENCE);
-        let summaries = compare::summaries(run, reference, self.margin)?;
+        let summaries = compare::summaries(run, self.reference.as_deref(), Some(self.margin))?;
         let main = &summaries[0].1;
+        let reference = &main.reference;
         if self.json.json {
             let means = |summary: &Summary| compare::geometric_means(summary, |_| true).0;
             let others: Vec<_> = summaries[1..]

@@ -5,8 +5,8 @@ use crate::engine::doctor::examine;
 use crate::present::terminal::coloured;
 use crate::record::environment::Environment;
 use crate::record::examination::{Finding, Verdict};
+use anstyle::AnsiColor;
 use clap::Args;
-use comfy_table::Color;
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -49,21 +49,16 @@ impl DoctorArgs {
 
 /// A line for each finding that is not as it should be, the heaviest first, then the others in one.
 fn in_lines(heading: &str, none: &str, findings: &[&Finding]) -> String {
-    let weight = |finding: &&&Finding| match finding.verdict {
-        Verdict::Unfit => 0,
-        Verdict::Unknown => 1,
-        Verdict::Ok => 2,
-    };
     let (fine, mut open): (Vec<&&Finding>, Vec<&&Finding>) =
         findings.iter().partition(|finding| finding.verdict == Verdict::Ok);
-    open.sort_by_key(weight);
+    open.sort_by_key(|finding| finding.verdict != Verdict::Unfit);
     let mut lines = vec![if open.is_empty() { none.to_owned() } else { format!("{heading}:") }];
     let width = open.iter().map(|finding| finding.word().len()).max().unwrap_or(0);
     for finding in open {
         let colour = match (finding.verdict, finding.matters) {
-            (Verdict::Unfit, true) => Color::Red,
-            (Verdict::Unfit, false) => Color::Yellow,
-            _ => Color::DarkGrey,
+            (Verdict::Unfit, true) => AnsiColor::Red,
+            (Verdict::Unfit, false) => AnsiColor::Yellow,
+            _ => AnsiColor::BrightBlack,
         };
         let word = format!("{:width$}", finding.word());
         let advice = if finding.advice.is_empty() { String::new() } else { format!(": {}", finding.advice) };

@@ -1,6 +1,6 @@
 //! The command `pfnbench instructions`.
 
-use super::{Answer, Json, print, print_json};
+use super::{Answer, Json, print, print_json, tell};
 use crate::case::Layout;
 use crate::engine::compiled;
 use crate::engine::contestant::Entry;
@@ -63,7 +63,7 @@ impl InstructionsArgs {
         let path = self.output.clone().unwrap_or_else(|| instructions::default_folder(Path::new("")).join(FILE_NAME));
         let toolchain = Toolchain::this();
         if let Some(unusual) = toolchain.unusual() {
-            crate::cli::tell(&format!("warning: this program was {unusual}; limits are for plain release builds"));
+            tell(&format!("warning: this program was {unusual}; limits are for plain release builds"));
         }
         let style = ProgressStyle::with_template("{spinner} {msg} {pos}/{len}").expect("a valid template");
         let bar = ProgressBar::new(layouts.len() as u64).with_style(style);
@@ -80,7 +80,7 @@ impl InstructionsArgs {
         bar.finish_and_clear();
         let counts = counts?;
         for failed in &counts.failed {
-            crate::cli::tell(&format!("{} was not counted: {}", failed.layout, failed.reason));
+            tell(&format!("{} was not counted: {}", failed.layout, failed.reason));
         }
         if counts.rows.is_empty() {
             bail!("nothing was counted, so {} was not written", path.display());

@@ -1,6 +1,6 @@
 //! The command `pfnbench map`.
 
-use super::{Answer, Json, print, print_json};
+use super::{Answer, Json, print, print_json, tell};
 use crate::engine::verify::architecture_note;
 use crate::map::source::Source;
 use crate::map::{Kind, MapRange, PhysicalMap};
@@ -133,7 +133,7 @@ impl MapArgs {
             return Ok(Answer::Yes);
         }
         for warning in &warnings {
-            crate::cli::tell(&format!("warning: {warning}"));
+            tell(&format!("warning: {warning}"));
         }
         print(format!("{}: {}", map.name, map.summary()))?;
         if map.ranges.is_empty() {

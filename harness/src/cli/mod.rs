@@ -222,10 +222,7 @@ fn misplaced(error: &clap::Error) -> Option<String> {
     fn having(command: &clap::Command, path: &str, long: &str, found: &mut Vec<String>) {
         for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
             let path = format!("{path} {}", command.get_name());
-            let has = |arg: &clap::Arg| {
-                arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
-            };
-            if command.get_arguments().any(has) {
+            if command.get_arguments().any(|arg| arg.get_long() == Some(long)) {
                 found.push(path.clone());
             }
             having(command, &path, long, found);
@@ -277,7 +274,7 @@ fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
 
 /// Prints a message to standard error, wrapped between words on a terminal.
 fn tell(text: &str) {
-    eprintln!("{}", terminal::message(&format!("pfnbench: {text}"), 2));
+    eprintln!("{}", terminal::message(&format!("pfnbench: {text}")));
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

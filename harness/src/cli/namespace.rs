@@ -83,8 +83,7 @@ impl NamespaceArgs {
             let Some(PmemError::Refused(refusal)) = error.downcast_ref::<PmemError>() else { return Err(error) };
             match self.wants_json() {
                 true => print_json(&json!({ "error": refusal.json() }))?,
-                // Below the labels of its lines.
-                false => eprintln!("{}", terminal::message(&refusal.to_string(), 8)),
+                false => eprintln!("{}", terminal::message(&refusal.to_string())),
             }
             Ok(if refusal.rule.exit_code == 1 { Answer::No } else { Answer::CannotJudge })
         })

@@ -158,7 +158,7 @@ impl ReportArgs {
         {
             if contents.len() > html::MOST_BYTES {
                 let mib = contents.len() >> 20;
-                crate::cli::tell(&format!(
+                super::tell(&format!(
                     "warning: {} has {mib} MiB, which is slow to load; report fewer runs or layouts",
                     path.display()
                 ));
@@ -179,11 +179,11 @@ impl ReportArgs {
 
     fn tell(&self, report: &Report, files: &[(PathBuf, String)]) -> anyhow::Result<()> {
         for reason in &report.unread {
-            crate::cli::tell(&format!("warning: left out: {reason}"));
+            super::tell(&format!("warning: left out: {reason}"));
         }
         for part in &report.machines {
             for trouble in &part.run.troubles {
-                crate::cli::tell(&format!("warning: {}: {trouble}", part.run.name));
+                super::tell(&format!("warning: {}: {trouble}", part.run.name));
             }
         }
         if self.json.json {

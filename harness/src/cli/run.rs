@@ -1,8 +1,8 @@
 //! The command `pfnbench run`, which is also the default without a command.
 
-use super::show::{all_results, newest_run, next};
+use super::show::is_newest;
 use super::subject::SubjectArgs;
-use super::{Answer, Json, KeptIn, print, print_json, print_raw, tell};
+use super::{Answer, Json, KeptIn, print_json, print_raw, tell};
 use crate::analysis::huge_pages;
 use crate::case::layouts;
 use crate::engine::compiled;
@@ -14,8 +14,8 @@ use crate::files::replace;
 use crate::interrupt::Interrupt;
 use crate::present::cover_letter;
 use crate::present::report::{Report, html};
-use crate::present::terminal::first_screen::FirstScreen;
-use crate::present::terminal::screen;
+use crate::present::terminal::outcome::Outcome;
+use crate::present::terminal::{columns, screen};
 use crate::record::row::Row;
 use crate::run::{Facts, Run, RunResult};
 use crate::size::parse_size;
@@ -166,7 +166,7 @@ impl Drop for Bar {
 
 /// Prints a warning to standard error.
 pub(super) fn warn(text: &str) {
-    super::tell(&format!("warning: {text}"));
+    tell(&format!("warning: {text}"));
 }
 
 impl RunArgs {
@@ -267,29 +267,26 @@ impl RunArgs {
                 "report": report,
             }))?;
         } else {
-            let (columns, lines) = screen();
-            let map = schedule.maps.first().map_or_else(String::new, |scheduled| scheduled.map.summary());
-            let newest = self.output.is_none() && newest_run().is_ok_and(|newest| newest == *path);
-            let next = next(newest);
-            let first = FirstScreen {
-                map: &map,
+            let maps: Vec<String> = schedule.maps.iter().map(|scheduled| scheduled.map.summary()).collect();
+            let kernels = schedule.conditions.kernels.iter();
+            let kernels: Vec<String> =
+                kernels.filter_map(|kernel| Some(format!("{}: {}.", kernel.id, compiled::note(&kernel.id)?))).collect();
+            let outcome = Outcome {
+                maps: &maps,
+                kernels: &kernels,
                 summaries,
                 verdicts: judged,
                 interference: interference.as_deref(),
                 advice: (!judged.can_judge).then(|| self.what_to_do(schedule, judged.has_headline)),
-                next,
+                is_newest: is_newest(path),
                 run: path,
                 report: Some(&report),
             };
             if self.wide {
-                print(all_results(summaries, judged, interference.as_deref()))?;
-                for kernel in &schedule.conditions.kernels {
-                    let note = compiled::note(&kernel.id);
-                    note.into_iter().try_for_each(|note| print(format!("{}: {note}.", kernel.id)))?;
-                }
-                print_raw(first.paths())?;
+                print_raw(outcome.every_result(columns()))?;
             } else {
-                print_raw(first.fitted(columns, lines))?;
+                let (columns, rows) = screen();
+                print_raw(outcome.first_screen(columns, rows))?;
             }
         }
         for row in &failed {

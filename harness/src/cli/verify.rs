@@ -2,7 +2,7 @@
 
 mod running_kernel;
 
-use super::{Answer, BackingArg, Json, print, print_json};
+use super::{Answer, BackingArg, Json, print, print_json, tell};
 use crate::engine::compiled;
 use crate::engine::field::{Field, FieldError, Lineup, Means};
 use crate::engine::index_pages::IndexPagesArg;
@@ -70,13 +70,13 @@ fn on_device(
     let means = Means { backing, index_pages, device: Some(device), records_limit: 256 << 20, seed: 1 };
     let served = Served::new(entries::<X86_64>(), &means);
     for (id, reason) in &served.left_out {
-        crate::cli::tell(&format!("warning: {id} is left out: {reason}"));
+        tell(&format!("warning: {id} is left out: {reason}"));
     }
     let mut field = Field::<X86_64>::boot(MapMemory::new(map)?, &Lineup::once(&served.entries), &means, interrupt)?;
     if field.hot_add(interrupt)? {
         field.hot_remove(interrupt)?;
     }
-    crate::cli::tell(&format!("with records on {name}, every answer is correct"));
+    tell(&format!("with records on {name}, every answer is correct"));
     Ok(())
 }
 
@@ -93,7 +93,7 @@ impl VerifyArgs {
         let (backing, device) = self.backing.open()?;
         let map = self.map.clone().unwrap_or_default().load()?;
         for warning in map.warnings.iter().cloned().chain(architecture_note(&map)) {
-            crate::cli::tell(&format!("warning: {warning}"));
+            tell(&format!("warning: {warning}"));
         }
         let mut maps = vec![map];
         // A map without holes hides errors of the sub-section map, so one with holes is always
@@ -112,7 +112,7 @@ impl VerifyArgs {
         {
             match error.downcast_ref::<FieldError>().and_then(FieldError::faulty_layout) {
                 Some(_) => {
-                    crate::cli::tell(&format!("with records on the device: {error}"));
+                    tell(&format!("with records on the device: {error}"));
                     wrong_on_device = 1;
                 }
                 None => return Err(error),

@@ -289,7 +289,7 @@ impl<G: Geometry> Field<G> {
             if !self.takes_added(instance) {
                 continue;
             }
-            // Hot-added memory in many pieces has its records in RAM: each piece would need its own
+            // Added memory in many pieces has its records in RAM: each piece would need its own
             // device.
             let device = self.plan.added_window().map_or(Ok(None), |window| self.device(at, window))?;
             for &window in &self.plan.added {
@@ -445,7 +445,7 @@ impl<G: Geometry> Field<G> {
     /// A walk from the first page frame to the end of boot memory, or over added memory.
     fn walk(&self, is_added: bool) -> Queries {
         let boot = || PfnRange::new(0, self.plan.boot.end_pfn().next_multiple_of(G::PAGES_PER_SECTION));
-        // Hot-added memory that is interleaved with boot memory has no walk of its own.
+        // Added memory that is interleaved with boot memory has no walk of its own.
         let range = if is_added { self.plan.added_span() } else { boot() };
         let range = range.unwrap_or_else(|| PfnRange::from_len(0, 0).expect("nothing is a range"));
         let sections = if is_added { self.plan.added_sections::<G>() } else { self.plan.boot_sections.clone() };

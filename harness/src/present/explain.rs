@@ -1,7 +1,7 @@
 //! What a word of the output means: the rule behind an error code, what a case measures, a layout and its
 //! load chain, or a term of the glossary.
 
-use crate::case::{Layout, LookupOp, Mode, layouts, layouts_of};
+use crate::case::{COMPILED, Layout, LookupOp, Mode, NO_CHECK, layouts, layouts_of};
 use crate::pmem::refusal::rule::{self, Rule};
 use crate::present::report::glossary::{self, Span};
 use memmap_layouts::layouts::WhenNamed;
@@ -86,10 +86,14 @@ fn part(word: &str) -> Option<&'static str> {
     if word.strip_suffix("%invalid").is_some_and(|percent| percent.parse::<u32>().is_ok()) {
         return Some("so many of 100 page frames that are asked for are in holes, in random order");
     }
+    if word.starts_with(COMPILED) {
+        return Some("Linux's own lookups of this version, which pfnbench kernel add compiled");
+    }
     if word.strip_suffix("threads").is_some_and(|nr| nr.parse::<u32>().is_ok()) {
         return Some("so many threads initialise the records");
     }
     Some(match word {
+        NO_CHECK => "an address without a check: the bound of every lookup, and no layout",
         "boot" => "memory that was there at boot",
         "added" => "memory that was added after boot, as by memory hotplug",
         "random" => "page frames in random order, all equally likely",
@@ -226,7 +230,7 @@ pub fn words() -> Vec<String> {
     let layouts = all_layouts().into_iter().map(|layout| layout.id.to_owned());
     let terms = glossary::terms().into_iter().flat_map(|term| synonyms(&plain(&term.name)).collect::<Vec<_>>());
     let mut words: Vec<String> = codes.chain(ops).chain(modes).chain(layouts).chain(terms).collect();
-    words.extend(["boot", "added", "cold", "hotplug", "readers"].map(str::to_owned));
+    words.extend(["boot", "added", "cold", "hotplug", "readers", NO_CHECK].map(str::to_owned));
     words.retain(|word| !word.is_empty());
     words.sort();
     words.dedup();
@@ -270,6 +274,9 @@ mod tests {
             panic!("it is a case")
         };
         assert_eq!((parts.len(), loads.len()), (6, 1));
+        for word in ["compiled-6.1", "no-check", "pfn_valid/boot/random/compiled-6.1"] {
+            assert!(matches!(explain(word), Some(Explanation::Case { .. })), "{word}");
+        }
         assert!(explain("nonsense").is_none());
         assert_eq!(like("pfn_vald")[0], "pfn_valid");
         assert_eq!(like("NS10l")[0], "NS101");

@@ -1,5 +1,6 @@
 //! Output for people: tables in the terminal, and reports as HTML pages and Markdown.
 
+pub mod answer;
 pub mod cover_letter;
 pub mod explain;
 pub mod gain;

@@ -3,7 +3,7 @@
 use crate::map::{MAX_PHYS_BITS, MapRange, PhysicalMap};
 use crate::record::environment::Environment;
 use crate::record::examination::Examination;
-use crate::record::layout_note::LayoutNote;
+use crate::record::layout_note::{KernelNote, LayoutNote};
 use crate::workload::tier::Tier;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -189,9 +189,26 @@ impl ManifestFields {
         (fields, invalid)
     }
 
-    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`.
-    pub fn map_in_words(&self) -> Option<String> {
-        self.map.as_ref().map(PhysicalMap::summary)
+    /// The memory of a map in words, e.g. `24 GiB of RAM below 25 GiB`; `None` for a map that was not
+    /// measured on.
+    pub fn map_in_words(&self, map: &str) -> Option<String> {
+        let main = self.map.as_ref().filter(|main| main.name == map).map(PhysicalMap::summary);
+        main.or_else(|| Some(self.other(map)?.summary.clone()))
+    }
+
+    /// Where a map comes from; `None` for a map that was not measured on.
+    pub fn origin_of(&self, map: &str) -> Option<&str> {
+        let main = self.map.as_ref().filter(|main| main.name == map).map(|main| &*main.origin);
+        main.or_else(|| Some(&*self.other(map)?.origin))
+    }
+
+    fn other(&self, map: &str) -> Option<&MapNote> {
+        self.other_maps.iter().find(|other| other.name == map)
+    }
+
+    /// The kernels whose compiled lookups took part, with the ids of their layouts.
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, &KernelNote)> {
+        self.layouts.iter().filter_map(|layout| Some((&*layout.id, layout.kernel.as_ref()?)))
     }
 
     /// Names of the maps, the main one first.

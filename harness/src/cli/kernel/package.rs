@@ -1,6 +1,6 @@
 //! Packages of kernels, and the command `pfnbench kernel image`.
 
-use crate::cli::{Answer, print};
+use crate::cli::{Answer, print, tell};
 use crate::interrupt::Interrupt;
 use crate::kernel::cache::Cache;
 use crate::kernel::debian::{Content, LISTS_LAST, Lists, NEWEST, PackageError};
@@ -21,7 +21,7 @@ pub(super) fn download(
 ) -> anyhow::Result<(String, PathBuf)> {
     let get = |lists: &Lists| {
         let package = lists.find(content, version)?;
-        crate::cli::tell(&format!("downloading {package}"));
+        tell(&format!("downloading {package}"));
         let unpacked = lists.unpack(content, &package, folder)?;
         Ok((package, unpacked))
     };
@@ -44,8 +44,8 @@ pub(super) fn download(
     };
     // A tool that Ctrl-C ended is no reason to look elsewhere.
     interrupt.check()?;
-    crate::cli::tell(&format!("{error}"));
-    crate::cli::tell("looking in every Debian release");
+    tell(&error.to_string());
+    tell("looking in every Debian release");
     match in_every_release() {
         Err(PackageError::NotDebian) => Err(error.into()),
         other => Ok(other?),

@@ -7,6 +7,7 @@ use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::enable::{EnableRequest, EnabledNamespace, enable, layouts_with_hotplug};
 use crate::pmem::probe::{ProbeOutcome, Probed};
+use crate::present::terminal::message;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use memmap_layouts::ByteSize;
@@ -71,7 +72,7 @@ impl EnableArgs {
                 ProbeOutcome::Refused(refusal) => {
                     answer = Answer::No;
                     if !self.json.json {
-                        eprintln!("{}", crate::present::terminal::message(&refusal.to_string(), 8));
+                        eprintln!("{}", message(&refusal.to_string()));
                     }
                     json!({ "is": "refused", "error": refusal.json() })
                 }

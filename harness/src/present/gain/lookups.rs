@@ -3,7 +3,7 @@
 use super::walks::Holes;
 use super::{Page, ns, ns_in_words, plain_table, times_faster};
 use crate::analysis::judge::Verdict;
-use crate::analysis::summary::{LookupLine, SERIES, WINNER};
+use crate::analysis::summary::{LookupLine, WINNER};
 use crate::case::{LookupOp, NO_CHECK, Population};
 use crate::present::report::markdown::escaped;
 use crate::units::{signed_time, time};
@@ -83,50 +83,34 @@ impl Page<'_> {
 
     fn row(&self, cell: &Cell<'_>) -> Vec<String> {
         let line = cell.line;
-        let layouts = [Some(self.linux.as_str()), self.newest.as_deref(), Some(SERIES.0), Some(WINNER), Some(NO_CHECK)];
+        let compared = self.compared();
         let mut row = vec![
             escaped(&line.group.label()),
             line.memory.name().to_owned(),
             line.floor_ns.map_or_else(|| "–".to_owned(), time),
         ];
-        row.extend(layouts.into_iter().flatten().map(|layout| ns_in_words(line, layout)));
+        row.extend(compared.iter().copied().chain([WINNER, NO_CHECK]).map(|layout| ns_in_words(line, layout)));
         if cell.is_resolved() {
             row.push(self.difference(cell));
-            let over = [Some(self.linux.as_str()), self.newest.as_deref(), Some(SERIES.0)];
-            row.extend(over.into_iter().flatten().map(|over| times_faster(self.gain(line, over))));
+            row.extend(compared.into_iter().map(|over| times_faster(self.gain(line, over))));
         } else {
-            let others = if self.newest.is_some() { 4 } else { 3 };
-            row.extend(std::iter::repeat_n("within the loop".to_owned(), others));
+            row.extend(std::iter::repeat_n("within the loop".to_owned(), 1 + compared.len()));
         }
         row
     }
 
     pub(super) fn lookups(&self) -> String {
-        let over = |layout: &str| format!("times faster than {layout}");
-        let head = [
-            Some("lookup".to_owned()),
-            Some("memory".to_owned()),
-            Some("loop".to_owned()),
-            Some(self.linux.clone()),
-            self.newest.clone(),
-            Some(SERIES.0.to_owned()),
-            Some(WINNER.to_owned()),
-            Some(NO_CHECK.to_owned()),
-            Some(format!("against {}", self.linux)),
-            Some(over(&self.linux)),
-            self.newest.as_deref().map(over),
-            Some(over(SERIES.0)),
-        ];
-        let head: Vec<&str> = head.iter().flatten().map(String::as_str).collect();
+        let compared = self.compared();
+        let times = compared.iter().map(|layout| format!("times faster than {layout}"));
+        let plain = ["lookup", "memory", "loop"].into_iter().chain(compared.iter().copied()).chain([WINNER, NO_CHECK]);
+        let head: Vec<String> =
+            plain.map(str::to_owned).chain([format!("against {}", self.linux)]).chain(times).collect();
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let cells: Vec<Cell<'_>> = self.cells().collect();
         let of_map = |map: &str| {
             let rows: Vec<Vec<String>> =
                 cells.iter().filter(|cell| cell.map == map).map(|cell| self.row(cell)).collect();
-            let notes = &self.machine.run.known;
-            let described = notes.map.iter().map(|map| (map.name.as_str(), map.origin.as_str()));
-            let described =
-                described.chain(notes.other_maps.iter().map(|map| (map.name.as_str(), map.origin.as_str())));
-            let origin = described.into_iter().find(|(name, _)| *name == map).map_or("", |(_, origin)| origin);
+            let origin = self.machine.run.known.origin_of(map).unwrap_or_default();
             let origin = if origin.is_empty() { String::new() } else { format!("{}.\n\n", escaped(origin)) };
             (!rows.is_empty()).then(|| format!("### {}\n\n{origin}{}", escaped(map), plain_table(&head, &rows)))
         };

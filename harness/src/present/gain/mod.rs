@@ -71,10 +71,16 @@ fn plain_table(head: &[&str], lines: &[Vec<String>]) -> String {
     table(&head, lines)
 }
 
+/// The version of a compiled kernel as numbers, for sorting: 6.12 is after 6.1.
+fn version(layout: &str) -> Vec<u32> {
+    let version = layout.trim_start_matches(COMPILED);
+    version.split(|letter: char| !letter.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
 /// The page about a machine's newest run.
 struct Page<'a> {
     machine: &'a MachineReport,
-    /// Linux as compiled: the first kernel of the run, or the model.
+    /// Linux as compiled: the oldest kernel of the run, or the model.
     linux: String,
     /// The newest kernel of the run, if it is another.
     newest: Option<String>,
@@ -90,7 +96,8 @@ pub fn page(machine: &MachineReport, command: &str) -> Result<String, GainError>
     let layouts = machine.view().layouts();
     let has = |id: &str| layouts.iter().any(|layout| layout == id);
     let missing = [WINNER, SERIES.0].into_iter().find(|id| !has(id));
-    let kernels: Vec<&String> = layouts.iter().filter(|id| id.starts_with(COMPILED)).collect();
+    let mut kernels: Vec<&String> = layouts.iter().filter(|id| id.starts_with(COMPILED)).collect();
+    kernels.sort_by_key(|id| version(id));
     let linux = kernels.first().map(|id| (*id).clone()).or_else(|| has(LINUX.0).then(|| LINUX.0.to_owned()));
     let missing = missing.or(linux.is_none().then_some(LINUX.0));
     if let Some(missing) = missing {
@@ -128,10 +135,16 @@ impl Page<'_> {
         line.pair(WINNER, over).filter(|_| dependency(WINNER) == dependency(over))
     }
 
-    /// A kernel, or the model of one, in words.
-    fn linux_in_words(layout: &str) -> String {
+    /// The layouts that the winner is compared with: Linux as compiled, then the idea in Rust.
+    fn compared(&self) -> Vec<&str> {
+        [Some(self.linux.as_str()), self.newest.as_deref(), Some(SERIES.0)].into_iter().flatten().collect()
+    }
+
+    /// One of them in words.
+    fn in_words(layout: &str) -> String {
         match layout.strip_prefix(COMPILED) {
             Some(version) => format!("Linux {version}'s own code (`{layout}`)"),
+            None if layout == SERIES.0 => format!("the same rules without the kernel's checks (`{layout}`)"),
             None => format!("the model of Linux as compiled (`{layout}`)"),
         }
     }
@@ -152,12 +165,7 @@ impl Page<'_> {
     }
 
     fn letter(&self) -> String {
-        let mut kernels = vec![self.linux.as_str()];
-        kernels.extend(self.newest.as_deref());
-        let mut than: Vec<(&str, String)> =
-            kernels.into_iter().map(|layout| (layout, Self::linux_in_words(layout))).collect();
-        than.push((SERIES.0, format!("the same rules without the kernel's checks (`{}`)", SERIES.0)));
-        let score = |(over, words): (&str, String)| {
+        let score = |over: &str| {
             let (mut whole, mut in_part) = (Tally::default(), Tally::default());
             for cell in self.cells().filter(lookups::Cell::is_resolved) {
                 let tally = if cell.is_valid_in_part() { &mut in_part } else { &mut whole };
@@ -170,12 +178,11 @@ impl Page<'_> {
             } else {
                 String::new()
             };
-            format!("- Against {words}: {}.{in_part}\n", whole.in_words())
+            format!("- Against {}: {}.{in_part}\n", Self::in_words(over), whole.in_words())
         };
-        let scores: String = than.into_iter().map(score).collect();
+        let scores: String = self.compared().into_iter().map(score).collect();
         let run = &self.machine.run;
-        let described = run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
-        let mut described: String = described.map(|(id, kernel)| format!("- `{id}`: {kernel}.\n")).collect();
+        let mut described: String = run.known.kernels().map(|(id, kernel)| format!("- `{id}`: {kernel}.\n")).collect();
         if !self.linux.starts_with(COMPILED) {
             described = format!("- `{}`: a model of the code that compilers make of Linux.\n{described}", self.linux);
         }
@@ -349,6 +356,20 @@ mod tests {
         let report = report_on(&[folder_of(base.path(), &rows)]);
         let page = page(&report.machines[0], "x").unwrap();
         assert!(page.contains("(`linux-6.1`): 2 of 2, equal in 0, slower in none, undecided in 0. In sections that are valid in part: 1 of 1"), "{page}");
+    }
+
+    #[test]
+    fn kernels_are_sorted_by_version() {
+        let page = page_of(&[
+            ("compiled-6.12", 6.0),
+            ("subsection", 3.0),
+            ("compiled-6.1", 6.0),
+            ("validmap", 1.0),
+            ("control", 3.0),
+        ])
+        .unwrap();
+        let (older, newer) = (page.find("Linux 6.1's own code").unwrap(), page.find("Linux 6.12's own code").unwrap());
+        assert!(older < newer, "{page}");
     }
 
     #[test]

@@ -85,8 +85,7 @@ pub fn sentences(view: View<'_>, costs: &[Cost]) -> Vec<String> {
 
 /// What the compiled kernels of a run are: version, compiler, configuration.
 fn kernels(view: View<'_>) -> impl Iterator<Item = String> {
-    let kernels = view.run.known.layouts.iter().filter_map(|layout| Some((&layout.id, layout.kernel.as_ref()?)));
-    kernels.map(|(id, kernel)| format!("{id}: {kernel}."))
+    view.run.known.kernels().map(|(id, kernel)| format!("{id}: {kernel}."))
 }
 
 /// Notes on the table of winners.

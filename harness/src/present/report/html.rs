@@ -10,8 +10,8 @@ use super::{MachineReport, Report};
 use crate::analysis::headline::Headline;
 use crate::analysis::summary::{MemoryUse, Summary};
 use crate::analysis::verdicts;
+use crate::present::answer;
 use crate::present::table::{in_words, legend};
-use crate::present::terminal::first_screen;
 use crate::record::environment::Cache;
 use crate::record::examination::{Examination, List, Verdict};
 use crate::units::{bytes, time};
@@ -87,8 +87,8 @@ impl<'a> Finding<'a> {
         let main = machine.view().main();
         let verdicts = verdicts::collect(&machine.maps);
         Self {
-            answer: first_screen::findings(main),
-            trust: first_screen::trust(main, &verdicts, None, None),
+            answer: answer::findings(main),
+            trust: answer::trust(main, &verdicts, None, None),
             sentences: &machine.sentences,
             winners: &machine.winners,
             notes: &machine.notes,

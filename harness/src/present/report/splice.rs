@@ -8,12 +8,12 @@
 //!
 //! A marker is on a line of its own. Markers inside code blocks are ignored.
 //!
-//! A marker asks for `answer` (the finding in two sentences), `finding`, `winners`, `costs` (of the sub-section map), `costs REGEX` (on maps
-//! by name), `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or `command`.
+//! A marker asks for `answer` (the finding in at most three sentences), `finding`, `winners`, `costs` (of
+//! the sub-section map), `costs REGEX` (on maps by name), `heat`, `heat REGEX` (lines of the heat table by name), `figure NAME` or `command`.
 
 use super::{MachineReport, Report, markdown};
 use crate::case::Memory;
-use crate::present::terminal::first_screen;
+use crate::present::answer;
 use regex::Regex;
 use thiserror::Error;
 
@@ -128,7 +128,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
     };
     Ok(match (kind, argument) {
-        ("answer", "") => paragraphs(&first_screen::findings(machine.view().main())),
+        ("answer", "") => paragraphs(&answer::findings(machine.view().main())),
         ("finding", "") => paragraphs(&machine.sentences),
         ("winners", "") => markdown::winners(&machine.winners),
         ("costs", wanted) => {

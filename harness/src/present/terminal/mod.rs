@@ -1,11 +1,12 @@
 //! What fits a terminal: its width, wrapped prose, tables that fold, the pager, and the screen that ends a run.
 
-pub mod first_screen;
 mod grid;
+pub mod outcome;
 pub mod pager;
 
 pub use grid::{Cell, Grid};
 
+use anstyle::AnsiColor;
 use std::io::IsTerminal;
 use textwrap::core::display_width;
 use textwrap::{Options, WordSplitter};
@@ -58,16 +59,9 @@ pub fn has_colours() -> bool {
 }
 
 /// A word in a colour, where standard output shows colours.
-pub fn coloured(word: &str, colour: comfy_table::Color) -> String {
-    use comfy_table::Color;
-    let code = match colour {
-        Color::Red => 31,
-        Color::Green => 32,
-        Color::Yellow => 33,
-        Color::DarkGrey => 90,
-        _ => return word.to_owned(),
-    };
-    if has_colours() { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() }
+pub fn coloured(word: &str, colour: AnsiColor) -> String {
+    let style = colour.on_default();
+    if has_colours() { format!("{style}{word}{style:#}") } else { word.to_owned() }
 }
 
 /// The column of the text after a label, as in `  rule    the size is a multiple`; `None` without a label.
@@ -103,9 +97,9 @@ pub fn prose(text: &str) -> String {
     columns().map_or_else(|| text.to_owned(), |columns| wrapped(text, columns, 2).join("\n"))
 }
 
-/// A message for standard error: wrapped on a terminal, with further lines indented; unchanged elsewhere.
-pub fn message(text: &str, indent: usize) -> String {
-    columns_of_messages().map_or_else(|| text.to_owned(), |columns| wrapped(text, columns, indent).join("\n"))
+/// A message for standard error: wrapped on a terminal, unchanged elsewhere.
+pub fn message(text: &str) -> String {
+    columns_of_messages().map_or_else(|| text.to_owned(), |columns| wrapped(text, columns, 2).join("\n"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The screen that ends a run: winners, trust, what to type next, the paths, and the finding last.
+//! What a run prints: the screen that ends it (winners, trust, the paths, what to type next, and the finding
+//! last), or every result.
 
 use super::{Cell, Grid, wrapped};
 use crate::analysis::headline::{self, Headline, Kind};
-use crate::analysis::judge::Verdict;
-use crate::analysis::statistics::PROCESSES_FOR_INTERVAL;
-use crate::analysis::summary::{LINUX, LookupLine, SERIES, Summary, WINNER};
+use crate::analysis::summary::Summary;
 use crate::analysis::verdicts::Verdicts;
-use crate::case::{LookupOp, Memory, NO_CHECK};
-use crate::units::{percent, ratio, time};
+use crate::case::NO_CHECK;
+use crate::present::answer::{findings, trust};
+use crate::present::{cover_letter, table};
 use comfy_table::Color;
 use std::path::Path;
 
@@ -17,11 +17,13 @@ const ROWS: usize = 12;
 /// The screen is not wider, since longer lines are hard to read.
 const WIDEST: usize = 100;
 
-/// What the screen is made of.
+/// The outcome of a run.
 #[derive(Debug)]
-pub struct FirstScreen<'a> {
-    /// The main map in words, e.g. `24 GiB of RAM below 25 GiB`.
-    pub map: &'a str,
+pub struct Outcome<'a> {
+    /// The memory of each map in words, e.g. `24 GiB of RAM below 25 GiB`.
+    pub maps: &'a [String],
+    /// The kernels whose compiled lookups took part, in words.
+    pub kernels: &'a [String],
     /// Name and summary of each map, the main one first.
     pub summaries: &'a [(String, Summary)],
     /// All verdicts of the run.
@@ -30,18 +32,42 @@ pub struct FirstScreen<'a> {
     pub interference: Option<&'a str>,
     /// What to do if there is no verdict.
     pub advice: Option<&'a str>,
-    /// What to type next.
-    pub next: &'a str,
+    /// True if `pfnbench show` finds the run by itself.
+    pub is_newest: bool,
     /// The run folder.
     pub run: &'a Path,
     /// The report.
     pub report: Option<&'a Path>,
 }
 
-impl FirstScreen<'_> {
+impl Outcome<'_> {
+    /// Every result: a table and its legend for each map, what follows from them, and the paths. Prose is
+    /// wrapped and tables fold to `columns`, or have the width that they need.
+    pub fn every_result(&self, columns: Option<usize>) -> String {
+        let mut text = Vec::new();
+        for ((map, summary), words) in self.summaries.iter().zip(self.maps) {
+            text.push(format!("{map}: {words}"));
+            text.push(table::draw(summary).fitted(columns));
+            text.extend(table::legend(summary));
+        }
+        text.extend(self.kernels.iter().cloned());
+        let costs = cover_letter::costs(self.summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
+        text.extend(cover_letter::sentences(&costs));
+        if self.verdicts.can_judge {
+            text.extend(self.interference.map(str::to_owned));
+        } else {
+            text.push("This run gives no verdict on its headline comparison:".to_owned());
+            let reasons = self.verdicts.reasons.iter().map(String::as_str).chain(self.advice);
+            text.extend(reasons.map(|reason| format!("  {reason}")));
+        }
+        let fitted = |line: String| columns.map_or_else(|| vec![line.clone()], |columns| wrapped(&line, columns, 2));
+        let text: Vec<String> = text.into_iter().flat_map(fitted).collect();
+        format!("{}\n{}", text.join("\n"), self.paths())
+    }
+
     /// The screen for a terminal of a size. A screen of 80 by 24 is never scrolled, unless paths or
     /// names of layouts are very long.
-    pub fn fitted(&self, columns: usize, rows: usize) -> String {
+    pub fn first_screen(&self, columns: usize, rows: usize) -> String {
         let Some((name, main)) = self.summaries.first() else { return String::new() };
         let columns = columns.min(WIDEST);
         let others = self.summaries.len() - 1;
@@ -50,7 +76,8 @@ impl FirstScreen<'_> {
             1 => "; and 1 other map".to_owned(),
             nr => format!("; and {nr} other maps"),
         };
-        let title = format!("{name}: {}{others}", self.map);
+        let map = self.maps.first().map_or("", String::as_str);
+        let title = format!("{name}: {map}{others}");
         let mut below = Vec::new();
         let (bound, raced): (Vec<&str>, Vec<&str>) =
             main.layouts.iter().map(String::as_str).partition(|layout| *layout == NO_CHECK);
@@ -63,7 +90,8 @@ impl FirstScreen<'_> {
         let trust = trust(main, self.verdicts, self.interference, self.advice);
         below.extend(wrapped(&trust, columns, 2));
         below.extend(self.paths().lines().map(str::to_owned));
-        below.extend(wrapped(&format!("next    {}", self.next), columns, 8));
+        let show = if self.is_newest { "pfnbench show" } else { "pfnbench show RUN" };
+        below.extend(wrapped(&format!("next    {show}, for every result; or open the report"), columns, 2));
         for sentence in findings(main) {
             below.extend(wrapped(&sentence, columns, 0));
         }
@@ -84,45 +112,9 @@ impl FirstScreen<'_> {
     }
 
     /// Where the run and its report are.
-    pub fn paths(&self) -> String {
+    fn paths(&self) -> String {
         let report = self.report.map_or_else(String::new, |report| format!("\nreport  {}", report.display()));
         format!("run     {}{report}", self.run.display())
-    }
-}
-
-/// How far a run can be trusted, and why. `interference` is what disturbed it, and `advice` what to do
-/// without a verdict.
-pub fn trust(main: &Summary, judged: &Verdicts, interference: Option<&str>, advice: Option<&str>) -> String {
-    let Verdicts { can_judge, has_headline, reasons, verdicts } = judged;
-    let decided = verdicts.iter().filter(|record| record.verdict.is_decided()).count();
-    let headline = [Memory::Added, Memory::Boot].into_iter().filter_map(|on| main.headline(LookupOp::PfnValid, on));
-    let floor = headline.filter_map(|line| line.noise_floor).reduce(f64::max);
-    let mut said = "Trust:".to_owned();
-    if *has_headline && *can_judge {
-        let floor = floor.map(|floor| format!(" (noise floor {})", percent(floor))).unwrap_or_default();
-        said.push_str(&format!(" the finding is decided{floor};"));
-    }
-    let nr = verdicts.len();
-    said.push_str(&format!(" {decided} of {nr} verdicts are decided, from {}.", processes(main.processes)));
-    if !has_headline {
-        said.push_str(" The headline was not selected.");
-    } else if !can_judge {
-        let reasons = reasons.iter().take(2).map(String::as_str).chain(advice);
-        said.push_str(&format!(" No verdict on the headline: {}", reasons.collect::<Vec<_>>().join(" ")));
-    }
-    if let Some(interference) = interference.filter(|_| *can_judge) {
-        said.push(' ');
-        said.push_str(interference);
-    }
-    said
-}
-
-fn processes(nr: u32) -> String {
-    match nr as usize {
-        few if few < PROCESSES_FOR_INTERVAL => {
-            format!("{nr} of the {PROCESSES_FOR_INTERVAL} processes that an interval needs")
-        }
-        _ => format!("{nr} processes"),
     }
 }
 
@@ -207,57 +199,11 @@ fn winners(headlines: &[Headline], columns: usize) -> Winners {
     Winners { columns, rows: rows.collect() }
 }
 
-/// How a layout compares with another, as the end of a sentence:
-/// `2.69× slower on added memory (1.86 ns instead of 0.69 ns)`.
-fn told(line: &LookupLine, layout: &str, than: &str) -> Option<String> {
-    let pair = line.pair(layout, than)?;
-    let on = format!("on {} memory", line.memory.name());
-    let ns = |layout: &str| line.cell(layout)?.median_ns.map(time);
-    let times =
-        ns(layout).zip(ns(than)).map(|(this, other)| format!(" ({this} instead of {other})")).unwrap_or_default();
-    let word = match pair.verdict {
-        Verdict::Undecided => return Some(format!("undecided {on}{times}")),
-        Verdict::Equal => return Some(format!("equal {on}{times}")),
-        Verdict::Slower => "slower",
-        Verdict::Faster => "faster",
-    };
-    let as_times = |ratio: f64| if pair.verdict == Verdict::Slower { ratio } else { ratio.recip() };
-    // The loop is in both times, so close to it the ratio is a lower bound.
-    Some(match (pair.ratio, pair.whole) {
-        (Some(exact), _) => format!("{}× {word} {on}{times}", ratio(as_times(exact))),
-        (None, Some((whole, _))) => format!("at least {}× {word} {on}{times}", ratio(as_times(whole))),
-        (None, None) => format!("{word} {on}{times}"),
-    })
-}
-
-/// What the run found, in at most three sentences.
-pub fn findings(main: &Summary) -> Vec<String> {
-    let lines =
-        || [Memory::Added, Memory::Boot].into_iter().filter_map(|memory| main.headline(LookupOp::PfnValid, memory));
-    let both = |layout: &str, than: &str| {
-        let told: Vec<String> = lines().filter_map(|line| told(line, layout, than)).collect();
-        (!told.is_empty()).then(|| told.join(", and "))
-    };
-    let mut sentences = Vec::new();
-    let series = [LINUX, SERIES].into_iter().find_map(|pair| Some((pair, both(pair.0, pair.1)?)));
-    if let Some(((with, without), both)) = series {
-        sentences.push(format!("pfn_valid with sub-sections ({with}) against without ({without}): {both}."));
-    }
-    let linux = [LINUX.0, SERIES.0].into_iter().find_map(|linux| Some((linux, both(linux, WINNER)?)));
-    if let Some((linux, both)) = linux {
-        sentences.push(format!("{linux} against {WINNER}, one byte a section: {both}."));
-    }
-    if sentences.is_empty() {
-        sentences.extend(crate::present::table::findings(main).into_iter().take(3));
-    }
-    sentences
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::analysis::verdicts;
-    use crate::case::{CONTROL, LookupGroup, Pattern};
+    use crate::case::{CONTROL, LookupGroup, LookupOp, Memory, Pattern};
     use crate::record::row::Row;
     use crate::record::row::tests::row;
     use std::path::PathBuf;
@@ -305,20 +251,22 @@ mod tests {
         let judged = verdicts::collect(&summaries);
         let run = PathBuf::from("results/x86_64-2cpu-24g-935ce8ff/20261130T032845Z-46446f2");
         let report = run.join("report.html");
-        let screen = FirstScreen {
-            map: "24 GiB of RAM below 25 GiB",
+        let maps = ["24 GiB of RAM below 25 GiB".to_owned()];
+        let outcome = Outcome {
+            maps: &maps,
+            kernels: &[],
             summaries: &summaries,
             verdicts: &judged,
             interference: Some(
                 "Other programs used 59 % of the processor time; the hypervisor withheld 0 % (steal time).",
             ),
             advice: None,
-            next: "pfnbench show",
+            is_newest: true,
             run: &run,
             report: Some(&report),
         };
         for columns in [80, 100, 120, 200] {
-            let text = screen.fitted(columns, 24);
+            let text = outcome.first_screen(columns, 24);
             assert!(text.lines().count() < 24, "{}:\n{text}", text.lines().count());
             assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
             for layout in &summaries[0].1.layouts {
@@ -333,7 +281,7 @@ mod tests {
             );
         }
         for columns in 1..80 {
-            assert!(!screen.fitted(columns, 24).is_empty());
+            assert!(!outcome.first_screen(columns, 24).is_empty());
         }
     }
 }
