@@ -17,10 +17,14 @@ pub fn time(ns: f64) -> String {
     format!("{} {unit}", three_digits(value))
 }
 
-/// Formats a difference in nanoseconds with its sign: `+0.51 ns`.
+/// Formats a difference in nanoseconds with its sign: `+0.51 ns`. What rounds to zero has none.
 pub fn signed_time(ns: f64) -> String {
-    let sign = if ns < 0.0 { '-' } else { '+' };
-    format!("{sign}{}", time(ns.abs()))
+    let size = time(ns.abs());
+    match ns {
+        _ if size == "0.00 ns" => size,
+        ns if ns < 0.0 => format!("-{size}"),
+        _ => format!("+{size}"),
+    }
 }
 
 /// Formats a fraction of 1 as percent with one decimal: `1.2 %`.
@@ -79,6 +83,7 @@ mod tests {
         assert_eq!(time(2.5e9), "2.50 s");
         assert_eq!(time(123.4), "123 ns");
         assert_eq!((signed_time(0.512).as_str(), signed_time(-1234.0).as_str()), ("+0.51 ns", "-1.23 µs"));
+        assert_eq!((signed_time(-0.001).as_str(), signed_time(0.0).as_str()), ("0.00 ns", "0.00 ns"));
         assert_eq!(percent(0.0123), "1.2 %");
     }
 

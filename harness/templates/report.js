@@ -70,22 +70,9 @@ const tell = (event) => {
 document.addEventListener("pointermove", tell);
 document.addEventListener("pointerdown", tell);
 
-// A link to copy beside every heading and figure, and the contents made of them.
-const contents = document.getElementById("contents");
-for (const at of document.querySelectorAll("h2[id], figure[id]")) {
-  const link = document.createElement("a");
-  link.className = "link";
-  link.href = `#${at.id}`;
-  link.textContent = "#";
-  link.setAttribute("aria-label", `Link to ${at.id}`);
+// A link beside a heading or a figure copies its address.
+for (const link of document.querySelectorAll("a.link")) {
   link.addEventListener("click", () => navigator.clipboard && navigator.clipboard.writeText(new URL(link.href).href).catch(() => {}));
-  if (at.localName === "h2") {
-    const entry = document.createElement("a");
-    entry.href = `#${at.id}`;
-    entry.textContent = at.textContent;
-    contents.append(entry, " ");
-  }
-  (at.localName === "h2" ? at : at.querySelector("figcaption") || at).append(" ", link);
 }
 
 // Nothing is folded on paper.

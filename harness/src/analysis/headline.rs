@@ -47,6 +47,8 @@ pub struct Value {
     pub ratio: Option<f64>,
     /// Corrected confidence interval of the ratio.
     pub interval: Option<(f64, f64)>,
+    /// 95 % confidence interval over processes of the value.
+    pub value_interval: Option<(f64, f64)>,
     /// Verdict of a direct comparison with the layout that has the best value. `None` for that
     /// layout itself, and if the headline is not judged.
     pub against_best: Option<Verdict>,
@@ -174,6 +176,7 @@ pub fn all(summary: &Summary) -> Vec<Headline> {
                 value: cell.median_ns?,
                 ratio: cell.ratio,
                 interval: cell.ratio_interval,
+                value_interval: cell.interval_ns,
                 against_best: against_best.map(|pair| pair.verdict),
                 more: against_best.and_then(|pair| pair.difference_ns),
             })
@@ -221,7 +224,7 @@ fn headline(
     let reference = reference.filter(|value| *value > 0.0);
     let value = |(layout, value): (String, f64)| {
         let ratio = reference.map(|reference| value / reference);
-        Value { layout, value, ratio, interval: None, against_best: None, more: None }
+        Value { layout, value, ratio, interval: None, value_interval: None, against_best: None, more: None }
     };
     // Counts of bytes do not depend on the backing store.
     let backing = if kind == Kind::OneProcess { summary.backing.clone() } else { String::new() };
@@ -251,6 +254,7 @@ mod tests {
             value,
             ratio: None,
             interval: None,
+            value_interval: None,
             against_best,
             more: None,
         };

@@ -50,6 +50,26 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     quantile(&sorted(values), 0.5)
 }
 
+/// The narrowest interval between two values of a sorted list, equally far from its ends, that holds the median of the
+/// population with a probability of at least 95 %. It needs no distribution: the number of values below the median
+/// is binomial. `None` for fewer than six values.
+pub fn median_interval(sorted: &[f64]) -> Option<(f64, f64)> {
+    let mut outside = 0.0;
+    // The probability that exactly k values are below the median.
+    let mut exactly = 0.5f64.powi(i32::try_from(sorted.len()).ok()?);
+    let mut from_the_end = None;
+    for k in 0..sorted.len() / 2 {
+        outside += 2.0 * exactly;
+        if outside > 0.05 {
+            break;
+        }
+        from_the_end = Some(k);
+        exactly *= (sorted.len() - k) as f64 / (k + 1) as f64;
+    }
+    let k = from_the_end?;
+    Some((sorted[k], sorted[sorted.len() - 1 - k]))
+}
+
 /// The arithmetic mean of the values; `None` if there are none.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -191,5 +211,16 @@ mod tests {
         assert!(floor > 0.001 && floor < 0.01, "{floor}");
         assert!(noise_floor(&[one.clone(), one.clone(), one]).unwrap() < floor);
         assert_eq!(noise_floor(&[vec![0.0; 4]]), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_median_has_the_ranks_of_the_sign_test() {
+        // Ranks from tables of the sign test.
+        let ranks = |nr: u32| median_interval(&(1..=nr).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(ranks(5), None);
+        assert_eq!(ranks(6), Some((1.0, 6.0)));
+        assert_eq!(ranks(8), Some((1.0, 8.0)));
+        assert_eq!(ranks(9), Some((2.0, 8.0)));
+        assert_eq!(ranks(20), Some((6.0, 15.0)));
     }
 }

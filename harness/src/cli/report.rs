@@ -22,6 +22,8 @@ Examples:
   pfnbench report results/*/*/ -o machines.html        several machines
   pfnbench report results/MACHINE/RUN --page gain -o gain.md
                                      what Linux could gain, as a cover letter
+  pfnbench report results/MACHINE/RUN --figure scale -o scale.pdf
+                                     one figure for a paper, with its caption
 
 --splice replaces the text between <!-- pfnbench WHAT --> and
 <!-- pfnbench end -->. WHAT is one of:
@@ -34,12 +36,15 @@ pub(super) struct ReportArgs {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// Output file: an HTML page if the name ends in .html, Markdown with a folder of figures if it
-    /// ends in .md; repeatable
+    /// ends in .md, with --figure one figure in .svg or .pdf; repeatable
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Which page to write
     #[arg(long, value_enum, default_value = "report")]
     page: PageKind,
+    /// Write one figure, with its caption and its source, to the -o files. A wrong name lists all
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["splice", "page"])]
+    figure: Option<String>,
     /// Fill in the pfnbench markers of this document (see below); repeatable
     #[arg(long, value_name = "FILE")]
     splice: Vec<PathBuf>,
@@ -65,6 +70,8 @@ enum PageKind {
 enum Form {
     Page,
     Markdown,
+    Svg,
+    Pdf,
 }
 
 impl Form {
@@ -72,7 +79,12 @@ impl Form {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("html" | "htm") => Ok(Form::Page),
             Some("md" | "markdown") => Ok(Form::Markdown),
-            _ => bail!("the name {} ends in neither .html nor .md; try -o report.html", path.display()),
+            Some("svg") => Ok(Form::Svg),
+            Some("pdf") => Ok(Form::Pdf),
+            _ => bail!(
+                "the name {} ends in neither .html nor .md, nor in .svg or .pdf for a figure; try -o report.html",
+                path.display()
+            ),
         }
     }
 }
@@ -102,6 +114,17 @@ impl ReportArgs {
                 "neither -o nor --splice was given, so there is nothing to write; try -o report.html or -o report.md"
             );
         }
+        for (path, form) in self.output.iter().zip(&forms) {
+            match (form, &self.figure) {
+                (Form::Svg | Form::Pdf, None) => {
+                    bail!("{} holds one figure; say which with --figure, e.g. --figure scale", path.display())
+                }
+                (Form::Page | Form::Markdown, Some(_)) => {
+                    bail!("a figure is written to .svg or .pdf, not to {}; try -o figure.svg", path.display())
+                }
+                _ => {}
+            }
+        }
         if self.page == PageKind::Gain {
             if let Some((path, _)) = self.output.iter().zip(&forms).find(|(_, form)| **form == Form::Page) {
                 bail!("the page gain is written in Markdown, not to {}; try -o gain.md", path.display());
@@ -128,30 +151,32 @@ impl ReportArgs {
         let report = self.read()?;
         let command = self.command();
         // All files are generated before the first is written.
-        let mut files: Vec<(PathBuf, String)> = Vec::new();
+        let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+        let figure = self.figure.as_deref().unwrap_or_default();
         for (path, form) in self.output.iter().zip(&forms) {
             match form {
                 _ if self.page == PageKind::Gain => {
-                    files.push((path.clone(), gain::page(&report.machines[0], &command)?));
+                    files.push((path.clone(), gain::page(&report.machines[0], &command)?.into_bytes()));
                 }
-                Form::Page => files.push((path.clone(), html::page(&report)?)),
+                Form::Page => files.push((path.clone(), html::page(&report)?.into_bytes())),
+                Form::Svg => files.push((path.clone(), report.figure_svg(figure)?.into_bytes())),
+                Form::Pdf => files.push((path.clone(), report.figure_pdf(figure)?)),
                 Form::Markdown => {
                     let folder = pictures(path);
                     let name = folder.file_name().unwrap_or_default().to_string_lossy().replace(' ', "%20");
-                    files.push((path.clone(), markdown::report(&report, &name, &command)));
-                    files.extend(
-                        markdown::files(&report)?.into_iter().map(|file| (folder.join(file.name), file.contents)),
-                    );
+                    files.push((path.clone(), markdown::report(&report, &name, &command).into_bytes()));
+                    let pictures = markdown::files(&report)?.into_iter();
+                    files.extend(pictures.map(|file| (folder.join(file.name), file.contents.into_bytes())));
                 }
             }
         }
         for (path, document) in &documents {
             let folder = markdown.map(|markdown| relative(path, &pictures(markdown))).transpose()?;
             let filled = splice::splice(&report, document, folder.as_deref(), &command);
-            files.push((path.clone(), filled.with_context(|| path.display().to_string())?));
+            files.push((path.clone(), filled.with_context(|| path.display().to_string())?.into_bytes()));
         }
         for (path, contents) in &files {
-            replace(path, contents.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+            replace(path, contents).with_context(|| format!("cannot write {}", path.display()))?;
         }
         for (path, contents) in
             files.iter().filter(|(path, _)| Form::from_path(path).is_ok_and(|form| form == Form::Page))
@@ -177,7 +202,7 @@ impl ReportArgs {
         Ok(report?)
     }
 
-    fn tell(&self, report: &Report, files: &[(PathBuf, String)]) -> anyhow::Result<()> {
+    fn tell(&self, report: &Report, files: &[(PathBuf, Vec<u8>)]) -> anyhow::Result<()> {
         for reason in &report.unread {
             super::tell(&format!("warning: left out: {reason}"));
         }
@@ -188,7 +213,7 @@ impl ReportArgs {
         }
         if self.json.json {
             let parts = report.machines.iter().map(|part| {
-                let missing: Vec<_> = part.figures.iter().filter_map(|figure| Some((figure.name, figure.drawing.as_ref().err()?))).collect();
+                let missing: Vec<_> = part.figures.iter().filter_map(|figure| Some((figure.name(), figure.drawing.as_ref().err()?))).collect();
                 json!({
                     "machine": part.run.machine,
                     "run": part.run.name,
@@ -205,11 +230,15 @@ impl ReportArgs {
                 "files": files.iter().map(|(path, _)| path).collect::<Vec<_>>(),
             }));
         }
+        if self.figure.is_some() {
+            let written: Vec<String> = self.output.iter().map(|path| path.display().to_string()).collect();
+            return print(format!("figure  {}", written.join(", ")));
+        }
         for sentence in &report.machines[0].sentences {
             print(sentence)?;
         }
         let missing = report.machines.iter().flat_map(|part| &part.figures).filter(|figure| figure.drawing.is_err());
-        let missing: Vec<&str> = missing.map(|figure| figure.name).collect();
+        let missing: Vec<&str> = missing.map(|figure| figure.name()).collect();
         if !missing.is_empty() {
             print(format!("Figures without data in this run: {}.", missing.join(", ")))?;
         }
@@ -255,6 +284,7 @@ mod tests {
     fn the_extension_selects_the_format() {
         assert_eq!(Form::from_path(Path::new("a.b/x.html")).unwrap(), Form::Page);
         assert_eq!(Form::from_path(Path::new("x.md")).unwrap(), Form::Markdown);
-        assert!(Form::from_path(Path::new("x")).is_err() && Form::from_path(Path::new("x.pdf")).is_err());
+        assert!(Form::from_path(Path::new("x")).is_err() && Form::from_path(Path::new("x.png")).is_err());
+        assert_eq!(Form::from_path(Path::new("x.pdf")).unwrap(), Form::Pdf);
     }
 }

@@ -279,7 +279,7 @@ mod tests {
         let said = sentences(&costs);
         assert_eq!(said.len(), 6, "{said:?}");
         assert!(said[0].contains("added memory slower by 1.00 ns, 1.50×"), "{}", said[0]);
-        assert!(said[0].contains("boot memory equal (+0.00 ns, 1.000×"), "{}", said[0]);
+        assert!(said[0].contains("boot memory equal (0.00 ns, 1.000×"), "{}", said[0]);
         assert!(said[1].contains("boot memory slower by 1.00 ns, 1.50×"), "{}", said[1]);
         assert!(said[2].contains("not cached") && !said[2].contains("boot memory"), "{}", said[2]);
         assert!(said[4].contains("faster by 1.00 ns, 0.50×") && said[4].contains("; n,"), "{}", said[4]);

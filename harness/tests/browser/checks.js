@@ -80,7 +80,7 @@ globalThis.check = (() => {
         // Properties of the figures.
         figures: () =>
             all("figure[data-figure]").map((figure) => {
-                const svg = figure.querySelector("svg");
+                const svg = figure.querySelector(".plot svg");
                 const missing = figure.querySelector("p.missing");
                 const box = svg?.getBoundingClientRect();
                 return {
@@ -127,8 +127,25 @@ globalThis.check = (() => {
         unlinked: () => {
             const ids = all("[id]").map((element) => element.id);
             const twice = ids.filter((id, at) => ids.indexOf(id) !== at).map((id) => `twice: ${id}`);
-            const without = all("h2, figure").filter((element) => !element.id || !document.querySelector(`a.link[href="#${CSS.escape(element.id)}"]`));
+            // The heading of a figure links to the figure.
+            const target = (element) => (element.localName === "h3" && element.closest("figure")) || element;
+            const without = all("h2, h3, figure").filter((element) => !element.id || !document.querySelector(`a.link[href="#${CSS.escape(target(element).id)}"]`));
             return twice.concat(without.map(name));
+        },
+
+        // Figures that are wider than the window of this width and do not scroll, so that a part of them cannot be seen.
+        wideFigures: (width) =>
+            all("figure svg, figure table").filter((part) => shown(part) && part.getBoundingClientRect().right > width + 1).filter((part) => !part.closest(".scroll")).map((part) => `${part.closest("figure").id}: ${part.getBoundingClientRect().right}`),
+
+        // Figures whose data have intervals, by the number of intervals that are drawn.
+        whiskers: () => Object.fromEntries(all("figure[data-figure]").map((figure) => [figure.dataset.figure, all(".plot .whisker", figure).length])),
+
+        // Violations of WCAG 2.2, levels A and AA, that axe-core finds.
+        axe: async () => {
+            const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+            const { violations, passes } = await axe.run(document, { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] });
+            if (passes.length < 10) throw new Error(`axe-core checked only ${passes.length} rules`);
+            return violations.flatMap(({ id, help, nodes }) => nodes.slice(0, 5).map((node) => `${id} (${help}): ${node.html.slice(0, 160)}`));
         },
 
         // Labels of one picture that overlap by more than two pixels in both directions.

@@ -6,7 +6,7 @@ mod common;
 mod chromium;
 
 use chromium::{Page, processes};
-use common::{folder, json, pfnbench, reference_run, smoke};
+use common::{folder, json, pfnbench, reference_run, skipped, smoke};
 use serde_json::{Value, json};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,7 +104,7 @@ fn drawn(page: &mut Page) -> Vec<String> {
         assert_eq!(figure["missing"], Value::Null, "{name} is drawn and missing");
         assert_eq!(figure["links"], json!([1, 1]), "{name} links to JSON and CSV");
         let (width, height) = (figure["width"].as_f64().unwrap(), figure["height"].as_f64().unwrap());
-        assert!(width > 200.0 && height > 100.0, "{name} is {width} by {height}");
+        assert!(width > 200.0 && height > 30.0, "{name} is {width} by {height}");
         let titles = figure["titles"].as_array().unwrap();
         assert!(!titles.is_empty(), "{name} has no marks that show a value");
         assert!(titles.iter().all(|title| title != ""), "{name} has marks without a value");
@@ -429,6 +429,72 @@ fn headings_and_figures_have_ids_and_links() {
     let dir = folder();
     let Some(mut page) = reference_page(&dir) else { return };
     assert_none(&page.list("check.unlinked()"), "ids that are missing, twice or without a link");
+}
+
+#[test]
+fn figures_have_the_intervals_of_the_run() {
+    let dir = folder();
+    let Some(mut page) = reference_page(&dir) else { return };
+    let whiskers = page.ask("check.whiskers()");
+    let mut with_intervals = Vec::new();
+    for name in FIGURES {
+        let text = page.ask(&format!("check.data('figure-{name}', 'csv')"));
+        let mut lines = text.as_str().unwrap().lines().map(fields);
+        let header = lines.next().unwrap();
+        let low = header.iter().position(|column| column.ends_with("_low"));
+        // Data may have more rows than the picture, e.g. of layouts that coincide.
+        let known = low.map_or(0, |low| lines.filter(|row| !row[low].is_empty()).count());
+        let drawn = whiskers[name].as_u64().unwrap();
+        assert_eq!(known > 0, drawn > 0, "{name}: {known} intervals in the data, {drawn} in the picture");
+        if drawn > 0 {
+            with_intervals.push(name);
+        }
+    }
+    assert_eq!(with_intervals, ["answer", "scale", "readers", "pareto", "lookups-boot", "lookups-added"]);
+}
+
+#[test]
+fn figures_fit_their_page_or_scroll() {
+    let dir = folder();
+    let Some(mut page) = reference_page(&dir) else { return };
+    for (width, height, phone) in [(1400, 900, false), (800, 900, false), (390, 844, true)] {
+        page.resize(width, height, phone);
+        assert_none(&page.list(&format!("check.wideFigures({width})")), &format!("figures wider than {width}"));
+    }
+    // Panels are stacked on a phone.
+    let lefts = page.list("[...document.querySelectorAll('#figure-scale .plot svg')].map((svg) => String(Math.round(svg.getBoundingClientRect().left)))");
+    assert!(lefts.len() == 4 && lefts.iter().all(|left| *left == lefts[0]), "{lefts:?}");
+}
+
+/// The file `axe.min.js` of axe-core, from `AXE` or where `scripts/tools` puts it.
+fn axe() -> Option<String> {
+    let named = std::env::var_os("AXE").filter(|file| !file.is_empty()).map(PathBuf::from);
+    let file = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/axe.min.js"));
+    let text = fs::read_to_string(file).ok();
+    if text.is_none() {
+        skipped("no axe-core: the rules of WCAG; scripts/tools installs it if there is npm");
+    }
+    text
+}
+
+#[test]
+fn the_page_meets_wcag_aa() {
+    let dir = folder();
+    let Some(axe) = axe() else { return };
+    let Some(mut page) = reference_page(&dir) else { return };
+    page.ask("for (const fold of document.querySelectorAll('details')) fold.open = true");
+    page.ask(&format!("{axe}; typeof axe"));
+    for (width, height, phone) in [(1280, 800, false), (390, 844, true)] {
+        page.resize(width, height, phone);
+        for colours in ["light", "dark"] {
+            page.dress("screen", colours);
+            assert_none(&page.list("check.axe()"), &format!("WCAG at {width} in {colours}"));
+        }
+    }
+    // Positive control: a violation is found.
+    page.ask("document.querySelector('html').removeAttribute('lang')");
+    let found = page.list("check.axe()");
+    assert!(found.iter().any(|violation| violation.starts_with("html-has-lang")), "{found:?}");
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub struct LookupCell {
     pub median_ns: Option<f64>,
     /// Lower and upper quartile over all undisturbed samples, in ns per operation.
     pub quartiles_ns: Option<(f64, f64)>,
+    /// 95 % confidence interval over processes of the time, in ns; it holds `median_ns`. `None` with too few
+    /// processes.
+    pub interval_ns: Option<(f64, f64)>,
     /// Geometric mean over processes of the ratio to the reference layout in the same rounds; above
     /// 1 is slower. `None` if either time is less than three times that of the empty loop.
     pub ratio: Option<f64>,
@@ -410,12 +413,15 @@ fn line(group: LookupGroup, memory: Memory, rows: &[&Row], layouts: &[String], f
         let values = sorted(rows.iter().filter(|row| !row.disturbed).filter_map(|row| row.value));
         let disturbed = rows.iter().filter(|row| row.disturbed).count();
         let of_processes = by_process(&by_layout[layout]);
+        let logs: Vec<f64> = of_processes.values().filter(|ns| **ns > 0.0).map(|ns| ns.ln()).collect();
         let median_ns = median(of_processes.into_values());
+        let interval = Estimate::from_processes(&logs).map(|estimate| estimate.interval(0.05));
         let lost = (median_ns.is_none() && disturbed > 0).then(|| "every sample was disturbed".to_owned());
         Some(LookupCell {
             layout: layout.clone(),
             median_ns,
             quartiles_ns: quantile(&values, 0.25).zip(quantile(&values, 0.75)),
+            interval_ns: median_ns.zip(interval).map(|(ns, (low, high))| (low.exp().min(ns), high.exp().max(ns))),
             ratio: None,
             ratio_interval: None,
             difference_ns: None,

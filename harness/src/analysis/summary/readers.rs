@@ -2,7 +2,7 @@
 //! thread, and the tail latency of their batches.
 
 use super::push_new;
-use crate::analysis::statistics::{quantile, sorted};
+use crate::analysis::statistics::{median_interval, quantile, sorted};
 use crate::record::row::Row;
 use serde::Serialize;
 
@@ -41,6 +41,9 @@ pub struct ReadersCell {
     /// Median over pairs of neighbouring slices of the throughput beside a writer divided by that
     /// beside the busy thread; higher is better.
     pub ratio: f64,
+    /// Interval of `ratio` that holds it with a probability of at least 95 %, from the order of the pairs; `None` for
+    /// fewer than six pairs.
+    pub ratio_interval: Option<(f64, f64)>,
     /// Latencies of batches, by companion.
     pub tails: Vec<Tail>,
     /// Number of readers, in words.
@@ -77,7 +80,7 @@ fn cell(group: &[&Row], layout: &str, readers: Option<u32>) -> Option<ReadersCel
     let (writer, busy) = ("beside_a_writer", "beside_a_busy_thread");
     let neighbour = |sample| of_metric(busy).find(|row| row.sample == sample)?.value;
     let median = |metric| quantile(&sorted(of_metric(metric).filter_map(|row| row.value)), 0.5);
-    let ratios = of_metric(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?));
+    let ratios = sorted(of_metric(writer).filter_map(|row| Some(row.value? / neighbour(row.sample)?)));
     let first = of_metric(writer).next()?;
     let mode = match readers {
         Some(readers) => format!("{readers} reading"),
@@ -89,7 +92,8 @@ fn cell(group: &[&Row], layout: &str, readers: Option<u32>) -> Option<ReadersCel
         beside_a_writer: median(writer)?,
         beside_a_busy_thread: median(busy)?,
         alone: median("alone"),
-        ratio: quantile(&sorted(ratios), 0.5)?,
+        ratio: quantile(&ratios, 0.5)?,
+        ratio_interval: median_interval(&ratios),
         tails: tails(group, layout),
         mode,
         reason: first.reason.clone(),

@@ -2,20 +2,29 @@
 
 use super::data::Data;
 use super::input::RunInput;
-use super::picture::{Area, DrawError, Look, Marks, Svg, picture};
+use super::picture::{DrawError, Drawing, Look};
 use crate::analysis::summary::Summary;
 
-/// A figure of a report.
-#[derive(Debug)]
-pub struct Figure {
+/// The name and the words of a figure.
+#[derive(Clone, Debug)]
+pub struct Words {
     /// Name, used for files and as anchor in the page.
     pub name: &'static str,
     /// Title: what the figure shows.
     pub title: String,
-    /// Caption: how to read the figure.
+    /// Caption, in at most 40 words: what the figure shows and which way is better.
     pub caption: String,
-    /// The drawing, or a message that says which data are missing and why.
-    pub drawing: Result<Svg, String>,
+    /// How to read the figure, and where its values come from.
+    pub reading: String,
+}
+
+/// A figure of a report.
+#[derive(Debug)]
+pub struct Figure {
+    /// The name and the words.
+    pub words: Words,
+    /// The drawing, or a sentence that says why there is none.
+    pub drawing: Result<Drawing, String>,
     /// The data that the figure is drawn from.
     pub data: Data,
 }
@@ -26,18 +35,22 @@ impl Figure {
     /// # Errors
     /// Fails if the figure cannot be drawn.
     pub fn new(
-        (name, title): (&'static str, String),
-        caption: impl Into<String>,
+        words: Words,
         data: Data,
         missing: impl FnOnce() -> String,
-        height: u32,
-        draw: impl FnOnce(&Area<'_>, &mut Marks, &str) -> Result<(), DrawError>,
+        draw: impl FnOnce(&mut Drawing) -> Result<(), DrawError>,
     ) -> Result<Self, DrawError> {
-        let drawing = match data.is_empty() {
-            true => Err(missing()),
-            false => Ok(picture(&title, height, |area, marks| draw(area, marks, &title))?),
-        };
-        Ok(Self { name, title, caption: caption.into(), drawing, data })
+        if data.is_empty() {
+            return Ok(Self { words, drawing: Err(missing()), data });
+        }
+        let mut drawing = Drawing::default();
+        draw(&mut drawing)?;
+        Ok(Self { words, drawing: Ok(drawing), data })
+    }
+
+    /// Name, used for files and as anchor in the page.
+    pub fn name(&self) -> &'static str {
+        self.words.name
     }
 }
 

@@ -203,6 +203,7 @@ mod tests {
             value,
             ratio: None,
             interval: None,
+            value_interval: None,
             against_best,
             more: None,
         };

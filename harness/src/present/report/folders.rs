@@ -173,9 +173,10 @@ mod tests {
         fs::write(folders[1].join(SAMPLES), lines.join("\n")).unwrap();
         let report = report_on(&folders);
         let machines = report.comparison.as_ref().unwrap();
-        let svg = machines.drawing.as_ref().unwrap().for_page();
+        let panels = machines.drawing.as_ref().unwrap().panels();
+        let svg: String = panels.iter().map(|panel| panel.as_str()).collect();
         assert!(svg.contains("machine 1") && !svg.contains("machine 2"), "{svg}");
-        assert!(machines.caption.contains("Not drawn"), "{}", machines.caption);
+        assert!(machines.words.reading.contains("Not drawn"), "{}", machines.words.reading);
         let asked = Report::from_folders(&folders, Some("subsection"), |_| {}).unwrap();
         assert_eq!((asked.machines.len(), asked.unread.len()), (1, 1), "{:?}", asked.unread);
         let twice = Report::from_folders(&[folders[0].clone(), folders[0].join(".")], None, |_| {}).unwrap();
@@ -197,11 +198,16 @@ mod tests {
         assert_eq!(report.machines[0].run.name, "new", "the newest is shown in detail");
         let of_old = report.machines[0].run.troubles.iter().filter(|said| said.starts_with("old: ")).count();
         assert_eq!(of_old, 1, "problems of older runs are reported too: {:?}", report.machines[0].run.troubles);
-        assert!(report.machines[0].figures.iter().any(|figure| figure.name == "trend" && figure.drawing.is_ok()));
-        assert!(report.machines[1].figures.iter().all(|figure| figure.name != "trend"));
+        assert!(report.machines[0].figures.iter().any(|figure| figure.name() == "trend" && figure.drawing.is_ok()));
+        assert!(report.machines[1].figures.iter().all(|figure| figure.name() != "trend"));
         assert!(report.comparison.as_ref().unwrap().drawing.is_ok());
         assert!(report.unread.len() == 1 && report.unread[0].contains("nowhere"));
         assert!(!report.unread[0].contains('/'), "folders may name people: {:?}", report.unread);
+        for (figure, _) in report.figures() {
+            let words = &figure.words;
+            let nr = words.caption.split_whitespace().count();
+            assert!(nr <= 40, "the caption of {} has {nr} words: {}", words.name, words.caption);
+        }
         let page = html::page(&report).unwrap();
         assert!(page.contains("id=\"figure-phases\"") && page.contains("id=\"figure-phases-2\""));
         let names: Vec<String> = markdown::files(&report).unwrap().into_iter().map(|file| file.name).collect();

@@ -36,13 +36,18 @@ const MOST_ROWS: usize = 2000;
 
 impl<'a> Shown<'a> {
     fn new(figure: &'a Figure, number: usize) -> Result<Self, DrawError> {
-        let id = format!("figure-{}{}", figure.name, suffix(number));
+        let id = format!("figure-{}{}", figure.name(), suffix(number));
         let (data, cut) = cut(&figure.data);
-        let (json, csv) = match figure.drawing {
-            Ok(_) => (data.json_uri(), data.csv_uri()?),
-            Err(_) => Default::default(),
+        let (json, csv) = match figure.data.is_empty() {
+            false => (data.json_uri(), data.csv_uri()?),
+            true => Default::default(),
         };
         Ok(Self { figure, id, json, csv, cut })
+    }
+
+    /// True if the panels need the width of the page.
+    fn is_wide(&self) -> bool {
+        self.figure.drawing.as_ref().is_ok_and(|drawing| drawing.panels().len() > 2)
     }
 }
 
@@ -54,9 +59,9 @@ fn cut(data: &Data) -> (Data, Option<String>) {
     (data.first(MOST_ROWS), cut)
 }
 
-/// Suffix of ids and file names of a machine; empty for the first.
+/// Suffix of ids and file names of a machine; empty for the first and for what is of no machine.
 pub(super) fn suffix(number: usize) -> String {
-    if number == 1 { String::new() } else { format!("-{number}") }
+    if number <= 1 { String::new() } else { format!("-{number}") }
 }
 
 /// A table with a heading and rows of cells.
@@ -204,13 +209,46 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         glossary: terms(),
         version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")"),
     };
-    Ok(page.render()?)
+    Ok(with_contents(&page.render()?))
+}
+
+/// Where a page has its contents.
+const CONTENTS: &str = "<!-- contents -->";
+
+/// Adds the contents, and a link to copy beside every heading with an id.
+fn with_contents(page: &str) -> String {
+    let (mut linked, mut contents) = (String::with_capacity(page.len() + 4096), String::new());
+    // Headings hold escaped text and tags without ids.
+    let mut rest = page;
+    while let Some((before, opened)) = rest.split_once("<h") {
+        linked.push_str(before);
+        let heading = || {
+            let level = opened.chars().next().filter(|level| "23".contains(*level))?;
+            let (id, after) = opened[1..].strip_prefix(" id=\"")?.split_once("\">")?;
+            let (text, after) = after.split_once(&format!("</h{level}>"))?;
+            // The heading of a figure links to the figure.
+            (!text.contains("class=\"link\"")).then_some((level, id, text, after))
+        };
+        let Some((level, id, text, after)) = heading() else {
+            linked.push_str("<h");
+            rest = opened;
+            continue;
+        };
+        if level == '2' {
+            contents.push_str(&format!("<a href=\"#{id}\">{text}</a> "));
+        }
+        let link = format!("<a class=\"link\" href=\"#{id}\" aria-label=\"Link to {id}\">#</a>");
+        linked.push_str(&format!("<h{level} id=\"{id}\">{text} {link}</h{level}>"));
+        rest = after;
+    }
+    linked.push_str(rest);
+    linked.replacen(CONTENTS, contents.trim_end(), 1)
 }
 
 /// The figure of the first screen: lookups on added memory, where the series costs most, or else on boot
 /// memory.
 fn overview(machine: &MachineReport) -> Option<&Figure> {
-    let drawn = |name: &str| machine.figures.iter().find(|figure| figure.name == name && figure.drawing.is_ok());
+    let drawn = |name: &str| machine.figures.iter().find(|figure| figure.name() == name && figure.drawing.is_ok());
     drawn("lookups-added").or_else(|| drawn("lookups-boot"))
 }
 
@@ -250,8 +288,8 @@ fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> R
     let columns = view.layouts().into_iter().map(|id| Column { css: view.look(&id).css(), id });
     let (heat_data, heat_cut) = cut(&machine.heat_data);
     // The first screen has it.
-    let above = overview(machine).filter(|_| number == 1).map(|figure| figure.name);
-    let figures = machine.figures.iter().filter(|figure| Some(figure.name) != above);
+    let above = overview(machine).filter(|_| number == 1).map(Figure::name);
+    let figures = machine.figures.iter().filter(|figure| Some(figure.name()) != above);
     let page = MachineSection {
         number,
         suffix: suffix(number),

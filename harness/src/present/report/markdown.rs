@@ -4,7 +4,7 @@ use super::figure::Figure;
 use super::finding::{COSTS_CAPTION, Winner, cost_table};
 use super::heat::HeatLine;
 use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
-use super::picture::DrawError;
+use super::picture::{DrawError, Origin};
 use super::{MachineReport, Report};
 use crate::present::cover_letter::Cost;
 use crate::record::examination::Finding;
@@ -90,14 +90,29 @@ pub fn costs(costs: &[Cost], wanted: impl Fn(&str) -> bool) -> String {
 
 /// A figure, whose image is below `folder`, with its caption.
 pub fn figure(figure: &Figure, number: usize, folder: &str) -> String {
-    let name = file_name(figure.name, number);
+    let name = file_name(figure.name(), number);
+    let data = format!("Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).");
+    let words = &figure.words;
     match &figure.drawing {
-        Ok(_) => format!(
-            "![{}]({folder}/{name}.svg)\n\n{} Data: [JSON]({folder}/{name}.json), [CSV]({folder}/{name}.csv).\n",
-            escaped(&figure.title),
-            escaped(&figure.caption)
-        ),
-        Err(missing) => format!("{}\n", escaped(missing)),
+        Ok(_) => {
+            let image = format!("![{}]({folder}/{name}.svg)", escaped(&words.title));
+            format!("{image}\n\n{} {data}\n", escaped(&words.caption))
+        }
+        Err(missing) if figure.data.is_empty() => format!("{}\n", escaped(missing)),
+        Err(none) => format!("{} {data}\n", escaped(none)),
+    }
+}
+
+/// A figure with how to read it, for a report.
+fn figure_in_full(shown: &Figure, number: usize, folder: &str) -> String {
+    let text = figure(shown, number, folder);
+    match (&shown.drawing, shown.words.reading.as_str()) {
+        (Ok(_), reading) if !reading.is_empty() => {
+            let fold =
+                format!("<details><summary>How to read this figure</summary>\n\n{}\n\n</details>", escaped(reading));
+            format!("{text}\n{fold}\n")
+        }
+        _ => text,
     }
 }
 
@@ -112,13 +127,16 @@ fn file_name(figure: &str, number: usize) -> String {
 /// Fails if data cannot be converted to CSV.
 pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
     let mut files = Vec::new();
-    let figures = report.machines.iter().enumerate();
-    let figures = figures.flat_map(|(at, machine)| machine.figures.iter().map(move |figure| (figure, at + 1)));
-    for (figure, number) in figures.chain(report.comparison.iter().chain([&report.capacity]).map(|figure| (figure, 1)))
-    {
-        if let Ok(svg) = &figure.drawing {
-            let name = file_name(figure.name, number);
-            files.push(ReportFile { name: format!("{name}.svg"), contents: svg.for_file() });
+    for (figure, number) in report.figures() {
+        let name = file_name(figure.name(), number);
+        if let Ok(drawing) = &figure.drawing {
+            let source = report.source(number);
+            // The caption stands in the Markdown.
+            let words = Origin { title: &figure.words.title, caption: "", source: &source };
+            let contents = drawing.for_file(&words)?;
+            files.push(ReportFile { name: format!("{name}.svg"), contents });
+        }
+        if !figure.data.is_empty() {
             files.push(ReportFile { name: format!("{name}.json"), contents: figure.data.json() });
             files.push(ReportFile { name: format!("{name}.csv"), contents: figure.data.csv()? });
         }
@@ -142,7 +160,7 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
         text.push_str(&format!(
             "## Comparison of machines\n\n{}\n{}\n",
             side_by_side(report),
-            figure(comparison, 1, folder)
+            figure_in_full(comparison, 1, folder)
         ));
     }
     for (at, machine) in report.machines.iter().enumerate() {
@@ -151,7 +169,7 @@ pub fn report(report: &Report, folder: &str, command: &str) -> String {
         }
         text.push_str(&machine_section(machine, at + 1, folder));
     }
-    text.push_str(&format!("## Persistent memory\n\n{}\n", figure(&report.capacity, 1, folder)));
+    text.push_str(&format!("## Persistent memory\n\n{}\n", figure_in_full(&report.capacity, 1, folder)));
     text.push_str(
         "## Limitations\n\nThe layouts run in user space. Kernel locks, TLB shootdowns, kernel page tables, interrupts \
          and reclaim are not measured.\n\n",
@@ -177,8 +195,8 @@ fn machine_section(machine: &MachineReport, number: usize, folder: &str) -> Stri
     }
     push("## Figures");
     for shown in &machine.figures {
-        push(&format!("### {}", escaped(&shown.title)));
-        push(&figure(shown, number, folder));
+        push(&format!("### {}", escaped(&shown.words.title)));
+        push(&figure_in_full(shown, number, folder));
     }
     let summary = machine.view().main();
     push(&format!("## All operations, compared with {}", escaped(&summary.reference)));

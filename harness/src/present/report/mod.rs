@@ -21,7 +21,7 @@ pub mod splice;
 
 use crate::record::reader::ReadError;
 use figure::Figure;
-use picture::DrawError;
+use picture::{DrawError, Origin, PdfError};
 use thiserror::Error;
 
 pub use machine::MachineReport;
@@ -63,6 +63,86 @@ pub struct Report {
     pub reference: String,
     /// Messages about folders that could not be read.
     pub unread: Vec<String>,
+}
+
+impl Report {
+    /// All figures, with the number of their machine, or 0 for those of no machine.
+    pub fn figures(&self) -> impl Iterator<Item = (&Figure, usize)> {
+        let of_machines = self.machines.iter().enumerate();
+        let of_machines =
+            of_machines.flat_map(|(at, machine)| machine.figures.iter().map(move |figure| (figure, at + 1)));
+        of_machines.chain(self.comparison.iter().chain([&self.capacity]).map(|figure| (figure, 0)))
+    }
+
+    /// Which run and program the figures of a machine come from, in a sentence. Number 0 is for figures of no machine.
+    pub fn source(&self, number: usize) -> String {
+        let program = concat!("pfnbench ", env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")");
+        match number.checked_sub(1).and_then(|at| self.machines.get(at)) {
+            Some(machine) => {
+                let run = &machine.run;
+                format!("Source: {program}, run {} on {}.", run.name, run.machine)
+            }
+            None => format!("Source: {program}."),
+        }
+    }
+
+    /// Finds a figure by name, with the number of its machine.
+    fn figure(&self, name: &str) -> Result<(&Figure, usize), FigureError> {
+        self.figures().find(|(figure, _)| figure.name() == name).ok_or_else(|| {
+            let mut names: Vec<&str> = self.figures().map(|(figure, _)| figure.name()).collect();
+            names.sort_unstable();
+            names.dedup();
+            FigureError::Unknown { name: name.to_owned(), names: names.join(", ") }
+        })
+    }
+
+    /// One figure as SVG, with its caption and its source.
+    ///
+    /// # Errors
+    /// Says which figures there are if none has this name, or why the figure is not drawn.
+    pub fn figure_svg(&self, name: &str) -> Result<String, FigureError> {
+        let (figure, number) = self.figure(name)?;
+        let drawing = figure.drawing.as_ref();
+        let drawing = drawing.map_err(|why| FigureError::NotDrawn { name: figure.name(), why: why.clone() })?;
+        let words = &figure.words;
+        Ok(drawing.for_file(&Origin { title: &words.title, caption: &words.caption, source: &self.source(number) })?)
+    }
+
+    /// One figure as PDF, with its caption and its source.
+    ///
+    /// # Errors
+    /// As [`figure_svg`](Self::figure_svg), and if the font of a PDF lacks a letter.
+    pub fn figure_pdf(&self, name: &str) -> Result<Vec<u8>, FigureError> {
+        let svg = self.figure_svg(name)?;
+        Ok(picture::pdf(&svg, &self.figure(name)?.0.words.title)?)
+    }
+}
+
+/// The reasons why a figure cannot be written.
+#[derive(Debug, Error)]
+pub enum FigureError {
+    /// No figure has this name.
+    #[error("a report has no figure {name:?}; it has {names}")]
+    Unknown {
+        /// The requested name.
+        name: String,
+        /// The names of all figures.
+        names: String,
+    },
+    /// The figure has no drawing.
+    #[error("the figure {name} is not drawn: {why}")]
+    NotDrawn {
+        /// Name of the figure.
+        name: &'static str,
+        /// Why there is no drawing.
+        why: String,
+    },
+    /// The drawing cannot be generated.
+    #[error(transparent)]
+    Draw(#[from] DrawError),
+    /// The drawing cannot be converted to PDF.
+    #[error(transparent)]
+    Pdf(#[from] PdfError),
 }
 
 #[cfg(test)]
@@ -172,7 +252,7 @@ pub(crate) mod tests {
     }
 
     pub(super) fn figure<'a>(report: &'a Report, name: &str) -> &'a Figure {
-        report.machines[0].figures.iter().find(|figure| figure.name == name).unwrap()
+        report.machines[0].figures.iter().find(|figure| figure.name() == name).unwrap()
     }
 
     #[test]

@@ -1,16 +1,20 @@
-//! Pictures as SVG: a canvas, and marks that show their value when pointed at.
+//! Pictures as SVG: panels with marks that show their value when pointed at, and their legend.
 
 mod axis;
 mod chart;
+mod drawing;
 mod legend;
 mod look;
+mod pdf;
 mod text;
 
-pub use axis::{Axis, plain};
-pub use chart::{Chart, Labels, at, bar, bars, chart, place_of_bar, rows};
-pub use legend::{Key, band, head};
+pub use axis::{Axis, plain, room_for_names};
+pub use chart::{Chart, Labels, at, bar, chart, most_letters, place_of_bar, rows};
+pub use drawing::{Drawing, Origin};
+pub use legend::{Entry, Key, band};
 pub use look::{Look, colour};
-pub use text::{Hang, LABEL, fitting, text, text_width};
+pub use pdf::{PdfError, pdf};
+pub use text::{Beside, Hang, LABEL, beside, fitting, text, text_width};
 
 use askama::Template;
 use plotters::coord::Shift;
@@ -41,26 +45,25 @@ impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for DrawE
     }
 }
 
-/// Width of every picture in SVG user units. A page scales it to the available width.
-pub const WIDTH: u32 = 720;
+/// Width of a panel in SVG user units: legible on a phone without scaling, and two fit side by side in a column of text.
+pub const PANEL: u32 = 360;
 
 /// The canvas on which a picture is drawn, or a part of it.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A picture as SVG, with black lines and text on a transparent background.
+/// A panel as SVG, with black lines and text on a transparent background, whose style sheet colours them for the light
+/// or dark theme of a page.
 #[derive(Clone, Debug)]
-pub struct Svg(String);
+pub struct Svg {
+    text: String,
+    width: u32,
+    height: u32,
+}
 
 impl Svg {
-    /// The SVG for a page, whose style sheet colours lines and text for its light or dark theme.
-    pub fn for_page(&self) -> &str {
-        &self.0
-    }
-
-    /// The SVG for a file, with a white background so that it is readable in any viewer.
-    pub fn for_file(&self) -> String {
-        let Some((start, rest)) = self.0.split_once('>') else { return self.0.clone() };
-        format!("{start}>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{rest}")
+    /// The SVG.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
@@ -71,14 +74,32 @@ enum Mark {
     Block { x: i32, y: i32, width: i32, height: i32, title: String },
 }
 
-/// The areas of a picture that show a value, in the order in which they were drawn.
+/// An interval that is drawn as a line between two points.
+#[derive(Debug)]
+struct Whisker {
+    from: (i32, i32),
+    to: (i32, i32),
+    colour: String,
+}
+
+/// The intervals of a picture, and its areas that show a value, in the order in which they were drawn.
 #[derive(Debug, Default)]
-pub struct Marks(Vec<Mark>);
+pub struct Marks {
+    whiskers: Vec<Whisker>,
+    marks: Vec<Mark>,
+}
 
 impl Marks {
+    /// Draws an interval as a line, with the class `whisker`.
+    pub fn whisker(&mut self, from: (i32, i32), to: (i32, i32), RGBColor(red, green, blue): RGBColor) {
+        // In capitals, as the backend writes colours.
+        let colour = format!("#{red:02X}{green:02X}{blue:02X}");
+        self.whiskers.push(Whisker { from, to, colour });
+    }
+
     /// Adds a circle around a point. `title` is the text that is shown.
     pub fn point(&mut self, (x, y): (i32, i32), title: String) {
-        self.0.push(Mark::Point { x, y, title: printable(&title) });
+        self.marks.push(Mark::Point { x, y, title: printable(&title) });
     }
 
     /// Adds a rectangle with two opposite corners. `title` is the text that is shown.
@@ -86,7 +107,7 @@ impl Marks {
         let (x, y) = (a.0.min(b.0), a.1.min(b.1));
         // A bar without height needs an area that the pointer can hit.
         let (width, height) = ((a.0 - b.0).abs().max(3), (a.1 - b.1).abs().max(3));
-        self.0.push(Mark::Block { x, y, width, height, title: printable(&title) });
+        self.marks.push(Mark::Block { x, y, width, height, title: printable(&title) });
     }
 }
 
@@ -94,7 +115,12 @@ impl Marks {
 #[template(
     ext = "svg",
     escape = "html",
-    source = r##"<g class="hits" fill="#000" fill-opacity="0" stroke="none">
+    source = r##"<g class="whiskers" fill="none" stroke-width="2">
+{%- for whisker in whiskers %}
+<line class="whisker" x1="{{ whisker.from.0 }}" y1="{{ whisker.from.1 }}" x2="{{ whisker.to.0 }}" y2="{{ whisker.to.1 }}" stroke="{{ whisker.colour }}"/>
+{%- endfor %}
+</g>
+<g class="hits" fill="#000" fill-opacity="0" stroke="none">
 {%- for mark in marks %}
 {%- match mark %}
 {%- when Mark::Point { x, y, title } %}
@@ -107,6 +133,7 @@ impl Marks {
 </svg>"##
 )]
 struct Hits<'a> {
+    whiskers: &'a [Whisker],
     marks: &'a [Mark],
 }
 
@@ -139,27 +166,28 @@ fn shortened(svg: &str) -> String {
     short
 }
 
-/// Draws a picture of [`WIDTH`] by `height` units. `label` is its accessible name, for screen readers.
+/// Draws a panel of these SVG user units. `label` is its accessible name, for screen readers.
 ///
 /// # Errors
 /// Fails if `draw` fails.
 pub fn picture(
     label: &str,
-    height: u32,
+    (width, height): (u32, u32),
     draw: impl FnOnce(&Area<'_>, &mut Marks) -> Result<(), DrawError>,
 ) -> Result<Svg, DrawError> {
     let (mut svg, mut marks) = (String::new(), Marks::default());
     {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
         draw(&area, &mut marks)?;
         area.present()?;
     }
     // Without a fixed size, the picture scales with its container.
-    let fixed = format!("<svg width=\"{WIDTH}\" height=\"{height}\"");
+    let fixed = format!("<svg width=\"{width}\" height=\"{height}\"");
     let opening = Opening { label: &printable(label), font: FONT }.render()?;
     let svg = shortened(&svg).replacen(&fixed, &opening, 1);
     let body = svg.trim_end().trim_end_matches("</svg>");
-    Ok(Svg(format!("{body}{}", Hits { marks: &marks.0 }.render()?)))
+    let hits = Hits { whiskers: &marks.whiskers, marks: &marks.marks }.render()?;
+    Ok(Svg { text: format!("{body}{hits}"), width, height })
 }
 
 #[cfg(test)]
@@ -168,15 +196,17 @@ mod tests {
 
     #[test]
     fn names_are_text_not_markup() {
-        let svg = picture("<b>\"&", 100, |area, marks| {
+        let svg = picture("<b>\"&", (100, 100), |area, marks| {
             text(area, "<script>\u{1}", (10, 10), LABEL, Hang::Right)?;
             marks.point((5, 5), "<i>&\"".to_owned());
+            marks.whisker((1, 1), (2, 2), BLACK);
             Ok(())
         });
-        let svg = svg.unwrap().for_file();
+        let svg = svg.unwrap().text;
         assert!(!svg.contains('\u{1}'), "control characters are invalid in XML");
         assert!(!svg.contains("<b>") && !svg.contains("<script>") && !svg.contains("<i>"), "{svg}");
         assert!(svg.contains("&lt;script&gt;") && svg.starts_with("<svg role=\"img\"") && svg.ends_with("</svg>"));
+        assert!(svg.contains("class=\"whisker\"") && svg.contains("stroke=\"#000000\""), "{svg}");
         assert_eq!(svg.matches("<svg").count(), 1);
     }
 }

@@ -124,7 +124,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
     let (kind, argument) = what.split_once(' ').map_or((what, ""), |(kind, argument)| (kind, argument.trim()));
     let regex = |text: &str| Regex::new(text).map_err(|source| SpliceError::Regex { line, source });
     let unknown = || {
-        let figures: Vec<&str> = machine.figures.iter().map(|figure| figure.name).collect();
+        let figures: Vec<&str> = machine.figures.iter().map(|figure| figure.name()).collect();
         SpliceError::Unknown { line, what: what.to_owned(), figures: figures.join(", ") }
     };
     Ok(match (kind, argument) {
@@ -147,7 +147,7 @@ fn block(report: &Report, what: &str, line: usize, folder: Option<&str>, command
         ("figure", name) => {
             // The name of the figure in schema 1.
             let name = if name == "lookups-hot" { "lookups-added" } else { name };
-            let figure = machine.figures.iter().find(|figure| figure.name == name).ok_or_else(unknown)?;
+            let figure = machine.figures.iter().find(|figure| figure.name() == name).ok_or_else(unknown)?;
             let folder = folder.ok_or(SpliceError::NoPictures { line })?;
             markdown::figure(figure, 1, folder)
         }

@@ -6,9 +6,9 @@ use crate::analysis::headline::memory_label;
 use crate::analysis::summary::LINUX;
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
+use crate::present::report::figure::{Figure, View, Words};
 use crate::present::report::picture::{
-    Area, Axis, DrawError, Hang, LABEL, Labels, Marks, at, chart, head, plain, text,
+    Area, Axis, Beside, DrawError, Labels, Marks, at, beside, chart, plain, room_for_names,
 };
 use crate::units::{bytes, time};
 use plotters::prelude::*;
@@ -22,8 +22,8 @@ const GIB: f64 = (1u64 << 30) as f64;
 struct Point {
     ram_gib: f64,
     ns: f64,
-    /// Quartiles over all samples.
-    spread: (f64, f64),
+    /// Confidence interval over processes, if there are enough.
+    interval: Option<(f64, f64)>,
 }
 
 struct Panel {
@@ -37,8 +37,7 @@ struct Panel {
 /// # Errors
 /// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
-    let mut data =
-        Data::new(&["memory", "map", "ram_bytes", "layout", "time_ns", "lower_quartile_ns", "upper_quartile_ns"]);
+    let mut data = Data::new(&["memory", "map", "ram_bytes", "layout", "time_ns", "time_low", "time_high"]);
     let group = LookupGroup::plain(LookupOp::PfnValid, Pattern::Random);
     let mut panels = Vec::new();
     for memory in [Memory::Boot, Memory::Added] {
@@ -49,9 +48,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 let cell = summary.lookup(group, memory).and_then(|line| line.cell(layout));
                 let (Some(ram), Some(cell)) = (ram_bytes(&view.run.known.layouts, summary), cell) else { continue };
                 let Some(ns) = cell.median_ns else { continue };
-                let (low, high) = cell.quartiles_ns.unwrap_or((ns, ns));
+                let (low, high) = cell.interval_ns.unzip();
                 data.push([json!(memory), json!(map), json!(ram), json!(layout), json!(ns), json!(low), json!(high)]);
-                points.push(Point { ram_gib: ram / GIB, ns, spread: (low.min(ns), high.max(ns)) });
+                points.push(Point { ram_gib: ram / GIB, ns, interval: cell.interval_ns });
             }
             points.sort_by(|a, b| a.ram_gib.total_cmp(&b.ram_gib));
             curves.push(points);
@@ -63,23 +62,26 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     if panels.is_empty() {
         data = Data::default();
     }
-    let caption =
-        "pfn_valid by the size of memory, independent lookups in random order; lower is better. The sections \
-                   are scattered over 64 TiB. A flat array has no memory added later. Whiskers: quartiles over samples."
-            .to_owned();
+    let words = Words {
+        name: "answer",
+        title: "What pfn_valid costs, by the size of memory".to_owned(),
+        caption: "pfn_valid by the size of memory, independent lookups in random order; lower is better. A flat array \
+                  has no memory added later. Whiskers: 95 % intervals over processes."
+            .to_owned(),
+        reading: "The sections are scattered over 64 TiB. Linux 5.2 is before the series, the other Linux after it."
+            .to_owned(),
+    };
     let missing = || {
         format!(
             "{} It needs lookups on several maps; run pfnbench run --tier full.",
             view.no_rows_of("pfn_valid on scattered maps")
         )
     };
-    let name = ("answer", "What pfn_valid costs, by the size of memory".to_owned());
-    Figure::new(name, caption, data, missing, 360, |area, marks, title| {
-        let body = head(area, title, &[])?;
-        let top = panels.iter().flat_map(|panel| panel.curves.iter().flatten()).map(|point| point.spread.1);
-        let top = top.fold(0.0, f64::max);
-        for (panel, area) in panels.iter().zip(&body.split_evenly((1, panels.len().max(1)))) {
-            draw(view, panel, top, area, marks)?;
+    let tops = panels.iter().flat_map(|panel| panel.curves.iter().flatten());
+    let top = tops.map(|point| point.interval.map_or(point.ns, |(_, high)| high)).fold(0.0, f64::max);
+    Figure::new(words, data, missing, |drawing| {
+        for panel in &panels {
+            drawing.panel(memory_label(panel.memory), 270, |area, marks| draw(view, panel, top, area, marks))?;
         }
         Ok(())
     })
@@ -88,30 +90,29 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
 fn draw(view: View<'_>, panel: &Panel, top: f64, area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
     let all = || panel.curves.iter().flatten();
     // Names of curves stand to the right of them.
-    let x = Axis::log(all().map(|point| point.ram_gib), 1.6, 40.0);
     let most = all().map(|point| point.ram_gib).fold(0.0, f64::max);
+    let least = all().map(|point| point.ram_gib).fold(most, f64::min);
+    let x = Axis::log([least, most].into_iter(), 1.6, room_for_names(most / least));
     let ticks =
         (-6..=18).step_by(6).map(|power| 2f64.powi(power)).filter(|tick| x.holds(*tick) && *tick <= most * 1.01);
     let x = x.clone().with_ticks(ticks.collect());
-    let name = format!("RAM; {}", memory_label(panel.memory));
-    let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * GIB) };
+    let x_labels = Labels { name: "RAM", tick: &|tick| bytes(tick * GIB) };
     let y = Axis::from_zero(top);
     let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
+    let (mut names, mut right) = (Vec::new(), 0);
     for ((layout, called), points) in SHOWN.iter().zip(&panel.curves) {
         let Some(last) = points.last() else { continue };
         let look = view.look(layout);
         let line = points.iter().map(|point| (point.ram_gib, point.ns));
         chart.draw_series(LineSeries::new(line.clone(), look.colour().stroke_width(2)))?;
-        chart.draw_series(points.iter().map(|point| {
-            PathElement::new(
-                [(point.ram_gib, point.spread.0), (point.ram_gib, point.spread.1)],
-                look.colour().stroke_width(1),
-            )
-        }))?;
         chart.draw_series(line.map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
-        let (right, middle) = at(&chart, last.ram_gib, last.ns);
-        text(area, called, (right + 9, middle), LABEL, Hang::Right)?;
+        let (x, y) = at(&chart, last.ram_gib, last.ns);
+        right = right.max(x);
+        names.push(Beside { y, text: (*called).to_owned() });
         for point in points {
+            if let Some((low, high)) = point.interval {
+                marks.whisker(at(&chart, point.ram_gib, low), at(&chart, point.ram_gib, high), look.colour());
+            }
             let hover = format!(
                 "{layout}, {} of {} memory: {}",
                 bytes(point.ram_gib * GIB),
@@ -121,5 +122,6 @@ fn draw(view: View<'_>, panel: &Panel, top: f64, area: &Area<'_>, marks: &mut Ma
             marks.point(at(&chart, point.ram_gib, point.ns), hover);
         }
     }
-    Ok(())
+    let (upper, lower) = (at(&chart, most, top).1, at(&chart, most, 0.0).1 - 6);
+    beside(area, &names, right, (upper, lower))
 }

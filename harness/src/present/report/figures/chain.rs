@@ -2,8 +2,8 @@
 
 use crate::case::{LookupOp, Memory};
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
-use crate::present::report::picture::{DrawError, Hang, Key, LABEL, WIDTH, colour, fitting, head, text};
+use crate::present::report::figure::{Figure, View, Words};
+use crate::present::report::picture::{Area, DrawError, Hang, LABEL, Marks, colour, fitting, text};
 use crate::record::layout_note::{LayoutNote, LoadNote, WhenNote};
 use plotters::prelude::*;
 use serde_json::json;
@@ -18,8 +18,8 @@ const LOOKUPS: [(LookupOp, Loads); 3] = [
 ];
 
 /// Width of the names at the left in pixels; the sizes of a row and of a load follow.
-const NAMES: i32 = 140;
-const ROW: i32 = 30;
+const NAMES: i32 = 128;
+const ROW: i32 = 26;
 const BOX: i32 = 20;
 
 /// Numbers the cache lines of a chain, with one number per load.
@@ -75,8 +75,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     }
     let counted = match counts.first() {
         Some(row) => format!(
-            "The numbers are instructions per operation under callgrind, on boot and on added memory, compiled by \
-             {}.",
+            "The numbers are instructions per operation under callgrind, on boot / added memory, compiled by {}.",
             row.toolchain.name()
         ),
         None => {
@@ -85,70 +84,75 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 .to_owned()
         }
     };
-    let caption = format!(
-        "Each box is a memory load, in the order of execution. Boxes of one colour are in the same cache line. An \
-         outlined box is loaded only for added memory. Point at a box to see what it loads. {counted}"
-    );
-    let name = ("chain", "Memory loads and instructions of a lookup".to_owned());
+    let words = Words {
+        name: "chain",
+        title: "Memory loads and instructions of a lookup".to_owned(),
+        caption:
+            "Each box is a memory load, in the order of execution; boxes of one colour are in the same cache line. \
+                  An outlined box is loaded only for added memory. ×n: each step of a search."
+                .to_owned(),
+        reading: format!("Point at a box to see what it loads. {counted}"),
+    };
     let missing = || {
         "Missing: there are no load chains, because the manifest is missing or was written by an older pfnbench."
             .to_owned()
     };
-    let height = 80 + ROW * notes.len() as i32;
-    Figure::new(name, caption, data, missing, height as u32, |area, marks, title| {
-        let legend = [(
-            Key::Block(colour(0)),
-            "a load; outlined: only for added memory; ×n: each step of a search; same colour: same cache line"
-                .to_owned(),
-        )];
-        head(area, title, &legend)?;
-        let column = (WIDTH as i32 - NAMES) / LOOKUPS.len() as i32;
-        let top = 62;
-        for (nr, (op, _)) in LOOKUPS.iter().enumerate() {
-            let counted = if counts.is_empty() { "" } else { ", boot / added" };
-            text(area, &format!("{op}{counted}"), (NAMES + nr as i32 * column, top), LABEL, Hang::Right)?;
-        }
-        for (row, note) in notes.iter().enumerate() {
-            let y = top + 26 + row as i32 * ROW;
-            text(area, &fitting(&note.id, NAMES - 14, LABEL), (10, y), LABEL, Hang::Right)?;
-            for (nr, (op, loads)) in LOOKUPS.iter().enumerate() {
-                let mut x = NAMES + nr as i32 * column;
-                let loads = loads(note);
-                for (load, line) in loads.iter().zip(lines(loads)) {
-                    let corners = [(x, y - BOX / 2), (x + BOX, y + BOX / 2)];
-                    let colour = colour(1 + line);
-                    let is_added = matches!(load.when, WhenNote::HotAdded | WhenNote::InPart);
-                    let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
-                    area.draw(&Rectangle::new(corners, style))?;
-                    let when = match load.when {
-                        WhenNote::Always => "",
-                        WhenNote::HotAdded => ", only for added memory",
-                        WhenNote::InPart => ", only for sections that are valid in part",
-                        WhenNote::EachStep => ", once per step of the search",
-                    };
-                    let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
-                    marks.block(corners[0], corners[1], hover);
-                    x += BOX + 5;
-                    if load.when == WhenNote::EachStep {
-                        text(area, "×n", (x - 2, y), LABEL, Hang::Right)?;
-                        x += BOX;
-                    }
+    Figure::new(words, data, missing, |drawing| {
+        for (op, loads) in LOOKUPS {
+            let counted = if counts.is_empty() { "" } else { ", instructions on boot / added memory" };
+            let height = 16 + ROW * notes.len() as i32;
+            drawing.panel(&format!("{op}{counted}"), height as u32, |area, marks| {
+                for (row, note) in notes.iter().enumerate() {
+                    let count = Memory::ALL.map(|memory| count(&note.id, op, memory));
+                    draw(area, marks, (op, note), loads(note), (count, 24 + 16 + row as i32 * ROW))?;
                 }
-                let count = Memory::ALL.map(|memory| count(&note.id, *op, memory));
-                let words = match count {
-                    [None, None] => String::new(),
-                    [boot, added] => {
-                        let number =
-                            |count: Option<f64>| count.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
-                        format!("{} / {}", number(boot), number(added))
-                    }
-                };
-                let none = if loads.is_empty() { "no load; " } else { "" };
-                text(area, format!("{none}{words}").trim_end_matches("; "), (x + 3, y), LABEL, Hang::Right)?;
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     })
+}
+
+/// Draws the loads of a layout, and its instructions on boot and on added memory, in a line at the height `y`.
+fn draw(
+    area: &Area<'_>,
+    marks: &mut Marks,
+    (op, note): (LookupOp, &LayoutNote),
+    loads: &[LoadNote],
+    (count, y): ([Option<f64>; 2], i32),
+) -> Result<(), DrawError> {
+    text(area, &fitting(&note.id, NAMES - 14, LABEL), (10, y), LABEL, Hang::Right)?;
+    let (left, up) = area.get_base_pixel();
+    let mut x = NAMES;
+    for (load, line) in loads.iter().zip(lines(loads)) {
+        let corners = [(x, y - BOX / 2), (x + BOX, y + BOX / 2)];
+        let colour = colour(1 + line);
+        let is_added = matches!(load.when, WhenNote::HotAdded | WhenNote::InPart);
+        let style = if is_added { colour.stroke_width(3) } else { colour.filled() };
+        area.draw(&Rectangle::new(corners.map(|(x, y)| (x - left, y - up)), style))?;
+        let when = match load.when {
+            WhenNote::Always => "",
+            WhenNote::HotAdded => ", only for added memory",
+            WhenNote::InPart => ", only for sections that are valid in part",
+            WhenNote::EachStep => ", once per step of the search",
+        };
+        let hover = format!("{} {op}: {} ({}){when}", note.id, load.what, load.line);
+        marks.block(corners[0], corners[1], hover);
+        x += BOX + 5;
+        if load.when == WhenNote::EachStep {
+            text(area, "×n", (x - 2, y), LABEL, Hang::Right)?;
+            x += BOX;
+        }
+    }
+    let words = match count {
+        [None, None] => String::new(),
+        [boot, added] => {
+            let number = |count: Option<f64>| count.map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
+            format!("{} / {}", number(boot), number(added))
+        }
+    };
+    let none = if loads.is_empty() { "no load; " } else { "" };
+    text(area, format!("{none}{words}").trim_end_matches("; "), (x + 3, y), LABEL, Hang::Right)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use super::trend::{Short, data};
 use crate::present::ratio;
 use crate::present::report::data::Data;
-use crate::present::report::figure::Figure;
-use crate::present::report::picture::{Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, head, plain, text};
+use crate::present::report::figure::{Figure, Words};
+use crate::present::report::picture::{
+    Axis, DrawError, Key, Labels, Look, at, most_letters, place_of_bar, plain, rows,
+};
 use plotters::prelude::*;
 
 /// The headline that is drawn.
@@ -39,54 +41,75 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         }
     }
     let left_out = machines.len() - shown.len();
-    let caption = format!(
-        "Time of {SHOWN} as a ratio to the time of {reference} on the same machine in the same run; above 1 is slower. \
-         Vertical lines are corrected confidence intervals. Machines are numbered as in the table above. Values are \
-         not averaged over machines.{}",
-        match left_out {
-            0 => String::new(),
-            nr => format!(
-                " Not drawn: {nr} machines, which are beyond the maximum of {MOST}, or have no time of {SHOWN}, or no \
-                 {reference}."
-            ),
-        }
-    );
+    let words = Words {
+        name: "machines",
+        title: format!("Comparison of machines: {SHOWN}"),
+        caption: format!(
+            "Time of {SHOWN}, divided by that of {reference} on the same machine in the same run; left of 1 is faster. \
+             Whiskers: 95 % intervals over processes."
+        ),
+        reading: format!(
+            "Machines are numbered as in the table above. Values are not averaged over machines. The axis is \
+             logarithmic.{}",
+            match left_out {
+                0 => String::new(),
+                nr => format!(
+                    " Not drawn: {nr} machines, which are beyond the maximum of {MOST}, or have no time of {SHOWN}, or \
+                     no {reference}."
+                ),
+            }
+        ),
+    };
     let missing = || format!("Missing: no machine has a ratio of {SHOWN} to {reference}.");
-    let name = ("machines", format!("Comparison of machines: {SHOWN}"));
-    Figure::new(name, caption, data, missing, 380, |area, marks, title| {
+    Figure::new(words, data, missing, |drawing| {
         let look = |layout: &str| Look::new(layout, &layouts);
         let has = |layout: &&String| {
             shown.iter().any(|(_, run)| run.headline(SHOWN).is_some_and(|headline| headline.value_of(layout).is_some()))
         };
         let with: Vec<&String> = layouts.iter().filter(has).collect();
-        let legend: Vec<(Key, String)> =
-            with.iter().map(|layout| (Key::Layout(look(layout)), (*layout).clone())).collect();
-        let body = head(area, title, &legend)?;
+        for layout in &with {
+            drawing.key(Key::Layout(look(layout)), layout.as_str())?;
+        }
         let ratios = shown.iter().filter_map(|(_, run)| run.headline(SHOWN)).flat_map(|headline| &headline.values);
-        let ends = ratios
-            .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)]);
-        let y = Axis::log(ends.flatten(), 1.2, 1.2);
-        let low = y.low();
-        let y_name = format!("time relative to {reference}");
-        let labels = Labels { name: &y_name, tick: &|ratio| format!("{}×", plain(ratio)) };
-        let mut chart = chart(&body, (Axis::places(shown.len()), None), (y, labels))?;
-        for (nr, (number, run)) in shown.iter().enumerate() {
-            let Some(headline) = run.headline(SHOWN) else { continue };
-            for (place, layout) in with.iter().enumerate() {
-                let Some(value) = headline.value_of(layout) else { continue };
-                let Some(ratio) = value.ratio else { continue };
-                let x = nr as f64 + 0.15 + 0.7 * (place as f64 + 0.5) / with.len() as f64;
-                let look = look(layout);
-                if let Some((from, to)) = value.interval {
-                    chart.draw_series([PathElement::new([(x, from), (x, to)], look.colour().stroke_width(2))])?;
+        let ends: Vec<f64> = ratios
+            .flat_map(|value| [value.ratio, value.interval.map(|(low, _)| low), value.interval.map(|(_, high)| high)])
+            .flatten()
+            .chain([1.0])
+            .collect();
+        let half = shown.len().div_ceil(2).max(1);
+        for machines in shown.chunks(half) {
+            let height = 56 + half as u32 * (16 + 9 * with.len() as u32);
+            let names: Vec<String> = machines.iter().map(|(number, _)| format!("machine {number}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            drawing.untitled_panel(&names.join(", "), height, |area, marks| {
+                let x = Axis::log(ends.iter().copied(), 1.2, 1.2);
+                let name = format!("time / time of {reference}");
+                let mut chart = rows(
+                    area,
+                    (x, Labels { name: &name, tick: &plain }),
+                    &names,
+                    most_letters(["machine 12"].into_iter()),
+                )?;
+                let one = [(1.0, 0.0), (1.0, machines.len() as f64)];
+                chart.draw_series([PathElement::new(one, BLACK.mix(0.6).stroke_width(1))])?;
+                for (nr, (_, run)) in machines.iter().enumerate() {
+                    let Some(headline) = run.headline(SHOWN) else { continue };
+                    for (place, layout) in with.iter().enumerate() {
+                        let Some(value) = headline.value_of(layout) else { continue };
+                        let Some(ratio) = value.ratio else { continue };
+                        let y =
+                            place_of_bar(nr, machines.len()) + 0.92 - 0.84 * (place as f64 + 0.5) / with.len() as f64;
+                        let look = look(layout);
+                        if let Some((from, to)) = value.interval {
+                            marks.whisker(at(&chart, from, y), at(&chart, to, y), look.colour());
+                        }
+                        chart.draw_series([EmptyElement::at((ratio, y)) + look.marker((0, 0))])?;
+                        let in_words = ratio::with_interval(ratio, value.interval);
+                        marks.point(at(&chart, ratio, y), format!("{}, {layout}: {in_words}", run.machine));
+                    }
                 }
-                chart.draw_series([EmptyElement::at((x, ratio)) + look.marker((0, 0))])?;
-                let ratio_in_words = ratio::with_interval(ratio, value.interval);
-                let hover = format!("{}, {layout}: {ratio_in_words}", run.machine);
-                marks.point(at(&chart, x, ratio), hover);
-            }
-            let (x, y) = at(&chart, nr as f64 + 0.5, low);
-            text(area, &format!("machine {number}"), (x, y + 6), LABEL, Hang::Below)?;
+                Ok(())
+            })?;
         }
         Ok(())
     })

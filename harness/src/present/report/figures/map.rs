@@ -2,8 +2,8 @@
 
 use crate::map::{Kind, PhysicalMap};
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
-use crate::present::report::picture::{Area, DrawError, Hang, Key, LABEL, Marks, WIDTH, colour, head, text};
+use crate::present::report::figure::{Figure, View, Words};
+use crate::present::report::picture::{Area, DrawError, Hang, Key, LABEL, Marks, colour, text};
 use crate::units::bytes;
 use memmap_layouts::{Geometry, X86_64};
 use plotters::prelude::*;
@@ -13,8 +13,13 @@ const SECTION: u64 = X86_64::PAGES_PER_SECTION << X86_64::PAGE_SHIFT;
 const SUBSECTION: u64 = X86_64::PAGES_PER_SUBSECTION << X86_64::PAGE_SHIFT;
 
 /// Cells per row of the grid, and the maximum number of rows.
-const COLUMNS: u64 = 64;
-const ROWS: u64 = 16;
+const COLUMNS: u64 = 32;
+const ROWS: u64 = 32;
+
+/// Where cells begin, after the address; the width of a cell of the grid, and of a sub-section.
+const CELLS: i32 = 96;
+const CELL: i32 = 8;
+const SUBSECTION_CELL: i32 = 4;
 
 /// Maximum number of sections that are shown by sub-section.
 const DETAILS: usize = 8;
@@ -126,9 +131,14 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         ]);
     }
     let missing = || "Missing: the manifest has no map, or a map without memory.".to_owned();
-    let name = |map: &str| ("map", format!("Physical map {map}"));
+    let words = |map: &str, caption: String, reading: String| Words {
+        name: "map",
+        title: format!("Physical map {map}"),
+        caption,
+        reading,
+    };
     let Some(map) = map.filter(|map| !map.ranges.is_empty()) else {
-        return Figure::new(name(""), "", Data::default(), missing, 100, |_, _, _| Ok(()));
+        return Figure::new(words("", String::new(), String::new()), Data::default(), missing, |_| Ok(()));
     };
     let edges = edges(map);
     let (a_cell, cells) = cells(map, &edges);
@@ -141,57 +151,60 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         .take(DETAILS)
         .collect();
     let caption = format!(
-        "{}. Each cell is {} of the physical address space ({}), from left to right and from top to bottom. A darker \
-         cell holds more memory. Sections that are partly filled: {}. In {collisions} of them, added memory shares the \
+        "Each cell is {} of the physical address space, from left to right and from top to bottom; a darker cell holds \
+         more memory. A red section is shared by added and other memory.",
+        bytes((a_cell * SECTION) as f64),
+    );
+    let reading = format!(
+        "{}. A cell is {}. Sections that are partly filled: {}. In {collisions} of them, added memory shares the \
          section with other memory; a kernel that adds whole sections refuses such memory.{}",
         map.summary(),
-        bytes((a_cell * SECTION) as f64),
         if a_cell == 1 { "one section".to_owned() } else { format!("{a_cell} sections") },
         edges.len(),
         match shown.len() {
             0 => String::new(),
-            nr => format!(" The lower part shows {nr} of the partly filled sections by 2 MiB sub-section."),
+            nr => format!(" The second panel shows {nr} of the partly filled sections by 2 MiB sub-section."),
         }
     );
-    let height = 94 + rows as u32 * 14 + if shown.is_empty() { 0 } else { 34 + 20 * shown.len() as u32 };
-    Figure::new(name(&map.name), caption, data, missing, height, |area, marks, title| {
-        let legend = [
-            (Key::Block(RAM), "RAM at boot".to_owned()),
-            (Key::Block(ADDED), "added memory: devices, hot-added RAM".to_owned()),
-            (Key::Block(NEXT), "another added range in the section".to_owned()),
-            (Key::Block(COLLISION), "shared section".to_owned()),
-        ];
-        head(area, title, &legend)?;
-        let bytes_a_cell = a_cell * SECTION;
-        let pitch = (WIDTH as i32 - 110) / COLUMNS as i32;
-        for (nr, cell) in cells.iter().enumerate() {
-            let (column, row) = ((nr as u64 % COLUMNS) as i32, (nr as u64 / COLUMNS) as i32);
-            let (x, y) = (100 + column * pitch, 80 + row * 14);
-            if column == 0 {
+    Figure::new(words(&map.name, caption, reading), data, missing, |drawing| {
+        drawing.key(Key::Block(RAM), "RAM at boot")?;
+        drawing.key(Key::Block(ADDED), "added memory: devices, RAM added later")?;
+        drawing.key(Key::Block(NEXT), "another added range in the section")?;
+        drawing.key(Key::Block(COLLISION), "shared section")?;
+        drawing.panel("all sections", 8 + rows as u32 * 14, |area, marks| {
+            for (nr, cell) in cells.iter().enumerate() {
+                let (column, row) = ((nr as u64 % COLUMNS) as i32, (nr as u64 / COLUMNS) as i32);
+                let (x, y, bytes_a_cell) = (CELLS + column * CELL, 28 + row * 14, a_cell * SECTION);
                 let start = nr as u64 * bytes_a_cell;
-                text(area, &bytes(start as f64), (92, y + 6), LABEL - 2.0, Hang::Left)?;
+                if column == 0 {
+                    text(area, &bytes(start as f64), (CELLS - 8, y + 6), LABEL - 2.0, Hang::Left)?;
+                }
+                draw_cell(area, (x, y, CELL - 1, 12), cell, bytes_a_cell, ADDED)?;
+                if cell.ram + cell.added > 0 {
+                    let hover = format!(
+                        "{start:#x} to {:#x}: {} RAM, {} added{}",
+                        start + bytes_a_cell,
+                        bytes(cell.ram as f64),
+                        bytes(cell.added as f64),
+                        match cell.collisions {
+                            0 => String::new(),
+                            nr => format!(", shared sections: {nr}"),
+                        }
+                    );
+                    marks.block((x, y), (x + CELL - 1, y + 12), hover);
+                }
             }
-            draw_cell(area, (x, y, pitch - 1, 12), cell, bytes_a_cell, ADDED)?;
-            if cell.ram + cell.added > 0 {
-                let start = nr as u64 * bytes_a_cell;
-                let hover = format!(
-                    "{start:#x} to {:#x}: {} RAM, {} added{}",
-                    start + bytes_a_cell,
-                    bytes(cell.ram as f64),
-                    bytes(cell.added as f64),
-                    if cell.collisions > 0 { format!(", shared sections: {}", cell.collisions) } else { String::new() }
-                );
-                marks.block((x, y), (x + pitch - 1, y + 12), hover);
-            }
+            Ok(())
+        })?;
+        if shown.is_empty() {
+            return Ok(());
         }
-        if !shown.is_empty() {
-            let top = 80 + rows as i32 * 14 + 18;
-            text(area, "partly filled sections, by 2 MiB sub-section", (10, top), LABEL, Hang::Right)?;
+        drawing.panel("partly filled sections, by 2 MiB sub-section", 8 + 20 * shown.len() as u32, |area, marks| {
             for (row, edge) in shown.iter().enumerate() {
-                draw_edge(area, marks, map, edge, pitch, top + 14 + 20 * row as i32)?;
+                draw_edge(area, marks, map, edge, 28 + 20 * row as i32)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -209,7 +222,8 @@ fn draw_cell(
     cell_bytes: u64,
     added_colour: RGBColor,
 ) -> Result<(), DrawError> {
-    let corners = [(x, y), (x + width, y + height)];
+    let (left, up) = area.get_base_pixel();
+    let corners = [(x - left, y - up), (x + width - left, y + height - up)];
     let share = |part: u64| 0.3 + 0.7 * (part as f64 / cell_bytes as f64).min(1.0);
     let fill = match *cell {
         Content { collisions, .. } if collisions > 0 => COLLISION.filled(),
@@ -220,27 +234,20 @@ fn draw_cell(
     Ok(area.draw(&Rectangle::new(corners, fill))?)
 }
 
-fn draw_edge(
-    area: &Area<'_>,
-    marks: &mut Marks,
-    map: &PhysicalMap,
-    edge: &Edge,
-    pitch: i32,
-    y: i32,
-) -> Result<(), DrawError> {
+fn draw_edge(area: &Area<'_>, marks: &mut Marks, map: &PhysicalMap, edge: &Edge, y: i32) -> Result<(), DrawError> {
     let start = edge.section * SECTION;
-    text(area, &format!("{start:#x}"), (92, y + 7), LABEL - 2.0, Hang::Left)?;
+    text(area, &format!("{start:#x}"), (CELLS - 8, y + 7), LABEL - 2.0, Hang::Left)?;
     for nr in 0..SECTION / SUBSECTION {
         let (from, to) = (start + nr * SUBSECTION, start + (nr + 1) * SUBSECTION);
         let (content, added) = content(map, from, to);
         // Adjacent ranges alternate in colour, so that their boundary is visible.
         let nth = edge.ranges.iter().position(|nr| Some(*nr) == added).unwrap_or(0);
         let tint = if nth % 2 == 0 { ADDED } else { NEXT };
-        let x = 100 + nr as i32 * pitch;
-        draw_cell(area, (x, y, pitch - 1, 14), &content, SUBSECTION, tint)?;
+        let x = CELLS + nr as i32 * SUBSECTION_CELL;
+        draw_cell(area, (x, y, SUBSECTION_CELL - 1, 14), &content, SUBSECTION, tint)?;
         if content.ram + content.added > 0 {
             let hover = format!("{from:#x}: {} RAM, {} added", bytes(content.ram as f64), bytes(content.added as f64));
-            marks.block((x, y), (x + pitch - 1, y + 14), hover);
+            marks.block((x, y), (x + SUBSECTION_CELL - 1, y + 14), hover);
         }
     }
     Ok(())

@@ -11,4 +11,5 @@ pub mod percentiles;
 pub mod phases;
 pub mod readers;
 pub mod scale;
+mod together;
 pub mod trend;

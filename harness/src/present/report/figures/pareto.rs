@@ -1,17 +1,23 @@
 //! Memory overhead against lookup time, with the Pareto front.
 
+use super::scale::ram_bytes;
 use crate::analysis::headline::memory_label;
+use crate::analysis::summary::{LookupCell, Summary};
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
-use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head, plain};
-use crate::units::{bytes, time};
+use crate::present::report::figure::{Figure, View, Words};
+use crate::present::report::picture::{Area, Axis, DrawError, Key, Labels, Marks, at, chart, plain};
+use crate::units::{bytes, percent, time};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde_json::json;
 
-/// The lookup that represents speed: a validity check, then the record.
-const OP: LookupOp = LookupOp::ValidToPage;
+/// The lookups that represent speed; the first that was measured is drawn. A validity check, then the record, is what
+/// a walker does.
+const OPS: [LookupOp; 2] = [LookupOp::ValidToPage, LookupOp::PfnValid];
+
+/// Differences of memory or time below this share are no trade-off that anyone would make.
+const NEGLIGIBLE: f64 = 0.1;
 
 struct Point {
     layout: String,
@@ -19,6 +25,8 @@ struct Point {
     bytes: f64,
     /// Time per lookup.
     ns: f64,
+    /// Interval of the time.
+    interval: Option<(f64, f64)>,
     is_on_front: bool,
 }
 
@@ -48,98 +56,150 @@ fn front(points: &[Point]) -> Vec<(f64, f64)> {
     corners
 }
 
-/// Draws one panel for boot memory and one for added memory.
+/// True if less time costs more memory for two layouts on the front.
+fn is_trade_off(points: &[Point]) -> bool {
+    let on = || points.iter().filter(|point| point.is_on_front);
+    let is_more = |a: f64, b: f64| a > b * (1.0 + NEGLIGIBLE);
+    on().any(|one| on().any(|other| is_more(one.bytes, other.bytes) && is_more(other.ns, one.ns)))
+}
+
+fn points(summary: &Summary, op: LookupOp, memory: Memory) -> Vec<Point> {
+    let line = summary.lookup(LookupGroup::plain(op, Pattern::Random), memory);
+    let point = |cell: &LookupCell| {
+        let usage = summary.bytes.iter().find(|usage| usage.layout == cell.layout)?;
+        let (ns, bytes) = (cell.median_ns?, summary.overhead(usage, memory)?);
+        Some(Point { layout: cell.layout.clone(), bytes, ns, interval: cell.interval_ns, is_on_front: false })
+    };
+    let mut points: Vec<Point> = line.iter().flat_map(|line| &line.cells).filter_map(point).collect();
+    mark_front(&mut points);
+    points
+}
+
+/// Draws one panel for boot memory and one for added memory, on the largest map of the run.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
-    let summary = view.main();
-    let mut data = Data::new(&["memory", "layout", "overhead_bytes", "time_ns", "on_front"]);
-    let mut panels = Vec::new();
-    for memory in Memory::ALL {
-        let line = summary.lookup(LookupGroup::plain(OP, Pattern::Random), memory);
-        let mut points: Vec<Point> = Vec::new();
-        for cell in line.iter().flat_map(|line| &line.cells) {
-            let usage = summary.bytes.iter().find(|usage| usage.layout == cell.layout);
-            let bytes = usage.and_then(|usage| summary.overhead(usage, memory));
-            let (Some(ns), Some(bytes)) = (cell.median_ns, bytes) else { continue };
-            points.push(Point { layout: cell.layout.clone(), bytes, ns, is_on_front: false });
-        }
-        mark_front(&mut points);
-        for point in &points {
+    let sized = view.maps.iter().map(|(map, summary)| (map, summary, ram_bytes(&view.run.known.layouts, summary)));
+    let panels = |summary: &Summary, op: LookupOp| -> Vec<(Memory, Vec<Point>)> {
+        let panels = Memory::ALL.map(|memory| (memory, points(summary, op, memory)));
+        panels.into_iter().filter(|(_, points)| !points.is_empty()).collect()
+    };
+    let op_of = |summary: &Summary| OPS.into_iter().find(|op| !panels(summary, *op).is_empty());
+    let with_points = sized.filter_map(|(map, summary, ram)| Some((map, summary, op_of(summary)?, ram)));
+    let largest = with_points.max_by(|a, b| a.3.unwrap_or(0.0).total_cmp(&b.3.unwrap_or(0.0)));
+    let (map, op, panels) = match largest {
+        Some((map, summary, op, _)) => (map.as_str(), op, panels(summary, op)),
+        None => (view.main_map(), OPS[0], Vec::new()),
+    };
+    let mut data =
+        Data::new(&["map", "op", "memory", "layout", "overhead_bytes", "time_ns", "time_low", "time_high", "on_front"]);
+    for (memory, points) in &panels {
+        for point in points {
+            let (low, high) = point.interval.unzip();
             data.push([
+                json!(map),
+                json!(op.name()),
                 json!(memory),
                 json!(point.layout),
                 json!(point.bytes),
                 json!(point.ns),
+                json!(low),
+                json!(high),
                 json!(point.is_on_front),
             ]);
         }
-        if !points.is_empty() {
-            panels.push((memory, points));
-        }
     }
-    let caption = "Memory overhead against the time of valid_to_page in random order. Left and down is better. \
-                   Overhead is what a layout needs beyond one record per page of each section with memory: its index \
-                   and, for flat, records of holes. The dashed line is the Pareto front: for a layout on it, no other \
-                   layout is better in one respect and at least as good in the other. For the second panel, as much \
-                   memory again was hot-added.";
-    let name = ("pareto", "Memory overhead against time of valid_to_page".to_owned());
+    let words = Words {
+        name: "pareto",
+        title: format!("Memory overhead against time of {op}, on {map}"),
+        caption: format!(
+            "Time of {op} in random order by the memory that a layout needs beyond its records; left and down is \
+             better. On the dashed line, less of one costs more of the other. Whiskers: 95 % intervals."
+        ),
+        reading:
+            "The map is the largest of the run. Overhead is what a layout needs beyond one record per page of each \
+                  section with memory: its index and, for flat, records of holes. The dashed line is the Pareto front: \
+                  for a layout on it, no other is better in one respect and at least as good in the other. For added \
+                  memory, as much memory again was added. A panel is left out if one layout has the least of both."
+                .to_owned(),
+    };
+    let traded: Vec<&(Memory, Vec<Point>)> = panels.iter().filter(|(_, points)| is_trade_off(points)).collect();
+    if !data.is_empty() && traded.is_empty() {
+        return Ok(Figure { words, drawing: Err(no_trade_off(map, &panels)), data });
+    }
     Figure::new(
-        name,
-        caption,
+        words,
         data,
-        || view.no_rows_of("valid_to_page, or of the memory use of layouts,"),
-        400,
-        |area, marks, title| {
-            let mut legend: Vec<(Key, String)> = Vec::new();
-            for layout in &summary.layouts {
-                if panels.iter().any(|(_, points)| points.iter().any(|point| point.layout == *layout)) {
-                    legend.push((Key::Layout(view.look(layout)), layout.clone()));
+        || view.no_rows_of("lookups in random order, or of the memory use of layouts,"),
+        |drawing| {
+            for layout in view.layouts() {
+                if traded.iter().any(|(_, points)| points.iter().any(|point| point.layout == layout)) {
+                    drawing.key(Key::Layout(view.look(&layout)), layout)?;
                 }
             }
-            legend.push((Key::Dashes, "Pareto front".to_owned()));
-            let body = head(area, title, &legend)?;
-            let areas = body.split_evenly((1, panels.len()));
-            for ((memory, points), area) in panels.iter().zip(&areas) {
-                let mib = |bytes: f64| bytes / f64::from(1 << 20);
-                let (least, most) = points.iter().fold((f64::INFINITY, 0.0f64), |(least, most), point| {
-                    (least.min(mib(point.bytes)), most.max(mib(point.bytes)))
-                });
-                // Depending on the map, layouts differ by 0.1 % or by a factor of 100.
-                let x = match most / least < 3.0 || least <= 0.0 {
-                    true => Axis::between(least, most),
-                    false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
-                };
-                let y = Axis::from_zero(points.iter().map(|point| point.ns).fold(0.0, f64::max));
-                let x_name = format!("overhead; {}", memory_label(*memory));
-                let x_labels = Labels { name: &x_name, tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
-                let y_labels = Labels { name: "ns per valid_to_page", tick: &plain };
-                let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
-                let line: Vec<(f64, f64)> = front(points).into_iter().map(|(bytes, ns)| (mib(bytes), ns)).collect();
-                chart.draw_series(std::iter::once(DashedPathElement::new(
-                    line,
-                    5,
-                    4,
-                    BLACK.mix(0.6).stroke_width(1),
-                )))?;
-                for point in points {
-                    let look = view.look(&point.layout);
-                    chart.draw_series([EmptyElement::at((mib(point.bytes), point.ns)) + look.marker((0, 0))])?;
-                    let on = if point.is_on_front { ", on the Pareto front" } else { "" };
-                    let hover = format!(
-                        "{}, {}: {}, {}{on}",
-                        point.layout,
-                        memory_label(*memory),
-                        bytes(point.bytes),
-                        time(point.ns)
-                    );
-                    marks.point(at(&chart, mib(point.bytes), point.ns), hover);
-                }
+            drawing.key(Key::Dashes, "Pareto front")?;
+            for (memory, points) in traded {
+                drawing.panel(memory_label(*memory), 300, |area, marks| draw(view, (*memory, points), area, marks))?;
             }
             Ok(())
         },
     )
+}
+
+/// Says which layout needs the least time and memory.
+fn no_trade_off(map: &str, panels: &[(Memory, Vec<Point>)]) -> String {
+    let best = |(memory, points): &(Memory, Vec<Point>)| {
+        let on: Vec<&str> =
+            points.iter().filter(|point| point.is_on_front).map(|point| point.layout.as_str()).collect();
+        (!on.is_empty()).then(|| format!("on {}: {}", memory_label(*memory), on.join(", ")))
+    };
+    let best: Vec<String> = panels.iter().filter_map(best).collect();
+    format!(
+        "No trade-off on the map {map}: the fastest layouts need no more memory than others, within {}. Least of both \
+         {}.",
+        percent(NEGLIGIBLE),
+        best.join("; ")
+    )
+}
+
+fn draw(
+    view: View<'_>,
+    (memory, points): (Memory, &[Point]),
+    area: &Area<'_>,
+    marks: &mut Marks,
+) -> Result<(), DrawError> {
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    let (least, most) = points.iter().fold((f64::INFINITY, 0.0f64), |(least, most), point| {
+        (least.min(mib(point.bytes)), most.max(mib(point.bytes)))
+    });
+    // Depending on the map, layouts differ by a few percent or by a factor of 100.
+    let x = match most / least < 3.0 || least <= 0.0 {
+        true => Axis::between(least, most),
+        false => Axis::log([least, most].into_iter(), 1.6, 1.6).with_binary_ticks(),
+    };
+    let ends = || points.iter().flat_map(|point| point.interval.map_or([point.ns; 2], |(low, high)| [low, high]));
+    let (fastest, slowest) = (ends().fold(f64::INFINITY, f64::min), ends().fold(0.0, f64::max));
+    // A search takes a hundred times what a table takes.
+    let y = match slowest / fastest < 10.0 {
+        true => Axis::from_zero(slowest),
+        false => Axis::log(ends(), 1.5, 1.5),
+    };
+    let x_labels = Labels { name: "overhead", tick: &|mib| bytes((mib * f64::from(1 << 20)).round()) };
+    let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
+    let line: Vec<(f64, f64)> = front(points).into_iter().map(|(bytes, ns)| (mib(bytes), ns)).collect();
+    chart.draw_series([DashedPathElement::new(line, 5, 4, BLACK.mix(0.6).stroke_width(1))])?;
+    for point in points {
+        let (look, x) = (view.look(&point.layout), mib(point.bytes));
+        if let Some((low, high)) = point.interval {
+            marks.whisker(at(&chart, x, low), at(&chart, x, high), look.colour());
+        }
+        chart.draw_series([EmptyElement::at((x, point.ns)) + look.marker((0, 0))])?;
+        let on = if point.is_on_front { ", on the Pareto front" } else { "" };
+        let (memory, bytes, time) = (memory_label(memory), bytes(point.bytes), time(point.ns));
+        marks.point(at(&chart, x, point.ns), format!("{}, {memory}: {bytes}, {time}{on}", point.layout));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -148,10 +208,14 @@ mod tests {
 
     #[test]
     fn no_point_beats_one_on_the_front() {
-        let point = |bytes, ns| Point { layout: String::new(), bytes, ns, is_on_front: false };
+        let point = |bytes, ns| Point { layout: String::new(), bytes, ns, interval: None, is_on_front: false };
         let mut points = vec![point(1.0, 5.0), point(2.0, 2.0), point(3.0, 2.0), point(4.0, 1.0), point(1.0, 5.0)];
         mark_front(&mut points);
         assert_eq!(points.iter().map(|point| point.is_on_front).collect::<Vec<_>>(), [true, true, false, true, true]);
+        assert!(is_trade_off(&points));
+        let mut equal = vec![point(1.0, 5.0), point(1.05, 2.0)];
+        mark_front(&mut equal);
+        assert!(!is_trade_off(&equal), "5 % of memory is negligible");
         assert_eq!(front(&points).first(), Some(&(1.0, 5.0)));
         assert_eq!(front(&points).last(), Some(&(4.0, 1.0)));
     }

@@ -1,10 +1,13 @@
 //! Latency percentiles of hot-add and hot-remove, from histograms.
 
+use super::together::together;
 use crate::analysis::headline::SIZES;
 use crate::case::HOT_ADD;
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
-use crate::present::report::picture::{Axis, DrawError, Key, Labels, at, chart, head};
+use crate::present::report::figure::{Figure, View, Words};
+use crate::present::report::picture::{
+    Area, Axis, Beside, DrawError, Labels, Marks, at, beside, chart, room_for_names,
+};
 use crate::record::files::LATENCIES;
 use crate::units::{bytes, time};
 use plotters::prelude::*;
@@ -15,6 +18,9 @@ const SLOWER: [f64; 14] = [0.9, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.025, 0
 
 /// Minimum number of slower samples for a percentile.
 const SAMPLES_BEYOND: f64 = 10.0;
+
+/// Curves closer than this share of their values are drawn once.
+const NEAR: f64 = 0.03;
 
 struct Curve {
     layout: String,
@@ -66,13 +72,19 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
         true => ("hot-add-percentiles", "hot-add"),
         false => ("hot-remove-percentiles", "hot-remove"),
     };
-    let title = format!("Latency of {what} by percentile");
-    let caption = format!(
-        "Latency of {what} of {}, from re-adds in one process. Lower is better; both axes are logarithmic. At p99, one \
-         operation in 100 took longer. A flat curve means a stable latency, and a steep end means a long tail. A curve \
-         ends where fewer than {SAMPLES_BEYOND} samples are slower. There are no confidence intervals.",
-        panels.iter().map(|(size, _)| bytes(*size as f64)).collect::<Vec<_>>().join(" (left) and of "),
-    );
+    let words = Words {
+        name,
+        title: format!("Latency of {what} by percentile"),
+        caption: format!(
+            "Time of {what}, from re-adds in one process; lower is better. At p99, one operation in 100 took longer. \
+             Both axes are logarithmic."
+        ),
+        reading: format!(
+            "A flat curve means a stable latency, and a steep end means a long tail. A curve ends where fewer than \
+             {SAMPLES_BEYOND} samples are slower. Curves that lie within 3 % of each other are drawn once and named \
+             together. There are no intervals, because one process measures hotplug."
+        ),
+    };
     let missing = || {
         let of_log: Vec<&str> =
             view.run.troubles.iter().filter(|trouble| trouble.contains(LATENCIES)).map(String::as_str).collect();
@@ -80,47 +92,54 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
             .trim_end()
             .to_owned()
     };
-    Figure::new((name, title), caption, data, missing, 400, |area, marks, title| {
-        let mut shown: Vec<&String> =
-            panels.iter().flat_map(|(_, curves)| curves.iter().map(|curve| &curve.layout)).collect();
-        shown.sort_by_key(|layout| view.main().layouts.iter().position(|other| other == *layout));
-        shown.dedup();
-        let legend: Vec<(Key, String)> =
-            shown.iter().map(|layout| (Key::Layout(view.look(layout)), (*layout).clone())).collect();
-        let body = head(area, title, &legend)?;
-        let areas = body.split_evenly((1, panels.len()));
-        for ((size, curves), area) in panels.iter().zip(&areas) {
-            let all = || curves.iter().flat_map(|curve| &curve.points);
-            let rarest = all().map(|(slower, _)| *slower).fold(1.0, f64::min);
-            let ticks = [0.5, 0.1, 0.01, 0.001, 0.0001].into_iter().filter(|slower| *slower >= rarest);
-            // The axis is the reciprocal of the fraction that is slower, so that rare events are at the right.
-            let x = Axis::log(all().map(|(slower, _)| 1.0 / slower), 1.0, 1.3);
-            let x = x.with_ticks(ticks.map(|slower| 1.0 / slower).collect());
-            let y = Axis::log(all().map(|(_, ns)| *ns), 1.3, 1.3);
-            let x_name = format!("percentile of {what} of {}", bytes(*size as f64));
-            let x_labels = Labels { name: &x_name, tick: &|x| percentile(1.0 / x) };
-            let y_labels = Labels { name: "time per operation", tick: &time };
-            let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
-            for curve in curves {
-                let look = view.look(&curve.layout);
-                let points = curve.points.iter().map(|(slower, ns)| (1.0 / slower, *ns));
-                chart.draw_series(LineSeries::new(points, look.colour().stroke_width(2)))?;
-                let (slower, ns) = curve.points[curve.points.len() - 1];
-                chart.draw_series([EmptyElement::at((1.0 / slower, ns)) + look.marker((0, 0))])?;
-                for (slower, ns) in &curve.points {
-                    let hover = format!(
-                        "{what} of {}, {}: {} {}",
-                        bytes(*size as f64),
-                        curve.layout,
-                        percentile(*slower),
-                        time(*ns)
-                    );
-                    marks.point(at(&chart, 1.0 / slower, *ns), hover);
-                }
-            }
+    Figure::new(words, data, missing, |drawing| {
+        for (size, curves) in &panels {
+            let title = format!("{what} of {}", bytes(*size as f64));
+            drawing.panel(&title, 300, |area, marks| draw(view, (&title, curves), area, marks))?;
         }
         Ok(())
     })
+}
+
+/// Draws the curves of one size, each with its name at its end.
+fn draw(view: View<'_>, (what, curves): (&str, &[Curve]), area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
+    let all = || curves.iter().flat_map(|curve| &curve.points);
+    let rarest = all().map(|(slower, _)| *slower).fold(1.0, f64::min);
+    let ticks = [0.5, 0.1, 0.01, 0.001, 0.0001].into_iter().filter(|slower| *slower >= rarest);
+    // The axis is the reciprocal of the fraction that is slower, so that rare events are at the right.
+    let reciprocals: Vec<f64> = all().map(|(slower, _)| 1.0 / slower).collect();
+    let span = reciprocals.iter().copied().fold(1.0, f64::max) / reciprocals.iter().copied().fold(1e9, f64::min);
+    let x = Axis::log(reciprocals.iter().copied(), 1.0, room_for_names(span));
+    let x = x.with_ticks(ticks.map(|slower| 1.0 / slower).collect());
+    let y = Axis::log(all().map(|(_, ns)| *ns), 1.3, 1.3);
+    let x_labels = Labels { name: "percentile", tick: &|x| percentile(1.0 / x) };
+    let y_labels = Labels { name: "time per operation", tick: &time };
+    let (low, high) = (y.low(), y.high());
+    let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
+    let drawn =
+        together(curves.iter().map(|curve| (curve.layout.as_str(), curve.points.clone())), |(at, a), (other, b)| {
+            at == other && (a / b).ln().abs() < NEAR
+        });
+    let mut names = Vec::new();
+    let mut right = 0;
+    for group in &drawn {
+        let look = view.look(group.layouts[0]);
+        let points: Vec<(f64, f64)> = group.values.iter().map(|(slower, ns)| (1.0 / slower, *ns)).collect();
+        let Some(last) = points.last().copied() else { continue };
+        chart.draw_series(LineSeries::new(points, look.colour().stroke_width(2)))?;
+        chart.draw_series([EmptyElement::at(last) + look.marker((0, 0))])?;
+        let (x, y) = at(&chart, last.0, last.1);
+        right = right.max(x);
+        names.push(Beside { y, text: group.label() });
+    }
+    for curve in curves {
+        for (slower, ns) in &curve.points {
+            let hover = format!("{what}, {}: {} {}", curve.layout, percentile(*slower), time(*ns));
+            marks.point(at(&chart, 1.0 / slower, *ns), hover);
+        }
+    }
+    let (top, bottom) = (at(&chart, 1.0, high).1 + 6, at(&chart, 1.0, low).1 - 6);
+    beside(area, &names, right, (top, bottom))
 }
 
 #[cfg(test)]

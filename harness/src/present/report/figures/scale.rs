@@ -3,11 +3,13 @@
 use crate::analysis::headline::memory_label;
 use crate::analysis::summary::Summary;
 
+use super::together::{Group, together};
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
-use crate::present::report::figure::{Figure, View};
+use crate::present::report::figure::{Figure, View, Words};
 use crate::present::report::picture::{
-    Area, Axis, DrawError, Hang, Key, LABEL, Labels, Marks, at, chart, head, plain, text, text_width,
+    Area, Axis, Beside, DrawError, Hang, Key, LABEL, Labels, Marks, at, beside, chart, plain, room_for_names, text,
+    text_width,
 };
 use crate::record::environment::Environment;
 use crate::record::layout_note::{LayoutNote, WhenNote};
@@ -35,7 +37,13 @@ struct Point {
     ram_bytes: f64,
     layout: String,
     ns: f64,
+    interval: Option<(f64, f64)>,
 }
+
+/// Curves closer than this share of their values are drawn once.
+const NEAR: f64 = 0.03;
+
+const GIB: f64 = (1u64 << 30) as f64;
 
 struct Panel {
     op: LookupOp,
@@ -112,29 +120,15 @@ fn cache_marks(view: View<'_>, lines: &Lines) -> Vec<(String, f64)> {
     caches.map(|cache| (cache.in_words(), filling(lines, cache.bytes))).collect()
 }
 
-/// Layouts whose points coincide, i.e. differ by less than 3 % on every map. Names are joined by "and".
-fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
-    let points_of = |layout: &str| -> Vec<(&str, f64)> {
-        let points = panel.points.iter().filter(|point| point.layout == layout);
-        points.map(|point| (point.map.as_str(), point.ns)).collect()
+/// The curves of a panel, where those that coincide on every map are one. The values are points by size.
+fn curves<'a>(view: View<'a>, panel: &'a Panel) -> Vec<Group<'a, &'a Point>> {
+    let points = |layout: &'a String| -> (&'a str, Vec<&'a Point>) {
+        let mut points: Vec<&Point> = panel.points.iter().filter(|point| point.layout == *layout).collect();
+        points.sort_by(|a, b| a.ram_bytes.total_cmp(&b.ram_bytes));
+        (layout, points)
     };
-    let mut groups: Vec<Vec<&String>> = Vec::new();
-    for layout in &view.main().layouts {
-        let points = points_of(layout);
-        let lies_on = |first: &str| {
-            let others = points_of(first);
-            // Markers this close overlap. This is not a verdict.
-            let is_near = |a: f64, b: f64| (a / b).ln().abs() < 0.03;
-            let is_same = |(a, b): (&(&str, f64), &(&str, f64))| a.0 == b.0 && is_near(a.1, b.1);
-            points.len() == others.len() && points.iter().zip(&others).all(is_same)
-        };
-        match groups.iter_mut().find(|group| !points.is_empty() && lies_on(group[0])) {
-            Some(group) => group.push(layout),
-            None => groups.push(vec![layout]),
-        }
-    }
-    let together = groups.into_iter().filter(|group| group.len() > 1);
-    together.map(|group| group.into_iter().cloned().collect::<Vec<_>>().join(" and ")).collect()
+    let drawn = view.main().layouts.iter().map(points).filter(|(_, points)| !points.is_empty());
+    together(drawn, |a, b| a.map == b.map && (a.ns / b.ns).ln().abs() < NEAR)
 }
 
 /// Draws one panel per lookup and kind of memory.
@@ -142,9 +136,23 @@ fn coinciding(view: View<'_>, panel: &Panel) -> Vec<String> {
 /// # Errors
 /// Fails if the figure cannot be drawn.
 pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
-    let mut data =
-        Data::new(&["op", "memory", "map", "ram_bytes", "layout", "time_ns", "ratio", "ratio_low", "ratio_high"]);
+    let columns = [
+        "op",
+        "memory",
+        "map",
+        "ram_bytes",
+        "layout",
+        "time_ns",
+        "time_low",
+        "time_high",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+    ];
+    let mut data = Data::new(&columns);
     let mut panels = Vec::new();
+    let is_series = |map: &str| map.starts_with(SERIES);
+    let has_series = view.maps.iter().filter(|(map, _)| is_series(map)).count() > 1;
     for op in OPS {
         for memory in [Memory::Added, Memory::Boot] {
             let mut points = Vec::new();
@@ -158,6 +166,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                 for cell in &line.cells {
                     let Some(ns) = cell.median_ns else { continue };
                     let (low, high) = cell.ratio_interval.unzip();
+                    let (time_low, time_high) = cell.interval_ns.unzip();
                     data.push([
                         json!(op.name()),
                         json!(memory),
@@ -165,11 +174,17 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
                         json!(ram),
                         json!(cell.layout),
                         json!(ns),
+                        json!(time_low),
+                        json!(time_high),
                         json!(cell.ratio),
                         json!(low),
                         json!(high),
                     ]);
-                    points.push(Point { map: map.clone(), ram_bytes: ram, layout: cell.layout.clone(), ns });
+                    // Sections of other maps share cache lines, so that a curve through all of them would mislead.
+                    if is_series(map) || !has_series {
+                        let (map, layout, interval) = (map.clone(), cell.layout.clone(), cell.interval_ns);
+                        points.push(Point { map, ram_bytes: ram, layout, ns, interval });
+                    }
                 }
             }
             // A single map does not show a trend.
@@ -181,46 +196,52 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     if panels.is_empty() {
         data = Data::default();
     }
-    let mut caption = "Time of independent lookups in random order, by the RAM of the map. Lower is better; both axes \
-                       are logarithmic. Lines connect maps whose sections are scattered over 64 TiB. Markers without a \
-                       line are maps of real machines, whose sections share cache lines. On each map, as much memory \
-                       again was hot-added."
-        .to_owned();
-    if let Some(panel) = panels.first() {
-        let together = coinciding(view, panel);
-        if !together.is_empty() {
-            let what = format!("{} on {}", panel.op, memory_label(panel.memory));
-            caption.push_str(&format!(" In the panel of {what}, these coincide: {}.", together.join("; ")));
-        }
-        let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.memory)).collect();
-        let mut names: Vec<&str> = drawn.iter().map(|lines| lines.layout.as_str()).collect();
-        names.dedup();
-        if !names.is_empty() {
-            caption.push_str(&format!(
-                " The dashed lines are computed, not measured. They show how much scattered memory fills a cache of \
-                 this machine with the cache lines that lookups touch (layout: {}). A cache without a line is beyond \
-                 the axis.",
-                names.join(" for pfn_valid, ") + if names.len() > 1 { " for pfn_to_page" } else { "" }
-            ));
-        }
-    }
-    let name = ("scale", "Time of a lookup by the size of memory".to_owned());
+    let drawn: Vec<Lines> = panels.iter().filter_map(|panel| lines(view, panel.op, panel.memory)).collect();
+    let mut names: Vec<&str> = drawn.iter().map(|lines| lines.layout.as_str()).collect();
+    names.dedup();
+    let caches = match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            " Dashed lines are computed, not measured: the size at which the cache lines that lookups touch fill a \
+             cache of this machine (layout: {}). A cache without a line is beyond the axis.",
+            names.join(" for pfn_valid, ") + if names.len() > 1 { " for pfn_to_page" } else { "" }
+        ),
+    };
+    let words = Words {
+        name: "scale",
+        title: "Time of a lookup by the size of memory".to_owned(),
+        caption: "Time of independent lookups in random order, by the RAM of the map; lower is better. Both axes are \
+                  logarithmic. Whiskers: 95 % intervals over processes."
+            .to_owned(),
+        reading: format!(
+            "{} On each map, as much memory again was added. Layouts within 3 % of each other on every map share a curve, \
+             which is no verdict: “a +2” is a and the two layouts that the legend names with it.{caches}",
+            if has_series {
+                "The sections of these maps are scattered over 64 TiB. Maps of real machines, whose sections share \
+                 cache lines, are in the data and in the table of all operations."
+            } else {
+                "The maps are those of the run."
+            }
+        ),
+    };
     let missing = || {
         format!(
             "{} The figure needs lookups on several maps; run pfnbench run --tier full.",
             view.no_rows_of("a lookup on more than one map")
         )
     };
-    let rows = panels.len().div_ceil(2).max(1);
-    Figure::new(name, caption, data, missing, 70 + 300 * rows as u32, |area, marks, title| {
-        let is_there =
-            |layout: &&String| panels.iter().any(|panel| panel.points.iter().any(|point| point.layout == **layout));
-        let legend = view.main().layouts.iter().filter(is_there);
-        let legend: Vec<(Key, String)> =
-            legend.map(|layout| (Key::Layout(view.look(layout)), layout.clone())).collect();
-        let body = head(area, title, &legend)?;
-        for (panel, area) in panels.iter().zip(&body.split_evenly((rows, 2))) {
-            draw(view, panel, area, marks)?;
+    Figure::new(words, data, missing, |drawing| {
+        let mut shared = BTreeSet::new();
+        for panel in &panels {
+            for group in curves(view, panel).iter().filter(|group| group.layouts.len() > 1) {
+                if shared.insert(group.names()) {
+                    drawing.key(Key::Layout(view.look(group.layouts[0])), group.names())?;
+                }
+            }
+        }
+        for panel in &panels {
+            let title = format!("{} on {}", panel.op, memory_label(panel.memory));
+            drawing.panel(&title, 300, |area, marks| draw(view, panel, area, marks))?;
         }
         Ok(())
     })
@@ -228,25 +249,25 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
 
 fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
     let all = || panel.points.iter();
-    let gib = f64::from(1 << 30);
-    let x = Axis::log(all().map(|point| point.ram_bytes / gib), 1.6, 1.6);
-    let ticks = (-6..=16).step_by(3).map(|power| 2f64.powi(power)).filter(|tick| x.holds(*tick)).collect();
-    let x = x.with_ticks(ticks);
+    let most = all().map(|point| point.ram_bytes / GIB).fold(0.0, f64::max);
+    let least = all().map(|point| point.ram_bytes / GIB).fold(most, f64::min);
+    let x = Axis::log([least, most].into_iter(), 1.6, room_for_names(most / least));
+    let ticks =
+        (-6..=16).step_by(6).map(|power| 2f64.powi(power)).filter(|tick| x.holds(*tick) && *tick <= most * 1.01);
+    let x = x.clone().with_ticks(ticks.collect());
     // The upper margin has room for the names of caches.
     let y = Axis::log(all().map(|point| point.ns), 1.3, 2.2);
-    let name = format!("RAM; {} on {}", panel.op, memory_label(panel.memory));
-    let x_labels = Labels { name: &name, tick: &|tick| bytes(tick * gib) };
-    let (x_axis, y_top) = (x.clone(), y.high());
+    let x_labels = Labels { name: "RAM", tick: &|tick| bytes(tick * GIB) };
+    let (x_axis, y_low, y_top) = (x.clone(), y.low(), y.high());
     let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
     let marked = lines(view, panel.op, panel.memory).map(|lines| cache_marks(view, &lines)).unwrap_or_default();
     let mut last_end = i32::MIN;
     for (cache, ram) in marked {
-        let x = ram / gib;
+        let x = ram / GIB;
         if !x_axis.holds(x) {
             continue;
         }
-        let low = chart.plotting_area().get_y_range().start;
-        let line = [(x, low), (x, y_top)];
+        let line = [(x, y_low), (x, y_top)];
         chart.draw_series(std::iter::once(DashedPathElement::new(line, 4, 4, BLACK.mix(0.5).stroke_width(1))))?;
         let (right, top) = at(&chart, x, y_top);
         // If two caches are close, the second name goes to the next line.
@@ -255,25 +276,30 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
         text(area, &cache, (right - 3, y), LABEL - 2.0, Hang::Left)?;
         last_end = right;
     }
-    // The reference is drawn last, so that coinciding markers do not hide it.
-    let is_reference = |layout: &&String| **layout == view.main().reference;
-    let (last, first): (Vec<&String>, Vec<&String>) = view.main().layouts.iter().partition(is_reference);
-    for layout in first.into_iter().chain(last) {
-        let look = view.look(layout);
-        let mut of_layout: Vec<&Point> = all().filter(|point| point.layout == *layout).collect();
-        of_layout.sort_by(|a, b| a.ram_bytes.total_cmp(&b.ram_bytes));
-        let series = of_layout.iter().filter(|point| point.map.starts_with(SERIES));
-        let series: Vec<(f64, f64)> = series.map(|point| (point.ram_bytes / gib, point.ns)).collect();
-        chart.draw_series(LineSeries::new(series, look.colour().stroke_width(2)))?;
-        let points = of_layout.iter().map(|point| (point.ram_bytes / gib, point.ns));
-        chart.draw_series(points.map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
+    let (mut names, mut end) = (Vec::new(), 0);
+    for group in curves(view, panel) {
+        let look = view.look(group.layouts[0]);
+        let line: Vec<(f64, f64)> = group.values.iter().map(|point| (point.ram_bytes / GIB, point.ns)).collect();
+        let Some(last) = line.last().copied() else { continue };
+        chart.draw_series(LineSeries::new(line.iter().copied(), look.colour().stroke_width(2)))?;
+        chart.draw_series(line.iter().map(|point| EmptyElement::at(*point) + look.marker((0, 0))))?;
+        for point in &group.values {
+            if let Some((low, high)) = point.interval {
+                let x = point.ram_bytes / GIB;
+                marks.whisker(at(&chart, x, low), at(&chart, x, high), look.colour());
+            }
+        }
+        let (x, y) = at(&chart, last.0, last.1);
+        end = end.max(x);
+        names.push(Beside { y, text: group.label() });
     }
     for point in all() {
-        let ratio = three_digits(point.ram_bytes / gib);
-        let hover = format!("{} on {} ({ratio} GiB), {}: {}", panel.op, point.map, point.layout, time(point.ns));
-        marks.point(at(&chart, point.ram_bytes / gib, point.ns), hover);
+        let gib = three_digits(point.ram_bytes / GIB);
+        let hover = format!("{} on {} ({gib} GiB), {}: {}", panel.op, point.map, point.layout, time(point.ns));
+        marks.point(at(&chart, point.ram_bytes / GIB, point.ns), hover);
     }
-    Ok(())
+    let (upper, lower) = (at(&chart, most, y_top).1 + 34, at(&chart, most, y_low).1 - 6);
+    beside(area, &names, end, (upper, lower))
 }
 
 #[cfg(test)]

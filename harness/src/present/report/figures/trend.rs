@@ -1,10 +1,10 @@
 //! Headline values over the runs of one machine.
 
-use crate::analysis::headline::Headline;
+use crate::analysis::headline::{Headline, Value};
 use crate::present::report::data::Data;
-use crate::present::report::figure::Figure;
+use crate::present::report::figure::{Figure, Words};
 use crate::present::report::picture::{
-    Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, head, plain, text,
+    Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, plain, text,
 };
 use crate::units::time;
 use plotters::prelude::*;
@@ -51,6 +51,8 @@ pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
         "what",
         "layout",
         "value",
+        "value_low",
+        "value_high",
         "unit",
         "ratio",
         "ratio_low",
@@ -69,6 +71,8 @@ pub(super) fn data(runs: &[&Short], wanted: impl Fn(&str) -> bool) -> Data {
                     json!(headline.what),
                     json!(value.layout),
                     json!(value.value),
+                    json!(value.value_interval.map(|(low, _)| low)),
+                    json!(value.value_interval.map(|(_, high)| high)),
                     json!(headline.unit.name()),
                     json!(value.ratio),
                     json!(low),
@@ -104,16 +108,23 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
     let data =
         if panels.is_empty() || runs.len() < 2 { Data::default() } else { data(runs, |what| panels.contains(&what)) };
     let maps: std::collections::BTreeSet<&str> = runs.iter().map(|run| run.map.as_str()).collect();
-    let caption = format!(
-        "{} runs of this machine by start time{}, labelled by commit. Times of different days may differ more than \
-         layouts do. Look for a layout that moves relative to the others.{}",
-        runs.len(),
-        if older > 0 { format!(" ({older} older runs are left out)") } else { String::new() },
-        if maps.len() > 1 { " The runs are on different maps, which the data name." } else { "" }
-    );
+    let words = Words {
+        name: "trend",
+        title: "Runs of this machine over time".to_owned(),
+        caption:
+            "Time of pfn_valid in random order in each run, the oldest at the left; lower is better. Whiskers: 95 % \
+                  intervals over processes."
+                .to_owned(),
+        reading: format!(
+            "{} runs of this machine by start time{}, labelled by commit. Times of different days may differ more than \
+             layouts do. Look for a layout that moves relative to the others.{}",
+            runs.len(),
+            if older > 0 { format!(" ({older} older runs are left out)") } else { String::new() },
+            if maps.len() > 1 { " The runs are on different maps, which the data name." } else { "" }
+        ),
+    };
     let missing = || "Missing: the runs have no times of pfn_valid in random order.".to_owned();
-    let name = ("trend", "Runs of this machine over time".to_owned());
-    Figure::new(name, caption, data, missing, 70 + 250 * panels.len().max(1) as u32, |area, marks, title| {
+    Figure::new(words, data, missing, |drawing| {
         let look = |layout: &str| Look::new(layout, &layouts);
         let is_there = |layout: &&String| {
             let has_value = |what: &&str| {
@@ -121,35 +132,47 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
             };
             panels.iter().any(has_value)
         };
-        let legend: Vec<(Key, String)> =
-            layouts.iter().filter(is_there).map(|layout| (Key::Layout(look(layout)), layout.clone())).collect();
-        let body = head(area, title, &legend)?;
-        for (what, area) in panels.iter().zip(&body.split_evenly((panels.len(), 1))) {
-            let values = runs.iter().filter_map(|run| run.headline(what)).flat_map(|headline| &headline.values);
-            let y = Axis::log(values.map(|value| value.value), 1.4, 1.4);
-            let low = y.low();
-            let y_name = format!("{what}, ns");
-            let labels = Labels { name: &y_name, tick: &plain };
-            let mut chart = chart(area, (Axis::places(runs.len()), None), (y, labels))?;
-            for layout in &layouts {
-                let point =
-                    |(nr, run): (usize, &&Short)| Some((nr as f64 + 0.5, run.headline(what)?.value_of(layout)?.value));
-                let points: Vec<(f64, f64)> = runs.iter().enumerate().filter_map(point).collect();
-                let look = look(layout);
-                chart.draw_series(LineSeries::new(points.clone(), look.colour().stroke_width(2)))?;
-                chart.draw_series(points.iter().map(|point| EmptyElement::at(*point) + look.marker((0, 0))))?;
-                for (x, ns) in points {
-                    let run = runs[x as usize];
-                    let hover = format!("{what}, {layout}: {} ({} {})", time(ns), run.started, run.commit);
-                    marks.point(at(&chart, x, ns), hover);
+        for layout in layouts.iter().filter(is_there) {
+            drawing.key(Key::Layout(look(layout)), layout)?;
+        }
+        for what in &panels {
+            drawing.panel(what, 270, |area, marks| {
+                let values = || runs.iter().filter_map(|run| run.headline(what)).flat_map(|headline| &headline.values);
+                let ends = values().flat_map(|value| {
+                    let interval = value.value_interval.map(|(low, high)| [low, high]);
+                    interval.into_iter().flatten().chain([value.value]).collect::<Vec<f64>>()
+                });
+                let y = Axis::log(ends, 1.4, 1.4);
+                let low = y.low();
+                let labels = Labels { name: "ns per lookup", tick: &plain };
+                let mut chart = chart(area, (Axis::places(runs.len()), None), (y, labels))?;
+                for layout in &layouts {
+                    let point = |(nr, run): (usize, &&Short)| {
+                        let value = run.headline(what)?.value_of(layout)?.clone();
+                        Some((nr as f64 + 0.5, value))
+                    };
+                    let points: Vec<(f64, Value)> = runs.iter().enumerate().filter_map(point).collect();
+                    let look = look(layout);
+                    let line = || points.iter().map(|(x, value)| (*x, value.value));
+                    chart.draw_series(LineSeries::new(line(), look.colour().stroke_width(2)))?;
+                    chart.draw_series(line().map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
+                    for (x, value) in &points {
+                        let run = runs[*x as usize];
+                        if let Some((low, high)) = value.value_interval {
+                            marks.whisker(at(&chart, *x, low), at(&chart, *x, high), look.colour());
+                        }
+                        let hover = format!("{what}, {layout}: {} ({} {})", time(value.value), run.started, run.commit);
+                        marks.point(at(&chart, *x, value.value), hover);
+                    }
                 }
-            }
-            // At most eight commits fit below the axis.
-            let every = runs.len().div_ceil(8);
-            for (nr, run) in runs.iter().enumerate().step_by(every) {
-                let (x, y) = at(&chart, nr as f64 + 0.5, low);
-                text(area, &fitting(&run.commit, 76, LABEL), (x, y + 6), LABEL, Hang::Below)?;
-            }
+                // At most four commits fit below the axis.
+                let every = runs.len().div_ceil(4);
+                for (nr, run) in runs.iter().enumerate().step_by(every) {
+                    let (x, y) = at(&chart, nr as f64 + 0.5, low);
+                    text(area, &fitting(&run.commit, 70, LABEL), (x, y + 6), LABEL, Hang::Below)?;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     })

@@ -44,6 +44,20 @@ impl Axis {
         Self { ticks: ticks.into(), range, is_log: false }
     }
 
+    /// A linear axis for ratios from `low` to `high`, with 1 on it and round ticks.
+    pub fn around_one(low: f64, high: f64) -> Self {
+        // An unknown end is that of a narrow axis.
+        let known = |end: f64, other: f64| if end.is_nan() { other } else { end };
+        let (low, high) = (known(low, 0.95).clamp(0.0, 0.95), known(high, 1.05).clamp(1.05, 1e6));
+        let rough = (high - low) / 4.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|step| *step >= rough);
+        let step = step.unwrap_or(rough);
+        let (first, last) = ((low / step).floor() as i32, (high / step).ceil() as i32);
+        let ticks: Vec<f64> = (first..=last).map(|nr| f64::from(nr) * step).collect();
+        Self { range: f64::from(first) * step..f64::from(last) * step, is_log: false, ticks }
+    }
+
     /// Replaces the ticks with at most five powers of two.
     pub fn with_binary_ticks(self) -> Self {
         let powers = |every: usize| -> Vec<f64> {
@@ -104,6 +118,13 @@ fn decimal_ticks(low: f64, high: f64) -> Vec<f64> {
     choices.iter().map(within).find(|ticks| ticks.len() <= 8).unwrap_or_default()
 }
 
+/// The factor by which a logarithmic axis over values that span the factor `span` extends at its end, so that names of
+/// layouts fit beside the last points of a panel.
+pub fn room_for_names(span: f64) -> f64 {
+    // The names take less than half of the width.
+    span.max(1.1).powf(0.45 / 0.55)
+}
+
 impl Ranged for Axis {
     type FormatOption = DefaultFormatting;
     type ValueType = f64;
@@ -143,6 +164,10 @@ mod tests {
             let axis = Axis::log([low, high].into_iter(), 1.5, 1.5);
             assert!(axis.ticks.len() <= 8, "{low} {high}: {:?}", axis.ticks);
             assert!(axis.ticks.iter().all(|tick| axis.holds(*tick)));
+        }
+        for (low, high) in [(0.999, 1.001), (0.2, 3.0), (0.97, 1e5), (f64::NAN, f64::NAN)] {
+            let axis = Axis::around_one(low, high);
+            assert!((2..=8).contains(&axis.ticks.len()) && axis.holds(1.0), "{low} {high}: {axis:?}");
         }
         for top in [0.0, 0.7, 1.0, 123.0, 9.99e8, f64::NAN] {
             let axis = Axis::from_zero(top);

@@ -5,6 +5,9 @@ use super::text::{FONT, LABEL, LETTER, fitting};
 use super::{Area, DrawError, Marks};
 use plotters::prelude::*;
 
+/// Width of the names of rows, in SVG user units, beyond which they are shortened.
+const MOST_FOR_NAMES: i32 = 118;
+
 /// A chart with two axes.
 pub type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>;
 
@@ -26,11 +29,21 @@ pub fn chart<'a>(
     (y, y_labels): (Axis, Labels<'_>),
 ) -> Result<Chart<'a>, DrawError> {
     let widest = y.ticks.iter().map(|tick| (y_labels.tick)(*tick).chars().count()).max().unwrap_or(0);
+    chart_with_room(area, (x, x_labels), (y, y_labels), widest)
+}
+
+/// As [`chart`], with room for this number of letters at the vertical axis.
+fn chart_with_room<'a>(
+    area: &Area<'a>,
+    (x, x_labels): (Axis, Option<Labels<'_>>),
+    (y, y_labels): (Axis, Labels<'_>),
+    widest: usize,
+) -> Result<Chart<'a>, DrawError> {
     let mut chart = ChartBuilder::on(area)
         .margin(6)
-        .margin_right(30)
+        .margin_right(28)
         .x_label_area_size(if x_labels.is_some() { 42 } else { 24 })
-        .y_label_area_size(30 + (widest as f64 * LABEL * LETTER) as u32)
+        .y_label_area_size(if y_labels.name.is_empty() { 16 } else { 30 } + (widest as f64 * LABEL * LETTER) as u32)
         .build_cartesian_2d(x, y)?;
     let (x_name, no_tick) = (x_labels.as_ref().map_or("", |labels| labels.name), |_: f64| String::new());
     let x_tick = x_labels.as_ref().map_or(&no_tick as &dyn Fn(f64) -> String, |labels| labels.tick);
@@ -55,28 +68,29 @@ pub fn chart<'a>(
     Ok(chart)
 }
 
-/// Makes a chart for horizontal bars, with one category per name from top to bottom.
-/// [`place_of_bar`] gives their positions.
-///
-/// # Errors
-/// Fails if the figure cannot be drawn.
-pub fn bars<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
-    // Two of these charts share the width of a picture, so there is room for few ticks.
-    rows(area, (x.with_every_other_tick(), x_labels), names)
-}
-
 /// Makes a chart with one row per name from top to bottom, as wide as the area. [`place_of_bar`] gives the positions
-/// of rows.
+/// of rows. The names have room for `letters`, so that panels with the same number are aligned.
 ///
 /// # Errors
 /// Fails if the figure cannot be drawn.
-pub fn rows<'a>(area: &Area<'a>, (x, x_labels): (Axis, Labels<'_>), names: &[&str]) -> Result<Chart<'a>, DrawError> {
+pub fn rows<'a>(
+    area: &Area<'a>,
+    (x, x_labels): (Axis, Labels<'_>),
+    names: &[&str],
+    letters: usize,
+) -> Result<Chart<'a>, DrawError> {
     let tick = |y: f64| {
         let name = names.len().checked_sub(1 + y as usize).and_then(|nr| names.get(nr));
-        name.map_or_else(String::new, |name| fitting(name, 125, LABEL))
+        name.map_or_else(String::new, |name| fitting(name, MOST_FOR_NAMES, LABEL))
     };
     let y = Axis::places(names.len()).with_ticks((0..names.len()).map(|nr| nr as f64 + 0.5).collect());
-    chart(area, (x, Some(x_labels)), (y, Labels { name: "", tick: &tick }))
+    let letters = letters.min((f64::from(MOST_FOR_NAMES) / (LABEL * LETTER)) as usize);
+    chart_with_room(area, (x, Some(x_labels)), (y, Labels { name: "", tick: &tick }), letters)
+}
+
+/// The number of letters of the longest name.
+pub fn most_letters<'n>(names: impl Iterator<Item = &'n str>) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or(0)
 }
 
 /// Lower end of the category of bar number `nr` on the vertical axis. Bar 0 is at the top.
