@@ -369,3 +369,65 @@ fn without_a_writable_folder_the_run_goes_to_the_data_folder() {
     assert!(refused.status.code() == Some(2) && said.contains("choose another place with --output"), "{said}");
     assert_eq!(runs(&data).len(), 1);
 }
+
+/// A run folder alone, moved elsewhere, is enough to repeat the run.
+#[test]
+fn a_run_is_repeated_from_its_folder() {
+    let (first, second) = (folder(), folder());
+    smoke(
+        &first,
+        &["--filter", "pfn_valid/(added|boot)/random", "--layout", "flat", "--layout", "subsection", "--seed", "7"],
+    )
+    .assert()
+    .success();
+    let made = runs(first.path()).remove(0);
+    let copy = second.path().join("a copy");
+    fs::rename(&made, &copy).unwrap();
+    // Its map is in the folder too.
+    fs::remove_file(first.path().join("small.txt")).unwrap();
+    pfnbench().current_dir(&second).args(["run", "--repeat"]).arg(&copy).assert().success();
+    let again = runs(second.path()).remove(0);
+    let cases = |run: &Path| {
+        let name = |row: &Value| {
+            let fields = ["layout", "op", "mode", "memory", "pattern", "map", "metric", "process", "size_bytes"];
+            fields.map(|field| row[field].to_string()).join(" ")
+        };
+        let mut names: Vec<String> = rows(run).iter().map(name).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    assert_eq!(cases(&copy), cases(&again));
+    let manifest =
+        |run: &Path| -> Value { serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap() };
+    for field in ["seed", "tier", "command", "records_limit", "map", "margin"] {
+        assert_eq!(manifest(&copy)[field], manifest(&again)[field], "{field}");
+    }
+    assert_eq!(manifest(&again)["seed"], 7);
+    // The newest run is repeated without a folder; it is also in SHA256SUMS.
+    pfnbench().current_dir(&second).args(["run", "--repeat"]).assert().success();
+    assert_eq!(runs(second.path()).len(), 2);
+    assert!(fs::read_to_string(again.join("SHA256SUMS")).unwrap().contains("  schedule.json\n"));
+    // Bad input.
+    let mut no_folder = pfnbench();
+    refused(&second, no_folder.args(["run", "--repeat", "nowhere"]), &["nowhere/schedule.json"]);
+    fs::write(copy.join("schedule.json"), "{}").unwrap();
+    let mut other = pfnbench();
+    refused(&second, other.args(["run", "--repeat", "a copy"]), &["not a schedule of this version", "manifest.json"]);
+}
+
+/// A private path is not in the run folder, so whoever repeats the run says where.
+#[test]
+fn a_private_backing_is_asked_for() {
+    let dir = folder();
+    let place = tempfile::tempdir_in("/dev/shm").unwrap();
+    let backing = format!("tmpfs:{}", place.path().display());
+    let filter = ["--filter", "pfn_valid/boot/random", "--layout", "flat"];
+    smoke(&dir, &filter).args(["--backing", &backing]).assert().success();
+    let run = runs(dir.path()).remove(0);
+    let schedule = fs::read_to_string(run.join("schedule.json")).unwrap();
+    assert!(!schedule.contains(place.path().to_str().unwrap()), "{schedule}");
+    let mut without = pfnbench();
+    refused(&dir, without.args(["run", "--repeat"]).arg(&run), &["tmpfs:DIR", "--backing"]);
+    pfnbench().current_dir(&dir).args(["run", "--backing", &backing, "--repeat"]).arg(&run).assert().success();
+}

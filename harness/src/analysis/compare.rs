@@ -7,7 +7,7 @@ use crate::analysis::summary::{
 };
 use crate::case::{CONTROL, LookupGroup, LookupOp, Memory};
 use crate::record::reader::{ReadError, RunReader, Strictness};
-use crate::record::row::{Row, Status};
+use crate::record::row::{Row, Status, failures};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -43,6 +43,8 @@ pub struct Run {
     pub kernels: Vec<String>,
     /// The margin that the run was judged with, a fraction; `None` in runs of earlier versions.
     pub margin: Option<f64>,
+    /// CPU time that other programs and the hypervisor took during the run, as a sentence.
+    pub interference: Option<String>,
     /// All rows of `samples.jsonl`.
     pub rows: Vec<Row>,
 }
@@ -51,6 +53,11 @@ impl Run {
     /// Name of the main map; empty if there is none.
     pub fn map(&self) -> &str {
         self.maps.first().map_or("", String::as_str)
+    }
+
+    /// Failures, one row for each: a layout that was left out, or cases that hung or died.
+    pub fn failed(&self) -> impl Iterator<Item = &Row> {
+        failures(&self.rows, self.map())
     }
 
     /// The rows measured on a map.
@@ -70,10 +77,10 @@ pub fn read(folder: &Path) -> Result<Run, ReadError> {
     let maps: Vec<String> = manifest.map_names().map(str::to_owned).collect();
     let maps_in_words = maps.iter().map(|map| manifest.map_in_words(map).unwrap_or_default()).collect();
     let kernels = manifest.kernels().map(|(id, kernel)| format!("{id}: {kernel}.")).collect();
-    let margin = manifest.margin;
+    let (margin, interference) = (manifest.margin, manifest.interference.clone());
     let rows = reader.rows(|_| true)?;
     let machine = rows.first().map(|row| row.machine.clone()).unwrap_or_default();
-    Ok(Run { name: reader.name().to_owned(), machine, maps, maps_in_words, kernels, margin, rows })
+    Ok(Run { name: reader.name().to_owned(), machine, maps, maps_in_words, kernels, margin, interference, rows })
 }
 
 /// Why the layouts of a run cannot be compared.
@@ -105,7 +112,8 @@ pub fn summaries(
     reference: Option<&str>,
     margin: Option<f64>,
 ) -> Result<Vec<(String, Summary)>, CompareError> {
-    let reference = reference.unwrap_or_else(|| Summary::default_reference(&run.rows));
+    let main = run.maps.first().map(|map| run.on(map)).unwrap_or_default();
+    let reference = reference.unwrap_or_else(|| Summary::default_reference(&main));
     let margin = margin.or(run.margin).unwrap_or(MARGIN);
     let summaries: Vec<(String, Summary)> =
         run.maps.iter().map(|map| (map.clone(), Summary::judged(&run.on(map), reference, margin))).collect();
@@ -323,6 +331,7 @@ mod tests {
             maps_in_words: Vec::new(),
             kernels: Vec::new(),
             margin: None,
+            interference: None,
             rows,
         }
     }

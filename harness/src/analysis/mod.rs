@@ -6,6 +6,7 @@ pub mod huge_pages;
 pub mod judge;
 pub mod limits;
 pub mod model_cost;
+pub mod running_ratio;
 pub mod statistics;
 pub mod summary;
 pub mod verdicts;

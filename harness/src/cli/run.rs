@@ -1,10 +1,12 @@
 //! The command `pfnbench run`, which is also the default without a command.
 
-use super::show::is_newest;
+use super::show::{is_newest, newest_run};
 use super::subject::SubjectArgs;
 use super::{Answer, Json, KeptIn, print_json, print_raw, tell};
 use crate::analysis::huge_pages;
+use crate::analysis::running_ratio::RunningRatio;
 use crate::case::layouts;
+use crate::engine::backing_arg::BackingArg;
 use crate::engine::compiled;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::interference::wait_until_idle;
@@ -15,18 +17,19 @@ use crate::interrupt::Interrupt;
 use crate::present::cover_letter;
 use crate::present::report::{Report, html};
 use crate::present::terminal::outcome::Outcome;
-use crate::present::terminal::{columns, screen};
+use crate::present::terminal::{columns, columns_of_messages, screen};
 use crate::record::row::Row;
 use crate::run::{Facts, Run, RunResult};
 use crate::size::parse_size;
 use crate::workload::tier::Tier;
 use anyhow::Context;
 use clap::Args;
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use memmap_layouts::{PAGE_RECORD_BYTES, X86_64};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Args)]
@@ -39,11 +42,13 @@ Examples:
   pfnbench run --wide                               every result, not a summary
   pfnbench run --wait-quiet --strict                fail if there is no verdict
   pfnbench run --resume results/MACHINE/RUN.partial
+  pfnbench run --repeat results/MACHINE/RUN         the same again, anywhere
 
 The run folder is results/MACHINE/RUN. Times are in ns, sizes in KiB to TiB.
 
 Exit codes: 0 success; 1 a layout failed a check, or a case could not be
-measured; 2 no verdict (with --strict), an error or a usage error; 130 Ctrl-C.")]
+measured; 2 no verdict (with --strict), an error or a usage error; 130 Ctrl-C.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct RunArgs {
     /// How much to measure
     #[arg(long, value_enum, default_value_t)]
@@ -97,6 +102,13 @@ pub(super) struct RunArgs {
         "seed", "processes", "margin", "case_timeout", "instructions", "output",
     ])]
     resume: Option<PathBuf>,
+    /// Repeat the run in this folder, made here or on another machine: the same cases, maps, layouts,
+    /// processes and seed. Without a folder, the newest run
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = [
+        "resume", "tier", "workload", "layout", "op", "filter", "exclude", "map", "records_limit", "preempt", "kernel",
+        "index_pages", "seed", "processes", "margin", "case_timeout", "instructions",
+    ])]
+    repeat: Option<Option<PathBuf>>,
     /// Folder in which to create the run folder. Default: results, or
     /// ~/.local/share/pfnbench/results if the current folder is not writable
     #[arg(short, long, value_name = "DIR")]
@@ -122,26 +134,36 @@ impl Default for RunArgs {
             case_timeout: 120,
             instructions: None,
             resume: None,
+            repeat: None,
             output: None,
             json: Json::default(),
         }
     }
 }
 
-/// A progress bar with the remaining time; drawn only on a terminal.
+/// A progress bar with the remaining time, and below it what was found so far; drawn only on a terminal.
 struct Bar {
     bar: ProgressBar,
     begin: Instant,
+    found: Arc<Mutex<String>>,
 }
 
 impl Bar {
     fn new() -> Self {
-        let style = ProgressStyle::with_template("{spinner} {wide_msg} {bar:24} {prefix} left")
+        let found = Arc::new(Mutex::new("no ratio yet".to_owned()));
+        let shown = Arc::clone(&found);
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {bar:24} {prefix} left\n  {found}")
             .expect("a valid template")
+            .with_key("found", move |_: &ProgressState, line: &mut dyn std::fmt::Write| {
+                let found = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                // A line that wraps would not be cleared.
+                let room = columns_of_messages().unwrap_or(80).saturating_sub(3);
+                let _ = write!(line, "{}", found.chars().take(room).collect::<String>());
+            })
             .progress_chars("━╸ ");
         let bar = ProgressBar::new(1000).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, begin: Instant::now() }
+        Self { bar, begin: Instant::now(), found }
     }
 }
 
@@ -151,6 +173,14 @@ impl Progress for Bar {
         self.bar.set_position((1000.0 * done / (done + left.as_secs_f64()).max(1e-3)) as u64);
         self.bar.set_prefix(HumanDuration(left).to_string());
         self.bar.set_message(what.to_owned());
+    }
+
+    fn ratios(&mut self, ratios: &[RunningRatio]) {
+        let Some(first) = ratios.first() else { return };
+        let words: Vec<String> = ratios.iter().map(RunningRatio::in_words).collect();
+        let found = format!("pfn_valid, {} / {}: {}", first.layout, first.than, words.join("; "));
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        self.bar.tick();
     }
 
     fn warning(&mut self, text: &str) {
@@ -173,9 +203,10 @@ impl RunArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         // From here on, an interrupt must keep or remove files.
         let interrupt = Interrupt::listen()?;
-        let mut run = match &self.resume {
-            Some(partial) => Run::resume(partial)?,
-            None => Run::begin(&self.facts(), &mut warn)?,
+        let mut run = match (&self.resume, &self.repeat) {
+            (Some(partial), _) => Run::resume(partial)?,
+            (None, Some(run)) => self.repeat(run.as_deref())?,
+            (None, None) => Run::begin(&self.facts(), &mut warn)?,
         };
         self.wait(&interrupt)?;
         if std::io::stderr().is_terminal() {
@@ -209,6 +240,13 @@ impl RunArgs {
             instructions: self.instructions.clone(),
             output: self.output.clone(),
         }
+    }
+
+    /// Begins a run that repeats another, by default the newest.
+    fn repeat(&self, run: Option<&Path>) -> anyhow::Result<Run> {
+        let run = run.map_or_else(newest_run, |run| Ok(run.to_owned()))?;
+        let backing = (self.subject.backing != BackingArg::default()).then_some(&self.subject.backing);
+        Ok(Run::repeat(&run, backing, self.output.as_deref(), &mut warn)?)
     }
 
     /// Waits until the machine is idle, if requested.
@@ -253,6 +291,7 @@ impl RunArgs {
         let report = write_report(path)?;
         // Includes failures from before the run was resumed.
         let failed: Vec<&Row> = result.failed().collect();
+        failed.iter().for_each(|row| tell(&failure_in_words(row)));
         if self.json.json {
             let others: Vec<_> =
                 summaries[1..].iter().map(|(map, summary)| json!({ "map": map, "summary": summary })).collect();
@@ -280,6 +319,8 @@ impl RunArgs {
                 advice: (!judged.can_judge).then(|| self.what_to_do(schedule, judged.has_headline)),
                 is_newest: is_newest(path),
                 run: path,
+                // Said above, before the summary.
+                failed: &[],
                 report: Some(&report),
             };
             if self.wide {
@@ -287,15 +328,6 @@ impl RunArgs {
             } else {
                 let (columns, rows) = screen();
                 print_raw(outcome.first_screen(columns, rows))?;
-            }
-        }
-        for row in &failed {
-            let reason = row.reason.as_deref().unwrap_or_default();
-            match row.is_of_faulty_layout() {
-                true => tell(&format!("layout left out: {reason}")),
-                false => {
-                    tell(&format!("not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1));
-                }
             }
         }
         Ok(match (failed.is_empty(), self.strict && !judged.can_judge) {
@@ -313,6 +345,15 @@ impl RunArgs {
             (_, None) => "Stop other programs, or wait for them with --wait-quiet; --tier quick measures longer.",
             (_, Some(_)) => "Stop other programs; --tier quick measures longer.",
         }
+    }
+}
+
+/// Why a layout was left out, or a case was not measured.
+pub(super) fn failure_in_words(row: &Row) -> String {
+    let reason = row.reason.as_deref().unwrap_or_default();
+    match row.is_of_faulty_layout() {
+        true => format!("layout left out: {reason}"),
+        false => format!("not measured: {} on {}, process {}: {reason}", row.op, row.map, row.process + 1),
     }
 }
 

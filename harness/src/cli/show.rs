@@ -1,5 +1,6 @@
 //! The command `pfnbench show`.
 
+use super::run::failure_in_words;
 use super::{Answer, margin_percent, print_raw};
 use crate::analysis::compare;
 use crate::analysis::verdicts;
@@ -23,7 +24,8 @@ Examples:
 Tables fold to the width of the terminal. Without a terminal, they have the
 width that they need; COLUMNS limits it.
 
-Exit codes: 0 success; 2 there is no such run, or a usage error.")]
+Exit codes: 0 success; 2 there is no such run, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ShowArgs {
     /// Run folder. Default: the newest one below results, or below
     /// ~/.local/share/pfnbench/results
@@ -45,13 +47,15 @@ impl ShowArgs {
         let run = compare::read(&folder)?;
         let summaries = compare::summaries(&run, self.reference.as_deref(), self.margin)?;
         let report = folder.join("report.html");
+        let failed: Vec<String> = run.failed().map(failure_in_words).collect();
         let outcome = Outcome {
             maps: &run.maps_in_words,
             kernels: &run.kernels,
             summaries: &summaries,
             verdicts: &verdicts::collect(&summaries),
-            interference: None,
+            interference: run.interference.as_deref(),
             advice: None,
+            failed: &failed,
             is_newest: is_newest(&folder),
             run: &folder,
             report: report.exists().then_some(report.as_path()),
@@ -67,7 +71,7 @@ impl ShowArgs {
 }
 
 /// The newest run in the folders that runs are written to by default.
-fn newest_run() -> anyhow::Result<PathBuf> {
+pub(super) fn newest_run() -> anyhow::Result<PathBuf> {
     let folders = default_results();
     newest(&folders).with_context(|| {
         let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();

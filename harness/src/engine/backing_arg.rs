@@ -187,6 +187,25 @@ impl BackingArg {
         }
     }
 
+    /// The backing as a published schedule has it: a placeholder replaces a private path.
+    pub fn without_private_path(&self) -> Self {
+        match (self.unpublished(), self) {
+            (None, _) => self.clone(),
+            (Some((_, stand_in)), Self::Dax(_)) => Self::Dax(stand_in.into()),
+            (Some((_, stand_in)), Self::Ram(backing)) => Self::Ram(match backing {
+                RamBacking::Tmpfs(_) => RamBacking::Tmpfs(stand_in.into()),
+                RamBacking::TmpfsHuge(_) => RamBacking::TmpfsHuge(stand_in.into()),
+                RamBacking::File(_) => RamBacking::File(stand_in.into()),
+                other => other.clone(),
+            }),
+        }
+    }
+
+    /// True if a placeholder stands for the path, so that this backing cannot be opened.
+    pub fn lacks_its_path(&self) -> bool {
+        self.unpublished().is_some_and(|(path, stand_in)| path == Path::new(stand_in))
+    }
+
     /// An error message about this backing, with the private path replaced for publication. Only an
     /// [`absolute`](Self::absolute) path is replaced: a relative one may be an ordinary word.
     pub fn published_message(&self, message: &str) -> String {

@@ -7,6 +7,7 @@
 //! its interval is narrow; the measured value has no influence. `statistics/coverage.rs` simulates
 //! how this stopping rule affects the coverage of intervals.
 
+use crate::analysis::running_ratio::{self, RunningRatio};
 use crate::analysis::summary::Summary;
 use crate::case::{BOOT, layouts};
 use crate::engine::job::Event;
@@ -81,6 +82,9 @@ pub enum RunnerError {
 pub trait Progress {
     /// A new step begins; `left` is the estimated time until the run ends.
     fn stage(&mut self, what: &str, left: Duration);
+
+    /// What was measured of the headline so far; called after each process. The default ignores it.
+    fn ratios(&mut self, _ratios: &[RunningRatio]) {}
 
     /// Something that the user should know, such as a map that was read in part. The default prints
     /// it to standard error.
@@ -161,6 +165,7 @@ pub fn run(
         do_leg(schedule, leg, work, time_limit, folder, interrupt, progress, later)?;
         if leg.scope == Scope::Lookups {
             longest = longest.max(begun.elapsed());
+            tell_ratios(schedule, leg, folder, progress)?;
         }
     }
     let Some(limit) = schedule.time_limit else { return Ok(()) };
@@ -174,6 +179,22 @@ pub fn run(
         let name = "additional processes for cases with wide intervals";
         progress.stage(name, left);
         do_leg(schedule, leg, work, Some(left), folder, interrupt, progress, Duration::ZERO)?;
+        tell_ratios(schedule, leg, folder, progress)?;
+    }
+    Ok(())
+}
+
+/// Reports the headline ratios on the main map.
+fn tell_ratios(
+    schedule: &Schedule,
+    leg: Leg,
+    folder: &RunFolder,
+    progress: &mut dyn Progress,
+) -> Result<(), RunnerError> {
+    if leg.map == 0 {
+        let map = &schedule.maps[0].map.name;
+        let rows: Vec<Row> = folder.rows()?.into_iter().filter(|row| row.map == *map).collect();
+        progress.ratios(&running_ratio::of_headline(&rows));
     }
     Ok(())
 }

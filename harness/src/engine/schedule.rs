@@ -16,6 +16,7 @@ use crate::map::PhysicalMap;
 use crate::map::source::{Source, SourceError};
 use crate::record::environment::Environment;
 use crate::record::examination::Examination;
+use crate::record::files::SCHEDULE;
 use crate::workload::tier::{Effort, Tier};
 use crate::workload::work::Work;
 use crate::workload::{self, Expectation, LookupWork, Workload, lookup_cases, source_of};
@@ -26,7 +27,9 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 use thiserror::Error;
 
 /// A map, and the work that is measured on it.
@@ -71,6 +74,63 @@ pub struct Schedule {
     pub case_timeout: Duration,
     /// The maps with their work; the first is the main one.
     pub maps: Vec<MapWork>,
+}
+
+/// Why the schedule of a complete run cannot be used again.
+#[derive(Debug, Error)]
+pub enum RepeatError {
+    /// The folder has no schedule.
+    #[error(
+        "{} cannot be read ({source}); runs of earlier versions have none: run the command in their manifest.json",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
+    /// Another version of this program wrote the schedule.
+    #[error(
+        "{} is not a schedule of this version of pfnbench ({source}); run the command in manifest.json, or the pfnbench \
+         of the commit that it names",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is missing or different.
+        source: serde_json::Error,
+    },
+}
+
+impl Schedule {
+    /// Reads the schedule of a complete run.
+    ///
+    /// # Errors
+    /// Returns a [`RepeatError`] if the folder has none, or one of another version.
+    pub fn read(run: &Path) -> Result<Self, RepeatError> {
+        let path = run.join(SCHEDULE);
+        let text = fs::read(&path).map_err(|source| RepeatError::Unreadable { path: path.clone(), source })?;
+        serde_json::from_slice(&text).map_err(|source| RepeatError::Version { path, source })
+    }
+
+    /// The schedule as it is published with a run: without private paths. Maps are in the schedule, so that the names of
+    /// their files are enough.
+    pub fn published(&self) -> Self {
+        let mut published = self.clone();
+        published.conditions.backing = self.conditions.backing.without_private_path();
+        let file_name = |map: &mut String| {
+            if let Source::File(path) = source_of(map) {
+                *map = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            }
+        };
+        for work in published.maps.iter_mut().map(|scheduled| &mut scheduled.work) {
+            work.lookups.iter_mut().for_each(|lookups| file_name(&mut lookups.map));
+            work.expect.iter_mut().for_each(|expectation| file_name(&mut expectation.map));
+        }
+        published
+    }
 }
 
 /// The most processes of a run with a time limit.

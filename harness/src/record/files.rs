@@ -15,6 +15,8 @@ pub const SAMPLES: &str = "samples.jsonl";
 pub(super) const PROGRESS: &str = "progress.jsonl";
 /// Name of the file that says what the run is to do.
 pub(super) const PLAN: &str = "plan.json";
+/// Name of the file that says what a complete run did: what is needed to repeat it.
+pub const SCHEDULE: &str = "schedule.json";
 /// Name of the file with the checksums. It is written last and marks a complete folder.
 pub const SUMS: &str = "SHA256SUMS";
 

@@ -87,6 +87,10 @@ pub struct Manifest {
     /// The layouts that were measured; left out in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layouts: Vec<LayoutNote>,
+    /// CPU time that other programs and the hypervisor took during the run, as a sentence. Left out if it
+    /// was negligible, and in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interference: Option<String>,
 }
 
 /// Summary of a physical memory map. Runs of earlier versions have no sizes.
@@ -164,6 +168,8 @@ pub struct ManifestFields {
     pub other_maps: Vec<MapNote>,
     /// Descriptions of the layouts.
     pub layouts: Vec<LayoutNote>,
+    /// CPU time that other programs and the hypervisor took during the run, as a sentence.
+    pub interference: Option<String>,
 }
 
 impl ManifestFields {
@@ -185,6 +191,7 @@ impl ManifestFields {
             map: map(manifest, &mut invalid),
             other_maps: field(manifest, "other_maps", &mut invalid).unwrap_or_default(),
             layouts: field(manifest, "layouts", &mut invalid).unwrap_or_default(),
+            interference: field(manifest, "interference", &mut invalid),
         };
         (fields, invalid)
     }

@@ -202,6 +202,12 @@ pub struct Row {
 /// Metric of the rows that say why a layout was left out of the rest of its run.
 pub const AGREES: &str = "agrees";
 
+/// Failures, one row for each: a layout that was left out, told once, for the main map, or cases that hung or died.
+pub fn failures<'a>(rows: &'a [Row], main: &'a str) -> impl Iterator<Item = &'a Row> {
+    let failed = rows.iter().filter(|row| row.status == Status::Error);
+    failed.filter(move |row| !row.is_of_faulty_layout() || row.map == main)
+}
+
 /// Tells which rows of a map can be trusted: those of layouts that were not found faulty during the
 /// run. What a faulty layout, its further boots and its control measured before cannot be.
 pub fn trust(rows: &[Row]) -> impl Fn(&Row) -> bool {

@@ -4,6 +4,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `schedule.json` | the whole workload, filters, maps and seed, from which the run can be repeated |
 //! | `manifest.json` | tool, toolchain, command, seed, machine, doctor before and after, map |
 //! | `samples.jsonl` | one [`Row`] a line |
 //! | `instructions.jsonl` | counts that were put beside the run |
@@ -16,7 +17,7 @@
 //! the unit's rows, with the length of `samples.jsonl` at that point. Rows beyond the last such
 //! length are incomplete; resuming truncates them.
 
-use super::files::{LATENCIES, MANIFEST, PARTIAL, PLAN, PROGRESS, SAMPLES, SUMS, sha256};
+use super::files::{LATENCIES, MANIFEST, PARTIAL, PLAN, PROGRESS, SAMPLES, SCHEDULE, SUMS, sha256};
 use super::folder_error::{FolderError, written};
 use super::histogram_log;
 use super::journal::Step;
@@ -141,6 +142,14 @@ impl RunFolder {
     /// Fails if the file cannot be written.
     pub fn write_plan(&self, plan: &impl Serialize) -> Result<(), FolderError> {
         self.write(PLAN, &serde_json::to_vec(plan).expect("a plan has string keys only"))
+    }
+
+    /// Writes `schedule.json`: what the run did, for whoever repeats it.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn write_schedule(&self, schedule: &impl Serialize) -> Result<(), FolderError> {
+        self.write(SCHEDULE, &serde_json::to_vec(schedule).expect("a schedule has string keys only"))
     }
 
     /// Writes `manifest.json`.

@@ -7,6 +7,7 @@ use crate::case::{Filter, LookupOp};
 use crate::engine::backing_arg::BackingArg;
 use crate::engine::compiled;
 use crate::engine::conditions::Conditions;
+use crate::engine::contestant::Entry;
 use crate::engine::doctor::examine;
 use crate::engine::field::default_records_limit;
 use crate::engine::index_pages::IndexPagesArg;
@@ -104,6 +105,28 @@ impl Default for Facts {
     }
 }
 
+/// Checks that this machine can serve layouts under the conditions of a run. `warn` receives the reasons of those
+/// that it cannot.
+///
+/// # Errors
+/// It can serve none, or lacks the backing store.
+pub(super) fn serve(
+    layouts: Vec<Entry<X86_64>>,
+    conditions: &Conditions,
+    seed: u64,
+    warn: &mut dyn FnMut(&str),
+) -> Result<(), RunError> {
+    let means = conditions.means(seed).map_err(RunError::Backing)?;
+    let served = Served::new(layouts, &means);
+    for (id, reason) in &served.left_out {
+        warn(&format!("{id} is left out: {reason}"));
+    }
+    if served.entries.is_empty() {
+        return Err(RunError::NoLayout);
+    }
+    Ok(())
+}
+
 impl Facts {
     /// Sets how much to measure.
     pub fn tier(self, tier: Tier) -> Self {
@@ -190,14 +213,7 @@ impl Facts {
             kernels,
             filter: self.filter.clone(),
         };
-        let means = conditions.means(self.seed).map_err(RunError::Backing)?;
-        let served = Served::new(layouts, &means);
-        for (id, reason) in &served.left_out {
-            warn(&format!("{id} is left out: {reason}"));
-        }
-        if served.entries.is_empty() {
-            return Err(RunError::NoLayout);
-        }
+        serve(layouts, &conditions, self.seed, warn)?;
         Ok(Schedule {
             commit: Tool::THIS.commit.into_owned(),
             command: self.command(&maps[0].map.name, records_limit),

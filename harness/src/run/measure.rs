@@ -1,13 +1,15 @@
 //! A run: measures a schedule and writes the run folder.
 
 use super::RunError;
-use super::facts::Facts;
+use super::facts::{Facts, serve};
 use crate::analysis::summary::Summary;
 use crate::analysis::verdicts::{self, Verdicts};
+use crate::engine::backing_arg::BackingArg;
 use crate::engine::compiled;
 use crate::engine::doctor::examine;
 use crate::engine::interference::Snapshot;
 use crate::engine::process::{self, JobError};
+use crate::engine::race;
 use crate::engine::runner::{self, Faulty, Progress, VERIFICATION};
 use crate::engine::schedule::Schedule;
 use crate::engine::verify::{MapOutcome, before_a_race, on_map};
@@ -18,8 +20,9 @@ use crate::record::environment::Environment;
 use crate::record::folder_error::FolderError;
 use crate::record::instructions;
 use crate::record::manifest::{Manifest, MapNote, SCHEMA, Tool, now};
-use crate::record::row::{Row, Status};
+use crate::record::row::{Row, failures};
 use crate::record::run_folder::RunFolder;
+use memmap_layouts::X86_64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,9 +77,7 @@ impl RunResult {
     /// Failures, one row for each: a layout that was left out, or a group of cases that hung or
     /// died.
     pub fn failed(&self) -> impl Iterator<Item = &Row> {
-        let main = &self.schedule.maps[0].map.name;
-        let failed = self.rows.iter().filter(|row| row.status == Status::Error);
-        failed.filter(move |row| !row.is_of_faulty_layout() || row.map == *main)
+        failures(&self.rows, &self.schedule.maps[0].map.name)
     }
 }
 
@@ -145,6 +146,38 @@ impl Run {
         if schedule.commit != Tool::THIS.commit {
             return Err(RunError::OtherCommit { folder: partial.to_owned(), theirs: schedule.commit });
         }
+        Ok(Self { schedule, folder, interference: None })
+    }
+
+    /// Begins a run that repeats a complete one, on this machine or another: the same workload, maps,
+    /// filters, layouts, processes and seed. `backing` replaces that of the run, which is needed if its folder
+    /// or device was not published. `warn` receives warnings for the user.
+    ///
+    /// # Errors
+    /// Returns a [`RunError`] if the folder has no schedule, or if this machine lacks something.
+    pub fn repeat(
+        run: &Path,
+        backing: Option<&BackingArg>,
+        output: Option<&Path>,
+        warn: &mut dyn FnMut(&str),
+    ) -> Result<Self, RunError> {
+        let mut schedule = Schedule::read(run)?;
+        schedule.commit = Tool::THIS.commit.into_owned();
+        schedule.started = now();
+        schedule.environment = Environment::look();
+        schedule.doctor_before = examine(&schedule.environment);
+        if let Some(backing) = backing {
+            schedule.conditions.backing = backing.absolute().map_err(|error| RunError::Backing(error.into()))?;
+        } else if schedule.conditions.backing.lacks_its_path() {
+            let backing = schedule.conditions.backing.published();
+            return Err(RunError::PrivateBacking { folder: run.to_owned(), backing });
+        }
+        let releases: Vec<String> = schedule.conditions.kernels.iter().map(|kernel| kernel.release.clone()).collect();
+        schedule.conditions.kernels = compiled::choose(&releases, schedule.seed)?;
+        let layouts = race::contestants::<X86_64>(&schedule.conditions.layouts)?;
+        serve(layouts, &schedule.conditions, schedule.seed, warn)?;
+        let folder = begin_folder(output, &schedule.environment.machine_id, warn)?;
+        folder.write_plan(&schedule)?;
         Ok(Self { schedule, folder, interference: None })
     }
 
@@ -237,7 +270,8 @@ impl Run {
         if !verdicts.can_judge && verdicts.has_headline {
             verdicts.reasons.extend(interference.clone());
         }
-        folder.write_manifest(&manifest(&schedule, &rows)?)?;
+        folder.write_manifest(&Manifest { interference: interference.clone(), ..manifest(&schedule, &rows)? })?;
+        folder.write_schedule(&schedule.published())?;
         folder.write_histograms()?;
         let folder = folder.finish()?;
         Ok(RunResult { folder, schedule, rows, summaries, verdicts, interference })
@@ -270,5 +304,6 @@ fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
         map: main.clone(),
         other_maps: schedule.maps[1..].iter().map(|scheduled| note(&scheduled.map)).collect::<Result<_, JobError>>()?,
         layouts,
+        interference: None,
     })
 }

@@ -15,7 +15,7 @@ use crate::engine::job::Job;
 use crate::engine::process::{self, JobError};
 use crate::engine::race::RaceError;
 use crate::engine::runner::{AS_PROCESS, RunnerError};
-use crate::engine::schedule::ScheduleError;
+use crate::engine::schedule::{RepeatError, ScheduleError};
 use crate::engine::verify::VerifyError;
 use crate::interrupt::Interrupt;
 use crate::record::folder_error::FolderError;
@@ -73,6 +73,17 @@ pub enum RunError {
         folder: PathBuf,
         /// Commit of the build that started the run.
         theirs: String,
+    },
+    /// A run cannot be repeated.
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
+    /// The path of the backing store was not published with the run.
+    #[error("the run in {} used {backing}, whose path is private; give yours with --backing", folder.display())]
+    PrivateBacking {
+        /// The run folder.
+        folder: PathBuf,
+        /// The backing store with a placeholder, e.g. `tmpfs:DIR`.
+        backing: String,
     },
     /// A compiled kernel cannot take part.
     #[error(transparent)]
