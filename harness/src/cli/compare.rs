@@ -27,7 +27,8 @@ A ratio is the time divided by that of the reference layout, or of the first
 run; above 1 is slower.
 
 Exit codes: 0 success, whatever the verdicts; 2 the runs cannot be compared, or
-a usage error.")]
+a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct CompareArgs {
     /// Run folder
     run: PathBuf,

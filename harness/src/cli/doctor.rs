@@ -18,7 +18,8 @@ Examples:
   pfnbench doctor --json
 
 Exit codes: 0 success; 1 with --strict, the machine is unfit or unknown; 2 an
-error or a usage error.")]
+error or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct DoctorArgs {
     /// Exit with code 1 unless the machine is fit for measuring
     #[arg(long)]
@@ -47,28 +48,36 @@ impl DoctorArgs {
     }
 }
 
-/// A line for each finding that is not as it should be, the heaviest first, then the others in one.
+/// A line for each finding that is not as it should be, in order of weight, then the unknown ones, then the others in one.
 fn in_lines(heading: &str, none: &str, findings: &[&Finding]) -> String {
-    let (fine, mut open): (Vec<&&Finding>, Vec<&&Finding>) =
-        findings.iter().partition(|finding| finding.verdict == Verdict::Ok);
-    open.sort_by_key(|finding| finding.verdict != Verdict::Unfit);
+    let of = |verdict: Verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
+    let open: Vec<&&Finding> = of(Verdict::Unfit).collect();
     let mut lines = vec![if open.is_empty() { none.to_owned() } else { format!("{heading}:") }];
     let width = open.iter().map(|finding| finding.word().len()).max().unwrap_or(0);
     for finding in open {
-        let colour = match (finding.verdict, finding.matters) {
-            (Verdict::Unfit, true) => AnsiColor::Red,
-            (Verdict::Unfit, false) => AnsiColor::Yellow,
-            _ => AnsiColor::BrightBlack,
-        };
+        let colour = if finding.matters { AnsiColor::Red } else { AnsiColor::Yellow };
         let word = format!("{:width$}", finding.word());
-        let advice = if finding.advice.is_empty() { String::new() } else { format!(": {}", finding.advice) };
-        lines.push(format!("  {}  {} ({}){advice}", coloured(&word, colour), finding.point, finding.seen));
+        lines.push(format!("  {}  {}", coloured(&word, colour), told(finding)));
     }
+    // What is not known, or is as it should be and yet limits what can be said.
+    for finding in of(Verdict::Unknown).chain(of(Verdict::Ok).filter(|finding| !finding.advice.is_empty())) {
+        let word = if finding.verdict == Verdict::Unknown { "Unknown" } else { "Note" };
+        lines.push(format!("{word}: {}", told(finding)));
+    }
+    let fine: Vec<String> = of(Verdict::Ok)
+        .filter(|finding| finding.advice.is_empty())
+        .map(|finding| format!("{} ({})", finding.point, finding.seen))
+        .collect();
     if !fine.is_empty() {
-        let fine: Vec<&str> = fine.iter().map(|finding| finding.point.as_str()).collect();
         lines.push(format!("As it should be: {}.", fine.join(", ")));
     }
     lines.join("\n")
+}
+
+/// The finding and its advice.
+fn told(finding: &Finding) -> String {
+    let advice = if finding.advice.is_empty() { String::new() } else { format!(": {}", finding.advice) };
+    format!("{} ({}){advice}", finding.point, finding.seen)
 }
 
 /// What the findings mean for a run now. The verdicts of a run come from what it measures.

@@ -49,7 +49,8 @@ A ratio is the time of NEW divided by that of OLD; above 1 is slower.
 
 Exit codes: 0 no case is slower beyond the margin; 1 a case is slower; 2 no
 verdict (e.g. more than 10 % of the cases are undecided), an error or a usage
-error; 130 Ctrl-C.")]
+error; 130 Ctrl-C.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct DuelArgs {
     /// The build to compare with: a program, or a commit of this checkout; a commit is built once
     /// and kept in target/duel

@@ -13,7 +13,8 @@ Examples:
   pfnbench explain noise floor             a term of the glossary
   pfnbench explain                         every word that it knows
 
-Exit codes: 0 success; 1 the word is unknown; 2 a usage error.")]
+Exit codes: 0 success; 1 the word is unknown; 2 a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ExplainArgs {
     /// Error code, name of a case or part of one, layout, or term
     word: Vec<String>,

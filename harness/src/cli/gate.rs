@@ -20,7 +20,8 @@ Counts and limits are instructions per operation. This command only reads files;
 it measures nothing.
 
 Exit codes: 0 every limit holds; 1 a limit is exceeded; 2 no verdict (a file
-cannot be read, or a case has no count) or a usage error.")]
+cannot be read, or a case has no count) or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct GateArgs {
     /// TOML file of limits
     #[arg(long, value_name = "FILE", default_value = "benches/limits.toml")]

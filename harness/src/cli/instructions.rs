@@ -29,7 +29,8 @@ Examples:
 Counts are exact. They depend on the compiler and its options, not on the load.
 
 Exit codes: 0 every layout was counted; 1 a layout failed; 2 nothing was
-counted, or a usage error.")]
+counted, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct InstructionsArgs {
     /// Count only this layout; repeatable. Needs --output, so that the counts of all layouts are
     /// kept

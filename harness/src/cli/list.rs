@@ -24,7 +24,8 @@ Examples:
   pfnbench list --cases --filter '^pfn_valid/added'
   pfnbench list --json
 
-Exit codes: 0 success; 2 no case matches, or a usage error.")]
+Exit codes: 0 success; 2 no case matches, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ListArgs {
     /// Print the names of the cases of `pfnbench run`, one per line
     #[arg(long)]

@@ -15,7 +15,8 @@ Examples:
   pfnbench man | man -l -
   pfnbench man --dir ~/.local/share/man/man1
 
-Exit codes: 0 success; 2 the folder cannot be written, or a usage error.")]
+Exit codes: 0 success; 2 the folder cannot be written, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ManArgs {
     /// Write a page for pfnbench and one for each command, e.g. pfnbench-run.1, to this folder
     #[arg(long)]

@@ -21,7 +21,8 @@ Examples:
 
 Sections have 128 MiB and sub-sections 2 MiB, as on x86-64.
 
-Exit codes: 0 success; 2 the map cannot be read or parsed, or a usage error.")]
+Exit codes: 0 success; 2 the map cannot be read or parsed, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct MapArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME. Default: the map of this machine
     ///

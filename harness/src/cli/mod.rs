@@ -49,7 +49,8 @@ Examples:
   pfnbench show                            all results of the newest run
   pfnbench doctor                          what this machine can measure
 
-Exit codes: 0 success; 1 a check failed; 2 no verdict or a usage error.";
+Exit codes: 0 success; 1 a check failed; 2 no verdict or a usage error.
+All codes: pfnbench explain exit-codes";
 
 /// Benchmarks how an operating system finds the record (struct page) of a physical page
 ///
@@ -163,8 +164,11 @@ pub fn main() -> ExitCode {
     }
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         let hint = misplaced(&error);
-        if let Err(broken) = error.print() {
-            eprintln!("pfnbench: cannot print the usage: {broken}");
+        match error.print() {
+            Err(broken) if broken.kind() != io::ErrorKind::BrokenPipe => {
+                eprintln!("pfnbench: cannot print the usage: {broken}");
+            }
+            _ => {}
         }
         hint.iter().for_each(|hint| tell(hint));
         std::process::exit(error.exit_code());
@@ -212,6 +216,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The most commands that are named for a misplaced option.
+const MOST_COMMANDS: usize = 6;
+
 /// For an option that the command does not have: the commands that have it.
 fn misplaced(error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument {
@@ -230,7 +237,12 @@ fn misplaced(error: &clap::Error) -> Option<String> {
     }
     let mut found = Vec::new();
     having(&Cli::command(), "pfnbench", long, &mut found);
-    (!found.is_empty()).then(|| format!("{option} is an option of {}", found.join(", ")))
+    let shown = found.iter().take(MOST_COMMANDS).cloned().collect::<Vec<_>>().join(", ");
+    let more = match found.len().saturating_sub(MOST_COMMANDS) {
+        0 => String::new(),
+        nr => format!(" and {nr} other commands"),
+    };
+    (!found.is_empty()).then(|| format!("{option} is an option of {shown}{more}"))
 }
 
 /// The folder of an interrupted run, as context of the error that ended the run.

@@ -58,7 +58,8 @@ Examples:
   pfnbench namespace disable pmem0 namespace0.0
 
 Exit codes: 0 success; 1 the medium or its labels cannot be used; 2 a file or
-the namespace does not exist, or a usage error.")]
+the namespace does not exist, or a usage error.
+All codes: pfnbench explain exit-codes")]
     Disable(disable_destroy::NamespaceOfRegionArgs),
     /// Delete a disabled namespace from the labels
     #[command(after_help = "\
@@ -66,7 +67,8 @@ Examples:
   pfnbench namespace destroy pmem0 namespace0.0
 
 Exit codes: 0 success; 1 the namespace is enabled, or the medium or its labels
-cannot be used; 2 a file or the namespace does not exist, or a usage error.")]
+cannot be used; 2 a file or the namespace does not exist, or a usage error.
+All codes: pfnbench explain exit-codes")]
     Destroy(disable_destroy::NamespaceOfRegionArgs),
     /// Replay a scenario of the cover letter on files
     ///

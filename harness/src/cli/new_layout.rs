@@ -30,7 +30,8 @@ Examples:
   cargo run --release -- run --layout my-array --layout subsection
 
 Exit codes: 0 success; 2 the name or the folder cannot be used, or a usage
-error.";
+error.
+All codes: pfnbench explain exit-codes";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -30,7 +30,8 @@ Examples:
   answer, finding, winners, costs [REGEX], heat [REGEX], figure NAME, command
 
 Exit codes: 0 success; 2 a run cannot be read, a file cannot be written, or a
-usage error.")]
+usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ReportArgs {
     /// Run folders; the report shows the newest of each machine in detail
     #[arg(required = true, value_name = "RUN")]

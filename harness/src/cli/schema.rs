@@ -9,7 +9,8 @@ use clap::Args;
 Examples:
   pfnbench schema > schema.json
 
-Exit codes: 0 success; 2 a usage error.")]
+Exit codes: 0 success; 2 a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct SchemaArgs {}
 
 impl SchemaArgs {

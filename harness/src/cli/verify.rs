@@ -33,7 +33,8 @@ It also checks a map with holes, and runs the conformance suite: the rules of
 Linux, case by case.
 
 Exit codes: 0 every check passed; 1 a check failed; 2 the map or the backing
-cannot be used, the running kernel shows nothing, or a usage error.")]
+cannot be used, the running kernel shows nothing, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct VerifyArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME. Default: the map of this machine
     ///

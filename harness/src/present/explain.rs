@@ -205,10 +205,14 @@ fn synonyms(term: &str) -> impl Iterator<Item = String> {
 }
 
 fn term(word: &str) -> Option<Explanation> {
+    // Shells complete words without spaces.
     let wanted = word.to_lowercase();
+    let spaced = |word: &str| word.replace('-', " ");
     let singular = wanted.strip_suffix('s').unwrap_or(&wanted).to_owned();
     let terms = || glossary::terms().into_iter().map(|term| (plain(&term.name), plain(&term.definition)));
-    let is = |name: &str| synonyms(name).any(|name| name == wanted || name == singular);
+    let is = |name: &str| {
+        synonyms(name).map(|name| spaced(&name)).any(|name| name == spaced(&wanted) || name == spaced(&singular))
+    };
     let (term, definition) = terms().find(|(name, _)| is(name))?;
     Some(Explanation::Term { term, definition })
 }
@@ -276,6 +280,9 @@ mod tests {
         assert_eq!((parts.len(), loads.len()), (6, 1));
         for word in ["compiled-6.1", "no-check", "pfn_valid/boot/random/compiled-6.1"] {
             assert!(matches!(explain(word), Some(Explanation::Case { .. })), "{word}");
+        }
+        for word in ["noise-floor", "Noise floor", "exit-codes", "sub-section"] {
+            assert!(matches!(explain(word), Some(Explanation::Term { .. })), "{word}");
         }
         assert!(explain("nonsense").is_none());
         assert_eq!(like("pfn_vald")[0], "pfn_valid");

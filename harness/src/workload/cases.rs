@@ -43,6 +43,16 @@ pub fn names(work: &Work) -> Vec<String> {
     lookups.chain(hotplug).chain(readers).chain(own_cost).collect()
 }
 
+/// Names of all cases of the work without their layouts, each once.
+pub fn names_without_layouts(work: &Work) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let lookups = work.lookups.iter().flat_map(|work| {
+        let of_memory = work.memory.iter().map(|&memory| on_map(&work.group.name(memory), &work.map));
+        of_memory.collect::<Vec<_>>()
+    });
+    lookups.filter(|name| known.insert(name.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,7 +53,7 @@ mod cases;
 pub mod tier;
 pub mod work;
 
-pub use cases::{lookup_cases, names};
+pub use cases::{lookup_cases, names, names_without_layouts};
 use memmap_layouts::{Geometry, Pfn, Validity, X86_64};
 use serde::{Deserialize, Serialize};
 use std::fs;

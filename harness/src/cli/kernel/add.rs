@@ -25,7 +25,8 @@ Examples:
   pfnbench kernel add --running
   pfnbench kernel add --headers ~/linux/build
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct AddArgs {
     /// Version, e.g. 6.1 for its newest package, the name of a release, or newest
     #[arg(required_unless_present_any = ["headers", "running"], conflicts_with_all = ["headers", "running"])]

@@ -24,7 +24,8 @@ Examples:
   pfnbench kernel cost results/MACHINE/RUN -o table.md
 
 Exit codes: 0 nine in ten decided cells are within the margin; 1 fewer are;
-2 nothing is decided, or a usage error.")]
+2 nothing is decided, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct CostArgs {
     /// Run folders
     #[arg(required = true, value_name = "RUN")]

@@ -20,7 +20,8 @@ Examples:
   pfnbench kernel judge --layout v6 logs/6.1-hmem.log    must differ
 
 Exit codes: 0 nothing differs; 1 something differs; 2 a log cannot be judged, or
-a usage error.")]
+a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct JudgeArgs {
     /// Logs of virtual machines
     #[arg(required = true, value_name = "LOG")]

@@ -23,7 +23,8 @@ Examples:
 Compiled kernel code is under the GPL. It stays in your cache folder
 ($XDG_CACHE_HOME/pfnbench/kernels); pfnbench never ships it.
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct KernelArgs {
     #[command(subcommand)]
     action: Action,
@@ -49,7 +50,8 @@ Examples:
   pfnbench kernel list
   pfnbench kernel list --json
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 struct ListArgs {
     #[command(flatten)]
     json: Json,
@@ -61,7 +63,8 @@ struct ListArgs {
 Examples:
   pfnbench kernel remove 6.1
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 struct RemoveArgs {
     /// Version or release
     version: String,

@@ -61,7 +61,8 @@ Examples:
   pfnbench kernel image 6.1 images/6.1
   pfnbench kernel image --headers 6.1.0-57-cloud-amd64 headers/6.1
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ImageArgs {
     /// Version, e.g. 6.1 for its newest package, the name of a release, or newest
     version: String,

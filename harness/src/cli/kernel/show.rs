@@ -18,7 +18,8 @@ Examples:
 
 Compiled kernel code is under the GPL: it is shown and never stored in a run.
 
-Exit codes: 0 success; 2 an error or a usage error.")]
+Exit codes: 0 success; 2 an error or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ShowArgs {
     /// Version or release
     version: String,

@@ -16,7 +16,8 @@ Examples:
   sudo pfnbench kernel snapshot --below 0x180000
 
 Exit codes: 0 success; 2 the table cannot be read (only root may read it), or a
-usage error.")]
+usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct SnapshotArgs {
     /// Sections below this page frame
     #[arg(long, value_name = "PFN", default_value = "0x400000000", value_parser = parse_size)]

@@ -29,7 +29,8 @@ Examples:
 
 Exit codes: 0 success; 1 the region has no space or cannot be divided there, or
 the medium or its labels cannot be used; 2 a file, size, alignment or name is
-invalid, or a usage error.")]
+invalid, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     region: RegionAtArgs,

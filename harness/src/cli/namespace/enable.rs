@@ -27,7 +27,8 @@ Examples:
 
 Exit codes: 0 every namespace was enabled, and every record was correct; 1 a
 namespace was refused, or the medium or its labels cannot be used; 2 a file or
-a namespace does not exist, or a usage error.")]
+a namespace does not exist, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct EnableArgs {
     #[command(flatten)]
     region: RegionAtArgs,

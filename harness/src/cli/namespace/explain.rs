@@ -12,7 +12,8 @@ Examples:
   pfnbench namespace explain NS201
   pfnbench namespace explain               all codes
 
-Exit codes: 0 success; 2 there is no such code, or a usage error.")]
+Exit codes: 0 success; 2 there is no such code, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ExplainArgs {
     /// Code of a refusal, e.g. NS201; default: list all codes
     #[arg(value_name = "CODE", value_parser = parse_code)]

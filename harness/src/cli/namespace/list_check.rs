@@ -19,7 +19,8 @@ Examples:
   pfnbench namespace list /dev/dax0.0 --labels dax0.0.labels --json
 
 Exit codes: 0 success; 1 the medium or its labels cannot be used; 2 a file does
-not exist, or a usage error.")]
+not exist, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     region: RegionAtArgs,
@@ -86,7 +87,8 @@ For each namespace, the check covers:
 
 Exit codes: 0 every namespace would be accepted; 1 a namespace would be refused,
 or the medium or its labels cannot be used; 2 a file does not exist, or a usage
-error.")]
+error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     region: RegionAtArgs,

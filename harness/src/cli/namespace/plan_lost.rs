@@ -24,7 +24,8 @@ Examples:
   pfnbench namespace plan --size 3G --align 1G --start 0x120000000 --json
 
 Exit codes: 0 the namespace is possible under the rules since the series; 1 it
-is not; 2 a size, start or alignment is invalid, or a usage error.")]
+is not; 2 a size, start or alignment is invalid, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct PlanArgs {
     /// Size of the namespace, e.g. 16M or 1500G
     #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "usable")]
@@ -155,7 +156,8 @@ Examples:
 
 Records are on the medium, and the data is aligned to 2 MiB.
 
-Exit codes: 0 success; 2 a usage error.")]
+Exit codes: 0 success; 2 a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct LostArgs {
     /// RAM and regions that share the sections of the namespace
     #[arg(long, value_enum, default_value_t = NeighboursArg::Both)]

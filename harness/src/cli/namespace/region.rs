@@ -20,7 +20,8 @@ Examples:
   pfnbench namespace region /dev/dax0.0 --labels dax0.0.labels
 
 Exit codes: 0 success; 1 the medium or the label file cannot be used; 2 a file,
-size, start or alignment is invalid, or a usage error.")]
+size, start or alignment is invalid, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct RegionArgs {
     #[command(flatten)]
     files: RegionFilesArgs,

@@ -21,7 +21,8 @@ Examples:
   pfnbench namespace scene ndctl-76 --json
 
 Exit codes: 0 every step ended as the rules require; 1 a step did not, or the
-folder has no space; 2 the scene could not be replayed, or a usage error.")]
+folder has no space; 2 the scene could not be replayed, or a usage error.
+All codes: pfnbench explain exit-codes")]
 pub(super) struct SceneArgs {
     /// Scenario to replay
     #[arg(value_name = "NAME", value_parser = scenes())]
