@@ -162,7 +162,10 @@ fn invalid_requests_are_refused_and_write_nothing() {
     let marked = file(&dir, "marked.md", "<!-- pfnbench figure nothing -->\nkept\n<!-- pfnbench end -->\n");
     for (arguments, words) in [
         (vec![run], vec!["nothing to write", "report.html"]),
-        (vec![run, "-o", "x.pdf"], vec!["x.pdf", ".html nor .md"]),
+        (vec![run, "-o", "x.png"], vec!["x.png", ".html nor .md", ".pdf"]),
+        (vec![run, "-o", "x.pdf"], vec!["x.pdf", "--figure"]),
+        (vec![run, "-o", "x.html", "--figure", "scale"], vec!["x.html", ".svg or .pdf"]),
+        (vec![run, "-o", "x.svg", "--figure", "nothing"], vec!["\"nothing\"", "lookups-added", "capacity"]),
         (vec!["nowhere", "-o", "x.html"], vec!["nowhere", "folder of a run"]),
         (vec![&text, "-o", "x.html"], vec!["text.md", "folder of a run"]),
         (vec![empty, "-o", "x.html"], vec!["not a run folder"]),
@@ -208,4 +211,22 @@ fn documents_are_filled_in_place() {
     assert!(dir.path().join("docs/../out/report/scale.svg").is_file());
     assert_eq!(filled.matches("\n| pfn\\_valid | added | random |").count(), 1, "{filled}");
     assert_eq!(fill(), filled);
+}
+
+/// One figure for a paper: with its caption and its source, and the same in both formats.
+#[test]
+fn a_figure_is_written_alone() {
+    let dir = folder();
+    let run = root().canonicalize().unwrap().join(reference());
+    for figure in ["answer", "scale", "lookups-added", "chain", "map", "capacity"] {
+        let files = ["x.svg", "x.pdf"];
+        let arguments = ["--figure", figure, "-o", files[0], "-o", files[1]];
+        let said = pfnbench().current_dir(&dir).arg("report").arg(&run).args(arguments).assert().success();
+        assert!(String::from_utf8_lossy(&said.get_output().stdout).contains("figure  x.svg, x.pdf"));
+        let svg = fs::read_to_string(dir.path().join(files[0])).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.contains("Source: ") && svg.contains("fill=\"#ffffff\""), "{figure}");
+        let pdf = fs::read(dir.path().join(files[1])).unwrap();
+        assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 2000, "{figure}");
+        assert!(String::from_utf8_lossy(&pdf).contains("(Source: "), "{figure}: the source is in the PDF");
+    }
 }

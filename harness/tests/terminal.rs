@@ -174,6 +174,24 @@ fn unusual_terminals_and_pagers_are_borne() {
     }
 }
 
+/// Ctrl-C reaches the pager and pfnbench, which waits for it.
+#[test]
+fn ctrl_c_is_left_to_the_pager() {
+    let show = format!("show '{}'", reference_run().display());
+    let pager = "sh -c 'trap : INT; cat > /dev/null; kill -INT 0; sleep 0.3; printf \"%0100d the pager ended\" 0'";
+    let Some(said) = on_a_terminal_of((80, 24), &show, &[("PAGER", Some(pager))]) else { return };
+    assert!(said.contains("the pager ended"), "{}", said.escape_debug());
+}
+
+#[test]
+fn a_run_shows_what_it_found_so_far() {
+    let arguments = "run --tier smoke --records-limit 64M --map builtin:vm-20g -o .";
+    let Some(said) = on_a_terminal(arguments, Some("1")) else { return };
+    for part in ["no ratio yet", "left", "(1 of 5 processes)", "added ", "boot "] {
+        assert!(said.contains(part), "{part}: {}", said.escape_debug());
+    }
+}
+
 #[test]
 fn a_pipe_gets_no_escape_sequences() {
     for arguments in [&["doctor"][..], &["--help"], &["compare", reference_run().to_str().unwrap()]] {

@@ -96,6 +96,15 @@ pub fn not_measured(summary: &Summary) -> Option<String> {
     })
 }
 
+/// How many cases were not measured for lack of time, for a summary.
+pub fn nr_not_measured(summary: &Summary) -> Option<String> {
+    match summary.not_reached.len() {
+        0 => None,
+        1 => Some(format!("{} was not measured for lack of time.", summary.not_reached[0])),
+        nr => Some(format!("{nr} cases were not measured for lack of time, e.g. {}.", summary.not_reached[0])),
+    }
+}
+
 /// The notes below the table that explain it.
 pub fn legend(summary: &Summary) -> Vec<String> {
     let nr = summary.processes;

@@ -74,16 +74,15 @@ impl Report {
         of_machines.chain(self.comparison.iter().chain([&self.capacity]).map(|figure| (figure, 0)))
     }
 
-    /// Which run and program the figures of a machine come from, in a sentence. Number 0 is for figures of no machine.
+    /// Which run the figures of a machine come from, in a sentence. Number 0 is for figures of no machine. The program
+    /// is the one that measured, so that the same run gives the same file.
     pub fn source(&self, number: usize) -> String {
-        let program = concat!("pfnbench ", env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")");
-        match number.checked_sub(1).and_then(|at| self.machines.get(at)) {
-            Some(machine) => {
-                let run = &machine.run;
-                format!("Source: {program}, run {} on {}.", run.name, run.machine)
-            }
-            None => format!("Source: {program}."),
-        }
+        let Some(machine) = number.checked_sub(1).and_then(|at| self.machines.get(at)) else {
+            return concat!("Source: pfnbench ", env!("CARGO_PKG_VERSION"), ".").to_owned();
+        };
+        let run = &machine.run;
+        let tool = run.known.tool.as_ref().map(|tool| format!(", by pfnbench {} ({})", tool.version, tool.commit));
+        format!("Source: run {} on {}{}.", run.name, run.machine, tool.unwrap_or_default())
     }
 
     /// Finds a figure by name, with the number of its machine.

@@ -36,6 +36,8 @@ pub struct Outcome<'a> {
     pub is_newest: bool,
     /// The run folder.
     pub run: &'a Path,
+    /// Layouts that were left out and cases that failed, as sentences. Empty if the caller prints them.
+    pub failed: &'a [String],
     /// The report.
     pub report: Option<&'a Path>,
 }
@@ -51,18 +53,23 @@ impl Outcome<'_> {
             text.extend(table::legend(summary));
         }
         text.extend(self.kernels.iter().cloned());
+        text.extend(self.failed.iter().cloned());
         let costs = cover_letter::costs(self.summaries.iter().map(|(map, summary)| (map.as_str(), summary)));
         text.extend(cover_letter::sentences(&costs));
         if self.verdicts.can_judge {
             text.extend(self.interference.map(str::to_owned));
         } else {
             text.push("This run gives no verdict on its headline comparison:".to_owned());
-            let reasons = self.verdicts.reasons.iter().map(String::as_str).chain(self.advice);
+            let known = |text: &str| self.verdicts.reasons.iter().any(|reason| reason == text);
+            let interference = self.interference.filter(|interference| !known(interference));
+            let reasons = self.verdicts.reasons.iter().map(String::as_str).chain(interference).chain(self.advice);
             text.extend(reasons.map(|reason| format!("  {reason}")));
         }
         let fitted = |line: String| columns.map_or_else(|| vec![line.clone()], |columns| wrapped(&line, columns, 2));
-        let text: Vec<String> = text.into_iter().flat_map(fitted).collect();
-        format!("{}\n{}", text.join("\n"), self.paths())
+        let mut text: Vec<String> = text.into_iter().flat_map(fitted).collect();
+        text.extend(self.paths(columns));
+        text.extend(fitted(format!("repeat  pfnbench run --repeat {}", self.run.display())));
+        text.join("\n")
     }
 
     /// The screen for a terminal of a size. A screen of 80 by 24 is never scrolled, unless paths or
@@ -89,9 +96,13 @@ impl Outcome<'_> {
         below.extend(wrapped(&format!("Raced: {}{bound}{not_booted}.", raced.join(", ")), columns, 2));
         let trust = trust(main, self.verdicts, self.interference, self.advice);
         below.extend(wrapped(&trust, columns, 2));
-        below.extend(self.paths().lines().map(str::to_owned));
-        let show = if self.is_newest { "pfnbench show" } else { "pfnbench show RUN" };
-        below.extend(wrapped(&format!("next    {show}, for every result; or open the report"), columns, 2));
+        below.extend(self.paths(Some(columns)));
+        for failed in self.failed {
+            below.extend(wrapped(failed, columns, 2));
+        }
+        let run = if self.is_newest { "" } else { " RUN" };
+        let next = format!("next    pfnbench show{run}, for every result; pfnbench run --repeat{run}, to repeat it");
+        below.extend(wrapped(&next, columns, 2));
         for sentence in findings(main) {
             below.extend(wrapped(&sentence, columns, 0));
         }
@@ -102,19 +113,38 @@ impl Outcome<'_> {
         };
         let room = rows.saturating_sub(lines(&title) + lines(&below) + 1);
         let winners = winners(&headline::all(main), columns);
-        let table = |nr: usize| winners.rows(nr).fitted(Some(columns));
+        let most = winners.rows.len();
+        let table = |nr: usize| {
+            let mut text = winners.rows(nr).fitted(Some(columns));
+            if nr < most {
+                let more = format!("  + {} more in pfnbench show{run}", most - nr);
+                text.push_str(&format!("\n{}", wrapped(&more, columns, 2).join("\n")));
+            }
+            text
+        };
         // On a narrow screen a row takes several lines.
-        let table = (2..=ROWS).rev().map(table).find(|table| table.lines().count() <= room).unwrap_or_else(|| table(1));
+        let table = (2..=ROWS.min(most))
+            .rev()
+            .map(table)
+            .find(|table| table.lines().count() <= room)
+            .unwrap_or_else(|| table(1));
         let mut screen = title;
         screen.push(table);
         screen.extend(below);
         screen.join("\n")
     }
 
-    /// Where the run and its report are.
-    fn paths(&self) -> String {
-        let report = self.report.map_or_else(String::new, |report| format!("\nreport  {}", report.display()));
-        format!("run     {}{report}", self.run.display())
+    /// Where the run and its report are. Paths are not wrapped, so that they can be copied.
+    fn paths(&self, columns: Option<usize>) -> Vec<String> {
+        let mut lines = vec![format!("run     {}", self.run.display())];
+        match self.report {
+            Some(report) => lines.push(format!("report  {}", report.display())),
+            None => {
+                let none = "report  none yet: pfnbench report RUN -o report.html";
+                lines.extend(wrapped(none, columns.unwrap_or(usize::MAX), 2));
+            }
+        }
+        lines
     }
 }
 
@@ -189,11 +219,14 @@ fn winners(headlines: &[Headline], columns: usize) -> Winners {
             }
             (false, Kind::Judged) => (names(&layouts, room), Some(Color::Green)),
             (false, Kind::Counted) => (names(&layouts, room), None),
+            // No verdict says which is slower.
             (false, Kind::OneProcess) => ("not judged".to_owned(), None),
         };
+        let is_proven = last.contains('+');
+        let last = if kind == Kind::OneProcess { String::new() } else { last };
         let best = colour.into_iter().fold(Cell::new(best), Cell::fg);
         let last = Cell::new(last);
-        let last = if kind == Kind::Judged { last.fg(Color::Red) } else { last };
+        let last = if kind == Kind::Judged && is_proven { last.fg(Color::Red) } else { last };
         [Cell::new(what), best, Cell::new(value).right(), last]
     });
     Winners { columns, rows: rows.collect() }
@@ -263,6 +296,7 @@ mod tests {
             advice: None,
             is_newest: true,
             run: &run,
+            failed: &[],
             report: Some(&report),
         };
         for columns in [80, 100, 120, 200] {
