@@ -177,6 +177,22 @@ pub struct Comparison {
     pub unshared: usize,
 }
 
+impl Comparison {
+    /// The cases: those that are faster or slower first, and by the size of the change.
+    pub fn by_change(&self) -> Vec<&Compared> {
+        let mut cases: Vec<&Compared> = self.cases.iter().collect();
+        let change = |compared: &Compared| {
+            let is_unchanged = matches!(compared.verdict, Verdict::Equal | Verdict::Undecided);
+            (is_unchanged, -(compared.after_ns / compared.before_ns).ln().abs())
+        };
+        cases.sort_by(|a, b| {
+            let (a, b) = (change(a), change(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        cases
+    }
+}
+
 /// The rows of every lookup that was timed.
 fn timed(rows: &[Row]) -> BTreeMap<Case, Vec<&Row>> {
     let mut timed: BTreeMap<Case, Vec<&Row>> = BTreeMap::new();

@@ -134,7 +134,7 @@ impl CompareArgs {
         }
         let mut table = Grid::new();
         table.set_header(["map", "", "on", "", "layout", "before", "after", "difference", "ratio", "verdict"]);
-        for compared in &comparison.cases {
+        for compared in comparison.by_change() {
             table.add_row(row(compared));
         }
         table.right_align(5..9);

@@ -27,6 +27,7 @@ use crate::engine::layouts::Layouts;
 #[cfg(doc)]
 use crate::engine::layouts::RegisterError;
 use crate::interrupt::Interrupted;
+use crate::present::bidi::without_controls;
 use crate::present::terminal;
 use crate::run::process_of_a_run;
 use anyhow::Context;
@@ -276,7 +277,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Prints text as it is to standard output: for programs.
 fn print_raw(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    writeln!(io::stdout().lock(), "{text}").context("cannot write to standard output")
+    let text = text.to_string();
+    writeln!(io::stdout().lock(), "{}", without_controls(&text)).context("cannot write to standard output")
 }
 
 /// Prints text to standard output. On a terminal, lines that are too long are wrapped between words.

@@ -387,7 +387,15 @@ fn the_page_can_be_printed() {
     page.resize(718, 1000, false);
     page.dress("print", "light");
     page.screenshot(&pictures.join("print.png"));
+    // The table of every operation has sheets in landscape format.
+    let heat = "document.querySelector('#figure-heat')";
+    page.ask(&format!("{heat}.hidden = true"));
     assert_none(&page.list("check.wide(718)"), "wider than the paper");
+    page.ask(&format!("{heat}.hidden = false"));
+    page.resize(1047, 700, false);
+    assert_none(&page.list("check.wide(1047)"), "wider than the paper in landscape format");
+    assert_none(&page.list("check.brokenWords()"), "words broken inside a cell on paper");
+    page.resize(718, 1000, false);
     assert_none(&page.list("check.faint(true)"), "low contrast on paper");
     assert_eq!(drawn(&mut page).len(), FIGURES.len() - WITHOUT_DATA.len());
     assert!(page.list("check.terms()").len() >= 10, "a printed page has the glossary, which is collapsed on a screen");
@@ -537,6 +545,32 @@ fn names_are_escaped() {
     }
     let ticks = "[...document.querySelectorAll('input[name=layout]')].map((box) => box.value)";
     assert!(page.list(ticks).iter().any(|name| name == layout), "there is no checkbox for {layout}");
+    assert_none(&page.trouble(), "trouble");
+}
+
+/// Names from right to left and of 200 letters: no part of the page is pushed out of sight, and no sentence reversed.
+#[test]
+fn odd_names_stay_legible() {
+    let (dir, from) = (folder(), folder());
+    let Some(mut page) = Page::empty() else { return };
+    let long = "layout-of-".repeat(20);
+    let (hebrew, reversing) = ("\u{5e4}\u{5e8}\u{5d9}\u{5e1}\u{5d4}", "abc\u{202e}def");
+    let names = [("sparse", long.as_str()), ("dax", hebrew), ("segments", reversing)];
+    let quoted = |name: &str| format!("\"layout\":{}", serde_json::to_string(name).unwrap());
+    let words: Vec<(String, String)> = names.iter().map(|(old, new)| (quoted(old), quoted(new))).collect();
+    let words: Vec<(&str, &str)> = words.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+    show(&mut page, &dir, &[copy_of_reference(from.path(), &words, &[])]);
+    let text = page.ask("document.body.textContent");
+    let text = text.as_str().unwrap();
+    assert!(text.contains(&long) && text.contains(hebrew), "names are shown whole");
+    assert!(text.contains("abc\u{fffd}def") && !text.contains('\u{202e}'), "nothing reverses the text after it");
+    for (width, height, phone) in [(1280, 800, false), (390, 844, true)] {
+        page.resize(width, height, phone);
+        assert_none(&page.list(&format!("check.wide({width})")), &format!("wider than {width}"));
+        assert_none(&page.list(&format!("check.wideFigures({width})")), &format!("figures wider than {width}"));
+        assert_none(&page.list("check.overlaps()"), &format!("overlapping labels at {width}"));
+        assert_none(&page.list("check.cut()"), &format!("labels cut off at {width}"));
+    }
     assert_none(&page.trouble(), "trouble");
 }
 

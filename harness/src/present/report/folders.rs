@@ -1,5 +1,6 @@
 //! Makes a report from run folders, which are read in parallel.
 
+use super::changes::Changes;
 use super::figures::{self, trend::Short};
 use super::input::{self, Depth};
 use super::machine::{MachineReport, short, summaries};
@@ -110,7 +111,20 @@ impl Report {
             )?),
         };
         let capacity = figures::capacity::figure()?;
-        Ok(Self { machines, comparison, capacity, reference, unread })
+        let changes = match &mut peeked[..] {
+            [one, other] if one.machine == other.machine => {
+                if one.started > other.started {
+                    std::mem::swap(one, other);
+                }
+                Some(Changes::between(&one.folder, &other.folder).map_err(|error| match error {
+                    // Folders may name people.
+                    ReportError::NoRun(error) => error.without_path(),
+                    other => other.to_string(),
+                }))
+            }
+            _ => None,
+        };
+        Ok(Self { machines, comparison, changes, capacity, reference, unread })
     }
 }
 

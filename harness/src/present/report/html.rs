@@ -1,5 +1,6 @@
 //! The report as an HTML page: a single file that needs no network.
 
+use super::changes::Changes;
 use super::data::Data;
 use super::figure::Figure;
 use super::finding::{COSTS_CAPTION, CostTable, Winner, cost_table};
@@ -11,6 +12,7 @@ use crate::analysis::headline::Headline;
 use crate::analysis::summary::{MemoryUse, Summary};
 use crate::analysis::verdicts;
 use crate::present::answer;
+use crate::present::bidi::without_controls;
 use crate::present::table::{in_words, legend};
 use crate::record::environment::Cache;
 use crate::record::examination::{Examination, List, Verdict};
@@ -47,7 +49,16 @@ impl<'a> Shown<'a> {
 
     /// True if the panels need the width of the page.
     fn is_wide(&self) -> bool {
-        self.figure.drawing.as_ref().is_ok_and(|drawing| drawing.panels().len() > 2)
+        self.panels() > 2
+    }
+
+    /// True if two columns of panels do not fit on a sheet of paper.
+    fn is_many(&self) -> bool {
+        self.panels() > 8
+    }
+
+    fn panels(&self) -> usize {
+        self.figure.drawing.as_ref().map_or(0, |drawing| drawing.panels().len())
     }
 }
 
@@ -147,6 +158,7 @@ struct Page<'a> {
     /// The main operations against the reference.
     overview: Option<Shown<'a>>,
     comparison: Option<Shown<'a>>,
+    changes: Option<&'a Result<Changes, String>>,
     capacity: Shown<'a>,
     /// Each headline with its winner on each machine.
     headlines: Vec<(&'a str, Vec<String>)>,
@@ -201,6 +213,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         suffix: "",
         overview: overview(first).map(|figure| Shown::new(figure, 1)).transpose()?,
         comparison: report.comparison.as_ref().map(|figure| Shown::new(figure, 1)).transpose()?,
+        changes: report.changes.as_ref(),
         capacity: Shown::new(&report.capacity, 1)?,
         rows: if report.machines.len() > 1 { rows.collect() } else { Vec::new() },
         headlines: headlines.collect(),
@@ -209,7 +222,7 @@ pub fn page(report: &Report) -> Result<String, DrawError> {
         glossary: terms(),
         version: concat!(env!("CARGO_PKG_VERSION"), " (", env!("PFNBENCH_COMMIT"), ")"),
     };
-    Ok(with_contents(&page.render()?))
+    Ok(without_controls(&with_contents(&page.render()?)).into_owned())
 }
 
 /// Where a page has its contents.

@@ -5,6 +5,7 @@
 //! winners, [`heat`] compares all cases with a reference, and [`figures`] draws. [`html`],
 //! [`markdown`] and [`splice`] write.
 
+pub mod changes;
 pub mod data;
 pub mod figure;
 pub mod figures;
@@ -20,6 +21,7 @@ pub mod picture;
 pub mod splice;
 
 use crate::record::reader::ReadError;
+use changes::Changes;
 use figure::Figure;
 use picture::{DrawError, Origin, PdfError};
 use thiserror::Error;
@@ -57,6 +59,8 @@ pub struct Report {
     pub machines: Vec<MachineReport>,
     /// Figure that compares the machines, if there are several.
     pub comparison: Option<Figure>,
+    /// What changed between the runs, or why they cannot be compared; `None` unless these are two runs of one machine.
+    pub changes: Option<Result<Changes, String>>,
     /// Figure of the capacity that persistent memory loses. It follows from rules, not from a run.
     pub capacity: Figure,
     /// Id of the layout that ratios are relative to.
@@ -229,6 +233,19 @@ pub(crate) mod tests {
         let mut log = Vec::new();
         histogram_log::write(&mut log, &tagged).unwrap();
         fs::write(folder.join("latency.hlog"), log).unwrap();
+        folder
+    }
+
+    /// A complete run folder of the machine `x` with these rows.
+    pub(crate) fn folder_with_sums(base: &Path, name: &str, started: &str, rows: &[Row]) -> PathBuf {
+        let folder = folder(base, name, "x", started);
+        let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+        fs::write(folder.join(SAMPLES), lines.join("\n") + "\n").unwrap();
+        let sums: Vec<String> = ["manifest.json", SAMPLES, "latency.hlog"]
+            .iter()
+            .map(|name| format!("{}  {name}\n", sha256(&fs::read(folder.join(name)).unwrap())))
+            .collect();
+        fs::write(folder.join("SHA256SUMS"), sums.concat()).unwrap();
         folder
     }
 

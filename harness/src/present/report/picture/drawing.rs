@@ -4,6 +4,7 @@
 use super::legend::{Entry, Key, lines};
 use super::text::{Hang, LABEL, LETTER, fitting, text};
 use super::{Area, DrawError, Marks, PANEL, Svg, picture};
+use crate::present::bidi::without_controls;
 
 /// Space between panels and around them.
 const GAP: u32 = 8;
@@ -137,7 +138,8 @@ impl Drawing {
         let frame = frame.as_str().replacen("<svg ", &opening, 1);
         let (start, rest) = frame.split_once('>').unwrap_or((&frame, ""));
         let body = rest.trim_end().trim_end_matches("</svg>");
-        Ok(format!("{start}>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{body}{file}</svg>\n"))
+        let file = format!("{start}>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{body}{file}</svg>\n");
+        Ok(without_controls(&file).into_owned())
     }
 }
 
