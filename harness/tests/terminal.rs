@@ -183,12 +183,25 @@ fn ctrl_c_is_left_to_the_pager() {
     assert!(said.contains("the pager ended"), "{}", said.escape_debug());
 }
 
+/// A run shows what it found so far, and ends with a screen that fits.
 #[test]
-fn a_run_shows_what_it_found_so_far() {
-    let arguments = "run --tier smoke --records-limit 64M --map builtin:vm-20g -o .";
-    let Some(said) = on_a_terminal(arguments, Some("1")) else { return };
-    for part in ["no ratio yet", "left", "(1 of 5 processes)", "added ", "boot "] {
-        assert!(said.contains(part), "{part}: {}", said.escape_debug());
+fn a_run_shows_its_progress_and_its_summary() {
+    let arguments =
+        "run --tier smoke --records-limit 64M --map builtin:vm-20g -o . --layout linux-5.2 --layout linux-6.1";
+    for columns in [60, 80, 100, 120, 200] {
+        let Some(said) = on_a_terminal_of((columns, 24), arguments, &[("NO_COLOR", Some("1"))]) else { return };
+        for part in ["no ratio yet", "left", "(1 of 5 processes)", "so far: added "] {
+            assert!(said.contains(part), "{columns}: {part}: {}", said.escape_debug());
+        }
+        // After the last redrawn line of the progress.
+        let screen = lines(&said[said.rfind("vm-20g: ").unwrap()..]);
+        let is_path = |line: &str| line.starts_with("run ") || line.starts_with("report ");
+        let is_too_long = |line: &&String| line.chars().count() > columns as usize && !is_path(line);
+        assert_eq!(screen.iter().find(is_too_long), None, "{columns}");
+        let rows: usize = screen.iter().map(|line| line.chars().count().max(1).div_ceil(columns as usize)).sum();
+        assert!(rows <= 23, "{columns}: {rows} rows:\n{}", screen.join("\n"));
+        let text = screen.join(" ");
+        assert!(text.contains("linux-6.1") && text.contains("pfn_valid with sub-sections"), "{columns}: {text}");
     }
 }
 

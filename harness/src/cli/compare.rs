@@ -133,11 +133,11 @@ impl CompareArgs {
             return Ok(Answer::Yes);
         }
         let mut table = Grid::new();
-        table.set_header(["map", "", "on", "", "layout", "before", "after", "difference", "ratio", "verdict"]);
+        table.set_header(["case", "layout", "before → after", "ratio", "verdict"]);
         for compared in comparison.by_change() {
-            table.add_row(row(compared));
+            table.add_row(row(compared, after.map()));
         }
-        table.right_align(5..9);
+        table.right_align(2..4);
         print(table)?;
         print(format!(
             "{} compared with {}. A ratio above 1 is slower; brackets hold its interval, corrected for {} comparisons. \
@@ -201,26 +201,23 @@ fn in_words(means: &[(String, f64)]) -> String {
     means.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
-fn row(compared: &Compared) -> Vec<Cell> {
+fn row(compared: &Compared, main_map: &str) -> Vec<Cell> {
     let (word, colour) = match compared.verdict {
         Verdict::Faster => ("faster", Some(Color::Green)),
         Verdict::Slower => ("slower", Some(Color::Red)),
         Verdict::Equal => ("equal", None),
         Verdict::Undecided => ("undecided", Some(Color::DarkGrey)),
     };
+    let case = &compared.case;
+    let map = if case.map == main_map { String::new() } else { format!(", {}", case.map) };
     let cells = [
-        compared.case.map.clone(),
-        compared.case.group.label(),
-        compared.case.memory.name().to_owned(),
-        compared.case.group.pattern.to_string(),
-        compared.case.layout.clone(),
-        time(compared.before_ns),
-        time(compared.after_ns),
-        signed_time(compared.difference_ns),
+        format!("{}, {}, {}{map}", case.group.label(), case.memory.name(), case.group.pattern),
+        case.layout.clone(),
+        format!("{} → {}", time(compared.before_ns), time(compared.after_ns)),
         ratio::or_dash(compared.ratio, compared.interval),
     ];
     let mut cells: Vec<Cell> = cells.into_iter().map(Cell::new).collect();
-    let verdict = Cell::new(word);
+    let verdict = Cell::new(format!("{word} {}", signed_time(compared.difference_ns)));
     cells.push(match colour {
         Some(colour) => verdict.fg(colour),
         None => verdict,

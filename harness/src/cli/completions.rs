@@ -1,14 +1,13 @@
 //! The command `pfnbench completions`.
 
 use super::{Answer, Cli};
-use crate::case::{LookupOp, layouts};
+use crate::case::LookupOp;
 use crate::map::builtin;
 use crate::pmem::refusal::rule;
 use crate::present::explain;
 use crate::workload::{self, Workload};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Args, Command, CommandFactory};
-use memmap_layouts::X86_64;
 use std::io::{self, Write};
 
 #[derive(Debug, Args)]
@@ -48,7 +47,7 @@ impl Offers {
         // A word of a shell has no spaces; the command understands hyphens in their place.
         let words = explain::words().into_iter().map(|word| word.replace(' ', "-")).chain(cases.iter().cloned());
         Self {
-            layouts: layouts::<X86_64>().iter().map(|layout| layout.id.to_owned()).collect(),
+            layouts: explain::all_layouts().iter().map(|layout| layout.id.to_owned()).collect(),
             ops: LookupOp::ALL.iter().map(|op| op.name().to_owned()).collect(),
             maps: builtin::names().map(|name| format!("builtin:{name}")).collect(),
             codes: rule::RULES.iter().map(|rule| rule.code.to_owned()).collect(),
@@ -111,6 +110,7 @@ mod tests {
         };
         for (path, arg, value) in [
             (&["run"][..], "layout", "validmap"),
+            (&["run"], "layout", "linux-next"),
             (&["run"], "op", "pfn_to_page"),
             (&["run"], "map", "builtin:vm-20g"),
             (&["run"], "filter", "pfn_valid/added/random"),

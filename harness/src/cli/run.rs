@@ -178,7 +178,7 @@ impl Progress for Bar {
     fn ratios(&mut self, ratios: &[RunningRatio]) {
         let Some(first) = ratios.first() else { return };
         let words: Vec<String> = ratios.iter().map(RunningRatio::in_words).collect();
-        let found = format!("pfn_valid, {} / {}: {}", first.layout, first.than, words.join("; "));
+        let found = format!("pfn_valid so far: {} ({} / {})", words.join(", "), first.layout, first.than);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
         self.bar.tick();
     }

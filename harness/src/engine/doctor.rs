@@ -119,7 +119,10 @@ pub fn examine(environment: &Environment) -> Examination {
         }),
         setting("load", true, load.as_ref().map(|(_, seen)| seen.clone()), |_| {
             let busy = load.as_ref().is_some_and(|&(load, _)| load > 0.5 * environment.cpus as f64);
-            unless(busy, "other programs compete for the processors; stop them and run again")
+            unless(
+                busy,
+                "other programs compete for the processors; top shows them, and pfnbench run --wait-quiet waits for them",
+            )
         }),
         setting("frequency governor", true, read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), |seen| {
             unless(seen != "performance", "the clock frequency follows the load: cpupower frequency-set -g performance")
@@ -196,7 +199,10 @@ pub fn examine(environment: &Environment) -> Examination {
             },
         ),
         setting("processor counters", false, Some(counters()), |seen| {
-            unless(seen == "none", "cycles and cache misses cannot be counted; enable the PMU for this machine")
+            unless(
+                seen == "none",
+                "cycles and cache misses cannot be counted; on a virtual machine, the host enables them, e.g. qemu -cpu host,pmu=on",
+            )
         }),
         setting("perf_event_paranoid", false, read("/proc/sys/kernel/perf_event_paranoid"), |seen| {
             let strict = seen.parse::<i32>().is_ok_and(|level| level > 2);

@@ -148,7 +148,7 @@ fn chain(layout: &Layout, op: LookupOp) -> Option<&'static [Load]> {
     }
 }
 
-fn all_layouts() -> Vec<Layout> {
+pub(crate) fn all_layouts() -> Vec<Layout> {
     layouts::<X86_64>().into_iter().chain(layouts_of::<WhenNamed, X86_64>()).collect()
 }
 

@@ -74,6 +74,8 @@ globalThis.check = (() => {
         hidden: tr.hidden,
     });
     const rows = () => all("table#heat tbody tr");
+    // A part that scrolls shows it by shadows at its edges.
+    const cue = (part) => part && /gradient/.test(getComputedStyle(part).backgroundImage);
     const heads = () => all("table#heat thead th").filter((th) => th.querySelector("button"));
 
     return {
@@ -135,7 +137,7 @@ globalThis.check = (() => {
 
         // Figures that are wider than the window of this width and do not scroll, so that a part of them cannot be seen.
         wideFigures: (width) =>
-            all("figure svg, figure table").filter((part) => shown(part) && part.getBoundingClientRect().right > width + 1).filter((part) => !part.closest(".scroll")).map((part) => `${part.closest("figure").id}: ${part.getBoundingClientRect().right}`),
+            all("figure svg, table").filter((part) => shown(part) && part.getBoundingClientRect().right > width + 1).filter((part) => !cue(part.closest(".scroll"))).map((part) => `${(part.closest("figure") ?? part).id}: ${part.getBoundingClientRect().right}`),
 
         // Figures whose data have intervals, by the number of intervals that are drawn.
         whiskers: () => Object.fromEntries(all("figure[data-figure]").map((figure) => [figure.dataset.figure, all(".plot .whisker", figure).length])),

@@ -207,6 +207,14 @@ impl LookupLine {
         })
     }
 
+    /// The ratio of the whole times of any two layouts and its 95 % interval, the loop included. It describes and is not
+    /// judged, so no other comparison widens it. `None` if a layout has no samples.
+    pub fn whole_ratio(&self, layout: &str, to: &str) -> Option<(f64, Option<(f64, f64)>)> {
+        let (logs, _) = compared(self.samples.get(layout)?, self.samples.get(to)?);
+        let interval = Estimate::from_processes(&logs).map(|estimate| estimate.interval(0.05));
+        Some((mean(&logs)?.exp(), interval.map(|(low, high)| (low.exp(), high.exp()))))
+    }
+
     /// The judged pairs: the layout that is judged, the one it is compared with, and the result.
     pub fn pairs(&self) -> impl Iterator<Item = ([&str; 2], &Pair)> {
         self.pairs.iter().map(|([layout, to], pair)| ([layout.as_str(), to.as_str()], pair))

@@ -101,10 +101,14 @@ struct Finding<'a> {
 impl<'a> Finding<'a> {
     fn new(machine: &'a MachineReport) -> Self {
         let main = machine.view().main();
-        let verdicts = verdicts::collect(&machine.maps);
+        let (verdicts, known) = (verdicts::collect(&machine.maps), &machine.run.known);
         Self {
             answer: answer::findings(main),
-            trust: answer::trust(main, &verdicts, None, None),
+            trust: format!(
+                "{}{}",
+                answer::trust(main, &verdicts, known.interference.as_deref(), None),
+                disturbances(known.doctor_before.as_ref())
+            ),
             sentences: &machine.sentences,
             winners: &machine.winners,
             notes: &machine.notes,
@@ -273,12 +277,18 @@ pub(super) fn winner(headline: &Headline) -> String {
         .map_or_else(String::new, |best| format!("{}: {}", best.layouts.join(", "), headline.unit.in_words(best.value)))
 }
 
-/// The verdict on a machine, with what it is unfit for.
-fn checked(doctor: &Examination) -> String {
-    let unfit = doctor.findings.iter().filter(|finding| finding.matters && finding.verdict == Verdict::Unfit);
+/// What the machine check found to disturb measurements, as a sentence; empty if there is nothing.
+fn disturbances(doctor: Option<&Examination>) -> String {
+    let findings = doctor.iter().flat_map(|doctor| &doctor.findings);
+    let unfit = findings.filter(|finding| finding.matters && finding.verdict == Verdict::Unfit);
     let unfit: Vec<String> = unfit.map(|finding| format!("{} {}", finding.point, finding.seen)).collect();
-    let why = if unfit.is_empty() { String::new() } else { format!(" ({})", unfit.join(", ")) };
-    format!("{}{why}", doctor.verdict())
+    match unfit.is_empty() {
+        true => String::new(),
+        false => format!(
+            " Before the run, the machine check found {}; samples that it disturbed were taken again.",
+            unfit.join(", ")
+        ),
+    }
 }
 
 /// Describes in one line what was run on which machine.
@@ -289,10 +299,8 @@ fn subtitle(machine: &MachineReport) -> String {
         1 => "; lookups in one process, so there are no intervals".to_owned(),
         nr => format!("; lookups in {nr} processes"),
     });
-    let doctor = known.doctor_before.as_ref();
-    let doctor = doctor.map_or_else(String::new, |doctor| format!("; machine check: {}", checked(doctor)));
     let started = known.started.as_ref().map_or_else(String::new, |started| format!("; {started}"));
-    format!("Map {}{map}; machine {}{started}{processes}{doctor}.", machine.run.main_map(), machine.run.machine)
+    format!("Map {}{map}; machine {}{started}{processes}.", machine.run.main_map(), machine.run.machine)
 }
 
 fn machine_section(report: &Report, machine: &MachineReport, number: usize) -> Result<String, DrawError> {
@@ -347,6 +355,7 @@ pub(super) fn facts(machine: &MachineReport) -> Vec<(&'static str, String)> {
     }
     let mut push = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
     push("command", known.command.clone());
+    push("to repeat it", Some(format!("pfnbench run --repeat {}/{}", machine.run.machine, machine.run.name)));
     push("seed", known.seed.map(|seed| seed.to_string()));
     push("tier", known.tier.clone());
     push("processes", known.processes.map(|nr| nr.to_string()));

@@ -101,7 +101,7 @@ impl Outcome<'_> {
             below.extend(wrapped(failed, columns, 2));
         }
         let run = if self.is_newest { "" } else { " RUN" };
-        let next = format!("next    pfnbench show{run}, for every result; pfnbench run --repeat{run}, to repeat it");
+        let next = format!("next    pfnbench show{run}: every result; pfnbench run --repeat{run}: once more");
         below.extend(wrapped(&next, columns, 2));
         for sentence in findings(main) {
             below.extend(wrapped(&sentence, columns, 0));

@@ -65,8 +65,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     let words = Words {
         name: "answer",
         title: "What pfn_valid costs, by the size of memory".to_owned(),
-        caption: "pfn_valid by the size of memory, independent lookups in random order; lower is better. A flat array \
-                  has no memory added later. Whiskers: 95 % intervals over processes."
+        caption: "pfn_valid by the size of memory, independent lookups in random order; lower is better. The axis of \
+                  sizes is logarithmic. A flat array has no memory added later. Whiskers: 95 % intervals over processes."
             .to_owned(),
         reading: "The sections are scattered over 64 TiB. Linux 5.2 is before the series, the other Linux after it."
             .to_owned(),

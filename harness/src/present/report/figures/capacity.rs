@@ -77,9 +77,7 @@ pub fn figure() -> Result<Figure, DrawError> {
 /// Draws the losses of namespaces of one size.
 fn draw(size: u64, of_size: &[&CapacityLoss], area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
     let values = || of_size.iter().flat_map(|one| [one.before_bytes, one.merged_bytes]).map(|bytes| bytes as f64 / MIB);
-    let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
-    // For large namespaces, records are most of the loss. On an axis from zero, the differences would be invisible.
-    let y = if least > most / 2.0 { Axis::between(least, most) } else { Axis::from_zero(most * 1.05) };
+    let y = Axis::from_zero(values().fold(0.0, f64::max) * 1.05);
     let x = Axis::places(128).with_ticks((0..=4).map(|nr| f64::from(nr) * 32.0).collect());
     let x_labels = Labels { name: "offset in the section, MiB", tick: &plain };
     let y_labels = Labels { name: "MiB", tick: &|mib| format!("{mib:.0}") };

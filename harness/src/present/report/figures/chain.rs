@@ -99,7 +99,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     };
     Figure::new(words, data, missing, |drawing| {
         for (op, loads) in LOOKUPS {
-            let counted = if counts.is_empty() { "" } else { ", instructions on boot / added memory" };
+            let counted = if counts.is_empty() { "" } else { ", instructions boot / added" };
             let height = 16 + ROW * notes.len() as i32;
             drawing.panel(&format!("{op}{counted}"), height as u32, |area, marks| {
                 for (row, note) in notes.iter().enumerate() {

@@ -2,17 +2,20 @@
 
 use super::together::{Group, together};
 use crate::analysis::headline::memory_label;
-use crate::analysis::summary::{LookupCell, LookupLine};
+use crate::analysis::summary::{LINUX, LookupCell, LookupLine, Summary};
 use crate::case::{Memory, Pattern};
 use crate::present::ratio;
-use crate::present::report::data::{COMPARED, Data, compared};
+use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View, Words};
 use crate::present::report::picture::{
-    Axis, DrawError, Key, Labels, at, band, most_letters, place_of_bar, plain, rows,
+    Axis, DrawError, Hang, Key, LABEL, Labels, at, band, most_letters, place_of_bar, plain, rows, text,
 };
-use crate::units::{signed_time, time};
+use crate::units::{three_digits, time};
 use plotters::prelude::*;
 use serde_json::json;
+
+/// The axis ends at this ratio at the latest.
+const MOST: f64 = 4.0;
 
 /// Markers closer than this share of their values overlap. This is not a verdict.
 const NEAR: f64 = 0.03;
@@ -29,15 +32,22 @@ fn dot(line: &LookupLine, layout: &str, reference: &str) -> Option<Dot> {
         line.cell(layout)?.median_ns?;
         return Some(Dot { ratio: 1.0, ends: None });
     }
-    let (ratio, ends) = line.pair(layout, reference)?.whole?;
+    line.cell(layout)?.median_ns?;
+    let (ratio, ends) = line.whole_ratio(layout, reference)?;
     Some(Dot { ratio, ends })
 }
 
+/// The layout that dots are compared with: that of the finding, or else the reference of the tables.
+fn compared_with<'a>(summary: &'a Summary, lines: &[&LookupLine]) -> &'a str {
+    let is_timed = |line: &&LookupLine| line.cell(LINUX.1).is_some_and(|cell| cell.median_ns.is_some());
+    if lines.iter().any(is_timed) { LINUX.1 } else { &summary.reference }
+}
+
 /// The layouts with a dot, grouped where their dots coincide on every line.
-fn groups<'a>(view: View<'a>, lines: &[&LookupLine]) -> Vec<Group<'a, Option<Dot>>> {
+fn groups<'a>(view: View<'a>, lines: &[&LookupLine], reference: &str) -> Vec<Group<'a, Option<Dot>>> {
     let summary = view.main();
     let dots = |layout: &'a String| -> (&'a str, Vec<Option<Dot>>) {
-        (layout, lines.iter().map(|line| dot(line, layout, &summary.reference)).collect())
+        (layout, lines.iter().map(|line| dot(line, layout, reference)).collect())
     };
     let drawn = summary.layouts.iter().map(dots).filter(|(_, dots)| dots.iter().any(Option::is_some));
     together(drawn, |a, b| match (a, b) {
@@ -59,33 +69,41 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         line.memory == memory && line.group.is_plain() && is_lookup
     };
     let lines: Vec<&LookupLine> = summary.lookups.iter().filter(is_shown).collect();
-    let mut data = Data::new(&[&["op", "layout"][..], &COMPARED, &["noise_floor"]].concat());
+    let reference = compared_with(summary, &lines);
+    let columns = ["op", "layout", "time_ns", "compared_with", "ratio", "ratio_low", "ratio_high", "noise_floor"];
+    let mut data = Data::new(&columns);
     for line in &lines {
-        for cell in line.cells.iter().filter(|cell| cell.median_ns.is_some()) {
-            let values = compared(cell.median_ns, cell.ratio, cell.ratio_interval, cell.difference_ns, cell.verdict);
-            let place = [json!(line.group.op.name()), json!(cell.layout)];
-            data.push(place.into_iter().chain(values).chain([json!(line.noise_floor)]));
+        for cell in &line.cells {
+            let Some(Dot { ratio, ends }) = dot(line, &cell.layout, reference) else { continue };
+            let (low, high) = ends.unzip();
+            let (op, layout) = (json!(line.group.op.name()), json!(cell.layout));
+            let ratio = [json!(ratio), json!(low), json!(high), json!(line.noise_floor)];
+            data.push([op, layout, json!(cell.median_ns), json!(reference)].into_iter().chain(ratio));
         }
     }
-    let reference = &summary.reference;
     let name = match memory {
         Memory::Boot => "lookups-boot",
         Memory::Added => "lookups-added",
     };
-    let groups = groups(view, &lines);
+    let groups = groups(view, &lines, reference);
+    let has_intervals = groups.iter().flat_map(|group| group.values.iter().flatten()).any(|dot| dot.ends.is_some());
     let words = Words {
         name,
         title: format!("Lookups on {}, compared with {reference}", memory_label(memory)),
         caption: format!(
             "Time of lookups in random order, divided by that of {reference}; left of 1 is faster. Each mark is a \
-             layout. Whiskers: 95 % intervals over processes."
+             layout.{} A mark at the edge is beyond it, at the ratio beside it.",
+            if has_intervals { " Whiskers: 95 % intervals over processes." } else { "" }
         ),
         reading: format!(
             "Each row is a lookup. Layouts whose marks lie within 3 % of each other on every row share a mark; this \
              is no verdict. Whiskers are mostly narrower than the marks. The grey band is the noise floor: the \
-             largest difference that the run found between two copies of {reference}. The loop around a lookup is in \
+             largest difference that the run found between two copies of {}. The loop around a lookup is in \
              both times, so fast lookups are further from 1 than drawn; the table of all operations has the ratios \
-             without it. subsection-v6 is the series as posted, which reads the sub-section map on boot memory too."
+             without it. linux-5.2 is Linux before the series, linux-6.1 with it, subsection the same in Rust without \
+             the kernel's checks. subsection-v6 is the series as posted, which reads the sub-section map on boot \
+             memory too.",
+            summary.reference
         ),
     };
     let missing = || view.no_rows_of(&format!("lookups in random order on {}", memory_label(memory)));
@@ -98,12 +116,14 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         }
         let ends = |dot: &Dot| dot.ends.map_or(dot.ratio, |(_, high)| high);
         let top = groups.iter().flat_map(|group| group.values.iter().flatten()).map(ends).fold(1.0, f64::max);
+        // One slow layout must not press all others together.
+        let top = top.min(MOST);
         // A panel for the first half of the rows and one for the others, on the same axis.
         let letters = most_letters(lines.iter().map(|line| line.group.op.name()));
         let half = lines.len().div_ceil(2).max(1);
         for (panel, shown) in lines.chunks(half).enumerate() {
             // Room for a marker of each group.
-            let height = 56 + (half * (14 + 9 * groups.len())) as u32;
+            let height = 56 + (half * (14 + 10 * groups.len())) as u32;
             let names: Vec<&str> = shown.iter().map(|line| line.group.op.name()).collect();
             let label = format!("{} on {}", names.join(", "), memory_label(memory));
             drawing.untitled_panel(&label, height, |area, marks| {
@@ -129,14 +149,20 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
                         let y =
                             place_of_bar(nr, shown.len()) + 0.92 - 0.84 * (place as f64 + 0.5) / groups.len() as f64;
                         let look = view.look(group.layouts[0]);
-                        if let Some((low, high)) = dot.ends {
-                            marks.whisker(at(&chart, low, y), at(&chart, high, y), look.colour());
+                        let place = dot.ratio.min(top);
+                        if let Some((low, high)) = dot.ends.filter(|_| dot.ratio <= top) {
+                            marks.whisker(at(&chart, low, y), at(&chart, high.min(top), y), look.colour());
                         }
-                        chart.draw_series([EmptyElement::at((dot.ratio, y)) + look.marker((0, 0))])?;
+                        chart.draw_series([EmptyElement::at((place, y)) + look.marker((0, 0))])?;
+                        if dot.ratio > top {
+                            let (x, y) = at(&chart, place, y);
+                            let beyond = format!("{}× »", three_digits(dot.ratio));
+                            text(area, &beyond, (x - 9, y), LABEL - 4.0, Hang::Left)?;
+                        }
                         for layout in &group.layouts {
                             let Some(cell) = line.cell(layout) else { continue };
                             let Some(ns) = cell.median_ns else { continue };
-                            marks.point(at(&chart, dot.ratio, y), hover(&line.group.label(), cell, ns));
+                            marks.point(at(&chart, place, y), hover(&line.group.label(), cell, ns, dot, reference));
                         }
                     }
                 }
@@ -147,10 +173,7 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
     })
 }
 
-fn hover(label: &str, cell: &LookupCell, ns: f64) -> String {
-    let ratio = |ratio| format!(", {}", ratio::with_interval(ratio, cell.ratio_interval));
-    let ratio = cell.ratio.map_or_else(String::new, ratio);
-    let verdict = cell.verdict.zip(cell.difference_ns);
-    let verdict = verdict.map_or_else(String::new, |(verdict, ns)| format!(", {verdict} {}", signed_time(ns)));
-    format!("{label}, {}: {}{ratio}{verdict}", cell.layout, time(ns))
+fn hover(label: &str, cell: &LookupCell, ns: f64, dot: Dot, reference: &str) -> String {
+    let ratio = ratio::with_interval(dot.ratio, dot.ends);
+    format!("{label}, {}: {}, {ratio} of the time of {reference}", cell.layout, time(ns))
 }

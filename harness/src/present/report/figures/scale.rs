@@ -235,7 +235,8 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         for panel in &panels {
             for group in curves(view, panel).iter().filter(|group| group.layouts.len() > 1) {
                 if shared.insert(group.names()) {
-                    drawing.key(Key::Layout(view.look(group.layouts[0])), group.names())?;
+                    let names = format!("{}: {}", group.label(), group.names());
+                    drawing.key(Key::Layout(view.look(group.layouts[0])), names)?;
                 }
             }
         }

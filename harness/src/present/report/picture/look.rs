@@ -6,7 +6,7 @@ use memmap_layouts::X86_64;
 use plotters::prelude::*;
 
 /// Colours of layouts, in the order of the list of layouts.
-const COLOURS: [RGBColor; 11] = [
+const COLOURS: [RGBColor; 13] = [
     RGBColor(0x99, 0x99, 0x99),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -18,6 +18,8 @@ const COLOURS: [RGBColor; 11] = [
     RGBColor(0x8b, 0xc3, 0x4a),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xb8, 0xa8, 0x00),
+    RGBColor(0x8d, 0x5a, 0x2b),
+    RGBColor(0x17, 0xae, 0xbf),
 ];
 
 /// Colours of series that are not layouts: Paul Tol's light scheme, distinct from [`COLOURS`].
