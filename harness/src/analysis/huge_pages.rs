@@ -3,6 +3,7 @@
 use crate::record::row::Row;
 use crate::units::three_digits;
 use memmap_layouts::PAGE_RECORD_BYTES;
+use std::collections::BTreeSet;
 
 /// Metric of footprint rows: bytes of a layout's records that the kernel reports as being in huge
 /// pages.
@@ -58,7 +59,9 @@ pub fn warnings(rows: &[Row], record_bytes: impl Fn(&str) -> u64) -> Vec<String>
              page"
         ))
     });
-    warnings.chain(index).collect()
+    // Each process of a run says the same.
+    let mut known = BTreeSet::new();
+    warnings.chain(index).filter(|warning| known.insert(warning.clone())).collect()
 }
 
 #[cfg(test)]
@@ -84,6 +87,8 @@ mod tests {
                 row("sparse", "records_backed", 4e6),
                 row("sparse", IN_HUGE_PAGES, 0.0),
             ];
+            // A second process says the same once more.
+            let rows = [rows.clone(), rows].concat();
             let warnings = warnings(&rows, of_pages);
             let one = warnings.len() == 1 && warnings[0].starts_with("sparse") && warnings[0].contains(" 0");
             assert!(one, "{backing}: {warnings:?}");
