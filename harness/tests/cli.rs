@@ -493,7 +493,7 @@ fn show_finds_the_newest_run_and_prints_what_it_printed() {
     let shown = text(show(&["--summary"]));
     let table = |text: &str| text.split("Trust:").next().unwrap().to_owned();
     assert_eq!(table(&shown), table(&printed));
-    assert!(shown.contains("next    pfnbench show: every result"), "{shown}");
+    assert!(shown.contains("next    pfnbench show: every result\n"), "{shown}");
     let every = text(show(&[]));
     assert!(every.contains("its ratio to flat"), "{every}");
     assert!(every.contains("319.62 MiB of RAM"), "{every}");

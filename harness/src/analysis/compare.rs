@@ -177,18 +177,19 @@ pub struct Comparison {
     pub unshared: usize,
 }
 
+impl Compared {
+    /// True if the later run is proven faster or slower.
+    pub fn is_change(&self) -> bool {
+        matches!(self.verdict, Verdict::Faster | Verdict::Slower)
+    }
+}
+
 impl Comparison {
     /// The cases: those that are faster or slower first, and by the size of the change.
     pub fn by_change(&self) -> Vec<&Compared> {
         let mut cases: Vec<&Compared> = self.cases.iter().collect();
-        let change = |compared: &Compared| {
-            let is_unchanged = matches!(compared.verdict, Verdict::Equal | Verdict::Undecided);
-            (is_unchanged, -(compared.after_ns / compared.before_ns).ln().abs())
-        };
-        cases.sort_by(|a, b| {
-            let (a, b) = (change(a), change(b));
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-        });
+        let size = |compared: &Compared| (compared.after_ns / compared.before_ns).ln().abs();
+        cases.sort_by(|a, b| b.is_change().cmp(&a.is_change()).then(size(b).total_cmp(&size(a))));
         cases
     }
 }

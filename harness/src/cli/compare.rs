@@ -86,7 +86,7 @@ impl CompareArgs {
             table::legend(summary).into_iter().try_for_each(print)?;
             let (means, nr) = compare::geometric_means(summary, |_| true);
             if !means.is_empty() {
-                let means = in_words(&means);
+                let means = ratio::by_layout(&means);
                 print(format!(
                     "Geometric mean of the ratios to {reference} over {nr} lookups (above 1 is slower): {means}. \
                      It covers the walk, and the lookups in random order that all layouts offer; each has the same weight."
@@ -148,7 +148,7 @@ impl CompareArgs {
             percent(self.margin)
         ))?;
         if !comparison.geometric_means.is_empty() {
-            let means = in_words(&comparison.geometric_means);
+            let means = ratio::by_layout(&comparison.geometric_means);
             print(format!("Geometric mean over operations, each with the same weight: {means}."))?;
         }
         if comparison.unshared > 0 {
@@ -194,11 +194,6 @@ fn record(compared: &Compared, before: &Run, after: &Run) -> serde_json::Value {
         "interval": compared.interval,
         "noise_floor": compared.noise_floor,
     })
-}
-
-fn in_words(means: &[(String, f64)]) -> String {
-    let each = |(layout, mean): &(String, f64)| format!("{layout} {}", ratio::times(*mean));
-    means.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 fn row(compared: &Compared, main_map: &str) -> Vec<Cell> {

@@ -48,7 +48,8 @@ impl DoctorArgs {
     }
 }
 
-/// A line for each finding that is not as it should be, in order of weight, then the unknown ones, then the others in one.
+/// A line for each finding that is not as it should be, in order of weight, then the unknown ones, then the others
+/// in one.
 fn in_lines(heading: &str, none: &str, findings: &[&Finding]) -> String {
     let of = |verdict: Verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
     let open: Vec<&&Finding> = of(Verdict::Unfit).collect();

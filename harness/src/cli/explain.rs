@@ -53,8 +53,9 @@ impl ExplainArgs {
 fn show(found: &Explanation) -> anyhow::Result<()> {
     match found {
         Explanation::Rule { rule } => super::namespace::print_rule(rule),
-        Explanation::Case { parts, loads } => {
+        Explanation::Case { parts, how, loads } => {
             parts.iter().try_for_each(|part| print(format!("{}: {}.", part.part, part.means)))?;
+            how.iter().try_for_each(|how| print(format!("measured: {how}.")))?;
             chains("loads from memory, by layout:", loads)
         }
         Explanation::Layout { id, about, loads } => {

@@ -277,18 +277,17 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Prints text as it is to standard output: for programs.
 fn print_raw(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    let text = text.to_string();
-    writeln!(io::stdout().lock(), "{}", without_controls(&text)).context("cannot write to standard output")
+    writeln!(io::stdout().lock(), "{text}").context("cannot write to standard output")
 }
 
 /// Prints text to standard output. On a terminal, lines that are too long are wrapped between words.
 fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    print_raw(terminal::prose(&text.to_string()))
+    print_raw(without_controls(&terminal::prose(&text.to_string())))
 }
 
 /// Prints a message to standard error, wrapped between words on a terminal.
 fn tell(text: &str) {
-    eprintln!("{}", terminal::message(&format!("pfnbench: {text}")));
+    eprintln!("{}", without_controls(&terminal::message(&format!("pfnbench: {text}"))));
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

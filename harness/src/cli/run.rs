@@ -175,6 +175,10 @@ impl Progress for Bar {
         self.bar.set_message(what.to_owned());
     }
 
+    fn shows_ratios(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
     fn ratios(&mut self, ratios: &[RunningRatio]) {
         let Some(first) = ratios.first() else { return };
         let words: Vec<String> = ratios.iter().map(RunningRatio::in_words).collect();

@@ -4,7 +4,6 @@ use super::run::failure_in_words;
 use super::{Answer, margin_percent, print_raw};
 use crate::analysis::compare;
 use crate::analysis::verdicts;
-use crate::present::bidi::without_controls;
 use crate::present::terminal::outcome::Outcome;
 use crate::present::terminal::{columns, pager, screen};
 use crate::record::default_results::{default_results, newest};
@@ -65,8 +64,7 @@ impl ShowArgs {
             let (columns, rows) = screen();
             print_raw(outcome.first_screen(columns, rows))?;
         } else {
-            pager::print(&without_controls(&outcome.every_result(columns())))
-                .context("cannot write to standard output")?;
+            pager::print(&outcome.every_result(columns())).context("cannot write to standard output")?;
         }
         Ok(Answer::Yes)
     }

@@ -83,7 +83,13 @@ pub trait Progress {
     /// A new step begins; `left` is the estimated time until the run ends.
     fn stage(&mut self, what: &str, left: Duration);
 
-    /// What was measured of the headline so far; called after each process. The default ignores it.
+    /// True if [`ratios`](Self::ratios) shows something. Otherwise nothing is computed for it.
+    fn shows_ratios(&self) -> bool {
+        false
+    }
+
+    /// What was measured of the headline so far; called after each process on the main map. The default ignores
+    /// it.
     fn ratios(&mut self, _ratios: &[RunningRatio]) {}
 
     /// Something that the user should know, such as a map that was read in part. The default prints
@@ -191,7 +197,7 @@ fn tell_ratios(
     folder: &RunFolder,
     progress: &mut dyn Progress,
 ) -> Result<(), RunnerError> {
-    if leg.map == 0 {
+    if leg.map == 0 && progress.shows_ratios() {
         let map = &schedule.maps[0].map.name;
         let rows: Vec<Row> = folder.rows()?.into_iter().filter(|row| row.map == *map).collect();
         progress.ratios(&running_ratio::of_headline(&rows));

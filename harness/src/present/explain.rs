@@ -21,6 +21,9 @@ pub enum Explanation {
     Case {
         /// What the parts of the name mean, in their order.
         parts: Vec<Part>,
+        /// How it is measured; left out for a part of a name that several kinds of cases share.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        how: Option<&'static str>,
         /// Loads from memory, by layout: of the layout that is named, or of all.
         loads: Vec<Loads>,
     },
@@ -182,7 +185,25 @@ fn case(name: &str) -> Option<Explanation> {
         Some(Loads { of: layout.id.to_owned(), loads: loads(chain) })
     };
     let loads = layouts.iter().filter(shown).filter_map(of).collect();
-    Some(Explanation::Case { parts, loads })
+    Some(Explanation::Case { parts, how: how(asked, name), loads })
+}
+
+/// How a case is measured; `None` for a part of a name that several kinds of cases share.
+fn how(asked: Option<LookupOp>, name: &str) -> Option<&'static str> {
+    match (asked, name.split('/').next().unwrap_or_default()) {
+        (Some(_), _) => Some(
+            "layouts take turns in slices of some 300 µs, in five processes or more for a verdict; a slice that lost \
+             the processor is repeated; the time includes the loop around the lookup",
+        ),
+        (None, "readers") => Some(
+            "slices beside a writer, beside an equally busy thread and alone take turns in one process; the ratio is \
+             the median over neighbouring slices",
+        ),
+        (None, first) if first.starts_with("hot") => {
+            Some("one process repeats the operation; percentiles are those of single operations, without a verdict")
+        }
+        _ => None,
+    }
 }
 
 fn layout(id: &str) -> Option<Explanation> {
@@ -273,16 +294,24 @@ mod tests {
         assert!(matches!(explain("pfn_valid"), Some(Explanation::Case { .. })));
         assert!(matches!(explain("subsection"), Some(Explanation::Layout { .. })));
         assert!(matches!(explain("Sections"), Some(Explanation::Term { .. })));
-        let Some(Explanation::Case { parts, loads }) = explain("pfn_valid/chained/added/random/30%invalid/validmap")
+        let Some(Explanation::Case { parts, how, loads }) =
+            explain("pfn_valid/chained/added/random/30%invalid/validmap")
         else {
             panic!("it is a case")
         };
         assert_eq!((parts.len(), loads.len()), (6, 1));
+        assert!(how.is_some_and(|how| how.contains("slices")));
         for word in ["compiled-6.1", "no-check", "pfn_valid/boot/random/compiled-6.1"] {
             assert!(matches!(explain(word), Some(Explanation::Case { .. })), "{word}");
         }
         for word in ["noise-floor", "Noise floor", "exit-codes", "sub-section"] {
             assert!(matches!(explain(word), Some(Explanation::Term { .. })), "{word}");
+        }
+        for (word, says) in
+            [("hot_add/2MiB/subsection", Some("one process")), ("readers", Some("writer")), ("chained", None)]
+        {
+            let Some(Explanation::Case { how, .. }) = explain(word) else { panic!("{word} is a case") };
+            assert!(how.map_or(says.is_none(), |how| says.is_some_and(|says| how.contains(says))), "{word}: {how:?}");
         }
         assert!(explain("nonsense").is_none());
         assert_eq!(like("pfn_vald")[0], "pfn_valid");

@@ -270,7 +270,7 @@ impl Run {
         if !verdicts.can_judge && verdicts.has_headline {
             verdicts.reasons.extend(interference.clone());
         }
-        folder.write_manifest(&Manifest { interference: interference.clone(), ..manifest(&schedule, &rows)? })?;
+        folder.write_manifest(&manifest(&schedule, &rows, interference.clone())?)?;
         folder.write_schedule(&schedule.published())?;
         folder.write_histograms()?;
         let folder = folder.finish()?;
@@ -279,7 +279,7 @@ impl Run {
 }
 
 /// The manifest of a run: everything but its rows.
-fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
+fn manifest(schedule: &Schedule, rows: &[Row], interference: Option<String>) -> Result<Manifest, RunError> {
     let main = &schedule.maps[0].map;
     let architecture = process::architecture_of(main)?;
     let mut layouts = architecture.notes(&schedule.conditions.layouts)?;
@@ -304,6 +304,6 @@ fn manifest(schedule: &Schedule, rows: &[Row]) -> Result<Manifest, RunError> {
         map: main.clone(),
         other_maps: schedule.maps[1..].iter().map(|scheduled| note(&scheduled.map)).collect::<Result<_, JobError>>()?,
         layouts,
-        interference: None,
+        interference,
     })
 }

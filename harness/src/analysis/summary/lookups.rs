@@ -681,6 +681,9 @@ mod tests {
         let line = &summary.lookups[0];
         // The reference is the fastest of the three, and nothing needs the pair of b and a.
         assert_eq!(line.pair("b", "a"), None);
+        let (whole, (low, high)) = line.whole_ratio("b", "a").map(|(ratio, ends)| (ratio, ends.unwrap())).unwrap();
+        assert!((whole - 1.1).abs() < 1e-6 && low <= whole && whole <= high, "a ratio of any two, without a verdict");
+        assert_eq!(line.whole_ratio("b", "none"), None);
         let judged = Summary::judged(&rows, "a", 0.02);
         let pair = judged.lookups[0].pair("b", "a").unwrap();
         assert!((pair.ratio.unwrap() - 1.1).abs() < 1e-6 && pair.verdict == Verdict::Slower, "{pair:?}");

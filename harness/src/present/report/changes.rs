@@ -60,7 +60,7 @@ impl Changes {
         let sorted = comparison.by_change();
         let all = sorted.len();
         let (changed, unchanged): (Vec<&Compared>, Vec<&Compared>) =
-            sorted.into_iter().partition(|compared| is_change(compared.verdict));
+            sorted.into_iter().partition(|compared| compared.is_change());
         let of = |verdict: Verdict| comparison.cases.iter().filter(|case| case.verdict == verdict).count();
         let mut sentences = vec![format!(
             "{} compared with {}, case by case: {} slower, {} faster, {} equal (within {}), {} undecided.",
@@ -72,13 +72,9 @@ impl Changes {
             percent(margin),
             of(Verdict::Undecided)
         )];
-        let means: Vec<String> = comparison
-            .geometric_means
-            .iter()
-            .map(|(layout, mean)| format!("{layout} {}", ratio::times(*mean)))
-            .collect();
-        if !means.is_empty() {
-            sentences.push(format!("Geometric means over operations (above 1 is slower): {}.", means.join(", ")));
+        if !comparison.geometric_means.is_empty() {
+            let means = ratio::by_layout(&comparison.geometric_means);
+            sentences.push(format!("Geometric means over operations (above 1 is slower): {means}."));
         }
         if comparison.unshared > 0 {
             sentences.push(format!("Cases that only one of the runs has: {}.", comparison.unshared));
@@ -94,10 +90,6 @@ impl Changes {
         let (changed, unchanged) = (list(changed), list(unchanged));
         Ok(Self { before: before.name, after: after.name, sentences, changed, unchanged, left_out })
     }
-}
-
-fn is_change(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Faster | Verdict::Slower)
 }
 
 fn change(compared: &Compared, main_map: &str) -> Change {

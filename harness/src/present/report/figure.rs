@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::input::RunInput;
-use super::picture::{DrawError, Drawing, Look};
+use super::picture::{DrawError, Drawing, Look, Svg};
 use crate::analysis::summary::Summary;
 
 /// The name and the words of a figure.
@@ -12,8 +12,10 @@ pub struct Words {
     pub name: &'static str,
     /// Title: what the figure shows.
     pub title: String,
-    /// Caption, in at most 40 words: what the figure shows and which way is better.
+    /// Caption, in at most 40 words with the next field: what the figure shows and which way is better.
     pub caption: String,
+    /// What whiskers are, e.g. `95 % intervals over processes`. It joins the caption if any are drawn.
+    pub whiskers: &'static str,
     /// How to read the figure, and where its values come from.
     pub reading: String,
 }
@@ -35,7 +37,7 @@ impl Figure {
     /// # Errors
     /// Fails if the figure cannot be drawn.
     pub fn new(
-        words: Words,
+        mut words: Words,
         data: Data,
         missing: impl FnOnce() -> String,
         draw: impl FnOnce(&mut Drawing) -> Result<(), DrawError>,
@@ -45,6 +47,9 @@ impl Figure {
         }
         let mut drawing = Drawing::default();
         draw(&mut drawing)?;
+        if drawing.panels().iter().any(Svg::has_whiskers) {
+            words.caption.push_str(&format!(" Whiskers: {}.", words.whiskers));
+        }
         Ok(Self { words, drawing: Ok(drawing), data })
     }
 

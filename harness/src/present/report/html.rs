@@ -285,7 +285,7 @@ fn disturbances(doctor: Option<&Examination>) -> String {
     match unfit.is_empty() {
         true => String::new(),
         false => format!(
-            " Before the run, the machine check found {}; samples that it disturbed were taken again.",
+            " Before the run, the machine check found {}; slices that lost the processor were repeated or left out.",
             unfit.join(", ")
         ),
     }

@@ -5,7 +5,7 @@ use super::figure::Figure;
 use super::finding::{COSTS_CAPTION, Winner, cost_table};
 use super::heat::HeatLine;
 use super::html::{Plain, byte_table, facts, hotplug, suffix, winner};
-use super::picture::{DrawError, Origin};
+use super::picture::{DrawError, FileWords};
 use super::{MachineReport, Report};
 use crate::present::bidi::without_controls;
 use crate::present::cover_letter::Cost;
@@ -134,7 +134,7 @@ pub fn files(report: &Report) -> Result<Vec<ReportFile>, DrawError> {
         if let Ok(drawing) = &figure.drawing {
             let source = report.source(number);
             // The caption stands in the Markdown.
-            let words = Origin { title: &figure.words.title, caption: "", source: &source };
+            let words = FileWords { title: &figure.words.title, caption: "", source: &source };
             let contents = drawing.for_file(&words)?;
             files.push(ReportFile { name: format!("{name}.svg"), contents });
         }

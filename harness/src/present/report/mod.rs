@@ -23,7 +23,7 @@ pub mod splice;
 use crate::record::reader::ReadError;
 use changes::Changes;
 use figure::Figure;
-use picture::{DrawError, Origin, PdfError};
+use picture::{DrawError, FileWords, PdfError};
 use thiserror::Error;
 
 pub use machine::MachineReport;
@@ -108,7 +108,11 @@ impl Report {
         let drawing = figure.drawing.as_ref();
         let drawing = drawing.map_err(|why| FigureError::NotDrawn { name: figure.name(), why: why.clone() })?;
         let words = &figure.words;
-        Ok(drawing.for_file(&Origin { title: &words.title, caption: &words.caption, source: &self.source(number) })?)
+        Ok(drawing.for_file(&FileWords {
+            title: &words.title,
+            caption: &words.caption,
+            source: &self.source(number),
+        })?)
     }
 
     /// One figure as PDF, with its caption and its source.

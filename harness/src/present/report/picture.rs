@@ -9,8 +9,8 @@ mod pdf;
 mod text;
 
 pub use axis::{Axis, plain, room_for_names};
-pub use chart::{Chart, Labels, at, bar, chart, most_letters, place_of_bar, rows};
-pub use drawing::{Drawing, Origin};
+pub use chart::{Chart, CurvePoint, Labels, at, bar, chart, curve, most_letters, place_of_bar, rows};
+pub use drawing::{Drawing, FileWords};
 pub use legend::{Entry, Key, band};
 pub use look::{Look, colour};
 pub use pdf::{PdfError, pdf};
@@ -58,12 +58,18 @@ pub struct Svg {
     text: String,
     width: u32,
     height: u32,
+    has_whiskers: bool,
 }
 
 impl Svg {
     /// The SVG.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// True if an interval is drawn.
+    pub fn has_whiskers(&self) -> bool {
+        self.has_whiskers
     }
 }
 
@@ -187,7 +193,7 @@ pub fn picture(
     let svg = shortened(&svg).replacen(&fixed, &opening, 1);
     let body = svg.trim_end().trim_end_matches("</svg>");
     let hits = Hits { whiskers: &marks.whiskers, marks: &marks.marks }.render()?;
-    Ok(Svg { text: format!("{body}{hits}"), width, height })
+    Ok(Svg { text: format!("{body}{hits}"), width, height, has_whiskers: !marks.whiskers.is_empty() })
 }
 
 #[cfg(test)]

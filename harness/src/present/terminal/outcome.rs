@@ -7,6 +7,7 @@ use crate::analysis::summary::Summary;
 use crate::analysis::verdicts::Verdicts;
 use crate::case::NO_CHECK;
 use crate::present::answer::{findings, trust};
+use crate::present::bidi::without_controls;
 use crate::present::{cover_letter, table};
 use comfy_table::Color;
 use std::path::Path;
@@ -68,8 +69,7 @@ impl Outcome<'_> {
         let fitted = |line: String| columns.map_or_else(|| vec![line.clone()], |columns| wrapped(&line, columns, 2));
         let mut text: Vec<String> = text.into_iter().flat_map(fitted).collect();
         text.extend(self.paths(columns));
-        text.extend(fitted(format!("repeat  pfnbench run --repeat {}", self.run.display())));
-        text.join("\n")
+        without_controls(&text.join("\n")).into_owned()
     }
 
     /// The screen for a terminal of a size. A screen of 80 by 24 is never scrolled, unless paths or
@@ -101,8 +101,7 @@ impl Outcome<'_> {
             below.extend(wrapped(failed, columns, 2));
         }
         let run = if self.is_newest { "" } else { " RUN" };
-        let next = format!("next    pfnbench show{run}: every result; pfnbench run --repeat{run}: once more");
-        below.extend(wrapped(&next, columns, 2));
+        below.extend(wrapped(&format!("next    pfnbench show{run}: every result"), columns, 2));
         for sentence in findings(main) {
             below.extend(wrapped(&sentence, columns, 0));
         }
@@ -131,10 +130,10 @@ impl Outcome<'_> {
         let mut screen = title;
         screen.push(table);
         screen.extend(below);
-        screen.join("\n")
+        without_controls(&screen.join("\n")).into_owned()
     }
 
-    /// Where the run and its report are. Paths are not wrapped, so that they can be copied.
+    /// Where the run and its report are, and how to repeat it. Paths are not wrapped, so that they can be copied.
     fn paths(&self, columns: Option<usize>) -> Vec<String> {
         let mut lines = vec![format!("run     {}", self.run.display())];
         match self.report {
@@ -144,6 +143,12 @@ impl Outcome<'_> {
                 lines.extend(wrapped(none, columns.unwrap_or(usize::MAX), 2));
             }
         }
+        let repeat = |run: &str| format!("repeat  pfnbench run --repeat {run}").trim_end().to_owned();
+        let whole = repeat(&self.run.display().to_string());
+        let fits = columns.is_none_or(|columns| whole.chars().count() <= columns);
+        // The line above has the path.
+        let short = repeat(if self.is_newest { "" } else { "RUN" });
+        lines.extend(if fits { vec![whole] } else { wrapped(&short, columns.unwrap_or(usize::MAX), 2) });
         lines
     }
 }
@@ -314,6 +319,8 @@ mod tests {
                 "{text}"
             );
         }
+        assert!(outcome.first_screen(100, 24).contains(&format!("repeat  pfnbench run --repeat {}", run.display())));
+        assert!(outcome.first_screen(80, 24).contains("repeat  pfnbench run --repeat\n"));
         for columns in 1..80 {
             assert!(!outcome.first_screen(columns, 24).is_empty());
         }

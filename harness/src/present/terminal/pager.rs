@@ -2,10 +2,12 @@
 
 use super::screen;
 use signal_hook::consts::{SIGINT, SIGQUIT};
-use signal_hook::low_level::unregister;
+use signal_hook::{flag, low_level};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The pager without `PAGER`.
 const USUAL: &str = "less";
@@ -27,32 +29,29 @@ pub fn print(text: &str) -> io::Result<()> {
     if !is_long || chosen.is_empty() || chosen == "cat" {
         return print_directly(text);
     }
-    let started = start(chosen);
-    let mut child = match started {
-        Ok(child) => child,
+    // Ctrl-C is for the pager, which would otherwise stay behind. Nobody reads the flag.
+    let ignored = [SIGINT, SIGQUIT].map(|signal| flag::register(signal, Arc::new(AtomicBool::new(false))));
+    let ended = start(chosen).map(|mut child| feed(&mut child, &shown_by(chosen, text)));
+    ignored.into_iter().flatten().for_each(|handler| {
+        low_level::unregister(handler);
+    });
+    match ended {
+        Ok(status) => match status? {
+            // A shell that does not find the program ends with 127.
+            Some(127) => {
+                eprintln!("pfnbench: warning: PAGER={chosen:?} was not found; printing without it");
+                print_directly(text)
+            }
+            _ => Ok(()),
+        },
         Err(error) => {
             // Nobody asked for the default.
             if pager.is_ok() {
                 eprintln!("pfnbench: warning: PAGER={chosen:?} cannot be started ({error}); printing without it");
             }
-            return print_directly(text);
+            print_directly(text)
         }
-    };
-    // Ctrl-C is for the pager, which would otherwise stay behind.
-    let ignored = [SIGINT, SIGQUIT].map(|signal| {
-        // SAFETY: the handler does nothing, which is safe at any time.
-        unsafe { signal_hook::low_level::register(signal, || {}) }
-    });
-    let ended = feed(&mut child, &shown_by(chosen, text));
-    ignored.into_iter().flatten().for_each(|handler| {
-        unregister(handler);
-    });
-    // A shell that does not find the program ends with 127.
-    if ended? == Some(127) {
-        eprintln!("pfnbench: warning: PAGER={chosen:?} was not found; printing without it");
-        return print_directly(text);
     }
-    Ok(())
 }
 
 /// Writes the text to a pager and waits until it ends. Returns its exit status.

@@ -8,10 +8,9 @@ use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View, Words};
 use crate::present::report::picture::{
-    Area, Axis, Beside, DrawError, Labels, Marks, at, beside, chart, plain, room_for_names,
+    Area, Axis, Beside, CurvePoint, DrawError, Labels, Marks, at, beside, chart, curve, plain, room_for_names,
 };
 use crate::units::{bytes, time};
-use plotters::prelude::*;
 use serde_json::json;
 
 /// What each layout is called in the picture.
@@ -66,8 +65,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         name: "answer",
         title: "What pfn_valid costs, by the size of memory".to_owned(),
         caption: "pfn_valid by the size of memory, independent lookups in random order; lower is better. The axis of \
-                  sizes is logarithmic. A flat array has no memory added later. Whiskers: 95 % intervals over processes."
+                  sizes is logarithmic. A flat array has no memory added later."
             .to_owned(),
+        whiskers: "95 % intervals over processes",
         reading: "The sections are scattered over 64 TiB. Linux 5.2 is before the series, the other Linux after it."
             .to_owned(),
     };
@@ -101,18 +101,12 @@ fn draw(view: View<'_>, panel: &Panel, top: f64, area: &Area<'_>, marks: &mut Ma
     let mut chart = chart(area, (x, Some(x_labels)), (y, Labels { name: "ns per lookup", tick: &plain }))?;
     let (mut names, mut right) = (Vec::new(), 0);
     for ((layout, called), points) in SHOWN.iter().zip(&panel.curves) {
-        let Some(last) = points.last() else { continue };
-        let look = view.look(layout);
-        let line = points.iter().map(|point| (point.ram_gib, point.ns));
-        chart.draw_series(LineSeries::new(line.clone(), look.colour().stroke_width(2)))?;
-        chart.draw_series(line.map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
-        let (x, y) = at(&chart, last.ram_gib, last.ns);
+        let of_curve = |point: &Point| CurvePoint { x: point.ram_gib, y: point.ns, interval: point.interval };
+        let drawn: Vec<CurvePoint> = points.iter().map(of_curve).collect();
+        let Some((x, y)) = curve(&mut chart, marks, view.look(layout), &drawn)? else { continue };
         right = right.max(x);
         names.push(Beside { y, text: (*called).to_owned() });
         for point in points {
-            if let Some((low, high)) = point.interval {
-                marks.whisker(at(&chart, point.ram_gib, low), at(&chart, point.ram_gib, high), look.colour());
-            }
             let hover = format!(
                 "{layout}, {} of {} memory: {}",
                 bytes(point.ram_gib * GIB),

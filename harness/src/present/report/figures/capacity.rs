@@ -52,6 +52,7 @@ pub fn figure() -> Result<Figure, DrawError> {
         caption: "Bytes of a namespace that hold no data, by the offset of its start in a 128 MiB section; lower is \
                   better. A cross is a refused namespace. Computed from rules, not measured."
             .to_owned(),
+        whiskers: "",
         reading: "Lost are the info block, the records on the device, alignment and padding. Before the series, the \
                   loss depended on the neighbours in the first and last section: RAM that ends where the namespace \
                   begins, another region that begins where it ends, or both. Since the series, neighbours do not \

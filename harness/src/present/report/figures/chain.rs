@@ -91,6 +91,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             "Each box is a memory load, in the order of execution; boxes of one colour are in the same cache line. \
                   An outlined box is loaded only for added memory. ×n: each step of a search."
                 .to_owned(),
+        whiskers: "",
         reading: format!("Point at a box to see what it loads. {counted}"),
     };
     let missing = || {

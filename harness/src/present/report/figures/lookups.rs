@@ -1,6 +1,6 @@
 //! Lookups in random order: ratios to the reference as dots with intervals.
 
-use super::together::{Group, together};
+use super::together::{Group, is_near, together};
 use crate::analysis::headline::memory_label;
 use crate::analysis::summary::{LINUX, LookupCell, LookupLine, Summary};
 use crate::case::{Memory, Pattern};
@@ -16,9 +16,6 @@ use serde_json::json;
 
 /// The axis ends at this ratio at the latest.
 const MOST: f64 = 4.0;
-
-/// Markers closer than this share of their values overlap. This is not a verdict.
-const NEAR: f64 = 0.03;
 
 /// Ratio of a layout to the reference and its interval, the loop around the lookups included.
 #[derive(Clone, Copy)]
@@ -51,7 +48,7 @@ fn groups<'a>(view: View<'a>, lines: &[&LookupLine], reference: &str) -> Vec<Gro
     };
     let drawn = summary.layouts.iter().map(dots).filter(|(_, dots)| dots.iter().any(Option::is_some));
     together(drawn, |a, b| match (a, b) {
-        (Some(a), Some(b)) => (a.ratio / b.ratio).ln().abs() < NEAR,
+        (Some(a), Some(b)) => is_near(a.ratio, b.ratio),
         (None, None) => true,
         _ => false,
     })
@@ -86,15 +83,14 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         Memory::Added => "lookups-added",
     };
     let groups = groups(view, &lines, reference);
-    let has_intervals = groups.iter().flat_map(|group| group.values.iter().flatten()).any(|dot| dot.ends.is_some());
     let words = Words {
         name,
         title: format!("Lookups on {}, compared with {reference}", memory_label(memory)),
         caption: format!(
             "Time of lookups in random order, divided by that of {reference}; left of 1 is faster. Each mark is a \
-             layout.{} A mark at the edge is beyond it, at the ratio beside it.",
-            if has_intervals { " Whiskers: 95 % intervals over processes." } else { "" }
+             layout. A mark at the edge is beyond it, at the ratio beside it."
         ),
+        whiskers: "95 % intervals over processes",
         reading: format!(
             "Each row is a lookup. Layouts whose marks lie within 3 % of each other on every row share a mark; this \
              is no verdict. Whiskers are mostly narrower than the marks. The grey band is the noise floor: the \

@@ -45,9 +45,9 @@ pub fn figure(machines: &[&Short], reference: &str) -> Result<Figure, DrawError>
         name: "machines",
         title: format!("Comparison of machines: {SHOWN}"),
         caption: format!(
-            "Time of {SHOWN}, divided by that of {reference} on the same machine in the same run; left of 1 is faster. \
-             Whiskers: 95 % intervals over processes."
+            "Time of {SHOWN}, divided by that of {reference} on the same machine in the same run; left of 1 is faster."
         ),
+        whiskers: "confidence intervals over processes, corrected for all comparisons",
         reading: format!(
             "Machines are numbered as in the table above. Values are not averaged over machines. The axis is \
              logarithmic.{}",

@@ -135,6 +135,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         name: "map",
         title: format!("Physical map {map}"),
         caption,
+        whiskers: "",
         reading,
     };
     let Some(map) = map.filter(|map| !map.ranges.is_empty()) else {

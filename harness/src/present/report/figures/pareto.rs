@@ -115,8 +115,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         title: format!("Memory overhead against time of {op}, on {map}"),
         caption: format!(
             "Time of {op} in random order by the memory that a layout needs beyond its records; left and down is \
-             better. On the dashed line, less of one costs more of the other. Whiskers: 95 % intervals."
+             better. On the dashed line, less of one costs more of the other."
         ),
+        whiskers: "95 % intervals over processes",
         reading:
             "The map is the largest of the run. Overhead is what a layout needs beyond one record per page of each \
                   section with memory: its index and, for flat, records of holes. The dashed line is the Pareto front: \

@@ -1,6 +1,6 @@
 //! Latency percentiles of hot-add and hot-remove, from histograms.
 
-use super::together::together;
+use super::together::{is_near, together};
 use crate::analysis::headline::SIZES;
 use crate::case::HOT_ADD;
 use crate::present::report::data::Data;
@@ -18,9 +18,6 @@ const SLOWER: [f64; 14] = [0.9, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.025, 0
 
 /// Minimum number of slower samples for a percentile.
 const SAMPLES_BEYOND: f64 = 10.0;
-
-/// Curves closer than this share of their values are drawn once.
-const NEAR: f64 = 0.03;
 
 struct Curve {
     layout: String,
@@ -79,6 +76,7 @@ pub fn figure(view: View<'_>, op: &'static str) -> Result<Figure, DrawError> {
             "Time of {what}, from re-adds in one process; lower is better. At p99, one operation in 100 took longer. \
              Both axes are logarithmic."
         ),
+        whiskers: "",
         reading: format!(
             "A flat curve means a stable latency, and a steep end means a long tail. A curve ends where fewer than \
              {SAMPLES_BEYOND} samples are slower. Curves that lie within 3 % of each other are drawn once and named \
@@ -118,7 +116,7 @@ fn draw(view: View<'_>, (what, curves): (&str, &[Curve]), area: &Area<'_>, marks
     let mut chart = chart(area, (x, Some(x_labels)), (y, y_labels))?;
     let drawn =
         together(curves.iter().map(|curve| (curve.layout.as_str(), curve.points.clone())), |(at, a), (other, b)| {
-            at == other && (a / b).ln().abs() < NEAR
+            at == other && is_near(*a, *b)
         });
     let mut names = Vec::new();
     let mut right = 0;

@@ -55,6 +55,7 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
             "Median time of each phase of a re-add, from one process; shorter is better. Each panel has an axis of \
                   its own."
                 .to_owned(),
+        whiskers: "",
         reading: "Hot-add reserves a range, populates memory for its records, initialises the records and publishes \
                   them to readers. Hot-remove unpublishes them, waits for a grace period and depopulates the memory. \
                   Medians of phases do not add up to the median of the whole operation. There are no intervals, \

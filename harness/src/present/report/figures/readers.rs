@@ -56,8 +56,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         title: "What a writer costs readers".to_owned(),
         caption:
             "Time of a lookup beside a writer that adds and removes memory, divided by that beside an equally busy \
-                  thread; right of 1 is slower. Whiskers: 95 % intervals over slices of one process."
+                  thread; right of 1 is slower."
                 .to_owned(),
+        whiskers: "95 % intervals over slices of one process",
         reading: format!(
             "The readers query the memory next to a range that the writer adds and removes 100 times per second. The \
              busy thread touches no layout, so the ratio is what the synchronisation of the layout costs. Slices \

@@ -3,13 +3,13 @@
 use crate::analysis::headline::memory_label;
 use crate::analysis::summary::Summary;
 
-use super::together::{Group, together};
+use super::together::{Group, is_near, together};
 use crate::case::{LookupGroup, LookupOp, Memory, Pattern};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, View, Words};
 use crate::present::report::picture::{
-    Area, Axis, Beside, DrawError, Hang, Key, LABEL, Labels, Marks, at, beside, chart, plain, room_for_names, text,
-    text_width,
+    Area, Axis, Beside, CurvePoint, DrawError, Hang, Key, LABEL, Labels, Marks, at, beside, chart, curve, plain,
+    room_for_names, text, text_width,
 };
 use crate::record::environment::Environment;
 use crate::record::layout_note::{LayoutNote, WhenNote};
@@ -39,9 +39,6 @@ struct Point {
     ns: f64,
     interval: Option<(f64, f64)>,
 }
-
-/// Curves closer than this share of their values are drawn once.
-const NEAR: f64 = 0.03;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -128,7 +125,7 @@ fn curves<'a>(view: View<'a>, panel: &'a Panel) -> Vec<Group<'a, &'a Point>> {
         (layout, points)
     };
     let drawn = view.main().layouts.iter().map(points).filter(|(_, points)| !points.is_empty());
-    together(drawn, |a, b| a.map == b.map && (a.ns / b.ns).ln().abs() < NEAR)
+    together(drawn, |a, b| a.map == b.map && is_near(a.ns, b.ns))
 }
 
 /// Draws one panel per lookup and kind of memory.
@@ -211,8 +208,9 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
         name: "scale",
         title: "Time of a lookup by the size of memory".to_owned(),
         caption: "Time of independent lookups in random order, by the RAM of the map; lower is better. Both axes are \
-                  logarithmic. Whiskers: 95 % intervals over processes."
+                  logarithmic."
             .to_owned(),
+        whiskers: "95 % intervals over processes",
         reading: format!(
             "{} On each map, as much memory again was added. Layouts within 3 % of each other on every map share a curve, \
              which is no verdict: “a +2” is a and the two layouts that the legend names with it.{caches}",
@@ -232,23 +230,30 @@ pub fn figure(view: View<'_>) -> Result<Figure, DrawError> {
     };
     Figure::new(words, data, missing, |drawing| {
         let mut shared = BTreeSet::new();
-        for panel in &panels {
-            for group in curves(view, panel).iter().filter(|group| group.layouts.len() > 1) {
+        let drawn: Vec<_> = panels.iter().map(|panel| (panel, curves(view, panel))).collect();
+        for (_, groups) in &drawn {
+            for group in groups.iter().filter(|group| group.layouts.len() > 1) {
                 if shared.insert(group.names()) {
                     let names = format!("{}: {}", group.label(), group.names());
                     drawing.key(Key::Layout(view.look(group.layouts[0])), names)?;
                 }
             }
         }
-        for panel in &panels {
+        for (panel, groups) in &drawn {
             let title = format!("{} on {}", panel.op, memory_label(panel.memory));
-            drawing.panel(&title, 300, |area, marks| draw(view, panel, area, marks))?;
+            drawing.panel(&title, 300, |area, marks| draw(view, (panel, groups), area, marks))?;
         }
         Ok(())
     })
 }
 
-fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Result<(), DrawError> {
+/// Draws the curves of a panel, each with its name at its end, and where its tables fill the caches.
+fn draw(
+    view: View<'_>,
+    (panel, groups): (&Panel, &[Group<'_, &Point>]),
+    area: &Area<'_>,
+    marks: &mut Marks,
+) -> Result<(), DrawError> {
     let all = || panel.points.iter();
     let most = all().map(|point| point.ram_bytes / GIB).fold(0.0, f64::max);
     let least = all().map(|point| point.ram_bytes / GIB).fold(most, f64::min);
@@ -278,19 +283,10 @@ fn draw(view: View<'_>, panel: &Panel, area: &Area<'_>, marks: &mut Marks) -> Re
         last_end = right;
     }
     let (mut names, mut end) = (Vec::new(), 0);
-    for group in curves(view, panel) {
-        let look = view.look(group.layouts[0]);
-        let line: Vec<(f64, f64)> = group.values.iter().map(|point| (point.ram_bytes / GIB, point.ns)).collect();
-        let Some(last) = line.last().copied() else { continue };
-        chart.draw_series(LineSeries::new(line.iter().copied(), look.colour().stroke_width(2)))?;
-        chart.draw_series(line.iter().map(|point| EmptyElement::at(*point) + look.marker((0, 0))))?;
-        for point in &group.values {
-            if let Some((low, high)) = point.interval {
-                let x = point.ram_bytes / GIB;
-                marks.whisker(at(&chart, x, low), at(&chart, x, high), look.colour());
-            }
-        }
-        let (x, y) = at(&chart, last.0, last.1);
+    for group in groups {
+        let point = |point: &&Point| CurvePoint { x: point.ram_bytes / GIB, y: point.ns, interval: point.interval };
+        let points: Vec<CurvePoint> = group.values.iter().map(point).collect();
+        let Some((x, y)) = curve(&mut chart, marks, view.look(group.layouts[0]), &points)? else { continue };
         end = end.max(x);
         names.push(Beside { y, text: group.label() });
     }

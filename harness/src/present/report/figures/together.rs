@@ -1,5 +1,13 @@
 //! Curves that coincide in a picture. They are drawn once and named together. This is not a verdict.
 
+/// Values closer than this share of them overlap in a picture.
+const NEAR: f64 = 0.03;
+
+/// True if two positive values overlap in a picture.
+pub fn is_near(a: f64, b: f64) -> bool {
+    (a / b).ln().abs() < NEAR
+}
+
 /// Layouts that are drawn as one.
 #[derive(Debug)]
 pub struct Group<'a, T> {

@@ -4,10 +4,9 @@ use crate::analysis::headline::{Headline, Value};
 use crate::present::report::data::Data;
 use crate::present::report::figure::{Figure, Words};
 use crate::present::report::picture::{
-    Axis, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, fitting, plain, text,
+    Axis, CurvePoint, DrawError, Hang, Key, LABEL, Labels, Look, at, chart, curve, fitting, plain, text,
 };
 use crate::units::time;
-use plotters::prelude::*;
 use serde_json::json;
 
 /// The headlines of a run, and what identifies the run.
@@ -111,10 +110,8 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
     let words = Words {
         name: "trend",
         title: "Runs of this machine over time".to_owned(),
-        caption:
-            "Time of pfn_valid in random order in each run, the oldest at the left; lower is better. Whiskers: 95 % \
-                  intervals over processes."
-                .to_owned(),
+        caption: "Time of pfn_valid in random order in each run, the oldest at the left; lower is better.".to_owned(),
+        whiskers: "95 % intervals over processes",
         reading: format!(
             "{} runs of this machine by start time{}, labelled by commit. Times of different days may differ more than \
              layouts do. Look for a layout that moves relative to the others.{}",
@@ -152,15 +149,14 @@ pub fn figure(runs: &[&Short]) -> Result<Figure, DrawError> {
                         Some((nr as f64 + 0.5, value))
                     };
                     let points: Vec<(f64, Value)> = runs.iter().enumerate().filter_map(point).collect();
-                    let look = look(layout);
-                    let line = || points.iter().map(|(x, value)| (*x, value.value));
-                    chart.draw_series(LineSeries::new(line(), look.colour().stroke_width(2)))?;
-                    chart.draw_series(line().map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
+                    let of_curve = |(x, value): &(f64, Value)| CurvePoint {
+                        x: *x,
+                        y: value.value,
+                        interval: value.value_interval,
+                    };
+                    curve(&mut chart, marks, look(layout), &points.iter().map(of_curve).collect::<Vec<_>>())?;
                     for (x, value) in &points {
                         let run = runs[*x as usize];
-                        if let Some((low, high)) = value.value_interval {
-                            marks.whisker(at(&chart, *x, low), at(&chart, *x, high), look.colour());
-                        }
                         let hover = format!("{what}, {layout}: {} ({} {})", time(value.value), run.started, run.commit);
                         marks.point(at(&chart, *x, value.value), hover);
                     }

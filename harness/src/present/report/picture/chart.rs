@@ -1,6 +1,7 @@
 //! Charts with two axes, and charts of bars.
 
 use super::axis::Axis;
+use super::look::Look;
 use super::text::{FONT, LABEL, LETTER, fitting};
 use super::{Area, DrawError, Marks};
 use plotters::prelude::*;
@@ -113,6 +114,39 @@ pub fn bar(
     let [a, b] = corners.map(|(x, y)| at(chart, x, y));
     marks.block(a, b, hover);
     Ok(())
+}
+
+/// A point of a curve, and its interval on the vertical axis.
+#[derive(Clone, Copy, Debug)]
+pub struct CurvePoint {
+    /// Position on the horizontal axis.
+    pub x: f64,
+    /// Position on the vertical axis.
+    pub y: f64,
+    /// Interval of `y`, if there is one.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// Draws a curve with a marker and an interval at each point. Returns the place of its end in the picture; `None`
+/// without points.
+///
+/// # Errors
+/// Fails if the figure cannot be drawn.
+pub fn curve(
+    chart: &mut Chart<'_>,
+    marks: &mut Marks,
+    look: Look,
+    points: &[CurvePoint],
+) -> Result<Option<(i32, i32)>, DrawError> {
+    let line = || points.iter().map(|point| (point.x, point.y));
+    chart.draw_series(LineSeries::new(line(), look.colour().stroke_width(2)))?;
+    chart.draw_series(line().map(|point| EmptyElement::at(point) + look.marker((0, 0))))?;
+    for point in points {
+        if let Some((low, high)) = point.interval {
+            marks.whisker(at(chart, point.x, low), at(chart, point.x, high), look.colour());
+        }
+    }
+    Ok(points.last().map(|last| at(chart, last.x, last.y)))
 }
 
 /// Converts coordinates of a chart to coordinates of the picture.

@@ -22,10 +22,10 @@ const CAPTION_LINE: i32 = 15;
 
 /// The words of a figure in a file.
 #[derive(Clone, Debug)]
-pub struct Origin<'a> {
+pub struct FileWords<'a> {
     /// Title of the figure.
     pub title: &'a str,
-    /// How to read the figure.
+    /// Caption of the figure; empty if the text around the file has it.
     pub caption: &'a str,
     /// Which run and program the figure comes from.
     pub source: &'a str,
@@ -92,7 +92,7 @@ impl Drawing {
     ///
     /// # Errors
     /// Fails if the words cannot be drawn.
-    pub fn for_file(&self, words: &Origin<'_>) -> Result<String, DrawError> {
+    pub fn for_file(&self, words: &FileWords<'_>) -> Result<String, DrawError> {
         let columns = self.panels.len().clamp(1, 2);
         // A single panel is enlarged, so that there is room for words.
         let panel_width = if columns == 1 { PANEL * 3 / 2 } else { PANEL };
@@ -156,7 +156,7 @@ mod tests {
         for title in ["one", "two", "three"] {
             drawing.panel(title, 100, |area, _| text(area, "inside", (10, 60), LABEL, Hang::Right)).unwrap();
         }
-        let words = Origin { title: "<i>T", caption: &"word ".repeat(60), source: "Source: here" };
+        let words = FileWords { title: "<i>T", caption: &"word ".repeat(60), source: "Source: here" };
         let file = drawing.for_file(&words).unwrap();
         assert_eq!(file.matches("<svg").count(), 4);
         assert_eq!(file.matches("</svg>").count(), 4);
