@@ -130,6 +130,7 @@ mod tests {
                     ("subsection", 4.0),
                     ("flat", 2.0 * slow),
                     ("sparse", 3.0 / slow),
+                    ("segments", 2.0 * slow * slow),
                     ("linux-5.2", 4.0),
                     ("linux-6.1", 4.0),
                     ("validmap", 4.0),
@@ -153,7 +154,8 @@ mod tests {
             changes.iter().map(|change| (change.layout.clone(), change.verdict)).collect()
         };
         let changed = told(&changes.changed);
-        assert_eq!(changed.len(), 2, "{changed:?} {:?}", changes.unchanged);
+        assert_eq!(changed.len(), 3, "{changed:?} {:?}", changes.unchanged);
+        assert_eq!(changed[0], ("segments".to_owned(), Verdict::Slower), "the largest change is first: {changed:?}");
         assert!(changed.contains(&("flat".to_owned(), Verdict::Slower)), "{changed:?}");
         assert!(changed.contains(&("sparse".to_owned(), Verdict::Faster)), "{changed:?}");
         assert_eq!(told(&changes.unchanged).len(), 4);
