@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{SMALL_MAP, file, folder, json, pfnbench, refused, smoke, wait};
+use common::{SMALL_MAP, file, folder, json, pfnbench, reference_run, refused, smoke, wait};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -495,6 +495,10 @@ fn show_finds_the_newest_run_and_prints_what_it_printed() {
     assert_eq!(table(&shown), table(&printed));
     assert!(shown.contains("next    pfnbench show: every result\n"), "{shown}");
     let every = text(show(&[]));
+    assert!(every.contains("repeat  pfnbench run --repeat results/"), "{every}");
+    // A run of an earlier version has no schedule, and cannot be repeated like that.
+    let old = text(show(&[reference_run().to_str().unwrap()]));
+    assert!(!old.contains("--repeat"), "{old}");
     assert!(every.contains("its ratio to flat"), "{every}");
     assert!(every.contains("319.62 MiB of RAM"), "{every}");
     let wide = run(&["--wide"]);

@@ -429,5 +429,7 @@ fn a_private_backing_is_asked_for() {
     assert!(!schedule.contains(place.path().to_str().unwrap()), "{schedule}");
     let mut without = pfnbench();
     refused(&dir, without.args(["run", "--repeat"]).arg(&run), &["tmpfs:DIR", "--backing"]);
+    // Any backing that is given counts, the default one too.
+    pfnbench().current_dir(&dir).args(["run", "--backing", "anon", "--repeat"]).arg(&run).assert().success();
     pfnbench().current_dir(&dir).args(["run", "--backing", &backing, "--repeat"]).arg(&run).assert().success();
 }

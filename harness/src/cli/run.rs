@@ -6,7 +6,6 @@ use super::{Answer, Json, KeptIn, print_json, print_raw, tell};
 use crate::analysis::huge_pages;
 use crate::analysis::running_ratio::RunningRatio;
 use crate::case::layouts;
-use crate::engine::backing_arg::BackingArg;
 use crate::engine::compiled;
 use crate::engine::index_pages::IndexPagesArg;
 use crate::engine::interference::wait_until_idle;
@@ -233,7 +232,7 @@ impl RunArgs {
             ops: self.subject.op.clone(),
             filter: self.subject.cases.filter(),
             map: self.subject.map.clone(),
-            backing: self.subject.backing.clone(),
+            backing: self.subject.backing.clone().unwrap_or_default(),
             index_pages: self.index_pages,
             seed: self.subject.seed,
             margin: self.subject.margin,
@@ -249,8 +248,7 @@ impl RunArgs {
     /// Begins a run that repeats another, by default the newest.
     fn repeat(&self, run: Option<&Path>) -> anyhow::Result<Run> {
         let run = run.map_or_else(newest_run, |run| Ok(run.to_owned()))?;
-        let backing = (self.subject.backing != BackingArg::default()).then_some(&self.subject.backing);
-        Ok(Run::repeat(&run, backing, self.output.as_deref(), &mut warn)?)
+        Ok(Run::repeat(&run, self.subject.backing.as_ref(), self.output.as_deref(), &mut warn)?)
     }
 
     /// Waits until the machine is idle, if requested.
@@ -326,6 +324,7 @@ impl RunArgs {
                 // Said above, before the summary.
                 failed: &[],
                 report: Some(&report),
+                can_repeat: true,
             };
             if self.wide {
                 print_raw(outcome.every_result(columns()))?;

@@ -7,6 +7,7 @@ use crate::analysis::verdicts;
 use crate::present::terminal::outcome::Outcome;
 use crate::present::terminal::{columns, pager, screen};
 use crate::record::default_results::{default_results, newest};
+use crate::record::files::SCHEDULE;
 use anyhow::Context;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ impl ShowArgs {
             failed: &failed,
             is_newest: is_newest(&folder),
             run: &folder,
+            can_repeat: folder.join(SCHEDULE).is_file(),
             report: report.exists().then_some(report.as_path()),
         };
         if self.summary {

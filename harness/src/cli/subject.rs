@@ -25,8 +25,8 @@ pub(super) struct SubjectArgs {
     /// Backing store of records: linux, anon, tmpfs[:DIR], tmpfs-huge[:DIR], thp, hugetlb, file:DIR
     /// or dax:/dev/daxX.Y (`pfnbench list` describes each). Default: linux if the machine has
     /// transparent huge pages, else anon
-    #[arg(long, default_value_t, hide_default_value = true)]
-    pub(super) backing: BackingArg,
+    #[arg(long)]
+    pub(super) backing: Option<BackingArg>,
     /// Seed of all random numbers; the same seed gives the same queries
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
@@ -42,7 +42,7 @@ impl Default for SubjectArgs {
             op: Vec::new(),
             cases: CasesArgs::default(),
             map: None,
-            backing: BackingArg::default(),
+            backing: None,
             seed: 1,
             margin: MARGIN,
         }

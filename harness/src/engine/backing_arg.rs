@@ -39,6 +39,10 @@ pub const FORMS: [Form; 8] = [
 /// The default tmpfs, which Linux distributions mount.
 const SHM: &str = "/dev/shm";
 
+/// Placeholders for paths that are not published.
+const SOME_DIR: &str = "DIR";
+const SOME_DEVICE: &str = "/dev/daxX.Y";
+
 /// The backing store of records. It is serialised as text, in the syntax of the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -172,19 +176,16 @@ impl BackingArg {
             Self::Ram(RamBacking::Anon | RamBacking::Linux | RamBacking::Thp | RamBacking::Hugetlb) => None,
             Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir)) if dir == Path::new(SHM) => None,
             Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) | RamBacking::File(dir)) => {
-                Some((dir, "DIR"))
+                Some((dir, SOME_DIR))
             }
             Self::Dax(device) if device.parent() == Some(Path::new("/dev")) => None,
-            Self::Dax(device) => Some((device, "/dev/daxX.Y")),
+            Self::Dax(device) => Some((device, SOME_DEVICE)),
         }
     }
 
     /// The backing as published commands show it: a placeholder replaces a private path.
     pub fn published(&self) -> String {
-        match self.unpublished() {
-            Some((_, stand_in)) => format!("{}:{stand_in}", self.kind()),
-            None => self.to_string(),
-        }
+        self.without_private_path().to_string()
     }
 
     /// The backing as a published schedule has it: a placeholder replaces a private path.
@@ -203,7 +204,13 @@ impl BackingArg {
 
     /// True if a placeholder stands for the path, so that this backing cannot be opened.
     pub fn lacks_its_path(&self) -> bool {
-        self.unpublished().is_some_and(|(path, stand_in)| path == Path::new(stand_in))
+        match self {
+            Self::Ram(RamBacking::Tmpfs(dir) | RamBacking::TmpfsHuge(dir) | RamBacking::File(dir)) => {
+                dir == Path::new(SOME_DIR)
+            }
+            Self::Ram(_) => false,
+            Self::Dax(device) => device == Path::new(SOME_DEVICE),
+        }
     }
 
     /// An error message about this backing, with the private path replaced for publication. Only an
@@ -311,6 +318,10 @@ mod tests {
         ] {
             let backing = text.parse::<BackingArg>().unwrap();
             assert_eq!((backing.published().as_str(), backing.kind().as_str()), (published, kind));
+            // What is read back from a run folder, by whoever repeats the run.
+            let read: BackingArg = published.parse().unwrap();
+            assert_eq!(read, backing.without_private_path());
+            assert_eq!((read.lacks_its_path(), backing.lacks_its_path()), (text != published, false), "{text}");
         }
         let message = |text: &str, message| text.parse::<BackingArg>().unwrap().published_message(message);
         assert_eq!(message("file:/home/ann", "no room in /home/ann for 1 MiB/s"), "no room in DIR for 1 MiB/s");

@@ -355,7 +355,8 @@ pub(super) fn facts(machine: &MachineReport) -> Vec<(&'static str, String)> {
     }
     let mut push = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
     push("command", known.command.clone());
-    push("to repeat it", Some(format!("pfnbench run --repeat {}/{}", machine.run.machine, machine.run.name)));
+    let repeat = || format!("pfnbench run --repeat {}/{}", machine.run.machine, machine.run.name);
+    push("to repeat it", machine.run.has_schedule.then(repeat));
     push("seed", known.seed.map(|seed| seed.to_string()));
     push("tier", known.tier.clone());
     push("processes", known.processes.map(|nr| nr.to_string()));

@@ -1,6 +1,7 @@
 //! What a report takes from a run folder: everything that is readable, with a message for everything that is missing.
 
 use crate::analysis::headline;
+use crate::record::files::SCHEDULE;
 use crate::record::instructions::InstructionRow;
 use crate::record::manifest::ManifestFields;
 use crate::record::reader::{Problem, ReadError, RunReader, Strictness};
@@ -42,6 +43,8 @@ pub struct RunInput {
     pub histograms: BTreeMap<String, Histogram<u64>>,
     /// Instruction counts stored with the run.
     pub instructions: Vec<InstructionRow>,
+    /// True if the folder holds what `pfnbench run --repeat` needs.
+    pub has_schedule: bool,
     /// False if the run was interrupted or its rows are incomplete.
     pub has_all_rows: bool,
     /// Problems with the folder, in sentences.
@@ -83,6 +86,7 @@ pub fn read(folder: &Path, depth: Depth) -> Result<RunInput, ReadError> {
     let has_all_rows = !reader.problems().iter().any(is_about_rows);
     let maps = by_map(rows, &known, &mut troubles);
     Ok(RunInput {
+        has_schedule: folder.join(SCHEDULE).is_file(),
         name: reader.name().to_owned(),
         machine,
         known,

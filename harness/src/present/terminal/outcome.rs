@@ -37,6 +37,8 @@ pub struct Outcome<'a> {
     pub is_newest: bool,
     /// The run folder.
     pub run: &'a Path,
+    /// True if `pfnbench run --repeat` can repeat the run. Folders of earlier versions lack what it needs.
+    pub can_repeat: bool,
     /// Layouts that were left out and cases that failed, as sentences. Empty if the caller prints them.
     pub failed: &'a [String],
     /// The report.
@@ -142,6 +144,9 @@ impl Outcome<'_> {
                 let none = "report  none yet: pfnbench report RUN -o report.html";
                 lines.extend(wrapped(none, columns.unwrap_or(usize::MAX), 2));
             }
+        }
+        if !self.can_repeat {
+            return lines;
         }
         let repeat = |run: &str| format!("repeat  pfnbench run --repeat {run}").trim_end().to_owned();
         let whole = repeat(&self.run.display().to_string());
@@ -303,6 +308,7 @@ mod tests {
             run: &run,
             failed: &[],
             report: Some(&report),
+            can_repeat: true,
         };
         for columns in [80, 100, 120, 200] {
             let text = outcome.first_screen(columns, 24);

@@ -93,8 +93,8 @@ pub fn figure(view: View<'_>, memory: Memory) -> Result<Figure, DrawError> {
         whiskers: "95 % intervals over processes",
         reading: format!(
             "Each row is a lookup. Layouts whose marks lie within 3 % of each other on every row share a mark; this \
-             is no verdict. Whiskers are mostly narrower than the marks. The grey band is the noise floor: the \
-             largest difference that the run found between two copies of {}. The loop around a lookup is in \
+             is no verdict. Whiskers are mostly narrower than the marks. The grey band is the noise floor: how \
+             far a copy of {} can be from it by chance. The loop around a lookup is in \
              both times, so fast lookups are further from 1 than drawn; the table of all operations has the ratios \
              without it. linux-5.2 is Linux before the series, linux-6.1 with it, subsection the same in Rust without \
              the kernel's checks. subsection-v6 is the series as posted, which reads the sub-section map on boot \

@@ -16,10 +16,7 @@ impl Axis {
     pub fn from_zero(top: f64) -> Self {
         // Beyond the range of measured values, the step could overflow.
         let top = if top > 0.0 && top < 1e100 { top } else { 1.0 };
-        let rough = top / 5.0;
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|step| *step >= rough);
-        let step = step.unwrap_or(rough);
+        let step = round_step(top / 5.0);
         let end = (top * 1.04 / step).ceil() * step;
         let ticks = (0..=(end / step).round() as u32).map(|nr| f64::from(nr) * step).collect();
         Self { range: 0.0..end, is_log: false, ticks }
@@ -49,10 +46,7 @@ impl Axis {
         // An unknown end is that of a narrow axis.
         let known = |end: f64, other: f64| if end.is_nan() { other } else { end };
         let (low, high) = (known(low, 0.95).clamp(0.0, 0.95), known(high, 1.05).clamp(1.05, 1e6));
-        let rough = (high - low) / 4.0;
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|step| *step >= rough);
-        let step = step.unwrap_or(rough);
+        let step = round_step((high - low) / 4.0);
         let (first, last) = ((low / step).floor() as i32, (high / step).ceil() as i32);
         let ticks: Vec<f64> = (first..=last).map(|nr| f64::from(nr) * step).collect();
         Self { range: f64::from(first) * step..f64::from(last) * step, is_log: false, ticks }
@@ -116,6 +110,12 @@ fn decimal_ticks(low: f64, high: f64) -> Vec<f64> {
         (&[1.0], 3),
     ];
     choices.iter().map(within).find(|ticks| ticks.len() <= 8).unwrap_or_default()
+}
+
+/// The smallest round distance of ticks that is not below `least`.
+fn round_step(least: f64) -> f64 {
+    let power = 10f64.powf(least.log10().floor());
+    [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|step| step * power).find(|step| *step >= least).unwrap_or(least)
 }
 
 /// The factor by which a logarithmic axis over values that span the factor `span` extends at its end, so that names of
