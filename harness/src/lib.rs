@@ -7,6 +7,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | [`kernel_version`] | versions of Linux, and their rules |
 //! | [`case`] | operations, modes, patterns, kinds of memory, and the names of cases |
 //! | [`map`] | physical memory maps: parsers, and built-in maps |
 //! | [`workload`] | which cases are measured on which map, and for how long |
@@ -35,7 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without default features, the crate has `case`, `map`, `workload`, `record` and `analysis`,
+//! Without default features, the crate has `kernel_version`, `case`, `map`, `workload`, `record` and `analysis`,
 //! which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
 //! `kernel` and `run`) and `cli` add the others. They are features instead of crates because they change
 //! together.
@@ -53,6 +54,7 @@ pub mod interrupt;
 pub mod judge;
 #[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
 pub mod kernel;
+pub mod kernel_version;
 pub mod map;
 #[cfg(feature = "pmem")]
 pub mod pmem;

@@ -6,23 +6,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
     ("units", &[]),
+    ("kernel_version", &[]),
     ("case", &[]),
     ("map", &["size"]),
     ("workload", &["files", "size", "case", "map"]),
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
-    ("pmem", &["interrupt", "size"]),
-    ("kernel", &["files", "case", "record"]),
+    ("pmem", &["interrupt", "size", "kernel_version", "map"]),
+    ("kernel", &["files", "kernel_version", "case", "record"]),
     ("running", &["size"]),
     ("judge", &["size", "map", "kernel", "running"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
-    ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
+    ("present", &["units", "kernel_version", "case", "map", "record", "analysis", "pmem"]),
     (
         "cli",
         &[
@@ -30,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "interrupt",
             "size",
             "units",
+            "kernel_version",
             "case",
             "map",
             "workload",

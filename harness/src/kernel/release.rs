@@ -1,5 +1,7 @@
 //! Names of kernel releases, such as `6.1.0-57-cloud-amd64`.
 
+use crate::kernel_version::KernelVersion;
+
 /// The numbers in a name, by which releases are sorted.
 pub fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
@@ -7,16 +9,15 @@ pub fn numbers(name: &str) -> Vec<u64> {
 
 /// The version: the first two numbers.
 pub fn version(release: &str) -> String {
-    let numbers: Vec<String> = numbers(release).iter().take(2).map(u64::to_string).collect();
-    numbers.join(".")
+    release.parse::<KernelVersion>().map_or_else(|_| release.to_owned(), |version| version.to_string())
 }
 
 /// The layout with the rules of a kernel, by its release.
 pub fn layout_of(release: &str) -> &'static str {
-    // 5.12 introduced the taint flag.
-    match numbers(release)[..] {
-        [5, minor, ..] if minor < 12 => "linux-5.10",
-        [5 | 6, ..] => "linux-6.1",
+    match release.parse::<KernelVersion>() {
+        // 5.12 introduced the taint flag.
+        Ok(version) if version < KernelVersion::new(5, 12) => "linux-5.10",
+        Ok(version) if version < KernelVersion::new(7, 0) => "linux-6.1",
         _ => "linux-7.2",
     }
 }

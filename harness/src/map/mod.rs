@@ -16,6 +16,7 @@ mod combine;
 mod dmesg;
 mod error;
 mod formats;
+pub mod inventory;
 mod iomem;
 mod json;
 mod kind;

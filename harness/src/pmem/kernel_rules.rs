@@ -1,41 +1,62 @@
-//! The two generations of kernel rules that are compared.
+//! The kernels whose rules are compared.
 
-use memmap_layouts::rules::{Before, RuleSet, Rules};
+use super::HOST;
+use crate::kernel_version::KernelVersion;
+use memmap_layouts::nvdimm::Host;
+use memmap_layouts::rules::RuleSet;
 
 /// The kernel whose rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelRules {
     /// Linux up to 5.2: memory is hot-added in whole sections of 128 MiB.
     Before,
-    /// Linux since 5.3, with the fixes up to 5.7: memory is hot-added in sub-sections of 2 MiB.
+    /// Linux since 5.3, with all fixes: memory is hot-added in sub-sections of 2 MiB.
     Merged,
+    /// A version of Linux.
+    Version(KernelVersion),
 }
 
 impl KernelRules {
-    /// Both values, in chronological order.
+    /// The two sides of the sub-section series, in chronological order.
     pub const ALL: [KernelRules; 2] = [KernelRules::Before, KernelRules::Merged];
+
+    /// The version whose rules these are.
+    pub fn version(self) -> KernelVersion {
+        match self {
+            KernelRules::Before => KernelVersion::BEFORE_SERIES,
+            KernelRules::Merged => KernelVersion::CURRENT,
+            KernelRules::Version(version) => version,
+        }
+    }
 
     /// The individual rules of that kernel.
     pub fn rule_set(self) -> RuleSet {
         match self {
-            KernelRules::Before => Before::SET,
             KernelRules::Merged => RuleSet::MERGED,
+            _ => self.version().rule_set(),
         }
     }
 
+    /// The host that creates namespaces: the size of the records on the medium depends on the version.
+    pub fn host(self) -> Host {
+        Host { record_bytes: self.version().medium_record_bytes(), ..HOST }
+    }
+
     /// The name on the command line and in JSON.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            KernelRules::Before => "before",
-            KernelRules::Merged => "merged",
+            KernelRules::Before => "before".to_owned(),
+            KernelRules::Merged => "merged".to_owned(),
+            KernelRules::Version(version) => version.to_string(),
         }
     }
 
     /// The heading in tables.
-    pub fn heading(self) -> &'static str {
+    pub fn heading(self) -> String {
         match self {
-            KernelRules::Before => "before (Linux ≤ 5.2)",
-            KernelRules::Merged => "merged (Linux ≥ 5.4)",
+            KernelRules::Before => "before (Linux ≤ 5.2)".to_owned(),
+            KernelRules::Merged => "merged (Linux ≥ 5.4)".to_owned(),
+            KernelRules::Version(version) => format!("Linux {version}"),
         }
     }
 }

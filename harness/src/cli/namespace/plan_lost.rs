@@ -91,7 +91,7 @@ impl PlanArgs {
         let results = request.evaluate().map_err(PmemError::Refused)?;
         if self.json.json {
             let rules: Map<_, _> =
-                results.iter().map(|of_rules| (of_rules.rules.name().to_owned(), result_json(of_rules))).collect();
+                results.iter().map(|of_rules| (of_rules.rules.name(), result_json(of_rules))).collect();
             print_json(&json!({ "start": self.start, "align_bytes": self.align, "rules": rules }))?;
         } else {
             self.print(&results)?;
@@ -103,7 +103,7 @@ impl PlanArgs {
 
     fn print(&self, results: &[CapacityResult]) -> anyhow::Result<()> {
         let mut table = Grid::new();
-        table.set_header([""].into_iter().chain(results.iter().map(|of_rules| of_rules.rules.heading())));
+        table.set_header([String::new()].into_iter().chain(results.iter().map(|of_rules| of_rules.rules.heading())));
         for (nr, (label, _)) in Breakdown::default().lines().into_iter().enumerate() {
             table.add_row([label.to_owned()].into_iter().chain(results.iter().map(|of_rules| cell(of_rules, nr))));
         }

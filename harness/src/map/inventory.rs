@@ -1,0 +1,292 @@
+//! What a machine's memory consists of, apart from its address ranges: DIMMs and expanders, windows,
+//! regions, namespaces, DAX devices and memory blocks, each with the sources that name it.
+
+use memmap_layouts::ByteSize;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// A range of physical addresses in bytes; `end` is excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+pub struct Span {
+    /// Physical address of the first byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+impl Span {
+    /// A range; `None` if it is empty.
+    pub fn new(start: u64, end: u64) -> Option<Self> {
+        (start < end).then_some(Self { start, end })
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Whether the two ranges share a byte.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// Whether `other` lies inside this range.
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
+    /// The part that both ranges have; `None` if there is none.
+    pub fn intersect(self, other: Self) -> Option<Self> {
+        Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}-{:#x} ({})", self.start, self.end - 1, ByteSize(self.bytes()))
+    }
+}
+
+/// A listing or table that a text holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+pub enum Listing {
+    /// `/proc/iomem`.
+    Iomem,
+    /// The firmware's map in a boot log: e820, of Linux or of Xen, and EFI.
+    BootMap,
+    /// Early node ranges in a boot log.
+    EarlyNodes,
+    /// `memblock=debug`.
+    Memblock,
+    /// ACPI SRAT, in a boot log or disassembled.
+    Srat,
+    /// ACPI CEDT, disassembled.
+    Cedt,
+    /// ACPI NFIT, disassembled.
+    Nfit,
+    /// `lsmem`.
+    Lsmem,
+    /// `ndctl list`.
+    Ndctl,
+    /// `daxctl list`.
+    Daxctl,
+    /// `cxl list`.
+    Cxl,
+    /// Ranges written by hand.
+    Plain,
+}
+
+impl Listing {
+    /// Its name in tables and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iomem => "/proc/iomem",
+            Self::BootMap => "firmware map",
+            Self::EarlyNodes => "early node ranges",
+            Self::Memblock => "memblock",
+            Self::Srat => "SRAT",
+            Self::Cedt => "CEDT",
+            Self::Nfit => "NFIT",
+            Self::Lsmem => "lsmem",
+            Self::Ndctl => "ndctl",
+            Self::Daxctl => "daxctl",
+            Self::Cxl => "cxl",
+            Self::Plain => "ranges",
+        }
+    }
+}
+
+impl Serialize for Listing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A line of the text that names something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+pub struct Mention {
+    /// The listing.
+    pub listing: Listing,
+    /// Line number, from 1.
+    pub line: usize,
+}
+
+/// A DIMM, or a CXL memory expander.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Dimm {
+    /// Name, e.g. `nmem0` or `mem0`.
+    pub name: String,
+    /// Volatile capacity in bytes.
+    pub volatile_bytes: u64,
+    /// Persistent capacity in bytes.
+    pub persistent_bytes: u64,
+    /// NUMA node, if known.
+    pub node: Option<u8>,
+    /// Lines that name it.
+    pub sources: Vec<Mention>,
+}
+
+/// A window of addresses in which memory may appear: a CXL root decoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Window {
+    /// Name, e.g. `CXL Window 0` or `decoder0.0`.
+    pub name: String,
+    /// Its addresses.
+    pub span: Span,
+    /// Largest free extent that the source states, in bytes.
+    pub available_bytes: Option<u64>,
+    /// Number of host bridges that share it.
+    pub ways: Option<u64>,
+    /// Lines that name it.
+    pub sources: Vec<Mention>,
+}
+
+/// The kind of memory in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegionKind {
+    /// Persistent memory.
+    Persistent,
+    /// RAM of CXL expanders, or memory that the firmware reserved for a purpose.
+    Volatile,
+}
+
+/// A region: a contiguous range that DIMMs or expanders back together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Region {
+    /// Name, e.g. `region0`.
+    pub name: String,
+    /// Its addresses, if a source states them.
+    pub span: Option<Span>,
+    /// True if the start was assumed.
+    pub base_assumed: bool,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Kind of memory.
+    pub kind: RegionKind,
+    /// False if it is disabled: its memory is not mapped.
+    pub enabled: bool,
+    /// Bytes that no namespace uses, as the source states.
+    pub available_bytes: Option<u64>,
+    /// Alignment of namespaces in bytes, as the source states.
+    pub align: Option<u64>,
+    /// Number of DIMMs or expanders that take turns.
+    pub ways: Option<u64>,
+    /// DIMMs or expanders that back it, each with the bytes that it contributes, if stated.
+    pub mappings: Vec<Mapping>,
+    /// NUMA node, if known.
+    pub node: Option<u8>,
+    /// Lines that name it.
+    pub sources: Vec<Mention>,
+}
+
+/// The share of a DIMM in a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Mapping {
+    /// Name of the DIMM or expander.
+    pub dimm: String,
+    /// Bytes that it contributes, if stated.
+    pub bytes: Option<u64>,
+}
+
+/// Where the records of a namespace are, as `ndctl` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordsPlace {
+    /// On the medium (`map=dev`).
+    Dev,
+    /// In RAM (`map=mem`).
+    Mem,
+}
+
+/// A namespace of a persistent region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Namespace {
+    /// Name, e.g. `namespace0.0`.
+    pub name: String,
+    /// Its region, if known.
+    pub region: Option<String>,
+    /// Its addresses, if a source states them.
+    pub span: Option<Span>,
+    /// Mode, e.g. `fsdax`, `devdax`, `raw`, `sector`.
+    pub mode: Option<String>,
+    /// Where its records are.
+    pub records: Option<RecordsPlace>,
+    /// Size as its source states it, in bytes: the data, without header and records.
+    pub bytes: u64,
+    /// Alignment of its data in bytes.
+    pub align: Option<u64>,
+    /// NUMA node, if known.
+    pub node: Option<u8>,
+    /// Lines that name it.
+    pub sources: Vec<Mention>,
+}
+
+/// A DAX device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Device {
+    /// Name, e.g. `dax0.0`.
+    pub name: String,
+    /// Its ranges of addresses, if a source states them.
+    pub spans: Vec<Span>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// True if a driver made RAM of it (`system-ram`).
+    pub is_ram: bool,
+    /// False if it is disabled.
+    pub enabled: bool,
+    /// Alignment in bytes, if stated.
+    pub align: Option<u64>,
+    /// NUMA node, if known.
+    pub node: Option<u8>,
+    /// Number of its memory blocks that are online, and of all.
+    pub online_blocks: Option<u64>,
+    /// Number of its memory blocks.
+    pub total_blocks: Option<u64>,
+    /// Lines that name it.
+    pub sources: Vec<Mention>,
+}
+
+/// Memory blocks in a row with the same state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BlockRange {
+    /// Their addresses.
+    pub span: Span,
+    /// True if they are online.
+    pub online: bool,
+    /// False if they are not configured: memory in standby, without records.
+    pub configured: bool,
+    /// True if they hold their own records; `None` if the source does not say.
+    pub memmap_on_memory: Option<bool>,
+    /// NUMA node, if known.
+    pub node: Option<u8>,
+    /// Lines that name them.
+    pub sources: Vec<Mention>,
+}
+
+/// What a machine's memory consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Inventory {
+    /// DIMMs and expanders.
+    pub dimms: Vec<Dimm>,
+    /// Windows.
+    pub windows: Vec<Window>,
+    /// Regions.
+    pub regions: Vec<Region>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// DAX devices.
+    pub devices: Vec<Device>,
+    /// Memory blocks.
+    pub blocks: Vec<BlockRange>,
+    /// Size of a memory block in bytes, if stated.
+    pub block_bytes: Option<u64>,
+}
+
+impl Inventory {
+    /// True if it names nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
