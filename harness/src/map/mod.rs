@@ -26,12 +26,14 @@ mod part;
 mod physical_map;
 mod plain;
 mod range;
+mod reading;
 pub mod source;
 
 pub use error::{FORMATS, MapError};
 pub use kind::Kind;
 pub use physical_map::PhysicalMap;
 pub use range::MapRange;
+pub use reading::Reading;
 
 use combine::{best_table, distinct_additions, merge, no_partial_overlap, place};
 use error::not_a_range;

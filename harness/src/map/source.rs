@@ -1,6 +1,7 @@
 //! The source of a map: this machine, a file, standard input, or a built-in map.
 
-use super::{MapError, PhysicalMap, builtin, read};
+use super::inventory::Inventory;
+use super::{MapError, PhysicalMap, Reading, builtin, read};
 use memmap_layouts::ByteSize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -95,6 +96,14 @@ impl Source {
     /// # Errors
     /// [`SourceError`]. It is no error if this machine hides its map: a built-in map is used, with
     /// a warning.
+    pub fn read(&self) -> Result<Reading, SourceError> {
+        Ok(Reading { map: self.load()?, inventory: Inventory::default() })
+    }
+
+    /// Reads and parses the map, without what its ranges consist of.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
     pub fn load(&self) -> Result<PhysicalMap, SourceError> {
         match self {
             Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
