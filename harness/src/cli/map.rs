@@ -2,12 +2,13 @@
 
 use super::{Answer, Json, print, print_json, tell};
 use crate::engine::verify::architecture_note;
+use crate::map::inventory::{Inventory, Span};
+use crate::map::listing::{FreeCause, MachineListing, NodeRam, Sections, free_capacity};
 use crate::map::source::Source;
-use crate::map::{Kind, MapRange, PhysicalMap};
+use crate::map::{Kind, MapRange, PhysicalMap, Reading, line_numbers};
 use crate::present::terminal::Grid;
 use clap::Args;
 use memmap_layouts::{BootMap, ByteSize, Geometry, PfnRange, X86_64};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Args)]
@@ -17,154 +18,239 @@ Examples:
   pfnbench map iomem.txt --json
   ssh server sudo dmesg | pfnbench map -
   sudo ndctl list -RNv | pfnbench map -
+  sudo cxl list -BDMRTu | pfnbench map -
   pfnbench map builtin:xeon-carveout-islands-80g
 
 Sections have 128 MiB and sub-sections 2 MiB, as on x86-64.
 
-Exit codes: 0 success; 2 the map cannot be read or parsed, or a usage error.
+Exit codes: 0 success; 1 with --strict, sources contradict each other or lines
+were not understood; 2 the text names no memory or cannot be parsed, or a usage
+error.
 All codes: pfnbench explain exit-codes")]
 pub(super) struct MapArgs {
     /// Memory map: a file, - for standard input, or builtin:NAME. Default: the map of this machine
     ///
-    /// Accepted formats are /proc/iomem, dmesg (e820, SRAT, early node ranges; Xen's too), lsmem,
-    /// the JSON of ndctl, daxctl, cxl and lsmem, disassembled ACPI tables (CEDT, NFIT, SRAT),
-    /// `base size`, and `start -> end type`. The format is detected, and one file may combine
-    /// several. `#` starts a comment; a line that begins with `---` starts a new part.
+    /// Accepted formats are /proc/iomem, boot logs (e820, EFI, SRAT, early node ranges,
+    /// memblock=debug; Xen's too), lsmem, the JSON of ndctl, daxctl, cxl and lsmem, disassembled ACPI
+    /// tables (CEDT, NFIT, SRAT), `base size`, and `start -> end type`. The format is detected, and one
+    /// file may combine several. Quote marks, prompts, colours, line wraps and other marks of a paste are
+    /// undone. `#` starts a comment; a line that begins with `---` starts a new part.
     #[arg(value_name = "FILE")]
     map: Option<Source>,
+    /// Exit 1 if sources contradict each other, or lines were not understood
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     json: Json,
 }
 
 /// How RAM is distributed over sections and sub-sections of x86-64.
-struct Memory {
-    with_ram: u64,
-    /// Number of sections that are only partly RAM.
-    in_part: u64,
-    subsections: u64,
-    /// Number of sub-sections that are only partly RAM.
-    subsections_in_part: u64,
-}
-
-impl Memory {
-    fn new(boot: &BootMap) -> Self {
-        let count = |granule: u64| {
-            // Pages by granule number: a granule may contain the end of one range and the start of
-            // the next.
-            let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
-            let mut whole = 0;
-            for range in boot.ranges().iter().map(|boot| boot.range) {
-                let inner = range.round_in(granule);
-                whole += inner.map_or(0, |inner| inner.nr_pages() / granule);
-                let (start, end) = inner.map_or((range.end(), range.end()), |inner| (inner.start(), inner.end()));
-                for edge in [(range.start(), start), (end, range.end())] {
-                    let edge = PfnRange::new(edge.0, edge.1);
-                    for part in edge.into_iter().flat_map(|edge| edge.split_at_multiples(granule)) {
-                        *pages.entry(part.start() / granule).or_default() += part.nr_pages();
-                    }
+fn sections(boot: &BootMap) -> Sections {
+    let count = |granule: u64| {
+        // Pages by granule number: a granule may contain the end of one range and the start of
+        // the next.
+        let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut whole = 0;
+        for range in boot.ranges().iter().map(|boot| boot.range) {
+            let inner = range.round_in(granule);
+            whole += inner.map_or(0, |inner| inner.nr_pages() / granule);
+            let (start, end) = inner.map_or((range.end(), range.end()), |inner| (inner.start(), inner.end()));
+            for edge in [(range.start(), start), (end, range.end())] {
+                let edge = PfnRange::new(edge.0, edge.1);
+                for part in edge.into_iter().flat_map(|edge| edge.split_at_multiples(granule)) {
+                    *pages.entry(part.start() / granule).or_default() += part.nr_pages();
                 }
             }
-            let filled = pages.values().filter(|&&nr_pages| nr_pages == granule).count() as u64;
-            (whole + pages.len() as u64, pages.len() as u64 - filled)
-        };
-        let (with_ram, in_part) = count(X86_64::PAGES_PER_SECTION);
-        let (subsections, subsections_in_part) = count(X86_64::PAGES_PER_SUBSECTION);
-        Self { with_ram, in_part, subsections, subsections_in_part }
-    }
+        }
+        let filled = pages.values().filter(|&&nr_pages| nr_pages == granule).count() as u64;
+        (whole + pages.len() as u64, pages.len() as u64 - filled)
+    };
+    let (with_ram, in_part) = count(X86_64::PAGES_PER_SECTION);
+    let (subsections_with_ram, subsections_in_part) = count(X86_64::PAGES_PER_SUBSECTION);
+    Sections { architecture: X86_64::ID, with_ram, in_part, subsections_with_ram, subsections_in_part }
 }
 
-/// Address ranges [start, end) below the end of memory that no range of the map covers, except
-/// windows.
-fn holes(map: &PhysicalMap) -> Vec<(u64, u64)> {
+/// Address ranges below the end of memory that no range of the map covers, except windows.
+fn holes(map: &PhysicalMap) -> Vec<Span> {
     let (mut holes, mut end) = (Vec::new(), 0);
     for range in map.ranges.iter().filter(|range| range.kind != Kind::Window) {
-        if range.start > end {
-            holes.push((end, range.start));
-        }
+        holes.extend(Span::new(end, range.start));
         end = end.max(range.end);
     }
     holes
 }
 
-/// Bytes of RAM by NUMA node.
-fn nodes(map: &PhysicalMap) -> BTreeMap<u8, u64> {
-    let mut nodes = BTreeMap::new();
+/// RAM by NUMA node.
+fn nodes(map: &PhysicalMap) -> Vec<NodeRam> {
+    let mut nodes: BTreeMap<u8, u64> = BTreeMap::new();
     for range in map.ranges.iter().filter(|range| range.kind == Kind::Ram) {
         *nodes.entry(range.node.unwrap_or(0)).or_default() += range.end - range.start;
     }
-    nodes
+    nodes.into_iter().map(|(node, ram_bytes)| NodeRam { node, ram_bytes }).collect()
 }
 
-fn row(range: &MapRange) -> [String; 5] {
+fn addresses(span: Span) -> [String; 3] {
+    [format!("{:#x}", span.start), format!("{:#x}", span.end - 1), ByteSize(span.bytes()).to_string()]
+}
+
+fn row(range: &MapRange) -> Vec<String> {
     let assumed = if range.base_assumed { " (base assumed)" } else { "" };
-    [
-        format!("{:#x}", range.start),
-        format!("{:#x}", range.end - 1),
-        ByteSize(range.end - range.start).to_string(),
-        format!("{}{assumed}", range.kind),
-        range.node.map_or_else(|| "–".to_owned(), |node| node.to_string()),
-    ]
+    let node = range.node.map_or_else(|| "–".to_owned(), |node| node.to_string());
+    addresses(range.span()).into_iter().chain([format!("{}{assumed}", range.kind), node]).collect()
 }
 
 impl MapArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let map = self.map.clone().unwrap_or_default().load()?;
-        let (sections, holes, nodes) = (Memory::new(&map.boot_map()?), holes(&map), nodes(&map));
-        let warnings: Vec<String> = map.warnings.iter().cloned().chain(architecture_note(&map)).collect();
+        let reading = self.map.clone().unwrap_or_default().read()?;
+        let map = &reading.map;
+        let (sections, holes, nodes) = (sections(&map.boot_map()?), holes(map), nodes(map));
+        let warnings: Vec<String> = map.warnings.iter().cloned().chain(architecture_note(map)).collect();
+        let is_doubtful = !reading.contradictions.is_empty() || !reading.unknown.is_empty();
+        let answer = if self.strict && is_doubtful { Answer::No } else { Answer::Yes };
         if self.json.json {
-            let holes = holes.iter().map(|(start, end)| json!({ "start": start, "end": end }));
-            let nodes = nodes.iter().map(|(node, bytes)| json!({ "node": node, "ram_bytes": bytes }));
-            print_json(&json!({
-                "name": map.name,
-                "origin": map.origin,
-                "ram_bytes": map.ram_bytes(),
-                "end": map.end(),
-                "ranges": map.ranges,
-                "nodes": nodes.collect::<Vec<Value>>(),
-                "sections": {
-                    "architecture": X86_64::ID,
-                    "with_ram": sections.with_ram,
-                    "in_part": sections.in_part,
-                    "subsections_with_ram": sections.subsections,
-                    "subsections_in_part": sections.subsections_in_part,
-                },
-                "holes": holes.collect::<Vec<Value>>(),
-                "warnings": warnings,
-            }))?;
-            return Ok(Answer::Yes);
+            print_json(&MachineListing::new(&reading, warnings, nodes, sections, holes))?;
+            return Ok(answer);
         }
-        for warning in &warnings {
-            tell(&format!("warning: {warning}"));
-        }
+        warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+        notes(&reading).iter().for_each(|note| tell(note));
         print(format!("{}: {}", map.name, map.summary()))?;
-        if map.ranges.is_empty() {
-            return Ok(Answer::Yes);
+        print_ranges(map)?;
+        print_windows(&reading)?;
+        for line in capacity(&reading.inventory) {
+            print(line)?;
         }
-        let mut table = Grid::new();
-        table.set_header(["first byte", "last byte", "size", "kind", "node"]);
-        for range in &map.ranges {
-            table.add_row(row(range));
-        }
-        table.right_align(0..3);
-        print(table)?;
-        let per_node: Vec<String> = nodes.iter().map(|(node, bytes)| format!("{node}: {}", ByteSize(*bytes))).collect();
-        if !per_node.is_empty() {
-            print(format!("RAM by node: {}", per_node.join(", ")))?;
-        }
-        print(format!(
-            "sections of 128 MiB with RAM: {}, of them partial: {}; sub-sections of 2 MiB: {}, of them partial: {}",
-            sections.with_ram, sections.in_part, sections.subsections, sections.subsections_in_part
-        ))?;
-        let widest = holes.iter().max_by_key(|(start, end)| end - start);
-        if let Some((start, end)) = widest {
+        if map.ram_bytes() > 0 {
+            let per_node = nodes.iter().map(|node| format!("{}: {}", node.node, ByteSize(node.ram_bytes)));
+            print(format!("RAM by node: {}", per_node.collect::<Vec<_>>().join(", ")))?;
             print(format!(
-                "holes: {}, the largest has {} and starts at {start:#x}",
-                holes.len(),
-                ByteSize(end - start)
+                "sections of 128 MiB with RAM: {}, of them partial: {}; sub-sections of 2 MiB: {}, of them partial: {}",
+                sections.with_ram, sections.in_part, sections.subsections_with_ram, sections.subsections_in_part
             ))?;
         }
-        Ok(Answer::Yes)
+        if let Some(widest) = holes.iter().max_by_key(|hole| hole.bytes()) {
+            print(format!(
+                "holes: {}, the largest has {} and starts at {:#x}",
+                holes.len(),
+                ByteSize(widest.bytes()),
+                widest.start
+            ))?;
+        }
+        Ok(answer)
     }
+}
+
+/// What became of the lines of the text.
+pub(super) fn notes(reading: &Reading) -> Vec<String> {
+    let mut notes: Vec<String> = reading.contradictions.iter().map(|told| format!("contradiction: {told}")).collect();
+    let undone = reading.undone.iter().map(|undone| format!("{} (lines: {})", undone.decoration.name(), undone.lines));
+    let undone: Vec<String> = undone.collect();
+    if !undone.is_empty() {
+        notes.push(format!("note: undone before reading: {}", undone.join(", ")));
+    }
+    let skipped = reading.skipped.iter().map(|skipped| format!("{} (lines: {})", skipped.kind, skipped.lines));
+    let skipped: Vec<String> = skipped.collect();
+    if !skipped.is_empty() {
+        notes.push(format!("note: skipped, since they name no memory: {}", skipped.join(", ")));
+    }
+    if let Some(first) = reading.unknown.first() {
+        let lines = line_numbers(reading.unknown.iter().map(|line| line.line));
+        notes.push(format!("note: not understood: line {lines}; the first is {:?}", first.text));
+    }
+    notes
+}
+
+fn print_ranges(map: &PhysicalMap) -> anyhow::Result<()> {
+    let ranges = map.disjoint();
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let mut table = Grid::new();
+    table.set_header(["first byte", "last byte", "size", "kind", "node"]);
+    for range in &ranges {
+        table.add_row(row(range));
+    }
+    table.right_align(0..3);
+    print(table)
+}
+
+/// Windows, each followed by its parts that are unused.
+fn print_windows(reading: &Reading) -> anyhow::Result<()> {
+    let windows = &reading.inventory.windows;
+    let is_empty = |window: &&Span| !reading.map.ranges.iter().any(|range| range.span().overlaps(**window));
+    let srat: Vec<&Span> = reading.hotplug_windows.iter().filter(is_empty).collect();
+    if windows.is_empty() && srat.is_empty() {
+        return Ok(());
+    }
+    let mut table = Grid::new();
+    table.set_header(["first byte", "last byte", "size", "window"]);
+    for window in windows {
+        let unused: u64 = reading
+            .unused
+            .iter()
+            .filter(|part| part.window == window.name && window.span.contains(part.span))
+            .map(|part| part.span.bytes())
+            .sum();
+        let used = window.span.bytes() - unused;
+        let state = match (used, unused) {
+            (0, _) => "all unused".to_owned(),
+            (used, _) => format!("{} in use", ByteSize(used)),
+        };
+        table.add_row(addresses(window.span).into_iter().chain([format!("{}: {state}", window.name)]));
+        for part in reading.unused.iter().filter(|part| part.window == window.name && window.span.contains(part.span)) {
+            if used > 0 {
+                table.add_row(addresses(part.span).into_iter().chain([format!("{}, unused part", window.name)]));
+            }
+        }
+    }
+    for span in srat {
+        table.add_row(addresses(*span).into_iter().chain(["SRAT, for memory that may be added".to_owned()]));
+    }
+    table.right_align(0..3);
+    print(table)
+}
+
+/// Capacity that no address range shows.
+fn capacity(inventory: &Inventory) -> Vec<String> {
+    let mut lines = Vec::new();
+    let sized = |name: &str, bytes: u64| match bytes {
+        0 => name.to_owned(),
+        bytes => format!("{name} {}", ByteSize(bytes)),
+    };
+    let listed = |head: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{head}: {}", shown(items)));
+    let dimms = inventory.dimms.iter().map(|dimm| sized(&dimm.name, dimm.volatile_bytes + dimm.persistent_bytes));
+    lines.extend(listed("DIMMs and expanders", dimms.collect()));
+    let state = |enabled: bool| if enabled { "" } else { " (disabled)" };
+    let regions = inventory.regions.iter();
+    let regions = regions.map(|region| format!("{}{}", sized(&region.name, region.bytes), state(region.enabled)));
+    lines.extend(listed("regions", regions.collect()));
+    let namespaces = inventory.namespaces.iter().map(|namespace| sized(&namespace.name, namespace.bytes));
+    lines.extend(listed("namespaces", namespaces.collect()));
+    let devices = inventory.devices.iter().map(|device| {
+        let use_ = if device.is_ram { " as RAM" } else { "" };
+        format!("{}{use_}{}", sized(&device.name, device.bytes), state(device.enabled))
+    });
+    lines.extend(listed("DAX devices", devices.collect()));
+    let cause = |cause| match cause {
+        FreeCause::NoRegion => "in no region",
+        FreeCause::NoNamespace => "in no namespace",
+        FreeCause::RegionDisabled => "region disabled",
+        FreeCause::NotConfigured => "not configured, so no memory",
+    };
+    let free = free_capacity(inventory);
+    let free = free.iter().map(|free| format!("{} of {} ({})", ByteSize(free.bytes), free.of, cause(free.cause)));
+    lines.extend(listed("free capacity", free.collect()));
+    if let Some(bytes) = inventory.block_bytes {
+        lines.push(format!("memory blocks have {}", ByteSize(bytes)));
+    }
+    lines
+}
+
+/// The first of many items.
+fn shown(items: Vec<String>) -> String {
+    const MOST: usize = 12;
+    let more = items.len().saturating_sub(MOST);
+    let text = items.into_iter().take(MOST).collect::<Vec<_>>().join(", ");
+    if more == 0 { text } else { format!("{text} and {more} more (--json lists all)") }
 }
 
 #[cfg(test)]
@@ -183,15 +269,11 @@ mod tests {
   node   1: [mem 0x0000000044000000-0x0000000047ffffff]
 ";
         let map = read("test", "test", text).unwrap();
-        let sections = Memory::new(&map.boot_map().unwrap());
-        assert_eq!((sections.with_ram, sections.in_part), (4, 2));
-        assert_eq!((sections.subsections, sections.subsections_in_part), (64 + 64 + 2 + 64, 2));
-        assert_eq!(
-            holes(&map).iter().map(|(start, end)| end - start).collect::<Vec<_>>(),
-            [0x1000, 0x6_0000, 0x2fd0_0000]
-        );
-        assert_eq!(nodes(&map).into_values().collect::<Vec<_>>(), [0x9_f000 + 0x1020_0000 + 0x400_0000, 0x400_0000]);
-        let nothing = read("test", "test", "# nothing\n").unwrap();
-        assert_eq!(Memory::new(&nothing.boot_map().unwrap()).with_ram, 0);
+        let counted = sections(&map.boot_map().unwrap());
+        assert_eq!((counted.with_ram, counted.in_part), (4, 2));
+        assert_eq!((counted.subsections_with_ram, counted.subsections_in_part), (64 + 64 + 2 + 64, 2));
+        assert_eq!(holes(&map).into_iter().map(Span::bytes).collect::<Vec<_>>(), [0x1000, 0x6_0000, 0x2fd0_0000]);
+        let per_node: Vec<u64> = nodes(&map).iter().map(|node| node.ram_bytes).collect();
+        assert_eq!(per_node, [0x9_f000 + 0x1020_0000 + 0x400_0000, 0x400_0000]);
     }
 }

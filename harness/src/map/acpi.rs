@@ -5,10 +5,11 @@
 use super::MAX_PHYS_BITS;
 use super::address::{memory, sized};
 use super::error::{MapError, not_a_range};
+use super::inventory::{Mention, Window};
 use super::kind::Kind;
-use super::line::Line;
-use super::part::{MapPart, Table};
-use regex::Regex;
+use super::line::{Form, Line, Seen};
+use super::part::{Found, HotplugWindow, MapPart, Table};
+use regex::{Captures, Regex};
 use std::sync::LazyLock;
 
 /// A field and its value, with or without a prefix such as `[048h 0072   8]`.
@@ -16,6 +17,27 @@ static FIELD: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^\s*(?:\[[0-9A-Fa-f]+h[^\]]*\])?\s*([A-Za-z][A-Za-z ()#]*?)\s*(?:#)?\s*:\s*(?:0[xX])?(.*?)\s*$")
         .expect("a valid pattern")
 });
+
+/// A field as a disassembler prints it, with its offset.
+static DUMPED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\s*\[[0-9A-Fa-f]+h\s[^\]]*\]").expect("a valid pattern"));
+
+/// A field whose value was broken off.
+static OPEN: LazyLock<Regex> = LazyLock::new(|| {
+    let names = "Window base address|Window size|Address Range Base|Address Range Length|Base Address|Address Length";
+    Regex::new(&format!(r"(?i)(?:^|\s)(?:{names})\s*:\s*$")).expect("a valid pattern")
+});
+
+/// What this format makes of a line.
+pub(super) fn form(text: &str) -> Form {
+    if OPEN.is_match(text) {
+        Form::Open
+    } else if DUMPED.is_match(text) {
+        Form::Whole
+    } else {
+        Form::Other
+    }
+}
 
 /// GUID of a persistent-memory region in NFIT.
 const PERSISTENT_GUID: &str = "66f0d379-b4f3-4074-ac43-0d3318b78cdb";
@@ -43,9 +65,18 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Parses a line. Returns false if it is not part of an ACPI table.
-    pub(super) fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
-        let Some(fields) = FIELD.captures(line.text) else { return Ok(false) };
+    /// Parses a line; `None` if it is not part of an ACPI table.
+    pub(super) fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
+        let Some(fields) = FIELD.captures(line.text) else { return Ok(None) };
+        if self.field(line, &fields, part)? {
+            return Ok(Some(Seen::Entry));
+        }
+        let is_listed = DUMPED.is_match(line.text) || self.structure.is_some() && !line.is_logged;
+        Ok(is_listed.then_some(Seen::Skipped("other fields of ACPI tables")))
+    }
+
+    /// Reads a field; returns false if it says nothing of memory.
+    fn field(&mut self, line: Line<'_>, fields: &Captures<'_>, part: &mut MapPart) -> Result<bool, MapError> {
         let (name, value) = (fields[1].to_ascii_lowercase(), &fields[2]);
         match name.as_str() {
             "subtable type" | "sparange" => {
@@ -70,7 +101,9 @@ impl Tables {
                 Ok(true)
             }
             "hot pluggable" if value.starts_with('1') => {
-                part.windows += u64::from(part.pop(Table::Srat, line.number));
+                let popped = part.pop(Table::Srat, line.number);
+                let window = |found: Found| HotplugWindow { span: found.range.span(), node: found.range.node };
+                part.hotplug_windows.extend(popped.map(window));
                 Ok(true)
             }
             "window base address" => self.begin(Structure::Window, line, value),
@@ -110,14 +143,22 @@ impl Tables {
             part.beyond += 1;
             return Ok(());
         }
-        part.push(table, memory(line.number, ends, kind, self.node)?);
+        let found = memory(line.number, ends, kind, self.node)?;
+        part.sources.note(table.listing(), line.number);
+        if kind == Kind::Window {
+            let name = format!("window {}", part.inventory.windows.len());
+            let sources = vec![Mention { listing: table.listing(), line: line.number }];
+            let span = found.range.span();
+            part.inventory.windows.push(Window { name, span, available_bytes: None, ways: None, sources });
+        }
+        part.push(table, found);
         Ok(())
     }
 
     /// Fails if a base has no length: the text was cut off.
     pub(super) fn finish(self) -> Result<(), MapError> {
         match self.base {
-            Some((number, text, _)) => Err(not_a_range(Line { number, text: &text })),
+            Some((number, text, _)) => Err(not_a_range(Line { number, text: &text, is_logged: false })),
             None => Ok(()),
         }
     }

@@ -3,10 +3,24 @@
 use super::MAX_PHYS_BITS;
 use super::error::MapError;
 use super::kind::Kind;
-use super::part::{Found, NoBase, Table};
+use super::part::{Found, Table};
 use super::range::MapRange;
 use memmap_layouts::ByteSize;
 
+/// Memory of which only the size is known.
+#[derive(Clone, Debug)]
+pub(super) struct NoBase {
+    pub(super) line: usize,
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) kind: Kind,
+    pub(super) node: Option<u8>,
+}
+
+/// Checks that ranges nest or are apart.
+///
+/// # Errors
+/// Two ranges overlap partly.
 pub(super) fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
     let mut sorted: Vec<&Found> = found.iter().collect();
     sorted.sort_by_key(|found| (found.range.start, std::cmp::Reverse(found.range.end)));
@@ -62,28 +76,27 @@ pub(super) fn distinct_additions(mut tables: Vec<(Table, Vec<Found>)>, ram: &[Ma
 }
 
 /// Assigns addresses to memory of which only the size is known: one after another from 4 GiB on,
-/// around existing ranges.
-pub(super) fn place(no_base: Vec<NoBase>, ranges: &mut Vec<MapRange>, warnings: &mut Vec<String>) {
+/// around existing ranges, on multiples of 2 MiB. Returns the range; `None` if it fits nowhere.
+pub(super) fn place(memory: &NoBase, ranges: &[MapRange], warnings: &mut Vec<String>) -> Option<MapRange> {
+    const STEP: u64 = 2 << 20;
+    let NoBase { line, name, bytes, kind, node } = memory;
     let mut start = 4u64 << 30;
-    for NoBase { line, name, bytes, kind, node } in no_base {
-        while let Some(in_the_way) = ranges.iter().find(|r| r.start < start.saturating_add(bytes) && start < r.end) {
-            start = in_the_way.end;
+    let fitted = loop {
+        let Some(end) = start.checked_add(*bytes).filter(|end| end >> MAX_PHYS_BITS == 0) else { break None };
+        match ranges.iter().find(|range| range.start < end && start < range.end) {
+            Some(in_the_way) => start = in_the_way.end.next_multiple_of(STEP),
+            None => break Some(end),
         }
-        let end = start.saturating_add(bytes);
-        if end >> MAX_PHYS_BITS != 0 {
-            warnings.push(format!(
-                "line {line}: ignored {name}: its {} do not fit below 2^{MAX_PHYS_BITS}",
-                ByteSize(bytes)
-            ));
-            continue;
+    };
+    let size = ByteSize(*bytes);
+    match fitted {
+        None => warnings.push(format!("line {line}: ignored {name}: its {size} do not fit below 2^{MAX_PHYS_BITS}")),
+        Some(_) => {
+            warnings
+                .push(format!("line {line}: {name} has a size ({size}) but no address: base assumed at {start:#x}"));
         }
-        warnings.push(format!(
-            "line {line}: {name} has a size ({}) but no address: base assumed at {start:#x}",
-            ByteSize(bytes)
-        ));
-        ranges.push(MapRange { start, end, kind, node, base_assumed: true });
-        start = end;
     }
+    fitted.map(|end| MapRange { start, end, kind: *kind, node: *node, base_assumed: true })
 }
 
 /// Sorts the ranges, unites nested ones and joins adjacent RAM of one node. It works on bytes,

@@ -3,6 +3,7 @@
 use super::MAX_PHYS_BITS;
 use super::line::Line;
 use super::range::MapRange;
+use super::reading::UnknownLine;
 use memmap_layouts::ByteSize;
 use thiserror::Error;
 
@@ -92,6 +93,24 @@ pub enum MapError {
         /// The first range.
         first: MapRange,
     },
+    /// The two units of a size contradict each other.
+    #[error("line {line}: the two units of {text:?} are not the same size; correct one of them")]
+    UnitsDiffer {
+        /// Line number, from 1.
+        line: usize,
+        /// The size as given.
+        text: String,
+    },
+    /// No line names memory, or a window, region, device or block.
+    #[error("{}", nothing(.unknown, *.lines, *.entries))]
+    Nothing {
+        /// Lines that were not understood.
+        unknown: Vec<UnknownLine>,
+        /// Number of all lines.
+        lines: usize,
+        /// Number of entries of known listings.
+        entries: usize,
+    },
     /// Every range is 0-0: the kernel hides addresses from users other than root.
     #[error(
         "every range is 0-0: the kernel shows the addresses of /proc/iomem only to root; read it as \
@@ -101,17 +120,63 @@ pub enum MapError {
 }
 
 /// The supported formats, for error messages.
-pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), dmesg (e820, SRAT, early node ranges), \
+pub const FORMATS: &str = "/proc/iomem (`00001000-0009ffff : System RAM`), boot logs (e820, EFI, SRAT, \
+                           early node ranges, memblock=debug), \
                            lsmem, the JSON of ndctl, daxctl, cxl and lsmem, disassembled CEDT, NFIT and SRAT, \
                            `base size`, and `start -> end type`";
 
-/// The error for a line in no known format; a long line is shortened.
+/// The error for a line in no known format.
 pub(super) fn not_a_range(line: Line<'_>) -> MapError {
+    MapError::NotARange { line: line.number, text: shortened(line.text) }
+}
+
+/// The beginning of a line.
+pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
-    let text = line.text.trim();
-    let text = match text.char_indices().nth(SHOWN) {
+    let text = text.trim();
+    match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+/// Line numbers in words: `3, 5-9`.
+pub fn line_numbers(lines: impl IntoIterator<Item = usize>) -> String {
+    const SHOWN: usize = 8;
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some((_, last)) if line == *last || line == *last + 1 => *last = line,
+            _ => runs.push((line, line)),
+        }
+    }
+    let text =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown: Vec<String> = runs.iter().take(SHOWN).map(text).collect();
+    let more = if runs.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn nothing(unknown: &[UnknownLine], lines: usize, entries: usize) -> String {
+    const SHOWN: usize = 4;
+    let head = match (unknown.first(), entries) {
+        (Some(first), 0) => format!("line {}: {:?} is not a memory range", first.line, first.text),
+        (_, 0) if lines == 0 => "the text is empty".to_owned(),
+        (_, 0) => "no line names memory".to_owned(),
+        (_, entries) => format!("of the {entries} entries that were read, none is memory"),
     };
-    MapError::NotARange { line: line.number, text }
+    let begin = usize::from(entries == 0);
+    let rest = unknown.iter().skip(begin);
+    let shown: Vec<String> =
+        rest.clone().take(SHOWN).map(|line| format!("line {} {:?}", line.line, line.text)).collect();
+    let others = match rest.count() {
+        0 => String::new(),
+        nr if nr <= SHOWN => format!("; also not understood: {}", shown.join(", ")),
+        _ => format!(
+            "; also not understood: {}, and lines {}",
+            shown.join(", "),
+            line_numbers(unknown.iter().skip(begin + SHOWN).map(|line| line.line))
+        ),
+    };
+    format!("{head}{others}; known formats are {FORMATS}")
 }

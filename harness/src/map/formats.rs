@@ -1,17 +1,35 @@
-//! The known formats of memory maps, tried line by line.
+//! The known formats of machine descriptions, tried line by line. One text may mix them.
 
-use super::error::{MapError, not_a_range};
-use super::line::Line;
+use super::error::MapError;
+use super::line::{Form, Line, Seen};
 use super::part::MapPart;
-use super::{acpi, dmesg, iomem, json, lsmem, plain};
+use super::{acpi, e820, efi, iomem, json, json_text, known_lines, lsmem, memblock, numa, plain};
 
-/// Parses a part. A part in the form of `/proc/iomem` has named ranges from its first line on and
-/// no other known format. Any other line in it is an error. Logs and dumps may contain unknown
-/// lines.
+/// What the formats make of a line.
+pub(super) fn form(text: &str) -> Form {
+    let forms = [e820::form, efi::form, numa::form, memblock::form, iomem::form, lsmem::form, acpi::form, plain::form];
+    let mut best = Form::Other;
+    for form in forms {
+        best = best.max(form(text));
+        if best == Form::Whole {
+            break;
+        }
+    }
+    best
+}
+
+/// Whether a line is an entry of a listing, or begins JSON.
+pub(super) fn is_entry(text: &str) -> bool {
+    form(text) == Form::Whole || json_text::begins_json(text)
+}
+
+/// Parses a part.
+///
+/// # Errors
+/// A line begins as an entry of a listing, and is damaged, cut off, or impossible.
 pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
     let mut part = MapPart::default();
     let mut parsers = FormatParsers::default();
-    let mut unknown: Option<Line<'_>> = None;
     let mut others = false;
     let mut at = 0;
     while at < lines.len() {
@@ -20,22 +38,20 @@ pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
             (others, at) = (true, at + taken);
             continue;
         }
-        if parsers.resources.line(line, &mut part)? {
-        } else if parsers.line(line, &mut part)? {
-            others = true;
-        } else {
-            unknown = unknown.or(Some(line));
-        }
         at += 1;
+        let mut seen = parsers.resources.line(line, &mut part)?;
+        if seen.is_none() {
+            seen = parsers.line(line, &mut part)?;
+            others |= seen == Some(Seen::Entry);
+        }
+        match seen.or_else(|| known_lines::kind(line).map(Seen::Skipped)) {
+            Some(Seen::Entry) => {}
+            Some(Seen::Skipped(kind)) => part.skip(kind, line.number),
+            None => part.unknown_line(line),
+        }
     }
-    match unknown {
-        Some(line) if parsers.resources.any() && !others => return Err(not_a_range(line)),
-        _ => {}
-    }
-    part.understood = others || parsers.resources.any();
     parsers.resources.finish(&mut part, others)?;
     parsers.tables.finish()?;
-    part.add_warnings();
     Ok(part)
 }
 
@@ -48,11 +64,19 @@ struct FormatParsers {
 }
 
 impl FormatParsers {
-    /// Parses a line in a format that may be mixed with others; returns false if it is in none.
-    fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
-        Ok(dmesg::line(line, part)?
-            || self.lsmem.line(line, part)?
-            || self.tables.line(line, part)?
-            || plain::line(line, part)?)
+    /// Parses a line in a format other than `/proc/iomem`; `None` if it is in none.
+    fn line(&mut self, line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
+        for parse in [e820::line, efi::line, numa::line, memblock::line] {
+            if let Some(seen) = parse(line, part)? {
+                return Ok(Some(seen));
+            }
+        }
+        if let Some(seen) = self.lsmem.line(line, part)? {
+            return Ok(Some(seen));
+        }
+        if let Some(seen) = self.tables.line(line, part)? {
+            return Ok(Some(seen));
+        }
+        plain::line(line, part)
     }
 }

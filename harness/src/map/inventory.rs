@@ -3,11 +3,11 @@
 
 use memmap_layouts::ByteSize;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A range of physical addresses in bytes; `end` is excluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Span {
     /// Physical address of the first byte.
     pub start: u64,
@@ -49,7 +49,8 @@ impl fmt::Display for Span {
 }
 
 /// A listing or table that a text holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Listing {
     /// `/proc/iomem`.
     Iomem,
@@ -75,10 +76,12 @@ pub enum Listing {
     Cxl,
     /// Ranges written by hand.
     Plain,
+    /// What `pfnbench map --json` prints.
+    Pfnbench,
 }
 
 impl Listing {
-    /// Its name in tables and in JSON.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Iomem => "/proc/iomem",
@@ -93,18 +96,13 @@ impl Listing {
             Self::Daxctl => "daxctl",
             Self::Cxl => "cxl",
             Self::Plain => "ranges",
+            Self::Pfnbench => "pfnbench",
         }
     }
 }
 
-impl Serialize for Listing {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
 /// A line of the text that names something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Mention {
     /// The listing.
     pub listing: Listing,
@@ -113,7 +111,7 @@ pub struct Mention {
 }
 
 /// A DIMM, or a CXL memory expander.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dimm {
     /// Name, e.g. `nmem0` or `mem0`.
     pub name: String,
@@ -128,7 +126,7 @@ pub struct Dimm {
 }
 
 /// A window of addresses in which memory may appear: a CXL root decoder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// Name, e.g. `CXL Window 0` or `decoder0.0`.
     pub name: String,
@@ -143,7 +141,7 @@ pub struct Window {
 }
 
 /// The kind of memory in a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegionKind {
     /// Persistent memory.
@@ -153,7 +151,7 @@ pub enum RegionKind {
 }
 
 /// A region: a contiguous range that DIMMs or expanders back together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Region {
     /// Name, e.g. `region0`.
     pub name: String,
@@ -182,7 +180,7 @@ pub struct Region {
 }
 
 /// The share of a DIMM in a region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mapping {
     /// Name of the DIMM or expander.
     pub dimm: String,
@@ -190,8 +188,28 @@ pub struct Mapping {
     pub bytes: Option<u64>,
 }
 
+impl Region {
+    /// A region without further facts.
+    pub fn new(name: impl Into<String>, bytes: u64, kind: RegionKind, sources: Vec<Mention>) -> Self {
+        Self {
+            name: name.into(),
+            span: None,
+            base_assumed: false,
+            bytes,
+            kind,
+            enabled: true,
+            available_bytes: None,
+            align: None,
+            ways: None,
+            mappings: Vec::new(),
+            node: None,
+            sources,
+        }
+    }
+}
+
 /// Where the records of a namespace are, as `ndctl` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordsPlace {
     /// On the medium (`map=dev`).
@@ -201,7 +219,7 @@ pub enum RecordsPlace {
 }
 
 /// A namespace of a persistent region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Namespace {
     /// Name, e.g. `namespace0.0`.
     pub name: String,
@@ -223,11 +241,30 @@ pub struct Namespace {
     pub sources: Vec<Mention>,
 }
 
+impl Namespace {
+    /// A namespace without further facts.
+    pub fn new(name: impl Into<String>, bytes: u64, sources: Vec<Mention>) -> Self {
+        Self {
+            name: name.into(),
+            region: None,
+            span: None,
+            mode: None,
+            records: None,
+            bytes,
+            align: None,
+            node: None,
+            sources,
+        }
+    }
+}
+
 /// A DAX device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Name, e.g. `dax0.0`.
     pub name: String,
+    /// Its region or namespace, if known.
+    pub region: Option<String>,
     /// Its ranges of addresses, if a source states them.
     pub spans: Vec<Span>,
     /// Size in bytes.
@@ -240,7 +277,7 @@ pub struct Device {
     pub align: Option<u64>,
     /// NUMA node, if known.
     pub node: Option<u8>,
-    /// Number of its memory blocks that are online, and of all.
+    /// Number of its memory blocks that are online.
     pub online_blocks: Option<u64>,
     /// Number of its memory blocks.
     pub total_blocks: Option<u64>,
@@ -248,8 +285,27 @@ pub struct Device {
     pub sources: Vec<Mention>,
 }
 
+impl Device {
+    /// A device without further facts.
+    pub fn new(name: impl Into<String>, bytes: u64, sources: Vec<Mention>) -> Self {
+        Self {
+            name: name.into(),
+            region: None,
+            spans: Vec::new(),
+            bytes,
+            is_ram: false,
+            enabled: true,
+            align: None,
+            node: None,
+            online_blocks: None,
+            total_blocks: None,
+            sources,
+        }
+    }
+}
+
 /// Memory blocks in a row with the same state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockRange {
     /// Their addresses.
     pub span: Span,
@@ -266,7 +322,8 @@ pub struct BlockRange {
 }
 
 /// What a machine's memory consists of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Inventory {
     /// DIMMs and expanders.
     pub dimms: Vec<Dimm>,
@@ -285,6 +342,17 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Adds what another inventory names.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.dimms.extend(other.dimms);
+        self.windows.extend(other.windows);
+        self.regions.extend(other.regions);
+        self.namespaces.extend(other.namespaces);
+        self.devices.extend(other.devices);
+        self.blocks.extend(other.blocks);
+        self.block_bytes = self.block_bytes.or(other.block_bytes);
+    }
+
     /// True if it names nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

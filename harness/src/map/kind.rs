@@ -37,6 +37,8 @@ impl Kind {
         };
         let base = base.trim().to_ascii_lowercase();
         match base.as_str() {
+            // The same memory at other addresses.
+            "system ram" if driver.is_some_and(|driver| driver.starts_with("boot alias")) => None,
             "system ram" if driver.is_some() => Some(Kind::HotplugRam),
             "system ram" | "ram" | "usable" | "available" | "free" | "conventional" => Some(Kind::Ram),
             "persistent memory" | "pmem" | "persistent" => Some(Kind::Persistent),

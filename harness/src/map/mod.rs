@@ -13,32 +13,43 @@ mod acpi;
 mod address;
 pub mod builtin;
 mod combine;
-mod dmesg;
+pub mod decoration;
+mod e820;
+mod efi;
 mod error;
 mod formats;
+mod human_size;
+mod identity;
 pub mod inventory;
 mod iomem;
 mod json;
+mod json_text;
 mod kind;
+mod known_lines;
 mod line;
+pub mod listing;
 mod lsmem;
+mod memblock;
+mod numa;
 mod part;
 mod physical_map;
 mod plain;
 mod range;
-mod reading;
+pub mod reading;
 pub mod source;
 
-pub use error::{FORMATS, MapError};
+pub use error::{FORMATS, MapError, line_numbers};
 pub use kind::Kind;
 pub use physical_map::PhysicalMap;
 pub use range::MapRange;
 pub use reading::Reading;
 
-use combine::{best_table, distinct_additions, merge, no_partial_overlap, place};
-use error::not_a_range;
-use line::{Line, parts};
-use part::{Found, Table};
+use combine::{best_table, distinct_additions, merge, no_partial_overlap};
+use decoration::Tally;
+use inventory::Span;
+use line::parts;
+use memmap_layouts::ByteSize;
+use part::{Found, MapPart, Table};
 
 /// Page size of the maps in bytes: parsers return bytes, layouts take frames of 4 KiB.
 pub const PAGE_BYTES: u64 = 4096;
@@ -60,49 +71,106 @@ pub const MAX_PHYS_BITS: u32 = 52;
 /// ```
 ///
 /// # Errors
-/// [`MapError`], with the number of the wrong line.
+/// As [`read_machine`].
 pub fn read(name: &str, origin: &str, text: &str) -> Result<PhysicalMap, MapError> {
+    read_machine(name, origin, text).map(|reading| reading.map)
+}
+
+/// Parses the description of a machine. Every line is read, known to say nothing of memory, or listed
+/// as not understood.
+///
+/// ```
+/// let text = "> 100000000-13fffffff : CXL Window 0\n> 100000000-11fffffff : region0\n";
+/// let reading = pfnbench::map::read_machine("small", "an example", text)?;
+/// assert_eq!(reading.unused[0].span.bytes(), 512 << 20);
+/// assert_eq!(reading.undone[0].lines, 2); // quote marks
+/// # Ok::<(), pfnbench::map::MapError>(())
+/// ```
+///
+/// # Errors
+/// [`MapError`], with the number of the line that is damaged or impossible; or no line names memory,
+/// a window, a region, a device or a memory block.
+pub fn read_machine(name: &str, origin: &str, text: &str) -> Result<Reading, MapError> {
+    read_decoded(name, origin, text, Tally::default())
+}
+
+/// Parses a text that was decoded already.
+pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -> Result<Reading, MapError> {
+    let clean = decoration::undo(text, tally);
+    let mut all = MapPart::default();
     let mut ram: Vec<(Table, Vec<Found>)> = Vec::new();
     let mut added: Vec<(Table, Vec<Found>)> = Vec::new();
-    let mut no_base = Vec::new();
-    let mut warnings = Vec::new();
-    let mut unknown: Option<Line<'_>> = None;
-    let mut understood = false;
-    for lines in parts(text) {
-        let part = formats::read_part(&lines)?;
-        if !part.understood {
-            unknown = unknown.or(lines.first().copied());
-            continue;
-        }
-        understood = true;
-        warnings.extend(part.warnings);
-        no_base.extend(part.no_base);
-        for (table, found) in part.tables {
-            no_partial_overlap(&found)?;
+    let mut srat = Vec::new();
+    for lines in parts(&clean.lines) {
+        let mut part = formats::read_part(&lines)?;
+        for (table, mut found) in std::mem::take(&mut part.tables) {
+            match no_partial_overlap(&found) {
+                // Listings of devices may contradict each other; the first counts.
+                Err(MapError::Overlap { line, second, first_line, first }) if table == Table::Devices => {
+                    all.contradictions
+                        .push(format!("{second} of line {line} partly overlaps {first} of line {first_line}"));
+                    found.retain(|found| found.range != second);
+                }
+                checked => checked?,
+            }
+            srat.extend(found.iter().filter(|_| table == Table::Srat).cloned());
             let (boot, later): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.range.kind == Kind::Ram);
             ram.extend((!boot.is_empty()).then_some((table, boot)));
             added.extend((!later.is_empty()).then_some((table, later)));
         }
+        all.absorb(part);
     }
+    all.contradictions.extend(identity::disagreement(&ram));
+    let mut warnings = all.warnings;
+    let in_blocks = ram.iter().map(|(table, _)| *table).min() == Some(Table::Blocks);
     let mut ranges = best_table(ram, &mut warnings);
     let additions = distinct_additions(added, &ranges);
     ranges.extend(additions);
-    place(no_base, &mut ranges, &mut warnings);
-    if let Some(line) = unknown {
-        if !understood {
-            return Err(not_a_range(line));
-        }
-        warnings.push(format!("line {}: ignored a part without ranges in a known format", line.number));
-    }
+    let mut inventory = all.inventory;
+    identity::unite(&mut inventory, &mut all.contradictions);
+    identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
+    identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
+    identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);
     let ranges = merge(ranges);
-    if ranges.is_empty() {
-        warnings.push("the map contains no memory".to_owned());
+    if ranges.is_empty() && inventory.is_empty() && all.hotplug_windows.is_empty() {
+        let (unknown, entries) = (all.unknown, all.sources.entries());
+        return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries });
+    }
+    let memory = |range: &&MapRange| range.kind != Kind::Window;
+    let hotplug_windows: Vec<Span> = all.hotplug_windows.iter().map(|window| window.span).collect();
+    let is_empty = |window: &&Span| !ranges.iter().filter(memory).any(|range| window.overlaps(range.span()));
+    let nr_empty = hotplug_windows.iter().filter(is_empty).count();
+    if nr_empty > 0 {
+        warnings.push(format!("SRAT windows for hotplug ignored, since they contain no memory yet: {nr_empty}"));
+    }
+    if all.beyond > 0 {
+        warnings.push(format!("windows ignored because they lie beyond {MAX_PHYS_BITS} bits: {}", all.beyond));
+    }
+    let offline: u64 =
+        inventory.blocks.iter().filter(|block| block.configured && !block.online).map(|block| block.span.bytes()).sum();
+    if offline > 0 {
+        warnings.push(format!("{} of the memory blocks are offline; they count as RAM", ByteSize(offline)));
+    }
+    if !clean.cuts.is_empty() {
+        let lines = line_numbers(clean.cuts.iter().copied());
+        warnings.push(format!("the text says that something was left out (line {lines}): totals may be too small"));
     }
     let tiny = ranges.iter().filter(|range| range.pages().is_none()).count();
     if tiny > 0 {
         warnings.push(format!("ranges ignored because they contain no whole page: {tiny}"));
     }
-    Ok(PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings })
+    let unused = identity::unused_parts(&inventory, &ranges, &all.others);
+    Ok(Reading {
+        map: PhysicalMap { name: name.to_owned(), origin: origin.to_owned(), ranges, warnings },
+        inventory,
+        hotplug_windows,
+        unused,
+        sources: all.sources.into_lines(),
+        undone: clean.undone,
+        skipped: all.skipped,
+        unknown: all.unknown,
+        contradictions: all.contradictions,
+    })
 }
 
 #[cfg(test)]

@@ -1,25 +1,24 @@
-//! The ranges that parsers find in one part of a map file.
+//! What parsers find in one part of a text.
 
-use super::MAX_PHYS_BITS;
-use super::kind::Kind;
+use super::error::shortened;
+use super::inventory::{Inventory, Listing, Span};
+use super::line::Line;
 use super::range::MapRange;
-use memmap_layouts::ByteSize;
-
-/// Memory whose source gives only the size.
-#[derive(Clone, Debug)]
-pub(super) struct NoBase {
-    pub(super) line: usize,
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) kind: Kind,
-    pub(super) node: Option<u8>,
-}
+use super::reading::{Skipped, SourceLines, UnknownLine};
+use std::collections::BTreeMap;
 
 /// A range as a parser found it, with its line.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) line: usize,
     pub(super) range: MapRange,
+}
+
+/// Addresses where memory may appear later, with the node that it will have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HotplugWindow {
+    pub(super) span: Span,
+    pub(super) node: Option<u8>,
 }
 
 /// The table that a range comes from, the most trustworthy first. Tables of one source describe the
@@ -30,10 +29,18 @@ pub(super) enum Table {
     Iomem,
     /// `node N: [mem …]`: the kernel's summary of all the other tables.
     EarlyNodes,
+    /// The memory of `memblock`, which the nodes are made of.
+    Memblock,
     /// The e820 map after `memmap=` and `mem=`.
     UserE820,
     /// The e820 map of the firmware.
     FirmwareE820,
+    /// The same map, cut where setup data lies.
+    ExtendedE820,
+    /// The map of EFI, from which the firmware makes that of e820.
+    Efi,
+    /// The e820 map of a guest under the hypervisor whose own map stands beside it.
+    GuestE820,
     /// Memory blocks, as `lsmem` shows them.
     Blocks,
     /// ACPI SRAT: memory affinity.
@@ -50,40 +57,76 @@ pub(super) enum Table {
     Cedt,
 }
 
-/// The content of one part of a file.
-#[derive(Debug, Default)]
-pub(super) struct MapPart {
-    pub(super) tables: Vec<(Table, Vec<Found>)>,
-    /// Memory whose source gives only the size.
-    pub(super) no_base: Vec<NoBase>,
-    pub(super) warnings: Vec<String>,
-    /// Number of SRAT ranges where memory may be added later.
-    pub(super) windows: u64,
-    /// Number of windows beyond any physical address space.
-    pub(super) beyond: u64,
-    /// Bytes of memory in offline blocks.
-    pub(super) offline_bytes: u64,
-    /// True if the part contains any known format, with or without memory.
-    pub(super) understood: bool,
+impl Table {
+    /// The listing that the table is a part of. Those of devices have several.
+    pub(super) fn listing(self) -> Listing {
+        match self {
+            Self::Iomem => Listing::Iomem,
+            Self::EarlyNodes | Self::NodeSpans => Listing::EarlyNodes,
+            Self::Memblock => Listing::Memblock,
+            Self::UserE820 | Self::FirmwareE820 | Self::ExtendedE820 | Self::GuestE820 | Self::Efi => Listing::BootMap,
+            Self::Blocks => Listing::Lsmem,
+            Self::Srat => Listing::Srat,
+            Self::Plain => Listing::Plain,
+            Self::Devices => Listing::Daxctl,
+            Self::Nfit => Listing::Nfit,
+            Self::Cedt => Listing::Cedt,
+        }
+    }
 }
 
-impl MapPart {
-    /// Adds warnings about ranges that were ignored or reinterpreted.
-    pub(super) fn add_warnings(&mut self) {
-        if self.windows > 0 {
-            let nr = self.windows;
-            self.warnings.push(format!("SRAT windows for hotplug ignored, since they contain no memory yet: {nr}"));
-        }
-        if self.beyond > 0 {
-            let nr = self.beyond;
-            self.warnings.push(format!("windows ignored because they lie beyond {MAX_PHYS_BITS} bits: {nr}"));
-        }
-        if self.offline_bytes > 0 {
-            let bytes = ByteSize(self.offline_bytes);
-            self.warnings.push(format!("{bytes} of the memory blocks are offline; they count as RAM"));
+/// The lines of each listing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources(BTreeMap<Listing, SourceLines>);
+
+impl Sources {
+    /// Counts an entry of a listing.
+    pub(super) fn note(&mut self, listing: Listing, line: usize) {
+        let lines =
+            self.0.entry(listing).or_insert(SourceLines { listing, first_line: line, last_line: line, entries: 0 });
+        lines.first_line = lines.first_line.min(line);
+        lines.last_line = lines.last_line.max(line);
+        lines.entries += 1;
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        for (listing, lines) in other.0 {
+            let known = self.0.entry(listing).or_insert(SourceLines { entries: 0, ..lines });
+            known.first_line = known.first_line.min(lines.first_line);
+            known.last_line = known.last_line.max(lines.last_line);
+            known.entries += lines.entries;
         }
     }
 
+    /// Number of entries of all listings.
+    pub(super) fn entries(&self) -> usize {
+        self.0.values().map(|lines| lines.entries).sum()
+    }
+
+    pub(super) fn into_lines(self) -> Vec<SourceLines> {
+        self.0.into_values().collect()
+    }
+}
+
+/// The content of one part of a text.
+#[derive(Debug, Default)]
+pub(super) struct MapPart {
+    pub(super) tables: Vec<(Table, Vec<Found>)>,
+    pub(super) warnings: Vec<String>,
+    /// SRAT ranges where memory may be added later.
+    pub(super) hotplug_windows: Vec<HotplugWindow>,
+    /// Number of windows beyond any physical address space.
+    pub(super) beyond: u64,
+    /// Resources inside windows that are no memory.
+    pub(super) others: Vec<Span>,
+    pub(super) inventory: Inventory,
+    pub(super) sources: Sources,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) unknown: Vec<UnknownLine>,
+    pub(super) contradictions: Vec<String>,
+}
+
+impl MapPart {
     pub(super) fn push(&mut self, table: Table, found: Found) {
         match self.tables.iter_mut().find(|(known, _)| *known == table) {
             Some((_, ranges)) => ranges.push(found),
@@ -91,16 +134,52 @@ impl MapPart {
         }
     }
 
-    /// Removes the last range of a table if it comes from one of the few lines before `line`;
-    /// returns whether it did.
-    pub(super) fn pop(&mut self, table: Table, line: usize) -> bool {
-        let last = self.tables.iter_mut().find(|(known, _)| *known == table).map(|(_, ranges)| ranges);
-        last.is_some_and(|ranges| ranges.pop_if(|found| found.line + 8 > line).is_some())
+    /// Adds what another part has, apart from its tables.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.warnings.extend(part.warnings);
+        self.hotplug_windows.extend(part.hotplug_windows);
+        self.beyond += part.beyond;
+        self.others.extend(part.others);
+        self.inventory.extend(part.inventory);
+        self.sources.merge(part.sources);
+        for skipped in part.skipped {
+            match self.skipped.iter_mut().find(|known| known.kind == skipped.kind) {
+                Some(known) => known.lines += skipped.lines,
+                None => self.skipped.push(skipped),
+            }
+        }
+        self.unknown.extend(part.unknown);
+        self.contradictions.extend(part.contradictions);
+    }
+
+    /// Removes all ranges of a table.
+    pub(super) fn clear(&mut self, table: Table) {
+        self.tables.retain(|(known, _)| *known != table);
+    }
+
+    /// Removes the last range of a table if it comes from one of the few lines before `line`, and
+    /// returns it.
+    pub(super) fn pop(&mut self, table: Table, line: usize) -> Option<Found> {
+        let (_, ranges) = self.tables.iter_mut().find(|(known, _)| *known == table)?;
+        ranges.pop_if(|found| found.line + 8 > line)
     }
 
     /// The ranges of one table, to be modified.
     pub(super) fn table_mut(&mut self, table: Table) -> &mut [Found] {
         let found = self.tables.iter_mut().find(|(known, _)| *known == table);
         found.map_or(&mut [], |(_, ranges)| ranges)
+    }
+
+    /// Notes a line that was not understood.
+    pub(super) fn unknown_line(&mut self, line: Line<'_>) {
+        self.unknown.push(UnknownLine { line: line.number, text: shortened(line.text) });
+    }
+
+    /// Counts a line that says nothing of memory.
+    pub(super) fn skip(&mut self, kind: &'static str, line: usize) {
+        match self.skipped.iter_mut().find(|skipped| skipped.kind == kind) {
+            Some(skipped) => skipped.lines += 1,
+            None => self.skipped.push(Skipped { kind, lines: 1, first: line }),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::range::MapRange;
 use memmap_layouts::{BootError, BootMap, BootRange, ByteSize, PfnRange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The physical memory map of one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,37 @@ impl PhysicalMap {
         self.outermost_added().filter_map(MapRange::pages).collect()
     }
 
+    /// The ranges with memory, without windows, so that each byte is in one of them: of ranges that nest,
+    /// the inner one has the byte. Sorted.
+    pub fn disjoint(&self) -> Vec<MapRange> {
+        let ranges: Vec<&MapRange> = self.ranges.iter().filter(|range| range.kind != Kind::Window).collect();
+        // Of equal ranges, the use of a device counts more than the device.
+        let rank = |range: &MapRange| (range.span().bytes(), range.kind != Kind::HotplugRam);
+        let mut edges: Vec<(u64, bool, usize)> = Vec::with_capacity(2 * ranges.len());
+        for (nr, range) in ranges.iter().enumerate() {
+            edges.extend([(range.start, true, nr), (range.end, false, nr)]);
+        }
+        edges.sort_unstable();
+        let mut open: BTreeSet<(u64, bool, usize)> = BTreeSet::new();
+        let mut parts: Vec<(usize, MapRange)> = Vec::new();
+        let mut at = 0;
+        for (place, begins, nr) in edges {
+            if let Some((_, _, inner)) = open.first().filter(|_| at < place) {
+                match parts.last_mut() {
+                    Some((last, part)) if last == inner && part.end == at => part.end = place,
+                    _ => parts.push((*inner, MapRange { start: at, end: place, ..ranges[*inner].clone() })),
+                }
+            }
+            at = place;
+            let (bytes, is_device) = rank(ranges[nr]);
+            match begins {
+                true => drop(open.insert((bytes, is_device, nr))),
+                false => drop(open.remove(&(bytes, is_device, nr))),
+            }
+        }
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
+
     /// RAM that is added after boot, in whole pages.
     pub fn added_ram(&self) -> Vec<PfnRange> {
         self.ranges.iter().filter(|range| range.kind == Kind::HotplugRam).filter_map(MapRange::pages).collect()
@@ -78,8 +110,18 @@ impl PhysicalMap {
 
     /// A summary of the map in a few words.
     pub fn summary(&self) -> String {
-        let added: u64 = self.outermost_added().map(|range| range.end - range.start).sum();
-        let ram = format!("{} of RAM below {}", ByteSize(self.ram_bytes()), ByteSize(self.end()));
-        if added == 0 { ram } else { format!("{ram}, {} added later", ByteSize(added)) }
+        let bytes = |is_counted: &dyn Fn(&MapRange) -> bool| -> u64 {
+            self.outermost_added().filter(|range| is_counted(range)).map(|range| range.span().bytes()).sum()
+        };
+        let added = bytes(&|range| range.kind != Kind::Window);
+        let windows = bytes(&|range| range.kind == Kind::Window);
+        let mut summary = format!("{} of RAM below {}", ByteSize(self.ram_bytes()), ByteSize(self.end()));
+        if added > 0 {
+            summary.push_str(&format!(", {} added later", ByteSize(added)));
+        }
+        if windows > 0 {
+            summary.push_str(&format!(", windows of {} without memory", ByteSize(windows)));
+        }
+        summary
     }
 }

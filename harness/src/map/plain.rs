@@ -4,7 +4,7 @@
 use super::address::{exclusive, memory, sized};
 use super::error::MapError;
 use super::kind::Kind;
-use super::line::Line;
+use super::line::{Form, Line, Seen};
 use super::part::{MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
@@ -24,16 +24,32 @@ static ARROW: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a valid pattern")
 });
 
-/// Parses a line. Returns false if it is in none of these formats.
-pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError> {
-    let Line { number, text } = line;
+static OPEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[\s\]:])0[xX][0-9a-fA-F]+\s*->\s*(?:0[xX][0-9a-fA-F]*)?\s*$").expect("a valid pattern")
+});
+
+/// What this format makes of a line.
+pub(super) fn form(text: &str) -> Form {
+    if ARROW.is_match(text) || BASE_SIZE.is_match(text) {
+        Form::Whole
+    } else if OPEN.is_match(text) {
+        Form::Open
+    } else {
+        Form::Other
+    }
+}
+
+/// Parses a line; `None` if it is in none of these formats.
+pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
+    let Line { number, text, .. } = line;
     if let Some(fields) = ARROW.captures(text) {
         if let (Some(ends), Some(kind)) = (exclusive(number, &fields[1], &fields[2])?, Kind::from_name(&fields[3])) {
             part.push(Table::Plain, memory(number, ends, kind, None)?);
         }
-        return Ok(true);
+        part.sources.note(Table::Plain.listing(), number);
+        return Ok(Some(Seen::Entry));
     }
-    let Some(fields) = BASE_SIZE.captures(text) else { return Ok(false) };
+    let Some(fields) = BASE_SIZE.captures(text) else { return Ok(None) };
     let field =
         |with_0x: usize| fields.get(with_0x).or_else(|| fields.get(with_0x + 2)).map_or("", |field| field.as_str());
     let hex = |text: &str| {
@@ -44,9 +60,10 @@ pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<bool, MapError>
         Some(name) => Kind::from_name(name.as_str()),
     };
     // With an unknown type, the line may come from anything with three columns, e.g. a stack dump.
-    let Some(kind) = kind else { return Ok(false) };
+    let Some(kind) = kind else { return Ok(None) };
     if let Some(ends) = sized(number, hex(field(1))?, hex(field(2))?)? {
         part.push(Table::Plain, memory(number, ends, kind, None)?);
     }
-    Ok(true)
+    part.sources.note(Table::Plain.listing(), number);
+    Ok(Some(Seen::Entry))
 }

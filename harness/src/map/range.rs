@@ -1,6 +1,7 @@
 //! Ranges of physical memory.
 
 use super::PAGE_BYTES;
+use super::inventory::Span;
 use super::kind::Kind;
 use memmap_layouts::{ByteSize, PfnRange};
 use schemars::JsonSchema;
@@ -38,6 +39,11 @@ impl MapRange {
             left = left.into_iter().flat_map(cut).collect();
         }
         left
+    }
+
+    /// Its addresses.
+    pub fn span(&self) -> Span {
+        Span { start: self.start, end: self.end }
     }
 
     /// The whole pages inside the range; `None` if there are none.

@@ -1,7 +1,7 @@
 //! The source of a map: this machine, a file, standard input, or a built-in map.
 
-use super::inventory::Inventory;
-use super::{MapError, PhysicalMap, Reading, builtin, read};
+use super::decoration::{self, Tally};
+use super::{MapError, PhysicalMap, Reading, builtin, read_decoded};
 use memmap_layouts::ByteSize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -91,25 +91,17 @@ fn stem(path: &Path) -> String {
 }
 
 impl Source {
-    /// Reads and parses the map.
+    /// Reads and parses the description of a machine.
     ///
     /// # Errors
     /// [`SourceError`]. It is no error if this machine hides its map: a built-in map is used, with
     /// a warning.
     pub fn read(&self) -> Result<Reading, SourceError> {
-        Ok(Reading { map: self.load()?, inventory: Inventory::default() })
-    }
-
-    /// Reads and parses the map, without what its ranges consist of.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn load(&self) -> Result<PhysicalMap, SourceError> {
         match self {
             Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
             Self::Stdin => {
                 let from = "standard input";
-                parse("stdin", from, from, read_all(io::stdin(), from)?)
+                parse("stdin", from, from, &read_all(io::stdin(), from)?)
             }
             Self::File(path) => {
                 let from = path.display().to_string();
@@ -118,13 +110,24 @@ impl Source {
                 // The name without the folder: maps are stored in run folders, and folder names may
                 // identify people.
                 let name = stem(path);
-                parse(&name, &format!("the file {name}"), &from, bytes)
+                parse(&name, &format!("the file {name}"), &from, &bytes)
             }
-            Self::Builtin(name) => builtin::by_name(name).ok_or_else(|| SourceError::NoSuchBuiltin {
-                name: name.clone(),
-                known: builtin::names().collect::<Vec<_>>().join(", "),
-            }),
+            Self::Builtin(name) => {
+                let map = builtin::by_name(name).ok_or_else(|| SourceError::NoSuchBuiltin {
+                    name: name.clone(),
+                    known: builtin::names().collect::<Vec<_>>().join(", "),
+                })?;
+                Ok(Reading::of_map(map))
+            }
         }
+    }
+
+    /// Reads and parses the map, without what its ranges consist of.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn load(&self) -> Result<PhysicalMap, SourceError> {
+        self.read().map(|reading| reading.map)
     }
 }
 
@@ -137,18 +140,16 @@ fn read_all(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
     }
 }
 
-fn parse(name: &str, origin: &str, from: &str, bytes: Vec<u8>) -> Result<PhysicalMap, SourceError> {
-    // Logs may contain invalid UTF-8. Inside a range it is an error with a line number, like any
-    // other wrong character.
-    let text = String::from_utf8_lossy(&bytes);
-    read(name, origin, text.trim_start_matches('\u{feff}'))
-        .map_err(|source| SourceError::Map { from: from.to_owned(), source })
+fn parse(name: &str, origin: &str, from: &str, bytes: &[u8]) -> Result<Reading, SourceError> {
+    let mut tally = Tally::default();
+    let text = decoration::decode(bytes, &mut tally);
+    read_decoded(name, origin, &text, tally).map_err(|source| SourceError::Map { from: from.to_owned(), source })
 }
 
-fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
+fn this_machine(iomem: &Path) -> Result<Reading, SourceError> {
     let io = |source| SourceError::Io { from: iomem.display().to_string(), source };
     let reason = match std::fs::read(iomem) {
-        Ok(bytes) => match parse("this-machine", "this machine", &iomem.display().to_string(), bytes) {
+        Ok(bytes) => match parse("this-machine", "this machine", &iomem.display().to_string(), &bytes) {
             Err(SourceError::Map { source: MapError::Hidden, .. }) => "shows addresses only to root",
             other => return other,
         },
@@ -164,7 +165,7 @@ fn this_machine(iomem: &Path) -> Result<PhysicalMap, SourceError> {
         map.summary()
     );
     map.warnings.insert(0, instead);
-    Ok(map)
+    Ok(Reading::of_map(map))
 }
 
 #[cfg(test)]
@@ -176,15 +177,15 @@ mod tests {
     fn a_hidden_map_is_replaced_by_a_built_in_one_with_a_warning() {
         let mut hidden = tempfile::NamedTempFile::new().unwrap();
         writeln!(hidden, "00000000-00000000 : Reserved\n00000000-00000000 : System RAM").unwrap();
-        let map = this_machine(hidden.path()).unwrap();
+        let map = this_machine(hidden.path()).unwrap().map;
         assert_eq!(map.name, builtin::fallback().name);
         assert!(map.warnings[0].contains("only to root") && map.warnings[0].contains(&map.name), "{:?}", map.warnings);
-        assert!(this_machine(Path::new("/does/not/exist")).unwrap().warnings[0].contains("does not exist"));
+        assert!(this_machine(Path::new("/does/not/exist")).unwrap().map.warnings[0].contains("does not exist"));
     }
 
     #[test]
     fn a_hidden_file_is_an_error_that_names_the_remedy() {
-        let error = parse("x", "x", "x.txt", b"00000000-00000000 : System RAM\n".to_vec()).unwrap_err().to_string();
+        let error = parse("x", "x", "x.txt", b"00000000-00000000 : System RAM\n").unwrap_err().to_string();
         assert!(error.contains("x.txt") && error.contains("as root"), "{error}");
     }
 
@@ -192,7 +193,7 @@ mod tests {
     fn an_endless_source_is_refused() {
         let error = Source::File("/dev/zero".into()).load().unwrap_err().to_string();
         assert!(error.contains("/dev/zero is larger than the limit of 64 MiB"), "{error}");
-        assert!(parse("x", "x", "x", "\u{feff}1000-1fff : System RAM\n".into()).is_ok(), "a byte order mark");
+        assert!(parse("x", "x", "x", "\u{feff}1000-1fff : System RAM\n".as_bytes()).is_ok(), "a byte order mark");
     }
 
     #[test]

@@ -64,11 +64,13 @@ fn memory_of_devices_is_added_later() {
 }
 
 #[test]
-fn an_iomem_part_holds_ranges_only() {
-    let text = "00001000-0009ffff : System RAM\nsome words\n";
-    assert!(error(text).starts_with("line 2: \"some words\" is not a memory range"), "{}", error(text));
-    let text = "some words\n00001000-0009ffff : System RAM\n";
-    assert!(error(text).starts_with("line 1:"), "{}", error(text));
+fn a_damaged_resource_is_an_error() {
+    // Words among resources are reported; damaged resources are errors.
+    let reading = read_machine("test", "test", "00001000-0009ffff : System RAM\nsome words\n").unwrap();
+    assert_eq!(
+        (reading.map.ranges.len(), reading.unknown[0].line, reading.unknown[0].text.as_str()),
+        (1, 2, "some words")
+    );
     assert!(error("nothing of any format\n").starts_with("line 1:"));
     assert!(error("00001000-0009ffff : System RAM\n00\u{fffd}00-0fff : System RAM\n").starts_with("line 2:"));
     assert!(error("00001000-0009ffff : System RAM\n00100000-1fff\n").starts_with("line 2:"), "a truncated line");
@@ -94,9 +96,9 @@ nd_pmem pfn1.0: namespace1.0 alignment collision, truncate 67108864 bytes
   Error: namespace1.0: failed to enable
 ";
     assert_eq!(ranges(text), [(0x1000, 0xa0000, Kind::Ram)]);
-    assert_eq!(ok(text).warnings.len(), 1, "{:?}", ok(text).warnings);
-    let empty = ok("# only a comment\n");
-    assert!(empty.ranges.is_empty() && empty.warnings == ["the map contains no memory"]);
+    let reading = read_machine("test", "test", text).unwrap();
+    assert_eq!(line_numbers(reading.unknown.iter().map(|line| line.line)), "5, 7");
+    assert!(error("# only a comment\n").starts_with("no line names memory"), "{}", error("# only a comment\n"));
 }
 
 #[test]
@@ -235,7 +237,7 @@ Total online memory:       3G
     let map = ok(text);
     assert_eq!(
         map.ranges.iter().map(|r| (r.end, r.node)).collect::<Vec<_>>(),
-        [(3 * GIB, Some(0)), (0x1_a800_0000, None)]
+        [(3 * GIB, Some(0)), (0x1_a800_0000, Some(1))]
     );
     assert!(map.warnings[0].contains("2.62 GiB of the memory blocks are offline"), "{:?}", map.warnings);
     let json = r#"{
@@ -316,7 +318,9 @@ fn cxl_regions_count_and_the_windows_around_them_do_not() {
     assert_eq!(found, [(16 * GIB, 20 * GIB, Kind::SoftReserved), (32 * GIB, 36 * GIB, Kind::Window)]);
     assert!(map.warnings[0].contains("windows ignored because they lie beyond 52 bits: 1"), "{:?}", map.warnings);
     let devices = r#"[{"memdev":"mem0","pmem_size":268435456,"ram_size":268435456,"host":"0000:35:00.0"}]"#;
-    assert_eq!(ranges(devices).len(), 2, "without a region, the capacity of the device counts");
+    let reading = read_machine("test", "test", devices).unwrap();
+    let dimm = &reading.inventory.dimms[0];
+    assert_eq!((reading.map.ranges.len(), dimm.volatile_bytes, dimm.persistent_bytes), (0, 256 << 20, 256 << 20));
     assert!(error("[{\"region\":\"region0\",\n \"size\":}]").starts_with("line 2: this is not the JSON"));
     assert!(error("{\"region\":\"r\",\"size\":1} and more\n").starts_with("line 1:"));
 }

@@ -1,0 +1,471 @@
+//! One thing for what several sources tell of it: the same region, device or block is recognised by
+//! its addresses, by its size and name, or by what contains it.
+
+use super::combine::{NoBase, place};
+use super::inventory::{Device, Inventory, Mention, Region, RegionKind, Span, Window};
+use super::kind::Kind;
+use super::part::{Found, HotplugWindow, Table};
+use super::range::MapRange;
+use super::reading::{Reading, UnusedPart};
+use memmap_layouts::ByteSize;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Unites what is named several times. Contradictions are sentences.
+pub(super) fn unite(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
+    let windows = std::mem::take(&mut inventory.windows);
+    inventory.windows = by_key(
+        windows,
+        |window: &Window| window.span,
+        |known, window| {
+            known.available_bytes = known.available_bytes.or(window.available_bytes);
+            known.ways = known.ways.or(window.ways);
+            merge_sources(&mut known.sources, window.sources);
+        },
+    );
+    inventory.windows.sort_by_key(|window| window.span);
+    let dimms = std::mem::take(&mut inventory.dimms);
+    inventory.dimms = by_key(
+        dimms,
+        |dimm| dimm.name.clone(),
+        |known, dimm| {
+            known.volatile_bytes = known.volatile_bytes.max(dimm.volatile_bytes);
+            known.persistent_bytes = known.persistent_bytes.max(dimm.persistent_bytes);
+            known.node = known.node.or(dimm.node);
+            merge_sources(&mut known.sources, dimm.sources);
+        },
+    );
+    let blocks = std::mem::take(&mut inventory.blocks);
+    inventory.blocks = by_key(
+        blocks,
+        |block| block.span,
+        |known, block| {
+            known.memmap_on_memory = known.memmap_on_memory.or(block.memmap_on_memory);
+            known.node = known.node.or(block.node);
+            merge_sources(&mut known.sources, block.sources);
+        },
+    );
+    inventory.blocks.sort_by_key(|block| block.span);
+    unite_regions(inventory, contradictions);
+    unite_devices(inventory, contradictions);
+    unite_namespaces(inventory, contradictions);
+}
+
+fn by_key<T, K: Hash + Eq>(items: Vec<T>, key: impl Fn(&T) -> K, mut merge: impl FnMut(&mut T, T)) -> Vec<T> {
+    let mut places: HashMap<K, usize> = HashMap::new();
+    let mut united: Vec<T> = Vec::with_capacity(items.len());
+    for item in items {
+        match places.get(&key(&item)) {
+            Some(&place) => merge(&mut united[place], item),
+            None => {
+                places.insert(key(&item), united.len());
+                united.push(item);
+            }
+        }
+    }
+    united
+}
+
+fn merge_sources(known: &mut Vec<Mention>, more: Vec<Mention>) {
+    known.extend(more);
+    known.sort_unstable();
+    known.dedup();
+}
+
+fn line_of(sources: &[Mention]) -> usize {
+    sources.first().map_or(0, |source| source.line)
+}
+
+/// Regions with the same addresses are one. One without addresses is that of the same name and size,
+/// or else the first of the same size that no other claims: tools number regions differently.
+fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
+    let (mut placed, floating): (Vec<Region>, Vec<Region>) =
+        std::mem::take(&mut inventory.regions).into_iter().partition(|region| region.span.is_some());
+    placed = by_key(placed, |region| region.span, |known, region| merge_region(known, region));
+    for (nr, region) in placed.iter().enumerate() {
+        let same = placed[..nr].iter().find(|other| other.name == region.name && other.kind == region.kind);
+        if let (Some(other), Some(span)) = (same, region.span)
+            && let Some(first) = other.span
+        {
+            contradictions.push(format!(
+                "{} is at {first} in line {} and at {span} in line {}; both are kept",
+                region.name,
+                line_of(&other.sources),
+                line_of(&region.sources)
+            ));
+        }
+    }
+    let mut claimed = vec![false; placed.len()];
+    let mut left: Vec<Region> = Vec::new();
+    // A listing names a region once, so that equal sizes of one listing are different regions.
+    for by_name in [true, false] {
+        let candidates = if by_name { floating.clone() } else { std::mem::take(&mut left) };
+        for region in candidates {
+            let place = placed.iter().enumerate().position(|(nr, known)| {
+                !claimed[nr] && known.bytes == region.bytes && (!by_name || known.name == region.name)
+            });
+            match place {
+                Some(place) => {
+                    claimed[place] = true;
+                    merge_region(&mut placed[place], region);
+                }
+                None => left.push(region),
+            }
+        }
+    }
+    let left = by_key(left, |region| (region.name.clone(), region.bytes), |known, region| merge_region(known, region));
+    placed.extend(left);
+    inventory.regions = placed;
+}
+
+fn merge_region(known: &mut Region, region: Region) {
+    // `ndctl` and `cxl` know what a region is; `/proc/iomem` only where it is.
+    if region.kind == RegionKind::Persistent {
+        known.kind = region.kind;
+    }
+    known.span = known.span.or(region.span);
+    known.enabled &= region.enabled;
+    known.available_bytes = known.available_bytes.or(region.available_bytes);
+    known.align = known.align.or(region.align);
+    known.ways = known.ways.or(region.ways);
+    known.node = known.node.or(region.node);
+    if known.mappings.is_empty() {
+        known.mappings = region.mappings;
+    }
+    merge_sources(&mut known.sources, region.sources);
+}
+
+fn unite_devices(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
+    let devices = std::mem::take(&mut inventory.devices);
+    inventory.devices = by_key(
+        devices,
+        |device| device.name.clone(),
+        |known, device| {
+            if !known.spans.is_empty() && !device.spans.is_empty() && known.spans != device.spans {
+                contradictions.push(format!(
+                    "{} is at {} in line {} and at {} in line {}; the first is used",
+                    device.name,
+                    known.spans[0],
+                    line_of(&known.sources),
+                    device.spans[0],
+                    line_of(&device.sources)
+                ));
+            } else if known.spans.is_empty() {
+                known.spans = device.spans;
+            }
+            known.bytes = known.bytes.max(device.bytes);
+            known.region = known.region.take().or(device.region);
+            known.is_ram |= device.is_ram;
+            known.enabled &= device.enabled;
+            known.align = known.align.or(device.align);
+            known.node = known.node.or(device.node);
+            known.online_blocks = known.online_blocks.or(device.online_blocks);
+            known.total_blocks = known.total_blocks.or(device.total_blocks);
+            merge_sources(&mut known.sources, device.sources);
+        },
+    );
+}
+
+fn unite_namespaces(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
+    let namespaces = std::mem::take(&mut inventory.namespaces);
+    inventory.namespaces = by_key(
+        namespaces,
+        |namespace| namespace.name.clone(),
+        |known, namespace| {
+            // The resource of a device namespace is only its header and records.
+            if let (Some(first), Some(second)) = (known.mode.as_ref(), namespace.mode.as_ref())
+                && (first != second || known.bytes != namespace.bytes)
+            {
+                contradictions.push(format!(
+                    "{} has {} in line {} and {} in line {}; the first is used",
+                    namespace.name,
+                    ByteSize(known.bytes),
+                    line_of(&known.sources),
+                    ByteSize(namespace.bytes),
+                    line_of(&namespace.sources)
+                ));
+            }
+            if known.mode.is_none() && namespace.mode.is_some() {
+                known.bytes = namespace.bytes;
+            }
+            known.span = known.span.or(namespace.span);
+            known.mode = known.mode.take().or(namespace.mode);
+            known.region = known.region.take().or(namespace.region);
+            known.records = known.records.or(namespace.records);
+            known.align = known.align.or(namespace.align);
+            known.node = known.node.or(namespace.node);
+            merge_sources(&mut known.sources, namespace.sources);
+        },
+    );
+}
+
+/// Finds the addresses of what has only a size, among the ranges that other sources tell, and assumes
+/// addresses for the rest.
+pub(super) fn locate(
+    inventory: &mut Inventory,
+    ranges: &mut Vec<MapRange>,
+    in_blocks: bool,
+    warnings: &mut Vec<String>,
+) {
+    let Inventory { regions, namespaces, devices, .. } = inventory;
+    let mut claimed: Vec<Span> = regions.iter().filter_map(|region| region.span).collect();
+    claimed.extend(devices.iter().flat_map(|device| device.spans.iter().copied()));
+    let is_ram: Vec<String> =
+        devices.iter().filter(|device| device.is_ram).filter_map(|device| device.region.clone()).collect();
+    for region in regions.iter_mut().filter(|region| region.span.is_none() && region.enabled) {
+        let kind = match region.kind {
+            RegionKind::Persistent => Kind::Persistent,
+            RegionKind::Volatile if is_ram.contains(&region.name) => Kind::HotplugRam,
+            RegionKind::Volatile => Kind::SoftReserved,
+        };
+        let wanted = Wanted { bytes: region.bytes, kind, node: region.node, in_blocks };
+        match same_size(&wanted, ranges, &claimed) {
+            Some(span) => {
+                region.span = Some(span);
+                claimed.push(span);
+            }
+            None => {
+                let line = line_of(&region.sources);
+                let memory = NoBase { line, name: region.name.clone(), bytes: region.bytes, kind, node: region.node };
+                if let Some(range) = place(&memory, ranges, warnings) {
+                    (region.span, region.base_assumed) = (Some(range.span()), true);
+                    claimed.push(range.span());
+                    ranges.push(range);
+                }
+            }
+        }
+    }
+    for namespace in namespaces.iter_mut().filter(|namespace| namespace.span.is_none() && namespace.region.is_none()) {
+        let owner = inside(namespace.bytes, RegionKind::Persistent, regions);
+        if let Some(region) = owner {
+            namespace.region = Some(region);
+            continue;
+        }
+        let (kind, node) = (Kind::Persistent, namespace.node);
+        if container(&Wanted { bytes: namespace.bytes, kind, node, in_blocks }, ranges, &claimed).is_some() {
+            continue;
+        }
+        let line = line_of(&namespace.sources);
+        let memory = NoBase { line, name: namespace.name.clone(), bytes: namespace.bytes, kind, node };
+        if let Some(range) = place(&memory, ranges, warnings) {
+            namespace.span = Some(range.span());
+            claimed.push(range.span());
+            ranges.push(range);
+        }
+    }
+    for device in devices.iter_mut().filter(|device| device.spans.is_empty()) {
+        locate_device(device, regions, ranges, &mut claimed, in_blocks, warnings);
+    }
+}
+
+fn locate_device(
+    device: &mut Device,
+    regions: &[Region],
+    ranges: &mut Vec<MapRange>,
+    claimed: &mut Vec<Span>,
+    in_blocks: bool,
+    warnings: &mut Vec<String>,
+) {
+    // All of a region.
+    let owner = device.region.as_ref().and_then(|name| regions.iter().find(|region| region.name == *name));
+    if let Some(span) = owner.filter(|region| region.bytes == device.bytes).and_then(|region| region.span) {
+        device.spans.push(span);
+        return;
+    }
+    if device.region.is_some() {
+        return;
+    }
+    let kind = if device.is_ram { Kind::HotplugRam } else { Kind::SoftReserved };
+    let wanted = Wanted { bytes: device.bytes, kind, node: device.node, in_blocks };
+    if let Some(span) = same_size(&wanted, ranges, claimed) {
+        device.spans.push(span);
+        claimed.push(span);
+        return;
+    }
+    if container(&wanted, ranges, claimed).is_some() {
+        return;
+    }
+    let line = line_of(&device.sources);
+    let memory = NoBase { line, name: device.name.clone(), bytes: device.bytes, kind, node: device.node };
+    if let Some(range) = place(&memory, ranges, warnings) {
+        device.spans.push(range.span());
+        claimed.push(range.span());
+        ranges.push(range);
+    }
+}
+
+/// Whether a range may be memory of this kind, as another source tells it. Memory blocks do not tell
+/// who added them.
+fn may_be(range: &MapRange, kind: Kind, in_blocks: bool) -> bool {
+    match kind {
+        Kind::HotplugRam if range.kind == Kind::Ram => in_blocks,
+        // RAM of a driver may stand inside of what it was.
+        Kind::HotplugRam => range.kind != Kind::Window,
+        Kind::SoftReserved => matches!(range.kind, Kind::SoftReserved | Kind::HotplugRam | Kind::Persistent),
+        kind => range.kind == kind,
+    }
+}
+
+/// Memory whose addresses are wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    bytes: u64,
+    kind: Kind,
+    node: Option<u8>,
+    /// True if RAM comes from a listing of memory blocks.
+    in_blocks: bool,
+}
+
+/// The first unclaimed range of a size. RAM is in whole memory blocks, so that it may be smaller.
+fn same_size(wanted: &Wanted, ranges: &[MapRange], claimed: &[Span]) -> Option<Span> {
+    let Wanted { bytes, kind, node, in_blocks } = *wanted;
+    const LARGEST_BLOCK: u64 = 2 << 30;
+    let free = |range: &&MapRange| !range.base_assumed && !claimed.iter().any(|span| span.overlaps(range.span()));
+    let candidates = || ranges.iter().filter(free).filter(|range| may_be(range, kind, in_blocks));
+    let of_node = |range: &&MapRange| node.is_none() || range.node.is_none() || range.node == node;
+    let exact = candidates().filter(of_node).find(|range| range.span().bytes() == bytes);
+    let cut = || {
+        let is_cut = |range: &&MapRange| {
+            let lost = bytes.checked_sub(range.span().bytes());
+            range.kind != Kind::Persistent && lost.is_some_and(|lost| lost < 2 * LARGEST_BLOCK && lost < bytes)
+        };
+        let nearly = |range: &&MapRange| range.node == node && node.is_some();
+        candidates().filter(is_cut).find(nearly)
+    };
+    let found = exact.or_else(|| if kind == Kind::HotplugRam { cut() } else { None })?;
+    Some(found.span())
+}
+
+/// The only unclaimed range that has room for so many bytes.
+fn container(wanted: &Wanted, ranges: &[MapRange], claimed: &[Span]) -> Option<Span> {
+    let Wanted { bytes, kind, in_blocks, .. } = *wanted;
+    let free = |range: &&MapRange| !range.base_assumed && !claimed.contains(&range.span());
+    let has_room = |range: &&MapRange| range.span().bytes() >= bytes && may_be(range, kind, in_blocks);
+    let is_addition = |range: &&MapRange| range.kind != Kind::Ram || kind == Kind::HotplugRam;
+    let mut candidates = ranges.iter().filter(free).filter(has_room).filter(is_addition);
+    let first = candidates.next()?;
+    let only = candidates.next().is_none();
+    // All added memory is among the RAM of memory blocks, whichever it is.
+    (only || kind == Kind::HotplugRam).then(|| first.span())
+}
+
+/// The name of the only region with room for so many bytes.
+fn inside(bytes: u64, kind: RegionKind, regions: &[Region]) -> Option<String> {
+    let mut candidates = regions.iter().filter(|region| region.kind == kind && region.bytes >= bytes);
+    let first = candidates.next()?;
+    candidates.next().is_none().then(|| first.name.clone())
+}
+
+/// Makes added RAM of the ranges of devices that a driver made RAM of.
+pub(super) fn mark_added_ram(devices: &[Device], regions: &[Region], ranges: &mut Vec<MapRange>) {
+    let of_region = |device: &Device| {
+        let region = regions.iter().find(|region| device.region.as_ref() == Some(&region.name));
+        region.and_then(|region| region.span).filter(|span| span.bytes() >= device.bytes && device.spans.is_empty())
+    };
+    for device in devices.iter().filter(|device| device.is_ram && device.enabled) {
+        // RAM of a device whose place in its region is unknown.
+        let around = of_region(device);
+        for span in device.spans.iter().copied().chain(around) {
+            let is_known = ranges.iter().any(|range| range.kind == Kind::HotplugRam && range.span().overlaps(span));
+            let blocks = ranges.iter().any(|range| range.kind == Kind::Ram && range.span().overlaps(span));
+            if blocks {
+                let cut = std::mem::take(ranges);
+                ranges.extend(cut.into_iter().flat_map(|range| divided(range, span)));
+            } else if !is_known && around.is_none() {
+                let (kind, node) = (Kind::HotplugRam, device.node);
+                ranges.push(MapRange { start: span.start, end: span.end, kind, node, base_assumed: false });
+            }
+        }
+    }
+}
+
+/// RAM, divided into what is inside of a span, which is added RAM, and what is outside.
+fn divided(range: MapRange, span: Span) -> Vec<MapRange> {
+    let Some(inner) = range.span().intersect(span).filter(|_| range.kind == Kind::Ram) else { return vec![range] };
+    let part = |start, end, kind| (start < end).then(|| MapRange { start, end, kind, ..range.clone() });
+    let parts = [
+        part(range.start, inner.start, Kind::Ram),
+        part(inner.start, inner.end, Kind::HotplugRam),
+        part(inner.end, range.end, Kind::Ram),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// Fills in nodes that another source tells: SRAT, memory blocks, regions and devices.
+pub(super) fn assign_nodes(ranges: &mut [MapRange], inventory: &Inventory, srat: &[Found], windows: &[HotplugWindow]) {
+    let of_srat = srat.iter().map(|found| (found.range.span(), found.range.node));
+    let of_windows = windows.iter().map(|window| (window.span, window.node));
+    let of_blocks = inventory.blocks.iter().map(|block| (block.span, block.node));
+    let of_regions = inventory.regions.iter().filter_map(|region| Some((region.span?, region.node)));
+    let of_devices = inventory.devices.iter().flat_map(|device| device.spans.iter().map(|span| (*span, device.node)));
+    let told = of_devices.chain(of_regions).chain(of_blocks).chain(of_srat).chain(of_windows);
+    let mut told: Vec<(Span, u8)> = told.filter_map(|(span, node)| Some((span, node?))).collect();
+    // The smallest range around a range knows best.
+    told.sort_by_key(|(span, _)| span.bytes());
+    for range in ranges.iter_mut().filter(|range| range.node.is_none()) {
+        let span = range.span();
+        range.node = told.iter().find(|(around, _)| around.contains(span)).map(|(_, node)| *node);
+    }
+}
+
+/// The parts of windows that neither memory nor another resource uses.
+pub(super) fn unused_parts(inventory: &Inventory, ranges: &[MapRange], others: &[Span]) -> Vec<UnusedPart> {
+    let is_memory = |range: &&MapRange| range.kind != Kind::Window && !range.base_assumed;
+    let memory = ranges.iter().filter(is_memory).map(MapRange::span);
+    let enabled = inventory.regions.iter().filter(|region| region.enabled && !region.base_assumed);
+    let regions = enabled.filter_map(|region| region.span);
+    let inside = |span: &Span| inventory.windows.iter().any(|window| window.span.contains(*span));
+    let mut used: Vec<Span> = memory.chain(regions).chain(others.iter().copied().filter(inside)).collect();
+    used.sort_unstable();
+    let mut parts = Vec::new();
+    for window in &inventory.windows {
+        let mut at = window.span.start;
+        let mut part = |start, end| {
+            parts.extend(Span::new(start, end).map(|span| UnusedPart { window: window.name.clone(), span }));
+        };
+        for span in used.iter().filter(|span| span.overlaps(window.span)) {
+            part(at, span.start.min(window.span.end));
+            at = at.max(span.end);
+        }
+        part(at, window.span.end);
+    }
+    parts
+}
+
+/// Makes windows of the ranges of a map that comes from no text.
+pub(super) fn windows_of_map(reading: &mut Reading) {
+    let windows = reading.map.ranges.iter().filter(|range| range.kind == Kind::Window).enumerate();
+    let window = |(nr, range): (usize, &MapRange)| Window {
+        name: format!("window {nr}"),
+        span: range.span(),
+        available_bytes: None,
+        ways: None,
+        sources: Vec::new(),
+    };
+    reading.inventory.windows = windows.map(window).collect();
+    reading.unused = unused_parts(&reading.inventory, &reading.map.ranges, &[]);
+}
+
+/// What two tables of the same RAM disagree about, if it is much.
+pub(super) fn disagreement(tables: &[(Table, Vec<Found>)]) -> Option<String> {
+    let total = |wanted: &[Table]| {
+        let found = tables.iter().filter(|(table, _)| wanted.contains(table)).map(|(table, _)| *table).min()?;
+        let ranges = tables.iter().filter(|(table, _)| *table == found).flat_map(|(_, found)| found);
+        let ranges = super::combine::merge(ranges.map(|found| found.range.clone()).collect());
+        Some((found, ranges.iter().map(|range| range.span().bytes()).sum::<u64>()))
+    };
+    let (first, iomem) = total(&[Table::Iomem])?;
+    let (second, firmware) =
+        total(&[Table::EarlyNodes, Table::Memblock, Table::UserE820, Table::FirmwareE820, Table::ExtendedE820])?;
+    // Firmware and kernel reserve some memory, which one table shows and the other does not.
+    let large = iomem.max(firmware) / 8;
+    (iomem.abs_diff(firmware) > large.max(1 << 30)).then(|| {
+        format!(
+            "{} has {} of RAM and the {} has {}; the first is used",
+            first.listing().name(),
+            ByteSize(iomem),
+            second.listing().name(),
+            ByteSize(firmware)
+        )
+    })
+}

@@ -1,0 +1,185 @@
+//! What `pfnbench map --json` prints of a machine.
+
+use super::decoration::Undone;
+use super::inventory::{BlockRange, Device, Dimm, Inventory, Namespace, Region, Span, Window};
+use super::range::MapRange;
+use super::reading::{Reading, Skipped, SourceLines, UnknownLine, UnusedPart};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A machine as JSON. Addresses and sizes are in bytes; `end` is excluded. It can be read again as a
+/// map.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MachineListing {
+    /// Short name.
+    pub name: String,
+    /// One-line description of where the text comes from.
+    pub origin: String,
+    /// Bytes of RAM that is present at boot.
+    pub ram_bytes: u64,
+    /// One past the highest byte of memory.
+    pub end: u64,
+    /// Ranges of memory, sorted. Each byte is in one range: RAM that a driver made of a device is not in
+    /// the range of the device.
+    pub ranges: Vec<MapRange>,
+    /// Windows: addresses in which memory may appear.
+    pub windows: Vec<Window>,
+    /// The parts of windows that nothing uses.
+    pub unused: Vec<UnusedPart>,
+    /// Addresses that SRAT reserves for memory that may be added.
+    pub hotplug_windows: Vec<Span>,
+    /// Capacity that nothing uses.
+    pub free: Vec<FreeCapacity>,
+    /// DIMMs and CXL expanders.
+    pub dimms: Vec<Dimm>,
+    /// Regions.
+    pub regions: Vec<Region>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// DAX devices.
+    pub devices: Vec<Device>,
+    /// Memory blocks.
+    pub blocks: Vec<BlockRange>,
+    /// Size of a memory block in bytes, if the text states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_bytes: Option<u64>,
+    /// RAM by NUMA node.
+    pub nodes: Vec<NodeRam>,
+    /// RAM by section.
+    pub sections: Sections,
+    /// Address ranges below `end` without memory.
+    pub holes: Vec<Span>,
+    /// The listings of the text.
+    pub sources: Vec<SourceLines>,
+    /// Decorations that were undone.
+    pub undone: Vec<Undone>,
+    /// Lines that are known and say nothing of memory.
+    pub skipped: Vec<Skipped>,
+    /// Lines that were not understood.
+    pub not_understood: Vec<UnknownLine>,
+    /// Statements of sources that contradict each other.
+    pub contradictions: Vec<String>,
+    /// Warnings.
+    pub warnings: Vec<String>,
+}
+
+/// Capacity that nothing uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FreeCapacity {
+    /// Name of the expander, region or block that has it.
+    pub of: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Why it is free.
+    pub cause: FreeCause,
+}
+
+/// Why capacity is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FreeCause {
+    /// No region uses the expander or DIMM.
+    NoRegion,
+    /// No namespace uses this part of a region.
+    NoNamespace,
+    /// The region is disabled.
+    RegionDisabled,
+    /// The memory blocks are not configured.
+    NotConfigured,
+}
+
+/// RAM of a NUMA node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NodeRam {
+    /// Number of the node.
+    pub node: u8,
+    /// Bytes of RAM that is present at boot.
+    pub ram_bytes: u64,
+}
+
+/// How RAM is distributed over sections and sub-sections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Sections {
+    /// Architecture whose sections are counted.
+    pub architecture: &'static str,
+    /// Number of sections with RAM.
+    pub with_ram: u64,
+    /// Number of sections that are only partly RAM.
+    pub in_part: u64,
+    /// Number of sub-sections with RAM.
+    pub subsections_with_ram: u64,
+    /// Number of sub-sections that are only partly RAM.
+    pub subsections_in_part: u64,
+}
+
+/// The capacity of a machine that nothing uses, apart from the addresses of windows.
+pub fn free_capacity(inventory: &Inventory) -> Vec<FreeCapacity> {
+    let free = |of: &str, bytes: u64, cause| (bytes > 0).then(|| FreeCapacity { of: of.to_owned(), bytes, cause });
+    // A region that names no expanders may use any of them.
+    let regions = inventory.regions.iter();
+    let is_named = |dimm: &str| {
+        regions.clone().filter(|region| region.enabled).any(|region| region.mappings.iter().any(|m| m.dimm == dimm))
+    };
+    let unnamed: u64 =
+        regions.clone().filter(|region| region.enabled && region.mappings.is_empty()).map(|region| region.bytes).sum();
+    let mut taken = unnamed;
+    let dimms = inventory.dimms.iter().filter(|dimm| !is_named(&dimm.name)).filter_map(|dimm| {
+        let bytes = dimm.volatile_bytes.saturating_add(dimm.persistent_bytes);
+        let of_region = taken.min(bytes);
+        taken -= of_region;
+        free(&dimm.name, bytes - of_region, FreeCause::NoRegion)
+    });
+    let mut all: Vec<FreeCapacity> = dimms.collect();
+    all.extend(inventory.regions.iter().filter_map(|region| match region.enabled {
+        true => free(&region.name, region.available_bytes.unwrap_or(0).min(region.bytes), FreeCause::NoNamespace),
+        // An expander in no region has the capacity already.
+        false if !inventory.dimms.is_empty() && region.mappings.is_empty() => None,
+        false => free(&region.name, region.bytes, FreeCause::RegionDisabled),
+    }));
+    all.extend(inventory.blocks.iter().filter(|block| !block.configured).filter_map(|block| {
+        let name = format!("memory blocks at {:#x}", block.span.start);
+        free(&name, block.span.bytes(), FreeCause::NotConfigured)
+    }));
+    all
+}
+
+impl MachineListing {
+    /// The listing of a reading, with what was counted of it.
+    pub fn new(
+        reading: &Reading,
+        warnings: Vec<String>,
+        nodes: Vec<NodeRam>,
+        sections: Sections,
+        holes: Vec<Span>,
+    ) -> Self {
+        let Reading { map, inventory, .. } = reading;
+        let Inventory { dimms, windows, regions, namespaces, devices, blocks, block_bytes } = inventory.clone();
+        Self {
+            name: map.name.clone(),
+            origin: map.origin.clone(),
+            ram_bytes: map.ram_bytes(),
+            end: map.end(),
+            ranges: map.disjoint(),
+            windows,
+            unused: reading.unused.clone(),
+            hotplug_windows: reading.hotplug_windows.clone(),
+            free: free_capacity(inventory),
+            dimms,
+            regions,
+            namespaces,
+            devices,
+            blocks,
+            block_bytes,
+            nodes,
+            sections,
+            holes,
+            sources: reading.sources.clone(),
+            undone: reading.undone.clone(),
+            skipped: reading.skipped.clone(),
+            not_understood: reading.unknown.clone(),
+            contradictions: reading.contradictions.clone(),
+            warnings,
+        }
+    }
+}
