@@ -49,6 +49,9 @@ static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// The same, cut off so early that it may be anything.
+static OPEN: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"{START}{SOURCE}:\s*$|\(XEN\)\s*$")));
+
 /// Changes of the table, which the tables that follow contain.
 static CHANGE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?:^|[\s\]])e820(?: range)?:? (?:update|remove|reserve|register)\b|reserve setup_data: \[mem [^\]]*\]$")
@@ -105,7 +108,7 @@ pub(super) fn form(text: &str) -> Form {
     if let Some(fields) = words {
         return if matches!(type_of(&fields["type"]), Some((_, true))) { Form::Whole } else { Form::Open };
     }
-    if BEGUN.is_match(text) { Form::Open } else { Form::Other }
+    if BEGUN.is_match(text) || OPEN.is_match(text) { Form::Open } else { Form::Other }
 }
 
 fn table(source: Option<&str>) -> Table {

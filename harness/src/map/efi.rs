@@ -30,6 +30,10 @@ static OTHER: LazyLock<Regex> = LazyLock::new(|| {
 static BEGUN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i:efi): mem\d+: (?:\[|type=)").expect("a valid pattern"));
 
+/// The same, cut off so early that it may be anything.
+static OPEN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:^|[\s\]])(?i:efi):(?: mem\d+:)?\s*$").expect("a valid pattern"));
+
 /// `EFI_MEMORY_SP`, memory for a specific purpose.
 const SPECIFIC_PURPOSE: u64 = 1 << 18;
 
@@ -50,7 +54,7 @@ fn kind(name: &str, is_specific: bool) -> Option<Kind> {
 pub(super) fn form(text: &str) -> Form {
     if X86.is_match(text) || OTHER.is_match(text) {
         Form::Whole
-    } else if BEGUN.is_match(text) {
+    } else if BEGUN.is_match(text) || OPEN.is_match(text) {
         Form::Open
     } else {
         Form::Other

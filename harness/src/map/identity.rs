@@ -209,7 +209,6 @@ pub(super) fn locate(
 ) {
     let Inventory { regions, namespaces, devices, .. } = inventory;
     let mut claimed: Vec<Span> = regions.iter().filter_map(|region| region.span).collect();
-    claimed.extend(devices.iter().flat_map(|device| device.spans.iter().copied()));
     let is_ram: Vec<String> =
         devices.iter().filter(|device| device.is_ram).filter_map(|device| device.region.clone()).collect();
     for region in regions.iter_mut().filter(|region| region.span.is_none() && region.enabled) {
@@ -235,6 +234,7 @@ pub(super) fn locate(
             }
         }
     }
+    let mut claimed: Vec<Span> = namespaces.iter().filter_map(|namespace| namespace.span).collect();
     for namespace in namespaces.iter_mut().filter(|namespace| namespace.span.is_none() && namespace.region.is_none()) {
         let owner = inside(namespace.bytes, RegionKind::Persistent, regions);
         if let Some(region) = owner {
@@ -253,6 +253,7 @@ pub(super) fn locate(
             ranges.push(range);
         }
     }
+    let mut claimed: Vec<Span> = devices.iter().flat_map(|device| device.spans.iter().copied()).collect();
     for device in devices.iter_mut().filter(|device| device.spans.is_empty()) {
         locate_device(device, regions, ranges, &mut claimed, in_blocks, warnings);
     }

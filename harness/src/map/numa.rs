@@ -43,6 +43,11 @@ static BEGUN: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// The same, cut off so early that it may be anything.
+static OPEN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?:^|[\s\]])node\s+\d+:\s*$|SRAT:(?: Node(?: \d+(?: PXM)?)?)?\s*$|Initmem setup(?: node(?: \d+)?)?\s*$")
+});
+
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"Early memory (?:node|PFN) ranges|early_node_map\[\d+\]|Zone (?:PFN )?ranges:|Movable zone start|^\s*(?:DMA|DMA32|Normal|Movable|Device|HighMem)\s+(?:\[mem|empty|0x[0-9a-f]+ ->)",
@@ -58,7 +63,7 @@ fn node(line: usize, fields: &Captures<'_>) -> Result<Option<u8>, MapError> {
 pub(super) fn form(text: &str) -> Form {
     if [&*NODE, &*OLD_NODE, &*SRAT, &*SPAN].iter().any(|entry| entry.is_match(text)) {
         Form::Whole
-    } else if BEGUN.is_match(text) {
+    } else if BEGUN.is_match(text) || OPEN.is_match(text) {
         Form::Open
     } else {
         Form::Other

@@ -33,7 +33,8 @@ pub(super) fn undo(line: &mut CleanLine) {
 }
 
 /// The line without what a logger wrote before it.
-pub(crate) fn without_prefix(text: &str) -> &str {
+#[cfg(test)]
+fn without_prefix(text: &str) -> &str {
     PREFIX.find(text).map_or(text, |prefix| &text[prefix.end()..])
 }
 

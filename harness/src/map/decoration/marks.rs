@@ -79,7 +79,7 @@ pub(super) fn undo(mut line: CleanLine, tally: &mut Tally) -> Marked {
             return Marked::Line(line);
         }
     }
-    if PROMPT.is_match(&line.text) {
+    if PROMPT.is_match(line.text.trim_end()) {
         tally.add(Decoration::Prompts, line.number);
         return Marked::Nothing;
     }

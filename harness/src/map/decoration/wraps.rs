@@ -23,7 +23,7 @@ static LOG_ENTRY: LazyLock<Regex> = LazyLock::new(|| {
 
 /// What may follow an entry that is whole without it.
 static TAIL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\s*(?:hotplug|non-volatile|\(type \d+\)|\(\w+\)|0x[0-9a-fA-F]+ bytes\b.*|bytes\b.*|flags: 0x[0-9a-fA-F]+|on node \d+\b.*|\(\d+[KMGT]B\))\s*$")
+    Regex::new(r"^\s*(?:hotplug|non-volatile|\(type \d+\)|\(\w+\)|0x[0-9a-fA-F]+ bytes\b.*|bytes\b.*|flags: 0x[0-9a-fA-F]+|(?:node )?\d+ flags: 0x[0-9a-fA-F]+|0x[0-9a-fA-F]+|on node \d+\b.*|\(\d+[KMGT]B\))\s*$")
         .expect("a valid pattern")
 });
 
