@@ -8,11 +8,17 @@ use thiserror::Error;
 
 /// A version of Linux, such as 6.12: the first two numbers of a release.
 ///
+/// The rules of one version changed within its stable releases: see [`medium_record_bytes`]. Releases
+/// of 6.1 before and since that change are different versions, which [`precise`](Self::precise) tells
+/// apart.
+///
+/// [`medium_record_bytes`]: Self::medium_record_bytes
+///
 /// ```
 /// use pfnbench::kernel_version::KernelVersion;
 ///
-/// let version: KernelVersion = "6.1.0-57-cloud-amd64".parse()?;
-/// assert_eq!(version, KernelVersion::new(6, 1));
+/// let version: KernelVersion = "6.12.63+deb13-amd64".parse()?;
+/// assert_eq!(version, KernelVersion::new(6, 12));
 /// assert!(version.rule_set().taints_mixed_sections && version < KernelVersion::CURRENT);
 /// # Ok::<(), pfnbench::kernel_version::UnknownVersion>(())
 /// ```
@@ -20,6 +26,8 @@ use thiserror::Error;
 pub struct KernelVersion {
     major: u16,
     minor: u16,
+    /// True for 6.1.12 and later releases of 6.1.
+    is_since_6_1_12: bool,
 }
 
 /// Why a text is not a version of Linux.
@@ -39,7 +47,22 @@ impl KernelVersion {
 
     /// The version `major.minor`.
     pub const fn new(major: u16, minor: u16) -> Self {
-        Self { major, minor }
+        Self { major, minor, is_since_6_1_12: false }
+    }
+
+    /// The version with the first release that has its rules: `6.1.12` for 6.1 since that release, else
+    /// as [`Display`](fmt::Display).
+    pub fn precise(self) -> String {
+        format!("{self}{}", if self.is_since_6_1_12 { ".12" } else { "" })
+    }
+
+    /// The version for headings: for 6.1, with the releases that it stands for.
+    pub fn heading(self) -> String {
+        match (self.major, self.minor, self.is_since_6_1_12) {
+            (6, 1, false) => format!("Linux {self} (≤ 6.1.11)"),
+            (6, 1, true) => format!("Linux {self} (≥ 6.1.12)"),
+            _ => format!("Linux {self}"),
+        }
     }
 
     /// The rules of this version. They are those of its last stable release.
@@ -59,19 +82,24 @@ impl KernelVersion {
         rules
     }
 
-    /// Bytes that libnvdimm reserves on the medium for the record of a page. Linux 6.1 and 6.2 reserved
-    /// 128, so that kernels with larger records could map the namespace.
+    /// Bytes that libnvdimm reserves on the medium for the record of a page. Linux 6.1 to 6.1.11 and the
+    /// release candidates of 6.2 reserved 128, so that a namespace could be mapped by kernels with
+    /// KMSAN, whose records are larger. Linux 6.1.12 and 6.2 reserve 64 again.
     ///
-    /// Source: `MAX_STRUCT_PAGE_SIZE` in `drivers/nvdimm/nd.h`.
+    /// Source: `MAX_STRUCT_PAGE_SIZE` in `drivers/nvdimm/nd.h`; commits 6e9f05dc66f9 (6.1) and
+    /// c91d71363084 (6.2, and 6.1.12).
     pub fn medium_record_bytes(self) -> u16 {
-        if (Self::new(6, 1)..Self::new(6, 3)).contains(&self) { 128 } else { 64 }
+        if self == Self::new(6, 1) { 128 } else { 64 }
     }
 }
 
 impl FromStr for KernelVersion {
     type Err = UnknownVersion;
 
-    /// Parses a version or a release: `6.1`, `v6.1`, `6.1.0-57-cloud-amd64`, `6.12-rc3`.
+    /// Parses a version or a release: `6.1`, `v6.1`, `6.1.12`, `6.1.0-57-cloud-amd64`, `6.12-rc3`.
+    ///
+    /// A release such as `6.1.0-57-cloud-amd64` is that of a distribution, whose number does not state the
+    /// stable release; it is taken for a late one.
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
         let unknown = || UnknownVersion { text: text.chars().take(60).collect() };
         let trimmed = text.trim();
@@ -83,9 +111,23 @@ impl FromStr for KernelVersion {
         if !is_number(major) || !(rest.is_empty() || rest.starts_with(['.', '-', '+', '~', '_'])) {
             return Err(unknown());
         }
-        let version =
-            Self { major: major.parse().map_err(|_| unknown())?, minor: minor.parse().map_err(|_| unknown())? };
+        let version = Self::new(major.parse().map_err(|_| unknown())?, minor.parse().map_err(|_| unknown())?);
+        let is_since_6_1_12 = version == Self::new(6, 1) && is_since_12(rest);
+        let version = Self { is_since_6_1_12, ..version };
         if version < Self::OLDEST { Err(unknown()) } else { Ok(version) }
+    }
+}
+
+/// Whether the end of a release, after its first two numbers, is that of stable release 12 or later, or of
+/// a distribution that leaves it open.
+fn is_since_12(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix('.') else { return false };
+    let (point, rest) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+    let is_distribution = rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    match point.parse::<u64>() {
+        Ok(0) => is_distribution,
+        Ok(point) => point >= 12,
+        Err(_) => false,
     }
 }
 
@@ -110,7 +152,6 @@ mod tests {
         for (text, major, minor) in [
             ("5.2", 5, 2),
             ("v6.12", 6, 12),
-            ("6.1.0-57-cloud-amd64", 6, 1),
             ("6.12.117+deb13-amd64", 6, 12),
             ("7.3-rc2", 7, 3),
             (" 4.18.0-348.el8.x86_64 ", 4, 18),
@@ -136,6 +177,24 @@ mod tests {
         assert!(!rules("5.17").shares_tail_records && rules("5.18").shares_tail_records);
         assert!(!rules("6.12").ram_buffer_covers_soft_reserved && rules("7.2").ram_buffer_covers_soft_reserved);
         let bytes = |text: &str| text.parse::<KernelVersion>().unwrap().medium_record_bytes();
-        assert_eq!(["6.0", "6.1", "6.2", "6.3"].map(bytes), [64, 128, 128, 64]);
+        assert_eq!(["6.0", "6.1", "6.2", "6.3"].map(bytes), [64, 128, 64, 64]);
+    }
+
+    #[test]
+    fn releases_of_6_1_before_and_since_the_change_are_told_apart() {
+        let parse = |text: &str| text.parse::<KernelVersion>().unwrap();
+        for text in ["6.1", "v6.1", "6.1-rc3", "6.1.0", "6.1.0-rc3", "6.1.11", "6.1.7-200.fc37.x86_64", "6.1.x"] {
+            assert_eq!((parse(text), parse(text).medium_record_bytes()), (KernelVersion::new(6, 1), 128), "{text}");
+        }
+        for text in ["6.1.12", "6.1.192", "6.1.12+", "6.1.0-57-cloud-amd64", "6.1.52-1-lts"] {
+            let version = parse(text);
+            assert_eq!((version.medium_record_bytes(), version.precise().as_str()), (64, "6.1.12"), "{text}");
+            assert_eq!((version.to_string().as_str(), parse(&version.precise())), ("6.1", version));
+            assert!(KernelVersion::new(6, 1) < version && version < KernelVersion::new(6, 2));
+            assert_eq!(version.rule_set(), KernelVersion::new(6, 1).rule_set());
+        }
+        // Other versions have no such change.
+        assert_eq!(parse("6.12.12"), KernelVersion::new(6, 12));
+        assert_eq!((parse("6.2.0").precise(), parse("6.2.0").heading()), ("6.2".to_owned(), "Linux 6.2".to_owned()));
     }
 }

@@ -37,7 +37,9 @@ impl KernelRules {
         }
     }
 
-    /// The host that creates namespaces: the size of the records on the medium depends on the version.
+    /// The host that creates namespaces: the space for a record on the medium depends on the version. To
+    /// read an info block, the kernel compares that space with the size of its own records, which is
+    /// [`HOST`]'s.
     pub fn host(self) -> Host {
         Host { record_bytes: self.version().medium_record_bytes(), ..HOST }
     }
@@ -47,7 +49,7 @@ impl KernelRules {
         match self {
             KernelRules::Before => "before".to_owned(),
             KernelRules::Merged => "merged".to_owned(),
-            KernelRules::Version(version) => version.to_string(),
+            KernelRules::Version(version) => version.precise(),
         }
     }
 
@@ -56,7 +58,7 @@ impl KernelRules {
         match self {
             KernelRules::Before => "before (Linux ≤ 5.2)".to_owned(),
             KernelRules::Merged => "merged (Linux ≥ 5.4)".to_owned(),
-            KernelRules::Version(version) => format!("Linux {version}"),
+            KernelRules::Version(version) => version.heading(),
         }
     }
 }
