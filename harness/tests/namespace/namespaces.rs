@@ -91,7 +91,17 @@ fn json_has_the_parts_of_a_refusal() {
 fn codes_are_explained() {
     namespace(&["explain", "ns312"]).success().stdout(contains("nd_pfn_validate").and(contains("exit    1")));
     namespace(&["explain"]).success().stdout(contains("NS101").and(contains("NS504")));
-    namespace(&["explain", "NS999"]).code(2).stderr(contains("lists all codes"));
+    namespace(&["explain", "NS999"]).code(1).stdout("").stderr(contains("NS505").and(contains("lists all codes")));
+    namespace(&["explain", "NS100"]).code(1).stderr(contains("the nearest is NS101"));
+    namespace(&["explain", "\u{1b}[31mhello"])
+        .code(1)
+        .stderr(contains("lists all codes").and(contains("\u{1b}").not()));
+    let from_input = |text: &str| {
+        let mut command = Command::cargo_bin("pfnbench").unwrap();
+        command.args(["namespace", "explain", "-"]).write_stdin(text.to_owned()).assert()
+    };
+    from_input("error[NS312]: namespace0.0 has misaligned data\n  rule    the sum").success().stdout(contains("NS312"));
+    from_input("").code(1).stderr(contains("lists all codes"));
 }
 
 #[test]
