@@ -5,9 +5,12 @@ mod device_kind;
 mod disable_destroy;
 mod enable;
 mod explain;
+mod from_args;
+mod kernel_args;
 mod list_check;
+mod lost;
 mod memory_args;
-mod plan_lost;
+mod plan;
 mod records_bar;
 mod region;
 mod region_args;
@@ -32,12 +35,14 @@ pub(super) struct NamespaceArgs {
 enum Command {
     /// Show where the bytes of a namespace go, and which size to request
     ///
-    /// Compares the rules before the patch series with those since.
-    Plan(plan_lost::PlanArgs),
+    /// Compares the rules before the patch series with those since, or those of
+    /// versions of Linux.
+    Plan(plan::PlanArgs),
     /// Show the capacity lost at every sub-section of a section
     ///
-    /// Compares the rules before the patch series with those since.
-    Lost(plan_lost::LostArgs),
+    /// Compares the rules before the patch series with those since, or those of
+    /// versions of Linux.
+    Lost(lost::LostArgs),
     /// Create a region: a sparse file, and a file with its labels
     Region(region::RegionArgs),
     /// Create a namespace in a region

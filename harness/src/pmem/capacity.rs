@@ -1,9 +1,13 @@
 //! Where the bytes of a namespace go, under the rules before the sub-section series and since.
 
+mod creators;
 mod loss;
 mod request;
 
-pub use loss::{CapacityLoss, LOSS_SIZES, NeighbourPlacement, capacity_losses};
+pub use creators::{CREATORS, Creator, StatedCapacity};
+pub use loss::{
+    CapacityLoss, KernelLoss, LOSS_SIZES, LossOfKernel, NeighbourPlacement, capacity_losses, kernel_losses, loss_sizes,
+};
 pub use request::{CapacityRequest, CapacityResult, CapacityTarget};
 
 use super::{HOST, KernelRules};
@@ -11,7 +15,8 @@ use crate::size::argument;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{Division, DivisionError, Overlap, Surroundings, Terms};
 use memmap_layouts::nvdimm::forecast::{ForecastError, Mapped, forecast};
-use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, MACHINE_SPACE_BYTES, RecordsOn};
+use memmap_layouts::nvdimm::region::RegionAlign;
+use memmap_layouts::nvdimm::{Extent, HEAD_BYTES, Host, MACHINE_SPACE_BYTES, RecordsOn};
 use memmap_layouts::rules::RuleSet;
 use serde::Serialize;
 use thiserror::Error;
@@ -26,8 +31,10 @@ pub struct CapacityPlan<'a> {
     pub align: u64,
     /// Where its records are stored: in RAM or on the medium.
     pub records: RecordsOn,
-    /// RAM and regions around it.
+    /// RAM and other regions around it.
     pub around: Surroundings<'a>,
+    /// Its region; `None` if the region has no known end.
+    pub region: Option<Extent>,
 }
 
 /// Why a namespace has no capacity.
@@ -51,10 +58,27 @@ pub enum CapacityError {
         step: u64,
     },
     /// The value is not a valid alignment of a region.
-    #[error("region alignment {} is not a power of two of at least 4 KiB; try --region-align 16M", ByteSize(*align))]
+    #[error(
+        "region alignment {} is not a power of two of at least 4 KiB for each of {} DIMMs; try --region-align {}",
+        ByteSize(align.bytes), align.mappings,
+        argument(RegionAlign::default_for(u64::MAX, align.mappings, HOST.page_bytes).bytes)
+    )]
     RegionAlign {
-        /// The requested alignment in bytes.
-        align: u64,
+        /// The requested alignment.
+        align: RegionAlign,
+    },
+    /// The namespace is not within its region.
+    #[error(
+        "{} at {start:#x} are not within the region {:#x}-{:#x}",
+        ByteSize(*size), region.start, region.end() - 1
+    )]
+    OutsideRegion {
+        /// Physical address of its first byte.
+        start: u64,
+        /// Its size in bytes.
+        size: u64,
+        /// The region.
+        region: Extent,
     },
     /// The start is not aligned to a page.
     #[error("start {start:#x} is {} past a page boundary; try --start {:#x}", ByteSize(*off), start - off)]
@@ -137,10 +161,10 @@ pub struct Breakdown {
 }
 
 impl Breakdown {
-    fn from_division(size: u64, records: RecordsOn, division: &Division) -> Self {
+    fn from_division(size: u64, records: RecordsOn, division: &Division, host: &Host) -> Self {
         let needed = match records {
             RecordsOn::Ram => 0,
-            RecordsOn::Medium => division.npfns * u64::from(HOST.record_bytes),
+            RecordsOn::Medium => division.npfns * u64::from(host.record_bytes),
         };
         let behind_head = division.dataoff - HEAD_BYTES;
         let records_bytes = needed.min(behind_head);
@@ -170,6 +194,11 @@ impl Breakdown {
         ]
     }
 
+    /// Bytes from the start of the namespace to its data.
+    pub fn data_offset(&self) -> u64 {
+        self.start_pad_bytes + self.head_bytes + self.records_bytes + self.alignment_bytes
+    }
+
     /// All bytes that are not usable for data.
     pub fn lost_bytes(&self) -> u64 {
         self.raw_bytes - self.usable_bytes
@@ -188,8 +217,8 @@ impl CapacityError {
 }
 
 impl CapacityPlan<'_> {
-    fn terms<'a>(&'a self, rules: &'a RuleSet) -> Terms<'a> {
-        Terms { align: self.align, records: self.records, host: &HOST, around: self.around, rules }
+    fn terms<'a>(&'a self, rules: &'a RuleSet, host: &'a Host) -> Terms<'a> {
+        Terms { align: self.align, records: self.records, host, around: self.around, rules }
     }
 
     /// Divides a namespace of `size` bytes.
@@ -204,9 +233,13 @@ impl CapacityPlan<'_> {
         if let Some(overlap) = self.around.overlap(&namespace) {
             return Err(CapacityError::Overlaps { start, size, overlap });
         }
-        let division = self.terms(&rules.rule_set()).divide(namespace)?;
+        if let Some(region) = self.region.filter(|region| start < region.start || region.end() < namespace.end()) {
+            return Err(CapacityError::OutsideRegion { start, size, region });
+        }
+        let host = rules.host();
+        let division = self.terms(&rules.rule_set(), &host).divide(namespace)?;
         self.forecast(&namespace, &division, rules)?;
-        Ok(Breakdown::from_division(size, self.records, &division))
+        Ok(Breakdown::from_division(size, self.records, &division, &host))
     }
 
     /// Checks that a machine would map the namespace without its padding.
@@ -216,11 +249,15 @@ impl CapacityPlan<'_> {
         forecast(&Mapped { extent, dataoff, records: self.records }, &self.around, &HOST, &rules.rule_set())
     }
 
-    /// Bytes from the start to the next neighbour, or to the end of the physical address space.
+    /// Bytes from the start to the next neighbour, to the end of the region, or to the end of the physical
+    /// address space.
     fn room(&self) -> u64 {
         let others = self.around.ram.iter().chain(self.around.regions);
         let ends = others.filter(|other| other.end() > self.start).map(|other| other.start);
-        ends.min().unwrap_or(MACHINE_SPACE_BYTES).saturating_sub(self.start)
+        ends.chain(self.region.map(|region| region.end()))
+            .min()
+            .unwrap_or(MACHINE_SPACE_BYTES)
+            .saturating_sub(self.start)
     }
 
     /// The smallest size, a multiple of `step`, with at least `wanted` bytes of data.
@@ -231,8 +268,8 @@ impl CapacityPlan<'_> {
     /// # Errors
     /// [`CapacityError::NoSize`] if no size is large enough; another error if no size holds data.
     pub fn size_for(&self, wanted: u64, step: u64, rules: KernelRules) -> Result<u64, CapacityError> {
-        let (room, rule_set) = (self.room(), rules.rule_set());
-        let terms = self.terms(&rule_set);
+        let (room, rule_set, host) = (self.room(), rules.rule_set(), rules.host());
+        let terms = self.terms(&rule_set, &host);
         let enough = |nr: &u64| terms.usable(Extent { start: self.start, size: nr * step }) >= wanted;
         let last = room / step;
         let no_size = || match self.breakdown((last * step).max(step), rules) {
@@ -245,10 +282,12 @@ impl CapacityPlan<'_> {
         }
         // As the end crosses boundaries of alignments and sections, the loss at the end jumps up
         // and down by at most this much. If two sizes differ by that much, the larger one holds more
-        // data.
-        let loss = (HOST.section_bytes.max(self.align) + 2 * self.align.max(HOST.compat_bytes)) / 63 * 64;
+        // data. One page of records describes this many pages: 64, or 32 where records have 128 bytes.
+        let described = host.page_bytes / u64::from(host.record_bytes);
+        let ends = HOST.section_bytes.max(self.align) + 2 * self.align.max(HOST.compat_bytes);
+        let loss = ends / (described - 1) * described;
         let window = loss / step + 1;
-        let slack = (wanted / 63).saturating_add(2 * loss) / step + 2;
+        let slack = (wanted / (described - 1)).saturating_add(2 * loss) / step + 2;
         let most = least.saturating_add(slack).min(last);
         let below = |from: u64| from.saturating_sub(window).max(least);
         let mut high = (below(most)..=most).rev().find(enough).ok_or_else(no_size)?;
@@ -267,13 +306,13 @@ impl CapacityPlan<'_> {
         (least..=least.saturating_add(window).min(last)).find(is_mapped).map(|nr| nr * step).ok_or_else(no_size)
     }
 
-    /// The nearest valid sizes under the rules since the series, in bytes and multiples of `step`:
-    /// the one below and the one above, if any.
-    pub fn sizes_beside(&self, size: u64, step: u64) -> (Option<u64>, Option<u64>) {
-        let is_mapped = |size: &u64| self.breakdown(*size, KernelRules::Merged).is_ok();
+    /// The nearest valid sizes under some rules, in bytes and multiples of `step`: the one below and the
+    /// one above, if any.
+    pub fn sizes_beside(&self, size: u64, step: u64, rules: KernelRules) -> (Option<u64>, Option<u64>) {
+        let is_mapped = |size: &u64| self.breakdown(*size, rules).is_ok();
         let below = Some(size - size % step).filter(is_mapped);
         let above = size.checked_next_multiple_of(step).filter(is_mapped);
-        let least = || self.size_for(1, step, KernelRules::Merged).ok().filter(|least| *least > size);
+        let least = || self.size_for(1, step, rules).ok().filter(|least| *least > size);
         (below, above.or_else(least))
     }
 }
@@ -281,20 +320,25 @@ impl CapacityPlan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel_version::KernelVersion;
 
     const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
     fn plan(start: u64) -> CapacityPlan<'static> {
-        CapacityPlan { start, align: 2 * MIB, records: RecordsOn::Medium, around: Surroundings::default() }
+        let around = Surroundings::default();
+        CapacityPlan { start, align: 2 * MIB, records: RecordsOn::Medium, around, region: None }
     }
+
+    /// Kernels that reserve 128 bytes a page on the medium.
+    const WIDE: KernelRules = KernelRules::Version(KernelVersion::new(6, 1));
 
     #[test]
     fn parts_add_up_whatever_the_size() {
         for start in [4 * GIB, 4 * GIB + 2 * MIB, 4 * GIB + 64 * MIB] {
             for size in [16 * MIB, 126 * MIB, GIB, GIB + 4 * KIB, 1500 * GIB] {
-                for rules in KernelRules::ALL {
+                for rules in KernelRules::ALL.into_iter().chain([WIDE]) {
                     let Ok(breakdown) = plan(start).breakdown(size, rules) else { continue };
                     let parts: u64 = breakdown.lines()[1..].iter().map(|(_, bytes)| bytes).sum();
                     assert_eq!(parts, size, "{start:#x} {breakdown:?}");
@@ -314,9 +358,9 @@ mod tests {
                     for records in [RecordsOn::Ram, RecordsOn::Medium] {
                         let ram = [Extent { start: 0, size: start }];
                         for ram in [&ram[..], &[]] {
-                            let plan =
-                                CapacityPlan { start, align, records, around: Surroundings { ram, regions: &[] } };
-                            for rules in KernelRules::ALL {
+                            let around = Surroundings { ram, regions: &[] };
+                            let plan = CapacityPlan { start, align, records, around, region: None };
+                            for rules in KernelRules::ALL.into_iter().chain([WIDE]) {
                                 let usable =
                                     |nr: u64| plan.breakdown(nr * step, rules).map_or(0, |all| all.usable_bytes);
                                 let all: Vec<u64> = (1..=most / step).map(usable).collect();
@@ -378,11 +422,45 @@ mod tests {
     }
 
     #[test]
+    fn linux_6_1_reserves_twice_the_space_for_records() {
+        let plan = plan(0xa_9000_0000);
+        let usable = |text: &str| {
+            let rules = KernelRules::Version(text.parse().unwrap());
+            plan.breakdown(256 * MIB, rules).unwrap().usable_bytes
+        };
+        for version in ["5.3", "5.10", "6.0", "6.1.12", "6.1.0-57-cloud-amd64", "6.2", "6.6", "6.12", "7.2"] {
+            assert_eq!(usable(version), 262_144_000, "{version}");
+        }
+        for version in ["6.1", "6.1.11"] {
+            assert_eq!(usable(version), 257_949_696, "{version}");
+        }
+        let breakdown = plan.breakdown(256 * MIB, WIDE).unwrap();
+        assert_eq!(breakdown.data_offset(), 10 * MIB);
+        // 246 MiB of data have 62,976 pages with 128 bytes each.
+        assert_eq!(breakdown.records_bytes, 62_976 * 128);
+        let in_ram = CapacityPlan { records: RecordsOn::Ram, ..plan };
+        assert_eq!(in_ram.breakdown(256 * MIB, WIDE), in_ram.breakdown(256 * MIB, KernelRules::Merged));
+    }
+
+    #[test]
+    fn a_namespace_ends_within_its_region() {
+        let region = Extent { start: 4 * GIB, size: GIB };
+        let within = CapacityPlan { region: Some(region), ..plan(4 * GIB + 512 * MIB) };
+        assert!(within.breakdown(512 * MIB, KernelRules::Merged).is_ok());
+        for (start, size) in [(within.start, 528 * MIB), (2 * GIB, GIB), (8 * GIB, GIB)] {
+            let error = CapacityPlan { start, ..within }.breakdown(size, KernelRules::Merged).unwrap_err();
+            assert_eq!(error, CapacityError::OutsideRegion { start, size, region });
+        }
+        let error = within.size_for(512 * MIB, 16 * MIB, KernelRules::Merged).unwrap_err();
+        assert!(matches!(error, CapacityError::NoSize { room, .. } if room == 512 * MIB), "{error}");
+    }
+
+    #[test]
     fn sizes_that_are_named_can_be_had() {
         for (size, step) in
             [(0, 16 * MIB), (17 * MIB, 16 * MIB), (4097, 4 * KIB), (GIB + 1, 4 * KIB), (3 * MIB, 2 * MIB)]
         {
-            let (below, above) = plan(4 * GIB).sizes_beside(size, step);
+            let (below, above) = plan(4 * GIB).sizes_beside(size, step, KernelRules::Merged);
             assert!(above.is_some_and(|above| above > size), "{size}: {above:?}");
             for named in below.into_iter().chain(above) {
                 assert!(

@@ -74,7 +74,7 @@ impl NewNamespace {
     pub fn create(&self, region: &mut Region<StorageFile>) -> Result<CreatedNamespace, PmemError> {
         let wanted = self.wanted(region);
         let (around, rules) = (self.nearby.surroundings(), self.rules.rule_set());
-        let division = region.create_namespace(&wanted, &around, &HOST, &rules).map_err(|error| {
+        let division = region.create_namespace(&wanted, &around, &self.rules.host(), &rules).map_err(|error| {
             let what = format!("{} of {} ({} bytes)", printable(&wanted.name), ByteSize(self.size), self.size);
             let neighbours = [named_namespaces(region, None), self.nearby.named()].concat();
             let suggestions = self.suggestions(region, &wanted, &error);
@@ -136,8 +136,9 @@ impl NewNamespace {
         };
         // Sizes that are little more than a header and one unit of the data alignment.
         let smallest = |align: u64, more: &'static str| {
-            let grid = align.max(MIN_HOST_BYTES).max(region.align());
-            (1..=4u64).map(move |nr| grid.saturating_mul(nr)).map(move |size| {
+            let (grid, step) = (align.max(MIN_HOST_BYTES).max(region.align()), region.align());
+            let sizes = (1..=4u64).filter_map(move |nr| grid.saturating_mul(nr).checked_next_multiple_of(step));
+            sizes.map(move |size| {
                 with(format!("--size {}{more}", argument(size)), &|one| (one.size, one.align) = (size, align))
             })
         };
@@ -176,6 +177,6 @@ impl NewNamespace {
         let skipping: Vec<_> = skipping.collect();
         let raw = matches!(error, RegionError::Division(_)).then(raw);
         let candidates = candidates.into_iter().chain(skipping).chain(raw);
-        working(candidates, |one| region.would_hold(one, &self.nearby.surroundings(), &HOST, &rules))
+        working(candidates, |one| region.would_hold(one, &self.nearby.surroundings(), &self.rules.host(), &rules))
     }
 }

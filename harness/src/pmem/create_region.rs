@@ -8,7 +8,9 @@ use crate::interrupt::Interrupt;
 use crate::size::argument;
 use memmap_layouts::nvdimm::PHYSICAL_SPACE_BYTES;
 use memmap_layouts::nvdimm::label::InvalidTable;
-use memmap_layouts::nvdimm::region::{CreateRegionError, DEFAULT_ALIGN, Region, RegionError, check_region};
+use memmap_layouts::nvdimm::region::{
+    CreateRegionError, DEFAULT_ALIGN, Region, RegionAlign, RegionError, check_region,
+};
 use memmap_layouts::nvdimm::storage::{Access, Storage, StorageError, StorageFile};
 use rustix::fs::Access as Permission;
 use std::fs;
@@ -28,9 +30,12 @@ pub struct NewRegion {
     /// Physical address of the first byte; `None` for the address that the kernel reports for a
     /// device, else [`DEFAULT_START`].
     pub start: Option<u64>,
-    /// Alignment in bytes of the starts and sizes of namespaces; `None` for 16 MiB, or for a page
-    /// if the region is smaller than that.
+    /// Alignment in bytes of the starts and sizes of namespaces; `None` for the default of the kernel:
+    /// 16 MiB, or a page if the region is smaller than that, times the number of DIMMs if that does not
+    /// divide it.
     pub align: Option<u64>,
+    /// Number of DIMMs that take turns; 1 for a region that is not interleaved.
+    pub mappings: u16,
 }
 
 /// A region that was created.
@@ -44,6 +49,8 @@ pub struct CreatedRegion {
     pub size_bytes: u64,
     /// Alignment of namespaces in bytes.
     pub align_bytes: u64,
+    /// Number of DIMMs that take turns.
+    pub mappings: u16,
     /// True if the medium is a file that existed before and was not empty. Its contents are
     /// unchanged.
     pub is_existing_file: bool,
@@ -58,11 +65,15 @@ struct Shape {
     start: u64,
     size: u64,
     align: Option<u64>,
+    mappings: u16,
 }
 
 impl Shape {
-    fn align(&self) -> u64 {
-        self.align.unwrap_or(if self.size < DEFAULT_ALIGN { HOST.page_bytes } else { DEFAULT_ALIGN })
+    fn align(&self) -> RegionAlign {
+        match self.align {
+            Some(align) => RegionAlign::new(align, self.mappings),
+            None => RegionAlign::default_for(self.size, self.mappings, HOST.page_bytes),
+        }
     }
 
     fn check(&self) -> Result<(), RegionError> {
@@ -76,7 +87,14 @@ impl Shape {
         let start = |start: u64| Candidate::new(format!("--start {start:#x}"), Self { start, ..*self });
         let size = |size| Candidate::new(format!("--size {}", argument(size)), Self { size, ..*self });
         let mut candidates = match error {
-            RegionError::Align { .. } => vec![align(DEFAULT_ALIGN), align(HOST.compat_bytes), align(HOST.page_bytes)],
+            RegionError::Align { .. } => {
+                let default = RegionAlign::default_for(self.size, self.mappings, HOST.page_bytes);
+                let per_dimm = |bytes| RegionAlign::from_per_mapping(bytes, self.mappings);
+                let aligns = [default, per_dimm(HOST.compat_bytes), per_dimm(HOST.page_bytes)];
+                // A larger region, if it has no room for any of them.
+                let larger = size(RegionAlign::default_for(u64::MAX, self.mappings, HOST.page_bytes).bytes);
+                aligns.into_iter().map(|one| align(one.bytes)).chain([larger]).collect()
+            }
             RegionError::StartOffPage { start: at, off, .. } => {
                 let below = at - at % HOST.compat_bytes;
                 vec![start(below), start(below.saturating_add(HOST.compat_bytes)), start(at - off)]
@@ -136,6 +154,7 @@ impl NewRegion {
             start: region.extent().start,
             size_bytes: region.extent().size,
             align_bytes: region.align(),
+            mappings: region.mappings(),
             is_existing_file: is_existing && !is_device,
             past_sub_section_bytes: shape.start % HOST.compat_bytes,
         })
@@ -168,7 +187,7 @@ impl NewRegion {
     /// Checks start, size and alignment.
     fn shape(&self, size: u64, physical_start: Option<u64>, has_own_size: bool) -> Result<Shape, PmemError> {
         let start = self.start.or(physical_start).unwrap_or(DEFAULT_START);
-        let shape = Shape { start, size, align: self.align };
+        let shape = Shape { start, size, align: self.align, mappings: self.mappings };
         shape.check().map_err(|error| {
             let subject = self.files.subject().with_suggestions(shape.suggestions(&error, has_own_size));
             Refusal::from_region(&error, &subject)
@@ -193,7 +212,8 @@ impl NewRegion {
 
     fn size_missing(&self) -> Refusal {
         let (start, size) = (self.start.unwrap_or(DEFAULT_START), 4 << 30);
-        let candidates = [Candidate::new("--size 4G", Shape { start, size, align: self.align })];
+        let candidates =
+            [Candidate::new("--size 4G", Shape { start, size, align: self.align, mappings: self.mappings })];
         let suggestions = working(candidates, |shape| shape.check().is_ok() && self.can_create_medium());
         let error = RegionFilesError::SizeMissing { medium: self.files.medium.clone() };
         Refusal::from_region_files(&error, &Subject::default().with_suggestions(suggestions))

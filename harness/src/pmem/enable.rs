@@ -6,13 +6,14 @@ use super::refusal::Refusal;
 use super::region_files::namespace_subject;
 use super::working_starts::working_starts;
 use super::{HOST, PmemError};
-use memmap_layouts::layouts::{Visitor, visit};
+use crate::kernel_version::KernelVersion;
+use memmap_layouts::layouts::{DaxX86, Visitor, visit};
 use memmap_layouts::machine::{Machine, MachineConfig};
 use memmap_layouts::nvdimm::Extent;
 use memmap_layouts::nvdimm::division::Surroundings;
 use memmap_layouts::nvdimm::label::{Label, NamespaceKind};
 use memmap_layouts::nvdimm::namespace::{self, Enabled, NamespaceError};
-use memmap_layouts::nvdimm::region::{Personality, Region};
+use memmap_layouts::nvdimm::region::{Personality, Region, RegionError};
 use memmap_layouts::nvdimm::scene::{SECTION_DAX, SectionDax};
 use memmap_layouts::nvdimm::storage::StorageFile;
 use memmap_layouts::rules::Rules;
@@ -31,6 +32,14 @@ pub struct EnableRequest {
     /// RAM of the machine. Only RAM in the sections of the region and in the two adjacent ones
     /// matters.
     pub ram: Vec<Extent>,
+    /// Version of Linux that also has to accept the info blocks; `None` if the layout's rules suffice.
+    pub kernel: Option<KernelVersion>,
+}
+
+/// Id of the layout with records on the medium that follows the rules of a version of Linux on x86-64:
+/// whole sections up to 5.2, sub-sections since.
+pub fn layout_of(kernel: KernelVersion) -> &'static str {
+    if kernel <= KernelVersion::BEFORE_SERIES { SECTION_DAX } else { <DaxX86>::ID }
 }
 
 /// A namespace that was enabled.
@@ -44,6 +53,12 @@ pub struct EnabledNamespace {
     pub ram_record_bytes: u64,
     /// Bytes of records on the medium.
     pub device_record_bytes: u64,
+}
+
+impl EnabledNamespace {
+    fn without_records(personality: Personality) -> Self {
+        Self { personality, nr_pages: 0, ram_record_bytes: 0, device_record_bytes: 0 }
+    }
 }
 
 /// Receives the progress of an operation. `()` ignores it.
@@ -198,6 +213,20 @@ impl<P: EnableProgress> OnLayout<'_, P> {
     ) -> Result<(Enabled, EnabledNamespace), Box<Refusal>> {
         let before = machine.layout().accounting();
         let label = Label { is_disabled: false, ..label.clone() };
+        if let Some(kernel) = self.request.kernel {
+            let rules = kernel.rule_set();
+            let refusal = |error: RegionError| {
+                let around = Surroundings { ram: &self.request.ram, regions: &[] };
+                let suggestions = working_starts(self.region, &label, Some(&error), &around, &[], &rules);
+                let subject = namespace_subject(self.region, &label).with_suggestions(suggestions);
+                Refusal::from_region(&error, &subject)
+            };
+            let personality = self.region.probe(&label, &HOST, &rules).map_err(refusal)?;
+            if personality == Personality::Raw {
+                let (mapping, nothing) = (None, EnabledNamespace::without_records(personality));
+                return Ok((Enabled { mapping, personality }, nothing));
+            }
+        }
         let enabled = namespace::enable(self.region, &label, &HOST, machine, self.progress).map_err(|error| {
             let suggestions = match &error {
                 NamespaceError::Region(error) => {

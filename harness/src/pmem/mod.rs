@@ -6,6 +6,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`capacity`] | where the bytes of a namespace go, and which size to request |
+//! | [`described_region`] | a region that a memory map or a listing describes |
 //! | [`region_files`] | the medium and the label file of a region, and opening them |
 //! | [`create_region`] | creating a region |
 //! | [`create_namespace`] | creating a namespace in a region |
@@ -18,6 +19,7 @@
 pub mod capacity;
 pub mod create_namespace;
 pub mod create_region;
+pub mod described_region;
 pub mod enable;
 mod error;
 pub mod kernel_rules;

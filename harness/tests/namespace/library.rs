@@ -24,7 +24,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, PmemError>) -> &'static str {
 fn a_namespace_is_created_probed_enabled_and_destroyed() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let files = RegionFiles { medium: dir.path().join("pmem0"), labels: None };
-    let new_region = NewRegion { files: files.clone(), size: Some(64 * MIB), start: None, align: None };
+    let new_region = NewRegion { files: files.clone(), size: Some(64 * MIB), start: None, align: None, mappings: 1 };
     let interrupt = Interrupt::default();
     let created = new_region.create(&interrupt).unwrap();
     assert_eq!((created.start, created.size_bytes, created.align_bytes), (4 << 30, 64 * MIB, 16 * MIB));
@@ -49,8 +49,12 @@ fn a_namespace_is_created_probed_enabled_and_destroyed() {
 
     let probed = probe(&region, &NearbyMemory::default(), KernelRules::Merged);
     assert!(matches!(probed[0].outcome, ProbeOutcome::Accepted(Personality::Pages(..))), "{probed:?}");
-    let request =
-        |layout: &str| EnableRequest { namespaces: vec!["all".into()], layout: layout.into(), ram: Vec::new() };
+    let request = |layout: &str| EnableRequest {
+        namespaces: vec!["all".into()],
+        layout: layout.into(),
+        ram: Vec::new(),
+        kernel: None,
+    };
     let enabled = enable(&mut region, &request("dax-x86"), &mut ()).unwrap();
     match &enabled[0].outcome {
         ProbeOutcome::Accepted(one) => assert_eq!((one.nr_pages, one.ram_record_bytes), (4096, 4096 * 64)),

@@ -1,5 +1,7 @@
 //! `pfnbench namespace` on files, and the same operations as a library.
 
+mod described;
+mod kernels;
 mod kills;
 mod library;
 mod media;

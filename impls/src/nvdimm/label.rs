@@ -13,7 +13,8 @@
 //! | 16, 20 | 4 each | version, 2; number of labels |
 //! | 24 | 8 | sequence: the good copy with the higher one counts |
 //! | 32, 40, 48 | 8 each | of the region: physical start, bytes, alignment of namespaces |
-//! | 56 | 448 | zero |
+//! | 56 | 4 | number of DIMMs that back the region; 0 in files of older versions stands for 1 |
+//! | 60 | 444 | zero |
 //! | 504 | 8 | checksum over the copy, computed with zero in this field: `mixed64` of `checksum.rs` |
 //!
 //! | label | bytes | field |
@@ -31,6 +32,7 @@
 //! (`drivers/nvdimm/label.c`) alternate between two index blocks in the same way.
 
 use super::checksum::mixed64;
+use super::region_align::RegionAlign;
 use super::storage::Storage;
 use crate::byte_size::ByteSize;
 use std::io;
@@ -107,8 +109,8 @@ pub struct Table {
     pub start: u64,
     /// Size in bytes.
     pub size: u64,
-    /// Alignment in bytes of the starts and sizes of namespaces.
-    pub align: u64,
+    /// Alignment of the starts and sizes of namespaces.
+    pub align: RegionAlign,
     /// The labels, sorted by offset.
     pub labels: Vec<Label>,
 }
@@ -178,9 +180,16 @@ pub enum InvalidTable {
     /// The start of the region is not a multiple of 4 KiB.
     #[error("region start {:#x} is not a multiple of 4 KiB; {:#x} works", .0, .0 - .0 % PAGE_BYTES)]
     Start(u64),
-    /// The alignment is not a power of two between 4 KiB and the size of the region.
-    #[error("namespace alignment {} is not a power of two from 4 KiB to the region size; 4 KiB works", ByteSize(*.0))]
-    Align(u64),
+    /// The alignment is not a power of two times the number of DIMMs, is less than 4 KiB on each of them,
+    /// or exceeds the region.
+    #[error(
+        "namespace alignment {} is not {}, with at least 4 KiB on each DIMM, up to the region size; {} works",
+        ByteSize(.0.bytes), .0.condition(), ByteSize(RegionAlign::from_per_mapping(PAGE_BYTES, .0.mappings).bytes)
+    )]
+    Align(RegionAlign),
+    /// The number of DIMMs is too large.
+    #[error("{0} DIMMs exceed the limit of 65535 per region")]
+    Mappings(u32),
     /// A name is invalid.
     #[error(
         "namespace {nr} has an invalid name: a name has 1 to 64 bytes of UTF-8 with a visible character and without \
@@ -248,7 +257,8 @@ struct Header {
     start: U64,
     size: U64,
     align: U64,
-    zero: [u8; 448],
+    mappings: U32,
+    zero: [u8; 444],
     checksum: U64,
 }
 
@@ -332,7 +342,7 @@ impl Table {
         if start % PAGE_BYTES != 0 {
             return Err(InvalidTable::Start(start));
         }
-        if !self.align.is_power_of_two() || self.align < PAGE_BYTES || self.align > size {
+        if !self.align.is_possible(size, PAGE_BYTES) {
             return Err(InvalidTable::Align(self.align));
         }
         if self.labels.len() > MAX_LABELS {
@@ -379,8 +389,9 @@ impl Table {
             sequence: U64::new(sequence),
             start: U64::new(self.start),
             size: U64::new(self.size),
-            align: U64::new(self.align),
-            zero: [0; 448],
+            align: U64::new(self.align.bytes),
+            mappings: U32::new(u32::from(self.align.mappings)),
+            zero: [0; 444],
             checksum: U64::ZERO,
         };
         copy.header.checksum = U64::new(copy.sum());
@@ -403,7 +414,9 @@ impl Table {
         };
         let labels = raw.iter().enumerate().map(label).collect::<Result<_, InvalidTable>>()?;
         let header = &copy.header;
-        let (start, size, align) = (header.start.get(), header.size.get(), header.align.get());
+        let (start, size, mappings) = (header.start.get(), header.size.get(), header.mappings.get());
+        let mappings = u16::try_from(mappings).map_err(|_| InvalidTable::Mappings(mappings))?;
+        let align = RegionAlign::new(header.align.get(), mappings);
         let mut table = Self { start, size, align, labels };
         table.check()?;
         Ok(table)

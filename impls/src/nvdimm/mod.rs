@@ -15,6 +15,7 @@ pub mod info_block;
 pub mod label;
 pub mod namespace;
 pub mod region;
+mod region_align;
 pub mod scene;
 pub mod storage;
 

@@ -24,6 +24,7 @@ mod lifecycle;
 mod placement;
 mod probe;
 
+pub use super::region_align::{DEFAULT_ALIGN, RegionAlign};
 pub use error::{CreateRegionError, RegionError};
 pub use placement::NamespaceSpec;
 pub use probe::Personality;
@@ -32,9 +33,6 @@ use super::label::{CopyError, Current, InvalidTable, LABEL_FILE_BYTES, Label, PA
 use super::storage::{Storage, StorageFile};
 use super::{Extent, Host};
 use std::path::Path;
-
-/// Default alignment in bytes of the starts and sizes of namespaces. Source: `default_align`.
-pub const DEFAULT_ALIGN: u64 = 16 << 20;
 
 /// A UUID in the byte order of the medium.
 pub type Uuid = [u8; 16];
@@ -93,11 +91,19 @@ pub struct Region<S> {
 }
 
 impl<S: Storage> Region<S> {
-    /// Creates a region without namespaces on a medium. Overwrites the label file.
+    /// Creates a region without namespaces on a medium. Overwrites the label file. A number for `align`
+    /// is the alignment in bytes of a region on one DIMM.
     ///
     /// # Errors
     /// Start, size or alignment is invalid, or the labels cannot be written.
-    pub fn create(medium: S, labels: S, start: u64, align: u64, host: &Host) -> Result<Self, RegionError> {
+    pub fn create(
+        medium: S,
+        labels: S,
+        start: u64,
+        align: impl Into<RegionAlign>,
+        host: &Host,
+    ) -> Result<Self, RegionError> {
+        let align = align.into();
         let size = medium.len_bytes().map_err(|source| RegionError::Medium { what: "query", at: 0, source })?;
         check_region(start, size, align, host)?;
         let mut table = Table { start, size, align, labels: Vec::new() };
@@ -146,7 +152,12 @@ impl<S: Storage> Region<S> {
 
     /// Alignment of its namespaces in bytes.
     pub fn align(&self) -> u64 {
-        self.table.align
+        self.table.align.bytes
+    }
+
+    /// Number of DIMMs that back it.
+    pub fn mappings(&self) -> u16 {
+        self.table.align.mappings
     }
 
     /// The labels of its namespaces, sorted by offset.
@@ -201,7 +212,7 @@ impl Region<StorageFile> {
         medium: StorageFile,
         labels: &Path,
         start: u64,
-        align: u64,
+        align: impl Into<RegionAlign>,
         host: &Host,
     ) -> Result<Self, CreateRegionError> {
         let labels = StorageFile::create_unnamed(labels, LABEL_FILE_BYTES)?;
@@ -212,11 +223,13 @@ impl Region<StorageFile> {
     }
 }
 
-/// Checks start, size and alignment of a region, all in bytes.
+/// Checks start, size and alignment of a region, all in bytes. A number for `align` is the alignment of
+/// a region on one DIMM.
 ///
 /// # Errors
 /// [`RegionError`] for the first invalid value.
-pub fn check_region(start: u64, size: u64, align: u64, host: &Host) -> Result<(), RegionError> {
+pub fn check_region(start: u64, size: u64, align: impl Into<RegionAlign>, host: &Host) -> Result<(), RegionError> {
+    let align = align.into();
     let page = host.page_bytes;
     if size < page {
         return Err(RegionError::TooSmall { size, page });
@@ -225,13 +238,9 @@ pub fn check_region(start: u64, size: u64, align: u64, host: &Host) -> Result<()
         return Err(RegionError::StartOffPage { start, off: start % page, page });
     }
     Extent::new(start, size).ok_or(RegionError::InvalidTable(InvalidTable::Region { start, size }))?;
-    check_align(align, size, host)
-}
-
-fn check_align(align: u64, size: u64, host: &Host) -> Result<(), RegionError> {
-    match align.is_power_of_two() && align >= host.page_bytes && align <= size {
+    match align.is_possible(size, page) {
         true => Ok(()),
-        false => Err(RegionError::Align { align, size, page: host.page_bytes }),
+        false => Err(RegionError::Align { align, size, page }),
     }
 }
 
@@ -285,7 +294,7 @@ mod tests {
             let error = media.open(Some(start), Access::Write).unwrap_err();
             assert!(matches!(error, RegionError::StartOffPage { .. }), "{error}");
         }
-        let mut forged = Table { start: 4 * GIB + 1, size: GIB, align: 4096, labels: Vec::new() };
+        let mut forged = Table { start: 4 * GIB + 1, size: GIB, align: 4096.into(), labels: Vec::new() };
         assert_eq!(forged.check(), Err(InvalidTable::Start(4 * GIB + 1)));
     }
 }

@@ -1,6 +1,8 @@
 //! The command `pfnbench namespace create`.
 
-use super::memory_args::{KernelArgs, MemmapArg};
+use super::from_args::FromArgs;
+use super::kernel_args::OneKernelArgs;
+use super::memory_args::{MemmapArg, NearbyMemoryArgs};
 use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::create_namespace::NewNamespace;
@@ -26,6 +28,8 @@ enum ModeArg {
 Examples:
   pfnbench namespace create /dev/shm/pmem0 --size 16M
   pfnbench namespace create pmem0 --size 64G --mode devdax --memmap mem
+  pfnbench namespace create pmem0 --size 16M --kernel 6.1
+  pfnbench namespace create pmem0 --size 16M --from iomem.txt
 
 Exit codes: 0 success; 1 the region has no space or cannot be divided there, or
 the medium or its labels cannot be used; 2 a file, size, alignment or name is
@@ -54,14 +58,18 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     next_sub_section: bool,
     #[command(flatten)]
-    kernel: KernelArgs,
+    from: FromArgs,
+    #[command(flatten)]
+    nearby: NearbyMemoryArgs,
+    #[command(flatten)]
+    kernel: OneKernelArgs,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
 impl CreateArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let mut region = self.region.open(Access::Write, self.json)?;
+        let (mut region, described) = self.region.open_described(&self.from, Access::Write, self.json)?;
         let request = NewNamespace {
             size: self.size,
             kind: match self.mode {
@@ -73,8 +81,8 @@ impl CreateArgs {
             align: self.align,
             name: self.name.clone(),
             skips_to_sub_section: self.next_sub_section,
-            nearby: self.kernel.nearby.nearby(),
-            rules: self.kernel.rules.rules(),
+            nearby: self.nearby.nearby(described.as_ref()),
+            rules: self.kernel.rules(),
         };
         let created = request.create(&mut region)?;
         let (name, mode, start) = (&created.name, created.kind.name(), created.start);

@@ -5,7 +5,8 @@ use super::memory_args::parse_extent;
 use super::records_bar::RecordsBar;
 use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
-use crate::pmem::enable::{EnableRequest, EnabledNamespace, enable, layouts_with_hotplug};
+use crate::kernel_version::KernelVersion;
+use crate::pmem::enable::{EnableRequest, EnabledNamespace, enable, layout_of, layouts_with_hotplug};
 use crate::pmem::probe::{ProbeOutcome, Probed};
 use crate::present::terminal::message;
 use clap::Args;
@@ -24,6 +25,7 @@ Examples:
       --layout vmemmap-section
   pfnbench namespace enable pmem0 namespace0.0 --layout section-dax \\
       --ram 0xfc000000-0xffffffff
+  pfnbench namespace enable pmem0 all --kernel 5.2
 
 Exit codes: 0 every namespace was enabled, and every record was correct; 1 a
 namespace was refused, or the medium or its labels cannot be used; 2 a file or
@@ -39,6 +41,10 @@ pub(super) struct EnableArgs {
     /// with records on the medium
     #[arg(long, value_parser = PossibleValuesParser::new(layouts_with_hotplug()), default_value = "dax-x86")]
     layout: String,
+    /// Version of Linux whose rules apply, on the layout that it has: whole
+    /// sections up to 5.2, sub-sections since
+    #[arg(long, value_name = "VERSION", conflicts_with = "layout")]
+    kernel: Option<KernelVersion>,
     /// RAM of the machine: FIRST-LAST (hexadecimal addresses) or START+SIZE;
     /// only the sections at both ends of the region matter
     #[arg(long, value_name = "RANGE", value_parser = parse_extent)]
@@ -50,8 +56,13 @@ pub(super) struct EnableArgs {
 impl EnableArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let mut region = self.region.open(Access::Write, self.json)?;
-        let request =
-            EnableRequest { namespaces: self.namespaces.clone(), layout: self.layout.clone(), ram: self.ram.clone() };
+        let layout = self.kernel.map_or_else(|| self.layout.clone(), |kernel| layout_of(kernel).to_owned());
+        let request = EnableRequest {
+            namespaces: self.namespaces.clone(),
+            layout: layout.clone(),
+            ram: self.ram.clone(),
+            kernel: self.kernel,
+        };
         let probed = enable(&mut region, &request, &mut RecordsBar::new())?;
         let (mut answer, mut namespaces) = (Answer::Yes, Vec::new());
         for Probed { label, extent, outcome } in probed {
@@ -81,7 +92,7 @@ impl EnableArgs {
             namespaces.push(with_place(json, &label.name, extent));
         }
         if self.json.json {
-            print_json(&json!({ "layout": self.layout, "namespaces": namespaces }))?;
+            print_json(&json!({ "layout": layout, "namespaces": namespaces }))?;
         }
         Ok(answer)
     }

@@ -1,7 +1,9 @@
 //! The commands `pfnbench namespace list` and `pfnbench namespace check`.
 
 use super::device_kind::{INFO_BLOCK_IGNORED, device_kind_json, device_kind_text, with_place};
-use super::memory_args::KernelArgs;
+use super::from_args::FromArgs;
+use super::kernel_args::OneKernelArgs;
+use super::memory_args::NearbyMemoryArgs;
 use super::region_args::RegionAtArgs;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::pmem::probe::{ProbeOutcome, Probed, probe};
@@ -41,8 +43,8 @@ impl ListArgs {
             });
             let (extent, namespaces) = (region.extent(), namespaces.collect::<Vec<_>>());
             print_json(&json!({
-                "start": extent.start, "size_bytes": extent.size, "align_bytes": region.align(), "free_bytes": free,
-                "namespaces": namespaces,
+                "start": extent.start, "size_bytes": extent.size, "align_bytes": region.align(),
+                "mappings": region.mappings(), "free_bytes": free, "namespaces": namespaces,
             }))?;
             return Ok(Answer::Yes);
         }
@@ -77,6 +79,8 @@ Examples:
   pfnbench namespace check pmem0 --at 0x104000000    moved by 64 MiB
   pfnbench namespace check pmem0 --rules before      as Linux up to 5.2
   pfnbench namespace check pmem0 --rules before --ram 0xfc000000-0xffffffff
+  pfnbench namespace check pmem0 --kernel 5.10       as one version of Linux
+  pfnbench namespace check pmem0 --from iomem.txt    where a machine has it
 
 For each namespace, the check covers:
   - its info block and its physical address range
@@ -93,16 +97,20 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     region: RegionAtArgs,
     #[command(flatten)]
-    kernel: KernelArgs,
+    from: FromArgs,
+    #[command(flatten)]
+    nearby: NearbyMemoryArgs,
+    #[command(flatten)]
+    kernel: OneKernelArgs,
     #[command(flatten)]
     pub(super) json: Json,
 }
 
 impl CheckArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let region = self.region.open(Access::Read, self.json)?;
+        let (region, described) = self.region.open_described(&self.from, Access::Read, self.json)?;
         let (mut answer, mut namespaces) = (Answer::Yes, Vec::new());
-        for probed in probe(&region, &self.kernel.nearby.nearby(), self.kernel.rules.rules()) {
+        for probed in probe(&region, &self.nearby.nearby(described.as_ref()), self.kernel.rules()) {
             let Probed { label, extent, outcome } = probed;
             let (text, json) = match outcome {
                 ProbeOutcome::Accepted(personality) => {

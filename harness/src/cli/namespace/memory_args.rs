@@ -1,6 +1,6 @@
-//! Arguments for the memory around a namespace, and for the kernel rules.
+//! Arguments for the memory around a namespace, and for the place of its records.
 
-use crate::pmem::{KernelRules, NearbyMemory};
+use crate::pmem::NearbyMemory;
 use crate::size::parse_size;
 use clap::{Args, ValueEnum};
 use memmap_layouts::nvdimm::{Extent, RecordsOn};
@@ -19,36 +19,17 @@ pub(super) struct NearbyMemoryArgs {
 }
 
 impl NearbyMemoryArgs {
-    pub(super) fn nearby(&self) -> NearbyMemory {
-        NearbyMemory { ram: self.ram.clone(), regions: self.region.clone() }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum RulesArg {
-    /// Linux up to 5.2
-    Before,
-    /// Linux since 5.3, with later fixes
-    Merged,
-}
-
-impl RulesArg {
-    pub(super) fn rules(self) -> KernelRules {
-        match self {
-            RulesArg::Before => KernelRules::Before,
-            RulesArg::Merged => KernelRules::Merged,
+    /// The memory that was given; RAM or regions that were not given are those of `described`.
+    pub(super) fn nearby(&self, described: Option<&NearbyMemory>) -> NearbyMemory {
+        let given = |given: &[Extent], described: Option<&Vec<Extent>>| match (given, described) {
+            ([], Some(described)) => described.clone(),
+            (given, _) => given.to_vec(),
+        };
+        NearbyMemory {
+            ram: given(&self.ram, described.map(|nearby| &nearby.ram)),
+            regions: given(&self.region, described.map(|nearby| &nearby.regions)),
         }
     }
-}
-
-/// The memory around a namespace, and the kernel whose rules apply.
-#[derive(Args, Clone, Debug)]
-pub(super) struct KernelArgs {
-    #[command(flatten)]
-    pub(super) nearby: NearbyMemoryArgs,
-    /// Kernel whose rules apply
-    #[arg(long, value_enum, default_value_t = RulesArg::Merged)]
-    pub(super) rules: RulesArg,
 }
 
 /// Where the records of a namespace are stored.

@@ -7,7 +7,7 @@ use crate::pmem::HOST;
 use crate::pmem::create_region::NewRegion;
 use crate::size::parse_size;
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, value_parser};
 use memmap_layouts::ByteSize;
 use serde_json::json;
 
@@ -18,6 +18,7 @@ Examples:
   pfnbench namespace region pmem0 --size 252G --start 0x187c000000
   pfnbench namespace region image             existing file; contents unchanged
   pfnbench namespace region /dev/dax0.0 --labels dax0.0.labels
+  pfnbench namespace region pmem0 --size 768G --interleave 6    of six DIMMs
 
 Exit codes: 0 success; 1 the medium or the label file cannot be used; 2 a file,
 size, start or alignment is invalid, or a usage error.
@@ -37,6 +38,10 @@ pub(super) struct RegionArgs {
     /// the region is smaller than that
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     align: Option<u64>,
+    /// Number of DIMMs that take turns; the alignment is then a power of two on
+    /// each of them, by default 96M in all for 6
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
+    interleave: u16,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -44,7 +49,8 @@ pub(super) struct RegionArgs {
 impl RegionArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         let interrupt = Interrupt::listen().context("cannot listen for signals")?;
-        let request = NewRegion { files: self.files.files(), size: self.size, start: self.start, align: self.align };
+        let (files, mappings) = (self.files.files(), self.interleave);
+        let request = NewRegion { files, size: self.size, start: self.start, align: self.align, mappings };
         let created = request.create(&interrupt)?;
         if created.past_sub_section_bytes != 0 {
             eprintln!(
@@ -57,7 +63,7 @@ impl RegionArgs {
         match self.json.json {
             true => print_json(&json!({
                 "medium": request.files.medium, "labels": created.labels, "start": created.start,
-                "size_bytes": created.size_bytes, "align_bytes": created.align_bytes,
+                "size_bytes": created.size_bytes, "align_bytes": created.align_bytes, "mappings": created.mappings,
                 "medium_was_there": created.is_existing_file,
             }))?,
             false => print(format!(

@@ -1,12 +1,16 @@
 //! Arguments for the files of a region, and how a command opens it.
 
+use super::from_args::FromArgs;
 use crate::cli::Json;
+use crate::pmem::NearbyMemory;
+use crate::pmem::described_region::DescriptionError;
 use crate::pmem::refusal::Refusal;
 use crate::pmem::region_files::RegionFiles;
 use crate::pmem::shrunk_media::exit_on_sigbus;
 use crate::size::parse_size;
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::region::Region;
 use memmap_layouts::nvdimm::storage::{Access, StorageFile};
 use serde_json::json;
@@ -44,9 +48,41 @@ pub(super) struct RegionAtArgs {
 impl RegionAtArgs {
     /// Opens the region. Warns on standard error if one copy of the labels is damaged.
     pub(super) fn open(&self, access: Access, json: Json) -> anyhow::Result<Region<StorageFile>> {
+        self.open_at(None, access, json)
+    }
+
+    /// Opens the region, and takes its physical address from `described` unless `--at` gives it. Returns
+    /// the memory around the described region, too.
+    pub(super) fn open_described(
+        &self,
+        from: &FromArgs,
+        access: Access,
+        json: Json,
+    ) -> anyhow::Result<(Region<StorageFile>, Option<NearbyMemory>)> {
+        let Some((described, origin)) = from.region()? else { return Ok((self.open(access, json)?, None)) };
+        let start = described.extent(self.at, &origin).map_err(|error| match error {
+            DescriptionError::NoStart { .. } => anyhow!(error.to_string().replace("--start", "--at")),
+            error => error.into(),
+        })?;
+        let region = self.open_at(Some(start.start), access, json)?;
+        let (has, says) = (region.extent().size, described.size);
+        if has != says {
+            bail!(
+                "the region of {} has {}, and {} in {origin} has {}; choose its region with --region-name, or give \
+                 --at, --ram and --region instead of --from",
+                self.files.medium.display(),
+                ByteSize(has),
+                described.name,
+                ByteSize(says)
+            );
+        }
+        Ok((region, Some(described.nearby)))
+    }
+
+    fn open_at(&self, start: Option<u64>, access: Access, json: Json) -> anyhow::Result<Region<StorageFile>> {
         let files = self.files.files();
         report_shrunk_medium(&files, json).context("cannot install a handler for media that become shorter")?;
-        let region = files.open(self.at, access)?;
+        let region = files.open(self.at.or(start), access)?;
         if let Some(damage) = region.damaged_copy() {
             let medium = files.medium.display();
             eprintln!(

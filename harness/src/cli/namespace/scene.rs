@@ -1,6 +1,6 @@
 //! The command `pfnbench namespace scene`.
 
-use super::memory_args::RulesArg;
+use super::kernel_args::RulesArg;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::interrupt::Interrupt;
 use crate::pmem::PmemError;

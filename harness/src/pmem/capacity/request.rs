@@ -1,5 +1,5 @@
-//! A capacity request: a size or an amount of data at a given start, under both generations of
-//! rules.
+//! A capacity request: a size or an amount of data at a given start, under the rules of several
+//! kernels.
 
 use super::{Breakdown, CapacityError, CapacityPlan};
 use crate::pmem::refusal::{Refusal, Subject};
@@ -8,7 +8,7 @@ use crate::pmem::{HOST, KernelRules, NearbyMemory};
 use crate::size::argument;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::{DivisionError, MIN_HOST_BYTES};
-use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
+use memmap_layouts::nvdimm::region::RegionAlign;
 use memmap_layouts::nvdimm::{Extent, MACHINE_SPACE_BYTES, RecordsOn};
 
 /// What a capacity request asks for.
@@ -25,7 +25,7 @@ pub enum CapacityTarget {
 /// ```
 /// use memmap_layouts::nvdimm::RecordsOn;
 /// use memmap_layouts::nvdimm::region::DEFAULT_ALIGN;
-/// use pfnbench::pmem::NearbyMemory;
+/// use pfnbench::pmem::{KernelRules, NearbyMemory};
 /// use pfnbench::pmem::capacity::{CapacityRequest, CapacityTarget};
 ///
 /// let request = CapacityRequest {
@@ -34,9 +34,10 @@ pub enum CapacityTarget {
 ///     align: 2 << 20,
 ///     records: RecordsOn::Medium,
 ///     nearby: NearbyMemory::default(),
-///     region_align: DEFAULT_ALIGN,
+///     region_align: DEFAULT_ALIGN.into(),
+///     region: None,
 /// };
-/// for result in request.evaluate()? {
+/// for result in request.evaluate(&KernelRules::ALL)? {
 ///     let breakdown = result.result?;
 ///     assert!(breakdown.lost_bytes() < 32 << 20);
 /// }
@@ -54,11 +55,13 @@ pub struct CapacityRequest {
     pub records: RecordsOn,
     /// RAM and regions around the namespace.
     pub nearby: NearbyMemory,
-    /// Alignment of the region in bytes; sizes are multiples of it.
-    pub region_align: u64,
+    /// Alignment of the region; sizes are multiples of it.
+    pub region_align: RegionAlign,
+    /// The region; `None` if its end is unknown.
+    pub region: Option<Extent>,
 }
 
-/// The capacity under the rules of one generation of kernels.
+/// The capacity under the rules of one kernel.
 #[derive(Clone, Debug)]
 pub struct CapacityResult {
     /// The kernel whose rules apply.
@@ -70,31 +73,34 @@ pub struct CapacityResult {
 }
 
 impl CapacityRequest {
-    /// Determines the capacity under each of [`KernelRules::ALL`], in this order.
+    /// Determines the capacity under the rules of each of `kernels`, in their order.
     ///
     /// # Errors
     /// The refusal of a request that is invalid under any rules: a misaligned size or start, an
     /// unsupported alignment, a request for no data, or one that exceeds the physical address space
     /// of 46 bits.
-    pub fn evaluate(&self) -> Result<[CapacityResult; 2], Box<Refusal>> {
-        self.check().map_err(|error| self.refusal(&error, KernelRules::Merged))?;
-        let evaluated = KernelRules::ALL.map(|rules| (rules, self.breakdown(rules)));
-        if let [.., (rules, Err((_, error)))] = &evaluated
+    pub fn evaluate(&self, kernels: &[KernelRules]) -> Result<Vec<CapacityResult>, Box<Refusal>> {
+        let last = kernels.last().copied().unwrap_or(KernelRules::Merged);
+        self.check().map_err(|error| self.refusal(&error, last))?;
+        let evaluated: Vec<_> = kernels.iter().map(|rules| (*rules, self.breakdown(*rules))).collect();
+        if let [.., (rules, Err((_, error)))] = &evaluated[..]
             && error.is_beyond_space()
+            && evaluated.iter().all(|(_, result)| result.is_err())
         {
             return Err(self.refusal(error, *rules).into());
         }
-        Ok(evaluated.map(|(rules, result)| match result {
+        let result = |(rules, result)| match result {
             Ok((size, breakdown)) => CapacityResult { rules, size: Some(size), result: Ok(breakdown) },
             Err((size, error)) => CapacityResult { rules, size, result: Err(self.refusal(&error, rules).into()) },
-        }))
+        };
+        Ok(evaluated.into_iter().map(result).collect())
     }
 
     /// Refuses requests that no kernel accepts.
     fn check(&self) -> Result<(), CapacityError> {
-        let (step, start) = (self.region_align, self.start);
-        if !step.is_power_of_two() || step < HOST.page_bytes {
-            return Err(CapacityError::RegionAlign { align: step });
+        let (align, step, start) = (self.region_align, self.region_align.bytes, self.start);
+        if !align.is_valid(u64::MAX, HOST.page_bytes) {
+            return Err(CapacityError::RegionAlign { align });
         }
         let off = start % HOST.page_bytes;
         if off != 0 {
@@ -115,7 +121,7 @@ impl CapacityRequest {
 
     fn plan(&self) -> CapacityPlan<'_> {
         let around = self.nearby.surroundings();
-        CapacityPlan { start: self.start, align: self.align, records: self.records, around }
+        CapacityPlan { start: self.start, align: self.align, records: self.records, around, region: self.region }
     }
 
     /// Size and breakdown, or the size, if there is one, and why it is refused.
@@ -123,7 +129,7 @@ impl CapacityRequest {
         let plan = self.plan();
         let size = match self.target {
             CapacityTarget::Usable(wanted) => {
-                plan.size_for(wanted, self.region_align, rules).map_err(|error| (None, error))?
+                plan.size_for(wanted, self.region_align.bytes, rules).map_err(|error| (None, error))?
             }
             CapacityTarget::Size(size) => size,
         };
@@ -155,7 +161,7 @@ impl CapacityRequest {
             change(&mut request);
             Candidate::new(arguments, request)
         };
-        let step = self.region_align.max(1);
+        let step = self.region_align.bytes.max(1);
         let size =
             |size| with(format!("--size {}", argument(size)), &|request| request.target = CapacityTarget::Size(size));
         let usable = |usable| {
@@ -163,8 +169,11 @@ impl CapacityRequest {
         };
         let start = |start: u64| with(format!("--start {start:#x}"), &|request| request.start = start);
         let align = |align| with(format!("--align {}", argument(align)), &|request| request.align = align);
-        let region_align =
-            |align| with(format!("--region-align {}", argument(align)), &|request| request.region_align = align);
+        let ways = self.region_align.mappings;
+        let region_align = |align: RegionAlign| {
+            with(format!("--region-align {}", argument(align.bytes)), &|request| request.region_align = align)
+        };
+        let per_dimm = |bytes| RegionAlign::from_per_mapping(bytes, ways);
         let in_ram = |align| {
             with(format!("--memmap mem --align {}", argument(align)), &|request| {
                 (request.records, request.align) = (RecordsOn::Ram, align);
@@ -173,11 +182,29 @@ impl CapacityRequest {
         let grid = HOST.compat_bytes;
         let candidates: Vec<Candidate<Self>> = match error {
             CapacityError::Size { size: requested, step } => {
-                let (below, above) = self.plan().sizes_beside(*requested, *step);
-                below.into_iter().chain(above).map(size).chain([region_align(HOST.page_bytes)]).collect()
+                let (below, above) = self.plan().sizes_beside(*requested, *step, rules);
+                below.into_iter().chain(above).map(size).chain([region_align(per_dimm(HOST.page_bytes))]).collect()
             }
             CapacityError::RegionAlign { .. } => {
-                vec![region_align(DEFAULT_ALIGN), region_align(grid), region_align(HOST.page_bytes)]
+                let default = RegionAlign::default_for(u64::MAX, ways, HOST.page_bytes);
+                let aligns = [default, per_dimm(grid), per_dimm(HOST.page_bytes)];
+                // With the size rounded up, if it is not a multiple of the alignment.
+                let rounded = aligns.into_iter().filter_map(|align| match self.target {
+                    CapacityTarget::Size(requested) => {
+                        let rounded = requested.checked_next_multiple_of(align.bytes)?;
+                        let arguments =
+                            format!("--region-align {} --size {}", argument(align.bytes), argument(rounded));
+                        Some(with(arguments, &|request| {
+                            (request.region_align, request.target) = (align, CapacityTarget::Size(rounded));
+                        }))
+                    }
+                    CapacityTarget::Usable(_) => None,
+                });
+                aligns.into_iter().map(region_align).chain(rounded).collect()
+            }
+            CapacityError::OutsideRegion { start: at, region, .. } => {
+                let room = region.end().saturating_sub(*at.max(&region.start));
+                vec![size(room - room % step), start(region.start)]
             }
             CapacityError::StartOffPage { start: at, .. } => {
                 let below = at - at % grid;

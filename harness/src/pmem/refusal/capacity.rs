@@ -1,10 +1,12 @@
 //! Refusals of plans: how large a namespace must be, and where it fits.
 
 use super::rule::{self, Rule};
-use super::{Refusal, Subject, distance};
+use super::{Refusal, Subject, distance, range};
+use crate::pmem::HOST;
 use crate::pmem::capacity::CapacityError;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::MACHINE_SPACE_BYTES;
+use memmap_layouts::nvdimm::region::RegionAlign;
 
 impl Refusal {
     /// The refusal of a capacity request.
@@ -15,8 +17,28 @@ impl Refusal {
             CapacityError::Machine(error) => Self::from_forecast(error, subject),
             CapacityError::Size { size, step } => Self::from_size(*size, *step, subject),
             CapacityError::RegionAlign { align } => Self::new(&rule::REGION_ALIGN, &Subject::new("a region"))
-                .off_by(format!("{} is not a power of two of at least 4 KiB", ByteSize(*align)))
-                .works_or(subject, "use --region-align 16M, the default of Linux, or 4K"),
+                .off_by(match align.mappings {
+                    2.. => format!(
+                        "{} is not {} times a power of two of at least 4 KiB",
+                        ByteSize(align.bytes),
+                        align.mappings
+                    ),
+                    _ => format!("{} is not a power of two of at least 4 KiB", ByteSize(align.bytes)),
+                })
+                .works_or(subject, {
+                    let default = RegionAlign::default_for(u64::MAX, align.mappings, HOST.page_bytes);
+                    format!("use {default}, the default of Linux, and a size that is a multiple of it")
+                }),
+            CapacityError::OutsideRegion { start, size, region } => by(&rule::FREE)
+                .off_by(match start.checked_add(*size) {
+                    _ if *start < region.start => {
+                        format!("it starts {} before the region", ByteSize(region.start - start))
+                    }
+                    Some(end) => format!("it ends {} after the region", ByteSize(end.saturating_sub(region.end()))),
+                    None => "it ends after the region".to_owned(),
+                })
+                .who(Some(format!("the region at {}", range(region))))
+                .works_or(subject, "choose a range within the region"),
             CapacityError::StartOffPage { start, off } => by(&rule::START_PAGE)
                 .off_by(format!("{start:#x} is {}", distance(*start, *off, 4096)))
                 .works_or(subject, "choose a start that is a multiple of 4 KiB and not in use"),

@@ -2,11 +2,12 @@
 
 use super::rule::{self, Rule};
 use super::{Refusal, Subject, distance};
+use crate::pmem::HOST;
 use crate::pmem::namespaces::NameError;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::division::DivisionError;
 use memmap_layouts::nvdimm::label::{InvalidTable, LABEL_FILE_BYTES, LabelError, MAX_LABELS};
-use memmap_layouts::nvdimm::region::RegionError;
+use memmap_layouts::nvdimm::region::{RegionAlign, RegionError};
 use rustix::io::Errno;
 use std::io::ErrorKind;
 
@@ -75,11 +76,23 @@ impl Refusal {
                 ))
                 .cost("the data in the missing part; the rest is unchanged")
                 .fix(format!("restore its length: truncate -s {size} on the file")),
-            RegionError::Align { align, size, .. } => {
-                let off_by = format!("{} for a region of {}", ByteSize(*align), ByteSize(*size));
+            RegionError::Align { align, size, page } => {
+                let dimms = match align.mappings {
+                    2.. => format!(" on {} DIMMs", align.mappings),
+                    _ => String::new(),
+                };
                 by(&rule::REGION_ALIGN)
-                    .off_by(off_by)
-                    .works_or(subject, "choose a power of two from 4 KiB to the size of the region")
+                    .off_by(format!("{} for a region of {}{dimms}", ByteSize(align.bytes), ByteSize(*size)))
+                    .works_or(
+                        subject,
+                        match align.works(*size, *page) {
+                            Some(works) => format!("use {works}"),
+                            None => format!(
+                                "use a region of at least {}",
+                                RegionAlign::from_per_mapping(*page, align.mappings)
+                            ),
+                        },
+                    )
             }
             RegionError::TooSmall { size, page } => by(&rule::REGION_SIZE)
                 .off_by(format!("{} bytes short of {}", page.saturating_sub(*size), ByteSize(*page)))
@@ -131,7 +144,10 @@ fn from_invalid_table(error: &InvalidTable, subject: &Subject) -> Refusal {
             by(&rule::BEYOND).works_or(subject, "choose a start and a size whose sum is at most 64 PiB (2^56)")
         }
         InvalidTable::Start(_) => by(&rule::START_PAGE).works_or(subject, "choose a start that is a multiple of 4 KiB"),
-        InvalidTable::Align(_) => by(&rule::REGION_ALIGN).fix("use 16M, the default of Linux, or 4K"),
+        InvalidTable::Align(align) => by(&rule::REGION_ALIGN).fix(format!(
+            "use {}, the default of Linux",
+            RegionAlign::default_for(u64::MAX, align.mappings, HOST.page_bytes)
+        )),
         InvalidTable::Name { .. } | InvalidTable::DuplicateUuid(..) => {
             by(&rule::NAME).works_or(subject, "choose a name such as namespace0.1")
         }

@@ -37,7 +37,7 @@ rules! {
         "the data alignment is a size that one page table entry maps: 4 KiB, 2 MiB or 1 GiB with 4 KiB pages"
         "drivers/nvdimm/pfn_devs.c nd_pfn_supported_alignments"
     REGION_ALIGN 2 "NS103" "has an invalid alignment"
-        "the alignment of a region is a power of two, from one page to the size of the region"
+        "the alignment of a region is a power of two of at least one page for each of its DIMMs, times their number, up to the size of the region"
         "drivers/nvdimm/region_devs.c align_store; Linux since 5.7"
     BEYOND 2 "NS104" "exceeds the physical address space, or is empty"
         "a range ends within the physical address space: 46 bits on x86-64 for machines and plans, 56 bits for regions"

@@ -1,6 +1,6 @@
 //! Why a region or one of its namespaces could not be created, read or changed.
 
-use super::DEFAULT_ALIGN;
+use super::RegionAlign;
 use crate::byte_size::ByteSize;
 use crate::nvdimm::division::{DivisionError, Overlap};
 use crate::nvdimm::info_block::InfoBlockError;
@@ -41,12 +41,13 @@ pub enum RegionError {
     },
     /// The alignment is invalid for this region.
     #[error(
-        "region alignment {} is not a power of two from the page size ({}) to the region size ({}); {} works",
-        ByteSize(*align), ByteSize(*page), ByteSize(*size), ByteSize(if DEFAULT_ALIGN <= *size { DEFAULT_ALIGN } else { *page })
+        "region alignment {} is not {} from {} to the region size ({}){}",
+        ByteSize(align.bytes), align.condition(), RegionAlign::from_per_mapping(*page, align.mappings), ByteSize(*size),
+        align.works(*size, *page).map_or_else(String::new, |works| format!("; {works} works"))
     )]
     Align {
-        /// The requested value in bytes.
-        align: u64,
+        /// The requested value.
+        align: RegionAlign,
         /// Size of the region in bytes.
         size: u64,
         /// Page size in bytes.

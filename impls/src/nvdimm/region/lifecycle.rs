@@ -1,7 +1,7 @@
 //! Changes of a region: creating, disabling, enabling and destroying namespaces.
 
 use super::placement::{NamespaceSpec, Placed};
-use super::{Region, RegionError, Uuid, check_align};
+use super::{Region, RegionAlign, RegionError, Uuid};
 use crate::nvdimm::division::{Division, Surroundings};
 use crate::nvdimm::info_block::{Contents, InfoBlock, Signature};
 use crate::nvdimm::label::{Label, LabelError, Table};
@@ -61,9 +61,13 @@ impl<S: Storage> Region<S> {
     /// Sets the alignment in bytes of future namespaces. Source: `align_store` of a region.
     ///
     /// # Errors
-    /// The alignment is not a power of two, is below a page, or exceeds the region.
+    /// The alignment is not a power of two times the number of the region's DIMMs, is below a page on each
+    /// of them, or exceeds the region.
     pub fn set_align(&mut self, align: u64, host: &Host) -> Result<(), RegionError> {
-        check_align(align, self.table.size, host)?;
+        let (align, size, page) = (RegionAlign::new(align, self.mappings()), self.table.size, host.page_bytes);
+        if !align.is_valid(size, page) {
+            return Err(RegionError::Align { align, size, page });
+        }
         self.change(|table| table.align = align)
     }
 

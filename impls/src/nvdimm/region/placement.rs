@@ -43,8 +43,8 @@ impl<S: Storage> Region<S> {
         let (mut free, mut begin) = (Vec::new(), 0u64);
         let ends = self.table.labels.iter().map(|label| (label.offset, label.end()));
         for (offset, end) in ends.chain([(self.table.size, self.table.size)]) {
-            let first = begin.next_multiple_of(self.table.align);
-            let len = offset.saturating_sub(first) / self.table.align * self.table.align;
+            let first = begin.next_multiple_of(self.align());
+            let len = offset.saturating_sub(first) / self.align() * self.align();
             if len > 0 {
                 free.push((first, len));
             }
@@ -56,7 +56,7 @@ impl<S: Storage> Region<S> {
     /// Free extents as (offset, size) in bytes, each from the first place where a namespace of the
     /// kind may begin. If there is no such place, all free extents.
     pub fn room_for(&self, kind: NamespaceKind, host: &Host, rules: &RuleSet) -> Vec<(u64, u64)> {
-        let (free, align) = (self.free(), self.table.align);
+        let (free, align) = (self.free(), self.align());
         if signature(kind).is_none() || rules.pads_namespaces {
             return free;
         }
@@ -81,7 +81,7 @@ impl<S: Storage> Region<S> {
         host: &Host,
         rules: &RuleSet,
     ) -> Result<Placed, RegionError> {
-        let (size, align, kind) = (wanted.size, self.table.align, wanted.kind);
+        let (size, align, kind) = (wanted.size, self.align(), wanted.kind);
         if !host.aligns.contains(&wanted.align) {
             let (align, page, aligns) = (wanted.align, host.page_bytes, host.aligns);
             return Err(DivisionError::Align { align, page, aligns }.into());

@@ -144,6 +144,60 @@ fn t69_alignments_of_a_region_and_sizes_of_its_namespaces() {
     assert_eq!((region.align(), media_align(&media, region)), (4096, 4096));
 }
 
+/// Six DIMMs that take turns: the kernel divides the alignment by six first.
+#[test]
+fn an_interleaved_region_is_aligned_on_each_of_its_dimms() {
+    let (media, host) = (Media::new(), Host::X86_64);
+    drop(StorageFile::create(&media.medium(), GIB).unwrap());
+    let create_region = |align: RegionAlign| {
+        let medium = media.open_medium(Access::Write);
+        Region::create_with_label_file(medium, &media.labels(), 4 * GIB, align, &host)
+    };
+    let error = create_region(RegionAlign::new(16 * MIB, 6)).unwrap_err().to_string();
+    assert!(error.contains("16 MiB is not 6 times a power of two from 24 KiB (6 × 4 KiB)"), "{error}");
+    assert!(error.contains("96 MiB (6 × 16 MiB) works"), "{error}");
+    let mut region = create_region(RegionAlign::default_for(GIB, 6, 4096)).unwrap();
+    assert_eq!((region.align(), region.mappings(), region.free()), (96 * MIB, 6, vec![(0, 960 * MIB)]));
+    let one = |nr, size| wanted(nr, size, 2 * MIB, NamespaceKind::FsDax, RecordsOn::Medium);
+    assert!(matches!(create(&mut region, &one(1, 128 * MIB)), Err(RegionError::Size { .. })));
+    create(&mut region, &one(1, 96 * MIB)).unwrap();
+    create(&mut region, &one(2, 192 * MIB)).unwrap();
+    let machine = machine::<DaxX86>();
+    for (nr, start) in [(1, 4 * GIB), (2, 4 * GIB + 96 * MIB)] {
+        assert_eq!(region.namespace(region.label(&[nr; 16]).unwrap()).start, start);
+        data_is_readable(&machine, &up(&region, &machine, nr));
+    }
+    for align in [16 * MIB, 4 * KIB, 18 * MIB, 1536 * MIB, 0] {
+        assert_eq!(region.set_align(align, &host).unwrap_err().errno(), Errno::INVAL, "{align}");
+    }
+    region.set_align(24 * KIB, &host).unwrap();
+    drop(region);
+    let region = media.open(None, Access::Read).unwrap();
+    assert_eq!((region.align(), region.mappings(), region.labels().len()), (24 * KIB, 6, 2));
+    // Files of older versions have 0 DIMMs, which stands for 1.
+    drop(region);
+    let of_older = Media::new();
+    drop(of_older.region(4 * GIB, 256 * MIB, 16 * MIB));
+    rewrite_labels(&of_older, |copy| copy[56..60].fill(0));
+    let region = of_older.open(None, Access::Read).unwrap();
+    assert_eq!((region.align(), region.mappings()), (16 * MIB, 1));
+    drop(region);
+    rewrite_labels(&of_older, |copy| copy[56..60].copy_from_slice(&70_000u32.to_le_bytes()));
+    let error = of_older.open(None, Access::Read).unwrap_err().to_string();
+    assert!(error.contains("70000 DIMMs exceed the limit"), "{error}");
+}
+
+/// Changes both copies of the labels, and renews their checksums.
+fn rewrite_labels(media: &Media, change: impl Fn(&mut [u8])) {
+    let mut bytes = std::fs::read(media.labels()).unwrap();
+    for copy in bytes.chunks_mut((LABEL_FILE_BYTES / 2) as usize) {
+        change(copy);
+        let sum = checksum_of(copy).unwrap();
+        copy[504..512].copy_from_slice(&sum.to_le_bytes());
+    }
+    std::fs::write(media.labels(), bytes).unwrap();
+}
+
 fn media_align(media: &Media, region: Region<StorageFile>) -> u64 {
     drop(region);
     media.open(None, Access::Read).unwrap().align()

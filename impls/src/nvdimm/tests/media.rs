@@ -208,10 +208,10 @@ fn random_contents_are_refused_or_consistent() {
     for _ in 0..3000 {
         let mut bytes = whole.clone();
         for _ in 0..random.random_range(1..4) {
-            let field = [20, 24, 32, 40, 48, 512 + 80, 512 + 88, 512 + 96, 768 + 16, 768 + 80, 768 + 88];
+            let field = [20, 24, 32, 40, 48, 56, 512 + 80, 512 + 88, 512 + 96, 768 + 16, 768 + 80, 768 + 88];
             let at = field[random.random_range(0..field.len())];
             let value = number(&mut random).to_le_bytes();
-            let len = if matches!(at, 20 | 608) { 4 } else { 8 };
+            let len = if matches!(at, 20 | 56 | 608) { 4 } else { 8 };
             for base in [0, copy] {
                 bytes[base + at..base + at + len].copy_from_slice(&value[..len]);
             }

@@ -10,7 +10,7 @@ use super::forecast::{ForecastError, Mapped, forecast};
 use super::info_block::{Contents, INFO_BLOCK_BYTES, InfoBlock, Signature};
 use super::label::{InvalidTable, LABEL_FILE_BYTES, Label, LabelError, NamespaceKind, Table, checksum_of};
 use super::namespace::{Enabled, NamespaceError, disable, enable};
-use super::region::{NamespaceSpec, Personality, Region, RegionError};
+use super::region::{NamespaceSpec, Personality, Region, RegionAlign, RegionError};
 use super::scene::SectionDax;
 use super::storage::{Access, DeviceStorage, Storage, StorageError, StorageFile};
 use super::{Extent, HEAD_BYTES, Host, INFO_BLOCK_OFFSET, RecordsOn};
