@@ -57,7 +57,8 @@ pub enum DescriptionError {
     },
     /// It states the size of the region only.
     #[error(
-        "{name} has {}, but {origin} does not state its physical address; give it, e.g. --start 0x100000000",
+        "{name} has {}, but {origin} does not state its physical address; add the /proc/iomem of the machine to it, or \
+         give the address: --start for plan, --at for check and create",
         ByteSize(*size)
     )]
     NoStart {

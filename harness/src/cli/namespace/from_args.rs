@@ -21,11 +21,14 @@ pub(super) struct FromArgs {
 }
 
 impl FromArgs {
-    /// The region; `None` without `--from`. Prints what is uncertain about it on standard error.
-    pub(super) fn region(&self) -> anyhow::Result<Option<(DescribedRegion, String)>> {
+    /// The region, and where its text comes from; `None` without `--from`. Warns on standard error if its
+    /// start is assumed and `start` does not replace it.
+    pub(super) fn region(&self, start: Option<u64>) -> anyhow::Result<Option<(DescribedRegion, String)>> {
         let Some(reading) = self.read()? else { return Ok(None) };
         let region = find_region(&reading, self.region_name.as_deref())?;
-        warn_of_assumption(&region);
+        if start.is_none() {
+            warn_of_assumption(&region);
+        }
         Ok(Some((region, reading.map.origin)))
     }
 
@@ -56,6 +59,6 @@ impl FromArgs {
 fn warn_of_assumption(region: &DescribedRegion) {
     if let (true, Some(start)) = (region.is_start_assumed, region.start) {
         let name = &region.name;
-        tell(&format!("warning: the start of {name}, {start:#x}, is an assumption; give it with --start ADDRESS"));
+        tell(&format!("warning: the start of {name}, {start:#x}, is an assumption: the file states only its size"));
     }
 }

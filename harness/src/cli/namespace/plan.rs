@@ -127,7 +127,7 @@ impl PlanArgs {
 
     /// The request, and the name of the region if a file describes it.
     fn request(&self) -> anyhow::Result<(CapacityRequest, Option<String>)> {
-        let described = self.from.region()?;
+        let described = self.from.region(self.start)?;
         let region = described.as_ref().map(|(region, _)| region);
         let extent = described.as_ref().map(|(region, origin)| {
             // A start outside of the region is refused, and not taken for another place of the region.

@@ -3,12 +3,11 @@
 use super::from_args::FromArgs;
 use crate::cli::Json;
 use crate::pmem::NearbyMemory;
-use crate::pmem::described_region::DescriptionError;
 use crate::pmem::refusal::Refusal;
 use crate::pmem::region_files::RegionFiles;
 use crate::pmem::shrunk_media::exit_on_sigbus;
 use crate::size::parse_size;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Args;
 use memmap_layouts::ByteSize;
 use memmap_layouts::nvdimm::region::Region;
@@ -59,11 +58,8 @@ impl RegionAtArgs {
         access: Access,
         json: Json,
     ) -> anyhow::Result<(Region<StorageFile>, Option<NearbyMemory>)> {
-        let Some((described, origin)) = from.region()? else { return Ok((self.open(access, json)?, None)) };
-        let start = described.extent(self.at, &origin).map_err(|error| match error {
-            DescriptionError::NoStart { .. } => anyhow!(error.to_string().replace("--start", "--at")),
-            error => error.into(),
-        })?;
+        let Some((described, origin)) = from.region(self.at)? else { return Ok((self.open(access, json)?, None)) };
+        let start = described.extent(self.at, &origin)?;
         let region = self.open_at(Some(start.start), access, json)?;
         let (has, says) = (region.extent().size, described.size);
         if has != says {
