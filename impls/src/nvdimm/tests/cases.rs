@@ -165,7 +165,9 @@ fn an_interleaved_region_is_aligned_on_each_of_its_dimms() {
     let machine = machine::<DaxX86>();
     for (nr, start) in [(1, 4 * GIB), (2, 4 * GIB + 96 * MIB)] {
         assert_eq!(region.namespace(region.label(&[nr; 16]).unwrap()).start, start);
-        data_is_readable(&machine, &up(&region, &machine, nr));
+        let enabled = up(&region, &machine, nr);
+        data_is_readable(&machine, &enabled);
+        disable(&enabled, &machine).unwrap();
     }
     for align in [16 * MIB, 4 * KIB, 18 * MIB, 1536 * MIB, 0] {
         assert_eq!(region.set_align(align, &host).unwrap_err().errno(), Errno::INVAL, "{align}");
