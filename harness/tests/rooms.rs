@@ -23,7 +23,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("judge", &["size", "map", "kernel", "running"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
-    ("present", &["units", "kernel_version", "case", "map", "record", "analysis", "pmem"]),
+    ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
     (
         "cli",
         &[

@@ -31,7 +31,7 @@ pub struct Reading {
 
 impl Reading {
     /// A reading of a map that comes from no text.
-    pub(super) fn of_map(map: PhysicalMap) -> Self {
+    pub fn of_map(map: PhysicalMap) -> Self {
         let mut reading = Self {
             map,
             inventory: Inventory::default(),

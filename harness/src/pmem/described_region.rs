@@ -238,7 +238,7 @@ mod tests {
 
     fn reading(ranges: Vec<MapRange>, regions: Vec<Region>) -> Reading {
         let map = PhysicalMap { name: "x".into(), origin: "the file x".into(), ranges, warnings: Vec::new() };
-        Reading { map, inventory: Inventory { regions, ..Inventory::default() } }
+        Reading { inventory: Inventory { regions, ..Inventory::default() }, ..Reading::of_map(map) }
     }
 
     #[test]
