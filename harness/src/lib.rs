@@ -14,6 +14,7 @@
 //! | [`record`] | rows, the manifest, and the run folder |
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
+//! | [`audit`] | where the memory of a machine went, row by row |
 //! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
 //! | [`running`] | the tables of the running kernel, read from its memory |
 //! | [`judge`] | models compared with real kernels, by the logs of virtual machines |
@@ -42,6 +43,8 @@
 //! together.
 
 pub mod analysis;
+#[cfg(feature = "pmem")]
+pub mod audit;
 pub mod case;
 #[cfg(feature = "cli")]
 pub mod cli;

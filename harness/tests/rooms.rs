@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -18,6 +18,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
     ("pmem", &["interrupt", "size", "kernel_version", "map"]),
+    ("audit", &["kernel_version", "map", "pmem"]),
     ("kernel", &["files", "kernel_version", "case", "record"]),
     ("running", &["size"]),
     ("judge", &["size", "map", "kernel", "running"]),
@@ -38,6 +39,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "record",
             "analysis",
             "pmem",
+            "audit",
             "kernel",
             "running",
             "judge",

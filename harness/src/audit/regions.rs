@@ -1,0 +1,454 @@
+//! Regions with their namespaces and devices, and memory that belongs to none.
+
+use super::Machine;
+use super::blocks::{self, ram_inside, whole_blocks};
+use super::ledger::{Ledger, Loss, Stage, WinBack};
+use super::shift::Shifted;
+use crate::map::inventory::{Device, Namespace, RecordsPlace, Region, RegionKind, Span};
+use crate::map::{Kind, MapRange};
+use crate::pmem::capacity::{Breakdown, CapacityPlan, StatedCapacity};
+use crate::pmem::{HOST, KernelRules, NearbyMemory};
+use memmap_layouts::ByteSize;
+use memmap_layouts::nvdimm::region::RegionAlign;
+use memmap_layouts::nvdimm::{Extent, RecordsOn};
+
+/// Data of a namespace is aligned to this many bytes unless the listing states otherwise.
+const DEFAULT_DATA_ALIGN: u64 = 2 << 20;
+
+/// Memory whose records are in RAM.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Added {
+    /// Bytes that are RAM.
+    pub(super) ram_bytes: u64,
+    /// Bytes that are mapped by devices.
+    pub(super) mapped_bytes: u64,
+}
+
+/// Enters everything but RAM of the boot.
+pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut Ledger) -> Added {
+    let mut added = Added::default();
+    let inventory = &machine.reading.inventory;
+    let mut seen: Vec<Span> = Vec::new();
+    let mut used: Vec<&str> = Vec::new();
+    for region in inventory.regions.iter().filter(|region| region.enabled) {
+        let of_region = |owner: &Option<String>, span: Option<Span>| {
+            owner.as_deref() == Some(region.name.as_str())
+                || region.span.zip(span).is_some_and(|(region, span)| region.contains(span))
+        };
+        let namespaces: Vec<&Namespace> =
+            inventory.namespaces.iter().filter(|namespace| of_region(&namespace.region, namespace.span)).collect();
+        let is_of = |device: &&Device| {
+            of_region(&device.region, device.spans.first().copied())
+                || namespaces.iter().any(|namespace| device.region.as_ref() == Some(&namespace.name))
+        };
+        let devices: Vec<&Device> = inventory.devices.iter().filter(is_of).collect();
+        used.extend(devices.iter().map(|device| device.name.as_str()));
+        seen.extend(region.span);
+        match region.kind {
+            RegionKind::Persistent => {
+                Persistent { machine, region, moved }.enter(&namespaces, &devices, &mut added, ledger);
+            }
+            RegionKind::Volatile => volatile(machine, region, &devices, &mut added, ledger),
+        }
+    }
+    for device in inventory.devices.iter().filter(|device| !used.contains(&device.name.as_str())) {
+        if device.spans.iter().any(|span| seen.iter().any(|known| known.overlaps(*span))) {
+            continue;
+        }
+        device_memory(machine, device, &device.spans, device.bytes, None, &mut added, ledger);
+        seen.extend(device.spans.iter().copied());
+    }
+    for range in machine.reading.map.disjoint() {
+        for rest in without(range.span(), &seen) {
+            unclaimed(machine, &range, rest, &mut added, ledger);
+        }
+    }
+    added
+}
+
+/// The parts of a range outside of others.
+fn without(span: Span, others: &[Span]) -> Vec<Span> {
+    let mut left = vec![span];
+    for other in others.iter().filter(|other| other.overlaps(span)) {
+        let cut = |part: Span| {
+            let before = Span::new(part.start, part.end.min(other.start));
+            let after = Span::new(part.start.max(other.end), part.end);
+            [before, after].into_iter().flatten()
+        };
+        left = left.into_iter().flat_map(cut).collect();
+    }
+    left
+}
+
+/// Enters memory that no region and no device of the listings has.
+fn unclaimed(machine: &Machine<'_>, range: &MapRange, span: Span, added: &mut Added, ledger: &mut Ledger) {
+    let bytes = span.bytes();
+    match range.kind {
+        Kind::Ram | Kind::Window => {}
+        Kind::HotplugRam => {
+            ledger.use_("added RAM", "RAM that a driver added", bytes, Some(span));
+            added.ram_bytes += bytes;
+        }
+        Kind::Persistent => {
+            ledger.notes.push(format!(
+                "{span} is persistent memory whose namespaces are unknown: add the output of ndctl list -RNDv to the text"
+            ));
+            ledger.use_("persistent memory", "namespaces unknown", bytes, Some(span));
+        }
+        Kind::SoftReserved => {
+            let blocks = whole_blocks(span, machine.block_bytes).map_or(0, Span::bytes);
+            let how = "daxctl reconfigure-device --mode=system-ram, once the driver dax_hmem made a device of it";
+            let win_back = (blocks > 0).then(|| WinBack { how: how.to_owned(), bytes: blocks });
+            let cause = "the firmware reserved it for a purpose, and no DAX device uses it".to_owned();
+            let rule = "Linux leaves memory with EFI_MEMORY_SP to devices (Linux 5.5 and later)";
+            let loss = Loss { cause, rule, win_back };
+            ledger.lose_span(Stage::Namespace, "soft reserved", "without a device", Some(span), loss);
+        }
+    }
+}
+
+/// Enters a device with the memory that it has.
+fn device_memory(
+    machine: &Machine<'_>,
+    device: &Device,
+    spans: &[Span],
+    bytes: u64,
+    better: Option<WinBack>,
+    added: &mut Added,
+    ledger: &mut Ledger,
+) {
+    if !device.enabled {
+        let how = format!("daxctl enable-device {}", device.name);
+        let win_back = Some(WinBack { how, bytes });
+        let cause = format!("{} is disabled", device.name);
+        let rule = "a DAX device is mapped only while it is enabled";
+        ledger.lose(Stage::Namespace, &device.name, "device disabled", bytes, Loss { cause, rule, win_back });
+    } else if device.is_ram {
+        added.ram_bytes += blocks::enter(machine, device, spans, bytes, better, ledger);
+    } else {
+        let span = if let [span] = spans { Some(*span) } else { None };
+        ledger.use_(&device.name, "DAX device", bytes, span);
+    }
+}
+
+/// Enters a region of CXL expanders, or of memory that the firmware reserved for a purpose.
+fn volatile(machine: &Machine<'_>, region: &Region, devices: &[&Device], added: &mut Added, ledger: &mut Ledger) {
+    let name = region.name.as_str();
+    let mut left = region.bytes;
+    for device in devices {
+        let bytes = device.bytes.min(left);
+        left -= bytes;
+        let better = region.span.and_then(|span| better_place(machine, span));
+        device_memory(machine, device, &device.spans, bytes, better, added, ledger);
+        if !device.is_ram && device.enabled {
+            added.mapped_bytes += bytes;
+        }
+    }
+    // RAM that no listed device has.
+    let ram: Vec<Span> = region.span.map(|span| ram_inside(machine, span)).unwrap_or_default();
+    let ram_bytes: u64 = ram.iter().map(|span| span.bytes()).sum();
+    if devices.is_empty() && ram_bytes > 0 {
+        let bytes = ram_bytes.min(left);
+        left -= bytes;
+        added.ram_bytes += bytes;
+        ledger.use_(name, "RAM of the region", bytes, None);
+        let cause = format!("the rest of {name} is no whole memory block");
+        let rule = "a range is cut inwards to whole memory blocks (dax/kmem, Linux 5.1 and later)";
+        let win_back = region.span.and_then(|span| better_place(machine, span));
+        ledger.lose(Stage::Block, name, "outside whole memory blocks", left, Loss { cause, rule, win_back });
+        return;
+    }
+    let win_back = (left > 0).then(|| WinBack { how: format!("daxctl create-device -r {name}"), bytes: left });
+    let cause = format!("{} of {name} are in no DAX device", ByteSize(left));
+    let rule = "memory of a region is used through a DAX device (Linux 5.10 and later)";
+    ledger.lose(Stage::Region, name, "in no device", left, Loss { cause, rule, win_back });
+}
+
+/// A smaller block size that would lose nothing of a range, if a kernel would choose it.
+fn better_place(machine: &Machine<'_>, span: Span) -> Option<WinBack> {
+    let block = machine.block_bytes;
+    let lost = span.bytes() - whole_blocks(span, block).map_or(0, Span::bytes);
+    let start = span.start.checked_next_multiple_of(block)?;
+    let fits = whole_blocks(Span::new(start, start.checked_add(span.bytes())?)?, block)?;
+    let gained = fits.bytes().checked_sub(span.bytes() - lost).filter(|gained| *gained > 0)?;
+    Some(WinBack { how: format!("a region that begins at {start:#x} instead of {:#x}", span.start), bytes: gained })
+}
+
+/// A region of persistent memory.
+struct Persistent<'a> {
+    machine: &'a Machine<'a>,
+    region: &'a Region,
+    moved: Option<&'a Shifted>,
+}
+
+/// How the bytes of a namespace are used.
+struct Division {
+    raw: u64,
+    breakdown: Option<Breakdown>,
+    /// Bytes of data.
+    data: u64,
+}
+
+impl Persistent<'_> {
+    fn start(&self) -> u64 {
+        self.region.span.map_or(4 << 30, |span| span.start)
+    }
+
+    fn align(&self) -> RegionAlign {
+        let mappings = self.region.ways.and_then(|ways| u16::try_from(ways).ok()).unwrap_or(1).max(1);
+        match self.region.align {
+            Some(bytes) => RegionAlign { bytes, mappings },
+            None => RegionAlign::default_for(self.region.bytes, mappings, HOST.page_bytes),
+        }
+    }
+
+    fn enter(&self, namespaces: &[&Namespace], devices: &[&Device], added: &mut Added, ledger: &mut Ledger) {
+        let Self { region, .. } = self;
+        let around = self.machine.around(region.span);
+        let mut left = region.bytes;
+        let available = region.available_bytes.filter(|bytes| *bytes <= region.bytes);
+        let mut at = self.start();
+        for namespace in namespaces {
+            // All that the listing does not call available, if there is only one.
+            let only = (namespaces.len() == 1).then(|| available.map(|free| region.bytes - free)).flatten();
+            let division = self.divide(namespace, at, only, left, &around);
+            let raw = division.raw.min(left);
+            left -= raw;
+            self.namespace(namespace, &division, at, raw, &around, devices, added, ledger);
+            at = at.saturating_add(raw);
+        }
+        let free = if namespaces.is_empty() { left } else { available.unwrap_or(left).min(left) };
+        let name = region.name.as_str();
+        let win_back = self.plan_rest(at, free, &around);
+        let cause = format!("no namespace uses {} of {name}", ByteSize(free));
+        let rule = "persistent memory is used through a namespace";
+        ledger.lose(Stage::Region, name, "in no namespace", free, Loss { cause, rule, win_back });
+        let cause =
+            format!("the namespaces of {name} are multiples of its alignment of {}", ByteSize(self.align().bytes));
+        let rule = "sizes of namespaces are multiples of the region's alignment (Linux 5.7 and later)";
+        ledger.lose(Stage::Region, name, "alignment of the region", left - free, Loss { cause, rule, win_back: None });
+    }
+
+    /// What a namespace in the rest of the region would win.
+    fn plan_rest(&self, start: u64, free: u64, around: &NearbyMemory) -> Option<WinBack> {
+        let step = self.align().bytes.max(1);
+        let size = free - free % step;
+        let plan = self.plan(start, DEFAULT_DATA_ALIGN, RecordsOn::Medium, around);
+        let usable = plan.breakdown(size, self.machine.rules()).ok()?.usable_bytes;
+        let how = format!("ndctl create-namespace -m devdax -r {}", self.region.name);
+        Some(WinBack { how, bytes: usable })
+    }
+
+    fn plan<'p>(&self, start: u64, align: u64, records: RecordsOn, around: &'p NearbyMemory) -> CapacityPlan<'p> {
+        CapacityPlan { start, align, records, around: around.surroundings(), region: None }
+    }
+
+    /// Size and use of a namespace: as the kernel with the requested rules divides it, or as the kernel did
+    /// that left as much data as the listing states.
+    fn divide(
+        &self,
+        namespace: &Namespace,
+        start: u64,
+        only: Option<u64>,
+        room: u64,
+        around: &NearbyMemory,
+    ) -> Division {
+        let has_records = !matches!(namespace.mode.as_deref(), Some("raw" | "sector" | "safe"));
+        let align = namespace.align.unwrap_or(DEFAULT_DATA_ALIGN);
+        let records = match namespace.records {
+            Some(RecordsPlace::Mem) => RecordsOn::Ram,
+            _ => RecordsOn::Medium,
+        };
+        let stated = namespace.bytes;
+        let plan = self.plan(start, align, records, around);
+        let mut raw = only.or_else(|| namespace.span.map(Span::bytes).filter(|bytes| *bytes >= stated));
+        let mut created = None;
+        if has_records {
+            let size = raw.unwrap_or(room);
+            if let Some(extent) = Extent::new(start, size) {
+                let capacity = StatedCapacity {
+                    extent,
+                    region_align: self.align(),
+                    align,
+                    records,
+                    usable_bytes: stated,
+                    around: around.surroundings(),
+                };
+                // Creators that leave the same data, the current one first.
+                let mut creators = capacity.creators();
+                creators.sort_by_key(|(creator, _)| std::cmp::Reverse(creator.kernel));
+                created = creators.into_iter().next().map(|(_, breakdown)| breakdown);
+            }
+            if created.is_none() && raw.is_none() {
+                let size = plan.size_for(stated, self.align().bytes.max(1), KernelRules::Merged).ok();
+                raw = size.filter(|size| *size <= room);
+                let exact = raw.and_then(|size| plan.breakdown(size, KernelRules::Merged).ok());
+                created = exact.filter(|breakdown| breakdown.usable_bytes == stated);
+            }
+        }
+        let raw = created
+            .as_ref()
+            .map(|breakdown| breakdown.raw_bytes)
+            .or(raw)
+            .unwrap_or(stated)
+            .clamp(stated.min(room), room);
+        let wanted = self.machine.options.kernel.filter(|_| has_records).map(KernelRules::Version);
+        let breakdown = match wanted {
+            Some(rules) => plan.breakdown(raw, rules).ok(),
+            None => created,
+        };
+        let data =
+            breakdown.as_ref().map_or(if wanted.is_some() { 0 } else { stated.min(raw) }, |all| all.usable_bytes);
+        Division { raw, breakdown, data }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn namespace(
+        &self,
+        namespace: &Namespace,
+        division: &Division,
+        start: u64,
+        raw: u64,
+        around: &NearbyMemory,
+        devices: &[&Device],
+        added: &mut Added,
+        ledger: &mut Ledger,
+    ) {
+        let name = namespace.name.as_str();
+        if let Some(refused) = self.moved.and_then(|moved| moved.refused(namespace)) {
+            let rule = "an enabled namespace keeps the division of its info block, whatever its address (all versions)";
+            let loss = Loss { cause: refused.cause.clone(), rule, win_back: refused.win_back(raw) };
+            ledger.lose(Stage::Namespace, name, "refused at its new address", raw, loss);
+            return;
+        }
+        let Some(all) = &division.breakdown else {
+            let rest = raw - division.data.min(raw);
+            let cause = match division.data {
+                0 => format!("this kernel cannot divide {name}"),
+                _ => format!("header, records and alignment of {name}; the listing does not tell how much each takes"),
+            };
+            let rule = "a namespace with records has an info block, and records of its data (Linux 4.4 and later)";
+            ledger.lose(
+                Stage::Namespace,
+                name,
+                "header, records and alignment",
+                rest,
+                Loss { cause, rule, win_back: None },
+            );
+            self.data(namespace, None, division.data.min(raw), None, devices, added, ledger);
+            return;
+        };
+        let record_rule =
+            "64 bytes for each page of 4 KiB, on the medium with map=dev (Linux 4.4 and later; 128 in 6.1 to 6.1.11)";
+        let in_ram = self.plan(start, namespace.align.unwrap_or(DEFAULT_DATA_ALIGN), RecordsOn::Ram, around);
+        let in_ram = in_ram.breakdown(raw, self.machine.rules()).ok().map(|all| all.usable_bytes);
+        let gained = in_ram.and_then(|usable| usable.checked_sub(all.usable_bytes)).filter(|gained| *gained > 0);
+        let win_back = gained.map(|bytes| WinBack {
+            how: format!("recreate {name} with --map=mem: its records are in RAM then"),
+            bytes,
+        });
+        let parts = [
+            (
+                "padding at the start",
+                all.start_pad_bytes,
+                "a namespace is padded to whole sections that it shares with other memory (until Linux 5.2)",
+            ),
+            ("header with info block", all.head_bytes, "the first 8 KiB hold the info block (Linux 4.4 and later)"),
+            ("records on the medium", all.records_bytes, record_rule),
+            (
+                "alignment of the data",
+                all.alignment_bytes,
+                "data begins at a multiple of its alignment (Linux 4.4 and later)",
+            ),
+            (
+                "padding at the end",
+                all.end_trunc_bytes,
+                "data ends at a multiple of its alignment; until Linux 5.2 of a section that is shared",
+            ),
+            ("less than a page", all.rest_bytes, "only whole pages are mapped"),
+        ];
+        for (what, bytes, rule) in parts {
+            let win_back = win_back.clone().filter(|_| what == "records on the medium");
+            let cause = format!("{what} of {name}");
+            ledger.lose(Stage::Namespace, name, what, bytes, Loss { cause, rule, win_back });
+        }
+        let begin = start + all.start_pad_bytes + all.head_bytes + all.records_bytes + all.alignment_bytes;
+        let span = self.region.span.and_then(|_| Span::new(begin, begin + all.usable_bytes));
+        let better = span.and_then(|span| self.better_namespace(namespace, start, raw, span, around));
+        self.data(namespace, span, all.usable_bytes, better, devices, added, ledger);
+    }
+
+    /// Enters the data of a namespace.
+    #[allow(clippy::too_many_arguments)]
+    fn data(
+        &self,
+        namespace: &Namespace,
+        span: Option<Span>,
+        bytes: u64,
+        better: Option<WinBack>,
+        devices: &[&Device],
+        added: &mut Added,
+        ledger: &mut Ledger,
+    ) {
+        let own = devices.iter().find(|device| {
+            device.region.as_ref() == Some(&namespace.name)
+                || span.is_some_and(|span| device.spans.iter().any(|inner| span.contains(*inner)))
+                || device.bytes == namespace.bytes && namespace.mode.as_deref() != Some("fsdax")
+        });
+        let mode = namespace.mode.as_deref().unwrap_or("unknown mode");
+        match own.filter(|device| device.is_ram || !device.enabled) {
+            Some(device) => {
+                let known: Vec<Span> =
+                    if device.spans.is_empty() { span.into_iter().collect() } else { device.spans.clone() };
+                let known_bytes: u64 = known.iter().map(|span| span.bytes()).sum();
+                let known = if known_bytes == bytes { known } else { span.into_iter().collect() };
+                device_memory(self.machine, device, &known, bytes, better, added, ledger);
+            }
+            None => {
+                let what = match mode {
+                    "fsdax" => "data, fsdax",
+                    "devdax" => "data, devdax",
+                    "sector" | "safe" => "data, sector",
+                    "raw" => "data, raw",
+                    _ => "data",
+                };
+                ledger.use_(&namespace.name, what, bytes, span);
+                if namespace.records == Some(RecordsPlace::Mem) {
+                    added.mapped_bytes += bytes;
+                }
+            }
+        }
+    }
+
+    /// What would give a namespace more whole memory blocks: records in RAM, or the room of the region that
+    /// is free.
+    fn better_namespace(
+        &self,
+        namespace: &Namespace,
+        start: u64,
+        raw: u64,
+        data: Span,
+        around: &NearbyMemory,
+    ) -> Option<WinBack> {
+        let block = self.machine.block_bytes;
+        let now = whole_blocks(data, block).map_or(0, Span::bytes);
+        let align = namespace.align.unwrap_or(DEFAULT_DATA_ALIGN);
+        let blocks = |size: u64, records| {
+            let all = self.plan(start, align, records, around).breakdown(size, self.machine.rules()).ok()?;
+            let begin = start + all.raw_bytes - all.usable_bytes - all.end_trunc_bytes - all.rest_bytes;
+            whole_blocks(Span::new(begin, begin + all.usable_bytes)?, block).map(Span::bytes)
+        };
+        let in_ram = blocks(raw, RecordsOn::Ram).map(|bytes| ("--map=mem".to_owned(), bytes));
+        let step = self.align().bytes.max(1);
+        let free = self.region.available_bytes.unwrap_or(0);
+        let larger = (1..=64).map(|nr| raw + nr * step).take_while(|size| *size <= raw + free);
+        let larger = larger.filter_map(|size| {
+            let bytes = blocks(size, RecordsOn::Medium)?;
+            Some((format!("--size={size}"), bytes))
+        });
+        let best =
+            in_ram.into_iter().chain(larger).filter(|(_, bytes)| *bytes > now).max_by_key(|(_, bytes)| *bytes)?;
+        let how = format!("recreate {} with {}", namespace.name, best.0);
+        Some(WinBack { how, bytes: best.1 - now })
+    }
+}
