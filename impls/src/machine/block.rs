@@ -6,6 +6,7 @@
 use crate::altmap::Altmap;
 use crate::byte_size::ByteSize;
 use crate::page::Zone;
+use crate::pfn::PfnRange;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -134,6 +135,22 @@ pub fn check_block_size(section_bytes: u64, bytes: u64) -> Result<u64, BlockSize
         bytes if bytes < section_bytes => Err(BlockSizeError::BelowSection { bytes, section_bytes }),
         bytes => Ok(bytes),
     }
+}
+
+/// The whole memory blocks in a range of page frames, with blocks of `block_pages` pages, a power of two.
+/// `None` if there are none.
+///
+/// ```
+/// use memmap_layouts::PfnRange;
+/// use memmap_layouts::machine::whole_blocks;
+///
+/// // 304 MiB, of which the 256 MiB between 4 GiB and 4.25 GiB are blocks of 128 MiB.
+/// let device = PfnRange::from_len(0x100000 - 0x1000, 0x13000).unwrap();
+/// assert_eq!(whole_blocks(device, 0x8000), PfnRange::from_len(0x100000, 0x10000));
+/// assert_eq!(whole_blocks(device, 0x80000), None);
+/// ```
+pub fn whole_blocks(range: PfnRange, block_pages: u64) -> Option<PfnRange> {
+    range.round_in(block_pages)
 }
 
 /// A word written to a block's `state`, or to `auto_online_blocks`.

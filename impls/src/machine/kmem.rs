@@ -6,18 +6,16 @@
 //!
 //! Source: `dev_dax_kmem_probe`, `dev_dax_kmem_remove` in `drivers/dax/kmem.c`.
 
-use super::{AddMemory, Machine, MachineError};
+use super::{AddMemory, Machine, MachineError, whole_blocks};
 use crate::geometry::Geometry;
 use crate::memmap::*;
 use crate::pfn::PfnRange;
 use crate::rules::Rules;
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
-    /// The part of a range that the driver adds: its whole memory blocks. `None` if it has none.
+    /// The part of a range that the driver adds: its [`whole_blocks`]. `None` if it has none.
     pub fn whole_blocks(&self, range: PfnRange) -> Option<PfnRange> {
-        let block = self.block_bytes() >> L::Geometry::PAGE_SHIFT;
-        let whole = PfnRange::new(range.start().checked_next_multiple_of(block)?, range.end() / block * block);
-        whole.filter(|whole| !whole.is_empty())
+        whole_blocks(range, self.block_bytes() >> L::Geometry::PAGE_SHIFT)
     }
 
     /// Adds the ranges of a DAX device as RAM, and returns what was added. As in the kernel, ranges

@@ -23,7 +23,7 @@ mod ram_buffer;
 mod resource;
 mod zone;
 
-pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, probe_block_size};
+pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, probe_block_size, whole_blocks};
 pub use error::{MachineError, PagemapError};
 pub use pgmap::{Pagemap, PagemapKind, PagemapRef, PagemapSpec};
 pub use resource::{Intersection, Resource, ResourceKind, ResourceTree};
