@@ -14,6 +14,7 @@ mod man;
 mod map;
 mod namespace;
 mod new_layout;
+mod range_arg;
 mod report;
 mod run;
 mod schema;

@@ -1,9 +1,9 @@
 //! The command `pfnbench namespace enable`.
 
 use super::device_kind::{INFO_BLOCK_IGNORED, device_kind_json, device_kind_text, with_place};
-use super::memory_args::parse_extent;
 use super::records_bar::RecordsBar;
 use super::region_args::RegionAtArgs;
+use crate::cli::range_arg::parse_extent;
 use crate::cli::{Answer, Json, print, print_json};
 use crate::kernel_version::KernelVersion;
 use crate::pmem::enable::{EnableRequest, EnabledNamespace, enable, layout_of, layouts_with_hotplug};
