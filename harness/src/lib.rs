@@ -10,9 +10,11 @@
 //! | [`kernel_version`] | versions of Linux, and their rules |
 //! | [`case`] | operations, modes, patterns, kinds of memory, and the names of cases |
 //! | [`map`] | physical memory maps: parsers, and built-in maps |
+//! | [`strand`] | memory that is lost to the size of memory blocks |
 //! | [`workload`] | which cases are measured on which map, and for how long |
 //! | [`record`] | rows, the manifest, and the run folder |
 //! | [`analysis`] | estimates and intervals, verdicts, comparisons, limits |
+//! | [`budget`] | memory that a guest needs to add memory, and the time that it takes |
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
 //! | [`audit`] | where the memory of a machine went, row by row |
 //! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
@@ -37,14 +39,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without default features, the crate has `kernel_version`, `case`, `map`, `workload`, `record` and `analysis`,
-//! which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
+//! Without default features, the crate has `kernel_version`, `case`, `map`, `strand`, `workload`, `record`, `analysis`
+//! and `budget`, which suffice to read maps and run folders. The features `pmem`, `present`, `engine` (with
 //! `kernel` and `run`) and `cli` add the others. They are features instead of crates because they change
 //! together.
 
 pub mod analysis;
 #[cfg(feature = "pmem")]
 pub mod audit;
+pub mod budget;
 pub mod case;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -69,6 +72,7 @@ pub mod run;
 #[cfg(all(feature = "engine", target_arch = "x86_64", target_os = "linux"))]
 pub mod running;
 pub mod size;
+pub mod strand;
 pub mod units;
 pub mod workload;
 

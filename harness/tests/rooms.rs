@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -14,9 +14,11 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("kernel_version", &[]),
     ("case", &[]),
     ("map", &["size"]),
+    ("strand", &["kernel_version", "map"]),
     ("workload", &["files", "size", "case", "map"]),
     ("record", &["files", "size", "case", "map", "workload"]),
     ("analysis", &["files", "units", "case", "record"]),
+    ("budget", &["size", "kernel_version", "case", "analysis"]),
     ("pmem", &["interrupt", "size", "kernel_version", "map"]),
     ("audit", &["kernel_version", "map", "pmem"]),
     ("kernel", &["files", "kernel_version", "case", "record"]),
@@ -35,9 +37,11 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "kernel_version",
             "case",
             "map",
+            "strand",
             "workload",
             "record",
             "analysis",
+            "budget",
             "pmem",
             "audit",
             "kernel",

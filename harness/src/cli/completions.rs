@@ -65,7 +65,7 @@ impl Offers {
             ("REGEX", _) => Some(&self.cases),
             ("CODE", _) => Some(&self.codes),
             ("WORD", _) => Some(&self.words),
-            ("FILE", "map") => Some(&self.maps),
+            ("FILE", "map") | ("FILE|RANGE", _) => Some(&self.maps),
             _ => None,
         }
     }
@@ -119,6 +119,7 @@ mod tests {
             (&["report"], "reference", "subsection"),
             (&["verify"], "map", "builtin:vm-20g"),
             (&["map"], "map", "builtin:vm-20g"),
+            (&["strand"], "input", "builtin:vm-20g"),
             (&["explain"], "word", "NS101"),
             (&["explain"], "word", "noise-floor"),
             (&["explain"], "word", "pfn_valid/added/random"),

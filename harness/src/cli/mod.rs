@@ -1,5 +1,6 @@
 //! The command line interface.
 
+mod budget;
 mod compare;
 mod completions;
 mod doctor;
@@ -19,6 +20,7 @@ mod report;
 mod run;
 mod schema;
 mod show;
+mod strand;
 mod subject;
 mod verify;
 
@@ -95,6 +97,10 @@ enum Command {
     Gate(gate::GateArgs),
     /// Plan, create, check and enable persistent-memory namespaces
     Namespace(namespace::NamespaceArgs),
+    /// Show what memory is lost to the size of memory blocks
+    Strand(strand::StrandArgs),
+    /// Show how much memory can be hot-added to a guest
+    Budget(budget::BudgetArgs),
     /// Explain an error code, a case, a layout or a term
     Explain(explain::ExplainArgs),
     /// Create a crate with a layout of your own that builds and passes its tests
@@ -190,6 +196,8 @@ pub fn main() -> ExitCode {
         Command::Kernel(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
+        Command::Strand(args) => args.run(),
+        Command::Budget(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::NewLayout(args) => args.run(),
         Command::Doctor(args) => args.run(),
