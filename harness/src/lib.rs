@@ -17,6 +17,7 @@
 //! | [`budget`] | memory that a guest needs to add memory, and the time that it takes |
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
 //! | [`audit`] | where the memory of a machine went, row by row |
+//! | [`message`] | messages of Linux, ndctl, daxctl, cxl and QEMU, and what they mean |
 //! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
 //! | [`running`] | the tables of the running kernel, read from its memory |
 //! | [`judge`] | models compared with real kernels, by the logs of virtual machines |
@@ -62,6 +63,8 @@ pub mod judge;
 pub mod kernel;
 pub mod kernel_version;
 pub mod map;
+#[cfg(feature = "pmem")]
+pub mod message;
 #[cfg(feature = "pmem")]
 pub mod pmem;
 #[cfg(feature = "present")]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -21,6 +21,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("budget", &["size", "kernel_version", "case", "analysis"]),
     ("pmem", &["interrupt", "size", "kernel_version", "map"]),
     ("audit", &["kernel_version", "map", "pmem"]),
+    ("message", &["size", "kernel_version", "map"]),
     ("kernel", &["files", "kernel_version", "case", "record"]),
     ("running", &["size"]),
     ("judge", &["size", "map", "kernel", "running"]),
@@ -44,6 +45,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "budget",
             "pmem",
             "audit",
+            "message",
             "kernel",
             "running",
             "judge",
