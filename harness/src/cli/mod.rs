@@ -101,7 +101,7 @@ enum Command {
     Strand(strand::StrandArgs),
     /// Show how much memory can be hot-added to a guest
     Budget(budget::BudgetArgs),
-    /// Explain an error code, a case, a layout or a term
+    /// Explain an error code, a case, a layout, a term, or a line of a log
     Explain(explain::ExplainArgs),
     /// Create a crate with a layout of your own that builds and passes its tests
     NewLayout(new_layout::NewLayoutArgs),

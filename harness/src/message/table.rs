@@ -2,9 +2,10 @@
 
 use super::derive::Derivation;
 use super::place::PlaceForm;
-use regex::{Regex, RegexSet};
+use regex::Regex;
+use regex::bytes::{RegexSet, RegexSetBuilder};
 use serde::{Deserialize, Serialize};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// The files, in the order in which their messages are tried.
 const FILES: [&str; 12] = [
@@ -127,11 +128,28 @@ struct MessageFile {
     message: Vec<Message>,
 }
 
-/// The messages with their compiled patterns, which have the same indices.
+/// The messages with their patterns, which have the same indices.
 pub(super) struct Table {
     pub messages: Vec<Message>,
-    pub patterns: Vec<Regex>,
-    pub set: RegexSet,
+    /// Compiled when a line matches: few of them are needed.
+    patterns: Vec<OnceLock<Regex>>,
+    /// All patterns, for bytes of ASCII: finds the patterns that are worth a try in one pass.
+    set: RegexSet,
+}
+
+/// Memory of the automaton of all patterns; it is built as far as lines need it.
+const AUTOMATON_BYTES: usize = 32 << 20;
+
+impl Table {
+    /// The indices of the messages that the text may have, the most specific first.
+    pub fn candidates(&self, text: &str) -> impl Iterator<Item = usize> {
+        self.set.matches(text.as_bytes()).into_iter()
+    }
+
+    /// The pattern of a message.
+    pub fn pattern(&self, index: usize) -> &Regex {
+        self.patterns[index].get_or_init(|| Regex::new(&self.messages[index].pattern).expect("the patterns are tested"))
+    }
 }
 
 fn parse(text: &str) -> Vec<Message> {
@@ -141,10 +159,9 @@ fn parse(text: &str) -> Vec<Message> {
 
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let messages: Vec<Message> = FILES.iter().flat_map(|text| parse(text)).collect();
-    let patterns = || messages.iter().map(|message| message.pattern.as_str());
-    let compiled = patterns().map(|pattern| Regex::new(pattern).expect("patterns are tested")).collect();
-    let set = RegexSet::new(patterns()).expect("patterns are tested");
-    Table { patterns: compiled, set, messages }
+    let mut set = RegexSetBuilder::new(messages.iter().map(|message| &message.pattern));
+    let set = set.unicode(false).dfa_size_limit(AUTOMATON_BYTES).build().expect("the patterns are tested");
+    Table { patterns: messages.iter().map(|_| OnceLock::new()).collect(), set, messages }
 });
 
 /// All messages, in the order in which they are tried.
