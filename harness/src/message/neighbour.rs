@@ -41,9 +41,10 @@ pub struct Neighbour {
     pub relation: Relation,
     /// Bytes between it and the addresses; 0 if they overlap or touch.
     pub distance_bytes: u64,
-    /// True if a section of 128 MiB has bytes of both, of each without what they have in common.
+    /// True if a section of 128 MiB has bytes of both. False for a range that contains the addresses or lies
+    /// within them: that shares sections by itself.
     pub shares_section: bool,
-    /// True if a memory block has bytes of both; `None` if the block size is unknown.
+    /// The same for a memory block; `None` if the block size is unknown.
     pub shares_block: Option<bool>,
 }
 
