@@ -69,7 +69,7 @@ impl ExplainArgs {
                 true => print_json(&words())?,
                 false => {
                     print(words().join(", "))?;
-                    print(format!("\nMessages: {} (pfnbench explain --messages)", pasted::counts()))?;
+                    print(format!("\nMessages: {}\nAll messages: pfnbench explain --messages", pasted::counts()))?;
                 }
             }
             return Ok(Answer::Yes);

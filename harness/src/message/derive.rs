@@ -96,14 +96,14 @@ fn multiple(name: &str, size: u64, of: &str, unit: u64) -> Option<Fact> {
         return Some(Fact::new(format!("{name} is 0"), [("whole", 0), ("rest_bytes", 0)]));
     }
     if rest == 0 {
-        let says = format!("{name} {} is {whole} times {of}, {}", sized(size), sized(unit));
+        let says = format!("{name} {} is a multiple ({whole}×) of {of}, {}", sized(size), sized(unit));
         return Some(Fact::new(says, [("whole", whole), ("rest_bytes", 0)]));
     }
     let below = size - rest;
     let or_above = size.checked_add(unit - rest).map(|above| format!(" or {}", sized(above))).unwrap_or_default();
     Some(Fact::new(
         format!(
-            "{name} {} is {whole} times {of}, {}, and {} more; {}{or_above} would be whole",
+            "{name} {} is {whole}× {of}, {}, and {} more; {}{or_above} would be whole",
             sized(size),
             sized(unit),
             sized(rest),
@@ -365,7 +365,7 @@ mod tests {
         for text in [
             "128 MiB (0x8000000) past 0xc0000000",
             "896 MiB (0x38000000) short of 0x100000000",
-            "size 1 GiB (0x40000000) is 1 times",
+            "size 1 GiB (0x40000000) is a multiple (1×)",
         ] {
             assert!(says.contains(text), "{text}: {says}");
         }
