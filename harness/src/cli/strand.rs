@@ -3,7 +3,7 @@
 use super::range_arg::parse_extent;
 use super::{Answer, Json, print, print_json, print_raw, tell};
 use crate::kernel_version::KernelVersion;
-use crate::map::inventory::{Inventory, Span};
+use crate::map::inventory::Span;
 use crate::map::source::Source;
 use crate::map::{PhysicalMap, Reading};
 use crate::present::report::picture::plain;
@@ -137,7 +137,7 @@ struct Row<'a> {
 
 impl StrandArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let Reading { map, inventory } = self.reading()?;
+        let Reading { map, inventory, .. } = self.reading()?;
         let mut candidates = Candidates::new(&map, &inventory, self.include.is_some());
         let given = self.given()?;
         if !given.is_empty() {
@@ -197,7 +197,7 @@ impl StrandArgs {
             (None, None) => {
                 let (name, origin) = ("ranges".to_owned(), "the command line".to_owned());
                 let map = PhysicalMap { name, origin, ranges: Vec::new(), warnings: Vec::new() };
-                return Ok(Reading { map, inventory: Inventory::default() });
+                return Ok(Reading::of_map(map));
             }
         };
         if maps.next().is_some() {

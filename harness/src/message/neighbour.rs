@@ -171,7 +171,7 @@ mod tests {
     use crate::message::recognise;
 
     fn reading(text: &str) -> Reading {
-        Reading { map: map::read("test", "a test", text).unwrap(), inventory: Inventory::default() }
+        map::read_machine("test", "a test", text).unwrap()
     }
 
     fn of_line(line: &str, reading: &Reading) -> Vec<Neighbourhood> {

@@ -1,6 +1,7 @@
 //! Finds the messages in a paste of several lines. Lines may have been wrapped.
 
 use super::recognise::{MOST_BYTES, Recognised, in_normalised, normalised};
+use crate::map::decoration::plain_lines;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -47,9 +48,18 @@ pub struct UnknownLine {
     pub text: String,
 }
 
-/// The lines of a paste.
+/// The lines of a paste, each at its number, without quote marks, colours and the like.
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
+    let mut lines: Vec<String> = Vec::new();
+    for (number, line) in plain_lines(text) {
+        lines.resize(number.max(lines.len()), String::new());
+        let last = &mut lines[number - 1];
+        if !last.is_empty() {
+            last.push(' ');
+        }
+        last.push_str(&line);
+    }
+    lines
 }
 
 /// A message that is wrapped over the first `nr_lines` of some lines.

@@ -220,6 +220,7 @@ pub(crate) mod tests {
 
     pub(crate) fn device(name: &str, spans: Vec<Span>) -> Device {
         Device {
+            region: None,
             name: name.into(),
             bytes: spans.iter().map(|span| span.bytes()).sum(),
             spans,

@@ -156,7 +156,15 @@ pub(crate) fn undo(text: &str, mut tally: Tally) -> Clean {
     Clean { lines, undone: tally.finish(), cuts }
 }
 
-/// The lines of a message, for text that is no listing: without decorations.
-pub fn plain_lines(text: &str) -> Vec<String> {
-    undo(text, Tally::default()).lines.into_iter().map(|line| line.text).collect()
+/// The lines of a text that is no listing, without decorations, each with its number from 1. Numbers
+/// ascend; empty lines are left out.
+///
+/// ```
+/// use pfnbench::map::decoration::plain_lines;
+///
+/// let lines = plain_lines("> kernel: alignment collision\n>\n> \u{1b}[31mfailed\u{1b}[0m\n");
+/// assert_eq!(lines, [(1, "kernel: alignment collision".to_owned()), (3, "failed".to_owned())]);
+/// ```
+pub fn plain_lines(text: &str) -> Vec<(usize, String)> {
+    undo(text, Tally::default()).lines.into_iter().map(|line| (line.number, line.text)).collect()
 }
