@@ -27,7 +27,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("judge", &["size", "map", "kernel", "running"]),
     ("engine", &["interrupt", "case", "map", "workload", "record", "analysis", "kernel"]),
     ("run", &["interrupt", "case", "map", "workload", "record", "analysis", "engine"]),
-    ("present", &["units", "case", "map", "record", "analysis", "pmem"]),
+    ("present", &["units", "case", "map", "record", "analysis", "pmem", "audit"]),
     (
         "cli",
         &[

@@ -104,13 +104,13 @@ impl MapArgs {
         let reading = self.map.clone().unwrap_or_default().read()?;
         let map = &reading.map;
         let (sections, holes, nodes) = (sections(&map.boot_map()?), holes(map), nodes(map));
-        let warnings: Vec<String> = map.warnings.iter().cloned().chain(architecture_note(map)).collect();
         let is_doubtful = !reading.contradictions.is_empty() || !reading.unknown.is_empty();
         let answer = if self.strict && is_doubtful { Answer::No } else { Answer::Yes };
         if self.json.json {
-            print_json(&MachineListing::new(&reading, warnings, nodes, sections, holes))?;
+            print_json(&listing(&reading)?)?;
             return Ok(answer);
         }
+        let warnings = warnings(map);
         warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
         notes(&reading).iter().for_each(|note| tell(note));
         print(format!("{}: {}", map.name, map.summary()))?;
@@ -137,6 +137,16 @@ impl MapArgs {
         }
         Ok(answer)
     }
+}
+
+fn warnings(map: &PhysicalMap) -> Vec<String> {
+    map.warnings.iter().cloned().chain(architecture_note(map)).collect()
+}
+
+/// What `--json` prints of a machine.
+pub(super) fn listing(reading: &Reading) -> anyhow::Result<MachineListing> {
+    let map = &reading.map;
+    Ok(MachineListing::new(reading, warnings(map), nodes(map), sections(&map.boot_map()?), holes(map)))
 }
 
 /// What became of the lines of the text.

@@ -1,5 +1,6 @@
 //! The command line interface.
 
+mod audit;
 mod budget;
 mod compare;
 mod completions;
@@ -97,6 +98,8 @@ enum Command {
     Gate(gate::GateArgs),
     /// Plan, create, check and enable persistent-memory namespaces
     Namespace(namespace::NamespaceArgs),
+    /// Show where the memory of a machine went: every byte in one row
+    Audit(audit::AuditArgs),
     /// Show what memory is lost to the size of memory blocks
     Strand(strand::StrandArgs),
     /// Show how much memory can be hot-added to a guest
@@ -196,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Kernel(args) => args.run(),
         Command::Gate(args) => args.run(),
         Command::Namespace(args) => args.run(),
+        Command::Audit(args) => args.run(),
         Command::Strand(args) => args.run(),
         Command::Budget(args) => args.run(),
         Command::Explain(args) => args.run(),

@@ -3,6 +3,7 @@
 use super::decoration::{self, Tally};
 use super::{MapError, PhysicalMap, Reading, builtin, read_decoded};
 use memmap_layouts::ByteSize;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,17 @@ impl FromStr for Source {
     }
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ThisMachine => f.write_str("/proc/iomem"),
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+        }
+    }
+}
+
 /// Why a map could not be loaded.
 #[derive(Debug, Error)]
 pub enum SourceError {
@@ -75,6 +87,12 @@ pub enum SourceError {
         /// The error in the text.
         source: MapError,
     },
+    /// A built-in map is a whole machine.
+    #[error("{from} is a whole machine; give it without other files")]
+    Alone {
+        /// Name of the map.
+        from: String,
+    },
     /// No built-in map has this name.
     #[error("there is no built-in map {name:?}; there are {known}")]
     NoSuchBuiltin {
@@ -91,6 +109,27 @@ fn stem(path: &Path) -> String {
 }
 
 impl Source {
+    /// A short name: that of the file, without folder and extension.
+    fn name(&self) -> String {
+        match self {
+            Self::ThisMachine => "this-machine".to_owned(),
+            Self::Stdin => "stdin".to_owned(),
+            Self::File(path) => stem(path),
+            Self::Builtin(name) => name.clone(),
+        }
+    }
+
+    /// The text of the source.
+    fn bytes(&self) -> Result<Vec<u8>, SourceError> {
+        let from = self.to_string();
+        match self {
+            Self::ThisMachine => read_file(Path::new("/proc/iomem"), &from),
+            Self::Stdin => read_limited(io::stdin(), &from),
+            Self::File(path) => read_file(path, &from),
+            Self::Builtin(_) => Err(SourceError::Alone { from }),
+        }
+    }
+
     /// Reads and parses the description of a machine.
     ///
     /// # Errors
@@ -101,12 +140,11 @@ impl Source {
             Self::ThisMachine => this_machine(Path::new("/proc/iomem")),
             Self::Stdin => {
                 let from = "standard input";
-                parse("stdin", from, from, &read_all(io::stdin(), from)?)
+                parse("stdin", from, from, &read_limited(io::stdin(), from)?)
             }
             Self::File(path) => {
                 let from = path.display().to_string();
-                let file = File::open(path).map_err(|source| SourceError::Io { from: from.clone(), source })?;
-                let bytes = read_all(file, &from)?;
+                let bytes = read_file(path, &from)?;
                 // The name without the folder: maps are stored in run folders, and folder names may
                 // identify people.
                 let name = stem(path);
@@ -131,7 +169,42 @@ impl Source {
     }
 }
 
-fn read_all(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
+/// Reads the description of one machine from several sources. Lines are counted through all of them.
+///
+/// # Errors
+/// [`SourceError`] of the first source that cannot be read or parsed; or none of them names memory. A
+/// source that names nothing is no error if another does.
+pub fn read_all(sources: &[Source]) -> Result<Reading, SourceError> {
+    if let [source] = sources {
+        return source.read();
+    }
+    let mut names = Vec::new();
+    let mut text = String::new();
+    for source in sources {
+        let bytes = source.bytes()?;
+        let from = source.to_string();
+        let decoded = decoration::decode(&bytes, &mut Tally::default()).into_owned();
+        match read_decoded("", "", &decoded, Tally::default()) {
+            Ok(_) | Err(MapError::Nothing { .. }) => {}
+            Err(source) => return Err(SourceError::Map { from, source }),
+        }
+        names.push(source.name());
+        text.push_str(&decoded);
+        // Each source is a part of its own.
+        text.push_str("\n---\n");
+    }
+    let name = names.join("+");
+    let origin = format!("the files {}", names.join(", "));
+    read_decoded(&name, &origin, &text, Tally::default())
+        .map_err(|source| SourceError::Map { from: names.join(", "), source })
+}
+
+fn read_file(path: &Path, from: &str) -> Result<Vec<u8>, SourceError> {
+    let file = File::open(path).map_err(|source| SourceError::Io { from: from.to_owned(), source })?;
+    read_limited(file, from)
+}
+
+fn read_limited(source: impl Read, from: &str) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
     match source.take(MAX_MAP_BYTES + 1).read_to_end(&mut bytes) {
         Err(source) => Err(SourceError::Io { from: from.to_owned(), source }),

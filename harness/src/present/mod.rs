@@ -1,6 +1,7 @@
 //! Output for people: tables in the terminal, and reports as HTML pages and Markdown.
 
 pub mod answer;
+pub mod audit;
 pub(crate) mod bidi;
 pub mod cover_letter;
 pub mod explain;
