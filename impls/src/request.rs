@@ -20,13 +20,18 @@ impl Grid {
     /// Checks that the range is not empty, aligned and inside the physical address space:
     /// `check_pfn_span`.
     pub(crate) fn check<G: Geometry>(&self, range: PfnRange) -> Result<(), HotplugError> {
-        check_space::<G>(range)?;
-        let span = range.phys(G::PAGE_SHIFT);
-        let off = |pfn: u64| (pfn % self.granule_pages) << G::PAGE_SHIFT;
+        self.check_in(Space::of::<G>(), range)
+    }
+
+    /// The same in a physical address space that is known only at run time.
+    pub(crate) fn check_in(&self, space: Space, range: PfnRange) -> Result<(), HotplugError> {
+        space.check(range)?;
+        let span = range.phys(space.page_shift);
+        let off = |pfn: u64| (pfn % self.granule_pages) << space.page_shift;
         if off(range.start()) != 0 || off(range.end()) != 0 {
             return Err(HotplugError::Misaligned {
                 span,
-                granule_bytes: self.granule_pages << G::PAGE_SHIFT,
+                granule_bytes: self.granule_pages << space.page_shift,
                 rule: self.rule,
                 start_off_bytes: off(range.start()),
                 end_off_bytes: off(range.end()),
@@ -36,18 +41,34 @@ impl Grid {
     }
 }
 
-/// Checks that the range is not empty and inside the physical address space.
-pub(crate) fn check_space<G: Geometry>(range: PfnRange) -> Result<(), HotplugError> {
-    let span = range.phys(G::PAGE_SHIFT);
-    if range.is_empty() {
-        return Err(HotplugError::Empty { span });
+/// A physical address space.
+#[derive(Clone, Copy)]
+pub(crate) struct Space {
+    /// log2 of the page size in bytes.
+    pub(crate) page_shift: u32,
+    /// Width in bits of the physical addresses that can have a record.
+    pub(crate) bits: u32,
+}
+
+impl Space {
+    fn of<G: Geometry>() -> Self {
+        Self { page_shift: G::PAGE_SHIFT, bits: G::VMEMMAP_BITS }
     }
-    if range.end() > G::NR_PFNS {
-        let beyond = u128::from(range.end() - G::NR_PFNS) << G::PAGE_SHIFT;
-        let beyond_bytes = u64::try_from(beyond).unwrap_or(u64::MAX);
-        return Err(HotplugError::BeyondPhysicalSpace { span, bits: G::VMEMMAP_BITS, beyond_bytes });
+
+    /// Checks that the range is not empty and inside the physical address space.
+    pub(crate) fn check(self, range: PfnRange) -> Result<(), HotplugError> {
+        let span = range.phys(self.page_shift);
+        if range.is_empty() {
+            return Err(HotplugError::Empty { span });
+        }
+        let nr_pfns = 1 << (self.bits - self.page_shift);
+        if range.end() > nr_pfns {
+            let beyond = u128::from(range.end() - nr_pfns) << self.page_shift;
+            let beyond_bytes = u64::try_from(beyond).unwrap_or(u64::MAX);
+            return Err(HotplugError::BeyondPhysicalSpace { span, bits: self.bits, beyond_bytes });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Checks that the altmap of an addition, if any, matches the range: the first checks of

@@ -1,7 +1,7 @@
 //! Memory blocks: the unit in which user space sees RAM go online and offline
 //! (`/sys/devices/system/memory`).
 //!
-//! Source: `drivers/base/memory.c`, `arch/x86/mm/init_64.c` (`probe_memory_block_size`).
+//! Source: `drivers/base/memory.c`, `arch/x86/mm/init_64.c` (`set_memory_block_size_order`).
 
 use crate::altmap::Altmap;
 use crate::byte_size::ByteSize;
@@ -16,9 +16,9 @@ use thiserror::Error;
 
 const GIB: u64 = 1 << 30;
 /// `MAX_BLOCK_SIZE` of x86, in bytes.
-const MAX_BLOCK_BYTES: u64 = 2 * GIB;
+pub(super) const MAX_BLOCK_BYTES: u64 = 2 * GIB;
 /// `MEM_SIZE_FOR_LARGE_BLOCK`, in bytes: machines with less memory use blocks of one section.
-const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
+pub(super) const MEM_SIZE_FOR_LARGE_BLOCK: u64 = 64 * GIB;
 
 /// Why a memory block size was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -107,25 +107,7 @@ impl BlockSizeAdvice {
     }
 }
 
-/// The block size in bytes of an x86 machine whose RAM ends at `end_of_ram` (bytes). Source:
-/// `probe_memory_block_size`.
-pub fn probe_block_size(section_bytes: u64, end_of_ram: u64, bare_metal: bool, advice: Option<u64>) -> u64 {
-    if end_of_ram < MEM_SIZE_FOR_LARGE_BLOCK {
-        return section_bytes;
-    }
-    let most = match advice {
-        Some(advice) => advice.min(MAX_BLOCK_BYTES).max(section_bytes),
-        None if bare_metal => return MAX_BLOCK_BYTES.max(section_bytes),
-        None => MAX_BLOCK_BYTES.max(section_bytes),
-    };
-    let sizes = std::iter::successors(Some(most), |&bytes| Some(bytes / 2));
-    sizes
-        .take_while(|&bytes| bytes > section_bytes)
-        .find(|bytes| end_of_ram.is_multiple_of(*bytes))
-        .unwrap_or(section_bytes)
-}
-
-/// Checks a block size that the user chose on the command line (`memory_block_size=`), in bytes.
+/// Checks a block size that was set, in bytes.
 ///
 /// # Errors
 /// The size is not a power of two, or is smaller than a section.
@@ -245,17 +227,6 @@ mod tests {
     use super::*;
 
     const SECTION: u64 = 128 << 20;
-
-    #[test]
-    fn the_block_size_depends_on_memory_and_advice() {
-        let probe = |end, bare_metal, advice| probe_block_size(SECTION, end, bare_metal, advice);
-        assert_eq!(probe(32 * GIB, true, Some(256 << 20)), SECTION, "a small machine ignores advice");
-        assert_eq!(probe(64 * GIB, false, None), 2 * GIB);
-        assert_eq!(probe(64 * GIB + (256 << 20), false, None), 256 << 20);
-        assert_eq!(probe(64 * GIB + (64 << 20), false, None), SECTION, "at least one section");
-        assert_eq!(probe(128 * GIB, true, Some(64 << 20)), SECTION);
-        assert_eq!(probe(128 * GIB, true, Some(8 * GIB)), 2 * GIB);
-    }
 
     #[test]
     fn the_smallest_advice_counts() {

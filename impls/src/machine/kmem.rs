@@ -6,8 +6,7 @@
 //!
 //! Source: `dev_dax_kmem_probe`, `dev_dax_kmem_remove` in `drivers/dax/kmem.c`.
 
-use super::{AddMemory, Machine, MachineError, whole_blocks};
-use crate::geometry::Geometry;
+use super::{AddMemory, Machine, MachineError};
 use crate::memmap::*;
 use crate::pfn::PfnRange;
 use crate::rules::Rules;
@@ -15,7 +14,7 @@ use crate::rules::Rules;
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// The part of a range that the driver adds: its [`whole_blocks`]. `None` if it has none.
     pub fn whole_blocks(&self, range: PfnRange) -> Option<PfnRange> {
-        whole_blocks(range, self.block_bytes() >> L::Geometry::PAGE_SHIFT)
+        self.admission.whole_blocks(range)
     }
 
     /// Adds the ranges of a DAX device as RAM, and returns what was added. As in the kernel, ranges
@@ -40,19 +39,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// No range has a whole memory block (since Linux 5.14; before, the driver is bound and adds
     /// nothing), or the first that has cannot be added. Nothing has changed.
     pub fn add_device_memory(&self, ranges: &[PfnRange], how: &AddMemory) -> Result<Vec<PfnRange>, MachineError> {
-        let whole: Vec<PfnRange> = ranges.iter().filter_map(|&range| self.whole_blocks(range)).collect();
-        if whole.is_empty() && !<L::Rules as Rules>::SET.kmem_accepts_nothing {
-            return Err(MachineError::NoWholeBlock { block_bytes: self.block_bytes() });
-        }
-        let mut added = Vec::new();
-        for range in whole {
-            match self.add_memory(range, how) {
-                Ok(()) => added.push(range),
-                Err(_) if !added.is_empty() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(added)
+        self.admission.add_whole_blocks(ranges, |range| self.add_memory(range, how))
     }
 
     /// Removes what [`add_device_memory`](Self::add_device_memory) added, when the driver is

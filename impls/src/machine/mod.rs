@@ -14,7 +14,9 @@
 //! Zones are read from records, so every section that a machine manages must be backed
 //! ([`BackedSections::All`](crate::BackedSections::All)).
 
+mod admission;
 mod block;
+mod block_choice;
 mod error;
 mod kmem;
 mod memmap_on_memory;
@@ -23,7 +25,9 @@ mod ram_buffer;
 mod resource;
 mod zone;
 
-pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, probe_block_size, whole_blocks};
+pub use admission::{AddressSpace, AdmissionRules};
+pub use block::{BlockSizeAdvice, BlockSizeError, Blocks, MemoryBlock, Transition, check_block_size, whole_blocks};
+pub use block_choice::{BlockSize, BlockSizeHost, BlockSizeReason, X86BlockRule, cxl_advice, probe_block_size};
 pub use error::{MachineError, PagemapError};
 pub use pgmap::{Pagemap, PagemapKind, PagemapRef, PagemapSpec};
 pub use resource::{Intersection, Resource, ResourceKind, ResourceTree};
@@ -39,7 +43,7 @@ use crate::pfn::{Pfn, PfnRange, PhysSpan};
 use crate::rules::Rules;
 use crate::section::{SECTION_IS_ONLINE, SECTION_TAINT_ZONE_DEVICE};
 use crate::store::RecordStore;
-use block::check_block_size;
+use admission::Occupied;
 use pgmap::Pgmaps;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -49,7 +53,7 @@ use zone::{ShrinkRules, Zones};
 /// Configuration of a machine before it boots.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineConfig {
-    /// Memory block size in bytes, as on the kernel command line; `None` leaves the choice to
+    /// Memory block size in bytes, as set before the kernel chooses; `None` leaves the choice to
     /// [`probe_block_size`].
     pub block_bytes: Option<u64>,
     /// The machine is not a guest of a hypervisor.
@@ -107,7 +111,7 @@ pub struct AddMemory {
 pub struct Machine<L> {
     layout: L,
     boot: BootMap,
-    config: MachineConfig,
+    admission: AdmissionRules,
     block_pages: u64,
     state: Mutex<State>,
     pgmaps: Pgmaps,
@@ -153,6 +157,9 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             max_pfn: map.end_pfn(),
         };
         let block_pages = block_bytes >> shift;
+        let (mem_limit_bytes, nodes) = (config.mem_limit_bytes, config.nodes);
+        let rules = AdmissionRules::new::<L::Geometry>(<L::Rules as Rules>::SET, block_bytes);
+        let admission = AdmissionRules { mem_limit_bytes, nodes, ..rules };
         for boot in map.ranges() {
             let ram = Resource::new(boot.range, ResourceKind::SystemRam, "System RAM", true);
             state.resources.insert(ram).expect("ranges of a boot map do not overlap");
@@ -169,7 +176,14 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
                 of_block.ram_pages += ram.map_or(0, PfnRange::nr_pages);
             }
         }
-        Ok(Self { layout, boot: map.clone(), config, block_pages, state: Mutex::new(state), pgmaps: Pgmaps::default() })
+        Ok(Self {
+            layout,
+            boot: map.clone(),
+            admission,
+            block_pages,
+            state: Mutex::new(state),
+            pgmaps: Pgmaps::default(),
+        })
     }
 
     /// The layout that holds the records.
@@ -229,6 +243,17 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         Ok(self.lock()?.resources.clone())
     }
 
+    /// The address space without the records, for questions about more memory.
+    ///
+    /// # Errors
+    /// As [`zone`](Self::zone).
+    pub fn address_space(&self) -> Result<AddressSpace, HotplugError> {
+        let state = self.lock()?;
+        let blocks = state.blocks.iter().map(|(number, block)| (*number, block.zone.is_some()));
+        let (resources, mapped) = (state.resources.clone(), self.pgmaps.ranges());
+        Ok(AddressSpace::from_parts(self.admission, &self.boot, resources, blocks, mapped))
+    }
+
     /// A hash of the machine's state without the contents of records. Use it to check that a
     /// refused change had no effect.
     ///
@@ -251,16 +276,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// # Errors
     /// The range is empty, or another resource is in the way.
     pub fn insert_resource(&self, resource: Resource) -> Result<(), MachineError> {
-        let span = resource.range.phys(L::Geometry::PAGE_SHIFT);
-        if resource.range.is_empty() {
-            return Err(HotplugError::Empty { span }.into());
+        let range = resource.range;
+        if range.is_empty() {
+            return Err(HotplugError::Empty { span: range.phys(L::Geometry::PAGE_SHIFT) }.into());
         }
         let mut state = self.lock()?;
-        state.resources.insert(resource).map_err(|at| Self::busy(span, &at))
-    }
-
-    fn busy(span: PhysSpan, at: &Resource) -> MachineError {
-        MachineError::ResourceBusy { span, at: at.range.phys(span.page_shift), name: at.name.clone() }
+        state.resources.insert(resource).map_err(|at| self.admission.busy(range, &at))
     }
 
     /// Takes the hotplug lock; fails if the calling thread holds a reader.
@@ -272,8 +293,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     }
 
     fn block_range(&self, block: u64) -> PfnRange {
-        PfnRange::from_len(block * self.block_pages, self.block_pages)
-            .expect("blocks are inside the physical address space")
+        self.admission.block_range(block)
     }
 
     fn block_span(&self, block: u64) -> PhysSpan {
@@ -284,28 +304,9 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         range.start() / self.block_pages..range.end() / self.block_pages
     }
 
-    /// Checks that a range consists of whole memory blocks. Source: `check_hotplug_memory_range`.
-    fn check_blocks(&self, range: PfnRange) -> Result<(), MachineError> {
-        let shift = L::Geometry::PAGE_SHIFT;
-        let off = |pfn: u64| (pfn % self.block_pages) << shift;
-        let (start_off_bytes, end_off_bytes) = (off(range.start()), off(range.end()));
-        if range.is_empty() || start_off_bytes != 0 || end_off_bytes != 0 {
-            let (span, block_bytes) = (range.phys(shift), self.block_bytes());
-            return Err(MachineError::NotBlocks { span, block_bytes, start_off_bytes, end_off_bytes });
-        }
-        Ok(())
-    }
-
-    fn check_mappable(&self, range: PfnRange) -> Result<(), MachineError> {
-        let shift = L::Geometry::PAGE_SHIFT;
-        let space = u128::from(L::Geometry::NR_PFNS) << shift;
-        let limit = self.config.mem_limit_bytes.map_or(space, |bytes| space.min(bytes.into()));
-        let end = u128::from(range.end()) << shift;
-        if end <= limit {
-            return Ok(());
-        }
-        let beyond_bytes = u64::try_from(end - limit).unwrap_or(u64::MAX);
-        Err(MachineError::BeyondMappable { span: range.phys(shift), limit, beyond_bytes })
+    /// What the checks of new memory look at.
+    fn occupied<'a>(&'a self, state: &'a State) -> impl Occupied + 'a {
+        MachineSpace { state, pgmaps: &self.pgmaps }
     }
 
     /// Hot-adds RAM in whole memory blocks, all or nothing. If `auto_online_blocks` says so, it
@@ -316,26 +317,12 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// # Errors
     /// [`MachineError`]; nothing has changed.
     pub fn add_memory(&self, range: PfnRange, how: &AddMemory) -> Result<(), MachineError> {
-        let span = range.phys(L::Geometry::PAGE_SHIFT);
-        self.check_blocks(range)?;
-        if how.node >= self.config.nodes {
-            return Err(MachineError::NoSuchNode { span, node: how.node, nodes: self.config.nodes });
-        }
-        let name = how.driver_name.as_deref().unwrap_or("System RAM");
-        let of_driver = name.strip_prefix("System RAM (").and_then(|rest| rest.strip_suffix(')'));
-        if how.driver_name.is_some() && of_driver.is_none_or(str::is_empty) {
-            return Err(MachineError::ResourceName { name: name.to_owned() });
-        }
-        self.check_mappable(range)?;
+        first_refusal(self.admission.ram_request(range, how))?;
         let mut state = self.lock()?;
-        if let Some(busy) = state.resources.first_busy(range) {
-            return Err(Self::busy(span, busy));
-        }
-        if let Some(block) = self.block_numbers(range).find(|block| state.blocks.contains_key(block)) {
-            return Err(MachineError::BlockExists { span: self.block_span(block), block });
-        }
+        first_refusal(self.admission.ram_place(range, &self.occupied(&state)))?;
+        let name = how.driver_name.as_deref().unwrap_or("System RAM");
         let ram = Resource::new(range, ResourceKind::SystemRam, name, true);
-        state.resources.request(ram).map_err(|at| Self::busy(span, &at))?;
+        state.resources.request(ram).map_err(|at| self.admission.busy(range, &at))?;
         let altmaps = self.add_records(range, how).inspect_err(|_| {
             state.resources.remove(range, ResourceKind::SystemRam);
         })?;
@@ -364,14 +351,14 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// # Errors
     /// [`MachineError`]; nothing has changed.
     pub fn remove_memory(&self, range: PfnRange) -> Result<(), MachineError> {
-        self.check_blocks(range)?;
+        self.admission.check_blocks(range)?;
         let mut state = self.lock()?;
         self.check_offline(&state, range)?;
         self.layout.remove(range, &RemoveParams { memblock_api: true }, &mut ())?;
         for block in self.block_numbers(range) {
             state.blocks.remove(&block);
         }
-        state.release_ram(range);
+        state.resources.release_ram(range);
         Ok(())
     }
 
@@ -391,7 +378,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
 
     /// Checks that RAM could be removed.
     pub(super) fn check_removable(&self, range: PfnRange) -> Result<(), MachineError> {
-        self.check_blocks(range)?;
+        self.admission.check_blocks(range)?;
         let state = self.lock()?;
         self.check_offline(&state, range)
     }
@@ -545,7 +532,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// The ranges that may have pages of a zone, in ascending order.
     fn populated(&self, blocks: &Blocks, zone: Zone, within: PfnRange) -> Vec<PfnRange> {
         if zone == Zone::Device {
-            return self.pgmaps.ranges().into_iter().map(Self::added_for).collect();
+            return self.pgmaps.ranges().into_iter().map(|range| self.admission.added_for(range)).collect();
         }
         let nrs = within.start() / self.block_pages..within.end().div_ceil(self.block_pages);
         let of_block = |(nr, _): (&u64, &_)| PfnRange::from_len(nr * self.block_pages, self.block_pages);
@@ -605,29 +592,34 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     }
 }
 
+/// What occupies the address space of a machine, while its state is locked.
+struct MachineSpace<'a> {
+    state: &'a State,
+    pgmaps: &'a Pgmaps,
+}
+
+impl Occupied for MachineSpace<'_> {
+    fn resources(&self) -> &ResourceTree {
+        &self.state.resources
+    }
+
+    fn block_in(&self, numbers: std::ops::Range<u64>) -> Option<u64> {
+        self.state.blocks.range(numbers).next().map(|(number, _)| *number)
+    }
+
+    fn mapping_in(&self, range: PfnRange) -> Option<PfnRange> {
+        self.pgmaps.find(range).map(|(mapped, _)| mapped)
+    }
+}
+
+/// The first of several refusals, if there is one.
+fn first_refusal<E>(refusals: Vec<E>) -> Result<(), E> {
+    refusals.into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The zone that a record names; `None` if it is not initialised.
 fn zone_of<L: Hotplug>(page: &L::Record) -> Option<Zone> {
     page.links().and_then(PageLinks::zone)
-}
-
-impl State {
-    /// Removes RAM from the resources. It may be a part of a resource, as blocks can be removed one
-    /// by one.
-    fn release_ram(&mut self, range: PfnRange) {
-        let whole: Vec<Resource> =
-            self.resources.iter().filter(|r| r.kind == ResourceKind::SystemRam && r.busy).cloned().collect();
-        for ram in whole {
-            let Some(part) = ram.range.intersect(range) else { continue };
-            self.resources.remove(ram.range, ResourceKind::SystemRam);
-            let left = [(ram.range.start(), part.start()), (part.end(), ram.range.end())];
-            for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
-            {
-                let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
-                // This cannot fail: a busy resource has no children, so nothing else is in the way.
-                self.resources.request(rest).expect("part of the range that was just removed");
-            }
-        }
-    }
 }
 
 #[cfg(all(test, not(loom)))]

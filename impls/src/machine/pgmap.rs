@@ -9,15 +9,12 @@
 //! Source: `mm/memremap.c`. The kernel looks for other mappings at the two ends of a range only.
 //! Here the whole range is tested before anything is changed (D-4).
 
-use super::{Intersection, Machine, PagemapError, Resource, ResourceKind, State};
+use super::{Machine, PagemapError, Resource, ResourceKind, State, first_refusal};
 use crate::altmap::Altmap;
-use crate::error::HotplugError;
 use crate::geometry::Geometry;
 use crate::memmap::*;
 use crate::page::Zone;
 use crate::pfn::{Pfn, PfnRange};
-use crate::request::check_space;
-use crate::rules::Rules;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -177,7 +174,7 @@ impl Drop for PagemapRef {
 pub(super) struct Pgmaps(RwLock<BTreeMap<u64, (PfnRange, Arc<Pagemap>)>>);
 
 impl Pgmaps {
-    fn find(&self, range: PfnRange) -> Option<(PfnRange, Arc<Pagemap>)> {
+    pub(super) fn find(&self, range: PfnRange) -> Option<(PfnRange, Arc<Pagemap>)> {
         let ranges = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (_, last) = ranges.range(..range.end()).next_back()?;
         last.0.overlaps(range).then(|| last.clone())
@@ -212,15 +209,6 @@ impl Pgmaps {
 }
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
-    /// The page frames whose records are added for a range: the range itself, or before the series
-    /// the whole sections around it.
-    pub(super) fn added_for(range: PfnRange) -> PfnRange {
-        match <L::Rules as Rules>::SET.whole_sections {
-            true => range.round_out(L::Geometry::PAGES_PER_SECTION),
-            false => range,
-        }
-    }
-
     /// Maps device memory: adds records, ZONE_DEVICE pages and a lookup entry. It creates no memory
     /// block, and the pages never go online.
     ///
@@ -247,19 +235,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         if spec.altmap.is_some() && spec.ranges.len() > 1 {
             return Err(PagemapError::AltmapNeedsOneRange { nr_ranges: spec.ranges.len() });
         }
-        // Check the physical address space first: rounding could move an empty range beyond it.
-        for &range in &spec.ranges {
-            match check_space::<L::Geometry>(range) {
-                // Source: `mhp_range_allowed`.
-                Err(HotplugError::BeyondPhysicalSpace { span, beyond_bytes, .. }) => {
-                    return Err(PagemapError::BeyondMappable { span, beyond_bytes });
-                }
-                checked => checked?,
-            }
-        }
+        spec.ranges.iter().try_for_each(|&range| self.admission.mapping_space(range))?;
         let mut state = self.lock()?;
         for &range in &spec.ranges {
-            self.check_conflicts(&state, range)?;
+            first_refusal(self.admission.mapping_place(range, &self.occupied(&state)))?;
         }
         self.claim(&mut state, &spec)?;
         let (node, altmap, vmemmap_shift) = (spec.node, spec.altmap.clone(), spec.vmemmap_shift);
@@ -268,10 +247,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         for (done, &range) in pagemap.spec.ranges.iter().enumerate() {
             // Insert the range before its pages are visible, so that none of them looks online.
             self.pgmaps.insert(range, &pagemap);
-            if let Err(error) = self.layout.add(Self::added_for(range), &params, phases) {
+            if let Err(error) = self.layout.add(self.admission.added_for(range), &params, phases) {
                 self.pgmaps.remove(range);
                 for &range in &pagemap.spec.ranges[..done] {
-                    let undone = self.layout.remove(Self::added_for(range), &RemoveParams::default(), &mut ());
+                    let undone = self.layout.remove(self.admission.added_for(range), &RemoveParams::default(), &mut ());
                     debug_assert!(undone.is_ok(), "{undone:?}");
                     self.pgmaps.remove(range);
                 }
@@ -280,7 +259,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             }
         }
         for &range in &pagemap.spec.ranges {
-            state.zones.grow((pagemap.spec.node, Zone::Device), Self::added_for(range));
+            state.zones.grow((pagemap.spec.node, Zone::Device), self.admission.added_for(range));
             if !matches!(pagemap.spec.kind, PagemapKind::Private { .. }) {
                 state.max_pfn = state.max_pfn.max(range.end());
             }
@@ -294,8 +273,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             let claim = Resource::new(range, ResourceKind::Other, spec.name.clone(), true);
             if let Err(at) = state.resources.request(claim) {
                 Self::release(state, &spec.ranges[..done]);
-                let span = range.phys(L::Geometry::PAGE_SHIFT);
-                return Err(PagemapError::Claimed { span, at: at.range.phys(span.page_shift), name: at.name });
+                return Err(self.admission.claimed(range, &at));
             }
         }
         Ok(())
@@ -305,23 +283,6 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         for &range in ranges {
             state.resources.remove(range, ResourceKind::Other);
         }
-    }
-
-    /// Checks that the range, as it will be added, overlaps no other mapping and no RAM.
-    fn check_conflicts(&self, state: &State, range: PfnRange) -> Result<(), PagemapError> {
-        let shift = L::Geometry::PAGE_SHIFT;
-        let (span, added) = (range.phys(shift), Self::added_for(range));
-        let rounded = added != range;
-        if let Some((at, _)) = self.pgmaps.find(added) {
-            let why = if rounded { ", in the same section" } else { "" };
-            return Err(PagemapError::Conflict { span, at: at.phys(shift), why });
-        }
-        if state.resources.region_intersects(added, ResourceKind::SystemRam) != Intersection::Disjoint {
-            let ram = state.resources.first(added, ResourceKind::SystemRam).and_then(|ram| ram.range.intersect(added));
-            let why = if rounded { ", in the same section" } else { "" };
-            return Err(PagemapError::OverlapsRam { span, at: ram.unwrap_or(added).phys(shift), why });
-        }
-        Ok(())
     }
 
     /// Takes a mapping down: stops new references, waits for the last one, then removes each range
@@ -349,7 +310,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
             }
         };
         for &range in pagemap.spec.ranges.iter().filter(|range| mapped(range)) {
-            let (added, id) = (Self::added_for(range), (pagemap.spec.node, Zone::Device));
+            let (added, id) = (self.admission.added_for(range), (pagemap.spec.node, Zone::Device));
             if let Err(error) = self.remove_from_zone(&mut state, id, added) {
                 pagemap.revive();
                 return Err(error.into());

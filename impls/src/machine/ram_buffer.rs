@@ -7,7 +7,7 @@
 //!
 //! Source: `e820__reserve_resources_late` and `ram_alignment` in `arch/x86/kernel/e820.c`.
 
-use super::{Machine, MachineError, Resource, ResourceKind};
+use super::{Machine, MachineError, Resource, ResourceKind, ResourceTree};
 use crate::geometry::Geometry;
 use crate::memmap::*;
 use crate::pfn::PfnRange;
@@ -20,6 +20,27 @@ fn ram_alignment(end: u64) -> u64 {
         1..16 => 1 << 20,
         _ => 64 << 20,
     }
+}
+
+/// The parts of the RAM buffers that no resource has.
+pub(super) fn ram_buffers(boot: &BootMap, resources: &ResourceTree, page_shift: u32) -> Vec<Resource> {
+    let mut buffers = Vec::new();
+    for boot in boot.ranges() {
+        let start = boot.range.end();
+        let bytes = start << page_shift;
+        let Some(end) = bytes.checked_next_multiple_of(ram_alignment(bytes)).map(|end| end >> page_shift) else {
+            continue;
+        };
+        let others = resources.iter().map(|resource| resource.range);
+        let mut others: Vec<PfnRange> = others.filter(|other| other.start() < end && other.end() > start).collect();
+        others.sort_by_key(|other| other.start());
+        // What lies between the others.
+        let starts = [start].into_iter().chain(others.iter().map(|other| other.end()));
+        let ends = others.iter().map(|other| other.start()).chain([end]);
+        let gaps = starts.zip(ends).filter_map(|(from, to)| PfnRange::new(from, to)).filter(|gap| !gap.is_empty());
+        buffers.extend(gaps.map(|gap| Resource::new(gap, ResourceKind::Other, "RAM buffer", true)));
+    }
+    buffers
 }
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
@@ -50,22 +71,10 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
         if !<L::Rules as Rules>::SET.ram_buffer_covers_soft_reserved {
             return Ok(());
         }
-        let shift = L::Geometry::PAGE_SHIFT;
         let mut state = self.lock()?;
-        for boot in self.boot.ranges() {
-            let start = boot.range.end();
-            let end = (start << shift).next_multiple_of(ram_alignment(start << shift)) >> shift;
-            let others = state.resources.iter().map(|resource| resource.range);
-            let mut others: Vec<PfnRange> = others.filter(|other| other.start() < end && other.end() > start).collect();
-            others.sort_by_key(|other| other.start());
-            // What lies between the others.
-            let starts = [start].into_iter().chain(others.iter().map(|other| other.end()));
-            let ends = others.iter().map(|other| other.start()).chain([end]);
-            let gaps: Vec<PfnRange> = starts.zip(ends).filter_map(|(from, to)| PfnRange::new(from, to)).collect();
-            for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
-                // It is free, so nothing is in the way.
-                let _ = state.resources.request(Resource::new(gap, ResourceKind::Other, "RAM buffer", true));
-            }
+        for buffer in ram_buffers(&self.boot, &state.resources, L::Geometry::PAGE_SHIFT) {
+            // It is free, so nothing is in the way.
+            let _ = state.resources.request(buffer);
         }
         Ok(())
     }

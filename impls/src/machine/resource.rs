@@ -99,29 +99,52 @@ impl ResourceTree {
         Self::insert_into(&mut self.top, new, false)
     }
 
-    fn insert_into(siblings: &mut Vec<Resource>, mut new: Resource, takes_in: bool) -> Result<(), Resource> {
+    fn insert_into(siblings: &mut Vec<Resource>, new: Resource, takes_in: bool) -> Result<(), Resource> {
         if new.range.is_empty() {
             return Err(new);
         }
-        let at = siblings.partition_point(|sibling| sibling.range.end() <= new.range.start());
-        let touched = at + siblings[at..].partition_point(|sibling| sibling.range.start() < new.range.end());
-        if let [only] = &mut siblings[at..touched]
-            && only.range.contains_range(new.range)
-        {
-            return match only.busy {
-                true => Err(only.clone()),
-                false => Self::insert_into(&mut only.children, new, takes_in),
-            };
-        }
-        let in_the_way = |sibling: &&Resource| !takes_in || sibling.busy || !new.range.contains_range(sibling.range);
-        match siblings[at..touched].iter().find(in_the_way) {
+        match Self::conflict(siblings, new.range, takes_in) {
             Some(in_the_way) => Err(in_the_way.clone()),
             None => {
-                new.children = siblings.drain(at..touched).collect();
-                siblings.insert(at, new);
+                Self::place(siblings, new);
                 Ok(())
             }
         }
+    }
+
+    /// The indices of the siblings that overlap a range.
+    fn touched(siblings: &[Resource], range: PfnRange) -> std::ops::Range<usize> {
+        let at = siblings.partition_point(|sibling| sibling.range.end() <= range.start());
+        at..at + siblings[at..].partition_point(|sibling| sibling.range.start() < range.end())
+    }
+
+    fn conflict(siblings: &[Resource], range: PfnRange, takes_in: bool) -> Option<&Resource> {
+        let touched = &siblings[Self::touched(siblings, range)];
+        if let [only] = touched
+            && only.range.contains_range(range)
+        {
+            return if only.busy { Some(only) } else { Self::conflict(&only.children, range, takes_in) };
+        }
+        touched.iter().find(|sibling| !takes_in || sibling.busy || !range.contains_range(sibling.range))
+    }
+
+    /// Inserts a resource that nothing is in the way of.
+    fn place(siblings: &mut Vec<Resource>, mut new: Resource) {
+        let touched = Self::touched(siblings, new.range);
+        if let [only] = &mut siblings[touched.clone()]
+            && only.range.contains_range(new.range)
+        {
+            return Self::place(&mut only.children, new);
+        }
+        let at = touched.start;
+        new.children = siblings.drain(touched).collect();
+        siblings.insert(at, new);
+    }
+
+    /// The resource that keeps [`request`](Self::request) from claiming a range that is not empty;
+    /// `None` if nothing does.
+    pub fn in_the_way(&self, range: PfnRange) -> Option<&Resource> {
+        Self::conflict(&self.top, range, false)
     }
 
     /// Removes the resource with exactly this range and kind; its children take its place. Returns
@@ -144,6 +167,24 @@ impl ResourceTree {
             true
         }
         remove_from(&mut self.top, range, kind)
+    }
+
+    /// Removes RAM. It may be a part of a resource, as memory blocks can be removed one by one.
+    pub(super) fn release_ram(&mut self, range: PfnRange) {
+        let is_ram = |resource: &&Resource| resource.kind == ResourceKind::SystemRam && resource.busy;
+        let whole: Vec<Resource> =
+            self.iter().filter(is_ram).filter(|ram| ram.range.overlaps(range)).cloned().collect();
+        for ram in whole {
+            let Some(part) = ram.range.intersect(range) else { continue };
+            self.remove(ram.range, ResourceKind::SystemRam);
+            let left = [(ram.range.start(), part.start()), (part.end(), ram.range.end())];
+            for rest in left.into_iter().filter_map(|(start, end)| PfnRange::new(start, end)).filter(|r| !r.is_empty())
+            {
+                let rest = Resource::new(rest, ram.kind, ram.name.clone(), ram.busy);
+                // This cannot fail: a busy resource has no children, so nothing else is in the way.
+                self.request(rest).expect("part of the range that was just removed");
+            }
+        }
     }
 
     /// All resources, parents before children.
