@@ -18,6 +18,7 @@
 //! | [`pmem`] | persistent memory: capacity, regions, namespaces, reasons of refusals |
 //! | [`audit`] | where the memory of a machine went, row by row |
 //! | [`message`] | messages of Linux, ndctl, daxctl, cxl and QEMU, and what they mean |
+//! | [`hotplug_check`] | whether a machine would accept more memory, and every rule against it |
 //! | [`kernel`] | Linux's own lookups, compiled from the headers of a kernel |
 //! | [`running`] | the tables of the running kernel, read from its memory |
 //! | [`judge`] | models compared with real kernels, by the logs of virtual machines |
@@ -55,6 +56,8 @@ pub mod cli;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod files;
+#[cfg(feature = "pmem")]
+pub mod hotplug_check;
 #[cfg(any(feature = "engine", feature = "pmem"))]
 pub mod interrupt;
 #[cfg(all(feature = "engine", feature = "pmem", target_arch = "x86_64", target_os = "linux"))]

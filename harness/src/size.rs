@@ -11,6 +11,7 @@
 //! kernel parameters. A letter with `B` is an SI unit, a power of 1000. Fractions of a byte are
 //! truncated.
 
+use std::ops::Range;
 use thiserror::Error;
 
 /// Why a text is not a size.
@@ -80,6 +81,66 @@ fn unit_bytes(unit: &str) -> Option<u128> {
     }
 }
 
+/// Why a text is not a range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RangeError {
+    /// It is neither two addresses nor an address and a size.
+    #[error("{0:?} is not a range; try 0x100000000-0x1fbffffff (first and last byte) or 0x100000000+4032M")]
+    NotARange(String),
+    /// It is not a range of at least one byte.
+    #[error("{0:?} is not a range of at least one byte; try 0x100000000+4032M")]
+    Empty(String),
+    /// Its last byte is before its first.
+    #[error("{0:?} is not a range: it ends before it starts; try 0x100000000-0x1fbffffff")]
+    Backwards(String),
+    /// It ends at 2^64 or above.
+    #[error("{0:?} ends at 2^64 or above; choose a lower start or a smaller size")]
+    TooLarge(String),
+}
+
+/// Parses a range of addresses, and returns its first byte and one past its last: first and last
+/// byte as in `/proc/iomem`, or a start and a size. Addresses are hexadecimal, with or without `0x`.
+///
+/// ```
+/// use pfnbench::size::parse_range;
+/// assert_eq!(parse_range("0xc8000000+1G"), Ok(0xc800_0000..0x1_0800_0000));
+/// assert_eq!(parse_range("c8000000-cfffffff"), Ok(0xc800_0000..0xd000_0000));
+/// ```
+///
+/// # Errors
+/// Returns a [`RangeError`] that names the rule and a valid range.
+pub fn parse_range(text: &str) -> Result<Range<u64>, RangeError> {
+    let told = || text.chars().take(80).collect::<String>();
+    let not_a_range = || RangeError::NotARange(told());
+    let hex = |part: &str| {
+        let part = part.trim();
+        let digits = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")).unwrap_or(part);
+        let is_hex = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        match u64::from_str_radix(digits, 16) {
+            Ok(number) => Ok(number),
+            Err(_) if is_hex => Err(RangeError::TooLarge(told())),
+            Err(_) => Err(not_a_range()),
+        }
+    };
+    match (text.split_once('-'), text.split_once('+')) {
+        (Some((first, last)), None) => {
+            let (first, last) = (hex(first)?, hex(last)?);
+            let end = last.checked_add(1).ok_or_else(|| RangeError::TooLarge(told()))?;
+            if last < first { Err(RangeError::Backwards(told())) } else { Ok(first..end) }
+        }
+        (None, Some((start, size))) => {
+            let start = hex(start)?;
+            let size = parse_size(size).map_err(|error| match error {
+                SizeError::TooLarge(_) => RangeError::TooLarge(told()),
+                _ => not_a_range(),
+            })?;
+            let end = start.checked_add(size).ok_or_else(|| RangeError::TooLarge(told()))?;
+            if size == 0 { Err(RangeError::Empty(told())) } else { Ok(start..end) }
+        }
+        _ => Err(not_a_range()),
+    }
+}
+
 /// Formats a size as a command line argument: exact, in the largest possible unit up to T.
 ///
 /// ```
@@ -118,6 +179,35 @@ mod tests {
             ("0x8000000", 134_217_728),
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_two_addresses_or_a_start_and_a_size() {
+        for (text, start, end) in [
+            ("0x100000000-0x1fbffffff", 1 << 32, 0x1_fc00_0000),
+            ("100000000 - 1fbffffff", 1 << 32, 0x1_fc00_0000),
+            ("0X100000000+4032M", 1 << 32, 0x1_fc00_0000),
+            ("0-0", 0, 1),
+            ("0x0+1", 0, 1),
+            ("fffffffffffffffe-fffffffffffffffe", u64::MAX - 1, u64::MAX),
+        ] {
+            assert_eq!(parse_range(text), Ok(start..end), "{text}");
+        }
+        type Wrong = fn(String) -> RangeError;
+        let cases: [(&[&str], Wrong); 4] = [
+            (
+                &["", "0x1000", "-", "+", "0x-0x", "0x1000+", "x+1G", "1-2-3", "0x1000+1Q", "1+-1", "0x+1"],
+                RangeError::NotARange,
+            ),
+            (&["0x1000+0", "0x1000+0G"], RangeError::Empty),
+            (&["0x2000-0x1fff"], RangeError::Backwards),
+            (&["0xffffffffffffffff+2", "0-ffffffffffffffff", "0x1+16E", "10000000000000000+1"], RangeError::TooLarge),
+        ];
+        for (texts, error) in cases {
+            for text in texts {
+                assert_eq!(parse_range(text), Err(error((*text).to_owned())), "{text}");
+            }
         }
     }
 

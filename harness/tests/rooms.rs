@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules, each with the modules that it may use. A module may use only modules before it.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("files", &[]),
     ("interrupt", &[]),
     ("size", &[]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("pmem", &["interrupt", "size", "kernel_version", "map"]),
     ("audit", &["kernel_version", "map", "pmem"]),
     ("message", &["size", "kernel_version", "map"]),
+    ("hotplug_check", &["size", "kernel_version", "map", "pmem"]),
     ("kernel", &["files", "kernel_version", "case", "record"]),
     ("running", &["size"]),
     ("judge", &["size", "map", "kernel", "running"]),
@@ -46,6 +47,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "pmem",
             "audit",
             "message",
+            "hotplug_check",
             "kernel",
             "running",
             "judge",

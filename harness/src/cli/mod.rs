@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod duel;
 mod explain;
+mod fits;
 mod gate;
 mod instructions;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -104,6 +105,8 @@ enum Command {
     Strand(strand::StrandArgs),
     /// Show how much memory can be hot-added to a guest
     Budget(budget::BudgetArgs),
+    /// Show whether a machine would accept more memory: a DIMM, virtio-mem, CXL, a DAX device
+    Fits(fits::FitsArgs),
     /// Explain an error code, a case, a layout, a term, or a line of a log
     Explain(explain::ExplainArgs),
     /// Create a crate with a layout of your own that builds and passes its tests
@@ -202,6 +205,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => args.run(),
         Command::Strand(args) => args.run(),
         Command::Budget(args) => args.run(),
+        Command::Fits(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::NewLayout(args) => args.run(),
         Command::Doctor(args) => args.run(),

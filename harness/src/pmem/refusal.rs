@@ -113,7 +113,7 @@ impl Refusal {
             ("who", self.who.clone()),
             ("cost", self.cost.clone()),
             ("fix", Some(self.fix.clone())),
-            ("see", Some(format!("pfnbench namespace explain {}", self.rule.code))),
+            ("see", Some(self.rule.command())),
         ];
         parts.into_iter().filter_map(|(label, text)| Some((label, text?))).collect()
     }
@@ -138,7 +138,7 @@ fn range(extent: &Extent) -> String {
 
 /// The distance of an address to the multiples of `grid` below and above it; `off` is `at` modulo
 /// `grid`. All are in bytes.
-fn distance(at: u64, off: u64, grid: u64) -> String {
+pub(crate) fn distance(at: u64, off: u64, grid: u64) -> String {
     let below = at - off;
     let short = grid - off;
     format!("{} past {below:#x}, {} short of {:#x}", ByteSize(off), ByteSize(short), below.saturating_add(grid))

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A rule. Its code is never used for another rule, in later versions either.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
-    /// `NS1xx` is about the request, `NS2xx` about its range, `NS3xx` about the info block, `NS4xx`
+    /// `MB1xx` is about memory blocks and hot-added memory. `NS1xx` is about the request, `NS2xx` about its range, `NS3xx` about the info block, `NS4xx`
     /// about medium and labels, `NS5xx` about the machine.
     pub code: &'static str,
     /// The violation, as the end of a sentence that begins with the request.
@@ -19,6 +19,14 @@ pub struct Rule {
     pub exit_code: u8,
 }
 
+impl Rule {
+    /// The command that explains it.
+    pub fn command(&self) -> String {
+        let verb = if self.code.starts_with("NS") { "namespace explain" } else { "explain" };
+        format!("pfnbench {verb} {}", self.code)
+    }
+}
+
 macro_rules! rules {
     ($($name:ident $exit:literal $code:literal $wrong:literal $rule:literal $source:literal)*) => {
         $(#[doc = $rule] pub const $name: Rule =
@@ -30,6 +38,46 @@ macro_rules! rules {
 }
 
 rules! {
+    WHOLE_BLOCKS 1 "MB101" "does not consist of whole memory blocks"
+        "hot-added RAM starts and ends at multiples of the memory block size; before Linux 4.17, of the section size"
+        "mm/memory_hotplug.c check_hotplug_memory_range, EINVAL; Linux since 4.17"
+    NO_WHOLE_BLOCK 1 "MB102" "contains no whole memory block"
+        "memory of a driver is cut inwards to whole memory blocks, range by range, and at least one must remain"
+        "drivers/dax/kmem.c dev_dax_kmem_probe, EINVAL; Linux since 5.14, which before bound the driver and added nothing"
+    MAPPABLE 1 "MB103" "ends above the highest address that can be mapped"
+        "added memory ends within the addresses that can have records"
+        "mm/memory_hotplug.c mhp_range_allowed; Linux since 5.12, check_hotplug_memory_addressable before"
+    NODE 1 "MB104" "names a NUMA node that does not exist"
+        "RAM is added to a node that the firmware announced at boot"
+        "mm/memory_hotplug.c add_memory_resource, EINVAL"
+    OCCUPIED 1 "MB105" "overlaps memory that is in use"
+        "a physical address has one owner"
+        "mm/memory_hotplug.c register_memory_resource, EEXIST; kernel/resource.c"
+    BLOCK_EXISTS 1 "MB106" "shares a memory block with RAM"
+        "a memory block is added once, as a whole"
+        "drivers/base/memory.c create_memory_block_devices, EEXIST"
+    WHOLE_PAGES 1 "MB107" "does not consist of whole pages"
+        "memory starts and ends at multiples of the page size"
+        "include/linux/pfn.h"
+    WHOLE_SUB_SECTIONS 1 "MB108" "does not consist of whole sub-sections"
+        "a device mapping starts and ends at multiples of 2 MiB, a sub-section"
+        "mm/memory_hotplug.c check_pfn_span, EINVAL; Linux since 5.3"
+    CXL_UNIT 1 "MB109" "is not a multiple of 256 MiB"
+        "base and size of CXL windows and regions are multiples of 256 MiB"
+        "drivers/cxl/acpi.c cxl_acpi_cfmws_verify, drivers/cxl/core/region.c alloc_hpa, EINVAL"
+    EXTENT_UNIT 1 "MB110" "is not a multiple of 2 MiB"
+        "start and length of an extent of dynamic capacity are multiples of 2 MiB, else its whole group is dropped"
+        "CXL dynamic capacity as posted (v11, 2026), PMD_SIZE; not in Linux 7.2"
+    OUTSIDE_WINDOWS 1 "MB111" "is outside of all CXL windows"
+        "CXL memory appears inside a window that the firmware describes (CFMWS)"
+        "drivers/cxl/core/region.c alloc_hpa"
+    NO_SUPPORT 1 "MB112" "is a kind of memory that this kernel cannot add"
+        "virtio-mem needs Linux 5.8, DAX devices as RAM 5.1, CXL regions 6.0, riscv64 6.11 for any memory"
+        "drivers/virtio/virtio_mem.c, drivers/dax/kmem.c, drivers/cxl/core/region.c"
+    REMOVABLE 1 "MB113" "is not memory that was added"
+        "memory is removed as it was added: whole memory blocks that are offline, or a whole mapping"
+        "mm/memory_hotplug.c try_remove_memory, mm/memremap.c memunmap_pages"
+
     SIZE 2 "NS101" "has a size that is not a multiple of the region's alignment"
         "the size of a namespace is a positive multiple of the region's alignment"
         "drivers/nvdimm/namespace_devs.c __size_store, region_devs.c align_store; Linux since 5.7"

@@ -1,0 +1,155 @@
+//! The nearest requests that would be accepted. Only requests that were tried are named.
+
+use super::machine::{MachineDescription, PreparedMachine};
+use super::request::{Request, RequestKind, spans_argument};
+use super::{CXL_UNIT_BYTES, EXTENT_UNIT_BYTES};
+use crate::map::inventory::Span;
+use crate::size::argument;
+use memmap_layouts::ByteSize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The most requests that are tried on either side.
+const MOST_TRIES: usize = 256;
+
+/// A request near a refused one that would be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// What to type instead of the range, or in addition to it.
+    pub argument: String,
+    /// The ranges.
+    pub spans: Vec<Span>,
+    /// The memory block size, if it is another one.
+    pub block_bytes: Option<u64>,
+}
+
+impl Nearest {
+    /// As JSON, for programs.
+    pub fn json(&self) -> Value {
+        json!({ "argument": self.argument, "ranges": self.spans, "block_bytes": self.block_bytes })
+    }
+}
+
+/// What a request keeps of the refused one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Below,
+    SameStart,
+    Above,
+}
+
+/// The request with its lowest start at `to`, and with a last range of `last_bytes`.
+fn moved(request: &Request, to: u64, last_bytes: u64) -> Option<Request> {
+    let from = request.start();
+    let mut spans = Vec::new();
+    for span in &request.spans {
+        let start = span.start.checked_sub(from)?.checked_add(to)?;
+        spans.push(Span::new(start, start.checked_add(span.bytes())?)?);
+    }
+    let last = spans.last_mut()?;
+    *last = Span::new(last.start, last.start.checked_add(last_bytes)?)?;
+    Some(Request { spans, ..request.clone() })
+}
+
+impl PreparedMachine<'_> {
+    /// Starts and sizes of this kind of memory are multiples of this many bytes.
+    fn unit_bytes(&self, kind: RequestKind) -> u64 {
+        let rules = self.rules();
+        match kind {
+            RequestKind::Dimm => rules.ram_unit_bytes,
+            RequestKind::VirtioMem | RequestKind::Kmem => rules.block_bytes,
+            RequestKind::Device => rules.mapping_unit_bytes(),
+            RequestKind::CxlWindow => CXL_UNIT_BYTES,
+            RequestKind::Cxl => rules.block_bytes.max(CXL_UNIT_BYTES),
+            RequestKind::Extent => rules.block_bytes.max(EXTENT_UNIT_BYTES),
+        }
+    }
+
+    /// Starts that may be good: the boundaries around the refused one, and around all that is there.
+    fn starts(&self, request: &Request, unit: u64, bytes: u64) -> BTreeSet<u64> {
+        let section = 1u64 << self.rules().section_bits;
+        let (start, end) = (request.start(), 1u128 << self.rules().physical_bits);
+        let resources = self.space.resources().iter().map(|resource| self.span(resource.range));
+        let mappings = self.space.mappings().map(|pages| self.span(pages));
+        let mut anchors = vec![start];
+        for there in resources.chain(mappings).chain(self.windows.iter().copied()) {
+            anchors.extend([Some(there.end), there.start.checked_sub(bytes), Some(there.start)].into_iter().flatten());
+            // Before the series a mapping has its sections for itself.
+            if request.kind == RequestKind::Device && self.rules().set.whole_sections {
+                anchors.extend(there.end.checked_next_multiple_of(section));
+                anchors.extend((there.start / section * section).checked_sub(bytes));
+            }
+        }
+        anchors.extend(u64::try_from(end).unwrap_or(u64::MAX).checked_sub(bytes));
+        let around = |anchor: u64| [Some(anchor / unit * unit), anchor.checked_next_multiple_of(unit)];
+        anchors.into_iter().flat_map(around).flatten().collect()
+    }
+
+    /// The nearest requests that would be accepted: below, at the same start, above, and with smaller
+    /// memory blocks.
+    pub(super) fn nearest(&self, request: &Request, other_blocks: bool) -> Vec<Nearest> {
+        // A node that does not exist is replaced by one that does.
+        let node = request.node.filter(|node| *node >= self.rules().nodes).map(|_| 0);
+        let with_node = node.map_or_else(String::new, |node| format!(" --node {node}"));
+        let request = &Request { node: node.or(request.node), ..request.clone() };
+        let unit = self.unit_bytes(request.kind);
+        let Some(last) = request.spans.last() else { return Vec::new() };
+        let below = last.bytes() / unit * unit;
+        let above = last.bytes().checked_next_multiple_of(unit);
+        let sizes: BTreeSet<u64> = [Some(below).filter(|bytes| *bytes > 0), above].into_iter().flatten().collect();
+        let (start, whole) = (request.start(), request.end().saturating_sub(request.start()));
+        let mut candidates: Vec<(u64, u64, u64)> = Vec::new();
+        for &bytes in &sizes {
+            let whole = whole.saturating_sub(last.bytes()).saturating_add(bytes);
+            let changed = bytes.abs_diff(last.bytes());
+            let starts = self.starts(request, unit, whole).into_iter().chain([start]);
+            candidates.extend(starts.map(|at| (at.abs_diff(start).saturating_add(changed), at, bytes)));
+        }
+        candidates.sort_unstable();
+        candidates.dedup();
+        let mut found = Vec::new();
+        for side in [Side::Below, Side::SameStart, Side::Above] {
+            let is_there = |at: u64| match side {
+                Side::Below => at < start,
+                Side::SameStart => at == start,
+                Side::Above => at > start,
+            };
+            let tried = candidates.iter().filter(|(_, at, _)| is_there(*at)).take(MOST_TRIES);
+            let accepted = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).find(|one| self.accepts(one));
+            found.extend(accepted.map(|accepted| Nearest {
+                argument: format!("{}{with_node}", spans_argument(&accepted.spans)),
+                spans: accepted.spans,
+                block_bytes: None,
+            }));
+        }
+        found.extend(self.smaller_blocks(request, &with_node).filter(|_| other_blocks && self.is_unchanged));
+        found
+    }
+
+    /// The largest smaller memory blocks with which the request would be accepted.
+    fn smaller_blocks(&self, request: &Request, with_node: &str) -> Option<Nearest> {
+        let smaller = std::iter::successors(Some(self.block_size.bytes / 2), |bytes| Some(bytes / 2));
+        let mut smaller = smaller.take_while(|bytes| bytes >> self.rules().section_bits > 0);
+        let accepts = |bytes: &u64| {
+            let description = MachineDescription { block_bytes: Some(*bytes), ..self.description };
+            description.prepare().is_ok_and(|machine| machine.accepts(request))
+        };
+        smaller.find(accepts).map(|bytes| Nearest {
+            argument: format!("--block-size {}{with_node}", argument(bytes)),
+            spans: request.spans.clone(),
+            block_bytes: Some(bytes),
+        })
+    }
+}
+
+impl std::fmt::Display for Nearest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.block_bytes {
+            Some(bytes) => write!(f, "the same range with memory blocks of {}", ByteSize(bytes)),
+            None => {
+                let spans: Vec<String> = self.spans.iter().map(Span::to_string).collect();
+                f.write_str(&spans.join(", "))
+            }
+        }
+    }
+}
