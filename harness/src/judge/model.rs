@@ -102,6 +102,7 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
                 Event::Operation { words, refused: Some(true) } if words[0] == "try" => {}
                 Event::Operation { words, refused: Some(refused) } => {
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    let forecast = self.forecast(&words);
                     let outcome = self
                         .run(&words)
                         .ok_or_else(|| JudgeError::Operation { line: *line, operation: words.join(" ") })?;
@@ -112,6 +113,15 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
                             outcome.err().map_or_else(|| "does it".to_owned(), |why| format!("refuses it: {why}"));
                         let told = format!("{}: the kernel {kernel}, the model {model}", words.join(" "));
                         verdict.differs("operation", &scene, told);
+                    }
+                    if let Some(forecast) = forecast {
+                        verdict.compared("forecasts", 1);
+                        if forecast.is_err() != *refused {
+                            let forecast = forecast.err().unwrap_or_else(|| "accepted".to_owned());
+                            let kernel = if *refused { "refuses it" } else { "does it" };
+                            let told = format!("{}: the kernel {kernel}, the forecast: {forecast}", words.join(" "));
+                            verdict.differs("forecast", &scene, told);
+                        }
                     }
                 }
                 Event::Name(key, name) => {
@@ -192,6 +202,33 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
             ["nsoff", key] => self.disable_namespace(key),
             ["nson", key] => self.enable_namespace(key),
             ["nsdel", key] => self.destroy_namespace(key),
+            _ => return None,
+        })
+    }
+
+    /// What the address space without records says to an operation that adds memory; `None` for other
+    /// operations, and for those that fail for want of a device.
+    fn forecast(&self, words: &[&str]) -> Option<Result<(), Refusal>> {
+        let mut space = self.machine.address_space().ok()?;
+        let of_kmem = AddMemory { driver_name: Some("System RAM (kmem)".to_owned()), ..AddMemory::default() };
+        Some(match words {
+            ["map", key, bounds @ ..] => {
+                let (pairs, []) = bounds.as_chunks::<2>() else { return None };
+                let ranges = pairs.iter().map(|[first, last]| range(first, last)).collect::<Option<Vec<_>>>()?;
+                space.memremap_pages(key, &ranges).map_err(text)
+            }
+            ["on", key] => {
+                let device = self.devices.get(*key).filter(|device| device.pagemap.is_none())?;
+                space.memremap_pages(key, &device.ranges).map_err(text)
+            }
+            ["kmem", key] => {
+                let device = self.devices.get(*key)?;
+                if device.pagemap.is_some() {
+                    space.memunmap_pages(&device.ranges).ok()?;
+                }
+                space.add_device_memory(&device.ranges, &of_kmem).map(drop).map_err(text)
+            }
+            ["plug", _, first, last] => space.add_memory(range(first, last)?, &AddMemory::default()).map_err(text),
             _ => return None,
         })
     }
@@ -325,5 +362,34 @@ impl<L: Hotplug<Geometry = X86_64> + SectionFlags + Inspect> Model<L> {
         let namespace = self.namespaces.remove(key).ok_or("there is no such namespace")?;
         let region = &mut self.region.as_mut().ok_or("there is no region")?.region;
         region.destroy_namespace(&namespace.uuid).map_err(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap_layouts::layouts::Linux6_1;
+
+    /// The operations of the scenes of `scripts/judge/scenes/dimm.sh` that add memory, with what Linux
+    /// 6.1 answers, by the rules of its source.
+    #[test]
+    fn the_forecast_of_an_operation_is_compared_with_the_kernel() {
+        let log = |kmem: u8| {
+            let text = format!(
+                "@KERNEL 6.1.0 0x8000000\n@EARLY 0 0x1000 0x3fffffff\n@SCENE DIMMs\n\
+                 @DO plug a 0x100000000 0x107ffffff\n@RC 0\n@DO plug b 0x110000000 0x12fffffff\n@RC 0\n\
+                 @DO plug c 0x140000000 0x143ffffff\n@RC 1\n@DO map d 0x68000000 0x69ffffff\n@RC 0\n\
+                 @DO map e 0x69000000 0x6affffff\n@RC 1\n@DO off d\n@RC 0\n@DO on d\n@RC 0\n\
+                 @DO kmem d\n@RC {kmem}\n@DO unplug a\n@RC 0\n@DO plug a 0x118000000 0x11fffffff\n@RC 1\n@STATUS 0\n"
+            );
+            Log::parse(&text).unwrap()
+        };
+        let play = |log: &Log| Model::<Linux6_1>::begin(log).unwrap().play(log, "linux-6.1").unwrap();
+        let verdict = play(&log(1));
+        assert!(verdict.agrees(), "{:?}", verdict.differences);
+        assert_eq!(verdict.compared["forecasts"], 8);
+        let verdict = play(&log(0));
+        assert_eq!(verdict.nr_differences["forecast"], 1);
+        assert!(verdict.differences.iter().any(|one| one.told.contains("no range of the device contains")));
     }
 }
