@@ -1,5 +1,6 @@
 //! Versions of Linux: the parser that every command uses, and the rules of a version.
 
+use memmap_layouts::machine::X86BlockRule;
 use memmap_layouts::rules::{Before, Linux5_10, Linux6_1, Linux7_2, RuleSet, Rules};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -76,10 +77,23 @@ impl KernelVersion {
         // Source: `pages_correctly_probed`, removed in 5.6.
         rules.block_with_holes_is_busy = self < Self::new(5, 6);
         // Source: `dev_dax_kmem_probe`, "too small after alignment".
-        rules.kmem_accepts_nothing = self < Self::new(5, 14);
+        rules.kmem_accepts_nothing = self < Self::new(5, 15);
         // Source: `vmemmap_populate_compound_pages`.
         rules.shares_tail_records = self >= Self::new(5, 18);
         rules
+    }
+
+    /// How this version chooses the size of memory blocks on x86-64. Before 4.6 the rule was another one,
+    /// which also gave 2 GiB to machines with 64 GiB and more.
+    ///
+    /// Source: `probe_memory_block_size` of `arch/x86/mm/init_64.c`.
+    pub fn x86_block_rule(self) -> X86BlockRule {
+        match self {
+            version if version < Self::new(4, 17) => X86BlockRule::LargeMachine,
+            version if version < Self::new(5, 9) => X86BlockRule::EndOfRam,
+            version if version < Self::new(6, 15) => X86BlockRule::BareMetal,
+            _ => X86BlockRule::Advised,
+        }
     }
 
     /// Bytes that libnvdimm reserves on the medium for the record of a page. Linux 6.1 to 6.1.11 and the
@@ -173,7 +187,7 @@ mod tests {
         assert!(rules("4.18").pads_namespaces && rules("5.2").pads_namespaces && !rules("5.3").pads_namespaces);
         assert!(rules("5.5").block_with_holes_is_busy && !rules("5.6").block_with_holes_is_busy);
         assert!(!rules("5.11").taints_mixed_sections && rules("5.12").taints_mixed_sections);
-        assert!(rules("5.13").kmem_accepts_nothing && !rules("5.14").kmem_accepts_nothing);
+        assert!(rules("5.14").kmem_accepts_nothing && !rules("5.15").kmem_accepts_nothing);
         assert!(!rules("5.17").shares_tail_records && rules("5.18").shares_tail_records);
         assert!(!rules("6.12").ram_buffer_covers_soft_reserved && rules("7.2").ram_buffer_covers_soft_reserved);
         let bytes = |text: &str| text.parse::<KernelVersion>().unwrap().medium_record_bytes();

@@ -109,7 +109,7 @@ pub struct RuleSet {
     /// A namespace with an unusable info block becomes a raw block device (B-15); since then it is
     /// refused.
     pub unusable_block_is_raw: bool,
-    /// A DAX device without a whole memory block is bound to `kmem` and adds nothing (until 5.13);
+    /// A DAX device without a whole memory block is bound to `kmem` and adds nothing (until 5.14);
     /// since then it is refused.
     pub kmem_accepts_nothing: bool,
     /// The ranges of a DAX device that is RAM are removed together or not at all (queued); until 7.2

@@ -83,7 +83,7 @@ pub(super) fn enter(
     let own = own_records(machine, &ram).min(ram_bytes - offline);
     if own > 0 {
         let cause = format!("the records of {name} are in its own memory blocks");
-        let rule = "with memmap_on_memory, a memory block holds its own records (Linux 5.14 and later, devices 6.8)";
+        let rule = "with memmap_on_memory, a memory block holds its own records (Linux 5.13 and later)";
         let how = "without memmap_on_memory the records are in RAM".to_owned();
         let win_back = Some(WinBack { how, bytes: own });
         ledger.lose(Stage::Block, name, "records in the memory blocks", own, Loss { cause, rule, win_back });
@@ -107,7 +107,6 @@ fn offline_bytes(machine: &Machine<'_>, device: &Device, ram: &[Span]) -> u64 {
 fn own_records(machine: &Machine<'_>, ram: &[Span]) -> u64 {
     const PAGE_BYTES: u64 = 4096;
     const RECORD_BYTES: u64 = 64;
-    // Records take whole units of 2 MiB, so that what follows is aligned.
     let per_block = (machine.block_bytes / PAGE_BYTES * RECORD_BYTES).next_multiple_of(PAGE_BYTES);
     let blocks = machine.reading.inventory.blocks.iter().filter(|block| block.memmap_on_memory == Some(true));
     let shared = blocks.flat_map(|block| ram.iter().filter_map(|span| span.intersect(block.span)));

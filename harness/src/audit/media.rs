@@ -14,13 +14,17 @@ pub(super) fn enter(machine: &Machine<'_>, ledger: &mut Ledger) {
     let free = free_capacity(&machine.reading.inventory);
     let all: u64 = free.iter().filter(|free| free.cause == FreeCause::NoRegion).map(|free| free.bytes).sum();
     let has_windows = !machine.reading.inventory.windows.is_empty();
+    let disabled = machine.reading.inventory.regions.iter().find(|region| !region.enabled);
     for free in &free {
         match free.cause {
             FreeCause::NoRegion => {
                 let fits = (room.min(free.bytes)) / DECODER_BYTES * DECODER_BYTES;
                 room -= fits;
                 let win_back = (fits > 0).then(|| WinBack {
-                    how: format!("cxl create-region -m -t ram {}, in the unused part of a window", free.of),
+                    how: match disabled {
+                        Some(region) => format!("cxl enable-region {}", region.name),
+                        None => format!("cxl create-region -m -t ram {}, in the unused part of a window", free.of),
+                    },
                     bytes: fits,
                 });
                 let cause = match has_windows && unused < all {
@@ -31,7 +35,7 @@ pub(super) fn enter(machine: &Machine<'_>, ledger: &mut Ledger) {
                     ),
                     false => format!("no region uses {}", free.of),
                 };
-                let rule = "an expander is mapped only through a region in a window (CXL 2.0, Linux 5.12 and later)";
+                let rule = "an expander is mapped only through a region in a window (Linux 6.0 and later)";
                 ledger.lose(Stage::Media, &free.of, "in no region", free.bytes, Loss { cause, rule, win_back });
             }
             FreeCause::RegionDisabled => {
@@ -42,7 +46,7 @@ pub(super) fn enter(machine: &Machine<'_>, ledger: &mut Ledger) {
                 ledger.lose(Stage::Region, &free.of, "region disabled", free.bytes, Loss { cause, rule, win_back });
             }
             FreeCause::NotConfigured => {
-                let how = "configure and enable the blocks: chmem -c, chmem -e (util-linux 2.42)".to_owned();
+                let how = "write 1 to /sys/firmware/memory/memoryN/config, then put the blocks online".to_owned();
                 let win_back = Some(WinBack { how, bytes: free.bytes });
                 let cause = "the memory is in standby: Linux has not added it, and it has no records".to_owned();
                 let rule = "standby memory is added when it is configured (s390, Linux 6.19 and later)";

@@ -30,7 +30,7 @@ use crate::kernel_version::KernelVersion;
 use crate::map::Reading;
 use crate::map::inventory::Span;
 use crate::pmem::{HOST, KernelRules, NearbyMemory};
-use memmap_layouts::machine::{BlockSizeAdvice, probe_block_size};
+use crate::strand::chosen_block_size;
 use memmap_layouts::nvdimm::Extent;
 
 /// What an audit is to assume.
@@ -77,19 +77,11 @@ fn block_size(reading: &Reading, options: &Options) -> (u64, String) {
     if let Some(bytes) = reading.inventory.block_bytes {
         return (bytes, "as the text states".to_owned());
     }
-    let section = HOST.section_bytes;
-    let ram = reading.map.ranges.iter().filter(|range| range.kind == crate::map::Kind::Ram);
-    let end_of_ram = ram.map(|range| range.end).max().unwrap_or(0);
-    let mut advice = BlockSizeAdvice::default();
-    for window in &reading.inventory.windows {
-        let aligned = BlockSizeAdvice::of_cxl_window(window.span.start, window.span.end);
-        // Only powers of two are advised, before the size is settled: it cannot be refused.
-        if let Some(Err(error)) = aligned.map(|bytes| advice.advise(bytes)) {
-            debug_assert!(false, "{error}");
-        }
+    let version = options.kernel.unwrap_or(KernelVersion::CURRENT);
+    match chosen_block_size(version, &reading.map, &reading.inventory, true) {
+        Some(chosen) => (chosen.block_bytes, format!("as Linux {version} would choose it on x86-64, bare metal")),
+        None => (HOST.section_bytes, "a section of x86-64, since the text does not say where RAM ends".to_owned()),
     }
-    let bytes = probe_block_size(section, end_of_ram, true, advice.settle());
-    (bytes, "as Linux would choose it on x86-64, bare metal".to_owned())
 }
 
 /// Audits a machine.
@@ -119,6 +111,12 @@ pub fn audit(reading: &Reading, options: &Options) -> Audit {
     let machine = Machine { reading, options: *options, block_bytes };
     let mut ledger = ledger::Ledger::default();
     media::enter(&machine, &mut ledger);
+    for span in moved.iter().flat_map(|moved| &moved.covered) {
+        let cause = format!("RAM has {span} already");
+        let rule = "an address belongs to one memory (all versions)";
+        let loss = Loss { cause, rule, win_back: None };
+        ledger.lose(Stage::Region, "memory of devices", "on addresses of RAM", span.bytes(), loss);
+    }
     let added = regions::enter(&machine, moved, &mut ledger);
     ram::enter(&machine, &added, &mut ledger);
     let mut notes = ledger.notes.clone();

@@ -187,6 +187,8 @@ struct Division {
     breakdown: Option<Breakdown>,
     /// Bytes of data.
     data: u64,
+    /// The kernels that divide namespaces like this, and the bytes of a record on the medium.
+    creator: Option<(&'static str, u16)>,
 }
 
 impl Persistent<'_> {
@@ -262,30 +264,27 @@ impl Persistent<'_> {
         let stated = namespace.bytes;
         let plan = self.plan(start, align, records, around);
         let mut raw = only.or_else(|| namespace.span.map(Span::bytes).filter(|bytes| *bytes >= stated));
+        // Of the kernels that leave this data, the newest.
+        let creator_of = |extent| {
+            let around = around.surroundings();
+            let region_align = self.align();
+            let stated = StatedCapacity { extent, region_align, align, records, usable_bytes: stated, around };
+            stated.creators().into_iter().max_by_key(|(creator, _)| creator.kernel)
+        };
         let mut created = None;
         if has_records {
             let size = raw.unwrap_or(room);
             if let Some(extent) = Extent::new(start, size) {
-                let capacity = StatedCapacity {
-                    extent,
-                    region_align: self.align(),
-                    align,
-                    records,
-                    usable_bytes: stated,
-                    around: around.surroundings(),
-                };
-                // Creators that leave the same data, the current one first.
-                let mut creators = capacity.creators();
-                creators.sort_by_key(|(creator, _)| std::cmp::Reverse(creator.kernel));
-                created = creators.into_iter().next().map(|(_, breakdown)| breakdown);
+                created = creator_of(extent);
             }
             if created.is_none() && raw.is_none() {
                 let size = plan.size_for(stated, self.align().bytes.max(1), KernelRules::Merged).ok();
                 raw = size.filter(|size| *size <= room);
-                let exact = raw.and_then(|size| plan.breakdown(size, KernelRules::Merged).ok());
-                created = exact.filter(|breakdown| breakdown.usable_bytes == stated);
+                created = raw.and_then(|size| Extent::new(start, size)).and_then(creator_of);
             }
         }
+        let creator = created.as_ref().map(|(creator, _)| (creator.versions, creator.medium_record_bytes()));
+        let created = created.map(|(_, breakdown)| breakdown);
         let raw = created
             .as_ref()
             .map(|breakdown| breakdown.raw_bytes)
@@ -299,7 +298,7 @@ impl Persistent<'_> {
         };
         let data =
             breakdown.as_ref().map_or(if wanted.is_some() { 0 } else { stated.min(raw) }, |all| all.usable_bytes);
-        Division { raw, breakdown, data }
+        Division { raw, breakdown, data, creator: creator.filter(|_| wanted.is_none()) }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -327,7 +326,7 @@ impl Persistent<'_> {
                 0 => format!("this kernel cannot divide {name}"),
                 _ => format!("header, records and alignment of {name}; the listing does not tell how much each takes"),
             };
-            let rule = "a namespace with records has an info block, and records of its data (Linux 4.4 and later)";
+            let rule = "a namespace with records has an info block, and records of its data";
             ledger.lose(
                 Stage::Namespace,
                 name,
@@ -338,28 +337,31 @@ impl Persistent<'_> {
             self.data(namespace, None, division.data.min(raw), None, devices, added, ledger);
             return;
         };
-        let record_rule =
-            "64 bytes for each page of 4 KiB, on the medium with map=dev (Linux 4.4 and later; 128 in 6.1 to 6.1.11)";
+        let record_rule = "64 bytes for each page of 4 KiB, on the medium with map=dev (128 in Linux 6.1 to 6.1.11)";
+        let now = self.plan(start, namespace.align.unwrap_or(DEFAULT_DATA_ALIGN), RecordsOn::Medium, around);
+        let now = now.breakdown(raw, KernelRules::Merged).ok().map(|all| all.usable_bytes);
         let in_ram = self.plan(start, namespace.align.unwrap_or(DEFAULT_DATA_ALIGN), RecordsOn::Ram, around);
         let in_ram = in_ram.breakdown(raw, self.machine.rules()).ok().map(|all| all.usable_bytes);
         let gained = in_ram.and_then(|usable| usable.checked_sub(all.usable_bytes)).filter(|gained| *gained > 0);
-        let win_back = gained.map(|bytes| WinBack {
-            how: format!("recreate {name} with --map=mem: its records are in RAM then"),
-            bytes,
-        });
+        let is_wide = division.creator.is_some_and(|(_, bytes)| bytes > HOST.record_bytes) && all.records_bytes > 0;
+        let by_kernel =
+            now.and_then(|usable| usable.checked_sub(all.usable_bytes)).filter(|gained| is_wide && *gained > 0);
+        let win_back = match by_kernel {
+            Some(bytes) => Some(WinBack { how: format!("recreate {name} with Linux 6.1.12, or 6.2 or later"), bytes }),
+            None => gained.map(|bytes| WinBack {
+                how: format!("recreate {name} with --map=mem: its records are in RAM then"),
+                bytes,
+            }),
+        };
         let parts = [
             (
                 "padding at the start",
                 all.start_pad_bytes,
                 "a namespace is padded to whole sections that it shares with other memory (until Linux 5.2)",
             ),
-            ("header with info block", all.head_bytes, "the first 8 KiB hold the info block (Linux 4.4 and later)"),
+            ("header with info block", all.head_bytes, "the first 8 KiB hold the info block"),
             ("records on the medium", all.records_bytes, record_rule),
-            (
-                "alignment of the data",
-                all.alignment_bytes,
-                "data begins at a multiple of its alignment (Linux 4.4 and later)",
-            ),
+            ("alignment of the data", all.alignment_bytes, "data begins at a multiple of its alignment"),
             (
                 "padding at the end",
                 all.end_trunc_bytes,
@@ -369,7 +371,12 @@ impl Persistent<'_> {
         ];
         for (what, bytes, rule) in parts {
             let win_back = win_back.clone().filter(|_| what == "records on the medium");
-            let cause = format!("{what} of {name}");
+            let cause = match division.creator {
+                Some((versions, bytes)) if what == "records on the medium" => {
+                    format!("{name} has {bytes} bytes for each page of its data, as {versions} creates it")
+                }
+                _ => format!("{what} of {name}"),
+            };
             ledger.lose(Stage::Namespace, name, what, bytes, Loss { cause, rule, win_back });
         }
         let begin = start + all.start_pad_bytes + all.head_bytes + all.records_bytes + all.alignment_bytes;

@@ -7,7 +7,7 @@
 
 use super::ledger::WinBack;
 use crate::map::inventory::{Namespace, RecordsPlace, RegionKind, Span};
-use crate::map::{Kind, Reading};
+use crate::map::{Kind, MapRange, Reading};
 use crate::pmem::capacity::StatedCapacity;
 use crate::pmem::{HOST, KernelRules, NearbyMemory};
 use memmap_layouts::ByteSize;
@@ -22,6 +22,8 @@ pub struct Shifted {
     pub reading: Reading,
     /// Namespaces that would be refused.
     refused: Vec<RefusedNamespace>,
+    /// Parts of memory, at their new addresses, that RAM has already.
+    pub(super) covered: Vec<Span>,
     /// Remarks.
     pub(super) notes: Vec<String>,
 }
@@ -61,10 +63,24 @@ fn moved(span: Span, by: i64) -> Span {
 pub fn shifted(reading: &Reading, by: i64) -> Shifted {
     let mut after = reading.clone();
     let shift = |span: &mut Span| *span = moved(*span, by);
-    for range in after.map.ranges.iter_mut().filter(|range| range.kind != Kind::Ram) {
+    let is_ram = |range: &MapRange| range.kind == Kind::Ram;
+    let (ram, others): (Vec<MapRange>, Vec<MapRange>) = after.map.ranges.into_iter().partition(is_ram);
+    // RAM is where it was, so that what moves onto it is not there.
+    let at_new_address = |mut range: MapRange| {
         let span = moved(range.span(), by);
         (range.start, range.end) = (span.start, span.end);
-    }
+        range
+    };
+    let kept = others.into_iter().flat_map(|range| at_new_address(range).without(ram.iter()));
+    let kept: Vec<MapRange> = kept.collect();
+    let regions = reading.inventory.regions.iter().filter_map(|region| region.span);
+    let devices = reading.inventory.devices.iter().flat_map(|device| device.spans.iter().copied());
+    let listed: Vec<Span> = regions.chain(devices).collect();
+    let pieces = reading.map.disjoint().into_iter().filter(|range| !is_ram(range)).map(|range| range.span());
+    let unlisted = pieces.filter(|piece| !listed.iter().any(|span| span.contains(*piece)));
+    let covered =
+        unlisted.flat_map(|piece| ram.iter().filter_map(move |ram| moved(piece, by).intersect(ram.span()))).collect();
+    after.map.ranges = ram.into_iter().chain(kept).collect();
     after.map.ranges.sort_by_key(|range| range.start);
     let inventory = &mut after.inventory;
     inventory.windows.iter_mut().for_each(|window| shift(&mut window.span));
@@ -82,7 +98,7 @@ pub fn shifted(reading: &Reading, by: i64) -> Shifted {
         }
     }
     let refused = refused_namespaces(reading, &after, by);
-    Shifted { reading: after, refused, notes }
+    Shifted { reading: after, refused, covered, notes }
 }
 
 fn extent(span: Span) -> Option<Extent> {

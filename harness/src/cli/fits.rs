@@ -129,7 +129,10 @@ impl FitsArgs {
             bail!("--map - and --sequence - both read standard input; give one of them as a file");
         }
         let steps = self.steps()?;
-        let map = self.map.as_ref().map(Source::load).transpose()?;
+        let reading = self.map.as_ref().map(Source::read).transpose()?;
+        let windows = reading.iter().flat_map(|reading| &reading.inventory.windows);
+        let windows: Vec<Span> = windows.map(|window| window.span).collect();
+        let map = reading.map(|reading| reading.map);
         let description = MachineDescription {
             architecture: self.arch,
             page_bytes: self.page_size,
@@ -137,6 +140,7 @@ impl FitsArgs {
             block_bytes: self.block_size,
             bare_metal: !self.guest,
             map: map.as_ref(),
+            windows: &windows,
         };
         let mut machine = description.prepare()?;
         let head = self.head(&machine, map.as_ref());

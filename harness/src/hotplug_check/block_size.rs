@@ -2,9 +2,10 @@
 
 use super::architecture::Architecture;
 use crate::kernel_version::KernelVersion;
+use crate::map::inventory::Span;
 use crate::map::{Kind, PhysicalMap};
 use memmap_layouts::ByteSize;
-use memmap_layouts::machine::{BlockSize, BlockSizeHost, BlockSizeReason, X86BlockRule, cxl_advice};
+use memmap_layouts::machine::{BlockSize, BlockSizeHost, BlockSizeReason, cxl_advice};
 use std::fmt;
 
 /// `ibm,lmb-size` of QEMU's pSeries machine, in bytes.
@@ -43,26 +44,16 @@ pub struct AppliedBlockSize {
     pub origin: BlockSizeOrigin,
 }
 
-/// How a kernel for x86-64 chooses the block size. Before Linux 4.6 the rule was another one, which
-/// also gave 2 GiB to machines with 64 GiB and more.
-fn x86_rule(kernel: KernelVersion) -> X86BlockRule {
-    match kernel {
-        kernel if kernel < KernelVersion::new(4, 17) => X86BlockRule::LargeMachine,
-        kernel if kernel < KernelVersion::new(5, 9) => X86BlockRule::EndOfRam,
-        kernel if kernel < KernelVersion::new(6, 15) => X86BlockRule::BareMetal,
-        _ => X86BlockRule::Advised,
-    }
-}
-
 impl AppliedBlockSize {
     /// The size that a kernel chooses. `end_of_ram` is one past the last whole page of RAM, in
-    /// bytes.
+    /// bytes. `windows` are CXL windows that the map does not have, since they are in use.
     pub fn choose(
         architecture: Architecture,
         section_bytes: u64,
         kernel: KernelVersion,
         bare_metal: bool,
         map: Option<(&PhysicalMap, u64)>,
+        windows: &[Span],
     ) -> Self {
         let of_kind = |kind: Kind| {
             let ranges = map.into_iter().flat_map(|(map, _)| &map.ranges);
@@ -72,7 +63,9 @@ impl AppliedBlockSize {
         let (host, assumption) = match architecture {
             Architecture::X86_64 | Architecture::X86_64La57 => {
                 let end_of_ram = map.map_or(0, |(_, end_of_ram)| end_of_ram);
-                let (rule, advice) = (x86_rule(kernel), cxl_advice(of_kind(Kind::Window)));
+                let advice =
+                    cxl_advice(of_kind(Kind::Window).chain(windows.iter().map(|window| (window.start, window.end))));
+                let rule = kernel.x86_block_rule();
                 let host = BlockSizeHost::X86 { rule, end_of_ram, bare_metal, advice };
                 (host, map.is_none().then_some(Assumption::SmallMachine))
             }
@@ -133,7 +126,7 @@ mod tests {
         let map = read("test", "test", text).unwrap();
         let end = map.ranges.iter().filter(|range| range.kind == Kind::Ram).map(|range| range.end).max().unwrap();
         let section = 1 << architecture.rules(architecture.page_sizes()[0], kernel).unwrap().section_bits;
-        let size = AppliedBlockSize::choose(architecture, section, kernel, bare_metal, Some((&map, end)));
+        let size = AppliedBlockSize::choose(architecture, section, kernel, bare_metal, Some((&map, end)), &[]);
         (size.bytes >> 20, size.origin)
     }
 
@@ -159,7 +152,8 @@ mod tests {
         assert_eq!(chosen(Architecture::Ppc64, "6.1", true, GUEST).0, 1024);
         assert_eq!(chosen(Architecture::S390, "6.1", true, GUEST).0, 256);
         assert_eq!(chosen(Architecture::Arm64, "5.11", true, GUEST).0, 1024);
-        let nothing = AppliedBlockSize::choose(Architecture::X86_64, 128 << 20, KernelVersion::CURRENT, true, None);
+        let nothing =
+            AppliedBlockSize::choose(Architecture::X86_64, 128 << 20, KernelVersion::CURRENT, true, None, &[]);
         assert!(nothing.to_string().starts_with("128 MiB (assumed: without --map"), "{nothing}");
     }
 }

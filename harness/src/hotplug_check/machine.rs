@@ -27,6 +27,8 @@ pub struct MachineDescription<'a> {
     pub bare_metal: bool,
     /// What is there; `None` if only block, section and address rules are asked.
     pub map: Option<&'a PhysicalMap>,
+    /// CXL windows that the map does not have, since memory in them is in use.
+    pub windows: &'a [Span],
 }
 
 /// Why a machine cannot be judged.
@@ -66,7 +68,7 @@ impl MachineDescription<'static> {
     /// A machine with the current kernel, on bare metal, without a map.
     pub fn new(architecture: Architecture) -> Self {
         let (kernel, bare_metal) = (KernelVersion::CURRENT, true);
-        Self { architecture, page_bytes: None, kernel, block_bytes: None, bare_metal, map: None }
+        Self { architecture, page_bytes: None, kernel, block_bytes: None, bare_metal, map: None, windows: &[] }
     }
 }
 
@@ -95,7 +97,14 @@ impl<'a> MachineDescription<'a> {
             }
             None => {
                 let map = self.map.map(|map| (map, end_of_ram));
-                AppliedBlockSize::choose(self.architecture, section_bytes, self.kernel, self.bare_metal, map)
+                AppliedBlockSize::choose(
+                    self.architecture,
+                    section_bytes,
+                    self.kernel,
+                    self.bare_metal,
+                    map,
+                    self.windows,
+                )
             }
         };
         rules.block_bytes = block_size.bytes;
@@ -108,7 +117,7 @@ impl<'a> MachineDescription<'a> {
             description: self,
             space: AddressSpace::new(rules, &boot),
             block_size,
-            windows: Vec::new(),
+            windows: self.windows.to_vec(),
             is_unchanged: true,
             warnings: Vec::new(),
         };
@@ -177,7 +186,8 @@ impl PreparedMachine<'_> {
                         ram.push(pages);
                         continue;
                     }
-                    Kind::Window => self.windows.extend(Span::new(range.start, range.end)),
+                    Kind::Window if self.windows.contains(&range.span()) => {}
+                    Kind::Window => self.windows.push(range.span()),
                     Kind::Persistent | Kind::SoftReserved => {}
                 }
                 let (kind, name) = match range.kind {

@@ -319,7 +319,7 @@ impl PreparedMachine<'_> {
                 let left_out = asked.filter(|whole| !added.contains(whole)).map(|whole| self.span(whole));
                 notes.extend(left_out.map(|span| format!("{span} is left out: it cannot be added")));
                 if added.is_empty() {
-                    notes.push("the driver is bound and adds nothing; since Linux 5.14 it is refused".to_owned());
+                    notes.push("the driver is bound and adds nothing; since Linux 5.15 it is refused".to_owned());
                 }
                 added
             }

@@ -28,7 +28,7 @@ pub struct MapRange {
 
 impl MapRange {
     /// The parts of the range that overlap none of `others`.
-    pub(super) fn without<'a>(&self, others: impl Iterator<Item = &'a MapRange>) -> Vec<MapRange> {
+    pub fn without<'a>(&self, others: impl Iterator<Item = &'a MapRange>) -> Vec<MapRange> {
         let mut left = vec![self.clone()];
         for other in others {
             let cut = |part: MapRange| {

@@ -5,17 +5,10 @@
 
 use super::SMALLEST_BLOCK;
 use crate::kernel_version::KernelVersion;
-use crate::map::inventory::{Inventory, Span};
+use crate::map::inventory::Inventory;
 use crate::map::{Kind, PhysicalMap};
-use memmap_layouts::machine::{BlockSizeAdvice, probe_block_size};
+use memmap_layouts::machine::{BlockSize, BlockSizeHost, X86BlockRule, cxl_advice};
 use serde::Serialize;
-
-/// The first version that chooses blocks by the end of RAM.
-const BY_END_OF_RAM: KernelVersion = KernelVersion::new(4, 17);
-/// The first version that chooses the largest blocks on every machine that is not a guest.
-const BARE_METAL: KernelVersion = KernelVersion::new(5, 9);
-/// The first version in which CXL windows advise on the block size.
-const ADVICE: KernelVersion = KernelVersion::new(6, 15);
 
 /// The block size that a version of Linux chooses, and from what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,8 +21,7 @@ pub struct Chosen {
     pub advice_bytes: Option<u64>,
 }
 
-/// The block size that a version of Linux chooses on x86-64; `None` if the map has no boot RAM, or if the
-/// version is older than 4.17, whose rule differs.
+/// The block size that a version of Linux chooses on x86-64; `None` if the map has no boot RAM.
 pub fn chosen_block_size(
     version: KernelVersion,
     map: &PhysicalMap,
@@ -37,24 +29,14 @@ pub fn chosen_block_size(
     bare_metal: bool,
 ) -> Option<Chosen> {
     let end_of_ram = map.ranges.iter().filter(|range| range.kind == Kind::Ram).map(|range| range.end).max()?;
-    if version < BY_END_OF_RAM {
-        return None;
-    }
-    let of_map = map.ranges.iter().filter(|range| range.kind == Kind::Window);
-    let windows = of_map.filter_map(|range| Span::new(range.start, range.end));
-    let mut advice = BlockSizeAdvice::default();
-    if version >= ADVICE {
-        for window in windows.chain(inventory.windows.iter().map(|window| window.span)) {
-            if let Some(bytes) = BlockSizeAdvice::of_cxl_window(window.start, window.end) {
-                // A power of two before the size is settled is never refused.
-                advice.advise(bytes).ok()?;
-            }
-        }
-    }
-    let advice_bytes = advice.settle();
-    let is_largest = bare_metal && version >= BARE_METAL;
-    let block_bytes = probe_block_size(SMALLEST_BLOCK, end_of_ram, is_largest, advice_bytes);
-    Some(Chosen { block_bytes, end_of_ram, advice_bytes })
+    let rule = version.x86_block_rule();
+    let of_map = map.ranges.iter().filter(|range| range.kind == Kind::Window).map(|range| range.span());
+    let windows = of_map.chain(inventory.windows.iter().map(|window| window.span));
+    let told = cxl_advice(windows.map(|window| (window.start, window.end)));
+    let advice = told.filter(|_| rule == X86BlockRule::Advised);
+    let BlockSize { bytes, .. } =
+        BlockSize::choose(SMALLEST_BLOCK, BlockSizeHost::X86 { rule, end_of_ram, bare_metal, advice });
+    Some(Chosen { block_bytes: bytes, end_of_ram, advice_bytes: advice })
 }
 
 #[cfg(test)]
@@ -76,7 +58,7 @@ mod tests {
             let version = text.parse().unwrap();
             chosen_block_size(version, &ram, &inventory, bare_metal).map(|chosen| chosen.block_bytes >> 20)
         };
-        assert_eq!(chosen("4.16", true), None);
+        assert_eq!(chosen("4.16", true), Some(2048));
         assert_eq!(chosen("4.17", true), Some(256));
         assert_eq!(
             (chosen("5.8", true), chosen("5.9", true), chosen("5.9", false)),

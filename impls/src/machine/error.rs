@@ -48,7 +48,7 @@ pub enum MachineError {
         end_off_bytes: u64,
     },
     /// No range of a device has a whole memory block. EINVAL. Source: `dev_dax_kmem_probe`, since
-    /// Linux 5.14.
+    /// Linux 5.15.
     #[error("no range of the device contains a whole memory block of {}", ByteSize(*block_bytes))]
     NoWholeBlock {
         /// Size of a memory block in bytes.

@@ -36,7 +36,7 @@ impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
     /// ```
     ///
     /// # Errors
-    /// No range has a whole memory block (since Linux 5.14; before, the driver is bound and adds
+    /// No range has a whole memory block (since Linux 5.15; before, the driver is bound and adds
     /// nothing), or the first that has cannot be added. Nothing has changed.
     pub fn add_device_memory(&self, ranges: &[PfnRange], how: &AddMemory) -> Result<Vec<PfnRange>, MachineError> {
         self.admission.add_whole_blocks(ranges, |range| self.add_memory(range, how))

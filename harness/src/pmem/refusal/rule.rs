@@ -43,7 +43,7 @@ rules! {
         "mm/memory_hotplug.c check_hotplug_memory_range, EINVAL; Linux since 4.17"
     NO_WHOLE_BLOCK 1 "MB102" "contains no whole memory block"
         "memory of a driver is cut inwards to whole memory blocks, range by range, and at least one must remain"
-        "drivers/dax/kmem.c dev_dax_kmem_probe, EINVAL; Linux since 5.14, which before bound the driver and added nothing"
+        "drivers/dax/kmem.c dev_dax_kmem_probe, EINVAL; Linux since 5.15, which before bound the driver and added nothing"
     MAPPABLE 1 "MB103" "ends above the highest address that can be mapped"
         "added memory ends within the addresses that can have records"
         "mm/memory_hotplug.c mhp_range_allowed; Linux since 5.12, check_hotplug_memory_addressable before"
