@@ -81,7 +81,7 @@ fn line_of(sources: &[Mention]) -> usize {
 fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
     let (mut placed, floating): (Vec<Region>, Vec<Region>) =
         std::mem::take(&mut inventory.regions).into_iter().partition(|region| region.span.is_some());
-    placed = by_key(placed, |region| region.span, |known, region| merge_region(known, region));
+    placed = by_key(placed, |region| region.span, merge_region);
     for (nr, region) in placed.iter().enumerate() {
         let same = placed[..nr].iter().find(|other| other.name == region.name && other.kind == region.kind);
         if let (Some(other), Some(span)) = (same, region.span)
@@ -113,7 +113,7 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
             }
         }
     }
-    let left = by_key(left, |region| (region.name.clone(), region.bytes), |known, region| merge_region(known, region));
+    let left = by_key(left, |region| (region.name.clone(), region.bytes), merge_region);
     placed.extend(left);
     inventory.regions = placed;
 }

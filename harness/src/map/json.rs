@@ -317,7 +317,7 @@ impl Walk<'_, '_> {
         let mapping = |value: &Value| {
             let mapping = value.as_object()?;
             let dimm = text(mapping, "dimm").or_else(|| text(mapping, "memdev"))?.to_owned();
-            Some(Mapping { dimm, bytes: mapping.get("length").and_then(|bytes| number(bytes)) })
+            Some(Mapping { dimm, bytes: mapping.get("length").and_then(number) })
         };
         let mappings: Vec<Mapping> =
             object.get("mappings").and_then(Value::as_array).into_iter().flatten().filter_map(mapping).collect();

@@ -192,8 +192,27 @@ pub fn svg(name: &str, audits: &[Audit]) -> Result<String, DrawError> {
 struct PageRow {
     of: String,
     what: &'static str,
-    cells: Vec<(String, String, u64)>,
-    loss: Option<(String, &'static str, Option<(String, String)>)>,
+    cells: Vec<PageCell>,
+    loss: Option<PageLoss>,
+}
+
+/// Bytes with one kernel.
+struct PageCell {
+    bytes: String,
+    share: String,
+    exact: u64,
+}
+
+/// Why the bytes are lost.
+struct PageLoss {
+    cause: String,
+    rule: &'static str,
+    win_back: Option<PageWinBack>,
+}
+
+struct PageWinBack {
+    how: String,
+    bytes: String,
 }
 
 /// The rows of a stage.
@@ -232,10 +251,20 @@ pub fn page(name: &str, origin: &str, audits: &[Audit]) -> Result<String, DrawEr
         let row = PageRow {
             of: line.row.of.clone(),
             what: line.row.what,
-            cells: cells.map(|(part, audit)| (bytes(*part), share(*part, audit.total_bytes), *part)).collect(),
-            loss: line.row.loss.as_ref().map(|loss| {
-                let win = loss.win_back.as_ref().map(|win| (win.how.clone(), bytes(win.bytes)));
-                (loss.cause.clone(), loss.rule, win)
+            cells: cells
+                .map(|(part, audit)| PageCell {
+                    bytes: bytes(*part),
+                    share: share(*part, audit.total_bytes),
+                    exact: *part,
+                })
+                .collect(),
+            loss: line.row.loss.as_ref().map(|loss| PageLoss {
+                cause: loss.cause.clone(),
+                rule: loss.rule,
+                win_back: loss
+                    .win_back
+                    .as_ref()
+                    .map(|win| PageWinBack { how: win.how.clone(), bytes: bytes(win.bytes) }),
             }),
         };
         if let Some(stage) = stages.last_mut() {

@@ -156,7 +156,7 @@ fn an_interleaved_region_keeps_its_number_of_dimms() {
     let list: Value = serde_json::from_slice(&list).unwrap();
     assert_eq!((&list["mappings"], &list["align_bytes"]), (&6.into(), &(96 << 20).into()));
     // 1 GiB is 10 × 96 MiB and a rest, which no namespace can use.
-    assert_eq!(list["free_bytes"], 8 * 96 << 20);
+    assert_eq!(list["free_bytes"], (8 * 96) << 20);
     // A region that is smaller than the alignment has no room for it.
     let small = Pmem { dir: tempfile::tempdir_in("/dev/shm").unwrap() };
     let told = small.run("region", &["--size", "64M", "--interleave", "6", "--json"]).code(2);
