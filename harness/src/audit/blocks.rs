@@ -48,7 +48,7 @@ pub(super) fn enter(
                         ByteSize(span.start % block),
                         ByteSize(block)
                     );
-                    lose("in front of the first whole memory block", Some(front), 0, cause, ledger);
+                    lose("in front of whole blocks", Some(front), 0, cause, ledger);
                 }
                 if let Some(back) = back {
                     let cause = format!(
@@ -56,13 +56,13 @@ pub(super) fn enter(
                         ByteSize(span.end % block),
                         ByteSize(block)
                     );
-                    lose("behind the last whole memory block", Some(back), 0, cause, ledger);
+                    lose("behind whole blocks", Some(back), 0, cause, ledger);
                 }
                 ram.push(whole);
             }
             None => {
                 let cause = format!("{name} has no whole memory block of {}", ByteSize(block));
-                lose("less than a memory block", Some(span), 0, cause, ledger);
+                lose("less than a block", Some(span), 0, cause, ledger);
             }
         }
     }
@@ -72,13 +72,13 @@ pub(super) fn enter(
         let stated = device.total_blocks.and_then(|nr| nr.checked_mul(block)).unwrap_or(bytes - bytes % block);
         ram_bytes = stated.min(bytes);
         let cause = format!("{name} is not a whole number of memory blocks of {}, or is not aligned", ByteSize(block));
-        lose("outside whole memory blocks", None, bytes - ram_bytes, cause, ledger);
+        lose("outside whole blocks", None, bytes - ram_bytes, cause, ledger);
     }
     let offline = offline_bytes(machine, device, &ram).min(ram_bytes);
     if offline > 0 {
         let cause = format!("{} of {name} are offline", ByteSize(offline));
         let win_back = Some(WinBack { how: format!("daxctl online-memory {name}"), bytes: offline });
-        ledger.lose(Stage::Block, name, "memory blocks offline", offline, Loss { cause, rule: OFFLINE_RULE, win_back });
+        ledger.lose(Stage::Block, name, "blocks offline", offline, Loss { cause, rule: OFFLINE_RULE, win_back });
     }
     let own = own_records(machine, &ram).min(ram_bytes - offline);
     if own > 0 {
@@ -86,7 +86,7 @@ pub(super) fn enter(
         let rule = "with memmap_on_memory, a memory block holds its own records (Linux 5.13 and later)";
         let how = "without memmap_on_memory the records are in RAM".to_owned();
         let win_back = Some(WinBack { how, bytes: own });
-        ledger.lose(Stage::Block, name, "records in the memory blocks", own, Loss { cause, rule, win_back });
+        ledger.lose(Stage::Block, name, "records in the blocks", own, Loss { cause, rule, win_back });
     }
     let usable = ram_bytes - offline - own;
     let span = if let ([span], 0) = (&ram[..], offline + own) { Some(*span) } else { None };

@@ -2,6 +2,7 @@
 
 use crate::kernel_version::KernelVersion;
 use crate::map::inventory::Span;
+use crate::map::listing::MachineListing;
 use crate::map::reading::UnusedPart;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -102,6 +103,15 @@ pub struct Audit {
     pub unused_addresses: Vec<UnusedPart>,
     /// Remarks on what could not be told apart.
     pub notes: Vec<String>,
+}
+
+/// What `pfnbench audit --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AuditListing {
+    /// The audits, one for each kernel.
+    pub audits: Vec<Audit>,
+    /// The machine. It can be read again as a map.
+    pub machine: MachineListing,
 }
 
 /// An audit that is being made.

@@ -24,7 +24,7 @@ mod ram;
 mod regions;
 pub mod shift;
 
-pub use ledger::{Audit, Loss, Row, Stage, WinBack};
+pub use ledger::{Audit, AuditListing, Loss, Row, Stage, WinBack};
 
 use crate::kernel_version::KernelVersion;
 use crate::map::Reading;

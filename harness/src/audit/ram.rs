@@ -24,7 +24,7 @@ pub(super) fn enter(machine: &Machine<'_>, added: &Added, ledger: &mut Ledger) {
         let rule = "a memory block is used only while it is online";
         let win_back =
             Some(WinBack { how: "chmem -e, or write online to the state of each block".to_owned(), bytes: offline });
-        ledger.lose(Stage::Block, "RAM", "memory blocks offline", offline, Loss { cause, rule, win_back });
+        ledger.lose(Stage::Block, "RAM", "blocks offline", offline, Loss { cause, rule, win_back });
     }
     let online = total - offline;
     let rule = "each page of 4 KiB has a record of 64 bytes, 1.56 % (struct page, all versions)";

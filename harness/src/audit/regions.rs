@@ -155,7 +155,7 @@ fn volatile(machine: &Machine<'_>, region: &Region, devices: &[&Device], added: 
         let cause = format!("the rest of {name} is no whole memory block");
         let rule = "a range is cut inwards to whole memory blocks (dax/kmem, Linux 5.1 and later)";
         let win_back = region.span.and_then(|span| better_place(machine, span));
-        ledger.lose(Stage::Block, name, "outside whole memory blocks", left, Loss { cause, rule, win_back });
+        ledger.lose(Stage::Block, name, "outside whole blocks", left, Loss { cause, rule, win_back });
         return;
     }
     let win_back = (left > 0).then(|| WinBack { how: format!("daxctl create-device -r {name}"), bytes: left });
@@ -445,17 +445,21 @@ impl Persistent<'_> {
             let begin = start + all.raw_bytes - all.usable_bytes - all.end_trunc_bytes - all.rest_bytes;
             whole_blocks(Span::new(begin, begin + all.usable_bytes)?, block).map(Span::bytes)
         };
-        let in_ram = blocks(raw, RecordsOn::Ram).map(|bytes| ("--map=mem".to_owned(), bytes));
+        let in_ram = blocks(raw, RecordsOn::Ram).map(|bytes| ("--map=mem".to_owned(), 0, bytes));
         let step = self.align().bytes.max(1);
         let free = self.region.available_bytes.unwrap_or(0);
-        let larger = (1..=64).map(|nr| raw + nr * step).take_while(|size| *size <= raw + free);
-        let larger = larger.filter_map(|size| {
-            let bytes = blocks(size, RecordsOn::Medium)?;
-            Some((format!("--size={size}"), bytes))
+        let larger = (1..=64).map(|nr| nr * step).take_while(|more| *more <= free).filter_map(|more| {
+            let size = raw + more;
+            Some((
+                format!("--size={size}, with {} of free capacity", ByteSize(more)),
+                more,
+                blocks(size, RecordsOn::Medium)?,
+            ))
         });
-        let best =
-            in_ram.into_iter().chain(larger).filter(|(_, bytes)| *bytes > now).max_by_key(|(_, bytes)| *bytes)?;
-        let how = format!("recreate {} with {}", namespace.name, best.0);
-        Some(WinBack { how, bytes: best.1 - now })
+        // What is taken from free capacity is not won back.
+        let gain = |(_, more, bytes): &(String, u64, u64)| bytes.checked_sub(now + more).filter(|gain| *gain > 0);
+        let best = in_ram.into_iter().chain(larger).filter_map(|option| Some((gain(&option)?, option.0)));
+        let (bytes, how) = best.max_by_key(|(gain, _)| *gain)?;
+        Some(WinBack { how: format!("recreate {} with {how}", namespace.name), bytes })
     }
 }

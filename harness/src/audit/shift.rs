@@ -115,7 +115,8 @@ fn refused_namespaces(before: &Reading, after: &Reading, by: i64) -> Vec<Refused
         let mut own =
             before.inventory.namespaces.iter().filter(|namespace| namespace.region.as_ref() == Some(&region.name));
         let (Some(namespace), None) = (own.next(), own.next()) else { continue };
-        let Some(whole) = extent(span) else { continue };
+        let used = span.bytes() - region.available_bytes.unwrap_or(0).min(span.bytes());
+        let Some(whole) = Extent::new(span.start, used) else { continue };
         let align = namespace.align.unwrap_or(2 << 20);
         let records = match namespace.records {
             Some(RecordsPlace::Mem) => RecordsOn::Ram,

@@ -90,10 +90,10 @@ fn a_device_that_is_ram_loses_what_is_no_whole_block() {
         {"chardev":"dax0.0","size":257949696,"target_node":1,"align":2097152,"mode":"system-ram","online_memblocks":0,"total_memblocks":1}"#;
     let options = Options { block_bytes: Some(128 * MIB), ..Options::default() };
     let audit = audited(text, options);
-    let front = audit.rows.iter().find(|row| row.what == "in front of the first whole memory block").unwrap();
+    let front = audit.rows.iter().find(|row| row.what == "in front of whole blocks").unwrap();
     assert_eq!(front.bytes, 118 * MIB);
     assert_eq!(front.span.map(|span| span.start), Some(0xa_90a0_0000));
-    assert_eq!(bytes(&audit, "memory blocks offline"), 128 * MIB);
+    assert_eq!(bytes(&audit, "blocks offline"), 128 * MIB);
     assert_eq!((audit.total_bytes, audit.usable_bytes), (256 * MIB, 0));
 }
 
@@ -117,7 +117,7 @@ fn ram_loses_its_records_and_its_offline_blocks() {
         "RANGE SIZE STATE\n0x0-0x7fffffff 2G online\n0x80000000-0xffffffff 2G offline\nMemory block size: 128M\n";
     let audit = audited(text, Options::default());
     assert_eq!(audit.block_bytes, 128 * MIB);
-    assert_eq!(bytes(&audit, "memory blocks offline"), 2 * GIB);
+    assert_eq!(bytes(&audit, "blocks offline"), 2 * GIB);
     assert_eq!(bytes(&audit, "records of RAM"), 64 * MIB);
     assert_eq!(audit.usable_bytes, 2 * GIB - 64 * MIB);
 }

@@ -2,17 +2,15 @@
 
 use super::map::notes;
 use super::{Answer, Json, print, print_json, tell};
-use crate::audit::{Audit, Options, audit};
+use crate::audit::{Audit, AuditListing, Options, audit};
 use crate::files::replace;
 use crate::kernel_version::KernelVersion;
-use crate::map::listing::MachineListing;
 use crate::map::source::{Source, read_all};
 use crate::present::audit::{losses, page, svg, table};
 use crate::size::parse_size;
 use anyhow::{Context, bail};
 use clap::Args;
 use memmap_layouts::ByteSize;
-use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -77,15 +75,6 @@ fn parse_shift(text: &str) -> Result<i64, String> {
     }
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Printed<'a> {
-    /// The audits, one for each kernel.
-    audits: &'a [Audit],
-    /// The machine. It can be read again as a map.
-    machine: MachineListing,
-}
-
 impl AuditArgs {
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
         if self.kernel.len() > 4 {
@@ -117,8 +106,7 @@ impl AuditArgs {
             replace(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         }
         if self.json.json {
-            let machine = super::map::listing(&reading)?;
-            print_json(&Printed { audits: &audits, machine })?;
+            print_json(&AuditListing { audits, machine: super::map::listing(&reading)? })?;
             return Ok(answer);
         }
         reading.map.warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));

@@ -1,7 +1,7 @@
 //! An audit as tables, as a picture, and as a page.
 
 use super::bidi::without_controls;
-use super::report::picture::{DrawError, Drawing, FileWords, Hang, Key, LABEL, fitting, picture_size, text};
+use super::report::picture::{DrawError, Hang, LABEL, fitting, picture, text, text_width};
 use super::terminal::Grid;
 use crate::audit::{Audit, Row, Stage};
 use askama::Template;
@@ -13,6 +13,10 @@ const MOST_ROWS: usize = 40;
 
 /// Height of a row of the picture, in SVG user units.
 const ROW_HEIGHT: i32 = 18;
+
+/// Font sizes of the title and of the last line.
+const TITLE: f64 = 20.0;
+const SMALL: f64 = 12.0;
 
 /// Colours of stages, as in the report: distinct for colour-blind readers.
 const INKS: [(Stage, RGBColor); 6] = [
@@ -61,6 +65,8 @@ fn lines(audits: &[Audit]) -> Vec<Line<'_>> {
                 lines.push(Line { row, bytes: vec![0; audits.len()] });
                 lines.len() - 1
             });
+            // The last kernel explains the row.
+            lines[place].row = row;
             lines[place].bytes[nr] += row.bytes;
         }
     }
@@ -72,7 +78,7 @@ fn lines(audits: &[Audit]) -> Vec<Line<'_>> {
 pub fn table(audits: &[Audit]) -> Grid {
     let mut table = Grid::new();
     let columns = audits.iter().flat_map(|audit| [heading(audit), "share".to_owned()]);
-    table.set_header(["what".to_owned(), String::new()].into_iter().chain(columns));
+    table.set_header(["memory of", "what became of it"].map(str::to_owned).into_iter().chain(columns));
     let mut stage = None;
     for line in lines(audits) {
         if stage != Some(line.row.stage) {
@@ -111,50 +117,58 @@ pub fn losses(audit: &Audit) -> Vec<String> {
     told.collect()
 }
 
+/// Width of the picture, and where its bars begin and end, in SVG user units.
+const WIDTH: i32 = 960;
+const BARS: (i32, i32) = (380, 850);
+
 /// Draws the audits: a row for what each byte became, from the bottom up.
 ///
 /// # Errors
 /// Fails if it cannot be drawn.
-fn drawing(audits: &[Audit]) -> Result<Drawing, DrawError> {
-    let mut drawing = Drawing::default();
-    for (stage, ink) in INKS {
-        drawing.key(Key::Block(ink), stage.heading())?;
-    }
-    for audit in audits {
-        let title = match audit.kernel {
-            Some(kernel) => {
-                format!("Linux {kernel}: {} of {} usable", bytes(audit.usable_bytes), bytes(audit.total_bytes))
-            }
-            None => format!("{} of {} usable", bytes(audit.usable_bytes), bytes(audit.total_bytes)),
-        };
-        let shown = shown(audit);
-        let height = (ROW_HEIGHT * shown.len() as i32 + 16) as u32;
-        drawing.panel(&title, height, |area, marks| {
-            let width = picture_size(area).0;
-            // Names on the left, sizes on the right.
-            let (left, right) = (width * 42 / 100, width - 92);
-            let scale = f64::from(right - left) / audit.total_bytes.max(1) as f64;
-            let (_, top) = area.get_base_pixel();
+fn drawing(name: &str, audits: &[Audit]) -> Result<String, DrawError> {
+    let parts: Vec<_> = audits.iter().map(|audit| (audit, shown(audit))).collect();
+    let rows: usize = parts.iter().map(|(_, rows)| rows.len() + 2).sum();
+    let height = 64 + ROW_HEIGHT * rows as i32 + 34;
+    let title = format!("Where the memory of {name} went");
+    let svg = picture(&title, (WIDTH as u32, height as u32), |area, marks| {
+        area.fill(&WHITE)?;
+        text(area, &fitting(&title, WIDTH - 24, TITLE), (12, 18), TITLE, Hang::Right)?;
+        let mut x = 12;
+        for (stage, ink) in INKS {
+            area.draw(&Rectangle::new([(x, 38), (x + 12, 50)], ink.filled()))?;
+            text(area, stage.heading(), (x + 18, 44), LABEL, Hang::Right)?;
+            x += 40 + text_width(stage.heading(), LABEL);
+        }
+        let mut y = 64;
+        for (audit, rows) in &parts {
+            let usable = format!("{} of {} usable", bytes(audit.usable_bytes), bytes(audit.total_bytes));
+            let heading = audit.kernel.map_or_else(|| usable.clone(), |kernel| format!("Linux {kernel}: {usable}"));
+            text(area, &heading, (12, y + ROW_HEIGHT / 2), LABEL, Hang::Right)?;
+            y += ROW_HEIGHT;
+            let scale = f64::from(BARS.1 - BARS.0) / audit.total_bytes.max(1) as f64;
+            let place = |bytes: u64| BARS.0 + (bytes as f64 * scale).round() as i32;
             let mut at = 0u64;
-            for (nr, (name, part, stage)) in shown.iter().enumerate() {
-                let y = 8 + ROW_HEIGHT * nr as i32;
-                let x = |bytes: u64| left + (bytes as f64 * scale).round() as i32;
-                let (from, to) = (x(at), x(at.saturating_add(*part)).max(x(at) + 1));
+            for (name, part, stage) in rows {
+                let (from, to) = (place(at), place(at.saturating_add(*part)).max(place(at) + 1));
                 let ink = INKS.iter().find(|(known, _)| known == stage).map_or(BLACK, |(_, ink)| *ink);
-                area.draw(&Rectangle::new([(from, y + 2), (to, y + ROW_HEIGHT - 2)], ink.filled()))?;
-                text(area, &fitting(name, left - 8, LABEL), (left - 6, top + y + ROW_HEIGHT / 2), LABEL, Hang::Left)?;
-                text(area, &bytes(*part), (width - 6, top + y + ROW_HEIGHT / 2), LABEL, Hang::Left)?;
-                marks.block(
-                    (from, top + y),
-                    (to, top + y + ROW_HEIGHT),
-                    format!("{name}: {} ({part} bytes)", bytes(*part)),
-                );
+                let (top, middle) = (y + 2, y + ROW_HEIGHT / 2);
+                area.draw(&Rectangle::new([(from, top), (to, y + ROW_HEIGHT - 2)], ink.filled()))?;
+                text(area, &fitting(name, BARS.0 - 24, LABEL), (BARS.0 - 10, middle), LABEL, Hang::Left)?;
+                text(area, &bytes(*part), (WIDTH - 12, middle), LABEL, Hang::Left)?;
+                marks.block((from, top), (to, y + ROW_HEIGHT - 2), format!("{name}: {} ({part} bytes)", bytes(*part)));
                 at = at.saturating_add(*part);
+                y += ROW_HEIGHT;
             }
-            Ok(())
-        })?;
-    }
-    Ok(drawing)
+            y += ROW_HEIGHT;
+        }
+        let source = format!(
+            "Each byte is in one row, from DIMMs up to what can be used. Computed by pfnbench {} from the rules of Linux, \
+             not measured.",
+            crate::version()
+        );
+        text(area, &fitting(&source, WIDTH - 24, SMALL), (12, height - 16), SMALL, Hang::Right)
+    })?;
+    Ok(without_controls(svg.as_str()).into_owned())
 }
 
 /// The rows that a picture shows: the largest, and one for the others of each stage.
@@ -182,10 +196,7 @@ fn shown(audit: &Audit) -> Vec<(String, u64, Stage)> {
 /// # Errors
 /// Fails if it cannot be drawn.
 pub fn svg(name: &str, audits: &[Audit]) -> Result<String, DrawError> {
-    let source = format!("Computed by pfnbench {} from the rules of Linux, not measured.", crate::version());
-    let title = format!("Where the memory of {name} went");
-    let caption = "Each byte is in one row, from DIMMs up to what can be used.";
-    drawing(audits)?.for_file(&FileWords { title: &title, caption, source: &source })
+    drawing(name, audits)
 }
 
 /// A row of the page.
@@ -236,6 +247,17 @@ struct Page<'a> {
     version: &'static str,
 }
 
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    // Names such as region0 keep their letters.
+    let first_word = text.split_whitespace().next().unwrap_or_default();
+    let is_name = first_word.bytes().any(|byte| byte.is_ascii_digit());
+    match chars.next() {
+        Some(first) if !is_name => first.to_uppercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}
+
 /// The audits as a page of its own.
 ///
 /// # Errors
@@ -259,7 +281,7 @@ pub fn page(name: &str, origin: &str, audits: &[Audit]) -> Result<String, DrawEr
                 })
                 .collect(),
             loss: line.row.loss.as_ref().map(|loss| PageLoss {
-                cause: loss.cause.clone(),
+                cause: capitalised(&loss.cause),
                 rule: loss.rule,
                 win_back: loss
                     .win_back
@@ -271,7 +293,7 @@ pub fn page(name: &str, origin: &str, audits: &[Audit]) -> Result<String, DrawEr
             stage.rows.push(row);
         }
     }
-    let first = audits.first();
+    let last = audits.last();
     let page = Page {
         name,
         origin,
@@ -279,13 +301,13 @@ pub fn page(name: &str, origin: &str, audits: &[Audit]) -> Result<String, DrawEr
         headings: audits.iter().map(heading).collect(),
         stages,
         totals: audits.iter().map(|audit| (bytes(audit.total_bytes), bytes(audit.usable_bytes))).collect(),
-        unused: first
+        unused: last
             .map(|audit| {
                 audit.unused_addresses.iter().map(|part| (part.window.clone(), part.span.to_string())).collect()
             })
             .unwrap_or_default(),
-        notes: first.map_or(&[], |audit| &audit.notes),
-        block: first
+        notes: last.map_or(&[], |audit| &audit.notes),
+        block: last
             .map(|audit| format!("Memory blocks have {}, {}.", bytes(audit.block_bytes), audit.block_reason))
             .unwrap_or_default(),
         version: crate::version(),

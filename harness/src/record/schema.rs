@@ -4,9 +4,9 @@
 use crate::record::instructions::InstructionRow;
 use crate::record::manifest::Manifest;
 use crate::record::row::Row;
-use schemars::Schema;
-use schemars::generate::SchemaSettings;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 /// The `description` of the schema document.
@@ -15,14 +15,18 @@ const DESCRIPTION: &str = "What pfnbench writes into a run folder: $defs/Row is 
                            whole document too. What does not apply is left out and never null. Sizes and addresses are in bytes; \
                            times have their unit beside them.";
 
-/// The whole document, as JSON Schema of draft 2020-12.
-pub fn document() -> Value {
-    let mut generator = SchemaSettings::draft2020_12()
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
         .for_serialize()
         .with_transform(RecursiveTransform(without_formats_of_rust))
         .with_transform(RecursiveTransform(left_out_not_null))
         .with_transform(RecursiveTransform(without_line_breaks))
-        .into_generator();
+        .into_generator()
+}
+
+/// The whole document of run folders, as JSON Schema of draft 2020-12.
+pub fn document() -> Value {
+    let mut generator = generator();
     let one_of = [
         generator.subschema_for::<Row>(),
         generator.subschema_for::<Manifest>(),
@@ -33,6 +37,19 @@ pub fn document() -> Value {
         "title": "pfnbench run folder, version 2",
         "description": DESCRIPTION,
         "oneOf": one_of,
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+/// The schema of what a command prints, as JSON Schema of draft 2020-12.
+pub fn document_of<T: JsonSchema>(title: &str, description: &str) -> Value {
+    let mut generator = generator();
+    let root = generator.subschema_for::<T>();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "description": description,
+        "allOf": [root],
         "$defs": generator.take_definitions(true),
     })
 }

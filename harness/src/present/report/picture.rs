@@ -172,12 +172,6 @@ fn shortened(svg: &str) -> String {
     short
 }
 
-/// Width and height of an area in SVG user units.
-pub fn picture_size(area: &Area<'_>) -> (i32, i32) {
-    let (width, height) = area.dim_in_pixel();
-    (width as i32, height as i32)
-}
-
 /// Draws a panel of these SVG user units. `label` is its accessible name, for screen readers.
 ///
 /// # Errors
