@@ -15,7 +15,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a valid pattern")
 }
 
-const START: &str = r"(?:^|[\s\]:;(])";
+const START: &str = r"(?:^|[\s\]:;(=])";
 const SOURCE: &str = "(?P<source>BIOS-e820|BIOS-88|BIOS-e801|Xen|user|modified|extended|reserve setup_data)";
 
 /// Since Linux 3.5, ends inclusive: `BIOS-e820: [mem 0x…-0x…] usable`. Linux 7.0 writes two spaces

@@ -178,5 +178,11 @@ fn nothing(unknown: &[UnknownLine], lines: usize, entries: usize) -> String {
             line_numbers(unknown.iter().skip(begin + SHOWN).map(|line| line.line))
         ),
     };
-    format!("{head}{others}; known formats are {FORMATS}")
+    let is_picture =
+        |line: &UnknownLine| ["![", "<img", "://", ".png", ".jpg"].iter().any(|mark| line.text.contains(mark));
+    let hint = match unknown.iter().any(is_picture) {
+        true => "; a picture or a link holds no listing: paste its text",
+        false => "",
+    };
+    format!("{head}{others}{hint}; known formats are {FORMATS}")
 }

@@ -39,6 +39,10 @@ pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
             continue;
         }
         at += 1;
+        if known_lines::is_removed(line) {
+            part.skip("lines that a diff removes", line.number);
+            continue;
+        }
         let mut seen = parsers.resources.line(line, &mut part)?;
         if seen.is_none() {
             seen = parsers.line(line, &mut part)?;

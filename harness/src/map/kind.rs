@@ -31,10 +31,10 @@ impl Kind {
     ///
     /// Drivers append their name in parentheses, and capitalisation has changed over the years.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        let (base, driver) = match name.split_once(" (") {
+        let (base, driver) = known_name(name).unwrap_or_else(|| match name.split_once(" (") {
             Some((base, driver)) => (base, Some(driver)),
             None => (name, None),
-        };
+        });
         let base = base.trim().to_ascii_lowercase();
         match base.as_str() {
             // The same memory at other addresses.
@@ -48,6 +48,25 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// A name of the kernel and the driver in parentheses behind it. What else follows is a note of whoever
+/// pasted the line: taken for a part of the name, it would lose the memory.
+fn known_name(name: &str) -> Option<(&str, Option<&str>)> {
+    const NAMES: [&str; 3] = ["system ram", "persistent memory", "soft reserved"];
+    let len = NAMES
+        .iter()
+        .find(|known| {
+            name.get(..known.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(known))
+                && !name[known.len()..].starts_with(|next: char| next.is_alphanumeric())
+        })?
+        .len();
+    let (base, rest) = name.split_at(len);
+    let driver = rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(driver, _)| driver);
+    let is_driver = |driver: &&str| {
+        *driver == "boot alias" || driver.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    Some((base, driver.filter(is_driver)))
 }
 
 impl fmt::Display for Kind {

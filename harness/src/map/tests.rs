@@ -459,3 +459,71 @@ fn sections_with_memory_are_counted_as_layouts_count_them() {
         assert_eq!(map.nr_sections(1 << X86_64::SECTION_SIZE_BITS), counted, "{name}");
     }
 }
+
+#[test]
+fn notes_behind_a_name_do_not_lose_memory() {
+    let ram = [(0x10_0000, 0xbffe_0000, Kind::Ram)];
+    for note in ["", " <-- this one", " // RAM", " !!!!here", " (2 GiB)", " |", "  here"] {
+        assert_eq!(ranges(&format!("00100000-bffdffff : System RAM{note}\n")), ram, "{note:?}");
+    }
+    assert_eq!(ranges("00100000-bffdffff : System RAM (kmem) *\n")[0].2, Kind::HotplugRam);
+    assert!(error("00100000-bffdffff : System RAMs\n").contains("none is memory"));
+    assert!(error("00100000-bffdffff : RAM buffer\n").contains("none is memory"));
+}
+
+#[test]
+fn forms_in_which_logs_and_listings_are_kept() {
+    let ram = [(0x10_0000, 0xbffe_0000, Kind::Ram)];
+    let entry = "BIOS-e820: [mem 0x0000000000100000-0x00000000bffdffff] usable";
+    for text in [
+        format!("[\n  \"{entry}\"\n]\n"),
+        format!("_TRANSPORT=kernel\nMESSAGE={entry}\n"),
+        format!("vm-1  | [    0.000000] {entry}\n"),
+        entry.replace('[', "\\[").replace(']', "\\]"),
+        "| 00100000-bffdffff : System RAM |\n".to_owned(),
+        "@@ -1 +1 @@\n-00100000-3fffffff : System RAM\n+00100000-bffdffff : System RAM\n".to_owned(),
+        "Address Range                          Size (MB)  State    Removable  Device\n====\n\
+         0x0000000000100000-0x00000000bffdffff       3070  online   no         0\n"
+            .to_owned(),
+    ] {
+        let reading = read_machine("test", "test", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let found: Vec<_> = reading.map.ranges.iter().map(|r| (r.start, r.end, r.kind)).collect();
+        assert_eq!((found.as_slice(), reading.unknown.len()), (&ram[..], 0), "{text}\n{:?}", reading.unknown);
+    }
+    let told = error("![Image](https://example.org/a.png)\n");
+    assert!(told.contains("a picture or a link holds no listing"), "{told}");
+}
+
+/// Trees that /proc/iomem shows for one CXL window, by version and configuration.
+#[test]
+fn each_byte_of_a_window_is_used_once() {
+    let device = "850000000-284fffffff : dax0.0\n850000000-284fffffff : System RAM (kmem)\n";
+    for tree in [
+        "850000000-284fffffff : CXL Window 0\n850000000-284fffffff : region0\n",
+        "850000000-284fffffff : CXL Window 0\n850000000-284fffffff : Soft Reserved\n",
+        "850000000-284fffffff : CXL Window 0\n850000000-284fffffff : region3\n850000000-284fffffff : Soft Reserved\n",
+        "850000000-284fffffff : Soft Reserved\n850000000-284fffffff : CXL Window 0\n850000000-284fffffff : region0\n",
+    ] {
+        let reading = read_machine("test", "test", &format!("{tree}{device}")).unwrap();
+        let disjoint = reading.map.disjoint();
+        assert_eq!(
+            disjoint.iter().map(|r| (r.start, r.end, r.kind)).collect::<Vec<_>>(),
+            [(0x8_5000_0000, 0x28_5000_0000, Kind::HotplugRam)],
+            "{tree}"
+        );
+        assert!(reading.unused.is_empty(), "{tree}");
+    }
+    // A guest's device of which parts are plugged, and dynamic capacity.
+    let plugged = "140000000-333ffffff : virtio0\n  140000000-147ffffff : System RAM (virtio_mem)\n";
+    assert_eq!(ranges(plugged), [(0x1_4000_0000, 0x1_4800_0000, Kind::HotplugRam)]);
+    let extents = r#"[{"region":"region0","resource":"0x1290000000","size":"4.00 GiB (4.29 GB)","decode_state":"commit","type":"ram",
+        "extents":[{"offset":"0x48000000","length":"256.00 MiB (268.44 MB)"},{"offset":"0","length":"512.00 MiB (536.87 MB)"}]}]"#;
+    let found: Vec<_> = ranges(extents).into_iter().map(|(start, end, _)| (start, end - start)).collect();
+    assert_eq!(found, [(0x12_9000_0000, 512 << 20), (0x12_d800_0000, 256 << 20)]);
+    // Blocks of a DAX device in lsmem are that device.
+    let blocks = "RANGE SIZE STATE NODE\n0x0000000100000000-0x000000207fffffff 126G online 0\n\
+        0x0000002080000000-0x000000227fffffff 8G online 1\n\
+        [{\"path\":\"\\/platform\\/hmem.0\",\"size\":8589934592,\"devices\":[{\"chardev\":\"dax0.0\",\"size\":8589934592,\"mode\":\"system-ram\"}]}]\n";
+    assert_eq!(ranges(blocks)[1], (0x20_8000_0000, 0x22_8000_0000, Kind::HotplugRam));
+    assert_eq!(ranges(blocks).len(), 2);
+}

@@ -34,11 +34,15 @@ static DASH: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a valid pattern")
 });
 
+/// Brackets and signs that a converter to Markdown escaped.
+static ESCAPED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\([\[\]_*~#<>-])").expect("a valid pattern"));
+
 /// The line without such characters.
 pub(super) fn undo(text: String, line: usize, tally: &mut Tally) -> String {
     // Nearly all lines are plain ASCII without any of these.
-    let is_plain =
-        |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte) && !matches!(byte, b'&' | b'<' | b'[' | b'^' | b'#');
+    let is_plain = |byte: u8| {
+        byte == b'\t' || (0x20..0x7f).contains(&byte) && !matches!(byte, b'&' | b'<' | b'[' | b'^' | b'#' | b'\\')
+    };
     if text.bytes().all(is_plain) {
         return text;
     }
@@ -47,7 +51,12 @@ pub(super) fn undo(text: String, line: usize, tally: &mut Tally) -> String {
         Cow::Owned(text) => Cow::Owned(ENTITY.replace_all(&text, character).into_owned()),
     });
     let text = replaced(text, line, tally, Decoration::Colours, |text| SEQUENCE.replace_all(text, ""));
-    replaced(text, line, tally, Decoration::Characters, typography)
+    let text = replaced(text, line, tally, Decoration::Characters, typography);
+    // JSON has escapes of its own.
+    match text.contains("\\[") {
+        true => replaced(text, line, tally, Decoration::Characters, |text| ESCAPED.replace_all(text, "$1")),
+        false => text,
+    }
 }
 
 fn replaced(
@@ -153,6 +162,7 @@ mod tests {
     #[test]
     fn typography_becomes_plain() {
         assert_eq!(plain("0x1000\u{2013}0x1fff\u{a0}:\u{200b} System\u{202f}RAM\0"), "0x1000-0x1fff : System RAM");
+        assert_eq!(plain(r"\[    0.0\] x: \[mem 0x1\-0x2\] usable"), "[    0.0] x: [mem 0x1-0x2] usable");
         assert_eq!(plain("a \u{2013} b"), "a \u{2013} b", "a dash of a sentence");
         assert_eq!(plain("1000-2\u{8}1fff#011x"), "1000-1fff\tx");
         assert_eq!(plain("00\u{fffd}00"), "00\u{fffd}00", "damage stays visible");

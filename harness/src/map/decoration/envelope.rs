@@ -46,7 +46,8 @@ fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
     }
     let marks = ["\"dmesg\"", "\"MESSAGE\"", "\"log\""];
     let head = lines.iter().take(40);
-    if !head.clone().any(|line| marks.iter().any(|mark| line.text.contains(mark))) {
+    let is_list = lines.get(1).is_some_and(|line| line.text.trim_start().starts_with('"')) && first.trim() == "[";
+    if !is_list && !head.clone().any(|line| marks.iter().any(|mark| line.text.contains(mark))) {
         return None;
     }
     let found = first_value(lines.iter().map(|line| line.text.as_str()))?;
@@ -58,8 +59,11 @@ fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
     };
     // An entry stands where its message does: the keys of messages, in order.
     let keys = ["\"msg\"", "\"MESSAGE\"", "\"log\""];
-    let mut places =
-        lines[..taken].iter().filter(|line| keys.iter().any(|key| line.text.contains(key))).map(|line| line.number);
+    let has_key = |line: &&CleanLine| match is_list {
+        true => line.text.contains('"'),
+        false => keys.iter().any(|key| line.text.contains(key)),
+    };
+    let mut places = lines[..taken].iter().filter(has_key).map(|line| line.number);
     let mut messages = Vec::new();
     let mut last = lines[0].number;
     for entry in &entries {
@@ -71,6 +75,9 @@ fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
 
 /// The message of an entry; `None` if it is not the entry of a log.
 fn message(entry: &Value) -> Option<String> {
+    if let Value::String(line) = entry {
+        return Some(line.clone());
+    }
     let entry = entry.as_object()?;
     let text = match entry.get("msg").filter(|_| entry.contains_key("pri")).or_else(|| entry.get("MESSAGE")) {
         Some(text) => text,
@@ -106,6 +113,8 @@ mod tests {
         assert_eq!(texts(journal), [(1, "one".to_owned()), (2, "two".to_owned())]);
         let pretty = "{\n\t\"PRIORITY\" : \"6\",\n\t\"MESSAGE\" : \"one\"\n}\n{\n\t\"MESSAGE\" : \"two\"\n}\n";
         assert_eq!(texts(pretty), [(3, "one".to_owned()), (6, "two".to_owned())]);
+        let list = "[\n  \"one\",\n  \"two\"\n]\n";
+        assert_eq!(texts(list), [(2, "one".to_owned()), (3, "two".to_owned())]);
         let docker = "{\"log\":\"[    0.000000] x\\r\\n\",\"stream\":\"stdout\",\"time\":\"2024\"}\n";
         assert_eq!(texts(docker), [(1, "[    0.000000] x".to_owned())]);
     }

@@ -52,7 +52,11 @@ pub(super) enum Marked {
 pub(super) fn undo(mut line: CleanLine, tally: &mut Tally) -> Marked {
     if let Some(quote) = QUOTE.find(&line.text) {
         tally.add(Decoration::QuoteMarks, line.number);
+        let is_cell = quote.as_str().contains(['|', '│']);
         line.text.replace_range(..quote.end(), "");
+        if is_cell && let Some(bar) = SUFFIX.find(&line.text) {
+            line.text.truncate(bar.start());
+        }
     }
     let text = line.text.trim();
     if text.is_empty() {
