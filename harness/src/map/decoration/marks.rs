@@ -39,6 +39,9 @@ static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
 /// What follows a line that stood in quotes, in a table or in a comment.
 static SUFFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\s*(?:",?|`|\s[|│])\s*$"#));
 
+/// The right edge of a table or of a box.
+static EDGE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*[|│]\s*$"));
+
 /// A line without marks.
 pub(super) enum Marked {
     /// The line.
@@ -54,8 +57,8 @@ pub(super) fn undo(mut line: CleanLine, tally: &mut Tally) -> Marked {
         tally.add(Decoration::QuoteMarks, line.number);
         let is_cell = quote.as_str().contains(['|', '│']);
         line.text.replace_range(..quote.end(), "");
-        if is_cell && let Some(bar) = SUFFIX.find(&line.text) {
-            line.text.truncate(bar.start());
+        if is_cell && let Some(edge) = EDGE.find(&line.text) {
+            line.text.truncate(edge.start());
         }
     }
     let text = line.text.trim();
