@@ -52,6 +52,9 @@ Examples:
   sudo ndctl list -RNv | pfnbench map -    show how a memory map is parsed
   pfnbench run --backing dax:/dev/dax0.0
   pfnbench namespace plan --size 1500G     where the bytes of a namespace go
+  pfnbench audit machine.txt               where the memory of a machine went
+  pfnbench fits 0xc8000000+1G              whether memory would be accepted
+  dmesg | pfnbench explain -               what the lines of a log mean
   pfnbench show                            all results of the newest run
   pfnbench doctor                          what this machine can measure
 
