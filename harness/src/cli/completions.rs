@@ -65,7 +65,7 @@ impl Offers {
             ("REGEX", _) => Some(&self.cases),
             ("CODE", _) => Some(&self.codes),
             ("WORD", _) => Some(&self.words),
-            ("FILE", "map") | ("FILE|RANGE", _) => Some(&self.maps),
+            ("FILE", "map" | "sources" | "from") | ("FILE|RANGE", _) => Some(&self.maps),
             _ => None,
         }
     }
@@ -120,6 +120,9 @@ mod tests {
             (&["verify"], "map", "builtin:vm-20g"),
             (&["map"], "map", "builtin:vm-20g"),
             (&["strand"], "input", "builtin:vm-20g"),
+            (&["audit"], "sources", "builtin:vm-20g"),
+            (&["fits"], "map", "builtin:vm-20g"),
+            (&["namespace", "plan"], "from", "builtin:vm-20g"),
             (&["explain"], "word", "NS101"),
             (&["explain"], "word", "noise-floor"),
             (&["explain"], "word", "pfn_valid/added/random"),
