@@ -1,0 +1,9 @@
+//! The same of ranges written by hand: see `machine`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    pfnbench_fuzz::checked(&String::from_utf8_lossy(data));
+});
