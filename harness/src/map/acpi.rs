@@ -30,7 +30,7 @@ static OPEN: LazyLock<Regex> = LazyLock::new(|| {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
-    if OPEN.is_match(text) {
+    if text.trim_end().ends_with(':') && OPEN.is_match(text) {
         Form::Open
     } else if DUMPED.is_match(text) {
         Form::Whole

@@ -18,6 +18,11 @@ fn pattern(text: &str) -> Regex {
 const START: &str = r"(?:^|[\s\]:;(=])";
 const SOURCE: &str = "(?P<source>BIOS-e820|BIOS-88|BIOS-e801|Xen|user|modified|extended|reserve setup_data)";
 
+/// A word that each of the patterns below has. Most lines of a log have none, and need no other search.
+static WORD: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"BIOS-|Xen:|user:|modified:|extended:|reserve setup_data:|\(XEN\)|[eE]820|RAM map")
+});
+
 /// Since Linux 3.5, ends inclusive: `BIOS-e820: [mem 0x…-0x…] usable`. Linux 7.0 writes two spaces
 /// before the type, and `gap` for a hole.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| {
@@ -100,6 +105,9 @@ fn type_of(words: &str) -> Option<(Type, bool)> {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
+    if !WORD.is_match(text) {
+        return Form::Other;
+    }
     if let Some(fields) = ENTRY.captures(text) {
         let is_whole = &fields["what"] == "gap" || matches!(type_of(&fields["type"]), Some((_, true)));
         return if is_whole { Form::Whole } else { Form::Open };
@@ -123,6 +131,9 @@ fn table(source: Option<&str>) -> Table {
 /// Parses a line; `None` if it is not of this format.
 pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
     let Line { number, text, .. } = line;
+    if !WORD.is_match(text) {
+        return Ok(None);
+    }
     let (fields, ends) = if let Some(fields) = ENTRY.captures(text) {
         let ends = inclusive(number, &fields["first"], &fields["last"])?;
         if &fields["what"] == "gap" {

@@ -10,6 +10,9 @@ use super::part::{MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// The word that each of the patterns below has. Most lines of a log do not, and need no other search.
+static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new("(?i:efi):").expect("a valid pattern"));
+
 /// On x86, `efi: mem00: [Conventional Memory|…] range=[0x…-0x…] (3MB)`; until Linux 4.11 with an
 /// exclusive end and `)`; until 3.18 with `type=7, attr=0xf,`.
 static X86: LazyLock<Regex> = LazyLock::new(|| {
@@ -52,7 +55,9 @@ fn kind(name: &str, is_specific: bool) -> Option<Kind> {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
-    if X86.is_match(text) || OTHER.is_match(text) {
+    if !WORD.is_match(text) {
+        Form::Other
+    } else if X86.is_match(text) || OTHER.is_match(text) {
         Form::Whole
     } else if BEGUN.is_match(text) || OPEN.is_match(text) {
         Form::Open
@@ -64,6 +69,9 @@ pub(super) fn form(text: &str) -> Form {
 /// Parses a line; `None` if it is not of this format.
 pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
     let Line { number, text, .. } = line;
+    if !WORD.is_match(text) {
+        return Ok(None);
+    }
     let Some(fields) = X86.captures(text).or_else(|| OTHER.captures(text)) else {
         return if BEGUN.is_match(text) { Err(not_a_range(line)) } else { Ok(None) };
     };

@@ -20,6 +20,10 @@ const HEX: &str = "((?:0[xX])?[0-9a-fA-F]+)";
 static RANGE: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"^\s*(?:/proc/iomem:\s*)?{HEX} ?- ?{HEX}\s*:\s+(.+)$")));
 
+/// The same, up to the name.
+static BEFORE_NAME: LazyLock<Regex> =
+    LazyLock::new(|| pattern(&format!(r"^\s*(?:/proc/iomem:\s*)?{HEX} ?- ?{HEX}\s*:\s+")));
+
 /// The beginning of a resource without a complete range: a number, a dash or a stray byte.
 static BEGUN: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:0[xX])?[0-9a-fA-F]{4,}[^\s:]*-\S*(?:\s+:.*)?$"));
 
@@ -49,6 +53,11 @@ pub(super) fn form(text: &str) -> Form {
     } else {
         Form::Other
     }
+}
+
+/// Where the name of a resource begins; `None` if the line is none. Searches only the range.
+pub(super) fn name_start(text: &str) -> Option<usize> {
+    BEFORE_NAME.find(text).map(|range| range.end()).filter(|name| *name < text.len())
 }
 
 /// The name of a resource; `None` if the line is none.

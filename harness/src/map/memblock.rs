@@ -10,6 +10,9 @@ use super::part::{MapPart, Table};
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// What each pattern of an entry has. Most lines of a log do not, and need no other search.
+const WORD: &str = "[0x";
+
 /// ` memory[0x0]<TAB>[0x…-0x…], 0x… bytes on node 0 flags: 0x0`. Older kernels write fewer digits.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -32,6 +35,9 @@ static HEAD: LazyLock<Regex> = LazyLock::new(|| {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
+    if !text.contains(WORD) {
+        return Form::Other;
+    }
     match ENTRY.captures(text) {
         // A mail client wraps behind the comma.
         Some(fields) if fields["rest"].trim() == "," => Form::Open,
@@ -44,10 +50,10 @@ pub(super) fn form(text: &str) -> Form {
 /// Parses a line; `None` if it is not of this format.
 pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
     let Line { number, text, .. } = line;
-    let Some(fields) = ENTRY.captures(text) else {
+    let Some(fields) = Some(text).filter(|text| text.contains(WORD)).and_then(|text| ENTRY.captures(text)) else {
         return match () {
             () if HEAD.is_match(text) => Ok(Some(Seen::Skipped("headings"))),
-            () if BEGUN.is_match(text) => Err(not_a_range(line)),
+            () if text.contains(WORD) && BEGUN.is_match(text) => Err(not_a_range(line)),
             () => Ok(None),
         };
     };

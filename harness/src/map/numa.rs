@@ -19,6 +19,10 @@ fn pattern(text: &str) -> Regex {
 
 const MEM: &str = r"\[mem (0x[0-9a-fA-F]+)-(0x[0-9a-fA-F]+)\]";
 
+/// A word that each of the patterns of entries has. Most lines of a log have none, and need no other
+/// search.
+static WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"node\s|SRAT:|Initmem setup|->"));
+
 /// `  node   0: [mem 0x…-0x…]`
 static NODE: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?:^|\s)node\s+(\d+): {MEM}")));
 
@@ -61,6 +65,9 @@ fn node(line: usize, fields: &Captures<'_>) -> Result<Option<u8>, MapError> {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
+    if !WORD.is_match(text) {
+        return Form::Other;
+    }
     if [&*NODE, &*OLD_NODE, &*SRAT, &*SPAN].iter().any(|entry| entry.is_match(text)) {
         Form::Whole
     } else if BEGUN.is_match(text) || OPEN.is_match(text) {
@@ -73,6 +80,9 @@ pub(super) fn form(text: &str) -> Form {
 /// Parses a line; `None` if it is not of this format.
 pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
     let Line { number, text, .. } = line;
+    if !WORD.is_match(text) {
+        return Ok(HEAD.is_match(text).then_some(Seen::Skipped("headings")));
+    }
     let table = if let Some(fields) = NODE.captures(text) {
         let ends = inclusive(number, &fields[2], &fields[3])?;
         part.push(Table::EarlyNodes, memory(number, ends, Kind::Ram, node(number, &fields)?)?);

@@ -30,9 +30,10 @@ static OPEN: LazyLock<Regex> = LazyLock::new(|| {
 
 /// What this format makes of a line.
 pub(super) fn form(text: &str) -> Form {
-    if ARROW.is_match(text) || BASE_SIZE.is_match(text) {
+    let has_arrow = text.contains("->");
+    if has_arrow && ARROW.is_match(text) || BASE_SIZE.is_match(text) {
         Form::Whole
-    } else if OPEN.is_match(text) {
+    } else if has_arrow && OPEN.is_match(text) {
         Form::Open
     } else {
         Form::Other
@@ -42,7 +43,7 @@ pub(super) fn form(text: &str) -> Form {
 /// Parses a line; `None` if it is in none of these formats.
 pub(super) fn line(line: Line<'_>, part: &mut MapPart) -> Result<Option<Seen>, MapError> {
     let Line { number, text, .. } = line;
-    if let Some(fields) = ARROW.captures(text) {
+    if let Some(fields) = Some(text).filter(|text| text.contains("->")).and_then(|text| ARROW.captures(text)) {
         if let (Some(ends), Some(kind)) = (exclusive(number, &fields[1], &fields[2])?, Kind::from_name(&fields[3])) {
             part.push(Table::Plain, memory(number, ends, kind, None)?);
         }

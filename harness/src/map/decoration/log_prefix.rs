@@ -27,9 +27,12 @@ static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a valid pattern")
 });
 
+/// The time stamp of the kernel, the prefix of most lines.
+static TIME_STAMP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\[ *[0-9]+\.[0-9]+\]").expect("a valid pattern"));
+
 /// Notes that the line is one of a log. Its prefix stays: parsers of logs search, and others need none.
 pub(super) fn undo(line: &mut CleanLine) {
-    line.is_logged |= PREFIX.is_match(&line.text);
+    line.is_logged |= TIME_STAMP.is_match(&line.text) || PREFIX.is_match(&line.text);
 }
 
 /// The line without what a logger wrote before it.

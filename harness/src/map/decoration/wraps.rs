@@ -13,7 +13,7 @@ const MOST_PIECES: usize = 4;
 
 /// A second resource behind the name of the first.
 static SECOND: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\s((?:0[xX])?[0-9a-fA-F]{5,16} ?- ?(?:0[xX])?[0-9a-fA-F]{5,16}(?:\s.*)?)$").expect("a valid pattern")
+    Regex::new(r"\s((?:0[xX])?[0-9a-fA-F]{5,16} ?- ?(?:0[xX])?[0-9a-fA-F]{5,16})(?:\s|$)").expect("a valid pattern")
 });
 
 /// The beginning of an entry of a log.
@@ -98,27 +98,26 @@ fn belongs(text: &str, next: &str) -> bool {
     then.is_some() && then != now && longer.len() <= 40
 }
 
-/// Parts lines in which a second entry follows the first.
+/// Parts lines in which a second entry follows the first. Time is linear in the length of a line.
 fn parted(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
     let mut parts = Vec::with_capacity(lines.len());
     for line in lines {
-        let mut rest = line;
-        loop {
-            let at = match iomem::name(&rest.text) {
-                Some(name) => {
-                    let begin = name.as_ptr().addr() - rest.text.as_ptr().addr();
-                    SECOND.captures(name).and_then(|found| found.get(1)).map(|second| begin + second.start())
-                }
-                None => LOG_ENTRY.find_iter(&rest.text).nth(1).map(|second| second.start()),
-            };
-            let Some(at) = at.filter(|at| *at > 0) else { break };
-            tally.add(Decoration::LineWraps, rest.number);
-            let second = CleanLine { text: rest.text[at..].to_owned(), ..rest.clone() };
-            rest.text.truncate(at);
-            parts.push(rest);
-            rest = second;
+        let mut begin = 0;
+        while let Some(end) = second_entry(&line.text[begin..]) {
+            tally.add(Decoration::LineWraps, line.number);
+            parts.push(CleanLine { text: line.text[begin..begin + end].to_owned(), ..line });
+            begin += end;
         }
-        parts.push(rest);
+        parts.push(if begin == 0 { line } else { CleanLine { text: line.text[begin..].to_owned(), ..line } });
     }
     parts
+}
+
+/// Where the second entry of a line begins.
+fn second_entry(text: &str) -> Option<usize> {
+    let second = match iomem::name_start(text) {
+        Some(name) => name + SECOND.captures(&text[name..])?.get(1)?.start(),
+        None => LOG_ENTRY.find_iter(text).nth(1)?.start(),
+    };
+    (second > 0).then_some(second)
 }
