@@ -1,7 +1,9 @@
 //! Combines the tables of a map file into one list of ranges.
 
 use super::MAX_PHYS_BITS;
+use super::coverage::Coverage;
 use super::error::MapError;
+use super::inventory::Span;
 use super::kind::Kind;
 use super::part::{Found, Table};
 use super::range::MapRange;
@@ -57,46 +59,77 @@ pub(super) fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<St
 /// is not RAM. A window that contains known memory is left out.
 pub(super) fn distinct_additions(mut tables: Vec<(Table, Vec<Found>)>, ram: &[MapRange]) -> Vec<MapRange> {
     tables.sort_by_key(|(table, _)| *table);
+    let mut known: Coverage = ram.iter().map(MapRange::span).collect();
     let mut additions: Vec<MapRange> = Vec::new();
     for (_, found) in tables {
         // Ranges of one table may nest: RAM in a device, a device in a window.
-        let known = additions.clone();
+        let before = additions.len();
         for Found { range, .. } in found {
-            let overlaps = |other: &MapRange| other.start < range.end && range.start < other.end;
-            let is_known = known.iter().chain(ram).any(overlaps);
-            if range.kind != Kind::Window || !is_known {
-                additions.extend(range.without(known.iter().chain(ram)));
+            if range.kind != Kind::Window || !known.overlaps(range.span()) {
+                let part = |Span { start, end }| MapRange { start, end, ..range.clone() };
+                additions.extend(known.gaps(range.span()).into_iter().map(part));
             }
         }
+        additions[before..].iter().for_each(|range| known.insert(range.span()));
     }
     let is_memory = |range: &MapRange| range.kind != Kind::Window;
-    let memory: Vec<MapRange> = additions.iter().filter(|range| is_memory(range)).cloned().collect();
-    additions.retain(|range| is_memory(range) || !memory.iter().any(|m| m.start < range.end && range.start < m.end));
+    let memory: Coverage = additions.iter().filter(|range| is_memory(range)).map(MapRange::span).collect();
+    additions.retain(|range| is_memory(range) || !memory.overlaps(range.span()));
     additions
 }
 
-/// Assigns addresses to memory of which only the size is known: one after another from 4 GiB on,
-/// around existing ranges, on multiples of 2 MiB. Returns the range; `None` if it fits nowhere.
-pub(super) fn place(memory: &NoBase, ranges: &[MapRange], warnings: &mut Vec<String>) -> Option<MapRange> {
-    const STEP: u64 = 2 << 20;
-    let NoBase { line, name, bytes, kind, node } = memory;
-    let mut start = 4u64 << 30;
-    let fitted = loop {
-        let Some(end) = start.checked_add(*bytes).filter(|end| end >> MAX_PHYS_BITS == 0) else { break None };
-        match ranges.iter().find(|range| range.start < end && start < range.end) {
-            Some(in_the_way) => start = in_the_way.end.next_multiple_of(STEP),
-            None => break Some(end),
+/// Addresses that are free for memory of which only the size is known.
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: Coverage,
+    /// Bytes and start of the last place. Before it, there is none for as many bytes or more.
+    last: Option<(u64, u64)>,
+    /// The fewest bytes that fitted nowhere.
+    too_large: Option<u64>,
+}
+
+impl Places {
+    /// The places around some ranges.
+    pub(super) fn around(ranges: &[MapRange]) -> Self {
+        Self { taken: ranges.iter().map(MapRange::span).collect(), last: None, too_large: None }
+    }
+
+    /// Assigns addresses: one after another from 4 GiB on, around existing ranges, on multiples of
+    /// 2 MiB. Returns the range; `None` if it fits nowhere.
+    pub(super) fn place(&mut self, memory: &NoBase, warnings: &mut Vec<String>) -> Option<MapRange> {
+        let NoBase { line, name, bytes, kind, node } = memory;
+        let size = ByteSize(*bytes);
+        let Some(span) = self.next(*bytes) else {
+            warnings.push(format!("line {line}: ignored {name}: its {size} do not fit below 2^{MAX_PHYS_BITS}"));
+            return None;
+        };
+        let Span { start, end } = span;
+        warnings.push(format!("line {line}: {name} has a size ({size}) but no address: base assumed at {start:#x}"));
+        self.taken.insert(span);
+        Some(MapRange { start, end, kind: *kind, node: *node, base_assumed: true })
+    }
+
+    fn next(&mut self, bytes: u64) -> Option<Span> {
+        const STEP: u64 = 2 << 20;
+        if self.too_large.is_some_and(|too_large| bytes >= too_large) {
+            return None;
         }
-    };
-    let size = ByteSize(*bytes);
-    match fitted {
-        None => warnings.push(format!("line {line}: ignored {name}: its {size} do not fit below 2^{MAX_PHYS_BITS}")),
-        Some(_) => {
-            warnings
-                .push(format!("line {line}: {name} has a size ({size}) but no address: base assumed at {start:#x}"));
+        let mut start = self.last.filter(|(least, _)| bytes >= *least).map_or(4 << 30, |(_, start)| start);
+        loop {
+            let end = start.checked_add(bytes).filter(|end| end >> MAX_PHYS_BITS == 0);
+            let Some(span) = end.and_then(|end| Span::new(start, end)) else {
+                self.too_large = Some(bytes);
+                return None;
+            };
+            match self.taken.overlapping(span).next() {
+                Some(in_the_way) => start = in_the_way.end.next_multiple_of(STEP),
+                None => {
+                    self.last = Some((bytes, start));
+                    return Some(span);
+                }
+            }
         }
     }
-    fitted.map(|end| MapRange { start, end, kind: *kind, node: *node, base_assumed: true })
 }
 
 /// Sorts the ranges, unites nested ones and joins adjacent RAM of one node. It works on bytes,

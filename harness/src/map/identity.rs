@@ -1,14 +1,15 @@
 //! One thing for what several sources tell of it: the same region, device or block is recognised by
 //! its addresses, by its size and name, or by what contains it.
 
-use super::combine::{NoBase, place};
+use super::combine::{NoBase, Places};
+use super::coverage::{Containers, Coverage};
 use super::inventory::{Device, Inventory, Mention, Region, RegionKind, Span, Window};
 use super::kind::Kind;
 use super::part::{Found, HotplugWindow, Table};
 use super::range::MapRange;
 use super::reading::{Reading, UnusedPart};
 use memmap_layouts::ByteSize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 /// Unites what is named several times. Contradictions are sentences.
@@ -79,11 +80,13 @@ fn line_of(sources: &[Mention]) -> usize {
 /// Regions with the same addresses are one. One without addresses is that of the same name and size,
 /// or else the first of the same size that no other claims: tools number regions differently.
 fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
-    let (mut placed, floating): (Vec<Region>, Vec<Region>) =
+    let (mut placed, mut floating): (Vec<Region>, Vec<Region>) =
         std::mem::take(&mut inventory.regions).into_iter().partition(|region| region.span.is_some());
     placed = by_key(placed, |region| region.span, merge_region);
-    for (nr, region) in placed.iter().enumerate() {
-        let same = placed[..nr].iter().find(|other| other.name == region.name && other.kind == region.kind);
+    let mut first_of_name: HashMap<(&str, RegionKind), &Region> = HashMap::new();
+    for region in &placed {
+        let first = *first_of_name.entry((&region.name, region.kind)).or_insert(region);
+        let same = (first.span != region.span).then_some(first);
         if let (Some(other), Some(span)) = (same, region.span)
             && let Some(first) = other.span
         {
@@ -99,12 +102,13 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
     let mut left: Vec<Region> = Vec::new();
     // A listing names a region once, so that equal sizes of one listing are different regions.
     for by_name in [true, false] {
-        let candidates = if by_name { floating.clone() } else { std::mem::take(&mut left) };
-        for region in candidates {
-            let place = placed.iter().enumerate().position(|(nr, known)| {
-                !claimed[nr] && known.bytes == region.bytes && (!by_name || known.name == region.name)
-            });
-            match place {
+        let name = |region: &Region| by_name.then(|| region.name.clone());
+        let mut places: HashMap<(u64, Option<String>), VecDeque<usize>> = HashMap::new();
+        for (nr, known) in placed.iter().enumerate().filter(|(nr, _)| !claimed[*nr]) {
+            places.entry((known.bytes, name(known))).or_default().push_back(nr);
+        }
+        for region in std::mem::take(if by_name { &mut floating } else { &mut left }) {
+            match places.get_mut(&(region.bytes, name(&region))).and_then(VecDeque::pop_front) {
                 Some(place) => {
                     claimed[place] = true;
                     merge_region(&mut placed[place], region);
@@ -208,8 +212,9 @@ pub(super) fn locate(
     warnings: &mut Vec<String>,
 ) {
     let Inventory { regions, namespaces, devices, .. } = inventory;
-    let mut claimed: Vec<Span> = regions.iter().filter_map(|region| region.span).collect();
-    let is_ram: Vec<String> =
+    let mut places = Places::around(ranges);
+    let mut claimed: Claimed = regions.iter().filter_map(|region| region.span).collect();
+    let is_ram: HashSet<String> =
         devices.iter().filter(|device| device.is_ram).filter_map(|device| device.region.clone()).collect();
     for region in regions.iter_mut().filter(|region| region.span.is_none() && region.enabled) {
         let kind = match region.kind {
@@ -221,20 +226,20 @@ pub(super) fn locate(
         match same_size(&wanted, ranges, &claimed) {
             Some(span) => {
                 region.span = Some(span);
-                claimed.push(span);
+                claimed.insert(span);
             }
             None => {
                 let line = line_of(&region.sources);
                 let memory = NoBase { line, name: region.name.clone(), bytes: region.bytes, kind, node: region.node };
-                if let Some(range) = place(&memory, ranges, warnings) {
+                if let Some(range) = places.place(&memory, warnings) {
                     (region.span, region.base_assumed) = (Some(range.span()), true);
-                    claimed.push(range.span());
+                    claimed.insert(range.span());
                     ranges.push(range);
                 }
             }
         }
     }
-    let mut claimed: Vec<Span> = namespaces.iter().filter_map(|namespace| namespace.span).collect();
+    let mut claimed: Claimed = namespaces.iter().filter_map(|namespace| namespace.span).collect();
     for namespace in namespaces.iter_mut().filter(|namespace| namespace.span.is_none() && namespace.region.is_none()) {
         let owner = inside(namespace.bytes, RegionKind::Persistent, regions);
         if let Some(region) = owner {
@@ -247,52 +252,75 @@ pub(super) fn locate(
         }
         let line = line_of(&namespace.sources);
         let memory = NoBase { line, name: namespace.name.clone(), bytes: namespace.bytes, kind, node };
-        if let Some(range) = place(&memory, ranges, warnings) {
+        if let Some(range) = places.place(&memory, warnings) {
             namespace.span = Some(range.span());
-            claimed.push(range.span());
+            claimed.insert(range.span());
             ranges.push(range);
         }
     }
-    let mut claimed: Vec<Span> = devices.iter().flat_map(|device| device.spans.iter().copied()).collect();
+    let mut claimed: Claimed = devices.iter().flat_map(|device| device.spans.iter().copied()).collect();
     for device in devices.iter_mut().filter(|device| device.spans.is_empty()) {
-        locate_device(device, regions, ranges, &mut claimed, in_blocks, warnings);
+        let Some(memory) = locate_device(device, regions, ranges, &mut claimed, in_blocks) else { continue };
+        if let Some(range) = places.place(&memory, warnings) {
+            device.spans.push(range.span());
+            claimed.insert(range.span());
+            ranges.push(range);
+        }
     }
 }
+
+/// The addresses that are known to be of something.
+#[derive(Debug, Default)]
+struct Claimed {
+    spans: HashSet<Span>,
+    bytes: Coverage,
+}
+
+impl Claimed {
+    fn insert(&mut self, span: Span) {
+        self.spans.insert(span);
+        self.bytes.insert(span);
+    }
+}
+
+impl FromIterator<Span> for Claimed {
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        let mut claimed = Self::default();
+        spans.into_iter().for_each(|span| claimed.insert(span));
+        claimed
+    }
+}
+
+/// Finds the addresses of a device. Returns its memory if no other source tells of it.
 
 fn locate_device(
     device: &mut Device,
     regions: &[Region],
-    ranges: &mut Vec<MapRange>,
-    claimed: &mut Vec<Span>,
+    ranges: &[MapRange],
+    claimed: &mut Claimed,
     in_blocks: bool,
-    warnings: &mut Vec<String>,
-) {
+) -> Option<NoBase> {
     // All of a region.
     let owner = device.region.as_ref().and_then(|name| regions.iter().find(|region| region.name == *name));
     if let Some(span) = owner.filter(|region| region.bytes == device.bytes).and_then(|region| region.span) {
         device.spans.push(span);
-        return;
+        return None;
     }
     if device.region.is_some() {
-        return;
+        return None;
     }
     let kind = if device.is_ram { Kind::HotplugRam } else { Kind::SoftReserved };
     let wanted = Wanted { bytes: device.bytes, kind, node: device.node, in_blocks };
     if let Some(span) = same_size(&wanted, ranges, claimed) {
         device.spans.push(span);
-        claimed.push(span);
-        return;
+        claimed.insert(span);
+        return None;
     }
     if container(&wanted, ranges, claimed).is_some() {
-        return;
+        return None;
     }
     let line = line_of(&device.sources);
-    let memory = NoBase { line, name: device.name.clone(), bytes: device.bytes, kind, node: device.node };
-    if let Some(range) = place(&memory, ranges, warnings) {
-        device.spans.push(range.span());
-        claimed.push(range.span());
-        ranges.push(range);
-    }
+    Some(NoBase { line, name: device.name.clone(), bytes: device.bytes, kind, node: device.node })
 }
 
 /// Whether a range may be memory of this kind, as another source tells it. Memory blocks do not tell
@@ -318,32 +346,32 @@ struct Wanted {
 }
 
 /// The first unclaimed range of a size. RAM is in whole memory blocks, so that it may be smaller.
-fn same_size(wanted: &Wanted, ranges: &[MapRange], claimed: &[Span]) -> Option<Span> {
+fn same_size(wanted: &Wanted, ranges: &[MapRange], claimed: &Claimed) -> Option<Span> {
     let Wanted { bytes, kind, node, in_blocks } = *wanted;
     const LARGEST_BLOCK: u64 = 2 << 30;
-    let free = |range: &&MapRange| !range.base_assumed && !claimed.iter().any(|span| span.overlaps(range.span()));
-    let candidates = || ranges.iter().filter(free).filter(|range| may_be(range, kind, in_blocks));
+    let free = |range: &&MapRange| !range.base_assumed && !claimed.bytes.overlaps(range.span());
+    let candidates = || ranges.iter().filter(|range| may_be(range, kind, in_blocks));
     let of_node = |range: &&MapRange| node.is_none() || range.node.is_none() || range.node == node;
-    let exact = candidates().filter(of_node).find(|range| range.span().bytes() == bytes);
+    let exact = candidates().filter(|range| range.span().bytes() == bytes).filter(of_node).find(free);
     let cut = || {
         let is_cut = |range: &&MapRange| {
             let lost = bytes.checked_sub(range.span().bytes());
             range.kind != Kind::Persistent && lost.is_some_and(|lost| lost < 2 * LARGEST_BLOCK && lost < bytes)
         };
         let nearly = |range: &&MapRange| range.node == node && node.is_some();
-        candidates().filter(is_cut).find(nearly)
+        candidates().filter(is_cut).filter(nearly).find(free)
     };
     let found = exact.or_else(|| if kind == Kind::HotplugRam { cut() } else { None })?;
     Some(found.span())
 }
 
 /// The only unclaimed range that has room for so many bytes.
-fn container(wanted: &Wanted, ranges: &[MapRange], claimed: &[Span]) -> Option<Span> {
+fn container(wanted: &Wanted, ranges: &[MapRange], claimed: &Claimed) -> Option<Span> {
     let Wanted { bytes, kind, in_blocks, .. } = *wanted;
-    let free = |range: &&MapRange| !range.base_assumed && !claimed.contains(&range.span());
+    let free = |range: &&MapRange| !range.base_assumed && !claimed.spans.contains(&range.span());
     let has_room = |range: &&MapRange| range.span().bytes() >= bytes && may_be(range, kind, in_blocks);
     let is_addition = |range: &&MapRange| range.kind != Kind::Ram || kind == Kind::HotplugRam;
-    let mut candidates = ranges.iter().filter(free).filter(has_room).filter(is_addition);
+    let mut candidates = ranges.iter().filter(has_room).filter(is_addition).filter(free);
     let first = candidates.next()?;
     let only = candidates.next().is_none();
     // All added memory is among the RAM of memory blocks, whichever it is.
@@ -370,8 +398,9 @@ pub(super) fn mark_added_ram(devices: &[Device], regions: &[Region], ranges: &mu
             let is_known = ranges.iter().any(|range| range.kind == Kind::HotplugRam && range.span().overlaps(span));
             let blocks = ranges.iter().any(|range| range.kind == Kind::Ram && range.span().overlaps(span));
             if blocks {
-                let cut = std::mem::take(ranges);
-                ranges.extend(cut.into_iter().flat_map(|range| divided(range, span)));
+                let is_in = |range: &MapRange| range.kind == Kind::Ram && range.span().overlaps(span);
+                let parts: Vec<MapRange> = ranges.extract_if(.., |range| is_in(range)).collect();
+                ranges.extend(parts.into_iter().flat_map(|range| divided(range, span)));
             } else if !is_known && around.is_none() {
                 let (kind, node) = (Kind::HotplugRam, device.node);
                 ranges.push(MapRange { start: span.start, end: span.end, kind, node, base_assumed: false });
@@ -415,22 +444,12 @@ pub(super) fn unused_parts(inventory: &Inventory, ranges: &[MapRange], others: &
     let memory = ranges.iter().filter(is_memory).map(MapRange::span);
     let enabled = inventory.regions.iter().filter(|region| region.enabled && !region.base_assumed);
     let regions = enabled.filter_map(|region| region.span);
-    let inside = |span: &Span| inventory.windows.iter().any(|window| window.span.contains(*span));
-    let mut used: Vec<Span> = memory.chain(regions).chain(others.iter().copied().filter(inside)).collect();
-    used.sort_unstable();
-    let mut parts = Vec::new();
-    for window in &inventory.windows {
-        let mut at = window.span.start;
-        let mut part = |start, end| {
-            parts.extend(Span::new(start, end).map(|span| UnusedPart { window: window.name.clone(), span }));
-        };
-        for span in used.iter().filter(|span| span.overlaps(window.span)) {
-            part(at, span.start.min(window.span.end));
-            at = at.max(span.end);
-        }
-        part(at, window.span.end);
-    }
-    parts
+    let windows: Containers = inventory.windows.iter().map(|window| window.span).collect();
+    let inside = others.iter().copied().filter(|span| windows.contain(*span));
+    let used: Coverage = memory.chain(regions).chain(inside).collect();
+    let part = |window: &Window, span| UnusedPart { window: window.name.clone(), span };
+    let parts = inventory.windows.iter().map(|window| (window, used.gaps(window.span)));
+    parts.flat_map(|(window, gaps)| gaps.into_iter().map(move |span| part(window, span))).collect()
 }
 
 /// Makes windows of the ranges of a map that comes from no text.

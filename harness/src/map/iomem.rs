@@ -2,6 +2,7 @@
 //! indented below their parents.
 
 use super::address::{inclusive, memory};
+use super::coverage::Containers;
 use super::error::{MapError, not_a_range};
 use super::inventory::{Device, Listing, Mention, Namespace, Region, RegionKind, Span, Window};
 use super::kind::Kind;
@@ -121,7 +122,7 @@ impl Resources {
             return Err(MapError::Hidden);
         }
         // A region in a window is memory; elsewhere it is part of persistent memory.
-        let windows: Vec<Span> = part.inventory.windows.iter().map(|window| window.span).collect();
+        let windows: Containers = part.inventory.windows.iter().map(|window| window.span).collect();
         let of_iomem = |region: &&Region| region.sources.iter().any(|source| source.listing == Listing::Iomem);
         let regions: Vec<(Span, usize)> = part
             .inventory
@@ -129,21 +130,19 @@ impl Resources {
             .iter()
             .filter(of_iomem)
             .filter_map(|region| Some((region.span?, region.sources.first()?.line)))
-            .filter(|(span, _)| windows.iter().any(|window| window.contains(*span)))
+            .filter(|(span, _)| windows.contain(*span))
             .collect();
-        for (span, line) in regions {
-            if part.table_mut(Table::Iomem).iter().any(|found| found.range.span().contains(span)) {
-                continue;
-            }
+        let known: Containers = part.table_mut(Table::Iomem).iter().map(|found| found.range.span()).collect();
+        for (span, line) in regions.into_iter().filter(|(span, _)| !known.contain(*span)) {
             part.push(Table::Iomem, memory(line, (span.start, span.end - 1), Kind::SoftReserved, None)?);
         }
         let of_a_driver: Vec<Span> = part.inventory.devices.iter().flat_map(|device| device.spans.clone()).collect();
         let found = part.table_mut(Table::Iomem);
         let device = |f: &&Found| !matches!(f.range.kind, Kind::Ram | Kind::Window);
-        let devices: Vec<Span> = found.iter().filter(device).map(|f| f.range.span()).chain(of_a_driver).collect();
+        let devices: Containers = found.iter().filter(device).map(|f| f.range.span()).chain(of_a_driver).collect();
         for entry in &mut *found {
             let range = &mut entry.range;
-            if range.kind == Kind::Ram && devices.iter().any(|device| device.contains(range.span())) {
+            if range.kind == Kind::Ram && devices.contain(range.span()) {
                 range.kind = Kind::HotplugRam;
             }
         }

@@ -13,6 +13,7 @@ mod acpi;
 mod address;
 pub mod builtin;
 mod combine;
+mod coverage;
 pub mod decoration;
 mod e820;
 mod efi;
