@@ -31,6 +31,7 @@ fn check(reading: &Reading, text: &str) {
     assert!(!map.summary().is_empty() && map.added().len() <= map.ranges.len());
     let inventory = &reading.inventory;
     spans(inventory).into_iter().for_each(check_span);
+    assert!(inventory.blocks.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start));
     for part in &reading.unused {
         check_span(part.span);
         let mut windows = inventory.windows.iter().filter(|window| window.name == part.window);

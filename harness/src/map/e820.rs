@@ -19,9 +19,8 @@ const START: &str = r"(?:^|[\s\]:;(=])";
 const SOURCE: &str = "(?P<source>BIOS-e820|BIOS-88|BIOS-e801|Xen|user|modified|extended|reserve setup_data)";
 
 /// A word that each of the patterns below has. Most lines of a log have none, and need no other search.
-static WORD: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"BIOS-|Xen:|user:|modified:|extended:|reserve setup_data:|\(XEN\)|[eE]820|RAM map")
-});
+static WORD: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"BIOS-|Xen:|user:|modified:|extended:|reserve setup_data:|\(XEN\)|[eE]820|RAM map"));
 
 /// Since Linux 3.5, ends inclusive: `BIOS-e820: [mem 0x…-0x…] usable`. Linux 7.0 writes two spaces
 /// before the type, and `gap` for a hole.

@@ -1,9 +1,9 @@
 //! The errors of map parsers.
 
-use super::MAX_PHYS_BITS;
 use super::line::Line;
 use super::range::MapRange;
 use super::reading::UnknownLine;
+use super::{MAX_PHYS_BITS, MOST_ENTRIES, MOST_LINES};
 use memmap_layouts::ByteSize;
 use thiserror::Error;
 
@@ -111,6 +111,18 @@ pub enum MapError {
         /// Number of entries of known listings.
         entries: usize,
     },
+    /// The text has more lines than any listing.
+    #[error("the text has {lines} lines, more than the limit of {MOST_LINES}; give the part with the memory map")]
+    TooManyLines {
+        /// Number of lines.
+        lines: usize,
+    },
+    /// The listings have more entries than any machine.
+    #[error(
+        "the listings have more than {MOST_ENTRIES} entries, the limit for one machine; give those of one machine, \
+         and lsmem without --all"
+    )]
+    TooManyEntries,
     /// Every range is 0-0: the kernel hides addresses from users other than root.
     #[error(
         "every range is 0-0: the kernel shows the addresses of /proc/iomem only to root; read it as \

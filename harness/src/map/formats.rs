@@ -34,6 +34,7 @@ pub(super) fn read_part(lines: &[Line<'_>]) -> Result<MapPart, MapError> {
     let mut at = 0;
     while at < lines.len() {
         let line = lines[at];
+        part.check_entries()?;
         if let Some(taken) = json::read(&lines[at..], &mut part)? {
             (others, at) = (true, at + taken);
             continue;

@@ -3,7 +3,7 @@
 
 use super::combine::{NoBase, Places};
 use super::coverage::{Containers, Coverage};
-use super::inventory::{Device, Inventory, Mention, Region, RegionKind, Span, Window};
+use super::inventory::{BlockRange, Device, Inventory, Mention, Region, RegionKind, Span, Window};
 use super::kind::Kind;
 use super::part::{Found, HotplugWindow, Table};
 use super::range::MapRange;
@@ -46,6 +46,15 @@ pub(super) fn unite(inventory: &mut Inventory, contradictions: &mut Vec<String>)
             merge_sources(&mut known.sources, block.sources);
         },
     );
+    // Rows of another listing may cut the same blocks differently.
+    let mut known = Coverage::default();
+    let blocks = std::mem::take(&mut inventory.blocks);
+    for block in blocks {
+        for span in known.gaps(block.span) {
+            known.insert(span);
+            inventory.blocks.push(BlockRange { span, ..block.clone() });
+        }
+    }
     inventory.blocks.sort_by_key(|block| block.span);
     unite_regions(inventory, contradictions);
     unite_devices(inventory, contradictions);

@@ -353,6 +353,16 @@ impl Inventory {
         self.block_bytes = self.block_bytes.or(other.block_bytes);
     }
 
+    /// All ranges of addresses in it.
+    pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
+        let Self { windows, regions, namespaces, devices, blocks, .. } = self;
+        let windows = windows.iter().map(|window| window.span);
+        let regions = regions.iter().filter_map(|region| region.span);
+        let namespaces = namespaces.iter().filter_map(|namespace| namespace.span);
+        let devices = devices.iter().flat_map(|device| device.spans.iter().copied());
+        windows.chain(regions).chain(namespaces).chain(devices).chain(blocks.iter().map(|block| block.span))
+    }
+
     /// True if it names nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

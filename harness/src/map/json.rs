@@ -16,10 +16,11 @@ use super::json_text::{begins_json, first_value};
 use super::kind::Kind;
 use super::line::Line;
 use super::lsmem;
-use super::part::{MapPart, Table};
+use super::part::{HotplugWindow, MapPart, Table};
 use super::range::MapRange;
 use crate::size::parse_size;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 /// Parses the value that begins at the first line and returns its number of lines; `None` if no
 /// value begins there.
@@ -38,7 +39,7 @@ pub(super) fn read(lines: &[Line<'_>], part: &mut MapPart) -> Result<Option<usiz
         return Err(not_a_range(lines[found.lines - 1]));
     }
     let lines = &lines[..found.lines];
-    let mut walk = Walk { lines, from: 0, part, known: 0 };
+    let mut walk = Walk { words: Words::new(lines), part, known: 0 };
     walk.value(&value, Under::default())?;
     if walk.known == 0 {
         part.unknown_line(first);
@@ -59,9 +60,7 @@ struct Under<'k> {
 
 /// The state while a listing is traversed.
 struct Walk<'a, 'p> {
-    lines: &'a [Line<'a>],
-    /// Index of the line that was named last. Names come in the order of the lines.
-    from: usize,
+    words: Words<'a>,
     part: &'p mut MapPart,
     /// Number of objects that are known.
     known: usize,
@@ -133,23 +132,35 @@ impl Walk<'_, '_> {
 
     /// Reads what `pfnbench map --json` and `pfnbench audit --json` print.
     fn own(&mut self, object: &Object) -> Result<(), MapError> {
-        let line = self.lines.first().map_or(0, |line| line.number);
+        let line = self.words.first;
         let wrong = |error: serde_json::Error| MapError::Json { line, reason: error.to_string() };
         let ranges: Vec<MapRange> = serde_json::from_value(object["ranges"].clone()).map_err(wrong)?;
-        let inventory: Inventory = serde_json::from_value(Value::Object(object.clone())).map_err(wrong)?;
+        let spans = |key: &str| match object.get(key) {
+            Some(spans) => serde_json::from_value::<Vec<Span>>(spans.clone()).map_err(wrong),
+            None => Ok(Vec::new()),
+        };
+        let mut inventory: Inventory = serde_json::from_value(Value::Object(object.clone())).map_err(wrong)?;
+        let ends = |span: Span| match span.end.checked_sub(1).filter(|last| *last >= span.start) {
+            Some(last) => Ok((span.start, last)),
+            None => Err(MapError::Backwards { line, start: span.start, end: span.end.saturating_sub(1) }),
+        };
         for range in ranges {
-            let last = range.end.checked_sub(1).filter(|last| *last >= range.start);
-            let last = last.ok_or(MapError::Backwards { line, start: range.start, end: range.end })?;
-            let mut found = memory(line, (range.start, last), range.kind, range.node)?;
+            let mut found = memory(line, ends(range.span())?, range.kind, range.node)?;
             found.range.base_assumed = range.base_assumed;
             self.part.push(Table::Iomem, found);
         }
+        for span in inventory.spans() {
+            memory(line, ends(span)?, Kind::Ram, None)?;
+        }
         for window in &inventory.windows {
-            let last = window.span.end.checked_sub(1).filter(|last| *last >= window.span.start);
-            let last = last.ok_or(MapError::Backwards { line, start: window.span.start, end: window.span.end })?;
-            let found = memory(line, (window.span.start, last), Kind::Window, None)?;
+            let found = memory(line, ends(window.span)?, Kind::Window, None)?;
             self.part.push(Table::Cedt, found);
         }
+        for span in spans("hotplug_windows")? {
+            ends(span)?;
+            self.part.hotplug_windows.push(HotplugWindow { span, node: None });
+        }
+        inventory.block_bytes = inventory.block_bytes.filter(|bytes| bytes.is_power_of_two());
         self.part.sources.note(Listing::Pfnbench, line);
         self.part.inventory.extend(inventory);
         Ok(())
@@ -202,7 +213,7 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        let total: u64 = spans.iter().map(|span| span.bytes()).sum();
+        let total = spans.iter().fold(0, |total: u64, span| total.saturating_add(span.bytes()));
         if total > 0 && bytes > 0 && total != bytes {
             let told =
                 format!("line {line}: {name} has {bytes} bytes, and its mappings have {total}; the mappings are used");
@@ -425,16 +436,47 @@ impl Walk<'_, '_> {
 
     /// The number of the line that contains a name, for messages.
     fn line(&mut self, name: &str) -> usize {
-        let quoted = |line: &&Line<'_>| line.text.contains(name);
-        let behind = self.lines.iter().enumerate().skip(self.from).find(|(_, line)| quoted(line));
-        let at = behind.or_else(|| self.lines.iter().enumerate().find(|(_, line)| quoted(line)));
-        match at {
-            Some((index, line)) => {
-                self.from = index;
-                line.number
+        self.words.line(name)
+    }
+}
+
+/// The lines in which words stand.
+struct Words<'a> {
+    /// Numbers of the lines of each word, ascending.
+    lines: HashMap<&'a str, Vec<usize>>,
+    /// Number of the first line.
+    first: usize,
+    /// Number of the line that was named last. Names come in the order of the lines.
+    last: usize,
+}
+
+/// The words of a text: names and numbers.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|char: char| !(char.is_ascii_alphanumeric() || "._-".contains(char))).filter(|word| !word.is_empty())
+}
+
+impl<'a> Words<'a> {
+    fn new(lines: &[Line<'a>]) -> Self {
+        let mut numbers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for line in lines {
+            for word in words(line.text) {
+                let numbers = numbers.entry(word).or_default();
+                if numbers.last() != Some(&line.number) {
+                    numbers.push(line.number);
+                }
             }
-            None => self.lines.first().map_or(0, |line| line.number),
         }
+        let first = lines.first().map_or(0, |line| line.number);
+        Self { lines: numbers, first, last: first }
+    }
+
+    /// The number of the first line with a name that is not before the last one; else the first line with it.
+    fn line(&mut self, name: &str) -> usize {
+        let numbers = words(name).next().and_then(|word| self.lines.get(word));
+        let Some(numbers) = numbers else { return self.first };
+        let behind = numbers.get(numbers.partition_point(|number| *number < self.last));
+        self.last = behind.or(numbers.first()).copied().unwrap_or(self.first);
+        self.last
     }
 }
 

@@ -121,8 +121,8 @@ pub fn free_capacity(inventory: &Inventory) -> Vec<FreeCapacity> {
     let is_named = |dimm: &str| {
         regions.clone().filter(|region| region.enabled).any(|region| region.mappings.iter().any(|m| m.dimm == dimm))
     };
-    let unnamed: u64 =
-        regions.clone().filter(|region| region.enabled && region.mappings.is_empty()).map(|region| region.bytes).sum();
+    let unnamed = regions.clone().filter(|region| region.enabled && region.mappings.is_empty());
+    let unnamed = unnamed.fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
     let mut taken = unnamed;
     let dimms = inventory.dimms.iter().filter(|dimm| !is_named(&dimm.name)).filter_map(|dimm| {
         let bytes = dimm.volatile_bytes.saturating_add(dimm.persistent_bytes);

@@ -58,6 +58,12 @@ pub const PAGE_BYTES: u64 = 4096;
 /// The widest physical address of any architecture, in bits.
 pub const MAX_PHYS_BITS: u32 = 52;
 
+/// The most lines of a text. The log of a large machine has some hundred thousand.
+const MOST_LINES: usize = 1 << 22;
+
+/// The most entries of all listings in a text. A machine of 16 TiB has as many memory blocks of 128 MiB.
+const MOST_ENTRIES: usize = 1 << 17;
+
 /// Parses a map; `name` and `origin` are stored in it.
 ///
 /// ```
@@ -97,6 +103,10 @@ pub fn read_machine(name: &str, origin: &str, text: &str) -> Result<Reading, Map
 
 /// Parses a text that was decoded already.
 pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -> Result<Reading, MapError> {
+    let lines = text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+    if lines > MOST_LINES {
+        return Err(MapError::TooManyLines { lines });
+    }
     let clean = decoration::undo(text, tally);
     let mut all = MapPart::default();
     let mut ram: Vec<(Table, Vec<Found>)> = Vec::new();
@@ -120,6 +130,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
             added.extend((!later.is_empty()).then_some((table, later)));
         }
         all.absorb(part);
+        all.check_entries()?;
     }
     all.contradictions.extend(identity::disagreement(&ram));
     let mut warnings = all.warnings;

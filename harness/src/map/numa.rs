@@ -125,8 +125,8 @@ fn srat(line: usize, fields: &Captures<'_>, part: &mut MapPart) -> Result<(), Ma
     let (what, node) = (&fields[6], node(line, fields)?);
     if what.contains("hotplug") {
         // Addresses where memory may appear later. Firmware often declares windows up to 2^50.
-        let span = Span { start: ends.0, end: ends.1.saturating_add(1) };
-        part.hotplug_windows.push(HotplugWindow { span, node });
+        let span = Span::new(ends.0, ends.1.saturating_add(1));
+        part.hotplug_windows.extend(span.map(|span| HotplugWindow { span, node }));
         return Ok(());
     }
     let kind = if what.contains("non-volatile") { Kind::Persistent } else { Kind::Ram };

@@ -1,6 +1,7 @@
 //! What parsers find in one part of a text.
 
-use super::error::shortened;
+use super::MOST_ENTRIES;
+use super::error::{MapError, shortened};
 use super::inventory::{Inventory, Listing, Span};
 use super::line::Line;
 use super::range::MapRange;
@@ -150,6 +151,11 @@ impl MapPart {
         }
         self.unknown.extend(part.unknown);
         self.contradictions.extend(part.contradictions);
+    }
+
+    /// Fails if there are more entries than any machine has.
+    pub(super) fn check_entries(&self) -> Result<(), MapError> {
+        if self.sources.entries() > MOST_ENTRIES { Err(MapError::TooManyEntries) } else { Ok(()) }
     }
 
     /// Removes all ranges of a table.

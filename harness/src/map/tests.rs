@@ -526,4 +526,79 @@ fn each_byte_of_a_window_is_used_once() {
         [{\"path\":\"\\/platform\\/hmem.0\",\"size\":8589934592,\"devices\":[{\"chardev\":\"dax0.0\",\"size\":8589934592,\"mode\":\"system-ram\"}]}]\n";
     assert_eq!(ranges(blocks)[1], (0x20_8000_0000, 0x22_8000_0000, Kind::HotplugRam));
     assert_eq!(ranges(blocks).len(), 2);
+fn a_listing_of_pfnbench_is_checked_like_any_other() {
+    let listing = |key: &str, value: &str| {
+        format!(
+            "{{\"ranges\":[{{\"start\":4096,\"end\":8192,\"kind\":\"ram\"}}],\"sources\":[],\"windows\":[],\"{key}\":{value}}}"
+        )
+    };
+    let read = |text: &str| read_machine("test", "test", text);
+    let block = |start: u64, end: u64| {
+        format!(
+            "[{{\"span\":{{\"start\":{start},\"end\":{end}}},\"online\":true,\"configured\":true,\"memmap_on_memory\":null,\"node\":null,\"sources\":[]}}]"
+        )
+    };
+    for (start, end) in [(8192, 4096), (4096, 4096), (0, 0), (0, u64::MAX)] {
+        let error = read(&listing("blocks", &block(start, end))).unwrap_err().to_string();
+        assert!(error.starts_with("line 1:"), "{error}");
+    }
+    assert_eq!(read(&listing("block_bytes", "0")).unwrap().inventory.block_bytes, None);
+    let windows = read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":16384}]")).unwrap().hotplug_windows;
+    assert_eq!(windows, [Span { start: 8192, end: 16384 }]);
+    assert!(read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":0}]")).is_err());
+}
+
+#[test]
+fn a_window_at_the_end_of_the_address_space_has_bytes() {
+    let text = "ACPI: SRAT: Node 0 PXM 0 [mem 0xffffffffffffffff-0xffffffffffffffff] hotplug\n\
+                100000000-13fffffff : System RAM\n";
+    assert!(read_machine("test", "test", text).unwrap().hotplug_windows.is_empty());
+}
+
+#[test]
+fn blocks_of_two_listings_count_once() {
+    let text = "0x0000000000000000-0x000000007fffffff 2G offline yes 0-15\n\
+                0x0000000000000000-0x0000000007ffffff 128M offline yes 0\n\
+                0x0000000080000000-0x00000000ffffffff 2G online yes 16-31\n";
+    let reading = read_machine("test", "test", text).unwrap();
+    let spans: Vec<(u64, u64)> = reading.inventory.blocks.iter().map(|b| (b.span.start, b.span.end)).collect();
+    assert_eq!(spans, [(0, 2 * GIB), (2 * GIB, 4 * GIB)]);
+    assert!(
+        reading.map.warnings[0].starts_with("2 GiB of the memory blocks are offline"),
+        "{:?}",
+        reading.map.warnings
+    );
+}
+
+#[test]
+fn sizes_beyond_any_machine_do_not_overflow() {
+    let region = "{\"region\":\"region0\",\"size\":18446744073709551615}";
+    let text = format!("[{region},{},{{\"memdev\":\"mem0\",\"ram_size\":4096}}]", region.replace("region0", "region1"));
+    let reading = read_machine("test", "test", &text).unwrap();
+    assert!(reading.map.warnings[0].contains("do not fit below 2^52"), "{:?}", reading.map.warnings);
+    assert!(listing::free_capacity(&reading.inventory).iter().all(|free| free.bytes > 0));
+}
+
+#[test]
+fn entries_and_lines_are_limited() {
+    let rows = |nr: u64| (0..nr).map(|nr| format!("{:#x} 0x1000\n", nr << 13)).collect::<String>();
+    assert!(read("test", "test", &rows(20_000)).is_ok());
+    assert_eq!(read("test", "test", &rows(1 << 17 | 1)), Err(MapError::TooManyEntries));
+    let lines = "\n".repeat(MOST_LINES + 1);
+    assert_eq!(read("test", "test", &lines), Err(MapError::TooManyLines { lines: MOST_LINES + 1 }));
+}
+
+/// Glued entries, names that are found nowhere, and memory without addresses take linear time: with
+/// quadratic time, this test would take minutes.
+#[test]
+fn long_texts_take_linear_time() {
+    let glued: String =
+        (0..20_000u64).map(|nr| format!("{:09x}-{:09x} : System RAM ", nr << 13, nr << 13 | 0xfff)).collect();
+    assert_eq!(ok(&glued).ranges.len(), 20_000);
+    let regions: Vec<String> =
+        (0..20_000).map(|nr| format!("{{\"region\":\"r\\u0065gion{nr}\",\"size\":2097152}}")).collect();
+    let text = format!("[{}]", regions.join(","));
+    let map = ok(&text);
+    assert_eq!((map.ranges.len(), map.end()), (20_000, (4 << 30) + 20_000 * (2 << 20)));
+    assert!(map.warnings[0].starts_with("line 1: region0 has a size"), "{}", map.warnings[0]);
 }
