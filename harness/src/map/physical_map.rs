@@ -5,7 +5,8 @@ use super::range::MapRange;
 use memmap_layouts::{BootError, BootMap, BootRange, ByteSize, PfnRange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
 
 /// The physical memory map of one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,14 +36,23 @@ impl PhysicalMap {
     /// of a device is part of the device.
     fn outermost_added(&self) -> impl Iterator<Item = &MapRange> {
         let added = || self.ranges.iter().filter(|range| range.kind.is_added());
-        added().filter(move |inner| {
-            let is_around = |outer: &MapRange| {
-                let larger = outer.end - outer.start > inner.end - inner.start;
-                let device_of = outer.kind != Kind::HotplugRam && inner.kind == Kind::HotplugRam;
-                outer.start <= inner.start && inner.end <= outer.end && (larger || device_of)
-            };
-            !added().any(is_around)
-        })
+        let is_device = |range: &MapRange| range.kind != Kind::HotplugRam;
+        // Outer ranges come first, and of equal ones the devices.
+        let mut sorted: Vec<(u64, Reverse<u64>, bool)> =
+            added().map(|range| (range.start, Reverse(range.end), !is_device(range))).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut inner: HashSet<(u64, u64, bool)> = HashSet::new();
+        // The last of the ranges with the highest end so far.
+        let mut outer: Option<(u64, Reverse<u64>, bool)> = None;
+        for range in sorted {
+            if outer.is_some_and(|outer| outer.1.0 >= range.1.0) {
+                inner.insert((range.0, range.1.0, range.2));
+            } else {
+                outer = Some(range);
+            }
+        }
+        added().filter(move |range| !inner.contains(&(range.start, range.end, !is_device(range))))
     }
 
     /// The ranges that are added after boot, in whole pages.

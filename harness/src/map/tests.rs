@@ -602,3 +602,30 @@ fn long_texts_take_linear_time() {
     assert_eq!((map.ranges.len(), map.end()), (20_000, (4 << 30) + 20_000 * (2 << 20)));
     assert!(map.warnings[0].starts_with("line 1: region0 has a size"), "{}", map.warnings[0]);
 }
+
+#[test]
+fn ranges_inside_others_are_added_once() {
+    let mut rng = Pcg64Mcg::seed_from_u64(4);
+    let kinds = [Kind::Ram, Kind::HotplugRam, Kind::Persistent, Kind::SoftReserved];
+    for _ in 0..2000 {
+        let range = |rng: &mut Pcg64Mcg| {
+            let start = rng.random_range(0..8) * PAGE_BYTES;
+            let (end, kind) = (start + rng.random_range(1..8) * PAGE_BYTES, kinds[rng.random_range(0..kinds.len())]);
+            MapRange { start, end, kind, node: None, base_assumed: false }
+        };
+        let nr = rng.random_range(0..7);
+        let ranges = combine::merge((0..nr).map(|_| range(&mut rng)).collect());
+        let added = || ranges.iter().filter(|range| range.kind.is_added());
+        let is_inner = |inner: &MapRange| {
+            added().any(|outer| {
+                let device_of = outer.kind != Kind::HotplugRam && inner.kind == Kind::HotplugRam;
+                let is_larger = outer.span().bytes() > inner.span().bytes();
+                outer.span().contains(inner.span()) && (is_larger || device_of)
+            })
+        };
+        let expected: Vec<_> = added().filter(|range| !is_inner(range)).filter_map(MapRange::pages).collect();
+        let map =
+            PhysicalMap { name: String::new(), origin: String::new(), ranges: ranges.clone(), warnings: Vec::new() };
+        assert_eq!(map.added(), expected, "{ranges:x?}");
+    }
+}
