@@ -77,13 +77,8 @@ fn union(mut spans: Vec<Span>) -> Vec<Span> {
 
 /// The listing that `pfnbench map --json` prints of a reading, without what it counts of the map.
 pub fn listing(reading: &Reading) -> String {
-    let sections = Sections {
-        architecture: "x86-64",
-        with_ram: 0,
-        in_part: 0,
-        subsections_with_ram: 0,
-        subsections_in_part: 0,
-    };
+    let sections =
+        Sections { architecture: "x86-64", with_ram: 0, in_part: 0, subsections_with_ram: 0, subsections_in_part: 0 };
     let nodes: Vec<NodeRam> = Vec::new();
     let listing = MachineListing::new(reading, reading.map.warnings.clone(), nodes, sections, Vec::new());
     serde_json::to_string_pretty(&listing).expect("a listing can be printed")

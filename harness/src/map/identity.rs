@@ -222,6 +222,8 @@ pub(super) fn locate(
 ) {
     let Inventory { regions, namespaces, devices, .. } = inventory;
     let mut places = Places::around(ranges);
+    // What is placed tells nothing of where anything else is.
+    let mut assumed: Vec<MapRange> = Vec::new();
     let mut claimed: Claimed = regions.iter().filter_map(|region| region.span).collect();
     let is_ram: HashSet<String> =
         devices.iter().filter(|device| device.is_ram).filter_map(|device| device.region.clone()).collect();
@@ -243,7 +245,7 @@ pub(super) fn locate(
                 if let Some(range) = places.place(&memory, warnings) {
                     (region.span, region.base_assumed) = (Some(range.span()), true);
                     claimed.insert(range.span());
-                    ranges.push(range);
+                    assumed.push(range);
                 }
             }
         }
@@ -264,7 +266,7 @@ pub(super) fn locate(
         if let Some(range) = places.place(&memory, warnings) {
             namespace.span = Some(range.span());
             claimed.insert(range.span());
-            ranges.push(range);
+            assumed.push(range);
         }
     }
     let mut claimed: Claimed = devices.iter().flat_map(|device| device.spans.iter().copied()).collect();
@@ -273,9 +275,10 @@ pub(super) fn locate(
         if let Some(range) = places.place(&memory, warnings) {
             device.spans.push(range.span());
             claimed.insert(range.span());
-            ranges.push(range);
+            assumed.push(range);
         }
     }
+    ranges.extend(assumed);
 }
 
 /// The addresses that are known to be of something.
@@ -400,17 +403,18 @@ pub(super) fn mark_added_ram(devices: &[Device], regions: &[Region], ranges: &mu
         let region = regions.iter().find(|region| device.region.as_ref() == Some(&region.name));
         region.and_then(|region| region.span).filter(|span| span.bytes() >= device.bytes && device.spans.is_empty())
     };
+    let of_kind = |kind: Kind| ranges.iter().filter(move |range| range.kind == kind).map(MapRange::span);
+    let (ram, mut known): (Coverage, Coverage) = (of_kind(Kind::Ram).collect(), of_kind(Kind::HotplugRam).collect());
     for device in devices.iter().filter(|device| device.is_ram && device.enabled) {
         // RAM of a device whose place in its region is unknown.
         let around = of_region(device);
         for span in device.spans.iter().copied().chain(around) {
-            let is_known = ranges.iter().any(|range| range.kind == Kind::HotplugRam && range.span().overlaps(span));
-            let blocks = ranges.iter().any(|range| range.kind == Kind::Ram && range.span().overlaps(span));
-            if blocks {
+            if ram.overlaps(span) {
                 let is_in = |range: &MapRange| range.kind == Kind::Ram && range.span().overlaps(span);
                 let parts: Vec<MapRange> = ranges.extract_if(.., |range| is_in(range)).collect();
                 ranges.extend(parts.into_iter().flat_map(|range| divided(range, span)));
-            } else if !is_known && around.is_none() {
+            } else if !known.overlaps(span) && around.is_none() {
+                known.insert(span);
                 let (kind, node) = (Kind::HotplugRam, device.node);
                 ranges.push(MapRange { start: span.start, end: span.end, kind, node, base_assumed: false });
             }

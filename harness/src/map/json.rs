@@ -7,6 +7,7 @@
 
 use super::MAX_PHYS_BITS;
 use super::address::{inclusive, memory, sized};
+use super::coverage::Coverage;
 use super::error::{MapError, not_a_range};
 use super::human_size::{self, NotASize};
 use super::inventory::{
@@ -152,9 +153,13 @@ impl Walk<'_, '_> {
         for span in inventory.spans() {
             memory(line, ends(span)?, Kind::Ram, None)?;
         }
+        // Windows that several sources tell may overlap.
+        let mut known = Coverage::default();
         for window in &inventory.windows {
-            let found = memory(line, ends(window.span)?, Kind::Window, None)?;
-            self.part.push(Table::Cedt, found);
+            for span in known.gaps(window.span) {
+                known.insert(span);
+                self.part.push(Table::Cedt, memory(line, ends(span)?, Kind::Window, None)?);
+            }
         }
         for span in spans("hotplug_windows")? {
             ends(span)?;

@@ -546,6 +546,14 @@ fn a_listing_of_pfnbench_is_checked_like_any_other() {
     let windows = read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":16384}]")).unwrap().hotplug_windows;
     assert_eq!(windows, [Span { start: 8192, end: 16384 }]);
     assert!(read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":0}]")).is_err());
+    let window = |start: u64, end: u64| {
+        format!(
+            "{{\"name\":\"w\",\"span\":{{\"start\":{start},\"end\":{end}}},\"available_bytes\":null,\"ways\":null,\"sources\":[]}}"
+        )
+    };
+    let overlapping = listing("x", "0")
+        .replace("\"windows\":[]", &format!("\"windows\":[{},{}]", window(0, 8192), window(4096, 16384)));
+    assert_eq!(read(&overlapping).unwrap().inventory.windows.len(), 2);
 }
 
 #[test]
