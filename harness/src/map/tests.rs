@@ -526,6 +526,8 @@ fn each_byte_of_a_window_is_used_once() {
         [{\"path\":\"\\/platform\\/hmem.0\",\"size\":8589934592,\"devices\":[{\"chardev\":\"dax0.0\",\"size\":8589934592,\"mode\":\"system-ram\"}]}]\n";
     assert_eq!(ranges(blocks)[1], (0x20_8000_0000, 0x22_8000_0000, Kind::HotplugRam));
     assert_eq!(ranges(blocks).len(), 2);
+}
+
 fn a_listing_of_pfnbench_is_checked_like_any_other() {
     let listing = |key: &str, value: &str| {
         format!(
