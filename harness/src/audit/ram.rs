@@ -46,5 +46,5 @@ pub(super) fn enter(machine: &Machine<'_>, added: &Added, ledger: &mut Ledger) {
         take("RAM", "records of devices", of_devices, cause, None);
     }
     let only = if let ([span], true) = (&ram[..], left == total) { Some(*span) } else { None };
-    ledger.use_("RAM", "RAM", left, only);
+    ledger.use_("RAM", "for the system", left, only);
 }

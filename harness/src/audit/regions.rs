@@ -90,6 +90,24 @@ fn unclaimed(machine: &Machine<'_>, range: &MapRange, span: Span, added: &mut Ad
             added.ram_bytes += bytes;
         }
         Kind::Persistent => {
+            // The resource of a device namespace is its header and its records; the device stands beside it.
+            let inventory = &machine.reading.inventory;
+            let number = |name: &str| name.trim_start_matches(|char: char| char.is_alphabetic()).to_owned();
+            let header = inventory.namespaces.iter().find(|namespace| {
+                let has_device =
+                    || inventory.devices.iter().any(|device| number(&device.name) == number(&namespace.name));
+                namespace.span.is_some_and(|inner| span.contains(inner)) && namespace.mode.is_none() && has_device()
+            });
+            if let Some((namespace, inner)) = header.and_then(|namespace| Some((namespace, namespace.span?))) {
+                let cause = format!("{} keeps its header and the records of its device there", namespace.name);
+                let rule = "a namespace with records has an info block, and records of its data";
+                let loss = Loss { cause, rule, win_back: None };
+                ledger.lose_span(Stage::Namespace, &namespace.name, "header and records", Some(inner), loss);
+                for rest in without(span, &[inner]) {
+                    unclaimed(machine, range, rest, added, ledger);
+                }
+                return;
+            }
             ledger.notes.push(format!(
                 "{span} is persistent memory whose namespaces are unknown: add the output of ndctl list -RNDv to the text"
             ));
@@ -172,6 +190,22 @@ fn better_place(machine: &Machine<'_>, span: Span) -> Option<WinBack> {
     let fits = whole_blocks(Span::new(start, start.checked_add(span.bytes())?)?, block)?;
     let gained = fits.bytes().checked_sub(span.bytes() - lost).filter(|gained| *gained > 0)?;
     Some(WinBack { how: format!("a region that begins at {start:#x} instead of {:#x}", span.start), bytes: gained })
+}
+
+/// The addresses of the data of a namespace.
+fn data_span(start: u64, all: &Breakdown) -> Option<Span> {
+    let begin = start + all.start_pad_bytes + all.head_bytes + all.records_bytes + all.alignment_bytes;
+    Span::new(begin, begin + all.usable_bytes)
+}
+
+/// The device of a namespace: by its name, its addresses, or its size.
+fn own_device<'d>(namespace: &Namespace, data: Option<Span>, devices: &[&'d Device]) -> Option<&'d Device> {
+    let is_own = |device: &&&Device| {
+        device.region.as_ref() == Some(&namespace.name)
+            || data.is_some_and(|data| device.spans.iter().any(|inner| data.contains(*inner)))
+            || device.bytes == namespace.bytes && namespace.mode.as_deref() != Some("fsdax")
+    };
+    devices.iter().find(is_own).copied()
 }
 
 /// A region of persistent memory.
@@ -324,7 +358,9 @@ impl Persistent<'_> {
             let rest = raw - division.data.min(raw);
             let cause = match division.data {
                 0 => format!("this kernel cannot divide {name}"),
-                _ => format!("header, records and alignment of {name}; the listing does not tell how much each takes"),
+                _ => format!(
+                    "header, records and alignment of {name}; the listing does not tell how much each takes, --kernel VERSION tells what that kernel would"
+                ),
             };
             let rule = "a namespace with records has an info block, and records of its data";
             ledger.lose(
@@ -338,17 +374,26 @@ impl Persistent<'_> {
             return;
         };
         let record_rule = "64 bytes for each page of 4 KiB, on the medium with map=dev (128 in Linux 6.1 to 6.1.11)";
-        let now = self.plan(start, namespace.align.unwrap_or(DEFAULT_DATA_ALIGN), RecordsOn::Medium, around);
-        let now = now.breakdown(raw, KernelRules::Merged).ok().map(|all| all.usable_bytes);
-        let in_ram = self.plan(start, namespace.align.unwrap_or(DEFAULT_DATA_ALIGN), RecordsOn::Ram, around);
-        let in_ram = in_ram.breakdown(raw, self.machine.rules()).ok().map(|all| all.usable_bytes);
-        let gained = in_ram.and_then(|usable| usable.checked_sub(all.usable_bytes)).filter(|gained| *gained > 0);
+        let align = namespace.align.unwrap_or(DEFAULT_DATA_ALIGN);
+        let own = own_device(namespace, None, devices);
+        let is_ram = own.is_some_and(|device| device.is_ram && device.enabled);
+        // What counts is what can be used: data, or whole memory blocks of it.
+        let useful = |all: &Breakdown| match is_ram {
+            true => {
+                let data = data_span(start, all);
+                data.and_then(|data| whole_blocks(data, self.machine.block_bytes)).map_or(0, Span::bytes)
+            }
+            false => all.usable_bytes,
+        };
+        let gained = |records, rules| {
+            let other = self.plan(start, align, records, around).breakdown(raw, rules).ok()?;
+            useful(&other).checked_sub(useful(all)).filter(|gained| *gained > 0)
+        };
         let is_wide = division.creator.is_some_and(|(_, bytes)| bytes > HOST.record_bytes) && all.records_bytes > 0;
-        let by_kernel =
-            now.and_then(|usable| usable.checked_sub(all.usable_bytes)).filter(|gained| is_wide && *gained > 0);
+        let by_kernel = gained(RecordsOn::Medium, KernelRules::Merged).filter(|_| is_wide);
         let win_back = match by_kernel {
             Some(bytes) => Some(WinBack { how: format!("recreate {name} with Linux 6.1.12, or 6.2 or later"), bytes }),
-            None => gained.map(|bytes| WinBack {
+            None => gained(RecordsOn::Ram, self.machine.rules()).map(|bytes| WinBack {
                 how: format!("recreate {name} with --map=mem: its records are in RAM then"),
                 bytes,
             }),
@@ -379,8 +424,7 @@ impl Persistent<'_> {
             };
             ledger.lose(Stage::Namespace, name, what, bytes, Loss { cause, rule, win_back });
         }
-        let begin = start + all.start_pad_bytes + all.head_bytes + all.records_bytes + all.alignment_bytes;
-        let span = self.region.span.and_then(|_| Span::new(begin, begin + all.usable_bytes));
+        let span = self.region.span.and_then(|_| data_span(start, all));
         let better = span.and_then(|span| self.better_namespace(namespace, start, raw, span, around));
         self.data(namespace, span, all.usable_bytes, better, devices, added, ledger);
     }
@@ -397,11 +441,7 @@ impl Persistent<'_> {
         added: &mut Added,
         ledger: &mut Ledger,
     ) {
-        let own = devices.iter().find(|device| {
-            device.region.as_ref() == Some(&namespace.name)
-                || span.is_some_and(|span| device.spans.iter().any(|inner| span.contains(*inner)))
-                || device.bytes == namespace.bytes && namespace.mode.as_deref() != Some("fsdax")
-        });
+        let own = own_device(namespace, span, devices);
         let mode = namespace.mode.as_deref().unwrap_or("unknown mode");
         match own.filter(|device| device.is_ram || !device.enabled) {
             Some(device) => {
@@ -442,8 +482,7 @@ impl Persistent<'_> {
         let align = namespace.align.unwrap_or(DEFAULT_DATA_ALIGN);
         let blocks = |size: u64, records| {
             let all = self.plan(start, align, records, around).breakdown(size, self.machine.rules()).ok()?;
-            let begin = start + all.raw_bytes - all.usable_bytes - all.end_trunc_bytes - all.rest_bytes;
-            whole_blocks(Span::new(begin, begin + all.usable_bytes)?, block).map(Span::bytes)
+            whole_blocks(data_span(start, &all)?, block).map(Span::bytes)
         };
         let in_ram = blocks(raw, RecordsOn::Ram).map(|bytes| ("--map=mem".to_owned(), 0, bytes));
         let step = self.align().bytes.max(1);
@@ -458,8 +497,16 @@ impl Persistent<'_> {
         });
         // What is taken from free capacity is not won back.
         let gain = |(_, more, bytes): &(String, u64, u64)| bytes.checked_sub(now + more).filter(|gain| *gain > 0);
-        let best = in_ram.into_iter().chain(larger).filter_map(|option| Some((gain(&option)?, option.0)));
+        // A region of expanders needs no namespace.
+        let is_cxl =
+            |span: &Span| self.machine.reading.inventory.windows.iter().any(|window| window.span.contains(*span));
+        let whole = self.region.span.filter(|_| free == 0).filter(is_cxl).and_then(|span| whole_blocks(span, block));
+        let whole = whole.map(|span| {
+            ("cxl create-region -t ram in its place, if the expander has volatile capacity".to_owned(), 0, span.bytes())
+        });
+        let best = in_ram.into_iter().chain(larger).chain(whole).filter_map(|option| Some((gain(&option)?, option.0)));
         let (bytes, how) = best.max_by_key(|(gain, _)| *gain)?;
-        Some(WinBack { how: format!("recreate {} with {how}", namespace.name), bytes })
+        let how = if how.starts_with("--") { format!("recreate {} with {how}", namespace.name) } else { how };
+        Some(WinBack { how, bytes })
     }
 }

@@ -88,7 +88,8 @@ pub fn shifted(reading: &Reading, by: i64) -> Shifted {
     inventory.namespaces.iter_mut().filter_map(|namespace| namespace.span.as_mut()).for_each(shift);
     inventory.devices.iter_mut().flat_map(|device| device.spans.iter_mut()).for_each(shift);
     after.unused.iter_mut().for_each(|part| shift(&mut part.span));
-    let mut notes = Vec::new();
+    let direction = if by < 0 { "down" } else { "up" };
+    let mut notes = vec![format!("everything but RAM was moved {direction} by {}", ByteSize(by.unsigned_abs()))];
     let ram: Vec<Span> =
         after.map.ranges.iter().filter(|range| range.kind == Kind::Ram).map(|range| range.span()).collect();
     for region in &after.inventory.regions {

@@ -50,7 +50,7 @@ pub(super) struct FitsArgs {
     ///
     /// dimm: RAM that ACPI announces, real or of QEMU. virtio-mem: the region of such a device. cxl:
     /// a CXL region, which becomes RAM. extent: extents of CXL dynamic capacity with one tag, as
-    /// posted (v11). kmem: a DAX device that becomes RAM. device, namespace: a device mapping.
+    /// posted (v11). kmem: a DAX device that becomes RAM. device: a device mapping, as of a namespace.
     /// cxl-window: a window that the firmware describes.
     #[arg(long = "as", value_name = "KIND", default_value = "dimm", value_parser = kinds())]
     kind: RequestKind,
@@ -130,8 +130,7 @@ impl FitsArgs {
         }
         let steps = self.steps()?;
         let reading = self.map.as_ref().map(Source::read).transpose()?;
-        let windows = reading.iter().flat_map(|reading| &reading.inventory.windows);
-        let windows: Vec<Span> = windows.map(|window| window.span).collect();
+        let inventory = reading.as_ref().map(|reading| reading.inventory.clone());
         let map = reading.map(|reading| reading.map);
         let description = MachineDescription {
             architecture: self.arch,
@@ -140,7 +139,7 @@ impl FitsArgs {
             block_bytes: self.block_size,
             bare_metal: !self.guest,
             map: map.as_ref(),
-            windows: &windows,
+            inventory: inventory.as_ref(),
         };
         let mut machine = description.prepare()?;
         let head = self.head(&machine, map.as_ref());
@@ -209,6 +208,7 @@ impl FitsArgs {
             } }),
         };
         let origin = match blocks.origin {
+            BlockSizeOrigin::Stated => "stated",
             BlockSizeOrigin::Given => "given",
             BlockSizeOrigin::Chosen(_) => "chosen",
             BlockSizeOrigin::Assumed(_) => "assumed",

@@ -328,13 +328,13 @@ fn at_block_size(stranding: &Stranding, block: u64) -> String {
     let total = stranding.total_bytes;
     if lost == 0 {
         return format!(
-            "Nothing of {} is lost. There are {blocks} memory blocks, with those of boot RAM.",
+            "Nothing of {} is lost. Number of memory blocks, with those of boot RAM: {blocks}.",
             ByteSize(total)
         );
     }
     let share = lost as f64 / total as f64 * 100.0;
     format!(
-        "{} of {} is lost ({share:.2} %). There are {blocks} memory blocks, with those of boot RAM.",
+        "{} of {} is lost ({share:.2} %). Number of memory blocks, with those of boot RAM: {blocks}.",
         ByteSize(lost),
         ByteSize(total)
     )

@@ -16,6 +16,8 @@ const QEMU_LMB_BYTES: u64 = 256 << 20;
 pub enum BlockSizeOrigin {
     /// It was given.
     Given,
+    /// The text of the map states it, as `lsmem` does.
+    Stated,
     /// The kernel would choose it.
     Chosen(BlockSizeReason),
     /// It is a guess, because what the kernel looks at is not in the map.
@@ -91,6 +93,7 @@ impl fmt::Display for BlockSizeOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given => f.write_str("as given with --block-size"),
+            Self::Stated => f.write_str("as the map states"),
             Self::Chosen(reason) => reason.fmt(f),
             Self::Assumed(Assumption::SmallMachine) => f.write_str(
                 "assumed: without --map the end of RAM is unknown, and from 64 GiB on blocks have up to 2 GiB",

@@ -4,7 +4,7 @@
 use super::architecture::{Architecture, NoSuchPageSize};
 use super::block_size::{AppliedBlockSize, BlockSizeOrigin};
 use crate::kernel_version::KernelVersion;
-use crate::map::inventory::Span;
+use crate::map::inventory::{Inventory, Span};
 use crate::map::{Kind, MapRange, PhysicalMap};
 use memmap_layouts::machine::{
     AddressSpace, AdmissionRules, BlockSizeError, MachineError, Resource, ResourceKind, check_block_size,
@@ -27,8 +27,8 @@ pub struct MachineDescription<'a> {
     pub bare_metal: bool,
     /// What is there; `None` if only block, section and address rules are asked.
     pub map: Option<&'a PhysicalMap>,
-    /// CXL windows that the map does not have, since memory in them is in use.
-    pub windows: &'a [Span],
+    /// Windows, namespaces and the block size that the text of the map states.
+    pub inventory: Option<&'a Inventory>,
 }
 
 /// Why a machine cannot be judged.
@@ -68,7 +68,7 @@ impl MachineDescription<'static> {
     /// A machine with the current kernel, on bare metal, without a map.
     pub fn new(architecture: Architecture) -> Self {
         let (kernel, bare_metal) = (KernelVersion::CURRENT, true);
-        Self { architecture, page_bytes: None, kernel, block_bytes: None, bare_metal, map: None, windows: &[] }
+        Self { architecture, page_bytes: None, kernel, block_bytes: None, bare_metal, map: None, inventory: None }
     }
 }
 
@@ -91,7 +91,11 @@ impl<'a> MachineDescription<'a> {
             return Err(SetupError::NoRam { name: map.name.clone() });
         }
         let end_of_ram = boot.end_pfn() << rules.page_shift;
+        let stated = self.inventory.and_then(|inventory| inventory.block_bytes);
         let block_size = match self.block_bytes {
+            None if stated.is_some_and(|bytes| check_block_size(section_bytes, bytes).is_ok()) => {
+                AppliedBlockSize { bytes: stated.unwrap_or(section_bytes), origin: BlockSizeOrigin::Stated }
+            }
             Some(bytes) => {
                 AppliedBlockSize { bytes: check_block_size(section_bytes, bytes)?, origin: BlockSizeOrigin::Given }
             }
@@ -103,7 +107,7 @@ impl<'a> MachineDescription<'a> {
                     self.kernel,
                     self.bare_metal,
                     map,
-                    self.windows,
+                    &self.windows(),
                 )
             }
         };
@@ -117,7 +121,7 @@ impl<'a> MachineDescription<'a> {
             description: self,
             space: AddressSpace::new(rules, &boot),
             block_size,
-            windows: self.windows.to_vec(),
+            windows: self.windows(),
             is_unchanged: true,
             warnings: Vec::new(),
         };
@@ -132,6 +136,13 @@ impl<'a> MachineDescription<'a> {
 fn pages(range: &MapRange, page_shift: u32) -> Option<PfnRange> {
     let pages = PfnRange::new(range.start.div_ceil(1 << page_shift), range.end >> page_shift)?;
     (!pages.is_empty()).then_some(pages)
+}
+
+impl MachineDescription<'_> {
+    fn windows(&self) -> Vec<Span> {
+        let windows = self.inventory.into_iter().flat_map(|inventory| &inventory.windows);
+        windows.map(|window| window.span).collect()
+    }
 }
 
 fn boot_map(map: &PhysicalMap, page_shift: u32) -> Result<BootMap, BootError> {
@@ -201,6 +212,15 @@ impl PreparedMachine<'_> {
         for pages in ram {
             if let Err(error) = self.space.insert_added_ram(pages) {
                 self.warnings.push(format!("added RAM of the map is ignored: {error}"));
+            }
+        }
+        // A namespace keeps its header, its records and perhaps its data there.
+        let namespaces = self.description.inventory.into_iter().flat_map(|inventory| &inventory.namespaces);
+        for namespace in namespaces {
+            let Some(pages) = namespace.span.and_then(|span| self.pages_inside(span)) else { continue };
+            let taken = Resource::new(pages, ResourceKind::Other, namespace.name.clone(), true);
+            if let Err(error) = self.space.insert_resource(taken) {
+                self.warnings.push(format!("{} of the map is ignored: {error}", namespace.name));
             }
         }
     }

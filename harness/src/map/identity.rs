@@ -239,6 +239,17 @@ pub(super) fn locate(
                 region.span = Some(span);
                 claimed.insert(span);
             }
+            None if let Some(around) = nearly_all(&wanted, ranges, &claimed) => {
+                let span = Span { start: around.start, end: around.start + region.bytes };
+                warnings.push(format!(
+                    "line {}: {} has {}, and is taken for {around}, the only such range",
+                    line_of(&region.sources),
+                    region.name,
+                    ByteSize(region.bytes)
+                ));
+                region.span = Some(span);
+                claimed.insert(around);
+            }
             None => {
                 let line = line_of(&region.sources);
                 let memory = NoBase { line, name: region.name.clone(), bytes: region.bytes, kind, node: region.node };
@@ -375,6 +386,16 @@ fn same_size(wanted: &Wanted, ranges: &[MapRange], claimed: &Claimed) -> Option<
     };
     let found = exact.or_else(|| if kind == Kind::HotplugRam { cut() } else { None })?;
     Some(found.span())
+}
+
+/// The only unclaimed range of persistent memory, if the wanted memory is most of it: tools and firmware
+/// count reserved parts differently.
+fn nearly_all(wanted: &Wanted, ranges: &[MapRange], claimed: &Claimed) -> Option<Span> {
+    if wanted.kind != Kind::Persistent {
+        return None;
+    }
+    let around = container(wanted, ranges, claimed)?;
+    (around.bytes() - wanted.bytes <= around.bytes() / 10).then_some(around)
 }
 
 /// The only unclaimed range that has room for so many bytes.

@@ -161,7 +161,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     let offline: u64 =
         inventory.blocks.iter().filter(|block| block.configured && !block.online).map(|block| block.span.bytes()).sum();
     if offline > 0 {
-        warnings.push(format!("{} of the memory blocks are offline; they count as RAM", ByteSize(offline)));
+        warnings.push(format!("{} of the memory blocks are offline; the map has them as RAM", ByteSize(offline)));
     }
     if !clean.cuts.is_empty() {
         let lines = line_numbers(clean.cuts.iter().copied());

@@ -528,6 +528,7 @@ fn each_byte_of_a_window_is_used_once() {
     assert_eq!(ranges(blocks).len(), 2);
 }
 
+#[test]
 fn a_listing_of_pfnbench_is_checked_like_any_other() {
     let listing = |key: &str, value: &str| {
         format!(

@@ -40,7 +40,7 @@ macro_rules! rules {
 rules! {
     WHOLE_BLOCKS 1 "MB101" "does not consist of whole memory blocks"
         "hot-added RAM starts and ends at multiples of the memory block size; before Linux 4.17, of the section size"
-        "mm/memory_hotplug.c check_hotplug_memory_range, EINVAL; Linux since 4.17"
+        "mm/memory_hotplug.c check_hotplug_memory_range, EINVAL"
     NO_WHOLE_BLOCK 1 "MB102" "contains no whole memory block"
         "memory of a driver is cut inwards to whole memory blocks, range by range, and at least one must remain"
         "drivers/dax/kmem.c dev_dax_kmem_probe, EINVAL; Linux since 5.15, which before bound the driver and added nothing"
