@@ -315,7 +315,6 @@ impl FromIterator<Span> for Claimed {
 }
 
 /// Finds the addresses of a device. Returns its memory if no other source tells of it.
-
 fn locate_device(
     device: &mut Device,
     regions: &[Region],
