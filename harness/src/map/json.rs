@@ -148,7 +148,7 @@ impl Walk<'_, '_> {
         for range in ranges {
             let mut found = memory(line, ends(range.span())?, range.kind, range.node)?;
             found.range.base_assumed = range.base_assumed;
-            self.part.push(Table::Iomem, found);
+            self.part.push(Table::Combined, found);
         }
         for span in inventory.spans() {
             memory(line, ends(span)?, Kind::Ram, None)?;

@@ -26,6 +26,8 @@ pub(super) struct HotplugWindow {
 /// same memory in different ways, so the best one is used, not their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
+    /// The ranges of `pfnbench map --json`, which are those of the best table already.
+    Combined,
     /// /proc/iomem.
     Iomem,
     /// `node N: [mem …]`: the kernel's summary of all the other tables.
@@ -62,6 +64,7 @@ impl Table {
     /// The listing that the table is a part of. Those of devices have several.
     pub(super) fn listing(self) -> Listing {
         match self {
+            Self::Combined => Listing::Pfnbench,
             Self::Iomem => Listing::Iomem,
             Self::EarlyNodes | Self::NodeSpans => Listing::EarlyNodes,
             Self::Memblock => Listing::Memblock,

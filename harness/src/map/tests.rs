@@ -549,6 +549,10 @@ fn a_listing_of_pfnbench_is_checked_like_any_other() {
     let windows = read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":16384}]")).unwrap().hotplug_windows;
     assert_eq!(windows, [Span { start: 8192, end: 16384 }]);
     assert!(read(&listing("hotplug_windows", "[{\"start\":8192,\"end\":0}]")).is_err());
+    // A device that is listed as RAM of the boot stays what it is.
+    let device = "[{\"name\":\"dax0.0\",\"region\":null,\"spans\":[{\"start\":4096,\"end\":8192}],\"bytes\":4096,\"is_ram\":false,\
+                  \"enabled\":true,\"align\":null,\"node\":null,\"online_blocks\":null,\"total_blocks\":null,\"sources\":[]}]";
+    assert_eq!(read(&listing("devices", device)).unwrap().map.ranges[0].kind, Kind::Ram);
     let window = |start: u64, end: u64| {
         format!(
             "{{\"name\":\"w\",\"span\":{{\"start\":{start},\"end\":{end}}},\"available_bytes\":null,\"ways\":null,\"sources\":[]}}"
