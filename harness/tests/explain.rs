@@ -131,3 +131,12 @@ fn messages_are_listed_by_program() {
     assert!(all.as_array().unwrap().iter().all(|message| message["example"].is_string()));
     explain(&["--messages", "NS101"]).code(2);
 }
+
+#[test]
+fn a_text_of_too_many_lines_is_refused() {
+    let text = "a\n".repeat((1 << 18) + 1);
+    let output = pfnbench().args(["explain", "-"]).write_stdin(text).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("262145 lines, more than the limit of 262144"), "{told}");
+}

@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("analysis", &["files", "units", "case", "record"]),
     ("budget", &["size", "kernel_version", "case", "analysis"]),
     ("pmem", &["interrupt", "size", "kernel_version", "map"]),
-    ("audit", &["kernel_version", "map", "pmem"]),
+    ("audit", &["kernel_version", "map", "strand", "pmem"]),
     ("message", &["size", "kernel_version", "map"]),
     ("hotplug_check", &["size", "kernel_version", "map", "pmem"]),
     ("kernel", &["files", "kernel_version", "case", "record"]),

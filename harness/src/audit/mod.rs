@@ -10,11 +10,11 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`ledger`] | rows, losses, and what would win bytes back |
-//! | [`media`] | capacity of DIMMs and expanders that no region uses |
-//! | [`regions`] | regions with their namespaces and devices |
-//! | [`blocks`] | memory blocks of devices that are RAM |
-//! | [`ram`] | RAM, and the records in it |
+//! | `ledger` | rows, losses, and what would win bytes back |
+//! | `media` | capacity of DIMMs and expanders that no region uses |
+//! | `regions` | regions with their namespaces and devices |
+//! | `blocks` | memory blocks of devices that are RAM |
+//! | `ram` | RAM, and the records in it |
 //! | [`shift`] | the same machine with other addresses of its devices |
 
 mod blocks;

@@ -49,11 +49,20 @@ pub(super) struct ExplainArgs {
 /// Limit on the length of standard input in bytes. The log of a large machine has a few megabytes.
 const MAX_INPUT_BYTES: u64 = 64 << 20;
 
+/// Limit on the number of lines of standard input, each of which is compared with every message.
+const MAX_INPUT_LINES: usize = 1 << 18;
+
 fn standard_input() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     io::stdin().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
     if bytes.len() as u64 > MAX_INPUT_BYTES {
         bail!("standard input is larger than the limit of {}; give the lines in question", ByteSize(MAX_INPUT_BYTES));
+    }
+    let nr_lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    if nr_lines > MAX_INPUT_LINES {
+        bail!(
+            "standard input has {nr_lines} lines, more than the limit of {MAX_INPUT_LINES}; give the lines in question"
+        );
     }
     Ok(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned())
 }

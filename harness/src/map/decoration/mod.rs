@@ -2,13 +2,13 @@
 //!
 //! | module | undoes |
 //! | --- | --- |
-//! | [`encoding`] | UTF-16, byte order marks, ends of lines |
-//! | [`quoted_printable`] | `=3D` and soft line breaks of mails |
-//! | [`characters`] | colours, control characters, HTML, typographic dashes and spaces |
-//! | [`marks`] | quote marks, numbers and file names before a line; fences, prompts, ellipses |
-//! | [`envelope`] | JSON of `dmesg`, journald and container logs |
-//! | [`log_prefix`] | time stamps, hosts and levels before the lines of a log |
-//! | [`wraps`] | lines that a mail client or a terminal broke or glued together |
+//! | `encoding` | UTF-16, byte order marks, ends of lines |
+//! | `quoted_printable` | `=3D` and soft line breaks of mails |
+//! | `characters` | colours, control characters, HTML, typographic dashes and spaces |
+//! | `marks` | quote marks, numbers and file names before a line; fences, prompts, ellipses |
+//! | `envelope` | JSON of `dmesg`, journald and container logs |
+//! | `log_prefix` | time stamps, hosts and levels before the lines of a log |
+//! | `wraps` | lines that a mail client or a terminal broke or glued together |
 //!
 //! A listing without decorations passes unchanged. What was undone is counted, so that it can be
 //! reported.
