@@ -278,7 +278,8 @@ fn show_verdict(machine: &PreparedMachine<'_>, verdict: &Verdict) -> anyhow::Res
     print(format!("{}: refused", verdict.request))?;
     verdict.refusals.iter().try_for_each(print)?;
     if !verdict.nearest.is_empty() {
-        print("accepted instead:")?;
+        // Without a map, only the rules were asked.
+        print(if machine.has_map() { "accepted instead:" } else { "accepted instead, where nothing is yet:" })?;
         let width = verdict.nearest.iter().map(|nearest| nearest.argument.len()).max().unwrap_or(0);
         verdict.nearest.iter().try_for_each(|nearest| print(format!("  {:width$}  {nearest}", nearest.argument)))?;
     }

@@ -378,8 +378,8 @@ fn best(stranding: &Stranding) -> String {
     let sentence = match stranding.lossless_bytes {
         Some(bytes) if bytes >= SMALLEST_BLOCK => {
             let cost = match (blocks_with(bytes), blocks_with(LARGEST_BLOCK)) {
-                (Some(blocks), Some(_)) if bytes == LARGEST_BLOCK => format!(" ({blocks} blocks)"),
-                (Some(blocks), Some(fewest)) => format!(": {blocks} blocks, where 2 GiB makes {fewest}"),
+                (Some(blocks), Some(_)) if bytes == LARGEST_BLOCK => format!(" (number of blocks: {blocks})"),
+                (Some(blocks), Some(fewest)) => format!(". Number of blocks: {blocks}, with 2 GiB {fewest}"),
                 _ => String::new(),
             };
             format!("The largest block size that loses nothing is {}{cost}.", ByteSize(bytes))
@@ -391,8 +391,8 @@ fn best(stranding: &Stranding) -> String {
                 None => "the ranges end inside pages".to_owned(),
             };
             format!(
-                "No block size of x86-64 loses nothing, because {ends}. 128 MiB, the smallest, loses least: {} with \
-                 {blocks} blocks.",
+                "No block size of x86-64 loses nothing, because {ends}. 128 MiB, the smallest, loses least: {}. Number \
+                 of blocks: {blocks}.",
                 ByteSize(lost)
             )
         }

@@ -166,6 +166,11 @@ impl PreparedMachine<'_> {
         &self.space
     }
 
+    /// True if it is known what occupies the physical address space.
+    pub fn has_map(&self) -> bool {
+        self.description.map.is_some()
+    }
+
     /// What is known to make a verdict less sure.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

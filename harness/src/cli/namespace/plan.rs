@@ -4,6 +4,7 @@ use super::from_args::FromArgs;
 use super::kernel_args::KernelsArgs;
 use super::memory_args::{MemmapArg, NearbyMemoryArgs};
 use crate::cli::{Answer, Json, print, print_json};
+use crate::kernel_version::KernelVersion;
 use crate::pmem::capacity::{Breakdown, CapacityRequest, CapacityResult, CapacityTarget};
 use crate::pmem::{HOST, KernelRules, PmemError};
 use crate::present::terminal::Grid;
@@ -118,6 +119,9 @@ impl PlanArgs {
                 ))?;
             }
             self.print(&results, request.start)?;
+            if let Some(note) = self.exception(&request, &results) {
+                print(note)?;
+            }
         }
         let counts =
             |of_rules: &&CapacityResult| !self.kernels.are_both_sides() || of_rules.rules == KernelRules::Merged;
@@ -163,6 +167,21 @@ impl PlanArgs {
             region: extent,
         };
         Ok((request, region.map(|region| region.name.clone())))
+    }
+
+    /// The versions that do not divide a namespace as all others since the series, if it matters here.
+    fn exception(&self, request: &CapacityRequest, results: &[CapacityResult]) -> Option<String> {
+        let of_6_1 = KernelRules::Version(KernelVersion::new(6, 1));
+        let merged = results.iter().find(|of_rules| of_rules.rules == KernelRules::Merged)?.result.as_ref().ok()?;
+        let other = request.evaluate(&[of_6_1]).ok()?.pop()?.result.ok()?;
+        let differs = (other.raw_bytes, other.usable_bytes) != (merged.raw_bytes, merged.usable_bytes);
+        differs.then(|| {
+            format!(
+                "{} differs: it keeps 128 bytes a page, and {} bytes are usable (--kernel 6.1)",
+                of_6_1.heading(),
+                other.usable_bytes
+            )
+        })
     }
 
     fn print(&self, results: &[CapacityResult], start: u64) -> anyhow::Result<()> {
