@@ -41,7 +41,8 @@ fn several_files_are_one_machine_and_a_region_counts_once() {
     // 4 GiB and 64 MiB of RAM, without its first page and the hole below 1 MiB, and 4 GiB of persistent memory.
     assert_eq!(audit["total_bytes"], (4u64 << 30) + (64 << 20) - (0x1000 + 0x6_0000) + (4 << 30));
     assert_eq!(row(audit, "in no namespace")["bytes"], 1 << 30);
-    assert_eq!(row(audit, "records on the medium")["loss"]["win_back"]["bytes"], 48 << 20);
+    // In RAM, the records would leave no more whole memory blocks.
+    assert!(row(audit, "records on the medium")["loss"]["win_back"].is_null());
     assert_eq!(row(audit, "RAM of a device")["bytes"].as_u64().unwrap() % (128 << 20), 0);
     let one = file(&dir, "all.txt", &format!("{MACHINE}---\n{NDCTL}{DAXCTL}"));
     assert_eq!(json(pfnbench().arg("audit").arg("--json").arg(&one))["audits"], printed["audits"]);

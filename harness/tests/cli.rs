@@ -63,10 +63,13 @@ fn verify_reports_by_map_and_by_layout() {
 }
 
 #[test]
-fn verify_takes_standard_input_and_empty_maps() {
+fn verify_takes_standard_input_and_names_lines_that_were_not_understood() {
     pfnbench().args(["verify", "--map", "-"]).write_stdin(SMALL_MAP).assert().success().stdout(contains("stdin"));
-    let empty = pfnbench().args(["verify", "--map", "-"]).write_stdin("# nothing\n").assert().success();
-    empty.stderr(contains("the map contains no memory"));
+    let empty = pfnbench().args(["verify", "--map", "-"]).write_stdin("# nothing\n").assert().code(2);
+    empty.stderr(contains("no line names memory"));
+    let words = format!("{SMALL_MAP}some words\n");
+    let line = format!("lines that were not understood: {}", SMALL_MAP.lines().count() + 1);
+    pfnbench().args(["verify", "--map", "-"]).write_stdin(words).assert().success().stderr(contains(line));
 }
 
 #[test]
@@ -327,14 +330,16 @@ fn maps_with_little_memory_can_be_measured() {
     let far = pfnbench().current_dir(&dir).args(args).arg(far).assert().success();
     far.stdout(contains("would not boot"));
     let none = file(&dir, "none.txt", "# nothing\n");
-    refused(&dir, pfnbench().args(args).arg(none), &["has no boot memory"]);
+    refused(&dir, pfnbench().args(args).arg(none), &["none.txt: no line names memory"]);
+    let device = file(&dir, "device.txt", "4000000000-400fffffff : Persistent Memory\n");
+    refused(&dir, pfnbench().args(args).arg(device), &["has no boot memory"]);
 }
 
 #[test]
 fn bad_maps_are_refused() {
     for (name, contents, words) in [
         ("words.txt", "hello\nworld\n", &["words.txt", "line 1", "not a memory range"][..]),
-        ("late.txt", "00001000-0009ffff : System RAM\nhello\n", &["late.txt", "line 2"]),
+        ("late.txt", "00001000-0009ffff : System RAM\n00100000-54d\n", &["late.txt", "line 2"]),
         ("back.txt", "0009ffff-00001000 : System RAM\n", &["line 1", "before its start"]),
         ("twice.txt", "1000-9fff : System RAM\n5000-ffff : System RAM\n", &["line 2", "partly overlaps"]),
         ("wide.txt", "1000-1fffffffffffff : System RAM\n", &["line 1", "52 bits"]),

@@ -579,7 +579,8 @@ mod tests {
 
     #[test]
     fn an_empty_map_agrees() {
-        let map = read("empty", "test", "# nothing\n").unwrap();
+        let (name, origin) = ("empty".to_owned(), "test".to_owned());
+        let map = PhysicalMap { name, origin, ranges: Vec::new(), warnings: Vec::new() };
         assert!(outcomes(&map).iter().all(|(_, outcome)| matches!(outcome, MapOutcome::Agrees { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! The source of a map: this machine, a file, standard input, or a built-in map.
 
 use super::decoration::{self, Tally};
-use super::{MapError, PhysicalMap, Reading, builtin, read_decoded};
+use super::{MapError, PhysicalMap, Reading, builtin, line_numbers, read_decoded};
 use memmap_layouts::ByteSize;
 use std::fmt;
 use std::fs::File;
@@ -160,12 +160,20 @@ impl Source {
         }
     }
 
-    /// Reads and parses the map, without what its ranges consist of.
+    /// Reads and parses the map, without what its ranges consist of. Lines that were not understood are
+    /// among its warnings.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub fn load(&self) -> Result<PhysicalMap, SourceError> {
-        self.read().map(|reading| reading.map)
+        let Reading { mut map, unknown, contradictions, .. } = self.read()?;
+        // Those who read the map only are told what it may lack.
+        map.warnings.extend(contradictions);
+        if !unknown.is_empty() {
+            let lines = line_numbers(unknown.iter().map(|line| line.line));
+            map.warnings.push(format!("lines that were not understood: {lines}"));
+        }
+        Ok(map)
     }
 }
 

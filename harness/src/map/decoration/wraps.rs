@@ -79,12 +79,16 @@ pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
 /// The two pieces together, and whether they are an entry then. A number may be broken too.
 fn glued(text: &str, next: &str) -> (bool, String) {
     let (text, next) = (text.trim_end(), next.trim());
-    let close = format!("{text}{next}");
-    if form(&close) == Form::Whole {
-        return (true, close);
+    let (close, apart) = (format!("{text}{next}"), format!("{text} {next}"));
+    let in_number = text.ends_with(|last: char| last.is_ascii_hexdigit() || matches!(last, '-' | 'x'))
+        && next.starts_with(|first: char| first.is_ascii_hexdigit() || matches!(first, ']' | '-'));
+    let (first, second) = if in_number { (close, apart) } else { (apart, close) };
+    match (form(&first), form(&second)) {
+        (Form::Whole, _) => (true, first),
+        (_, Form::Whole) => (true, second),
+        // Between pieces of what is not whole yet, a space does no harm.
+        _ => (false, format!("{text} {next}")),
     }
-    let apart = format!("{text} {next}");
-    (form(&apart) == Form::Whole, apart)
 }
 
 /// Whether the next line is the rest of an entry that is whole without it.
