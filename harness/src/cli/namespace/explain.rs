@@ -44,7 +44,14 @@ fn nearest(text: &str) -> &'static str {
             |distance| distance as f64,
         )
     };
-    let nearest = RULES.iter().min_by(|one, other| difference(one).total_cmp(&difference(other)));
+    // Of another family, a code with the same number means something else.
+    let is_other =
+        |rule: &Rule| !text.trim().get(..2).is_some_and(|family| rule.code.starts_with(&family.to_uppercase()));
+    let key = |rule: &Rule| (is_other(rule), difference(rule));
+    let nearest = RULES.iter().min_by(|one, other| {
+        let (one, other) = (key(one), key(other));
+        one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+    });
     nearest.map_or("", |rule| rule.code)
 }
 
