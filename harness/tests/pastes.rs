@@ -6,6 +6,7 @@ use common::{file, folder, json, pfnbench};
 use pfnbench::map::decoration::Decoration;
 use pfnbench::map::source::Source;
 use pfnbench::map::{MapRange, Reading, read_machine};
+use predicates::str::contains;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Deserialize;
@@ -484,6 +485,89 @@ fn contradictions_are_named_and_fail_only_if_asked() {
     pfnbench().args(["map", "--strict"]).arg(&plain).assert().success();
     let words = file(&dir, "z.txt", &format!("{}some words\n", SAMPLES[7].text));
     pfnbench().args(["map", "--strict"]).arg(&words).assert().code(1);
+}
+
+/// Loggers, terminals and programs that quote, around any listing.
+#[test]
+fn prefixes_breaks_and_quotes_change_no_listing() {
+    let plain = |text: &str| facts(&read_machine("plain", "test", text).unwrap());
+    let (iomem, lsmem) = (SAMPLES[7].text, SAMPLES[8].text);
+    for text in [iomem, lsmem] {
+        for prefix in [
+            "Jun 30 21:12:14 localhost kernel: ",
+            "2024-05-01T08:00:00.123456789Z stdout F ",
+            "2026-11-29T15:53:16,000000+00:00 ",
+            "[    0.000000] ",
+        ] {
+            let decorated = lines(text, |line| format!("{prefix}{line}"));
+            assert_eq!(facts(&read_machine("x", "test", &decorated).unwrap()), plain(text), "{decorated}");
+        }
+        let quoted = text.trim_end().replace('\n', "\\n");
+        assert_eq!(facts(&read_machine("x", "test", &quoted).unwrap()), plain(text), "{quoted}");
+        let spaces = quoted_printable(text).replace(' ', "=20");
+        assert_eq!(facts(&read_machine("x", "test", &spaces).unwrap()), plain(text), "{spaces}");
+    }
+    for sample in [&SAMPLES[9], &SAMPLES[10], &SAMPLES[11]] {
+        let one_line = serde_json::from_str::<Value>(sample.text).unwrap().to_string();
+        for width in 41..120 {
+            let chars: Vec<char> = one_line.chars().collect();
+            for mark in ["", "> "] {
+                let broken: String =
+                    chars.chunks(width).map(|part| format!("{mark}{}\n", part.iter().collect::<String>())).collect();
+                let reading = read_machine("x", "test", &broken).unwrap_or_else(|error| panic!("{error}\n{broken}"));
+                assert_eq!(facts(&reading), plain(&one_line), "{width}:\n{broken}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sources_that_contradict_each_other_are_both_named() {
+    for (text, expected, words) in [
+        // Memory blocks that no other source has.
+        (
+            "100000000-13fffffff : System RAM\n---\nRANGE SIZE STATE\n0x0000000180000000-0x00000001bfffffff 1G online\n",
+            vec!["0x100000000-0x13fffffff ram", "0x180000000-0x1bfffffff ram"],
+            &["0x180000000", "line 4"][..],
+        ),
+        // A region that is larger than what the kernel has there.
+        (
+            "140000000-23e1fffff : Persistent Memory\n---\n{\"dev\":\"region0\",\"size\":8589934592,\"resource\":5368709120,\"type\":\"pmem\"}\n",
+            vec!["0x140000000-0x23e1fffff persistent"],
+            &["line 1", "line 3", "the first is used"],
+        ),
+        (
+            "100000000-1bfffffff : System RAM\n---\nBIOS-e820: [mem 0x0000000100000000-0x000000017fffffff] usable\n",
+            vec!["0x100000000-0x1bfffffff ram"],
+            &["3 GiB", "2 GiB"],
+        ),
+        (
+            "[{\"decoder\":\"decoder0.0\",\"resource\":17179869184,\"size\":8589934592,\"max_available_extent\":-5}]\n",
+            vec![],
+            &["line 1", "-5 bytes", "impossible"],
+        ),
+    ] {
+        let reading = read_machine("x", "test", text).unwrap();
+        let kind = |range: &MapRange| serde_json::to_value(range.kind).unwrap().as_str().unwrap().to_owned();
+        let range = |range: &MapRange| format!("{:#x}-{:#x} {}", range.start, range.end - 1, kind(range));
+        assert_eq!(reading.map.disjoint().iter().map(range).collect::<Vec<_>>(), expected, "{text}");
+        let [told] = &reading.contradictions[..] else { panic!("{text}\n{:?}", reading.contradictions) };
+        assert!(words.iter().all(|word| told.contains(word)), "{told}");
+    }
+    // What the kernel made of the firmware's table is no contradiction.
+    let text = "240000000-33fffffff : Persistent Memory (legacy)\n---\nBIOS-e820: [mem 0x0000000100000000-0x000000033fffffff] usable\n";
+    let reading = read_machine("x", "test", text).unwrap();
+    let spans: Vec<_> = reading.map.ranges.iter().map(|range| (range.start, range.end)).collect();
+    assert_eq!(spans, [(0x1_0000_0000, 0x2_4000_0000), (0x2_4000_0000, 0x3_4000_0000)]);
+}
+
+#[test]
+fn a_boot_log_of_xen_is_raced_to_its_end() {
+    let dir = folder();
+    let map = pastes().join("xen-efi-map-126g.txt");
+    let mut command = pfnbench();
+    command.current_dir(&dir).args(["run", "--tier", "smoke", "--op", "pfn_to_page", "--map"]).arg(map);
+    command.assert().success().stdout(contains("pfn_to_page"));
 }
 
 #[test]

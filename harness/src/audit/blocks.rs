@@ -4,6 +4,7 @@
 
 use super::Machine;
 use super::ledger::{Ledger, Loss, Stage, WinBack};
+use super::regions::without;
 use crate::map::Kind;
 use crate::map::inventory::{Device, Span};
 use memmap_layouts::ByteSize;
@@ -38,7 +39,22 @@ pub(super) fn enter(
         }
     };
     let mut ram: Vec<Span> = Vec::new();
-    for &span in spans {
+    // What the map shows as RAM of the device counts more than what this block size would give.
+    let is_asked = machine.options.block_bytes.is_some() || machine.options.kernel.is_some();
+    let shown: Vec<Span> = spans.iter().flat_map(|span| ram_inside(machine, *span)).collect();
+    let is_cut = bytes_of(&shown) > 0 && bytes_of(&shown) < bytes_of(spans) && !is_asked;
+    if is_cut {
+        for &span in spans {
+            for rest in without(span, &shown) {
+                let cause =
+                    format!("{name} has no whole memory block there: the map shows where its RAM begins and ends");
+                let what = if rest.start == span.start { "in front of whole blocks" } else { "behind whole blocks" };
+                lose(what, Some(rest), 0, cause, ledger);
+            }
+        }
+        ram.clone_from(&shown);
+    }
+    for &span in spans.iter().filter(|_| !is_cut) {
         match whole_blocks(span, block) {
             Some(whole) => {
                 let (front, back) = (Span::new(span.start, whole.start), Span::new(whole.end, span.end));
@@ -92,6 +108,10 @@ pub(super) fn enter(
     let span = if let ([span], 0) = (&ram[..], offline + own) { Some(*span) } else { None };
     ledger.use_(name, "RAM of a device", usable, span);
     if own > 0 { 0 } else { ram_bytes }
+}
+
+fn bytes_of(spans: &[Span]) -> u64 {
+    spans.iter().map(|span| span.bytes()).sum()
 }
 
 /// Bytes of a device's memory blocks that are offline.

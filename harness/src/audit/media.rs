@@ -14,7 +14,8 @@ pub(super) fn enter(machine: &Machine<'_>, ledger: &mut Ledger) {
     let free = free_capacity(&machine.reading.inventory);
     let all: u64 = free.iter().filter(|free| free.cause == FreeCause::NoRegion).map(|free| free.bytes).sum();
     let has_windows = !machine.reading.inventory.windows.is_empty();
-    let disabled = machine.reading.inventory.regions.iter().find(|region| !region.enabled);
+    let disabled =
+        machine.reading.inventory.regions.iter().find(|region| !region.enabled && !region.mappings.is_empty());
     for free in &free {
         match free.cause {
             FreeCause::NoRegion => {

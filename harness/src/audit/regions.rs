@@ -67,7 +67,7 @@ pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut
 }
 
 /// The parts of a range outside of others.
-fn without(span: Span, others: &[Span]) -> Vec<Span> {
+pub(super) fn without(span: Span, others: &[Span]) -> Vec<Span> {
     let mut left = vec![span];
     for other in others.iter().filter(|other| other.overlaps(span)) {
         let cut = |part: Span| {
@@ -103,7 +103,14 @@ fn unclaimed(machine: &Machine<'_>, range: &MapRange, span: Span, added: &mut Ad
                 let rule = "a namespace with records has an info block, and records of its data";
                 let loss = Loss { cause, rule, win_back: None };
                 ledger.lose_span(Stage::Namespace, &namespace.name, "header and records", Some(inner), loss);
-                for rest in without(span, &[inner]) {
+                // Between the header and the device, its data is aligned.
+                let beside =
+                    inventory.devices.iter().flat_map(|device| &device.spans).any(|device| device.start == span.end);
+                let behind = Span::new(inner.end, span.end).filter(|_| beside && inner.start == span.start);
+                let cause = format!("the data of {} begins behind it", namespace.name);
+                let loss = Loss { cause, rule: "data begins at a multiple of its alignment", win_back: None };
+                ledger.lose_span(Stage::Namespace, &namespace.name, "alignment of the data", behind, loss);
+                for rest in without(span, &[inner]).into_iter().filter(|_| behind.is_none()) {
                     unclaimed(machine, range, rest, added, ledger);
                 }
                 return;
@@ -182,12 +189,20 @@ fn volatile(machine: &Machine<'_>, region: &Region, devices: &[&Device], added: 
     ledger.lose(Stage::Region, name, "in no device", left, Loss { cause, rule, win_back });
 }
 
-/// A smaller block size that would lose nothing of a range, if a kernel would choose it.
+/// A place of a region that would lose less.
 fn better_place(machine: &Machine<'_>, span: Span) -> Option<WinBack> {
     let block = machine.block_bytes;
     let lost = span.bytes() - whole_blocks(span, block).map_or(0, Span::bytes);
     let start = span.start.checked_next_multiple_of(block)?;
-    let fits = whole_blocks(Span::new(start, start.checked_add(span.bytes())?)?, block)?;
+    // The region may only move inside of its window, over what nothing uses.
+    let moved = Span::new(start, start.checked_add(span.bytes())?)?;
+    let windows = machine.reading.inventory.windows.iter();
+    windows.clone().find(|window| window.span.contains(span) && window.span.contains(moved))?;
+    let is_free = |part: &Span| machine.reading.unused.iter().any(|unused| unused.span.contains(*part));
+    if !without(moved, &[span]).iter().all(is_free) {
+        return None;
+    }
+    let fits = whole_blocks(moved, block)?;
     let gained = fits.bytes().checked_sub(span.bytes() - lost).filter(|gained| *gained > 0)?;
     Some(WinBack { how: format!("a region that begins at {start:#x} instead of {:#x}", span.start), bytes: gained })
 }
@@ -221,6 +236,8 @@ struct Division {
     breakdown: Option<Breakdown>,
     /// Bytes of data.
     data: u64,
+    /// Why the requested kernel refuses it.
+    refused: Option<String>,
     /// The kernels that divide namespaces like this, and the bytes of a record on the medium.
     creator: Option<(&'static str, u16)>,
 }
@@ -326,13 +343,14 @@ impl Persistent<'_> {
             .unwrap_or(stated)
             .clamp(stated.min(room), room);
         let wanted = self.machine.options.kernel.filter(|_| has_records).map(KernelRules::Version);
-        let breakdown = match wanted {
-            Some(rules) => plan.breakdown(raw, rules).ok(),
-            None => created,
+        let (breakdown, refused) = match wanted.map(|rules| plan.breakdown(raw, rules)) {
+            Some(Ok(all)) => (Some(all), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+            None => (created, None),
         };
         let data =
             breakdown.as_ref().map_or(if wanted.is_some() { 0 } else { stated.min(raw) }, |all| all.usable_bytes);
-        Division { raw, breakdown, data, creator: creator.filter(|_| wanted.is_none()) }
+        Division { raw, breakdown, data, refused, creator: creator.filter(|_| wanted.is_none()) }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -352,6 +370,11 @@ impl Persistent<'_> {
             let rule = "an enabled namespace keeps the division of its info block, whatever its address (all versions)";
             let loss = Loss { cause: refused.cause.clone(), rule, win_back: refused.win_back(raw) };
             ledger.lose(Stage::Namespace, name, "refused at its new address", raw, loss);
+            return;
+        }
+        if let Some(cause) = division.refused.clone() {
+            let rule = "a namespace is enabled only if the kernel can divide and map it (all versions)";
+            ledger.lose(Stage::Namespace, name, "refused", raw, Loss { cause, rule, win_back: None });
             return;
         }
         let Some(all) = &division.breakdown else {

@@ -123,16 +123,15 @@ impl AuditArgs {
 
     /// Prints what the table does not show.
     fn print_rest(&self, audits: &[Audit]) -> anyhow::Result<()> {
-        const SHOWN: usize = 12;
         let Some(last) = audits.last() else { return Ok(()) };
         print(format!("Memory blocks have {}, {}.", ByteSize(last.block_bytes), last.block_reason))?;
         let unused: u64 = last.unused_addresses.iter().map(|part| part.span.bytes()).sum();
         if unused > 0 {
             print(format!("{} of windows are unused addresses. They are no memory, and in no row:", ByteSize(unused)))?;
-            for part in last.unused_addresses.iter().take(SHOWN) {
+            for part in last.unused_addresses.iter().take(MOST_SHOWN) {
                 print(format!("  {}: {}", part.window, part.span))?;
             }
-            let more = last.unused_addresses.len().saturating_sub(SHOWN);
+            let more = last.unused_addresses.len().saturating_sub(MOST_SHOWN);
             if more > 0 {
                 print(format!("  and {more} more parts (--json lists all)"))?;
             }
@@ -140,18 +139,26 @@ impl AuditArgs {
         for note in &last.notes {
             print(format!("note: {note}"))?;
         }
-        let losses = losses(last);
-        if !losses.is_empty() {
-            let kernel = last.kernel.map_or_else(String::new, |kernel| format!(" with Linux {kernel}"));
-            print(format!("\nLosses{kernel}, the largest first:"))?;
-        }
-        for loss in losses.iter().take(SHOWN) {
-            print(loss)?;
-        }
-        let more = losses.len().saturating_sub(SHOWN);
-        if more > 0 {
-            print(format!("and {more} more losses (--json and -o audit.html have all)"))?;
-        }
-        Ok(())
+        audits.iter().try_for_each(print_losses)
     }
+}
+
+/// The most losses and unused parts that are printed.
+const MOST_SHOWN: usize = 12;
+
+/// Prints the largest losses of an audit.
+fn print_losses(audit: &Audit) -> anyhow::Result<()> {
+    let losses = losses(audit);
+    if !losses.is_empty() {
+        let kernel = audit.kernel.map_or_else(String::new, |kernel| format!(" with Linux {kernel}"));
+        print(format!("\nLosses{kernel}, the largest first:"))?;
+    }
+    for loss in losses.iter().take(MOST_SHOWN) {
+        print(loss)?;
+    }
+    let more = losses.len().saturating_sub(MOST_SHOWN);
+    if more > 0 {
+        print(format!("and {more} more losses (--json and -o audit.html have all)"))?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use super::kind::Kind;
 use super::part::{Found, Table};
 use super::range::MapRange;
 use memmap_layouts::ByteSize;
+use std::collections::HashMap;
 
 /// Memory of which only the size is known.
 #[derive(Clone, Debug)]
@@ -45,14 +46,50 @@ pub(super) fn no_partial_overlap(found: &[Found]) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The RAM of the most trustworthy table. Several parts may have that table; they are combined.
-pub(super) fn best_table(tables: Vec<(Table, Vec<Found>)>, warnings: &mut Vec<String>) -> Vec<MapRange> {
+/// The RAM of the most trustworthy table, without what a still better table has as other memory.
+/// Several parts may have that table; they are combined.
+pub(super) fn best_table(
+    tables: Vec<(Table, Vec<Found>)>,
+    added: &[(Table, Vec<Found>)],
+    warnings: &mut Vec<String>,
+) -> Vec<MapRange> {
     let best = tables.iter().map(|(table, _)| *table).min();
     if best == Some(Table::NodeSpans) {
         warnings.push("the log gives only the spans of nodes; holes inside them count as RAM".to_owned());
     }
+    let better = added.iter().filter(|(table, _)| Some(*table) < best).flat_map(|(_, found)| found);
+    let other: Coverage =
+        better.filter(|found| found.range.kind != Kind::Window).map(|found| found.range.span()).collect();
     let ranges = tables.into_iter().filter(|(table, _)| Some(*table) == best).flat_map(|(_, found)| found);
-    ranges.map(|found| found.range).collect()
+    let parts = ranges.flat_map(|Found { range, .. }| {
+        let part = |Span { start, end }| MapRange { start, end, ..range.clone() };
+        other.gaps(range.span()).into_iter().map(part).collect::<Vec<_>>()
+    });
+    parts.collect()
+}
+
+/// Removes regions of listings that exceed the persistent memory of `/proc/iomem` at the same start.
+/// Returns what contradicts, as sentences.
+pub(super) fn drop_contradicting(added: &mut [(Table, Vec<Found>)]) -> Vec<String> {
+    let is_persistent = |found: &&Found| found.range.kind == Kind::Persistent;
+    let of_iomem = added.iter().filter(|(table, _)| *table == Table::Iomem).flat_map(|(_, found)| found);
+    let known: HashMap<u64, Found> =
+        of_iomem.filter(is_persistent).map(|found| (found.range.start, found.clone())).collect();
+    let mut told = Vec::new();
+    for (_, found) in added.iter_mut().filter(|(table, _)| *table == Table::Devices) {
+        found.retain(|found| match known.get(&found.range.start).filter(|_| is_persistent(&found)) {
+            Some(known) if found.range.end > known.range.end => {
+                let (first, second) = (&known.range, &found.range);
+                told.push(format!(
+                    "{first} in line {} and {second} in line {}; the first is used",
+                    known.line, found.line
+                ));
+                false
+            }
+            _ => true,
+        });
+    }
+    told
 }
 
 /// The memory that is added later. Each table adds what the previous ones do not contain and what

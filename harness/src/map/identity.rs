@@ -417,6 +417,31 @@ fn inside(bytes: u64, kind: RegionKind, regions: &[Region]) -> Option<String> {
     candidates.next().is_none().then(|| first.name.clone())
 }
 
+/// Adds memory blocks that are online and that no other source has. Returns what contradicts, as
+/// sentences.
+pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> Vec<String> {
+    let memory = ranges.iter().filter(|range| range.kind != Kind::Window);
+    let known: Coverage = memory.map(MapRange::span).collect();
+    let missing = blocks.iter().filter(|block| block.online && !known.overlaps(block.span));
+    let missing: Vec<&BlockRange> = missing.collect();
+    let range = |block: &&BlockRange| MapRange {
+        start: block.span.start,
+        end: block.span.end,
+        kind: Kind::Ram,
+        node: block.node,
+        base_assumed: false,
+    };
+    ranges.extend(missing.iter().map(range));
+    let told = |block: &&BlockRange| {
+        format!(
+            "the memory blocks {} of line {} are online, and no other source has them",
+            block.span,
+            line_of(&block.sources)
+        )
+    };
+    missing.iter().map(told).collect()
+}
+
 /// Makes added RAM of the ranges of devices that a driver made RAM of.
 pub(super) fn mark_added_ram(devices: &[Device], regions: &[Region], ranges: &mut Vec<MapRange>) {
     let of_region = |device: &Device| {
@@ -512,7 +537,7 @@ pub(super) fn disagreement(tables: &[(Table, Vec<Found>)]) -> Option<String> {
         total(&[Table::EarlyNodes, Table::Memblock, Table::UserE820, Table::FirmwareE820, Table::ExtendedE820])?;
     // Firmware and kernel reserve some memory, which one table shows and the other does not.
     let large = iomem.max(firmware) / 8;
-    (iomem.abs_diff(firmware) > large.max(1 << 30)).then(|| {
+    (iomem.abs_diff(firmware) > large.max(256 << 20)).then(|| {
         format!(
             "{} has {} of RAM and the {} has {}; the first is used",
             first.listing().name(),

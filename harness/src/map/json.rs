@@ -309,7 +309,14 @@ impl Walk<'_, '_> {
                 self.part.beyond += 1;
             } else {
                 let found = memory(line, ends, Kind::Window, None)?;
-                // A negative extent was seen where the listing is wrong.
+                // It was seen where the listing is wrong.
+                if let Some(extent) =
+                    object.get("max_available_extent").and_then(Value::as_i64).filter(|bytes| *bytes < 0)
+                {
+                    self.part.contradictions.push(format!(
+                        "line {line}: {name} states a largest free extent of {extent} bytes, which is impossible; it is ignored"
+                    ));
+                }
                 let available_bytes = object.get("max_available_extent").and_then(Value::as_u64);
                 let ways = object.get("interleave_ways").and_then(Value::as_u64);
                 let (name, span) = (name.to_owned(), found.range.span());

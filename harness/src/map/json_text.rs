@@ -22,9 +22,43 @@ pub(super) struct Found {
 }
 
 /// The value that begins at the first line. Later lines are read only as far as needed. A line break
-/// inside a string counts as a space: mail clients wrap there.
+/// inside a string counts as a space, where a mail client wraps, or as nothing, where a terminal breaks
+/// every line at its width.
 pub(super) fn first_value<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> Option<Found> {
-    let mut text = LineReader { lines: lines.clone(), left: &[], begun: false };
+    let mut widths = lines.clone().map(str::len);
+    let (first, second, third) = (widths.next()?, widths.next(), widths.next());
+    let is_hard =
+        first >= LEAST_WIDTH && second.is_some_and(|second| second == first || third.is_none() && second < first);
+    let (likely, other) = if is_hard { ("", " ") } else { (" ", "") };
+    let found = joined(lines.clone(), likely)?;
+    if is_intact(&found) {
+        return Some(found);
+    }
+    let second = joined(lines, other).filter(is_intact);
+    Some(second.unwrap_or(found))
+}
+
+/// The least width at which a terminal breaks lines.
+const LEAST_WIDTH: usize = 40;
+
+/// Whether a value was parsed, and none of its keys was broken.
+fn is_intact(found: &Found) -> bool {
+    fn has_whole_keys(value: &Value) -> bool {
+        match value {
+            Value::Object(object) => object.iter().all(|(key, value)| {
+                // `anon memdevs` is a key of cxl.
+                (!key.contains(' ') || key.starts_with("anon ")) && has_whole_keys(value)
+            }),
+            Value::Array(values) => values.iter().all(has_whole_keys),
+            _ => true,
+        }
+    }
+    found.value.as_ref().is_ok_and(has_whole_keys)
+}
+
+/// The value that begins at the first line, with `between` for each line break.
+fn joined<'a>(lines: impl Iterator<Item = &'a str> + Clone, between: &'static str) -> Option<Found> {
+    let mut text = LineReader { lines: lines.clone(), left: &[], begun: false, between };
     let mut values = Deserializer::from_reader(&mut text).into_iter::<Value>();
     let value = values.next()?;
     let end = match &value {
@@ -39,7 +73,7 @@ pub(super) fn first_value<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> O
             rest = line.get(end - before..).unwrap_or("").to_owned();
             break;
         }
-        before += line.len() + 1;
+        before += line.len() + between.len();
     }
     let value = value.map_err(|error| (count - 1, message(&error)));
     Some(Found { value, lines: count, rest })
@@ -56,6 +90,7 @@ struct LineReader<'a, I> {
     lines: I,
     left: &'a [u8],
     begun: bool,
+    between: &'static str,
 }
 
 impl<'a, I: Iterator<Item = &'a str>> Read for LineReader<'a, I> {
@@ -64,9 +99,9 @@ impl<'a, I: Iterator<Item = &'a str>> Read for LineReader<'a, I> {
             let Some(line) = self.lines.next() else { return Ok(0) };
             self.left = line.as_bytes();
             if self.begun
-                && let Some(first) = into.first_mut()
+                && let (Some(first), [between]) = (into.first_mut(), self.between.as_bytes())
             {
-                *first = b' ';
+                *first = *between;
                 return Ok(1);
             }
             self.begun = true;
@@ -92,6 +127,17 @@ mod tests {
         let (line, message) = first_value(["{\"a\":", "1,"].into_iter()).unwrap().value.unwrap_err();
         assert!(line == 1 && message.starts_with("EOF while parsing"), "{line}: {message}");
         assert!(first_value(std::iter::empty()).is_none());
+    }
+
+    #[test]
+    fn a_terminal_breaks_inside_of_words() {
+        let text = "[{\"dev\":\"region0\",\"size\":17179869184,\"resource\":51539607552,\"type\":\"pmem\",\"available_size\":0}]";
+        let expected: Value = serde_json::from_str(text).unwrap();
+        for width in 40..text.len() {
+            let lines: Vec<&str> =
+                text.as_bytes().chunks(width).map(|part| std::str::from_utf8(part).unwrap()).collect();
+            assert_eq!(first_value(lines.iter().copied()).unwrap().value, Ok(expected.clone()), "{width}");
+        }
     }
 
     #[test]

@@ -118,17 +118,26 @@ pub fn free_capacity(inventory: &Inventory) -> Vec<FreeCapacity> {
     let free = |of: &str, bytes: u64, cause| (bytes > 0).then(|| FreeCapacity { of: of.to_owned(), bytes, cause });
     // A region that names no expanders may use any of them.
     let regions = inventory.regions.iter();
-    let is_named = |dimm: &str| {
-        regions.clone().filter(|region| region.enabled).any(|region| region.mappings.iter().any(|m| m.dimm == dimm))
+    // An expander gives each of its regions an equal share, if the listing does not state it.
+    let named = |dimm: &str| {
+        let shares = regions.clone().filter(|region| region.enabled).flat_map(|region| {
+            let equal = region.bytes.checked_div(region.mappings.len() as u64).unwrap_or(0);
+            let of_dimm = region.mappings.iter().filter(move |mapping| mapping.dimm == dimm);
+            of_dimm.map(move |mapping| mapping.bytes.unwrap_or(equal))
+        });
+        shares.fold(None, |sum: Option<u64>, share| Some(sum.unwrap_or(0).saturating_add(share)))
     };
     let unnamed = regions.clone().filter(|region| region.enabled && region.mappings.is_empty());
     let unnamed = unnamed.fold(0, |sum: u64, region| sum.saturating_add(region.bytes));
     let mut taken = unnamed;
-    let dimms = inventory.dimms.iter().filter(|dimm| !is_named(&dimm.name)).filter_map(|dimm| {
+    let dimms = inventory.dimms.iter().filter_map(|dimm| {
         let bytes = dimm.volatile_bytes.saturating_add(dimm.persistent_bytes);
-        let of_region = taken.min(bytes);
-        taken -= of_region;
-        free(&dimm.name, bytes - of_region, FreeCause::NoRegion)
+        let of_region = named(&dimm.name).unwrap_or_else(|| {
+            let share = taken.min(bytes);
+            taken -= share;
+            share
+        });
+        free(&dimm.name, bytes.saturating_sub(of_region), FreeCause::NoRegion)
     });
     let mut all: Vec<FreeCapacity> = dimms.collect();
     all.extend(inventory.regions.iter().filter_map(|region| match region.enabled {

@@ -45,7 +45,7 @@ pub use physical_map::PhysicalMap;
 pub use range::MapRange;
 pub use reading::Reading;
 
-use combine::{best_table, distinct_additions, merge, no_partial_overlap};
+use combine::{best_table, distinct_additions, drop_contradicting, merge, no_partial_overlap};
 use decoration::Tally;
 use inventory::Span;
 use line::parts;
@@ -135,10 +135,14 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     all.contradictions.extend(identity::disagreement(&ram));
     let mut warnings = all.warnings;
     let in_blocks = ram.iter().map(|(table, _)| *table).min() == Some(Table::Blocks);
-    let mut ranges = best_table(ram, &mut warnings);
+    all.contradictions.extend(drop_contradicting(&mut added));
+    let mut ranges = best_table(ram, &added, &mut warnings);
     let additions = distinct_additions(added, &ranges);
     ranges.extend(additions);
     let mut inventory = all.inventory;
+    if !in_blocks {
+        all.contradictions.extend(identity::add_blocks(&inventory.blocks, &mut ranges));
+    }
     identity::unite(&mut inventory, &mut all.contradictions);
     identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
     identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);

@@ -12,7 +12,7 @@ use crate::pfn::PfnRange;
 use crate::rules::Rules;
 
 impl<L: Hotplug + SectionFlags + Inspect> Machine<L> {
-    /// The part of a range that the driver adds: its [`whole_blocks`]. `None` if it has none.
+    /// The part of a range that the driver adds: its [`whole_blocks`](super::whole_blocks). `None` if it has none.
     pub fn whole_blocks(&self, range: PfnRange) -> Option<PfnRange> {
         self.admission.whole_blocks(range)
     }

@@ -29,7 +29,13 @@ pub(super) fn lines(text: &str) -> Vec<CleanLine> {
     let mut lines = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
         let line = line.trim_end_matches('\r');
-        for part in line.split('\r').filter(|part| !part.trim().is_empty()) {
+        // A text that a program quoted has its line breaks as `\n`; in JSON they belong to strings.
+        let quoted = if line.trim_start().starts_with(['{', '[']) { "" } else { "\\n" };
+        let parts = line.split('\r').flat_map(|part| match quoted {
+            "" => vec![part],
+            quoted => part.split(quoted).collect(),
+        });
+        for part in parts.filter(|part| !part.trim().is_empty()) {
             lines.push(CleanLine::new(index + 1, part));
         }
     }
@@ -59,6 +65,8 @@ mod tests {
         let expected = [(1, "a".to_owned()), (2, "b".to_owned())];
         assert_eq!(texts("a\nb\n"), expected);
         assert_eq!(texts("a\r\r\nb\r\n"), expected);
+        assert_eq!(texts(r"a\nb"), [(1, "a".to_owned()), (1, "b".to_owned())]);
+        assert_eq!(texts(r#"{"a":"b\nc"}"#).len(), 1);
         assert_eq!(texts("a\rb"), [(1, "a".to_owned()), (1, "b".to_owned())]);
     }
 }

@@ -1,6 +1,8 @@
 //! What a logger writes before a line: time stamps, hosts, levels.
 
-use super::CleanLine;
+use super::{CleanLine, Decoration, Tally};
+use crate::map::formats::{form, is_entry};
+use crate::map::line::Form;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -30,9 +32,22 @@ static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
 /// The time stamp of the kernel, the prefix of most lines.
 static TIME_STAMP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\[ *[0-9]+\.[0-9]+\]").expect("a valid pattern"));
 
-/// Notes that the line is one of a log. Its prefix stays: parsers of logs search, and others need none.
-pub(super) fn undo(line: &mut CleanLine) {
-    line.is_logged |= TIME_STAMP.is_match(&line.text) || PREFIX.is_match(&line.text);
+/// Notes that the line is one of a log. Parsers of logs search, so that their prefix may stay; before a
+/// line of a listing it is removed.
+pub(super) fn undo(line: &mut CleanLine, tally: &mut Tally) {
+    // Most lines of logs have a time stamp, and no line of a listing behind it.
+    let may_be_listed = [" : ", "0x", "RANGE", "emory"].iter().any(|mark| line.text.contains(mark));
+    if !may_be_listed && TIME_STAMP.is_match(&line.text) {
+        line.is_logged = true;
+        return;
+    }
+    let Some(prefix) = PREFIX.find(&line.text) else { return };
+    line.is_logged = true;
+    let rest = &line.text[prefix.end()..];
+    if form(&line.text) == Form::Other && is_entry(rest) {
+        tally.add(Decoration::LinePrefixes, line.number);
+        line.text = rest.to_owned();
+    }
 }
 
 /// The line without what a logger wrote before it.

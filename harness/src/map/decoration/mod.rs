@@ -151,7 +151,7 @@ pub(crate) fn undo(text: &str, mut tally: Tally) -> Clean {
         }
     }
     let mut clean = envelope::undo(clean, &mut tally);
-    clean.iter_mut().for_each(log_prefix::undo);
+    clean.iter_mut().for_each(|line| log_prefix::undo(line, &mut tally));
     let lines = wraps::undo(clean, &mut tally);
     Clean { lines, undone: tally.finish(), cuts }
 }

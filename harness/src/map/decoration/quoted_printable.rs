@@ -12,7 +12,8 @@ const LONGEST: usize = 76;
 const FULL: usize = 60;
 
 /// Escapes that other texts hardly have: of `=`, and of characters beyond ASCII.
-static ESCAPE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"=(?:3D|0A|C2=|E2=|C3=)").expect("a valid pattern"));
+static ESCAPE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"=(?:3D|0A|1B|C2=|E2=|C3=|20[^=]{0,60}=20)").expect("a valid pattern"));
 
 /// A space at the end of a line, which one line may have by chance.
 const END_SPACE: &str = "=20";
