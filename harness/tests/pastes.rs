@@ -460,12 +460,13 @@ fn a_text_without_memory_says_which_lines_were_not_understood() {
     assert!(told.contains("line 1: \"a picture\" is not a memory range"), "{told}");
     assert!(told.contains("line 2 \"of a screen\", line 5 \"and more\""), "{told}");
     assert!(refused("").contains("the text is empty"));
-    let told = refused("BIOS-e820: [mem 0x0-0xfff] reserved\n");
+    let told = refused("BIOS-e820: [mem 0x0-0xfff] reserved\nand words\n");
     assert!(told.contains("of the 1 entries that were read, none is memory"), "{told}");
-    // Windows and disabled regions say that there is no memory.
+    // Windows, disabled regions and reserved ranges say that there is no memory.
     for text in [
         "1000000000-1fffffffff : CXL Window 0\n",
         "{\"region\":\"region0\",\"size\":4294967296,\"state\":\"disabled\"}\n",
+        "fd00000000-ffffffffff : Reserved\n",
     ] {
         pfnbench().arg("map").arg(file(&dir, "x.txt", text)).assert().success();
     }

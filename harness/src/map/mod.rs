@@ -150,7 +150,12 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     let ranges = merge(ranges);
     if ranges.is_empty() && inventory.is_empty() && all.hotplug_windows.is_empty() {
         let (unknown, entries) = (all.unknown, all.sources.entries());
-        return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries });
+        if entries == 0 || !unknown.is_empty() {
+            return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries });
+        }
+        // The text says itself that there is none.
+        warnings.push(format!("the map contains no memory: entries that were read, none of them memory: {entries}"));
+        all.unknown = unknown;
     }
     let memory = |range: &&MapRange| range.kind != Kind::Window;
     let hotplug_windows: Vec<Span> = all.hotplug_windows.iter().map(|window| window.span).collect();

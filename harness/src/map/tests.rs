@@ -467,8 +467,11 @@ fn notes_behind_a_name_do_not_lose_memory() {
         assert_eq!(ranges(&format!("00100000-bffdffff : System RAM{note}\n")), ram, "{note:?}");
     }
     assert_eq!(ranges("00100000-bffdffff : System RAM (kmem) *\n")[0].2, Kind::HotplugRam);
-    assert!(error("00100000-bffdffff : System RAMs\n").contains("none is memory"));
-    assert!(error("00100000-bffdffff : RAM buffer\n").contains("none is memory"));
+    for other in ["System RAMs", "RAM buffer", "Reserved"] {
+        let map = ok(&format!("00100000-bffdffff : {other}\n"));
+        assert!(map.ranges.is_empty() && map.warnings[0].contains("none of them memory: 1"), "{:?}", map.warnings);
+    }
+    assert!(error("00100000-bffdffff : Reserved\nsome words\n").contains("none is memory"));
 }
 
 #[test]
