@@ -52,11 +52,19 @@ pub(super) enum Marked {
     Nothing,
 }
 
+/// The end of the quotation marks of a line. A message may be wrapped in front of `>=`.
+fn quote_end(line: &str) -> Option<usize> {
+    let quote = QUOTE.find(line)?;
+    let is_comparison = quote.as_str().ends_with('>') && line[quote.end()..].starts_with('=');
+    let end = quote.end() - usize::from(is_comparison);
+    (!line[..end].trim().is_empty()).then_some(end)
+}
+
 pub(super) fn undo(mut line: CleanLine, tally: &mut Tally) -> Marked {
-    if let Some(quote) = QUOTE.find(&line.text) {
+    if let Some(end) = quote_end(&line.text) {
         tally.add(Decoration::QuoteMarks, line.number);
-        let is_cell = quote.as_str().contains(['|', '│']);
-        line.text.replace_range(..quote.end(), "");
+        let is_cell = line.text[..end].contains(['|', '│']);
+        line.text.replace_range(..end, "");
         if is_cell && let Some(edge) = EDGE.find(&line.text) {
             line.text.truncate(edge.start());
         }
