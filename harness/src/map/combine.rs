@@ -173,10 +173,11 @@ impl Places {
 /// before any rounding: sources often list RAM in pieces that meet inside a page. Adjacent devices
 /// stay separate, since each is added and removed by itself.
 pub(super) fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
+    let mut merged = extract_apart(&mut ranges);
+    let nr_apart = merged.len();
     ranges.sort_by_key(|range| (range.kind, range.start, std::cmp::Reverse(range.end)));
-    let mut merged: Vec<MapRange> = Vec::new();
     for range in ranges {
-        match merged.last_mut().filter(|last| last.kind == range.kind) {
+        match merged[nr_apart..].last_mut().filter(|last| last.kind == range.kind) {
             Some(last) if range.end <= last.end => {}
             Some(last) if last.end >= range.start && last.node == range.node && range.kind == Kind::Ram => {
                 last.end = range.end;
@@ -191,4 +192,25 @@ pub(super) fn merge(mut ranges: Vec<MapRange>) -> Vec<MapRange> {
     }
     merged.sort_by_key(|range| range.start);
     merged
+}
+
+/// Takes out the ranges that are apart from the ones of their kind around them, since a range of another
+/// kind is in between: RAM of a device, in RAM that contains the device.
+fn extract_apart(ranges: &mut Vec<MapRange>) -> Vec<MapRange> {
+    ranges.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end), range.kind == Kind::HotplugRam, range.kind));
+    // The ends and kinds of the ranges that contain the current one, outermost first, and the number of
+    // each kind.
+    let mut around: Vec<(u64, Kind)> = Vec::new();
+    let mut nr_of_kind = [0usize; Kind::NR];
+    let is_apart = |range: &mut MapRange| {
+        while let Some((_, kind)) = around.pop_if(|(end, _)| *end < range.end || *end <= range.start) {
+            nr_of_kind[kind as usize] -= 1;
+        }
+        let is_same = around.last().is_some_and(|(_, kind)| *kind == range.kind);
+        let is_apart = !is_same && nr_of_kind[range.kind as usize] > 0;
+        around.push((range.end, range.kind));
+        nr_of_kind[range.kind as usize] += 1;
+        is_apart
+    };
+    ranges.extract_if(.., is_apart).collect()
 }

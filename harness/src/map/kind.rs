@@ -21,6 +21,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Number of kinds.
+    pub(super) const NR: usize = 5;
+
     /// True for memory that is added after boot.
     pub fn is_added(self) -> bool {
         self != Kind::Ram

@@ -120,6 +120,17 @@ fn partial_overlap_is_an_error_and_nesting_is_not() {
     assert_eq!(ranges("1000-9fff : System RAM\n2000-2fff : System RAM\n1000-9fff : System RAM\n").len(), 1);
     // Resources other than memory do overlap on real machines.
     assert_eq!(ranges("c0000-c7fff : Video ROM\nc4000-cbfff : PCI Bus 0000:00\n100000-1fffff : System RAM\n").len(), 1);
+    // RAM of a device stays apart from RAM around the device.
+    let text = "100000-9fffff : System RAM (kmem)\n  200000-7fffff : Persistent Memory\n    \
+                300000-3fffff : System RAM (kmem)\n    300000-3fffff : System RAM (kmem)\n";
+    assert_eq!(
+        ranges(text),
+        [
+            (0x10_0000, 0xa0_0000, Kind::HotplugRam),
+            (0x20_0000, 0x80_0000, Kind::Persistent),
+            (0x30_0000, 0x40_0000, Kind::HotplugRam)
+        ]
+    );
     // The same table in two parts counts as two sources.
     assert_eq!(ranges("1000-9fff : System RAM\n---\n5000-ffff : System RAM\n"), [(0x1000, 0x10000, Kind::Ram)]);
 }

@@ -30,7 +30,8 @@ pub(super) fn lines(text: &str) -> Vec<CleanLine> {
     for (index, line) in text.split('\n').enumerate() {
         let line = line.trim_end_matches('\r');
         // A text that a program quoted has its line breaks as `\n`; in JSON they belong to strings.
-        let quoted = if line.trim_start().starts_with(['{', '[']) { "" } else { "\\n" };
+        let is_pair = || line.find("\\n").is_some_and(|at| line[..at].contains("\":"));
+        let quoted = if line.trim_start().starts_with(['{', '[']) || is_pair() { "" } else { "\\n" };
         let parts = line.split('\r').flat_map(|part| match quoted {
             "" => vec![part],
             quoted => part.split(quoted).collect(),
@@ -67,6 +68,7 @@ mod tests {
         assert_eq!(texts("a\r\r\nb\r\n"), expected);
         assert_eq!(texts(r"a\nb"), [(1, "a".to_owned()), (1, "b".to_owned())]);
         assert_eq!(texts(r#"{"a":"b\nc"}"#).len(), 1);
+        assert_eq!(texts(r#"  "a": "b\nc","#).len(), 1);
         assert_eq!(texts("a\rb"), [(1, "a".to_owned()), (1, "b".to_owned())]);
     }
 }

@@ -1,17 +1,34 @@
-//! JSON around the lines of a log: `dmesg --json`, `journalctl -o json`, and logs of containers.
+//! JSON around the lines of a log (`dmesg --json`, `journalctl -o json`, logs of containers), and
+//! around a text, as trackers of bugs and runners of commands write it.
 
 use super::characters;
 use super::{CleanLine, Decoration, Tally};
 use crate::map::json_text::{begins_json, first_value};
 use serde_json::Value;
 
-/// Replaces envelopes by the lines inside; other lines pass.
-pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
+/// Keys of a text of several lines.
+const TEXTS: [&str; 8] = ["body", "text", "content", "description", "stdout", "output", "message", "log"];
+
+/// Replaces envelopes by the lines inside; other lines pass. `cuts` gets the lines where a text says that
+/// something was left out.
+pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally, cuts: &mut Vec<usize>) -> Vec<CleanLine> {
     let mut clean = Vec::with_capacity(lines.len());
     let mut at = 0;
     while at < lines.len() {
         match opened(&lines[at..]) {
-            Some((messages, taken)) => {
+            Some((Inside::Texts(texts), taken)) => {
+                let number = lines[at].number;
+                tally.add(Decoration::Envelopes, number);
+                for text in texts {
+                    // A text is a paste of its own.
+                    let inside = super::undo(&text, Tally::default());
+                    inside.undone.iter().for_each(|undone| tally.add(undone.decoration, number));
+                    cuts.extend(inside.cuts.iter().map(|_| number));
+                    clean.extend(inside.lines.into_iter().map(|line| CleanLine { number, ..line }));
+                }
+                at += taken;
+            }
+            Some((Inside::Messages(messages), taken)) => {
                 tally.add(Decoration::Envelopes, lines[at].number);
                 for (line, message) in messages {
                     // With a file, `dmesg` puts the rest of the log into each message.
@@ -30,9 +47,17 @@ pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
     clean
 }
 
-/// The messages of the envelope that begins at the first line, each with its line number, and the
-/// number of lines that it takes; `None` if no envelope begins there.
-fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
+/// What an envelope holds.
+enum Inside {
+    /// Messages of a log, each with its line number.
+    Messages(Vec<(usize, String)>),
+    /// Texts of several lines.
+    Texts(Vec<String>),
+}
+
+/// What is in the envelope that begins at the first line, and the number of lines that it takes; `None`
+/// if no envelope begins there.
+fn opened(lines: &[CleanLine]) -> Option<(Inside, usize)> {
     let first = &lines.first()?.text;
     let first = first.trim_start_matches(['\u{1e}', ' ', '\t']);
     let first = first.strip_prefix("data: ").unwrap_or(first);
@@ -42,16 +67,21 @@ fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
     // Most envelopes are one line; the text of the others is parsed once.
     if first.starts_with('{') && first.trim_end().ends_with(['}', ',']) {
         let value: Value = serde_json::from_str(first.trim_end().trim_end_matches(',')).ok()?;
-        return Some((vec![(lines[0].number, message(&value)?)], 1));
+        let inside = texts(&value).map(Inside::Texts);
+        return Some((inside.or_else(|| Some(Inside::Messages(vec![(lines[0].number, message(&value)?)])))?, 1));
     }
     let marks = ["\"dmesg\"", "\"MESSAGE\"", "\"log\""];
-    let head = lines.iter().take(40);
     let is_list = lines.get(1).is_some_and(|line| line.text.trim_start().starts_with('"')) && first.trim() == "[";
-    if !is_list && !head.clone().any(|line| marks.iter().any(|mark| line.text.contains(mark))) {
+    let is_text = |line: &CleanLine| line.text.contains("\\n") && line.text.contains("\":");
+    let is_envelope = |line: &CleanLine| is_text(line) || marks.iter().any(|mark| line.text.contains(mark));
+    if !is_list && !lines.iter().take(40).any(is_envelope) && !is_text(&lines[0]) && !first.contains("\\n") {
         return None;
     }
     let found = first_value(lines.iter().map(|line| line.text.as_str()))?;
     let (value, taken) = (found.value.ok()?, found.lines);
+    if let Some(texts) = texts(&value) {
+        return Some((Inside::Texts(texts), taken));
+    }
     let entries = match &value {
         Value::Object(object) if object.contains_key("dmesg") => object["dmesg"].as_array()?.clone(),
         Value::Array(entries) => entries.clone(),
@@ -70,7 +100,32 @@ fn opened(lines: &[CleanLine]) -> Option<(Vec<(usize, String)>, usize)> {
         last = places.next().unwrap_or(last);
         messages.push((last, message(entry)?));
     }
-    Some((messages, taken))
+    Some((Inside::Messages(messages), taken))
+}
+
+/// The texts of several lines in a value, in order; `None` if there is none, or if it is the list of a
+/// log, whose messages are its lines.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    fn collect(value: &Value, texts: &mut Vec<String>) {
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| collect(value, texts)),
+            Value::Object(object) => {
+                for (key, value) in object {
+                    match value {
+                        Value::String(text) if TEXTS.contains(&key.as_str()) && text.trim().contains('\n') => {
+                            texts.push(text.clone());
+                        }
+                        Value::Array(_) | Value::Object(_) => collect(value, texts),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut texts = Vec::new();
+    collect(value, &mut texts);
+    (!texts.is_empty()).then_some(texts)
 }
 
 /// The message of an entry; `None` if it is not the entry of a log.
@@ -101,7 +156,8 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<(usize, String)> {
-        undo(encoding::lines(text), &mut Tally::default()).into_iter().map(|line| (line.number, line.text)).collect()
+        let lines = undo(encoding::lines(text), &mut Tally::default(), &mut Vec::new());
+        lines.into_iter().map(|line| (line.number, line.text)).collect()
     }
 
     #[test]
@@ -117,6 +173,17 @@ mod tests {
         assert_eq!(texts(list), [(2, "one".to_owned()), (3, "two".to_owned())]);
         let docker = "{\"log\":\"[    0.000000] x\\r\\n\",\"stream\":\"stdout\",\"time\":\"2024\"}\n";
         assert_eq!(texts(docker), [(1, "[    0.000000] x".to_owned())]);
+    }
+
+    #[test]
+    fn a_text_in_json_is_a_paste_of_its_own() {
+        let ram = "1000-1fff : System RAM";
+        let one = r#"{"id":1,"title":"x","body":"Hello\n> 1000-1fff : System RAM\n"}"#;
+        assert_eq!(texts(one), [(1, "Hello".to_owned()), (1, ram.to_owned())]);
+        let several = "[\n {\n  \"id\": 1,\n  \"body\": \"```\\n1000-1fff : System RAM\\n```\"\n }\n]\nafter\n";
+        assert_eq!(texts(several), [(1, ram.to_owned()), (7, "after".to_owned())]);
+        let result = r#"{"results":[{"cmd":"cat","stdout":"1000-1fff : System RAM\r\n2000-2fff : reserved"}]}"#;
+        assert_eq!(texts(result), [(1, ram.to_owned()), (1, "2000-2fff : reserved".to_owned())]);
     }
 
     #[test]

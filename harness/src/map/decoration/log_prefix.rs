@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 /// Prefixes of the kernel's log, of `dmesg`, of syslog, journald and containers, and of the Xen
 /// hypervisor. Several may follow each other.
-static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
+pub(super) static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
     let kernel = r"(?:<\d{1,3}>\s?)?\[\s*\d+\.\d+(?:\s*<\s*\d+\.\d+>)?\]";
     let caller = r"\[\s*[TC]\d+\]";
     let human =

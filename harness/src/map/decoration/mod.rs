@@ -5,8 +5,9 @@
 //! | `encoding` | UTF-16, byte order marks, ends of lines |
 //! | `quoted_printable` | `=3D` and soft line breaks of mails |
 //! | `characters` | colours, control characters, HTML, typographic dashes and spaces |
+//! | `json_prefix` | numbers, time stamps and names of programs before the lines of JSON |
 //! | `marks` | quote marks, numbers and file names before a line; fences, prompts, ellipses |
-//! | `envelope` | JSON of `dmesg`, journald and container logs |
+//! | `envelope` | JSON of `dmesg`, journald and container logs, and JSON around a text |
 //! | `log_prefix` | time stamps, hosts and levels before the lines of a log |
 //! | `wraps` | lines that a mail client or a terminal broke or glued together |
 //!
@@ -16,6 +17,7 @@
 mod characters;
 mod encoding;
 mod envelope;
+mod json_prefix;
 mod log_prefix;
 mod marks;
 mod quoted_printable;
@@ -51,7 +53,7 @@ pub enum Decoration {
     Prompts,
     /// Marks for text that was left out.
     Ellipses,
-    /// JSON around the lines of a log.
+    /// JSON around the lines of a log, or around a text.
     Envelopes,
     /// Lines that were broken or glued together.
     LineWraps,
@@ -142,15 +144,19 @@ pub(crate) fn undo(text: &str, mut tally: Tally) -> Clean {
     let lines = quoted_printable::undo(lines, &mut tally);
     let mut cuts = Vec::new();
     let mut clean = Vec::new();
-    for mut line in lines {
-        line.text = characters::undo(line.text, line.number, &mut tally);
+    let mut lines: Vec<CleanLine> = lines
+        .into_iter()
+        .map(|line| CleanLine { text: characters::undo(line.text, line.number, &mut tally), ..line })
+        .collect();
+    json_prefix::undo(&mut lines, &mut tally);
+    for line in lines {
         match marks::undo(line, &mut tally) {
             marks::Marked::Line(line) => clean.push(line),
             marks::Marked::Cut(line) => cuts.push(line),
             marks::Marked::Nothing => {}
         }
     }
-    let mut clean = envelope::undo(clean, &mut tally);
+    let mut clean = envelope::undo(clean, &mut tally, &mut cuts);
     clean.iter_mut().for_each(|line| log_prefix::undo(line, &mut tally));
     let lines = wraps::undo(clean, &mut tally);
     Clean { lines, undone: tally.finish(), cuts }
