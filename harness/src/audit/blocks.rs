@@ -42,7 +42,8 @@ pub(super) fn enter(
     // What the map shows as RAM of the device counts more than what this block size would give.
     let is_asked = machine.options.block_bytes.is_some() || machine.options.kernel.is_some();
     let shown: Vec<Span> = spans.iter().flat_map(|span| ram_inside(machine, *span)).collect();
-    let is_cut = bytes_of(&shown) > 0 && bytes_of(&shown) < bytes_of(spans) && !is_asked;
+    let expected: Vec<Span> = spans.iter().filter_map(|span| whole_blocks(*span, block)).collect();
+    let is_cut = bytes_of(&shown) > 0 && bytes_of(&shown) < bytes_of(spans) && shown != expected && !is_asked;
     if is_cut {
         for &span in spans {
             for rest in without(span, &shown) {

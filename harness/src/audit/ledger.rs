@@ -144,6 +144,11 @@ impl Ledger {
         }
     }
 
+    /// Number of losses that could be won back.
+    pub(super) fn nr_win_backs(&self) -> usize {
+        self.rows.iter().filter(|row| row.loss.as_ref().is_some_and(|loss| loss.win_back.is_some())).count()
+    }
+
     pub(super) fn finish(
         mut self,
         kernel: Option<KernelVersion>,

@@ -121,6 +121,9 @@ pub fn audit(reading: &Reading, options: &Options) -> Audit {
     ram::enter(&machine, &added, &mut ledger);
     let mut notes = ledger.notes.clone();
     notes.extend(moved.into_iter().flat_map(|moved| moved.notes.clone()));
+    if ledger.nr_win_backs() > 1 {
+        notes.push("what can be won back is told for each loss alone; together it may be less".to_owned());
+    }
     ledger.finish(options.kernel, block_bytes, block_reason, reading.unused.clone(), notes)
 }
 

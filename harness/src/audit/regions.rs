@@ -15,6 +15,9 @@ use memmap_layouts::nvdimm::{Extent, RecordsOn};
 /// Data of a namespace is aligned to this many bytes unless the listing states otherwise.
 const DEFAULT_DATA_ALIGN: u64 = 2 << 20;
 
+/// The info block of a namespace and the space in front of it, in bytes.
+const INFO_BYTES: u64 = 8 << 10;
+
 /// Memory whose records are in RAM.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Added {
@@ -30,13 +33,17 @@ pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut
     let inventory = &machine.reading.inventory;
     let mut seen: Vec<Span> = Vec::new();
     let mut used: Vec<&str> = Vec::new();
-    for region in inventory.regions.iter().filter(|region| region.enabled) {
+    let implied = implied_region(machine);
+    for region in inventory.regions.iter().filter(|region| region.enabled).chain(&implied) {
         let of_region = |owner: &Option<String>, span: Option<Span>| {
             owner.as_deref() == Some(region.name.as_str())
                 || region.span.zip(span).is_some_and(|(region, span)| region.contains(span))
         };
-        let namespaces: Vec<&Namespace> =
-            inventory.namespaces.iter().filter(|namespace| of_region(&namespace.region, namespace.span)).collect();
+        let is_implied = implied.as_ref().is_some_and(|implied| std::ptr::eq(implied, region));
+        let has = |namespace: &&Namespace| {
+            of_region(&namespace.region, namespace.span) || is_implied && namespace.region.is_none()
+        };
+        let namespaces: Vec<&Namespace> = inventory.namespaces.iter().filter(has).collect();
         let is_of = |device: &&Device| {
             of_region(&device.region, device.spans.first().copied())
                 || namespaces.iter().any(|namespace| device.region.as_ref() == Some(&namespace.name))
@@ -64,6 +71,28 @@ pub(super) fn enter(machine: &Machine<'_>, moved: Option<&Shifted>, ledger: &mut
         }
     }
     added
+}
+
+/// The region of namespaces of which a listing names no region: the only persistent memory of the map
+/// that belongs to none. All have the number of the region in their names.
+fn implied_region(machine: &Machine<'_>) -> Option<Region> {
+    let inventory = &machine.reading.inventory;
+    let number = |namespace: &Namespace| {
+        let number = namespace.name.strip_prefix("namespace")?.split('.').next()?;
+        Some(number.to_owned()).filter(|_| namespace.region.is_none() && namespace.mode.is_some())
+    };
+    let mut numbers = inventory.namespaces.iter().filter_map(number);
+    let first = numbers.next()?;
+    let known: Vec<Span> = inventory.regions.iter().filter_map(|region| region.span).collect();
+    let ranges = machine.reading.map.ranges.iter().filter(|range| range.kind == Kind::Persistent);
+    let mut spans = ranges.map(MapRange::span).filter(|span| !known.iter().any(|known| known.overlaps(*span)));
+    let span = spans.next()?;
+    let name = format!("region{first}");
+    let is_only = spans.next().is_none() && numbers.all(|number| number == first);
+    let is_free = !inventory.regions.iter().any(|region| region.name == name);
+    let bytes: u64 = inventory.namespaces.iter().map(|namespace| namespace.bytes).fold(0, u64::saturating_add);
+    let region = Region { span: Some(span), ..Region::new(name, span.bytes(), RegionKind::Persistent, Vec::new()) };
+    (is_only && is_free && bytes <= span.bytes()).then_some(region)
 }
 
 /// The parts of a range outside of others.
@@ -102,14 +131,26 @@ fn unclaimed(machine: &Machine<'_>, range: &MapRange, span: Span, added: &mut Ad
                 let cause = format!("{} keeps its header and the records of its device there", namespace.name);
                 let rule = "a namespace with records has an info block, and records of its data";
                 let loss = Loss { cause, rule, win_back: None };
-                ledger.lose_span(Stage::Namespace, &namespace.name, "header and records", Some(inner), loss);
+                let what = if inner.bytes() <= INFO_BYTES { "header with info block" } else { "header and records" };
+                ledger.lose_span(Stage::Namespace, &namespace.name, what, Some(inner), loss);
                 // Between the header and the device, its data is aligned.
                 let beside =
                     inventory.devices.iter().flat_map(|device| &device.spans).any(|device| device.start == span.end);
                 let behind = Span::new(inner.end, span.end).filter(|_| beside && inner.start == span.start);
+                let data: u64 = inventory
+                    .devices
+                    .iter()
+                    .flat_map(|device| &device.spans)
+                    .filter(|device| device.start == span.end)
+                    .map(|device| device.bytes())
+                    .sum();
+                let what = match inner.bytes() < data / 64 {
+                    true => "records and alignment",
+                    false => "alignment of the data",
+                };
                 let cause = format!("the data of {} begins behind it", namespace.name);
                 let loss = Loss { cause, rule: "data begins at a multiple of its alignment", win_back: None };
-                ledger.lose_span(Stage::Namespace, &namespace.name, "alignment of the data", behind, loss);
+                ledger.lose_span(Stage::Namespace, &namespace.name, what, behind, loss);
                 for rest in without(span, &[inner]).into_iter().filter(|_| behind.is_none()) {
                     unclaimed(machine, range, rest, added, ledger);
                 }
@@ -382,7 +423,7 @@ impl Persistent<'_> {
             let cause = match division.data {
                 0 => format!("this kernel cannot divide {name}"),
                 _ => format!(
-                    "header, records and alignment of {name}; the listing does not tell how much each takes, --kernel VERSION tells what that kernel would"
+                    "no known kernel divides {name} like this, so how much each takes is unknown; --kernel VERSION tells what that kernel would"
                 ),
             };
             let rule = "a namespace with records has an info block, and records of its data";
@@ -421,30 +462,54 @@ impl Persistent<'_> {
                 bytes,
             }),
         };
+        let data = ByteSize(all.usable_bytes);
+        let records = match division.creator {
+            Some((versions, bytes)) => {
+                format!("{name} has {bytes} bytes for each page of its data, as {versions} creates it")
+            }
+            None => format!("{name} keeps the records of {data} of data"),
+        };
         let parts = [
             (
                 "padding at the start",
                 all.start_pad_bytes,
+                format!("{name} begins in a section that other memory shares"),
                 "a namespace is padded to whole sections that it shares with other memory (until Linux 5.2)",
             ),
-            ("header with info block", all.head_bytes, "the first 8 KiB hold the info block"),
-            ("records on the medium", all.records_bytes, record_rule),
-            ("alignment of the data", all.alignment_bytes, "data begins at a multiple of its alignment"),
+            (
+                "header with info block",
+                all.head_bytes,
+                format!("{name} describes itself in front of its data"),
+                "the first 8 KiB hold the info block",
+            ),
+            ("records on the medium", all.records_bytes, records, record_rule),
+            (
+                "alignment of the data",
+                all.alignment_bytes,
+                match all.records_bytes {
+                    0 => format!("the data of {name} begins at the next multiple of {}", ByteSize(align)),
+                    _ => format!(
+                        "room for records of what is no data in {name}, and its data begins at a multiple of {}",
+                        ByteSize(align)
+                    ),
+                },
+                "records are reserved for the whole namespace; data begins at a multiple of its alignment",
+            ),
             (
                 "padding at the end",
                 all.end_trunc_bytes,
+                format!("the end of {name} is no multiple of what its data is aligned to"),
                 "data ends at a multiple of its alignment; until Linux 5.2 of a section that is shared",
             ),
-            ("less than a page", all.rest_bytes, "only whole pages are mapped"),
+            (
+                "less than a page",
+                all.rest_bytes,
+                format!("{name} does not end with a page"),
+                "only whole pages are mapped",
+            ),
         ];
-        for (what, bytes, rule) in parts {
+        for (what, bytes, cause, rule) in parts {
             let win_back = win_back.clone().filter(|_| what == "records on the medium");
-            let cause = match division.creator {
-                Some((versions, bytes)) if what == "records on the medium" => {
-                    format!("{name} has {bytes} bytes for each page of its data, as {versions} creates it")
-                }
-                _ => format!("{what} of {name}"),
-            };
             ledger.lose(Stage::Namespace, name, what, bytes, Loss { cause, rule, win_back });
         }
         let span = self.region.span.and_then(|_| data_span(start, all));

@@ -83,6 +83,21 @@ fn both_sides_of_the_series_differ_by_the_padding() {
 }
 
 #[test]
+fn namespaces_of_a_list_without_regions_are_those_of_the_only_persistent_memory() {
+    let namespace = r#"[{"dev":"namespace0.0","mode":"fsdax","map":"dev","size":8453619712,"align":2097152}]"#;
+    let iomem = "100000000-23fffffff : System RAM\n240000000-43fffffff : Persistent Memory\n";
+    let resource = "  240000000-43fffffff : namespace0.0\n";
+    for text in [format!("{iomem}---\n{namespace}"), format!("{iomem}{resource}---\n{namespace}")] {
+        let audit = audited(&text, Options::default());
+        assert_eq!((bytes(&audit, "data, fsdax"), bytes(&audit, "namespaces unknown")), (8_453_619_712, 0), "{text}");
+        assert_eq!(bytes(&audit, "records on the medium"), 8_453_619_712 / 64);
+    }
+    // Of two ranges, nothing tells which one it is.
+    let two = format!("{iomem}500000000-5ffffffff : Persistent Memory\n---\n{namespace}");
+    assert_eq!(bytes(&audited(&two, Options::default()), "namespaces unknown"), 12 * GIB);
+}
+
+#[test]
 fn a_device_that_is_ram_loses_what_is_no_whole_block() {
     // The public report of 256 MiB at 0xa90000000 with blocks of 128 MiB.
     let text = r#"{"dev":"region0","size":268435456,"resource":45365592064,"align":16777216,"available_size":0,"type":"pmem",

@@ -23,8 +23,8 @@ Examples:
   pfnbench audit machine.txt --shift 64M     after firmware moved the regions
   pfnbench audit machine.txt -o audit.html
 
-Each byte is in one row, and the rows add up. What each loss would win back was
-tried with the same rules.
+Each byte is in one row, and the rows add up. What would win back a loss is
+named with the bytes that it gains by the same rules, each loss alone.
 
 Exit codes: 0 success; 1 with --strict, sources contradict each other or lines
 were not understood; 2 the text names no memory or cannot be parsed, or a usage

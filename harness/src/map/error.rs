@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::range::MapRange;
-use super::reading::UnknownLine;
+use super::reading::{Skipped, UnknownLine};
 use super::{MAX_PHYS_BITS, MOST_ENTRIES, MOST_LINES};
 use memmap_layouts::ByteSize;
 use thiserror::Error;
@@ -102,7 +102,7 @@ pub enum MapError {
         text: String,
     },
     /// No line names memory, or a window, region, device or block.
-    #[error("{}", nothing(.unknown, *.lines, *.entries))]
+    #[error("{}", nothing(.unknown, *.lines, *.entries, .skipped))]
     Nothing {
         /// Lines that were not understood.
         unknown: Vec<UnknownLine>,
@@ -110,6 +110,8 @@ pub enum MapError {
         lines: usize,
         /// Number of entries of known listings.
         entries: usize,
+        /// Lines that are known and say nothing of memory, by kind.
+        skipped: Vec<Skipped>,
     },
     /// The text has more lines than any listing.
     #[error("the text has {lines} lines, more than the limit of {MOST_LINES}; give the part with the memory map")]
@@ -169,12 +171,18 @@ pub fn line_numbers(lines: impl IntoIterator<Item = usize>) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-fn nothing(unknown: &[UnknownLine], lines: usize, entries: usize) -> String {
+fn nothing(unknown: &[UnknownLine], lines: usize, entries: usize, skipped: &[Skipped]) -> String {
     const SHOWN: usize = 4;
     let head = match (unknown.first(), entries) {
         (Some(first), 0) => format!("line {}: {:?} is not a memory range", first.line, first.text),
         (_, 0) if lines == 0 => "the text is empty".to_owned(),
-        (_, 0) => "no line names memory".to_owned(),
+        (_, 0) if skipped.is_empty() => "no line names memory".to_owned(),
+        (_, 0) => {
+            let told = |skipped: &Skipped| {
+                format!("{} (lines: {}, the first is line {})", skipped.kind, skipped.lines, skipped.first)
+            };
+            format!("no line names memory, only {}", skipped.iter().map(told).collect::<Vec<_>>().join(", "))
+        }
         (_, entries) => format!("of the {entries} entries that were read, none is memory"),
     };
     let begin = usize::from(entries == 0);

@@ -92,6 +92,27 @@ fn unite_regions(inventory: &mut Inventory, contradictions: &mut Vec<String>) {
     let (mut placed, mut floating): (Vec<Region>, Vec<Region>) =
         std::mem::take(&mut inventory.regions).into_iter().partition(|region| region.span.is_some());
     placed = by_key(placed, |region| region.span, merge_region);
+    placed = by_key(
+        placed,
+        |region| (region.name.clone(), region.kind, region.span.map(|span| span.start)),
+        |known, region| {
+            let is_larger = region.bytes > known.bytes;
+            contradictions.push(format!(
+                "{} has {} in line {} and {} in line {}; the larger is used",
+                region.name,
+                ByteSize(known.bytes),
+                line_of(&known.sources),
+                ByteSize(region.bytes),
+                line_of(&region.sources)
+            ));
+            let mut regions = (region, known.clone());
+            if !is_larger {
+                std::mem::swap(&mut regions.0, &mut regions.1);
+            }
+            merge_region(&mut regions.0, regions.1);
+            *known = regions.0;
+        },
+    );
     let mut first_of_name: HashMap<(&str, RegionKind), &Region> = HashMap::new();
     for region in &placed {
         let first = *first_of_name.entry((&region.name, region.kind)).or_insert(region);

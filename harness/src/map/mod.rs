@@ -151,7 +151,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     if ranges.is_empty() && inventory.is_empty() && all.hotplug_windows.is_empty() {
         let (unknown, entries) = (all.unknown, all.sources.entries());
         if entries == 0 || !unknown.is_empty() {
-            return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries });
+            return Err(MapError::Nothing { unknown, lines: clean.lines.len(), entries, skipped: all.skipped });
         }
         // The text says itself that there is none.
         warnings.push(format!("the map contains no memory: entries that were read, none of them memory: {entries}"));

@@ -98,6 +98,8 @@ nd_pmem pfn1.0: namespace1.0 alignment collision, truncate 67108864 bytes
     assert_eq!(ranges(text), [(0x1000, 0xa0000, Kind::Ram)]);
     let reading = read_machine("test", "test", text).unwrap();
     assert_eq!(line_numbers(reading.unknown.iter().map(|line| line.line)), "5, 7");
+    let logged = error("[    0.000000] x\n[    0.1] y\n");
+    assert!(logged.starts_with("no line names memory, only other lines of a log (lines: 2, the first is line 1)"));
     assert!(error("# only a comment\n").starts_with("no line names memory"), "{}", error("# only a comment\n"));
 }
 
