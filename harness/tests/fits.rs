@@ -81,6 +81,39 @@ fn a_dimm_of_an_arm64_guest_with_blocks_of_1_gib() {
 }
 
 #[test]
+fn the_largest_part_that_is_free_is_named() {
+    let dir = folder();
+    let text = "00001000-bfffffff : System RAM\n100000000-17fffffff : System RAM\n180000000-1bfffffff : Persistent Memory\n\
+                2010000000-204fffffff : CXL Window 0\n  2010000000-201fffffff : region0\n";
+    let map = file(&dir, "machine.txt", text);
+    let with_map = |args: &[&'static str]| [args, &["--map", &map, "--block-size", "128M"]].concat();
+    // Not inside of persistent memory, although Linux would accept a DIMM there, and says so.
+    holds(&with_map(&["0x140000000+4G"]), 1, &["0x1c0000000+4G or 0x1c0000000+2G works"]);
+    let other = "yet Persistent Memory at 0x180000000-0x1bfffffff (1 GiB) is of another device";
+    holds(&with_map(&["0x180000000+1G"]), 0, &[other]);
+    holds(&with_map(&["0x180000000+1G", "--as", "kmem"]), 0, &["RAM     0x180000000"]);
+    // A region is as large as the rest of its window; the window itself is not in the way.
+    let args = with_map(&["0x2030000000+1G", "--as", "cxl"]);
+    holds(&args, 1, &["MB111", "0x2030000000+512M works"]);
+    assert!(!fits(&args).1.contains("MB105"));
+    holds(&with_map(&["0x2010000000+1G", "--as", "cxl"]), 1, &["0x2020000000+768M works"]);
+    let there = "at 0x2010000000-0x201fffffff (256 MiB), so it is there already";
+    holds(&with_map(&["0x2010000000+256M", "--as", "cxl"]), 1, &[there]);
+    holds(&with_map(&["0x170000000+1G", "--as", "device"]), 1, &["0x180000000+768M works"]);
+}
+
+#[test]
+fn a_namespace_whose_data_is_ram_is_there_without_a_warning() {
+    let dir = folder();
+    let text = "00001000-bfffffff : System RAM\n490000000-49fffffff : Persistent Memory\n\
+                \x20 490000000-49fffffff : namespace0.0\n    498000000-49fffffff : System RAM (kmem)\n";
+    let map = file(&dir, "machine.txt", text);
+    let (code, told) = fits(&["0x490000000+128M", "--as", "device", "--map", &map]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("namespace0.0 at 0x490000000-0x497ffffff") && !told.contains("ignored"), "{told}");
+}
+
+#[test]
 fn two_devices_share_a_section_since_5_3() {
     let args = ["0x100000000+64M", "0x104000000+64M", "--as", "device", "--kernel"];
     let says = ["NS502", "0x100000000-0x103ffffff (64 MiB), in the same section", "0x108000000+64M"];

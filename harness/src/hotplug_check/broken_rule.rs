@@ -116,7 +116,10 @@ impl BrokenRule {
                     MachineError::NoSuchNode { node, nodes, .. } => {
                         (Some(format!("node {node} is asked, and the map has {}", nodes_of(*nodes))), None)
                     }
-                    MachineError::ResourceBusy { at, name, .. } => (None, Some(format!("{name} at {at}"))),
+                    MachineError::ResourceBusy { at, name, span: asked } => {
+                        let is_same = if at == asked { ", so it is there already" } else { "" };
+                        (None, Some(format!("{name} at {at}{is_same}")))
+                    }
                     MachineError::BlockExists { span, block } => (None, Some(format!("memory{block} at {span}"))),
                     other => (Some(other.to_string()), None),
                 };

@@ -219,14 +219,11 @@ impl PreparedMachine<'_> {
                 self.warnings.push(format!("added RAM of the map is ignored: {error}"));
             }
         }
-        // A namespace keeps its header, its records and perhaps its data there.
+        // A namespace keeps its header, its records and perhaps its data there; its data may be RAM.
         let namespaces = self.description.inventory.into_iter().flat_map(|inventory| &inventory.namespaces);
         for namespace in namespaces {
             let Some(pages) = namespace.span.and_then(|span| self.pages_inside(span)) else { continue };
-            let taken = Resource::new(pages, ResourceKind::Other, namespace.name.clone(), true);
-            if let Err(error) = self.space.insert_resource(taken) {
-                self.warnings.push(format!("{} of the map is ignored: {error}", namespace.name));
-            }
+            self.insert_parts(pages, &|part| Resource::new(part, ResourceKind::Other, namespace.name.clone(), true));
         }
     }
 

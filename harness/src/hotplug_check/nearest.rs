@@ -6,6 +6,7 @@ use super::{CXL_UNIT_BYTES, EXTENT_UNIT_BYTES};
 use crate::map::inventory::Span;
 use crate::size::argument;
 use memmap_layouts::ByteSize;
+use memmap_layouts::machine::{Resource, ResourceKind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -24,6 +25,11 @@ pub struct Nearest {
 }
 
 impl Nearest {
+    fn new(request: Request, with_node: &str) -> Self {
+        let argument = format!("{}{with_node}", spans_argument(&request.spans));
+        Self { argument, spans: request.spans, block_bytes: None }
+    }
+
     /// As JSON, for programs.
     pub fn json(&self) -> Value {
         json!({ "argument": self.argument, "ranges": self.spans, "block_bytes": self.block_bytes })
@@ -85,8 +91,8 @@ impl PreparedMachine<'_> {
         anchors.into_iter().flat_map(around).flatten().collect()
     }
 
-    /// The nearest requests that would be accepted: below, at the same start, above, and with smaller
-    /// memory blocks.
+    /// The nearest requests that would be accepted: below, at the same start, above, the largest part,
+    /// and with smaller memory blocks.
     pub(super) fn nearest(&self, request: &Request, other_blocks: bool) -> Vec<Nearest> {
         // A node that does not exist is replaced by one that does.
         let node = request.node.filter(|node| *node >= self.rules().nodes).map(|_| 0);
@@ -114,16 +120,73 @@ impl PreparedMachine<'_> {
                 Side::SameStart => at == start,
                 Side::Above => at > start,
             };
-            let tried = candidates.iter().filter(|(_, at, _)| is_there(*at)).take(MOST_TRIES);
-            let accepted = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).find(|one| self.accepts(one));
-            found.extend(accepted.map(|accepted| Nearest {
-                argument: format!("{}{with_node}", spans_argument(&accepted.spans)),
-                spans: accepted.spans,
-                block_bytes: None,
-            }));
+            let tried = candidates.iter().filter(|(_, at, _)| is_there(*at));
+            let tried = tried.filter_map(|(_, at, bytes)| moved(request, *at, *bytes)).take(MOST_TRIES);
+            let accepted = tried.into_iter().find(|one| self.of_another_device(one).is_none() && self.accepts(one));
+            found.extend(accepted.map(|accepted| Nearest::new(accepted, &with_node)));
+        }
+        let part = self.largest_part(request, unit).map(|part| Nearest::new(part, &with_node));
+        if let Some(part) = part.filter(|part| !found.contains(part)) {
+            found.push(part);
         }
         found.extend(self.smaller_blocks(request, &with_node).filter(|_| other_blocks && self.is_unchanged));
         found
+    }
+
+    /// The largest part of a range that would be accepted: between what is there, and in a window.
+    fn largest_part(&self, request: &Request, unit: u64) -> Option<Request> {
+        let [asked] = request.spans[..] else { return None };
+        let section = 1u64 << self.rules().section_bits;
+        let in_window = matches!(request.kind, RequestKind::Cxl | RequestKind::Extent) && !self.windows.is_empty();
+        let is_in_the_way = |resource: &&Resource| match request.kind {
+            RequestKind::CxlWindow => true,
+            RequestKind::Kmem | RequestKind::Device => resource.busy,
+            _ => resource.kind != ResourceKind::Window,
+        };
+        let resources = self.space.resources().iter().filter(is_in_the_way).map(|resource| self.span(resource.range));
+        let mappings = self.space.mappings().map(|pages| self.span(pages));
+        let mut taken: Vec<Span> = resources.chain(mappings).filter(|there| there.overlaps(asked)).collect();
+        if request.kind == RequestKind::Device && self.rules().set.whole_sections {
+            let whole = |there: Span| {
+                let end = there.end.checked_next_multiple_of(section).unwrap_or(u64::MAX);
+                Span::new(there.start / section * section, end)
+            };
+            taken = taken.into_iter().filter_map(whole).collect();
+        }
+        taken.sort_unstable_by_key(|there| there.start);
+        let limit = u64::try_from(1u128 << self.rules().physical_bits).unwrap_or(u64::MAX);
+        let everything = Span::new(0, limit)?;
+        let places = if in_window { &self.windows[..] } else { &[everything] };
+        let mut parts = Vec::new();
+        for place in places {
+            let Some(place) = place.intersect(asked) else { continue };
+            let mut from = place.start;
+            let ends = taken.iter().copied().chain(Span::new(place.end, u64::MAX));
+            for there in ends.filter(|there| there.end > place.start) {
+                let start = from.checked_next_multiple_of(unit);
+                let end = there.start.min(place.end) / unit * unit;
+                parts.extend(start.and_then(|start| Span::new(start, end)));
+                from = from.max(there.end);
+            }
+        }
+        parts.sort_unstable_by_key(|part| (std::cmp::Reverse(part.bytes()), part.start));
+        let requests = parts.into_iter().take(MOST_TRIES).map(|part| Request { spans: vec![part], ..request.clone() });
+        requests.into_iter().find(|part| self.of_another_device(part).is_none() && self.accepts(part))
+    }
+
+    /// The persistent or reserved memory in which the RAM of a DIMM, virtio-mem device or extent would be.
+    /// Linux accepts it there.
+    pub(super) fn of_another_device(&self, request: &Request) -> Option<&Resource> {
+        if !matches!(request.kind, RequestKind::Dimm | RequestKind::VirtioMem | RequestKind::Extent) {
+            return None;
+        }
+        let is_a_device = |resource: &&Resource| match resource.kind {
+            ResourceKind::PersistentMemory => true,
+            ResourceKind::Other => !resource.busy,
+            ResourceKind::Window | ResourceKind::SystemRam => false,
+        };
+        let overlaps = |resource: &Resource| request.spans.iter().any(|span| self.span(resource.range).overlaps(*span));
+        self.space.resources().iter().filter(is_a_device).find(|resource| overlaps(resource))
     }
 
     /// The largest smaller memory blocks with which the request would be accepted.
@@ -145,7 +208,9 @@ impl PreparedMachine<'_> {
 impl std::fmt::Display for Nearest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.block_bytes {
-            Some(bytes) => write!(f, "the same range with memory blocks of {}", ByteSize(bytes)),
+            Some(bytes) => {
+                write!(f, "the same range, if Linux chose memory blocks of {}", ByteSize(bytes))
+            }
             None => {
                 let spans: Vec<String> = self.spans.iter().map(Span::to_string).collect();
                 f.write_str(&spans.join(", "))

@@ -109,7 +109,8 @@ impl PreparedMachine<'_> {
 
     fn refuse(&self, request: &Request, broken: &[BrokenRule]) -> Verdict {
         let nearest = self.nearest(request, broken.iter().any(BrokenRule::depends_on_blocks));
-        let works: Vec<String> = nearest.iter().map(|nearest| nearest.argument.clone()).collect();
+        let is_range = |nearest: &&Nearest| nearest.block_bytes.is_none();
+        let works: Vec<String> = nearest.iter().filter(is_range).map(|nearest| nearest.argument.clone()).collect();
         // Several checks may find the same resource in the way.
         let mut refusals: Vec<Refusal> = Vec::new();
         for refusal in broken.iter().map(|broken| broken.refusal(request, self, &works)) {
@@ -275,9 +276,15 @@ impl PreparedMachine<'_> {
             return Vec::new();
         }
         let whole = request.spans.iter().find_map(|span| Some((*span, self.whole_blocks(*span)?)));
+        // What ends outside of its window is refused for that.
+        let is_window = |error: &MachineError| match error {
+            MachineError::ResourceBusy { at, .. } => self.windows.contains(&self.span(at.range)),
+            _ => false,
+        };
         match whole {
             Some((span, pages)) => {
-                let refusals = self.space.ram_refusals(pages, &Self::how(request));
+                let mut refusals = self.space.ram_refusals(pages, &Self::how(request));
+                refusals.retain(|error| self.outside_windows(request).is_empty() || !is_window(error));
                 refusals.into_iter().map(|error| BrokenRule::Ram { span, error }).collect()
             }
             None => {
@@ -340,6 +347,9 @@ impl PreparedMachine<'_> {
                 }
             }
         }
+        notes.extend(self.of_another_device(request).map(|there| {
+            format!("Linux accepts it, yet {} at {} is of another device", there.name, self.span(there.range))
+        }));
         if request.kind == RequestKind::Extent {
             notes.push("by the rules as posted (v11); Linux 7.2 has no dynamic capacity".to_owned());
         }

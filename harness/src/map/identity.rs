@@ -3,7 +3,7 @@
 
 use super::combine::{NoBase, Places};
 use super::coverage::{Containers, Coverage};
-use super::inventory::{BlockRange, Device, Inventory, Mention, Region, RegionKind, Span, Window};
+use super::inventory::{BlockRange, Device, Inventory, Listing, Mention, Region, RegionKind, Span, Window};
 use super::kind::Kind;
 use super::part::{Found, HotplugWindow, Table};
 use super::range::MapRange;
@@ -461,6 +461,20 @@ pub(super) fn add_blocks(blocks: &[BlockRange], ranges: &mut Vec<MapRange>) -> V
         )
     };
     missing.iter().map(told).collect()
+}
+
+/// Volatile regions of `/proc/iomem` in windows, which may be in another part of the text. Elsewhere a
+/// region is part of persistent memory.
+pub(super) fn regions_in_windows(inventory: &Inventory) -> Vec<Found> {
+    let windows: Containers = inventory.windows.iter().map(|window| window.span).collect();
+    let of_iomem = |source: &&Mention| source.listing == Listing::Iomem;
+    let regions = inventory.regions.iter().filter(|region| region.enabled && region.kind == RegionKind::Volatile);
+    let found = regions.filter_map(|region| {
+        let Span { start, end } = region.span.filter(|span| windows.contain(*span))?;
+        let range = MapRange { start, end, kind: Kind::SoftReserved, node: region.node, base_assumed: false };
+        Some(Found { range, line: region.sources.iter().find(of_iomem)?.line })
+    });
+    found.collect()
 }
 
 /// Makes added RAM of the ranges of devices that a driver made RAM of.

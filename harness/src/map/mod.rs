@@ -137,6 +137,7 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     let in_blocks = ram.iter().map(|(table, _)| *table).min() == Some(Table::Blocks);
     all.contradictions.extend(drop_contradicting(&mut added));
     let mut ranges = best_table(ram, &added, &mut warnings);
+    added.push((Table::Iomem, identity::regions_in_windows(&all.inventory)));
     let additions = distinct_additions(added, &ranges);
     ranges.extend(additions);
     let mut inventory = all.inventory;

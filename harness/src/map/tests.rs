@@ -339,6 +339,18 @@ fn cxl_regions_count_and_the_windows_around_them_do_not() {
 }
 
 #[test]
+fn a_region_is_memory_wherever_the_text_has_its_window() {
+    let window = "100000000-2ffffffff : CXL Window 0\n";
+    let region = "200000000-2ffffffff : region0\n";
+    let memory = [(8 * GIB, 12 * GIB, Kind::SoftReserved)];
+    for text in [format!("{window}  {region}"), format!("{region}---\n{window}"), format!("{window}---\n{region}")] {
+        assert_eq!(ranges(&text), memory, "{text}");
+    }
+    // Without a window, it is a part of persistent memory.
+    assert_eq!(read_machine("test", "test", region).unwrap().map.ranges, []);
+}
+
+#[test]
 fn disassembled_acpi_tables() {
     let cedt = "\
 [030h 0048   1]                Subtable Type : 01 [CXL Fixed Memory Window Structure]
