@@ -25,16 +25,19 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], tally: &mut Tally) -> Cow<'a, str> {
 }
 
 /// Splits a text into lines that end with LF, CR LF, or CR.
-pub(super) fn lines(text: &str) -> Vec<CleanLine> {
+pub(super) fn lines(text: &str, tally: &mut Tally) -> Vec<CleanLine> {
     let mut lines = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
         let line = line.trim_end_matches('\r');
         // A text that a program quoted has its line breaks as `\n`; in JSON they belong to strings.
         let is_pair = || line.find("\\n").is_some_and(|at| line[..at].contains("\":"));
-        let quoted = if line.trim_start().starts_with(['{', '[']) || is_pair() { "" } else { "\\n" };
-        let parts = line.split('\r').flat_map(|part| match quoted {
-            "" => vec![part],
-            quoted => part.split(quoted).collect(),
+        let is_quoted = line.contains("\\n") && !line.trim_start().starts_with(['{', '[']) && !is_pair();
+        if is_quoted {
+            tally.add(Decoration::LineWraps, index + 1);
+        }
+        let parts = line.split('\r').flat_map(|part| match is_quoted {
+            false => vec![part],
+            true => part.split("\\n").collect(),
         });
         for part in parts.filter(|part| !part.trim().is_empty()) {
             lines.push(CleanLine::new(index + 1, part));
@@ -62,7 +65,9 @@ mod tests {
 
     #[test]
     fn every_end_of_a_line_is_one() {
-        let texts = |text| lines(text).into_iter().map(|line| (line.number, line.text)).collect::<Vec<_>>();
+        let texts = |text| {
+            lines(text, &mut Tally::default()).into_iter().map(|line| (line.number, line.text)).collect::<Vec<_>>()
+        };
         let expected = [(1, "a".to_owned()), (2, "b".to_owned())];
         assert_eq!(texts("a\nb\n"), expected);
         assert_eq!(texts("a\r\r\nb\r\n"), expected);
@@ -70,5 +75,8 @@ mod tests {
         assert_eq!(texts(r#"{"a":"b\nc"}"#).len(), 1);
         assert_eq!(texts(r#"  "a": "b\nc","#).len(), 1);
         assert_eq!(texts("a\rb"), [(1, "a".to_owned()), (1, "b".to_owned())]);
+        let mut tally = Tally::default();
+        lines("a\nb\\nc\n", &mut tally);
+        assert_eq!(tally.finish()[0].decoration, Decoration::LineWraps);
     }
 }

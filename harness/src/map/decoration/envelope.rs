@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<(usize, String)> {
-        let lines = undo(encoding::lines(text), &mut Tally::default(), &mut Vec::new());
+        let lines = undo(encoding::lines(text, &mut Tally::default()), &mut Tally::default(), &mut Vec::new());
         lines.into_iter().map(|line| (line.number, line.text)).collect()
     }
 

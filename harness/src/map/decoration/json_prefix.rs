@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        let mut lines = encoding::lines(text);
+        let mut lines = encoding::lines(text, &mut Tally::default());
         undo(&mut lines, &mut Tally::default());
         lines.into_iter().map(|line| line.text).collect()
     }

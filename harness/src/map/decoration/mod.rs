@@ -140,7 +140,7 @@ pub(crate) struct Clean {
 
 /// Undoes the decorations of a text.
 pub(crate) fn undo(text: &str, mut tally: Tally) -> Clean {
-    let lines = encoding::lines(text);
+    let lines = encoding::lines(text, &mut tally);
     let lines = quoted_printable::undo(lines, &mut tally);
     let mut cuts = Vec::new();
     let mut clean = Vec::new();

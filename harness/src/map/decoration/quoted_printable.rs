@@ -86,7 +86,10 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        undo(encoding::lines(text), &mut Tally::default()).into_iter().map(|line| line.text).collect()
+        undo(encoding::lines(text, &mut Tally::default()), &mut Tally::default())
+            .into_iter()
+            .map(|line| line.text)
+            .collect()
     }
 
     #[test]
