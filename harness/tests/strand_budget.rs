@@ -119,7 +119,7 @@ fn output_fits_80_columns() {
         fits_80_columns(&mut strand(&[&format!("builtin:{map}")]));
     }
     fits_80_columns(&mut budget(&["--guest", "2G", "--add", "1T", "--step", "128M", "--free", "1234567"]));
-    fits_80_columns(&mut budget(&["--guest", "31.7T", "--add", "128T", "--direct-map", "base", "--altmap"]));
+    fits_80_columns(&mut budget(&["--guest", "31.7T", "--add", "128T", "--direct-map", "base", "--altmap", "--arch", "x86-64-la57"]));
 }
 
 #[test]
@@ -181,6 +181,37 @@ fn records_can_live_elsewhere() {
 }
 
 #[test]
+fn the_largest_total_is_what_fits_would_accept() {
+    for (arch, end) in [("x86-64", 1u64 << 46), ("x86-64-la57", 1 << 52)] {
+        let args = ["--guest", "2T", "--add", "1T", "--altmap", "--direct-map", "1G", "--arch", arch];
+        let told = json(budget(&args).arg("--json"));
+        let [start, largest] =
+            [&told["budget"]["request"]["start"], &told["budget"]["largest_step_bytes"]].map(|n| n.as_u64().unwrap());
+        assert_eq!(start + largest, end, "{arch}");
+        let range = |bytes: u64| format!("{start:#x}-{:#x}", start + bytes - 1);
+        let fits = |bytes| pfnbench().args(["fits", "--arch", arch, "--guest", &range(bytes)]).assert();
+        fits(largest).success();
+        fits(largest + (128 << 20)).code(1);
+    }
+    // Sections, hence blocks, of 1 GiB.
+    let old = json(budget(&["--guest", "2G", "--add", "1G", "--arch", "arm64", "--kernel", "5.10"]).arg("--json"));
+    assert_eq!(old["budget"]["request"]["block_bytes"], 1 << 30);
+}
+
+#[test]
+fn the_time_of_a_step_is_that_of_its_records() {
+    let time = |page: &str| {
+        let args = ["--guest", "8G", "--add", "16G", "--step", "2G", "--page-size", page];
+        json(budget(&args).arg("--json"))["step_time"].clone()
+    };
+    let (small, large) = (time("4K"), time("64K"));
+    assert_eq!((&small["measured_bytes"], &large["measured_bytes"]), (&(1 << 30).into(), &(128 << 20).into()));
+    assert!(large["p50_ns"].as_f64().unwrap() < small["p50_ns"].as_f64().unwrap());
+    let args = ["--guest", "8G", "--add", "16G", "--step", "2G", "--page-size", "64K"];
+    budget(&args).assert().success().stdout(contains("as many records as 128 MiB"));
+}
+
+#[test]
 fn budget_refuses_bad_input() {
     let dir = folder();
     let missing = dir.path().join("missing").display().to_string();
@@ -188,8 +219,8 @@ fn budget_refuses_bad_input() {
     for (args, words) in [
         (&["--guest", "0", "--add", "64G"][..], &["--guest is 0; try --guest 2G"][..]),
         (&["--guest", "2G", "--add", "0"], &["--add is 0"]),
-        (&["--guest", "2G", "--add", "4P"], &["52 bits"]),
-        (&["--guest", "15E", "--add", "1G"], &["52 bits"]),
+        (&["--guest", "2G", "--add", "64T"], &["address space of 64 TiB", "try a smaller --add"]),
+        (&["--guest", "15E", "--add", "1G"], &["address space of 64 TiB"]),
         (&["--guest", "2G", "--add", "100M"], &["not a multiple of the block size 128 MiB", "try --add 128M"]),
         (&["--guest", "2G"], &["--add"]),
         (&["--guest", "2G", "--add", "-1"], &["--add"]),
@@ -200,7 +231,9 @@ fn budget_refuses_bad_input() {
         (&["--step", "0"][..], &["--step is 0"][..]),
         (&["--step", "1000M"], &["--step 1000M is not a multiple", "try --step 896M"]),
         (&["--block-size", "0"], &["block size 0 B"]),
-        (&["--page-size", "8K"], &["page size 8 KiB"]),
+        (&["--page-size", "8K"], &["arm64 has no pages of 8K; try 4K, 16K, 64K"]),
+        (&["--page-size", "64K", "--arch", "x86-64"], &["x86-64 has no pages of 64K; try 4K"]),
+        (&["--arch", "s390"], &["invalid value 's390'"]),
         (&["--record-bytes", "0"], &["record size 0 bytes"]),
         (&["--record-bytes", "4096"], &["record size 4096 bytes"]),
         (&["--free", "3G"], &["more than the guest's 2 GiB"]),

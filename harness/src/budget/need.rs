@@ -177,13 +177,15 @@ pub(super) mod tests {
             records_in in 0usize..3, direct_map in 0usize..3, guest in 1u64..1 << 20,
         ) -> Request {
             let page_bytes = [4 << 10, 16 << 10, 64 << 10][page];
-            let block_bytes = 1u64 << order.max(super::super::request::section_bytes(page_bytes).ilog2());
+            let section_bytes: u64 = if page_bytes == 64 << 10 { 512 << 20 } else { 128 << 20 };
+            let block_bytes = 1u64 << order.max(section_bytes.ilog2());
             let direct_maps = [DirectMap::Base, DirectMap::Pmd, DirectMap::Pud];
             let direct_map = direct_maps[if page == 0 { direct_map } else { direct_map.min(1) }];
             Request {
                 guest_bytes: guest << 20, start: start * block_bytes, add_bytes: block_bytes, step_bytes: block_bytes,
                 block_bytes, page_bytes, record_bytes: record,
                 records_in: [RecordsIn::Ram, RecordsIn::Device, RecordsIn::Block][records_in], direct_map,
+                section_bytes, address_end: 1 << 52,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whether added memory fits into the free memory of a guest, and how much would.
 
 use super::need::Need;
-use super::request::{ADDRESS_END, RecordsIn, Request, RequestError};
+use super::request::{RecordsIn, Request, RequestError};
 use crate::kernel_version::KernelVersion;
 use serde::Serialize;
 
@@ -220,7 +220,7 @@ fn largest(request: &Request, free: &Free, step: Option<u64>) -> u64 {
         let total = blocks * block;
         free.holds(&request.need(total, step.unwrap_or(total)))
     };
-    let most = (ADDRESS_END - request.start) / block;
+    let most = (request.address_end - request.start) / block;
     // With 1 GiB pages, a request that ends with a whole gigabyte needs a table less than one that ends before. So
     // needs grow with the size only among those that end at the same place in a gigabyte.
     let places = ((1 << 30) / block).max(1);
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn the_largest_memory_ends_with_the_address_space() {
         let altmap = Request { records_in: RecordsIn::Device, direct_map: DirectMap::Pud, ..whole(1 << 40, GIB) };
-        assert_eq!(budget(altmap, None).largest_step_bytes, ADDRESS_END - altmap.start);
+        assert_eq!(budget(altmap, None).largest_step_bytes, altmap.address_end - altmap.start);
     }
 
     proptest! {
@@ -314,7 +314,7 @@ mod tests {
             let free = Some(free.min(request.guest_bytes));
             let Ok(told) = Budget::new(request, free, KernelVersion::CURRENT) else { return Ok(()) };
             let single = |total: u64| {
-                request.start + total <= ADDRESS_END && told.free.holds(&request.need(total, total))
+                request.start + total <= request.address_end && told.free.holds(&request.need(total, total))
             };
             let largest = told.largest_step_bytes;
             prop_assert!(largest == 0 || single(largest));

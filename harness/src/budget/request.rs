@@ -9,9 +9,6 @@ use thiserror::Error;
 
 const GIB: u64 = 1 << 30;
 
-/// One past the highest physical address of x86-64 with 5 levels, and of arm64.
-pub const ADDRESS_END: u64 = 1 << 52;
-
 /// Sizes of records that are accepted, in bytes.
 pub const RECORD_BYTES: std::ops::RangeInclusive<u64> = 8..=1024;
 
@@ -65,6 +62,10 @@ pub struct Request {
     pub records_in: RecordsIn,
     /// The largest page of the direct map.
     pub direct_map: DirectMap,
+    /// Size of a section in bytes.
+    pub section_bytes: u64,
+    /// One past the highest physical address: 64 TiB on x86-64 with 4-level page tables.
+    pub address_end: u64,
 }
 
 /// Why a request is refused or cannot be judged.
@@ -112,14 +113,16 @@ pub enum RequestError {
     },
     /// The memory ends above the physical address space.
     #[error(
-        "{} at {start:#x} ends above the largest physical address, 52 bits ({}); try a smaller --add",
-        ByteSize(*bytes), ByteSize(ADDRESS_END)
+        "{} at {start:#x} ends above the physical address space of {}; try a smaller --add or --arch x86-64-la57",
+        ByteSize(*bytes), ByteSize(*address_end)
     )]
     BeyondAddresses {
         /// Address of the first byte.
         start: u64,
         /// Length in bytes.
         bytes: u64,
+        /// One past the highest physical address.
+        address_end: u64,
     },
     /// More memory is free than the guest has.
     #[error("{} of free memory is more than the guest's {}; try --free {}",
@@ -163,19 +166,10 @@ pub enum RequestError {
     },
 }
 
-/// Size of a section in bytes with a base page of `page_bytes`: x86-64 and arm64 since 5.12.
-pub fn section_bytes(page_bytes: u64) -> u64 {
-    if page_bytes == 64 << 10 { 512 << 20 } else { 128 << 20 }
-}
-
-/// The block size in bytes that Linux chooses for a guest with this RAM, whose addresses end below
-/// [`assumed_end`]; on arm64 it is a section.
-pub fn default_block_bytes(guest_bytes: u64, page_bytes: u64) -> u64 {
-    let section = section_bytes(page_bytes);
-    match page_bytes {
-        4096 => probe_block_size(section, assumed_end(guest_bytes), false, None),
-        _ => section,
-    }
+/// The block size in bytes that Linux chooses on x86-64 for a guest with this RAM, whose addresses end below
+/// [`assumed_end`].
+pub fn x86_block_bytes(guest_bytes: u64, section_bytes: u64) -> u64 {
+    probe_block_size(section_bytes, assumed_end(guest_bytes), false, None)
 }
 
 /// Where RAM of a guest is assumed to end: at 4 GiB, or 1 GiB above its size if it has more than 3 GiB, since
@@ -187,7 +181,7 @@ pub fn assumed_end(guest_bytes: u64) -> u64 {
 /// Where added memory is assumed to start: behind the RAM of the guest, at a multiple of 1 GiB and of a block.
 pub fn default_start(guest_bytes: u64, block_bytes: u64) -> u64 {
     let unit = block_bytes.max(GIB);
-    assumed_end(guest_bytes).checked_next_multiple_of(unit).unwrap_or(ADDRESS_END)
+    assumed_end(guest_bytes).checked_next_multiple_of(unit).unwrap_or(u64::MAX / unit * unit)
 }
 
 impl Request {
@@ -223,7 +217,7 @@ impl Request {
         if !RECORD_BYTES.contains(&self.record_bytes) {
             return Err(RequestError::RecordSize(self.record_bytes));
         }
-        let section = section_bytes(page_bytes);
+        let section = self.section_bytes;
         if !block.is_power_of_two() || !(section..=64 * GIB).contains(&block) {
             return Err(RequestError::BlockSize { bytes: block, section });
         }
@@ -241,8 +235,8 @@ impl Request {
             }
         }
         for (start, bytes) in [(0, self.guest_bytes), (self.start, self.add_bytes), (self.start, self.step_bytes)] {
-            if start.checked_add(bytes).is_none_or(|end| end > ADDRESS_END) {
-                return Err(RequestError::BeyondAddresses { start, bytes });
+            if start.checked_add(bytes).is_none_or(|end| end > self.address_end) {
+                return Err(RequestError::BeyondAddresses { start, bytes, address_end: self.address_end });
             }
         }
         if self.direct_map == DirectMap::Pud && page_bytes != 4096 {
@@ -287,6 +281,8 @@ pub(crate) mod tests {
             record_bytes: 64,
             records_in: RecordsIn::Ram,
             direct_map: DirectMap::Pmd,
+            section_bytes: 128 << 20,
+            address_end: 1 << 52,
         }
     }
 
@@ -305,12 +301,13 @@ pub(crate) mod tests {
             (Request { block_bytes: 0, ..base }, "try --block-size 128M"),
             (Request { block_bytes: 3 << 27, ..base }, "not a power of two"),
             (Request { block_bytes: 64 << 20, ..base }, "not a power of two from 128 MiB"),
-            (Request { page_bytes: 64 << 10, ..base }, "from 512 MiB (one section)"),
+            (Request { section_bytes: 512 << 20, ..base }, "from 512 MiB (one section)"),
             (Request { step_bytes: 100 << 20, ..base }, "--step 100M is not a multiple of the block size 128 MiB"),
             (Request { step_bytes: 100 << 20, ..base }, "try --step 128M"),
             (Request { start: 4 * GIB + 4096, ..base }, "try --start 4G"),
-            (Request { add_bytes: 1 << 52, ..base }, "52 bits"),
-            (Request { guest_bytes: u64::MAX, ..base }, "52 bits"),
+            (Request { add_bytes: 1 << 52, ..base }, "address space of 4 PiB"),
+            (Request { guest_bytes: u64::MAX, ..base }, "address space of 4 PiB"),
+            (Request { add_bytes: 1 << 46, address_end: 1 << 46, ..base }, "address space of 64 TiB"),
             (Request { page_bytes: 16 << 10, direct_map: DirectMap::Pud, ..base }, "--direct-map 2M"),
             (Request { records_in: RecordsIn::Block, page_bytes: 16 << 10, ..base }, "no multiple of 32 MiB"),
         ] {
@@ -332,19 +329,18 @@ pub(crate) mod tests {
 
     #[test]
     fn defaults_are_valid() {
-        for guest_bytes in [64 << 20, 2 * GIB, 3 * GIB + 1, 65 * GIB, 1 << 45, ADDRESS_END] {
-            for page_bytes in [4 << 10, 16 << 10, 64 << 10] {
-                let block_bytes = default_block_bytes(guest_bytes, page_bytes);
-                let start = default_start(guest_bytes, block_bytes);
-                assert!(start >= guest_bytes.min(ADDRESS_END) && start.is_multiple_of(block_bytes.min(GIB)));
-                if start < 1 << 51 {
-                    let request = Request { guest_bytes, start, block_bytes, page_bytes, ..request() };
-                    let (add_bytes, step_bytes) = (block_bytes, block_bytes);
-                    assert_eq!(Request { add_bytes, step_bytes, ..request }.check(KernelVersion::CURRENT), Ok(()));
-                }
+        for guest_bytes in [64 << 20, 2 * GIB, 3 * GIB + 1, 65 * GIB, 1 << 45, 1 << 52] {
+            let block_bytes = x86_block_bytes(guest_bytes, 128 << 20);
+            let start = default_start(guest_bytes, block_bytes);
+            assert!(start >= guest_bytes && start.is_multiple_of(block_bytes.max(GIB)));
+            if start < 1 << 51 {
+                let (add_bytes, step_bytes) = (block_bytes, block_bytes);
+                let request = Request { guest_bytes, start, block_bytes, add_bytes, step_bytes, ..request() };
+                assert_eq!(request.check(KernelVersion::CURRENT), Ok(()));
             }
         }
-        assert_eq!(default_block_bytes(2 * GIB, 4096), 128 << 20);
+        assert_eq!(default_start(u64::MAX, GIB), u64::MAX / GIB * GIB);
+        assert_eq!(x86_block_bytes(2 * GIB, 128 << 20), 128 << 20);
         assert_eq!(default_start(2 * GIB, 128 << 20), 4 * GIB);
     }
 }

@@ -14,6 +14,9 @@ pub const REFERENCE_HOT_ADDS: &str = include_str!("reference-hot-adds.csv");
 /// Name of the reference in output: its times are those of another machine.
 pub const REFERENCE_NAME: &str = "reference machine, not yours";
 
+/// Page size in bytes of all measured hot-adds.
+pub const MEASURED_PAGE_BYTES: u64 = 4096;
+
 /// Layouts of the hot-adds that are used, by preference.
 fn layouts(records_in: RecordsIn) -> [&'static str; 2] {
     match records_in {
@@ -109,9 +112,10 @@ impl HotAddTimes {
         self.times.iter().map(line).collect()
     }
 
-    /// The time of a step; `None` if it is smaller than every measured hot-add. Larger steps are scaled: hot-add
-    /// goes section by section.
-    pub fn of_step(&self, step_bytes: u64) -> Option<StepTime> {
+    /// The time of a step with pages of `page_bytes`; `None` if it has fewer records than every measured hot-add, which
+    /// had pages of [`MEASURED_PAGE_BYTES`]. Steps with more are scaled: hot-add goes record by record.
+    pub fn of_step(&self, step_bytes: u64, page_bytes: u64) -> Option<StepTime> {
+        let step_bytes = step_bytes / page_bytes * MEASURED_PAGE_BYTES;
         let time = self.times.iter().rfind(|time| (1..=step_bytes).contains(&time.size_bytes))?;
         let times = step_bytes as f64 / time.size_bytes as f64;
         Some(StepTime {
@@ -167,11 +171,13 @@ mod tests {
         let time = |size_bytes, p50_ns| HotAddTime { size_bytes, samples: 10, p50_ns, p99_ns: None };
         let times = vec![time(2 << 20, 10.0), time(128 << 20, 60.0), time(1 << 30, 500.0)];
         let told = HotAddTimes { layout: "l".into(), from: "r".into(), times };
-        let step = |bytes| told.of_step(bytes).map(|step| (step.measured_bytes >> 20, step.p50_ns));
+        let step = |bytes| told.of_step(bytes, 4096).map(|step| (step.measured_bytes >> 20, step.p50_ns));
         assert_eq!(step(128 << 20), Some((128, 60.0)));
         assert_eq!(step(256 << 20), Some((128, 120.0)));
         assert_eq!(step(64 << 30), Some((1024, 32_000.0)));
         assert_eq!((step(4096), step(0)), (None, None));
+        let large_pages = told.of_step(2 << 30, 64 << 10).unwrap();
+        assert_eq!((large_pages.measured_bytes, large_pages.p50_ns), (128 << 20, 60.0), "a record for 64 KiB");
         assert_eq!(told.to_csv().lines().nth(1), Some("l,134217728,10,60,"));
     }
 }

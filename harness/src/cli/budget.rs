@@ -3,12 +3,15 @@
 use super::{Answer, Json, print, print_json};
 use crate::analysis::compare;
 use crate::budget::plan::{KATA_FACTOR, Order, StepRow, most_per_free_byte};
-use crate::budget::request::{default_block_bytes, default_start};
+use crate::budget::request::{default_start, x86_block_bytes};
+use crate::budget::step_time::MEASURED_PAGE_BYTES;
 use crate::budget::{Budget, DirectMap, HotAddTimes, Need, RecordsIn, Request, Way};
+use crate::hotplug_check::architecture::Architecture;
 use crate::kernel_version::KernelVersion;
 use crate::present::terminal::Grid;
 use crate::size::parse_size;
 use crate::units::time;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use memmap_layouts::ByteSize;
 use serde_json::json;
@@ -24,8 +27,7 @@ Examples:
   pfnbench budget --guest 4G --add 64G --step 1G --run results/MACHINE/RUN
 
 Records (struct page) and page tables of added memory are allocated before it
-is online. The page tables are those of x86-64; with pages of 16K or 64K, those
-of arm64. Memory blocks' own entries in sysfs are not counted.
+is online. Memory blocks' own entries in sysfs are not counted.
 
 Exit codes: 0 it fits; 1 it does not fit; 2 cannot judge, or a usage error.
 All codes: pfnbench explain exit-codes")]
@@ -56,6 +58,9 @@ pub(super) struct BudgetArgs {
     /// Size of a memory block [default: what Linux chooses for the guest]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     block_size: Option<u64>,
+    /// Architecture [default: x86-64; with pages of 16K or 64K, arm64]
+    #[arg(long, value_name = "ARCH", value_parser = architectures())]
+    arch: Option<Architecture>,
     /// Size of a page: 4K, 16K or 64K
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4K")]
     page_size: u64,
@@ -91,10 +96,25 @@ enum DirectMapArg {
     Pud,
 }
 
+/// The architectures whose page tables are known here.
+const ARCHITECTURES: [Architecture; 3] = [Architecture::X86_64, Architecture::X86_64La57, Architecture::Arm64];
+
+fn architectures() -> impl TypedValueParser<Value = Architecture> {
+    PossibleValuesParser::new(ARCHITECTURES.map(|architecture| PossibleValue::new(architecture.name())))
+        .try_map(|name| name.parse::<Architecture>())
+}
+
 impl BudgetArgs {
-    fn request(&self) -> Request {
-        let block_bytes = self.block_size.unwrap_or_else(|| default_block_bytes(self.guest, self.page_size));
-        Request {
+    fn request(&self) -> anyhow::Result<Request> {
+        let of_pages = if self.page_size == 4096 { Architecture::X86_64 } else { Architecture::Arm64 };
+        let architecture = self.arch.unwrap_or(of_pages);
+        let rules = architecture.rules(self.page_size, self.kernel)?;
+        let section_bytes = 1 << rules.section_bits;
+        let block_bytes = self.block_size.unwrap_or_else(|| match architecture.is_x86() {
+            true => x86_block_bytes(self.guest, section_bytes),
+            false => section_bytes,
+        });
+        Ok(Request {
             guest_bytes: self.guest,
             start: self.start.unwrap_or_else(|| default_start(self.guest, block_bytes)),
             add_bytes: self.add,
@@ -114,11 +134,13 @@ impl BudgetArgs {
                 None if self.page_size == 4096 => DirectMap::Pmd,
                 None => DirectMap::Base,
             },
-        }
+            section_bytes,
+            address_end: 1 << rules.physical_bits,
+        })
     }
 
     pub(super) fn run(&self) -> anyhow::Result<Answer> {
-        let budget = Budget::new(self.request(), self.free, self.kernel)?;
+        let budget = Budget::new(self.request()?, self.free, self.kernel)?;
         let records_in = budget.request.records_in;
         let times = match &self.run {
             Some(folder) => Some(HotAddTimes::of_run(&compare::read(folder)?, records_in)?),
@@ -127,7 +149,7 @@ impl BudgetArgs {
         let way = budget.way(self.auto_online);
         let answer = if way.first_failing.is_none() { Answer::Yes } else { Answer::No };
         if self.json.json {
-            let step_time = times.as_ref().and_then(|times| times.of_step(budget.request.step_bytes));
+            let step_time = times.as_ref().and_then(|times| times.of_step(budget.request.step_bytes, budget.request.page_bytes));
             print_json(&json!({
                 "budget": budget,
                 "way": way.order,
@@ -279,11 +301,18 @@ fn limits(budget: &Budget) -> Vec<String> {
 }
 
 fn step_time(budget: &Budget, times: &HotAddTimes) -> String {
-    let bytes = budget.request.step_bytes;
+    let (bytes, page_bytes) = (budget.request.step_bytes, budget.request.page_bytes);
     let HotAddTimes { layout, from, .. } = times;
-    match times.of_step(bytes) {
-        None => format!("Time of a step: unknown; {from} measured no hot-add of at most {}.", ByteSize(bytes)),
+    match times.of_step(bytes, page_bytes) {
+        None => format!("Time of a step: unknown; {from} measured no hot-add with so few records."),
         Some(step) => {
+            let as_many = match page_bytes {
+                MEASURED_PAGE_BYTES => String::new(),
+                _ => format!(
+                    ", which has as many records as {} with pages of 4 KiB",
+                    ByteSize(bytes / page_bytes * MEASURED_PAGE_BYTES)
+                ),
+            };
             let measured = ByteSize(step.measured_bytes);
             let scaled = match step.times {
                 1.0 => String::new(),
@@ -294,7 +323,7 @@ fn step_time(budget: &Budget, times: &HotAddTimes) -> String {
                 None => String::new(),
             };
             format!(
-                "Time of a step of {}: {}{scaled}{p99} ({from}: layout {layout}). It is the time of records in user \
+                "Time of a step of {}{as_many}: {}{scaled}{p99} ({from}: layout {layout}). It is the time of records in user \
                  space; a kernel also makes the direct map and the memory blocks.",
                 ByteSize(bytes),
                 time(step.p50_ns)
