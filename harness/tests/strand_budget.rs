@@ -119,7 +119,17 @@ fn output_fits_80_columns() {
         fits_80_columns(&mut strand(&[&format!("builtin:{map}")]));
     }
     fits_80_columns(&mut budget(&["--guest", "2G", "--add", "1T", "--step", "128M", "--free", "1234567"]));
-    fits_80_columns(&mut budget(&["--guest", "31.7T", "--add", "128T", "--direct-map", "base", "--altmap", "--arch", "x86-64-la57"]));
+    fits_80_columns(&mut budget(&[
+        "--guest",
+        "31.7T",
+        "--add",
+        "128T",
+        "--direct-map",
+        "base",
+        "--altmap",
+        "--arch",
+        "x86-64-la57",
+    ]));
 }
 
 #[test]

@@ -149,7 +149,8 @@ impl BudgetArgs {
         let way = budget.way(self.auto_online);
         let answer = if way.first_failing.is_none() { Answer::Yes } else { Answer::No };
         if self.json.json {
-            let step_time = times.as_ref().and_then(|times| times.of_step(budget.request.step_bytes, budget.request.page_bytes));
+            let step_time =
+                times.as_ref().and_then(|times| times.of_step(budget.request.step_bytes, budget.request.page_bytes));
             print_json(&json!({
                 "budget": budget,
                 "way": way.order,

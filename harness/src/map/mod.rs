@@ -141,10 +141,10 @@ pub(crate) fn read_decoded(name: &str, origin: &str, text: &str, tally: Tally) -
     let additions = distinct_additions(added, &ranges);
     ranges.extend(additions);
     let mut inventory = all.inventory;
+    identity::unite(&mut inventory, &mut all.contradictions);
     if !in_blocks {
         all.contradictions.extend(identity::add_blocks(&inventory.blocks, &mut ranges));
     }
-    identity::unite(&mut inventory, &mut all.contradictions);
     identity::locate(&mut inventory, &mut ranges, in_blocks, &mut warnings);
     identity::mark_added_ram(&inventory.devices, &inventory.regions, &mut ranges);
     identity::assign_nodes(&mut ranges, &inventory, &srat, &all.hotplug_windows);

@@ -4,6 +4,7 @@
 
 use super::{CleanLine, Decoration, Tally};
 use regex::Regex;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The longest line of an encoded text.
@@ -32,11 +33,12 @@ pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
     }
     let mut decoded: Vec<CleanLine> = Vec::with_capacity(lines.len());
     let mut goes_on = false;
+    let mut changed = BTreeSet::new();
     for line in lines {
         let is_soft = is_soft_break(&line.text);
         let text = if is_soft { &line.text[..line.text.len() - 1] } else { &line.text };
-        if is_soft || ESCAPE.is_match(text) {
-            tally.add(Decoration::QuotedPrintable, line.number);
+        if is_soft {
+            changed.insert(line.number);
         }
         match decoded.last_mut() {
             Some(last) if goes_on => last.text.push_str(text),
@@ -44,11 +46,14 @@ pub(super) fn undo(lines: Vec<CleanLine>, tally: &mut Tally) -> Vec<CleanLine> {
         }
         goes_on = is_soft;
     }
-    for line in &mut decoded {
-        if line.text.contains('=') {
-            line.text = unescaped(&line.text);
+    for line in decoded.iter_mut().filter(|line| line.text.contains('=')) {
+        let text = unescaped(&line.text);
+        if text != line.text {
+            changed.insert(line.number);
         }
+        line.text = text;
     }
+    changed.into_iter().for_each(|line| tally.add(Decoration::QuotedPrintable, line));
     decoded
 }
 
@@ -99,6 +104,14 @@ mod tests {
         assert_eq!(texts(&long), [format!("{}ff] usable", "x".repeat(70))]);
         assert_eq!(texts("x=3D\n1=\n80000000-1ffffffff : System RAM=20")[1], "180000000-1ffffffff : System RAM ");
         assert_eq!(texts("x=3D="), ["x="], "the end of the text");
+    }
+
+    #[test]
+    fn lines_that_were_changed_are_counted_once() {
+        let mut tally = Tally::default();
+        undo(encoding::lines("a=20\nb\nc=20\nd=20e=3D=\nf\n", &mut Tally::default()), &mut tally);
+        let undone = &tally.finish()[0];
+        assert_eq!((undone.decoration, undone.lines, undone.first), (Decoration::QuotedPrintable, 3, 1));
     }
 
     #[test]
