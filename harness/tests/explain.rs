@@ -46,6 +46,33 @@ fn real_lines_are_explained_with_their_numbers() {
     explain(&["hotplug-block-unaligned"]).success().stdout(contains("check_hotplug_memory_range"));
 }
 
+/// Lines that users met and could not explain, with the id of the message.
+#[test]
+fn lines_that_users_asked_about_are_known() {
+    for (line, id) in [
+        ("x86/mm: Memory block size: 2048MB", "x86-memory-block-size"),
+        ("[    0.3] x86/mm: Memory block size: 2048MB", "x86-memory-block-size"),
+        ("nd_pmem pfn0.0: unable to satisfy requested alignment", "pfn-unable-to-satisfy-align"),
+        ("chmem: Memory Block 3 (0x18000000-0x1fffffff) disable failed: Device or resource busy", "chmem-failed"),
+        (
+            "Unable to complete 10 samples in 5.0s. You may wish to increase target time to 89.5s or reduce sample \
+             count to 10",
+            "criterion-too-few-samples",
+        ),
+        ("    Performance has regressed.", "criterion-regressed"),
+        ("change: [+10.943% +11.216% +12.001%] (p = 0.00 < 0.05)", "criterion-change"),
+        ("Unexpected error while launching valgrind. Error: No such file (os error 2)", "valgrind-not-started"),
+        ("thread 'main' panicked at 'no entry found for key', src/lib.rs:162:40", "iai-no-entry"),
+        ("Failed to open event 1: No such file or directory", "perf-event-missing"),
+        ("Note: perf_event_open failed, so the ins/op columns are missing.", "perf-event-missing"),
+        ("Permission denied", "permission-denied"),
+    ] {
+        explain(&[line]).success().stdout(contains(format!("{id}, ")));
+    }
+    explain(&["ls: cannot open the directory /root: Permission denied by policy"]).code(1);
+    explain(&[""]).code(1).stderr(contains("the text is empty"));
+}
+
 #[test]
 fn an_unknown_line_is_told_with_the_nearest_ones() {
     explain(&["Block sise [0x40000000] unaligned hot-plug range: start 0xc8000000"])
@@ -54,7 +81,7 @@ fn an_unknown_line_is_told_with_the_nearest_ones() {
         .stderr(contains("no explanation").and(contains("hotplug-block-unaligned")));
     explain(&["usb 1-1: new high-speed USB device number 4"]).code(1).stderr(contains("--messages"));
     explain_input("nothing\nknown\n", &[]).code(1).stderr(contains("none of the 2 lines"));
-    explain_input("", &[]).code(1);
+    explain_input("", &[]).code(1).stderr(contains("the text is empty"));
     let output = explain(&["kmem dax0.0: mapping0: too small after alignement", "--json"]).code(1);
     let found: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     assert_eq!(found["unknown"][0]["nearest"][0], "kmem-too-small-after-align");

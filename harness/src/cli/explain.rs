@@ -29,8 +29,8 @@ Exit codes: 0 success; 1 the word or line is unknown; 2 a usage error, or the
 map or standard input cannot be read.
 All codes: pfnbench explain exit-codes")]
 pub(super) struct ExplainArgs {
-    /// Error code, case, layout, term, or a line of dmesg, ndctl, daxctl, cxl or QEMU; - reads
-    /// lines from standard input
+    /// Error code, case, layout, term, or a line of dmesg, ndctl, daxctl, cxl, QEMU or a benchmark
+    /// tool; - reads lines from standard input
     ///
     /// Looked up in this order: error codes, layouts, cases, terms, lines, ids of messages. Quote a
     /// line that has characters of the shell, and put -- before one that begins with a hyphen.
@@ -131,6 +131,9 @@ const MOST_WORD_BYTES: usize = 200;
 
 /// The message about a text of which nothing is known.
 fn unknown(text: &str, nr_lines: usize) -> String {
+    if text.is_empty() {
+        return "there is nothing to explain: the text is empty; pfnbench explain lists every word".to_owned();
+    }
     if nr_lines > 1 {
         let near = text.lines().take(20).flat_map(pasted::near).next();
         let hint = near.map_or_else(

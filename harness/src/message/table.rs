@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::{LazyLock, OnceLock};
 
 /// The files, in the order in which their messages are tried.
-const FILES: [&str; 12] = [
+const FILES: [&str; 14] = [
     include_str!("../../messages/linux-hotplug.toml"),
     include_str!("../../messages/linux-nvdimm.toml"),
     include_str!("../../messages/linux-dax.toml"),
@@ -21,6 +21,8 @@ const FILES: [&str; 12] = [
     include_str!("../../messages/qemu.toml"),
     include_str!("../../messages/shell.toml"),
     include_str!("../../messages/hyper-v.toml"),
+    include_str!("../../messages/chmem.toml"),
+    include_str!("../../messages/benchmark-tools.toml"),
 ];
 
 /// The program that prints a message.
@@ -42,12 +44,25 @@ pub enum Program {
     Bash,
     /// Hyper-V on a Windows host.
     HyperV,
+    /// chmem, of util-linux.
+    Chmem,
+    /// criterion, iai, valgrind, and what reads hardware counters.
+    BenchmarkTools,
 }
 
 impl Program {
     /// All programs, in the order of their messages.
-    pub const ALL: [Self; 7] =
-        [Self::Linux, Self::Ndctl, Self::Daxctl, Self::Cxl, Self::Qemu, Self::Bash, Self::HyperV];
+    pub const ALL: [Self; 9] = [
+        Self::Linux,
+        Self::Ndctl,
+        Self::Daxctl,
+        Self::Cxl,
+        Self::Qemu,
+        Self::Bash,
+        Self::HyperV,
+        Self::Chmem,
+        Self::BenchmarkTools,
+    ];
 
     /// Its name as people write it.
     pub fn name(self) -> &'static str {
@@ -59,6 +74,8 @@ impl Program {
             Self::Qemu => "QEMU",
             Self::Bash => "bash",
             Self::HyperV => "Hyper-V",
+            Self::Chmem => "chmem",
+            Self::BenchmarkTools => "benchmark tools",
         }
     }
 }
